@@ -1,0 +1,2 @@
+//! The carafe command.
+fn main() {}
