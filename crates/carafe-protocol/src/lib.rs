@@ -1,1 +1,33 @@
-//! carafe-protocol.
+//! Server-Sent Events for Carafe, without I/O, clock or runtime.
+//!
+//! - [`Event`] and its encoder, which cannot be made to inject a field;
+//! - [`Decoder`], which follows the WHATWG algorithm for any split of the bytes;
+//! - [`Topic`] and [`TopicMatcher`]: what events are published to, and what subscribers ask for;
+//! - [`Position`]: where an event stands in its log, as the event ID on the wire.
+//!
+//! ```
+//! use carafe_protocol::{Decoder, Event, EventType, Received};
+//!
+//! let event = Event::new("12 cups").with_type(EventType::new("brewed")?);
+//! let bytes = event.to_bytes();
+//! assert_eq!(bytes, b"event: brewed\ndata: 12 cups\n\n");
+//!
+//! let mut input = &bytes[..];
+//! let Some(Received::Event(received)) = Decoder::new().decode(&mut input)? else { panic!() };
+//! assert_eq!(received.data, "12 cups");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod decoder;
+mod event;
+mod matcher;
+mod pattern;
+mod position;
+mod topic;
+
+pub use decoder::{Decoder, EventTooLarge, Received, ReceivedEvent};
+pub use event::{BadEventId, BadEventType, Event, EventId, EventType, HEARTBEAT};
+pub use matcher::TopicMatcher;
+pub use pattern::{BadPattern, PatternSegment, TopicPattern};
+pub use position::{BadPosition, Generation, Nonce, Offset, Position};
+pub use topic::{BadTopic, Topic};

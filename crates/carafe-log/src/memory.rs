@@ -1,0 +1,338 @@
+//! A bounded history in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
+
+use crate::{
+    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry,
+    Find, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
+};
+
+/// How many entries one read looks through, so that a reader of a rare topic does not hold up publishers.
+const SCAN: usize = 4096;
+
+/// A log in memory: the newest entries, within [`MemoryLimits`]. A restart begins a new generation.
+///
+/// Every operation completes at once.
+pub struct MemoryLog {
+    // One lock orders appending, trimming and the followers' calls; nothing waits while it is held.
+    state: Mutex<State>,
+}
+
+/// How much history a [`MemoryLog`] keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryLimits {
+    /// Entries at most.
+    pub entries: usize,
+    /// Bytes at most, by [`Entry::weight`].
+    pub bytes: usize,
+}
+
+impl Default for MemoryLimits {
+    /// A million entries and 64 MiB.
+    fn default() -> Self {
+        Self {
+            entries: 1_000_000,
+            bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self::new(MemoryLimits::default())
+    }
+}
+
+impl MemoryLog {
+    /// An empty log of a new generation.
+    #[must_use]
+    pub fn new(limits: MemoryLimits) -> Self {
+        Self::with_generation(limits, Generation::new(rand::random()))
+    }
+
+    /// An empty log of a known generation, for entries that are supplied with their offsets.
+    #[must_use]
+    pub fn with_generation(limits: MemoryLimits, generation: Generation) -> Self {
+        let start = Position {
+            generation,
+            offset: 0,
+            nonce: 0,
+        };
+        Self {
+            state: Mutex::new(State {
+                limits,
+                start,
+                entries: VecDeque::new(),
+                bytes: 0,
+                keys: HashMap::new(),
+                followers: Vec::new(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A follower that panicked has not touched the entries: they were stored before it was called.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Append for MemoryLog {
+    fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
+        Box::pin(async move { self.state().append(batch) })
+    }
+}
+
+impl AppendAt for MemoryLog {
+    fn append_at(&self, entries: Vec<Entry>) -> Result<(), AppendAtError> {
+        let mut state = self.state();
+        let mut tail = state.tail().offset;
+        for entry in &entries {
+            if entry.offset() <= tail {
+                return Err(AppendAtError {
+                    offset: entry.offset(),
+                    tail,
+                });
+            }
+            tail = entry.offset();
+        }
+        state.store(entries);
+        Ok(())
+    }
+}
+
+impl Read for MemoryLog {
+    fn span(&self) -> Span {
+        let state = self.state();
+        Span {
+            start: state.start,
+            oldest: state.entries.front().map(|entry| entry.position),
+            tail: state.tail(),
+        }
+    }
+
+    fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
+        Box::pin(ready(Ok(self.state().find(position))))
+    }
+
+    fn read(
+        &self,
+        after: Offset,
+        wanted: Vec<TopicMatcher>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Block, ReadError>> {
+        Box::pin(ready(self.state().read(after, &wanted, limit)))
+    }
+
+    fn before_last(
+        &self,
+        count: usize,
+        wanted: Vec<TopicMatcher>,
+    ) -> BoxFuture<'_, Result<Position, ReadError>> {
+        Box::pin(ready(Ok(self.state().before_last(count, &wanted))))
+    }
+
+    fn follow(&self, follower: Follower) -> Position {
+        let mut state = self.state();
+        state.followers.push(follower);
+        state.tail()
+    }
+}
+
+struct State {
+    limits: MemoryLimits,
+    /// Just before the oldest entry.
+    start: Position,
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+    keys: HashMap<(Topic, IdempotencyKey), Position>,
+    followers: Vec<Follower>,
+}
+
+impl State {
+    fn tail(&self) -> Position {
+        self.entries
+            .back()
+            .map_or(self.start, |entry| entry.position)
+    }
+
+    fn append(&mut self, batch: Vec<Publication>) -> Result<Vec<Appended>, AppendError> {
+        let bytes = batch.iter().map(Publication::weight).sum();
+        if bytes > self.limits.bytes {
+            return Err(AppendError::TooLarge {
+                bytes,
+                limit: self.limits.bytes,
+            });
+        }
+        let time = now();
+        let mut tail = self.tail();
+        let mut fresh = Vec::with_capacity(batch.len());
+        let appended = batch
+            .into_iter()
+            .map(|publication| {
+                if let Some(position) = self.first_with_key_of(&publication) {
+                    return Appended {
+                        position,
+                        repeated: true,
+                    };
+                }
+                tail.offset += 1;
+                tail.nonce = rand::random();
+                self.remember_key(&publication, tail);
+                fresh.push(Entry {
+                    position: tail,
+                    time,
+                    publication,
+                });
+                Appended {
+                    position: tail,
+                    repeated: false,
+                }
+            })
+            .collect();
+        self.store(fresh);
+        Ok(appended)
+    }
+
+    fn first_with_key_of(&self, publication: &Publication) -> Option<Position> {
+        let key = publication.key()?;
+        self.keys
+            .get(&(publication.topic().clone(), key.clone()))
+            .copied()
+    }
+
+    fn remember_key(&mut self, publication: &Publication, position: Position) {
+        if let Some(key) = publication.key() {
+            self.keys
+                .entry((publication.topic().clone(), key.clone()))
+                .or_insert(position);
+        }
+    }
+
+    fn store(&mut self, entries: Vec<Entry>) {
+        let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
+        for entry in &entries {
+            self.bytes += entry.weight();
+            self.remember_key(&entry.publication, entry.position);
+            self.entries.push_back(Arc::clone(entry));
+        }
+        self.trim();
+        if !entries.is_empty() {
+            self.followers
+                .iter()
+                .for_each(|follower| follower(&entries));
+        }
+    }
+
+    fn trim(&mut self) {
+        while self.entries.len() > self.limits.entries || self.bytes > self.limits.bytes {
+            let Some(entry) = self.entries.pop_front() else {
+                return;
+            };
+            self.start = entry.position;
+            self.bytes -= entry.weight();
+            self.forget_key(&entry);
+        }
+    }
+
+    fn forget_key(&mut self, entry: &Entry) {
+        if let Some(key) = entry.publication.key() {
+            let name = (entry.publication.topic().clone(), key.clone());
+            if self.keys.get(&name) == Some(&entry.position) {
+                self.keys.remove(&name);
+            }
+        }
+    }
+
+    fn find(&self, position: Position) -> Find {
+        if position.generation != self.start.generation {
+            return Find::Foreign;
+        }
+        if position.offset > self.tail().offset {
+            return Find::Ahead;
+        }
+        if position.offset < self.start.offset {
+            return Find::Trimmed;
+        }
+        if position == self.start || self.holds(position) {
+            Find::Found
+        } else {
+            Find::Foreign
+        }
+    }
+
+    fn holds(&self, position: Position) -> bool {
+        self.entries
+            .binary_search_by_key(&position.offset, |entry| entry.offset())
+            .is_ok_and(|at| self.entries[at].position == position)
+    }
+
+    fn read(
+        &self,
+        after: Offset,
+        wanted: &[TopicMatcher],
+        limit: BlockLimit,
+    ) -> Result<Block, ReadError> {
+        if after < self.start.offset {
+            return Err(ReadError::Trimmed {
+                after,
+                start: self.start,
+            });
+        }
+        let from = self
+            .entries
+            .partition_point(|entry| entry.offset() <= after);
+        let mut block = Block {
+            entries: Vec::new(),
+            up_to: from
+                .checked_sub(1)
+                .map_or(self.start, |at| self.entries[at].position),
+        };
+        let mut bytes = 0;
+        for entry in self.entries.range(from..).take(SCAN) {
+            if is_wanted(entry, wanted) {
+                bytes += entry.weight();
+                if !block.entries.is_empty()
+                    && (block.entries.len() >= limit.entries || bytes > limit.bytes)
+                {
+                    break;
+                }
+                block.entries.push(Arc::clone(entry));
+            }
+            block.up_to = entry.position;
+        }
+        Ok(block)
+    }
+
+    fn before_last(&self, count: usize, wanted: &[TopicMatcher]) -> Position {
+        if count == 0 {
+            return self.tail();
+        }
+        let mut matching = (0..self.entries.len())
+            .rev()
+            .filter(|&at| is_wanted(&self.entries[at], wanted));
+        match matching.nth(count - 1) {
+            None | Some(0) => self.start,
+            Some(at) => self.entries[at - 1].position,
+        }
+    }
+}
+
+fn is_wanted(entry: &Entry, wanted: &[TopicMatcher]) -> bool {
+    entry
+        .publication
+        .topics()
+        .any(|topic| wanted.iter().any(|matcher| matcher.matches(topic)))
+}
+
+/// Now, in the whole milliseconds that events carry.
+fn now() -> SystemTime {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,97 @@
+//! The face of a log that gives entries back.
+
+use std::sync::Arc;
+
+use carafe_protocol::{Offset, Position, TopicMatcher};
+
+use crate::{BoxFuture, Entry};
+
+/// Finds, reads and follows.
+pub trait Read: Send + Sync {
+    /// What the log holds now.
+    fn span(&self) -> Span;
+
+    /// Says whether reading can go on after `position`.
+    fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
+
+    /// Reads entries after `after` that one of `wanted` matches, in order.
+    ///
+    /// A block may be empty although there is more to come: it says how far it looked.
+    fn read(
+        &self,
+        after: Offset,
+        wanted: Vec<TopicMatcher>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Block, ReadError>>;
+
+    /// The position after which reading gives the last `count` entries that `wanted` matches.
+    fn before_last(
+        &self,
+        count: usize,
+        wanted: Vec<TopicMatcher>,
+    ) -> BoxFuture<'_, Result<Position, ReadError>>;
+
+    /// Hands every further batch of durable entries to `follower`, in order, and answers where the tail is at this moment.
+    ///
+    /// The follower is called while the log orders its entries: it must be quick, and must not call the log.
+    fn follow(&self, follower: Follower) -> Position;
+}
+
+/// Gets each batch of durable entries, in order.
+pub type Follower = Box<dyn Fn(&[Arc<Entry>]) + Send + Sync>;
+
+/// What a log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The position just before the oldest entry that is kept.
+    pub start: Position,
+    /// The oldest entry that is kept.
+    pub oldest: Option<Position>,
+    /// The newest entry, or the start where there is none.
+    pub tail: Position,
+}
+
+/// How a position stands to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// Everything after it is kept.
+    Found,
+    /// Entries after it are gone.
+    Trimmed,
+    /// This log never gave it out.
+    Foreign,
+    /// It lies beyond the tail: this log has yet to get there.
+    Ahead,
+}
+
+/// How much a block may hold. It holds at least one entry if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockLimit {
+    /// Entries at most.
+    pub entries: usize,
+    /// Bytes at most, by [`Entry::weight`].
+    pub bytes: usize,
+}
+
+/// Some entries, and how far the log was looked through for them.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// The entries, in order.
+    pub entries: Vec<Arc<Entry>>,
+    /// Up to here, nothing else was wanted.
+    pub up_to: Position,
+}
+
+/// Why entries cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Entries after the offset are gone.
+    #[error("the history after offset {after} is gone; it now begins after {start}")]
+    Trimmed {
+        /// After where reading was asked for.
+        after: Offset,
+        /// After where reading is possible.
+        start: Position,
+    },
+}

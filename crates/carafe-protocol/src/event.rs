@@ -1,0 +1,331 @@
+//! One event as it stands on the wire, and its encoder.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use memchr::memchr2;
+
+use crate::Position;
+
+/// A comment line without text: keeps an idle stream open, and no client shows it.
+pub const HEARTBEAT: &[u8] = b":\n";
+
+/// One block of an event stream: data, type, ID, retry, comment, each optional.
+///
+/// Whatever the parts hold, the encoded block has exactly these fields: data and comments are
+/// split at every line break the standard knows, and [`EventType`] and [`EventId`] cannot hold one.
+///
+/// A block without data sets an ID or a retry time but is not shown to the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Event {
+    data: Option<String>,
+    event_type: Option<EventType>,
+    id: Option<EventId>,
+    retry: Option<Duration>,
+    comment: Option<String>,
+}
+
+impl Event {
+    /// An event with this data, which may have several lines and may be empty.
+    pub fn new(data: impl Into<String>) -> Self {
+        Self {
+            data: Some(data.into()),
+            ..Self::default()
+        }
+    }
+
+    /// A comment, which no client shows. Each of its lines becomes a comment line.
+    pub fn comment(text: impl Into<String>) -> Self {
+        Self::default().with_comment(text)
+    }
+
+    /// The time that clients wait before they reconnect, and nothing else.
+    pub fn retry(time: Duration) -> Self {
+        Self::default().with_retry(time)
+    }
+
+    /// Sets the type, which pages listen for by `addEventListener(type, …)`.
+    pub fn with_type(mut self, event_type: EventType) -> Self {
+        self.event_type = Some(event_type);
+        self
+    }
+
+    /// Sets the ID, which clients send back as `Last-Event-ID` when they reconnect.
+    pub fn with_id(mut self, id: EventId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Sets the time that clients wait before they reconnect, in whole milliseconds.
+    pub fn with_retry(mut self, time: Duration) -> Self {
+        self.retry = Some(time);
+        self
+    }
+
+    /// Adds a comment ahead of the fields.
+    pub fn with_comment(mut self, text: impl Into<String>) -> Self {
+        self.comment = Some(text.into());
+        self
+    }
+
+    /// The data, as given.
+    #[must_use]
+    pub fn data(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    /// The type.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&EventType> {
+        self.event_type.as_ref()
+    }
+
+    /// The ID.
+    #[must_use]
+    pub fn id(&self) -> Option<&EventId> {
+        self.id.as_ref()
+    }
+
+    /// The time that clients wait before they reconnect.
+    #[must_use]
+    pub fn retry_time(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// The comment.
+    #[must_use]
+    pub fn comment_text(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+
+    /// Appends the block, its closing blank line included, to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_fields(self.id.as_ref().map(EventId::as_str), out);
+    }
+
+    /// Appends the block with `position` as its ID.
+    pub fn encode_at(&self, position: Position, out: &mut Vec<u8>) {
+        self.encode_fields(Some(&position.to_string()), out);
+    }
+
+    fn encode_fields(&self, id: Option<&str>, out: &mut Vec<u8>) {
+        for line in self.comment.iter().flat_map(|text| lines(text)) {
+            field(out, "", line);
+        }
+        if let Some(retry) = self.retry {
+            field(out, "retry", &retry.as_millis().to_string());
+        }
+        if let Some(id) = id {
+            field(out, "id", id);
+        }
+        if let Some(event_type) = &self.event_type {
+            field(out, "event", event_type.as_str());
+        }
+        for line in self.data.iter().flat_map(|data| lines(data)) {
+            field(out, "data", line);
+        }
+        out.push(b'\n');
+    }
+
+    /// The block as bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.data.as_ref().map_or(0, String::len));
+        self.encode(&mut out);
+        out
+    }
+}
+
+/// The type of an event: not empty, without a line break.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventType(Cow<'static, str>);
+
+/// Why a text cannot be the type of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event type is not empty and has no line break: leave it out or use one line")]
+pub struct BadEventType;
+
+impl EventType {
+    /// Takes `text` as a type.
+    ///
+    /// # Errors
+    /// When it is empty (clients would read "message") or has a line break.
+    pub fn new(text: impl Into<String>) -> Result<Self, BadEventType> {
+        let text = text.into();
+        if text.is_empty() || has_line_break(&text) {
+            return Err(BadEventType);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// A type that is known when the program is built.
+    ///
+    /// # Panics
+    /// When [`EventType::new`] would refuse it; in a `const` that is an error of the build.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        let bytes = text.as_bytes();
+        assert!(!bytes.is_empty(), "an event type is not empty");
+        let mut at = 0;
+        while at < bytes.len() {
+            assert!(
+                bytes[at] != b'\n' && bytes[at] != b'\r',
+                "an event type is one line"
+            );
+            at += 1;
+        }
+        Self(Cow::Borrowed(text))
+    }
+
+    /// The type as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The ID of an event: without a line break or NUL. An empty one clears the client's last event ID.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(String);
+
+/// Why a text cannot be the ID of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an event ID has no line break and no NUL, which clients would ignore: use one line of text"
+)]
+pub struct BadEventId;
+
+impl EventId {
+    /// Takes `text` as an ID.
+    ///
+    /// # Errors
+    /// When it has a line break or a NUL.
+    pub fn new(text: impl Into<String>) -> Result<Self, BadEventId> {
+        let text = text.into();
+        if has_line_break(&text) || text.contains('\0') {
+            return Err(BadEventId);
+        }
+        Ok(Self(text))
+    }
+
+    /// The ID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn has_line_break(text: &str) -> bool {
+    memchr2(b'\r', b'\n', text.as_bytes()).is_some()
+}
+
+/// Writes a field, or a comment where `name` is empty.
+///
+/// Clients remove one space after the colon, so one is always written: a value that begins with a space keeps it.
+fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(if value.is_empty() { b":" } else { b": " });
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'\n');
+}
+
+/// The lines of `text`, split at CRLF, LF and CR as the standard splits a stream. There is always at least one.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = memchr2(b'\r', b'\n', text.as_bytes()) else {
+            return rest.take();
+        };
+        let after = &text[end..];
+        rest = after.strip_prefix("\r\n").or(after.get(1..));
+        Some(&text[..end])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(event: &Event, expected: &str) {
+        assert_eq!(String::from_utf8(event.to_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn data_is_split_at_every_line_break_of_the_standard() {
+        check(&Event::new("1"), "data: 1\n\n");
+        check(&Event::new(""), "data:\n\n");
+        check(&Event::new("a\nb"), "data: a\ndata: b\n\n");
+        check(&Event::new("a\rb"), "data: a\ndata: b\n\n");
+        check(&Event::new("a\r\nb"), "data: a\ndata: b\n\n");
+        check(&Event::new("a\n\rb"), "data: a\ndata:\ndata: b\n\n");
+        check(&Event::new("a\r\n"), "data: a\ndata:\n\n");
+        check(
+            &Event::new("a\n\ndata: forged"),
+            "data: a\ndata:\ndata: data: forged\n\n",
+        );
+    }
+
+    #[test]
+    fn line_breaks_of_other_standards_are_data() {
+        check(
+            &Event::new("a\u{2028}b\u{0085}c\u{000b}d"),
+            "data: a\u{2028}b\u{0085}c\u{000b}d\n\n",
+        );
+    }
+
+    #[test]
+    fn a_leading_space_survives_the_clients_removal_of_one() {
+        check(&Event::new(" a"), "data:  a\n\n");
+    }
+
+    #[test]
+    fn a_comment_cannot_leave_its_lines() {
+        check(
+            &Event::comment("a\ndata: forged\r\rb"),
+            ": a\n: data: forged\n:\n: b\n\n",
+        );
+    }
+
+    #[test]
+    fn retry_stands_alone_in_whole_milliseconds() {
+        check(&Event::retry(Duration::from_secs(10)), "retry: 10000\n\n");
+        check(&Event::retry(Duration::from_micros(1500)), "retry: 1\n\n");
+    }
+
+    #[test]
+    fn all_fields_are_written_in_one_block() {
+        let event = Event::new("x")
+            .with_comment("c")
+            .with_type(EventType::from_static("t"))
+            .with_id(EventId::new("7").unwrap())
+            .with_retry(Duration::from_millis(5));
+        check(&event, ": c\nretry: 5\nid: 7\nevent: t\ndata: x\n\n");
+    }
+
+    #[test]
+    fn a_type_or_id_that_could_forge_a_field_is_never_constructed() {
+        for bad in ["", "a\nb", "a\rb", "a\r\n"] {
+            assert_eq!(EventType::new(bad), Err(BadEventType), "{bad:?}");
+        }
+        for bad in ["a\nb", "\r", "a\0b"] {
+            assert_eq!(EventId::new(bad), Err(BadEventId), "{bad:?}");
+        }
+        assert_eq!(EventId::new("").unwrap().as_str(), "");
+    }
+}

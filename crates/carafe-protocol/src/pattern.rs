@@ -1,0 +1,803 @@
+//! The patterns that topics are matched with.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::{FromStr, Split};
+use std::sync::{Arc, LazyLock};
+
+use regex::{Regex, RegexBuilder};
+use url::Url;
+use urlpattern::matcher::Matcher;
+use urlpattern::regexp::RegExp;
+use urlpattern::{Error, RegexSyntax, UrlPattern, UrlPatternInit, UrlPatternOptions};
+
+/// A [WHATWG URL Pattern](https://urlpattern.spec.whatwg.org/) over topics.
+///
+/// | pattern | matches |
+/// | --- | --- |
+/// | `orders/:id` | `orders/42`: a `:name` is exactly one segment that is not empty |
+/// | `orders/*` | `orders/42`, `orders/42/items`, `orders/`: a `*` is one or more segments, empty ones too |
+/// | `users/a\:b` | `users/a:b`: a backslash makes the next character a literal |
+/// | `orders/(\d+)`, `shop-:id`, `a{/:b}?` | what the standard says |
+/// | `https://example.com/books/:id` | topics that are such URLs |
+/// | `*` | every topic, whatever it looks like |
+///
+/// A leading slash is not significant, in patterns and in topics. A topic that begins with a scheme
+/// and `://` is an absolute URL; any other is a path, whole, with each `?` and `#` in it, resolved
+/// against `https://topic.invalid/` as relative patterns are. So `*` alone and absolute patterns
+/// match absolute URLs, other relative patterns do not.
+///
+/// **Simple patterns**, whose every segment is a literal, a `:name` or a `*`, are matched here, as
+/// text, in time bounded by the product of the segments. All others go to the crate `urlpattern`, which
+/// sees a topic as URLs have it. The two agree but for this: to a simple pattern `a b`, `a%20b`
+/// and `a\b` are three topics; to others a character and its percent-escape are the same, and a
+/// literal backslash, which URLs take for a slash, matches no backslash. A regular
+/// expression is matched with the percent-escaped path, and cannot backtrack.
+#[derive(Clone)]
+pub struct TopicPattern(Arc<Parsed>);
+
+struct Parsed {
+    text: Box<str>,
+    /// Only for a pattern that is not simple. A simple one is read off its text, so that a million of them cost little.
+    url: Option<UrlMatcher>,
+}
+
+/// One segment of a simple pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatternSegment<'a> {
+    /// Matches this segment.
+    Literal(Cow<'a, str>),
+    /// A `:name`: matches one segment that is not empty.
+    Name,
+    /// A `*`: matches one or more segments, empty ones too.
+    Any,
+}
+
+/// Why a text cannot be a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPattern {
+    /// There is no text.
+    #[error("the pattern is empty: write `*` for all topics")]
+    Empty,
+    /// It is longer than [`TopicPattern::MAX_BYTES`].
+    #[error("the pattern has {0} bytes, more than the {max} allowed: use a shorter one", max = TopicPattern::MAX_BYTES)]
+    TooLong(usize),
+    /// It has a control character, a line break included.
+    #[error("the pattern has a control character: use printable text")]
+    ControlCharacter,
+    /// It has a `:name` twice.
+    #[error("the pattern has two parts of the same name: name each `:name` differently")]
+    DuplicateName,
+    /// It is not simple, and has more than [`TopicPattern::MAX_OPERATORS`] operators.
+    #[error(
+        "the pattern has more than {max} of the characters `: * + ? ( {{ [ | \\`: use fewer, or only `:name` and `*` between slashes",
+        max = TopicPattern::MAX_OPERATORS
+    )]
+    TooComplex,
+    /// It is absolute, and has square brackets other than in the path after a plain scheme and host.
+    #[error(
+        "the pattern has a square bracket by a scheme or host: use brackets only in the path, and neither groups nor backslashes before it"
+    )]
+    Brackets,
+    /// A regular expression in it cannot be read, or compiles to too much.
+    #[error(
+        "the pattern has a regular expression that is wrong or too large: correct or shorten what stands in parentheses"
+    )]
+    RegularExpression,
+    /// A part of it is a literal that no URL can have there.
+    #[error(
+        "the pattern has a scheme, host or port that no URL can have: correct it, or write a path"
+    )]
+    NotUrl,
+    /// It does not follow the grammar.
+    #[error(
+        "the pattern is not a URL Pattern: close each group, and put a backslash before each of `: * + ? {{ }} ( )` that is meant literally"
+    )]
+    Syntax,
+}
+
+impl TopicPattern {
+    /// The most bytes a pattern may have.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// The most operators a pattern may have that is not simple, since each costs time at every match.
+    pub const MAX_OPERATORS: usize = 32;
+
+    /// Takes `text` as a pattern.
+    ///
+    /// # Errors
+    /// When it is empty, too long, too complex, has a control character or is not a URL Pattern.
+    pub fn new(text: &str) -> Result<Self, BadPattern> {
+        check_text(text)?;
+        let url = if is_simple(text) {
+            check_names(text)?;
+            None
+        } else {
+            Some(UrlMatcher::new(text)?)
+        };
+        Ok(Self(Arc::new(Parsed {
+            text: text.into(),
+            url,
+        })))
+    }
+
+    /// The pattern `*`, which matches every topic.
+    #[must_use]
+    pub fn any() -> Self {
+        Self(Arc::new(Parsed {
+            text: "*".into(),
+            url: None,
+        }))
+    }
+
+    /// The pattern as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Whether the text of a [`Topic`](crate::Topic) matches.
+    #[must_use]
+    pub fn matches(&self, topic: &str) -> bool {
+        match (&self.0.url, Self::topic_segments(topic)) {
+            (Some(url), _) => url.matches(topic),
+            (None, Some(segments)) => match_segments(&self.0.text, segments),
+            (None, None) => split(&self.0.text).eq(["*"]),
+        }
+    }
+
+    /// The segments of a simple pattern, `None` of any other.
+    ///
+    /// With [`topic_segments`](Self::topic_segments), this is what an index of many patterns needs.
+    #[must_use]
+    pub fn segments(&self) -> Option<impl Iterator<Item = PatternSegment<'_>>> {
+        // All of a simple pattern's segments parse, or it would not be simple.
+        let segments = split(&self.0.text).filter_map(PatternSegment::parse);
+        self.0.url.is_none().then_some(segments)
+    }
+
+    /// The segments that simple patterns see of a topic, at least one; `None` where it is an
+    /// absolute URL, which of them only `*` matches.
+    #[must_use]
+    pub fn topic_segments(topic: &str) -> Option<Split<'_, char>> {
+        (!is_absolute_url(topic)).then(|| split(topic))
+    }
+}
+
+impl<'a> PatternSegment<'a> {
+    /// `None` where it takes the whole URL Pattern grammar.
+    fn parse(text: &'a str) -> Option<Self> {
+        match text.strip_prefix(':') {
+            Some(name) => is_name(name).then_some(Self::Name),
+            None if text == "*" => Some(Self::Any),
+            None => unescape(text).map(Self::Literal),
+        }
+    }
+
+    fn matches(&self, segment: &str) -> bool {
+        match self {
+            Self::Literal(text) => text == segment,
+            Self::Name => !segment.is_empty(),
+            Self::Any => true,
+        }
+    }
+}
+
+fn check_text(text: &str) -> Result<(), BadPattern> {
+    if text.is_empty() {
+        return Err(BadPattern::Empty);
+    }
+    if text.len() > TopicPattern::MAX_BYTES {
+        return Err(BadPattern::TooLong(text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(BadPattern::ControlCharacter);
+    }
+    Ok(())
+}
+
+fn split(text: &str) -> Split<'_, char> {
+    text.strip_prefix('/').unwrap_or(text).split('/')
+}
+
+fn is_simple(text: &str) -> bool {
+    split(text).all(|segment| PatternSegment::parse(segment).is_some())
+}
+
+fn check_names(text: &str) -> Result<(), BadPattern> {
+    let mut names: Vec<_> = split(text).filter(|s| s.starts_with(':')).collect();
+    names.sort_unstable();
+    match names.windows(2).any(|pair| pair[0] == pair[1]) {
+        true => Err(BadPattern::DuplicateName),
+        false => Ok(()),
+    }
+}
+
+/// The standard allows more letters in names; such patterns are merely not simple.
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+    text.bytes().all(allowed) && !text.starts_with(|c: char| c.is_ascii_digit()) && !text.is_empty()
+}
+
+/// The literal that `text` stands for; `None` if it has an operator or ends within an escape.
+fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains([':', '*', '+', '?', '{', '}', '(', ')', '\\']) {
+        return Some(text.into());
+    }
+    let mut literal = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' => literal.push(chars.next()?),
+            ':' | '*' | '+' | '?' | '{' | '}' | '(' | ')' => return None,
+            _ => literal.push(char),
+        }
+    }
+    Some(literal.into())
+}
+
+/// Only the latest `*` is ever widened: what stands between two of them fits at its first place or
+/// nowhere better, so there is no more work than the product of the segments.
+fn match_segments(pattern: &str, mut topic: Split<'_, char>) -> bool {
+    let mut pattern = split(pattern);
+    let mut latest_any = None;
+    while let Some(segment) = topic.next() {
+        let wanted = pattern.next().and_then(PatternSegment::parse);
+        if wanted == Some(PatternSegment::Any) {
+            latest_any = Some((pattern.clone(), topic.clone()));
+        } else if !wanted.is_some_and(|wanted| wanted.matches(segment)) {
+            let Some((after_any, rest)) = &mut latest_any else {
+                return false;
+            };
+            if rest.next().is_none() {
+                return false;
+            }
+            (pattern, topic) = (after_any.clone(), rest.clone());
+        }
+    }
+    pattern.next().is_none()
+}
+
+/// A scheme and `://`. Without the slashes, too many topics would be URLs: `user:42` is one to the standard.
+fn is_absolute_url(topic: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    topic.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(allowed)
+    })
+}
+
+static BASE: LazyLock<Url> =
+    LazyLock::new(|| Url::parse("https://topic.invalid/").expect("this constant is a URL"));
+
+/// The topic as URL Patterns see it.
+fn resolve(topic: &str) -> Option<Url> {
+    if is_absolute_url(topic) {
+        return Url::parse(topic).ok();
+    }
+    let path = topic.strip_prefix('/').unwrap_or(topic);
+    let mut url = BASE.clone();
+    // A backslash would become a slash, and the topic another one.
+    url.set_path(&format!("/{}", path.replace('\\', "%5C")));
+    Some(url)
+}
+
+/// A compiled URL Pattern. Of what the crate compiles, 75 KB, it keeps only what tests the components.
+struct UrlMatcher([Matcher<BoundedRegex>; 8]);
+
+impl UrlMatcher {
+    fn new(text: &str) -> Result<Self, BadPattern> {
+        check_cost(text)?;
+        let pattern = parse_url_pattern(text)?;
+        Ok(Self([
+            pattern.protocol.matcher,
+            pattern.username.matcher,
+            pattern.password.matcher,
+            pattern.hostname.matcher,
+            pattern.port.matcher,
+            pattern.pathname.matcher,
+            pattern.search.matcher,
+            pattern.hash.matcher,
+        ]))
+    }
+
+    fn matches(&self, topic: &str) -> bool {
+        resolve(topic).is_some_and(|url| {
+            let components = [
+                url.scheme(),
+                url.username(),
+                url.password().unwrap_or_default(),
+                url.host_str().unwrap_or_default(),
+                url::quirks::port(&url),
+                url.path(),
+                url.query().unwrap_or_default(),
+                url.fragment().unwrap_or_default(),
+            ];
+            let mut pairs = self.0.iter().zip(components);
+            pairs.all(|(matcher, component)| matcher.matches(component).is_some())
+        })
+    }
+}
+
+/// A regular expression that may cost so much memory and no more, and tells no groups, which would be half the time.
+struct BoundedRegex(Regex);
+
+impl BoundedRegex {
+    /// Enough for the few Unicode classes that a pattern may need, `[\w-]+` has 50 KB.
+    const MAX_BYTES: usize = 256 * 1024;
+}
+
+impl RegExp for BoundedRegex {
+    fn syntax() -> RegexSyntax {
+        RegexSyntax::Rust
+    }
+
+    fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
+        let mut builder = RegexBuilder::new(pattern);
+        builder
+            .size_limit(Self::MAX_BYTES)
+            .dfa_size_limit(Self::MAX_BYTES);
+        builder.build().map(Self).map_err(drop)
+    }
+
+    fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
+        self.0.is_match(text).then(Vec::new)
+    }
+
+    fn pattern_string(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+fn parse_url_pattern(text: &str) -> Result<UrlPattern<BoundedRegex>, BadPattern> {
+    let init = match absolute(text)? {
+        Some(init) => init,
+        None => UrlPatternInit {
+            pathname: Some(text.into()),
+            base_url: Some(BASE.clone()),
+            ..UrlPatternInit::default()
+        },
+    };
+    Ok(UrlPattern::parse(init, UrlPatternOptions::default())?)
+}
+
+/// The components of a pattern with a scheme; `None` if it has none, and is a path.
+fn absolute(text: &str) -> Result<Option<UrlPatternInit>, BadPattern> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok(None);
+    };
+    check_brackets(scheme, rest)?;
+    match UrlPatternInit::parse_constructor_string::<BoundedRegex>(text, None) {
+        Ok(init) => Ok(Some(init)),
+        Err(Error::BaseUrlRequired) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// In a host, the crate's parser counts brackets down from zero, which panics where overflow is
+/// checked. A plain scheme and host make sure that it is past the host when it meets one.
+fn check_brackets(scheme: &str, rest: &str) -> Result<(), BadPattern> {
+    let host = rest.split('/').next().unwrap_or(rest);
+    let plain = |part: &str| !part.contains(['[', ']', '{', '(', '\\']);
+    let bracket = scheme.contains(']') || rest.contains(']');
+    match bracket && !(plain(scheme) && plain(host)) {
+        true => Err(BadPattern::Brackets),
+        false => Ok(()),
+    }
+}
+
+/// Bounds what matching may cost, and how many regular expressions there are to compile.
+fn check_cost(text: &str) -> Result<(), BadPattern> {
+    let operators = text.matches([':', '*', '+', '?', '(', '{', '[', '|', '\\']);
+    match operators.count() > TopicPattern::MAX_OPERATORS {
+        true => Err(BadPattern::TooComplex),
+        false => Ok(()),
+    }
+}
+
+impl From<Error> for BadPattern {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::RegExp(()) => Self::RegularExpression,
+            Error::Url(_) => Self::NotUrl,
+            _ => Self::Syntax,
+        }
+    }
+}
+
+impl FromStr for TopicPattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for TopicPattern {
+    type Error = BadPattern;
+
+    fn try_from(text: &str) -> Result<Self, BadPattern> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl PartialEq for TopicPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for TopicPattern {}
+
+impl Hash for TopicPattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialOrd for TopicPattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TopicPattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use urlpattern::UrlPatternMatchInput;
+
+    use super::*;
+
+    /// Each of `topics` matches; one written with `!` before it does not.
+    #[track_caller]
+    fn check(pattern: &str, topics: &[&str]) {
+        let compiled = TopicPattern::new(pattern).unwrap();
+        for topic in topics {
+            let refused = topic.strip_prefix('!');
+            let matched = compiled.matches(refused.unwrap_or(topic));
+            assert_eq!(matched, refused.is_none(), "{pattern} against {topic}");
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(pattern: &str, expected: BadPattern) {
+        assert_eq!(TopicPattern::new(pattern), Err(expected), "{pattern:?}");
+        let told = expected.to_string();
+        assert!(told.contains(": ") && !told.contains('\n'), "{told}");
+    }
+
+    #[test]
+    fn a_literal_matches_itself_alone() {
+        check("orders/42", &["orders/42", "!orders/4", "!orders/42/"]);
+        check("orders/42", &["!orders/42/a", "!Orders/42", "!orders"]);
+        check("café & té#1", &["café & té#1", "!café"]);
+        check("a//b/", &["a//b/", "!a//b", "!a/b/"]);
+        check("/", &["/", "!a", "!//"]);
+    }
+
+    #[test]
+    fn a_name_is_one_segment_that_is_not_empty() {
+        check("orders/:id", &["orders/42", "orders/a b?c#d", "!orders/"]);
+        check("orders/:id", &["!orders", "!orders/42/a"]);
+        check(":a/x/:_b$2", &["1/x/2", "!1/x/", "!/x/2", "!1/y/2"]);
+    }
+
+    #[test]
+    fn an_asterisk_is_one_or_more_segments() {
+        check("orders/*", &["orders/42", "orders/42/items", "orders/"]);
+        check("orders/*", &["orders//", "!orders", "!order/s"]);
+        check("a/*/z", &["a/b/z", "a/b/c/z", "a//z", "a/z/z", "!a/z"]);
+        check("a/*/b/*/c", &["a/b/b/b/c", "a/1/b/2/b/3/c"]);
+        check("a/*/b/*/c", &["!a/b/c", "!a/1/b/c", "!a/1/b/2/c/d"]);
+        check("*/*", &["a/b", "a/b/c", "/a/", "!a", "!/a"]);
+    }
+
+    #[test]
+    fn an_asterisk_alone_matches_every_topic() {
+        for pattern in ["*", "/*"] {
+            check(pattern, &["a", "/", "//", "a/b?c", "%", r"\", "urn:a:b"]);
+            check(pattern, &["https://example.com/", "a://["]);
+        }
+        assert_eq!(TopicPattern::any(), TopicPattern::new("*").unwrap());
+    }
+
+    #[test]
+    fn a_leading_slash_is_not_significant() {
+        for pattern in ["a/:b", "/a/:b", "a/:b{/x}?", "/a/:b{/x}?", "{/a}/:b"] {
+            check(pattern, &["a/1", "/a/1", "!//a/1", "!/a"]);
+        }
+        check("//a", &["//a", "!/a", "!a"]);
+        check("//a{b}?", &["//a", "!/a", "!a"]);
+    }
+
+    #[test]
+    fn a_backslash_makes_a_literal() {
+        check(r"a\:b/*", &["a:b/1", "!a:c/1", "!a/1"]);
+        check(r"\*/\a/\\", &[r"*/a/\", r"!x/a/\", "!*/a//"]);
+        check(r"a/why\?", &["a/why?", "!a/why", "!a/wh"]);
+        check(r"a/why\?-:x", &["a/why?-1", "!a/why", "!a/wh-1"]);
+        check(r"a\/b", &["a/b", r"!a\/b"]);
+    }
+
+    #[test]
+    fn the_rest_of_the_grammar_is_the_standards() {
+        check("a-:id", &["a-1", "!a-", "!a-1/2", "!b-1"]);
+        check("files/*.json", &["files/a/b.json", "!files/a.xml"]);
+        check("a{/:b}?", &["a", "a/1", "!a/", "!a/1/2"]);
+        check(":lang?/books", &["books", "en/books", "!en/de/books"]);
+        check("a/:b+", &["a/1", "a/1/2", "!a", "!a//"]);
+        check("a/:b*", &["a", "a/1/2", "!a/"]);
+        check(r"orders/(\d+)", &["orders/42", "!orders/4x", "!orders/"]);
+        check(r"y/(\d{4})", &["y/2025", "!y/25"]);
+        check("(a|b)/:x", &["a/1", "b/1", "!c/1", "!a"]);
+        check("a/:été", &["a/1", "!a/"]);
+    }
+
+    #[test]
+    fn absolute_patterns_match_absolute_topics_as_urls() {
+        let books = "https://example.com/books/:id";
+        check(books, &["https://example.com/books/1", "!books/1"]);
+        check(books, &["https://EXAMPLE.com:443/books/1?a#b"]);
+        check(books, &["!http://example.com/books/1"]);
+        check(
+            "http{s}?://{:a.}?b.c/*",
+            &["http://b.c/", "https://a.b.c/d"],
+        );
+        check(
+            r"https\://a.b/:x\?y=:z",
+            &["https://a.b/1?y=2", "!https://a.b/1"],
+        );
+        check("https://a.b/([a-z]+)", &["https://a.b/a", "!https://a.b/1"]);
+        check("*://*:8080/x", &["ws://h:8080/x", "!ws://h/x", "!ws://"]);
+    }
+
+    #[test]
+    fn relative_patterns_match_no_absolute_url() {
+        for pattern in [":a/*", "*/books/:id", "*/*", "*{x}?s/1"] {
+            check(pattern, &["!https://example.com/books/1"]);
+        }
+        check("*/books/:id", &["a:b/books/1", "1://books/1", "//books/1"]);
+    }
+
+    #[test]
+    fn what_urls_escape_is_a_literal_in_every_pattern() {
+        for topic in [
+            "a b",
+            "café",
+            "a?b#c",
+            "<\"`>",
+            "a|^[]",
+            "🍵",
+            "a%20b",
+            "a;=@!$&',",
+        ] {
+            let literal = topic.replace('?', r"\?");
+            check(&literal, &[topic]);
+            check(
+                &format!("{literal}{{/:x}}?"),
+                &[topic, &format!("{topic}/1")],
+            );
+        }
+    }
+
+    #[test]
+    fn only_patterns_that_are_not_simple_fold_percent_escapes() {
+        check("a b/:x", &["a b/1", "!a%20b/1"]);
+        check("a b{/:x}?", &["a b", "a%20b"]);
+    }
+
+    #[test]
+    fn a_backslash_in_a_topic_separates_no_segments() {
+        check(":a", &[r"a\b"]);
+        check("x-:a", &[r"x-a\b"]);
+        check("x-:a/b", &[r"!x-a\b"]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_pattern_is_refused_with_its_reason() {
+        check_refused("", BadPattern::Empty);
+        check_refused(&"x".repeat(1025), BadPattern::TooLong(1025));
+        for text in ["a\nb", "a\0", "\u{85}/*", "a(\r)"] {
+            check_refused(text, BadPattern::ControlCharacter);
+        }
+        check_refused(":a/:b/:a", BadPattern::DuplicateName);
+        check_refused(&":a-".repeat(33), BadPattern::TooComplex);
+        for text in ["([)", "(+)", "a(b|[)", "a(x{1000}{1000})"] {
+            check_refused(text, BadPattern::RegularExpression);
+        }
+        check_refused("a b://c/:x-y", BadPattern::NotUrl);
+        for text in [
+            "a{", "a}", "a{b{c}}", "12:30", "a?b", "a\\", "(a", "()", "((a))", "(?:a)", ":a-:a",
+        ] {
+            check_refused(text, BadPattern::Syntax);
+        }
+        assert!(TopicPattern::new(&"x".repeat(1024)).is_ok());
+    }
+
+    #[test]
+    fn brackets_by_a_host_are_refused_before_the_crate_counts_them() {
+        for text in [
+            "https://]",
+            "[://]",
+            "https://{[}]",
+            "https://[@]",
+            "{://a/}:]",
+            "*:]://a",
+            "https://(é])/",
+        ] {
+            check_refused(text, BadPattern::Brackets);
+        }
+    }
+
+    #[test]
+    fn patterns_are_compared_by_their_text() {
+        let [a, b, slash] = [":a-x", ":b", "/:b"].map(|text| TopicPattern::new(text).unwrap());
+        assert_eq!(
+            HashSet::from([a.clone(), a.clone(), b.clone(), slash.clone()]).len(),
+            3
+        );
+        assert!(slash < a && a < b);
+        assert_eq!(format!("{a} {b:?}"), r#":a-x ":b""#);
+        assert_eq!(":b".parse(), Ok(b));
+    }
+
+    #[test]
+    fn only_simple_patterns_tell_their_segments() {
+        let pattern = TopicPattern::new(r"/a\:b/:c/*").unwrap();
+        let segments: Vec<_> = pattern.segments().unwrap().collect();
+        let literal = PatternSegment::Literal("a:b".into());
+        assert_eq!(
+            segments,
+            [literal, PatternSegment::Name, PatternSegment::Any]
+        );
+        assert!(TopicPattern::new("a-:b").unwrap().segments().is_none());
+    }
+
+    /// The fastest of three, since the machine's other work only ever adds.
+    fn fastest(work: impl Fn()) -> Duration {
+        let once = |_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        };
+        (0..3).map(once).min().unwrap()
+    }
+
+    #[test]
+    fn hostile_patterns_and_topics_cost_a_bounded_time() {
+        let cases = [
+            ("*/".repeat(500) + "x", "a/".repeat(512)),
+            ("*/".to_owned() + &"a/".repeat(250) + "x", "a/".repeat(512)),
+            ("*-".repeat(31) + "x", "-".repeat(1024)),
+            ("(.*.*.*.*.*.*.*.*x)y".to_owned(), "x".repeat(1024)),
+            ("((?:(?:(?:a*)*)*)*)b".to_owned(), "a".repeat(1024)),
+        ];
+        for (pattern, topic) in cases {
+            let pattern = TopicPattern::new(&pattern).unwrap();
+            let time = fastest(|| assert!(!pattern.matches(&topic)));
+            assert!(time < Duration::from_millis(500), "{pattern} took {time:?}");
+        }
+    }
+
+    /// The crate itself, by its public face.
+    fn check_as_the_crate(pattern: &TopicPattern, topics: &[String]) {
+        let init = UrlPatternInit {
+            pathname: Some(pattern.as_str().into()),
+            base_url: Some(BASE.clone()),
+            ..UrlPatternInit::default()
+        };
+        let reference = <UrlPattern>::parse(init, UrlPatternOptions::default()).unwrap();
+        for topic in topics {
+            let mut url = BASE.clone();
+            url.set_path(&format!("/{}", topic.strip_prefix('/').unwrap_or(topic)));
+            let expected = reference.test(UrlPatternMatchInput::Url(url)).unwrap();
+            assert_eq!(
+                pattern.matches(topic),
+                expected,
+                "{pattern} against {topic}"
+            );
+        }
+    }
+
+    const LITERALS: &[&str] = &["a", "a", "a", "b", "b", "", "a b", "é", "#", "a.b", "~[]"];
+
+    fn path(segments: &[String]) -> String {
+        let path = segments.join("/");
+        if path.is_empty() { "/".into() } else { path }
+    }
+
+    /// Many for each pattern, since the crate takes its time to compile one.
+    fn topics() -> impl Strategy<Value = Vec<String>> {
+        let segment = prop::sample::select(LITERALS).prop_map(str::to_owned);
+        let topic = prop::collection::vec(segment, 1..8).prop_map(|segments| path(&segments));
+        prop::collection::vec(topic, 16)
+    }
+
+    fn simple_patterns() -> impl Strategy<Value = String> {
+        let segment = prop_oneof![
+            4 => prop::sample::select(LITERALS),
+            2 => Just(":"),
+            2 => Just("*"),
+        ];
+        prop::collection::vec(segment, 1..7).prop_map(|segments| {
+            let segments = segments.iter().enumerate();
+            path(
+                &segments
+                    .map(|(at, segment)| named(segment, at))
+                    .collect::<Vec<_>>(),
+            )
+        })
+    }
+
+    fn other_patterns() -> impl Strategy<Value = String> {
+        let parts = &[
+            "a", "b", "/", "/", ":", "*", "{/a}?", "{b/}*", "(a|b)", "/:?", "-", " ", "é",
+        ];
+        prop::collection::vec(prop::sample::select(parts), 1..7).prop_map(|parts| {
+            parts
+                .iter()
+                .enumerate()
+                .map(|(at, part)| named(part, at))
+                .collect()
+        })
+    }
+
+    /// Names must differ.
+    fn named(part: &str, at: usize) -> String {
+        part.replace(':', &format!(":n{at}"))
+    }
+
+    const SHARDS: &[&str] = &[
+        "a", "/", ":", "*", "?", "+", "{", "}", "(", ")", "[", "]", "\\", "@", "#", "|", "^", "%",
+        "1", "://", "https://", "é", " ", "..",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn simple_patterns_mean_what_the_standard_says(pattern in simple_patterns(), topics in topics()) {
+            let compiled = TopicPattern::new(&pattern).unwrap();
+            assert!(compiled.segments().is_some());
+            check_as_the_crate(&compiled, &topics);
+        }
+
+        #[test]
+        fn other_patterns_mean_what_the_standard_says(pattern in other_patterns(), topics in topics()) {
+            if let Ok(compiled) = TopicPattern::new(&pattern) {
+                check_as_the_crate(&compiled, &topics);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_a_pattern_panic(parts in prop::collection::vec(prop::sample::select(SHARDS), 1..12)) {
+            let text = parts.concat();
+            if let Ok(pattern) = TopicPattern::new(&text) {
+                let _ = pattern.matches(&text);
+            }
+        }
+    }
+}

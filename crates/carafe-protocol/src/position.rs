@@ -1,0 +1,113 @@
+//! Where an entry stands in its log, as clients see it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A place in the order of a log. Offsets only grow and may be sparse; 0 is before the first entry.
+pub type Offset = u64;
+
+/// A random number kept with an entry: tells it from another that was given the same offset after a failover lost the tail.
+pub type Nonce = u32;
+
+/// Names one life of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation(u64);
+
+impl Generation {
+    /// Takes the low 48 bits of `random` as a name; they are 12 digits on the wire.
+    #[must_use]
+    pub const fn new(random: u64) -> Self {
+        Self(random & ((1 << 48) - 1))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012x}", self.0)
+    }
+}
+
+/// The event ID on the wire, `<generation>-<offset>-<nonce>`, for example `5f0c9a3be812-42-0badcafe`.
+///
+/// A position is opaque to clients: they send back what they got. It says how many entries
+/// the log has had in all, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The life of the log that the entry belongs to.
+    pub generation: Generation,
+    /// The place in that log.
+    pub offset: Offset,
+    /// The entry's own random number; 0 before the first entry.
+    pub nonce: Nonce,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{:08x}", self.generation, self.offset, self.nonce)
+    }
+}
+
+/// The text is not a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a position: send back an event ID exactly as it was received")]
+pub struct BadPosition;
+
+impl FromStr for Position {
+    type Err = BadPosition;
+
+    /// Accepts exactly what [`Display`](fmt::Display) writes, so that each position has one spelling.
+    fn from_str(text: &str) -> Result<Self, BadPosition> {
+        let position = parse(text).ok_or(BadPosition)?;
+        if position.to_string() != text {
+            return Err(BadPosition);
+        }
+        Ok(position)
+    }
+}
+
+fn parse(text: &str) -> Option<Position> {
+    let mut parts = text.splitn(3, '-');
+    Some(Position {
+        generation: Generation::new(u64::from_str_radix(parts.next()?, 16).ok()?),
+        offset: parts.next()?.parse().ok()?,
+        nonce: Nonce::from_str_radix(parts.next()?, 16).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_back_as_written() {
+        let position = Position {
+            generation: Generation::new(u64::MAX),
+            offset: u64::MAX,
+            nonce: 0xbad,
+        };
+        let text = position.to_string();
+        assert_eq!(text, "ffffffffffff-18446744073709551615-00000bad");
+        assert_eq!(text.parse(), Ok(position));
+    }
+
+    #[test]
+    fn a_position_has_one_spelling() {
+        for text in [
+            "",
+            "-",
+            "--",
+            "1-1-1",
+            "5F0C9A3BE812-42-0badcafe",
+            "5f0c9a3be812-042-0badcafe",
+            "5f0c9a3be812-+42-0badcafe",
+            "5f0c9a3be812-42-0badcafe ",
+            "5f0c9a3be812-42-0badcafe-1",
+            "15f0c9a3be812-42-0badcafe",
+            "5f0c9a3be812-18446744073709551616-0badcafe",
+            "5f0c9a3be812-42",
+            "é-1-2",
+        ] {
+            assert_eq!(text.parse::<Position>(), Err(BadPosition), "{text:?}");
+        }
+    }
+}

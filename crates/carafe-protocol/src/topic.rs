@@ -1,0 +1,156 @@
+//! The name an event is published to.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The name an event is published to, usually a path such as `orders/42`.
+///
+/// One to [`Topic::MAX_BYTES`] bytes of UTF-8, without control characters and without the path
+/// segments `.` and `..`, which URL parsers on the way would fold (`a/../b` would reach another topic).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(Arc<str>);
+
+/// Why a text cannot be a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTopic {
+    /// There is no text.
+    #[error("the topic is empty: name one, such as `orders/42`")]
+    Empty,
+    /// It is longer than [`Topic::MAX_BYTES`].
+    #[error("the topic has {0} bytes, more than the {max} allowed: use a shorter one", max = Topic::MAX_BYTES)]
+    TooLong(usize),
+    /// It has a control character, a line break included.
+    #[error("the topic has a control character: use printable text")]
+    ControlCharacter,
+    /// It has a segment that URL parsers fold away.
+    #[error("the topic has a segment `.` or `..`, which URL parsers fold: leave such segments out")]
+    DotSegment,
+}
+
+impl Topic {
+    /// The most bytes a topic may have.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Takes `text` as a topic.
+    ///
+    /// # Errors
+    /// When it is empty, too long, has a control character or a dot segment.
+    pub fn new(text: &str) -> Result<Self, BadTopic> {
+        if text.is_empty() {
+            return Err(BadTopic::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(BadTopic::TooLong(text.len()));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(BadTopic::ControlCharacter);
+        }
+        if text.split(['/', '\\']).any(is_dot_segment) {
+            return Err(BadTopic::DotSegment);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The topic as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The URL standard folds `.` and `..`, and takes `%2e` for a dot.
+fn is_dot_segment(segment: &str) -> bool {
+    let mut rest = segment;
+    let mut dots = 0;
+    while !rest.is_empty() {
+        let escaped = rest
+            .get(..3)
+            .is_some_and(|start| start.eq_ignore_ascii_case("%2e"));
+        match rest.strip_prefix('.').or(escaped.then(|| &rest[3..])) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+        dots += 1;
+    }
+    dots == 1 || dots == 2
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for Topic {
+    type Err = BadTopic;
+
+    fn from_str(text: &str) -> Result<Self, BadTopic> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for Topic {
+    type Error = BadTopic;
+
+    fn try_from(text: &str) -> Result<Self, BadTopic> {
+        Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<(), BadTopic>) {
+        assert_eq!(Topic::new(text).map(|_| ()), expected, "{text:?}");
+    }
+
+    #[test]
+    fn any_printable_text_is_a_topic() {
+        for text in [
+            "orders/42",
+            "/orders",
+            "a//b",
+            "a b?c#d",
+            "日本",
+            "https://example.com/a",
+            "...",
+            "a..b",
+            "%2e%2e%2e",
+        ] {
+            check(text, Ok(()));
+        }
+        check(&"x".repeat(Topic::MAX_BYTES), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_a_topic_is_refused_with_its_reason() {
+        check("", Err(BadTopic::Empty));
+        check(
+            &"x".repeat(Topic::MAX_BYTES + 1),
+            Err(BadTopic::TooLong(1025)),
+        );
+        for text in ["a\nb", "a\0", "\u{1b}[31m", "\u{85}"] {
+            check(text, Err(BadTopic::ControlCharacter));
+        }
+        for text in [
+            ".",
+            "..",
+            "a/../b",
+            "a/./b",
+            "a/%2E%2e/b",
+            "a/.%2e",
+            "a\\..\\b",
+        ] {
+            check(text, Err(BadTopic::DotSegment));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The crate's tests from outside.
+
+mod any_split;
+mod decoder;
+mod decoder_corpus;
+mod decoder_limit;
+mod round_trip;
