@@ -1,2 +1,48 @@
-//! The chores of the workspace.
-fn main() {}
+//! The chores of the workspace: `cargo xtask test` and its parts.
+
+mod client;
+mod deny;
+mod fuzz;
+mod install;
+mod step;
+mod tally;
+mod test;
+mod tool;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The chores of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Install what the tests need beside Rust, then check and test everything
+    Test(test::Options),
+    /// Check the licences, bans and sources of the dependencies
+    Deny,
+    /// Fuzz the decoder of event streams
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> ExitCode {
+    let chore = Chore::parse();
+    let outcome = enter_workspace().and_then(|()| match chore {
+        Chore::Test(options) => test::run(&options),
+        Chore::Deny => deny::run(),
+        Chore::Fuzz(options) => fuzz::run(&options),
+    });
+    let Err(failure) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("xtask: {failure}");
+    ExitCode::FAILURE
+}
+
+/// Makes every chore work from any folder: all of them name paths from the workspace's root.
+fn enter_workspace() -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    env::set_current_dir(&root).map_err(|error| format!("cannot enter {}: {error}", root.display()))
+}

@@ -1,1 +1,41 @@
-//! carafe-hub.
+//! Publish, subscribe and replay: the hub of Carafe, without HTTP.
+//!
+//! The hub delivers only what its log holds, and a subscription is a cursor: replay and live delivery are one path
+//! at two positions. There is no queue, broadcast channel or task per subscription.
+//!
+//! ```
+//! use carafe_hub::{Delivery, Hub, Subscribe};
+//! use carafe_log::{MemoryLog, Publication};
+//! use carafe_protocol::Topic;
+//! use futures_util::StreamExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::new(MemoryLog::default());
+//! let orders = Topic::new("orders")?;
+//! let mut subscription = hub.subscribe(Subscribe::to(orders.clone())).await?;
+//! hub.publish(Publication::new(orders, "one flat white")).await?;
+//!
+//! assert!(matches!(subscription.next().await, Some(Delivery::Position(_))));
+//! let Some(Delivery::Entry(entry)) = subscription.next().await else { panic!() };
+//! assert_eq!(entry.publication.event().data(), Some("one flat white"));
+//! # Ok(()) }
+//! ```
+
+mod core;
+mod drain;
+mod feeds;
+mod frame;
+mod gap;
+mod hub;
+mod patterns;
+mod ring;
+mod subscribe;
+mod subscription;
+
+pub use drain::Drain;
+pub use frame::Form;
+pub use gap::{Gap, GapReason};
+pub use hub::{Hub, HubLimits, PublishError};
+pub use patterns::TooManyComplexPatterns;
+pub use subscribe::{Start, Subscribe, SubscribeError};
+pub use subscription::{Delivery, Frames, Subscription};

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
 use crate::{
-    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry,
-    Find, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
+    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
+    Follower, IdempotencyKey, Publication, Read, ReadError, Span,
 };
 
 /// How many entries one read looks through, so that a reader of a rare topic does not hold up publishers.
@@ -35,10 +35,7 @@ pub struct MemoryLimits {
 impl Default for MemoryLimits {
     /// A million entries and 64 MiB.
     fn default() -> Self {
-        Self {
-            entries: 1_000_000,
-            bytes: 64 << 20,
-        }
+        Self { entries: 1_000_000, bytes: 64 << 20 }
     }
 }
 
@@ -58,11 +55,7 @@ impl MemoryLog {
     /// An empty log of a known generation, for entries that are supplied with their offsets.
     #[must_use]
     pub fn with_generation(limits: MemoryLimits, generation: Generation) -> Self {
-        let start = Position {
-            generation,
-            offset: 0,
-            nonce: 0,
-        };
+        let start = Position { generation, offset: 0, nonce: 0 };
         Self {
             state: Mutex::new(State {
                 limits,
@@ -93,10 +86,7 @@ impl AppendAt for MemoryLog {
         let mut tail = state.tail().offset;
         for entry in &entries {
             if entry.offset() <= tail {
-                return Err(AppendAtError {
-                    offset: entry.offset(),
-                    tail,
-                });
+                return Err(AppendAtError { offset: entry.offset(), tail });
             }
             tail = entry.offset();
         }
@@ -155,18 +145,13 @@ struct State {
 
 impl State {
     fn tail(&self) -> Position {
-        self.entries
-            .back()
-            .map_or(self.start, |entry| entry.position)
+        self.entries.back().map_or(self.start, |entry| entry.position)
     }
 
     fn append(&mut self, batch: Vec<Publication>) -> Result<Vec<Appended>, AppendError> {
         let bytes = batch.iter().map(Publication::weight).sum();
         if bytes > self.limits.bytes {
-            return Err(AppendError::TooLarge {
-                bytes,
-                limit: self.limits.bytes,
-            });
+            return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
         }
         let time = now();
         let mut tail = self.tail();
@@ -175,23 +160,13 @@ impl State {
             .into_iter()
             .map(|publication| {
                 if let Some(position) = self.first_with_key_of(&publication) {
-                    return Appended {
-                        position,
-                        repeated: true,
-                    };
+                    return Appended { position, repeated: true };
                 }
                 tail.offset += 1;
                 tail.nonce = rand::random();
                 self.remember_key(&publication, tail);
-                fresh.push(Entry {
-                    position: tail,
-                    time,
-                    publication,
-                });
-                Appended {
-                    position: tail,
-                    repeated: false,
-                }
+                fresh.push(Entry { position: tail, time, publication });
+                Appended { position: tail, repeated: false }
             })
             .collect();
         self.store(fresh);
@@ -200,16 +175,12 @@ impl State {
 
     fn first_with_key_of(&self, publication: &Publication) -> Option<Position> {
         let key = publication.key()?;
-        self.keys
-            .get(&(publication.topic().clone(), key.clone()))
-            .copied()
+        self.keys.get(&(publication.topic().clone(), key.clone())).copied()
     }
 
     fn remember_key(&mut self, publication: &Publication, position: Position) {
         if let Some(key) = publication.key() {
-            self.keys
-                .entry((publication.topic().clone(), key.clone()))
-                .or_insert(position);
+            self.keys.entry((publication.topic().clone(), key.clone())).or_insert(position);
         }
     }
 
@@ -222,9 +193,7 @@ impl State {
         }
         self.trim();
         if !entries.is_empty() {
-            self.followers
-                .iter()
-                .for_each(|follower| follower(&entries));
+            self.followers.iter().for_each(|follower| follower(&entries));
         }
     }
 
@@ -258,11 +227,7 @@ impl State {
         if position.offset < self.start.offset {
             return Find::Trimmed;
         }
-        if position == self.start || self.holds(position) {
-            Find::Found
-        } else {
-            Find::Foreign
-        }
+        if position == self.start || self.holds(position) { Find::Found } else { Find::Foreign }
     }
 
     fn holds(&self, position: Position) -> bool {
@@ -271,33 +236,20 @@ impl State {
             .is_ok_and(|at| self.entries[at].position == position)
     }
 
-    fn read(
-        &self,
-        after: Offset,
-        wanted: &[TopicMatcher],
-        limit: BlockLimit,
-    ) -> Result<Block, ReadError> {
+    fn read(&self, after: Offset, wanted: &[TopicMatcher], limit: BlockLimit) -> Result<Block, ReadError> {
         if after < self.start.offset {
-            return Err(ReadError::Trimmed {
-                after,
-                start: self.start,
-            });
+            return Err(ReadError::Trimmed { after, start: self.start });
         }
-        let from = self
-            .entries
-            .partition_point(|entry| entry.offset() <= after);
+        let from = self.entries.partition_point(|entry| entry.offset() <= after);
         let mut block = Block {
             entries: Vec::new(),
-            up_to: from
-                .checked_sub(1)
-                .map_or(self.start, |at| self.entries[at].position),
+            up_to: from.checked_sub(1).map_or(self.start, |at| self.entries[at].position),
         };
         let mut bytes = 0;
         for entry in self.entries.range(from..).take(SCAN) {
             if is_wanted(entry, wanted) {
                 bytes += entry.weight();
-                if !block.entries.is_empty()
-                    && (block.entries.len() >= limit.entries || bytes > limit.bytes)
+                if !block.entries.is_empty() && (block.entries.len() >= limit.entries || bytes > limit.bytes)
                 {
                     break;
                 }
@@ -312,9 +264,7 @@ impl State {
         if count == 0 {
             return self.tail();
         }
-        let mut matching = (0..self.entries.len())
-            .rev()
-            .filter(|&at| is_wanted(&self.entries[at], wanted));
+        let mut matching = (0..self.entries.len()).rev().filter(|&at| is_wanted(&self.entries[at], wanted));
         match matching.nth(count - 1) {
             None | Some(0) => self.start,
             Some(at) => self.entries[at - 1].position,
@@ -323,16 +273,11 @@ impl State {
 }
 
 fn is_wanted(entry: &Entry, wanted: &[TopicMatcher]) -> bool {
-    entry
-        .publication
-        .topics()
-        .any(|topic| wanted.iter().any(|matcher| matcher.matches(topic)))
+    entry.publication.topics().any(|topic| wanted.iter().any(|matcher| matcher.matches(topic)))
 }
 
 /// Now, in the whole milliseconds that events carry.
 fn now() -> SystemTime {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -20,13 +20,7 @@ pub struct Publication {
 impl Publication {
     /// A public event for one topic.
     pub fn new(topic: Topic, data: impl Into<String>) -> Self {
-        Self {
-            topic,
-            alternates: Box::default(),
-            event: Event::new(data),
-            private: false,
-            key: None,
-        }
+        Self { topic, alternates: Box::default(), event: Event::new(data), private: false, key: None }
     }
 
     /// Publishes the event to further topics too. It is delivered once to who asked for several of them.

@@ -76,11 +76,7 @@ impl Decoder {
     /// A decoder for a first stream: no last event ID, no limit.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            limit: usize::MAX,
-            last_event_id: String::new(),
-            stream: Stream::default(),
-        }
+        Self { limit: usize::MAX, last_event_id: String::new(), stream: Stream::default() }
     }
 
     /// Sets the most bytes that one event may make the decoder hold: the line being read, whole
@@ -129,10 +125,7 @@ impl Decoder {
         self.stream = Stream::default();
     }
 
-    fn next_line<'a>(
-        &mut self,
-        input: &mut &'a [u8],
-    ) -> Result<Option<Cow<'a, [u8]>>, EventTooLarge> {
+    fn next_line<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, EventTooLarge> {
         // The block alone can pass the limit: a byte that is not UTF-8 becomes three.
         let room = self.limit.checked_sub(self.stream.block.len());
         room.filter(|_| !self.stream.refused)
@@ -143,10 +136,7 @@ impl Decoder {
     /// All held is let go, and all given is consumed, so that no caller waits for it to shrink.
     fn refuse(&mut self, input: &mut &[u8]) -> EventTooLarge {
         *input = &[];
-        self.stream = Stream {
-            refused: true,
-            ..Stream::default()
-        };
+        self.stream = Stream { refused: true, ..Stream::default() };
         EventTooLarge { limit: self.limit }
     }
 
@@ -177,11 +167,7 @@ impl Decoder {
         let mut data = block.data;
         data.pop()?;
         Some(ReceivedEvent {
-            event_type: if block.event_type.is_empty() {
-                "message".into()
-            } else {
-                block.event_type
-            },
+            event_type: if block.event_type.is_empty() { "message".into() } else { block.event_type },
             data,
             last_event_id: self.last_event_id.clone(),
         })
@@ -262,9 +248,7 @@ impl Stream {
     /// A BOM has no line break, so it is whole at the front of the first line, however it was split.
     fn without_bom<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
         let first = !mem::replace(&mut self.begun, true);
-        line.strip_prefix(b"\xEF\xBB\xBF")
-            .filter(|_| first)
-            .unwrap_or(line)
+        line.strip_prefix(b"\xEF\xBB\xBF").filter(|_| first).unwrap_or(line)
     }
 }
 

@@ -30,10 +30,7 @@ pub struct Event {
 impl Event {
     /// An event with this data, which may have several lines and may be empty.
     pub fn new(data: impl Into<String>) -> Self {
-        Self {
-            data: Some(data.into()),
-            ..Self::default()
-        }
+        Self { data: Some(data.into()), ..Self::default() }
     }
 
     /// A comment, which no client shows. Each of its lines becomes a comment line.
@@ -170,10 +167,7 @@ impl EventType {
         assert!(!bytes.is_empty(), "an event type is not empty");
         let mut at = 0;
         while at < bytes.len() {
-            assert!(
-                bytes[at] != b'\n' && bytes[at] != b'\r',
-                "an event type is one line"
-            );
+            assert!(bytes[at] != b'\n' && bytes[at] != b'\r', "an event type is one line");
             at += 1;
         }
         Self(Cow::Borrowed(text))
@@ -198,9 +192,7 @@ pub struct EventId(String);
 
 /// Why a text cannot be the ID of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "an event ID has no line break and no NUL, which clients would ignore: use one line of text"
-)]
+#[error("an event ID has no line break and no NUL, which clients would ignore: use one line of text")]
 pub struct BadEventId;
 
 impl EventId {
@@ -275,18 +267,12 @@ mod tests {
         check(&Event::new("a\r\nb"), "data: a\ndata: b\n\n");
         check(&Event::new("a\n\rb"), "data: a\ndata:\ndata: b\n\n");
         check(&Event::new("a\r\n"), "data: a\ndata:\n\n");
-        check(
-            &Event::new("a\n\ndata: forged"),
-            "data: a\ndata:\ndata: data: forged\n\n",
-        );
+        check(&Event::new("a\n\ndata: forged"), "data: a\ndata:\ndata: data: forged\n\n");
     }
 
     #[test]
     fn line_breaks_of_other_standards_are_data() {
-        check(
-            &Event::new("a\u{2028}b\u{0085}c\u{000b}d"),
-            "data: a\u{2028}b\u{0085}c\u{000b}d\n\n",
-        );
+        check(&Event::new("a\u{2028}b\u{0085}c\u{000b}d"), "data: a\u{2028}b\u{0085}c\u{000b}d\n\n");
     }
 
     #[test]
@@ -296,10 +282,7 @@ mod tests {
 
     #[test]
     fn a_comment_cannot_leave_its_lines() {
-        check(
-            &Event::comment("a\ndata: forged\r\rb"),
-            ": a\n: data: forged\n:\n: b\n\n",
-        );
+        check(&Event::comment("a\ndata: forged\r\rb"), ": a\n: data: forged\n:\n: b\n\n");
     }
 
     #[test]

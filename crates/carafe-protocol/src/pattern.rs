@@ -88,9 +88,7 @@ pub enum BadPattern {
     )]
     RegularExpression,
     /// A part of it is a literal that no URL can have there.
-    #[error(
-        "the pattern has a scheme, host or port that no URL can have: correct it, or write a path"
-    )]
+    #[error("the pattern has a scheme, host or port that no URL can have: correct it, or write a path")]
     NotUrl,
     /// It does not follow the grammar.
     #[error(
@@ -118,19 +116,13 @@ impl TopicPattern {
         } else {
             Some(UrlMatcher::new(text)?)
         };
-        Ok(Self(Arc::new(Parsed {
-            text: text.into(),
-            url,
-        })))
+        Ok(Self(Arc::new(Parsed { text: text.into(), url })))
     }
 
     /// The pattern `*`, which matches every topic.
     #[must_use]
     pub fn any() -> Self {
-        Self(Arc::new(Parsed {
-            text: "*".into(),
-            url: None,
-        }))
+        Self(Arc::new(Parsed { text: "*".into(), url: None }))
     }
 
     /// The pattern as it was given.
@@ -336,9 +328,7 @@ impl RegExp for BoundedRegex {
 
     fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
         let mut builder = RegexBuilder::new(pattern);
-        builder
-            .size_limit(Self::MAX_BYTES)
-            .dfa_size_limit(Self::MAX_BYTES);
+        builder.size_limit(Self::MAX_BYTES).dfa_size_limit(Self::MAX_BYTES);
         builder.build().map(Self).map_err(drop)
     }
 
@@ -562,14 +552,8 @@ mod tests {
         check(books, &["https://example.com/books/1", "!books/1"]);
         check(books, &["https://EXAMPLE.com:443/books/1?a#b"]);
         check(books, &["!http://example.com/books/1"]);
-        check(
-            "http{s}?://{:a.}?b.c/*",
-            &["http://b.c/", "https://a.b.c/d"],
-        );
-        check(
-            r"https\://a.b/:x\?y=:z",
-            &["https://a.b/1?y=2", "!https://a.b/1"],
-        );
+        check("http{s}?://{:a.}?b.c/*", &["http://b.c/", "https://a.b.c/d"]);
+        check(r"https\://a.b/:x\?y=:z", &["https://a.b/1?y=2", "!https://a.b/1"]);
         check("https://a.b/([a-z]+)", &["https://a.b/a", "!https://a.b/1"]);
         check("*://*:8080/x", &["ws://h:8080/x", "!ws://h/x", "!ws://"]);
     }
@@ -584,22 +568,10 @@ mod tests {
 
     #[test]
     fn what_urls_escape_is_a_literal_in_every_pattern() {
-        for topic in [
-            "a b",
-            "café",
-            "a?b#c",
-            "<\"`>",
-            "a|^[]",
-            "🍵",
-            "a%20b",
-            "a;=@!$&',",
-        ] {
+        for topic in ["a b", "café", "a?b#c", "<\"`>", "a|^[]", "🍵", "a%20b", "a;=@!$&',"] {
             let literal = topic.replace('?', r"\?");
             check(&literal, &[topic]);
-            check(
-                &format!("{literal}{{/:x}}?"),
-                &[topic, &format!("{topic}/1")],
-            );
+            check(&format!("{literal}{{/:x}}?"), &[topic, &format!("{topic}/1")]);
         }
     }
 
@@ -629,9 +601,7 @@ mod tests {
             check_refused(text, BadPattern::RegularExpression);
         }
         check_refused("a b://c/:x-y", BadPattern::NotUrl);
-        for text in [
-            "a{", "a}", "a{b{c}}", "12:30", "a?b", "a\\", "(a", "()", "((a))", "(?:a)", ":a-:a",
-        ] {
+        for text in ["a{", "a}", "a{b{c}}", "12:30", "a?b", "a\\", "(a", "()", "((a))", "(?:a)", ":a-:a"] {
             check_refused(text, BadPattern::Syntax);
         }
         assert!(TopicPattern::new(&"x".repeat(1024)).is_ok());
@@ -639,15 +609,9 @@ mod tests {
 
     #[test]
     fn brackets_by_a_host_are_refused_before_the_crate_counts_them() {
-        for text in [
-            "https://]",
-            "[://]",
-            "https://{[}]",
-            "https://[@]",
-            "{://a/}:]",
-            "*:]://a",
-            "https://(é])/",
-        ] {
+        for text in
+            ["https://]", "[://]", "https://{[}]", "https://[@]", "{://a/}:]", "*:]://a", "https://(é])/"]
+        {
             check_refused(text, BadPattern::Brackets);
         }
     }
@@ -655,10 +619,7 @@ mod tests {
     #[test]
     fn patterns_are_compared_by_their_text() {
         let [a, b, slash] = [":a-x", ":b", "/:b"].map(|text| TopicPattern::new(text).unwrap());
-        assert_eq!(
-            HashSet::from([a.clone(), a.clone(), b.clone(), slash.clone()]).len(),
-            3
-        );
+        assert_eq!(HashSet::from([a.clone(), a.clone(), b.clone(), slash.clone()]).len(), 3);
         assert!(slash < a && a < b);
         assert_eq!(format!("{a} {b:?}"), r#":a-x ":b""#);
         assert_eq!(":b".parse(), Ok(b));
@@ -669,10 +630,7 @@ mod tests {
         let pattern = TopicPattern::new(r"/a\:b/:c/*").unwrap();
         let segments: Vec<_> = pattern.segments().unwrap().collect();
         let literal = PatternSegment::Literal("a:b".into());
-        assert_eq!(
-            segments,
-            [literal, PatternSegment::Name, PatternSegment::Any]
-        );
+        assert_eq!(segments, [literal, PatternSegment::Name, PatternSegment::Any]);
         assert!(TopicPattern::new("a-:b").unwrap().segments().is_none());
     }
 
@@ -714,11 +672,7 @@ mod tests {
             let mut url = BASE.clone();
             url.set_path(&format!("/{}", topic.strip_prefix('/').unwrap_or(topic)));
             let expected = reference.test(UrlPatternMatchInput::Url(url)).unwrap();
-            assert_eq!(
-                pattern.matches(topic),
-                expected,
-                "{pattern} against {topic}"
-            );
+            assert_eq!(pattern.matches(topic), expected, "{pattern} against {topic}");
         }
     }
 
@@ -744,25 +698,14 @@ mod tests {
         ];
         prop::collection::vec(segment, 1..7).prop_map(|segments| {
             let segments = segments.iter().enumerate();
-            path(
-                &segments
-                    .map(|(at, segment)| named(segment, at))
-                    .collect::<Vec<_>>(),
-            )
+            path(&segments.map(|(at, segment)| named(segment, at)).collect::<Vec<_>>())
         })
     }
 
     fn other_patterns() -> impl Strategy<Value = String> {
-        let parts = &[
-            "a", "b", "/", "/", ":", "*", "{/a}?", "{b/}*", "(a|b)", "/:?", "-", " ", "é",
-        ];
-        prop::collection::vec(prop::sample::select(parts), 1..7).prop_map(|parts| {
-            parts
-                .iter()
-                .enumerate()
-                .map(|(at, part)| named(part, at))
-                .collect()
-        })
+        let parts = &["a", "b", "/", "/", ":", "*", "{/a}?", "{b/}*", "(a|b)", "/:?", "-", " ", "é"];
+        prop::collection::vec(prop::sample::select(parts), 1..7)
+            .prop_map(|parts| parts.iter().enumerate().map(|(at, part)| named(part, at)).collect())
     }
 
     /// Names must differ.
@@ -771,8 +714,8 @@ mod tests {
     }
 
     const SHARDS: &[&str] = &[
-        "a", "/", ":", "*", "?", "+", "{", "}", "(", ")", "[", "]", "\\", "@", "#", "|", "^", "%",
-        "1", "://", "https://", "é", " ", "..",
+        "a", "/", ":", "*", "?", "+", "{", "}", "(", ")", "[", "]", "\\", "@", "#", "|", "^", "%", "1",
+        "://", "https://", "é", " ", "..",
     ];
 
     proptest! {

@@ -80,11 +80,7 @@ mod tests {
 
     #[test]
     fn a_position_reads_back_as_written() {
-        let position = Position {
-            generation: Generation::new(u64::MAX),
-            offset: u64::MAX,
-            nonce: 0xbad,
-        };
+        let position = Position { generation: Generation::new(u64::MAX), offset: u64::MAX, nonce: 0xbad };
         let text = position.to_string();
         assert_eq!(text, "ffffffffffff-18446744073709551615-00000bad");
         assert_eq!(text.parse(), Ok(position));

@@ -64,9 +64,7 @@ fn is_dot_segment(segment: &str) -> bool {
     let mut rest = segment;
     let mut dots = 0;
     while !rest.is_empty() {
-        let escaped = rest
-            .get(..3)
-            .is_some_and(|start| start.eq_ignore_ascii_case("%2e"));
+        let escaped = rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2e"));
         match rest.strip_prefix('.').or(escaped.then(|| &rest[3..])) {
             Some(after) => rest = after,
             None => return false,
@@ -134,22 +132,11 @@ mod tests {
     #[test]
     fn what_cannot_be_a_topic_is_refused_with_its_reason() {
         check("", Err(BadTopic::Empty));
-        check(
-            &"x".repeat(Topic::MAX_BYTES + 1),
-            Err(BadTopic::TooLong(1025)),
-        );
+        check(&"x".repeat(Topic::MAX_BYTES + 1), Err(BadTopic::TooLong(1025)));
         for text in ["a\nb", "a\0", "\u{1b}[31m", "\u{85}"] {
             check(text, Err(BadTopic::ControlCharacter));
         }
-        for text in [
-            ".",
-            "..",
-            "a/../b",
-            "a/./b",
-            "a/%2E%2e/b",
-            "a/.%2e",
-            "a\\..\\b",
-        ] {
+        for text in [".", "..", "a/../b", "a/./b", "a/%2E%2e/b", "a/.%2e", "a\\..\\b"] {
             check(text, Err(BadTopic::DotSegment));
         }
     }

@@ -13,19 +13,10 @@ pub(crate) struct Told {
 }
 
 /// Feeds the pieces one after another, until they end or one is refused.
-pub(crate) fn decode<'a>(
-    decoder: &mut Decoder,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Told {
+pub(crate) fn decode<'a>(decoder: &mut Decoder, pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
     let mut received = Vec::new();
-    let refused = pieces
-        .into_iter()
-        .any(|piece| decode_piece(decoder, piece, &mut received).is_err());
-    Told {
-        received,
-        last_event_id: decoder.last_event_id().to_owned(),
-        refused,
-    }
+    let refused = pieces.into_iter().any(|piece| decode_piece(decoder, piece, &mut received).is_err());
+    Told { received, last_event_id: decoder.last_event_id().to_owned(), refused }
 }
 
 fn decode_piece(
@@ -128,18 +119,11 @@ pub(crate) fn reference(stream: &[u8], seed: &str) -> Told {
             _ => {}
         }
     }
-    Told {
-        received,
-        last_event_id,
-        refused: false,
-    }
+    Told { received, last_event_id, refused: false }
 }
 
 fn type_or_message(event_type: &str) -> String {
-    Some(event_type)
-        .filter(|text| !text.is_empty())
-        .unwrap_or("message")
-        .to_owned()
+    Some(event_type).filter(|text| !text.is_empty()).unwrap_or("message").to_owned()
 }
 
 fn saturating_milliseconds(digits: &str) -> Option<Duration> {

@@ -54,10 +54,7 @@ fn check_last_event_id(stream: &str, expected: &str) {
 
 #[test]
 fn the_tutorials_stream_counts() {
-    check(
-        "retry: 10000\n\ndata: 1\n\ndata: 2\n\n",
-        &[retry(10_000), message("1"), message("2")],
-    );
+    check("retry: 10000\n\ndata: 1\n\ndata: 2\n\n", &[retry(10_000), message("1"), message("2")]);
 }
 
 #[test]
@@ -66,10 +63,7 @@ fn every_line_break_of_the_standard_ends_a_line() {
         let stream = "data: a,data: b,,data: c,,".replace(',', line_break);
         check(stream, &[message("a\nb"), message("c")]);
     }
-    check(
-        "data: a\r\ndata: b\rdata: c\n\r\ndata: d\r\r\n",
-        &[message("a\nb\nc"), message("d")],
-    );
+    check("data: a\r\ndata: b\rdata: c\n\r\ndata: d\r\r\n", &[message("a\nb\nc"), message("d")]);
 }
 
 #[test]
@@ -138,10 +132,7 @@ fn a_part_of_a_byte_order_mark_is_not_one() {
 
 #[test]
 fn exactly_one_space_after_the_colon_is_removed() {
-    check(
-        "data:a\ndata: a\ndata:  a\ndata:\ta\ndata : a\n\n",
-        &[message("a\na\n a\n\ta")],
-    );
+    check("data:a\ndata: a\ndata:  a\ndata:\ta\ndata : a\n\n", &[message("a\na\n a\n\ta")]);
     check("data: \ndata:  \n\n", &[message("\n ")]);
     check("data:\u{a0}a\n\n", &[message("\u{a0}a")]);
 }
@@ -156,36 +147,21 @@ fn a_line_without_a_colon_is_a_name_without_a_value() {
     check("data\n\n", &[message("")]);
     check("data\ndata\n\n", &[message("\n")]);
     check("event: a\nevent\ndata\n\n", &[message("")]);
-    check(
-        "id: 7\ndata\n\nid\ndata\n\n",
-        &[event("message", "", "7"), message("")],
-    );
+    check("id: 7\ndata\n\nid\ndata\n\n", &[event("message", "", "7"), message("")]);
     check("retry\n", &[]);
 }
 
 #[test]
 fn unknown_names_are_ignored_and_known_ones_are_exact() {
-    check(
-        "Data: a\ndata : b\n data: c\ndatum: d\ndat: e\ndataa: f\nfoo\n\n",
-        &[],
-    );
-    check(
-        "foo: a\ndata: b\nEVENT: c\nID: d\nRetry: 5\n\n",
-        &[message("b")],
-    );
+    check("Data: a\ndata : b\n data: c\ndatum: d\ndat: e\ndataa: f\nfoo\n\n", &[]);
+    check("foo: a\ndata: b\nEVENT: c\nID: d\nRetry: 5\n\n", &[message("b")]);
 }
 
 #[test]
 fn a_comment_is_told_at_its_line_and_ends_no_block() {
     check(":\n", &[comment("")]);
-    check(
-        ":a\n: b\n:  c\n:: d\n",
-        &[comment("a"), comment("b"), comment(" c"), comment(": d")],
-    );
-    check(
-        "data: a\n: between\ndata: b\n\n",
-        &[comment("between"), message("a\nb")],
-    );
+    check(":a\n: b\n:  c\n:: d\n", &[comment("a"), comment("b"), comment(" c"), comment(": d")]);
+    check("data: a\n: between\ndata: b\n\n", &[comment("between"), message("a\nb")]);
     check(": data: a\n\n", &[comment("data: a")]);
 }
 
@@ -193,10 +169,7 @@ fn a_comment_is_told_at_its_line_and_ends_no_block() {
 fn one_empty_data_line_is_an_event_with_an_empty_text() {
     check("data:\n\n", &[message("")]);
     check("data\n\n", &[message("")]);
-    check(
-        "id: 7\nevent: carafe.position\ndata:\n\n",
-        &[event("carafe.position", "", "7")],
-    );
+    check("id: 7\nevent: carafe.position\ndata:\n\n", &[event("carafe.position", "", "7")]);
     check("data:\ndata:\n\n", &[message("\n")]);
 }
 
@@ -212,10 +185,7 @@ fn a_block_without_data_is_no_event_but_its_id_counts() {
 #[test]
 fn the_type_holds_for_its_block_only() {
     check("event: a\n\ndata: b\n\n", &[message("b")]);
-    check(
-        "event: a\ndata: b\n\ndata: c\n\n",
-        &[event("a", "b", ""), message("c")],
-    );
+    check("event: a\ndata: b\n\ndata: c\n\n", &[event("a", "b", ""), message("c")]);
     check("event: a\nevent: b\ndata: c\n\n", &[event("b", "c", "")]);
     check("event:\ndata: a\n\n", &[message("a")]);
     check("data: c\nevent:  a \n\n", &[event(" a ", "c", "")]);
@@ -223,10 +193,7 @@ fn the_type_holds_for_its_block_only() {
 
 #[test]
 fn the_id_holds_until_another_comes() {
-    check(
-        "id: 7\ndata: a\n\ndata: b\n\n",
-        &[event("message", "a", "7"), event("message", "b", "7")],
-    );
+    check("id: 7\ndata: a\n\ndata: b\n\n", &[event("message", "a", "7"), event("message", "b", "7")]);
     check("data: a\nid: 7\nid: 8\n\n", &[event("message", "a", "8")]);
     check_last_event_id("data: a\n\n", "seed");
     check_last_event_id("id: 7\n\ndata: a\n\n", "7");
@@ -234,10 +201,7 @@ fn the_id_holds_until_another_comes() {
 
 #[test]
 fn an_empty_id_clears_the_last_event_id() {
-    check(
-        "id: 7\ndata: a\n\nid:\ndata: b\n\n",
-        &[event("message", "a", "7"), message("b")],
-    );
+    check("id: 7\ndata: a\n\nid:\ndata: b\n\n", &[event("message", "a", "7"), message("b")]);
     check_last_event_id("id\n\n", "");
     check_last_event_id("id: \n\n", "");
 }
@@ -262,9 +226,7 @@ fn retry_takes_ascii_digits_only() {
     check("retry: 5\n", &[retry(5)]);
     check("retry:0\n", &[retry(0)]);
     check("retry: 007\n", &[retry(7)]);
-    for bad in [
-        "", " ", "-1", "+1", "1.5", "1e3", " 5", "5 ", "5s", "0x5", "٣", "５", "5\0", "1_000",
-    ] {
+    for bad in ["", " ", "-1", "+1", "1.5", "1e3", " 5", "5 ", "5s", "0x5", "٣", "５", "5\0", "1_000"] {
         check(format!("retry: {bad}\ndata: a\n\n"), &[message("a")]);
     }
     check(b"retry: 5\xFF\n", &[]);
@@ -280,15 +242,9 @@ fn a_retry_too_long_to_count_is_the_longest_that_counts() {
 
 #[test]
 fn an_unfinished_event_is_dropped_with_its_id() {
-    for stream in [
-        "data: a",
-        "data: a\n",
-        "id: 7\ndata: a\n",
-        "data: a\nid: 7",
-        "data: a\r\n",
-        "retry: 5",
-        ": c",
-    ] {
+    for stream in
+        ["data: a", "data: a\n", "id: 7\ndata: a\n", "data: a\nid: 7", "data: a\r\n", "retry: 5", ": c"]
+    {
         check(stream, &[]);
         check_last_event_id(stream, "seed");
     }
@@ -325,24 +281,15 @@ fn invalid_utf8_is_replaced_as_in_the_whole_stream() {
     ];
     for (bytes, expected) in cases {
         check([b"data: ", bytes, b"\n\n"].concat(), &[message(expected)]);
-        check(
-            [b"event:", bytes, b"\rdata\r\r"].concat(),
-            &[event(expected, "", "")],
-        );
-        check(
-            [b"id:", bytes, b"\r\ndata\r\n\r\n"].concat(),
-            &[event("message", "", expected)],
-        );
+        check([b"event:", bytes, b"\rdata\r\r"].concat(), &[event(expected, "", "")]);
+        check([b"id:", bytes, b"\r\ndata\r\n\r\n"].concat(), &[event("message", "", expected)]);
         check([b":", bytes, b"\n"].concat(), &[comment(expected)]);
     }
 }
 
 #[test]
 fn a_sequence_cut_off_by_a_line_break_does_not_swallow_it() {
-    check(
-        b"data: \xE2\ndata: \x82\xAC\n\n",
-        &[message("\u{fffd}\n\u{fffd}\u{fffd}")],
-    );
+    check(b"data: \xE2\ndata: \x82\xAC\n\n", &[message("\u{fffd}\n\u{fffd}\u{fffd}")]);
     check(b"data\xE2: a\n\xE2data: b\ndata: c\n\n", &[message("c")]);
 }
 
@@ -352,10 +299,7 @@ fn a_long_line_byte_by_byte_is_read_once() {
     let data = "x".repeat(4 << 20);
     let stream = format!("data: {data}\n\n");
     let told = decode(&mut Decoder::new(), stream.as_bytes().chunks(1));
-    assert!(
-        told.received == [message(&data)],
-        "the event came out altered"
-    );
+    assert!(told.received == [message(&data)], "the event came out altered");
 }
 
 fn stream_of_odd_parts() -> impl Strategy<Value = Vec<u8>> {

@@ -15,9 +15,5 @@ fn every_stream_of_the_fuzz_corpus_decodes_as_the_standard_says() {
         decoder_follows_the_standard(&fs::read(&path).unwrap());
         streams += 1;
     }
-    assert!(
-        streams >= 30,
-        "only {streams} streams in {}",
-        corpus.display()
-    );
+    assert!(streams >= 30, "only {streams} streams in {}", corpus.display());
 }

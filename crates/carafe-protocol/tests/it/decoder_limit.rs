@@ -11,27 +11,17 @@ fn check(stream: impl AsRef<[u8]>, expected: usize) {
     for cut in 0..=stream.len() {
         let refused = |limit| {
             let (first, second) = stream.split_at(cut);
-            decode(
-                &mut Decoder::new()
-                    .with_last_event_id("a long seed")
-                    .with_limit(limit),
-                [first, second],
-            )
-            .refused
+            decode(&mut Decoder::new().with_last_event_id("a long seed").with_limit(limit), [first, second])
+                .refused
         };
         assert!(!refused(expected), "{expected} should do, cut at {cut}");
-        assert!(
-            expected == 0 || refused(expected - 1),
-            "{expected} should be needed, cut at {cut}"
-        );
+        assert!(expected == 0 || refused(expected - 1), "{expected} should be needed, cut at {cut}");
     }
 }
 
 #[track_caller]
 fn error(decoder: &mut Decoder, mut input: &[u8]) -> EventTooLarge {
-    decoder
-        .decode(&mut input)
-        .expect_err("the event is too large")
+    decoder.decode(&mut input).expect_err("the event is too large")
 }
 
 #[test]
@@ -46,26 +36,11 @@ fn a_line_counts_whole_but_for_its_break() {
 
 #[test]
 fn what_the_earlier_lines_of_the_event_gave_counts() {
-    check(
-        "data: 12345\ndata: 1\n\n",
-        "12345\n".len() + "data: 1".len(),
-    );
-    check(
-        "id: 123456789\ndata: 1\n\n",
-        "123456789".len() + "data: 1".len(),
-    );
-    check(
-        "event: 123456789\ndata: 1234\n\n",
-        "123456789".len() + "data: 1234".len(),
-    );
-    check(
-        "data\ndata\ndata\ndata\ndata\n\n",
-        "\n\n\n\n".len() + "data".len(),
-    );
-    check(
-        "id: 123456789\nid: 1\ndata: 1\n\n",
-        "123456789".len() + "id: 1".len(),
-    );
+    check("data: 12345\ndata: 1\n\n", "12345\n".len() + "data: 1".len());
+    check("id: 123456789\ndata: 1\n\n", "123456789".len() + "data: 1".len());
+    check("event: 123456789\ndata: 1234\n\n", "123456789".len() + "data: 1234".len());
+    check("data\ndata\ndata\ndata\ndata\n\n", "\n\n\n\n".len() + "data".len());
+    check("id: 123456789\nid: 1\ndata: 1\n\n", "123456789".len() + "id: 1".len());
 }
 
 #[test]
@@ -78,10 +53,7 @@ fn events_and_comments_do_not_add_up() {
 
 #[test]
 fn replaced_bytes_count_as_what_replaces_them() {
-    check(
-        b"data:\xFF\xFF\xFF\xFF\n\n",
-        4 * "\u{fffd}".len() + "\n".len(),
-    );
+    check(b"data:\xFF\xFF\xFF\xFF\n\n", 4 * "\u{fffd}".len() + "\n".len());
 }
 
 #[test]

@@ -28,10 +28,7 @@ fn one_line() -> impl Strategy<Value = String> {
 fn lines() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec!["\n", "\r", "\r\n", "\0"]).prop_map(str::to_owned);
     let part = prop_oneof![one_line(), odd];
-    prop_oneof![
-        prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat()),
-        any::<String>()
-    ]
+    prop_oneof![prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat()), any::<String>()]
 }
 
 fn event_type() -> impl Strategy<Value = EventType> {
@@ -45,13 +42,7 @@ fn event_id() -> impl Strategy<Value = EventId> {
 fn event() -> impl Strategy<Value = Event> {
     let retry = prop_oneof![0..100_000_u64, any::<u64>()].prop_map(Duration::from_millis);
     let (data, comment) = (option::of(lines()), option::of(lines()));
-    let parts = (
-        data,
-        option::of(event_type()),
-        option::of(event_id()),
-        option::of(retry),
-        comment,
-    );
+    let parts = (data, option::of(event_type()), option::of(event_id()), option::of(retry), comment);
     parts.prop_map(|(data, event_type, id, retry, comment)| {
         let event = data.map_or_else(Event::default, Event::new);
         let event = event_type.into_iter().fold(event, Event::with_type);
@@ -66,11 +57,7 @@ fn expected_of(event: &Event, last_event_id: &mut String) -> Vec<Received> {
     let normal = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
     let mut expected = Vec::new();
     if let Some(comment) = event.comment_text() {
-        expected.extend(
-            normal(comment)
-                .split('\n')
-                .map(|line| Received::Comment(line.to_owned())),
-        );
+        expected.extend(normal(comment).split('\n').map(|line| Received::Comment(line.to_owned())));
     }
     expected.extend(event.retry_time().map(Received::Retry));
     if let Some(id) = event.id() {
@@ -78,10 +65,7 @@ fn expected_of(event: &Event, last_event_id: &mut String) -> Vec<Received> {
     }
     expected.extend(event.data().map(|data| {
         Received::Event(ReceivedEvent {
-            event_type: event
-                .event_type()
-                .map_or("message", EventType::as_str)
-                .to_owned(),
+            event_type: event.event_type().map_or("message", EventType::as_str).to_owned(),
             data: normal(data),
             last_event_id: last_event_id.clone(),
         })

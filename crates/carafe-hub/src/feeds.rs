@@ -1,0 +1,204 @@
+//! Interned matchers and the offsets of recent entries that match them.
+
+use std::collections::{HashMap, VecDeque};
+
+use carafe_log::Publication;
+use carafe_protocol::{Offset, Topic, TopicMatcher, TopicPattern};
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::patterns::{Patterns, TooManyComplexPatterns};
+
+/// Names a feed.
+pub(crate) type FeedId = u32;
+
+/// Names a subscription, for waking it.
+pub(crate) type SubscriberId = u32;
+
+/// Names a subscriber's place in a feed.
+pub(crate) type MemberId = u32;
+
+/// A new pattern's feed begins with what the ring has of its topics, unless there are more than this: then its
+/// first subscribers read the log, instead of holding up everybody.
+const TOPICS_SCANNED: usize = 4096;
+
+/// All feeds: one per topic with recent entries or subscribers, one per pattern with subscribers.
+pub(crate) struct Feeds {
+    feeds: Slab<Feed>,
+    exact: HashMap<Topic, FeedId>,
+    by_pattern: HashMap<TopicPattern, FeedId>,
+    patterns: Patterns<FeedId>,
+    /// Counts changes of `patterns`; what was matched under another number is matched again.
+    patterns_version: u64,
+}
+
+/// One interned matcher, shared by all who want it.
+pub(crate) struct Feed {
+    matcher: TopicMatcher,
+    /// The feed knows every match after this offset.
+    since: Offset,
+    offsets: VecDeque<Offset>,
+    members: Slab<SubscriberId>,
+    /// Of an exact feed: the pattern feeds that its topic matches, and the version they were matched under.
+    matched: Option<(u64, SmallVec<[FeedId; 2]>)>,
+}
+
+impl Feeds {
+    pub(crate) fn new(complex_patterns: usize) -> Self {
+        Self {
+            feeds: Slab::new(),
+            exact: HashMap::new(),
+            by_pattern: HashMap::new(),
+            patterns: Patterns::new(complex_patterns),
+            patterns_version: 0,
+        }
+    }
+
+    pub(crate) fn get(&self, id: FeedId) -> &Feed {
+        &self.feeds[id as usize]
+    }
+
+    /// Adds an entry's offset to every feed that matches, and names their members.
+    pub(crate) fn push(&mut self, offset: Offset, publication: &Publication, woken: &mut Vec<SubscriberId>) {
+        for id in self.matching(publication) {
+            let feed = &mut self.feeds[id as usize];
+            feed.offsets.push_back(offset);
+            woken.extend(feed.members.iter().map(|(_, member)| *member));
+        }
+    }
+
+    /// Takes the oldest entry's offset out again.
+    pub(crate) fn evict(&mut self, offset: Offset, publication: &Publication) {
+        for id in self.matching(publication) {
+            let feed = &mut self.feeds[id as usize];
+            if feed.offsets.front() == Some(&offset) {
+                feed.offsets.pop_front();
+            }
+            self.drop_if_unused(id);
+        }
+    }
+
+    /// Interns the matcher and adds a member.
+    pub(crate) fn join(
+        &mut self,
+        matcher: &TopicMatcher,
+        subscriber: SubscriberId,
+        tail: Offset,
+    ) -> Result<(FeedId, MemberId), TooManyComplexPatterns> {
+        let id = match matcher {
+            TopicMatcher::Exact(topic) => self.exact(topic),
+            TopicMatcher::Pattern(pattern) => self.pattern(pattern, tail)?,
+        };
+        let member = self.feeds[id as usize].members.insert(subscriber);
+        Ok((id, index(member)))
+    }
+
+    pub(crate) fn leave(&mut self, id: FeedId, member: MemberId) {
+        self.feeds[id as usize].members.remove(member as usize);
+        self.drop_if_unused(id);
+    }
+
+    /// The feeds that an entry belongs to, each once.
+    fn matching(&mut self, publication: &Publication) -> SmallVec<[FeedId; 4]> {
+        let mut all = SmallVec::new();
+        for topic in publication.topics() {
+            let exact = self.exact(topic);
+            all.push(exact);
+            all.extend(self.matched(exact, topic).iter().copied());
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn matched(&mut self, exact: FeedId, topic: &Topic) -> &[FeedId] {
+        let feed = &mut self.feeds[exact as usize];
+        if feed.matched.as_ref().is_none_or(|(version, _)| *version != self.patterns_version) {
+            let mut found = SmallVec::new();
+            self.patterns.for_each_match(topic.as_str(), |id| found.push(id));
+            feed.matched = Some((self.patterns_version, found));
+        }
+        feed.matched.as_ref().map_or(&[], |(_, found)| found)
+    }
+
+    fn exact(&mut self, topic: &Topic) -> FeedId {
+        if let Some(id) = self.exact.get(topic) {
+            return *id;
+        }
+        // A topic without a feed has no entry in the ring: the feed knows all there is.
+        let id = index(self.feeds.insert(Feed::new(topic.clone().into(), 0)));
+        self.exact.insert(topic.clone(), id);
+        id
+    }
+
+    fn pattern(&mut self, pattern: &TopicPattern, tail: Offset) -> Result<FeedId, TooManyComplexPatterns> {
+        if let Some(id) = self.by_pattern.get(pattern) {
+            return Ok(*id);
+        }
+        let mut feed = Feed::new(pattern.clone().into(), tail);
+        if self.exact.len() <= TOPICS_SCANNED {
+            feed.since = 0;
+            feed.offsets = self.offsets_matching(pattern);
+        }
+        let id = index(self.feeds.vacant_key());
+        self.patterns.insert(pattern, id)?;
+        self.patterns_version += 1;
+        self.by_pattern.insert(pattern.clone(), id);
+        self.feeds.insert(feed);
+        Ok(id)
+    }
+
+    fn offsets_matching(&self, pattern: &TopicPattern) -> VecDeque<Offset> {
+        let matching = self.exact.iter().filter(|(topic, _)| pattern.matches(topic.as_str()));
+        let mut offsets: Vec<_> =
+            matching.flat_map(|(_, id)| self.get(*id).offsets.iter().copied()).collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        offsets.into()
+    }
+
+    fn drop_if_unused(&mut self, id: FeedId) {
+        let feed = &self.feeds[id as usize];
+        if !feed.members.is_empty() {
+            return;
+        }
+        match &feed.matcher {
+            TopicMatcher::Exact(_) if !feed.offsets.is_empty() => return,
+            TopicMatcher::Exact(topic) => {
+                self.exact.remove(topic);
+            }
+            TopicMatcher::Pattern(pattern) => {
+                self.by_pattern.remove(pattern);
+                self.patterns.remove(pattern, id);
+                self.patterns_version += 1;
+            }
+        }
+        self.feeds.remove(id as usize);
+    }
+}
+
+impl Feed {
+    fn new(matcher: TopicMatcher, since: Offset) -> Self {
+        Self { matcher, since, offsets: VecDeque::new(), members: Slab::new(), matched: None }
+    }
+
+    pub(crate) fn matcher(&self) -> &TopicMatcher {
+        &self.matcher
+    }
+
+    /// The feed knows every match after this offset that the ring still has.
+    pub(crate) fn since(&self) -> Offset {
+        self.since
+    }
+
+    /// The first match after `offset`.
+    pub(crate) fn next_after(&self, offset: Offset) -> Option<Offset> {
+        let at = self.offsets.partition_point(|known| *known <= offset);
+        self.offsets.get(at).copied()
+    }
+}
+
+/// Slab keys count what lives at once, which memory bounds far below four billion.
+fn index(key: usize) -> u32 {
+    u32::try_from(key).expect("fewer than 2^32 of them fit in memory")
+}

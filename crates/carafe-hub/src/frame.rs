@@ -1,0 +1,143 @@
+//! Entries and control events as the bytes that subscribers get.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use carafe_log::Entry;
+use carafe_protocol::{Event, EventType, Position, Topic};
+use serde::Serialize;
+
+/// In which form a subscriber gets events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// The event as it was published, with its position as ID.
+    #[default]
+    Plain,
+    /// Topic, ID, time, type and data as one JSON object in the data of an event without a type, so that one
+    /// listener sees events of every type.
+    Enveloped,
+}
+
+const POSITION: EventType = EventType::from_static("carafe.position");
+const GAP: EventType = EventType::from_static("carafe.gap");
+
+impl Form {
+    /// How many forms there are.
+    pub(crate) const COUNT: usize = 2;
+
+    /// The entry in this form.
+    pub(crate) fn encode(self, entry: &Entry) -> Bytes {
+        let event = entry.publication.event();
+        match self {
+            Self::Plain => block(event, entry.position),
+            Self::Enveloped => {
+                let enveloped = Event::new(Envelope::of(entry).to_json());
+                block(&with_retry_of(event, enveloped), entry.position)
+            }
+        }
+    }
+}
+
+/// `carafe.position`: where the stream stands. An ID without data is ignored by real clients, so there is an empty line.
+pub(crate) fn position_frame(position: Position) -> Bytes {
+    block(&Event::new("").with_type(POSITION), position)
+}
+
+/// `carafe.gap`. Its ID is where the stream goes on, so that a client cut off right after it has been told.
+pub(crate) fn gap_frame(json: String, goes_on_after: Position) -> Bytes {
+    block(&Event::new(json).with_type(GAP), goes_on_after)
+}
+
+fn block(event: &Event, position: Position) -> Bytes {
+    let mut out = Vec::with_capacity(96 + event.data().map_or(0, str::len));
+    event.encode_at(position, &mut out);
+    out.into()
+}
+
+fn with_retry_of(event: &Event, enveloped: Event) -> Event {
+    match event.retry_time() {
+        Some(time) => enveloped.with_retry(time),
+        None => enveloped,
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    topic: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alternates: Vec<&'a str>,
+    id: String,
+    time: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    event_type: Option<&'a str>,
+    data: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        let publication = &entry.publication;
+        Self {
+            topic: publication.topic().as_str(),
+            alternates: publication.topics().skip(1).map(Topic::as_str).collect(),
+            id: entry.position.to_string(),
+            time: rfc3339(entry.time),
+            event_type: publication.event().event_type().map(EventType::as_str),
+            data: publication.event().data().unwrap_or_default(),
+        }
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an object of strings is always JSON")
+    }
+}
+
+/// The time in UTC to the millisecond, such as `2026-11-23T08:15:00.123Z`.
+fn rfc3339(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use carafe_log::Publication;
+    use carafe_protocol::Generation;
+
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            position: Position { generation: Generation::new(1), offset: 2, nonce: 3 },
+            time: UNIX_EPOCH + Duration::from_millis(1_500),
+            publication: Publication::new(Topic::new("a/b").unwrap(), "x\n\"y\"")
+                .with_type(EventType::from_static("t"))
+                .with_retry(Duration::from_millis(7)),
+        }
+    }
+
+    #[track_caller]
+    fn check(frame: &Bytes, expected: &str) {
+        assert_eq!(std::str::from_utf8(frame).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_plain_frame_is_the_event_with_its_position_as_id() {
+        let expected = "retry: 7\nid: 000000000001-2-00000003\nevent: t\ndata: x\ndata: \"y\"\n\n";
+        check(&Form::Plain.encode(&entry()), expected);
+    }
+
+    #[test]
+    fn an_envelope_tells_all_in_one_line_of_data_and_has_no_type() {
+        let expected = "retry: 7\nid: 000000000001-2-00000003\ndata: {\"topic\":\"a/b\",\
+            \"id\":\"000000000001-2-00000003\",\"time\":\"1970-01-01T00:00:01.500Z\",\"type\":\"t\",\
+            \"data\":\"x\\n\\\"y\\\"\"}\n\n";
+        check(&Form::Enveloped.encode(&entry()), expected);
+    }
+
+    #[test]
+    fn a_position_is_told_with_one_empty_data_line() {
+        let expected = "id: 000000000001-2-00000003\nevent: carafe.position\ndata:\n\n";
+        check(&position_frame(entry().position), expected);
+    }
+}

@@ -1,0 +1,288 @@
+//! Publish and subscribe.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use carafe_log::{AppendError, Appended, Entry, Find, Log, Publication, ReadError};
+use carafe_protocol::Position;
+use slab::Slab;
+
+use crate::core::{Core, Cursor};
+use crate::feeds::SubscriberId;
+use crate::gap::{Gap, GapReason};
+use crate::subscription::Subscription;
+use crate::{Drain, Start, Subscribe, SubscribeError};
+
+/// Publishes to a log, and delivers from it. Clones are handles to the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+/// What a hub may use.
+#[derive(Clone, Copy, Debug)]
+pub struct HubLimits {
+    /// About how many bytes of recent entries are held ready.
+    pub ring_bytes: usize,
+    /// Topics and patterns that one subscription may ask for.
+    pub matchers: usize,
+    /// Distinct patterns in use that are neither literals, `:name` nor `*` between slashes.
+    pub complex_patterns: usize,
+}
+
+impl Default for HubLimits {
+    /// 64 MiB, 100 matchers, 1000 complex patterns.
+    fn default() -> Self {
+        Self { ring_bytes: 64 << 20, matchers: 100, complex_patterns: 1000 }
+    }
+}
+
+/// Why an event was not published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Types that begin with `carafe.` are the hub's own.
+    #[error(
+        "the event type `{0}` is reserved: types that begin with `carafe.` are the hub's own, use another"
+    )]
+    ReservedType(String),
+    /// The hub is draining.
+    #[error("the hub is shutting down: publish again in a moment")]
+    Draining,
+    /// The log did not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl Hub {
+    /// A hub on this log, with the default limits.
+    #[must_use]
+    pub fn new(log: impl Log + 'static) -> Self {
+        Self::with_limits(log, HubLimits::default())
+    }
+
+    /// A hub on this log.
+    #[must_use]
+    pub fn with_limits(log: impl Log + 'static, limits: HubLimits) -> Self {
+        let log: Arc<dyn Log> = Arc::new(log);
+        let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
+        let state = Mutex::new(State { core, subscribers: Slab::new(), draining: false });
+        let shared = Arc::new(Shared { log, limits, state });
+        let follower = Arc::downgrade(&shared);
+        let tail = shared.log.follow(Box::new(move |entries| {
+            if let Some(shared) = follower.upgrade() {
+                shared.deliver(entries);
+            }
+        }));
+        shared.state().start_after(tail, limits);
+        Self { shared }
+    }
+
+    /// Publishes one event, and answers when the log has it.
+    ///
+    /// # Errors
+    /// When the type is reserved, the hub is draining, or the log does not take it; nothing is stored then.
+    pub async fn publish(&self, publication: Publication) -> Result<Appended, PublishError> {
+        let appended = self.publish_all(vec![publication]).await?;
+        Ok(appended[0])
+    }
+
+    /// Publishes a batch in order, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_all(&self, batch: Vec<Publication>) -> Result<Vec<Appended>, PublishError> {
+        if self.shared.state().draining {
+            return Err(PublishError::Draining);
+        }
+        batch.iter().try_for_each(refuse_reserved_type)?;
+        Ok(self.shared.log.append(batch).await?)
+    }
+
+    /// Opens a subscription.
+    ///
+    /// # Errors
+    /// When it asks for too much, the hub is draining, or the log cannot be read.
+    pub async fn subscribe(&self, request: Subscribe) -> Result<Subscription, SubscribeError> {
+        let limit = self.shared.limits.matchers;
+        if request.matchers.len() > limit {
+            return Err(SubscribeError::TooManyMatchers { limit });
+        }
+        let origin = self.shared.origin(&request).await?;
+        self.shared.join(&request, origin)
+    }
+
+    /// The newest position that the hub has read: whoever subscribes after it misses nothing that comes.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.shared.state().core.tail()
+    }
+
+    /// How many subscriptions are open.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.shared.state().subscribers()
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.state().draining
+    }
+
+    /// Takes no new subscriptions and events from now on; the open streams end as the [`Drain`] is driven.
+    #[must_use = "the open streams end only as the drain is driven"]
+    pub fn drain(&self) -> Drain {
+        self.shared.state().draining = true;
+        Drain::new(Arc::clone(&self.shared))
+    }
+}
+
+fn refuse_reserved_type(publication: &Publication) -> Result<(), PublishError> {
+    match publication.event().event_type() {
+        Some(event_type) if event_type.as_str().starts_with("carafe.") => {
+            Err(PublishError::ReservedType(event_type.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a subscription begins, and what it is told about that.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// After which position; the tail where none is given.
+    after: Option<Position>,
+    gap: Option<Gap>,
+    /// The position is beyond the tail.
+    ahead: bool,
+}
+
+pub(crate) struct Shared {
+    pub(crate) log: Arc<dyn Log>,
+    limits: HubLimits,
+    // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that found nothing
+    // has left its waker before the next entry comes. The log is never called while it is held.
+    state: Mutex<State>,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(&self, entries: &[Arc<Entry>]) {
+        let wakers = self.state().push(entries);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Resolves the start of a request, which may read the log.
+    async fn origin(&self, request: &Subscribe) -> Result<Origin, ReadError> {
+        let at = |position| Origin { after: Some(position), ..Origin::default() };
+        match &request.start {
+            Start::Tail => Ok(Origin::default()),
+            Start::Earliest => Ok(at(self.log.span().start)),
+            Start::Last(count) => Ok(at(self.log.before_last(*count, request.matchers.clone()).await?)),
+            Start::After(id) => match id.parse() {
+                Ok(position) => self.resume(position).await,
+                Err(_) => Ok(self.gap(id.clone(), GapReason::Foreign)),
+            },
+        }
+    }
+
+    /// Where a subscription goes on that has seen everything up to `position`.
+    pub(crate) async fn resume(&self, position: Position) -> Result<Origin, ReadError> {
+        Ok(match self.log.find(position).await? {
+            Find::Found => Origin { after: Some(position), ..Origin::default() },
+            Find::Ahead => Origin { after: Some(position), gap: None, ahead: true },
+            Find::Trimmed => self.gap(position.to_string(), GapReason::Trimmed),
+            Find::Foreign => self.gap(position.to_string(), GapReason::Foreign),
+        })
+    }
+
+    pub(crate) fn gap(&self, requested: String, reason: GapReason) -> Origin {
+        let span = self.log.span();
+        let gap = Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start };
+        Origin { after: Some(span.start), gap: Some(gap), ahead: false }
+    }
+
+    fn join(self: &Arc<Self>, request: &Subscribe, origin: Origin) -> Result<Subscription, SubscribeError> {
+        let mut state = self.state();
+        if state.draining {
+            return Err(SubscribeError::Draining);
+        }
+        let after = origin.after.unwrap_or(state.core.tail());
+        let id = state.subscribers.vacant_key() as SubscriberId;
+        let cursor = state.core.join(id, &request.matchers, after, request.private)?;
+        state.subscribers.insert(Subscriber::default());
+        drop(state);
+        Ok(Subscription::new(Arc::clone(self), id, cursor, origin.into()))
+    }
+}
+
+impl From<Origin> for (Option<Position>, Option<Gap>, bool) {
+    fn from(origin: Origin) -> Self {
+        (origin.after, origin.gap, origin.ahead)
+    }
+}
+
+pub(crate) struct State {
+    pub(crate) core: Core,
+    subscribers: Slab<Subscriber>,
+    draining: bool,
+}
+
+#[derive(Default)]
+struct Subscriber {
+    waker: Option<Waker>,
+    ending: bool,
+}
+
+impl State {
+    /// Begins at the tail that the log named when it took the hub as its follower.
+    fn start_after(&mut self, tail: Position, limits: HubLimits) {
+        if tail.offset > self.core.tail().offset {
+            self.core = Core::new(limits.ring_bytes, limits.complex_patterns, tail);
+        }
+    }
+
+    fn push(&mut self, entries: &[Arc<Entry>]) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        for entry in entries {
+            self.core.push(Arc::clone(entry), &mut woken);
+        }
+        woken.into_iter().filter_map(|id| self.subscribers[id as usize].waker.take()).collect()
+    }
+
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.len()
+    }
+
+    /// Leaves the waker of a subscription that has caught up; `false` if it has to end instead.
+    pub(crate) fn wait(&mut self, id: SubscriberId, waker: &Waker) -> bool {
+        let subscriber = &mut self.subscribers[id as usize];
+        if subscriber.ending {
+            return false;
+        }
+        match &mut subscriber.waker {
+            Some(left) => left.clone_from(waker),
+            None => subscriber.waker = Some(waker.clone()),
+        }
+        true
+    }
+
+    pub(crate) fn leave(&mut self, id: SubscriberId, cursor: &Cursor) {
+        self.core.leave(cursor);
+        self.subscribers.remove(id as usize);
+    }
+
+    /// Marks up to `count` subscriptions to end, and gives their wakers.
+    pub(crate) fn end(&mut self, count: usize) -> Vec<Option<Waker>> {
+        let open = self.subscribers.iter_mut().filter(|(_, subscriber)| !subscriber.ending);
+        open.take(count)
+            .map(|(_, subscriber)| {
+                subscriber.ending = true;
+                subscriber.waker.take()
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,430 @@
+//! Which of very many patterns match a topic.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ptr;
+use std::str::Split;
+
+use carafe_protocol::{PatternSegment, TopicPattern};
+use smallvec::SmallVec;
+
+/// An index of patterns, each with its keys. A key belongs to one pattern, as a feed does.
+///
+/// Simple patterns with at most one `*` before their end stand in a trie of segments: a match costs
+/// time by the topic's segments and by what fits them, not by the number of patterns. For all other
+/// patterns there is a scanned list, whose number of distinct ones is limited.
+pub(crate) struct Patterns<K> {
+    root: Node<K>,
+    scanned: BTreeMap<TopicPattern, SmallVec<[K; 1]>>,
+    complex_limit: usize,
+}
+
+/// The scanned list is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the hub has {limit} complex patterns in use, as many as it allows: use literals, `:name` and one `*` between slashes, or try again later"
+)]
+pub struct TooManyComplexPatterns {
+    /// How many distinct ones there may be.
+    pub limit: usize,
+}
+
+impl<K: Copy + Eq> Patterns<K> {
+    /// An empty index, with room for this many distinct patterns that must be scanned.
+    pub(crate) fn new(complex_limit: usize) -> Self {
+        Self { root: Node::default(), scanned: BTreeMap::new(), complex_limit }
+    }
+
+    /// Adds `key` to `pattern`; again is the same as once.
+    pub(crate) fn insert(&mut self, pattern: &TopicPattern, key: K) -> Result<(), TooManyComplexPatterns> {
+        if let Some(path) = Path::of(pattern) {
+            let end = path.end(key);
+            add(&mut self.root.descend(&path.segments).ends, end);
+            return Ok(());
+        }
+        let limit = self.complex_limit;
+        if self.scanned.len() >= limit && !self.scanned.contains_key(pattern) {
+            return Err(TooManyComplexPatterns { limit });
+        }
+        add(self.scanned.entry(pattern.clone()).or_default(), key);
+        Ok(())
+    }
+
+    /// Takes `key` away from `pattern`, and with its last key all that was kept for the pattern.
+    pub(crate) fn remove(&mut self, pattern: &TopicPattern, key: K) {
+        if let Some(path) = Path::of(pattern) {
+            self.root.remove(&path.segments, path.end(key));
+        } else if let Some(keys) = self.scanned.get_mut(pattern) {
+            keys.retain(|kept| *kept != key);
+            if keys.is_empty() {
+                self.scanned.remove(pattern);
+            }
+        }
+    }
+
+    /// Tells each key whose pattern matches, once, in no order.
+    pub(crate) fn for_each_match(&self, topic: &str, mut f: impl FnMut(K)) {
+        match TopicPattern::topic_segments(topic) {
+            Some(segments) => self.root.walk(segments, &mut HashSet::new(), &mut f),
+            None => self.root.tails().for_each(&mut f),
+        }
+        let matching = self.scanned.iter().filter(|(pattern, _)| pattern.matches(topic));
+        matching.flat_map(|(_, keys)| keys).copied().for_each(f);
+    }
+}
+
+/// Where a pattern stands in the trie. A final `*` is no edge: it would be a node for every pattern `users/123/*`.
+struct Path<'a> {
+    segments: Vec<PatternSegment<'a>>,
+    tail: bool,
+}
+
+impl<'a> Path<'a> {
+    /// `None` if the pattern must be scanned. Of two `*` before the end each could begin anywhere, and
+    /// the walk would take time by the square of the segments, of three by the cube.
+    fn of(pattern: &'a TopicPattern) -> Option<Self> {
+        let mut segments: Vec<_> = pattern.segments()?.collect();
+        let is_any = |segment: &PatternSegment<'_>| *segment == PatternSegment::Any;
+        let tail = segments.pop_if(|last| is_any(last)).is_some();
+        let inner = segments.iter().filter(|segment| is_any(segment)).count();
+        (inner <= 1).then_some(Self { segments, tail })
+    }
+
+    fn end<K>(&self, key: K) -> End<K> {
+        End { key, tail: self.tail }
+    }
+}
+
+/// A place in the trie. There may be a million: what few nodes have is boxed.
+struct Node<K> {
+    ends: SmallVec<[End<K>; 1]>,
+    children: Option<Box<Children<K>>>,
+}
+
+/// A pattern ends here, either exactly or with a `*` that takes all the rest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct End<K> {
+    key: K,
+    tail: bool,
+}
+
+struct Children<K> {
+    literals: HashMap<Box<str>, Node<K>>,
+    name: Option<Node<K>>,
+    any: Option<Node<K>>,
+}
+
+impl<K: Copy + Eq> Node<K> {
+    fn descend(&mut self, path: &[PatternSegment<'_>]) -> &mut Self {
+        path.iter().fold(self, |node, segment| node.children.get_or_insert_default().get_or_create(segment))
+    }
+
+    fn remove(&mut self, path: &[PatternSegment<'_>], end: End<K>) {
+        let Some((segment, path)) = path.split_first() else {
+            return self.ends.retain(|kept| *kept != end);
+        };
+        let Some(children) = &mut self.children else {
+            return;
+        };
+        if let Some(child) = children.get_mut(segment) {
+            child.remove(path, end);
+            if child.is_empty() {
+                children.remove(segment);
+            }
+        }
+        if children.is_empty() {
+            self.children = None;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.children.is_none()
+    }
+
+    fn tails(&self) -> impl Iterator<Item = K> {
+        self.ends.iter().filter(|end| end.tail).map(|end| end.key)
+    }
+
+    /// `told` are the nodes whose tails are told: a `*` on the way leads to one node from several segments.
+    fn walk(&self, mut topic: Split<'_, char>, told: &mut HashSet<*const Self>, f: &mut impl FnMut(K)) {
+        let Some(segment) = topic.next() else {
+            let exact = self.ends.iter().filter(|end| !end.tail);
+            return exact.for_each(|end| f(end.key));
+        };
+        if self.tails().next().is_some() && told.insert(ptr::from_ref(self)) {
+            self.tails().for_each(&mut *f);
+        }
+        let Some(children) = &self.children else {
+            return;
+        };
+        for child in children.matching(segment) {
+            child.walk(topic.clone(), told, f);
+        }
+        if let Some(child) = &children.any {
+            child.walk_from_each(topic, told, f);
+        }
+    }
+
+    /// Of the rest after a `*`, since that takes one segment or more.
+    fn walk_from_each(
+        &self,
+        mut topic: Split<'_, char>,
+        told: &mut HashSet<*const Self>,
+        f: &mut impl FnMut(K),
+    ) {
+        loop {
+            self.walk(topic.clone(), told, f);
+            if topic.next().is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl<K: Copy + Eq> Children<K> {
+    fn get_or_create(&mut self, segment: &PatternSegment<'_>) -> &mut Node<K> {
+        match segment {
+            PatternSegment::Literal(text) => self.literals.entry(text.as_ref().into()).or_default(),
+            PatternSegment::Name => self.name.get_or_insert_default(),
+            PatternSegment::Any => self.any.get_or_insert_default(),
+        }
+    }
+
+    fn get_mut(&mut self, segment: &PatternSegment<'_>) -> Option<&mut Node<K>> {
+        match segment {
+            PatternSegment::Literal(text) => self.literals.get_mut(text.as_ref()),
+            PatternSegment::Name => self.name.as_mut(),
+            PatternSegment::Any => self.any.as_mut(),
+        }
+    }
+
+    fn remove(&mut self, segment: &PatternSegment<'_>) {
+        match segment {
+            PatternSegment::Literal(text) => self.remove_literal(text),
+            PatternSegment::Name => self.name = None,
+            PatternSegment::Any => self.any = None,
+        }
+    }
+
+    /// Gives memory back when a quarter of it is in use, so that a crowd that left does not stay in it.
+    fn remove_literal(&mut self, text: &str) {
+        self.literals.remove(text);
+        if self.literals.len() < self.literals.capacity() / 4 {
+            self.literals.shrink_to(self.literals.len() * 2);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.literals.is_empty() && self.name.is_none() && self.any.is_none()
+    }
+
+    /// The children that take just this segment.
+    fn matching(&self, segment: &str) -> impl Iterator<Item = &Node<K>> {
+        let name = self.name.iter().filter(|_| !segment.is_empty());
+        self.literals.get(segment).into_iter().chain(name)
+    }
+}
+
+impl<K> Default for Node<K> {
+    fn default() -> Self {
+        Self { ends: SmallVec::new(), children: None }
+    }
+}
+
+impl<K> Default for Children<K> {
+    fn default() -> Self {
+        Self { literals: HashMap::new(), name: None, any: None }
+    }
+}
+
+fn add<T: PartialEq>(kept: &mut SmallVec<[T; 1]>, new: T) {
+    if !kept.contains(&new) {
+        kept.push(new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(text: &str) -> TopicPattern {
+        TopicPattern::new(text).unwrap()
+    }
+
+    /// Each pattern under its own text.
+    fn index<'a>(patterns: &[&'a str]) -> Patterns<&'a str> {
+        let mut index = Patterns::new(patterns.len());
+        for text in patterns {
+            index.insert(&pattern(text), *text).unwrap();
+        }
+        index
+    }
+
+    fn matches<K: Copy + Eq + Ord>(patterns: &Patterns<K>, topic: &str) -> Vec<K> {
+        let mut keys = Vec::new();
+        patterns.for_each_match(topic, |key| keys.push(key));
+        keys.sort_unstable();
+        keys
+    }
+
+    #[track_caller]
+    fn check(patterns: &[&str], topic: &str, expected: &[&str]) {
+        assert_eq!(matches(&index(patterns), topic), expected, "{topic}");
+    }
+
+    fn nodes<K>(node: &Node<K>) -> usize {
+        let below = node.children.iter().flat_map(|children| {
+            let Children { literals, name, any } = &**children;
+            literals.values().chain(name).chain(any)
+        });
+        1 + below.map(nodes).sum::<usize>()
+    }
+
+    #[test]
+    fn every_pattern_that_matches_is_told() {
+        let patterns = ["*", "a/*", "a/*/c", "a/:x", "a/:x/c", "a/b/c", "a/b/c/*", "b/*"];
+        check(&patterns, "a/b/c", &["*", "a/*", "a/*/c", "a/:x/c", "a/b/c"]);
+        check(&patterns, "a/b/c/", &["*", "a/*", "a/b/c/*"]);
+        check(&patterns, "/a/b", &["*", "a/*", "a/:x"]);
+        check(&patterns, "a/", &["*", "a/*"]);
+        check(&patterns, "a", &["*"]);
+        check(&patterns, "https://a/b", &["*"]);
+    }
+
+    #[test]
+    fn a_pattern_that_fits_in_several_ways_is_told_once() {
+        check(&["*/a/*"], "a/a/a/a/a", &["*/a/*"]);
+        check(&["*/a/*/a/*"], "a/a/a/a/a/a", &["*/a/*/a/*"]);
+        check(&["*/:x/a"], "a/a/a/a/a", &["*/:x/a"]);
+    }
+
+    #[test]
+    fn patterns_of_one_meaning_keep_their_own_keys() {
+        check(&["/a/:b", "a/:c"], "a/1", &["/a/:b", "a/:c"]);
+    }
+
+    #[test]
+    fn a_key_added_twice_is_told_once_and_removed_at_once() {
+        for text in ["a/*", "a-:b", "*/a/*/b/*"] {
+            let mut patterns = Patterns::new(1);
+            patterns.insert(&pattern(text), 1).unwrap();
+            patterns.insert(&pattern(text), 2).unwrap();
+            patterns.insert(&pattern(text), 1).unwrap();
+            patterns.remove(&pattern(text), 1);
+            let topic = text.replace([':', '*'], "x");
+            assert_eq!(matches(&patterns, &topic), [2], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_distinct_scanned_patterns_is_limited() {
+        let mut patterns = Patterns::new(2);
+        patterns.insert(&pattern("a-:b"), 1).unwrap();
+        patterns.insert(&pattern("*/b/*/c"), 1).unwrap();
+        patterns.insert(&pattern("a-:b"), 2).unwrap();
+        let refused = Err(TooManyComplexPatterns { limit: 2 });
+        assert_eq!(patterns.insert(&pattern("c-:d"), 1), refused);
+        assert_eq!(patterns.insert(&pattern("*/b/*/d"), 1), refused);
+        assert_eq!(patterns.insert(&pattern("*/b/*"), 1), Ok(()));
+        patterns.remove(&pattern("*/b/*/c"), 1);
+        assert_eq!(patterns.insert(&pattern("c-:d"), 1), Ok(()));
+    }
+
+    #[test]
+    fn what_was_never_added_can_be_removed() {
+        let mut patterns = index(&["a/b", "a-:b"]);
+        for text in ["a", "a/b/c", "a/b/*", "a/*", ":a/b", "*", "b-:c"] {
+            patterns.remove(&pattern(text), text);
+            patterns.remove(&pattern("a/b"), text);
+            patterns.remove(&pattern("a-:b"), text);
+        }
+        assert_eq!(matches(&patterns, "a/b"), ["a/b"]);
+        assert_eq!(matches(&patterns, "a-b"), ["a-:b"]);
+        assert_eq!(nodes(&patterns.root), 3);
+    }
+
+    #[test]
+    fn a_pattern_per_user_costs_one_small_node_and_leaves_nothing_behind() {
+        assert!(size_of::<Node<u32>>() <= 40, "{}", size_of::<Node<u32>>());
+        let users: Vec<_> = (0..20_000).map(|user| (pattern(&format!("users/{user}/*")), user)).collect();
+        let mut patterns = Patterns::<u32>::new(0);
+        for (pattern, user) in &users {
+            patterns.insert(pattern, *user).unwrap();
+        }
+        assert_eq!(nodes(&patterns.root), 2 + users.len());
+        assert_eq!(matches(&patterns, "users/123/cart"), [123]);
+        let (last, rest) = users.split_last().unwrap();
+        for (pattern, user) in rest {
+            patterns.remove(pattern, *user);
+        }
+        assert_eq!(nodes(&patterns.root), 3);
+        let children = |node: &Node<u32>| node.children.as_ref().unwrap().literals.capacity();
+        let of_users = &patterns.root.children.as_ref().unwrap().literals["users"];
+        assert!(children(of_users) < 32);
+        patterns.remove(&last.0, last.1);
+        assert!(patterns.root.is_empty());
+    }
+
+    #[test]
+    fn hostile_patterns_and_topics_cost_a_bounded_time() {
+        let mut patterns = Patterns::new(100);
+        for stars in 2..100_u32 {
+            let text = "*/".repeat(stars as usize) + &"a/".repeat(200) + "x";
+            patterns.insert(&pattern(&text), stars).unwrap();
+        }
+        patterns.insert(&pattern(&("*/".to_owned() + &"a/".repeat(400) + "x")), 0).unwrap();
+        let start = Instant::now();
+        assert!(matches(&patterns, &"a/".repeat(512)).is_empty());
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let segment =
+            prop::sample::select(&["a", "a", "a", "b", "b", "", ":x", ":y", ":z", "*", "*", "a-:m", r"a\:"]);
+        prop::collection::vec(segment, 1..6).prop_filter_map("names must differ", |segments| {
+            Some(segments.join("/")).filter(|text| TopicPattern::new(text).is_ok())
+        })
+    }
+
+    fn topics() -> impl Strategy<Value = String> {
+        let segment = prop::sample::select(&["a", "a", "a", "b", "b", "", "a-b", "a:"]);
+        prop::collection::vec(segment, 1..7).prop_map(|segments| segments.join("/"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_index_agrees_with_testing_every_pattern(
+            // Few, so that removing finds what was added.
+            texts in prop::collection::vec(texts(), 1..24),
+            steps in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u32, any::<bool>(), topics()), 1..100),
+        ) {
+            let known: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
+            let mut patterns = Patterns::new(known.len());
+            let mut model = Vec::new();
+            for (at, key, add, topic) in steps {
+                let at = at.index(known.len());
+                let (pattern, key) = (&known[at], (at, key));
+                model.retain(|entry| *entry != (pattern, key));
+                if add {
+                    model.push((pattern, key));
+                    patterns.insert(pattern, key).unwrap();
+                } else {
+                    patterns.remove(pattern, key);
+                }
+                let matching = model.iter().filter(|(pattern, _)| pattern.matches(&topic));
+                let mut expected: Vec<_> = matching.map(|(_, key)| *key).collect();
+                expected.sort_unstable();
+                prop_assert_eq!(matches(&patterns, &topic), expected, "{}", topic);
+            }
+            for (pattern, key) in model {
+                patterns.remove(pattern, key);
+            }
+            prop_assert!(patterns.root.is_empty() && patterns.scanned.is_empty());
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! One open stream inside the hub.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use carafe_log::{Block, BlockLimit, Entry, ReadError};
+use carafe_protocol::Position;
+use futures_core::Stream;
+
+use crate::Form;
+use crate::core::{Cursor, Step};
+use crate::feeds::SubscriberId;
+use crate::frame::{gap_frame, position_frame};
+use crate::gap::{Gap, GapReason};
+use crate::hub::{Origin, Shared};
+
+/// How much a subscription that is behind reads from the log at once.
+const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
+
+/// The most bytes of frames that are joined in one chunk.
+const CHUNK: usize = 64 << 10;
+
+/// A subscription: what it asked for, in order, each event once, first from history and then as it is published.
+///
+/// It begins with its position. It ends when the hub drains and all that was published has been delivered; dropping it
+/// leaves the hub.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    id: SubscriberId,
+    cursor: Cursor,
+    opening: Opening,
+    /// The last position that the subscriber was given.
+    told: Position,
+    phase: Phase,
+}
+
+/// What a subscription delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Where the stream stands.
+    Position(Position),
+    /// History is gone; the stream goes on after it.
+    Gap(Gap),
+    /// An event.
+    Entry(Arc<Entry>),
+}
+
+/// What the stream has to say before any event.
+#[derive(Default)]
+struct Opening {
+    gap: Option<Box<Gap>>,
+    position: bool,
+    /// The position asked for is beyond the tail; when the tail gets there it has to be looked for again.
+    ahead: bool,
+}
+
+/// Where the next event comes from.
+enum Phase {
+    /// The ring.
+    Live,
+    /// The log: a block is being read.
+    Reading(Pending<Result<Block, ReadError>>),
+    /// The log: a block was read. The rest of it, and how far it reaches.
+    Block(Box<(VecDeque<Arc<Entry>>, Position)>),
+    /// The tail has reached the position: it is being looked for.
+    Finding(Pending<Result<Origin, ReadError>>),
+}
+
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What one poll of a subscription gives: the delivery, and its frame if a form was asked for.
+type Item = (Delivery, Bytes);
+
+impl Subscription {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        id: SubscriberId,
+        cursor: Cursor,
+        (_, gap, ahead): (Option<Position>, Option<Gap>, bool),
+    ) -> Self {
+        let opening = Opening { gap: gap.map(Box::new), position: true, ahead };
+        let told = cursor.position;
+        Self { shared, id, cursor, opening, told, phase: Phase::Live }
+    }
+
+    /// The same subscription as the bytes that a client gets.
+    pub fn into_frames(self, form: Form) -> Frames {
+        Frames { subscription: self, form }
+    }
+
+    fn poll_item(&mut self, cx: &mut Context<'_>, form: Option<Form>) -> Poll<Option<Item>> {
+        loop {
+            if let Some(item) = self.next_opening(form) {
+                return Poll::Ready(Some(item));
+            }
+            match &mut self.phase {
+                Phase::Live => match ready!(self.poll_live(cx, form)) {
+                    Live::Item(item) => return Poll::Ready(Some(item)),
+                    Live::End => return Poll::Ready(None),
+                    Live::Elsewhere => {}
+                },
+                Phase::Reading(reading) => {
+                    let read = ready!(reading.as_mut().poll(cx));
+                    self.take_block(read);
+                }
+                Phase::Block(_) => {
+                    if let Some(item) = self.next_of_block(form) {
+                        return Poll::Ready(Some(item));
+                    }
+                }
+                Phase::Finding(finding) => {
+                    let found = ready!(finding.as_mut().poll(cx));
+                    self.take_origin(found);
+                }
+            }
+        }
+    }
+
+    /// A gap before the position: cut off between the two, the client has been told once, or asks again.
+    fn next_opening(&mut self, form: Option<Form>) -> Option<Item> {
+        if let Some(gap) = self.opening.gap.take() {
+            let frame = frame_of(form, || gap_frame(gap.to_json(), gap.goes_on_after));
+            self.told = gap.goes_on_after;
+            return Some((Delivery::Gap(*gap), frame));
+        }
+        std::mem::take(&mut self.opening.position).then(|| self.position_item(form))
+    }
+
+    fn position_item(&mut self, form: Option<Form>) -> Item {
+        self.told = self.cursor.position;
+        (Delivery::Position(self.told), frame_of(form, || position_frame(self.told)))
+    }
+
+    fn poll_live(&mut self, cx: &Context<'_>, form: Option<Form>) -> Poll<Live> {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state();
+        if self.opening.ahead && state.core.tail().offset >= self.cursor.position.offset {
+            drop(state);
+            self.look_for_position();
+            return Poll::Ready(Live::Elsewhere);
+        }
+        match state.core.step(&mut self.cursor, form) {
+            Step::Entry(entry, frame) => {
+                self.told = entry.position;
+                Poll::Ready(Live::Item((Delivery::Entry(entry), frame)))
+            }
+            Step::Behind => {
+                let matchers = state.core.matchers(&self.cursor);
+                drop(state);
+                let (log, after) = (Arc::clone(&self.shared.log), self.cursor.position.offset);
+                self.phase = Phase::Reading(Box::pin(async move { log.read(after, matchers, BLOCK).await }));
+                Poll::Ready(Live::Elsewhere)
+            }
+            Step::CaughtUp if state.wait(self.id, cx.waker()) => Poll::Pending,
+            Step::CaughtUp => Poll::Ready(Live::End),
+        }
+    }
+
+    fn look_for_position(&mut self) {
+        let (shared, position) = (Arc::clone(&self.shared), self.cursor.position);
+        self.phase = Phase::Finding(Box::pin(async move { shared.resume(position).await }));
+    }
+
+    fn take_block(&mut self, read: Result<Block, ReadError>) {
+        match read {
+            Ok(block) => self.phase = Phase::Block(Box::new((block.entries.into(), block.up_to))),
+            Err(ReadError::Trimmed { .. } | _) => {
+                let requested = self.cursor.position.to_string();
+                self.take_origin(Ok(self.shared.gap(requested, GapReason::Trimmed)));
+            }
+        }
+    }
+
+    fn take_origin(&mut self, found: Result<Origin, ReadError>) {
+        let origin =
+            found.unwrap_or_else(|_| self.shared.gap(self.cursor.position.to_string(), GapReason::Trimmed));
+        let (after, gap, ahead) = origin.into();
+        self.cursor.position = after.unwrap_or(self.cursor.position);
+        self.opening = Opening { gap: gap.map(Box::new), position: false, ahead };
+        self.phase = Phase::Live;
+    }
+
+    fn next_of_block(&mut self, form: Option<Form>) -> Option<Item> {
+        let Phase::Block(block) = &mut self.phase else { return None };
+        while let Some(entry) = block.0.pop_front() {
+            self.cursor.position = entry.position;
+            if self.cursor.wants(&entry) {
+                self.told = entry.position;
+                let frame = frame_of(form, || form.unwrap_or_default().encode(&entry));
+                return Some((Delivery::Entry(entry), frame));
+            }
+        }
+        self.cursor.position = block.1;
+        self.phase = Phase::Live;
+        None
+    }
+}
+
+/// What a look at the ring comes to.
+enum Live {
+    Item(Item),
+    End,
+    /// The next event comes from elsewhere: the phase has changed.
+    Elsewhere,
+}
+
+fn frame_of(form: Option<Form>, encode: impl FnOnce() -> Bytes) -> Bytes {
+    form.map_or_else(Bytes::new, |_| encode())
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let item = ready!(self.poll_item(cx, None));
+        Poll::Ready(item.map(|(delivery, _)| delivery))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.state().leave(self.id, &self.cursor);
+    }
+}
+
+/// A subscription as the bytes of an event stream: all frames that wait, joined, at most about 64 KiB at once.
+pub struct Frames {
+    subscription: Subscription,
+    form: Form,
+}
+
+impl Frames {
+    /// What to send on a stream that was idle: the position, if it has moved since the client was told one.
+    pub fn position_if_moved(&mut self) -> Option<Bytes> {
+        let subscription = &mut self.subscription;
+        let moved = subscription.cursor.position != subscription.told;
+        (moved && matches!(subscription.phase, Phase::Live) && !subscription.opening.ahead)
+            .then(|| subscription.position_item(Some(self.form)).1)
+    }
+}
+
+impl Stream for Frames {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Self { subscription, form } = self.get_mut();
+        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form))) else {
+            return Poll::Ready(None);
+        };
+        let mut joined: Option<BytesMut> = None;
+        while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK {
+            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form)) else { break };
+            joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
+        }
+        Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
+    }
+}

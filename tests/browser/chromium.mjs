@@ -1,0 +1,59 @@
+// What the scripts here share: one Chromium, one overall time-out, one line of JSON for each thing seen.
+import { chromium } from "playwright-core";
+
+const LIMIT_MS = 60_000;
+const STEP_MS = 15_000;
+const FLAGS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+/** Runs `work(browser, base, args)`; closes the browser whatever happens, and exits with what came of it. */
+export async function run(usage, work) {
+  const [base, ...args] = process.argv.slice(2);
+  if (!base) end(2, `usage: ${usage}`);
+  // Playwright makes a fresh user data directory for each launch, and removes it.
+  const browser = await launch().catch((error) => end(1, `no browser: ${error.message}`));
+  const limit = setTimeout(() => finish(browser, new Error(`not done after ${LIMIT_MS / 1000} s`)), LIMIT_MS);
+  const failure = await work(browser, asDirectory(base), args).then(() => null, (error) => error);
+  clearTimeout(limit);
+  await finish(browser, failure);
+}
+
+export function print(object) {
+  console.log(JSON.stringify(object));
+}
+
+export function check(holds, otherwise) {
+  if (!holds) throw new Error(typeof otherwise === "string" ? otherwise : JSON.stringify(otherwise));
+}
+
+/** Asks `probe` until it answers something truthy, and returns that. */
+export async function until(what, probe, limit = STEP_MS) {
+  const deadline = Date.now() + limit;
+  for (;;) {
+    const answer = await probe();
+    if (answer) return answer;
+    if (Date.now() > deadline) throw new Error(`waited ${limit / 1000} s in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function launch() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+}
+
+/** A base without its last slash would lose its last segment when paths are resolved against it. */
+function asDirectory(base) {
+  return base.endsWith("/") ? base : `${base}/`;
+}
+
+async function finish(browser, failure) {
+  await browser.close().catch((error) => console.error(`the browser did not close: ${error.message}`));
+  end(failure ? 1 : 0, failure?.message);
+}
+
+function end(status, reason) {
+  if (reason) console.error(reason);
+  process.exit(status);
+}

@@ -1,0 +1,19 @@
+//! The dependencies, against `deny.toml`.
+
+use crate::step::Step;
+use crate::tool::Tool;
+
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+
+pub(crate) fn run() -> Result<(), String> {
+    if !CARGO_DENY.is_here() {
+        CARGO_DENY.install()?;
+    }
+    check()
+}
+
+/// Leaves out the advisories: they need a database from the network, which a test machine may not reach.
+pub(crate) fn check() -> Result<(), String> {
+    let program = CARGO_DENY.program();
+    Step::new("deny", &format!("{program} --offline check bans licenses sources")).run()
+}

@@ -1,0 +1,142 @@
+//! What the tests need beside Rust: how to see whether it is there, and how to bring it.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::deny::CARGO_DENY;
+use crate::step::Step;
+
+const VENV: &str = "target/clients-venv";
+const REQUIREMENTS: &str = "tests/clients/requirements.txt";
+
+/// One thing that can be missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Curl,
+    Node,
+    Chromium,
+    Python,
+    /// The packages that the lock file of this folder names.
+    NodeModules(&'static str),
+    PythonModules,
+    CargoDeny,
+}
+
+impl Piece {
+    pub(crate) fn is_here(self) -> bool {
+        match self {
+            Self::Curl => runs("curl", "--version"),
+            Self::Node => node_is_new_enough() && runs("npm", "--version"),
+            Self::Chromium => runs("chromium", "--version"),
+            Self::Python => output("python3", &["-c", "import ensurepip, venv"]).is_some(),
+            Self::NodeModules(folder) => node_modules_are_current(folder),
+            Self::PythonModules => python_modules_are_current(),
+            Self::CargoDeny => CARGO_DENY.is_here(),
+        }
+    }
+
+    /// The packages of Debian that bring it; none if something else does.
+    fn debian_packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Curl => &["curl"],
+            Self::Node => &["nodejs", "npm"],
+            Self::Chromium => &["chromium"],
+            Self::Python => &["python3", "python3-venv"],
+            Self::NodeModules(_) | Self::PythonModules | Self::CargoDeny => &[],
+        }
+    }
+
+    fn install(self) -> Result<(), String> {
+        match self {
+            Self::Curl | Self::Node | Self::Chromium | Self::Python => Ok(()),
+            Self::NodeModules(folder) => Step::new("install", "npm ci --prefix").arg(folder).run(),
+            Self::PythonModules => install_python_modules(),
+            Self::CargoDeny => CARGO_DENY.install(),
+        }
+    }
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeModules(folder) => write!(f, "the Node packages of {folder}"),
+            Self::PythonModules => write!(f, "the Python packages of {REQUIREMENTS}"),
+            Self::CargoDeny => write!(f, "{} {}", CARGO_DENY.name, CARGO_DENY.version),
+            debian => write!(f, "{} (Debian)", debian.debian_packages().join(", ")),
+        }
+    }
+}
+
+/// Brings all of `pieces`: first what Debian has, since the others stand on it.
+pub(crate) fn install(pieces: &[Piece]) -> Result<(), String> {
+    for piece in pieces {
+        println!("install: {piece}");
+    }
+    let packages: Vec<&str> = pieces.iter().flat_map(|piece| piece.debian_packages()).copied().collect();
+    if !packages.is_empty() {
+        install_debian_packages(&packages)?;
+    }
+    pieces.iter().try_for_each(|piece| piece.install())
+}
+
+fn install_debian_packages(packages: &[&str]) -> Result<(), String> {
+    let packages = packages.join(" ");
+    let Some(apt_get) = apt_get_as_root() else {
+        return Err(format!(
+            "cannot install {packages}: this takes Debian's apt-get, as root or with sudo; \
+             install them by other means, or go on without by --no-install"
+        ));
+    };
+    Step::new("install", &format!("{apt_get} update --quiet --quiet")).run()?;
+    let install = "install --quiet --quiet --yes --no-install-recommends";
+    Step::new("install", &format!("{apt_get} {install} {packages}")).run()
+}
+
+fn apt_get_as_root() -> Option<&'static str> {
+    output("apt-get", &["--version"])?;
+    if output("id", &["--user"])?.trim() == "0" {
+        return Some("env DEBIAN_FRONTEND=noninteractive apt-get");
+    }
+    runs("sudo", "--version").then_some("sudo DEBIAN_FRONTEND=noninteractive apt-get")
+}
+
+/// npm leaves its own copy of the lock file behind when all of it is installed.
+fn node_modules_are_current(folder: &str) -> bool {
+    let written = |path: PathBuf| fs::metadata(path)?.modified();
+    let wanted = written(Path::new(folder).join("package-lock.json"));
+    let installed = written(Path::new(folder).join("node_modules/.package-lock.json"));
+    matches!((wanted, installed), (Ok(wanted), Ok(installed)) if wanted <= installed)
+}
+
+fn node_is_new_enough() -> bool {
+    let version = output("node", &["--version"]).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next();
+    major.and_then(|major| major.parse().ok()) >= Some(18)
+}
+
+fn python_modules_are_current() -> bool {
+    let installed = fs::read(format!("{VENV}/requirements.txt"));
+    matches!((fs::read(REQUIREMENTS), installed), (Ok(wanted), Ok(installed)) if wanted == installed)
+}
+
+/// The copy of the requirements is written last: it says that all of them are there.
+fn install_python_modules() -> Result<(), String> {
+    Step::new("install", "python3 -m venv --clear").arg(VENV).run()?;
+    let pip = format!("{VENV}/bin/pip install --quiet --requirement {REQUIREMENTS}");
+    Step::new("install", &pip).run()?;
+    fs::copy(REQUIREMENTS, format!("{VENV}/requirements.txt"))
+        .map(drop)
+        .map_err(|error| format!("{VENV}/requirements.txt: {error}"))
+}
+
+fn runs(program: &str, arg: &str) -> bool {
+    output(program, &[arg]).is_some()
+}
+
+/// What the program prints, if it is there and ends well.
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output: Output = Command::new(program).args(args).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}

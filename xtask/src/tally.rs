@@ -1,0 +1,78 @@
+//! The count of tests, from what the test harness prints.
+
+use std::fmt;
+
+/// How many tests of a run passed, failed and were skipped.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    ignored: usize,
+}
+
+impl Tally {
+    /// Takes in one line of output: a binary's result, or a test's word that it was skipped.
+    pub(crate) fn read(&mut self, line: &str) {
+        if line.contains("skipped: ") {
+            self.skipped += 1;
+        }
+        if let Some((_, counts)) = line.split_once("test result: ") {
+            self.passed += count(counts, "passed");
+            self.failed += count(counts, "failed");
+            self.ignored += count(counts, "ignored");
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    /// A test that skips itself ends well, so the harness has counted it as passed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passed = self.passed.saturating_sub(self.skipped);
+        let skipped = self.skipped + self.ignored;
+        write!(f, "{passed} passed, {} failed", self.failed)?;
+        if skipped > 0 {
+            write!(f, ", {skipped} skipped")?;
+        }
+        Ok(())
+    }
+}
+
+/// The number before `what` in `ok. 3 passed; 0 failed; 1 ignored; …`.
+fn count(counts: &str, what: &str) -> usize {
+    counts
+        .split([';', '.'])
+        .filter_map(|part| part.trim().split_once(' '))
+        .find_map(|(number, word)| (word == what).then(|| number.parse().ok())?)
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(output: &str, closing: &str) {
+        let mut tally = Tally::default();
+        output.lines().for_each(|line| tally.read(line));
+        assert_eq!(tally.to_string(), closing, "{output}");
+    }
+
+    #[test]
+    fn results_of_all_binaries_are_added() {
+        check(
+            "running 3 tests\n\
+             test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+             test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.10s",
+            "7 passed, 2 failed",
+        );
+    }
+
+    #[test]
+    fn a_test_that_skips_itself_has_not_passed() {
+        check(
+            "skipped: node_resumes because this run is without node\n\
+             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "2 passed, 0 failed, 2 skipped",
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Everything that is checked before a commit, the fast failures first.
+
+use crate::client::Client;
+use crate::deny;
+use crate::install::{self, Piece};
+use crate::step::Step;
+use crate::tally::Tally;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Install nothing: skip what needs something that is missing
+    #[arg(long)]
+    no_install: bool,
+    /// Skip the tests that drive Chromium
+    #[arg(long)]
+    no_browser: bool,
+    /// Skip the tests that drive the npm package `eventsource`
+    #[arg(long)]
+    no_node: bool,
+    /// Skip the tests that drive Python's httpx-sse
+    #[arg(long)]
+    no_python: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    Step::new("fmt", "cargo fmt --all --check").run()?;
+    let setup = Setup::of(options);
+    setup.tell();
+    install::install(&setup.to_install)?;
+    Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings").run()?;
+    let tally = test(&setup.without)?;
+    Step::new("doc", "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").run()?;
+    if setup.checks_dependencies {
+        deny::check()?;
+    }
+    println!("{tally}");
+    Ok(())
+}
+
+/// What a run brings first, and what it goes without.
+struct Setup {
+    to_install: Vec<Piece>,
+    without: Vec<(Client, String)>,
+    checks_dependencies: bool,
+}
+
+impl Setup {
+    fn of(options: &Options) -> Self {
+        let mut setup = Self { to_install: Vec::new(), without: Vec::new(), checks_dependencies: true };
+        for client in Client::ALL {
+            match options.reason_against(client) {
+                Some(reason) => setup.without.push((client, reason)),
+                None => setup.need(client.pieces()),
+            }
+        }
+        if options.no_install {
+            setup.checks_dependencies = Piece::CargoDeny.is_here();
+        } else {
+            setup.need(vec![Piece::CargoDeny]);
+        }
+        setup
+    }
+
+    fn need(&mut self, pieces: Vec<Piece>) {
+        for piece in pieces {
+            if !self.to_install.contains(&piece) && !piece.is_here() {
+                self.to_install.push(piece);
+            }
+        }
+    }
+
+    fn tell(&self) {
+        for (client, reason) in &self.without {
+            println!("without {}: {reason}", client.name());
+        }
+        if !self.checks_dependencies {
+            println!("without {}: it is missing", Piece::CargoDeny);
+        }
+    }
+}
+
+impl Options {
+    fn reason_against(&self, client: Client) -> Option<String> {
+        let unwanted = match client {
+            Client::Curl => false,
+            Client::Node => self.no_node,
+            Client::Python => self.no_python,
+            Client::Browser => self.no_browser,
+        };
+        if unwanted {
+            return Some(format!("--no-{} was given", client.name()));
+        }
+        if !self.no_install {
+            return None;
+        }
+        let missing = client.pieces().into_iter().find(|piece| !piece.is_here())?;
+        Some(format!("{missing}: missing"))
+    }
+}
+
+/// Runs on after a failure, so that the count is of all tests.
+fn test(without: &[(Client, String)]) -> Result<Tally, String> {
+    let names: Vec<&str> = without.iter().map(|(client, _)| client.name()).collect();
+    let mut tally = Tally::default();
+    let mut step = Step::new("test", "cargo test --workspace --no-fail-fast");
+    if !names.is_empty() {
+        step = step.env("CARAFE_TEST_WITHOUT", &names.join(","));
+    }
+    step.run_and_read(|line| tally.read(line)).inspect_err(|_| println!("{tally}"))?;
+    Ok(tally)
+}
