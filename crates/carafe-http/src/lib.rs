@@ -1,1 +1,40 @@
-//! carafe-http.
+//! Event streams and the Carafe hub for [axum].
+//!
+//! - [`EventStream`] makes any handler an event stream for one connection;
+//! - [`router`] mounts a hub in any app: publish with `curl`, read with `new EventSource(…)`;
+//! - [`serve`] runs an app until it is told to stop, and then drains its streams.
+//!
+//! ```no_run
+//! use carafe_hub::Hub;
+//! use carafe_http::{Options, router};
+//! use carafe_log::MemoryLog;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let hub = Hub::new(MemoryLog::default());
+//! let app = axum::Router::new().nest("/live", router(hub.clone(), Options::default()));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await
+//! # }
+//! ```
+
+mod batch;
+mod event_stream;
+mod headers;
+mod health;
+mod heartbeat;
+mod hub_body;
+mod loopback;
+mod options;
+mod page;
+mod problem;
+mod publish;
+mod query;
+mod router;
+mod serve;
+mod subscribe;
+
+pub use event_stream::{EventStream, Events, Gone, JsonError};
+pub use options::{Options, Page};
+pub use problem::Problem;
+pub use router::{HubExt, router};
+pub use serve::{ServeOptions, Served, serve};

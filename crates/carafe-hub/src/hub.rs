@@ -238,11 +238,11 @@ struct Subscriber {
 }
 
 impl State {
-    /// Begins at the tail that the log named when it took the hub as its follower.
+    /// Begins at the tail that the log named when it took the hub as its follower, or at what it has handed over
+    /// since: entries in between could be missing from a ring that began earlier.
     fn start_after(&mut self, tail: Position, limits: HubLimits) {
-        if tail.offset > self.core.tail().offset {
-            self.core = Core::new(limits.ring_bytes, limits.complex_patterns, tail);
-        }
+        let newest = if self.core.tail().offset > tail.offset { self.core.tail() } else { tail };
+        self.core = Core::new(limits.ring_bytes, limits.complex_patterns, newest);
     }
 
     fn push(&mut self, entries: &[Arc<Entry>]) -> Vec<Waker> {

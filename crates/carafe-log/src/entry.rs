@@ -27,6 +27,11 @@ impl Entry {
     /// About how many bytes of memory the entry takes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        size_of::<Self>() - size_of::<Publication>() + self.publication.weight()
+        Self::weight_of(&self.publication)
+    }
+
+    /// What an entry of this publication will take.
+    pub(crate) fn weight_of(publication: &Publication) -> usize {
+        size_of::<Self>() - size_of::<Publication>() + publication.weight()
     }
 }

@@ -149,7 +149,7 @@ impl State {
     }
 
     fn append(&mut self, batch: Vec<Publication>) -> Result<Vec<Appended>, AppendError> {
-        let bytes = batch.iter().map(Publication::weight).sum();
+        let bytes = batch.iter().map(Entry::weight_of).sum();
         if bytes > self.limits.bytes {
             return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
         }

@@ -1,2 +1,31 @@
-//! The carafe command.
-fn main() {}
+//! The `carafe` program.
+
+mod cli;
+mod config;
+mod failure;
+mod hub;
+mod output;
+mod publish;
+mod subscribe;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match Cli::from_process().and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[tokio::main]
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Dev(options) => hub::dev(options).await,
+        Command::Serve(options) => hub::serve(options).await,
+        Command::Publish(options) => publish::publish(options).await,
+        Command::Subscribe(options) => subscribe::subscribe(options).await,
+    }
+}

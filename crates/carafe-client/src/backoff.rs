@@ -1,0 +1,69 @@
+//! When to connect again.
+
+use std::time::Duration;
+
+/// The longest wait that failures add up to.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The time to wait before the next connection: what the server said, doubled for each failure in a row.
+pub(crate) struct Backoff {
+    base: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(base: Duration) -> Self {
+        Self { base, failures: 0 }
+    }
+
+    /// The stream's own `retry`.
+    pub(crate) fn set_base(&mut self, base: Duration) {
+        self.base = base;
+    }
+
+    /// A stream was open.
+    pub(crate) fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// How long to wait now, give or take a quarter, so that not all clients come back at once.
+    pub(crate) fn next(&mut self) -> Duration {
+        let time = self.base.saturating_mul(1 << self.failures.min(16)).min(LONGEST.max(self.base));
+        self.failures += 1;
+        // A server may ask for any number of milliseconds; timers take some hundred years.
+        time.min(Duration::from_secs(365 * 86_400)).mul_f64(rand::random_range(0.75..=1.25))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(base: Duration, waits: &[u64]) {
+        let mut backoff = Backoff::new(base);
+        for expected in waits {
+            let wait = backoff.next().as_secs_f64();
+            let expected = *expected as f64;
+            assert!((expected * 0.749..expected * 1.251).contains(&wait), "{wait} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn each_failure_in_a_row_doubles_the_wait_up_to_half_a_minute() {
+        check(Duration::from_secs(2), &[2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn a_server_may_ask_for_longer() {
+        check(Duration::from_secs(100), &[100, 100]);
+        check(Duration::MAX, &[365 * 86_400]);
+    }
+
+    #[test]
+    fn an_open_stream_begins_anew() {
+        let mut backoff = Backoff::new(Duration::from_secs(2));
+        let _ = (backoff.next(), backoff.next());
+        backoff.succeeded();
+        assert!(backoff.next() < Duration::from_secs(3));
+    }
+}

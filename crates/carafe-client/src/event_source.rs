@@ -1,0 +1,248 @@
+//! The event source.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use carafe_protocol::{Decoder, EventTooLarge, Received, ReceivedEvent};
+use futures_core::Stream;
+use reqwest::header::HeaderValue;
+use reqwest::{Client, Response};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::backoff::Backoff;
+use crate::connection::{Answer, Lost, request};
+use crate::http::{cause, client};
+use crate::options::EventSourceOptions;
+
+/// The events of a stream, over as many connections as it takes.
+///
+/// A lost connection is made again after the time that the stream asked for, with the last event ID, so that a server
+/// with a history goes on where it stopped. The stream ends after `204 No Content`, and after an [`Error`].
+///
+/// The hub's own events, such as `carafe.gap`, arrive like all others.
+pub struct EventSource {
+    options: EventSourceOptions,
+    client: Client,
+    decoder: Decoder,
+    backoff: Backoff,
+    was_open: bool,
+    phase: Phase,
+}
+
+/// Why an event source ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URL is none that can be asked.
+    #[error("cannot ask {url}: {reason}; give a URL such as http://127.0.0.1:3000/events")]
+    BadUrl {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server refused for good.
+    #[error("the server refused ({status}): {words}")]
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// What it says.
+        words: String,
+    },
+    /// The answer is something else.
+    #[error("the answer is not an event stream: check the URL")]
+    NotAnEventStream,
+    /// An event is larger than [`EventSourceOptions::event_bytes`].
+    #[error(transparent)]
+    TooLarge(#[from] EventTooLarge),
+    /// The first connection failed, and [`EventSourceOptions::first_must_succeed`] was set.
+    #[error(transparent)]
+    Unreachable(Lost),
+    /// The last event ID cannot stand in a header, so that resuming is impossible.
+    #[error("the last event ID has control characters, with which no connection can be resumed")]
+    UnsendableId,
+}
+
+enum Phase {
+    Waiting(Pin<Box<Sleep>>),
+    Connecting(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    Open(Box<Open>),
+    Closed,
+}
+
+/// An open stream: what it will bring, what has come and is not decoded yet, and when it counts as dead.
+struct Open {
+    body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    chunk: Bytes,
+    dead: Pin<Box<Sleep>>,
+}
+
+impl EventSource {
+    /// Reads `url` with the default options.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self::options(url).connect()
+    }
+
+    /// The options of an event source for `url`.
+    pub fn options(url: impl Into<String>) -> EventSourceOptions {
+        EventSourceOptions::new(url)
+    }
+
+    pub(crate) fn with_options(options: EventSourceOptions) -> Self {
+        let decoder =
+            Decoder::new().with_limit(options.event_bytes).with_last_event_id(options.last_event_id.as_str());
+        let mut source = Self {
+            client: client(),
+            decoder,
+            backoff: Backoff::new(options.retry),
+            was_open: false,
+            phase: Phase::Closed,
+            options,
+        };
+        source.phase = source.connecting();
+        source
+    }
+
+    /// The next event; `None` once the source has ended.
+    pub async fn next(&mut self) -> Option<Result<ReceivedEvent, Error>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The ID to resume after.
+    #[must_use]
+    pub fn last_event_id(&self) -> &str {
+        self.decoder.last_event_id()
+    }
+
+    fn connecting(&self) -> Phase {
+        let id = self.decoder.last_event_id();
+        let header = match HeaderValue::from_bytes(id.as_bytes()) {
+            Ok(header) => (!id.is_empty()).then_some(header),
+            Err(_) => return Phase::Connecting(Box::pin(async { Answer::Fatal(Error::UnsendableId) })),
+        };
+        let (client, url) = (self.client.clone(), self.options.url.clone());
+        Phase::Connecting(Box::pin(request(client, url, header, self.options.idle)))
+    }
+
+    /// Takes in what came of a request; an error ends the source.
+    fn answered(&mut self, answer: Answer) -> Result<(), Error> {
+        match answer {
+            Answer::Open(response) => {
+                self.was_open = true;
+                self.phase = Phase::Open(Box::new(Open::new(response, &self.options)));
+                Ok(())
+            }
+            Answer::NoContent => {
+                self.phase = Phase::Closed;
+                Ok(())
+            }
+            Answer::Lost(lost) if self.options.first_must_succeed && !self.was_open => {
+                Err(Error::Unreachable(lost))
+            }
+            Answer::Lost(lost) => {
+                self.lost(&lost);
+                Ok(())
+            }
+            Answer::Fatal(error) => Err(error),
+        }
+    }
+
+    fn lost(&mut self, lost: &Lost) {
+        if let Some(told) = &mut self.options.on_lost {
+            told(lost);
+        }
+        self.decoder.next_stream();
+        let wait = match lost {
+            Lost::Refused { retry_after: Some(time), .. } => self.backoff.next().max(*time),
+            _ => self.backoff.next(),
+        };
+        self.phase = Phase::Waiting(Box::pin(sleep(wait)));
+    }
+
+    /// Decodes up to the next event of what has come.
+    fn decode(&mut self) -> Result<Option<ReceivedEvent>, Error> {
+        let Phase::Open(open) = &mut self.phase else { return Ok(None) };
+        let mut input = &open.chunk[..];
+        let received = self.decoder.decode(&mut input);
+        open.chunk = open.chunk.slice_ref(input);
+        match received? {
+            Some(Received::Event(event)) => Ok(Some(event)),
+            Some(Received::Retry(time)) => {
+                self.backoff.set_base(time);
+                Ok(None)
+            }
+            Some(Received::Comment(_)) | None => Ok(None),
+        }
+    }
+
+    fn close(&mut self, error: Error) -> Poll<Option<Result<ReceivedEvent, Error>>> {
+        self.phase = Phase::Closed;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Open {
+    fn new(response: Response, options: &EventSourceOptions) -> Self {
+        Self {
+            body: Box::pin(response.bytes_stream()),
+            chunk: Bytes::new(),
+            dead: Box::pin(sleep(options.idle)),
+        }
+    }
+
+    /// Waits for bytes; `Err` when there will be none.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, options: &EventSourceOptions) -> Poll<Result<(), Lost>> {
+        let Poll::Ready(chunk) = self.body.as_mut().poll_next(cx) else {
+            return self.dead.as_mut().poll(cx).map(|()| Err(Lost::Idle(options.idle)));
+        };
+        self.dead.as_mut().reset(Instant::now() + options.idle);
+        Poll::Ready(match chunk {
+            Some(Ok(chunk)) => {
+                self.chunk = chunk;
+                Ok(())
+            }
+            Some(Err(error)) => Err(Lost::Broken(cause(&error))),
+            None => Err(Lost::Ended),
+        })
+    }
+}
+
+impl Stream for EventSource {
+    type Item = Result<ReceivedEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.phase {
+                Phase::Waiting(sleep) => {
+                    ready!(sleep.as_mut().poll(cx));
+                    this.phase = this.connecting();
+                }
+                Phase::Connecting(connecting) => {
+                    let answer = ready!(connecting.as_mut().poll(cx));
+                    if let Err(error) = this.answered(answer) {
+                        return this.close(error);
+                    }
+                }
+                Phase::Open(open) if open.chunk.is_empty() => {
+                    match ready!(open.poll_chunk(cx, &this.options)) {
+                        Ok(()) => {}
+                        Err(lost) => this.lost(&lost),
+                    }
+                }
+                Phase::Open(_) => match this.decode() {
+                    Ok(None) => {}
+                    Ok(Some(event)) => {
+                        this.backoff.succeeded();
+                        return Poll::Ready(Some(Ok(event)));
+                    }
+                    Err(error) => return this.close(error),
+                },
+                Phase::Closed => return Poll::Ready(None),
+            }
+        }
+    }
+}

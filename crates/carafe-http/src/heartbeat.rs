@@ -1,0 +1,39 @@
+//! Keeps an idle stream open.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long a stream may be silent before it says that it is alive. Proxies cut at 30 to 60 s.
+pub(crate) const DEFAULT: Duration = Duration::from_secs(15);
+
+/// A timer that comes only after so long without output.
+pub(crate) struct Heartbeat {
+    interval: Option<Duration>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Heartbeat {
+    /// `None` never comes.
+    pub(crate) fn every(interval: Option<Duration>) -> Self {
+        Self { interval, sleep: None }
+    }
+
+    /// There was output: the silence begins anew.
+    pub(crate) fn reset(&mut self) {
+        if let (Some(interval), Some(sleep)) = (self.interval, &mut self.sleep) {
+            sleep.as_mut().reset(Instant::now() + interval);
+        }
+    }
+
+    /// Ready when the silence has lasted the interval.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(interval) = self.interval else { return Poll::Pending };
+        let timer = self.sleep.get_or_insert_with(|| Box::pin(sleep(interval)));
+        ready!(timer.as_mut().poll(cx));
+        self.reset();
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,69 @@
+//! A subscription as the body of an answer.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use carafe_hub::Frames;
+use carafe_protocol::{Event, HEARTBEAT};
+use futures_core::Stream;
+use http_body::Frame;
+
+use crate::Options;
+use crate::heartbeat::Heartbeat;
+
+/// First when to reconnect, then the subscription's frames, and a sign of life when they are rare.
+pub(crate) struct HubBody {
+    retry: Option<Bytes>,
+    frames: Option<Frames>,
+    heartbeat: Heartbeat,
+}
+
+impl HubBody {
+    pub(crate) fn new(frames: Frames, options: &Options) -> Self {
+        Self {
+            retry: Some(retry(options.retry)),
+            frames: Some(frames),
+            heartbeat: Heartbeat::every(Some(options.heartbeat)),
+        }
+    }
+
+    /// Says when to come back, and ends.
+    pub(crate) fn come_back(options: &Options) -> Self {
+        Self { retry: Some(retry(options.retry)), frames: None, heartbeat: Heartbeat::every(None) }
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(retry) = self.retry.take() {
+            return Poll::Ready(Some(retry));
+        }
+        let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
+        if let Poll::Ready(chunk) = Pin::new(&mut *frames).poll_next(cx) {
+            self.heartbeat.reset();
+            return Poll::Ready(chunk);
+        }
+        // The position takes the heartbeat's place if it has moved: a quiet stream resumes exactly, too.
+        let heartbeat = self.heartbeat.poll(cx);
+        heartbeat.map(|()| Some(frames.position_if_moved().unwrap_or(Bytes::from_static(HEARTBEAT))))
+    }
+}
+
+impl http_body::Body for HubBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.poll_chunk(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
+
+/// The time to wait, give or take a quarter.
+fn retry(time: Duration) -> Bytes {
+    let time = time.mul_f64(rand::random_range(0.75..=1.25));
+    Event::retry(time).to_bytes().into()
+}

@@ -1,0 +1,63 @@
+//! What a router allows, and how it serves streams.
+
+use std::time::Duration;
+
+use crate::heartbeat;
+
+/// What a router allows to whom, and how it serves streams.
+///
+/// By default everybody may subscribe to public events, and nobody may publish over HTTP: an app that mounts the
+/// router publishes by its [`Hub`](carafe_hub::Hub), or opens publishing behind an access check of its own.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether strangers may subscribe.
+    pub subscribe: bool,
+    /// Whether strangers may publish.
+    pub publish: bool,
+    /// Whether strangers see private events.
+    pub private: bool,
+    /// What is at `/`.
+    pub page: Page,
+    /// Whether only requests from this machine's own pages and programs are answered: the `Host` must be a loopback
+    /// name, and an `Origin` must be the same.
+    pub loopback_only: bool,
+    /// After how long without output a stream says that it is alive.
+    pub heartbeat: Duration,
+    /// How long clients wait before they reconnect, give or take a quarter, so that they do not all come at once.
+    pub retry: Duration,
+    /// Bytes of data that one event may have.
+    pub event_bytes: usize,
+    /// Bytes that a batch may have.
+    pub batch_bytes: usize,
+    /// How long a request's body may take to arrive.
+    pub body_time: Duration,
+}
+
+/// What a router has at `/`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    /// Nothing: the app has its own.
+    #[default]
+    None,
+    /// A plain page that says what this is.
+    Plain,
+    /// The console: publish, watch, and try the resume promise.
+    Console,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            subscribe: true,
+            publish: false,
+            private: false,
+            page: Page::None,
+            loopback_only: false,
+            heartbeat: heartbeat::DEFAULT,
+            retry: Duration::from_secs(2),
+            event_bytes: 1 << 20,
+            batch_bytes: 16 << 20,
+            body_time: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `POST /events/{topic}`: one event.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use carafe_hub::PublishError;
+use carafe_log::{AppendError, IdempotencyKey, Publication};
+use carafe_protocol::EventType;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+
+use crate::query::Query;
+use crate::router::App;
+use crate::subscribe::{topic, topic_in_path};
+use crate::{Problem, batch};
+
+const PARAMETERS: &[&str] = &["topic", "event", "id", "retry", "private"];
+
+#[derive(Serialize)]
+struct Published {
+    id: String,
+}
+
+/// Publishes the body, or the batch in it.
+pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    allow(&app)?;
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query(), PARAMETERS)?;
+    let in_path = topic_in_path(&parts.uri)?;
+    if in_path.is_none() && query.all("topic").next().is_none() {
+        return batch(&app, &parts, body).await;
+    }
+    let mut topics = in_path.into_iter().map(Ok).chain(query.all("topic").map(topic));
+    let first = topics.next().ok_or_else(no_topic)??;
+    let alternates = topics.collect::<Result<Vec<_>, _>>()?;
+    let parameters = Parameters::parse(&query)?;
+    let data = read(body, app.options.event_bytes, app.options.body_time).await?;
+    let data = text(data)?;
+    let publication = parameters.apply(Publication::new(first, data).with_alternates(alternates));
+    let appended = app.hub.publish(publication).await.map_err(refusal)?;
+    let status = if appended.repeated { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(Published { id: appended.position.to_string() })).into_response())
+}
+
+async fn batch(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
+    let content_type =
+        parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-ndjson") {
+        return Err(no_topic());
+    }
+    let lines = text(read(body, app.options.batch_bytes, app.options.body_time).await?)?;
+    batch::publish(app, &lines).await
+}
+
+fn allow(app: &App) -> Result<(), Problem> {
+    if app.options.publish {
+        return Ok(());
+    }
+    let detail = "strangers may not publish here: ask the operator to allow it";
+    Err(Problem::new(StatusCode::FORBIDDEN, "urn:carafe:problem:forbidden", "Not allowed", detail))
+}
+
+fn no_topic() -> Problem {
+    let detail = "no topic is named: post to /events/{topic}, or a batch as application/x-ndjson to /events";
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Problem::new(status, "urn:carafe:problem:no-topic", "Neither a topic nor a batch", detail)
+}
+
+/// What a publisher may say of an event beside its data, parsed and valid.
+pub(crate) struct Parameters {
+    pub(crate) event_type: Option<EventType>,
+    pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) retry: Option<Duration>,
+    pub(crate) private: bool,
+}
+
+impl Parameters {
+    fn parse(query: &Query) -> Result<Self, Problem> {
+        Ok(Self {
+            event_type: query.one("event")?.map(event_type).transpose()?,
+            key: query.one("id")?.map(key).transpose()?,
+            retry: query.number("retry")?.map(Duration::from_millis),
+            private: query.flag("private")?,
+        })
+    }
+
+    pub(crate) fn apply(self, mut publication: Publication) -> Publication {
+        if let Some(event_type) = self.event_type {
+            publication = publication.with_type(event_type);
+        }
+        if let Some(key) = self.key {
+            publication = publication.with_key(key);
+        }
+        if let Some(retry) = self.retry {
+            publication = publication.with_retry(retry);
+        }
+        publication.with_private(self.private)
+    }
+}
+
+pub(crate) fn event_type(text: &str) -> Result<EventType, Problem> {
+    EventType::new(text).map_err(|error| {
+        Problem::bad_request("urn:carafe:problem:bad-event-type", "Bad event type", error.to_string())
+    })
+}
+
+pub(crate) fn key(text: &str) -> Result<IdempotencyKey, Problem> {
+    IdempotencyKey::new(text).map_err(|error| {
+        Problem::bad_request("urn:carafe:problem:bad-id", "Bad idempotency key", error.to_string())
+    })
+}
+
+/// Reads a body of at most `limit` bytes that arrives within `time`.
+async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(time, Limited::new(body, limit).collect()).await;
+    let Ok(read) = read else {
+        let detail = "the body did not arrive in time: send it at once";
+        let status = StatusCode::REQUEST_TIMEOUT;
+        return Err(Problem::new(status, "urn:carafe:problem:body-time", "Body too slow", detail));
+    };
+    read.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return too_large(limit);
+        }
+        let detail = "the body broke off: send it again, and whole";
+        Problem::bad_request("urn:carafe:problem:body-broken", "Body broken off", detail)
+    })
+}
+
+pub(crate) fn too_large(limit: usize) -> Problem {
+    let detail = format!("more than the {limit} bytes allowed: publish less at once, or raise the limit");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
+}
+
+fn text(bytes: Bytes) -> Result<String, Problem> {
+    String::from_utf8(bytes.into()).map_err(|_| {
+        let detail = "the data is not UTF-8, which an event stream carries: encode it, for example as base64";
+        Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail)
+    })
+}
+
+/// Why the hub stored nothing, in the publisher's words.
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
+pub(crate) fn refusal(error: PublishError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        PublishError::ReservedType(_) => {
+            Problem::bad_request("urn:carafe:problem:bad-event-type", "Bad event type", detail)
+        }
+        PublishError::Append(AppendError::TooLarge { .. }) => {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            Problem::new(status, "urn:carafe:problem:too-large", "Too large", detail)
+        }
+        _ => Problem::try_again(detail),
+    }
+}

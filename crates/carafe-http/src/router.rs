@@ -1,0 +1,67 @@
+//! The hub's endpoints as an axum router.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{MethodRouter, get};
+use carafe_hub::Hub;
+
+use crate::{Options, Page, Problem, health, loopback, page, publish, subscribe};
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) hub: Hub,
+    pub(crate) options: Arc<Options>,
+}
+
+/// Mounts a hub in any axum app.
+pub trait HubExt {
+    /// The hub's endpoints, with the default [`Options`].
+    fn router(&self) -> Router;
+}
+
+impl HubExt for Hub {
+    fn router(&self) -> Router {
+        router(self.clone(), Options::default())
+    }
+}
+
+/// The hub's endpoints: `/events…`, `/healthz`, `/readyz` and, if wanted, a page at `/`.
+pub fn router(hub: Hub, options: Options) -> Router {
+    let loopback_only = options.loopback_only;
+    let page = options.page;
+    let app = App { hub, options: Arc::new(options) };
+    let events = || {
+        get(subscribe::subscribe)
+            .head(subscribe::position)
+            .post(publish::publish)
+            .fallback(async || Problem::wrong_method("GET, HEAD, POST"))
+    };
+    let router = Router::new()
+        .route("/events", events())
+        // Without a topic, too: the handler says what is missing.
+        .route("/events/", events())
+        .route("/events/{*topic}", events())
+        .route("/healthz", read_only(get(health::alive)))
+        .route("/readyz", read_only(get(health::ready)))
+        .fallback(async || Problem::not_found())
+        .with_state(app);
+    let router = router.merge(pages(page));
+    if loopback_only { router.layer(middleware::from_fn(loopback::only)) } else { router }
+}
+
+fn pages(page: Page) -> Router {
+    match page {
+        Page::None => Router::new(),
+        Page::Plain => Router::new().route("/", read_only(get(page::plain))),
+        Page::Console => page::CONSOLE.iter().fold(Router::new(), |router, file| {
+            router.route(file.path, read_only(get(async || file.response())))
+        }),
+    }
+}
+
+fn read_only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+    route.fallback(async || Problem::wrong_method("GET, HEAD"))
+}

@@ -1,0 +1,138 @@
+//! Runs an app on a listener until it is told to stop, and then drains.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use carafe_hub::{Drain, Hub};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+/// How connections are served, and how they end.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeOptions {
+    /// How long a request's head may take to arrive.
+    pub header_time: Duration,
+    /// Bytes that a request's head may have; at least 8192.
+    pub header_bytes: usize,
+    /// How long draining may take. The streams are ended one after the other over the first half of it.
+    pub drain_time: Duration,
+}
+
+impl Default for ServeOptions {
+    /// 10 s and 16 KiB for a head, 10 s for draining.
+    fn default() -> Self {
+        Self {
+            header_time: Duration::from_secs(10),
+            header_bytes: 16 << 10,
+            drain_time: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Streams that did not end within the drain time, and were cut.
+    pub cut: usize,
+}
+
+/// Serves `app` over HTTP/1 and HTTP/2 until `stop` completes, and then drains `hub`: no new connections, streams and
+/// events; every stream ends after what it is owed, at a pace.
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    hub: &Hub,
+    options: ServeOptions,
+    stop: impl Future<Output = ()>,
+) -> Served {
+    let server = Server { builder: builder(options), app, connections: GracefulShutdown::new() };
+    tokio::select! {
+        () = stop => {}
+        () = server.accept(&listener) => {}
+    }
+    drop(listener);
+    drain(&hub.drain(), server.connections, options.drain_time).await
+}
+
+struct Server {
+    builder: Builder<TokioExecutor>,
+    app: Router,
+    connections: GracefulShutdown,
+}
+
+impl Server {
+    async fn accept(&self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, _)) => self.serve(socket),
+                Err(error) => rest_after(&error).await,
+            }
+        }
+    }
+
+    fn serve(&self, socket: TcpStream) {
+        // Each event is sent at once; without it only the latency suffers.
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(%error, "TCP_NODELAY");
+        }
+        let service = TowerToHyperService::new(self.app.clone());
+        let connection = self.builder.serve_connection(TokioIo::new(socket), service).into_owned();
+        let connection = self.connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(error, "connection ended");
+            }
+        });
+    }
+}
+
+fn builder(options: ServeOptions) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_time)
+        .max_buf_size(options.header_bytes.max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .max_header_list_size(u32::try_from(options.header_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// A client that left before it was accepted is none of the listener's trouble; running out of descriptors is, and
+/// must not spin.
+async fn rest_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        warn!(%error, "cannot accept connections; trying again in a second");
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn drain(drain: &Drain, connections: GracefulShutdown, time: Duration) -> Served {
+    // Idle connections are closed at once, the others when their answer ends.
+    let ended = async { tokio::join!(end_streams(drain, time / 2), connections.shutdown()) };
+    match timeout(time, ended).await {
+        Ok(_) => Served { cut: 0 },
+        Err(_) => Served { cut: drain.open() },
+    }
+}
+
+/// Ends the open streams over `time`, a fiftieth at each step, since all their clients come back at once otherwise.
+/// A few streams need no pace.
+async fn end_streams(drain: &Drain, time: Duration) {
+    const STEPS: u32 = 50;
+    const AT_ONCE: usize = 100;
+    let share = drain.open().div_ceil(STEPS as usize).max(AT_ONCE);
+    while drain.end(share) == share {
+        sleep(time / STEPS).await;
+    }
+}

@@ -1,0 +1,115 @@
+//! `GET /events…` and `HEAD /events…`.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use carafe_hub::{Form, Start, Subscribe, SubscribeError};
+use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Uri};
+
+use crate::Problem;
+use crate::headers::{POSITION, stream_headers};
+use crate::hub_body::HubBody;
+use crate::query::{Query, percent_decode};
+use crate::router::App;
+
+const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
+
+/// Answers with the stream: headers and the position at once, then events.
+pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
+    allow(&app)?;
+    let (request, form) = parse(&parts)?;
+    let request = request.with_private(app.options.private);
+    let body = match app.hub.subscribe(request).await {
+        Ok(subscription) => HubBody::new(subscription.into_frames(form), &app.options),
+        // EventSource never retries after 5xx: a stream that only says when to come back makes it try again.
+        Err(SubscribeError::Draining) => HubBody::come_back(&app.options),
+        Err(error) => return Err(refusal(&error)),
+    };
+    Ok((stream_headers(), axum::body::Body::new(body)).into_response())
+}
+
+/// Answers with the current position, after which a stream misses nothing that is published from now on.
+pub(crate) async fn position(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
+    allow(&app)?;
+    parse(&parts).map(drop)?;
+    Ok((stream_headers(), [(POSITION, app.hub.position().to_string())]).into_response())
+}
+
+/// The topic in the path, percent-decoded; `None` for `/events` itself.
+pub(crate) fn topic_in_path(uri: &Uri) -> Result<Option<Topic>, Problem> {
+    uri.path().strip_prefix("/events/").map(|rest| topic(&percent_decode(rest)?)).transpose()
+}
+
+pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
+    Topic::new(text)
+        .map_err(|error| Problem::bad_request("urn:carafe:problem:bad-topic", "Bad topic", error.to_string()))
+}
+
+fn allow(app: &App) -> Result<(), Problem> {
+    if app.options.subscribe {
+        return Ok(());
+    }
+    let detail = "strangers may not subscribe here: ask the operator to allow it";
+    Err(Problem::new(StatusCode::FORBIDDEN, "urn:carafe:problem:forbidden", "Not allowed", detail))
+}
+
+fn parse(parts: &Parts) -> Result<(Subscribe, Form), Problem> {
+    let query = Query::parse(parts.uri.query(), PARAMETERS)?;
+    let mut matchers: Vec<TopicMatcher> =
+        topic_in_path(&parts.uri)?.map(TopicMatcher::Exact).into_iter().collect();
+    for text in query.all("topic") {
+        matchers.push(topic(text)?.into());
+    }
+    for text in query.all("pattern") {
+        matchers.push(pattern(text)?.into());
+    }
+    if matchers.is_empty() {
+        matchers.push(TopicMatcher::any());
+    }
+    Ok((Subscribe::to_all(matchers).from(start(&parts.headers, &query)?), form(&query)?))
+}
+
+fn pattern(text: &str) -> Result<TopicPattern, Problem> {
+    TopicPattern::new(text).map_err(|error| {
+        Problem::bad_request("urn:carafe:problem:bad-pattern", "Bad pattern", error.to_string())
+    })
+}
+
+/// The header first: a browser that reconnects sends it, and repeats the URL it was first given.
+fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
+    let header = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let id = match header.filter(|id| !id.is_empty()) {
+        Some(id) => Some(id),
+        None => query.one("last_event_id")?.filter(|id| !id.is_empty()).map(Into::into),
+    };
+    Ok(match id {
+        Some(id) if id == "earliest" => Start::Earliest,
+        Some(id) => Start::After(id),
+        None if query.flag("earliest")? => Start::Earliest,
+        None => query.number("last")?.map_or(Start::Tail, Start::Last),
+    })
+}
+
+fn form(query: &Query) -> Result<Form, Problem> {
+    match query.one("envelope")? {
+        None => Ok(Form::Plain),
+        Some("json") => Ok(Form::Enveloped),
+        Some(_) => {
+            let detail = "there is no such envelope: use envelope=json, or leave it out";
+            Err(Problem::bad_request("urn:carafe:problem:bad-parameter", "Bad parameter", detail))
+        }
+    }
+}
+
+fn refusal(error: &SubscribeError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        SubscribeError::TooManyMatchers { .. } => Problem::bad_request(
+            "urn:carafe:problem:too-many-matchers",
+            "Too many topics and patterns",
+            detail,
+        ),
+        _ => Problem::try_again(detail),
+    }
+}

@@ -1,0 +1,110 @@
+//! Logs under test, and short names for what the tests do with them.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use carafe_log::{AppendAt, Block, BlockLimit, Entry, IdempotencyKey, Log, Publication, Read};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher, TopicPattern};
+
+/// Makes the logs of one kind.
+pub(crate) trait Factory {
+    type Log: Log + AppendAt + 'static;
+
+    /// A log that keeps everything the tests append.
+    fn roomy() -> Self::Log;
+
+    /// A log that has trimmed its oldest entries before 1000 small ones were appended.
+    fn tight() -> Self::Log;
+}
+
+/// As much in one block as the log is willing to give.
+pub(crate) const NO_LIMIT: BlockLimit = BlockLimit { entries: usize::MAX, bytes: usize::MAX };
+
+pub(crate) fn topic(text: &str) -> Topic {
+    Topic::new(text).unwrap()
+}
+
+pub(crate) fn pattern(text: &str) -> TopicMatcher {
+    TopicPattern::new(text).unwrap().into()
+}
+
+pub(crate) fn publication(to: &str, data: &str) -> Publication {
+    Publication::new(topic(to), data)
+}
+
+pub(crate) fn keyed(to: &str, key: &str) -> Publication {
+    publication(to, "keyed").with_key(IdempotencyKey::new(key).unwrap())
+}
+
+pub(crate) fn append(log: &impl Log, batch: Vec<Publication>) -> Vec<Position> {
+    wait(log.append(batch)).unwrap().iter().map(|appended| appended.position).collect()
+}
+
+pub(crate) fn append_one(log: &impl Log, publication: Publication) -> Position {
+    append(log, vec![publication])[0]
+}
+
+/// An entry `offset` of the log's generation, as another node's log would hand it over.
+pub(crate) fn supplied(log: &impl Read, offset: Offset, publication: Publication) -> Entry {
+    let position = Position { offset, nonce: !0, ..log.span().start };
+    Entry { position, time: std::time::UNIX_EPOCH, publication }
+}
+
+/// Appends to `other` until the log has trimmed something more.
+pub(crate) fn overflow(log: &impl Log) -> Position {
+    let before = log.span().start;
+    for _ in 0..1000 {
+        append_one(log, publication("other", "filler"));
+        if log.span().start != before {
+            return log.span().start;
+        }
+    }
+    panic!("a tight log trims before 1000 entries");
+}
+
+pub(crate) fn read(log: &impl Read, after: Offset, wanted: &[TopicMatcher], limit: BlockLimit) -> Block {
+    wait(log.read(after, wanted.to_vec(), limit)).unwrap()
+}
+
+/// Reads block by block until one looked as far as the tail.
+pub(crate) fn read_all(log: &impl Read, after: Offset, wanted: &[TopicMatcher]) -> Vec<Arc<Entry>> {
+    let (mut entries, mut after) = (Vec::new(), after);
+    loop {
+        let block = read(log, after, wanted, NO_LIMIT);
+        entries.extend(block.entries);
+        if block.up_to == log.span().tail {
+            return entries;
+        }
+        assert!(block.up_to.offset > after, "a block looks at least one entry further");
+        after = block.up_to.offset;
+    }
+}
+
+pub(crate) fn data(entries: &[Arc<Entry>]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.publication.event().data().unwrap_or_default()).collect()
+}
+
+pub(crate) fn positions(entries: &[Arc<Entry>]) -> Vec<Position> {
+    entries.iter().map(|entry| entry.position).collect()
+}
+
+/// Runs a future to its end on this thread.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}

@@ -1,0 +1,77 @@
+//! The log in memory: the contract, and what is its own.
+
+use carafe_log::{Append, AppendError, MemoryLimits, MemoryLog, Publication, Read};
+use carafe_protocol::{Generation, TopicMatcher};
+
+use crate::contract::every_log;
+use crate::factory::{Factory, append, append_one, positions, publication, read_all, wait};
+
+struct Memory;
+
+impl Factory for Memory {
+    type Log = MemoryLog;
+
+    fn roomy() -> MemoryLog {
+        MemoryLog::default()
+    }
+
+    fn tight() -> MemoryLog {
+        keeping(8)
+    }
+}
+
+every_log!(super::Memory);
+
+fn keeping(entries: usize) -> MemoryLog {
+    MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() })
+}
+
+/// What a publication takes as an entry.
+fn weight_of(publication: Publication) -> usize {
+    let log = MemoryLog::default();
+    append_one(&log, publication);
+    read_all(&log, 0, &[TopicMatcher::any()])[0].weight()
+}
+
+#[test]
+fn the_newest_entries_are_kept_by_count() {
+    let log = keeping(3);
+    let all = append(&log, (0..5).map(|n| publication("a", &n.to_string())).collect());
+    assert_eq!(log.span().start, all[1]);
+    assert_eq!(positions(&read_all(&log, all[1].offset, &[TopicMatcher::any()])), all[2..]);
+}
+
+#[test]
+fn the_newest_entries_are_kept_by_bytes() {
+    let each = weight_of(publication("a", "123"));
+    let log = MemoryLog::new(MemoryLimits { bytes: 3 * each, ..MemoryLimits::default() });
+    let all: Vec<_> = (0..5).map(|_| append_one(&log, publication("a", "123"))).collect();
+    assert_eq!(log.span().start, all[1]);
+    let large = append_one(&log, publication("a", &"x".repeat(each + 3)));
+    assert_eq!(log.span().start, all[3], "two small ones make room for one that is twice as large");
+    assert_eq!(positions(&read_all(&log, all[3].offset, &[TopicMatcher::any()])), [all[4], large]);
+}
+
+#[test]
+fn a_batch_is_taken_only_if_it_can_be_kept_whole() {
+    let each = weight_of(publication("a", "123"));
+    let log = MemoryLog::new(MemoryLimits { bytes: 2 * each, ..MemoryLimits::default() });
+    let before = log.span();
+    let three = vec![publication("a", "123"); 3];
+    let error = wait(log.append(three)).unwrap_err();
+    assert_eq!(error, AppendError::TooLarge { bytes: 3 * each, limit: 2 * each });
+    assert_eq!(log.span(), before);
+
+    let two = append(&log, vec![publication("a", "123"); 2]);
+    assert_eq!(positions(&read_all(&log, 0, &[TopicMatcher::any()])), two);
+    let slightly = vec![publication("a", &"x".repeat(each + 4))];
+    assert!(wait(log.append(slightly)).is_err(), "what is taken but cannot be kept would be a gap at once");
+    assert_eq!(log.span().oldest, Some(two[0]));
+}
+
+#[test]
+fn a_known_generation_is_that_of_its_positions() {
+    let log = MemoryLog::with_generation(MemoryLimits::default(), Generation::new(7));
+    assert_eq!(append_one(&log, publication("a", "")).generation, Generation::new(7));
+    assert_eq!(log.span().start.generation, Generation::new(7));
+}

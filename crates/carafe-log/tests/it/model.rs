@@ -1,0 +1,212 @@
+//! Random use of a log, against a model that is a `Vec`.
+
+use carafe_log::{AppendAt, BlockLimit, Entry, Find, IdempotencyKey, Log, Publication, Read, ReadError};
+use carafe_protocol::{Offset, Position, TopicMatcher};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+use crate::factory::{Factory, positions, publication, supplied, topic, wait};
+
+const SEED: u64 = 0xCAFE;
+const TOPICS: [&str; 3] = ["a", "b", "c"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<Draft>),
+    AppendAt(Vec<(Offset, Draft)>),
+    Find(Index, Offset, bool),
+    Read(Index, usize, BlockLimit),
+    BeforeLast(usize, usize),
+}
+
+/// A publication to be: its topic, an alternate, a key.
+#[derive(Clone, Debug)]
+struct Draft(usize, Option<usize>, Option<u8>);
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let topic = || 0..TOPICS.len();
+    (topic(), prop::option::of(topic()), prop::option::of(0_u8..4)).prop_map(|(t, a, k)| Draft(t, a, k))
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let limit = (0..6_usize, prop_oneof![0..2000_usize, Just(usize::MAX)])
+        .prop_map(|(entries, bytes)| BlockLimit { entries, bytes });
+    let wanted = 0..=TOPICS.len();
+    prop_oneof![
+        4 => prop::collection::vec(draft(), 0..4).prop_map(Step::Append),
+        2 => prop::collection::vec((0..5_u64, draft()), 0..3).prop_map(Step::AppendAt),
+        2 => (any::<Index>(), 0..3_u64, any::<bool>()).prop_map(|(at, by, nonce)| Step::Find(at, by, nonce)),
+        3 => (any::<Index>(), wanted.clone(), limit).prop_map(|(at, w, limit)| Step::Read(at, w, limit)),
+        1 => (0..8_usize, wanted).prop_map(|(count, w)| Step::BeforeLast(count, w)),
+    ]
+}
+
+/// Any log does what appending to a `Vec` and cutting off its front would.
+pub(crate) fn it_does_as_a_vec_would<F: Factory>() {
+    println!("seed {SEED:#x}");
+    let config = ProptestConfig {
+        rng_seed: RngSeed::Fixed(SEED),
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(256)
+    };
+    let steps = (any::<bool>(), prop::collection::vec(step(), 0..60));
+    let run = |(tight, steps): (bool, Vec<Step>)| {
+        let log = if tight { F::tight() } else { F::roomy() };
+        let mut model = Model { all: Vec::new(), first: log.span().start };
+        steps.into_iter().for_each(|step| model.check(&log, step));
+        Ok(())
+    };
+    TestRunner::new(config).run(&steps, run).unwrap_or_else(|error| panic!("{error}"));
+}
+
+struct Model {
+    /// Every entry there ever was.
+    all: Vec<Entry>,
+    first: Position,
+}
+
+impl Model {
+    fn check(&mut self, log: &(impl Log + AppendAt), step: Step) {
+        let start = self.check_span(log);
+        match step {
+            Step::Append(drafts) => self.append(log, start, drafts),
+            Step::AppendAt(drafts) => self.append_at(log, drafts),
+            Step::Find(at, by, wrong_nonce) => {
+                let known = self.position(at);
+                let nonce = known.nonce ^ u32::from(wrong_nonce);
+                let asked = Position { offset: known.offset + by, nonce, ..known };
+                assert_eq!(wait(log.find(asked)).unwrap(), self.find(start, asked));
+            }
+            Step::Read(at, wanted, limit) => self.read(log, start, self.position(at).offset, wanted, limit),
+            Step::BeforeLast(count, wanted) => {
+                let from = wait(log.before_last(count, matchers(wanted))).unwrap();
+                let kept = self.wanted(start, wanted);
+                let left = kept.iter().filter(|position| position.offset > from.offset).count();
+                assert_eq!(left, count.min(kept.len()));
+                assert_eq!(self.find(start, from), Find::Found);
+            }
+        }
+        self.check_span(log);
+    }
+
+    /// The start is where an entry was that is gone, or the very first; all after it is kept.
+    fn check_span(&self, log: &impl Read) -> Position {
+        let span = log.span();
+        let (kept, gone) = (self.wanted(span.start, TOPICS.len()), self.first);
+        assert!(self.all.iter().map(|entry| entry.position).chain([gone]).any(|known| known == span.start));
+        assert_eq!(span.oldest, kept.first().copied());
+        assert_eq!(span.tail, kept.last().copied().unwrap_or(span.start));
+        span.start
+    }
+
+    fn position(&self, at: Index) -> Position {
+        match at.index(self.all.len() + 1) {
+            0 => self.first,
+            at => self.all[at - 1].position,
+        }
+    }
+
+    fn append(&mut self, log: &impl Log, start: Position, drafts: Vec<Draft>) {
+        let publications: Vec<_> = drafts.into_iter().map(Draft::publication).collect();
+        let told = wait(log.append(publications.clone())).unwrap();
+        assert_eq!(told.len(), publications.len());
+        for (told, publication) in told.iter().zip(publications) {
+            let first = self.all.iter().find(|entry| {
+                entry.position.offset > start.offset
+                    && publication.key().is_some()
+                    && same_key(entry, &publication)
+            });
+            assert_eq!(told.repeated, first.is_some());
+            match first {
+                Some(first) => assert_eq!(told.position, first.position),
+                None => {
+                    self.push(Entry { position: told.position, time: std::time::UNIX_EPOCH, publication })
+                }
+            }
+        }
+    }
+
+    fn append_at(&mut self, log: &(impl Log + AppendAt), drafts: Vec<(Offset, Draft)>) {
+        let mut offset = self.tail().offset;
+        let mut good = true;
+        let entries: Vec<_> = drafts
+            .into_iter()
+            .map(|(further, Draft(topic, alternate, _))| {
+                good &= further > 0;
+                offset += further;
+                supplied(log, offset, Draft(topic, alternate, None).publication())
+            })
+            .collect();
+        assert_eq!(log.append_at(entries.clone()).is_ok(), good);
+        entries.into_iter().filter(|_| good).for_each(|entry| self.push(entry));
+    }
+
+    fn push(&mut self, entry: Entry) {
+        assert!(entry.position.offset > self.tail().offset);
+        self.all.push(entry);
+    }
+
+    fn tail(&self) -> Position {
+        self.all.last().map_or(self.first, |entry| entry.position)
+    }
+
+    fn find(&self, start: Position, asked: Position) -> Find {
+        let kept = self.wanted(start, TOPICS.len());
+        match asked {
+            _ if asked.generation != self.first.generation => Find::Foreign,
+            _ if asked.offset > self.tail().offset => Find::Ahead,
+            _ if asked.offset < start.offset => Find::Trimmed,
+            _ if asked == start || kept.contains(&asked) => Find::Found,
+            _ => Find::Foreign,
+        }
+    }
+
+    fn read(&self, log: &impl Read, start: Position, after: Offset, wanted: usize, limit: BlockLimit) {
+        let answer = wait(log.read(after, matchers(wanted), limit));
+        if after < start.offset {
+            assert_eq!(answer.unwrap_err(), ReadError::Trimmed { after, start });
+            return;
+        }
+        let block = answer.unwrap();
+        let up_to = block.up_to.offset;
+        let owed = self
+            .wanted(start, wanted)
+            .into_iter()
+            .filter(|entry| (after + 1..=up_to).contains(&entry.offset));
+        assert_eq!(positions(&block.entries), owed.collect::<Vec<_>>());
+        assert!(up_to >= after && up_to <= self.tail().offset);
+        let (count, bytes) =
+            (block.entries.len(), block.entries.iter().map(|entry| entry.weight()).sum::<usize>());
+        assert!(count <= 1 || (count <= limit.entries && bytes <= limit.bytes));
+        assert!(up_to > after || after == self.tail().offset, "there was more and nothing was looked at");
+    }
+
+    /// Of what is kept after `start`, the entries of a topic, or all.
+    fn wanted(&self, start: Position, wanted: usize) -> Vec<Position> {
+        let of_topic = |entry: &&Entry| {
+            TOPICS
+                .get(wanted)
+                .is_none_or(|wanted| entry.publication.topics().any(|topic| topic.as_str() == *wanted))
+        };
+        let kept = self.all.iter().filter(|entry| entry.position.offset > start.offset);
+        kept.filter(of_topic).map(|entry| entry.position).collect()
+    }
+}
+
+impl Draft {
+    fn publication(self) -> Publication {
+        let Self(to, alternate, key) = self;
+        let publication = publication(TOPICS[to], "").with_alternates(alternate.map(|at| topic(TOPICS[at])));
+        let key = key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
+        key.into_iter().fold(publication, Publication::with_key)
+    }
+}
+
+fn same_key(entry: &Entry, publication: &Publication) -> bool {
+    (entry.publication.topic(), entry.publication.key()) == (publication.topic(), publication.key())
+}
+
+fn matchers(wanted: usize) -> Vec<TopicMatcher> {
+    TOPICS.get(wanted).map_or_else(|| vec![TopicMatcher::any()], |wanted| vec![topic(wanted).into()])
+}

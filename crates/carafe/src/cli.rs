@@ -1,0 +1,199 @@
+//! The command line.
+
+use std::env;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config;
+use crate::failure::Failure;
+
+/// Push events from servers to browsers, and lose nothing.
+#[derive(Parser, Debug)]
+#[command(name = "carafe", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a hub for this machine: all open to local programs and pages, with a console at /
+    Dev(HubOptions),
+    /// Run a hub for others
+    Serve(ServeOptions),
+    /// Publish an event, or each line of standard input as one
+    Publish(PublishOptions),
+    /// Print events as they come, each one's data on a line
+    Subscribe(SubscribeOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeOptions {
+    /// What strangers may do; without it the hub refuses to start
+    #[arg(long, env = "CARAFE_ANONYMOUS", value_delimiter = ',', value_name = "WHAT")]
+    pub(crate) anonymous: Vec<Anonymous>,
+    #[command(flatten)]
+    pub(crate) hub: HubOptions,
+}
+
+/// What strangers may do.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Anonymous {
+    /// Read public events
+    Subscribe,
+    /// Publish events
+    Publish,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HubOptions {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, env = "CARAFE_LISTEN", default_value = "127.0.0.1:3000", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Where events are kept; in memory they are gone when the hub stops
+    #[arg(long, env = "CARAFE_LOG", default_value = "memory:", value_name = "LOG", value_parser = log_place)]
+    pub(crate) log: LogPlace,
+    /// A TOML file with any of these options, such as drain-time = "5s"
+    #[arg(long, env = "CARAFE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Events of history that are kept
+    #[arg(long, env = "CARAFE_HISTORY_EVENTS", default_value = "1000000", value_name = "N")]
+    pub(crate) history_events: usize,
+    /// Memory that the history may take
+    #[arg(long, env = "CARAFE_HISTORY_BYTES", default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) history_bytes: ByteSize,
+    /// Memory for recent events, ready to be sent
+    #[arg(long, env = "CARAFE_RING_BYTES", default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) ring_bytes: ByteSize,
+    /// Data that one event may have
+    #[arg(long, env = "CARAFE_EVENT_BYTES", default_value = "1MiB", value_name = "SIZE")]
+    pub(crate) event_bytes: ByteSize,
+    /// Size that a batch may have
+    #[arg(long, env = "CARAFE_BATCH_BYTES", default_value = "16MiB", value_name = "SIZE")]
+    pub(crate) batch_bytes: ByteSize,
+    /// Topics and patterns that one stream may ask for
+    #[arg(long, env = "CARAFE_MATCHERS", default_value = "100", value_name = "N")]
+    pub(crate) matchers: usize,
+    /// Distinct patterns in use beyond literals, :name and * between slashes
+    #[arg(long, env = "CARAFE_COMPLEX_PATTERNS", default_value = "1000", value_name = "N")]
+    pub(crate) complex_patterns: usize,
+    /// Silence after which a stream says that it is alive
+    #[arg(long, env = "CARAFE_HEARTBEAT", default_value = "15s", value_name = "TIME", value_parser = time)]
+    pub(crate) heartbeat: Duration,
+    /// How long clients wait before they reconnect, give or take a quarter
+    #[arg(long, env = "CARAFE_RETRY", default_value = "2s", value_name = "TIME", value_parser = time)]
+    pub(crate) retry: Duration,
+    /// How long a request's head may take to arrive
+    #[arg(long, env = "CARAFE_HEADER_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
+    pub(crate) header_time: Duration,
+    /// Size that a request's head may have, at least 8KiB
+    #[arg(long, env = "CARAFE_HEADER_BYTES", default_value = "16KiB", value_name = "SIZE")]
+    pub(crate) header_bytes: ByteSize,
+    /// How long a request's body may take to arrive
+    #[arg(long, env = "CARAFE_BODY_TIME", default_value = "30s", value_name = "TIME", value_parser = time)]
+    pub(crate) body_time: Duration,
+    /// How long the orderly end of all streams may take
+    #[arg(long, env = "CARAFE_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
+    pub(crate) drain_time: Duration,
+}
+
+/// Where events are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogPlace {
+    Memory,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PublishOptions {
+    /// The topic to publish to
+    pub(crate) topic: String,
+    /// The event's data; - or nothing reads standard input, each line an event
+    pub(crate) data: Option<String>,
+    /// Take standard input as the data of one event
+    #[arg(long)]
+    pub(crate) whole: bool,
+    /// The events' type
+    #[arg(long, short, value_name = "TYPE")]
+    pub(crate) event: Option<String>,
+    /// An idempotency key: publishing again with it stores nothing
+    #[arg(long, value_name = "KEY")]
+    pub(crate) id: Option<String>,
+    /// Show the events only to who may see private ones
+    #[arg(long)]
+    pub(crate) private: bool,
+    /// Print the hub's answer for each event as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The hub
+    #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
+    pub(crate) url: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SubscribeOptions {
+    /// The topics; without any and without patterns, all
+    pub(crate) topics: Vec<String>,
+    /// A URL Pattern of topics, such as orders/*
+    #[arg(long, short, value_name = "PATTERN")]
+    pub(crate) pattern: Vec<String>,
+    /// End after so many events
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Print topic, id, time, type and data of each event as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Begin with all history
+    #[arg(long, group = "start")]
+    pub(crate) earliest: bool,
+    /// Begin with the last N events
+    #[arg(long, group = "start", value_name = "N")]
+    pub(crate) last: Option<u64>,
+    /// Begin after the event with this ID
+    #[arg(long, group = "start", value_name = "ID")]
+    pub(crate) after: Option<String>,
+    /// The hub
+    #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
+    pub(crate) url: String,
+}
+
+impl Cli {
+    /// Reads the command line, the environment and the file: the flag wins, then the variable, then the file.
+    pub(crate) fn from_process() -> Result<Self, Failure> {
+        let args: Vec<OsString> = env::args_os().collect();
+        let command = config::with_file(Self::command(), &args)?;
+        let parsed = command.try_get_matches_from(args).and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Failure::usage(one_sentence(&error)),
+        })
+    }
+}
+
+/// What clap says in its first paragraph; the rest is usage, which --help shows better.
+fn one_sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let sentence = paragraph.join(" ");
+    format!("{}; see carafe --help", sentence.trim_start_matches("error: "))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time: Option<jiff::SignedDuration> = text.parse().ok();
+    time.and_then(|time| Duration::try_from(time).ok())
+        .ok_or_else(|| "write a time such as 500ms, 15s or 2m".into())
+}
+
+fn log_place(text: &str) -> Result<LogPlace, String> {
+    match text {
+        "memory:" => Ok(LogPlace::Memory),
+        _ => Err("this version keeps events in memory only: write memory:".into()),
+    }
+}

@@ -1,0 +1,138 @@
+//! `carafe dev` and `carafe serve`: the hub as a program.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use carafe_http::{Options, Page, Served};
+use carafe_hub::{Hub, HubLimits};
+use carafe_log::{MemoryLimits, MemoryLog, Publication};
+use carafe_protocol::Topic;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Anonymous, HubOptions, LogPlace, ServeOptions};
+use crate::failure::Failure;
+
+/// A hub for this machine.
+pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
+    let access = Options {
+        subscribe: true,
+        publish: true,
+        private: true,
+        page: Page::Console,
+        loopback_only: true,
+        ..Options::default()
+    };
+    run(&options, access, |hub| {
+        tokio::spawn(tick(hub));
+    })
+    .await
+}
+
+/// A hub for others.
+pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
+    if options.anonymous.is_empty() {
+        return Err(Failure::usage(
+            "nobody could use this hub: say what strangers may do, such as --anonymous subscribe,publish",
+        ));
+    }
+    let access = Options {
+        subscribe: options.anonymous.contains(&Anonymous::Subscribe),
+        publish: options.anonymous.contains(&Anonymous::Publish),
+        page: Page::Plain,
+        ..Options::default()
+    };
+    run(&options.hub, access, drop).await
+}
+
+async fn run(options: &HubOptions, access: Options, started: impl FnOnce(Hub)) -> Result<(), Failure> {
+    log_to_stderr();
+    let stop = stop_signal()?;
+    let listener = listen(options).await?;
+    let hub = hub(options);
+    let app = carafe_http::router(hub.clone(), with_limits(access, options));
+    eprintln!("listening on http://{}", listener.local_addr()?);
+    started(hub.clone());
+    let Served { cut } = carafe_http::serve(listener, app, &hub, serve_options(options), stop).await;
+    if cut > 0 {
+        warn!(cut, "the drain time is over; cut the streams that had not ended");
+    }
+    Ok(())
+}
+
+fn hub(options: &HubOptions) -> Hub {
+    let LogPlace::Memory = options.log;
+    let history = MemoryLimits { entries: options.history_events, bytes: bytes(options.history_bytes) };
+    let limits = HubLimits {
+        ring_bytes: bytes(options.ring_bytes),
+        matchers: options.matchers,
+        complex_patterns: options.complex_patterns,
+    };
+    Hub::with_limits(MemoryLog::new(history), limits)
+}
+
+fn with_limits(mut access: Options, options: &HubOptions) -> Options {
+    access.heartbeat = options.heartbeat;
+    access.retry = options.retry;
+    access.event_bytes = bytes(options.event_bytes);
+    access.batch_bytes = bytes(options.batch_bytes);
+    access.body_time = options.body_time;
+    access
+}
+
+fn serve_options(options: &HubOptions) -> carafe_http::ServeOptions {
+    carafe_http::ServeOptions {
+        header_time: options.header_time,
+        header_bytes: bytes(options.header_bytes),
+        drain_time: options.drain_time,
+    }
+}
+
+fn bytes(size: bytesize::ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+async fn listen(options: &HubOptions) -> Result<TcpListener, Failure> {
+    let address = options.listen;
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::usage(format!(
+            "{address} is in use: stop what listens there, or choose another by --listen"
+        )),
+        _ => Failure::usage(format!("cannot listen on {address}: {error}")),
+    })
+}
+
+/// Completes when the process is told to stop, by a service manager or from the keyboard.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("draining");
+    })
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// The tutorial's counter, as a topic: one more each second, for as long as the hub takes events.
+async fn tick(hub: Hub) {
+    let topic = Topic::new("count").expect("a plain word is a topic");
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for count in 1_u64.. {
+        second.tick().await;
+        if hub.publish(Publication::new(topic.clone(), count.to_string())).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Standard output: data only, each line at once.
+
+use std::io::{self, Stdout, Write};
+
+use serde::Serialize;
+
+/// Where data goes. A reader that has had enough ends the program quietly.
+pub(crate) struct Output {
+    stdout: Stdout,
+}
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self { stdout: io::stdout() }
+    }
+
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        let mut stdout = self.stdout.lock();
+        writeln!(stdout, "{text}")?;
+        stdout.flush()
+    }
+
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        self.line(&serde_json::to_string(value)?)
+    }
+}

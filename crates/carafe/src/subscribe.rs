@@ -1,0 +1,86 @@
+//! `carafe subscribe`.
+
+use std::fmt::Write;
+
+use carafe_client::{Error, EventSource, ReceivedEvent};
+use serde::Deserialize;
+use url::Url;
+
+use crate::cli::SubscribeOptions;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Prints events until there were enough, or the reader of the output has had enough.
+pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> {
+    let source = EventSource::options(options.stream()?)
+        .last_event_id(options.after.as_deref().unwrap_or_default())
+        .first_must_succeed()
+        .on_lost(|lost| eprintln!("carafe: {lost}; reconnecting"));
+    let mut events = source.connect();
+    let mut output = Output::new();
+    let mut left = options.count.unwrap_or(u64::MAX);
+    while left > 0
+        && let Some(event) = events.next().await
+    {
+        let event = event?;
+        if event.event_type == "carafe.gap" {
+            eprintln!("carafe: {}", gap(&event));
+        } else if !event.event_type.starts_with("carafe.") {
+            output.line(&event.data)?;
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+impl SubscribeOptions {
+    /// The URL of the stream. With `--json`, the hub's own envelope is what is printed.
+    fn stream(&self) -> Result<String, Failure> {
+        let mut url = Url::parse(&self.url).map_err(|error| bad_url(&self.url, &error))?;
+        url.path_segments_mut()
+            .map_err(|()| bad_url(&self.url, &"it has no path"))?
+            .pop_if_empty()
+            .push("events");
+        let last = self.last.map(|count| count.to_string());
+        url.query_pairs_mut()
+            .extend_pairs(self.topics.iter().map(|topic| ("topic", topic)))
+            .extend_pairs(self.pattern.iter().map(|pattern| ("pattern", pattern)))
+            .extend_pairs(self.earliest.then_some(("earliest", "true")))
+            .extend_pairs(last.map(|count| ("last", count)))
+            .extend_pairs(self.json.then_some(("envelope", "json")));
+        Ok(url.into())
+    }
+}
+
+fn bad_url(url: &str, reason: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(format!("{url} is no URL of a hub: {reason}; give one such as http://127.0.0.1:3000"))
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::BadUrl { .. } => Self::usage(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Gap {
+    requested: String,
+    oldest: Option<String>,
+}
+
+/// The gap in words.
+fn gap(event: &ReceivedEvent) -> String {
+    let Ok(gap) = serde_json::from_str::<Gap>(&event.data) else {
+        return "the hub told a gap: some events are gone".into();
+    };
+    let mut words = format!("a gap: not all events after {} are kept", gap.requested);
+    match gap.oldest {
+        Some(oldest) => write!(words, "; the oldest that is there is {oldest}"),
+        None => write!(words, "; the history is empty"),
+    }
+    .expect("a String takes all");
+    words
+}
