@@ -9,6 +9,9 @@ use tokio::time::{Instant, Sleep, sleep};
 /// How long a stream may be silent before it says that it is alive. Proxies cut at 30 to 60 s.
 pub(crate) const DEFAULT: Duration = Duration::from_secs(15);
 
+/// The shortest interval.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// A timer that comes only after so long without output.
 pub(crate) struct Heartbeat {
     interval: Option<Duration>,
@@ -18,7 +21,8 @@ pub(crate) struct Heartbeat {
 impl Heartbeat {
     /// `None` never comes.
     pub(crate) fn every(interval: Option<Duration>) -> Self {
-        Self { interval, sleep: None }
+        // Without a pause, a stream would be nothing else.
+        Self { interval: interval.map(|interval| interval.max(SHORTEST)), sleep: None }
     }
 
     /// There was output: the silence begins anew.

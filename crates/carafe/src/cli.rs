@@ -84,19 +84,19 @@ pub(crate) struct HubOptions {
     #[arg(long, env = "CARAFE_COMPLEX_PATTERNS", default_value = "1000", value_name = "N")]
     pub(crate) complex_patterns: usize,
     /// Silence after which a stream says that it is alive
-    #[arg(long, env = "CARAFE_HEARTBEAT", default_value = "15s", value_name = "TIME", value_parser = time)]
+    #[arg(long, env = "CARAFE_HEARTBEAT", default_value = "15s", value_name = "TIME", value_parser = some_time)]
     pub(crate) heartbeat: Duration,
     /// How long clients wait before they reconnect, give or take a quarter
     #[arg(long, env = "CARAFE_RETRY", default_value = "2s", value_name = "TIME", value_parser = time)]
     pub(crate) retry: Duration,
     /// How long a request's head may take to arrive
-    #[arg(long, env = "CARAFE_HEADER_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
+    #[arg(long, env = "CARAFE_HEADER_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time)]
     pub(crate) header_time: Duration,
     /// Size that a request's head may have, at least 8KiB
     #[arg(long, env = "CARAFE_HEADER_BYTES", default_value = "16KiB", value_name = "SIZE")]
     pub(crate) header_bytes: ByteSize,
     /// How long a request's body may take to arrive
-    #[arg(long, env = "CARAFE_BODY_TIME", default_value = "30s", value_name = "TIME", value_parser = time)]
+    #[arg(long, env = "CARAFE_BODY_TIME", default_value = "30s", value_name = "TIME", value_parser = some_time)]
     pub(crate) body_time: Duration,
     /// How long the orderly end of all streams may take
     #[arg(long, env = "CARAFE_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
@@ -189,6 +189,12 @@ fn time(text: &str) -> Result<Duration, String> {
     let time: Option<jiff::SignedDuration> = text.parse().ok();
     time.and_then(|time| Duration::try_from(time).ok())
         .ok_or_else(|| "write a time such as 500ms, 15s or 2m".into())
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    Some(time(text)?)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "no time at all is too short: write one such as 15s".into())
 }
 
 fn log_place(text: &str) -> Result<LogPlace, String> {

@@ -1,7 +1,7 @@
 //! `carafe dev` and `carafe serve`: the hub as a program.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use carafe_http::{Options, Page, Served};
@@ -121,7 +121,8 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
 }
 
 /// The tutorial's counter, as a topic: one more each second, for as long as the hub takes events.

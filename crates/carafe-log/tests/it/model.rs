@@ -121,7 +121,7 @@ impl Model {
             match first {
                 Some(first) => assert_eq!(told.position, first.position),
                 None => {
-                    self.push(Entry { position: told.position, time: std::time::UNIX_EPOCH, publication })
+                    self.push(Entry { position: told.position, time: std::time::UNIX_EPOCH, publication });
                 }
             }
         }

@@ -1,0 +1,255 @@
+//! The command line.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Output, Stdio};
+
+use crate::http::{Stream, get, publish};
+use crate::process::{Process, Server, carafe};
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let command = &mut carafe();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A program that refuses its arguments does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn fails(arguments: &[&str], code: i32, sentence: &str) {
+    let output = run(arguments, "");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(output.stdout, b"", "standard output is for data");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("carafe: ") && stderr.contains(sentence), "{stderr}");
+}
+
+#[test]
+fn a_command_line_that_cannot_be_is_refused_in_one_sentence_with_exit_2() {
+    fails(&["--nope"], 2, "unexpected argument '--nope'");
+    fails(&["brew"], 2, "unrecognized subcommand 'brew'");
+    fails(&["dev", "--listen", "nowhere"], 2, "--listen");
+    fails(&["dev", "--heartbeat", "often"], 2, "write a time such as 500ms");
+    fails(&["dev", "--heartbeat", "0s"], 2, "--heartbeat");
+    fails(&["dev", "--ring-bytes", "much"], 2, "--ring-bytes");
+    fails(&["dev", "--log", "tape:"], 2, "memory:");
+    fails(&["serve"], 2, "--anonymous subscribe,publish");
+    fails(&["serve", "--anonymous", "everything"], 2, "everything");
+    fails(&["subscribe", "a", "--earliest", "--last", "3"], 2, "cannot be used with");
+    fails(&["publish"], 2, "<TOPIC>");
+    fails(&["publish", "a", "--id", "k"], 2, "--whole");
+}
+
+#[test]
+fn a_port_in_use_is_told_with_exit_2() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    fails(&["dev", "--listen", &address], 2, &format!("{address} is in use: stop what listens there"));
+}
+
+#[test]
+fn a_hub_that_is_not_there_is_told_with_exit_1() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    fails(&["publish", "a", "x", "--url", &url], 1, "cannot connect");
+    fails(&["subscribe", "a", "--url", &url], 1, "cannot connect");
+    fails(&["subscribe", "a", "--url", "hub"], 2, "give one such as http://");
+    fails(&["publish", "a", "x", "--url", "https://hub.example"], 2, "only http is");
+}
+
+#[test]
+fn a_refusal_of_the_hub_is_told_in_its_own_words_with_exit_1() {
+    let hub = Server::start(&[]);
+    fails(&["publish", "a/../b", "x", "--url", &hub.url("")], 1, "leave such segments out");
+    fails(&["subscribe", "a/../b", "--url", &hub.url("")], 1, "leave such segments out");
+}
+
+#[test]
+fn each_line_of_standard_input_is_an_event_and_each_event_a_line_of_standard_output() {
+    let hub = Server::start(&[]);
+    let url = hub.url("");
+    let lines: Vec<_> = (0..2500).map(|number| format!("line {number} \u{2615}")).collect();
+    let published = run(&["publish", "orders", "--url", &url], &lines.join("\n"));
+    assert!(published.status.success() && published.stdout.is_empty() && published.stderr.is_empty());
+    let read = run(&["subscribe", "orders", "--earliest", "-n", "2500", "--url", &url], "");
+    assert!(read.status.success());
+    let read = String::from_utf8(read.stdout).unwrap();
+    assert!(read.lines().eq(&lines), "{read}");
+}
+
+#[test]
+fn data_comes_from_the_argument_from_lines_or_from_all_of_standard_input() {
+    let hub = Server::start(&[]);
+    let url = hub.url("");
+    let publish = |arguments: &[&str], input: &str| {
+        let output = run(&[&["publish", "a", "--url", &url][..], arguments].concat(), input);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    publish(&["an argument"], "not read");
+    publish(&["-"], "first\r\n\nthird");
+    publish(&["--whole"], "all\nof it\n");
+    publish(&["-", "--whole", "--id", "k"], "once");
+    publish(&["-", "--whole", "--id", "k"], "twice");
+    publish(&["last"], "");
+    let data = Stream::open(hub.address, "/events/a?earliest", &[]).data(7);
+    assert_eq!(data, ["an argument", "first", "", "third", "all\nof it\n", "once", "last"]);
+}
+
+#[test]
+fn a_line_is_published_when_it_comes() {
+    let hub = Server::start(&[]);
+    let mut stream = Stream::open(hub.address, "/events/a", &[]);
+    let mut child =
+        carafe().args(["publish", "a", "--url", &hub.url("")]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for line in ["one", "two"] {
+        writeln!(input, "{line}").unwrap();
+        assert_eq!(stream.data(1), [line]);
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_line_that_is_not_utf_8_ends_publishing_after_the_lines_before_it() {
+    let hub = Server::start(&[]);
+    let url = hub.url("");
+    let mut command = carafe();
+    command.args(["publish", "a", "--url", &url]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"good\n\xff\nnever\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("line 2 is not UTF-8"));
+    publish(hub.address, "/events/a", "end");
+    assert_eq!(Stream::open(hub.address, "/events/a?earliest", &[]).data(2), ["good", "end"]);
+}
+
+#[test]
+fn json_tells_ids_when_publishing_and_everything_when_subscribing() {
+    let hub = Server::start(&[]);
+    let url = hub.url("");
+    let published = run(&["publish", "a", "x\ny", "--event", "t", "--json", "--url", &url], "");
+    let published: serde_json::Value = serde_json::from_slice(&published.stdout).unwrap();
+    let read = run(&["subscribe", "a", "--earliest", "-n", "1", "--json", "--url", &url], "");
+    let read: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+    assert_eq!(read["id"], published["id"]);
+    assert_eq!((&read["topic"], &read["type"], &read["data"]), (&"a".into(), &"t".into(), &"x\ny".into()));
+}
+
+#[test]
+fn subscribing_begins_where_it_is_told_to() {
+    let hub = Server::start(&[]);
+    let url = hub.url("");
+    let ids: Vec<_> =
+        (1..=4).map(|number| publish(hub.address, "/events/a/1", &number.to_string())).collect();
+    let read = |start: &[&str], count: &str| {
+        let arguments = [&["subscribe", "--pattern", "a/*", "-n", count, "--url", &url][..], start].concat();
+        String::from_utf8(run(&arguments, "").stdout).unwrap()
+    };
+    assert_eq!(read(&["--earliest"], "4"), "1\n2\n3\n4\n");
+    assert_eq!(read(&["--last", "2"], "2"), "3\n4\n");
+    assert_eq!(read(&["--after", &ids[0]], "2"), "2\n3\n");
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let hub = Server::start(&[]);
+    for number in 0..1000 {
+        publish(hub.address, "/events/a", &number.to_string());
+    }
+    let mut command = carafe();
+    command.args(["subscribe", "a", "--earliest", "--url", &hub.url("")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn the_flag_wins_then_the_variable_then_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("carafe.toml");
+    fs::write(&file, "history-events = 2\nretry = \"70ms\"\nanonymous = [\"publish\", \"subscribe\"]\n")
+        .unwrap();
+    let kept = |flags: &[&str], variable: Option<&str>| {
+        let mut command = carafe();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()]).args(flags);
+        command.envs(variable.map(|events| ("CARAFE_HISTORY_EVENTS", events)));
+        let process = Process::start(&mut command);
+        let address = process.listening(&process.stderr);
+        (0..5).for_each(|_| drop(publish(address, "/events/a", "x")));
+        let mut stream = Stream::open(address, "/events/a?earliest", &[]);
+        stream.next().unwrap().last_event_id.split('-').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(kept(&[], None), "3", "the file says 2 of 5");
+    assert_eq!(kept(&[], Some("3")), "2");
+    assert_eq!(kept(&["--history-events", "4"], Some("3")), "1");
+}
+
+#[test]
+fn a_bad_file_is_told_with_its_name_and_exit_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("carafe.toml");
+    let file = path.to_str().unwrap();
+    fails(&["dev", "--config", file], 2, "cannot read");
+    for (text, sentence) in [
+        ("colour = \"red\"", "there is no option `colour`"),
+        ("retry = ", "carafe.toml: "),
+        ("retry = true", "`retry` takes a text"),
+        ("config = \"other.toml\"", "there is no option `config`"),
+        ("retry = \"soon\"", "write a time such as"),
+    ] {
+        fs::write(&path, text).unwrap();
+        fails(&["dev", "--config", file], 2, sentence);
+    }
+}
+
+#[test]
+fn help_shows_every_limit_with_its_default() {
+    let help = String::from_utf8(run(&["serve", "--help"], "").stdout).unwrap();
+    for option in [
+        "--listen",
+        "--log",
+        "--config",
+        "--anonymous",
+        "--history-events",
+        "--history-bytes",
+        "--ring-bytes",
+        "--event-bytes",
+        "--batch-bytes",
+        "--matchers",
+        "--complex-patterns",
+        "--heartbeat",
+        "--retry",
+        "--header-time",
+        "--header-bytes",
+        "--body-time",
+        "--drain-time",
+    ] {
+        let shown = help.split_once(&format!("{option} <")).unwrap_or_else(|| panic!("{option}: {help}")).1;
+        assert!(shown.contains("[env: CARAFE_"), "{option}");
+    }
+    assert!(help.contains("[default: 1MiB]") && help.contains("[default: 15s]"), "{help}");
+}
+
+#[test]
+fn dev_counts_every_second() {
+    let hub = Server::dev();
+    let mut count = Stream::open(hub.address, "/events/count?earliest", &[]);
+    assert_eq!(count.data(3), ["1", "2", "3"]);
+    assert!(get(hub.address, "/").body.contains("<script"), "the console is at /");
+}
+
+#[test]
+fn a_hub_says_when_it_drains() {
+    let hub = Server::start(&[]);
+    hub.terminate();
+    let process = hub.process();
+    process.next_word(|line| line.contains("draining"));
+    assert!(process.wait().success());
+}

@@ -1,0 +1,194 @@
+//! HTTP byte by byte: what no well-behaved client would send, and what others hide of an answer.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use carafe_protocol::{Decoder, Received, ReceivedEvent};
+use serde_json::Value;
+
+use crate::process::PATIENCE;
+
+/// A whole answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The value of a header, of which there is one at most.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+}
+
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut values = head.lines().filter_map(|line| line.split_once(": "));
+    values.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// Sends one request on a connection of its own.
+pub(crate) fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Answer {
+    let mut head =
+        format!("{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    if !headers.iter().any(|header| header.starts_with("Host:")) {
+        head += &format!("Host: {address}\r\n");
+    }
+    for header in headers {
+        head += &format!("{header}\r\n");
+    }
+    send(address, &[head.as_bytes(), b"\r\n", body].concat())
+}
+
+pub(crate) fn get(address: SocketAddr, target: &str) -> Answer {
+    request(address, "GET", target, &[], b"")
+}
+
+pub(crate) fn post(address: SocketAddr, target: &str, body: &str) -> Answer {
+    request(address, "POST", target, &[], body.as_bytes())
+}
+
+/// Publishes, and gives the position.
+#[track_caller]
+pub(crate) fn publish(address: SocketAddr, target: &str, body: &str) -> String {
+    let answer = post(address, target, body);
+    assert!(matches!(answer.status, 200 | 201), "{}{}", answer.head, answer.body);
+    answer.json()["id"].as_str().unwrap().into()
+}
+
+/// Sends any bytes, and reads until the server closes.
+pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut socket = connect(address);
+    // A server may refuse, and close, before it has read all.
+    let _ = socket.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let chunked = header(head, "transfer-encoding") == Some("chunked");
+    let body = if chunked { Chunks::default().decode(body.as_bytes()) } else { body.into() };
+    Answer { status, head: format!("{head}\r\n"), body: String::from_utf8(body).unwrap() }
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// An open event stream.
+pub(crate) struct Stream {
+    socket: TcpStream,
+    pub(crate) head: String,
+    chunks: Chunks,
+    decoder: Decoder,
+    rest: Vec<u8>,
+}
+
+impl Stream {
+    /// Opens a stream, and returns when its head is there.
+    #[track_caller]
+    pub(crate) fn open(address: SocketAddr, target: &str, headers: &[&str]) -> Self {
+        let mut socket = connect(address);
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        write!(socket, "GET {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n").unwrap();
+        let (head, body) = read_head(&mut socket);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let mut chunks = Chunks::default();
+        let rest = chunks.decode(&body);
+        Self { socket, head, chunks, decoder: Decoder::new(), rest }
+    }
+
+    /// The next event; `None` when the server has ended the stream in order.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> Option<ReceivedEvent> {
+        loop {
+            let rest = std::mem::take(&mut self.rest);
+            let mut input = &rest[..];
+            let received = self.decoder.decode(&mut input).unwrap();
+            self.rest = input.to_vec();
+            match received {
+                Some(Received::Event(event)) => return Some(event),
+                Some(_) => {}
+                None if self.chunks.ended => return None,
+                None => self.read(),
+            }
+        }
+    }
+
+    /// The data of the next `count` events that are not the hub's own.
+    #[track_caller]
+    pub(crate) fn data(&mut self, count: usize) -> Vec<String> {
+        let events = std::iter::from_fn(|| self.next());
+        let published = events.filter(|event| !event.event_type.starts_with("carafe."));
+        published.take(count).map(|event| event.data).collect()
+    }
+
+    #[track_caller]
+    fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        let read = self.socket.read(&mut buffer).unwrap();
+        assert!(read > 0, "the server closed without ending the stream");
+        self.rest.extend(self.chunks.decode(&buffer[..read]));
+    }
+}
+
+/// Reads an answer's head, and what of its body came with it.
+pub(crate) fn read_head(socket: &mut TcpStream) -> (String, Vec<u8>) {
+    let mut read = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
+            let body = read.split_off(end + 4);
+            return (String::from_utf8(read).unwrap(), body);
+        }
+        let count = socket.read(&mut buffer).unwrap();
+        assert!(
+            count > 0,
+            "the server closed before its head was there: {:?}",
+            String::from_utf8_lossy(&read)
+        );
+        read.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// Takes chunked framing off.
+#[derive(Default)]
+struct Chunks {
+    held: Vec<u8>,
+    ended: bool,
+}
+
+impl Chunks {
+    fn decode(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(bytes);
+        let mut data = Vec::new();
+        while let Some((size, start)) = self.chunk_head() {
+            if self.held.len() < start + size + 2 {
+                break;
+            }
+            self.ended |= size == 0;
+            data.extend_from_slice(&self.held[start..start + size]);
+            self.held.drain(..start + size + 2);
+        }
+        data
+    }
+
+    fn chunk_head(&self) -> Option<(usize, usize)> {
+        let end = self.held.windows(2).position(|window| window == b"\r\n")?;
+        let size = std::str::from_utf8(&self.held[..end]).unwrap();
+        Some((usize::from_str_radix(size, 16).unwrap(), end + 2))
+    }
+}

@@ -1,0 +1,16 @@
+//! The program and its examples as users meet them: real processes, real sockets, real clients.
+
+// Makes helpers count as tests, which may unwrap.
+#![cfg(test)]
+
+mod cli;
+mod clients;
+mod console;
+mod counter;
+mod drain;
+mod http;
+mod http_api;
+mod process;
+mod proxy;
+mod refusals;
+mod resume;

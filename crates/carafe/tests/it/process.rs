@@ -1,0 +1,175 @@
+//! Programs under test as child processes, which end with the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take that takes a moment on an idle machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `carafe` hub.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    process: Process,
+}
+
+impl Server {
+    /// A hub that strangers may use, with these options beside.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let open = ["serve", "--log", "memory:", "--anonymous", "subscribe,publish"];
+        Self::run(&[&open, options].concat())
+    }
+
+    /// A hub where strangers may do only this.
+    pub(crate) fn anonymous(what: &str) -> Self {
+        Self::run(&["serve", "--anonymous", what])
+    }
+
+    /// A developer's hub.
+    pub(crate) fn dev() -> Self {
+        Self::run(&["dev"])
+    }
+
+    fn run(arguments: &[&str]) -> Self {
+        let process = Process::start(carafe().args(arguments).args(["--listen", "127.0.0.1:0"]));
+        let address = process.listening(&process.stderr);
+        Self { address, process }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Asks for the orderly end, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    pub(crate) fn wait(self) -> ExitStatus {
+        self.process.wait()
+    }
+
+    pub(crate) fn process(self) -> Process {
+        self.process
+    }
+}
+
+/// A running program, the lines of its output as they come.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) stdout: Receiver<String>,
+    pub(crate) stderr: Receiver<String>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        let stderr = lines(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// The address in the line that says it is ready.
+    pub(crate) fn listening(&self, output: &Receiver<String>) -> SocketAddr {
+        let line = output.recv_timeout(PATIENCE).unwrap();
+        line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the program did not end within {PATIENCE:?}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+impl Process {
+    /// The next line of standard output that `wanted` accepts. If the program ends before, its last words are told.
+    #[track_caller]
+    pub(crate) fn next_line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        next_line(&self.stdout, wanted)
+            .unwrap_or_else(|reason| panic!("{reason}: {:?}", self.stderr.try_iter().collect::<Vec<_>>()))
+    }
+
+    /// The next line of standard error that `wanted` accepts.
+    #[track_caller]
+    pub(crate) fn next_word(&self, wanted: impl Fn(&str) -> bool) -> String {
+        next_line(&self.stderr, wanted).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+}
+
+/// The next line that `wanted` accepts.
+fn next_line(lines: &Receiver<String>, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) if wanted(&line) => return Ok(line),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("the line did not come within {PATIENCE:?}"));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err("the program ended before the line came".into());
+            }
+        }
+    }
+}
+
+pub(crate) fn carafe() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
+    // What the person who runs the tests has set is none of theirs.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARAFE_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// An example of the package, which `cargo test` builds beside the tests.
+pub(crate) fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let built = tests.parent().and_then(Path::parent).unwrap();
+    let program = built.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.exists(), "{} is missing: cargo build --examples", program.display());
+    Command::new(program)
+}
+
+/// A file of the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
