@@ -118,16 +118,17 @@ async function keepsMarkupText(page, base) {
 async function goesOnAfterACut(page, base) {
   const requests = [];
   page.on("request", (request) => requests.push(new URL(request.url())));
-  await page.goto(base);
+  // The list is bounded, and other pages here publish more than it keeps to other topics.
+  await page.goto(`${base}?topic=count`);
   await live(page);
   await until("a few ticks", async () => (await number(page, "#received")) >= 2);
   await page.click("#cut");
   check((await page.textContent("#state")) === "Reconnecting", "a cut is not shown");
   const [lastId, received] = [await page.textContent("#last-event-id"), await number(page, "#received")];
   await live(page);
+  await until("a row that tells of the time away", async () => (await page.locator("tr.resumed").count()) === 1);
   await until("what was missed, and more", async () => (await number(page, "#received")) >= received + 4);
   check(requests.at(-1).searchParams.get("last_event_id") === lastId, `${requests.at(-1)} does not go on after ${lastId}`);
-  check((await page.locator("tr.resumed").count()) === 1, "the list does not show that the stream was resumed");
   checkUnbroken(await countRows(page));
   check((await number(page, "#doubles")) + (await number(page, "#holes")) === 0, "the tally shows a double or a hole");
   return { resumedAfter: lastId, received: await number(page, "#received") };
