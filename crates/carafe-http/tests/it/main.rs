@@ -1,0 +1,7 @@
+//! The crate's tests from outside, without sockets and with time that stands still unless it is waited for.
+
+// Makes helpers count as tests, which may unwrap.
+#![cfg(test)]
+
+mod event_stream;
+mod router;

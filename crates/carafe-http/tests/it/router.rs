@@ -1,0 +1,108 @@
+//! A hub mounted in an app.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use carafe_http::{HubExt, Options, router};
+use carafe_hub::{Hub, HubLimits};
+use carafe_log::{MemoryLog, Publication};
+use carafe_protocol::Topic;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+fn hub() -> Hub {
+    Hub::new(MemoryLog::default())
+}
+
+async fn publish(hub: &Hub, topic: &str, data: &str) {
+    hub.publish(Publication::new(Topic::new(topic).unwrap(), data)).await.unwrap();
+}
+
+async fn ask(app: &Router, method: Method, path: &str) -> (StatusCode, Body) {
+    let request = Request::builder().method(method).uri(path).body(Body::from("data")).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    (response.status(), response.into_body())
+}
+
+/// All that is there now.
+async fn read(body: &mut Body) -> String {
+    let mut read = String::new();
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_millis(1), body.frame()).await {
+        read += std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap();
+    }
+    read
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_is_mounted_under_any_path() {
+    let hub = hub();
+    let app = Router::new().nest("/live", hub.router());
+    let (status, mut body) = ask(&app, Method::GET, "/live/events/orders/1").await;
+    assert_eq!(status, StatusCode::OK);
+    publish(&hub, "orders/1", "one flat white").await;
+    publish(&hub, "orders/2", "not for it").await;
+    let read = read(&mut body).await;
+    assert!(read.ends_with("\ndata: one flat white\n\n"), "{read}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_do_not_publish_unless_the_app_allows_it() {
+    let hub = hub();
+    assert_eq!(ask(&hub.router(), Method::POST, "/events/a").await.0, StatusCode::FORBIDDEN);
+    let open = router(hub.clone(), Options { publish: true, ..Options::default() });
+    assert_eq!(ask(&open, Method::POST, "/events/a").await.0, StatusCode::CREATED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn private_events_are_shown_only_where_the_app_says_so() {
+    let hub = hub();
+    let secret = Publication::new(Topic::new("a").unwrap(), "secret").with_private(true);
+    hub.publish(secret).await.unwrap();
+    for (private, shown) in [(false, false), (true, true)] {
+        let app = router(hub.clone(), Options { private, ..Options::default() });
+        let (_, mut body) = ask(&app, Method::GET, "/events/a?earliest").await;
+        assert_eq!(read(&mut body).await.contains("secret"), shown);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_dropped_leaves_the_hub() {
+    let hub = hub();
+    let (_, mut body) = ask(&hub.router(), Method::GET, "/events/a").await;
+    read(&mut body).await;
+    assert_eq!(hub.subscriptions(), 1);
+    drop(body);
+    assert_eq!(hub.subscriptions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_hub_tells_streams_to_come_back_and_publishers_to_try_again() {
+    let hub = hub();
+    let app = router(hub.clone(), Options { publish: true, ..Options::default() });
+    let drain = hub.drain();
+    let (status, body) = ask(&app, Method::GET, "/events/a").await;
+    let body = body.collect().await.unwrap().to_bytes();
+    assert_eq!(status, StatusCode::OK, "EventSource never retries after 5xx");
+    assert!(body.starts_with(b"retry: ") && body.ends_with(b"\n\n"), "{body:?}");
+    assert_eq!(ask(&app, Method::POST, "/events/a").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask(&app, Method::GET, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask(&app, Method::GET, "/healthz").await.0, StatusCode::OK);
+    assert_eq!(drain.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_distinct_complex_patterns_than_allowed_are_refused_until_one_is_free() {
+    let limits = HubLimits { complex_patterns: 1, ..HubLimits::default() };
+    let hub = Hub::with_limits(MemoryLog::default(), limits);
+    let (app, complex) = (hub.router(), |digits| format!("/events?pattern=orders/(\\d{{{digits}}})"));
+    let (first_status, first) = ask(&app, Method::GET, &complex(1)).await;
+    assert_eq!(first_status, StatusCode::OK);
+    assert_eq!(ask(&app, Method::GET, &complex(1)).await.0, StatusCode::OK, "the same one is shared");
+    let (status, body) = ask(&app, Method::GET, &complex(2)).await;
+    let problem = body.collect().await.unwrap().to_bytes();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem:?}");
+    drop(first);
+    assert_eq!(ask(&app, Method::GET, &complex(2)).await.0, StatusCode::OK);
+}
