@@ -12,8 +12,8 @@ pub(crate) fn run() -> Result<(), String> {
     check()
 }
 
-/// Leaves out the advisories: they need a database from the network, which a test machine may not reach.
+/// Leaves out the advisories: a new one is no fault of the change that is being tested.
 pub(crate) fn check() -> Result<(), String> {
     let program = CARGO_DENY.program();
-    Step::new("deny", &format!("{program} --offline check bans licenses sources")).run()
+    Step::new("deny", &format!("{program} check bans licenses sources")).run()
 }
