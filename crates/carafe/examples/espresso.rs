@@ -7,14 +7,15 @@
 //! curl localhost:3000/bar/pour/lungo -X POST -H 'barista: Mia'
 //! ```
 //!
-//! | Express                  | here                               |
-//! |--------------------------|------------------------------------|
-//! | `app.get(path, handler)` | `.route(path, get(handler))`       |
-//! | `app.use(middleware)`    | `.layer(middleware)`               |
-//! | `app.use(path, router)`  | `.nest(path, router)`              |
-//! | `request.barista = name` | `request.extensions_mut().insert`  |
-//! | `next(error)`            | `Err(problem)`                     |
+//! | Express                     | here                                       |
+//! |-----------------------------|--------------------------------------------|
+//! | `app.get(path, handler)`    | `.route(path, get(handler))`               |
+//! | `app.use(middleware)`       | `.layer(middleware)`                       |
+//! | `app.use(path, router)`     | `.nest(path, router)`                      |
+//! | `request.barista = barista` | `request.extensions_mut().insert(barista)` |
+//! | `next(error)`               | `Err(problem)`                             |
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use axum::extract::rejection::JsonRejection;
@@ -37,22 +38,19 @@ const PAGE: &str = r#"<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Espresso</title>
-<h1>Today</h1>
-<p id="menu"></p>
+<p>Today: <output></output></p>
 <script>
-  new EventSource('/events').onmessage = ({ data }) => {
-    document.getElementById('menu').textContent = data;
-  };
+  const menu = document.querySelector('output');
+  new EventSource('/events').onmessage = (message) => { menu.value = message.data; };
 </script>
 </html>
 "#;
 
-/// How many coffees the board has room for.
-const ROOM: usize = 12;
+const MOST_COFFEES: usize = 12;
 const TIME_PER_SHOT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// The coffees on the board: handlers read and change them, `/events` watches them.
+/// What there is today: handlers read and change it, `/events` watches it.
 type Menu = watch::Sender<Vec<Coffee>>;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -109,11 +107,10 @@ async fn timed(State(name): State<&'static str>, request: Request, next: Next) -
 }
 
 async fn baristas_only(mut request: Request, next: Next) -> Result<Response, Problem> {
-    let name = request.headers().get("barista").and_then(|name| name.to_str().ok());
-    let barista = name.map(|name| Barista(name.into())).ok_or_else(|| {
-        let detail = "say who you are in the header `barista`";
-        Problem::new(StatusCode::FORBIDDEN, "urn:espresso:problem:guest", "Baristas only", detail)
-    })?;
+    let Some(name) = request.headers().get("barista").and_then(|name| name.to_str().ok()) else {
+        return Err(refuse(StatusCode::FORBIDDEN, "say who you are in the header `barista`"));
+    };
+    let barista = Barista(name.into());
     request.extensions_mut().insert(barista);
     Ok(next.run(request).await)
 }
@@ -126,31 +123,27 @@ async fn add(
     State(menu): State<Menu>,
     coffee: Result<Json<Coffee>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Json(coffee) = coffee.map_err(|rejection| {
-        let kind = "urn:espresso:problem:not-a-coffee";
-        Problem::new(rejection.status(), kind, "Not a coffee", rejection.body_text())
-    })?;
+    let Json(coffee) = coffee.map_err(|rejection| refuse(rejection.status(), rejection.body_text()))?;
     let added = menu.send_if_modified(|menu| {
-        let fits = menu.len() < ROOM && menu.iter().all(|other| other.name != coffee.name);
-        menu.extend(fits.then(|| coffee.clone()));
+        let fits = menu.len() < MOST_COFFEES && menu.iter().all(|other| other.name != coffee.name);
+        if fits {
+            menu.push(coffee.clone());
+        }
         fits
     });
-    added.then_some((StatusCode::CREATED, Json(coffee))).ok_or_else(|| {
-        let detail = format!("the board has room for {ROOM} coffees, and for each of them once");
-        Problem::new(StatusCode::CONFLICT, "urn:espresso:problem:no-room", "No room", detail)
-    })
+    let detail = "it is on the menu already, or the menu is full";
+    added.then_some((StatusCode::CREATED, Json(coffee))).ok_or_else(|| refuse(StatusCode::CONFLICT, detail))
 }
 
 async fn watch_menu(State(menu): State<Menu>) -> EventStream {
     let mut menu = menu.subscribe();
+    menu.mark_changed();
     EventStream::new(async move |events| {
-        loop {
+        while menu.changed().await.is_ok() {
             let names: Vec<_> = menu.borrow_and_update().iter().map(|coffee| coffee.name.clone()).collect();
             events.data(names.join(", ")).await?;
-            if menu.changed().await.is_err() {
-                return Ok(());
-            }
         }
+        Ok(())
     })
 }
 
@@ -160,29 +153,27 @@ async fn pour(
     Path(name): Path<String>,
 ) -> Result<String, Problem> {
     let coffee = menu.borrow().iter().find(|coffee| coffee.name == name).cloned();
-    let coffee = coffee.ok_or_else(|| {
-        let detail = format!("there is no {name} today: see /coffees");
-        Problem::new(StatusCode::NOT_FOUND, "urn:espresso:problem:not-on-menu", "Not on the menu", detail)
-    })?;
-    brew(&coffee).await?;
+    let refusal = || refuse(StatusCode::NOT_FOUND, format!("there is no {name} today: see /coffees"));
+    brew(coffee.ok_or_else(refusal)?.shots).await?;
     Ok(format!("{barista} made your {name}\n"))
 }
 
-async fn brew(coffee: &Coffee) -> Result<(), Problem> {
-    let shots = sleep(TIME_PER_SHOT * coffee.shots.into());
-    timeout(PATIENCE, shots).await.map_err(|_| {
-        let detail = format!("nobody waits for {} shots: order something smaller", coffee.shots);
+async fn brew(shots: u8) -> Result<(), Problem> {
+    timeout(PATIENCE, sleep(TIME_PER_SHOT * shots.into())).await.map_err(|_| {
+        let detail = format!("nobody waits for {shots} shots: order something smaller");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "urn:espresso:problem:too-slow", "Too slow", detail)
     })
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    let detail = format!("there is nothing at {}: see /coffees", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, "urn:espresso:problem:not-found", "Not found", detail)
+    refuse(StatusCode::NOT_FOUND, format!("there is nothing at {}: see /coffees", uri.path()))
 }
 
 async fn wrong_method(method: Method) -> Problem {
-    let detail = format!("this path does not take {method}: the header `allow` says what it takes");
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    Problem::new(status, "urn:espresso:problem:wrong-method", "Method not allowed", detail)
+    refuse(StatusCode::METHOD_NOT_ALLOWED, format!("not by {method}: the header `allow` says how"))
+}
+
+/// A problem of which the status says all that a program has to know: RFC 9457, section 4.2.1.
+fn refuse(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Problem {
+    Problem::new(status, "about:blank", status.canonical_reason().unwrap_or("Refused"), detail)
 }
