@@ -1,6 +1,7 @@
 //! An event stream for one connection: any axum handler may answer with it.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,6 +15,7 @@ use futures_core::Stream;
 use http_body::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use crate::headers::stream_headers;
 use crate::heartbeat::{self, Heartbeat};
@@ -51,7 +53,7 @@ pub struct EventStream {
     heartbeat: Option<Duration>,
 }
 
-type Handler = Pin<Box<dyn Future<Output = Result<(), Gone>> + Send>>;
+type Handler = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 
 /// Sends events to one client. Clones send to the same.
 #[derive(Clone, Debug)]
@@ -63,6 +65,16 @@ pub struct Events {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the client is gone")]
 pub struct Gone;
+
+/// Why a handler ended its stream early: whatever `?` brings. It ends the stream as its return does.
+#[derive(Debug)]
+pub struct HandlerError(Box<dyn Error + Send + Sync>);
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
 
 /// Why a value was not sent as JSON.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +92,7 @@ impl EventStream {
     pub fn new<H, F>(handler: H) -> Self
     where
         H: FnOnce(Events) -> F,
-        F: Future<Output = Result<(), Gone>> + Send + 'static,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let (sender, events) = mpsc::channel(WAITING);
         let handler = Box::pin(handler(Events { sender }));
@@ -173,9 +185,12 @@ impl EventBody {
     /// Runs the handler as far as it goes, and then takes what it sent.
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(handler) = &mut self.handler
-            && handler.as_mut().poll(cx).is_ready()
+            && let Poll::Ready(ended) = handler.as_mut().poll(cx)
         {
             self.handler = None;
+            if let Err(HandlerError(error)) = ended {
+                debug!(error, "an event stream's handler ended early");
+            }
         }
         match self.events.poll_recv(cx) {
             // Clones of the sender may have been kept elsewhere: the handler's return ends the stream all the same.

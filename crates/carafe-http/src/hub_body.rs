@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use carafe_hub::Frames;
-use carafe_protocol::{Event, HEARTBEAT};
+use carafe_protocol::HEARTBEAT;
 use futures_core::Stream;
 use http_body::Frame;
 
 use crate::Options;
 use crate::heartbeat::Heartbeat;
 
-/// First when to reconnect, then the subscription's frames, and a sign of life when they are rare.
+/// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
 pub(crate) struct HubBody {
     retry: Option<Bytes>,
     frames: Option<Frames>,
@@ -24,7 +24,7 @@ pub(crate) struct HubBody {
 impl HubBody {
     pub(crate) fn new(frames: Frames, options: &Options) -> Self {
         Self {
-            retry: Some(retry(options.retry)),
+            retry: Some(retry_line(options.retry)),
             frames: Some(frames),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
         }
@@ -32,7 +32,8 @@ impl HubBody {
 
     /// Says when to come back, and ends.
     pub(crate) fn come_back(options: &Options) -> Self {
-        Self { retry: Some(retry(options.retry)), frames: None, heartbeat: Heartbeat::every(None) }
+        let block = [retry_line(options.retry), Bytes::from_static(b"\n")].concat();
+        Self { retry: Some(block.into()), frames: None, heartbeat: Heartbeat::every(None) }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -62,8 +63,9 @@ impl http_body::Body for HubBody {
     }
 }
 
-/// The time to wait, give or take a quarter.
-fn retry(time: Duration) -> Bytes {
+/// The time to wait, give or take a quarter. Only the line: what follows makes it a part of the stream's first event, since
+/// a block of its own would have no ID, and clients that take the ID of each block would forget theirs.
+fn retry_line(time: Duration) -> Bytes {
     let time = time.mul_f64(rand::random_range(0.75..=1.25));
-    Event::retry(time).to_bytes().into()
+    format!("retry: {}\n", time.as_millis()).into()
 }

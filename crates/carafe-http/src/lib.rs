@@ -33,7 +33,7 @@ mod router;
 mod serve;
 mod subscribe;
 
-pub use event_stream::{EventStream, Events, Gone, JsonError};
+pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
 pub use options::{Options, Page};
 pub use problem::Problem;
 pub use router::{HubExt, router};

@@ -159,6 +159,10 @@ pub(crate) fn refusal(error: PublishError) -> Problem {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             Problem::new(status, "urn:carafe:problem:too-large", "Too large", detail)
         }
+        PublishError::Append(AppendError::Full) => {
+            let status = StatusCode::INSUFFICIENT_STORAGE;
+            Problem::new(status, "urn:carafe:problem:disk-full", "The disk is full", detail)
+        }
         _ => Problem::try_again(detail),
     }
 }

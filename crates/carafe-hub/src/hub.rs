@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use carafe_log::{AppendError, Appended, Entry, Find, Log, Publication, ReadError};
+use carafe_log::{AppendError, Appended, Entry, Find, Followed, Log, Publication, ReadError};
 use carafe_protocol::Position;
 use slab::Slab;
 
@@ -66,15 +66,17 @@ impl Hub {
     pub fn with_limits(log: impl Log + 'static, limits: HubLimits) -> Self {
         let log: Arc<dyn Log> = Arc::new(log);
         let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
-        let state = Mutex::new(State { core, subscribers: Slab::new(), draining: false });
+        let state =
+            Mutex::new(State { core, early: Some(Vec::new()), subscribers: Slab::new(), draining: false });
         let shared = Arc::new(Shared { log, limits, state });
         let follower = Arc::downgrade(&shared);
-        let tail = shared.log.follow(Box::new(move |entries| {
+        let follower = move |entries: &[Arc<Entry>]| {
             if let Some(shared) = follower.upgrade() {
                 shared.deliver(entries);
             }
-        }));
-        shared.state().start_after(tail, limits);
+        };
+        let followed = shared.log.follow(limits.ring_bytes, Box::new(follower));
+        shared.state().start(&followed, limits);
         Self { shared }
     }
 
@@ -227,6 +229,8 @@ impl From<Origin> for (Option<Position>, Option<Gap>, bool) {
 
 pub(crate) struct State {
     pub(crate) core: Core,
+    /// What the log handed over before the hub knew from where it follows.
+    early: Option<Vec<Arc<Entry>>>,
     subscribers: Slab<Subscriber>,
     draining: bool,
 }
@@ -238,14 +242,19 @@ struct Subscriber {
 }
 
 impl State {
-    /// Begins at the tail that the log named when it took the hub as its follower, or at what it has handed over
-    /// since: entries in between could be missing from a ring that began earlier.
-    fn start_after(&mut self, tail: Position, limits: HubLimits) {
-        let newest = if self.core.tail().offset > tail.offset { self.core.tail() } else { tail };
-        self.core = Core::new(limits.ring_bytes, limits.complex_patterns, newest);
+    /// Begins with the newest entries that the log has, so that who comes back soon is served from memory.
+    fn start(&mut self, followed: &Followed, limits: HubLimits) {
+        self.core = Core::new(limits.ring_bytes, limits.complex_patterns, followed.after);
+        let early = self.early.take().unwrap_or_default();
+        self.push(&followed.recent);
+        self.push(&early);
     }
 
     fn push(&mut self, entries: &[Arc<Entry>]) -> Vec<Waker> {
+        if let Some(early) = &mut self.early {
+            early.extend_from_slice(entries);
+            return Vec::new();
+        }
         let mut woken = Vec::new();
         for entry in entries {
             self.core.push(Arc::clone(entry), &mut woken);

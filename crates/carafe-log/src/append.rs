@@ -36,6 +36,15 @@ pub enum AppendError {
         /// What the log keeps.
         limit: usize,
     },
+    /// More waits to be stored than may. Whether this was stored is certain: it was not.
+    #[error("more events wait to be stored than may: publish again in a moment")]
+    Busy,
+    /// The disk is full. Nothing of this was stored; readers go on.
+    #[error("the disk is full: free some room and publish again")]
+    Full,
+    /// The disk failed. What was being stored may be there or not, and nothing more is taken.
+    #[error("the log takes nothing more: {0}")]
+    Failed(String),
 }
 
 /// Takes entries in that were ordered elsewhere, under the offsets they have there.
@@ -44,15 +53,22 @@ pub trait AppendAt: Send + Sync {
     ///
     /// # Errors
     /// When an offset does not lie beyond the one before it.
-    fn append_at(&self, entries: Vec<Entry>) -> Result<(), AppendAtError>;
+    fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>>;
 }
 
 /// Why supplied entries were not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("entry {offset} does not lie beyond {tail}: entries are supplied in order, each once")]
-pub struct AppendAtError {
-    /// The offset that was supplied.
-    pub offset: Offset,
-    /// The one it had to lie beyond.
-    pub tail: Offset,
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendAtError {
+    /// They are not in order.
+    #[error("entry {offset} does not lie beyond {tail}: entries are supplied in order, each once")]
+    OutOfOrder {
+        /// The offset that was supplied.
+        offset: Offset,
+        /// The one it had to lie beyond.
+        tail: Offset,
+    },
+    /// The log cannot store them.
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }

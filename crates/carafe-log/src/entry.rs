@@ -1,6 +1,6 @@
 //! What a log keeps.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_protocol::{Offset, Position};
 
@@ -34,4 +34,10 @@ impl Entry {
     pub(crate) fn weight_of(publication: &Publication) -> usize {
         size_of::<Self>() - size_of::<Publication>() + publication.weight()
     }
+}
+
+/// Now, in the whole milliseconds that events carry.
+pub(crate) fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
+use crate::entry::now;
 use crate::{
     Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
-    Follower, IdempotencyKey, Publication, Read, ReadError, Span,
+    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
 };
 
 /// How many entries one read looks through, so that a reader of a rare topic does not hold up publishers.
@@ -81,17 +81,8 @@ impl Append for MemoryLog {
 }
 
 impl AppendAt for MemoryLog {
-    fn append_at(&self, entries: Vec<Entry>) -> Result<(), AppendAtError> {
-        let mut state = self.state();
-        let mut tail = state.tail().offset;
-        for entry in &entries {
-            if entry.offset() <= tail {
-                return Err(AppendAtError { offset: entry.offset(), tail });
-            }
-            tail = entry.offset();
-        }
-        state.store(entries);
-        Ok(())
+    fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>> {
+        Box::pin(async move { self.state().append_at(entries) })
     }
 }
 
@@ -126,10 +117,10 @@ impl Read for MemoryLog {
         Box::pin(ready(Ok(self.state().before_last(count, &wanted))))
     }
 
-    fn follow(&self, follower: Follower) -> Position {
+    fn follow(&self, recent: usize, follower: Follower) -> Followed {
         let mut state = self.state();
         state.followers.push(follower);
-        state.tail()
+        state.recent(recent)
     }
 }
 
@@ -171,6 +162,27 @@ impl State {
             .collect();
         self.store(fresh);
         Ok(appended)
+    }
+
+    fn append_at(&mut self, entries: Vec<Entry>) -> Result<(), AppendAtError> {
+        let mut tail = self.tail().offset;
+        for entry in &entries {
+            if entry.offset() <= tail {
+                return Err(AppendAtError::OutOfOrder { offset: entry.offset(), tail });
+            }
+            tail = entry.offset();
+        }
+        self.store(entries);
+        Ok(())
+    }
+
+    fn recent(&self, bytes: usize) -> Followed {
+        let mut room = bytes;
+        let fits = |entry: &&Arc<Entry>| room.checked_sub(entry.weight()).map(|left| room = left).is_some();
+        let count = self.entries.iter().rev().take_while(fits).count();
+        let first = self.entries.len() - count;
+        let after = first.checked_sub(1).map_or(self.start, |at| self.entries[at].position);
+        Followed { after, recent: self.entries.range(first..).cloned().collect() }
     }
 
     fn first_with_key_of(&self, publication: &Publication) -> Option<Position> {
@@ -274,10 +286,4 @@ impl State {
 
 fn is_wanted(entry: &Entry, wanted: &[TopicMatcher]) -> bool {
     entry.publication.topics().any(|topic| wanted.iter().any(|matcher| matcher.matches(topic)))
-}
-
-/// Now, in the whole milliseconds that events carry.
-fn now() -> SystemTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

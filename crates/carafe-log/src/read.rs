@@ -31,10 +31,20 @@ pub trait Read: Send + Sync {
         wanted: Vec<TopicMatcher>,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
 
-    /// Hands every further batch of durable entries to `follower`, in order, and answers where the tail is at this moment.
+    /// Answers with the newest entries, of about `recent` bytes at most, and hands every further batch of durable entries
+    /// to `follower`, in order.
     ///
     /// The follower is called while the log orders its entries: it must be quick, and must not call the log.
-    fn follow(&self, follower: Follower) -> Position;
+    fn follow(&self, recent: usize, follower: Follower) -> Followed;
+}
+
+/// From where a follower follows.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The position before the recent entries.
+    pub after: Position,
+    /// The entries up to the tail at the moment of following.
+    pub recent: Vec<Arc<Entry>>,
 }
 
 /// Gets each batch of durable entries, in order.
@@ -94,4 +104,10 @@ pub enum ReadError {
         /// After where reading is possible.
         start: Position,
     },
+    /// What is on the disk is not what was written there.
+    #[error("the log is damaged: {0}; stop the hub and run `carafe log verify`")]
+    Damaged(String),
+    /// The disk cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Disk(String),
 }

@@ -19,6 +19,12 @@ impl Generation {
     pub const fn new(random: u64) -> Self {
         Self(random & ((1 << 48) - 1))
     }
+
+    /// The name as a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for Generation {

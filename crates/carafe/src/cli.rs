@@ -31,6 +31,25 @@ pub(crate) enum Command {
     Publish(PublishOptions),
     /// Print events as they come, each one's data on a line
     Subscribe(SubscribeOptions),
+    /// Look at a log on disk that no hub has open, and mend it
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum LogCommand {
+    /// Read every byte, and tell what is not as it was written
+    Verify(LogFolder),
+    /// Give up what is damaged; who resumes from there is told a gap
+    Repair(LogFolder),
+    /// Tell what there is
+    Stat(LogFolder),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogFolder {
+    /// The folder of the log
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -56,18 +75,31 @@ pub(crate) struct HubOptions {
     /// The address to listen on; port 0 takes a free one
     #[arg(long, env = "CARAFE_LISTEN", default_value = "127.0.0.1:3000", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Where events are kept; in memory they are gone when the hub stops
-    #[arg(long, env = "CARAFE_LOG", default_value = "memory:", value_name = "LOG", value_parser = log_place)]
+    /// Where events are kept: disk:PATH, or memory:, where they are gone when the hub stops
+    #[arg(long, env = "CARAFE_LOG", default_value = "disk:carafe-data", value_name = "LOG", value_parser = log_place)]
     pub(crate) log: LogPlace,
     /// A TOML file with any of these options, such as drain-time = "5s"
     #[arg(long, env = "CARAFE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Events of history that are kept
-    #[arg(long, env = "CARAFE_HISTORY_EVENTS", default_value = "1000000", value_name = "N")]
-    pub(crate) history_events: usize,
-    /// Memory that the history may take
-    #[arg(long, env = "CARAFE_HISTORY_BYTES", default_value = "64MiB", value_name = "SIZE")]
-    pub(crate) history_bytes: ByteSize,
+    /// Events of history that are kept; on disk, some more, since whole segments are trimmed [default: 1000000 in
+    /// memory, any number on disk]
+    #[arg(long, env = "CARAFE_HISTORY_EVENTS", value_name = "N")]
+    pub(crate) history_events: Option<u64>,
+    /// Memory or disk that the history may take [default: 64MiB in memory, 16GiB on disk]
+    #[arg(long, env = "CARAFE_HISTORY_BYTES", value_name = "SIZE")]
+    pub(crate) history_bytes: Option<ByteSize>,
+    /// How long events are kept on disk; without it, as long as there is room
+    #[arg(long, env = "CARAFE_HISTORY_AGE", value_name = "TIME", value_parser = some_time)]
+    pub(crate) history_age: Option<Duration>,
+    /// Size of the files that the history on disk is kept in
+    #[arg(long, env = "CARAFE_SEGMENT_BYTES", default_value = "64MiB", value_name = "SIZE", value_parser = segment_bytes)]
+    pub(crate) segment_bytes: u32,
+    /// Events that may wait to be stored on disk
+    #[arg(long, env = "CARAFE_WAITING_BYTES", default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) waiting_bytes: ByteSize,
+    /// Threads that read history from disk
+    #[arg(long, env = "CARAFE_READERS", default_value = "4", value_name = "N")]
+    pub(crate) readers: usize,
     /// Memory for recent events, ready to be sent
     #[arg(long, env = "CARAFE_RING_BYTES", default_value = "64MiB", value_name = "SIZE")]
     pub(crate) ring_bytes: ByteSize,
@@ -104,9 +136,10 @@ pub(crate) struct HubOptions {
 }
 
 /// Where events are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogPlace {
     Memory,
+    Disk(PathBuf),
 }
 
 #[derive(Args, Debug)]
@@ -197,9 +230,18 @@ fn some_time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "no time at all is too short: write one such as 15s".into())
 }
 
+fn segment_bytes(text: &str) -> Result<u32, String> {
+    let bytes: Option<ByteSize> = text.parse().ok();
+    let bytes = bytes.and_then(|size| u32::try_from(size.as_u64()).ok());
+    bytes
+        .filter(|bytes| (4 << 10..=2 << 30).contains(bytes))
+        .ok_or_else(|| "write a size from 4KiB to 2GiB, such as 64MiB".into())
+}
+
 fn log_place(text: &str) -> Result<LogPlace, String> {
-    match text {
-        "memory:" => Ok(LogPlace::Memory),
-        _ => Err("this version keeps events in memory only: write memory:".into()),
+    match text.split_once(':') {
+        Some(("memory", "")) => Ok(LogPlace::Memory),
+        Some(("disk", path)) if !path.is_empty() => Ok(LogPlace::Disk(path.into())),
+        _ => Err("write disk:PATH or memory:".into()),
     }
 }

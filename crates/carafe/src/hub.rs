@@ -1,15 +1,16 @@
 //! `carafe dev` and `carafe serve`: the hub as a program.
 
-use std::future::Future;
 use std::io::{self, IsTerminal};
+use std::pin::Pin;
 use std::time::Duration;
 
 use carafe_http::{Options, Page, Served};
 use carafe_hub::{Hub, HubLimits};
-use carafe_log::{MemoryLimits, MemoryLog, Publication};
+use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
 use carafe_protocol::Topic;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -53,26 +54,72 @@ async fn run(options: &HubOptions, access: Options, started: impl FnOnce(Hub)) -
     log_to_stderr();
     let stop = stop_signal()?;
     let listener = listen(options).await?;
-    let hub = hub(options);
+    let (hub, failure) = hub(options)?;
     let app = carafe_http::router(hub.clone(), with_limits(access, options));
     eprintln!("listening on http://{}", listener.local_addr()?);
     started(hub.clone());
-    let Served { cut } = carafe_http::serve(listener, app, &hub, serve_options(options), stop).await;
+    let stop = first_of(stop, failure);
+    let (serving, stopped) = oneshot::channel();
+    let Served { cut } = carafe_http::serve(listener, app, &hub, serve_options(options), async {
+        // The other end is read when serving is over.
+        let _ = serving.send(stop.await);
+    })
+    .await;
     if cut > 0 {
         warn!(cut, "the drain time is over; cut the streams that had not ended");
     }
-    Ok(())
+    stopped.await.unwrap_or(Ok(()))
 }
 
-fn hub(options: &HubOptions) -> Hub {
-    let LogPlace::Memory = options.log;
-    let history = MemoryLimits { entries: options.history_events, bytes: bytes(options.history_bytes) };
+type LogFailure = Pin<Box<dyn Future<Output = String> + Send>>;
+
+/// The hub on its log, and what completes when the log fails.
+fn hub(options: &HubOptions) -> Result<(Hub, LogFailure), Failure> {
     let limits = HubLimits {
         ring_bytes: bytes(options.ring_bytes),
         matchers: options.matchers,
         complex_patterns: options.complex_patterns,
     };
-    Hub::with_limits(MemoryLog::new(history), limits)
+    match &options.log {
+        LogPlace::Memory => {
+            let log = MemoryLog::new(memory_limits(options));
+            Ok((Hub::with_limits(log, limits), Box::pin(std::future::pending())))
+        }
+        LogPlace::Disk(path) => {
+            let log = DiskLog::open(path, disk_options(options)).map_err(Failure::failed)?;
+            let failure = log.failure();
+            Ok((Hub::with_limits(log, limits), Box::pin(failure)))
+        }
+    }
+}
+
+fn memory_limits(options: &HubOptions) -> MemoryLimits {
+    let mut limits = MemoryLimits::default();
+    if let Some(events) = options.history_events {
+        limits.entries = usize::try_from(events).unwrap_or(usize::MAX);
+    }
+    limits.bytes = options.history_bytes.map_or(limits.bytes, bytes);
+    limits
+}
+
+fn disk_options(options: &HubOptions) -> DiskOptions {
+    let kept = DiskOptions::default();
+    DiskOptions {
+        entries: options.history_events.unwrap_or(kept.entries),
+        bytes: options.history_bytes.map_or(kept.bytes, |size| size.as_u64()),
+        age: options.history_age,
+        segment_bytes: options.segment_bytes,
+        waiting_bytes: bytes(options.waiting_bytes),
+        readers: options.readers,
+    }
+}
+
+/// Waits until the process is told to stop, or the log has failed, which is a failure of the hub too.
+async fn first_of(stop: impl Future<Output = ()>, failure: LogFailure) -> Result<(), Failure> {
+    tokio::select! {
+        () = stop => Ok(()),
+        reason = failure => Err(Failure::failed(format!("the log has failed: {reason}"))),
+    }
 }
 
 fn with_limits(mut access: Options, options: &HubOptions) -> Options {

@@ -34,14 +34,18 @@
 //! The `carafe` program is the same hub for programs in any language.
 
 pub use carafe_client as client;
-pub use carafe_http::{EventStream, Events, Gone, HubExt, JsonError, Options, Page, Problem, router};
+pub use carafe_http::{
+    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem, router,
+};
 pub use carafe_http::{ServeOptions, Served, serve};
 pub use carafe_hub::{
     Delivery, Drain, Form, Frames, Gap, GapReason, Hub, HubLimits, PublishError, Start, Subscribe,
     SubscribeError, Subscription,
 };
 pub use carafe_log as log;
-pub use carafe_log::{Appended, Entry, IdempotencyKey, MemoryLimits, MemoryLog, Publication};
+pub use carafe_log::{
+    Appended, DiskLog, DiskOptions, Entry, IdempotencyKey, MemoryLimits, MemoryLog, Publication,
+};
 pub use carafe_protocol::{
     self as protocol, Event, EventId, EventType, Position, Topic, TopicMatcher, TopicPattern,
 };

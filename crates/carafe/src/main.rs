@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod failure;
 mod hub;
+mod log;
 mod output;
 mod publish;
 mod subscribe;
@@ -27,5 +28,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(options) => hub::serve(options).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
+        Command::Log(command) => log::run(&command),
     }
 }

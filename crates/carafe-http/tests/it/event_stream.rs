@@ -35,7 +35,8 @@ async fn a_handler_pushes_and_its_return_ends_the_stream() {
         events.data(1).await?;
         events.comment("a break").await?;
         events.send(Event::new("two\nlines").with_type(EventType::from_static("t"))).await?;
-        events.send(Event::new("x").with_id(EventId::new("7").unwrap())).await
+        events.send(Event::new("x").with_id(EventId::new("7").unwrap())).await?;
+        Ok(())
     });
     let expected =
         "retry: 10000\n\ndata: 1\n\n: a break\n\nevent: t\ndata: two\ndata: lines\n\nid: 7\ndata: x\n\n";
@@ -142,7 +143,8 @@ async fn the_handlers_return_ends_the_stream_although_clones_are_kept() {
     let (handed_over, kept) = oneshot::channel();
     let stream = EventStream::new(async move |events: Events| {
         handed_over.send(events.clone()).unwrap();
-        events.data("last").await
+        events.data("last").await?;
+        Ok(())
     });
     assert_eq!(all(stream).await, "data: last\n\n");
     assert_eq!(kept.await.unwrap().data("too late").await, Err(Gone));
@@ -172,7 +174,7 @@ async fn send_waits_for_a_slow_client_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn json_is_sent_as_data_and_what_is_none_is_an_error() {
     let stream = EventStream::new(async |events| {
-        events.json(&serde_json::json!({ "cup": ["a\nb"] })).await.unwrap();
+        events.json(&serde_json::json!({ "cup": ["a\nb"] })).await?;
         // JSON has no keys that are lists.
         let impossible = std::collections::HashMap::from([(vec![1], 2)]);
         assert!(matches!(events.json(&impossible).await, Err(JsonError::Json(_))));

@@ -37,6 +37,7 @@ macro_rules! every_log {
             supplied_entries_must_lie_beyond_the_tail,
             a_position_between_sparse_offsets_is_foreign,
             followers_get_every_batch_once_in_order,
+            who_follows_is_given_the_newest_entries_first,
             what_stores_nothing_is_not_handed_to_followers,
             concurrent_appenders_and_a_follower_agree,
             a_follower_that_comes_in_between_misses_nothing,
@@ -296,7 +297,7 @@ pub(crate) fn supplied_entries_keep_their_offsets<F: Factory>() {
     let log = F::roomy();
     let entries: Vec<Entry> =
         [3, 4, 1000].map(|offset| supplied(&log, offset, keyed("a", &offset.to_string()))).into();
-    log.append_at(entries.clone()).unwrap();
+    wait(log.append_at(entries.clone())).unwrap();
     let read = read_all(&log, log.span().start.offset, &any());
     assert!(read.iter().map(|entry| &**entry).eq(&entries), "time and nonce too");
     assert!(entries.iter().all(|entry| find(&log, entry.position) == Find::Found));
@@ -308,18 +309,24 @@ pub(crate) fn supplied_entries_keep_their_offsets<F: Factory>() {
 pub(crate) fn supplied_entries_must_lie_beyond_the_tail<F: Factory>() {
     let log = F::roomy();
     let at = |offset| supplied(&log, offset, publication("a", ""));
-    log.append_at(vec![at(5)]).unwrap();
+    wait(log.append_at(vec![at(5)])).unwrap();
     let before = log.span();
-    assert_eq!(log.append_at(vec![at(5)]), Err(AppendAtError { offset: 5, tail: 5 }));
-    assert_eq!(log.append_at(vec![at(8), at(9), at(9)]), Err(AppendAtError { offset: 9, tail: 9 }));
-    assert_eq!(log.append_at(vec![at(8), at(7)]), Err(AppendAtError { offset: 7, tail: 8 }));
+    assert_eq!(wait(log.append_at(vec![at(5)])), Err(AppendAtError::OutOfOrder { offset: 5, tail: 5 }));
+    assert_eq!(
+        wait(log.append_at(vec![at(8), at(9), at(9)])),
+        Err(AppendAtError::OutOfOrder { offset: 9, tail: 9 })
+    );
+    assert_eq!(
+        wait(log.append_at(vec![at(8), at(7)])),
+        Err(AppendAtError::OutOfOrder { offset: 7, tail: 8 })
+    );
     assert_eq!(log.span(), before, "all or none");
-    assert_eq!(log.append_at(Vec::new()), Ok(()));
+    assert_eq!(wait(log.append_at(Vec::new())), Ok(()));
 }
 
 pub(crate) fn a_position_between_sparse_offsets_is_foreign<F: Factory>() {
     let log = F::roomy();
-    log.append_at([10, 20].map(|offset| supplied(&log, offset, publication("a", ""))).into()).unwrap();
+    wait(log.append_at([10, 20].map(|offset| supplied(&log, offset, publication("a", ""))).into())).unwrap();
     let tail = log.span().tail;
     assert_eq!(find(&log, Position { offset: 15, ..tail }), Find::Foreign);
     assert_eq!(find(&log, Position { offset: 21, ..tail }), Find::Ahead);
@@ -332,8 +339,9 @@ type Handed = Arc<Mutex<Vec<Vec<Position>>>>;
 fn follow(log: &impl Read) -> (Position, Handed) {
     let handed = Handed::default();
     let taken = Arc::clone(&handed);
-    let tail = log.follow(Box::new(move |batch| taken.lock().unwrap().push(positions(batch))));
-    (tail, handed)
+    let followed = log.follow(0, Box::new(move |batch| taken.lock().unwrap().push(positions(batch))));
+    assert!(followed.recent.is_empty());
+    (followed.after, handed)
 }
 
 pub(crate) fn followers_get_every_batch_once_in_order<F: Factory>() {
@@ -345,12 +353,30 @@ pub(crate) fn followers_get_every_batch_once_in_order<F: Factory>() {
     let (tail, late) = follow(&log);
     assert_eq!(tail, first[1]);
     let supplied = supplied(&log, 100, publication("a", ""));
-    log.append_at(vec![supplied.clone()]).unwrap();
+    wait(log.append_at(vec![supplied.clone()])).unwrap();
     let last = append_one(&log, publication("a", ""));
 
     let (early, late) = (early.lock().unwrap(), late.lock().unwrap());
     assert_eq!(early.concat(), [&first[..], &[supplied.position, last]].concat());
     assert_eq!(late.concat(), [supplied.position, last]);
+}
+
+pub(crate) fn who_follows_is_given_the_newest_entries_first<F: Factory>() {
+    for log in [F::roomy(), F::tight()] {
+        for number in 0..500 {
+            append_one(&log, publication("a", &number.to_string()));
+        }
+        let all = read_all(&log, log.span().start.offset, &any());
+        let each = all[0].weight();
+        for bytes in [0, 10 * each, usize::MAX] {
+            let followed = log.follow(bytes, Box::new(|_| {}));
+            let newest = all.len() - followed.recent.len();
+            assert_eq!(followed.recent, all[newest..]);
+            assert!(followed.recent.len() >= bytes.min(all.len() / 4 * each) / each / 4);
+            let before = newest.checked_sub(1).map_or(log.span().start, |at| all[at].position);
+            assert_eq!(followed.after, before);
+        }
+    }
 }
 
 pub(crate) fn what_stores_nothing_is_not_handed_to_followers<F: Factory>() {
@@ -359,7 +385,7 @@ pub(crate) fn what_stores_nothing_is_not_handed_to_followers<F: Factory>() {
     let (_, handed) = follow(&log);
     append(&log, vec![keyed("a", "k")]);
     append(&log, Vec::new());
-    log.append_at(Vec::new()).unwrap();
+    wait(log.append_at(Vec::new())).unwrap();
     assert!(handed.lock().unwrap().is_empty());
 }
 

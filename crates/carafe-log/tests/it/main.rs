@@ -4,6 +4,9 @@
 #![cfg(test)]
 
 mod contract;
+mod crash;
+mod disk;
 mod factory;
 mod memory;
 mod model;
+mod sim;

@@ -138,7 +138,7 @@ impl Model {
                 supplied(log, offset, Draft(topic, alternate, None).publication())
             })
             .collect();
-        assert_eq!(log.append_at(entries.clone()).is_ok(), good);
+        assert_eq!(wait(log.append_at(entries.clone())).is_ok(), good);
         entries.into_iter().filter(|_| good).for_each(|entry| self.push(entry));
     }
 

@@ -178,7 +178,8 @@ fn the_flag_wins_then_the_variable_then_the_file() {
         .unwrap();
     let kept = |flags: &[&str], variable: Option<&str>| {
         let mut command = carafe();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()]).args(flags);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "memory:", "--config"]);
+        command.arg(&file).args(flags);
         command.envs(variable.map(|events| ("CARAFE_HISTORY_EVENTS", events)));
         let process = Process::start(&mut command);
         let address = process.listening(&process.stderr);

@@ -8,6 +8,8 @@ mod clients;
 mod console;
 mod counter;
 mod drain;
+mod durable;
+mod espresso;
 mod http;
 mod http_api;
 mod process;

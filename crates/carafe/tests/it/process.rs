@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long anything may take that takes a moment on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+const MEMORY: &[&str] = &["--log", "memory:"];
+
 /// A `carafe` hub.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -20,20 +22,32 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A hub that strangers may use, with these options beside.
+    /// A hub in memory that strangers may use, with these options beside.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let open = ["serve", "--log", "memory:", "--anonymous", "subscribe,publish"];
-        Self::run(&[&open, options].concat())
+        let open = ["serve", "--anonymous", "subscribe,publish"];
+        Self::run(&[&open, MEMORY, options].concat())
     }
 
     /// A hub where strangers may do only this.
     pub(crate) fn anonymous(what: &str) -> Self {
-        Self::run(&["serve", "--anonymous", what])
+        Self::run(&[&["serve", "--anonymous", what], MEMORY].concat())
     }
 
-    /// A developer's hub.
+    /// A developer's hub in memory.
     pub(crate) fn dev() -> Self {
-        Self::run(&["dev"])
+        Self::run(&[&["dev"], MEMORY].concat())
+    }
+
+    /// A hub on disk that strangers may use, with these options beside.
+    pub(crate) fn on_disk(log: &Path, options: &[&str]) -> Self {
+        let log = format!("disk:{}", log.display());
+        let open = ["serve", "--anonymous", "subscribe,publish", "--log", &log];
+        Self::run(&[&open, options].concat())
+    }
+
+    /// A developer's hub on disk.
+    pub(crate) fn dev_on_disk(log: &Path) -> Self {
+        Self::run(&["dev", "--log", &format!("disk:{}", log.display())])
     }
 
     fn run(arguments: &[&str]) -> Self {
@@ -53,6 +67,12 @@ impl Server {
 
     pub(crate) fn wait(self) -> ExitStatus {
         self.process.wait()
+    }
+
+    /// Ends the process at once, as a crash does.
+    pub(crate) fn kill(self) {
+        self.process.signal(Signal::KILL);
+        self.process.wait();
     }
 
     pub(crate) fn process(self) -> Process {
@@ -78,8 +98,10 @@ impl Process {
 
     /// The address in the line that says it is ready.
     pub(crate) fn listening(&self, output: &Receiver<String>) -> SocketAddr {
-        let line = output.recv_timeout(PATIENCE).unwrap();
-        line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap()
+        let ready = "listening on http://";
+        let line =
+            next_line(output, |line| line.starts_with(ready)).unwrap_or_else(|reason| panic!("{reason}"));
+        line[ready.len()..].parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -25,7 +25,8 @@ pub(crate) enum Cut {
 }
 
 struct Shared {
-    target: SocketAddr,
+    /// Nobody while clients are held off.
+    target: Option<SocketAddr>,
     cut: Cut,
     random: StdRng,
     cuts_left: usize,
@@ -40,7 +41,7 @@ impl Proxy {
             std::env::var("CARAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
         println!("CARAFE_TEST_SEED={seed}");
         let random = StdRng::seed_from_u64(seed);
-        let shared = Shared { target, cut, random, cuts_left: cuts, cuts: 0, open: Vec::new() };
+        let shared = Shared { target: Some(target), cut, random, cuts_left: cuts, cuts: 0, open: Vec::new() };
         let shared = Arc::new(Mutex::new(shared));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -55,7 +56,13 @@ impl Proxy {
 
     /// Sends new connections elsewhere.
     pub(crate) fn retarget(&self, target: SocketAddr) {
-        self.shared.lock().unwrap().target = target;
+        self.shared.lock().unwrap().target = Some(target);
+    }
+
+    /// Cuts whatever is open now, and lets nobody through until there is another target.
+    pub(crate) fn hold(&self) {
+        self.shared.lock().unwrap().target = None;
+        self.cut();
     }
 
     /// Cuts whatever is open now.
@@ -72,7 +79,7 @@ impl Proxy {
 
 fn forward(client: TcpStream, shared: &Arc<Mutex<Shared>>) {
     let mut state = shared.lock().unwrap();
-    let Ok(server) = TcpStream::connect(state.target) else {
+    let Some(Ok(server)) = state.target.map(TcpStream::connect) else {
         return close(&client);
     };
     // The head of an answer takes some 170 bytes: one in ten is cut within it.

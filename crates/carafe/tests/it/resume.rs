@@ -196,7 +196,7 @@ fn curl_is_told_the_gap_of_a_restart() {
     let curl =
         Command::new("curl").args(["--silent", "--no-buffer", "--max-time", "1", "-H", &id, &url]).output();
     let raw = String::from_utf8(curl.unwrap().stdout).unwrap();
-    let (retry, rest) = raw.split_once("\n\n").unwrap();
+    let (retry, rest) = raw.split_once('\n').unwrap();
     assert!(retry.starts_with("retry: "), "{raw}");
     let generation = after.split('-').next().unwrap();
     let expected = format!(

@@ -1,17 +1,14 @@
 //! The Express-like example: what its routes, its middleware and its refusals promise.
 
-// Makes helpers count as tests, which may unwrap.
-#![cfg(test)]
-
 #[allow(dead_code, reason = "its `main` is for `cargo run --example espresso`")]
-#[path = "../examples/espresso.rs"]
-mod espresso;
+#[path = "../../examples/espresso.rs"]
+mod example;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE};
 use axum::http::{Request, Response, StatusCode};
-use espresso::app;
+use example::app;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

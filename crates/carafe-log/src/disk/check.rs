@@ -1,0 +1,244 @@
+//! `carafe log verify`, `repair` and `stat`: a log is looked at and mended while no hub has it open.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use carafe_protocol::Position;
+
+use super::index::SealedIndex;
+use super::open::{CLEAN, clean_mark};
+use super::options::OpenError;
+use super::sealed::{Scanned, Sealed, Segment, index_name};
+use super::segment::Rest;
+use super::storage::{Folder, Storage};
+
+/// A log that is looked at from outside.
+pub struct OfflineLog {
+    storage: Arc<dyn Storage>,
+}
+
+/// What a log has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Files with entries.
+    pub segments: usize,
+    /// Entries in them.
+    pub entries: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// The position of the oldest entry, and of the newest.
+    pub span: Option<(Position, Position)>,
+}
+
+/// Something that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// Whether entries are lost with it.
+    pub loses_entries: bool,
+}
+
+/// How far a look at a log has come: segments done, and how many there are.
+pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
+
+/// A segment as it was found.
+enum Found {
+    Whole(Segment, Box<Scanned>),
+    /// It ends with what a crash left of a commit.
+    Torn(Segment, Box<Scanned>),
+    /// It was only being made when the machine stopped.
+    Unused,
+    Damaged(Finding),
+}
+
+impl OfflineLog {
+    /// Takes hold of the log in a folder.
+    ///
+    /// # Errors
+    /// When the folder is not there, or a process has it open.
+    pub fn lock(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let failed = |error| OpenError::Folder { path: path.to_owned(), error };
+        if !path.is_dir() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        Ok(Self { storage: Arc::new(Folder::lock(path).map_err(failed)?) })
+    }
+
+    /// Takes a log on any storage.
+    #[must_use]
+    pub fn on(storage: Arc<dyn Storage>) -> Self {
+        Self { storage }
+    }
+
+    /// Reads every byte, and tells what is not as it was written. A torn end is none of that.
+    ///
+    /// # Errors
+    /// When the disk cannot be read, or a file is of another version.
+    pub fn verify(&self, progress: Progress<'_>) -> Result<Vec<Finding>, OpenError> {
+        let (mut findings, mut previous) = (Vec::new(), None);
+        let names = self.segment_names()?;
+        for (done, name) in names.iter().enumerate() {
+            progress(done, names.len());
+            match self.look_at(name, done + 1 == names.len())? {
+                Found::Whole(segment, scanned) | Found::Torn(segment, scanned) => {
+                    findings.extend(missing_before(&segment, previous));
+                    findings.extend(self.look_at_index(&segment, &scanned)?);
+                    previous = Some(scanned.summary.last);
+                }
+                Found::Unused => {}
+                Found::Damaged(finding) => {
+                    findings.push(finding);
+                    previous = None;
+                }
+            }
+        }
+        progress(names.len(), names.len());
+        Ok(findings)
+    }
+
+    /// Gives up what is damaged, and what cannot be had with it: of the newest segment, what follows the damage; of others,
+    /// the history up to it. Who resumes from there is told a gap.
+    ///
+    /// What is given up is kept in files that end with `.damaged`.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written, or a file is of another version.
+    pub fn repair(&self, progress: Progress<'_>) -> Result<Vec<Finding>, OpenError> {
+        let names = self.segment_names()?;
+        let (mut findings, mut previous, mut keep_from) = (Vec::new(), None, 0);
+        for (done, name) in names.iter().enumerate() {
+            progress(done, names.len());
+            match self.look_at(name, done + 1 == names.len())? {
+                Found::Whole(segment, scanned) | Found::Torn(segment, scanned) => {
+                    if let Some(finding) = missing_before(&segment, previous) {
+                        findings.push(finding);
+                        keep_from = done;
+                    }
+                    if let Some(finding) = self.look_at_index(&segment, &scanned)? {
+                        // It is made again when the log is opened.
+                        self.storage.remove(&finding.file)?;
+                        findings.push(finding);
+                    }
+                    previous = Some(scanned.summary.last);
+                }
+                Found::Unused => {}
+                Found::Damaged(finding) => {
+                    findings.push(finding);
+                    if done + 1 < names.len() || !self.cut_off(name)? {
+                        (previous, keep_from) = (None, done + 1);
+                    }
+                }
+            }
+        }
+        names[..keep_from].iter().try_for_each(|name| self.set_aside(name))?;
+        self.storage.sync()?;
+        progress(names.len(), names.len());
+        Ok(findings)
+    }
+
+    /// Tells what the log has, by its indexes where there are some.
+    ///
+    /// # Errors
+    /// When the disk cannot be read, or the log is damaged.
+    pub fn stat(&self) -> Result<Stat, OpenError> {
+        let storage = &*self.storage;
+        let mut stat = Stat { segments: 0, entries: 0, bytes: 0, span: None };
+        for name in self.segment_names()? {
+            let Some(segment) = Segment::open(storage, name)? else { continue };
+            let summary = match Sealed::summary(storage, &segment)? {
+                Some((summary, _)) => summary,
+                None => segment.scan()?.summary,
+            };
+            stat.segments += 1;
+            stat.entries += u64::from(summary.entries);
+            if summary.entries > 0 {
+                let oldest = stat.span.map_or(summary.first, |(oldest, _)| oldest);
+                stat.span = Some((oldest, summary.last));
+            }
+        }
+        for name in storage.list()? {
+            stat.bytes += storage.open(&name)?.size()?;
+        }
+        Ok(stat)
+    }
+
+    fn segment_names(&self) -> io::Result<Vec<String>> {
+        let mut names: Vec<_> =
+            self.storage.list()?.into_iter().filter(|name| name.ends_with(".segment")).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn look_at(&self, name: &str, newest: bool) -> Result<Found, OpenError> {
+        let damaged =
+            |what: String, loses_entries| Found::Damaged(Finding { file: name.into(), what, loses_entries });
+        let segment = match Segment::open(&*self.storage, name.into()) {
+            Ok(Some(segment)) => segment,
+            Ok(None) if newest => return Ok(Found::Unused),
+            Ok(None) => return Ok(damaged("it is empty, and others follow it".into(), true)),
+            Err(OpenError::Damaged(what)) => return Ok(damaged(what, true)),
+            Err(error) => return Err(error),
+        };
+        let scanned = Box::new(segment.scan()?);
+        let mark = if newest { clean_mark(&*self.storage)? } else { None };
+        let is_marked = mark.is_none_or(|mark| mark == (scanned.summary.last, scanned.end));
+        Ok(match scanned.rest {
+            Rest::Nothing if is_marked => Found::Whole(segment, scanned),
+            Rest::Torn if newest && mark.is_none() => Found::Torn(segment, scanned),
+            _ => damaged(format!("it is not what was written from byte {} on", scanned.end.at), true),
+        })
+    }
+
+    /// A sealed segment's index must be what its entries give.
+    fn look_at_index(&self, segment: &Segment, scanned: &Scanned) -> io::Result<Option<Finding>> {
+        let file = segment.index_name();
+        if !self.storage.list()?.contains(&file) {
+            return Ok(None);
+        }
+        let index = self.storage.open(&file)?;
+        let mut bytes = vec![0; usize::try_from(index.size()?).unwrap_or(usize::MAX)];
+        index.read_at(0, &mut bytes)?;
+        let expected = SealedIndex::encode(&scanned.index, &segment.header, scanned.summary);
+        let what = "it is not the index of its segment; it will be made again".into();
+        Ok((bytes != expected).then_some(Finding { file, what, loses_entries: false }))
+    }
+
+    /// Cuts a segment off before its damage, and leaves what a torn commit would: opened, the log begins a new
+    /// generation, so that no position beyond the cut is ever taken for another. `false` if its header is damaged.
+    fn cut_off(&self, name: &str) -> Result<bool, OpenError> {
+        let segment = match Segment::open(&*self.storage, name.into()) {
+            Ok(Some(segment)) => segment,
+            Err(OpenError::Damaged(_)) | Ok(None) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let (content, end) = (segment.read()?, u64::from(segment.scan()?.end.at));
+        let aside = self.storage.create(&format!("{name}.damaged"))?;
+        aside.write_at(0, &content.bytes)?;
+        aside.sync()?;
+        self.storage.sync()?;
+        segment.file.truncate(end)?;
+        segment.file.write_at(end, b"cut")?;
+        segment.file.sync()?;
+        if self.storage.list()?.iter().any(|name| name == CLEAN) {
+            self.storage.remove(CLEAN)?;
+        }
+        Ok(true)
+    }
+
+    fn set_aside(&self, name: &str) -> io::Result<()> {
+        self.storage.rename(name, &format!("{name}.damaged"))?;
+        let index = index_name(name);
+        if self.storage.list()?.contains(&index) { self.storage.remove(&index) } else { Ok(()) }
+    }
+}
+
+fn missing_before(segment: &Segment, previous: Option<Position>) -> Option<Finding> {
+    let known = previous.is_none_or(|previous| previous == segment.header.previous);
+    let what = "entries between it and the segment before are missing".into();
+    (!known).then(|| Finding { file: segment.name.clone(), what, loses_entries: true })
+}

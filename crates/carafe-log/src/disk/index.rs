@@ -1,0 +1,367 @@
+//! Which entries of a segment are of which topic and key, and where they stand.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::hash::Hasher;
+use std::time::SystemTime;
+
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
+use siphasher::sip::SipHasher13;
+
+use super::codec::{Put, Take, length};
+use super::record::checksum;
+use super::segment::{Header, Row, put_position, take_position};
+use crate::{Entry, IdempotencyKey};
+
+/// The number of an entry within its segment, from 0 on.
+pub(crate) type Ordinal = u32;
+
+/// What can be asked of a segment's index.
+pub(crate) trait Index {
+    fn entries(&self) -> Ordinal;
+
+    fn row(&self, ordinal: Ordinal) -> Row;
+
+    /// The entries of a topic, in order.
+    fn of_topic(&self, topic: &Topic) -> &[Ordinal];
+
+    /// Hands over the entries of each topic whose name is accepted.
+    fn of_topics<'a>(&'a self, accept: &dyn Fn(&str) -> bool, found: &mut Vec<&'a [Ordinal]>);
+
+    /// Entries that may have this key: some may not.
+    fn of_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal>;
+}
+
+/// The first entry after an offset.
+pub(crate) fn first_after(index: &dyn Index, offset: Offset) -> Ordinal {
+    let (mut low, mut high) = (0, index.entries());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if index.row(middle).offset <= offset { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+/// Up to `count` entries from `first` on that are wanted, in order, each once.
+pub(crate) fn select(
+    index: &dyn Index,
+    first: Ordinal,
+    wanted: &[TopicMatcher],
+    count: usize,
+) -> Vec<Ordinal> {
+    if wanted.contains(&TopicMatcher::any()) {
+        return (first..index.entries()).take(count).collect();
+    }
+    let from_first = |of_topic: &'_ [Ordinal]| of_topic.partition_point(|ordinal| *ordinal < first);
+    let lists: Vec<_> = lists(index, wanted).into_iter().map(|list| &list[from_first(list)..]).collect();
+    let mut heads: BinaryHeap<_> =
+        lists.iter().enumerate().filter_map(|(at, list)| Some(Reverse((*list.first()?, at, 0)))).collect();
+    let mut selected: Vec<Ordinal> = Vec::new();
+    while selected.len() < count
+        && let Some(Reverse((ordinal, at, taken))) = heads.pop()
+    {
+        if selected.last() != Some(&ordinal) {
+            selected.push(ordinal);
+        }
+        heads.extend(lists[at].get(taken + 1).map(|next| Reverse((*next, at, taken + 1))));
+    }
+    selected
+}
+
+/// All entries that are wanted, in order, each once.
+pub(crate) fn select_all(index: &dyn Index, wanted: &[TopicMatcher]) -> Vec<Ordinal> {
+    if wanted.contains(&TopicMatcher::any()) {
+        return (0..index.entries()).collect();
+    }
+    let mut all = lists(index, wanted).concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn lists<'a>(index: &'a dyn Index, wanted: &[TopicMatcher]) -> Vec<&'a [Ordinal]> {
+    let mut found = Vec::new();
+    for matcher in wanted {
+        match matcher {
+            TopicMatcher::Exact(topic) => found.push(index.of_topic(topic)),
+            TopicMatcher::Pattern(pattern) => index.of_topics(&|name| pattern.matches(name), &mut found),
+        }
+    }
+    found
+}
+
+/// The index of the segment that is being written.
+#[derive(Clone, Default)]
+pub(crate) struct ActiveIndex {
+    rows: Vec<Row>,
+    topics: HashMap<Topic, Vec<Ordinal>>,
+    keys: HashMap<(Topic, IdempotencyKey), Ordinal>,
+}
+
+impl ActiveIndex {
+    pub(crate) fn push(&mut self, entry: &Entry, row: Row) {
+        let ordinal = self.entries();
+        self.rows.push(row);
+        for topic in entry.publication.topics() {
+            let of_topic = self.topics.entry(topic.clone()).or_default();
+            // An event may name a topic twice.
+            if of_topic.last() != Some(&ordinal) {
+                of_topic.push(ordinal);
+            }
+        }
+        if let Some(key) = entry.publication.key() {
+            self.keys.entry((entry.publication.topic().clone(), key.clone())).or_insert(ordinal);
+        }
+    }
+}
+
+impl Index for ActiveIndex {
+    fn entries(&self) -> Ordinal {
+        length(self.rows.len())
+    }
+
+    fn row(&self, ordinal: Ordinal) -> Row {
+        self.rows[ordinal as usize]
+    }
+
+    fn of_topic(&self, topic: &Topic) -> &[Ordinal] {
+        self.topics.get(topic).map_or(&[], Vec::as_slice)
+    }
+
+    fn of_topics<'a>(&'a self, accept: &dyn Fn(&str) -> bool, found: &mut Vec<&'a [Ordinal]>) {
+        found.extend(
+            self.topics.iter().filter(|(topic, _)| accept(topic.as_str())).map(|(_, list)| &list[..]),
+        );
+    }
+
+    fn of_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal> {
+        self.keys.get(&(topic.clone(), key.clone())).copied().into_iter().collect()
+    }
+}
+
+/// What is known of a sealed segment without its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) first: Position,
+    pub(crate) last: Position,
+    pub(crate) entries: Ordinal,
+    /// Milliseconds since 1970.
+    pub(crate) newest: u64,
+}
+
+/// The index of a segment that is not written any more, as it is in its file.
+///
+/// After the summary, everything is numbers of four bytes: rows (offset from the segment's previous one, place, length),
+/// keys (a hash in two halves, ordinal), topics (place and length of the name, place and number of the ordinals),
+/// ordinals; then the names. The file ends with its CRC32C.
+pub(crate) struct SealedIndex {
+    base: Offset,
+    salt: u32,
+    words: Vec<u32>,
+    names: Vec<u8>,
+    rows: usize,
+    keys: usize,
+    topics: usize,
+}
+
+const MAGIC: &[u8; 8] = b"CARAFEIX";
+const VERSION: u32 = 1;
+pub(crate) const SUMMARY: usize = 8 + 4 + 2 * 20 + 4 + 8 + 4 * 4 + 4;
+
+const ROW: usize = 3;
+const KEY: usize = 3;
+const TOPIC: usize = 4;
+
+impl SealedIndex {
+    /// The file's content for a segment.
+    pub(crate) fn encode(index: &ActiveIndex, header: &Header, summary: Summary) -> Vec<u8> {
+        let sections = Sections::of(index, header);
+        let mut out = MAGIC.to_vec();
+        out.put_u32(VERSION);
+        put_position(&mut out, summary.first);
+        put_position(&mut out, summary.last);
+        out.put_u32(summary.entries);
+        out.put_u64(summary.newest);
+        out.put_u32(length(index.keys.len()));
+        out.put_u32(length(index.topics.len()));
+        out.put_u32(length(sections.ordinals.len()));
+        out.put_u32(length(sections.names.len()));
+        let sum = checksum(header.salt, &out);
+        out.put_u32(sum);
+        for word in sections.words() {
+            out.put_u32(*word);
+        }
+        out.extend_from_slice(&sections.names);
+        let sum = checksum(header.salt, &out);
+        out.put_u32(sum);
+        out
+    }
+
+    /// Reads the first [`SUMMARY`] bytes of a file.
+    pub(crate) fn summary(bytes: &[u8], header: &Header) -> Option<Summary> {
+        Some(Counts::decode(bytes, header)?.summary)
+    }
+
+    /// Reads a whole file; `None` if it is damaged.
+    pub(crate) fn decode(bytes: &[u8], header: &Header) -> Option<Self> {
+        let counts = Counts::decode(bytes, header)?;
+        let (content, sum) =
+            bytes.split_last_chunk::<4>().map(|(content, sum)| (content, u32::from_le_bytes(*sum)))?;
+        if checksum(header.salt, content) != sum {
+            return None;
+        }
+        let mut take = Take(content.get(SUMMARY..)?);
+        let rows = counts.summary.entries as usize;
+        let words = rows * ROW + counts.keys * KEY + counts.topics * TOPIC + counts.ordinals;
+        let words =
+            take.bytes(words * 4)?.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let names = take.bytes(counts.names)?.to_vec();
+        let (keys, topics) = (counts.keys, counts.topics);
+        Some(Self { base: header.previous.offset, salt: header.salt, words, names, rows, keys, topics })
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.words.len() * 4 + self.names.len()
+    }
+
+    fn key(&self, at: usize) -> &[u32] {
+        &self.words[self.rows * ROW + at * KEY..][..KEY]
+    }
+
+    fn topic(&self, at: usize) -> (&[u8], &[Ordinal]) {
+        let topics = self.rows * ROW + self.keys * KEY;
+        let [name, length, first, count] = self.words[topics + at * TOPIC..][..TOPIC] else {
+            unreachable!("the slice has as many words");
+        };
+        let ordinals = &self.words[topics + self.topics * TOPIC..];
+        (&self.names[name as usize..][..length as usize], &ordinals[first as usize..][..count as usize])
+    }
+}
+
+impl Index for SealedIndex {
+    fn entries(&self) -> Ordinal {
+        length(self.rows)
+    }
+
+    fn row(&self, ordinal: Ordinal) -> Row {
+        let row = &self.words[ordinal as usize * ROW..][..ROW];
+        Row { offset: self.base + u64::from(row[0]), at: row[1], length: row[2] }
+    }
+
+    fn of_topic(&self, topic: &Topic) -> &[Ordinal] {
+        let wanted = topic.as_str().as_bytes();
+        let (mut low, mut high) = (0, self.topics);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.topic(middle).0 < wanted { low = middle + 1 } else { high = middle }
+        }
+        if low < self.topics && self.topic(low).0 == wanted { self.topic(low).1 } else { &[] }
+    }
+
+    fn of_topics<'a>(&'a self, accept: &dyn Fn(&str) -> bool, found: &mut Vec<&'a [Ordinal]>) {
+        let topics = (0..self.topics).map(|at| self.topic(at));
+        found.extend(
+            topics.filter(|(name, _)| std::str::from_utf8(name).is_ok_and(accept)).map(|(_, list)| list),
+        );
+    }
+
+    fn of_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal> {
+        let wanted = halves(hash(topic, key, self.salt));
+        let (mut low, mut high) = (0, self.keys);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.key(middle)[..2] < wanted[..] { low = middle + 1 } else { high = middle }
+        }
+        (low..self.keys)
+            .map(|at| self.key(at))
+            .take_while(|key| key[..2] == wanted)
+            .map(|key| key[2])
+            .collect()
+    }
+}
+
+struct Counts {
+    summary: Summary,
+    keys: usize,
+    topics: usize,
+    ordinals: usize,
+    names: usize,
+}
+
+impl Counts {
+    fn decode(bytes: &[u8], header: &Header) -> Option<Self> {
+        let mut take = Take(bytes);
+        if take.bytes(8)? != MAGIC || take.u32()? != VERSION {
+            return None;
+        }
+        let (first, last) = (take_position(&mut take)?, take_position(&mut take)?);
+        let summary = Summary { first, last, entries: take.u32()?, newest: take.u64()? };
+        let mut count = || Some(take.u32()? as usize);
+        let counts = Self { summary, keys: count()?, topics: count()?, ordinals: count()?, names: count()? };
+        (take.u32()? == checksum(header.salt, &bytes[..SUMMARY - 4])).then_some(counts)
+    }
+}
+
+/// The parts of the file, in order.
+#[derive(Default)]
+struct Sections {
+    rows: Vec<u32>,
+    keys: Vec<u32>,
+    topics: Vec<u32>,
+    ordinals: Vec<u32>,
+    names: Vec<u8>,
+}
+
+impl Sections {
+    fn of(index: &ActiveIndex, header: &Header) -> Self {
+        let mut sections = Self::default();
+        for row in &index.rows {
+            let offset = u32::try_from(row.offset - header.previous.offset);
+            sections.rows.extend([
+                offset.expect("a segment is ended before its offsets span 2^32"),
+                row.at,
+                row.length,
+            ]);
+        }
+        let mut keys: Vec<_> = index
+            .keys
+            .iter()
+            .map(|((topic, key), ordinal)| (halves(hash(topic, key, header.salt)), *ordinal))
+            .collect();
+        keys.sort_unstable();
+        sections.keys.extend(keys.into_iter().flat_map(|([high, low], ordinal)| [high, low, ordinal]));
+        let sorted: BTreeMap<_, _> =
+            index.topics.iter().map(|(topic, list)| (topic.as_str(), list)).collect();
+        for (name, list) in sorted {
+            let places = [sections.names.len(), name.len(), sections.ordinals.len(), list.len()];
+            sections.topics.extend(places.map(length));
+            sections.names.extend_from_slice(name.as_bytes());
+            sections.ordinals.extend_from_slice(list);
+        }
+        sections
+    }
+
+    fn words(&self) -> impl Iterator<Item = &u32> {
+        self.rows.iter().chain(&self.keys).chain(&self.topics).chain(&self.ordinals)
+    }
+}
+
+/// The same in every version of the program and on every machine; what the salt adds, publishers cannot guess.
+fn hash(topic: &Topic, key: &IdempotencyKey, salt: u32) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(u64::from(salt), 0);
+    hasher.write(topic.as_str().as_bytes());
+    // No text has this byte.
+    hasher.write(&[0xff]);
+    hasher.write(key.as_str().as_bytes());
+    hasher.finish()
+}
+
+fn halves(hash: u64) -> [u32; 2] {
+    [(hash >> 32) as u32, hash as u32]
+}
+
+pub(crate) fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

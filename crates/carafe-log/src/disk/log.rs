@@ -1,0 +1,152 @@
+//! The log on disk, as the rest of the program sees it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use carafe_protocol::{Offset, Position, TopicMatcher};
+use futures_channel::oneshot;
+
+use super::open::open;
+use super::options::{DiskOptions, OpenError};
+use super::readers::Readers;
+use super::state::Shared;
+use super::storage::{Folder, Storage};
+use super::writer::{Job, Queue, What, Writer};
+use crate::{
+    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
+    Followed, Follower, Publication, Read, ReadError, Span,
+};
+
+/// A log on disk: what was appended stays, whatever happens to the process.
+///
+/// Appending completes when the entries are on the disk, by `fdatasync`; all that arrives during one sync shares the
+/// next. A torn end, as a crash leaves it, is cut off when the log is opened. Damage in what was synced is told from that,
+/// and refused.
+pub struct DiskLog {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    readers: Readers,
+    writer: Option<JoinHandle<()>>,
+    failure: Mutex<Option<oneshot::Receiver<String>>>,
+}
+
+impl DiskLog {
+    /// Opens the log in a folder, which is made if it is not there, and locked.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, another process has it open, or what is there is damaged.
+    pub fn open(path: impl AsRef<Path>, options: DiskOptions) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let folder = Folder::lock(path);
+        let folder = folder.map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
+        Self::open_on(Arc::new(folder), options)
+    }
+
+    /// Opens the log on any storage.
+    ///
+    /// # Errors
+    /// When the storage cannot be read, or what is there is damaged.
+    pub fn open_on(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Self, OpenError> {
+        let (state, room_to) = open(&storage, &options)?;
+        let shared = Arc::new(Shared::new(storage, state));
+        let queue = Arc::new(Queue::new(options.waiting_bytes));
+        let (failed, failure) = oneshot::channel();
+        let writer = Writer::new(Arc::clone(&shared), options, room_to, failed);
+        let taking = Arc::clone(&queue);
+        let writer =
+            thread::Builder::new().name("carafe-log-write".into()).spawn(move || writer.run(&taking))?;
+        let readers = Readers::start(options.readers)?;
+        Ok(Self { shared, queue, readers, writer: Some(writer), failure: Mutex::new(Some(failure)) })
+    }
+
+    /// Completes with a reason when the disk has failed, after which nothing more is taken. For whoever asks first.
+    pub fn failure(&self) -> impl Future<Output = String> + Send + use<> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            if let Some(failure) = failure
+                && let Ok(reason) = failure.await
+            {
+                return reason;
+            }
+            std::future::pending().await
+        }
+    }
+
+    fn read_with<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, ReadError>> {
+        let shared = Arc::clone(&self.shared);
+        self.readers.run(move || read(&shared))
+    }
+}
+
+impl Drop for DiskLog {
+    /// Stores what waits, and marks that all was closed in order.
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Append for DiskLog {
+    fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.queue.push(Job::new(What::Publications(batch, reply)));
+            answer.await.unwrap_or_else(|_| Err(AppendError::Failed("the thread that writes is gone".into())))
+        })
+    }
+}
+
+impl AppendAt for DiskLog {
+    fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.queue.push(Job::new(What::Entries(entries, reply)));
+            let gone = || AppendError::Failed("the thread that writes is gone".into());
+            answer.await.unwrap_or_else(|_| Err(gone().into()))
+        })
+    }
+}
+
+impl Read for DiskLog {
+    fn span(&self) -> Span {
+        self.shared.span()
+    }
+
+    fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
+        self.read_with(move |shared| shared.find(position))
+    }
+
+    fn read(
+        &self,
+        after: Offset,
+        wanted: Vec<TopicMatcher>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Block, ReadError>> {
+        self.read_with(move |shared| shared.read(after, &wanted, limit))
+    }
+
+    fn before_last(
+        &self,
+        count: usize,
+        wanted: Vec<TopicMatcher>,
+    ) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.read_with(move |shared| shared.before_last(count, &wanted))
+    }
+
+    fn follow(&self, recent: usize, follower: Follower) -> Followed {
+        let mut state = self.shared.state();
+        state.followers.push(follower);
+        let read = self.shared.recent(&state, recent);
+        let (after, recent) = read.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the newest entries cannot be held ready");
+            (state.tail, Vec::new())
+        });
+        Followed { after, recent }
+    }
+}

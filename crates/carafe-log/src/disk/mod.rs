@@ -1,0 +1,20 @@
+//! The log on disk.
+
+mod check;
+mod codec;
+mod index;
+mod log;
+mod open;
+mod options;
+mod readers;
+mod record;
+mod sealed;
+mod segment;
+mod state;
+mod storage;
+mod writer;
+
+pub use check::{Finding, OfflineLog, Progress, Stat};
+pub use log::DiskLog;
+pub use options::{DiskOptions, OpenError};
+pub use storage::{Storage, StorageFile};

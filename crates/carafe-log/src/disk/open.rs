@@ -1,0 +1,172 @@
+//! Opening a log: what a crash left behind is put in order, and damage is told from it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use carafe_protocol::{Generation, Position};
+
+use super::codec::{Put, Take};
+use super::options::{DiskOptions, OpenError};
+use super::record::checksum;
+use super::sealed::{Scanned, Sealed, Segment};
+use super::segment::{End, Header, Rest, put_position, take_position};
+use super::state::{Active, State};
+use super::storage::Storage;
+
+pub(crate) const CLEAN: &str = "clean";
+const CLEAN_NEW: &str = "clean.new";
+const CLEAN_MAGIC: &[u8; 8] = b"CARAFEOK";
+
+/// Opens what is there, or begins a log. The number is how far the active segment has room.
+pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<(State, u32), OpenError> {
+    let storage = &**storage;
+    let mut segments = segments(storage)?;
+    let Some(newest) = segments.pop_back() else { return Ok(begin(storage, options)?) };
+    let sealed = segments.into_iter().map(|segment| Sealed::open(storage, segment).map(Arc::new));
+    let sealed = sealed.collect::<Result<VecDeque<_>, _>>()?;
+    check_chain(&sealed, &newest)?;
+    let clean = clean_mark(storage)?;
+    tidy(storage, &sealed)?;
+    open_newest(storage, options, sealed, newest, clean)
+}
+
+fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32)> {
+    let generation = Generation::new(rand::random());
+    let tail = Position { generation, offset: 0, nonce: 0 };
+    let header = Header { salt: rand::random(), generation, previous: tail };
+    let segment = Segment::create(storage, header, options.segment_bytes)?;
+    Ok((state(VecDeque::new(), Active::empty(segment), tail), options.segment_bytes))
+}
+
+fn state(sealed: VecDeque<Arc<Sealed>>, active: Active, tail: Position) -> State {
+    State { sealed, active, tail, followers: Vec::new() }
+}
+
+/// All segments in order, but one that was only being made when the machine stopped.
+fn segments(storage: &dyn Storage) -> Result<VecDeque<Segment>, OpenError> {
+    let mut names: Vec<_> = storage.list()?.into_iter().filter(|name| name.ends_with(".segment")).collect();
+    names.sort_unstable();
+    let mut segments = VecDeque::new();
+    let newest = names.last().cloned();
+    for name in names {
+        match Segment::open(storage, name.clone())? {
+            Some(segment) => segments.push_back(segment),
+            None if Some(&name) == newest.as_ref() => {
+                storage.remove(&name)?;
+                storage.sync()?;
+            }
+            None => return Err(OpenError::Damaged(format!("{name} is empty, and others follow it"))),
+        }
+    }
+    Ok(segments)
+}
+
+/// Each segment names the last position of the one before: none may be missing in between.
+fn check_chain(sealed: &VecDeque<Arc<Sealed>>, newest: &Segment) -> Result<(), OpenError> {
+    let next = sealed.iter().skip(1).map(|sealed| &sealed.segment).chain([newest]);
+    for (one, next) in sealed.iter().zip(next) {
+        if one.summary.last != next.header.previous {
+            let (one, next) = (&one.segment.name, &next.name);
+            return Err(OpenError::Damaged(format!("entries are missing between {one} and {next}")));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a crash left half done, and what no segment belongs to.
+fn tidy(storage: &dyn Storage, sealed: &VecDeque<Arc<Sealed>>) -> io::Result<()> {
+    let keeps = |name: &str| sealed.iter().any(|sealed| sealed.segment.index_name() == name);
+    let mut removed = false;
+    for name in storage.list()? {
+        let stale = name == CLEAN || name.ends_with(".new") || (name.ends_with(".index") && !keeps(&name));
+        if stale {
+            storage.remove(&name)?;
+            removed = true;
+        }
+    }
+    // The mark must be gone before anything is written after it.
+    if removed { storage.sync() } else { Ok(()) }
+}
+
+fn open_newest(
+    storage: &dyn Storage,
+    options: &DiskOptions,
+    sealed: VecDeque<Arc<Sealed>>,
+    segment: Segment,
+    clean: Option<(Position, End)>,
+) -> Result<(State, u32), OpenError> {
+    let scan = segment.scan()?;
+    let (name, at) = (&segment.name, scan.end.at);
+    let differs = clean.is_some_and(|clean| clean != (scan.summary.last, scan.end));
+    if scan.rest == Rest::Damage || differs || (clean.is_some() && scan.rest != Rest::Nothing) {
+        return Err(OpenError::Damaged(format!("{name} is not what was written from byte {at} on")));
+    }
+    if scan.rest == Rest::Torn {
+        tracing::warn!(segment = name, at, "cut off what was being written when the machine stopped");
+        return begin_generation(storage, options, sealed, segment, &scan);
+    }
+    let room_to = u32::try_from(segment.file.size()?).unwrap_or(u32::MAX);
+    let Scanned { end, index, summary, .. } = scan;
+    let first = (summary.entries > 0).then_some(summary.first);
+    let active = Active { segment, index: Arc::new(index), first, end, newest: summary.newest };
+    Ok((state(sealed, active, summary.last), room_to))
+}
+
+/// Goes on in a new generation: whatever stood beyond the cut must not be taken for what comes there now.
+fn begin_generation(
+    storage: &dyn Storage,
+    options: &DiskOptions,
+    mut sealed: VecDeque<Arc<Sealed>>,
+    segment: Segment,
+    scan: &Scanned,
+) -> Result<(State, u32), OpenError> {
+    let generation = Generation::new(rand::random());
+    let header = Header { salt: rand::random(), generation, previous: scan.summary.last };
+    if scan.summary.entries > 0 {
+        let Scanned { end, index, summary, .. } = scan;
+        sealed.push_back(Arc::new(Sealed::seal(storage, segment, end.at, index, *summary)?));
+    }
+    // An empty one has the same name, and is replaced.
+    let segment = Segment::create(storage, header, options.segment_bytes)?;
+    Ok((state(sealed, Active::empty(segment), scan.summary.last), options.segment_bytes))
+}
+
+/// Marks that all was written and closed in order: whatever the end looks like later, it was good.
+pub(crate) fn write_clean_mark(storage: &dyn Storage, state: &State) -> io::Result<()> {
+    let mut mark = CLEAN_MAGIC.to_vec();
+    put_position(&mut mark, state.tail);
+    mark.put_u32(state.active.end.at);
+    mark.put_u32(state.active.end.commit);
+    let sum = checksum(0, &mark);
+    mark.put_u32(sum);
+    let file = storage.create(CLEAN_NEW)?;
+    file.write_at(0, &mark)?;
+    file.sync()?;
+    storage.rename(CLEAN_NEW, CLEAN)?;
+    storage.sync()
+}
+
+pub(crate) fn clean_mark(storage: &dyn Storage) -> io::Result<Option<(Position, End)>> {
+    if !storage.list()?.iter().any(|name| name == CLEAN) {
+        return Ok(None);
+    }
+    let file = storage.open(CLEAN)?;
+    let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
+    file.read_at(0, &mut bytes)?;
+    let mark = decode_mark(&bytes);
+    if mark.is_none() {
+        tracing::warn!("the mark that the log was closed in order cannot be read; going on without it");
+    }
+    Ok(mark)
+}
+
+fn decode_mark(bytes: &[u8]) -> Option<(Position, End)> {
+    let mut take = Take(bytes);
+    if take.bytes(8)? != CLEAN_MAGIC {
+        return None;
+    }
+    let position = take_position(&mut take)?;
+    let end = End { at: take.u32()?, commit: take.u32()? };
+    (take.u32()? == checksum(0, &bytes[..bytes.len() - 4]) && take.0.is_empty()).then_some((position, end))
+}

@@ -1,0 +1,67 @@
+//! What a log on disk keeps, and why it cannot be opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How much history a [`DiskLog`](crate::DiskLog) keeps, and how.
+///
+/// History is trimmed by whole segments, when all of one is beyond a limit: somewhat more is kept than is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskOptions {
+    /// Entries that are kept at least, once there were so many.
+    pub entries: u64,
+    /// Bytes of segments that are kept at most.
+    pub bytes: u64,
+    /// How long entries are kept at least.
+    pub age: Option<Duration>,
+    /// The size of a segment.
+    pub segment_bytes: u32,
+    /// Bytes of events that may wait to be stored.
+    pub waiting_bytes: usize,
+    /// Threads that read history.
+    pub readers: usize,
+}
+
+impl Default for DiskOptions {
+    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers.
+    fn default() -> Self {
+        Self {
+            entries: u64::MAX,
+            bytes: 16 << 30,
+            age: None,
+            segment_bytes: 64 << 20,
+            waiting_bytes: 64 << 20,
+            readers: 4,
+        }
+    }
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The folder cannot be used.
+    #[error("cannot open the log in {}: {error}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: std::io::Error,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot open the log: {0}")]
+    Disk(#[from] std::io::Error),
+    /// A file is of a version that this program does not know.
+    #[error(
+        "{file} is of version {version}, which this program does not know: use the program that wrote it"
+    )]
+    Version {
+        /// The file.
+        file: String,
+        /// The version that it has.
+        version: u32,
+    },
+    /// What is on the disk is not what was written there.
+    #[error("the log is damaged: {0}; see `carafe log verify`, and `carafe log repair`")]
+    Damaged(String),
+}

@@ -1,0 +1,221 @@
+//! Segments on disk: one that is written no more, and what all have in common.
+
+use std::io;
+use std::sync::Arc;
+
+use carafe_protocol::Offset;
+
+use super::codec::length;
+use super::index::{ActiveIndex, SUMMARY, SealedIndex, Summary, milliseconds};
+use super::options::OpenError;
+use super::record;
+use super::segment::{BadHeader, Content, End, HEADER, Header, Rest, Row, Scan};
+use super::storage::{Storage, StorageFile};
+use crate::{Entry, ReadError};
+
+/// The most bytes of neighbouring records that are read at once.
+const RUN: u32 = 64 << 10;
+
+/// What reading a whole segment gives.
+pub(crate) struct Scanned {
+    pub(crate) end: End,
+    pub(crate) rest: Rest,
+    pub(crate) index: ActiveIndex,
+    pub(crate) summary: Summary,
+}
+
+/// A segment's file and header.
+#[derive(Clone)]
+pub(crate) struct Segment {
+    pub(crate) header: Header,
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn StorageFile>,
+}
+
+impl Segment {
+    /// Makes a new one, durably.
+    pub(crate) fn create(storage: &dyn Storage, header: Header, size: u32) -> io::Result<Self> {
+        let name = header.name();
+        let file = storage.create(&name)?;
+        file.allocate(u64::from(size))?;
+        file.write_at(0, &header.encode())?;
+        file.sync()?;
+        storage.sync()?;
+        Ok(Self { header, name, file })
+    }
+
+    /// Opens one that is there; `None` if it was being made when the machine stopped.
+    pub(crate) fn open(storage: &dyn Storage, name: String) -> Result<Option<Self>, OpenError> {
+        let file = storage.open(&name)?;
+        let mut bytes = vec![0; HEADER.min(usize::try_from(file.size()?).unwrap_or(HEADER))];
+        file.read_at(0, &mut bytes)?;
+        match Header::decode(&bytes) {
+            Ok(header) if header.name() == name => Ok(Some(Self { header, name, file })),
+            Err(BadHeader::Version(version)) => Err(OpenError::Version { file: name, version }),
+            _ if is_unused(&*file)? => Ok(None),
+            _ => Err(OpenError::Damaged(format!("the header of {name} is not what was written"))),
+        }
+    }
+
+    pub(crate) fn index_name(&self) -> String {
+        index_name(&self.name)
+    }
+
+    pub(crate) fn read(&self) -> io::Result<Content> {
+        Content::read(&*self.file, self.header)
+    }
+
+    /// Reads it whole and makes its index.
+    pub(crate) fn scan(&self) -> io::Result<Scanned> {
+        let previous = self.header.previous;
+        let mut index = ActiveIndex::default();
+        let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
+        let Scan { end, rest } = self.read()?.scan(|entry, row| {
+            if summary.entries == 0 {
+                summary.first = entry.position;
+            }
+            summary.last = entry.position;
+            summary.entries += 1;
+            summary.newest = summary.newest.max(milliseconds(entry.time));
+            index.push(&entry, row);
+        });
+        Ok(Scanned { end, rest, index, summary })
+    }
+
+    /// Reads records; each run of neighbours at once.
+    pub(crate) fn entries(&self, rows: &[Row], mut each: impl FnMut(Entry) -> bool) -> Result<(), ReadError> {
+        let neighbours = |one: &Row, next: &Row| one.at + one.length == next.at;
+        for run in rows.chunk_by(neighbours) {
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let fits = |row: &Row| row.at + row.length - first.at <= RUN;
+                let count = rest.iter().take_while(|row| fits(row)).count().max(1);
+                let (now, later) = rest.split_at(count);
+                if !self.read_run(now, &mut each)? {
+                    return Ok(());
+                }
+                rest = later;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_run(&self, rows: &[Row], each: &mut impl FnMut(Entry) -> bool) -> Result<bool, ReadError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(true) };
+        let mut bytes = vec![0; (last.at + last.length - first.at) as usize];
+        self.file
+            .read_at(u64::from(first.at), &mut bytes)
+            .map_err(|error| ReadError::Disk(error.to_string()))?;
+        for row in rows {
+            let record = &bytes[(row.at - first.at) as usize..][..row.length as usize];
+            let entry = record::decode(record, self.header.salt, self.header.generation);
+            let entry =
+                entry.filter(|entry| entry.offset() == row.offset).ok_or_else(|| self.damaged(*row))?;
+            if !each(entry) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn entry(&self, row: Row) -> Result<Entry, ReadError> {
+        let mut found = None;
+        self.entries(&[row], |entry| {
+            found = Some(entry);
+            false
+        })?;
+        found.ok_or_else(|| self.damaged(row))
+    }
+
+    fn damaged(&self, row: Row) -> ReadError {
+        ReadError::Damaged(format!("entry {} in {} is not what was written", row.offset, self.name))
+    }
+}
+
+pub(crate) fn index_name(segment: &str) -> String {
+    segment.replace(".segment", ".index")
+}
+
+/// Whether nothing follows where the header would be. Commits are written only after the header was synced.
+fn is_unused(file: &dyn StorageFile) -> io::Result<bool> {
+    let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; size];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes.iter().skip(HEADER).all(|byte| *byte == 0))
+}
+
+/// A segment that is written no more.
+pub(crate) struct Sealed {
+    pub(crate) segment: Segment,
+    pub(crate) summary: Summary,
+    pub(crate) bytes: u64,
+}
+
+impl Sealed {
+    /// Cuts the file off after its last commit and writes its index. Neither is synced: a crash that loses them costs
+    /// making the index again.
+    pub(crate) fn seal(
+        storage: &dyn Storage,
+        segment: Segment,
+        end: u32,
+        index: &ActiveIndex,
+        summary: Summary,
+    ) -> io::Result<Self> {
+        segment.file.truncate(u64::from(end))?;
+        let index = SealedIndex::encode(index, &segment.header, summary);
+        let name = segment.index_name();
+        let unfinished = format!("{name}.new");
+        let file = storage.create(&unfinished)?;
+        file.write_at(0, &index)?;
+        storage.rename(&unfinished, &name)?;
+        let bytes = u64::from(end) + u64::from(length(index.len()));
+        Ok(Self { segment, summary, bytes })
+    }
+
+    /// Opens one whose index is there. Without an index, or with a damaged one, it is read whole and indexed again.
+    pub(crate) fn open(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
+        match Self::summary(storage, &segment)? {
+            Some((summary, index_bytes)) => {
+                let bytes = segment.file.size()? + index_bytes;
+                Ok(Self { segment, summary, bytes })
+            }
+            None => Self::index_again(storage, segment),
+        }
+    }
+
+    /// What its index says of it, and how large that is; nothing if there is none, or it is damaged.
+    pub(crate) fn summary(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<(Summary, u64)>> {
+        let file = match storage.open(&segment.index_name()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let size = file.size()?;
+        let mut bytes = vec![0; SUMMARY.min(usize::try_from(size).unwrap_or(SUMMARY))];
+        file.read_at(0, &mut bytes)?;
+        Ok(SealedIndex::summary(&bytes, &segment.header).map(|summary| (summary, size)))
+    }
+
+    pub(crate) fn index_again(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
+        let scan = segment.scan()?;
+        if scan.rest != Rest::Nothing {
+            let at = scan.end.at;
+            return Err(OpenError::Damaged(format!(
+                "{} is not what was written from byte {at} on",
+                segment.name
+            )));
+        }
+        Ok(Self::seal(storage, segment, scan.end.at, &scan.index, scan.summary)?)
+    }
+
+    /// Reads the index.
+    pub(crate) fn index(&self, storage: &dyn Storage) -> io::Result<Option<SealedIndex>> {
+        let file = storage.open(&self.segment.index_name())?;
+        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
+        file.read_at(0, &mut bytes)?;
+        Ok(SealedIndex::decode(&bytes, &self.segment.header))
+    }
+
+    pub(crate) fn last_offset(&self) -> Offset {
+        self.summary.last.offset
+    }
+}

@@ -1,0 +1,132 @@
+//! What the log needs of a disk: one folder, files that are written at positions, and the three syncs.
+
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One folder of a disk. A test may bring its own, which forgets what was not synced.
+pub trait Storage: Send + Sync + 'static {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// A new, empty file; one of that name is replaced.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// A file that is there.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Gives a file another name, in place of what had it. Durable after [`sync`](Self::sync).
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file, which who has it open may go on reading. Durable after [`sync`](Self::sync).
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes names durable: what was created, renamed and removed.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// One file.
+pub trait StorageFile: Send + Sync {
+    /// How many bytes it has.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads exactly so many bytes.
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of it. Durable after [`sync`](Self::sync).
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes it so long, filled with zeros, and takes the room on the disk for it now.
+    fn allocate(&self, size: u64) -> io::Result<()>;
+
+    /// Cuts it off.
+    fn truncate(&self, size: u64) -> io::Result<()>;
+
+    /// Makes content and size durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A folder of the operating system, locked for this process.
+pub(crate) struct Folder {
+    path: PathBuf,
+    // The lock goes with the file.
+    _lock: fs::File,
+}
+
+impl Folder {
+    /// Makes the folder if it is not there, and locks it.
+    pub(crate) fn lock(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another process has this log open: stop it, or choose another path",
+            )),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Storage for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
+        // Names that are not UTF-8 are none of the log's.
+        let names: io::Result<Vec<_>> = names.collect();
+        Ok(names?.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let mut options = OpenOptions::new();
+        Ok(Arc::new(options.read(true).write(true).create(true).truncate(true).open(self.path.join(name))?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        fs::File::open(&self.path)?.sync_all()
+    }
+}
+
+impl StorageFile for fs::File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(bytes, at)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, at)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, size) {
+            // A file system that cannot take the room ahead takes it as it is written.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.set_len(size),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.set_len(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}

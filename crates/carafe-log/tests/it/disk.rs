@@ -1,0 +1,207 @@
+//! The log on disk: the contract, and what is its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carafe_log::{
+    Append, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog, OpenError, Read,
+};
+use carafe_protocol::TopicMatcher;
+
+use crate::contract::every_log;
+use crate::factory::{Factory, append, append_one, data, keyed, positions, publication, read_all, wait};
+use crate::sim::SimDisk;
+
+struct Disk;
+
+impl Factory for Disk {
+    type Log = DiskLog;
+
+    fn roomy() -> DiskLog {
+        open(&SimDisk::default(), small_segments()).unwrap()
+    }
+
+    fn tight() -> DiskLog {
+        let bytes = 4 * u64::from(small_segments().segment_bytes);
+        open(&SimDisk::default(), DiskOptions { bytes, ..small_segments() }).unwrap()
+    }
+}
+
+every_log!(super::Disk);
+
+pub(crate) fn small_segments() -> DiskOptions {
+    DiskOptions { segment_bytes: 2048, readers: 1, ..DiskOptions::default() }
+}
+
+pub(crate) fn open(disk: &SimDisk, options: DiskOptions) -> Result<DiskLog, OpenError> {
+    DiskLog::open_on(Arc::new(disk.clone()), options)
+}
+
+fn all(log: &DiskLog) -> Vec<Arc<Entry>> {
+    read_all(log, log.span().start.offset, &[TopicMatcher::any()])
+}
+
+#[test]
+fn what_was_appended_is_there_after_opening_again() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    for number in 0..200 {
+        append_one(&log, publication(["a", "b"][number % 2], &number.to_string()));
+    }
+    let (before, span) = (all(&log), log.span());
+    drop(log);
+    let log = open(&disk, small_segments()).unwrap();
+    assert_eq!((all(&log), log.span()), (before.clone(), span));
+    assert!(before.iter().all(|entry| wait(log.find(entry.position)).unwrap() == Find::Found));
+    let next = append_one(&log, publication("a", "next"));
+    assert_eq!((next.offset, next.generation), (201, span.tail.generation), "the same life goes on");
+}
+
+#[test]
+fn a_key_is_known_after_opening_again() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    let first = append_one(&log, keyed("a", "k"));
+    for number in 0..200 {
+        append_one(&log, keyed("a", &number.to_string()));
+    }
+    drop(log);
+    let log = open(&disk, small_segments()).unwrap();
+    assert_eq!(
+        wait(log.append(vec![keyed("a", "k")])).unwrap(),
+        [Appended { position: first, repeated: true }]
+    );
+    assert!(!wait(log.append(vec![keyed("b", "k")])).unwrap()[0].repeated);
+}
+
+#[test]
+fn all_fields_are_kept() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    let full = keyed("a/\u{e9}", "k")
+        .with_alternates(["b", "a/\u{e9}"].map(crate::factory::topic))
+        .with_type(carafe_protocol::EventType::from_static("t"))
+        .with_retry(std::time::Duration::from_millis(7))
+        .with_private(true);
+    append_one(&log, full.clone());
+    append_one(&log, publication("a", "\u{0}\r\n\u{2615}"));
+    drop(log);
+    let read = all(&open(&disk, small_segments()).unwrap());
+    assert_eq!(read[0].publication, full);
+    assert_eq!(read[1].publication, publication("a", "\u{0}\r\n\u{2615}"));
+}
+
+#[test]
+fn an_entry_larger_than_a_segment_gets_one_of_its_own() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    let large = "x".repeat(10_000);
+    append(&log, vec![publication("a", "before"), publication("a", &large)]);
+    append_one(&log, publication("a", "after"));
+    drop(log);
+    assert_eq!(data(&all(&open(&disk, small_segments()).unwrap())), ["before", &large, "after"]);
+}
+
+#[test]
+fn history_is_kept_by_bytes_by_count_and_by_age() {
+    let fill = |options: DiskOptions| {
+        let disk = SimDisk::default();
+        let log = open(&disk, options).unwrap();
+        for number in 0..500 {
+            append_one(&log, publication("a", &number.to_string()));
+        }
+        drop(log);
+        let bytes: usize = disk.content().values().map(Vec::len).sum();
+        (all(&open(&disk, options).unwrap()).len(), bytes)
+    };
+    assert_eq!(fill(small_segments()).0, 500);
+    let (kept, bytes) = fill(DiskOptions { bytes: 10_000, ..small_segments() });
+    assert!(kept < 200 && bytes < 13_000, "{kept} entries in {bytes} bytes");
+    let (kept, _) = fill(DiskOptions { entries: 100, ..small_segments() });
+    assert!((100..150).contains(&kept), "{kept} entries");
+    let (kept, _) = fill(DiskOptions { age: Some(std::time::Duration::ZERO), ..small_segments() });
+    assert!(kept < 500, "{kept} entries");
+}
+
+#[test]
+fn another_version_is_refused_in_words() {
+    let disk = SimDisk::default();
+    drop(open(&disk, small_segments()).unwrap());
+    let mut content = disk.content();
+    let (name, bytes) = content.iter_mut().find(|(name, _)| name.ends_with(".segment")).unwrap();
+    bytes[8] = 9;
+    let expected =
+        format!("{name} is of version 9, which this program does not know: use the program that wrote it");
+    let error = open(&SimDisk::with(content), small_segments()).err().unwrap();
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_folder_is_opened_by_one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = DiskLog::open(&path, small_segments()).unwrap();
+    let position = append_one(&log, publication("a", "x"));
+    let error = DiskLog::open(&path, small_segments()).err().unwrap();
+    assert!(error.to_string().contains("another process has this log open"), "{error}");
+    drop(log);
+    let log = DiskLog::open(&path, small_segments()).unwrap();
+    assert_eq!(positions(&all(&log)), [position]);
+}
+
+/// Of a log that was closed in order, every flipped bit is noticed, and no event is ever wrong.
+#[test]
+fn a_flipped_bit_is_noticed_and_never_served() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    for number in 0..60 {
+        append_one(&log, keyed("a", &number.to_string()));
+    }
+    let good = all(&log);
+    drop(log);
+    let content = disk.content();
+    for (name, bytes) in content.iter().filter(|(name, _)| name.ends_with(".segment")) {
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for at in 0..used {
+            let mut flipped = content.clone();
+            flipped.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
+            assert!(notices(flipped, &good), "byte {at} of {name}");
+        }
+    }
+    // What is not a segment is made again from the segments, or may be missing.
+    for (name, bytes) in content.iter().filter(|(name, _)| !name.ends_with(".segment")) {
+        for at in 0..bytes.len() {
+            let mut flipped = content.clone();
+            flipped.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
+            assert!(!notices(flipped, &good), "byte {at} of {name}");
+        }
+    }
+}
+
+/// Whether verifying fails, as opening and reading may; panics if something is read that was not written.
+fn notices(content: BTreeMap<String, Vec<u8>>, good: &[Arc<Entry>]) -> bool {
+    let disk = SimDisk::with(content);
+    let offline = OfflineLog::on(Arc::new(disk.clone()));
+    let verified = offline.verify(&mut |_, _| {});
+    let damaged = verified.is_err() || verified.unwrap().iter().any(|finding| finding.loses_entries);
+    let Ok(log) = open(&disk, small_segments()) else {
+        assert!(damaged);
+        return true;
+    };
+    let (mut read, mut after) = (Vec::new(), log.span().start.offset);
+    while after < log.span().tail.offset {
+        let limit = BlockLimit { entries: 1, bytes: 0 };
+        match wait(log.read(after, vec![TopicMatcher::any()], limit)) {
+            Ok(block) => {
+                after = block.up_to.offset;
+                read.extend(block.entries);
+            }
+            Err(_) => {
+                assert!(damaged);
+                return true;
+            }
+        }
+    }
+    assert_eq!(read, good);
+    damaged
+}

@@ -1,0 +1,253 @@
+//! A disk that forgets what was not synced.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use carafe_log::{Storage, StorageFile};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// A disk that records everything that is done to it.
+#[derive(Clone, Default)]
+pub(crate) struct SimDisk {
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Default)]
+struct Disk {
+    names: BTreeMap<String, usize>,
+    files: Vec<Vec<u8>>,
+    journal: Vec<Op>,
+    left_out: Option<Sync>,
+}
+
+/// Something that was done, with the number of the file.
+#[derive(Clone, Debug)]
+enum Op {
+    Link(String, usize),
+    Rename(String, String),
+    Unlink(String),
+    Write(usize, usize, Vec<u8>),
+    Resize(usize, usize),
+    SyncFile(usize),
+    SyncNames,
+}
+
+/// A kind of sync, by what it makes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// A segment's header.
+    Header,
+    /// A commit.
+    Commit,
+    /// The name of a new segment.
+    Begun,
+    /// That segments are gone.
+    Trimmed,
+    /// That the mark of an orderly end is gone.
+    Unmarked,
+}
+
+impl SimDisk {
+    /// A disk with these files, all durable.
+    pub(crate) fn with(content: BTreeMap<String, Vec<u8>>) -> Self {
+        let disk = Self::default();
+        {
+            let mut inner = disk.disk.lock().unwrap();
+            for (number, (name, bytes)) in content.into_iter().enumerate() {
+                inner.names.insert(name, number);
+                inner.files.push(bytes);
+            }
+        }
+        disk
+    }
+
+    /// Pretends that syncs of this kind were done.
+    pub(crate) fn leaving_out(sync: Sync) -> Self {
+        let disk = Self::default();
+        disk.disk.lock().unwrap().left_out = Some(sync);
+        disk
+    }
+
+    /// How much was done so far.
+    pub(crate) fn done(&self) -> usize {
+        self.disk.lock().unwrap().journal.len()
+    }
+
+    /// What is there now.
+    pub(crate) fn content(&self) -> BTreeMap<String, Vec<u8>> {
+        let disk = self.disk.lock().unwrap();
+        disk.names.iter().map(|(name, number)| (name.clone(), disk.files[*number].clone())).collect()
+    }
+
+    /// What a crash after the first `done` operations could leave.
+    pub(crate) fn crash(&self, done: usize, random: &mut StdRng) -> BTreeMap<String, Vec<u8>> {
+        let disk = self.disk.lock().unwrap();
+        let journal = &disk.journal[..done];
+        let mut files: Vec<Vec<u8>> = vec![Vec::new(); disk.files.len()];
+        let mut names = BTreeMap::new();
+        let synced = |number: usize| {
+            journal
+                .iter()
+                .rposition(|op| matches!(op, Op::SyncFile(synced) if *synced == number))
+                .unwrap_or(0)
+        };
+        let names_synced = journal.iter().rposition(|op| matches!(op, Op::SyncNames)).unwrap_or(0);
+        for (at, op) in journal.iter().enumerate() {
+            match op {
+                Op::Write(number, from, bytes) if at < synced(*number) => {
+                    write(&mut files[*number], *from, bytes);
+                }
+                Op::Write(number, from, bytes) => tear(&mut files[*number], *from, bytes, random),
+                Op::Resize(number, size) if at < synced(*number) || random.random() => {
+                    files[*number].resize(*size, 0);
+                }
+                Op::Link(..) | Op::Rename(..) | Op::Unlink(..) if at < names_synced || random.random() => {
+                    rename(&mut names, op);
+                }
+                _ => {}
+            }
+        }
+        names.into_iter().map(|(name, number)| (name, files[number].clone())).collect()
+    }
+}
+
+fn write(file: &mut Vec<u8>, from: usize, bytes: &[u8]) {
+    let size = file.len().max(from + bytes.len());
+    file.resize(size, 0);
+    file[from..from + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Some sectors of a write get to the disk: none, all, the first, or any.
+fn tear(file: &mut Vec<u8>, from: usize, bytes: &[u8], random: &mut StdRng) {
+    const SECTOR: usize = 64;
+    match random.random_range(0..4) {
+        0 => {}
+        1 => write(file, from, bytes),
+        2 => write(file, from, &bytes[..random.random_range(0..=bytes.len())]),
+        _ => {
+            for (number, sector) in bytes.chunks(SECTOR).enumerate() {
+                if random.random() {
+                    write(file, from + number * SECTOR, sector);
+                }
+            }
+        }
+    }
+}
+
+fn rename(names: &mut BTreeMap<String, usize>, op: &Op) {
+    match op {
+        Op::Link(name, number) => drop(names.insert(name.clone(), *number)),
+        Op::Unlink(name) => drop(names.remove(name)),
+        Op::Rename(from, to) => {
+            // The name that was made just before may be the one that got lost.
+            if let Some(number) = names.remove(from) {
+                names.insert(to.clone(), number);
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Storage for SimDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.disk.lock().unwrap().names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let mut disk = self.disk.lock().unwrap();
+        let number = disk.files.len();
+        disk.files.push(Vec::new());
+        disk.names.insert(name.into(), number);
+        disk.journal.push(Op::Link(name.into(), number));
+        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), number }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let number = self.disk.lock().unwrap().names.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), number }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap();
+        let op = Op::Rename(from.into(), to.into());
+        rename(&mut disk.names, &op);
+        disk.journal.push(op);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap();
+        disk.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        disk.journal.push(Op::Unlink(name.into()));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap();
+        let kind = disk.journal.iter().rev().find_map(|op| match op {
+            Op::Link(name, _) if name.ends_with(".segment") => Some(Sync::Begun),
+            Op::Unlink(name) if name == "clean" => Some(Sync::Unmarked),
+            Op::Unlink(_) => Some(Sync::Trimmed),
+            _ => None,
+        });
+        if kind.is_none() || kind != disk.left_out {
+            disk.journal.push(Op::SyncNames);
+        }
+        Ok(())
+    }
+}
+
+struct SimFile {
+    disk: Arc<Mutex<Disk>>,
+    number: usize,
+}
+
+impl StorageFile for SimFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.lock().unwrap().files[self.number].len() as u64)
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let disk = self.disk.lock().unwrap();
+        let from = usize::try_from(at).unwrap();
+        let read =
+            disk.files[self.number].get(from..from + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        bytes.copy_from_slice(read);
+        Ok(())
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap();
+        let from = usize::try_from(at).unwrap();
+        write(&mut disk.files[self.number], from, bytes);
+        disk.journal.push(Op::Write(self.number, from, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.truncate(size)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap();
+        let size = usize::try_from(size).unwrap();
+        disk.files[self.number].resize(size, 0);
+        disk.journal.push(Op::Resize(self.number, size));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap();
+        let kind = disk.journal.iter().rev().find_map(|op| match op {
+            Op::Write(number, 0, _) if *number == self.number => Some(Sync::Header),
+            Op::Write(number, ..) if *number == self.number => Some(Sync::Commit),
+            _ => None,
+        });
+        if kind.is_none() || kind != disk.left_out {
+            disk.journal.push(Op::SyncFile(self.number));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! What was answered with 201 is there, whatever happened to the process.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::clients::{Client, Shown, is_here, next_shown, node};
+use crate::http::{Stream, publish};
+use crate::process::{PATIENCE, Process, Server, carafe};
+use crate::proxy::{Cut, Proxy};
+
+fn log() -> (TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    (folder, log)
+}
+
+/// The hub is killed and started again, and the client notices nothing but a lost connection.
+#[track_caller]
+fn goes_on_after_a_crash(client: Client, test: &str) {
+    if !client.is_here(test) {
+        return;
+    }
+    let (_folder, log) = log();
+    let first = Server::on_disk(&log, &["--retry", "50ms"]);
+    let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
+    let reading = client.read(proxy.address, "/events/orders", 3);
+    assert_eq!(next_shown(&reading).event_type, "carafe.position");
+    let before = publish(first.address, "/events/orders", "before");
+    let message =
+        |id: &str, data: &str| Shown { event_type: "message".into(), id: id.into(), data: data.into() };
+    assert_eq!(next_shown(&reading), message(&before, "before"));
+    proxy.hold();
+    let away = publish(first.address, "/events/orders", "while the client was away");
+    first.kill();
+
+    let second = Server::on_disk(&log, &["--retry", "50ms"]);
+    proxy.retarget(second.address);
+    assert_eq!(next_shown(&reading).event_type, "carafe.position", "and no gap");
+    assert_eq!(next_shown(&reading), message(&away, "while the client was away"));
+    let after = publish(second.address, "/events/orders", "after");
+    assert_eq!(next_shown(&reading), message(&after, "after"));
+    assert!(reading.wait().success());
+}
+
+#[test]
+fn node_goes_on_after_a_crash() {
+    goes_on_after_a_crash(Client::Node, "node_goes_on_after_a_crash");
+}
+
+#[test]
+fn python_goes_on_after_a_crash() {
+    goes_on_after_a_crash(Client::Python, "python_goes_on_after_a_crash");
+}
+
+#[test]
+fn chromium_goes_on_after_a_crash() {
+    goes_on_after_a_crash(Client::Browser, "chromium_goes_on_after_a_crash");
+}
+
+#[test]
+fn carafe_subscribe_goes_on_after_a_crash() {
+    let (_folder, log) = log();
+    let first = Server::on_disk(&log, &["--retry", "50ms"]);
+    let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
+    let url = format!("http://{}", proxy.address);
+    let reading = Process::start(carafe().args(["subscribe", "a", "--earliest", "-n", "2", "--url", &url]));
+    publish(first.address, "/events/a", "before");
+    assert_eq!(reading.stdout.recv_timeout(PATIENCE).unwrap(), "before");
+    proxy.hold();
+    publish(first.address, "/events/a", "away");
+    first.kill();
+    let second = Server::on_disk(&log, &[]);
+    proxy.retarget(second.address);
+    assert_eq!(reading.stdout.recv_timeout(PATIENCE).unwrap(), "away");
+    assert!(reading.stderr.try_iter().all(|line| !line.contains("gap")));
+}
+
+#[test]
+fn the_page_goes_on_after_a_restart() {
+    if !is_here("browser", "the_page_goes_on_after_a_restart") {
+        return;
+    }
+    let (_folder, log) = log();
+    let first = Server::dev_on_disk(&log);
+    let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
+    let base = format!("http://{}", proxy.address);
+    let page = Process::start(node("tests/browser/console-restart.mjs").args([&base, "--without-gap"]));
+    page.next_line(|line| line.contains("\"ready\""));
+    proxy.hold();
+    first.kill();
+    let second = Server::dev_on_disk(&log);
+    proxy.retarget(second.address);
+    let end = page.next_line(|line| line.contains("\"gap\":null"));
+    assert!(page.wait().success(), "{end}");
+}
+
+#[test]
+fn a_key_is_known_after_a_restart() {
+    let (_folder, log) = log();
+    let first = Server::on_disk(&log, &[]);
+    let id = publish(first.address, "/events/a?id=k", "once");
+    first.terminate();
+    assert!(first.wait().success());
+    let second = Server::on_disk(&log, &[]);
+    assert_eq!(publish(second.address, "/events/a?id=k", "twice"), id);
+    publish(second.address, "/events/a", "end");
+    assert_eq!(Stream::open(second.address, "/events/a?earliest", &[]).data(2), ["once", "end"]);
+}
+
+fn carafe_log(command: &str, log: &std::path::Path) -> Output {
+    carafe().args(["log", command]).arg(log).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_log_is_open_in_one_process_at_a_time() {
+    let (_folder, log) = log();
+    let hub = Server::on_disk(&log, &[]);
+    let place = format!("disk:{}", log.display());
+    let second = carafe().args(["dev", "--listen", "127.0.0.1:0", "--log", &place]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("another process has this log open"), "{}", text(&second.stderr));
+    let verify = carafe_log("verify", &log);
+    assert!(text(&verify.stderr).contains("another process has this log open"));
+    publish(hub.address, "/events/a", "not disturbed");
+}
+
+#[test]
+fn a_damaged_log_is_refused_verified_and_repaired() {
+    let (_folder, log) = log();
+    let hub = Server::on_disk(&log, &["--segment-bytes", "4KiB"]);
+    let ids: Vec<_> = (0..200).map(|number| publish(hub.address, "/events/a", &number.to_string())).collect();
+    hub.terminate();
+    assert!(hub.wait().success());
+    let good = carafe_log("verify", &log);
+    assert!(good.status.success() && good.stdout.is_empty(), "{}", text(&good.stderr));
+    let stat = text(&carafe_log("stat", &log).stdout);
+    assert!(
+        stat.contains("entries   200\n") && stat.contains(&format!("newest    {}\n", ids[199])),
+        "{stat}"
+    );
+
+    let mut names: Vec<_> = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|name| name.extension().is_some_and(|extension| extension == "segment"));
+    names.sort();
+    let newest = names.last().unwrap();
+    let mut bytes = fs::read(newest).unwrap();
+    bytes[80] ^= 1;
+    fs::write(newest, bytes).unwrap();
+
+    let place = format!("disk:{}", log.display());
+    let refused = carafe().args(["dev", "--listen", "127.0.0.1:0", "--log", &place]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("the log is damaged"), "{}", text(&refused.stderr));
+    let verify = carafe_log("verify", &log);
+    assert_eq!(verify.status.code(), Some(1));
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    assert!(text(&verify.stdout).starts_with(&format!("{name}: it is not what was written from byte 48 on")));
+    assert!(carafe_log("repair", &log).status.success());
+    assert!(carafe_log("verify", &log).status.success());
+
+    let hub = Server::on_disk(&log, &[]);
+    let mut lost = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[199])]);
+    let gap = lost.next().unwrap();
+    let told: Value = serde_json::from_str(&gap.data).unwrap();
+    assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"foreign".into()));
+    let mut kept = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[9])]);
+    assert_eq!(kept.next().unwrap().event_type, "carafe.position");
+    assert_eq!(kept.data(2), ["10", "11"]);
+}
