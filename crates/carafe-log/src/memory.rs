@@ -63,6 +63,7 @@ impl MemoryLog {
                 entries: VecDeque::new(),
                 bytes: 0,
                 keys: HashMap::new(),
+                by_key: HashMap::new(),
                 followers: Vec::new(),
             }),
         }
@@ -100,6 +101,11 @@ impl Read for MemoryLog {
         Box::pin(ready(Ok(self.state().find(position))))
     }
 
+    fn find_key(&self, key: IdempotencyKey) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        let found = self.state().by_key.get(&key).and_then(|positions| positions.front().copied());
+        Box::pin(ready(Ok(found)))
+    }
+
     fn read(
         &self,
         after: Offset,
@@ -131,6 +137,8 @@ struct State {
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
     keys: HashMap<(Topic, IdempotencyKey), Position>,
+    /// All entries with a key, of any topic.
+    by_key: HashMap<IdempotencyKey, VecDeque<Position>>,
     followers: Vec<Follower>,
 }
 
@@ -201,6 +209,9 @@ impl State {
         for entry in &entries {
             self.bytes += entry.weight();
             self.remember_key(&entry.publication, entry.position);
+            if let Some(key) = entry.publication.key() {
+                self.by_key.entry(key.clone()).or_default().push_back(entry.position);
+            }
             self.entries.push_back(Arc::clone(entry));
         }
         self.trim();
@@ -225,6 +236,12 @@ impl State {
             let name = (entry.publication.topic().clone(), key.clone());
             if self.keys.get(&name) == Some(&entry.position) {
                 self.keys.remove(&name);
+            }
+            if let Some(positions) = self.by_key.get_mut(key) {
+                positions.pop_front();
+                if positions.is_empty() {
+                    self.by_key.remove(key);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use crate::{BoxFuture, Entry};
+use crate::{BoxFuture, Entry, IdempotencyKey};
 
 /// Finds, reads and follows.
 pub trait Read: Send + Sync {
@@ -13,6 +13,9 @@ pub trait Read: Send + Sync {
 
     /// Says whether reading can go on after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
+
+    /// The earliest entry with this publisher's key that is kept, of any topic.
+    fn find_key(&self, key: IdempotencyKey) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
 
     /// Reads entries after `after` that one of `wanted` matches, in order.
     ///

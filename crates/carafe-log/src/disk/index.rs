@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::hash::Hasher;
+use std::ops::Range;
 use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
@@ -28,8 +29,11 @@ pub(crate) trait Index {
     /// Hands over the entries of each topic whose name is accepted.
     fn of_topics<'a>(&'a self, accept: &dyn Fn(&str) -> bool, found: &mut Vec<&'a [Ordinal]>);
 
-    /// Entries that may have this key: some may not.
-    fn of_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal>;
+    /// Entries of this topic that may have this key: some may not.
+    fn of_topic_and_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal>;
+
+    /// For some keys, of which this may be one: the earliest entry.
+    fn of_key(&self, key: &IdempotencyKey) -> Vec<Ordinal>;
 }
 
 /// The first entry after an offset.
@@ -95,7 +99,8 @@ fn lists<'a>(index: &'a dyn Index, wanted: &[TopicMatcher]) -> Vec<&'a [Ordinal]
 pub(crate) struct ActiveIndex {
     rows: Vec<Row>,
     topics: HashMap<Topic, Vec<Ordinal>>,
-    keys: HashMap<(Topic, IdempotencyKey), Ordinal>,
+    topic_keys: HashMap<(Topic, IdempotencyKey), Ordinal>,
+    keys: HashMap<IdempotencyKey, Ordinal>,
 }
 
 impl ActiveIndex {
@@ -110,7 +115,8 @@ impl ActiveIndex {
             }
         }
         if let Some(key) = entry.publication.key() {
-            self.keys.entry((entry.publication.topic().clone(), key.clone())).or_insert(ordinal);
+            self.topic_keys.entry((entry.publication.topic().clone(), key.clone())).or_insert(ordinal);
+            self.keys.entry(key.clone()).or_insert(ordinal);
         }
     }
 }
@@ -134,8 +140,12 @@ impl Index for ActiveIndex {
         );
     }
 
-    fn of_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal> {
-        self.keys.get(&(topic.clone(), key.clone())).copied().into_iter().collect()
+    fn of_topic_and_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal> {
+        self.topic_keys.get(&(topic.clone(), key.clone())).copied().into_iter().collect()
+    }
+
+    fn of_key(&self, key: &IdempotencyKey) -> Vec<Ordinal> {
+        self.keys.get(key).copied().into_iter().collect()
     }
 }
 
@@ -152,7 +162,7 @@ pub(crate) struct Summary {
 /// The index of a segment that is not written any more, as it is in its file.
 ///
 /// After the summary, everything is numbers of four bytes: rows (offset from the segment's previous one, place, length),
-/// keys (a hash in two halves, ordinal), topics (place and length of the name, place and number of the ordinals),
+/// topics with keys, and keys (each a hash in two halves, and an ordinal), topics (place and length of the name, place and number of the ordinals),
 /// ordinals; then the names. The file ends with its CRC32C.
 pub(crate) struct SealedIndex {
     base: Offset,
@@ -160,13 +170,14 @@ pub(crate) struct SealedIndex {
     words: Vec<u32>,
     names: Vec<u8>,
     rows: usize,
+    topic_keys: usize,
     keys: usize,
     topics: usize,
 }
 
 const MAGIC: &[u8; 8] = b"CARAFEIX";
 const VERSION: u32 = 1;
-pub(crate) const SUMMARY: usize = 8 + 4 + 2 * 20 + 4 + 8 + 4 * 4 + 4;
+pub(crate) const SUMMARY: usize = 8 + 4 + 2 * 20 + 4 + 8 + 5 * 4 + 4;
 
 const ROW: usize = 3;
 const KEY: usize = 3;
@@ -182,6 +193,7 @@ impl SealedIndex {
         put_position(&mut out, summary.last);
         out.put_u32(summary.entries);
         out.put_u64(summary.newest);
+        out.put_u32(length(index.topic_keys.len()));
         out.put_u32(length(index.keys.len()));
         out.put_u32(length(index.topics.len()));
         out.put_u32(length(sections.ordinals.len()));
@@ -212,12 +224,22 @@ impl SealedIndex {
         }
         let mut take = Take(content.get(SUMMARY..)?);
         let rows = counts.summary.entries as usize;
-        let words = rows * ROW + counts.keys * KEY + counts.topics * TOPIC + counts.ordinals;
+        let words =
+            rows * ROW + (counts.topic_keys + counts.keys) * KEY + counts.topics * TOPIC + counts.ordinals;
         let words =
             take.bytes(words * 4)?.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         let names = take.bytes(counts.names)?.to_vec();
-        let (keys, topics) = (counts.keys, counts.topics);
-        Some(Self { base: header.previous.offset, salt: header.salt, words, names, rows, keys, topics })
+        let Counts { topic_keys, keys, topics, .. } = counts;
+        Some(Self {
+            base: header.previous.offset,
+            salt: header.salt,
+            words,
+            names,
+            rows,
+            topic_keys,
+            keys,
+            topics,
+        })
     }
 
     /// About how many bytes of memory it takes.
@@ -225,12 +247,20 @@ impl SealedIndex {
         self.words.len() * 4 + self.names.len()
     }
 
-    fn key(&self, at: usize) -> &[u32] {
-        &self.words[self.rows * ROW + at * KEY..][..KEY]
+    /// The ordinals under a hash in one of the two tables of keys.
+    fn keyed(&self, table: Range<usize>, hash: u64) -> Vec<Ordinal> {
+        let key = |at: usize| &self.words[self.rows * ROW + at * KEY..][..KEY];
+        let wanted = halves(hash);
+        let (mut low, mut high) = (table.start, table.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if key(middle)[..2] < wanted[..] { low = middle + 1 } else { high = middle }
+        }
+        (low..table.end).map(key).take_while(|key| key[..2] == wanted).map(|key| key[2]).collect()
     }
 
     fn topic(&self, at: usize) -> (&[u8], &[Ordinal]) {
-        let topics = self.rows * ROW + self.keys * KEY;
+        let topics = self.rows * ROW + (self.topic_keys + self.keys) * KEY;
         let [name, length, first, count] = self.words[topics + at * TOPIC..][..TOPIC] else {
             unreachable!("the slice has as many words");
         };
@@ -266,23 +296,19 @@ impl Index for SealedIndex {
         );
     }
 
-    fn of_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal> {
-        let wanted = halves(hash(topic, key, self.salt));
-        let (mut low, mut high) = (0, self.keys);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.key(middle)[..2] < wanted[..] { low = middle + 1 } else { high = middle }
-        }
-        (low..self.keys)
-            .map(|at| self.key(at))
-            .take_while(|key| key[..2] == wanted)
-            .map(|key| key[2])
-            .collect()
+    fn of_topic_and_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal> {
+        self.keyed(0..self.topic_keys, hash(&[topic.as_str(), key.as_str()], self.salt))
+    }
+
+    fn of_key(&self, key: &IdempotencyKey) -> Vec<Ordinal> {
+        let table = self.topic_keys..self.topic_keys + self.keys;
+        self.keyed(table, hash(&[key.as_str()], self.salt))
     }
 }
 
 struct Counts {
     summary: Summary,
+    topic_keys: usize,
     keys: usize,
     topics: usize,
     ordinals: usize,
@@ -298,7 +324,14 @@ impl Counts {
         let (first, last) = (take_position(&mut take)?, take_position(&mut take)?);
         let summary = Summary { first, last, entries: take.u32()?, newest: take.u64()? };
         let mut count = || Some(take.u32()? as usize);
-        let counts = Self { summary, keys: count()?, topics: count()?, ordinals: count()?, names: count()? };
+        let counts = Self {
+            summary,
+            topic_keys: count()?,
+            keys: count()?,
+            topics: count()?,
+            ordinals: count()?,
+            names: count()?,
+        };
         (take.u32()? == checksum(header.salt, &bytes[..SUMMARY - 4])).then_some(counts)
     }
 }
@@ -307,6 +340,7 @@ impl Counts {
 #[derive(Default)]
 struct Sections {
     rows: Vec<u32>,
+    topic_keys: Vec<u32>,
     keys: Vec<u32>,
     topics: Vec<u32>,
     ordinals: Vec<u32>,
@@ -324,13 +358,12 @@ impl Sections {
                 row.length,
             ]);
         }
-        let mut keys: Vec<_> = index
-            .keys
-            .iter()
-            .map(|((topic, key), ordinal)| (halves(hash(topic, key, header.salt)), *ordinal))
-            .collect();
-        keys.sort_unstable();
-        sections.keys.extend(keys.into_iter().flat_map(|([high, low], ordinal)| [high, low, ordinal]));
+        let topic_key = |((topic, key), ordinal): (&(Topic, IdempotencyKey), &Ordinal)| {
+            (hash(&[topic.as_str(), key.as_str()], header.salt), *ordinal)
+        };
+        sections.topic_keys = sorted_by_hash(index.topic_keys.iter().map(topic_key));
+        let keys = index.keys.iter().map(|(key, ordinal)| (hash(&[key.as_str()], header.salt), *ordinal));
+        sections.keys = sorted_by_hash(keys);
         let sorted: BTreeMap<_, _> =
             index.topics.iter().map(|(topic, list)| (topic.as_str(), list)).collect();
         for (name, list) in sorted {
@@ -343,17 +376,24 @@ impl Sections {
     }
 
     fn words(&self) -> impl Iterator<Item = &u32> {
-        self.rows.iter().chain(&self.keys).chain(&self.topics).chain(&self.ordinals)
+        self.rows.iter().chain(&self.topic_keys).chain(&self.keys).chain(&self.topics).chain(&self.ordinals)
     }
 }
 
+fn sorted_by_hash(keys: impl Iterator<Item = (u64, Ordinal)>) -> Vec<u32> {
+    let mut keys: Vec<_> = keys.map(|(hash, ordinal)| (halves(hash), ordinal)).collect();
+    keys.sort_unstable();
+    keys.into_iter().flat_map(|([high, low], ordinal)| [high, low, ordinal]).collect()
+}
+
 /// The same in every version of the program and on every machine; what the salt adds, publishers cannot guess.
-fn hash(topic: &Topic, key: &IdempotencyKey, salt: u32) -> u64 {
+fn hash(texts: &[&str], salt: u32) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(u64::from(salt), 0);
-    hasher.write(topic.as_str().as_bytes());
-    // No text has this byte.
-    hasher.write(&[0xff]);
-    hasher.write(key.as_str().as_bytes());
+    for text in texts {
+        hasher.write(text.as_bytes());
+        // No text has this byte.
+        hasher.write(&[0xff]);
+    }
     hasher.finish()
 }
 

@@ -15,7 +15,7 @@ use super::storage::{Folder, Storage};
 use super::writer::{Job, Queue, What, Writer};
 use crate::{
     Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
-    Followed, Follower, Publication, Read, ReadError, Span,
+    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
 };
 
 /// A log on disk: what was appended stays, whatever happens to the process.
@@ -120,6 +120,10 @@ impl Read for DiskLog {
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
         self.read_with(move |shared| shared.find(position))
+    }
+
+    fn find_key(&self, key: IdempotencyKey) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        self.read_with(move |shared| shared.find_key(&key))
     }
 
     fn read(

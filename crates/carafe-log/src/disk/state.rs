@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
 use super::index::{ActiveIndex, Index, Ordinal, SealedIndex, Summary, first_after, select, select_all};
 use super::sealed::{Sealed, Segment};
@@ -44,6 +44,9 @@ pub(crate) struct Active {
     /// Milliseconds since 1970 of its newest entry.
     pub(crate) newest: u64,
 }
+
+/// Entries of a segment.
+type Place = (Segment, Vec<Row>);
 
 /// Which entries to read, and where they are.
 struct Selected {
@@ -207,37 +210,38 @@ impl Shared {
         Ok(start)
     }
 
-    /// Where an entry with this key is kept.
-    pub(crate) fn keyed(&self, entry: &Entry, key: &IdempotencyKey) -> Result<Option<Position>, ReadError> {
-        let topic = entry.publication.topic();
-        let (active, sealed) = {
-            let state = self.state();
-            let index = &state.active.index;
-            let rows: Vec<_> =
-                index.of_key(topic, key).into_iter().map(|ordinal| index.row(ordinal)).collect();
-            ((state.active.segment.clone(), rows), state.sealed.clone())
-        };
+    /// Where an entry of this topic with this key is kept.
+    pub(crate) fn keyed(&self, topic: &Topic, key: &IdempotencyKey) -> Result<Option<Position>, ReadError> {
+        let candidates = |index: &dyn Index| index.of_topic_and_key(topic, key);
         let is_it =
             |known: &Entry| known.publication.topic() == topic && known.publication.key() == Some(key);
-        let first_of = |segment: &Segment, rows: Vec<Row>| -> Result<Option<Position>, ReadError> {
-            let mut first = None;
-            segment.entries(&rows, |known| {
-                first = is_it(&known).then_some(known.position);
-                first.is_none()
-            })?;
-            Ok(first)
+        // The newest first: publishers repeat what they sent just now.
+        self.candidates(&candidates).rev().find_map(|place| first_of(place, is_it).transpose()).transpose()
+    }
+
+    /// The earliest entry with this key that is kept, of any topic.
+    pub(crate) fn find_key(&self, key: &IdempotencyKey) -> Result<Option<Position>, ReadError> {
+        let candidates = |index: &dyn Index| index.of_key(key);
+        let is_it = |known: &Entry| known.publication.key() == Some(key);
+        self.candidates(&candidates).find_map(|place| first_of(place, is_it).transpose()).transpose()
+    }
+
+    /// What the index of each segment proposes, the oldest first; an index is read only when it is its turn.
+    fn candidates(
+        &self,
+        propose: &dyn Fn(&dyn Index) -> Vec<Ordinal>,
+    ) -> impl DoubleEndedIterator<Item = Result<Place, ReadError>> {
+        let rows_of =
+            move |index: &dyn Index| propose(index).into_iter().map(|ordinal| index.row(ordinal)).collect();
+        let (active, sealed) = {
+            let state = self.state();
+            ((state.active.segment.clone(), rows_of(&*state.active.index)), state.sealed.clone())
         };
-        if let Some(position) = first_of(&active.0, active.1)? {
-            return Ok(Some(position));
-        }
-        for sealed in sealed.iter().rev() {
-            let index = self.index(sealed)?;
-            let rows = index.of_key(topic, key).into_iter().map(|ordinal| index.row(ordinal)).collect();
-            if let Some(position) = first_of(&sealed.segment, rows)? {
-                return Ok(Some(position));
-            }
-        }
-        Ok(None)
+        let sealed = sealed.into_iter().map(move |sealed| {
+            let index = self.index(&sealed)?;
+            Ok((sealed.segment.clone(), rows_of(&*index)))
+        });
+        sealed.chain([Ok(active)])
     }
 
     /// The newest entries, of about so many bytes at most, and the position before them.
@@ -293,6 +297,20 @@ impl Shared {
             .map_err(disk)?
             .ok_or_else(|| ReadError::Damaged(format!("the index of {} cannot be kept", sealed.segment.name)))
     }
+}
+
+/// The position of the first entry there that is the one.
+fn first_of(
+    place: Result<Place, ReadError>,
+    is_it: impl Fn(&Entry) -> bool,
+) -> Result<Option<Position>, ReadError> {
+    let (segment, rows) = place?;
+    let mut found = None;
+    segment.entries(&rows, |known| {
+        found = is_it(&known).then_some(known.position);
+        found.is_none()
+    })?;
+    Ok(found)
 }
 
 /// The entry after which there are `count` that are wanted; else how many there are.

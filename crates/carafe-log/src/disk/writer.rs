@@ -236,7 +236,9 @@ impl Writer {
         if let Some(position) = ordered.keys.get(&name) {
             return Ok(Some(*position));
         }
-        self.shared.keyed(entry, key).map_err(|error| AppendError::Failed(error.to_string()))
+        self.shared
+            .keyed(entry.publication.topic(), key)
+            .map_err(|error| AppendError::Failed(error.to_string()))
     }
 
     /// Writes and syncs a commit, takes it in, and hands it to the followers.

@@ -4,7 +4,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 use std::thread;
 
-use carafe_log::{Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, Publication, Read, ReadError};
+use carafe_log::{
+    Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, IdempotencyKey, Publication, Read, ReadError,
+};
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
 use crate::factory::{
@@ -33,6 +35,7 @@ macro_rules! every_log {
             a_key_is_repeated_within_a_batch_too,
             a_key_is_valid_within_its_topic,
             a_key_is_forgotten_when_its_entry_is_trimmed,
+            a_key_finds_its_earliest_entry_of_any_topic,
             supplied_entries_keep_their_offsets,
             supplied_entries_must_lie_beyond_the_tail,
             a_position_between_sparse_offsets_is_foreign,
@@ -291,6 +294,25 @@ pub(crate) fn a_key_is_forgotten_when_its_entry_is_trimmed<F: Factory>() {
     assert!(!again.repeated && again.position.offset > first.offset);
     let third = wait(log.append(vec![keyed("a", "k")])).unwrap()[0];
     assert_eq!((third.position, third.repeated), (again.position, true));
+}
+
+pub(crate) fn a_key_finds_its_earliest_entry_of_any_topic<F: Factory>() {
+    let log = F::roomy();
+    let find_key = |key| wait(log.find_key(IdempotencyKey::new(key).unwrap())).unwrap();
+    append_one(&log, publication("a", "no key"));
+    let first = append_one(&log, keyed("a", "k"));
+    for number in 0..100 {
+        append_one(&log, keyed("b", &number.to_string()));
+    }
+    append_one(&log, keyed("b", "k"));
+    assert_eq!(find_key("k"), Some(first));
+    assert_eq!(find_key("unknown"), None);
+
+    let log = F::tight();
+    let first = append_one(&log, keyed("a", "k"));
+    while overflow(&log).offset < first.offset {}
+    let again = append_one(&log, keyed("b", "k"));
+    assert_eq!(wait(log.find_key(IdempotencyKey::new("k").unwrap())).unwrap(), Some(again));
 }
 
 pub(crate) fn supplied_entries_keep_their_offsets<F: Factory>() {
