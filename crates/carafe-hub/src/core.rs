@@ -95,9 +95,7 @@ impl Core {
                 return Step::Entry(entry, frame);
             }
         }
-        if self.tail().offset > cursor.position.offset {
-            cursor.position = self.tail();
-        }
+        cursor.advance(self.tail());
         Step::CaughtUp
     }
 
@@ -119,6 +117,13 @@ impl Core {
 }
 
 impl Cursor {
+    /// Takes in that there is nothing for it up to `position`.
+    pub(crate) fn advance(&mut self, position: Position) {
+        if position.offset > self.position.offset {
+            self.position = position;
+        }
+    }
+
     /// Whether an entry that one of its matchers matches is for this subscription.
     pub(crate) fn wants(&self, entry: &Entry) -> bool {
         self.sees_private || !entry.publication.is_private()

@@ -163,7 +163,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     limits: HubLimits,
     // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that found nothing
-    // has left its waker before the next entry comes. The log is never called while it is held.
+    // has left its waker before the next entry comes. While it is held, the log is never called, and no waker is called or
+    // dropped: either may be a task's end, which leaves the hub.
     state: Mutex<State>,
 }
 
@@ -183,7 +184,9 @@ impl Shared {
         match &request.start {
             Start::Tail => Ok(Origin::default()),
             Start::Earliest => Ok(at(self.log.span().start)),
-            Start::Last(count) => Ok(at(self.log.before_last(*count, request.matchers.clone()).await?)),
+            Start::Last(count) => {
+                Ok(at(self.log.before_last(*count, request.matchers.clone(), request.private).await?))
+            }
             Start::After(id) => match id.parse() {
                 Ok(position) => self.resume(position).await,
                 Err(_) => Ok(self.gap(id.clone(), GapReason::Foreign)),
@@ -235,10 +238,23 @@ pub(crate) struct State {
     draining: bool,
 }
 
+/// What is known of a subscription while it is not being polled.
 #[derive(Default)]
 struct Subscriber {
+    /// It has caught up, and nothing that it wants has come since.
     waker: Option<Waker>,
+    /// It was woken: up to here, nothing that it wants had come.
+    caught_up_to: Option<Position>,
     ending: bool,
+}
+
+impl Subscriber {
+    /// A subscription that waits stands where the tail is, however long ago it was polled.
+    fn wake(&mut self, tail: Position) -> Option<Waker> {
+        let waker = self.waker.take()?;
+        self.caught_up_to = Some(tail);
+        Some(waker)
+    }
 }
 
 impl State {
@@ -255,11 +271,22 @@ impl State {
             early.extend_from_slice(entries);
             return Vec::new();
         }
-        let mut woken = Vec::new();
+        let (mut wanting, mut wakers) = (Vec::new(), Vec::new());
         for entry in entries {
-            self.core.push(Arc::clone(entry), &mut woken);
+            let before = self.core.tail();
+            self.core.push(Arc::clone(entry), &mut wanting);
+            let woken = wanting.drain(..).filter_map(|id| self.subscribers[id as usize].wake(before));
+            wakers.extend(woken);
         }
-        woken.into_iter().filter_map(|id| self.subscribers[id as usize].waker.take()).collect()
+        wakers
+    }
+
+    /// Up to where a subscription that waited has missed nothing, and the waker that it left.
+    pub(crate) fn caught_up_to(&mut self, id: SubscriberId) -> (Option<Position>, Option<Waker>) {
+        let tail = self.core.tail();
+        let subscriber = &mut self.subscribers[id as usize];
+        let waker = subscriber.wake(tail);
+        (subscriber.caught_up_to.take(), waker)
     }
 
     pub(crate) fn subscribers(&self) -> usize {
@@ -272,25 +299,24 @@ impl State {
         if subscriber.ending {
             return false;
         }
-        match &mut subscriber.waker {
-            Some(left) => left.clone_from(waker),
-            None => subscriber.waker = Some(waker.clone()),
-        }
+        subscriber.waker = Some(waker.clone());
         true
     }
 
-    pub(crate) fn leave(&mut self, id: SubscriberId, cursor: &Cursor) {
+    /// Forgets a subscription, and gives the waker that it left.
+    pub(crate) fn leave(&mut self, id: SubscriberId, cursor: &Cursor) -> Option<Waker> {
         self.core.leave(cursor);
-        self.subscribers.remove(id as usize);
+        self.subscribers.remove(id as usize).waker
     }
 
     /// Marks up to `count` subscriptions to end, and gives their wakers.
     pub(crate) fn end(&mut self, count: usize) -> Vec<Option<Waker>> {
+        let tail = self.core.tail();
         let open = self.subscribers.iter_mut().filter(|(_, subscriber)| !subscriber.ending);
         open.take(count)
             .map(|(_, subscriber)| {
                 subscriber.ending = true;
-                subscriber.waker.take()
+                subscriber.wake(tail)
             })
             .collect()
     }

@@ -67,6 +67,8 @@ enum Phase {
     Block(Box<(VecDeque<Arc<Entry>>, Position)>),
     /// The tail has reached the position: it is being looked for.
     Finding(Pending<Result<Origin, ReadError>>),
+    /// The log cannot be read: the stream ends, and its client comes back.
+    Failed,
 }
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -115,6 +117,7 @@ impl Subscription {
                     let found = ready!(finding.as_mut().poll(cx));
                     self.take_origin(found);
                 }
+                Phase::Failed => return Poll::Ready(None),
             }
         }
     }
@@ -136,12 +139,16 @@ impl Subscription {
 
     fn poll_live(&mut self, cx: &Context<'_>, form: Option<Form>) -> Poll<Live> {
         let shared = Arc::clone(&self.shared);
+        // Declared before the lock, and so dropped after it.
+        let (caught_up_to, _waker);
         let mut state = shared.state();
+        (caught_up_to, _waker) = state.caught_up_to(self.id);
         if self.opening.ahead && state.core.tail().offset >= self.cursor.position.offset {
             drop(state);
             self.look_for_position();
             return Poll::Ready(Live::Elsewhere);
         }
+        caught_up_to.into_iter().for_each(|position| self.cursor.advance(position));
         match state.core.step(&mut self.cursor, form) {
             Step::Entry(entry, frame) => {
                 self.told = entry.position;
@@ -167,20 +174,28 @@ impl Subscription {
     fn take_block(&mut self, read: Result<Block, ReadError>) {
         match read {
             Ok(block) => self.phase = Phase::Block(Box::new((block.entries.into(), block.up_to))),
-            Err(ReadError::Trimmed { .. } | _) => {
+            Err(ReadError::Trimmed { .. }) => {
                 let requested = self.cursor.position.to_string();
                 self.take_origin(Ok(self.shared.gap(requested, GapReason::Trimmed)));
             }
+            Err(error) => self.fail(&error),
         }
     }
 
     fn take_origin(&mut self, found: Result<Origin, ReadError>) {
-        let origin =
-            found.unwrap_or_else(|_| self.shared.gap(self.cursor.position.to_string(), GapReason::Trimmed));
+        let origin = match found {
+            Ok(origin) => origin,
+            Err(error) => return self.fail(&error),
+        };
         let (after, gap, ahead) = origin.into();
         self.cursor.position = after.unwrap_or(self.cursor.position);
         self.opening = Opening { gap: gap.map(Box::new), position: false, ahead };
         self.phase = Phase::Live;
+    }
+
+    fn fail(&mut self, error: &ReadError) {
+        tracing::error!(%error, "a stream ends because its history cannot be read");
+        self.phase = Phase::Failed;
     }
 
     fn next_of_block(&mut self, form: Option<Form>) -> Option<Item> {
@@ -222,7 +237,8 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.shared.state().leave(self.id, &self.cursor);
+        let waker = self.shared.state().leave(self.id, &self.cursor);
+        drop(waker);
     }
 }
 

@@ -119,8 +119,9 @@ impl Read for MemoryLog {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
+        private: bool,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        Box::pin(ready(Ok(self.state().before_last(count, &wanted))))
+        Box::pin(ready(Ok(self.state().before_last(count, &wanted, private))))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {
@@ -289,11 +290,12 @@ impl State {
         Ok(block)
     }
 
-    fn before_last(&self, count: usize, wanted: &[TopicMatcher]) -> Position {
+    fn before_last(&self, count: usize, wanted: &[TopicMatcher], private: bool) -> Position {
         if count == 0 {
             return self.tail();
         }
-        let mut matching = (0..self.entries.len()).rev().filter(|&at| is_wanted(&self.entries[at], wanted));
+        let counts = |entry: &Entry| is_wanted(entry, wanted) && (private || !entry.publication.is_private());
+        let mut matching = (0..self.entries.len()).rev().filter(|&at| counts(&self.entries[at]));
         match matching.nth(count - 1) {
             None | Some(0) => self.start,
             Some(at) => self.entries[at - 1].position,

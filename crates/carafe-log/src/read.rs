@@ -27,11 +27,12 @@ pub trait Read: Send + Sync {
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>>;
 
-    /// The position after which reading gives the last `count` entries that `wanted` matches.
+    /// The position after which reading gives the last `count` entries that `wanted` matches, private ones counted or not.
     fn before_last(
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
+        private: bool,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
 
     /// Answers with the newest entries, of about `recent` bytes at most, and hands every further batch of durable entries

@@ -161,9 +161,9 @@ pub(crate) struct Summary {
 
 /// The index of a segment that is not written any more, as it is in its file.
 ///
-/// After the summary, everything is numbers of four bytes: rows (offset from the segment's previous one, place, length),
-/// topics with keys, and keys (each a hash in two halves, and an ordinal), topics (place and length of the name, place and number of the ordinals),
-/// ordinals; then the names. The file ends with its CRC32C.
+/// After the summary, everything is numbers of four bytes: rows (offset from the segment's previous one, place, length
+/// with the highest bit set for private ones), topics with keys, and keys (each a hash in two halves, and an ordinal),
+/// topics (place and length of the name, place and number of the ordinals), ordinals; then the names. The file ends with its CRC32C.
 pub(crate) struct SealedIndex {
     base: Offset,
     salt: u32,
@@ -178,6 +178,9 @@ pub(crate) struct SealedIndex {
 const MAGIC: &[u8; 8] = b"CARAFEIX";
 const VERSION: u32 = 1;
 pub(crate) const SUMMARY: usize = 8 + 4 + 2 * 20 + 4 + 8 + 5 * 4 + 4;
+
+/// Marks the length of a private entry's record. None is so long.
+const PRIVATE: u32 = 1 << 31;
 
 const ROW: usize = 3;
 const KEY: usize = 3;
@@ -276,7 +279,12 @@ impl Index for SealedIndex {
 
     fn row(&self, ordinal: Ordinal) -> Row {
         let row = &self.words[ordinal as usize * ROW..][..ROW];
-        Row { offset: self.base + u64::from(row[0]), at: row[1], length: row[2] }
+        Row {
+            offset: self.base + u64::from(row[0]),
+            at: row[1],
+            length: row[2] & !PRIVATE,
+            private: row[2] & PRIVATE != 0,
+        }
     }
 
     fn of_topic(&self, topic: &Topic) -> &[Ordinal] {
@@ -355,7 +363,7 @@ impl Sections {
             sections.rows.extend([
                 offset.expect("a segment is ended before its offsets span 2^32"),
                 row.at,
-                row.length,
+                row.length | if row.private { PRIVATE } else { 0 },
             ]);
         }
         let topic_key = |((topic, key), ordinal): (&(Topic, IdempotencyKey), &Ordinal)| {

@@ -139,8 +139,9 @@ impl Read for DiskLog {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
+        private: bool,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        self.read_with(move |shared| shared.before_last(count, &wanted))
+        self.read_with(move |shared| shared.before_last(count, &wanted, private))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {

@@ -119,6 +119,14 @@ pub(crate) struct Row {
     pub(crate) offset: Offset,
     pub(crate) at: u32,
     pub(crate) length: u32,
+    /// Not every subscriber may see it.
+    pub(crate) private: bool,
+}
+
+impl Row {
+    fn of(entry: &Entry, at: u32, length: u32) -> Self {
+        Self { offset: entry.offset(), at, length, private: entry.publication.is_private() }
+    }
 }
 
 /// Where the next commit goes, and which number it follows.
@@ -151,7 +159,7 @@ impl Commit {
             let start = bytes.len();
             record::encode(entry, header.salt, &mut bytes);
             let at = end.at + length(start);
-            rows.push(Row { offset: entry.offset(), at, length: length(bytes.len() - start) });
+            rows.push(Row::of(entry, at, length(bytes.len() - start)));
         }
         let commit = rand::random();
         let mut head = COMMIT.to_vec();
@@ -240,7 +248,8 @@ impl Content {
                 return None;
             }
             last = entry.offset();
-            entries.push((entry, Row { offset: last, at, length: length(record.len()) }));
+            let row = Row::of(&entry, at, length(record.len()));
+            entries.push((entry, row));
             at += length(record.len());
             rest = next;
         }

@@ -184,13 +184,18 @@ impl Shared {
         Ok(Selected { segment, rows, exhausted: exhausted.then_some(last) })
     }
 
-    pub(crate) fn before_last(&self, count: usize, wanted: &[TopicMatcher]) -> Result<Position, ReadError> {
+    pub(crate) fn before_last(
+        &self,
+        count: usize,
+        wanted: &[TopicMatcher],
+        private: bool,
+    ) -> Result<Position, ReadError> {
         let (sealed, start, mut left) = {
             let state = self.state();
             if count == 0 {
                 return Ok(state.tail);
             }
-            match nth_last(&*state.active.index, wanted, count) {
+            match nth_last(&*state.active.index, wanted, private, count) {
                 Ok(ordinal) => {
                     let (segment, row) =
                         (state.active.segment.clone(), before(&*state.active.index, ordinal));
@@ -202,7 +207,7 @@ impl Shared {
         };
         for sealed in sealed.iter().rev() {
             let index = self.index(sealed)?;
-            match nth_last(&*index, wanted, left) {
+            match nth_last(&*index, wanted, private, left) {
                 Ok(ordinal) => return position_of(&sealed.segment, before(&*index, ordinal)),
                 Err(there) => left -= there,
             }
@@ -314,8 +319,14 @@ fn first_of(
 }
 
 /// The entry after which there are `count` that are wanted; else how many there are.
-fn nth_last(index: &dyn Index, wanted: &[TopicMatcher], count: usize) -> Result<Ordinal, usize> {
-    let all = select_all(index, wanted);
+fn nth_last(
+    index: &dyn Index,
+    wanted: &[TopicMatcher],
+    private: bool,
+    count: usize,
+) -> Result<Ordinal, usize> {
+    let mut all = select_all(index, wanted);
+    all.retain(|ordinal| private || !index.row(*ordinal).private);
     all.len().checked_sub(count).map(|at| all[at]).ok_or(all.len())
 }
 

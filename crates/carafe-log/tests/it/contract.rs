@@ -31,6 +31,7 @@ macro_rules! every_log {
             just_before_the_oldest_is_found_and_earlier_is_trimmed,
             reading_what_is_trimmed_is_an_error_that_names_the_start,
             the_last_entries_are_counted_by_what_is_wanted,
+            private_entries_count_among_the_last_only_for_who_sees_them,
             a_repeated_key_stores_nothing_and_answers_as_the_first_did,
             a_key_is_repeated_within_a_batch_too,
             a_key_is_valid_within_its_topic,
@@ -76,7 +77,7 @@ fn find(log: &impl Read, position: Position) -> Find {
 }
 
 fn before_last(log: &impl Read, count: usize, wanted: &[TopicMatcher]) -> Position {
-    wait(log.before_last(count, wanted.to_vec())).unwrap()
+    wait(log.before_last(count, wanted.to_vec(), true)).unwrap()
 }
 
 pub(crate) fn an_empty_log_has_nothing_before_its_tail<F: Factory>() {
@@ -249,6 +250,18 @@ pub(crate) fn the_last_entries_are_counted_by_what_is_wanted<F: Factory>() {
     assert_eq!(before_last(&log, 0, &a), told[5]);
     assert_eq!(before_last(&log, usize::MAX, &any()), start);
     assert_eq!(before_last(&log, 1, &[topic("nobody").into()]), start);
+}
+
+pub(crate) fn private_entries_count_among_the_last_only_for_who_sees_them<F: Factory>() {
+    let log = F::roomy();
+    let told: Vec<_> =
+        (0..300).map(|number| append_one(&log, publication("a", "").with_private(number % 3 == 2))).collect();
+    let public_last = |count| wait(log.before_last(count, any().to_vec(), false)).unwrap();
+    assert_eq!(before_last(&log, 3, &any()), told[296]);
+    assert_eq!(public_last(2), told[296]);
+    assert_eq!(public_last(4), told[293]);
+    assert_eq!(public_last(200), log.span().start);
+    assert_eq!(public_last(199), told[0]);
 }
 
 pub(crate) fn a_repeated_key_stores_nothing_and_answers_as_the_first_did<F: Factory>() {

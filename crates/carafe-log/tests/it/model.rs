@@ -80,7 +80,7 @@ impl Model {
             }
             Step::Read(at, wanted, limit) => self.read(log, start, self.position(at).offset, wanted, limit),
             Step::BeforeLast(count, wanted) => {
-                let from = wait(log.before_last(count, matchers(wanted))).unwrap();
+                let from = wait(log.before_last(count, matchers(wanted), true)).unwrap();
                 let kept = self.wanted(start, wanted);
                 let left = kept.iter().filter(|position| position.offset > from.offset).count();
                 assert_eq!(left, count.min(kept.len()));

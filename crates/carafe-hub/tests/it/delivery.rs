@@ -1,0 +1,229 @@
+//! What is delivered to whom, and what is not.
+
+use carafe_hub::{Form, Hub, PublishError, Start, Subscribe};
+use carafe_log::{AppendError, IdempotencyKey, MemoryLimits, Publication};
+use carafe_protocol::TopicMatcher;
+use futures_util::{FutureExt, StreamExt};
+
+use crate::fixture::{
+    FORMS, NO_RING, Rig, at_once, data, event_type, exact, pattern, publication, publish, subscribe, topic,
+};
+use crate::listener::{Heard, Listener, Polled};
+
+fn everything() -> Subscribe {
+    Subscribe::to(TopicMatcher::any())
+}
+
+fn keyed(to: &str, key: &str) -> Publication {
+    publication(to, key).with_key(IdempotencyKey::new(key).unwrap())
+}
+
+#[test]
+fn an_event_with_several_topics_is_delivered_once_to_who_asked_for_several() {
+    for form in FORMS {
+        let rig = Rig::roomy();
+        let several = [exact("a"), exact("b"), pattern(":name"), TopicMatcher::any(), pattern("(a|b)")];
+        let mut live = rig.listen_in(form, Subscribe::to_all(several.clone()));
+        let to_all = publication("a", "once").with_alternates(["b", "c/d", "a"].map(topic));
+        publish(&rig.hub, to_all);
+        rig.publish("b", "and then");
+        assert_eq!(data(&live.hear()), ["once", "and then"]);
+        let replayed = rig.listen_in(form, Subscribe::to_all(several).from(Start::Earliest)).hear();
+        assert_eq!(data(&replayed), ["once", "and then"]);
+    }
+}
+
+#[test]
+fn an_event_reaches_who_asked_for_an_alternate() {
+    for limits in [NO_RING, Default::default()] {
+        let rig = Rig::new(MemoryLimits::default(), limits);
+        let mut listener = rig.listen(Subscribe::to_all([exact("b"), pattern("c/:d")]));
+        publish(&rig.hub, publication("a", "1").with_alternates([topic("b")]));
+        publish(&rig.hub, publication("a", "2").with_alternates([topic("x"), topic("c/d")]));
+        publish(&rig.hub, publication("a", "3"));
+        assert_eq!(data(&listener.hear()), ["1", "2"]);
+    }
+}
+
+#[test]
+fn who_asks_for_nothing_gets_nothing() {
+    let rig = Rig::roomy();
+    let mut listener = rig.listen(Subscribe::to_all([]).from(Start::Earliest));
+    rig.count("a", 3);
+    assert_eq!(listener.hear().len(), 1, "the position");
+}
+
+#[test]
+fn private_events_are_passed_over_where_they_are_not_asked_for() {
+    for (form, limits) in FORMS.into_iter().zip([NO_RING, Default::default(), NO_RING]) {
+        let rig = Rig::new(MemoryLimits::default(), limits);
+        let mut public = rig.listen_in(form, everything());
+        let mut private = rig.listen_in(form, everything().with_private(true));
+        rig.publish("a", "1");
+        publish(&rig.hub, publication("a", "secret").with_private(true));
+        rig.publish("a", "2");
+        assert_eq!(data(&public.hear()), ["1", "2"]);
+        assert_eq!(data(&private.hear()), ["1", "secret", "2"]);
+    }
+}
+
+#[test]
+fn reserved_types_are_refused_with_their_whole_batch() {
+    let rig = Rig::roomy();
+    let mut listener = rig.listen(everything());
+    for reserved in ["carafe.", "carafe.position", "carafe.gap", "carafe.anything"] {
+        let forged = publication("a", "").with_type(event_type(reserved));
+        let batch = vec![publication("a", "good"), forged, publication("a", "good")];
+        let refused = at_once(rig.hub.publish_all(batch));
+        assert_eq!(refused, Err(PublishError::ReservedType(reserved.to_owned())));
+    }
+    for allowed in ["carafe", "Carafe.gap", "x.carafe.gap"] {
+        publish(&rig.hub, publication("a", allowed).with_type(event_type(allowed)));
+    }
+    assert_eq!(data(&listener.hear()), ["carafe", "Carafe.gap", "x.carafe.gap"]);
+}
+
+#[test]
+fn what_the_log_does_not_take_is_not_delivered() {
+    let rig = Rig::new(MemoryLimits { bytes: 100, ..MemoryLimits::default() }, NO_RING);
+    let mut listener = rig.listen(everything());
+    let refused = at_once(rig.hub.publish(publication("a", &"x".repeat(100))));
+    assert!(matches!(refused, Err(PublishError::Append(AppendError::TooLarge { .. }))), "{refused:?}");
+    assert_eq!(listener.hear().len(), 1, "the position");
+}
+
+#[test]
+fn a_repeated_idempotency_key_delivers_nothing_new() {
+    let rig = Rig::roomy();
+    let mut listener = rig.listen(everything());
+    let first = publish(&rig.hub, keyed("a", "k"));
+    assert_eq!(data(&listener.hear()), ["k"]);
+    let woken = listener.wakes();
+    let again = at_once(rig.hub.publish(keyed("a", "k"))).unwrap();
+    assert_eq!((again.position, again.repeated), (first, true));
+    assert_eq!((listener.wakes(), listener.poll()), (woken, Polled::Waiting));
+    publish(&rig.hub, keyed("b", "k"));
+    assert_eq!(listener.hear().len(), 1, "a key is valid within its topic");
+}
+
+#[test]
+fn an_empty_batch_is_published_as_nothing() {
+    let rig = Rig::roomy();
+    assert_eq!(at_once(rig.hub.publish_all(Vec::new())), Ok(Vec::new()));
+    assert_eq!(rig.hub.position(), rig.span().start);
+}
+
+#[test]
+fn clones_are_the_same_hub() {
+    let rig = Rig::roomy();
+    let other: Hub = rig.hub.clone();
+    let mut listener = rig.listen(everything());
+    let told = publish(&other, publication("a", "from the clone"));
+    assert_eq!(data(&listener.hear()), ["from the clone"]);
+    assert_eq!((rig.hub.position(), other.subscriptions()), (told, 1));
+    let _drain = other.drain();
+    assert!(rig.hub.is_draining());
+}
+
+#[test]
+fn a_stream_outlives_the_handles_to_its_hub() {
+    let Rig { hub, log } = Rig::roomy();
+    let mut listener = Listener::new(subscribe(&hub, everything()).unwrap(), None);
+    publish(&hub, publication("a", "last words"));
+    drop((hub, log));
+    assert_eq!(data(&listener.hear()), ["last words"]);
+}
+
+#[test]
+fn a_waiting_subscriber_is_woken_by_what_it_asked_for_alone_and_once() {
+    let rig = Rig::roomy();
+    let mut listener = rig.listen(Subscribe::to_all([exact("a"), pattern("a/*"), TopicMatcher::any()]));
+    let mut other = rig.listen(Subscribe::to(topic("b")));
+    listener.hear();
+    other.hear();
+    rig.count("a", 5);
+    assert_eq!((listener.wakes(), other.wakes()), (1, 0));
+    listener.hear();
+    rig.publish("b", "");
+    assert_eq!((listener.wakes(), other.wakes()), (2, 1));
+}
+
+#[test]
+fn frames_that_wait_are_joined_up_to_about_64_kib() {
+    for limits in [NO_RING, Default::default()] {
+        let rig = Rig::new(MemoryLimits::default(), limits);
+        let kib = "x".repeat(1 << 10);
+        for _ in 0..200 {
+            rig.publish("a", &kib);
+        }
+        let subscription = subscribe(&rig.hub, everything().from(Start::Earliest)).unwrap();
+        let chunks = subscription.into_frames(Form::Plain).take(4).collect::<Vec<_>>();
+        let sizes: Vec<_> = chunks.now_or_never().unwrap().iter().map(|chunk| chunk.len() >> 10).collect();
+        assert!(sizes[..3].iter().all(|kib| (64..66).contains(kib)), "{sizes:?}");
+        assert!((8..32).contains(&sizes[3]), "the rest: {sizes:?}");
+    }
+}
+
+#[test]
+fn a_position_told_between_two_chunks_passes_nothing_over() {
+    for limits in [NO_RING, Default::default()] {
+        let rig = Rig::new(MemoryLimits::default(), limits);
+        let mut listener = rig.listen_in(Some(Form::Plain), Subscribe::to(topic("a")));
+        for data in (0..200).map(|n| format!("{n:01000}")) {
+            rig.publish("b", "between");
+            rig.publish("a", &data);
+        }
+        let Polled::Told(mut heard) = listener.poll() else { panic!() };
+        assert!(heard.len() < 100, "there is more to come");
+        assert_eq!(listener.position_if_moved(), None);
+        heard.extend(listener.hear());
+        let numbers: Vec<usize> = data(&heard).into_iter().map(|data| data.parse().unwrap()).collect();
+        assert!(numbers.into_iter().eq(0..200));
+    }
+}
+
+#[test]
+fn a_frame_larger_than_a_chunk_is_sent_whole() {
+    let rig = Rig::roomy();
+    let mut listener = rig.listen_in(Some(Form::Plain), everything());
+    let large = "x".repeat(200 << 10);
+    listener.hear();
+    rig.publish("a", &large);
+    rig.publish("a", "small");
+    assert_eq!(data(&listener.hear()), [&large, "small"]);
+}
+
+#[test]
+fn every_form_says_the_same() {
+    let rig = Rig::roomy();
+    let mut listeners = FORMS.map(|form| rig.listen_in(form, everything()));
+    let told = publication("a", " two\nlines\r\nand\rmore\n").with_alternates([topic("b")]);
+    publish(&rig.hub, told.with_type(event_type("t")));
+    let said = listeners.each_mut().map(|listener| match listener.hear().pop() {
+        Some(Heard::Event(said)) => said,
+        nothing => panic!("{nothing:?}"),
+    });
+    let [entry, plain, enveloped] = said;
+    assert_eq!(enveloped, entry);
+    assert_eq!(plain.data, " two\nlines\nand\nmore\n", "line breaks are LF to clients");
+    assert_eq!((plain.position, plain.event_type), (entry.position, Some("t".to_owned())));
+}
+
+#[test]
+fn who_waits_on_a_quiet_topic_is_served_from_the_ring_when_it_is_woken() {
+    let rig = Rig::keeping(1000);
+    let mut listener = rig.listen(Subscribe::to(topic("quiet")));
+    listener.hear();
+    rig.count("busy", 10);
+    rig.publish("quiet", "newest");
+    assert_eq!(data(&listener.hear()), ["newest"]);
+    assert_eq!(rig.log.reads(), 0, "it had everything up to the event that is in the ring");
+}
+
+#[test]
+fn the_last_events_are_counted_by_what_the_subscriber_may_see() {
+    let rig = Rig::roomy();
+    rig.count("a", 2);
+    publish(&rig.hub, publication("a", "secret").with_private(true));
+    assert_eq!(data(&rig.listen(everything().from(Start::Last(2))).hear()), ["0", "1"]);
+}

@@ -1,0 +1,125 @@
+//! A hub under test, and short names for what the tests do with it.
+
+use carafe_hub::{Form, Gap, GapReason, Hub, HubLimits, Start, Subscribe, SubscribeError, Subscription};
+use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read, Span};
+use carafe_protocol::{EventType, Position, Topic, TopicMatcher, TopicPattern};
+use futures_util::FutureExt;
+
+use crate::listener::{Heard, Listener};
+use crate::spy::Spy;
+
+/// A hub on a log in memory that the test can look into.
+pub(crate) struct Rig {
+    pub(crate) hub: Hub,
+    pub(crate) log: Spy,
+}
+
+/// A ring that holds the newest entry and no other, so that nearly all is read from the log.
+pub(crate) const NO_RING: HubLimits = HubLimits { ring_bytes: 0, matchers: 100, complex_patterns: 100 };
+
+/// As entries, and as frames in each form.
+pub(crate) const FORMS: [Option<Form>; 3] = [None, Some(Form::Plain), Some(Form::Enveloped)];
+
+impl Rig {
+    /// All the tests publish is kept, in the ring too.
+    pub(crate) fn roomy() -> Self {
+        Self::new(MemoryLimits::default(), HubLimits::default())
+    }
+
+    /// The log keeps so many entries, and the ring one.
+    pub(crate) fn keeping(entries: usize) -> Self {
+        Self::new(MemoryLimits { entries, ..MemoryLimits::default() }, NO_RING)
+    }
+
+    pub(crate) fn new(kept: MemoryLimits, limits: HubLimits) -> Self {
+        Self::on(MemoryLog::new(kept), limits)
+    }
+
+    pub(crate) fn on(log: MemoryLog, limits: HubLimits) -> Self {
+        let log = Spy::on(log);
+        Self { hub: Hub::with_limits(log.clone(), limits), log }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.log.span()
+    }
+
+    pub(crate) fn publish(&self, to: &str, data: &str) -> Position {
+        publish(&self.hub, publication(to, data))
+    }
+
+    /// Publishes numbers to a topic, from zero.
+    pub(crate) fn count(&self, to: &str, count: usize) -> Vec<Position> {
+        (0..count).map(|number| self.publish(to, &number.to_string())).collect()
+    }
+
+    /// What there is to tell about history that is gone.
+    pub(crate) fn gap(&self, requested: &impl ToString, reason: GapReason) -> Heard {
+        let Span { start, oldest, .. } = self.span();
+        Heard::Gap(Gap { requested: requested.to_string(), oldest, reason, goes_on_after: start })
+    }
+
+    pub(crate) fn listen(&self, request: Subscribe) -> Listener {
+        self.listen_in(None, request)
+    }
+
+    pub(crate) fn listen_in(&self, form: Option<Form>, request: Subscribe) -> Listener {
+        Listener::new(subscribe(&self.hub, request).unwrap(), form)
+    }
+
+    /// Takes entries in that were ordered elsewhere.
+    pub(crate) fn supply(&self, entries: impl IntoIterator<Item = Entry>) {
+        at_once(self.log.log().append_at(entries.into_iter().collect())).unwrap();
+    }
+}
+
+pub(crate) fn publish(hub: &Hub, publication: Publication) -> Position {
+    at_once(hub.publish(publication)).unwrap().position
+}
+
+pub(crate) fn subscribe(hub: &Hub, request: Subscribe) -> Result<Subscription, SubscribeError> {
+    at_once(hub.subscribe(request))
+}
+
+/// The outcome of a future that a log in memory never makes wait.
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("a log in memory answers at once")
+}
+
+pub(crate) fn topic(text: &str) -> Topic {
+    Topic::new(text).unwrap()
+}
+
+pub(crate) fn pattern(text: &str) -> TopicMatcher {
+    TopicPattern::new(text).unwrap().into()
+}
+
+pub(crate) fn exact(text: &str) -> TopicMatcher {
+    topic(text).into()
+}
+
+pub(crate) fn publication(to: &str, data: &str) -> Publication {
+    Publication::new(topic(to), data)
+}
+
+pub(crate) fn event_type(text: &str) -> EventType {
+    EventType::new(text).unwrap()
+}
+
+pub(crate) fn after(position: Position) -> Start {
+    Start::After(position.to_string())
+}
+
+/// An entry as another node's log would hand it over.
+pub(crate) fn entry(position: Position, publication: Publication) -> Entry {
+    Entry { position, time: std::time::UNIX_EPOCH, publication }
+}
+
+/// The data of the events among what was heard.
+pub(crate) fn data(heard: &[Heard]) -> Vec<&str> {
+    let events = heard.iter().filter_map(|heard| match heard {
+        Heard::Event(said) => Some(said.data.as_str()),
+        Heard::Position(_) | Heard::Gap(_) => None,
+    });
+    events.collect()
+}

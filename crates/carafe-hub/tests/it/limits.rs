@@ -1,0 +1,176 @@
+//! Limits, and what is left behind when a subscription is gone.
+
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use carafe_hub::{Hub, HubLimits, Start, Subscribe, SubscribeError, TooManyComplexPatterns};
+use carafe_log::MemoryLimits;
+use carafe_protocol::{Position, TopicMatcher};
+use futures_util::StreamExt;
+
+use crate::fixture::{NO_RING, Rig, after, data, exact, pattern, subscribe};
+
+/// More than a hub looks through for a new pattern: were they left behind, it would show.
+const MANY: usize = 10_000;
+
+fn rig(limits: HubLimits) -> Rig {
+    Rig::new(MemoryLimits::default(), limits)
+}
+
+fn refused(rig: &Rig, matchers: impl IntoIterator<Item = TopicMatcher>) -> SubscribeError {
+    subscribe(&rig.hub, Subscribe::to_all(matchers)).err().unwrap()
+}
+
+#[test]
+fn a_subscription_may_ask_for_so_many_topics_and_patterns() {
+    let rig = rig(HubLimits { matchers: 2, ..HubLimits::default() });
+    let (a, b, c) = (exact("a"), exact("b"), pattern("c/*"));
+    let three = [a.clone(), b.clone(), c.clone()];
+    assert_eq!(refused(&rig, three), SubscribeError::TooManyMatchers { limit: 2 });
+    assert_eq!(rig.hub.subscriptions(), 0);
+    let _kept = rig.listen(Subscribe::to_all([a.clone(), c.clone(), a, c]));
+    assert_eq!(rig.hub.subscriptions(), 1, "what is asked for twice counts once");
+}
+
+fn no_more_complex(limit: usize) -> SubscribeError {
+    TooManyComplexPatterns { limit }.into()
+}
+
+#[test]
+fn distinct_complex_patterns_are_limited_until_one_is_given_up() {
+    let rig = rig(HubLimits { complex_patterns: 2, ..HubLimits::default() });
+    let first = rig.listen(Subscribe::to(pattern("a-:id")));
+    let _second = rig.listen(Subscribe::to(pattern("b-:id")));
+    let same = rig.listen(Subscribe::to_all([pattern("a-:id"), pattern("b-:id"), pattern("simple/:id/*")]));
+    assert_eq!(refused(&rig, [pattern("c-:id")]), no_more_complex(2));
+    drop(first);
+    assert_eq!(refused(&rig, [pattern("c-:id")]), no_more_complex(2), "another still asks for it");
+    drop(same);
+    let mut third = rig.listen(Subscribe::to(pattern("c-:id")));
+    rig.publish("c-1", "recovered");
+    assert_eq!(data(&third.hear()), ["recovered"]);
+}
+
+#[test]
+fn a_refused_subscription_leaves_nothing() {
+    let rig = rig(HubLimits { complex_patterns: 1, ..HubLimits::default() });
+    for _ in 0..3 {
+        let several = [exact("a"), pattern("a/*"), pattern("a-:id"), pattern("b-:id")];
+        assert_eq!(refused(&rig, several), no_more_complex(1));
+        assert_eq!(rig.hub.subscriptions(), 0);
+    }
+    let mut listener = rig.listen(Subscribe::to(pattern("b-:id")));
+    rig.publish("a", "");
+    rig.publish("b-1", "");
+    assert_eq!((listener.hear().len(), rig.log.reads()), (2, 0));
+}
+
+#[test]
+fn a_dropped_subscription_is_gone_and_wakes_nobody() {
+    let rig = Rig::roomy();
+    let mut listeners: Vec<_> = (0..10).map(|_| rig.listen(Subscribe::to(exact("a")))).collect();
+    listeners.iter_mut().for_each(|listener| drop(listener.hear()));
+    listeners.drain(..5);
+    assert_eq!(rig.hub.subscriptions(), 5);
+    rig.publish("a", "");
+    assert!(listeners.iter().all(|listener| listener.wakes() == 1));
+    listeners.clear();
+    assert_eq!(rig.hub.subscriptions(), 0);
+    rig.publish("a", "to nobody");
+}
+
+#[test]
+fn a_newcomer_in_the_place_of_one_who_left_has_nothing_of_it() {
+    let rig = Rig::roomy();
+    let mut old = rig.listen(Subscribe::to_all([exact("a"), pattern("a*b")]));
+    old.hear();
+    drop(old);
+    let mut new = rig.listen(Subscribe::to(exact("b")));
+    new.hear();
+    rig.publish("a", "");
+    rig.publish("axb", "");
+    assert_eq!((new.wakes(), new.hear()), (0, vec![]));
+}
+
+/// A waker that asks the hub something when it is dropped, as one does whose task has a stream of its own.
+struct Inquisitive(Hub);
+
+impl Wake for Inquisitive {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Inquisitive {
+    fn drop(&mut self) {
+        let _ = self.0.subscriptions();
+    }
+}
+
+#[test]
+fn a_waker_may_ask_the_hub_when_it_is_dropped() {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let hub = Rig::roomy().hub;
+        let mut subscription = subscribe(&hub, Subscribe::to(exact("a"))).unwrap();
+        let waker = Waker::from(Arc::new(Inquisitive(hub)));
+        while subscription.poll_next_unpin(&mut Context::from_waker(&waker)).is_ready() {}
+        drop(waker);
+        drop(subscription);
+        done.send(()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(5)), Ok(()));
+}
+
+/// Whether a new pattern's first subscriber is served from the ring, as it is where few topics are known.
+#[track_caller]
+fn check_few_topics_are_known(rig: &Rig, position: Position, expected: &[&str]) {
+    let before = rig.log.reads();
+    let mut listener = rig.listen(Subscribe::to(pattern("known/:topic")).from(after(position)));
+    assert_eq!(data(&listener.hear()), expected);
+    assert_eq!(rig.log.reads() - before, 0, "topics were left behind");
+}
+
+#[test]
+fn topics_and_patterns_that_nobody_asks_for_any_more_leave_nothing() {
+    let rig = rig(HubLimits { complex_patterns: 1, ..HubLimits::default() });
+    let position = rig.publish("known/0", "");
+    rig.publish("known/1", "1");
+    for n in 0..MANY {
+        // Two `*` before the end are complex, and need no regular expression, of which so many take a while.
+        let patterns = [format!("p/{n}/*"), format!("*/{n}/*/p")].map(|text| pattern(&text));
+        let several = [exact(&format!("t/{n}"))].into_iter().chain(patterns);
+        let _left = subscribe(&rig.hub, Subscribe::to_all(several)).unwrap();
+    }
+    assert_eq!(rig.hub.subscriptions(), 0);
+    check_few_topics_are_known(&rig, position, &["1"]);
+}
+
+#[test]
+fn topics_whose_events_have_left_the_ring_leave_nothing() {
+    let rig = rig(NO_RING);
+    for n in 0..MANY {
+        rig.publish(&format!("t/{n}"), "");
+    }
+    let position = rig.publish("known/0", "");
+    rig.publish("known/1", "1");
+    check_few_topics_are_known(&rig, position, &["1"]);
+}
+
+#[test]
+fn a_new_pattern_over_very_many_topics_begins_with_the_log_and_then_is_live() {
+    let rig = Rig::roomy();
+    let expected: Vec<_> = (0..MANY).map(|n| n.to_string()).collect();
+    for n in &expected {
+        rig.publish(&format!("t/{n}"), n);
+    }
+    let request = || Subscribe::to(pattern("t/:n"));
+    let mut first = rig.listen(request().from(Start::Earliest));
+    assert_eq!(data(&first.hear()), expected);
+    let reads = rig.log.reads();
+    assert!(reads > 0, "looking through all topics would hold up everybody");
+    let mut second = rig.listen(request());
+    rig.publish("t/live", "live");
+    assert_eq!((data(&first.hear()), data(&second.hear())), (vec!["live"], vec!["live"]));
+    assert_eq!(rig.log.reads(), reads);
+}

@@ -1,0 +1,227 @@
+//! A subscriber that a test polls by hand.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use carafe_hub::{Delivery, Form, Frames, Gap, GapReason, Subscription};
+use carafe_log::Entry;
+use carafe_protocol::{Decoder, Position, Received, ReceivedEvent, Topic};
+use futures_core::Stream;
+use serde_json::Value;
+
+/// Polls a subscription, as entries or as the bytes that a client gets, and counts its wake-ups.
+pub(crate) struct Listener {
+    stream: Source,
+    wakes: Arc<Wakes>,
+}
+
+enum Source {
+    Entries(Subscription),
+    Frames(Box<(Frames, Decoder)>, Form),
+}
+
+/// What one poll comes to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Polled {
+    /// One delivery, or all that one chunk of frames has.
+    Told(Vec<Heard>),
+    Waiting,
+    Ended,
+}
+
+/// What a subscriber hears, in whichever form.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Heard {
+    Position(Position),
+    Gap(Gap),
+    Event(Said),
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) position: Position,
+    pub(crate) event_type: Option<String>,
+    pub(crate) data: String,
+    /// Plain frames do not tell the topics.
+    pub(crate) topics: Option<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Listener {
+    /// In this form, or as entries.
+    pub(crate) fn new(subscription: Subscription, form: Option<Form>) -> Self {
+        let stream = match form {
+            None => Source::Entries(subscription),
+            Some(form) => Source::Frames(Box::new((subscription.into_frames(form), Decoder::new())), form),
+        };
+        Self { stream, wakes: Arc::default() }
+    }
+
+    pub(crate) fn form(&self) -> Option<Form> {
+        match &self.stream {
+            Source::Entries(_) => None,
+            Source::Frames(_, form) => Some(*form),
+        }
+    }
+
+    /// How often it was woken.
+    pub(crate) fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn poll(&mut self) -> Polled {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        let mut cx = Context::from_waker(&waker);
+        let polled = match &mut self.stream {
+            Source::Entries(subscription) => {
+                Pin::new(subscription).poll_next(&mut cx).map(|next| next.map(|told| vec![told.into()]))
+            }
+            Source::Frames(frames, form) => {
+                let (frames, decoder) = &mut **frames;
+                Pin::new(frames).poll_next(&mut cx).map(|next| next.map(|chunk| hear(decoder, &chunk, *form)))
+            }
+        };
+        match polled {
+            Poll::Ready(Some(heard)) => Polled::Told(heard),
+            Poll::Ready(None) => Polled::Ended,
+            Poll::Pending => Polled::Waiting,
+        }
+    }
+
+    /// All that there is to hear now. It must not be the end.
+    pub(crate) fn hear(&mut self) -> Vec<Heard> {
+        let (heard, end) = self.hear_out();
+        assert_eq!(end, Polled::Waiting);
+        heard
+    }
+
+    /// All that there is to hear until it ends.
+    pub(crate) fn hear_to_the_end(&mut self) -> Vec<Heard> {
+        let (heard, end) = self.hear_out();
+        assert_eq!(end, Polled::Ended);
+        heard
+    }
+
+    /// All that there is to hear now, and what came then.
+    pub(crate) fn hear_out(&mut self) -> (Vec<Heard>, Polled) {
+        let mut all = Vec::new();
+        loop {
+            match self.poll() {
+                Polled::Told(heard) => all.extend(heard),
+                end @ (Polled::Waiting | Polled::Ended) => return (all, end),
+            }
+        }
+    }
+
+    /// What an idle stream of frames says instead of a heartbeat.
+    pub(crate) fn position_if_moved(&mut self) -> Option<Heard> {
+        let Source::Frames(frames, form) = &mut self.stream else {
+            panic!("only frames tell their position again");
+        };
+        let (frames, decoder) = &mut **frames;
+        let chunk = frames.position_if_moved()?;
+        Some(hear(decoder, &chunk, *form).remove(0))
+    }
+}
+
+/// Decodes a chunk of frames, which ends where a frame ends.
+fn hear(decoder: &mut Decoder, mut chunk: &[u8], form: Form) -> Vec<Heard> {
+    assert!(chunk.ends_with(b"\n\n"));
+    let mut heard = Vec::new();
+    while let Some(received) = decoder.decode(&mut chunk).unwrap() {
+        let Received::Event(event) = received else { panic!("{received:?}") };
+        heard.push(Heard::of(event, form));
+    }
+    heard
+}
+
+impl Heard {
+    /// After which position the subscriber goes on.
+    pub(crate) fn position(&self) -> Position {
+        match self {
+            Self::Position(position) => *position,
+            Self::Gap(gap) => gap.goes_on_after,
+            Self::Event(said) => said.position,
+        }
+    }
+
+    fn of(event: ReceivedEvent, form: Form) -> Self {
+        let position = event.last_event_id.parse().unwrap();
+        match event.event_type.as_str() {
+            "carafe.position" => {
+                assert_eq!(event.data, "");
+                Self::Position(position)
+            }
+            "carafe.gap" => Self::Gap(gap_of(&event.data, position)),
+            _ if form == Form::Enveloped => Self::Event(said_in_envelope(&event, position)),
+            _ => Self::Event(Said {
+                position,
+                event_type: Some(event.event_type).filter(|text| text != "message"),
+                data: event.data,
+                topics: None,
+            }),
+        }
+    }
+}
+
+fn gap_of(json: &str, goes_on_after: Position) -> Gap {
+    let json: Value = serde_json::from_str(json).unwrap();
+    let reason = match text(&json["reason"]).as_str() {
+        "trimmed" => GapReason::Trimmed,
+        "foreign" => GapReason::Foreign,
+        other => panic!("{other}"),
+    };
+    let oldest = json["oldest"].as_str().map(|oldest| oldest.parse().unwrap());
+    Gap { requested: text(&json["requested"]), oldest, reason, goes_on_after }
+}
+
+fn said_in_envelope(event: &ReceivedEvent, position: Position) -> Said {
+    let json: Value = serde_json::from_str(&event.data).unwrap();
+    assert_eq!((event.event_type.as_str(), text(&json["id"])), ("message", position.to_string()));
+    let alternates = json["alternates"].as_array().into_iter().flatten();
+    Said {
+        position,
+        event_type: json.get("type").map(text),
+        data: text(&json["data"]),
+        topics: Some(std::iter::once(&json["topic"]).chain(alternates).map(text).collect()),
+    }
+}
+
+fn text(json: &Value) -> String {
+    json.as_str().unwrap().to_owned()
+}
+
+impl Said {
+    /// What an entry says in this form, or as the entry itself.
+    pub(crate) fn of(entry: &Entry, form: Option<Form>) -> Self {
+        let (publication, event) = (&entry.publication, entry.publication.event());
+        let topics = || publication.topics().map(Topic::to_string).collect();
+        Self {
+            position: entry.position,
+            event_type: event.event_type().map(ToString::to_string),
+            data: event.data().unwrap().to_owned(),
+            topics: (form != Some(Form::Plain)).then(topics),
+        }
+    }
+}
+
+impl From<Delivery> for Heard {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Position(position) => Self::Position(position),
+            Delivery::Gap(gap) => Self::Gap(gap),
+            Delivery::Entry(entry) => Self::Event(Said::of(&entry, None)),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The crate's tests from outside.
+
+// Makes helpers count as tests, which may unwrap.
+#![cfg(test)]
+
+mod delivery;
+mod drain;
+mod fixture;
+mod gaps;
+mod limits;
+mod listener;
+mod model;
+mod positions;
+mod script;
+mod size;
+mod spy;
+mod threads;

@@ -1,0 +1,220 @@
+//! What a hub owes its subscribers, by a `Vec` of all that was ever published.
+
+use std::collections::VecDeque;
+
+use carafe_hub::{Form, Gap, GapReason, Start};
+use carafe_log::{Entry, Find, Publication, Span};
+use carafe_protocol::{Offset, Position, TopicMatcher};
+
+use crate::listener::{Heard, Said};
+
+pub(crate) struct Model {
+    first: Position,
+    /// Every entry there ever was.
+    all: Vec<Entry>,
+}
+
+/// For which events a subscriber asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) matchers: Vec<TopicMatcher>,
+    pub(crate) private: bool,
+}
+
+impl Model {
+    pub(crate) fn new(first: Position) -> Self {
+        Self { first, all: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        assert!(entry.offset() > self.tail().offset);
+        self.all.push(entry);
+    }
+
+    pub(crate) fn tail(&self) -> Position {
+        self.all.last().map_or(self.first, |entry| entry.position)
+    }
+
+    /// Every position that a subscriber may have been told.
+    pub(crate) fn positions(&self) -> Vec<Position> {
+        std::iter::once(self.first).chain(self.all.iter().map(|entry| entry.position)).collect()
+    }
+
+    fn find(&self, span: Span, asked: Position) -> Find {
+        match asked {
+            _ if asked.generation != self.first.generation => Find::Foreign,
+            _ if asked.offset > self.tail().offset => Find::Ahead,
+            _ if asked.offset < span.start.offset => Find::Trimmed,
+            _ if self.positions().contains(&asked) => Find::Found,
+            _ => Find::Foreign,
+        }
+    }
+
+    fn before_last(&self, span: Span, count: usize, wish: &Wish) -> Position {
+        let kept =
+            |at: &usize| self.all[*at].offset() > span.start.offset && wish.sees(&self.all[*at].publication);
+        let Some(back) = count.checked_sub(1) else {
+            return self.tail();
+        };
+        let at = (0..self.all.len()).rev().filter(kept).nth(back);
+        // In the list of positions, the one before an entry has the entry's own number.
+        at.map_or(span.start, |at| self.positions()[at])
+    }
+
+    fn next_after(&self, offset: Offset, wish: &Wish) -> Option<&Entry> {
+        let from = self.all.partition_point(|entry| entry.offset() <= offset);
+        self.all[from..].iter().find(|entry| wish.sees(&entry.publication))
+    }
+}
+
+impl Wish {
+    /// Whether it is for one of the topics.
+    pub(crate) fn matches(&self, publication: &Publication) -> bool {
+        publication.topics().any(|topic| self.matchers.iter().any(|matcher| matcher.matches(topic)))
+    }
+
+    fn sees(&self, publication: &Publication) -> bool {
+        self.matches(publication) && (self.private || !publication.is_private())
+    }
+}
+
+/// What one subscriber has heard and is owed.
+pub(crate) struct Account {
+    wish: Wish,
+    form: Option<Form>,
+    /// What it has to hear before any event.
+    opening: VecDeque<Heard>,
+    /// The last position that it heard; all that it is owed comes after.
+    seen: Position,
+    /// It asked to go on after a position that nobody has been given yet.
+    ahead: bool,
+    /// Where the hub stood when the subscriber last had everything.
+    caught_up_at: Option<Position>,
+    ids: Vec<Position>,
+}
+
+impl Account {
+    pub(crate) fn open(model: &Model, span: Span, wish: Wish, form: Option<Form>, start: &Start) -> Self {
+        let account = Self {
+            wish,
+            form,
+            opening: VecDeque::new(),
+            seen: span.start,
+            ahead: false,
+            caught_up_at: None,
+            ids: Vec::new(),
+        };
+        match start {
+            Start::Tail => account.at(model.tail()),
+            Start::Earliest => account.at(span.start),
+            Start::Last(count) => {
+                let position = model.before_last(span, *count, &account.wish);
+                account.at(position)
+            }
+            Start::After(id) => match id.parse() {
+                Ok(position) => account.at_found(model, span, position),
+                Err(_) => account.beyond_gap(span, id.clone(), GapReason::Foreign),
+            },
+        }
+    }
+
+    fn at(mut self, position: Position) -> Self {
+        self.seen = position;
+        self.opening.push_back(Heard::Position(position));
+        self
+    }
+
+    fn at_found(mut self, model: &Model, span: Span, position: Position) -> Self {
+        match model.find(span, position) {
+            Find::Trimmed => self.beyond_gap(span, position.to_string(), GapReason::Trimmed),
+            Find::Foreign => self.beyond_gap(span, position.to_string(), GapReason::Foreign),
+            found @ (Find::Found | Find::Ahead) => {
+                self.ahead = found == Find::Ahead;
+                self.at(position)
+            }
+        }
+    }
+
+    fn beyond_gap(mut self, span: Span, requested: String, reason: GapReason) -> Self {
+        self.opening.push_back(Heard::Gap(gap(span, requested, reason)));
+        self.at(span.start)
+    }
+
+    pub(crate) fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
+    /// Every ID that the subscriber could go on after, the latest last.
+    pub(crate) fn ids(&self) -> &[Position] {
+        &self.ids
+    }
+
+    /// It is heard what the model says, next and in full.
+    pub(crate) fn hear(&mut self, model: &Model, span: Span, heard: &Heard) {
+        self.caught_up_at = None;
+        match (self.opening.pop_front(), heard) {
+            (Some(expected), heard) => assert_eq!(*heard, expected),
+            (None, Heard::Gap(gap)) => self.check_gap(model, span, gap),
+            (None, Heard::Event(said)) => self.check_event(model, said),
+            (None, Heard::Position(_)) => panic!("the position is told once, and then when it is asked for"),
+        }
+        self.see(heard);
+    }
+
+    fn see(&mut self, heard: &Heard) {
+        self.seen = heard.position();
+        self.ids.push(self.seen);
+    }
+
+    fn check_event(&self, model: &Model, said: &Said) {
+        assert!(!self.ahead, "what it has seen is not known yet");
+        let owed = model.next_after(self.seen.offset, &self.wish).map(|entry| Said::of(entry, self.form));
+        assert_eq!(Some(said), owed.as_ref(), "after {}", self.seen);
+    }
+
+    fn check_gap(&mut self, model: &Model, span: Span, told: &Gap) {
+        let requested: Position = told.requested.parse().unwrap();
+        if std::mem::take(&mut self.ahead) {
+            assert_eq!(requested, self.seen);
+            let trimmed = model.find(span, requested) == Find::Trimmed;
+            let reason = if trimmed { GapReason::Trimmed } else { GapReason::Foreign };
+            return assert_eq!(*told, gap(span, told.requested.clone(), reason));
+        }
+        assert_eq!(*told, gap(span, told.requested.clone(), GapReason::Trimmed));
+        assert!(requested.offset < span.start.offset, "nothing after it is gone");
+        self.check_passed_over(model, requested);
+    }
+
+    /// Nothing up to `position` is for this subscriber.
+    fn check_passed_over(&self, model: &Model, position: Position) {
+        assert!(position.offset >= self.seen.offset && model.positions().contains(&position));
+        let next = model.next_after(self.seen.offset, &self.wish);
+        assert!(next.is_none_or(|entry| entry.offset() > position.offset), "{next:?} was passed over");
+    }
+
+    /// It has been told all that it is owed.
+    pub(crate) fn check_caught_up(&mut self, model: &Model) {
+        assert!(self.opening.is_empty());
+        let known = self.seen.offset <= model.tail().offset;
+        assert_eq!(self.ahead, !known, "whether a position is known is told when the tail gets there");
+        assert_eq!(model.next_after(self.seen.offset, &self.wish), None);
+        self.caught_up_at = Some(model.tail());
+    }
+
+    /// What it heard while it was idle, if anything.
+    pub(crate) fn hear_idle(&mut self, model: &Model, heard: Option<&Heard>) {
+        if let Some(cursor) = self.caught_up_at {
+            let moved = cursor != self.seen && !self.ahead;
+            assert_eq!(heard, moved.then_some(Heard::Position(cursor)).as_ref());
+        }
+        let Some(heard) = heard else { return };
+        let Heard::Position(position) = heard else { panic!("{heard:?}") };
+        assert_ne!(*position, self.seen, "it has not moved");
+        self.check_passed_over(model, *position);
+        self.see(heard);
+    }
+}
+
+fn gap(span: Span, requested: String, reason: GapReason) -> Gap {
+    Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start }
+}

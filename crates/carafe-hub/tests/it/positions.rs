@@ -1,0 +1,227 @@
+//! Where a stream stands, and where it goes on.
+
+use carafe_hub::{Form, GapReason, HubLimits, Start, Subscribe};
+use carafe_log::{MemoryLimits, MemoryLog};
+use carafe_protocol::{Generation, Position, TopicMatcher};
+
+use crate::fixture::{FORMS, NO_RING, Rig, after, data, entry, publication, publish, topic};
+use crate::listener::{Heard, Listener};
+
+fn everything() -> Subscribe {
+    Subscribe::to(TopicMatcher::any())
+}
+
+#[track_caller]
+fn check(rig: &Rig, start: &Start, position: Position, expected: &[&str]) {
+    for form in FORMS {
+        let heard = rig.listen_in(form, Subscribe::to(topic("a")).from(start.clone())).hear();
+        assert_eq!(heard[0], Heard::Position(position), "{start:?}");
+        assert_eq!(data(&heard), expected, "{start:?}");
+    }
+}
+
+#[test]
+fn every_stream_begins_with_where_it_stands() {
+    for limits in [HubLimits::default(), NO_RING] {
+        let rig = Rig::new(MemoryLimits::default(), limits);
+        let first = rig.span().start;
+        check(&rig, &Start::Tail, first, &[]);
+        let told =
+            [rig.publish("a", "0"), rig.publish("b", "1"), rig.publish("a", "2"), rig.publish("b", "3")];
+        check(&rig, &Start::Tail, told[3], &[]);
+        check(&rig, &Start::Earliest, first, &["0", "2"]);
+        check(&rig, &Start::Last(0), told[3], &[]);
+        check(&rig, &Start::Last(1), told[1], &["2"]);
+        check(&rig, &Start::Last(2), first, &["0", "2"]);
+        check(&rig, &Start::Last(usize::MAX), first, &["0", "2"]);
+        check(&rig, &after(told[0]), told[0], &["2"]);
+        check(&rig, &after(told[1]), told[1], &["2"]);
+        check(&rig, &after(told[3]), told[3], &[]);
+    }
+}
+
+#[test]
+fn history_goes_over_into_live_events_as_one_stream() {
+    for form in FORMS {
+        let rig = Rig::keeping(1000);
+        rig.count("a", 600);
+        let mut listener = rig.listen_in(form, everything().from(Start::Earliest));
+        listener.poll();
+        rig.publish("a", "live");
+        let heard = listener.hear();
+        assert_eq!(data(&heard).last(), Some(&"live"));
+        rig.publish("a", "later");
+        assert_eq!(data(&listener.hear()), ["later"]);
+    }
+}
+
+#[test]
+fn what_was_published_between_the_join_and_the_first_poll_is_delivered() {
+    for form in FORMS {
+        let rig = Rig::keeping(1000);
+        let mut listener = rig.listen_in(form, everything());
+        rig.count("a", 3);
+        let heard = listener.hear();
+        assert_eq!(heard[0], Heard::Position(rig.span().start));
+        assert_eq!(data(&heard), ["0", "1", "2"]);
+    }
+}
+
+#[test]
+fn the_hub_stands_where_its_log_does() {
+    let rig = Rig::roomy();
+    assert_eq!(rig.hub.position(), rig.span().start);
+    let told = rig.publish("a", "");
+    assert_eq!((rig.hub.position(), rig.span().tail), (told, told));
+}
+
+#[test]
+fn who_comes_back_soon_to_a_new_hub_is_served_from_memory() {
+    let old = Rig::roomy();
+    let told = old.count("a", 5);
+    let hub = carafe_hub::Hub::new(old.log.clone());
+    let again = Rig { hub, log: old.log };
+    assert_eq!(again.hub.position(), told[4]);
+    let heard = again.listen(everything().from(after(told[1]))).hear();
+    assert_eq!(data(&heard), ["2", "3", "4"]);
+    assert_eq!(again.log.reads(), 0);
+}
+
+/// Two nodes: what the one publishes gets to the other when the test says so.
+fn nodes() -> (Rig, Rig) {
+    let log = || MemoryLog::with_generation(MemoryLimits::default(), Generation::new(0xCAFE));
+    (Rig::on(log(), HubLimits::default()), Rig::on(log(), HubLimits::default()))
+}
+
+#[test]
+fn an_id_ahead_of_this_node_waits_until_the_tail_arrives() {
+    for form in FORMS {
+        let (ahead, behind) = nodes();
+        let all: Vec<_> = ["0", "1", "2", "3"].map(|data| publication("a", data)).into();
+        let all: Vec<_> = all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
+        behind.supply(all[..1].to_vec());
+
+        let mut listener = behind.listen_in(form, everything().from(after(all[2].position)));
+        assert_eq!(listener.hear(), [Heard::Position(all[2].position)], "it stands where the client does");
+        behind.supply(all[1..2].to_vec());
+        assert_eq!(listener.hear(), [], "the client has had this one");
+        behind.supply(all[2..3].to_vec());
+        assert_eq!(listener.hear(), [], "and this one");
+        behind.supply(all[3..].to_vec());
+        let heard = listener.hear();
+        assert_eq!((data(&heard), heard.len()), (vec!["3"], 1));
+    }
+}
+
+#[test]
+fn an_id_ahead_that_the_tail_jumps_over_with_what_follows_misses_nothing() {
+    let (ahead, behind) = nodes();
+    let all: Vec<_> = ["0", "1", "2"].map(|data| publication("a", data)).into();
+    let all: Vec<_> = all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
+    let mut listener = behind.listen(everything().from(after(all[1].position)));
+    listener.hear();
+    behind.supply(all);
+    let heard = listener.hear();
+    assert_eq!((data(&heard), heard.len()), (vec!["2"], 1));
+}
+
+/// Joins ahead of the tail with an ID of which only the offset comes to be.
+fn ahead_with_a_lost_id(rig: &Rig) -> (Position, Listener) {
+    let tail = rig.publish("a", "0");
+    let lost = Position { offset: tail.offset + 2, ..tail };
+    let mut listener = rig.listen(everything().from(after(lost)));
+    assert_eq!(listener.hear(), [Heard::Position(lost)]);
+    (lost, listener)
+}
+
+#[test]
+fn an_id_ahead_that_turns_out_to_be_foreign_is_told_as_a_gap() {
+    let rig = Rig::roomy();
+    let (lost, mut listener) = ahead_with_a_lost_id(&rig);
+    rig.publish("a", "1");
+    assert_eq!(listener.hear(), []);
+    let told = rig.publish("a", "2");
+    assert_eq!(told.offset, lost.offset);
+    let heard = listener.hear();
+    assert_eq!(heard[0], rig.gap(&lost, GapReason::Foreign));
+    assert_eq!(data(&heard[1..]), ["0", "1", "2"], "what there is of this generation");
+}
+
+#[test]
+fn an_id_ahead_whose_place_is_trimmed_by_the_time_is_told_as_a_gap() {
+    let rig = Rig::keeping(2);
+    let (lost, mut listener) = ahead_with_a_lost_id(&rig);
+    rig.count("a", 8);
+    let heard = listener.hear();
+    assert_eq!(heard[0], rig.gap(&lost, GapReason::Trimmed));
+    assert_eq!(data(&heard[1..]), ["6", "7"]);
+}
+
+#[test]
+fn an_id_ahead_between_sparse_offsets_is_foreign_when_the_tail_has_passed() {
+    let (rig, _) = nodes();
+    let at = |offset| Position { offset, nonce: 1, ..rig.span().start };
+    rig.supply([entry(at(5), publication("a", "5"))]);
+    let mut listener = rig.listen(everything().from(after(at(15))));
+    listener.hear();
+    rig.supply([entry(at(10), publication("a", "10")), entry(at(20), publication("a", "20"))]);
+    let heard = listener.hear();
+    assert_eq!(heard[0], rig.gap(&at(15), GapReason::Foreign));
+    assert_eq!(data(&heard[1..]), ["5", "10", "20"]);
+}
+
+#[test]
+fn a_stream_on_a_quiet_topic_tells_that_its_position_has_moved_once() {
+    for form in [Form::Plain, Form::Enveloped] {
+        let rig = Rig::roomy();
+        let mut listener = rig.listen_in(Some(form), Subscribe::to(topic("quiet")));
+        assert_eq!(listener.position_if_moved(), None, "it has yet to say where it begins");
+        listener.hear();
+        assert_eq!(listener.position_if_moved(), None);
+        let told = rig.count("busy", 3);
+        assert_eq!(listener.hear(), []);
+        assert_eq!(listener.position_if_moved(), Some(Heard::Position(told[2])));
+        assert_eq!(listener.position_if_moved(), None);
+        rig.publish("quiet", "event");
+        listener.hear();
+        assert_eq!(listener.position_if_moved(), None, "the event told it");
+    }
+}
+
+#[test]
+fn a_position_told_on_a_quiet_topic_resumes_without_a_gap() {
+    let rig = Rig::keeping(2);
+    let mut listener = rig.listen_in(Some(Form::Plain), Subscribe::to(topic("quiet")));
+    let begin = listener.hear()[0].position();
+    rig.count("busy", 1);
+    listener.hear();
+    let idle = listener.position_if_moved().unwrap().position();
+    rig.publish("busy", "another");
+    rig.publish("quiet", "missed");
+    let heard = rig.listen(Subscribe::to(topic("quiet")).from(after(idle))).hear();
+    assert_eq!((data(&heard), &heard[0]), (vec!["missed"], &Heard::Position(idle)));
+    let heard = rig.listen(Subscribe::to(topic("quiet")).from(after(begin))).hear();
+    assert_eq!(heard[0], rig.gap(&begin, GapReason::Trimmed), "which the first position would not have");
+}
+
+#[test]
+fn a_private_event_that_is_passed_over_moves_the_position() {
+    let rig = Rig::roomy();
+    let mut listener = rig.listen_in(Some(Form::Plain), Subscribe::to(topic("a")));
+    listener.hear();
+    let private = publish(&rig.hub, publication("a", "secret").with_private(true));
+    assert_eq!(listener.hear(), []);
+    assert_eq!(listener.position_if_moved(), Some(Heard::Position(private)));
+}
+
+#[test]
+fn who_is_ahead_is_told_no_position_that_would_set_it_back() {
+    let rig = Rig::roomy();
+    let tail = rig.publish("a", "");
+    let ahead = Position { offset: tail.offset + 10, ..tail };
+    let mut listener = rig.listen_in(Some(Form::Plain), everything().from(after(ahead)));
+    listener.hear();
+    rig.count("a", 3);
+    assert_eq!(listener.hear(), []);
+    assert_eq!(listener.position_if_moved(), None);
+}

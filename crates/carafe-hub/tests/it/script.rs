@@ -1,0 +1,317 @@
+//! Random use of one hub, against the model.
+
+use carafe_hub::{Form, HubLimits, PublishError, Start, Subscribe, SubscribeError};
+use carafe_log::{Entry, IdempotencyKey, MemoryLimits, Publication};
+use carafe_protocol::{Generation, Position, TopicMatcher};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{RngSeed, TestRunner};
+
+use crate::fixture::{
+    FORMS, NO_RING, Rig, at_once, event_type, exact, pattern, publication, subscribe, topic,
+};
+use crate::listener::{Listener, Polled};
+use crate::model::{Account, Model, Wish};
+
+const SEED: u64 = 0xCAFE;
+const CASES: u32 = 128;
+
+const TOPICS: [&str; 6] = ["a", "b", "orders", "orders/1", "orders/2", "orders/1/x"];
+const PATTERNS: [&str; 6] = ["orders/:id", "orders/*", "*/x", "*", r"orders/(\d+)", "orders{/:id}?"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(Vec<Draft>),
+    Join(Ask),
+    Poll(Index, usize),
+    Idle(Index),
+    Leave(Index),
+    Reconnect(Index),
+}
+
+/// A publication to be.
+#[derive(Clone, Debug)]
+struct Draft {
+    to: &'static str,
+    alternate: Option<&'static str>,
+    private: bool,
+    typed: bool,
+    key: Option<u8>,
+    padding: usize,
+}
+
+/// A subscription to be.
+#[derive(Clone, Debug)]
+struct Ask {
+    topics: Vec<&'static str>,
+    patterns: Vec<&'static str>,
+    private: bool,
+    from: From,
+    form: Option<Form>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum From {
+    Tail,
+    Earliest,
+    Last(usize),
+    After(Index),
+    WrongNonce(Index),
+    OtherLog(Index),
+    Ahead(u64),
+    NoPosition,
+}
+
+fn limits() -> impl Strategy<Value = (MemoryLimits, HubLimits)> {
+    let bytes = || prop_oneof![2_500..8_000_usize, Just(1 << 20)];
+    let kept = (prop_oneof![1..24_usize, Just(1000)], bytes());
+    let ring = prop_oneof![Just(0), 0..4_000_usize, Just(1 << 20)];
+    (kept, ring).prop_map(|((entries, bytes), ring_bytes)| {
+        (MemoryLimits { entries, bytes }, HubLimits { ring_bytes, ..NO_RING })
+    })
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let alternate = prop::option::weighted(0.3, select(&TOPICS));
+    let (private, typed) = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    let key = prop::option::weighted(0.2, 0_u8..4);
+    (select(&TOPICS), alternate, private, typed, key, 0..200_usize).prop_map(
+        |(to, alternate, private, typed, key, padding)| Draft { to, alternate, private, typed, key, padding },
+    )
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let (topics, patterns) =
+        (prop::collection::vec(select(&TOPICS), 0..3), prop::collection::vec(select(&PATTERNS), 0..3));
+    (topics, patterns, any::<bool>(), from(), select(&FORMS))
+        .prop_map(|(topics, patterns, private, from, form)| Ask { topics, patterns, private, from, form })
+}
+
+fn from() -> impl Strategy<Value = From> {
+    prop_oneof![
+        3 => Just(From::Tail),
+        2 => Just(From::Earliest),
+        2 => (0..8_usize).prop_map(From::Last),
+        3 => any::<Index>().prop_map(From::After),
+        1 => any::<Index>().prop_map(From::WrongNonce),
+        1 => any::<Index>().prop_map(From::OtherLog),
+        1 => (1..5_u64).prop_map(From::Ahead),
+        1 => Just(From::NoPosition),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::collection::vec(draft(), 1..4).prop_map(Step::Publish),
+        4 => ask().prop_map(Step::Join),
+        8 => (any::<Index>(), 1..8_usize).prop_map(|(at, times)| Step::Poll(at, times)),
+        2 => any::<Index>().prop_map(Step::Idle),
+        1 => any::<Index>().prop_map(Step::Leave),
+        2 => any::<Index>().prop_map(Step::Reconnect),
+    ]
+}
+
+/// Whatever the interleaving of publishes, trims, joins, lags and resumes.
+#[test]
+fn every_subscriber_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap() {
+    let given = ProptestConfig::default();
+    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(SEED) } else { given.rng_seed };
+    println!("seed {rng_seed}; PROPTEST_RNG_SEED sets another");
+    let cases = std::env::var("PROPTEST_CASES").map_or(CASES, |_| given.cases);
+    let config = ProptestConfig { rng_seed, cases, failure_persistence: None, ..given };
+    let script = (limits(), prop::collection::vec(step(), 0..120));
+    let run = |((kept, limits), steps): (_, Vec<Step>)| {
+        let mut world = World::new(kept, limits);
+        steps.into_iter().for_each(|step| world.take(step));
+        world.end();
+        Ok(())
+    };
+    TestRunner::new(config).run(&script, run).unwrap_or_else(|error| panic!("{error}"));
+}
+
+struct World {
+    rig: Rig,
+    model: Model,
+    subscribers: Vec<Subscriber>,
+    published: usize,
+}
+
+struct Subscriber {
+    listener: Listener,
+    account: Account,
+    start: Start,
+    /// How often it will have been woken, since it waits.
+    wakes: Option<usize>,
+    /// Something it asked for was published since it waits.
+    called: bool,
+}
+
+impl World {
+    fn new(kept: MemoryLimits, limits: HubLimits) -> Self {
+        let rig = Rig::new(kept, limits);
+        let model = Model::new(rig.span().start);
+        Self { rig, model, subscribers: Vec::new(), published: 0 }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Publish(drafts) => self.publish(drafts),
+            Step::Join(ask) => self.join_as(ask),
+            Step::Poll(at, times) => self.with(at, |world, subscriber| world.poll(subscriber, times)),
+            Step::Idle(at) => self.with(at, Self::idle),
+            Step::Leave(at) => drop(self.remove(at)),
+            Step::Reconnect(at) => self.reconnect(at),
+        }
+        assert_eq!(self.rig.hub.position(), self.model.tail());
+        assert_eq!(self.rig.hub.subscriptions(), self.subscribers.len());
+    }
+
+    fn publish(&mut self, drafts: Vec<Draft>) {
+        let batch: Vec<_> = drafts.into_iter().map(|draft| self.publication(&draft)).collect();
+        let told = at_once(self.rig.hub.publish_all(batch.clone())).unwrap();
+        for (told, publication) in told.iter().zip(batch).filter(|(told, _)| !told.repeated) {
+            let called = |subscriber: &&mut Subscriber| subscriber.account.wish().matches(&publication);
+            self.subscribers.iter_mut().filter(called).for_each(|subscriber| subscriber.called = true);
+            let time = std::time::UNIX_EPOCH;
+            self.model.push(Entry { position: told.position, time, publication });
+        }
+        self.subscribers.iter().for_each(Subscriber::check_wakes);
+    }
+
+    fn publication(&mut self, draft: &Draft) -> Publication {
+        self.published += 1;
+        let data = format!("{}\n{}", self.published, "x".repeat(draft.padding));
+        let publication = publication(draft.to, &data)
+            .with_alternates(draft.alternate.map(topic))
+            .with_private(draft.private);
+        let key = draft.key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
+        let publication = key.into_iter().fold(publication, Publication::with_key);
+        if draft.typed { publication.with_type(event_type("typed")) } else { publication }
+    }
+
+    fn join_as(&mut self, ask: Ask) {
+        let (topics, patterns) = (ask.topics.into_iter().map(exact), ask.patterns.into_iter().map(pattern));
+        let wish = Wish { matchers: topics.chain(patterns).collect(), private: ask.private };
+        let start = self.start(ask.from);
+        let subscriber = self.join(wish, ask.form, start);
+        self.subscribers.push(subscriber);
+    }
+
+    fn join(&self, wish: Wish, form: Option<Form>, start: Start) -> Subscriber {
+        let request = Subscribe::to_all(wish.matchers.clone()).with_private(wish.private).from(start.clone());
+        let listener = Listener::new(subscribe(&self.rig.hub, request).unwrap(), form);
+        let account = Account::open(&self.model, self.rig.span(), wish, form, &start);
+        Subscriber { listener, account, start, wakes: None, called: false }
+    }
+
+    fn start(&self, from: From) -> Start {
+        let known = |at: Index| *at.get(&self.model.positions());
+        let position = match from {
+            From::Tail => return Start::Tail,
+            From::Earliest => return Start::Earliest,
+            From::Last(count) => return Start::Last(count),
+            From::NoPosition => return Start::After("no position".to_owned()),
+            From::After(at) => known(at),
+            From::WrongNonce(at) => Position { nonce: known(at).nonce ^ 1, ..known(at) },
+            From::OtherLog(at) => Position { generation: Generation::new(1), ..known(at) },
+            From::Ahead(by) => Position { offset: self.model.tail().offset + by, ..self.model.tail() },
+        };
+        Start::After(position.to_string())
+    }
+
+    fn with(&mut self, at: Index, act: impl FnOnce(&Self, &mut Subscriber)) {
+        if let Some(mut subscriber) = self.remove(at) {
+            act(self, &mut subscriber);
+            self.subscribers.push(subscriber);
+        }
+    }
+
+    fn remove(&mut self, at: Index) -> Option<Subscriber> {
+        let count = self.subscribers.len();
+        (count > 0).then(|| self.subscribers.swap_remove(at.index(count)))
+    }
+
+    /// As a client does: after the last ID that it heard, or as before if it heard none.
+    fn reconnect(&mut self, at: Index) {
+        let Some(old) = self.remove(at) else { return };
+        let start = old.account.ids().last().map_or(old.start, |id| Start::After(id.to_string()));
+        let (wish, form) = (old.account.wish().clone(), old.listener.form());
+        drop(old.listener);
+        let new = self.join(wish, form, start);
+        self.subscribers.push(new);
+    }
+
+    fn poll(&self, subscriber: &mut Subscriber, times: usize) {
+        for _ in 0..times {
+            if self.poll_once(subscriber) == Polled::Waiting {
+                return;
+            }
+        }
+    }
+
+    fn poll_once(&self, subscriber: &mut Subscriber) -> Polled {
+        let polled = subscriber.listener.poll();
+        subscriber.wakes = None;
+        match &polled {
+            Polled::Told(heard) => {
+                let span = self.rig.span();
+                heard.iter().for_each(|heard| subscriber.account.hear(&self.model, span, heard));
+            }
+            Polled::Waiting | Polled::Ended => {
+                subscriber.account.check_caught_up(&self.model);
+                subscriber.wakes = Some(subscriber.listener.wakes());
+                subscriber.called = false;
+            }
+        }
+        polled
+    }
+
+    fn idle(&self, subscriber: &mut Subscriber) {
+        if subscriber.listener.form().is_some() {
+            let heard = subscriber.listener.position_if_moved();
+            subscriber.account.hear_idle(&self.model, heard.as_ref());
+        }
+    }
+
+    fn end(mut self) {
+        self.resume_after_every_id();
+        let drain = self.rig.hub.drain();
+        assert_eq!(drain.end(usize::MAX), self.subscribers.len());
+        for subscriber in &mut self.subscribers {
+            subscriber.called = true;
+            subscriber.check_wakes();
+        }
+        for mut subscriber in std::mem::take(&mut self.subscribers) {
+            while self.poll_once(&mut subscriber) != Polled::Ended {}
+            assert_eq!(subscriber.listener.poll(), Polled::Ended, "the end is told again");
+        }
+        assert_eq!((drain.open(), self.rig.hub.subscriptions()), (0, 0));
+        self.check_refuses();
+    }
+
+    fn resume_after_every_id(&self) {
+        for subscriber in self.subscribers.iter().filter(|subscriber| subscriber.listener.form().is_some()) {
+            let (account, form) = (&subscriber.account, subscriber.listener.form());
+            for id in account.ids() {
+                let mut again = self.join(account.wish().clone(), form, Start::After(id.to_string()));
+                while self.poll_once(&mut again) != Polled::Waiting {}
+            }
+        }
+    }
+
+    fn check_refuses(&self) {
+        let refused = at_once(self.rig.hub.publish(publication("a", "")));
+        assert_eq!(refused, Err(PublishError::Draining));
+        let refused = subscribe(&self.rig.hub, Subscribe::to(TopicMatcher::any()));
+        assert_eq!(refused.err(), Some(SubscribeError::Draining));
+    }
+}
+
+impl Subscriber {
+    /// One that waits is woken once by what it asked for, and by nothing else.
+    fn check_wakes(&self) {
+        if let Some(before) = self.wakes {
+            assert_eq!(self.listener.wakes() - before, usize::from(self.called), "woken");
+        }
+    }
+}

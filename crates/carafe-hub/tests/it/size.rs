@@ -1,0 +1,11 @@
+//! What an open stream costs.
+
+use carafe_hub::{Frames, Subscription};
+
+/// A hub may have a million streams open, so a byte here is a megabyte there. Who must grow them raises the bound
+/// knowingly; who can shrink them lowers it.
+#[test]
+fn a_stream_takes_no_more_memory_than_now() {
+    assert!(size_of::<Subscription>() <= 136, "{}", size_of::<Subscription>());
+    assert!(size_of::<Frames>() <= 144, "{}", size_of::<Frames>());
+}
