@@ -1,18 +1,20 @@
-//! The programs from outside the project that its tests drive against the hub.
+//! The programs from outside the project that its tests drive the hub with.
 
 use crate::install::Piece;
 
-/// A client that real users read streams with.
+/// A client that real users read streams with, or a tool of the tests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Client {
     Curl,
     Node,
     Python,
     Browser,
+    /// Makes system calls fail.
+    Strace,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 4] = [Self::Curl, Self::Node, Self::Python, Self::Browser];
+    pub(crate) const ALL: [Self; 5] = [Self::Curl, Self::Node, Self::Python, Self::Browser, Self::Strace];
 
     /// The name under which tests know it, in `CARAFE_TEST_WITHOUT` too.
     pub(crate) fn name(self) -> &'static str {
@@ -21,6 +23,7 @@ impl Client {
             Self::Node => "node",
             Self::Python => "python",
             Self::Browser => "browser",
+            Self::Strace => "strace",
         }
     }
 
@@ -31,6 +34,7 @@ impl Client {
             Self::Node => vec![Piece::Node, Piece::NodeModules("tests/clients")],
             Self::Python => vec![Piece::Python, Piece::PythonModules],
             Self::Browser => vec![Piece::Chromium, Piece::Node, Piece::NodeModules("tests/browser")],
+            Self::Strace => vec![Piece::Strace],
         }
     }
 }

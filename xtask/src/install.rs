@@ -18,6 +18,7 @@ pub(crate) enum Piece {
     Node,
     Chromium,
     Python,
+    Strace,
     /// The packages that the lock file of this folder names.
     NodeModules(&'static str),
     PythonModules,
@@ -30,6 +31,7 @@ impl Piece {
             Self::Curl => runs("curl", "--version"),
             Self::Node => node_is_new_enough() && runs("npm", "--version"),
             Self::Chromium => runs("chromium", "--version"),
+            Self::Strace => runs("strace", "--version"),
             Self::Python => output("python3", &["-c", "import ensurepip, venv"]).is_some(),
             Self::NodeModules(folder) => node_modules_are_current(folder),
             Self::PythonModules => python_modules_are_current(),
@@ -43,6 +45,7 @@ impl Piece {
             Self::Curl => &["curl"],
             Self::Node => &["nodejs", "npm"],
             Self::Chromium => &["chromium"],
+            Self::Strace => &["strace"],
             Self::Python => &["python3", "python3-venv"],
             Self::NodeModules(_) | Self::PythonModules | Self::CargoDeny => &[],
         }
@@ -50,7 +53,7 @@ impl Piece {
 
     fn install(self) -> Result<(), String> {
         match self {
-            Self::Curl | Self::Node | Self::Chromium | Self::Python => Ok(()),
+            Self::Curl | Self::Node | Self::Chromium | Self::Python | Self::Strace => Ok(()),
             Self::NodeModules(folder) => Step::new("install", "npm ci --prefix").arg(folder).run(),
             Self::PythonModules => install_python_modules(),
             Self::CargoDeny => CARGO_DENY.install(),

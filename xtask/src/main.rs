@@ -1,6 +1,7 @@
 //! The chores of the workspace: `cargo xtask test` and its parts.
 
 mod client;
+mod crash;
 mod deny;
 mod fuzz;
 mod install;
@@ -23,6 +24,8 @@ enum Chore {
     Test(test::Options),
     /// Check the licences, bans and sources of the dependencies
     Deny,
+    /// Kill the hub under load, again and again, and check that nothing is lost
+    Crash(crash::Options),
     /// Fuzz the decoder of event streams
     Fuzz(fuzz::Options),
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = enter_workspace().and_then(|()| match chore {
         Chore::Test(options) => test::run(&options),
         Chore::Deny => deny::run(),
+        Chore::Crash(options) => crash::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
     });
     let Err(failure) = outcome else {

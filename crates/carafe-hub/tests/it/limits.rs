@@ -10,7 +10,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::StreamExt;
 
-use crate::fixture::{NO_RING, Rig, after, data, exact, pattern, subscribe};
+use crate::fixture::{FORMS, NO_RING, Rig, after, data, exact, pattern, subscribe};
 
 /// More than a hub looks through for a new pattern: were they left behind, it would show.
 const MANY: usize = 10_000;
@@ -155,6 +155,23 @@ fn topics_whose_events_have_left_the_ring_leave_nothing() {
     let position = rig.publish("known/0", "");
     rig.publish("known/1", "1");
     check_few_topics_are_known(&rig, position, &["1"]);
+}
+
+#[test]
+fn the_ring_holds_about_what_it_may_however_much_has_gone_through() {
+    for form in FORMS {
+        let rig = rig(HubLimits { ring_bytes: 10_000, ..HubLimits::default() });
+        let mut encoding = rig.listen_in(form, Subscribe::to(TopicMatcher::any()));
+        let told: Vec<_> = (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.hear()).0).collect();
+        let reads = |back: usize| {
+            let before = rig.log.reads();
+            let start = after(told[told.len() - 1 - back]);
+            assert_eq!(rig.listen(Subscribe::to(exact("a")).from(start)).hear().len(), 1 + back);
+            rig.log.reads() - before
+        };
+        assert_eq!(reads(10), 0, "so many are held");
+        assert_ne!(reads(100), 0, "and not so many");
+    }
 }
 
 #[test]

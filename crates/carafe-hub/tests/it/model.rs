@@ -90,6 +90,8 @@ pub(crate) struct Account {
     ahead: bool,
     /// Where the hub stood when the subscriber last had everything.
     caught_up_at: Option<Position>,
+    /// Up to where it had everything, by waiting, however long ago it was polled.
+    waited_to: Offset,
     ids: Vec<Position>,
 }
 
@@ -102,6 +104,7 @@ impl Account {
             seen: span.start,
             ahead: false,
             caught_up_at: None,
+            waited_to: 0,
             ids: Vec::new(),
         };
         match start {
@@ -182,6 +185,7 @@ impl Account {
         }
         assert_eq!(*told, gap(span, told.requested.clone(), GapReason::Trimmed));
         assert!(requested.offset < span.start.offset, "nothing after it is gone");
+        assert!(requested.offset >= self.waited_to, "it had everything that is gone");
         self.check_passed_over(model, requested);
     }
 
@@ -199,6 +203,14 @@ impl Account {
         assert_eq!(self.ahead, !known, "whether a position is known is told when the tail gets there");
         assert_eq!(model.next_after(self.seen.offset, &self.wish), None);
         self.caught_up_at = Some(model.tail());
+        self.wait_to(model.tail());
+    }
+
+    /// While it waited, nothing for it came up to `position`. Who is ahead may yet be set back.
+    pub(crate) fn wait_to(&mut self, position: Position) {
+        if !self.ahead {
+            self.waited_to = position.offset;
+        }
     }
 
     /// What it heard while it was idle, if anything.

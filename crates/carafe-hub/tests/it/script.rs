@@ -170,8 +170,8 @@ impl World {
         let batch: Vec<_> = drafts.into_iter().map(|draft| self.publication(&draft)).collect();
         let told = at_once(self.rig.hub.publish_all(batch.clone())).unwrap();
         for (told, publication) in told.iter().zip(batch).filter(|(told, _)| !told.repeated) {
-            let called = |subscriber: &&mut Subscriber| subscriber.account.wish().matches(&publication);
-            self.subscribers.iter_mut().filter(called).for_each(|subscriber| subscriber.called = true);
+            let subscribers = self.subscribers.iter_mut();
+            subscribers.for_each(|subscriber| subscriber.pass(told.position, &publication));
             let time = std::time::UNIX_EPOCH;
             self.model.push(Entry { position: told.position, time, publication });
         }
@@ -308,6 +308,14 @@ impl World {
 }
 
 impl Subscriber {
+    /// Something was published, for it or for others.
+    fn pass(&mut self, position: Position, publication: &Publication) {
+        self.called |= self.account.wish().matches(publication);
+        if self.wakes.is_some() && !self.called {
+            self.account.wait_to(position);
+        }
+    }
+
     /// One that waits is woken once by what it asked for, and by nothing else.
     fn check_wakes(&self) {
         if let Some(before) = self.wakes {

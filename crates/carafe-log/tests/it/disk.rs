@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use carafe_log::{
-    Append, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog, OpenError, Read,
+    Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog, OpenError,
+    Read, Storage,
 };
-use carafe_protocol::TopicMatcher;
+use carafe_protocol::{Position, TopicMatcher};
 
 use crate::contract::every_log;
 use crate::factory::{Factory, append, append_one, data, keyed, positions, publication, read_all, wait};
@@ -147,6 +148,112 @@ fn a_folder_is_opened_by_one_process_at_a_time() {
     drop(log);
     let log = DiskLog::open(&path, small_segments()).unwrap();
     assert_eq!(positions(&all(&log)), [position]);
+}
+
+#[test]
+fn a_full_disk_refuses_publishers_serves_readers_and_recovers_by_itself() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    disk.set_room(10_000);
+    let fill = |acknowledged: &mut Vec<Position>| {
+        for number in 0..200 {
+            match wait(log.append(vec![publication("a", &number.to_string())])) {
+                Ok(appended) => acknowledged.push(appended[0].position),
+                Err(error) => return Some(error),
+            }
+        }
+        None
+    };
+    let mut acknowledged = Vec::new();
+    assert_eq!(fill(&mut acknowledged), Some(AppendError::Full));
+    assert_eq!(fill(&mut acknowledged), Some(AppendError::Full), "and again");
+    assert_eq!(positions(&all(&log)), acknowledged, "readers go on");
+    disk.set_room(100_000);
+    assert_eq!(fill(&mut acknowledged), None);
+    assert_eq!(positions(&all(&log)), acknowledged);
+    drop(log);
+    assert_eq!(OfflineLog::on(Arc::new(disk.clone())).verify(&mut |_, _| {}).unwrap(), []);
+    assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), acknowledged);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_taken_or_acknowledged_any_more() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    let failure = log.failure();
+    let acknowledged = append_one(&log, publication("a", "acknowledged"));
+    disk.fail();
+    let attempt = || wait(log.append(vec![publication("a", "lost")])).unwrap_err();
+    let first = attempt();
+    assert_eq!(first, AppendError::Failed("a commit cannot be written: injected".into()));
+    let done = disk.done();
+    assert_eq!(attempt(), first);
+    assert_eq!(disk.done(), done, "the disk is not touched again");
+    assert_eq!(wait(failure), "a commit cannot be written: injected");
+    assert_eq!(positions(&all(&log)), [acknowledged], "readers go on");
+    drop(log);
+    assert_eq!(disk.done(), done, "nor is the log marked as closed in order");
+}
+
+#[test]
+fn more_than_may_wait_is_refused_and_none_of_it_is_stored() {
+    let disk = SimDisk::default();
+    let log = open(&disk, DiskOptions { waiting_bytes: 1, ..small_segments() }).unwrap();
+    let large = || vec![publication("a", &"x".repeat(1000)); 100];
+    let mut appends: Vec<_> = (0..50).map(|_| log.append(large())).collect();
+    let outcomes = wait(futures_util::future::join_all(appends.drain(..)));
+    let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(AppendError::Busy))));
+    assert!((1..50).contains(&stored), "{stored} of 50 were stored");
+    assert_eq!(all(&log).len(), stored * 100);
+}
+
+#[test]
+fn repairing_cuts_off_what_follows_damage_in_the_newest_segment() {
+    let (disk, told) = filled(10);
+    flip(&disk, "00000000000000000001.segment", 500);
+    assert!(open(&disk, small_segments()).is_err());
+    let offline = OfflineLog::on(Arc::new(disk.clone()));
+    assert_eq!(offline.repair(&mut |_, _| {}).unwrap().len(), 1);
+    assert_eq!(offline.verify(&mut |_, _| {}).unwrap(), []);
+    let log = open(&disk, small_segments()).unwrap();
+    let kept = positions(&all(&log));
+    assert!((1..10).contains(&kept.len()) && told.starts_with(&kept), "{kept:?}");
+    assert_eq!(wait(log.find(*kept.last().unwrap())).unwrap(), Find::Found);
+    assert_eq!(wait(log.find(told[9])).unwrap(), Find::Foreign, "what was given up is told as a gap");
+    assert_ne!(append_one(&log, publication("a", "next")).generation, told[0].generation);
+}
+
+#[test]
+fn repairing_gives_up_history_up_to_damage_in_an_older_segment() {
+    let (disk, told) = filled(200);
+    let second = disk.content().into_keys().filter(|name| name.ends_with(".segment")).nth(1).unwrap();
+    flip(&disk, &second, 500);
+    let offline = OfflineLog::on(Arc::new(disk.clone()));
+    assert_eq!(offline.repair(&mut |_, _| {}).unwrap().len(), 1);
+    assert_eq!(offline.verify(&mut |_, _| {}).unwrap(), []);
+    let log = open(&disk, small_segments()).unwrap();
+    let kept = positions(&all(&log));
+    assert!((1..200).contains(&kept.len()) && told.ends_with(&kept), "{kept:?}");
+    assert_eq!(wait(log.find(told[0])).unwrap(), Find::Trimmed, "what was given up is told as a gap");
+    assert!(
+        disk.content().contains_key(&format!("{second}.damaged")),
+        "it is kept for whoever wants to look"
+    );
+}
+
+fn filled(count: usize) -> (SimDisk, Vec<Position>) {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    let told = (0..count).map(|number| append_one(&log, publication("a", &number.to_string()))).collect();
+    (disk, told)
+}
+
+fn flip(disk: &SimDisk, name: &str, at: usize) {
+    let file = disk.open(name).unwrap();
+    let mut byte = [0];
+    file.read_at(at as u64, &mut byte).unwrap();
+    file.write_at(at as u64, &[byte[0] ^ 1]).unwrap();
 }
 
 /// Of a log that was closed in order, every flipped bit is noticed, and no event is ever wrong.

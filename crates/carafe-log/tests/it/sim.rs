@@ -20,6 +20,9 @@ struct Disk {
     files: Vec<Vec<u8>>,
     journal: Vec<Op>,
     left_out: Option<Sync>,
+    /// Bytes that all files together may take.
+    room: Option<usize>,
+    fails: bool,
 }
 
 /// Something that was done, with the number of the file.
@@ -68,6 +71,16 @@ impl SimDisk {
         let disk = Self::default();
         disk.disk.lock().unwrap().left_out = Some(sync);
         disk
+    }
+
+    /// Sets how many bytes fit on the disk.
+    pub(crate) fn set_room(&self, bytes: usize) {
+        self.disk.lock().unwrap().room = Some(bytes);
+    }
+
+    /// Makes every sync of a file fail from now on.
+    pub(crate) fn fail(&self) {
+        self.disk.lock().unwrap().fails = true;
     }
 
     /// How much was done so far.
@@ -227,6 +240,13 @@ impl StorageFile for SimFile {
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
+        let disk = self.disk.lock().unwrap();
+        let taken: usize = disk.names.values().map(|number| disk.files[*number].len()).sum();
+        let size_here = usize::try_from(size).unwrap();
+        if disk.room.is_some_and(|room| taken + size_here > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        drop(disk);
         self.truncate(size)
     }
 
@@ -240,6 +260,9 @@ impl StorageFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.lock().unwrap();
+        if disk.fails {
+            return Err(io::Error::other("injected"));
+        }
         let kind = disk.journal.iter().rev().find_map(|op| match op {
             Op::Write(number, 0, _) if *number == self.number => Some(Sync::Header),
             Op::Write(number, ..) if *number == self.number => Some(Sync::Commit),

@@ -61,10 +61,15 @@ pub(crate) fn is_here(client: &str, test: &str) -> bool {
     let without = std::env::var("CARAFE_TEST_WITHOUT").unwrap_or_default();
     let is_here = without.split(',').all(|name| name != client);
     if !is_here {
-        // Not `println!`, which the harness keeps to itself when a test ends well.
-        writeln!(io::stdout(), "skipped: {test} because this run is without {client}").unwrap();
+        skip(test, &format!("this run is without {client}"));
     }
     is_here
+}
+
+/// Says that a test is skipped.
+pub(crate) fn skip(test: &str, reason: &str) {
+    // Not `println!`, which the harness keeps to itself when a test ends well.
+    writeln!(io::stdout(), "skipped: {test} because {reason}").unwrap();
 }
 
 /// The next event that the client shows.

@@ -1,13 +1,14 @@
 //! What was answered with 201 is there, whatever happened to the process.
 
 use std::fs;
-use std::process::Output;
+use std::ops::Range;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::clients::{Client, Shown, is_here, next_shown, node};
-use crate::http::{Stream, publish};
+use crate::clients::{Client, Shown, is_here, next_shown, node, skip};
+use crate::http::{Stream, post, publish};
 use crate::process::{PATIENCE, Process, Server, carafe};
 use crate::proxy::{Cut, Proxy};
 
@@ -173,4 +174,94 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
     let mut kept = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[9])]);
     assert_eq!(kept.next().unwrap().event_type, "carafe.position");
     assert_eq!(kept.data(2), ["10", "11"]);
+}
+
+/// A tmpfs of 2 MiB that only the program sees, half of it taken by another file; `None` where the kernel allows none.
+fn on_a_small_disk(test: &str) -> Option<(TempDir, Server)> {
+    let folder = tempfile::tempdir().unwrap();
+    let namespace = ["--user", "--map-root-user", "--mount", "sh", "-c"];
+    let mount = "mount -t tmpfs -o size=2m tmpfs \"$0\" && head -c 1m /dev/zero > \"$0/other\"";
+    let probe = Command::new("unshare").args(namespace).arg(mount).arg(folder.path()).output();
+    if !probe.as_ref().is_ok_and(|probe| probe.status.success()) {
+        let reason = probe.map_or_else(|error| error.to_string(), |probe| text(&probe.stderr));
+        skip(test, &format!("no tmpfs can be mounted: {}", reason.trim()));
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(namespace).arg(format!("{mount} && exec \"$@\"")).arg(folder.path());
+    let log = format!("disk:{}", folder.path().join("log").display());
+    command.arg(carafe().get_program()).args(["serve", "--anonymous", "subscribe,publish"]);
+    command.args(["--log", &log, "--segment-bytes", "256KiB", "--listen", "127.0.0.1:0"]);
+    let hub = Server::of(Process::start(&mut command));
+    Some((folder, hub))
+}
+
+#[test]
+fn a_full_disk_refuses_publishers_with_507_serves_readers_and_recovers_by_itself() {
+    let name = "a_full_disk_refuses_publishers_with_507_serves_readers_and_recovers_by_itself";
+    let Some((folder, hub)) = on_a_small_disk(name) else { return };
+    let data = |number: usize| format!("{number} {}", "x".repeat(20_000));
+    let mut stored = 0;
+    let refused = loop {
+        let answer = post(hub.address, "/events/a", &data(stored));
+        if answer.status != 201 {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 100, "2 MiB hold less");
+    };
+    assert_eq!(refused.status, 507);
+    assert_eq!(refused.json()["type"], "urn:carafe:problem:disk-full");
+    assert!(stored > 10, "{stored} events were stored in 1 MiB");
+    assert_eq!(post(hub.address, "/events/a", &data(stored)).status, 507, "and again");
+    let mut reader = Stream::open(hub.address, "/events/a?earliest", &[]);
+    let read = |reader: &mut Stream, range: Range<usize>| {
+        assert!(
+            reader.data(range.len()) == range.map(data).collect::<Vec<_>>(),
+            "what was stored is read, and no more"
+        );
+    };
+    read(&mut reader, 0..stored);
+
+    let inside = format!("/proc/{}/root{}/other", hub.id(), folder.path().display());
+    fs::remove_file(inside).unwrap();
+    for number in stored..stored + 10 {
+        assert_eq!(post(hub.address, "/events/a", &data(number)).status, 201);
+    }
+    read(&mut reader, stored..stored + 10);
+    read(&mut Stream::open(hub.address, "/events/a?earliest", &[]), 0..stored + 10);
+}
+
+#[test]
+fn after_a_failed_sync_there_is_no_further_201_and_the_program_ends_with_the_reason() {
+    let name = "after_a_failed_sync_there_is_no_further_201_and_the_program_ends_with_the_reason";
+    if !is_here("strace", name) {
+        return;
+    }
+    let probe =
+        Command::new("strace").args(["-f", "-e", "inject=fdatasync:error=EIO", "true"]).output().unwrap();
+    if !probe.status.success() {
+        return skip(name, &format!("strace may not trace here: {}", text(&probe.stderr).trim()));
+    }
+    let (_folder, log) = log();
+    let mut command = Command::new("strace");
+    // Counted for each thread: the one that writes commits twice.
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=3+", "--"]);
+    command.arg(carafe().get_program()).args(["serve", "--anonymous", "subscribe,publish"]);
+    command.args(["--listen", "127.0.0.1:0", "--log", &format!("disk:{}", log.display())]);
+    let hub = Server::of(Process::start(&mut command));
+    let mut reader = Stream::open(hub.address, "/events/a", &[]);
+    let acknowledged = [publish(hub.address, "/events/a", "one"), publish(hub.address, "/events/a", "two")];
+    let refused = post(hub.address, "/events/a", "three");
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    let seen: Vec<_> =
+        std::iter::from_fn(|| reader.next()).skip(1).map(|event| event.last_event_id).collect();
+    assert_eq!(seen, acknowledged, "the stream ends in order, and never showed what was not stored");
+    let process = hub.process();
+    let reason = process.next_word(|line| line.starts_with("carafe: "));
+    assert!(reason.starts_with("carafe: the log has failed: a commit cannot be written: "), "{reason}");
+    assert_eq!(process.wait().code(), Some(1));
+
+    let again = Server::on_disk(&log, &[]);
+    assert_eq!(Stream::open(again.address, "/events/a?earliest", &[]).data(2), ["one", "two"]);
 }

@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod console;
 mod counter;
+mod crashes;
 mod drain;
 mod durable;
 mod espresso;

@@ -50,14 +50,32 @@ impl Server {
         Self::run(&["dev", "--log", &format!("disk:{}", log.display())])
     }
 
+    /// The same at this address.
+    pub(crate) fn on_disk_at(address: SocketAddr, log: &Path, options: &[&str]) -> Self {
+        Self::on_disk(log, &[options, &["--listen", &address.to_string()]].concat())
+    }
+
     fn run(arguments: &[&str]) -> Self {
-        let process = Process::start(carafe().args(arguments).args(["--listen", "127.0.0.1:0"]));
+        let mut command = carafe();
+        command.args(arguments);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        Self::of(Process::start(&mut command))
+    }
+
+    /// A hub that was started in another way.
+    pub(crate) fn of(process: Process) -> Self {
         let address = process.listening(&process.stderr);
         Self { address, process }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.child.id()
     }
 
     /// Asks for the orderly end, as a service manager does.

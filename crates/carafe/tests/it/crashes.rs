@@ -1,0 +1,188 @@
+//! The program is killed at random moments under load, and started again: nothing that was acknowledged is lost, nothing
+//! comes twice, nothing out of order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use carafe_client::{EventSource, Publish, Publisher, ReceivedEvent};
+use carafe_protocol::Position;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::process::Server;
+
+const PUBLISHERS: usize = 50;
+/// Of the subscribers, these want everything, and the others one publisher's topic each.
+const SUBSCRIBERS: usize = 200;
+const OF_EVERYTHING: usize = 20;
+
+/// How often the program is killed; `cargo xtask crash --cycles N` sets another number.
+const CYCLES: u64 = 20;
+
+/// How long all subscribers may take to get the last events.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many events of each publisher there are. It names them 1, 2, 3 and so on.
+type Counts = HashMap<String, u64>;
+
+fn from_env(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
+    let (cycles, seed) =
+        (from_env("CARAFE_TEST_CYCLES", CYCLES), from_env("CARAFE_TEST_SEED", rand::random()));
+    println!("CARAFE_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    // An address of its own: nothing else takes the port while the program is away.
+    let host: [u8; 2] = random.random();
+    let mut hub = start(&log, format!("127.{}.{}.2:0", host[0].max(1), host[1]).parse().unwrap());
+    let address = hub.address;
+
+    let start_time = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let received = Arc::new(AtomicU64::new(0));
+    let (finish, finished) = watch::channel(None);
+    let publishers: JoinSet<_> =
+        (0..PUBLISHERS).map(|number| publish(address, number, Arc::clone(&stop))).collect();
+    let subscribers: JoinSet<_> = (0..SUBSCRIBERS)
+        .map(|number| subscribe(address, number, finished.clone(), Arc::clone(&received)))
+        .collect();
+    for cycle in 1..=cycles {
+        sleep(Duration::from_millis(random.random_range(50..600))).await;
+        hub.kill();
+        hub = start(&log, address);
+        println!("cycle {cycle}: {} events received", received.load(Ordering::Relaxed));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let counts: Counts = publishers.join_all().await.into_iter().collect();
+    finish.send(Some(Arc::new(counts.clone()))).unwrap();
+    let complete = timeout(PATIENCE, subscribers.join_all()).await;
+    assert!(complete.is_ok(), "not all subscribers got all events within {PATIENCE:?}");
+    println!(
+        "{cycles} kills in {} s: {} events acknowledged, {} received by {SUBSCRIBERS} subscribers; \
+         0 lost, 0 doubled, 0 out of order",
+        start_time.elapsed().as_secs(),
+        counts.values().sum::<u64>(),
+        received.load(Ordering::Relaxed),
+    );
+}
+
+fn start(log: &Path, address: SocketAddr) -> Server {
+    // Small segments, so that there is a new one now and then.
+    Server::on_disk_at(address, log, &["--segment-bytes", "256KiB", "--retry", "50ms"])
+}
+
+/// Publishes 1, 2, 3 and so on, each until it is acknowledged, and answers how many that were.
+async fn publish(address: SocketAddr, number: usize, stop: Arc<AtomicBool>) -> (String, u64) {
+    let topic = format!("publisher/{number}");
+    let hub = Publisher::new(format!("http://{address}"));
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        count += 1;
+        let event = Publish::to(&*topic, count.to_string()).with_key(count.to_string());
+        // Whether it was stored before the program was killed is not known: its key keeps it from being there twice.
+        while hub.publish(&event).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        sleep(Duration::from_millis(40)).await;
+    }
+    (topic, count)
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    topic: String,
+    data: String,
+}
+
+/// Reads on, over all connections that it takes, until it has got what was acknowledged.
+async fn subscribe(
+    address: SocketAddr,
+    number: usize,
+    mut finished: watch::Receiver<Option<Arc<Counts>>>,
+    received: Arc<AtomicU64>,
+) {
+    let wanted = (number >= OF_EVERYTHING).then(|| format!("publisher/{}", number % PUBLISHERS));
+    let topic = wanted.as_ref().map_or(String::new(), |topic| format!("topic={topic}&"));
+    let url = format!("http://{address}/events?{topic}earliest&envelope=json");
+    let mut events = EventSource::options(url).retry(Duration::from_millis(50)).connect();
+    let mut oracle = Oracle::default();
+    loop {
+        let counts = finished.borrow_and_update().clone();
+        if counts.is_some_and(|counts| oracle.has_all(&counts, wanted.as_deref())) {
+            return;
+        }
+        tokio::select! {
+            event = events.next() => {
+                let event = event.expect("the hub never says that there is nothing more").unwrap();
+                if oracle.check(&event) {
+                    received.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Ok(()) = finished.changed() => {}
+        }
+    }
+}
+
+/// What one subscriber has got.
+#[derive(Default)]
+struct Oracle {
+    counts: Counts,
+    position: Option<Position>,
+}
+
+impl Oracle {
+    /// Takes an event in, and answers whether a publisher sent it.
+    fn check(&mut self, event: &ReceivedEvent) -> bool {
+        if event.event_type == "carafe.position" {
+            return false;
+        }
+        assert_eq!(event.event_type, "message", "history is there, and so no gap is told: {}", event.data);
+        let position: Position = event.last_event_id.parse().unwrap();
+        let last = self.position.replace(position);
+        assert!(last.is_none_or(|last| last.offset < position.offset), "{last:?} and then {position:?}");
+        let envelope: Envelope = serde_json::from_str(&event.data).unwrap();
+        let count = self.counts.entry(envelope.topic).or_default();
+        *count += 1;
+        assert_eq!(envelope.data, count.to_string(), "lost, doubled or out of order");
+        true
+    }
+
+    fn has_all(&self, acknowledged: &Counts, wanted: Option<&str>) -> bool {
+        let mut wanted =
+            acknowledged.iter().filter(|(topic, _)| wanted.is_none_or(|wanted| wanted == *topic));
+        wanted.all(|(topic, count)| self.counts.get(topic) == Some(count))
+    }
+}
+
+#[test]
+fn the_oracle_notices_what_is_lost_doubled_out_of_order_or_gone() {
+    let event = |event_type: &str, offset: u64, count: u64| ReceivedEvent {
+        event_type: event_type.into(),
+        data: format!("{{\"topic\":\"a\",\"data\":\"{count}\"}}"),
+        last_event_id: format!("000000000001-{offset}-00000000"),
+    };
+    let notices = |events: &[ReceivedEvent]| {
+        let mut oracle = Oracle::default();
+        std::panic::catch_unwind(move || events.iter().filter(|event| oracle.check(event)).count()).is_err()
+    };
+    let (first, second) = (event("message", 1, 1), event("message", 2, 2));
+    assert!(!notices(&[first.clone(), second.clone(), event("carafe.position", 3, 0)]));
+    assert!(notices(std::slice::from_ref(&second)), "lost");
+    assert!(notices(&[first.clone(), first.clone()]), "doubled");
+    assert!(notices(&[first.clone(), event("message", 2, 1)]), "stored twice");
+    assert!(notices(&[first.clone(), event("message", 1, 2)]), "out of order");
+    assert!(notices(&[first, event("carafe.gap", 1, 0)]), "gone");
+}
