@@ -1,5 +1,6 @@
 //! The chores of the workspace: `cargo xtask test` and its parts.
 
+mod bench;
 mod client;
 mod crash;
 mod deny;
@@ -28,6 +29,8 @@ enum Chore {
     Crash(crash::Options),
     /// Fuzz the decoder of event streams
     Fuzz(fuzz::Options),
+    /// Measure the log on disk
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Chore::Deny => deny::run(),
         Chore::Crash(options) => crash::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Bench(options) => bench::run(&options),
     });
     let Err(failure) = outcome else {
         return ExitCode::SUCCESS;

@@ -10,6 +10,7 @@ use slab::Slab;
 use crate::core::{Core, Cursor};
 use crate::feeds::SubscriberId;
 use crate::gap::{Gap, GapReason};
+use crate::retention::{Retention, Retentions};
 use crate::subscription::Subscription;
 use crate::{Drain, Start, Subscribe, SubscribeError};
 
@@ -19,8 +20,8 @@ pub struct Hub {
     shared: Arc<Shared>,
 }
 
-/// What a hub may use.
-#[derive(Clone, Copy, Debug)]
+/// What a hub may use, and how long it shows events.
+#[derive(Clone, Debug)]
 pub struct HubLimits {
     /// About how many bytes of recent entries are held ready.
     pub ring_bytes: usize,
@@ -28,12 +29,15 @@ pub struct HubLimits {
     pub matchers: usize,
     /// Distinct patterns in use that are neither literals, `:name` nor `*` between slashes.
     pub complex_patterns: usize,
+    /// Topics whose events are shown for a shorter time than the log keeps them. Who resumes from before what is not
+    /// shown any more is told a gap.
+    pub retention: Vec<Retention>,
 }
 
 impl Default for HubLimits {
-    /// 64 MiB, 100 matchers, 1000 complex patterns.
+    /// 64 MiB, 100 matchers, 1000 complex patterns; all that the log keeps is shown.
     fn default() -> Self {
-        Self { ring_bytes: 64 << 20, matchers: 100, complex_patterns: 1000 }
+        Self { ring_bytes: 64 << 20, matchers: 100, complex_patterns: 1000, retention: Vec::new() }
     }
 }
 
@@ -68,15 +72,16 @@ impl Hub {
         let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
         let state =
             Mutex::new(State { core, early: Some(Vec::new()), subscribers: Slab::new(), draining: false });
-        let shared = Arc::new(Shared { log, limits, state });
+        let retentions = Retentions::new(limits.retention.clone());
+        let shared = Arc::new(Shared { log, limits, retentions, state });
         let follower = Arc::downgrade(&shared);
         let follower = move |entries: &[Arc<Entry>]| {
             if let Some(shared) = follower.upgrade() {
                 shared.deliver(entries);
             }
         };
-        let followed = shared.log.follow(limits.ring_bytes, Box::new(follower));
-        shared.state().start(&followed, limits);
+        let followed = shared.log.follow(shared.limits.ring_bytes, Box::new(follower));
+        shared.state().start(&followed, &shared.limits);
         Self { shared }
     }
 
@@ -162,6 +167,7 @@ pub(crate) struct Origin {
 pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     limits: HubLimits,
+    pub(crate) retentions: Retentions,
     // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that found nothing
     // has left its waker before the next entry comes. While it is held, the log is never called, and no waker is called or
     // dropped: either may be a task's end, which leaves the hub.
@@ -204,6 +210,12 @@ impl Shared {
         })
     }
 
+    /// A gap because of what is not shown any more, although the log has it.
+    pub(crate) fn passed_over(&self, requested: Position) -> Gap {
+        let (requested, oldest) = (requested.to_string(), self.log.span().oldest);
+        Gap { requested, oldest, reason: GapReason::Trimmed, goes_on_after: self.log.span().start }
+    }
+
     pub(crate) fn gap(&self, requested: String, reason: GapReason) -> Origin {
         let span = self.log.span();
         let gap = Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start };
@@ -220,7 +232,8 @@ impl Shared {
         let cursor = state.core.join(id, &request.matchers, after, request.private)?;
         state.subscribers.insert(Subscriber::default());
         drop(state);
-        Ok(Subscription::new(Arc::clone(self), id, cursor, origin.into()))
+        let begins = matches!(request.start, Start::Earliest | Start::Last(_));
+        Ok(Subscription::new(Arc::clone(self), id, cursor, begins, origin.into()))
     }
 }
 
@@ -259,7 +272,7 @@ impl Subscriber {
 
 impl State {
     /// Begins with the newest entries that the log has, so that who comes back soon is served from memory.
-    fn start(&mut self, followed: &Followed, limits: HubLimits) {
+    fn start(&mut self, followed: &Followed, limits: &HubLimits) {
         self.core = Core::new(limits.ring_bytes, limits.complex_patterns, followed.after);
         let early = self.early.take().unwrap_or_default();
         self.push(&followed.recent);

@@ -55,6 +55,10 @@ struct Opening {
     position: bool,
     /// The position asked for is beyond the tail; when the tail gets there it has to be looked for again.
     ahead: bool,
+    /// It begins with what there is of history: what is not shown any more before that is no gap.
+    begins: bool,
+    /// The gap is not told yet, since it may go on.
+    collects: bool,
 }
 
 /// Where the next event comes from.
@@ -81,9 +85,10 @@ impl Subscription {
         shared: Arc<Shared>,
         id: SubscriberId,
         cursor: Cursor,
+        begins: bool,
         (_, gap, ahead): (Option<Position>, Option<Gap>, bool),
     ) -> Self {
-        let opening = Opening { gap: gap.map(Box::new), position: true, ahead };
+        let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, collects: false };
         let told = cursor.position;
         Self { shared, id, cursor, opening, told, phase: Phase::Live }
     }
@@ -124,7 +129,9 @@ impl Subscription {
 
     /// A gap before the position: cut off between the two, the client has been told once, or asks again.
     fn next_opening(&mut self, form: Option<Form>) -> Option<Item> {
-        if let Some(gap) = self.opening.gap.take() {
+        if !self.opening.collects
+            && let Some(gap) = self.opening.gap.take()
+        {
             let frame = frame_of(form, || gap_frame(gap.to_json(), gap.goes_on_after));
             self.told = gap.goes_on_after;
             return Some((Delivery::Gap(*gap), frame));
@@ -150,7 +157,14 @@ impl Subscription {
         }
         caught_up_to.into_iter().for_each(|position| self.cursor.advance(position));
         match state.core.step(&mut self.cursor, form) {
+            Step::Entry(entry, _) if self.shared.retentions.is_over(&entry) => {
+                drop(state);
+                self.pass_over(&entry);
+                Poll::Ready(Live::Elsewhere)
+            }
+            Step::Entry(..) | Step::CaughtUp if self.ends_gap() => Poll::Ready(Live::Elsewhere),
             Step::Entry(entry, frame) => {
+                self.opening.begins = false;
                 self.told = entry.position;
                 Poll::Ready(Live::Item((Delivery::Entry(entry), frame)))
             }
@@ -161,8 +175,10 @@ impl Subscription {
                 self.phase = Phase::Reading(Box::pin(async move { log.read(after, matchers, BLOCK).await }));
                 Poll::Ready(Live::Elsewhere)
             }
-            Step::CaughtUp if state.wait(self.id, cx.waker()) => Poll::Pending,
-            Step::CaughtUp => Poll::Ready(Live::End),
+            Step::CaughtUp => {
+                self.opening.begins = false;
+                if state.wait(self.id, cx.waker()) { Poll::Pending } else { Poll::Ready(Live::End) }
+            }
         }
     }
 
@@ -189,7 +205,7 @@ impl Subscription {
         };
         let (after, gap, ahead) = origin.into();
         self.cursor.position = after.unwrap_or(self.cursor.position);
-        self.opening = Opening { gap: gap.map(Box::new), position: false, ahead };
+        self.opening = Opening { gap: gap.map(Box::new), ahead, ..Opening::default() };
         self.phase = Phase::Live;
     }
 
@@ -199,18 +215,51 @@ impl Subscription {
     }
 
     fn next_of_block(&mut self, form: Option<Form>) -> Option<Item> {
-        let Phase::Block(block) = &mut self.phase else { return None };
-        while let Some(entry) = block.0.pop_front() {
+        while let Phase::Block(block) = &mut self.phase {
+            let Some(entry) = block.0.pop_front() else {
+                self.cursor.position = block.1;
+                self.phase = Phase::Live;
+                return None;
+            };
             self.cursor.position = entry.position;
-            if self.cursor.wants(&entry) {
+            if !self.cursor.wants(&entry) {
+                continue;
+            }
+            if self.shared.retentions.is_over(&entry) {
+                self.pass_over(&entry);
+            } else if self.opening.collects {
+                block.0.push_front(entry);
+                self.ends_gap();
+                return None;
+            } else {
+                self.opening.begins = false;
                 self.told = entry.position;
                 let frame = frame_of(form, || form.unwrap_or_default().encode(&entry));
                 return Some((Delivery::Entry(entry), frame));
             }
         }
-        self.cursor.position = block.1;
-        self.phase = Phase::Live;
         None
+    }
+
+    /// Does not show an entry any more, which is a gap for who is owed it.
+    fn pass_over(&mut self, entry: &Entry) {
+        if self.opening.begins {
+            return;
+        }
+        let requested = self.told;
+        let gap = self.opening.gap.get_or_insert_with(|| Box::new(self.shared.passed_over(requested)));
+        gap.goes_on_after = entry.position;
+        self.opening.collects = true;
+    }
+
+    /// Whether a gap was collected, which is now to be told; the stream goes on after it.
+    fn ends_gap(&mut self) -> bool {
+        let collected = self.opening.collects;
+        self.opening.collects = false;
+        if let Some(gap) = self.opening.gap.as_ref().filter(|_| collected) {
+            self.cursor.position = gap.goes_on_after;
+        }
+        collected
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use carafe_hub::Retention;
+use carafe_protocol::TopicPattern;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -91,6 +93,9 @@ pub(crate) struct HubOptions {
     /// How long events are kept on disk; without it, as long as there is room
     #[arg(long, env = "CARAFE_HISTORY_AGE", value_name = "TIME", value_parser = some_time)]
     pub(crate) history_age: Option<Duration>,
+    /// Shows events of these topics for a shorter time, such as sessions/*=1h; for several, repeat it or use commas
+    #[arg(long, env = "CARAFE_RETAIN", value_delimiter = ',', value_name = "PATTERN=TIME", value_parser = retention)]
+    pub(crate) retain: Vec<Retention>,
     /// Size of the files that the history on disk is kept in
     #[arg(long, env = "CARAFE_SEGMENT_BYTES", default_value = "64MiB", value_name = "SIZE", value_parser = segment_bytes)]
     pub(crate) segment_bytes: u32,
@@ -228,6 +233,12 @@ fn some_time(text: &str) -> Result<Duration, String> {
     Some(time(text)?)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "no time at all is too short: write one such as 15s".into())
+}
+
+fn retention(text: &str) -> Result<Retention, String> {
+    let (topics, age) = text.rsplit_once('=').ok_or("write a pattern and a time such as sessions/*=1h")?;
+    let topics = TopicPattern::new(topics).map_err(|error| error.to_string())?;
+    Ok(Retention { topics, age: some_time(age)? })
 }
 
 fn segment_bytes(text: &str) -> Result<u32, String> {

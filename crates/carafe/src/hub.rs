@@ -79,6 +79,7 @@ fn hub(options: &HubOptions) -> Result<(Hub, LogFailure), Failure> {
         ring_bytes: bytes(options.ring_bytes),
         matchers: options.matchers,
         complex_patterns: options.complex_patterns,
+        retention: options.retain.clone(),
     };
     match &options.log {
         LogPlace::Memory => {

@@ -39,7 +39,7 @@ pub use carafe_http::{
 };
 pub use carafe_http::{ServeOptions, Served, serve};
 pub use carafe_hub::{
-    Delivery, Drain, Form, Frames, Gap, GapReason, Hub, HubLimits, PublishError, Start, Subscribe,
+    Delivery, Drain, Form, Frames, Gap, GapReason, Hub, HubLimits, PublishError, Retention, Start, Subscribe,
     SubscribeError, Subscription,
 };
 pub use carafe_log as log;

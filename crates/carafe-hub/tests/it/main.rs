@@ -11,6 +11,7 @@ mod limits;
 mod listener;
 mod model;
 mod positions;
+mod retention;
 mod script;
 mod size;
 mod spy;

@@ -16,6 +16,9 @@ use crate::{Entry, ReadError};
 /// The most bytes of neighbouring records that are read at once.
 const RUN: u32 = 64 << 10;
 
+/// The most bytes that are read along between two records.
+const BETWEEN: u32 = 4 << 10;
+
 /// What reading a whole segment gives.
 pub(crate) struct Scanned {
     pub(crate) end: End,
@@ -82,9 +85,12 @@ impl Segment {
         Ok(Scanned { end, rest, index, summary })
     }
 
-    /// Reads records; each run of neighbours at once.
+    /// Reads records, in their order; each run of near neighbours at once.
     pub(crate) fn entries(&self, rows: &[Row], mut each: impl FnMut(Entry) -> bool) -> Result<(), ReadError> {
-        let neighbours = |one: &Row, next: &Row| one.at + one.length == next.at;
+        // To read what lies between them costs less than another call.
+        let neighbours = |one: &Row, next: &Row| {
+            next.at.checked_sub(one.at + one.length).is_some_and(|between| between <= BETWEEN)
+        };
         for run in rows.chunk_by(neighbours) {
             let mut rest = run;
             while let Some(first) = rest.first() {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::ops::Range;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -130,6 +132,21 @@ fn a_log_is_open_in_one_process_at_a_time() {
     let verify = carafe_log("verify", &log);
     assert!(text(&verify.stderr).contains("another process has this log open"));
     publish(hub.address, "/events/a", "not disturbed");
+}
+
+#[test]
+fn events_of_some_topics_are_shown_for_a_shorter_time() {
+    let (_folder, log) = log();
+    let hub = Server::on_disk(&log, &["--retain", "brief/*=1ms"]);
+    let first = publish(hub.address, "/events/orders", "first");
+    let over = publish(hub.address, "/events/brief/a", "over soon");
+    publish(hub.address, "/events/orders", "second");
+    thread::sleep(Duration::from_millis(2));
+    let mut stream = Stream::open(hub.address, "/events", &[&format!("Last-Event-ID: {first}")]);
+    assert_eq!(stream.next().unwrap().event_type, "carafe.position");
+    let gap = stream.next().unwrap();
+    assert_eq!((gap.event_type.as_str(), gap.last_event_id.as_str()), ("carafe.gap", over.as_str()));
+    assert_eq!(stream.data(1), ["second"]);
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! Events that are shown for a shorter time than the log keeps them.
+
+use std::time::{Duration, SystemTime};
+
+use carafe_hub::{Gap, GapReason, HubLimits, Retention, Start, Subscribe};
+use carafe_log::{Entry, MemoryLimits};
+use carafe_protocol::{Position, TopicPattern};
+
+use crate::fixture::{FORMS, NO_RING, Rig, after, data, exact, pattern, publication, topic};
+use crate::listener::Heard;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Hubs that deliver from the ring, and from the log.
+fn rigs() -> [Rig; 2] {
+    let rule = |topics, age| Retention { topics: TopicPattern::new(topics).unwrap(), age };
+    [HubLimits::default(), NO_RING].map(|limits| {
+        let retention = vec![rule("brief/long", 3 * HOUR), rule("brief/*", HOUR)];
+        Rig::new(MemoryLimits::default(), HubLimits { retention, ..limits })
+    })
+}
+
+impl Rig {
+    /// An event that was published some hours ago, with its topics.
+    fn was_published(&self, hours: u32, topics: &[&str], data: &str) -> Position {
+        let tail = self.span().tail;
+        let position = Position { offset: tail.offset + 1, nonce: 1, ..tail };
+        let alternates = topics[1..].iter().map(|text| topic(text));
+        let publication = publication(topics[0], data).with_alternates(alternates);
+        self.supply([Entry { position, time: SystemTime::now() - hours * HOUR, publication }]);
+        position
+    }
+}
+
+#[test]
+fn who_resumes_before_what_is_not_shown_any_more_is_told_one_gap_and_then_what_there_is() {
+    for rig in rigs() {
+        let start = rig.span().start;
+        let oldest = rig.was_published(5, &["other"], "not asked for");
+        rig.was_published(4, &["brief/a"], "over");
+        let last_over = rig.was_published(2, &["brief/b"], "over too");
+        let kept = rig.was_published(0, &["brief/a"], "kept");
+        for form in FORMS {
+            let request = Subscribe::to(pattern("brief/*")).from(after(start));
+            let heard = rig.listen_in(form, request).hear();
+            let gap = Gap {
+                requested: start.to_string(),
+                oldest: Some(oldest),
+                reason: GapReason::Trimmed,
+                goes_on_after: last_over,
+            };
+            assert_eq!(heard[0], Heard::Position(start));
+            assert_eq!(heard[1], Heard::Gap(gap));
+            assert_eq!(data(&heard), ["kept"]);
+            assert_eq!(heard.last().unwrap().position(), kept);
+            let resumed =
+                rig.listen_in(form, Subscribe::to(pattern("brief/*")).from(after(last_over))).hear();
+            assert_eq!(resumed[0], Heard::Position(last_over), "after it, nothing is missing");
+        }
+    }
+}
+
+#[test]
+fn a_gap_is_told_although_nothing_follows_it() {
+    for rig in rigs() {
+        let start = rig.span().start;
+        let over = rig.was_published(2, &["brief/a"], "over");
+        let heard = rig.listen(Subscribe::to(exact("brief/a")).from(after(start))).hear();
+        assert_eq!(heard.len(), 2, "{heard:?}");
+        assert!(matches!(&heard[1], Heard::Gap(gap) if gap.goes_on_after == over), "{heard:?}");
+    }
+}
+
+#[test]
+fn who_begins_with_all_there_is_is_told_no_gap_by_what_is_not_shown_any_more() {
+    for rig in rigs() {
+        rig.was_published(2, &["brief/a"], "over");
+        rig.was_published(0, &["brief/a"], "kept");
+        for start in [Start::Earliest, Start::Last(5)] {
+            let heard = rig.listen(Subscribe::to(exact("brief/a")).from(start)).hear();
+            assert!(matches!(heard[0], Heard::Position(_)));
+            assert_eq!((heard.len(), data(&heard)), (2, vec!["kept"]));
+        }
+    }
+}
+
+#[test]
+fn the_first_rule_that_matches_a_topic_counts_and_any_topic_of_an_event_may_show_it() {
+    for rig in rigs() {
+        rig.was_published(9, &["other"], "has no rule");
+        rig.was_published(2, &["brief/long"], "has a rule of its own");
+        rig.was_published(2, &["brief/a", "brief/b"], "over under both");
+        rig.was_published(2, &["brief/a", "other"], "shown by the other");
+        rig.was_published(4, &["brief/long"], "over under its own rule");
+        let heard = rig.listen(Subscribe::to(pattern("*")).from(Start::Earliest)).hear();
+        assert_eq!(data(&heard), ["has no rule", "has a rule of its own", "shown by the other"]);
+    }
+}
