@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{Topic, TopicPattern};
 
 /// What a subscriber asks for: one topic, or all that match a URL Pattern.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TopicMatcher {
     /// Exactly this topic.
     Exact(Topic),
