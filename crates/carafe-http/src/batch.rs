@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Problem;
+use crate::caller::Caller;
 use crate::publish::{Parameters, event_type, key, refusal, too_large};
 use crate::router::App;
 use crate::subscribe::topic;
@@ -35,11 +36,11 @@ struct Published {
     ids: Vec<String>,
 }
 
-pub(crate) async fn publish(app: &App, lines: &str) -> Result<Response, Problem> {
+pub(crate) async fn publish(app: &App, caller: &Caller, lines: &str) -> Result<Response, Problem> {
     let limit = app.options.event_bytes;
     let numbered = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let batch: Vec<_> = numbered
-        .map(|(at, line)| parse(line, limit).map_err(|problem| problem.at_line(at + 1)))
+        .map(|(at, line)| allowed(caller, line, limit).map_err(|problem| problem.at_line(at + 1)))
         .collect::<Result<_, _>>()?;
     if batch.is_empty() {
         return Err(bad_line("the batch is empty: send one JSON object on each line".into()));
@@ -49,6 +50,12 @@ pub(crate) async fn publish(app: &App, lines: &str) -> Result<Response, Problem>
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     let ids = appended.iter().map(|one| one.position.to_string()).collect();
     Ok((status, Json(Published { ids })).into_response())
+}
+
+fn allowed(caller: &Caller, line: &str, limit: usize) -> Result<Publication, Problem> {
+    let publication = parse(line, limit)?;
+    caller.may_publish_to(publication.topics())?;
+    Ok(publication)
 }
 
 fn parse(line: &str, limit: usize) -> Result<Publication, Problem> {

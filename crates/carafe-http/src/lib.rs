@@ -18,6 +18,7 @@
 //! ```
 
 mod batch;
+mod caller;
 mod event_stream;
 mod headers;
 mod health;
@@ -29,6 +30,7 @@ mod page;
 mod problem;
 mod publish;
 mod query;
+mod rights;
 mod router;
 mod serve;
 mod subscribe;
@@ -36,5 +38,6 @@ mod subscribe;
 pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
 pub use options::{Options, Page};
 pub use problem::Problem;
+pub use rights::Rights;
 pub use router::{HubExt, router};
 pub use serve::{ServeOptions, Served, serve};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::heartbeat;
+use crate::{Rights, heartbeat};
 
 /// What a router allows to whom, and how it serves streams.
 ///
@@ -10,12 +10,8 @@ use crate::heartbeat;
 /// router publishes by its [`Hub`](carafe_hub::Hub), or opens publishing behind an access check of its own.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether strangers may subscribe.
-    pub subscribe: bool,
-    /// Whether strangers may publish.
-    pub publish: bool,
-    /// Whether strangers see private events.
-    pub private: bool,
+    /// What strangers may do.
+    pub strangers: Rights,
     /// What is at `/`.
     pub page: Page,
     /// Whether only requests from this machine's own pages and programs are answered: the `Host` must be a loopback
@@ -48,9 +44,7 @@ pub enum Page {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            subscribe: true,
-            publish: false,
-            private: false,
+            strangers: Rights::subscribe(),
             page: Page::None,
             loopback_only: false,
             heartbeat: heartbeat::DEFAULT,

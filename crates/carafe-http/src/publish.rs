@@ -16,6 +16,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 
+use crate::caller::Caller;
 use crate::query::Query;
 use crate::router::App;
 use crate::subscribe::{topic, topic_in_path};
@@ -30,16 +31,17 @@ struct Published {
 
 /// Publishes the body, or the batch in it.
 pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    allow(&app)?;
+    let caller = Caller::of(&app);
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let in_path = topic_in_path(&parts.uri)?;
     if in_path.is_none() && query.all("topic").next().is_none() {
-        return batch(&app, &parts, body).await;
+        return batch(&app, &caller, &parts, body).await;
     }
     let mut topics = in_path.into_iter().map(Ok).chain(query.all("topic").map(topic));
     let first = topics.next().ok_or_else(no_topic)??;
     let alternates = topics.collect::<Result<Vec<_>, _>>()?;
+    caller.may_publish_to(std::iter::once(&first).chain(&alternates))?;
     let parameters = Parameters::parse(&query)?;
     let data = read(body, app.options.event_bytes, app.options.body_time).await?;
     let data = text(data)?;
@@ -49,7 +51,7 @@ pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> R
     Ok((status, Json(Published { id: appended.position.to_string() })).into_response())
 }
 
-async fn batch(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
+async fn batch(app: &App, caller: &Caller, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let content_type =
         parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -57,15 +59,7 @@ async fn batch(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem
         return Err(no_topic());
     }
     let lines = text(read(body, app.options.batch_bytes, app.options.body_time).await?)?;
-    batch::publish(app, &lines).await
-}
-
-fn allow(app: &App) -> Result<(), Problem> {
-    if app.options.publish {
-        return Ok(());
-    }
-    let detail = "strangers may not publish here: ask the operator to allow it";
-    Err(Problem::new(StatusCode::FORBIDDEN, "urn:carafe:problem:forbidden", "Not allowed", detail))
+    batch::publish(app, caller, &lines).await
 }
 
 fn no_topic() -> Problem {

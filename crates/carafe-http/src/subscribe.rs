@@ -5,9 +5,10 @@ use axum::response::{IntoResponse, Response};
 use carafe_hub::{Form, Start, Subscribe, SubscribeError};
 use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Uri};
 
 use crate::Problem;
+use crate::caller::Caller;
 use crate::headers::{POSITION, stream_headers};
 use crate::hub_body::HubBody;
 use crate::query::{Query, percent_decode};
@@ -17,22 +18,24 @@ const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "
 
 /// Answers with the stream: headers and the position at once, then events.
 pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
-    allow(&app)?;
+    let caller = Caller::of(&app);
     let (request, form) = parse(&parts)?;
-    let request = request.with_private(app.options.private);
+    let request = request.with_access(caller.rights.subscribe.clone());
     let body = match app.hub.subscribe(request).await {
         Ok(subscription) => HubBody::new(subscription.into_frames(form), &app.options),
         // EventSource never retries after 5xx: a stream that only says when to come back makes it try again.
         Err(SubscribeError::Draining) => HubBody::come_back(&app.options),
-        Err(error) => return Err(refusal(&error)),
+        Err(error) => return Err(refusal(&caller, &error)),
     };
     Ok((stream_headers(), axum::body::Body::new(body)).into_response())
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
 pub(crate) async fn position(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
-    allow(&app)?;
-    parse(&parts).map(drop)?;
+    let caller = Caller::of(&app);
+    let (request, _) = parse(&parts)?;
+    let request = request.with_access(caller.rights.subscribe.clone());
+    request.check().map_err(|error| refusal(&caller, &error))?;
     Ok((stream_headers(), [(POSITION, app.hub.position().to_string())]).into_response())
 }
 
@@ -46,14 +49,6 @@ pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
         .map_err(|error| Problem::bad_request("urn:carafe:problem:bad-topic", "Bad topic", error.to_string()))
 }
 
-fn allow(app: &App) -> Result<(), Problem> {
-    if app.options.subscribe {
-        return Ok(());
-    }
-    let detail = "strangers may not subscribe here: ask the operator to allow it";
-    Err(Problem::new(StatusCode::FORBIDDEN, "urn:carafe:problem:forbidden", "Not allowed", detail))
-}
-
 fn parse(parts: &Parts) -> Result<(Subscribe, Form), Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let mut matchers: Vec<TopicMatcher> =
@@ -64,10 +59,8 @@ fn parse(parts: &Parts) -> Result<(Subscribe, Form), Problem> {
     for text in query.all("pattern") {
         matchers.push(pattern(text)?.into());
     }
-    if matchers.is_empty() {
-        matchers.push(TopicMatcher::any());
-    }
-    Ok((Subscribe::to_all(matchers).from(start(&parts.headers, &query)?), form(&query)?))
+    let request = if matchers.is_empty() { Subscribe::to_everything() } else { Subscribe::to_all(matchers) };
+    Ok((request.from(start(&parts.headers, &query)?), form(&query)?))
 }
 
 fn pattern(text: &str) -> Result<TopicPattern, Problem> {
@@ -102,7 +95,7 @@ fn form(query: &Query) -> Result<Form, Problem> {
     }
 }
 
-fn refusal(error: &SubscribeError) -> Problem {
+fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
     let detail = error.to_string();
     match error {
         SubscribeError::TooManyMatchers { .. } => Problem::bad_request(
@@ -110,6 +103,7 @@ fn refusal(error: &SubscribeError) -> Problem {
             "Too many topics and patterns",
             detail,
         ),
+        SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => caller.refused(detail),
         _ => Problem::try_again(detail),
     }
 }

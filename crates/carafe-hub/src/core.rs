@@ -7,22 +7,24 @@ use carafe_log::Entry;
 use carafe_protocol::{Position, TopicMatcher};
 use smallvec::SmallVec;
 
-use crate::Form;
+use crate::access::{Accesses, Sight};
 use crate::feeds::{FeedId, Feeds, MemberId, SubscriberId};
 use crate::patterns::TooManyComplexPatterns;
-use crate::ring::Ring;
+use crate::ring::{Found, Ring};
+use crate::{Access, Form};
 
 /// The entries that this node has read, as feeds on a ring.
 pub(crate) struct Core {
     ring: Ring,
     feeds: Feeds,
+    accesses: Accesses,
 }
 
 /// Where a subscription stands: its feeds, and the position after which it goes on.
 pub(crate) struct Cursor {
     feeds: SmallVec<[(FeedId, MemberId); 1]>,
     pub(crate) position: Position,
-    pub(crate) sees_private: bool,
+    sight: Sight,
 }
 
 /// What a cursor finds.
@@ -37,7 +39,11 @@ pub(crate) enum Step {
 
 impl Core {
     pub(crate) fn new(ring_bytes: usize, complex_patterns: usize, tail: Position) -> Self {
-        Self { ring: Ring::new(ring_bytes, tail), feeds: Feeds::new(complex_patterns) }
+        Self {
+            ring: Ring::new(ring_bytes, tail),
+            feeds: Feeds::new(complex_patterns),
+            accesses: Accesses::default(),
+        }
     }
 
     /// The newest position that the hub has read.
@@ -59,9 +65,10 @@ impl Core {
         subscriber: SubscriberId,
         matchers: &[TopicMatcher],
         position: Position,
-        sees_private: bool,
+        access: &Access,
     ) -> Result<Cursor, TooManyComplexPatterns> {
-        let mut cursor = Cursor { feeds: SmallVec::new(), position, sees_private };
+        let sight = self.accesses.join(access, matchers);
+        let mut cursor = Cursor { feeds: SmallVec::new(), position, sight };
         let tail = self.tail().offset;
         for matcher in matchers {
             match self.feeds.join(matcher, subscriber, tail) {
@@ -79,6 +86,7 @@ impl Core {
         for (feed, member) in &cursor.feeds {
             self.feeds.leave(*feed, *member);
         }
+        self.accesses.leave(&cursor.sight);
     }
 
     /// Moves the cursor to the next entry that it wants: the feeds merged, each entry once, in order.
@@ -87,12 +95,13 @@ impl Core {
             return Step::Behind;
         }
         while let Some(offset) = self.next_offset(cursor) {
-            let Some((entry, frame)) = self.ring.get(offset, form) else {
-                return Step::Behind;
-            };
-            cursor.position = entry.position;
-            if cursor.wants(&entry) {
-                return Step::Entry(entry, frame);
+            match self.ring.get(offset, &cursor.sight, form) {
+                None => return Step::Behind,
+                Some(Found::Hidden(position)) => cursor.position = position,
+                Some(Found::Shown(entry, frame)) => {
+                    cursor.position = entry.position;
+                    return Step::Entry(entry, frame);
+                }
             }
         }
         cursor.advance(self.tail());
@@ -124,8 +133,8 @@ impl Cursor {
         }
     }
 
-    /// Whether an entry that one of its matchers matches is for this subscription.
-    pub(crate) fn wants(&self, entry: &Entry) -> bool {
-        self.sees_private || !entry.publication.is_private()
+    /// Whether an entry that one of its matchers matches is shown to this subscription.
+    pub(crate) fn sees(&self, entry: &Entry) -> bool {
+        self.sight.shows(&entry.publication)
     }
 }

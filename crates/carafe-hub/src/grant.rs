@@ -41,6 +41,10 @@ impl Grant {
         self.0.iter().any(|matcher| matcher.matches(topic))
     }
 
+    pub(crate) fn shared(&self) -> Arc<[TopicMatcher]> {
+        Arc::clone(&self.0)
+    }
+
     /// What it was made of, each once.
     #[must_use]
     pub fn matchers(&self) -> &[TopicMatcher] {

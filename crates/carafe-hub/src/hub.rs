@@ -109,8 +109,10 @@ impl Hub {
     /// Opens a subscription.
     ///
     /// # Errors
-    /// When it asks for too much, the hub is draining, or the log cannot be read.
-    pub async fn subscribe(&self, request: Subscribe) -> Result<Subscription, SubscribeError> {
+    /// When it asks for too much or for what it may not see, the hub is draining, or the log cannot be read.
+    pub async fn subscribe(&self, mut request: Subscribe) -> Result<Subscription, SubscribeError> {
+        request.complete();
+        request.check()?;
         let limit = self.shared.limits.matchers;
         if request.matchers.len() > limit {
             return Err(SubscribeError::TooManyMatchers { limit });
@@ -190,9 +192,10 @@ impl Shared {
         match &request.start {
             Start::Tail => Ok(Origin::default()),
             Start::Earliest => Ok(at(self.log.span().start)),
-            Start::Last(count) => {
-                Ok(at(self.log.before_last(*count, request.matchers.clone(), request.private).await?))
-            }
+            Start::Last(count) => Ok(at(self
+                .log
+                .before_last(*count, request.matchers.clone(), request.access.visible())
+                .await?)),
             Start::After(id) => match id.parse() {
                 Ok(position) => self.resume(position).await,
                 Err(_) => Ok(self.gap(id.clone(), GapReason::Foreign)),
@@ -229,7 +232,7 @@ impl Shared {
         }
         let after = origin.after.unwrap_or(state.core.tail());
         let id = state.subscribers.vacant_key() as SubscriberId;
-        let cursor = state.core.join(id, &request.matchers, after, request.private)?;
+        let cursor = state.core.join(id, &request.matchers, after, &request.access)?;
         state.subscribers.insert(Subscriber::default());
         drop(state);
         let begins = matches!(request.start, Start::Earliest | Start::Last(_));

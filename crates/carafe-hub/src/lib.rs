@@ -21,6 +21,7 @@
 //! # Ok(()) }
 //! ```
 
+mod access;
 mod core;
 mod drain;
 mod feeds;
@@ -34,6 +35,7 @@ mod ring;
 mod subscribe;
 mod subscription;
 
+pub use access::Access;
 pub use drain::Drain;
 pub use frame::Form;
 pub use gap::{Gap, GapReason};

@@ -8,6 +8,7 @@ use carafe_log::Entry;
 use carafe_protocol::{Offset, Position};
 
 use crate::Form;
+use crate::access::{Known, Sight};
 
 /// The recent entries, each with the frames that someone has asked for, encoded once.
 pub(crate) struct Ring {
@@ -23,6 +24,15 @@ pub(crate) struct Ring {
 pub(crate) struct Slot {
     entry: Arc<Entry>,
     frames: [Option<Bytes>; Form::COUNT],
+    known: Known,
+}
+
+/// What the ring has at an offset.
+pub(crate) enum Found {
+    /// The entry, and its frame if a form was asked for.
+    Shown(Arc<Entry>, Bytes),
+    /// An entry that is not shown to who asked.
+    Hidden(Position),
 }
 
 impl Ring {
@@ -44,7 +54,7 @@ impl Ring {
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.tail = entry.position;
         self.bytes += entry.weight();
-        self.slots.push_back(Slot { entry, frames: Default::default() });
+        self.slots.push_back(Slot { entry, frames: Default::default(), known: Known::default() });
     }
 
     /// Takes out the oldest entry while the ring is over its limit. The newest always stays.
@@ -58,24 +68,37 @@ impl Ring {
         Some(slot.entry)
     }
 
-    /// The entry at this offset, and its frame if a form is asked for.
-    pub(crate) fn get(&mut self, offset: Offset, form: Option<Form>) -> Option<(Arc<Entry>, Bytes)> {
+    /// What is at this offset for who has this sight.
+    pub(crate) fn get(&mut self, offset: Offset, sight: &Sight, form: Option<Form>) -> Option<Found> {
         let at = self.slots.binary_search_by_key(&offset, |slot| slot.entry.offset()).ok()?;
         let slot = &mut self.slots[at];
-        let Some(form) = form else {
-            return Some((Arc::clone(&slot.entry), Bytes::new()));
-        };
-        let frame = slot.frames[form as usize].get_or_insert_with(|| {
-            let frame = form.encode(&slot.entry);
-            self.bytes += frame.len();
-            frame
-        });
-        Some((Arc::clone(&slot.entry), frame.clone()))
+        if !slot.is_shown(sight, &mut self.bytes) {
+            return Some(Found::Hidden(slot.entry.position));
+        }
+        let frame = form.map(|form| slot.frame(form, &mut self.bytes)).unwrap_or_default();
+        Some(Found::Shown(Arc::clone(&slot.entry), frame))
     }
 }
 
 impl Slot {
     fn weight(&self) -> usize {
-        self.entry.weight() + self.frames.iter().flatten().map(Bytes::len).sum::<usize>()
+        let frames: usize = self.frames.iter().flatten().map(Bytes::len).sum();
+        self.entry.weight() + frames + self.known.weight()
+    }
+
+    fn is_shown(&mut self, sight: &Sight, bytes: &mut usize) -> bool {
+        let before = self.known.weight();
+        let shown = sight.shows_as_known(&self.entry.publication, &mut self.known);
+        *bytes += self.known.weight() - before;
+        shown
+    }
+
+    fn frame(&mut self, form: Form, bytes: &mut usize) -> Bytes {
+        let encode = || {
+            let frame = form.encode(&self.entry);
+            *bytes += frame.len();
+            frame
+        };
+        self.frames[form as usize].get_or_insert_with(encode).clone()
     }
 }

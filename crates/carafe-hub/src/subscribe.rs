@@ -1,17 +1,18 @@
 //! What a subscriber asks for.
 
 use carafe_log::ReadError;
-use carafe_protocol::TopicMatcher;
+use carafe_protocol::{Topic, TopicMatcher};
 
-use crate::TooManyComplexPatterns;
+use crate::{Access, TooManyComplexPatterns};
 
 /// A request for a subscription: which topics, from where on.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Subscribe {
     pub(crate) matchers: Vec<TopicMatcher>,
+    everything: bool,
     pub(crate) start: Start,
-    pub(crate) private: bool,
+    pub(crate) access: Access,
 }
 
 /// From where on a subscription delivers.
@@ -30,6 +31,11 @@ pub enum Start {
 }
 
 impl Subscribe {
+    /// Asks for all that the subscriber may see.
+    pub fn to_everything() -> Self {
+        Self { everything: true, ..Self::to_all([]) }
+    }
+
     /// Asks for what one matcher matches.
     pub fn to(matcher: impl Into<TopicMatcher>) -> Self {
         Self::to_all([matcher.into()])
@@ -43,7 +49,7 @@ impl Subscribe {
                 unique.push(matcher);
             }
         }
-        Self { matchers: unique, start: Start::Tail, private: false }
+        Self { matchers: unique, everything: false, start: Start::Tail, access: Access::public() }
     }
 
     /// Sets from where on to deliver.
@@ -52,10 +58,31 @@ impl Subscribe {
         self
     }
 
-    /// Shows private events too. Without it they are passed over.
-    pub fn with_private(mut self, private: bool) -> Self {
-        self.private = private;
+    /// Sets what the subscriber may see: without it, public events. What it may not see is passed over.
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
         self
+    }
+
+    /// Says what asking for everything means for this subscriber.
+    pub(crate) fn complete(&mut self) {
+        if self.everything {
+            self.matchers = self.access.everything();
+        }
+    }
+
+    /// Whether the subscriber may ask for that.
+    ///
+    /// # Errors
+    /// When it asks for a topic of which it may see nothing, or may see nothing at all.
+    pub fn check(&self) -> Result<(), SubscribeError> {
+        let refused = |matcher: &&TopicMatcher| !self.access.may_ask_for(matcher);
+        match self.matchers.iter().find(refused) {
+            _ if self.everything && self.access.sees_nothing() => Err(SubscribeError::NothingGranted),
+            Some(TopicMatcher::Exact(topic)) => Err(SubscribeError::NotGranted(topic.clone())),
+            Some(TopicMatcher::Pattern(_)) => Err(SubscribeError::NothingGranted),
+            None => Ok(()),
+        }
     }
 }
 
@@ -63,6 +90,14 @@ impl Subscribe {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
+    /// It asks for a topic of which it may see nothing. Whether there is such a topic makes no difference.
+    #[error(
+        "the topic `{0}` is not among those that may be subscribed to: ask for others, or for a grant of it"
+    )]
+    NotGranted(Topic),
+    /// It may see nothing at all.
+    #[error("no topic may be subscribed to: ask for a grant of some")]
+    NothingGranted,
     /// There are more matchers than the hub allows.
     #[error(
         "a subscription may have {limit} topics and patterns at most: ask for fewer, or use a pattern for several"

@@ -222,7 +222,7 @@ impl Subscription {
                 return None;
             };
             self.cursor.position = entry.position;
-            if !self.cursor.wants(&entry) {
+            if !self.cursor.sees(&entry) {
                 continue;
             }
             if self.shared.retentions.is_over(&entry) {

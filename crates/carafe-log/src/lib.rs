@@ -18,7 +18,7 @@ pub use disk::{DiskLog, DiskOptions, Finding, OfflineLog, OpenError, Progress, S
 pub use entry::Entry;
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadIdempotencyKey, IdempotencyKey, Publication};
-pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span};
+pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span, Visible};
 
 /// What a log answers when it may have to wait for a disk.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

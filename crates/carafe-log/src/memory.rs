@@ -9,7 +9,7 @@ use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 use crate::entry::now;
 use crate::{
     Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
-    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
+    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
 };
 
 /// How many entries one read looks through, so that a reader of a rare topic does not hold up publishers.
@@ -119,9 +119,9 @@ impl Read for MemoryLog {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        private: bool,
+        visible: Visible,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        Box::pin(ready(Ok(self.state().before_last(count, &wanted, private))))
+        Box::pin(ready(Ok(self.state().before_last(count, &wanted, &visible))))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {
@@ -277,7 +277,7 @@ impl State {
         };
         let mut bytes = 0;
         for entry in self.entries.range(from..).take(SCAN) {
-            if is_wanted(entry, wanted) {
+            if entry.publication.matches(wanted) {
                 bytes += entry.weight();
                 if !block.entries.is_empty() && (block.entries.len() >= limit.entries || bytes > limit.bytes)
                 {
@@ -290,19 +290,15 @@ impl State {
         Ok(block)
     }
 
-    fn before_last(&self, count: usize, wanted: &[TopicMatcher], private: bool) -> Position {
+    fn before_last(&self, count: usize, wanted: &[TopicMatcher], visible: &Visible) -> Position {
         if count == 0 {
             return self.tail();
         }
-        let counts = |entry: &Entry| is_wanted(entry, wanted) && (private || !entry.publication.is_private());
-        let mut matching = (0..self.entries.len()).rev().filter(|&at| counts(&self.entries[at]));
+        let counts = |publication: &Publication| publication.matches(wanted) && visible.shows(publication);
+        let mut matching = (0..self.entries.len()).rev().filter(|&at| counts(&self.entries[at].publication));
         match matching.nth(count - 1) {
             None | Some(0) => self.start,
             Some(at) => self.entries[at - 1].position,
         }
     }
-}
-
-fn is_wanted(entry: &Entry, wanted: &[TopicMatcher]) -> bool {
-    entry.publication.topics().any(|topic| wanted.iter().any(|matcher| matcher.matches(topic)))
 }

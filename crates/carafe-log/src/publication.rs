@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use carafe_protocol::{Event, EventType, Topic};
+use carafe_protocol::{Event, EventType, Topic, TopicMatcher};
 
 /// An event on its way into a log: its data, the topics it is for, and how it is to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,12 @@ impl Publication {
     /// All topics, the canonical one first.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         std::iter::once(&self.topic).chain(&self.alternates)
+    }
+
+    /// Whether one of its topics is among these.
+    #[must_use]
+    pub fn matches(&self, wanted: &[TopicMatcher]) -> bool {
+        self.topics().any(|topic| wanted.iter().any(|matcher| matcher.matches(topic)))
     }
 
     /// Data, type and retry, without an ID: that is the position, which only the log knows.

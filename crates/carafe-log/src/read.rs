@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use crate::{BoxFuture, Entry, IdempotencyKey};
+use crate::{BoxFuture, Entry, IdempotencyKey, Publication};
 
 /// Finds, reads and follows.
 pub trait Read: Send + Sync {
@@ -27,12 +27,12 @@ pub trait Read: Send + Sync {
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>>;
 
-    /// The position after which reading gives the last `count` entries that `wanted` matches, private ones counted or not.
+    /// The position after which reading gives the last `count` entries that `wanted` matches, of those that are visible.
     fn before_last(
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        private: bool,
+        visible: Visible,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
 
     /// Answers with the newest entries, of about `recent` bytes at most, and hands every further batch of durable entries
@@ -76,6 +76,29 @@ pub enum Find {
     Foreign,
     /// It lies beyond the tail: this log has yet to get there.
     Ahead,
+}
+
+/// Which entries a reader may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visible {
+    /// Whether public entries of all topics.
+    pub public: bool,
+    /// The topics of which all entries.
+    pub granted: Arc<[TopicMatcher]>,
+}
+
+impl Visible {
+    /// All entries.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { public: true, granted: [TopicMatcher::any()].into() }
+    }
+
+    /// Whether this entry is among them.
+    #[must_use]
+    pub fn shows(&self, publication: &Publication) -> bool {
+        (self.public && !publication.is_private()) || publication.matches(&self.granted)
+    }
 }
 
 /// How much a block may hold. It holds at least one entry if there is one.

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::{Options, Page, Served};
-use carafe_hub::{Hub, HubLimits};
+use carafe_http::{Options, Page, Rights, Served};
+use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
 use carafe_protocol::Topic;
 use tokio::net::TcpListener;
@@ -20,14 +20,8 @@ use crate::failure::Failure;
 
 /// A hub for this machine.
 pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
-    let access = Options {
-        subscribe: true,
-        publish: true,
-        private: true,
-        page: Page::Console,
-        loopback_only: true,
-        ..Options::default()
-    };
+    let access =
+        Options { strangers: Rights::all(), page: Page::Console, loopback_only: true, ..Options::default() };
     run(&options, access, |hub| {
         tokio::spawn(tick(hub));
     })
@@ -41,13 +35,15 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
             "nobody could use this hub: say what strangers may do, such as --anonymous subscribe,publish",
         ));
     }
-    let access = Options {
-        subscribe: options.anonymous.contains(&Anonymous::Subscribe),
-        publish: options.anonymous.contains(&Anonymous::Publish),
-        page: Page::Plain,
-        ..Options::default()
-    };
+    let access =
+        Options { strangers: strangers(&options.anonymous), page: Page::Plain, ..Options::default() };
     run(&options.hub, access, drop).await
+}
+
+fn strangers(anonymous: &[Anonymous]) -> Rights {
+    let may = |what| anonymous.contains(&what);
+    let rights = if may(Anonymous::Subscribe) { Rights::subscribe() } else { Rights::none() };
+    if may(Anonymous::Publish) { rights.with_publish(Grant::all()) } else { rights }
 }
 
 async fn run(options: &HubOptions, access: Options, started: impl FnOnce(Hub)) -> Result<(), Failure> {

@@ -35,12 +35,12 @@
 
 pub use carafe_client as client;
 pub use carafe_http::{
-    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem, router,
+    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem, Rights, router,
 };
 pub use carafe_http::{ServeOptions, Served, serve};
 pub use carafe_hub::{
-    Delivery, Drain, Form, Frames, Gap, GapReason, Hub, HubLimits, PublishError, Retention, Start, Subscribe,
-    SubscribeError, Subscription,
+    Access, Delivery, Drain, Form, Frames, Gap, GapReason, Grant, Hub, HubLimits, PublishError, Retention,
+    Start, Subscribe, SubscribeError, Subscription,
 };
 pub use carafe_log as log;
 pub use carafe_log::{

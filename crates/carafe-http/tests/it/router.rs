@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use carafe_http::{HubExt, Options, router};
+use carafe_http::{HubExt, Options, Rights, router};
 use carafe_hub::{Hub, HubLimits};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -14,6 +14,11 @@ use tower::ServiceExt;
 
 fn hub() -> Hub {
     Hub::new(MemoryLog::default())
+}
+
+/// Strangers may do everything.
+fn open() -> Options {
+    Options { strangers: Rights::all(), ..Options::default() }
 }
 
 async fn publish(hub: &Hub, topic: &str, data: &str) {
@@ -51,8 +56,8 @@ async fn a_hub_is_mounted_under_any_path() {
 async fn strangers_do_not_publish_unless_the_app_allows_it() {
     let hub = hub();
     assert_eq!(ask(&hub.router(), Method::POST, "/events/a").await.0, StatusCode::FORBIDDEN);
-    let open = router(hub.clone(), Options { publish: true, ..Options::default() });
-    assert_eq!(ask(&open, Method::POST, "/events/a").await.0, StatusCode::CREATED);
+    let app = router(hub.clone(), open());
+    assert_eq!(ask(&app, Method::POST, "/events/a").await.0, StatusCode::CREATED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,8 +65,8 @@ async fn private_events_are_shown_only_where_the_app_says_so() {
     let hub = hub();
     let secret = Publication::new(Topic::new("a").unwrap(), "secret").with_private(true);
     hub.publish(secret).await.unwrap();
-    for (private, shown) in [(false, false), (true, true)] {
-        let app = router(hub.clone(), Options { private, ..Options::default() });
+    for (strangers, shown) in [(Rights::subscribe(), false), (Rights::all(), true)] {
+        let app = router(hub.clone(), Options { strangers, ..Options::default() });
         let (_, mut body) = ask(&app, Method::GET, "/events/a?earliest").await;
         assert_eq!(read(&mut body).await.contains("secret"), shown);
     }
@@ -80,7 +85,7 @@ async fn a_stream_that_is_dropped_leaves_the_hub() {
 #[tokio::test(start_paused = true)]
 async fn a_draining_hub_tells_streams_to_come_back_and_publishers_to_try_again() {
     let hub = hub();
-    let app = router(hub.clone(), Options { publish: true, ..Options::default() });
+    let app = router(hub.clone(), open());
     let drain = hub.drain();
     let (status, body) = ask(&app, Method::GET, "/events/a").await;
     let body = body.collect().await.unwrap().to_bytes();

@@ -1,6 +1,6 @@
 //! What is delivered to whom, and what is not.
 
-use carafe_hub::{Form, Hub, PublishError, Start, Subscribe};
+use carafe_hub::{Access, Form, Hub, PublishError, Start, Subscribe};
 use carafe_log::{AppendError, IdempotencyKey, MemoryLimits, Publication};
 use carafe_protocol::TopicMatcher;
 use futures_util::{FutureExt, StreamExt};
@@ -58,7 +58,7 @@ fn private_events_are_passed_over_where_they_are_not_asked_for() {
     for (form, limits) in FORMS.into_iter().zip([NO_RING, Default::default(), NO_RING]) {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let mut public = rig.listen_in(form, everything());
-        let mut private = rig.listen_in(form, everything().with_private(true));
+        let mut private = rig.listen_in(form, everything().with_access(Access::all()));
         rig.publish("a", "1");
         publish(&rig.hub, publication("a", "secret").with_private(true));
         rig.publish("a", "2");

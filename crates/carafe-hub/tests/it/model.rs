@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use carafe_hub::{Form, Gap, GapReason, Start};
+use carafe_hub::{Form, Gap, GapReason, Start, SubscribeError};
 use carafe_log::{Entry, Find, Publication, Span};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
@@ -18,7 +18,10 @@ pub(crate) struct Model {
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) matchers: Vec<TopicMatcher>,
-    pub(crate) private: bool,
+    /// Whether public events of all topics are seen.
+    pub(crate) public: bool,
+    /// The topics of which all events are seen.
+    pub(crate) granted: Vec<TopicMatcher>,
 }
 
 impl Model {
@@ -70,12 +73,29 @@ impl Model {
 impl Wish {
     /// Whether it is for one of the topics.
     pub(crate) fn matches(&self, publication: &Publication) -> bool {
-        publication.topics().any(|topic| self.matchers.iter().any(|matcher| matcher.matches(topic)))
+        among(publication, &self.matchers)
     }
 
     fn sees(&self, publication: &Publication) -> bool {
-        self.matches(publication) && (self.private || !publication.is_private())
+        let granted = among(publication, &self.granted);
+        self.matches(publication) && (granted || (self.public && !publication.is_private()))
     }
+
+    /// Why it may not ask for that, if so.
+    pub(crate) fn refusal(&self) -> Option<SubscribeError> {
+        self.matchers.iter().find_map(|matcher| match matcher {
+            _ if self.public => None,
+            TopicMatcher::Exact(topic) if !self.granted.iter().any(|granted| granted.matches(topic)) => {
+                Some(SubscribeError::NotGranted(topic.clone()))
+            }
+            TopicMatcher::Pattern(_) if self.granted.is_empty() => Some(SubscribeError::NothingGranted),
+            _ => None,
+        })
+    }
+}
+
+fn among(publication: &Publication, matchers: &[TopicMatcher]) -> bool {
+    publication.topics().any(|topic| matchers.iter().any(|matcher| matcher.matches(topic)))
 }
 
 /// What one subscriber has heard and is owed.

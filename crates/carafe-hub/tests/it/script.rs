@@ -1,6 +1,6 @@
 //! Random use of one hub, against the model.
 
-use carafe_hub::{Form, HubLimits, PublishError, Start, Subscribe, SubscribeError};
+use carafe_hub::{Access, Form, Grant, HubLimits, PublishError, Start, Subscribe, SubscribeError};
 use carafe_log::{Entry, IdempotencyKey, MemoryLimits, Publication};
 use carafe_protocol::{Generation, Position, TopicMatcher};
 use proptest::prelude::*;
@@ -45,7 +45,8 @@ struct Draft {
 struct Ask {
     topics: Vec<&'static str>,
     patterns: Vec<&'static str>,
-    private: bool,
+    public: bool,
+    granted: Vec<&'static str>,
     from: From,
     form: Option<Form>,
 }
@@ -83,8 +84,17 @@ fn draft() -> impl Strategy<Value = Draft> {
 fn ask() -> impl Strategy<Value = Ask> {
     let (topics, patterns) =
         (prop::collection::vec(select(&TOPICS), 0..3), prop::collection::vec(select(&PATTERNS), 0..3));
-    (topics, patterns, any::<bool>(), from(), select(&FORMS))
-        .prop_map(|(topics, patterns, private, from, form)| Ask { topics, patterns, private, from, form })
+    let granted = prop::collection::vec(prop_oneof![select(&TOPICS), select(&PATTERNS)], 0..3);
+    (topics, patterns, (any::<bool>(), granted), from(), select(&FORMS)).prop_map(
+        |(topics, patterns, (public, granted), from, form)| Ask {
+            topics,
+            patterns,
+            public,
+            granted,
+            from,
+            form,
+        },
+    )
 }
 
 fn from() -> impl Strategy<Value = From> {
@@ -191,14 +201,19 @@ impl World {
 
     fn join_as(&mut self, ask: Ask) {
         let (topics, patterns) = (ask.topics.into_iter().map(exact), ask.patterns.into_iter().map(pattern));
-        let wish = Wish { matchers: topics.chain(patterns).collect(), private: ask.private };
+        let granted = ask.granted.into_iter().map(exact_or_pattern).collect();
+        let wish = Wish { matchers: topics.chain(patterns).collect(), public: ask.public, granted };
         let start = self.start(ask.from);
+        if let Some(refusal) = wish.refusal() {
+            assert_eq!(subscribe(&self.rig.hub, request(&wish, start)).err(), Some(refusal));
+            return;
+        }
         let subscriber = self.join(wish, ask.form, start);
         self.subscribers.push(subscriber);
     }
 
     fn join(&self, wish: Wish, form: Option<Form>, start: Start) -> Subscriber {
-        let request = Subscribe::to_all(wish.matchers.clone()).with_private(wish.private).from(start.clone());
+        let request = request(&wish, start.clone());
         let listener = Listener::new(subscribe(&self.rig.hub, request).unwrap(), form);
         let account = Account::open(&self.model, self.rig.span(), wish, form, &start);
         Subscriber { listener, account, start, wakes: None, called: false }
@@ -305,6 +320,15 @@ impl World {
         let refused = subscribe(&self.rig.hub, Subscribe::to(TopicMatcher::any()));
         assert_eq!(refused.err(), Some(SubscribeError::Draining));
     }
+}
+
+fn request(wish: &Wish, start: Start) -> Subscribe {
+    let access = Access::to(Grant::to(wish.granted.clone())).with_public(wish.public);
+    Subscribe::to_all(wish.matchers.clone()).with_access(access).from(start)
+}
+
+fn exact_or_pattern(text: &str) -> TopicMatcher {
+    if TOPICS.contains(&text) { exact(text) } else { pattern(text) }
 }
 
 impl Subscriber {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carafe_log::{
     Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Find, Followed, Follower, IdempotencyKey,
-    MemoryLog, Publication, Read, ReadError, Span,
+    MemoryLog, Publication, Read, ReadError, Span, Visible,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
@@ -74,9 +74,9 @@ impl Read for Spy {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        private: bool,
+        visible: Visible,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        self.log().before_last(count, wanted, private)
+        self.log().before_last(count, wanted, visible)
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {

@@ -15,7 +15,7 @@ use super::storage::{Folder, Storage};
 use super::writer::{Job, Queue, What, Writer};
 use crate::{
     Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
-    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
+    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
 };
 
 /// A log on disk: what was appended stays, whatever happens to the process.
@@ -139,9 +139,9 @@ impl Read for DiskLog {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        private: bool,
+        visible: Visible,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        self.read_with(move |shared| shared.before_last(count, &wanted, private))
+        self.read_with(move |shared| shared.before_last(count, &wanted, &visible))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {

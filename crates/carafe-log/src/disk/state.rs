@@ -10,7 +10,7 @@ use super::index::{ActiveIndex, Index, Ordinal, SealedIndex, Summary, first_afte
 use super::sealed::{Sealed, Segment};
 use super::segment::{End, Row};
 use super::storage::Storage;
-use crate::{Block, BlockLimit, Entry, Find, Follower, IdempotencyKey, ReadError, Span};
+use crate::{Block, BlockLimit, Entry, Find, Follower, IdempotencyKey, ReadError, Span, Visible};
 
 /// The most entries in one block.
 const BLOCK: usize = 4096;
@@ -188,14 +188,14 @@ impl Shared {
         &self,
         count: usize,
         wanted: &[TopicMatcher],
-        private: bool,
+        visible: &Visible,
     ) -> Result<Position, ReadError> {
         let (sealed, start, mut left) = {
             let state = self.state();
             if count == 0 {
                 return Ok(state.tail);
             }
-            match nth_last(&*state.active.index, wanted, private, count) {
+            match nth_last(&*state.active.index, wanted, visible, count) {
                 Ok(ordinal) => {
                     let (segment, row) =
                         (state.active.segment.clone(), before(&*state.active.index, ordinal));
@@ -207,7 +207,7 @@ impl Shared {
         };
         for sealed in sealed.iter().rev() {
             let index = self.index(sealed)?;
-            match nth_last(&*index, wanted, private, left) {
+            match nth_last(&*index, wanted, visible, left) {
                 Ok(ordinal) => return position_of(&sealed.segment, before(&*index, ordinal)),
                 Err(there) => left -= there,
             }
@@ -322,11 +322,15 @@ fn first_of(
 fn nth_last(
     index: &dyn Index,
     wanted: &[TopicMatcher],
-    private: bool,
+    visible: &Visible,
     count: usize,
 ) -> Result<Ordinal, usize> {
     let mut all = select_all(index, wanted);
-    all.retain(|ordinal| private || !index.row(*ordinal).private);
+    if !visible.granted.contains(&TopicMatcher::any()) {
+        let granted = select_all(index, &visible.granted);
+        let shows = |ordinal| visible.public && !index.row(ordinal).private;
+        all.retain(|ordinal| shows(*ordinal) || granted.binary_search(ordinal).is_ok());
+    }
     all.len().checked_sub(count).map(|at| all[at]).ok_or(all.len())
 }
 

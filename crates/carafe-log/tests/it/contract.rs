@@ -6,6 +6,7 @@ use std::thread;
 
 use carafe_log::{
     Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, IdempotencyKey, Publication, Read, ReadError,
+    Visible,
 };
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
@@ -77,7 +78,7 @@ fn find(log: &impl Read, position: Position) -> Find {
 }
 
 fn before_last(log: &impl Read, count: usize, wanted: &[TopicMatcher]) -> Position {
-    wait(log.before_last(count, wanted.to_vec(), true)).unwrap()
+    wait(log.before_last(count, wanted.to_vec(), Visible::all())).unwrap()
 }
 
 pub(crate) fn an_empty_log_has_nothing_before_its_tail<F: Factory>() {
@@ -256,12 +257,22 @@ pub(crate) fn private_entries_count_among_the_last_only_for_who_sees_them<F: Fac
     let log = F::roomy();
     let told: Vec<_> =
         (0..300).map(|number| append_one(&log, publication("a", "").with_private(number % 3 == 2))).collect();
-    let public_last = |count| wait(log.before_last(count, any().to_vec(), false)).unwrap();
+    let last_of = |granted: &[TopicMatcher], public, count| {
+        let visible = Visible { public, granted: granted.into() };
+        wait(log.before_last(count, any().to_vec(), visible)).unwrap()
+    };
+    let public_last = |count| last_of(&[], true, count);
     assert_eq!(before_last(&log, 3, &any()), told[296]);
     assert_eq!(public_last(2), told[296]);
     assert_eq!(public_last(4), told[293]);
     assert_eq!(public_last(200), log.span().start);
     assert_eq!(public_last(199), told[0]);
+    let other = append_one(&log, publication("b", "").with_private(true));
+    assert_eq!(last_of(&[topic("a").into()], false, 1), told[298], "of the topics that are granted");
+    assert_eq!(last_of(&[topic("b").into()], true, 2), told[297], "and public ones of all");
+    assert_eq!(last_of(&[], false, 1), log.span().start);
+    append_one(&log, publication("b", ""));
+    assert_eq!(last_of(&[], true, 1), other);
 }
 
 pub(crate) fn a_repeated_key_stores_nothing_and_answers_as_the_first_did<F: Factory>() {

@@ -1,6 +1,8 @@
 //! Random use of a log, against a model that is a `Vec`.
 
-use carafe_log::{AppendAt, BlockLimit, Entry, Find, IdempotencyKey, Log, Publication, Read, ReadError};
+use carafe_log::{
+    AppendAt, BlockLimit, Entry, Find, IdempotencyKey, Log, Publication, Read, ReadError, Visible,
+};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -80,7 +82,7 @@ impl Model {
             }
             Step::Read(at, wanted, limit) => self.read(log, start, self.position(at).offset, wanted, limit),
             Step::BeforeLast(count, wanted) => {
-                let from = wait(log.before_last(count, matchers(wanted), true)).unwrap();
+                let from = wait(log.before_last(count, matchers(wanted), Visible::all())).unwrap();
                 let kept = self.wanted(start, wanted);
                 let left = kept.iter().filter(|position| position.offset > from.offset).count();
                 assert_eq!(left, count.min(kept.len()));

@@ -163,11 +163,11 @@ fn too_many_matchers_are_refused() {
 #[test]
 fn strangers_may_do_only_what_they_were_allowed() {
     let reading = Server::anonymous("subscribe");
-    check(&post(reading.address, "/events/a", "x"), 403, "forbidden", "may not publish");
+    check(&post(reading.address, "/events/a", "x"), 403, "forbidden", "may be published to");
     Stream::open(reading.address, "/events/a", &[]);
     let writing = Server::anonymous("publish");
-    check(&get(writing.address, "/events/a"), 403, "forbidden", "may not subscribe");
-    check(&request(writing.address, "GET", "/events", &[], b""), 403, "forbidden", "may not subscribe");
+    check(&get(writing.address, "/events/a"), 403, "forbidden", "may be subscribed to");
+    check(&request(writing.address, "GET", "/events", &[], b""), 403, "forbidden", "may be subscribed to");
     assert_eq!(post(writing.address, "/events/a", "x").status, 201);
 }
 
