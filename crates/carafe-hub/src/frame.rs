@@ -19,6 +19,7 @@ pub enum Form {
 }
 
 const POSITION: EventType = EventType::from_static("carafe.position");
+const EXPIRED: EventType = EventType::from_static("carafe.expired");
 const GAP: EventType = EventType::from_static("carafe.gap");
 
 impl Form {
@@ -41,6 +42,11 @@ impl Form {
 /// `carafe.position`: where the stream stands. An ID without data is ignored by real clients, so there is an empty line.
 pub(crate) fn position_frame(position: Position) -> Bytes {
     block(&Event::new("").with_type(POSITION), position)
+}
+
+/// `carafe.expired`: the stream ends, and a client that comes back goes on after the position.
+pub(crate) fn expired_frame(position: Position) -> Bytes {
+    block(&Event::new("").with_type(EXPIRED), position)
 }
 
 /// `carafe.gap`. Its ID is where the stream goes on, so that a client cut off right after it has been told.

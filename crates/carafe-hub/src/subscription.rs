@@ -13,7 +13,7 @@ use futures_core::Stream;
 use crate::Form;
 use crate::core::{Cursor, Step};
 use crate::feeds::SubscriberId;
-use crate::frame::{gap_frame, position_frame};
+use crate::frame::{expired_frame, gap_frame, position_frame};
 use crate::gap::{Gap, GapReason};
 use crate::hub::{Origin, Shared};
 
@@ -304,6 +304,12 @@ impl Frames {
         let moved = subscription.cursor.position != subscription.told;
         (moved && matches!(subscription.phase, Phase::Live) && !subscription.opening.ahead)
             .then(|| subscription.position_item(Some(self.form)).1)
+    }
+
+    /// What to send where a stream ends because its time is over, as a token's is.
+    #[must_use]
+    pub fn expired(&self) -> Bytes {
+        expired_frame(self.subscription.told)
     }
 }
 
