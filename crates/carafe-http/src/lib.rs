@@ -32,9 +32,11 @@ mod query;
 mod router;
 mod serve;
 mod subscribe;
+mod tls;
 
 pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
 pub use options::{Options, Page};
 pub use problem::Problem;
 pub use router::{HubExt, router};
 pub use serve::{ServeOptions, Served, serve};
+pub use tls::{Tls, TlsError};

@@ -37,7 +37,7 @@ pub use carafe_client as client;
 pub use carafe_http::{
     EventStream, Events, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem, router,
 };
-pub use carafe_http::{ServeOptions, Served, serve};
+pub use carafe_http::{ServeOptions, Served, Tls, TlsError, serve};
 pub use carafe_hub::{
     Delivery, Drain, Form, Frames, Gap, GapReason, Hub, HubLimits, PublishError, Retention, Start, Subscribe,
     SubscribeError, Subscription,

@@ -3,6 +3,7 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod certificate;
 mod cli;
 mod clients;
 mod console;
@@ -17,3 +18,4 @@ mod process;
 mod proxy;
 mod refusals;
 mod resume;
+mod tls;
