@@ -41,6 +41,18 @@ impl Certificate {
         ["--tls-cert".into(), path(self.path()), "--tls-key".into(), path(self.key())]
     }
 
+    /// A request by `curl`, which trusts this certificate alone.
+    pub(crate) fn curl(&self, arguments: &[&str]) -> Output {
+        let path = self.path();
+        curl(&[&["--cacert", path.to_str().unwrap()], arguments].concat())
+    }
+
+    /// A stream that `curl` reads, which trusts this certificate alone.
+    pub(crate) fn curl_stream(&self, arguments: &[&str]) -> Process {
+        let path = self.path();
+        curl_stream(&[&["--cacert", path.to_str().unwrap()], arguments].concat())
+    }
+
     /// A copy of the certificate as it is now, for who is to trust this one and no other.
     pub(crate) fn copy(&self, name: &str) -> PathBuf {
         let copy = self.folder.path().join(name);
