@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use crate::deny::CARGO_DENY;
 use crate::step::Step;
+use crate::unpack::Package;
 
 const VENV: &str = "target/clients-venv";
 const REQUIREMENTS: &str = "tests/clients/requirements.txt";
@@ -23,6 +24,8 @@ pub(crate) enum Piece {
     NodeModules(&'static str),
     PythonModules,
     CargoDeny,
+    /// A program whose Debian package is not installed but unpacked.
+    Unpacked(&'static Package),
 }
 
 impl Piece {
@@ -36,6 +39,7 @@ impl Piece {
             Self::NodeModules(folder) => node_modules_are_current(folder),
             Self::PythonModules => python_modules_are_current(),
             Self::CargoDeny => CARGO_DENY.is_here(),
+            Self::Unpacked(package) => package.is_here(),
         }
     }
 
@@ -47,7 +51,7 @@ impl Piece {
             Self::Chromium => &["chromium"],
             Self::Strace => &["strace"],
             Self::Python => &["python3", "python3-venv"],
-            Self::NodeModules(_) | Self::PythonModules | Self::CargoDeny => &[],
+            Self::NodeModules(_) | Self::PythonModules | Self::CargoDeny | Self::Unpacked(_) => &[],
         }
     }
 
@@ -57,6 +61,7 @@ impl Piece {
             Self::NodeModules(folder) => Step::new("install", "npm ci --prefix").arg(folder).run(),
             Self::PythonModules => install_python_modules(),
             Self::CargoDeny => CARGO_DENY.install(),
+            Self::Unpacked(package) => package.unpack(),
         }
     }
 }
@@ -67,6 +72,7 @@ impl fmt::Display for Piece {
             Self::NodeModules(folder) => write!(f, "the Node packages of {folder}"),
             Self::PythonModules => write!(f, "the Python packages of {REQUIREMENTS}"),
             Self::CargoDeny => write!(f, "{} {}", CARGO_DENY.name, CARGO_DENY.version),
+            Self::Unpacked(package) => write!(f, "{package}"),
             debian => write!(f, "{} (Debian)", debian.debian_packages().join(", ")),
         }
     }
@@ -92,12 +98,16 @@ fn install_debian_packages(packages: &[&str]) -> Result<(), String> {
              install them by other means, or go on without by --no-install"
         ));
     };
-    Step::new("install", &format!("{apt_get} update --quiet --quiet")).run()?;
+    update_lists(apt_get)?;
     let install = "install --quiet --quiet --yes --no-install-recommends";
     Step::new("install", &format!("{apt_get} {install} {packages}")).run()
 }
 
-fn apt_get_as_root() -> Option<&'static str> {
+pub(crate) fn update_lists(apt_get: &str) -> Result<(), String> {
+    Step::new("install", &format!("{apt_get} update --quiet --quiet")).run()
+}
+
+pub(crate) fn apt_get_as_root() -> Option<&'static str> {
     output("apt-get", &["--version"])?;
     if output("id", &["--user"])?.trim() == "0" {
         return Some("env DEBIAN_FRONTEND=noninteractive apt-get");
@@ -134,7 +144,7 @@ fn install_python_modules() -> Result<(), String> {
         .map_err(|error| format!("{VENV}/requirements.txt: {error}"))
 }
 
-fn runs(program: &str, arg: &str) -> bool {
+pub(crate) fn runs(program: &str, arg: &str) -> bool {
     output(program, &[arg]).is_some()
 }
 

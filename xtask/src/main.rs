@@ -10,6 +10,7 @@ mod step;
 mod tally;
 mod test;
 mod tool;
+mod unpack;
 
 use std::env;
 use std::path::Path;

@@ -82,7 +82,7 @@ impl Setup {
 impl Options {
     fn reason_against(&self, client: Client) -> Option<String> {
         let unwanted = match client {
-            Client::Curl | Client::Strace => false,
+            Client::Curl | Client::Strace | Client::Nginx | Client::Caddy => false,
             Client::Node => self.no_node,
             Client::Python => self.no_python,
             Client::Browser => self.no_browser,

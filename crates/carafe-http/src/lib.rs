@@ -34,6 +34,7 @@ mod rights;
 mod router;
 mod serve;
 mod subscribe;
+mod tls;
 
 pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
 pub use options::{Options, Page};
@@ -41,3 +42,4 @@ pub use problem::Problem;
 pub use rights::Rights;
 pub use router::{HubExt, router};
 pub use serve::{ServeOptions, Served, serve};
+pub use tls::{Tls, TlsError};

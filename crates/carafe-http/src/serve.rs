@@ -1,36 +1,54 @@
 //! Runs an app on a listener until it is told to stop, and then drains.
 
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use carafe_hub::{Drain, Hub};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
+use crate::Tls;
+
+/// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
+/// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
+const STREAMS: u32 = 1000;
+
 /// How connections are served, and how they end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// How long a request's head may take to arrive.
+    /// How long a TLS handshake, and then a request's head, may take to arrive.
     pub header_time: Duration,
     /// Bytes that a request's head may have; at least 8192.
     pub header_bytes: usize,
     /// How long draining may take. The streams are ended one after the other over the first half of it.
     pub drain_time: Duration,
+    /// The certificate to show; without one, connections are cleartext. The client chooses HTTP/2 or HTTP/1.1 by ALPN
+    /// over TLS, and by how it begins over cleartext.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServeOptions {
-    /// 10 s and 16 KiB for a head, 10 s for draining.
+    /// 10 s and 16 KiB for a head, 10 s for draining, cleartext.
     fn default() -> Self {
         Self {
             header_time: Duration::from_secs(10),
             header_bytes: 16 << 10,
             drain_time: Duration::from_secs(10),
+            tls: None,
         }
     }
 }
@@ -51,18 +69,31 @@ pub async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> Served {
-    let server = Server { builder: builder(options), app, connections: GracefulShutdown::new() };
+    let server = Server {
+        builder: builder(&options),
+        app,
+        tls: options.tls.as_ref().map(Tls::acceptor),
+        head_time: options.header_time,
+        handshakes: watch::Sender::new(()),
+        connections: GracefulShutdown::new(),
+    };
     tokio::select! {
         () = stop => {}
         () = server.accept(&listener) => {}
     }
     drop(listener);
+    // Nobody has asked for anything yet within a handshake.
+    drop(server.handshakes);
     drain(&hub.drain(), server.connections, options.drain_time).await
 }
 
 struct Server {
     builder: Builder<TokioExecutor>,
     app: Router,
+    tls: Option<TlsAcceptor>,
+    head_time: Duration,
+    /// Dropped to end those that are under way.
+    handshakes: watch::Sender<()>,
     connections: GracefulShutdown,
 }
 
@@ -81,18 +112,69 @@ impl Server {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(self.app.clone());
-        let connection = self.builder.serve_connection(TokioIo::new(socket), service).into_owned();
-        let connection = self.connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(error, "connection ended");
+        let connection = Connection {
+            builder: self.builder.clone(),
+            app: self.app.clone(),
+            head_time: self.head_time,
+            watcher: self.connections.watcher(),
+        };
+        match &self.tls {
+            Some(tls) => {
+                let handshake = tls.accept(socket);
+                tokio::spawn(connection.shake_hands(handshake, self.handshakes.subscribe()));
             }
-        });
+            None => {
+                tokio::spawn(connection.run(socket));
+            }
+        }
     }
 }
 
-fn builder(options: ServeOptions) -> Builder<TokioExecutor> {
+/// What serves one connection.
+struct Connection {
+    builder: Builder<TokioExecutor>,
+    app: Router,
+    head_time: Duration,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn shake_hands(self, handshake: Accept<TcpStream>, mut stopping: watch::Receiver<()>) {
+        tokio::select! {
+            _ = stopping.changed() => {}
+            shaken = timeout(self.head_time, handshake) => match shaken {
+                Ok(Ok(socket)) => self.run(socket).await,
+                Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+                Err(_) => debug!("the TLS handshake took too long"),
+            }
+        }
+    }
+
+    async fn run(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let asked = Arc::new(Notify::new());
+        let app = TowerToHyperService::new(self.app);
+        let tell = Arc::clone(&asked);
+        let service = service_fn(move |request: Request<Incoming>| {
+            tell.notify_one();
+            app.call(request)
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(socket), service);
+        let mut connection = pin!(self.watcher.watch(connection));
+        // hyper's own limit begins only when it knows the version, so a client that says nothing would stay for ever.
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            asked = timeout(self.head_time, asked.notified()) => match asked {
+                Ok(()) => connection.await,
+                Err(_) => return debug!("the first request took too long"),
+            },
+        };
+        if let Err(error) = ended {
+            debug!(error, "connection ended");
+        }
+    }
+}
+
+fn builder(options: &ServeOptions) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -103,6 +185,7 @@ fn builder(options: ServeOptions) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
+        .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(options.header_bytes).unwrap_or(u32::MAX));
     builder
 }

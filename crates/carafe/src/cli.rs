@@ -59,6 +59,13 @@ pub(crate) struct ServeOptions {
     /// What strangers may do; without it the hub refuses to start
     #[arg(long, env = "CARAFE_ANONYMOUS", value_delimiter = ',', value_name = "WHAT")]
     pub(crate) anonymous: Vec<Anonymous>,
+    /// A PEM file with the server's certificate and those above it; makes the hub speak TLS alone. Read again when it
+    /// changes, and on SIGHUP
+    #[arg(long, env = "CARAFE_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// A PEM file with the certificate's private key
+    #[arg(long, env = "CARAFE_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) hub: HubOptions,
 }
@@ -126,7 +133,7 @@ pub(crate) struct HubOptions {
     /// How long clients wait before they reconnect, give or take a quarter
     #[arg(long, env = "CARAFE_RETRY", default_value = "2s", value_name = "TIME", value_parser = time)]
     pub(crate) retry: Duration,
-    /// How long a request's head may take to arrive
+    /// How long a TLS handshake, and then a request's head, may take to arrive
     #[arg(long, env = "CARAFE_HEADER_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time)]
     pub(crate) header_time: Duration,
     /// Size that a request's head may have, at least 8KiB

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::{Options, Page, Rights, Served};
+use carafe_http::{Options, Page, Rights, Served, Tls};
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -17,12 +17,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Anonymous, HubOptions, LogPlace, ServeOptions};
 use crate::failure::Failure;
+use crate::reload::Reloads;
 
 /// A hub for this machine.
 pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
     let access =
         Options { strangers: Rights::all(), page: Page::Console, loopback_only: true, ..Options::default() };
-    run(&options, access, |hub| {
+    run(&options, access, None, |hub| {
         tokio::spawn(tick(hub));
     })
     .await
@@ -37,7 +38,10 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
     }
     let access =
         Options { strangers: strangers(&options.anonymous), page: Page::Plain, ..Options::default() };
-    run(&options.hub, access, drop).await
+    let mut reloads = Reloads::default();
+    let tls = tls(&options, &mut reloads)?;
+    reloads.start()?;
+    run(&options.hub, access, tls, drop).await
 }
 
 fn strangers(anonymous: &[Anonymous]) -> Rights {
@@ -46,17 +50,41 @@ fn strangers(anonymous: &[Anonymous]) -> Rights {
     if may(Anonymous::Publish) { rights.with_publish(Grant::all()) } else { rights }
 }
 
-async fn run(options: &HubOptions, access: Options, started: impl FnOnce(Hub)) -> Result<(), Failure> {
+/// The certificate, if the hub is to have one.
+fn tls(options: &ServeOptions, reloads: &mut Reloads) -> Result<Option<Tls>, Failure> {
+    let (certificate, key) = match (&options.tls_cert, &options.tls_key) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => {
+            return Err(Failure::usage(
+                "a certificate and its key go together: give both --tls-cert and --tls-key",
+            ));
+        }
+    };
+    let tls = Tls::load(certificate, key).map_err(Failure::usage)?;
+    let reloaded = tls.clone();
+    let reload = move || reloaded.reload().map_err(|error| error.to_string());
+    reloads.add("the certificate", [certificate, key], reload);
+    Ok(Some(tls))
+}
+
+async fn run(
+    options: &HubOptions,
+    access: Options,
+    tls: Option<Tls>,
+    started: impl FnOnce(Hub),
+) -> Result<(), Failure> {
     log_to_stderr();
     let stop = stop_signal()?;
     let listener = listen(options).await?;
     let (hub, failure) = hub(options)?;
     let app = carafe_http::router(hub.clone(), with_limits(access, options));
-    eprintln!("listening on http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    eprintln!("listening on {scheme}://{}", listener.local_addr()?);
     started(hub.clone());
     let stop = first_of(stop, failure);
     let (serving, stopped) = oneshot::channel();
-    let Served { cut } = carafe_http::serve(listener, app, &hub, serve_options(options), async {
+    let Served { cut } = carafe_http::serve(listener, app, &hub, serve_options(options, tls), async {
         // The other end is read when serving is over.
         let _ = serving.send(stop.await);
     })
@@ -128,11 +156,12 @@ fn with_limits(mut access: Options, options: &HubOptions) -> Options {
     access
 }
 
-fn serve_options(options: &HubOptions) -> carafe_http::ServeOptions {
+fn serve_options(options: &HubOptions, tls: Option<Tls>) -> carafe_http::ServeOptions {
     carafe_http::ServeOptions {
         header_time: options.header_time,
         header_bytes: bytes(options.header_bytes),
         drain_time: options.drain_time,
+        tls,
     }
 }
 

@@ -37,7 +37,7 @@ pub use carafe_client as client;
 pub use carafe_http::{
     EventStream, Events, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem, Rights, router,
 };
-pub use carafe_http::{ServeOptions, Served, serve};
+pub use carafe_http::{ServeOptions, Served, Tls, TlsError, serve};
 pub use carafe_hub::{
     Access, Delivery, Drain, Form, Frames, Gap, GapReason, Grant, Hub, HubLimits, PublishError, Retention,
     Start, Subscribe, SubscribeError, Subscription,

@@ -7,6 +7,7 @@ mod hub;
 mod log;
 mod output;
 mod publish;
+mod reload;
 mod subscribe;
 
 use std::process::ExitCode;

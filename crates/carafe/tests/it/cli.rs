@@ -18,7 +18,7 @@ fn run(arguments: &[&str], input: &str) -> Output {
 }
 
 #[track_caller]
-fn fails(arguments: &[&str], code: i32, sentence: &str) {
+pub(crate) fn fails(arguments: &[&str], code: i32, sentence: &str) {
     let output = run(arguments, "");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}");

@@ -3,6 +3,7 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod certificate;
 mod cli;
 mod clients;
 mod console;
@@ -14,6 +15,9 @@ mod espresso;
 mod http;
 mod http_api;
 mod process;
+mod proxies;
 mod proxy;
 mod refusals;
 mod resume;
+mod smuggling;
+mod tls;

@@ -93,6 +93,17 @@ impl Server {
         self.process.wait();
     }
 
+    /// Asks to read again what can be.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// The next line of its log that `wanted` accepts.
+    #[track_caller]
+    pub(crate) fn next_word(&self, wanted: impl Fn(&str) -> bool) -> String {
+        self.process.next_word(wanted)
+    }
+
     pub(crate) fn process(self) -> Process {
         self.process
     }
@@ -116,10 +127,11 @@ impl Process {
 
     /// The address in the line that says it is ready.
     pub(crate) fn listening(&self, output: &Receiver<String>) -> SocketAddr {
-        let ready = "listening on http://";
+        let ready = "listening on http";
         let line =
             next_line(output, |line| line.starts_with(ready)).unwrap_or_else(|reason| panic!("{reason}"));
-        line[ready.len()..].parse().unwrap()
+        let (_, address) = line.split_once("://").unwrap();
+        address.parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

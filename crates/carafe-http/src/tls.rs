@@ -1,0 +1,158 @@
+//! The certificate and the key that a server shows, from files, and read again while it runs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+/// The certificate and the key that a server shows. All clones of it are one: what one of them reads again, all show.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    files: Arc<Files>,
+    shown: Arc<Shown>,
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the certificate, with the chain above it, and its private key. Both files are PEM.
+    pub fn load(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let files = Files { certificate: certificate.into(), key: key.into(), provider };
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(files.read()?)));
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&files.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Provider)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+        Ok(Self { files: Arc::new(files), shown, config: Arc::new(config) })
+    }
+
+    /// Reads the files again. Connections from now on are shown what is there now; those that are open stay. If the
+    /// files are not good, the certificate from before stays in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.shown.0.store(Arc::new(self.files.read()?));
+        Ok(())
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.config).into()
+    }
+}
+
+/// Why a certificate and its key cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file is not PEM, or is broken off.
+    #[error("{} is not whole PEM: {error}", path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        error: pem::Error,
+    },
+    /// There is no certificate in the file.
+    #[error("{} has no certificate: give a PEM file with the server's own first and those above it next", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no private key in the file.
+    #[error("{} has no private key: give one as PEM (PKCS #8, PKCS #1 or SEC 1) that is not encrypted", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key is of no kind that is known, or the certificate is none.
+    #[error("{} and {} cannot be used: {error}", certificate.display(), key.display())]
+    Unusable {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What rustls says.
+        error: rustls::Error,
+    },
+    /// The key is that of another certificate.
+    #[error("the key in {} is not the one of the certificate in {}", key.display(), certificate.display())]
+    Mismatch {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// The library's cryptography has no protocol version in common with TLS.
+    #[error("no TLS is to be had: {0}")]
+    Provider(rustls::Error),
+}
+
+#[derive(Debug)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Files {
+    fn read(&self) -> Result<CertifiedKey, TlsError> {
+        let chain = certificates(&self.certificate)?;
+        let key = private_key(&self.key)?;
+        CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| self.unfit(error))
+    }
+
+    fn unfit(&self, error: rustls::Error) -> TlsError {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                TlsError::Mismatch { certificate, key }
+            }
+            error => TlsError::Unusable { certificate, key, error },
+        }
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let chain = chain.map_err(|error| TlsError::NotPem { path: path.into(), error })?;
+    if chain.is_empty() { Err(TlsError::NoCertificate { path: path.into() }) } else { Ok(chain) }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::NoKey { path: path.into() },
+        error => TlsError::NotPem { path: path.into(), error },
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|error| TlsError::Unreadable { path: path.into(), error })
+}
+
+/// What a handshake is answered with.
+#[derive(Debug)]
+struct Shown(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}

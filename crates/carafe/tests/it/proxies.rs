@@ -1,0 +1,306 @@
+//! The hub behind nginx and Caddy, with the configurations that the documentation shows.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::certificate::Certificate;
+use crate::clients::{is_here, next_shown, node, skip};
+use crate::http::{publish, read_head};
+use crate::process::{PATIENCE, Process, Server, repository};
+use crate::proxy::{Cut, Proxy};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Nginx,
+    Caddy,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Caddy => "caddy",
+        }
+    }
+
+    /// Whether this run has it; if not, says that `test` is skipped.
+    pub(crate) fn is_here(self, test: &str) -> bool {
+        if !is_here(self.name(), test) {
+            return false;
+        }
+        let found = self.version().output().is_ok_and(|output| output.status.success());
+        if !found {
+            skip(test, &format!("{} is missing; cargo xtask test brings it", self.name()));
+        }
+        found
+    }
+
+    /// What `cargo xtask test` has unpacked, else what is installed.
+    fn program(self) -> Command {
+        let unpacked = match self {
+            Self::Nginx => repository("target/proxies/usr/sbin/nginx"),
+            Self::Caddy => repository("target/proxies/usr/bin/caddy"),
+        };
+        Command::new(if unpacked.exists() { unpacked } else { self.name().into() })
+    }
+
+    fn version(self) -> Command {
+        let mut program = self.program();
+        program.arg(match self {
+            Self::Nginx => "-v",
+            Self::Caddy => "version",
+        });
+        program
+    }
+}
+
+/// A proxy in front of a hub.
+pub(crate) struct Front {
+    certificate: Certificate,
+    /// Speaks TLS, as documented.
+    secure: SocketAddr,
+    /// The same in cleartext, of nginx only.
+    pub(crate) clear: SocketAddr,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Front {
+    #[track_caller]
+    pub(crate) fn start(kind: Kind, hub: SocketAddr) -> Self {
+        let (certificate, folder) = (Certificate::new(), TempDir::new().unwrap());
+        let (secure, clear) = (free(), free());
+        let process = match kind {
+            Kind::Nginx => nginx(folder.path(), &certificate, [hub, secure, clear]),
+            Kind::Caddy => caddy(folder.path(), &certificate, [hub, secure]),
+        };
+        wait_for(secure, &process);
+        Self { certificate, secure, clear, _process: process, _folder: folder }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.secure)
+    }
+
+    fn stream(&self, version: &str) -> Process {
+        let stream = self.certificate.curl_stream(&[version, &self.url("/events/orders")]);
+        stream.next_line(|line| line == "event: carafe.position");
+        stream
+    }
+
+    #[track_caller]
+    fn publish(&self, version: &str, path: &str, arguments: &[&str]) {
+        let told = ["--write-out", " %{response_code}", version, &self.url(path)];
+        let answer = self.certificate.curl(&[&told, arguments].concat());
+        let told = String::from_utf8(answer.stdout).unwrap();
+        assert!(told.ends_with(" 201"), "{told} {}", String::from_utf8_lossy(&answer.stderr));
+    }
+}
+
+/// An address that was free a moment ago. These programs cannot be asked to take any.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[track_caller]
+fn wait_for(address: SocketAddr, process: &Process) {
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(address).is_err() {
+        let said: Vec<_> = process.stderr.try_iter().collect();
+        assert!(Instant::now() < deadline, "nobody listens on {address}: {said:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A documented configuration, with each of these in the place of what it says.
+#[track_caller]
+fn filled(document: &str, replacements: &[(&str, String)]) -> String {
+    let text = fs::read_to_string(repository(document)).unwrap();
+    replacements.iter().fold(text, |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "{document} has `{from}` once");
+        text.replace(from, to)
+    })
+}
+
+fn nginx(folder: &Path, certificate: &Certificate, [hub, secure, clear]: [SocketAddr; 3]) -> Process {
+    let site = filled(
+        "docs/proxies/nginx.conf",
+        &[
+            ("server 127.0.0.1:3000;", format!("server {hub};")),
+            ("listen 443 ssl http2;", format!("listen {secure} ssl http2; listen {clear};")),
+            ("/etc/ssl/events.example.org.pem", certificate.path().display().to_string()),
+            ("/etc/ssl/private/events.example.org.key", certificate.key().display().to_string()),
+        ],
+    );
+    // One process, which ends with the test. The time limits are for requests that are never whole.
+    let main = format!(
+        "daemon off; master_process off; pid nginx.pid; error_log stderr;
+         events {{}}
+         http {{
+            access_log off; client_header_timeout 1s; client_body_timeout 1s; keepalive_timeout 1s;
+            client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+            {site}
+         }}"
+    );
+    fs::write(folder.join("nginx.conf"), main).unwrap();
+    let mut program = Kind::Nginx.program();
+    Process::start(program.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(folder))
+}
+
+fn caddy(folder: &Path, certificate: &Certificate, [hub, secure]: [SocketAddr; 2]) -> Process {
+    let (path, key) = (certificate.path(), certificate.key());
+    let site = filled(
+        "docs/proxies/Caddyfile",
+        &[
+            ("127.0.0.1:3000", hub.to_string()),
+            (
+                "events.example.org {",
+                format!("https://{secure} {{\n\ttls {} {}", path.display(), key.display()),
+            ),
+        ],
+    );
+    let alone = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n";
+    let file = folder.join("Caddyfile");
+    fs::write(&file, format!("{alone}{site}")).unwrap();
+    let mut program = Kind::Caddy.program();
+    program.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+    Process::start(program.args(["run", "--adapter", "caddyfile", "--config"]).arg(file))
+}
+
+/// An event arrives while its stream stays open, and so do the signs of life.
+#[track_caller]
+fn delivers_at_once(kind: Kind) {
+    let hub = Server::start(&["--heartbeat", "200ms"]);
+    let front = Front::start(kind, hub.address);
+    for version in ["--http2", "--http1.1"] {
+        let stream = front.stream(version);
+        for data in ["first", "second"] {
+            front.publish(version, "/events/orders", &["--data", data]);
+            stream.next_line(|line| line == format!("data: {data}"));
+        }
+        stream.next_line(|line| line == ":");
+        stream.next_line(|line| line == ":");
+    }
+}
+
+/// A client whose streams are cut on the far side of the proxy resumes exactly.
+#[track_caller]
+fn resumes(kind: Kind) {
+    const EVENTS: usize = 300;
+    let hub = Server::start(&["--retry", "10ms"]);
+    let cutting = Proxy::start(hub.address, 10, Cut::InBody);
+    let front = Front::start(kind, cutting.address);
+    let reader = Process::start(
+        node("tests/clients/eventsource.mjs")
+            .args([&front.url("/events/orders?earliest=true"), &EVENTS.to_string()])
+            .env("NODE_EXTRA_CA_CERTS", front.certificate.path()),
+    );
+    let published: Vec<_> =
+        (0..EVENTS).map(|number| publish(hub.address, "/events/orders", &number.to_string())).collect();
+    let shown = std::iter::repeat_with(|| next_shown(&reader));
+    let shown = shown.filter(|event| !event.event_type.starts_with("carafe."));
+    let ids: Vec<_> = shown.take(EVENTS).map(|event| event.id).collect();
+    assert_eq!(ids, published);
+    assert!(cutting.cuts() > 0);
+}
+
+/// A batch that is larger than what proxies take unless they are told to.
+#[track_caller]
+fn takes_a_large_batch(kind: Kind) {
+    let hub = Server::start(&[]);
+    let front = Front::start(kind, hub.address);
+    let line = format!("{{\"topic\":\"orders\",\"data\":\"{}\"}}\n", "x".repeat(100_000));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), line.repeat(150)).unwrap();
+    let data = format!("@{}", file.path().display());
+    let batch = ["--data-binary", &data, "--header", "Content-Type: application/x-ndjson"];
+    for version in ["--http2", "--http1.1"] {
+        front.publish(version, "/events", &batch);
+    }
+}
+
+/// The hub is told who the client is by the proxy alone, and is asked over connections that may be kept.
+#[track_caller]
+fn tells_who_asks(kind: Kind) {
+    let hub = TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = Front::start(kind, hub.local_addr().unwrap());
+    let url = front.url("/healthz");
+    let head = thread::scope(|scope| {
+        scope.spawn(|| front.certificate.curl(&["--header", "X-Forwarded-For: 192.0.2.1", &url]));
+        let (mut socket, _) = hub.accept().unwrap();
+        let (head, _) = read_head(&mut socket);
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        head.to_lowercase()
+    });
+    assert!(head.starts_with("get /healthz http/1.1\r\n"), "{head}");
+    for line in ["x-forwarded-for: 127.0.0.1", "x-forwarded-proto: https", &format!("host: {}", front.secure)]
+    {
+        assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
+    }
+    assert!(!head.contains("connection: close"), "{head}");
+}
+
+#[test]
+fn behind_nginx_events_and_heartbeats_arrive_at_once() {
+    if Kind::Nginx.is_here("behind_nginx_events_and_heartbeats_arrive_at_once") {
+        delivers_at_once(Kind::Nginx);
+    }
+}
+
+#[test]
+fn behind_caddy_events_and_heartbeats_arrive_at_once() {
+    if Kind::Caddy.is_here("behind_caddy_events_and_heartbeats_arrive_at_once") {
+        delivers_at_once(Kind::Caddy);
+    }
+}
+
+#[test]
+fn behind_nginx_a_client_that_is_cut_resumes_exactly() {
+    let name = "behind_nginx_a_client_that_is_cut_resumes_exactly";
+    if Kind::Nginx.is_here(name) && is_here("node", name) {
+        resumes(Kind::Nginx);
+    }
+}
+
+#[test]
+fn behind_caddy_a_client_that_is_cut_resumes_exactly() {
+    let name = "behind_caddy_a_client_that_is_cut_resumes_exactly";
+    if Kind::Caddy.is_here(name) && is_here("node", name) {
+        resumes(Kind::Caddy);
+    }
+}
+
+#[test]
+fn behind_nginx_a_large_batch_is_taken() {
+    if Kind::Nginx.is_here("behind_nginx_a_large_batch_is_taken") {
+        takes_a_large_batch(Kind::Nginx);
+    }
+}
+
+#[test]
+fn behind_caddy_a_large_batch_is_taken() {
+    if Kind::Caddy.is_here("behind_caddy_a_large_batch_is_taken") {
+        takes_a_large_batch(Kind::Caddy);
+    }
+}
+
+#[test]
+fn behind_nginx_nobody_forges_an_address() {
+    if Kind::Nginx.is_here("behind_nginx_nobody_forges_an_address") {
+        tells_who_asks(Kind::Nginx);
+    }
+}
+
+#[test]
+fn behind_caddy_nobody_forges_an_address() {
+    if Kind::Caddy.is_here("behind_caddy_nobody_forges_an_address") {
+        tells_who_asks(Kind::Caddy);
+    }
+}

@@ -1,0 +1,71 @@
+//! Programs from Debian that run as services once they are installed. They are unpacked instead: nothing is started, and
+//! the machine stays as it was. What they link to is on every Debian.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::install::{apt_get_as_root, runs, update_lists};
+use crate::step::Step;
+
+/// Where the tests look before they take what is installed.
+const FOLDER: &str = "target/proxies";
+
+pub(crate) const NGINX: Package = Package { name: "nginx", program: "usr/sbin/nginx", version: "-v" };
+pub(crate) const CADDY: Package = Package { name: "caddy", program: "usr/bin/caddy", version: "version" };
+
+/// A package of Debian with one program.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Package {
+    name: &'static str,
+    program: &'static str,
+    /// The argument that makes it tell its version, and end.
+    version: &'static str,
+}
+
+impl Package {
+    pub(crate) fn is_here(&self) -> bool {
+        runs(&format!("{FOLDER}/{}", self.program), self.version) || runs(self.name, self.version)
+    }
+
+    pub(crate) fn unpack(&self) -> Result<(), String> {
+        fs::create_dir_all(FOLDER).map_err(|error| format!("{FOLDER}: {error}"))?;
+        if self.download().is_err() {
+            let apt_get = apt_get_as_root().ok_or_else(|| self.way_out())?;
+            update_lists(apt_get)?;
+            self.download()?;
+        }
+        let package = self.downloaded().ok_or_else(|| self.way_out())?;
+        Step::new("install", "dpkg --extract").arg(package).arg(FOLDER).run()
+    }
+
+    fn download(&self) -> Result<(), String> {
+        let download = format!("env --chdir={FOLDER} apt-get download --quiet --quiet {}", self.name);
+        Step::new("install", &download).run()
+    }
+
+    /// The newest, if there is one from before.
+    fn downloaded(&self) -> Option<PathBuf> {
+        let files = fs::read_dir(FOLDER).ok()?.flatten();
+        let ours = files.filter(|file| {
+            let name = file.file_name().into_string().unwrap_or_default();
+            name.starts_with(&format!("{}_", self.name)) && name.ends_with(".deb")
+        });
+        ours.max_by_key(|file| file.metadata().and_then(|metadata| metadata.modified()).ok())
+            .map(|file| file.path())
+    }
+
+    fn way_out(&self) -> String {
+        let name = self.name;
+        format!(
+            "cannot get {name}: this takes Debian's apt-get; \
+             install it by other means, or go on without by --no-install"
+        )
+    }
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (Debian), unpacked into {FOLDER}", self.name)
+    }
+}
