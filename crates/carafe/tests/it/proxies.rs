@@ -304,3 +304,12 @@ fn behind_caddy_nobody_forges_an_address() {
         tells_who_asks(Kind::Caddy);
     }
 }
+
+#[test]
+fn the_documentation_shows_the_configurations_that_are_tested() {
+    let page = fs::read_to_string(repository("docs/PROXIES.md")).unwrap();
+    for file in ["docs/proxies/nginx.conf", "docs/proxies/Caddyfile"] {
+        let shown = fs::read_to_string(repository(file)).unwrap();
+        assert!(page.contains(&format!("\n{shown}```\n")), "{file} is not in docs/PROXIES.md as it is");
+    }
+}
