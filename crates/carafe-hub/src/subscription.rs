@@ -191,7 +191,7 @@ impl Subscription {
         match read {
             Ok(block) => self.phase = Phase::Block(Box::new((block.entries.into(), block.up_to))),
             Err(ReadError::Trimmed { .. }) => {
-                let requested = self.cursor.position.to_string();
+                let requested = self.misses_from();
                 self.take_origin(Ok(self.shared.gap(requested, GapReason::Trimmed)));
             }
             Err(error) => self.fail(&error),
@@ -250,6 +250,12 @@ impl Subscription {
         let gap = self.opening.gap.get_or_insert_with(|| Box::new(self.shared.passed_over(requested)));
         gap.goes_on_after = entry.position;
         self.opening.collects = true;
+    }
+
+    /// After which position it has missed something: a gap that is not told yet becomes part of the next.
+    fn misses_from(&self) -> String {
+        let collected = self.opening.gap.as_ref().filter(|_| self.opening.collects);
+        collected.map_or_else(|| self.cursor.position.to_string(), |gap| gap.requested.clone())
     }
 
     /// Whether a gap was collected, which is now to be told; the stream goes on after it.

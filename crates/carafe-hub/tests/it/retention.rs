@@ -7,7 +7,7 @@ use carafe_log::{Entry, MemoryLimits};
 use carafe_protocol::{Position, TopicPattern};
 
 use crate::fixture::{FORMS, NO_RING, Rig, after, data, exact, pattern, publication, topic};
-use crate::listener::Heard;
+use crate::listener::{Heard, Polled};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -69,6 +69,23 @@ fn a_gap_is_told_although_nothing_follows_it() {
         assert_eq!(heard.len(), 2, "{heard:?}");
         assert!(matches!(&heard[1], Heard::Gap(gap) if gap.goes_on_after == over), "{heard:?}");
     }
+}
+
+#[test]
+fn a_gap_that_goes_on_in_history_that_is_gone_is_told_as_one_from_its_beginning() {
+    let retention = vec![Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR }];
+    let kept = MemoryLimits { entries: 4, ..MemoryLimits::default() };
+    let rig = Rig::new(kept, HubLimits { retention, ..NO_RING });
+    let shown = rig.was_published(0, &["brief/a"], "shown");
+    rig.was_published(2, &["brief/a"], "over");
+    rig.publish("other", "what the ring holds");
+    let mut listener = rig.listen(Subscribe::to(exact("brief/a")).from(Start::Earliest));
+    listener.poll();
+    assert!(matches!(listener.poll(), Polled::Told(heard) if data(&heard) == ["shown"]));
+    rig.count("brief/a", 6);
+    let heard = listener.hear();
+    assert_eq!(heard[0], rig.gap(&shown, GapReason::Trimmed));
+    assert_eq!(data(&heard), ["2", "3", "4", "5"]);
 }
 
 #[test]
