@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use carafe_log::{Append, DiskLog, DiskOptions, Publication};
+use futures_executor::block_on;
 
 use crate::Outcome;
 use crate::bare::Bare;
 use crate::figure::{Figure, Limit};
 use crate::segment::newest_commit_bytes;
 use crate::turns::{in_turns, seconds};
-use crate::wait::wait;
 use crate::workload::{DATA, publication, topics};
 
 /// Events in a batch.
@@ -23,7 +23,7 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
     let log = DiskLog::open(&path, DiskOptions::default())?;
     let topics = topics(EVENTS)?;
     let batch = || topics.iter().map(|topic| publication(topic, DATA)).collect::<Vec<_>>();
-    let append = |batch: Vec<Publication>| -> Outcome { Ok(wait(log.append(batch)).map(drop)?) };
+    let append = |batch: Vec<Publication>| -> Outcome { Ok(block_on(log.append(batch)).map(drop)?) };
     append(batch())?;
     let bytes = newest_commit_bytes(&path)?;
     let mut bare = Bare::create(&folder.join("bare"), bytes, rounds * BATCHES)?;

@@ -8,11 +8,11 @@ use std::time::Instant;
 use std::{env, fs};
 
 use carafe_log::{Append, DiskLog, DiskOptions, Read};
+use futures_executor::block_on;
 
 use crate::Outcome;
 use crate::figure::{Figure, Limit};
 use crate::segment;
-use crate::wait::wait;
 use crate::workload::{publication, topics};
 
 const TOPICS: usize = 10_000;
@@ -55,7 +55,7 @@ pub(crate) fn fill(folder: &Path) -> Outcome {
     let topics = topics(TOPICS)?;
     loop {
         let batch = topics.iter().cycle().take(BATCH).map(|topic| publication(topic, SMALL)).collect();
-        wait(log.append(batch))?;
+        block_on(log.append(batch))?;
         println!("{}", log.span().tail.offset);
     }
 }

@@ -12,7 +12,6 @@ mod one_publisher;
 mod one_topic;
 mod segment;
 mod turns;
-mod wait;
 mod workload;
 
 use std::error::Error;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use carafe_log::{Append, AppendError, DiskLog, DiskOptions};
 use carafe_protocol::Topic;
+use futures_executor::block_on;
 use futures_util::future::try_join_all;
 
 use crate::Outcome;
 use crate::figure::{Figure, Limit};
 use crate::turns::in_turns;
-use crate::wait::wait;
 use crate::workload::{DATA, publication, topics};
 
 const PUBLISHERS: usize = 256;
@@ -46,7 +46,7 @@ fn events_a_second(log: &DiskLog, topics: &[Topic], threads: usize) -> Outcome<f
     let events = thread::scope(|scope| {
         let publish = |topics: &[Topic]| {
             let all = topics.iter().map(|topic| publish_until(log, topic, start + TURN));
-            wait(try_join_all(all)).map(|events| events.iter().sum::<u32>())
+            block_on(try_join_all(all)).map(|events| events.iter().sum::<u32>())
         };
         let threads =
             topics.chunks(topics.len() / threads).map(|topics| scope.spawn(move || publish(topics)));

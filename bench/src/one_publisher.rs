@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use carafe_log::{Append, DiskLog, DiskOptions};
+use futures_executor::block_on;
 
 use crate::Outcome;
 use crate::bare::Bare;
 use crate::figure::{Figure, Limit};
 use crate::segment::newest_commit_bytes;
 use crate::turns::{Side, in_turns, seconds};
-use crate::wait::wait;
 use crate::workload::{DATA, publication, topics};
 
 /// Appends in one round, each in turn with a bare write: a sync costs now so much and now three times that.
@@ -19,7 +19,7 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
     let path = folder.join("log");
     let log = DiskLog::open(&path, DiskOptions::default())?;
     let topic = &topics(1)?[0];
-    let append = || -> Outcome { Ok(wait(log.append(vec![publication(topic, DATA)])).map(drop)?) };
+    let append = || -> Outcome { Ok(block_on(log.append(vec![publication(topic, DATA)])).map(drop)?) };
     append()?;
     let bytes = newest_commit_bytes(&path)?;
     let mut bare = Bare::create(&folder.join("bare"), bytes, rounds * APPENDS)?;

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use carafe_log::{Append, BlockLimit, DiskLog, DiskOptions, Read};
 use carafe_protocol::{Topic, TopicMatcher};
+use futures_executor::block_on;
 
 use crate::Outcome;
 use crate::figure::{Figure, Limit};
 use crate::segment::{self, Place, Segment};
 use crate::turns::{in_turns, seconds};
-use crate::wait::wait;
 use crate::workload::{DATA, publication, topics};
 
 const TOPICS: usize = 10_000;
@@ -50,7 +50,7 @@ fn fill(log: &DiskLog, topics: &[Topic]) -> Outcome {
         let topic =
             |number: usize| if number.is_multiple_of(EVERY) { Some(&topics[0]) } else { others.next() };
         let batch = (0..BATCH).filter_map(topic).map(|topic| publication(topic, DATA)).collect();
-        wait(log.append(batch))?;
+        block_on(log.append(batch))?;
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ fn read_log(log: &DiskLog, topic: &Topic) -> Outcome {
     let wanted = vec![TopicMatcher::from(topic.clone())];
     let (mut position, tail, mut entries) = (log.span().start, log.span().tail, 0);
     while position != tail {
-        let block = wait(log.read(position.offset, wanted.clone(), BLOCK))?;
+        let block = block_on(log.read(position.offset, wanted.clone(), BLOCK))?;
         entries += block.entries.len();
         position = block.up_to;
     }

@@ -1,11 +1,11 @@
 //! Logs under test, and short names for what the tests do with them.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
 use carafe_log::{AppendAt, Block, BlockLimit, Entry, IdempotencyKey, Log, Publication, Read};
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher, TopicPattern};
+// Runs a future to its end on this thread.
+pub(crate) use futures_executor::block_on as wait;
 
 /// Makes the logs of one kind.
 pub(crate) trait Factory {
@@ -87,24 +87,4 @@ pub(crate) fn data(entries: &[Arc<Entry>]) -> Vec<&str> {
 
 pub(crate) fn positions(entries: &[Arc<Entry>]) -> Vec<Position> {
     entries.iter().map(|entry| entry.position).collect()
-}
-
-/// Runs a future to its end on this thread.
-pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
 }
