@@ -76,14 +76,6 @@ impl Access {
     pub(crate) fn visible(&self) -> Visible {
         Visible { public: self.public, granted: self.grant.shared() }
     }
-
-    fn shows(&self, publication: &Publication) -> bool {
-        self.shows_as_public(publication) || publication.matches(self.grant.matchers())
-    }
-
-    fn shows_as_public(&self, publication: &Publication) -> bool {
-        self.public && !publication.is_private()
-    }
 }
 
 /// What a cursor sees of what its feeds match: what an access shows, or all of it.
@@ -93,6 +85,7 @@ pub(crate) struct Sight(Option<Arc<Interned>>);
 pub(crate) struct Interned {
     id: AccessId,
     access: Access,
+    visible: Visible,
 }
 
 /// Names an access. None is ever given out again: what is known of an entry under it stays true.
@@ -115,8 +108,9 @@ impl Accesses {
             return Sight(Some(Arc::clone(interned)));
         }
         self.given_out += 1;
-        let interned = Arc::new(Interned { id: self.given_out, access: access.clone() });
-        self.interned.insert(access.clone(), Arc::clone(&interned));
+        let (access, visible) = (access.clone(), access.visible());
+        let interned = Arc::new(Interned { id: self.given_out, access: access.clone(), visible });
+        self.interned.insert(access, Arc::clone(&interned));
         Sight(Some(interned))
     }
 
@@ -133,14 +127,14 @@ impl Accesses {
 impl Sight {
     /// Whether an entry is seen that one of the matchers matches.
     pub(crate) fn shows(&self, publication: &Publication) -> bool {
-        self.0.as_ref().is_none_or(|interned| interned.access.shows(publication))
+        self.0.as_ref().is_none_or(|interned| interned.visible.shows(publication))
     }
 
     /// The same, where `known` remembers what it comes to for each access.
     pub(crate) fn shows_as_known(&self, publication: &Publication, known: &mut Known) -> bool {
         self.0.as_ref().is_none_or(|interned| {
-            let access = &interned.access;
-            access.shows_as_public(publication) || known.of(interned.id, || access.shows(publication))
+            let visible = &interned.visible;
+            visible.shows_as_public(publication) || known.of(interned.id, || visible.shows(publication))
         })
     }
 }

@@ -198,7 +198,7 @@ impl Shared {
                 .await?)),
             Start::After(id) => match id.parse() {
                 Ok(position) => self.resume(position).await,
-                Err(_) => Ok(self.gap(id.clone(), GapReason::Foreign)),
+                Err(_) => Ok(self.beyond_gap(id.clone(), GapReason::Foreign)),
             },
         }
     }
@@ -208,21 +208,20 @@ impl Shared {
         Ok(match self.log.find(position).await? {
             Find::Found => Origin { after: Some(position), ..Origin::default() },
             Find::Ahead => Origin { after: Some(position), gap: None, ahead: true },
-            Find::Trimmed => self.gap(position.to_string(), GapReason::Trimmed),
-            Find::Foreign => self.gap(position.to_string(), GapReason::Foreign),
+            Find::Trimmed => self.beyond_gap(position.to_string(), GapReason::Trimmed),
+            Find::Foreign => self.beyond_gap(position.to_string(), GapReason::Foreign),
         })
     }
 
-    /// A gap because of what is not shown any more, although the log has it.
-    pub(crate) fn passed_over(&self, requested: Position) -> Gap {
-        let (requested, oldest) = (requested.to_string(), self.log.span().oldest);
-        Gap { requested, oldest, reason: GapReason::Trimmed, goes_on_after: self.log.span().start }
+    /// What is told to who goes on with the oldest entry.
+    pub(crate) fn gap(&self, requested: String, reason: GapReason) -> Gap {
+        let span = self.log.span();
+        Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start }
     }
 
-    pub(crate) fn gap(&self, requested: String, reason: GapReason) -> Origin {
-        let span = self.log.span();
-        let gap = Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start };
-        Origin { after: Some(span.start), gap: Some(gap), ahead: false }
+    pub(crate) fn beyond_gap(&self, requested: String, reason: GapReason) -> Origin {
+        let gap = self.gap(requested, reason);
+        Origin { after: Some(gap.goes_on_after), gap: Some(gap), ahead: false }
     }
 
     fn join(self: &Arc<Self>, request: &Subscribe, origin: Origin) -> Result<Subscription, SubscribeError> {

@@ -192,7 +192,7 @@ impl Subscription {
             Ok(block) => self.phase = Phase::Block(Box::new((block.entries.into(), block.up_to))),
             Err(ReadError::Trimmed { .. }) => {
                 let requested = self.misses_from();
-                self.take_origin(Ok(self.shared.gap(requested, GapReason::Trimmed)));
+                self.take_origin(Ok(self.shared.beyond_gap(requested, GapReason::Trimmed)));
             }
             Err(error) => self.fail(&error),
         }
@@ -246,8 +246,8 @@ impl Subscription {
         if self.opening.begins {
             return;
         }
-        let requested = self.told;
-        let gap = self.opening.gap.get_or_insert_with(|| Box::new(self.shared.passed_over(requested)));
+        let new = || Box::new(self.shared.gap(self.told.to_string(), GapReason::Trimmed));
+        let gap = self.opening.gap.get_or_insert_with(new);
         gap.goes_on_after = entry.position;
         self.opening.collects = true;
     }

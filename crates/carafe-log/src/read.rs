@@ -97,7 +97,13 @@ impl Visible {
     /// Whether this entry is among them.
     #[must_use]
     pub fn shows(&self, publication: &Publication) -> bool {
-        (self.public && !publication.is_private()) || publication.matches(&self.granted)
+        self.shows_as_public(publication) || publication.matches(&self.granted)
+    }
+
+    /// Whether it is, without a look at its topics.
+    #[must_use]
+    pub fn shows_as_public(&self, publication: &Publication) -> bool {
+        self.public && !publication.is_private()
     }
 }
 
