@@ -52,7 +52,7 @@ impl Reloads {
         loop {
             let told = tokio::select! {
                 Some(()) = hangup.recv() => true,
-                _ = look.tick() => false,
+                _ = look.tick(), if !self.0.is_empty() => false,
             };
             // Files may be on a slow disk.
             let turn = spawn_blocking(move || {
