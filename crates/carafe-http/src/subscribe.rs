@@ -19,8 +19,7 @@ const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "
 /// Answers with the stream: headers and the position at once, then events.
 pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     let caller = Caller::of(&app);
-    let (request, form) = parse(&parts)?;
-    let request = request.with_access(caller.rights.subscribe.clone());
+    let (request, form) = parse(&caller, &parts)?;
     let body = match app.hub.subscribe(request).await {
         Ok(subscription) => HubBody::new(subscription.into_frames(form), &app.options),
         // EventSource never retries after 5xx: a stream that only says when to come back makes it try again.
@@ -33,8 +32,7 @@ pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Re
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
 pub(crate) async fn position(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     let caller = Caller::of(&app);
-    let (request, _) = parse(&parts)?;
-    let request = request.with_access(caller.rights.subscribe.clone());
+    let (request, _) = parse(&caller, &parts)?;
     request.check().map_err(|error| refusal(&caller, &error))?;
     Ok((stream_headers(), [(POSITION, app.hub.position().to_string())]).into_response())
 }
@@ -49,7 +47,7 @@ pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
         .map_err(|error| Problem::bad_request("urn:carafe:problem:bad-topic", "Bad topic", error.to_string()))
 }
 
-fn parse(parts: &Parts) -> Result<(Subscribe, Form), Problem> {
+fn parse(caller: &Caller, parts: &Parts) -> Result<(Subscribe, Form), Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let mut matchers: Vec<TopicMatcher> =
         topic_in_path(&parts.uri)?.map(TopicMatcher::Exact).into_iter().collect();
@@ -60,6 +58,7 @@ fn parse(parts: &Parts) -> Result<(Subscribe, Form), Problem> {
         matchers.push(pattern(text)?.into());
     }
     let request = if matchers.is_empty() { Subscribe::to_everything() } else { Subscribe::to_all(matchers) };
+    let request = request.with_access(caller.rights.subscribe.clone());
     Ok((request.from(start(&parts.headers, &query)?), form(&query)?))
 }
 
