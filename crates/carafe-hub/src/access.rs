@@ -79,6 +79,7 @@ impl Access {
 }
 
 /// What a cursor sees of what its feeds match: what an access shows, or all of it.
+#[derive(Clone)]
 pub(crate) struct Sight(Option<Arc<Interned>>);
 
 /// An access, one for all who have the same.
@@ -125,6 +126,11 @@ impl Accesses {
 }
 
 impl Sight {
+    /// The access; none where all is seen.
+    pub(crate) fn id(&self) -> Option<AccessId> {
+        self.0.as_ref().map(|interned| interned.id)
+    }
+
     /// Whether an entry is seen that one of the matchers matches.
     pub(crate) fn shows(&self, publication: &Publication) -> bool {
         self.0.as_ref().is_none_or(|interned| interned.visible.shows(publication))

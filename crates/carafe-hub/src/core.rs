@@ -1,14 +1,15 @@
 //! Ring, feeds and cursor: the state machine that decides what each subscription gets. No I/O, no clock.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use carafe_log::Entry;
-use carafe_protocol::{Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, TopicMatcher};
 use smallvec::SmallVec;
 
 use crate::access::{Accesses, Sight};
 use crate::feeds::{FeedId, Feeds, MemberId, SubscriberId};
+use crate::frame::Frame;
 use crate::patterns::TooManyComplexPatterns;
 use crate::ring::{Found, Ring};
 use crate::{Access, Form};
@@ -20,17 +21,22 @@ pub(crate) struct Core {
     accesses: Accesses,
 }
 
-/// Where a subscription stands: its feeds, and the position after which it goes on.
+/// Where a subscription stands: what it asked for, and the position after which it goes on.
 pub(crate) struct Cursor {
-    feeds: SmallVec<[(FeedId, MemberId); 1]>,
+    pub(crate) interest: Interest,
     pub(crate) position: Position,
+}
+
+/// What a subscription asked for: its feeds, by their numbers, and what it sees of them.
+pub(crate) struct Interest {
+    feeds: SmallVec<[(FeedId, MemberId); 1]>,
     sight: Sight,
 }
 
 /// What a cursor finds.
 pub(crate) enum Step {
     /// The next entry, and its frame if a form was asked for.
-    Entry(Arc<Entry>, Bytes),
+    Entry(Arc<Entry>, Frame),
     /// The ring does not reach back so far: read the log after the cursor's position.
     Behind,
     /// There is nothing more yet.
@@ -64,77 +70,111 @@ impl Core {
         &mut self,
         subscriber: SubscriberId,
         matchers: &[TopicMatcher],
-        position: Position,
         access: &Access,
-    ) -> Result<Cursor, TooManyComplexPatterns> {
+    ) -> Result<Interest, TooManyComplexPatterns> {
         let sight = self.accesses.join(access, matchers);
-        let mut cursor = Cursor { feeds: SmallVec::new(), position, sight };
+        let mut interest = Interest { feeds: SmallVec::new(), sight };
         let tail = self.tail().offset;
         for matcher in matchers {
             match self.feeds.join(matcher, subscriber, tail) {
-                Ok(member) => cursor.feeds.push(member),
+                Ok(member) => interest.feeds.push(member),
                 Err(error) => {
-                    self.leave(&cursor);
+                    self.leave(&interest);
                     return Err(error);
                 }
             }
         }
-        Ok(cursor)
+        interest.feeds.sort_unstable();
+        Ok(interest)
     }
 
-    pub(crate) fn leave(&mut self, cursor: &Cursor) {
-        for (feed, member) in &cursor.feeds {
+    /// Joins what another subscription has joined.
+    pub(crate) fn join_as(&mut self, subscriber: SubscriberId, other: &Interest) -> Interest {
+        let again = |(feed, _): &(FeedId, MemberId)| (*feed, self.feeds.join_again(*feed, subscriber));
+        Interest { feeds: other.feeds.iter().map(again).collect(), sight: other.sight.clone() }
+    }
+
+    pub(crate) fn leave(&mut self, interest: &Interest) {
+        for (feed, member) in &interest.feeds {
             self.feeds.leave(*feed, *member);
         }
-        self.accesses.leave(&cursor.sight);
+        self.accesses.leave(&interest.sight);
     }
 
-    /// Moves the cursor to the next entry that it wants: the feeds merged, each entry once, in order.
-    pub(crate) fn step(&mut self, cursor: &mut Cursor, form: Option<Form>) -> Step {
-        if !self.covers(cursor) {
+    /// Moves `position` to the next entry that is wanted: the feeds merged, each entry once, in order.
+    pub(crate) fn step(&mut self, interest: &Interest, position: &mut Position, form: Option<Form>) -> Step {
+        if !self.covers(interest, *position) {
             return Step::Behind;
         }
-        while let Some(offset) = self.next_offset(cursor) {
-            match self.ring.get(offset, &cursor.sight, form) {
+        while let Some(offset) = self.next_offset(interest, *position) {
+            match self.ring.get(offset, &interest.sight, form) {
                 None => return Step::Behind,
-                Some(Found::Hidden(position)) => cursor.position = position,
+                Some(Found::Hidden(hidden)) => *position = hidden,
                 Some(Found::Shown(entry, frame)) => {
-                    cursor.position = entry.position;
+                    *position = entry.position;
                     return Step::Entry(entry, frame);
                 }
             }
         }
-        cursor.advance(self.tail());
+        advance(position, self.tail());
         Step::CaughtUp
     }
 
+    /// Whether the ring has all after `position`, and nothing of it is wanted.
+    pub(crate) fn has_caught_up(&self, interest: &Interest, position: Position) -> bool {
+        self.covers(interest, position) && self.next_offset(interest, position).is_none()
+    }
+
+    /// The next entry in the feeds, whether it is shown or not.
+    pub(crate) fn next_offset(&self, interest: &Interest, after: Position) -> Option<Offset> {
+        interest.feeds.iter().filter_map(|(feed, _)| self.feeds.get(*feed).next_after(after.offset)).min()
+    }
+
     /// What the subscription asked for, for reading the log.
-    pub(crate) fn matchers(&self, cursor: &Cursor) -> Vec<TopicMatcher> {
-        cursor.feeds.iter().map(|(feed, _)| self.feeds.get(*feed).matcher().clone()).collect()
+    pub(crate) fn matchers(&self, interest: &Interest) -> Vec<TopicMatcher> {
+        interest.feeds.iter().map(|(feed, _)| self.feeds.get(*feed).matcher().clone()).collect()
     }
 
-    fn covers(&self, cursor: &Cursor) -> bool {
-        let after = cursor.position.offset;
-        let known = |(feed, _): &(FeedId, MemberId)| after >= self.feeds.get(*feed).since();
-        after >= self.ring.floor() && cursor.feeds.iter().all(known)
-    }
-
-    fn next_offset(&self, cursor: &Cursor) -> Option<u64> {
-        let after = cursor.position.offset;
-        cursor.feeds.iter().filter_map(|(feed, _)| self.feeds.get(*feed).next_after(after)).min()
+    fn covers(&self, interest: &Interest, after: Position) -> bool {
+        let known = |(feed, _): &(FeedId, MemberId)| after.offset >= self.feeds.get(*feed).since();
+        after.offset >= self.ring.floor() && interest.feeds.iter().all(known)
     }
 }
 
 impl Cursor {
     /// Takes in that there is nothing for it up to `position`.
     pub(crate) fn advance(&mut self, position: Position) {
-        if position.offset > self.position.offset {
-            self.position = position;
-        }
+        advance(&mut self.position, position);
     }
+}
 
+impl Interest {
     /// Whether an entry that one of its matchers matches is shown to this subscription.
     pub(crate) fn sees(&self, entry: &Entry) -> bool {
         self.sight.shows(&entry.publication)
+    }
+
+    fn feed_ids(&self) -> impl Iterator<Item = FeedId> {
+        self.feeds.iter().map(|(feed, _)| *feed)
+    }
+}
+
+/// By its feeds and what is seen of them: who has the same gets the same.
+impl PartialEq for Interest {
+    fn eq(&self, other: &Self) -> bool {
+        self.feed_ids().eq(other.feed_ids()) && self.sight.id() == other.sight.id()
+    }
+}
+
+impl Hash for Interest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.feed_ids().for_each(|feed| feed.hash(state));
+        self.sight.id().hash(state);
+    }
+}
+
+fn advance(position: &mut Position, to: Position) {
+    if to.offset > position.offset {
+        *position = to;
     }
 }

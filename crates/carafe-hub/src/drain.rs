@@ -20,14 +20,13 @@ impl Drain {
     /// How many subscriptions are still open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.shared.state().subscribers()
+        self.shared.state().streams()
     }
 
     /// Lets up to `count` more streams end, and says how many that were.
     pub fn end(&self, count: usize) -> usize {
-        let wakers = self.shared.state().end(count);
-        let ended = wakers.len();
-        wakers.into_iter().flatten().for_each(std::task::Waker::wake);
+        let (ended, wakers) = self.shared.state().end(count);
+        wakers.into_iter().for_each(std::task::Waker::wake);
         ended
     }
 }

@@ -89,8 +89,12 @@ impl Feeds {
             TopicMatcher::Exact(topic) => self.exact(topic),
             TopicMatcher::Pattern(pattern) => self.pattern(pattern, tail)?,
         };
-        let member = self.feeds[id as usize].members.insert(subscriber);
-        Ok((id, index(member)))
+        Ok((id, self.join_again(id, subscriber)))
+    }
+
+    /// Adds a member to a feed that has some.
+    pub(crate) fn join_again(&mut self, id: FeedId, subscriber: SubscriberId) -> MemberId {
+        index(self.feeds[id as usize].members.insert(subscriber))
     }
 
     pub(crate) fn leave(&mut self, id: FeedId, member: MemberId) {

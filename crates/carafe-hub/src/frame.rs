@@ -27,37 +27,70 @@ impl Form {
     pub(crate) const COUNT: usize = 2;
 
     /// The entry in this form.
-    pub(crate) fn encode(self, entry: &Entry) -> Bytes {
+    pub(crate) fn encode(self, entry: &Entry) -> Frame {
         let event = entry.publication.event();
         match self {
-            Self::Plain => block(event, entry.position),
+            Self::Plain => Frame::of(event, entry.position),
             Self::Enveloped => {
                 let enveloped = Event::new(Envelope::of(entry).to_json());
-                block(&with_retry_of(event, enveloped), entry.position)
+                Frame::of(&with_retry_of(event, enveloped), entry.position)
             }
         }
     }
 }
 
+/// One block of an event stream, encoded once for both ways out: as it is, and as a chunk of HTTP/1.1 (RFC 9112, 7.1).
+#[derive(Clone, Default)]
+pub(crate) struct Frame {
+    chunk: Bytes,
+    /// Where in the chunk the block begins.
+    begins: usize,
+}
+
+impl Frame {
+    fn of(event: &Event, position: Position) -> Self {
+        let mut block = Vec::with_capacity(96 + event.data().map_or(0, str::len));
+        event.encode_at(position, &mut block);
+        Self::chunked(&block)
+    }
+
+    /// `block` as a chunk.
+    pub(crate) fn chunked(block: &[u8]) -> Self {
+        let size = format!("{:x}\r\n", block.len());
+        let chunk = [size.as_bytes(), block, b"\r\n"].concat();
+        Self { chunk: chunk.into(), begins: size.len() }
+    }
+
+    /// The bytes that a client of an event stream gets.
+    pub(crate) fn block(&self) -> Bytes {
+        let ends = self.chunk.len().saturating_sub(2);
+        self.chunk.slice(self.begins..ends)
+    }
+
+    /// The same with the framing of a chunk around it.
+    pub(crate) fn chunk(&self) -> &Bytes {
+        &self.chunk
+    }
+
+    /// How many bytes it takes.
+    pub(crate) fn len(&self) -> usize {
+        self.chunk.len()
+    }
+}
+
 /// `carafe.position`: where the stream stands. An ID without data is ignored by real clients, so there is an empty line.
-pub(crate) fn position_frame(position: Position) -> Bytes {
-    block(&Event::new("").with_type(POSITION), position)
+pub(crate) fn position_frame(position: Position) -> Frame {
+    Frame::of(&Event::new("").with_type(POSITION), position)
 }
 
 /// `carafe.expired`: the stream ends, and a client that comes back goes on after the position.
-pub(crate) fn expired_frame(position: Position) -> Bytes {
-    block(&Event::new("").with_type(EXPIRED), position)
+pub(crate) fn expired_frame(position: Position) -> Frame {
+    Frame::of(&Event::new("").with_type(EXPIRED), position)
 }
 
 /// `carafe.gap`. Its ID is where the stream goes on, so that a client cut off right after it has been told.
-pub(crate) fn gap_frame(json: String, goes_on_after: Position) -> Bytes {
-    block(&Event::new(json).with_type(GAP), goes_on_after)
-}
-
-fn block(event: &Event, position: Position) -> Bytes {
-    let mut out = Vec::with_capacity(96 + event.data().map_or(0, str::len));
-    event.encode_at(position, &mut out);
-    out.into()
+pub(crate) fn gap_frame(json: String, goes_on_after: Position) -> Frame {
+    Frame::of(&Event::new(json).with_type(GAP), goes_on_after)
 }
 
 fn with_retry_of(event: &Event, enveloped: Event) -> Event {
@@ -123,8 +156,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(frame: &Bytes, expected: &str) {
-        assert_eq!(std::str::from_utf8(frame).unwrap(), expected);
+    fn check(frame: &Frame, expected: &str) {
+        assert_eq!(std::str::from_utf8(&frame.block()).unwrap(), expected);
+        let chunk = format!("{:x}\r\n{expected}\r\n", expected.len());
+        assert_eq!(std::str::from_utf8(frame.chunk()).unwrap(), chunk);
     }
 
     #[test]

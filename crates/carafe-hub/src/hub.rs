@@ -4,15 +4,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use carafe_log::{AppendError, Appended, Entry, Find, Followed, Log, Publication, ReadError};
-use carafe_protocol::Position;
+use carafe_protocol::{Position, TopicMatcher};
 use slab::Slab;
 
-use crate::core::{Core, Cursor};
+use crate::core::{Core, Cursor, Interest};
 use crate::feeds::SubscriberId;
 use crate::gap::{Gap, GapReason};
+use crate::membership::Membership;
+use crate::outlet::{GroupId, Notice, NoticeId, Outlet};
 use crate::retention::{Retention, Retentions};
 use crate::subscription::Subscription;
-use crate::{Drain, Start, Subscribe, SubscribeError};
+use crate::{Access, Drain, Start, Subscribe, SubscribeError, TooManyComplexPatterns};
 
 /// Publishes to a log, and delivers from it. Clones are handles to the same hub.
 #[derive(Clone)]
@@ -70,8 +72,7 @@ impl Hub {
     pub fn with_limits(log: impl Log + 'static, limits: HubLimits) -> Self {
         let log: Arc<dyn Log> = Arc::new(log);
         let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
-        let state =
-            Mutex::new(State { core, early: Some(Vec::new()), subscribers: Slab::new(), draining: false });
+        let state = Mutex::new(State::new(core));
         let retentions = Retentions::new(limits.retention.clone());
         let shared = Arc::new(Shared { log, limits, retentions, state });
         let follower = Arc::downgrade(&shared);
@@ -121,6 +122,12 @@ impl Hub {
         self.shared.join(&request, origin)
     }
 
+    /// A way out for subscriptions whose bytes its driver writes. `bell` is called when there is something to be done.
+    #[must_use]
+    pub fn outlet(&self, bell: Waker) -> Outlet {
+        Outlet::new(Arc::clone(&self.shared), bell)
+    }
+
     /// The newest position that the hub has read: whoever subscribes after it misses nothing that comes.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -130,7 +137,7 @@ impl Hub {
     /// How many subscriptions are open.
     #[must_use]
     pub fn subscriptions(&self) -> usize {
-        self.shared.state().subscribers()
+        self.shared.state().streams()
     }
 
     /// Whether [`drain`](Self::drain) was called.
@@ -229,13 +236,12 @@ impl Shared {
         if state.draining {
             return Err(SubscribeError::Draining);
         }
-        let after = origin.after.unwrap_or(state.core.tail());
-        let id = state.subscribers.vacant_key() as SubscriberId;
-        let cursor = state.core.join(id, &request.matchers, after, &request.access)?;
-        state.subscribers.insert(Subscriber::default());
+        let position = origin.after.unwrap_or(state.core.tail());
+        let (id, interest) = state.join(&request.matchers, &request.access)?;
         drop(state);
         let begins = matches!(request.start, Start::Earliest | Start::Last(_));
-        Ok(Subscription::new(Arc::clone(self), id, cursor, begins, origin.into()))
+        let cursor = Cursor { interest, position };
+        Ok(Subscription::new(Membership { shared: Arc::clone(self), id, cursor }, begins, origin.into()))
     }
 }
 
@@ -250,6 +256,10 @@ pub(crate) struct State {
     /// What the log handed over before the hub knew from where it follows.
     early: Option<Vec<Arc<Entry>>>,
     subscribers: Slab<Subscriber>,
+    /// What each outlet has to look at.
+    pub(crate) notices: Slab<Notice>,
+    /// How many subscribers are groups, which are no streams themselves.
+    groups: usize,
     draining: bool,
 }
 
@@ -257,22 +267,42 @@ pub(crate) struct State {
 #[derive(Default)]
 struct Subscriber {
     /// It has caught up, and nothing that it wants has come since.
-    waker: Option<Waker>,
+    waiter: Option<Waiter>,
     /// It was woken: up to here, nothing that it wants had come.
     caught_up_to: Option<Position>,
     ending: bool,
+    /// Its streams are an outlet's, and end by that.
+    is_group: bool,
+}
+
+/// Who waits for what a subscription wants.
+pub(crate) enum Waiter {
+    /// A task.
+    Task(Waker),
+    /// A group of subscriptions that an outlet serves.
+    Group(NoticeId, GroupId),
 }
 
 impl Subscriber {
+    /// Whether it is a stream of its own that does not end yet.
+    fn is_open_stream(&self) -> bool {
+        !self.ending && !self.is_group
+    }
+
     /// A subscription that waits stands where the tail is, however long ago it was polled.
-    fn wake(&mut self, tail: Position) -> Option<Waker> {
-        let waker = self.waker.take()?;
+    fn wake(&mut self, tail: Position) -> Option<Waiter> {
+        let waiter = self.waiter.take()?;
         self.caught_up_to = Some(tail);
-        Some(waker)
+        Some(waiter)
     }
 }
 
 impl State {
+    fn new(core: Core) -> Self {
+        let (subscribers, notices) = (Slab::new(), Slab::new());
+        Self { core, early: Some(Vec::new()), subscribers, notices, groups: 0, draining: false }
+    }
+
     /// Begins with the newest entries that the log has, so that who comes back soon is served from memory.
     fn start(&mut self, followed: &Followed, limits: &HubLimits) {
         self.core = Core::new(limits.ring_bytes, limits.complex_patterns, followed.after);
@@ -290,49 +320,112 @@ impl State {
         for entry in entries {
             let before = self.core.tail();
             self.core.push(Arc::clone(entry), &mut wanting);
-            let woken = wanting.drain(..).filter_map(|id| self.subscribers[id as usize].wake(before));
-            wakers.extend(woken);
+            for id in wanting.drain(..) {
+                let waiter = self.subscribers[id as usize].wake(before);
+                wakers.extend(waiter.and_then(|waiter| self.waker(waiter)));
+            }
         }
         wakers
     }
 
-    /// Up to where a subscription that waited has missed nothing, and the waker that it left.
-    pub(crate) fn caught_up_to(&mut self, id: SubscriberId) -> (Option<Position>, Option<Waker>) {
+    /// Whom to wake for it; nobody if an outlet has been woken already.
+    fn waker(&mut self, waiter: Waiter) -> Option<Waker> {
+        match waiter {
+            Waiter::Task(waker) => Some(waker),
+            Waiter::Group(notice, group) => self.notices[notice as usize].touch(group),
+        }
+    }
+
+    /// Adds a member.
+    fn join(
+        &mut self,
+        matchers: &[TopicMatcher],
+        access: &Access,
+    ) -> Result<(SubscriberId, Interest), TooManyComplexPatterns> {
+        let id = self.subscribers.vacant_key() as SubscriberId;
+        let interest = self.core.join(id, matchers, access)?;
+        self.subscribers.insert(Subscriber::default());
+        Ok((id, interest))
+    }
+
+    /// Adds a member that wants what another wants.
+    pub(crate) fn join_as(&mut self, other: &Interest) -> (SubscriberId, Interest) {
+        let id = self.subscribers.insert(Subscriber::default()) as SubscriberId;
+        (id, self.core.join_as(id, other))
+    }
+
+    /// Up to where a subscription that waited has missed nothing, and what waited for it.
+    pub(crate) fn caught_up_to(&mut self, id: SubscriberId) -> (Option<Position>, Option<Waiter>) {
         let tail = self.core.tail();
         let subscriber = &mut self.subscribers[id as usize];
-        let waker = subscriber.wake(tail);
-        (subscriber.caught_up_to.take(), waker)
+        let waiter = subscriber.wake(tail);
+        (subscriber.caught_up_to.take(), waiter)
     }
 
-    pub(crate) fn subscribers(&self) -> usize {
-        self.subscribers.len()
+    /// How many streams are open.
+    pub(crate) fn streams(&self) -> usize {
+        let settled: usize = self.notices.iter().map(|(_, notice)| notice.settled).sum();
+        self.subscribers.len() + settled - self.groups
     }
 
-    /// Leaves the waker of a subscription that has caught up; `false` if it has to end instead.
-    pub(crate) fn wait(&mut self, id: SubscriberId, waker: &Waker) -> bool {
+    /// Leaves what waits for a subscription that has caught up; `false` if it has to end instead.
+    pub(crate) fn wait(&mut self, id: SubscriberId, waiter: Waiter) -> bool {
         let subscriber = &mut self.subscribers[id as usize];
         if subscriber.ending {
             return false;
         }
-        subscriber.waker = Some(waker.clone());
+        subscriber.waiter = Some(waiter);
         true
     }
 
-    /// Forgets a subscription, and gives the waker that it left.
-    pub(crate) fn leave(&mut self, id: SubscriberId, cursor: &Cursor) -> Option<Waker> {
-        self.core.leave(cursor);
-        self.subscribers.remove(id as usize).waker
+    /// Makes a subscription that has caught up the one of a group.
+    pub(crate) fn become_group(&mut self, id: SubscriberId, notice: NoticeId, group: GroupId) {
+        let subscriber = &mut self.subscribers[id as usize];
+        subscriber.is_group = true;
+        self.groups += 1;
+        subscriber.waiter = Some(Waiter::Group(notice, group));
     }
 
-    /// Marks up to `count` subscriptions to end, and gives their wakers.
-    pub(crate) fn end(&mut self, count: usize) -> Vec<Option<Waker>> {
+    /// Lets one subscription end.
+    pub(crate) fn end_one(&mut self, id: SubscriberId) {
+        self.subscribers[id as usize].ending = true;
+    }
+
+    /// Whether it has caught up, and nothing that it wants has come since.
+    pub(crate) fn is_waiting(&self, id: SubscriberId) -> bool {
+        self.subscribers[id as usize].waiter.is_some()
+    }
+
+    /// Whether it has to end.
+    pub(crate) fn is_ending(&self, id: SubscriberId) -> bool {
+        self.subscribers[id as usize].ending
+    }
+
+    /// Forgets a subscription, and gives what waited for it.
+    pub(crate) fn leave(&mut self, id: SubscriberId, interest: &Interest) -> Option<Waiter> {
+        self.core.leave(interest);
+        let subscriber = self.subscribers.remove(id as usize);
+        self.groups -= usize::from(subscriber.is_group);
+        subscriber.waiter
+    }
+
+    /// Marks up to `count` streams to end, and gives how many those are and whom to wake.
+    pub(crate) fn end(&mut self, count: usize) -> (usize, Vec<Waker>) {
         let tail = self.core.tail();
-        let open = self.subscribers.iter_mut().filter(|(_, subscriber)| !subscriber.ending);
-        open.take(count)
-            .map(|(_, subscriber)| {
-                subscriber.ending = true;
-                subscriber.wake(tail)
-            })
-            .collect()
+        let (mut ended, mut wakers) = (0, Vec::new());
+        let open = self.subscribers.iter_mut().filter(|(_, subscriber)| subscriber.is_open_stream());
+        for (_, subscriber) in open.take(count) {
+            ended += 1;
+            subscriber.ending = true;
+            if let Some(Waiter::Task(waker)) = subscriber.wake(tail) {
+                wakers.push(waker);
+            }
+        }
+        for (_, notice) in &mut self.notices {
+            let (more, waker) = notice.end(count - ended);
+            ended += more;
+            wakers.extend(waker);
+        }
+        (ended, wakers)
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use carafe_log::Entry;
 use carafe_protocol::{Offset, Position};
 
 use crate::Form;
 use crate::access::{Known, Sight};
+use crate::frame::Frame;
 
 /// The recent entries, each with the frames that someone has asked for, encoded once.
 pub(crate) struct Ring {
@@ -23,14 +23,14 @@ pub(crate) struct Ring {
 /// One recent entry.
 pub(crate) struct Slot {
     entry: Arc<Entry>,
-    frames: [Option<Bytes>; Form::COUNT],
+    frames: [Option<Frame>; Form::COUNT],
     known: Known,
 }
 
 /// What the ring has at an offset.
 pub(crate) enum Found {
     /// The entry, and its frame if a form was asked for.
-    Shown(Arc<Entry>, Bytes),
+    Shown(Arc<Entry>, Frame),
     /// An entry that is not shown to who asked.
     Hidden(Position),
 }
@@ -82,7 +82,7 @@ impl Ring {
 
 impl Slot {
     fn weight(&self) -> usize {
-        let frames: usize = self.frames.iter().flatten().map(Bytes::len).sum();
+        let frames: usize = self.frames.iter().flatten().map(Frame::len).sum();
         self.entry.weight() + frames + self.known.weight()
     }
 
@@ -93,7 +93,7 @@ impl Slot {
         shown
     }
 
-    fn frame(&mut self, form: Form, bytes: &mut usize) -> Bytes {
+    fn frame(&mut self, form: Form, bytes: &mut usize) -> Frame {
         let encode = || {
             let frame = form.encode(&self.entry);
             *bytes += frame.len();

@@ -11,29 +11,27 @@ use carafe_protocol::Position;
 use futures_core::Stream;
 
 use crate::Form;
-use crate::core::{Cursor, Step};
-use crate::feeds::SubscriberId;
-use crate::frame::{expired_frame, gap_frame, position_frame};
+use crate::core::Step;
+use crate::frame::{Frame, expired_frame, gap_frame, position_frame};
 use crate::gap::{Gap, GapReason};
-use crate::hub::{Origin, Shared};
+use crate::hub::{Origin, Waiter};
+use crate::membership::Membership;
 
 /// How much a subscription that is behind reads from the log at once.
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 
 /// The most bytes of frames that are joined in one chunk.
-const CHUNK: usize = 64 << 10;
+pub(crate) const CHUNK: usize = 64 << 10;
 
 /// A subscription: what it asked for, in order, each event once, first from history and then as it is published.
 ///
 /// It begins with its position. It ends when the hub drains and all that was published has been delivered; dropping it
 /// leaves the hub.
 pub struct Subscription {
-    shared: Arc<Shared>,
-    id: SubscriberId,
-    cursor: Cursor,
+    pub(crate) membership: Membership,
     opening: Opening,
     /// The last position that the subscriber was given.
-    told: Position,
+    pub(crate) told: Position,
     phase: Phase,
 }
 
@@ -82,15 +80,25 @@ type Item = (Delivery, Bytes);
 
 impl Subscription {
     pub(crate) fn new(
-        shared: Arc<Shared>,
-        id: SubscriberId,
-        cursor: Cursor,
+        membership: Membership,
         begins: bool,
         (_, gap, ahead): (Option<Position>, Option<Gap>, bool),
     ) -> Self {
         let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, collects: false };
-        let told = cursor.position;
-        Self { shared, id, cursor, opening, told, phase: Phase::Live }
+        let told = membership.cursor.position;
+        Self { membership, opening, told, phase: Phase::Live }
+    }
+
+    /// Goes on for who has been told all up to where the cursor stands.
+    pub(crate) fn going_on(membership: Membership) -> Self {
+        let told = membership.cursor.position;
+        Self { membership, opening: Opening::default(), told, phase: Phase::Live }
+    }
+
+    /// Whether the next thing it says, if any, is an entry that comes from the ring.
+    pub(crate) fn is_live(&self) -> bool {
+        let Opening { gap, position, ahead, begins: _, collects } = &self.opening;
+        matches!(self.phase, Phase::Live) && gap.is_none() && !position && !ahead && !collects
     }
 
     /// The same subscription as the bytes that a client gets.
@@ -140,50 +148,56 @@ impl Subscription {
     }
 
     fn position_item(&mut self, form: Option<Form>) -> Item {
-        self.told = self.cursor.position;
+        self.told = self.membership.cursor.position;
         (Delivery::Position(self.told), frame_of(form, || position_frame(self.told)))
     }
 
     fn poll_live(&mut self, cx: &Context<'_>, form: Option<Form>) -> Poll<Live> {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.membership.shared);
         // Declared before the lock, and so dropped after it.
-        let (caught_up_to, _waker);
+        let (caught_up_to, _waiter);
+        let Membership { id, cursor, .. } = &mut self.membership;
         let mut state = shared.state();
-        (caught_up_to, _waker) = state.caught_up_to(self.id);
-        if self.opening.ahead && state.core.tail().offset >= self.cursor.position.offset {
+        (caught_up_to, _waiter) = state.caught_up_to(*id);
+        if self.opening.ahead && state.core.tail().offset >= cursor.position.offset {
             drop(state);
             self.look_for_position();
             return Poll::Ready(Live::Elsewhere);
         }
-        caught_up_to.into_iter().for_each(|position| self.cursor.advance(position));
-        match state.core.step(&mut self.cursor, form) {
-            Step::Entry(entry, _) if self.shared.retentions.is_over(&entry) => {
+        caught_up_to.into_iter().for_each(|position| cursor.advance(position));
+        let id = *id;
+        match state.core.step(&cursor.interest, &mut cursor.position, form) {
+            Step::Entry(entry, _) if shared.retentions.is_over(&entry) => {
                 drop(state);
                 self.pass_over(&entry);
                 Poll::Ready(Live::Elsewhere)
             }
-            Step::Entry(..) | Step::CaughtUp if self.ends_gap() => Poll::Ready(Live::Elsewhere),
+            Step::Entry(..) | Step::CaughtUp if self.opening.collects => {
+                self.end_gap();
+                Poll::Ready(Live::Elsewhere)
+            }
             Step::Entry(entry, frame) => {
                 self.opening.begins = false;
                 self.told = entry.position;
-                Poll::Ready(Live::Item((Delivery::Entry(entry), frame)))
+                Poll::Ready(Live::Item((Delivery::Entry(entry), frame.block())))
             }
             Step::Behind => {
-                let matchers = state.core.matchers(&self.cursor);
+                let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
-                let (log, after) = (Arc::clone(&self.shared.log), self.cursor.position.offset);
+                let (log, after) = (Arc::clone(&shared.log), cursor.position.offset);
                 self.phase = Phase::Reading(Box::pin(async move { log.read(after, matchers, BLOCK).await }));
                 Poll::Ready(Live::Elsewhere)
             }
             Step::CaughtUp => {
                 self.opening.begins = false;
-                if state.wait(self.id, cx.waker()) { Poll::Pending } else { Poll::Ready(Live::End) }
+                let waiter = Waiter::Task(cx.waker().clone());
+                if state.wait(id, waiter) { Poll::Pending } else { Poll::Ready(Live::End) }
             }
         }
     }
 
     fn look_for_position(&mut self) {
-        let (shared, position) = (Arc::clone(&self.shared), self.cursor.position);
+        let (shared, position) = (Arc::clone(&self.membership.shared), self.membership.cursor.position);
         self.phase = Phase::Finding(Box::pin(async move { shared.resume(position).await }));
     }
 
@@ -192,7 +206,7 @@ impl Subscription {
             Ok(block) => self.phase = Phase::Block(Box::new((block.entries.into(), block.up_to))),
             Err(ReadError::Trimmed { .. }) => {
                 let requested = self.misses_from();
-                self.take_origin(Ok(self.shared.beyond_gap(requested, GapReason::Trimmed)));
+                self.take_origin(Ok(self.membership.shared.beyond_gap(requested, GapReason::Trimmed)));
             }
             Err(error) => self.fail(&error),
         }
@@ -204,7 +218,7 @@ impl Subscription {
             Err(error) => return self.fail(&error),
         };
         let (after, gap, ahead) = origin.into();
-        self.cursor.position = after.unwrap_or(self.cursor.position);
+        self.membership.cursor.position = after.unwrap_or(self.membership.cursor.position);
         self.opening = Opening { gap: gap.map(Box::new), ahead, ..Opening::default() };
         self.phase = Phase::Live;
     }
@@ -217,19 +231,19 @@ impl Subscription {
     fn next_of_block(&mut self, form: Option<Form>) -> Option<Item> {
         while let Phase::Block(block) = &mut self.phase {
             let Some(entry) = block.0.pop_front() else {
-                self.cursor.position = block.1;
+                self.membership.cursor.position = block.1;
                 self.phase = Phase::Live;
                 return None;
             };
-            self.cursor.position = entry.position;
-            if !self.cursor.sees(&entry) {
+            self.membership.cursor.position = entry.position;
+            if !self.membership.cursor.interest.sees(&entry) {
                 continue;
             }
-            if self.shared.retentions.is_over(&entry) {
+            if self.membership.shared.retentions.is_over(&entry) {
                 self.pass_over(&entry);
             } else if self.opening.collects {
                 block.0.push_front(entry);
-                self.ends_gap();
+                self.end_gap();
                 return None;
             } else {
                 self.opening.begins = false;
@@ -246,7 +260,7 @@ impl Subscription {
         if self.opening.begins {
             return;
         }
-        let new = || Box::new(self.shared.gap(self.told.to_string(), GapReason::Trimmed));
+        let new = || Box::new(self.membership.shared.gap(self.told.to_string(), GapReason::Trimmed));
         let gap = self.opening.gap.get_or_insert_with(new);
         gap.goes_on_after = entry.position;
         self.opening.collects = true;
@@ -255,17 +269,15 @@ impl Subscription {
     /// After which position it has missed something: a gap that is not told yet becomes part of the next.
     fn misses_from(&self) -> String {
         let collected = self.opening.gap.as_ref().filter(|_| self.opening.collects);
-        collected.map_or_else(|| self.cursor.position.to_string(), |gap| gap.requested.clone())
+        collected.map_or_else(|| self.membership.cursor.position.to_string(), |gap| gap.requested.clone())
     }
 
-    /// Whether a gap was collected, which is now to be told; the stream goes on after it.
-    fn ends_gap(&mut self) -> bool {
-        let collected = self.opening.collects;
+    /// A gap that was collected is now to be told; the stream goes on after it.
+    fn end_gap(&mut self) {
         self.opening.collects = false;
-        if let Some(gap) = self.opening.gap.as_ref().filter(|_| collected) {
-            self.cursor.position = gap.goes_on_after;
+        if let Some(gap) = &self.opening.gap {
+            self.membership.cursor.position = gap.goes_on_after;
         }
-        collected
     }
 }
 
@@ -277,8 +289,8 @@ enum Live {
     Elsewhere,
 }
 
-fn frame_of(form: Option<Form>, encode: impl FnOnce() -> Bytes) -> Bytes {
-    form.map_or_else(Bytes::new, |_| encode())
+fn frame_of(form: Option<Form>, encode: impl FnOnce() -> Frame) -> Bytes {
+    form.map_or_else(Bytes::new, |_| encode().block())
 }
 
 impl Stream for Subscription {
@@ -290,24 +302,17 @@ impl Stream for Subscription {
     }
 }
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let waker = self.shared.state().leave(self.id, &self.cursor);
-        drop(waker);
-    }
-}
-
 /// A subscription as the bytes of an event stream: all frames that wait, joined, at most about 64 KiB at once.
 pub struct Frames {
-    subscription: Subscription,
-    form: Form,
+    pub(crate) subscription: Subscription,
+    pub(crate) form: Form,
 }
 
 impl Frames {
     /// What to send on a stream that was idle: the position, if it has moved since the client was told one.
     pub fn position_if_moved(&mut self) -> Option<Bytes> {
         let subscription = &mut self.subscription;
-        let moved = subscription.cursor.position != subscription.told;
+        let moved = subscription.membership.cursor.position != subscription.told;
         (moved && matches!(subscription.phase, Phase::Live) && !subscription.opening.ahead)
             .then(|| subscription.position_item(Some(self.form)).1)
     }
@@ -315,7 +320,7 @@ impl Frames {
     /// What to send where a stream ends because its time is over, as a token's is.
     #[must_use]
     pub fn expired(&self) -> Bytes {
-        expired_frame(self.subscription.told)
+        expired_frame(self.subscription.told).block()
     }
 }
 

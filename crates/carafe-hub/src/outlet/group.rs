@@ -1,0 +1,159 @@
+//! Seats that ask for the same, and so share one cursor.
+
+use std::hash::{BuildHasher, RandomState};
+
+use bytes::Bytes;
+use carafe_protocol::{Offset, Position};
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::seat::Settled;
+use super::{SeatId, Tick};
+use crate::Form;
+use crate::core::Interest;
+use crate::membership::Membership;
+
+/// Names a group of an outlet.
+pub(crate) type GroupId = u32;
+
+/// Names a pass of an outlet.
+type PassId = u32;
+
+/// Seats that ask for the same and have been sent all up to one cursor; while a pass is under way, some of them have yet to be.
+pub(super) struct Group {
+    pub(super) membership: Membership,
+    pub(super) form: Form,
+    /// Those that lag behind are among them, and are passed over.
+    pub(super) seats: Vec<SeatId>,
+    pass: Option<PassId>,
+    /// Counts the passes, so that a seat knows which it has been in.
+    pub(super) number: u32,
+    /// The last entry that was sent.
+    pub(super) told: Offset,
+    /// When that was.
+    pub(super) sent: Tick,
+    pub(super) queued: bool,
+    /// Something came while it was queued.
+    pub(super) touched: bool,
+}
+
+/// What is being sent to all seats of a group.
+pub(super) struct Pass {
+    pub(super) bytes: Bytes,
+    /// Where those seats stand that it has not come to.
+    pub(super) from: Position,
+    /// How many seats it has yet to come to, the last ones first.
+    pub(super) left: usize,
+    /// There is more in the ring than one pass takes.
+    pub(super) more: bool,
+}
+
+/// All groups of an outlet, found by what their seats ask for.
+pub(super) struct Groups {
+    groups: Slab<Group>,
+    // Kept apart: few groups have a pass, and none costs an allocation.
+    passes: Slab<Pass>,
+    index: HashTable<GroupId>,
+    hasher: RandomState,
+}
+
+impl Groups {
+    pub(super) fn new() -> Self {
+        Self { groups: Slab::new(), passes: Slab::new(), index: HashTable::new(), hasher: RandomState::new() }
+    }
+
+    pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+        self.groups.get_mut(id as usize)
+    }
+
+    /// The group of those who ask for this.
+    pub(super) fn find(&self, interest: &Interest, form: Form) -> Option<GroupId> {
+        let is_it = |id: &GroupId| {
+            let group = &self.groups[*id as usize];
+            group.form == form && group.membership.cursor.interest == *interest
+        };
+        self.index.find(self.hash(interest, form), is_it).copied()
+    }
+
+    /// The name that the next group will have.
+    pub(super) fn next_id(&self) -> GroupId {
+        self.groups.vacant_key() as GroupId
+    }
+
+    /// A group of those who ask for what this one asks for.
+    pub(super) fn insert(&mut self, membership: Membership, form: Form, told: Offset, sent: Tick) {
+        let hash = self.hash(&membership.cursor.interest, form);
+        let (seats, queued, touched) = (Vec::with_capacity(1), false, false);
+        let group = Group { membership, form, seats, pass: None, number: 0, told, sent, queued, touched };
+        let id = self.groups.insert(group) as GroupId;
+        let Self { groups, index, hasher, .. } = self;
+        index.insert_unique(hash, id, |id| hash_of(hasher, &groups[*id as usize]));
+    }
+
+    /// Forgets a group. Dropping it leaves the hub.
+    pub(super) fn remove(&mut self, id: GroupId) -> Group {
+        let group = self.groups.remove(id as usize);
+        if let Ok(found) = self.index.find_entry(hash_of(&self.hasher, &group), |found| *found == id) {
+            found.remove();
+        }
+        if let Some(pass) = group.pass {
+            self.passes.remove(pass as usize);
+        }
+        group
+    }
+
+    /// The pass that is under way.
+    pub(super) fn pass(&self, id: GroupId) -> Option<&Pass> {
+        self.get(id)?.pass.map(|pass| &self.passes[pass as usize])
+    }
+
+    pub(super) fn pass_mut(&mut self, id: GroupId) -> Option<&mut Pass> {
+        let pass = self.get(id)?.pass?;
+        self.passes.get_mut(pass as usize)
+    }
+
+    /// Begins a pass over all seats that there are now.
+    pub(super) fn begin(&mut self, id: GroupId, pass: Pass) {
+        let group = &mut self.groups[id as usize];
+        group.number = group.number.wrapping_add(1);
+        group.pass = Some(self.passes.insert(pass) as PassId);
+    }
+
+    /// Ends a pass, and says whether there is more for the group.
+    pub(super) fn end_pass(&mut self, id: GroupId) -> bool {
+        let group = &mut self.groups[id as usize];
+        let pass = group.pass.take().map(|pass| self.passes.remove(pass as usize));
+        let touched = std::mem::take(&mut group.touched);
+        touched || pass.is_some_and(|pass| pass.more)
+    }
+
+    /// Up to where a seat has all.
+    pub(super) fn position_of(&self, seat: &Settled) -> Position {
+        let group = &self.groups[seat.place.group as usize];
+        match (&seat.since, self.pass(seat.place.group)) {
+            (Some(since), _) => **since,
+            (None, Some(pass)) if seat.pass != group.number => pass.from,
+            (None, _) => group.membership.cursor.position,
+        }
+    }
+
+    fn hash(&self, interest: &Interest, form: Form) -> u64 {
+        self.hasher.hash_one((interest, form))
+    }
+}
+
+fn hash_of(hasher: &RandomState, group: &Group) -> u64 {
+    hasher.hash_one((&group.membership.cursor.interest, group.form))
+}
+
+impl Group {
+    /// Takes a seat out, and names the one that has its place now.
+    pub(super) fn take_out(&mut self, at: u32) -> Option<SeatId> {
+        self.seats.swap_remove(at as usize);
+        self.seats.get(at as usize).copied()
+    }
+}

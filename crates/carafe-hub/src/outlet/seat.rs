@@ -1,0 +1,147 @@
+//! One subscriber of an outlet.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+
+use bytes::Bytes;
+use carafe_protocol::{Offset, Position};
+
+use super::group::GroupId;
+use super::{SeatId, Tick};
+use crate::Frames;
+
+/// How a subscriber is served.
+pub(super) enum Seat {
+    /// It has all that its group has.
+    Settled(Settled),
+    /// Its client takes less than there is.
+    Lagging(Box<Lagging>),
+    /// A subscription of its own: from history, or with something to say that others are not told.
+    Streaming(Box<Streaming>),
+}
+
+pub(super) struct Settled {
+    pub(super) place: Place,
+    /// The last pass that it was in.
+    pub(super) pass: u32,
+    /// When it was last sent something that others were not.
+    pub(super) sent: Tick,
+    /// The position that it was told last, if that was after the group's last entry.
+    pub(super) told: Offset,
+    /// It came when the group had yet to be sent what it has already: up to here it has all.
+    pub(super) since: Option<Box<Position>>,
+}
+
+/// A seat's place in its group.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) group: GroupId,
+    pub(super) at: u32,
+}
+
+pub(super) struct Lagging {
+    pub(super) place: Place,
+    /// What has to be finished before anything else.
+    pub(super) rest: Bytes,
+    /// Where it stands after that.
+    pub(super) after: Position,
+    pub(super) told: Offset,
+    /// When it last took something.
+    pub(super) sent: Tick,
+}
+
+pub(super) struct Streaming {
+    pub(super) frames: Frames,
+    pub(super) waker: Waker,
+    /// What is said before anything else, as a part of the first block.
+    pub(super) opening: Bytes,
+    pub(super) rest: Bytes,
+    pub(super) end: End,
+    pub(super) sent: Tick,
+}
+
+/// How far a stream is from its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It goes on.
+    Open,
+    /// Its time is over: it ends when it has all that there is.
+    Expired,
+    /// It ends when the rest is written.
+    Over,
+}
+
+impl Seat {
+    /// Where in a group it is.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self {
+            Self::Settled(seat) => Some(seat.place),
+            Self::Lagging(seat) => Some(seat.place),
+            Self::Streaming(_) => None,
+        }
+    }
+
+    pub(super) fn move_to(&mut self, place: Place) {
+        match self {
+            Self::Settled(seat) => seat.place = place,
+            Self::Lagging(seat) => seat.place = place,
+            Self::Streaming(_) => {}
+        }
+    }
+
+    /// What has to be written before anything else, and when some of it was.
+    pub(super) fn rest_mut(&mut self) -> Option<(&mut Bytes, &mut Tick)> {
+        match self {
+            Self::Settled(_) => None,
+            Self::Lagging(seat) => Some((&mut seat.rest, &mut seat.sent)),
+            Self::Streaming(seat) => Some((&mut seat.rest, &mut seat.sent)),
+        }
+    }
+
+    /// Since when its client has not taken what it is sent.
+    pub(super) fn blocked_since(&self) -> Option<Tick> {
+        match self {
+            Self::Settled(_) => None,
+            Self::Lagging(seat) => Some(seat.sent),
+            Self::Streaming(seat) => (!seat.rest.is_empty()).then_some(seat.sent),
+        }
+    }
+}
+
+/// The seats whose subscriptions have woken.
+pub(super) struct Woken {
+    seats: Mutex<Vec<SeatId>>,
+    bell: Waker,
+}
+
+impl Woken {
+    pub(super) fn new(bell: Waker) -> Arc<Self> {
+        Arc::new(Self { seats: Mutex::default(), bell })
+    }
+
+    pub(super) fn take(&self, into: &mut Vec<SeatId>) {
+        into.append(&mut self.seats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What wakes this seat. One that has left may wake another in its place, which does no harm.
+    pub(super) fn waker(self: &Arc<Self>, seat: SeatId) -> Waker {
+        Arc::new(SeatWaker { seat, woken: Arc::clone(self) }).into()
+    }
+}
+
+struct SeatWaker {
+    seat: SeatId,
+    woken: Arc<Woken>,
+}
+
+impl Wake for SeatWaker {
+    fn wake(self: Arc<Self>) {
+        let mut seats = self.woken.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.push(self.seat);
+        let first = seats.len() == 1;
+        drop(seats);
+        if first {
+            self.woken.bell.wake_by_ref();
+        }
+    }
+}
