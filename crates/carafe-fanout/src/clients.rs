@@ -1,0 +1,85 @@
+//! The clients of a shard, each with its socket.
+
+use carafe_hub::{SeatId, Sink, Written};
+use mio::net::TcpStream;
+
+use crate::{Ended, socket};
+
+/// The clients, by their seats in the outlet.
+#[derive(Default)]
+pub(crate) struct Clients {
+    clients: Vec<Option<Client>>,
+    /// Counts clients, so that a deadline knows its own.
+    joined: u32,
+    /// Those that the outlet has forgotten.
+    pub(crate) over: Vec<(SeatId, Ended)>,
+    /// Counts what is asked of the kernel.
+    pub(crate) writes: usize,
+}
+
+/// A client, and who wants to know when it has gone.
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
+    pub(crate) number: u32,
+    on_end: Option<Box<dyn FnOnce(Ended) + Send>>,
+}
+
+impl Client {
+    pub(crate) fn end(self, ended: Ended) -> TcpStream {
+        if let Some(on_end) = self.on_end {
+            on_end(ended);
+        }
+        self.socket
+    }
+}
+
+impl Clients {
+    pub(crate) fn get(&self, seat: SeatId) -> Option<&Client> {
+        self.clients.get(seat as usize)?.as_ref()
+    }
+
+    /// How many places there are, some of them empty.
+    pub(crate) fn places(&self) -> SeatId {
+        SeatId::try_from(self.clients.len()).unwrap_or(SeatId::MAX)
+    }
+
+    /// Gives the seat a client, and the client a number.
+    pub(crate) fn insert(
+        &mut self,
+        seat: SeatId,
+        socket: TcpStream,
+        on_end: Option<Box<dyn FnOnce(Ended) + Send>>,
+    ) -> u32 {
+        let at = seat as usize;
+        if self.clients.len() <= at {
+            self.clients.resize_with(at + 1, || None);
+        }
+        self.joined = self.joined.wrapping_add(1);
+        self.clients[at] = Some(Client { socket, number: self.joined, on_end });
+        self.joined
+    }
+
+    pub(crate) fn remove(&mut self, seat: SeatId) -> Option<Client> {
+        self.clients.get_mut(seat as usize)?.take()
+    }
+
+    /// All of them, when the shard ends.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Client> {
+        self.clients.drain(..).flatten()
+    }
+}
+
+impl Sink for Clients {
+    fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
+        self.writes += 1;
+        let written = self.get(seat).map_or(Written::Gone, |client| socket::write(&client.socket, bytes));
+        if written == Written::Gone {
+            self.over.push((seat, Ended::Gone));
+        }
+        written
+    }
+
+    fn ended(&mut self, seat: SeatId) {
+        self.over.push((seat, Ended::Whole));
+    }
+}

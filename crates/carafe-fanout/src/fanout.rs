@@ -1,0 +1,58 @@
+//! All shards.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use carafe_hub::Hub;
+
+use crate::inbox::Inbox;
+use crate::shard::Shard;
+use crate::{FanoutOptions, Joining};
+
+/// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped, the shards end.
+#[derive(Clone)]
+pub struct Fanout {
+    shards: Arc<Shards>,
+}
+
+struct Shards(Vec<Arc<Inbox>>);
+
+impl Fanout {
+    /// Starts the shards.
+    ///
+    /// # Errors
+    /// When the system gives no poller or no thread.
+    pub fn start(hub: &Hub, options: &FanoutOptions) -> io::Result<Self> {
+        let shard = |number| {
+            let shard = Shard::new(hub, options.clone())?;
+            let inbox = Arc::clone(shard.inbox());
+            thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?;
+            Ok(inbox)
+        };
+        let shards = (0..options.shards.get()).map(shard).collect::<io::Result<_>>()?;
+        Ok(Self { shards: Arc::new(Shards(shards)) })
+    }
+
+    /// Hands a connection to the shard with the fewest. It must not block.
+    pub fn join(&self, socket: TcpStream, joining: Joining) {
+        let shards = self.shards.0.iter();
+        if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {
+            shard.put(socket, joining);
+        }
+    }
+
+    /// How many streams there are.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.shards.0.iter().map(|shard| shard.load.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|shard| shard.stop());
+    }
+}

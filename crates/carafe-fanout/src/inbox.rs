@@ -1,0 +1,94 @@
+//! Streams on their way to a shard.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use carafe_hub::Frames;
+
+/// A stream whose response head has been sent.
+pub struct Joining {
+    /// What is sent.
+    pub frames: Frames,
+    /// What is said first, as a part of the first block.
+    pub opening: Bytes,
+    /// When the stream ends because its time is over.
+    pub until: Option<Instant>,
+    /// Called when it has ended, for whatever reason.
+    pub on_end: Option<Box<dyn FnOnce(Ended) + Send>>,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was sent whole: the hub drained, or its time was over.
+    Whole,
+    /// Its client left.
+    Gone,
+    /// Its client took nothing for too long.
+    Stalled,
+    /// Its shard ended.
+    Cut,
+}
+
+/// What other threads and a shard have in common.
+pub(crate) struct Inbox {
+    joining: Mutex<Vec<(TcpStream, Joining)>>,
+    /// How many streams the shard has, or will have.
+    pub(crate) load: AtomicUsize,
+    stopped: AtomicBool,
+    bell: Waker,
+}
+
+impl Inbox {
+    pub(crate) fn new(bell: Waker) -> Arc<Self> {
+        Arc::new(Self {
+            joining: Mutex::default(),
+            load: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            bell,
+        })
+    }
+
+    pub(crate) fn put(&self, socket: TcpStream, joining: Joining) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push((socket, joining));
+        let first = waiting.len() == 1;
+        drop(waiting);
+        if first {
+            self.bell.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<(TcpStream, Joining)> {
+        std::mem::take(&mut *self.joining.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.bell.wake_by_ref();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// Wakes a shard from its poller.
+pub(crate) struct Bell(pub(crate) mio::Waker);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Err(error) = self.0.wake() {
+            tracing::error!(%error, "a shard cannot be woken");
+        }
+    }
+}

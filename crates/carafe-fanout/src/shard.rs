@@ -1,0 +1,222 @@
+//! One thread with its own poller, the only writer to its sockets.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use carafe_hub::{Hub, Outlet, SeatId};
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use tracing::{debug, error};
+
+use crate::beats::Beats;
+use crate::clients::Clients;
+use crate::clock::{Clock, ticks};
+use crate::closing::Closing;
+use crate::inbox::{Bell, Inbox};
+use crate::socket::{self, Heard};
+use crate::{Ended, FanoutOptions, Joining};
+
+/// The token of the bell, which no seat has.
+const BELL: Token = Token(usize::MAX);
+
+/// After so many writes it is time to look whether something else has come: about a millisecond.
+const WRITES: usize = 128;
+
+/// Streams that are taken in before those that are there have their turn.
+const JOINS: usize = 64;
+
+pub(crate) struct Shard {
+    outlet: Outlet,
+    clients: Clients,
+    closing: Closing,
+    joining: Vec<(TcpStream, Joining)>,
+    /// When streams end because their time is over, the soonest first.
+    deadlines: BinaryHeap<Reverse<(Instant, SeatId, u32)>>,
+    beats: Beats,
+    clock: Clock,
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    options: FanoutOptions,
+    /// There is more to be sent than was sent in one go.
+    busy: bool,
+}
+
+impl Shard {
+    pub(crate) fn new(hub: &Hub, options: FanoutOptions) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let bell = Waker::from(Arc::new(Bell(mio::Waker::new(poll.registry(), BELL)?)));
+        Ok(Self {
+            outlet: hub.outlet(bell.clone()),
+            clients: Clients::default(),
+            closing: Closing::default(),
+            joining: Vec::new(),
+            deadlines: BinaryHeap::new(),
+            beats: Beats::new(options.heartbeat, Instant::now()),
+            clock: Clock::new(),
+            poll,
+            inbox: Inbox::new(bell),
+            options,
+            busy: false,
+        })
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        while !self.inbox.is_stopped() {
+            if let Err(error) = self.poll.poll(&mut events, self.patience())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                return error!(%error, "a shard ends: its sockets cannot be polled");
+            }
+            self.round(&events);
+        }
+    }
+
+    /// How long nothing is to be done unless something comes.
+    fn patience(&self) -> Option<Duration> {
+        if self.busy {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
+        let beat = (!self.outlet.is_empty()).then(|| self.beats.next());
+        let next = [deadline, beat, self.closing.next()].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn round(&mut self, events: &Events) {
+        let now = Instant::now();
+        self.outlet.at(self.clock.at(now));
+        events.iter().for_each(|event| self.take(event));
+        self.take_in();
+        self.outlet.look();
+        self.busy = self.serve() | !self.joining.is_empty();
+        self.keep_time(now);
+        self.bury(now);
+    }
+
+    /// Sends what there is to be sent; whether there is more.
+    fn serve(&mut self) -> bool {
+        self.clients.writes = 0;
+        while self.clients.writes < WRITES {
+            if !self.outlet.turn(&mut self.clients) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, event: &Event) {
+        if event.token() == BELL || self.closing.takes(event.token()) {
+            return;
+        }
+        let Ok(seat) = SeatId::try_from(event.token().0) else { return };
+        let Some(client) = self.clients.get(seat) else { return };
+        let speaks = event.is_readable() || event.is_read_closed() || event.is_error();
+        if speaks && socket::hear(&client.socket) == Heard::Leave {
+            self.outlet.leave(seat);
+            self.clients.over.push((seat, Ended::Gone));
+        } else if event.is_writable() {
+            self.outlet.writable(seat);
+        }
+    }
+
+    /// Takes streams in that have come, not all at once.
+    fn take_in(&mut self) {
+        // A seat that is given out again must not be found among those that are over.
+        self.bury(Instant::now());
+        if self.joining.is_empty() {
+            self.joining = self.inbox.take();
+            // The first that came is the last in the list.
+            self.joining.reverse();
+        }
+        let rest = self.joining.len().saturating_sub(JOINS);
+        for (socket, joining) in self.joining.split_off(rest).into_iter().rev() {
+            self.seat(socket, joining);
+        }
+    }
+
+    fn seat(&mut self, socket: TcpStream, joining: Joining) {
+        let Joining { frames, opening, until, on_end } = joining;
+        let seat = self.outlet.seat(frames, opening);
+        let mut socket = socket::take(socket, &self.options);
+        let registered = self.poll.registry().register(
+            &mut socket,
+            Token(seat as usize),
+            Interest::READABLE | Interest::WRITABLE,
+        );
+        let number = self.clients.insert(seat, socket, on_end);
+        match registered {
+            Ok(()) => self.deadlines.extend(until.map(|until| Reverse((until, seat, number)))),
+            Err(error) => {
+                debug!(%error, "a connection could not be taken over");
+                self.outlet.leave(seat);
+                self.clients.over.push((seat, Ended::Gone));
+            }
+        }
+    }
+
+    /// Does what the time asks for.
+    fn keep_time(&mut self, now: Instant) {
+        while let Some(Reverse((until, seat, number))) = self.deadlines.peek().copied()
+            && until <= now
+        {
+            self.deadlines.pop();
+            if self.clients.get(seat).is_some_and(|client| client.number == number) {
+                self.outlet.expire(seat);
+                self.busy = true;
+            }
+        }
+        for seat in self.beats.due(self.clients.places(), now) {
+            self.look_after(seat, now);
+        }
+        self.closing.close_late(now);
+    }
+
+    /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is alive.
+    fn look_after(&mut self, seat: SeatId, now: Instant) {
+        let allowed = ticks(self.options.write_time);
+        let stalled = |since| self.clock.at(now).saturating_sub(since) >= allowed;
+        if self.outlet.blocked_since(seat).is_some_and(stalled) {
+            self.outlet.leave(seat);
+            self.clients.over.push((seat, Ended::Stalled));
+        } else {
+            self.outlet.beat(seat, self.beats.silence(), &mut self.clients);
+        }
+    }
+
+    /// Closes the connections of clients that the outlet has forgotten.
+    fn bury(&mut self, now: Instant) {
+        let mut gone = 0;
+        while let Some((seat, ended)) = self.clients.over.pop() {
+            let Some(client) = self.clients.remove(seat) else { continue };
+            gone += 1;
+            let socket = client.end(ended);
+            match ended {
+                Ended::Whole => self.closing.add(socket, self.poll.registry(), now),
+                Ended::Stalled => socket::abort(socket),
+                Ended::Gone | Ended::Cut => drop(socket),
+            }
+        }
+        self.inbox.load.fetch_sub(gone, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Shard {
+    /// However it ended: nobody is handed to a shard that is no more, and whoever was is told.
+    fn drop(&mut self) {
+        self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);
+        let waiting = self.joining.drain(..).chain(self.inbox.take());
+        waiting.filter_map(|(_, joining)| joining.on_end).for_each(|on_end| on_end(Ended::Cut));
+        self.clients.drain().for_each(|client| drop(client.end(Ended::Cut)));
+    }
+}

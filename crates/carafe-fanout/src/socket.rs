@@ -1,0 +1,91 @@
+//! What a socket is told when a shard takes it, and how it is written to and closed.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream as StdStream};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use carafe_hub::Written;
+use mio::net::TcpStream;
+use rustix::net::sockopt;
+
+use crate::FanoutOptions;
+
+/// After how long without a word from the client the kernel asks whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// What a client says on a stream that it only reads.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Heard {
+    Nothing,
+    /// It has left, has closed its side, or asks for more: in each case the stream is over.
+    Leave,
+}
+
+/// Makes it a shard's. What the kernel does not take is left as it is: only a bound on memory or time is wider then.
+pub(crate) fn take(socket: StdStream, options: &FanoutOptions) -> TcpStream {
+    let set = sockopt::set_socket_send_buffer_size(&socket, options.send_buffer / 2)
+        .and_then(|()| sockopt::set_socket_keepalive(&socket, true))
+        .and_then(|()| sockopt::set_tcp_keepidle(&socket, KEEP_ALIVE))
+        .and_then(|()| set_user_timeout(&socket, options.write_time));
+    if let Err(error) = set {
+        tracing::debug!(%error, "socket options");
+    }
+    TcpStream::from_std(socket)
+}
+
+/// What is sent and not acknowledged within this time ends the connection.
+#[cfg(target_os = "linux")]
+fn set_user_timeout(socket: &impl AsFd, time: Duration) -> rustix::io::Result<()> {
+    let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, millis)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_user_timeout(_: &impl AsFd, _: Duration) -> rustix::io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Written {
+    loop {
+        match socket.write(bytes) {
+            Ok(written) => return Written::Bytes(written),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Bytes(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return Written::Gone,
+        }
+    }
+}
+
+pub(crate) fn hear(mut socket: &TcpStream) -> Heard {
+    loop {
+        match socket.read(&mut [0; 16]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => return Heard::Leave,
+        }
+    }
+}
+
+/// Says that nothing more comes. If the client is gone already, there is nobody to tell.
+pub(crate) fn end(socket: &TcpStream) -> io::Result<()> {
+    socket.shutdown(Shutdown::Write)
+}
+
+/// Takes what the client still says; whether it has closed.
+pub(crate) fn is_closed(mut socket: &TcpStream) -> bool {
+    let mut buffer = [0; 1024];
+    // A client that goes on sending is not waited for: it is cut in time.
+    match socket.read(&mut buffer) {
+        Ok(read) => read == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+    }
+}
+
+/// Frees at once what the kernel holds for a client that does not take it.
+pub(crate) fn abort(socket: TcpStream) {
+    if let Err(error) = sockopt::set_socket_linger(&socket, Some(Duration::ZERO)) {
+        tracing::debug!(%error, "SO_LINGER");
+    }
+    drop(socket);
+}
