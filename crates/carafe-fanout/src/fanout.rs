@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use carafe_hub::Hub;
+use carafe_hub::{Frames, Hub};
 
 use crate::inbox::Inbox;
 use crate::shard::Shard;
@@ -15,6 +15,7 @@ use crate::{FanoutOptions, Joining};
 /// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped, the shards end.
 #[derive(Clone)]
 pub struct Fanout {
+    hub: Hub,
     shards: Arc<Shards>,
 }
 
@@ -33,15 +34,21 @@ impl Fanout {
             Ok(inbox)
         };
         let shards = (0..options.shards.get()).map(shard).collect::<io::Result<_>>()?;
-        Ok(Self { shards: Arc::new(Shards(shards)) })
+        Ok(Self { hub: hub.clone(), shards: Arc::new(Shards(shards)) })
     }
 
-    /// Hands a connection to the shard with the fewest. It must not block.
+    /// Hands a connection, which must not block, to the shard with the fewest. The frames must be [served](Self::serves).
     pub fn join(&self, socket: TcpStream, joining: Joining) {
         let shards = self.shards.0.iter();
         if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {
             shard.put(socket, joining);
         }
+    }
+
+    /// Whether these are of the hub that the shards serve.
+    #[must_use]
+    pub fn serves(&self, frames: &Frames) -> bool {
+        frames.are_of(&self.hub)
     }
 
     /// How many streams there are.

@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use carafe_fanout::{Ended, Joining};
 use carafe_hub::Frames;
 use carafe_protocol::HEARTBEAT;
 use futures_core::Stream;
@@ -13,41 +14,59 @@ use http_body::Frame;
 
 use crate::Options;
 use crate::heartbeat::Heartbeat;
+use crate::takeover::Slot;
 
 /// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
+///
+/// Where there is a slot, the stream goes to a shard with the connection's socket, and nothing comes from here.
 pub(crate) struct HubBody {
-    retry: Option<Bytes>,
-    frames: Option<Frames>,
+    slot: Option<Slot>,
+    stream: Option<Joining>,
     heartbeat: Heartbeat,
 }
 
 impl HubBody {
-    pub(crate) fn new(frames: Frames, options: &Options) -> Self {
+    pub(crate) fn new(frames: Frames, slot: Option<Slot>, options: &Options) -> Self {
+        let joining = Joining { frames, opening: retry_line(options.retry), until: None, on_end: None };
         Self {
-            retry: Some(retry_line(options.retry)),
-            frames: Some(frames),
+            slot: slot.filter(|slot| slot.fits(&joining)),
+            stream: Some(joining),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
         }
     }
 
-    /// Says when to come back, and ends.
-    pub(crate) fn come_back(options: &Options) -> Self {
-        let block = [retry_line(options.retry), Bytes::from_static(b"\n")].concat();
-        Self { retry: Some(block.into()), frames: None, heartbeat: Heartbeat::every(None) }
-    }
-
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(retry) = self.retry.take() {
-            return Poll::Ready(Some(retry));
+        if let Some(slot) = &self.slot {
+            ready!(slot.poll(cx, &mut self.stream));
+            self.slot = None;
         }
-        let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
-        if let Poll::Ready(chunk) = Pin::new(&mut *frames).poll_next(cx) {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        if !stream.opening.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut stream.opening)));
+        }
+        if let Poll::Ready(chunk) = Pin::new(&mut stream.frames).poll_next(cx) {
             self.heartbeat.reset();
+            if chunk.is_none() {
+                self.end(Ended::Whole);
+            }
             return Poll::Ready(chunk);
         }
         // The position takes the heartbeat's place if it has moved: a quiet stream resumes exactly, too.
-        let heartbeat = self.heartbeat.poll(cx);
-        heartbeat.map(|()| Some(frames.position_if_moved().unwrap_or(Bytes::from_static(HEARTBEAT))))
+        ready!(self.heartbeat.poll(cx));
+        let moved = stream.frames.position_if_moved();
+        Poll::Ready(Some(moved.unwrap_or(Bytes::from_static(HEARTBEAT))))
+    }
+
+    fn end(&mut self, ended: Ended) {
+        if let Some(on_end) = self.stream.take().and_then(|stream| stream.on_end) {
+            on_end(ended);
+        }
+    }
+}
+
+impl Drop for HubBody {
+    fn drop(&mut self) {
+        self.end(Ended::Gone);
     }
 }
 
@@ -61,6 +80,11 @@ impl http_body::Body for HubBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.poll_chunk(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
+}
+
+/// All of a stream that only says when to come back.
+pub(crate) fn come_back(options: &Options) -> Bytes {
+    [retry_line(options.retry), Bytes::from_static(b"\n")].concat().into()
 }
 
 /// The time to wait, give or take a quarter. Only the line: what follows makes it a part of the stream's first event, since

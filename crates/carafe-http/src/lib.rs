@@ -34,8 +34,10 @@ mod rights;
 mod router;
 mod serve;
 mod subscribe;
+mod takeover;
 mod tls;
 
+pub use carafe_fanout::FanoutOptions;
 pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
 pub use options::{Options, Page};
 pub use problem::Problem;

@@ -1,11 +1,14 @@
 //! Runs an app on a listener until it is told to stop, and then drains.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use carafe_fanout::{Fanout, FanoutOptions};
 use carafe_hub::{Drain, Hub};
 use http::Request;
 use hyper::body::Incoming;
@@ -22,6 +25,7 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
 use crate::Tls;
+use crate::takeover::{Slot, Socket};
 
 /// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
 /// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
@@ -39,16 +43,20 @@ pub struct ServeOptions {
     /// The certificate to show; without one, connections are cleartext. The client chooses HTTP/2 or HTTP/1.1 by ALPN
     /// over TLS, and by how it begins over cleartext.
     pub tls: Option<Tls>,
+    /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is Linux. The other streams have
+    /// the heartbeat of the router's options: this one should be the same.
+    pub fanout: FanoutOptions,
 }
 
 impl Default for ServeOptions {
-    /// 10 s and 16 KiB for a head, 10 s for draining, cleartext.
+    /// 10 s and 16 KiB for a head, 10 s for draining, cleartext, and shards on half the cores.
     fn default() -> Self {
         Self {
             header_time: Duration::from_secs(10),
             header_bytes: 16 << 10,
             drain_time: Duration::from_secs(10),
             tls: None,
+            fanout: FanoutOptions::default(),
         }
     }
 }
@@ -76,6 +84,7 @@ pub async fn serve(
         head_time: options.header_time,
         handshakes: watch::Sender::new(()),
         connections: GracefulShutdown::new(),
+        fanout: fanout(hub, &options.fanout),
     };
     tokio::select! {
         () = stop => {}
@@ -87,6 +96,14 @@ pub async fn serve(
     drain(&hub.drain(), server.connections, options.drain_time).await
 }
 
+/// Without shards, streams are served as any other answer is.
+fn fanout(hub: &Hub, options: &FanoutOptions) -> Option<Fanout> {
+    if cfg!(not(target_os = "linux")) {
+        return None;
+    }
+    Fanout::start(hub, options).inspect_err(|error| warn!(%error, "streams are served without shards")).ok()
+}
+
 struct Server {
     builder: Builder<TokioExecutor>,
     app: Router,
@@ -95,6 +112,7 @@ struct Server {
     /// Dropped to end those that are under way.
     handshakes: watch::Sender<()>,
     connections: GracefulShutdown,
+    fanout: Option<Fanout>,
 }
 
 impl Server {
@@ -123,9 +141,15 @@ impl Server {
                 let handshake = tls.accept(socket);
                 tokio::spawn(connection.shake_hands(handshake, self.handshakes.subscribe()));
             }
-            None => {
-                tokio::spawn(connection.run(socket));
-            }
+            None => match self.fanout.clone().map(Slot::new) {
+                Some(slot) => {
+                    let socket = Socket::new(socket, slot.clone());
+                    tokio::spawn(connection.run(socket, Some(slot)));
+                }
+                None => {
+                    tokio::spawn(connection.run(socket, None));
+                }
+            },
         }
     }
 }
@@ -143,23 +167,24 @@ impl Connection {
         tokio::select! {
             _ = stopping.changed() => {}
             shaken = timeout(self.head_time, handshake) => match shaken {
-                Ok(Ok(socket)) => self.run(socket).await,
+                Ok(Ok(socket)) => self.run(socket, None).await,
                 Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
                 Err(_) => debug!("the TLS handshake took too long"),
             }
         }
     }
 
-    async fn run(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    async fn run(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, slot: Option<Slot>) {
         let asked = Arc::new(Notify::new());
         let app = TowerToHyperService::new(self.app);
-        let tell = Arc::clone(&asked);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let (tell, extension) = (Arc::clone(&asked), slot.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
             tell.notify_one();
+            extension.iter().for_each(|slot| drop(request.extensions_mut().insert(slot.clone())));
             app.call(request)
         });
         let connection = self.builder.serve_connection(TokioIo::new(socket), service);
-        let mut connection = pin!(self.watcher.watch(connection));
+        let mut connection = pin!(unless_taken(self.watcher.watch(connection), slot));
         // hyper's own limit begins only when it knows the version, so a client that says nothing would stay for ever.
         let ended = tokio::select! {
             ended = &mut connection => ended,
@@ -168,10 +193,21 @@ impl Connection {
                 Err(_) => return debug!("the first request took too long"),
             },
         };
-        if let Err(error) = ended {
+        if let Some(Err(error)) = ended {
             debug!(error, "connection ended");
         }
     }
+}
+
+/// Drives a connection until it ends, or its socket is a shard's: then `None`, and what was held for it is dropped.
+async fn unless_taken<C: Future>(connection: C, slot: Option<Slot>) -> Option<C::Output> {
+    let mut connection = pin!(connection);
+    poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if slot.as_ref().is_some_and(Slot::is_taken) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 fn builder(options: &ServeOptions) -> Builder<TokioExecutor> {
@@ -202,10 +238,18 @@ async fn rest_after(error: &io::Error) {
 
 async fn drain(drain: &Drain, connections: GracefulShutdown, time: Duration) -> Served {
     // Idle connections are closed at once, the others when their answer ends.
-    let ended = async { tokio::join!(end_streams(drain, time / 2), connections.shutdown()) };
+    let ended =
+        async { tokio::join!(end_streams(drain, time / 2), connections.shutdown(), all_ended(drain)) };
     match timeout(time, ended).await {
         Ok(_) => Served { cut: 0 },
         Err(_) => Served { cut: drain.open() },
+    }
+}
+
+/// Those that shards serve end on no connection of hyper's.
+async fn all_ended(drain: &Drain) {
+    while drain.open() > 0 {
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

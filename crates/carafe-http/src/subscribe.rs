@@ -1,18 +1,21 @@
 //! `GET /events…` and `HEAD /events…`.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use carafe_hub::{Form, Start, Subscribe, SubscribeError};
+use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError};
 use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri, Version};
 
 use crate::Problem;
 use crate::caller::Caller;
 use crate::headers::{POSITION, stream_headers};
-use crate::hub_body::HubBody;
+use crate::hub_body::{HubBody, come_back};
 use crate::query::{Query, percent_decode};
 use crate::router::App;
+use crate::takeover::Slot;
 
 const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
 
@@ -20,13 +23,24 @@ const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "
 pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     let caller = Caller::of(&app);
     let (request, form) = parse(&caller, &parts)?;
-    let body = match app.hub.subscribe(request).await {
-        Ok(subscription) => HubBody::new(subscription.into_frames(form), &app.options),
+    match app.hub.subscribe(request).await {
+        Ok(subscription) => Ok(stream(&app, &parts, subscription.into_frames(form))),
         // EventSource never retries after 5xx: a stream that only says when to come back makes it try again.
-        Err(SubscribeError::Draining) => HubBody::come_back(&app.options),
-        Err(error) => return Err(refusal(&caller, &error)),
-    };
-    Ok((stream_headers(), axum::body::Body::new(body)).into_response())
+        Err(SubscribeError::Draining) => Ok((stream_headers(), come_back(&app.options)).into_response()),
+        Err(error) => Err(refusal(&caller, &error)),
+    }
+}
+
+/// The stream, on a connection that serves nothing else where a shard can take it.
+fn stream(app: &App, parts: &Parts, frames: Frames) -> Response {
+    let slot = parts.extensions.get::<Slot>().filter(|_| parts.version == Version::HTTP_11).cloned();
+    let closes = slot.is_some();
+    let body = Body::new(HubBody::new(frames, slot, &app.options));
+    let mut response = (stream_headers(), body).into_response();
+    if closes {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.

@@ -128,6 +128,10 @@ impl Hub {
         Outlet::new(Arc::clone(&self.shared), bell)
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The newest position that the hub has read: whoever subscribes after it misses nothing that comes.
     #[must_use]
     pub fn position(&self) -> Position {

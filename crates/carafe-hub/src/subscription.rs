@@ -10,12 +10,12 @@ use carafe_log::{Block, BlockLimit, Entry, ReadError};
 use carafe_protocol::Position;
 use futures_core::Stream;
 
-use crate::Form;
 use crate::core::Step;
 use crate::frame::{Frame, expired_frame, gap_frame, position_frame};
 use crate::gap::{Gap, GapReason};
 use crate::hub::{Origin, Waiter};
 use crate::membership::Membership;
+use crate::{Form, Hub};
 
 /// How much a subscription that is behind reads from the log at once.
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
@@ -315,6 +315,12 @@ impl Frames {
         let moved = subscription.membership.cursor.position != subscription.told;
         (moved && matches!(subscription.phase, Phase::Live) && !subscription.opening.ahead)
             .then(|| subscription.position_item(Some(self.form)).1)
+    }
+
+    /// Whether they are of this hub.
+    #[must_use]
+    pub fn are_of(&self, hub: &Hub) -> bool {
+        Arc::ptr_eq(&self.subscription.membership.shared, hub.shared())
     }
 
     /// What to send where a stream ends because its time is over, as a token's is.

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -142,6 +143,15 @@ pub(crate) struct HubOptions {
     /// How long a request's body may take to arrive
     #[arg(long, env = "CARAFE_BODY_TIME", default_value = "30s", value_name = "TIME", value_parser = some_time)]
     pub(crate) body_time: Duration,
+    /// Threads that send events to streams over HTTP/1.1 [default: half the cores]
+    #[arg(long, env = "CARAFE_SHARDS", value_name = "N")]
+    pub(crate) shards: Option<NonZeroUsize>,
+    /// How long a client may take nothing of what it is sent before it is cut
+    #[arg(long, env = "CARAFE_WRITE_TIME", default_value = "30s", value_name = "TIME", value_parser = some_time)]
+    pub(crate) write_time: Duration,
+    /// Memory that the system may hold for what a client has yet to take
+    #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "64KiB", value_name = "SIZE")]
+    pub(crate) send_buffer: ByteSize,
     /// How long the orderly end of all streams may take
     #[arg(long, env = "CARAFE_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
     pub(crate) drain_time: Duration,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::{Options, Page, Rights, Served, Tls};
+use carafe_http::{FanoutOptions, Options, Page, Rights, Served, Tls};
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -162,6 +162,17 @@ fn serve_options(options: &HubOptions, tls: Option<Tls>) -> carafe_http::ServeOp
         header_bytes: bytes(options.header_bytes),
         drain_time: options.drain_time,
         tls,
+        fanout: fanout(options),
+    }
+}
+
+fn fanout(options: &HubOptions) -> FanoutOptions {
+    let default = FanoutOptions::default();
+    FanoutOptions {
+        shards: options.shards.unwrap_or(default.shards),
+        heartbeat: options.heartbeat,
+        write_time: options.write_time,
+        send_buffer: bytes(options.send_buffer),
     }
 }
 

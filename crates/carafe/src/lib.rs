@@ -35,7 +35,8 @@
 
 pub use carafe_client as client;
 pub use carafe_http::{
-    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem, Rights, router,
+    EventStream, Events, FanoutOptions, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem,
+    Rights, router,
 };
 pub use carafe_http::{ServeOptions, Served, Tls, TlsError, serve};
 pub use carafe_hub::{
