@@ -29,7 +29,7 @@ pub(crate) struct Cursor {
 
 /// What a subscription asked for: its feeds, by their numbers, and what it sees of them.
 pub(crate) struct Interest {
-    feeds: SmallVec<[(FeedId, MemberId); 1]>,
+    feeds: SmallVec<[(FeedId, MemberId); 2]>,
     sight: Sight,
 }
 

@@ -1,12 +1,15 @@
 //! Interned matchers and the offsets of recent entries that match them.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 use carafe_log::Publication;
 use carafe_protocol::{Offset, Topic, TopicMatcher, TopicPattern};
+use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use crate::members::{Members, index};
 use crate::patterns::{Patterns, TooManyComplexPatterns};
 
 /// Names a feed.
@@ -25,7 +28,9 @@ const TOPICS_SCANNED: usize = 4096;
 /// All feeds: one per topic with recent entries or subscribers, one per pattern with subscribers.
 pub(crate) struct Feeds {
     feeds: Slab<Feed>,
-    exact: HashMap<Topic, FeedId>,
+    /// By the topics of their feeds, which have the text.
+    exact: HashTable<FeedId>,
+    hasher: RandomState,
     by_pattern: HashMap<TopicPattern, FeedId>,
     patterns: Patterns<FeedId>,
     /// Counts changes of `patterns`; what was matched under another number is matched again.
@@ -38,16 +43,24 @@ pub(crate) struct Feed {
     /// The feed knows every match after this offset.
     since: Offset,
     offsets: VecDeque<Offset>,
-    members: Slab<SubscriberId>,
-    /// Of an exact feed: the pattern feeds that its topic matches, and the version they were matched under.
-    matched: Option<(u64, SmallVec<[FeedId; 2]>)>,
+    members: Members,
+    /// Of an exact feed to whose topic something was published.
+    matched: Option<Box<Matched>>,
+}
+
+/// The pattern feeds that a topic matches.
+struct Matched {
+    /// Of the patterns.
+    version: u64,
+    feeds: SmallVec<[FeedId; 2]>,
 }
 
 impl Feeds {
     pub(crate) fn new(complex_patterns: usize) -> Self {
         Self {
             feeds: Slab::new(),
-            exact: HashMap::new(),
+            exact: HashTable::new(),
+            hasher: RandomState::new(),
             by_pattern: HashMap::new(),
             patterns: Patterns::new(complex_patterns),
             patterns_version: 0,
@@ -63,7 +76,7 @@ impl Feeds {
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id as usize];
             feed.offsets.push_back(offset);
-            woken.extend(feed.members.iter().map(|(_, member)| *member));
+            feed.members.for_each(|member| woken.push(member));
         }
     }
 
@@ -94,11 +107,11 @@ impl Feeds {
 
     /// Adds a member to a feed that has some.
     pub(crate) fn join_again(&mut self, id: FeedId, subscriber: SubscriberId) -> MemberId {
-        index(self.feeds[id as usize].members.insert(subscriber))
+        self.feeds[id as usize].members.insert(subscriber)
     }
 
     pub(crate) fn leave(&mut self, id: FeedId, member: MemberId) {
-        self.feeds[id as usize].members.remove(member as usize);
+        self.feeds[id as usize].members.remove(member);
         self.drop_if_unused(id);
     }
 
@@ -117,22 +130,31 @@ impl Feeds {
 
     fn matched(&mut self, exact: FeedId, topic: &Topic) -> &[FeedId] {
         let feed = &mut self.feeds[exact as usize];
-        if feed.matched.as_ref().is_none_or(|(version, _)| *version != self.patterns_version) {
-            let mut found = SmallVec::new();
-            self.patterns.for_each_match(topic.as_str(), |id| found.push(id));
-            feed.matched = Some((self.patterns_version, found));
+        if feed.matched.as_ref().is_none_or(|matched| matched.version != self.patterns_version) {
+            let mut feeds = SmallVec::new();
+            self.patterns.for_each_match(topic.as_str(), |id| feeds.push(id));
+            feed.matched = Some(Box::new(Matched { version: self.patterns_version, feeds }));
         }
-        feed.matched.as_ref().map_or(&[], |(_, found)| found)
+        feed.matched.as_ref().map_or(&[], |matched| &matched.feeds)
     }
 
     fn exact(&mut self, topic: &Topic) -> FeedId {
-        if let Some(id) = self.exact.get(topic) {
+        let hash = self.hasher.hash_one(Some(topic));
+        if let Some(id) = self.exact.find(hash, |id| self.get(*id).topic() == Some(topic)) {
             return *id;
         }
         // A topic without a feed has no entry in the ring: the feed knows all there is.
         let id = index(self.feeds.insert(Feed::new(topic.clone().into(), 0)));
-        self.exact.insert(topic.clone(), id);
+        let Self { feeds, exact, hasher, .. } = self;
+        exact.insert_unique(hash, id, |id| hasher.hash_one(feeds[*id as usize].topic()));
         id
+    }
+
+    fn forget_exact(&mut self, id: FeedId) {
+        let hash = self.hasher.hash_one(self.get(id).topic());
+        if let Ok(found) = self.exact.find_entry(hash, |found| *found == id) {
+            found.remove();
+        }
     }
 
     fn pattern(&mut self, pattern: &TopicPattern, tail: Offset) -> Result<FeedId, TooManyComplexPatterns> {
@@ -153,9 +175,9 @@ impl Feeds {
     }
 
     fn offsets_matching(&self, pattern: &TopicPattern) -> VecDeque<Offset> {
-        let matching = self.exact.iter().filter(|(topic, _)| pattern.matches(topic.as_str()));
-        let mut offsets: Vec<_> =
-            matching.flat_map(|(_, id)| self.get(*id).offsets.iter().copied()).collect();
+        let feeds = self.exact.iter().map(|id| self.get(*id));
+        let matching = feeds.filter(|feed| feed.topic().is_some_and(|topic| pattern.matches(topic.as_str())));
+        let mut offsets: Vec<_> = matching.flat_map(|feed| feed.offsets.iter().copied()).collect();
         offsets.sort_unstable();
         offsets.dedup();
         offsets.into()
@@ -168,9 +190,7 @@ impl Feeds {
         }
         match &feed.matcher {
             TopicMatcher::Exact(_) if !feed.offsets.is_empty() => return,
-            TopicMatcher::Exact(topic) => {
-                self.exact.remove(topic);
-            }
+            TopicMatcher::Exact(_) => self.forget_exact(id),
             TopicMatcher::Pattern(pattern) => {
                 self.by_pattern.remove(pattern);
                 self.patterns.remove(pattern, id);
@@ -183,11 +203,19 @@ impl Feeds {
 
 impl Feed {
     fn new(matcher: TopicMatcher, since: Offset) -> Self {
-        Self { matcher, since, offsets: VecDeque::new(), members: Slab::new(), matched: None }
+        Self { matcher, since, offsets: VecDeque::new(), members: Members::None, matched: None }
     }
 
     pub(crate) fn matcher(&self) -> &TopicMatcher {
         &self.matcher
+    }
+
+    /// The topic of an exact feed.
+    fn topic(&self) -> Option<&Topic> {
+        match &self.matcher {
+            TopicMatcher::Exact(topic) => Some(topic),
+            TopicMatcher::Pattern(_) => None,
+        }
     }
 
     /// The feed knows every match after this offset that the ring still has.
@@ -200,9 +228,4 @@ impl Feed {
         let at = self.offsets.partition_point(|known| *known <= offset);
         self.offsets.get(at).copied()
     }
-}
-
-/// Slab keys count what lives at once, which memory bounds far below four billion.
-fn index(key: usize) -> u32 {
-    u32::try_from(key).expect("fewer than 2^32 of them fit in memory")
 }

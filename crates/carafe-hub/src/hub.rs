@@ -270,13 +270,22 @@ pub(crate) struct State {
 /// What is known of a subscription while it is not being polled.
 #[derive(Default)]
 struct Subscriber {
-    /// It has caught up, and nothing that it wants has come since.
-    waiter: Option<Waiter>,
-    /// It was woken: up to here, nothing that it wants had come.
-    caught_up_to: Option<Position>,
+    standing: Standing,
     ending: bool,
     /// Its streams are an outlet's, and end by that.
     is_group: bool,
+}
+
+/// Whether a subscription waits.
+#[derive(Default)]
+enum Standing {
+    /// It is being polled, or has yet to be.
+    #[default]
+    Busy,
+    /// It has caught up, and nothing that it wants has come since.
+    Waits(Waiter),
+    /// Something has. Up to here, nothing had.
+    Woken(Position),
 }
 
 /// Who waits for what a subscription wants.
@@ -295,9 +304,16 @@ impl Subscriber {
 
     /// A subscription that waits stands where the tail is, however long ago it was polled.
     fn wake(&mut self, tail: Position) -> Option<Waiter> {
-        let waiter = self.waiter.take()?;
-        self.caught_up_to = Some(tail);
-        Some(waiter)
+        match std::mem::take(&mut self.standing) {
+            Standing::Waits(waiter) => {
+                self.standing = Standing::Woken(tail);
+                Some(waiter)
+            }
+            other => {
+                self.standing = other;
+                None
+            }
+        }
     }
 }
 
@@ -360,10 +376,11 @@ impl State {
 
     /// Up to where a subscription that waited has missed nothing, and what waited for it.
     pub(crate) fn caught_up_to(&mut self, id: SubscriberId) -> (Option<Position>, Option<Waiter>) {
-        let tail = self.core.tail();
-        let subscriber = &mut self.subscribers[id as usize];
-        let waiter = subscriber.wake(tail);
-        (subscriber.caught_up_to.take(), waiter)
+        match std::mem::take(&mut self.subscribers[id as usize].standing) {
+            Standing::Busy => (None, None),
+            Standing::Waits(waiter) => (Some(self.core.tail()), Some(waiter)),
+            Standing::Woken(position) => (Some(position), None),
+        }
     }
 
     /// How many streams are open.
@@ -378,7 +395,7 @@ impl State {
         if subscriber.ending {
             return false;
         }
-        subscriber.waiter = Some(waiter);
+        subscriber.standing = Standing::Waits(waiter);
         true
     }
 
@@ -387,7 +404,7 @@ impl State {
         let subscriber = &mut self.subscribers[id as usize];
         subscriber.is_group = true;
         self.groups += 1;
-        subscriber.waiter = Some(Waiter::Group(notice, group));
+        subscriber.standing = Standing::Waits(Waiter::Group(notice, group));
     }
 
     /// Lets one subscription end.
@@ -397,7 +414,7 @@ impl State {
 
     /// Whether it has caught up, and nothing that it wants has come since.
     pub(crate) fn is_waiting(&self, id: SubscriberId) -> bool {
-        self.subscribers[id as usize].waiter.is_some()
+        matches!(self.subscribers[id as usize].standing, Standing::Waits(_))
     }
 
     /// Whether it has to end.
@@ -410,7 +427,10 @@ impl State {
         self.core.leave(interest);
         let subscriber = self.subscribers.remove(id as usize);
         self.groups -= usize::from(subscriber.is_group);
-        subscriber.waiter
+        match subscriber.standing {
+            Standing::Waits(waiter) => Some(waiter),
+            Standing::Busy | Standing::Woken(_) => None,
+        }
     }
 
     /// Marks up to `count` streams to end, and gives how many those are and whom to wake.

@@ -29,6 +29,7 @@ mod frame;
 mod gap;
 mod grant;
 mod hub;
+mod members;
 mod membership;
 mod outlet;
 mod patterns;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use carafe_protocol::{Offset, Position};
 use hashbrown::HashTable;
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::seat::Settled;
 use super::{SeatId, Tick};
@@ -24,7 +25,7 @@ pub(super) struct Group {
     pub(super) membership: Membership,
     pub(super) form: Form,
     /// Those that lag behind are among them, and are passed over.
-    pub(super) seats: Vec<SeatId>,
+    pub(super) seats: SmallVec<[SeatId; 4]>,
     pass: Option<PassId>,
     /// Counts the passes, so that a seat knows which it has been in.
     pub(super) number: u32,
@@ -87,7 +88,7 @@ impl Groups {
     /// A group of those who ask for what this one asks for.
     pub(super) fn insert(&mut self, membership: Membership, form: Form, told: Offset, sent: Tick) {
         let hash = self.hash(&membership.cursor.interest, form);
-        let (seats, queued, touched) = (Vec::with_capacity(1), false, false);
+        let (seats, queued, touched) = (SmallVec::new(), false, false);
         let group = Group { membership, form, seats, pass: None, number: 0, told, sent, queued, touched };
         let id = self.groups.insert(group) as GroupId;
         let Self { groups, index, hasher, .. } = self;
