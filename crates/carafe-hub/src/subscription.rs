@@ -132,6 +132,7 @@ impl Subscription {
         if !self.opening.collects
             && let Some(gap) = self.opening.gap.take()
         {
+            self.shared.counts.gap();
             let frame = frame_of(form, || gap_frame(gap.to_json(), gap.goes_on_after));
             self.told = gap.goes_on_after;
             return Some((Delivery::Gap(*gap), frame));
@@ -171,8 +172,11 @@ impl Subscription {
             Step::Behind => {
                 let matchers = state.core.matchers(&self.cursor);
                 drop(state);
-                let (log, after) = (Arc::clone(&self.shared.log), self.cursor.position.offset);
-                self.phase = Phase::Reading(Box::pin(async move { log.read(after, matchers, BLOCK).await }));
+                let (shared, after) = (Arc::clone(&self.shared), self.cursor.position.offset);
+                self.phase = Phase::Reading(Box::pin(async move {
+                    let _turn = shared.replays.turn().await;
+                    shared.log.read(after, matchers, BLOCK).await
+                }));
                 Poll::Ready(Live::Elsewhere)
             }
             Step::CaughtUp => {
@@ -310,6 +314,12 @@ impl Frames {
         let moved = subscription.cursor.position != subscription.told;
         (moved && matches!(subscription.phase, Phase::Live) && !subscription.opening.ahead)
             .then(|| subscription.position_item(Some(self.form)).1)
+    }
+
+    /// Whether it ends because the log cannot be read.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.subscription.phase, Phase::Failed)
     }
 
     /// What to send where a stream ends because its time is over, as a token's is.
