@@ -13,27 +13,31 @@ use http_body::Frame;
 
 use crate::Options;
 use crate::heartbeat::Heartbeat;
+use crate::metrics::End;
+use crate::stream::OpenStream;
 
 /// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
 pub(crate) struct HubBody {
     retry: Option<Bytes>,
     frames: Option<Frames>,
     heartbeat: Heartbeat,
+    open: Option<OpenStream>,
 }
 
 impl HubBody {
-    pub(crate) fn new(frames: Frames, options: &Options) -> Self {
+    pub(crate) fn new(frames: Frames, options: &Options, open: OpenStream) -> Self {
         Self {
             retry: Some(retry_line(options.retry)),
             frames: Some(frames),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
+            open: Some(open),
         }
     }
 
-    /// Says when to come back, and ends.
-    pub(crate) fn come_back(options: &Options) -> Self {
-        let block = [retry_line(options.retry), Bytes::from_static(b"\n")].concat();
-        Self { retry: Some(block.into()), frames: None, heartbeat: Heartbeat::every(None) }
+    /// Says to come back after about this time, and ends.
+    pub(crate) fn come_back(retry: Duration) -> Self {
+        let block = [retry_line(retry), Bytes::from_static(b"\n")].concat();
+        Self { retry: Some(block.into()), frames: None, heartbeat: Heartbeat::every(None), open: None }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -43,6 +47,10 @@ impl HubBody {
         let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
         if let Poll::Ready(chunk) = Pin::new(&mut *frames).poll_next(cx) {
             self.heartbeat.reset();
+            if chunk.is_none() {
+                let end = if frames.has_failed() { End::Failed } else { End::Ended };
+                self.open.take().into_iter().for_each(|open| open.end(end));
+            }
             return Poll::Ready(chunk);
         }
         // The position takes the heartbeat's place if it has moved: a quiet stream resumes exactly, too.

@@ -1,32 +1,64 @@
 //! `GET /events…` and `HEAD /events…`.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use carafe_hub::{Form, Start, Subscribe, SubscribeError};
-use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::request::Parts;
 use http::{HeaderMap, Uri};
 
-use crate::Problem;
 use crate::caller::Caller;
 use crate::headers::{POSITION, stream_headers};
 use crate::hub_body::HubBody;
+use crate::limit::Limit;
+use crate::metrics::Way;
 use crate::query::{Query, percent_decode};
 use crate::router::App;
+use crate::stream::OpenStream;
+use crate::{Options, Problem, stream};
 
 const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
+
+/// How much longer than usual clients wait that were over a limit: a hub that is full is not to be asked all the time.
+const OVER_LIMIT: u32 = 10;
+
+/// What is longer than no time at all.
+const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Answers with the stream: headers and the position at once, then events.
 pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     let caller = Caller::of(&app);
     let (request, form) = parse(&caller, &parts)?;
-    let body = match app.hub.subscribe(request).await {
-        Ok(subscription) => HubBody::new(subscription.into_frames(form), &app.options),
-        // EventSource never retries after 5xx: a stream that only says when to come back makes it try again.
-        Err(SubscribeError::Draining) => HubBody::come_back(&app.options),
-        Err(error) => return Err(refusal(&caller, &error)),
+    let options = &app.options;
+    let client = options.proxies.client(&parts.extensions, &parts.headers);
+    let body = match stream::admit(options, client) {
+        Err(limit) => come_back_later(options, limit),
+        Ok(permit) => match app.hub.subscribe(request).await {
+            Ok(subscription) => {
+                let open = OpenStream::new(options, permit, Way::Hyper);
+                HubBody::new(subscription.into_frames(form), options, open)
+            }
+            Err(SubscribeError::Draining) => come_back(options, "draining", options.retry),
+            Err(SubscribeError::TooManyComplexPatterns(_)) => {
+                options.metrics.limited(Limit::ComplexPatterns);
+                come_back_later(options, Limit::ComplexPatterns)
+            }
+            Err(error) => return Err(refusal(&caller, &error)),
+        },
     };
     Ok((stream_headers(), axum::body::Body::new(body)).into_response())
+}
+
+fn come_back_later(options: &Options, limit: Limit) -> HubBody {
+    come_back(options, limit.name(), OVER_LIMIT * options.retry.max(SHORTEST))
+}
+
+/// EventSource never retries after 4xx and 5xx: a stream that only says when to come back makes it try again.
+fn come_back(options: &Options, reason: &'static str, retry: Duration) -> HubBody {
+    options.metrics.refused("subscribe", reason);
+    HubBody::come_back(retry)
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
@@ -43,8 +75,11 @@ pub(crate) fn topic_in_path(uri: &Uri) -> Result<Option<Topic>, Problem> {
 }
 
 pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
-    Topic::new(text)
-        .map_err(|error| Problem::bad_request("urn:carafe:problem:bad-topic", "Bad topic", error.to_string()))
+    Topic::new(text).map_err(|error| {
+        let kind = "urn:carafe:problem:bad-topic";
+        let problem = Problem::bad_request(kind, "Bad topic", error.to_string());
+        if matches!(error, BadTopic::TooLong(_)) { problem.over(Limit::TopicBytes) } else { problem }
+    })
 }
 
 fn parse(caller: &Caller, parts: &Parts) -> Result<(Subscribe, Form), Problem> {
@@ -101,7 +136,8 @@ fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
             "urn:carafe:problem:too-many-matchers",
             "Too many topics and patterns",
             detail,
-        ),
+        )
+        .over(Limit::Matchers),
         SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => caller.refused(detail),
         _ => Problem::try_again(detail),
     }
