@@ -3,7 +3,7 @@
 use carafe_hub::{SeatId, Sink, Written};
 use mio::net::TcpStream;
 
-use crate::{Ended, socket};
+use crate::{Ended, Guest, socket};
 
 /// The clients, by their seats in the outlet.
 #[derive(Default)]
@@ -21,14 +21,12 @@ pub(crate) struct Clients {
 pub(crate) struct Client {
     pub(crate) socket: TcpStream,
     pub(crate) number: u32,
-    on_end: Option<Box<dyn FnOnce(Ended) + Send>>,
+    guest: Box<dyn Guest>,
 }
 
 impl Client {
     pub(crate) fn end(self, ended: Ended) -> TcpStream {
-        if let Some(on_end) = self.on_end {
-            on_end(ended);
-        }
+        self.guest.ended(ended);
         self.socket
     }
 }
@@ -44,18 +42,13 @@ impl Clients {
     }
 
     /// Gives the seat a client, and the client a number.
-    pub(crate) fn insert(
-        &mut self,
-        seat: SeatId,
-        socket: TcpStream,
-        on_end: Option<Box<dyn FnOnce(Ended) + Send>>,
-    ) -> u32 {
+    pub(crate) fn insert(&mut self, seat: SeatId, socket: TcpStream, guest: Box<dyn Guest>) -> u32 {
         let at = seat as usize;
         if self.clients.len() <= at {
             self.clients.resize_with(at + 1, || None);
         }
         self.joined = self.joined.wrapping_add(1);
-        self.clients[at] = Some(Client { socket, number: self.joined, on_end });
+        self.clients[at] = Some(Client { socket, number: self.joined, guest });
         self.joined
     }
 
@@ -79,7 +72,7 @@ impl Sink for Clients {
         written
     }
 
-    fn ended(&mut self, seat: SeatId) {
-        self.over.push((seat, Ended::Whole));
+    fn ended(&mut self, seat: SeatId, failed: bool) {
+        self.over.push((seat, if failed { Ended::Failed } else { Ended::Whole }));
     }
 }

@@ -1,5 +1,6 @@
 //! Streams on their way to a shard.
 
+use std::any::Any;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +18,14 @@ pub struct Joining {
     pub opening: Bytes,
     /// When the stream ends because its time is over.
     pub until: Option<Instant>,
-    /// Called when it has ended, for whatever reason.
-    pub on_end: Option<Box<dyn FnOnce(Ended) + Send>>,
+    /// Who is told when it has ended.
+    pub guest: Box<dyn Guest>,
+}
+
+/// What is held for a stream as long as it is open.
+pub trait Guest: Any + Send {
+    /// The stream has ended, for whatever reason.
+    fn ended(self: Box<Self>, ended: Ended);
 }
 
 /// How a stream ended.
@@ -26,6 +33,8 @@ pub struct Joining {
 pub enum Ended {
     /// It was sent whole: the hub drained, or its time was over.
     Whole,
+    /// Its history cannot be read.
+    Failed,
     /// Its client left.
     Gone,
     /// Its client took nothing for too long.

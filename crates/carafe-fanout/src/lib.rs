@@ -16,5 +16,5 @@ mod shard;
 mod socket;
 
 pub use fanout::Fanout;
-pub use inbox::{Ended, Joining};
+pub use inbox::{Ended, Guest, Joining};
 pub use options::FanoutOptions;

@@ -146,7 +146,7 @@ impl Shard {
     }
 
     fn seat(&mut self, socket: TcpStream, joining: Joining) {
-        let Joining { frames, opening, until, on_end } = joining;
+        let Joining { frames, opening, until, guest } = joining;
         let seat = self.outlet.seat(frames, opening);
         let mut socket = socket::take(socket, &self.options);
         let registered = self.poll.registry().register(
@@ -154,7 +154,7 @@ impl Shard {
             Token(seat as usize),
             Interest::READABLE | Interest::WRITABLE,
         );
-        let number = self.clients.insert(seat, socket, on_end);
+        let number = self.clients.insert(seat, socket, guest);
         match registered {
             Ok(()) => self.deadlines.extend(until.map(|until| Reverse((until, seat, number)))),
             Err(error) => {
@@ -202,7 +202,7 @@ impl Shard {
             gone += 1;
             let socket = client.end(ended);
             match ended {
-                Ended::Whole => self.closing.add(socket, self.poll.registry(), now),
+                Ended::Whole | Ended::Failed => self.closing.add(socket, self.poll.registry(), now),
                 Ended::Stalled => socket::abort(socket),
                 Ended::Gone | Ended::Cut => drop(socket),
             }
@@ -216,7 +216,7 @@ impl Drop for Shard {
     fn drop(&mut self) {
         self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);
         let waiting = self.joining.drain(..).chain(self.inbox.take());
-        waiting.filter_map(|(_, joining)| joining.on_end).for_each(|on_end| on_end(Ended::Cut));
+        waiting.for_each(|(_, joining)| joining.guest.ended(Ended::Cut));
         self.clients.drain().for_each(|client| drop(client.end(Ended::Cut)));
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /events` with NDJSON: a batch, in order, stored whole or not at all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::Problem;
 use crate::caller::Caller;
+use crate::limit::Limit;
 use crate::publish::{Parameters, event_type, key, refusal, too_large};
 use crate::router::App;
 use crate::subscribe::topic;
@@ -38,18 +39,24 @@ struct Published {
 
 pub(crate) async fn publish(app: &App, caller: &Caller, lines: &str) -> Result<Response, Problem> {
     let limit = app.options.event_bytes;
-    let numbered = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let batch: Vec<_> = numbered
+    let batch: Vec<_> = self::lines(lines)
         .map(|(at, line)| allowed(caller, line, limit).map_err(|problem| problem.at_line(at + 1)))
         .collect::<Result<_, _>>()?;
     if batch.is_empty() {
         return Err(bad_line("the batch is empty: send one JSON object on each line".into()));
     }
+    let start = Instant::now();
     let appended = app.hub.publish_all(batch).await.map_err(refusal)?;
+    app.options.metrics.stored(start);
     let fresh = appended.iter().any(|one| !one.repeated);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     let ids = appended.iter().map(|one| one.position.to_string()).collect();
     Ok((status, Json(Published { ids })).into_response())
+}
+
+/// The lines that are not empty, and their places.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
 }
 
 fn allowed(caller: &Caller, line: &str, limit: usize) -> Result<Publication, Problem> {
@@ -65,7 +72,7 @@ fn parse(line: &str, limit: usize) -> Result<Publication, Problem> {
         value => value.to_string(),
     };
     if data.len() > limit {
-        return Err(too_large(limit));
+        return Err(too_large(limit).over(Limit::EventBytes));
     }
     let alternates = line.alternates.iter().map(|text| topic(text)).collect::<Result<Vec<_>, _>>()?;
     let parameters = Parameters {

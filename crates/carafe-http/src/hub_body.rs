@@ -1,5 +1,6 @@
 //! A subscription as the body of an answer.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,8 @@ use http_body::Frame;
 
 use crate::Options;
 use crate::heartbeat::Heartbeat;
+use crate::metrics::{Way, Why};
+use crate::stream::OpenStream;
 use crate::takeover::Slot;
 
 /// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
@@ -26,11 +29,11 @@ pub(crate) struct HubBody {
 }
 
 impl HubBody {
-    pub(crate) fn new(frames: Frames, slot: Option<Slot>, options: &Options) -> Self {
-        let joining = Joining { frames, opening: retry_line(options.retry), until: None, on_end: None };
+    pub(crate) fn new(frames: Frames, slot: Option<Slot>, options: &Options, open: OpenStream) -> Self {
+        let (opening, guest) = (retry_line(options.retry), Box::new(open));
         Self {
-            slot: slot.filter(|slot| slot.fits(&joining)),
-            stream: Some(joining),
+            slot,
+            stream: Some(Joining { frames, opening, until: None, guest }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
         }
     }
@@ -38,7 +41,7 @@ impl HubBody {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(slot) = &self.slot {
             ready!(slot.poll(cx, &mut self.stream));
-            self.slot = None;
+            self.stays();
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         if !stream.opening.is_empty() {
@@ -47,7 +50,8 @@ impl HubBody {
         if let Poll::Ready(chunk) = Pin::new(&mut stream.frames).poll_next(cx) {
             self.heartbeat.reset();
             if chunk.is_none() {
-                self.end(Ended::Whole);
+                let failed = stream.frames.has_failed();
+                self.end(if failed { Ended::Failed } else { Ended::Whole });
             }
             return Poll::Ready(chunk);
         }
@@ -57,9 +61,18 @@ impl HubBody {
         Poll::Ready(Some(moved.unwrap_or(Bytes::from_static(HEARTBEAT))))
     }
 
+    /// No shard takes the stream.
+    fn stays(&mut self) {
+        self.slot = None;
+        let guest = self.stream.as_mut().map(|stream| &mut *stream.guest as &mut dyn Any);
+        if let Some(open) = guest.and_then(|guest| guest.downcast_mut::<OpenStream>()) {
+            open.goes(Way::Hyper(Why::Changed));
+        }
+    }
+
     fn end(&mut self, ended: Ended) {
-        if let Some(on_end) = self.stream.take().and_then(|stream| stream.on_end) {
-            on_end(ended);
+        if let Some(stream) = self.stream.take() {
+            stream.guest.ended(ended);
         }
     }
 }
@@ -83,8 +96,8 @@ impl http_body::Body for HubBody {
 }
 
 /// All of a stream that only says when to come back.
-pub(crate) fn come_back(options: &Options) -> Bytes {
-    [retry_line(options.retry), Bytes::from_static(b"\n")].concat().into()
+pub(crate) fn come_back(retry: Duration) -> Bytes {
+    [retry_line(retry), Bytes::from_static(b"\n")].concat().into()
 }
 
 /// The time to wait, give or take a quarter. Only the line: what follows makes it a part of the stream's first event, since

@@ -17,6 +17,8 @@
 //! # }
 //! ```
 
+mod address;
+mod answers;
 mod batch;
 mod caller;
 mod event_stream;
@@ -24,24 +26,38 @@ mod headers;
 mod health;
 mod heartbeat;
 mod hub_body;
+mod hub_metrics;
+mod limit;
 mod loopback;
+mod metrics;
 mod options;
+mod origins;
 mod page;
 mod problem;
+mod process_metrics;
 mod publish;
+mod publish_rate;
 mod query;
 mod rights;
 mod router;
+mod seldom;
 mod serve;
+mod stream;
 mod subscribe;
+mod subscribers;
 mod takeover;
 mod tls;
 
+pub use address::{Network, Proxies, ProxyHeader};
 pub use carafe_fanout::FanoutOptions;
 pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
+pub use metrics::{Metrics, metrics_router};
 pub use options::{Options, Page};
+pub use origins::{Origin, Origins};
 pub use problem::Problem;
+pub use publish_rate::{PublishRate, Rate};
 pub use rights::Rights;
 pub use router::{HubExt, router};
-pub use serve::{ServeOptions, Served, serve};
+pub use serve::{ServeOptions, Served, serve, serve_beside};
+pub use subscribers::{SubscriberLimits, Subscribers};
 pub use tls::{Tls, TlsError};

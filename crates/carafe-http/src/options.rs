@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Rights, heartbeat};
+use crate::{Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat};
 
 /// What a router allows to whom, and how it serves streams.
 ///
@@ -12,6 +12,16 @@ use crate::{Rights, heartbeat};
 pub struct Options {
     /// What strangers may do.
     pub strangers: Rights,
+    /// The origins whose pages may use the hub from elsewhere.
+    pub origins: Origins,
+    /// The proxies whose word about a client's address is taken.
+    pub proxies: Proxies,
+    /// How many streams may be open.
+    pub subscribers: Subscribers,
+    /// How fast each publisher may publish.
+    pub publish_rate: PublishRate,
+    /// Where it is counted what happens.
+    pub metrics: Metrics,
     /// What is at `/`.
     pub page: Page,
     /// Whether only requests from this machine's own pages and programs are answered: the `Host` must be a loopback
@@ -45,6 +55,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             strangers: Rights::subscribe(),
+            origins: Origins::default(),
+            proxies: Proxies::default(),
+            subscribers: Subscribers::default(),
+            publish_rate: PublishRate::default(),
+            metrics: Metrics::default(),
             page: Page::None,
             loopback_only: false,
             heartbeat: heartbeat::DEFAULT,

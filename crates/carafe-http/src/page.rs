@@ -1,9 +1,7 @@
 //! The pages at `/`, built into the program.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
 /// Nothing from elsewhere, nothing inline: what arrives in events can never become a program.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -51,8 +49,6 @@ impl File {
         let headers = [
             (CONTENT_TYPE, self.content_type),
             (CONTENT_SECURITY_POLICY, POLICY),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (REFERRER_POLICY, "no-referrer"),
             // A new version of the program is a new page.
             (CACHE_CONTROL, "no-cache"),
         ];

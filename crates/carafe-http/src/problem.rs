@@ -1,11 +1,14 @@
 //! Refusals as RFC 9457 problem documents that say what to do.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
+
+use crate::limit::Limit;
 
 /// A refusal: what is wrong, and what to do.
 #[derive(Clone, Debug, Serialize)]
@@ -20,7 +23,17 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     #[serde(skip)]
-    header: Option<(&'static str, &'static str)>,
+    header: Option<(&'static str, Cow<'static, str>)>,
+    #[serde(skip)]
+    limit: Option<Limit>,
+}
+
+/// Goes with the answer, for who counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    /// The last word of the problem's URN.
+    pub(crate) reason: &'static str,
+    pub(crate) limit: Option<Limit>,
 }
 
 impl Problem {
@@ -32,7 +45,15 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { problem_type: kind, title, status, detail: detail.into(), line: None, header: None }
+        Self {
+            problem_type: kind,
+            title,
+            status,
+            detail: detail.into(),
+            line: None,
+            header: None,
+            limit: None,
+        }
     }
 
     /// The request says something that cannot be: 400.
@@ -57,6 +78,22 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "urn:carafe:problem:not-found", "Not found", detail)
     }
 
+    /// There is nothing under this path, where metrics are told: 404.
+    pub(crate) fn no_metrics_here() -> Self {
+        let detail = "there is nothing here: metrics are under /metrics";
+        Self::new(StatusCode::NOT_FOUND, "urn:carafe:problem:not-found", "Not found", detail)
+    }
+
+    /// The publisher is faster than it may be: 429.
+    pub(crate) fn too_fast(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let detail = format!("more events than may be published in that time: publish again in {seconds} s");
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(status, "urn:carafe:problem:too-fast", "Too fast", detail)
+            .with_header("retry-after", seconds.max(1).to_string())
+            .over(Limit::PublishRate)
+    }
+
     /// The path knows other methods: 405.
     pub(crate) fn wrong_method(allow: &'static str) -> Self {
         let detail = format!("this path does not take that method: use one of {allow}");
@@ -71,9 +108,20 @@ impl Problem {
         self
     }
 
-    fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.header = Some((name, value));
+    /// It is this limit that was met.
+    pub(crate) fn over(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
         self
+    }
+
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.header = Some((name, value.into()));
+        self
+    }
+
+    fn refused(&self) -> Refused {
+        let reason = self.problem_type.rsplit(':').next().unwrap_or(self.problem_type);
+        Refused { reason, limit: self.limit }
     }
 }
 
@@ -82,8 +130,11 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).expect("an object of texts and numbers is always JSON");
         let headers = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
         let mut response = (self.status, headers, body).into_response();
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.extensions_mut().insert(self.refused());
+        if let Some((name, value)) = self.header
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            response.headers_mut().insert(name, value);
         }
         response
     }

@@ -1,6 +1,7 @@
 //! `POST /events/{topic}`: one event.
 
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -10,17 +11,20 @@ use bytes::Bytes;
 use carafe_hub::PublishError;
 use carafe_log::{AppendError, IdempotencyKey, Publication};
 use carafe_protocol::EventType;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::caller::Caller;
+use crate::limit::Limit;
+use crate::publish_rate::{Publisher, TooFast};
 use crate::query::Query;
 use crate::router::App;
 use crate::subscribe::{topic, topic_in_path};
-use crate::{Problem, batch};
+use crate::{Options, Problem, batch};
 
 const PARAMETERS: &[&str] = &["topic", "event", "id", "retry", "private"];
 
@@ -43,10 +47,13 @@ pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> R
     let alternates = topics.collect::<Result<Vec<_>, _>>()?;
     caller.may_publish_to(std::iter::once(&first).chain(&alternates))?;
     let parameters = Parameters::parse(&query)?;
-    let data = read(body, app.options.event_bytes, app.options.body_time).await?;
+    may_publish(&app, &parts, 1)?;
+    let data = read(&app.options, &parts, body, Limit::EventBytes).await?;
     let data = text(data)?;
     let publication = parameters.apply(Publication::new(first, data).with_alternates(alternates));
+    let start = Instant::now();
     let appended = app.hub.publish(publication).await.map_err(refusal)?;
+    app.options.metrics.stored(start);
     let status = if appended.repeated { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(Published { id: appended.position.to_string() })).into_response())
 }
@@ -58,8 +65,28 @@ async fn batch(app: &App, caller: &Caller, parts: &Parts, body: Body) -> Result<
     if !essence.eq_ignore_ascii_case("application/x-ndjson") {
         return Err(no_topic());
     }
-    let lines = text(read(body, app.options.batch_bytes, app.options.body_time).await?)?;
+    let lines = text(read(&app.options, parts, body, Limit::BatchBytes).await?)?;
+    may_publish(app, parts, batch::lines(&lines).count())?;
     batch::publish(app, caller, &lines).await
+}
+
+/// Whether whoever asks may publish so many events now.
+fn may_publish(app: &App, parts: &Parts, events: usize) -> Result<(), Problem> {
+    let options = &app.options;
+    // An app that does not tell addresses sees to it itself.
+    let Some(client) = options.proxies.client(&parts.extensions, &parts.headers) else { return Ok(()) };
+    let taken = options.publish_rate.take(Publisher::Stranger(client), events, Instant::now());
+    taken.map_err(|too_fast| match too_fast {
+        TooFast::Wait(time) => Problem::too_fast(time),
+        TooFast::Never(burst) => too_many(burst),
+    })
+}
+
+fn too_many(burst: NonZeroU32) -> Problem {
+    let detail =
+        format!("more than the {burst} events that may be published at once: publish smaller batches");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
+        .over(Limit::PublishRate)
 }
 
 fn no_topic() -> Problem {
@@ -112,21 +139,36 @@ pub(crate) fn key(text: &str) -> Result<IdempotencyKey, Problem> {
     })
 }
 
-/// Reads a body of at most `limit` bytes that arrives within `time`.
-async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(time, Limited::new(body, limit).collect()).await;
+/// Reads a body, which is within this limit, arrives in time and is as it was published.
+async fn read(options: &Options, parts: &Parts, body: Body, limit: Limit) -> Result<Bytes, Problem> {
+    refuse_encoded(parts)?;
+    let most = if limit == Limit::EventBytes { options.event_bytes } else { options.batch_bytes };
+    let read = timeout(options.body_time, Limited::new(body, most).collect()).await;
     let Ok(read) = read else {
         let detail = "the body did not arrive in time: send it at once";
         let status = StatusCode::REQUEST_TIMEOUT;
-        return Err(Problem::new(status, "urn:carafe:problem:body-time", "Body too slow", detail));
+        let problem = Problem::new(status, "urn:carafe:problem:body-time", "Body too slow", detail);
+        return Err(problem.over(Limit::BodyTime));
     };
     read.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {
-            return too_large(limit);
+            return too_large(most).over(limit);
         }
         let detail = "the body broke off: send it again, and whole";
         Problem::bad_request("urn:carafe:problem:body-broken", "Body broken off", detail)
     })
+}
+
+/// A few compressed bytes can become very many.
+fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
+    let mut encodings = parts.headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let detail = "the body is compressed: send it as it is, without Content-Encoding";
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Err(Problem::new(status, "urn:carafe:problem:content-encoding", "Compressed body", detail)
+        .with_header("accept-encoding", "identity"))
 }
 
 pub(crate) fn too_large(limit: usize) -> Problem {
@@ -152,11 +194,15 @@ pub(crate) fn refusal(error: PublishError) -> Problem {
         PublishError::Append(AppendError::TooLarge { .. }) => {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             Problem::new(status, "urn:carafe:problem:too-large", "Too large", detail)
+                .over(Limit::HistoryBytes)
         }
         PublishError::Append(AppendError::Full) => {
             let status = StatusCode::INSUFFICIENT_STORAGE;
             Problem::new(status, "urn:carafe:problem:disk-full", "The disk is full", detail)
+                .with_header("retry-after", "10")
+                .over(Limit::DiskFull)
         }
+        PublishError::Append(AppendError::Busy) => Problem::try_again(detail).over(Limit::WaitingBytes),
         _ => Problem::try_again(detail),
     }
 }

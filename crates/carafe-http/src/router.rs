@@ -7,7 +7,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, get};
 use carafe_hub::Hub;
 
-use crate::{Options, Page, Problem, health, loopback, page, publish, subscribe};
+use crate::{Options, Page, Problem, answers, health, loopback, page, publish, subscribe};
 
 /// What every handler has at hand.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl HubExt for Hub {
 /// The hub's endpoints: `/events…`, `/healthz`, `/readyz` and, if wanted, a page at `/`.
 pub fn router(hub: Hub, options: Options) -> Router {
     let loopback_only = options.loopback_only;
-    let page = options.page;
+    let (page, origins, metrics) = (options.page, options.origins.clone(), options.metrics.clone());
     let app = App { hub, options: Arc::new(options) };
     let events = || {
         get(subscribe::subscribe)
@@ -48,8 +48,11 @@ pub fn router(hub: Hub, options: Options) -> Router {
         .route("/readyz", read_only(get(health::ready)))
         .fallback(async || Problem::not_found())
         .with_state(app);
-    let router = router.merge(pages(page));
-    if loopback_only { router.layer(middleware::from_fn(loopback::only)) } else { router }
+    let router = router.merge(pages(page)).layer(origins.cors());
+    let router = if loopback_only { router.layer(middleware::from_fn(loopback::only)) } else { router };
+    router
+        .layer(middleware::map_response(answers::secure))
+        .layer(middleware::from_fn_with_state(metrics, answers::observe))
 }
 
 fn pages(page: Page) -> Router {

@@ -1,16 +1,23 @@
 //! Runs an app on a listener until it is told to stop, and then drains.
 
-use std::future::poll_fn;
+use std::error::Error;
+use std::future::{poll_fn, ready};
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::middleware::map_response;
+use axum::response::Response;
 use carafe_fanout::{Fanout, FanoutOptions};
 use carafe_hub::{Drain, Hub};
-use http::Request;
+use http::header::STRICT_TRANSPORT_SECURITY;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,12 +31,18 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
-use crate::Tls;
-use crate::takeover::{Slot, Socket};
+use crate::limit::Limit;
+use crate::metrics::Why;
+use crate::seldom::Seldom;
+use crate::takeover::{Slot, Socket, Takeover};
+use crate::{Metrics, Tls};
 
 /// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
 /// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
 const STREAMS: u32 = 1000;
+
+/// How often it is told that there are too many connections.
+static FULL: Seldom = Seldom::every(Duration::from_secs(60));
 
 /// How connections are served, and how they end.
 #[derive(Clone, Debug)]
@@ -43,19 +56,29 @@ pub struct ServeOptions {
     /// The certificate to show; without one, connections are cleartext. The client chooses HTTP/2 or HTTP/1.1 by ALPN
     /// over TLS, and by how it begins over cleartext.
     pub tls: Option<Tls>,
+    /// For how long browsers that have come over TLS shall come by no other way (HSTS); no time says nothing of it.
+    pub hsts: Duration,
+    /// How many descriptors connections may have of the process's; what is over is closed at once. Without it, those of
+    /// the log, too, could be lacking.
+    pub descriptors: Option<u64>,
+    /// Where it is counted what happens.
+    pub metrics: Metrics,
     /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is Linux. The other streams have
     /// the heartbeat of the router's options: this one should be the same.
     pub fanout: FanoutOptions,
 }
 
 impl Default for ServeOptions {
-    /// 10 s and 16 KiB for a head, 10 s for draining, cleartext, and shards on half the cores.
+    /// 10 s and 16 KiB for a head, 10 s for draining, cleartext.
     fn default() -> Self {
         Self {
             header_time: Duration::from_secs(10),
             header_bytes: 16 << 10,
             drain_time: Duration::from_secs(10),
             tls: None,
+            hsts: Duration::ZERO,
+            descriptors: None,
+            metrics: Metrics::default(),
             fanout: FanoutOptions::default(),
         }
     }
@@ -77,15 +100,7 @@ pub async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> Served {
-    let server = Server {
-        builder: builder(&options),
-        app,
-        tls: options.tls.as_ref().map(Tls::acceptor),
-        head_time: options.header_time,
-        handshakes: watch::Sender::new(()),
-        connections: GracefulShutdown::new(),
-        fanout: fanout(hub, &options.fanout),
-    };
+    let server = Server::new(app, &options, fanout(hub, &options.fanout));
     tokio::select! {
         () = stop => {}
         () = server.accept(&listener) => {}
@@ -93,7 +108,16 @@ pub async fn serve(
     drop(listener);
     // Nobody has asked for anything yet within a handshake.
     drop(server.handshakes);
-    drain(&hub.drain(), server.connections, options.drain_time).await
+    let served = drain(&hub.drain(), server.connections, options.drain_time).await;
+    if served.cut > 0 {
+        options.metrics.limited(Limit::DrainTime);
+    }
+    served
+}
+
+/// Serves an `app` that has no streams, such as [`metrics_router`](crate::metrics_router), until this is dropped.
+pub async fn serve_beside(listener: TcpListener, app: Router, options: ServeOptions) {
+    Server::new(app, &options, None).accept(&listener).await;
 }
 
 /// Without shards, streams are served as any other answer is.
@@ -112,20 +136,50 @@ struct Server {
     /// Dropped to end those that are under way.
     handshakes: watch::Sender<()>,
     connections: GracefulShutdown,
+    descriptors: u64,
+    metrics: Metrics,
     fanout: Option<Fanout>,
 }
 
 impl Server {
+    fn new(app: Router, options: &ServeOptions, fanout: Option<Fanout>) -> Self {
+        Self {
+            builder: builder(options),
+            app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
+            tls: options.tls.as_ref().map(Tls::acceptor),
+            head_time: options.header_time,
+            handshakes: watch::Sender::new(()),
+            connections: GracefulShutdown::new(),
+            descriptors: options.descriptors.unwrap_or(u64::MAX),
+            metrics: options.metrics.clone(),
+            fanout,
+        }
+    }
+
     async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => self.serve(socket),
-                Err(error) => rest_after(&error).await,
+                Ok((socket, _)) if self.is_one_too_many(&socket) => {
+                    self.metrics.limited(Limit::Descriptors);
+                    if FULL.now() {
+                        warn!("connections have all descriptors that they may; closing newcomers");
+                    }
+                }
+                Ok((socket, peer)) => self.serve(socket, peer),
+                Err(error) => {
+                    self.metrics.limited(Limit::Descriptors);
+                    rest_after(&error).await;
+                }
             }
         }
     }
 
-    fn serve(&self, socket: TcpStream) {
+    /// The system gives out the lowest descriptor that is free: one this high tells that all below it are in use.
+    fn is_one_too_many(&self, socket: &TcpStream) -> bool {
+        u64::try_from(socket.as_raw_fd()).unwrap_or_default() >= self.descriptors
+    }
+
+    fn serve(&self, socket: TcpStream, peer: SocketAddr) {
         // Each event is sent at once; without it only the latency suffers.
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "TCP_NODELAY");
@@ -135,6 +189,8 @@ impl Server {
             app: self.app.clone(),
             head_time: self.head_time,
             watcher: self.connections.watcher(),
+            peer,
+            metrics: self.metrics.clone(),
         };
         match &self.tls {
             Some(tls) => {
@@ -144,10 +200,10 @@ impl Server {
             None => match self.fanout.clone().map(Slot::new) {
                 Some(slot) => {
                     let socket = Socket::new(socket, slot.clone());
-                    tokio::spawn(connection.run(socket, Some(slot)));
+                    tokio::spawn(connection.run(socket, Takeover(Ok(slot))));
                 }
                 None => {
-                    tokio::spawn(connection.run(socket, None));
+                    tokio::spawn(connection.run(socket, Takeover(Err(Why::NoShards))));
                 }
             },
         }
@@ -160,6 +216,8 @@ struct Connection {
     app: Router,
     head_time: Duration,
     watcher: Watcher,
+    peer: SocketAddr,
+    metrics: Metrics,
 }
 
 impl Connection {
@@ -167,20 +225,26 @@ impl Connection {
         tokio::select! {
             _ = stopping.changed() => {}
             shaken = timeout(self.head_time, handshake) => match shaken {
-                Ok(Ok(socket)) => self.run(socket, None).await,
+                Ok(Ok(socket)) => self.run(socket, Takeover(Err(Why::Tls))).await,
                 Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
-                Err(_) => debug!("the TLS handshake took too long"),
+                Err(_) => {
+                    self.metrics.limited(Limit::HeaderTime);
+                    debug!("the TLS handshake took too long");
+                }
             }
         }
     }
 
-    async fn run(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, slot: Option<Slot>) {
+    async fn run(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, takeover: Takeover) {
         let asked = Arc::new(Notify::new());
         let app = TowerToHyperService::new(self.app);
-        let (tell, extension) = (Arc::clone(&asked), slot.clone());
+        let tell = Arc::clone(&asked);
+        let slot = takeover.0.as_ref().ok().cloned();
+        let peer = ConnectInfo(self.peer);
         let service = service_fn(move |mut request: Request<Incoming>| {
             tell.notify_one();
-            extension.iter().for_each(|slot| drop(request.extensions_mut().insert(slot.clone())));
+            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(takeover.clone());
             app.call(request)
         });
         let connection = self.builder.serve_connection(TokioIo::new(socket), service);
@@ -190,10 +254,14 @@ impl Connection {
             ended = &mut connection => ended,
             asked = timeout(self.head_time, asked.notified()) => match asked {
                 Ok(()) => connection.await,
-                Err(_) => return debug!("the first request took too long"),
+                Err(_) => {
+                    self.metrics.limited(Limit::HeaderTime);
+                    return debug!("the first request took too long");
+                }
             },
         };
         if let Some(Err(error)) = ended {
+            head_limit(&*error).into_iter().for_each(|limit| self.metrics.limited(limit));
             debug!(error, "connection ended");
         }
     }
@@ -208,6 +276,27 @@ async fn unless_taken<C: Future>(connection: C, slot: Option<Slot>) -> Option<C:
         Poll::Pending => Poll::Pending,
     })
     .await
+}
+
+/// The limit on heads that hyper has kept.
+fn head_limit(error: &(dyn Error + Send + Sync + 'static)) -> Option<Limit> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    if error.is_parse_too_large() {
+        return Some(Limit::HeaderBytes);
+    }
+    error.is_timeout().then_some(Limit::HeaderTime)
+}
+
+fn with_hsts(app: Router, time: Duration) -> Router {
+    if time.is_zero() {
+        return app;
+    }
+    let value =
+        HeaderValue::try_from(format!("max-age={}", time.as_secs())).expect("digits are a header's value");
+    app.layer(map_response(move |mut response: Response| {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
+        ready(response)
+    }))
 }
 
 fn builder(options: &ServeOptions) -> Builder<TokioExecutor> {

@@ -1,46 +1,86 @@
 //! `GET /events…` and `HEAD /events…`.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError};
-use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Uri, Version};
+use http::{HeaderMap, Uri, Version};
 
-use crate::Problem;
 use crate::caller::Caller;
 use crate::headers::{POSITION, stream_headers};
-use crate::hub_body::{HubBody, come_back};
+use crate::hub_body::HubBody;
+use crate::limit::Limit;
+use crate::metrics::{Way, Why};
 use crate::query::{Query, percent_decode};
 use crate::router::App;
-use crate::takeover::Slot;
+use crate::stream::OpenStream;
+use crate::subscribers::Permit;
+use crate::takeover::{Slot, Takeover};
+use crate::{Options, Problem, hub_body, stream};
 
 const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
+
+/// How much longer than usual clients wait that were over a limit: a hub that is full is not to be asked all the time.
+const OVER_LIMIT: u32 = 10;
+
+/// What is longer than no time at all.
+const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Answers with the stream: headers and the position at once, then events.
 pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     let caller = Caller::of(&app);
     let (request, form) = parse(&caller, &parts)?;
+    let options = &app.options;
+    let client = options.proxies.client(&parts.extensions, &parts.headers);
+    let permit = match stream::admit(options, client) {
+        Ok(permit) => permit,
+        Err(limit) => return Ok(come_back_later(options, limit)),
+    };
     match app.hub.subscribe(request).await {
-        Ok(subscription) => Ok(stream(&app, &parts, subscription.into_frames(form))),
-        // EventSource never retries after 5xx: a stream that only says when to come back makes it try again.
-        Err(SubscribeError::Draining) => Ok((stream_headers(), come_back(&app.options)).into_response()),
+        Ok(subscription) => Ok(stream(options, &parts, permit, subscription.into_frames(form))),
+        Err(SubscribeError::Draining) => Ok(come_back(options, "draining", options.retry)),
+        Err(SubscribeError::TooManyComplexPatterns(_)) => {
+            options.metrics.limited(Limit::ComplexPatterns);
+            Ok(come_back_later(options, Limit::ComplexPatterns))
+        }
         Err(error) => Err(refusal(&caller, &error)),
     }
 }
 
 /// The stream, on a connection that serves nothing else where a shard can take it.
-fn stream(app: &App, parts: &Parts, frames: Frames) -> Response {
-    let slot = parts.extensions.get::<Slot>().filter(|_| parts.version == Version::HTTP_11).cloned();
-    let closes = slot.is_some();
-    let body = Body::new(HubBody::new(frames, slot, &app.options));
-    let mut response = (stream_headers(), body).into_response();
-    if closes {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+fn stream(options: &Options, parts: &Parts, permit: Permit, frames: Frames) -> Response {
+    let slot = slot(parts, &frames);
+    let way = slot.as_ref().map_or_else(|why| Way::Hyper(*why), |_| Way::Shard);
+    let closes = (way == Way::Shard).then_some((CONNECTION, "close"));
+    let open = OpenStream::new(options, permit, way);
+    let body = Body::new(HubBody::new(frames, slot.ok(), options, open));
+    (stream_headers(), AppendHeaders(closes), body).into_response()
+}
+
+/// Where to leave the stream for a shard.
+fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
+    let takeover = parts.extensions.get::<Takeover>();
+    match parts.version {
+        Version::HTTP_2 => Err(Why::Http2),
+        Version::HTTP_11 => takeover.map_or(Err(Why::Elsewhere), |takeover| takeover.0.clone()),
+        _ => Err(Why::Http10),
     }
-    response
+    .and_then(|slot| if slot.fits(frames) { Ok(slot) } else { Err(Why::Elsewhere) })
+}
+
+fn come_back_later(options: &Options, limit: Limit) -> Response {
+    come_back(options, limit.name(), OVER_LIMIT * options.retry.max(SHORTEST))
+}
+
+/// EventSource never retries after 4xx and 5xx: a stream that only says when to come back makes it try again.
+fn come_back(options: &Options, reason: &'static str, retry: Duration) -> Response {
+    options.metrics.refused("subscribe", reason);
+    (stream_headers(), hub_body::come_back(retry)).into_response()
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
@@ -57,8 +97,11 @@ pub(crate) fn topic_in_path(uri: &Uri) -> Result<Option<Topic>, Problem> {
 }
 
 pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
-    Topic::new(text)
-        .map_err(|error| Problem::bad_request("urn:carafe:problem:bad-topic", "Bad topic", error.to_string()))
+    Topic::new(text).map_err(|error| {
+        let kind = "urn:carafe:problem:bad-topic";
+        let problem = Problem::bad_request(kind, "Bad topic", error.to_string());
+        if matches!(error, BadTopic::TooLong(_)) { problem.over(Limit::TopicBytes) } else { problem }
+    })
 }
 
 fn parse(caller: &Caller, parts: &Parts) -> Result<(Subscribe, Form), Problem> {
@@ -115,7 +158,8 @@ fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
             "urn:carafe:problem:too-many-matchers",
             "Too many topics and patterns",
             detail,
-        ),
+        )
+        .over(Limit::Matchers),
         SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => caller.refused(detail),
         _ => Problem::try_again(detail),
     }

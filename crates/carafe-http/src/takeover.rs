@@ -12,10 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use carafe_fanout::{Fanout, Joining};
+use carafe_hub::Frames;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Where a connection's socket and an answer's stream find each other. Each request has it among its extensions.
+use crate::metrics::Why;
+
+/// Where a connection's socket and an answer's stream find each other.
 #[derive(Clone)]
 pub(crate) struct Slot(Arc<Shared>);
 
@@ -25,6 +28,10 @@ struct Shared {
     armed: AtomicBool,
     state: Mutex<State>,
 }
+
+/// How the streams of a connection leave, among the extensions of each request.
+#[derive(Clone)]
+pub(crate) struct Takeover(pub(crate) Result<Slot, Why>);
 
 enum State {
     /// No stream asks for the socket.
@@ -43,9 +50,9 @@ impl Slot {
         Self(Arc::new(Shared { fanout, armed, state }))
     }
 
-    /// Whether a stream may be left here.
-    pub(crate) fn fits(&self, joining: &Joining) -> bool {
-        self.0.fanout.serves(&joining.frames)
+    /// Whether a stream of these may be left here.
+    pub(crate) fn fits(&self, frames: &Frames) -> bool {
+        self.0.fanout.serves(frames)
     }
 
     /// Whether the connection's socket is a shard's.

@@ -8,13 +8,15 @@ use carafe_protocol::{Position, TopicMatcher};
 use slab::Slab;
 
 use crate::core::{Core, Cursor, Interest};
+use crate::counts::{Counts, HubCounts};
 use crate::feeds::SubscriberId;
 use crate::gap::{Gap, GapReason};
 use crate::membership::Membership;
 use crate::outlet::{GroupId, Notice, NoticeId, Outlet};
+use crate::replays::Replays;
 use crate::retention::{Retention, Retentions};
 use crate::subscription::Subscription;
-use crate::{Access, Drain, Start, Subscribe, SubscribeError, TooManyComplexPatterns};
+use crate::{Access, Drain, Start, Subscribe, SubscribeError, TooManyComplexPatterns, counts};
 
 /// Publishes to a log, and delivers from it. Clones are handles to the same hub.
 #[derive(Clone)]
@@ -31,15 +33,23 @@ pub struct HubLimits {
     pub matchers: usize,
     /// Distinct patterns in use that are neither literals, `:name` nor `*` between slashes.
     pub complex_patterns: usize,
+    /// Subscriptions that may read the log at once; the others wait for their turn.
+    pub replays: usize,
     /// Topics whose events are shown for a shorter time than the log keeps them. Who resumes from before what is not
     /// shown any more is told a gap.
     pub retention: Vec<Retention>,
 }
 
 impl Default for HubLimits {
-    /// 64 MiB, 100 matchers, 1000 complex patterns; all that the log keeps is shown.
+    /// 64 MiB, 100 matchers, 1000 complex patterns, 64 replays; all that the log keeps is shown.
     fn default() -> Self {
-        Self { ring_bytes: 64 << 20, matchers: 100, complex_patterns: 1000, retention: Vec::new() }
+        Self {
+            ring_bytes: 64 << 20,
+            matchers: 100,
+            complex_patterns: 1000,
+            replays: 64,
+            retention: Vec::new(),
+        }
     }
 }
 
@@ -74,7 +84,8 @@ impl Hub {
         let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
         let state = Mutex::new(State::new(core));
         let retentions = Retentions::new(limits.retention.clone());
-        let shared = Arc::new(Shared { log, limits, retentions, state });
+        let (replays, counts) = (Replays::new(limits.replays), Counts::default());
+        let shared = Arc::new(Shared { log, limits, retentions, replays, counts, state });
         let follower = Arc::downgrade(&shared);
         let follower = move |entries: &[Arc<Entry>]| {
             if let Some(shared) = follower.upgrade() {
@@ -104,7 +115,10 @@ impl Hub {
             return Err(PublishError::Draining);
         }
         batch.iter().try_for_each(refuse_reserved_type)?;
-        Ok(self.shared.log.append(batch).await?)
+        let sizes = counts::sizes(&batch);
+        let appended = self.shared.log.append(batch).await?;
+        self.shared.counts.published(&sizes, &appended);
+        Ok(appended)
     }
 
     /// Opens a subscription.
@@ -144,6 +158,13 @@ impl Hub {
         self.shared.state().streams()
     }
 
+    /// What it has done so far, and what it is doing now.
+    #[must_use]
+    pub fn counts(&self) -> HubCounts {
+        let Shared { log, replays, counts, .. } = &*self.shared;
+        counts.so_far(self.subscriptions(), replays, log.span())
+    }
+
     /// Whether [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -181,6 +202,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     limits: HubLimits,
     pub(crate) retentions: Retentions,
+    pub(crate) replays: Replays,
+    pub(crate) counts: Counts,
     // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that found nothing
     // has left its waker before the next entry comes. While it is held, the log is never called, and no waker is called or
     // dropped: either may be a task's end, which leaves the hub.
@@ -203,10 +226,11 @@ impl Shared {
         match &request.start {
             Start::Tail => Ok(Origin::default()),
             Start::Earliest => Ok(at(self.log.span().start)),
-            Start::Last(count) => Ok(at(self
-                .log
-                .before_last(*count, request.matchers.clone(), request.access.visible())
-                .await?)),
+            Start::Last(count) => {
+                let _turn = self.replays.turn().await;
+                let (wanted, visible) = (request.matchers.clone(), request.access.visible());
+                Ok(at(self.log.before_last(*count, wanted, visible).await?))
+            }
             Start::After(id) => match id.parse() {
                 Ok(position) => self.resume(position).await,
                 Err(_) => Ok(self.beyond_gap(id.clone(), GapReason::Foreign)),

@@ -23,6 +23,7 @@
 
 mod access;
 mod core;
+mod counts;
 mod drain;
 mod feeds;
 mod frame;
@@ -33,12 +34,14 @@ mod members;
 mod membership;
 mod outlet;
 mod patterns;
+mod replays;
 mod retention;
 mod ring;
 mod subscribe;
 mod subscription;
 
 pub use access::Access;
+pub use counts::HubCounts;
 pub use drain::Drain;
 pub use frame::Form;
 pub use gap::{Gap, GapReason};

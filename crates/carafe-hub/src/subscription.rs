@@ -140,6 +140,7 @@ impl Subscription {
         if !self.opening.collects
             && let Some(gap) = self.opening.gap.take()
         {
+            self.membership.shared.counts.gap();
             let frame = frame_of(form, || gap_frame(gap.to_json(), gap.goes_on_after));
             self.told = gap.goes_on_after;
             return Some((Delivery::Gap(*gap), frame));
@@ -184,8 +185,11 @@ impl Subscription {
             Step::Behind => {
                 let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
-                let (log, after) = (Arc::clone(&shared.log), cursor.position.offset);
-                self.phase = Phase::Reading(Box::pin(async move { log.read(after, matchers, BLOCK).await }));
+                let (shared, after) = (Arc::clone(&shared), cursor.position.offset);
+                self.phase = Phase::Reading(Box::pin(async move {
+                    let _turn = shared.replays.turn().await;
+                    shared.log.read(after, matchers, BLOCK).await
+                }));
                 Poll::Ready(Live::Elsewhere)
             }
             Step::CaughtUp => {
@@ -321,6 +325,12 @@ impl Frames {
     #[must_use]
     pub fn are_of(&self, hub: &Hub) -> bool {
         Arc::ptr_eq(&self.subscription.membership.shared, hub.shared())
+    }
+
+    /// Whether it ends because the log cannot be read.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.subscription.phase, Phase::Failed)
     }
 
     /// What to send where a stream ends because its time is over, as a token's is.

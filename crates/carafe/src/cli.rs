@@ -3,11 +3,12 @@
 use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use carafe_http::{Network, Origin, Rate};
 use carafe_hub::Retention;
 use carafe_protocol::TopicPattern;
 use clap::error::ErrorKind;
@@ -67,8 +68,39 @@ pub(crate) struct ServeOptions {
     /// A PEM file with the certificate's private key
     #[arg(long, env = "CARAFE_TLS_KEY", value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Origins whose pages may use the hub from elsewhere, with cookies and tokens, such as https://app.example; * lets
+    /// all others do what needs neither. For several, repeat it or use commas
+    #[arg(long, env = "CARAFE_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<Origin>,
+    /// Proxies whose word about a client's address is taken, such as 10.0.0.0/8; for several, repeat it or use commas
+    #[arg(long, env = "CARAFE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR")]
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// The header in which they tell it
+    #[arg(long, env = "CARAFE_PROXY_HEADER", default_value = "x-forwarded-for", value_name = "HEADER")]
+    pub(crate) proxy_header: ProxyHeaderName,
+    /// For how long browsers that came over TLS shall come by no other way to any port of this host; 0s says nothing of it
+    #[arg(long, env = "CARAFE_HSTS", default_value = "720h", value_name = "TIME", value_parser = time)]
+    pub(crate) hsts: Duration,
     #[command(flatten)]
     pub(crate) hub: HubOptions,
+}
+
+/// The header in which proxies tell a client's address.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyHeaderName {
+    /// X-Forwarded-For
+    XForwardedFor,
+    /// Forwarded, of RFC 7239
+    Forwarded,
+}
+
+/// How the log is written to standard error.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// An object on each line
+    Json,
 }
 
 /// What strangers may do.
@@ -128,6 +160,22 @@ pub(crate) struct HubOptions {
     /// Distinct patterns in use beyond literals, :name and * between slashes
     #[arg(long, env = "CARAFE_COMPLEX_PATTERNS", default_value = "1000", value_name = "N")]
     pub(crate) complex_patterns: usize,
+    /// Streams that may be open; who comes then is told to come back later [default: as many as the process has file
+    /// descriptors for]
+    #[arg(long, env = "CARAFE_SUBSCRIBERS", value_name = "N", value_parser = bound)]
+    pub(crate) subscribers: Option<usize>,
+    /// Streams that one client address may have open, or unlimited; an IPv6 client is counted by its /64
+    #[arg(long, env = "CARAFE_SUBSCRIBERS_PER_ADDRESS", default_value = "1000", value_name = "N", value_parser = bound)]
+    pub(crate) subscribers_per_address: usize,
+    /// Streams that may read history at once; the others wait for their turn
+    #[arg(long, env = "CARAFE_REPLAYS", default_value = "64", value_name = "N")]
+    pub(crate) replays: usize,
+    /// Events that one publisher may publish in a time, such as 100/s [default: any number]
+    #[arg(long, env = "CARAFE_PUBLISH_RATE", value_name = "N/TIME")]
+    pub(crate) publish_rate: Option<Rate>,
+    /// Events that one publisher may publish at once [default: those of the publish rate]
+    #[arg(long, env = "CARAFE_PUBLISH_BURST", value_name = "N")]
+    pub(crate) publish_burst: Option<NonZeroU32>,
     /// Silence after which a stream says that it is alive
     #[arg(long, env = "CARAFE_HEARTBEAT", default_value = "15s", value_name = "TIME", value_parser = some_time)]
     pub(crate) heartbeat: Duration,
@@ -152,6 +200,12 @@ pub(crate) struct HubOptions {
     /// Memory that the system may hold for what a client has yet to take
     #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "64KiB", value_name = "SIZE")]
     pub(crate) send_buffer: ByteSize,
+    /// Tells metrics to Prometheus at http://ADDR/metrics; they are not for strangers, so use a loopback or private address
+    #[arg(long, env = "CARAFE_METRICS_LISTEN", value_name = "ADDR")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// How the log is written to standard error
+    #[arg(long, env = "CARAFE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
     /// How long the orderly end of all streams may take
     #[arg(long, env = "CARAFE_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
     pub(crate) drain_time: Duration,
@@ -250,6 +304,14 @@ fn some_time(text: &str) -> Result<Duration, String> {
     Some(time(text)?)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "no time at all is too short: write one such as 15s".into())
+}
+
+/// How many of something there may be.
+fn bound(text: &str) -> Result<usize, String> {
+    match text {
+        "unlimited" => Ok(usize::MAX),
+        _ => text.parse().map_err(|_| "write a whole number, or unlimited".into()),
+    }
 }
 
 fn retention(text: &str) -> Result<Retention, String> {

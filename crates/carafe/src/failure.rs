@@ -1,6 +1,6 @@
 //! How the program says that it cannot go on.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 /// One sentence for the person at the terminal, and the exit code for the script.
@@ -31,6 +31,12 @@ impl Failure {
             eprintln!("carafe: {}", self.sentence);
         }
         ExitCode::from(self.code)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
     }
 }
 

@@ -1,10 +1,13 @@
 //! `carafe dev` and `carafe serve`: the hub as a program.
 
-use std::io::{self, IsTerminal};
+use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::{FanoutOptions, Options, Page, Rights, Served, Tls};
+use carafe_http::{
+    FanoutOptions, Metrics, Options, Page, Proxies, ProxyHeader, Rights, Served, Tls, metrics_router,
+};
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -13,17 +16,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Anonymous, HubOptions, LogPlace, ServeOptions};
+use crate::cli::{Anonymous, HubOptions, LogPlace, ProxyHeaderName, ServeOptions};
+use crate::descriptors::Descriptors;
 use crate::failure::Failure;
+use crate::limits::Adjustable;
+use crate::logging;
 use crate::reload::Reloads;
 
 /// A hub for this machine.
 pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
+    logging::start(options.log_format);
     let access =
         Options { strangers: Rights::all(), page: Page::Console, loopback_only: true, ..Options::default() };
-    run(&options, access, None, |hub| {
+    let descriptors = Descriptors::raise();
+    let access = Adjustable::new(descriptors, &options, &[]).add_to(access);
+    let serving = serve_options(&options, descriptors, &access);
+    run(&options, access, serving, |hub| {
         tokio::spawn(tick(hub));
     })
     .await
@@ -36,12 +45,31 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
             "nobody could use this hub: say what strangers may do, such as --anonymous subscribe,publish",
         ));
     }
-    let access =
-        Options { strangers: strangers(&options.anonymous), page: Page::Plain, ..Options::default() };
+    logging::start(options.hub.log_format);
+    let access = Options {
+        strangers: strangers(&options.anonymous),
+        proxies: proxies(&options),
+        page: Page::Plain,
+        ..Options::default()
+    };
+    let descriptors = Descriptors::raise();
     let mut reloads = Reloads::default();
-    let tls = tls(&options, &mut reloads)?;
+    let adjustable = Adjustable::new(descriptors, &options.hub, &options.allow_origin);
+    adjustable.reload_from(options.hub.config.as_ref(), &mut reloads);
+    let access = adjustable.add_to(access);
+    let mut serving = serve_options(&options.hub, descriptors, &access);
+    serving.hsts = options.hsts;
+    serving.tls = tls(&options, &mut reloads)?;
     reloads.start()?;
-    run(&options.hub, access, tls, drop).await
+    run(&options.hub, access, serving, drop).await
+}
+
+fn proxies(options: &ServeOptions) -> Proxies {
+    let header = match options.proxy_header {
+        ProxyHeaderName::XForwardedFor => ProxyHeader::XForwardedFor,
+        ProxyHeaderName::Forwarded => ProxyHeader::Forwarded,
+    };
+    Proxies::new(options.trusted_proxies.clone(), header)
 }
 
 fn strangers(anonymous: &[Anonymous]) -> Rights {
@@ -71,28 +99,42 @@ fn tls(options: &ServeOptions, reloads: &mut Reloads) -> Result<Option<Tls>, Fai
 async fn run(
     options: &HubOptions,
     access: Options,
-    tls: Option<Tls>,
+    serving: carafe_http::ServeOptions,
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
-    log_to_stderr();
     let stop = stop_signal()?;
-    let listener = listen(options).await?;
+    let listener = listen(options.listen).await?;
     let (hub, failure) = hub(options)?;
+    tell_metrics(options, hub.clone(), &access.metrics).await?;
     let app = carafe_http::router(hub.clone(), with_limits(access, options));
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    eprintln!("listening on {scheme}://{}", listener.local_addr()?);
+    let scheme = if serving.tls.is_some() { "https" } else { "http" };
+    logging::tell_ready(options.log_format, scheme, listener.local_addr()?);
     started(hub.clone());
     let stop = first_of(stop, failure);
-    let (serving, stopped) = oneshot::channel();
-    let Served { cut } = carafe_http::serve(listener, app, &hub, serve_options(options, tls), async {
+    let (told, stopped) = oneshot::channel();
+    let Served { cut } = carafe_http::serve(listener, app, &hub, serving, async {
         // The other end is read when serving is over.
-        let _ = serving.send(stop.await);
+        let _ = told.send(stop.await);
     })
     .await;
     if cut > 0 {
         warn!(cut, "the drain time is over; cut the streams that had not ended");
     }
     stopped.await.unwrap_or(Ok(()))
+}
+
+/// Tells metrics on a listener of their own, until the program ends.
+async fn tell_metrics(options: &HubOptions, hub: Hub, metrics: &Metrics) -> Result<(), Failure> {
+    let Some(address) = options.metrics_listen else { return Ok(()) };
+    let listener = listen(address).await?;
+    info!("metrics on http://{}/metrics", listener.local_addr()?);
+    let serving = carafe_http::ServeOptions {
+        header_time: options.header_time,
+        header_bytes: bytes(options.header_bytes),
+        ..carafe_http::ServeOptions::default()
+    };
+    tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving));
+    Ok(())
 }
 
 type LogFailure = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -103,6 +145,7 @@ fn hub(options: &HubOptions) -> Result<(Hub, LogFailure), Failure> {
         ring_bytes: bytes(options.ring_bytes),
         matchers: options.matchers,
         complex_patterns: options.complex_patterns,
+        replays: options.replays,
         retention: options.retain.clone(),
     };
     match &options.log {
@@ -156,13 +199,19 @@ fn with_limits(mut access: Options, options: &HubOptions) -> Options {
     access
 }
 
-fn serve_options(options: &HubOptions, tls: Option<Tls>) -> carafe_http::ServeOptions {
+fn serve_options(
+    options: &HubOptions,
+    descriptors: Descriptors,
+    access: &Options,
+) -> carafe_http::ServeOptions {
     carafe_http::ServeOptions {
         header_time: options.header_time,
         header_bytes: bytes(options.header_bytes),
         drain_time: options.drain_time,
-        tls,
+        descriptors: Some(descriptors.for_connections()),
+        metrics: access.metrics.clone(),
         fanout: fanout(options),
+        ..carafe_http::ServeOptions::default()
     }
 }
 
@@ -180,8 +229,7 @@ fn bytes(size: bytesize::ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-async fn listen(options: &HubOptions) -> Result<TcpListener, Failure> {
-    let address = options.listen;
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Failure::usage(format!(
             "{address} is in use: stop what listens there, or choose another by --listen"
@@ -201,12 +249,6 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
         }
         info!("draining");
     })
-}
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
 }
 
 /// The tutorial's counter, as a topic: one more each second, for as long as the hub takes events.

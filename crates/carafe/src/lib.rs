@@ -38,10 +38,13 @@ pub use carafe_http::{
     EventStream, Events, FanoutOptions, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem,
     Rights, router,
 };
-pub use carafe_http::{ServeOptions, Served, Tls, TlsError, serve};
+pub use carafe_http::{Metrics, ServeOptions, Served, Tls, TlsError, metrics_router, serve, serve_beside};
+pub use carafe_http::{
+    Network, Origin, Origins, Proxies, ProxyHeader, PublishRate, Rate, SubscriberLimits, Subscribers,
+};
 pub use carafe_hub::{
-    Access, Delivery, Drain, Form, Frames, Gap, GapReason, Grant, Hub, HubLimits, PublishError, Retention,
-    Start, Subscribe, SubscribeError, Subscription,
+    Access, Delivery, Drain, Form, Frames, Gap, GapReason, Grant, Hub, HubCounts, HubLimits, PublishError,
+    Retention, Start, Subscribe, SubscribeError, Subscription,
 };
 pub use carafe_log as log;
 pub use carafe_log::{

@@ -2,9 +2,12 @@
 
 mod cli;
 mod config;
+mod descriptors;
 mod failure;
 mod hub;
+mod limits;
 mod log;
+mod logging;
 mod output;
 mod publish;
 mod reload;

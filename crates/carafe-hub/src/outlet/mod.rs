@@ -51,8 +51,8 @@ pub trait Sink {
     /// Writes as many of `bytes` as this subscriber's client takes now.
     fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written;
 
-    /// All was written to this subscriber, the end of its stream too. The outlet has forgotten it.
-    fn ended(&mut self, seat: SeatId);
+    /// All was written to this subscriber, the end of its stream too, or `failed` to be read. The outlet has forgotten it.
+    fn ended(&mut self, seat: SeatId, failed: bool);
 }
 
 /// What became of bytes.
@@ -412,8 +412,9 @@ impl Outlet {
             }
             let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
             if streaming.end == End::Over {
+                let failed = streaming.frames.has_failed();
                 self.leave(id);
-                return sink.ended(id);
+                return sink.ended(id, failed);
             }
             if !streaming.say_more() {
                 return self.settle(id);

@@ -11,6 +11,7 @@ mod limits;
 mod listener;
 mod model;
 mod positions;
+mod replays;
 mod retention;
 mod script;
 mod size;

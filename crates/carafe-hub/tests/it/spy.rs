@@ -7,6 +7,7 @@ use carafe_log::{
     MemoryLog, Publication, Read, ReadError, Span, Visible,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
+use tokio::sync::Semaphore;
 
 /// A log in memory behind a hub, shared with the test.
 #[derive(Clone)]
@@ -16,11 +17,26 @@ struct Watched {
     log: MemoryLog,
     reads: AtomicUsize,
     failing: AtomicBool,
+    reading: AtomicUsize,
+    most_reading: AtomicUsize,
+    /// Each block needs one while reading is held back.
+    may_read: Semaphore,
+    held: AtomicBool,
 }
 
 impl Spy {
     pub(crate) fn on(log: MemoryLog) -> Self {
-        Self(Watched { log, reads: AtomicUsize::new(0), failing: AtomicBool::new(false) }.into())
+        let none = || AtomicUsize::new(0);
+        let watched = Watched {
+            log,
+            reads: none(),
+            failing: AtomicBool::new(false),
+            reading: none(),
+            most_reading: none(),
+            may_read: Semaphore::new(0),
+            held: AtomicBool::new(false),
+        };
+        Self(watched.into())
     }
 
     pub(crate) fn log(&self) -> &MemoryLog {
@@ -30,6 +46,21 @@ impl Spy {
     /// How many blocks were asked for.
     pub(crate) fn reads(&self) -> usize {
         self.0.reads.load(Ordering::SeqCst)
+    }
+
+    /// How many blocks were being read at once, at most.
+    pub(crate) fn most_reading(&self) -> usize {
+        self.0.most_reading.load(Ordering::SeqCst)
+    }
+
+    /// Holds back all blocks from now on.
+    pub(crate) fn hold_reads(&self) {
+        self.0.held.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets so many of the blocks go that are held back.
+    pub(crate) fn let_reads_go(&self, count: usize) {
+        self.0.may_read.add_permits(count);
     }
 
     /// Makes the next block unreadable, once.
@@ -67,7 +98,17 @@ impl Read for Spy {
         if self.0.failing.swap(false, Ordering::SeqCst) {
             return Box::pin(std::future::ready(Err(ReadError::Disk("for the test".to_owned()))));
         }
-        self.log().read(after, wanted, limit)
+        let watched = &self.0;
+        let reading = watched.reading.fetch_add(1, Ordering::SeqCst) + 1;
+        watched.most_reading.fetch_max(reading, Ordering::SeqCst);
+        Box::pin(async move {
+            if watched.held.load(Ordering::SeqCst) {
+                watched.may_read.acquire().await.unwrap().forget();
+            }
+            let read = watched.log.read(after, wanted, limit).await;
+            watched.reading.fetch_sub(1, Ordering::SeqCst);
+            read
+        })
     }
 
     fn before_last(

@@ -1,0 +1,200 @@
+//! Where a request comes from.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use axum::extract::ConnectInfo;
+use http::{Extensions, HeaderMap};
+use ipnet::IpNet;
+
+/// A client as limits count it: an IPv4 address, or the /64 that an IPv6 client has to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ClientAddress {
+    V4(u32),
+    V6(u64),
+}
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(bits) => Ipv4Addr::from_bits(*bits).fmt(f),
+            Self::V6(bits) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*bits) << 64)),
+        }
+    }
+}
+
+/// The proxies whose word about a client's address is taken.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    networks: Vec<Network>,
+    header: ProxyHeader,
+}
+
+/// The header in which proxies tell a client's address. One alone is read: what a proxy does not write itself, it may pass
+/// on as the client wrote it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`, of RFC 7239.
+    Forwarded,
+}
+
+/// Some addresses, such as `10.0.0.0/8` or `192.0.2.1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl FromStr for Network {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
+        network.map(Self).map_err(|_| "write an address or a network, such as 192.0.2.1 or 10.0.0.0/8")
+    }
+}
+
+impl Proxies {
+    /// The proxies in these networks, which all tell addresses in this header.
+    #[must_use]
+    pub fn new(networks: Vec<Network>, header: ProxyHeader) -> Self {
+        Self { networks, header }
+    }
+
+    /// Who asks; `None` where the app does not tell the peer's address to its handlers.
+    pub(crate) fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<ClientAddress> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(self.beyond(peer.ip(), headers).into())
+    }
+
+    /// The nearest address that is not a proxy's. What stands before it, anybody may have written.
+    fn beyond(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut nearest = peer.to_canonical();
+        let mut told = self.told(headers);
+        while self.trusts(nearest) {
+            let Some(Some(next)) = told.next() else { break };
+            nearest = next.to_canonical();
+        }
+        nearest
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.0.contains(&address))
+    }
+
+    /// The addresses that proxies have told, the nearest first; `None` for what is no address.
+    ///
+    /// The lists are taken apart from their end, without a look at quotes: a client could leave one open in its part.
+    fn told<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
+        let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
+            ProxyHeader::XForwardedFor => ("x-forwarded-for", address),
+            ProxyHeader::Forwarded => ("forwarded", forwarded_for),
+        };
+        let lists: Vec<_> = headers.get_all(name).iter().collect();
+        let lists = lists.into_iter().rev().map(|list| list.to_str().unwrap_or_default());
+        lists.flat_map(|list| list.rsplit(',')).map(read)
+    }
+}
+
+/// The `for` of one element of `Forwarded`, such as `for="[2001:db8::1]:4711";proto=https`.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    address(node.trim().trim_matches('"'))
+}
+
+/// An address, perhaps with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const X: ProxyHeader = ProxyHeader::XForwardedFor;
+    const F: ProxyHeader = ProxyHeader::Forwarded;
+
+    /// Who asks, where 10.0.0.0/8 and fd00::/8 are proxies.
+    fn client(header: ProxyHeader, peer: &str, told: &[(&'static str, &str)]) -> String {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+        let mut headers = HeaderMap::new();
+        for (name, value) in told {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
+        Proxies::new(networks.into(), header).client(&extensions, &headers).unwrap().to_string()
+    }
+
+    #[test]
+    fn who_is_no_proxy_is_the_client_whatever_it_says() {
+        let forged = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=1.1.1.1")];
+        for (peer, shown) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ] {
+            assert_eq!(client(X, peer, &forged), shown);
+            assert_eq!(client(F, peer, &forged), shown);
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_nearest_that_is_no_proxy() {
+        for (told, shown) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("1.1.1.1, 192.0.2.1", "192.0.2.1"),
+            ("1.1.1.1,192.0.2.1 , 10.1.1.1", "192.0.2.1"),
+            ("192.0.2.1:4711, fd00::1", "192.0.2.1"),
+            ("1.1.1.1, [2001:db8::1]:4711, ::ffff:10.1.1.1", "2001:db8::/64"),
+            ("10.2.2.2, 10.1.1.1", "10.2.2.2"),
+            ("", "10.0.0.1"),
+            ("1.1.1.1, unknown", "10.0.0.1"),
+            ("1.1.1.1, unknown, 10.1.1.1", "10.1.1.1"),
+        ] {
+            assert_eq!(client(X, "10.0.0.1", &[("x-forwarded-for", told)]), shown, "{told}");
+        }
+        let several = [("x-forwarded-for", "1.1.1.1, 192.0.2.1"), ("x-forwarded-for", "10.1.1.1")];
+        assert_eq!(client(X, "10.0.0.1", &several), "192.0.2.1");
+    }
+
+    #[test]
+    fn forwarded_is_read_where_proxies_write_it_and_not_what_they_pass_on() {
+        for (told, shown) in [
+            ("for=192.0.2.1", "192.0.2.1"),
+            ("For=1.1.1.1;proto=http, proto=https; FOR=\"192.0.2.1:80\"", "192.0.2.1"),
+            ("for=1.1.1.1, for=\"[2001:db8::1]:4711\";by=10.0.0.1, for=10.1.1.1", "2001:db8::/64"),
+            ("for=1.1.1.1, for=_hidden", "10.0.0.1"),
+            ("for=\", for=192.0.2.1", "192.0.2.1"),
+            ("proto=http", "10.0.0.1"),
+        ] {
+            let told = [("forwarded", told), ("x-forwarded-for", "1.1.1.1")];
+            assert_eq!(client(F, "10.0.0.1", &told), shown, "{told:?}");
+        }
+        let passed_on = [("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "192.0.2.1")];
+        assert_eq!(client(X, "10.0.0.1", &passed_on), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_network_is_one_address_or_many() {
+        assert!(
+            ["10.0.0.0/8", "::1", "fd00::/8", "1.2.3.4"].iter().all(|text| text.parse::<Network>().is_ok())
+        );
+        assert!(["", "10.0.0.0/33", "proxy"].iter().all(|text| text.parse::<Network>().is_err()));
+    }
+}

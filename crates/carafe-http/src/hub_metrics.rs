@@ -1,0 +1,89 @@
+//! What the hub knows of itself, asked when somebody wants to know.
+
+use std::fmt;
+
+use carafe_hub::{Hub, HubCounts};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+pub(crate) fn register(registry: &mut Registry, hub: Hub) {
+    registry.register_collector(Box::new(OfHub(hub)));
+}
+
+struct OfHub(Hub);
+
+impl fmt::Debug for OfHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfHub")
+    }
+}
+
+impl Collector for OfHub {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let HubCounts { span, .. } = self.0.counts();
+        for (name, help, value) in counters(&self.0.counts()) {
+            write(&mut encoder, name, help, &ConstCounter::new(value))?;
+        }
+        for (name, help, value) in gauges(&self.0) {
+            write(&mut encoder, name, help, &ConstGauge::new(value))?;
+        }
+        let Some(oldest) = span.oldest else { return Ok(()) };
+        let help = "Offset of the oldest event in history";
+        write(&mut encoder, "carafe_history_oldest_offset", help, &ConstGauge::new(signed(oldest.offset)))
+    }
+}
+
+type Told<V> = (&'static str, &'static str, V);
+
+fn counters(counts: &HubCounts) -> [Told<u64>; 5] {
+    [
+        ("carafe_events_published", "Events that were stored", counts.published),
+        ("carafe_published_bytes", "Bytes of data in the events that were stored", counts.published_bytes),
+        (
+            "carafe_publications_repeated",
+            "Publications that were not stored, since their idempotency key was known",
+            counts.repeated,
+        ),
+        ("carafe_gaps", "Gaps in history that subscribers were told", counts.gaps),
+        (
+            "carafe_replays_waited",
+            "How often a stream had to wait for its turn to read the log",
+            counts.replays_waited,
+        ),
+    ]
+}
+
+fn gauges(hub: &Hub) -> [Told<i64>; 5] {
+    let counts = hub.counts();
+    [
+        (
+            "carafe_subscriptions",
+            "Open subscriptions, those within the process too",
+            signed(counts.subscriptions),
+        ),
+        ("carafe_replays", "Streams that read the log now", signed(counts.replays)),
+        (
+            "carafe_replays_waiting",
+            "Streams that wait for their turn to read the log",
+            signed(counts.replays_waiting),
+        ),
+        ("carafe_history_newest_offset", "Offset of the newest event", signed(counts.span.tail.offset)),
+        ("carafe_draining", "Whether the hub is shutting down", i64::from(hub.is_draining())),
+    ]
+}
+
+fn signed(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+pub(crate) fn write(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> fmt::Result {
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}

@@ -1,0 +1,68 @@
+//! The names of all limits.
+
+/// A limit that somebody can meet. Each is counted by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    BatchBytes,
+    BodyTime,
+    ComplexPatterns,
+    Descriptors,
+    DiskFull,
+    DrainTime,
+    EventBytes,
+    HeaderBytes,
+    HeaderTime,
+    HistoryBytes,
+    Matchers,
+    PublishRate,
+    Subscribers,
+    SubscribersPerAddress,
+    TopicBytes,
+    WaitingBytes,
+    WriteTime,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Self; 17] = [
+        Self::BatchBytes,
+        Self::BodyTime,
+        Self::ComplexPatterns,
+        Self::Descriptors,
+        Self::DiskFull,
+        Self::DrainTime,
+        Self::EventBytes,
+        Self::HeaderBytes,
+        Self::HeaderTime,
+        Self::HistoryBytes,
+        Self::Matchers,
+        Self::PublishRate,
+        Self::Subscribers,
+        Self::SubscribersPerAddress,
+        Self::TopicBytes,
+        Self::WaitingBytes,
+        Self::WriteTime,
+    ];
+
+    /// The name, which is the option's where there is one.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::BatchBytes => "batch-bytes",
+            Self::BodyTime => "body-time",
+            Self::ComplexPatterns => "complex-patterns",
+            Self::Descriptors => "descriptors",
+            Self::DiskFull => "disk-full",
+            Self::DrainTime => "drain-time",
+            Self::EventBytes => "event-bytes",
+            Self::HeaderBytes => "header-bytes",
+            Self::HeaderTime => "header-time",
+            Self::HistoryBytes => "history-bytes",
+            Self::Matchers => "matchers",
+            Self::PublishRate => "publish-rate",
+            Self::Subscribers => "subscribers",
+            Self::SubscribersPerAddress => "subscribers-per-address",
+            Self::TopicBytes => "topic-bytes",
+            Self::WaitingBytes => "waiting-bytes",
+            Self::WriteTime => "write-time",
+        }
+    }
+}

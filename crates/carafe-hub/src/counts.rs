@@ -1,0 +1,75 @@
+//! What a hub has done, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use carafe_log::{Appended, Publication, Span};
+
+use crate::replays::Replays;
+
+/// What a hub has done since it began, and what it is doing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubCounts {
+    /// Events that were stored.
+    pub published: u64,
+    /// Bytes of data that these had.
+    pub published_bytes: u64,
+    /// Publications that were not stored, since their idempotency key was known.
+    pub repeated: u64,
+    /// Gaps that subscribers were told.
+    pub gaps: u64,
+    /// Subscriptions that are open.
+    pub subscriptions: usize,
+    /// Subscriptions that read the log now.
+    pub replays: usize,
+    /// Subscriptions that wait for their turn to read the log.
+    pub replays_waiting: usize,
+    /// How often a subscription had to wait for its turn.
+    pub replays_waited: u64,
+    /// What the log holds.
+    pub span: Span,
+}
+
+/// The counters behind it.
+#[derive(Default)]
+pub(crate) struct Counts {
+    published: AtomicU64,
+    published_bytes: AtomicU64,
+    repeated: AtomicU64,
+    gaps: AtomicU64,
+}
+
+/// The bytes of data of each publication.
+pub(crate) fn sizes(batch: &[Publication]) -> Vec<usize> {
+    batch.iter().map(|publication| publication.event().data().map_or(0, str::len)).collect()
+}
+
+impl Counts {
+    /// Publications with so much data were appended.
+    pub(crate) fn published(&self, sizes: &[usize], appended: &[Appended]) {
+        let stored = || sizes.iter().zip(appended).filter(|(_, appended)| !appended.repeated);
+        let count = stored().count();
+        self.published.fetch_add(count as u64, Relaxed);
+        self.published_bytes.fetch_add(stored().map(|(size, _)| *size as u64).sum(), Relaxed);
+        self.repeated.fetch_add((appended.len() - count) as u64, Relaxed);
+    }
+
+    /// A gap was told.
+    pub(crate) fn gap(&self) {
+        self.gaps.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn so_far(&self, subscriptions: usize, replays: &Replays, span: Span) -> HubCounts {
+        HubCounts {
+            published: self.published.load(Relaxed),
+            published_bytes: self.published_bytes.load(Relaxed),
+            repeated: self.repeated.load(Relaxed),
+            gaps: self.gaps.load(Relaxed),
+            subscriptions,
+            replays: replays.reading(),
+            replays_waiting: replays.waiting(),
+            replays_waited: replays.waited(),
+            span,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! So many subscriptions read the log at once, and the others wait for their turn.
+
+use carafe_hub::{HubCounts, HubLimits, Start, Subscribe};
+use carafe_log::MemoryLimits;
+
+use crate::fixture::{NO_RING, Rig, data, exact};
+use crate::listener::Listener;
+
+/// A hub with history that two may read at once, and so many who want to, while reading is held back.
+fn crowd(count: usize) -> (Rig, Vec<Listener>) {
+    let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 2, ..NO_RING });
+    rig.count("a", 3);
+    rig.log.hold_reads();
+    let request = || Subscribe::to(exact("a")).from(Start::Earliest);
+    let mut listeners: Vec<_> = (0..count).map(|_| rig.listen(request())).collect();
+    listeners.iter_mut().for_each(|listener| assert_eq!(data(&listener.hear()), [""; 0]));
+    (rig, listeners)
+}
+
+/// Those who read, and those who wait.
+fn turns(rig: &Rig) -> (usize, usize) {
+    let HubCounts { replays, replays_waiting, .. } = rig.hub.counts();
+    (replays, replays_waiting)
+}
+
+#[test]
+fn who_finds_no_turn_free_to_read_the_log_waits_for_one_and_is_woken() {
+    let (rig, mut listeners) = crowd(5);
+    assert_eq!((rig.log.reads(), turns(&rig), rig.hub.counts().replays_waited), (2, (2, 3), 3));
+    let mut heard = vec![Vec::new(); listeners.len()];
+    for _ in 0..2 * listeners.len() {
+        rig.log.let_reads_go(1);
+        let woken = listeners.iter_mut().zip(&mut heard).filter(|(listener, _)| listener.wakes() > 0);
+        woken.for_each(|(listener, heard)| heard.extend(listener.hear()));
+    }
+    assert!(heard.iter().all(|heard| data(heard) == ["0", "1", "2"]), "{heard:?}");
+    assert_eq!((rig.log.most_reading(), turns(&rig)), (2, (0, 0)));
+}
+
+#[test]
+fn who_leaves_gives_its_turn_and_its_place_in_the_queue_up() {
+    let (rig, mut listeners) = crowd(5);
+    // One that reads, and the first that waits.
+    drop(listeners.remove(0));
+    drop(listeners.remove(1));
+    let woken = listeners.iter_mut().filter(|listener| listener.wakes() > 0);
+    assert_eq!(woken.map(|listener| drop(listener.hear())).count(), 1, "the turn goes to the next");
+    assert_eq!(turns(&rig), (2, 1));
+    drop(listeners);
+    assert_eq!(turns(&rig), (0, 0));
+}
+
+#[test]
+fn who_is_live_needs_no_turn() {
+    let (rig, listeners) = crowd(3);
+    let mut live = rig.listen(Subscribe::to(exact("a")));
+    rig.publish("a", "live");
+    assert_eq!(data(&live.hear()), ["live"]);
+    assert_eq!((turns(&rig), listeners.len()), ((2, 1), 3));
+}

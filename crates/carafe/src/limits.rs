@@ -1,0 +1,71 @@
+//! The limits and origins that can be changed while the hub runs.
+
+use std::path::PathBuf;
+
+use carafe_http::{Options, Origin, Origins, PublishRate, Rate, SubscriberLimits, Subscribers};
+
+use crate::cli::{Cli, Command, HubOptions, ServeOptions};
+use crate::descriptors::Descriptors;
+use crate::failure::Failure;
+use crate::reload::Reloads;
+
+/// What the hub looks at anew with each request.
+#[derive(Clone)]
+pub(crate) struct Adjustable {
+    descriptors: Descriptors,
+    subscribers: Subscribers,
+    publish_rate: PublishRate,
+    origins: Origins,
+}
+
+impl Adjustable {
+    pub(crate) fn new(descriptors: Descriptors, options: &HubOptions, origins: &[Origin]) -> Self {
+        let adjustable = Self {
+            descriptors,
+            subscribers: Subscribers::default(),
+            publish_rate: PublishRate::default(),
+            origins: Origins::default(),
+        };
+        adjustable.set(options, origins);
+        adjustable
+    }
+
+    /// Makes the hub look at these.
+    pub(crate) fn add_to(&self, mut access: Options) -> Options {
+        access.subscribers = self.subscribers.clone();
+        access.publish_rate = self.publish_rate.clone();
+        access.origins = self.origins.clone();
+        access
+    }
+
+    fn set(&self, options: &HubOptions, origins: &[Origin]) {
+        self.subscribers.set(SubscriberLimits {
+            total: options.subscribers.unwrap_or(self.descriptors.for_subscribers()),
+            per_address: options.subscribers_per_address,
+        });
+        self.publish_rate.set(options.rate());
+        self.origins.set(origins);
+    }
+
+    /// Reads the file again when it changes, and when told to.
+    pub(crate) fn reload_from(&self, file: Option<&PathBuf>, reloads: &mut Reloads) {
+        let Some(file) = file else { return };
+        let adjustable = self.clone();
+        let reload = move || adjustable.reload().map_err(|failure| failure.to_string());
+        reloads.add("the limits and origins", [file], reload);
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        if let Command::Serve(ServeOptions { hub, allow_origin, .. }) = Cli::from_process()?.command {
+            self.set(&hub, &allow_origin);
+        }
+        Ok(())
+    }
+}
+
+impl HubOptions {
+    fn rate(&self) -> Option<Rate> {
+        let rate = self.publish_rate?;
+        Some(self.publish_burst.map_or(rate, |burst| rate.with_burst(burst)))
+    }
+}
