@@ -4,4 +4,5 @@
 #![cfg(test)]
 
 mod event_stream;
+mod keys;
 mod router;
