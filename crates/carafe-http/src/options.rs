@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::{Credentials, Keys};
 use crate::{Rights, heartbeat};
 
 /// What a router allows to whom, and how it serves streams.
@@ -12,6 +13,10 @@ use crate::{Rights, heartbeat};
 pub struct Options {
     /// What strangers may do.
     pub strangers: Rights,
+    /// The keys that tokens are checked with. Without any, everybody is a stranger.
+    pub keys: Keys,
+    /// Where tokens are taken from.
+    pub credentials: Credentials,
     /// What is at `/`.
     pub page: Page,
     /// Whether only requests from this machine's own pages and programs are answered: the `Host` must be a loopback
@@ -45,6 +50,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             strangers: Rights::subscribe(),
+            keys: Keys::default(),
+            credentials: Credentials::default(),
             page: Page::None,
             loopback_only: false,
             heartbeat: heartbeat::DEFAULT,

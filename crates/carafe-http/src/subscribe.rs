@@ -20,11 +20,11 @@ use crate::takeover::Slot;
 const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
 
 /// Answers with the stream: headers and the position at once, then events.
-pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
-    let caller = Caller::of(&app);
+pub(crate) async fn subscribe(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
+    let caller = Caller::of(&app, &mut parts).await?;
     let (request, form) = parse(&caller, &parts)?;
     match app.hub.subscribe(request).await {
-        Ok(subscription) => Ok(stream(&app, &parts, subscription.into_frames(form))),
+        Ok(subscription) => Ok(stream(&app, &caller, &parts, subscription.into_frames(form))),
         // EventSource never retries after 5xx: a stream that only says when to come back makes it try again.
         Err(SubscribeError::Draining) => Ok((stream_headers(), come_back(&app.options)).into_response()),
         Err(error) => Err(refusal(&caller, &error)),
@@ -32,10 +32,10 @@ pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Re
 }
 
 /// The stream, on a connection that serves nothing else where a shard can take it.
-fn stream(app: &App, parts: &Parts, frames: Frames) -> Response {
+fn stream(app: &App, caller: &Caller, parts: &Parts, frames: Frames) -> Response {
     let slot = parts.extensions.get::<Slot>().filter(|_| parts.version == Version::HTTP_11).cloned();
     let closes = slot.is_some();
-    let body = Body::new(HubBody::new(frames, slot, &app.options));
+    let body = Body::new(HubBody::new(frames, slot, &app.options, caller.expires));
     let mut response = (stream_headers(), body).into_response();
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -44,8 +44,8 @@ fn stream(app: &App, parts: &Parts, frames: Frames) -> Response {
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
-pub(crate) async fn position(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
-    let caller = Caller::of(&app);
+pub(crate) async fn position(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
+    let caller = Caller::of(&app, &mut parts).await?;
     let (request, _) = parse(&caller, &parts)?;
     request.check().map_err(|error| refusal(&caller, &error))?;
     Ok((stream_headers(), [(POSITION, app.hub.position().to_string())]).into_response())

@@ -1,6 +1,7 @@
 //! Who asks, by a token: the keys that tokens are checked with, and what they grant.
 
 mod bounds;
+mod credentials;
 mod head;
 mod jwk_set;
 mod key;
@@ -12,6 +13,7 @@ mod signer;
 mod trusted;
 mod verified;
 
+pub use credentials::Credentials;
 pub use jsonwebtoken::Algorithm;
 pub use key::{BadKey, Dialect, Key};
 pub use keys::Keys;
