@@ -36,6 +36,12 @@ impl JwkSet {
         if keys.is_empty() { Err(BadKey::NoKey) } else { Ok(Self(keys)) }
     }
 
+    /// Without the secrets, which a set that is fetched cannot keep.
+    pub(crate) fn without_secrets(mut self) -> Result<Self, BadKey> {
+        self.0.retain(|key| !key.is_secret());
+        if self.0.is_empty() { Err(BadKey::NoKey) } else { Ok(self) }
+    }
+
     /// The key that the token names, or the only one that fits it if it names none. Never more than one: a token costs
     /// one signature for each set.
     pub(crate) fn find(&self, head: &Head) -> Option<&Arc<Trusted>> {

@@ -1,6 +1,7 @@
 //! A key, and what it is bound to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonwebtoken::Algorithm::{self, HS256, HS384, HS512};
 use jsonwebtoken::DecodingKey;
@@ -9,6 +10,7 @@ use crate::auth::bounds::Bounds;
 use crate::auth::head::Head;
 use crate::auth::jwk_set::JwkSet;
 use crate::auth::public_key;
+use crate::auth::remote_set::RemoteSet;
 use crate::auth::trusted::Trusted;
 
 /// The fewest bytes of a secret: as many as SHA-256 gives.
@@ -42,6 +44,7 @@ pub struct Key {
 enum Material {
     One(Arc<Trusted>),
     Set(JwkSet),
+    Remote(RemoteSet),
 }
 
 /// Why a key cannot be used.
@@ -69,6 +72,12 @@ pub enum BadKey {
     /// There is nothing in the JWK Set to check signatures with.
     #[error("the JWK Set has no key that checks signatures: give it RSA, P-256, P-384 or Ed25519 keys")]
     NoKey,
+    /// The URL of a JWK Set is not safe to trust.
+    #[error("it is no URL that can be trusted: use https, or http on this machine, without a user's name")]
+    BadUrl,
+    /// There is nothing to check the certificate under a URL with.
+    #[error("this machine trusts no certificates: install them, such as the package ca-certificates")]
+    NoRoots,
     /// No algorithm is left.
     #[error(
         "none of the algorithms fits the key: HS… takes a secret, RS… and PS… RSA, ES… a P key, EdDSA Ed25519"
@@ -108,6 +117,17 @@ impl Key {
         Ok(Self::new(Material::Set(JwkSet::parse(text)?), ASYMMETRIC))
     }
 
+    /// The JWK Set that an issuer publishes under this URL, which is `https`, or `http` on this machine. It takes all
+    /// algorithms of public keys. It is fetched by [`Keys::refresh`](crate::auth::Keys::refresh) when it is older than
+    /// `refresh`, and when a token names a key that is not in it, but at most once in 30 s, or in `refresh` if that is
+    /// shorter. When nothing good comes, what was there before stays in use.
+    ///
+    /// # Errors
+    /// When the URL is another, or this machine trusts no certificates.
+    pub fn jwk_set_at(url: &str, refresh: Duration) -> Result<Self, BadKey> {
+        Ok(Self::new(Material::Remote(RemoteSet::new(url, refresh)?), ASYMMETRIC))
+    }
+
     fn new(material: Material, algorithms: impl Into<Vec<Algorithm>>) -> Self {
         Self { material, algorithms: algorithms.into(), bounds: Bounds::default() }
     }
@@ -119,7 +139,7 @@ impl Key {
     pub fn with_algorithms(mut self, algorithms: &[Algorithm]) -> Result<Self, BadKey> {
         let fits = match &self.material {
             Material::One(trusted) => algorithms.iter().any(|one| trusted.algorithms.contains(one)),
-            Material::Set(_) => !algorithms.is_empty(),
+            Material::Set(_) | Material::Remote(_) => !algorithms.is_empty(),
         };
         self.algorithms = algorithms.to_vec();
         if fits { Ok(self) } else { Err(BadKey::NoAlgorithm) }
@@ -143,6 +163,24 @@ impl Key {
         self
     }
 
+    /// Its set under a URL, where it has one.
+    pub(crate) fn remote(&self) -> Option<&RemoteSet> {
+        match &self.material {
+            Material::Remote(remote) => Some(remote),
+            Material::One(_) | Material::Set(_) => None,
+        }
+    }
+
+    /// Goes on with a set under a URL that one of these has already.
+    pub(crate) fn adopt(&mut self, others: &[Self]) {
+        if let Material::Remote(remote) = &mut self.material {
+            let mut known = others.iter().filter_map(Self::remote);
+            if let Some(same) = known.find(|known| known.is_same(remote)) {
+                *remote = same.clone();
+            }
+        }
+    }
+
     /// The one key that could have signed the token.
     pub(crate) fn find(&self, head: &Head) -> Option<Arc<Trusted>> {
         if !self.algorithms.contains(&head.algorithm) {
@@ -151,6 +189,7 @@ impl Key {
         match &self.material {
             Material::One(trusted) => Some(Arc::clone(trusted)),
             Material::Set(set) => set.find(head).cloned(),
+            Material::Remote(remote) => remote.now()?.find(head).cloned(),
         }
     }
 }

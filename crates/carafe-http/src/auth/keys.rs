@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
 use crate::auth::head::Head;
+use crate::auth::remote_set::RemoteSet;
 use crate::auth::{Dialect, Key, Refused, Verified};
 
 /// The keys that a hub trusts. All clones of it are one: keys that are replaced in one are replaced in all.
@@ -32,9 +33,21 @@ impl Keys {
         new
     }
 
-    /// Trusts these keys from now on, and no others. Streams that are open stay open until their tokens expire.
+    /// Trusts these keys from now on, and no others. Streams that are open stay open until their tokens expire, and a JWK
+    /// Set under the same URL is not fetched again.
     pub fn replace(&self, keys: impl IntoIterator<Item = Key>) {
-        self.0.keys.store(Arc::new(keys.into_iter().collect()));
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        let before = self.0.keys.load();
+        keys.iter_mut().for_each(|key| key.adopt(&before));
+        self.0.keys.store(Arc::new(keys));
+    }
+
+    /// Fetches the JWK Sets under URLs that are older than they may be; for a task that calls it again and again, such
+    /// as each few seconds. Without it they are fetched when a token names a key that is not in them.
+    pub async fn refresh(&self) {
+        for remote in self.0.keys.load_full().iter().filter_map(Key::remote) {
+            remote.refresh().await;
+        }
     }
 
     /// Whether there is none.
@@ -57,27 +70,45 @@ impl Keys {
     pub async fn verify(&self, token: &str, dialects: &[Dialect]) -> Result<Verified, Refused> {
         let head = Head::read(token)?;
         let keys = self.0.keys.load_full();
+        let judged = self.judge(&keys, token, &head, dialects);
+        let remotes = unknown(&keys, &head, dialects);
+        if !matches!(judged, Err(Refused::Untrusted)) || remotes.is_empty() {
+            return judged;
+        }
+        for remote in &remotes {
+            remote.fetch_for_unknown_key().await;
+        }
+        self.judge(&keys, token, &head, dialects)
+    }
+
+    fn judge(
+        &self,
+        keys: &[Key],
+        token: &str,
+        head: &Head,
+        dialects: &[Dialect],
+    ) -> Result<Verified, Refused> {
         let mut refused = Refused::Untrusted;
-        for (number, key) in keys.iter().enumerate().filter(|(_, key)| dialects.contains(&key.bounds.dialect))
-        {
-            let Some(trusted) = key.find(&head) else { continue };
-            let signed = match trusted.verify(token, &head) {
-                Ok(signed) => signed,
-                Err(Refused::Untrusted) => continue,
-                Err(other) => return Err(other),
-            };
-            match key.bounds.check(&signed, SystemTime::now()) {
-                Ok(expires) => {
-                    let identity = self.identity(number, &signed.claims, token);
-                    let (claims, dialect) = (Value::Object(signed.claims), key.bounds.dialect);
-                    return Ok(Verified { claims, dialect, expires, identity });
-                }
+        for (number, key) in keys.iter().enumerate() {
+            if !dialects.contains(&key.bounds.dialect) {
+                continue;
+            }
+            match self.judge_by(number, key, token, head) {
                 // Two issuers may share a key.
                 Err(Refused::Issuer) => refused = Refused::Issuer,
-                Err(other) => return Err(other),
+                Err(Refused::Untrusted) => {}
+                decided => return decided,
             }
         }
         Err(refused)
+    }
+
+    fn judge_by(&self, number: usize, key: &Key, token: &str, head: &Head) -> Result<Verified, Refused> {
+        let signed = key.find(head).ok_or(Refused::Untrusted)?.verify(token, head)?;
+        let expires = key.bounds.check(&signed, SystemTime::now())?;
+        let identity = self.identity(number, &signed.claims, token);
+        let (claims, dialect) = (Value::Object(signed.claims), key.bounds.dialect);
+        Ok(Verified { claims, dialect, expires, identity })
     }
 
     fn identity(&self, key: usize, claims: &Map<String, Value>, token: &str) -> u64 {
@@ -89,4 +120,10 @@ impl Keys {
         }
         hasher.finish()
     }
+}
+
+/// The sets under URLs that have nothing to check the token with.
+fn unknown(keys: &[Key], head: &Head, dialects: &[Dialect]) -> Vec<RemoteSet> {
+    let asked = keys.iter().filter(|key| dialects.contains(&key.bounds.dialect) && key.find(head).is_none());
+    asked.filter_map(Key::remote).cloned().collect()
 }

@@ -8,6 +8,7 @@ mod key;
 mod keys;
 mod public_key;
 mod refused;
+mod remote_set;
 mod scope;
 mod signer;
 mod trusted;

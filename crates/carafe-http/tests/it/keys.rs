@@ -1,5 +1,7 @@
 //! Which tokens are taken.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_http::auth::{Algorithm, BadKey, Dialect, Key, Keys, Refused, Signer, Verified};
@@ -10,6 +12,8 @@ use rcgen::{
     SignatureAlgorithm,
 };
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 const CARAFE: &[Dialect] = &[Dialect::Carafe];
@@ -458,6 +462,150 @@ async fn replaced_keys_are_replaced_everywhere() {
     clone.verify(&token(json!({})), CARAFE).await.unwrap();
     keys.replace([Key::secret(b"another secret of thirty-two bytes or more").unwrap()]);
     assert_eq!(clone.verify(&token(json!({})), CARAFE).await.unwrap_err(), Refused::Untrusted);
+}
+
+/// An issuer's web server: answers each request with what is to be said now, and counts.
+struct Issuer {
+    url: String,
+    says: Arc<Mutex<(u16, String)>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Issuer {
+    async fn start(set: &Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let says = Arc::new(Mutex::new((200, set.to_string())));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (answer, count) = (Arc::clone(&says), Arc::clone(&asked));
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+                let _ = socket.read(&mut [0; 4096]).await;
+                let (status, body) = answer.lock().unwrap().clone();
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = socket.write_all((head + &body).as_bytes()).await;
+            }
+        });
+        Self { url, says, asked }
+    }
+
+    fn say(&self, status: u16, body: impl ToString) {
+        *self.says.lock().unwrap() = (status, body.to_string());
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn key(&self, refresh: Duration) -> Key {
+        Key::jwk_set_at(&self.url, refresh).unwrap()
+    }
+}
+
+const NEVER: Duration = Duration::MAX;
+
+#[tokio::test]
+async fn a_jwk_set_under_a_url_is_fetched_once_and_kept() {
+    let one = pair(&PKCS_ECDSA_P256_SHA256);
+    let issuer = Issuer::start(&set([("k1", &one)])).await;
+    let keys = Keys::new([issuer.key(NEVER)]);
+    keys.refresh().await;
+    keys.refresh().await;
+    for _ in 0..3 {
+        keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
+    }
+    assert_eq!(issuer.asked(), 1);
+    // The same URL in new keys goes on with what is there.
+    keys.replace([issuer.key(NEVER).with_issuer("any")]);
+    keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_is_asked_for_but_not_for_each_token() {
+    let [one, evil] = [(); 2].map(|()| pair(&PKCS_ECDSA_P256_SHA256));
+    let issuer = Issuer::start(&set([("k1", &one)])).await;
+    let keys = Keys::new([issuer.key(NEVER)]);
+    keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
+    for number in 0..100 {
+        let forged = named(&evil, &format!("k{number}"), "any");
+        assert_eq!(keys.verify(&forged, CARAFE).await.unwrap_err(), Refused::Untrusted);
+    }
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_new_key_is_taken_and_one_that_is_gone_is_not() {
+    let [one, two] = [(); 2].map(|()| pair(&PKCS_ECDSA_P256_SHA256));
+    let issuer = Issuer::start(&set([("k1", &one)])).await;
+    let keys = Keys::new([issuer.key(Duration::ZERO)]);
+    keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
+    issuer.say(200, set([("k1", &one), ("k2", &two)]));
+    keys.verify(&named(&two, "k2", "any"), CARAFE).await.unwrap();
+    issuer.say(200, set([("k2", &two)]));
+    keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
+    keys.refresh().await;
+    assert_eq!(keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap_err(), Refused::Untrusted);
+    keys.verify(&named(&two, "k2", "any"), CARAFE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_leaves_what_was_there() {
+    let one = pair(&PKCS_ECDSA_P256_SHA256);
+    let issuer = Issuer::start(&set([("k1", &one)])).await;
+    let keys = Keys::new([issuer.key(Duration::ZERO)]);
+    keys.refresh().await;
+    let large = set([("k2", &one)]).to_string() + &" ".repeat(1 << 20);
+    let oct = json!({"keys": [{"kty": "oct", "k": base64url(SECRET)}]});
+    for (status, body) in [
+        (500, "{}".into()),
+        (302, String::new()),
+        (200, "<html>".into()),
+        (200, "{\"keys\": []}".into()),
+        (200, oct.to_string()),
+        (200, large),
+    ] {
+        let asked = issuer.asked();
+        issuer.say(status, body);
+        keys.refresh().await;
+        assert_eq!(issuer.asked(), asked + 1);
+        keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_published_is_none() {
+    let oct = json!({"kty": "oct", "kid": "k1", "k": base64url(SECRET)});
+    let mut both = set([("k2", &pair(&PKCS_ECDSA_P256_SHA256))]);
+    both["keys"].as_array_mut().unwrap().push(oct);
+    let issuer = Issuer::start(&both).await;
+    let key = issuer.key(NEVER).with_algorithms(&[Algorithm::HS256, Algorithm::ES256]).unwrap();
+    let forged = Signer::secret(SECRET).unwrap().with_key_id("k1").sign(&json!({"exp": at(60)})).unwrap();
+    assert_eq!(verify(key, &forged).await.unwrap_err(), Refused::Untrusted);
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[test]
+fn only_a_url_that_nobody_can_tamper_with_is_trusted() {
+    for url in
+        ["https://issuer.example/keys", "http://127.0.0.1:1/keys", "http://localhost/", "http://[::1]/"]
+    {
+        assert!(Key::jwk_set_at(url, NEVER).is_ok(), "{url}");
+    }
+    for url in [
+        "",
+        "keys.json",
+        "/keys.json",
+        "http://issuer.example/keys",
+        "http://localhost.example/keys",
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "https://user:password@issuer.example/",
+    ] {
+        assert_eq!(Key::jwk_set_at(url, NEVER).unwrap_err(), BadKey::BadUrl, "{url}");
+    }
 }
 
 #[test]
