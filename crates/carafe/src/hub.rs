@@ -1,9 +1,11 @@
 //! `carafe dev` and `carafe serve`: the hub as a program.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
+use carafe_http::auth::Credentials;
 use carafe_http::{FanoutOptions, Options, Page, Rights, Served, Tls};
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
@@ -15,8 +17,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Anonymous, HubOptions, LogPlace, ServeOptions};
+use crate::cli::{Anonymous, CredentialOptions, HubOptions, LogPlace, ServeOptions};
 use crate::failure::Failure;
+use crate::keys;
 use crate::reload::Reloads;
 
 /// A hub for this machine.
@@ -31,17 +34,31 @@ pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
 
 /// A hub for others.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
-    if options.anonymous.is_empty() {
+    let mut reloads = Reloads::default();
+    let keys = keys::keys(options.keys, &mut reloads)?;
+    if options.anonymous.is_empty() && keys.is_empty() {
         return Err(Failure::usage(
-            "nobody could use this hub: say what strangers may do, such as --anonymous subscribe,publish",
+            "nobody could use this hub: give it keys by --secret-file or --keys, or say what strangers may do, such as \
+             --anonymous subscribe,publish",
         ));
     }
-    let access =
-        Options { strangers: strangers(&options.anonymous), page: Page::Plain, ..Options::default() };
-    let mut reloads = Reloads::default();
-    let tls = tls(&options, &mut reloads)?;
+    let access = Options {
+        strangers: strangers(&options.anonymous),
+        keys: keys.clone(),
+        credentials: credentials(options.credentials),
+        page: Page::Plain,
+        ..Options::default()
+    };
+    let tls = tls(options.tls_cert, options.tls_key, &mut reloads)?;
     reloads.start()?;
-    run(&options.hub, access, tls, drop).await
+    run(&options.hub, access, tls, |_| {
+        tokio::spawn(keys::keep_new(keys));
+    })
+    .await
+}
+
+fn credentials(options: CredentialOptions) -> Credentials {
+    Credentials { cookie: options.cookie, origins: options.cookie_origin, in_query: options.token_in_query }
 }
 
 fn strangers(anonymous: &[Anonymous]) -> Rights {
@@ -51,8 +68,12 @@ fn strangers(anonymous: &[Anonymous]) -> Rights {
 }
 
 /// The certificate, if the hub is to have one.
-fn tls(options: &ServeOptions, reloads: &mut Reloads) -> Result<Option<Tls>, Failure> {
-    let (certificate, key) = match (&options.tls_cert, &options.tls_key) {
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    reloads: &mut Reloads,
+) -> Result<Option<Tls>, Failure> {
+    let (certificate, key) = match (certificate, key) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate, key),
         _ => {
@@ -61,7 +82,7 @@ fn tls(options: &ServeOptions, reloads: &mut Reloads) -> Result<Option<Tls>, Fai
             ));
         }
     };
-    let tls = Tls::load(certificate, key).map_err(Failure::usage)?;
+    let tls = Tls::load(&certificate, &key).map_err(Failure::usage)?;
     let reloaded = tls.clone();
     let reload = move || reloaded.reload().map_err(|error| error.to_string());
     reloads.add("the certificate", [certificate, key], reload);

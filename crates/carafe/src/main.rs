@@ -4,11 +4,13 @@ mod cli;
 mod config;
 mod failure;
 mod hub;
+mod keys;
 mod log;
 mod output;
 mod publish;
 mod reload;
 mod subscribe;
+mod token;
 
 use std::process::ExitCode;
 
@@ -26,9 +28,10 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Dev(options) => hub::dev(options).await,
-        Command::Serve(options) => hub::serve(options).await,
+        Command::Serve(options) => hub::serve(*options).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
+        Command::Token(options) => token::token(&options),
         Command::Log(command) => log::run(&command),
     }
 }

@@ -491,7 +491,7 @@ impl Issuer {
         Self { url, says, asked }
     }
 
-    fn say(&self, status: u16, body: impl ToString) {
+    fn say(&self, status: u16, body: &impl ToString) {
         *self.says.lock().unwrap() = (status, body.to_string());
     }
 
@@ -542,9 +542,9 @@ async fn a_new_key_is_taken_and_one_that_is_gone_is_not() {
     let issuer = Issuer::start(&set([("k1", &one)])).await;
     let keys = Keys::new([issuer.key(Duration::ZERO)]);
     keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
-    issuer.say(200, set([("k1", &one), ("k2", &two)]));
+    issuer.say(200, &set([("k1", &one), ("k2", &two)]));
     keys.verify(&named(&two, "k2", "any"), CARAFE).await.unwrap();
-    issuer.say(200, set([("k2", &two)]));
+    issuer.say(200, &set([("k2", &two)]));
     keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
     keys.refresh().await;
     assert_eq!(keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap_err(), Refused::Untrusted);
@@ -568,7 +568,7 @@ async fn a_fetch_that_fails_leaves_what_was_there() {
         (200, large),
     ] {
         let asked = issuer.asked();
-        issuer.say(status, body);
+        issuer.say(status, &body);
         keys.refresh().await;
         assert_eq!(issuer.asked(), asked + 1);
         keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
