@@ -16,7 +16,6 @@ pub(crate) struct Caller {
     /// When the rights end, and a stream with them.
     pub(crate) expires: Option<SystemTime>,
     /// Tells holders of tokens from each other; see [`Verified::identity`].
-    #[expect(dead_code, reason = "for the limit on how much each may publish")]
     pub(crate) identity: Option<u64>,
     /// A stranger may come back with a token.
     may_have_token: bool,
@@ -75,7 +74,7 @@ impl Caller {
         }
         let kind = "urn:carafe:problem:forbidden";
         let problem = Problem::new(StatusCode::FORBIDDEN, kind, "Not allowed", detail);
-        match self.expires {
+        match self.identity {
             Some(_) => problem.with_header("www-authenticate", "Bearer error=\"insufficient_scope\""),
             None => problem,
         }

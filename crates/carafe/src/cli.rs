@@ -105,7 +105,7 @@ pub(crate) struct CredentialOptions {
     pub(crate) cookie: String,
     /// The origins whose pages may publish by that cookie, such as https://example.com; without any, pages of the hub's
     /// own host
-    #[arg(long, env = "CARAFE_COOKIE_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    #[arg(long, env = "CARAFE_COOKIE_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub(crate) cookie_origin: Vec<String>,
     /// Take tokens from the query parameter access_token too, which others may log
     #[arg(
@@ -334,6 +334,12 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     Some(time(text)?)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "no time at all is too short: write one such as 15s".into())
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let url: Option<url::Url> = text.parse().ok();
+    let origin = url.map(|url| url.origin().ascii_serialization());
+    origin.filter(|origin| origin == text).ok_or_else(|| "write an origin such as https://example.com".into())
 }
 
 fn retention(text: &str) -> Result<Retention, String> {

@@ -164,6 +164,10 @@ impl Loaded {
     }
 
     fn key(&mut self, folder: &Path, table: Table) -> Result<Key, String> {
+        let is_bound = table.issuer.is_some() && !table.audience.is_empty();
+        if matches!(table.dialect, Spoken::Mercure1) && !is_bound {
+            return Err("tokens of mercure-1 name their issuer and audience: give both".into());
+        }
         let mut key = self.material(folder, &table)?.with_dialect(table.dialect.into());
         if let Some(algorithms) = &table.algorithms {
             key = key.with_algorithms(algorithms).map_err(|error| error.to_string())?;

@@ -32,7 +32,7 @@ impl Reloads {
         self.add_changing(what, move || files.clone(), reload);
     }
 
-    /// The same, where the files may name others.
+    /// The same, where the files may name others. After new names it is read once more, so that no change is missed.
     pub(crate) fn add_changing(
         &mut self,
         what: &'static str,
@@ -87,23 +87,12 @@ impl Reloadable {
     /// Reads it again if `told` to, or if the files have changed and come to rest: a certificate and its key are seldom
     /// written in one moment.
     fn turn(&mut self, told: bool) {
-        let files = (self.files)();
-        let now = stamps(&files);
+        let now = stamps(&(self.files)());
         let rests = now == self.seen;
         self.seen.clone_from(&now);
         if told || (rests && now != self.loaded) {
             self.loaded = now;
             self.reload();
-            self.look_after_others(&files);
-        }
-    }
-
-    /// What was read may name other files than before.
-    fn look_after_others(&mut self, before: &[PathBuf]) {
-        let files = (self.files)();
-        if files != before {
-            self.loaded = stamps(&files);
-            self.seen.clone_from(&self.loaded);
         }
     }
 

@@ -39,6 +39,8 @@ impl Keys {
         let mut keys: Vec<_> = keys.into_iter().collect();
         let before = self.0.keys.load();
         keys.iter_mut().for_each(|key| key.adopt(&before));
+        // Its rules are the weakest, and must not come before those of others for the same material.
+        keys.sort_by_key(|key| key.bounds.dialect == Dialect::Mercure0);
         self.0.keys.store(Arc::new(keys));
     }
 
@@ -88,19 +90,20 @@ impl Keys {
         head: &Head,
         dialects: &[Dialect],
     ) -> Result<Verified, Refused> {
-        let mut refused = Refused::Untrusted;
+        let mut foreign = None;
         for (number, key) in keys.iter().enumerate() {
-            if !dialects.contains(&key.bounds.dialect) {
+            let dialect = key.bounds.dialect;
+            if !dialects.contains(&dialect) || foreign.is_some_and(|signed_for| signed_for != dialect) {
                 continue;
             }
             match self.judge_by(number, key, token, head) {
-                // Two issuers may share a key.
-                Err(Refused::Issuer) => refused = Refused::Issuer,
+                // Two issuers may share a key, though not under the rules of another dialect.
+                Err(Refused::Issuer) => foreign = Some(dialect),
                 Err(Refused::Untrusted) => {}
                 decided => return decided,
             }
         }
-        Err(refused)
+        Err(if foreign.is_some() { Refused::Issuer } else { Refused::Untrusted })
     }
 
     fn judge_by(&self, number: usize, key: &Key, token: &str, head: &Head) -> Result<Verified, Refused> {

@@ -228,6 +228,26 @@ async fn the_dialect_follows_from_the_key_and_not_from_the_token() {
     assert!(keys.speak(Dialect::Mercure0) && !keys.speak(Dialect::Carafe));
 }
 
+#[tokio::test]
+async fn the_old_dialect_never_weakens_the_new_where_both_have_one_key() {
+    let keys = Keys::new([
+        secret().with_dialect(Dialect::Mercure0),
+        secret().with_dialect(Dialect::Mercure1).with_issuer("one").with_audience(["hub"]),
+    ]);
+    let signer = Signer::secret(SECRET).unwrap().with_type("at+jwt");
+    let sign = |claims: Value| signer.sign(&claims).unwrap();
+    let whole = sign(json!({"iss": "one", "aud": "hub", "exp": at(60)}));
+    assert_eq!(keys.verify(&whole, MERCURE).await.unwrap().dialect, Dialect::Mercure1);
+    for (claims, refused) in [
+        (json!({"iss": "one", "aud": "other", "exp": at(60)}), Refused::Audience),
+        (json!({"iss": "two", "aud": "hub", "exp": at(60)}), Refused::Issuer),
+        (json!({"mercure": {"publish": ["*"]}}), Refused::Issuer),
+    ] {
+        assert_eq!(keys.verify(&sign(claims), MERCURE).await.unwrap_err(), refused);
+    }
+    assert_eq!(keys.verify(&token(json!({"iss": "one"})), MERCURE).await.unwrap_err(), Refused::Type);
+}
+
 /// A JWK Set with the public keys of these pairs, all of P-256.
 fn set<'a>(keys: impl IntoIterator<Item = (&'a str, &'a KeyPair)>) -> Value {
     let keys = keys.into_iter().map(|(id, pair)| {
