@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo install cargo-fuzz
-//! mkdir -p fuzz/target/corpus
-//! cargo fuzz run --sanitizer none decoder fuzz/target/corpus fuzz/corpus/decoder -- -max_total_time=60
+//! mkdir -p fuzz/target/corpus/decoder
+//! cargo fuzz run --sanitizer none decoder fuzz/target/corpus/decoder fuzz/corpus/decoder -- -max_total_time=60
 //! ```
 //!
 //! What the fuzzer finds goes to the first folder; a stream worth keeping moves to the second

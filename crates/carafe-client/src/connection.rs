@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 
 use crate::Error;
@@ -46,20 +46,13 @@ pub(crate) enum Answer {
     Fatal(Error),
 }
 
-pub(crate) async fn request(
-    client: Client,
-    url: String,
-    last_event_id: Option<HeaderValue>,
-    time: Duration,
-) -> Answer {
+pub(crate) async fn request(client: Client, url: String, headers: HeaderMap, time: Duration) -> Answer {
     let asked = match parse(&url) {
         Ok(asked) => asked,
         Err(reason) => return Answer::Fatal(Error::BadUrl { url, reason }),
     };
-    let mut request = client.get(asked).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
-    if let Some(id) = last_event_id {
-        request = request.header("last-event-id", id);
-    }
+    let request = client.get(asked).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
+    let request = request.headers(headers);
     match tokio::time::timeout(time, request.send()).await {
         Err(_) => Answer::Lost(Lost::Idle(time)),
         Ok(Err(error)) => Answer::Lost(Lost::Unreachable(cause(&error))),

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use carafe_protocol::{Decoder, EventTooLarge, Received, ReceivedEvent};
 use futures_core::Stream;
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Response};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::backoff::Backoff;
 use crate::connection::{Answer, Lost, request};
-use crate::http::{cause, client};
+use crate::http::{bearer, cause, client};
 use crate::options::EventSourceOptions;
 
 /// The events of a stream, over as many connections as it takes.
@@ -63,6 +63,9 @@ pub enum Error {
     /// The last event ID cannot stand in a header, so that resuming is impossible.
     #[error("the last event ID has control characters, with which no connection can be resumed")]
     UnsendableId,
+    /// The token cannot stand in a header.
+    #[error("the token has control characters: give it as it was made, on one line")]
+    UnsendableToken,
 }
 
 enum Phase {
@@ -117,14 +120,26 @@ impl EventSource {
         self.decoder.last_event_id()
     }
 
-    fn connecting(&self) -> Phase {
-        let id = self.decoder.last_event_id();
-        let header = match HeaderValue::from_bytes(id.as_bytes()) {
-            Ok(header) => (!id.is_empty()).then_some(header),
-            Err(_) => return Phase::Connecting(Box::pin(async { Answer::Fatal(Error::UnsendableId) })),
+    fn connecting(&mut self) -> Phase {
+        let headers = match self.headers() {
+            Ok(headers) => headers,
+            Err(error) => return Phase::Connecting(Box::pin(async { Answer::Fatal(error) })),
         };
         let (client, url) = (self.client.clone(), self.options.url.clone());
-        Phase::Connecting(Box::pin(request(client, url, header, self.options.idle)))
+        Phase::Connecting(Box::pin(request(client, url, headers, self.options.idle)))
+    }
+
+    fn headers(&mut self) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::new();
+        let id = self.decoder.last_event_id();
+        if !id.is_empty() {
+            let id = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| Error::UnsendableId)?;
+            headers.insert("last-event-id", id);
+        }
+        if let Some(token) = self.options.bearer.as_mut().and_then(|token| token()) {
+            headers.insert(AUTHORIZATION, bearer(&token).ok_or(Error::UnsendableToken)?);
+        }
+        Ok(headers)
     }
 
     /// Takes in what came of a request; an error ends the source.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
@@ -27,6 +27,13 @@ pub(crate) fn parse(url: &str) -> Result<Url, String> {
         "http" => Ok(url),
         scheme => Err(format!("{scheme} is not spoken here, only http is")),
     }
+}
+
+/// The value of `Authorization` with this token, which no log is to show.
+pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The innermost cause, which is what a person can act on: `Connection refused`, not `error sending request`.

@@ -14,7 +14,10 @@ pub struct EventSourceOptions {
     pub(crate) event_bytes: usize,
     pub(crate) first_must_succeed: bool,
     pub(crate) on_lost: Option<OnLost>,
+    pub(crate) bearer: Option<Bearer>,
 }
+
+pub(crate) type Bearer = Box<dyn FnMut() -> Option<String> + Send>;
 
 pub(crate) type OnLost = Box<dyn FnMut(&Lost) + Send>;
 
@@ -28,6 +31,7 @@ impl EventSourceOptions {
             event_bytes: 64 << 20,
             first_must_succeed: false,
             on_lost: None,
+            bearer: None,
         }
     }
 
@@ -58,6 +62,19 @@ impl EventSourceOptions {
     /// Ends with [`Error::Unreachable`](crate::Error::Unreachable) if the first connection fails, instead of trying on.
     pub fn first_must_succeed(mut self) -> Self {
         self.first_must_succeed = true;
+        self
+    }
+
+    /// Sends this token with each connection, as `Authorization: Bearer`.
+    pub fn bearer(self, token: impl Into<String>) -> Self {
+        let token = token.into();
+        self.bearer_with(move || Some(token.clone()))
+    }
+
+    /// Asks for the token to send before each connection: when a stream ends because its token has expired, the next one
+    /// needs another.
+    pub fn bearer_with(mut self, token: impl FnMut() -> Option<String> + Send + 'static) -> Self {
+        self.bearer = Some(Box::new(token));
         self
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
-use crate::http::{cause, client, parse, words};
+use crate::http::{bearer, cause, client, parse, words};
 
 /// How often a request is made whose repetition can do no harm.
 const ATTEMPTS: u32 = 3;
@@ -24,6 +24,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 pub struct Publisher {
     url: String,
     client: Client,
+    bearer: Option<Result<HeaderValue, PublishError>>,
 }
 
 /// An event to publish.
@@ -60,6 +61,9 @@ pub enum PublishError {
         /// Why.
         reason: String,
     },
+    /// The token cannot stand in a header: nothing was sent.
+    #[error("the token has control characters: give it as it was made, on one line")]
+    UnsendableToken,
     /// The hub refused: nothing was stored.
     #[error("the hub refused ({status}): {words}")]
     Refused {
@@ -111,7 +115,14 @@ impl Publisher {
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         let url: String = url.into();
-        Self { url: format!("{}/events", url.trim_end_matches('/')), client: client() }
+        Self { url: format!("{}/events", url.trim_end_matches('/')), client: client(), bearer: None }
+    }
+
+    /// Sends this token with each request, as `Authorization: Bearer`.
+    #[must_use]
+    pub fn with_bearer(mut self, token: &str) -> Self {
+        self.bearer = Some(bearer(token).ok_or(PublishError::UnsendableToken));
+        self
     }
 
     /// Publishes one event, and gives its position in the log.
@@ -146,7 +157,10 @@ impl Publisher {
     async fn attempt(&self, events: &[Publish]) -> Result<Vec<String>, PublishError> {
         let url =
             parse(&self.url).map_err(|reason| PublishError::BadUrl { url: self.url.clone(), reason })?;
-        let request = self.client.post(url).timeout(ANSWER).header(CONTENT_TYPE, "application/x-ndjson");
+        let mut request = self.client.post(url).timeout(ANSWER).header(CONTENT_TYPE, "application/x-ndjson");
+        if let Some(bearer) = &self.bearer {
+            request = request.header(AUTHORIZATION, bearer.clone()?);
+        }
         let response = request.body(ndjson(events)).send().await.map_err(|error| self.failure(&error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);

@@ -1,19 +1,57 @@
 //! Who asks, and what they may do.
 
+use std::time::SystemTime;
+
 use carafe_protocol::Topic;
 use http::StatusCode;
+use http::request::Parts;
 
+use crate::auth::{Dialect, Refused, Verified};
 use crate::router::App;
 use crate::{Problem, Rights};
 
-/// Who asks: a stranger.
+/// Who asks: a stranger, or who holds a token.
 pub(crate) struct Caller {
     pub(crate) rights: Rights,
+    /// When the rights end, and a stream with them.
+    pub(crate) expires: Option<SystemTime>,
+    /// Tells holders of tokens from each other; see [`Verified::identity`].
+    pub(crate) identity: Option<u64>,
+    /// A stranger may come back with a token.
+    may_have_token: bool,
 }
 
 impl Caller {
-    pub(crate) fn of(app: &App) -> Self {
-        Self { rights: app.options.strangers.clone() }
+    /// Takes the token out of the request. One that is not good is refused, even where strangers may do the same: its
+    /// holder has to know.
+    pub(crate) async fn of(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
+        let options = &app.options;
+        // An app around this router may have tokens of its own.
+        if options.keys.is_empty() {
+            return Ok(Self::stranger(app));
+        }
+        let Some(token) = options.credentials.take(parts)? else { return Ok(Self::stranger(app)) };
+        let verified = options.keys.verify(&token, &[Dialect::Carafe]).await;
+        verified.and_then(|verified| Self::holder(app, &verified)).map_err(Problem::from)
+    }
+
+    fn stranger(app: &App) -> Self {
+        Self {
+            rights: app.options.strangers.clone(),
+            expires: None,
+            identity: None,
+            may_have_token: !app.options.keys.is_empty(),
+        }
+    }
+
+    /// Whoever holds a token may do what strangers may, too.
+    fn holder(app: &App, verified: &Verified) -> Result<Self, Refused> {
+        Ok(Self {
+            rights: verified.rights()?.or(&app.options.strangers),
+            expires: verified.expires,
+            identity: Some(verified.identity),
+            may_have_token: false,
+        })
     }
 
     /// Refuses to publish to what is not granted under all its topics.
@@ -31,6 +69,20 @@ impl Caller {
 
     /// Refuses what is not granted.
     pub(crate) fn refused(&self, detail: String) -> Problem {
-        Problem::new(StatusCode::FORBIDDEN, "urn:carafe:problem:forbidden", "Not allowed", detail)
+        if self.may_have_token {
+            return Problem::no_token(&detail);
+        }
+        let kind = "urn:carafe:problem:forbidden";
+        let problem = Problem::new(StatusCode::FORBIDDEN, kind, "Not allowed", detail);
+        match self.identity {
+            Some(_) => problem.with_header("www-authenticate", "Bearer error=\"insufficient_scope\""),
+            None => problem,
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Self::bad_token(refused.to_string())
     }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use carafe_fanout::{Ended, Joining};
@@ -12,6 +12,7 @@ use carafe_hub::Frames;
 use carafe_protocol::HEARTBEAT;
 use futures_core::Stream;
 use http_body::Frame;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Options;
 use crate::heartbeat::Heartbeat;
@@ -26,15 +27,25 @@ pub(crate) struct HubBody {
     slot: Option<Slot>,
     stream: Option<Joining>,
     heartbeat: Heartbeat,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl HubBody {
-    pub(crate) fn new(frames: Frames, slot: Option<Slot>, options: &Options, open: OpenStream) -> Self {
-        let (opening, guest) = (retry_line(options.retry), Box::new(open));
+    /// A body that ends when it `expires`, and says so.
+    pub(crate) fn new(
+        frames: Frames,
+        slot: Option<Slot>,
+        options: &Options,
+        expires: Option<SystemTime>,
+        open: OpenStream,
+    ) -> Self {
+        let (opening, until) = (retry_line(options.retry), expires.and_then(instant));
+        let (std, guest) = (until.map(Instant::into_std), Box::new(open));
         Self {
             slot,
-            stream: Some(Joining { frames, opening, until: None, guest }),
+            stream: Some(Joining { frames, opening, until: std, guest }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
+            deadline: until.map(|until| Box::pin(sleep_until(until))),
         }
     }
 
@@ -46,6 +57,12 @@ impl HubBody {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         if !stream.opening.is_empty() {
             return Poll::Ready(Some(std::mem::take(&mut stream.opening)));
+        }
+        // Asked first: a busy stream ends too.
+        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            let expired = stream.frames.expired();
+            self.end(Ended::Whole);
+            return Poll::Ready(Some(expired));
         }
         if let Poll::Ready(chunk) = Pin::new(&mut stream.frames).poll_next(cx) {
             self.heartbeat.reset();
@@ -93,6 +110,11 @@ impl http_body::Body for HubBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.poll_chunk(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
+}
+
+/// When the time comes; `None` if it is too far to be counted.
+fn instant(time: SystemTime) -> Option<Instant> {
+    Instant::now().checked_add(time.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// All of a stream that only says when to come back.

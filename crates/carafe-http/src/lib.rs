@@ -2,6 +2,7 @@
 //!
 //! - [`EventStream`] makes any handler an event stream for one connection;
 //! - [`router`] mounts a hub in any app: publish with `curl`, read with `new EventSource(…)`;
+//! - [`auth`] checks the tokens of who asks: [`Keys`](auth::Keys) in the [`Options`] of a router;
 //! - [`serve`] runs an app until it is told to stop, and then drains its streams.
 //!
 //! ```no_run
@@ -19,6 +20,7 @@
 
 mod address;
 mod answers;
+pub mod auth;
 mod batch;
 mod caller;
 mod event_stream;

@@ -39,7 +39,8 @@ fn host(request: &Request) -> Result<Option<Authority>, Problem> {
     host.map(Some).ok_or_else(|| forbidden("the Host cannot be read: use localhost or 127.0.0.1"))
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host in a URL is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

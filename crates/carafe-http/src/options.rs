@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::{Credentials, Keys};
 use crate::{Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat};
 
 /// What a router allows to whom, and how it serves streams.
@@ -12,6 +13,10 @@ use crate::{Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbe
 pub struct Options {
     /// What strangers may do.
     pub strangers: Rights,
+    /// The keys that tokens are checked with. Without any, everybody is a stranger.
+    pub keys: Keys,
+    /// Where tokens are taken from.
+    pub credentials: Credentials,
     /// The origins whose pages may use the hub from elsewhere.
     pub origins: Origins,
     /// The proxies whose word about a client's address is taken.
@@ -55,6 +60,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             strangers: Rights::subscribe(),
+            keys: Keys::default(),
+            credentials: Credentials::default(),
             origins: Origins::default(),
             proxies: Proxies::default(),
             subscribers: Subscribers::default(),

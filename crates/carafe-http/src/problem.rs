@@ -72,6 +72,24 @@ impl Problem {
             .with_header("retry-after", "1")
     }
 
+    /// Only who holds a token may do this: 401.
+    pub(crate) fn no_token(detail: &str) -> Self {
+        let kind = "urn:carafe:problem:no-token";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            kind,
+            "No token",
+            format!("{detail}; there is no token with the request"),
+        )
+        .with_header("www-authenticate", "Bearer")
+    }
+
+    /// A token was given that is not taken: 401.
+    pub(crate) fn bad_token(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "urn:carafe:problem:bad-token", "Bad token", detail)
+            .with_header("www-authenticate", "Bearer error=\"invalid_token\"")
+    }
+
     /// There is nothing under this path: 404.
     pub(crate) fn not_found() -> Self {
         let detail = "there is nothing here: streams and topics are under /events";

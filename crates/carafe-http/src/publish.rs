@@ -35,8 +35,8 @@ struct Published {
 
 /// Publishes the body, or the batch in it.
 pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let caller = Caller::of(&app);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let caller = Caller::of(&app, &mut parts).await?;
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let in_path = topic_in_path(&parts.uri)?;
     if in_path.is_none() && query.all("topic").next().is_none() {

@@ -36,4 +36,10 @@ impl Rights {
         self.publish = grant;
         self
     }
+
+    /// What either of the two may do.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self { subscribe: self.subscribe.or(&other.subscribe), publish: self.publish.or(&other.publish) }
+    }
 }

@@ -32,8 +32,8 @@ const OVER_LIMIT: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Answers with the stream: headers and the position at once, then events.
-pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
-    let caller = Caller::of(&app);
+pub(crate) async fn subscribe(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
+    let caller = Caller::of(&app, &mut parts).await?;
     let (request, form) = parse(&caller, &parts)?;
     let options = &app.options;
     let client = options.proxies.client(&parts.extensions, &parts.headers);
@@ -42,7 +42,7 @@ pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Re
         Err(limit) => return Ok(come_back_later(options, limit)),
     };
     match app.hub.subscribe(request).await {
-        Ok(subscription) => Ok(stream(options, &parts, permit, subscription.into_frames(form))),
+        Ok(subscription) => Ok(stream(options, &caller, &parts, permit, subscription.into_frames(form))),
         Err(SubscribeError::Draining) => Ok(come_back(options, "draining", options.retry)),
         Err(SubscribeError::TooManyComplexPatterns(_)) => {
             options.metrics.limited(Limit::ComplexPatterns);
@@ -53,12 +53,12 @@ pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Re
 }
 
 /// The stream, on a connection that serves nothing else where a shard can take it.
-fn stream(options: &Options, parts: &Parts, permit: Permit, frames: Frames) -> Response {
+fn stream(options: &Options, caller: &Caller, parts: &Parts, permit: Permit, frames: Frames) -> Response {
     let slot = slot(parts, &frames);
     let way = slot.as_ref().map_or_else(|why| Way::Hyper(*why), |_| Way::Shard);
     let closes = (way == Way::Shard).then_some((CONNECTION, "close"));
     let open = OpenStream::new(options, permit, way);
-    let body = Body::new(HubBody::new(frames, slot.ok(), options, open));
+    let body = Body::new(HubBody::new(frames, slot.ok(), options, caller.expires, open));
     (stream_headers(), AppendHeaders(closes), body).into_response()
 }
 
@@ -84,8 +84,8 @@ fn come_back(options: &Options, reason: &'static str, retry: Duration) -> Respon
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
-pub(crate) async fn position(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
-    let caller = Caller::of(&app);
+pub(crate) async fn position(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
+    let caller = Caller::of(&app, &mut parts).await?;
     let (request, _) = parse(&caller, &parts)?;
     request.check().map_err(|error| refusal(&caller, &error))?;
     Ok((stream_headers(), [(POSITION, app.hub.position().to_string())]).into_response())

@@ -48,6 +48,12 @@ impl Access {
         self
     }
 
+    /// What one of the two shows.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self { public: self.public || other.public, grant: self.grant.or(&other.grant) }
+    }
+
     /// What is asked for by asking for everything.
     pub(crate) fn everything(&self) -> Vec<TopicMatcher> {
         if self.public { vec![TopicMatcher::any()] } else { self.grant.matchers().to_vec() }

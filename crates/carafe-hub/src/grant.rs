@@ -22,6 +22,18 @@ impl Grant {
         Self([TopicMatcher::any()].into())
     }
 
+    /// The topics that one of the two covers.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        if other.is_empty() || self.is_all() {
+            return self;
+        }
+        if self.is_empty() || other.is_all() {
+            return other.clone();
+        }
+        Self::to(self.0.iter().chain(&*other.0).cloned())
+    }
+
     /// Whether it covers no topic.
     #[must_use]
     pub fn is_empty(&self) -> bool {

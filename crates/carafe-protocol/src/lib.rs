@@ -27,7 +27,7 @@ mod topic;
 
 pub use decoder::{Decoder, EventTooLarge, Received, ReceivedEvent};
 pub use event::{BadEventId, BadEventType, Event, EventId, EventType, HEARTBEAT};
-pub use matcher::TopicMatcher;
+pub use matcher::{BadMatcher, TopicMatcher};
 pub use pattern::{BadPattern, PatternSegment, TopicPattern};
 pub use position::{BadPosition, Generation, Nonce, Offset, Position};
 pub use topic::{BadTopic, Topic};

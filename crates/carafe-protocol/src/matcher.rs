@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Topic, TopicPattern};
+use crate::{BadPattern, BadTopic, PatternSegment, Topic, TopicPattern};
 
 /// What a subscriber asks for: one topic, or all that match a URL Pattern.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,37 @@ pub enum TopicMatcher {
     Pattern(TopicPattern),
 }
 
+/// Why a text is neither a topic nor a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMatcher {
+    /// It has no operator, and cannot be a topic.
+    #[error(transparent)]
+    Topic(#[from] BadTopic),
+    /// It has operators, and cannot be a pattern.
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+}
+
 impl TopicMatcher {
+    /// Takes one text as a topic or a pattern, where there is no room to say which.
+    ///
+    /// It is a URL Pattern if it has one of `* + ? ( ) { } \` or a `:` with a name after it, and that exact topic if not:
+    /// `orders/42` and `https://example.com/a` are topics, `orders/:id` and `orders/*` are patterns. A backslash makes
+    /// the next character a literal: `a\*b` is the topic `a*b`.
+    ///
+    /// # Errors
+    /// When it is empty, too long, has a control character, or operators that make no URL Pattern.
+    pub fn parse(text: &str) -> Result<Self, BadMatcher> {
+        if !has_operators(text) {
+            return Ok(Topic::new(text)?.into());
+        }
+        let pattern = TopicPattern::new(text)?;
+        match literal(&pattern) {
+            Some(topic) => Ok(Topic::new(&topic)?.into()),
+            None => Ok(pattern.into()),
+        }
+    }
+
     /// Matches every topic.
     #[must_use]
     pub fn any() -> Self {
@@ -28,6 +58,22 @@ impl TopicMatcher {
             Self::Pattern(pattern) => pattern.matches(topic.as_str()),
         }
     }
+}
+
+fn has_operators(text: &str) -> bool {
+    let named = |at: usize| text[at + 1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'));
+    text.contains(['*', '+', '?', '(', ')', '{', '}', '\\'])
+        || text.match_indices(':').any(|(at, _)| named(at))
+}
+
+/// The only topic that the pattern stands for, if its operators are nothing but backslashes.
+fn literal(pattern: &TopicPattern) -> Option<String> {
+    let segments = pattern.segments()?.map(|segment| match segment {
+        PatternSegment::Literal(text) => Some(text.into_owned()),
+        PatternSegment::Name | PatternSegment::Any => None,
+    });
+    let topic = segments.collect::<Option<Vec<_>>>()?.join("/");
+    Some(if pattern.as_str().starts_with('/') { format!("/{topic}") } else { topic })
 }
 
 impl From<Topic> for TopicMatcher {
@@ -48,5 +94,46 @@ impl fmt::Display for TopicMatcher {
             Self::Exact(topic) => topic.fmt(f),
             Self::Pattern(pattern) => pattern.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: impl Into<TopicMatcher>) {
+        assert_eq!(TopicMatcher::parse(text), Ok(expected.into()), "{text}");
+    }
+
+    #[test]
+    fn a_text_without_operators_is_that_topic() {
+        for text in ["orders/42", "/orders", "https://example.com/a", "user:42", "a [b] | c", "a:", "a: b"] {
+            check(text, Topic::new(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_text_with_operators_is_a_pattern() {
+        for text in
+            ["*", "orders/*", "orders/:id", "orders/(\\d+)", "a{/:b}?", "https://example.com/:id", "a\\*/*"]
+        {
+            check(text, TopicPattern::new(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_backslash_makes_a_literal() {
+        check("a\\*b", Topic::new("a*b").unwrap());
+        check("/users/a\\:b", Topic::new("/users/a:b").unwrap());
+    }
+
+    #[test]
+    fn what_is_neither_is_refused_with_the_reason() {
+        assert_eq!(TopicMatcher::parse(""), Err(BadTopic::Empty.into()));
+        assert_eq!(TopicMatcher::parse("a/../b"), Err(BadTopic::DotSegment.into()));
+        assert_eq!(TopicMatcher::parse("a\n*"), Err(BadPattern::ControlCharacter.into()));
+        assert_eq!(TopicMatcher::parse("orders/("), Err(BadPattern::Syntax.into()));
+        assert_eq!(TopicMatcher::parse("a/\\../b"), Err(BadTopic::DotSegment.into()));
     }
 }

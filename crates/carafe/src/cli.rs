@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use carafe_http::auth::Algorithm;
 use carafe_http::{Network, Origin, Rate};
 use carafe_hub::Retention;
 use carafe_protocol::TopicPattern;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 use crate::failure::Failure;
@@ -28,13 +29,15 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run a hub for this machine: all open to local programs and pages, with a console at /
-    Dev(HubOptions),
+    Dev(Box<HubOptions>),
     /// Run a hub for others
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
     /// Publish an event, or each line of standard input as one
     Publish(PublishOptions),
     /// Print events as they come, each one's data on a line
     Subscribe(SubscribeOptions),
+    /// Make a token that lets its holder publish or subscribe, and print it
+    Token(TokenOptions),
     /// Look at a log on disk that no hub has open, and mend it
     #[command(subcommand)]
     Log(LogCommand),
@@ -58,7 +61,7 @@ pub(crate) struct LogFolder {
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
-    /// What strangers may do; without it the hub refuses to start
+    /// What strangers may do; without it and without keys the hub refuses to start
     #[arg(long, env = "CARAFE_ANONYMOUS", value_delimiter = ',', value_name = "WHAT")]
     pub(crate) anonymous: Vec<Anonymous>,
     /// A PEM file with the server's certificate and those above it; makes the hub speak TLS alone. Read again when it
@@ -82,7 +85,82 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "CARAFE_HSTS", default_value = "720h", value_name = "TIME", value_parser = time)]
     pub(crate) hsts: Duration,
     #[command(flatten)]
+    pub(crate) keys: KeyOptions,
+    #[command(flatten)]
+    pub(crate) credentials: CredentialOptions,
+    #[command(flatten)]
     pub(crate) hub: HubOptions,
+}
+
+/// The keys that tokens are checked with.
+#[derive(Args, Debug)]
+pub(crate) struct KeyOptions {
+    /// A file with a secret of at least 32 bytes that tokens are signed with by HS256; the variable CARAFE_SECRET may have
+    /// the secret itself. Read again when it changes, and on SIGHUP
+    #[arg(long, env = "CARAFE_SECRET_FILE", value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// A TOML file with any number of keys, secret or public, see docs/ACCESS.md. Read again when it or a file that it
+    /// names changes, and on SIGHUP
+    #[arg(long, env = "CARAFE_KEYS", value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Who makes the tokens of the secret: they must say it in iss
+    #[arg(long, env = "CARAFE_ISSUER", value_name = "ISSUER")]
+    pub(crate) issuer: Option<String>,
+    /// For whom the tokens of the secret are: they must have it in aud; for several, repeat it or use commas
+    #[arg(long, env = "CARAFE_AUDIENCE", value_delimiter = ',', value_name = "AUDIENCE")]
+    pub(crate) audience: Vec<String>,
+}
+
+/// Where tokens are taken from beside the header.
+#[derive(Args, Debug)]
+pub(crate) struct CredentialOptions {
+    /// The cookie that may carry a token
+    #[arg(long, env = "CARAFE_COOKIE", default_value = "carafe_token", value_name = "NAME")]
+    pub(crate) cookie: String,
+    /// The origins whose pages may publish by that cookie, such as https://example.com; without any, pages of the hub's
+    /// own host
+    #[arg(long, env = "CARAFE_COOKIE_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
+    pub(crate) cookie_origin: Vec<String>,
+    /// Take tokens from the query parameter access_token too, which others may log
+    #[arg(
+        long, env = "CARAFE_TOKEN_IN_QUERY", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", value_name = "BOOL"
+    )]
+    pub(crate) token_in_query: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenOptions {
+    /// A topic or a URL Pattern that the holder may publish to; may be repeated
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) publish: Vec<String>,
+    /// A topic or a URL Pattern of which the holder may see all events, private ones too; may be repeated
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) subscribe: Vec<String>,
+    /// After how long the token expires
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = some_time)]
+    pub(crate) ttl: Duration,
+    /// A file with the secret to sign with, by HS256; the variable CARAFE_SECRET may have the secret itself
+    #[arg(long, env = "CARAFE_SECRET_FILE", value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// A PEM file with the private key to sign with
+    #[arg(long, env = "CARAFE_PRIVATE_KEY", value_name = "FILE")]
+    pub(crate) private_key: Option<PathBuf>,
+    /// Another algorithm than the key's first, such as HS512 or PS256
+    #[arg(long, value_name = "ALGORITHM")]
+    pub(crate) algorithm: Option<Algorithm>,
+    /// The key's ID in the issuer's JWK Set
+    #[arg(long, value_name = "ID")]
+    pub(crate) key_id: Option<String>,
+    /// Who makes the token
+    #[arg(long, env = "CARAFE_ISSUER", value_name = "ISSUER")]
+    pub(crate) issuer: Option<String>,
+    /// For which hubs it is; may be repeated
+    #[arg(long, env = "CARAFE_AUDIENCE", value_delimiter = ',', value_name = "AUDIENCE")]
+    pub(crate) audience: Vec<String>,
+    /// Whom it is given to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
 }
 
 /// The header in which proxies tell a client's address.
@@ -242,6 +320,9 @@ pub(crate) struct PublishOptions {
     /// The hub
     #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
     pub(crate) url: String,
+    /// A file with the token to send; the variable CARAFE_TOKEN may have the token itself
+    #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -269,6 +350,9 @@ pub(crate) struct SubscribeOptions {
     /// The hub
     #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
     pub(crate) url: String,
+    /// A file with the token to send; the variable CARAFE_TOKEN may have the token itself
+    #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 impl Cli {
@@ -300,7 +384,7 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a time such as 500ms, 15s or 2m".into())
 }
 
-fn some_time(text: &str) -> Result<Duration, String> {
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     Some(time(text)?)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "no time at all is too short: write one such as 15s".into())
@@ -312,6 +396,12 @@ fn bound(text: &str) -> Result<usize, String> {
         "unlimited" => Ok(usize::MAX),
         _ => text.parse().map_err(|_| "write a whole number, or unlimited".into()),
     }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let url: Option<url::Url> = text.parse().ok();
+    let origin = url.map(|url| url.origin().ascii_serialization());
+    origin.filter(|origin| origin == text).ok_or_else(|| "write an origin such as https://example.com".into())
 }
 
 fn retention(text: &str) -> Result<Retention, String> {

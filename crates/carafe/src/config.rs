@@ -31,7 +31,9 @@ fn with_defaults(command: Command, subcommand: &str, path: &Path) -> Result<Comm
         let id = known(&command, subcommand, &key).ok_or_else(|| {
             Failure::usage(format!("{file}: there is no option `{key}`; see carafe {subcommand} --help"))
         })?;
-        let value = as_text(&value).ok_or_else(|| {
+        let switch = is_switch(&command, subcommand, &id);
+        let value = as_text(&value).or_else(|| value.as_bool().filter(|_| switch).map(|on| on.to_string()));
+        let value = value.ok_or_else(|| {
             Failure::usage(format!("{file}: `{key}` takes a text, a number or a list of texts"))
         })?;
         Ok(command.mut_subcommand(subcommand, |sub| sub.mut_arg(id, |arg| arg.default_value(value))))
@@ -43,6 +45,13 @@ fn known(command: &Command, subcommand: &str, key: &str) -> Option<String> {
     let mut args = command.find_subcommand(subcommand)?.get_arguments();
     let arg = args.find(|arg| arg.get_long() == Some(key) && key != "config" && arg.get_env().is_some())?;
     Some(arg.get_id().to_string())
+}
+
+/// Whether it may stand without a value.
+fn is_switch(command: &Command, subcommand: &str, id: &str) -> bool {
+    let mut args = command.find_subcommand(subcommand).into_iter().flat_map(Command::get_arguments);
+    let arg = args.find(|arg| arg.get_id() == id);
+    arg.and_then(clap::Arg::get_num_args).is_some_and(|values| values.min_values() == 0)
 }
 
 fn as_text(value: &Value) -> Option<String> {

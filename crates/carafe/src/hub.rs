@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
+use carafe_http::auth::Credentials;
 use carafe_http::{
-    FanoutOptions, Metrics, Options, Page, Proxies, ProxyHeader, Rights, Served, Tls, metrics_router,
+    FanoutOptions, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights, Served, Tls, metrics_router,
 };
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
@@ -17,9 +19,10 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::cli::{Anonymous, HubOptions, LogPlace, ProxyHeaderName, ServeOptions};
+use crate::cli::{Anonymous, CredentialOptions, HubOptions, LogPlace, ProxyHeaderName, ServeOptions};
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
+use crate::keys;
 use crate::limits::Adjustable;
 use crate::logging;
 use crate::reload::Reloads;
@@ -40,36 +43,47 @@ pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
 
 /// A hub for others.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
-    if options.anonymous.is_empty() {
+    let mut reloads = Reloads::default();
+    let keys = keys::keys(options.keys, &mut reloads)?;
+    if options.anonymous.is_empty() && keys.is_empty() {
         return Err(Failure::usage(
-            "nobody could use this hub: say what strangers may do, such as --anonymous subscribe,publish",
+            "nobody could use this hub: give it keys by --secret-file or --keys, or say what strangers may do, such as \
+             --anonymous subscribe,publish",
         ));
     }
     logging::start(options.hub.log_format);
     let access = Options {
         strangers: strangers(&options.anonymous),
-        proxies: proxies(&options),
+        keys: keys.clone(),
+        credentials: credentials(options.credentials),
+        proxies: proxies(options.trusted_proxies, options.proxy_header),
         page: Page::Plain,
         ..Options::default()
     };
     let descriptors = Descriptors::raise();
-    let mut reloads = Reloads::default();
     let adjustable = Adjustable::new(descriptors, &options.hub, &options.allow_origin);
     adjustable.reload_from(options.hub.config.as_ref(), &mut reloads);
     let access = adjustable.add_to(access);
     let mut serving = serve_options(&options.hub, descriptors, &access);
     serving.hsts = options.hsts;
-    serving.tls = tls(&options, &mut reloads)?;
+    serving.tls = tls(options.tls_cert, options.tls_key, &mut reloads)?;
     reloads.start()?;
-    run(&options.hub, access, serving, drop).await
+    run(&options.hub, access, serving, |_| {
+        tokio::spawn(keys::keep_new(keys));
+    })
+    .await
 }
 
-fn proxies(options: &ServeOptions) -> Proxies {
-    let header = match options.proxy_header {
+fn proxies(trusted: Vec<Network>, header: ProxyHeaderName) -> Proxies {
+    let header = match header {
         ProxyHeaderName::XForwardedFor => ProxyHeader::XForwardedFor,
         ProxyHeaderName::Forwarded => ProxyHeader::Forwarded,
     };
-    Proxies::new(options.trusted_proxies.clone(), header)
+    Proxies::new(trusted, header)
+}
+
+fn credentials(options: CredentialOptions) -> Credentials {
+    Credentials { cookie: options.cookie, origins: options.cookie_origin, in_query: options.token_in_query }
 }
 
 fn strangers(anonymous: &[Anonymous]) -> Rights {
@@ -79,8 +93,12 @@ fn strangers(anonymous: &[Anonymous]) -> Rights {
 }
 
 /// The certificate, if the hub is to have one.
-fn tls(options: &ServeOptions, reloads: &mut Reloads) -> Result<Option<Tls>, Failure> {
-    let (certificate, key) = match (&options.tls_cert, &options.tls_key) {
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    reloads: &mut Reloads,
+) -> Result<Option<Tls>, Failure> {
+    let (certificate, key) = match (certificate, key) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate, key),
         _ => {
@@ -89,7 +107,7 @@ fn tls(options: &ServeOptions, reloads: &mut Reloads) -> Result<Option<Tls>, Fai
             ));
         }
     };
-    let tls = Tls::load(certificate, key).map_err(Failure::usage)?;
+    let tls = Tls::load(&certificate, &key).map_err(Failure::usage)?;
     let reloaded = tls.clone();
     let reload = move || reloaded.reload().map_err(|error| error.to_string());
     reloads.add("the certificate", [certificate, key], reload);

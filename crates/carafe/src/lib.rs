@@ -34,6 +34,7 @@
 //! The `carafe` program is the same hub for programs in any language.
 
 pub use carafe_client as client;
+pub use carafe_http::auth;
 pub use carafe_http::{
     EventStream, Events, FanoutOptions, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem,
     Rights, router,

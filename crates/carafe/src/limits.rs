@@ -56,7 +56,8 @@ impl Adjustable {
     }
 
     fn reload(&self) -> Result<(), Failure> {
-        if let Command::Serve(ServeOptions { hub, allow_origin, .. }) = Cli::from_process()?.command {
+        if let Command::Serve(options) = Cli::from_process()?.command {
+            let ServeOptions { hub, allow_origin, .. } = *options;
             self.set(&hub, &allow_origin);
         }
         Ok(())

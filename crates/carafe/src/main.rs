@@ -5,6 +5,7 @@ mod config;
 mod descriptors;
 mod failure;
 mod hub;
+mod keys;
 mod limits;
 mod log;
 mod logging;
@@ -12,6 +13,7 @@ mod output;
 mod publish;
 mod reload;
 mod subscribe;
+mod token;
 
 use std::process::ExitCode;
 
@@ -28,10 +30,11 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Dev(options) => hub::dev(options).await,
-        Command::Serve(options) => hub::serve(options).await,
+        Command::Dev(options) => hub::dev(*options).await,
+        Command::Serve(options) => hub::serve(*options).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
+        Command::Token(options) => token::token(&options),
         Command::Log(command) => log::run(&command),
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::cli::PublishOptions;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::token;
 
 /// How many lines, and about how many bytes of them, are published at once when they are there already.
 const BATCH_LINES: usize = 1000;
@@ -17,7 +18,10 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Publishes what the command line or standard input gives.
 pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
-    let hub = Publisher::new(options.url.as_str());
+    let mut hub = Publisher::new(options.url.as_str());
+    if let Some(token) = token::to_send(options.token_file.as_deref())? {
+        hub = hub.with_bearer(&token);
+    }
     let mut told = Told { output: Output::new(), json: options.json };
     match &options.data {
         Some(data) if data != "-" => told.publish(&hub, &[options.event(data.clone())]).await,
@@ -66,7 +70,7 @@ impl Told {
 impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         match error {
-            PublishError::BadUrl { .. } => Self::usage(error),
+            PublishError::BadUrl { .. } | PublishError::UnsendableToken => Self::usage(error),
             _ => Self::failed(error),
         }
     }

@@ -29,10 +29,20 @@ impl Reloads {
         reload: impl Fn() -> Result<(), String> + Send + 'static,
     ) {
         let files: Vec<_> = files.into_iter().map(Into::into).collect();
-        let stamps = stamps(&files);
+        self.add_changing(what, move || files.clone(), reload);
+    }
+
+    /// The same, where the files may name others. After new names it is read once more, so that no change is missed.
+    pub(crate) fn add_changing(
+        &mut self,
+        what: &'static str,
+        files: impl Fn() -> Vec<PathBuf> + Send + 'static,
+        reload: impl Fn() -> Result<(), String> + Send + 'static,
+    ) {
+        let stamps = stamps(&files());
         self.0.push(Reloadable {
             what,
-            files,
+            files: Box::new(files),
             reload: Box::new(reload),
             loaded: stamps.clone(),
             seen: stamps,
@@ -67,7 +77,7 @@ impl Reloads {
 
 struct Reloadable {
     what: &'static str,
-    files: Vec<PathBuf>,
+    files: Box<dyn Fn() -> Vec<PathBuf> + Send>,
     reload: Reload,
     loaded: Stamps,
     seen: Stamps,
@@ -77,7 +87,7 @@ impl Reloadable {
     /// Reads it again if `told` to, or if the files have changed and come to rest: a certificate and its key are seldom
     /// written in one moment.
     fn turn(&mut self, told: bool) {
-        let now = stamps(&self.files);
+        let now = stamps(&(self.files)());
         let rests = now == self.seen;
         self.seen.clone_from(&now);
         if told || (rests && now != self.loaded) {

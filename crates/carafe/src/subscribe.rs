@@ -9,12 +9,14 @@ use url::Url;
 use crate::cli::SubscribeOptions;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::token;
 
 /// Prints events until there were enough, or the reader of the output has had enough.
 pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> {
     let source = EventSource::options(options.stream()?)
         .last_event_id(options.after.as_deref().unwrap_or_default())
         .first_must_succeed()
+        .bearer_with(token(&options)?)
         .on_lost(|lost| eprintln!("carafe: {lost}; reconnecting"));
     let mut events = source.connect();
     let mut output = Output::new();
@@ -31,6 +33,20 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// The token to send with each connection: a file is read again, since what it had may have expired.
+fn token(options: &SubscribeOptions) -> Result<impl FnMut() -> Option<String> + Send + 'static, Failure> {
+    let mut token = token::to_send(options.token_file.as_deref())?;
+    let file = options.token_file.clone();
+    Ok(move || {
+        if let Some(file) = &file
+            && let Ok(Some(read)) = token::to_send(Some(file))
+        {
+            token = Some(read);
+        }
+        token.clone()
+    })
 }
 
 impl SubscribeOptions {
@@ -59,7 +75,7 @@ fn bad_url(url: &str, reason: &dyn std::fmt::Display) -> Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::BadUrl { .. } => Self::usage(error),
+            Error::BadUrl { .. } | Error::UnsendableToken => Self::usage(error),
             _ => Self::failed(error),
         }
     }

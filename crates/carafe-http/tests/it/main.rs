@@ -3,5 +3,8 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod any_token;
 mod event_stream;
+mod keys;
 mod router;
+mod token_corpus;

@@ -1,10 +1,11 @@
 //! A hub mounted in an app.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use carafe_http::auth::{Key, Keys, Signer};
 use carafe_http::{HubExt, Options, Rights, router};
 use carafe_hub::{Hub, HubLimits};
 use carafe_log::{MemoryLog, Publication};
@@ -112,4 +113,33 @@ async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until
     drop(first);
     let (_, mut second) = ask(&app, Method::GET, &complex(2)).await;
     assert!(read(&mut second).await.contains("carafe.position"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_its_token_does_even_while_events_wait() {
+    let secret = b"a secret of more than thirty-two bytes";
+    let hub = hub();
+    let app = router(hub.clone(), Options { keys: Keys::new([Key::secret(secret).unwrap()]), ..open() });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = serde_json::json!({"exp": now + 60});
+    let bearer = format!("Bearer {}", Signer::secret(secret).unwrap().sign(&claims).unwrap());
+    let request = Request::get("/events/a").header("authorization", bearer).body(Body::empty()).unwrap();
+    let mut body = app.clone().oneshot(request).await.unwrap().into_body();
+    publish(&hub, "a", "before").await;
+    assert!(read(&mut body).await.ends_with("data: before\n\n"));
+
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    publish(&hub, "a", "after").await;
+    let rest = body.collect().await.unwrap().to_bytes();
+    let rest = std::str::from_utf8(&rest).unwrap();
+    assert!(rest.starts_with("id: ") && rest.ends_with("event: carafe.expired\ndata:\n\n"), "{rest}");
+    assert!(!rest.contains("after"), "{rest}");
+    assert_eq!(hub.subscriptions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_keys_the_header_is_left_to_the_app_around_the_router() {
+    let request = Request::get("/events/a").header("authorization", "Basic dXNlcjpwYXNz");
+    let response = hub().router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
 }

@@ -1,0 +1,77 @@
+//! One key that signatures are checked with.
+
+use std::fmt;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, TokenData, Validation, decode};
+use serde_json::{Map, Value};
+
+use crate::auth::Refused;
+use crate::auth::head::Head;
+use crate::auth::key::SECRET_BYTES;
+use crate::auth::public_key::RSA_BYTES;
+
+/// A secret or a public key, and the algorithms that fit it.
+#[derive(Clone)]
+pub(crate) struct Trusted {
+    pub(crate) key_id: Option<String>,
+    pub(crate) algorithms: Vec<Algorithm>,
+    material: DecodingKey,
+}
+
+/// What a signature stands for: nobody but who has the key has written it.
+pub(crate) struct Signed {
+    pub(crate) token_type: Option<String>,
+    pub(crate) claims: Map<String, Value>,
+}
+
+impl Trusted {
+    pub(crate) fn new(material: DecodingKey, algorithms: impl Into<Vec<Algorithm>>) -> Self {
+        Self { key_id: None, algorithms: algorithms.into(), material }
+    }
+
+    pub(crate) fn is_secret(&self) -> bool {
+        self.material.family() == AlgorithmFamily::Hmac
+    }
+
+    /// Whether nobody could guess or compute it.
+    pub(crate) fn is_strong(&self) -> bool {
+        match self.material.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => !self.is_secret() || bytes.len() >= SECRET_BYTES,
+            DecodingKeyKind::RsaModulusExponent { n, .. } => RSA_BYTES.contains(&n.len()),
+        }
+    }
+
+    /// Checks the signature, and only then reads what is signed.
+    pub(crate) fn verify(&self, token: &str, head: &Head) -> Result<Signed, Refused> {
+        if !self.algorithms.contains(&head.algorithm) {
+            return Err(Refused::Untrusted);
+        }
+        let TokenData { header, claims } = decode(token, &self.material, &signature_only(head.algorithm))
+            .map_err(|error| match error.kind() {
+                ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::Base64(_) => Refused::Malformed,
+                _ => Refused::Untrusted,
+            })?;
+        Ok(Signed { token_type: header.typ, claims })
+    }
+}
+
+/// The claims are looked at by [`Bounds`](crate::auth::bounds::Bounds), which is stricter.
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
+}
+
+impl fmt::Debug for Trusted {
+    /// Without the material: a log is no place for a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key_id, algorithms, material: _ } = self;
+        f.debug_struct("Trusted")
+            .field("key_id", key_id)
+            .field("algorithms", algorithms)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! The keys that the hub trusts, and those that tokens are made with, from files and the environment.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use carafe_http::auth::{Algorithm, BadKey, Dialect, Key, Keys};
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use crate::cli::{KeyOptions, some_time};
+use crate::failure::Failure;
+use crate::reload::Reloads;
+
+/// Where a secret may be instead of a file. Never a flag, which every user of the machine could read.
+const SECRET: &str = "CARAFE_SECRET";
+
+/// The most keys: each is asked about each token.
+const KEYS: usize = 32;
+
+/// How old a JWK Set under a URL may be where the file does not say.
+const REFRESH: Duration = Duration::from_secs(300);
+
+/// How often the sets' age is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The keys, which are read again when they change.
+pub(crate) fn keys(options: KeyOptions, reloads: &mut Reloads) -> Result<Keys, Failure> {
+    let Loaded { keys, files } = load(&options).map_err(Failure::usage)?;
+    let trusted = Keys::new(keys);
+    if !files.is_empty() {
+        let (files, reloaded) = (Arc::new(Mutex::new(files)), trusted.clone());
+        let now = Arc::clone(&files);
+        let reload = move || {
+            let loaded = load(&options)?;
+            reloaded.replace(loaded.keys);
+            *files.lock().unwrap_or_else(PoisonError::into_inner) = loaded.files;
+            Ok(())
+        };
+        let files = move || now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        reloads.add_changing("the keys", files, reload);
+    }
+    Ok(trusted)
+}
+
+/// Keeps the JWK Sets under URLs new.
+pub(crate) async fn keep_new(keys: Keys) {
+    loop {
+        keys.refresh().await;
+        sleep(LOOK).await;
+    }
+}
+
+/// The secret of a file, without the line break that editors put after it, or of the environment.
+pub(crate) fn secret(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
+    let Some(file) = file else {
+        return Ok(env::var_os(SECRET).map(OsString::into_encoded_bytes));
+    };
+    let mut secret = read(file)?;
+    if secret.ends_with(b"\n") {
+        secret.pop();
+        secret.pop_if(|last| *last == b'\r');
+    }
+    Ok(Some(secret))
+}
+
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+}
+
+/// The keys, and the files that they come from.
+#[derive(Default)]
+struct Loaded {
+    keys: Vec<Key>,
+    files: Vec<PathBuf>,
+}
+
+fn load(options: &KeyOptions) -> Result<Loaded, String> {
+    let mut loaded = Loaded::default();
+    if let Some(secret) = secret(options.secret_file.as_deref())? {
+        let place =
+            options.secret_file.as_ref().map_or_else(|| SECRET.into(), |file| file.display().to_string());
+        let mut key = Key::secret(&secret).map_err(|error| format!("{place}: {error}"))?;
+        if let Some(issuer) = &options.issuer {
+            key = key.with_issuer(issuer);
+        }
+        loaded.keys.push(key.with_audience(&options.audience));
+        loaded.files.extend(options.secret_file.clone());
+    } else if options.issuer.is_some() || !options.audience.is_empty() {
+        return Err("--issuer and --audience go with a secret: give --secret-file, or write them in the file of --keys".into());
+    }
+    if let Some(file) = &options.keys {
+        loaded.add_file(file)?;
+    }
+    Ok(loaded)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    key: Vec<Table>,
+}
+
+/// One key of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Table {
+    secret_file: Option<PathBuf>,
+    public_key: Option<PathBuf>,
+    jwk_set: Option<String>,
+    refresh: Option<String>,
+    algorithms: Option<Vec<Algorithm>>,
+    issuer: Option<String>,
+    #[serde(default)]
+    audience: Vec<String>,
+    #[serde(default)]
+    dialect: Spoken,
+}
+
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "kebab-case")]
+enum Spoken {
+    #[default]
+    Carafe,
+    #[serde(rename = "mercure-0")]
+    Mercure0,
+    #[serde(rename = "mercure-1")]
+    Mercure1,
+}
+
+impl From<Spoken> for Dialect {
+    fn from(spoken: Spoken) -> Self {
+        match spoken {
+            Spoken::Carafe => Self::Carafe,
+            Spoken::Mercure0 => Self::Mercure0,
+            Spoken::Mercure1 => Self::Mercure1,
+        }
+    }
+}
+
+impl Loaded {
+    /// Adds the keys of a file; the paths in it begin where it is.
+    fn add_file(&mut self, path: &Path) -> Result<(), String> {
+        let place = path.display();
+        let text = String::from_utf8(read(path)?).map_err(|_| format!("{place} is not UTF-8"))?;
+        let file: File = toml::from_str(&text).map_err(|error| format!("{place}: {}", one_line(&error)))?;
+        if file.key.is_empty() || file.key.len() > KEYS {
+            return Err(format!(
+                "{place} has {} keys: give one to {KEYS}, each under [[key]]",
+                file.key.len()
+            ));
+        }
+        self.files.push(path.into());
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for (number, table) in (1..).zip(file.key) {
+            let key = self.key(folder, table).map_err(|error| format!("{place}, key {number}: {error}"))?;
+            self.keys.push(key);
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, folder: &Path, table: Table) -> Result<Key, String> {
+        let is_bound = table.issuer.is_some() && !table.audience.is_empty();
+        if matches!(table.dialect, Spoken::Mercure1) && !is_bound {
+            return Err("tokens of mercure-1 name their issuer and audience: give both".into());
+        }
+        let mut key = self.material(folder, &table)?.with_dialect(table.dialect.into());
+        if let Some(algorithms) = &table.algorithms {
+            key = key.with_algorithms(algorithms).map_err(|error| error.to_string())?;
+        }
+        if let Some(issuer) = table.issuer {
+            key = key.with_issuer(issuer);
+        }
+        Ok(key.with_audience(table.audience))
+    }
+
+    fn material(&mut self, folder: &Path, table: &Table) -> Result<Key, String> {
+        let words = |error: BadKey| error.to_string();
+        let refresh = table.refresh.as_deref().map(some_time).transpose()?;
+        match (&table.secret_file, &table.public_key, table.jwk_set.as_deref()) {
+            (None, None, Some(url)) if url.contains("://") => {
+                Key::jwk_set_at(url, refresh.unwrap_or(REFRESH)).map_err(words)
+            }
+            _ if refresh.is_some() => {
+                Err("refresh goes with a jwk-set under a URL: files are read when they change".into())
+            }
+            (Some(file), None, None) => {
+                let secret = secret(Some(&self.watch(folder, file)))?.unwrap_or_default();
+                Key::secret(&secret).map_err(words)
+            }
+            (None, Some(file), None) => Key::pem(&read(&self.watch(folder, file))?).map_err(words),
+            (None, None, Some(file)) => {
+                Key::jwk_set(&read(&self.watch(folder, file.as_ref()))?).map_err(words)
+            }
+            _ => Err("say where it is, by one of secret-file, public-key and jwk-set".into()),
+        }
+    }
+
+    fn watch(&mut self, folder: &Path, file: &Path) -> PathBuf {
+        let path = folder.join(file);
+        self.files.push(path.clone());
+        path
+    }
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().lines().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,103 @@
+//! `carafe token`, and the tokens that the other commands send.
+
+use std::env;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use carafe_http::auth::{Keys, Signer};
+use carafe_protocol::TopicMatcher;
+use serde::Serialize;
+
+use crate::cli::TokenOptions;
+use crate::failure::Failure;
+use crate::keys::{read, secret};
+use crate::output::Output;
+
+/// Where a token may be instead of a file.
+const TOKEN: &str = "CARAFE_TOKEN";
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    aud: &'a [String],
+    iat: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    publish: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    subscribe: &'a [String],
+}
+
+/// Prints a token that grants what is asked for.
+pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
+    let granted = options.publish.iter().chain(&options.subscribe);
+    if granted.clone().next().is_none() {
+        return Err(Failure::usage(
+            "the token would grant nothing: give --publish or --subscribe, such as --subscribe 'orders/*'",
+        ));
+    }
+    for text in granted {
+        TopicMatcher::parse(text).map_err(|error| Failure::usage(format!("`{text}`: {error}")))?;
+    }
+    let token =
+        signer(options)?.sign(&claims(options)?).ok_or_else(|| Failure::failed("the key does not sign"))?;
+    if token.len() > Keys::TOKEN_BYTES {
+        return Err(Failure::usage(format!(
+            "the token would have {} bytes, and hubs take {}: grant patterns instead of many topics",
+            token.len(),
+            Keys::TOKEN_BYTES
+        )));
+    }
+    Ok(Output::new().line(&token)?)
+}
+
+fn claims(options: &TokenOptions) -> Result<Claims<'_>, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::failed)?;
+    Ok(Claims {
+        iss: options.issuer.as_deref(),
+        sub: options.subject.as_deref(),
+        aud: &options.audience,
+        iat: now.as_secs(),
+        exp: now.saturating_add(options.ttl).as_secs(),
+        publish: &options.publish,
+        subscribe: &options.subscribe,
+    })
+}
+
+fn signer(options: &TokenOptions) -> Result<Signer, Failure> {
+    let mut signer = match &options.private_key {
+        Some(file) => {
+            let text = read(file).map_err(Failure::usage)?;
+            Signer::pem(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
+        }
+        None => {
+            let secret = secret(options.secret_file.as_deref()).map_err(Failure::usage)?;
+            let secret = secret.ok_or_else(|| {
+                Failure::usage(
+                    "there is no key to sign with: give --secret-file or --private-key, or set CARAFE_SECRET",
+                )
+            })?;
+            Signer::secret(&secret).map_err(Failure::usage)?
+        }
+    };
+    if let Some(algorithm) = options.algorithm {
+        signer = signer.with_algorithm(algorithm).map_err(Failure::usage)?;
+    }
+    Ok(match &options.key_id {
+        Some(id) => signer.with_key_id(id),
+        None => signer,
+    })
+}
+
+/// The token to send: that of the file, else that of the environment.
+pub(crate) fn to_send(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let token = match file {
+        Some(file) => Some(String::from_utf8_lossy(&read(file).map_err(Failure::usage)?).into_owned()),
+        None => env::var(TOKEN).ok(),
+    };
+    Ok(token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
+}
