@@ -3,6 +3,7 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod client;
 mod delivery;
 mod drain;
 mod fixture;
@@ -14,6 +15,7 @@ mod positions;
 mod replays;
 mod retention;
 mod script;
+mod seats;
 mod size;
 mod spy;
 mod threads;
