@@ -297,8 +297,10 @@ impl Outlet {
     }
 
     fn next_of_pass(&mut self, id: GroupId) -> Option<SeatId> {
+        let seats = self.groups.get(id)?.seats.len();
         let pass = self.groups.pass_mut(id)?;
-        pass.left = pass.left.checked_sub(1)?;
+        // Fewer may be left than it has yet to come to.
+        pass.left = pass.left.min(seats).checked_sub(1)?;
         let at = pass.left;
         self.groups.get(id)?.seats.get(at).copied()
     }

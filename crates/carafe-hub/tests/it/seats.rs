@@ -152,6 +152,37 @@ fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothi
 }
 
 #[test]
+fn who_leaves_in_the_middle_of_a_pass_makes_nobody_be_skipped_or_served_twice() {
+    let leaving: [fn(usize) -> bool; 5] =
+        [|at| at < 250, |at| at >= 50, |at| at.is_multiple_of(2), |at| at == 0, |at| at != 7];
+    for leaves in leaving {
+        let mut driver = Driver::roomy();
+        let seats = driver.settled("a", MANY);
+        driver.rig.publish("a", "0");
+        driver.outlet.look();
+        driver.turn();
+        let (leaving, staying): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| leaves(**seat as usize));
+        leaving.into_iter().for_each(|seat| driver.leave(seat));
+        driver.settle();
+        driver.check_all(&staying, &["0"]);
+    }
+}
+
+#[test]
+fn who_leaves_between_the_beginning_of_a_pass_and_its_first_slice_makes_nobody_be_skipped() {
+    let mut driver = Driver::roomy();
+    let (first, second) = (driver.settled("a", 1), driver.settled("b", 2));
+    driver.rig.publish("a", "0");
+    driver.rig.publish("b", "0");
+    driver.outlet.look();
+    driver.turn();
+    driver.check_all(&first, &["0"]);
+    driver.leave(second[0]);
+    driver.settle();
+    driver.check_all(&second[1..], &["0"]);
+}
+
+#[test]
 fn whose_client_is_found_to_be_gone_during_a_pass_makes_nobody_be_skipped_or_served_twice() {
     let mut driver = Driver::roomy();
     let seats = driver.settled("a", MANY);
