@@ -667,9 +667,15 @@ fn find_group(
 fn go_on(shared: &Arc<Shared>, notice: NoticeId, group: &Group, position: Position) -> Frames {
     let mut state = shared.state();
     state.notices[notice as usize].settled -= 1;
-    let (id, interest) = state.join_as(&group.membership.cursor.interest);
+    let Membership { id: of_group, cursor: shared_cursor, .. } = &group.membership;
+    let (id, interest) = state.join_as(&shared_cursor.interest);
+    let mut cursor = Cursor { interest, position };
+    if position.offset >= shared_cursor.position.offset {
+        // It has waited with its group, whose cursor stays where it began to.
+        state.waited_to(*of_group).into_iter().for_each(|position| cursor.advance(position));
+    }
     drop(state);
-    let membership = Membership { shared: Arc::clone(shared), id, cursor: Cursor { interest, position } };
+    let membership = Membership { shared: Arc::clone(shared), id, cursor };
     Subscription::going_on(membership).into_frames(group.form)
 }
 

@@ -394,6 +394,23 @@ fn who_has_to_go_on_alone_in_the_middle_of_a_pass_loses_nothing() {
 }
 
 #[test]
+fn streams_that_have_waited_since_history_was_trimmed_end_without_a_gap_and_without_the_log() {
+    let mut driver = Driver::on(Rig::keeping(2));
+    let seats = driver.settled("a", 3);
+    driver.rig.count("b", 10);
+    driver.outlet.expire(seats[0]);
+    driver.settle();
+    let tail = driver.rig.span().tail;
+    assert_eq!(driver.told(seats[0]), [Told::Expired(tail), Told::End]);
+    assert_eq!(driver.clients.take_left(), [seats[0]]);
+    driver.rig.publish("a", "0");
+    assert_eq!(driver.rig.hub.drain().end(2), 2);
+    driver.settle();
+    driver.check_ended(&seats[1..], &["0"]);
+    assert_eq!(driver.rig.log.reads(), 0);
+}
+
+#[test]
 fn seats_end_at_the_pace_at_which_the_drain_is_driven() {
     let mut driver = Driver::roomy();
     driver.settled("a", 4);
