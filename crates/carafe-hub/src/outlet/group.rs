@@ -135,11 +135,12 @@ impl Groups {
     /// Up to where a seat has all.
     pub(super) fn position_of(&self, seat: &Settled) -> Position {
         let group = &self.groups[seat.place.group as usize];
-        match (&seat.since, self.pass(seat.place.group)) {
-            (Some(since), _) => **since,
-            (None, Some(pass)) if seat.pass != group.number => pass.from,
-            (None, _) => group.membership.cursor.position,
-        }
+        let stands = match self.pass(seat.place.group) {
+            Some(pass) if seat.pass != group.number => pass.from,
+            _ => group.membership.cursor.position,
+        };
+        let since = seat.since.as_deref().filter(|since| since.offset > stands.offset);
+        since.copied().unwrap_or(stands)
     }
 
     fn hash(&self, interest: &Interest, form: Form) -> u64 {

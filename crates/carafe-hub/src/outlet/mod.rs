@@ -237,10 +237,12 @@ impl Outlet {
         if self.groups.pass(id).is_none() && !self.begin_passes(id) {
             return;
         }
-        let Some(bytes) = self.groups.pass(id).map(|pass| pass.bytes.clone()) else { return };
+        let Some((bytes, from)) = self.groups.pass(id).map(|pass| (pass.bytes.clone(), pass.from)) else {
+            return;
+        };
         for _ in 0..SLICE {
             let Some(seat) = self.next_of_pass(id) else { return self.end_pass(id) };
-            self.pass_to(seat, &bytes, sink);
+            self.pass_to(seat, from, &bytes, sink);
         }
         // A group whose last seat has gone is no more.
         if self.groups.get(id).is_some() {
@@ -319,12 +321,14 @@ impl Outlet {
     }
 
     /// Sends what a pass takes to a seat, unless it has it already or lags.
-    fn pass_to(&mut self, id: SeatId, bytes: &Bytes, sink: &mut impl Sink) {
+    fn pass_to(&mut self, id: SeatId, from: Position, bytes: &Bytes, sink: &mut impl Sink) {
         let Some(Seat::Settled(seat)) = self.seats.get_mut(id as usize) else { return };
         let Some(group) = self.groups.get(seat.place.group) else { return };
         if seat.pass == group.number {
             return;
         }
+        // Up to where it came, the group has waited.
+        seat.since.take_if(|since| since.offset <= from.offset);
         if seat.since.is_some() {
             return self.pass_to_early(id, sink);
         }

@@ -152,6 +152,27 @@ fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothi
 }
 
 #[test]
+fn a_seat_that_was_ahead_of_its_group_has_waited_with_it_since() {
+    for others in [0, 1] {
+        let kept = MemoryLimits { entries: 5, ..MemoryLimits::default() };
+        let mut driver = Driver::on(Rig::new(kept, HubLimits { ring_bytes: 1000, ..HubLimits::default() }));
+        let old = driver.settled("a", 1);
+        driver.rig.publish("a", "0");
+        driver.rig.count("b", others);
+        let early = driver.join(Subscribe::to(exact("a")));
+        driver.turn();
+        assert_eq!(driver.told(early).len(), 2, "it has settled before its group has what came");
+        driver.settle();
+        driver.rig.count("b", 10);
+        driver.rig.publish("a", "1");
+        driver.settle();
+        driver.check_all(&[early], &["1"]);
+        driver.check_all(&old, &["0", "1"]);
+        assert_eq!(driver.rig.log.reads(), 0);
+    }
+}
+
+#[test]
 fn who_leaves_in_the_middle_of_a_pass_makes_nobody_be_skipped_or_served_twice() {
     let leaving: [fn(usize) -> bool; 5] =
         [|at| at < 250, |at| at >= 50, |at| at.is_multiple_of(2), |at| at == 0, |at| at != 7];
