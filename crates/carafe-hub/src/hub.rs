@@ -415,7 +415,7 @@ impl State {
 
     /// How many streams are open.
     pub(crate) fn streams(&self) -> usize {
-        let settled: usize = self.notices.iter().map(|(_, notice)| notice.settled).sum();
+        let settled: usize = self.notices.iter().map(|(_, notice)| notice.settled()).sum();
         self.subscribers.len() + settled - self.groups
     }
 

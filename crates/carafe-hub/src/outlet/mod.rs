@@ -165,7 +165,7 @@ impl Outlet {
         let place = self.seats.get(seat as usize).and_then(Seat::place);
         let left = self.seats.try_remove(seat as usize);
         if let Some(place) = place {
-            self.shared.state().notices[self.notice as usize].settled -= 1;
+            self.shared.state().notices[self.notice as usize].unsettle();
             self.take_out(place);
         }
         drop(left);
@@ -658,7 +658,7 @@ fn find_group(
         return None;
     }
     cursor.advance(state.core.tail());
-    state.notices[notice as usize].settled += 1;
+    state.notices[notice as usize].settle();
     let Some(known) = groups.find(&cursor.interest, frames.form) else {
         state.become_group(*id, notice, groups.next_id());
         return Some((groups.next_id(), None));
@@ -670,13 +670,16 @@ fn find_group(
 /// A subscription of its own for a seat that has all up to `position`.
 fn go_on(shared: &Arc<Shared>, notice: NoticeId, group: &Group, position: Position) -> Frames {
     let mut state = shared.state();
-    state.notices[notice as usize].settled -= 1;
+    let ends = state.notices[notice as usize].unsettle();
     let Membership { id: of_group, cursor: shared_cursor, .. } = &group.membership;
     let (id, interest) = state.join_as(&shared_cursor.interest);
     let mut cursor = Cursor { interest, position };
     if position.offset >= shared_cursor.position.offset {
         // It has waited with its group, whose cursor stays where it began to.
         state.waited_to(*of_group).into_iter().for_each(|position| cursor.advance(position));
+    }
+    if ends {
+        state.end_one(id);
     }
     drop(state);
     let membership = Membership { shared: Arc::clone(shared), id, cursor };

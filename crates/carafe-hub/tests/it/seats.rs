@@ -448,6 +448,19 @@ fn seats_end_at_the_pace_at_which_the_drain_is_driven() {
 }
 
 #[test]
+fn who_is_told_to_end_and_goes_on_alone_before_the_driver_looks_ends_all_the_same() {
+    let mut driver = Driver::with_ring_of(1);
+    let seats = driver.settled("a", 3);
+    driver.rig.count("a", 50);
+    driver.outlet.look();
+    assert_eq!(driver.rig.hub.drain().end(3), 3);
+    driver.turn();
+    driver.settle();
+    let expected: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+    driver.check_ended(&seats, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_stream_whose_history_cannot_be_read_ends_and_others_of_its_group_go_on() {
     let mut driver = Driver::with_ring_of(5);
     let seats = driver.settled("a", 2);
