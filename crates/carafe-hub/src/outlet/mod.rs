@@ -617,7 +617,7 @@ impl Streaming {
         self.rest = match Pin::new(&mut self.frames).poll_next(&mut cx) {
             Poll::Ready(Some(block)) => self.chunk(&block),
             Poll::Ready(None) => self.last(&[]),
-            Poll::Pending if self.end == End::Expired => {
+            Poll::Pending if self.end == End::Expired && !self.frames.subscription.waits_for_log() => {
                 let expired = expired_frame(self.frames.subscription.told);
                 self.last(expired.chunk())
             }

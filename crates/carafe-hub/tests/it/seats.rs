@@ -415,6 +415,21 @@ fn who_has_to_go_on_alone_in_the_middle_of_a_pass_loses_nothing() {
 }
 
 #[test]
+fn a_stream_expires_only_after_what_its_log_has_yet_to_read() {
+    let mut driver = Driver::on(Rig::keeping(1000));
+    driver.rig.count("a", 2);
+    driver.rig.log.hold_reads();
+    let seat = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    driver.outlet.expire(seat);
+    driver.settle();
+    assert_eq!(driver.told(seat).len(), 2, "it waits for the log");
+    driver.rig.log.release_reads();
+    driver.settle();
+    let told = driver.told(seat);
+    assert!(matches!(&told[..], [_, _, Told::Expired(_), Told::End]), "{told:?}");
+}
+
+#[test]
 fn streams_that_have_waited_since_history_was_trimmed_end_without_a_gap_and_without_the_log() {
     let mut driver = Driver::on(Rig::keeping(2));
     let seats = driver.settled("a", 3);
