@@ -471,7 +471,7 @@ impl Outlet {
         };
         if self.groups.get(group).is_none() {
             let Frames { subscription, form } = streaming.frames;
-            self.groups.insert(subscription.membership, form, told, sent);
+            self.groups.insert(subscription.membership, form);
         }
         if let Some(group) = self.groups.get_mut(group) {
             group.seats.push(id);

@@ -378,6 +378,23 @@ fn signs_of_life_are_sent_after_silence_and_tell_the_position_if_it_has_moved() 
 }
 
 #[test]
+fn what_the_first_seat_of_a_group_was_told_does_not_count_for_those_who_come_to_it() {
+    let mut driver = Driver::on(Rig::keeping(100));
+    let start = driver.rig.span().start;
+    publish(&driver.rig.hub, publication("a", "not shown").with_private(true));
+    let tail = *driver.rig.count("b", 2).last().unwrap();
+    driver.rig.log.hold_reads();
+    let slow = driver.join(Subscribe::to(exact("a")).from(after(start)));
+    driver.settle();
+    assert_eq!(driver.told(slow), [Told::Opening, Told::Heard(Heard::Position(start))]);
+    driver.at(10);
+    driver.settled("a", 1);
+    driver.rig.log.release_reads();
+    driver.settle();
+    assert_eq!(driver.beat(slow, 10), [Told::Heard(Heard::Position(tail))]);
+}
+
+#[test]
 fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() {
     let mut driver = Driver::roomy();
     let seats = driver.settled("a", MANY);
