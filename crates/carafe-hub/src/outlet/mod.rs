@@ -401,7 +401,10 @@ impl Outlet {
             Next::Joined(joined) => {
                 lagging.rest = joined.bytes;
                 (lagging.after, lagging.told) = (joined.up_to, joined.up_to.offset);
-                self.queue.push_back(Turn::Seat(id));
+                lagging.sent = self.now;
+                if self.write_rest(id, sink) {
+                    self.queue.push_back(Turn::Seat(id));
+                }
             }
             Next::Elsewhere => {
                 self.unsettle(id);
@@ -413,20 +416,33 @@ impl Outlet {
     /// Lets a subscription of its own say what it has to, and settles it when it has caught up.
     fn serve_streaming(&mut self, id: SeatId, sink: &mut impl Sink) {
         for _ in 0..STEPS {
-            if !self.write_rest(id, sink) {
+            if !self.write_rest_or_end(id, sink) {
                 return;
             }
             let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
-            if streaming.end == End::Over {
-                let failed = streaming.frames.has_failed();
-                self.leave(id);
-                return sink.ended(id, failed);
-            }
             if !streaming.say_more() {
                 return self.settle(id);
             }
+            streaming.sent = self.now;
         }
-        self.queue.push_back(Turn::Seat(id));
+        if self.write_rest_or_end(id, sink) {
+            self.queue.push_back(Turn::Seat(id));
+        }
+    }
+
+    /// The same as [`write_rest`](Self::write_rest); a stream that is over ends then.
+    fn write_rest_or_end(&mut self, id: SeatId, sink: &mut impl Sink) -> bool {
+        if !self.write_rest(id, sink) {
+            return false;
+        }
+        let Some(Seat::Streaming(streaming)) = self.seats.get(id as usize) else { return false };
+        if streaming.end != End::Over {
+            return true;
+        }
+        let failed = streaming.frames.has_failed();
+        self.leave(id);
+        sink.ended(id, failed);
+        false
     }
 
     /// Writes what is left of what was begun; whether that is all of it.

@@ -102,7 +102,7 @@ impl Seat {
     pub(super) fn blocked_since(&self) -> Option<Tick> {
         match self {
             Self::Settled(_) => None,
-            Self::Lagging(seat) => Some(seat.sent),
+            Self::Lagging(seat) => (!seat.rest.is_empty()).then_some(seat.sent),
             Self::Streaming(seat) => (!seat.rest.is_empty()).then_some(seat.sent),
         }
     }

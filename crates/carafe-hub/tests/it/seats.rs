@@ -493,6 +493,41 @@ fn who_is_told_to_end_and_goes_on_alone_before_the_driver_looks_ends_all_the_sam
 }
 
 #[test]
+fn a_stream_is_blocked_only_while_its_client_has_not_taken_all_and_since_then() {
+    let mut driver = Driver::roomy();
+    let lagging = driver.settled("a", 1)[0];
+    driver.limit(lagging, 10);
+    for _ in 0..40 {
+        driver.rig.publish("a", &"large".repeat(5_000));
+        driver.settle();
+    }
+    let replaying = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    driver.give_room(lagging, usize::MAX);
+    let mut turns = 0;
+    while driver.turn() {
+        turns += 1;
+        for seat in [lagging, replaying] {
+            assert_eq!(driver.outlet.blocked_since(seat), driver.clients.get(seat).blocked_since());
+        }
+    }
+    assert!(turns > 10, "much was to be caught up");
+}
+
+#[test]
+fn a_stream_that_had_nothing_to_say_for_long_is_blocked_only_since_it_has() {
+    let mut driver = Driver::on(Rig::keeping(100));
+    driver.rig.count("a", 2);
+    driver.rig.log.hold_reads();
+    let seat = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    driver.settle();
+    driver.at(100);
+    driver.limit(seat, 0);
+    driver.rig.log.release_reads();
+    driver.settle();
+    assert_eq!(driver.outlet.blocked_since(seat), Some(100));
+}
+
+#[test]
 fn a_stream_whose_history_cannot_be_read_ends_and_others_of_its_group_go_on() {
     let mut driver = Driver::with_ring_of(5);
     let seats = driver.settled("a", 2);
