@@ -11,6 +11,7 @@ mod gaps;
 mod limits;
 mod listener;
 mod model;
+mod outlet;
 mod positions;
 mod replays;
 mod retention;
