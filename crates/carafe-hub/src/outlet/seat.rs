@@ -145,3 +145,24 @@ impl Wake for SeatWaker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::group::{Group, Pass};
+    use super::*;
+
+    /// An outlet may have a million seats, and nearly as many groups: a byte here is a megabyte there. Who must grow them
+    /// raises the bound knowingly; who can shrink them lowers it.
+    #[test]
+    fn a_seat_and_its_group_take_no_more_memory_than_now() {
+        let sizes = [
+            size_of::<Seat>(),
+            size_of::<Lagging>(),
+            size_of::<Streaming>(),
+            size_of::<Group>(),
+            size_of::<Pass>(),
+        ];
+        let bounds = [40, 80, 232, 128, 72];
+        assert!(sizes.iter().zip(bounds).all(|(size, bound)| *size <= bound), "{sizes:?}");
+    }
+}
