@@ -403,6 +403,7 @@ fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() 
     driver.turn();
     let unvisited: Vec<_> =
         seats.iter().copied().filter(|seat| driver.clients.get(*seat).is_untold()).collect();
+    driver.rig.publish("b", "moves the tail, which is not told to who lacks something before it");
     for seat in &unvisited {
         driver.limit(*seat, 3);
         assert_eq!(driver.beat(*seat, 0), [Told::Heartbeat]);
