@@ -407,9 +407,15 @@ impl State {
         }
     }
 
+    /// Up to where a subscription that waits, or has waited until it was woken, has missed nothing.
+    pub(crate) fn waited_to(&self, id: SubscriberId) -> Option<Position> {
+        let subscriber = &self.subscribers[id as usize];
+        if subscriber.waiter.is_some() { Some(self.core.tail()) } else { subscriber.caught_up_to }
+    }
+
     /// How many streams are open.
     pub(crate) fn streams(&self) -> usize {
-        let settled: usize = self.notices.iter().map(|(_, notice)| notice.settled).sum();
+        let settled: usize = self.notices.iter().map(|(_, notice)| notice.settled()).sum();
         self.subscribers.len() + settled - self.groups
     }
 

@@ -101,6 +101,11 @@ impl Subscription {
         matches!(self.phase, Phase::Live) && gap.is_none() && !position && !ahead && !collects
     }
 
+    /// Whether the log has yet to answer.
+    pub(crate) fn waits_for_log(&self) -> bool {
+        matches!(self.phase, Phase::Reading(_) | Phase::Finding(_))
+    }
+
     /// The same subscription as the bytes that a client gets.
     pub fn into_frames(self, form: Form) -> Frames {
         Frames { subscription: self, form }

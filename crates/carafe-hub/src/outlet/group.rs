@@ -85,10 +85,10 @@ impl Groups {
         self.groups.vacant_key() as GroupId
     }
 
-    /// A group of those who ask for what this one asks for.
-    pub(super) fn insert(&mut self, membership: Membership, form: Form, told: Offset, sent: Tick) {
+    /// A group of those who ask for what this one asks for. It has been sent nothing.
+    pub(super) fn insert(&mut self, membership: Membership, form: Form) {
         let hash = self.hash(&membership.cursor.interest, form);
-        let (seats, queued, touched) = (SmallVec::new(), false, false);
+        let (seats, told, sent, queued, touched) = (SmallVec::new(), 0, 0, false, false);
         let group = Group { membership, form, seats, pass: None, number: 0, told, sent, queued, touched };
         let id = self.groups.insert(group) as GroupId;
         let Self { groups, index, hasher, .. } = self;
@@ -135,11 +135,12 @@ impl Groups {
     /// Up to where a seat has all.
     pub(super) fn position_of(&self, seat: &Settled) -> Position {
         let group = &self.groups[seat.place.group as usize];
-        match (&seat.since, self.pass(seat.place.group)) {
-            (Some(since), _) => **since,
-            (None, Some(pass)) if seat.pass != group.number => pass.from,
-            (None, _) => group.membership.cursor.position,
-        }
+        let stands = match self.pass(seat.place.group) {
+            Some(pass) if seat.pass != group.number => pass.from,
+            _ => group.membership.cursor.position,
+        };
+        let since = seat.since.as_deref().filter(|since| since.offset > stands.offset);
+        since.copied().unwrap_or(stands)
     }
 
     fn hash(&self, interest: &Interest, form: Form) -> u64 {

@@ -165,7 +165,7 @@ impl Outlet {
         let place = self.seats.get(seat as usize).and_then(Seat::place);
         let left = self.seats.try_remove(seat as usize);
         if let Some(place) = place {
-            self.shared.state().notices[self.notice as usize].settled -= 1;
+            self.shared.state().notices[self.notice as usize].unsettle();
             self.take_out(place);
         }
         drop(left);
@@ -237,10 +237,12 @@ impl Outlet {
         if self.groups.pass(id).is_none() && !self.begin_passes(id) {
             return;
         }
-        let Some(bytes) = self.groups.pass(id).map(|pass| pass.bytes.clone()) else { return };
+        let Some((bytes, from)) = self.groups.pass(id).map(|pass| (pass.bytes.clone(), pass.from)) else {
+            return;
+        };
         for _ in 0..SLICE {
             let Some(seat) = self.next_of_pass(id) else { return self.end_pass(id) };
-            self.pass_to(seat, &bytes, sink);
+            self.pass_to(seat, from, &bytes, sink);
         }
         // A group whose last seat has gone is no more.
         if self.groups.get(id).is_some() {
@@ -297,8 +299,10 @@ impl Outlet {
     }
 
     fn next_of_pass(&mut self, id: GroupId) -> Option<SeatId> {
+        let seats = self.groups.get(id)?.seats.len();
         let pass = self.groups.pass_mut(id)?;
-        pass.left = pass.left.checked_sub(1)?;
+        // Fewer may be left than it has yet to come to.
+        pass.left = pass.left.min(seats).checked_sub(1)?;
         let at = pass.left;
         self.groups.get(id)?.seats.get(at).copied()
     }
@@ -317,12 +321,14 @@ impl Outlet {
     }
 
     /// Sends what a pass takes to a seat, unless it has it already or lags.
-    fn pass_to(&mut self, id: SeatId, bytes: &Bytes, sink: &mut impl Sink) {
+    fn pass_to(&mut self, id: SeatId, from: Position, bytes: &Bytes, sink: &mut impl Sink) {
         let Some(Seat::Settled(seat)) = self.seats.get_mut(id as usize) else { return };
         let Some(group) = self.groups.get(seat.place.group) else { return };
         if seat.pass == group.number {
             return;
         }
+        // Up to where it came, the group has waited.
+        seat.since.take_if(|since| since.offset <= from.offset);
         if seat.since.is_some() {
             return self.pass_to_early(id, sink);
         }
@@ -395,7 +401,10 @@ impl Outlet {
             Next::Joined(joined) => {
                 lagging.rest = joined.bytes;
                 (lagging.after, lagging.told) = (joined.up_to, joined.up_to.offset);
-                self.queue.push_back(Turn::Seat(id));
+                lagging.sent = self.now;
+                if self.write_rest(id, sink) {
+                    self.queue.push_back(Turn::Seat(id));
+                }
             }
             Next::Elsewhere => {
                 self.unsettle(id);
@@ -407,20 +416,33 @@ impl Outlet {
     /// Lets a subscription of its own say what it has to, and settles it when it has caught up.
     fn serve_streaming(&mut self, id: SeatId, sink: &mut impl Sink) {
         for _ in 0..STEPS {
-            if !self.write_rest(id, sink) {
+            if !self.write_rest_or_end(id, sink) {
                 return;
             }
             let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
-            if streaming.end == End::Over {
-                let failed = streaming.frames.has_failed();
-                self.leave(id);
-                return sink.ended(id, failed);
-            }
             if !streaming.say_more() {
                 return self.settle(id);
             }
+            streaming.sent = self.now;
         }
-        self.queue.push_back(Turn::Seat(id));
+        if self.write_rest_or_end(id, sink) {
+            self.queue.push_back(Turn::Seat(id));
+        }
+    }
+
+    /// The same as [`write_rest`](Self::write_rest); a stream that is over ends then.
+    fn write_rest_or_end(&mut self, id: SeatId, sink: &mut impl Sink) -> bool {
+        if !self.write_rest(id, sink) {
+            return false;
+        }
+        let Some(Seat::Streaming(streaming)) = self.seats.get(id as usize) else { return false };
+        if streaming.end != End::Over {
+            return true;
+        }
+        let failed = streaming.frames.has_failed();
+        self.leave(id);
+        sink.ended(id, failed);
+        false
     }
 
     /// Writes what is left of what was begun; whether that is all of it.
@@ -465,7 +487,7 @@ impl Outlet {
         };
         if self.groups.get(group).is_none() {
             let Frames { subscription, form } = streaming.frames;
-            self.groups.insert(subscription.membership, form, told, sent);
+            self.groups.insert(subscription.membership, form);
         }
         if let Some(group) = self.groups.get_mut(group) {
             group.seats.push(id);
@@ -611,7 +633,7 @@ impl Streaming {
         self.rest = match Pin::new(&mut self.frames).poll_next(&mut cx) {
             Poll::Ready(Some(block)) => self.chunk(&block),
             Poll::Ready(None) => self.last(&[]),
-            Poll::Pending if self.end == End::Expired => {
+            Poll::Pending if self.end == End::Expired && !self.frames.subscription.waits_for_log() => {
                 let expired = expired_frame(self.frames.subscription.told);
                 self.last(expired.chunk())
             }
@@ -652,7 +674,7 @@ fn find_group(
         return None;
     }
     cursor.advance(state.core.tail());
-    state.notices[notice as usize].settled += 1;
+    state.notices[notice as usize].settle();
     let Some(known) = groups.find(&cursor.interest, frames.form) else {
         state.become_group(*id, notice, groups.next_id());
         return Some((groups.next_id(), None));
@@ -664,10 +686,19 @@ fn find_group(
 /// A subscription of its own for a seat that has all up to `position`.
 fn go_on(shared: &Arc<Shared>, notice: NoticeId, group: &Group, position: Position) -> Frames {
     let mut state = shared.state();
-    state.notices[notice as usize].settled -= 1;
-    let (id, interest) = state.join_as(&group.membership.cursor.interest);
+    let ends = state.notices[notice as usize].unsettle();
+    let Membership { id: of_group, cursor: shared_cursor, .. } = &group.membership;
+    let (id, interest) = state.join_as(&shared_cursor.interest);
+    let mut cursor = Cursor { interest, position };
+    if position.offset >= shared_cursor.position.offset {
+        // It has waited with its group, whose cursor stays where it began to.
+        state.waited_to(*of_group).into_iter().for_each(|position| cursor.advance(position));
+    }
+    if ends {
+        state.end_one(id);
+    }
     drop(state);
-    let membership = Membership { shared: Arc::clone(shared), id, cursor: Cursor { interest, position } };
+    let membership = Membership { shared: Arc::clone(shared), id, cursor };
     Subscription::going_on(membership).into_frames(group.form)
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Notice {
     /// Groups that waited, and for which there is something.
     touched: Vec<GroupId>,
     /// Seats whose subscription is the one of their group.
-    pub(crate) settled: usize,
+    settled: usize,
     /// How many of those are to end.
     to_end: usize,
 }
@@ -29,6 +29,24 @@ impl Notice {
     pub(crate) fn touch(&mut self, group: GroupId) -> Option<Waker> {
         self.touched.push(group);
         self.ring()
+    }
+
+    /// How many seats have settled.
+    pub(crate) fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// One more seat has settled.
+    pub(super) fn settle(&mut self) {
+        self.settled += 1;
+    }
+
+    /// One is not settled any more; whether it has to end, as all that are left have.
+    pub(super) fn unsettle(&mut self) -> bool {
+        self.settled -= 1;
+        let ends = self.to_end > self.settled;
+        self.to_end -= usize::from(ends);
+        ends
     }
 
     /// Lets up to `count` seats end; how many there are, and whom to wake.

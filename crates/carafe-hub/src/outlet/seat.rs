@@ -102,7 +102,7 @@ impl Seat {
     pub(super) fn blocked_since(&self) -> Option<Tick> {
         match self {
             Self::Settled(_) => None,
-            Self::Lagging(seat) => Some(seat.sent),
+            Self::Lagging(seat) => (!seat.rest.is_empty()).then_some(seat.sent),
             Self::Streaming(seat) => (!seat.rest.is_empty()).then_some(seat.sent),
         }
     }
@@ -143,5 +143,26 @@ impl Wake for SeatWaker {
         if first {
             self.woken.bell.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::group::{Group, Pass};
+    use super::*;
+
+    /// An outlet may have a million seats, and nearly as many groups: a byte here is a megabyte there. Who must grow them
+    /// raises the bound knowingly; who can shrink them lowers it.
+    #[test]
+    fn a_seat_and_its_group_take_no_more_memory_than_now() {
+        let sizes = [
+            size_of::<Seat>(),
+            size_of::<Lagging>(),
+            size_of::<Streaming>(),
+            size_of::<Group>(),
+            size_of::<Pass>(),
+        ];
+        let bounds = [40, 80, 232, 128, 72];
+        assert!(sizes.iter().zip(bounds).all(|(size, bound)| *size <= bound), "{sizes:?}");
     }
 }

@@ -156,7 +156,7 @@ impl Heard {
         }
     }
 
-    fn of(event: ReceivedEvent, form: Form) -> Self {
+    pub(crate) fn of(event: ReceivedEvent, form: Form) -> Self {
         let position = event.last_event_id.parse().unwrap();
         match event.event_type.as_str() {
             "carafe.position" => {

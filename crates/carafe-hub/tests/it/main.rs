@@ -3,6 +3,7 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod client;
 mod delivery;
 mod drain;
 mod fixture;
@@ -10,10 +11,12 @@ mod gaps;
 mod limits;
 mod listener;
 mod model;
+mod outlet;
 mod positions;
 mod replays;
 mod retention;
 mod script;
+mod seats;
 mod size;
 mod spy;
 mod threads;

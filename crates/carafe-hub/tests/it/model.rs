@@ -241,9 +241,34 @@ impl Account {
         }
         let Some(heard) = heard else { return };
         let Heard::Position(position) = heard else { panic!("{heard:?}") };
-        assert_ne!(*position, self.seen, "it has not moved");
-        self.check_passed_over(model, *position);
-        self.see(heard);
+        self.hear_moved(model, *position);
+    }
+
+    /// It heard where it stands, since it was idle.
+    pub(crate) fn hear_moved(&mut self, model: &Model, position: Position) {
+        assert!(!self.ahead, "where it stands is not known yet");
+        assert_ne!(position, self.seen, "it has not moved");
+        self.check_passed_over(model, position);
+        self.see(&Heard::Position(position));
+    }
+
+    /// It heard that its time is over, and after which position to come back.
+    pub(crate) fn hear_expired(&mut self, model: &Model, position: Position) {
+        self.check_caught_up(model);
+        if position != self.seen {
+            self.check_passed_over(model, position);
+        }
+    }
+
+    /// The last position that it heard.
+    pub(crate) fn seen(&self) -> Position {
+        self.seen
+    }
+
+    /// Whether it may still wait for the tail: nothing that it asked for has come there yet.
+    pub(crate) fn is_ahead(&self, model: &Model) -> bool {
+        let there = model.all.iter().filter(|entry| entry.offset() >= self.seen.offset);
+        self.ahead && !there.into_iter().any(|entry| self.wish.matches(&entry.publication))
     }
 }
 

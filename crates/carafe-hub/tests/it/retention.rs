@@ -9,7 +9,7 @@ use carafe_protocol::{Position, TopicPattern};
 use crate::fixture::{FORMS, NO_RING, Rig, after, data, exact, pattern, publication, topic};
 use crate::listener::{Heard, Polled};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Hubs that deliver from the ring, and from the log.
 fn rigs() -> [Rig; 2] {
@@ -22,7 +22,7 @@ fn rigs() -> [Rig; 2] {
 
 impl Rig {
     /// An event that was published some hours ago, with its topics.
-    fn was_published(&self, hours: u32, topics: &[&str], data: &str) -> Position {
+    pub(crate) fn was_published(&self, hours: u32, topics: &[&str], data: &str) -> Position {
         let tail = self.span().tail;
         let position = Position { offset: tail.offset + 1, nonce: 1, ..tail };
         let alternates = topics[1..].iter().map(|text| topic(text));

@@ -31,28 +31,28 @@ enum Step {
 
 /// A publication to be.
 #[derive(Clone, Debug)]
-struct Draft {
+pub(crate) struct Draft {
     to: &'static str,
     alternate: Option<&'static str>,
     private: bool,
     typed: bool,
     key: Option<u8>,
-    padding: usize,
+    pub(crate) padding: usize,
 }
 
 /// A subscription to be.
 #[derive(Clone, Debug)]
-struct Ask {
-    topics: Vec<&'static str>,
+pub(crate) struct Ask {
+    pub(crate) topics: Vec<&'static str>,
     patterns: Vec<&'static str>,
-    public: bool,
+    pub(crate) public: bool,
     granted: Vec<&'static str>,
     from: From,
     form: Option<Form>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum From {
+pub(crate) enum From {
     Tail,
     Earliest,
     Last(usize),
@@ -63,7 +63,7 @@ enum From {
     NoPosition,
 }
 
-fn limits() -> impl Strategy<Value = (MemoryLimits, HubLimits)> {
+pub(crate) fn limits() -> impl Strategy<Value = (MemoryLimits, HubLimits)> {
     let bytes = || prop_oneof![2_500..8_000_usize, Just(1 << 20)];
     let kept = (prop_oneof![1..24_usize, Just(1000)], bytes());
     let ring = prop_oneof![Just(0), 0..4_000_usize, Just(1 << 20)];
@@ -72,7 +72,7 @@ fn limits() -> impl Strategy<Value = (MemoryLimits, HubLimits)> {
     })
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+pub(crate) fn draft() -> impl Strategy<Value = Draft> {
     let alternate = prop::option::weighted(0.3, select(&TOPICS));
     let (private, typed) = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
     let key = prop::option::weighted(0.2, 0_u8..4);
@@ -81,7 +81,7 @@ fn draft() -> impl Strategy<Value = Draft> {
     )
 }
 
-fn ask() -> impl Strategy<Value = Ask> {
+pub(crate) fn ask() -> impl Strategy<Value = Ask> {
     let (topics, patterns) =
         (prop::collection::vec(select(&TOPICS), 0..3), prop::collection::vec(select(&PATTERNS), 0..3));
     let granted = prop::collection::vec(prop_oneof![select(&TOPICS), select(&PATTERNS)], 0..3);
@@ -97,7 +97,7 @@ fn ask() -> impl Strategy<Value = Ask> {
     )
 }
 
-fn from() -> impl Strategy<Value = From> {
+pub(crate) fn from() -> impl Strategy<Value = From> {
     prop_oneof![
         3 => Just(From::Tail),
         2 => Just(From::Earliest),
@@ -124,19 +124,26 @@ fn step() -> impl Strategy<Value = Step> {
 /// Whatever the interleaving of publishes, trims, joins, lags and resumes.
 #[test]
 fn every_subscriber_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap() {
+    let script = (limits(), prop::collection::vec(step(), 0..120));
+    check(&script, |((kept, limits), steps)| {
+        let mut world = World::new(kept, limits);
+        steps.into_iter().for_each(|step| world.take(step));
+        world.end();
+    });
+}
+
+/// Runs a test for random scripts.
+pub(crate) fn check<S: Strategy>(script: &S, test: impl Fn(S::Value)) {
     let given = ProptestConfig::default();
     let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(SEED) } else { given.rng_seed };
     println!("seed {rng_seed}; PROPTEST_RNG_SEED sets another");
     let cases = std::env::var("PROPTEST_CASES").map_or(CASES, |_| given.cases);
     let config = ProptestConfig { rng_seed, cases, failure_persistence: None, ..given };
-    let script = (limits(), prop::collection::vec(step(), 0..120));
-    let run = |((kept, limits), steps): (_, Vec<Step>)| {
-        let mut world = World::new(kept, limits);
-        steps.into_iter().for_each(|step| world.take(step));
-        world.end();
+    let run = |script| {
+        test(script);
         Ok(())
     };
-    TestRunner::new(config).run(&script, run).unwrap_or_else(|error| panic!("{error}"));
+    TestRunner::new(config).run(script, run).unwrap_or_else(|error| panic!("{error}"));
 }
 
 struct World {
@@ -166,7 +173,7 @@ impl World {
     fn take(&mut self, step: Step) {
         match step {
             Step::Publish(drafts) => self.publish(drafts),
-            Step::Join(ask) => self.join_as(ask),
+            Step::Join(ask) => self.join_as(&ask),
             Step::Poll(at, times) => self.with(at, |world, subscriber| world.poll(subscriber, times)),
             Step::Idle(at) => self.with(at, Self::idle),
             Step::Leave(at) => drop(self.remove(at)),
@@ -190,20 +197,11 @@ impl World {
 
     fn publication(&mut self, draft: &Draft) -> Publication {
         self.published += 1;
-        let data = format!("{}\n{}", self.published, "x".repeat(draft.padding));
-        let publication = publication(draft.to, &data)
-            .with_alternates(draft.alternate.map(topic))
-            .with_private(draft.private);
-        let key = draft.key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
-        let publication = key.into_iter().fold(publication, Publication::with_key);
-        if draft.typed { publication.with_type(event_type("typed")) } else { publication }
+        draft.publication(self.published)
     }
 
-    fn join_as(&mut self, ask: Ask) {
-        let (topics, patterns) = (ask.topics.into_iter().map(exact), ask.patterns.into_iter().map(pattern));
-        let granted = ask.granted.into_iter().map(exact_or_pattern).collect();
-        let wish = Wish { matchers: topics.chain(patterns).collect(), public: ask.public, granted };
-        let start = self.start(ask.from);
+    fn join_as(&mut self, ask: &Ask) {
+        let (wish, start) = (ask.wish(), ask.from.start(&self.model));
         if let Some(refusal) = wish.refusal() {
             assert_eq!(subscribe(&self.rig.hub, request(&wish, start)).err(), Some(refusal));
             return;
@@ -217,21 +215,6 @@ impl World {
         let listener = Listener::new(subscribe(&self.rig.hub, request).unwrap(), form);
         let account = Account::open(&self.model, self.rig.span(), wish, form, &start);
         Subscriber { listener, account, start, wakes: None, called: false }
-    }
-
-    fn start(&self, from: From) -> Start {
-        let known = |at: Index| *at.get(&self.model.positions());
-        let position = match from {
-            From::Tail => return Start::Tail,
-            From::Earliest => return Start::Earliest,
-            From::Last(count) => return Start::Last(count),
-            From::NoPosition => return Start::After("no position".to_owned()),
-            From::After(at) => known(at),
-            From::WrongNonce(at) => Position { nonce: known(at).nonce ^ 1, ..known(at) },
-            From::OtherLog(at) => Position { generation: Generation::new(1), ..known(at) },
-            From::Ahead(by) => Position { offset: self.model.tail().offset + by, ..self.model.tail() },
-        };
-        Start::After(position.to_string())
     }
 
     fn with(&mut self, at: Index, act: impl FnOnce(&Self, &mut Subscriber)) {
@@ -322,7 +305,44 @@ impl World {
     }
 }
 
-fn request(wish: &Wish, start: Start) -> Subscribe {
+impl Draft {
+    pub(crate) fn publication(&self, number: usize) -> Publication {
+        let data = format!("{}\n{}", number, "x".repeat(self.padding));
+        let publication =
+            publication(self.to, &data).with_alternates(self.alternate.map(topic)).with_private(self.private);
+        let key = self.key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
+        let publication = key.into_iter().fold(publication, Publication::with_key);
+        if self.typed { publication.with_type(event_type("typed")) } else { publication }
+    }
+}
+
+impl Ask {
+    pub(crate) fn wish(&self) -> Wish {
+        let topics = self.topics.iter().map(|text| exact(text));
+        let patterns = self.patterns.iter().map(|text| pattern(text));
+        let granted = self.granted.iter().map(|text| exact_or_pattern(text)).collect();
+        Wish { matchers: topics.chain(patterns).collect(), public: self.public, granted }
+    }
+}
+
+impl From {
+    pub(crate) fn start(self, model: &Model) -> Start {
+        let known = |at: Index| *at.get(&model.positions());
+        let position = match self {
+            Self::Tail => return Start::Tail,
+            Self::Earliest => return Start::Earliest,
+            Self::Last(count) => return Start::Last(count),
+            Self::NoPosition => return Start::After("no position".to_owned()),
+            Self::After(at) => known(at),
+            Self::WrongNonce(at) => Position { nonce: known(at).nonce ^ 1, ..known(at) },
+            Self::OtherLog(at) => Position { generation: Generation::new(1), ..known(at) },
+            Self::Ahead(by) => Position { offset: model.tail().offset + by, ..model.tail() },
+        };
+        Start::After(position.to_string())
+    }
+}
+
+pub(crate) fn request(wish: &Wish, start: Start) -> Subscribe {
     let access = Access::to(Grant::to(wish.granted.clone())).with_public(wish.public);
     Subscribe::to_all(wish.matchers.clone()).with_access(access).from(start)
 }

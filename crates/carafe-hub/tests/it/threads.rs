@@ -1,20 +1,27 @@
 //! Publishers, subscribers and a drain, each on a thread of its own.
 
 use std::pin::pin;
-use std::sync::Barrier;
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::Wake;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use carafe_hub::{Delivery, Form, Hub, HubLimits, PublishError, Start, Subscribe, Subscription};
 use carafe_log::{Append, MemoryLimits, Publication};
 use carafe_protocol::{Decoder, Position, Received, TopicMatcher};
 use futures_util::{Stream, StreamExt, stream};
 
+use crate::client::{self, Clients, OPENING};
 use crate::fixture::{NO_RING, Rig, after, at_once, exact, pattern, publication, subscribe};
+use crate::listener::Heard;
 
 const PUBLISHERS: usize = 4;
 const EACH: usize = 250;
 const ALL: usize = PUBLISHERS * EACH;
+
+/// Who waits for longer hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An event, by its position and data.
 type Told = (Position, String);
@@ -27,7 +34,7 @@ fn everything() -> Subscribe {
 /// Runs a future on this thread; one that hangs fails.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let limited = async { tokio::time::timeout(Duration::from_secs(30), future).await };
+    let limited = async { tokio::time::timeout(PATIENCE, future).await };
     runtime.block_on(limited).expect("the stream hangs")
 }
 
@@ -143,6 +150,73 @@ fn a_hub_that_comes_in_between_misses_nothing() {
     check_all(&told, 0..PUBLISHERS);
     assert_eq!(hub.position(), told[ALL - 1].0);
     assert_eq!(log.reads(), 0, "all fits into the ring");
+}
+
+/// Wakes the thread that drives an outlet.
+struct Unpark(Thread, AtomicBool);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.1.store(true, Ordering::SeqCst);
+        self.0.unpark();
+    }
+}
+
+/// Waits until the bell is rung.
+fn wait_for_bell(bell: &Unpark) {
+    let began = Instant::now();
+    while !bell.1.swap(false, Ordering::SeqCst) {
+        assert!(began.elapsed() < PATIENCE, "the bell is not rung");
+        thread::park_timeout(PATIENCE);
+    }
+}
+
+/// Hears all through an outlet, with a seat more for each hundred events; every second client takes little at once.
+fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
+    let bell = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
+    let (mut outlet, mut clients) = (hub.outlet(Arc::clone(&bell).into()), Clients::default());
+    let mut heard: Vec<Vec<Told>> = Vec::new();
+    while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
+        if heard.len() < count && heard.iter().all(|told| told.len() > heard.len() * 100) {
+            let seat =
+                outlet.seat(subscribe(hub, everything()).unwrap().into_frames(Form::Plain), OPENING.into());
+            clients.join(seat, Form::Plain, usize::MAX);
+            heard.push(Vec::new());
+        }
+        while outlet.turn(&mut clients) {}
+        for (seat, told) in clients.take_told() {
+            heard[seat as usize].extend(told.into_iter().filter_map(event_of));
+        }
+        let blocked: Vec<_> = clients.seats().filter(|seat| outlet.blocked_since(*seat).is_some()).collect();
+        for seat in clients.seats().filter(|seat| seat % 2 == 1).collect::<Vec<_>>() {
+            clients.get_mut(seat).room = 700;
+        }
+        blocked.iter().for_each(|seat| outlet.writable(*seat));
+        let done = heard.iter().all(|heard| heard.len() == ALL);
+        if blocked.is_empty() && !done {
+            wait_for_bell(&bell);
+            outlet.look();
+        }
+    }
+    heard
+}
+
+fn event_of(told: client::Told) -> Option<Told> {
+    match told {
+        client::Told::Heard(Heard::Event(said)) => Some((said.position, said.data)),
+        client::Told::Heard(Heard::Position(_)) | client::Told::Opening => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn seats_that_come_while_all_publish_get_all_once_and_in_order() {
+    check_rings(|Rig { hub, .. }| {
+        let mut heard = Vec::new();
+        while_all_publish(hub, || heard = hear_seats(hub, 6));
+        heard.iter().for_each(|told| check_all(told, 0..PUBLISHERS));
+        assert_eq!((heard.len(), hub.subscriptions()), (6, 0));
+    });
 }
 
 /// Publishes until the hub drains; every event that it answered for.

@@ -1,0 +1,69 @@
+//! What a pass costs. A binary of its own, since the allocator that counts is everybody's in it.
+
+// Makes helpers count as tests, which may unwrap.
+#![cfg(test)]
+
+use std::task::Waker;
+
+use allocation_counter::measure;
+use carafe_hub::{Form, Hub, Outlet, SeatId, Sink, Subscribe, Written};
+use carafe_log::{MemoryLog, Publication};
+use carafe_protocol::Topic;
+use futures_util::FutureExt;
+
+/// Clients that take all, and how many writes there were.
+#[derive(Default)]
+struct Writes(usize);
+
+impl Sink for Writes {
+    fn write(&mut self, _seat: SeatId, bytes: &[u8]) -> Written {
+        self.0 += 1;
+        Written::Bytes(bytes.len())
+    }
+
+    fn ended(&mut self, seat: SeatId) {
+        panic!("{seat} ended");
+    }
+}
+
+fn topic() -> Topic {
+    Topic::new("a").unwrap()
+}
+
+/// So many who have all that came.
+fn settled(hub: &Hub, count: usize) -> Outlet {
+    let mut outlet = hub.outlet(Waker::noop().clone());
+    for _ in 0..count {
+        let subscription = hub.subscribe(Subscribe::to(topic())).now_or_never().unwrap().unwrap();
+        outlet.seat(subscription.into_frames(Form::Plain), "retry: 1\n".into());
+    }
+    while outlet.turn(&mut Writes::default()) {}
+    outlet
+}
+
+/// How many allocations the first turn of a pass makes, and how many the others.
+fn allocations_of_a_pass(seats: usize) -> (u64, u64) {
+    let hub = Hub::new(MemoryLog::default());
+    let mut outlet = settled(&hub, seats);
+    let mut counted = (0, 0);
+    // What is kept is there after the first.
+    for n in 0..3 {
+        hub.publish(Publication::new(topic(), n.to_string())).now_or_never().unwrap().unwrap();
+        let mut writes = Writes::default();
+        let first = measure(|| {
+            outlet.look();
+            assert!(outlet.turn(&mut writes));
+        });
+        let others = measure(|| while outlet.turn(&mut writes) {});
+        assert_eq!(writes.0, seats);
+        counted = (first.count_total, others.count_total);
+    }
+    counted
+}
+
+#[test]
+fn a_pass_over_settled_seats_allocates_nothing_for_a_delivery() {
+    let (few, none) = allocations_of_a_pass(10);
+    assert!(few > 0, "the frame is encoded by the first who wants it");
+    assert_eq!((none, allocations_of_a_pass(10_000)), (0, (few, 0)));
+}

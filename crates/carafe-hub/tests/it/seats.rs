@@ -1,0 +1,593 @@
+//! How an outlet serves its seats.
+
+use std::sync::Arc;
+
+use carafe_hub::{Form, HubLimits, Outlet, Retention, SeatId, Start, Subscribe};
+use carafe_log::MemoryLimits;
+use carafe_protocol::TopicPattern;
+
+use crate::client::{Bell, Clients, OPENING, Told};
+use crate::fixture::{Rig, after, exact, pattern, publication, publish, subscribe};
+use crate::listener::Heard;
+use crate::retention::HOUR;
+
+/// An outlet and its driver.
+struct Driver {
+    rig: Rig,
+    outlet: Outlet,
+    bell: Arc<Bell>,
+    clients: Clients,
+}
+
+impl Driver {
+    fn on(rig: Rig) -> Self {
+        let (bell, waker) = Bell::new();
+        Self { outlet: rig.hub.outlet(waker), rig, bell, clients: Clients::default() }
+    }
+
+    fn roomy() -> Self {
+        Self::on(Rig::roomy())
+    }
+
+    /// The ring holds about so many small events, and the log all.
+    fn with_ring_of(events: usize) -> Self {
+        let limits = HubLimits { ring_bytes: events * 400, ..HubLimits::default() };
+        Self::on(Rig::new(MemoryLimits::default(), limits))
+    }
+
+    fn join(&mut self, request: Subscribe) -> SeatId {
+        let frames = subscribe(&self.rig.hub, request).unwrap().into_frames(Form::Plain);
+        let seat = self.outlet.seat(frames, OPENING.into());
+        self.clients.join(seat, Form::Plain, usize::MAX);
+        seat
+    }
+
+    /// So many who ask for a topic, and have been told where they stand.
+    fn settled(&mut self, to: &str, count: usize) -> Vec<SeatId> {
+        let seats: Vec<_> = (0..count).map(|_| self.join(Subscribe::to(exact(to)))).collect();
+        self.settle();
+        seats
+            .iter()
+            .for_each(|seat| assert!(matches!(self.told(*seat)[..], [Told::Opening, Told::Heard(_)])));
+        seats
+    }
+
+    fn turn(&mut self) -> bool {
+        self.outlet.turn(&mut self.clients)
+    }
+
+    fn settle(&mut self) {
+        self.outlet.look();
+        while self.turn() {
+            self.outlet.look();
+        }
+    }
+
+    fn limit(&mut self, seat: SeatId, room: usize) {
+        self.clients.get_mut(seat).room = room;
+    }
+
+    fn give_room(&mut self, seat: SeatId, room: usize) {
+        self.limit(seat, room);
+        self.outlet.writable(seat);
+    }
+
+    fn leave(&mut self, seat: SeatId) {
+        self.outlet.leave(seat);
+        self.clients.leave(seat);
+    }
+
+    fn at(&mut self, now: u32) {
+        self.clients.now = now;
+        self.outlet.at(now);
+    }
+
+    fn beat(&mut self, seat: SeatId, silence: u32) -> Vec<Told> {
+        self.outlet.beat(seat, silence, &mut self.clients);
+        self.told(seat)
+    }
+
+    fn told(&mut self, seat: SeatId) -> Vec<Told> {
+        self.clients.get_mut(seat).take_told()
+    }
+
+    /// The events that a seat was told, and nothing else.
+    #[track_caller]
+    fn events(&mut self, seat: SeatId) -> Vec<String> {
+        events(self.told(seat))
+    }
+
+    #[track_caller]
+    fn check_all(&mut self, seats: &[SeatId], expected: &[&str]) {
+        seats.iter().for_each(|seat| assert_eq!(self.events(*seat), expected, "seat {seat}"));
+    }
+
+    /// Those that have ended, each after these events.
+    #[track_caller]
+    fn check_ended(&mut self, seats: &[SeatId], expected: &[&str]) {
+        let mut left = self.clients.take_left();
+        left.sort_unstable();
+        assert_eq!(left, seats);
+        for seat in seats {
+            let mut told = self.told(*seat);
+            assert_eq!(told.pop(), Some(Told::End));
+            assert_eq!(events(told), expected);
+        }
+    }
+}
+
+#[track_caller]
+fn events(told: Vec<Told>) -> Vec<String> {
+    let events = told.into_iter().map(|told| match told {
+        Told::Heard(Heard::Event(said)) => said.data,
+        other => panic!("{other:?}"),
+    });
+    events.collect()
+}
+
+/// Several slices of a pass.
+const MANY: usize = 300;
+
+#[test]
+fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothing() {
+    let mut driver = Driver::roomy();
+    let old = driver.settled("a", MANY);
+    driver.rig.publish("a", "0");
+    driver.outlet.look();
+    driver.turn();
+    let waiting = driver.join(Subscribe::to(exact("a")));
+    driver.turn();
+    driver.turn();
+    driver.rig.publish("a", "1");
+    let early = driver.join(Subscribe::to(exact("a")));
+    driver.turn();
+    driver.turn();
+    assert_eq!((driver.told(waiting).len(), driver.told(early).len()), (2, 2), "each has settled");
+    assert!(old.iter().any(|seat| driver.clients.get(*seat).is_untold()), "the pass is under way");
+    driver.rig.publish("a", "2");
+    driver.settle();
+    driver.check_all(&old, &["0", "1", "2"]);
+    driver.check_all(&[waiting], &["1", "2"]);
+    driver.check_all(&[early], &["2"]);
+}
+
+#[test]
+fn a_seat_that_was_ahead_of_its_group_has_waited_with_it_since() {
+    for others in [0, 1] {
+        let kept = MemoryLimits { entries: 5, ..MemoryLimits::default() };
+        let mut driver = Driver::on(Rig::new(kept, HubLimits { ring_bytes: 1000, ..HubLimits::default() }));
+        let old = driver.settled("a", 1);
+        driver.rig.publish("a", "0");
+        driver.rig.count("b", others);
+        let early = driver.join(Subscribe::to(exact("a")));
+        driver.turn();
+        assert_eq!(driver.told(early).len(), 2, "it has settled before its group has what came");
+        driver.settle();
+        driver.rig.count("b", 10);
+        driver.rig.publish("a", "1");
+        driver.settle();
+        driver.check_all(&[early], &["1"]);
+        driver.check_all(&old, &["0", "1"]);
+        assert_eq!(driver.rig.log.reads(), 0);
+    }
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_a_pass_makes_nobody_be_skipped_or_served_twice() {
+    let leaving: [fn(usize) -> bool; 5] =
+        [|at| at < 250, |at| at >= 50, |at| at.is_multiple_of(2), |at| at == 0, |at| at != 7];
+    for leaves in leaving {
+        let mut driver = Driver::roomy();
+        let seats = driver.settled("a", MANY);
+        driver.rig.publish("a", "0");
+        driver.outlet.look();
+        driver.turn();
+        let (leaving, staying): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| leaves(**seat as usize));
+        leaving.into_iter().for_each(|seat| driver.leave(seat));
+        driver.settle();
+        driver.check_all(&staying, &["0"]);
+    }
+}
+
+#[test]
+fn who_leaves_between_the_beginning_of_a_pass_and_its_first_slice_makes_nobody_be_skipped() {
+    let mut driver = Driver::roomy();
+    let (first, second) = (driver.settled("a", 1), driver.settled("b", 2));
+    driver.rig.publish("a", "0");
+    driver.rig.publish("b", "0");
+    driver.outlet.look();
+    driver.turn();
+    driver.check_all(&first, &["0"]);
+    driver.leave(second[0]);
+    driver.settle();
+    driver.check_all(&second[1..], &["0"]);
+}
+
+#[test]
+fn whose_client_is_found_to_be_gone_during_a_pass_makes_nobody_be_skipped_or_served_twice() {
+    let mut driver = Driver::roomy();
+    let seats = driver.settled("a", MANY);
+    let (gone, staying): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| **seat % 3 == 0);
+    gone.iter().for_each(|seat| driver.clients.get_mut(*seat).is_gone = true);
+    driver.rig.publish("a", "0");
+    driver.settle();
+    driver.check_all(&staying, &["0"]);
+    assert_eq!(driver.clients.take_left().len(), gone.len());
+    assert_eq!(driver.rig.hub.subscriptions(), staying.len());
+}
+
+#[test]
+fn a_lagging_seat_catches_up_from_the_ring_and_is_served_with_its_group_again() {
+    let mut driver = Driver::roomy();
+    let seats = driver.settled("a", 3);
+    driver.limit(seats[1], 10);
+    driver.at(7);
+    for n in ["0", "1", "2"] {
+        driver.rig.publish("a", n);
+        driver.settle();
+    }
+    driver.check_all(&[seats[0], seats[2]], &["0", "1", "2"]);
+    assert_eq!(
+        (driver.outlet.blocked_since(seats[1]), driver.outlet.blocked_since(seats[0])),
+        (Some(7), None)
+    );
+    driver.check_all(&seats[1..2], &["0"]);
+    driver.give_room(seats[1], usize::MAX);
+    driver.settle();
+    driver.check_all(&seats[1..2], &["1", "2"]);
+    driver.rig.publish("a", "3");
+    driver.outlet.look();
+    driver.turn();
+    driver.check_all(&seats, &["3"]);
+    assert_eq!(driver.rig.log.reads(), 0);
+}
+
+#[test]
+fn a_seat_that_the_ring_has_left_reads_the_log_and_then_is_served_with_its_group_again() {
+    let mut driver = Driver::with_ring_of(5);
+    let seats = driver.settled("a", 2);
+    driver.limit(seats[0], 0);
+    for n in 0..100 {
+        driver.rig.publish("a", &n.to_string());
+        driver.settle();
+    }
+    let expected: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!((driver.events(seats[1]), driver.rig.log.reads()), (expected.clone(), 0));
+    driver.give_room(seats[0], usize::MAX);
+    driver.settle();
+    assert_eq!(driver.events(seats[0]), expected);
+    assert_ne!(driver.rig.log.reads(), 0);
+    let reads = driver.rig.log.reads();
+    driver.rig.publish("a", "live");
+    driver.outlet.look();
+    driver.turn();
+    driver.check_all(&seats, &["live"]);
+    assert_eq!(driver.rig.log.reads(), reads);
+}
+
+#[test]
+fn a_group_that_the_ring_has_left_reads_the_log() {
+    let mut driver = Driver::with_ring_of(5);
+    let seats = driver.settled("a", 3);
+    driver.rig.count("a", 100);
+    driver.settle();
+    let expected: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    seats.iter().for_each(|seat| assert_eq!(driver.events(*seat), expected));
+    assert_eq!(driver.rig.hub.subscriptions(), 3);
+}
+
+/// One complex pattern is all that there may be: a group that is left behind would keep others out.
+fn with_one_complex_pattern() -> Driver {
+    Driver::on(Rig::new(MemoryLimits::default(), HubLimits { complex_patterns: 1, ..HubLimits::default() }))
+}
+
+#[test]
+fn a_group_is_found_again_and_forgotten_with_its_last_seat() {
+    let mut driver = with_one_complex_pattern();
+    for name in ["a", "b", "c"] {
+        let request = || Subscribe::to_all([pattern(&format!("{name}-:id")), exact("x")]);
+        let seats = [driver.join(request()), driver.join(request())];
+        driver.settle();
+        driver.rig.publish(&format!("{name}-1"), "");
+        driver.outlet.look();
+        driver.clients.served.clear();
+        driver.turn();
+        assert_eq!(driver.clients.served.len(), 2, "one group has both");
+        seats.into_iter().for_each(|seat| driver.leave(seat));
+        assert_eq!((driver.outlet.len(), driver.rig.hub.subscriptions()), (0, 0));
+    }
+}
+
+#[test]
+fn an_outlet_that_is_dropped_leaves_nothing_in_the_hub() {
+    let Driver { rig, .. } = {
+        let mut driver = with_one_complex_pattern();
+        let request = || Subscribe::to(pattern("a-:id"));
+        let lagging = [driver.join(request()), driver.join(request())][0];
+        driver.settle();
+        driver.limit(lagging, 0);
+        driver.rig.publish("a-1", "");
+        driver.settle();
+        driver.rig.publish("a-1", "and a pass is under way");
+        driver.outlet.look();
+        driver.join(request().from(Start::Earliest));
+        let other = Driver::on(Rig { hub: driver.rig.hub.clone(), log: driver.rig.log.clone() });
+        drop(driver);
+        other
+    };
+    assert_eq!(rig.hub.subscriptions(), 0);
+    rig.publish("a-1", "to nobody");
+    assert!(subscribe(&rig.hub, Subscribe::to(pattern("b-:id"))).is_ok());
+}
+
+#[test]
+fn while_a_pass_over_very_many_is_under_way_others_are_served_within_a_few_turns() {
+    let mut driver = Driver::roomy();
+    driver.settled("many", 10_000);
+    let one = driver.settled("one", 1);
+    driver.rig.publish("many", "0");
+    driver.outlet.look();
+    driver.turn();
+    driver.rig.publish("one", "0");
+    driver.outlet.look();
+    let own = driver.join(Subscribe::to(exact("own")));
+    driver.clients.served.clear();
+    (0..4).for_each(|_| assert!(driver.turn()));
+    assert!(driver.clients.served.len() < 200, "each turn is short");
+    driver.check_all(&one, &["0"]);
+    assert_eq!(driver.told(own).len(), 2);
+    driver.settle();
+}
+
+#[test]
+fn the_bell_is_rung_once_per_look_however_much_comes() {
+    let mut driver = Driver::roomy();
+    for topic in ["a", "b", "c"] {
+        driver.settled(topic, 3);
+    }
+    driver.bell.take();
+    for _ in 0..3 {
+        for topic in ["a", "b", "c", "nobody's"] {
+            driver.rig.count(topic, 5);
+        }
+        assert_eq!(driver.bell.take(), 1);
+        driver.settle();
+    }
+    driver.rig.publish("nobody's", "");
+    assert_eq!(driver.bell.take(), 0);
+}
+
+#[test]
+fn signs_of_life_are_sent_after_silence_and_tell_the_position_if_it_has_moved() {
+    let mut driver = Driver::roomy();
+    let seat = driver.settled("a", 1)[0];
+    driver.at(10);
+    assert_eq!(driver.beat(seat, 11), []);
+    assert_eq!(driver.beat(seat, 10), [Told::Heartbeat]);
+    driver.at(15);
+    let position = driver.rig.publish("b", "");
+    assert_eq!(driver.beat(seat, 6), []);
+    assert_eq!(driver.beat(seat, 5), [Told::Heard(Heard::Position(position))]);
+    assert_eq!(driver.beat(seat, 0), [Told::Heartbeat], "it has not moved");
+    driver.at(20);
+    driver.rig.publish("a", "0");
+    assert_eq!(driver.beat(seat, 0), [Told::Heartbeat], "it has not all up to there");
+    driver.settle();
+    assert_eq!((driver.events(seat), driver.beat(seat, 1)), (vec!["0".to_owned()], vec![]));
+    assert_eq!(driver.beat(seat, 0), [Told::Heartbeat], "it was told by the event");
+}
+
+#[test]
+fn what_the_first_seat_of_a_group_was_told_does_not_count_for_those_who_come_to_it() {
+    let mut driver = Driver::on(Rig::keeping(100));
+    let start = driver.rig.span().start;
+    publish(&driver.rig.hub, publication("a", "not shown").with_private(true));
+    let tail = *driver.rig.count("b", 2).last().unwrap();
+    driver.rig.log.hold_reads();
+    let slow = driver.join(Subscribe::to(exact("a")).from(after(start)));
+    driver.settle();
+    assert_eq!(driver.told(slow), [Told::Opening, Told::Heard(Heard::Position(start))]);
+    driver.at(10);
+    driver.settled("a", 1);
+    driver.rig.log.release_reads();
+    driver.settle();
+    assert_eq!(driver.beat(slow, 10), [Told::Heard(Heard::Position(tail))]);
+}
+
+#[test]
+fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() {
+    let mut driver = Driver::roomy();
+    let seats = driver.settled("a", MANY);
+    driver.rig.publish("a", "0");
+    driver.outlet.look();
+    driver.turn();
+    let unvisited: Vec<_> =
+        seats.iter().copied().filter(|seat| driver.clients.get(*seat).is_untold()).collect();
+    driver.rig.publish("b", "moves the tail, which is not told to who lacks something before it");
+    for seat in &unvisited {
+        driver.limit(*seat, 3);
+        assert_eq!(driver.beat(*seat, 0), [Told::Heartbeat]);
+    }
+    driver.settle();
+    assert!(!unvisited.is_empty());
+    unvisited.iter().for_each(|seat| driver.give_room(*seat, usize::MAX));
+    driver.rig.publish("a", "1");
+    driver.settle();
+    driver.check_all(&seats, &["0", "1"]);
+}
+
+#[test]
+fn who_has_to_go_on_alone_in_the_middle_of_a_pass_loses_nothing() {
+    let mut driver = Driver::roomy();
+    let seats = driver.settled("a", MANY);
+    driver.rig.publish("a", "0");
+    driver.outlet.look();
+    driver.turn();
+    seats.iter().for_each(|seat| driver.outlet.expire(*seat));
+    driver.settle();
+    for seat in &seats {
+        let told = driver.told(*seat);
+        assert!(matches!(&told[..], [Told::Heard(Heard::Event(_)), Told::Expired(_), Told::End]), "{told:?}");
+    }
+    assert_eq!(driver.clients.take_left().len(), MANY);
+}
+
+#[test]
+fn a_stream_expires_only_after_what_its_log_has_yet_to_read() {
+    let mut driver = Driver::on(Rig::keeping(1000));
+    driver.rig.count("a", 2);
+    driver.rig.log.hold_reads();
+    let seat = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    driver.outlet.expire(seat);
+    driver.settle();
+    assert_eq!(driver.told(seat).len(), 2, "it waits for the log");
+    driver.rig.log.release_reads();
+    driver.settle();
+    let told = driver.told(seat);
+    assert!(matches!(&told[..], [_, _, Told::Expired(_), Told::End]), "{told:?}");
+}
+
+#[test]
+fn streams_that_have_waited_since_history_was_trimmed_end_without_a_gap_and_without_the_log() {
+    let mut driver = Driver::on(Rig::keeping(2));
+    let seats = driver.settled("a", 3);
+    driver.rig.count("b", 10);
+    driver.outlet.expire(seats[0]);
+    driver.settle();
+    let tail = driver.rig.span().tail;
+    assert_eq!(driver.told(seats[0]), [Told::Expired(tail), Told::End]);
+    assert_eq!(driver.clients.take_left(), [seats[0]]);
+    driver.rig.publish("a", "0");
+    assert_eq!(driver.rig.hub.drain().end(2), 2);
+    driver.settle();
+    driver.check_ended(&seats[1..], &["0"]);
+    assert_eq!(driver.rig.log.reads(), 0);
+}
+
+#[test]
+fn seats_end_at_the_pace_at_which_the_drain_is_driven() {
+    let mut driver = Driver::roomy();
+    driver.settled("a", 4);
+    driver.join(Subscribe::to(exact("a")));
+    driver.bell.take();
+    let drain = driver.rig.hub.drain();
+    let mut ended = 0;
+    for (count, more) in [(0, 0), (2, 2), (1, 1), (10, 2), (10, 0)] {
+        assert_eq!(drain.end(count), more);
+        ended += more;
+        driver.settle();
+        assert_eq!((driver.outlet.len(), driver.rig.hub.subscriptions()), (5 - ended, 5 - ended));
+    }
+}
+
+#[test]
+fn who_is_told_to_end_and_goes_on_alone_before_the_driver_looks_ends_all_the_same() {
+    let mut driver = Driver::with_ring_of(1);
+    let seats = driver.settled("a", 3);
+    driver.rig.count("a", 50);
+    driver.outlet.look();
+    assert_eq!(driver.rig.hub.drain().end(3), 3);
+    driver.turn();
+    driver.settle();
+    let expected: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+    driver.check_ended(&seats, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stream_is_blocked_only_while_its_client_has_not_taken_all_and_since_then() {
+    let mut driver = Driver::roomy();
+    let lagging = driver.settled("a", 1)[0];
+    driver.limit(lagging, 10);
+    for _ in 0..40 {
+        driver.rig.publish("a", &"large".repeat(5_000));
+        driver.settle();
+    }
+    let replaying = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    driver.give_room(lagging, usize::MAX);
+    let mut turns = 0;
+    while driver.turn() {
+        turns += 1;
+        for seat in [lagging, replaying] {
+            assert_eq!(driver.outlet.blocked_since(seat), driver.clients.get(seat).blocked_since());
+        }
+    }
+    assert!(turns > 10, "much was to be caught up");
+}
+
+#[test]
+fn a_stream_that_had_nothing_to_say_for_long_is_blocked_only_since_it_has() {
+    let mut driver = Driver::on(Rig::keeping(100));
+    driver.rig.count("a", 2);
+    driver.rig.log.hold_reads();
+    let seat = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    driver.settle();
+    driver.at(100);
+    driver.limit(seat, 0);
+    driver.rig.log.release_reads();
+    driver.settle();
+    assert_eq!(driver.outlet.blocked_since(seat), Some(100));
+}
+
+#[test]
+fn a_stream_whose_history_cannot_be_read_ends_and_others_of_its_group_go_on() {
+    let mut driver = Driver::with_ring_of(5);
+    let seats = driver.settled("a", 2);
+    driver.rig.count("a", 50);
+    driver.rig.log.fail_next_read();
+    driver.settle();
+    let ended = driver.clients.take_left();
+    assert_eq!((ended.len(), driver.clients.failed), (1, 1));
+    assert_eq!(driver.told(ended[0]), [Told::End]);
+    let other = seats.into_iter().find(|seat| *seat != ended[0]).unwrap();
+    assert_eq!((driver.events(other).len(), driver.rig.hub.subscriptions()), (50, 1));
+}
+
+#[test]
+fn a_name_that_is_given_out_again_has_nothing_of_who_had_it() {
+    let mut driver = Driver::roomy();
+    let old = driver.settled("a", 2)[0];
+    driver.limit(old, 3);
+    driver.rig.publish("a", "old");
+    driver.settle();
+    driver.outlet.writable(old);
+    driver.leave(old);
+    let new = driver.join(Subscribe::to(exact("b")));
+    assert_eq!(new, old);
+    driver.rig.publish("a", "not asked for");
+    driver.rig.publish("b", "new");
+    driver.settle();
+    assert!(
+        matches!(&driver.told(new)[..], [Told::Opening, Told::Heard(_), Told::Heard(Heard::Event(said))] if said.data == "new")
+    );
+}
+
+#[test]
+fn what_is_not_shown_any_more_is_a_gap_for_seats_that_have_settled_and_for_those_that_lag() {
+    let rule = Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR };
+    let limits = HubLimits { retention: vec![rule], ..HubLimits::default() };
+    let mut driver = Driver::on(Rig::new(MemoryLimits::default(), limits));
+    let seats: Vec<_> = (0..3).map(|_| driver.join(Subscribe::to(pattern("brief/*")))).collect();
+    driver.settle();
+    seats.iter().for_each(|seat| assert_eq!(driver.told(*seat).len(), 2));
+    driver.limit(seats[0], 5);
+    let shown = driver.rig.was_published(0, &["brief/a"], "shown");
+    driver.settle();
+    let over = driver.rig.was_published(2, &["brief/a"], "over");
+    driver.rig.was_published(0, &["brief/a"], "shown too");
+    driver.settle();
+    driver.give_room(seats[0], usize::MAX);
+    driver.settle();
+    for seat in seats {
+        let told = driver.told(seat);
+        let [Told::Heard(first), Told::Heard(Heard::Gap(gap)), Told::Heard(last)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!((gap.requested.clone(), gap.goes_on_after), (shown.to_string(), over));
+        assert!(first.position() == shown && last.position() == driver.rig.span().tail);
+    }
+    driver.rig.publish("brief/a", "live");
+    driver.outlet.look();
+    driver.clients.served.clear();
+    driver.turn();
+    assert_eq!(driver.clients.served.len(), 3, "all are one group again");
+}
