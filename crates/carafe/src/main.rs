@@ -1,5 +1,6 @@
 //! The `carafe` program.
 
+mod bench;
 mod cli;
 mod config;
 mod failure;
@@ -29,6 +30,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(options) => hub::serve(options).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
+        Command::Bench(options) => bench::bench(&options),
         Command::Log(command) => log::run(&command),
     }
 }
