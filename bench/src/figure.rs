@@ -14,18 +14,18 @@ pub(crate) enum Limit {
     AtLeast(f64),
 }
 
-impl Figure {
-    fn is_met(&self) -> bool {
-        match self.limit {
-            Limit::AtMost(most) => self.value <= most,
-            Limit::AtLeast(least) => self.value >= least,
+impl Limit {
+    pub(crate) fn is_met(&self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= *most,
+            Self::AtLeast(least) => value >= *least,
         }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.is_met() { "ok" } else { "MISSED" };
+        let verdict = if self.limit.is_met(self.value) { "ok" } else { "MISSED" };
         write!(f, "{} = {:.2} ({})  {verdict}", self.name, self.value, self.limit)
     }
 }

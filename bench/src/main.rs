@@ -1,17 +1,30 @@
-//! Measures the log on disk: `cargo xtask bench durable` and `cargo xtask bench replay`.
+//! Measures Carafe: `cargo xtask bench durable` and `replay` its log on disk, `fanout`, `million` and `storm` the hub.
 //!
 //! Every figure is a ratio of two things that were measured in turns, in one run on one disk: machines are noisy, ratios
-//! less so. A figure that is missed is told, and is no failure.
+//! less so. A figure that is missed is told, and is no failure unless `--check` asks for one.
 
+mod axum_peer;
 mod bare;
 mod batches;
+mod child;
+mod fanout;
 mod figure;
+mod floor;
 mod idle;
+mod load;
 mod many_publishers;
+mod million;
 mod one_publisher;
 mod one_topic;
+mod plot;
+mod results;
+mod section;
 mod segment;
+mod series;
+mod storm;
+mod subject;
 mod turns;
+mod usage;
 mod workload;
 
 use std::error::Error;
@@ -24,7 +37,7 @@ use tempfile::TempDir;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Measures Carafe's log on disk
+/// Measures Carafe
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 enum Bench {
@@ -32,6 +45,18 @@ enum Bench {
     Durable(Options),
     /// How fast history is read, and what a long one costs
     Replay(ReplayOptions),
+    /// What it costs to bring events to very many, beside the floor and beside others
+    Fanout(fanout::Options),
+    /// Bring three events to 1,000,000 subscribers on this machine
+    Million(million::Options),
+    /// Kill a hub under 18,000 clients, and see them come back
+    Storm(storm::Options),
+    /// Serve event streams with nothing but writes
+    #[command(hide = true)]
+    Floor { writes: floor::Writes },
+    /// Serve event streams as users of axum do
+    #[command(hide = true)]
+    AxumPeer,
     /// Append small entries until killed
     #[command(hide = true)]
     Fill { folder: PathBuf },
@@ -63,6 +88,11 @@ fn main() -> ExitCode {
     let outcome = match Bench::parse() {
         Bench::Durable(options) => durable(&options),
         Bench::Replay(options) => replay(&options),
+        Bench::Fanout(options) => fanout::measure(&options),
+        Bench::Million(options) => million::measure(&options),
+        Bench::Storm(options) => storm::measure(&options),
+        Bench::Floor { writes } => floor::serve(writes),
+        Bench::AxumPeer => axum_peer::serve(),
         Bench::Fill { folder } => idle::fill(&folder),
         Bench::Open { folder } => idle::open(&folder),
     };

@@ -1,17 +1,45 @@
-//! The measurements of the log on disk.
+//! The measurements.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
+use crate::install::{Piece, install};
 use crate::step::Step;
+use crate::unpack::{NCHAN, NGINX};
+
+/// What others are made of, beside whom the hub is measured.
+const PEERS: [Piece; 5] = [
+    Piece::Node,
+    Piece::NodeModules("bench/peers/express"),
+    Piece::NodeModules("bench/peers/better-sse"),
+    Piece::Unpacked(&NGINX),
+    Piece::Unpacked(&NCHAN),
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable` or `replay`, and its options, such as `--dir PATH` for the disk to measure
+    /// `durable`, `replay`, `fanout`, `million` or `storm`, and its options, which `--help` after it tells
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
+    match options.measurement.first().and_then(|name| name.to_str()) {
+        Some("fanout") => {
+            bring_peers()?;
+            build_carafe()?;
+        }
+        Some("million" | "storm") => build_carafe()?,
+        _ => {}
+    }
     let step = Step::new("bench", "cargo run --quiet --release -p carafe-bench --");
-    options.measurement.iter().fold(step, Step::arg).run()
+    options.measurement.iter().map(OsStr::new).fold(step, Step::arg).run()
+}
+
+fn bring_peers() -> Result<(), String> {
+    let missing: Vec<_> = PEERS.into_iter().filter(|piece| !piece.is_here()).collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+fn build_carafe() -> Result<(), String> {
+    Step::new("bench", "cargo build --quiet --release -p carafe").run()
 }

@@ -30,7 +30,7 @@ enum Chore {
     Crash(crash::Options),
     /// Fuzz the decoder of event streams
     Fuzz(fuzz::Options),
-    /// Measure the log on disk
+    /// Measure the log on disk, and the hub beside others
     Bench(bench::Options),
 }
 

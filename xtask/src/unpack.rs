@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::install::{apt_get_as_root, runs, update_lists};
 use crate::step::Step;
@@ -11,21 +11,27 @@ use crate::step::Step;
 /// Where the tests look before they take what is installed.
 const FOLDER: &str = "target/proxies";
 
-pub(crate) const NGINX: Package = Package { name: "nginx", program: "usr/sbin/nginx", version: "-v" };
-pub(crate) const CADDY: Package = Package { name: "caddy", program: "usr/bin/caddy", version: "version" };
+pub(crate) const NGINX: Package = Package { name: "nginx", file: "usr/sbin/nginx", version: Some("-v") };
+pub(crate) const CADDY: Package = Package { name: "caddy", file: "usr/bin/caddy", version: Some("version") };
+pub(crate) const NCHAN: Package =
+    Package { name: "libnginx-mod-nchan", file: "usr/lib/nginx/modules/ngx_nchan_module.so", version: None };
 
-/// A package of Debian with one program.
+/// A package of Debian with one program, or one module for a program.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Package {
     name: &'static str,
-    program: &'static str,
-    /// The argument that makes it tell its version, and end.
-    version: &'static str,
+    file: &'static str,
+    /// The argument that makes a program tell its version, and end.
+    version: Option<&'static str>,
 }
 
 impl Package {
     pub(crate) fn is_here(&self) -> bool {
-        runs(&format!("{FOLDER}/{}", self.program), self.version) || runs(self.name, self.version)
+        let unpacked = format!("{FOLDER}/{}", self.file);
+        match self.version {
+            Some(version) => runs(&unpacked, version) || runs(self.name, version),
+            None => Path::new(&unpacked).exists() || Path::new("/").join(self.file).exists(),
+        }
     }
 
     pub(crate) fn unpack(&self) -> Result<(), String> {

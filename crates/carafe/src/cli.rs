@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Subscribe(SubscribeOptions),
     /// Make a token that lets its holder publish or subscribe, and print it
     Token(TokenOptions),
+    /// Measure a server of event streams: open many, publish, and check that every one gets every event
+    Bench(BenchOptions),
     /// Look at a log on disk that no hub has open, and mend it
     #[command(subcommand)]
     Log(LogCommand),
@@ -355,6 +357,68 @@ pub(crate) struct SubscribeOptions {
     pub(crate) token_file: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct BenchOptions {
+    /// The stream, such as http://127.0.0.1:3000/events/bench. In it {topic} stands for the number of a topic, and
+    /// {connection} for that of a connection
+    pub(crate) url: String,
+    /// Streams to open
+    #[arg(long, short, default_value = "1000", value_name = "N")]
+    pub(crate) connections: NonZeroUsize,
+    /// Topics that the streams take turns at
+    #[arg(long, default_value = "1", value_name = "N")]
+    pub(crate) topics: NonZeroUsize,
+    /// Where to POST events [default: the stream's URL without its query]
+    #[arg(long, value_name = "URL")]
+    pub(crate) publish: Option<String>,
+    /// Publish batches as NDJSON, an event to each topic of this name, such as bench/{topic}
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) batch: Option<String>,
+    /// A header of every request, such as 'Authorization: Bearer …'; may be repeated
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    pub(crate) header: Vec<String>,
+    /// Events to publish in a round; 0 publishes none
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) events: Option<u64>,
+    /// How long a round publishes [default: 10s, or until all events are published]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub(crate) time: Option<Duration>,
+    /// Events to publish a second
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Events that may be on their way: another is published when one has come back on all streams [default: 1, any
+    /// number with --rate]
+    #[arg(long, value_name = "N")]
+    pub(crate) window: Option<usize>,
+    /// Size of an event's data
+    #[arg(long, default_value = "128", value_name = "BYTES")]
+    pub(crate) payload: usize,
+    /// Streams to open a second [default: as many as the server accepts]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub(crate) ramp: Option<f64>,
+    /// Come back with the last event ID when a stream is lost, as EventSource does; without it that is a fault
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Streams to leave each second, coming back with the last event ID
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub(crate) reconnects: Option<f64>,
+    /// Streams that are not read; with --resume, they come back at the end and must get everything
+    #[arg(long, default_value = "0", value_name = "N")]
+    pub(crate) stalled: usize,
+    /// How often to publish and report
+    #[arg(long, default_value = "1", value_name = "N")]
+    pub(crate) rounds: usize,
+    /// How long to wait while nothing comes
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = some_time)]
+    pub(crate) patience: Duration,
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Tell each stage as JSON, and wait for a line of standard input before the next
+    #[arg(long)]
+    pub(crate) stages: bool,
+}
+
 impl Cli {
     /// Reads the command line, the environment and the file: the flag wins, then the variable, then the file.
     pub(crate) fn from_process() -> Result<Self, Failure> {
@@ -402,6 +466,19 @@ fn origin(text: &str) -> Result<String, String> {
     let url: Option<url::Url> = text.parse().ok();
     let origin = url.map(|url| url.origin().ascii_serialization());
     origin.filter(|origin| origin == text).ok_or_else(|| "write an origin such as https://example.com".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: Option<f64> = text.parse().ok();
+    rate.filter(|rate| *rate >= 0.001 && *rate <= 1e9)
+        .ok_or_else(|| "write a number a second, such as 100".into())
+}
+
+fn header(text: &str) -> Result<String, String> {
+    let name = text.split_once(": ").map(|(name, _)| name);
+    name.filter(|name| !name.is_empty() && !text.contains(['\r', '\n']))
+        .map(|_| text.into())
+        .ok_or_else(|| "write a header such as 'Authorization: Bearer …'".into())
 }
 
 fn retention(text: &str) -> Result<Retention, String> {

@@ -1,5 +1,6 @@
 //! The `carafe` program.
 
+mod bench;
 mod cli;
 mod config;
 mod descriptors;
@@ -35,6 +36,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
         Command::Token(options) => token::token(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Log(command) => log::run(&command),
     }
 }

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod access;
+mod bench;
 mod certificate;
 mod cli;
 mod clients;

@@ -1,0 +1,61 @@
+//! Connections that come and go.
+
+use crate::Outcome;
+use crate::figure::Limit;
+use crate::load::Load;
+use crate::section::Section;
+use crate::series::Series;
+use crate::subject::Subject;
+
+use super::Bench;
+
+const CONNECTIONS: usize = 1_000;
+const RECONNECTS: u64 = 2_000;
+
+/// How long connections come and go while the servers take turns, and how long for the memory.
+const SECONDS: u64 = 10;
+const LONG: u64 = 50;
+
+/// Microseconds of the server's processor time for a reconnect, and bytes of user memory before and after.
+struct Churned {
+    processor: f64,
+    reconnects: u64,
+    before: f64,
+    after: f64,
+}
+
+pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
+    let (mut carafe, mut axum) = (Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        carafe.push(churn(bench, Subject::Carafe, bench.seconds(SECONDS))?.processor);
+        axum.push(churn(bench, Subject::Axum, bench.seconds(SECONDS))?.processor);
+    }
+    let long = churn(bench, Subject::Carafe, bench.seconds(LONG))?;
+    let mut section =
+        Section::new(format!("Churn: {CONNECTIONS} connections, {RECONNECTS} reconnects a second"));
+    section.head(&["", "µs of processor a reconnect"]);
+    for (subject, processor) in [(Subject::Carafe, &carafe), (Subject::Axum, &axum)] {
+        section.row(vec![subject.name().into(), Series::of(processor.iter().copied()).to_string()]);
+    }
+    let ratio = Series::ratio(&carafe, &axum);
+    section.demand("processor time of a reconnect, Carafe / axum", ratio, Limit::AtMost(1.0));
+    let name = format!("resident memory after {} reconnects / before", long.reconnects);
+    section.demand(name, Series::of([long.after / long.before]), Limit::AtMost(1.1));
+    Ok(section)
+}
+
+fn churn(bench: &Bench, subject: Subject, seconds: u64) -> Outcome<Churned> {
+    let server = subject.start(&bench.carafe, bench.server)?;
+    let options = format!("-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --time {seconds}s --rounds 2");
+    let mut load = Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)?;
+    // The first round is there to have been: before it, nothing has ever been given back.
+    load.round()?;
+    let (before, start) = (server.memory()?, server.processor()?);
+    let report = load.round()?;
+    Ok(Churned {
+        processor: (server.processor()? - start) * 1e6 / report.reconnects as f64,
+        reconnects: report.reconnects,
+        before: before.resident as f64,
+        after: server.memory()?.resident as f64,
+    })
+}

@@ -1,0 +1,106 @@
+//! `carafe bench`, driven in stages.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::Outcome;
+use crate::child::Program;
+
+/// A stage may take this long.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub(crate) struct Load(Program);
+
+#[derive(Deserialize)]
+pub(crate) struct Stage {
+    stage: String,
+    #[serde(flatten)]
+    report: Option<Report>,
+}
+
+/// What a round was.
+#[derive(Deserialize)]
+pub(crate) struct Report {
+    pub(crate) connections: usize,
+    pub(crate) deliveries: u64,
+    pub(crate) deliveries_per_second: f64,
+    pub(crate) latency: Spread,
+    pub(crate) reconnects: u64,
+    pub(crate) reconnect: Spread,
+    pub(crate) core: f64,
+    pub(crate) faults: Faults,
+}
+
+/// Microseconds.
+#[derive(Deserialize)]
+pub(crate) struct Spread {
+    pub(crate) p95: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
+}
+
+#[derive(Deserialize, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    gaps: u64,
+    doubles: u64,
+    reorders: u64,
+    strays: u64,
+    missing: u64,
+    gaps_told: u64,
+    lost: u64,
+}
+
+impl Load {
+    /// Begins to open the streams.
+    pub(crate) fn start(carafe: &Path, url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
+        let mut command = Command::new(carafe);
+        command.args(["bench", url, "--stages"]).args(options.split_whitespace());
+        Ok(Self(Program::start(&command, core)?))
+    }
+
+    /// The same, and returns when all are open.
+    pub(crate) fn connected(carafe: &Path, url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
+        let load = Self::start(carafe, url, options, core)?;
+        load.wait_until_connected()?;
+        Ok(load)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn wait_until_connected(&self) -> Outcome {
+        match self.stage()?.stage.as_str() {
+            "connected" => Ok(()),
+            stage => Err(format!("the load is at {stage} instead of connected").into()),
+        }
+    }
+
+    /// Lets the next round begin.
+    pub(crate) fn go(&mut self) -> Outcome {
+        Ok(self.0.stdin()?.write_all(b"go\n")?)
+    }
+
+    /// What the round was; an error if anything was lost, doubled or out of order.
+    pub(crate) fn report(&self) -> Outcome<Report> {
+        let report = self.stage()?.report.ok_or("the load has no report of a round")?;
+        if report.faults == Faults::default() {
+            return Ok(report);
+        }
+        Err(format!("not everything arrived once and in order: {:?}", report.faults).into())
+    }
+
+    pub(crate) fn round(&mut self) -> Outcome<Report> {
+        self.go()?;
+        self.report()
+    }
+
+    fn stage(&self) -> Outcome<Stage> {
+        let line = self.0.next_line(PATIENCE).map_err(|error| format!("carafe bench: {error}"))?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}

@@ -1,0 +1,97 @@
+//! A million subscribers on one machine.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::Outcome;
+use crate::child::raise_descriptor_limit;
+use crate::load::Load;
+use crate::subject::{Server, Subject};
+use crate::usage::{self, Memory};
+
+/// Descriptors that are none of a subscriber's.
+const OTHERS: u64 = 500;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How many subscribers
+    #[arg(long, default_value_t = 1_000_000)]
+    subscribers: usize,
+    /// Subscribers of one process [default: what the limit on open files lets it have, 18000 at most]
+    #[arg(long)]
+    each: Option<usize>,
+    /// Events that all get
+    #[arg(long, default_value_t = 3)]
+    events: usize,
+    /// The program to measure
+    #[arg(long)]
+    carafe: Option<PathBuf>,
+}
+
+/// A hub, and the load that has its subscribers.
+struct Pair {
+    server: Server,
+    load: Load,
+    subscribers: usize,
+}
+
+pub(crate) fn measure(options: &Options) -> Outcome {
+    let limit = raise_descriptor_limit()?;
+    let most = usize::try_from(limit - OTHERS)?.min(18_000);
+    let each = options.each.unwrap_or(most).min(most);
+    let pairs = options.subscribers.div_ceil(each);
+    let (start, before) = (Instant::now(), usage::available()?);
+    let mut pairs = (0..pairs)
+        .map(|number| Pair::start(options, each.min(options.subscribers - number * each)))
+        .collect::<Outcome<Vec<_>>>()?;
+    pairs.iter().try_for_each(|pair| pair.load.wait_until_connected())?;
+    println!(
+        "{} hubs and as many loads; {} streams open in {:.1} s",
+        pairs.len(),
+        options.subscribers,
+        seconds(start)
+    );
+    tell_memory(&pairs, before, "idle")?;
+    let events = Instant::now();
+    pairs.iter_mut().try_for_each(|pair| pair.load.go())?;
+    let deliveries = pairs.iter().map(|pair| Ok(pair.load.report()?.deliveries)).sum::<Outcome<u64>>()?;
+    println!(
+        "{deliveries} deliveries of {} events in {:.1} s, none missing, none twice",
+        options.events,
+        seconds(events)
+    );
+    tell_memory(&pairs, before, "after traffic")?;
+    println!("all of it took {:.1} s", seconds(start));
+    let due = (options.subscribers * options.events) as u64;
+    if deliveries == due { Ok(()) } else { Err(format!("{due} deliveries were due").into()) }
+}
+
+fn seconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64()
+}
+
+impl Pair {
+    fn start(options: &Options, subscribers: usize) -> Outcome<Self> {
+        let beside = || Ok::<_, std::io::Error>(env::current_exe()?.with_file_name("carafe"));
+        let carafe = options.carafe.clone().map_or_else(beside, Ok)?;
+        let server = Subject::Carafe.start(&carafe, None)?;
+        let options = format!("-c {subscribers} -n {} --patience 300s", options.events);
+        let load = Load::start(&carafe, &server.url("/events/bench"), &options, None)?;
+        Ok(Self { server, load, subscribers })
+    }
+}
+
+/// User memory of the hubs and of the loads, and what the kernel has for both ends.
+fn tell_memory(pairs: &[Pair], available_before: u64, when: &str) -> Outcome {
+    let hubs = pairs.iter().map(|pair| Ok(pair.server.memory()?.anonymous)).sum::<Outcome<u64>>()?;
+    let loads = pairs.iter().map(|pair| Ok(Memory::of(pair.load.id())?.anonymous)).sum::<Outcome<u64>>()?;
+    let kernel = available_before.saturating_sub(usage::available()?).saturating_sub(hubs + loads);
+    let subscribers: usize = pairs.iter().map(|pair| pair.subscribers).sum();
+    let told = |bytes: u64| {
+        format!("{:.0} MB ({} bytes a subscriber)", bytes as f64 / 1e6, bytes / subscribers as u64)
+    };
+    println!("{when}: user memory of the hubs {}, of the loads {}", told(hubs), told(loads));
+    println!("{when}: kernel, both ends, {}", told(kernel));
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What one part of a measurement found: a table, and what it was to be.
+
+use std::fmt;
+
+use crate::figure::Limit;
+use crate::series::Series;
+
+#[derive(Default)]
+pub(crate) struct Section {
+    title: String,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+    bars: Vec<Bar>,
+    notes: Vec<String>,
+    pub(crate) plotted: Vec<Plotted>,
+}
+
+/// Bars for the picture.
+pub(crate) struct Plotted {
+    pub(crate) title: String,
+    pub(crate) bars: Vec<(String, f64)>,
+}
+
+/// A figure that is demanded.
+struct Bar {
+    name: String,
+    measured: Series,
+    limit: Limit,
+}
+
+impl Section {
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), ..Self::default() }
+    }
+
+    pub(crate) fn head(&mut self, head: &[&str]) {
+        self.head = head.iter().map(|name| (*name).into()).collect();
+    }
+
+    pub(crate) fn row(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    pub(crate) fn demand(&mut self, name: impl Into<String>, measured: Series, limit: Limit) {
+        self.bars.push(Bar { name: name.into(), measured, limit });
+    }
+
+    pub(crate) fn plot(&mut self, title: impl Into<String>, bars: Vec<(String, f64)>) {
+        self.plotted.push(Plotted { title: title.into(), bars });
+    }
+
+    /// How many demands were not met.
+    pub(crate) fn missed(&self) -> usize {
+        self.bars.iter().filter(|bar| !bar.is_met()).count()
+    }
+}
+
+impl Bar {
+    fn is_met(&self) -> bool {
+        self.limit.is_met(self.measured.median())
+    }
+}
+
+/// In Markdown, with columns that line up on a terminal too.
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## {}\n", self.title)?;
+        if !self.rows.is_empty() {
+            table(f, &self.head, &self.rows)?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}\n"))?;
+        let verdicts = self.bars.iter().map(|bar| {
+            let Bar { name, measured, limit } = bar;
+            vec![name.clone(), measured.to_string(), limit.to_string(), verdict(bar.is_met()).into()]
+        });
+        let verdicts: Vec<_> = verdicts.collect();
+        if verdicts.is_empty() {
+            return Ok(());
+        }
+        table(f, &["demanded", "measured", "aim", ""].map(String::from), &verdicts)
+    }
+}
+
+fn verdict(is_met: bool) -> &'static str {
+    if is_met { "ok" } else { "MISSED" }
+}
+
+fn table(f: &mut fmt::Formatter<'_>, head: &[String], rows: &[Vec<String>]) -> fmt::Result {
+    let widths: Vec<_> = (0..head.len())
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).chain([&head[column]]);
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut line = |cells: &[String]| {
+        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        writeln!(f, "| {} |", cells.collect::<Vec<_>>().join(" | "))
+    };
+    line(head)?;
+    line(&widths.iter().map(|width| "-".repeat((*width).max(3))).collect::<Vec<_>>())?;
+    rows.iter().try_for_each(|row| line(row))?;
+    writeln!(f)
+}

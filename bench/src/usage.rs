@@ -1,0 +1,64 @@
+//! What a process takes of the machine.
+
+use std::fs;
+
+use crate::Outcome;
+
+/// Nanoseconds of processor time that all threads of a process have had, the kernel's work for them included.
+pub(crate) fn processor(id: u32) -> Outcome<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let time = times.split(' ').next().ok_or("schedstat tells nothing")?;
+        sum += time.parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+/// Bytes of user memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// All that is in memory, the program included.
+    pub(crate) resident: u64,
+    /// What the program has asked for.
+    pub(crate) anonymous: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(id: u32) -> Outcome<Self> {
+        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+        Ok(Self { resident: kib(&rollup, "Rss:")? << 10, anonymous: kib(&rollup, "Anonymous:")? << 10 })
+    }
+}
+
+/// The most that a process has ever had in memory.
+pub(crate) fn peak(id: u32) -> Outcome<u64> {
+    Ok(kib(&fs::read_to_string(format!("/proc/{id}/status"))?, "VmHWM:")? << 10)
+}
+
+/// Bytes that the machine could still give.
+pub(crate) fn available() -> Outcome<u64> {
+    Ok(kib(&fs::read_to_string("/proc/meminfo")?, "MemAvailable:")? << 10)
+}
+
+fn kib(text: &str, name: &str) -> Outcome<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix("kB"));
+    Ok(value.ok_or_else(|| format!("the kernel does not tell {name}"))?.trim().parse()?)
+}
+
+/// Bytes in the send queues of all connections that a local port has.
+pub(crate) fn send_queues(port: u16) -> Outcome<u64> {
+    let sockets = fs::read_to_string("/proc/net/tcp")?;
+    Ok(sockets.lines().skip(1).filter_map(|line| send_queue(line, port)).sum())
+}
+
+/// `sl local_address rem_address st tx_queue:rx_queue …`, in hexadecimal.
+fn send_queue(line: &str, port: u16) -> Option<u64> {
+    let mut words = line.split_ascii_whitespace();
+    let (_, local) = words.nth(1)?.split_once(':')?;
+    let (_, state) = (words.next()?, words.next()?);
+    let (waiting, _) = words.next()?.split_once(':')?;
+    const ESTABLISHED: &str = "01";
+    let ours = u16::from_str_radix(local, 16) == Ok(port) && state == ESTABLISHED;
+    ours.then(|| u64::from_str_radix(waiting, 16).ok()).flatten()
+}

@@ -1,0 +1,229 @@
+//! `carafe bench`: it passes a hub that is right, and tells what is wrong with one that is not.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Output;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::cli::fails;
+use crate::process::{PATIENCE, Process, Server, carafe};
+
+fn bench(url: &str, options: &[&str]) -> Output {
+    carafe().args(["bench", url, "--json"]).args(options).output().unwrap()
+}
+
+/// The report of a run that must succeed.
+#[track_caller]
+fn passes(url: &str, options: &[&str]) -> Value {
+    let output = bench(url, options);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn no_faults() -> Value {
+    json!({ "gaps": 0, "doubles": 0, "reorders": 0, "strays": 0, "missing": 0, "gaps_told": 0, "lost": 0 })
+}
+
+#[test]
+fn every_connection_of_a_hub_gets_every_event() {
+    let hub = Server::start(&[]);
+    let report = passes(&hub.url("/events/bench"), &["-c", "50", "-n", "40", "--window", "8"]);
+    assert_eq!(report["faults"], no_faults());
+    assert_eq!((&report["published"], &report["deliveries"]), (&json!(40), &json!(2000)));
+    assert_eq!(report["latency"]["p50"].as_u64().map(|p50| p50 > 0), Some(true));
+}
+
+#[test]
+fn topics_have_numbers_of_their_own_and_can_be_published_to_in_batches() {
+    let hub = Server::start(&[]);
+    let url = hub.url("/events/bench/{topic}");
+    let report = passes(&url, &["-c", "30", "--topics", "10", "-n", "40"]);
+    assert_eq!((&report["deliveries"], &report["faults"]), (&json!(120), &no_faults()));
+    let publish = hub.url("/events");
+    let batch = ["--batch", "bench/{topic}", "--publish", &publish];
+    let report = passes(&url, &[&["-c", "30", "--topics", "10", "-n", "40"][..], &batch].concat());
+    assert_eq!((&report["published"], &report["deliveries"]), (&json!(40), &json!(120)));
+}
+
+#[test]
+fn a_connection_can_have_a_topic_of_its_own_besides() {
+    let hub = Server::start(&[]);
+    let url = hub.url("/events?topic=news&topic=own/{connection}");
+    let report = passes(&url, &["-c", "20", "-n", "5", "--publish", &hub.url("/events/news")]);
+    assert_eq!((&report["deliveries"], &report["faults"]), (&json!(100), &no_faults()));
+}
+
+#[test]
+fn connections_that_leave_and_come_back_miss_nothing() {
+    let hub = Server::start(&[]);
+    let options = ["-c", "20", "--reconnects", "200", "--rate", "100", "--time", "1s"];
+    let report = passes(&hub.url("/events/bench"), &options);
+    assert_eq!(report["faults"], no_faults());
+    assert!(report["reconnects"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
+fn connections_that_did_not_read_come_back_for_what_they_lack() {
+    let hub = Server::start(&[]);
+    let report = passes(&hub.url("/events/bench"), &["-c", "20", "--stalled", "8", "-n", "10", "--resume"]);
+    assert_eq!((&report["faults"], &report["deliveries"]), (&no_faults(), &json!(200)));
+}
+
+#[test]
+fn a_run_that_resumes_outlives_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Server::on_disk(folder.path(), &["--retry", "50ms"]);
+    let (address, url) = (hub.address, hub.url("/events/bench"));
+    let mut command = carafe();
+    command.args(["bench", &url, "-c", "20", "-n", "5", "--rounds", "2", "--resume", "--stages"]);
+    let (mut load, mut go) = Process::start_with_input(&mut command);
+    let stage = |load: &mut Process, name: &str| -> Value {
+        let line = load.next_line(|_| true);
+        let stage: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(stage["stage"], name, "{line}");
+        stage
+    };
+    stage(&mut load, "connected");
+    go.write_all(b"go\n").unwrap();
+    assert_eq!(stage(&mut load, "round")["deliveries"], 100);
+    hub.kill();
+    let _hub = Server::on_disk_at(address, folder.path(), &["--retry", "50ms"]);
+    go.write_all(b"go\n").unwrap();
+    let report = stage(&mut load, "round");
+    assert_eq!((&report["deliveries"], &report["faults"]), (&json!(100), &no_faults()));
+    assert_eq!(report["open"], 20);
+    go.write_all(b"go\n").unwrap();
+    assert!(load.wait().success());
+}
+
+/// A server with one subscriber, to which it sends the events that were published in an order of its own.
+struct Liar {
+    address: SocketAddr,
+}
+
+impl Liar {
+    /// It waits for `count` events, and then sends what `tell` makes of them.
+    fn start(count: usize, tell: impl Fn(&[String]) -> String + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            let events = published(listener.accept().unwrap().0);
+            let events: Vec<_> = (0..count).map(|_| events.recv_timeout(PATIENCE).unwrap()).collect();
+            stream.write_all(tell(&events).as_bytes()).unwrap();
+            // The other end closes when it has seen enough.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        Self { address }
+    }
+
+    /// What is wrong, in the words of the report, when it sends the events of these places.
+    #[track_caller]
+    fn found_out(places: &'static [usize]) -> Value {
+        let tell = |events: &[String]| {
+            places.iter().map(|place| format!("data: {}\n\n", events[*place])).collect::<String>()
+        };
+        Self::start(4, tell).faults()
+    }
+
+    #[track_caller]
+    fn faults(&self) -> Value {
+        let url = format!("http://{}/", self.address);
+        let output = bench(&url, &["-c", "1", "-n", "4", "--window", "4", "--patience", "500ms"]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("not everything arrived once and in order"), "{stderr}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let faults = report["faults"].as_object().unwrap();
+        faults
+            .iter()
+            .filter(|(_, count)| **count != 0)
+            .map(|(name, count)| (name.clone(), count.clone()))
+            .collect()
+    }
+}
+
+/// The bodies of the POSTs on a connection, each answered at once.
+fn published(mut socket: TcpStream) -> Receiver<String> {
+    let (sender, bodies) = channel();
+    thread::spawn(move || {
+        let (mut read, mut buffer) = (String::new(), [0; 4096]);
+        while let Ok(count @ 1..) = socket.read(&mut buffer) {
+            read += std::str::from_utf8(&buffer[..count]).unwrap();
+            while let Some((body, end)) = body(&read) {
+                socket.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").unwrap();
+                if sender.send(body).is_err() {
+                    return;
+                }
+                read.drain(..end);
+            }
+        }
+    });
+    bodies
+}
+
+/// The first request's body, and where the request ends.
+fn body(requests: &str) -> Option<(String, usize)> {
+    let (head, rest) = requests.split_once("\r\n\r\n")?;
+    let (_, length) = head.split_once("Content-Length: ")?;
+    let length: usize = length.lines().next()?.parse().unwrap();
+    Some((rest.get(..length)?.into(), head.len() + 4 + length))
+}
+
+#[test]
+fn an_event_that_is_skipped_is_found() {
+    assert_eq!(Liar::found_out(&[0, 2, 3]), json!({ "gaps": 1 }));
+}
+
+#[test]
+fn an_event_that_comes_twice_is_found() {
+    assert_eq!(Liar::found_out(&[0, 1, 1, 2, 3]), json!({ "doubles": 1 }));
+}
+
+#[test]
+fn an_event_that_comes_late_is_found() {
+    assert_eq!(Liar::found_out(&[0, 2, 1, 3]), json!({ "reorders": 1 }));
+}
+
+#[test]
+fn an_event_that_never_comes_is_found() {
+    assert_eq!(Liar::found_out(&[0, 1]), json!({ "missing": 2 }));
+}
+
+#[test]
+fn an_event_that_nobody_published_is_found() {
+    let tell = |events: &[String]| {
+        let forged = events[0].replacen(" 0 1 ", " 0 99 ", 1);
+        events.iter().chain([&forged]).map(|event| format!("data: {event}\n\n")).collect::<String>()
+    };
+    assert_eq!(Liar::start(4, tell).faults(), json!({ "strays": 1 }));
+}
+
+#[test]
+fn a_gap_that_is_told_is_a_fault_too() {
+    let tell = |events: &[String]| {
+        let events = events.iter().map(|event| format!("data: {event}\n\n"));
+        std::iter::once("event: carafe.gap\ndata: {}\n\n".into()).chain(events).collect::<String>()
+    };
+    assert_eq!(Liar::start(4, tell).faults(), json!({ "gaps_told": 1 }));
+}
+
+#[test]
+fn what_cannot_be_measured_is_told_in_one_sentence() {
+    fails(&["bench", "https://hub.example/"], 2, "plain http alone");
+    fails(&["bench", "nonsense"], 2, "nonsense");
+    fails(&["bench", "http://127.0.0.1:9/", "-c", "5", "--stalled", "6"], 2, "cannot be stalled");
+    fails(&["bench", "http://127.0.0.1:9/", "-c", "2000000000"], 2, "start several");
+    fails(&["bench", "http://127.0.0.1:9/", "--header", "nonsense"], 2, "Authorization: Bearer");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fails(&["bench", &format!("http://{free}/"), "-c", "5"], 1, "cannot connect");
+    let hub = Server::start(&[]);
+    fails(&["bench", &hub.url("/nowhere"), "-c", "5"], 1, "no event stream: HTTP/1.1 404");
+    let hub = Server::anonymous("subscribe");
+    fails(&["bench", &hub.url("/events/a"), "-c", "5"], 1, "refused an event: HTTP/1.1 40");
+}
