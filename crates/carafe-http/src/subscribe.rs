@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError};
 use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 
@@ -33,7 +33,7 @@ pub(crate) async fn subscribe(State(app): State<App>, parts: Parts) -> Result<Re
 
 /// The stream, on a connection that serves nothing else where a shard can take it.
 fn stream(app: &App, parts: &Parts, frames: Frames) -> Response {
-    let slot = parts.extensions.get::<Slot>().filter(|_| parts.version == Version::HTTP_11).cloned();
+    let slot = parts.extensions.get::<Slot>().filter(|_| may_be_taken(parts)).cloned();
     let closes = slot.is_some();
     let body = Body::new(HubBody::new(frames, slot, &app.options));
     let mut response = (stream_headers(), body).into_response();
@@ -41,6 +41,14 @@ fn stream(app: &App, parts: &Parts, frames: Frames) -> Response {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether the client says nothing more on this connection: to a shard, a body would be another request.
+fn may_be_taken(parts: &Parts) -> bool {
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let has_body =
+        length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING);
+    parts.version == Version::HTTP_11 && !has_body
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.

@@ -20,4 +20,5 @@ mod proxy;
 mod refusals;
 mod resume;
 mod smuggling;
+mod takeover;
 mod tls;
