@@ -23,3 +23,4 @@ mod resume;
 mod smuggling;
 mod takeover;
 mod tls;
+mod ways;
