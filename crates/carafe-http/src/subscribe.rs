@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError};
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Uri, Version};
 
@@ -67,6 +67,7 @@ fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
     let takeover = parts.extensions.get::<Takeover>();
     match parts.version {
         Version::HTTP_2 => Err(Why::Http2),
+        Version::HTTP_11 if has_body(parts) => Err(Why::Body),
         Version::HTTP_11 => takeover.map_or(Err(Why::Elsewhere), |takeover| takeover.0.clone()),
         _ => Err(Why::Http10),
     }
@@ -81,6 +82,12 @@ fn come_back_later(options: &Options, limit: Limit) -> Response {
 fn come_back(options: &Options, reason: &'static str, retry: Duration) -> Response {
     options.metrics.refused("subscribe", reason);
     (stream_headers(), hub_body::come_back(retry)).into_response()
+}
+
+/// Whether the client says more on this connection: to a shard, a body would be another request.
+fn has_body(parts: &Parts) -> bool {
+    let length = parts.headers.get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.

@@ -409,8 +409,11 @@ impl State {
 
     /// Up to where a subscription that waits, or has waited until it was woken, has missed nothing.
     pub(crate) fn waited_to(&self, id: SubscriberId) -> Option<Position> {
-        let subscriber = &self.subscribers[id as usize];
-        if subscriber.waiter.is_some() { Some(self.core.tail()) } else { subscriber.caught_up_to }
+        match &self.subscribers[id as usize].standing {
+            Standing::Busy => None,
+            Standing::Waits(_) => Some(self.core.tail()),
+            Standing::Woken(position) => Some(*position),
+        }
     }
 
     /// How many streams are open.
