@@ -21,7 +21,7 @@ impl Sink for Writes {
         Written::Bytes(bytes.len())
     }
 
-    fn ended(&mut self, seat: SeatId) {
+    fn ended(&mut self, seat: SeatId, _: bool) {
         panic!("{seat} ended");
     }
 }
