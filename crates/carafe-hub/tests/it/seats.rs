@@ -389,7 +389,7 @@ fn what_the_first_seat_of_a_group_was_told_does_not_count_for_those_who_come_to_
     assert_eq!(driver.told(slow), [Told::Opening, Told::Heard(Heard::Position(start))]);
     driver.at(10);
     driver.settled("a", 1);
-    driver.rig.log.release_reads();
+    driver.rig.log.let_reads_go(100);
     driver.settle();
     assert_eq!(driver.beat(slow, 10), [Told::Heard(Heard::Position(tail))]);
 }
@@ -441,7 +441,7 @@ fn a_stream_expires_only_after_what_its_log_has_yet_to_read() {
     driver.outlet.expire(seat);
     driver.settle();
     assert_eq!(driver.told(seat).len(), 2, "it waits for the log");
-    driver.rig.log.release_reads();
+    driver.rig.log.let_reads_go(100);
     driver.settle();
     let told = driver.told(seat);
     assert!(matches!(&told[..], [_, _, Told::Expired(_), Told::End]), "{told:?}");
@@ -523,7 +523,7 @@ fn a_stream_that_had_nothing_to_say_for_long_is_blocked_only_since_it_has() {
     driver.settle();
     driver.at(100);
     driver.limit(seat, 0);
-    driver.rig.log.release_reads();
+    driver.rig.log.let_reads_go(100);
     driver.settle();
     assert_eq!(driver.outlet.blocked_since(seat), Some(100));
 }
