@@ -106,6 +106,22 @@ impl Subscription {
         matches!(self.phase, Phase::Reading(_) | Phase::Finding(_))
     }
 
+    /// Takes what the log answers, if it was asked, and says nothing.
+    pub(crate) fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.phase {
+            Phase::Reading(reading) => {
+                let read = ready!(reading.as_mut().poll(cx));
+                self.take_block(read);
+            }
+            Phase::Finding(finding) => {
+                let found = ready!(finding.as_mut().poll(cx));
+                self.take_origin(found);
+            }
+            Phase::Live | Phase::Block(_) | Phase::Failed => {}
+        }
+        Poll::Ready(())
+    }
+
     /// The same subscription as the bytes that a client gets.
     pub fn into_frames(self, form: Form) -> Frames {
         Frames { subscription: self, form }
@@ -116,24 +132,17 @@ impl Subscription {
             if let Some(item) = self.next_opening(form) {
                 return Poll::Ready(Some(item));
             }
-            match &mut self.phase {
+            match &self.phase {
                 Phase::Live => match ready!(self.poll_live(cx, form)) {
                     Live::Item(item) => return Poll::Ready(Some(item)),
                     Live::End => return Poll::Ready(None),
                     Live::Elsewhere => {}
                 },
-                Phase::Reading(reading) => {
-                    let read = ready!(reading.as_mut().poll(cx));
-                    self.take_block(read);
-                }
+                Phase::Reading(_) | Phase::Finding(_) => ready!(self.poll_log(cx)),
                 Phase::Block(_) => {
                     if let Some(item) = self.next_of_block(form) {
                         return Poll::Ready(Some(item));
                     }
-                }
-                Phase::Finding(finding) => {
-                    let found = ready!(finding.as_mut().poll(cx));
-                    self.take_origin(found);
                 }
                 Phase::Failed => return Poll::Ready(None),
             }

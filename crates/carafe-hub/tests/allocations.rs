@@ -21,8 +21,8 @@ impl Sink for Writes {
         Written::Bytes(bytes.len())
     }
 
-    fn ended(&mut self, seat: SeatId, _: bool) {
-        panic!("{seat} ended");
+    fn ended(&mut self, seat: SeatId, failed: bool) {
+        panic!("{seat} ended, {failed}");
     }
 }
 

@@ -416,10 +416,11 @@ impl Outlet {
     /// Lets a subscription of its own say what it has to, and settles it when it has caught up.
     fn serve_streaming(&mut self, id: SeatId, sink: &mut impl Sink) {
         for _ in 0..STEPS {
-            if !self.write_rest_or_end(id, sink) {
-                return;
-            }
+            let free = self.write_rest_or_end(id, sink);
             let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
+            if !free {
+                return streaming.read_on();
+            }
             if !streaming.say_more() {
                 return self.settle(id);
             }
@@ -640,6 +641,11 @@ impl Streaming {
             Poll::Pending => return false,
         };
         true
+    }
+
+    /// Takes what the log answers, though it cannot be said yet: others wait for their turn to read.
+    fn read_on(&mut self) {
+        let _ = self.frames.subscription.poll_log(&mut Context::from_waker(&self.waker));
     }
 
     fn chunk(&mut self, block: &[u8]) -> Bytes {

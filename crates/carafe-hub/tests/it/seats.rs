@@ -7,7 +7,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::TopicPattern;
 
 use crate::client::{Bell, Clients, OPENING, Told};
-use crate::fixture::{Rig, after, exact, pattern, publication, publish, subscribe};
+use crate::fixture::{NO_RING, Rig, after, exact, pattern, publication, publish, subscribe};
 use crate::listener::Heard;
 use crate::retention::HOUR;
 
@@ -389,7 +389,7 @@ fn what_the_first_seat_of_a_group_was_told_does_not_count_for_those_who_come_to_
     assert_eq!(driver.told(slow), [Told::Opening, Told::Heard(Heard::Position(start))]);
     driver.at(10);
     driver.settled("a", 1);
-    driver.rig.log.release_reads();
+    driver.rig.log.let_reads_go(100);
     driver.settle();
     assert_eq!(driver.beat(slow, 10), [Told::Heard(Heard::Position(tail))]);
 }
@@ -441,7 +441,7 @@ fn a_stream_expires_only_after_what_its_log_has_yet_to_read() {
     driver.outlet.expire(seat);
     driver.settle();
     assert_eq!(driver.told(seat).len(), 2, "it waits for the log");
-    driver.rig.log.release_reads();
+    driver.rig.log.let_reads_go(100);
     driver.settle();
     let told = driver.told(seat);
     assert!(matches!(&told[..], [_, _, Told::Expired(_), Told::End]), "{told:?}");
@@ -523,7 +523,7 @@ fn a_stream_that_had_nothing_to_say_for_long_is_blocked_only_since_it_has() {
     driver.settle();
     driver.at(100);
     driver.limit(seat, 0);
-    driver.rig.log.release_reads();
+    driver.rig.log.let_reads_go(100);
     driver.settle();
     assert_eq!(driver.outlet.blocked_since(seat), Some(100));
 }
@@ -540,6 +540,28 @@ fn a_stream_whose_history_cannot_be_read_ends_and_others_of_its_group_go_on() {
     assert_eq!(driver.told(ended[0]), [Told::End]);
     let other = seats.into_iter().find(|seat| *seat != ended[0]).unwrap();
     assert_eq!((driver.events(other).len(), driver.rig.hub.subscriptions()), (50, 1));
+}
+
+#[test]
+fn whose_client_takes_nothing_keeps_no_turn_at_the_log_from_others() {
+    let limits = HubLimits { replays: 1, ..NO_RING };
+    let mut driver = Driver::on(Rig::new(MemoryLimits::default(), limits));
+    let expected = ["0", "1", "2"];
+    driver.rig.count("a", expected.len());
+    driver.rig.log.hold_reads();
+    let seats = [(); 3].map(|()| driver.join(Subscribe::to(exact("a")).from(Start::Earliest)));
+    driver.settle();
+    for seat in &seats[..2] {
+        assert_eq!(driver.told(*seat).len(), 2, "one reads, and one waits for its turn");
+        driver.limit(*seat, 1);
+        assert_eq!(driver.beat(*seat, 0), [Told::Heartbeat]);
+    }
+    driver.rig.log.let_reads_go(100);
+    driver.settle();
+    assert_eq!(driver.told(seats[2]).len(), 2 + expected.len());
+    seats[..2].iter().for_each(|seat| driver.give_room(*seat, usize::MAX));
+    driver.settle();
+    driver.check_all(&seats[..2], &expected);
 }
 
 #[test]
