@@ -49,6 +49,8 @@ pub(crate) enum Why {
     Http2,
     Http10,
     Tls,
+    /// The request has a body.
+    Body,
     /// Something has changed the head of the answer.
     Changed,
     /// The app is served by something else, or for another hub.
@@ -173,6 +175,7 @@ impl Why {
             Self::Http10 => "http1.0",
             Self::Tls => "tls",
             Self::Changed => "changed",
+            Self::Body => "body",
             Self::Elsewhere => "elsewhere",
             Self::NoShards => "no-shards",
         }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError};
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Uri, Version};
 
@@ -67,10 +67,17 @@ fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
     let takeover = parts.extensions.get::<Takeover>();
     match parts.version {
         Version::HTTP_2 => Err(Why::Http2),
+        Version::HTTP_11 if has_body(parts) => Err(Why::Body),
         Version::HTTP_11 => takeover.map_or(Err(Why::Elsewhere), |takeover| takeover.0.clone()),
         _ => Err(Why::Http10),
     }
     .and_then(|slot| if slot.fits(frames) { Ok(slot) } else { Err(Why::Elsewhere) })
+}
+
+/// Whether the client says something more after the head: to a shard, that would be another request.
+fn has_body(parts: &Parts) -> bool {
+    let length = parts.headers.get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn come_back_later(options: &Options, limit: Limit) -> Response {

@@ -1,6 +1,6 @@
 //! HTTP byte by byte: what no well-behaved client would send, and what others hide of an answer.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use carafe_protocol::{Decoder, Received, ReceivedEvent};
@@ -104,6 +104,12 @@ impl Stream {
         let mut socket = connect(address);
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         write!(socket, "GET {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n").unwrap();
+        Self::answered(socket)
+    }
+
+    /// The stream that is the next answer on a connection.
+    #[track_caller]
+    pub(crate) fn answered(mut socket: TcpStream) -> Self {
         let (head, body) = read_head(&mut socket);
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         let mut chunks = Chunks::default();
@@ -111,17 +117,16 @@ impl Stream {
         Self { socket, head, chunks, decoder: Decoder::new(), rest }
     }
 
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
     /// The next event; `None` when the server has ended the stream in order.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Option<ReceivedEvent> {
         loop {
-            let rest = std::mem::take(&mut self.rest);
-            let mut input = &rest[..];
-            let received = self.decoder.decode(&mut input).unwrap();
-            self.rest = input.to_vec();
-            match received {
-                Some(Received::Event(event)) => return Some(event),
-                Some(_) => {}
+            match self.next_read() {
+                Some(event) => return Some(event),
                 None if self.chunks.ended => return None,
                 None => self.read(),
             }
@@ -138,10 +143,31 @@ impl Stream {
 
     #[track_caller]
     fn read(&mut self) {
-        let mut buffer = [0; 4096];
-        let read = self.socket.read(&mut buffer).unwrap();
+        let read = self.read_some(4096).unwrap();
         assert!(read > 0, "the server closed without ending the stream");
+    }
+
+    /// Reads so many bytes at most, and answers how many those were.
+    pub(crate) fn read_some(&mut self, most: usize) -> io::Result<usize> {
+        let mut buffer = vec![0; most];
+        let read = self.socket.read(&mut buffer)?;
         self.rest.extend(self.chunks.decode(&buffer[..read]));
+        Ok(read)
+    }
+
+    /// The next event of those that have been read whole.
+    pub(crate) fn next_read(&mut self) -> Option<ReceivedEvent> {
+        let rest = std::mem::take(&mut self.rest);
+        let mut input = &rest[..];
+        let event = loop {
+            match self.decoder.decode(&mut input).unwrap() {
+                Some(Received::Event(event)) => break Some(event),
+                Some(_) => {}
+                None => break None,
+            }
+        };
+        self.rest = input.to_vec();
+        event
     }
 }
 

@@ -21,4 +21,5 @@ mod proxy;
 mod refusals;
 mod resume;
 mod smuggling;
+mod takeover;
 mod tls;

@@ -1,5 +1,6 @@
 //! Programs under test as child processes, which end with the test.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -76,6 +77,11 @@ impl Server {
 
     pub(crate) fn id(&self) -> u32 {
         self.process.child.id()
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }
 
     /// Asks for the orderly end, as a service manager does.
@@ -181,6 +187,16 @@ impl Process {
     #[track_caller]
     pub(crate) fn next_word(&self, wanted: impl Fn(&str) -> bool) -> String {
         next_line(&self.stderr, wanted).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
