@@ -96,6 +96,9 @@ impl HubBody {
 
 impl Drop for HubBody {
     fn drop(&mut self) {
+        if self.stream.is_none() {
+            self.stream = self.slot.as_ref().and_then(Slot::take_back);
+        }
         self.end(Ended::Gone);
     }
 }

@@ -270,6 +270,7 @@ impl Connection {
 /// Drives a connection until it ends, or its socket is a shard's: then `None`, and what was held for it is dropped.
 async fn unless_taken<C: Future>(connection: C, slot: Option<Slot>) -> Option<C::Output> {
     let mut connection = pin!(connection);
+    poll_fn(|cx| Poll::Ready(slot.iter().for_each(|slot| slot.is_driven_by(cx.waker())))).await;
     poll_fn(|cx| match connection.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Some(ended)),
         Poll::Pending if slot.as_ref().is_some_and(Slot::is_taken) => Poll::Ready(None),

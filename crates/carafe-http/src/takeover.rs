@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use carafe_fanout::{Fanout, Joining};
@@ -24,6 +24,8 @@ pub(crate) struct Slot(Arc<Shared>);
 
 struct Shared {
     fanout: Fanout,
+    /// The task of the connection. A layer may have the body polled by another one.
+    connection: OnceLock<Waker>,
     /// Whether a stream waits, for a look without the lock.
     armed: AtomicBool,
     state: Mutex<State>,
@@ -47,7 +49,12 @@ enum State {
 impl Slot {
     pub(crate) fn new(fanout: Fanout) -> Self {
         let (armed, state) = (AtomicBool::new(false), Mutex::new(State::Free));
-        Self(Arc::new(Shared { fanout, armed, state }))
+        Self(Arc::new(Shared { fanout, connection: OnceLock::new(), armed, state }))
+    }
+
+    /// Tells whose task the connection is.
+    pub(crate) fn is_driven_by(&self, connection: &Waker) {
+        self.0.connection.get_or_init(|| connection.clone());
     }
 
     /// Whether a stream of these may be left here.
@@ -63,11 +70,17 @@ impl Slot {
     /// Leaves the stream here. Ready when the body has to serve it by itself, and then it is there again.
     pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<Joining>) -> Poll<()> {
         let mut state = self.state();
+        if stream.is_some() && !matches!(*state, State::Free) {
+            // Another body waits here: a layer asked twice.
+            return Poll::Ready(());
+        }
         match std::mem::replace(&mut *state, State::Free) {
             State::Free => {
                 let Some(joining) = stream.take() else { return Poll::Ready(()) };
                 *state = State::Armed { joining, head: Vec::new(), body: cx.waker().clone() };
                 self.0.armed.store(true, Ordering::Release);
+                drop(state);
+                self.look_again(cx.waker());
                 Poll::Pending
             }
             State::Armed { joining, head, .. } => {
@@ -78,9 +91,32 @@ impl Slot {
                 *stream = Some(joining);
                 Poll::Ready(())
             }
+            // Nothing comes from the body, then, and whoever waits for it may end.
             State::Taken => {
                 *state = State::Taken;
-                Poll::Pending
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Has the connection flush again if another task has left a stream here: the head may be out already.
+    fn look_again(&self, body: &Waker) {
+        if let Some(connection) = self.0.connection.get().filter(|connection| !connection.will_wake(body)) {
+            connection.wake_by_ref();
+        }
+    }
+
+    /// Takes back the stream of a body that is dropped, unless a shard has it: the next answer's stream must not be this one.
+    pub(crate) fn take_back(&self) -> Option<Joining> {
+        let mut state = self.state();
+        match std::mem::replace(&mut *state, State::Free) {
+            State::Armed { joining, .. } | State::Refused(joining) => {
+                self.0.armed.store(false, Ordering::Release);
+                Some(joining)
+            }
+            other => {
+                *state = other;
+                None
             }
         }
     }
@@ -101,8 +137,10 @@ impl Slot {
         let mut state = self.state();
         self.0.armed.store(false, Ordering::Release);
         match std::mem::replace(&mut *state, State::Free) {
-            State::Armed { joining, head, .. } if is_chunked_stream(&head) => {
+            State::Armed { joining, head, body } if is_chunked_stream(&head) => {
                 *state = State::Taken;
+                drop(state);
+                body.wake();
                 Some(joining)
             }
             State::Armed { joining, body, .. } => {

@@ -1,5 +1,6 @@
 //! HTTP byte by byte: what no well-behaved client would send, and what others hide of an answer.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -109,9 +110,15 @@ impl Stream {
 
     /// The stream that is the next answer on a connection.
     #[track_caller]
-    pub(crate) fn answered(mut socket: TcpStream) -> Self {
+    pub(crate) fn answered(socket: TcpStream) -> Self {
+        Self::answered_with(200, socket)
+    }
+
+    /// The same, with another status.
+    #[track_caller]
+    pub(crate) fn answered_with(status: u16, mut socket: TcpStream) -> Self {
         let (head, body) = read_head(&mut socket);
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
         let mut chunks = Chunks::default();
         let rest = chunks.decode(&body);
         Self { socket, head, chunks, decoder: Decoder::new(), rest }
@@ -153,6 +160,11 @@ impl Stream {
         let read = self.socket.read(&mut buffer)?;
         self.rest.extend(self.chunks.decode(&buffer[..read]));
         Ok(read)
+    }
+
+    /// What has been read and not decoded.
+    pub(crate) fn undecoded(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.rest)
     }
 
     /// The next event of those that have been read whole.

@@ -15,6 +15,7 @@ mod durable;
 mod espresso;
 mod http;
 mod http_api;
+mod mounted;
 mod process;
 mod proxies;
 mod proxy;
