@@ -24,3 +24,4 @@ mod resume;
 mod smuggling;
 mod takeover;
 mod tls;
+mod ways;

@@ -1,0 +1,310 @@
+//! A hub and its streams, reached over one way.
+
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use carafe::{Grant, HubLimits, MemoryLimits, MemoryLog, Options, Rights, router};
+use carafe_protocol::{Decoder, Received, ReceivedEvent};
+use http_body_util::BodyExt;
+use tokio::runtime::Runtime;
+use tower::ServiceExt;
+
+use crate::certificate::Certificate;
+use crate::clients::is_here;
+use crate::http::header;
+use crate::process::{PATIENCE, Process, Server};
+
+/// How a stream gets from the hub to its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// HTTP/1.1 over cleartext: a shard writes it.
+    TakenOver,
+    Http10,
+    /// Over cleartext, by prior knowledge.
+    Http2,
+    TlsHttp11,
+    TlsHttp2,
+    /// The frames of the answer's body.
+    InProcess,
+}
+
+/// What a check needs otherwise than usual.
+pub(super) struct Settings {
+    pub(super) heartbeat: Duration,
+    pub(super) history_events: usize,
+    pub(super) ring_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(600), history_events: 1_000_000, ring_bytes: 64 << 20 }
+    }
+}
+
+/// Runs a check over a way, if this run has what the way needs.
+pub(super) fn over(way: Way, test: &str, check: impl Fn(Way)) {
+    if way == Way::InProcess || is_here("curl", test) {
+        check(way);
+    }
+}
+
+impl Way {
+    /// A hub in memory where strangers may publish, and subscribe to public events.
+    pub(super) fn hub(self, settings: Settings) -> Hub {
+        let place = match self {
+            Self::InProcess => Place::mounted(&settings),
+            Self::TakenOver | Self::Http10 | Self::Http2 => Place::Program(serve(&settings, &[]), None),
+            Self::TlsHttp11 | Self::TlsHttp2 => {
+                let certificate = Certificate::new();
+                Place::Program(serve(&settings, &certificate.options()), Some(certificate))
+            }
+        };
+        Hub { way: self, place }
+    }
+
+    /// What makes curl go this way.
+    fn option(self) -> &'static str {
+        match self {
+            Self::TakenOver | Self::TlsHttp11 | Self::InProcess => "--http1.1",
+            Self::Http10 => "--http1.0",
+            Self::Http2 => "--http2-prior-knowledge",
+            Self::TlsHttp2 => "--http2",
+        }
+    }
+
+    /// How an answer begins that came this way.
+    fn status(self) -> &'static str {
+        match self {
+            Self::TakenOver | Self::TlsHttp11 | Self::InProcess => "HTTP/1.1 200",
+            Self::Http10 => "HTTP/1.0 200",
+            Self::Http2 | Self::TlsHttp2 => "HTTP/2 200",
+        }
+    }
+}
+
+fn serve(settings: &Settings, certificate: &[String]) -> Server {
+    let Settings { heartbeat, history_events, ring_bytes } = settings;
+    let settings = [
+        format!("--heartbeat={}ms", heartbeat.as_millis()),
+        format!("--history-events={history_events}"),
+        format!("--ring-bytes={ring_bytes}"),
+        "--drain-time=20s".into(),
+    ];
+    let options: Vec<_> = settings.iter().chain(certificate).map(String::as_str).collect();
+    Server::start(&options)
+}
+
+pub(super) struct Hub {
+    way: Way,
+    place: Place,
+}
+
+enum Place {
+    Program(Server, Option<Certificate>),
+    Mounted { hub: carafe::Hub, app: Router, runtime: Runtime },
+}
+
+impl Place {
+    fn mounted(settings: &Settings) -> Self {
+        let kept = MemoryLimits { entries: settings.history_events, ..MemoryLimits::default() };
+        let limits = HubLimits { ring_bytes: settings.ring_bytes, ..HubLimits::default() };
+        let hub = carafe::Hub::with_limits(MemoryLog::new(kept), limits);
+        let strangers = Rights::subscribe().with_publish(Grant::all());
+        let options = Options { strangers, heartbeat: settings.heartbeat, ..Options::default() };
+        Self::Mounted { app: router(hub.clone(), options), hub, runtime: Runtime::new().unwrap() }
+    }
+}
+
+impl Hub {
+    /// Publishes, and gives the position.
+    #[track_caller]
+    pub(super) fn publish(&self, target: &str, data: &str) -> String {
+        let answer = self.post(target, "text/plain", data);
+        answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).into()
+    }
+
+    #[track_caller]
+    pub(super) fn publish_batch(&self, topic: &str, data: &[String]) {
+        let line = |data| serde_json::json!({ "topic": topic, "data": data }).to_string() + "\n";
+        let batch: String = data.iter().map(line).collect();
+        let answer = self.post("/events", "application/x-ndjson", &batch);
+        assert_eq!(answer["ids"].as_array().map(Vec::len), Some(data.len()), "{answer}");
+    }
+
+    fn post(&self, target: &str, content_type: &str, body: &str) -> serde_json::Value {
+        let answer = match &self.place {
+            Place::Program(server, certificate) => {
+                self.post_by_curl(server, certificate.as_ref(), target, content_type, body)
+            }
+            Place::Mounted { app, runtime, .. } => {
+                let request = Request::post(target)
+                    .header("content-type", content_type)
+                    .body(Body::from(body.to_owned()));
+                let answer = runtime.block_on(app.clone().oneshot(request.unwrap())).unwrap();
+                runtime.block_on(answer.into_body().collect()).unwrap().to_bytes().to_vec()
+            }
+        };
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    fn post_by_curl(
+        &self,
+        server: &Server,
+        certificate: Option<&Certificate>,
+        target: &str,
+        content_type: &str,
+        body: &str,
+    ) -> Vec<u8> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, body.as_bytes()).unwrap();
+        let mut curl = self.curl(server, certificate, target, &[&format!("Content-Type: {content_type}")]);
+        let output = curl.arg("--data-binary").arg(format!("@{}", file.path().display())).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    }
+
+    fn curl(
+        &self,
+        server: &Server,
+        certificate: Option<&Certificate>,
+        target: &str,
+        headers: &[&str],
+    ) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--no-buffer", self.way.option()]);
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        certificate.iter().for_each(|certificate| drop(curl.arg("--cacert").arg(certificate.path())));
+        headers.iter().for_each(|header| drop(curl.args(["-H", header])));
+        curl.arg(format!("{scheme}://{}{target}", server.address));
+        curl
+    }
+
+    /// Opens a stream, and returns when its head is there.
+    #[track_caller]
+    pub(super) fn open(&self, target: &str, headers: &[&str]) -> Stream {
+        match &self.place {
+            Place::Program(server, certificate) => {
+                let mut curl = self.curl(server, certificate.as_ref(), target, headers);
+                let stream = Stream::of_curl(Process::start(curl.arg("--include")));
+                assert!(stream.head.starts_with(self.way.status()), "{}", stream.head);
+                let closes = stream.header("connection") == Some("close");
+                assert_eq!(closes, self.way == Way::TakenOver, "{}", stream.head);
+                stream
+            }
+            Place::Mounted { app, runtime, .. } => {
+                let mut request = Request::builder().method(Method::GET).uri(target);
+                for (name, value) in headers.iter().filter_map(|header| header.split_once(": ")) {
+                    request = request.header(name, value);
+                }
+                let answer = app.clone().oneshot(request.body(Body::empty()).unwrap());
+                let (parts, body) = runtime.block_on(answer).unwrap().into_parts();
+                assert_eq!(parts.status, 200);
+                let fields = parts
+                    .headers
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+                Stream::of_body(fields.collect(), body, runtime)
+            }
+        }
+    }
+
+    /// Ends all streams in order.
+    pub(super) fn drain(&self) {
+        match &self.place {
+            Place::Program(server, _) => server.terminate(),
+            Place::Mounted { hub, .. } => drop(hub.drain().end(usize::MAX)),
+        }
+    }
+}
+
+/// A stream, line by line.
+pub(super) struct Stream {
+    head: String,
+    lines: Receiver<String>,
+    decoder: Decoder,
+    /// What reads it, if that is a program.
+    process: Option<Process>,
+}
+
+impl Stream {
+    #[track_caller]
+    fn of_curl(mut process: Process) -> Self {
+        let (_, nothing) = channel();
+        let lines = std::mem::replace(&mut process.stdout, nothing);
+        let mut stream = Self { head: String::new(), lines, decoder: Decoder::new(), process: Some(process) };
+        while let Some(line) = stream.line().filter(|line| !line.trim_end().is_empty()) {
+            stream.head += &format!("{}\r\n", line.trim_end());
+        }
+        stream
+    }
+
+    fn of_body(head: String, mut body: Body, runtime: &Runtime) -> Self {
+        let (sender, lines) = channel();
+        runtime.spawn(async move {
+            while let Some(frame) = body.frame().await {
+                let data = frame.unwrap().into_data().unwrap();
+                let text = std::str::from_utf8(&data).unwrap();
+                assert!(text.ends_with('\n'), "only whole lines are a frame: {text:?}");
+                if text.lines().any(|line| sender.send(line.to_owned()).is_err()) {
+                    return;
+                }
+            }
+        });
+        Self { head, lines, decoder: Decoder::new(), process: None }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    /// The next line; `None` when the stream has ended.
+    #[track_caller]
+    pub(super) fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing came within {PATIENCE:?}"),
+        }
+    }
+
+    /// What comes next; `None` when the stream has ended.
+    #[track_caller]
+    pub(super) fn next(&mut self) -> Option<Received> {
+        loop {
+            let line = self.line()? + "\n";
+            if let Some(received) = self.decoder.decode(&mut line.as_bytes()).unwrap() {
+                return Some(received);
+            }
+        }
+    }
+
+    /// The next event.
+    #[track_caller]
+    pub(super) fn event(&mut self) -> ReceivedEvent {
+        loop {
+            match self.next() {
+                Some(Received::Event(event)) => return event,
+                Some(_) => {}
+                None => panic!("the stream ended before the event came"),
+            }
+        }
+    }
+
+    /// The data of the next `count` events that are not the hub's own.
+    #[track_caller]
+    pub(super) fn data(&mut self, count: usize) -> Vec<String> {
+        let events = std::iter::repeat_with(|| self.event());
+        let published = events.filter(|event| !event.event_type.starts_with("carafe."));
+        published.take(count).map(|event| event.data).collect()
+    }
+
+    /// Whether the client holds the stream that has ended for whole.
+    #[track_caller]
+    pub(super) fn has_ended_in_order(&mut self) -> bool {
+        self.process.take().is_none_or(|process| process.wait().success())
+    }
+}

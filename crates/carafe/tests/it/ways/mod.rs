@@ -1,0 +1,237 @@
+//! What every stream does, whichever way it goes: the same checks over all ways out.
+
+mod hub;
+
+use std::time::Duration;
+
+use carafe_protocol::{Received, ReceivedEvent};
+use serde_json::{Value, json};
+
+use self::hub::{Hub, Settings, Way};
+
+/// One test for each check.
+macro_rules! over {
+    ($name:ident, $way:expr, $($check:ident)*) => {
+        mod $name {
+            use super::Way;
+            $(#[test]
+            fn $check() {
+                super::hub::over($way, concat!(stringify!($name), "::", stringify!($check)), super::$check);
+            })*
+        }
+    };
+}
+
+/// All checks, over one way.
+macro_rules! checks {
+    ($name:ident, $way:expr) => {
+        over!($name, $way,
+            begins_with_the_time_to_wait_and_the_position_in_one_block
+            brings_events_in_order_with_all_their_fields
+            merges_topics_and_patterns_each_event_once
+            goes_on_after_the_id_in_the_header_before_the_one_in_the_query
+            begins_with_all_history_or_the_last_events
+            wraps_events_where_an_envelope_is_asked_for
+            tells_that_history_is_gone
+            tells_that_an_id_is_of_another_log
+            shows_no_private_events_to_strangers_and_passes_over_them
+            says_that_it_is_alive_while_nothing_comes
+            brings_large_events_and_many_at_once
+            replays_from_the_log_and_goes_on_live
+            ends_in_order_after_what_it_is_owed
+        );
+    };
+}
+
+checks!(taken_over, Way::TakenOver);
+checks!(http_1_0, Way::Http10);
+checks!(http_2, Way::Http2);
+checks!(tls_http_1_1, Way::TlsHttp11);
+checks!(tls_http_2, Way::TlsHttp2);
+checks!(in_process, Way::InProcess);
+
+fn begins_with_the_time_to_wait_and_the_position_in_one_block(way: Way) {
+    let hub = way.hub(Settings::default());
+    let mut stream = hub.open("/events/a", &[]);
+    let lines: Vec<_> = (0..5).map(|_| stream.line().unwrap()).collect();
+    let wait: u64 = lines[0].strip_prefix("retry: ").unwrap().parse().unwrap();
+    assert!((1500..=2500).contains(&wait), "{wait}");
+    let position = lines[1].strip_prefix("id: ").unwrap();
+    assert!(position.ends_with("-0-00000000"), "{position}");
+    assert_eq!(lines[2..], ["event: carafe.position", "data:", ""]);
+    for (name, value) in
+        [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
+    {
+        assert_eq!(stream.header(name), Some(value), "{name}");
+    }
+}
+
+fn brings_events_in_order_with_all_their_fields(way: Way) {
+    let hub = way.hub(Settings::default());
+    let mut stream = hub.open("/events/a", &[]);
+    assert_eq!(stream.event().event_type, "carafe.position");
+    for number in 0..5 {
+        let data = format!("{number}\nsecond line");
+        let id = hub.publish(&format!("/events/a?event=brewed&retry={}", 7000 + number), &data);
+        assert_eq!(stream.next(), Some(Received::Retry(Duration::from_millis(7000 + number))));
+        let event = ReceivedEvent { event_type: "brewed".into(), data, last_event_id: id };
+        assert_eq!(stream.next(), Some(Received::Event(event)));
+    }
+}
+
+fn merges_topics_and_patterns_each_event_once(way: Way) {
+    let hub = way.hub(Settings::default());
+    let mut stream = hub.open("/events?topic=orders/1&pattern=orders/*&pattern=*/1", &[]);
+    stream.event();
+    for target in ["orders/1", "orders/2", "payments/2", "payments/1", "both?topic=orders/3&topic=a/1"] {
+        hub.publish(&format!("/events/{target}"), target);
+    }
+    assert_eq!(stream.data(4), ["orders/1", "orders/2", "payments/1", "both?topic=orders/3&topic=a/1"]);
+    hub.publish("/events/orders/end", "end");
+    assert_eq!(stream.data(1), ["end"]);
+}
+
+/// Numbers as events of the topic `a`.
+fn numbers(hub: &Hub, count: usize) -> Vec<String> {
+    (1..=count).map(|number| hub.publish("/events/a", &number.to_string())).collect()
+}
+
+fn goes_on_after_the_id_in_the_header_before_the_one_in_the_query(way: Way) {
+    let hub = way.hub(Settings::default());
+    let ids = numbers(&hub, 5);
+    let query = format!("/events/a?last_event_id={}", ids[1]);
+    let header = format!("Last-Event-ID: {}", ids[3]);
+    for (target, headers, expected) in [
+        (&*query, &[][..], &["3", "4", "5"][..]),
+        (&query, &[&*header], &["5"]),
+        ("/events/a", &[&*header], &["5"]),
+        ("/events/a?earliest", &[&*header], &["5"]),
+    ] {
+        let mut stream = hub.open(target, headers);
+        let position = stream.event();
+        assert_eq!(position.event_type, "carafe.position", "and no gap");
+        assert!(position.last_event_id == ids[1] || position.last_event_id == ids[3]);
+        assert_eq!(stream.data(expected.len()), expected, "{target} {headers:?}");
+    }
+}
+
+fn begins_with_all_history_or_the_last_events(way: Way) {
+    let hub = way.hub(Settings::default());
+    let ids = numbers(&hub, 5);
+    assert_eq!(hub.open("/events/a?earliest", &[]).data(5), ["1", "2", "3", "4", "5"]);
+    assert_eq!(hub.open("/events/a?last=2", &[]).data(2), ["4", "5"]);
+    assert_eq!(hub.open("/events/a", &[]).event().last_event_id, ids[4], "without a start, it is the tail");
+}
+
+fn wraps_events_where_an_envelope_is_asked_for(way: Way) {
+    let hub = way.hub(Settings::default());
+    let mut plain = hub.open("/events/orders/1", &[]);
+    let mut enveloped = hub.open("/events/orders/1?envelope=json", &[]);
+    plain.event();
+    enveloped.event();
+    let id = hub.publish("/events/orders/1?event=brewed", "x\ny");
+    let event = enveloped.event();
+    assert_eq!((&*event.event_type, &event.last_event_id), ("message", &id));
+    let mut envelope: Value = serde_json::from_str(&event.data).unwrap();
+    assert!(envelope["time"].take().is_string());
+    let expected = json!({ "topic": "orders/1", "id": id, "time": null, "type": "brewed", "data": "x\ny" });
+    assert_eq!(envelope, expected);
+    assert_eq!(
+        plain.event(),
+        ReceivedEvent { event_type: "brewed".into(), data: "x\ny".into(), last_event_id: id }
+    );
+}
+
+fn tells_that_history_is_gone(way: Way) {
+    let hub = way.hub(Settings { history_events: 3, ..Settings::default() });
+    let ids = numbers(&hub, 5);
+    let mut stream = hub.open("/events/a", &[&format!("Last-Event-ID: {}", ids[0])]);
+    let gap = stream.event();
+    assert_eq!((&*gap.event_type, &gap.last_event_id), ("carafe.gap", &ids[1]));
+    let told: Value = serde_json::from_str(&gap.data).unwrap();
+    assert_eq!(told, json!({ "requested": ids[0], "oldest": ids[2], "reason": "trimmed" }));
+    assert_eq!(stream.event().event_type, "carafe.position");
+    assert_eq!(stream.data(3), ["3", "4", "5"]);
+    hub.publish("/events/a", "6");
+    assert_eq!(stream.data(1), ["6"]);
+}
+
+fn tells_that_an_id_is_of_another_log(way: Way) {
+    let hub = way.hub(Settings::default());
+    let ids = numbers(&hub, 1);
+    let mut stream = hub.open("/events/a", &["Last-Event-ID: 000000000000-1-00000000"]);
+    let told: Value = serde_json::from_str(&stream.event().data).unwrap();
+    let expected = json!({ "requested": "000000000000-1-00000000", "oldest": ids[0], "reason": "foreign" });
+    assert_eq!(told, expected);
+    assert_eq!(stream.data(1), ["1"]);
+}
+
+/// The position goes over them, so that they are not asked for again.
+fn shows_no_private_events_to_strangers_and_passes_over_them(way: Way) {
+    let hub = way.hub(Settings { heartbeat: Duration::from_millis(50), ..Settings::default() });
+    let secret = hub.publish("/events/a?private", "secret, before");
+    let mut stream = hub.open("/events/a?earliest", &[]);
+    assert_eq!(stream.event().event_type, "carafe.position");
+    assert_eq!(stream.event().last_event_id, secret, "where a heartbeat would be");
+    let secret = hub.publish("/events/a?private", "secret, live");
+    assert_eq!(stream.event().last_event_id, secret);
+    hub.publish("/events/a", "open");
+    let open = stream.event();
+    assert_eq!((&*open.event_type, &*open.data), ("message", "open"));
+}
+
+/// With the position if it has moved, and with a comment otherwise.
+fn says_that_it_is_alive_while_nothing_comes(way: Way) {
+    let hub = way.hub(Settings { heartbeat: Duration::from_millis(50), ..Settings::default() });
+    let mut stream = hub.open("/events/quiet", &[]);
+    stream.event();
+    for _ in 0..3 {
+        assert_eq!(stream.next(), Some(Received::Comment(String::new())));
+    }
+    let id = hub.publish("/events/busy", "not for it");
+    let position = stream.event();
+    assert_eq!((&*position.event_type, position.last_event_id), ("carafe.position", id));
+    assert_eq!(stream.next(), Some(Received::Comment(String::new())), "the same position is told once");
+    let id = hub.publish("/events/quiet", "for it");
+    assert_eq!(stream.event().last_event_id, id);
+}
+
+fn brings_large_events_and_many_at_once(way: Way) {
+    let hub = way.hub(Settings::default());
+    let mut stream = hub.open("/events/a", &[]);
+    stream.event();
+    let large = "x".repeat(700 << 10);
+    hub.publish("/events/a", &large);
+    assert!(stream.data(1) == [large]);
+    let many: Vec<_> = (0..2000).map(|number| number.to_string()).collect();
+    hub.publish_batch("a", &many);
+    assert!(stream.data(2000) == many);
+}
+
+/// The ring holds a few of them only.
+fn replays_from_the_log_and_goes_on_live(way: Way) {
+    let hub = way.hub(Settings { ring_bytes: 4 << 10, ..Settings::default() });
+    let stored: Vec<_> = (0..3000).map(|number| number.to_string()).collect();
+    hub.publish_batch("a", &stored);
+    let mut stream = hub.open("/events/a?earliest", &[]);
+    assert!(stream.data(3000) == stored);
+    hub.publish("/events/a", "live");
+    assert_eq!(stream.data(1), ["live"]);
+    hub.publish_batch("a", &stored);
+    assert!(stream.data(3000) == stored);
+}
+
+fn ends_in_order_after_what_it_is_owed(way: Way) {
+    let hub = way.hub(Settings::default());
+    let mut streams = [hub.open("/events/a", &[]), hub.open("/events/b", &[])];
+    streams.iter_mut().for_each(|stream| drop(stream.event()));
+    let ids = numbers(&hub, 20);
+    hub.drain();
+    let [mut owed, mut nothing] = streams;
+    let seen: Vec<_> = ids.iter().map(|_| owed.event().last_event_id).collect();
+    assert_eq!(seen, ids);
+    for stream in [&mut owed, &mut nothing] {
+        assert_eq!(stream.next(), None);
+        assert!(stream.has_ended_in_order());
+    }
+}
