@@ -190,6 +190,14 @@ impl Process {
     }
 }
 
+/// What a test's random numbers come from. It is printed; `CARAFE_TEST_SEED` repeats a run's.
+pub(crate) fn seed() -> u64 {
+    let seed =
+        std::env::var("CARAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("CARAFE_TEST_SEED={seed}");
+    seed
+}
+
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
