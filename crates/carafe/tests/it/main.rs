@@ -10,6 +10,7 @@ mod clients;
 mod console;
 mod counter;
 mod crashes;
+mod descriptors;
 mod drain;
 mod durable;
 mod espresso;

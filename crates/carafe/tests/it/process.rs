@@ -110,6 +110,11 @@ impl Server {
         self.process.next_word(wanted)
     }
 
+    /// How many lines of its log that have come `wanted` accepts.
+    pub(crate) fn words(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        self.process.stderr.try_iter().filter(|line| wanted(line)).count()
+    }
+
     pub(crate) fn process(self) -> Process {
         self.process
     }
