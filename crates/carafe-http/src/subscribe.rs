@@ -74,6 +74,12 @@ fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
     .and_then(|slot| if slot.fits(frames) { Ok(slot) } else { Err(Why::Elsewhere) })
 }
 
+/// Whether the client says something more after the head: to a shard, that would be another request.
+fn has_body(parts: &Parts) -> bool {
+    let length = parts.headers.get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
+}
+
 fn come_back_later(options: &Options, limit: Limit) -> Response {
     come_back(options, limit.name(), OVER_LIMIT * options.retry.max(SHORTEST))
 }

@@ -140,6 +140,13 @@ impl Stream {
         }
     }
 
+    /// The next event that is not the hub's own.
+    #[track_caller]
+    pub(crate) fn next_published(&mut self) -> ReceivedEvent {
+        let mut events = std::iter::from_fn(|| self.next());
+        events.find(|event| !event.event_type.starts_with("carafe.")).unwrap()
+    }
+
     /// The data of the next `count` events that are not the hub's own.
     #[track_caller]
     pub(crate) fn data(&mut self, count: usize) -> Vec<String> {

@@ -110,6 +110,11 @@ impl Server {
         self.process.next_word(wanted)
     }
 
+    /// How many lines of its log that have come `wanted` accepts.
+    pub(crate) fn words(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        self.process.stderr.try_iter().filter(|line| wanted(line)).count()
+    }
+
     pub(crate) fn process(self) -> Process {
         self.process
     }
@@ -198,6 +203,14 @@ impl Process {
     pub(crate) fn next_word(&self, wanted: impl Fn(&str) -> bool) -> String {
         next_line(&self.stderr, wanted).unwrap_or_else(|reason| panic!("{reason}"))
     }
+}
+
+/// What a test's random numbers come from. It is printed; `CARAFE_TEST_SEED` repeats a run's.
+pub(crate) fn seed() -> u64 {
+    let seed =
+        std::env::var("CARAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("CARAFE_TEST_SEED={seed}");
+    seed
 }
 
 /// Waits until it is so.

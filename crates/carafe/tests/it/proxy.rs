@@ -9,6 +9,8 @@ use std::thread;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::process::seed;
+
 /// Forwards each connection to its target, and cuts off the first ones, each after a random number of bytes.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
@@ -35,12 +37,9 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Cuts `cuts` connections and lets the others live. The seed is printed; `CARAFE_TEST_SEED` repeats a run's.
+    /// Cuts `cuts` connections and lets the others live.
     pub(crate) fn start(target: SocketAddr, cuts: usize, cut: Cut) -> Self {
-        let seed =
-            std::env::var("CARAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-        println!("CARAFE_TEST_SEED={seed}");
-        let random = StdRng::seed_from_u64(seed);
+        let random = StdRng::seed_from_u64(seed());
         let shared = Shared { target: Some(target), cut, random, cuts_left: cuts, cuts: 0, open: Vec::new() };
         let shared = Arc::new(Mutex::new(shared));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::http::{Stream, connect, header, publish, read_head};
-use crate::process::{PATIENCE, Server, eventually};
+use crate::process::{PATIENCE, Server, eventually, seed};
 
 const STREAM: &str = "GET /events/a HTTP/1.1\r\nHost: x\r\n\r\n";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -195,13 +195,6 @@ fn a_request_for_a_stream_may_have_a_body_that_nobody_reads() {
 fn sized(random: &mut StdRng, number: usize) -> String {
     let length = if number % 50 == 49 { 300 << 10 } else { random.random_range(0..4 << 10) };
     format!("{number} {}", "x".repeat(length))
-}
-
-fn seed() -> u64 {
-    let seed =
-        std::env::var("CARAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("CARAFE_TEST_SEED={seed}");
-    seed
 }
 
 /// Frames are half sent again and again; heartbeats must not come within them, and other streams not wait for it.

@@ -177,8 +177,12 @@ impl Hub {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--no-buffer", self.way.option()]);
         let scheme = if certificate.is_some() { "https" } else { "http" };
-        certificate.iter().for_each(|certificate| drop(curl.arg("--cacert").arg(certificate.path())));
-        headers.iter().for_each(|header| drop(curl.args(["-H", header])));
+        if let Some(certificate) = certificate {
+            curl.arg("--cacert").arg(certificate.path());
+        }
+        for header in headers {
+            curl.args(["-H", header]);
+        }
         curl.arg(format!("{scheme}://{}{target}", server.address));
         curl
     }
