@@ -176,7 +176,6 @@ impl Why {
             Self::Tls => "tls",
             Self::Body => "body",
             Self::Changed => "changed",
-            Self::Body => "body",
             Self::Elsewhere => "elsewhere",
             Self::NoShards => "no-shards",
         }

@@ -202,6 +202,9 @@ pub(crate) fn refusal(error: PublishError) -> Problem {
                 .with_header("retry-after", "10")
                 .over(Limit::DiskFull)
         }
+        PublishError::Append(AppendError::NoDescriptors) => {
+            Problem::try_again(detail).over(Limit::Descriptors)
+        }
         PublishError::Append(AppendError::Busy) => Problem::try_again(detail).over(Limit::WaitingBytes),
         _ => Problem::try_again(detail),
     }

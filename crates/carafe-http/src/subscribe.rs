@@ -90,12 +90,6 @@ fn come_back(options: &Options, reason: &'static str, retry: Duration) -> Respon
     (stream_headers(), hub_body::come_back(retry)).into_response()
 }
 
-/// Whether the client says more on this connection: to a shard, a body would be another request.
-fn has_body(parts: &Parts) -> bool {
-    let length = parts.headers.get(CONTENT_LENGTH);
-    length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
-}
-
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
 pub(crate) async fn position(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
     let caller = Caller::of(&app, &mut parts).await?;

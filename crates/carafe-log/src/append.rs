@@ -42,6 +42,9 @@ pub enum AppendError {
     /// The disk is full. Nothing of this was stored; readers go on.
     #[error("the disk is full: free some room and publish again")]
     Full,
+    /// The process has no file descriptors left. Nothing of this was stored; readers go on.
+    #[error("no more files can be opened: publish again in a moment")]
+    NoDescriptors,
     /// The disk failed. What was being stored may be there or not, and nothing more is taken.
     #[error("the log takes nothing more: {0}")]
     Failed(String),

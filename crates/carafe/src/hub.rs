@@ -32,7 +32,7 @@ pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
     logging::start(options.log_format);
     let access =
         Options { strangers: Rights::all(), page: Page::Console, loopback_only: true, ..Options::default() };
-    let descriptors = Descriptors::raise();
+    let descriptors = Descriptors::raise(files(&options));
     let access = Adjustable::new(descriptors, &options, &[]).add_to(access);
     let serving = serve_options(&options, descriptors, &access);
     run(&options, access, serving, |hub| {
@@ -60,7 +60,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
         page: Page::Plain,
         ..Options::default()
     };
-    let descriptors = Descriptors::raise();
+    let descriptors = Descriptors::raise(files(&options.hub));
     let adjustable = Adjustable::new(descriptors, &options.hub, &options.allow_origin);
     adjustable.reload_from(options.hub.config.as_ref(), &mut reloads);
     let access = adjustable.add_to(access);
@@ -123,10 +123,11 @@ async fn run(
     let stop = stop_signal()?;
     let listener = listen(options.listen).await?;
     let (hub, failure) = hub(options)?;
-    tell_metrics(options, hub.clone(), &access.metrics).await?;
+    let metrics = tell_metrics(options, hub.clone(), &access.metrics).await?;
     let app = carafe_http::router(hub.clone(), with_limits(access, options));
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
     logging::tell_ready(options.log_format, scheme, listener.local_addr()?);
+    metrics.into_iter().for_each(|address| info!("metrics on http://{address}/metrics"));
     started(hub.clone());
     let stop = first_of(stop, failure);
     let (told, stopped) = oneshot::channel();
@@ -141,18 +142,22 @@ async fn run(
     stopped.await.unwrap_or(Ok(()))
 }
 
-/// Tells metrics on a listener of their own, until the program ends.
-async fn tell_metrics(options: &HubOptions, hub: Hub, metrics: &Metrics) -> Result<(), Failure> {
-    let Some(address) = options.metrics_listen else { return Ok(()) };
+/// Tells metrics on a listener of their own, until the program ends; gives its address.
+async fn tell_metrics(
+    options: &HubOptions,
+    hub: Hub,
+    metrics: &Metrics,
+) -> Result<Option<SocketAddr>, Failure> {
+    let Some(address) = options.metrics_listen else { return Ok(None) };
     let listener = listen(address).await?;
-    info!("metrics on http://{}/metrics", listener.local_addr()?);
+    let address = listener.local_addr()?;
     let serving = carafe_http::ServeOptions {
         header_time: options.header_time,
         header_bytes: bytes(options.header_bytes),
         ..carafe_http::ServeOptions::default()
     };
     tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving));
-    Ok(())
+    Ok(Some(address))
 }
 
 type LogFailure = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -197,6 +202,17 @@ fn disk_options(options: &HubOptions) -> DiskOptions {
         segment_bytes: options.segment_bytes,
         waiting_bytes: bytes(options.waiting_bytes),
         readers: options.readers,
+    }
+}
+
+/// How many files the log may have open: its segments, and an index for each reader.
+fn files(options: &HubOptions) -> u64 {
+    match options.log {
+        LogPlace::Memory => 0,
+        LogPlace::Disk(_) => {
+            let DiskOptions { bytes, segment_bytes, readers, .. } = disk_options(options);
+            bytes / u64::from(segment_bytes) + readers as u64
+        }
     }
 }
 

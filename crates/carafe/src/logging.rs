@@ -5,24 +5,38 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 
 use tracing::field::Field;
-use tracing::info;
+use tracing::{Subscriber, info};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
 
 /// Begins to log. `RUST_LOG` says how much.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
     match format {
-        LogFormat::Text => {
-            let fields = debug_fn(write_field).delimited(" ");
-            log.with_ansi(io::stderr().is_terminal()).fmt_fields(fields).with_writer(io::stderr).init();
-        }
-        LogFormat::Json => log.json().with_writer(|| JsonLines).init(),
+        LogFormat::Text => text(filter, io::stderr().is_terminal(), io::stderr).init(),
+        LogFormat::Json => json(filter, || JsonLines(io::stderr())).init(),
     }
+}
+
+fn text<W>(filter: EnvFilter, colours: bool, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let fields = debug_fn(write_field).delimited(" ");
+    let log = tracing_subscriber::fmt().with_ansi(colours).fmt_fields(fields);
+    log.with_env_filter(filter).with_writer(writer).finish()
+}
+
+fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(writer).finish()
 }
 
 /// Says where the hub listens: in a line of its own that scripts wait for, or in the log where each line is JSON.
@@ -45,10 +59,10 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt
     })
 }
 
-/// Standard error for lines of JSON, in which line breaks are escaped already, and the other control characters are here.
-struct JsonLines;
+/// Takes lines of JSON, in which line breaks are escaped already, and escapes the control characters that JSON allows.
+struct JsonLines<W>(W);
 
-impl Write for JsonLines {
+impl<W: Write> Write for JsonLines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut plain = String::with_capacity(line.len());
         for character in String::from_utf8_lossy(line).chars() {
@@ -59,11 +73,72 @@ impl Write for JsonLines {
                 plain.push(character);
             }
         }
-        io::stderr().lock().write_all(plain.as_bytes())?;
+        self.0.write_all(plain.as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::error;
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    const EVIL: &str = "a\r\nb\0c\u{1b}[31md\u{9b}2Je\u{2028}f\u{7f}\"g\\h";
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written for records that have something evil wherever there is room for it.
+    fn written(log: impl Subscriber + Send + Sync + 'static, to: &Written) -> String {
+        with_default(log, || {
+            error!(%EVIL, quoted = EVIL, debug = ?EVIL, "{EVIL}");
+            error!(error = %io::Error::other(EVIL), "again");
+        });
+        String::from_utf8(to.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_one_line_without_control_characters_whatever_is_in_it() {
+        let to = Written::default();
+        let writer = to.clone();
+        let log = written(text(EnvFilter::new("info"), false, move || writer.clone()), &to);
+        assert_eq!(log.lines().count(), 2, "{log:?}");
+        let odd = |c: char| (c.is_control() && c != '\n') || c == '\u{2028}';
+        assert!(!log.contains(odd), "{log:?}");
+        assert!(log.contains("EVIL=a\\r\\nb"), "{log}");
+    }
+
+    #[test]
+    fn a_record_in_json_is_one_line_of_it_that_says_what_was_logged() {
+        let to = Written::default();
+        let writer = to.clone();
+        let log = written(json(EnvFilter::new("info"), move || JsonLines(writer.clone())), &to);
+        assert_eq!(log.lines().count(), 2, "{log:?}");
+        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
+        let records: Vec<serde_json::Value> =
+            log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&records[0]["fields"]["message"], &records[0]["level"]), (&EVIL.into(), &"ERROR".into()));
+        assert_eq!(
+            (&records[0]["fields"]["EVIL"], &records[1]["fields"]["error"]),
+            (&EVIL.into(), &EVIL.into())
+        );
     }
 }

@@ -51,6 +51,8 @@ pub trait StorageFile: Send + Sync {
 /// A folder of the operating system, locked for this process.
 pub(crate) struct Folder {
     path: PathBuf,
+    // Held open, so that syncing it needs no other descriptor.
+    folder: fs::File,
     // The lock goes with the file.
     _lock: fs::File,
 }
@@ -61,7 +63,7 @@ impl Folder {
         fs::create_dir_all(path)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), folder: fs::File::open(path)?, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "another process has this log open: stop it, or choose another path",
@@ -97,7 +99,7 @@ impl Storage for Folder {
     }
 
     fn sync(&self) -> io::Result<()> {
-        fs::File::open(&self.path)?.sync_all()
+        self.folder.sync_all()
     }
 }
 

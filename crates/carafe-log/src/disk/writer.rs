@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use carafe_protocol::{Position, Topic};
 use futures_channel::oneshot;
+use rustix::io::Errno;
 
 use super::codec::length;
 use super::index::{ActiveIndex, Index, Summary, milliseconds};
@@ -245,8 +246,11 @@ impl Writer {
     fn store(&mut self, entries: &[Arc<Entry>]) -> Result<(), AppendError> {
         let commit = match self.write(entries) {
             Ok(commit) => commit,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(AppendError::Full),
-            Err(error) => return Err(self.fail("a commit cannot be written", &error)),
+            Err(error) => {
+                return Err(
+                    passing(&error).unwrap_or_else(|| self.fail("a commit cannot be written", &error))
+                );
+            }
         };
         let mut state = self.shared.state();
         let State { active, tail, followers, .. } = &mut *state;
@@ -359,7 +363,7 @@ impl Writer {
             return Ok(());
         }
         match self.begin_segment(0) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            Err(error) if passing(&error).is_some() => Ok(()),
             begun => begun.map(drop),
         }
     }
@@ -378,6 +382,17 @@ impl Writer {
         }
         self.failed = Some(reason.clone());
         AppendError::Failed(reason)
+    }
+}
+
+/// What has stored nothing, and may be over when it is tried again.
+fn passing(error: &io::Error) -> Option<AppendError> {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    match (error.kind(), errno) {
+        (io::ErrorKind::StorageFull, _) => Some(AppendError::Full),
+        // Only opening a file comes to this, before anything is written to it.
+        (_, Some(Errno::MFILE | Errno::NFILE)) => Some(AppendError::NoDescriptors),
+        _ => None,
     }
 }
 

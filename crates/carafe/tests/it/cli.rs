@@ -36,6 +36,17 @@ fn a_command_line_that_cannot_be_is_refused_in_one_sentence_with_exit_2() {
     fails(&["dev", "--heartbeat", "0s"], 2, "--heartbeat");
     fails(&["dev", "--ring-bytes", "much"], 2, "--ring-bytes");
     fails(&["dev", "--log", "tape:"], 2, "memory:");
+    for (option, value, sentence) in [
+        ("--subscribers", "many", "write a whole number, or unlimited"),
+        ("--publish-rate", "fast", "write events and a time"),
+        ("--allow-origin", "app.example", "write an origin as browsers send it"),
+        ("--allow-origin", "null", "write an origin as browsers send it"),
+        ("--trusted-proxies", "proxy", "write an address or a network"),
+        ("--metrics-listen", "nowhere", "--metrics-listen"),
+        ("--log-format", "xml", "text, json"),
+    ] {
+        fails(&["serve", "--anonymous", "subscribe", option, value], 2, sentence);
+    }
     fails(&["serve"], 2, "--anonymous subscribe,publish");
     fails(&["serve", "--anonymous", "everything"], 2, "everything");
     fails(&["subscribe", "a", "--earliest", "--last", "3"], 2, "cannot be used with");
@@ -234,6 +245,17 @@ fn help_shows_every_limit_with_its_default() {
         "--header-bytes",
         "--body-time",
         "--drain-time",
+        "--subscribers",
+        "--subscribers-per-address",
+        "--replays",
+        "--publish-rate",
+        "--publish-burst",
+        "--allow-origin",
+        "--trusted-proxies",
+        "--proxy-header",
+        "--hsts",
+        "--metrics-listen",
+        "--log-format",
     ] {
         let shown = help.split_once(&format!("{option} <")).unwrap_or_else(|| panic!("{option}: {help}")).1;
         assert!(shown.contains("[env: CARAFE_"), "{option}");

@@ -1,80 +1,139 @@
-//! The process runs out of descriptors.
+//! A hub that has few file descriptors.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::http::{Stream, connect, get};
-use crate::process::{Process, Server, carafe, eventually};
+use crate::durable::log;
+use crate::http::{Stream, connect, get, post, publish, read_head};
+use crate::limits::comes_back_after;
+use crate::metrics::Metrics;
+use crate::process::{PATIENCE, Process, Server, carafe};
 
-const DESCRIPTORS: usize = 60;
-
-/// A hub that may open few descriptors.
-fn hub() -> Server {
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\"")]);
-    command.arg(carafe().get_program()).args(["serve", "--anonymous", "subscribe,publish"]);
-    command.args(["--log", "memory:", "--listen", "127.0.0.1:0", "--header-time", "10min"]);
-    Server::of(Process::start(&mut command))
-}
-
-/// The time that the process has had a core for, in hundredths of a second.
-fn cpu_time(hub: &Server) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", hub.id())).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let fields: Vec<_> = fields.split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
-/// Publishes on a connection that stays open.
-#[track_caller]
-fn publish_on(socket: &mut TcpStream, data: &str) {
-    let length = data.len();
-    write!(socket, "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{data}").unwrap();
-    let mut answer = vec![0; 4096];
-    let read = socket.read(&mut answer).unwrap();
-    assert!(answer[..read].starts_with(b"HTTP/1.1 201 "), "{}", String::from_utf8_lossy(&answer[..read]));
+/// A hub that may have so many, by what a shell sets before.
+fn hub(limit: &str, options: &[&str]) -> (Server, Vec<String>) {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]).arg(carafe().get_program());
+    command.args(["serve", "--anonymous", "subscribe,publish", "--listen", "127.0.0.1:0"]);
+    command.args(["--metrics-listen", "127.0.0.1:0"]).args(options);
+    let process = Process::start(&mut command);
+    let mut first_words = Vec::new();
+    let hub = Server::of_hearing(process, &mut first_words);
+    (hub, first_words)
 }
 
 #[test]
-fn a_hub_without_descriptors_goes_on_with_what_is_open_rests_and_recovers() {
-    let hub = hub();
+fn the_soft_limit_is_raised_to_the_hard_one_and_that_is_said() {
+    let (hub, words) = hub("ulimit -Sn 100 && ulimit -Hn 200", &["--log", "memory:"]);
+    let raised =
+        |word: &String| word.contains("raised the limit of open files") && word.contains("from=100 to=200");
+    assert!(words.iter().any(raised), "{words:?}");
+    assert_eq!(Metrics::of(&hub).get("process_max_fds"), 200.0);
+}
+
+#[test]
+fn streams_leave_descriptors_for_others() {
+    let (hub, _) = hub("ulimit -n 100", &["--log", "memory:"]);
+    let metrics = Metrics::of(&hub);
+    let mut streams: Vec<_> = (0..52).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
+    comes_back_after(&get(hub.address, "/events/a"));
+    assert_eq!(metrics.limited("subscribers"), 1.0);
+    assert_eq!((get(hub.address, "/healthz").status, get(hub.address, "/readyz").status), (200, 200));
+    publish(hub.address, "/events/a", "x");
+    assert!(streams.iter_mut().all(|stream| stream.data(1) == ["x"]));
+}
+
+/// Publishes on a connection that stays open, and gives the status.
+#[track_caller]
+fn publish_on(socket: &mut TcpStream, data: &str) -> u16 {
+    let length = data.len();
+    write!(socket, "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{data}").unwrap();
+    let (head, mut body) = read_head(socket);
+    while !body.ends_with(b"}") {
+        let mut rest = [0; 256];
+        let read = socket.read(&mut rest).unwrap();
+        body.extend_from_slice(&rest[..read]);
+    }
+    head[9..12].parse().unwrap()
+}
+
+#[test]
+fn connections_that_use_up_all_descriptors_leave_those_of_the_log_and_end_no_stream() {
+    let (_folder, place) = log();
+    let place = format!("disk:{}", place.display());
+    let (hub, _) =
+        hub("ulimit -n 100", &["--log", &place, "--segment-bytes", "4KiB", "--history-bytes", "80KiB"]);
+    let metrics = Metrics::of(&hub);
+    let mut stream = Stream::open(hub.address, "/events/a", &[]);
     let mut publisher = connect(hub.address);
-    publish_on(&mut publisher, "first");
-    // The system takes more connections than the hub has descriptors for: those wait.
-    let mut asking: Vec<_> = (0..DESCRIPTORS + 20).map(|_| connect(hub.address)).collect();
-    for socket in &mut asking {
-        socket.write_all(b"GET /events/a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    }
-    eventually("all descriptors are in use", || hub.descriptors() >= DESCRIPTORS);
-    hub.next_word(|line| line.contains("cannot accept connections"));
+    assert_eq!(publish_on(&mut publisher, "first"), 201);
+    let mut waiting = connect(metrics.address);
 
-    let before = cpu_time(&hub);
-    thread::sleep(Duration::from_secs(2));
-    let used = cpu_time(&hub) - before;
-    let told = hub.words(|line| line.contains("cannot accept connections"));
-    assert!(used < 50, "{used} hundredths of a second in two: it spins");
-    assert!(told < 10, "it says so {told} times in two seconds");
+    let idle: Vec<_> = (0..150).map(|_| connect(hub.address)).collect();
+    comes_true(|| (50..150).contains(&idle.iter().filter(|socket| ends(socket)).count()));
+    // Each segment is a new file.
+    let data = "x".repeat(3000);
+    for _ in 0..50 {
+        assert_eq!(publish_on(&mut publisher, &data), 201);
+    }
+    assert_eq!(stream.data(51).last(), Some(&data), "who had a stream still has it");
+    hub.next_word(|line| line.contains("connections have all descriptors that they may"));
+    drop(idle);
+    write!(waiting, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(read_head(&mut waiting).0.starts_with("HTTP/1.1 200 "));
+    metrics_are_there_again(metrics);
+    assert!(metrics.limited("descriptors") >= 50.0);
+    assert_eq!(post(hub.address, "/events/a", "x").status, 201);
+}
 
-    let waiting = asking.split_off(DESCRIPTORS / 2);
-    let mut open: Vec<_> = asking.into_iter().take(20).map(Stream::answered).collect();
-    publish_on(&mut publisher, "to all that are open");
-    for stream in &mut open {
-        assert_eq!(stream.data(1), ["to all that are open"]);
+#[test]
+fn a_log_that_can_open_no_more_files_refuses_publishers_until_it_can_and_ends_no_stream() {
+    let (_folder, place) = log();
+    let place = format!("disk:{}", place.display());
+    let (hub, words) = hub("ulimit -n 80", &["--log", &place, "--segment-bytes", "4KiB"]);
+    assert!(words.iter().any(|word| word.contains("--segment-bytes a higher value")), "{words:?}");
+    let metrics = Metrics::of(&hub);
+    let mut stream = Stream::open(hub.address, "/events/a", &[]);
+    let mut publisher = connect(hub.address);
+    let idle: Vec<_> = (0..5).map(|_| connect(hub.address)).collect();
+    let mut scrape = connect(metrics.address);
+    let data = "x".repeat(3000);
+    let stored = (0..200).take_while(|_| publish_on(&mut publisher, &data) == 201).count();
+    assert!((10..200).contains(&stored), "{stored}");
+    assert_eq!(publish_on(&mut publisher, &data), 503, "and again");
+    assert_eq!(stream.data(stored).len(), stored, "who had a stream still has it");
+    drop(idle);
+    comes_true(|| publish_on(&mut publisher, "again") == 201);
+    assert_eq!(stream.data(1), ["again"]);
+    write!(scrape, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut told = String::new();
+    scrape.read_to_string(&mut told).unwrap();
+    let met = told.lines().find_map(|line| line.strip_prefix("carafe_limited_total{limit=\"descriptors\"} "));
+    assert!(met.unwrap().parse::<f64>().unwrap() >= 2.0, "{told}");
+}
+
+/// Waits until it is true.
+#[track_caller]
+fn comes_true(mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "it did not come true within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(20));
     }
-    drop(waiting);
-    assert_eq!(get(hub.address, "/healthz").body, "alive\n");
-    let mut late = Stream::open(hub.address, "/events/a", &[]);
-    publish_on(&mut publisher, "to all that are open, again");
-    open.push(Stream::open(hub.address, "/events/a?earliest", &[]));
-    assert_eq!(late.data(1), ["to all that are open, again"]);
-    assert_eq!(open[0].data(1), ["to all that are open, again"]);
-    assert_eq!(open.last_mut().unwrap().data(3).last().unwrap(), "to all that are open, again");
-    hub.terminate();
-    for mut stream in open {
-        while stream.next().is_some() {}
+}
+
+/// Whether the server has closed the connection: it says nothing on one that is idle.
+fn ends(mut socket: &TcpStream) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    match socket.read(&mut [0; 1]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
     }
-    assert!(hub.wait().success());
+}
+
+/// Waits until connections are taken again.
+fn metrics_are_there_again(metrics: Metrics) {
+    metrics.comes_to("carafe_subscriptions", 1.0);
 }

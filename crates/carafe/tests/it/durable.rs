@@ -11,10 +11,11 @@ use tempfile::TempDir;
 
 use crate::clients::{Client, Shown, is_here, next_shown, node, skip};
 use crate::http::{Stream, post, publish};
+use crate::metrics::Metrics;
 use crate::process::{PATIENCE, Process, Server, carafe};
 use crate::proxy::{Cut, Proxy};
 
-fn log() -> (TempDir, std::path::PathBuf) {
+pub(crate) fn log() -> (TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     (folder, log)
@@ -209,6 +210,7 @@ fn on_a_small_disk(test: &str) -> Option<(TempDir, Server)> {
     let log = format!("disk:{}", folder.path().join("log").display());
     command.arg(carafe().get_program()).args(["serve", "--anonymous", "subscribe,publish"]);
     command.args(["--log", &log, "--segment-bytes", "256KiB", "--listen", "127.0.0.1:0"]);
+    command.args(["--metrics-listen", "127.0.0.1:0"]);
     let hub = Server::of(Process::start(&mut command));
     Some((folder, hub))
 }
@@ -217,6 +219,7 @@ fn on_a_small_disk(test: &str) -> Option<(TempDir, Server)> {
 fn a_full_disk_refuses_publishers_with_507_serves_readers_and_recovers_by_itself() {
     let name = "a_full_disk_refuses_publishers_with_507_serves_readers_and_recovers_by_itself";
     let Some((folder, hub)) = on_a_small_disk(name) else { return };
+    let metrics = Metrics::of(&hub);
     let data = |number: usize| format!("{number} {}", "x".repeat(20_000));
     let mut stored = 0;
     let refused = loop {
@@ -229,6 +232,7 @@ fn a_full_disk_refuses_publishers_with_507_serves_readers_and_recovers_by_itself
     };
     assert_eq!(refused.status, 507);
     assert_eq!(refused.json()["type"], "urn:carafe:problem:disk-full");
+    assert_eq!((refused.header("retry-after"), metrics.limited("disk-full")), (Some("10"), 1.0));
     assert!(stored > 10, "{stored} events were stored in 1 MiB");
     assert_eq!(post(hub.address, "/events/a", &data(stored)).status, 507, "and again");
     let mut reader = Stream::open(hub.address, "/events/a?earliest", &[]);

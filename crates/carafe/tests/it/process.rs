@@ -11,8 +11,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::metrics::Metrics;
+
 /// How long anything may take that takes a moment on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a program says when it is ready.
+const READY: &str = "listening on http";
 
 const MEMORY: &[&str] = &["--log", "memory:"];
 
@@ -71,6 +76,22 @@ impl Server {
         Self { address, process }
     }
 
+    /// The same, and what it says before it is ready.
+    pub(crate) fn of_hearing(process: Process, words: &mut Vec<String>) -> Self {
+        let ready = process.next_word(|line| {
+            words.push(line.into());
+            line.contains(READY)
+        });
+        Self { address: address_in(&ready), process }
+    }
+
+    /// A hub that strangers may use, with these options beside, and where it tells its metrics.
+    pub(crate) fn with_metrics(options: &[&str]) -> (Self, Metrics) {
+        let hub = Self::start(&[&["--metrics-listen", "127.0.0.1:0"], options].concat());
+        let metrics = Metrics::of(&hub);
+        (hub, metrics)
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -106,13 +127,8 @@ impl Server {
 
     /// The next line of its log that `wanted` accepts.
     #[track_caller]
-    pub(crate) fn next_word(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn next_word(&self, wanted: impl FnMut(&str) -> bool) -> String {
         self.process.next_word(wanted)
-    }
-
-    /// How many lines of its log that have come `wanted` accepts.
-    pub(crate) fn words(&self, wanted: impl Fn(&str) -> bool) -> usize {
-        self.process.stderr.try_iter().filter(|line| wanted(line)).count()
     }
 
     pub(crate) fn process(self) -> Process {
@@ -148,11 +164,8 @@ impl Process {
 
     /// The address in the line that says it is ready.
     pub(crate) fn listening(&self, output: &Receiver<String>) -> SocketAddr {
-        let ready = "listening on http";
-        let line =
-            next_line(output, |line| line.starts_with(ready)).unwrap_or_else(|reason| panic!("{reason}"));
-        let (_, address) = line.split_once("://").unwrap();
-        address.parse().unwrap()
+        let line = next_line(output, |line| line.contains(READY)).unwrap_or_else(|reason| panic!("{reason}"));
+        address_in(&line)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -178,6 +191,12 @@ impl Drop for Process {
     }
 }
 
+fn address_in(line: &str) -> SocketAddr {
+    let (_, address) = line.split_once("://").unwrap();
+    // In JSON, more follows.
+    address.split('"').next().unwrap().parse().unwrap()
+}
+
 fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
@@ -193,14 +212,14 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
 impl Process {
     /// The next line of standard output that `wanted` accepts. If the program ends before, its last words are told.
     #[track_caller]
-    pub(crate) fn next_line(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn next_line(&self, wanted: impl FnMut(&str) -> bool) -> String {
         next_line(&self.stdout, wanted)
             .unwrap_or_else(|reason| panic!("{reason}: {:?}", self.stderr.try_iter().collect::<Vec<_>>()))
     }
 
     /// The next line of standard error that `wanted` accepts.
     #[track_caller]
-    pub(crate) fn next_word(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn next_word(&self, wanted: impl FnMut(&str) -> bool) -> String {
         next_line(&self.stderr, wanted).unwrap_or_else(|reason| panic!("{reason}"))
     }
 }
@@ -224,7 +243,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// The next line that `wanted` accepts.
-fn next_line(lines: &Receiver<String>, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
+fn next_line(lines: &Receiver<String>, mut wanted: impl FnMut(&str) -> bool) -> Result<String, String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

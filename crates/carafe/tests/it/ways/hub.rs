@@ -33,6 +33,7 @@ pub(super) enum Way {
 }
 
 /// What a check needs otherwise than usual.
+#[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) history_events: usize,

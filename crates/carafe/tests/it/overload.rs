@@ -1,0 +1,120 @@
+//! Clients that mean no good, while others connect and get their events.
+
+use std::fs;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpSocket;
+use tokio::runtime;
+
+use crate::http::{Stream, get, publish, send};
+use crate::metrics::Metrics;
+use crate::process::{PATIENCE, Server};
+
+/// How many of the slow there are.
+const SLOW: usize = 5000;
+
+/// Takes as many descriptors as the system gives.
+fn raise_descriptors(needed: u64) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    assert!(maximum.is_none_or(|most| most >= needed), "this needs {needed} open files: raise ulimit -Hn");
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+/// Connections that each come from another address of this machine.
+fn connect_from_everywhere(to: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let from = |number: usize| {
+        Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + u32::try_from(number).unwrap())
+    };
+    let connect = async |number| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((IpAddr::from(from(number)), 0).into()).unwrap();
+        socket.connect(to).await.unwrap().into_std().unwrap()
+    };
+    let connections: Vec<_> = (0..count).map(|number| runtime.block_on(connect(number))).collect();
+    connections.iter().for_each(|connection| connection.set_nonblocking(false).unwrap());
+    connections
+}
+
+#[test]
+fn five_thousand_half_open_heads_keep_nobody_from_connecting_and_from_events() {
+    raise_descriptors(SLOW as u64 + 1000);
+    let (hub, metrics) = Server::with_metrics(&["--header-time", "10m"]);
+    let mut before = Stream::open(hub.address, "/events/a", &[]);
+    let mut slow = connect_from_everywhere(hub.address, SLOW);
+    slow.iter_mut().for_each(|socket| socket.write_all(b"GET /events/a HTTP/1.1\r\nHo").unwrap());
+    assert!(metrics.get("process_open_fds") >= SLOW as f64);
+
+    let mut healthy: Vec<_> = (0..50).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
+    for round in 0..3 {
+        let data = round.to_string();
+        publish(hub.address, "/events/a", &data);
+        assert!(healthy.iter_mut().chain([&mut before]).all(|stream| stream.data(1) == [&data[..]]));
+        slow.iter_mut().for_each(|socket| socket.write_all(b"s").unwrap());
+    }
+    assert_eq!((get(hub.address, "/healthz").status, get(hub.address, "/readyz").status), (200, 200));
+    assert_eq!(metrics.get("carafe_subscriptions"), 51.0);
+    drop(slow);
+    let left = "carafe_streams_closed_total{way=\"hyper\",reason=\"left\"}";
+    assert_eq!(metrics.get(left), 0.0, "none of the healthy was cut");
+}
+
+#[test]
+fn half_open_heads_are_closed_in_time_and_counted() {
+    raise_descriptors(1000);
+    let (hub, metrics) = Server::with_metrics(&["--header-time", "300ms"]);
+    let slow = connect_from_everywhere(hub.address, 200);
+    slow.iter().for_each(|mut socket| socket.write_all(b"GET / HTTP/1.1\r\nHo").unwrap());
+    metrics.comes_to("carafe_limited_total{limit=\"header-time\"}", 200.0);
+    for mut socket in slow {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Bytes may come before the end, or the end as a reset, since it was sent more than was read.
+        let _ = std::io::copy(&mut socket, &mut std::io::sink());
+    }
+}
+
+/// Heads that no honest client sends.
+fn bombs() -> [(&'static str, String); 4] {
+    let head = |lines: String| format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
+    [
+        ("many headers", head("X: 1\r\n".repeat(2000))),
+        ("one huge header", head(format!("X: {}\r\n", "x".repeat(8 << 20)))),
+        ("many cookies", head(format!("Cookie: {}\r\n", "a=b; ".repeat(800)).repeat(50))),
+        ("a huge target", format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1 << 20))),
+    ]
+}
+
+/// Bytes of memory that the program has.
+fn resident(hub: &Server) -> u64 {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", hub.id())).unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[test]
+fn header_bombs_are_refused_and_take_no_memory() {
+    let (hub, metrics) = Server::with_metrics(&[]);
+    let throw = |times: usize| {
+        for (name, bomb) in bombs() {
+            for _ in 0..times {
+                // The answer may be lost in the reset that who sends on gets; the connection is closed all the same.
+                let answer = send(hub.address, bomb.as_bytes());
+                assert!(matches!(answer.status, 0 | 400 | 414 | 431), "{name}: {}", answer.head);
+            }
+        }
+    };
+    throw(5);
+    let before = resident(&hub);
+    throw(25);
+    let grown = resident(&hub).saturating_sub(before);
+    assert!(grown < 32 << 20, "100 bombs have left {grown} bytes");
+    assert!(metrics.limited("header-bytes") >= 120.0, "{}", metrics.limited("header-bytes"));
+    has_answered_all(metrics);
+    publish(hub.address, "/events/a", "still here");
+}
+
+#[track_caller]
+fn has_answered_all(metrics: Metrics) {
+    metrics.comes_to("carafe_subscriptions", 0.0);
+}
