@@ -7,6 +7,8 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use crate::tls;
+
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The most of a refusal's body that is read for its words.
@@ -16,16 +18,17 @@ const WORDS: usize = 64 << 10;
 const WORDS_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) fn client() -> Client {
-    let client = Client::builder().connect_timeout(CONNECT).user_agent("carafe").tcp_nodelay(true).build();
-    client.expect("a client without TLS and with constant settings can always be built")
+    let client = Client::builder().connect_timeout(CONNECT).user_agent("carafe").tcp_nodelay(true);
+    let client = client.tls_backend_preconfigured(tls::CONFIG.clone()).build();
+    client.expect("a client with constant settings can always be built")
 }
 
 /// The URL, if it is one that can be asked; else what is wrong with it.
 pub(crate) fn parse(url: &str) -> Result<Url, String> {
     let url = Url::parse(url).map_err(|error| error.to_string())?;
     match url.scheme() {
-        "http" => Ok(url),
-        scheme => Err(format!("{scheme} is not spoken here, only http is")),
+        "http" | "https" => Ok(url),
+        scheme => Err(format!("{scheme} is not spoken here, only http and https are")),
     }
 }
 

@@ -24,7 +24,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Both speak plain HTTP, as to a hub on the same machine or behind a proxy that does TLS for others.
+//! Both speak HTTP and HTTPS; a server's certificate has to be one that this machine trusts. Both send a token if they are given
+//! one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`].
 
 mod backoff;
 mod connection;
@@ -32,6 +33,7 @@ mod event_source;
 mod http;
 mod options;
 mod publish;
+mod tls;
 
 pub use carafe_protocol::ReceivedEvent;
 pub use connection::Lost;

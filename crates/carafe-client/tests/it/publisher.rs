@@ -76,8 +76,20 @@ async fn a_hub_that_is_not_there_is_told_with_its_url() {
 
 #[tokio::test]
 async fn a_url_that_cannot_be_asked_is_told() {
-    for url in ["", "hub", "https://127.0.0.1"] {
+    for url in ["", "hub", "ftp://127.0.0.1"] {
         let error = Publisher::new(url).publish(&order()).await.unwrap_err();
         assert!(matches!(error, PublishError::BadUrl { .. }), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_token_is_sent_with_each_request_and_shown_in_no_other_way() {
+    let script = Script::play(&[&created()]).await;
+    let publisher = Publisher::new(script.url()).with_bearer("a.b.c");
+    publisher.publish(&order()).await.unwrap();
+    assert_eq!(script.header(0, "authorization").unwrap(), "Bearer a.b.c");
+    assert!(!format!("{publisher:?}").contains("a.b.c"), "{publisher:?}");
+    let broken = Publisher::new(script.url()).with_bearer("a\nb");
+    assert_eq!(broken.publish(&order()).await, Err(PublishError::UnsendableToken));
+    assert_eq!(script.requests().len(), 1);
 }

@@ -68,7 +68,7 @@ fn a_hub_that_is_not_there_is_told_with_exit_1() {
     fails(&["publish", "a", "x", "--url", &url], 1, "cannot connect");
     fails(&["subscribe", "a", "--url", &url], 1, "cannot connect");
     fails(&["subscribe", "a", "--url", "hub"], 2, "give one such as http://");
-    fails(&["publish", "a", "x", "--url", "https://hub.example"], 2, "only http is");
+    fails(&["publish", "a", "x", "--url", "ftp://hub.example"], 2, "only http and https are");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::certificate::{Certificate, curl, curl_stream};
 use crate::cli::fails;
 use crate::clients::{is_here, node};
 use crate::http::connect;
-use crate::process::{PATIENCE, Process, Server};
+use crate::process::{PATIENCE, Process, Server, carafe};
 
 /// A hub that shows `certificate`, with these options beside.
 fn hub(certificate: &Certificate, options: &[&str]) -> Server {
@@ -70,6 +70,24 @@ fn cleartext_http_2_needs_prior_knowledge_and_a_stream_comes_by_it() {
     assert_eq!(version(&["--http2-prior-knowledge"], &url), "2");
     assert_eq!(version(&["--http1.1"], &url), "1.1");
     stream.next_line(|line| line == "data: x");
+}
+
+#[test]
+fn the_program_publishes_and_subscribes_over_tls_to_a_hub_whose_certificate_is_trusted() {
+    let certificate = Certificate::new();
+    let hub = hub(&certificate, &[]);
+    let url = url(&hub, "");
+    let run = |arguments: &[&str], trusted: &Path| {
+        carafe().args(arguments).args(["--url", &url]).env("SSL_CERT_FILE", trusted).output().unwrap()
+    };
+    let published = run(&["publish", "a", "x"], &certificate.path());
+    assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
+    let read = run(&["subscribe", "a", "--earliest", "-n", "1"], &certificate.path());
+    assert_eq!(String::from_utf8(read.stdout).unwrap(), "x\n");
+    let stranger = Certificate::new();
+    let refused = run(&["publish", "a", "x"], &stranger.path());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("certificate"), "{said}");
 }
 
 #[test]
