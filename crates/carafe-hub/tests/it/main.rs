@@ -7,6 +7,7 @@ mod delivery;
 mod drain;
 mod fixture;
 mod gaps;
+mod ids;
 mod limits;
 mod listener;
 mod model;
