@@ -101,9 +101,21 @@ impl Stream {
     /// Opens a stream, and returns when its head is there.
     #[track_caller]
     pub(crate) fn open(address: SocketAddr, target: &str, headers: &[&str]) -> Self {
+        Self::open_by(address, "GET", target, headers, "")
+    }
+
+    /// The same, asked for in another way.
+    #[track_caller]
+    pub(crate) fn open_by(
+        address: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Self {
         let mut socket = connect(address);
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        write!(socket, "GET {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n").unwrap();
+        write!(socket, "{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n{body}").unwrap();
         let (head, body) = read_head(&mut socket);
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         let mut chunks = Chunks::default();

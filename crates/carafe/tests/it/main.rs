@@ -15,6 +15,7 @@ mod durable;
 mod espresso;
 mod http;
 mod http_api;
+mod mercure;
 mod process;
 mod proxies;
 mod proxy;
