@@ -140,6 +140,18 @@ impl Stream {
         }
     }
 
+    /// The bytes as they come, up to the first `end`.
+    #[track_caller]
+    pub(crate) fn text_until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(text) = up_to(&self.rest, end) {
+                self.rest.drain(..text.len());
+                return text;
+            }
+            self.read();
+        }
+    }
+
     /// The data of the next `count` events that are not the hub's own.
     #[track_caller]
     pub(crate) fn data(&mut self, count: usize) -> Vec<String> {
@@ -155,6 +167,12 @@ impl Stream {
         assert!(read > 0, "the server closed without ending the stream");
         self.rest.extend(self.chunks.decode(&buffer[..read]));
     }
+}
+
+/// What there is up to the first `end`, which is included.
+pub(crate) fn up_to(bytes: &[u8], end: &str) -> Option<String> {
+    let at = bytes.windows(end.len()).position(|window| window == end.as_bytes())?;
+    Some(String::from_utf8(bytes[..at + end.len()].to_vec()).unwrap())
 }
 
 /// Reads an answer's head, and what of its body came with it.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::http::{connect, header};
+use crate::http::{connect, header, read_head, up_to};
 use crate::mercure::fixture::{Hub, PATH, form, ids};
 
 /// The values of a parameter that is repeated.
@@ -124,24 +124,27 @@ fn a_stream_is_an_event_stream_and_no_cache_or_proxy_holds_it() {
     assert_eq!(header(&stream.head, "x-accel-buffering"), Some("no"));
 }
 
-/// The first bytes of a stream's body as they are, until `end` is there.
+/// The first bytes of a stream's body, until `end` is there: the same by both ways out.
 #[track_caller]
 fn raw(hub: &Hub, asked: &[(&str, &str)], end: &str) -> String {
+    let by_shard = hub.stream(asked, &[]).text_until(end);
+    assert_eq!(raw_by_hyper(hub, asked, end), by_shard);
+    by_shard
+}
+
+/// HTTP/1.0 has no chunks, and no shard takes it over.
+fn raw_by_hyper(hub: &Hub, asked: &[(&str, &str)], end: &str) -> String {
     let mut socket = connect(hub.server.address);
-    // HTTP/1.0 has no chunks.
     write!(socket, "GET {PATH}?{} HTTP/1.0\r\nHost: x\r\n\r\n", form(asked)).unwrap();
-    let mut read = Vec::new();
+    let (_, mut body) = read_head(&mut socket);
     let mut buffer = [0; 1024];
     loop {
-        let text = String::from_utf8_lossy(&read).into_owned();
-        if let Some((_, body)) = text.split_once("\r\n\r\n")
-            && body.contains(end)
-        {
-            return body.into();
+        if let Some(text) = up_to(&body, end) {
+            return text;
         }
         let count = socket.read(&mut buffer).unwrap();
-        assert!(count > 0, "{text}");
-        read.extend_from_slice(&buffer[..count]);
+        assert!(count > 0, "{body:?}");
+        body.extend_from_slice(&buffer[..count]);
     }
 }
 
