@@ -6,7 +6,7 @@ use crate::step::Step;
 use crate::tool::Tool;
 
 /// What is fuzzed.
-const TARGETS: [&str; 2] = ["decoder", "token"];
+const TARGETS: [&str; 3] = ["decoder", "template", "token"];
 
 /// What the fuzzer finds goes here; what is worth keeping moves to the corpus by hand.
 const FOUND: &str = "fuzz/target/corpus";

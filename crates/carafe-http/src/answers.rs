@@ -11,8 +11,8 @@ use http::header::{
 use http::{Method, Uri};
 use tracing::debug;
 
-use crate::Metrics;
 use crate::problem::Refused;
+use crate::{Metrics, mercure};
 
 /// For what is no page: nothing is loaded, run or framed, should a browser take it for one.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -46,11 +46,12 @@ pub(crate) async fn observe(State(metrics): State<Metrics>, request: Request, ne
 }
 
 fn asked_for(method: &Method, uri: &Uri) -> &'static str {
-    match *method {
-        // The router may be mounted under any path, which is gone from the URI here.
-        _ if !uri.path().starts_with("/events") => "other",
-        Method::POST => "publish",
-        Method::GET => "subscribe",
+    // The router may be mounted under any path, which is gone from the URI here.
+    let path = uri.path();
+    match method.as_str() {
+        _ if !path.starts_with("/events") && path != mercure::PATH => "other",
+        "POST" => "publish",
+        "GET" | "QUERY" => "subscribe",
         _ => "other",
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use carafe_fanout::{Ended, Joining};
+use carafe_fanout::{Ended, Guest, Joining};
 use carafe_hub::Frames;
 use carafe_protocol::HEARTBEAT;
 use futures_core::Stream;
@@ -37,16 +37,24 @@ impl HubBody {
         slot: Option<Slot>,
         options: &Options,
         expires: Option<SystemTime>,
-        open: OpenStream,
+        guest: Box<dyn Guest>,
     ) -> Self {
         let (opening, until) = (retry_line(options.retry), expires.and_then(instant));
-        let (std, guest) = (until.map(Instant::into_std), Box::new(open));
+        let std = until.map(Instant::into_std);
         Self {
             slot,
             stream: Some(Joining { frames, opening, until: std, guest }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
         }
+    }
+
+    /// The same, without the time to wait before reconnecting.
+    pub(crate) fn without_retry(mut self) -> Self {
+        if let Some(stream) = &mut self.stream {
+            stream.opening = Bytes::new();
+        }
+        self
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -82,7 +90,7 @@ impl HubBody {
     fn stays(&mut self) {
         self.slot = None;
         let guest = self.stream.as_mut().map(|stream| &mut *stream.guest as &mut dyn Any);
-        if let Some(open) = guest.and_then(|guest| guest.downcast_mut::<OpenStream>()) {
+        if let Some(open) = guest.and_then(OpenStream::of) {
             open.goes(Way::Hyper(Why::Changed));
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::auth::{Credentials, Keys};
-use crate::{Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat};
+use crate::{Mercure, Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat};
 
 /// What a router allows to whom, and how it serves streams.
 ///
@@ -27,6 +27,8 @@ pub struct Options {
     pub publish_rate: PublishRate,
     /// Where it is counted what happens.
     pub metrics: Metrics,
+    /// Whether and how Mercure is spoken, on `/.well-known/mercure`.
+    pub mercure: Option<Mercure>,
     /// What is at `/`.
     pub page: Page,
     /// Whether only requests from this machine's own pages and programs are answered: the `Host` must be a loopback
@@ -67,6 +69,7 @@ impl Default for Options {
             subscribers: Subscribers::default(),
             publish_rate: PublishRate::default(),
             metrics: Metrics::default(),
+            mercure: None,
             page: Page::None,
             loopback_only: false,
             heartbeat: heartbeat::DEFAULT,

@@ -4,11 +4,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
-use http::{HeaderName, HeaderValue, Method};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method};
 use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 
-use crate::headers::POSITION;
+use crate::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, POSITION};
 
 /// An origin such as `https://app.example`, or `*` for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,12 +83,13 @@ impl Origins {
     /// from a cache for another.
     pub(crate) fn cors(&self) -> CorsLayer {
         let (allows, lists) = (self.clone(), self.clone());
+        let query = Method::from_bytes(b"QUERY").expect("a word is a method");
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(move |origin, _| allows.allows(origin)))
             .allow_credentials(AllowCredentials::predicate(move |origin, _| lists.lists(origin)))
-            .allow_methods([Method::GET, Method::HEAD, Method::POST])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("last-event-id")])
-            .expose_headers([POSITION])
+            .allow_methods([Method::GET, Method::HEAD, Method::POST, query])
+            .allow_headers([AUTHORIZATION, CONTENT_TYPE, LAST_EVENT_ID])
+            .expose_headers([POSITION, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, WWW_AUTHENTICATE])
             .vary([ORIGIN])
     }
 }

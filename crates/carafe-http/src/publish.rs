@@ -71,7 +71,7 @@ async fn batch(app: &App, caller: &Caller, parts: &Parts, body: Body) -> Result<
 }
 
 /// Whether whoever asks may publish so many events now.
-fn may_publish(app: &App, parts: &Parts, events: usize) -> Result<(), Problem> {
+pub(crate) fn may_publish(app: &App, parts: &Parts, events: usize) -> Result<(), Problem> {
     let options = &app.options;
     // An app that does not tell addresses sees to it itself.
     let Some(client) = options.proxies.client(&parts.extensions, &parts.headers) else { return Ok(()) };
@@ -141,8 +141,19 @@ pub(crate) fn key(text: &str) -> Result<IdempotencyKey, Problem> {
 
 /// Reads a body, which is within this limit, arrives in time and is as it was published.
 async fn read(options: &Options, parts: &Parts, body: Body, limit: Limit) -> Result<Bytes, Problem> {
-    refuse_encoded(parts)?;
     let most = if limit == Limit::EventBytes { options.event_bytes } else { options.batch_bytes };
+    read_up_to(most, options, parts, body, limit).await
+}
+
+/// The same, where `limit` comes to another number of bytes.
+pub(crate) async fn read_up_to(
+    most: usize,
+    options: &Options,
+    parts: &Parts,
+    body: Body,
+    limit: Limit,
+) -> Result<Bytes, Problem> {
+    refuse_encoded(parts)?;
     let read = timeout(options.body_time, Limited::new(body, most).collect()).await;
     let Ok(read) = read else {
         let detail = "the body did not arrive in time: send it at once";
@@ -176,7 +187,7 @@ pub(crate) fn too_large(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
 }
 
-fn text(bytes: Bytes) -> Result<String, Problem> {
+pub(crate) fn text(bytes: Bytes) -> Result<String, Problem> {
     String::from_utf8(bytes.into()).map_err(|_| {
         let detail = "the data is not UTF-8, which an event stream carries: encode it, for example as base64";
         Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail)

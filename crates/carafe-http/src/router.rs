@@ -7,7 +7,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, get};
 use carafe_hub::Hub;
 
-use crate::{Options, Page, Problem, answers, health, loopback, page, publish, subscribe};
+use crate::{Options, Page, Problem, answers, health, loopback, mercure, page, publish, subscribe};
 
 /// What every handler has at hand.
 #[derive(Clone)]
@@ -33,6 +33,7 @@ pub fn router(hub: Hub, options: Options) -> Router {
     let loopback_only = options.loopback_only;
     let (page, origins, metrics) = (options.page, options.origins.clone(), options.metrics.clone());
     let app = App { hub, options: Arc::new(options) };
+    let mercure = app.options.mercure.as_ref().map(|options| mercure::routes(&app, options));
     let events = || {
         get(subscribe::subscribe)
             .head(subscribe::position)
@@ -48,7 +49,7 @@ pub fn router(hub: Hub, options: Options) -> Router {
         .route("/readyz", read_only(get(health::ready)))
         .fallback(async || Problem::not_found())
         .with_state(app);
-    let router = router.merge(pages(page)).layer(origins.cors());
+    let router = router.merge(pages(page)).merge(mercure.unwrap_or_default()).layer(origins.cors());
     let router = if loopback_only { router.layer(middleware::from_fn(loopback::only)) } else { router };
     router
         .layer(middleware::map_response(answers::secure))

@@ -1,5 +1,6 @@
 //! An open stream, to the limits and the counters.
 
+use std::any::Any;
 use std::time::Duration;
 
 use carafe_fanout::{Ended, Guest};
@@ -28,6 +29,14 @@ impl OpenStream {
         Self { _permit: permit, counted: Counted::new(&options.metrics, way) }
     }
 
+    /// That which a guest is, or has.
+    pub(crate) fn of(guest: &mut dyn Any) -> Option<&mut Self> {
+        if guest.is::<Self>() {
+            return guest.downcast_mut();
+        }
+        guest.downcast_mut().map(|accompanied: &mut Accompanied| &mut accompanied.open)
+    }
+
     /// It leaves another way than was thought.
     pub(crate) fn goes(&mut self, way: Way) {
         self.counted.goes(way);
@@ -43,6 +52,20 @@ impl Guest for OpenStream {
             Ended::Stalled => End::Stalled,
             Ended::Cut => End::Cut,
         });
+    }
+}
+
+/// An open stream, and what is to be dropped when it has ended.
+pub(crate) struct Accompanied {
+    pub(crate) open: OpenStream,
+    pub(crate) companion: Box<dyn Send>,
+}
+
+impl Guest for Accompanied {
+    fn ended(self: Box<Self>, ended: Ended) {
+        let Self { open, companion } = *self;
+        Box::new(open).ended(ended);
+        drop(companion);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError};
+use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError, Subscription};
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -35,35 +35,60 @@ const SHORTEST: Duration = Duration::from_millis(500);
 pub(crate) async fn subscribe(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
     let caller = Caller::of(&app, &mut parts).await?;
     let (request, form) = parse(&caller, &parts)?;
-    let options = &app.options;
-    let client = options.proxies.client(&parts.extensions, &parts.headers);
-    let permit = match stream::admit(options, client) {
-        Ok(permit) => permit,
-        Err(limit) => return Ok(come_back_later(options, limit)),
-    };
-    match app.hub.subscribe(request).await {
-        Ok(subscription) => Ok(stream(options, &caller, &parts, permit, subscription.into_frames(form))),
-        Err(SubscribeError::Draining) => Ok(come_back(options, "draining", options.retry)),
-        Err(SubscribeError::TooManyComplexPatterns(_)) => {
-            options.metrics.limited(Limit::ComplexPatterns);
-            Ok(come_back_later(options, Limit::ComplexPatterns))
+    match open(&app, &parts, request).await {
+        Ok(Opened::Stream(permit, subscription)) => {
+            let (options, frames) = (&app.options, subscription.into_frames(form));
+            let slot = slot(&parts, &frames);
+            Ok(stream(options, permit, slot, |slot, open| {
+                HubBody::new(frames, slot, options, caller.expires, Box::new(open))
+            }))
         }
+        Ok(Opened::Later(answer)) => Ok(answer),
         Err(error) => Err(refusal(&caller, &error)),
     }
 }
 
+/// What asking for a stream comes to that is granted.
+pub(crate) enum Opened {
+    Stream(Permit, Subscription),
+    /// The client is told to come back.
+    Later(Response),
+}
+
+/// Opens a subscription, if there is room for one more.
+pub(crate) async fn open(app: &App, parts: &Parts, request: Subscribe) -> Result<Opened, SubscribeError> {
+    let options = &app.options;
+    let client = options.proxies.client(&parts.extensions, &parts.headers);
+    let permit = match stream::admit(options, client) {
+        Ok(permit) => permit,
+        Err(limit) => return Ok(Opened::Later(come_back_later(options, limit))),
+    };
+    match app.hub.subscribe(request).await {
+        Ok(subscription) => Ok(Opened::Stream(permit, subscription)),
+        Err(SubscribeError::Draining) => Ok(Opened::Later(come_back(options, "draining", options.retry))),
+        Err(SubscribeError::TooManyComplexPatterns(_)) => {
+            options.metrics.limited(Limit::ComplexPatterns);
+            Ok(Opened::Later(come_back_later(options, Limit::ComplexPatterns)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The stream, on a connection that serves nothing else where a shard can take it.
-fn stream(options: &Options, caller: &Caller, parts: &Parts, permit: Permit, frames: Frames) -> Response {
-    let slot = slot(parts, &frames);
+pub(crate) fn stream(
+    options: &Options,
+    permit: Permit,
+    slot: Result<Slot, Why>,
+    body: impl FnOnce(Option<Slot>, OpenStream) -> HubBody,
+) -> Response {
     let way = slot.as_ref().map_or_else(|why| Way::Hyper(*why), |_| Way::Shard);
     let closes = (way == Way::Shard).then_some((CONNECTION, "close"));
     let open = OpenStream::new(options, permit, way);
-    let body = Body::new(HubBody::new(frames, slot.ok(), options, caller.expires, open));
-    (stream_headers(), AppendHeaders(closes), body).into_response()
+    (stream_headers(), AppendHeaders(closes), Body::new(body(slot.ok(), open))).into_response()
 }
 
 /// Where to leave the stream for a shard.
-fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
+pub(crate) fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
     let takeover = parts.extensions.get::<Takeover>();
     match parts.version {
         Version::HTTP_2 => Err(Why::Http2),

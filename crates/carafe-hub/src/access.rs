@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use carafe_log::{Publication, Visible};
-use carafe_protocol::TopicMatcher;
+use carafe_protocol::{Topic, TopicMatcher};
 
 use crate::Grant;
 
@@ -52,6 +52,12 @@ impl Access {
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self { public: self.public || other.public, grant: self.grant.or(&other.grant) }
+    }
+
+    /// Whether all events of this topic are seen, private ones too.
+    #[must_use]
+    pub fn covers_topic(&self, topic: &Topic) -> bool {
+        self.grant.covers(topic)
     }
 
     /// What is asked for by asking for everything.

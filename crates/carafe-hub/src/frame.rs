@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use carafe_log::Entry;
-use carafe_protocol::{Event, EventType, Position, Topic};
+use carafe_protocol::{Event, EventId, EventType, HEARTBEAT, Position, Topic};
 use serde::Serialize;
 
 /// In which form a subscriber gets events.
@@ -16,6 +16,9 @@ pub enum Form {
     /// Topic, ID, time, type and data as one JSON object in the data of an event without a type, so that one
     /// listener sees events of every type.
     Enveloped,
+    /// As Mercure has it: the ID is the publisher's own, see [`event_id`]. What the hub has to say of itself is a comment,
+    /// which clients do not show.
+    Mercure,
 }
 
 const POSITION: EventType = EventType::from_static("carafe.position");
@@ -24,13 +27,18 @@ const GAP: EventType = EventType::from_static("carafe.gap");
 
 impl Form {
     /// How many forms there are.
-    pub(crate) const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = 3;
 
     /// The entry in this form.
     pub(crate) fn encode(self, entry: &Entry) -> Frame {
         let event = entry.publication.event();
         match self {
             Self::Plain => Frame::of(event, entry.position),
+            Self::Mercure => {
+                let mut block = Vec::with_capacity(96 + event.data().map_or(0, str::len));
+                event.encode_with(&event_id(entry), &mut block);
+                Frame::chunked(&block)
+            }
             Self::Enveloped => {
                 let enveloped = Event::new(Envelope::of(entry).to_json());
                 Frame::of(&with_retry_of(event, enveloped), entry.position)
@@ -78,19 +86,36 @@ impl Frame {
     }
 }
 
+/// The ID of an event where events have their publishers' IDs: that, or its position where it has none.
+#[must_use]
+pub fn event_id(entry: &Entry) -> EventId {
+    let text = entry.publication.id().map_or_else(|| entry.position.to_string(), ToString::to_string);
+    EventId::new(text).expect("neither has a control character")
+}
+
 /// `carafe.position`: where the stream stands. An ID without data is ignored by real clients, so there is an empty line.
-pub(crate) fn position_frame(position: Position) -> Frame {
-    Frame::of(&Event::new("").with_type(POSITION), position)
+pub(crate) fn position_frame(form: Form, position: Position) -> Frame {
+    match form {
+        Form::Mercure => Frame::chunked(HEARTBEAT),
+        _ => Frame::of(&Event::new("").with_type(POSITION), position),
+    }
 }
 
 /// `carafe.expired`: the stream ends, and a client that comes back goes on after the position.
-pub(crate) fn expired_frame(position: Position) -> Frame {
-    Frame::of(&Event::new("").with_type(EXPIRED), position)
+pub(crate) fn expired_frame(form: Form, position: Position) -> Frame {
+    match form {
+        Form::Mercure => Frame::chunked(b": carafe.expired\n"),
+        _ => Frame::of(&Event::new("").with_type(EXPIRED), position),
+    }
 }
 
 /// `carafe.gap`. Its ID is where the stream goes on, so that a client cut off right after it has been told.
-pub(crate) fn gap_frame(json: String, goes_on_after: Position) -> Frame {
-    Frame::of(&Event::new(json).with_type(GAP), goes_on_after)
+pub(crate) fn gap_frame(form: Form, json: String, goes_on_after: Position) -> Frame {
+    match form {
+        // JSON of one line.
+        Form::Mercure => Frame::chunked(format!(": carafe.gap {json}\n").as_bytes()),
+        _ => Frame::of(&Event::new(json).with_type(GAP), goes_on_after),
+    }
 }
 
 fn with_retry_of(event: &Event, enveloped: Event) -> Event {
@@ -140,10 +165,11 @@ fn rfc3339(time: SystemTime) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use carafe_log::Publication;
+    use carafe_log::{IdempotencyKey, Publication};
     use carafe_protocol::Generation;
 
     use super::*;
+    use crate::{Gap, GapReason};
 
     fn entry() -> Entry {
         Entry {
@@ -179,6 +205,30 @@ mod tests {
     #[test]
     fn a_position_is_told_with_one_empty_data_line() {
         let expected = "id: 000000000001-2-00000003\nevent: carafe.position\ndata:\n\n";
-        check(&position_frame(entry().position), expected);
+        check(&position_frame(Form::Plain, entry().position), expected);
+    }
+
+    #[test]
+    fn mercure_has_the_publishers_id_and_else_the_position() {
+        let fields = "event: t\ndata: x\ndata: \"y\"\n\n";
+        check(&Form::Mercure.encode(&entry()), &format!("retry: 7\nid: 000000000001-2-00000003\n{fields}"));
+        let mut named = entry();
+        named.publication = named.publication.with_id(IdempotencyKey::new("urn:a é").unwrap());
+        check(&Form::Mercure.encode(&named), &format!("retry: 7\nid: urn:a é\n{fields}"));
+    }
+
+    #[test]
+    fn to_mercure_the_hub_says_nothing_but_comments_of_one_line() {
+        let position = entry().position;
+        check(&position_frame(Form::Mercure, position), ":\n");
+        check(&expired_frame(Form::Mercure, position), ": carafe.expired\n");
+        let gap = Gap {
+            requested: "a\r\nb".into(),
+            oldest: None,
+            reason: GapReason::Foreign,
+            goes_on_after: position,
+        };
+        let expected = ": carafe.gap {\"requested\":\"a\\r\\nb\",\"oldest\":null,\"reason\":\"foreign\"}\n";
+        check(&gap_frame(Form::Mercure, gap.to_json(), position), expected);
     }
 }

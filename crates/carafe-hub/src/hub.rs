@@ -21,7 +21,7 @@ use crate::{Access, Drain, Start, Subscribe, SubscribeError, TooManyComplexPatte
 /// Publishes to a log, and delivers from it. Clones are handles to the same hub.
 #[derive(Clone)]
 pub struct Hub {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What a hub may use, and how long it shows events.
@@ -128,7 +128,7 @@ impl Hub {
     pub async fn subscribe(&self, mut request: Subscribe) -> Result<Subscription, SubscribeError> {
         request.complete();
         request.check()?;
-        let limit = self.shared.limits.matchers;
+        let limit = request.limit.unwrap_or(self.shared.limits.matchers);
         if request.matchers.len() > limit {
             return Err(SubscribeError::TooManyMatchers { limit });
         }

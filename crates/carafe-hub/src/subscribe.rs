@@ -1,5 +1,7 @@
 //! What a subscriber asks for.
 
+use std::collections::HashSet;
+
 use carafe_log::ReadError;
 use carafe_protocol::{Topic, TopicMatcher};
 
@@ -13,6 +15,7 @@ pub struct Subscribe {
     everything: bool,
     pub(crate) start: Start,
     pub(crate) access: Access,
+    pub(crate) limit: Option<usize>,
 }
 
 /// From where on a subscription delivers.
@@ -42,14 +45,12 @@ impl Subscribe {
     }
 
     /// Asks for what any of the matchers matches, each event once.
+    #[expect(clippy::mutable_key_type, reason = "matchers are compared by their text, which does not change")]
     pub fn to_all(matchers: impl IntoIterator<Item = TopicMatcher>) -> Self {
-        let mut unique: Vec<TopicMatcher> = Vec::new();
-        for matcher in matchers {
-            if !unique.contains(&matcher) {
-                unique.push(matcher);
-            }
-        }
-        Self { matchers: unique, everything: false, start: Start::Tail, access: Access::public() }
+        let mut known = HashSet::new();
+        let unique = matchers.into_iter().filter(|matcher| known.insert(matcher.clone())).collect();
+        let (start, access) = (Start::Tail, Access::public());
+        Self { matchers: unique, everything: false, start, access, limit: None }
     }
 
     /// Sets from where on to deliver.
@@ -61,6 +62,12 @@ impl Subscribe {
     /// Sets what the subscriber may see: without it, public events. What it may not see is passed over.
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// Sets how many matchers it may have, instead of as many as the hub lets everybody have.
+    pub fn with_limit(mut self, matchers: usize) -> Self {
+        self.limit = Some(matchers);
         self
     }
 

@@ -155,7 +155,7 @@ impl Subscription {
             && let Some(gap) = self.opening.gap.take()
         {
             self.membership.shared.counts.gap();
-            let frame = frame_of(form, || gap_frame(gap.to_json(), gap.goes_on_after));
+            let frame = frame_of(form, |form| gap_frame(form, gap.to_json(), gap.goes_on_after));
             self.told = gap.goes_on_after;
             return Some((Delivery::Gap(*gap), frame));
         }
@@ -164,7 +164,7 @@ impl Subscription {
 
     fn position_item(&mut self, form: Option<Form>) -> Item {
         self.told = self.membership.cursor.position;
-        (Delivery::Position(self.told), frame_of(form, || position_frame(self.told)))
+        (Delivery::Position(self.told), frame_of(form, |form| position_frame(form, self.told)))
     }
 
     fn poll_live(&mut self, cx: &Context<'_>, form: Option<Form>) -> Poll<Live> {
@@ -266,7 +266,7 @@ impl Subscription {
             } else {
                 self.opening.begins = false;
                 self.told = entry.position;
-                let frame = frame_of(form, || form.unwrap_or_default().encode(&entry));
+                let frame = frame_of(form, |form| form.encode(&entry));
                 return Some((Delivery::Entry(entry), frame));
             }
         }
@@ -307,8 +307,8 @@ enum Live {
     Elsewhere,
 }
 
-fn frame_of(form: Option<Form>, encode: impl FnOnce() -> Frame) -> Bytes {
-    form.map_or_else(Bytes::new, |_| encode().block())
+fn frame_of(form: Option<Form>, encode: impl FnOnce(Form) -> Frame) -> Bytes {
+    form.map_or_else(Bytes::new, |form| encode(form).block())
 }
 
 impl Stream for Subscription {
@@ -350,7 +350,7 @@ impl Frames {
     /// What to send where a stream ends because its time is over, as a token's is.
     #[must_use]
     pub fn expired(&self) -> Bytes {
-        expired_frame(self.subscription.told).block()
+        expired_frame(self.form, self.subscription.told).block()
     }
 }
 

@@ -63,7 +63,7 @@ impl MemoryLog {
                 entries: VecDeque::new(),
                 bytes: 0,
                 keys: HashMap::new(),
-                by_key: HashMap::new(),
+                by_id: HashMap::new(),
                 followers: Vec::new(),
             }),
         }
@@ -101,9 +101,12 @@ impl Read for MemoryLog {
         Box::pin(ready(Ok(self.state().find(position))))
     }
 
-    fn find_key(&self, key: IdempotencyKey) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        let found = self.state().by_key.get(&key).and_then(|positions| positions.front().copied());
-        Box::pin(ready(Ok(found)))
+    fn find_id(
+        &self,
+        id: IdempotencyKey,
+        visible: Visible,
+    ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        Box::pin(ready(Ok(self.state().find_id(&id, &visible))))
     }
 
     fn read(
@@ -138,8 +141,8 @@ struct State {
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
     keys: HashMap<(Topic, IdempotencyKey), Position>,
-    /// All entries with a key, of any topic.
-    by_key: HashMap<IdempotencyKey, VecDeque<Position>>,
+    /// All entries with an ID of their publisher, of any topic.
+    by_id: HashMap<IdempotencyKey, VecDeque<Position>>,
     followers: Vec<Follower>,
 }
 
@@ -210,8 +213,8 @@ impl State {
         for entry in &entries {
             self.bytes += entry.weight();
             self.remember_key(&entry.publication, entry.position);
-            if let Some(key) = entry.publication.key() {
-                self.by_key.entry(key.clone()).or_default().push_back(entry.position);
+            if let Some(id) = entry.publication.id() {
+                self.by_id.entry(id.clone()).or_default().push_back(entry.position);
             }
             self.entries.push_back(Arc::clone(entry));
         }
@@ -238,11 +241,13 @@ impl State {
             if self.keys.get(&name) == Some(&entry.position) {
                 self.keys.remove(&name);
             }
-            if let Some(positions) = self.by_key.get_mut(key) {
-                positions.pop_front();
-                if positions.is_empty() {
-                    self.by_key.remove(key);
-                }
+        }
+        if let Some(id) = entry.publication.id()
+            && let Some(positions) = self.by_id.get_mut(id)
+        {
+            positions.pop_front();
+            if positions.is_empty() {
+                self.by_id.remove(id);
             }
         }
     }
@@ -261,9 +266,17 @@ impl State {
     }
 
     fn holds(&self, position: Position) -> bool {
-        self.entries
-            .binary_search_by_key(&position.offset, |entry| entry.offset())
-            .is_ok_and(|at| self.entries[at].position == position)
+        self.entry_at(position.offset).is_some_and(|entry| entry.position == position)
+    }
+
+    fn entry_at(&self, offset: Offset) -> Option<&Entry> {
+        let at = self.entries.binary_search_by_key(&offset, |entry| entry.offset()).ok()?;
+        Some(&self.entries[at])
+    }
+
+    fn find_id(&self, id: &IdempotencyKey, visible: &Visible) -> Option<Position> {
+        let mut entries = self.by_id.get(id)?.iter().filter_map(|position| self.entry_at(position.offset));
+        entries.find(|entry| visible.shows(&entry.publication)).map(|entry| entry.position)
     }
 
     fn read(&self, after: Offset, wanted: &[TopicMatcher], limit: BlockLimit) -> Result<Block, ReadError> {

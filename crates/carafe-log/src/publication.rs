@@ -14,13 +14,16 @@ pub struct Publication {
     alternates: Box<[Topic]>,
     event: Event,
     private: bool,
-    key: Option<IdempotencyKey>,
+    id: Option<IdempotencyKey>,
+    /// Whether the ID is an idempotency key.
+    once: bool,
 }
 
 impl Publication {
     /// A public event for one topic.
     pub fn new(topic: Topic, data: impl Into<String>) -> Self {
-        Self { topic, alternates: Box::default(), event: Event::new(data), private: false, key: None }
+        let event = Event::new(data);
+        Self { topic, alternates: Box::default(), event, private: false, id: None, once: false }
     }
 
     /// Publishes the event to further topics too. It is delivered once to who asked for several of them.
@@ -43,7 +46,16 @@ impl Publication {
 
     /// Sets the idempotency key: publishing again with the same key and topic stores nothing.
     pub fn with_key(mut self, key: IdempotencyKey) -> Self {
-        self.key = Some(key);
+        self.id = Some(key);
+        self.once = true;
+        self
+    }
+
+    /// Sets the publisher's own ID, by which the event can be found, and which is no idempotency key: publishing again
+    /// with it stores another event. It has the form of a key.
+    pub fn with_id(mut self, id: IdempotencyKey) -> Self {
+        self.id = Some(id);
+        self.once = false;
         self
     }
 
@@ -84,15 +96,21 @@ impl Publication {
     /// The idempotency key.
     #[must_use]
     pub fn key(&self) -> Option<&IdempotencyKey> {
-        self.key.as_ref()
+        self.id.as_ref().filter(|_| self.once)
+    }
+
+    /// The publisher's own ID, whether it is an idempotency key or not.
+    #[must_use]
+    pub fn id(&self) -> Option<&IdempotencyKey> {
+        self.id.as_ref()
     }
 
     /// About how many bytes of memory the publication takes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let topics: usize = self.topics().map(|topic| topic.as_str().len()).sum();
-        let key = self.key.as_ref().map_or(0, |key| key.as_str().len());
-        size_of::<Self>() + topics + key + self.event.data().map_or(0, str::len)
+        let id = self.id.as_ref().map_or(0, |id| id.as_str().len());
+        size_of::<Self>() + topics + id + self.event.data().map_or(0, str::len)
     }
 }
 

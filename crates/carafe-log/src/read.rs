@@ -14,8 +14,13 @@ pub trait Read: Send + Sync {
     /// Says whether reading can go on after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 
-    /// The earliest entry with this publisher's key that is kept, of any topic.
-    fn find_key(&self, key: IdempotencyKey) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
+    /// The earliest entry with this ID of its publisher, an idempotency key or not, that is kept, of any topic, of those
+    /// that are visible.
+    fn find_id(
+        &self,
+        id: IdempotencyKey,
+        visible: Visible,
+    ) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
 
     /// Reads entries after `after` that one of `wanted` matches, in order.
     ///

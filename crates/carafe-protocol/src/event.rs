@@ -107,6 +107,11 @@ impl Event {
         self.encode_fields(Some(&position.to_string()), out);
     }
 
+    /// Appends the block with this ID.
+    pub fn encode_with(&self, id: &EventId, out: &mut Vec<u8>) {
+        self.encode_fields(Some(id.as_str()), out);
+    }
+
     fn encode_fields(&self, id: Option<&str>, out: &mut Vec<u8>) {
         for line in self.comment.iter().flat_map(|text| lines(text)) {
             field(out, "", line);

@@ -23,6 +23,7 @@ mod event;
 mod matcher;
 mod pattern;
 mod position;
+mod template;
 mod topic;
 
 pub use decoder::{Decoder, EventTooLarge, Received, ReceivedEvent};

@@ -13,6 +13,8 @@ use urlpattern::matcher::Matcher;
 use urlpattern::regexp::RegExp;
 use urlpattern::{Error, RegexSyntax, UrlPattern, UrlPatternInit, UrlPatternOptions};
 
+use crate::template::{BadTemplate, Template};
+
 /// A [WHATWG URL Pattern](https://urlpattern.spec.whatwg.org/) over topics.
 ///
 /// | pattern | matches |
@@ -35,13 +37,24 @@ use urlpattern::{Error, RegexSyntax, UrlPattern, UrlPatternInit, UrlPatternOptio
 /// and `a\b` are three topics; to others a character and its percent-escape are the same, and a
 /// literal backslash, which URLs take for a slash, matches no backslash. A regular
 /// expression is matched with the percent-escaped path, and cannot backtrack.
+///
+/// For other protocols there are two more kinds, which are never simple: URI Templates ([`template`](Self::template)),
+/// and URL Patterns that mean URLs alone ([`relative_to`](Self::relative_to)).
 #[derive(Clone)]
 pub struct TopicPattern(Arc<Parsed>);
 
 struct Parsed {
     text: Box<str>,
-    /// Only for a pattern that is not simple. A simple one is read off its text, so that a million of them cost little.
-    url: Option<UrlMatcher>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Read off its text, so that a million of them cost little.
+    Simple,
+    Url(Box<UrlMatcher>),
+    /// Matches topics as URLs, relative ones resolved against the base.
+    Relative(Box<(UrlMatcher, Url)>),
+    Template(Box<Template>),
 }
 
 /// One segment of a simple pattern.
@@ -62,8 +75,8 @@ pub enum BadPattern {
     /// There is no text.
     #[error("the pattern is empty: write `*` for all topics")]
     Empty,
-    /// It is longer than [`TopicPattern::MAX_BYTES`].
-    #[error("the pattern has {0} bytes, more than the {max} allowed: use a shorter one", max = TopicPattern::MAX_BYTES)]
+    /// It is longer than [`TopicPattern::MAX_BYTES`], or [`TopicPattern::MAX_RELATIVE_BYTES`] for one of those.
+    #[error("the pattern has {0} bytes, more than are allowed: use a shorter one")]
     TooLong(usize),
     /// It has a control character, a line break included.
     #[error("the pattern has a control character: use printable text")]
@@ -95,11 +108,24 @@ pub enum BadPattern {
         "the pattern is not a URL Pattern: close each group, and put a backslash before each of `: * + ? {{ }} ( )` that is meant literally"
     )]
     Syntax,
+    /// It does not follow the grammar of URI Templates.
+    #[error(
+        "the URI Template cannot be read: write variables as RFC 6570 has them, such as `{{id}}`, and escape what no URI can have"
+    )]
+    Template,
+    /// It is a URI Template with too many variables, or they are too long.
+    #[error(
+        "the URI Template is too complex: use fewer variables, or shorter prefixes than such as `{{id:1000}}`"
+    )]
+    TemplateTooComplex,
 }
 
 impl TopicPattern {
     /// The most bytes a pattern may have.
     pub const MAX_BYTES: usize = 1024;
+
+    /// The most bytes that one of [`relative_to`](Self::relative_to) may have.
+    pub const MAX_RELATIVE_BYTES: usize = 4096;
 
     /// The most operators a pattern may have that is not simple, since each costs time at every match.
     pub const MAX_OPERATORS: usize = 32;
@@ -109,20 +135,49 @@ impl TopicPattern {
     /// # Errors
     /// When it is empty, too long, too complex, has a control character or is not a URL Pattern.
     pub fn new(text: &str) -> Result<Self, BadPattern> {
-        check_text(text)?;
-        let url = if is_simple(text) {
+        check_text(text, Self::MAX_BYTES)?;
+        let kind = if is_simple(text) {
             check_names(text)?;
-            None
+            Kind::Simple
         } else {
-            Some(UrlMatcher::new(text)?)
+            Kind::Url(Box::new(UrlMatcher::new(text)?))
         };
-        Ok(Self(Arc::new(Parsed { text: text.into(), url })))
+        Ok(Self::of(text, kind))
+    }
+
+    /// Takes `text` as a [URI Template](https://www.rfc-editor.org/rfc/rfc6570), which matches itself, and all that it
+    /// expands to with any values, undefined ones too. `books/{id}` matches `books/42` and `books/`, and no `books/4/2`.
+    ///
+    /// # Errors
+    /// When it is empty, too long, too complex, has a control character or is not a URI Template.
+    pub fn template(text: &str) -> Result<Self, BadPattern> {
+        check_text(text, Self::MAX_BYTES)?;
+        Ok(Self::of(text, Kind::Template(Box::new(Template::new(text)?))))
+    }
+
+    /// Takes `text` as a URL Pattern that may be relative to `base`, as topics are then, too: this one means URLs and
+    /// not paths. `*` alone matches every topic. All patterns that are compared with each other have the same base.
+    ///
+    /// # Errors
+    /// When it is empty, longer than [`MAX_RELATIVE_BYTES`](Self::MAX_RELATIVE_BYTES), too complex, has a control
+    /// character or is not a URL Pattern.
+    pub fn relative_to(text: &str, base: &Url) -> Result<Self, BadPattern> {
+        check_text(text, Self::MAX_RELATIVE_BYTES)?;
+        if text == "*" {
+            return Ok(Self::any());
+        }
+        let matcher = UrlMatcher::relative_to(text, base)?;
+        Ok(Self::of(text, Kind::Relative(Box::new((matcher, base.clone())))))
+    }
+
+    fn of(text: &str, kind: Kind) -> Self {
+        Self(Arc::new(Parsed { text: text.into(), kind }))
     }
 
     /// The pattern `*`, which matches every topic.
     #[must_use]
     pub fn any() -> Self {
-        Self(Arc::new(Parsed { text: "*".into(), url: None }))
+        Self::of("*", Kind::Simple)
     }
 
     /// The pattern as it was given.
@@ -134,10 +189,14 @@ impl TopicPattern {
     /// Whether the text of a [`Topic`](crate::Topic) matches.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
-        match (&self.0.url, Self::topic_segments(topic)) {
-            (Some(url), _) => url.matches(topic),
-            (None, Some(segments)) => match_segments(&self.0.text, segments),
-            (None, None) => split(&self.0.text).eq(["*"]),
+        match &self.0.kind {
+            Kind::Simple => match Self::topic_segments(topic) {
+                Some(segments) => match_segments(&self.0.text, segments),
+                None => split(&self.0.text).eq(["*"]),
+            },
+            Kind::Url(matcher) => resolve(topic).is_some_and(|url| matcher.matches(&url)),
+            Kind::Relative(relative) => relative.1.join(topic).is_ok_and(|url| relative.0.matches(&url)),
+            Kind::Template(template) => topic == self.as_str() || template.matches(topic),
         }
     }
 
@@ -148,7 +207,7 @@ impl TopicPattern {
     pub fn segments(&self) -> Option<impl Iterator<Item = PatternSegment<'_>>> {
         // All of a simple pattern's segments parse, or it would not be simple.
         let segments = split(&self.0.text).filter_map(PatternSegment::parse);
-        self.0.url.is_none().then_some(segments)
+        matches!(self.0.kind, Kind::Simple).then_some(segments)
     }
 
     /// The segments that simple patterns see of a topic, at least one; `None` where it is an
@@ -178,11 +237,11 @@ impl<'a> PatternSegment<'a> {
     }
 }
 
-fn check_text(text: &str) -> Result<(), BadPattern> {
+fn check_text(text: &str, limit: usize) -> Result<(), BadPattern> {
     if text.is_empty() {
         return Err(BadPattern::Empty);
     }
-    if text.len() > TopicPattern::MAX_BYTES {
+    if text.len() > limit {
         return Err(BadPattern::TooLong(text.len()));
     }
     if text.chars().any(char::is_control) {
@@ -282,8 +341,27 @@ struct UrlMatcher([Matcher<BoundedRegex>; 8]);
 impl UrlMatcher {
     fn new(text: &str) -> Result<Self, BadPattern> {
         check_cost(text)?;
-        let pattern = parse_url_pattern(text)?;
-        Ok(Self([
+        Ok(Self::of(parse_url_pattern(text)?))
+    }
+
+    fn relative_to(text: &str, base: &Url) -> Result<Self, BadPattern> {
+        check_cost(text)?;
+        match text.split_once("://") {
+            Some((scheme, rest)) => check_brackets(scheme, rest)?,
+            None => check_brackets_without_scheme(text)?,
+        }
+        // A scheme of its own makes it absolute, of an opaque path too.
+        let init = match UrlPatternInit::parse_constructor_string::<BoundedRegex>(text, None) {
+            Err(Error::BaseUrlRequired) => {
+                UrlPatternInit::parse_constructor_string::<BoundedRegex>(text, Some(base.clone()))
+            }
+            init => init,
+        }?;
+        Ok(Self::of(UrlPattern::parse(init, UrlPatternOptions::default())?))
+    }
+
+    fn of(pattern: UrlPattern<BoundedRegex>) -> Self {
+        Self([
             pattern.protocol.matcher,
             pattern.username.matcher,
             pattern.password.matcher,
@@ -292,24 +370,22 @@ impl UrlMatcher {
             pattern.pathname.matcher,
             pattern.search.matcher,
             pattern.hash.matcher,
-        ]))
+        ])
     }
 
-    fn matches(&self, topic: &str) -> bool {
-        resolve(topic).is_some_and(|url| {
-            let components = [
-                url.scheme(),
-                url.username(),
-                url.password().unwrap_or_default(),
-                url.host_str().unwrap_or_default(),
-                url::quirks::port(&url),
-                url.path(),
-                url.query().unwrap_or_default(),
-                url.fragment().unwrap_or_default(),
-            ];
-            let mut pairs = self.0.iter().zip(components);
-            pairs.all(|(matcher, component)| matcher.matches(component).is_some())
-        })
+    fn matches(&self, url: &Url) -> bool {
+        let components = [
+            url.scheme(),
+            url.username(),
+            url.password().unwrap_or_default(),
+            url.host_str().unwrap_or_default(),
+            url::quirks::port(url),
+            url.path(),
+            url.query().unwrap_or_default(),
+            url.fragment().unwrap_or_default(),
+        ];
+        let mut pairs = self.0.iter().zip(components);
+        pairs.all(|(matcher, component)| matcher.matches(component).is_some())
     }
 }
 
@@ -378,6 +454,17 @@ fn check_brackets(scheme: &str, rest: &str) -> Result<(), BadPattern> {
     }
 }
 
+/// A colon that begins no `:name` may end a scheme, after which a host may stand.
+fn check_brackets_without_scheme(text: &str) -> Result<(), BadPattern> {
+    let begins_name =
+        |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$'));
+    let plain = !text.contains('\\') && text.split(':').skip(1).all(begins_name);
+    match text.contains(']') && !plain {
+        true => Err(BadPattern::Brackets),
+        false => Ok(()),
+    }
+}
+
 /// Bounds what matching may cost, and how many regular expressions there are to compile.
 fn check_cost(text: &str) -> Result<(), BadPattern> {
     let operators = text.matches([':', '*', '+', '?', '(', '{', '[', '|', '\\']);
@@ -393,6 +480,15 @@ impl From<Error> for BadPattern {
             Error::RegExp(()) => Self::RegularExpression,
             Error::Url(_) => Self::NotUrl,
             _ => Self::Syntax,
+        }
+    }
+}
+
+impl From<BadTemplate> for BadPattern {
+    fn from(error: BadTemplate) -> Self {
+        match error {
+            BadTemplate::Syntax => Self::Template,
+            BadTemplate::TooComplex => Self::TemplateTooComplex,
         }
     }
 }
@@ -425,9 +521,21 @@ impl fmt::Debug for TopicPattern {
     }
 }
 
+impl TopicPattern {
+    /// What makes a pattern this one. A simple text is never of the kind `Url`, nor the other way round.
+    fn identity(&self) -> (&str, u8) {
+        let kind = match self.0.kind {
+            Kind::Simple | Kind::Url(_) => 0,
+            Kind::Relative(_) => 1,
+            Kind::Template(_) => 2,
+        };
+        (self.as_str(), kind)
+    }
+}
+
 impl PartialEq for TopicPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.identity() == other.identity()
     }
 }
 
@@ -435,7 +543,7 @@ impl Eq for TopicPattern {}
 
 impl Hash for TopicPattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        self.identity().hash(state);
     }
 }
 
@@ -447,7 +555,7 @@ impl PartialOrd for TopicPattern {
 
 impl Ord for TopicPattern {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other.as_str())
+        self.identity().cmp(&other.identity())
     }
 }
 
@@ -616,6 +724,59 @@ mod tests {
         }
     }
 
+    /// As [`check`], for patterns and topics relative to a URL.
+    #[track_caller]
+    fn check_relative(pattern: &str, topics: &[&str]) {
+        let base = Url::parse("https://hub.example:8443/.well-known/mercure").unwrap();
+        let compiled = TopicPattern::relative_to(pattern, &base).unwrap();
+        for topic in topics {
+            let refused = topic.strip_prefix('!');
+            let matched = compiled.matches(refused.unwrap_or(topic));
+            assert_eq!(matched, refused.is_none(), "{pattern} against {topic}");
+        }
+    }
+
+    #[test]
+    fn relative_patterns_and_topics_mean_urls() {
+        check_relative("/books/:id", &["/books/1", "https://hub.example:8443/books/1", "!books/1"]);
+        check_relative("/books/:id", &["!https://hub.example/books/1", "!/books/1/2", "../books/1"]);
+        check_relative("books/:id", &["books/1", "/.well-known/books/1", "!/books/1"]);
+        check_relative("books/:id([0-9]+)", &["books/1", "!books/a"]);
+        check_relative("https://a.b/:id", &["https://a.b/1", "//a.b/1", "!/1", "!urn:a"]);
+        check_relative(r"urn\:isbn\:*", &["urn:isbn:1", "!urn:uuid:1"]);
+        check_relative("?page=*", &["?page=2", "!books?page=2"]);
+        check_relative("*", &["a", "urn:a:b", "https://a.b/", "a://["]);
+    }
+
+    #[test]
+    fn relative_patterns_may_be_longer_and_have_brackets_only_where_no_host_can_be() {
+        let base = Url::parse("https://hub.example/.well-known/mercure").unwrap();
+        let check = |text: &str, expected| {
+            assert_eq!(TopicPattern::relative_to(text, &base).map(drop), expected, "{text}");
+        };
+        check(&"x".repeat(4096), Ok(()));
+        check(&"x".repeat(4097), Err(BadPattern::TooLong(4097)));
+        for text in ["https:]", "*:]", "[:]", "{/a}?:]", r"https\:a]", "https://]"] {
+            check(text, Err(BadPattern::Brackets));
+        }
+        check("", Err(BadPattern::Empty));
+        check("/a\u{85}", Err(BadPattern::ControlCharacter));
+        check("/a{", Err(BadPattern::Syntax));
+    }
+
+    #[test]
+    fn a_template_is_another_pattern_than_a_url_pattern_of_the_same_text() {
+        let base = Url::parse("https://hub.example/.well-known/mercure").unwrap();
+        let kinds = [
+            TopicPattern::new("a{b}").unwrap(),
+            TopicPattern::relative_to("a{b}", &base).unwrap(),
+            TopicPattern::template("a{b}").unwrap(),
+        ];
+        assert_eq!(HashSet::from(kinds.clone()).len(), 3);
+        assert!(kinds.is_sorted() && kinds.iter().all(|kind| kind.as_str() == "a{b}"));
+        assert!(kinds.iter().all(|kind| kind.segments().is_none()));
+    }
+
     #[test]
     fn patterns_are_compared_by_their_text() {
         let [a, b, slash] = [":a-x", ":b", "/:b"].map(|text| TopicPattern::new(text).unwrap());
@@ -738,7 +899,8 @@ mod tests {
         #[test]
         fn no_text_makes_a_pattern_panic(parts in prop::collection::vec(prop::sample::select(SHARDS), 1..12)) {
             let text = parts.concat();
-            if let Ok(pattern) = TopicPattern::new(&text) {
+            let relative = TopicPattern::relative_to(&text, &BASE);
+            for pattern in [TopicPattern::new(&text), relative, TopicPattern::template(&text)].into_iter().flatten() {
                 let _ = pattern.matches(&text);
             }
         }

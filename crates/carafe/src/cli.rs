@@ -14,6 +14,7 @@ use carafe_hub::Retention;
 use carafe_protocol::TopicPattern;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use url::Url;
 
 use crate::config;
 use crate::failure::Failure;
@@ -256,6 +257,8 @@ pub(crate) struct HubOptions {
     /// Events that one publisher may publish at once [default: those of the publish rate]
     #[arg(long, env = "CARAFE_PUBLISH_BURST", value_name = "N")]
     pub(crate) publish_burst: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(crate) mercure: MercureOptions,
     /// Silence after which a stream says that it is alive
     #[arg(long, env = "CARAFE_HEARTBEAT", default_value = "15s", value_name = "TIME", value_parser = some_time)]
     pub(crate) heartbeat: Duration,
@@ -289,6 +292,29 @@ pub(crate) struct HubOptions {
     /// How long the orderly end of all streams may take
     #[arg(long, env = "CARAFE_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
     pub(crate) drain_time: Duration,
+}
+
+/// How Mercure is spoken.
+#[derive(Args, Debug)]
+pub(crate) struct MercureOptions {
+    /// Speak the Mercure protocol too, on /.well-known/mercure; a key of a Mercure dialect means so by itself
+    #[arg(
+        long, env = "CARAFE_MERCURE", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", value_name = "BOOL"
+    )]
+    pub(crate) mercure: bool,
+    /// Tell who is subscribed by Mercure 0.x, by its subscription API and by private updates
+    #[arg(
+        long, env = "CARAFE_MERCURE_SUBSCRIPTIONS", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", value_name = "BOOL"
+    )]
+    pub(crate) mercure_subscriptions: bool,
+    /// How long a stream of Mercure stays open at most, give or take a fifth less; without it, as long as its token
+    #[arg(long, env = "CARAFE_MERCURE_MAX_AGE", value_name = "TIME", value_parser = some_time)]
+    pub(crate) mercure_max_age: Option<Duration>,
+    /// The origin under which clients reach the hub, such as https://hub.example.com; Mercure 1.0 needs it
+    #[arg(long, env = "CARAFE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub(crate) public_url: Option<Url>,
 }
 
 /// Where events are kept.
@@ -463,7 +489,7 @@ fn bound(text: &str) -> Result<usize, String> {
 }
 
 fn origin(text: &str) -> Result<String, String> {
-    let url: Option<url::Url> = text.parse().ok();
+    let url: Option<Url> = text.parse().ok();
     let origin = url.map(|url| url.origin().ascii_serialization());
     origin.filter(|origin| origin == text).ok_or_else(|| "write an origin such as https://example.com".into())
 }
@@ -479,6 +505,13 @@ fn header(text: &str) -> Result<String, String> {
     name.filter(|name| !name.is_empty() && !text.contains(['\r', '\n']))
         .map(|_| text.into())
         .ok_or_else(|| "write a header such as 'Authorization: Bearer …'".into())
+}
+
+fn public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let is_origin = |url: &Url| url.origin().ascii_serialization() == url.as_str().trim_end_matches('/');
+    url.filter(is_origin)
+        .ok_or_else(|| "write an origin without a path, such as https://hub.example.com".into())
 }
 
 fn retention(text: &str) -> Result<Retention, String> {

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::auth::Credentials;
+use carafe_http::auth::{Credentials, Dialect};
 use carafe_http::{
-    FanoutOptions, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights, Served, Tls, metrics_router,
+    FanoutOptions, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights, Served, Tls,
+    metrics_router,
 };
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
@@ -19,7 +20,9 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::cli::{Anonymous, CredentialOptions, HubOptions, LogPlace, ProxyHeaderName, ServeOptions};
+use crate::cli::{
+    Anonymous, CredentialOptions, HubOptions, LogPlace, MercureOptions, ProxyHeaderName, ServeOptions,
+};
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::keys;
@@ -230,7 +233,18 @@ fn with_limits(mut access: Options, options: &HubOptions) -> Options {
     access.event_bytes = bytes(options.event_bytes);
     access.batch_bytes = bytes(options.batch_bytes);
     access.body_time = options.body_time;
+    access.mercure = mercure(&access, &options.mercure);
     access
+}
+
+/// Who has a key of a Mercure dialect wants it spoken.
+fn mercure(access: &Options, options: &MercureOptions) -> Option<Mercure> {
+    let has_key = access.keys.speak(Dialect::Mercure0) || access.keys.speak(Dialect::Mercure1);
+    (options.mercure || has_key).then(|| Mercure {
+        public_url: options.public_url.clone(),
+        subscriptions: options.mercure_subscriptions,
+        max_age: options.mercure_max_age,
+    })
 }
 
 fn serve_options(

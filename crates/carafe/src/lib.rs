@@ -36,8 +36,8 @@
 pub use carafe_client as client;
 pub use carafe_http::auth;
 pub use carafe_http::{
-    EventStream, Events, FanoutOptions, Gone, HandlerError, HubExt, JsonError, Options, Page, Problem,
-    Rights, router,
+    EventStream, Events, FanoutOptions, Gone, HandlerError, HubExt, JsonError, Mercure, Options, Page,
+    Problem, Rights, router,
 };
 pub use carafe_http::{Metrics, ServeOptions, Served, Tls, TlsError, metrics_router, serve, serve_beside};
 pub use carafe_http::{

@@ -58,9 +58,22 @@ impl Credentials {
 
 /// Whether a page of these origins asks; without any, one of the host that is asked.
 pub(crate) fn is_from(origins: &[String], parts: &Parts) -> bool {
-    let Some(Ok(origin)) = one(&parts.headers, &ORIGIN).map(|origin| origin.ok_or(())) else { return false };
+    comes_from(origins, parts, || None)
+}
+
+/// The same, where `otherwise` tells the origin if the request does not.
+pub(crate) fn comes_from(
+    origins: &[String],
+    parts: &Parts,
+    otherwise: impl FnOnce() -> Option<String>,
+) -> bool {
+    let origin = match one(&parts.headers, &ORIGIN) {
+        Some(origin) => origin.map(Into::into),
+        None => otherwise(),
+    };
+    let Some(origin) = origin else { return false };
     if !origins.is_empty() {
-        return origins.iter().any(|allowed| allowed == origin);
+        return origins.contains(&origin);
     }
     let page: Option<Uri> = origin.parse().ok();
     let page = page.as_ref().filter(|page| page.scheme().is_some()).and_then(Uri::authority);

@@ -1,5 +1,6 @@
 //! The keys that a hub trusts.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -62,6 +63,15 @@ impl Keys {
     #[must_use]
     pub fn speak(&self, dialect: Dialect) -> bool {
         self.0.keys.load().iter().any(|key| key.bounds.dialect == dialect)
+    }
+
+    /// The issuers that keys of this dialect are bound to, each once.
+    #[must_use]
+    pub fn issuers(&self, dialect: Dialect) -> Vec<String> {
+        let keys = self.0.keys.load();
+        let of_dialect = keys.iter().filter(|key| key.bounds.dialect == dialect);
+        let issuers: BTreeSet<_> = of_dialect.filter_map(|key| key.bounds.issuer.clone()).collect();
+        issuers.into_iter().collect()
     }
 
     /// Takes a token that a key of one of these dialects has signed. The signature is checked before any claim is looked

@@ -575,7 +575,10 @@ impl Outlet {
     fn moved_to(&self, seat: SeatId) -> Option<Position> {
         let Seat::Settled(seat) = self.seats.get(seat as usize)? else { return None };
         let group = self.groups.get(seat.place.group)?;
-        if seat.pass != group.number && self.groups.pass(seat.place.group).is_some() {
+        // There, the position is a comment, as the heartbeat is.
+        if group.form == Form::Mercure
+            || seat.pass != group.number && self.groups.pass(seat.place.group).is_some()
+        {
             return None;
         }
         let state = self.shared.state();
@@ -589,7 +592,7 @@ impl Outlet {
         match &self.position {
             Some((told, chunk)) if *told == position => chunk.clone(),
             _ => {
-                let chunk = position_frame(position).chunk().clone();
+                let chunk = position_frame(Form::Plain, position).chunk().clone();
                 self.position = Some((position, chunk.clone()));
                 chunk
             }
@@ -635,7 +638,7 @@ impl Streaming {
             Poll::Ready(Some(block)) => self.chunk(&block),
             Poll::Ready(None) => self.last(&[]),
             Poll::Pending if self.end == End::Expired && !self.frames.subscription.waits_for_log() => {
-                let expired = expired_frame(self.frames.subscription.told);
+                let expired = expired_frame(self.frames.form, self.frames.subscription.told);
                 self.last(expired.chunk())
             }
             Poll::Pending => return false,

@@ -8,6 +8,7 @@ mod delivery;
 mod drain;
 mod fixture;
 mod gaps;
+mod ids;
 mod limits;
 mod listener;
 mod model;

@@ -84,8 +84,12 @@ impl Read for Spy {
         self.log().find(position)
     }
 
-    fn find_key(&self, key: IdempotencyKey) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.log().find_key(key)
+    fn find_id(
+        &self,
+        id: IdempotencyKey,
+        visible: Visible,
+    ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        self.log().find_id(id, visible)
     }
 
     fn read(

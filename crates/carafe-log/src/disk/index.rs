@@ -32,8 +32,8 @@ pub(crate) trait Index {
     /// Entries of this topic that may have this key: some may not.
     fn of_topic_and_key(&self, topic: &Topic, key: &IdempotencyKey) -> Vec<Ordinal>;
 
-    /// For some keys, of which this may be one: the earliest entry.
-    fn of_key(&self, key: &IdempotencyKey) -> Vec<Ordinal>;
+    /// Entries of any topic that may have this ID, in order: some may not.
+    fn of_id(&self, id: &IdempotencyKey) -> Vec<Ordinal>;
 }
 
 /// The first entry after an offset.
@@ -100,7 +100,10 @@ pub(crate) struct ActiveIndex {
     rows: Vec<Row>,
     topics: HashMap<Topic, Vec<Ordinal>>,
     topic_keys: HashMap<(Topic, IdempotencyKey), Ordinal>,
-    keys: HashMap<IdempotencyKey, Ordinal>,
+    /// The first entry of each ID.
+    ids: HashMap<IdempotencyKey, Ordinal>,
+    /// Of the few IDs that several entries have, the others.
+    further: HashMap<IdempotencyKey, Vec<Ordinal>>,
 }
 
 impl ActiveIndex {
@@ -116,8 +119,18 @@ impl ActiveIndex {
         }
         if let Some(key) = entry.publication.key() {
             self.topic_keys.entry((entry.publication.topic().clone(), key.clone())).or_insert(ordinal);
-            self.keys.entry(key.clone()).or_insert(ordinal);
         }
+        if let Some(id) = entry.publication.id()
+            && *self.ids.entry(id.clone()).or_insert(ordinal) != ordinal
+        {
+            self.further.entry(id.clone()).or_default().push(ordinal);
+        }
+    }
+
+    /// Each ID with each of its entries.
+    fn all_ids(&self) -> impl Iterator<Item = (&IdempotencyKey, Ordinal)> {
+        let further = self.further.iter().flat_map(|(id, all)| all.iter().map(move |ordinal| (id, *ordinal)));
+        self.ids.iter().map(|(id, ordinal)| (id, *ordinal)).chain(further)
     }
 }
 
@@ -144,8 +157,9 @@ impl Index for ActiveIndex {
         self.topic_keys.get(&(topic.clone(), key.clone())).copied().into_iter().collect()
     }
 
-    fn of_key(&self, key: &IdempotencyKey) -> Vec<Ordinal> {
-        self.keys.get(key).copied().into_iter().collect()
+    fn of_id(&self, id: &IdempotencyKey) -> Vec<Ordinal> {
+        let further = self.further.get(id).into_iter().flatten();
+        self.ids.get(id).into_iter().chain(further).copied().collect()
     }
 }
 
@@ -162,7 +176,7 @@ pub(crate) struct Summary {
 /// The index of a segment that is not written any more, as it is in its file.
 ///
 /// After the summary, everything is numbers of four bytes: rows (offset from the segment's previous one, place, length
-/// with the highest bit set for private ones), topics with keys, and keys (each a hash in two halves, and an ordinal),
+/// with the highest bit set for private ones), topics with keys, and IDs (each a hash in two halves, and an ordinal),
 /// topics (place and length of the name, place and number of the ordinals), ordinals; then the names. The file ends with its CRC32C.
 pub(crate) struct SealedIndex {
     base: Offset,
@@ -171,7 +185,7 @@ pub(crate) struct SealedIndex {
     names: Vec<u8>,
     rows: usize,
     topic_keys: usize,
-    keys: usize,
+    ids: usize,
     topics: usize,
 }
 
@@ -197,7 +211,7 @@ impl SealedIndex {
         out.put_u32(summary.entries);
         out.put_u64(summary.newest);
         out.put_u32(length(index.topic_keys.len()));
-        out.put_u32(length(index.keys.len()));
+        out.put_u32(length(sections.ids.len() / KEY));
         out.put_u32(length(index.topics.len()));
         out.put_u32(length(sections.ordinals.len()));
         out.put_u32(length(sections.names.len()));
@@ -228,11 +242,11 @@ impl SealedIndex {
         let mut take = Take(content.get(SUMMARY..)?);
         let rows = counts.summary.entries as usize;
         let words =
-            rows * ROW + (counts.topic_keys + counts.keys) * KEY + counts.topics * TOPIC + counts.ordinals;
+            rows * ROW + (counts.topic_keys + counts.ids) * KEY + counts.topics * TOPIC + counts.ordinals;
         let words =
             take.bytes(words * 4)?.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         let names = take.bytes(counts.names)?.to_vec();
-        let Counts { topic_keys, keys, topics, .. } = counts;
+        let Counts { topic_keys, ids, topics, .. } = counts;
         Some(Self {
             base: header.previous.offset,
             salt: header.salt,
@@ -240,7 +254,7 @@ impl SealedIndex {
             names,
             rows,
             topic_keys,
-            keys,
+            ids,
             topics,
         })
     }
@@ -250,7 +264,7 @@ impl SealedIndex {
         self.words.len() * 4 + self.names.len()
     }
 
-    /// The ordinals under a hash in one of the two tables of keys.
+    /// The ordinals under a hash in one of the two tables.
     fn keyed(&self, table: Range<usize>, hash: u64) -> Vec<Ordinal> {
         let key = |at: usize| &self.words[self.rows * ROW + at * KEY..][..KEY];
         let wanted = halves(hash);
@@ -263,7 +277,7 @@ impl SealedIndex {
     }
 
     fn topic(&self, at: usize) -> (&[u8], &[Ordinal]) {
-        let topics = self.rows * ROW + (self.topic_keys + self.keys) * KEY;
+        let topics = self.rows * ROW + (self.topic_keys + self.ids) * KEY;
         let [name, length, first, count] = self.words[topics + at * TOPIC..][..TOPIC] else {
             unreachable!("the slice has as many words");
         };
@@ -308,16 +322,16 @@ impl Index for SealedIndex {
         self.keyed(0..self.topic_keys, hash(&[topic.as_str(), key.as_str()], self.salt))
     }
 
-    fn of_key(&self, key: &IdempotencyKey) -> Vec<Ordinal> {
-        let table = self.topic_keys..self.topic_keys + self.keys;
-        self.keyed(table, hash(&[key.as_str()], self.salt))
+    fn of_id(&self, id: &IdempotencyKey) -> Vec<Ordinal> {
+        let table = self.topic_keys..self.topic_keys + self.ids;
+        self.keyed(table, hash(&[id.as_str()], self.salt))
     }
 }
 
 struct Counts {
     summary: Summary,
     topic_keys: usize,
-    keys: usize,
+    ids: usize,
     topics: usize,
     ordinals: usize,
     names: usize,
@@ -335,7 +349,7 @@ impl Counts {
         let counts = Self {
             summary,
             topic_keys: count()?,
-            keys: count()?,
+            ids: count()?,
             topics: count()?,
             ordinals: count()?,
             names: count()?,
@@ -349,7 +363,7 @@ impl Counts {
 struct Sections {
     rows: Vec<u32>,
     topic_keys: Vec<u32>,
-    keys: Vec<u32>,
+    ids: Vec<u32>,
     topics: Vec<u32>,
     ordinals: Vec<u32>,
     names: Vec<u8>,
@@ -370,8 +384,8 @@ impl Sections {
             (hash(&[topic.as_str(), key.as_str()], header.salt), *ordinal)
         };
         sections.topic_keys = sorted_by_hash(index.topic_keys.iter().map(topic_key));
-        let keys = index.keys.iter().map(|(key, ordinal)| (hash(&[key.as_str()], header.salt), *ordinal));
-        sections.keys = sorted_by_hash(keys);
+        let id_hash = |id: &IdempotencyKey| hash(&[id.as_str()], header.salt);
+        sections.ids = sorted_by_hash(index.all_ids().map(|(id, ordinal)| (id_hash(id), ordinal)));
         let sorted: BTreeMap<_, _> =
             index.topics.iter().map(|(topic, list)| (topic.as_str(), list)).collect();
         for (name, list) in sorted {
@@ -384,7 +398,7 @@ impl Sections {
     }
 
     fn words(&self) -> impl Iterator<Item = &u32> {
-        self.rows.iter().chain(&self.topic_keys).chain(&self.keys).chain(&self.topics).chain(&self.ordinals)
+        self.rows.iter().chain(&self.topic_keys).chain(&self.ids).chain(&self.topics).chain(&self.ordinals)
     }
 }
 

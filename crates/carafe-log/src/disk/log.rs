@@ -122,8 +122,12 @@ impl Read for DiskLog {
         self.read_with(move |shared| shared.find(position))
     }
 
-    fn find_key(&self, key: IdempotencyKey) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.read_with(move |shared| shared.find_key(&key))
+    fn find_id(
+        &self,
+        id: IdempotencyKey,
+        visible: Visible,
+    ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        self.read_with(move |shared| shared.find_id(&id, &visible))
     }
 
     fn read(

@@ -5,12 +5,12 @@
 //! | length of all that follows the checksum | 4 |
 //! | CRC32C of all that follows, seeded with the segment's salt | 4 |
 //! | kind: 1 is an event; 2 is kept for the end of a topic | 1 |
-//! | flags: 1 private, 2 type, 4 retry, 8 idempotency key | 1 |
+//! | flags: 1 private, 2 type, 4 retry, 8 ID of the publisher, 16 which is no idempotency key | 1 |
 //! | number of topics | 4 |
 //! | offset, time in milliseconds since 1970 | 8, 8 |
 //! | nonce | 4 |
 //! | retry in milliseconds, if flagged | 8 |
-//! | topics, type if flagged, key if flagged, data: each after its length | 4 + n |
+//! | topics, type if flagged, ID if flagged, data: each after its length | 4 + n |
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,8 @@ const EVENT: u8 = 1;
 const PRIVATE: u8 = 1;
 const TYPE: u8 = 2;
 const RETRY: u8 = 4;
-const KEY: u8 = 8;
+const ID: u8 = 8;
+const REPEATABLE: u8 = 16;
 
 /// Appends the entry's record.
 pub(crate) fn encode(entry: &Entry, salt: u32, out: &mut Vec<u8>) {
@@ -47,7 +48,8 @@ fn encode_body(entry: &Entry, out: &mut Vec<u8>) {
         flag(PRIVATE, publication.is_private())
             | flag(TYPE, event.event_type().is_some())
             | flag(RETRY, event.retry_time().is_some())
-            | flag(KEY, publication.key().is_some()),
+            | flag(ID, publication.id().is_some())
+            | flag(REPEATABLE, publication.id().is_some() && publication.key().is_none()),
     );
     out.put_u32(length(publication.topics().count()));
     out.put_u64(entry.offset());
@@ -58,7 +60,7 @@ fn encode_body(entry: &Entry, out: &mut Vec<u8>) {
     }
     publication.topics().for_each(|topic| out.put_text(topic.as_str()));
     event.event_type().iter().for_each(|event_type| out.put_text(event_type.as_str()));
-    publication.key().iter().for_each(|key| out.put_text(key.as_str()));
+    publication.id().iter().for_each(|id| out.put_text(id.as_str()));
     out.put_text(event.data().unwrap_or_default());
 }
 
@@ -98,12 +100,13 @@ fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
         (0..topics).map(|_| Topic::new(take.text()?).ok()).collect::<Option<Vec<_>>>()?.into_iter();
     let topic = topics.next()?;
     let event_type = if flags & TYPE != 0 { Some(EventType::new(take.text()?).ok()?) } else { None };
-    let key = if flags & KEY != 0 { Some(IdempotencyKey::new(take.text()?).ok()?) } else { None };
+    let id = if flags & ID != 0 { Some(IdempotencyKey::new(take.text()?).ok()?) } else { None };
     let mut publication =
         Publication::new(topic, take.text()?).with_alternates(topics).with_private(flags & PRIVATE != 0);
     publication = event_type.into_iter().fold(publication, Publication::with_type);
     publication = retry.into_iter().fold(publication, Publication::with_retry);
-    publication = key.into_iter().fold(publication, Publication::with_key);
+    let with_id = if flags & REPEATABLE != 0 { Publication::with_id } else { Publication::with_key };
+    publication = id.into_iter().fold(publication, with_id);
     Some(Entry { position: Position { generation, offset, nonce }, time: at(time)?, publication })
 }
 

@@ -224,10 +224,19 @@ impl Shared {
         self.candidates(&candidates).rev().find_map(|place| first_of(place, is_it).transpose()).transpose()
     }
 
-    /// The earliest entry with this key that is kept, of any topic.
-    pub(crate) fn find_key(&self, key: &IdempotencyKey) -> Result<Option<Position>, ReadError> {
-        let candidates = |index: &dyn Index| index.of_key(key);
-        let is_it = |known: &Entry| known.publication.key() == Some(key);
+    /// The earliest visible entry with this ID that is kept, of any topic.
+    pub(crate) fn find_id(
+        &self,
+        id: &IdempotencyKey,
+        visible: &Visible,
+    ) -> Result<Option<Position>, ReadError> {
+        let candidates = |index: &dyn Index| {
+            let mut ordinals = index.of_id(id);
+            // Who has no grant sees no private entry: those need not be read.
+            ordinals.retain(|ordinal| !visible.granted.is_empty() || !index.row(*ordinal).private);
+            ordinals
+        };
+        let is_it = |known: &Entry| known.publication.id() == Some(id) && visible.shows(&known.publication);
         self.candidates(&candidates).find_map(|place| first_of(place, is_it).transpose()).transpose()
     }
 

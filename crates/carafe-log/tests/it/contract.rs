@@ -11,8 +11,8 @@ use carafe_log::{
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
 use crate::factory::{
-    Factory, NO_LIMIT, append, append_one, data, keyed, overflow, pattern, positions, publication, read,
-    read_all, supplied, topic, wait,
+    Factory, NO_LIMIT, append, append_one, data, keyed, named, overflow, pattern, positions, publication,
+    read, read_all, supplied, topic, wait,
 };
 
 /// Makes a test of each demand, for the logs of one factory.
@@ -37,7 +37,9 @@ macro_rules! every_log {
             a_key_is_repeated_within_a_batch_too,
             a_key_is_valid_within_its_topic,
             a_key_is_forgotten_when_its_entry_is_trimmed,
-            a_key_finds_its_earliest_entry_of_any_topic,
+            an_id_that_is_no_key_is_stored_each_time,
+            an_id_finds_its_earliest_entry_of_any_topic,
+            an_id_finds_what_is_visible_alone,
             supplied_entries_keep_their_offsets,
             supplied_entries_must_lie_beyond_the_tail,
             a_position_between_sparse_offsets_is_foreign,
@@ -320,23 +322,63 @@ pub(crate) fn a_key_is_forgotten_when_its_entry_is_trimmed<F: Factory>() {
     assert_eq!((third.position, third.repeated), (again.position, true));
 }
 
-pub(crate) fn a_key_finds_its_earliest_entry_of_any_topic<F: Factory>() {
+fn find_id(log: &impl Read, id: &str) -> Option<Position> {
+    wait(log.find_id(IdempotencyKey::new(id).unwrap(), Visible::all())).unwrap()
+}
+
+pub(crate) fn an_id_that_is_no_key_is_stored_each_time<F: Factory>() {
     let log = F::roomy();
-    let find_key = |key| wait(log.find_key(IdempotencyKey::new(key).unwrap())).unwrap();
+    let start = log.span().start.offset;
+    let batch = vec![named("a", "k"), named("a", "k"), keyed("a", "k"), keyed("a", "k"), named("a", "k")];
+    let told = wait(log.append(batch.clone())).unwrap();
+    let repeated: Vec<_> = told.iter().map(|appended| appended.repeated).collect();
+    assert_eq!(repeated, [false, false, false, true, false], "only a key is an idempotency key");
+    assert_eq!(told[3].position, told[2].position);
+    let read = read_all(&log, start, &any());
+    let stored = [0, 1, 2, 4].map(|at| &batch[at]);
+    assert!(read.iter().map(|entry| &entry.publication).eq(stored), "as what they were published");
+    assert!(read[0].publication.key().is_none() && read[0].publication.id().is_some());
+}
+
+pub(crate) fn an_id_finds_what_is_visible_alone<F: Factory>() {
+    let log = F::roomy();
+    let find =
+        |visible: &Visible| wait(log.find_id(IdempotencyKey::new("k").unwrap(), visible.clone())).unwrap();
+    let granted = |public, topics: &[&str]| Visible {
+        public,
+        granted: topics.iter().map(|&name| topic(name).into()).collect(),
+    };
+    let first = append_one(&log, named("a", "k").with_private(true));
+    let second = append_one(&log, named("b", "k").with_private(true));
+    for number in 0..1000 {
+        append_one(&log, keyed("a", &number.to_string()).with_private(true));
+    }
+    assert_eq!(find(&granted(true, &[])), None);
+    let third = append_one(&log, named("c", "k"));
+    assert_eq!(find(&Visible::all()), Some(first));
+    assert_eq!(find(&granted(false, &["b"])), Some(second));
+    assert_eq!(find(&granted(true, &["b"])), Some(second));
+    assert_eq!(find(&granted(true, &[])), Some(third));
+    assert_eq!(find(&granted(true, &["x"])), Some(third));
+    assert_eq!(find(&granted(false, &["x"])), None);
+}
+
+pub(crate) fn an_id_finds_its_earliest_entry_of_any_topic<F: Factory>() {
+    let log = F::roomy();
     append_one(&log, publication("a", "no key"));
     let first = append_one(&log, keyed("a", "k"));
     for number in 0..100 {
         append_one(&log, keyed("b", &number.to_string()));
     }
     append_one(&log, keyed("b", "k"));
-    assert_eq!(find_key("k"), Some(first));
-    assert_eq!(find_key("unknown"), None);
+    assert_eq!(find_id(&log, "k"), Some(first));
+    assert_eq!(find_id(&log, "unknown"), None);
 
     let log = F::tight();
     let first = append_one(&log, keyed("a", "k"));
     while overflow(&log).offset < first.offset {}
     let again = append_one(&log, keyed("b", "k"));
-    assert_eq!(wait(log.find_key(IdempotencyKey::new("k").unwrap())).unwrap(), Some(again));
+    assert_eq!(find_id(&log, "k"), Some(again));
 }
 
 pub(crate) fn supplied_entries_keep_their_offsets<F: Factory>() {

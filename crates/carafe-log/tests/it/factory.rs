@@ -37,6 +37,10 @@ pub(crate) fn keyed(to: &str, key: &str) -> Publication {
     publication(to, "keyed").with_key(IdempotencyKey::new(key).unwrap())
 }
 
+pub(crate) fn named(to: &str, id: &str) -> Publication {
+    publication(to, "named").with_id(IdempotencyKey::new(id).unwrap())
+}
+
 pub(crate) fn append(log: &impl Log, batch: Vec<Publication>) -> Vec<Position> {
     wait(log.append(batch)).unwrap().iter().map(|appended| appended.position).collect()
 }

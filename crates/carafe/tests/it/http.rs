@@ -102,9 +102,21 @@ impl Stream {
     /// Opens a stream, and returns when its head is there.
     #[track_caller]
     pub(crate) fn open(address: SocketAddr, target: &str, headers: &[&str]) -> Self {
+        Self::open_by(address, "GET", target, headers, "")
+    }
+
+    /// The same, asked for in another way.
+    #[track_caller]
+    pub(crate) fn open_by(
+        address: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Self {
         let mut socket = connect(address);
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        write!(socket, "GET {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n").unwrap();
+        write!(socket, "{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n{body}").unwrap();
         Self::answered(socket)
     }
 
@@ -145,6 +157,18 @@ impl Stream {
     pub(crate) fn next_published(&mut self) -> ReceivedEvent {
         let mut events = std::iter::from_fn(|| self.next());
         events.find(|event| !event.event_type.starts_with("carafe.")).unwrap()
+    }
+
+    /// The bytes as they come, up to the first `end`.
+    #[track_caller]
+    pub(crate) fn text_until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(text) = up_to(&self.rest, end) {
+                self.rest.drain(..text.len());
+                return text;
+            }
+            self.read();
+        }
     }
 
     /// The data of the next `count` events that are not the hub's own.
@@ -188,6 +212,12 @@ impl Stream {
         self.rest = input.to_vec();
         event
     }
+}
+
+/// What there is up to the first `end`, which is included.
+pub(crate) fn up_to(bytes: &[u8], end: &str) -> Option<String> {
+    let at = bytes.windows(end.len()).position(|window| window == end.as_bytes())?;
+    Some(String::from_utf8(bytes[..at + end.len()].to_vec()).unwrap())
 }
 
 /// Reads an answer's head, and what of its body came with it.

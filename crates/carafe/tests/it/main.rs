@@ -19,6 +19,7 @@ mod espresso;
 mod http;
 mod http_api;
 mod limits;
+mod mercure;
 mod metrics;
 mod mounted;
 mod overload;

@@ -1,0 +1,162 @@
+//! Who asks, by a token where Mercure has it.
+
+use std::time::SystemTime;
+
+use carafe_hub::{Access, Grant};
+use carafe_protocol::Topic;
+use http::header::REFERER;
+use http::request::Parts;
+use serde_json::Value;
+use url::Url;
+
+use crate::Rights;
+use crate::auth::{Dialect, bearer, comes_from, cookie};
+use crate::mercure::claims::Claims;
+use crate::mercure::form::Form;
+use crate::mercure::refusal::Refusal;
+use crate::mercure::state::Adapter;
+use crate::mercure::version::Version;
+
+/// Who asks: a stranger, or who holds a token.
+pub(crate) struct Caller {
+    pub(crate) version: Version,
+    pub(crate) rights: Rights,
+    /// When the token ends, and a stream with it.
+    pub(crate) expires: Option<SystemTime>,
+    /// What its subscriptions are told with.
+    pub(crate) payload: Option<Value>,
+    /// Whether there was a token.
+    has_token: bool,
+}
+
+/// A token as it came, and by which rules it may be read.
+struct Found {
+    token: String,
+    dialects: &'static [Dialect],
+}
+
+const ZERO: &[Dialect] = &[Dialect::Mercure0];
+const ONE: &[Dialect] = &[Dialect::Mercure1];
+const BOTH: &[Dialect] = &[Dialect::Mercure1, Dialect::Mercure0];
+
+impl Caller {
+    /// Who subscribes, in the version of the request.
+    pub(crate) async fn subscriber(
+        adapter: &Adapter,
+        version: Version,
+        parameters: &Form,
+        parts: &Parts,
+    ) -> Result<Self, Refusal> {
+        let dialects = if version == Version::Zero { ZERO } else { ONE };
+        let found = find(adapter, dialects, parameters, parts)?;
+        let caller = Self::of(adapter, version, found).await?;
+        if caller.rights.subscribe == Access::to(Grant::default()) {
+            return Err(caller.refused(adapter, "nothing may be subscribed to"));
+        }
+        Ok(caller)
+    }
+
+    /// Who publishes. The version is that of the token.
+    pub(crate) async fn publisher(adapter: &Adapter, query: &Form, parts: &Parts) -> Result<Self, Refusal> {
+        let found = find(adapter, BOTH, query, parts)?;
+        let only_one = !adapter.app.options.keys.speak(Dialect::Mercure0) && adapter.resource.is_some();
+        let version = if only_one { Version::One } else { Version::Zero };
+        let caller = Self::of(adapter, version, found).await?;
+        if caller.rights.publish.is_empty() {
+            return Err(caller.refused(adapter, "nothing may be published"));
+        }
+        Ok(caller)
+    }
+
+    /// Who holds a token may do what strangers may, too. One that is not good is refused all the same.
+    async fn of(adapter: &Adapter, version: Version, found: Option<Found>) -> Result<Self, Refusal> {
+        let options = &adapter.app.options;
+        let strangers = &options.strangers;
+        // Without keys, nothing is known of tokens: they may be those of an app around this router.
+        let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
+            let rights = strangers.clone();
+            return Ok(Self { version, rights, expires: None, payload: None, has_token: false });
+        };
+        let verified = options.keys.verify(&found.token, found.dialects).await;
+        let verified = verified.map_err(|refused| Refusal::of_token(adapter, &refused))?;
+        let claims = Claims::of(&verified, adapter.resource.as_deref());
+        let claims = claims.map_err(|refused| Refusal::of_token(adapter, &refused))?;
+        // Public updates are for all who may subscribe.
+        let nothing = Access::to(Grant::default());
+        let subscribe = claims.subscribe.map_or(nothing, |grant| Access::to(grant).with_public(true));
+        Ok(Self {
+            version: Version::of_dialect(verified.dialect),
+            rights: Rights { subscribe, publish: claims.publish.unwrap_or_default() }.or(strangers),
+            expires: verified.expires,
+            payload: claims.payload,
+            has_token: true,
+        })
+    }
+
+    /// Refuses to publish what is not granted under all its topics.
+    pub(crate) fn check_publish<'a>(
+        &self,
+        adapter: &Adapter,
+        topics: impl IntoIterator<Item = &'a Topic>,
+    ) -> Result<(), Refusal> {
+        match topics.into_iter().find(|topic| !self.rights.publish.covers(topic)) {
+            None => Ok(()),
+            Some(topic) => {
+                Err(self.refused(adapter, &format!("the topic `{topic}` may not be published to")))
+            }
+        }
+    }
+
+    /// Refuses what is not granted.
+    pub(crate) fn refused(&self, adapter: &Adapter, detail: &str) -> Refusal {
+        if self.has_token {
+            let detail = format!("{detail}: use other topics, or ask for a grant");
+            Refusal::not_granted(adapter, self.version, detail)
+        } else {
+            Refusal::no_token(adapter, &format!("{detail} without a token"))
+        }
+    }
+}
+
+/// The token of the header, else that of the query, which 0.x alone has, else that of a cookie.
+fn find(
+    adapter: &Adapter,
+    dialects: &'static [Dialect],
+    query: &Form,
+    parts: &Parts,
+) -> Result<Option<Found>, Refusal> {
+    let malformed = |_| match dialects == ONE {
+        true => Refusal::bad_request(
+            adapter,
+            "`Authorization` is not one `Bearer` with one token: send it so, once",
+        ),
+        false => Refusal::bad_token(adapter, "`Authorization` is not one `Bearer` with one token".into()),
+    };
+    if let Some(token) = bearer(&parts.headers).map_err(malformed)? {
+        return Ok(Some(Found { token: token.into(), dialects }));
+    }
+    if dialects != ONE
+        && let Some(token) = query.filled("authorization")
+    {
+        return Ok(Some(Found { token: token.into(), dialects: ZERO }));
+    }
+    for (version, of_version) in [(Version::One, ONE), (Version::Zero, ZERO)] {
+        if dialects.contains(&version.dialect())
+            && let Some(token) = cookie(&parts.headers, version.cookie())?
+            && may_use_cookie(adapter, parts)
+        {
+            return Ok(Some(Found { token: token.into(), dialects: of_version }));
+        }
+    }
+    Ok(None)
+}
+
+/// Browsers send a cookie whichever page asks them to, so publishing by one takes a page that may.
+fn may_use_cookie(adapter: &Adapter, parts: &Parts) -> bool {
+    let origins = &adapter.app.options.credentials.origins;
+    let referer = || {
+        let page = Url::parse(parts.headers.get(REFERER)?.to_str().ok()?).ok()?;
+        Some(page.origin().ascii_serialization())
+    };
+    parts.method != http::Method::POST || comes_from(origins, parts, referer)
+}

@@ -1,0 +1,138 @@
+//! What a token grants.
+
+use carafe_hub::Grant;
+use carafe_protocol::TopicMatcher;
+use serde_json::Value;
+use url::Url;
+
+use crate::auth::{Refused, Verified};
+use crate::mercure::selector::{self, MatchType};
+use crate::mercure::version::Version;
+
+/// The type of authorization details that are Mercure's.
+pub(crate) const DETAIL: &str = "https://mercure.rocks/authorization-detail";
+
+/// The most authorization details of a token, and the most topics of each.
+const DETAILS: usize = 100;
+
+/// What a token grants, in both versions. `None` where it does not speak of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Claims {
+    pub(crate) publish: Option<Grant>,
+    pub(crate) subscribe: Option<Grant>,
+    /// What subscriptions of its holder are told with.
+    pub(crate) payload: Option<Value>,
+}
+
+impl Claims {
+    /// Reads what stands in the token of its version.
+    pub(crate) fn of(verified: &Verified, resource: Option<&Url>) -> Result<Self, Refused> {
+        match (Version::of_dialect(verified.dialect), resource) {
+            (Version::Zero, _) => Self::zero(&verified.claims),
+            (Version::One, Some(resource)) => Self::one(&verified.claims, resource),
+            (Version::One, None) => Err(Refused::Audience),
+        }
+    }
+
+    fn zero(claims: &Value) -> Result<Self, Refused> {
+        let mercure = claims.get("mercure").or_else(|| claims.get("https://mercure.rocks/"));
+        let Some(mercure) = mercure else { return Ok(Self::default()) };
+        if !mercure.is_object() {
+            return Err(bad("mercure", "is no object: give `publish` and `subscribe` in it"));
+        }
+        Ok(Self {
+            publish: selectors(mercure, "publish")?,
+            subscribe: selectors(mercure, "subscribe")?,
+            payload: mercure.get("payload").cloned().filter(|payload| !payload.is_null()),
+        })
+    }
+
+    fn one(claims: &Value, resource: &Url) -> Result<Self, Refused> {
+        // Whatever the key is bound to, the token has to be made out to this hub.
+        if !is_for(claims, resource) {
+            return Err(Refused::Audience);
+        }
+        let Some(details) = claims.get("authorization_details") else { return Ok(Self::default()) };
+        let details = details.as_array().filter(|details| details.len() <= DETAILS);
+        let details = details.ok_or_else(|| wrong("is no array of at most 100 objects"))?;
+        let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
+        for detail in details {
+            let Some(detail) = Detail::read(detail, resource)? else { continue };
+            if detail.publish {
+                publish.extend_from_slice(&detail.matchers);
+            }
+            if detail.subscribe {
+                subscribe.extend(detail.matchers);
+            }
+        }
+        let grant = |matchers: Vec<TopicMatcher>| (!matchers.is_empty()).then(|| Grant::to(matchers));
+        Ok(Self { publish: grant(publish), subscribe: grant(subscribe), payload: None })
+    }
+}
+
+/// RFC 7519, 4.1.3.
+fn is_for(claims: &Value, resource: &Url) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(name)) => name == resource.as_str(),
+        Some(Value::Array(names)) => names.iter().any(|name| name.as_str() == Some(resource.as_str())),
+        _ => false,
+    }
+}
+
+/// An array of selectors. One that can match no topic that there could be is passed over.
+fn selectors(mercure: &Value, name: &'static str) -> Result<Option<Grant>, Refused> {
+    let Some(value) = mercure.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
+    let texts =
+        value.as_array().and_then(|values| values.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+    let texts = texts.ok_or_else(|| bad("mercure", &format!("has a `{name}` that is no array of texts")))?;
+    Ok(Some(Grant::to(texts.into_iter().filter_map(selector::zero))))
+}
+
+/// One of Mercure's authorization details (RFC 9396).
+struct Detail {
+    publish: bool,
+    subscribe: bool,
+    matchers: Vec<TopicMatcher>,
+}
+
+impl Detail {
+    /// `None` if it is of another type.
+    fn read(detail: &Value, resource: &Url) -> Result<Option<Self>, Refused> {
+        let kind = detail.get("type").and_then(Value::as_str);
+        if kind.ok_or_else(|| wrong("has an entry without `type`"))? != DETAIL {
+            return Ok(None);
+        }
+        let list = |name: &str| detail.get(name).and_then(Value::as_array).filter(|list| !list.is_empty());
+        let mut read = Self { publish: false, subscribe: false, matchers: Vec::new() };
+        for action in list("actions").ok_or_else(|| wrong("has an entry without `actions`"))? {
+            match action.as_str() {
+                Some("publish") => read.publish = true,
+                Some("subscribe") => read.subscribe = true,
+                _ => return Err(wrong("has another action than `publish` and `subscribe`")),
+            }
+        }
+        let topics = list("topics").filter(|topics| topics.len() <= DETAILS);
+        let topics = topics.ok_or_else(|| wrong("has an entry without 1 to 100 `topics`"))?;
+        read.matchers = topics.iter().map(|topic| matcher(topic, resource)).collect::<Result<_, _>>()?;
+        Ok(Some(read))
+    }
+}
+
+fn matcher(topic: &Value, resource: &Url) -> Result<TopicMatcher, Refused> {
+    let text = topic.get("match").and_then(Value::as_str);
+    let text = text.ok_or_else(|| wrong("has a topic without `match`"))?;
+    let match_type = match topic.get("match_type").map(Value::as_str) {
+        None | Some(Some("exact")) => MatchType::Exact,
+        Some(Some("urlpattern")) => MatchType::UrlPattern,
+        Some(_) => return Err(wrong("has another `match_type` than `exact` and `urlpattern`")),
+    };
+    match_type.matcher(text, resource).map_err(|reason| wrong(&format!("has `{text}`: {reason}")))
+}
+
+fn wrong(what: &str) -> Refused {
+    bad("authorization_details", what)
+}
+
+fn bad(claim: &'static str, what: &str) -> Refused {
+    Refused::claim(claim, what)
+}

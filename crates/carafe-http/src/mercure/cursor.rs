@@ -1,0 +1,67 @@
+//! After which update a subscription goes on.
+
+use carafe_hub::{Access, Start};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
+use crate::Problem;
+use crate::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID};
+use crate::mercure::form::Form;
+use crate::mercure::state::Adapter;
+use crate::mercure::version::Version;
+
+/// Before all history.
+const EARLIEST: &str = "earliest";
+
+/// Where a subscription begins, and what its answer says of that.
+#[derive(Default)]
+pub(crate) struct Cursor {
+    pub(crate) start: Start,
+    pub(crate) header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Cursor {
+    /// Looks for what was asked for. An ID that is not kept, or whose update this subscriber may not see, replays nothing,
+    /// and the answer says `earliest`: so is told that there may be a gap.
+    pub(crate) async fn find(
+        adapter: &Adapter,
+        version: Version,
+        parameters: &Form,
+        parts: &Parts,
+        access: &Access,
+    ) -> Result<Self, Problem> {
+        let Some(id) = requested(version, parameters, parts) else { return Ok(Self::default()) };
+        let (start, told) = if id == EARLIEST {
+            (Start::Earliest, EARLIEST)
+        } else {
+            let found = adapter.app.hub.find_id(&id, access).await;
+            let unreadable = |error| Problem::try_again(format!("the history cannot be read: {error}"));
+            match found.map_err(unreadable)? {
+                Some(position) => (Start::After(position.to_string()), &*id),
+                None => (Start::Tail, EARLIEST),
+            }
+        };
+        // No ID that is found has a character that a header could not.
+        let value = HeaderValue::from_bytes(told.as_bytes()).ok();
+        Ok(Self { start, header: value.map(|value| (header(version), value)) })
+    }
+}
+
+/// The header first: a browser that reconnects sends it, and repeats the URL it was first given.
+fn requested(version: Version, parameters: &Form, parts: &Parts) -> Option<String> {
+    let header = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+    let parameter = match version {
+        Version::Zero => "lastEventID",
+        Version::One => "last_event_id",
+    };
+    header
+        .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
+        .or_else(|| parameters.filled(parameter).map(Into::into))
+}
+
+fn header(version: Version) -> HeaderName {
+    match version {
+        Version::Zero => LAST_EVENT_ID,
+        Version::One => MERCURE_LAST_EVENT_ID,
+    }
+}

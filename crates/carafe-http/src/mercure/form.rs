@@ -1,0 +1,63 @@
+//! Parameters as HTML forms send them, in a query or a body.
+
+use crate::Problem;
+use crate::query::percent_decode;
+
+/// The decoded pairs. Mercure passes over names that it does not know.
+pub(crate) struct Form {
+    pairs: Vec<(String, String)>,
+}
+
+impl Form {
+    /// Decodes `application/x-www-form-urlencoded`, which must come to UTF-8.
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        let decode = |text: &str| percent_decode(&text.replace('+', " "));
+        let pair = |part: &str| -> Result<_, Problem> {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            Ok((decode(name)?, decode(value)?))
+        };
+        let pairs = text.split('&').filter(|part| !part.is_empty()).map(pair).collect::<Result<_, _>>()?;
+        Ok(Self { pairs })
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// All pairs, in order.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// All values of a name.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs().filter(move |(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// The first value of a name that is not empty.
+    pub(crate) fn filled<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).find(|value| !value.is_empty())
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_decoded_and_may_be_repeated() {
+        let form = Form::parse("topic=a+b&x&topic=%C3%A9%26&&empty=&empty=1=2").unwrap();
+        assert!(form.all("topic").eq(["a b", "é&"]));
+        assert_eq!(form.filled("empty"), Some("1=2"));
+        assert!(form.has("x") && !form.has("y") && form.filled("x").is_none());
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused() {
+        assert!(Form::parse("data=%ff").is_err() && Form::parse("%ff=").is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! The Mercure protocol on `/.well-known/mercure`: an adapter over the same hub.
+//!
+//! Two versions are on the wire, 0.x and the draft of 1.0, and each request is of one of them. They differ in how topics are
+//! asked for, in tokens and in answers; what is published is the same, and is stored and delivered by the [hub](carafe_hub)
+//! as anything else. Here alone Mercure's words are used: an *update* is a publication, a *selector* a matcher.
+
+mod caller;
+mod claims;
+mod cursor;
+mod form;
+mod metadata;
+mod options;
+mod publish;
+mod refusal;
+mod selector;
+mod state;
+mod subscribe;
+mod subscriptions;
+mod update;
+mod version;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::{Method, Request};
+
+pub use options::Mercure;
+
+use crate::Problem;
+use crate::router::App;
+use state::Adapter;
+
+/// The path of the hub.
+pub(crate) const PATH: &str = "/.well-known/mercure";
+
+/// The endpoints, as far as they are switched on.
+pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
+    let adapter = Adapter::new(app, options);
+    let mut router = Router::new().route(PATH, any(hub));
+    if adapter.resource.is_some() {
+        router = router.route(metadata::PATH, any(metadata::metadata));
+    }
+    if options.subscriptions {
+        router = router
+            .route(subscriptions::PATH, any(subscriptions::list))
+            .route(&format!("{}/{{topic}}", subscriptions::PATH), any(subscriptions::list))
+            .route(&format!("{}/{{topic}}/{{subscriber}}", subscriptions::PATH), any(subscriptions::one));
+    }
+    router.with_state(adapter)
+}
+
+/// `QUERY` is too new for axum's own routing by method.
+async fn hub(State(adapter): State<Adapter>, request: Request<Body>) -> Response {
+    let answer = match request.method().as_str() {
+        "GET" | "HEAD" | "QUERY" => subscribe::subscribe(&adapter, request).await,
+        "POST" => publish::publish(&adapter, request).await,
+        _ => return Problem::wrong_method("GET, HEAD, POST, QUERY").into_response(),
+    };
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Refuses what is neither `GET` nor `HEAD`.
+fn check_read_only(method: &Method) -> Result<(), Problem> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Problem::wrong_method("GET, HEAD")),
+    }
+}

@@ -1,0 +1,52 @@
+//! `POST`: one update.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::Request;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+use crate::Problem;
+use crate::limit::Limit;
+use crate::mercure::caller::Caller;
+use crate::mercure::form::Form;
+use crate::mercure::refusal::Refusal;
+use crate::mercure::state::Adapter;
+use crate::mercure::update::Update;
+use crate::publish::{may_publish, read_up_to, refusal, text};
+
+/// Publishes an update, and answers with its ID.
+pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let query = Form::parse(parts.uri.query().unwrap_or_default())?;
+    let caller = Caller::publisher(adapter, &query, &parts).await?;
+    let content_type =
+        parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(no_form().into());
+    }
+    let options = &adapter.app.options;
+    may_publish(&adapter.app, &parts, 1)?;
+    let most = form_bytes(options.event_bytes);
+    let body = text(read_up_to(most, options, &parts, body, Limit::EventBytes).await?)?;
+    let update = Update::parse(&Form::parse(&body)?, options.event_bytes)?;
+    update.check(caller.version, adapter.resource.as_deref())?;
+    caller.check_publish(adapter, update.publication.topics())?;
+    let start = Instant::now();
+    adapter.app.hub.publish(update.publication).await.map_err(refusal)?;
+    options.metrics.stored(start);
+    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+    Ok((headers, update.id).into_response())
+}
+
+/// Data of so many bytes, each escaped, and what is beside.
+fn form_bytes(event_bytes: usize) -> usize {
+    event_bytes.saturating_mul(3).saturating_add(64 << 10)
+}
+
+fn no_form() -> Problem {
+    let detail = "an update is a form: send `topic` and `data` as application/x-www-form-urlencoded";
+    Problem::bad_request("urn:carafe:problem:no-topic", "No update", detail)
+}

@@ -1,0 +1,74 @@
+//! Refusals as each version has them.
+
+use axum::response::{IntoResponse, Response};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
+
+use crate::Problem;
+use crate::auth::Refused;
+use crate::mercure::state::Adapter;
+use crate::mercure::version::Version;
+
+/// A refusal, and by what scheme a better request would be granted (RFC 6750, 9728).
+pub(crate) struct Refusal {
+    problem: Box<Problem>,
+    challenge: Option<String>,
+}
+
+impl Refusal {
+    /// There is no token, and strangers may not do this.
+    pub(crate) fn no_token(adapter: &Adapter, detail: &str) -> Self {
+        let metadata = adapter.metadata.as_ref().map(|url| format!("Bearer resource_metadata=\"{url}\""));
+        let challenge = Some(metadata.unwrap_or_else(|| "Bearer".into()));
+        Self { problem: Problem::no_token(detail).into(), challenge }
+    }
+
+    /// There is a token that is not taken.
+    pub(crate) fn bad_token(adapter: &Adapter, detail: String) -> Self {
+        Self::with_error(adapter, Problem::bad_token(detail), "invalid_token")
+    }
+
+    /// A token is sent in another way than there is.
+    pub(crate) fn bad_request(adapter: &Adapter, detail: &str) -> Self {
+        let kind = "urn:carafe:problem:bad-token";
+        let problem = Problem::bad_request(kind, "Bad token", detail.to_owned());
+        Self::with_error(adapter, problem, "invalid_request")
+    }
+
+    /// The token does not grant this. To 0.x, all that has to do with tokens is 401.
+    pub(crate) fn not_granted(adapter: &Adapter, version: Version, detail: String) -> Self {
+        let (status, error) = match version {
+            Version::Zero => (StatusCode::UNAUTHORIZED, "insufficient_scope"),
+            Version::One => (StatusCode::FORBIDDEN, "insufficient_scope"),
+        };
+        let problem = Problem::new(status, "urn:carafe:problem:forbidden", "Not allowed", detail);
+        Self::with_error(adapter, problem, error)
+    }
+
+    fn with_error(adapter: &Adapter, problem: Problem, error: &str) -> Self {
+        let metadata = adapter.metadata.as_ref().map(|url| format!(", resource_metadata=\"{url}\""));
+        let challenge = format!("Bearer error=\"{error}\"{}", metadata.unwrap_or_default());
+        Self { problem: problem.into(), challenge: Some(challenge) }
+    }
+
+    pub(crate) fn of_token(adapter: &Adapter, refused: &Refused) -> Self {
+        Self::bad_token(adapter, refused.to_string())
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem: problem.into(), challenge: None }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.problem.into_response();
+        // The URL has been parsed as one, and has nothing that a header could not.
+        if let Some(Ok(challenge)) = self.challenge.map(|text| HeaderValue::from_str(&text)) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

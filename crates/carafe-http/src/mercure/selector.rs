@@ -1,0 +1,159 @@
+//! Topic selectors: how each version names the topics that are meant.
+
+use std::sync::LazyLock;
+
+use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use regex::Regex;
+use url::Url;
+
+use crate::Problem;
+use crate::mercure::form::Form;
+
+/// The most selectors of a subscription of 0.x.
+pub(crate) const SELECTORS: usize = 1000;
+
+/// The most URI Templates among them: each is a regular expression that is asked for each topic.
+const TEMPLATES: usize = 100;
+
+/// The most matchers of a subscription of 1.0.
+pub(crate) const MATCHERS: usize = 100;
+
+/// A selector of 0.x: `*`, a URI Template, or the topic itself, which every selector is too. `None` if it can match no
+/// topic that there could be.
+pub(crate) fn zero(text: &str) -> Option<TopicMatcher> {
+    if text == "*" {
+        return Some(TopicMatcher::any());
+    }
+    if text.contains('{')
+        && let Ok(template) = TopicPattern::template(text)
+    {
+        return Some(template.into());
+    }
+    Topic::new(text).ok().map(Into::into)
+}
+
+/// What a subscription of 0.x asks for.
+pub(crate) fn all_zero(parameters: &Form) -> Result<Vec<TopicMatcher>, Problem> {
+    let selectors = parameters.all("topic").map(|text| {
+        zero(text).ok_or_else(|| bad(format!("`{text}` can be no topic: it is empty, too long, or has a control character or a segment `.` or `..`")))
+    });
+    let selectors = selectors.collect::<Result<Vec<_>, _>>()?;
+    if selectors.is_empty() {
+        return Err(bad("no topic is asked for: give `topic`, or `match` as of Mercure 1.0".into()));
+    }
+    if selectors.len() > SELECTORS {
+        return Err(bad(format!(
+            "there are more than {SELECTORS} topics: ask for fewer, or use a URI Template"
+        )));
+    }
+    let templates = selectors.iter().filter(|selector| matches!(selector, TopicMatcher::Pattern(_)));
+    if templates.count() > TEMPLATES {
+        return Err(bad(format!(
+            "there are more than {TEMPLATES} URI Templates: use one for several topics"
+        )));
+    }
+    Ok(selectors)
+}
+
+/// How a matcher of 1.0 is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatchType {
+    Exact,
+    UrlPattern,
+}
+
+impl MatchType {
+    fn of_parameter(name: &str) -> Option<Self> {
+        match name {
+            "match" | "match_exact" => Some(Self::Exact),
+            "match_urlpattern" => Some(Self::UrlPattern),
+            _ => None,
+        }
+    }
+
+    /// The matcher, or why there is none.
+    pub(crate) fn matcher(self, text: &str, resource: &Url) -> Result<TopicMatcher, String> {
+        if has_invisible(text) {
+            return Err("a topic or pattern has a control or format character: use printable text".into());
+        }
+        match self {
+            Self::Exact => Topic::new(text).map(Into::into).map_err(|error| error.to_string()),
+            Self::UrlPattern => {
+                TopicPattern::relative_to(text, resource).map(Into::into).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+/// What a subscription of 1.0 asks for.
+pub(crate) fn all_one(parameters: &Form, resource: &Url) -> Result<Vec<TopicMatcher>, Problem> {
+    let asked = parameters.pairs().filter(|(name, _)| name.starts_with("match") || *name == "topic");
+    let matchers = asked.map(|(name, text)| {
+        let match_type = MatchType::of_parameter(name).ok_or_else(|| {
+            bad(format!("there is no parameter `{name}` in Mercure 1.0: use `match`, `match_exact` and `match_urlpattern`"))
+        })?;
+        match_type.matcher(text, resource).map_err(bad)
+    });
+    // Not one more is compiled than there may be.
+    let matchers = matchers.take(MATCHERS + 1).collect::<Result<Vec<_>, _>>()?;
+    match matchers.len() {
+        0 => Err(bad("no topic is asked for: give `match`, `match_exact` or `match_urlpattern`".into())),
+        1..=MATCHERS => Ok(matchers),
+        _ => Err(bad(format!(
+            "there are more than {MATCHERS} matchers: ask for fewer, or use a pattern for several"
+        ))),
+    }
+}
+
+/// Whether the text has a control or format character, which people do not see.
+pub(crate) fn has_invisible(text: &str) -> bool {
+    static INVISIBLE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"[\p{Cc}\p{Cf}]").expect("this constant is a regular expression"));
+    INVISIBLE.is_match(text)
+}
+
+fn bad(detail: String) -> Problem {
+    Problem::bad_request("urn:carafe:problem:bad-topic", "Bad topic", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of `topics` matches; one written with `!` before it does not.
+    #[track_caller]
+    fn check(matcher: &TopicMatcher, topics: &[&str]) {
+        for topic in topics {
+            let refused = topic.strip_prefix('!');
+            let matched = matcher.matches(&Topic::new(refused.unwrap_or(topic)).unwrap());
+            assert_eq!(matched, refused.is_none(), "{matcher} against {topic}");
+        }
+    }
+
+    #[test]
+    fn a_selector_of_0_is_everything_a_topic_or_a_template() {
+        check(&zero("*").unwrap(), &["a", "https://example.com/", "*"]);
+        check(&zero("https://example.com/a").unwrap(), &["https://example.com/a", "!https://example.com/b"]);
+        let template = zero("https://example.com/{id}").unwrap();
+        check(&template, &["https://example.com/1", "https://example.com/{id}", "!https://example.com/1/2"]);
+        check(&zero("orders/:id").unwrap(), &["orders/:id", "!orders/1"]);
+    }
+
+    #[test]
+    fn what_looks_like_a_template_and_is_none_is_the_topic() {
+        for text in ["a{", "a{b c}", "{}", "{\"json\": 1}"] {
+            check(&zero(text).unwrap(), &[text, "!a", "!ab"]);
+        }
+        for text in ["", "a/../b", &"x".repeat(1025)] {
+            assert_eq!(zero(text), None);
+        }
+    }
+
+    #[test]
+    fn format_characters_are_invisible() {
+        for text in ["a\u{200b}", "\u{202e}a", "a\u{feff}", "a\0", "a\u{85}", "\u{e0041}"] {
+            assert!(has_invisible(text), "{text:?}");
+        }
+        assert!(!has_invisible("https://example.com/caf\u{e9}?a=\u{1f375} b"));
+    }
+}

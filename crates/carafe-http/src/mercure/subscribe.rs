@@ -1,0 +1,127 @@
+//! `GET`, `HEAD` and `QUERY`: the updates as an event stream.
+
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use carafe_fanout::Guest;
+use carafe_hub::{Form as Frame, Subscribe, SubscribeError};
+use http::request::Parts;
+use http::{Method, Request};
+
+use crate::Problem;
+use crate::headers::stream_headers;
+use crate::hub_body::HubBody;
+use crate::limit::Limit;
+use crate::mercure::caller::Caller;
+use crate::mercure::cursor::Cursor;
+use crate::mercure::form::Form;
+use crate::mercure::refusal::Refusal;
+use crate::mercure::selector;
+use crate::mercure::state::Adapter;
+use crate::mercure::subscriptions::Present;
+use crate::mercure::version::Version;
+use crate::publish::{read_up_to, text};
+use crate::stream::Accompanied;
+use crate::subscribe::{self, Opened};
+
+/// Bytes of the body of a `QUERY`: as many matchers as there may be, and escaped.
+const QUERY_BYTES: usize = 1 << 20;
+
+/// Answers with the stream: headers and a comment at once, then updates.
+pub(crate) async fn subscribe(adapter: &Adapter, request: Request<Body>) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let parameters = parameters(adapter, &parts, body).await?;
+    let version = Version::of_subscription(&parts.method, &parameters);
+    let caller = Caller::subscriber(adapter, version, &parameters, &parts).await?;
+    let asked = asked(adapter, version, &parameters)?;
+    let access = caller.rights.subscribe.clone();
+    let cursor = Cursor::find(adapter, version, &parameters, &parts, &access).await?;
+    let request =
+        Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access).from(cursor.start);
+    request.check().map_err(|error| refusal(adapter, &caller, &error))?;
+    let mut response = match parts.method {
+        Method::HEAD => stream_headers().into_response(),
+        _ => stream(adapter, &caller, &parts, &parameters, request).await?,
+    };
+    response.headers_mut().extend(cursor.header);
+    Ok(response)
+}
+
+/// Those of the URL; those of the body if there is one to ask with.
+async fn parameters(adapter: &Adapter, parts: &Parts, body: Body) -> Result<Form, Refusal> {
+    if parts.method.as_str() != "QUERY" {
+        return Ok(Form::parse(parts.uri.query().unwrap_or_default())?);
+    }
+    let body = read_up_to(QUERY_BYTES, &adapter.app.options, parts, body, Limit::Matchers).await?;
+    Ok(Form::parse(&text(body)?)?)
+}
+
+fn asked(
+    adapter: &Adapter,
+    version: Version,
+    parameters: &Form,
+) -> Result<Vec<carafe_protocol::TopicMatcher>, Problem> {
+    match (version, &adapter.resource) {
+        (Version::Zero, _) => selector::all_zero(parameters),
+        (Version::One, Some(resource)) => selector::all_one(parameters, resource),
+        (Version::One, None) => {
+            let detail = "this hub does not know its own URL, to which Mercure 1.0 is tied: ask with `topic`, as 0.x does";
+            Err(Problem::bad_request("urn:carafe:problem:bad-parameter", "Bad parameter", detail))
+        }
+    }
+}
+
+async fn stream(
+    adapter: &Adapter,
+    caller: &Caller,
+    parts: &Parts,
+    parameters: &Form,
+    request: Subscribe,
+) -> Result<Response, Refusal> {
+    let (permit, subscription) = match subscribe::open(&adapter.app, parts, request).await {
+        Ok(Opened::Stream(permit, subscription)) => (permit, subscription),
+        Ok(Opened::Later(answer)) => return Ok(answer),
+        Err(error) => return Err(refusal(adapter, caller, &error)),
+    };
+    let present = join(adapter, caller, parameters).await;
+    let (options, frames) = (&adapter.app.options, subscription.into_frames(Frame::Mercure));
+    let slot = subscribe::slot(parts, &frames);
+    Ok(subscribe::stream(options, permit, slot, |slot, open| {
+        let guest: Box<dyn Guest> = match present {
+            Some(present) => Box::new(Accompanied { open, companion: Box::new(present) }),
+            None => Box::new(open),
+        };
+        HubBody::new(frames, slot, options, ends(adapter, caller), guest).without_retry()
+    }))
+}
+
+/// Tells that there is a subscription, and when there is none any more, if that is to be told.
+async fn join(adapter: &Adapter, caller: &Caller, parameters: &Form) -> Option<Present> {
+    let subscriptions = adapter.subscriptions.as_ref().filter(|_| caller.version == Version::Zero)?;
+    let present = subscriptions.join(&adapter.app.hub, parameters.all("topic"), caller.payload.as_ref());
+    present.announce().await;
+    Some(present)
+}
+
+/// With its token, and when it is old enough: spread over the last fifth, so that streams that began together do not end so.
+fn ends(adapter: &Adapter, caller: &Caller) -> Option<SystemTime> {
+    let spread = |age: Duration| age.mul_f64(rand::random_range(0.8..=1.0));
+    let old = adapter.max_age.and_then(|age| SystemTime::now().checked_add(spread(age)));
+    caller.expires.into_iter().chain(old).min()
+}
+
+fn refusal(adapter: &Adapter, caller: &Caller, error: &SubscribeError) -> Refusal {
+    let detail = error.to_string();
+    match error {
+        SubscribeError::TooManyMatchers { .. } => {
+            let kind = "urn:carafe:problem:too-many-matchers";
+            Problem::bad_request(kind, "Too many topics", detail).over(Limit::Matchers).into()
+        }
+        SubscribeError::NotGranted(topic) => {
+            caller.refused(adapter, &format!("the topic `{topic}` may not be subscribed to"))
+        }
+        SubscribeError::NothingGranted => caller.refused(adapter, "nothing may be subscribed to"),
+        _ => Problem::try_again(detail).into(),
+    }
+}

@@ -1,0 +1,175 @@
+//! An update as it is published.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use carafe_log::{IdempotencyKey, Publication};
+use carafe_protocol::{EventType, Topic};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::Problem;
+use crate::limit::Limit;
+use crate::mercure::form::Form;
+use crate::mercure::selector::has_invisible;
+use crate::mercure::version::Version;
+use crate::publish::{event_type, too_large};
+use crate::subscribe::topic;
+
+/// The most topics of an update.
+const TOPICS: usize = 1000;
+
+/// An update, and the ID under which subscribers know it.
+pub(crate) struct Update {
+    pub(crate) publication: Publication,
+    pub(crate) id: String,
+}
+
+impl Update {
+    /// Reads the form of a publisher: the first topic is canonical, `private` counts by being there.
+    pub(crate) fn parse(form: &Form, event_bytes: usize) -> Result<Self, Problem> {
+        let topics = form.all("topic").map(topic).collect::<Result<Vec<_>, _>>()?;
+        let (canonical, alternates) = topics.split_first().ok_or_else(no_topic)?;
+        if alternates.len() >= TOPICS {
+            return Err(bad("topic", &format!("there are more than {TOPICS}: publish to fewer")));
+        }
+        let data = form.all("data").next().unwrap_or_default();
+        if data.len() > event_bytes {
+            return Err(too_large(event_bytes).over(Limit::EventBytes));
+        }
+        let id = id(form)?;
+        let publication = Publication::new(canonical.clone(), data)
+            .with_alternates(alternates.iter().cloned())
+            .with_private(form.has("private"))
+            .with_id(id.clone());
+        let publication = form
+            .filled("type")
+            .map(event_type)
+            .transpose()?
+            .into_iter()
+            .fold(publication, Publication::with_type);
+        let publication = retry(form)?.into_iter().fold(publication, Publication::with_retry);
+        Ok(Self { publication, id: id.to_string() })
+    }
+
+    /// Refuses what the version does not let be published.
+    pub(crate) fn check(&self, version: Version, resource: Option<&Url>) -> Result<(), Problem> {
+        let event_type = self.publication.event().event_type().map(EventType::as_str);
+        let (Version::One, Some(resource)) = (version, resource) else { return Ok(()) };
+        for topic in self.publication.topics() {
+            check_topic(topic, resource)?;
+        }
+        if event_type == Some("mercure") {
+            return Err(bad("type", "`mercure` is the hub's own: use another"));
+        }
+        match event_type.into_iter().chain([&*self.id]).any(has_invisible) {
+            true => Err(bad("type", "it or the `id` has a control or format character: use printable text")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn check_topic(topic: &Topic, resource: &Url) -> Result<(), Problem> {
+    let text = topic.as_str();
+    if text == "*" {
+        return Err(bad("topic", "`*` stands for all topics: publish to one"));
+    }
+    if has_invisible(text) {
+        return Err(bad("topic", "it has a control or format character: use printable text"));
+    }
+    match resource.join(text).is_ok_and(|url| is_hubs_own(&url, resource)) {
+        true => Err(bad("topic", "it is the hub's own URL: use another")),
+        false => Ok(()),
+    }
+}
+
+/// Whether it is the hub's URL, or below it.
+fn is_hubs_own(url: &Url, resource: &Url) -> bool {
+    let path = percent_decode_str(url.path()).decode_utf8_lossy();
+    let rest = path.strip_prefix(resource.path());
+    url.origin() == resource.origin() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The publisher's own ID, or a new one. It is no idempotency key: updates may share an ID.
+fn id(form: &Form) -> Result<IdempotencyKey, Problem> {
+    let text = match form.filled("id") {
+        Some("earliest") => {
+            return Err(bad("id", "`earliest` stands for the beginning of history: use another"));
+        }
+        Some(id) if id.starts_with('#') => return Err(bad("id", "it begins with `#`: use another")),
+        Some(id) => id.to_owned(),
+        None => new_urn(),
+    };
+    IdempotencyKey::new(&text).map_err(|_| {
+        bad("id", "it has more than 256 bytes or a control character: use a short one, such as a UUID")
+    })
+}
+
+fn retry(form: &Form) -> Result<Option<Duration>, Problem> {
+    let Some(text) = form.filled("retry") else { return Ok(None) };
+    let milliseconds: Option<u64> =
+        text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let milliseconds =
+        milliseconds.ok_or_else(|| bad("retry", "it is no number of milliseconds: use digits only"))?;
+    Ok(Some(Duration::from_millis(milliseconds)).filter(|time| !time.is_zero()))
+}
+
+/// A random UUID (RFC 9562, 5.4) as a URN.
+pub(crate) fn new_urn() -> String {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut urn = String::from("urn:uuid:");
+    for (at, byte) in bytes.iter().enumerate() {
+        let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+        let _ = write!(urn, "{dash}{byte:02x}");
+    }
+    urn
+}
+
+fn no_topic() -> Problem {
+    bad("topic", "there is none: name one")
+}
+
+fn bad(field: &str, what: &str) -> Problem {
+    let detail = format!("the field `{field}`: {what}");
+    Problem::bad_request("urn:carafe:problem:bad-update", "Bad update", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_id_is_a_random_uuid() {
+        let (one, other) = (new_urn(), new_urn());
+        assert_ne!(one, other);
+        let uuid = one.strip_prefix("urn:uuid:").unwrap();
+        let lengths: Vec<_> = uuid.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!(uuid.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
+    }
+
+    #[test]
+    fn the_hubs_own_url_is_known_however_it_is_written() {
+        let resource = Url::parse("https://hub.example/.well-known/mercure").unwrap();
+        for own in [
+            "https://hub.example/.well-known/mercure",
+            "https://HUB.example:443/.well-known/mercure?a#b",
+            "/.well-known/mercure/subscriptions",
+            "mercure",
+            "//hub.example/.well-known/%6dercure",
+        ] {
+            assert!(is_hubs_own(&resource.join(own).unwrap(), &resource), "{own}");
+        }
+        for other in [
+            "https://hub.example/.well-known/mercure2",
+            "http://hub.example/.well-known/mercure",
+            "/a",
+            "urn:a",
+        ] {
+            assert!(!is_hubs_own(&resource.join(other).unwrap(), &resource), "{other}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Finding events by the IDs that they have for who reads them.
+
+use std::sync::Arc;
+
+use carafe_log::{BlockLimit, Entry, IdempotencyKey, ReadError};
+use carafe_protocol::{Position, TopicMatcher};
+
+use crate::{Access, Hub};
+
+const ONE: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
+
+impl Hub {
+    /// Where the event stands that has this ID, as [`event_id`](crate::event_id) tells it: the earliest, if publishers gave
+    /// an ID several times. What `access` does not show is not there.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn find_id(&self, id: &str, access: &Access) -> Result<Option<Position>, ReadError> {
+        if let Ok(id) = IdempotencyKey::new(id)
+            && let Some(position) = self.shared.log.find_id(id, access.visible()).await?
+        {
+            return Ok(Some(position));
+        }
+        let Ok(position) = id.parse::<Position>() else { return Ok(None) };
+        let Some(before) = position.offset.checked_sub(1) else { return Ok(None) };
+        let entry = match self.first_after(before).await {
+            Err(ReadError::Trimmed { .. }) => None,
+            read => read?,
+        };
+        let is_it =
+            |entry: &Arc<Entry>| entry.position == position && access.visible().shows(&entry.publication);
+        Ok(entry.filter(is_it).map(|entry| entry.position))
+    }
+
+    /// The newest event of those that `access` shows.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn newest(&self, access: &Access) -> Result<Option<Arc<Entry>>, ReadError> {
+        let before = self.shared.log.before_last(1, vec![TopicMatcher::any()], access.visible()).await?;
+        let entry = self.first_after(before.offset).await?;
+        Ok(entry.filter(|entry| access.visible().shows(&entry.publication)))
+    }
+
+    async fn first_after(&self, offset: u64) -> Result<Option<Arc<Entry>>, ReadError> {
+        let block = self.shared.log.read(offset, vec![TopicMatcher::any()], ONE).await?;
+        Ok(block.entries.into_iter().next())
+    }
+}

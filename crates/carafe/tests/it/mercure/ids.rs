@@ -1,0 +1,75 @@
+//! The publishers' own IDs.
+
+use tempfile::TempDir;
+
+use crate::http::{Stream, header, request};
+use crate::mercure::fixture::{Hub, PATH, form, ids};
+use crate::process::Server;
+
+#[test]
+fn an_id_that_comes_again_is_another_update() {
+    let hub = Hub::open(&[]);
+    let mut stream = hub.stream(&[("topic", "a")], &[]);
+    for data in ["1", "2"] {
+        hub.publish(&[("topic", "a"), ("id", "same"), ("data", data)]);
+    }
+    assert_eq!(stream.data(2), ["1", "2"]);
+}
+
+#[test]
+fn resuming_is_after_the_earliest_that_is_kept() {
+    let hub = Hub::open(&["--history-events", "3"]);
+    for (id, data) in [("same", "0"), ("same", "1"), ("x", "2"), ("same", "3")] {
+        hub.publish(&[("topic", "a"), ("id", id), ("data", data)]);
+    }
+    let mut stream = hub.stream(&[("topic", "a"), ("lastEventID", "same")], &[]);
+    assert_eq!(stream.data(2), ["2", "3"], "the first of all is trimmed");
+}
+
+#[test]
+fn an_idempotency_key_is_the_id_here_and_goes_on_to_be_one_there() {
+    let hub = Server::start(&["--mercure"]);
+    let publish = |target: &str, body: &str| crate::http::post(hub.address, target, body).status;
+    assert_eq!([publish("/events/a?id=k", "1"), publish("/events/a?id=k", "2")], [201, 200]);
+    let headers = ["Content-Type: application/x-www-form-urlencoded"];
+    request(
+        hub.address,
+        "POST",
+        PATH,
+        &headers,
+        form(&[("topic", "a"), ("id", "k"), ("data", "3")]).as_bytes(),
+    );
+    let mut stream = Stream::open(hub.address, &format!("{PATH}?topic=a&lastEventID=earliest"), &[]);
+    let events = [(); 2].map(|()| stream.next().unwrap());
+    assert_eq!(events.each_ref().map(|event| event.last_event_id.as_str()), ["k", "k"]);
+    assert_eq!(events.each_ref().map(|event| event.data.as_str()), ["1", "3"]);
+}
+
+#[test]
+fn an_update_without_an_id_is_resumed_after_by_its_position() {
+    let hub = Server::start(&["--mercure"]);
+    let first = crate::http::publish(hub.address, "/events/a", "1");
+    let second = crate::http::publish(hub.address, "/events/a", "2");
+    let mut stream = Stream::open(hub.address, &format!("{PATH}?topic=a&lastEventID={first}"), &[]);
+    assert_eq!(header(&stream.head, "last-event-id"), Some(&*first));
+    assert_eq!(ids(&mut stream, 1), [second]);
+}
+
+#[test]
+fn ids_are_found_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let options = ["--mercure", "--segment-bytes", "4KiB"];
+    let headers = ["Content-Type: application/x-www-form-urlencoded"];
+    let hub = Server::on_disk(folder.path(), &options);
+    for number in 0..200 {
+        let id = if number % 2 == 0 { "even" } else { "odd" };
+        let update = form(&[("topic", "a"), ("id", id), ("data", &number.to_string())]);
+        assert_eq!(request(hub.address, "POST", PATH, &headers, update.as_bytes()).status, 200);
+    }
+    hub.terminate();
+    assert!(hub.wait().success());
+    let hub = Server::on_disk(folder.path(), &options);
+    let mut stream = Stream::open(hub.address, &format!("{PATH}?topic=a&lastEventID=odd"), &[]);
+    let expected: Vec<_> = (2..200).map(|number| number.to_string()).collect();
+    assert_eq!(stream.data(198), expected);
+}

@@ -1,0 +1,15 @@
+//! The Mercure protocol, statement by statement.
+
+mod fixture;
+mod flows;
+mod ids;
+mod one_errors;
+mod one_publish;
+mod one_subscribe;
+mod one_tokens;
+mod private;
+mod subscriptions;
+mod switch;
+mod zero_publish;
+mod zero_subscribe;
+mod zero_tokens;
