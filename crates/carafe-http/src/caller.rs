@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::auth::{Dialect, Refused, Verified};
+use crate::limit::Limit;
 use crate::router::App;
 use crate::{Problem, Rights};
 
@@ -83,6 +84,7 @@ impl Caller {
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        Self::bad_token(refused.to_string())
+        let problem = Self::bad_token(refused.to_string());
+        if refused == Refused::TooLong { problem.over(Limit::TokenBytes) } else { problem }
     }
 }

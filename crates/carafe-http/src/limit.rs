@@ -17,13 +17,14 @@ pub(crate) enum Limit {
     PublishRate,
     Subscribers,
     SubscribersPerAddress,
+    TokenBytes,
     TopicBytes,
     WaitingBytes,
     WriteTime,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::BatchBytes,
         Self::BodyTime,
         Self::ComplexPatterns,
@@ -38,6 +39,7 @@ impl Limit {
         Self::PublishRate,
         Self::Subscribers,
         Self::SubscribersPerAddress,
+        Self::TokenBytes,
         Self::TopicBytes,
         Self::WaitingBytes,
         Self::WriteTime,
@@ -60,6 +62,7 @@ impl Limit {
             Self::PublishRate => "publish-rate",
             Self::Subscribers => "subscribers",
             Self::SubscribersPerAddress => "subscribers-per-address",
+            Self::TokenBytes => "token-bytes",
             Self::TopicBytes => "topic-bytes",
             Self::WaitingBytes => "waiting-bytes",
             Self::WriteTime => "write-time",

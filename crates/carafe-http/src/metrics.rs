@@ -162,7 +162,7 @@ impl Metrics {
 impl Way {
     fn labels(self) -> Labels<2> {
         match self {
-            Self::Shard => [("way", "shard"), ("reason", "http1.1")],
+            Self::Shard => [("way", "shard"), ("reason", "")],
             Self::Hyper(why) => [("way", "hyper"), ("reason", why.name())],
         }
     }

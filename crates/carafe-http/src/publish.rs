@@ -47,7 +47,7 @@ pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> R
     let alternates = topics.collect::<Result<Vec<_>, _>>()?;
     caller.may_publish_to(std::iter::once(&first).chain(&alternates))?;
     let parameters = Parameters::parse(&query)?;
-    may_publish(&app, &parts, 1)?;
+    may_publish(&app, caller.identity, &parts, 1)?;
     let data = read(&app.options, &parts, body, Limit::EventBytes).await?;
     let data = text(data)?;
     let publication = parameters.apply(Publication::new(first, data).with_alternates(alternates));
@@ -66,16 +66,23 @@ async fn batch(app: &App, caller: &Caller, parts: &Parts, body: Body) -> Result<
         return Err(no_topic());
     }
     let lines = text(read(&app.options, parts, body, Limit::BatchBytes).await?)?;
-    may_publish(app, parts, batch::lines(&lines).count())?;
+    may_publish(app, caller.identity, parts, batch::lines(&lines).count())?;
     batch::publish(app, caller, &lines).await
 }
 
-/// Whether whoever asks may publish so many events now.
-pub(crate) fn may_publish(app: &App, parts: &Parts, events: usize) -> Result<(), Problem> {
+/// Whether whoever asks may publish so many events now: who holds a token by its rate, wherever it is, others by their
+/// address.
+pub(crate) fn may_publish(
+    app: &App,
+    identity: Option<u64>,
+    parts: &Parts,
+    events: usize,
+) -> Result<(), Problem> {
     let options = &app.options;
-    // An app that does not tell addresses sees to it itself.
-    let Some(client) = options.proxies.client(&parts.extensions, &parts.headers) else { return Ok(()) };
-    let taken = options.publish_rate.take(Publisher::Stranger(client), events, Instant::now());
+    let stranger = || options.proxies.client(&parts.extensions, &parts.headers).map(Publisher::Stranger);
+    // An app that does not tell addresses sees to strangers itself.
+    let Some(publisher) = identity.map(Publisher::Holder).or_else(stranger) else { return Ok(()) };
+    let taken = options.publish_rate.take(publisher, events, Instant::now());
     taken.map_err(|too_fast| match too_fast {
         TooFast::Wait(time) => Problem::too_fast(time),
         TooFast::Never(burst) => too_many(burst),

@@ -62,7 +62,6 @@ pub struct PublishRate(Arc<Mutex<Table>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Publisher {
     /// Who holds this token.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for callers with tokens"))]
     Holder(u64),
     /// A stranger from there.
     Stranger(ClientAddress),

@@ -10,6 +10,7 @@ use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Uri, Version};
+use tracing::error;
 
 use crate::caller::Caller;
 use crate::headers::{POSITION, stream_headers};
@@ -69,6 +70,11 @@ pub(crate) async fn open(app: &App, parts: &Parts, request: Subscribe) -> Result
         Err(SubscribeError::TooManyComplexPatterns(_)) => {
             options.metrics.limited(Limit::ComplexPatterns);
             Ok(Opened::Later(come_back_later(options, Limit::ComplexPatterns)))
+        }
+        Err(SubscribeError::Read(error)) => {
+            error!(%error, "a stream cannot begin because its history cannot be read");
+            let retry = OVER_LIMIT * options.retry.max(SHORTEST);
+            Ok(Opened::Later(come_back(options, "unreadable", retry)))
         }
         Err(error) => Err(error),
     }

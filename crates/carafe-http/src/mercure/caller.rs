@@ -25,8 +25,8 @@ pub(crate) struct Caller {
     pub(crate) expires: Option<SystemTime>,
     /// What its subscriptions are told with.
     pub(crate) payload: Option<Value>,
-    /// Whether there was a token.
-    has_token: bool,
+    /// Tells holders of tokens from each other; a stranger has none.
+    pub(crate) identity: Option<u64>,
 }
 
 /// A token as it came, and by which rules it may be read.
@@ -75,7 +75,7 @@ impl Caller {
         // Without keys, nothing is known of tokens: they may be those of an app around this router.
         let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
             let rights = strangers.clone();
-            return Ok(Self { version, rights, expires: None, payload: None, has_token: false });
+            return Ok(Self { version, rights, expires: None, payload: None, identity: None });
         };
         let verified = options.keys.verify(&found.token, found.dialects).await;
         let verified = verified.map_err(|refused| Refusal::of_token(adapter, &refused))?;
@@ -89,7 +89,7 @@ impl Caller {
             rights: Rights { subscribe, publish: claims.publish.unwrap_or_default() }.or(strangers),
             expires: verified.expires,
             payload: claims.payload,
-            has_token: true,
+            identity: Some(verified.identity),
         })
     }
 
@@ -109,7 +109,7 @@ impl Caller {
 
     /// Refuses what is not granted.
     pub(crate) fn refused(&self, adapter: &Adapter, detail: &str) -> Refusal {
-        if self.has_token {
+        if self.identity.is_some() {
             let detail = format!("{detail}: use other topics, or ask for a grant");
             Refusal::not_granted(adapter, self.version, detail)
         } else {

@@ -28,7 +28,7 @@ pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result
         return Err(no_form().into());
     }
     let options = &adapter.app.options;
-    may_publish(&adapter.app, &parts, 1)?;
+    may_publish(&adapter.app, caller.identity, &parts, 1)?;
     let most = form_bytes(options.event_bytes);
     let body = text(read_up_to(most, options, &parts, body, Limit::EventBytes).await?)?;
     let update = Update::parse(&Form::parse(&body)?, options.event_bytes)?;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::cli::fails;
 use crate::http::{Answer, Stream, request};
+use crate::metrics::Metrics;
 use crate::process::{PATIENCE, Process, Server, carafe};
 
 const SECRET: &str = "a secret of more than thirty-two bytes";
@@ -778,4 +779,27 @@ fn who_holds_a_token_may_do_what_strangers_may() {
     let narrow = token(json!({"subscribe": ["a"]}));
     assert_eq!(ask(hub.address(), "POST", "/events/b", &narrow).status, 201);
     is_forbidden(&ask(hub.address(), "GET", "/events/b", &narrow));
+}
+
+#[test]
+fn who_holds_a_token_publishes_at_a_rate_of_its_own_whichever_token_it_shows() {
+    let hub = Guarded::start(&["--anonymous", "publish", "--publish-rate", "1/h"]);
+    let of =
+        |subject: &str, seconds: i64| token(json!({"publish": ["*"], "sub": subject, "exp": at(seconds)}));
+    let status = |token: &str| ask(hub.address(), "POST", "/events/a", token).status;
+    assert_eq!((status(&of("one", 3600)), status(&of("one", 1800))), (201, 429));
+    assert_eq!((status(&of("two", 3600)), status(&of("two", 3600))), (201, 429));
+    let stranger = || request(hub.address(), "POST", "/events/a", &[], b"data").status;
+    assert_eq!((stranger(), stranger()), (201, 429));
+}
+
+#[test]
+fn a_token_that_is_too_long_is_counted() {
+    let hub = Guarded::start(&["--metrics-listen", "127.0.0.1:0"]);
+    let metrics = Metrics::of(&hub.hub);
+    let long = token(json!({"publish": ["*"], "pad": "x".repeat(6200)}));
+    assert_eq!(
+        (ask(hub.address(), "POST", "/events/a", &long).status, metrics.limited("token-bytes")),
+        (401, 1.0)
+    );
 }
