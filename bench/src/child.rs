@@ -7,13 +7,16 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Outcome;
 
 /// How long a program may take to get ready.
 const READY: Duration = Duration::from_secs(30);
+
+/// What a server says when it is ready, before its address.
+const LISTENING: &str = "listening on http://";
 
 /// A program that is killed when this is dropped; should this process be killed itself, the kernel does that.
 pub(crate) struct Program {
@@ -52,18 +55,32 @@ impl Program {
 
     /// The address that it says it listens on.
     pub(crate) fn listening(&self) -> Outcome<SocketAddr> {
-        let deadline = Instant::now() + READY;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.stderr.recv_timeout(left).map_err(|_| "it does not say where it listens")?;
-            if let Some((_, address)) = line.split_once("listening on http://") {
-                return Ok(address.parse()?);
-            }
-        }
+        let line = self.wait_for_words(LISTENING)?;
+        let (_, address) = line.split_once(LISTENING).ok_or("it does not say where it listens")?;
+        Ok(address.parse()?)
     }
 
     pub(crate) fn last_words(&self) -> String {
         self.stderr.try_iter().collect::<Vec<_>>().join(" / ")
+    }
+
+    /// The next line of its other output that has `words`.
+    pub(crate) fn wait_for_words(&self, words: &str) -> Outcome<String> {
+        let deadline = Instant::now() + READY;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.stderr.recv_timeout(left).map_err(|_| format!("it does not say {words:?}"))?;
+            if line.contains(words) {
+                return Ok(line);
+            }
+        }
+    }
+
+    /// Interrupts it, as the keyboard does, and waits until it has ended.
+    pub(crate) fn interrupt(mut self) -> Outcome {
+        kill_process(Pid::from_child(&self.child), Signal::INT)?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Ends it as a crash does.

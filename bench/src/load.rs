@@ -55,11 +55,9 @@ pub(crate) struct Faults {
 }
 
 impl Load {
-    /// Begins to open the streams.
+    /// Begins to open the streams; `options` as a person types them.
     pub(crate) fn start(carafe: &Path, url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
-        let mut command = Command::new(carafe);
-        command.args(["bench", url, "--stages"]).args(options.split_whitespace());
-        Ok(Self(Program::start(&command, core)?))
+        Self::with_headers(carafe, url, options, &[], core)
     }
 
     /// The same, and returns when all are open.
@@ -67,6 +65,20 @@ impl Load {
         let load = Self::start(carafe, url, options, core)?;
         load.wait_until_connected()?;
         Ok(load)
+    }
+
+    /// Every request has these headers.
+    pub(crate) fn with_headers(
+        carafe: &Path,
+        url: &str,
+        options: &str,
+        headers: &[String],
+        core: Option<usize>,
+    ) -> Outcome<Self> {
+        let mut command = Command::new(carafe);
+        command.args(["bench", url, "--stages"]).args(options.split_whitespace());
+        command.args(headers.iter().flat_map(|header| ["--header", header]));
+        Ok(Self(Program::start(&command, core)?))
     }
 
     pub(crate) fn id(&self) -> u32 {

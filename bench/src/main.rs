@@ -14,6 +14,7 @@ mod idle;
 mod load;
 mod many_publishers;
 mod million;
+mod noise;
 mod one_publisher;
 mod one_topic;
 mod plot;

@@ -105,3 +105,23 @@ fn table(f: &mut fmt::Formatter<'_>, head: &[String], rows: &[Vec<String>]) -> f
     rows.iter().try_for_each(|row| line(row))?;
     writeln!(f)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Section;
+    use crate::figure::Limit;
+    use crate::series::Series;
+
+    #[test]
+    fn a_demand_is_missed_by_the_median() {
+        let mut section = Section::new("A section");
+        section.demand("a ratio", Series::of([1.3, 0.9, 1.0]), Limit::AtMost(1.1));
+        assert_eq!(section.missed(), 0);
+        section.demand("another", Series::of([1.3, 1.2, 1.0]), Limit::AtMost(1.1));
+        section.demand("nothing", Series::of([]), Limit::AtLeast(1.0));
+        assert_eq!(section.missed(), 2);
+        let shown = section.to_string();
+        assert!(shown.contains("| a ratio  | 1.00 (0.90 to 1.30) | at most 1.1 | ok     |"), "{shown}");
+        assert!(shown.contains("| another  | 1.20 (1.00 to 1.30) | at most 1.1 | MISSED |"), "{shown}");
+    }
+}

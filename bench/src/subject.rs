@@ -89,6 +89,10 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// Seconds of processor time so far.
     pub(crate) fn processor(&self) -> Outcome<f64> {
         Ok(usage::processor(self.program.id())? as f64 / 1e9)

@@ -62,3 +62,17 @@ fn send_queue(line: &str, port: u16) -> Option<u64> {
     let ours = u16::from_str_radix(local, 16) == Ok(port) && state == ESTABLISHED;
     ours.then(|| u64::from_str_radix(waiting, 16).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::send_queue;
+
+    #[test]
+    fn the_send_queue_of_an_established_connection_is_read() {
+        let line =
+            "1: 0100007F:0BB8 0201007F:C350 01 000000FF:00000001 02:000 00000000 0 0 1 1 0 20 4 30 10 -1";
+        assert_eq!(send_queue(line, 3000), Some(255));
+        assert_eq!(send_queue(line, 3001), None, "another port's");
+        assert_eq!(send_queue(&line.replace(" 01 ", " 0A "), 3000), None, "one that listens");
+    }
+}

@@ -5,7 +5,7 @@ use crate::figure::Limit;
 use crate::load::Load;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::Subject;
+use crate::subject::{Server, Subject};
 
 use super::Bench;
 
@@ -16,10 +16,12 @@ const RECONNECTS: u64 = 2_000;
 const SECONDS: u64 = 10;
 const LONG: u64 = 50;
 
-/// Microseconds of the server's processor time for a reconnect, and bytes of user memory before and after.
-struct Churned {
-    processor: f64,
+/// What connections that come and go have cost a server.
+pub(crate) struct Churned {
+    /// Microseconds of its processor time for a reconnect.
+    pub(crate) processor: f64,
     reconnects: u64,
+    /// Bytes of user memory.
     before: f64,
     after: f64,
 }
@@ -45,17 +47,24 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
 }
 
 fn churn(bench: &Bench, subject: Subject, seconds: u64) -> Outcome<Churned> {
-    let server = subject.start(&bench.carafe, bench.server)?;
-    let options = format!("-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --time {seconds}s --rounds 2");
-    let mut load = Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)?;
-    // The first round is there to have been: before it, nothing has ever been given back.
-    load.round()?;
-    let (before, start) = (server.memory()?, server.processor()?);
-    let report = load.round()?;
-    Ok(Churned {
-        processor: (server.processor()? - start) * 1e6 / report.reconnects as f64,
-        reconnects: report.reconnects,
-        before: before.resident as f64,
-        after: server.memory()?.resident as f64,
-    })
+    Churned::measure(bench, &subject.start(&bench.carafe, bench.server)?, &[], seconds)
+}
+
+impl Churned {
+    pub(crate) fn measure(bench: &Bench, server: &Server, headers: &[String], seconds: u64) -> Outcome<Self> {
+        let options = format!("-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --time {seconds}s --rounds 2");
+        let url = server.url("/events/bench");
+        let mut load = Load::with_headers(&bench.carafe, &url, &options, headers, bench.load)?;
+        load.wait_until_connected()?;
+        // The first round is there to have been: before it, nothing has ever been given back.
+        load.round()?;
+        let (before, start) = (server.memory()?, server.processor()?);
+        let report = load.round()?;
+        Ok(Self {
+            processor: (server.processor()? - start) * 1e6 / report.reconnects as f64,
+            reconnects: report.reconnects,
+            before: before.resident as f64,
+            after: server.memory()?.resident as f64,
+        })
+    }
 }

@@ -1,10 +1,12 @@
 //! What it costs to bring events to very many, beside the floor and beside others.
 
+mod authorised;
 mod churn;
 mod delivery;
 mod idle;
 mod stalled;
 mod topics;
+mod writes;
 
 use std::env;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use clap::ValueEnum;
 
 use crate::Outcome;
 use crate::child::{cores, raise_descriptor_limit};
+use crate::noise::Noise;
 use crate::results::Results;
 use crate::section::Section;
 
@@ -51,6 +54,10 @@ pub(crate) enum Part {
     Idle,
     /// 8,000 of 16,000 connections stop reading
     Stalled,
+    /// System calls for a delivery, as strace counts them
+    Writes,
+    /// Subscribing with a token
+    Authorised,
 }
 
 /// How a part is to be measured.
@@ -93,6 +100,13 @@ impl Bench {
     }
 
     fn measure(&self, part: Part) -> Outcome<Section> {
+        let noise = Noise::listen()?;
+        let mut section = self.part(part)?;
+        section.note(noise.to_string()?);
+        Ok(section)
+    }
+
+    fn part(&self, part: Part) -> Outcome<Section> {
         match part {
             Part::One => delivery::one_in_flight(self),
             Part::Window => delivery::window(self),
@@ -100,6 +114,8 @@ impl Bench {
             Part::Churn => churn::measure(self),
             Part::Idle => idle::measure(self),
             Part::Stalled => stalled::measure(self),
+            Part::Writes => writes::measure(self),
+            Part::Authorised => authorised::measure(self),
         }
     }
 

@@ -50,3 +50,32 @@ fn line(line: &str) -> Outcome<(String, String)> {
     };
     parts().ok_or_else(|| format!("the floor does not read {line}").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Request;
+
+    #[test]
+    fn requests_are_taken_one_by_one_when_they_are_whole() {
+        let mut read =
+            b"GET /events/bench/7 HTTP/1.1\r\n\r\nPOST /events/bench HTTP/1.1\r\nContent-Length: 2\r\n\r\nh"
+                .to_vec();
+        let mut take = |more: &[u8]| {
+            read.extend_from_slice(more);
+            Request::take(&mut read).unwrap()
+        };
+        assert!(matches!(take(b""), Some(Request::Subscribe(topic)) if topic == "bench/7"));
+        assert!(take(b"").is_none());
+        let Some(Request::Publish(events)) = take(b"i") else { panic!("the body is there") };
+        assert_eq!(events, [("bench".to_owned(), "hi".to_owned())]);
+    }
+
+    #[test]
+    fn a_batch_has_an_event_on_each_line() {
+        let body = "{\"topic\":\"a\",\"data\":\"1\"}\n{\"topic\":\"b\",\"data\":\"2\"}\n";
+        let mut read =
+            format!("POST /events HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        let Some(Request::Publish(events)) = Request::take(&mut read).unwrap() else { panic!("it is whole") };
+        assert_eq!(events, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+    }
+}

@@ -158,16 +158,14 @@ impl Fleet {
     }
 
     /// Leaves a stream, and comes back at once.
-    pub(crate) fn reconnect(&mut self, connection: usize) -> bool {
+    pub(crate) fn reconnect(&mut self, connection: usize) {
         let it = &mut self.connections[connection];
-        let was_open = it.is_open();
-        if was_open {
+        if it.is_open() {
             it.close();
             it.left = clock::now();
             self.open -= 1;
             self.let_open(connection);
         }
-        was_open
     }
 
     /// Stops reading a stream; nobody waits for its events.
@@ -193,6 +191,12 @@ impl Fleet {
                 self.to_open.push_back(connection);
             }
         }
+    }
+
+    /// How many connections have nothing to resume after.
+    pub(crate) fn without_id(&self) -> usize {
+        let lacks = |it: &&Connection| it.id.as_ref().is_none_or(|id| id.latest().is_empty());
+        self.connections.iter().filter(lacks).count()
     }
 
     /// How many events connections lack that were published.

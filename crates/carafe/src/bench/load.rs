@@ -20,6 +20,12 @@ pub(crate) const STAGES: Token = Token(usize::MAX - 2);
 /// The most that the loop rests, so that what it shows is not old.
 const REST: Duration = Duration::from_millis(100);
 
+/// The same while connections open at a pace.
+const RAMP: Duration = Duration::from_millis(10);
+
+/// How long a server may be silent before it is taken for one that gives no ID at the beginning of a stream.
+const FIRST_ID: Duration = Duration::from_secs(1);
+
 /// How often connections are counted that catch up.
 const COUNTING: Duration = Duration::from_millis(20);
 
@@ -65,6 +71,26 @@ impl Pace {
     }
 }
 
+/// How long to wait for something to change.
+struct Patience<T> {
+    limit: Duration,
+    since: Instant,
+    state: Option<T>,
+}
+
+impl<T: PartialEq> Patience<T> {
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: Instant::now(), state: None }
+    }
+
+    fn is_over_at(&mut self, state: T) -> bool {
+        if self.state.as_ref() != Some(&state) {
+            (self.state, self.since) = (Some(state), Instant::now());
+        }
+        self.since.elapsed() > self.limit
+    }
+}
+
 impl Load {
     pub(crate) fn new(plan: Plan) -> Result<Self, Failure> {
         let poll = Poll::new()?;
@@ -84,27 +110,50 @@ impl Load {
         Stages::new(self.poll.registry())
     }
 
-    /// Opens all connections.
+    /// Opens all connections; those that are to be stalled then stop reading.
     pub(crate) fn connect(&mut self, mut seen: impl FnMut(&Self)) -> Result<(), Failure> {
         let pace = self.plan.ramp.map(Pace::new);
-        let (mut told, mut open, mut deadline) = (0, 0, Instant::now() + self.plan.patience);
+        let mut told = 0;
+        let mut patience = Patience::new(self.plan.patience);
         while self.fleet.open() + self.lost() < self.plan.connections {
-            let may = pace.as_ref().map_or(self.plan.connections, |pace| pace.due() as usize);
-            (told..may.min(self.plan.connections)).for_each(|connection| self.fleet.let_open(connection));
-            told = told.max(may.min(self.plan.connections));
-            self.turn(REST.min(Duration::from_millis(10)))?;
-            if self.fleet.open() > open || told < self.plan.connections {
-                (open, deadline) = (self.fleet.open(), Instant::now() + self.plan.patience);
-            }
-            if Instant::now() > deadline {
+            told = self.let_open(told, pace.as_ref());
+            self.turn(RAMP)?;
+            let open = self.fleet.open();
+            if patience.is_over_at((told, open)) {
                 let all = self.plan.connections;
                 return Err(Failure::failed(format!("only {open} of {all} streams have opened")));
             }
             seen(self);
         }
-        (0..self.plan.stalled)
-            .try_for_each(|number| self.fleet.stall(self.plan.connections - 1 - number, &mut self.tally))?;
+        if self.plan.resumes {
+            self.wait_for_ids()?;
+        }
+        let stalled = self.plan.connections - self.plan.stalled..self.plan.connections;
+        for connection in stalled {
+            self.fleet.stall(connection, &mut self.tally)?;
+        }
         Ok(())
+    }
+
+    /// Who leaves before it has an ID has nothing to resume after. Servers that tell where a stream begins do so at once; from
+    /// others, there is none to wait for.
+    fn wait_for_ids(&mut self) -> Result<(), Failure> {
+        let mut patience = Patience::new(FIRST_ID);
+        loop {
+            let without_id = self.fleet.without_id();
+            if without_id == 0 || patience.is_over_at(without_id) {
+                return Ok(());
+            }
+            self.turn(RAMP)?;
+        }
+    }
+
+    /// Lets open what is due. How many have been told to.
+    fn let_open(&mut self, told: usize, pace: Option<&Pace>) -> usize {
+        let due = pace.map_or(u64::MAX, Pace::due);
+        let due = usize::try_from(due).unwrap_or(usize::MAX).clamp(told, self.plan.connections);
+        (told..due).for_each(|connection| self.fleet.let_open(connection));
+        due
     }
 
     fn lost(&self) -> usize {
@@ -115,19 +164,7 @@ impl Load {
     pub(crate) fn round(&mut self, mut seen: impl FnMut(&Self, u64)) -> Result<Round, Failure> {
         self.tally.begin_round();
         let (start, processor) = (Instant::now(), clock::processor());
-        let mut published = 0;
-        let mut paces = (self.plan.rate.map(Pace::new), self.plan.reconnects.map(Pace::new));
-        let mut churned = 0;
-        while !self.is_published(published, start) {
-            self.publish_due(&mut published, paces.0.as_mut())?;
-            if let Some(pace) = &mut paces.1 {
-                self.churn(pace, &mut churned);
-            }
-            let next = paces.0.as_ref().filter(|_| self.may_publish()).map(Pace::next);
-            let next = next.into_iter().chain(paces.1.as_ref().map(Pace::next)).min();
-            self.turn(next.map_or(REST, |next| next.saturating_duration_since(Instant::now())))?;
-            seen(self, published);
-        }
+        let published = self.publish_all(start, &mut seen)?;
         let mut seconds = start.elapsed().as_secs_f64();
         self.settle(|load| {
             seconds = start.elapsed().as_secs_f64();
@@ -135,6 +172,20 @@ impl Load {
         })?;
         let processor = (clock::processor() - processor) as f64 / 1e9;
         Ok(Round { published, seconds, core: processor / start.elapsed().as_secs_f64() })
+    }
+
+    fn publish_all(&mut self, start: Instant, seen: &mut impl FnMut(&Self, u64)) -> Result<u64, Failure> {
+        let mut events = self.plan.rate.map(Pace::new);
+        let mut leaving = self.plan.reconnects.map(Pace::new);
+        let mut published = 0;
+        while !self.is_published(published, start) {
+            self.publish_due(&mut published, events.as_mut())?;
+            leaving.iter_mut().for_each(|pace| self.churn(pace));
+            let next = events.iter().filter(|_| self.may_publish()).chain(&leaving).map(Pace::next).min();
+            self.turn(next.map_or(REST, |next| next.saturating_duration_since(Instant::now())))?;
+            seen(self, published);
+        }
+        Ok(published)
     }
 
     fn is_published(&self, published: u64, start: Instant) -> bool {
@@ -184,25 +235,19 @@ impl Load {
     }
 
     /// Lets the connections that are due leave and come back, each in its turn.
-    fn churn(&mut self, pace: &mut Pace, churned: &mut usize) {
+    fn churn(&mut self, pace: &mut Pace) {
         // Where the server does not keep up, there is nobody to leave.
         for _ in 0..pace.due().min(self.fleet.open() as u64) {
-            self.fleet.reconnect(*churned % self.plan.connections);
-            *churned += 1;
+            self.fleet.reconnect((pace.done % self.plan.connections as u64) as usize);
             pace.done += 1;
         }
     }
 
     /// Waits until everything has arrived.
     fn settle(&mut self, mut seen: impl FnMut(&Self)) -> Result<(), Failure> {
-        let mut deadline = Instant::now() + self.plan.patience;
-        let (mut deliveries, mut open) = (self.tally.deliveries, self.fleet.open());
-        while self.is_unsettled() && Instant::now() < deadline {
+        let mut patience = Patience::new(self.plan.patience);
+        while self.is_unsettled() && !patience.is_over_at((self.tally.deliveries, self.fleet.open())) {
             self.turn(REST)?;
-            if (deliveries, open) != (self.tally.deliveries, self.fleet.open()) {
-                (deliveries, open) = (self.tally.deliveries, self.fleet.open());
-                deadline = Instant::now() + self.plan.patience;
-            }
             seen(self);
         }
         Ok(())
@@ -216,15 +261,15 @@ impl Load {
     /// Lets those that were stalled come back, and get all they lack.
     pub(crate) fn wake_stalled(&mut self) -> Result<(), Failure> {
         self.fleet.wake_stalled();
-        let mut counted = Instant::now();
-        let deadline = Instant::now() + self.plan.patience;
-        while Instant::now() < deadline {
+        let (mut patience, mut counted) = (Patience::new(self.plan.patience), Instant::now());
+        while !patience.is_over_at((self.tally.deliveries, self.fleet.open())) {
             self.turn(COUNTING)?;
+            // It takes a look at every connection.
             if counted.elapsed() >= COUNTING {
-                counted = Instant::now();
                 if self.fleet.lacking(&self.tally) == 0 {
                     break;
                 }
+                counted = Instant::now();
             }
         }
         Ok(())

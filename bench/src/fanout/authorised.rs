@@ -1,0 +1,50 @@
+//! What it costs to subscribe with a token.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::Outcome;
+use crate::figure::Limit;
+use crate::section::Section;
+use crate::series::Series;
+use crate::subject::Server;
+
+use super::Bench;
+use super::churn::Churned;
+
+const SECONDS: u64 = 10;
+
+/// Clients come and go, first as strangers, then with a token.
+pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
+    let folder = tempfile::tempdir()?;
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a secret that is known to everybody who reads this")?;
+    let header = format!("Authorization: Bearer {}", token(&bench.carafe, &secret)?);
+    let (mut strangers, mut holders) = (Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        strangers.push(processor(bench, &secret, &[])?);
+        holders.push(processor(bench, &secret, std::slice::from_ref(&header))?);
+    }
+    let mut section = Section::new("Subscribing with a token");
+    section.head(&["", "µs of processor a subscription"]);
+    for (who, processor) in [("strangers", &strangers), ("with a token, HS256", &holders)] {
+        section.row(vec![who.into(), Series::of(processor.iter().copied()).to_string()]);
+    }
+    let ratio = Series::ratio(&holders, &strangers);
+    section.demand("processor time of a subscription, with a token / without", ratio, Limit::AtMost(1.3));
+    Ok(section)
+}
+
+fn processor(bench: &Bench, secret: &Path, headers: &[String]) -> Outcome<f64> {
+    let secret = secret.to_str().ok_or("the folder's name is no text")?;
+    let server = Server::carafe(&bench.carafe, &["--log", "memory:", "--secret-file", secret], bench.server)?;
+    Ok(Churned::measure(bench, &server, headers, bench.seconds(SECONDS))?.processor)
+}
+
+fn token(carafe: &Path, secret: &Path) -> Outcome<String> {
+    let mut command = Command::new(carafe);
+    command.args(["token", "--subscribe", "bench", "--publish", "bench", "--secret-file"]).arg(secret);
+    let output = command.output()?;
+    let token = String::from_utf8(output.stdout)?.trim().to_owned();
+    if token.is_empty() { Err(String::from_utf8(output.stderr)?.into()) } else { Ok(token) }
+}
