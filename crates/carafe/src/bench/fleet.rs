@@ -40,7 +40,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(target: Target, registry: Registry, connections: usize, resumes: bool) -> Self {
         Self {
-            sources: Sources::toward(target.address),
+            sources: Sources::toward(target.address, connections),
             target,
             registry,
             resumes,

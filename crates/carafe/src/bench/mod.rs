@@ -7,7 +7,6 @@ mod answer;
 mod checks;
 mod clock;
 mod connection;
-mod descriptors;
 mod fleet;
 mod flight;
 mod framing;
@@ -28,6 +27,7 @@ mod tests;
 use serde::Serialize;
 
 use crate::cli::BenchOptions;
+use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -40,7 +40,7 @@ use stages::{Stages, Word};
 /// Measures, and fails if any event was lost, doubled or out of order.
 pub(crate) fn bench(options: &BenchOptions) -> Result<(), Failure> {
     let plan = Plan::of(options)?;
-    descriptors::allow(plan.connections)?;
+    allow(plan.connections)?;
     let mut load = Load::new(plan)?;
     let mut teller = Teller::new(options, &load)?;
     let mut progress = Progress::new(load.plan.connections);
@@ -59,6 +59,17 @@ pub(crate) fn bench(options: &BenchOptions) -> Result<(), Failure> {
         teller.stage(&mut load, "round", Some(&round))?;
     }
     verdict(&load)
+}
+
+/// Raises the limit on open files, if so many connections fit under it.
+fn allow(connections: usize) -> Result<(), Failure> {
+    let most = Descriptors::raise().for_connections();
+    if connections as u64 <= most {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "this process may have {most} connections at most: raise the hard limit on open files (ulimit -Hn), or start several"
+    )))
 }
 
 fn verdict(load: &Load) -> Result<(), Failure> {
