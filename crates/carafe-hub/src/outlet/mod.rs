@@ -154,7 +154,7 @@ impl Outlet {
         let id = self.seats.vacant_key() as SeatId;
         let waker = self.woken.waker(id);
         let (rest, end, sent) = (Bytes::new(), End::Open, self.now);
-        let streaming = Streaming { frames, waker, opening, rest, end, sent };
+        let streaming = Streaming { frames, waker, opening, rest, end, sent, went_on: None };
         self.seats.insert(Seat::Streaming(Box::new(streaming)));
         self.queue.push_back(Turn::Seat(id));
         id
@@ -479,7 +479,7 @@ impl Outlet {
         else {
             return self.queue.push_back(Turn::Seat(id));
         };
-        let (told, sent) = (streaming.frames.subscription.told.offset, streaming.sent);
+        let (told, sent) = (streaming.told(), streaming.sent);
         let (pass, at) = self.groups.get(group).map_or((0, 0), |known| (known.number, known.seats.len()));
         let place = Place { group, at: at as u32 };
         let settled = Seat::Settled(Settled { place, pass, sent, told, since });
@@ -499,15 +499,18 @@ impl Outlet {
     fn unsettle(&mut self, id: SeatId) {
         let Some(seat) = self.seats.get_mut(id as usize) else { return };
         let Some(place) = seat.place() else { return };
-        let (rest, position, sent) = match seat {
-            Seat::Settled(seat) => (Bytes::new(), self.groups.position_of(seat), self.now),
-            Seat::Lagging(seat) => (std::mem::take(&mut seat.rest), seat.after, seat.sent),
+        let (rest, position, told, sent) = match seat {
+            Seat::Settled(seat) => (Bytes::new(), self.groups.position_of(seat), seat.told, self.now),
+            Seat::Lagging(seat) => (std::mem::take(&mut seat.rest), seat.after, seat.told, seat.sent),
             Seat::Streaming(_) => return,
         };
         let Some(group) = self.groups.get(place.group) else { return };
         let frames = go_on(&self.shared, self.notice, group, position);
+        // What the group was told of later it has yet to be told.
+        let told = if group.told <= position.offset { told.max(group.told) } else { told };
         let (waker, opening, end) = (self.woken.waker(id), Bytes::new(), End::Open);
-        *seat = Seat::Streaming(Box::new(Streaming { frames, waker, opening, rest, end, sent }));
+        let went_on = Some((position.offset, told));
+        *seat = Seat::Streaming(Box::new(Streaming { frames, waker, opening, rest, end, sent, went_on }));
         self.take_out(place);
     }
 
