@@ -6,7 +6,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::Problem;
+use crate::{Origins, Problem};
 
 /// The parameter that may carry a token.
 const PARAMETER: &str = "access_token";
@@ -16,8 +16,8 @@ const PARAMETER: &str = "access_token";
 pub struct Credentials {
     /// The cookie that may carry a token.
     pub cookie: String,
-    /// The origins whose pages may publish by that cookie, such as `https://example.com`; if there are none, the pages
-    /// under the host that was asked.
+    /// The origins whose pages may publish by that cookie beside those of [`Options::origins`](crate::Options::origins), such
+    /// as `https://example.com`; if there are none here, the pages under the host that was asked.
     pub origins: Vec<String>,
     /// Whether the query parameter `access_token` is taken too. URLs end up in histories and in the logs of proxies.
     pub in_query: bool,
@@ -32,21 +32,25 @@ impl Default for Credentials {
 
 impl Credentials {
     /// Takes the token out of the request: from the header, else the cookie, else the query.
-    pub(crate) fn take(&self, parts: &mut Parts) -> Result<Option<String>, Problem> {
+    /// Pages of the `shared` origins may use cookies for all.
+    pub(crate) fn take(&self, parts: &mut Parts, shared: &Origins) -> Result<Option<String>, Problem> {
         let in_query = if self.in_query { take_from_query(&mut parts.uri)? } else { None };
         if let Some(token) = bearer(&parts.headers)? {
             return Ok(Some(token.into()));
         }
         if let Some(token) = cookie(&parts.headers, &self.cookie)? {
-            self.check_origin(parts)?;
+            self.check_origin(parts, shared)?;
             return Ok(Some(token.into()));
         }
         Ok(in_query)
     }
 
     /// Browsers send a cookie whichever page asks them to, so what changes something needs a page that may.
-    fn check_origin(&self, parts: &Parts) -> Result<(), Problem> {
-        if matches!(parts.method, Method::GET | Method::HEAD) || is_from(&self.origins, parts) {
+    fn check_origin(&self, parts: &Parts, shared: &Origins) -> Result<(), Problem> {
+        let mut origins = parts.headers.get_all(ORIGIN).iter();
+        let is_shared = origins.next().is_some_and(|origin| shared.lists(origin)) && origins.next().is_none();
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+        if !changes || is_shared || is_from(&self.origins, parts) {
             return Ok(());
         }
         let detail = "pages of this origin may not publish by a cookie: publish from one that may, or with \

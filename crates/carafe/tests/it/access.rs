@@ -440,6 +440,12 @@ fn a_cookie_publishes_for_pages_of_the_origins_that_are_listed() {
     ] {
         check(&publish(origin), 403, "foreign-origin", None);
     }
+    let hub = Guarded::start(&["--allow-origin", "https://one.example"]);
+    let cookie = format!("Cookie: carafe_token={}", token(all()));
+    let publish = |origin: &str| request(hub.address(), "POST", "/events/a", &[&cookie, origin], b"x");
+    assert_eq!(publish("Origin: https://one.example").status, 201);
+    assert_eq!(publish(&format!("Origin: http://{}", hub.address())).status, 201);
+    check(&publish("Origin: https://two.example"), 403, "foreign-origin", None);
     fails(&["serve", "--cookie-origin", "https://one.example/"], 2, "write an origin");
     let other = format!("Cookie: carafe_token={}", token(all()));
     check(&request(hub.address(), "GET", "/events", &[&other], b""), 401, "no-token", Some("Bearer"));
