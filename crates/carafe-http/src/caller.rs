@@ -31,7 +31,9 @@ impl Caller {
         if options.keys.is_empty() {
             return Ok(Self::stranger(app));
         }
-        let Some(token) = options.credentials.take(parts)? else { return Ok(Self::stranger(app)) };
+        let Some(token) = options.credentials.take(parts, &options.origins)? else {
+            return Ok(Self::stranger(app));
+        };
         let verified = options.keys.verify(&token, &[Dialect::Carafe]).await;
         verified.and_then(|verified| Self::holder(app, &verified)).map_err(Problem::from)
     }

@@ -67,7 +67,8 @@ impl HubBody {
             return Poll::Ready(Some(std::mem::take(&mut stream.opening)));
         }
         // Asked first: a busy stream ends too.
-        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+        let is_over = |deadline: &mut Pin<Box<Sleep>>| deadline.as_mut().poll(cx).is_ready();
+        if stream.frames.may_expire() && self.deadline.as_mut().is_some_and(is_over) {
             let expired = stream.frames.expired();
             self.end(Ended::Whole);
             return Poll::Ready(Some(expired));

@@ -347,6 +347,13 @@ impl Frames {
         matches!(self.subscription.phase, Phase::Failed)
     }
 
+    /// Whether a stream may end here because its time is over. A gap has to be told first, since who comes back after the
+    /// position behind it is not told any more.
+    #[must_use]
+    pub fn may_expire(&self) -> bool {
+        self.subscription.opening.gap.is_none()
+    }
+
     /// What to send where a stream ends because its time is over, as a token's is.
     #[must_use]
     pub fn expired(&self) -> Bytes {

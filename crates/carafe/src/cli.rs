@@ -117,13 +117,9 @@ pub(crate) struct KeyOptions {
 /// Where tokens are taken from beside the header.
 #[derive(Args, Debug)]
 pub(crate) struct CredentialOptions {
-    /// The cookie that may carry a token
+    /// The cookie that may carry a token; it publishes for pages of the hub's own host and of the origins allowed
     #[arg(long, env = "CARAFE_COOKIE", default_value = "carafe_token", value_name = "NAME")]
     pub(crate) cookie: String,
-    /// The origins whose pages may publish by that cookie, such as https://example.com; without any, pages of the hub's
-    /// own host
-    #[arg(long, env = "CARAFE_COOKIE_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
-    pub(crate) cookie_origin: Vec<String>,
     /// Take tokens from the query parameter access_token too, which others may log
     #[arg(
         long, env = "CARAFE_TOKEN_IN_QUERY", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
@@ -486,12 +482,6 @@ fn bound(text: &str) -> Result<usize, String> {
         "unlimited" => Ok(usize::MAX),
         _ => text.parse().map_err(|_| "write a whole number, or unlimited".into()),
     }
-}
-
-fn origin(text: &str) -> Result<String, String> {
-    let url: Option<Url> = text.parse().ok();
-    let origin = url.map(|url| url.origin().ascii_serialization());
-    origin.filter(|origin| origin == text).ok_or_else(|| "write an origin such as https://example.com".into())
 }
 
 fn rate(text: &str) -> Result<f64, String> {

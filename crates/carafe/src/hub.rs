@@ -86,7 +86,7 @@ fn proxies(trusted: Vec<Network>, header: ProxyHeaderName) -> Proxies {
 }
 
 fn credentials(options: CredentialOptions) -> Credentials {
-    Credentials { cookie: options.cookie, origins: options.cookie_origin, in_query: options.token_in_query }
+    Credentials { cookie: options.cookie, in_query: options.token_in_query }
 }
 
 fn strangers(anonymous: &[Anonymous]) -> Rights {

@@ -3,10 +3,10 @@
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::Problem;
+use crate::{Origins, Problem};
 
 /// The parameter that may carry a token.
 const PARAMETER: &str = "access_token";
@@ -16,68 +16,70 @@ const PARAMETER: &str = "access_token";
 pub struct Credentials {
     /// The cookie that may carry a token.
     pub cookie: String,
-    /// The origins whose pages may publish by that cookie, such as `https://example.com`; if there are none, the pages
-    /// under the host that was asked.
-    pub origins: Vec<String>,
     /// Whether the query parameter `access_token` is taken too. URLs end up in histories and in the logs of proxies.
     pub in_query: bool,
 }
 
 impl Default for Credentials {
-    /// The cookie `carafe_token`, for pages of the same host, and no parameter.
+    /// The cookie `carafe_token`, and no parameter.
     fn default() -> Self {
-        Self { cookie: "carafe_token".into(), origins: Vec::new(), in_query: false }
+        Self { cookie: "carafe_token".into(), in_query: false }
     }
 }
 
 impl Credentials {
     /// Takes the token out of the request: from the header, else the cookie, else the query.
-    pub(crate) fn take(&self, parts: &mut Parts) -> Result<Option<String>, Problem> {
+    /// A cookie publishes for pages of the hub's own host and of these `origins` alone.
+    pub(crate) fn take(&self, parts: &mut Parts, origins: &Origins) -> Result<Option<String>, Problem> {
         let in_query = if self.in_query { take_from_query(&mut parts.uri)? } else { None };
         if let Some(token) = bearer(&parts.headers)? {
             return Ok(Some(token.into()));
         }
         if let Some(token) = cookie(&parts.headers, &self.cookie)? {
-            self.check_origin(parts)?;
+            check_origin(parts, origins)?;
             return Ok(Some(token.into()));
         }
         Ok(in_query)
     }
+}
 
-    /// Browsers send a cookie whichever page asks them to, so what changes something needs a page that may.
-    fn check_origin(&self, parts: &Parts) -> Result<(), Problem> {
-        if matches!(parts.method, Method::GET | Method::HEAD) || is_from(&self.origins, parts) {
-            return Ok(());
-        }
-        let detail = "pages of this origin may not publish by a cookie: publish from one that may, or with \
-             `Authorization: Bearer`";
-        let kind = "urn:carafe:problem:foreign-origin";
-        Err(Problem::new(StatusCode::FORBIDDEN, kind, "Not from this origin", detail))
+/// Browsers send a cookie whichever page asks them to, so what changes something needs a page that may.
+fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
+    if matches!(parts.method, Method::GET | Method::HEAD) || may_send_cookies(parts, origins, || None) {
+        return Ok(());
     }
+    let detail = "pages of this origin may not publish by a cookie: publish from one that may, or with \
+         `Authorization: Bearer`";
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "urn:carafe:problem:foreign-origin",
+        "Not from this origin",
+        detail,
+    ))
 }
 
-/// Whether a page of these origins asks; without any, one of the host that is asked.
-pub(crate) fn is_from(origins: &[String], parts: &Parts) -> bool {
-    comes_from(origins, parts, || None)
-}
-
-/// The same, where `otherwise` tells the origin if the request does not.
-pub(crate) fn comes_from(
-    origins: &[String],
+/// Whether a page asks of the hub's own host, or of an origin that is listed; `otherwise` tells the origin if the request does
+/// not.
+pub(crate) fn may_send_cookies(
     parts: &Parts,
+    origins: &Origins,
     otherwise: impl FnOnce() -> Option<String>,
 ) -> bool {
     let origin = match one(&parts.headers, &ORIGIN) {
         Some(origin) => origin.map(Into::into),
         None => otherwise(),
     };
-    let Some(origin) = origin else { return false };
-    if !origins.is_empty() {
-        return origins.contains(&origin);
-    }
+    origin.is_some_and(|origin| is_own(&origin, parts) || is_listed(&origin, origins))
+}
+
+fn is_own(origin: &str, parts: &Parts) -> bool {
     let page: Option<Uri> = origin.parse().ok();
     let page = page.as_ref().filter(|page| page.scheme().is_some()).and_then(Uri::authority);
     page.is_some() && page == host(parts).as_ref()
+}
+
+fn is_listed(origin: &str, origins: &Origins) -> bool {
+    HeaderValue::from_str(origin).is_ok_and(|origin| origins.lists(&origin))
 }
 
 /// The authority of the URL on HTTP/2, the `Host` before.

@@ -37,7 +37,7 @@ mod trusted;
 mod verified;
 
 pub use credentials::Credentials;
-pub(crate) use credentials::{bearer, comes_from, cookie};
+pub(crate) use credentials::{bearer, cookie, may_send_cookies};
 pub use jsonwebtoken::Algorithm;
 pub use key::{BadKey, Dialect, Key};
 pub use keys::Keys;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::Rights;
-use crate::auth::{Dialect, bearer, comes_from, cookie};
+use crate::auth::{Dialect, bearer, cookie, may_send_cookies};
 use crate::mercure::claims::Claims;
 use crate::mercure::form::Form;
 use crate::mercure::refusal::Refusal;
@@ -153,10 +153,10 @@ fn find(
 
 /// Browsers send a cookie whichever page asks them to, so publishing by one takes a page that may.
 fn may_use_cookie(adapter: &Adapter, parts: &Parts) -> bool {
-    let origins = &adapter.app.options.credentials.origins;
+    let origins = &adapter.app.options.origins;
     let referer = || {
         let page = Url::parse(parts.headers.get(REFERER)?.to_str().ok()?).ok()?;
         Some(page.origin().ascii_serialization())
     };
-    parts.method != http::Method::POST || comes_from(origins, parts, referer)
+    parts.method != http::Method::POST || may_send_cookies(parts, origins, referer)
 }

@@ -115,26 +115,44 @@ async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until
     assert!(read(&mut second).await.contains("carafe.position"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stream_ends_when_its_token_does_even_while_events_wait() {
+/// A hub's app that wants tokens, and what opens a stream with one that ends in a minute.
+async fn for_a_minute(hub: &Hub, target: &str) -> Body {
     let secret = b"a secret of more than thirty-two bytes";
-    let hub = hub();
     let app = router(hub.clone(), Options { keys: Keys::new([Key::secret(secret).unwrap()]), ..open() });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let claims = serde_json::json!({"exp": now + 60});
     let bearer = format!("Bearer {}", Signer::secret(secret).unwrap().sign(&claims).unwrap());
-    let request = Request::get("/events/a").header("authorization", bearer).body(Body::empty()).unwrap();
-    let mut body = app.clone().oneshot(request).await.unwrap().into_body();
+    let request = Request::get(target).header("authorization", bearer).body(Body::empty()).unwrap();
+    app.oneshot(request).await.unwrap().into_body()
+}
+
+async fn rest(body: Body) -> String {
+    String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_its_token_does_even_while_events_wait() {
+    let hub = hub();
+    let mut body = for_a_minute(&hub, "/events/a").await;
     publish(&hub, "a", "before").await;
     assert!(read(&mut body).await.ends_with("data: before\n\n"));
-
     tokio::time::sleep(Duration::from_secs(61)).await;
     publish(&hub, "a", "after").await;
-    let rest = body.collect().await.unwrap().to_bytes();
-    let rest = std::str::from_utf8(&rest).unwrap();
+    let rest = rest(body).await;
     assert!(rest.starts_with("id: ") && rest.ends_with("event: carafe.expired\ndata:\n\n"), "{rest}");
     assert!(!rest.contains("after"), "{rest}");
     assert_eq!(hub.subscriptions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_told_even_by_a_stream_whose_token_has_expired() {
+    let hub = hub();
+    publish(&hub, "a", "x").await;
+    let body = for_a_minute(&hub, "/events/a?last_event_id=of-another-hub").await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let rest = rest(body).await;
+    let (gap, expired) = (rest.find("event: carafe.gap"), rest.find("event: carafe.expired"));
+    assert!(gap.is_some() && gap < expired, "{rest}");
 }
 
 #[tokio::test(start_paused = true)]

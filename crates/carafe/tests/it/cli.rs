@@ -231,7 +231,7 @@ fn help_shows_every_limit_with_its_default() {
         "--anonymous",
         "--secret-file",
         "--keys",
-        "--cookie-origin",
+        "--cookie",
         "--history-events",
         "--history-bytes",
         "--ring-bytes",

@@ -112,7 +112,7 @@ fn one_bearer_in_the_header_is_before_the_cookie_and_none_is_in_the_query() {
 
 #[test]
 fn a_cookie_publishes_only_from_an_origin_on_the_list() {
-    let hub = Hub::closed(&["--cookie-origin", "https://app.example"]);
+    let hub = Hub::closed(&["--allow-origin", "https://app.example"]);
     let cookie = format!("Cookie: __Secure-mercure_access_token={}", sign_one(&claims(&everything())));
     let post = |headers: &[&str]| hub.post(&[("topic", "/a")], &[&[&*cookie], headers].concat()).status;
     assert_eq!(post(&["Origin: https://app.example"]), 200);

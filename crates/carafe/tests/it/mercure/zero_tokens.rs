@@ -53,7 +53,7 @@ fn post_with_cookie(hub: &Hub, headers: &[&str]) -> Answer {
 
 #[test]
 fn a_cookie_publishes_only_from_an_origin_or_referer_on_the_list() {
-    let hub = Hub::closed(&["--cookie-origin", "https://app.example,https://other.example:8443"]);
+    let hub = Hub::closed(&["--allow-origin", "https://app.example,https://other.example:8443"]);
     for good in [
         "Origin: https://app.example",
         "Origin: https://other.example:8443",
