@@ -50,13 +50,14 @@ impl Cursor {
 /// The header first: a browser that reconnects sends it, and repeats the URL it was first given.
 fn requested(version: Version, parameters: &Form, parts: &Parts) -> Option<String> {
     let header = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
-    let parameter = match version {
-        Version::Zero => "lastEventID",
-        Version::One => "last_event_id",
+    let names: &[&str] = match version {
+        // The second is an older name, which clients without headers still use.
+        Version::Zero => &["lastEventID", "Last-Event-ID"],
+        Version::One => &["last_event_id"],
     };
     header
         .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
-        .or_else(|| parameters.filled(parameter).map(Into::into))
+        .or_else(|| names.iter().find_map(|name| parameters.filled(name)).map(Into::into))
 }
 
 fn header(version: Version) -> HeaderName {

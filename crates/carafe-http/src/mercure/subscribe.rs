@@ -104,11 +104,15 @@ async fn join(adapter: &Adapter, caller: &Caller, parameters: &Form) -> Option<P
     Some(present)
 }
 
-/// With its token, and when it is old enough: spread over the last fifth, so that streams that began together do not end so.
+/// With its token, and when it is old enough.
 fn ends(adapter: &Adapter, caller: &Caller) -> Option<SystemTime> {
-    let spread = |age: Duration| age.mul_f64(rand::random_range(0.8..=1.0));
     let old = adapter.max_age.and_then(|age| SystemTime::now().checked_add(spread(age)));
     caller.expires.into_iter().chain(old).min()
+}
+
+/// A time within the last fifth of an age, so that streams that began together do not end so.
+fn spread(age: Duration) -> Duration {
+    age.mul_f64(rand::random_range(0.8..=1.0))
 }
 
 fn refusal(adapter: &Adapter, caller: &Caller, error: &SubscribeError) -> Refusal {
@@ -123,5 +127,23 @@ fn refusal(adapter: &Adapter, caller: &Caller, error: &SubscribeError) -> Refusa
         }
         SubscribeError::NothingGranted => caller.refused(adapter, "nothing may be subscribed to"),
         _ => Problem::try_again(detail).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maximum_ages_are_spread_over_the_last_fifth() {
+        let age = Duration::from_secs(1000);
+        let drawn: Vec<_> = (0..1000).map(|_| spread(age)).collect();
+        assert!(drawn.iter().all(|time| (age * 4 / 5..=age).contains(time)));
+        for begins in (0..10).map(|tenth| age * 4 / 5 + age / 50 * tenth) {
+            assert!(
+                drawn.iter().any(|time| (begins..=begins + age / 50).contains(time)),
+                "none from {begins:?}"
+            );
+        }
     }
 }

@@ -51,7 +51,8 @@ fn a_listed_origin_is_allowed_by_its_name_with_credentials() {
         let answer = simple(&hub, origin, "/events/a");
         assert_eq!(answer.status, 200);
         assert_eq!(allowed(&answer), (Some(origin), Some("true")));
-        assert_eq!(answer.header("access-control-expose-headers"), Some("carafe-position"));
+        let exposed = "carafe-position,last-event-id,mercure-last-event-id,www-authenticate";
+        assert_eq!(answer.header("access-control-expose-headers"), Some(exposed));
         varies(&answer);
     }
 }
@@ -87,12 +88,12 @@ fn a_foreign_origin_is_allowed_nothing() {
 #[test]
 fn a_preflight_is_told_methods_and_headers_and_publishes_nothing() {
     let hub = hub(APP);
-    for method in ["GET", "HEAD", "POST"] {
+    for method in ["GET", "HEAD", "POST", "QUERY"] {
         let answer = preflight(&hub, APP, method, "authorization, last-event-id, content-type");
         assert_eq!((answer.status, answer.body.as_str()), (200, ""));
         assert_eq!(allowed(&answer), (Some(APP), Some("true")));
         let listed = |name: &str| answer.header(name).unwrap().to_ascii_lowercase();
-        assert_eq!(listed("access-control-allow-methods"), "get,head,post");
+        assert_eq!(listed("access-control-allow-methods"), "get,head,post,query");
         assert_eq!(listed("access-control-allow-headers"), "authorization,content-type,last-event-id");
         varies(&answer);
     }

@@ -131,6 +131,23 @@ fn the_cursor_is_a_header_then_the_query_and_the_answer_tells_what_was_found() {
 }
 
 #[test]
+fn pages_of_listed_origins_may_read_the_cursor_and_why_they_are_refused() {
+    let hub = Hub::open(&["--allow-origin", "https://app.example"]);
+    let headers = ["Origin: https://app.example", "Last-Event-ID: x"];
+    for query in ["match=a", "topic=a", "match="] {
+        let answer = request(hub.server.address, "HEAD", &format!("{PATH}?{query}"), &headers, b"");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{query}");
+        let exposed = answer.header("access-control-expose-headers").unwrap();
+        for name in ["mercure-last-event-id", "last-event-id", "www-authenticate"] {
+            assert!(exposed.split(',').any(|known| known == name), "{exposed}");
+        }
+    }
+    let preflight = ["Origin: https://app.example", "Access-Control-Request-Method: QUERY"];
+    let answer = request(hub.server.address, "OPTIONS", PATH, &preflight, b"");
+    assert!(answer.header("access-control-allow-methods").unwrap().contains("QUERY"), "{}", answer.head);
+}
+
+#[test]
 fn anonymous_subscribing_is_off_unless_configured() {
     assert_eq!(Hub::closed(&[]).refused(&[("match", "a")], &[]).status, 401);
     Hub::open(&[]).stream(&[("match", "a")], &[]);

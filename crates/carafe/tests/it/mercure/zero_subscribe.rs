@@ -75,6 +75,8 @@ fn the_cursor_is_a_header_that_is_not_empty_else_the_query() {
     assert_eq!(ids(&mut hub.stream(&by_query, &[]), 3), ["2", "3", "4"]);
     assert_eq!(ids(&mut hub.stream(&by_query, &["Last-Event-ID: 3"]), 1), ["4"]);
     assert_eq!(ids(&mut hub.stream(&by_query, &["Last-Event-ID:"]), 3), ["2", "3", "4"]);
+    let by_its_old_name = [("topic", "a"), ("Last-Event-ID", "3")];
+    assert_eq!(ids(&mut hub.stream(&by_its_old_name, &[]), 1), ["4"]);
 }
 
 #[test]
