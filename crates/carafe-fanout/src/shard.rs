@@ -215,7 +215,7 @@ impl Drop for Shard {
     /// However it ended: nobody is handed to a shard that is no more, and whoever was is told.
     fn drop(&mut self) {
         self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);
-        let waiting = self.joining.drain(..).chain(self.inbox.take());
+        let waiting = self.joining.drain(..).chain(self.inbox.close());
         waiting.for_each(|(_, joining)| joining.guest.ended(Ended::Cut));
         self.clients.drain().for_each(|client| drop(client.end(Ended::Cut)));
     }
