@@ -185,7 +185,7 @@ impl Shard {
     /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is alive.
     fn look_after(&mut self, seat: SeatId, now: Instant) {
         let allowed = ticks(self.options.write_time);
-        let stalled = |since| self.clock.at(now).saturating_sub(since) >= allowed;
+        let stalled = |since| self.clock.since(since, now) >= allowed;
         if self.outlet.blocked_since(seat).is_some_and(stalled) {
             self.outlet.leave(seat);
             self.clients.over.push((seat, Ended::Stalled));
