@@ -6,7 +6,7 @@ use carafe_hub::Tick;
 
 const TICK: Duration = Duration::from_millis(10);
 
-/// Counts ticks from when it was made.
+/// Counts ticks from when it was made, and after more than a year from 0 again.
 pub(crate) struct Clock {
     start: Instant,
 }
@@ -17,11 +17,33 @@ impl Clock {
     }
 
     pub(crate) fn at(&self, now: Instant) -> Tick {
-        ticks(now.saturating_duration_since(self.start))
+        count(now.saturating_duration_since(self.start)) as Tick
+    }
+
+    /// How long it has been since `then`.
+    pub(crate) fn since(&self, then: Tick, now: Instant) -> Tick {
+        self.at(now).wrapping_sub(then)
     }
 }
 
-/// How many whole ticks that is; some years at most.
+/// How many whole ticks that is.
 pub(crate) fn ticks(time: Duration) -> Tick {
-    Tick::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
+    Tick::try_from(count(time)).unwrap_or(Tick::MAX)
+}
+
+fn count(time: Duration) -> u128 {
+    time.as_millis() / TICK.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_on_when_the_clock_begins_anew() {
+        let clock = Clock::new();
+        let last = clock.start + TICK * Tick::MAX;
+        assert_eq!((clock.at(last), clock.at(last + TICK)), (Tick::MAX, 0));
+        assert_eq!(clock.since(clock.at(last), last + 3 * TICK), 3);
+    }
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
@@ -43,9 +43,12 @@ pub enum Ended {
     Cut,
 }
 
+type Arrival = (TcpStream, Joining);
+
 /// What other threads and a shard have in common.
 pub(crate) struct Inbox {
-    joining: Mutex<Vec<(TcpStream, Joining)>>,
+    /// `None` when the shard is no more.
+    joining: Mutex<Option<Vec<Arrival>>>,
     /// How many streams the shard has, or will have.
     pub(crate) load: AtomicUsize,
     stopped: AtomicBool,
@@ -55,26 +58,44 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(bell: Waker) -> Arc<Self> {
         Arc::new(Self {
-            joining: Mutex::default(),
+            joining: Mutex::new(Some(Vec::new())),
             load: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             bell,
         })
     }
 
+    /// Leaves a stream for the shard. If the shard is no more, the stream ends.
     pub(crate) fn put(&self, socket: TcpStream, joining: Joining) {
         self.load.fetch_add(1, Ordering::Relaxed);
-        let mut waiting = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inbox = self.joining();
+        let Some(waiting) = &mut *inbox else {
+            drop(inbox);
+            return joining.guest.ended(Ended::Cut);
+        };
         waiting.push((socket, joining));
         let first = waiting.len() == 1;
-        drop(waiting);
+        drop(inbox);
         if first {
             self.bell.wake_by_ref();
         }
     }
 
-    pub(crate) fn take(&self) -> Vec<(TcpStream, Joining)> {
-        std::mem::take(&mut *self.joining.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn take(&self) -> Vec<Arrival> {
+        self.joining().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes nothing in any more, and gives what has not been taken out.
+    pub(crate) fn close(&self) -> Vec<Arrival> {
+        self.joining().take().unwrap_or_default()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.joining().is_none()
+    }
+
+    fn joining(&self) -> MutexGuard<'_, Option<Vec<Arrival>>> {
+        self.joining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stop(&self) {

@@ -185,7 +185,7 @@ impl Shard {
     /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is alive.
     fn look_after(&mut self, seat: SeatId, now: Instant) {
         let allowed = ticks(self.options.write_time);
-        let stalled = |since| self.clock.at(now).saturating_sub(since) >= allowed;
+        let stalled = |since| self.clock.since(since, now) >= allowed;
         if self.outlet.blocked_since(seat).is_some_and(stalled) {
             self.outlet.leave(seat);
             self.clients.over.push((seat, Ended::Stalled));
@@ -215,7 +215,7 @@ impl Drop for Shard {
     /// However it ended: nobody is handed to a shard that is no more, and whoever was is told.
     fn drop(&mut self) {
         self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);
-        let waiting = self.joining.drain(..).chain(self.inbox.take());
+        let waiting = self.joining.drain(..).chain(self.inbox.close());
         waiting.for_each(|(_, joining)| joining.guest.ended(Ended::Cut));
         self.clients.drain().for_each(|client| drop(client.end(Ended::Cut)));
     }

@@ -34,7 +34,7 @@ use crate::{Form, Frames};
 /// Names a subscriber of an outlet. The name is given out again when the subscriber has left.
 pub type SeatId = u32;
 
-/// A moment by the driver's clock, in whatever it counts.
+/// A moment by the driver's clock, in whatever it counts. After the last comes the first again.
 pub type Tick = u32;
 
 /// How many seats of a group are sent something before others have their turn.
@@ -552,7 +552,7 @@ impl Outlet {
 impl Outlet {
     /// Sends a sign of life to a subscriber that was sent nothing for so long: the position if it has moved.
     pub fn beat(&mut self, seat: SeatId, silence: Tick, sink: &mut impl Sink) {
-        if self.silent_since(seat).is_none_or(|sent| self.now.saturating_sub(sent) < silence) {
+        if self.silence(seat).is_none_or(|silent| silent < silence) {
             return;
         }
         let position = self.moved_to(seat);
@@ -566,11 +566,13 @@ impl Outlet {
         }
     }
 
-    fn silent_since(&self, seat: SeatId) -> Option<Tick> {
+    /// How long the subscriber was sent nothing; `None` if there is something that it has yet to take.
+    fn silence(&self, seat: SeatId) -> Option<Tick> {
+        let since = |sent| self.now.wrapping_sub(sent);
         match self.seats.get(seat as usize)? {
-            Seat::Settled(seat) => Some(seat.sent.max(self.groups.get(seat.place.group)?.sent)),
+            Seat::Settled(seat) => Some(since(seat.sent).min(since(self.groups.get(seat.place.group)?.sent))),
             Seat::Lagging(_) => None,
-            Seat::Streaming(streaming) => streaming.rest.is_empty().then_some(streaming.sent),
+            Seat::Streaming(streaming) => streaming.rest.is_empty().then(|| since(streaming.sent)),
         }
     }
 

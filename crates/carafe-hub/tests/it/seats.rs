@@ -358,6 +358,20 @@ fn the_bell_is_rung_once_per_look_however_much_comes() {
 }
 
 #[test]
+fn signs_of_life_go_on_when_the_clock_begins_anew() {
+    let mut driver = Driver::roomy();
+    driver.at(u32::MAX - 5);
+    let seat = driver.settled("a", 1)[0];
+    driver.at(3);
+    assert_eq!(driver.beat(seat, 10), []);
+    driver.at(12);
+    assert_eq!(driver.beat(seat, 10), [Told::Heartbeat]);
+    assert_eq!(driver.beat(seat, 10), []);
+    driver.at(22);
+    assert_eq!(driver.beat(seat, 10), [Told::Heartbeat]);
+}
+
+#[test]
 fn signs_of_life_are_sent_after_silence_and_tell_the_position_if_it_has_moved() {
     let mut driver = Driver::roomy();
     let seat = driver.settled("a", 1)[0];

@@ -3,14 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::durable::log;
 use crate::http::{Stream, connect, get, post, publish, read_head};
 use crate::limits::comes_back_after;
 use crate::metrics::Metrics;
-use crate::process::{PATIENCE, Process, Server, carafe};
+use crate::process::{Process, Server, carafe, eventually};
 
 /// A hub that may have so many, by what a shell sets before.
 fn hub(limit: &str, options: &[&str]) -> (Server, Vec<String>) {
@@ -72,7 +70,9 @@ fn connections_that_use_up_all_descriptors_leave_those_of_the_log_and_end_no_str
     let mut waiting = connect(metrics.address);
 
     let idle: Vec<_> = (0..150).map(|_| connect(hub.address)).collect();
-    comes_true(|| (50..150).contains(&idle.iter().filter(|socket| ends(socket)).count()));
+    eventually("the newcomers are closed", || {
+        (50..150).contains(&idle.iter().filter(|socket| ends(socket)).count())
+    });
     // Each segment is a new file.
     let data = "x".repeat(3000);
     for _ in 0..50 {
@@ -105,23 +105,13 @@ fn a_log_that_can_open_no_more_files_refuses_publishers_until_it_can_and_ends_no
     assert_eq!(publish_on(&mut publisher, &data), 503, "and again");
     assert_eq!(stream.data(stored).len(), stored, "who had a stream still has it");
     drop(idle);
-    comes_true(|| publish_on(&mut publisher, "again") == 201);
+    eventually("a publisher is taken again", || publish_on(&mut publisher, "again") == 201);
     assert_eq!(stream.data(1), ["again"]);
     write!(scrape, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut told = String::new();
     scrape.read_to_string(&mut told).unwrap();
     let met = told.lines().find_map(|line| line.strip_prefix("carafe_limited_total{limit=\"descriptors\"} "));
     assert!(met.unwrap().parse::<f64>().unwrap() >= 2.0, "{told}");
-}
-
-/// Waits until it is true.
-#[track_caller]
-fn comes_true(mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "it did not come true within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Whether the server has closed the connection: it says nothing on one that is idle.

@@ -20,7 +20,7 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 /// A connection whose client takes little at once.
 fn connect_narrow(address: SocketAddr) -> TcpStream {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    sockopt::set_socket_recv_buffer_size(&socket, 2 << 10).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 8 << 10).unwrap();
     rustix::net::connect(&socket, &address).unwrap();
     let socket = TcpStream::from(socket);
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -193,7 +193,7 @@ fn a_request_for_a_stream_may_have_a_body_that_nobody_reads() {
 
 /// Data of many sizes, the largest more than any buffer on the way holds.
 fn sized(random: &mut StdRng, number: usize) -> String {
-    let length = if number % 50 == 49 { 300 << 10 } else { random.random_range(0..4 << 10) };
+    let length = if number % 40 == 39 { 200 << 10 } else { random.random_range(0..4 << 10) };
     format!("{number} {}", "x".repeat(length))
 }
 
@@ -206,7 +206,7 @@ fn reads_slowly_and_gets_every_byte(options: &[&str]) {
     let mut socket = connect_narrow(hub.address);
     ask(&mut socket, STREAM);
     let mut slow = Stream::answered(socket);
-    let published: Vec<_> = (0..150).map(|number| sized(&mut random, number)).collect();
+    let published: Vec<_> = (0..80).map(|number| sized(&mut random, number)).collect();
     for data in &published {
         publish(hub.address, "/events/a", data);
     }

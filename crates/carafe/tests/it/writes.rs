@@ -54,7 +54,7 @@ impl Traced {
             "--listen",
             "127.0.0.1:0",
         ]);
-        command.args(["--shards", "1", "--heartbeat", "10min", "--drain-time", "20s"]);
+        command.args(["--shards", "1", "--heartbeat", "10min", "--subscribers-per-address", "10000"]);
         let hub = Server::of(Process::start(&mut command));
         Stream::open(hub.address, "/events/first", &[]);
         let shard = thread_named(hub.id(), "shard-0");

@@ -203,7 +203,7 @@ impl Hub {
             Place::Mounted { app, runtime, .. } => {
                 let mut request = Request::builder().method(Method::GET).uri(target);
                 for (name, value) in headers.iter().filter_map(|header| header.split_once(": ")) {
-                    request = request.header(name, value);
+                    request = request.header(name, value.as_bytes());
                 }
                 let answer = app.clone().oneshot(request.body(Body::empty()).unwrap());
                 let (parts, body) = runtime.block_on(answer).unwrap().into_parts();

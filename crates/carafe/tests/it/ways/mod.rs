@@ -119,6 +119,8 @@ fn begins_with_all_history_or_the_last_events(way: Way) {
     let hub = way.hub(Settings::default());
     let ids = numbers(&hub, 5);
     assert_eq!(hub.open("/events/a?earliest", &[]).data(5), ["1", "2", "3", "4", "5"]);
+    assert_eq!(hub.open("/events/a?last_event_id=earliest", &[]).data(5), ["1", "2", "3", "4", "5"]);
+    assert_eq!(hub.open("/events/a?last=100", &[]).data(5), ["1", "2", "3", "4", "5"]);
     assert_eq!(hub.open("/events/a?last=2", &[]).data(2), ["4", "5"]);
     assert_eq!(hub.open("/events/a", &[]).event().last_event_id, ids[4], "without a start, it is the tail");
 }
@@ -129,12 +131,14 @@ fn wraps_events_where_an_envelope_is_asked_for(way: Way) {
     let mut enveloped = hub.open("/events/orders/1?envelope=json", &[]);
     plain.event();
     enveloped.event();
-    let id = hub.publish("/events/orders/1?event=brewed", "x\ny");
+    let id = hub.publish("/events/orders/1?event=brewed&topic=orders/latest", "x\ny");
     let event = enveloped.event();
     assert_eq!((&*event.event_type, &event.last_event_id), ("message", &id));
     let mut envelope: Value = serde_json::from_str(&event.data).unwrap();
     assert!(envelope["time"].take().is_string());
-    let expected = json!({ "topic": "orders/1", "id": id, "time": null, "type": "brewed", "data": "x\ny" });
+    let expected = json!({
+        "topic": "orders/1", "alternates": ["orders/latest"], "id": id, "time": null, "type": "brewed", "data": "x\ny",
+    });
     assert_eq!(envelope, expected);
     assert_eq!(
         plain.event(),
@@ -154,16 +158,21 @@ fn tells_that_history_is_gone(way: Way) {
     assert_eq!(stream.data(3), ["3", "4", "5"]);
     hub.publish("/events/a", "6");
     assert_eq!(stream.data(1), ["6"]);
+    let mut at_the_edge = hub.open("/events/a", &[&format!("Last-Event-ID: {}", ids[2])]);
+    assert_eq!(at_the_edge.event().event_type, "carafe.position", "nothing is missing");
+    assert_eq!(at_the_edge.data(3), ["4", "5", "6"]);
 }
 
 fn tells_that_an_id_is_of_another_log(way: Way) {
     let hub = way.hub(Settings::default());
     let ids = numbers(&hub, 1);
-    let mut stream = hub.open("/events/a", &["Last-Event-ID: 000000000000-1-00000000"]);
-    let told: Value = serde_json::from_str(&stream.event().data).unwrap();
-    let expected = json!({ "requested": "000000000000-1-00000000", "oldest": ids[0], "reason": "foreign" });
-    assert_eq!(told, expected);
-    assert_eq!(stream.data(1), ["1"]);
+    for foreign in ["42", "garbage \u{2615}", "000000000000-1-00000000"] {
+        let mut stream = hub.open("/events/a", &[&format!("Last-Event-ID: {foreign}")]);
+        let gap = stream.event();
+        let told: Value = serde_json::from_str(&gap.data).unwrap();
+        assert_eq!(told, json!({ "requested": foreign, "oldest": ids[0], "reason": "foreign" }));
+        assert_eq!(stream.data(1), ["1"]);
+    }
 }
 
 /// The position goes over them, so that they are not asked for again.

@@ -1,0 +1,195 @@
+//! How streams end, and what is told of it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use carafe_fanout::{Ended, Fanout, FanoutOptions, Guest, Joining};
+use carafe_hub::{Form, Hub, Subscribe};
+use carafe_log::{MemoryLog, Publication};
+use carafe_protocol::Topic;
+use futures_executor::block_on;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says how its stream ended.
+struct Witness(Sender<Ended>);
+
+impl Guest for Witness {
+    fn ended(self: Box<Self>, ended: Ended) {
+        self.0.send(ended).unwrap();
+    }
+}
+
+/// Brings its shard down.
+struct Wrecker;
+
+impl Guest for Wrecker {
+    fn ended(self: Box<Self>, _: Ended) {
+        panic!("as a test wants it");
+    }
+}
+
+struct Rig {
+    hub: Hub,
+    fanout: Fanout,
+    listener: TcpListener,
+}
+
+impl Rig {
+    fn new(options: &FanoutOptions) -> Self {
+        let hub = Hub::new(MemoryLog::default());
+        let options = FanoutOptions { shards: NonZeroUsize::MIN, ..options.clone() };
+        let fanout = Fanout::start(&hub, &options).unwrap();
+        Self { hub, fanout, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    fn publish(&self, data: impl Into<String>) {
+        block_on(self.hub.publish(Publication::new(topic(), data.into()))).unwrap();
+    }
+
+    /// A client whose stream ends at that time, if one is given.
+    fn join(&self, until: Option<Instant>, guest: impl Guest) -> TcpStream {
+        let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = self.listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let frames = block_on(self.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
+        let opening = Bytes::from_static(b"retry: 1\n");
+        self.fanout.join(socket, Joining { frames, opening, until, guest: Box::new(guest) });
+        client
+    }
+
+    fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<Ended>) {
+        let (sender, ends) = channel();
+        (self.join(until, Witness(sender)), ends)
+    }
+
+    /// The shard forgets a stream right after its guest was told.
+    #[track_caller]
+    fn is_left_by_all(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.hub.subscriptions() + self.fanout.streams() > 0 {
+            assert!(Instant::now() < deadline, "somebody is left");
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn topic() -> Topic {
+    Topic::new("a").unwrap()
+}
+
+/// Reads until it has seen this.
+#[track_caller]
+fn read_to(client: &mut TcpStream, wanted: &str) -> String {
+    let mut read = String::new();
+    while !read.ends_with(wanted) {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        read.push(char::from(byte[0]));
+    }
+    read
+}
+
+#[test]
+fn a_client_that_leaves_is_gone() {
+    let rig = Rig::new(&FanoutOptions::default());
+    for leave in [
+        |client: TcpStream| drop(client),
+        |client: TcpStream| client.shutdown(Shutdown::Write).unwrap(),
+        |mut client: TcpStream| client.write_all(b"x").unwrap(),
+    ] {
+        let (mut client, ends) = rig.witnessed(None);
+        read_to(&mut client, "carafe.position\ndata:\n\n\r\n");
+        leave(client);
+        assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Gone));
+        rig.is_left_by_all();
+    }
+}
+
+/// It may have left before the shard looks at it.
+#[test]
+fn a_client_that_is_gone_when_its_stream_comes_to_the_shard_leaves_nothing() {
+    let rig = Rig::new(&FanoutOptions::default());
+    let ends: Vec<_> = (0..100).map(|_| rig.witnessed(None).1).collect();
+    ends.iter().for_each(|ends| assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Gone)));
+    rig.is_left_by_all();
+}
+
+#[test]
+fn a_drained_stream_ends_whole_after_what_it_is_owed() {
+    let rig = Rig::new(&FanoutOptions::default());
+    let (mut client, ends) = rig.witnessed(None);
+    rig.publish("last");
+    assert_eq!(rig.hub.drain().end(1), 1);
+    let mut all = String::new();
+    client.read_to_string(&mut all).unwrap();
+    assert!(all.ends_with("data: last\n\n\r\n0\r\n\r\n"), "{all}");
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Whole));
+    rig.is_left_by_all();
+}
+
+#[test]
+fn a_stream_whose_time_is_over_says_so_and_ends() {
+    let rig = Rig::new(&FanoutOptions::default());
+    let (mut stays, _ends) = rig.witnessed(Some(Instant::now() + 100 * PATIENCE));
+    for wait in [Duration::ZERO, Duration::from_millis(50)] {
+        let (mut client, ends) = rig.witnessed(Some(Instant::now() + wait));
+        rig.publish("in time or not");
+        let mut all = String::new();
+        client.read_to_string(&mut all).unwrap();
+        assert!(all.contains("event: carafe.expired\n") && all.ends_with("0\r\n\r\n"), "{all}");
+        assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Whole));
+    }
+    rig.publish("still here");
+    read_to(&mut stays, "data: still here\n\n\r\n");
+}
+
+#[test]
+fn a_client_that_takes_nothing_stalls_and_is_cut() {
+    let brief = Duration::from_millis(100);
+    let rig = Rig::new(&FanoutOptions { write_time: brief, heartbeat: brief, ..FanoutOptions::default() });
+    let (client, ends) = rig.witnessed(None);
+    // More than both buffers hold.
+    (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
+    let ended = ends.recv_timeout(PATIENCE).unwrap();
+    // The system may notice before the shard does: then there is an error on the socket.
+    assert!(matches!(ended, Ended::Stalled | Ended::Gone), "{ended:?}");
+    rig.is_left_by_all();
+    drop(client);
+}
+
+#[test]
+fn streams_are_cut_when_the_last_handle_is_dropped() {
+    let rig = Rig::new(&FanoutOptions::default());
+    let (mut client, ends) = rig.witnessed(None);
+    read_to(&mut client, "carafe.position\ndata:\n\n\r\n");
+    let Rig { hub, fanout, .. } = rig;
+    let other = fanout.clone();
+    drop(fanout);
+    assert_eq!(ends.recv_timeout(Duration::from_millis(50)), Err(RecvTimeoutError::Timeout));
+    drop(other);
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    assert_eq!(client.read(&mut [0; 16]).unwrap(), 0);
+    assert!(hub.subscriptions() <= 1);
+}
+
+/// A shard never ends by itself. If it does all the same, nobody waits for it.
+#[test]
+fn nobody_is_left_to_a_shard_that_is_no_more() {
+    let rig = Rig::new(&FanoutOptions::default());
+    let (mut other, ends) = rig.witnessed(None);
+    read_to(&mut other, "carafe.position\ndata:\n\n\r\n");
+    let frames = || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
+    assert!(rig.fanout.serves(&frames()));
+    drop(rig.join(None, Wrecker));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    let (mut late, ends) = rig.witnessed(None);
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    assert_eq!(late.read(&mut [0; 16]).unwrap(), 0);
+    assert!(!rig.fanout.serves(&frames()), "streams go by themselves from now on");
+}
