@@ -51,7 +51,10 @@ fn a_listed_origin_is_allowed_by_its_name_with_credentials() {
         let answer = simple(&hub, origin, "/events/a");
         assert_eq!(answer.status, 200);
         assert_eq!(allowed(&answer), (Some(origin), Some("true")));
-        assert_eq!(answer.header("access-control-expose-headers"), Some("carafe-position"));
+        let shown = answer.header("access-control-expose-headers").unwrap();
+        for name in ["carafe-position", "last-event-id", "retry-after", "www-authenticate"] {
+            assert!(shown.split(',').any(|found| found == name), "{name} is not in {shown}");
+        }
         varies(&answer);
     }
 }
@@ -92,8 +95,9 @@ fn a_preflight_is_told_methods_and_headers_and_publishes_nothing() {
         assert_eq!((answer.status, answer.body.as_str()), (200, ""));
         assert_eq!(allowed(&answer), (Some(APP), Some("true")));
         let listed = |name: &str| answer.header(name).unwrap().to_ascii_lowercase();
-        assert_eq!(listed("access-control-allow-methods"), "get,head,post");
+        assert_eq!(listed("access-control-allow-methods"), "get,head,post,query");
         assert_eq!(listed("access-control-allow-headers"), "authorization,content-type,last-event-id");
+        assert_eq!(answer.header("access-control-max-age"), Some("600"));
         varies(&answer);
     }
     let position = simple(&hub, APP, "/events/a");
