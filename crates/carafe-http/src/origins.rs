@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
 use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 
@@ -37,6 +38,9 @@ impl FromStr for Origin {
         HeaderValue::from_str(text.strip_suffix(usual).unwrap_or(&text)).map(Self).map_err(|_| bad)
     }
 }
+
+/// How long a browser need not ask again whether it may.
+const PREFLIGHT: Duration = Duration::from_secs(600);
 
 /// The origins whose pages may use the hub beside its own. All clones of it are one.
 ///
@@ -89,7 +93,8 @@ impl Origins {
             .allow_credentials(AllowCredentials::predicate(move |origin, _| lists.lists(origin)))
             .allow_methods([Method::GET, Method::HEAD, Method::POST, query])
             .allow_headers([AUTHORIZATION, CONTENT_TYPE, LAST_EVENT_ID])
-            .expose_headers([POSITION, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, WWW_AUTHENTICATE])
+            .expose_headers([POSITION, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, RETRY_AFTER, WWW_AUTHENTICATE])
+            .max_age(PREFLIGHT)
             .vary([ORIGIN])
     }
 }

@@ -6,5 +6,6 @@
 mod any_token;
 mod event_stream;
 mod keys;
+mod limits;
 mod router;
 mod token_corpus;

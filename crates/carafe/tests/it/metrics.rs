@@ -1,11 +1,12 @@
 //! What a hub tells of itself, on a listener of its own.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::http::{Stream, get, post, publish, request};
-use crate::process::{PATIENCE, Server};
+use crate::process::{PATIENCE, Server, repository};
 
 /// Where a hub tells its metrics.
 #[derive(Clone, Copy)]
@@ -87,6 +88,23 @@ fn metrics_are_what_prometheus_reads() {
         ["carafe_streams gauge", "carafe_events_published_total counter", "carafe_publish_seconds histogram"]
     {
         assert!(told.contains(&format!("# TYPE {kind}\n")), "{told}");
+    }
+}
+
+#[test]
+fn the_documentation_names_every_metric_and_every_limit() {
+    let (hub, metrics) = Server::with_metrics(&[]);
+    // Some are there only when there is something to tell.
+    publish(hub.address, "/events/a", "x");
+    let page = fs::read_to_string(repository("docs/OPERATIONS.md")).unwrap();
+    let told = get(metrics.address, "/metrics").body;
+    let names = told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let limits =
+        told.lines().filter_map(|line| line.strip_prefix("carafe_limited_total{limit=\"")?.split('"').next());
+    let (names, limits): (Vec<_>, Vec<_>) = (names.collect(), limits.collect());
+    assert!(names.len() > 15 && limits.len() > 15, "{told}");
+    for name in names.iter().chain(&limits) {
+        assert!(page.contains(&format!("`{name}")), "{name} is not in docs/OPERATIONS.md");
     }
 }
 

@@ -259,6 +259,40 @@ fn tells_who_asks(kind: Kind, test: &str) {
     assert!(!head.contains("connection: close"), "{head}");
 }
 
+/// Each client has its own streams, and cannot have another's by what it says of itself.
+#[track_caller]
+fn counts_clients(kind: Kind, test: &str) {
+    if !kind.is_here(test) {
+        return;
+    }
+    let hub = Server::start(&["--trusted-proxies", "127.0.0.1", "--subscribers-per-address", "1"]);
+    let front = Front::start(kind, hub.address);
+    let url = front.url("/events/orders");
+    let (first, second) = ("127.0.0.2", "127.0.0.3");
+    let opened = [first, second].map(|from| {
+        let stream = front.certificate.curl_stream(&["--interface", from, &url]);
+        stream.next_line(|line| line == "event: carafe.position");
+        stream
+    });
+    for from in [first, second] {
+        let forged = ["--interface", from, "--header", "X-Forwarded-For: 192.0.2.1", &url];
+        let told = String::from_utf8(front.certificate.curl(&forged).stdout).unwrap();
+        assert!(told.starts_with("retry: ") && told.ends_with("\n\n") && told.lines().count() == 2, "{told}");
+    }
+    publish(hub.address, "/events/orders", "x");
+    opened.iter().for_each(|stream| drop(stream.next_line(|line| line == "data: x")));
+}
+
+#[test]
+fn behind_nginx_each_client_is_counted_by_its_own_address() {
+    counts_clients(Kind::Nginx, "behind_nginx_each_client_is_counted_by_its_own_address");
+}
+
+#[test]
+fn behind_caddy_each_client_is_counted_by_its_own_address() {
+    counts_clients(Kind::Caddy, "behind_caddy_each_client_is_counted_by_its_own_address");
+}
+
 #[test]
 fn behind_nginx_events_and_heartbeats_arrive_at_once() {
     delivers_at_once(Kind::Nginx, "behind_nginx_events_and_heartbeats_arrive_at_once");
