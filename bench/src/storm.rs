@@ -71,13 +71,12 @@ fn storm(carafe: &Path, hubs: usize, clients: usize) -> Outcome<Section> {
     let mut pairs = killed.into_iter().map(|clients| clients.restart(carafe)).collect::<Outcome<Vec<_>>>()?;
     pairs.iter_mut().try_for_each(|pair| pair.clients.load.go())?;
     let reports = pairs.iter().map(|pair| pair.clients.load.report()).collect::<Outcome<Vec<_>>>()?;
-    let spikes = pairs.iter().map(|pair| Ok(pair.server.peak()? as f64 / pair.clients.steady as f64));
-    let spikes = spikes.collect::<Outcome<Vec<_>>>()?;
-    Ok(section(hubs, clients, &reports, spikes))
+    let memory = pairs.iter().map(|pair| Ok((pair.clients.steady as f64, pair.server.peak()? as f64)));
+    Ok(section(hubs, clients, &reports, &memory.collect::<Outcome<Vec<_>>>()?))
 }
 
 /// It was checked that all have resumed exactly, or there would be no reports.
-fn section(hubs: usize, clients: usize, reports: &[Report], spikes: Vec<f64>) -> Section {
+fn section(hubs: usize, clients: usize, reports: &[Report], memory: &[(f64, f64)]) -> Section {
     let mut section = Section::new(format!("Storm: SIGKILL of {hubs} hubs with {clients} clients each"));
     let seconds =
         |micros: fn(&Report) -> u64| Series::of(reports.iter().map(|report| micros(report) as f64 / 1e6));
@@ -91,6 +90,7 @@ fn section(hubs: usize, clients: usize, reports: &[Report], spikes: Vec<f64>) ->
         seconds(|report| report.reconnect.p95),
         Limit::AtMost(15.0),
     );
+    let spikes = memory.iter().map(|(steady, peak)| peak / steady);
     section.demand("most memory meanwhile / steady state", Series::of(spikes), Limit::AtMost(2.0));
     section
 }
