@@ -1,13 +1,12 @@
 //! A million subscribers on one machine.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::Outcome;
 use crate::child::raise_descriptor_limit;
 use crate::load::Load;
-use crate::subject::{Server, Subject};
+use crate::subject::{Server, Subject, carafe};
 use crate::usage::{self, Memory};
 
 /// Descriptors that are none of a subscriber's.
@@ -80,8 +79,7 @@ fn seconds(start: Instant) -> f64 {
 
 impl Pair {
     fn start(options: &Options, subscribers: usize) -> Outcome<Self> {
-        let beside = || Ok::<_, std::io::Error>(env::current_exe()?.with_file_name("carafe"));
-        let carafe = options.carafe.clone().map_or_else(beside, Ok)?;
+        let carafe = carafe(options.carafe.as_deref())?;
         let server = Subject::Carafe.start(&carafe, None)?;
         let options = format!("-c {subscribers} -n {} --patience 300s", options.events);
         let load = Load::start(&carafe, &server.url("/events/bench"), &options, None)?;

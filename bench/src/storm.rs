@@ -1,8 +1,8 @@
 //! All clients lose their hub at once, and come back.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use crate::load::{Load, Report};
 use crate::results::Results;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::Server;
+use crate::subject::{Server, carafe};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -48,8 +48,7 @@ struct Clients {
 
 pub(crate) fn measure(options: &Options) -> Outcome {
     raise_descriptor_limit()?;
-    let beside = || Ok::<_, std::io::Error>(env::current_exe()?.with_file_name("carafe"));
-    let carafe = options.carafe.clone().map_or_else(beside, Ok)?;
+    let carafe = carafe(options.carafe.as_deref())?;
     let mut results = Results::new(false);
     let runs = match options.hubs {
         Some(hubs) => vec![(hubs, options.clients)],
