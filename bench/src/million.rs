@@ -1,13 +1,12 @@
 //! A million subscribers on one machine.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::Outcome;
 use crate::child::raise_descriptor_limit;
 use crate::load::Load;
-use crate::subject::{Server, Subject};
+use crate::subject::{Server, Subject, carafe};
 use crate::usage::{self, Memory};
 
 /// Descriptors that are none of a subscriber's.
@@ -37,34 +36,41 @@ struct Pair {
 }
 
 pub(crate) fn measure(options: &Options) -> Outcome {
-    let limit = raise_descriptor_limit()?;
-    let most = usize::try_from(limit - OTHERS)?.min(18_000);
-    let each = options.each.unwrap_or(most).min(most);
-    let pairs = options.subscribers.div_ceil(each);
-    let (start, before) = (Instant::now(), usage::available()?);
-    let mut pairs = (0..pairs)
+    let most = usize::try_from(raise_descriptor_limit()? - OTHERS)?.min(18_000);
+    let each = options.each.unwrap_or(most).clamp(1, most);
+    let (start, kernel) = (Instant::now(), usage::kernel()?);
+    let mut pairs = (0..options.subscribers.div_ceil(each))
         .map(|number| Pair::start(options, each.min(options.subscribers - number * each)))
         .collect::<Outcome<Vec<_>>>()?;
     pairs.iter().try_for_each(|pair| pair.load.wait_until_connected())?;
+    let count = pairs.len();
     println!(
-        "{} hubs and as many loads; {} streams open in {:.1} s",
-        pairs.len(),
+        "{count} hubs and {count} loads; {} streams open in {:.1} s",
         options.subscribers,
         seconds(start)
     );
-    tell_memory(&pairs, before, "idle")?;
-    let events = Instant::now();
+    tell_memory(&pairs, kernel, "idle")?;
+    publish(options, &mut pairs)?;
+    tell_memory(&pairs, kernel, "after traffic")?;
+    println!("all of it took {:.1} s", seconds(start));
+    Ok(())
+}
+
+/// Each load publishes to its own hub. It fails by itself if anything is missing or comes twice.
+fn publish(options: &Options, pairs: &mut [Pair]) -> Outcome {
+    let start = Instant::now();
     pairs.iter_mut().try_for_each(|pair| pair.load.go())?;
     let deliveries = pairs.iter().map(|pair| Ok(pair.load.report()?.deliveries)).sum::<Outcome<u64>>()?;
-    println!(
-        "{deliveries} deliveries of {} events in {:.1} s, none missing, none twice",
-        options.events,
-        seconds(events)
-    );
-    tell_memory(&pairs, before, "after traffic")?;
-    println!("all of it took {:.1} s", seconds(start));
     let due = (options.subscribers * options.events) as u64;
-    if deliveries == due { Ok(()) } else { Err(format!("{due} deliveries were due").into()) }
+    if deliveries != due {
+        return Err(format!("{deliveries} deliveries instead of {due}").into());
+    }
+    println!(
+        "{deliveries} deliveries in {:.1} s: {} events to all, none missing, none twice",
+        seconds(start),
+        options.events
+    );
+    Ok(())
 }
 
 fn seconds(start: Instant) -> f64 {
@@ -73,8 +79,7 @@ fn seconds(start: Instant) -> f64 {
 
 impl Pair {
     fn start(options: &Options, subscribers: usize) -> Outcome<Self> {
-        let beside = || Ok::<_, std::io::Error>(env::current_exe()?.with_file_name("carafe"));
-        let carafe = options.carafe.clone().map_or_else(beside, Ok)?;
+        let carafe = carafe(options.carafe.as_deref())?;
         let server = Subject::Carafe.start(&carafe, None)?;
         let options = format!("-c {subscribers} -n {} --patience 300s", options.events);
         let load = Load::start(&carafe, &server.url("/events/bench"), &options, None)?;
@@ -83,10 +88,10 @@ impl Pair {
 }
 
 /// User memory of the hubs and of the loads, and what the kernel has for both ends.
-fn tell_memory(pairs: &[Pair], available_before: u64, when: &str) -> Outcome {
+fn tell_memory(pairs: &[Pair], kernel_before: u64, when: &str) -> Outcome {
     let hubs = pairs.iter().map(|pair| Ok(pair.server.memory()?.anonymous)).sum::<Outcome<u64>>()?;
     let loads = pairs.iter().map(|pair| Ok(Memory::of(pair.load.id())?.anonymous)).sum::<Outcome<u64>>()?;
-    let kernel = available_before.saturating_sub(usage::available()?).saturating_sub(hubs + loads);
+    let kernel = usage::kernel()?.saturating_sub(kernel_before);
     let subscribers: usize = pairs.iter().map(|pair| pair.subscribers).sum();
     let told = |bytes: u64| {
         format!("{:.0} MB ({} bytes a subscriber)", bytes as f64 / 1e6, bytes / subscribers as u64)

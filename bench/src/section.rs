@@ -89,11 +89,14 @@ fn verdict(is_met: bool) -> &'static str {
     if is_met { "ok" } else { "MISSED" }
 }
 
+/// Markdown wants so many dashes below a head.
+const LEAST: usize = 3;
+
 fn table(f: &mut fmt::Formatter<'_>, head: &[String], rows: &[Vec<String>]) -> fmt::Result {
     let widths: Vec<_> = (0..head.len())
         .map(|column| {
             let cells = rows.iter().filter_map(|row| row.get(column)).chain([&head[column]]);
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.chars().count()).chain([LEAST]).max().unwrap_or(LEAST)
         })
         .collect();
     let mut line = |cells: &[String]| {
@@ -101,7 +104,7 @@ fn table(f: &mut fmt::Formatter<'_>, head: &[String], rows: &[Vec<String>]) -> f
         writeln!(f, "| {} |", cells.collect::<Vec<_>>().join(" | "))
     };
     line(head)?;
-    line(&widths.iter().map(|width| "-".repeat((*width).max(3))).collect::<Vec<_>>())?;
+    line(&widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>())?;
     rows.iter().try_for_each(|row| line(row))?;
     writeln!(f)
 }

@@ -1,8 +1,8 @@
 //! All clients lose their hub at once, and come back.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use crate::load::{Load, Report};
 use crate::results::Results;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::Server;
+use crate::subject::{Server, carafe};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -48,8 +48,7 @@ struct Clients {
 
 pub(crate) fn measure(options: &Options) -> Outcome {
     raise_descriptor_limit()?;
-    let beside = || Ok::<_, std::io::Error>(env::current_exe()?.with_file_name("carafe"));
-    let carafe = options.carafe.clone().map_or_else(beside, Ok)?;
+    let carafe = carafe(options.carafe.as_deref())?;
     let mut results = Results::new(false);
     let runs = match options.hubs {
         Some(hubs) => vec![(hubs, options.clients)],
@@ -71,13 +70,12 @@ fn storm(carafe: &Path, hubs: usize, clients: usize) -> Outcome<Section> {
     let mut pairs = killed.into_iter().map(|clients| clients.restart(carafe)).collect::<Outcome<Vec<_>>>()?;
     pairs.iter_mut().try_for_each(|pair| pair.clients.load.go())?;
     let reports = pairs.iter().map(|pair| pair.clients.load.report()).collect::<Outcome<Vec<_>>>()?;
-    let spikes = pairs.iter().map(|pair| Ok(pair.server.peak()? as f64 / pair.clients.steady as f64));
-    let spikes = spikes.collect::<Outcome<Vec<_>>>()?;
-    Ok(section(hubs, clients, &reports, spikes))
+    let memory = pairs.iter().map(|pair| Ok((pair.clients.steady as f64, pair.server.peak()? as f64)));
+    Ok(section(hubs, clients, &reports, &memory.collect::<Outcome<Vec<_>>>()?))
 }
 
 /// It was checked that all have resumed exactly, or there would be no reports.
-fn section(hubs: usize, clients: usize, reports: &[Report], spikes: Vec<f64>) -> Section {
+fn section(hubs: usize, clients: usize, reports: &[Report], memory: &[(f64, f64)]) -> Section {
     let mut section = Section::new(format!("Storm: SIGKILL of {hubs} hubs with {clients} clients each"));
     let seconds =
         |micros: fn(&Report) -> u64| Series::of(reports.iter().map(|report| micros(report) as f64 / 1e6));
@@ -91,6 +89,7 @@ fn section(hubs: usize, clients: usize, reports: &[Report], spikes: Vec<f64>) ->
         seconds(|report| report.reconnect.p95),
         Limit::AtMost(15.0),
     );
+    let spikes = memory.iter().map(|(steady, peak)| peak / steady);
     section.demand("most memory meanwhile / steady state", Series::of(spikes), Limit::AtMost(2.0));
     section
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, io, thread};
 
 use clap::ValueEnum;
 
@@ -16,6 +16,14 @@ use crate::usage::{self, Memory};
 
 /// How long nginx may take, which does not say when it is ready.
 const READY: Duration = Duration::from_secs(10);
+
+/// The program that is measured, which measures too: the one that was named, else the one that was built beside this.
+pub(crate) fn carafe(named: Option<&Path>) -> Outcome<PathBuf> {
+    Ok(named.map_or_else(
+        || Ok(env::current_exe()?.with_file_name("carafe")),
+        |named| io::Result::Ok(named.into()),
+    )?)
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {

@@ -36,9 +36,11 @@ pub(crate) fn peak(id: u32) -> Outcome<u64> {
     Ok(kib(&fs::read_to_string(format!("/proc/{id}/status"))?, "VmHWM:")? << 10)
 }
 
-/// Bytes that the machine could still give.
-pub(crate) fn available() -> Outcome<u64> {
-    Ok(kib(&fs::read_to_string("/proc/meminfo")?, "MemAvailable:")? << 10)
+/// Bytes that the kernel has for its own things, sockets among them.
+pub(crate) fn kernel() -> Outcome<u64> {
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let all = ["Slab:", "KernelStack:", "PageTables:"].iter().map(|name| kib(&memory, name));
+    Ok(all.sum::<Outcome<u64>>()? << 10)
 }
 
 fn kib(text: &str, name: &str) -> Outcome<u64> {

@@ -54,6 +54,14 @@ pub(crate) fn window(bench: &Bench) -> Outcome<Section> {
     let ratio = |subject| Series::ratio(carafe, &of(&all, subject).a_second);
     let floor = ratio(Subject::Floor(Writes::Coalesced));
     section.demand("deliveries a second, Carafe / coalescing floor", floor, Limit::AtLeast(0.7));
+    let processor =
+        |subject| Series::ratio(&of(&all, subject).processor, &of(&all, Subject::Carafe).processor);
+    section.note(format!(
+        "Deliveries for the same processor time, on a machine that is not quiet the better measure: Carafe / coalescing \
+         floor {}, Carafe / nchan {}.",
+        processor(Subject::Floor(Writes::Coalesced)),
+        processor(Subject::Nchan)
+    ));
     section.plot("Deliveries a second, 16 events in flight", bars(&all, |delivered| &delivered.a_second));
     section.demand("deliveries a second, Carafe / nchan", ratio(Subject::Nchan), Limit::AtLeast(20.0));
     Ok(section)

@@ -8,7 +8,6 @@ mod stalled;
 mod topics;
 mod writes;
 
-use std::env;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -18,6 +17,7 @@ use crate::child::{cores, raise_descriptor_limit};
 use crate::noise::Noise;
 use crate::results::Results;
 use crate::section::Section;
+use crate::subject::carafe;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -89,9 +89,8 @@ impl Bench {
         let [server, load, ..] = cores()?[..] else {
             return Err("this takes two cores: one for the server, one for the load".into());
         };
-        let beside = || Ok::<_, std::io::Error>(env::current_exe()?.with_file_name("carafe"));
         Ok(Self {
-            carafe: options.carafe.clone().map_or_else(beside, Ok)?,
+            carafe: carafe(options.carafe.as_deref())?,
             rounds: if options.quick { 1 } else { options.rounds.max(1) },
             quick: options.quick,
             server: Some(server),

@@ -162,7 +162,6 @@ impl Load {
 
     /// Publishes, and waits until all has arrived or patience is over.
     pub(crate) fn round(&mut self, mut seen: impl FnMut(&Self, u64)) -> Result<Round, Failure> {
-        self.tally.begin_round();
         let (start, processor) = (Instant::now(), clock::processor());
         let published = self.publish_all(start, &mut seen)?;
         let mut seconds = start.elapsed().as_secs_f64();

@@ -105,6 +105,7 @@ impl Teller {
     /// Tells a stage, and waits for the word to go on, while all connections go on living.
     fn stage(&mut self, load: &mut Load, stage: &str, round: Option<&load::Round>) -> Result<(), Failure> {
         let report = round.map(|round| Report::of(load, round));
+        load.tally.end_round();
         match (report, &self.stages) {
             (report, Some(_)) => self.output.json(&Stage { stage, report })?,
             (Some(report), None) if self.json => self.output.json(&report)?,

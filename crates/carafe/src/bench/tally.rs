@@ -38,8 +38,9 @@ impl Tally {
         connection % self.topics
     }
 
-    /// Forgets what was counted, except for faults.
-    pub(crate) fn begin_round(&mut self) {
+    /// Forgets what was counted, except for faults: the next round begins with what comes now, be it before anything is
+    /// published.
+    pub(crate) fn end_round(&mut self) {
         self.latency.reset();
         self.reconnect.reset();
         self.deliveries = 0;
