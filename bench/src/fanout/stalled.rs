@@ -56,7 +56,7 @@ fn stall(bench: &Bench, stalled: usize) -> Outcome<Stalled> {
         let options = format!("-c {stalled} {options}");
         Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)
     };
-    let mut others = load(&format!("--rate 5 --time {}s --rounds 4", bench.seconds(5)))?;
+    let mut others = load(&format!("--rate 5 --time {}s --rounds 5", bench.seconds(5)))?;
     let mut p99 = || -> Outcome<f64> { Ok(others.round()?.latency.p99 as f64) };
     p99()?;
     let alone = p99()?;
@@ -67,6 +67,8 @@ fn stall(bench: &Bench, stalled: usize) -> Outcome<Stalled> {
     let mut stopped = load(&format!("--stalled {stalled} --resume {FLOOD} --rounds 2"))?;
     let idle = server.memory()?.anonymous;
     stopped.round()?;
+    // The others have had the flood by the end of one more round.
+    p99()?;
     let after = p99()?;
     let each = |bytes: u64| bytes as f64 / stalled as f64;
     let user = each(server.memory()?.anonymous.saturating_sub(idle));
