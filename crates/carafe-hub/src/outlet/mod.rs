@@ -20,7 +20,6 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use carafe_protocol::{HEARTBEAT, Position};
-use slab::Slab;
 
 use self::behind::Reading;
 pub(crate) use self::group::GroupId;
@@ -30,6 +29,7 @@ use self::seat::{End, Seat, Streaming, Woken};
 use crate::Frames;
 use crate::frame::Frame;
 use crate::hub::Shared;
+use crate::pages::Pages;
 
 /// Names a subscriber of an outlet. The name is given out again when the subscriber has left.
 pub type SeatId = u32;
@@ -62,7 +62,7 @@ pub struct Outlet {
     shared: Arc<Shared>,
     notice: NoticeId,
     woken: Arc<Woken>,
-    seats: Slab<Seat>,
+    seats: Pages<Seat>,
     groups: Groups,
     queue: VecDeque<Turn>,
     now: Tick,
@@ -92,7 +92,7 @@ impl Outlet {
             shared,
             notice,
             woken: Woken::new(bell),
-            seats: Slab::new(),
+            seats: Pages::new(),
             groups: Groups::new(),
             queue: VecDeque::new(),
             now: 0,

@@ -167,7 +167,7 @@ impl Outlet {
 
     /// Lets so many seats end, each after what it is owed.
     pub(super) fn end(&mut self, count: usize) {
-        let (mut left, all) = (count, self.seats.capacity());
+        let (mut left, all) = (count, self.seats.bound());
         for _ in 0..all {
             if left == 0 {
                 return;
