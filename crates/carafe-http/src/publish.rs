@@ -40,7 +40,7 @@ pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> R
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let in_path = topic_in_path(&parts.uri)?;
     if in_path.is_none() && query.all("topic").next().is_none() {
-        return batch(&app, &caller, &parts, body).await;
+        return batch(&app, &caller, &query, &parts, body).await;
     }
     let mut topics = in_path.into_iter().map(Ok).chain(query.all("topic").map(topic));
     let first = topics.next().ok_or_else(no_topic)??;
@@ -58,12 +58,21 @@ pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> R
     Ok((status, Json(Published { id: appended.position.to_string() })).into_response())
 }
 
-async fn batch(app: &App, caller: &Caller, parts: &Parts, body: Body) -> Result<Response, Problem> {
+async fn batch(
+    app: &App,
+    caller: &Caller,
+    query: &Query,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Problem> {
     let content_type =
         parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/x-ndjson") {
         return Err(no_topic());
+    }
+    if !query.is_empty() {
+        return Err(parameters_of_a_batch());
     }
     let lines = text(read(&app.options, parts, body, Limit::BatchBytes).await?)?;
     may_publish(app, caller.identity, parts, batch::lines(&lines).count())?;
@@ -94,6 +103,12 @@ fn too_many(burst: NonZeroU32) -> Problem {
         format!("more than the {burst} events that may be published at once: publish smaller batches");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
         .over(Limit::PublishRate)
+}
+
+/// Passed over, `private` would publish what is not for everybody.
+fn parameters_of_a_batch() -> Problem {
+    let detail = "the query has parameters, which a batch has in each of its lines: say there what is private, and leave the query out";
+    Problem::bad_request("urn:carafe:problem:bad-parameter", "Bad parameter", detail)
 }
 
 fn no_topic() -> Problem {

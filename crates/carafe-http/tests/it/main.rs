@@ -3,9 +3,14 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod any_batch;
+mod any_form;
+mod any_position;
+mod any_query;
 mod any_token;
+mod asking;
+mod corpora;
 mod event_stream;
 mod keys;
 mod limits;
 mod router;
-mod token_corpus;

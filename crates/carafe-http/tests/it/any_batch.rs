@@ -1,0 +1,109 @@
+//! What holds for any batch; the fuzz target runs it too.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use carafe_log::{IdempotencyKey, Publication};
+use carafe_protocol::{EventType, Topic};
+use serde_json::{Map, Value};
+
+use crate::asking::{Answer, BATCH_BYTES, EVENT_BYTES, Place};
+
+/// A batch is stored whole, in order and as its lines say, or not at all. Whether it was.
+pub(crate) fn any_batch_is_stored_whole_or_not_at_all(input: &[u8]) -> bool {
+    let place = Place::new();
+    let answer = publish(&place, input);
+    let stored: Vec<_> = place.stored().iter().map(|entry| entry.publication.clone()).collect();
+    let refused = !matches!(answer.status, 200 | 201);
+    if refused {
+        names_the_line(&answer, input);
+        assert_eq!(stored, [], "{answer:?}");
+        return false;
+    }
+    assert!(input.len() <= BATCH_BYTES);
+    let text = std::str::from_utf8(input).expect("nothing else is taken");
+    let lines = text.split('\n').filter(|line| !line.trim().is_empty());
+    let expected: Vec<_> =
+        lines.map(|line| publication(line).unwrap_or_else(|| panic!("{line:?}"))).collect();
+    let fresh = without_repeated(&expected);
+    assert_eq!(stored, fresh);
+    let ids = answer.json()["ids"].as_array().map(Vec::len);
+    assert_eq!((answer.status, ids), (201, Some(expected.len())), "{answer:?}");
+    again(&place, input, &expected);
+    true
+}
+
+fn publish(place: &Place, batch: &[u8]) -> Answer {
+    let request = Request::post("/events")
+        .header("content-type", "application/x-ndjson")
+        .body(Body::from(batch.to_vec()));
+    place.ask(request.expect("it is a request"))
+}
+
+/// A line that is told is there, and not empty.
+fn names_the_line(answer: &Answer, input: &[u8]) {
+    let Some(line) = answer.refuses()["line"].as_u64() else { return };
+    let lines: Vec<_> = input.split(|byte| *byte == b'\n').collect();
+    let told = usize::try_from(line).ok().and_then(|line| lines.get(line.checked_sub(1)?));
+    assert!(told.is_some_and(|line| !line.trim_ascii().is_empty()), "{answer:?}");
+}
+
+/// What a line says is to be published.
+fn publication(line: &str) -> Option<Publication> {
+    let known = ["topic", "alternates", "data", "event", "id", "retry", "private"];
+    let value: Value = serde_json::from_str(line).ok()?;
+    let line = value.as_object()?;
+    if line.keys().any(|key| !known.contains(&key.as_str())) {
+        return None;
+    }
+    let data = match line.get("data")? {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if data.len() > EVENT_BYTES {
+        return None;
+    }
+    let topic = |value: &Value| Topic::new(value.as_str()?).ok();
+    let alternates = line
+        .get("alternates")
+        .map_or(Some(Vec::new()), |value| value.as_array()?.iter().map(topic).collect())?;
+    let mut expected = Publication::new(topic(line.get("topic")?)?, data).with_alternates(alternates);
+    if let Some(event_type) = said(line, "event") {
+        expected = expected.with_type(EventType::new(event_type.as_str()?).ok()?);
+    }
+    if let Some(id) = said(line, "id") {
+        expected = expected.with_key(IdempotencyKey::new(id.as_str()?).ok()?);
+    }
+    if let Some(retry) = said(line, "retry") {
+        expected = expected.with_retry(Duration::from_millis(retry.as_u64()?));
+    }
+    Some(expected.with_private(line.get("private").map_or(Some(false), Value::as_bool)?))
+}
+
+/// A value that may be left out, or be `null`.
+fn said<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    line.get(name).filter(|value| !value.is_null())
+}
+
+fn name(publication: &Publication) -> Option<(&Topic, &IdempotencyKey)> {
+    publication.key().map(|key| (publication.topic(), key))
+}
+
+/// The first of those with the same key of the same topic.
+fn without_repeated(all: &[Publication]) -> Vec<Publication> {
+    let is_first = |place: usize| {
+        let name = name(&all[place]);
+        name.is_none() || all[..place].iter().all(|before| self::name(before) != name)
+    };
+    (0..all.len()).filter(|place| is_first(*place)).map(|place| all[place].clone()).collect()
+}
+
+/// The same batch again stores what has no key, and nothing else.
+fn again(place: &Place, input: &[u8], expected: &[Publication]) {
+    let before = place.stored().len();
+    let answer = publish(place, input);
+    let fresh = expected.iter().filter(|publication| publication.key().is_none()).count();
+    assert_eq!(answer.status, if fresh > 0 { 201 } else { 200 }, "{answer:?}");
+    assert_eq!(place.stored().len(), before + fresh);
+}

@@ -1,0 +1,149 @@
+//! What holds for any query of `/events`; the fuzz target runs it too.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use carafe_log::{IdempotencyKey, Publication};
+use carafe_protocol::{EventType, Topic, TopicPattern};
+
+use crate::asking::{Place, all, pairs};
+
+/// How a query was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) published: bool,
+    pub(crate) subscribed: bool,
+}
+
+/// Each query is taken exactly if all of it is understood, and then does what it says. `None` if no request can have it.
+pub(crate) fn any_query_is_understood_or_refused(input: &[u8]) -> Option<Judged> {
+    let target = [b"/events?", input].concat();
+    let get = Request::get(&*target).body(Body::empty()).ok()?;
+    let post = Request::post(&*target).body(Body::from("data")).ok()?;
+    let query = get.uri().query().unwrap_or_default().to_owned();
+    let pairs = pairs(&query);
+    a_batch_has_no_query(&target, pairs.as_deref());
+    Some(Judged {
+        published: publishes(post, pairs.as_deref()),
+        subscribed: subscribes(get, pairs.as_deref()),
+    })
+}
+
+fn publishes(request: Request<Body>, pairs: Option<&[(String, String)]>) -> bool {
+    let place = Place::new();
+    let answer = place.ask(request);
+    let expected = pairs.and_then(publication);
+    let stored = place.stored();
+    match &expected {
+        Some(expected) => {
+            assert_eq!(answer.status, 201, "{answer:?}");
+            let [entry] = &stored[..] else { panic!("{stored:?}") };
+            assert_eq!(entry.publication, *expected);
+            assert_eq!(answer.json()["id"], entry.position.to_string());
+        }
+        None => {
+            answer.refuses();
+            assert!(stored.is_empty(), "{stored:?}");
+        }
+    }
+    expected.is_some()
+}
+
+/// Its lines say all: what the query said beside would be passed over in silence.
+fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
+    let line = r#"{"topic":"a","data":"x"}"#;
+    let batch = Request::post(target).header("content-type", "application/x-ndjson").body(Body::from(line));
+    let place = Place::new();
+    let answer = place.ask(batch.expect("it was a request before"));
+    if pairs.is_some_and(<[_]>::is_empty) {
+        assert_eq!(answer.status, 201, "{answer:?}");
+    } else if !pairs.is_some_and(|pairs| pairs.iter().any(|(name, _)| name == "topic")) {
+        answer.refuses();
+        assert!(place.stored().is_empty());
+    }
+}
+
+/// What a query says is to be published.
+fn publication(pairs: &[(String, String)]) -> Option<Publication> {
+    are_known(pairs, &["topic", "event", "id", "retry", "private"])?;
+    let topics: Vec<_> = all(pairs, "topic").into_iter().map(Topic::new).collect::<Result<_, _>>().ok()?;
+    let (first, alternates) = topics.split_first()?;
+    let mut expected = Publication::new(first.clone(), "data").with_alternates(alternates.iter().cloned());
+    if let Some(event_type) = one(pairs, "event")? {
+        let event_type = EventType::new(event_type).ok()?;
+        if event_type.as_str().starts_with("carafe.") {
+            return None;
+        }
+        expected = expected.with_type(event_type);
+    }
+    if let Some(key) = one(pairs, "id")? {
+        expected = expected.with_key(IdempotencyKey::new(key).ok()?);
+    }
+    if let Some(retry) = one(pairs, "retry")? {
+        expected = expected.with_retry(Duration::from_millis(number(retry)?));
+    }
+    Some(expected.with_private(flag(one(pairs, "private")?)?))
+}
+
+fn subscribes(request: Request<Body>, pairs: Option<&[(String, String)]>) -> bool {
+    let answer = Place::new().ask(request);
+    let expected = pairs.is_some_and(|pairs| asks_for_a_stream(pairs).is_some());
+    if expected {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.starts_with("retry: ") && answer.body.ends_with("\n\n"), "{answer:?}");
+        assert!(answer.body.contains("\nevent: carafe.position\ndata:\n\n"), "{answer:?}");
+    } else {
+        answer.refuses();
+    }
+    expected
+}
+
+fn asks_for_a_stream(pairs: &[(String, String)]) -> Option<()> {
+    are_known(pairs, &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"])?;
+    let (topics, patterns) = (all(pairs, "topic"), all(pairs, "pattern"));
+    topics.iter().try_for_each(|text| Topic::new(text).map(drop)).ok()?;
+    patterns.iter().try_for_each(|text| TopicPattern::new(text).map(drop)).ok()?;
+    let mut distinct = [topics, patterns].concat();
+    distinct.sort_unstable();
+    distinct.dedup();
+    // Whether one pattern says what another does is not asked here: few inputs are so long.
+    if distinct.len() > 100 {
+        return None;
+    }
+    // Where an ID is given, the rest of what says where to begin is not asked.
+    let id = one(pairs, "last_event_id")?.filter(|id| !id.is_empty());
+    if id.is_none() && !flag(one(pairs, "earliest")?)? {
+        one(pairs, "last")?.map_or(Some(0), number)?;
+    }
+    one(pairs, "envelope")?.is_none_or(|envelope| envelope == "json").then_some(())
+}
+
+fn are_known(pairs: &[(String, String)], known: &[&str]) -> Option<()> {
+    pairs.iter().all(|(name, _)| known.contains(&name.as_str())).then_some(())
+}
+
+/// The outer `None` is a refusal.
+fn one<'a>(pairs: &'a [(String, String)], name: &str) -> Option<Option<&'a str>> {
+    match all(pairs, name)[..] {
+        [] => Some(None),
+        [value] => Some(Some(value)),
+        _ => None,
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let mut number = (!text.is_empty()).then_some(0_u64)?;
+    for digit in text.chars() {
+        number = number.checked_mul(10)?.checked_add(digit.to_digit(10)?.into())?;
+    }
+    Some(number)
+}
+
+fn flag(value: Option<&str>) -> Option<bool> {
+    match value {
+        None | Some("false" | "0") => Some(false),
+        Some("" | "true" | "1") => Some(true),
+        Some(_) => None,
+    }
+}

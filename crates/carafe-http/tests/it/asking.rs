@@ -1,0 +1,155 @@
+//! A hub in an app that strangers may use, asked without a socket. The fuzz targets include this file, so it leans on no other.
+
+use std::cell::LazyCell;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, Request};
+use carafe_http::{Mercure, Options, Rights, router};
+use carafe_hub::{Access, Delivery, Hub, Start, Subscribe};
+use carafe_log::{Entry, MemoryLog};
+use futures_util::Stream;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt;
+
+/// Bytes of data that an event may have here: few, so that the limit is met.
+pub(crate) const EVENT_BYTES: usize = 64;
+
+/// Bytes that a batch may have here.
+pub(crate) const BATCH_BYTES: usize = 4096;
+
+thread_local! {
+    static RUNTIME: LazyCell<Runtime> =
+        LazyCell::new(|| Builder::new_current_thread().enable_time().build().expect("it needs nothing"));
+}
+
+/// A hub of its own for each input.
+pub(crate) struct Place {
+    pub(crate) hub: Hub,
+    app: Router,
+}
+
+/// As much of an answer as there is at once.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let hub = Hub::new(MemoryLog::default());
+        let options = Options {
+            strangers: Rights::all(),
+            mercure: Some(Mercure::default()),
+            event_bytes: EVENT_BYTES,
+            batch_bytes: BATCH_BYTES,
+            ..Options::default()
+        };
+        Self { app: router(hub.clone(), options), hub }
+    }
+
+    pub(crate) fn ask(&self, request: Request<Body>) -> Answer {
+        RUNTIME.with(|runtime| {
+            runtime.block_on(async {
+                let answer = self.app.clone().oneshot(request).await;
+                let (parts, body) = answer.unwrap_or_else(|never| match never {}).into_parts();
+                Answer { status: parts.status.as_u16(), headers: parts.headers, body: now(body) }
+            })
+        })
+    }
+
+    /// All that the hub has stored.
+    pub(crate) fn stored(&self) -> Vec<Arc<Entry>> {
+        let everything = Subscribe::to_everything().from(Start::Earliest).with_access(Access::all());
+        let subscription = RUNTIME.with(|runtime| runtime.block_on(self.hub.subscribe(everything)));
+        let mut subscription = pin!(subscription.expect("everything may be subscribed to"));
+        let mut entries = Vec::new();
+        while let Poll::Ready(Some(delivery)) = subscription.as_mut().poll_next(&mut noop()) {
+            match delivery {
+                Delivery::Entry(entry) => entries.push(entry),
+                Delivery::Position(_) => {}
+                Delivery::Gap(gap) => panic!("nothing was trimmed: {gap:?}"),
+            }
+        }
+        entries
+    }
+}
+
+/// What there is of a body before it waits.
+fn now(mut body: Body) -> String {
+    let mut bytes = Vec::new();
+    while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut noop()) {
+        bytes
+            .extend_from_slice(frame.ok().and_then(|frame| frame.into_data().ok()).as_deref().unwrap_or(&[]));
+    }
+    String::from_utf8(bytes).expect("all answers are text")
+}
+
+fn noop() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// It refuses, by a document that says what is wrong and what to do.
+    #[track_caller]
+    pub(crate) fn refuses(&self) -> Value {
+        assert!((400..=499).contains(&self.status), "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status);
+        assert!(problem["type"].as_str().is_some_and(|name| name.starts_with("urn:carafe:problem:")));
+        // Both parts of the sentence.
+        let detail = problem["detail"].as_str().and_then(|detail| detail.split_once(": "));
+        assert!(detail.is_some_and(|(wrong, advice)| !wrong.is_empty() && !advice.is_empty()), "{self:?}");
+        problem
+    }
+}
+
+/// The pairs of a query or form, decoded by the letter of the standard (URL, 5.1), but for what is not UTF-8: then `None`.
+pub(crate) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let parts = text.split('&').filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (name, value) = part.split_at(part.find('=').unwrap_or(part.len()));
+            Some((unescaped(name)?, unescaped(value.get(1..).unwrap_or_default())?))
+        })
+        .collect()
+}
+
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = text.as_bytes();
+    let mut decoded = Vec::new();
+    while let [first, rest @ ..] = bytes {
+        let escaped = match rest {
+            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let (byte, length) = match (escaped, first) {
+            (Some((high, low)), _) => (16 * high + low, 3),
+            (None, b'+') => (b' ', 1),
+            (None, other) => (*other, 1),
+        };
+        decoded.push(byte);
+        bytes = &bytes[length..];
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// All values of a name.
+pub(crate) fn all<'a>(pairs: &'a [(String, String)], name: &str) -> Vec<&'a str> {
+    pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+}
