@@ -62,7 +62,7 @@ fn without_a_topic_or_with_one_that_cannot_be_it_is_400() {
     for asked in [&[][..], &[("topic", "")], &[("topic", "a\nb")], &[("topics", "a")]] {
         assert_eq!(hub.refused(asked, &[]).status, 400, "{asked:?}");
     }
-    assert_eq!(hub.ask("GET", "?topic=%ff", &[], "").status, 400);
+    assert_eq!(hub.refused_by("?topic=%ff", &[]).status, 400);
 }
 
 #[test]
