@@ -52,7 +52,8 @@ impl Outlet {
             cursor.position = block.up_to;
             return self.queue.push_back(Turn::Group(id));
         };
-        let frames: Vec<Frame> = shown.iter().map(|entry| group.form.encode(entry)).collect();
+        let frames: Vec<Frame> =
+            shown.iter().map(|entry| group.membership.encode(entry, group.form)).collect();
         self.begin_pass(id, join(&frames), block.up_to, last.offset(), true);
     }
 }
