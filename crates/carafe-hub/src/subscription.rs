@@ -258,19 +258,11 @@ impl Subscription {
             } else {
                 self.opening.begins = false;
                 self.told = entry.position;
-                let frame = frame_of(form, |form| self.encode(&entry, form));
+                let frame = frame_of(form, |form| self.membership.encode(&entry, form));
                 return Some((Delivery::Entry(entry), frame));
             }
         }
         None
-    }
-
-    fn encode(&self, entry: &Entry, form: Form) -> Frame {
-        let Membership { shared, cursor, .. } = &self.membership;
-        if cursor.interest.shares_frame(entry, form) {
-            return form.encode(entry);
-        }
-        shared.state().core.envelope(&cursor.interest, entry)
     }
 
     /// Does not show an entry any more, which is a gap for who is owed it.
