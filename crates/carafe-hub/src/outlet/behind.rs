@@ -42,14 +42,13 @@ impl Outlet {
 
     fn take_block(&mut self, id: GroupId, block: &Block) {
         let Some(group) = self.groups.get_mut(id) else { return };
-        let cursor = &mut group.membership.cursor;
-        let shown: Vec<&Arc<Entry>> =
-            block.entries.iter().filter(|entry| cursor.interest.sees(entry)).collect();
+        let interest = &group.membership.cursor.interest;
+        let shown: Vec<&Arc<Entry>> = block.entries.iter().filter(|entry| interest.sees(entry)).collect();
         if shown.iter().any(|entry| self.shared.retentions.is_over(entry)) {
             return self.dissolve(id);
         }
         let Some(last) = shown.last() else {
-            cursor.position = block.up_to;
+            group.membership.cursor.position = block.up_to;
             return self.queue.push_back(Turn::Group(id));
         };
         let frames: Vec<Frame> =
