@@ -50,6 +50,7 @@ mod subscribe;
 mod subscribers;
 mod takeover;
 mod tls;
+mod write_time;
 
 pub use address::{Network, Proxies, ProxyHeader};
 pub use carafe_fanout::FanoutOptions;
