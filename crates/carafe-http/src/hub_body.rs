@@ -10,7 +10,6 @@ use bytes::Bytes;
 use carafe_fanout::{Ended, Guest, Joining};
 use carafe_hub::Frames;
 use carafe_protocol::HEARTBEAT;
-use futures_core::Stream;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -19,6 +18,7 @@ use crate::heartbeat::Heartbeat;
 use crate::metrics::{Way, Why};
 use crate::stream::OpenStream;
 use crate::takeover::Slot;
+use crate::write_time::Watch;
 
 /// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
 ///
@@ -28,6 +28,8 @@ pub(crate) struct HubBody {
     stream: Option<Joining>,
     heartbeat: Heartbeat,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Over what writes it, if it is watched.
+    watch: Option<Watch>,
 }
 
 impl HubBody {
@@ -46,6 +48,7 @@ impl HubBody {
             stream: Some(Joining { frames, opening, until: std, guest }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
+            watch: Watch::current(),
         }
     }
 
@@ -73,7 +76,7 @@ impl HubBody {
             self.end(Ended::Whole);
             return Poll::Ready(Some(expired));
         }
-        if let Poll::Ready(chunk) = Pin::new(&mut stream.frames).poll_next(cx) {
+        if let Poll::Ready(chunk) = stream.frames.poll_at_hand(cx) {
             self.heartbeat.reset();
             if chunk.is_none() {
                 let failed = stream.frames.has_failed();
@@ -108,7 +111,8 @@ impl Drop for HubBody {
         if self.stream.is_none() {
             self.stream = self.slot.as_ref().and_then(Slot::take_back);
         }
-        self.end(Ended::Gone);
+        let stalled = self.watch.as_ref().is_some_and(Watch::has_stalled);
+        self.end(if stalled { Ended::Stalled } else { Ended::Gone });
     }
 }
 

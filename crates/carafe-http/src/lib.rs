@@ -51,6 +51,7 @@ mod subscribers;
 mod takeover;
 mod tls;
 mod unread;
+mod write_time;
 
 pub use address::{Network, Proxies, ProxyHeader};
 pub use carafe_fanout::FanoutOptions;

@@ -20,7 +20,7 @@ use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -35,6 +35,7 @@ use crate::limit::Limit;
 use crate::metrics::Why;
 use crate::seldom::Seldom;
 use crate::takeover::{Slot, Socket, Takeover};
+use crate::write_time::{Streams, Watch, WatchedBody, WatchedSocket};
 use crate::{Metrics, Tls};
 
 /// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
@@ -63,8 +64,9 @@ pub struct ServeOptions {
     pub descriptors: Option<u64>,
     /// Where it is counted what happens.
     pub metrics: Metrics,
-    /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is Linux. The other streams have
-    /// the heartbeat of the router's options: this one should be the same.
+    /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is Linux. Its write time is that of
+    /// all connections and of each stream of HTTP/2. The streams that no shard serves have the heartbeat of the router's options:
+    /// this one should be the same.
     pub fanout: FanoutOptions,
 }
 
@@ -129,10 +131,11 @@ fn fanout(hub: &Hub, options: &FanoutOptions) -> Option<Fanout> {
 }
 
 struct Server {
-    builder: Builder<TokioExecutor>,
+    builder: Builder<Streams>,
     app: Router,
     tls: Option<TlsAcceptor>,
     head_time: Duration,
+    write_time: Duration,
     /// Dropped to end those that are under way.
     handshakes: watch::Sender<()>,
     connections: GracefulShutdown,
@@ -148,6 +151,7 @@ impl Server {
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
             tls: options.tls.as_ref().map(Tls::acceptor),
             head_time: options.header_time,
+            write_time: options.fanout.write_time,
             handshakes: watch::Sender::new(()),
             connections: GracefulShutdown::new(),
             descriptors: options.descriptors.unwrap_or(u64::MAX),
@@ -184,7 +188,10 @@ impl Server {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "TCP_NODELAY");
         }
+        let watch = Watch::new(self.write_time);
+        let socket = WatchedSocket::new(socket, watch.clone());
         let connection = Connection {
+            watch,
             builder: self.builder.clone(),
             app: self.app.clone(),
             head_time: self.head_time,
@@ -212,7 +219,8 @@ impl Server {
 
 /// What serves one connection.
 struct Connection {
-    builder: Builder<TokioExecutor>,
+    watch: Watch,
+    builder: Builder<Streams>,
     app: Router,
     head_time: Duration,
     watcher: Watcher,
@@ -221,7 +229,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn shake_hands(self, handshake: Accept<TcpStream>, mut stopping: watch::Receiver<()>) {
+    async fn shake_hands(self, handshake: Accept<WatchedSocket>, mut stopping: watch::Receiver<()>) {
         tokio::select! {
             _ = stopping.changed() => {}
             shaken = timeout(self.head_time, handshake) => match shaken {
@@ -245,10 +253,12 @@ impl Connection {
             tell.notify_one();
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(takeover.clone());
-            app.call(request)
+            let answer = app.call(request);
+            async { answer.await.map(|answer| answer.map(WatchedBody::new)) }
         });
         let connection = self.builder.serve_connection(TokioIo::new(socket), service);
-        let mut connection = pin!(unless_taken(self.watcher.watch(connection), slot));
+        let connection = unless_taken(self.watcher.watch(connection), slot);
+        let mut connection = pin!(self.watch.clone().over(connection));
         // hyper's own limit begins only when it knows the version, so a client that says nothing would stay for ever.
         let ended = tokio::select! {
             ended = &mut connection => ended,
@@ -260,6 +270,7 @@ impl Connection {
                 }
             },
         };
+        let Some(ended) = ended else { return debug!("the client took nothing for too long") };
         if let Some(Err(error)) = ended {
             head_limit(&*error).into_iter().for_each(|limit| self.metrics.limited(limit));
             debug!(error, "connection ended");
@@ -302,8 +313,8 @@ fn with_hsts(app: Router, time: Duration) -> Router {
     }))
 }
 
-fn builder(options: &ServeOptions) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(options: &ServeOptions) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -14,9 +14,9 @@ use std::task::{Context, Poll, Waker, ready};
 use carafe_fanout::{Fanout, Joining};
 use carafe_hub::Frames;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::metrics::Why;
+use crate::write_time::WatchedSocket;
 
 /// Where a connection's socket and an answer's stream find each other.
 #[derive(Clone)]
@@ -181,12 +181,12 @@ fn is_chunked_stream(head: &[u8]) -> bool {
 
 /// The socket of a connection, which may be given away.
 pub(crate) struct Socket {
-    stream: Option<TcpStream>,
+    stream: Option<WatchedSocket>,
     slot: Slot,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, slot: Slot) -> Self {
+    pub(crate) fn new(stream: WatchedSocket, slot: Slot) -> Self {
         Self { stream: Some(stream), slot }
     }
 
@@ -205,7 +205,7 @@ impl Socket {
 
     fn poll_write_with<'a>(
         &mut self,
-        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut WatchedSocket>) -> Poll<io::Result<usize>>,
         bytes: impl Iterator<Item = &'a [u8]>,
     ) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Pending };

@@ -33,6 +33,8 @@ pub struct Subscription {
     /// The last position that the subscriber was given.
     pub(crate) told: Position,
     phase: Phase,
+    /// Whether the log is left alone, and what it would have to be read for is not there yet.
+    at_hand_only: bool,
 }
 
 /// What a subscription delivers.
@@ -86,13 +88,13 @@ impl Subscription {
     ) -> Self {
         let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, collects: false };
         let told = membership.cursor.position;
-        Self { membership, opening, told, phase: Phase::Live }
+        Self { membership, opening, told, phase: Phase::Live, at_hand_only: false }
     }
 
     /// Goes on for who has been told all up to where the cursor stands.
     pub(crate) fn going_on(membership: Membership) -> Self {
         let told = membership.cursor.position;
-        Self { membership, opening: Opening::default(), told, phase: Phase::Live }
+        Self { membership, opening: Opening::default(), told, phase: Phase::Live, at_hand_only: false }
     }
 
     /// Whether the next thing it says, if any, is an entry that comes from the ring.
@@ -171,6 +173,9 @@ impl Subscription {
         (caught_up_to, _waiter) = state.caught_up_to(*id);
         if self.opening.ahead && state.core.tail().offset >= cursor.position.offset {
             drop(state);
+            if self.at_hand_only {
+                return Poll::Pending;
+            }
             self.look_for_position();
             return Poll::Ready(Live::Elsewhere);
         }
@@ -191,6 +196,7 @@ impl Subscription {
                 self.told = entry.position;
                 Poll::Ready(Live::Item((Delivery::Entry(entry), frame.block())))
             }
+            Step::Behind if self.at_hand_only => Poll::Pending,
             Step::Behind => {
                 let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
@@ -339,6 +345,27 @@ impl Frames {
             .then(|| subscription.position_item(Some(self.form)).1)
     }
 
+    /// What is to be sent next, as of the stream; but with something to give, the log is not read ahead. For who may not ask again
+    /// for a long time: a turn to read would be held meanwhile.
+    pub fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_joined(cx, true)
+    }
+
+    fn poll_joined(&mut self, cx: &mut Context<'_>, at_hand_only: bool) -> Poll<Option<Bytes>> {
+        let Self { subscription, form } = self;
+        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form))) else {
+            return Poll::Ready(None);
+        };
+        subscription.at_hand_only = at_hand_only;
+        let mut joined: Option<BytesMut> = None;
+        while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK {
+            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form)) else { break };
+            joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
+        }
+        subscription.at_hand_only = false;
+        Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
+    }
+
     /// Whether they are of this hub.
     #[must_use]
     pub fn are_of(&self, hub: &Hub) -> bool {
@@ -369,15 +396,6 @@ impl Stream for Frames {
     type Item = Bytes;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Self { subscription, form } = self.get_mut();
-        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form))) else {
-            return Poll::Ready(None);
-        };
-        let mut joined: Option<BytesMut> = None;
-        while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK {
-            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form)) else { break };
-            joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
-        }
-        Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
+        self.get_mut().poll_joined(cx, false)
     }
 }

@@ -14,3 +14,4 @@ mod event_stream;
 mod keys;
 mod limits;
 mod router;
+mod write_time;

@@ -1,9 +1,11 @@
 //! So many subscriptions read the log at once, and the others wait for their turn.
 
-use carafe_hub::{HubCounts, HubLimits, Start, Subscribe};
+use std::task::{Context, Poll, Waker};
+
+use carafe_hub::{Form, HubCounts, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
 
-use crate::fixture::{NO_RING, Rig, data, exact};
+use crate::fixture::{NO_RING, Rig, data, exact, subscribe};
 use crate::listener::Listener;
 
 /// A hub with history that two may read at once, and so many who want to, while reading is held back.
@@ -57,4 +59,31 @@ fn who_is_live_needs_no_turn() {
     rig.publish("a", "live");
     assert_eq!(data(&live.hear()), ["live"]);
     assert_eq!((turns(&rig), listeners.len()), ((2, 1), 3));
+}
+
+/// Who writes it may not come back for long: the next to read must not wait for that.
+#[test]
+fn who_has_something_to_give_does_not_read_ahead_unless_asked() {
+    let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 1, ..NO_RING });
+    rig.count("a", 300);
+    let request = Subscribe::to(exact("a")).from(Start::Earliest);
+    let mut frames = subscribe(&rig.hub, request).unwrap().into_frames(Form::Plain);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut given = String::new();
+    rig.log.hold_reads();
+    let mut reads = 0;
+    while !given.ends_with("data: 299\n\n") {
+        match frames.poll_at_hand(&mut cx) {
+            Poll::Ready(chunk) => {
+                given += std::str::from_utf8(&chunk.unwrap()).unwrap();
+                assert_eq!((rig.log.reads(), turns(&rig)), (reads, (0, 0)), "something was given");
+            }
+            Poll::Pending => {
+                reads += 1;
+                assert_eq!((rig.log.reads(), turns(&rig)), (reads, (1, 0)), "nothing was at hand");
+                rig.log.let_reads_go(1);
+            }
+        }
+    }
+    assert_eq!((given.matches("\ndata: ").count(), reads), (300, 2), "a block has 256");
 }

@@ -1,8 +1,10 @@
 //! A hub that has few file descriptors.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::durable::log;
 use crate::http::{Stream, connect, get, post, publish, read_head};
@@ -112,6 +114,33 @@ fn a_log_that_can_open_no_more_files_refuses_publishers_until_it_can_and_ends_no
     scrape.read_to_string(&mut told).unwrap();
     let met = told.lines().find_map(|line| line.strip_prefix("carafe_limited_total{limit=\"descriptors\"} "));
     assert!(met.unwrap().parse::<f64>().unwrap() >= 2.0, "{told}");
+}
+
+/// The listener stays readable all the time, since what waits there cannot be accepted.
+#[test]
+fn a_hub_without_descriptors_waits_and_does_not_spin() {
+    let (_folder, place) = log();
+    let place = format!("disk:{}", place.display());
+    let (hub, _) = hub("ulimit -n 80", &["--log", &place, "--segment-bytes", "4KiB"]);
+    let mut publisher = connect(hub.address);
+    let data = "x".repeat(3000);
+    eventually("the log has all descriptors", || publish_on(&mut publisher, &data) == 503);
+    let waiting: Vec<_> = (0..50).map(|_| connect(hub.address)).collect();
+    hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"));
+    let before = processor_time(&hub);
+    hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"));
+    let used = processor_time(&hub) - before;
+    assert!(used < Duration::from_millis(300), "{used:?} in about a second");
+    drop((waiting, publisher));
+}
+
+/// Of all its threads, so far.
+fn processor_time(hub: &Server) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", hub.id())).unwrap();
+    // After the name, which may have spaces: proc_pid_stat(5).
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+    Duration::from_millis(ticks.sum::<u64>() * 1000 / rustix::param::clock_ticks_per_second())
 }
 
 /// Whether the server has closed the connection: it says nothing on one that is idle.

@@ -10,12 +10,14 @@ use axum::http::{Method, Request};
 use carafe::{Grant, HubLimits, MemoryLimits, MemoryLog, Options, Rights, router};
 use carafe_protocol::{Decoder, Received, ReceivedEvent};
 use http_body_util::BodyExt;
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
 use crate::certificate::Certificate;
 use crate::clients::is_here;
 use crate::http::header;
+use crate::metrics::Metrics;
 use crate::process::{PATIENCE, Process, Server};
 
 /// How a stream gets from the hub to its client.
@@ -38,11 +40,13 @@ pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) history_events: usize,
     pub(super) ring_bytes: usize,
+    pub(super) write_time: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(600), history_events: 1_000_000, ring_bytes: 64 << 20 }
+        let long = Duration::from_secs(600);
+        Self { heartbeat: long, history_events: 1_000_000, ring_bytes: 64 << 20, write_time: long }
     }
 }
 
@@ -88,12 +92,14 @@ impl Way {
 }
 
 fn serve(settings: &Settings, certificate: &[String]) -> Server {
-    let Settings { heartbeat, history_events, ring_bytes } = settings;
+    let Settings { heartbeat, history_events, ring_bytes, write_time } = settings;
     let settings = [
         format!("--heartbeat={}ms", heartbeat.as_millis()),
         format!("--history-events={history_events}"),
         format!("--ring-bytes={ring_bytes}"),
+        format!("--write-time={}ms", write_time.as_millis()),
         "--drain-time=20s".into(),
+        "--metrics-listen=127.0.0.1:0".into(),
     ];
     let options: Vec<_> = settings.iter().chain(certificate).map(String::as_str).collect();
     Server::start(&options)
@@ -217,6 +223,15 @@ impl Hub {
         }
     }
 
+    /// Where it tells its metrics, if it is a program.
+    #[track_caller]
+    pub(super) fn metrics(&self) -> Metrics {
+        match &self.place {
+            Place::Program(server, _) => Metrics::of(server),
+            Place::Mounted { .. } => panic!("it has no listener"),
+        }
+    }
+
     /// Ends all streams in order.
     pub(super) fn drain(&self) {
         match &self.place {
@@ -305,6 +320,16 @@ impl Stream {
         let events = std::iter::repeat_with(|| self.event());
         let published = events.filter(|event| !event.event_type.starts_with("carafe."));
         published.take(count).map(|event| event.data).collect()
+    }
+
+    /// Keeps the client from running.
+    pub(super) fn stop(&self) {
+        self.process.iter().for_each(|process| process.signal(Signal::STOP));
+    }
+
+    /// Lets it run again.
+    pub(super) fn go_on(&self) {
+        self.process.iter().for_each(|process| process.signal(Signal::CONT));
     }
 
     /// Whether the client holds the stream that has ended for whole.

@@ -24,7 +24,7 @@ macro_rules! over {
 
 /// All checks, over one way.
 macro_rules! checks {
-    ($name:ident, $way:expr) => {
+    ($name:ident, $way:expr $(, $more:ident)*) => {
         over!($name, $way,
             begins_with_the_time_to_wait_and_the_position_in_one_block
             brings_events_in_order_with_all_their_fields
@@ -39,15 +39,16 @@ macro_rules! checks {
             brings_large_events_and_many_at_once
             replays_from_the_log_and_goes_on_live
             ends_in_order_after_what_it_is_owed
+            $($more)*
         );
     };
 }
 
 checks!(taken_over, Way::TakenOver);
-checks!(http_1_0, Way::Http10);
-checks!(http_2, Way::Http2);
-checks!(tls_http_1_1, Way::TlsHttp11);
-checks!(tls_http_2, Way::TlsHttp2);
+checks!(http_1_0, Way::Http10, cuts_who_takes_nothing_and_frees_its_place);
+checks!(http_2, Way::Http2, cuts_who_takes_nothing_and_frees_its_place);
+checks!(tls_http_1_1, Way::TlsHttp11, cuts_who_takes_nothing_and_frees_its_place);
+checks!(tls_http_2, Way::TlsHttp2, cuts_who_takes_nothing_and_frees_its_place);
 checks!(in_process, Way::InProcess);
 
 fn begins_with_the_time_to_wait_and_the_position_in_one_block(way: Way) {
@@ -243,4 +244,26 @@ fn ends_in_order_after_what_it_is_owed(way: Way) {
         assert_eq!(stream.next(), None);
         assert!(stream.has_ended_in_order());
     }
+}
+
+/// What shards do in this case is tested where they are.
+fn cuts_who_takes_nothing_and_frees_its_place(way: Way) {
+    let hub = way.hub(Settings { write_time: Duration::from_millis(500), ..Settings::default() });
+    let metrics = hub.metrics();
+    let (mut stalled, mut reading) = (hub.open("/events/a", &[]), hub.open("/events/b", &[]));
+    let id = stalled.event().last_event_id;
+    stalled.stop();
+    let (large, many) = ("x".repeat(700 << 10), 16);
+    for _ in 0..many {
+        hub.publish("/events/a", &large);
+    }
+    metrics.comes_to("carafe_streams_closed_total{way=\"hyper\",reason=\"stalled\"}", 1.0);
+    assert_eq!((metrics.get("carafe_subscriptions"), metrics.limited("write-time")), (1.0, 1.0));
+    hub.publish("/events/b", "still here");
+    assert_eq!(reading.data(1), ["still here"]);
+    stalled.go_on();
+    while stalled.next().is_some() {}
+    assert!(!stalled.has_ended_in_order());
+    let mut resumed = hub.open("/events/a", &[&format!("Last-Event-ID: {id}")]);
+    assert!(resumed.data(many).iter().all(|data| *data == large));
 }

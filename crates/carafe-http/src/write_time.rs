@@ -1,0 +1,279 @@
+//! Cuts who takes nothing of what hyper writes for too long.
+//!
+//! hyper asks a body for more only while there is room for it, so that the time cannot be kept within. It is kept around what
+//! drives the body: a connection, and each stream of HTTP/2, which ends alone.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::TcpStream as StdStream;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::rt::Executor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task_local;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
+
+task_local! {
+    /// That of the connection or stream whose driver runs.
+    static WATCH: Watch;
+}
+
+/// For how long the client of a connection, or of one stream of it, has taken nothing.
+#[derive(Clone)]
+pub(crate) struct Watch(Arc<Watched>);
+
+struct Watched {
+    allowed: Duration,
+    /// That of the connection, to a stream.
+    connection: Option<Watch>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Since when the socket has had no room.
+    socket: Option<Instant>,
+    /// Since when the body has not been asked for more.
+    body: Option<Instant>,
+    stalled: bool,
+}
+
+impl Watch {
+    /// Over a connection, whose client may take nothing for so long.
+    pub(crate) fn new(allowed: Duration) -> Self {
+        Self(Arc::new(Watched { allowed, connection: None, state: Mutex::default() }))
+    }
+
+    /// That over what runs now, if there is one.
+    pub(crate) fn current() -> Option<Self> {
+        WATCH.try_with(Clone::clone).ok()
+    }
+
+    fn over_stream(&self) -> Self {
+        let allowed = self.0.allowed;
+        Self(Arc::new(Watched { allowed, connection: Some(self.clone()), state: Mutex::default() }))
+    }
+
+    /// Whether it was cut because its time was over.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.state().stalled || self.0.connection.as_ref().is_some_and(Self::has_stalled)
+    }
+
+    /// Runs what drives the connection or stream to its end, or until the client has stalled: then `None`, and it is dropped.
+    pub(crate) async fn over<F: Future>(self, driver: F) -> Option<F::Output> {
+        let mut driver = pin!(WATCH.scope(self.clone(), driver));
+        let mut timer = None;
+        poll_fn(|cx| match driver.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll_stalled(cx, &mut timer).map(|()| None),
+        })
+        .await
+    }
+
+    fn poll_stalled(&self, cx: &mut Context<'_>, timer: &mut Option<Pin<Box<Sleep>>>) -> Poll<()> {
+        loop {
+            let Some(until) = self.until() else {
+                *timer = None;
+                return Poll::Pending;
+            };
+            let sleep = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if sleep.deadline() < until {
+                sleep.as_mut().reset(until);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            // The clock may have gone on since, and the client, too.
+            if self.until().is_some_and(|until| until <= Instant::now()) {
+                self.state().stalled = true;
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// When the time is over, if nothing is taken until then.
+    fn until(&self) -> Option<Instant> {
+        let state = self.state();
+        state.socket.into_iter().chain(state.body).min()?.checked_add(self.0.allowed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Spawns the streams of HTTP/2, each under a watch of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Streams;
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        match Watch::current() {
+            Some(connection) => drop(tokio::spawn(connection.over_stream().over(stream))),
+            None => drop(tokio::spawn(stream)),
+        }
+    }
+}
+
+/// A body under the watch of what drives it.
+pub(crate) struct WatchedBody {
+    body: Body,
+    watch: Option<Watch>,
+}
+
+impl WatchedBody {
+    pub(crate) fn new(body: Body) -> Self {
+        Self { body, watch: Watch::current() }
+    }
+
+    /// Something waits since then to be taken, or nothing.
+    fn waits(&self, since: Option<Instant>) {
+        self.watch.iter().for_each(|watch| watch.state().body = since);
+    }
+}
+
+impl HttpBody for WatchedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.waits(None);
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.waits(frame.is_some().then(Instant::now));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for WatchedBody {
+    fn drop(&mut self) {
+        self.waits(None);
+    }
+}
+
+/// The socket of a connection, under its watch.
+pub(crate) struct WatchedSocket {
+    /// There until it is given away.
+    socket: Option<TcpStream>,
+    watch: Watch,
+}
+
+impl WatchedSocket {
+    pub(crate) fn new(socket: TcpStream, watch: Watch) -> Self {
+        if let Err(error) = set_user_timeout(&socket, watch.0.allowed) {
+            debug!(%error, "TCP_USER_TIMEOUT");
+        }
+        Self { socket: Some(socket), watch }
+    }
+
+    pub(crate) fn into_std(mut self) -> io::Result<StdStream> {
+        self.socket.take().ok_or(io::ErrorKind::NotConnected)?.into_std()
+    }
+
+    fn with<T>(
+        &mut self,
+        ask: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some(socket) = &mut self.socket else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let asked = ask(Pin::new(socket));
+        // The kernel keeps the time, too, of what it has taken from here.
+        if let Poll::Ready(Err(error)) = &asked
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            self.watch.state().stalled = true;
+        }
+        asked
+    }
+
+    fn write(
+        &mut self,
+        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = self.with(write);
+        let mut state = self.watch.state();
+        state.socket = written.is_pending().then(|| state.socket.unwrap_or_else(Instant::now));
+        drop(state);
+        written
+    }
+}
+
+/// What is sent and not acknowledged within this time ends the connection.
+#[cfg(target_os = "linux")]
+fn set_user_timeout(socket: &TcpStream, time: Duration) -> rustix::io::Result<()> {
+    let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(socket, millis)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_user_timeout(_: &TcpStream, _: Duration) -> io::Result<()> {
+    Ok(())
+}
+
+impl Drop for WatchedSocket {
+    /// Frees at once what the kernel holds for a client that does not take it.
+    fn drop(&mut self) {
+        if let Some(socket) = &self.socket
+            && self.watch.has_stalled()
+            && let Err(error) = socket.set_zero_linger()
+        {
+            debug!(%error, "SO_LINGER");
+        }
+    }
+}
+
+impl AsyncRead for WatchedSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for WatchedSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(|socket| socket.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(|socket| socket.poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,135 @@
+//! Who takes nothing of what hyper writes is cut. Over sockets, and in real time, since the kernel and hyper keep it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::Request;
+use carafe_http::{FanoutOptions, Metrics, Options, ServeOptions, metrics_router, router, serve};
+use carafe_hub::Hub;
+use carafe_log::{MemoryLog, Publication};
+use carafe_protocol::Topic;
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http_body_util::BodyExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serves a hub with a short write time. What is in hyper's hands is noticed when more is to be sent: a sign of life, at the latest.
+async fn hub() -> (Hub, Metrics, SocketAddr) {
+    let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
+    let heartbeat = Duration::from_millis(50);
+    let app = router(hub.clone(), Options { metrics: metrics.clone(), heartbeat, ..Options::default() });
+    let fanout = FanoutOptions { write_time: Duration::from_millis(300), ..FanoutOptions::default() };
+    let options = ServeOptions { fanout, metrics: metrics.clone(), ..ServeOptions::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = hub.clone();
+    tokio::spawn(async move { serve(listener, app, &served, options, std::future::pending()).await });
+    (hub, metrics, address)
+}
+
+async fn publish(hub: &Hub, topic: &str, data: &str) {
+    hub.publish(Publication::new(Topic::new(topic).unwrap(), data)).await.unwrap();
+}
+
+/// A connection of HTTP/2 with much room, each stream of which has little.
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let socket = TcpStream::connect(address).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let builder = builder.initial_window_size(1000).initial_connection_window_size(1 << 20);
+    let (client, connection) = builder.handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn open(client: &mut SendRequest<Bytes>, target: &str) -> RecvStream {
+    let request = Request::get(format!("http://hub.example{target}")).body(()).unwrap();
+    let (answer, _) = client.send_request(request, true).unwrap();
+    answer.await.unwrap().into_body()
+}
+
+/// Reads until this has come, and makes room for more.
+async fn read_until(stream: &mut RecvStream, wanted: &str) {
+    let mut read = String::new();
+    while !read.contains(wanted) {
+        let data = timeout(PATIENCE, stream.data()).await.unwrap().unwrap().unwrap();
+        stream.flow_control().release_capacity(data.len()).unwrap();
+        read += std::str::from_utf8(&data).unwrap();
+    }
+}
+
+async fn told(metrics: &Metrics, hub: &Hub) -> String {
+    let request = Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
+    let answer = metrics_router(metrics, hub.clone()).oneshot(request).await.unwrap();
+    String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
+}
+
+async fn comes_to(hub: &Hub, subscriptions: usize) {
+    let come = async {
+        while hub.subscriptions() != subscriptions {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, come).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_of_http_2_that_takes_nothing_is_reset_and_others_on_its_connection_go_on() {
+    let (hub, metrics, address) = hub().await;
+    let mut client = connect(address).await;
+    let (mut stalled, mut reading) =
+        (open(&mut client, "/events/a").await, open(&mut client, "/events/b").await);
+    comes_to(&hub, 2).await;
+    for topic in ["a", "b"] {
+        publish(&hub, topic, &"x".repeat(3000)).await;
+        publish(&hub, topic, "last").await;
+    }
+    read_until(&mut reading, "data: last\n").await;
+    comes_to(&hub, 1).await;
+    let told = told(&metrics, &hub).await;
+    for metric in [
+        "carafe_streams{way=\"hyper\",reason=\"http2\"} 1\n",
+        "carafe_streams_closed_total{way=\"hyper\",reason=\"stalled\"} 1\n",
+        "carafe_limited_total{limit=\"write-time\"} 1\n",
+    ] {
+        assert!(told.contains(metric), "{metric} in {told}");
+    }
+    // What fits is there; no more comes than that.
+    let mut taken = 0;
+    let ended = loop {
+        match timeout(PATIENCE, stalled.data()).await.unwrap().expect("it does not end in order") {
+            Ok(data) => taken += data.len(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((taken, ended.reason()), (1000, Some(Reason::CANCEL)), "{ended}");
+    publish(&hub, "b", "and on").await;
+    read_until(&mut reading, "data: and on\n").await;
+    assert_eq!(hub.subscriptions(), 1);
+}
+
+/// It is not read for longer than the write time, but nothing waits for that.
+#[tokio::test]
+async fn a_stream_that_has_room_for_all_that_is_sent_is_not_cut() {
+    let (hub, metrics, address) = hub().await;
+    let mut client = connect(address).await;
+    let mut quiet = open(&mut client, "/events/a").await;
+    let mut stalled = open(&mut client, "/events/b").await;
+    // Another's time passes three times meanwhile.
+    for _ in 0..3 {
+        comes_to(&hub, 2).await;
+        publish(&hub, "b", &"x".repeat(3000)).await;
+        comes_to(&hub, 1).await;
+        stalled = open(&mut client, "/events/b").await;
+    }
+    comes_to(&hub, 2).await;
+    drop(stalled);
+    publish(&hub, "a", "still here").await;
+    read_until(&mut quiet, "data: still here\n").await;
+    let told = told(&metrics, &hub).await;
+    assert!(told.contains("carafe_limited_total{limit=\"write-time\"} 3\n"), "{told}");
+}
