@@ -83,6 +83,11 @@ impl Program {
         Ok(())
     }
 
+    /// Begins to end it. With very many sockets that takes a while, which others can use.
+    pub(crate) fn begin_to_kill(&mut self) -> Outcome {
+        Ok(self.child.kill()?)
+    }
+
     /// Ends it as a crash does.
     pub(crate) fn kill(mut self) -> Outcome {
         self.child.kill()?;

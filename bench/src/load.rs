@@ -85,6 +85,10 @@ impl Load {
         self.0.id()
     }
 
+    pub(crate) fn begin_to_kill(&mut self) -> Outcome {
+        self.0.begin_to_kill()
+    }
+
     pub(crate) fn wait_until_connected(&self) -> Outcome {
         match self.stage()?.stage.as_str() {
             "connected" => Ok(()),

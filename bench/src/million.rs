@@ -53,7 +53,7 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     publish(options, &mut pairs)?;
     tell_memory(&pairs, kernel, "after traffic")?;
     println!("all of it took {:.1} s", seconds(start));
-    Ok(())
+    pairs.iter_mut().try_for_each(|pair| pair.load.begin_to_kill().and_then(|()| pair.server.begin_to_kill()))
 }
 
 /// Each load publishes to its own hub. It fails by itself if anything is missing or comes twice.

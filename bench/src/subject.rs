@@ -114,6 +114,10 @@ impl Server {
         usage::peak(self.program.id())
     }
 
+    pub(crate) fn begin_to_kill(&mut self) -> Outcome {
+        self.program.begin_to_kill()
+    }
+
     pub(crate) fn kill(self) -> Outcome {
         self.program.kill()
     }

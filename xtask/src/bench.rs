@@ -6,8 +6,9 @@ use crate::install::{Piece, install};
 use crate::step::Step;
 use crate::unpack::{NCHAN, NGINX};
 
-/// What others are made of, beside whom the hub is measured.
-const PEERS: [Piece; 5] = [
+/// What others are made of, beside whom the hub is measured, and what counts its system calls.
+const PEERS: [Piece; 6] = [
+    Piece::Strace,
     Piece::Node,
     Piece::NodeModules("bench/peers/express"),
     Piece::NodeModules("bench/peers/better-sse"),

@@ -5,10 +5,14 @@ use mio::net::TcpStream;
 
 use crate::{Ended, Guest, socket};
 
+/// How many places a page has.
+const PAGE: usize = 512;
+
 /// The clients, by their seats in the outlet.
 #[derive(Default)]
 pub(crate) struct Clients {
-    clients: Vec<Option<Client>>,
+    // In pages, so that growing neither copies them nor leaves the memory they were in behind.
+    pages: Vec<Vec<Option<Client>>>,
     /// Counts clients, so that a deadline knows its own.
     joined: u32,
     /// Those that the outlet has forgotten.
@@ -33,32 +37,32 @@ impl Client {
 
 impl Clients {
     pub(crate) fn get(&self, seat: SeatId) -> Option<&Client> {
-        self.clients.get(seat as usize)?.as_ref()
+        self.pages.get(seat as usize / PAGE)?[seat as usize % PAGE].as_ref()
     }
 
     /// How many places there are, some of them empty.
     pub(crate) fn places(&self) -> SeatId {
-        SeatId::try_from(self.clients.len()).unwrap_or(SeatId::MAX)
+        SeatId::try_from(self.pages.len() * PAGE).unwrap_or(SeatId::MAX)
     }
 
     /// Gives the seat a client, and the client a number.
     pub(crate) fn insert(&mut self, seat: SeatId, socket: TcpStream, guest: Box<dyn Guest>) -> u32 {
-        let at = seat as usize;
-        if self.clients.len() <= at {
-            self.clients.resize_with(at + 1, || None);
+        let (page, at) = (seat as usize / PAGE, seat as usize % PAGE);
+        while self.pages.len() <= page {
+            self.pages.push(std::iter::repeat_with(|| None).take(PAGE).collect());
         }
         self.joined = self.joined.wrapping_add(1);
-        self.clients[at] = Some(Client { socket, number: self.joined, guest });
+        self.pages[page][at] = Some(Client { socket, number: self.joined, guest });
         self.joined
     }
 
     pub(crate) fn remove(&mut self, seat: SeatId) -> Option<Client> {
-        self.clients.get_mut(seat as usize)?.take()
+        self.pages.get_mut(seat as usize / PAGE)?[seat as usize % PAGE].take()
     }
 
     /// All of them, when the shard ends.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Client> {
-        self.clients.drain(..).flatten()
+        self.pages.drain(..).flatten().flatten()
     }
 }
 

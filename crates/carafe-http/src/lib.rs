@@ -50,6 +50,7 @@ mod subscribe;
 mod subscribers;
 mod takeover;
 mod tls;
+mod unread;
 mod write_time;
 
 pub use address::{Network, Proxies, ProxyHeader};

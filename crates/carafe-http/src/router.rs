@@ -7,7 +7,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, get};
 use carafe_hub::Hub;
 
-use crate::{Options, Page, Problem, answers, health, loopback, mercure, page, publish, subscribe};
+use crate::{Options, Page, Problem, answers, health, loopback, mercure, page, publish, subscribe, unread};
 
 /// What every handler has at hand.
 #[derive(Clone)]
@@ -54,6 +54,7 @@ pub fn router(hub: Hub, options: Options) -> Router {
     router
         .layer(middleware::map_response(answers::secure))
         .layer(middleware::from_fn_with_state(metrics, answers::observe))
+        .layer(middleware::map_request(unread::read_on))
 }
 
 fn pages(page: Page) -> Router {

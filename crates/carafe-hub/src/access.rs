@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carafe_log::{Publication, Visible};
 use carafe_protocol::{Topic, TopicMatcher};
 
-use crate::Grant;
+use crate::{Form, Grant};
 
 /// What a subscriber may see: public events of all topics or none, and all events of the topics of a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -90,7 +90,7 @@ impl Access {
     }
 }
 
-/// What a cursor sees of what its feeds match: what an access shows, or all of it.
+/// What a cursor sees of what its feeds match: what an access shows. Without one, all there is, of all topics.
 #[derive(Clone)]
 pub(crate) struct Sight(Option<Arc<Interned>>);
 
@@ -99,6 +99,8 @@ pub(crate) struct Interned {
     id: AccessId,
     access: Access,
     visible: Visible,
+    /// All is shown that is asked for, whatever that is.
+    all: bool,
 }
 
 /// Names an access. None is ever given out again: what is known of an entry under it stays true.
@@ -114,15 +116,18 @@ pub(crate) struct Accesses {
 impl Accesses {
     /// What a subscription sees that asks for these.
     pub(crate) fn join(&mut self, access: &Access, matchers: &[TopicMatcher]) -> Sight {
-        if matchers.iter().all(|matcher| access.covers(matcher)) {
+        if access.grant.is_all() {
             return Sight(None);
         }
-        if let Some(interned) = self.interned.get(access) {
+        let all = matchers.iter().all(|matcher| access.covers(matcher));
+        // Who may see all that they ask for get the same, whatever else each may see.
+        let access = if all { Access::all().with_public(access.public) } else { access.clone() };
+        if let Some(interned) = self.interned.get(&access) {
             return Sight(Some(Arc::clone(interned)));
         }
         self.given_out += 1;
-        let (access, visible) = (access.clone(), access.visible());
-        let interned = Arc::new(Interned { id: self.given_out, access: access.clone(), visible });
+        let visible = access.visible();
+        let interned = Arc::new(Interned { id: self.given_out, access: access.clone(), visible, all });
         self.interned.insert(access, Arc::clone(&interned));
         Sight(Some(interned))
     }
@@ -138,22 +143,36 @@ impl Accesses {
 }
 
 impl Sight {
-    /// The access; none where all is seen.
+    /// The access; none where all there is is seen.
     pub(crate) fn id(&self) -> Option<AccessId> {
         self.0.as_ref().map(|interned| interned.id)
     }
 
     /// Whether an entry is seen that one of the matchers matches.
     pub(crate) fn shows(&self, publication: &Publication) -> bool {
-        self.0.as_ref().is_none_or(|interned| interned.visible.shows(publication))
+        self.0.as_ref().is_none_or(|interned| interned.all || interned.visible.shows(publication))
     }
 
     /// The same, where `known` remembers what it comes to for each access.
     pub(crate) fn shows_as_known(&self, publication: &Publication, known: &mut Known) -> bool {
         self.0.as_ref().is_none_or(|interned| {
             let visible = &interned.visible;
-            visible.shows_as_public(publication) || known.of(interned.id, || visible.shows(publication))
+            interned.all
+                || visible.shows_as_public(publication)
+                || known.of(interned.id, || visible.shows(publication))
         })
+    }
+
+    /// Whether who sees the entry may know all that this form tells of it.
+    pub(crate) fn shares_frame(&self, publication: &Publication, form: Form) -> bool {
+        let one_topic = || publication.topics().nth(1).is_none();
+        let public = |interned: &Arc<Interned>| interned.visible.shows_as_public(publication);
+        form != Form::Enveloped || self.0.as_ref().is_none_or(public) || one_topic()
+    }
+
+    /// Whether all of this topic is seen, as far as it is asked for.
+    pub(crate) fn covers_topic(&self, topic: &Topic) -> bool {
+        self.0.as_ref().is_none_or(|interned| interned.access.covers_topic(topic))
     }
 }
 

@@ -4,12 +4,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use carafe_log::Entry;
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use smallvec::SmallVec;
 
 use crate::access::{Accesses, Sight};
 use crate::feeds::{FeedId, Feeds, MemberId, SubscriberId};
-use crate::frame::Frame;
+use crate::frame::{Frame, envelope_frame};
 use crate::patterns::TooManyComplexPatterns;
 use crate::ring::{Found, Ring};
 use crate::{Access, Form};
@@ -112,6 +112,7 @@ impl Core {
                 Some(Found::Hidden(hidden)) => *position = hidden,
                 Some(Found::Shown(entry, frame)) => {
                     *position = entry.position;
+                    let frame = frame.unwrap_or_else(|| self.envelope(interest, &entry));
                     return Step::Entry(entry, frame);
                 }
             }
@@ -135,6 +136,16 @@ impl Core {
         interest.feeds.iter().map(|(feed, _)| self.feeds.get(*feed).matcher().clone()).collect()
     }
 
+    /// The entry in an envelope for a subscription that may not know all its topics: those that it has asked for and may see,
+    /// or only may see if it has asked for others.
+    pub(crate) fn envelope(&self, interest: &Interest, entry: &Entry) -> Frame {
+        let asked =
+            |topic: &Topic| interest.feed_ids().any(|feed| self.feeds.get(feed).matcher().matches(topic));
+        let seen = |topic: &Topic| interest.sight.covers_topic(topic);
+        let both = entry.publication.topics().any(|topic| seen(topic) && asked(topic));
+        envelope_frame(entry, |topic| seen(topic) && (!both || asked(topic)))
+    }
+
     fn covers(&self, interest: &Interest, after: Position) -> bool {
         let known = |(feed, _): &(FeedId, MemberId)| after.offset >= self.feeds.get(*feed).since();
         after.offset >= self.ring.floor() && interest.feeds.iter().all(known)
@@ -152,6 +163,11 @@ impl Interest {
     /// Whether an entry that one of its matchers matches is shown to this subscription.
     pub(crate) fn sees(&self, entry: &Entry) -> bool {
         self.sight.shows(&entry.publication)
+    }
+
+    /// Whether it is told the entry in the frame that all others are told it in.
+    pub(crate) fn shares_frame(&self, entry: &Entry, form: Form) -> bool {
+        self.sight.shares_frame(&entry.publication, form)
     }
 
     fn feed_ids(&self) -> impl Iterator<Item = FeedId> {

@@ -6,10 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 use carafe_log::Publication;
 use carafe_protocol::{Offset, Topic, TopicMatcher, TopicPattern};
 use hashbrown::HashTable;
-use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::members::{Members, index};
+use crate::pages::Pages;
 use crate::patterns::{Patterns, TooManyComplexPatterns};
 
 /// Names a feed.
@@ -27,7 +27,7 @@ const TOPICS_SCANNED: usize = 4096;
 
 /// All feeds: one per topic with recent entries or subscribers, one per pattern with subscribers.
 pub(crate) struct Feeds {
-    feeds: Slab<Feed>,
+    feeds: Pages<Feed>,
     /// By the topics of their feeds, which have the text.
     exact: HashTable<FeedId>,
     hasher: RandomState,
@@ -58,7 +58,7 @@ struct Matched {
 impl Feeds {
     pub(crate) fn new(complex_patterns: usize) -> Self {
         Self {
-            feeds: Slab::new(),
+            feeds: Pages::new(),
             exact: HashTable::new(),
             hasher: RandomState::new(),
             by_pattern: HashMap::new(),

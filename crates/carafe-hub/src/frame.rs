@@ -39,12 +39,15 @@ impl Form {
                 event.encode_with(&event_id(entry), &mut block);
                 Frame::chunked(&block)
             }
-            Self::Enveloped => {
-                let enveloped = Event::new(Envelope::of(entry).to_json());
-                Frame::of(&with_retry_of(event, enveloped), entry.position)
-            }
+            Self::Enveloped => envelope_frame(entry, |_| true),
         }
     }
+}
+
+/// The entry in an envelope that names those of its topics that its reader may know.
+pub(crate) fn envelope_frame(entry: &Entry, names: impl Fn(&Topic) -> bool) -> Frame {
+    let enveloped = Event::new(Envelope::of(entry, names).to_json());
+    Frame::of(&with_retry_of(entry.publication.event(), enveloped), entry.position)
 }
 
 /// One block of an event stream, encoded once for both ways out: as it is, and as a chunk of HTTP/1.1 (RFC 9112, 7.1).
@@ -138,11 +141,13 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn of(entry: &'a Entry) -> Self {
+    fn of(entry: &'a Entry, names: impl Fn(&Topic) -> bool) -> Self {
         let publication = &entry.publication;
+        let mut topics = publication.topics().filter(|topic| names(topic)).map(Topic::as_str);
         Self {
-            topic: publication.topic().as_str(),
-            alternates: publication.topics().skip(1).map(Topic::as_str).collect(),
+            // Who may see an event may see one of its topics.
+            topic: topics.next().unwrap_or_default(),
+            alternates: topics.collect(),
             id: entry.position.to_string(),
             time: rfc3339(entry.time),
             event_type: publication.event().event_type().map(EventType::as_str),

@@ -13,6 +13,7 @@ use crate::feeds::SubscriberId;
 use crate::gap::{Gap, GapReason};
 use crate::membership::Membership;
 use crate::outlet::{GroupId, Notice, NoticeId, Outlet};
+use crate::pages::Pages;
 use crate::replays::Replays;
 use crate::retention::{Retention, Retentions};
 use crate::subscription::Subscription;
@@ -283,7 +284,7 @@ pub(crate) struct State {
     pub(crate) core: Core,
     /// What the log handed over before the hub knew from where it follows.
     early: Option<Vec<Arc<Entry>>>,
-    subscribers: Slab<Subscriber>,
+    subscribers: Pages<Subscriber>,
     /// What each outlet has to look at.
     pub(crate) notices: Slab<Notice>,
     /// How many subscribers are groups, which are no streams themselves.
@@ -343,7 +344,7 @@ impl Subscriber {
 
 impl State {
     fn new(core: Core) -> Self {
-        let (subscribers, notices) = (Slab::new(), Slab::new());
+        let (subscribers, notices) = (Pages::new(), Slab::new());
         Self { core, early: Some(Vec::new()), subscribers, notices, groups: 0, draining: false }
     }
 
@@ -470,8 +471,8 @@ impl State {
     pub(crate) fn end(&mut self, count: usize) -> (usize, Vec<Waker>) {
         let tail = self.core.tail();
         let (mut ended, mut wakers) = (0, Vec::new());
-        let open = self.subscribers.iter_mut().filter(|(_, subscriber)| subscriber.is_open_stream());
-        for (_, subscriber) in open.take(count) {
+        let open = self.subscribers.values_mut().filter(|subscriber| subscriber.is_open_stream());
+        for subscriber in open.take(count) {
             ended += 1;
             subscriber.ending = true;
             if let Some(Waiter::Task(waker)) = subscriber.wake(tail) {

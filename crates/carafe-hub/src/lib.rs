@@ -34,6 +34,7 @@ mod hub;
 mod members;
 mod membership;
 mod outlet;
+mod pages;
 mod patterns;
 mod replays;
 mod retention;

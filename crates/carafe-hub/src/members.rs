@@ -58,7 +58,7 @@ impl Members {
     }
 }
 
-/// Slab keys count what lives at once, which memory bounds far below four billion.
+/// Such numbers count what lives at once, which memory bounds far below four billion.
 pub(crate) fn index(key: usize) -> u32 {
     u32::try_from(key).expect("fewer than 2^32 of them fit in memory")
 }

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use carafe_log::Entry;
+
+use crate::Form;
 use crate::core::Cursor;
 use crate::feeds::SubscriberId;
+use crate::frame::Frame;
 use crate::hub::Shared;
 
 /// What a subscription, or a group of them, has of the hub. Dropping it leaves.
@@ -11,6 +15,16 @@ pub(crate) struct Membership {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: SubscriberId,
     pub(crate) cursor: Cursor,
+}
+
+impl Membership {
+    /// An entry that was read from the log as this member is told it.
+    pub(crate) fn encode(&self, entry: &Entry, form: Form) -> Frame {
+        if self.cursor.interest.shares_frame(entry, form) {
+            return form.encode(entry);
+        }
+        self.shared.state().core.envelope(&self.cursor.interest, entry)
+    }
 }
 
 impl Drop for Membership {

@@ -29,8 +29,8 @@ pub(crate) struct Slot {
 
 /// What the ring has at an offset.
 pub(crate) enum Found {
-    /// The entry, and its frame if a form was asked for.
-    Shown(Arc<Entry>, Frame),
+    /// The entry, and its frame if a form was asked for; none if who asked needs one of its own.
+    Shown(Arc<Entry>, Option<Frame>),
     /// An entry that is not shown to who asked.
     Hidden(Position),
 }
@@ -75,7 +75,13 @@ impl Ring {
         if !slot.is_shown(sight, &mut self.bytes) {
             return Some(Found::Hidden(slot.entry.position));
         }
-        let frame = form.map(|form| slot.frame(form, &mut self.bytes)).unwrap_or_default();
+        let frame = match form {
+            None => Some(Frame::default()),
+            Some(form) if sight.shares_frame(&slot.entry.publication, form) => {
+                Some(slot.frame(form, &mut self.bytes))
+            }
+            Some(_) => None,
+        };
         Some(Found::Shown(Arc::clone(&slot.entry), frame))
     }
 }

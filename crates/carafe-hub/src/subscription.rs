@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use carafe_log::{Block, BlockLimit, Entry, ReadError};
-use carafe_protocol::Position;
+use carafe_protocol::{Offset, Position, TopicMatcher};
 use futures_core::Stream;
 
 use crate::core::Step;
 use crate::frame::{Frame, expired_frame, gap_frame, position_frame};
 use crate::gap::{Gap, GapReason};
-use crate::hub::{Origin, Waiter};
+use crate::hub::{Origin, Shared, Waiter};
 use crate::membership::Membership;
 use crate::{Form, Hub};
 
@@ -73,7 +73,7 @@ enum Phase {
     Failed,
 }
 
-type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What one poll of a subscription gives: the delivery, and its frame if a form was asked for.
 type Item = (Delivery, Bytes);
@@ -99,11 +99,6 @@ impl Subscription {
     pub(crate) fn is_live(&self) -> bool {
         let Opening { gap, position, ahead, begins: _, collects } = &self.opening;
         matches!(self.phase, Phase::Live) && gap.is_none() && !position && !ahead && !collects
-    }
-
-    /// Whether the log has yet to answer.
-    pub(crate) fn waits_for_log(&self) -> bool {
-        matches!(self.phase, Phase::Reading(_) | Phase::Finding(_))
     }
 
     /// Takes what the log answers, if it was asked, and says nothing.
@@ -203,11 +198,8 @@ impl Subscription {
             Step::Behind => {
                 let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
-                let (shared, after) = (Arc::clone(&shared), cursor.position.offset);
-                self.phase = Phase::Reading(Box::pin(async move {
-                    let _turn = shared.replays.turn().await;
-                    shared.log.read(after, matchers, BLOCK).await
-                }));
+                let reading = read_log(Arc::clone(&shared), cursor.position.offset, matchers);
+                self.phase = Phase::Reading(reading);
                 Poll::Ready(Live::Elsewhere)
             }
             Step::CaughtUp => {
@@ -270,7 +262,7 @@ impl Subscription {
             } else {
                 self.opening.begins = false;
                 self.told = entry.position;
-                let frame = frame_of(form, |form| form.encode(&entry));
+                let frame = frame_of(form, |form| self.membership.encode(&entry, form));
                 return Some((Delivery::Entry(entry), frame));
             }
         }
@@ -301,6 +293,18 @@ impl Subscription {
             self.membership.cursor.position = gap.goes_on_after;
         }
     }
+}
+
+/// Reads a block of the log when there is a turn to.
+pub(crate) fn read_log(
+    shared: Arc<Shared>,
+    after: Offset,
+    matchers: Vec<TopicMatcher>,
+) -> Pending<Result<Block, ReadError>> {
+    Box::pin(async move {
+        let _turn = shared.replays.turn().await;
+        shared.log.read(after, matchers, BLOCK).await
+    })
 }
 
 /// Where the next thing to say may come from.

@@ -114,9 +114,7 @@ pub enum BadPattern {
     )]
     Template,
     /// It is a URI Template with too many variables, or they are too long.
-    #[error(
-        "the URI Template is too complex: use fewer variables, or shorter prefixes than such as `{{id:1000}}`"
-    )]
+    #[error("the URI Template is too complex: use fewer variables, or shorter prefixes than `{{id:50}}`")]
     TemplateTooComplex,
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::auth::{Refused, Verified};
-use crate::mercure::selector::{self, MatchType};
+use crate::mercure::selector::{self, BadSelector, MatchType};
 use crate::mercure::version::Version;
 
 /// The type of authorization details that are Mercure's.
@@ -85,7 +85,15 @@ fn selectors(mercure: &Value, name: &'static str) -> Result<Option<Grant>, Refus
     let texts =
         value.as_array().and_then(|values| values.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
     let texts = texts.ok_or_else(|| bad("mercure", &format!("has a `{name}` that is no array of texts")))?;
-    Ok(Some(Grant::to(texts.into_iter().filter_map(selector::zero))))
+    let mut grant = Vec::new();
+    for text in texts {
+        match selector::zero(text) {
+            Ok(matcher) => grant.push(matcher),
+            Err(BadSelector::NoTopic(_)) => {}
+            Err(error) => return Err(bad("mercure", &format!("has `{text}`: {error}"))),
+        }
+    }
+    Ok(Some(Grant::to(grant)))
 }
 
 /// One of Mercure's authorization details (RFC 9396).

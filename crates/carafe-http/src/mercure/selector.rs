@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use carafe_protocol::{BadPattern, BadTopic, Topic, TopicMatcher, TopicPattern};
 use regex::Regex;
 use url::Url;
 
@@ -15,44 +15,63 @@ pub(crate) const SELECTORS: usize = 1000;
 /// The most URI Templates among them: each is a regular expression that is asked for each topic.
 const TEMPLATES: usize = 100;
 
+/// The most variables of them all, as far as they can be counted before a template is compiled.
+const VARIABLES: usize = 300;
+
 /// The most matchers of a subscription of 1.0.
 pub(crate) const MATCHERS: usize = 100;
 
-/// A selector of 0.x: `*`, a URI Template, or the topic itself, which every selector is too. `None` if it can match no
-/// topic that there could be.
-pub(crate) fn zero(text: &str) -> Option<TopicMatcher> {
+/// Why a text is no selector of 0.x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadSelector {
+    /// There can be no such topic.
+    #[error(transparent)]
+    NoTopic(#[from] BadTopic),
+    /// It is a URI Template that would cost too much.
+    #[error(transparent)]
+    TooComplex(BadPattern),
+}
+
+/// A selector of 0.x: `*`, a URI Template, or the topic itself, which every selector is too.
+pub(crate) fn zero(text: &str) -> Result<TopicMatcher, BadSelector> {
     if text == "*" {
-        return Some(TopicMatcher::any());
+        return Ok(TopicMatcher::any());
     }
-    if text.contains('{')
-        && let Ok(template) = TopicPattern::template(text)
-    {
-        return Some(template.into());
+    if text.contains('{') {
+        match TopicPattern::template(text) {
+            Ok(template) => return Ok(template.into()),
+            Err(error @ BadPattern::TemplateTooComplex) => return Err(BadSelector::TooComplex(error)),
+            // It only looks like one.
+            Err(_) => {}
+        }
     }
-    Topic::new(text).ok().map(Into::into)
+    Ok(Topic::new(text)?.into())
 }
 
 /// What a subscription of 0.x asks for.
 pub(crate) fn all_zero(parameters: &Form) -> Result<Vec<TopicMatcher>, Problem> {
-    let selectors = parameters.all("topic").map(|text| {
-        zero(text).ok_or_else(|| bad(format!("`{text}` can be no topic: it is empty, too long, or has a control character or a segment `.` or `..`")))
-    });
-    let selectors = selectors.collect::<Result<Vec<_>, _>>()?;
-    if selectors.is_empty() {
-        return Err(bad("no topic is asked for: give `topic`, or `match` as of Mercure 1.0".into()));
+    let texts: Vec<_> = parameters.all("topic").collect();
+    check_count(&texts).map_err(bad)?;
+    let selector = |text: &str| zero(text).map_err(|error| bad(format!("`{text}`: {error}")));
+    texts.into_iter().map(selector).collect()
+}
+
+/// Refuses what would be too much work, before any of it is done.
+fn check_count(texts: &[&str]) -> Result<(), String> {
+    let templates: Vec<_> = texts.iter().filter(|text| text.contains('{')).collect();
+    let variables: usize = templates.iter().map(|text| text.matches(['{', ',']).count()).sum();
+    if texts.is_empty() {
+        return Err("no topic is asked for: give `topic`, or `match` as of Mercure 1.0".into());
     }
-    if selectors.len() > SELECTORS {
-        return Err(bad(format!(
-            "there are more than {SELECTORS} topics: ask for fewer, or use a URI Template"
-        )));
+    if texts.len() > SELECTORS {
+        return Err(format!("there are more than {SELECTORS} topics: ask for fewer, or use a URI Template"));
     }
-    let templates = selectors.iter().filter(|selector| matches!(selector, TopicMatcher::Pattern(_)));
-    if templates.count() > TEMPLATES {
-        return Err(bad(format!(
-            "there are more than {TEMPLATES} URI Templates: use one for several topics"
-        )));
+    if templates.len() > TEMPLATES || variables > VARIABLES {
+        return Err(format!(
+            "there are more than {TEMPLATES} URI Templates, or {VARIABLES} variables in them: use one for several topics"
+        ));
     }
-    Ok(selectors)
+    Ok(())
 }
 
 /// How a matcher of 1.0 is meant.
@@ -140,13 +159,32 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_too_much_work_is_refused_before_it_is_done() {
+        let refused = |text: &str, count: usize| check_count(&vec![text; count]).err();
+        assert_eq!(
+            [refused("a", 1), refused("a", 1000), refused("a/{b}", 100), refused("{a,b,c}", 100)],
+            [None, None, None, None]
+        );
+        assert!(refused("a", 0).unwrap().contains("`topic`"));
+        assert!(refused("a", 1001).unwrap().contains("1000 topics"));
+        assert!(refused("a/{b}", 101).unwrap().contains("100 URI Templates"));
+        assert!(refused("{a,b,c}{d}", 76).unwrap().contains("300 variables"));
+    }
+
+    #[test]
     fn what_looks_like_a_template_and_is_none_is_the_topic() {
         for text in ["a{", "a{b c}", "{}", "{\"json\": 1}"] {
             check(&zero(text).unwrap(), &[text, "!a", "!ab"]);
         }
         for text in ["", "a/../b", &"x".repeat(1025)] {
-            assert_eq!(zero(text), None);
+            assert!(matches!(zero(text), Err(BadSelector::NoTopic(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn a_template_that_costs_too_much_is_no_topic_instead() {
+        let text = format!("{{{}}}", ["a"; 13].join(","));
+        assert_eq!(zero(&text), Err(BadSelector::TooComplex(BadPattern::TemplateTooComplex)));
     }
 
     #[test]

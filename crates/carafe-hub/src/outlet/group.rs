@@ -13,6 +13,7 @@ use super::{SeatId, Tick};
 use crate::Form;
 use crate::core::Interest;
 use crate::membership::Membership;
+use crate::pages::Pages;
 
 /// Names a group of an outlet.
 pub(crate) type GroupId = u32;
@@ -51,7 +52,7 @@ pub(super) struct Pass {
 
 /// All groups of an outlet, found by what their seats ask for.
 pub(super) struct Groups {
-    groups: Slab<Group>,
+    groups: Pages<Group>,
     // Kept apart: few groups have a pass, and none costs an allocation.
     passes: Slab<Pass>,
     index: HashTable<GroupId>,
@@ -60,7 +61,12 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new() -> Self {
-        Self { groups: Slab::new(), passes: Slab::new(), index: HashTable::new(), hasher: RandomState::new() }
+        Self {
+            groups: Pages::new(),
+            passes: Slab::new(),
+            index: HashTable::new(),
+            hasher: RandomState::new(),
+        }
     }
 
     pub(super) fn get(&self, id: GroupId) -> Option<&Group> {

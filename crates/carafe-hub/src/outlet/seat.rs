@@ -1,14 +1,20 @@
 //! One subscriber of an outlet.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use carafe_protocol::{Offset, Position};
+use futures_core::Stream;
 
 use super::group::GroupId;
-use super::{SeatId, Tick};
+use super::{Tick, Turn};
 use crate::Frames;
+use crate::frame::Frame;
+
+/// The end of a body in chunks.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// How a subscriber is served.
 pub(super) enum Seat {
@@ -63,6 +69,40 @@ pub(super) struct Streaming {
 }
 
 impl Streaming {
+    /// Takes what the subscription has to say; `false` if that is nothing now.
+    pub(super) fn say_more(&mut self) -> bool {
+        if self.end == End::Expired && self.frames.may_expire() {
+            let expired = self.chunk(&self.frames.expired());
+            self.rest = self.last(&expired);
+            return true;
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        self.rest = match Pin::new(&mut self.frames).poll_next(&mut cx) {
+            Poll::Ready(Some(block)) => self.chunk(&block),
+            Poll::Ready(None) => self.last(&[]),
+            Poll::Pending => return false,
+        };
+        true
+    }
+
+    /// Takes what the log answers, though it cannot be said yet: others wait for their turn to read.
+    pub(super) fn read_on(&mut self) {
+        let _ = self.frames.subscription.poll_log(&mut Context::from_waker(&self.waker));
+    }
+
+    fn chunk(&mut self, block: &[u8]) -> Bytes {
+        let opening = std::mem::take(&mut self.opening);
+        if opening.is_empty() {
+            return Frame::chunked(block).chunk().clone();
+        }
+        Frame::chunked(&[&opening, block].concat()).chunk().clone()
+    }
+
+    fn last(&mut self, chunk: &[u8]) -> Bytes {
+        self.end = End::Over;
+        [chunk, LAST_CHUNK].concat().into()
+    }
+
     /// The last position that the client was told.
     pub(super) fn told(&self) -> Offset {
         let told = self.frames.subscription.told.offset;
@@ -121,38 +161,38 @@ impl Seat {
     }
 }
 
-/// The seats whose subscriptions have woken.
+/// Whose turn it is since what they waited for has come.
 pub(super) struct Woken {
-    seats: Mutex<Vec<SeatId>>,
+    turns: Mutex<Vec<Turn>>,
     bell: Waker,
 }
 
 impl Woken {
     pub(super) fn new(bell: Waker) -> Arc<Self> {
-        Arc::new(Self { seats: Mutex::default(), bell })
+        Arc::new(Self { turns: Mutex::default(), bell })
     }
 
-    pub(super) fn take(&self, into: &mut Vec<SeatId>) {
-        into.append(&mut self.seats.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn take(&self, into: &mut Vec<Turn>) {
+        into.append(&mut self.turns.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What wakes this seat. One that has left may wake another in its place, which does no harm.
-    pub(super) fn waker(self: &Arc<Self>, seat: SeatId) -> Waker {
-        Arc::new(SeatWaker { seat, woken: Arc::clone(self) }).into()
+    /// What gives this turn. That of one who has left may be another's, which does no harm.
+    pub(super) fn waker(self: &Arc<Self>, turn: Turn) -> Waker {
+        Arc::new(TurnWaker { turn, woken: Arc::clone(self) }).into()
     }
 }
 
-struct SeatWaker {
-    seat: SeatId,
+struct TurnWaker {
+    turn: Turn,
     woken: Arc<Woken>,
 }
 
-impl Wake for SeatWaker {
+impl Wake for TurnWaker {
     fn wake(self: Arc<Self>) {
-        let mut seats = self.woken.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        seats.push(self.seat);
-        let first = seats.len() == 1;
-        drop(seats);
+        let mut turns = self.woken.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.push(self.turn);
+        let first = turns.len() == 1;
+        drop(turns);
         if first {
             self.woken.bell.wake_by_ref();
         }

@@ -1,6 +1,6 @@
 //! What is delivered to whom, and what is not.
 
-use carafe_hub::{Access, Form, Hub, PublishError, Start, Subscribe};
+use carafe_hub::{Access, Form, Grant, Hub, HubLimits, PublishError, Start, Subscribe};
 use carafe_log::{AppendError, IdempotencyKey, MemoryLimits, Publication};
 use carafe_protocol::TopicMatcher;
 use futures_util::{FutureExt, StreamExt};
@@ -30,6 +30,40 @@ fn an_event_with_several_topics_is_delivered_once_to_who_asked_for_several() {
         assert_eq!(data(&live.hear()), ["once", "and then"]);
         let replayed = rig.listen_in(form, Subscribe::to_all(several).from(Start::Earliest)).hear();
         assert_eq!(data(&replayed), ["once", "and then"]);
+    }
+}
+
+#[test]
+fn an_envelope_names_no_topic_of_a_private_event_that_its_reader_may_not_see() {
+    let to = |granted: &[&str]| Access::to(Grant::to(granted.iter().map(|text| exact(text))));
+    let cases: [(&[&str], Access, &[&str]); 8] = [
+        (&["ann"], to(&["ann"]), &["ann"]),
+        (&["bob"], to(&["bob"]), &["bob"]),
+        (&["bob", "x"], to(&["bob"]).with_public(true), &["bob"]),
+        (&["bob"], to(&["bob"]).with_public(true), &["bob"]),
+        (&["ann"], to(&["ann", "bob"]), &["ann"]),
+        (&["cyd"], to(&["ann"]).with_public(true), &["ann"]),
+        (&["ann"], Access::all(), &["ann", "bob", "cyd"]),
+        (&[], to(&["ann", "cyd"]), &["ann", "cyd"]),
+    ];
+    let rings = [NO_RING, HubLimits::default()];
+    for (limits, (asked, access, named)) in
+        rings.iter().flat_map(|ring| cases.iter().map(move |case| (ring, case)))
+    {
+        let rig = Rig::new(MemoryLimits::default(), limits.clone());
+        let asks = match asked[..] {
+            [] => Subscribe::to_everything(),
+            _ => Subscribe::to_all(asked.iter().map(|text| exact(text))),
+        };
+        let asks = asks.from(Start::Earliest).with_access(access.clone());
+        publish(
+            &rig.hub,
+            publication("ann", "1").with_alternates(["bob", "cyd"].map(topic)).with_private(true),
+        );
+        rig.publish("other", "2");
+        let heard = rig.listen_in(Some(Form::Enveloped), asks).hear();
+        let Heard::Event(said) = &heard[1] else { panic!("{heard:?}") };
+        assert_eq!(said.topics.as_deref().unwrap(), *named, "to who asks for {asked:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use carafe_hub::{Form, Gap, GapReason, Start, SubscribeError};
 use carafe_log::{Entry, Find, Publication, Span};
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
 use crate::listener::{Heard, Said};
 
@@ -79,6 +79,19 @@ impl Wish {
     fn sees(&self, publication: &Publication) -> bool {
         let granted = among(publication, &self.granted);
         self.matches(publication) && (granted || (self.public && !publication.is_private()))
+    }
+
+    /// The topics that an envelope names.
+    fn named(&self, publication: &Publication) -> Vec<String> {
+        let is_in =
+            |matchers: &[TopicMatcher], topic: &Topic| matchers.iter().any(|matcher| matcher.matches(topic));
+        let all = (self.public && !publication.is_private()) || self.granted.contains(&TopicMatcher::any());
+        let granted: Vec<_> =
+            publication.topics().filter(|topic| all || is_in(&self.granted, topic)).collect();
+        let asked: Vec<_> =
+            granted.iter().copied().filter(|topic| all || is_in(&self.matchers, topic)).collect();
+        let named = if asked.is_empty() { granted } else { asked };
+        named.into_iter().map(Topic::to_string).collect()
     }
 
     /// Why it may not ask for that, if so.
@@ -191,7 +204,11 @@ impl Account {
 
     fn check_event(&self, model: &Model, said: &Said) {
         assert!(!self.ahead, "what it has seen is not known yet");
-        let owed = model.next_after(self.seen.offset, &self.wish).map(|entry| Said::of(entry, self.form));
+        let owed = model.next_after(self.seen.offset, &self.wish).map(|entry| {
+            let named = |_| self.wish.named(&entry.publication);
+            let said = Said::of(entry, self.form);
+            Said { topics: if self.form.is_some() { said.topics.map(named) } else { said.topics }, ..said }
+        });
         assert_eq!(Some(said), owed.as_ref(), "after {}", self.seen);
     }
 
@@ -252,9 +269,8 @@ impl Account {
         self.see(&Heard::Position(position));
     }
 
-    /// It heard that its time is over, and after which position to come back.
+    /// It heard that its time is over, and after which position to come back: nothing that it is owed is before that.
     pub(crate) fn hear_expired(&mut self, model: &Model, position: Position) {
-        self.check_caught_up(model);
         if position != self.seen {
             self.check_passed_over(model, position);
         }

@@ -437,28 +437,41 @@ fn who_has_to_go_on_alone_in_the_middle_of_a_pass_loses_nothing() {
     driver.rig.publish("a", "0");
     driver.outlet.look();
     driver.turn();
-    seats.iter().for_each(|seat| driver.outlet.expire(*seat));
+    assert_eq!(driver.rig.hub.drain().end(MANY), MANY);
     driver.settle();
-    for seat in &seats {
-        let told = driver.told(*seat);
-        assert!(matches!(&told[..], [Told::Heard(Heard::Event(_)), Told::Expired(_), Told::End]), "{told:?}");
-    }
-    assert_eq!(driver.clients.take_left().len(), MANY);
+    driver.check_ended(&seats, &["0"]);
 }
 
 #[test]
-fn a_stream_expires_only_after_what_its_log_has_yet_to_read() {
+fn a_stream_whose_time_is_over_ends_at_once_and_tells_from_where_to_go_on() {
     let mut driver = Driver::on(Rig::keeping(1000));
-    driver.rig.count("a", 2);
+    let first = driver.rig.count("a", 2)[0];
     driver.rig.log.hold_reads();
-    let seat = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    let seat = driver.join(Subscribe::to(exact("a")).from(after(first)));
     driver.outlet.expire(seat);
     driver.settle();
-    assert_eq!(driver.told(seat).len(), 2, "it waits for the log");
-    driver.rig.log.let_reads_go(100);
-    driver.settle();
     let told = driver.told(seat);
-    assert!(matches!(&told[..], [_, _, Told::Expired(_), Told::End]), "{told:?}");
+    assert!(matches!(&told[..], [_, Told::Expired(position), Told::End] if *position == first), "{told:?}");
+}
+
+#[test]
+fn who_has_yet_to_be_sent_what_a_pass_takes_goes_on_before_it_when_its_time_is_over() {
+    let mut driver = Driver::roomy();
+    let seats = driver.settled("a", MANY);
+    let before = driver.rig.span().tail;
+    let event = driver.rig.publish("a", "0");
+    driver.outlet.look();
+    driver.turn();
+    seats.iter().for_each(|seat| driver.outlet.expire(*seat));
+    driver.settle();
+    let ends: Vec<_> = seats.iter().map(|seat| driver.told(*seat)).collect();
+    let sent = ends.iter().filter(|told| {
+        matches!(&told[..], [Told::Heard(Heard::Event(_)), Told::Expired(at), Told::End] if *at == event)
+    });
+    let unsent =
+        ends.iter().filter(|told| matches!(&told[..], [Told::Expired(at), Told::End] if *at == before));
+    let (sent, unsent) = (sent.count(), unsent.count());
+    assert!(sent > 0 && unsent > 0 && sent + unsent == MANY, "{sent} and {unsent}");
 }
 
 #[test]
@@ -543,17 +556,42 @@ fn a_stream_that_had_nothing_to_say_for_long_is_blocked_only_since_it_has() {
 }
 
 #[test]
-fn a_stream_whose_history_cannot_be_read_ends_and_others_of_its_group_go_on() {
+fn a_stream_whose_history_cannot_be_read_ends_and_others_go_on() {
+    let mut driver = Driver::with_ring_of(5);
+    let other = driver.settled("a", 1)[0];
+    driver.rig.count("a", 50);
+    driver.settle();
+    driver.rig.log.fail_next_read();
+    let failing = driver.join(Subscribe::to(exact("a")).from(Start::Earliest));
+    driver.settle();
+    assert_eq!((driver.clients.take_left(), driver.clients.failed), (vec![failing], 1));
+    driver.rig.publish("a", "50");
+    driver.settle();
+    assert_eq!((driver.events(other).len(), driver.rig.hub.subscriptions()), (51, 1));
+}
+
+#[test]
+fn what_cannot_be_read_for_a_group_each_of_its_seats_tries_by_itself() {
     let mut driver = Driver::with_ring_of(5);
     let seats = driver.settled("a", 2);
     driver.rig.count("a", 50);
     driver.rig.log.fail_next_read();
     driver.settle();
-    let ended = driver.clients.take_left();
-    assert_eq!((ended.len(), driver.clients.failed), (1, 1));
-    assert_eq!(driver.told(ended[0]), [Told::End]);
-    let other = seats.into_iter().find(|seat| *seat != ended[0]).unwrap();
-    assert_eq!((driver.events(other).len(), driver.rig.hub.subscriptions()), (50, 1));
+    seats.iter().for_each(|seat| assert_eq!(driver.events(*seat).len(), 50));
+    assert_eq!(driver.clients.failed, 0);
+}
+
+#[test]
+fn for_a_group_that_the_ring_has_left_behind_the_log_is_read_once() {
+    let mut driver = Driver::with_ring_of(5);
+    let seats = driver.settled("a", 100);
+    driver.rig.count("a", 50);
+    driver.settle();
+    seats.iter().for_each(|seat| assert_eq!(driver.events(*seat).len(), 50));
+    assert!(driver.rig.log.reads() < 5, "{}", driver.rig.log.reads());
+    driver.rig.publish("a", "and live again");
+    driver.settle();
+    seats.iter().for_each(|seat| assert_eq!(driver.events(*seat), ["and live again"]));
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Load {
         let mut patience = Patience::new(self.plan.patience);
         while self.fleet.open() + self.lost() < self.plan.connections {
             told = self.let_open(told, pace.as_ref());
-            self.turn(RAMP)?;
+            self.turn(if pace.is_some() { RAMP } else { REST })?;
             let open = self.fleet.open();
             if patience.is_over_at((told, open)) {
                 let all = self.plan.connections;

@@ -1,11 +1,14 @@
 //! Who may see and publish what, by tokens.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::mpsc::Receiver;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use carafe_http::auth::{Algorithm, Signer};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
@@ -762,6 +765,68 @@ fn keys_of_several_kinds_stand_side_by_side_each_with_its_own_rules() {
     let full = json!({"publish": ["a"], "iss": "https://issuer.example", "aud": "https://hub.example"});
     assert_eq!(ask(hub.address, "POST", "/events/a", &signed(&signer, full)).status, 201);
     is_bad(&ask(hub.address, "POST", "/events/a", &signed(&signer, all())));
+}
+
+/// An issuer's web server, which answers with what it is to say now.
+struct Issuer {
+    url: String,
+    says: Arc<Mutex<String>>,
+}
+
+impl Issuer {
+    fn start(says: &Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let says = Arc::new(Mutex::new(says.to_string()));
+        let answer = Arc::clone(&says);
+        thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(Result::ok) {
+                let _ = socket.read(&mut [0; 4096]);
+                let body = answer.lock().unwrap().clone();
+                let _ = write!(socket, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            }
+        });
+        Self { url, says }
+    }
+}
+
+/// Asks until the answer has this status.
+#[track_caller]
+fn becomes(hub: &Server, token: &str, status: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    while ask(hub.address, "POST", "/events/a", token).status != status {
+        assert!(Instant::now() < deadline, "it is not answered {status} within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_issuer_that_changes_its_keys_under_a_url_is_followed_while_a_stream_stays_open() {
+    let pairs = [(); 2].map(|()| KeyPair::generate_for(&PKCS_ED25519).unwrap());
+    let key = |number: usize| {
+        let x = base64url(pairs[number].public_key_raw());
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": format!("k{number}"), "x": x})
+    };
+    let [old, new] = [0, 1].map(|number| {
+        let signer = Signer::pem(pairs[number].serialize_pem().as_bytes()).unwrap();
+        signed(&signer.with_key_id(format!("k{number}")), all())
+    });
+    let issuer = Issuer::start(&json!({"keys": [key(0)]}));
+    let folder = Folder::new();
+    let text = format!("[[key]]\njwk-set = \"{}\"\nrefresh = \"1s\"\n", issuer.url);
+    let hub = serve(&["--keys", &folder.write("keys.toml", &text)], &[]);
+    let mut stream = Stream::open(hub.address, "/events/b", &[&bearer(&old)]);
+    is_bad(&ask(hub.address, "POST", "/events/a", &new));
+    *issuer.says.lock().unwrap() = json!({"keys": [key(0), key(1)]}).to_string();
+    becomes(&hub, &new, 201);
+    assert_eq!(ask(hub.address, "POST", "/events/a", &old).status, 201);
+    *issuer.says.lock().unwrap() = json!({"keys": [key(1)]}).to_string();
+    becomes(&hub, &old, 401);
+    // What is no set changes nothing.
+    *issuer.says.lock().unwrap() = "<html>".into();
+    hub.next_word(|line| line.contains("cannot fetch the JWK Set"));
+    assert_eq!(ask(hub.address, "POST", "/events/b", &new).status, 201);
+    assert_eq!(stream.data(1), ["data"]);
 }
 
 #[test]

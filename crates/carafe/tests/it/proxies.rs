@@ -104,16 +104,20 @@ impl Front {
     }
 }
 
-/// An address that was free a moment ago. These programs cannot be asked to take any.
+/// An address that was free a moment ago. These programs cannot be asked to take any. Its port is none of those that the
+/// system gives to connections: other tests have thousands, and such a port may be taken again at once.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000));
+    let mut addresses = ports.take(1000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("some port is free")
 }
 
 #[track_caller]
 fn wait_for(address: SocketAddr, process: &Process) {
     let deadline = Instant::now() + PATIENCE;
+    let mut said = Vec::new();
     while TcpStream::connect(address).is_err() {
-        let said: Vec<_> = process.stderr.try_iter().collect();
+        said.extend(process.stderr.try_iter());
         assert!(Instant::now() < deadline, "nobody listens on {address}: {said:?}");
         thread::sleep(Duration::from_millis(20));
     }
@@ -166,7 +170,7 @@ fn caddy(folder: &Path, certificate: &Certificate, [hub, secure]: [SocketAddr; 2
             ),
         ],
     );
-    let alone = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n";
+    let alone = "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n}\n";
     let file = folder.join("Caddyfile");
     fs::write(&file, format!("{alone}{site}")).unwrap();
     let mut program = Kind::Caddy.program();

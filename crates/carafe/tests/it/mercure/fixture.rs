@@ -1,6 +1,7 @@
 //! A hub with a key of each Mercure dialect, and short names for what the tests do with it.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use carafe_http::auth::Signer;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::form_urlencoded::Serializer;
 
-use crate::http::{Answer, Stream, request};
+use crate::http::{Answer, Stream, connect, read_head, request};
 use crate::process::{Process, Server, carafe};
 
 pub(crate) const PATH: &str = "/.well-known/mercure";
@@ -60,9 +61,25 @@ impl Hub {
         Stream::open(self.server.address, &format!("{PATH}?{}", form(pairs)), headers)
     }
 
-    /// What asking for a stream is answered that is none. The answer must end.
+    /// What asking for a stream is answered that is to be refused. One that is not is left at once, since it would not end.
+    #[track_caller]
     pub(crate) fn refused(&self, pairs: &[(&str, &str)], headers: &[&str]) -> Answer {
-        self.ask("GET", &format!("?{}", form(pairs)), headers, "")
+        self.refused_by(&format!("?{}", form(pairs)), headers)
+    }
+
+    /// The same, with the query as it is.
+    #[track_caller]
+    pub(crate) fn refused_by(&self, query: &str, headers: &[&str]) -> Answer {
+        let mut socket = connect(self.server.address);
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        write!(socket, "GET {PATH}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
+            .unwrap();
+        let (head, mut body) = read_head(&mut socket);
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        if status != 200 {
+            socket.read_to_end(&mut body).unwrap();
+        }
+        Answer { status, head, body: String::from_utf8(body).unwrap() }
     }
 
     pub(crate) fn post(&self, pairs: &[(&str, &str)], headers: &[&str]) -> Answer {

@@ -8,6 +8,7 @@ mod one_publish;
 mod one_subscribe;
 mod one_tokens;
 mod private;
+mod random;
 mod subscriptions;
 mod switch;
 mod zero_publish;

@@ -2,7 +2,7 @@
 
 use crate::http::{Stream, get, request};
 use crate::mercure::fixture::{Hub, PATH, with_zero};
-use crate::process::Server;
+use crate::process::{Process, Server, carafe};
 
 #[test]
 fn mercure_is_spoken_only_where_it_is_switched_on() {
@@ -10,6 +10,23 @@ fn mercure_is_spoken_only_where_it_is_switched_on() {
     assert_eq!(get(without.address, &format!("{PATH}?topic=a")).status, 404);
     let with = Server::start(&["--mercure"]);
     Stream::open(with.address, &format!("{PATH}?topic=a"), &[]);
+}
+
+#[test]
+fn a_developers_hub_speaks_it_too_and_is_all_open() {
+    let hub = Server::of(Process::start(carafe().args([
+        "dev",
+        "--mercure",
+        "--log",
+        "memory:",
+        "--listen",
+        "127.0.0.1:0",
+    ])));
+    let mut stream = Stream::open(hub.address, &format!("{PATH}?topic=a"), &[]);
+    let headers = ["Content-Type: application/x-www-form-urlencoded"];
+    assert_eq!(request(hub.address, "POST", PATH, &headers, b"topic=a&data=secret&private=on").status, 200);
+    assert_eq!(stream.data(1), ["secret"]);
+    assert_eq!(request(hub.address, "GET", PATH, &["Host: evil.example"], b"").status, 403);
 }
 
 #[test]

@@ -59,10 +59,12 @@ fn a_topic_is_everything_or_an_exact_string_or_a_uri_template() {
 #[test]
 fn without_a_topic_or_with_one_that_cannot_be_it_is_400() {
     let hub = Hub::open(&[]);
-    for asked in [&[][..], &[("topic", "")], &[("topic", "a\nb")], &[("topics", "a")]] {
+    for asked in
+        [&[][..], &[("topic", "")], &[("topic", "a\nb")], &[("topics", "a")], &[("topic", "{a:999}")]]
+    {
         assert_eq!(hub.refused(asked, &[]).status, 400, "{asked:?}");
     }
-    assert_eq!(hub.ask("GET", "?topic=%ff", &[], "").status, 400);
+    assert_eq!(hub.refused_by("?topic=%ff", &[]).status, 400);
 }
 
 #[test]

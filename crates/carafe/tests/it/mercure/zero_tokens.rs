@@ -183,6 +183,7 @@ fn all_that_is_wrong_with_a_token_is_401() {
         with_zero(&json!({"publish": "*", "subscribe": ["*"]})),
         with_zero(&json!({"publish": ["*"], "subscribe": "*"})),
         with_zero(&json!({"publish": [1], "subscribe": [{}]})),
+        with_zero(&json!({"publish": ["{a:999}"], "subscribe": ["*"]})),
     ] {
         let answer = hub.refused(&[("topic", "a")], &[&header]);
         assert_eq!(answer.status, 401, "{header}, even where strangers may subscribe");

@@ -1,0 +1,66 @@
+//! What a refusal leaves unread of a request's body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+/// The most that is read for nothing, and how long it may take to come.
+const BYTES: usize = 1 << 20;
+const TIME: Duration = Duration::from_secs(5);
+
+/// Reads on what nobody reads any more of a body. Over HTTP/2, dropping it would reset the stream, which curl and others take for
+/// a failure while they still send: the answer would be lost, and the client would not learn why it was refused. hyper itself
+/// sees to that over HTTP/1.
+pub(crate) async fn read_on(request: Request) -> Request {
+    if request.version() != Version::HTTP_2 || request.body().is_end_stream() {
+        return request;
+    }
+    request.map(|body| Body::new(Lent(body)))
+}
+
+/// A body that is read on when it is dropped.
+struct Lent(Body);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.0.is_end_stream()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let rest = Limited::new(std::mem::take(&mut self.0), BYTES);
+            runtime.spawn(timeout(TIME, throw_away(rest)));
+        }
+    }
+}
+
+async fn throw_away(mut body: Limited<Body>) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

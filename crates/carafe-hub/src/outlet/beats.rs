@@ -1,0 +1,85 @@
+//! Signs of life for subscribers that were sent nothing for a while.
+
+use bytes::Bytes;
+use carafe_protocol::Position;
+
+use super::seat::Seat;
+use super::{Outlet, SeatId, Sink, Tick, Written};
+use crate::Form;
+use crate::frame::position_frame;
+
+impl Outlet {
+    /// Sends a sign of life to a subscriber that was sent nothing for so long: the position if it has moved.
+    pub fn beat(&mut self, seat: SeatId, silence: Tick, sink: &mut impl Sink) {
+        if self.silence(seat).is_none_or(|silent| silent < silence) {
+            return;
+        }
+        let position = self.moved_to(seat);
+        let bytes = match position {
+            Some(position) => self.position_chunk(position),
+            None => self.heartbeat.clone(),
+        };
+        match sink.write(seat, &bytes) {
+            Written::Bytes(written) => self.has_beaten(seat, bytes.slice(written..), position),
+            Written::Gone => self.leave(seat),
+        }
+    }
+
+    /// How long the subscriber was sent nothing; `None` if there is something that it has yet to take.
+    fn silence(&self, seat: SeatId) -> Option<Tick> {
+        let since = |sent| self.now.wrapping_sub(sent);
+        match self.seats.get(seat as usize)? {
+            Seat::Settled(seat) => Some(since(seat.sent).min(since(self.groups.get(seat.place.group)?.sent))),
+            Seat::Lagging(_) => None,
+            Seat::Streaming(streaming) => streaming.rest.is_empty().then(|| since(streaming.sent)),
+        }
+    }
+
+    /// The position up to which the subscriber has all, if it was not told that yet.
+    fn moved_to(&self, seat: SeatId) -> Option<Position> {
+        let Seat::Settled(seat) = self.seats.get(seat as usize)? else { return None };
+        let group = self.groups.get(seat.place.group)?;
+        // There, the position is a comment, as the heartbeat is.
+        if group.form == Form::Mercure
+            || seat.pass != group.number && self.groups.pass(seat.place.group).is_some()
+        {
+            return None;
+        }
+        let state = self.shared.state();
+        let tail = state.core.tail();
+        let moved = tail.offset > seat.told.max(group.told);
+        (moved && state.is_waiting(group.membership.id)).then_some(tail)
+    }
+
+    /// All who are told the same position are sent the same bytes.
+    fn position_chunk(&mut self, position: Position) -> Bytes {
+        match &self.position {
+            Some((told, chunk)) if *told == position => chunk.clone(),
+            _ => {
+                let chunk = position_frame(Form::Plain, position).chunk().clone();
+                self.position = Some((position, chunk.clone()));
+                chunk
+            }
+        }
+    }
+
+    fn has_beaten(&mut self, id: SeatId, rest: Bytes, position: Option<Position>) {
+        match &mut self.seats[id as usize] {
+            Seat::Settled(seat) => {
+                seat.sent = self.now;
+                let stands = self.groups.position_of(seat);
+                if let Some(position) = position {
+                    seat.told = position.offset;
+                }
+                if !rest.is_empty() {
+                    self.lag(id, rest, position.unwrap_or(stands));
+                }
+            }
+            Seat::Streaming(streaming) => {
+                streaming.sent = self.now;
+                streaming.rest = rest;
+            }
+            Seat::Lagging(_) => {}
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! Nothing gets out to who may not have it, whatever the way: judged by an oracle of its own.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use carafe_hub::{
+    Access, Delivery, Form, Frames, Grant, HubLimits, Outlet, SeatId, Sink, Start, Subscribe, Subscription,
+    Written,
+};
+use carafe_log::{IdempotencyKey, MemoryLimits, MemoryLog};
+use carafe_protocol::{TopicMatcher, TopicPattern};
+use futures_core::Stream;
+
+use crate::fixture::{NO_RING, Rig, at_once, event_type, exact, publication, topic};
+use crate::oracle::{Fact, Oracle, Random, Reading, Told, Wish};
+
+/// How many events are judged; `CARAFE_TEST_DELIVERIES` asks for more.
+const DELIVERIES: usize = 1_000_000;
+const SEED: u64 = 0xCAFE;
+const STEPS: usize = 700;
+const READERS: usize = 40;
+const OPENING: &str = "retry: 1234\n";
+
+#[test]
+fn nothing_is_told_to_who_may_not_have_it() {
+    let (seed, deliveries) = (number("CARAFE_TEST_SEED", SEED), number("CARAFE_TEST_DELIVERIES", DELIVERIES));
+    println!("CARAFE_TEST_SEED={seed} CARAFE_TEST_DELIVERIES={deliveries}");
+    let (mut told, mut random, mut answers, mut hubs) = (Told::default(), Random::new(seed), 0, 0);
+    while told.events < deliveries {
+        let mut world = World::new(Random::new(random.next()), &mut told);
+        (0..STEPS).for_each(|_| world.step());
+        answers += world.finish();
+        hubs += 1;
+    }
+    println!("{told:?} and {answers} answers of {hubs} hubs: nothing leaked");
+    assert!(told.events >= deliveries && told.gaps > 0 && told.positions > 0 && answers > 0);
+}
+
+fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
+    std::env::var(name).map_or(default, |text| text.parse().ok().expect("a whole number"))
+}
+
+/// One hub, and all who read from it.
+struct World<'a> {
+    random: Random,
+    told: &'a mut Told,
+    oracle: Oracle,
+    rig: Rig,
+    first: String,
+    accesses: Vec<Wish>,
+    outlet: Outlet,
+    clients: Clients,
+    readers: Vec<Reader>,
+    /// What was said to who may not ask for a topic.
+    refusal: Option<String>,
+    answers: usize,
+}
+
+/// One who reads, and how.
+struct Reader {
+    reading: Reading,
+    /// The position that it is told first, where the oracle knows it.
+    begins: Option<String>,
+    way: Way,
+}
+
+enum Way {
+    Entries(Subscription),
+    Frames(Frames),
+    /// Its client has this number.
+    Seat(usize),
+}
+
+/// The topics, of which some have never an event, and what is asked for and granted.
+pub(crate) fn names(random: &mut Random) -> (Vec<String>, Vec<String>) {
+    let mut topics = Vec::new();
+    for root in ["orders", "users", "chat/rooms"] {
+        topics.extend((0..4).map(|_| format!("{root}/{}", random.secret())));
+        topics.extend((0..3).map(|_| format!("{root}/{}/lines", random.secret())));
+        topics.extend((0..2).map(|_| format!("{root}/lines/{}", random.secret())));
+    }
+    let patterns =
+        ["*", "orders/*", "orders/:id", "users/:id", "users/*", "*/lines", "chat/:what/:id", ":a/:b/lines"];
+    let scanned = ["*/lines/*", "*/rooms/*/lines"];
+    let matchers = patterns.into_iter().chain(scanned).map(Into::into).chain(topics.iter().cloned());
+    (topics.clone(), matchers.collect())
+}
+
+impl<'a> World<'a> {
+    fn new(mut random: Random, told: &'a mut Told) -> Self {
+        let entries = *random.pick(&[20, 200, usize::MAX]);
+        let ring_bytes = *random.pick(&[0, 2_000, 8_000, 1 << 20]);
+        let kept = MemoryLimits { entries, ..MemoryLimits::default() };
+        let rig = Rig::on(MemoryLog::new(kept), HubLimits { ring_bytes, ..NO_RING });
+        let (first, (topics, matchers)) = (rig.span().start.to_string(), names(&mut random));
+        let oracle = Oracle::new(topics, matchers, first.clone());
+        let accesses = (0..12).map(|_| access(&mut random, &oracle)).collect();
+        let outlet = rig.hub.outlet(Waker::noop().clone());
+        Self {
+            first,
+            random,
+            told,
+            oracle,
+            accesses,
+            outlet,
+            rig,
+            clients: Clients::default(),
+            readers: Vec::new(),
+            refusal: None,
+            answers: 0,
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(24) {
+            0..6 => self.publish(),
+            6..9 => self.join(),
+            9 => self.leave(),
+            10..18 => self.read_one(),
+            18..20 => self.drive(),
+            20 => self.beat(),
+            21 => self.ask_for_id(),
+            22 => self.ask_for_newest(),
+            _ => self.expire(),
+        }
+    }
+
+    /// Reads all that there is, and gives how many answers were judged.
+    fn finish(mut self) -> usize {
+        for at in 0..self.readers.len() {
+            self.read(at, usize::MAX);
+        }
+        self.answers
+    }
+
+    fn publish(&mut self) {
+        for _ in 0..=self.random.below(4) {
+            let mut fact = fact(&mut self.random, &self.oracle);
+            let topics: Vec<_> = fact.topics.iter().map(|at| topic(&self.oracle.topics[*at])).collect();
+            let id = IdempotencyKey::new(&fact.id).unwrap();
+            let mut publication = publication(topics[0].as_str(), &fact.data)
+                .with_alternates(topics[1..].iter().cloned())
+                .with_private(fact.private);
+            // Two of one topic with one key would be one event.
+            publication = match self.oracle.events.iter().any(|event| event.id == fact.id) {
+                true => publication.with_id(id),
+                false => publication.with_key(id),
+            };
+            if let Some(text) = &fact.event_type {
+                publication = publication.with_type(event_type(text));
+            }
+            fact.position = crate::fixture::publish(&self.rig.hub, publication).to_string();
+            self.oracle.publish(fact);
+        }
+    }
+
+    fn join(&mut self) {
+        if self.readers.len() >= READERS {
+            return self.leave();
+        }
+        let asked = self.random.some(3, self.oracle.matchers.len());
+        let wish = Wish { asked, ..self.random.pick(&self.accesses).clone() };
+        let (start, begins) = self.start(&wish);
+        let requested = match &start {
+            Start::After(id) => id.clone(),
+            Start::Tail | Start::Earliest | Start::Last(_) => String::new(),
+        };
+        let subscribed = at_once(self.rig.hub.subscribe(request(&self.oracle, &wish).from(start)));
+        assert_eq!(subscribed.is_err(), self.oracle.is_refused(&wish), "{wish:?}");
+        self.answers += 1;
+        let subscription = match subscribed {
+            Ok(subscription) => subscription,
+            Err(error) => return self.is_refused_alike(&error.to_string()),
+        };
+        let form = *self.random.pick(&[Form::Plain, Form::Enveloped, Form::Enveloped, Form::Mercure]);
+        let (way, mercure) = match self.random.below(5) {
+            0 => (Way::Entries(subscription), false),
+            1 => (Way::Frames(subscription.into_frames(form)), form == Form::Mercure),
+            _ => (Way::Seat(self.take_seat(subscription.into_frames(form))), form == Form::Mercure),
+        };
+        let reading = Reading { wish, requested, mercure };
+        self.readers.push(Reader { reading, begins: begins.filter(|_| !mercure), way });
+    }
+
+    fn take_seat(&mut self, frames: Frames) -> usize {
+        let seat = self.outlet.seat(frames, OPENING.into());
+        let room = *self.random.pick(&[usize::MAX, usize::MAX, 0, 50, 500]);
+        self.clients.join(seat, room)
+    }
+
+    /// From where on someone reads, and the position that is told then.
+    fn start(&mut self, wish: &Wish) -> (Start, Option<String>) {
+        let any = self.random.below(self.oracle.events.len().max(1));
+        let event = self.oracle.events.get(any);
+        match (self.random.below(8), event) {
+            (0, _) => (Start::Earliest, None),
+            (1 | 2, _) => {
+                let count = self.random.below(6);
+                (Start::Last(count), Some(self.before_last(wish, count)))
+            }
+            (3 | 4, Some(event)) => (Start::After(event.position.clone()), None),
+            (5, Some(event)) => (Start::After(event.id.clone()), None),
+            _ => (Start::Tail, None),
+        }
+    }
+
+    /// How many events are gone, by what the log says it keeps.
+    fn gone(&self) -> usize {
+        let start = self.rig.span().start.to_string();
+        let at = self.oracle.events.iter().rposition(|event| event.position == start);
+        at.map_or(0, |at| at + 1)
+    }
+
+    fn before_last(&self, wish: &Wish, count: usize) -> String {
+        let events = &self.oracle.events;
+        let permitted = |at: &usize| self.oracle.may_have(wish, &events[*at]);
+        let before = |at: usize| at.checked_sub(1).map_or(&self.first, |at| &events[at].position).clone();
+        match count.checked_sub(1) {
+            None => before(events.len()),
+            Some(back) => {
+                before((self.gone()..events.len()).rev().filter(permitted).nth(back).unwrap_or(self.gone()))
+            }
+        }
+    }
+
+    /// A topic that has events and one that has none are refused in the same words.
+    fn is_refused_alike(&mut self, error: &str) {
+        let Some((before, rest)) = error.split_once('`') else { return };
+        let (_, after) = rest.split_once('`').unwrap();
+        let words = format!("{before}{after}");
+        assert_eq!(self.refusal.get_or_insert_with(|| words.clone()), &words);
+    }
+
+    fn leave(&mut self) {
+        if self.readers.is_empty() {
+            return;
+        }
+        let at = self.random.below(self.readers.len());
+        let reader = self.readers.swap_remove(at);
+        if let Way::Seat(client) = reader.way
+            && let Some(seat) = self.clients.leave(client)
+        {
+            self.outlet.leave(seat);
+        }
+    }
+
+    fn read_one(&mut self) {
+        if !self.readers.is_empty() {
+            let (at, times) = (self.random.below(self.readers.len()), 1 + self.random.below(4));
+            self.read(at, times);
+        }
+    }
+
+    /// Reads so many times, and judges it.
+    fn read(&mut self, at: usize, times: usize) {
+        if let Way::Seat(client) = self.readers[at].way {
+            let client = &mut self.clients.all[client];
+            client.room = if times == usize::MAX { times } else { self.random.below(2_000) };
+            client.seat.into_iter().for_each(|seat| self.outlet.writable(seat));
+            self.drive();
+        }
+        let reader = &mut self.readers[at];
+        let text = match &mut reader.way {
+            Way::Entries(subscription) => poll(subscription, times).iter().map(as_text).collect(),
+            Way::Frames(frames) => {
+                let mut read = poll(frames, times);
+                read.extend(frames.position_if_moved());
+                String::from_utf8(read.concat()).unwrap()
+            }
+            Way::Seat(client) => self.clients.all[*client].take_whole(),
+        };
+        if let Some(begins) = reader.begins.take_if(|_| text.contains("id: ")) {
+            let id = text.split("id: ").nth(1).unwrap();
+            assert!(
+                id.starts_with(&begins),
+                "the last events are counted from\n{text} and not from {begins}"
+            );
+        }
+        self.oracle.judge(&reader.reading, &text, self.told);
+    }
+
+    fn drive(&mut self) {
+        self.outlet.look();
+        let turns = 1 + self.random.below(60);
+        for _ in 0..turns {
+            if !self.outlet.turn(&mut self.clients) {
+                self.outlet.look();
+            }
+        }
+    }
+
+    fn any_seat(&mut self) -> Option<SeatId> {
+        let seats: Vec<_> = self.clients.all.iter().filter_map(|client| client.seat).collect();
+        (!seats.is_empty()).then(|| *self.random.pick(&seats))
+    }
+
+    fn beat(&mut self) {
+        if let Some(seat) = self.any_seat() {
+            self.outlet.beat(seat, 0, &mut self.clients);
+        }
+    }
+
+    fn expire(&mut self) {
+        if self.random.one_in(3)
+            && let Some(seat) = self.any_seat()
+        {
+            self.outlet.expire(seat);
+        }
+    }
+
+    /// An event that is not seen has no ID.
+    fn ask_for_id(&mut self) {
+        if self.oracle.events.is_empty() {
+            return;
+        }
+        let wish = self.random.pick(&self.accesses).clone();
+        let event = self.random.pick(&self.oracle.events);
+        let id = if self.random.one_in(2) { event.id.clone() } else { event.position.clone() };
+        let kept = &self.oracle.events[self.gone()..];
+        let mut named = kept.iter().filter(|event| event.id == id || event.position == id);
+        let seen = named.find(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
+        let found = at_once(self.rig.hub.find_id(&id, &access_of(&self.oracle, &wish))).unwrap();
+        assert_eq!(found.map(|position| position.to_string()), seen);
+        self.answers += 1;
+    }
+
+    fn ask_for_newest(&mut self) {
+        let wish = self.random.pick(&self.accesses).clone();
+        let mut kept = self.oracle.events[self.gone()..].iter();
+        let seen = kept.rfind(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
+        let newest = at_once(self.rig.hub.newest(&access_of(&self.oracle, &wish))).unwrap();
+        assert_eq!(newest.map(|entry| entry.position.to_string()), seen);
+        self.answers += 1;
+    }
+}
+
+fn access(random: &mut Random, oracle: &Oracle) -> Wish {
+    let granted = random.some(3, oracle.matchers.len());
+    Wish { public: random.one_in(2), granted, asked: Vec::new() }
+}
+
+/// An event to be.
+fn fact(random: &mut Random, oracle: &Oracle) -> Fact {
+    // The last topics are never published to.
+    let count = oracle.topics.len() - 4;
+    let mut topics = vec![random.below(count)];
+    if random.one_in(3) {
+        topics.extend(random.some(2, count));
+    }
+    let shared = random.one_in(8).then(|| random.below(oracle.events.len().max(1)));
+    let shared = shared.and_then(|at| oracle.events.get(at)).map(|event| event.id.clone());
+    Fact {
+        topics,
+        private: random.one_in(2),
+        data: random.secret(),
+        id: shared.unwrap_or_else(|| random.secret()),
+        event_type: random.one_in(3).then(|| random.secret()),
+        position: String::new(),
+    }
+}
+
+fn matcher(oracle: &Oracle, at: usize) -> TopicMatcher {
+    let text = &oracle.matchers[at];
+    if oracle.is_exact(at) { exact(text) } else { TopicPattern::new(text).unwrap().into() }
+}
+
+fn matchers(oracle: &Oracle, all: &[usize]) -> Vec<TopicMatcher> {
+    all.iter().map(|at| matcher(oracle, *at)).collect()
+}
+
+fn access_of(oracle: &Oracle, wish: &Wish) -> Access {
+    Access::to(Grant::to(matchers(oracle, &wish.granted))).with_public(wish.public)
+}
+
+fn request(oracle: &Oracle, wish: &Wish) -> Subscribe {
+    let request = match wish.asked[..] {
+        [] => Subscribe::to_everything(),
+        _ => Subscribe::to_all(matchers(oracle, &wish.asked)),
+    };
+    request.with_access(access_of(oracle, wish))
+}
+
+/// So many items at most, of those that are there.
+fn poll<S: Stream + Unpin>(stream: &mut S, times: usize) -> Vec<S::Item> {
+    let mut items = Vec::new();
+    while items.len() < times
+        && let Poll::Ready(Some(item)) =
+            Pin::new(&mut *stream).poll_next(&mut Context::from_waker(Waker::noop()))
+    {
+        items.push(item);
+    }
+    items
+}
+
+/// A delivery as its stream would have it. An entry is its reader's with all that is in it.
+fn as_text(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Position(position) => format!("id: {position}\nevent: carafe.position\ndata:\n\n"),
+        Delivery::Gap(gap) => {
+            format!(
+                "id: {}\nevent: carafe.gap\ndata: {}\n\n",
+                gap.goes_on_after,
+                serde_json::to_string(gap).unwrap()
+            )
+        }
+        Delivery::Entry(entry) => {
+            format!("id: {}\ndata: {}\n\n", entry.position, entry.publication.event().data().unwrap())
+        }
+    }
+}
+
+/// The clients of the outlet's seats, of which each takes what it has room for.
+#[derive(Default)]
+struct Clients {
+    all: Vec<Client>,
+    /// By their seats.
+    seated: HashMap<SeatId, usize>,
+}
+
+struct Client {
+    seat: Option<SeatId>,
+    room: usize,
+    raw: Vec<u8>,
+}
+
+impl Clients {
+    fn join(&mut self, seat: SeatId, room: usize) -> usize {
+        let name = self.all.len();
+        self.all.push(Client { seat: Some(seat), room, raw: Vec::new() });
+        assert_eq!(self.seated.insert(seat, name), None, "a name is given out while it is in use");
+        name
+    }
+
+    fn leave(&mut self, client: usize) -> Option<SeatId> {
+        let seat = self.all[client].seat.take();
+        if let Some(seat) = seat {
+            self.seated.remove(&seat);
+        }
+        seat
+    }
+}
+
+impl Sink for Clients {
+    fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
+        let client = &mut self.all[self.seated[&seat]];
+        let taken = bytes.len().min(client.room);
+        client.room -= if client.room == usize::MAX { 0 } else { taken };
+        client.raw.extend_from_slice(&bytes[..taken]);
+        Written::Bytes(taken)
+    }
+
+    fn ended(&mut self, seat: SeatId, _failed: bool) {
+        self.leave(self.seated[&seat]);
+    }
+}
+
+impl Client {
+    /// The text of the chunks that are whole.
+    fn take_whole(&mut self) -> String {
+        let (mut text, mut at) = (String::new(), 0);
+        while let Some(line) = self.raw[at..].windows(2).position(|two| two == b"\r\n") {
+            let size = std::str::from_utf8(&self.raw[at..at + line]).unwrap();
+            let (begins, size) = (at + line + 2, usize::from_str_radix(size, 16).unwrap());
+            let Some(chunk) = self.raw.get(begins..begins + size + 2) else { break };
+            text += std::str::from_utf8(&chunk[..size]).unwrap();
+            at = begins + size + 2;
+        }
+        self.raw.drain(..at);
+        text
+    }
+}

@@ -1,0 +1,292 @@
+//! Who may have what, over plain texts. It shares no code with the hub, so that no mistake of the hub is its own.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Every secret begins with this, and nothing else has it.
+const MARK: char = '~';
+
+/// Random numbers from a seed (SplitMix64).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    /// Some of so many, by their numbers.
+    pub(crate) fn some(&mut self, most: usize, of: usize) -> Vec<usize> {
+        (0..self.below(most + 1)).map(|_| self.below(of)).collect()
+    }
+
+    /// A text that is in no other place by chance.
+    pub(crate) fn secret(&mut self) -> String {
+        format!("{MARK}{:016x}", self.next())
+    }
+}
+
+/// What the oracle knows: all topics and matchers there are, and every event.
+pub(crate) struct Oracle {
+    pub(crate) topics: Vec<String>,
+    pub(crate) matchers: Vec<String>,
+    /// By matcher and topic, whether the one matches the other.
+    fits: Vec<Vec<bool>>,
+    pub(crate) events: Vec<Fact>,
+    secrets: HashMap<String, Secret>,
+    /// All that the hub has given out.
+    positions: HashSet<String>,
+}
+
+/// An event as its publisher knows it.
+pub(crate) struct Fact {
+    /// By their numbers, the canonical one first.
+    pub(crate) topics: Vec<usize>,
+    pub(crate) private: bool,
+    pub(crate) data: String,
+    /// The publisher's own.
+    pub(crate) id: String,
+    pub(crate) event_type: Option<String>,
+    pub(crate) position: String,
+}
+
+/// Of what a secret tells.
+enum Secret {
+    /// By its number.
+    Topic(usize),
+    /// By its number: those that have it.
+    Events(Vec<usize>),
+}
+
+/// Who reads, by the numbers of matchers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    /// Whether public events of all topics are seen.
+    pub(crate) public: bool,
+    /// Of which all is seen.
+    pub(crate) granted: Vec<usize>,
+    /// What is asked for; everything if there is none.
+    pub(crate) asked: Vec<usize>,
+}
+
+/// A stream that is read.
+pub(crate) struct Reading {
+    pub(crate) wish: Wish,
+    /// After which ID it was asked to go on; empty if after none.
+    pub(crate) requested: String,
+    /// Events have the IDs that their publishers gave them.
+    pub(crate) mercure: bool,
+}
+
+/// How many things were told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) events: usize,
+    pub(crate) positions: usize,
+    pub(crate) gaps: usize,
+}
+
+impl Oracle {
+    /// Topics have one secret segment each. A hub begins with a position, too.
+    pub(crate) fn new(topics: Vec<String>, matchers: Vec<String>, first: String) -> Self {
+        let row = |matcher: &String| topics.iter().map(|topic| fits(matcher, topic)).collect();
+        let fits = matchers.iter().map(row).collect();
+        let names = topics.iter().enumerate();
+        let secrets = names.map(|(at, topic)| (secrets(topic).next().unwrap().to_owned(), Secret::Topic(at)));
+        let (secrets, positions) = (secrets.collect(), HashSet::from([first]));
+        Self { fits, secrets, positions, topics, matchers, events: Vec::new() }
+    }
+
+    pub(crate) fn publish(&mut self, fact: Fact) {
+        let at = self.events.len();
+        for text in [&fact.data, &fact.id].into_iter().chain(&fact.event_type) {
+            match self.secrets.entry(text.clone()).or_insert_with(|| Secret::Events(Vec::new())) {
+                Secret::Events(events) => events.push(at),
+                Secret::Topic(_) => panic!("the secret of a topic is that of an event"),
+            }
+        }
+        self.positions.insert(fact.position.clone());
+        self.events.push(fact);
+    }
+
+    pub(crate) fn is_exact(&self, matcher: usize) -> bool {
+        !self.matchers[matcher].contains(['*', ':', '{'])
+    }
+
+    fn is_among(&self, topic: usize, matchers: &[usize]) -> bool {
+        matchers.iter().any(|matcher| self.fits[*matcher][topic])
+    }
+
+    /// Whether all events of the topic are seen, private ones too.
+    pub(crate) fn is_granted(&self, wish: &Wish, topic: usize) -> bool {
+        self.is_among(topic, &wish.granted)
+    }
+
+    /// Whether an event is seen, asked for or not.
+    pub(crate) fn may_see(&self, wish: &Wish, event: &Fact) -> bool {
+        (wish.public && !event.private) || event.topics.iter().any(|topic| self.is_granted(wish, *topic))
+    }
+
+    pub(crate) fn may_have(&self, wish: &Wish, event: &Fact) -> bool {
+        let asks = |topic: &usize| wish.asked.is_empty() || self.is_among(*topic, &wish.asked);
+        event.topics.iter().any(asks) && self.may_see(wish, event)
+    }
+
+    /// Whether the wish must be refused: nothing could be seen of something that is named, or of anything.
+    pub(crate) fn is_refused(&self, wish: &Wish) -> bool {
+        let named = |matcher: &&usize| self.is_exact(**matcher);
+        let topic = |matcher: &usize| self.topics.iter().position(|topic| *topic == self.matchers[*matcher]);
+        let mut named = wish.asked.iter().filter(named).filter_map(topic);
+        !wish.public && (wish.granted.is_empty() || named.any(|topic| !self.is_granted(wish, topic)))
+    }
+
+    /// Whether an event may be told to be of this topic, too.
+    fn may_know_topic(&self, wish: &Wish, event: &Fact, topic: usize) -> bool {
+        event.topics.contains(&topic) && ((wish.public && !event.private) || self.is_granted(wish, topic))
+    }
+
+    /// Judges all that is in some whole blocks of an event stream, byte by byte.
+    pub(crate) fn judge(&self, reading: &Reading, text: &str, told: &mut Told) {
+        for block in text.split("\n\n").filter(|block| !block.is_empty()) {
+            self.judge_block(reading, block, told);
+        }
+    }
+
+    fn judge_block(&self, reading: &Reading, block: &str, told: &mut Told) {
+        let fields: BTreeMap<_, _> = block.lines().filter_map(|line| line.split_once(':')).collect();
+        let field = |name: &str| fields.get(name).copied().unwrap_or_default().trim_start();
+        let event = self.event_told(reading, block);
+        for secret in secrets(block).filter(|secret| *secret != reading.requested) {
+            let permitted = event.is_some_and(|event| self.may_be_told(reading, event, secret));
+            assert!(permitted, "{secret}, {}, is told to {}:\n{block}", self.what(secret), self.who(reading));
+        }
+        match (event, field("event")) {
+            (Some(event), _) => {
+                let id = if reading.mercure { &event.id } else { &event.position };
+                assert_eq!(field("id"), id, "{block}");
+                told.events += 1;
+            }
+            (None, "carafe.position" | "carafe.expired") => {
+                assert_eq!(field("data"), "", "{block}");
+                self.judge_position(reading, field("id"));
+                told.positions += 1;
+            }
+            (None, "carafe.gap") => {
+                self.judge_position(reading, field("id"));
+                self.judge_gap(reading, field("data"), told);
+            }
+            (None, _) => self.judge_comments(reading, block, told),
+        }
+    }
+
+    /// The event that a block tells of: its data is there, and the reader may have it.
+    fn event_told(&self, reading: &Reading, block: &str) -> Option<&Fact> {
+        let known = secrets(block).filter_map(|secret| match self.secrets.get(secret) {
+            Some(Secret::Events(events)) => Some(events),
+            Some(Secret::Topic(_)) | None => None,
+        });
+        let mut events = known.flatten().map(|at| &self.events[*at]);
+        events.find(|event| block.contains(&event.data) && self.may_have(&reading.wish, event))
+    }
+
+    fn may_be_told(&self, reading: &Reading, event: &Fact, secret: &str) -> bool {
+        match self.secrets.get(secret) {
+            Some(Secret::Topic(topic)) => self.may_know_topic(&reading.wish, event, *topic),
+            // To others than Mercure's, what the publisher called it is not told.
+            _ if secret == event.id => reading.mercure,
+            _ => secret == event.data || event.event_type.as_deref() == Some(secret),
+        }
+    }
+
+    /// It is one that the hub has given out, of whichever event.
+    fn judge_position(&self, reading: &Reading, position: &str) {
+        assert!(position == reading.requested || self.positions.contains(position), "{position}");
+    }
+
+    /// What is said to Mercure beside events, and nothing else.
+    fn judge_comments(&self, reading: &Reading, block: &str, told: &mut Told) {
+        for line in block.lines().filter(|line| !line.starts_with("retry: ")) {
+            let comment = line.strip_prefix(':').unwrap_or_else(|| panic!("of what event is\n{block}"));
+            if let Some(gap) = comment.strip_prefix(" carafe.gap ") {
+                self.judge_gap(reading, gap, told);
+            } else {
+                assert!(["", " carafe.expired"].contains(&comment), "{block}");
+                told.positions += 1;
+            }
+        }
+    }
+
+    /// It has what was asked for, the oldest position, and why: nothing else.
+    fn judge_gap(&self, reading: &Reading, json: &str, told: &mut Told) {
+        let gap: BTreeMap<String, Option<String>> = serde_json::from_str(json).unwrap();
+        let names: Vec<_> = gap.keys().map(String::as_str).collect();
+        assert_eq!(names, ["oldest", "reason", "requested"]);
+        [&gap["oldest"], &gap["requested"]]
+            .into_iter()
+            .flatten()
+            .for_each(|id| self.judge_position(reading, id));
+        assert!(["trimmed", "foreign"].contains(&gap["reason"].as_deref().unwrap_or_default()), "{json}");
+        told.gaps += 1;
+    }
+
+    fn what(&self, secret: &str) -> String {
+        match self.secrets.get(secret) {
+            None => "which nobody knows".into(),
+            Some(Secret::Topic(topic)) => format!("the topic {}", self.topics[*topic]),
+            Some(Secret::Events(events)) => {
+                let event = &self.events[events[0]];
+                let topics: Vec<_> = event.topics.iter().map(|topic| &self.topics[*topic]).collect();
+                format!("of an event of {topics:?}, private: {}", event.private)
+            }
+        }
+    }
+
+    fn who(&self, reading: &Reading) -> String {
+        let Wish { public, granted, asked } = &reading.wish;
+        let [granted, asked] = [granted, asked]
+            .map(|matchers| matchers.iter().map(|at| self.matchers[*at].as_str()).collect::<Vec<_>>());
+        format!("who sees public events: {public}, is granted {granted:?} and asks for {asked:?}")
+    }
+}
+
+/// All secrets in a text, whatever is around them.
+fn secrets(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices(MARK).map(|(at, _)| {
+        let rest = &text[at..];
+        &rest[..rest.len().min(17)]
+    })
+}
+
+/// Whether a matcher matches a topic. `:name` or `{name}` takes a segment, `*` takes one or more.
+fn fits(matcher: &str, topic: &str) -> bool {
+    let [matcher, topic] = [matcher, topic].map(|text| text.split('/').collect::<Vec<_>>());
+    segments_fit(&matcher, &topic)
+}
+
+fn segments_fit(matcher: &[&str], topic: &[&str]) -> bool {
+    match (matcher, topic) {
+        ([], []) => true,
+        ([], _) | (_, []) => false,
+        (["*", rest @ ..], _) => (1..=topic.len()).any(|taken| segments_fit(rest, &topic[taken..])),
+        ([first, rest @ ..], [segment, others @ ..]) => {
+            (first.starts_with([':', '{']) || first == segment) && segments_fit(rest, others)
+        }
+    }
+}
