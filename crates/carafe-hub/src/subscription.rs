@@ -33,8 +33,6 @@ pub struct Subscription {
     /// The last position that the subscriber was given.
     pub(crate) told: Position,
     phase: Phase,
-    /// Whether the log is left alone, and what it would have to be read for is not there yet.
-    at_hand_only: bool,
 }
 
 /// What a subscription delivers.
@@ -88,13 +86,13 @@ impl Subscription {
     ) -> Self {
         let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, collects: false };
         let told = membership.cursor.position;
-        Self { membership, opening, told, phase: Phase::Live, at_hand_only: false }
+        Self { membership, opening, told, phase: Phase::Live }
     }
 
     /// Goes on for who has been told all up to where the cursor stands.
     pub(crate) fn going_on(membership: Membership) -> Self {
         let told = membership.cursor.position;
-        Self { membership, opening: Opening::default(), told, phase: Phase::Live, at_hand_only: false }
+        Self { membership, opening: Opening::default(), told, phase: Phase::Live }
     }
 
     /// Whether the next thing it says, if any, is an entry that comes from the ring.
@@ -124,13 +122,13 @@ impl Subscription {
         Frames { subscription: self, form }
     }
 
-    fn poll_item(&mut self, cx: &mut Context<'_>, form: Option<Form>) -> Poll<Option<Item>> {
+    fn poll_item(&mut self, cx: &mut Context<'_>, form: Option<Form>, source: Source) -> Poll<Option<Item>> {
         loop {
             if let Some(item) = self.next_opening(form) {
                 return Poll::Ready(Some(item));
             }
             match &self.phase {
-                Phase::Live => match ready!(self.poll_live(cx, form)) {
+                Phase::Live => match ready!(self.poll_live(cx, form, source)) {
                     Live::Item(item) => return Poll::Ready(Some(item)),
                     Live::End => return Poll::Ready(None),
                     Live::Elsewhere => {}
@@ -164,7 +162,7 @@ impl Subscription {
         (Delivery::Position(self.told), frame_of(form, |form| position_frame(form, self.told)))
     }
 
-    fn poll_live(&mut self, cx: &Context<'_>, form: Option<Form>) -> Poll<Live> {
+    fn poll_live(&mut self, cx: &Context<'_>, form: Option<Form>, source: Source) -> Poll<Live> {
         let shared = Arc::clone(&self.membership.shared);
         // Declared before the lock, and so dropped after it.
         let (caught_up_to, _waiter);
@@ -173,7 +171,7 @@ impl Subscription {
         (caught_up_to, _waiter) = state.caught_up_to(*id);
         if self.opening.ahead && state.core.tail().offset >= cursor.position.offset {
             drop(state);
-            if self.at_hand_only {
+            if source == Source::AtHand {
                 return Poll::Pending;
             }
             self.look_for_position();
@@ -196,7 +194,7 @@ impl Subscription {
                 self.told = entry.position;
                 Poll::Ready(Live::Item((Delivery::Entry(entry), frame.block())))
             }
-            Step::Behind if self.at_hand_only => Poll::Pending,
+            Step::Behind if source == Source::AtHand => Poll::Pending,
             Step::Behind => {
                 let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
@@ -309,6 +307,14 @@ pub(crate) fn read_log(
     })
 }
 
+/// Where the next thing to say may come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Anywhere,
+    /// Not from a log that would have to be asked first.
+    AtHand,
+}
+
 /// What a look at the ring comes to.
 enum Live {
     Item(Item),
@@ -325,7 +331,7 @@ impl Stream for Subscription {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let item = ready!(self.poll_item(cx, None));
+        let item = ready!(self.poll_item(cx, None, Source::Anywhere));
         Poll::Ready(item.map(|(delivery, _)| delivery))
     }
 }
@@ -348,21 +354,19 @@ impl Frames {
     /// What is to be sent next, as of the stream; but with something to give, the log is not read ahead. For who may not ask again
     /// for a long time: a turn to read would be held meanwhile.
     pub fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.poll_joined(cx, true)
+        self.poll_joined(cx, Source::AtHand)
     }
 
-    fn poll_joined(&mut self, cx: &mut Context<'_>, at_hand_only: bool) -> Poll<Option<Bytes>> {
+    fn poll_joined(&mut self, cx: &mut Context<'_>, more: Source) -> Poll<Option<Bytes>> {
         let Self { subscription, form } = self;
-        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form))) else {
+        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form), Source::Anywhere)) else {
             return Poll::Ready(None);
         };
-        subscription.at_hand_only = at_hand_only;
         let mut joined: Option<BytesMut> = None;
         while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK {
-            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form)) else { break };
+            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form), more) else { break };
             joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
         }
-        subscription.at_hand_only = false;
         Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
     }
 
@@ -396,6 +400,6 @@ impl Stream for Frames {
     type Item = Bytes;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.get_mut().poll_joined(cx, false)
+        self.get_mut().poll_joined(cx, Source::Anywhere)
     }
 }

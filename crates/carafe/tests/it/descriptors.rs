@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::durable::log;
 use crate::http::{Stream, connect, get, post, publish, read_head};
@@ -126,11 +126,18 @@ fn a_hub_without_descriptors_waits_and_does_not_spin() {
     let data = "x".repeat(3000);
     eventually("the log has all descriptors", || publish_on(&mut publisher, &data) == 503);
     let waiting: Vec<_> = (0..50).map(|_| connect(hub.address)).collect();
-    hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"));
-    let before = processor_time(&hub);
-    hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"));
-    let used = processor_time(&hub) - before;
-    assert!(used < Duration::from_millis(300), "{used:?} in about a second");
+    let tries_again =
+        || hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"));
+    tries_again();
+    let (start, before, mut tries) = (Instant::now(), processor_time(&hub), 0);
+    while start.elapsed() < Duration::from_secs(1) {
+        tries_again();
+        tries += 1;
+    }
+    let (used, elapsed) = (processor_time(&hub) - before, start.elapsed());
+    assert!(used < elapsed / 3, "{used:?} of {elapsed:?}");
+    // On a machine with much else to do, a spin takes little time, too.
+    assert!(tries <= elapsed.as_secs() + 2, "{tries} in {elapsed:?}");
     drop((waiting, publisher));
 }
 
