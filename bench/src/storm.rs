@@ -84,6 +84,12 @@ fn section(hubs: usize, clients: usize, reports: &[Report], memory: &[(f64, f64)
         "{back} came back and resumed exactly; the last after {} s.",
         seconds(|report| report.reconnect.max)
     ));
+    let mega = |of: fn(&(f64, f64)) -> f64| Series::of(memory.iter().map(|pair| of(pair) / 1e6)).to_string();
+    section.note(format!(
+        "MB resident in a hub: {} before, {} at most meanwhile.",
+        mega(|(steady, _)| *steady),
+        mega(|(_, peak)| *peak)
+    ));
     section.demand(
         "seconds until 95 % are back",
         seconds(|report| report.reconnect.p95),
