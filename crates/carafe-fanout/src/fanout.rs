@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -10,7 +11,7 @@ use carafe_hub::{Frames, Hub};
 
 use crate::inbox::Inbox;
 use crate::shard::Shard;
-use crate::{FanoutOptions, Guest, Joining};
+use crate::{FanoutOptions, Guest, Joining, socket};
 
 /// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped, the shards end.
 pub struct Fanout<G: Guest> {
@@ -40,6 +41,11 @@ impl<G: Guest> Fanout<G> {
         };
         let shards = (0..options.shards.get()).map(shard).collect::<io::Result<_>>()?;
         Ok(Self { hub: hub.clone(), shards: Arc::new(Shards(shards)) })
+    }
+
+    /// Bounds what the kernel holds for the clients of a listener, by the send buffer and the write time of the options.
+    pub fn prepare(listener: &impl AsFd, options: &FanoutOptions) {
+        socket::prepare(listener, options);
     }
 
     /// Hands a connection, which must not block, to the shard with the fewest. The frames must be [served](Self::serves).

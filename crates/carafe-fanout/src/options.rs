@@ -19,14 +19,14 @@ pub struct FanoutOptions {
 }
 
 impl Default for FanoutOptions {
-    /// Half the cores, 15 s, 30 s and 64 KiB.
+    /// Half the cores, 15 s, 30 s and 48 KiB.
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             shards: NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN),
             heartbeat: Duration::from_secs(15),
             write_time: Duration::from_secs(30),
-            send_buffer: 64 << 10,
+            send_buffer: 48 << 10,
         }
     }
 }

@@ -121,8 +121,8 @@ impl<G: Guest> Shard<G> {
         }
         let Ok(seat) = SeatId::try_from(event.token().0) else { return };
         let Some(client) = self.clients.get(seat) else { return };
-        let speaks = event.is_readable() || event.is_read_closed() || event.is_error();
-        if speaks && socket::hear(&client.socket) == Heard::Leave {
+        let left = event.is_read_closed() || event.is_error();
+        if left || (event.is_readable() && socket::hear(&client.socket) == Heard::Leave) {
             self.outlet.leave(seat);
             self.clients.over.push((seat, Ended::Gone));
         } else if event.is_writable() {
@@ -148,7 +148,7 @@ impl<G: Guest> Shard<G> {
     fn seat(&mut self, socket: TcpStream, joining: Joining<G>) {
         let Joining { frames, opening, until, guest } = joining;
         let seat = self.outlet.seat(frames, opening);
-        let mut socket = socket::take(socket, &self.options);
+        let mut socket = mio::net::TcpStream::from_std(socket);
         let registered = self.poll.registry().register(
             &mut socket,
             Token(seat as usize),

@@ -1,7 +1,7 @@
 //! What a socket is told when a shard takes it, and how it is written to and closed.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream as StdStream};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ pub(crate) enum Heard {
     Leave,
 }
 
-/// Makes it a shard's. What the kernel does not take is left as it is: only a bound on memory or time is wider then.
-pub(crate) fn take(socket: StdStream, options: &FanoutOptions) -> TcpStream {
-    let set = sockopt::set_socket_send_buffer_size(&socket, options.send_buffer / 2)
-        .and_then(|()| sockopt::set_socket_keepalive(&socket, true))
-        .and_then(|()| sockopt::set_tcp_keepidle(&socket, KEEP_ALIVE))
-        .and_then(|()| set_user_timeout(&socket, options.write_time));
+/// Bounds what the kernel holds for the clients of a listener, and for how long. Accepted sockets have the options of their
+/// listener, so that it costs nothing for each. What the kernel does not take is left as it is: only a bound is wider then.
+pub(crate) fn prepare(listener: &impl AsFd, options: &FanoutOptions) {
+    let set = sockopt::set_socket_send_buffer_size(listener, options.send_buffer / 2)
+        .and_then(|()| sockopt::set_socket_keepalive(listener, true))
+        .and_then(|()| sockopt::set_tcp_keepidle(listener, KEEP_ALIVE))
+        .and_then(|()| set_user_timeout(listener, options.write_time));
     if let Err(error) = set {
-        tracing::debug!(%error, "socket options");
+        tracing::warn!(%error, "the kernel's buffers for clients cannot be bounded");
     }
-    TcpStream::from_std(socket)
 }
 
 /// What is sent and not acknowledged within this time ends the connection.

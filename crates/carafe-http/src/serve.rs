@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -103,6 +104,7 @@ pub async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> Served {
+    Fanout::<OpenStream>::prepare(&listener, &options.fanout);
     let server = Server::new(app, &options, fanout(hub, &options.fanout));
     tokio::select! {
         () = stop => {}
@@ -162,6 +164,10 @@ impl Server {
     }
 
     async fn accept(&self, listener: &TcpListener) {
+        // Each event is sent at once; without it only the latency suffers. Accepted sockets have it from their listener.
+        if let Err(error) = set_tcp_nodelay(listener, true) {
+            warn!(%error, "TCP_NODELAY");
+        }
         loop {
             match listener.accept().await {
                 Ok((socket, _)) if self.is_one_too_many(&socket) => {
@@ -185,10 +191,6 @@ impl Server {
     }
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr) {
-        // Each event is sent at once; without it only the latency suffers.
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%error, "TCP_NODELAY");
-        }
         let watch = Watch::new(self.write_time);
         let socket = WatchedSocket::new(socket, watch.clone());
         let connection = Connection {

@@ -57,6 +57,11 @@ impl Core {
         self.ring.tail()
     }
 
+    /// Whether the ring has the entry at this position, and so all after it.
+    pub(crate) fn has(&self, position: Position) -> bool {
+        self.ring.has(position)
+    }
+
     /// Takes the next entry in and names the subscriptions that may want it, some perhaps twice.
     pub(crate) fn push(&mut self, entry: Arc<Entry>, woken: &mut Vec<SubscriberId>) {
         self.feeds.push(entry.offset(), &entry.publication, woken);

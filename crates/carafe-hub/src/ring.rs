@@ -51,6 +51,11 @@ impl Ring {
         self.tail
     }
 
+    pub(crate) fn has(&self, position: Position) -> bool {
+        let at = self.slots.binary_search_by_key(&position.offset, |slot| slot.entry.offset());
+        at.is_ok_and(|at| self.slots[at].entry.position == position)
+    }
+
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.tail = entry.position;
         self.bytes += entry.weight();

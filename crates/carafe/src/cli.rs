@@ -277,7 +277,7 @@ pub(crate) struct HubOptions {
     #[arg(long, env = "CARAFE_WRITE_TIME", default_value = "30s", value_name = "TIME", value_parser = some_time)]
     pub(crate) write_time: Duration,
     /// Memory that the system may hold for what a client has yet to take
-    #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "64KiB", value_name = "SIZE")]
+    #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "48KiB", value_name = "SIZE")]
     pub(crate) send_buffer: ByteSize,
     /// Tells metrics to Prometheus at http://ADDR/metrics; they are not for strangers, so use a loopback or private address
     #[arg(long, env = "CARAFE_METRICS_LISTEN", value_name = "ADDR")]
