@@ -9,10 +9,9 @@ use crate::{Ended, Guest, socket};
 const PAGE: usize = 512;
 
 /// The clients, by their seats in the outlet.
-#[derive(Default)]
-pub(crate) struct Clients {
+pub(crate) struct Clients<G> {
     // In pages, so that growing neither copies them nor leaves the memory they were in behind.
-    pages: Vec<Vec<Option<Client>>>,
+    pages: Vec<Vec<Option<Client<G>>>>,
     /// Counts clients, so that a deadline knows its own.
     joined: u32,
     /// Those that the outlet has forgotten.
@@ -22,21 +21,25 @@ pub(crate) struct Clients {
 }
 
 /// A client, and who wants to know when it has gone.
-pub(crate) struct Client {
+pub(crate) struct Client<G> {
     pub(crate) socket: TcpStream,
     pub(crate) number: u32,
-    guest: Box<dyn Guest>,
+    guest: G,
 }
 
-impl Client {
+impl<G: Guest> Client<G> {
     pub(crate) fn end(self, ended: Ended) -> TcpStream {
         self.guest.ended(ended);
         self.socket
     }
 }
 
-impl Clients {
-    pub(crate) fn get(&self, seat: SeatId) -> Option<&Client> {
+impl<G: Guest> Clients<G> {
+    pub(crate) fn new() -> Self {
+        Self { pages: Vec::new(), joined: 0, over: Vec::new(), writes: 0 }
+    }
+
+    pub(crate) fn get(&self, seat: SeatId) -> Option<&Client<G>> {
         self.pages.get(seat as usize / PAGE)?[seat as usize % PAGE].as_ref()
     }
 
@@ -46,7 +49,7 @@ impl Clients {
     }
 
     /// Gives the seat a client, and the client a number.
-    pub(crate) fn insert(&mut self, seat: SeatId, socket: TcpStream, guest: Box<dyn Guest>) -> u32 {
+    pub(crate) fn insert(&mut self, seat: SeatId, socket: TcpStream, guest: G) -> u32 {
         let (page, at) = (seat as usize / PAGE, seat as usize % PAGE);
         while self.pages.len() <= page {
             self.pages.push(std::iter::repeat_with(|| None).take(PAGE).collect());
@@ -56,17 +59,17 @@ impl Clients {
         self.joined
     }
 
-    pub(crate) fn remove(&mut self, seat: SeatId) -> Option<Client> {
+    pub(crate) fn remove(&mut self, seat: SeatId) -> Option<Client<G>> {
         self.pages.get_mut(seat as usize / PAGE)?[seat as usize % PAGE].take()
     }
 
     /// All of them, when the shard ends.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Client> {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Client<G>> {
         self.pages.drain(..).flatten().flatten()
     }
 }
 
-impl Sink for Clients {
+impl<G: Guest> Sink for Clients<G> {
     fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
         self.writes += 1;
         let written = self.get(seat).map_or(Written::Gone, |client| socket::write(&client.socket, bytes));

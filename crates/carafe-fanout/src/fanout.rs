@@ -10,18 +10,23 @@ use carafe_hub::{Frames, Hub};
 
 use crate::inbox::Inbox;
 use crate::shard::Shard;
-use crate::{FanoutOptions, Joining};
+use crate::{FanoutOptions, Guest, Joining};
 
 /// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped, the shards end.
-#[derive(Clone)]
-pub struct Fanout {
+pub struct Fanout<G: Guest> {
     hub: Hub,
-    shards: Arc<Shards>,
+    shards: Arc<Shards<G>>,
 }
 
-struct Shards(Vec<Arc<Inbox>>);
+impl<G: Guest> Clone for Fanout<G> {
+    fn clone(&self) -> Self {
+        Self { hub: self.hub.clone(), shards: Arc::clone(&self.shards) }
+    }
+}
 
-impl Fanout {
+struct Shards<G: Guest>(Vec<Arc<Inbox<G>>>);
+
+impl<G: Guest> Fanout<G> {
     /// Starts the shards.
     ///
     /// # Errors
@@ -38,7 +43,7 @@ impl Fanout {
     }
 
     /// Hands a connection, which must not block, to the shard with the fewest. The frames must be [served](Self::serves).
-    pub fn join(&self, socket: TcpStream, joining: Joining) {
+    pub fn join(&self, socket: TcpStream, joining: Joining<G>) {
         let shards = self.shards.0.iter();
         if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {
             shard.put(socket, joining);
@@ -58,7 +63,7 @@ impl Fanout {
     }
 }
 
-impl Drop for Shards {
+impl<G: Guest> Drop for Shards<G> {
     fn drop(&mut self) {
         self.0.iter().for_each(|shard| shard.stop());
     }

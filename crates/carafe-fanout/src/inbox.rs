@@ -1,6 +1,5 @@
 //! Streams on their way to a shard.
 
-use std::any::Any;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use carafe_hub::Frames;
 
 /// A stream whose response head has been sent.
-pub struct Joining {
+pub struct Joining<G> {
     /// What is sent.
     pub frames: Frames,
     /// What is said first, as a part of the first block.
@@ -19,13 +18,13 @@ pub struct Joining {
     /// When the stream ends because its time is over.
     pub until: Option<Instant>,
     /// Who is told when it has ended.
-    pub guest: Box<dyn Guest>,
+    pub guest: G,
 }
 
 /// What is held for a stream as long as it is open.
-pub trait Guest: Any + Send {
+pub trait Guest: Send + 'static {
     /// The stream has ended, for whatever reason.
-    fn ended(self: Box<Self>, ended: Ended);
+    fn ended(self, ended: Ended);
 }
 
 /// How a stream ended.
@@ -43,19 +42,19 @@ pub enum Ended {
     Cut,
 }
 
-type Arrival = (TcpStream, Joining);
+type Arrival<G> = (TcpStream, Joining<G>);
 
 /// What other threads and a shard have in common.
-pub(crate) struct Inbox {
+pub(crate) struct Inbox<G> {
     /// `None` when the shard is no more.
-    joining: Mutex<Option<Vec<Arrival>>>,
+    joining: Mutex<Option<Vec<Arrival<G>>>>,
     /// How many streams the shard has, or will have.
     pub(crate) load: AtomicUsize,
     stopped: AtomicBool,
     bell: Waker,
 }
 
-impl Inbox {
+impl<G: Guest> Inbox<G> {
     pub(crate) fn new(bell: Waker) -> Arc<Self> {
         Arc::new(Self {
             joining: Mutex::new(Some(Vec::new())),
@@ -66,7 +65,7 @@ impl Inbox {
     }
 
     /// Leaves a stream for the shard. If the shard is no more, the stream ends.
-    pub(crate) fn put(&self, socket: TcpStream, joining: Joining) {
+    pub(crate) fn put(&self, socket: TcpStream, joining: Joining<G>) {
         self.load.fetch_add(1, Ordering::Relaxed);
         let mut inbox = self.joining();
         let Some(waiting) = &mut *inbox else {
@@ -81,12 +80,12 @@ impl Inbox {
         }
     }
 
-    pub(crate) fn take(&self) -> Vec<Arrival> {
+    pub(crate) fn take(&self) -> Vec<Arrival<G>> {
         self.joining().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes nothing in any more, and gives what has not been taken out.
-    pub(crate) fn close(&self) -> Vec<Arrival> {
+    pub(crate) fn close(&self) -> Vec<Arrival<G>> {
         self.joining().take().unwrap_or_default()
     }
 
@@ -94,7 +93,7 @@ impl Inbox {
         self.joining().is_none()
     }
 
-    fn joining(&self) -> MutexGuard<'_, Option<Vec<Arrival>>> {
+    fn joining(&self) -> MutexGuard<'_, Option<Vec<Arrival<G>>>> {
         self.joining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -20,7 +20,7 @@ use crate::clock::{Clock, ticks};
 use crate::closing::Closing;
 use crate::inbox::{Bell, Inbox};
 use crate::socket::{self, Heard};
-use crate::{Ended, FanoutOptions, Joining};
+use crate::{Ended, FanoutOptions, Guest, Joining};
 
 /// The token of the bell, which no seat has.
 const BELL: Token = Token(usize::MAX);
@@ -31,29 +31,29 @@ const WRITES: usize = 128;
 /// Streams that are taken in before those that are there have their turn.
 const JOINS: usize = 64;
 
-pub(crate) struct Shard {
+pub(crate) struct Shard<G: Guest> {
     outlet: Outlet,
-    clients: Clients,
+    clients: Clients<G>,
     closing: Closing,
-    joining: Vec<(TcpStream, Joining)>,
+    joining: Vec<(TcpStream, Joining<G>)>,
     /// When streams end because their time is over, the soonest first.
     deadlines: BinaryHeap<Reverse<(Instant, SeatId, u32)>>,
     beats: Beats,
     clock: Clock,
     poll: Poll,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Inbox<G>>,
     options: FanoutOptions,
     /// There is more to be sent than was sent in one go.
     busy: bool,
 }
 
-impl Shard {
+impl<G: Guest> Shard<G> {
     pub(crate) fn new(hub: &Hub, options: FanoutOptions) -> io::Result<Self> {
         let poll = Poll::new()?;
         let bell = Waker::from(Arc::new(Bell(mio::Waker::new(poll.registry(), BELL)?)));
         Ok(Self {
             outlet: hub.outlet(bell.clone()),
-            clients: Clients::default(),
+            clients: Clients::new(),
             closing: Closing::default(),
             joining: Vec::new(),
             deadlines: BinaryHeap::new(),
@@ -66,7 +66,7 @@ impl Shard {
         })
     }
 
-    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+    pub(crate) fn inbox(&self) -> &Arc<Inbox<G>> {
         &self.inbox
     }
 
@@ -145,7 +145,7 @@ impl Shard {
         }
     }
 
-    fn seat(&mut self, socket: TcpStream, joining: Joining) {
+    fn seat(&mut self, socket: TcpStream, joining: Joining<G>) {
         let Joining { frames, opening, until, guest } = joining;
         let seat = self.outlet.seat(frames, opening);
         let mut socket = socket::take(socket, &self.options);
@@ -211,7 +211,7 @@ impl Shard {
     }
 }
 
-impl Drop for Shard {
+impl<G: Guest> Drop for Shard<G> {
     /// However it ended: nobody is handed to a shard that is no more, and whoever was is told.
     fn drop(&mut self) {
         self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);

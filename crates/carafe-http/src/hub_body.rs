@@ -1,6 +1,5 @@
 //! A subscription as the body of an answer.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -25,7 +24,7 @@ use crate::write_time::Watch;
 /// Where there is a slot, the stream goes to a shard with the connection's socket, and nothing comes from here.
 pub(crate) struct HubBody {
     slot: Option<Slot>,
-    stream: Option<Joining>,
+    stream: Option<Joining<OpenStream>>,
     heartbeat: Heartbeat,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Over what writes it, if it is watched.
@@ -39,13 +38,13 @@ impl HubBody {
         slot: Option<Slot>,
         options: &Options,
         expires: Option<SystemTime>,
-        guest: Box<dyn Guest>,
+        open: OpenStream,
     ) -> Self {
         let (opening, until) = (retry_line(options.retry), expires.and_then(instant));
         let std = until.map(Instant::into_std);
         Self {
             slot,
-            stream: Some(Joining { frames, opening, until: std, guest }),
+            stream: Some(Joining { frames, opening, until: std, guest: open }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
             watch: Watch::current(),
@@ -93,9 +92,8 @@ impl HubBody {
     /// No shard takes the stream.
     fn stays(&mut self) {
         self.slot = None;
-        let guest = self.stream.as_mut().map(|stream| &mut *stream.guest as &mut dyn Any);
-        if let Some(open) = guest.and_then(OpenStream::of) {
-            open.goes(Way::Hyper(Why::Changed));
+        if let Some(stream) = &mut self.stream {
+            stream.guest.goes(Way::Hyper(Why::Changed));
         }
     }
 

@@ -34,6 +34,7 @@ use tracing::{debug, warn};
 use crate::limit::Limit;
 use crate::metrics::Why;
 use crate::seldom::Seldom;
+use crate::stream::OpenStream;
 use crate::takeover::{Slot, Socket, Takeover};
 use crate::write_time::{Streams, Watch, WatchedBody, WatchedSocket};
 use crate::{Metrics, Tls};
@@ -123,7 +124,7 @@ pub async fn serve_beside(listener: TcpListener, app: Router, options: ServeOpti
 }
 
 /// Without shards, streams are served as any other answer is.
-fn fanout(hub: &Hub, options: &FanoutOptions) -> Option<Fanout> {
+fn fanout(hub: &Hub, options: &FanoutOptions) -> Option<Fanout<OpenStream>> {
     if cfg!(not(target_os = "linux")) {
         return None;
     }
@@ -141,11 +142,11 @@ struct Server {
     connections: GracefulShutdown,
     descriptors: u64,
     metrics: Metrics,
-    fanout: Option<Fanout>,
+    fanout: Option<Fanout<OpenStream>>,
 }
 
 impl Server {
-    fn new(app: Router, options: &ServeOptions, fanout: Option<Fanout>) -> Self {
+    fn new(app: Router, options: &ServeOptions, fanout: Option<Fanout<OpenStream>>) -> Self {
         Self {
             builder: builder(options),
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },

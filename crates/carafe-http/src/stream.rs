@@ -1,6 +1,5 @@
 //! An open stream, to the limits and the counters.
 
-use std::any::Any;
 use std::time::Duration;
 
 use carafe_fanout::{Ended, Guest};
@@ -17,24 +16,23 @@ use crate::subscribers::Permit;
 static TOLD: Seldom = Seldom::every(Duration::from_secs(60));
 
 /// What an open stream holds, whatever writes it: its permit, and its place in the counters. Both end when it is dropped.
-#[derive(Debug)]
 pub(crate) struct OpenStream {
     _permit: Permit,
     counted: Counted,
+    /// Few streams have one, so it takes one pointer.
+    companion: Option<Box<Box<dyn Send>>>,
 }
 
 impl OpenStream {
     /// One more, which leaves this way.
     pub(crate) fn new(options: &Options, permit: Permit, way: Way) -> Self {
-        Self { _permit: permit, counted: Counted::new(&options.metrics, way) }
+        Self { _permit: permit, counted: Counted::new(&options.metrics, way), companion: None }
     }
 
-    /// That which a guest is, or has.
-    pub(crate) fn of(guest: &mut dyn Any) -> Option<&mut Self> {
-        if guest.is::<Self>() {
-            return guest.downcast_mut();
-        }
-        guest.downcast_mut().map(|accompanied: &mut Accompanied| &mut accompanied.open)
+    /// Holds this as long as it is open, too.
+    pub(crate) fn with_companion(mut self, companion: impl Send + 'static) -> Self {
+        self.companion = Some(Box::new(Box::new(companion)));
+        self
     }
 
     /// It leaves another way than was thought.
@@ -44,7 +42,7 @@ impl OpenStream {
 }
 
 impl Guest for OpenStream {
-    fn ended(mut self: Box<Self>, ended: Ended) {
+    fn ended(mut self, ended: Ended) {
         self.counted.ends(match ended {
             Ended::Whole => End::Ended,
             Ended::Failed => End::Failed,
@@ -52,20 +50,6 @@ impl Guest for OpenStream {
             Ended::Stalled => End::Stalled,
             Ended::Cut => End::Cut,
         });
-    }
-}
-
-/// An open stream, and what is to be dropped when it has ended.
-pub(crate) struct Accompanied {
-    pub(crate) open: OpenStream,
-    pub(crate) companion: Box<dyn Send>,
-}
-
-impl Guest for Accompanied {
-    fn ended(self: Box<Self>, ended: Ended) {
-        let Self { open, companion } = *self;
-        Box::new(open).ended(ended);
-        drop(companion);
     }
 }
 
@@ -97,6 +81,6 @@ mod tests {
     /// Each open stream has one.
     #[test]
     fn an_open_stream_takes_no_more_memory_than_now() {
-        assert!(size_of::<OpenStream>() <= 40, "{}", size_of::<OpenStream>());
+        assert!(size_of::<OpenStream>() <= 48, "{}", size_of::<OpenStream>());
     }
 }

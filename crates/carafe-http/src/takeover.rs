@@ -16,6 +16,7 @@ use carafe_hub::Frames;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::metrics::Why;
+use crate::stream::OpenStream;
 use crate::write_time::WatchedSocket;
 
 /// Where a connection's socket and an answer's stream find each other.
@@ -23,7 +24,7 @@ use crate::write_time::WatchedSocket;
 pub(crate) struct Slot(Arc<Shared>);
 
 struct Shared {
-    fanout: Fanout,
+    fanout: Fanout<OpenStream>,
     /// The task of the connection. A layer may have the body polled by another one.
     connection: OnceLock<Waker>,
     /// Whether a stream waits, for a look without the lock.
@@ -39,15 +40,15 @@ enum State {
     /// No stream asks for the socket.
     Free,
     /// A stream waits for its head to be written, of which there is this much.
-    Armed { joining: Joining, head: Vec<u8>, body: Waker },
+    Armed { joining: Joining<OpenStream>, head: Vec<u8>, body: Waker },
     /// The socket cannot be had: the body has to take its stream back.
-    Refused(Joining),
+    Refused(Joining<OpenStream>),
     /// The socket is a shard's.
     Taken,
 }
 
 impl Slot {
-    pub(crate) fn new(fanout: Fanout) -> Self {
+    pub(crate) fn new(fanout: Fanout<OpenStream>) -> Self {
         let (armed, state) = (AtomicBool::new(false), Mutex::new(State::Free));
         Self(Arc::new(Shared { fanout, connection: OnceLock::new(), armed, state }))
     }
@@ -68,7 +69,7 @@ impl Slot {
     }
 
     /// Leaves the stream here. Ready when the body has to serve it by itself, and then it is there again.
-    pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<Joining>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<Joining<OpenStream>>) -> Poll<()> {
         let mut state = self.state();
         if stream.is_some() && !matches!(*state, State::Free) {
             // Another body waits here: a layer asked twice.
@@ -107,7 +108,7 @@ impl Slot {
     }
 
     /// Takes back the stream of a body that is dropped, unless a shard has it: the next answer's stream must not be this one.
-    pub(crate) fn take_back(&self) -> Option<Joining> {
+    pub(crate) fn take_back(&self) -> Option<Joining<OpenStream>> {
         let mut state = self.state();
         match std::mem::replace(&mut *state, State::Free) {
             State::Armed { joining, .. } | State::Refused(joining) => {
@@ -133,7 +134,7 @@ impl Slot {
     }
 
     /// All that was to be written is. The stream that goes with the socket, if the head allows it.
-    fn flushed(&self) -> Option<Joining> {
+    fn flushed(&self) -> Option<Joining<OpenStream>> {
         let mut state = self.state();
         self.0.armed.store(false, Ordering::Release);
         match std::mem::replace(&mut *state, State::Free) {

@@ -42,10 +42,17 @@ pub(crate) struct Feed {
     matcher: TopicMatcher,
     /// The feed knows every match after this offset.
     since: Offset,
-    offsets: VecDeque<Offset>,
     members: Members,
-    /// Of an exact feed to whose topic something was published.
-    matched: Option<Box<Matched>>,
+    /// Quiet topics, of which there may be a million, have none.
+    recent: Option<Box<Recent>>,
+}
+
+/// What there is of a feed for which something was published.
+#[derive(Default)]
+struct Recent {
+    offsets: VecDeque<Offset>,
+    /// Of an exact feed.
+    matched: Option<Matched>,
 }
 
 /// The pattern feeds that a topic matches.
@@ -75,7 +82,7 @@ impl Feeds {
     pub(crate) fn push(&mut self, offset: Offset, publication: &Publication, woken: &mut Vec<SubscriberId>) {
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id as usize];
-            feed.offsets.push_back(offset);
+            feed.recent().offsets.push_back(offset);
             feed.members.for_each(|member| woken.push(member));
         }
     }
@@ -84,8 +91,9 @@ impl Feeds {
     pub(crate) fn evict(&mut self, offset: Offset, publication: &Publication) {
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id as usize];
-            if feed.offsets.front() == Some(&offset) {
-                feed.offsets.pop_front();
+            let offsets = &mut feed.recent().offsets;
+            if offsets.front() == Some(&offset) {
+                offsets.pop_front();
             }
             self.drop_if_unused(id);
         }
@@ -129,13 +137,13 @@ impl Feeds {
     }
 
     fn matched(&mut self, exact: FeedId, topic: &Topic) -> &[FeedId] {
-        let feed = &mut self.feeds[exact as usize];
-        if feed.matched.as_ref().is_none_or(|matched| matched.version != self.patterns_version) {
+        let matched = &mut self.feeds[exact as usize].recent().matched;
+        if matched.as_ref().is_none_or(|matched| matched.version != self.patterns_version) {
             let mut feeds = SmallVec::new();
             self.patterns.for_each_match(topic.as_str(), |id| feeds.push(id));
-            feed.matched = Some(Box::new(Matched { version: self.patterns_version, feeds }));
+            *matched = Some(Matched { version: self.patterns_version, feeds });
         }
-        feed.matched.as_ref().map_or(&[], |matched| &matched.feeds)
+        matched.as_ref().map_or(&[], |matched| &matched.feeds)
     }
 
     fn exact(&mut self, topic: &Topic) -> FeedId {
@@ -164,7 +172,7 @@ impl Feeds {
         let mut feed = Feed::new(pattern.clone().into(), tail);
         if self.exact.len() <= TOPICS_SCANNED {
             feed.since = 0;
-            feed.offsets = self.offsets_matching(pattern);
+            feed.recent().offsets = self.offsets_matching(pattern);
         }
         let id = index(self.feeds.vacant_key());
         self.patterns.insert(pattern, id)?;
@@ -177,7 +185,7 @@ impl Feeds {
     fn offsets_matching(&self, pattern: &TopicPattern) -> VecDeque<Offset> {
         let feeds = self.exact.iter().map(|id| self.get(*id));
         let matching = feeds.filter(|feed| feed.topic().is_some_and(|topic| pattern.matches(topic.as_str())));
-        let mut offsets: Vec<_> = matching.flat_map(|feed| feed.offsets.iter().copied()).collect();
+        let mut offsets: Vec<_> = matching.flat_map(Feed::offsets).collect();
         offsets.sort_unstable();
         offsets.dedup();
         offsets.into()
@@ -189,7 +197,7 @@ impl Feeds {
             return;
         }
         match &feed.matcher {
-            TopicMatcher::Exact(_) if !feed.offsets.is_empty() => return,
+            TopicMatcher::Exact(_) if feed.offsets().next().is_some() => return,
             TopicMatcher::Exact(_) => self.forget_exact(id),
             TopicMatcher::Pattern(pattern) => {
                 self.by_pattern.remove(pattern);
@@ -203,11 +211,19 @@ impl Feeds {
 
 impl Feed {
     fn new(matcher: TopicMatcher, since: Offset) -> Self {
-        Self { matcher, since, offsets: VecDeque::new(), members: Members::None, matched: None }
+        Self { matcher, since, members: Members::None, recent: None }
     }
 
     pub(crate) fn matcher(&self) -> &TopicMatcher {
         &self.matcher
+    }
+
+    fn recent(&mut self) -> &mut Recent {
+        self.recent.get_or_insert_default()
+    }
+
+    fn offsets(&self) -> impl Iterator<Item = Offset> {
+        self.recent.iter().flat_map(|recent| recent.offsets.iter().copied())
     }
 
     /// The topic of an exact feed.
@@ -225,7 +241,8 @@ impl Feed {
 
     /// The first match after `offset`.
     pub(crate) fn next_after(&self, offset: Offset) -> Option<Offset> {
-        let at = self.offsets.partition_point(|known| *known <= offset);
-        self.offsets.get(at).copied()
+        let offsets = &self.recent.as_ref()?.offsets;
+        let at = offsets.partition_point(|known| *known <= offset);
+        offsets.get(at).copied()
     }
 }

@@ -15,27 +15,25 @@ use futures_executor::block_on;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Says how its stream ended.
-struct Witness(Sender<Ended>);
-
-impl Guest for Witness {
-    fn ended(self: Box<Self>, ended: Ended) {
-        self.0.send(ended).unwrap();
-    }
+enum Watcher {
+    /// Says how its stream ended.
+    Witness(Sender<Ended>),
+    /// Brings its shard down.
+    Wrecker,
 }
 
-/// Brings its shard down.
-struct Wrecker;
-
-impl Guest for Wrecker {
-    fn ended(self: Box<Self>, _: Ended) {
-        panic!("as a test wants it");
+impl Guest for Watcher {
+    fn ended(self, ended: Ended) {
+        match self {
+            Self::Witness(sender) => sender.send(ended).unwrap(),
+            Self::Wrecker => panic!("as a test wants it"),
+        }
     }
 }
 
 struct Rig {
     hub: Hub,
-    fanout: Fanout,
+    fanout: Fanout<Watcher>,
     listener: TcpListener,
 }
 
@@ -52,20 +50,20 @@ impl Rig {
     }
 
     /// A client whose stream ends at that time, if one is given.
-    fn join(&self, until: Option<Instant>, guest: impl Guest) -> TcpStream {
+    fn join(&self, until: Option<Instant>, guest: Watcher) -> TcpStream {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (socket, _) = self.listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         let frames = block_on(self.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
         let opening = Bytes::from_static(b"retry: 1\n");
-        self.fanout.join(socket, Joining { frames, opening, until, guest: Box::new(guest) });
+        self.fanout.join(socket, Joining { frames, opening, until, guest });
         client
     }
 
     fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<Ended>) {
         let (sender, ends) = channel();
-        (self.join(until, Witness(sender)), ends)
+        (self.join(until, Watcher::Witness(sender)), ends)
     }
 
     /// The shard forgets a stream right after its guest was told.
@@ -186,7 +184,7 @@ fn nobody_is_left_to_a_shard_that_is_no_more() {
     read_to(&mut other, "carafe.position\ndata:\n\n\r\n");
     let frames = || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
     assert!(rig.fanout.serves(&frames()));
-    drop(rig.join(None, Wrecker));
+    drop(rig.join(None, Watcher::Wrecker));
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
     let (mut late, ends) = rig.witnessed(None);
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use carafe_fanout::Guest;
 use carafe_hub::{Form as Frame, Subscribe, SubscribeError};
 use http::request::Parts;
 use http::{Method, Request};
@@ -22,7 +21,6 @@ use crate::mercure::state::Adapter;
 use crate::mercure::subscriptions::Present;
 use crate::mercure::version::Version;
 use crate::publish::{read_up_to, text};
-use crate::stream::Accompanied;
 use crate::subscribe::{self, Opened};
 
 /// Bytes of the body of a `QUERY`: as many matchers as there may be, and escaped.
@@ -88,11 +86,11 @@ async fn stream(
     let (options, frames) = (&adapter.app.options, subscription.into_frames(Frame::Mercure));
     let slot = subscribe::slot(parts, &frames);
     Ok(subscribe::stream(options, permit, slot, |slot, open| {
-        let guest: Box<dyn Guest> = match present {
-            Some(present) => Box::new(Accompanied { open, companion: Box::new(present) }),
-            None => Box::new(open),
+        let open = match present {
+            Some(present) => open.with_companion(present),
+            None => open,
         };
-        HubBody::new(frames, slot, options, ends(adapter, caller), guest).without_retry()
+        HubBody::new(frames, slot, options, ends(adapter, caller), open).without_retry()
     }))
 }
 

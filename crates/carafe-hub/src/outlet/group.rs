@@ -1,6 +1,7 @@
 //! Seats that ask for the same, and so share one cursor.
 
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use carafe_protocol::{Offset, Position};
@@ -19,7 +20,7 @@ use crate::pages::Pages;
 pub(crate) type GroupId = u32;
 
 /// Names a pass of an outlet.
-type PassId = u32;
+type PassId = NonZeroU32;
 
 /// Seats that ask for the same and have been sent all up to one cursor; while a pass is under way, some of them have yet to be.
 pub(super) struct Group {
@@ -108,32 +109,32 @@ impl Groups {
             found.remove();
         }
         if let Some(pass) = group.pass {
-            self.passes.remove(pass as usize);
+            self.passes.remove(index(pass));
         }
         group
     }
 
     /// The pass that is under way.
     pub(super) fn pass(&self, id: GroupId) -> Option<&Pass> {
-        self.get(id)?.pass.map(|pass| &self.passes[pass as usize])
+        self.get(id)?.pass.map(|pass| &self.passes[index(pass)])
     }
 
     pub(super) fn pass_mut(&mut self, id: GroupId) -> Option<&mut Pass> {
         let pass = self.get(id)?.pass?;
-        self.passes.get_mut(pass as usize)
+        self.passes.get_mut(index(pass))
     }
 
     /// Begins a pass over all seats that there are now.
     pub(super) fn begin(&mut self, id: GroupId, pass: Pass) {
         let group = &mut self.groups[id as usize];
         group.number = group.number.wrapping_add(1);
-        group.pass = Some(self.passes.insert(pass) as PassId);
+        group.pass = PassId::new(self.passes.insert(pass) as u32 + 1);
     }
 
     /// Ends a pass, and says whether there is more for the group.
     pub(super) fn end_pass(&mut self, id: GroupId) -> bool {
         let group = &mut self.groups[id as usize];
-        let pass = group.pass.take().map(|pass| self.passes.remove(pass as usize));
+        let pass = group.pass.take().map(|pass| self.passes.remove(index(pass)));
         let touched = std::mem::take(&mut group.touched);
         touched || pass.is_some_and(|pass| pass.more)
     }
@@ -152,6 +153,11 @@ impl Groups {
     fn hash(&self, interest: &Interest, form: Form) -> u64 {
         self.hasher.hash_one((interest, form))
     }
+}
+
+/// Names begin with 1, so that none is no name.
+fn index(pass: PassId) -> usize {
+    pass.get() as usize - 1
 }
 
 fn hash_of(hasher: &RandomState, group: &Group) -> u64 {
