@@ -277,3 +277,57 @@ impl AsyncWrite for WatchedSocket {
         self.with(|socket| socket.poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const ALLOWED: Duration = Duration::from_secs(10);
+
+    fn wait(since: Option<Instant>) {
+        Watch::current().unwrap().state().body = since;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_something_within_the_time_is_not_cut() {
+        let watch = Watch::new(ALLOWED);
+        let driver = async {
+            for _ in 0..5 {
+                wait(Some(Instant::now()));
+                sleep(ALLOWED - Duration::from_millis(1)).await;
+                wait(None);
+                sleep(3 * ALLOWED).await;
+            }
+        };
+        assert_eq!((watch.clone().over(driver).await, watch.has_stalled()), (Some(()), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_cut_when_the_time_is_over_and_with_the_connection_its_streams() {
+        let (watch, start) = (Watch::new(ALLOWED), Instant::now());
+        let (stream, other) = (watch.over_stream(), Watch::new(ALLOWED));
+        let driver = async {
+            wait(Some(Instant::now()));
+            pending::<()>().await;
+        };
+        assert_eq!(watch.clone().over(driver).await, None);
+        assert_eq!(start.elapsed().as_secs(), ALLOWED.as_secs());
+        assert_eq!([&watch, &stream, &other].map(Watch::has_stalled), [true, true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_cut_leaves_its_connection() {
+        let watch = Watch::new(ALLOWED);
+        let stream = watch.over_stream();
+        let driver = async {
+            wait(Some(Instant::now()));
+            pending::<()>().await;
+        };
+        assert_eq!(stream.clone().over(driver).await, None);
+        assert_eq!([&stream, &watch].map(Watch::has_stalled), [true, false]);
+    }
+}
