@@ -12,6 +12,9 @@ mod asking;
 mod corpora;
 mod event_stream;
 mod keys;
+mod leaks;
 mod limits;
+#[path = "../../../carafe-hub/tests/it/oracle.rs"]
+mod oracle;
 mod router;
 mod write_time;

@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use carafe_hub::{
-    Access, Delivery, Form, Frames, Grant, HubLimits, Outlet, SeatId, Sink, Start, Subscribe, Subscription,
-    Written,
+    Access, Delivery, Form, Frames, Grant, Hub, HubLimits, Outlet, SeatId, Sink, Start, Subscribe,
+    Subscription, Written,
 };
-use carafe_log::{IdempotencyKey, MemoryLimits, MemoryLog};
+use carafe_log::{DiskLog, DiskOptions, IdempotencyKey, Log, MemoryLimits, MemoryLog};
 use carafe_protocol::{TopicMatcher, TopicPattern};
 use futures_core::Stream;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::fixture::{NO_RING, Rig, at_once, event_type, exact, publication, topic};
-use crate::oracle::{Fact, Oracle, Random, Reading, Told, Wish};
+use crate::fixture::{NO_RING, event_type, exact, publication, topic};
+use crate::oracle::{Oracle, Random, Reading, Told, Wish, names};
 
 /// How many events are judged; `CARAFE_TEST_DELIVERIES` asks for more.
 const DELIVERIES: usize = 1_000_000;
@@ -26,15 +27,41 @@ const OPENING: &str = "retry: 1234\n";
 fn nothing_is_told_to_who_may_not_have_it() {
     let (seed, deliveries) = (number("CARAFE_TEST_SEED", SEED), number("CARAFE_TEST_DELIVERIES", DELIVERIES));
     println!("CARAFE_TEST_SEED={seed} CARAFE_TEST_DELIVERIES={deliveries}");
+    judge(seed, deliveries, |random| {
+        let entries = *random.pick(&[20, 200, usize::MAX]);
+        hub(random, MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() }))
+    });
+}
+
+#[test]
+fn nothing_on_a_disk_is_told_to_who_may_not_have_it() {
+    let (seed, folder) = (number("CARAFE_TEST_SEED", SEED), tempfile::tempdir().unwrap());
+    println!("CARAFE_TEST_SEED={seed}");
+    let options = DiskOptions { segment_bytes: 4096, readers: 1, ..DiskOptions::default() };
+    judge(seed, DELIVERIES / 100, |random| {
+        let log = DiskLog::open(folder.path().join(random.secret()), options).unwrap();
+        hub(random, log)
+    });
+}
+
+/// Judges so many events, of as many hubs as it takes.
+fn judge(seed: u64, deliveries: usize, mut hub: impl FnMut(&mut Random) -> Hub) {
     let (mut told, mut random, mut answers, mut hubs) = (Told::default(), Random::new(seed), 0, 0);
     while told.events < deliveries {
-        let mut world = World::new(Random::new(random.next()), &mut told);
+        let hub = hub(&mut random);
+        let mut world = World::new(hub, Random::new(random.next()), &mut told);
         (0..STEPS).for_each(|_| world.step());
         answers += world.finish();
         hubs += 1;
     }
     println!("{told:?} and {answers} answers of {hubs} hubs: nothing leaked");
-    assert!(told.events >= deliveries && told.gaps > 0 && told.positions > 0 && answers > 0);
+    assert!(told.events >= deliveries && told.positions > 0 && told.gaps > 0 && answers > 0);
+}
+
+/// Its ring is small, so that much is read from the log.
+fn hub(random: &mut Random, log: impl Log + 'static) -> Hub {
+    let ring_bytes = *random.pick(&[0, 2_000, 8_000, 1 << 20]);
+    Hub::with_limits(log, HubLimits { ring_bytes, ..NO_RING })
 }
 
 fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
@@ -46,7 +73,8 @@ struct World<'a> {
     random: Random,
     told: &'a mut Told,
     oracle: Oracle,
-    rig: Rig,
+    hub: Hub,
+    runtime: Runtime,
     first: String,
     accesses: Vec<Wish>,
     outlet: Outlet,
@@ -63,6 +91,7 @@ struct Reader {
     /// The position that it is told first, where the oracle knows it.
     begins: Option<String>,
     way: Way,
+    has_ended: bool,
 }
 
 enum Way {
@@ -72,39 +101,20 @@ enum Way {
     Seat(usize),
 }
 
-/// The topics, of which some have never an event, and what is asked for and granted.
-pub(crate) fn names(random: &mut Random) -> (Vec<String>, Vec<String>) {
-    let mut topics = Vec::new();
-    for root in ["orders", "users", "chat/rooms"] {
-        topics.extend((0..4).map(|_| format!("{root}/{}", random.secret())));
-        topics.extend((0..3).map(|_| format!("{root}/{}/lines", random.secret())));
-        topics.extend((0..2).map(|_| format!("{root}/lines/{}", random.secret())));
-    }
-    let patterns =
-        ["*", "orders/*", "orders/:id", "users/:id", "users/*", "*/lines", "chat/:what/:id", ":a/:b/lines"];
-    let scanned = ["*/lines/*", "*/rooms/*/lines"];
-    let matchers = patterns.into_iter().chain(scanned).map(Into::into).chain(topics.iter().cloned());
-    (topics.clone(), matchers.collect())
-}
-
 impl<'a> World<'a> {
-    fn new(mut random: Random, told: &'a mut Told) -> Self {
-        let entries = *random.pick(&[20, 200, usize::MAX]);
-        let ring_bytes = *random.pick(&[0, 2_000, 8_000, 1 << 20]);
-        let kept = MemoryLimits { entries, ..MemoryLimits::default() };
-        let rig = Rig::on(MemoryLog::new(kept), HubLimits { ring_bytes, ..NO_RING });
-        let (first, (topics, matchers)) = (rig.span().start.to_string(), names(&mut random));
+    fn new(hub: Hub, mut random: Random, told: &'a mut Told) -> Self {
+        let (first, (topics, matchers)) = (hub.position().to_string(), names(&mut random));
         let oracle = Oracle::new(topics, matchers, first.clone());
         let accesses = (0..12).map(|_| access(&mut random, &oracle)).collect();
-        let outlet = rig.hub.outlet(Waker::noop().clone());
         Self {
             first,
             random,
             told,
             oracle,
             accesses,
-            outlet,
-            rig,
+            outlet: hub.outlet(Waker::noop().clone()),
+            hub,
+            runtime: Builder::new_current_thread().build().unwrap(),
             clients: Clients::default(),
             readers: Vec::new(),
             refusal: None,
@@ -126,17 +136,22 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Reads all that there is, and gives how many answers were judged.
+    /// Reads until all has ended, and gives how many answers were judged.
     fn finish(mut self) -> usize {
-        for at in 0..self.readers.len() {
-            self.read(at, usize::MAX);
+        let drain = self.hub.drain();
+        while drain.open() > 0 {
+            drain.end(READERS);
+            (0..self.readers.len()).for_each(|at| self.read(at, usize::MAX));
+            self.readers.retain(|reader| !reader.has_ended);
+            // Whoever reads the disk is waited for.
+            std::thread::yield_now();
         }
         self.answers
     }
 
     fn publish(&mut self) {
         for _ in 0..=self.random.below(4) {
-            let mut fact = fact(&mut self.random, &self.oracle);
+            let mut fact = self.oracle.draft(&mut self.random);
             let topics: Vec<_> = fact.topics.iter().map(|at| topic(&self.oracle.topics[*at])).collect();
             let id = IdempotencyKey::new(&fact.id).unwrap();
             let mut publication = publication(topics[0].as_str(), &fact.data)
@@ -150,7 +165,8 @@ impl<'a> World<'a> {
             if let Some(text) = &fact.event_type {
                 publication = publication.with_type(event_type(text));
             }
-            fact.position = crate::fixture::publish(&self.rig.hub, publication).to_string();
+            let appended = self.runtime.block_on(self.hub.publish(publication)).unwrap();
+            fact.position = appended.position.to_string();
             self.oracle.publish(fact);
         }
     }
@@ -166,7 +182,7 @@ impl<'a> World<'a> {
             Start::After(id) => id.clone(),
             Start::Tail | Start::Earliest | Start::Last(_) => String::new(),
         };
-        let subscribed = at_once(self.rig.hub.subscribe(request(&self.oracle, &wish).from(start)));
+        let subscribed = self.runtime.block_on(self.hub.subscribe(request(&self.oracle, &wish).from(start)));
         assert_eq!(subscribed.is_err(), self.oracle.is_refused(&wish), "{wish:?}");
         self.answers += 1;
         let subscription = match subscribed {
@@ -180,7 +196,7 @@ impl<'a> World<'a> {
             _ => (Way::Seat(self.take_seat(subscription.into_frames(form))), form == Form::Mercure),
         };
         let reading = Reading { wish, requested, mercure };
-        self.readers.push(Reader { reading, begins: begins.filter(|_| !mercure), way });
+        self.readers.push(Reader { reading, begins: begins.filter(|_| !mercure), way, has_ended: false });
     }
 
     fn take_seat(&mut self, frames: Frames) -> usize {
@@ -207,7 +223,7 @@ impl<'a> World<'a> {
 
     /// How many events are gone, by what the log says it keeps.
     fn gone(&self) -> usize {
-        let start = self.rig.span().start.to_string();
+        let start = self.hub.counts().span.start.to_string();
         let at = self.oracle.events.iter().rposition(|event| event.position == start);
         at.map_or(0, |at| at + 1)
     }
@@ -262,9 +278,12 @@ impl<'a> World<'a> {
         }
         let reader = &mut self.readers[at];
         let text = match &mut reader.way {
-            Way::Entries(subscription) => poll(subscription, times).iter().map(as_text).collect(),
+            Way::Entries(subscription) => {
+                let told = poll(subscription, times, &mut reader.has_ended);
+                told.iter().map(as_text).collect()
+            }
             Way::Frames(frames) => {
-                let mut read = poll(frames, times);
+                let mut read = poll(frames, times, &mut reader.has_ended);
                 read.extend(frames.position_if_moved());
                 String::from_utf8(read.concat()).unwrap()
             }
@@ -320,7 +339,7 @@ impl<'a> World<'a> {
         let kept = &self.oracle.events[self.gone()..];
         let mut named = kept.iter().filter(|event| event.id == id || event.position == id);
         let seen = named.find(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
-        let found = at_once(self.rig.hub.find_id(&id, &access_of(&self.oracle, &wish))).unwrap();
+        let found = self.runtime.block_on(self.hub.find_id(&id, &access_of(&self.oracle, &wish))).unwrap();
         assert_eq!(found.map(|position| position.to_string()), seen);
         self.answers += 1;
     }
@@ -329,7 +348,7 @@ impl<'a> World<'a> {
         let wish = self.random.pick(&self.accesses).clone();
         let mut kept = self.oracle.events[self.gone()..].iter();
         let seen = kept.rfind(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
-        let newest = at_once(self.rig.hub.newest(&access_of(&self.oracle, &wish))).unwrap();
+        let newest = self.runtime.block_on(self.hub.newest(&access_of(&self.oracle, &wish))).unwrap();
         assert_eq!(newest.map(|entry| entry.position.to_string()), seen);
         self.answers += 1;
     }
@@ -338,26 +357,6 @@ impl<'a> World<'a> {
 fn access(random: &mut Random, oracle: &Oracle) -> Wish {
     let granted = random.some(3, oracle.matchers.len());
     Wish { public: random.one_in(2), granted, asked: Vec::new() }
-}
-
-/// An event to be.
-fn fact(random: &mut Random, oracle: &Oracle) -> Fact {
-    // The last topics are never published to.
-    let count = oracle.topics.len() - 4;
-    let mut topics = vec![random.below(count)];
-    if random.one_in(3) {
-        topics.extend(random.some(2, count));
-    }
-    let shared = random.one_in(8).then(|| random.below(oracle.events.len().max(1)));
-    let shared = shared.and_then(|at| oracle.events.get(at)).map(|event| event.id.clone());
-    Fact {
-        topics,
-        private: random.one_in(2),
-        data: random.secret(),
-        id: shared.unwrap_or_else(|| random.secret()),
-        event_type: random.one_in(3).then(|| random.secret()),
-        position: String::new(),
-    }
 }
 
 fn matcher(oracle: &Oracle, at: usize) -> TopicMatcher {
@@ -382,13 +381,14 @@ fn request(oracle: &Oracle, wish: &Wish) -> Subscribe {
 }
 
 /// So many items at most, of those that are there.
-fn poll<S: Stream + Unpin>(stream: &mut S, times: usize) -> Vec<S::Item> {
+fn poll<S: Stream + Unpin>(stream: &mut S, times: usize, has_ended: &mut bool) -> Vec<S::Item> {
     let mut items = Vec::new();
-    while items.len() < times
-        && let Poll::Ready(Some(item)) =
-            Pin::new(&mut *stream).poll_next(&mut Context::from_waker(Waker::noop()))
-    {
-        items.push(item);
+    while items.len() < times && !*has_ended {
+        match Pin::new(&mut *stream).poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(item)) => items.push(item),
+            Poll::Ready(None) => *has_ended = true,
+            Poll::Pending => break,
+        }
     }
     items
 }

@@ -114,6 +114,26 @@ impl Oracle {
         Self { fits, secrets, positions, topics, matchers, events: Vec::new() }
     }
 
+    /// An event to be.
+    pub(crate) fn draft(&self, random: &mut Random) -> Fact {
+        // The last topics are never published to.
+        let count = self.topics.len() - 4;
+        let mut topics = vec![random.below(count)];
+        if random.one_in(3) {
+            topics.extend(random.some(2, count));
+        }
+        let shared = random.one_in(8).then(|| random.below(self.events.len().max(1)));
+        let shared = shared.and_then(|at| self.events.get(at)).map(|event| event.id.clone());
+        Fact {
+            topics,
+            private: random.one_in(2),
+            data: random.secret(),
+            id: shared.unwrap_or_else(|| random.secret()),
+            event_type: random.one_in(3).then(|| random.secret()),
+            position: String::new(),
+        }
+    }
+
     pub(crate) fn publish(&mut self, fact: Fact) {
         let at = self.events.len();
         for text in [&fact.data, &fact.id].into_iter().chain(&fact.event_type) {
@@ -266,8 +286,23 @@ impl Oracle {
     }
 }
 
+/// The topics, of which some have never an event, and what is asked for and granted.
+pub(crate) fn names(random: &mut Random) -> (Vec<String>, Vec<String>) {
+    let mut topics = Vec::new();
+    for root in ["orders", "users", "chat/rooms"] {
+        topics.extend((0..4).map(|_| format!("{root}/{}", random.secret())));
+        topics.extend((0..3).map(|_| format!("{root}/{}/lines", random.secret())));
+        topics.extend((0..2).map(|_| format!("{root}/lines/{}", random.secret())));
+    }
+    let patterns =
+        ["*", "orders/*", "orders/:id", "users/:id", "users/*", "*/lines", "chat/:what/:id", ":a/:b/lines"];
+    let scanned = ["*/lines/*", "*/rooms/*/lines"];
+    let matchers = patterns.into_iter().chain(scanned).map(Into::into).chain(topics.iter().cloned());
+    (topics.clone(), matchers.collect())
+}
+
 /// All secrets in a text, whatever is around them.
-fn secrets(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn secrets(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices(MARK).map(|(at, _)| {
         let rest = &text[at..];
         &rest[..rest.len().min(17)]

@@ -1,0 +1,350 @@
+//! Nothing gets out over HTTP to who may not have it, by both protocols: judged by an oracle of its own.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::response::Response;
+use carafe_http::auth::{Dialect, Key, Keys, Signer};
+use carafe_http::{Mercure, Options, Rights, router};
+use carafe_hub::{Access, Grant, Hub, HubLimits};
+use carafe_log::{MemoryLimits, MemoryLog};
+use carafe_protocol::TopicPattern;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::oracle::{Fact, Oracle, Random, Reading, Told, Wish, names, secrets};
+
+const SEED: u64 = 0xCAFE;
+const HUBS: usize = 12;
+const STEPS: usize = 400;
+const CARAFE: &[u8] = b"a secret of more than thirty-two bytes";
+const MERCURE: &[u8] = b"another secret, of more than thirty-two bytes";
+const MERCURE_PATH: &str = "/.well-known/mercure";
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_over_http_to_who_may_not_have_it() {
+    let seed = std::env::var("CARAFE_TEST_SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    println!("CARAFE_TEST_SEED={seed}");
+    let (mut told, mut random, mut refused) = (Told::default(), Random::new(seed), [0, 0]);
+    for _ in 0..HUBS {
+        let mut world = World::new(Random::new(random.next()), &mut told, &mut refused);
+        for _ in 0..STEPS {
+            world.step().await;
+        }
+        world.finish().await;
+    }
+    println!("{told:?}, {refused:?} requests refused: nothing leaked");
+    assert!(told.events > 3_000 && told.gaps > 0 && refused.iter().all(|count| *count > 100));
+}
+
+/// One hub behind its router.
+struct World<'a> {
+    random: Random,
+    told: &'a mut Told,
+    /// To subscribe, and to publish.
+    refused: &'a mut [usize; 2],
+    oracle: Oracle,
+    hub: Hub,
+    app: Router,
+    /// What those may see who have no token.
+    strangers: Wish,
+    streams: Vec<(Reading, Body)>,
+    /// What was said to who may not ask for a topic, by dialect and whether there was a token.
+    refusals: [Option<String>; 4],
+}
+
+/// Who asks: by which rules, and with what.
+struct Asking {
+    mercure: bool,
+    token: Option<String>,
+    /// By the numbers of matchers.
+    publishes: Vec<usize>,
+    wish: Wish,
+}
+
+impl<'a> World<'a> {
+    fn new(mut random: Random, told: &'a mut Told, refused: &'a mut [usize; 2]) -> Self {
+        let (entries, ring_bytes) = (*random.pick(&[30, usize::MAX]), *random.pick(&[0, 4_000, 1 << 20]));
+        let log = MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() });
+        let hub = Hub::with_limits(log, HubLimits { ring_bytes, ..HubLimits::default() });
+        let (topics, mut matchers) = names(&mut random);
+        matchers.push("users/:id/lines".into());
+        let nothing = Wish::default();
+        // All of `orders/*`.
+        let some = Wish { granted: vec![1], ..nothing.clone() };
+        let strangers = random.pick(&[nothing.clone(), some, Wish { public: true, ..nothing }]).clone();
+        let access = Access::to(Grant::to(
+            strangers.granted.iter().map(|at| TopicPattern::new(&matchers[*at]).unwrap().into()),
+        ));
+        let keys =
+            [Key::secret(CARAFE).unwrap(), Key::secret(MERCURE).unwrap().with_dialect(Dialect::Mercure0)];
+        let options = Options {
+            keys: Keys::new(keys),
+            strangers: Rights { subscribe: access.with_public(strangers.public), ..Rights::none() },
+            mercure: Some(Mercure::default()),
+            ..Options::default()
+        };
+        Self {
+            oracle: Oracle::new(topics, matchers, hub.position().to_string()),
+            app: router(hub.clone(), options),
+            random,
+            told,
+            refused,
+            hub,
+            strangers,
+            streams: Vec::new(),
+            refusals: Default::default(),
+        }
+    }
+
+    async fn step(&mut self) {
+        match self.random.below(5) {
+            0 | 1 => self.publish().await,
+            2 => self.subscribe().await,
+            3 if !self.streams.is_empty() => {
+                let at = self.random.below(self.streams.len());
+                let (reading, mut body) = self.streams.swap_remove(at);
+                self.oracle.judge(&reading, &read(&mut body).await, self.told);
+                self.streams.push((reading, body));
+            }
+            _ => self.head().await,
+        }
+    }
+
+    /// All tokens expire, which ends the streams that have one.
+    async fn finish(mut self) {
+        tokio::time::sleep(Duration::from_secs(3700)).await;
+        for (reading, mut body) in std::mem::take(&mut self.streams) {
+            self.oracle.judge(&reading, &read(&mut body).await, self.told);
+        }
+    }
+
+    fn asking(&mut self) -> Asking {
+        let mercure = self.random.one_in(3);
+        let usable = |at: &usize| {
+            !mercure || self.oracle.matchers[*at] == "*" || !self.oracle.matchers[*at].contains('*')
+        };
+        let all: Vec<usize> = (0..self.oracle.matchers.len()).filter(usable).collect();
+        let mut some = |most: usize| -> Vec<usize> {
+            self.random.some(most, all.len()).iter().map(|at| all[*at]).collect()
+        };
+        let (mut publishes, mut granted, asked) = (some(6), some(3), some(3));
+        // Everything.
+        publishes.extend(self.random.one_in(2).then_some(0));
+        if self.random.one_in(5) {
+            let wish = Wish { asked, ..self.strangers.clone() };
+            return Asking { mercure, token: None, publishes: Vec::new(), wish };
+        }
+        let texts =
+            |matchers: &[usize]| matchers.iter().map(|at| self.name(*at, mercure)).collect::<Vec<_>>();
+        let claims = json!({"publish": texts(&publishes), "subscribe": texts(&granted)});
+        let token = Some(token(mercure, claims));
+        // To Mercure, who holds a token to subscribe sees what is public.
+        granted.extend(&self.strangers.granted);
+        let wish = Wish { public: self.strangers.public || mercure, granted, asked };
+        Asking { mercure, token, publishes, wish }
+    }
+
+    /// A matcher as its dialect writes it.
+    fn name(&self, matcher: usize, mercure: bool) -> String {
+        let text = &self.oracle.matchers[matcher];
+        let segment = |segment: &str| match segment.strip_prefix(':') {
+            Some(name) if mercure => format!("{{{name}}}"),
+            _ => segment.to_owned(),
+        };
+        text.split('/').map(segment).collect::<Vec<_>>().join("/")
+    }
+
+    async fn ask(
+        &self,
+        asking: &Asking,
+        method: Method,
+        target: &str,
+        cursor: &str,
+        body: String,
+    ) -> Response {
+        let target = target.replace('{', "%7B").replace('}', "%7D");
+        let kind = if asking.mercure { "application/x-www-form-urlencoded" } else { "application/x-ndjson" };
+        let mut request = Request::builder().method(method).uri(target).header("content-type", kind);
+        if let Some(token) = &asking.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if !cursor.is_empty() {
+            request = request.header("last-event-id", cursor);
+        }
+        self.app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()
+    }
+
+    /// Stored if each of the topics is granted, and only then.
+    async fn publish(&mut self) {
+        let asking = self.asking();
+        let mut fact = self.oracle.draft(&mut self.random);
+        let same = |event: &Fact| event.id == fact.id && event.topics[0] == fact.topics[0];
+        if self.oracle.events.iter().any(same) {
+            return;
+        }
+        let grant = Wish { granted: asking.publishes.clone(), ..Wish::default() };
+        let granted = fact.topics.iter().all(|topic| self.oracle.is_granted(&grant, *topic));
+        let tail = self.hub.position();
+        let response = self.send(&asking, &fact).await;
+        let (status, text) = (response.status(), whole(response).await);
+        if !granted {
+            self.refused[1] += 1;
+            assert!([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status), "{status} {text}");
+            return assert_eq!(self.hub.position(), tail, "something was stored");
+        }
+        // A key that another topic has is no other.
+        let stored = if asking.mercure { StatusCode::OK } else { StatusCode::CREATED };
+        assert_eq!(status, stored, "{text}");
+        fact.position = self.hub.position().to_string();
+        assert!(text.contains(if asking.mercure { &fact.id } else { &fact.position }), "{text}");
+        self.oracle.publish(fact);
+    }
+
+    async fn send(&mut self, asking: &Asking, fact: &Fact) -> Response {
+        let names: Vec<_> = fact.topics.iter().map(|at| self.oracle.topics[*at].clone()).collect();
+        let (data, id, kind) = (&fact.data, &fact.id, fact.event_type.as_deref());
+        if asking.mercure {
+            let mut form = format!("data={data}&id={id}");
+            names.iter().for_each(|name| form += &format!("&topic={name}"));
+            kind.into_iter().for_each(|kind| form += &format!("&type={kind}"));
+            form += if fact.private { "&private=on" } else { "" };
+            return self.ask(asking, Method::POST, MERCURE_PATH, "", form).await;
+        }
+        if self.random.one_in(2) {
+            let line = json!({"topic": names[0], "alternates": names[1..], "data": data, "id": id,
+                "event": kind, "private": fact.private});
+            return self.ask(asking, Method::POST, "/events", "", line.to_string()).await;
+        }
+        let mut target = format!("/events/{}?id={id}", names[0]);
+        names[1..].iter().for_each(|name| target += &format!("&topic={name}"));
+        kind.into_iter().for_each(|kind| target += &format!("&event={kind}"));
+        target += if fact.private { "&private" } else { "" };
+        self.ask(asking, Method::POST, &target, "", data.clone()).await
+    }
+
+    /// What is asked for, where; and after which ID.
+    fn target(&mut self, asking: &mut Asking) -> (String, String) {
+        let cursor = self.cursor();
+        if asking.mercure {
+            if asking.wish.asked.is_empty() {
+                asking.wish.asked.push(0);
+            }
+            let asked: Vec<_> =
+                asking.wish.asked.iter().map(|at| format!("topic={}", self.name(*at, true))).collect();
+            return (format!("{MERCURE_PATH}?{}", asked.join("&")), cursor);
+        }
+        let mut target = String::from("/events?");
+        for at in &asking.wish.asked {
+            let kind = if self.oracle.is_exact(*at) { "topic" } else { "pattern" };
+            target += &format!("{kind}={}&", self.oracle.matchers[*at]);
+        }
+        target += self.random.pick::<&str>(&["", "envelope=json&"]);
+        target += self.random.pick::<&str>(&["", "", "earliest", "last=0", "last=3"]);
+        (target, cursor)
+    }
+
+    /// An ID of any event, as its publisher or the hub names it, or none.
+    fn cursor(&mut self) -> String {
+        match self.oracle.events.len() {
+            0 => String::new(),
+            count => {
+                let event = &self.oracle.events[self.random.below(count)];
+                self.random.pick(&[String::new(), event.id.clone(), event.position.clone()]).clone()
+            }
+        }
+    }
+
+    async fn subscribe(&mut self) {
+        let mut asking = self.asking();
+        let (target, requested) = self.target(&mut asking);
+        let response = self.ask(&asking, Method::GET, &target, &requested, String::new()).await;
+        if self.is_refused(&asking) {
+            return self.refuses(&asking, &target, response).await;
+        }
+        assert_eq!(response.status(), StatusCode::OK, "{target}");
+        if asking.mercure && !requested.is_empty() {
+            self.check_cursor(&asking.wish, &requested, response.headers());
+        }
+        let reading = Reading { wish: asking.wish, requested, mercure: asking.mercure };
+        self.streams.push((reading, response.into_body()));
+    }
+
+    fn is_refused(&self, asking: &Asking) -> bool {
+        self.oracle.is_refused(&asking.wish)
+    }
+
+    /// Mercure tells the ID if it is found; that of an event that is not seen is not there.
+    fn check_cursor(&self, wish: &Wish, requested: &str, headers: &HeaderMap) {
+        let start = self.hub.counts().span.start.to_string();
+        let gone =
+            self.oracle.events.iter().rposition(|event| event.position == start).map_or(0, |at| at + 1);
+        let named = |event: &&Fact| event.id == requested || event.position == requested;
+        let mut named = self.oracle.events[gone..].iter().filter(named);
+        let found = named.any(|event| self.oracle.may_see(wish, event));
+        assert_eq!(headers["last-event-id"], if found { requested } else { "earliest" });
+    }
+
+    /// In the same words whether there is such a topic or not, and with nothing but what was asked for.
+    async fn refuses(&mut self, asking: &Asking, target: &str, response: Response) {
+        self.refused[0] += 1;
+        let has_token = asking.token.is_some();
+        let status = if has_token { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+        let status = if asking.mercure { StatusCode::UNAUTHORIZED } else { status };
+        assert_eq!(response.status(), status, "{target}");
+        let mut words = whole(response).await;
+        let told: Vec<_> = secrets(&words).map(ToOwned::to_owned).collect();
+        assert!(told.iter().all(|secret| target.contains(secret)), "{words}");
+        for topic in &self.oracle.topics {
+            words = words.replace(&format!("`{topic}`"), "it");
+        }
+        if !told.is_empty() {
+            let at = usize::from(asking.mercure) * 2 + usize::from(has_token);
+            assert_eq!(self.refusals[at].get_or_insert_with(|| words.clone()), &words);
+        }
+    }
+
+    /// The head tells the hub's position, whatever is asked for.
+    async fn head(&mut self) {
+        let mut asking = self.asking();
+        let (target, requested) = self.target(&mut asking);
+        let response = self.ask(&asking, Method::HEAD, &target, &requested, String::new()).await;
+        let position = response.headers().get("carafe-position").cloned();
+        let told: String =
+            response.headers().values().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        assert!(secrets(&told).all(|secret| secret == requested || target.contains(secret)), "{told}");
+        assert_eq!(response.status() == StatusCode::OK, !self.is_refused(&asking), "{target}");
+        if response.status() == StatusCode::OK && !asking.mercure {
+            assert_eq!(position.unwrap(), self.hub.position().to_string().as_str());
+        } else {
+            assert_eq!(position, None);
+        }
+    }
+}
+
+/// It expires in an hour.
+fn token(mercure: bool, claims: Value) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (secret, mut claims) = match mercure {
+        true => (MERCURE, json!({"mercure": claims})),
+        false => (CARAFE, claims),
+    };
+    claims["exp"] = json!(now + 3600);
+    Signer::secret(secret).unwrap().sign(&claims).unwrap()
+}
+
+async fn whole(response: Response) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+/// All that is there now.
+async fn read(body: &mut Body) -> String {
+    let mut read = String::new();
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_millis(1), body.frame()).await {
+        read += std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap();
+    }
+    read
+}
