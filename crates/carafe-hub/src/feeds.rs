@@ -40,8 +40,6 @@ pub(crate) struct Feeds {
 /// One interned matcher, shared by all who want it.
 pub(crate) struct Feed {
     matcher: TopicMatcher,
-    /// The feed knows every match after this offset.
-    since: Offset,
     members: Members,
     /// Quiet topics, of which there may be a million, have none.
     recent: Option<Box<Recent>>,
@@ -50,6 +48,8 @@ pub(crate) struct Feed {
 /// What there is of a feed for which something was published.
 #[derive(Default)]
 struct Recent {
+    /// The feed knows every match after this offset.
+    since: Offset,
     offsets: VecDeque<Offset>,
     /// Of an exact feed.
     matched: Option<Matched>,
@@ -152,7 +152,7 @@ impl Feeds {
             return *id;
         }
         // A topic without a feed has no entry in the ring: the feed knows all there is.
-        let id = index(self.feeds.insert(Feed::new(topic.clone().into(), 0)));
+        let id = index(self.feeds.insert(Feed::new(topic.clone().into())));
         let Self { feeds, exact, hasher, .. } = self;
         exact.insert_unique(hash, id, |id| hasher.hash_one(feeds[*id as usize].topic()));
         id
@@ -169,9 +169,10 @@ impl Feeds {
         if let Some(id) = self.by_pattern.get(pattern) {
             return Ok(*id);
         }
-        let mut feed = Feed::new(pattern.clone().into(), tail);
+        let mut feed = Feed::new(pattern.clone().into());
+        feed.recent().since = tail;
         if self.exact.len() <= TOPICS_SCANNED {
-            feed.since = 0;
+            feed.recent().since = 0;
             feed.recent().offsets = self.offsets_matching(pattern);
         }
         let id = index(self.feeds.vacant_key());
@@ -210,8 +211,8 @@ impl Feeds {
 }
 
 impl Feed {
-    fn new(matcher: TopicMatcher, since: Offset) -> Self {
-        Self { matcher, since, members: Members::None, recent: None }
+    fn new(matcher: TopicMatcher) -> Self {
+        Self { matcher, members: Members::None, recent: None }
     }
 
     pub(crate) fn matcher(&self) -> &TopicMatcher {
@@ -236,7 +237,7 @@ impl Feed {
 
     /// The feed knows every match after this offset that the ring still has.
     pub(crate) fn since(&self) -> Offset {
-        self.since
+        self.recent.as_ref().map_or(0, |recent| recent.since)
     }
 
     /// The first match after `offset`.

@@ -1,8 +1,7 @@
 //! Who wants what a feed has.
 
-use slab::Slab;
-
 use crate::feeds::{MemberId, SubscriberId};
+use crate::pages::Pages;
 
 /// The members of a feed. Most feeds have one: topics of one user's own.
 #[derive(Default)]
@@ -11,7 +10,7 @@ pub(crate) enum Members {
     None,
     /// Under the name 0.
     One(SubscriberId),
-    Many(Box<Slab<SubscriberId>>),
+    Many(Box<Pages<SubscriberId>>),
 }
 
 impl Members {
@@ -31,7 +30,7 @@ impl Members {
                 0
             }
             Self::One(first) => {
-                let mut members = Slab::with_capacity(4);
+                let mut members = Pages::new();
                 members.insert(*first);
                 let name = members.insert(subscriber);
                 *self = Self::Many(Box::new(members));
@@ -53,7 +52,7 @@ impl Members {
         match self {
             Self::None => {}
             Self::One(member) => each(*member),
-            Self::Many(members) => members.iter().for_each(|(_, member)| each(*member)),
+            Self::Many(members) => members.values().for_each(|member| each(*member)),
         }
     }
 }

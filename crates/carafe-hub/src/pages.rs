@@ -80,13 +80,18 @@ impl<T> Pages<T> {
         *self = Self::new();
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten().map(|(_, value)| value)
+    }
+
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.pages.iter_mut().flatten().map(|(_, value)| value)
     }
 
     fn add_page(&mut self) -> usize {
         let page = self.pages.len();
-        self.pages.push(Slab::with_capacity(PAGE));
+        // Most have few values.
+        self.pages.push(if page == 0 { Slab::new() } else { Slab::with_capacity(PAGE) });
         self.roomy.push(page);
         page
     }

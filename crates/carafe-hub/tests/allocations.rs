@@ -63,7 +63,10 @@ fn allocations_of_a_pass(seats: usize) -> (u64, u64) {
 
 #[test]
 fn a_pass_over_settled_seats_allocates_nothing_for_a_delivery() {
-    let (few, none) = allocations_of_a_pass(10);
-    assert!(few > 0, "the frame is encoded by the first who wants it");
-    assert_eq!((none, allocations_of_a_pass(10_000)), (0, (few, 0)));
+    // Encoding the frame for all takes some, depending on how long its random numbers are.
+    const FRAME: std::ops::RangeInclusive<u64> = 1..=16;
+    for seats in [10, 10_000] {
+        let (first, others) = allocations_of_a_pass(seats);
+        assert!(FRAME.contains(&first) && others == 0, "{seats} seats: {first} and {others}");
+    }
 }
