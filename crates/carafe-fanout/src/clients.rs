@@ -2,6 +2,7 @@
 
 use carafe_hub::{SeatId, Sink, Written};
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
 use crate::{Ended, Guest, socket};
 
@@ -18,6 +19,7 @@ pub(crate) struct Clients<G> {
     pub(crate) over: Vec<(SeatId, Ended)>,
     /// Counts what is asked of the kernel.
     pub(crate) writes: usize,
+    registry: Registry,
 }
 
 /// A client, and who wants to know when it has gone.
@@ -35,8 +37,8 @@ impl<G: Guest> Client<G> {
 }
 
 impl<G: Guest> Clients<G> {
-    pub(crate) fn new() -> Self {
-        Self { pages: Vec::new(), joined: 0, over: Vec::new(), writes: 0 }
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self { pages: Vec::new(), joined: 0, over: Vec::new(), writes: 0, registry }
     }
 
     pub(crate) fn get(&self, seat: SeatId) -> Option<&Client<G>> {
@@ -59,6 +61,23 @@ impl<G: Guest> Clients<G> {
         self.joined
     }
 
+    /// Is told when there is room, if there was not enough: most clients always have it, and are not asked for it.
+    fn try_write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
+        let page = self.pages.get_mut(seat as usize / PAGE);
+        let Some(client) = page.and_then(|page| page[seat as usize % PAGE].as_mut()) else {
+            return Written::Gone;
+        };
+        let written = socket::write(&client.socket, bytes);
+        if written == Written::Bytes(bytes.len()) || written == Written::Gone {
+            return written;
+        }
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self.registry.reregister(&mut client.socket, Token(seat as usize), interest) {
+            Ok(()) => written,
+            Err(_) => Written::Gone,
+        }
+    }
+
     pub(crate) fn remove(&mut self, seat: SeatId) -> Option<Client<G>> {
         self.pages.get_mut(seat as usize / PAGE)?[seat as usize % PAGE].take()
     }
@@ -72,7 +91,7 @@ impl<G: Guest> Clients<G> {
 impl<G: Guest> Sink for Clients<G> {
     fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
         self.writes += 1;
-        let written = self.get(seat).map_or(Written::Gone, |client| socket::write(&client.socket, bytes));
+        let written = self.try_write(seat, bytes);
         if written == Written::Gone {
             self.over.push((seat, Ended::Gone));
         }

@@ -53,7 +53,7 @@ impl<G: Guest> Shard<G> {
         let bell = Waker::from(Arc::new(Bell(mio::Waker::new(poll.registry(), BELL)?)));
         Ok(Self {
             outlet: hub.outlet(bell.clone()),
-            clients: Clients::new(),
+            clients: Clients::new(poll.registry().try_clone()?),
             closing: Closing::default(),
             joining: Vec::new(),
             deadlines: BinaryHeap::new(),
@@ -149,11 +149,7 @@ impl<G: Guest> Shard<G> {
         let Joining { frames, opening, until, guest } = joining;
         let seat = self.outlet.seat(frames, opening);
         let mut socket = mio::net::TcpStream::from_std(socket);
-        let registered = self.poll.registry().register(
-            &mut socket,
-            Token(seat as usize),
-            Interest::READABLE | Interest::WRITABLE,
-        );
+        let registered = self.poll.registry().register(&mut socket, Token(seat as usize), Interest::READABLE);
         let number = self.clients.insert(seat, socket, guest);
         match registered {
             Ok(()) => self.deadlines.extend(until.map(|until| Reverse((until, seat, number)))),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use axum::extract::ConnectInfo;
@@ -9,27 +10,43 @@ use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
 /// A client as limits count it: an IPv4 address, or the /64 that an IPv6 client has to itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ClientAddress {
-    V4(u32),
-    V6(u64),
+///
+/// Each open stream has one. It is a /64, an IPv4 address one of ff00::/8, from which nothing comes; and its bits are turned over,
+/// so that none is zero, and that there is none takes no memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ClientAddress(NonZeroU64);
+
+/// Where IPv4 addresses are put.
+const V4: u64 = 0xff << 56;
+
+impl ClientAddress {
+    fn of_network(bits: u64) -> Self {
+        Self(NonZeroU64::new(!bits).unwrap_or(NonZeroU64::MAX))
+    }
 }
 
 impl From<IpAddr> for ClientAddress {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+            IpAddr::V4(address) => Self::of_network(V4 | u64::from(address.to_bits())),
+            IpAddr::V6(address) => Self::of_network((address.to_bits() >> 64) as u64),
         }
     }
 }
 
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::V4(bits) => Ipv4Addr::from_bits(*bits).fmt(f),
-            Self::V6(bits) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*bits) << 64)),
+        let bits = !self.0.get();
+        if bits & V4 == V4 {
+            return Ipv4Addr::from_bits(bits as u32).fmt(f);
         }
+        write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(bits) << 64))
+    }
+}
+
+impl fmt::Debug for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

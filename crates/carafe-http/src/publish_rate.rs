@@ -159,7 +159,7 @@ mod tests {
         (0..3).for_each(|_| rate.take(A, 1, start).unwrap());
         assert_eq!(rate.take(A, 1, start), Err(TooFast::Wait(SECOND / 2)));
         rate.take(Publisher::Holder(2), 3, start).unwrap();
-        rate.take(Publisher::Stranger(ClientAddress::V4(1)), 3, start).unwrap();
+        rate.take(Publisher::Stranger(std::net::IpAddr::from([0, 0, 0, 1]).into()), 3, start).unwrap();
         assert_eq!(rate.take(A, 2, start + SECOND / 2), Err(TooFast::Wait(SECOND / 2)));
         rate.take(A, 2, start + SECOND).unwrap();
         assert_eq!(rate.take(A, 1, start + SECOND), Err(TooFast::Wait(SECOND / 2)));

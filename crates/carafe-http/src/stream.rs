@@ -81,6 +81,6 @@ mod tests {
     /// Each open stream has one.
     #[test]
     fn an_open_stream_takes_no_more_memory_than_now() {
-        assert!(size_of::<OpenStream>() <= 48, "{}", size_of::<OpenStream>());
+        assert!(size_of::<OpenStream>() <= 40, "{}", size_of::<OpenStream>());
     }
 }

@@ -101,32 +101,35 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
-    const A: Option<ClientAddress> = Some(ClientAddress::V4(1));
-    const B: Option<ClientAddress> = Some(ClientAddress::V6(1));
+    fn client(bits: u32) -> Option<ClientAddress> {
+        Some(IpAddr::from(bits.to_be_bytes()).into())
+    }
 
     #[test]
     fn streams_are_counted_in_all_and_for_each_client_until_they_end() {
         let subscribers = Subscribers::new(SubscriberLimits { total: 4, per_address: 2 });
-        let first = subscribers.admit(A).unwrap();
-        let _second = subscribers.admit(A).unwrap();
-        assert_eq!(subscribers.admit(A).unwrap_err(), Limit::SubscribersPerAddress);
-        let _other = subscribers.admit(B).unwrap();
+        let first = subscribers.admit(client(1)).unwrap();
+        let _second = subscribers.admit(client(1)).unwrap();
+        assert_eq!(subscribers.admit(client(1)).unwrap_err(), Limit::SubscribersPerAddress);
+        let _other = subscribers.admit(client(2)).unwrap();
         let unknown = subscribers.admit(None).unwrap();
-        assert_eq!(subscribers.admit(B).unwrap_err(), Limit::Subscribers);
+        assert_eq!(subscribers.admit(client(2)).unwrap_err(), Limit::Subscribers);
         drop(first);
-        let again = subscribers.admit(A).unwrap();
+        let again = subscribers.admit(client(1)).unwrap();
         drop(unknown);
-        assert_eq!(subscribers.admit(A).unwrap_err(), Limit::SubscribersPerAddress);
+        assert_eq!(subscribers.admit(client(1)).unwrap_err(), Limit::SubscribersPerAddress);
         drop(again);
-        subscribers.admit(A).unwrap();
+        subscribers.admit(client(1)).unwrap();
     }
 
     #[test]
     fn clients_without_streams_leave_nothing() {
         let subscribers = Subscribers::default();
-        (0..1000).for_each(|bits| drop(subscribers.admit(Some(ClientAddress::V4(bits)))));
+        (0..1000).for_each(|bits| drop(subscribers.admit(client(bits))));
         assert!(subscribers.open().by_address.is_empty());
     }
 
@@ -138,10 +141,10 @@ mod tests {
     #[test]
     fn limits_that_are_lowered_hold_for_newcomers() {
         let subscribers = Subscribers::default();
-        let (_one, two) = (subscribers.admit(A).unwrap(), subscribers.admit(A).unwrap());
+        let (_one, two) = (subscribers.admit(client(1)).unwrap(), subscribers.admit(client(1)).unwrap());
         subscribers.set(SubscriberLimits { total: 1, per_address: 1 });
-        assert_eq!(subscribers.admit(B).unwrap_err(), Limit::Subscribers);
+        assert_eq!(subscribers.admit(client(2)).unwrap_err(), Limit::Subscribers);
         drop(two);
-        assert_eq!(subscribers.admit(B).unwrap_err(), Limit::Subscribers);
+        assert_eq!(subscribers.admit(client(2)).unwrap_err(), Limit::Subscribers);
     }
 }

@@ -30,6 +30,11 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(cli: Cli) -> Result<(), Failure> {
+    // As a task, it runs where the others do: connections are not handed from one thread to another.
+    tokio::spawn(command(cli)).await.map_err(Failure::failed)?
+}
+
+async fn command(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Dev(options) => hub::dev(*options).await,
         Command::Serve(options) => hub::serve(*options).await,

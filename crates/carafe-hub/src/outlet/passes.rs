@@ -12,6 +12,7 @@ use super::seat::{Place, Seat};
 use super::{Outlet, SeatId, Sink, Turn, Written};
 use crate::hub::{State, Waiter};
 use crate::membership::Membership;
+use crate::subscription::CHUNK;
 
 /// How many seats of a group are sent something before others have their turn.
 const SLICE: usize = 64;
@@ -70,7 +71,8 @@ impl Outlet {
         let Membership { id: subscriber, cursor, .. } = &mut group.membership;
         let (caught_up_to, _) = state.caught_up_to(*subscriber);
         caught_up_to.into_iter().for_each(|position| cursor.advance(position));
-        let next = next(&self.shared, state, &cursor.interest, cursor.position, group.form, Offset::MAX);
+        let next =
+            next(&self.shared, state, &cursor.interest, cursor.position, group.form, Offset::MAX, CHUNK);
         if matches!(&next, Next::Nothing | Next::Run(Run { more: false, .. })) {
             state.wait(*subscriber, Waiter::Group(self.notice, id));
         }

@@ -9,7 +9,9 @@ use crate::Form;
 use crate::core::{Interest, Step};
 use crate::frame::Frame;
 use crate::hub::{Shared, State};
-use crate::subscription::CHUNK;
+
+/// Bytes that are joined for one seat alone. There may be very many who take little, and each has its own.
+const ALONE: usize = 8 << 10;
 
 /// Frames that come next, and where who has them stands.
 pub(super) struct Run {
@@ -37,10 +39,10 @@ pub(super) fn lacks(shared: &Shared, group: &Group, position: Position) -> Next 
         return Next::Nothing;
     }
     let until = cursor.position.offset;
-    next(shared, &mut shared.state(), &cursor.interest, position, group.form, until)
+    next(shared, &mut shared.state(), &cursor.interest, position, group.form, until, ALONE)
 }
 
-/// What the ring has between the two, at most about as much as one chunk takes.
+/// What the ring has between the two, at most about as many bytes.
 pub(super) fn next(
     shared: &Shared,
     state: &mut State,
@@ -48,11 +50,12 @@ pub(super) fn next(
     after: Position,
     form: Form,
     until: Offset,
+    most: usize,
 ) -> Next {
     let mut frames: SmallVec<[Frame; 1]> = SmallVec::new();
     let (mut up_to, mut bytes) = (after, 0);
     let stopped = loop {
-        if bytes >= CHUNK {
+        if bytes >= most {
             break Stopped::Full;
         }
         let mut position = up_to;
