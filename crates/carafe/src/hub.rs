@@ -14,7 +14,7 @@ use carafe_http::{
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
 use carafe_protocol::Topic;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
@@ -124,7 +124,7 @@ async fn run(
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
     let stop = stop_signal()?;
-    let listener = listen(options.listen).await?;
+    let listener = listen(options.listen)?;
     let (hub, failure) = hub(options)?;
     let metrics = tell_metrics(options, hub.clone(), &access.metrics).await?;
     let app = carafe_http::router(hub.clone(), with_limits(access, options));
@@ -152,7 +152,7 @@ async fn tell_metrics(
     metrics: &Metrics,
 ) -> Result<Option<SocketAddr>, Failure> {
     let Some(address) = options.metrics_listen else { return Ok(None) };
-    let listener = listen(address).await?;
+    let listener = listen(address)?;
     let address = listener.local_addr()?;
     let serving = carafe_http::ServeOptions {
         header_time: options.header_time,
@@ -277,13 +277,25 @@ fn bytes(size: bytesize::ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+/// Connections that may wait to be accepted, as far as the system lets them: after a restart all clients come at once, and
+/// whoever finds no room is reset.
+const BACKLOG: u32 = 65_535;
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Failure::usage(format!(
             "{address} is in use: stop what listens there, or choose another by --listen"
         )),
         _ => Failure::usage(format!("cannot listen on {address}: {error}")),
     })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port whose last connections are still being closed is free.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Completes when the process is told to stop, by a service manager or from the keyboard.
