@@ -104,7 +104,6 @@ pub async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> Served {
-    Fanout::<OpenStream>::prepare(&listener, &options.fanout);
     let server = Server::new(app, &options, fanout(hub, &options.fanout));
     tokio::select! {
         () = stop => {}
@@ -138,7 +137,8 @@ struct Server {
     app: Router,
     tls: Option<TlsAcceptor>,
     head_time: Duration,
-    write_time: Duration,
+    /// What the kernel may hold for a client, and for how long a client may take nothing.
+    bounds: FanoutOptions,
     /// Dropped to end those that are under way.
     handshakes: watch::Sender<()>,
     connections: GracefulShutdown,
@@ -154,7 +154,7 @@ impl Server {
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
             tls: options.tls.as_ref().map(Tls::acceptor),
             head_time: options.header_time,
-            write_time: options.fanout.write_time,
+            bounds: options.fanout.clone(),
             handshakes: watch::Sender::new(()),
             connections: GracefulShutdown::new(),
             descriptors: options.descriptors.unwrap_or(u64::MAX),
@@ -168,6 +168,7 @@ impl Server {
         if let Err(error) = set_tcp_nodelay(listener, true) {
             warn!(%error, "TCP_NODELAY");
         }
+        Fanout::<OpenStream>::prepare(listener, &self.bounds);
         loop {
             match listener.accept().await {
                 Ok((socket, _)) if self.is_one_too_many(&socket) => {
@@ -191,7 +192,7 @@ impl Server {
     }
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr) {
-        let watch = Watch::new(self.write_time);
+        let watch = Watch::new(self.bounds.write_time);
         let socket = WatchedSocket::new(socket, watch.clone());
         let connection = Connection {
             watch,

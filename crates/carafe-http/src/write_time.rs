@@ -179,9 +179,6 @@ pub(crate) struct WatchedSocket {
 
 impl WatchedSocket {
     pub(crate) fn new(socket: TcpStream, watch: Watch) -> Self {
-        if let Err(error) = set_user_timeout(&socket, watch.0.allowed) {
-            debug!(%error, "TCP_USER_TIMEOUT");
-        }
         Self { socket: Some(socket), watch }
     }
 
@@ -216,18 +213,6 @@ impl WatchedSocket {
         drop(state);
         written
     }
-}
-
-/// What is sent and not acknowledged within this time ends the connection.
-#[cfg(target_os = "linux")]
-fn set_user_timeout(socket: &TcpStream, time: Duration) -> rustix::io::Result<()> {
-    let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-    rustix::net::sockopt::set_tcp_user_timeout(socket, millis)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn set_user_timeout(_: &TcpStream, _: Duration) -> io::Result<()> {
-    Ok(())
 }
 
 impl Drop for WatchedSocket {
