@@ -6,15 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
-use bytes::Bytes;
 use carafe_hub::Frames;
 
 /// A stream whose response head has been sent.
 pub struct Joining<G> {
     /// What is sent.
     pub frames: Frames,
-    /// What is said first, as a part of the first block.
-    pub opening: Bytes,
     /// When the stream ends because its time is over.
     pub until: Option<Instant>,
     /// Who is told when it has ended.

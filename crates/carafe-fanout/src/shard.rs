@@ -146,8 +146,8 @@ impl<G: Guest> Shard<G> {
     }
 
     fn seat(&mut self, socket: TcpStream, joining: Joining<G>) {
-        let Joining { frames, opening, until, guest } = joining;
-        let seat = self.outlet.seat(frames, opening);
+        let Joining { frames, until, guest } = joining;
+        let seat = self.outlet.seat(frames);
         let mut socket = mio::net::TcpStream::from_std(socket);
         let registered = self.poll.registry().register(&mut socket, Token(seat as usize), Interest::READABLE);
         let number = self.clients.insert(seat, socket, guest);

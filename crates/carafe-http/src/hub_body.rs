@@ -21,8 +21,11 @@ use crate::write_time::Watch;
 
 /// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
 ///
-/// Where there is a slot, the stream goes to a shard with the connection's socket, and nothing comes from here.
+/// Where there is a slot, only what the stream opens with comes from here, to be written with the head; then the stream goes
+/// to a shard with the connection's socket.
 pub(crate) struct HubBody {
+    /// Until it was said.
+    opening: Option<Bytes>,
     slot: Option<Slot>,
     stream: Option<Joining<OpenStream>>,
     heartbeat: Heartbeat,
@@ -32,42 +35,38 @@ pub(crate) struct HubBody {
 }
 
 impl HubBody {
-    /// A body that ends when it `expires`, and says so.
+    /// A body that ends when it `expires`, and says so. It tells who wants it when to come back after that.
     pub(crate) fn new(
-        frames: Frames,
+        mut frames: Frames,
         slot: Option<Slot>,
         options: &Options,
+        retry: Option<Duration>,
         expires: Option<SystemTime>,
         open: OpenStream,
     ) -> Self {
-        let (opening, until) = (retry_line(options.retry), expires.and_then(instant));
-        let std = until.map(Instant::into_std);
+        let retry = retry.map(retry_line).unwrap_or_default();
+        let until = expires.and_then(instant);
+        let opening = Some([retry, frames.opening()].concat().into());
         Self {
+            opening,
             slot,
-            stream: Some(Joining { frames, opening, until: std, guest: open }),
+            stream: Some(Joining { frames, until: until.map(Instant::into_std), guest: open }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
             watch: Watch::current(),
         }
     }
 
-    /// The same, without the time to wait before reconnecting.
-    pub(crate) fn without_retry(mut self) -> Self {
-        if let Some(stream) = &mut self.stream {
-            stream.opening = Bytes::new();
-        }
-        self
-    }
-
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(opening) = self.opening.take() {
+            self.slot.iter().for_each(|slot| slot.leave(&mut self.stream, &opening, cx.waker()));
+            return Poll::Ready(Some(opening));
+        }
         if let Some(slot) = &self.slot {
             ready!(slot.poll(cx, &mut self.stream));
             self.stays();
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
-        if !stream.opening.is_empty() {
-            return Poll::Ready(Some(std::mem::take(&mut stream.opening)));
-        }
         // Asked first: a busy stream ends too.
         let is_over = |deadline: &mut Pin<Box<Sleep>>| deadline.as_mut().poll(cx).is_ready();
         if stream.frames.may_expire() && self.deadline.as_mut().is_some_and(is_over) {

@@ -41,7 +41,7 @@ pub(crate) async fn subscribe(State(app): State<App>, mut parts: Parts) -> Resul
             let (options, frames) = (&app.options, subscription.into_frames(form));
             let slot = slot(&parts, &frames);
             Ok(stream(options, permit, slot, |slot, open| {
-                HubBody::new(frames, slot, options, caller.expires, open)
+                HubBody::new(frames, slot, options, Some(options.retry), caller.expires, open)
             }))
         }
         Ok(Opened::Later(answer)) => Ok(answer),

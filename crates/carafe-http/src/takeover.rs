@@ -1,9 +1,10 @@
 //! Takes the socket of an event stream over from hyper, for a shard to serve.
 //!
-//! The body of the answer leaves what is to be streamed in the connection's [`Slot`], and waits. Once hyper has written and
-//! flushed the head, the connection's [`Socket`] gives its socket away with that, and the connection is dropped, with all that
-//! hyper holds for it. hyper has chosen the framing by then, so the head is looked at: if it is not that of a body in chunks, as
-//! it is when a layer has changed the answer, the body streams by itself.
+//! The body of the answer says what the stream opens with, leaves the rest in the connection's [`Slot`], and waits. Once hyper
+//! has written and flushed the head and the opening, the connection's [`Socket`] gives its socket away with the rest, and the
+//! connection is dropped, with all that hyper holds for it. hyper has chosen the framing by then, so what was written is looked
+//! at: if it is not the head of a body in chunks and the opening as a chunk, as it is not when a layer has changed the answer,
+//! the body streams by itself.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use carafe_fanout::{Fanout, Joining};
 use carafe_hub::Frames;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -39,8 +41,8 @@ pub(crate) struct Takeover(pub(crate) Result<Slot, Why>);
 enum State {
     /// No stream asks for the socket.
     Free,
-    /// A stream waits for its head to be written, of which there is this much.
-    Armed { joining: Joining<OpenStream>, head: Vec<u8>, body: Waker },
+    /// A stream waits for its opening to be written after the head; so much was written.
+    Armed { joining: Joining<OpenStream>, opening: Bytes, written: Vec<u8>, body: Waker },
     /// The socket cannot be had: the body has to take its stream back.
     Refused(Joining<OpenStream>),
     /// The socket is a shard's.
@@ -68,24 +70,32 @@ impl Slot {
         matches!(*self.state(), State::Taken)
     }
 
-    /// Leaves the stream here. Ready when the body has to serve it by itself, and then it is there again.
-    pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<Joining<OpenStream>>) -> Poll<()> {
+    /// Leaves a stream here whose body says this now, and waits then.
+    pub(crate) fn leave(&self, stream: &mut Option<Joining<OpenStream>>, opening: &Bytes, body: &Waker) {
         let mut state = self.state();
-        if stream.is_some() && !matches!(*state, State::Free) {
+        if !matches!(*state, State::Free) {
             // Another body waits here: a layer asked twice.
+            return;
+        }
+        if let Some(joining) = stream.take() {
+            let (opening, written, body_waker) = (opening.clone(), Vec::new(), body.clone());
+            *state = State::Armed { joining, opening, written, body: body_waker };
+            self.0.armed.store(true, Ordering::Release);
+            drop(state);
+            self.look_again(body);
+        }
+    }
+
+    /// Ready when the body has to serve its stream by itself, and then it is there again.
+    pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<Joining<OpenStream>>) -> Poll<()> {
+        if stream.is_some() {
             return Poll::Ready(());
         }
+        let mut state = self.state();
         match std::mem::replace(&mut *state, State::Free) {
-            State::Free => {
-                let Some(joining) = stream.take() else { return Poll::Ready(()) };
-                *state = State::Armed { joining, head: Vec::new(), body: cx.waker().clone() };
-                self.0.armed.store(true, Ordering::Release);
-                drop(state);
-                self.look_again(cx.waker());
-                Poll::Pending
-            }
-            State::Armed { joining, head, .. } => {
-                *state = State::Armed { joining, head, body: cx.waker().clone() };
+            State::Free => Poll::Ready(()),
+            State::Armed { joining, opening, written, .. } => {
+                *state = State::Armed { joining, opening, written, body: cx.waker().clone() };
                 Poll::Pending
             }
             State::Refused(joining) => {
@@ -126,19 +136,19 @@ impl Slot {
         self.0.armed.load(Ordering::Acquire)
     }
 
-    /// What was written since a stream waits.
-    fn see(&self, written: &[u8]) {
-        if let State::Armed { head, .. } = &mut *self.state() {
-            head.extend_from_slice(written);
+    /// This was written, too.
+    fn see(&self, more: &[u8]) {
+        if let State::Armed { written, .. } = &mut *self.state() {
+            written.extend_from_slice(more);
         }
     }
 
-    /// All that was to be written is. The stream that goes with the socket, if the head allows it.
+    /// All that was to be written is. The stream that goes with the socket, if what was written allows it.
     fn flushed(&self) -> Option<Joining<OpenStream>> {
         let mut state = self.state();
         self.0.armed.store(false, Ordering::Release);
         match std::mem::replace(&mut *state, State::Free) {
-            State::Armed { joining, head, body } if is_chunked_stream(&head) => {
+            State::Armed { joining, opening, written, body } if begins_stream(&written, &opening) => {
                 *state = State::Taken;
                 drop(state);
                 body.wake();
@@ -162,11 +172,21 @@ impl Slot {
     }
 }
 
-/// Whether these bytes are the head of a good answer whose body comes in chunks as it is, and nothing more.
-fn is_chunked_stream(head: &[u8]) -> bool {
-    let Some(head) = std::str::from_utf8(head).ok().and_then(|head| head.strip_suffix("\r\n\r\n")) else {
-        return false;
-    };
+/// Whether these bytes are the head of a good answer whose body comes in chunks as it is, and then just the opening.
+fn begins_stream(written: &[u8], opening: &[u8]) -> bool {
+    let written = std::str::from_utf8(written).ok();
+    written
+        .and_then(|written| written.split_once("\r\n\r\n"))
+        .is_some_and(|(head, body)| is_chunked_head(head) && is_one_chunk(body.as_bytes(), opening))
+}
+
+fn is_one_chunk(body: &[u8], chunk: &[u8]) -> bool {
+    let size = format!("{:X}\r\n", chunk.len());
+    let rest = body.strip_prefix(size.as_bytes()).and_then(|body| body.strip_suffix(b"\r\n"));
+    rest == Some(chunk)
+}
+
+fn is_chunked_head(head: &str) -> bool {
     let mut lines = head.split("\r\n");
     if !lines.next().is_some_and(|status| status.starts_with("HTTP/1.1 200 ")) {
         return false;
@@ -273,22 +293,28 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(head: &str, is: bool) {
-        assert_eq!(is_chunked_stream(head.as_bytes()), is, "{head:?}");
+    fn check(written: &str, is: bool) {
+        assert_eq!(begins_stream(written.as_bytes(), b"opening one"), is, "{written:?}");
     }
 
     #[test]
-    fn only_the_whole_head_of_an_untouched_stream_lets_the_socket_go() {
-        check("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ndate: now\r\n\r\n", true);
-        check("HTTP/1.1 200 OK\r\nTransfer-Encoding:Chunked\r\n\r\n", true);
+    fn only_an_untouched_stream_that_has_said_just_its_opening_lets_the_socket_go() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
+        const CHUNK: &str = "B\r\nopening one\r\n";
+        check(&format!("{HEAD}date: now\r\n\r\n{CHUNK}"), true);
+        check(&format!("HTTP/1.1 200 OK\r\nTransfer-Encoding:Chunked\r\n\r\n{CHUNK}"), true);
         check("", false);
-        check("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n", false);
-        check("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", false);
-        check("HTTP/1.1 206 Partial\r\ntransfer-encoding: chunked\r\n\r\n", false);
-        check("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", false);
-        check("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n", false);
-        check("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-encoding: br\r\n\r\n", false);
-        check("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", false);
-        check("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", false);
+        check(HEAD, false);
+        check(&format!("{HEAD}\r\n"), false);
+        check(&format!("{HEAD}\r\n{}", &CHUNK[..CHUNK.len() - 1]), false);
+        check(&format!("{HEAD}\r\n{CHUNK}3\r\nabc\r\n"), false);
+        check(&format!("{HEAD}\r\nB\r\nopening two\r\n"), false);
+        check(&format!("{HEAD}\r\n4\r\nopen\r\n7\r\ning one\r\n"), false);
+        check(&format!("HTTP/1.1 206 Partial\r\ntransfer-encoding: chunked\r\n\r\n{CHUNK}"), false);
+        check(&format!("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{CHUNK}"), false);
+        check(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n{CHUNK}"), false);
+        check(&format!("{HEAD}content-encoding: br\r\n\r\n{CHUNK}"), false);
+        check("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nopening one", false);
+        check(&format!("HTTP/1.1 100 Continue\r\n\r\n{HEAD}\r\n{CHUNK}"), false);
     }
 }

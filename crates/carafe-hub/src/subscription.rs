@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use carafe_log::{Block, BlockLimit, Entry, ReadError};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use futures_core::Stream;
+use smallvec::SmallVec;
 
 use crate::core::Step;
 use crate::frame::{Frame, expired_frame, gap_frame, position_frame};
@@ -343,6 +344,13 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// What the stream says before any event: where it stands, and first the gap if there is one. Nothing if that was said.
+    pub fn opening(&mut self) -> Bytes {
+        let Self { subscription, form } = self;
+        let frames = std::iter::from_fn(|| subscription.next_opening(Some(*form)).map(|(_, frame)| frame));
+        frames.collect::<SmallVec<[Bytes; 2]>>().concat().into()
+    }
+
     /// What to send on a stream that was idle: the position, if it has moved since the client was told one.
     pub fn position_if_moved(&mut self) -> Option<Bytes> {
         let subscription = &mut self.subscription;

@@ -35,7 +35,7 @@ fn settled(hub: &Hub, count: usize) -> Outlet {
     let mut outlet = hub.outlet(Waker::noop().clone());
     for _ in 0..count {
         let subscription = hub.subscribe(Subscribe::to(topic())).now_or_never().unwrap().unwrap();
-        outlet.seat(subscription.into_frames(Form::Plain), "retry: 1\n".into());
+        outlet.seat(subscription.into_frames(Form::Plain));
     }
     while outlet.turn(&mut Writes::default()) {}
     outlet

@@ -6,7 +6,6 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use carafe_fanout::{Ended, Fanout, FanoutOptions, Guest, Joining};
 use carafe_hub::{Form, Hub, Subscribe};
 use carafe_log::{MemoryLog, Publication};
@@ -56,8 +55,7 @@ impl Rig {
         let (socket, _) = self.listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         let frames = block_on(self.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
-        let opening = Bytes::from_static(b"retry: 1\n");
-        self.fanout.join(socket, Joining { frames, opening, until, guest });
+        self.fanout.join(socket, Joining { frames, until, guest });
         client
     }
 

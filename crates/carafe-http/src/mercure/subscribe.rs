@@ -90,7 +90,7 @@ async fn stream(
             Some(present) => open.with_companion(present),
             None => open,
         };
-        HubBody::new(frames, slot, options, ends(adapter, caller), open).without_retry()
+        HubBody::new(frames, slot, options, None, ends(adapter, caller), open)
     }))
 }
 

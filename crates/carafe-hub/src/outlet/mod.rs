@@ -117,12 +117,12 @@ impl Outlet {
         self.seats.is_empty()
     }
 
-    /// Takes a subscription in. `opening` is said first, as a part of its first block.
-    pub fn seat(&mut self, frames: Frames, opening: Bytes) -> SeatId {
+    /// Takes a subscription in.
+    pub fn seat(&mut self, frames: Frames) -> SeatId {
         let id = self.seats.vacant_key() as SeatId;
         let waker = self.woken.waker(Turn::Seat(id));
         let (rest, end, sent) = (Bytes::new(), End::Open, self.now);
-        let streaming = Streaming { frames, waker, opening, rest, end, sent, went_on: None };
+        let streaming = Streaming { frames, waker, rest, end, sent, went_on: None };
         self.seats.insert(Seat::Streaming(Box::new(streaming)));
         self.queue.push_back(Turn::Seat(id));
         id

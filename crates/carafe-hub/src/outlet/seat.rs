@@ -59,8 +59,6 @@ pub(super) struct Lagging {
 pub(super) struct Streaming {
     pub(super) frames: Frames,
     pub(super) waker: Waker,
-    /// What is said before anything else, as a part of the first block.
-    pub(super) opening: Bytes,
     pub(super) rest: Bytes,
     pub(super) end: End,
     pub(super) sent: Tick,
@@ -72,13 +70,13 @@ impl Streaming {
     /// Takes what the subscription has to say; `false` if that is nothing now.
     pub(super) fn say_more(&mut self) -> bool {
         if self.end == End::Expired && self.frames.may_expire() {
-            let expired = self.chunk(&self.frames.expired());
+            let expired = chunk(&self.frames.expired());
             self.rest = self.last(&expired);
             return true;
         }
         let mut cx = Context::from_waker(&self.waker);
         self.rest = match Pin::new(&mut self.frames).poll_next(&mut cx) {
-            Poll::Ready(Some(block)) => self.chunk(&block),
+            Poll::Ready(Some(block)) => chunk(&block),
             Poll::Ready(None) => self.last(&[]),
             Poll::Pending => return false,
         };
@@ -88,14 +86,6 @@ impl Streaming {
     /// Takes what the log answers, though it cannot be said yet: others wait for their turn to read.
     pub(super) fn read_on(&mut self) {
         let _ = self.frames.subscription.poll_log(&mut Context::from_waker(&self.waker));
-    }
-
-    fn chunk(&mut self, block: &[u8]) -> Bytes {
-        let opening = std::mem::take(&mut self.opening);
-        if opening.is_empty() {
-            return Frame::chunked(block).chunk().clone();
-        }
-        Frame::chunked(&[&opening, block].concat()).chunk().clone()
     }
 
     fn last(&mut self, chunk: &[u8]) -> Bytes {
@@ -111,6 +101,10 @@ impl Streaming {
             _ => told,
         }
     }
+}
+
+fn chunk(block: &[u8]) -> Bytes {
+    Frame::chunked(block).chunk().clone()
 }
 
 /// How far a stream is from its end.

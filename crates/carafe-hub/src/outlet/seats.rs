@@ -150,9 +150,9 @@ impl Outlet {
         let frames = go_on(&self.shared, self.notice, group, position);
         // What the group was told of later it has yet to be told.
         let told = if group.told <= position.offset { told.max(group.told) } else { told };
-        let (waker, opening, end) = (self.woken.waker(Turn::Seat(id)), Bytes::new(), End::Open);
+        let (waker, end) = (self.woken.waker(Turn::Seat(id)), End::Open);
         let went_on = Some((position.offset, told));
-        *seat = Seat::Streaming(Box::new(Streaming { frames, waker, opening, rest, end, sent, went_on }));
+        *seat = Seat::Streaming(Box::new(Streaming { frames, waker, rest, end, sent, went_on }));
         self.take_out(place);
     }
 

@@ -21,7 +21,6 @@ const DELIVERIES: usize = 1_000_000;
 const SEED: u64 = 0xCAFE;
 const STEPS: usize = 700;
 const READERS: usize = 40;
-const OPENING: &str = "retry: 1234\n";
 
 #[test]
 fn nothing_is_told_to_who_may_not_have_it() {
@@ -200,7 +199,7 @@ impl<'a> World<'a> {
     }
 
     fn take_seat(&mut self, frames: Frames) -> usize {
-        let seat = self.outlet.seat(frames, OPENING.into());
+        let seat = self.outlet.seat(frames);
         let room = *self.random.pick(&[usize::MAX, usize::MAX, 0, 50, 500]);
         self.clients.join(seat, room)
     }

@@ -6,7 +6,7 @@ use carafe_hub::{Form, HubLimits, Outlet, Retention, SeatId, Start, Subscribe};
 use carafe_log::MemoryLimits;
 use carafe_protocol::TopicPattern;
 
-use crate::client::{Bell, Clients, OPENING, Told};
+use crate::client::{Bell, Clients, Told};
 use crate::fixture::{NO_RING, Rig, after, exact, pattern, publication, publish, subscribe};
 use crate::listener::Heard;
 use crate::retention::HOUR;
@@ -37,7 +37,7 @@ impl Driver {
 
     fn join(&mut self, request: Subscribe) -> SeatId {
         let frames = subscribe(&self.rig.hub, request).unwrap().into_frames(Form::Plain);
-        let seat = self.outlet.seat(frames, OPENING.into());
+        let seat = self.outlet.seat(frames);
         self.clients.join(seat, Form::Plain, usize::MAX);
         seat
     }
@@ -46,9 +46,7 @@ impl Driver {
     fn settled(&mut self, to: &str, count: usize) -> Vec<SeatId> {
         let seats: Vec<_> = (0..count).map(|_| self.join(Subscribe::to(exact(to)))).collect();
         self.settle();
-        seats
-            .iter()
-            .for_each(|seat| assert!(matches!(self.told(*seat)[..], [Told::Opening, Told::Heard(_)])));
+        seats.iter().for_each(|seat| assert!(matches!(self.told(*seat)[..], [Told::Heard(_)])));
         seats
     }
 
@@ -142,7 +140,7 @@ fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothi
     let early = driver.join(Subscribe::to(exact("a")));
     driver.turn();
     driver.turn();
-    assert_eq!((driver.told(waiting).len(), driver.told(early).len()), (2, 2), "each has settled");
+    assert_eq!((driver.told(waiting).len(), driver.told(early).len()), (1, 1), "each has settled");
     assert!(old.iter().any(|seat| driver.clients.get(*seat).is_untold()), "the pass is under way");
     driver.rig.publish("a", "2");
     driver.settle();
@@ -161,7 +159,7 @@ fn a_seat_that_was_ahead_of_its_group_has_waited_with_it_since() {
         driver.rig.count("b", others);
         let early = driver.join(Subscribe::to(exact("a")));
         driver.turn();
-        assert_eq!(driver.told(early).len(), 2, "it has settled before its group has what came");
+        assert_eq!(driver.told(early).len(), 1, "it has settled before its group has what came");
         driver.settle();
         driver.rig.count("b", 10);
         driver.rig.publish("a", "1");
@@ -335,7 +333,7 @@ fn while_a_pass_over_very_many_is_under_way_others_are_served_within_a_few_turns
     (0..4).for_each(|_| assert!(driver.turn()));
     assert!(driver.clients.served.len() < 200, "each turn is short");
     driver.check_all(&one, &["0"]);
-    assert_eq!(driver.told(own).len(), 2);
+    assert_eq!(driver.told(own).len(), 1);
     driver.settle();
 }
 
@@ -400,7 +398,7 @@ fn what_the_first_seat_of_a_group_was_told_does_not_count_for_those_who_come_to_
     driver.rig.log.hold_reads();
     let slow = driver.join(Subscribe::to(exact("a")).from(after(start)));
     driver.settle();
-    assert_eq!(driver.told(slow), [Told::Opening, Told::Heard(Heard::Position(start))]);
+    assert_eq!(driver.told(slow), [Told::Heard(Heard::Position(start))]);
     driver.at(10);
     driver.settled("a", 1);
     driver.rig.log.let_reads_go(100);
@@ -451,7 +449,7 @@ fn a_stream_whose_time_is_over_ends_at_once_and_tells_from_where_to_go_on() {
     driver.outlet.expire(seat);
     driver.settle();
     let told = driver.told(seat);
-    assert!(matches!(&told[..], [_, Told::Expired(position), Told::End] if *position == first), "{told:?}");
+    assert!(matches!(&told[..], [Told::Expired(position), Told::End] if *position == first), "{told:?}");
 }
 
 #[test]
@@ -604,13 +602,13 @@ fn whose_client_takes_nothing_keeps_no_turn_at_the_log_from_others() {
     let seats = [(); 3].map(|()| driver.join(Subscribe::to(exact("a")).from(Start::Earliest)));
     driver.settle();
     for seat in &seats[..2] {
-        assert_eq!(driver.told(*seat).len(), 2, "one reads, and one waits for its turn");
+        assert_eq!(driver.told(*seat).len(), 1, "one reads, and one waits for its turn");
         driver.limit(*seat, 1);
         assert_eq!(driver.beat(*seat, 0), [Told::Heartbeat]);
     }
     driver.rig.log.let_reads_go(100);
     driver.settle();
-    assert_eq!(driver.told(seats[2]).len(), 2 + expected.len());
+    assert_eq!(driver.told(seats[2]).len(), 1 + expected.len());
     seats[..2].iter().for_each(|seat| driver.give_room(*seat, usize::MAX));
     driver.settle();
     driver.check_all(&seats[..2], &expected);
@@ -631,7 +629,7 @@ fn a_name_that_is_given_out_again_has_nothing_of_who_had_it() {
     driver.rig.publish("b", "new");
     driver.settle();
     assert!(
-        matches!(&driver.told(new)[..], [Told::Opening, Told::Heard(_), Told::Heard(Heard::Event(said))] if said.data == "new")
+        matches!(&driver.told(new)[..], [Told::Heard(_), Told::Heard(Heard::Event(said))] if said.data == "new")
     );
 }
 
@@ -642,7 +640,7 @@ fn what_is_not_shown_any_more_is_a_gap_for_seats_that_have_settled_and_for_those
     let mut driver = Driver::on(Rig::new(MemoryLimits::default(), limits));
     let seats: Vec<_> = (0..3).map(|_| driver.join(Subscribe::to(pattern("brief/*")))).collect();
     driver.settle();
-    seats.iter().for_each(|seat| assert_eq!(driver.told(*seat).len(), 2));
+    seats.iter().for_each(|seat| assert_eq!(driver.told(*seat).len(), 1));
     driver.limit(seats[0], 5);
     let shown = driver.rig.was_published(0, &["brief/a"], "shown");
     driver.settle();

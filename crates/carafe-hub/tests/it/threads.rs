@@ -12,7 +12,7 @@ use carafe_log::{Append, MemoryLimits, Publication};
 use carafe_protocol::{Decoder, Position, Received, TopicMatcher};
 use futures_util::{Stream, StreamExt, stream};
 
-use crate::client::{self, Clients, OPENING};
+use crate::client::{self, Clients};
 use crate::fixture::{NO_RING, Rig, after, at_once, exact, pattern, publication, subscribe};
 use crate::listener::Heard;
 
@@ -178,8 +178,7 @@ fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
     let mut heard: Vec<Vec<Told>> = Vec::new();
     while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
         if heard.len() < count && heard.iter().all(|told| told.len() > heard.len() * 100) {
-            let seat =
-                outlet.seat(subscribe(hub, everything()).unwrap().into_frames(Form::Plain), OPENING.into());
+            let seat = outlet.seat(subscribe(hub, everything()).unwrap().into_frames(Form::Plain));
             clients.join(seat, Form::Plain, usize::MAX);
             heard.push(Vec::new());
         }
@@ -204,7 +203,7 @@ fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
 fn event_of(told: client::Told) -> Option<Told> {
     match told {
         client::Told::Heard(Heard::Event(said)) => Some((said.position, said.data)),
-        client::Told::Heard(Heard::Position(_)) | client::Told::Opening => None,
+        client::Told::Heard(Heard::Position(_)) => None,
         other => panic!("{other:?}"),
     }
 }

@@ -65,12 +65,16 @@ impl Traced {
         folder.join("record")
     }
 
+    /// The writes of all threads up to now, each after the number of its thread.
+    fn all_writes(&self) -> Vec<String> {
+        let record = fs::read_to_string(Self::record(self.folder.path())).unwrap();
+        // One that another thread's came in between of has two lines.
+        record.lines().filter(|line| !line.contains("<... ")).map(ToOwned::to_owned).collect()
+    }
+
     /// The shard's writes up to now.
     fn writes(&self) -> Vec<String> {
-        let record = fs::read_to_string(Self::record(self.folder.path())).unwrap();
-        let of_shard = record.lines().filter_map(|line| line.strip_prefix(&*self.shard));
-        // One that another thread's came in between of has two lines.
-        of_shard.map(|line| line.trim_start().to_owned()).filter(|line| !line.starts_with("<...")).collect()
+        self.all_writes().into_iter().filter(|line| line.starts_with(&*self.shard)).collect()
     }
 
     fn publish(&self, events: &[(&str, &str)]) {
@@ -97,20 +101,24 @@ fn thread_named(process: u32, name: &str) -> String {
 }
 
 #[test]
-fn an_event_costs_one_write_for_each_subscriber_and_so_do_sixteen_at_once() {
+fn a_stream_and_an_event_cost_one_write_for_each_subscriber_and_so_do_sixteen_events_at_once() {
     const SUBSCRIBERS: usize = 300;
-    let Some(traced) =
-        Traced::start("an_event_costs_one_write_for_each_subscriber_and_so_do_sixteen_at_once")
-    else {
+    let Some(traced) = Traced::start(
+        "a_stream_and_an_event_cost_one_write_for_each_subscriber_and_so_do_sixteen_events_at_once",
+    ) else {
         return;
     };
     let mut streams: Vec<_> =
         (0..SUBSCRIBERS).map(|_| Stream::open(traced.hub.address, "/events/a", &[])).collect();
     streams.iter_mut().for_each(|stream| assert_eq!(stream.next().unwrap().event_type, "carafe.position"));
     let numbers: Vec<_> = (1..=16).map(|number| format!("cup {number}")).collect();
-    let openings =
-        |writes: &[String]| writes.iter().filter(|write| write.contains("carafe.position")).count();
-    eventually("all openings are recorded", || openings(&traced.writes()) == SUBSCRIBERS + 1);
+    let openings = |writes: &[String]| {
+        let has_both =
+            |write: &&String| write.contains("HTTP/1.1 200 OK") && write.contains("carafe.position");
+        writes.iter().filter(has_both).count()
+    };
+    eventually("all openings are recorded", || openings(&traced.all_writes()) == SUBSCRIBERS + 1);
+    assert_eq!(traced.writes().len(), 0, "heads and openings are none of the shard's");
     let mut check_cost = |events: &[(&str, &str)]| {
         let before = traced.writes().len();
         traced.publish(events);
