@@ -49,6 +49,7 @@ impl<G: Guest> Fanout<G> {
     }
 
     /// Hands a connection, which must not block, to the shard with the fewest. The frames must be [served](Self::serves).
+    /// While there is nothing to be sent, the shard takes its time to notice that the client has gone: a tenth of a second.
     pub fn join(&self, socket: TcpStream, joining: Joining<G>) {
         let shards = self.shards.0.iter();
         if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 use carafe_hub::Frames;
@@ -44,17 +44,24 @@ type Arrival<G> = (TcpStream, Joining<G>);
 /// What other threads and a shard have in common.
 pub(crate) struct Inbox<G> {
     /// `None` when the shard is no more.
-    joining: Mutex<Option<Vec<Arrival<G>>>>,
+    waiting: Mutex<Option<Waiting<G>>>,
     /// How many streams the shard has, or will have.
     pub(crate) load: AtomicUsize,
     stopped: AtomicBool,
     bell: Waker,
 }
 
+/// Streams that the shard has yet to take.
+struct Waiting<G> {
+    streams: Vec<Arrival<G>>,
+    /// The shard looks by itself soon.
+    is_coming: bool,
+}
+
 impl<G: Guest> Inbox<G> {
     pub(crate) fn new(bell: Waker) -> Arc<Self> {
         Arc::new(Self {
-            joining: Mutex::new(Some(Vec::new())),
+            waiting: Mutex::new(Some(Waiting { streams: Vec::new(), is_coming: false })),
             load: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             bell,
@@ -62,36 +69,42 @@ impl<G: Guest> Inbox<G> {
     }
 
     /// Leaves a stream for the shard. If the shard is no more, the stream ends.
-    pub(crate) fn put(&self, socket: TcpStream, joining: Joining<G>) {
+    pub(crate) fn put(&self, socket: TcpStream, mut joining: Joining<G>) {
         self.load.fetch_add(1, Ordering::Relaxed);
-        let mut inbox = self.joining();
-        let Some(waiting) = &mut *inbox else {
-            drop(inbox);
+        // Waking the shard costs more than the rest. It has time as long as there is nothing to be sent.
+        let has_time = joining.frames.wait(&self.bell);
+        let mut waiting = self.waiting();
+        let Some(Waiting { streams, is_coming }) = &mut *waiting else {
+            drop(waiting);
             return joining.guest.ended(Ended::Cut);
         };
-        waiting.push((socket, joining));
-        let first = waiting.len() == 1;
-        drop(inbox);
-        if first {
+        streams.push((socket, joining));
+        let rings = !(has_time && *is_coming);
+        drop(waiting);
+        if rings {
             self.bell.wake_by_ref();
         }
     }
 
-    pub(crate) fn take(&self) -> Vec<Arrival<G>> {
-        self.joining().as_mut().map(std::mem::take).unwrap_or_default()
+    /// What has come. If that is nothing, the shard says whether it looks again soon; else it does.
+    pub(crate) fn take(&self, looks_again: bool) -> Vec<Arrival<G>> {
+        let mut waiting = self.waiting();
+        let Some(Waiting { streams, is_coming }) = &mut *waiting else { return Vec::new() };
+        *is_coming = looks_again || !streams.is_empty();
+        std::mem::take(streams)
     }
 
     /// Takes nothing in any more, and gives what has not been taken out.
     pub(crate) fn close(&self) -> Vec<Arrival<G>> {
-        self.joining().take().unwrap_or_default()
+        self.waiting().take().map(|waiting| waiting.streams).unwrap_or_default()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.joining().is_none()
+        self.waiting().is_none()
     }
 
-    fn joining(&self) -> MutexGuard<'_, Option<Vec<Arrival<G>>>> {
-        self.joining.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Option<Waiting<G>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stop(&self) {
@@ -101,20 +114,5 @@ impl<G: Guest> Inbox<G> {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
-    }
-}
-
-/// Wakes a shard from its poller.
-pub(crate) struct Bell(pub(crate) mio::Waker);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Err(error) = self.0.wake() {
-            tracing::error!(%error, "a shard cannot be woken");
-        }
     }
 }

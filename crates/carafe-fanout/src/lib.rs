@@ -6,6 +6,7 @@
 //! chunks.
 
 mod beats;
+mod bell;
 mod clients;
 mod clock;
 mod closing;

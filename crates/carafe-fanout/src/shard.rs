@@ -15,10 +15,11 @@ use mio::{Events, Interest, Poll, Token};
 use tracing::{debug, error};
 
 use crate::beats::Beats;
+use crate::bell::Bell;
 use crate::clients::Clients;
 use crate::clock::{Clock, ticks};
 use crate::closing::Closing;
-use crate::inbox::{Bell, Inbox};
+use crate::inbox::Inbox;
 use crate::socket::{self, Heard};
 use crate::{Ended, FanoutOptions, Guest, Joining};
 
@@ -28,6 +29,9 @@ const BELL: Token = Token(usize::MAX);
 /// After so many writes it is time to look whether something else has come: about a millisecond.
 const WRITES: usize = 128;
 
+/// How long streams may wait to be taken in that have nothing to be sent. When many come, it is done for several at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Streams that are taken in before those that are there have their turn.
 const JOINS: usize = 64;
 
@@ -36,11 +40,14 @@ pub(crate) struct Shard<G: Guest> {
     clients: Clients<G>,
     closing: Closing,
     joining: Vec<(TcpStream, Joining<G>)>,
+    /// When to look for others, if some have come lately.
+    next_look: Option<Instant>,
     /// When streams end because their time is over, the soonest first.
     deadlines: BinaryHeap<Reverse<(Instant, SeatId, u32)>>,
     beats: Beats,
     clock: Clock,
     poll: Poll,
+    bell: Arc<Bell>,
     inbox: Arc<Inbox<G>>,
     options: FanoutOptions,
     /// There is more to be sent than was sent in one go.
@@ -50,17 +57,20 @@ pub(crate) struct Shard<G: Guest> {
 impl<G: Guest> Shard<G> {
     pub(crate) fn new(hub: &Hub, options: FanoutOptions) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let bell = Waker::from(Arc::new(Bell(mio::Waker::new(poll.registry(), BELL)?)));
+        let bell = Bell::new(poll.registry(), BELL)?;
+        let waker = Waker::from(Arc::clone(&bell));
         Ok(Self {
-            outlet: hub.outlet(bell.clone()),
+            outlet: hub.outlet(waker.clone()),
             clients: Clients::new(poll.registry().try_clone()?),
             closing: Closing::default(),
             joining: Vec::new(),
+            next_look: None,
             deadlines: BinaryHeap::new(),
             beats: Beats::new(options.heartbeat, Instant::now()),
             clock: Clock::new(),
             poll,
-            inbox: Inbox::new(bell),
+            bell,
+            inbox: Inbox::new(waker),
             options,
             busy: false,
         })
@@ -89,15 +99,16 @@ impl<G: Guest> Shard<G> {
         }
         let deadline = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
         let beat = (!self.outlet.is_empty()).then(|| self.beats.next());
-        let next = [deadline, beat, self.closing.next()].into_iter().flatten().min()?;
+        let next = [deadline, beat, self.closing.next(), self.next_look].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
     fn round(&mut self, events: &Events) {
         let now = Instant::now();
         self.outlet.at(self.clock.at(now));
+        self.bell.hear();
         events.iter().for_each(|event| self.take(event));
-        self.take_in();
+        self.take_in(now);
         self.outlet.look();
         self.busy = self.serve() | !self.joining.is_empty();
         self.keep_time(now);
@@ -131,13 +142,17 @@ impl<G: Guest> Shard<G> {
     }
 
     /// Takes streams in that have come, not all at once.
-    fn take_in(&mut self) {
+    fn take_in(&mut self, now: Instant) {
         // A seat that is given out again must not be found among those that are over.
-        self.bury(Instant::now());
+        self.bury(now);
         if self.joining.is_empty() {
-            self.joining = self.inbox.take();
+            self.next_look = self.next_look.filter(|next| now < *next);
+            self.joining = self.inbox.take(self.next_look.is_some());
             // The first that came is the last in the list.
             self.joining.reverse();
+            if !self.joining.is_empty() {
+                self.next_look = Some(now + PAUSE);
+            }
         }
         let rest = self.joining.len().saturating_sub(JOINS);
         for (socket, joining) in self.joining.split_off(rest).into_iter().rev() {

@@ -51,10 +51,12 @@ pub fn router(hub: Hub, options: Options) -> Router {
         .with_state(app);
     let router = router.merge(pages(page)).merge(mercure.unwrap_or_default()).layer(origins.cors());
     let router = if loopback_only { router.layer(middleware::from_fn(loopback::only)) } else { router };
-    router
-        .layer(middleware::map_response(answers::secure))
-        .layer(middleware::from_fn_with_state(metrics, answers::observe))
-        .layer(middleware::map_request(unread::read_on))
+    // As one: a router clones all that it is made of for each request, layer by layer.
+    router.layer((
+        middleware::map_request(unread::read_on),
+        middleware::from_fn_with_state(metrics, answers::observe),
+        middleware::map_response(answers::secure),
+    ))
 }
 
 fn pages(page: Page) -> Router {

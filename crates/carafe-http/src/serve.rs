@@ -5,7 +5,7 @@ use std::future::{poll_fn, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
@@ -110,8 +110,8 @@ pub async fn serve(
         () = server.accept(&listener) => {}
     }
     drop(listener);
-    // Nobody has asked for anything yet within a handshake.
-    drop(server.handshakes);
+    // Those have not asked for anything yet.
+    drop(server.silent);
     let served = drain(&hub.drain(), server.connections, options.drain_time).await;
     if served.cut > 0 {
         options.metrics.limited(Limit::DrainTime);
@@ -133,14 +133,14 @@ fn fanout(hub: &Hub, options: &FanoutOptions) -> Option<Fanout<OpenStream>> {
 }
 
 struct Server {
-    builder: Builder<Streams>,
+    builder: Arc<Builder<Streams>>,
     app: Router,
     tls: Option<TlsAcceptor>,
     head_time: Duration,
     /// What the kernel may hold for a client, and for how long a client may take nothing.
     bounds: FanoutOptions,
-    /// Dropped to end those that are under way.
-    handshakes: watch::Sender<()>,
+    /// Dropped to end connections whose client has said nothing yet, and handshakes.
+    silent: watch::Sender<()>,
     connections: GracefulShutdown,
     descriptors: u64,
     metrics: Metrics,
@@ -150,12 +150,12 @@ struct Server {
 impl Server {
     fn new(app: Router, options: &ServeOptions, fanout: Option<Fanout<OpenStream>>) -> Self {
         Self {
-            builder: builder(options),
+            builder: Arc::new(builder(options)),
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
             tls: options.tls.as_ref().map(Tls::acceptor),
             head_time: options.header_time,
             bounds: options.fanout.clone(),
-            handshakes: watch::Sender::new(()),
+            silent: watch::Sender::new(()),
             connections: GracefulShutdown::new(),
             descriptors: options.descriptors.unwrap_or(u64::MAX),
             metrics: options.metrics.clone(),
@@ -192,62 +192,90 @@ impl Server {
     }
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr) {
-        let watch = Watch::new(self.bounds.write_time);
-        let socket = WatchedSocket::new(socket, watch.clone());
         let connection = Connection {
-            watch,
-            builder: self.builder.clone(),
+            builder: Arc::clone(&self.builder),
             app: self.app.clone(),
+            tls: self.tls.clone(),
+            fanout: self.fanout.clone(),
             head_time: self.head_time,
+            write_time: self.bounds.write_time,
             watcher: self.connections.watcher(),
             peer,
             metrics: self.metrics.clone(),
         };
-        match &self.tls {
-            Some(tls) => {
-                let handshake = tls.accept(socket);
-                tokio::spawn(connection.shake_hands(handshake, self.handshakes.subscribe()));
-            }
-            None => match self.fanout.clone().map(Slot::new) {
-                Some(slot) => {
-                    let socket = Socket::new(socket, slot.clone());
-                    tokio::spawn(connection.run(socket, Takeover(Ok(slot))));
-                }
-                None => {
-                    tokio::spawn(connection.run(socket, Takeover(Err(Why::NoShards))));
-                }
-            },
-        }
+        tokio::spawn(connection.begin(socket, self.silent.subscribe()));
     }
 }
 
 /// What serves one connection.
 struct Connection {
-    watch: Watch,
-    builder: Builder<Streams>,
+    builder: Arc<Builder<Streams>>,
     app: Router,
+    tls: Option<TlsAcceptor>,
+    fanout: Option<Fanout<OpenStream>>,
     head_time: Duration,
+    write_time: Duration,
     watcher: Watcher,
     peer: SocketAddr,
     metrics: Metrics,
 }
 
 impl Connection {
-    async fn shake_hands(self, handshake: Accept<WatchedSocket>, mut stopping: watch::Receiver<()>) {
+    /// Serves the client once it has said something. What that takes is had only then, since very many may come at once.
+    async fn begin(self, socket: TcpStream, mut stopping: watch::Receiver<()>) {
+        let deadline = Instant::now() + self.head_time;
         tokio::select! {
-            _ = stopping.changed() => {}
-            shaken = timeout(self.head_time, handshake) => match shaken {
-                Ok(Ok(socket)) => self.run(socket, Takeover(Err(Why::Tls))).await,
-                Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
-                Err(_) => {
-                    self.metrics.limited(Limit::HeaderTime);
-                    debug!("the TLS handshake took too long");
-                }
+            biased;
+            spoken = timeout_at(deadline, socket.readable()) => match spoken {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return debug!(%error, "the client left before it said anything"),
+                Err(_) => return too_late(&self.metrics, "the client said nothing for too long"),
+            },
+            _ = stopping.changed() => return,
+        }
+        let watch = Watch::new(self.write_time);
+        let socket = WatchedSocket::new(socket, watch.clone());
+        match (self.tls.clone(), self.fanout.clone().map(Slot::new)) {
+            (Some(tls), _) => {
+                Box::pin(self.shake_hands(tls.accept(socket), watch, deadline, stopping)).await;
             }
+            (None, Some(slot)) => {
+                let socket = Socket::new(socket, slot.clone());
+                self.run(socket, watch, deadline, Takeover(Ok(slot))).await;
+            }
+            (None, None) => self.run(socket, watch, deadline, Takeover(Err(Why::NoShards))).await,
         }
     }
 
-    async fn run(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, takeover: Takeover) {
+    async fn shake_hands(
+        self,
+        handshake: Accept<WatchedSocket>,
+        watch: Watch,
+        deadline: Instant,
+        mut stopping: watch::Receiver<()>,
+    ) {
+        let shaken = tokio::select! {
+            shaken = timeout_at(deadline, handshake) => shaken,
+            _ = stopping.changed() => return,
+        };
+        match shaken {
+            Ok(Ok(socket)) => {
+                let deadline = Instant::now() + self.head_time;
+                self.run(socket, watch, deadline, Takeover(Err(Why::Tls))).await;
+            }
+            Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+            Err(_) => too_late(&self.metrics, "the TLS handshake took too long"),
+        }
+    }
+
+    /// Serves all that the client asks for on this connection.
+    fn run(
+        self,
+        socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        watch: Watch,
+        deadline: Instant,
+        takeover: Takeover,
+    ) -> impl Future<Output = ()> + Send {
         let asked = Arc::new(Notify::new());
         let app = TowerToHyperService::new(self.app);
         let tell = Arc::clone(&asked);
@@ -260,34 +288,49 @@ impl Connection {
             let answer = app.call(request);
             async { answer.await.map(|answer| answer.map(WatchedBody::new)) }
         });
-        let connection = self.builder.serve_connection(TokioIo::new(socket), service);
-        let connection = unless_taken(self.watcher.watch(connection), slot);
-        let mut connection = pin!(self.watch.clone().over(connection));
-        // hyper's own limit begins only when it knows the version, so a client that says nothing would stay for ever.
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            asked = timeout(self.head_time, asked.notified()) => match asked {
-                Ok(()) => connection.await,
-                Err(_) => {
-                    self.metrics.limited(Limit::HeaderTime);
-                    return debug!("the first request took too long");
-                }
-            },
-        };
-        let Some(ended) = ended else { return debug!("the client took nothing for too long") };
-        if let Some(Err(error)) = ended {
-            head_limit(&*error).into_iter().for_each(|limit| self.metrics.limited(limit));
-            debug!(error, "connection ended");
-        }
+        let connection = self.builder.serve_connection(TokioIo::new(socket), service).into_owned();
+        // What drives it is small then, and is not copied with it again and again.
+        let connection = Box::pin(self.watcher.watch(connection));
+        drive(watch.over(unless_taken(connection, slot)), asked, deadline, self.metrics)
     }
 }
 
-/// Drives a connection until it ends, or its socket is a shard's: then `None`, and what was held for it is dropped.
-async fn unless_taken<C: Future>(connection: C, slot: Option<Slot>) -> Option<C::Output> {
+/// Drives a connection to its end. Its first request has to come by the deadline.
+async fn drive(
+    connection: impl Future<Output = Option<Option<Result<(), ConnectionError>>>>,
+    asked: Arc<Notify>,
+    deadline: Instant,
+    metrics: Metrics,
+) {
     let mut connection = pin!(connection);
+    // hyper's own limit begins only when it knows the version, so a client that says nothing would stay for ever.
+    let ended = tokio::select! {
+        biased;
+        ended = &mut connection => ended,
+        asked = timeout_at(deadline, asked.notified()) => match asked {
+            Ok(()) => connection.await,
+            Err(_) => return too_late(&metrics, "the first request took too long"),
+        },
+    };
+    let Some(ended) = ended else { return debug!("the client took nothing for too long") };
+    if let Some(Err(error)) = ended {
+        head_limit(&*error).into_iter().for_each(|limit| metrics.limited(limit));
+        debug!(error, "connection ended");
+    }
+}
+
+type ConnectionError = Box<dyn Error + Send + Sync>;
+
+fn too_late(metrics: &Metrics, what: &str) {
+    metrics.limited(Limit::HeaderTime);
+    debug!("{what}");
+}
+
+/// Drives a connection until it ends, or its socket is a shard's: then `None`, and what was held for it is dropped.
+async fn unless_taken<C: Future + Unpin>(mut connection: C, slot: Option<Slot>) -> Option<C::Output> {
     poll_fn(|cx| {
         slot.iter().for_each(|slot| slot.is_driven_by(cx.waker()));
-        match connection.as_mut().poll(cx) {
+        match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
             Poll::Pending if slot.as_ref().is_some_and(Slot::is_taken) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use carafe_log::{Block, BlockLimit, Entry, ReadError};
@@ -116,6 +116,25 @@ impl Subscription {
             Phase::Live | Phase::Block(_) | Phase::Failed => {}
         }
         Poll::Ready(())
+    }
+
+    /// Waits if there is nothing to be said, and says whether it does.
+    fn wait(&mut self, waker: &Waker) -> bool {
+        if !self.is_live() {
+            return false;
+        }
+        let Membership { shared, id, cursor } = &mut self.membership;
+        // Declared before the lock, and so dropped after it.
+        let (caught_up_to, _waiter);
+        let mut state = shared.state();
+        (caught_up_to, _waiter) = state.caught_up_to(*id);
+        caught_up_to.into_iter().for_each(|position| cursor.advance(position));
+        if !state.core.has_caught_up(&cursor.interest, cursor.position) {
+            return false;
+        }
+        cursor.advance(state.core.tail());
+        self.opening.begins = false;
+        state.wait(*id, Waiter::Task(waker.clone()))
     }
 
     /// The same subscription as the bytes that a client gets.
@@ -376,6 +395,11 @@ impl Frames {
             joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
         }
         Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
+    }
+
+    /// Whether there is nothing to be sent. Then the waker is called when there is.
+    pub fn wait(&mut self, waker: &Waker) -> bool {
+        self.subscription.wait(waker)
     }
 
     /// Whether they are of this hub.

@@ -52,9 +52,12 @@ impl Rig {
     fn join(&self, until: Option<Instant>, guest: Watcher) -> TcpStream {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = self.listener.accept().unwrap();
+        let (mut socket, _) = self.listener.accept().unwrap();
+        let mut frames =
+            block_on(self.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
+        let opening = frames.opening();
+        write!(socket, "{:x}\r\n{}\r\n", opening.len(), str::from_utf8(&opening).unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
-        let frames = block_on(self.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
         self.fanout.join(socket, Joining { frames, until, guest });
         client
     }
@@ -89,6 +92,26 @@ fn read_to(client: &mut TcpStream, wanted: &str) -> String {
         read.push(char::from(byte[0]));
     }
     read
+}
+
+/// The shard takes streams in at its leisure that have nothing to be sent, but not when something comes.
+#[test]
+fn whoever_comes_while_others_do_is_sent_what_comes_then() {
+    let rig = Rig::new(&FanoutOptions::default());
+    let (mut clients, mut ends) = (Vec::new(), Vec::new());
+    for number in 0..200 {
+        let (client, end) = rig.witnessed(None);
+        clients.push(client);
+        ends.push(end);
+        if number % 3 == 0 {
+            let event = format!("data: {number}\n\n\r\n");
+            rig.publish(number.to_string());
+            clients.iter_mut().for_each(|client| drop(read_to(client, &event)));
+        }
+    }
+    drop(clients);
+    ends.iter().for_each(|end| assert_eq!(end.recv_timeout(PATIENCE), Ok(Ended::Gone)));
+    rig.is_left_by_all();
 }
 
 #[test]
@@ -186,6 +209,7 @@ fn nobody_is_left_to_a_shard_that_is_no_more() {
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
     let (mut late, ends) = rig.witnessed(None);
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    read_to(&mut late, "carafe.position\ndata:\n\n\r\n");
     assert_eq!(late.read(&mut [0; 16]).unwrap(), 0);
     assert!(!rig.fanout.serves(&frames()), "streams go by themselves from now on");
 }

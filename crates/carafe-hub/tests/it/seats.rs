@@ -149,6 +149,53 @@ fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothi
     driver.check_all(&[early], &["2"]);
 }
 
+/// A driver may say the opening itself, and give the rest a seat only when there is something to be said.
+#[test]
+fn who_waits_for_a_seat_is_called_for_what_comes_and_misses_nothing() {
+    for first in [false, true] {
+        let mut driver = Driver::roomy();
+        if !first {
+            driver.settled("a", 1);
+        }
+        let (bell, waker) = Bell::new();
+        let mut frames =
+            subscribe(&driver.rig.hub, Subscribe::to(exact("a"))).unwrap().into_frames(Form::Plain);
+        assert!(!frames.wait(&waker), "the opening has yet to be said");
+        assert!(!frames.opening().is_empty());
+        assert!(frames.opening().is_empty(), "once");
+        assert!(frames.wait(&waker));
+        driver.rig.publish("b", "of no interest");
+        assert_eq!(bell.take(), 0);
+        driver.rig.publish("a", "0");
+        driver.rig.publish("a", "1");
+        assert_eq!(bell.take(), 1);
+        assert!(!frames.wait(&waker), "there is something to be said");
+        let seat = driver.outlet.seat(frames);
+        driver.clients.join(seat, Form::Plain, usize::MAX);
+        driver.settle();
+        driver.rig.publish("a", "2");
+        driver.settle();
+        driver.check_all(&[seat], &["0", "1", "2"]);
+        assert_eq!(driver.rig.log.reads(), 0);
+    }
+}
+
+#[test]
+fn who_waits_for_a_seat_is_called_to_end() {
+    let mut driver = Driver::roomy();
+    let (bell, waker) = Bell::new();
+    let mut frames = subscribe(&driver.rig.hub, Subscribe::to(exact("a"))).unwrap().into_frames(Form::Plain);
+    frames.opening();
+    assert!(frames.wait(&waker));
+    assert_eq!(driver.rig.hub.drain().end(1), 1);
+    assert_eq!(bell.take(), 1);
+    assert!(!frames.wait(&waker));
+    let seat = driver.outlet.seat(frames);
+    driver.clients.join(seat, Form::Plain, usize::MAX);
+    driver.settle();
+    driver.check_ended(&[seat], &[]);
+}
+
 #[test]
 fn a_seat_that_was_ahead_of_its_group_has_waited_with_it_since() {
     for others in [0, 1] {

@@ -178,7 +178,11 @@ fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
     let mut heard: Vec<Vec<Told>> = Vec::new();
     while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
         if heard.len() < count && heard.iter().all(|told| told.len() > heard.len() * 100) {
-            let seat = outlet.seat(subscribe(hub, everything()).unwrap().into_frames(Form::Plain));
+            let mut frames = subscribe(hub, everything()).unwrap().into_frames(Form::Plain);
+            frames.opening();
+            // The bell may be rung for it before it has a seat, or after.
+            frames.wait(&Arc::clone(&bell).into());
+            let seat = outlet.seat(frames);
             clients.join(seat, Form::Plain, usize::MAX);
             heard.push(Vec::new());
         }
