@@ -218,7 +218,7 @@ impl OfflineLog {
         };
         let (content, end) = (segment.read()?, u64::from(segment.scan()?.end.at));
         let aside = self.storage.create(&format!("{name}.damaged"))?;
-        aside.write_at(0, &content.bytes)?;
+        aside.write_at(0, &content)?;
         aside.sync()?;
         self.storage.sync()?;
         segment.file.truncate(end)?;

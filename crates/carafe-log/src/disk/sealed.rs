@@ -64,16 +64,19 @@ impl Segment {
         index_name(&self.name)
     }
 
-    pub(crate) fn read(&self) -> io::Result<Content> {
-        Content::read(&*self.file, self.header)
+    /// All of it.
+    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.file.size()?).unwrap_or(usize::MAX)];
+        self.file.read_at(0, &mut bytes)?;
+        Ok(bytes)
     }
 
-    /// Reads it whole and makes its index.
+    /// Reads it to its end and makes its index.
     pub(crate) fn scan(&self) -> io::Result<Scanned> {
         let previous = self.header.previous;
         let mut index = ActiveIndex::default();
         let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
-        let Scan { end, rest } = self.read()?.scan(|entry, row| {
+        let Scan { end, rest } = Content::new(&*self.file, self.header)?.scan(|entry, row| {
             if summary.entries == 0 {
                 summary.first = entry.position;
             }
@@ -81,7 +84,7 @@ impl Segment {
             summary.entries += 1;
             summary.newest = summary.newest.max(milliseconds(entry.time));
             index.push(&entry, row);
-        });
+        })?;
         Ok(Scanned { end, rest, index, summary })
     }
 

@@ -175,10 +175,14 @@ impl Commit {
     }
 }
 
-/// The whole content of a segment.
-pub(crate) struct Content {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) header: Header,
+/// A segment's content, of which only a part is in memory.
+pub(crate) struct Content<'a> {
+    file: &'a dyn StorageFile,
+    header: Header,
+    size: usize,
+    /// What was read last, and from where.
+    window: Vec<u8>,
+    from: usize,
 }
 
 /// Where the good commits of a segment end, and what follows there.
@@ -199,71 +203,116 @@ pub(crate) enum Rest {
     Damage,
 }
 
-impl Content {
-    pub(crate) fn read(file: &dyn StorageFile, header: Header) -> io::Result<Self> {
+/// How much of a segment is read at once, if a commit has no more.
+const WINDOW: usize = 256 << 10;
+
+impl<'a> Content<'a> {
+    pub(crate) fn new(file: &'a dyn StorageFile, header: Header) -> io::Result<Self> {
         let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; size];
-        file.read_at(0, &mut bytes)?;
-        Ok(Self { bytes, header })
+        Ok(Self { file, header, size, window: Vec::new(), from: 0 })
     }
 
     /// Reads the commits in order, hands each of their entries over, and looks at what follows.
-    pub(crate) fn scan(&self, mut each: impl FnMut(Entry, Row)) -> Scan {
-        let mut end = End::of_empty(&self.header);
-        let mut last = self.header.previous.offset;
-        while let Some((records, next)) = self.commit_at(end.at as usize, Some(end.commit)) {
+    pub(crate) fn scan(&mut self, mut each: impl FnMut(Entry, Row)) -> io::Result<Scan> {
+        let header = self.header;
+        let mut end = End::of_empty(&header);
+        let mut last = header.previous.offset;
+        while let Some((records, next)) = self.commit_at(end.at as usize, Some(end.commit))? {
             let at = next.at - length(records.len());
-            let Some(entries) = self.entries(records, at, last) else { break };
+            let Some(entries) = entries(&header, records, at, last) else { break };
             last = entries.last().map_or(last, |(_, row)| row.offset);
             entries.into_iter().for_each(|(entry, row)| each(entry, row));
             end = next;
         }
-        Scan { end, rest: self.rest(end.at as usize) }
+        Ok(Scan { end, rest: self.rest(end.at as usize)? })
+    }
+
+    /// These bytes; `None` if there are not so many.
+    fn bytes(&mut self, at: usize, count: usize) -> io::Result<Option<&[u8]>> {
+        if self.size.checked_sub(at).is_none_or(|left| left < count) {
+            return Ok(None);
+        }
+        let is_there = self.from <= at && at + count <= self.from + self.window.len();
+        if !is_there {
+            self.window.resize(count.max(WINDOW).min(self.size - at), 0);
+            self.from = at;
+            self.file.read_at(at as u64, &mut self.window)?;
+        }
+        Ok(Some(&self.window[at - self.from..][..count]))
     }
 
     /// The records of a good commit, and where it ends.
-    fn commit_at(&self, at: usize, follows: Option<u32>) -> Option<(&[u8], End)> {
-        let bytes = self.bytes.get(at..)?;
-        let mut take = Take(bytes);
-        if take.bytes(4)? != COMMIT {
-            return None;
+    fn commit_at(&mut self, at: usize, follows: Option<u32>) -> io::Result<Option<(&[u8], End)>> {
+        let salt = self.header.salt;
+        let Some(head) = self.bytes(at, COMMIT_HEAD)?.and_then(CommitHead::decode) else { return Ok(None) };
+        if follows.is_some_and(|follows| head.previous != follows) {
+            return Ok(None);
         }
-        let (size, _, previous, commit) = (take.u32()?, take.u32()?, take.u32()?, take.u32()?);
-        let sum = take.u32()?;
-        let records = take.bytes(size as usize)?;
-        let good = follows.is_none_or(|follows| previous == follows)
-            && checksum(checksum(self.header.salt, &bytes[..COMMIT_HEAD - 4]), records) == sum;
-        let end = End { at: length(at + COMMIT_HEAD + records.len()), commit };
-        good.then_some((records, end))
-    }
-
-    /// The entries of a commit; `None` if one is damaged, or does not lie beyond the one before.
-    fn entries(&self, records: &[u8], mut at: u32, mut last: Offset) -> Option<Vec<(Entry, Row)>> {
-        let mut entries = Vec::new();
-        let mut rest = records;
-        while !rest.is_empty() {
-            let (record, next) = rest.split_at_checked(record::record_length(rest)?)?;
-            let entry = record::decode(record, self.header.salt, self.header.generation)?;
-            if entry.offset() <= last {
-                return None;
-            }
-            last = entry.offset();
-            let row = Row::of(&entry, at, length(record.len()));
-            entries.push((entry, row));
-            at += length(record.len());
-            rest = next;
-        }
-        Some(entries)
+        let size = head.size as usize;
+        let Some(bytes) = self.bytes(at, COMMIT_HEAD + size)? else { return Ok(None) };
+        let (coded, records) = (&bytes[..COMMIT_HEAD - 4], &bytes[COMMIT_HEAD..]);
+        let good = checksum(checksum(salt, coded), records) == head.sum;
+        let end = End { at: length(at + COMMIT_HEAD + size), commit: head.commit };
+        Ok(good.then_some((records, end)))
     }
 
     /// A commit is written only when all before it are synced: one that is good proves that what is not good was.
-    fn rest(&self, end: usize) -> Rest {
-        let rest = self.bytes.get(end..).unwrap_or_default();
-        if rest.iter().all(|byte| *byte == 0) {
-            return Rest::Nothing;
+    fn rest(&mut self, end: usize) -> io::Result<Rest> {
+        let (mut rest, mut at) = (Rest::Nothing, end);
+        while at < self.size {
+            let count = WINDOW.min(self.size - at);
+            let Some(bytes) = self.bytes(at, count)? else { break };
+            if bytes.iter().any(|byte| *byte != 0) {
+                rest = Rest::Torn;
+                let marks: Vec<_> = memmem::find_iter(bytes, COMMIT).collect();
+                for mark in marks {
+                    if self.commit_at(at + mark, None)?.is_some() {
+                        return Ok(Rest::Damage);
+                    }
+                }
+            }
+            // A mark may begin in one part and end in the next.
+            let is_last = at + count == self.size;
+            at += if is_last { count } else { count - (COMMIT.len() - 1) };
         }
-        let good = |at: usize| self.commit_at(end + at, None).is_some();
-        let proof = memmem::find_iter(rest, COMMIT).any(good);
-        if proof { Rest::Damage } else { Rest::Torn }
+        Ok(rest)
     }
+}
+
+/// What the head of a commit says.
+struct CommitHead {
+    size: u32,
+    previous: u32,
+    commit: u32,
+    sum: u32,
+}
+
+impl CommitHead {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut take = Take(bytes);
+        if take.bytes(COMMIT.len())? != COMMIT {
+            return None;
+        }
+        let (size, _, previous) = (take.u32()?, take.u32()?, take.u32()?);
+        Some(Self { size, previous, commit: take.u32()?, sum: take.u32()? })
+    }
+}
+
+/// The entries of a commit; `None` if one is damaged, or does not lie beyond the one before.
+fn entries(header: &Header, records: &[u8], mut at: u32, mut last: Offset) -> Option<Vec<(Entry, Row)>> {
+    let mut entries = Vec::new();
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (record, next) = rest.split_at_checked(record::record_length(rest)?)?;
+        let entry = record::decode(record, header.salt, header.generation)?;
+        if entry.offset() <= last {
+            return None;
+        }
+        last = entry.offset();
+        let row = Row::of(&entry, at, length(record.len()));
+        entries.push((entry, row));
+        at += length(record.len());
+        rest = next;
+    }
+    Some(entries)
 }
