@@ -316,3 +316,124 @@ fn entries(header: &Header, records: &[u8], mut at: u32, mut last: Offset) -> Op
     }
     Some(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Publication;
+    use carafe_protocol::Topic;
+
+    /// A file in memory.
+    struct Bytes(Vec<u8>);
+
+    impl StorageFile for Bytes {
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+            let at = usize::try_from(at).unwrap();
+            bytes.copy_from_slice(&self.0[at..at + bytes.len()]);
+            Ok(())
+        }
+
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            unimplemented!("is only read")
+        }
+
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            unimplemented!("is only read")
+        }
+
+        fn truncate(&self, _: u64) -> io::Result<()> {
+            unimplemented!("is only read")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            unimplemented!("is only read")
+        }
+    }
+
+    const GENERATION: Generation = Generation::new(7);
+
+    fn header() -> Header {
+        let previous = Position { generation: GENERATION, offset: 0, nonce: 0 };
+        Header { salt: 5, generation: GENERATION, previous }
+    }
+
+    fn commit(offset: Offset, size: usize, end: End) -> Commit {
+        let position = Position { generation: GENERATION, offset, nonce: 1 };
+        let publication = Publication::new(Topic::new("a").unwrap(), "x".repeat(size));
+        Commit::encode(
+            &[Arc::new(Entry { position, time: std::time::UNIX_EPOCH, publication })],
+            &header(),
+            end,
+        )
+    }
+
+    /// A segment of such commits, and where each ends.
+    fn segment(sizes: &[usize]) -> (Vec<u8>, Vec<End>) {
+        let (mut bytes, mut ends) = (header().encode(), vec![End::of_empty(&header())]);
+        for (number, size) in sizes.iter().enumerate() {
+            let commit = commit(number as Offset + 1, *size, ends[number]);
+            bytes.extend_from_slice(&commit.bytes);
+            ends.push(commit.end);
+        }
+        (bytes, ends)
+    }
+
+    /// The offsets that are found, and how the scan ends.
+    fn scan(bytes: Vec<u8>) -> (Vec<Offset>, Scan) {
+        let (file, mut offsets) = (Bytes(bytes), Vec::new());
+        let mut content = Content::new(&file, header()).unwrap();
+        let scan = content.scan(|entry, _| offsets.push(entry.offset())).unwrap();
+        (offsets, scan)
+    }
+
+    /// Of all sizes beside a window's.
+    const SIZES: [usize; 7] = [1, WINDOW - 100, 3, WINDOW, WINDOW / 2, 2 * WINDOW + 1, 70];
+
+    #[test]
+    fn commits_are_found_wherever_windows_end() {
+        for room in [0, 1, WINDOW, 3 * WINDOW] {
+            let (mut bytes, ends) = segment(&SIZES);
+            bytes.resize(bytes.len() + room, 0);
+            let (offsets, Scan { end, rest }) = scan(bytes);
+            assert!(offsets.iter().copied().eq(1..=SIZES.len() as Offset), "{offsets:?}");
+            assert_eq!((end, rest), (*ends.last().unwrap(), Rest::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_damage_if_a_good_commit_follows_and_torn_if_none_does() {
+        let (bytes, ends) = segment(&SIZES);
+        for damaged in 0..SIZES.len() {
+            let mut bytes = bytes.clone();
+            bytes[ends[damaged + 1].at as usize - 1] ^= 1;
+            bytes.resize(bytes.len() + WINDOW, 0);
+            let (offsets, Scan { end, rest }) = scan(bytes);
+            assert_eq!((offsets.len(), end), (damaged, ends[damaged]));
+            let is_last = damaged == SIZES.len() - 1;
+            assert_eq!(rest, if is_last { Rest::Torn } else { Rest::Damage }, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_good_commit_is_found_whose_mark_lies_across_the_end_of_a_window() {
+        for before in WINDOW - 5..WINDOW + 5 {
+            let mut bytes = header().encode();
+            bytes.resize(HEADER + before, 1);
+            let end = End { at: length(bytes.len()), commit: 3 };
+            bytes.extend_from_slice(&commit(1, 10, end).bytes);
+            assert_eq!(scan(bytes).1.rest, Rest::Damage, "{before}");
+        }
+    }
+
+    #[test]
+    fn what_stands_far_behind_zeros_is_seen() {
+        let mut bytes = segment(&[1]).0;
+        bytes.resize(3 * WINDOW, 0);
+        bytes.push(1);
+        assert_eq!(scan(bytes).1.rest, Rest::Torn);
+    }
+}
