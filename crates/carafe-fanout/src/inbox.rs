@@ -39,6 +39,9 @@ pub enum Ended {
     Cut,
 }
 
+/// So many are not let wait: their memory is better used by who comes next.
+const MANY: usize = 64;
+
 type Arrival<G> = (TcpStream, Joining<G>);
 
 /// What other threads and a shard have in common.
@@ -79,7 +82,7 @@ impl<G: Guest> Inbox<G> {
             return joining.guest.ended(Ended::Cut);
         };
         streams.push((socket, joining));
-        let rings = !(has_time && *is_coming);
+        let rings = !(has_time && *is_coming) || streams.len() >= MANY;
         drop(waiting);
         if rings {
             self.bell.wake_by_ref();

@@ -28,6 +28,7 @@ use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
@@ -43,6 +44,9 @@ use crate::{Metrics, Tls};
 /// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
 /// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
 const STREAMS: u32 = 1000;
+
+/// Connections that are accepted before those that were have their turn: what each takes at first the next can have after it.
+const AT_ONCE: usize = 16;
 
 /// How often it is told that there are too many connections.
 static FULL: Seldom = Seldom::every(Duration::from_secs(60));
@@ -169,7 +173,10 @@ impl Server {
             warn!(%error, "TCP_NODELAY");
         }
         Fanout::<OpenStream>::prepare(listener, &self.bounds);
-        loop {
+        for accepted in 1_usize.. {
+            if accepted.is_multiple_of(AT_ONCE) {
+                yield_now().await;
+            }
             match listener.accept().await {
                 Ok((socket, _)) if self.is_one_too_many(&socket) => {
                     self.metrics.limited(Limit::Descriptors);
