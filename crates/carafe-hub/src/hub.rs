@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use carafe_log::{AppendError, Appended, Entry, Find, Followed, Log, Publication, ReadError};
-use carafe_protocol::{Position, TopicMatcher};
+use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
 use slab::Slab;
 
 use crate::core::{Core, Cursor, Interest};
@@ -314,7 +314,8 @@ enum Standing {
     /// It has caught up, and nothing that it wants has come since.
     Waits(Waiter),
     /// Something has. Up to here, nothing had.
-    Woken(Position),
+    // Field by field, since there is no room for the variant's number within a position.
+    Woken { generation: Generation, offset: Offset, nonce: u32 },
 }
 
 /// Who waits for what a subscription wants.
@@ -335,7 +336,8 @@ impl Subscriber {
     fn wake(&mut self, tail: Position) -> Option<Waiter> {
         match std::mem::take(&mut self.standing) {
             Standing::Waits(waiter) => {
-                self.standing = Standing::Woken(tail);
+                let Position { generation, offset, nonce } = tail;
+                self.standing = Standing::Woken { generation, offset, nonce };
                 Some(waiter)
             }
             other => {
@@ -408,7 +410,9 @@ impl State {
         match std::mem::take(&mut self.subscribers[id as usize].standing) {
             Standing::Busy => (None, None),
             Standing::Waits(waiter) => (Some(self.core.tail()), Some(waiter)),
-            Standing::Woken(position) => (Some(position), None),
+            Standing::Woken { generation, offset, nonce } => {
+                (Some(Position { generation, offset, nonce }), None)
+            }
         }
     }
 
@@ -417,7 +421,9 @@ impl State {
         match &self.subscribers[id as usize].standing {
             Standing::Busy => None,
             Standing::Waits(_) => Some(self.core.tail()),
-            Standing::Woken(position) => Some(*position),
+            Standing::Woken { generation, offset, nonce } => {
+                Some(Position { generation: *generation, offset: *offset, nonce: *nonce })
+            }
         }
     }
 
@@ -467,7 +473,7 @@ impl State {
         self.groups -= usize::from(subscriber.is_group);
         match subscriber.standing {
             Standing::Waits(waiter) => Some(waiter),
-            Standing::Busy | Standing::Woken(_) => None,
+            Standing::Busy | Standing::Woken { .. } => None,
         }
     }
 

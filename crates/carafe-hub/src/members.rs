@@ -1,7 +1,6 @@
 //! Who wants what a feed has.
 
 use crate::feeds::{MemberId, SubscriberId};
-use crate::pages::Pages;
 
 /// The members of a feed. Most feeds have one: topics of one user's own.
 #[derive(Default)]
@@ -10,15 +9,30 @@ pub(crate) enum Members {
     None,
     /// Under the name 0.
     One(SubscriberId),
-    Many(Box<Pages<SubscriberId>>),
+    Many(Box<Places>),
 }
+
+/// Members by their names, four bytes for each.
+pub(crate) struct Places {
+    /// Who has the place; or, with the highest bit, that it is free, and the next that is.
+    places: Vec<u32>,
+    /// The first that is free; `END` if none is.
+    free: u32,
+    taken: usize,
+}
+
+/// Says that a place is free.
+const FREE: u32 = 1 << 31;
+
+/// No place: there are never so many.
+const END: u32 = FREE - 1;
 
 impl Members {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::None => true,
             Self::One(_) => false,
-            Self::Many(members) => members.is_empty(),
+            Self::Many(members) => members.taken == 0,
         }
     }
 
@@ -30,13 +44,13 @@ impl Members {
                 0
             }
             Self::One(first) => {
-                let mut members = Pages::new();
+                let mut members = Places { places: Vec::new(), free: END, taken: 0 };
                 members.insert(*first);
                 let name = members.insert(subscriber);
                 *self = Self::Many(Box::new(members));
-                index(name)
+                name
             }
-            Self::Many(members) => index(members.insert(subscriber)),
+            Self::Many(members) => members.insert(subscriber),
         }
     }
 
@@ -44,7 +58,7 @@ impl Members {
         match self {
             Self::None => {}
             Self::One(_) => *self = Self::None,
-            Self::Many(members) => drop(members.remove(member as usize)),
+            Self::Many(members) => members.remove(member),
         }
     }
 
@@ -52,12 +66,78 @@ impl Members {
         match self {
             Self::None => {}
             Self::One(member) => each(*member),
-            Self::Many(members) => members.values().for_each(|member| each(*member)),
+            Self::Many(members) => members.taken().for_each(each),
         }
     }
 }
 
-/// Such numbers count what lives at once, which memory bounds far below four billion.
+impl Places {
+    fn insert(&mut self, subscriber: SubscriberId) -> MemberId {
+        self.taken += 1;
+        if self.free == END {
+            self.places.push(subscriber);
+            return index(self.places.len() - 1);
+        }
+        let name = self.free;
+        self.free = std::mem::replace(&mut self.places[name as usize], subscriber) & !FREE;
+        name
+    }
+
+    fn remove(&mut self, member: MemberId) {
+        self.places[member as usize] = FREE | self.free;
+        self.free = member;
+        self.taken -= 1;
+    }
+
+    fn taken(&self) -> impl Iterator<Item = SubscriberId> {
+        self.places.iter().copied().filter(|place| place & FREE == 0)
+    }
+}
+
+/// Such numbers count what lives at once, which memory bounds far below two billion.
 pub(crate) fn index(key: usize) -> u32 {
-    u32::try_from(key).expect("fewer than 2^32 of them fit in memory")
+    let index = u32::try_from(key).ok().filter(|index| *index < END);
+    index.expect("fewer than 2^31 of them fit in memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+
+    /// Lets a member in, or one out.
+    fn step() -> impl Strategy<Value = Option<Index>> {
+        prop_oneof![3 => Just(None), 2 => any::<Index>().prop_map(Some)]
+    }
+
+    proptest! {
+        /// As a map does, however they come and go.
+        #[test]
+        fn each_member_is_told_until_it_leaves(steps in prop::collection::vec(step(), 0..200)) {
+            let (mut members, mut model) = (Members::default(), HashMap::new());
+            for (subscriber, step) in (0..).zip(steps) {
+                match step {
+                    None => {
+                        let name = members.insert(subscriber);
+                        prop_assert_eq!(model.insert(name, subscriber), None, "a name in use is given out");
+                    }
+                    Some(_) if model.is_empty() => {}
+                    Some(at) => {
+                        let name = *model.keys().nth(at.index(model.len())).unwrap();
+                        members.remove(name);
+                        model.remove(&name);
+                    }
+                }
+                let (mut told, mut expected) = (Vec::new(), Vec::from_iter(model.values().copied()));
+                members.for_each(|member| told.push(member));
+                told.sort_unstable();
+                expected.sort_unstable();
+                prop_assert_eq!((members.is_empty(), told), (expected.is_empty(), expected));
+            }
+        }
+    }
 }

@@ -80,10 +80,6 @@ impl<T> Pages<T> {
         *self = Self::new();
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.pages.iter().flatten().map(|(_, value)| value)
-    }
-
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.pages.iter_mut().flatten().map(|(_, value)| value)
     }

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 /// The name an event is published to, usually a path such as `orders/42`.
 ///
 /// One to [`Topic::MAX_BYTES`] bytes of UTF-8, without control characters and without the path
 /// segments `.` and `..`, which URL parsers on the way would fold (`a/../b` would reach another topic).
+// A short one takes no memory of its own: of very many, that would be much, and lie between what is given back.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(Arc<str>);
+pub struct Topic(SmolStr);
 
 /// Why a text cannot be a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
