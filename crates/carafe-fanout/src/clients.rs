@@ -1,5 +1,7 @@
 //! The clients of a shard, each with its socket.
 
+use std::io;
+
 use carafe_hub::{SeatId, Sink, Written};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -19,7 +21,31 @@ pub(crate) struct Clients<G> {
     pub(crate) over: Vec<(SeatId, Ended)>,
     /// Counts what is asked of the kernel.
     pub(crate) writes: usize,
-    registry: Registry,
+    watch: Watch,
+}
+
+/// Who tells what a socket is waited for.
+pub(crate) struct Watch {
+    /// The shard's own poller.
+    pub(crate) prompt: Registry,
+    /// That of clients who have all that was sent.
+    pub(crate) leisurely: Registry,
+}
+
+impl Watch {
+    /// Whoever is waited for to take something or to close is told of at once from now on.
+    pub(crate) fn promptly(
+        &self,
+        socket: &mut TcpStream,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        if self.prompt.reregister(socket, token, interest).is_ok() {
+            return Ok(());
+        }
+        self.leisurely.deregister(socket)?;
+        self.prompt.register(socket, token, interest)
+    }
 }
 
 /// A client, and who wants to know when it has gone.
@@ -37,8 +63,12 @@ impl<G: Guest> Client<G> {
 }
 
 impl<G: Guest> Clients<G> {
-    pub(crate) fn new(registry: Registry) -> Self {
-        Self { pages: Vec::new(), joined: 0, over: Vec::new(), writes: 0, registry }
+    pub(crate) fn new(watch: Watch) -> Self {
+        Self { pages: Vec::new(), joined: 0, over: Vec::new(), writes: 0, watch }
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     pub(crate) fn get(&self, seat: SeatId) -> Option<&Client<G>> {
@@ -72,7 +102,7 @@ impl<G: Guest> Clients<G> {
             return written;
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
-        match self.registry.reregister(&mut client.socket, Token(seat as usize), interest) {
+        match self.watch.promptly(&mut client.socket, Token(seat as usize), interest) {
             Ok(()) => written,
             Err(_) => Written::Gone,
         }

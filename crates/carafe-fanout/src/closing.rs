@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 use slab::Slab;
 
+use crate::clients::Watch;
 use crate::socket;
 
 /// How long a client may take to close.
@@ -25,11 +26,11 @@ pub(crate) struct Closing {
 
 impl Closing {
     /// Ends the connection in order.
-    pub(crate) fn add(&mut self, mut socket: TcpStream, registry: &Registry, now: Instant) {
+    pub(crate) fn add(&mut self, mut socket: TcpStream, watch: &Watch, now: Instant) {
         let entry = self.sockets.vacant_entry();
         let (key, until) = (entry.key(), now + PATIENCE);
         let waits = socket::end(&socket)
-            .and_then(|()| registry.reregister(&mut socket, Token(FIRST_TOKEN + key), Interest::READABLE))
+            .and_then(|()| watch.promptly(&mut socket, Token(FIRST_TOKEN + key), Interest::READABLE))
             .is_ok();
         if waits {
             entry.insert((socket, until));

@@ -12,6 +12,7 @@ mod clock;
 mod closing;
 mod fanout;
 mod inbox;
+mod leaves;
 mod options;
 mod shard;
 mod socket;

@@ -16,15 +16,19 @@ use tracing::{debug, error};
 
 use crate::beats::Beats;
 use crate::bell::Bell;
-use crate::clients::Clients;
+use crate::clients::{Clients, Watch};
 use crate::clock::{Clock, ticks};
 use crate::closing::Closing;
 use crate::inbox::Inbox;
+use crate::leaves::Leaves;
 use crate::socket::{self, Heard};
 use crate::{Ended, FanoutOptions, Guest, Joining};
 
 /// The token of the bell, which no seat has.
 const BELL: Token = Token(usize::MAX);
+
+/// That of the poller of those who leave.
+const LEAVES: Token = Token(usize::MAX - 1);
 
 /// After so many writes it is time to look whether something else has come: about a millisecond.
 const WRITES: usize = 128;
@@ -38,6 +42,7 @@ const JOINS: usize = 64;
 pub(crate) struct Shard<G: Guest> {
     outlet: Outlet,
     clients: Clients<G>,
+    leaves: Leaves,
     closing: Closing,
     joining: Vec<(TcpStream, Joining<G>)>,
     /// When to look for others, if some have come lately.
@@ -59,9 +64,12 @@ impl<G: Guest> Shard<G> {
         let poll = Poll::new()?;
         let bell = Bell::new(poll.registry(), BELL)?;
         let waker = Waker::from(Arc::clone(&bell));
+        let leaves = Leaves::new(poll.registry().try_clone()?, LEAVES)?;
+        let watch = Watch { prompt: poll.registry().try_clone()?, leisurely: leaves.registry().try_clone()? };
         Ok(Self {
             outlet: hub.outlet(waker.clone()),
-            clients: Clients::new(poll.registry().try_clone()?),
+            clients: Clients::new(watch),
+            leaves,
             closing: Closing::default(),
             joining: Vec::new(),
             next_look: None,
@@ -88,7 +96,9 @@ impl<G: Guest> Shard<G> {
             {
                 return error!(%error, "a shard ends: its sockets cannot be polled");
             }
-            self.round(&events);
+            if let Err(error) = self.round(&events) {
+                return error!(%error, "a shard ends: those who leave cannot be polled");
+            }
         }
     }
 
@@ -99,20 +109,32 @@ impl<G: Guest> Shard<G> {
         }
         let deadline = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
         let beat = (!self.outlet.is_empty()).then(|| self.beats.next());
-        let next = [deadline, beat, self.closing.next(), self.next_look].into_iter().flatten().min()?;
+        let next = [deadline, beat, self.closing.next(), self.next_look, self.leaves.next()]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
-    fn round(&mut self, events: &Events) {
+    fn round(&mut self, events: &Events) -> io::Result<()> {
         let now = Instant::now();
         self.outlet.at(self.clock.at(now));
         self.bell.hear();
-        events.iter().for_each(|event| self.take(event));
+        for event in events {
+            if event.token() == LEAVES {
+                self.leaves.begin(now)?;
+            } else if event.token() != BELL && !self.closing.takes(event.token()) {
+                take(&mut self.outlet, &mut self.clients, event);
+            }
+        }
+        let Self { leaves, outlet, clients, .. } = self;
+        leaves.look(now, |event| take(outlet, clients, event))?;
         self.take_in(now);
         self.outlet.look();
         self.busy = self.serve() | !self.joining.is_empty();
         self.keep_time(now);
         self.bury(now);
+        Ok(())
     }
 
     /// Sends what there is to be sent; whether there is more.
@@ -124,21 +146,6 @@ impl<G: Guest> Shard<G> {
             }
         }
         true
-    }
-
-    fn take(&mut self, event: &Event) {
-        if event.token() == BELL || self.closing.takes(event.token()) {
-            return;
-        }
-        let Ok(seat) = SeatId::try_from(event.token().0) else { return };
-        let Some(client) = self.clients.get(seat) else { return };
-        let left = event.is_read_closed() || event.is_error();
-        if left || (event.is_readable() && socket::hear(&client.socket) == Heard::Leave) {
-            self.outlet.leave(seat);
-            self.clients.over.push((seat, Ended::Gone));
-        } else if event.is_writable() {
-            self.outlet.writable(seat);
-        }
     }
 
     /// Takes streams in that have come, not all at once.
@@ -164,7 +171,8 @@ impl<G: Guest> Shard<G> {
         let Joining { frames, until, guest } = joining;
         let seat = self.outlet.seat(frames);
         let mut socket = mio::net::TcpStream::from_std(socket);
-        let registered = self.poll.registry().register(&mut socket, Token(seat as usize), Interest::READABLE);
+        let registered =
+            self.leaves.registry().register(&mut socket, Token(seat as usize), Interest::READABLE);
         let number = self.clients.insert(seat, socket, guest);
         match registered {
             Ok(()) => self.deadlines.extend(until.map(|until| Reverse((until, seat, number)))),
@@ -213,12 +221,25 @@ impl<G: Guest> Shard<G> {
             gone += 1;
             let socket = client.end(ended);
             match ended {
-                Ended::Whole | Ended::Failed => self.closing.add(socket, self.poll.registry(), now),
+                Ended::Whole | Ended::Failed => self.closing.add(socket, self.clients.watch(), now),
                 Ended::Stalled => socket::abort(socket),
                 Ended::Gone | Ended::Cut => drop(socket),
             }
         }
         self.inbox.load.fetch_sub(gone, Ordering::Relaxed);
+    }
+}
+
+/// Takes in what a client's socket tells.
+fn take<G: Guest>(outlet: &mut Outlet, clients: &mut Clients<G>, event: &Event) {
+    let Ok(seat) = SeatId::try_from(event.token().0) else { return };
+    let Some(client) = clients.get(seat) else { return };
+    let left = event.is_read_closed() || event.is_error();
+    if left || (event.is_readable() && socket::hear(&client.socket) == Heard::Leave) {
+        outlet.leave(seat);
+        clients.over.push((seat, Ended::Gone));
+    } else if event.is_writable() {
+        outlet.writable(seat);
     }
 }
 

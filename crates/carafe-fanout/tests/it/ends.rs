@@ -99,11 +99,11 @@ fn read_to(client: &mut TcpStream, wanted: &str) -> String {
 fn whoever_comes_while_others_do_is_sent_what_comes_then() {
     let rig = Rig::new(&FanoutOptions::default());
     let (mut clients, mut ends) = (Vec::new(), Vec::new());
-    for number in 0..200 {
+    for number in 0..600 {
         let (client, end) = rig.witnessed(None);
         clients.push(client);
         ends.push(end);
-        if number % 3 == 0 {
+        if number % 40 == 0 {
             let event = format!("data: {number}\n\n\r\n");
             rig.publish(number.to_string());
             clients.iter_mut().for_each(|client| drop(read_to(client, &event)));
