@@ -8,11 +8,11 @@ use axum::response::Response;
 use http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Uri};
 use tracing::debug;
 
 use crate::problem::Refused;
-use crate::{Metrics, mercure};
+use crate::{Metrics, mercure, unread};
 
 /// For what is no page: nothing is loaded, run or framed, should a browser take it for one.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -21,19 +21,24 @@ const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame
 const OWN_PAGES: (HeaderName, HeaderValue) =
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
 
+/// Around everything else. One layer: a router clones all its layers for each request.
+pub(crate) async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let mut response = observe(&metrics, unread::read_on(request), next).await;
+    secure(response.headers_mut());
+    response
+}
+
 /// Sets the headers that keep browsers from making more of an answer than it is.
-pub(crate) async fn secure(mut response: Response) -> Response {
-    let headers = response.headers_mut();
+fn secure(headers: &mut HeaderMap) {
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(NO_PAGE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let (name, value) = OWN_PAGES;
     headers.insert(name, value);
-    response
 }
 
 /// Counts what was refused, and tells of each request. Its query is left out: it may hold secrets.
-pub(crate) async fn observe(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+async fn observe(metrics: &Metrics, request: Request, next: Next) -> Response {
     let (start, method, uri) = (Instant::now(), request.method().clone(), request.uri().clone());
     let response = next.run(request).await;
     if let Some(refused) = response.extensions().get::<Refused>() {

@@ -7,7 +7,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, get};
 use carafe_hub::Hub;
 
-use crate::{Options, Page, Problem, answers, health, loopback, mercure, page, publish, subscribe, unread};
+use crate::{Options, Page, Problem, answers, health, loopback, mercure, page, publish, subscribe};
 
 /// What every handler has at hand.
 #[derive(Clone)]
@@ -51,12 +51,7 @@ pub fn router(hub: Hub, options: Options) -> Router {
         .with_state(app);
     let router = router.merge(pages(page)).merge(mercure.unwrap_or_default()).layer(origins.cors());
     let router = if loopback_only { router.layer(middleware::from_fn(loopback::only)) } else { router };
-    // As one: a router clones all that it is made of for each request, layer by layer.
-    router.layer((
-        middleware::map_request(unread::read_on),
-        middleware::from_fn_with_state(metrics, answers::observe),
-        middleware::map_response(answers::secure),
-    ))
+    router.layer(middleware::from_fn_with_state(metrics, answers::answer))
 }
 
 fn pages(page: Page) -> Router {

@@ -172,32 +172,29 @@ impl Slot {
     }
 }
 
+/// Header fields of an answer that are looked at. Whoever sends more streams by itself.
+const FIELDS: usize = 64;
+
 /// Whether these bytes are the head of a good answer whose body comes in chunks as it is, and then just the opening.
 fn begins_stream(written: &[u8], opening: &[u8]) -> bool {
-    let written = std::str::from_utf8(written).ok();
-    written
-        .and_then(|written| written.split_once("\r\n\r\n"))
-        .is_some_and(|(head, body)| is_chunked_head(head) && is_one_chunk(body.as_bytes(), opening))
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut head = httparse::Response::new(&mut fields);
+    let Ok(httparse::Status::Complete(end)) = head.parse(written) else { return false };
+    let has = |name: &str| head.headers.iter().any(|field| field.name.eq_ignore_ascii_case(name));
+    let is_chunked = |field: &httparse::Header<'_>| {
+        field.name.eq_ignore_ascii_case("transfer-encoding") && field.value.eq_ignore_ascii_case(b"chunked")
+    };
+    (head.version, head.code) == (Some(1), Some(200))
+        && head.headers.iter().any(is_chunked)
+        && !has("content-encoding")
+        && !has("content-length")
+        && is_one_chunk(&written[end..], opening)
 }
 
 fn is_one_chunk(body: &[u8], chunk: &[u8]) -> bool {
     let size = format!("{:X}\r\n", chunk.len());
     let rest = body.strip_prefix(size.as_bytes()).and_then(|body| body.strip_suffix(b"\r\n"));
     rest == Some(chunk)
-}
-
-fn is_chunked_head(head: &str) -> bool {
-    let mut lines = head.split("\r\n");
-    if !lines.next().is_some_and(|status| status.starts_with("HTTP/1.1 200 ")) {
-        return false;
-    }
-    let fields: Option<Vec<_>> = lines.map(|line| line.split_once(':')).collect();
-    let Some(fields) = fields else { return false };
-    let has = |name: &str| fields.iter().any(|(field, _)| field.eq_ignore_ascii_case(name));
-    let is_chunked = |(field, value): &(&str, &str)| {
-        field.eq_ignore_ascii_case("transfer-encoding") && value.trim().eq_ignore_ascii_case("chunked")
-    };
-    fields.iter().any(is_chunked) && !has("content-encoding") && !has("content-length")
 }
 
 /// The socket of a connection, which may be given away.

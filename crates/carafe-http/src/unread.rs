@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(5);
 /// Reads on what nobody reads any more of a body. Over HTTP/2, dropping it would reset the stream, which curl and others take for
 /// a failure while they still send: the answer would be lost, and the client would not learn why it was refused. hyper itself
 /// sees to that over HTTP/1.
-pub(crate) async fn read_on(request: Request) -> Request {
+pub(crate) fn read_on(request: Request) -> Request {
     if request.version() != Version::HTTP_2 || request.body().is_end_stream() {
         return request;
     }
