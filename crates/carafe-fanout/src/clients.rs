@@ -1,11 +1,10 @@
 //! The clients of a shard, each with its socket.
 
-use std::io;
-
 use carafe_hub::{SeatId, Sink, Written};
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 
+use crate::watch::Watch;
 use crate::{Ended, Guest, socket};
 
 /// How many places a page has.
@@ -22,30 +21,6 @@ pub(crate) struct Clients<G> {
     /// Counts what is asked of the kernel.
     pub(crate) writes: usize,
     watch: Watch,
-}
-
-/// Who tells what a socket is waited for.
-pub(crate) struct Watch {
-    /// The shard's own poller.
-    pub(crate) prompt: Registry,
-    /// That of clients who have all that was sent.
-    pub(crate) leisurely: Registry,
-}
-
-impl Watch {
-    /// Whoever is waited for to take something or to close is told of at once from now on.
-    pub(crate) fn promptly(
-        &self,
-        socket: &mut TcpStream,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        if self.prompt.reregister(socket, token, interest).is_ok() {
-            return Ok(());
-        }
-        self.leisurely.deregister(socket)?;
-        self.prompt.register(socket, token, interest)
-    }
 }
 
 /// A client, and who wants to know when it has gone.

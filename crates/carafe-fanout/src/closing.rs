@@ -7,8 +7,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 use slab::Slab;
 
-use crate::clients::Watch;
 use crate::socket;
+use crate::watch::Watch;
 
 /// How long a client may take to close.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -16,6 +16,7 @@ mod leaves;
 mod options;
 mod shard;
 mod socket;
+mod watch;
 
 pub use fanout::Fanout;
 pub use inbox::{Ended, Guest, Joining};

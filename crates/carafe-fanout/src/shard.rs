@@ -16,12 +16,13 @@ use tracing::{debug, error};
 
 use crate::beats::Beats;
 use crate::bell::Bell;
-use crate::clients::{Clients, Watch};
+use crate::clients::Clients;
 use crate::clock::{Clock, ticks};
 use crate::closing::Closing;
 use crate::inbox::Inbox;
 use crate::leaves::Leaves;
 use crate::socket::{self, Heard};
+use crate::watch::Watch;
 use crate::{Ended, FanoutOptions, Guest, Joining};
 
 /// The token of the bell, which no seat has.

@@ -416,6 +416,19 @@ impl State {
         }
     }
 
+    /// Whether a subscription has all that there is and goes on; its cursor stands where the tail is then. What waited for it is
+    /// to be dropped after the lock.
+    pub(crate) fn has_caught_up(&mut self, id: SubscriberId, cursor: &mut Cursor) -> (bool, Option<Waiter>) {
+        let (caught_up_to, waiter) = self.caught_up_to(id);
+        caught_up_to.into_iter().for_each(|position| cursor.advance(position));
+        let has = !self.subscribers[id as usize].ending
+            && self.core.has_caught_up(&cursor.interest, cursor.position);
+        if has {
+            cursor.advance(self.core.tail());
+        }
+        (has, waiter)
+    }
+
     /// Up to where a subscription that waits, or has waited until it was woken, has missed nothing.
     pub(crate) fn waited_to(&self, id: SubscriberId) -> Option<Position> {
         match &self.subscribers[id as usize].standing {
@@ -459,11 +472,6 @@ impl State {
     /// Whether it has caught up, and nothing that it wants has come since.
     pub(crate) fn is_waiting(&self, id: SubscriberId) -> bool {
         matches!(self.subscribers[id as usize].standing, Standing::Waits(_))
-    }
-
-    /// Whether it has to end.
-    pub(crate) fn is_ending(&self, id: SubscriberId) -> bool {
-        self.subscribers[id as usize].ending
     }
 
     /// Forgets a subscription, and gives what waited for it.

@@ -125,16 +125,11 @@ impl Subscription {
         }
         let Membership { shared, id, cursor } = &mut self.membership;
         // Declared before the lock, and so dropped after it.
-        let (caught_up_to, _waiter);
+        let (has_all, _waiter);
         let mut state = shared.state();
-        (caught_up_to, _waiter) = state.caught_up_to(*id);
-        caught_up_to.into_iter().for_each(|position| cursor.advance(position));
-        if !state.core.has_caught_up(&cursor.interest, cursor.position) {
-            return false;
-        }
-        cursor.advance(state.core.tail());
-        self.opening.begins = false;
-        state.wait(*id, Waiter::Task(waker.clone()))
+        (has_all, _waiter) = state.has_caught_up(*id, cursor);
+        self.opening.begins &= !has_all;
+        has_all && state.wait(*id, Waiter::Task(waker.clone()))
     }
 
     /// The same subscription as the bytes that a client gets.

@@ -200,14 +200,12 @@ fn find_group(
 ) -> Option<(GroupId, Option<Box<Position>>)> {
     let Membership { id, cursor, .. } = &mut frames.subscription.membership;
     // Declared before the lock, and so dropped after it.
-    let (caught_up_to, _waiter);
+    let (has_all, _waiter);
     let mut state = shared.state();
-    (caught_up_to, _waiter) = state.caught_up_to(*id);
-    caught_up_to.into_iter().for_each(|position| cursor.advance(position));
-    if state.is_ending(*id) || !state.core.has_caught_up(&cursor.interest, cursor.position) {
+    (has_all, _waiter) = state.has_caught_up(*id, cursor);
+    if !has_all {
         return None;
     }
-    cursor.advance(state.core.tail());
     state.notices[notice as usize].settle();
     let Some(known) = groups.find(&cursor.interest, frames.form) else {
         state.become_group(*id, notice, groups.next_id());
