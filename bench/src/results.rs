@@ -75,7 +75,9 @@ fn commit() -> Outcome<String> {
     let git = |arguments: &[&str]| -> Outcome<String> {
         Ok(String::from_utf8(Command::new("git").args(arguments).output()?.stdout)?.trim().into())
     };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    // But for what this writes.
+    let all_else = [".", &format!(":!{PLOT}"), &format!(":!{FILE}")];
+    let changed = git(&[&["status", "--porcelain", "--untracked-files=no", "--"], &all_else[..]].concat())?;
     let and_more = if changed.is_empty() { "" } else { ", and changes that are not committed" };
     Ok(format!("{}{and_more}", git(&["rev-parse", "--short=12", "HEAD"])?))
 }
