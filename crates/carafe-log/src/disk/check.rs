@@ -11,7 +11,7 @@ use super::open::{CLEAN, clean_mark};
 use super::options::OpenError;
 use super::sealed::{Scanned, Sealed, Segment, index_name};
 use super::segment::Rest;
-use super::storage::{Folder, Storage};
+use super::storage::{Folder, Storage, read_whole};
 
 /// A log that is looked at from outside.
 pub struct OfflineLog {
@@ -200,9 +200,7 @@ impl OfflineLog {
         if !self.storage.list()?.contains(&file) {
             return Ok(None);
         }
-        let index = self.storage.open(&file)?;
-        let mut bytes = vec![0; usize::try_from(index.size()?).unwrap_or(usize::MAX)];
-        index.read_at(0, &mut bytes)?;
+        let bytes = read_whole(&*self.storage.open(&file)?)?;
         let expected = SealedIndex::encode(&scanned.index, &segment.header, scanned.summary);
         let what = "it is not the index of its segment; it will be made again".into();
         Ok((bytes != expected).then_some(Finding { file, what, loses_entries: false }))
@@ -216,7 +214,7 @@ impl OfflineLog {
             Err(OpenError::Damaged(_)) | Ok(None) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let (content, end) = (segment.read()?, u64::from(segment.scan()?.end.at));
+        let (content, end) = (read_whole(&*segment.file)?, u64::from(segment.scan()?.end.at));
         let aside = self.storage.create(&format!("{name}.damaged"))?;
         aside.write_at(0, &content)?;
         aside.sync()?;

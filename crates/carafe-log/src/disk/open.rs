@@ -12,7 +12,7 @@ use super::record::checksum;
 use super::sealed::{Scanned, Sealed, Segment};
 use super::segment::{End, Header, Rest, put_position, take_position};
 use super::state::{Active, State};
-use super::storage::Storage;
+use super::storage::{Storage, read_whole};
 
 pub(crate) const CLEAN: &str = "clean";
 const CLEAN_NEW: &str = "clean.new";
@@ -151,10 +151,7 @@ pub(crate) fn clean_mark(storage: &dyn Storage) -> io::Result<Option<(Position, 
     if !storage.list()?.iter().any(|name| name == CLEAN) {
         return Ok(None);
     }
-    let file = storage.open(CLEAN)?;
-    let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
-    file.read_at(0, &mut bytes)?;
-    let mark = decode_mark(&bytes);
+    let mark = decode_mark(&read_whole(&*storage.open(CLEAN)?)?);
     if mark.is_none() {
         tracing::warn!("the mark that the log was closed in order cannot be read; going on without it");
     }

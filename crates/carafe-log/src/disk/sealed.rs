@@ -10,7 +10,7 @@ use super::index::{ActiveIndex, SUMMARY, SealedIndex, Summary, milliseconds};
 use super::options::OpenError;
 use super::record;
 use super::segment::{BadHeader, Content, End, HEADER, Header, Rest, Row, Scan};
-use super::storage::{Storage, StorageFile};
+use super::storage::{Storage, StorageFile, read_whole};
 use crate::{Entry, ReadError};
 
 /// The most bytes of neighbouring records that are read at once.
@@ -62,13 +62,6 @@ impl Segment {
 
     pub(crate) fn index_name(&self) -> String {
         index_name(&self.name)
-    }
-
-    /// All of it.
-    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(self.file.size()?).unwrap_or(usize::MAX)];
-        self.file.read_at(0, &mut bytes)?;
-        Ok(bytes)
     }
 
     /// Reads it to its end and makes its index.
@@ -218,9 +211,7 @@ impl Sealed {
 
     /// Reads the index.
     pub(crate) fn index(&self, storage: &dyn Storage) -> io::Result<Option<SealedIndex>> {
-        let file = storage.open(&self.segment.index_name())?;
-        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
-        file.read_at(0, &mut bytes)?;
+        let bytes = read_whole(&*storage.open(&self.segment.index_name())?)?;
         Ok(SealedIndex::decode(&bytes, &self.segment.header))
     }
 

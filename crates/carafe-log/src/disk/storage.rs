@@ -48,6 +48,13 @@ pub trait StorageFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// All that a file has.
+pub(crate) fn read_whole(file: &dyn StorageFile) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}
+
 /// A folder of the operating system, locked for this process.
 pub(crate) struct Folder {
     path: PathBuf,
