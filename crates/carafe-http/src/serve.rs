@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::future::{poll_fn, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,16 +24,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
+use crate::lazy_socket::LazySocket;
 use crate::limit::Limit;
+use crate::listener::Listener;
 use crate::metrics::Why;
 use crate::seldom::Seldom;
 use crate::stream::OpenStream;
@@ -101,31 +102,44 @@ pub struct Served {
 
 /// Serves `app` over HTTP/1 and HTTP/2 until `stop` completes, and then drains `hub`: no new connections, streams and
 /// events; every stream ends after what it is owed, at a pace.
+///
+/// # Errors
+///
+/// Fails before anything is served if the listener cannot be watched.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
     hub: &Hub,
     options: ServeOptions,
     stop: impl Future<Output = ()>,
-) -> Served {
+) -> io::Result<Served> {
+    let listener = Listener::new(listener, &options.fanout)?;
     let server = Server::new(app, &options, fanout(hub, &options.fanout));
     tokio::select! {
         () = stop => {}
-        () = server.accept(&listener) => {}
+        () = server.accept(listener) => {}
     }
-    drop(listener);
     // Those have not asked for anything yet.
     drop(server.silent);
     let served = drain(&hub.drain(), server.connections, options.drain_time).await;
     if served.cut > 0 {
         options.metrics.limited(Limit::DrainTime);
     }
-    served
+    Ok(served)
 }
 
 /// Serves an `app` that has no streams, such as [`metrics_router`](crate::metrics_router), until this is dropped.
-pub async fn serve_beside(listener: TcpListener, app: Router, options: ServeOptions) {
-    Server::new(app, &options, None).accept(&listener).await;
+///
+/// # Errors
+///
+/// Fails if the listener cannot be watched.
+pub fn serve_beside(
+    listener: TcpListener,
+    app: Router,
+    options: ServeOptions,
+) -> io::Result<impl Future<Output = ()> + Send> {
+    let listener = Listener::new(listener, &options.fanout)?;
+    Ok(async move { Server::new(app, &options, None).accept(listener).await })
 }
 
 /// Without shards, streams are served as any other answer is.
@@ -137,7 +151,7 @@ fn fanout(hub: &Hub, options: &FanoutOptions) -> Option<Fanout<OpenStream>> {
 }
 
 struct Server {
-    builder: Arc<Builder<Streams>>,
+    builders: Arc<Builders>,
     app: Router,
     tls: Option<TlsAcceptor>,
     head_time: Duration,
@@ -154,7 +168,7 @@ struct Server {
 impl Server {
     fn new(app: Router, options: &ServeOptions, fanout: Option<Fanout<OpenStream>>) -> Self {
         Self {
-            builder: Arc::new(builder(options)),
+            builders: Arc::new(Builders::new(options)),
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
             tls: options.tls.as_ref().map(Tls::acceptor),
             head_time: options.header_time,
@@ -167,12 +181,7 @@ impl Server {
         }
     }
 
-    async fn accept(&self, listener: &TcpListener) {
-        // Each event is sent at once; without it only the latency suffers. Accepted sockets have it from their listener.
-        if let Err(error) = set_tcp_nodelay(listener, true) {
-            warn!(%error, "TCP_NODELAY");
-        }
-        Fanout::<OpenStream>::prepare(listener, &self.bounds);
+    async fn accept(&self, listener: Listener) {
         for accepted in 1_usize.. {
             if accepted.is_multiple_of(AT_ONCE) {
                 yield_now().await;
@@ -200,7 +209,7 @@ impl Server {
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr) {
         let connection = Connection {
-            builder: Arc::clone(&self.builder),
+            builders: Arc::clone(&self.builders),
             app: self.app.clone(),
             tls: self.tls.clone(),
             fanout: self.fanout.clone(),
@@ -210,13 +219,13 @@ impl Server {
             peer,
             metrics: self.metrics.clone(),
         };
-        tokio::spawn(connection.begin(socket, self.silent.subscribe()));
+        tokio::spawn(connection.begin(LazySocket::new(socket), self.silent.subscribe()));
     }
 }
 
 /// What serves one connection.
 struct Connection {
-    builder: Arc<Builder<Streams>>,
+    builders: Arc<Builders>,
     app: Router,
     tls: Option<TlsAcceptor>,
     fanout: Option<Fanout<OpenStream>>,
@@ -229,17 +238,17 @@ struct Connection {
 
 impl Connection {
     /// Serves the client once it has said something. What that takes is had only then, since very many may come at once.
-    async fn begin(self, socket: TcpStream, mut stopping: watch::Receiver<()>) {
+    async fn begin(self, mut socket: LazySocket, mut stopping: watch::Receiver<()>) {
         let deadline = Instant::now() + self.head_time;
-        tokio::select! {
+        let version = tokio::select! {
             biased;
-            spoken = timeout_at(deadline, socket.readable()) => match spoken {
-                Ok(Ok(())) => {}
+            spoken = timeout_at(deadline, socket.first()) => match spoken {
+                Ok(Ok(first)) => Version::of(first),
                 Ok(Err(error)) => return debug!(%error, "the client left before it said anything"),
                 Err(_) => return too_late(&self.metrics, "the client said nothing for too long"),
             },
             _ = stopping.changed() => return,
-        }
+        };
         let watch = Watch::new(self.write_time);
         let socket = WatchedSocket::new(socket, watch.clone());
         match (self.tls.clone(), self.fanout.clone().map(Slot::new)) {
@@ -248,9 +257,11 @@ impl Connection {
             }
             (None, Some(slot)) => {
                 let socket = Socket::new(socket, slot.clone());
-                self.run(socket, watch, deadline, Takeover(Ok(slot))).await;
+                self.run(socket, version, watch, deadline, Takeover(Ok(slot))).await;
             }
-            (None, None) => self.run(socket, watch, deadline, Takeover(Err(Why::NoShards))).await,
+            (None, None) => {
+                self.run(socket, version, watch, deadline, Takeover(Err(Why::NoShards))).await;
+            }
         }
     }
 
@@ -268,7 +279,7 @@ impl Connection {
         match shaken {
             Ok(Ok(socket)) => {
                 let deadline = Instant::now() + self.head_time;
-                self.run(socket, watch, deadline, Takeover(Err(Why::Tls))).await;
+                self.run(socket, Version::Unknown, watch, deadline, Takeover(Err(Why::Tls))).await;
             }
             Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
             Err(_) => too_late(&self.metrics, "the TLS handshake took too long"),
@@ -279,6 +290,7 @@ impl Connection {
     fn run(
         self,
         socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        version: Version,
         watch: Watch,
         deadline: Instant,
         takeover: Takeover,
@@ -295,7 +307,8 @@ impl Connection {
             let answer = app.call(request);
             async { answer.await.map(|answer| answer.map(WatchedBody::new)) }
         });
-        let connection = self.builder.serve_connection(TokioIo::new(socket), service).into_owned();
+        let connection =
+            self.builders.of(version).serve_connection(TokioIo::new(socket), service).into_owned();
         // What drives it is small then, and is not copied with it again and again.
         let connection = Box::pin(self.watcher.watch(connection));
         drive(watch.over(unless_taken(connection, slot)), asked, deadline, self.metrics)
@@ -367,20 +380,54 @@ fn with_hsts(app: Router, time: Duration) -> Router {
     }))
 }
 
-fn builder(options: &ServeOptions) -> Builder<Streams> {
-    let mut builder = Builder::new(Streams);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_time)
-        .max_buf_size(options.header_bytes.max(8192));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(options.header_bytes).unwrap_or(u32::MAX));
-    builder
+/// Which version of HTTP a client speaks, by how it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    /// It has not said enough, or under TLS.
+    Unknown,
+}
+
+impl Version {
+    /// RFC 9113, 3.4.
+    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    fn of(first: &[u8]) -> Self {
+        let begins = first.iter().zip(Self::HTTP2).all(|(said, expected)| said == expected);
+        if begins { Self::Unknown } else { Self::Http1 }
+    }
+}
+
+/// What serves a connection.
+struct Builders {
+    /// Does not look for the version, which would read twice.
+    http1: Builder<Streams>,
+    any: Builder<Streams>,
+}
+
+impl Builders {
+    fn new(options: &ServeOptions) -> Self {
+        let mut builder = Builder::new(Streams);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(options.header_time)
+            .max_buf_size(options.header_bytes.max(8192));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(options.header_bytes).unwrap_or(u32::MAX));
+        Self { http1: builder.clone().http1_only(), any: builder }
+    }
+
+    fn of(&self, version: Version) -> &Builder<Streams> {
+        match version {
+            Version::Http1 => &self.http1,
+            Version::Unknown => &self.any,
+        }
+    }
 }
 
 /// A client that left before it was accepted is none of the listener's trouble; running out of descriptors is, and
@@ -418,5 +465,26 @@ async fn end_streams(drain: &Drain, time: Duration) {
     let share = drain.open().div_ceil(STEPS as usize).max(AT_ONCE);
     while drain.end(share) == share {
         sleep(time / STEPS).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_may_still_come_to_speak_http_2_is_looked_at_further() {
+        for (first, version) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Version::Http1),
+            (b"POST / HTTP/1.1\r\n", Version::Http1),
+            (b"PRI * HTTP/1.1\r\n", Version::Http1),
+            (b"\r\n", Version::Http1),
+            (b"P", Version::Unknown),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", Version::Unknown),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Version::Unknown),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04", Version::Unknown),
+        ] {
+            assert_eq!(Version::of(first), version, "{:?}", first.escape_ascii().to_string());
+        }
     }
 }

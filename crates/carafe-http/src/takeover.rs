@@ -214,9 +214,9 @@ impl Socket {
             return Ok(());
         }
         if let Some(joining) = self.slot.flushed()
-            && let Some(stream) = self.stream.take()
+            && let Some(mut stream) = self.stream.take()
         {
-            self.slot.0.fanout.join(stream.into_std()?, joining);
+            self.slot.0.fanout.join(stream.give_away()?, joining);
         }
         Ok(())
     }

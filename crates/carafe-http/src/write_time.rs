@@ -16,10 +16,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::task_local;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
+
+use crate::lazy_socket::LazySocket;
 
 task_local! {
     /// That of the connection or stream whose driver runs.
@@ -172,28 +173,25 @@ impl Drop for WatchedBody {
 
 /// The socket of a connection, under its watch.
 pub(crate) struct WatchedSocket {
-    /// There until it is given away.
-    socket: Option<TcpStream>,
+    socket: LazySocket,
     watch: Watch,
 }
 
 impl WatchedSocket {
-    pub(crate) fn new(socket: TcpStream, watch: Watch) -> Self {
-        Self { socket: Some(socket), watch }
+    pub(crate) fn new(socket: LazySocket, watch: Watch) -> Self {
+        Self { socket, watch }
     }
 
-    pub(crate) fn into_std(mut self) -> io::Result<StdStream> {
-        self.socket.take().ok_or(io::ErrorKind::NotConnected)?.into_std()
+    /// Gives the socket away.
+    pub(crate) fn give_away(&mut self) -> io::Result<StdStream> {
+        self.socket.give_away()
     }
 
     fn with<T>(
         &mut self,
-        ask: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
+        ask: impl FnOnce(Pin<&mut LazySocket>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let Some(socket) = &mut self.socket else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        let asked = ask(Pin::new(socket));
+        let asked = ask(Pin::new(&mut self.socket));
         // The kernel keeps the time, too, of what it has taken from here.
         if let Poll::Ready(Err(error)) = &asked
             && error.kind() == io::ErrorKind::TimedOut
@@ -205,7 +203,7 @@ impl WatchedSocket {
 
     fn write(
         &mut self,
-        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut LazySocket>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let written = self.with(write);
         let mut state = self.watch.state();
@@ -218,9 +216,8 @@ impl WatchedSocket {
 impl Drop for WatchedSocket {
     /// Frees at once what the kernel holds for a client that does not take it.
     fn drop(&mut self) {
-        if let Some(socket) = &self.socket
-            && self.watch.has_stalled()
-            && let Err(error) = socket.set_zero_linger()
+        if self.watch.has_stalled()
+            && let Err(error) = self.socket.set_zero_linger()
         {
             debug!(%error, "SO_LINGER");
         }
@@ -251,7 +248,7 @@ impl AsyncWrite for WatchedSocket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -138,7 +138,7 @@ async fn run(
         // The other end is read when serving is over.
         let _ = told.send(stop.await);
     })
-    .await;
+    .await?;
     if cut > 0 {
         warn!(cut, "the drain time is over; cut the streams that had not ended");
     }
@@ -159,7 +159,7 @@ async fn tell_metrics(
         header_bytes: bytes(options.header_bytes),
         ..carafe_http::ServeOptions::default()
     };
-    tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving));
+    tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving)?);
     Ok(Some(address))
 }
 

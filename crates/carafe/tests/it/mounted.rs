@@ -34,7 +34,7 @@ impl App {
     fn serve(hub: &Hub, app: Router) -> Self {
         let hub = hub.clone();
         Self::start(|listener| async move {
-            serve(listener, app, &hub, ServeOptions::default(), std::future::pending()).await;
+            serve(listener, app, &hub, ServeOptions::default(), std::future::pending()).await.unwrap();
         })
     }
 
