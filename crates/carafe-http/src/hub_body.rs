@@ -1,6 +1,7 @@
 //! A subscription as the body of an answer.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,9 @@ use crate::metrics::{Way, Why};
 use crate::stream::OpenStream;
 use crate::takeover::Slot;
 use crate::write_time::Watch;
+
+/// Bytes that most streams open with, and a few more.
+const OPENING: usize = 96;
 
 /// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
 ///
@@ -44,11 +48,12 @@ impl HubBody {
         expires: Option<SystemTime>,
         open: OpenStream,
     ) -> Self {
-        let retry = retry.map(retry_line).unwrap_or_default();
         let until = expires.and_then(instant);
-        let opening = Some([retry, frames.opening()].concat().into());
+        let mut opening = Vec::with_capacity(OPENING);
+        retry.into_iter().for_each(|retry| push_retry(retry, &mut opening));
+        opening.extend_from_slice(&frames.opening());
         Self {
-            opening,
+            opening: Some(opening.into()),
             slot,
             stream: Some(Joining { frames, until: until.map(Instant::into_std), guest: open }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
@@ -132,12 +137,15 @@ fn instant(time: SystemTime) -> Option<Instant> {
 
 /// All of a stream that only says when to come back.
 pub(crate) fn come_back(retry: Duration) -> Bytes {
-    [retry_line(retry), Bytes::from_static(b"\n")].concat().into()
+    let mut block = Vec::new();
+    push_retry(retry, &mut block);
+    block.push(b'\n');
+    block.into()
 }
 
 /// The time to wait, give or take a quarter. Only the line: what follows makes it a part of the stream's first event, since
 /// a block of its own would have no ID, and clients that take the ID of each block would forget theirs.
-fn retry_line(time: Duration) -> Bytes {
+fn push_retry(time: Duration, block: &mut Vec<u8>) {
     let time = time.mul_f64(rand::random_range(0.75..=1.25));
-    format!("retry: {}\n", time.as_millis()).into()
+    writeln!(block, "retry: {}", time.as_millis()).expect("memory takes all that is written");
 }

@@ -3,20 +3,18 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{StatusCode, Uri};
 
 use crate::Problem;
 
-/// Answers only what this machine's own programs and pages ask for.
+/// Refuses what others than this machine's own programs and pages ask for.
 ///
 /// Any website may send requests to a loopback address. Its name in `Host` gives away one that resolves to
 /// loopback (DNS rebinding), and its `Origin` gives away one that posts here.
-pub(crate) async fn only(request: Request, next: Next) -> Result<Response, Problem> {
-    let host = host(&request)?;
+pub(crate) fn check(request: &Request) -> Result<(), Problem> {
+    let host = host(request)?;
     if host.as_ref().is_some_and(|host| !is_loopback(host.host())) {
         return Err(forbidden("this hub answers on loopback names only: use localhost or 127.0.0.1"));
     }
@@ -26,7 +24,7 @@ pub(crate) async fn only(request: Request, next: Next) -> Result<Response, Probl
             return Err(forbidden("pages of other origins may not use this hub: serve the page from it"));
         }
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The authority of the URL on HTTP/2, the `Host` before. Only programs, never browsers, leave it out.

@@ -1,5 +1,6 @@
 //! What is counted, and how it is told.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use axum::routing::get;
 use carafe_hub::Hub;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use prometheus_client::encoding::prometheus_text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -26,16 +28,16 @@ pub struct Metrics(Arc<Counters>);
 
 #[derive(Debug)]
 struct Counters {
-    streams: Family<Labels<2>, Gauge>,
-    opened: Family<Labels<2>, Counter>,
-    closed: Family<Labels<2>, Counter>,
+    streams: Family<Way, Gauge>,
+    opened: Family<Way, Counter>,
+    closed: Family<Closed, Counter>,
     limited: Family<Labels<1>, Counter>,
     refused: Family<Labels<2>, Counter>,
     stored: Histogram,
 }
 
 /// The way by which a stream leaves: what writes it, and why that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Way {
     /// A shard, which has taken the socket over.
     Shard,
@@ -44,7 +46,7 @@ pub(crate) enum Way {
 }
 
 /// Why no shard writes a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Why {
     Http2,
     Http10,
@@ -60,7 +62,7 @@ pub(crate) enum Why {
 }
 
 /// How a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum End {
     /// The client is gone.
     Left,
@@ -110,22 +112,21 @@ impl Metrics {
     }
 
     pub(crate) fn opened(&self, way: Way) {
-        self.0.streams.get_or_create(&way.labels()).inc();
-        self.0.opened.get_or_create(&way.labels()).inc();
+        self.0.streams.get_or_create(&way).inc();
+        self.0.opened.get_or_create(&way).inc();
     }
 
     pub(crate) fn changed(&self, from: Way, to: Way) {
-        self.0.streams.get_or_create(&from.labels()).dec();
+        self.0.streams.get_or_create(&from).dec();
         self.opened(to);
     }
 
     pub(crate) fn closed(&self, way: Way, end: End) {
-        self.0.streams.get_or_create(&way.labels()).dec();
+        self.0.streams.get_or_create(&way).dec();
         if end == End::Stalled {
             self.limited(Limit::WriteTime);
         }
-        let [way, _] = way.labels();
-        self.0.closed.get_or_create(&[way, ("reason", end.name())]).inc();
+        self.0.closed.get_or_create(&Closed { way: way.name(), end }).inc();
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -159,11 +160,34 @@ impl Metrics {
     }
 }
 
+/// What tells ended streams from each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Closed {
+    way: &'static str,
+    end: End,
+}
+
+impl EncodeLabelSet for Way {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let reason = match self {
+            Self::Shard => "",
+            Self::Hyper(why) => why.name(),
+        };
+        [("way", self.name()), ("reason", reason)].encode(encoder)
+    }
+}
+
+impl EncodeLabelSet for Closed {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("way", self.way), ("reason", self.end.name())].encode(encoder)
+    }
+}
+
 impl Way {
-    fn labels(self) -> Labels<2> {
+    fn name(self) -> &'static str {
         match self {
-            Self::Shard => [("way", "shard"), ("reason", "")],
-            Self::Hyper(why) => [("way", "hyper"), ("reason", why.name())],
+            Self::Shard => "shard",
+            Self::Hyper(_) => "hyper",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
 use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 
@@ -83,8 +83,8 @@ impl Origins {
         self.0.load().any || self.lists(origin)
     }
 
-    /// What tells browsers so. An origin is always answered by its name, so that what is right for one page is never taken
-    /// from a cache for another.
+    /// What tells browsers so. An origin is always answered by its name, and every answer has to vary by it, so that what is
+    /// right for one page is never taken from a cache for another.
     pub(crate) fn cors(&self) -> CorsLayer {
         let (allows, lists) = (self.clone(), self.clone());
         let query = Method::from_bytes(b"QUERY").expect("a word is a method");
@@ -95,7 +95,7 @@ impl Origins {
             .allow_headers([AUTHORIZATION, CONTENT_TYPE, LAST_EVENT_ID])
             .expose_headers([POSITION, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, RETRY_AFTER, WWW_AUTHENTICATE])
             .max_age(PREFLIGHT)
-            .vary([ORIGIN])
+            .vary([])
     }
 }
 

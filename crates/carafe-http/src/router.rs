@@ -7,7 +7,8 @@ use axum::middleware;
 use axum::routing::{MethodRouter, get};
 use carafe_hub::Hub;
 
-use crate::{Options, Page, Problem, answers, health, loopback, mercure, page, publish, subscribe};
+use crate::answers::Answers;
+use crate::{Options, Page, Problem, answers, health, mercure, page, publish, subscribe};
 
 /// What every handler has at hand.
 #[derive(Clone)]
@@ -30,8 +31,7 @@ impl HubExt for Hub {
 
 /// The hub's endpoints: `/events…`, `/healthz`, `/readyz` and, if wanted, a page at `/`.
 pub fn router(hub: Hub, options: Options) -> Router {
-    let loopback_only = options.loopback_only;
-    let (page, origins, metrics) = (options.page, options.origins.clone(), options.metrics.clone());
+    let (page, answers) = (options.page, Answers::new(&options));
     let app = App { hub, options: Arc::new(options) };
     let mercure = app.options.mercure.as_ref().map(|options| mercure::routes(&app, options));
     let events = || {
@@ -49,9 +49,8 @@ pub fn router(hub: Hub, options: Options) -> Router {
         .route("/readyz", read_only(get(health::ready)))
         .fallback(async || Problem::not_found())
         .with_state(app);
-    let router = router.merge(pages(page)).merge(mercure.unwrap_or_default()).layer(origins.cors());
-    let router = if loopback_only { router.layer(middleware::from_fn(loopback::only)) } else { router };
-    router.layer(middleware::from_fn_with_state(metrics, answers::answer))
+    let router = router.merge(pages(page)).merge(mercure.unwrap_or_default());
+    router.layer(middleware::from_fn_with_state(Arc::new(answers), answers::answer))
 }
 
 fn pages(page: Page) -> Router {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError, Subscription};
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, Uri, Version};
+use http::{HeaderMap, HeaderValue, Uri, Version};
 use tracing::error;
 
 use crate::caller::Caller;
@@ -33,7 +33,8 @@ const OVER_LIMIT: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Answers with the stream: headers and the position at once, then events.
-pub(crate) async fn subscribe(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
+pub(crate) async fn subscribe(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
     let (request, form) = parse(&caller, &parts)?;
     match open(&app, &parts, request).await {
@@ -88,7 +89,7 @@ pub(crate) fn stream(
     body: impl FnOnce(Option<Slot>, OpenStream) -> HubBody,
 ) -> Response {
     let way = slot.as_ref().map_or_else(|why| Way::Hyper(*why), |_| Way::Shard);
-    let closes = (way == Way::Shard).then_some((CONNECTION, "close"));
+    let closes = (way == Way::Shard).then_some((CONNECTION, HeaderValue::from_static("close")));
     let open = OpenStream::new(options, permit, way);
     (stream_headers(), AppendHeaders(closes), Body::new(body(slot.ok(), open))).into_response()
 }
@@ -122,7 +123,8 @@ fn come_back(options: &Options, reason: &'static str, retry: Duration) -> Respon
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.
-pub(crate) async fn position(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
+pub(crate) async fn position(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
     let (request, _) = parse(&caller, &parts)?;
     request.check().map_err(|error| refusal(&caller, &error))?;

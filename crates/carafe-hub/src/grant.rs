@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use carafe_protocol::{Topic, TopicMatcher};
 
 /// Topics that someone may publish or subscribe to: those that one of its matchers matches. Clones are the same grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,8 +43,7 @@ impl Grant {
     /// Whether it covers all topics.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        let any = TopicPattern::any();
-        self.0.iter().any(|matcher| matches!(matcher, TopicMatcher::Pattern(pattern) if *pattern == any))
+        self.0.iter().any(|matcher| matches!(matcher, TopicMatcher::Pattern(pattern) if pattern.is_any()))
     }
 
     /// Whether it covers this topic.

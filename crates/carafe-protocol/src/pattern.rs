@@ -178,6 +178,12 @@ impl TopicPattern {
         Self::of("*", Kind::Simple)
     }
 
+    /// Whether this is [`any`](Self::any).
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        matches!(self.0.kind, Kind::Simple) && self.as_str() == "*"
+    }
+
     /// The pattern as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {

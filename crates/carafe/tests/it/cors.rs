@@ -90,6 +90,19 @@ fn a_foreign_origin_is_allowed_nothing() {
 }
 
 #[test]
+fn who_is_no_page_of_another_origin_is_told_nothing_of_origins_but_that_answers_vary() {
+    let hub = hub(APP);
+    for (method, path, status) in
+        [("GET", "/healthz", 200), ("HEAD", "/events/a", 200), ("OPTIONS", "/events/a", 405)]
+    {
+        let answer = request(hub.address, method, path, &[], b"");
+        assert_eq!(answer.status, status, "{method}");
+        assert!(!answer.head.contains("access-control-"), "{}", answer.head);
+        varies(&answer);
+    }
+}
+
+#[test]
 fn a_preflight_is_told_methods_and_headers_and_publishes_nothing() {
     let hub = hub(APP);
     for method in ["GET", "HEAD", "POST", "QUERY"] {
