@@ -29,6 +29,9 @@ const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "
 /// How much longer than usual clients wait that were over a limit: a hub that is full is not to be asked all the time.
 const OVER_LIMIT: u32 = 10;
 
+/// Headers of an answer with a stream, and a few more.
+const HEADERS: usize = 12;
+
 /// What is longer than no time at all.
 const SHORTEST: Duration = Duration::from_millis(500);
 
@@ -91,7 +94,9 @@ pub(crate) fn stream(
     let way = slot.as_ref().map_or_else(|why| Way::Hyper(*why), |_| Way::Shard);
     let closes = (way == Way::Shard).then_some((CONNECTION, HeaderValue::from_static("close")));
     let open = OpenStream::new(options, permit, way);
-    (stream_headers(), AppendHeaders(closes), Body::new(body(slot.ok(), open))).into_response()
+    let mut response = Response::new(Body::new(body(slot.ok(), open)));
+    response.headers_mut().reserve(HEADERS);
+    (stream_headers(), AppendHeaders(closes), response).into_response()
 }
 
 /// Where to leave the stream for a shard.

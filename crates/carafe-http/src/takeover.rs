@@ -21,6 +21,9 @@ use crate::metrics::Why;
 use crate::stream::OpenStream;
 use crate::write_time::WatchedSocket;
 
+/// Bytes of the head and the opening of most streams, and a few more.
+const WRITTEN: usize = 768;
+
 /// Where a connection's socket and an answer's stream find each other.
 #[derive(Clone)]
 pub(crate) struct Slot(Arc<Shared>);
@@ -78,7 +81,8 @@ impl Slot {
             return;
         }
         if let Some(joining) = stream.take() {
-            let (opening, written, body_waker) = (opening.clone(), Vec::new(), body.clone());
+            let (opening, written) = (opening.clone(), Vec::with_capacity(WRITTEN));
+            let body_waker = body.clone();
             *state = State::Armed { joining, opening, written, body: body_waker };
             self.0.armed.store(true, Ordering::Release);
             drop(state);

@@ -362,7 +362,8 @@ impl Frames {
     pub fn opening(&mut self) -> Bytes {
         let Self { subscription, form } = self;
         let frames = std::iter::from_fn(|| subscription.next_opening(Some(*form)).map(|(_, frame)| frame));
-        frames.collect::<SmallVec<[Bytes; 2]>>().concat().into()
+        let mut frames: SmallVec<[Bytes; 2]> = frames.collect();
+        if frames.len() > 1 { frames.concat().into() } else { frames.pop().unwrap_or_default() }
     }
 
     /// What to send on a stream that was idle: the position, if it has moved since the client was told one.
