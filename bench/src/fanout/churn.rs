@@ -12,6 +12,9 @@ use super::Bench;
 const CONNECTIONS: usize = 1_000;
 const RECONNECTS: u64 = 2_000;
 
+/// From round to round the ratio differs by a fifth either way: of fewer, the median says little.
+const ROUNDS: usize = 7;
+
 /// How long connections come and go while the servers take turns, and how long for the memory.
 const SECONDS: u64 = 10;
 const LONG: u64 = 50;
@@ -28,7 +31,7 @@ pub(crate) struct Churned {
 
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let (mut carafe, mut axum) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds {
+    for _ in 0..bench.rounds.max(ROUNDS) {
         carafe.push(churn(bench, Subject::Carafe, bench.seconds(SECONDS))?.processor);
         axum.push(churn(bench, Subject::Axum, bench.seconds(SECONDS))?.processor);
     }
