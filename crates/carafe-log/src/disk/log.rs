@@ -9,10 +9,11 @@ use futures_channel::oneshot;
 
 use super::open::open;
 use super::options::{DiskOptions, OpenError};
+use super::queue::{Job, Queue, What};
 use super::readers::Readers;
 use super::state::Shared;
 use super::storage::{Folder, Storage};
-use super::writer::{Job, Queue, What, Writer};
+use super::writer::Writer;
 use crate::{
     Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
     Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
