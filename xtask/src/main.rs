@@ -1,5 +1,6 @@
 //! The chores of the workspace: `cargo xtask test` and its parts.
 
+mod advisories;
 mod bench;
 mod client;
 mod crash;
@@ -26,6 +27,8 @@ enum Chore {
     Test(test::Options),
     /// Check the licences, bans and sources of the dependencies
     Deny,
+    /// Check the dependencies against the database of security advisories
+    Advisories(advisories::Options),
     /// Kill the hub under load, again and again, and check that nothing is lost
     Crash(crash::Options),
     /// Fuzz the decoder of event streams
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = enter_workspace().and_then(|()| match chore {
         Chore::Test(options) => test::run(&options),
         Chore::Deny => deny::run(),
+        Chore::Advisories(options) => advisories::run(&options),
         Chore::Crash(options) => crash::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Bench(options) => bench::run(&options),
