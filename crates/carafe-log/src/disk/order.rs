@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use carafe_protocol::{Position, Topic};
 use futures_channel::oneshot;
@@ -15,9 +16,13 @@ use crate::{AppendAtError, AppendError, Appended, Entry, IdempotencyKey, Publica
 #[derive(Default)]
 pub(crate) struct Ordered {
     pub(crate) entries: Vec<Arc<Entry>>,
-    keys: HashMap<(Topic, IdempotencyKey), Position>,
+    keys: Keys,
     answers: Vec<Answer>,
 }
+
+/// A key is valid within its topic.
+type Name = (Topic, IdempotencyKey);
+type Keys = HashMap<Name, Position>;
 
 enum Answer {
     Appended(oneshot::Sender<Result<Vec<Appended>, AppendError>>, Vec<Appended>),
@@ -43,49 +48,34 @@ impl Ordered {
         }
     }
 
+    /// Orders a batch; if one of its keys cannot be looked up, nothing of it is taken.
     fn publications(
         &mut self,
-        batch: Vec<Publication>,
-        mut tail: Position,
+        publications: Vec<Publication>,
+        tail: Position,
         shared: &Shared,
     ) -> Result<Vec<Appended>, AppendError> {
         let generation = shared.state().active.segment.header.generation;
-        let (time, before) = (now(), self.entries.len());
-        let mut appended = Vec::with_capacity(batch.len());
-        for publication in batch {
-            let position = Position { generation, offset: tail.offset + 1, nonce: rand::random() };
-            let entry = Entry { position, time, publication };
-            match self.first_with_key_of(&entry, shared) {
-                Ok(Some(position)) => appended.push(Appended { position, repeated: true }),
-                Ok(None) => {
-                    tail = position;
-                    self.push(entry);
-                    appended.push(Appended { position, repeated: false });
-                }
-                Err(error) => {
-                    self.entries.truncate(before);
-                    self.keys.retain(|_, position| position.offset < tail.offset);
-                    return Err(error);
-                }
-            }
+        let mut batch = Batch::after(Position { generation, ..tail });
+        let time = now();
+        for publication in publications {
+            let known = match key_of(&publication) {
+                Some(name) => self.known(&name, &batch, shared)?,
+                None => None,
+            };
+            batch.push(publication, known, time);
         }
-        Ok(appended)
+        self.entries.extend(batch.entries);
+        self.keys.extend(batch.keys);
+        Ok(batch.appended)
     }
 
-    fn first_with_key_of(&self, entry: &Entry, shared: &Shared) -> Result<Option<Position>, AppendError> {
-        let Some(key) = entry.publication.key() else { return Ok(None) };
-        let name = (entry.publication.topic().clone(), key.clone());
-        if let Some(position) = self.keys.get(&name) {
+    fn known(&self, name: &Name, batch: &Batch, shared: &Shared) -> Result<Option<Position>, AppendError> {
+        if let Some(position) = batch.keys.get(name).or_else(|| self.keys.get(name)) {
             return Ok(Some(*position));
         }
-        shared.keyed(entry.publication.topic(), key).map_err(|error| AppendError::Failed(error.to_string()))
-    }
-
-    fn push(&mut self, entry: Entry) {
-        if let Some(key) = entry.publication.key() {
-            self.keys.insert((entry.publication.topic().clone(), key.clone()), entry.position);
-        }
-        self.entries.push(Arc::new(entry));
+        let (topic, key) = name;
+        shared.keyed(topic, key).map_err(|error| AppendError::Failed(error.to_string()))
     }
 
     /// Who asked may have left.
@@ -99,6 +89,35 @@ impl Ordered {
             }
         }
     }
+}
+
+/// What one batch adds. It is kept apart until the whole batch is ordered: a batch that is refused leaves nothing.
+struct Batch {
+    tail: Position,
+    entries: Vec<Arc<Entry>>,
+    keys: Keys,
+    appended: Vec<Appended>,
+}
+
+impl Batch {
+    fn after(tail: Position) -> Self {
+        Self { tail, entries: Vec::new(), keys: Keys::new(), appended: Vec::new() }
+    }
+
+    fn push(&mut self, publication: Publication, known: Option<Position>, time: SystemTime) {
+        if let Some(position) = known {
+            return self.appended.push(Appended { position, repeated: true });
+        }
+        let position = Position { offset: self.tail.offset + 1, nonce: rand::random(), ..self.tail };
+        self.tail = position;
+        self.keys.extend(key_of(&publication).map(|name| (name, position)));
+        self.entries.push(Arc::new(Entry { position, time, publication }));
+        self.appended.push(Appended { position, repeated: false });
+    }
+}
+
+fn key_of(publication: &Publication) -> Option<Name> {
+    publication.key().map(|key| (publication.topic().clone(), key.clone()))
 }
 
 fn in_order(entries: &[Entry], mut tail: Position) -> Result<(), AppendAtError> {

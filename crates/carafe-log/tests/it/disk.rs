@@ -11,7 +11,7 @@ use carafe_protocol::{Position, TopicMatcher};
 
 use crate::contract::every_log;
 use crate::factory::{Factory, append, append_one, data, keyed, positions, publication, read_all, wait};
-use crate::sim::SimDisk;
+use crate::sim::{Call, Errno, Fault, SimDisk};
 
 struct Disk;
 
@@ -38,7 +38,7 @@ pub(crate) fn open(disk: &SimDisk, options: DiskOptions) -> Result<DiskLog, Open
     DiskLog::open_on(Arc::new(disk.clone()), options)
 }
 
-fn all(log: &DiskLog) -> Vec<Arc<Entry>> {
+pub(crate) fn all(log: &DiskLog) -> Vec<Arc<Entry>> {
     read_all(log, log.span().start.offset, &[TopicMatcher::any()])
 }
 
@@ -182,14 +182,15 @@ fn after_a_failed_sync_nothing_is_taken_or_acknowledged_any_more() {
     let log = open(&disk, small_segments()).unwrap();
     let failure = log.failure();
     let acknowledged = append_one(&log, publication("a", "acknowledged"));
-    disk.fail();
+    disk.fail_all(Call::SyncFile, Fault::Error(Errno::Io));
     let attempt = || wait(log.append(vec![publication("a", "lost")])).unwrap_err();
+    let reason = "a commit cannot be written: Input/output error (os error 5)";
     let first = attempt();
-    assert_eq!(first, AppendError::Failed("a commit cannot be written: injected".into()));
+    assert_eq!(first, AppendError::Failed(reason.into()));
     let done = disk.done();
     assert_eq!(attempt(), first);
     assert_eq!(disk.done(), done, "the disk is not touched again");
-    assert_eq!(wait(failure), "a commit cannot be written: injected");
+    assert_eq!(wait(failure), reason);
     assert_eq!(positions(&all(&log)), [acknowledged], "readers go on");
     drop(log);
     assert_eq!(disk.done(), done, "nor is the log marked as closed in order");

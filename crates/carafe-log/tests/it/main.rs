@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod disk;
 mod factory;
+mod faults;
 mod memory;
 mod model;
 mod sim;

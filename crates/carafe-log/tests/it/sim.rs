@@ -2,16 +2,42 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use carafe_log::{Storage, StorageFile};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// A disk that records everything that is done to it.
+mod faults;
+
+use faults::Faults;
+pub(crate) use faults::{Call, Errno, Fault};
+
+/// A disk that records everything that is done to it, and that fails when it is told to.
 #[derive(Clone, Default)]
 pub(crate) struct SimDisk {
-    disk: Arc<Mutex<Disk>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    disk: Mutex<Disk>,
+    released: Condvar,
+}
+
+impl Shared {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap()
+    }
+
+    /// Begins a call, which may fail.
+    fn call(&self, call: Call) -> io::Result<MutexGuard<'_, Disk>> {
+        let mut disk = self.disk();
+        match disk.faults.next(call) {
+            Some(fault) => Err(fault.error()),
+            None => Ok(disk),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -22,7 +48,11 @@ struct Disk {
     left_out: Option<Sync>,
     /// Bytes that all files together may take.
     room: Option<usize>,
-    fails: bool,
+    faults: Faults,
+    /// Syncs of files wait.
+    held: bool,
+    /// How many wait.
+    waiting: usize,
 }
 
 /// Something that was done, with the number of the file.
@@ -57,7 +87,7 @@ impl SimDisk {
     pub(crate) fn with(content: BTreeMap<String, Vec<u8>>) -> Self {
         let disk = Self::default();
         {
-            let mut inner = disk.disk.lock().unwrap();
+            let mut inner = disk.shared.disk();
             for (number, (name, bytes)) in content.into_iter().enumerate() {
                 inner.names.insert(name, number);
                 inner.files.push(bytes);
@@ -69,34 +99,54 @@ impl SimDisk {
     /// Pretends that syncs of this kind were done.
     pub(crate) fn leaving_out(sync: Sync) -> Self {
         let disk = Self::default();
-        disk.disk.lock().unwrap().left_out = Some(sync);
+        disk.shared.disk().left_out = Some(sync);
         disk
     }
 
     /// Sets how many bytes fit on the disk.
     pub(crate) fn set_room(&self, bytes: usize) {
-        self.disk.lock().unwrap().room = Some(bytes);
+        self.shared.disk().room = Some(bytes);
     }
 
-    /// Makes every sync of a file fail from now on.
-    pub(crate) fn fail(&self) {
-        self.disk.lock().unwrap().fails = true;
+    /// Makes every such call fail from now on.
+    pub(crate) fn fail_all(&self, call: Call, fault: Fault) {
+        self.shared.disk().faults.fail_all(call, fault);
+    }
+
+    /// Makes one such call fail, after so many that succeed.
+    pub(crate) fn fail_once(&self, call: Call, succeed: usize, fault: Fault) {
+        self.shared.disk().faults.fail_once(call, succeed, fault);
+    }
+
+    /// Makes syncs of files wait until [`release`](Self::release).
+    pub(crate) fn hold(&self) {
+        self.shared.disk().held = true;
+    }
+
+    /// How many syncs wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.disk().waiting
+    }
+
+    pub(crate) fn release(&self) {
+        self.shared.disk().held = false;
+        self.shared.released.notify_all();
     }
 
     /// How much was done so far.
     pub(crate) fn done(&self) -> usize {
-        self.disk.lock().unwrap().journal.len()
+        self.shared.disk().journal.len()
     }
 
     /// What is there now.
     pub(crate) fn content(&self) -> BTreeMap<String, Vec<u8>> {
-        let disk = self.disk.lock().unwrap();
+        let disk = self.shared.disk();
         disk.names.iter().map(|(name, number)| (name.clone(), disk.files[*number].clone())).collect()
     }
 
     /// What a crash after the first `done` operations could leave.
     pub(crate) fn crash(&self, done: usize, random: &mut StdRng) -> BTreeMap<String, Vec<u8>> {
-        let disk = self.disk.lock().unwrap();
+        let disk = self.shared.disk();
         let journal = &disk.journal[..done];
         let mut files: Vec<Vec<u8>> = vec![Vec::new(); disk.files.len()];
         let mut names = BTreeMap::new();
@@ -165,25 +215,25 @@ fn rename(names: &mut BTreeMap<String, usize>, op: &Op) {
 
 impl Storage for SimDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.disk.lock().unwrap().names.keys().cloned().collect())
+        Ok(self.shared.call(Call::List)?.names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let mut disk = self.disk.lock().unwrap();
+        let mut disk = self.shared.call(Call::Create)?;
         let number = disk.files.len();
         disk.files.push(Vec::new());
         disk.names.insert(name.into(), number);
         disk.journal.push(Op::Link(name.into(), number));
-        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), number }))
+        Ok(Arc::new(SimFile { shared: Arc::clone(&self.shared), number }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let number = self.disk.lock().unwrap().names.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), number }))
+        let number = self.shared.call(Call::Open)?.names.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile { shared: Arc::clone(&self.shared), number }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut disk = self.disk.lock().unwrap();
+        let mut disk = self.shared.call(Call::Rename)?;
         let op = Op::Rename(from.into(), to.into());
         rename(&mut disk.names, &op);
         disk.journal.push(op);
@@ -191,14 +241,14 @@ impl Storage for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut disk = self.disk.lock().unwrap();
+        let mut disk = self.shared.call(Call::Remove)?;
         disk.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         disk.journal.push(Op::Unlink(name.into()));
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut disk = self.disk.lock().unwrap();
+        let mut disk = self.shared.call(Call::SyncNames)?;
         let kind = disk.journal.iter().rev().find_map(|op| match op {
             Op::Link(name, _) if name.ends_with(".segment") => Some(Sync::Begun),
             Op::Unlink(name) if name == "clean" => Some(Sync::Unmarked),
@@ -213,17 +263,31 @@ impl Storage for SimDisk {
 }
 
 struct SimFile {
-    disk: Arc<Mutex<Disk>>,
+    shared: Arc<Shared>,
     number: usize,
+}
+
+impl SimFile {
+    fn write(&self, disk: &mut Disk, at: u64, bytes: &[u8]) {
+        let from = usize::try_from(at).unwrap();
+        write(&mut disk.files[self.number], from, bytes);
+        disk.journal.push(Op::Write(self.number, from, bytes.to_vec()));
+    }
+
+    fn resize(&self, disk: &mut Disk, size: u64) {
+        let size = usize::try_from(size).unwrap();
+        disk.files[self.number].resize(size, 0);
+        disk.journal.push(Op::Resize(self.number, size));
+    }
 }
 
 impl StorageFile for SimFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.disk.lock().unwrap().files[self.number].len() as u64)
+        Ok(self.shared.call(Call::Size)?.files[self.number].len() as u64)
     }
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let disk = self.disk.lock().unwrap();
+        let disk = self.shared.call(Call::Read)?;
         let from = usize::try_from(at).unwrap();
         let read =
             disk.files[self.number].get(from..from + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -232,36 +296,40 @@ impl StorageFile for SimFile {
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut disk = self.disk.lock().unwrap();
-        let from = usize::try_from(at).unwrap();
-        write(&mut disk.files[self.number], from, bytes);
-        disk.journal.push(Op::Write(self.number, from, bytes.to_vec()));
-        Ok(())
+        let mut disk = self.shared.disk();
+        let fault = disk.faults.next(Call::Write);
+        let stored = match fault {
+            None => bytes.len(),
+            Some(Fault::Short(stored, _)) => stored.min(bytes.len()),
+            Some(Fault::Error(_)) => 0,
+        };
+        self.write(&mut disk, at, &bytes[..stored]);
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
-        let disk = self.disk.lock().unwrap();
+        let mut disk = self.shared.call(Call::Allocate)?;
         let taken: usize = disk.names.values().map(|number| disk.files[*number].len()).sum();
         let size_here = usize::try_from(size).unwrap();
         if disk.room.is_some_and(|room| taken + size_here > room) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        drop(disk);
-        self.truncate(size)
+        self.resize(&mut disk, size);
+        Ok(())
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        let mut disk = self.disk.lock().unwrap();
-        let size = usize::try_from(size).unwrap();
-        disk.files[self.number].resize(size, 0);
-        disk.journal.push(Op::Resize(self.number, size));
+        self.resize(&mut *self.shared.call(Call::Truncate)?, size);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut disk = self.disk.lock().unwrap();
-        if disk.fails {
-            return Err(io::Error::other("injected"));
+        let mut disk = self.shared.disk();
+        disk.waiting += 1;
+        let mut disk = self.shared.released.wait_while(disk, |disk| disk.held).unwrap();
+        disk.waiting -= 1;
+        if let Some(fault) = disk.faults.next(Call::SyncFile) {
+            return Err(fault.error());
         }
         let kind = disk.journal.iter().rev().find_map(|op| match op {
             Op::Write(number, 0, _) if *number == self.number => Some(Sync::Header),
