@@ -51,9 +51,11 @@ pub enum OpenError {
     /// A file cannot be read or written.
     #[error("cannot open the log: {0}")]
     Disk(#[from] std::io::Error),
-    /// A file is of a version that this program does not know.
+    /// A newer program wrote a file in a format that this one does not know. Nothing was changed.
     #[error(
-        "{file} is of version {version}, which this program does not know: use the program that wrote it"
+        "{file} has version {version} of the log's format, and this program knows versions up to {known}: a newer \
+         version of carafe wrote it. Use that version, or a later one; this log cannot go back to an older one",
+        known = super::segment::VERSION
     )]
     Version {
         /// The file.

@@ -36,7 +36,7 @@ use super::storage::StorageFile;
 use crate::Entry;
 
 const MAGIC: &[u8; 8] = b"CARAFELG";
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 pub(crate) const HEADER: usize = 48;
 
 const COMMIT: &[u8; 4] = b"CMIT";

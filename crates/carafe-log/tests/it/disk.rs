@@ -125,19 +125,6 @@ fn history_is_kept_by_bytes_by_count_and_by_age() {
 }
 
 #[test]
-fn another_version_is_refused_in_words() {
-    let disk = SimDisk::default();
-    drop(open(&disk, small_segments()).unwrap());
-    let mut content = disk.content();
-    let (name, bytes) = content.iter_mut().find(|(name, _)| name.ends_with(".segment")).unwrap();
-    bytes[8] = 9;
-    let expected =
-        format!("{name} is of version 9, which this program does not know: use the program that wrote it");
-    let error = open(&SimDisk::with(content), small_segments()).err().unwrap();
-    assert_eq!(error.to_string(), expected);
-}
-
-#[test]
 fn a_folder_is_opened_by_one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
