@@ -84,7 +84,7 @@ impl Hub {
         let log: Arc<dyn Log> = Arc::new(log);
         let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
         let state = Mutex::new(State::new(core));
-        let retentions = Retentions::new(limits.retention.clone());
+        let retentions = Retentions::new(limits.retention.clone(), log.clock());
         let (replays, counts) = (Replays::new(limits.replays), Counts::default());
         let shared = Arc::new(Shared { log, limits, retentions, replays, counts, state });
         let follower = Arc::downgrade(&shared);

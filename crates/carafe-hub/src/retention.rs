@@ -1,8 +1,8 @@
 //! How long events of some topics are shown, within what the log keeps.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use carafe_log::Entry;
+use carafe_log::{Clock, Entry};
 use carafe_protocol::{Topic, TopicPattern};
 
 /// Events of these topics are shown for so long at most.
@@ -17,13 +17,14 @@ pub struct Retention {
 /// All rules. For each topic, the first that matches counts.
 pub(crate) struct Retentions {
     rules: Vec<Retention>,
+    clock: Clock,
     shortest: Duration,
 }
 
 impl Retentions {
-    pub(crate) fn new(rules: Vec<Retention>) -> Self {
+    pub(crate) fn new(rules: Vec<Retention>, clock: Clock) -> Self {
         let shortest = rules.iter().map(|rule| rule.age).min().unwrap_or(Duration::MAX);
-        Self { rules, shortest }
+        Self { rules, clock, shortest }
     }
 
     /// Whether the entry is not shown any more: under none of its topics.
@@ -31,7 +32,7 @@ impl Retentions {
         if self.rules.is_empty() {
             return false;
         }
-        let age = SystemTime::now().duration_since(entry.time).unwrap_or_default();
+        let age = self.clock.now().duration_since(entry.time).unwrap_or_default();
         // What is live is decided here, without a look at its topics.
         age > self.shortest && entry.publication.topics().all(|topic| self.age_of(topic) < age)
     }

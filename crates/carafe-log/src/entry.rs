@@ -1,6 +1,6 @@
 //! What a log keeps.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position};
 
@@ -11,7 +11,7 @@ use crate::Publication;
 pub struct Entry {
     /// Where it stands.
     pub position: Position,
-    /// When the log took it.
+    /// When the log took it, by its [`Clock`](crate::Clock).
     pub time: SystemTime,
     /// What was published.
     pub publication: Publication,
@@ -34,10 +34,4 @@ impl Entry {
     pub(crate) fn weight_of(publication: &Publication) -> usize {
         size_of::<Self>() - size_of::<Publication>() + publication.weight()
     }
-}
-
-/// Now, in the whole milliseconds that events carry.
-pub(crate) fn now() -> SystemTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

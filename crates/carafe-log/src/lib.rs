@@ -5,6 +5,7 @@
 //! a bounded history in memory, [`DiskLog`] one on disk.
 
 mod append;
+mod clock;
 mod disk;
 mod entry;
 mod memory;
@@ -14,6 +15,7 @@ mod read;
 use std::pin::Pin;
 
 pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended};
+pub use clock::{Clock, TimeSource};
 pub use disk::{DiskLog, DiskOptions, Finding, OfflineLog, OpenError, Progress, Stat, Storage, StorageFile};
 pub use entry::Entry;
 pub use memory::{MemoryLimits, MemoryLog};

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
-use crate::entry::now;
 use crate::{
-    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
+    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry, Find,
     Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
 };
 
@@ -59,6 +58,7 @@ impl MemoryLog {
         Self {
             state: Mutex::new(State {
                 limits,
+                clock: Clock::system(),
                 start,
                 entries: VecDeque::new(),
                 bytes: 0,
@@ -67,6 +67,13 @@ impl MemoryLog {
                 followers: Vec::new(),
             }),
         }
+    }
+
+    /// The same log with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.state().clock = clock;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,6 +95,10 @@ impl AppendAt for MemoryLog {
 }
 
 impl Read for MemoryLog {
+    fn clock(&self) -> Clock {
+        self.state().clock.clone()
+    }
+
     fn span(&self) -> Span {
         let state = self.state();
         Span {
@@ -136,6 +147,7 @@ impl Read for MemoryLog {
 
 struct State {
     limits: MemoryLimits,
+    clock: Clock,
     /// Just before the oldest entry.
     start: Position,
     entries: VecDeque<Arc<Entry>>,
@@ -156,7 +168,7 @@ impl State {
         if bytes > self.limits.bytes {
             return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
         }
-        let time = now();
+        let time = self.clock.now();
         let mut tail = self.tail();
         let mut fresh = Vec::with_capacity(batch.len());
         let appended = batch

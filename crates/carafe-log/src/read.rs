@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use crate::{BoxFuture, Entry, IdempotencyKey, Publication};
+use crate::{BoxFuture, Clock, Entry, IdempotencyKey, Publication};
 
 /// Finds, reads and follows.
 pub trait Read: Send + Sync {
+    /// The clock that gives entries their time, and by which their age is told.
+    fn clock(&self) -> Clock;
+
     /// What the log holds now.
     fn span(&self) -> Span;
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carafe_log::{
-    Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Find, Followed, Follower, IdempotencyKey,
-    MemoryLog, Publication, Read, ReadError, Span, Visible,
+    Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Find, Followed, Follower,
+    IdempotencyKey, MemoryLog, Publication, Read, ReadError, Span, Visible,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use tokio::sync::Semaphore;
@@ -76,6 +76,10 @@ impl Append for Spy {
 }
 
 impl Read for Spy {
+    fn clock(&self) -> Clock {
+        self.log().clock()
+    }
+
     fn span(&self) -> Span {
         self.log().span()
     }

@@ -15,7 +15,7 @@ use super::state::Shared;
 use super::storage::{Folder, Storage};
 use super::writer::Writer;
 use crate::{
-    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Entry, Find,
+    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry, Find,
     Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
 };
 
@@ -49,8 +49,21 @@ impl DiskLog {
     /// # Errors
     /// When the storage cannot be read, or what is there is damaged.
     pub fn open_on(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Self, OpenError> {
+        Self::open_with(storage, options, Clock::system())
+    }
+
+    /// Opens the log on any storage, with a clock of its own.
+    ///
+    /// # Errors
+    /// When the storage cannot be read, or what is there is damaged.
+    pub fn open_with(
+        storage: Arc<dyn Storage>,
+        options: DiskOptions,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let (state, room_to) = open(&storage, &options)?;
-        let shared = Arc::new(Shared::new(storage, state));
+        let shared = Arc::new(Shared::new(storage, state, clock));
+        resume_clock(&shared);
         let queue = Arc::new(Queue::new(options.waiting_bytes));
         let (failed, failure) = oneshot::channel();
         let writer = Writer::new(Arc::clone(&shared), options, room_to, failed);
@@ -80,6 +93,14 @@ impl DiskLog {
     ) -> BoxFuture<'_, Result<T, ReadError>> {
         let shared = Arc::clone(&self.shared);
         self.readers.run(move || read(&shared))
+    }
+}
+
+/// Without the newest entry's time, the wall clock's stands.
+fn resume_clock(shared: &Shared) {
+    match shared.newest_time() {
+        Ok(newest) => newest.into_iter().for_each(|newest| shared.clock.resume(newest)),
+        Err(error) => tracing::warn!(%error, "the time of the newest event cannot be read"),
     }
 }
 
@@ -115,6 +136,10 @@ impl AppendAt for DiskLog {
 }
 
 impl Read for DiskLog {
+    fn clock(&self) -> Clock {
+        self.shared.clock.clone()
+    }
+
     fn span(&self) -> Span {
         self.shared.span()
     }

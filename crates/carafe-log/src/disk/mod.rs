@@ -1,5 +1,6 @@
 //! The log on disk.
 
+mod ages;
 mod check;
 mod codec;
 mod index;

@@ -9,7 +9,6 @@ use futures_channel::oneshot;
 
 use super::queue::{Job, What};
 use super::state::Shared;
-use crate::entry::now;
 use crate::{AppendAtError, AppendError, Appended, Entry, IdempotencyKey, Publication};
 
 /// What was asked for, put in order: what to store, and what to answer then.
@@ -57,7 +56,7 @@ impl Ordered {
     ) -> Result<Vec<Appended>, AppendError> {
         let generation = shared.state().active.segment.header.generation;
         let mut batch = Batch::after(Position { generation, ..tail });
-        let time = now();
+        let time = shared.clock.now();
         for publication in publications {
             let known = match key_of(&publication) {
                 Some(name) => self.known(&name, &batch, shared)?,

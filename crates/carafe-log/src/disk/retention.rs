@@ -2,17 +2,23 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use super::index::{Index, milliseconds};
+use super::ages::{Seen, Verdict};
+use super::index::Index;
 use super::sealed::Sealed;
+use super::state::State;
 use super::writer::{Writer, passing};
+use crate::clock::{Reading, duration};
 
 impl Writer {
     /// Forgets the oldest segments while they are beyond what is to be kept.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
-        self.end_aged_segment()?;
-        while let Some(oldest) = self.beyond() {
+        let now = self.shared.clock.reading();
+        self.note_taken(now);
+        self.end_aged_segment(now)?;
+        while let Some((oldest, verdict)) = self.beyond(now) {
+            self.report(&oldest, verdict, now);
+            self.ages.forget(oldest.segment.header.previous.offset, verdict, now);
             let storage = &*self.shared.storage;
             self.shared.state().sealed.pop_front();
             storage.remove(&oldest.segment.name)?;
@@ -23,23 +29,33 @@ impl Writer {
         Ok(())
     }
 
-    fn beyond(&self) -> Option<Arc<Sealed>> {
+    /// Runs after each commit, so that every segment's last commit is noted.
+    fn note_taken(&mut self, now: Reading) {
+        let state = self.shared.state();
+        if state.tail != self.noted {
+            self.noted = state.tail;
+            self.ages.take(state.active_seen(), now);
+        }
+    }
+
+    fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
         let state = self.shared.state();
         let oldest = state.sealed.front()?;
         let bytes: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
         let entries: u64 = state.sealed.iter().map(|sealed| u64::from(sealed.summary.entries)).sum();
         let left = entries - u64::from(oldest.summary.entries) + u64::from(state.active.index.entries());
-        let beyond = bytes + u64::from(state.active.end.at) > self.options.bytes
-            || left >= self.options.entries
-            || self.is_aged(oldest.summary.newest);
-        beyond.then(|| Arc::clone(oldest))
+        let is_over =
+            bytes + u64::from(state.active.end.at) > self.options.bytes || left >= self.options.entries;
+        let verdict = if is_over { Verdict::Aged } else { self.ages.judge(state.seen(), now) };
+        (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
     }
 
     /// Entries age in the active segment too, if no others come.
-    fn end_aged_segment(&mut self) -> io::Result<()> {
+    fn end_aged_segment(&mut self, now: Reading) -> io::Result<()> {
         let aged = {
             let state = self.shared.state();
-            state.active.index.entries() > 0 && self.is_aged(state.active.newest)
+            let verdict = || self.ages.judge([state.active_seen()].into_iter(), now);
+            state.active.index.entries() > 0 && verdict() != Verdict::Kept
         };
         if !aged {
             return Ok(());
@@ -50,8 +66,30 @@ impl Writer {
         }
     }
 
-    fn is_aged(&self, newest: u64) -> bool {
-        let since = Duration::from_millis(milliseconds(SystemTime::now()).saturating_sub(newest));
-        self.options.age.is_some_and(|age| since > age)
+    fn report(&self, oldest: &Sealed, verdict: Verdict, now: Reading) {
+        if let Verdict::Doubtful(age) = verdict {
+            tracing::warn!(
+                segment = oldest.segment.name,
+                ?age,
+                jump = ?duration(now.doubt),
+                "removes old events on the system clock's word; if that clock is wrong, stop the hub within a minute"
+            );
+        }
+    }
+}
+
+impl State {
+    /// All segments, the oldest first.
+    fn seen(&self) -> impl Iterator<Item = Seen> {
+        let sealed = self.sealed.iter().map(|sealed| Seen {
+            previous: sealed.segment.header.previous.offset,
+            newest: sealed.summary.newest,
+        });
+        sealed.chain((self.active.index.entries() > 0).then(|| self.active_seen()))
+    }
+
+    fn active_seen(&self) -> Seen {
+        let active = &self.active;
+        Seen { previous: active.segment.header.previous.offset, newest: active.newest }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
@@ -10,7 +11,7 @@ use super::index::{ActiveIndex, Index, Ordinal, SealedIndex, Summary, first_afte
 use super::sealed::{Sealed, Segment};
 use super::segment::{End, Row};
 use super::storage::Storage;
-use crate::{Block, BlockLimit, Entry, Find, Follower, IdempotencyKey, ReadError, Span, Visible};
+use crate::{Block, BlockLimit, Clock, Entry, Find, Follower, IdempotencyKey, ReadError, Span, Visible};
 
 /// The most entries in one block.
 const BLOCK: usize = 4096;
@@ -21,6 +22,7 @@ const CACHE: usize = 32 << 20;
 /// What writer and readers share.
 pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Clock,
     // Held for looking things up and for taking a commit in, never while the disk is read or written.
     state: Mutex<State>,
     cache: Mutex<VecDeque<(String, Arc<SealedIndex>)>>,
@@ -91,8 +93,8 @@ impl State {
 }
 
 impl Shared {
-    pub(crate) fn new(storage: Arc<dyn Storage>, state: State) -> Self {
-        Self { storage, state: Mutex::new(state), cache: Mutex::default() }
+    pub(crate) fn new(storage: Arc<dyn Storage>, state: State, clock: Clock) -> Self {
+        Self { storage, clock, state: Mutex::new(state), cache: Mutex::default() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -120,6 +122,12 @@ impl Shared {
         drop(state);
         let found = self.entry_at(position.offset)?.is_some_and(|entry| entry.position == position);
         Ok(if found { Find::Found } else { Find::Foreign })
+    }
+
+    /// The time of the newest entry.
+    pub(crate) fn newest_time(&self) -> Result<Option<SystemTime>, ReadError> {
+        let tail = self.state().tail;
+        Ok(self.entry_at(tail.offset)?.map(|entry| entry.time))
     }
 
     /// The entry of exactly this offset.

@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use carafe_protocol::Position;
 use futures_channel::oneshot;
 use rustix::io::Errno;
 
+use super::ages::Ages;
 use super::codec::length;
 use super::index::{ActiveIndex, Summary, milliseconds};
 use super::open::write_clean_mark;
@@ -20,6 +22,9 @@ use crate::{AppendError, Entry};
 pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) options: DiskOptions,
+    pub(super) ages: Ages,
+    /// The tail when `ages` last took notice.
+    pub(super) noted: Position,
     /// How far the active segment has room.
     room_to: u32,
     failed: Option<String>,
@@ -33,7 +38,9 @@ impl Writer {
         room_to: u32,
         failure: oneshot::Sender<String>,
     ) -> Self {
-        Self { shared, options, room_to, failed: None, failure: Some(failure) }
+        let ages = Ages::new(options.age, shared.clock.reading());
+        let noted = shared.state().tail;
+        Self { shared, options, ages, noted, room_to, failed: None, failure: Some(failure) }
     }
 
     /// Writes what comes, until there will be no more.

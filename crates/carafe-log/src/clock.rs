@@ -1,0 +1,418 @@
+//! The time of a log: wall time that a jump of the system's clock does not disturb.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How far the wall clock may be away from the log's time without a jump.
+pub(crate) const TOLERANCE: Duration = Duration::from_secs(60);
+
+/// A jump that lasts so long is believed.
+const TRUST: Duration = Duration::from_secs(60 * 60);
+
+/// The log's time runs faster or slower by this part at most, to follow the wall clock.
+const RATE: i64 = 10;
+
+/// Jumps are reported once in this time.
+const REPORT: Duration = Duration::from_secs(60);
+
+/// Where a [`Clock`] reads the time. A test may bring its own.
+pub trait TimeSource: Send + Sync + 'static {
+    /// What the wall clock says, which may jump at any time.
+    fn wall(&self) -> SystemTime;
+
+    /// The time since a moment that stays the same while the process runs. It never jumps; if the system can tell, it
+    /// counts the time in which the machine is suspended.
+    fn steady(&self) -> Duration;
+}
+
+/// The clock of a log, which gives entries their time. Clones are handles to the same clock.
+///
+/// It runs at the rate of a monotonic clock and follows the wall clock slowly, by a tenth of the time that passes.
+/// If the wall clock jumps by more than a minute, the log's time ignores it until it returns, or until the jump has
+/// lasted for an hour. When a log is opened, its time starts with the wall clock, or with the time of its newest entry
+/// while the wall clock is behind that.
+#[derive(Clone)]
+pub struct Clock {
+    source: Arc<dyn TimeSource>,
+    // A leaf: nothing else is locked or called while it is held, except the source.
+    state: Arc<Mutex<State>>,
+}
+
+/// What a clock says at one moment, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// On the monotonic clock.
+    pub(crate) steady: i64,
+    /// Since 1970, by the log's time.
+    pub(crate) time: i64,
+    /// How much of the time since the entries that the log was opened with rests on the wall clock alone: nobody
+    /// measured it.
+    pub(crate) doubt: i64,
+    /// Whether the wall clock agrees.
+    pub(crate) agrees: bool,
+}
+
+impl Clock {
+    /// A clock on the system's clocks.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::on(Arc::new(System::default()))
+    }
+
+    /// A clock on any source of time.
+    #[must_use]
+    pub fn on(source: Arc<dyn TimeSource>) -> Self {
+        let (wall, steady) = (since_1970(source.wall()), nanos(source.steady()));
+        let state = Arc::new(Mutex::new(State::starting_at(wall, steady)));
+        Self { source, state }
+    }
+
+    /// The log's time, in the whole milliseconds that events carry.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        let since = Duration::from_nanos(self.reading().time.unsigned_abs());
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        let mut state = self.state();
+        let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
+        let event = state.advance(wall, steady);
+        let (last, doubt) = (state.last, state.doubt);
+        let agrees = state.jump.is_none() && state.unset.is_none();
+        drop(state);
+        event.into_iter().for_each(Event::report);
+        Reading { steady: last.steady, time: last.time, doubt, agrees }
+    }
+
+    /// Goes on after the newest entry of a log that is opened.
+    pub(crate) fn resume(&self, newest: SystemTime) {
+        let mut state = self.state();
+        let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
+        *state = State::resuming(since_1970(newest), wall, steady);
+        let behind = state.unset.map(|newest| newest - wall);
+        drop(state);
+        if let Some(behind) = behind {
+            tracing::warn!(
+                by = ?duration(behind),
+                "the system's clock is behind the newest event: the log's time goes on from that event"
+            );
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("state", &*self.state()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tick {
+    steady: i64,
+    time: i64,
+}
+
+#[derive(Debug)]
+struct State {
+    last: Tick,
+    /// The time of the newest entry when the log was opened, while no wall time at or beyond it was seen.
+    unset: Option<i64>,
+    /// The time of the newest entry when the log was opened: an earlier wall time is wrong.
+    floor: i64,
+    opened: i64,
+    doubt: i64,
+    jump: Option<Jump>,
+    reported: Option<i64>,
+}
+
+/// A wall clock that is away from the log's time.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    since: i64,
+    /// What the wall clock is ahead of the monotonic one.
+    offset: i64,
+}
+
+/// What an operator should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Jumped(i64),
+    Believed(i64),
+}
+
+impl State {
+    fn starting_at(wall: i64, steady: i64) -> Self {
+        let last = Tick { steady, time: wall };
+        Self { last, unset: None, floor: wall, opened: steady, doubt: 0, jump: None, reported: None }
+    }
+
+    fn resuming(newest: i64, wall: i64, steady: i64) -> Self {
+        let is_behind = wall < newest - nanos(TOLERANCE);
+        let time = wall.max(newest);
+        Self {
+            last: Tick { steady, time },
+            unset: is_behind.then_some(newest),
+            floor: newest,
+            opened: steady,
+            doubt: time - newest,
+            jump: None,
+            reported: None,
+        }
+    }
+
+    fn advance(&mut self, wall: i64, steady: i64) -> Option<Event> {
+        let elapsed = steady.saturating_sub(self.last.steady).max(0);
+        let steady = self.last.steady.saturating_add(elapsed);
+        let time = self.last.time.saturating_add(elapsed);
+        let error = wall.saturating_sub(time);
+        self.last = Tick { steady, time };
+        if error.saturating_abs() <= nanos(TOLERANCE) {
+            (self.jump, self.unset) = (None, None);
+            self.last.time = time + error.clamp(-elapsed / RATE, elapsed / RATE);
+            return None;
+        }
+        if self.corrects_the_first(wall, error) {
+            return Some(self.believe(wall, error));
+        }
+        self.suspect(wall, error)
+    }
+
+    /// Whether the wall clock was wrong when the log was opened, and is plausible now.
+    fn corrects_the_first(&self, wall: i64, error: i64) -> bool {
+        let plausible = wall >= self.floor - nanos(TOLERANCE);
+        let on_trust = self.doubt > 0 && self.last.steady - self.opened < nanos(TRUST);
+        plausible && if error > 0 { self.unset.is_some() } else { on_trust }
+    }
+
+    fn suspect(&mut self, wall: i64, error: i64) -> Option<Event> {
+        let steady = self.last.steady;
+        let offset = wall.saturating_sub(steady);
+        let same = |jump: &Jump| offset.saturating_sub(jump.offset).saturating_abs() <= nanos(TOLERANCE);
+        match self.jump.filter(same) {
+            Some(jump) if steady - jump.since >= nanos(TRUST) => Some(self.believe(wall, error)),
+            Some(_) => None,
+            None => {
+                self.jump = Some(Jump { since: steady, offset });
+                let silent = self.reported.is_some_and(|at| steady - at < nanos(REPORT));
+                (!silent).then(|| {
+                    self.reported = Some(steady);
+                    Event::Jumped(error)
+                })
+            }
+        }
+    }
+
+    fn believe(&mut self, wall: i64, error: i64) -> Event {
+        self.last.time = wall;
+        self.doubt = self.doubt.saturating_add(error).max(0);
+        (self.jump, self.unset) = (None, None);
+        Event::Believed(error)
+    }
+}
+
+impl Event {
+    fn report(self) {
+        match self {
+            Self::Jumped(by) => tracing::warn!(
+                by = signed(by),
+                "the system's clock jumped: events keep the log's time until the clock returns, or for an hour"
+            ),
+            Self::Believed(by) => tracing::warn!(
+                by = signed(by),
+                "the log's time follows the system's clock; what that makes too old is trimmed one file a minute"
+            ),
+        }
+    }
+}
+
+/// The system's clocks.
+#[derive(Default)]
+struct System {
+    #[cfg(not(target_os = "linux"))]
+    start: std::sync::OnceLock<std::time::Instant>,
+}
+
+impl TimeSource for System {
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    // `Instant` does not count the time in which the machine is suspended.
+    #[cfg(target_os = "linux")]
+    fn steady(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(time).unwrap_or_default()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn steady(&self) -> Duration {
+        self.start.get_or_init(std::time::Instant::now).elapsed()
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn duration(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+fn since_1970(time: SystemTime) -> i64 {
+    nanos(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn signed(by: i64) -> String {
+    let sign = if by < 0 { "-" } else { "+" };
+    format!("{sign}{:?}", Duration::from_secs(by.unsigned_abs() / 1_000_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+    const HOUR: i64 = 3600 * SECOND;
+    const YEAR: i64 = 365 * 24 * HOUR;
+    const START: i64 = 50 * YEAR;
+
+    /// A clock whose wall clock is off by so much.
+    struct Fake {
+        state: State,
+        true_time: i64,
+        off: i64,
+    }
+
+    impl Fake {
+        fn new() -> Self {
+            Self { state: State::starting_at(START, 0), true_time: START, off: 0 }
+        }
+
+        fn resuming(newest: i64, off: i64) -> Self {
+            Self { state: State::resuming(newest, START + off, 0), true_time: START, off }
+        }
+
+        /// Lets time pass, with a look at the clock each second.
+        fn pass(&mut self, time: i64) -> Vec<Event> {
+            let mut events = Vec::new();
+            for _ in 0..time / SECOND {
+                self.true_time += SECOND;
+                let before = self.state.last.time;
+                events.extend(self.state.advance(self.true_time + self.off, self.true_time - START));
+                let elapsed = self.state.last.time - before;
+                let bounded = (SECOND * 9 / 10..=SECOND * 11 / 10).contains(&elapsed);
+                assert!(bounded || matches!(events.last(), Some(Event::Believed(_))));
+            }
+            events
+        }
+
+        fn error(&self) -> i64 {
+            self.state.last.time - self.true_time
+        }
+    }
+
+    #[test]
+    fn a_small_error_of_the_wall_clock_is_followed_slowly() {
+        let mut clock = Fake::new();
+        clock.off = 30 * SECOND;
+        assert_eq!(clock.pass(10 * SECOND), []);
+        assert_eq!(clock.error(), SECOND);
+        clock.pass(300 * SECOND);
+        assert_eq!(clock.error(), 30 * SECOND);
+        clock.off = -20 * SECOND;
+        clock.pass(600 * SECOND);
+        assert_eq!(clock.error(), -20 * SECOND);
+    }
+
+    #[test]
+    fn frequent_looks_at_the_clock_do_not_make_it_follow_faster() {
+        let mut clock = Fake::new();
+        for step in 1..=1000 {
+            assert_eq!(clock.state.advance(START + 50 * SECOND, step * SECOND / 1000), None);
+        }
+        assert_eq!(clock.state.last.time, START + SECOND + SECOND / 10);
+    }
+
+    #[test]
+    fn a_momentary_jump_in_either_direction_leaves_no_trace_but_one_report() {
+        for off in [YEAR, -YEAR, 2 * 60 * SECOND, i64::MAX - 60 * YEAR, -START] {
+            let mut clock = Fake::new();
+            clock.off = off;
+            assert_eq!(clock.pass(HOUR / 2).len(), 1);
+            clock.off = 0;
+            assert_eq!(clock.pass(HOUR), []);
+            assert_eq!((clock.error(), clock.state.doubt), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_jump_that_lasts_for_an_hour_is_believed() {
+        for off in [YEAR, -YEAR] {
+            let mut clock = Fake::new();
+            clock.off = off;
+            let events = clock.pass(HOUR + 10 * SECOND);
+            assert!(matches!(events[..], [Event::Jumped(_), Event::Believed(_)]), "{events:?}");
+            assert_eq!((clock.error(), clock.state.doubt), (off, off.max(0)));
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_goes_on_jumping_is_never_believed_and_seldom_reported() {
+        let mut clock = Fake::new();
+        let mut events = Vec::new();
+        for round in 0..300 {
+            clock.off = (round % 3 + 1) * YEAR;
+            events.extend(clock.pass(30 * SECOND));
+        }
+        assert!(clock.error().abs() <= 60 * SECOND);
+        assert!((2..=151).contains(&events.len()), "{}", events.len());
+    }
+
+    #[test]
+    fn a_log_that_is_opened_a_year_later_takes_the_wall_clocks_word_and_doubts_it() {
+        let mut clock = Fake::resuming(START - YEAR, 0);
+        assert_eq!(clock.pass(2 * HOUR), []);
+        assert_eq!((clock.error(), clock.state.doubt), (0, YEAR));
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_ahead_only_when_the_log_was_opened_is_put_right_at_once() {
+        let mut clock = Fake::resuming(START - HOUR, YEAR);
+        clock.pass(10 * SECOND);
+        assert_eq!((clock.error(), clock.state.doubt), (YEAR, YEAR + HOUR));
+        clock.off = 0;
+        clock.pass(2 * SECOND);
+        assert_eq!((clock.error(), clock.state.doubt), (0, HOUR));
+    }
+
+    #[test]
+    fn a_wall_clock_behind_the_newest_entry_is_ignored_until_it_is_put_right() {
+        let mut clock = Fake::resuming(START - HOUR, -10 * YEAR);
+        clock.pass(10 * SECOND);
+        assert_eq!(clock.error(), -HOUR, "it goes on from the newest entry");
+        clock.off = 0;
+        clock.pass(2 * SECOND);
+        assert_eq!((clock.error(), clock.state.doubt), (0, HOUR));
+    }
+
+    #[test]
+    fn newest_entries_from_the_future_are_left_behind_after_an_hour() {
+        let mut clock = Fake::resuming(START + YEAR, 0);
+        clock.pass(HOUR / 2);
+        assert_eq!(clock.error(), YEAR);
+        clock.pass(HOUR);
+        assert_eq!((clock.error(), clock.state.doubt), (0, 0));
+    }
+}
