@@ -89,8 +89,8 @@ impl HubBody {
         }
         // The position takes the heartbeat's place if it has moved: a quiet stream resumes exactly, too.
         ready!(self.heartbeat.poll(cx));
-        let moved = stream.frames.position_if_moved();
-        Poll::Ready(Some(moved.unwrap_or(Bytes::from_static(HEARTBEAT))))
+        let instead = stream.frames.instead_of_heartbeat();
+        Poll::Ready(Some(instead.unwrap_or(Bytes::from_static(HEARTBEAT))))
     }
 
     /// No shard takes the stream.

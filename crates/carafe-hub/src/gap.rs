@@ -26,6 +26,9 @@ pub enum GapReason {
     Trimmed,
     /// The log never gave out this ID: another log did, or an earlier life of this one.
     Foreign,
+    /// The log has lost its newest events since, as one does that is restored from a backup. The stream goes on after the last
+    /// event that is known to be the same; where that cannot be told, after the newest.
+    Lost,
 }
 
 impl Gap {

@@ -248,15 +248,28 @@ impl Shared {
         Ok(match self.log.find(position).await? {
             Find::Found => Origin { after: Some(position), ..Origin::default() },
             Find::Ahead => Origin { after: Some(position), gap: None, ahead: true },
+            Find::Lost { common } => self.lost(position, common),
             Find::Trimmed => self.beyond_gap(position.to_string(), GapReason::Trimmed),
             Find::Foreign => self.beyond_gap(position.to_string(), GapReason::Foreign),
         })
+    }
+
+    /// Goes on after the last entry that is still the same.
+    fn lost(&self, position: Position, common: Position) -> Origin {
+        let gap = self.lost_gap(position, common);
+        Origin { after: Some(common), gap: Some(gap), ahead: false }
     }
 
     /// What is told to who goes on with the oldest entry.
     pub(crate) fn gap(&self, requested: String, reason: GapReason) -> Gap {
         let span = self.log.span();
         Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start }
+    }
+
+    /// What is told to a subscription that has seen entries that were lost.
+    pub(crate) fn lost_gap(&self, requested: Position, common: Position) -> Gap {
+        let (requested, oldest) = (requested.to_string(), self.log.span().oldest);
+        Gap { requested, oldest, reason: GapReason::Lost, goes_on_after: common }
     }
 
     pub(crate) fn beyond_gap(&self, requested: String, reason: GapReason) -> Origin {

@@ -24,6 +24,9 @@ const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 /// The most bytes of frames that are joined in one chunk.
 pub(crate) const CHUNK: usize = 64 << 10;
 
+/// How many heartbeats a stream waits for a tail that another node has yet to deliver. After these the tail counts as lost.
+const AHEAD_BEATS: u8 = 2;
+
 /// A subscription: what it asked for, in order, each event once, first from history and then as it is published.
 ///
 /// It begins with its position. It ends when the hub drains and all that was published has been delivered; dropping it
@@ -54,6 +57,8 @@ struct Opening {
     position: bool,
     /// The position asked for is beyond the tail; when the tail gets there it has to be looked for again.
     ahead: bool,
+    /// How many heartbeats it has waited for that.
+    beats: u8,
     /// It begins with what there is of history: what is not shown any more before that is no gap.
     begins: bool,
     /// The gap is not told yet, since it may go on.
@@ -85,7 +90,7 @@ impl Subscription {
         begins: bool,
         (_, gap, ahead): (Option<Position>, Option<Gap>, bool),
     ) -> Self {
-        let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, collects: false };
+        let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, ..Opening::default() };
         let told = membership.cursor.position;
         Self { membership, opening, told, phase: Phase::Live }
     }
@@ -98,7 +103,7 @@ impl Subscription {
 
     /// Whether the next thing it says, if any, is an entry that comes from the ring.
     pub(crate) fn is_live(&self) -> bool {
-        let Opening { gap, position, ahead, begins: _, collects } = &self.opening;
+        let Opening { gap, position, ahead, beats: _, begins: _, collects } = &self.opening;
         matches!(self.phase, Phase::Live) && gap.is_none() && !position && !ahead && !collects
     }
 
@@ -228,6 +233,23 @@ impl Subscription {
     fn look_for_position(&mut self) {
         let (shared, position) = (Arc::clone(&self.membership.shared), self.membership.cursor.position);
         self.phase = Phase::Finding(Box::pin(async move { shared.resume(position).await }));
+    }
+
+    /// Counts a heartbeat; whether the stream has waited for the tail so long that there is something to be said instead.
+    pub(crate) fn gives_up_waiting(&mut self) -> bool {
+        if !self.opening.ahead || !matches!(self.phase, Phase::Live) {
+            return false;
+        }
+        self.opening.beats += 1;
+        let Membership { shared, cursor, .. } = &mut self.membership;
+        let tail = shared.state().core.tail();
+        if self.opening.beats <= AHEAD_BEATS || tail.offset >= cursor.position.offset {
+            return false;
+        }
+        let gap = shared.lost_gap(cursor.position, tail);
+        cursor.position = tail;
+        self.opening = Opening { gap: Some(Box::new(gap)), ..Opening::default() };
+        true
     }
 
     fn take_block(&mut self, read: Result<Block, ReadError>) {
@@ -366,9 +388,13 @@ impl Frames {
         if frames.len() > 1 { frames.concat().into() } else { frames.pop().unwrap_or_default() }
     }
 
-    /// What to send on a stream that was idle: the position, if it has moved since the client was told one.
-    pub fn position_if_moved(&mut self) -> Option<Bytes> {
+    /// What to send in place of a heartbeat on a stream that was idle: the position, if it has moved since the client was told
+    /// one; or that the tail is lost, if the stream has waited for it for too long.
+    pub fn instead_of_heartbeat(&mut self) -> Option<Bytes> {
         let subscription = &mut self.subscription;
+        if subscription.gives_up_waiting() {
+            return Some(self.opening());
+        }
         let moved = subscription.membership.cursor.position != subscription.told;
         (moved && matches!(subscription.phase, Phase::Live) && !subscription.opening.ahead)
             .then(|| subscription.position_item(Some(self.form)).1)

@@ -48,17 +48,23 @@ impl MemoryLog {
     /// An empty log of a new generation.
     #[must_use]
     pub fn new(limits: MemoryLimits) -> Self {
-        Self::with_generation(limits, Generation::new(rand::random()))
+        Self::begin(limits, Generation::new(rand::random()), false)
     }
 
-    /// An empty log of a known generation, for entries that are supplied with their offsets.
+    /// An empty log of a known generation, for entries that another node supplies with their offsets: a position beyond its
+    /// tail may still arrive.
     #[must_use]
     pub fn with_generation(limits: MemoryLimits, generation: Generation) -> Self {
+        Self::begin(limits, generation, true)
+    }
+
+    fn begin(limits: MemoryLimits, generation: Generation, supplied: bool) -> Self {
         let start = Position { generation, offset: 0, nonce: 0 };
         Self {
             state: Mutex::new(State {
                 limits,
                 clock: Clock::system(),
+                supplied,
                 start,
                 entries: VecDeque::new(),
                 bytes: 0,
@@ -148,6 +154,8 @@ impl Read for MemoryLog {
 struct State {
     limits: MemoryLimits,
     clock: Clock,
+    /// Another node may still deliver what lies beyond the tail.
+    supplied: bool,
     /// Just before the oldest entry.
     start: Position,
     entries: VecDeque<Arc<Entry>>,
@@ -269,7 +277,7 @@ impl State {
             return Find::Foreign;
         }
         if position.offset > self.tail().offset {
-            return Find::Ahead;
+            return if self.supplied { Find::Ahead } else { Find::Lost { common: self.tail() } };
         }
         if position.offset < self.start.offset {
             return Find::Trimmed;

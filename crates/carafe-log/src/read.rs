@@ -82,7 +82,14 @@ pub enum Find {
     Trimmed,
     /// This log never gave it out.
     Foreign,
-    /// It lies beyond the tail: this log has yet to get there.
+    /// This log gave it out, or one that it was restored from, but what came after `common` has been lost since.
+    /// `common` is found.
+    Lost {
+        /// The last position that both have.
+        common: Position,
+    },
+    /// It lies beyond the tail, and another node may still deliver what lies between: only a log that is supplied with
+    /// its entries ([`AppendAt`](crate::AppendAt)) answers this.
     Ahead,
 }
 

@@ -205,6 +205,7 @@ fn disk_options(options: &HubOptions) -> DiskOptions {
         segment_bytes: options.segment_bytes,
         waiting_bytes: bytes(options.waiting_bytes),
         readers: options.readers,
+        ..kept
     }
 }
 

@@ -216,9 +216,12 @@ function onGap(event) {
 }
 
 function gapText({ requested, oldest, reason }) {
-  const lost = reason === "foreign"
-    ? `this server does not know the event ID ${requested}; it may have been restarted`
-    : `the events right after ${requested} are no longer kept`;
+  const reasons = {
+    foreign: `this server does not know the event ID ${requested}; it may have been restarted`,
+    lost: `this server has lost the events up to ${requested}; it may have been restored from a backup`,
+  };
+  const lost = reasons[reason] ?? `the events right after ${requested} are no longer kept`;
+  if (reason === "lost") return `History lost: ${lost}. The list goes on with what is known to come after.`;
   const goesOn = oldest ? `The list goes on with the oldest event kept, ${oldest}` : "Nothing is kept from before";
   return `History lost: ${lost}. ${goesOn}.`;
 }

@@ -80,21 +80,29 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
             Came::ItsEvent,
             gap.is_none() && position.last_event_id == text && shown == ["1", "2", "3"][place + 1..],
         ),
-        // Before the first event, or one that this hub has yet to get to: nothing is shown that was not asked for.
+        // Before the first event.
         (_, None) if gap.is_none() => {
             let told: Position = text.parse().expect("it is a position");
             let known: Position = ids[2].parse().expect("it is a position");
             let before = (told.offset, told.nonce) == (0, 0) && shown == ["1", "2", "3"];
-            let ahead = told.offset > known.offset && shown.is_empty();
-            check(Came::ItsEvent, told.generation == known.generation && (before || ahead))
+            check(Came::ItsEvent, told.generation == known.generation && before)
         }
         _ => {
             let told = gap.map(|gap| serde_json::from_str::<Value>(&gap.data).expect("it is JSON"));
-            let expected = json!({ "requested": text, "oldest": ids[0], "reason": "foreign" });
-            assert_eq!(told, Some(expected));
-            check(Came::Gap, shown == ["1", "2", "3"])
+            let (reason, expected) =
+                if is_beyond(text, &ids[2]) { ("lost", &[][..]) } else { ("foreign", &["1", "2", "3"][..]) };
+            let gap = json!({ "requested": text, "oldest": ids[0], "reason": reason });
+            assert_eq!(told, Some(gap));
+            check(Came::Gap, shown == expected)
         }
     }
+}
+
+/// Whether it is of this hub's generation, and beyond its newest event.
+fn is_beyond(text: &str, newest: &str) -> bool {
+    let newest: Position = newest.parse().expect("it is a position");
+    let beyond = |told: Position| told.generation == newest.generation && told.offset > newest.offset;
+    text.parse().is_ok_and(beyond)
 }
 
 #[track_caller]

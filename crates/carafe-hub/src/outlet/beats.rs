@@ -14,6 +14,11 @@ impl Outlet {
         if self.silence(seat).is_none_or(|silent| silent < silence) {
             return;
         }
+        if let Some(Seat::Streaming(streaming)) = self.seats.get_mut(seat as usize)
+            && streaming.frames.subscription.gives_up_waiting()
+        {
+            return streaming.waker.wake_by_ref();
+        }
         let position = self.moved_to(seat);
         let bytes = match position {
             Some(position) => self.position_chunk(position),

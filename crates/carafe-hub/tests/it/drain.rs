@@ -1,6 +1,7 @@
 //! The orderly end of all streams.
 
-use carafe_hub::{PublishError, Start, Subscribe, SubscribeError};
+use carafe_hub::{HubLimits, PublishError, Start, Subscribe, SubscribeError};
+use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::fixture::{FORMS, Rig, after, at_once, data, publication, subscribe};
@@ -94,7 +95,7 @@ fn draining_twice_is_one_drain() {
 
 #[test]
 fn a_stream_that_waits_for_the_tail_ends_too() {
-    let rig = Rig::roomy();
+    let rig = Rig::supplied(MemoryLimits::default(), HubLimits::default());
     let tail = rig.publish("a", "");
     let ahead = Position { offset: tail.offset + 5, ..tail };
     let mut listener = rig.listen(everything().from(after(ahead)));

@@ -2,7 +2,7 @@
 
 use carafe_hub::{Form, Gap, GapReason, Hub, HubLimits, Start, Subscribe, SubscribeError, Subscription};
 use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read, Span};
-use carafe_protocol::{EventType, Position, Topic, TopicMatcher, TopicPattern};
+use carafe_protocol::{EventType, Generation, Position, Topic, TopicMatcher, TopicPattern};
 use futures_util::FutureExt;
 
 use crate::listener::{Heard, Listener};
@@ -36,6 +36,11 @@ impl Rig {
         Self::on(MemoryLog::new(kept), limits)
     }
 
+    /// As on a node that another one supplies: a position beyond the tail may still arrive.
+    pub(crate) fn supplied(kept: MemoryLimits, limits: HubLimits) -> Self {
+        Self::on(MemoryLog::with_generation(kept, Generation::new(0xCAFE)), limits)
+    }
+
     pub(crate) fn on(log: MemoryLog, limits: HubLimits) -> Self {
         let log = Spy::on(log);
         Self { hub: Hub::with_limits(log.clone(), limits), log }
@@ -58,6 +63,12 @@ impl Rig {
     pub(crate) fn gap(&self, requested: &impl ToString, reason: GapReason) -> Heard {
         let Span { start, oldest, .. } = self.span();
         Heard::Gap(Gap { requested: requested.to_string(), oldest, reason, goes_on_after: start })
+    }
+
+    /// What there is to tell to who has seen what this log does not have any more.
+    pub(crate) fn lost(&self, requested: Position, common: Position) -> Heard {
+        let (requested, oldest) = (requested.to_string(), self.span().oldest);
+        Heard::Gap(Gap { requested, oldest, reason: GapReason::Lost, goes_on_after: common })
     }
 
     pub(crate) fn listen(&self, request: Subscribe) -> Listener {

@@ -283,7 +283,7 @@ impl<'a> World<'a> {
             }
             Way::Frames(frames) => {
                 let mut read = poll(frames, times, &mut reader.has_ended);
-                read.extend(frames.position_if_moved());
+                read.extend(frames.instead_of_heartbeat());
                 String::from_utf8(read.concat()).unwrap()
             }
             Way::Seat(client) => self.clients.all[*client].take_whole(),

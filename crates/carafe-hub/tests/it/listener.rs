@@ -130,7 +130,7 @@ impl Listener {
             panic!("only frames tell their position again");
         };
         let (frames, decoder) = &mut **frames;
-        let chunk = frames.position_if_moved()?;
+        let chunk = frames.instead_of_heartbeat()?;
         Some(hear(decoder, &chunk, *form).remove(0))
     }
 }
@@ -180,6 +180,7 @@ fn gap_of(json: &str, goes_on_after: Position) -> Gap {
     let reason = match text(&json["reason"]).as_str() {
         "trimmed" => GapReason::Trimmed,
         "foreign" => GapReason::Foreign,
+        "lost" => GapReason::Lost,
         other => panic!("{other}"),
     };
     let oldest = json["oldest"].as_str().map(|oldest| oldest.parse().unwrap());

@@ -10,6 +10,8 @@ use crate::listener::{Heard, Said};
 
 pub(crate) struct Model {
     first: Position,
+    /// Another node may still deliver what lies beyond the tail.
+    supplied: bool,
     /// Every entry there ever was.
     all: Vec<Entry>,
 }
@@ -25,8 +27,8 @@ pub(crate) struct Wish {
 }
 
 impl Model {
-    pub(crate) fn new(first: Position) -> Self {
-        Self { first, all: Vec::new() }
+    pub(crate) fn new(first: Position, supplied: bool) -> Self {
+        Self { first, supplied, all: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -46,7 +48,8 @@ impl Model {
     fn find(&self, span: Span, asked: Position) -> Find {
         match asked {
             _ if asked.generation != self.first.generation => Find::Foreign,
-            _ if asked.offset > self.tail().offset => Find::Ahead,
+            _ if asked.offset > self.tail().offset && self.supplied => Find::Ahead,
+            _ if asked.offset > self.tail().offset => Find::Lost { common: self.tail() },
             _ if asked.offset < span.start.offset => Find::Trimmed,
             _ if self.positions().contains(&asked) => Find::Found,
             _ => Find::Foreign,
@@ -121,6 +124,8 @@ pub(crate) struct Account {
     seen: Position,
     /// It asked to go on after a position that nobody has been given yet.
     ahead: bool,
+    /// How many signs of life it has waited for that.
+    beats: usize,
     /// Where the hub stood when the subscriber last had everything.
     caught_up_at: Option<Position>,
     /// Up to where it had everything, by waiting, however long ago it was polled.
@@ -136,6 +141,7 @@ impl Account {
             opening: VecDeque::new(),
             seen: span.start,
             ahead: false,
+            beats: 0,
             caught_up_at: None,
             waited_to: 0,
             ids: Vec::new(),
@@ -164,6 +170,11 @@ impl Account {
         match model.find(span, position) {
             Find::Trimmed => self.beyond_gap(span, position.to_string(), GapReason::Trimmed),
             Find::Foreign => self.beyond_gap(span, position.to_string(), GapReason::Foreign),
+            Find::Lost { common } => {
+                let gap = gap(span, position.to_string(), GapReason::Lost);
+                self.opening.push_back(Heard::Gap(Gap { goes_on_after: common, ..gap }));
+                self.at(common)
+            }
             found @ (Find::Found | Find::Ahead) => {
                 self.ahead = found == Find::Ahead;
                 self.at(position)
@@ -216,6 +227,9 @@ impl Account {
         let requested: Position = told.requested.parse().unwrap();
         if std::mem::take(&mut self.ahead) {
             assert_eq!(requested, self.seen);
+            if told.reason == GapReason::Lost {
+                return self.check_lost(model, told);
+            }
             let trimmed = model.find(span, requested) == Find::Trimmed;
             let reason = if trimmed { GapReason::Trimmed } else { GapReason::Foreign };
             return assert_eq!(*told, gap(span, told.requested.clone(), reason));
@@ -224,6 +238,13 @@ impl Account {
         assert!(requested.offset < span.start.offset, "nothing after it is gone");
         assert!(requested.offset >= self.waited_to, "it had everything that is gone");
         self.check_passed_over(model, requested);
+    }
+
+    /// It has waited for the tail, which has not come.
+    fn check_lost(&self, model: &Model, told: &Gap) {
+        assert!(self.beats > 2, "so soon");
+        assert!(model.positions().contains(&told.goes_on_after));
+        assert!(told.goes_on_after.offset < self.seen.offset, "the tail was there");
     }
 
     /// Nothing up to `position` is for this subscriber.
@@ -251,7 +272,12 @@ impl Account {
     }
 
     /// What it heard while it was idle, if anything.
-    pub(crate) fn hear_idle(&mut self, model: &Model, heard: Option<&Heard>) {
+    pub(crate) fn hear_idle(&mut self, model: &Model, span: Span, heard: Option<&Heard>) {
+        self.beat();
+        if let Some(lost @ Heard::Gap(_)) = heard {
+            assert_eq!(lost.position(), model.tail(), "whatever there is now was there before");
+            return self.hear(model, span, lost);
+        }
         if let Some(cursor) = self.caught_up_at {
             let moved = cursor != self.seen && !self.ahead;
             assert_eq!(heard, moved.then_some(Heard::Position(cursor)).as_ref());
@@ -259,6 +285,11 @@ impl Account {
         let Some(heard) = heard else { return };
         let Heard::Position(position) = heard else { panic!("{heard:?}") };
         self.hear_moved(model, *position);
+    }
+
+    /// A sign of life was due.
+    pub(crate) fn beat(&mut self) {
+        self.beats += 1;
     }
 
     /// It heard where it stands, since it was idle.

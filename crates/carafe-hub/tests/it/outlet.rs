@@ -105,8 +105,8 @@ fn every_seat_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap() {
         several(step().boxed(), 120),
         several(draining().boxed(), 20),
     );
-    script::check(&script, |((kept, limits), asks, steps, draining)| {
-        let mut world = World::new(kept, limits, &asks);
+    script::check(&script, |((kept, supplied, limits), asks, steps, draining)| {
+        let mut world = World::new(kept, supplied, limits, &asks);
         steps.into_iter().for_each(|step| world.take(step));
         world.drain = Some(world.rig.hub.drain());
         draining.into_iter().for_each(|step| world.take(step));
@@ -139,12 +139,12 @@ struct Subscriber {
 }
 
 impl World {
-    fn new(kept: MemoryLimits, limits: HubLimits, asks: &[Ask]) -> Self {
-        let rig = Rig::new(kept, limits);
+    fn new(kept: MemoryLimits, supplied: bool, limits: HubLimits, asks: &[Ask]) -> Self {
+        let rig = if supplied { Rig::supplied(kept, limits) } else { Rig::new(kept, limits) };
         let (bell, waker) = Bell::new();
         let wishes = asks.iter().map(Ask::wish).filter(|wish| wish.refusal().is_none()).collect();
         Self {
-            model: Model::new(rig.span().start),
+            model: Model::new(rig.span().start, supplied),
             outlet: rig.hub.outlet(waker),
             rig,
             bell,
@@ -282,6 +282,7 @@ impl World {
         self.outlet.beat(seat, silence, &mut self.clients);
         let told = self.clients.take_told().pop().map(|(_, told)| told).unwrap_or_default();
         let subscriber = self.subscribers.get_mut(&seat).unwrap();
+        subscriber.account.beat();
         assert!(!blocked || told.is_empty(), "in the middle of a chunk");
         let has_all = subscriber.idle && !subscriber.called && !blocked && !gone;
         if has_all && silent_for >= silence {

@@ -1,8 +1,8 @@
 //! Where a stream stands, and where it goes on.
 
 use carafe_hub::{Form, GapReason, HubLimits, Start, Subscribe};
-use carafe_log::{MemoryLimits, MemoryLog};
-use carafe_protocol::{Generation, Position, TopicMatcher};
+use carafe_log::MemoryLimits;
+use carafe_protocol::{Position, TopicMatcher};
 
 use crate::fixture::{FORMS, NO_RING, Rig, after, data, entry, publication, publish, topic};
 use crate::listener::{Heard, Listener};
@@ -87,10 +87,13 @@ fn who_comes_back_soon_to_a_new_hub_is_served_from_memory() {
     assert_eq!(again.log.reads(), 0);
 }
 
+fn supplied() -> Rig {
+    Rig::supplied(MemoryLimits::default(), HubLimits::default())
+}
+
 /// Two nodes: what the one publishes gets to the other when the test says so.
 fn nodes() -> (Rig, Rig) {
-    let log = || MemoryLog::with_generation(MemoryLimits::default(), Generation::new(0xCAFE));
-    (Rig::on(log(), HubLimits::default()), Rig::on(log(), HubLimits::default()))
+    (supplied(), supplied())
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn ahead_with_a_lost_id(rig: &Rig) -> (Position, Listener) {
 
 #[test]
 fn an_id_ahead_that_turns_out_to_be_foreign_is_told_as_a_gap() {
-    let rig = Rig::roomy();
+    let rig = supplied();
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.publish("a", "1");
     assert_eq!(listener.hear(), []);
@@ -149,7 +152,7 @@ fn an_id_ahead_that_turns_out_to_be_foreign_is_told_as_a_gap() {
 
 #[test]
 fn an_id_ahead_whose_place_is_trimmed_by_the_time_is_told_as_a_gap() {
-    let rig = Rig::keeping(2);
+    let rig = Rig::supplied(MemoryLimits { entries: 2, ..MemoryLimits::default() }, NO_RING);
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.count("a", 8);
     let heard = listener.hear();
@@ -216,7 +219,7 @@ fn a_private_event_that_is_passed_over_moves_the_position() {
 
 #[test]
 fn who_is_ahead_is_told_no_position_that_would_set_it_back() {
-    let rig = Rig::roomy();
+    let rig = supplied();
     let tail = rig.publish("a", "");
     let ahead = Position { offset: tail.offset + 10, ..tail };
     let mut listener = rig.listen_in(Some(Form::Plain), everything().from(after(ahead)));
@@ -224,4 +227,37 @@ fn who_is_ahead_is_told_no_position_that_would_set_it_back() {
     rig.count("a", 3);
     assert_eq!(listener.hear(), []);
     assert_eq!(listener.position_if_moved(), None);
+}
+
+#[test]
+fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_goes_on() {
+    for form in FORMS {
+        let rig = Rig::roomy();
+        let tail = rig.count("a", 3)[2];
+        for further in [1, 10, u64::MAX - tail.offset] {
+            let lost = Position { offset: tail.offset + further, ..tail };
+            let mut listener = rig.listen_in(form, everything().from(after(lost)));
+            let now = rig.span().tail;
+            assert_eq!(listener.hear(), [rig.lost(lost, now), Heard::Position(now)]);
+            rig.publish("a", "next");
+            assert_eq!(data(&listener.hear()), ["next"]);
+        }
+    }
+}
+
+#[test]
+fn a_tail_that_does_not_arrive_is_lost_after_some_heartbeats() {
+    for form in [Form::Plain, Form::Enveloped] {
+        let rig = supplied();
+        let tail = rig.publish("a", "0");
+        let lost = Position { offset: tail.offset + 10, ..tail };
+        let mut listener = rig.listen_in(Some(form), everything().from(after(lost)));
+        listener.hear();
+        assert_eq!([listener.position_if_moved(), listener.position_if_moved()], [None, None]);
+        let tail = rig.publish("a", "1");
+        assert_eq!(listener.position_if_moved(), Some(rig.lost(lost, tail)));
+        assert_eq!(listener.position_if_moved(), None, "it has been told");
+        rig.publish("a", "2");
+        assert_eq!(data(&listener.hear()), ["2"]);
+    }
 }

@@ -63,12 +63,13 @@ pub(crate) enum From {
     NoPosition,
 }
 
-pub(crate) fn limits() -> impl Strategy<Value = (MemoryLimits, HubLimits)> {
+/// What a log keeps, whether it is supplied with its entries, and what a hub may use.
+pub(crate) fn limits() -> impl Strategy<Value = (MemoryLimits, bool, HubLimits)> {
     let bytes = || prop_oneof![2_500..8_000_usize, Just(1 << 20)];
     let kept = (prop_oneof![1..24_usize, Just(1000)], bytes());
     let ring = prop_oneof![Just(0), 0..4_000_usize, Just(1 << 20)];
-    (kept, ring).prop_map(|((entries, bytes), ring_bytes)| {
-        (MemoryLimits { entries, bytes }, HubLimits { ring_bytes, ..NO_RING })
+    (kept, any::<bool>(), ring).prop_map(|((entries, bytes), supplied, ring_bytes)| {
+        (MemoryLimits { entries, bytes }, supplied, HubLimits { ring_bytes, ..NO_RING })
     })
 }
 
@@ -125,8 +126,8 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn every_subscriber_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap() {
     let script = (limits(), prop::collection::vec(step(), 0..120));
-    check(&script, |((kept, limits), steps)| {
-        let mut world = World::new(kept, limits);
+    check(&script, |((kept, supplied, limits), steps)| {
+        let mut world = World::new(kept, supplied, limits);
         steps.into_iter().for_each(|step| world.take(step));
         world.end();
     });
@@ -164,9 +165,9 @@ struct Subscriber {
 }
 
 impl World {
-    fn new(kept: MemoryLimits, limits: HubLimits) -> Self {
-        let rig = Rig::new(kept, limits);
-        let model = Model::new(rig.span().start);
+    fn new(kept: MemoryLimits, supplied: bool, limits: HubLimits) -> Self {
+        let rig = if supplied { Rig::supplied(kept, limits) } else { Rig::new(kept, limits) };
+        let model = Model::new(rig.span().start, supplied);
         Self { rig, model, subscribers: Vec::new(), published: 0 }
     }
 
@@ -267,7 +268,7 @@ impl World {
     fn idle(&self, subscriber: &mut Subscriber) {
         if subscriber.listener.form().is_some() {
             let heard = subscriber.listener.position_if_moved();
-            subscriber.account.hear_idle(&self.model, heard.as_ref());
+            subscriber.account.hear_idle(&self.model, self.rig.span(), heard.as_ref());
         }
     }
 

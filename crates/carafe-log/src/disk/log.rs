@@ -62,7 +62,7 @@ impl DiskLog {
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let (state, room_to) = open(&storage, &options)?;
-        let shared = Arc::new(Shared::new(storage, state, clock));
+        let shared = Arc::new(Shared::new(storage, state, clock, options.supplied));
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(options.waiting_bytes));
         let (failed, failure) = oneshot::channel();

@@ -20,10 +20,13 @@ pub struct DiskOptions {
     pub waiting_bytes: usize,
     /// Threads that read history.
     pub readers: usize,
+    /// Another node supplies the entries with their offsets ([`AppendAt`](crate::AppendAt)): a position beyond the tail may
+    /// still arrive. Without this, such a position means that the log has lost its tail.
+    pub supplied: bool,
 }
 
 impl Default for DiskOptions {
-    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers.
+    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers, the only writer.
     fn default() -> Self {
         Self {
             entries: u64::MAX,
@@ -32,6 +35,7 @@ impl Default for DiskOptions {
             segment_bytes: 64 << 20,
             waiting_bytes: 64 << 20,
             readers: 4,
+            supplied: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
+use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
 use super::index::{ActiveIndex, Index, Ordinal, SealedIndex, Summary, first_after, select, select_all};
 use super::sealed::{Sealed, Segment};
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     // Held for looking things up and for taking a commit in, never while the disk is read or written.
     state: Mutex<State>,
     cache: Mutex<VecDeque<(String, Arc<SealedIndex>)>>,
+    /// Another node may still deliver what lies beyond the tail.
+    supplied: bool,
 }
 
 pub(crate) struct State {
@@ -83,6 +85,15 @@ impl State {
         self.sealed.get(at).cloned()
     }
 
+    /// The last position of an earlier generation: the first segment of the next one names it. `None` if it is not known.
+    fn end_of(&self, generation: Generation) -> Option<Position> {
+        let sealed = self.sealed.iter().map(|sealed| &sealed.segment);
+        let mut headers = sealed.chain([&self.active.segment]).map(|segment| segment.header);
+        let next =
+            headers.find(|next| next.previous.generation == generation && next.generation != generation);
+        next.map(|next| next.previous)
+    }
+
     fn knows(&self, position: Position) -> bool {
         let mut generations = self.sealed.iter().map(|sealed| sealed.segment.header.generation);
         self.tail.generation == position.generation
@@ -93,8 +104,8 @@ impl State {
 }
 
 impl Shared {
-    pub(crate) fn new(storage: Arc<dyn Storage>, state: State, clock: Clock) -> Self {
-        Self { storage, clock, state: Mutex::new(state), cache: Mutex::default() }
+    pub(crate) fn new(storage: Arc<dyn Storage>, state: State, clock: Clock, supplied: bool) -> Self {
+        Self { storage, clock, state: Mutex::new(state), cache: Mutex::default(), supplied }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -112,12 +123,21 @@ impl Shared {
         if position == state.tail || position == state.start() {
             return Ok(Find::Found);
         }
-        if position.offset > state.tail.offset {
-            let newest = position.generation == state.active.segment.header.generation;
-            return Ok(if newest { Find::Ahead } else { Find::Foreign });
-        }
         if position.offset < state.start().offset {
             return Ok(if state.knows(position) { Find::Trimmed } else { Find::Foreign });
+        }
+        if position.generation == state.active.segment.header.generation
+            && position.offset > state.tail.offset
+        {
+            // A log that was copied back by hand goes on in the same generation. Which of its newest entries differ from those
+            // that the client has seen cannot be told then: the stream goes on after all of them, and the gap says so.
+            // `carafe log restore` begins a new generation, and so the end of the common part is known.
+            return Ok(if self.supplied { Find::Ahead } else { Find::Lost { common: state.tail } });
+        }
+        if let Some(common) = state.end_of(position.generation)
+            && position.offset > common.offset
+        {
+            return Ok(Find::Lost { common });
         }
         drop(state);
         let found = self.entry_at(position.offset)?.is_some_and(|entry| entry.position == position);

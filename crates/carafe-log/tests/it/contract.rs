@@ -28,7 +28,9 @@ macro_rules! every_log {
             a_block_says_how_far_it_looked,
             a_block_keeps_its_limits_and_has_at_least_one_entry,
             every_position_given_out_is_found,
-            what_was_not_given_out_is_foreign_or_ahead,
+            what_was_not_given_out_is_foreign,
+            beyond_the_tail_of_a_single_writer_is_lost,
+            beyond_the_tail_of_a_supplied_log_is_ahead,
             just_before_the_oldest_is_found_and_earlier_is_trimmed,
             reading_what_is_trimmed_is_an_error_that_names_the_start,
             the_last_entries_are_counted_by_what_is_wanted,
@@ -195,7 +197,7 @@ pub(crate) fn every_position_given_out_is_found<F: Factory>() {
     assert_eq!(find(&log, start), Find::Found);
 }
 
-pub(crate) fn what_was_not_given_out_is_foreign_or_ahead<F: Factory>() {
+pub(crate) fn what_was_not_given_out_is_foreign<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start;
     let told = append(&log, (0..3).map(|_| publication("a", "")).collect());
@@ -204,11 +206,28 @@ pub(crate) fn what_was_not_given_out_is_foreign_or_ahead<F: Factory>() {
         let generation = Generation::new(0xdead_beef);
         assert_eq!(find(&log, Position { generation, ..known }), Find::Foreign, "the generation");
     }
-    let ahead = Position { offset: told[2].offset + 1, ..told[2] };
-    assert_eq!(find(&log, ahead), Find::Ahead);
-    assert_eq!(find(&log, Position { offset: u64::MAX, ..ahead }), Find::Ahead);
-    let elsewhere = Position { generation: Generation::new(1), ..ahead };
-    assert_eq!(find(&log, elsewhere), Find::Foreign, "only this generation can be ahead");
+}
+
+pub(crate) fn beyond_the_tail_of_a_single_writer_is_lost<F: Factory>() {
+    let log = F::roomy();
+    check_beyond(&log, log.span().start, Find::Lost { common: log.span().start });
+    let tail = append_one(&log, publication("a", ""));
+    check_beyond(&log, tail, Find::Lost { common: tail });
+}
+
+pub(crate) fn beyond_the_tail_of_a_supplied_log_is_ahead<F: Factory>() {
+    let log = F::supplied();
+    check_beyond(&log, log.span().start, Find::Ahead);
+    check_beyond(&log, append_one(&log, publication("a", "")), Find::Ahead);
+}
+
+#[track_caller]
+fn check_beyond(log: &impl Read, tail: Position, expected: Find) {
+    for offset in [tail.offset + 1, u64::MAX] {
+        assert_eq!(find(log, Position { offset, ..tail }), expected);
+        let elsewhere = Position { offset, generation: Generation::new(1), ..tail };
+        assert_eq!(find(log, elsewhere), Find::Foreign, "another log's");
+    }
 }
 
 pub(crate) fn just_before_the_oldest_is_found_and_earlier_is_trimmed<F: Factory>() {
@@ -417,7 +436,7 @@ pub(crate) fn a_position_between_sparse_offsets_is_foreign<F: Factory>() {
     wait(log.append_at([10, 20].map(|offset| supplied(&log, offset, publication("a", ""))).into())).unwrap();
     let tail = log.span().tail;
     assert_eq!(find(&log, Position { offset: 15, ..tail }), Find::Foreign);
-    assert_eq!(find(&log, Position { offset: 21, ..tail }), Find::Ahead);
+    assert_eq!(find(&log, Position { offset: 21, ..tail }), Find::Lost { common: tail });
     assert_eq!(data(&read(&log, 15, &any(), NO_LIMIT).entries).len(), 1, "reading needs no entry there");
 }
 

@@ -22,6 +22,10 @@ impl Factory for Disk {
         open(&SimDisk::default(), small_segments()).unwrap()
     }
 
+    fn supplied() -> DiskLog {
+        open(&SimDisk::default(), DiskOptions { supplied: true, ..small_segments() }).unwrap()
+    }
+
     fn tight() -> DiskLog {
         let bytes = 4 * u64::from(small_segments().segment_bytes);
         open(&SimDisk::default(), DiskOptions { bytes, ..small_segments() }).unwrap()
@@ -208,8 +212,13 @@ fn repairing_cuts_off_what_follows_damage_in_the_newest_segment() {
     let kept = positions(&all(&log));
     assert!((1..10).contains(&kept.len()) && told.starts_with(&kept), "{kept:?}");
     assert_eq!(wait(log.find(*kept.last().unwrap())).unwrap(), Find::Found);
-    assert_eq!(wait(log.find(told[9])).unwrap(), Find::Foreign, "what was given up is told as a gap");
-    assert_ne!(append_one(&log, publication("a", "next")).generation, told[0].generation);
+    let common = *kept.last().unwrap();
+    assert_eq!(wait(log.find(told[9])).unwrap(), Find::Lost { common }, "what was given up is told as a gap");
+    for number in 0..20 {
+        let next = append_one(&log, publication("a", &number.to_string()));
+        assert_ne!(next.generation, told[0].generation);
+        assert_eq!(wait(log.find(told[9])).unwrap(), Find::Lost { common }, "whatever stands there now");
+    }
 }
 
 #[test]

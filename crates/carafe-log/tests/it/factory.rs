@@ -14,6 +14,9 @@ pub(crate) trait Factory {
     /// A log that keeps everything the tests append.
     fn roomy() -> Self::Log;
 
+    /// The same, where another node supplies the entries.
+    fn supplied() -> Self::Log;
+
     /// A log that has trimmed its oldest entries before 1000 small ones were appended.
     fn tight() -> Self::Log;
 }

@@ -15,6 +15,10 @@ impl Factory for Memory {
         MemoryLog::default()
     }
 
+    fn supplied() -> MemoryLog {
+        MemoryLog::with_generation(MemoryLimits::default(), Generation::new(7))
+    }
+
     fn tight() -> MemoryLog {
         keeping(8)
     }

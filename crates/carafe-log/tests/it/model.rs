@@ -157,7 +157,7 @@ impl Model {
         let kept = self.wanted(start, TOPICS.len());
         match asked {
             _ if asked.generation != self.first.generation => Find::Foreign,
-            _ if asked.offset > self.tail().offset => Find::Ahead,
+            _ if asked.offset > self.tail().offset => Find::Lost { common: self.tail() },
             _ if asked.offset < start.offset => Find::Trimmed,
             _ if asked == start || kept.contains(&asked) => Find::Found,
             _ => Find::Foreign,

@@ -188,7 +188,7 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
     let mut lost = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[199])]);
     let gap = lost.next().unwrap();
     let told: Value = serde_json::from_str(&gap.data).unwrap();
-    assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"foreign".into()));
+    assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"lost".into()));
     let mut kept = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[9])]);
     assert_eq!(kept.next().unwrap().event_type, "carafe.position");
     assert_eq!(kept.data(2), ["10", "11"]);
