@@ -14,6 +14,7 @@ use urlpattern::regexp::RegExp;
 use urlpattern::{Error, RegexSyntax, UrlPattern, UrlPatternInit, UrlPatternOptions};
 
 use crate::template::{BadTemplate, Template};
+use crate::topic::BYTE_ORDER_MARK;
 
 /// A [WHATWG URL Pattern](https://urlpattern.spec.whatwg.org/) over topics.
 ///
@@ -81,6 +82,11 @@ pub enum BadPattern {
     /// It has a control character, a line break included.
     #[error("the pattern has a control character: use printable text")]
     ControlCharacter,
+    /// It has a byte order mark, U+FEFF, which no topic has.
+    #[error(
+        "the pattern has a byte order mark, U+FEFF, which nobody sees: save the text as UTF-8 without it"
+    )]
+    ByteOrderMark,
     /// It has a `:name` twice.
     #[error("the pattern has two parts of the same name: name each `:name` differently")]
     DuplicateName,
@@ -131,7 +137,7 @@ impl TopicPattern {
     /// Takes `text` as a pattern.
     ///
     /// # Errors
-    /// When it is empty, too long, too complex, has a control character or is not a URL Pattern.
+    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is not a URL Pattern.
     pub fn new(text: &str) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_BYTES)?;
         let kind = if is_simple(text) {
@@ -147,7 +153,7 @@ impl TopicPattern {
     /// expands to with any values, undefined ones too. `books/{id}` matches `books/42` and `books/`, and no `books/4/2`.
     ///
     /// # Errors
-    /// When it is empty, too long, too complex, has a control character or is not a URI Template.
+    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is not a URI Template.
     pub fn template(text: &str) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_BYTES)?;
         Ok(Self::of(text, Kind::Template(Box::new(Template::new(text)?))))
@@ -158,7 +164,7 @@ impl TopicPattern {
     ///
     /// # Errors
     /// When it is empty, longer than [`MAX_RELATIVE_BYTES`](Self::MAX_RELATIVE_BYTES), too complex, has a control
-    /// character or is not a URL Pattern.
+    /// character or a byte order mark, or is not a URL Pattern.
     pub fn relative_to(text: &str, base: &Url) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_RELATIVE_BYTES)?;
         if text == "*" {
@@ -250,6 +256,9 @@ fn check_text(text: &str, limit: usize) -> Result<(), BadPattern> {
     }
     if text.chars().any(char::is_control) {
         return Err(BadPattern::ControlCharacter);
+    }
+    if text.contains(BYTE_ORDER_MARK) {
+        return Err(BadPattern::ByteOrderMark);
     }
     Ok(())
 }
@@ -706,6 +715,9 @@ mod tests {
         check_refused(&"x".repeat(1025), BadPattern::TooLong(1025));
         for text in ["a\nb", "a\0", "\u{85}/*", "a(\r)"] {
             check_refused(text, BadPattern::ControlCharacter);
+        }
+        for text in ["\u{feff}a/*", "a/\u{feff}", ":a\u{feff}"] {
+            check_refused(text, BadPattern::ByteOrderMark);
         }
         check_refused(":a/:b/:a", BadPattern::DuplicateName);
         check_refused(&":a-".repeat(33), BadPattern::TooComplex);

@@ -7,8 +7,9 @@ use smol_str::SmolStr;
 
 /// The name an event is published to, usually a path such as `orders/42`.
 ///
-/// One to [`Topic::MAX_BYTES`] bytes of UTF-8, without control characters and without the path
-/// segments `.` and `..`, which URL parsers on the way would fold (`a/../b` would reach another topic).
+/// One to [`Topic::MAX_BYTES`] bytes of UTF-8, without control characters, without the byte order mark U+FEFF, which is
+/// invisible, and without the path segments `.` and `..`, which URL parsers on the way would fold (`a/../b` would reach
+/// another topic).
 // A short one takes no memory of its own: of very many, that would be much, and lie between what is given back.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(SmolStr);
@@ -25,6 +26,9 @@ pub enum BadTopic {
     /// It has a control character, a line break included.
     #[error("the topic has a control character: use printable text")]
     ControlCharacter,
+    /// It has a byte order mark, U+FEFF, which editors put at the start of a file.
+    #[error("the topic has a byte order mark, U+FEFF, which nobody sees: save the text as UTF-8 without it")]
+    ByteOrderMark,
     /// It has a segment that URL parsers fold away.
     #[error("the topic has a segment `.` or `..`, which URL parsers fold: leave such segments out")]
     DotSegment,
@@ -37,8 +41,20 @@ impl Topic {
     /// Takes `text` as a topic.
     ///
     /// # Errors
-    /// When it is empty, too long, has a control character or a dot segment.
+    /// When it is empty, too long, has a control character, a byte order mark or a dot segment.
     pub fn new(text: &str) -> Result<Self, BadTopic> {
+        if text.contains(BYTE_ORDER_MARK) {
+            return Err(BadTopic::ByteOrderMark);
+        }
+        Self::stored(text)
+    }
+
+    /// Takes the topic of an event that a log has stored. It may have a byte order mark: the versions before that is
+    /// refused have stored such topics, and their logs stay readable.
+    ///
+    /// # Errors
+    /// When it is empty, too long, has a control character or a dot segment.
+    pub fn stored(text: &str) -> Result<Self, BadTopic> {
         if text.is_empty() {
             return Err(BadTopic::Empty);
         }
@@ -60,6 +76,9 @@ impl Topic {
         &self.0
     }
 }
+
+/// Invisible, and no control character to Unicode.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The URL standard folds `.` and `..`, and takes `%2e` for a dot.
 fn is_dot_segment(segment: &str) -> bool {
@@ -138,8 +157,18 @@ mod tests {
         for text in ["a\nb", "a\0", "\u{1b}[31m", "\u{85}"] {
             check(text, Err(BadTopic::ControlCharacter));
         }
+        for text in ["\u{feff}", "\u{feff}a", "a/\u{feff}b", "a\u{feff}"] {
+            check(text, Err(BadTopic::ByteOrderMark));
+        }
         for text in [".", "..", "a/../b", "a/./b", "a/%2E%2e/b", "a/.%2e", "a\\..\\b"] {
             check(text, Err(BadTopic::DotSegment));
+        }
+    }
+    #[test]
+    fn a_stored_topic_may_have_a_byte_order_mark_and_nothing_else_that_a_new_one_may_not() {
+        assert_eq!(Topic::stored("\u{feff}a").unwrap().as_str(), "\u{feff}a");
+        for text in ["", "a\nb", "a/../b", &"x".repeat(Topic::MAX_BYTES + 1)] {
+            assert_eq!(Topic::stored(text), Topic::new(text), "{text:?}");
         }
     }
 }

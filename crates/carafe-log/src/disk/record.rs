@@ -97,7 +97,7 @@ fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
     let (offset, time, nonce) = (take.u64()?, take.u64()?, take.u32()?);
     let retry = if flags & RETRY != 0 { Some(Duration::from_millis(take.u64()?)) } else { None };
     let mut topics =
-        (0..topics).map(|_| Topic::new(take.text()?).ok()).collect::<Option<Vec<_>>>()?.into_iter();
+        (0..topics).map(|_| Topic::stored(take.text()?).ok()).collect::<Option<Vec<_>>>()?.into_iter();
     let topic = topics.next()?;
     let event_type = if flags & TYPE != 0 { Some(EventType::new(take.text()?).ok()?) } else { None };
     let id = if flags & ID != 0 { Some(IdempotencyKey::new(take.text()?).ok()?) } else { None };

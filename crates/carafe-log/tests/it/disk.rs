@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use carafe_log::{
     Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog, OpenError,
-    Read, Storage,
+    Publication, Read, Storage,
 };
-use carafe_protocol::{Position, TopicMatcher};
+use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::contract::every_log;
 use crate::factory::{Factory, append, append_one, data, keyed, positions, publication, read_all, wait};
@@ -94,6 +94,19 @@ fn all_fields_are_kept() {
     let read = all(&open(&disk, small_segments()).unwrap());
     assert_eq!(read[0].publication, full);
     assert_eq!(read[1].publication, publication("a", "\u{0}\r\n\u{2615}"));
+}
+
+/// Such topics are refused now, and were not always.
+#[test]
+fn a_topic_with_a_byte_order_mark_that_was_stored_is_still_read() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    let topic = Topic::stored("\u{feff}a").unwrap();
+    append_one(&log, Publication::new(topic.clone(), "old"));
+    drop(log);
+    let log = open(&disk, small_segments()).unwrap();
+    let stored = all(&log);
+    assert_eq!(stored.iter().map(|entry| entry.publication.topic()).collect::<Vec<_>>(), [&topic]);
 }
 
 #[test]

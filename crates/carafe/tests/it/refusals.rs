@@ -57,6 +57,25 @@ fn a_bad_topic_is_refused() {
 }
 
 #[test]
+fn a_byte_order_mark_in_a_topic_or_pattern_is_refused_wherever_it_is_named() {
+    let hub = hub();
+    for topic in ["%EF%BB%BFa", "a%EF%BB%BF"] {
+        check(&post(hub.address, &format!("/events/{topic}"), "x"), 400, "bad-topic", "byte order mark");
+        check(&post(hub.address, &format!("/events/a?topic={topic}"), "x"), 400, "bad-topic", "U+FEFF");
+        check(&get(hub.address, &format!("/events?topic={topic}")), 400, "bad-topic", "byte order mark");
+        check(
+            &get(hub.address, &format!("/events?pattern={topic}/*")),
+            400,
+            "bad-pattern",
+            "byte order mark",
+        );
+    }
+    for line in ["{\"topic\":\"\u{feff}a\",\"data\":\"x\"}", "{\"topic\":\"a\\ufeff\",\"data\":\"x\"}"] {
+        check(&ndjson(&hub, line), 400, "bad-topic", "byte order mark");
+    }
+}
+
+#[test]
 fn a_bad_pattern_is_refused() {
     let hub = hub();
     for pattern in ["orders/(", "{", "a/:", "%00", "(%3F%3Cx", &"x".repeat(2000)] {
