@@ -15,7 +15,7 @@ use tower_http::cors::CorsLayer;
 use tracing::debug;
 
 use crate::problem::Refused;
-use crate::{Metrics, Options, loopback, mercure, unread};
+use crate::{Metrics, Options, conformance, loopback, mercure, unread};
 
 /// For what is no page: nothing is loaded, run or framed, should a browser take it for one.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -67,13 +67,14 @@ impl Answers {
 
 /// One layer with all of it: a router clones its layers, and what is in them, for each request.
 pub(crate) async fn answer(State(answers): State<Arc<Answers>>, request: Request, next: Next) -> Response {
+    let version = request.version();
     let mut response = answers.observe(unread::read_on(request), next).await;
     secure(response.headers_mut());
-    response
+    conformance::of_version(version, response)
 }
 
 /// Sets the headers that keep browsers, and caches, from making more of an answer than it is.
-fn secure(headers: &mut HeaderMap) {
+pub(crate) fn secure(headers: &mut HeaderMap) {
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(NO_PAGE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -83,7 +84,7 @@ fn secure(headers: &mut HeaderMap) {
     headers.append(VARY, HeaderValue::from_static("origin"));
 }
 
-fn asked_for(method: &Method, uri: &Uri) -> &'static str {
+pub(crate) fn asked_for(method: &Method, uri: &Uri) -> &'static str {
     // The router may be mounted under any path, which is gone from the URI here.
     let path = uri.path();
     match method.as_str() {

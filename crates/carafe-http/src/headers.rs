@@ -1,7 +1,15 @@
 //! Headers that more than one answer has.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
+use http_body::Frame;
 
 /// The newest position of the hub: a page takes a snapshot first and streams from there.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("carafe-position");
@@ -20,4 +28,24 @@ pub(crate) fn stream_headers() -> [(HeaderName, HeaderValue); 3] {
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ]
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
+}
+
+/// The answer to `HEAD` where `GET` would be a stream: without a `Content-Length`, which a stream does not have.
+pub(crate) fn head_of_a_stream() -> Response {
+    (stream_headers(), Body::new(OfAnyLength)).into_response()
+}
+
+/// An empty body that does not tell its length beforehand.
+pub(crate) struct OfAnyLength;
+
+impl http_body::Body for OfAnyLength {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
 }

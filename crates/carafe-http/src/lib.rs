@@ -23,6 +23,7 @@ mod answers;
 pub mod auth;
 mod batch;
 mod caller;
+mod conformance;
 mod event_stream;
 mod headers;
 mod health;

@@ -137,9 +137,13 @@ impl Problem {
         self
     }
 
+    /// The last word of its URN.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.problem_type.rsplit(':').next().unwrap_or(self.problem_type)
+    }
+
     fn refused(&self) -> Refused {
-        let reason = self.problem_type.rsplit(':').next().unwrap_or(self.problem_type);
-        Refused { reason, limit: self.limit }
+        Refused { reason: self.reason(), limit: self.limit }
     }
 }
 

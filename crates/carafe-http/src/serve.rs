@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::{poll_fn, ready};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ use crate::seldom::Seldom;
 use crate::stream::OpenStream;
 use crate::takeover::{Slot, Socket, Takeover};
 use crate::write_time::{Streams, Watch, WatchedBody, WatchedSocket};
-use crate::{Metrics, Tls};
+use crate::{Metrics, Tls, conformance};
 
 /// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
 /// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
@@ -299,13 +300,23 @@ impl Connection {
         let app = TowerToHyperService::new(self.app);
         let tell = Arc::clone(&asked);
         let slot = takeover.0.as_ref().ok().cloned();
-        let peer = ConnectInfo(self.peer);
+        let (peer, metrics) = (ConnectInfo(self.peer), self.metrics.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             tell.notify_one();
+            let (version, refused) = (request.version(), conformance::refuse(&request, &metrics));
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(takeover.clone());
-            let answer = app.call(request);
-            async { answer.await.map(|answer| answer.map(WatchedBody::new)) }
+            let answer = match refused {
+                Some(refusal) => ControlFlow::Break(refusal),
+                None => ControlFlow::Continue(app.call(request)),
+            };
+            async move {
+                let answer = match answer {
+                    ControlFlow::Break(refusal) => Ok(refusal),
+                    ControlFlow::Continue(answer) => answer.await,
+                };
+                answer.map(|answer| conformance::of_version(version, answer).map(WatchedBody::new))
+            }
         });
         let connection =
             self.builders.of(version).serve_connection(TokioIo::new(socket), service).into_owned();

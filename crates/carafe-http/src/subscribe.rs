@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Uri, Version};
 use tracing::error;
 
 use crate::caller::Caller;
-use crate::headers::{POSITION, stream_headers};
+use crate::headers::{POSITION, head_of_a_stream, stream_headers};
 use crate::hub_body::HubBody;
 use crate::limit::Limit;
 use crate::metrics::{Way, Why};
@@ -133,7 +133,7 @@ pub(crate) async fn position(State(app): State<App>, request: Request) -> Result
     let caller = Caller::of(&app, &mut parts).await?;
     let (request, _) = parse(&caller, &parts)?;
     request.check().map_err(|error| refusal(&caller, &error))?;
-    Ok((stream_headers(), [(POSITION, app.hub.position().to_string())]).into_response())
+    Ok(([(POSITION, app.hub.position().to_string())], head_of_a_stream()).into_response())
 }
 
 /// The topic in the path, percent-decoded; `None` for `/events` itself.

@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use carafe_hub::{Form as Frame, Subscribe, SubscribeError};
 use http::request::Parts;
 use http::{Method, Request};
 
 use crate::Problem;
-use crate::headers::stream_headers;
+use crate::headers::head_of_a_stream;
 use crate::hub_body::HubBody;
 use crate::limit::Limit;
 use crate::mercure::caller::Caller;
@@ -39,7 +39,7 @@ pub(crate) async fn subscribe(adapter: &Adapter, request: Request<Body>) -> Resu
         Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access).from(cursor.start);
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;
     let mut response = match parts.method {
-        Method::HEAD => stream_headers().into_response(),
+        Method::HEAD => head_of_a_stream(),
         _ => stream(adapter, &caller, &parts, &parameters, request).await?,
     };
     response.headers_mut().extend(cursor.header);

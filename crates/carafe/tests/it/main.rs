@@ -8,6 +8,7 @@ mod bench;
 mod certificate;
 mod cli;
 mod clients;
+mod conformance;
 mod console;
 mod cors;
 mod counter;
