@@ -53,6 +53,13 @@ pub(crate) struct Reading {
     pub(crate) agrees: bool,
 }
 
+impl Reading {
+    pub(crate) fn time(&self) -> SystemTime {
+        let since = duration(self.time).as_millis();
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+}
+
 impl Clock {
     /// A clock on the system's clocks.
     #[must_use]
@@ -71,8 +78,7 @@ impl Clock {
     /// The log's time, in the whole milliseconds that events carry.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        let since = Duration::from_nanos(self.reading().time.unsigned_abs());
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        self.reading().time()
     }
 
     pub(crate) fn reading(&self) -> Reading {

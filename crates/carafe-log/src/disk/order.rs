@@ -9,11 +9,12 @@ use futures_channel::oneshot;
 
 use super::queue::{Job, What};
 use super::state::Shared;
+use crate::clock::Reading;
 use crate::{AppendAtError, AppendError, Appended, Entry, IdempotencyKey, Publication};
 
 /// What was asked for, put in order: what to store, and what to answer then.
-#[derive(Default)]
 pub(crate) struct Ordered {
+    now: Reading,
     pub(crate) entries: Vec<Arc<Entry>>,
     keys: Keys,
     answers: Vec<Answer>,
@@ -29,6 +30,11 @@ enum Answer {
 }
 
 impl Ordered {
+    /// Nothing yet; what is published gets this time.
+    pub(crate) fn at(now: Reading) -> Self {
+        Self { now, entries: Vec::new(), keys: Keys::new(), answers: Vec::new() }
+    }
+
     /// Puts what was asked for in order after what is there; what cannot be is refused at once.
     pub(crate) fn take(&mut self, job: Job, shared: &Shared) {
         let tail = self.entries.last().map_or_else(|| shared.state().tail, |entry| entry.position);
@@ -56,7 +62,7 @@ impl Ordered {
     ) -> Result<Vec<Appended>, AppendError> {
         let generation = shared.state().active.segment.header.generation;
         let mut batch = Batch::after(Position { generation, ..tail });
-        let time = shared.clock.now();
+        let time = self.now.time();
         for publication in publications {
             let known = match key_of(&publication) {
                 Some(name) => self.known(&name, &batch, shared)?,

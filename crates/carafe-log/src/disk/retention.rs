@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ages::{Seen, Verdict};
 use super::index::Index;
 use super::sealed::Sealed;
-use super::state::State;
+use super::state::{Active, State};
 use super::writer::{Writer, passing};
 use crate::clock::{Reading, duration};
 
@@ -14,7 +14,6 @@ impl Writer {
     /// Forgets the oldest segments while they are beyond what is to be kept.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         let now = self.shared.clock.reading();
-        self.note_taken(now);
         self.end_aged_segment(now)?;
         while let Some((oldest, verdict)) = self.beyond(now) {
             self.report(&oldest, verdict, now);
@@ -27,15 +26,6 @@ impl Writer {
             storage.sync()?;
         }
         Ok(())
-    }
-
-    /// Runs after each commit, so that every segment's last commit is noted.
-    fn note_taken(&mut self, now: Reading) {
-        let state = self.shared.state();
-        if state.tail != self.noted {
-            self.noted = state.tail;
-            self.ages.take(state.active_seen(), now);
-        }
     }
 
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
@@ -54,7 +44,7 @@ impl Writer {
     fn end_aged_segment(&mut self, now: Reading) -> io::Result<()> {
         let aged = {
             let state = self.shared.state();
-            let verdict = || self.ages.judge([state.active_seen()].into_iter(), now);
+            let verdict = || self.ages.judge([state.active.seen()].into_iter(), now);
             state.active.index.entries() > 0 && verdict() != Verdict::Kept
         };
         if !aged {
@@ -85,11 +75,12 @@ impl State {
             previous: sealed.segment.header.previous.offset,
             newest: sealed.summary.newest,
         });
-        sealed.chain((self.active.index.entries() > 0).then(|| self.active_seen()))
+        sealed.chain((self.active.index.entries() > 0).then(|| self.active.seen()))
     }
+}
 
-    fn active_seen(&self) -> Seen {
-        let active = &self.active;
-        Seen { previous: active.segment.header.previous.offset, newest: active.newest }
+impl Active {
+    pub(super) fn seen(&self) -> Seen {
+        Seen { previous: self.segment.header.previous.offset, newest: self.newest }
     }
 }

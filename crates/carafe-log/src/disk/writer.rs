@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use carafe_protocol::Position;
 use futures_channel::oneshot;
 use rustix::io::Errno;
 
@@ -17,14 +16,13 @@ use super::queue::{Job, Queue};
 use super::sealed::{Sealed, Segment};
 use super::segment::{Commit, End, Header};
 use super::state::{Active, Shared, State};
+use crate::clock::Reading;
 use crate::{AppendError, Entry};
 
 pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) options: DiskOptions,
     pub(super) ages: Ages,
-    /// The tail when `ages` last took notice.
-    pub(super) noted: Position,
     /// How far the active segment has room.
     room_to: u32,
     failed: Option<String>,
@@ -39,8 +37,7 @@ impl Writer {
         failure: oneshot::Sender<String>,
     ) -> Self {
         let ages = Ages::new(options.age, shared.clock.reading());
-        let noted = shared.state().tail;
-        Self { shared, options, ages, noted, room_to, failed: None, failure: Some(failure) }
+        Self { shared, options, ages, room_to, failed: None, failure: Some(failure) }
     }
 
     /// Writes what comes, until there will be no more.
@@ -66,16 +63,17 @@ impl Writer {
         if let Some(reason) = &self.failed {
             return jobs.into_iter().for_each(|job| job.refuse(AppendError::Failed(reason.clone())));
         }
-        let mut ordered = Ordered::default();
+        let now = self.shared.clock.reading();
+        let mut ordered = Ordered::at(now);
         for job in jobs {
             ordered.take(job, &self.shared);
         }
-        let stored = if ordered.entries.is_empty() { Ok(()) } else { self.store(&ordered.entries) };
+        let stored = if ordered.entries.is_empty() { Ok(()) } else { self.store(&ordered.entries, now) };
         ordered.answer(&stored);
     }
 
     /// Writes and syncs a commit, takes it in, and hands it to the followers.
-    fn store(&mut self, entries: &[Arc<Entry>]) -> Result<(), AppendError> {
+    fn store(&mut self, entries: &[Arc<Entry>], now: Reading) -> Result<(), AppendError> {
         let commit = match self.write(entries) {
             Ok(commit) => commit,
             Err(error) => {
@@ -93,6 +91,7 @@ impl Writer {
             *tail = entry.position;
         }
         active.end = commit.end;
+        self.ages.take(active.seen(), now);
         followers.iter().for_each(|follower| follower(entries));
         Ok(())
     }

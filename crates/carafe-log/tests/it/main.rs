@@ -12,3 +12,4 @@ mod formats;
 mod memory;
 mod model;
 mod sim;
+mod time;
