@@ -106,4 +106,8 @@ impl<G: Guest> Sink for Clients<G> {
     fn ended(&mut self, seat: SeatId, failed: bool) {
         self.over.push((seat, if failed { Ended::Failed } else { Ended::Whole }));
     }
+
+    fn client(&self, seat: SeatId) -> Option<carafe_hub::Client> {
+        self.get(seat)?.guest.client()
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use carafe_hub::Frames;
+use carafe_hub::{Client, Frames};
 
 /// A stream whose response head has been sent.
 pub struct Joining<G> {
@@ -22,6 +22,11 @@ pub struct Joining<G> {
 pub trait Guest: Send + 'static {
     /// The stream has ended, for whatever reason.
     fn ended(self, ended: Ended);
+
+    /// Whose stream it is, if that is known.
+    fn client(&self) -> Option<Client> {
+        None
+    }
 }
 
 /// How a stream ended.

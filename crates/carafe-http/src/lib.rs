@@ -48,6 +48,7 @@ mod rights;
 mod router;
 mod seldom;
 mod serve;
+mod sharer;
 mod stream;
 mod subscribe;
 mod subscribers;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use carafe_fanout::{Ended, Guest};
+use carafe_hub::Client;
 use tracing::warn;
 
 use crate::Options;
@@ -10,6 +11,7 @@ use crate::address::ClientAddress;
 use crate::limit::Limit;
 use crate::metrics::{Counted, End, Way};
 use crate::seldom::Seldom;
+use crate::sharer::stranger;
 use crate::subscribers::Permit;
 
 /// How often it is told that a limit is met.
@@ -17,7 +19,7 @@ static TOLD: Seldom = Seldom::every(Duration::from_secs(60));
 
 /// What an open stream holds, whatever writes it: its permit, and its place in the counters. Both end when it is dropped.
 pub(crate) struct OpenStream {
-    _permit: Permit,
+    permit: Permit,
     counted: Counted,
     /// Few streams have one, so it takes one pointer.
     companion: Option<Box<Box<dyn Send>>>,
@@ -26,7 +28,7 @@ pub(crate) struct OpenStream {
 impl OpenStream {
     /// One more, which leaves this way.
     pub(crate) fn new(options: &Options, permit: Permit, way: Way) -> Self {
-        Self { _permit: permit, counted: Counted::new(&options.metrics, way), companion: None }
+        Self { permit, counted: Counted::new(&options.metrics, way), companion: None }
     }
 
     /// Holds this as long as it is open, too.
@@ -42,6 +44,10 @@ impl OpenStream {
 }
 
 impl Guest for OpenStream {
+    fn client(&self) -> Option<Client> {
+        self.permit.client().map(stranger)
+    }
+
     fn ended(mut self, ended: Ended) {
         self.counted.ends(match ended {
             Ended::Whole => End::Ended,

@@ -19,6 +19,7 @@ use crate::limit::Limit;
 use crate::metrics::{Way, Why};
 use crate::query::{Query, percent_decode};
 use crate::router::App;
+use crate::sharer::sharer;
 use crate::stream::OpenStream;
 use crate::subscribers::Permit;
 use crate::takeover::{Slot, Takeover};
@@ -40,6 +41,7 @@ pub(crate) async fn subscribe(State(app): State<App>, request: Request) -> Resul
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
     let (request, form) = parse(&caller, &parts)?;
+    let request = request.by(sharer(&app.options, caller.identity, &parts));
     match open(&app, &parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
             let (options, frames) = (&app.options, subscription.into_frames(form));

@@ -93,6 +93,13 @@ pub(crate) struct Permit {
     client: Option<ClientAddress>,
 }
 
+impl Permit {
+    /// Whose stream it is.
+    pub(crate) fn client(&self) -> Option<ClientAddress> {
+        self.client
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.subscribers.open().leave(self.client);

@@ -60,14 +60,15 @@ impl Counts {
     }
 
     pub(crate) fn so_far(&self, subscriptions: usize, replays: &Replays, span: Span) -> HubCounts {
+        let (reading, waiting) = replays.reading_and_waiting();
         HubCounts {
             published: self.published.load(Relaxed),
             published_bytes: self.published_bytes.load(Relaxed),
             repeated: self.repeated.load(Relaxed),
             gaps: self.gaps.load(Relaxed),
             subscriptions,
-            replays: replays.reading(),
-            replays_waiting: replays.waiting(),
+            replays: reading,
+            replays_waiting: waiting,
             replays_waited: replays.waited(),
             span,
         }

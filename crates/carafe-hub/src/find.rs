@@ -5,17 +5,23 @@ use std::sync::Arc;
 use carafe_log::{BlockLimit, Entry, IdempotencyKey, ReadError};
 use carafe_protocol::{Position, TopicMatcher};
 
-use crate::{Access, Hub};
+use crate::{Access, Client, Hub};
 
 const ONE: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
 
 impl Hub {
     /// Where the event stands that has this ID, as [`event_id`](crate::event_id) tells it: the earliest, if publishers gave
-    /// an ID several times. What `access` does not show is not there.
+    /// an ID several times. What `access` does not show is not there. The log is read when it is the turn of `client`.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn find_id(&self, id: &str, access: &Access) -> Result<Option<Position>, ReadError> {
+    pub async fn find_id(
+        &self,
+        id: &str,
+        access: &Access,
+        client: Option<Client>,
+    ) -> Result<Option<Position>, ReadError> {
+        let _turn = self.shared.replays.turn(client).await;
         if let Ok(id) = IdempotencyKey::new(id)
             && let Some(position) = self.shared.log.find_id(id, access.visible()).await?
         {
@@ -32,11 +38,16 @@ impl Hub {
         Ok(entry.filter(is_it).map(|entry| entry.position))
     }
 
-    /// The newest event of those that `access` shows.
+    /// The newest event of those that `access` shows. The log is read when it is the turn of `client`.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn newest(&self, access: &Access) -> Result<Option<Arc<Entry>>, ReadError> {
+    pub async fn newest(
+        &self,
+        access: &Access,
+        client: Option<Client>,
+    ) -> Result<Option<Arc<Entry>>, ReadError> {
+        let _turn = self.shared.replays.turn(client).await;
         let before = self.shared.log.before_last(1, vec![TopicMatcher::any()], access.visible()).await?;
         let entry = self.first_after(before.offset).await?;
         Ok(entry.filter(|entry| access.visible().shows(&entry.publication)))

@@ -17,7 +17,7 @@ use crate::pages::Pages;
 use crate::replays::Replays;
 use crate::retention::{Retention, Retentions};
 use crate::subscription::Subscription;
-use crate::{Access, Drain, Start, Subscribe, SubscribeError, TooManyComplexPatterns, counts};
+use crate::{Access, Client, Drain, Start, Subscribe, SubscribeError, TooManyComplexPatterns, counts};
 
 /// Publishes to a log, and delivers from it. Clones are handles to the same hub.
 #[derive(Clone)]
@@ -36,19 +36,22 @@ pub struct HubLimits {
     pub complex_patterns: usize,
     /// Subscriptions that may read the log at once; the others wait for their turn.
     pub replays: usize,
+    /// Of these, how many one client may have, by [`Subscribe::by`].
+    pub replays_per_client: usize,
     /// Topics whose events are shown for a shorter time than the log keeps them. Who resumes from before what is not
     /// shown any more is told a gap.
     pub retention: Vec<Retention>,
 }
 
 impl Default for HubLimits {
-    /// 64 MiB, 100 matchers, 1000 complex patterns, 64 replays; all that the log keeps is shown.
+    /// 64 MiB, 100 matchers, 1000 complex patterns, 64 replays, 4 of one client; all that the log keeps is shown.
     fn default() -> Self {
         Self {
             ring_bytes: 64 << 20,
             matchers: 100,
             complex_patterns: 1000,
             replays: 64,
+            replays_per_client: 4,
             retention: Vec::new(),
         }
     }
@@ -85,7 +88,8 @@ impl Hub {
         let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
         let state = Mutex::new(State::new(core));
         let retentions = Retentions::new(limits.retention.clone(), log.clock());
-        let (replays, counts) = (Replays::new(limits.replays), Counts::default());
+        let replays = Replays::new(limits.replays, limits.replays_per_client);
+        let counts = Counts::default();
         let shared = Arc::new(Shared { log, limits, retentions, replays, counts, state });
         let follower = Arc::downgrade(&shared);
         let follower = move |entries: &[Arc<Entry>]| {
@@ -228,23 +232,28 @@ impl Shared {
             Start::Tail => Ok(Origin::default()),
             Start::Earliest => Ok(at(self.log.span().start)),
             Start::Last(count) => {
-                let _turn = self.replays.turn().await;
+                let _turn = self.replays.turn(request.client).await;
                 let (wanted, visible) = (request.matchers.clone(), request.access.visible());
                 Ok(at(self.log.before_last(*count, wanted, visible).await?))
             }
             Start::After(id) => match id.parse() {
-                Ok(position) => self.resume(position).await,
+                Ok(position) => self.resume(position, request.client).await,
                 Err(_) => Ok(self.beyond_gap(id.clone(), GapReason::Foreign)),
             },
         }
     }
 
     /// Where a subscription goes on that has seen everything up to `position`.
-    pub(crate) async fn resume(&self, position: Position) -> Result<Origin, ReadError> {
+    pub(crate) async fn resume(
+        &self,
+        position: Position,
+        client: Option<Client>,
+    ) -> Result<Origin, ReadError> {
         // Who comes back soon, as all do after a restart, costs no look at the log.
         if position.offset >= self.log.span().start.offset && self.state().core.has(position) {
             return Ok(Origin { after: Some(position), ..Origin::default() });
         }
+        let _turn = self.replays.turn(client).await;
         Ok(match self.log.find(position).await? {
             Find::Found => Origin { after: Some(position), ..Origin::default() },
             Find::Ahead => Origin { after: Some(position), gap: None, ahead: true },
@@ -287,7 +296,8 @@ impl Shared {
         drop(state);
         let begins = matches!(request.start, Start::Earliest | Start::Last(_));
         let cursor = Cursor { interest, position };
-        Ok(Subscription::new(Membership { shared: Arc::clone(self), id, cursor }, begins, origin.into()))
+        let membership = Membership { shared: Arc::clone(self), id, cursor, client: request.client };
+        Ok(Subscription::new(membership, begins, origin.into()))
     }
 }
 

@@ -22,6 +22,7 @@
 //! ```
 
 mod access;
+mod client;
 mod core;
 mod counts;
 mod drain;
@@ -43,6 +44,7 @@ mod subscribe;
 mod subscription;
 
 pub use access::Access;
+pub use client::Client;
 pub use counts::HubCounts;
 pub use drain::Drain;
 pub use frame::{Form, event_id};

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use carafe_log::ReadError;
 use carafe_protocol::{Topic, TopicMatcher};
 
-use crate::{Access, TooManyComplexPatterns};
+use crate::{Access, Client, TooManyComplexPatterns};
 
 /// A request for a subscription: which topics, from where on.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub struct Subscribe {
     pub(crate) start: Start,
     pub(crate) access: Access,
     pub(crate) limit: Option<usize>,
+    pub(crate) client: Option<Client>,
 }
 
 /// From where on a subscription delivers.
@@ -50,7 +51,7 @@ impl Subscribe {
         let mut known = HashSet::new();
         let unique = matchers.into_iter().filter(|matcher| known.insert(matcher.clone())).collect();
         let (start, access) = (Start::Tail, Access::public());
-        Self { matchers: unique, everything: false, start, access, limit: None }
+        Self { matchers: unique, everything: false, start, access, limit: None, client: None }
     }
 
     /// Sets from where on to deliver.
@@ -68,6 +69,13 @@ impl Subscribe {
     /// Sets how many matchers it may have, instead of as many as the hub lets everybody have.
     pub fn with_limit(mut self, matchers: usize) -> Self {
         self.limit = Some(matchers);
+        self
+    }
+
+    /// Says whose subscription it is. What all clients share, each gets its part of; subscriptions without a client are taken for
+    /// those of one.
+    pub fn by(mut self, client: impl Into<Option<Client>>) -> Self {
+        self.client = client.into();
         self
     }
 

@@ -16,7 +16,7 @@ use crate::frame::{Frame, expired_frame, gap_frame, position_frame};
 use crate::gap::{Gap, GapReason};
 use crate::hub::{Origin, Shared, Waiter};
 use crate::membership::Membership;
-use crate::{Form, Hub};
+use crate::{Client, Form, Hub};
 
 /// How much a subscription that is behind reads from the log at once.
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
@@ -128,7 +128,7 @@ impl Subscription {
         if !self.is_live() {
             return false;
         }
-        let Membership { shared, id, cursor } = &mut self.membership;
+        let Membership { shared, id, cursor, .. } = &mut self.membership;
         // Declared before the lock, and so dropped after it.
         let (has_all, _waiter);
         let mut state = shared.state();
@@ -186,7 +186,7 @@ impl Subscription {
         let shared = Arc::clone(&self.membership.shared);
         // Declared before the lock, and so dropped after it.
         let (caught_up_to, _waiter);
-        let Membership { id, cursor, .. } = &mut self.membership;
+        let Membership { id, cursor, client, .. } = &mut self.membership;
         let mut state = shared.state();
         (caught_up_to, _waiter) = state.caught_up_to(*id);
         if self.opening.ahead && state.core.tail().offset >= cursor.position.offset {
@@ -218,7 +218,7 @@ impl Subscription {
             Step::Behind => {
                 let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
-                let reading = read_log(Arc::clone(&shared), cursor.position.offset, matchers);
+                let reading = read_log(Arc::clone(&shared), *client, cursor.position.offset, matchers);
                 self.phase = Phase::Reading(reading);
                 Poll::Ready(Live::Elsewhere)
             }
@@ -231,8 +231,9 @@ impl Subscription {
     }
 
     fn look_for_position(&mut self) {
-        let (shared, position) = (Arc::clone(&self.membership.shared), self.membership.cursor.position);
-        self.phase = Phase::Finding(Box::pin(async move { shared.resume(position).await }));
+        let Membership { shared, cursor, client, .. } = &self.membership;
+        let (shared, position, client) = (Arc::clone(shared), cursor.position, *client);
+        self.phase = Phase::Finding(Box::pin(async move { shared.resume(position, client).await }));
     }
 
     /// Counts a heartbeat; whether the stream has waited for the tail so long that there is something to be said instead.
@@ -335,11 +336,12 @@ impl Subscription {
 /// Reads a block of the log when there is a turn to.
 pub(crate) fn read_log(
     shared: Arc<Shared>,
+    client: Option<Client>,
     after: Offset,
     matchers: Vec<TopicMatcher>,
 ) -> Pending<Result<Block, ReadError>> {
     Box::pin(async move {
-        let _turn = shared.replays.turn().await;
+        let _turn = shared.replays.turn(client).await;
         shared.log.read(after, matchers, BLOCK).await
     })
 }

@@ -247,6 +247,9 @@ pub(crate) struct HubOptions {
     /// Streams that may read history at once; the others wait for their turn
     #[arg(long, env = "CARAFE_REPLAYS", default_value = "64", value_name = "N")]
     pub(crate) replays: usize,
+    /// Of these, how many one client may have, by its token's subject or else its address
+    #[arg(long, env = "CARAFE_REPLAYS_PER_CLIENT", default_value = "4", value_name = "N")]
+    pub(crate) replays_per_client: usize,
     /// Events that one publisher may publish in a time, such as 100/s [default: any number]
     #[arg(long, env = "CARAFE_PUBLISH_RATE", value_name = "N/TIME")]
     pub(crate) publish_rate: Option<Rate>,

@@ -172,6 +172,7 @@ fn hub(options: &HubOptions) -> Result<(Hub, LogFailure), Failure> {
         matchers: options.matchers,
         complex_patterns: options.complex_patterns,
         replays: options.replays,
+        replays_per_client: options.replays_per_client,
         retention: options.retain.clone(),
     };
     match &options.log {

@@ -1,6 +1,6 @@
 //! After which update a subscription goes on.
 
-use carafe_hub::{Access, Start};
+use carafe_hub::{Access, Client, Start};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
@@ -29,12 +29,13 @@ impl Cursor {
         parameters: &Form,
         parts: &Parts,
         access: &Access,
+        client: Option<Client>,
     ) -> Result<Self, Problem> {
         let Some(id) = requested(version, parameters, parts) else { return Ok(Self::default()) };
         let (start, told) = if id == EARLIEST {
             (Start::Earliest, EARLIEST)
         } else {
-            let found = adapter.app.hub.find_id(&id, access).await;
+            let found = adapter.app.hub.find_id(&id, access, client).await;
             let unreadable = |error| Problem::try_again(format!("the history cannot be read: {error}"));
             match found.map_err(unreadable)? {
                 Some(position) => (Start::After(position.to_string()), &*id),

@@ -21,6 +21,7 @@ use crate::mercure::state::Adapter;
 use crate::mercure::subscriptions::Present;
 use crate::mercure::version::Version;
 use crate::publish::{read_up_to, text};
+use crate::sharer::sharer;
 use crate::subscribe::{self, Opened};
 
 /// Bytes of the body of a `QUERY`: as many matchers as there may be, and escaped.
@@ -34,9 +35,10 @@ pub(crate) async fn subscribe(adapter: &Adapter, request: Request<Body>) -> Resu
     let caller = Caller::subscriber(adapter, version, &parameters, &parts).await?;
     let asked = asked(adapter, version, &parameters)?;
     let access = caller.rights.subscribe.clone();
-    let cursor = Cursor::find(adapter, version, &parameters, &parts, &access).await?;
-    let request =
-        Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access).from(cursor.start);
+    let client = sharer(&adapter.app.options, caller.identity, &parts);
+    let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await?;
+    let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access);
+    let request = request.from(cursor.start).by(client);
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;
     let mut response = match parts.method {
         Method::HEAD => head_of_a_stream(),

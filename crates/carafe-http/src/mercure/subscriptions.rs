@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use carafe_hub::{Access, Hub, event_id};
+use carafe_hub::{Access, Client, Hub, event_id};
 use carafe_log::{IdempotencyKey, Publication};
 use carafe_protocol::Topic;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -23,6 +23,7 @@ use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::update::new_urn;
 use crate::mercure::version::Version;
+use crate::sharer::sharer;
 
 pub(crate) const PATH: &str = "/.well-known/mercure/subscriptions";
 
@@ -174,10 +175,10 @@ pub(crate) async fn list(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, _) = request.into_parts();
-    let access = access(&adapter, &parts).await?;
+    let reader = reader(&adapter, &parts).await?;
     let subscriptions = told(&adapter).list(topic.as_ref().map(|Path(topic)| topic.as_str()));
     let content = Collection { id: parts.uri.path().into(), kind: "Subscriptions", subscriptions };
-    answer(&adapter, content, &access).await
+    answer(&adapter, content, &reader).await
 }
 
 /// One subscription.
@@ -187,30 +188,37 @@ pub(crate) async fn one(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, _) = request.into_parts();
-    let access = access(&adapter, &parts).await?;
+    let reader = reader(&adapter, &parts).await?;
     let one = told(&adapter).one(&topic, &subscriber).ok_or_else(Problem::not_found)?;
-    answer(&adapter, one, &access).await
+    answer(&adapter, one, &reader).await
 }
 
 fn told(adapter: &Adapter) -> Arc<Subscriptions> {
     adapter.subscriptions.clone().unwrap_or_default()
 }
 
-/// What the caller may see, if the URL is among what its token may subscribe to.
-async fn access(adapter: &Adapter, parts: &Parts) -> Result<Access, Refusal> {
+/// Who reads, and what it may see.
+struct Reader {
+    access: Access,
+    client: Option<Client>,
+}
+
+/// The caller, if the URL is among what its token may subscribe to.
+async fn reader(adapter: &Adapter, parts: &Parts) -> Result<Reader, Refusal> {
     check_read_only(&parts.method)?;
     let query = Form::parse(parts.uri.query().unwrap_or_default())?;
     let caller = Caller::subscriber(adapter, Version::Zero, &query, parts).await?;
     let granted =
         Topic::new(parts.uri.path()).is_ok_and(|topic| caller.rights.subscribe.covers_topic(&topic));
     if granted {
-        return Ok(caller.rights.subscribe);
+        let client = sharer(&adapter.app.options, caller.identity, parts);
+        return Ok(Reader { access: caller.rights.subscribe, client });
     }
     Err(caller.refused(adapter, "these subscriptions may not be seen"))
 }
 
-async fn answer(adapter: &Adapter, content: impl Serialize, access: &Access) -> Result<Response, Refusal> {
-    let newest = adapter.app.hub.newest(access).await;
+async fn answer(adapter: &Adapter, content: impl Serialize, reader: &Reader) -> Result<Response, Refusal> {
+    let newest = adapter.app.hub.newest(&reader.access, reader.client).await;
     let newest =
         newest.map_err(|error| Problem::try_again(format!("the history cannot be read: {error}")))?;
     let last = newest.map_or("earliest".into(), |entry| event_id(&entry).to_string());

@@ -24,9 +24,11 @@ impl Outlet {
     pub(super) fn read_on(&mut self, id: GroupId) {
         let Some(group) = self.groups.get(id) else { return };
         let (shared, cursor) = (&self.shared, &group.membership.cursor);
+        // What one client alone asks for is read for that client, and what several do, for none of them.
+        let client = group.membership.client.filter(|_| group.seats.len() == 1);
         let begin = || {
             let matchers = shared.state().core.matchers(&cursor.interest);
-            read_log(Arc::clone(shared), cursor.position.offset, matchers)
+            read_log(Arc::clone(shared), client, cursor.position.offset, matchers)
         };
         let reading: &mut Reading = self.behind.entry(id).or_insert_with(begin);
         let waker = self.woken.waker(Turn::Group(id));

@@ -26,10 +26,10 @@ pub(crate) use self::group::GroupId;
 use self::group::Groups;
 pub(crate) use self::notice::{Notice, NoticeId};
 use self::seat::{End, Seat, Streaming, Woken};
-use crate::Frames;
 use crate::frame::Frame;
 use crate::hub::Shared;
 use crate::pages::Pages;
+use crate::{Client, Frames};
 
 /// Names a subscriber of an outlet. The name is given out again when the subscriber has left.
 pub type SeatId = u32;
@@ -44,6 +44,12 @@ pub trait Sink {
 
     /// All was written to this subscriber, the end of its stream too, or `failed` to be read. The outlet has forgotten it.
     fn ended(&mut self, seat: SeatId, failed: bool);
+
+    /// Whose subscriber it is, if that is known: asked when it has to read the log for itself again.
+    fn client(&self, seat: SeatId) -> Option<Client> {
+        let _ = seat;
+        None
+    }
 }
 
 /// What became of bytes.

@@ -63,6 +63,10 @@ impl Outlet {
             if !free {
                 return streaming.read_on();
             }
+            if streaming.went_on.is_some() {
+                let client = &mut streaming.frames.subscription.membership.client;
+                *client = client.or_else(|| sink.client(id));
+            }
             if !streaming.say_more() {
                 return self.settle(id);
             }
@@ -230,6 +234,6 @@ fn go_on(shared: &Arc<Shared>, notice: NoticeId, group: &Group, position: Positi
         state.end_one(id);
     }
     drop(state);
-    let membership = Membership { shared: Arc::clone(shared), id, cursor };
+    let membership = Membership { shared: Arc::clone(shared), id, cursor, client: None };
     Subscription::going_on(membership).into_frames(group.form)
 }

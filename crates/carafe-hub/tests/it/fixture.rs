@@ -15,8 +15,14 @@ pub(crate) struct Rig {
 }
 
 /// A ring that holds the newest entry and no other, so that nearly all is read from the log.
-pub(crate) const NO_RING: HubLimits =
-    HubLimits { ring_bytes: 0, matchers: 100, complex_patterns: 100, replays: 100, retention: Vec::new() };
+pub(crate) const NO_RING: HubLimits = HubLimits {
+    ring_bytes: 0,
+    matchers: 100,
+    complex_patterns: 100,
+    replays: 100,
+    replays_per_client: 100,
+    retention: Vec::new(),
+};
 
 /// As entries, and as frames in each form.
 pub(crate) const FORMS: [Option<Form>; 3] = [None, Some(Form::Plain), Some(Form::Enveloped)];

@@ -13,7 +13,7 @@ fn named(to: &str, id: &str) -> Publication {
 
 #[track_caller]
 fn check(rig: &Rig, id: &str, access: &Access, expected: Option<Position>) {
-    assert_eq!(at_once(rig.hub.find_id(id, access)), Ok(expected), "{id} {access:?}");
+    assert_eq!(at_once(rig.hub.find_id(id, access, None)), Ok(expected), "{id} {access:?}");
 }
 
 #[test]
@@ -61,8 +61,9 @@ fn what_may_not_be_seen_is_not_found() {
 #[test]
 fn the_newest_event_is_the_newest_that_may_be_seen() {
     let rig = Rig::roomy();
-    let newest =
-        |access: &Access| at_once(rig.hub.newest(access)).unwrap().map(|entry| event_id(&entry).to_string());
+    let newest = |access: &Access| {
+        at_once(rig.hub.newest(access, None)).unwrap().map(|entry| event_id(&entry).to_string())
+    };
     assert_eq!(newest(&Access::all()), None);
     publish(&rig.hub, named("a", "open"));
     publish(&rig.hub, named("a", "secret").with_private(true));

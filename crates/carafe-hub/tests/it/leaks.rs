@@ -338,7 +338,8 @@ impl<'a> World<'a> {
         let kept = &self.oracle.events[self.gone()..];
         let mut named = kept.iter().filter(|event| event.id == id || event.position == id);
         let seen = named.find(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
-        let found = self.runtime.block_on(self.hub.find_id(&id, &access_of(&self.oracle, &wish))).unwrap();
+        let found =
+            self.runtime.block_on(self.hub.find_id(&id, &access_of(&self.oracle, &wish), None)).unwrap();
         assert_eq!(found.map(|position| position.to_string()), seen);
         self.answers += 1;
     }
@@ -347,7 +348,7 @@ impl<'a> World<'a> {
         let wish = self.random.pick(&self.accesses).clone();
         let mut kept = self.oracle.events[self.gone()..].iter();
         let seen = kept.rfind(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
-        let newest = self.runtime.block_on(self.hub.newest(&access_of(&self.oracle, &wish))).unwrap();
+        let newest = self.runtime.block_on(self.hub.newest(&access_of(&self.oracle, &wish), None)).unwrap();
         assert_eq!(newest.map(|entry| entry.position.to_string()), seen);
         self.answers += 1;
     }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use carafe_hub::{Form, HubCounts, HubLimits, Start, Subscribe};
+use carafe_hub::{Client, Form, HubCounts, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
 
 use crate::fixture::{NO_RING, Rig, data, exact, subscribe};
@@ -86,4 +86,34 @@ fn who_has_something_to_give_does_not_read_ahead_unless_asked() {
         }
     }
     assert_eq!((given.matches("\ndata: ").count(), reads), (300, 2), "a block has 256");
+}
+
+/// Requests for history of one client and then of another, where so many may be read at once, of one client `per_client`.
+fn two_clients(replays: usize, per_client: usize) -> (Rig, Vec<Listener>, Listener) {
+    let limits = HubLimits { replays, replays_per_client: per_client, ..NO_RING };
+    let rig = Rig::new(MemoryLimits::default(), limits);
+    rig.count("a", 3);
+    rig.log.hold_reads();
+    let request = |client| Subscribe::to(exact("a")).from(Start::Earliest).by(Client::of(client));
+    let mut many: Vec<_> = (0..200).map(|_| rig.listen(request("one"))).collect();
+    many.iter_mut().for_each(|listener| assert_eq!(data(&listener.hear()), [""; 0]));
+    let other = rig.listen(request("other"));
+    (rig, many, other)
+}
+
+#[test]
+fn who_comes_after_two_hundred_requests_of_another_client_is_next() {
+    let (rig, many, mut other) = two_clients(2, 2);
+    assert_eq!(data(&other.hear()), [""; 0]);
+    assert_eq!(turns(&rig), (2, 199));
+    drop(many.into_iter().next());
+    assert_eq!(other.wakes(), 1, "the first turn that is free is its own");
+}
+
+#[test]
+fn one_client_does_not_have_all_turns() {
+    let (rig, _many, mut other) = two_clients(64, 4);
+    assert_eq!((rig.log.reads(), turns(&rig)), (4, (4, 196)));
+    other.hear();
+    assert_eq!((rig.log.reads(), turns(&rig)), (5, (5, 196)));
 }

@@ -248,6 +248,7 @@ fn help_shows_every_limit_with_its_default() {
         "--subscribers",
         "--subscribers-per-address",
         "--replays",
+        "--replays-per-client",
         "--publish-rate",
         "--publish-burst",
         "--allow-origin",
