@@ -26,9 +26,16 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<
     let sealed = segments.into_iter().map(|segment| Sealed::open(storage, segment).map(Arc::new));
     let sealed = sealed.collect::<Result<VecDeque<_>, _>>()?;
     check_chain(&sealed, &newest)?;
+    let scan = newest.scan()?;
     let clean = clean_mark(storage)?;
+    // The mark stays on a log that is refused: without it, damage at the end would pass for a torn commit.
+    check_end(&newest, &scan, clean)?;
+    if clean.is_none() {
+        newest.make_durable(&scan)?;
+        storage.sync()?;
+    }
     tidy(storage, &sealed)?;
-    open_newest(storage, options, sealed, newest, clean)
+    open_newest(storage, options, sealed, newest, scan)
 }
 
 fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32)> {
@@ -89,20 +96,31 @@ fn tidy(storage: &dyn Storage, sealed: &VecDeque<Arc<Sealed>>) -> io::Result<()>
     if removed { storage.sync() } else { Ok(()) }
 }
 
+/// A log that was closed in order ends where its mark says. Another may end with what a crash left of a commit.
+fn check_end(newest: &Segment, scan: &Scanned, clean: Option<(Position, End)>) -> Result<(), OpenError> {
+    let is_as_marked = clean.is_none_or(|clean| clean == (scan.summary.last, scan.end));
+    match scan.rest {
+        Rest::Nothing if is_as_marked => Ok(()),
+        Rest::Torn if clean.is_none() => Ok(()),
+        _ => {
+            let (name, at) = (&newest.name, scan.end.at);
+            Err(OpenError::Damaged(format!("{name} is not what was written from byte {at} on")))
+        }
+    }
+}
+
 fn open_newest(
     storage: &dyn Storage,
     options: &DiskOptions,
     sealed: VecDeque<Arc<Sealed>>,
     segment: Segment,
-    clean: Option<(Position, End)>,
+    scan: Scanned,
 ) -> Result<(State, u32), OpenError> {
-    let scan = segment.scan()?;
-    let (name, at) = (&segment.name, scan.end.at);
-    let differs = clean.is_some_and(|clean| clean != (scan.summary.last, scan.end));
-    if scan.rest == Rest::Damage || differs || (clean.is_some() && scan.rest != Rest::Nothing) {
-        return Err(OpenError::Damaged(format!("{name} is not what was written from byte {at} on")));
-    }
     if scan.rest == Rest::Torn {
+        // Once others follow, what is cut off here would be damage.
+        segment.file.truncate(u64::from(scan.end.at))?;
+        segment.file.sync()?;
+        let (name, at) = (&segment.name, scan.end.at);
         tracing::warn!(segment = name, at, "cut off what was being written when the machine stopped");
         return begin_generation(storage, options, sealed, segment, &scan);
     }

@@ -7,7 +7,7 @@ use super::ages::{Seen, Verdict};
 use super::index::Index;
 use super::sealed::Sealed;
 use super::state::{Active, State};
-use super::writer::{Writer, passing};
+use super::writer::{Writer, not_full, passing};
 use crate::clock::{Reading, duration};
 
 impl Writer {
@@ -17,13 +17,24 @@ impl Writer {
         self.end_aged_segment(now)?;
         while let Some((oldest, verdict)) = self.beyond(now) {
             self.report(&oldest, verdict, now);
+            self.remove(&oldest)?;
             self.ages.forget(oldest.segment.header.previous.offset, verdict, now);
-            let storage = &*self.shared.storage;
-            self.shared.state().sealed.pop_front();
-            storage.remove(&oldest.segment.name)?;
-            storage.remove(&oldest.segment.index_name())?;
-            // Without it, a crash could bring this one back and lose the next.
-            storage.sync()?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
+        let storage = &*self.shared.storage;
+        self.shared.state().sealed.pop_front();
+        // One that cannot be removed stays in the list: removing a newer one would leave a hole between them.
+        storage
+            .remove(&oldest.segment.name)
+            .inspect_err(|_| self.shared.state().sealed.push_front(Arc::clone(oldest)))?;
+        // Without it, a crash could bring this one back and lose the next.
+        storage.sync().map_err(not_full)?;
+        // An index without a segment is removed when the log is opened.
+        if let Err(error) = storage.remove(&oldest.segment.index_name()) {
+            tracing::warn!(%error, segment = oldest.segment.name, "its index cannot be removed");
         }
         Ok(())
     }

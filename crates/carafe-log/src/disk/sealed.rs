@@ -11,6 +11,7 @@ use super::options::OpenError;
 use super::record;
 use super::segment::{BadHeader, Content, End, HEADER, Header, Rest, Row, Scan};
 use super::storage::{Storage, StorageFile, read_whole};
+use super::writer::not_full;
 use crate::{Entry, ReadError};
 
 /// The most bytes of neighbouring records that are read at once.
@@ -22,6 +23,8 @@ const BETWEEN: u32 = 4 << 10;
 /// What reading a whole segment gives.
 pub(crate) struct Scanned {
     pub(crate) end: End,
+    /// Where the last commit begins.
+    pub(crate) last: u32,
     pub(crate) rest: Rest,
     pub(crate) index: ActiveIndex,
     pub(crate) summary: Summary,
@@ -43,7 +46,7 @@ impl Segment {
         file.allocate(u64::from(size))?;
         file.write_at(0, &header.encode())?;
         file.sync()?;
-        storage.sync()?;
+        storage.sync().map_err(not_full)?;
         Ok(Self { header, name, file })
     }
 
@@ -69,7 +72,7 @@ impl Segment {
         let previous = self.header.previous;
         let mut index = ActiveIndex::default();
         let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
-        let Scan { end, rest } = Content::new(&*self.file, self.header)?.scan(|entry, row| {
+        let Scan { end, last, rest } = Content::new(&*self.file, self.header)?.scan(|entry, row| {
             if summary.entries == 0 {
                 summary.first = entry.position;
             }
@@ -78,7 +81,17 @@ impl Segment {
             summary.newest = summary.newest.max(milliseconds(entry.time));
             index.push(&entry, row);
         })?;
-        Ok(Scanned { end, rest, index, summary })
+        Ok(Scanned { end, last, rest, index, summary })
+    }
+
+    /// Writes the last commit again and syncs it. A commit that is there may have been written and not synced, or its
+    /// sync may have failed: then the operating system takes what it holds in memory for what is on the disk, and another
+    /// sync alone writes nothing. All commits before it were synced.
+    pub(crate) fn make_durable(&self, scan: &Scanned) -> io::Result<()> {
+        let mut bytes = vec![0; (scan.end.at - scan.last) as usize];
+        self.file.read_at(u64::from(scan.last), &mut bytes)?;
+        self.file.write_at(u64::from(scan.last), &bytes)?;
+        self.file.sync()
     }
 
     /// Reads records, in their order; each run of near neighbours at once.

@@ -189,6 +189,8 @@ pub(crate) struct Content<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scan {
     pub(crate) end: End,
+    /// Where the last of them begins; the header, if there is none.
+    pub(crate) last: u32,
     pub(crate) rest: Rest,
 }
 
@@ -215,16 +217,16 @@ impl<'a> Content<'a> {
     /// Reads the commits in order, hands each of their entries over, and looks at what follows.
     pub(crate) fn scan(&mut self, mut each: impl FnMut(Entry, Row)) -> io::Result<Scan> {
         let header = self.header;
-        let mut end = End::of_empty(&header);
+        let (mut end, mut begin) = (End::of_empty(&header), 0);
         let mut last = header.previous.offset;
         while let Some((records, next)) = self.commit_at(end.at as usize, Some(end.commit))? {
             let at = next.at - length(records.len());
             let Some(entries) = entries(&header, records, at, last) else { break };
             last = entries.last().map_or(last, |(_, row)| row.offset);
             entries.into_iter().for_each(|(entry, row)| each(entry, row));
-            end = next;
+            (begin, end) = (end.at, next);
         }
-        Ok(Scan { end, rest: self.rest(end.at as usize)? })
+        Ok(Scan { end, last: begin, rest: self.rest(end.at as usize)? })
     }
 
     /// These bytes; `None` if there are not so many.
@@ -398,7 +400,7 @@ mod tests {
         for room in [0, 1, WINDOW, 3 * WINDOW] {
             let (mut bytes, ends) = segment(&SIZES);
             bytes.resize(bytes.len() + room, 0);
-            let (offsets, Scan { end, rest }) = scan(bytes);
+            let (offsets, Scan { end, rest, .. }) = scan(bytes);
             assert!(offsets.iter().copied().eq(1..=SIZES.len() as Offset), "{offsets:?}");
             assert_eq!((end, rest), (*ends.last().unwrap(), Rest::Nothing));
         }
@@ -411,7 +413,7 @@ mod tests {
             let mut bytes = bytes.clone();
             bytes[ends[damaged + 1].at as usize - 1] ^= 1;
             bytes.resize(bytes.len() + WINDOW, 0);
-            let (offsets, Scan { end, rest }) = scan(bytes);
+            let (offsets, Scan { end, rest, .. }) = scan(bytes);
             assert_eq!((offsets.len(), end), (damaged, ends[damaged]));
             let is_last = damaged == SIZES.len() - 1;
             assert_eq!(rest, if is_last { Rest::Torn } else { Rest::Damage }, "{damaged}");

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::ages::Ages;
 use super::codec::length;
-use super::index::{ActiveIndex, Summary, milliseconds};
+use super::index::milliseconds;
 use super::open::write_clean_mark;
 use super::options::DiskOptions;
 use super::order::Ordered;
@@ -25,6 +25,10 @@ pub(crate) struct Writer {
     pub(super) ages: Ages,
     /// How far the active segment has room.
     room_to: u32,
+    /// A part of a commit that was refused may stand behind the last whole one.
+    unfinished: bool,
+    /// A segment that could be neither begun nor removed. The next one that is begun replaces it.
+    abandoned: Option<String>,
     failed: Option<String>,
     failure: Option<oneshot::Sender<String>>,
 }
@@ -37,7 +41,16 @@ impl Writer {
         failure: oneshot::Sender<String>,
     ) -> Self {
         let ages = Ages::new(options.age, shared.clock.reading());
-        Self { shared, options, ages, room_to, failed: None, failure: Some(failure) }
+        Self {
+            shared,
+            options,
+            ages,
+            room_to,
+            unfinished: false,
+            abandoned: None,
+            failed: None,
+            failure: Some(failure),
+        }
     }
 
     /// Writes what comes, until there will be no more.
@@ -46,17 +59,37 @@ impl Writer {
             if !jobs.is_empty() {
                 self.commit(jobs);
             }
-            if self.failed.is_none()
-                && let Err(error) = self.trim()
-            {
-                self.fail("history cannot be trimmed", &error);
+            if self.failed.is_none() {
+                self.keep_to_limits();
             }
         }
         if self.failed.is_none()
-            && let Err(error) = write_clean_mark(&*self.shared.storage, &self.shared.state())
+            && let Err(error) = self.close()
         {
             tracing::warn!(%error, "cannot mark the log as closed in order");
         }
+    }
+
+    /// History that cannot be trimmed for want of room is trimmed later.
+    fn keep_to_limits(&mut self) {
+        match self.trim() {
+            Err(error) if passing(&error).is_some() => {
+                tracing::warn!(%error, "history cannot be trimmed now");
+            }
+            Err(error) => drop(self.fail("history cannot be trimmed", &error)),
+            Ok(()) => {}
+        }
+    }
+
+    /// Marks the log as closed in order. The mark says that nothing stands behind the last commit.
+    fn close(&mut self) -> io::Result<()> {
+        self.cut_unfinished()?;
+        let storage = &*self.shared.storage;
+        if let Some(name) = self.abandoned.take() {
+            storage.remove(&name)?;
+            storage.sync()?;
+        }
+        write_clean_mark(storage, &self.shared.state())
     }
 
     fn commit(&mut self, jobs: Vec<Job>) {
@@ -76,11 +109,7 @@ impl Writer {
     fn store(&mut self, entries: &[Arc<Entry>], now: Reading) -> Result<(), AppendError> {
         let commit = match self.write(entries) {
             Ok(commit) => commit,
-            Err(error) => {
-                return Err(
-                    passing(&error).unwrap_or_else(|| self.fail("a commit cannot be written", &error))
-                );
-            }
+            Err(error) => return Err(self.refuse(&error)),
         };
         let mut state = self.shared.state();
         let State { active, tail, followers, .. } = &mut *state;
@@ -96,7 +125,37 @@ impl Writer {
         Ok(())
     }
 
+    /// Says what the publishers of a commit are told that was not written. Without room, it is certain that nothing of it
+    /// stays. After any other error the disk is not trusted any more.
+    fn refuse(&mut self, error: &io::Error) -> AppendError {
+        let Some(refused) = passing(error) else { return self.fail("a commit cannot be written", error) };
+        match self.cut_unfinished() {
+            Err(error) if passing(&error).is_none() => {
+                self.fail("a refused commit cannot be removed", &error)
+            }
+            // Without room for that, it is tried again before anything else is written.
+            _ => refused,
+        }
+    }
+
+    /// Restores the end of the active segment after a failed write.
+    fn cut_unfinished(&mut self) -> io::Result<()> {
+        if !self.unfinished {
+            return Ok(());
+        }
+        let (segment, end) = self.active();
+        segment.file.truncate(u64::from(end.at))?;
+        if segment.file.allocate(u64::from(self.room_to.max(end.at))).is_err() {
+            // The next commit begins another segment.
+            self.room_to = end.at;
+        }
+        segment.file.sync().map_err(not_full)?;
+        self.unfinished = false;
+        Ok(())
+    }
+
     fn write(&mut self, entries: &[Arc<Entry>]) -> io::Result<Commit> {
+        self.cut_unfinished()?;
         let (segment, end) = self.active();
         let mut commit = Commit::encode(entries, &segment.header, end);
         let mut segment = segment;
@@ -105,7 +164,7 @@ impl Writer {
             commit = Commit::encode(entries, &segment.header, End::of_empty(&segment.header));
         }
         let at = u64::from(commit.end.at) - commit.bytes.len() as u64;
-        segment.file.write_at(at, &commit.bytes)?;
+        segment.file.write_at(at, &commit.bytes).inspect_err(|_| self.unfinished = true)?;
         segment.file.sync().map_err(not_full)?;
         Ok(commit)
     }
@@ -120,42 +179,40 @@ impl Writer {
         entries.last().is_none_or(|last| last.offset() - header.previous.offset <= u64::from(u32::MAX))
     }
 
-    /// Seals the active segment, if anything is in it, and begins another with room for so many bytes.
+    /// Seals the active segment and begins another with room for so many bytes; one without entries gets the room itself.
     pub(super) fn begin_segment(&mut self, bytes: u32) -> io::Result<Segment> {
+        // What is cut off when a segment is sealed is not synced.
+        self.cut_unfinished()?;
         let (segment, end) = self.active();
         // Whatever fails from here on, the sealed file takes nothing more.
         self.room_to = 0;
+        let size = self.options.segment_bytes.max(End::of_empty(&segment.header).at + bytes);
         let (index, summary) = self.shared.state().active_summary();
-        let (sealed, segment) = self.seal_and_begin(segment, end, &index, summary, bytes)?;
+        if summary.entries == 0 {
+            // Another would have the same name, and nothing to go back to if it could not be begun.
+            segment.file.allocate(u64::from(size))?;
+            self.room_to = size;
+            return Ok(segment);
+        }
+        let sealed = Sealed::seal(&*self.shared.storage, segment, end.at, &index, summary)?;
+        let segment = self.create_segment(&sealed, size)?;
+        self.room_to = size;
         let mut state = self.shared.state();
-        state.sealed.extend(sealed.map(Arc::new));
+        state.sealed.push_back(Arc::new(sealed));
         state.active = Active::empty(segment.clone());
         Ok(segment)
     }
 
-    fn seal_and_begin(
-        &mut self,
-        segment: Segment,
-        end: End,
-        index: &ActiveIndex,
-        summary: Summary,
-        bytes: u32,
-    ) -> io::Result<(Option<Sealed>, Segment)> {
+    fn create_segment(&mut self, after: &Sealed, size: u32) -> io::Result<Segment> {
         let storage = &*self.shared.storage;
-        let generation = segment.header.generation;
-        let sealed = if summary.entries > 0 {
-            Some(Sealed::seal(storage, segment, end.at, index, summary)?)
-        } else {
-            None
-        };
-        let header = Header { salt: rand::random(), generation, previous: summary.last };
-        let size = self.options.segment_bytes.max(End::of_empty(&header).at + bytes);
-        let begun = Segment::create(storage, header, size).inspect_err(|_| {
-            // It holds nothing; what is left of it is replaced when the next one is begun.
-            let _ = storage.remove(&header.name());
+        let generation = after.segment.header.generation;
+        let header = Header { salt: rand::random(), generation, previous: after.summary.last };
+        let created = Segment::create(storage, header, size).inspect_err(|_| {
+            let name = header.name();
+            self.abandoned = storage.remove(&name).is_err().then_some(name);
         })?;
-        self.room_to = size;
-        Ok((sealed, begun))
+        self.abandoned = None;
+        Ok(created)
     }
 
     /// Nothing is written after a failure: what a disk has after a failed sync, nobody knows.
@@ -174,7 +231,10 @@ impl Writer {
 pub(super) fn passing(error: &io::Error) -> Option<AppendError> {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     match (error.kind(), errno) {
-        (io::ErrorKind::StorageFull, _) => Some(AppendError::Full),
+        // A quota and a limit on the size of files are like a full disk.
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge, _) => {
+            Some(AppendError::Full)
+        }
         // Only opening a file comes to this, before anything is written to it.
         (_, Some(Errno::MFILE | Errno::NFILE)) => Some(AppendError::NoDescriptors),
         _ => None,
@@ -182,7 +242,7 @@ pub(super) fn passing(error: &io::Error) -> Option<AppendError> {
 }
 
 /// A sync that fails for want of room has lost data like any other.
-fn not_full(error: io::Error) -> io::Error {
+pub(super) fn not_full(error: io::Error) -> io::Error {
     io::Error::other(error)
 }
 

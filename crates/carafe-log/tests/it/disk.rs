@@ -201,6 +201,19 @@ fn after_a_failed_sync_nothing_is_taken_or_acknowledged_any_more() {
 }
 
 #[test]
+fn damage_at_the_end_stays_refused_when_opening_is_tried_again() {
+    let (disk, told) = filled(3);
+    let end = disk.content()["00000000000000000001.segment"].iter().rposition(|byte| *byte != 0).unwrap();
+    flip(&disk, "00000000000000000001.segment", end);
+    for _ in 0..2 {
+        let error = open(&disk, small_segments()).err().unwrap();
+        assert!(matches!(error, OpenError::Damaged(_)), "{error}");
+    }
+    flip(&disk, "00000000000000000001.segment", end);
+    assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), told);
+}
+
+#[test]
 fn more_than_may_wait_is_refused_and_none_of_it_is_stored() {
     let disk = SimDisk::default();
     let log = open(&disk, DiskOptions { waiting_bytes: 1, ..small_segments() }).unwrap();

@@ -1,34 +1,42 @@
 //! A disk that fails: nothing acknowledged is lost, nothing discarded is acknowledged.
 
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
-use carafe_log::{Append, AppendError, Appended, BoxFuture, DiskLog, Publication};
+use carafe_log::{Append, AppendError, Appended, BoxFuture, DiskLog, DiskOptions, OfflineLog, Publication};
+use futures_util::future::{MaybeDone, maybe_done};
 
 use crate::disk::{all, open, small_segments};
 use crate::factory::{append_one, keyed, positions, publication, wait};
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
-type Answer = Result<Vec<Appended>, AppendError>;
+pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
 
-/// Appends all batches in one group commit: they wait while another batch is synced.
-fn append_together(disk: &SimDisk, log: &DiskLog, batches: Vec<Vec<Publication>>) -> Vec<Answer> {
+/// Appends `batches` in one group commit: they wait while `first` is synced. Then the disk may be told to fail.
+pub(crate) fn append_together(
+    disk: &SimDisk,
+    log: &DiskLog,
+    first: Vec<Publication>,
+    batches: Vec<Vec<Publication>>,
+    then: impl FnOnce(&SimDisk),
+) -> Vec<Answer> {
     disk.hold();
-    let syncing = asked(log.append(vec![publication("other", "is synced first")]));
-    while disk.waiting() == 0 {
+    let mut asked = vec![Box::pin(maybe_done(log.append(first)))];
+    // A log that has failed answers without a sync.
+    while !is_done(&mut asked[0]) && disk.waiting() == 0 {
         std::thread::yield_now();
     }
-    let waiting: Vec<_> = batches.into_iter().map(|batch| asked(log.append(batch))).collect();
+    asked.extend(batches.into_iter().map(|batch| Box::pin(maybe_done(log.append(batch)))));
+    asked.iter_mut().for_each(|asked| _ = is_done(asked));
+    then(disk);
     disk.release();
-    wait(syncing).unwrap();
-    waiting.into_iter().map(wait).collect()
+    asked.iter_mut().map(|asked| (wait(asked.as_mut()), asked.as_mut().take_output().unwrap()).1).collect()
 }
 
-/// Polls the future once, which queues the batch.
-fn asked(mut append: BoxFuture<'_, Answer>) -> BoxFuture<'_, Answer> {
-    match append.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Pending => append,
-        Poll::Ready(answer) => Box::pin(std::future::ready(answer)),
-    }
+/// Polls once. The first time, that queues the batch.
+fn is_done(asked: &mut Pin<Box<MaybeDone<BoxFuture<'_, Answer>>>>) -> bool {
+    asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
 /// A log whose key `known` stands in a sealed segment: looking it up reads the disk.
@@ -42,6 +50,10 @@ fn with_a_sealed_key(disk: &SimDisk) -> DiskLog {
     log
 }
 
+fn together(disk: &SimDisk, log: &DiskLog, batches: Vec<Vec<Publication>>) -> Vec<Answer> {
+    append_together(disk, log, vec![publication("other", "is synced first")], batches, |_| {}).split_off(1)
+}
+
 fn fail_next_read(disk: &SimDisk) {
     disk.fail_once(Call::Read, 0, Fault::Error(Errno::Io));
 }
@@ -52,7 +64,7 @@ fn the_keys_of_a_discarded_batch_are_forgotten() {
     let log = with_a_sealed_key(&disk);
     fail_next_read(&disk);
     let discarded = vec![keyed("a", "1"), keyed("a", "2"), keyed("a", "known")];
-    let answers = append_together(&disk, &log, vec![discarded, vec![keyed("a", "1")]]);
+    let answers = together(&disk, &log, vec![discarded, vec![keyed("a", "1")]]);
     assert!(answers[0].is_err());
     let stored = answers[1].clone().unwrap()[0];
     assert!(!stored.repeated, "nothing with this key is stored");
@@ -65,7 +77,7 @@ fn the_keys_of_stored_entries_are_kept_when_another_batch_is_discarded() {
     let log = with_a_sealed_key(&disk);
     fail_next_read(&disk);
     let batches = ["first", "known", "first"].map(|key| vec![keyed("a", key)]);
-    let answers = append_together(&disk, &log, batches.to_vec());
+    let answers = together(&disk, &log, batches.to_vec());
     assert!(answers[1].is_err());
     let (first, again) = (answers[0].clone().unwrap()[0], answers[2].clone().unwrap()[0]);
     assert_eq!(again, Appended { position: first.position, repeated: true });
@@ -79,4 +91,49 @@ fn a_write_that_finds_no_room_is_refused_and_the_next_one_is_stored() {
     assert_eq!(wait(log.append(vec![publication("a", "refused")])), Err(AppendError::Full));
     let stored = append_one(&log, publication("a", "stored"));
     assert_eq!(positions(&all(&log)), [stored]);
+}
+
+/// The case: without the repair, what the short write left made the next start refuse the log.
+#[test]
+fn a_log_opens_after_a_short_write_and_an_orderly_stop() {
+    for errno in [Errno::NoSpace, Errno::FileTooLarge] {
+        for published_after in [0, 1, 50] {
+            let disk = SimDisk::default();
+            let log = open(&disk, small_segments()).unwrap();
+            let mut stored = vec![append_one(&log, publication("a", "before"))];
+            disk.fail_once(Call::Write, 0, Fault::Short(150, errno));
+            let refused = vec![publication("a", &"x".repeat(500))];
+            assert_eq!(wait(log.append(refused)), Err(AppendError::Full));
+            stored.extend((0..published_after).map(|_| append_one(&log, publication("a", "after"))));
+            drop(log);
+            assert_eq!(OfflineLog::on(Arc::new(disk.clone())).verify(&mut |_, _| {}).unwrap(), []);
+            assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), stored);
+        }
+    }
+}
+
+#[test]
+fn a_refused_commit_that_cannot_be_cut_off_is_cut_off_before_the_next_one() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    disk.fail_once(Call::Write, 0, Fault::Short(150, Errno::NoSpace));
+    disk.fail_once(Call::Truncate, 0, Fault::Error(Errno::NoSpace));
+    let refused = vec![publication("a", &"x".repeat(500))];
+    assert_eq!(wait(log.append(refused)), Err(AppendError::Full));
+    let stored = append_one(&log, publication("a", "short"));
+    drop(log);
+    assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), [stored]);
+}
+
+#[test]
+fn history_that_cannot_be_trimmed_for_want_of_room_is_trimmed_later() {
+    let disk = SimDisk::default();
+    let options = DiskOptions { bytes: 6000, ..small_segments() };
+    let log = open(&disk, options).unwrap();
+    disk.fail_once(Call::Remove, 0, Fault::Error(Errno::NoSpace));
+    let stored: Vec<_> = (0..200).map(|_| append_one(&log, publication("a", "small"))).collect();
+    drop(log);
+    let log = open(&disk, options).unwrap();
+    let kept = positions(&all(&log));
+    assert!(kept.len() < 200 && stored.ends_with(&kept), "{kept:?}");
 }

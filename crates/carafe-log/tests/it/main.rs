@@ -12,4 +12,5 @@ mod formats;
 mod memory;
 mod model;
 mod sim;
+mod survival;
 mod time;

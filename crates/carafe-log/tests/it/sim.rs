@@ -1,6 +1,6 @@
 //! A disk that forgets what was not synced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -44,6 +44,8 @@ impl Shared {
 struct Disk {
     names: BTreeMap<String, usize>,
     files: Vec<Vec<u8>>,
+    /// What was there, durably, before the journal.
+    base: Image,
     journal: Vec<Op>,
     left_out: Option<Sync>,
     /// Bytes that all files together may take.
@@ -55,6 +57,13 @@ struct Disk {
     waiting: usize,
 }
 
+/// Files, and their names with their numbers.
+#[derive(Clone, Default)]
+struct Image {
+    names: BTreeMap<String, usize>,
+    files: Vec<Vec<u8>>,
+}
+
 /// Something that was done, with the number of the file.
 #[derive(Clone, Debug)]
 enum Op {
@@ -64,6 +73,8 @@ enum Op {
     Write(usize, usize, Vec<u8>),
     Resize(usize, usize),
     SyncFile(usize),
+    /// What was written before it, and not synced, will never be: a later sync does not write it again.
+    FailedSync(usize),
     SyncNames,
 }
 
@@ -92,6 +103,7 @@ impl SimDisk {
                 inner.names.insert(name, number);
                 inner.files.push(bytes);
             }
+            inner.base = Image { names: inner.names.clone(), files: inner.files.clone() };
         }
         disk
     }
@@ -116,6 +128,16 @@ impl SimDisk {
     /// Makes one such call fail, after so many that succeed.
     pub(crate) fn fail_once(&self, call: Call, succeed: usize, fault: Fault) {
         self.shared.disk().faults.fail_once(call, succeed, fault);
+    }
+
+    /// Makes one call in so many fail, by a seed.
+    pub(crate) fn fail_at_random(&self, seed: u64, one_in: u32) {
+        self.shared.disk().faults.fail_at_random(seed, one_in);
+    }
+
+    /// Takes back all faults.
+    pub(crate) fn heal(&self) {
+        self.shared.disk().faults.stop();
     }
 
     /// Makes syncs of files wait until [`release`](Self::release).
@@ -148,25 +170,15 @@ impl SimDisk {
     pub(crate) fn crash(&self, done: usize, random: &mut StdRng) -> BTreeMap<String, Vec<u8>> {
         let disk = self.shared.disk();
         let journal = &disk.journal[..done];
-        let mut files: Vec<Vec<u8>> = vec![Vec::new(); disk.files.len()];
-        let mut names = BTreeMap::new();
-        let synced = |number: usize| {
-            journal
-                .iter()
-                .rposition(|op| matches!(op, Op::SyncFile(synced) if *synced == number))
-                .unwrap_or(0)
-        };
-        let names_synced = journal.iter().rposition(|op| matches!(op, Op::SyncNames)).unwrap_or(0);
-        for (at, op) in journal.iter().enumerate() {
+        let Image { mut names, mut files } = disk.base.clone();
+        files.resize(disk.files.len(), Vec::new());
+        let durable = durable(journal);
+        for (op, durable) in journal.iter().zip(durable) {
             match op {
-                Op::Write(number, from, bytes) if at < synced(*number) => {
-                    write(&mut files[*number], *from, bytes);
-                }
+                Op::Write(number, from, bytes) if durable => write(&mut files[*number], *from, bytes),
                 Op::Write(number, from, bytes) => tear(&mut files[*number], *from, bytes, random),
-                Op::Resize(number, size) if at < synced(*number) || random.random() => {
-                    files[*number].resize(*size, 0);
-                }
-                Op::Link(..) | Op::Rename(..) | Op::Unlink(..) if at < names_synced || random.random() => {
+                Op::Resize(number, size) if durable || random.random() => files[*number].resize(*size, 0),
+                Op::Link(..) | Op::Rename(..) | Op::Unlink(..) if durable || random.random() => {
                     rename(&mut names, op);
                 }
                 _ => {}
@@ -174,6 +186,26 @@ impl SimDisk {
         }
         names.into_iter().map(|(name, number)| (name, files[number].clone())).collect()
     }
+}
+
+/// For each operation whether a sync made it durable. What was written and met a failed sync never is: the operating
+/// system takes it for written. Sizes and names are in the file system's journal, and the next sync takes them along.
+fn durable(journal: &[Op]) -> Vec<bool> {
+    let (mut sizes, mut content, mut names) = (BTreeSet::new(), BTreeSet::new(), false);
+    let mut durable: Vec<_> = journal
+        .iter()
+        .rev()
+        .map(|op| match op {
+            Op::SyncFile(number) => sizes.insert(*number) | content.insert(*number),
+            Op::FailedSync(number) => content.remove(number),
+            Op::SyncNames => std::mem::replace(&mut names, true),
+            Op::Write(number, ..) => content.contains(number),
+            Op::Resize(number, _) => sizes.contains(number),
+            Op::Link(..) | Op::Rename(..) | Op::Unlink(..) => names,
+        })
+        .collect();
+    durable.reverse();
+    durable
 }
 
 fn write(file: &mut Vec<u8>, from: usize, bytes: &[u8]) {
@@ -300,7 +332,7 @@ impl StorageFile for SimFile {
         let fault = disk.faults.next(Call::Write);
         let stored = match fault {
             None => bytes.len(),
-            Some(Fault::Short(stored, _)) => stored.min(bytes.len()),
+            Some(Fault::Short(stored, _)) => stored.min(bytes.len() - 1),
             Some(Fault::Error(_)) => 0,
         };
         self.write(&mut disk, at, &bytes[..stored]);
@@ -329,6 +361,7 @@ impl StorageFile for SimFile {
         let mut disk = self.shared.released.wait_while(disk, |disk| disk.held).unwrap();
         disk.waiting -= 1;
         if let Some(fault) = disk.faults.next(Call::SyncFile) {
+            disk.journal.push(Op::FailedSync(self.number));
             return Err(fault.error());
         }
         let kind = disk.journal.iter().rev().find_map(|op| match op {

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 /// A call that may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -24,7 +27,7 @@ pub(crate) enum Call {
 pub(crate) enum Fault {
     /// With this error, and without an effect.
     Error(Errno),
-    /// A write stores this many bytes first.
+    /// A write stores this many bytes first, at most all but one.
     Short(usize, Errno),
 }
 
@@ -32,6 +35,8 @@ pub(crate) enum Fault {
 pub(crate) enum Errno {
     Io,
     NoSpace,
+    TooManyFiles,
+    FileTooLarge,
 }
 
 impl Fault {
@@ -40,6 +45,8 @@ impl Fault {
         io::Error::from_raw_os_error(match errno {
             Errno::Io => 5,
             Errno::NoSpace => 28,
+            Errno::TooManyFiles => 24,
+            Errno::FileTooLarge => 27,
         })
     }
 }
@@ -48,6 +55,14 @@ impl Fault {
 #[derive(Default)]
 pub(super) struct Faults {
     plans: Vec<Plan>,
+    random: Option<Random>,
+}
+
+/// Every call fails now and then.
+struct Random {
+    source: StdRng,
+    /// One call in so many.
+    one_in: u32,
 }
 
 struct Plan {
@@ -67,8 +82,20 @@ impl Faults {
         self.plans.push(Plan { call, fault, succeed, once: true });
     }
 
+    pub(super) fn fail_at_random(&mut self, seed: u64, one_in: u32) {
+        self.random = Some(Random { source: StdRng::seed_from_u64(seed), one_in });
+    }
+
+    pub(super) fn stop(&mut self) {
+        *self = Self::default();
+    }
+
     /// What happens to a call that is made now.
     pub(super) fn next(&mut self, call: Call) -> Option<Fault> {
+        self.planned(call).or_else(|| self.random.as_mut()?.next(call))
+    }
+
+    fn planned(&mut self, call: Call) -> Option<Fault> {
         let at = self.plans.iter().position(|plan| plan.call == call)?;
         let plan = &mut self.plans[at];
         if plan.succeed > 0 {
@@ -80,5 +107,35 @@ impl Faults {
             self.plans.remove(at);
         }
         Some(fault)
+    }
+}
+
+impl Random {
+    fn next(&mut self, call: Call) -> Option<Fault> {
+        if !self.source.random_ratio(1, self.one_in) {
+            return None;
+        }
+        let errnos = call.errnos();
+        let errno = errnos[self.source.random_range(0..errnos.len())];
+        Some(match call {
+            Call::Write => Fault::Short(self.source.random_range(0..300), errno),
+            _ => Fault::Error(errno),
+        })
+    }
+}
+
+impl Call {
+    /// What the operating system may answer. What a log survives without being opened again comes more often.
+    fn errnos(self) -> &'static [Errno] {
+        use Errno::{FileTooLarge, Io, NoSpace, TooManyFiles};
+        match self {
+            Self::List | Self::Size | Self::Read => &[Io],
+            Self::Open => &[Io, TooManyFiles],
+            Self::Create => &[NoSpace, NoSpace, TooManyFiles, Io],
+            Self::Write => &[NoSpace, NoSpace, NoSpace, NoSpace, FileTooLarge, Io],
+            Self::Allocate => &[NoSpace, NoSpace, NoSpace, FileTooLarge, Io],
+            Self::Truncate | Self::Rename | Self::Remove => &[NoSpace, NoSpace, NoSpace, Io],
+            Self::SyncNames | Self::SyncFile => &[NoSpace, Io],
+        }
     }
 }
