@@ -57,6 +57,16 @@ impl Caller {
         })
     }
 
+    /// Refuses who may publish to nothing at all, which takes no look at what is published.
+    pub(crate) fn may_publish(&self) -> Result<(), Problem> {
+        if self.rights.publish.is_empty() {
+            return Err(
+                self.refused("there is no topic that may be published to: ask for a grant of one".into())
+            );
+        }
+        Ok(())
+    }
+
     /// Refuses to publish to what is not granted under all its topics.
     pub(crate) fn may_publish_to<'a>(
         &self,

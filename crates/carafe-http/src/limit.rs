@@ -4,12 +4,14 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     BatchBytes,
+    BodyBytesInFlight,
     BodyTime,
     ComplexPatterns,
     Descriptors,
     DiskFull,
     DrainTime,
     EventBytes,
+    FormFields,
     HeaderBytes,
     HeaderTime,
     HistoryBytes,
@@ -19,19 +21,22 @@ pub(crate) enum Limit {
     SubscribersPerAddress,
     TokenBytes,
     TopicBytes,
+    Topics,
     WaitingBytes,
     WriteTime,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::BatchBytes,
+        Self::BodyBytesInFlight,
         Self::BodyTime,
         Self::ComplexPatterns,
         Self::Descriptors,
         Self::DiskFull,
         Self::DrainTime,
         Self::EventBytes,
+        Self::FormFields,
         Self::HeaderBytes,
         Self::HeaderTime,
         Self::HistoryBytes,
@@ -41,6 +46,7 @@ impl Limit {
         Self::SubscribersPerAddress,
         Self::TokenBytes,
         Self::TopicBytes,
+        Self::Topics,
         Self::WaitingBytes,
         Self::WriteTime,
     ];
@@ -49,12 +55,14 @@ impl Limit {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::BatchBytes => "batch-bytes",
+            Self::BodyBytesInFlight => "body-bytes-in-flight",
             Self::BodyTime => "body-time",
             Self::ComplexPatterns => "complex-patterns",
             Self::Descriptors => "descriptors",
             Self::DiskFull => "disk-full",
             Self::DrainTime => "drain-time",
             Self::EventBytes => "event-bytes",
+            Self::FormFields => "form-fields",
             Self::HeaderBytes => "header-bytes",
             Self::HeaderTime => "header-time",
             Self::HistoryBytes => "history-bytes",
@@ -64,6 +72,7 @@ impl Limit {
             Self::SubscribersPerAddress => "subscribers-per-address",
             Self::TokenBytes => "token-bytes",
             Self::TopicBytes => "topic-bytes",
+            Self::Topics => "topics",
             Self::WaitingBytes => "waiting-bytes",
             Self::WriteTime => "write-time",
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::auth::{Credentials, Keys};
-use crate::{Mercure, Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat};
+use crate::{BodyBudget, Mercure, Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat};
 
 /// What a router allows to whom, and how it serves streams.
 ///
@@ -44,6 +44,9 @@ pub struct Options {
     pub batch_bytes: usize,
     /// How long a request's body may take to arrive.
     pub body_time: Duration,
+    /// The memory that bodies may take while they are read and stored. An event of `event_bytes` and a batch of
+    /// `batch_bytes` have room in it if it is twice as large as either.
+    pub body_budget: BodyBudget,
 }
 
 /// What a router has at `/`.
@@ -77,6 +80,7 @@ impl Default for Options {
             event_bytes: 1 << 20,
             batch_bytes: 16 << 20,
             body_time: Duration::from_secs(30),
+            body_budget: BodyBudget::default(),
         }
     }
 }

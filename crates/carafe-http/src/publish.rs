@@ -7,24 +7,22 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use carafe_hub::PublishError;
 use carafe_log::{AppendError, IdempotencyKey, Publication};
-use carafe_protocol::EventType;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use carafe_protocol::{EventType, Topic};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use tokio::time::timeout;
 
+use crate::body::{BodyReader, Most};
 use crate::caller::Caller;
 use crate::limit::Limit;
 use crate::publish_rate::{Publisher, TooFast};
 use crate::query::Query;
 use crate::router::App;
 use crate::subscribe::{topic, topic_in_path};
-use crate::{Options, Problem, batch};
+use crate::{Problem, batch};
 
 const PARAMETERS: &[&str] = &["topic", "event", "id", "retry", "private"];
 
@@ -33,23 +31,46 @@ struct Published {
     id: String,
 }
 
-/// Publishes the body, or the batch in it.
+/// The most topics that an event may have.
+pub(crate) const TOPICS: usize = 1000;
+
+/// Publishes the body, or the batch in it. Nothing of it is read for who may publish nothing.
 pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
+    caller.may_publish()?;
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    let in_path = topic_in_path(&parts.uri)?;
-    if in_path.is_none() && query.all("topic").next().is_none() {
-        return batch(&app, &caller, &query, &parts, body).await;
+    match topics(&query, &parts)? {
+        Some(topics) => one(&app, &caller, topics, &query, &parts, body).await,
+        None => batch(&app, &caller, &query, &parts, body).await,
     }
+}
+
+/// The topics of an event, the canonical one first; `None` where the query and the path name none.
+fn topics(query: &Query, parts: &Parts) -> Result<Option<(Topic, Vec<Topic>)>, Problem> {
+    let in_path = topic_in_path(&parts.uri)?;
     let mut topics = in_path.into_iter().map(Ok).chain(query.all("topic").map(topic));
-    let first = topics.next().ok_or_else(no_topic)??;
-    let alternates = topics.collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = topics.next().transpose()? else { return Ok(None) };
+    let alternates = topics.take(TOPICS).collect::<Result<Vec<_>, _>>()?;
+    if alternates.len() < TOPICS { Ok(Some((first, alternates))) } else { Err(too_many_topics()) }
+}
+
+async fn one(
+    app: &App,
+    caller: &Caller,
+    (first, alternates): (Topic, Vec<Topic>),
+    query: &Query,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Problem> {
     caller.may_publish_to(std::iter::once(&first).chain(&alternates))?;
-    let parameters = Parameters::parse(&query)?;
-    may_publish(&app, caller.identity, &parts, 1)?;
-    let data = read(&app.options, &parts, body, Limit::EventBytes).await?;
-    let data = text(data)?;
+    let parameters = Parameters::parse(query)?;
+    let publisher = publisher(app, caller.identity, parts);
+    may_publish(app, publisher, 1)?;
+    let most = Most { bytes: app.options.event_bytes, limit: Limit::EventBytes, copies: 1 };
+    let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
+    // Held until the event is stored: then it is the log's.
+    let (data, _held) = body.text().await?;
     let publication = parameters.apply(Publication::new(first, data).with_alternates(alternates));
     let start = Instant::now();
     let appended = app.hub.publish(publication).await.map_err(refusal)?;
@@ -74,28 +95,44 @@ async fn batch(
     if !query.is_empty() {
         return Err(parameters_of_a_batch());
     }
-    let lines = text(read(&app.options, parts, body, Limit::BatchBytes).await?)?;
-    may_publish(app, caller.identity, parts, batch::lines(&lines).count())?;
-    batch::publish(app, caller, &lines).await
+    let publisher = publisher(app, caller.identity, parts);
+    // How many events it has is known only when it is read. None may be published now, whatever it has, if not one may.
+    may_publish_one(app, publisher)?;
+    let most = Most { bytes: app.options.batch_bytes, limit: Limit::BatchBytes, copies: 1 };
+    let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
+    batch::publish(app, caller, publisher, body).await
 }
 
-/// Whether whoever asks may publish so many events now: who holds a token by its rate, wherever it is, others by their
-/// address.
-pub(crate) fn may_publish(
-    app: &App,
-    identity: Option<u64>,
-    parts: &Parts,
-    events: usize,
-) -> Result<(), Problem> {
-    let options = &app.options;
-    let stranger = || options.proxies.client(&parts.extensions, &parts.headers).map(Publisher::Stranger);
-    // An app that does not tell addresses sees to strangers itself.
-    let Some(publisher) = identity.map(Publisher::Holder).or_else(stranger) else { return Ok(()) };
-    let taken = options.publish_rate.take(publisher, events, Instant::now());
-    taken.map_err(|too_fast| match too_fast {
+/// Who publishes, as limits tell publishers from each other: who holds a token by it, wherever they are, others by their
+/// address. `None` where the app does not tell addresses: it sees to strangers itself.
+pub(crate) fn publisher(app: &App, identity: Option<u64>, parts: &Parts) -> Option<Publisher> {
+    let proxies = &app.options.proxies;
+    let stranger = || proxies.client(&parts.extensions, &parts.headers).map(Publisher::Stranger);
+    identity.map(Publisher::Holder).or_else(stranger)
+}
+
+/// Takes so many events off what the publisher may publish now.
+pub(crate) fn may_publish(app: &App, publisher: Option<Publisher>, events: usize) -> Result<(), Problem> {
+    let Some(publisher) = publisher else { return Ok(()) };
+    app.options.publish_rate.take(publisher, events, Instant::now()).map_err(too_fast)
+}
+
+/// Whether the publisher may publish an event now. It is not taken off.
+fn may_publish_one(app: &App, publisher: Option<Publisher>) -> Result<(), Problem> {
+    let Some(publisher) = publisher else { return Ok(()) };
+    app.options.publish_rate.check(publisher, Instant::now()).map_err(too_fast)
+}
+
+fn too_fast(too_fast: TooFast) -> Problem {
+    match too_fast {
         TooFast::Wait(time) => Problem::too_fast(time),
         TooFast::Never(burst) => too_many(burst),
-    })
+    }
+}
+
+pub(crate) fn too_many_topics() -> Problem {
+    let detail = format!("the event has more than {TOPICS} topics: publish to fewer, or in several events");
+    Problem::bad_request("urn:carafe:problem:too-many-topics", "Too many topics", detail).over(Limit::Topics)
 }
 
 fn too_many(burst: NonZeroU32) -> Problem {
@@ -158,61 +195,6 @@ pub(crate) fn event_type(text: &str) -> Result<EventType, Problem> {
 pub(crate) fn key(text: &str) -> Result<IdempotencyKey, Problem> {
     IdempotencyKey::new(text).map_err(|error| {
         Problem::bad_request("urn:carafe:problem:bad-id", "Bad idempotency key", error.to_string())
-    })
-}
-
-/// Reads a body, which is within this limit, arrives in time and is as it was published.
-async fn read(options: &Options, parts: &Parts, body: Body, limit: Limit) -> Result<Bytes, Problem> {
-    let most = if limit == Limit::EventBytes { options.event_bytes } else { options.batch_bytes };
-    read_up_to(most, options, parts, body, limit).await
-}
-
-/// The same, where `limit` comes to another number of bytes.
-pub(crate) async fn read_up_to(
-    most: usize,
-    options: &Options,
-    parts: &Parts,
-    body: Body,
-    limit: Limit,
-) -> Result<Bytes, Problem> {
-    refuse_encoded(parts)?;
-    let read = timeout(options.body_time, Limited::new(body, most).collect()).await;
-    let Ok(read) = read else {
-        let detail = "the body did not arrive in time: send it at once";
-        let status = StatusCode::REQUEST_TIMEOUT;
-        let problem = Problem::new(status, "urn:carafe:problem:body-time", "Body too slow", detail);
-        return Err(problem.over(Limit::BodyTime));
-    };
-    read.map(http_body_util::Collected::to_bytes).map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            return too_large(most).over(limit);
-        }
-        let detail = "the body broke off: send it again, and whole";
-        Problem::bad_request("urn:carafe:problem:body-broken", "Body broken off", detail)
-    })
-}
-
-/// A few compressed bytes can become very many.
-fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
-    let mut encodings = parts.headers.get_all(CONTENT_ENCODING).iter();
-    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Ok(());
-    }
-    let detail = "the body is compressed: send it as it is, without Content-Encoding";
-    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    Err(Problem::new(status, "urn:carafe:problem:content-encoding", "Compressed body", detail)
-        .with_header("accept-encoding", "identity"))
-}
-
-pub(crate) fn too_large(limit: usize) -> Problem {
-    let detail = format!("more than the {limit} bytes allowed: publish less at once, or raise the limit");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
-}
-
-pub(crate) fn text(bytes: Bytes) -> Result<String, Problem> {
-    String::from_utf8(bytes.into()).map_err(|_| {
-        let detail = "the data is not UTF-8, which an event stream carries: encode it, for example as base64";
-        Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail)
     })
 }
 

@@ -118,6 +118,15 @@ impl PublishRate {
         Ok(())
     }
 
+    /// Whether the publisher may publish an event at this time, which is not taken off.
+    pub(crate) fn check(&self, publisher: Publisher, now: Instant) -> Result<(), TooFast> {
+        let table = self.table();
+        let (Some(rate), Some(until)) = (table.rate, table.busy_until.get(&publisher)) else { return Ok(()) };
+        let free = *until + rate.each;
+        let full = now + rate.each * rate.burst.get();
+        if free > full { Err(TooFast::Wait(free - full)) } else { Ok(()) }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +167,9 @@ mod tests {
         let (rate, start) = (rate("2/s", 3), Instant::now());
         (0..3).for_each(|_| rate.take(A, 1, start).unwrap());
         assert_eq!(rate.take(A, 1, start), Err(TooFast::Wait(SECOND / 2)));
+        assert_eq!(rate.check(A, start), Err(TooFast::Wait(SECOND / 2)));
+        assert_eq!(rate.check(A, start + SECOND / 2), Ok(()));
+        assert_eq!(rate.check(Publisher::Holder(2), start), Ok(()));
         rate.take(Publisher::Holder(2), 3, start).unwrap();
         rate.take(Publisher::Stranger(std::net::IpAddr::from([0, 0, 0, 1]).into()), 3, start).unwrap();
         assert_eq!(rate.take(A, 2, start + SECOND / 2), Err(TooFast::Wait(SECOND / 2)));

@@ -59,11 +59,12 @@ impl Query {
 
 /// Decodes percent-escapes, which must come to UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Result<String, Problem> {
-    let decoded = percent_decode_str(text).decode_utf8();
+    percent_decode_str(text).decode_utf8().map(Into::into).map_err(|_| bad_escapes())
+}
+
+pub(crate) fn bad_escapes() -> Problem {
     let detail = "the percent-escapes do not come to UTF-8: encode the text as UTF-8 first";
-    decoded
-        .map(Into::into)
-        .map_err(|_| Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail))
+    Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail)
 }
 
 fn pair(part: &str, known: &[&str]) -> Result<(String, String), Problem> {

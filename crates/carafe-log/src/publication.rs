@@ -110,7 +110,11 @@ impl Publication {
     pub fn weight(&self) -> usize {
         let topics: usize = self.topics().map(|topic| topic.as_str().len()).sum();
         let id = self.id.as_ref().map_or(0, |id| id.as_str().len());
-        size_of::<Self>() + topics + id + self.event.data().map_or(0, str::len)
+        size_of::<Self>()
+            + size_of_val(&*self.alternates)
+            + topics
+            + id
+            + self.event.data().map_or(0, str::len)
     }
 }
 

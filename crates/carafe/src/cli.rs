@@ -231,6 +231,9 @@ pub(crate) struct HubOptions {
     /// Size that a batch may have
     #[arg(long, env = "CARAFE_BATCH_BYTES", default_value = "16MiB", value_name = "SIZE")]
     pub(crate) batch_bytes: ByteSize,
+    /// Memory for the bodies of requests while they are read and stored; one client may have half of it
+    #[arg(long, env = "CARAFE_BODY_BYTES_IN_FLIGHT", default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) body_bytes_in_flight: ByteSize,
     /// Topics and patterns that one stream may ask for
     #[arg(long, env = "CARAFE_MATCHERS", default_value = "100", value_name = "N")]
     pub(crate) matchers: usize,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use carafe_http::auth::{Credentials, Dialect};
 use carafe_http::{
-    FanoutOptions, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights, Served, Tls,
-    metrics_router,
+    BodyBudget, FanoutOptions, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights,
+    Served, Tls, metrics_router,
 };
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
@@ -123,11 +123,12 @@ async fn run(
     serving: carafe_http::ServeOptions,
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
+    let access = with_limits(access, options)?;
     let stop = stop_signal()?;
     let listener = listen(options.listen)?;
     let (hub, failure) = hub(options)?;
     let metrics = tell_metrics(options, hub.clone(), &access.metrics).await?;
-    let app = carafe_http::router(hub.clone(), with_limits(access, options));
+    let app = carafe_http::router(hub.clone(), access);
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
     logging::tell_ready(options.log_format, scheme, listener.local_addr()?);
     metrics.into_iter().for_each(|address| info!("metrics on http://{address}/metrics"));
@@ -229,14 +230,28 @@ async fn first_of(stop: impl Future<Output = ()>, failure: LogFailure) -> Result
     }
 }
 
-fn with_limits(mut access: Options, options: &HubOptions) -> Options {
+fn with_limits(mut access: Options, options: &HubOptions) -> Result<Options, Failure> {
     access.heartbeat = options.heartbeat;
     access.retry = options.retry;
     access.event_bytes = bytes(options.event_bytes);
     access.batch_bytes = bytes(options.batch_bytes);
     access.body_time = options.body_time;
+    access.body_budget = body_budget(options)?;
     access.mercure = mercure(&access, &options.mercure);
-    access
+    Ok(access)
+}
+
+/// What may be published has to have room, or it would be refused each time.
+fn body_budget(options: &HubOptions) -> Result<BodyBudget, Failure> {
+    let budget = BodyBudget::new(bytes(options.body_bytes_in_flight));
+    let largest = options.event_bytes.max(options.batch_bytes);
+    if budget.largest_body() < bytes(largest) {
+        return Err(Failure::usage(format!(
+            "one client may have half of --body-bytes-in-flight, which is less than an event or a batch may have, {largest}: \
+             give it at least twice as much, or lower --event-bytes and --batch-bytes"
+        )));
+    }
+    Ok(budget)
 }
 
 /// Who has a key of a Mercure dialect wants it spoken.

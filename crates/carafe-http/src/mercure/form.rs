@@ -1,7 +1,13 @@
 //! Parameters as HTML forms send them, in a query or a body.
 
+use percent_encoding::percent_decode_str;
+
 use crate::Problem;
-use crate::query::percent_decode;
+use crate::limit::Limit;
+use crate::query::bad_escapes;
+
+/// The most pairs of a form: each takes far more memory than the two bytes that it may be written in.
+const PAIRS: usize = 2000;
 
 /// The decoded pairs. Mercure passes over names that it does not know.
 pub(crate) struct Form {
@@ -11,13 +17,13 @@ pub(crate) struct Form {
 impl Form {
     /// Decodes `application/x-www-form-urlencoded`, which must come to UTF-8.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        let decode = |text: &str| percent_decode(&text.replace('+', " "));
         let pair = |part: &str| -> Result<_, Problem> {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             Ok((decode(name)?, decode(value)?))
         };
-        let pairs = text.split('&').filter(|part| !part.is_empty()).map(pair).collect::<Result<_, _>>()?;
-        Ok(Self { pairs })
+        let parts = text.split('&').filter(|part| !part.is_empty());
+        let pairs = parts.take(PAIRS + 1).map(pair).collect::<Result<Vec<_>, _>>()?;
+        if pairs.len() > PAIRS { Err(too_many()) } else { Ok(Self { pairs }) }
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
@@ -44,6 +50,23 @@ impl Form {
     }
 }
 
+/// One copy is made, however it is escaped.
+fn decode(text: &str) -> Result<String, Problem> {
+    let mut decoded = Vec::with_capacity(text.len());
+    for (at, word) in text.split('+').enumerate() {
+        decoded.extend((at > 0).then_some(b' '));
+        decoded.extend(percent_decode_str(word));
+    }
+    decoded.shrink_to_fit();
+    String::from_utf8(decoded).map_err(|_| bad_escapes())
+}
+
+fn too_many() -> Problem {
+    let detail = format!("there are more than {PAIRS} parameters: send fewer");
+    Problem::bad_request("urn:carafe:problem:too-many-parameters", "Too many parameters", detail)
+        .over(Limit::FormFields)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +82,11 @@ mod tests {
     #[test]
     fn what_is_not_utf_8_is_refused() {
         assert!(Form::parse("data=%ff").is_err() && Form::parse("%ff=").is_err());
+    }
+
+    #[test]
+    fn a_form_has_so_many_pairs() {
+        assert!(Form::parse(&"a&".repeat(PAIRS)).is_ok());
+        assert!(Form::parse(&"a&".repeat(PAIRS + 1)).is_err());
     }
 }

@@ -8,13 +8,15 @@ use http::Request;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use crate::Problem;
+use crate::body::{BodyReader, Most};
+use crate::body_budget::Held;
 use crate::limit::Limit;
 use crate::mercure::caller::Caller;
 use crate::mercure::form::Form;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::update::Update;
-use crate::publish::{may_publish, read_up_to, refusal, text};
+use crate::publish::{may_publish, publisher, refusal};
 
 /// Publishes an update, and answers with its ID.
 pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result<Response, Refusal> {
@@ -28,10 +30,12 @@ pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result
         return Err(no_form().into());
     }
     let options = &adapter.app.options;
-    may_publish(&adapter.app, caller.identity, &parts, 1)?;
-    let most = form_bytes(options.event_bytes);
-    let body = text(read_up_to(most, options, &parts, body, Limit::EventBytes).await?)?;
-    let update = Update::parse(&Form::parse(&body)?, options.event_bytes)?;
+    let publisher = publisher(&adapter.app, caller.identity, &parts);
+    may_publish(&adapter.app, publisher, 1)?;
+    // As it came, decoded, and as data.
+    let most = Most { bytes: form_bytes(options.event_bytes), limit: Limit::EventBytes, copies: 3 };
+    let body = BodyReader::begin(options, publisher, &parts, body, most).await?;
+    let (update, _held) = read(body, options.event_bytes).await?;
     update.check(caller.version, adapter.resource.as_deref())?;
     caller.check_publish(adapter, update.publication.topics())?;
     let start = Instant::now();
@@ -39,6 +43,15 @@ pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result
     options.metrics.stored(start);
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
     Ok((headers, update.id).into_response())
+}
+
+/// The update of a form, and its room in memory. What else the form took is given back.
+async fn read(body: BodyReader<'_>, event_bytes: usize) -> Result<(Update, Held), Problem> {
+    let (text, mut held) = body.text().await?;
+    let update = Update::parse(&Form::parse(&text)?, event_bytes)?;
+    drop(text);
+    held.shrink_to(update.publication.weight());
+    Ok((update, held))
 }
 
 /// Data of so many bytes, each escaped, and what is beside.

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{Method, Request};
 
 use crate::Problem;
+use crate::body::{BodyReader, Most};
 use crate::headers::head_of_a_stream;
 use crate::hub_body::HubBody;
 use crate::limit::Limit;
@@ -20,7 +21,7 @@ use crate::mercure::selector;
 use crate::mercure::state::Adapter;
 use crate::mercure::subscriptions::Present;
 use crate::mercure::version::Version;
-use crate::publish::{read_up_to, text};
+use crate::publish::publisher;
 use crate::sharer::sharer;
 use crate::subscribe::{self, Opened};
 
@@ -30,9 +31,10 @@ const QUERY_BYTES: usize = 1 << 20;
 /// Answers with the stream: headers and a comment at once, then updates.
 pub(crate) async fn subscribe(adapter: &Adapter, request: Request<Body>) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let parameters = parameters(adapter, &parts, body).await?;
-    let version = Version::of_subscription(&parts.method, &parameters);
-    let caller = Caller::subscriber(adapter, version, &parameters, &parts).await?;
+    let in_url = Form::parse(parts.uri.query().unwrap_or_default())?;
+    let version = Version::of_subscription(&parts.method, &in_url);
+    let caller = Caller::subscriber(adapter, version, &in_url, &parts).await?;
+    let parameters = parameters(adapter, &caller, &parts, in_url, body).await?;
     let asked = asked(adapter, version, &parameters)?;
     let access = caller.rights.subscribe.clone();
     let client = sharer(&adapter.app.options, caller.identity, &parts);
@@ -49,12 +51,21 @@ pub(crate) async fn subscribe(adapter: &Adapter, request: Request<Body>) -> Resu
 }
 
 /// Those of the URL; those of the body if there is one to ask with.
-async fn parameters(adapter: &Adapter, parts: &Parts, body: Body) -> Result<Form, Refusal> {
+async fn parameters(
+    adapter: &Adapter,
+    caller: &Caller,
+    parts: &Parts,
+    in_url: Form,
+    body: Body,
+) -> Result<Form, Refusal> {
     if parts.method.as_str() != "QUERY" {
-        return Ok(Form::parse(parts.uri.query().unwrap_or_default())?);
+        return Ok(in_url);
     }
-    let body = read_up_to(QUERY_BYTES, &adapter.app.options, parts, body, Limit::Matchers).await?;
-    Ok(Form::parse(&text(body)?)?)
+    let publisher = publisher(&adapter.app, caller.identity, parts);
+    let most = Most { bytes: QUERY_BYTES, limit: Limit::Matchers, copies: 3 };
+    let body = BodyReader::begin(&adapter.app.options, publisher, parts, body, most).await?;
+    let (text, _held) = body.text().await?;
+    Ok(Form::parse(&text)?)
 }
 
 fn asked(

@@ -9,15 +9,13 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::Problem;
+use crate::body::too_large;
 use crate::limit::Limit;
 use crate::mercure::form::Form;
 use crate::mercure::selector::has_invisible;
 use crate::mercure::version::Version;
-use crate::publish::{event_type, too_large};
+use crate::publish::{TOPICS, event_type, too_many_topics};
 use crate::subscribe::topic;
-
-/// The most topics of an update.
-const TOPICS: usize = 1000;
 
 /// An update, and the ID under which subscribers know it.
 pub(crate) struct Update {
@@ -28,11 +26,11 @@ pub(crate) struct Update {
 impl Update {
     /// Reads the form of a publisher: the first topic is canonical, `private` counts by being there.
     pub(crate) fn parse(form: &Form, event_bytes: usize) -> Result<Self, Problem> {
-        let topics = form.all("topic").map(topic).collect::<Result<Vec<_>, _>>()?;
-        let (canonical, alternates) = topics.split_first().ok_or_else(no_topic)?;
-        if alternates.len() >= TOPICS {
-            return Err(bad("topic", &format!("there are more than {TOPICS}: publish to fewer")));
+        let topics = form.all("topic").take(TOPICS + 1).map(topic).collect::<Result<Vec<_>, _>>()?;
+        if topics.len() > TOPICS {
+            return Err(too_many_topics());
         }
+        let (canonical, alternates) = topics.split_first().ok_or_else(no_topic)?;
         let data = form.all("data").next().unwrap_or_default();
         if data.len() > event_bytes {
             return Err(too_large(event_bytes).over(Limit::EventBytes));

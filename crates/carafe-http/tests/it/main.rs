@@ -9,6 +9,7 @@ mod any_position;
 mod any_query;
 mod any_token;
 mod asking;
+mod bodies;
 mod corpora;
 mod event_stream;
 mod keys;

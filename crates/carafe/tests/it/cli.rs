@@ -222,6 +222,16 @@ fn a_bad_file_is_told_with_its_name_and_exit_2() {
 }
 
 #[test]
+fn a_budget_for_bodies_that_has_no_room_for_what_may_be_published_is_refused() {
+    let sentence = "one client may have half of --body-bytes-in-flight";
+    for options in
+        [["--body-bytes-in-flight", "16MiB"], ["--event-bytes", "33MiB"], ["--batch-bytes", "33MiB"]]
+    {
+        fails(&[&["dev", "--log", "memory:"], &options[..]].concat(), 2, sentence);
+    }
+}
+
+#[test]
 fn help_shows_every_limit_with_its_default() {
     let help = String::from_utf8(run(&["serve", "--help"], "").stdout).unwrap();
     for option in [
@@ -237,6 +247,7 @@ fn help_shows_every_limit_with_its_default() {
         "--ring-bytes",
         "--event-bytes",
         "--batch-bytes",
+        "--body-bytes-in-flight",
         "--matchers",
         "--complex-patterns",
         "--heartbeat",

@@ -5,6 +5,7 @@
 
 mod access;
 mod bench;
+mod bodies;
 mod certificate;
 mod cli;
 mod clients;
@@ -20,6 +21,7 @@ mod espresso;
 mod http;
 mod http_api;
 mod limits;
+mod memory;
 mod mercure;
 mod metrics;
 mod mounted;

@@ -100,6 +100,14 @@ impl Server {
         self.process.child.id()
     }
 
+    /// A figure of its memory in bytes, such as `VmRSS`, what it takes now, or `VmHWM`, the most that it has taken.
+    #[track_caller]
+    pub(crate) fn memory(&self, figure: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':')).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()

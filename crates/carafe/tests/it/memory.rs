@@ -1,0 +1,254 @@
+//! The hub's memory stays below what its limits come to, whatever is asked of it at once.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+
+use crate::durable::log;
+use crate::http::{Stream, connect, post, request};
+use crate::metrics::Metrics;
+use crate::process::{Server, eventually, repository};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// The limits that memory follows from, in bytes or numbers.
+struct Limits {
+    body_bytes_in_flight: usize,
+    waiting_bytes: usize,
+    ring_bytes: usize,
+    history_bytes_in_memory: usize,
+    segment_bytes: usize,
+    readers: usize,
+    subscribers: usize,
+    event_bytes: usize,
+    header_bytes: usize,
+    replays: usize,
+    complex_patterns: usize,
+    /// Clients that are connected, those with streams too.
+    connections: usize,
+    over_http_2: usize,
+}
+
+/// What takes memory, the most of it as docs/OPERATIONS.md has it, and as a number.
+type Row = (&'static str, &'static str, fn(&Limits) -> usize);
+
+/// The table in docs/OPERATIONS.md.
+const TABLE: &[Row] = &[
+    ("the program", "48 MiB", |_| 48 * MIB),
+    ("bodies in flight", "`--body-bytes-in-flight`", |limits| limits.body_bytes_in_flight),
+    (
+        "events that wait to be stored, and those that are being stored",
+        "`--waiting-bytes` + 32 MiB + `--body-bytes-in-flight`",
+        |limits| limits.waiting_bytes + 32 * MIB + limits.body_bytes_in_flight,
+    ),
+    ("recent events, and their topics", "3 × `--ring-bytes`", |limits| 3 * limits.ring_bytes),
+    ("history, if it is in memory", "3 × `--history-bytes`", |limits| 3 * limits.history_bytes_in_memory),
+    ("index of the newest segment", "6 × `--segment-bytes`", |limits| 6 * limits.segment_bytes),
+    ("indexes of older segments", "32 MiB + (`--readers` + 1) × `--segment-bytes`", |limits| {
+        32 * MIB + (limits.readers + 1) * limits.segment_bytes
+    }),
+    (
+        "streams",
+        "`--subscribers` × (72 KiB + `--event-bytes`), of which one that takes what it is sent has 8 KiB",
+        |limits| limits.subscribers * (72 * KIB + limits.event_bytes),
+    ),
+    (
+        "streams that read history",
+        "(`--replays` + `--readers`) × (128 KiB + 2 × `--event-bytes`)",
+        |limits| (limits.replays + limits.readers) * (128 * KIB + 2 * limits.event_bytes),
+    ),
+    ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| limits.complex_patterns * 2 * MIB),
+    ("connections", "48 KiB + `--header-bytes` each; 48 KiB more with TLS", |limits| {
+        limits.connections * (48 * KIB + limits.header_bytes)
+    }),
+    ("connections over HTTP/2", "1 MiB more each", |limits| limits.over_http_2 * MIB),
+];
+
+const LIMITS: Limits = Limits {
+    body_bytes_in_flight: 8 * MIB,
+    waiting_bytes: 4 * MIB,
+    ring_bytes: 4 * MIB,
+    history_bytes_in_memory: 0,
+    segment_bytes: 2 * MIB,
+    readers: 2,
+    subscribers: 200,
+    event_bytes: 64 * KIB,
+    header_bytes: 16 * KIB,
+    replays: 8,
+    complex_patterns: 8,
+    connections: 0,
+    over_http_2: 0,
+};
+
+impl Limits {
+    /// The options of a hub with these limits.
+    fn options(&self) -> Vec<String> {
+        let bytes = [
+            ("body-bytes-in-flight", self.body_bytes_in_flight),
+            ("waiting-bytes", self.waiting_bytes),
+            ("ring-bytes", self.ring_bytes),
+            ("segment-bytes", self.segment_bytes),
+            ("event-bytes", self.event_bytes),
+            ("header-bytes", self.header_bytes),
+            ("batch-bytes", 2 * MIB),
+            ("history-bytes", 16 * MIB),
+        ];
+        let numbers = [
+            ("readers", self.readers),
+            ("subscribers", self.subscribers),
+            ("replays", self.replays),
+            ("complex-patterns", self.complex_patterns),
+        ];
+        let bytes = bytes.map(|(name, bytes)| format!("--{name}={bytes}B"));
+        let numbers = numbers.map(|(name, number)| format!("--{name}={number}"));
+        bytes.into_iter().chain(numbers).collect()
+    }
+
+    /// The most memory that the hub takes.
+    fn memory(&self) -> usize {
+        TABLE.iter().map(|(_, _, of)| of(self)).sum()
+    }
+}
+
+#[test]
+fn the_table_in_the_docs_is_the_one_that_is_tested() {
+    let page = fs::read_to_string(repository("docs/OPERATIONS.md")).unwrap();
+    let (_, section) = page.split_once("## Memory\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    let tested: Vec<_> = TABLE.iter().map(|(what, most, _)| format!("| {what} | {most} |")).collect();
+    assert_eq!(rows, tested);
+}
+
+/// What was opened, which stays so.
+#[derive(Default)]
+struct Held {
+    sockets: Vec<TcpStream>,
+    streams: Vec<Stream>,
+}
+
+impl Held {
+    /// Connects as another client each time.
+    fn say(&mut self, hub: &Server, bytes: impl AsRef<[u8]>) {
+        let mut socket = connect(hub.address);
+        socket.write_all(bytes.as_ref()).unwrap();
+        self.sockets.push(socket);
+    }
+
+    fn connections(&self) -> usize {
+        self.sockets.len() + self.streams.len()
+    }
+}
+
+/// As many streams as there may be: by a topic of their own, by patterns, and some that are never read.
+fn open_streams(hub: &Server, held: &mut Held) {
+    for number in 0..LIMITS.complex_patterns {
+        let target = format!("/events?pattern=a-{number}-:x(y%7B1,400%7D)/*");
+        held.streams.push(Stream::open(hub.address, &target, &[]));
+    }
+    for number in held.streams.len()..LIMITS.subscribers / 2 {
+        let target = format!("/events/own/{number}?pattern=own/{number}/*&topic=other/{number}");
+        held.streams.push(Stream::open(hub.address, &target, &[]));
+    }
+    while held.streams.len() < LIMITS.subscribers {
+        held.streams.push(Stream::open(hub.address, "/events?pattern=*", &[]));
+    }
+}
+
+/// Small events to very many topics, and events as large as they may be, from several clients at once.
+fn publish(address: SocketAddr, rounds: usize) {
+    let batch = |round: usize| -> String {
+        let line =
+            |number| format!("{{\"topic\":\"t/{round}/{number}\",\"data\":\"\",\"id\":\"{number}\"}}\n");
+        (0..2500).map(line).collect()
+    };
+    thread::scope(|scope| {
+        for publisher in 0..4 {
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let ndjson = ["Content-Type: application/x-ndjson"];
+                    let lines = batch(publisher * rounds + round);
+                    let answer = request(address, "POST", "/events", &ndjson, lines.as_bytes());
+                    assert!(matches!(answer.status, 201 | 503), "{}", answer.body);
+                    let target = format!("/events/large/{publisher}");
+                    let answer = post(address, &target, &"x".repeat(LIMITS.event_bytes));
+                    assert!(matches!(answer.status, 201 | 503), "{}", answer.body);
+                }
+            });
+        }
+    });
+}
+
+/// More streams that read history than may at once: they take the places of others.
+fn replay(hub: &Server, held: &mut Held) {
+    held.streams.truncate(LIMITS.subscribers - 4 * LIMITS.replays);
+    for number in 0..4 * LIMITS.replays {
+        let request =
+            format!("GET /events?pattern=t/:a/{number}&pattern=large/*&earliest HTTP/1.1\r\nHost: x\r\n\r\n");
+        held.say(hub, request);
+    }
+}
+
+/// Bodies that never end, of many clients and of all kinds. Threads send what the hub takes of them until the end.
+fn send_bodies(hub: &Server, held: &mut Held) {
+    let line = format!("{{\"topic\":\"a\",\"data\":\"{}\"}}\n", "x".repeat(KIB));
+    let lines = line.repeat(2 * KIB);
+    for number in 0..150 {
+        let (target, kind) = match number % 5 {
+            0 => ("/events/a", "text/plain"),
+            1 => ("/.well-known/mercure", "application/x-www-form-urlencoded"),
+            _ => ("/events", "application/x-ndjson"),
+        };
+        let (bytes, length) = match number % 5 {
+            0 | 1 => (LIMITS.event_bytes / 2, "Transfer-Encoding: chunked".into()),
+            _ => (2 * MIB - 1, format!("Content-Length: {}", 2 * MIB)),
+        };
+        let mut body = format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.{number}\r\nContent-Type: {kind}\r\n{length}\r\n\r\n"
+        );
+        if number % 5 < 2 {
+            body += &format!("{bytes:x}\r\n");
+        }
+        body += &lines[..bytes];
+        let socket = connect(hub.address);
+        let mut sender = socket.try_clone().unwrap();
+        thread::spawn(move || sender.write_all(body.as_bytes()));
+        held.sockets.push(socket);
+    }
+}
+
+/// Clients that say nothing, and heads that never end.
+fn keep_silent(hub: &Server, held: &mut Held) {
+    for number in 0..200 {
+        let head = format!("GET /events/a HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(15 * KIB));
+        held.say(hub, if number % 2 == 0 { head.as_bytes() } else { b"" });
+    }
+}
+
+#[test]
+fn all_limits_at_once_take_no_more_memory_than_the_formula_says() {
+    let (_folder, place) = log();
+    let options = LIMITS.options();
+    let more = ["--mercure", "--trusted-proxies", "127.0.0.1", "--metrics-listen", "127.0.0.1:0"];
+    let times = ["--header-time", "60s", "--body-time", "60s", "--write-time", "60s", "--heartbeat", "1s"];
+    let options: Vec<_> = options.iter().map(String::as_str).chain(more).chain(times).collect();
+    let hub = Server::on_disk(&place, &options);
+    let metrics = Metrics::of(&hub);
+    let mut held = Held::default();
+    keep_silent(&hub, &mut held);
+    open_streams(&hub, &mut held);
+    publish(hub.address, 10);
+    replay(&hub, &mut held);
+    send_bodies(&hub, &mut held);
+    metrics.comes_true(|metrics| metrics.limited("body-bytes-in-flight") > 0.0);
+    eventually("streams wait for their turn to read history, or have had it", || {
+        metrics.get("carafe_replays_waited_total") > 0.0 || metrics.get("carafe_replays") > 0.0
+    });
+    let limits = Limits { connections: held.connections() + 8, ..LIMITS };
+    let (most, allowed) = (hub.memory("VmHWM"), limits.memory());
+    println!("{} MiB of {} MiB", most / MIB, allowed / MIB);
+    assert!(most <= allowed, "{most} bytes, and the formula says {allowed}");
+    held.sockets.iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
+}
