@@ -130,9 +130,9 @@ impl SimDisk {
         self.shared.disk().faults.fail_once(call, succeed, fault);
     }
 
-    /// Makes one call in so many fail, by a seed.
-    pub(crate) fn fail_at_random(&self, seed: u64, one_in: u32) {
-        self.shared.disk().faults.fail_at_random(seed, one_in);
+    /// Makes one call in so many fail, and one read in so many, by a seed.
+    pub(crate) fn fail_at_random(&self, seed: u64, one_in: u32, reads: u32) {
+        self.shared.disk().faults.fail_at_random(seed, one_in, reads);
     }
 
     /// Takes back all faults.

@@ -13,6 +13,7 @@ use crate::disk::{all, open, small_segments};
 use crate::factory::{keyed, publication, wait};
 use crate::faults::{Answer, append_together};
 use crate::sim::SimDisk;
+use crate::time::{HOUR, Machine, Wall};
 
 /// Lives that are looked at; see [`seeds`].
 const LIVES: u64 = 200;
@@ -22,11 +23,14 @@ const ROUNDS: usize = 6;
 const GROUPS: usize = 12;
 /// One call in so many fails.
 const FAULTS: u32 = 40;
+/// One read of an entry with a key in so many fails.
+const KEY_FAULTS: u32 = 6;
 
 /// A log's life, and what its publishers were told.
 struct Life {
     random: StdRng,
     options: DiskOptions,
+    machine: Machine,
     disk: SimDisk,
     offered: usize,
     stored: Vec<Stored>,
@@ -47,9 +51,11 @@ impl Life {
     fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let bytes = if random.random() { 6000 } else { u64::MAX };
+        let age = random.random_ratio(1, 4).then_some(HOUR);
         Self {
             random,
-            options: DiskOptions { segment_bytes: 1024, bytes, ..small_segments() },
+            options: DiskOptions { segment_bytes: 1024, bytes, age, ..small_segments() },
+            machine: Machine::new(),
             disk: SimDisk::default(),
             offered: 0,
             stored: Vec::new(),
@@ -74,7 +80,7 @@ impl Life {
     }
 
     fn fail_at_random(&mut self) {
-        self.disk.fail_at_random(self.random.random(), FAULTS);
+        self.disk.fail_at_random(self.random.random(), FAULTS, FAULTS);
     }
 
     /// A log that cannot be opened while the disk fails can be opened when it is well again.
@@ -82,9 +88,10 @@ impl Life {
         if self.random.random() {
             self.fail_at_random();
         }
-        let opened = open(&self.disk, self.options);
+        let open = || DiskLog::open_with(Arc::new(self.disk.clone()), self.options, self.machine.clock());
+        let opened = open();
         self.disk.heal();
-        let log = opened.unwrap_or_else(|_| open(&self.disk, self.options).unwrap());
+        let log = opened.unwrap_or_else(|_| open().unwrap());
         let done = self.disk.done();
         self.stored.iter_mut().for_each(|stored| stored.done = stored.done.min(done));
         log
@@ -97,8 +104,9 @@ impl Life {
             .collect();
         let first = vec![self.next()];
         let kept_after = log.span().start.offset;
+        self.pass_time();
         let seed = self.random.random();
-        let fail = |disk: &SimDisk| disk.fail_at_random(seed, FAULTS);
+        let fail = |disk: &SimDisk| disk.fail_at_random(seed, FAULTS, KEY_FAULTS);
         let answers = append_together(&self.disk, log, first.clone(), batches.clone(), fail);
         trimmed(log);
         self.disk.heal();
@@ -111,6 +119,18 @@ impl Life {
         self.trimmed = self.trimmed.max(log.span().start.offset);
     }
 
+    /// Some minutes, and now and then the wall clock jumps.
+    fn pass_time(&mut self) {
+        self.machine.pass(HOUR / 60 * self.random.random_range(0..10));
+        let by = HOUR * self.random.random_range(1..10_000);
+        match self.random.random_range(0..12) {
+            0 => self.machine.set(Wall::Ahead(by)),
+            1 => self.machine.set(Wall::Behind(by)),
+            2 | 3 => self.machine.set(Wall::Right),
+            _ => {}
+        }
+    }
+
     /// Every publication says which it is; few keys are in use.
     fn next(&mut self) -> Publication {
         self.offered += 1;
@@ -120,7 +140,7 @@ impl Life {
         if self.random.random() {
             return publication(topic, &text);
         }
-        let key = keyed(topic, &self.random.random_range(0..40).to_string()).key().cloned().unwrap();
+        let key = keyed(topic, &self.random.random_range(0..12).to_string()).key().cloned().unwrap();
         publication(topic, &text).with_key(key)
     }
 
@@ -194,7 +214,7 @@ impl Life {
 
     fn check_image(&self, image: BTreeMap<String, Vec<u8>>, done: usize) -> Vec<Arc<Entry>> {
         let disk = SimDisk::with(image);
-        let log = open(&disk, self.options).unwrap();
+        let log = open(&disk, DiskOptions { age: None, ..self.options }).unwrap();
         let kept = all(&log);
         let owed = self.stored.iter().filter(|stored| stored.done <= done);
         for owed in owed.filter(|stored| stored.position.offset > self.trimmed) {

@@ -13,7 +13,7 @@ use crate::factory::{append_one, publication, read_all};
 use crate::sim::SimDisk;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -22,7 +22,7 @@ const SLACK: Duration = Duration::from_secs(5 * 60);
 
 /// A machine's clocks.
 #[derive(Clone)]
-struct Machine(Arc<Mutex<Clocks>>);
+pub(crate) struct Machine(Arc<Mutex<Clocks>>);
 
 struct Clocks {
     /// What the time really is, since some moment.
@@ -33,7 +33,7 @@ struct Clocks {
 
 /// How far the wall clock is off.
 #[derive(Clone, Copy, Debug)]
-enum Wall {
+pub(crate) enum Wall {
     Right,
     Ahead(Duration),
     Behind(Duration),
@@ -57,20 +57,20 @@ impl TimeSource for Machine {
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clocks = Clocks { elapsed: Duration::ZERO, booted: Duration::ZERO, wall: Wall::Right };
         Self(Arc::new(Mutex::new(clocks)))
     }
 
-    fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         Clock::on(Arc::new(self.clone()))
     }
 
-    fn set(&self, wall: Wall) {
+    pub(crate) fn set(&self, wall: Wall) {
         self.0.lock().unwrap().wall = wall;
     }
 
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.0.lock().unwrap().elapsed += time;
     }
 

@@ -63,6 +63,8 @@ struct Random {
     source: StdRng,
     /// One call in so many.
     one_in: u32,
+    /// One read in so many: publishing reads only to look keys up.
+    reads: u32,
 }
 
 struct Plan {
@@ -82,8 +84,8 @@ impl Faults {
         self.plans.push(Plan { call, fault, succeed, once: true });
     }
 
-    pub(super) fn fail_at_random(&mut self, seed: u64, one_in: u32) {
-        self.random = Some(Random { source: StdRng::seed_from_u64(seed), one_in });
+    pub(super) fn fail_at_random(&mut self, seed: u64, one_in: u32, reads: u32) {
+        self.random = Some(Random { source: StdRng::seed_from_u64(seed), one_in, reads });
     }
 
     pub(super) fn stop(&mut self) {
@@ -112,7 +114,8 @@ impl Faults {
 
 impl Random {
     fn next(&mut self, call: Call) -> Option<Fault> {
-        if !self.source.random_ratio(1, self.one_in) {
+        let one_in = if call == Call::Read { self.reads } else { self.one_in };
+        if !self.source.random_ratio(1, one_in) {
             return None;
         }
         let errnos = call.errnos();
