@@ -83,6 +83,13 @@ impl Program {
         Ok(())
     }
 
+    /// Ends its standard input, and waits until it has ended by itself.
+    pub(crate) fn finish(mut self) -> Outcome {
+        self.stdin = None;
+        let ended = self.child.wait()?;
+        if ended.success() { Ok(()) } else { Err(format!("{ended}: {}", self.last_words()).into()) }
+    }
+
     /// Begins to end it. With very many sockets that takes a while, which others can use.
     pub(crate) fn begin_to_kill(&mut self) -> Outcome {
         Ok(self.child.kill()?)

@@ -1,15 +1,22 @@
-//! Measures Carafe: `cargo xtask bench durable` and `replay` its log on disk, `fanout`, `million` and `storm` the hub.
+//! Measures Carafe: `cargo xtask bench durable` and `replay` its log on disk, `fanout`, `million` and `storm` the hub, and `shape`
+//! cost against size.
 //!
 //! Every figure is a ratio of two things that were measured in turns, in one run on one disk: machines are noisy, ratios
 //! less so. A figure that is missed is told, and is no failure unless `--check` asks for one.
 
+mod attack;
 mod axum_peer;
 mod bare;
 mod batches;
 mod child;
+mod curves;
+mod document;
 mod fanout;
 mod figure;
+mod filling;
 mod floor;
+mod honest;
+mod hostile;
 mod idle;
 mod load;
 mod many_publishers;
@@ -22,10 +29,12 @@ mod results;
 mod section;
 mod segment;
 mod series;
+mod shape;
 mod storm;
 mod subject;
 mod turns;
 mod usage;
+mod wire;
 mod workload;
 
 use std::error::Error;
@@ -52,6 +61,10 @@ enum Bench {
     Million(million::Options),
     /// Kill a hub under 18,000 clients, and see them come back
     Storm(storm::Options),
+    /// What operations cost by the size of the log, and with clients that read it
+    Shape(shape::Options),
+    /// Attack a hub that has honest clients, in every way at once
+    Hostile(hostile::Options),
     /// Serve event streams with nothing but writes
     #[command(hide = true)]
     Floor { writes: floor::Writes },
@@ -64,6 +77,12 @@ enum Bench {
     /// Open a log and tell what that took
     #[command(hide = true)]
     Open { folder: PathBuf },
+    /// Attack a hub, and report
+    #[command(hide = true)]
+    Attack(attack::Options),
+    /// Open a log, tell the seconds, and close it when standard input ends
+    #[command(hide = true)]
+    Opened { folder: PathBuf },
 }
 
 #[derive(clap::Args)]
@@ -96,6 +115,10 @@ fn main() -> ExitCode {
         Bench::AxumPeer => axum_peer::serve(),
         Bench::Fill { folder } => idle::fill(&folder),
         Bench::Open { folder } => idle::open(&folder),
+        Bench::Shape(options) => shape::measure(&options),
+        Bench::Attack(options) => attack::serve(&options),
+        Bench::Hostile(options) => hostile::run(&options),
+        Bench::Opened { folder } => shape::serve_opened(&folder),
     };
     let Err(failure) = outcome else {
         return ExitCode::SUCCESS;

@@ -1,10 +1,11 @@
-//! A picture of what was measured: bars, one below the other.
+//! A picture of what was measured: bars, one below the other, and then curves.
 
 use std::fmt::Write;
 
-use crate::section::{Plotted, Section};
+use crate::curves;
+use crate::section::{Curve, Plotted, Section};
 
-const WIDTH: f64 = 760.0;
+pub(crate) const WIDTH: f64 = 760.0;
 const NAMES: f64 = 190.0;
 const VALUES: f64 = 90.0;
 const BAR: f64 = 18.0;
@@ -14,7 +15,9 @@ const TITLE: f64 = 44.0;
 /// Everything that sections have to plot, as SVG; it is legible on light and on dark pages.
 pub(crate) fn draw(sections: &[Section]) -> String {
     let all: Vec<&Plotted> = sections.iter().flat_map(|section| &section.plotted).collect();
-    let height: f64 = all.iter().map(|plotted| TITLE + ROW * plotted.bars.len() as f64).sum::<f64>() + 20.0;
+    let curves: Vec<&Curve> = sections.iter().flat_map(|section| &section.curves).collect();
+    let bars: f64 = all.iter().map(|plotted| TITLE + ROW * plotted.bars.len() as f64).sum();
+    let height = bars + curves::height(&curves) + 20.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
@@ -25,6 +28,7 @@ pub(crate) fn draw(sections: &[Section]) -> String {
         draw_one(&mut svg, plotted, top);
         top += TITLE + ROW * plotted.bars.len() as f64;
     }
+    curves::draw(&mut svg, &curves, top);
     svg + "</svg>\n"
 }
 
@@ -57,6 +61,6 @@ fn shown(value: f64) -> String {
     if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-fn escaped(words: &str) -> String {
+pub(crate) fn escaped(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;")
 }

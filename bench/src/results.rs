@@ -1,15 +1,13 @@
-//! Everything that a run has found, and the file that keeps it.
+//! Everything that a run has found.
 
 use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
 use crate::Outcome;
+use crate::document::Part;
 use crate::plot;
 use crate::section::Section;
-
-const FILE: &str = "bench/RESULTS.md";
-const PLOT: &str = "bench/results.svg";
 
 pub(crate) struct Results {
     sections: Vec<Section>,
@@ -25,37 +23,33 @@ impl Results {
         self.sections.push(section);
     }
 
-    /// Keeps what was found if that is wanted, and fails on what was missed if that is.
-    pub(crate) fn finish(&self, write: bool, check: bool) -> Outcome {
-        if write {
-            fs::write(PLOT, plot::draw(&self.sections))?;
-            fs::write(FILE, self.to_markdown()?)?;
-            println!("written: {FILE}, {PLOT}");
+    /// Keeps what was found as a part of the results, if that is wanted, and fails on what was missed if that is.
+    pub(crate) fn finish(&self, write: Option<Part>, check: bool) -> Outcome {
+        if let Some(part) = write {
+            part.write(&self.to_markdown(part)?, &plot::draw(&self.sections))?;
         }
-        match self.sections.iter().map(Section::missed).sum() {
-            0 => Ok(()),
-            missed if check => Err(format!("{missed} of the demands are missed").into()),
-            missed => {
-                println!("{missed} of the demands are missed; --check would fail");
-                Ok(())
-            }
+        let missed: Vec<_> = self.sections.iter().flat_map(Section::missed).collect();
+        if missed.is_empty() {
+            return Ok(());
         }
+        let missed = format!("missed: {}", missed.join("; "));
+        if check {
+            return Err(missed.into());
+        }
+        println!("{missed}; --check would fail");
+        Ok(())
     }
 
-    fn to_markdown(&self) -> Outcome<String> {
-        let mut text = String::from("# Results\n\n");
-        writeln!(
-            text,
-            "Written by `cargo xtask bench`; [BENCHMARKS](../docs/BENCHMARKS.md) says how to read it.\n"
-        )?;
-        writeln!(text, "- machine: {}\n- commit: {}", machine()?, commit()?)?;
+    fn to_markdown(&self, part: Part) -> Outcome<String> {
+        let mut text = String::new();
+        writeln!(text, "`cargo xtask bench {part}`\n")?;
+        writeln!(text, "- machine: {}\n- commit: {}", machine()?, commit(part)?)?;
         if self.quick {
-            writeln!(text, "- measured quickly, with a fifth of the connections: these are no figures")?;
+            writeln!(text, "- measured quickly, with small sizes: these are no figures")?;
         }
-        writeln!(text, "\nMedians of the rounds, with the least and the most in brackets.\n")?;
-        writeln!(text, "![Processor time of a delivery, and memory of a connection](results.svg)\n")?;
+        writeln!(text, "\n![{}]({})\n", part.caption(), part.plot())?;
         self.sections.iter().try_for_each(|section| write!(text, "{section}"))?;
-        Ok(format!("{}\n", text.trim_end()))
+        Ok(text)
     }
 }
 
@@ -71,13 +65,13 @@ fn machine() -> Outcome<String> {
     Ok(format!("{} cores of {model}, {} GiB, Linux {kernel}", models.len(), (memory + (1 << 19)) >> 20))
 }
 
-fn commit() -> Outcome<String> {
+fn commit(part: Part) -> Outcome<String> {
     let git = |arguments: &[&str]| -> Outcome<String> {
         Ok(String::from_utf8(Command::new("git").args(arguments).output()?.stdout)?.trim().into())
     };
     // But for what this writes.
-    let all_else = [".", &format!(":!{PLOT}"), &format!(":!{FILE}")];
-    let changed = git(&[&["status", "--porcelain", "--untracked-files=no", "--"], &all_else[..]].concat())?;
+    let [file, plot] = part.files().map(|file| format!(":!{file}"));
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", &file, &plot])?;
     let and_more = if changed.is_empty() { "" } else { ", and changes that are not committed" };
     Ok(format!("{}{and_more}", git(&["rev-parse", "--short=12", "HEAD"])?))
 }

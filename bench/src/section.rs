@@ -13,12 +13,19 @@ pub(crate) struct Section {
     bars: Vec<Bar>,
     notes: Vec<String>,
     pub(crate) plotted: Vec<Plotted>,
+    pub(crate) curves: Vec<Curve>,
 }
 
 /// Bars for the picture.
 pub(crate) struct Plotted {
     pub(crate) title: String,
     pub(crate) bars: Vec<(String, f64)>,
+}
+
+/// Cost against size, both as a multiple of those at the smallest size.
+pub(crate) struct Curve {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// A figure that is demanded.
@@ -53,9 +60,14 @@ impl Section {
         self.plotted.push(Plotted { title: title.into(), bars });
     }
 
-    /// How many demands were not met.
-    pub(crate) fn missed(&self) -> usize {
-        self.bars.iter().filter(|bar| !bar.is_met()).count()
+    pub(crate) fn curve(&mut self, curve: Curve) {
+        self.curves.push(curve);
+    }
+
+    /// The demands that were not met, each with what was measured.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let missed = self.bars.iter().filter(|bar| !bar.is_met());
+        missed.map(|Bar { name, measured, limit }| format!("{name}: {measured}, {limit}")).collect()
     }
 }
 
@@ -119,10 +131,13 @@ mod tests {
     fn a_demand_is_missed_by_the_median() {
         let mut section = Section::new("A section");
         section.demand("a ratio", Series::of([1.3, 0.9, 1.0]), Limit::AtMost(1.1));
-        assert_eq!(section.missed(), 0);
+        assert!(section.missed().is_empty());
         section.demand("another", Series::of([1.3, 1.2, 1.0]), Limit::AtMost(1.1));
         section.demand("nothing", Series::of([]), Limit::AtLeast(1.0));
-        assert_eq!(section.missed(), 2);
+        assert_eq!(
+            section.missed(),
+            ["another: 1.20 (1.00 to 1.30), at most 1.1", "nothing: NaN, at least 1"]
+        );
         let shown = section.to_string();
         assert!(shown.contains("| a ratio  | 1.00 (0.90 to 1.30) | at most 1.1 | ok     |"), "{shown}");
         assert!(shown.contains("| another  | 1.20 (1.00 to 1.30) | at most 1.1 | MISSED |"), "{shown}");

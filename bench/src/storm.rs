@@ -59,7 +59,7 @@ pub(crate) fn measure(options: &Options) -> Outcome {
         println!("{section}");
         results.add(section);
     }
-    results.finish(false, options.check)
+    results.finish(None, options.check)
 }
 
 fn storm(carafe: &Path, hubs: usize, clients: usize) -> Outcome<Section> {

@@ -77,7 +77,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(command: &Command, core: Option<usize>) -> Outcome<Self> {
+    pub(crate) fn start(command: &Command, core: Option<usize>) -> Outcome<Self> {
         let program = Program::start(command, core)?;
         let address = program.listening()?;
         Ok(Self { program, address })

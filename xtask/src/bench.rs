@@ -18,7 +18,7 @@ const PEERS: [Piece; 6] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `million` or `storm`, and its options, which `--help` after it tells
+    /// `durable`, `replay`, `fanout`, `million`, `storm` or `shape`, and its options, which `--help` after it tells
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             bring_peers()?;
             build_carafe()?;
         }
-        Some("million" | "storm") => build_carafe()?,
+        Some("million" | "storm" | "shape") => build_carafe()?,
         _ => {}
     }
     let step = Step::new("bench", "cargo run --quiet --release -p carafe-bench --");
@@ -41,6 +41,6 @@ fn bring_peers() -> Result<(), String> {
     if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
-fn build_carafe() -> Result<(), String> {
+pub(crate) fn build_carafe() -> Result<(), String> {
     Step::new("bench", "cargo build --quiet --release -p carafe").run()
 }

@@ -6,6 +6,7 @@ mod client;
 mod crash;
 mod deny;
 mod fuzz;
+mod hostile;
 mod install;
 mod step;
 mod tally;
@@ -31,6 +32,8 @@ enum Chore {
     Advisories(advisories::Options),
     /// Kill the hub under load, again and again, and check that nothing is lost
     Crash(crash::Options),
+    /// Attack a hub that has honest clients in every way at once, and check that these notice nothing
+    Hostile(hostile::Options),
     /// Fuzz the decoder of event streams
     Fuzz(fuzz::Options),
     /// Measure the log on disk, and the hub beside others
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Chore::Deny => deny::run(),
         Chore::Advisories(options) => advisories::run(&options),
         Chore::Crash(options) => crash::run(&options),
+        Chore::Hostile(options) => hostile::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Bench(options) => bench::run(&options),
     });

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 
 use crate::Outcome;
 use crate::child::{cores, raise_descriptor_limit};
+use crate::document;
 use crate::noise::Noise;
 use crate::results::Results;
 use crate::section::Section;
@@ -32,7 +33,7 @@ pub(crate) struct Options {
     /// Fail if a demand is missed
     #[arg(long)]
     check: bool,
-    /// Write bench/RESULTS.md and bench/results.svg
+    /// Write this part of bench/RESULTS.md, and bench/results.svg
     #[arg(long)]
     write: bool,
     /// The program to measure
@@ -81,7 +82,7 @@ pub(crate) fn measure(options: &Options) -> Outcome {
             results.add(section);
         }
     }
-    results.finish(options.write, options.check)
+    results.finish(options.write.then_some(document::Part::Fanout), options.check)
 }
 
 impl Bench {

@@ -1,0 +1,23 @@
+//! Connections that say nothing.
+
+use std::time::Duration;
+
+use super::attacker::Attacker;
+
+/// Connections that an attacker keeps.
+const CONNECTIONS: usize = 300;
+
+pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
+    let mut open = Vec::new();
+    while !attacker.is_over() {
+        let before = open.len();
+        open.retain(|stream| !Attacker::is_closed(stream));
+        (open.len()..before).for_each(|_| attacker.count("closed"));
+        while open.len() < CONNECTIONS && !attacker.is_over() {
+            let Some(stream) = attacker.connect() else { break };
+            open.push(stream);
+        }
+        attacker.pause(Duration::from_millis(500));
+    }
+    (0..open.len()).for_each(|_| attacker.count("open at the end"));
+}

@@ -1,0 +1,137 @@
+//! A subscriber: a stream, which it resumes whenever it ends.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use carafe_protocol::{Decoder, Received};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use super::seen::Seen;
+use crate::wire;
+
+/// How long it waits before it comes back, whatever the hub asks: the test has an end.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How long it waits for the head of an answer.
+const HEAD: Duration = Duration::from_secs(30);
+
+pub(super) struct Subscriber {
+    address: Ipv4Addr,
+    target: String,
+    pub(super) seen: Seen,
+    decoder: Decoder,
+    way: Way,
+    pub(super) resumed: u64,
+}
+
+enum Way {
+    /// Comes back then.
+    Away(Instant),
+    /// Waits until it is connected, and has asked.
+    Connecting(TcpStream, Instant),
+    /// Waits for the head, or reads.
+    Open(TcpStream, Box<super::chunks::Chunks>, Instant),
+}
+
+impl Subscriber {
+    pub(super) fn new(address: Ipv4Addr, target: String, seen: Seen) -> Self {
+        let way = Way::Away(Instant::now());
+        Self { address, target, seen, decoder: Decoder::new(), way, resumed: 0 }
+    }
+
+    /// Whether it has the head of its stream.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(&self.way, Way::Open(_, chunks, _) if chunks.has_begun())
+    }
+
+    /// Connects if it is time to, and gives up an answer that does not come.
+    pub(super) fn look(&mut self, hub: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
+        let now = Instant::now();
+        let is_late = match &self.way {
+            Way::Away(until) if now >= *until => return self.connect(hub, registry, token),
+            Way::Away(_) => false,
+            Way::Connecting(_, since) => now > *since + HEAD,
+            Way::Open(_, chunks, since) => !chunks.has_begun() && now > *since + HEAD,
+        };
+        if is_late {
+            self.leave();
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, hub: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
+        match wire::begin_to_connect(self.address, hub) {
+            Ok(stream) => {
+                let mut stream = TcpStream::from_std(stream);
+                registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+                self.way = Way::Connecting(stream, Instant::now());
+            }
+            Err(_) => self.leave(),
+        }
+        Ok(())
+    }
+
+    /// Ends the stream. It will be resumed.
+    pub(super) fn leave(&mut self) {
+        if self.is_open() {
+            self.resumed += 1;
+            self.decoder.next_stream();
+        }
+        self.way = Way::Away(Instant::now() + RETRY);
+    }
+
+    /// The socket can be written, or read.
+    pub(super) fn ready(&mut self, buffer: &mut [u8]) {
+        if let Way::Connecting(stream, _) = &mut self.way {
+            match stream.peer_addr() {
+                Ok(_) => self.ask(),
+                Err(error)
+                    if error.kind() == ErrorKind::NotConnected
+                        && stream.take_error().ok().flatten().is_none() => {}
+                Err(_) => self.leave(),
+            }
+        }
+        if matches!(self.way, Way::Open(..)) && !self.read(buffer).unwrap_or(false) {
+            self.leave();
+        }
+    }
+
+    fn ask(&mut self) {
+        let Way::Connecting(stream, _) = &mut self.way else { return };
+        let id = self.decoder.last_event_id();
+        let headers = if id.is_empty() { vec![] } else { vec![("Last-Event-ID", id)] };
+        let request = wire::get(&self.target, &headers);
+        // A new socket has room for it.
+        if !stream.write(request.as_bytes()).is_ok_and(|written| written == request.len()) {
+            return self.leave();
+        }
+        if let Way::Connecting(stream, _) = std::mem::replace(&mut self.way, Way::Away(Instant::now())) {
+            self.way = Way::Open(stream, Box::default(), Instant::now());
+        }
+    }
+
+    /// Reads all that is there. Whether the stream goes on.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let Self { seen, decoder, way, .. } = self;
+        let Way::Open(stream, chunks, _) = way else { return Ok(true) };
+        loop {
+            let count = match stream.read(buffer) {
+                Ok(0) => return Ok(false),
+                Ok(count) => count,
+                Err(error) => return Ok(error.kind() == ErrorKind::WouldBlock),
+            };
+            chunks.push(&buffer[..count], |mut content| {
+                while let Ok(Some(received)) = decoder.decode(&mut content) {
+                    if let Received::Event(event) = received {
+                        seen.take(&event);
+                    }
+                }
+            })?;
+            if chunks.has_ended() {
+                return Ok(false);
+            }
+        }
+    }
+}

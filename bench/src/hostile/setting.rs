@@ -1,0 +1,75 @@
+//! The hub that is attacked: its log, its limits, and who may do what.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use carafe_log::{DiskOptions, Publication};
+use carafe_protocol::Topic;
+use tempfile::TempDir;
+
+use crate::Outcome;
+use crate::child::cores;
+use crate::filling::Filling;
+use crate::honest::{self, PUBLISHERS};
+use crate::subject::Server;
+
+/// Topics that are in the log before.
+const TOPICS: u64 = 200_000;
+
+/// Files that the hub may have open: fewer than attackers and honest clients want together.
+const DESCRIPTORS: &str = "--nofile=4096:4096";
+
+/// Streams of one address, which honest clients keep to.
+const OF_ADDRESS: &str = "50";
+
+pub(super) struct Setting {
+    carafe: PathBuf,
+    folder: TempDir,
+    pub(super) tokens: Vec<String>,
+    pub(super) attackers_token: String,
+    /// The core of the hub, and that of the attackers, where there are two.
+    hub: Option<usize>,
+    pub(super) others: Option<usize>,
+}
+
+impl Setting {
+    pub(super) fn new(carafe: &Path) -> Outcome<Self> {
+        fs::create_dir_all("target/bench")?;
+        let folder = tempfile::tempdir_in("target/bench")?;
+        let secret = folder.path().join("secret");
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&secret)?;
+        file.write_all(b"a secret that is known to everybody who reads this")?;
+        let token = |number| honest::token(carafe, &secret, &format!("publisher-{number}"), "honest/*");
+        let tokens = (0..PUBLISHERS).map(token).collect::<Outcome<_>>()?;
+        let attackers_token = honest::token(carafe, &secret, "attacker", "attack/*")?;
+        fill(&folder.path().join("log"))?;
+        let (hub, others) = match cores()?[..] {
+            [hub, others, ..] => (Some(hub), Some(others)),
+            _ => (None, None),
+        };
+        Ok(Self { carafe: carafe.into(), folder, tokens, attackers_token, hub, others })
+    }
+
+    pub(super) fn start_hub(&self) -> Outcome<Server> {
+        let log = format!("disk:{}", self.folder.path().join("log").display());
+        let mut command = Command::new("prlimit");
+        command.arg(DESCRIPTORS).arg("--").arg(&self.carafe);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--anonymous", "subscribe", "--mercure"]);
+        command.args(["--log", &log, "--subscribers-per-address", OF_ADDRESS]);
+        command.arg("--secret-file").arg(self.folder.path().join("secret"));
+        Server::start(&command, self.hub)
+    }
+
+    /// Bytes that the hub may take at the most, by docs/OPERATIONS.md.
+    pub(super) fn most_memory(&self) -> u64 {
+        1 << 30
+    }
+}
+
+fn fill(folder: &Path) -> Outcome {
+    let topic = |number: u64| Some(Publication::new(Topic::new(&format!("dev/{number:07}")).ok()?, "x"));
+    Filling::open(folder, DiskOptions::default())?.append((0..TOPICS).filter_map(topic))
+}
