@@ -67,20 +67,18 @@ impl<G: Guest> Clients<G> {
     }
 
     /// Is told when there is room, if there was not enough: most clients always have it, and are not asked for it.
-    fn try_write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
+    fn try_write(&mut self, seat: SeatId, bytes: &[u8]) -> Result<usize, Ended> {
         let page = self.pages.get_mut(seat as usize / PAGE);
         let Some(client) = page.and_then(|page| page[seat as usize % PAGE].as_mut()) else {
-            return Written::Gone;
+            return Err(Ended::Gone);
         };
-        let written = socket::write(&client.socket, bytes);
-        if written == Written::Bytes(bytes.len()) || written == Written::Gone {
-            return written;
+        let written = socket::write(&client.socket, bytes)?;
+        if written < bytes.len() {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let waits = self.watch.promptly(&mut client.socket, Token(seat as usize), interest);
+            waits.map_err(|_| Ended::Gone)?;
         }
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match self.watch.promptly(&mut client.socket, Token(seat as usize), interest) {
-            Ok(()) => written,
-            Err(_) => Written::Gone,
-        }
+        Ok(written)
     }
 
     pub(crate) fn remove(&mut self, seat: SeatId) -> Option<Client<G>> {
@@ -96,11 +94,13 @@ impl<G: Guest> Clients<G> {
 impl<G: Guest> Sink for Clients<G> {
     fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
         self.writes += 1;
-        let written = self.try_write(seat, bytes);
-        if written == Written::Gone {
-            self.over.push((seat, Ended::Gone));
+        match self.try_write(seat, bytes) {
+            Ok(written) => Written::Bytes(written),
+            Err(ended) => {
+                self.over.push((seat, ended));
+                Written::Gone
+            }
         }
-        written
     }
 
     fn ended(&mut self, seat: SeatId, failed: bool) {

@@ -1,5 +1,6 @@
 //! Streams on their way to a shard.
 
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,10 +39,24 @@ pub enum Ended {
     Failed,
     /// Its client left.
     Gone,
-    /// Its client took nothing for too long.
+    /// Its client took nothing for too long, as the shard or the kernel noticed.
     Stalled,
     /// Its shard ended.
     Cut,
+}
+
+impl Ended {
+    /// How a stream ended whose socket has this error.
+    ///
+    /// The kernel measures the write time too, by `TCP_USER_TIMEOUT`, and may notice before anybody else does. After ICMP
+    /// errors it reports these in place of the timeout: they end an established connection in no other way.
+    #[must_use]
+    pub fn by(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Self::Stalled,
+            _ => Self::Gone,
+        }
+    }
 }
 
 /// So many are not let wait: their memory is better used by who comes next.

@@ -21,7 +21,7 @@ use crate::clock::{Clock, ticks};
 use crate::closing::Closing;
 use crate::inbox::Inbox;
 use crate::leaves::Leaves;
-use crate::socket::{self, Heard};
+use crate::socket;
 use crate::watch::Watch;
 use crate::{Ended, FanoutOptions, Guest, Joining};
 
@@ -235,10 +235,16 @@ impl<G: Guest> Shard<G> {
 fn take<G: Guest>(outlet: &mut Outlet, clients: &mut Clients<G>, event: &Event) {
     let Ok(seat) = SeatId::try_from(event.token().0) else { return };
     let Some(client) = clients.get(seat) else { return };
-    let left = event.is_read_closed() || event.is_error();
-    if left || (event.is_readable() && socket::hear(&client.socket) == Heard::Leave) {
+    let ended = if event.is_read_closed() || event.is_error() {
+        Some(socket::why_closed(&client.socket))
+    } else if event.is_readable() {
+        socket::hear(&client.socket)
+    } else {
+        None
+    };
+    if let Some(ended) = ended {
         outlet.leave(seat);
-        clients.over.push((seat, Ended::Gone));
+        clients.over.push((seat, ended));
     } else if event.is_writable() {
         outlet.writable(seat);
     }

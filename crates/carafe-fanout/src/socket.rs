@@ -5,22 +5,13 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use carafe_hub::Written;
 use mio::net::TcpStream;
 use rustix::net::sockopt;
 
-use crate::FanoutOptions;
+use crate::{Ended, FanoutOptions};
 
 /// After how long without a word from the client the kernel asks whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// What a client says on a stream that it only reads.
-#[derive(PartialEq, Eq)]
-pub(crate) enum Heard {
-    Nothing,
-    /// It has left, has closed its side, or asks for more: in each case the stream is over.
-    Leave,
-}
 
 /// Bounds what the kernel holds for the clients of a listener, and for how long. Accepted sockets have the options of their
 /// listener, so that it costs nothing for each. What the kernel does not take is left as it is: only a bound is wider then.
@@ -46,24 +37,35 @@ fn set_user_timeout(_: &impl AsFd, _: Duration) -> rustix::io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Written {
+/// Writes what the kernel has room for. An error tells how the stream ended.
+pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, Ended> {
     loop {
         match socket.write(bytes) {
-            Ok(written) => return Written::Bytes(written),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Bytes(0),
+            Ok(written) => return Ok(written),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Written::Gone,
+            Err(error) => return Err(Ended::by(&error)),
         }
     }
 }
 
-pub(crate) fn hear(mut socket: &TcpStream) -> Heard {
+/// Reads from a client that only takes. If it has left, closed its side or asks for more, the stream has ended.
+pub(crate) fn hear(mut socket: &TcpStream) -> Option<Ended> {
     loop {
         match socket.read(&mut [0; 16]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Nothing,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Ok(_) | Err(_) => return Heard::Leave,
+            Err(error) => return Some(Ended::by(&error)),
+            Ok(_) => return Some(Ended::Gone),
         }
+    }
+}
+
+/// How a stream ended whose socket reports that the connection is over.
+pub(crate) fn why_closed(socket: &TcpStream) -> Ended {
+    match socket.take_error() {
+        Ok(Some(error)) => Ended::by(&error),
+        Ok(None) | Err(_) => Ended::Gone,
     }
 }
 

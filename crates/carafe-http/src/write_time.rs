@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use carafe_fanout::Ended;
 use http_body::{Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -194,7 +195,7 @@ impl WatchedSocket {
         let asked = ask(Pin::new(&mut self.socket));
         // The kernel keeps the time, too, of what it has taken from here.
         if let Poll::Ready(Err(error)) = &asked
-            && error.kind() == io::ErrorKind::TimedOut
+            && Ended::by(error) == Ended::Stalled
         {
             self.watch.state().stalled = true;
         }
