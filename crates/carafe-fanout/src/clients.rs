@@ -1,11 +1,13 @@
 //! The clients of a shard, each with its socket.
 
+use std::collections::HashMap;
+
 use carafe_hub::{SeatId, Sink, Written};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use crate::watch::Watch;
-use crate::{Ended, Guest, socket};
+use crate::{Ended, Guest, SendBuffer, SendBuffers, socket};
 
 /// How many places a page has.
 const PAGE: usize = 512;
@@ -21,6 +23,17 @@ pub(crate) struct Clients<G> {
     /// Counts what is asked of the kernel.
     pub(crate) writes: usize,
     watch: Watch,
+    buffers: SendBuffers,
+    /// Those whose buffer was full lately: few, so that a client takes no more memory for it.
+    full: HashMap<SeatId, Full>,
+}
+
+/// A send buffer that was full.
+#[derive(Default)]
+struct Full {
+    buffer: SendBuffer,
+    /// Whether it was full since it was last looked at.
+    lately: bool,
 }
 
 /// A client, and who wants to know when it has gone.
@@ -38,8 +51,9 @@ impl<G: Guest> Client<G> {
 }
 
 impl<G: Guest> Clients<G> {
-    pub(crate) fn new(watch: Watch) -> Self {
-        Self { pages: Vec::new(), joined: 0, over: Vec::new(), writes: 0, watch }
+    pub(crate) fn new(watch: Watch, buffers: SendBuffers) -> Self {
+        let (pages, over, full) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { pages, joined: 0, over, writes: 0, watch, buffers, full }
     }
 
     pub(crate) fn watch(&self) -> &Watch {
@@ -72,7 +86,15 @@ impl<G: Guest> Clients<G> {
         let Some(client) = page.and_then(|page| page[seat as usize % PAGE].as_mut()) else {
             return Err(Ended::Gone);
         };
-        let written = socket::write(&client.socket, bytes)?;
+        let mut written = socket::write(&client.socket, bytes)?;
+        if written == bytes.len() {
+            return Ok(written);
+        }
+        let full = self.full.entry(seat).or_default();
+        full.lately = true;
+        if self.buffers.filled(&mut full.buffer, &client.socket) {
+            written += socket::write(&client.socket, &bytes[written..])?;
+        }
         if written < bytes.len() {
             let interest = Interest::READABLE | Interest::WRITABLE;
             let waits = self.watch.promptly(&mut client.socket, Token(seat as usize), interest);
@@ -81,7 +103,19 @@ impl<G: Guest> Clients<G> {
         Ok(written)
     }
 
+    /// Gives a client its usual send buffer again, if it has taken all since it was last looked at.
+    pub(crate) fn relax(&mut self, seat: SeatId) {
+        if let Some(full) = self.full.get_mut(&seat)
+            && !std::mem::take(&mut full.lately)
+            && let Some(mut full) = self.full.remove(&seat)
+            && let Some(client) = self.get(seat)
+        {
+            self.buffers.relax(&mut full.buffer, &client.socket);
+        }
+    }
+
     pub(crate) fn remove(&mut self, seat: SeatId) -> Option<Client<G>> {
+        self.full.remove(&seat);
         self.pages.get_mut(seat as usize / PAGE)?[seat as usize % PAGE].take()
     }
 

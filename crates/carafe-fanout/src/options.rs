@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::CatchUp;
+
 /// How shards serve their sockets.
 #[derive(Clone, Debug)]
 pub struct FanoutOptions {
@@ -14,12 +16,14 @@ pub struct FanoutOptions {
     /// How long a client may take nothing of what it is sent before its stream is cut. What it has not acknowledged for so long
     /// counts, too.
     pub write_time: Duration,
-    /// Bytes that the kernel may hold for a client. It is told half of it, since it doubles what it is told for its own overhead.
+    /// Bytes that the kernel may hold for a client, unless the client is behind.
     pub send_buffer: usize,
+    /// Bytes that it may hold beyond that for all clients that are behind.
+    pub catch_up: CatchUp,
 }
 
 impl Default for FanoutOptions {
-    /// Half the cores, 15 s, 30 s and 48 KiB.
+    /// Half the cores, 15 s, 30 s, 48 KiB, and 64 MiB for those behind.
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -27,6 +31,7 @@ impl Default for FanoutOptions {
             heartbeat: Duration::from_secs(15),
             write_time: Duration::from_secs(30),
             send_buffer: 48 << 10,
+            catch_up: CatchUp::default(),
         }
     }
 }

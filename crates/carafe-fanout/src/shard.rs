@@ -23,7 +23,7 @@ use crate::inbox::Inbox;
 use crate::leaves::Leaves;
 use crate::socket;
 use crate::watch::Watch;
-use crate::{Ended, FanoutOptions, Guest, Joining};
+use crate::{Ended, FanoutOptions, Guest, Joining, SendBuffers};
 
 /// The token of the bell, which no seat has.
 const BELL: Token = Token(usize::MAX);
@@ -69,7 +69,7 @@ impl<G: Guest> Shard<G> {
         let watch = Watch { prompt: poll.registry().try_clone()?, leisurely: leaves.registry().try_clone()? };
         Ok(Self {
             outlet: hub.outlet(waker.clone()),
-            clients: Clients::new(watch),
+            clients: Clients::new(watch, SendBuffers::new(&options)),
             leaves,
             closing: Closing::default(),
             joining: Vec::new(),
@@ -210,6 +210,9 @@ impl<G: Guest> Shard<G> {
             self.outlet.leave(seat);
             self.clients.over.push((seat, Ended::Stalled));
         } else {
+            if self.outlet.blocked_since(seat).is_none() {
+                self.clients.relax(seat);
+            }
             self.outlet.beat(seat, self.beats.silence(), &mut self.clients);
         }
     }

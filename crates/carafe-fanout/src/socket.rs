@@ -8,7 +8,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use rustix::net::sockopt;
 
-use crate::{Ended, FanoutOptions};
+use crate::{Ended, FanoutOptions, send_buffer};
 
 /// After how long without a word from the client the kernel asks whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Bounds what the kernel holds for the clients of a listener, and for how long. Accepted sockets have the options of their
 /// listener, so that it costs nothing for each. What the kernel does not take is left as it is: only a bound is wider then.
 pub(crate) fn prepare(listener: &impl AsFd, options: &FanoutOptions) {
-    let set = sockopt::set_socket_send_buffer_size(listener, options.send_buffer / 2)
+    let set = send_buffer::set(listener, options.send_buffer)
         .and_then(|()| sockopt::set_socket_keepalive(listener, true))
         .and_then(|()| sockopt::set_tcp_keepidle(listener, KEEP_ALIVE))
         .and_then(|()| set_user_timeout(listener, options.write_time));

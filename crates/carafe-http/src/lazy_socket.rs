@@ -6,6 +6,7 @@
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::replace;
 use std::net::{Shutdown, TcpStream as StdStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -82,6 +83,15 @@ impl LazySocket {
             Stream::Fresh { stream, .. } => Ok(set_socket_linger(stream, Some(Duration::ZERO))?),
             Stream::Registered(stream) => stream.set_zero_linger(),
             Stream::Gone => Ok(()),
+        }
+    }
+
+    /// The descriptor, unless the socket is gone.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.stream {
+            Stream::Fresh { stream, .. } => Some(stream.as_fd()),
+            Stream::Registered(stream) => Some(stream.as_fd()),
+            Stream::Gone => None,
         }
     }
 

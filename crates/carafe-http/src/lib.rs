@@ -59,11 +59,12 @@ mod subscribers;
 mod takeover;
 mod tls;
 mod unread;
+mod watched_socket;
 mod write_time;
 
 pub use address::{Network, Proxies, ProxyHeader};
 pub use body_budget::BodyBudget;
-pub use carafe_fanout::FanoutOptions;
+pub use carafe_fanout::{CatchUp, FanoutOptions};
 pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
 pub use mercure::Mercure;
 pub use metrics::{Metrics, metrics_router};

@@ -6,6 +6,7 @@ pub(crate) enum Limit {
     BatchBytes,
     BodyBytesInFlight,
     BodyTime,
+    CatchUpBytes,
     ComplexPatterns,
     Descriptors,
     DiskFull,
@@ -27,10 +28,11 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTime,
+        Self::CatchUpBytes,
         Self::ComplexPatterns,
         Self::Descriptors,
         Self::DiskFull,
@@ -57,6 +59,7 @@ impl Limit {
             Self::BatchBytes => "batch-bytes",
             Self::BodyBytesInFlight => "body-bytes-in-flight",
             Self::BodyTime => "body-time",
+            Self::CatchUpBytes => "catch-up-bytes",
             Self::ComplexPatterns => "complex-patterns",
             Self::Descriptors => "descriptors",
             Self::DiskFull => "disk-full",

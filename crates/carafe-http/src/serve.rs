@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::middleware::map_response;
 use axum::response::Response;
-use carafe_fanout::{Fanout, FanoutOptions};
+use carafe_fanout::{Fanout, FanoutOptions, SendBuffers};
 use carafe_hub::{Drain, Hub};
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Request};
@@ -40,7 +40,8 @@ use crate::metrics::Why;
 use crate::seldom::Seldom;
 use crate::stream::OpenStream;
 use crate::takeover::{Slot, Socket, Takeover};
-use crate::write_time::{Streams, Watch, WatchedBody, WatchedSocket};
+use crate::watched_socket::WatchedSocket;
+use crate::write_time::{Streams, Watch, WatchedBody};
 use crate::{Metrics, Tls, conformance};
 
 /// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
@@ -156,8 +157,9 @@ struct Server {
     app: Router,
     tls: Option<TlsAcceptor>,
     head_time: Duration,
-    /// What the kernel may hold for a client, and for how long a client may take nothing.
-    bounds: FanoutOptions,
+    /// For how long a client may take nothing.
+    write_time: Duration,
+    buffers: SendBuffers,
     /// Dropped to end connections whose client has said nothing yet, and handshakes.
     silent: watch::Sender<()>,
     connections: GracefulShutdown,
@@ -168,12 +170,15 @@ struct Server {
 
 impl Server {
     fn new(app: Router, options: &ServeOptions, fanout: Option<Fanout<OpenStream>>) -> Self {
+        let metrics = options.metrics.clone();
+        options.fanout.catch_up.on_refused(move || metrics.limited(Limit::CatchUpBytes));
         Self {
             builders: Arc::new(Builders::new(options)),
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
             tls: options.tls.as_ref().map(Tls::acceptor),
             head_time: options.header_time,
-            bounds: options.fanout.clone(),
+            write_time: options.fanout.write_time,
+            buffers: SendBuffers::new(&options.fanout),
             silent: watch::Sender::new(()),
             connections: GracefulShutdown::new(),
             descriptors: options.descriptors.unwrap_or(u64::MAX),
@@ -215,7 +220,8 @@ impl Server {
             tls: self.tls.clone(),
             fanout: self.fanout.clone(),
             head_time: self.head_time,
-            write_time: self.bounds.write_time,
+            write_time: self.write_time,
+            buffers: self.buffers.clone(),
             watcher: self.connections.watcher(),
             peer,
             metrics: self.metrics.clone(),
@@ -232,6 +238,7 @@ struct Connection {
     fanout: Option<Fanout<OpenStream>>,
     head_time: Duration,
     write_time: Duration,
+    buffers: SendBuffers,
     watcher: Watcher,
     peer: SocketAddr,
     metrics: Metrics,
@@ -251,7 +258,7 @@ impl Connection {
             _ = stopping.changed() => return,
         };
         let watch = Watch::new(self.write_time);
-        let socket = WatchedSocket::new(socket, watch.clone());
+        let socket = WatchedSocket::new(socket, watch.clone(), self.buffers.clone());
         match (self.tls.clone(), self.fanout.clone().map(Slot::new)) {
             (Some(tls), _) => {
                 Box::pin(self.shake_hands(tls.accept(socket), watch, deadline, stopping)).await;

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::metrics::Why;
 use crate::stream::OpenStream;
-use crate::write_time::WatchedSocket;
+use crate::watched_socket::WatchedSocket;
 
 /// Bytes of the head and the opening of most streams, and a few more.
 const WRITTEN: usize = 768;

@@ -4,8 +4,7 @@
 //! drives the body: a connection, and each stream of HTTP/2, which ends alone.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::net::TcpStream as StdStream;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -16,12 +15,8 @@ use bytes::Bytes;
 use carafe_fanout::Ended;
 use http_body::{Frame, SizeHint};
 use hyper::rt::Executor;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task_local;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::debug;
-
-use crate::lazy_socket::LazySocket;
 
 task_local! {
     /// That of the connection or stream whose driver runs.
@@ -105,6 +100,21 @@ impl Watch {
         state.socket.into_iter().chain(state.body).min()?.checked_add(self.0.allowed)
     }
 
+    /// Whether the socket has room for what is written, from now on; returns whether it had none before.
+    pub(crate) fn socket_is_full(&self, is_full: bool) -> bool {
+        let mut state = self.state();
+        let was_full = state.socket.is_some();
+        state.socket = is_full.then(|| state.socket.unwrap_or_else(Instant::now));
+        was_full
+    }
+
+    /// The kernel keeps the time, too, of what it has taken from here.
+    pub(crate) fn has_failed(&self, error: &io::Error) {
+        if Ended::by(error) == Ended::Stalled {
+            self.state().stalled = true;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -169,95 +179,6 @@ impl HttpBody for WatchedBody {
 impl Drop for WatchedBody {
     fn drop(&mut self) {
         self.waits(None);
-    }
-}
-
-/// The socket of a connection, under its watch.
-pub(crate) struct WatchedSocket {
-    socket: LazySocket,
-    watch: Watch,
-}
-
-impl WatchedSocket {
-    pub(crate) fn new(socket: LazySocket, watch: Watch) -> Self {
-        Self { socket, watch }
-    }
-
-    /// Gives the socket away.
-    pub(crate) fn give_away(&mut self) -> io::Result<StdStream> {
-        self.socket.give_away()
-    }
-
-    fn with<T>(
-        &mut self,
-        ask: impl FnOnce(Pin<&mut LazySocket>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let asked = ask(Pin::new(&mut self.socket));
-        // The kernel keeps the time, too, of what it has taken from here.
-        if let Poll::Ready(Err(error)) = &asked
-            && Ended::by(error) == Ended::Stalled
-        {
-            self.watch.state().stalled = true;
-        }
-        asked
-    }
-
-    fn write(
-        &mut self,
-        write: impl FnOnce(Pin<&mut LazySocket>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        let written = self.with(write);
-        let mut state = self.watch.state();
-        state.socket = written.is_pending().then(|| state.socket.unwrap_or_else(Instant::now));
-        drop(state);
-        written
-    }
-}
-
-impl Drop for WatchedSocket {
-    /// Frees at once what the kernel holds for a client that does not take it.
-    fn drop(&mut self) {
-        if self.watch.has_stalled()
-            && let Err(error) = self.socket.set_zero_linger()
-        {
-            debug!(%error, "SO_LINGER");
-        }
-    }
-}
-
-impl AsyncRead for WatchedSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.with(|socket| socket.poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for WatchedSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(|socket| socket.poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write(|socket| socket.poll_write_vectored(cx, parts))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|socket| socket.poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|socket| socket.poll_shutdown(cx))
     }
 }
 

@@ -285,6 +285,9 @@ pub(crate) struct HubOptions {
     /// Memory that the system may hold for what a client has yet to take
     #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "48KiB", value_name = "SIZE")]
     pub(crate) send_buffer: ByteSize,
+    /// Memory that the system may hold beyond that for all clients that catch up
+    #[arg(long, env = "CARAFE_CATCH_UP_BYTES", default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) catch_up_bytes: ByteSize,
     /// Tells metrics to Prometheus at http://ADDR/metrics; they are not for strangers, so use a loopback or private address
     #[arg(long, env = "CARAFE_METRICS_LISTEN", value_name = "ADDR")]
     pub(crate) metrics_listen: Option<SocketAddr>,

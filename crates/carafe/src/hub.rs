@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use carafe_http::auth::{Credentials, Dialect};
 use carafe_http::{
-    BodyBudget, FanoutOptions, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights,
-    Served, Tls, metrics_router,
+    BodyBudget, CatchUp, FanoutOptions, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader,
+    Rights, Served, Tls, metrics_router,
 };
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
@@ -287,6 +287,7 @@ fn fanout(options: &HubOptions) -> FanoutOptions {
         heartbeat: options.heartbeat,
         write_time: options.write_time,
         send_buffer: bytes(options.send_buffer),
+        catch_up: CatchUp::new(bytes(options.catch_up_bytes)),
     }
 }
 

@@ -12,9 +12,9 @@ use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
 use futures_executor::block_on;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-enum Watcher {
+pub(crate) enum Watcher {
     /// Says how its stream ended.
     Witness(Sender<Ended>),
     /// Brings its shard down.
@@ -30,26 +30,31 @@ impl Guest for Watcher {
     }
 }
 
-struct Rig {
+pub(crate) struct Rig {
     hub: Hub,
     fanout: Fanout<Watcher>,
-    listener: TcpListener,
+    pub(crate) listener: TcpListener,
 }
 
 impl Rig {
-    fn new(options: &FanoutOptions) -> Self {
+    pub(crate) fn new(options: &FanoutOptions) -> Self {
         let hub = Hub::new(MemoryLog::default());
         let options = FanoutOptions { shards: NonZeroUsize::MIN, ..options.clone() };
         let fanout = Fanout::start(&hub, &options).unwrap();
         Self { hub, fanout, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
-    fn publish(&self, data: impl Into<String>) {
+    pub(crate) fn publish(&self, data: impl Into<String>) {
         block_on(self.hub.publish(Publication::new(topic(), data.into()))).unwrap();
     }
 
     /// A client whose stream ends at that time, if one is given.
-    fn join(&self, until: Option<Instant>, guest: Watcher) -> TcpStream {
+    pub(crate) fn join(&self, until: Option<Instant>, guest: Watcher) -> TcpStream {
+        self.join_seen(until, guest).0
+    }
+
+    /// The same, and a second handle to the socket that the shard has.
+    pub(crate) fn join_seen(&self, until: Option<Instant>, guest: Watcher) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut socket, _) = self.listener.accept().unwrap();
@@ -58,8 +63,9 @@ impl Rig {
         let opening = frames.opening();
         write!(socket, "{:x}\r\n{}\r\n", opening.len(), str::from_utf8(&opening).unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
+        let seen = socket.try_clone().unwrap();
         self.fanout.join(socket, Joining { frames, until, guest });
-        client
+        (client, seen)
     }
 
     fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<Ended>) {
@@ -69,7 +75,7 @@ impl Rig {
 
     /// The shard forgets a stream right after its guest was told.
     #[track_caller]
-    fn is_left_by_all(&self) {
+    pub(crate) fn is_left_by_all(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.hub.subscriptions() + self.fanout.streams() > 0 {
             assert!(Instant::now() < deadline, "somebody is left");

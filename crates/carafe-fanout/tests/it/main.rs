@@ -4,3 +4,6 @@
 #![cfg(test)]
 
 mod ends;
+// Only Linux tells the sizes that are set.
+#[cfg(target_os = "linux")]
+mod send_buffers;

@@ -1,0 +1,79 @@
+//! Which clients get a larger send buffer, and when they lose it.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
+
+use carafe_fanout::{CatchUp, Ended, Fanout, FanoutOptions};
+use rustix::net::sockopt::socket_send_buffer_size;
+
+use crate::ends::{PATIENCE, Rig, Watcher};
+
+const USUAL: usize = 48 << 10;
+const EVENTS: usize = 16;
+const EVENT: usize = 1 << 20;
+
+fn options() -> FanoutOptions {
+    FanoutOptions { send_buffer: USUAL, heartbeat: Duration::from_millis(200), ..FanoutOptions::default() }
+}
+
+/// A rig whose listener has these options, as a server's has.
+fn rig(options: &FanoutOptions) -> Rig {
+    let rig = Rig::new(options);
+    Fanout::<Watcher>::prepare(&rig.listener, options);
+    rig
+}
+
+/// Publishes far more than the kernel holds.
+fn flood(rig: &Rig) {
+    (0..EVENTS).for_each(|_| rig.publish("x".repeat(EVENT)));
+}
+
+fn read_flood(client: &mut TcpStream) {
+    std::io::copy(&mut client.take((EVENTS * EVENT) as u64), &mut std::io::sink()).unwrap();
+}
+
+#[test]
+fn a_client_that_catches_up_has_a_larger_buffer_until_it_has_caught_up_for_a_while() {
+    let rig = rig(&options());
+    let (sender, _ends) = channel();
+    let (mut client, seen) = rig.join_seen(None, Watcher::Witness(sender));
+    for _ in 0..2 {
+        assert_eq!(socket_send_buffer_size(&seen).unwrap(), USUAL);
+        flood(&rig);
+        read_flood(&mut client);
+        assert!(socket_send_buffer_size(&seen).unwrap() > USUAL);
+        let deadline = Instant::now() + PATIENCE;
+        // It reads on: what is left of the flood is the framing.
+        client.set_nonblocking(true).unwrap();
+        while socket_send_buffer_size(&seen).unwrap() > USUAL {
+            while client.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
+            assert!(Instant::now() < deadline, "it keeps the larger buffer");
+            yield_now();
+        }
+        client.set_nonblocking(false).unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_gets_no_larger_buffer() {
+    let rig = rig(&FanoutOptions { write_time: Duration::from_millis(300), ..options() });
+    let (sender, ends) = channel();
+    let (client, seen) = rig.join_seen(None, Watcher::Witness(sender));
+    flood(&rig);
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Stalled));
+    assert_eq!(socket_send_buffer_size(&seen).unwrap(), USUAL);
+    drop(client);
+}
+
+#[test]
+fn without_bytes_for_it_a_client_catches_up_with_its_usual_buffer() {
+    let rig = rig(&FanoutOptions { catch_up: CatchUp::new(0), ..options() });
+    let (sender, _ends) = channel();
+    let (mut client, seen) = rig.join_seen(None, Watcher::Witness(sender));
+    rig.publish("x".repeat(2 * EVENT));
+    std::io::copy(&mut (&mut client).take(2 * EVENT as u64), &mut std::io::sink()).unwrap();
+    assert_eq!(socket_send_buffer_size(&seen).unwrap(), USUAL);
+}
