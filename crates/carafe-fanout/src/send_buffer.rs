@@ -1,8 +1,8 @@
 //! How much the kernel may hold for a client that is behind.
 //!
-//! The usual send buffer is small, since very many clients may stall. It is also slow: on loopback one segment has up to
-//! 65,483 bytes, so that a smaller buffer has one segment in flight, and a receiver acknowledges a single segment only after
-//! 40 ms. A client that is behind and reads gets a larger buffer, until it has caught up for a while.
+//! The usual send buffer is small, since very many clients may stall. It bounds what is in flight to a client, and so its rate
+//! where acknowledgements take time: 48 KiB for each 50 ms is 1 MB/s. A client that is behind and reads gets a larger buffer,
+//! until it has caught up for a while.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -18,8 +18,7 @@ use crate::FanoutOptions;
 const LARGE: usize = 256 << 10;
 
 /// So often a full buffer must have had room again before it grows. That takes more bytes than the receive window that a
-/// client has without reading: a client that never reads must not get a larger buffer. It is also within the first segments
-/// of a connection, which are acknowledged at once.
+/// client has without reading: a client that never reads must not get a larger buffer.
 const ROUNDS: u8 = 8;
 
 /// The bytes that larger send buffers may take in all, for streams that are behind. All clones share them.

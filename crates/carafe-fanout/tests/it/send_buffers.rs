@@ -1,4 +1,4 @@
-//! Which clients get a larger send buffer, and when they lose it.
+//! How the kernel holds what is sent: in which segments, and which clients get a larger buffer for how long.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -76,4 +76,13 @@ fn without_bytes_for_it_a_client_catches_up_with_its_usual_buffer() {
     rig.publish("x".repeat(2 * EVENT));
     std::io::copy(&mut (&mut client).take(2 * EVENT as u64), &mut std::io::sink()).unwrap();
     assert_eq!(socket_send_buffer_size(&seen).unwrap(), USUAL);
+}
+
+#[test]
+fn several_segments_fit_into_the_usual_buffer_on_loopback_too() {
+    let rig = rig(&options());
+    let (sender, _ends) = channel();
+    let (_client, seen) = rig.join_seen(None, Watcher::Witness(sender));
+    let segment = socket2::SockRef::from(&seen).tcp_mss().unwrap() as usize;
+    assert!(3 * segment <= USUAL, "{segment}");
 }
