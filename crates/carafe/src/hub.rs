@@ -46,6 +46,8 @@ pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
 
 /// A hub for others.
 pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
+    // Keys in files that others may read are warned of.
+    logging::start(options.hub.log_format);
     let mut reloads = Reloads::default();
     let keys = keys::keys(options.keys, &mut reloads)?;
     if options.anonymous.is_empty() && keys.is_empty() {
@@ -54,7 +56,6 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
              --anonymous subscribe,publish",
         ));
     }
-    logging::start(options.hub.log_format);
     let access = Options {
         strangers: strangers(&options.anonymous),
         keys: keys.clone(),
@@ -111,6 +112,7 @@ fn tls(
         }
     };
     let tls = Tls::load(&certificate, &key).map_err(Failure::usage)?;
+    keys::warn_if_shared(&key);
     let reloaded = tls.clone();
     let reload = move || reloaded.reload().map_err(|error| error.to_string());
     reloads.add("the certificate", [certificate, key], reload);

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use carafe_http::auth::{Algorithm, BadKey, Dialect, Key, Keys};
 use serde::Deserialize;
 use tokio::time::sleep;
+use tracing::warn;
 
 use crate::cli::{KeyOptions, some_time};
 use crate::failure::Failure;
@@ -60,11 +62,20 @@ pub(crate) fn secret(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
         return Ok(env::var_os(SECRET).map(OsString::into_encoded_bytes));
     };
     let mut secret = read(file)?;
+    warn_if_shared(file);
     if secret.ends_with(b"\n") {
         secret.pop();
         secret.pop_if(|last| *last == b'\r');
     }
     Ok(Some(secret))
+}
+
+/// Warns of a file with secrets that every user of the machine may read.
+pub(crate) fn warn_if_shared(file: &Path) {
+    if fs::metadata(file).is_ok_and(|metadata| metadata.mode() & 0o007 != 0) {
+        let path = file.display();
+        warn!("every user of this machine may read the secrets in {path}: chmod o= {path}");
+    }
 }
 
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
@@ -194,7 +205,12 @@ impl Loaded {
             }
             (None, Some(file), None) => Key::pem(&read(&self.watch(folder, file))?).map_err(words),
             (None, None, Some(file)) => {
-                Key::jwk_set(&read(&self.watch(folder, file.as_ref()))?).map_err(words)
+                let path = self.watch(folder, file.as_ref());
+                let set = read(&path)?;
+                if has_secrets(&set) {
+                    warn_if_shared(&path);
+                }
+                Key::jwk_set(&set).map_err(words)
             }
             _ => Err("say where it is, by one of secret-file, public-key and jwk-set".into()),
         }
@@ -205,6 +221,13 @@ impl Loaded {
         self.files.push(path.clone());
         path
     }
+}
+
+/// Whether one of the keys has a member for a secret, or for the private part of a pair.
+fn has_secrets(set: &[u8]) -> bool {
+    let set: serde_json::Value = serde_json::from_slice(set).unwrap_or_default();
+    let mut keys = set["keys"].as_array().into_iter().flatten();
+    keys.any(|key| key.get("k").is_some() || key.get("d").is_some())
 }
 
 fn one_line(error: &toml::de::Error) -> String {

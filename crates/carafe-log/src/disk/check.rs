@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use carafe_protocol::Position;
 
+use super::files;
 use super::index::SealedIndex;
 use super::open::{CLEAN, clean_mark};
 use super::options::OpenError;
@@ -25,7 +26,7 @@ pub struct Stat {
     pub segments: usize,
     /// Entries in them.
     pub entries: u64,
-    /// Bytes of all files.
+    /// Bytes of all files of the log.
     pub bytes: u64,
     /// The position of the oldest entry, and of the newest.
     pub span: Option<(Position, Position)>,
@@ -81,7 +82,7 @@ impl OfflineLog {
     /// When the disk cannot be read, or a file is of another version.
     pub fn verify(&self, progress: Progress<'_>) -> Result<Vec<Finding>, OpenError> {
         let (mut findings, mut previous) = (Vec::new(), None);
-        let names = self.segment_names()?;
+        let names = files::segments(&*self.storage)?;
         for (done, name) in names.iter().enumerate() {
             progress(done, names.len());
             match self.look_at(name, done + 1 == names.len())? {
@@ -109,7 +110,7 @@ impl OfflineLog {
     /// # Errors
     /// When the disk cannot be read or written, or a file is of another version.
     pub fn repair(&self, progress: Progress<'_>) -> Result<Vec<Finding>, OpenError> {
-        let names = self.segment_names()?;
+        let names = files::segments(&*self.storage)?;
         let (mut findings, mut previous, mut keep_from) = (Vec::new(), None, 0);
         for (done, name) in names.iter().enumerate() {
             progress(done, names.len());
@@ -148,7 +149,7 @@ impl OfflineLog {
     pub fn stat(&self) -> Result<Stat, OpenError> {
         let storage = &*self.storage;
         let mut stat = Stat { segments: 0, entries: 0, bytes: 0, span: None };
-        for name in self.segment_names()? {
+        for name in files::segments(storage)? {
             let Some(segment) = Segment::open(storage, name)? else { continue };
             let summary = match Sealed::summary(storage, &segment)? {
                 Some((summary, _)) => summary,
@@ -161,17 +162,10 @@ impl OfflineLog {
                 stat.span = Some((oldest, summary.last));
             }
         }
-        for name in storage.list()? {
+        for name in storage.list()?.into_iter().filter(|name| files::kind(name).is_some()) {
             stat.bytes += storage.open(&name)?.size()?;
         }
         Ok(stat)
-    }
-
-    fn segment_names(&self) -> io::Result<Vec<String>> {
-        let mut names: Vec<_> =
-            self.storage.list()?.into_iter().filter(|name| name.ends_with(".segment")).collect();
-        names.sort_unstable();
-        Ok(names)
     }
 
     fn look_at(&self, name: &str, newest: bool) -> Result<Found, OpenError> {
@@ -215,7 +209,7 @@ impl OfflineLog {
             Err(error) => return Err(error),
         };
         let (content, end) = (read_whole(&*segment.file)?, u64::from(segment.scan()?.end.at));
-        let aside = self.storage.create(&format!("{name}.damaged"))?;
+        let aside = self.storage.create(&format!("{name}{}", files::DAMAGED))?;
         aside.write_at(0, &content)?;
         aside.sync()?;
         self.storage.sync()?;
@@ -229,7 +223,7 @@ impl OfflineLog {
     }
 
     fn set_aside(&self, name: &str) -> io::Result<()> {
-        self.storage.rename(name, &format!("{name}.damaged"))?;
+        self.storage.rename(name, &format!("{name}{}", files::DAMAGED))?;
         let index = index_name(name);
         if self.storage.list()?.contains(&index) { self.storage.remove(&index) } else { Ok(()) }
     }

@@ -189,7 +189,7 @@ pub(crate) struct SealedIndex {
     topics: usize,
 }
 
-const MAGIC: &[u8; 8] = b"CARAFEIX";
+pub(crate) const MAGIC: &[u8; 8] = b"CARAFEIX";
 const VERSION: u32 = 1;
 pub(crate) const SUMMARY: usize = 8 + 4 + 2 * 20 + 4 + 8 + 5 * 4 + 4;
 

@@ -3,6 +3,7 @@
 mod ages;
 mod check;
 mod codec;
+mod files;
 mod index;
 mod log;
 mod open;

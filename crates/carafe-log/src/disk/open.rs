@@ -7,6 +7,7 @@ use std::sync::Arc;
 use carafe_protocol::{Generation, Position};
 
 use super::codec::{Put, Take};
+use super::files;
 use super::options::{DiskOptions, OpenError};
 use super::record::checksum;
 use super::sealed::{Scanned, Sealed, Segment};
@@ -16,7 +17,7 @@ use super::storage::{Storage, read_whole};
 
 pub(crate) const CLEAN: &str = "clean";
 const CLEAN_NEW: &str = "clean.new";
-const CLEAN_MAGIC: &[u8; 8] = b"CARAFEOK";
+pub(crate) const CLEAN_MAGIC: &[u8; 8] = b"CARAFEOK";
 
 /// Opens what is there, or begins a log. The number is how far the active segment has room.
 pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<(State, u32), OpenError> {
@@ -52,8 +53,7 @@ fn state(sealed: VecDeque<Arc<Sealed>>, active: Active, tail: Position) -> State
 
 /// All segments in order, but one that was only being made when the machine stopped.
 fn segments(storage: &dyn Storage) -> Result<VecDeque<Segment>, OpenError> {
-    let mut names: Vec<_> = storage.list()?.into_iter().filter(|name| name.ends_with(".segment")).collect();
-    names.sort_unstable();
+    let names = files::segments(storage)?;
     let mut segments = VecDeque::new();
     let newest = names.last().cloned();
     for name in names {
@@ -83,17 +83,13 @@ fn check_chain(sealed: &VecDeque<Arc<Sealed>>, newest: &Segment) -> Result<(), O
 
 /// Removes what a crash left half done, and what no segment belongs to.
 fn tidy(storage: &dyn Storage, sealed: &VecDeque<Arc<Sealed>>) -> io::Result<()> {
-    let keeps = |name: &str| sealed.iter().any(|sealed| sealed.segment.index_name() == name);
-    let mut removed = false;
-    for name in storage.list()? {
-        let stale = name == CLEAN || name.ends_with(".new") || (name.ends_with(".index") && !keeps(&name));
-        if stale {
-            storage.remove(&name)?;
-            removed = true;
-        }
+    let keeps = |number: &str| sealed.iter().any(|sealed| files::number(&sealed.segment.name) == number);
+    let foreign = files::tidy(storage, keeps)?;
+    if !foreign.is_empty() {
+        let files = foreign.join(", ");
+        tracing::warn!(files, "these files in the log's folder are not the log's; they stay as they are");
     }
-    // The mark must be gone before anything is written after it.
-    if removed { storage.sync() } else { Ok(()) }
+    Ok(())
 }
 
 /// A log that was closed in order ends where its mark says. Another may end with what a crash left of a commit.
@@ -158,6 +154,10 @@ pub(crate) fn write_clean_mark(storage: &dyn Storage, state: &State) -> io::Resu
     mark.put_u32(state.active.end.commit);
     let sum = checksum(0, &mark);
     mark.put_u32(sum);
+    // The log's own were removed when it was opened.
+    if let Some(name) = storage.list()?.iter().find(|name| [CLEAN, CLEAN_NEW].contains(&name.as_str())) {
+        return Err(io::Error::other(format!("the log has not written the file `{name}`")));
+    }
     let file = storage.create(CLEAN_NEW)?;
     file.write_at(0, &mark)?;
     file.sync()?;

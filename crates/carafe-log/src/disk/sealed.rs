@@ -6,6 +6,7 @@ use std::sync::Arc;
 use carafe_protocol::Offset;
 
 use super::codec::length;
+use super::files;
 use super::index::{ActiveIndex, SUMMARY, SealedIndex, Summary, milliseconds};
 use super::options::OpenError;
 use super::record;
@@ -58,7 +59,7 @@ impl Segment {
         match Header::decode(&bytes) {
             Ok(header) if header.name() == name => Ok(Some(Self { header, name, file })),
             Err(BadHeader::Version(version)) => Err(OpenError::Version { file: name, version }),
-            _ if is_unused(&*file)? => Ok(None),
+            _ if files::is_begun_segment(&*file)? && is_unused(&*file)? => Ok(None),
             _ => Err(OpenError::Damaged(format!("the header of {name} is not what was written"))),
         }
     }
@@ -148,7 +149,7 @@ impl Segment {
 }
 
 pub(crate) fn index_name(segment: &str) -> String {
-    segment.replace(".segment", ".index")
+    format!("{}.index", files::number(segment))
 }
 
 /// Whether nothing follows where the header would be. Commits are written only after the header was synced.
@@ -179,7 +180,7 @@ impl Sealed {
         segment.file.truncate(u64::from(end))?;
         let index = SealedIndex::encode(index, &segment.header, summary);
         let name = segment.index_name();
-        let unfinished = format!("{name}.new");
+        let unfinished = format!("{name}{}", files::UNFINISHED);
         let file = storage.create(&unfinished)?;
         file.write_at(0, &index)?;
         storage.rename(&unfinished, &name)?;

@@ -35,7 +35,7 @@ use super::record::{self, checksum};
 use super::storage::StorageFile;
 use crate::Entry;
 
-const MAGIC: &[u8; 8] = b"CARAFELG";
+pub(crate) const MAGIC: &[u8; 8] = b"CARAFELG";
 pub(crate) const VERSION: u32 = 1;
 pub(crate) const HEADER: usize = 48;
 

@@ -1,14 +1,14 @@
 //! What the log needs of a disk: one folder, files that are written at positions, and the three syncs.
 
-use std::fs::{self, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// One folder of a disk. A test may bring its own, which forgets what was not synced.
 pub trait Storage: Send + Sync + 'static {
-    /// The names of all files.
+    /// The names of all files, without folders.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// A new, empty file; one of that name is replaced.
@@ -67,8 +67,9 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder if it is not there, and locks it.
     pub(crate) fn lock(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"))?;
+        make_private(path)?;
+        warn_if_shared(path)?;
+        let lock = private().create(true).truncate(false).write(true).open(path.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), folder: fs::File::open(path)?, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(
@@ -80,17 +81,48 @@ impl Folder {
     }
 }
 
+/// Makes the folder for its owner alone. Events in it may be private.
+fn make_private(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// A folder that was there keeps its mode.
+fn warn_if_shared(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.mode() & 0o077 != 0 {
+        let path = path.display();
+        tracing::warn!("other users of this machine may read the log: chmod -R go= {path}");
+    }
+    Ok(())
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
 impl Storage for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
-        // Names that are not UTF-8 are none of the log's.
-        let names: io::Result<Vec<_>> = names.collect();
-        Ok(names?.into_iter().filter_map(|name| name.into_string().ok()).collect())
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            // A link may lead to a folder, or to nothing.
+            let is_file = kind.is_file() || (kind.is_symlink() && entry.path().is_file());
+            // Names that are not UTF-8 are none of the log's.
+            names.extend(entry.file_name().into_string().ok().filter(|_| is_file));
+        }
+        Ok(names)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let mut options = OpenOptions::new();
-        Ok(Arc::new(options.read(true).write(true).create(true).truncate(true).open(self.path.join(name))?))
+        Ok(Arc::new(private().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {

@@ -8,6 +8,7 @@ mod crash;
 mod disk;
 mod factory;
 mod faults;
+mod folder;
 mod formats;
 mod memory;
 mod model;

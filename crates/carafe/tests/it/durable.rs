@@ -1,7 +1,8 @@
 //! What was answered with 201 is there, whatever happened to the process.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
@@ -285,4 +286,30 @@ fn after_a_failed_sync_there_is_no_further_201_and_the_program_ends_with_the_rea
 
     let again = Server::on_disk(&log, &[]);
     assert_eq!(Stream::open(again.address, "/events/a?earliest", &[]).data(2), ["one", "two"]);
+}
+
+#[test]
+fn a_log_and_a_secret_that_others_may_read_are_warned_of() {
+    let (folder, log) = log();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "x".repeat(64)).unwrap();
+    fs::create_dir(&log).unwrap();
+    let warnings = |mode: u32| {
+        for path in [&secret, &log] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let (disk, secret) = (format!("disk:{}", log.display()), secret.display().to_string());
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--log", &disk, "--secret-file", &secret];
+        let mut said = Vec::new();
+        drop(Server::of_hearing(Process::start(carafe().args(serve)), &mut said));
+        said.retain(|line| line.contains("chmod"));
+        said
+    };
+    let shared = warnings(0o755);
+    let advice = [format!("chmod o= {}", secret.display()), format!("chmod -R go= {}", log.display())];
+    assert!(
+        shared.len() == 2 && advice.iter().all(|advice| shared.iter().any(|line| line.ends_with(advice))),
+        "{shared:?}"
+    );
+    assert_eq!(warnings(0o700), [""; 0]);
 }
