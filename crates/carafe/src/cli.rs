@@ -200,11 +200,11 @@ pub(crate) struct HubOptions {
     /// A TOML file with any of these options, such as drain-time = "5s"
     #[arg(long, env = "CARAFE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Events of history that are kept; on disk, some more, since whole segments are trimmed [default: 1000000 in
+    /// Events of history that are kept; on disk, up to an eighth more, since whole files are trimmed [default: 1000000 in
     /// memory, any number on disk]
     #[arg(long, env = "CARAFE_HISTORY_EVENTS", value_name = "N")]
     pub(crate) history_events: Option<u64>,
-    /// Memory or disk that the history may take [default: 64MiB in memory, 16GiB on disk]
+    /// Memory or disk that the history may take; on disk, its indexes included [default: 64MiB in memory, 16GiB on disk]
     #[arg(long, env = "CARAFE_HISTORY_BYTES", value_name = "SIZE")]
     pub(crate) history_bytes: Option<ByteSize>,
     /// How long events are kept on disk; without it, as long as there is room
@@ -213,9 +213,9 @@ pub(crate) struct HubOptions {
     /// Shows events of these topics for a shorter time, such as sessions/*=1h; for several, repeat it or use commas
     #[arg(long, env = "CARAFE_RETAIN", value_delimiter = ',', value_name = "PATTERN=TIME", value_parser = retention)]
     pub(crate) retain: Vec<Retention>,
-    /// Size of the files that the history on disk is kept in
-    #[arg(long, env = "CARAFE_SEGMENT_BYTES", default_value = "64MiB", value_name = "SIZE", value_parser = segment_bytes)]
-    pub(crate) segment_bytes: u32,
+    /// Size of the files that the history on disk is kept in [default: a 32nd of the history, from 4KiB to 64MiB]
+    #[arg(long, env = "CARAFE_SEGMENT_BYTES", value_name = "SIZE", value_parser = segment_bytes)]
+    pub(crate) segment_bytes: Option<u32>,
     /// Events that may wait to be stored on disk
     #[arg(long, env = "CARAFE_WAITING_BYTES", default_value = "64MiB", value_name = "SIZE")]
     pub(crate) waiting_bytes: ByteSize,

@@ -217,10 +217,7 @@ fn disk_options(options: &HubOptions) -> DiskOptions {
 fn files(options: &HubOptions) -> u64 {
     match options.log {
         LogPlace::Memory => 0,
-        LogPlace::Disk(_) => {
-            let DiskOptions { bytes, segment_bytes, readers, .. } = disk_options(options);
-            bytes / u64::from(segment_bytes) + readers as u64
-        }
+        LogPlace::Disk(_) => disk_options(options).files(),
     }
 }
 

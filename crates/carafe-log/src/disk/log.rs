@@ -1,5 +1,6 @@
 //! The log on disk, as the rest of the program sees it.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,7 +12,7 @@ use super::open::open;
 use super::options::{DiskOptions, OpenError};
 use super::queue::{Job, Queue, What};
 use super::readers::Readers;
-use super::state::Shared;
+use super::state::{Shared, State};
 use super::storage::{Folder, Storage};
 use super::writer::Writer;
 use crate::{
@@ -62,9 +63,10 @@ impl DiskLog {
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let (state, room_to) = open(&storage, &options)?;
+        let room_to = fit(&state, room_to, &options)?;
         let shared = Arc::new(Shared::new(storage, state, clock, options.supplied));
         resume_clock(&shared);
-        let queue = Arc::new(Queue::new(options.waiting_bytes));
+        let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
         let writer = Writer::new(Arc::clone(&shared), options, room_to, failed);
         let taking = Arc::clone(&queue);
@@ -94,6 +96,23 @@ impl DiskLog {
         let shared = Arc::clone(&self.shared);
         self.readers.run(move || read(&shared))
     }
+}
+
+/// Gives back what was taken ahead for larger segments than there are now.
+fn fit(state: &State, room_to: u32, options: &DiskOptions) -> io::Result<u32> {
+    let size = options.segment_size().max(state.active.end.at);
+    if room_to > size {
+        state.active.segment.file.truncate(u64::from(size))?;
+    }
+    if options.too_coarse() {
+        let (segment, history) = (options.segment_size(), options.bytes);
+        tracing::warn!(
+            segment,
+            history,
+            "the log keeps less than its limit: its segments are larger than an eighth of it"
+        );
+    }
+    Ok(room_to.min(size))
 }
 
 /// Without the newest entry's time, the wall clock's stands.

@@ -15,6 +15,7 @@ mod record;
 mod retention;
 mod sealed;
 mod segment;
+mod sizes;
 mod state;
 mod storage;
 mod writer;

@@ -43,8 +43,8 @@ fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32
     let generation = Generation::new(rand::random());
     let tail = Position { generation, offset: 0, nonce: 0 };
     let header = Header { salt: rand::random(), generation, previous: tail };
-    let segment = Segment::create(storage, header, options.segment_bytes)?;
-    Ok((state(VecDeque::new(), Active::empty(segment), tail), options.segment_bytes))
+    let segment = Segment::create(storage, header, options.segment_size())?;
+    Ok((state(VecDeque::new(), Active::empty(segment), tail), options.segment_size()))
 }
 
 fn state(sealed: VecDeque<Arc<Sealed>>, active: Active, tail: Position) -> State {
@@ -121,9 +121,9 @@ fn open_newest(
         return begin_generation(storage, options, sealed, segment, &scan);
     }
     let room_to = u32::try_from(segment.file.size()?).unwrap_or(u32::MAX);
-    let Scanned { end, index, summary, .. } = scan;
+    let Scanned { end, index, summary, index_bytes, .. } = scan;
     let first = (summary.entries > 0).then_some(summary.first);
-    let active = Active { segment, index: Arc::new(index), first, end, newest: summary.newest };
+    let active = Active { segment, index: Arc::new(index), first, end, newest: summary.newest, index_bytes };
     Ok((state(sealed, active, summary.last), room_to))
 }
 
@@ -142,8 +142,8 @@ fn begin_generation(
         sealed.push_back(Arc::new(Sealed::seal(storage, segment, end.at, index, *summary)?));
     }
     // An empty one has the same name, and is replaced.
-    let segment = Segment::create(storage, header, options.segment_bytes)?;
-    Ok((state(sealed, Active::empty(segment), scan.summary.last), options.segment_bytes))
+    let segment = Segment::create(storage, header, options.segment_size())?;
+    Ok((state(sealed, Active::empty(segment), scan.summary.last), options.segment_size()))
 }
 
 /// Marks that all was written and closed in order: whatever the end looks like later, it was good.

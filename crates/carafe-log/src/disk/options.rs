@@ -5,17 +5,18 @@ use std::time::Duration;
 
 /// How much history a [`DiskLog`](crate::DiskLog) keeps, and how.
 ///
-/// History is trimmed by whole segments, when all of one is beyond a limit: somewhat more is kept than is asked for.
+/// History is trimmed by whole segments: of entries and of age somewhat more is kept than is asked for, of bytes somewhat less.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskOptions {
     /// Entries that are kept at least, once there were so many.
     pub entries: u64,
-    /// Bytes of segments that are kept at most.
+    /// Bytes that the log takes on the disk at most, with its indexes and with the room that is taken ahead for the newest
+    /// segment. Only a batch that is nearly as large as all this may take more for a moment.
     pub bytes: u64,
     /// How long entries are kept at least.
     pub age: Option<Duration>,
-    /// The size of a segment.
-    pub segment_bytes: u32,
+    /// The size of a segment, if it is not to be [derived](Self::segment_size) from `bytes`.
+    pub segment_bytes: Option<u32>,
     /// Bytes of events that may wait to be stored.
     pub waiting_bytes: usize,
     /// Threads that read history.
@@ -32,7 +33,7 @@ impl Default for DiskOptions {
             entries: u64::MAX,
             bytes: 16 << 30,
             age: None,
-            segment_bytes: 64 << 20,
+            segment_bytes: None,
             waiting_bytes: 64 << 20,
             readers: 4,
             supplied: false,

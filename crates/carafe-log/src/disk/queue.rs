@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
+use super::options::DiskOptions;
 use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
-
-/// The most bytes of entries that one commit takes up, unless a single batch has more.
-const COMMIT: usize = 16 << 20;
 
 /// The most bytes that one batch may have: a segment ends before 4 GiB.
 const BATCH: usize = 1 << 30;
@@ -22,6 +20,10 @@ pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     limit: usize,
+    /// Bytes that one batch may have.
+    batch: usize,
+    /// Bytes that one commit takes up, unless a single batch has more.
+    commit: usize,
 }
 
 #[derive(Default)]
@@ -61,8 +63,14 @@ impl Job {
 }
 
 impl Queue {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { waiting: Mutex::default(), arrived: Condvar::new(), limit }
+    pub(crate) fn new(options: &DiskOptions) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            limit: options.waiting_bytes,
+            batch: usize::try_from(options.bytes).map_or(BATCH, |bytes| bytes.min(BATCH)),
+            commit: options.commit_bytes(),
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -70,9 +78,9 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, job: Job) {
-        if job.bytes > BATCH {
-            let bytes = job.bytes;
-            return job.refuse(AppendError::TooLarge { bytes, limit: BATCH });
+        if job.bytes > self.batch {
+            let (bytes, limit) = (job.bytes, self.batch);
+            return job.refuse(AppendError::TooLarge { bytes, limit });
         }
         let mut waiting = self.waiting();
         if waiting.bytes > 0 && waiting.bytes + job.bytes > self.limit {
@@ -102,7 +110,7 @@ impl Queue {
         while let Some(job) = waiting.jobs.pop_front() {
             bytes += job.bytes;
             jobs.push(job);
-            if bytes >= COMMIT {
+            if bytes >= self.commit {
                 break;
             }
         }

@@ -39,16 +39,44 @@ impl Writer {
         Ok(())
     }
 
+    /// Forgets the oldest segments until a new active one of this size fits beside the others.
+    pub(super) fn make_room(&mut self, size: u32) -> io::Result<()> {
+        loop {
+            let oldest = {
+                let state = self.shared.state();
+                let active = u64::from(state.active.end.at) + u64::from(size);
+                if !self.takes_too_much(&state, active) {
+                    return Ok(());
+                }
+                state.sealed.front().cloned()
+            };
+            let Some(oldest) = oldest else { return Ok(()) };
+            self.remove(&oldest)?;
+            let now = self.shared.clock.reading();
+            self.ages.forget(oldest.segment.header.previous.offset, Verdict::Aged, now);
+        }
+    }
+
+    /// Whether the log takes more than it may on the disk, with so many bytes for the active segment.
+    fn takes_too_much(&self, state: &State, active: u64) -> bool {
+        let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
+        sealed + active + state.active.index_bytes > self.options.bytes
+    }
+
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
         let state = self.shared.state();
         let oldest = state.sealed.front()?;
-        let bytes: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
         let entries: u64 = state.sealed.iter().map(|sealed| u64::from(sealed.summary.entries)).sum();
         let left = entries - u64::from(oldest.summary.entries) + u64::from(state.active.index.entries());
-        let is_over =
-            bytes + u64::from(state.active.end.at) > self.options.bytes || left >= self.options.entries;
+        let active = u64::from(state.active.end.at.max(self.room_to));
+        let is_over = self.takes_too_much(&state, active) || left >= self.options.entries;
         let verdict = if is_over { Verdict::Aged } else { self.ages.judge(state.seen(), now) };
         (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
+    }
+
+    /// Whether the active segment has so many that trimming by it would be too coarse.
+    pub(super) fn has_enough_entries(&self) -> bool {
+        u64::from(self.shared.state().active.index.entries()) >= self.options.segment_entries()
     }
 
     /// Entries age in the active segment too, if no others come.

@@ -11,6 +11,7 @@ use super::index::{ActiveIndex, SUMMARY, SealedIndex, Summary, milliseconds};
 use super::options::OpenError;
 use super::record;
 use super::segment::{BadHeader, Content, End, HEADER, Header, Rest, Row, Scan};
+use super::sizes::{self, INDEX_BYTES};
 use super::storage::{Storage, StorageFile, read_whole};
 use super::writer::not_full;
 use crate::{Entry, ReadError};
@@ -29,6 +30,8 @@ pub(crate) struct Scanned {
     pub(crate) rest: Rest,
     pub(crate) index: ActiveIndex,
     pub(crate) summary: Summary,
+    /// What the index takes on the disk at most.
+    pub(crate) index_bytes: u64,
 }
 
 /// A segment's file and header.
@@ -71,7 +74,7 @@ impl Segment {
     /// Reads it to its end and makes its index.
     pub(crate) fn scan(&self) -> io::Result<Scanned> {
         let previous = self.header.previous;
-        let mut index = ActiveIndex::default();
+        let (mut index, mut index_bytes) = (ActiveIndex::default(), INDEX_BYTES);
         let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
         let Scan { end, last, rest } = Content::new(&*self.file, self.header)?.scan(|entry, row| {
             if summary.entries == 0 {
@@ -80,9 +83,10 @@ impl Segment {
             summary.last = entry.position;
             summary.entries += 1;
             summary.newest = summary.newest.max(milliseconds(entry.time));
+            index_bytes += sizes::index_bytes(&entry);
             index.push(&entry, row);
         })?;
-        Ok(Scanned { end, last, rest, index, summary })
+        Ok(Scanned { end, last, rest, index, summary, index_bytes })
     }
 
     /// Writes the last commit again and syncs it. A commit that is there may have been written and not synced, or its

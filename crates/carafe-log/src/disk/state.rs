@@ -47,6 +47,8 @@ pub(crate) struct Active {
     pub(crate) end: End,
     /// Milliseconds since 1970 of its newest entry.
     pub(crate) newest: u64,
+    /// What its index will take on the disk at most.
+    pub(crate) index_bytes: u64,
 }
 
 /// Entries of a segment.

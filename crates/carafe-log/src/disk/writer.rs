@@ -15,6 +15,7 @@ use super::order::Ordered;
 use super::queue::{Job, Queue};
 use super::sealed::{Sealed, Segment};
 use super::segment::{Commit, End, Header};
+use super::sizes::{INDEX_BYTES, index_bytes};
 use super::state::{Active, Shared, State};
 use crate::clock::Reading;
 use crate::{AppendError, Entry};
@@ -24,7 +25,7 @@ pub(crate) struct Writer {
     pub(super) options: DiskOptions,
     pub(super) ages: Ages,
     /// How far the active segment has room.
-    room_to: u32,
+    pub(super) room_to: u32,
     /// A part of a commit that was refused may stand behind the last whole one.
     unfinished: bool,
     /// A segment that could be neither begun nor removed. The next one that is begun replaces it.
@@ -70,14 +71,9 @@ impl Writer {
         }
     }
 
-    /// History that cannot be trimmed for want of room is trimmed later.
     fn keep_to_limits(&mut self) {
-        match self.trim() {
-            Err(error) if passing(&error).is_some() => {
-                tracing::warn!(%error, "history cannot be trimmed now");
-            }
-            Err(error) => drop(self.fail("history cannot be trimmed", &error)),
-            Ok(()) => {}
+        if let Err(error) = self.trim().or_else(later) {
+            self.fail("history cannot be trimmed", &error);
         }
     }
 
@@ -117,6 +113,7 @@ impl Writer {
             Arc::make_mut(&mut active.index).push(entry, row);
             active.first.get_or_insert(entry.position);
             active.newest = active.newest.max(milliseconds(entry.time));
+            active.index_bytes += index_bytes(entry);
             *tail = entry.position;
         }
         active.end = commit.end;
@@ -159,7 +156,8 @@ impl Writer {
         let (segment, end) = self.active();
         let mut commit = Commit::encode(entries, &segment.header, end);
         let mut segment = segment;
-        if commit.end.at > self.room_to || !self.spans(&segment.header, entries) {
+        if commit.end.at > self.room_to || !self.spans(&segment.header, entries) || self.has_enough_entries()
+        {
             segment = self.begin_segment(length(commit.bytes.len()))?;
             commit = Commit::encode(entries, &segment.header, End::of_empty(&segment.header));
         }
@@ -186,7 +184,8 @@ impl Writer {
         let (segment, end) = self.active();
         // Whatever fails from here on, the sealed file takes nothing more.
         self.room_to = 0;
-        let size = self.options.segment_bytes.max(End::of_empty(&segment.header).at + bytes);
+        let size = self.options.segment_size().max(End::of_empty(&segment.header).at + bytes);
+        self.make_room(size).or_else(later)?;
         let (index, summary) = self.shared.state().active_summary();
         if summary.entries == 0 {
             // Another would have the same name, and nothing to go back to if it could not be begun.
@@ -241,6 +240,13 @@ pub(super) fn passing(error: &io::Error) -> Option<AppendError> {
     }
 }
 
+/// History that cannot be trimmed for want of room is trimmed later.
+fn later(error: io::Error) -> io::Result<()> {
+    let Some(reason) = passing(&error) else { return Err(error) };
+    tracing::warn!(%reason, "history cannot be trimmed now");
+    Ok(())
+}
+
 /// A sync that fails for want of room has lost data like any other.
 pub(super) fn not_full(error: io::Error) -> io::Error {
     io::Error::other(error)
@@ -249,6 +255,6 @@ pub(super) fn not_full(error: io::Error) -> io::Error {
 impl Active {
     pub(crate) fn empty(segment: Segment) -> Self {
         let end = End::of_empty(&segment.header);
-        Self { segment, index: Arc::default(), first: None, end, newest: 0 }
+        Self { segment, index: Arc::default(), first: None, end, newest: 0, index_bytes: INDEX_BYTES }
     }
 }

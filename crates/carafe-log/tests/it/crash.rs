@@ -28,11 +28,11 @@ struct Life {
 }
 
 /// Enough for several segments, trims, batches, and closing in between.
-const ROUNDS: usize = 4;
-const BATCHES: usize = 40;
+const ROUNDS: usize = 8;
+const BATCHES: usize = 20;
 
 fn options() -> DiskOptions {
-    DiskOptions { segment_bytes: 1024, bytes: 6000, ..small_segments() }
+    DiskOptions { segment_bytes: Some(1024), bytes: 9000, ..small_segments() }
 }
 
 impl Life {

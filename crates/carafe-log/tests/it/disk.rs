@@ -27,7 +27,7 @@ impl Factory for Disk {
     }
 
     fn tight() -> DiskLog {
-        let bytes = 4 * u64::from(small_segments().segment_bytes);
+        let bytes = 4 * u64::from(small_segments().segment_size());
         open(&SimDisk::default(), DiskOptions { bytes, ..small_segments() }).unwrap()
     }
 }
@@ -35,7 +35,7 @@ impl Factory for Disk {
 every_log!(super::Disk);
 
 pub(crate) fn small_segments() -> DiskOptions {
-    DiskOptions { segment_bytes: 2048, readers: 1, ..DiskOptions::default() }
+    DiskOptions { segment_bytes: Some(2048), readers: 1, ..DiskOptions::default() }
 }
 
 pub(crate) fn open(disk: &SimDisk, options: DiskOptions) -> Result<DiskLog, OpenError> {

@@ -13,5 +13,6 @@ mod formats;
 mod memory;
 mod model;
 mod sim;
+mod sizes;
 mod survival;
 mod time;

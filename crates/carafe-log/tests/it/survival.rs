@@ -54,7 +54,7 @@ impl Life {
         let age = random.random_ratio(1, 4).then_some(HOUR);
         Self {
             random,
-            options: DiskOptions { segment_bytes: 1024, bytes, age, ..small_segments() },
+            options: DiskOptions { segment_bytes: Some(1024), bytes, age, ..small_segments() },
             machine: Machine::new(),
             disk: SimDisk::default(),
             offered: 0,

@@ -1,0 +1,87 @@
+//! How large segments are, by what is to be kept.
+
+use super::options::DiskOptions;
+use crate::Entry;
+
+/// History has at least so many segments, unless their size is set: it is trimmed by whole ones.
+const SEGMENTS: u64 = 32;
+
+/// A segment that is larger than this part of the history keeps it far from its limit.
+const COARSE: u64 = 8;
+
+const SMALLEST: u64 = 4 << 10;
+const LARGEST: u64 = 64 << 20;
+
+/// The most bytes of entries that one commit takes up, unless a single batch has more.
+const COMMIT: usize = 16 << 20;
+
+/// The fewest entries after which a segment is ended, if the number of entries is limited.
+const FEWEST: u64 = 256;
+
+/// More than an index has beside its entries.
+pub(crate) const INDEX_BYTES: u64 = 128;
+
+/// The most bytes that an entry takes in an index.
+pub(crate) fn index_bytes(entry: &Entry) -> u64 {
+    const ITEM: usize = 20;
+    let topics: usize = entry.publication.topics().map(|topic| ITEM + topic.as_str().len()).sum();
+    let keys = entry.publication.id().map_or(0, |_| 2 * ITEM);
+    (ITEM + topics + keys) as u64
+}
+
+impl DiskOptions {
+    /// The size of a segment: what is set, or a 32nd of the history, from 4 KiB to 64 MiB. One batch that is larger gets
+    /// a segment of its own.
+    #[must_use]
+    pub fn segment_size(&self) -> u32 {
+        let derived = (self.bytes / SEGMENTS).clamp(SMALLEST, LARGEST);
+        self.segment_bytes.unwrap_or_else(|| u32::try_from(derived).unwrap_or(u32::MAX))
+    }
+
+    /// About how many files the log has open at most, if batches are small.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        // Room for a quarter of a segment is left at the end of each.
+        let by_size = self.bytes / u64::from(self.segment_size());
+        by_size + by_size / 3 + COARSE + self.readers as u64
+    }
+
+    /// After so many entries, a segment is ended.
+    pub(crate) fn segment_entries(&self) -> u64 {
+        (self.entries / COARSE).max(FEWEST)
+    }
+
+    /// How many bytes of entries one commit takes up: so few that little room is left at the end of segments.
+    pub(crate) fn commit_bytes(&self) -> usize {
+        COMMIT.min(self.segment_size() as usize / 4)
+    }
+
+    /// Why the limit of bytes cannot be kept well.
+    pub(crate) fn too_coarse(&self) -> bool {
+        u64::from(self.segment_size()) > self.bytes / COARSE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeping(bytes: u64) -> DiskOptions {
+        DiskOptions { bytes, ..DiskOptions::default() }
+    }
+
+    #[test]
+    fn a_segment_is_a_32nd_of_the_history_within_bounds() {
+        let sizes =
+            [1 << 10, 1 << 20, 10 << 20, 64 << 20, 16 << 30].map(|bytes| keeping(bytes).segment_size());
+        assert_eq!(sizes, [4 << 10, 32 << 10, 320 << 10, 2 << 20, 64 << 20]);
+    }
+
+    #[test]
+    fn a_segment_size_that_is_set_is_taken_and_may_be_too_coarse() {
+        let set = DiskOptions { segment_bytes: Some(64 << 20), ..keeping(64 << 20) };
+        assert_eq!((set.segment_size(), set.too_coarse()), (64 << 20, true));
+        assert!(!keeping(64 << 20).too_coarse());
+        assert!(keeping(16 << 10).too_coarse(), "there is a smallest segment");
+    }
+}
