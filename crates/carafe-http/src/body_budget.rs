@@ -1,6 +1,7 @@
 //! How much memory the bodies of requests may take, all together and those of one client.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +27,11 @@ pub struct BodyBudget(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     free: Arc<Semaphore>,
+    units: usize,
     /// The units that one client may hold.
     share: usize,
+    /// The most units that were held since somebody asked.
+    peak: AtomicUsize,
     // Held to look a client up, and never while something waits.
     clients: Mutex<HashMap<Publisher, Client>>,
 }
@@ -80,7 +84,14 @@ impl BodyBudget {
     pub fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).clamp(SHARE, Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(units));
-        Self(Arc::new(Shared { free, share: units / SHARE, clients: Mutex::default() }))
+        let (share, peak) = (units / SHARE, AtomicUsize::new(0));
+        Self(Arc::new(Shared { free, units, share, peak, clients: Mutex::default() }))
+    }
+
+    /// The most bytes that bodies have held at a time since this was last asked.
+    #[must_use]
+    pub fn take_peak(&self) -> usize {
+        self.0.peak.swap(self.0.held(), Relaxed).saturating_mul(UNIT)
     }
 
     /// The bytes of the largest body that there is ever room for.
@@ -105,6 +116,12 @@ impl BodyBudget {
 
     fn clients(&self) -> MutexGuard<'_, HashMap<Publisher, Client>> {
         self.0.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn held(&self) -> usize {
+        self.units - self.free.available_permits()
     }
 }
 
@@ -141,6 +158,7 @@ impl Held {
         }
         let of_all = take(&self.budget.0.free, more, patience).await.ok_or(NoRoom::AtAll)?;
         join(&mut self.of_all, of_all);
+        self.budget.0.peak.fetch_max(self.budget.0.held(), Relaxed);
         Ok(())
     }
 
@@ -242,6 +260,16 @@ mod tests {
         let _third = held(&budget, C, 2 * UNIT);
         let grown = tokio::join!(grow(A, SECOND), grow(B, 2 * SECOND));
         assert_eq!(grown, (Err(NoRoom::AtAll), Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_most_that_was_held_is_told_once() {
+        let budget = BodyBudget::new(8 * UNIT);
+        let body = held(&budget, A, UNIT);
+        drop(held(&budget, B, 3 * UNIT));
+        assert_eq!([budget.take_peak(), budget.take_peak()], [4 * UNIT, UNIT]);
+        drop(body);
+        assert_eq!([budget.take_peak(), budget.take_peak()], [UNIT, 0]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,6 +48,14 @@ use crate::{Metrics, Tls, conformance};
 /// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
 const STREAMS: u32 = 1000;
 
+/// What a client may send over HTTP/2 before it is read: on one stream, and on all of its connection. It is in memory outside of
+/// the budget for bodies, so it is as small as uploads over long ways allow.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+
+/// Bytes of an answer over HTTP/2 that wait to be sent on one stream.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// Connections that are accepted before those that were have their turn: what each takes at first the next can have after it.
 const AT_ONCE: usize = 16;
 
@@ -436,6 +444,9 @@ impl Builders {
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(30))
             .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(options.header_bytes).unwrap_or(u32::MAX));
         Self { http1: builder.clone().http1_only(), any: builder }
     }

@@ -29,6 +29,7 @@ use crate::keys;
 use crate::limits::Adjustable;
 use crate::logging;
 use crate::reload::Reloads;
+use crate::returned;
 
 /// A hub for this machine.
 pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
@@ -130,6 +131,7 @@ async fn run(
     let listener = listen(options.listen)?;
     let (hub, failure) = hub(options)?;
     let metrics = tell_metrics(options, hub.clone(), &access.metrics).await?;
+    tokio::spawn(returned::give_back(access.body_budget.clone()));
     let app = carafe_http::router(hub.clone(), access);
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
     logging::tell_ready(options.log_format, scheme, listener.local_addr()?);

@@ -13,6 +13,7 @@ mod logging;
 mod output;
 mod publish;
 mod reload;
+mod returned;
 mod subscribe;
 mod token;
 

@@ -103,6 +103,29 @@ fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
     assert_eq!(post(hub.address, "/events/a", "x").status, 201);
 }
 
+#[test]
+fn what_small_events_took_is_given_back_when_they_are_gone() {
+    let limits = ["--body-bytes-in-flight", "64MiB", "--history-bytes", "32MiB", "--history-events", "10"];
+    let hub =
+        Server::start(&[&limits[..], &["--ring-bytes", "1MiB", "--trusted-proxies", "127.0.0.1"]].concat());
+    let (before, address) = (hub.memory("VmRSS"), hub.address);
+    let batch = "{\"topic\":\"a\",\"data\":\"\"}\n".repeat(60_000);
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let batch = &batch;
+            scope.spawn(move || {
+                let client = format!("X-Forwarded-For: 192.0.2.{number}");
+                let headers = [&client, "Content-Type: application/x-ndjson"];
+                let answer = request(address, "POST", "/events", &headers, batch.as_bytes());
+                assert!(matches!(answer.status, 201 | 503), "{}", answer.body);
+            });
+        }
+    });
+    let most = hub.memory("VmHWM").saturating_sub(before);
+    assert!(most > 40 * MIB, "they took no more than {most}");
+    eventually("the memory is given back", || hub.memory("VmRSS").saturating_sub(before) < 32 * MIB);
+}
+
 /// The head of the answer, if there is one before the connection ends.
 fn answer(mut socket: &TcpStream) -> Option<String> {
     let mut answer = Vec::new();

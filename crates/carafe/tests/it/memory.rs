@@ -1,7 +1,7 @@
 //! The hub's memory stays below what its limits come to, whatever is asked of it at once.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
@@ -29,6 +29,7 @@ struct Limits {
     /// Clients that are connected, those with streams too.
     connections: usize,
     over_http_2: usize,
+    requests_over_http_2: usize,
 }
 
 /// What takes memory, the most of it as docs/OPERATIONS.md has it, and as a number.
@@ -49,11 +50,9 @@ const TABLE: &[Row] = &[
     ("indexes of older segments", "32 MiB + (`--readers` + 1) × `--segment-bytes`", |limits| {
         32 * MIB + (limits.readers + 1) * limits.segment_bytes
     }),
-    (
-        "streams",
-        "`--subscribers` × (72 KiB + `--event-bytes`), of which one that takes what it is sent has 8 KiB",
-        |limits| limits.subscribers * (72 * KIB + limits.event_bytes),
-    ),
+    ("streams", "`--subscribers` × (256 KiB + `--event-bytes`)", |limits| {
+        limits.subscribers * (256 * KIB + limits.event_bytes)
+    }),
     (
         "streams that read history",
         "(`--replays` + `--readers`) × (128 KiB + 2 × `--event-bytes`)",
@@ -63,7 +62,9 @@ const TABLE: &[Row] = &[
     ("connections", "48 KiB + `--header-bytes` each; 48 KiB more with TLS", |limits| {
         limits.connections * (48 * KIB + limits.header_bytes)
     }),
-    ("connections over HTTP/2", "1 MiB more each", |limits| limits.over_http_2 * MIB),
+    ("connections over HTTP/2", "512 KiB more each, and 16 KiB for each request that is open", |limits| {
+        limits.over_http_2 * 512 * KIB + limits.requests_over_http_2 * 16 * KIB
+    }),
 ];
 
 const LIMITS: Limits = Limits {
@@ -79,7 +80,8 @@ const LIMITS: Limits = Limits {
     replays: 8,
     complex_patterns: 8,
     connections: 0,
-    over_http_2: 0,
+    over_http_2: 20,
+    requests_over_http_2: 2000,
 };
 
 impl Limits {
@@ -219,6 +221,29 @@ fn send_bodies(hub: &Server, held: &mut Held) {
     }
 }
 
+/// Clients that say over HTTP/2 as much as they may before any of it is read, in a hundred requests each.
+fn send_bodies_over_http_2(hub: &Server, held: &mut Held) {
+    // RFC 9113, 3.4 and 4.1: the preface, settings, and frames of a length, kind, flags and stream.
+    let frame = |kind: u8, flags: u8, stream: u32, content: &[u8]| {
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
+    };
+    // RFC 7541, appendix A: POST, http, and a path and an authority in letters.
+    let head = b"\x83\x86\x04\x09/events/a\x01\x01x";
+    for _ in 0..LIMITS.over_http_2 {
+        let mut socket = connect(hub.address);
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        socket.write_all(&[preface, &frame(4, 0, 0, b"")[..]].concat()).unwrap();
+        // More than 64 KiB may be sent once the hub has said so, with its own settings.
+        assert!(socket.read(&mut [0; 1024]).unwrap() > 0);
+        for number in 0..100 {
+            let head = frame(1, 4, 2 * number + 1, head);
+            socket.write_all(&[head, frame(0, 0, 2 * number + 1, &[b'x'; 2 * KIB])].concat()).unwrap();
+        }
+        held.sockets.push(socket);
+    }
+}
+
 /// Clients that say nothing, and heads that never end.
 fn keep_silent(hub: &Server, held: &mut Held) {
     for number in 0..200 {
@@ -242,6 +267,7 @@ fn all_limits_at_once_take_no_more_memory_than_the_formula_says() {
     publish(hub.address, 10);
     replay(&hub, &mut held);
     send_bodies(&hub, &mut held);
+    send_bodies_over_http_2(&hub, &mut held);
     metrics.comes_true(|metrics| metrics.limited("body-bytes-in-flight") > 0.0);
     eventually("streams wait for their turn to read history, or have had it", || {
         metrics.get("carafe_replays_waited_total") > 0.0 || metrics.get("carafe_replays") > 0.0
