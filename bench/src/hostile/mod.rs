@@ -1,6 +1,7 @@
 //! All attacks at once on a hub that has honest clients: `cargo xtask hostile`.
 
 mod health;
+mod limits;
 mod setting;
 
 use std::path::PathBuf;
@@ -86,7 +87,7 @@ fn attack(setting: &Setting, attacks: &[Attack], time: Duration) -> Outcome<Foun
     thread::sleep(CALM);
     let health = health.finish()?;
     let (published, delivered) = honest.finish()?;
-    let (peak, most) = (hub.peak()?, setting.most_memory());
+    let (peak, most) = (hub.peak()?, limits::memory());
     Ok(Found { published, delivered, reports, health, attacks: (began, ended), start, peak, most })
 }
 
@@ -96,6 +97,9 @@ impl Found {
         section.head(&["attack", "attempts", "outcome", "times"]);
         for Report { attack, attempts, outcomes } in &self.reports {
             let mut first = [attack.name(), attempts.to_string()];
+            if outcomes.is_empty() {
+                section.row([&first[..], &["under way at the end".into(), String::new()]].concat());
+            }
             for (outcome, times) in outcomes {
                 let [attack, attempts] = std::mem::take(&mut first);
                 section.row(vec![attack, attempts, outcome.clone(), times.to_string()]);

@@ -16,14 +16,10 @@ use crate::filling::Filling;
 use crate::honest::{self, PUBLISHERS};
 use crate::subject::Server;
 
+use super::limits;
+
 /// Topics that are in the log before.
 const TOPICS: u64 = 200_000;
-
-/// Files that the hub may have open: fewer than attackers and honest clients want together.
-const DESCRIPTORS: &str = "--nofile=4096:4096";
-
-/// Streams of one address, which honest clients keep to.
-const OF_ADDRESS: &str = "50";
 
 pub(super) struct Setting {
     carafe: PathBuf,
@@ -56,16 +52,11 @@ impl Setting {
     pub(super) fn start_hub(&self) -> Outcome<Server> {
         let log = format!("disk:{}", self.folder.path().join("log").display());
         let mut command = Command::new("prlimit");
-        command.arg(DESCRIPTORS).arg("--").arg(&self.carafe);
+        command.arg(format!("--nofile={0}:{0}", limits::DESCRIPTORS)).arg("--").arg(&self.carafe);
         command.args(["serve", "--listen", "127.0.0.1:0", "--anonymous", "subscribe", "--mercure"]);
-        command.args(["--log", &log, "--subscribers-per-address", OF_ADDRESS]);
+        command.args(["--log", &log]).args(limits::options());
         command.arg("--secret-file").arg(self.folder.path().join("secret"));
         Server::start(&command, self.hub)
-    }
-
-    /// Bytes that the hub may take at the most, by docs/OPERATIONS.md.
-    pub(super) fn most_memory(&self) -> u64 {
-        1 << 30
     }
 }
 
