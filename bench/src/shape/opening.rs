@@ -77,7 +77,7 @@ fn section(all: &[Entries]) -> Section {
 impl Entries {
     fn fill(bench: &Bench, entries: u64) -> Outcome<Self> {
         let folder = bench.folder()?;
-        let segment_bytes = u32::try_from(bench.size(SEGMENT))?;
+        let segment_bytes = Some(u32::try_from(bench.size(SEGMENT))?);
         let options = DiskOptions { segment_bytes, ..DiskOptions::default() };
         let mut filling = Filling::open(folder.path(), options)?;
         let (topics, newest) = (topics(TOPICS)?, bench.size(NEWEST));
