@@ -1,5 +1,6 @@
 //! All attacks at once on a hub that has honest clients: `cargo xtask hostile`.
 
+mod formula;
 mod health;
 mod limits;
 mod setting;
@@ -87,7 +88,7 @@ fn attack(setting: &Setting, attacks: &[Attack], time: Duration) -> Outcome<Foun
     thread::sleep(CALM);
     let health = health.finish()?;
     let (published, delivered) = honest.finish()?;
-    let (peak, most) = (hub.peak()?, limits::memory());
+    let (peak, most) = (hub.peak()?, limits::memory()?);
     Ok(Found { published, delivered, reports, health, attacks: (began, ended), start, peak, most })
 }
 
