@@ -52,6 +52,8 @@ pub(crate) enum LogCommand {
     Verify(LogFolder),
     /// Give up what is damaged; who resumes from there is told a gap
     Repair(LogFolder),
+    /// Begin a new generation in a log that was copied back from a backup; clients that have seen later events get a gap
+    Restore(LogFolder),
     /// Tell what there is
     Stat(LogFolder),
 }

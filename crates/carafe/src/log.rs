@@ -11,6 +11,7 @@ pub(crate) fn run(command: &LogCommand) -> Result<(), Failure> {
     match command {
         LogCommand::Verify(folder) => verify(folder),
         LogCommand::Repair(folder) => repair(folder),
+        LogCommand::Restore(folder) => restore(folder),
         LogCommand::Stat(folder) => stat(folder),
     }
 }
@@ -38,6 +39,11 @@ fn verify(folder: &LogFolder) -> Result<(), Failure> {
 fn repair(folder: &LogFolder) -> Result<(), Failure> {
     let findings = OfflineLog::lock(&folder.path)?.repair(&mut progress())?;
     Ok(print(&findings)?)
+}
+
+fn restore(folder: &LogFolder) -> Result<(), Failure> {
+    let newest = OfflineLog::lock(&folder.path)?.restore()?;
+    Ok(Output::new().line(&format!("a new generation begins after {newest}"))?)
 }
 
 fn print(findings: &[Finding]) -> std::io::Result<()> {

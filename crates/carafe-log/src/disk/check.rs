@@ -1,4 +1,4 @@
-//! `carafe log verify`, `repair` and `stat`: a log is looked at and mended while no hub has it open.
+//! `carafe log verify`, `repair`, `restore` and `stat`: a log is looked at and mended while no hub has it open.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use carafe_protocol::Position;
 
 use super::files;
 use super::index::SealedIndex;
-use super::open::{CLEAN, clean_mark};
+use super::open::{self, CLEAN, clean_mark};
 use super::options::OpenError;
 use super::sealed::{Scanned, Sealed, Segment, index_name};
 use super::segment::Rest;
@@ -140,6 +140,16 @@ impl OfflineLog {
         self.storage.sync()?;
         progress(names.len(), names.len());
         Ok(findings)
+    }
+
+    /// Tells the log that it comes from a backup: it begins a new generation after its newest entry, whose position is
+    /// the answer. Entries that came later are known as lost from then on, and their offsets are not taken for new ones.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written, there is no log, or it is damaged.
+    pub fn restore(&self) -> Result<Position, OpenError> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "there is no log in this folder");
+        Ok(open::restore(&*self.storage)?.ok_or_else(none)?)
     }
 
     /// Tells what the log has, by its indexes where there are some.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use carafe_protocol::{Generation, Position};
 
-use super::codec::{Put, Take};
+use super::codec::{Put, Take, length};
 use super::files;
 use super::options::{DiskOptions, OpenError};
 use super::record::checksum;
 use super::sealed::{Scanned, Sealed, Segment};
-use super::segment::{End, Header, Rest, put_position, take_position};
+use super::segment::{End, HEADER, Header, Rest, put_position, take_position};
 use super::state::{Active, State};
 use super::storage::{Storage, read_whole};
 
@@ -22,21 +22,46 @@ pub(crate) const CLEAN_MAGIC: &[u8; 8] = b"CARAFEOK";
 /// Opens what is there, or begins a log. The number is how far the active segment has room.
 pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<(State, u32), OpenError> {
     let storage = &**storage;
-    let mut segments = segments(storage)?;
-    let Some(newest) = segments.pop_back() else { return Ok(begin(storage, options)?) };
-    let sealed = segments.into_iter().map(|segment| Sealed::open(storage, segment).map(Arc::new));
-    let sealed = sealed.collect::<Result<VecDeque<_>, _>>()?;
-    check_chain(&sealed, &newest)?;
-    let scan = newest.scan()?;
-    let clean = clean_mark(storage)?;
-    // The mark stays on a log that is refused: without it, damage at the end would pass for a torn commit.
-    check_end(&newest, &scan, clean)?;
-    if clean.is_none() {
-        newest.make_durable(&scan)?;
-        storage.sync()?;
+    match Checked::read(storage)? {
+        None => Ok(begin(storage, options)?),
+        Some(Checked { sealed, newest, scan }) => open_newest(storage, options, sealed, newest, scan),
     }
-    tidy(storage, &sealed)?;
-    open_newest(storage, options, sealed, newest, scan)
+}
+
+/// Begins a new generation after the last entry, whose position it gives; `None` if there is no log.
+pub(crate) fn restore(storage: &dyn Storage) -> Result<Option<Position>, OpenError> {
+    let Some(Checked { sealed, newest, scan }) = Checked::read(storage)? else { return Ok(None) };
+    // The hub gives it the room that it wants.
+    let options = DiskOptions { segment_bytes: Some(length(HEADER)), ..DiskOptions::default() };
+    begin_generation(storage, &options, sealed, newest, &scan)?;
+    Ok(Some(scan.summary.last))
+}
+
+/// A log that is not damaged, with what a crash left half done removed, but for a torn end.
+struct Checked {
+    sealed: VecDeque<Arc<Sealed>>,
+    newest: Segment,
+    scan: Scanned,
+}
+
+impl Checked {
+    fn read(storage: &dyn Storage) -> Result<Option<Self>, OpenError> {
+        let mut segments = segments(storage)?;
+        let Some(newest) = segments.pop_back() else { return Ok(None) };
+        let sealed = segments.into_iter().map(|segment| Sealed::open(storage, segment).map(Arc::new));
+        let sealed = sealed.collect::<Result<VecDeque<_>, _>>()?;
+        check_chain(&sealed, &newest)?;
+        let scan = newest.scan()?;
+        let clean = clean_mark(storage)?;
+        // The mark stays on a log that is refused: without it, damage at the end would pass for a torn commit.
+        check_end(&newest, &scan, clean)?;
+        if clean.is_none() {
+            newest.make_durable(&scan)?;
+            storage.sync()?;
+        }
+        tidy(storage, &sealed)?;
+        Ok(Some(Self { sealed, newest, scan }))
+    }
 }
 
 fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32)> {
@@ -113,9 +138,6 @@ fn open_newest(
     scan: Scanned,
 ) -> Result<(State, u32), OpenError> {
     if scan.rest == Rest::Torn {
-        // Once others follow, what is cut off here would be damage.
-        segment.file.truncate(u64::from(scan.end.at))?;
-        segment.file.sync()?;
         let (name, at) = (&segment.name, scan.end.at);
         tracing::warn!(segment = name, at, "cut off what was being written when the machine stopped");
         return begin_generation(storage, options, sealed, segment, &scan);
@@ -137,6 +159,9 @@ fn begin_generation(
 ) -> Result<(State, u32), OpenError> {
     let generation = Generation::new(rand::random());
     let header = Header { salt: rand::random(), generation, previous: scan.summary.last };
+    // Once others follow, what is cut off here would be damage.
+    segment.file.truncate(u64::from(scan.end.at))?;
+    segment.file.sync()?;
     if scan.summary.entries > 0 {
         let Scanned { end, index, summary, .. } = scan;
         sealed.push_back(Arc::new(Sealed::seal(storage, segment, end.at, index, *summary)?));

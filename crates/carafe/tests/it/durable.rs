@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
@@ -115,7 +116,7 @@ fn a_key_is_known_after_a_restart() {
     assert_eq!(Stream::open(second.address, "/events/a?earliest", &[]).data(2), ["once", "end"]);
 }
 
-fn carafe_log(command: &str, log: &std::path::Path) -> Output {
+fn carafe_log(command: &str, log: &Path) -> Output {
     carafe().args(["log", command]).arg(log).output().unwrap()
 }
 
@@ -312,4 +313,46 @@ fn a_log_and_a_secret_that_others_may_read_are_warned_of() {
         "{shared:?}"
     );
     assert_eq!(warnings(0o700), [""; 0]);
+}
+
+/// The case: such a client waited in silence until the log had passed what it had seen.
+#[test]
+fn a_client_that_has_seen_more_than_a_restored_log_gets_a_gap_and_the_rest() {
+    let (folder, log) = log();
+    let backup = folder.path().join("backup");
+    let hub = Server::on_disk(&log, &[]);
+    let mut ids: Vec<_> =
+        (1..=5).map(|number| publish(hub.address, "/events/a", &number.to_string())).collect();
+    copy_segments(&log, &backup);
+    ids.extend((6..=15).map(|number| publish(hub.address, "/events/a", &number.to_string())));
+    let open = carafe_log("restore", &log);
+    assert!(text(&open.stderr).contains("another process has this log open"), "{}", text(&open.stderr));
+    hub.terminate();
+    assert!(hub.wait().success());
+
+    let restored = carafe_log("restore", &backup);
+    assert_eq!(text(&restored.stdout), format!("a new generation begins after {}\n", ids[4]));
+    let hub = Server::on_disk(&backup, &[]);
+    (16..=18).for_each(|number| drop(publish(hub.address, "/events/a", &number.to_string())));
+    for seen in [5, 6, 9, 14] {
+        let mut stream = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[seen])]);
+        let gap = stream.next().unwrap();
+        let told: Value = serde_json::from_str(&gap.data).unwrap();
+        assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"lost".into()));
+        assert_eq!(gap.last_event_id, ids[4], "the stream goes on after the common part");
+        assert_eq!(stream.data(3), ["16", "17", "18"]);
+    }
+    let mut common = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[3])]);
+    assert_eq!(common.next().unwrap().event_type, "carafe.position");
+    assert_eq!(common.data(4), ["5", "16", "17", "18"]);
+}
+
+/// As OPERATIONS.md says: the names first, then the newest segment first.
+fn copy_segments(log: &Path, backup: &Path) {
+    fs::create_dir(backup).unwrap();
+    let mut names: Vec<_> = fs::read_dir(log).unwrap().map(|file| file.unwrap().file_name()).collect();
+    names.sort();
+    for name in names.iter().rev().filter(|name| name.to_str().unwrap().ends_with(".segment")) {
+        fs::copy(log.join(name), backup.join(name)).unwrap();
+    }
 }
