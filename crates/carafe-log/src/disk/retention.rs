@@ -57,6 +57,13 @@ impl Writer {
         }
     }
 
+    /// What the active segment takes. Once it is nearly full, the next one counts, too: room for that is made between two
+    /// commits, so that no publisher waits for it.
+    fn active_bytes(&self, end: u32) -> u64 {
+        let (end, room) = (u64::from(end), u64::from(self.room_to));
+        if end * 4 > room * 3 { end + u64::from(self.options.segment_size()) } else { room }
+    }
+
     /// Whether the log takes more than it may on the disk, with so many bytes for the active segment.
     fn takes_too_much(&self, state: &State, active: u64) -> bool {
         let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
@@ -68,8 +75,8 @@ impl Writer {
         let oldest = state.sealed.front()?;
         let entries: u64 = state.sealed.iter().map(|sealed| u64::from(sealed.summary.entries)).sum();
         let left = entries - u64::from(oldest.summary.entries) + u64::from(state.active.index.entries());
-        let active = u64::from(state.active.end.at.max(self.room_to));
-        let is_over = self.takes_too_much(&state, active) || left >= self.options.entries;
+        let is_over = self.takes_too_much(&state, self.active_bytes(state.active.end.at))
+            || left >= self.options.entries;
         let verdict = if is_over { Verdict::Aged } else { self.ages.judge(state.seen(), now) };
         (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
     }
