@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 use cli::{Cli, Command};
 use failure::Failure;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     match Cli::from_process().and_then(run) {
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(cli: Cli) -> Result<(), Failure> {
+    // With a handler, a write beyond the limit on file sizes (`ulimit -f`) is an error like a full disk. Without one, the
+    // signal ends the process.
+    let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     // As a task, it runs where the others do: connections are not handed from one thread to another.
     tokio::spawn(command(cli)).await.map_err(Failure::failed)?
 }

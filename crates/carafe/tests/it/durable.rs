@@ -217,6 +217,28 @@ fn on_a_small_disk(test: &str) -> Option<(TempDir, Server)> {
     Some((folder, hub))
 }
 
+/// The kernel sends SIGXFSZ, which ends a process that does not handle it.
+#[test]
+fn a_limit_on_file_sizes_is_like_a_full_disk() {
+    let (_folder, log) = log();
+    let mut command = Command::new("bash");
+    // In units of 1024 bytes.
+    command.args(["-c", "ulimit -f 512 && exec \"$@\"", "bash"]).arg(carafe().get_program());
+    command.args(["serve", "--anonymous", "subscribe,publish", "--listen", "127.0.0.1:0"]);
+    command.args(["--segment-bytes", "64KiB", "--log", &format!("disk:{}", log.display())]);
+    let hub = Server::of(Process::start(&mut command));
+    let before = publish(hub.address, "/events/a", "before");
+    let refused = post(hub.address, "/events/a", &"x".repeat(700 << 10));
+    assert_eq!(refused.status, 507, "{}", refused.body);
+    publish(hub.address, "/events/a", "after");
+    let mut stream = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {before}")]);
+    assert_eq!(stream.next().unwrap().event_type, "carafe.position");
+    assert_eq!(stream.data(1), ["after"]);
+    hub.terminate();
+    assert!(hub.wait().success());
+    assert!(carafe_log("verify", &log).status.success());
+}
+
 #[test]
 fn a_full_disk_refuses_publishers_with_507_serves_readers_and_recovers_by_itself() {
     let name = "a_full_disk_refuses_publishers_with_507_serves_readers_and_recovers_by_itself";
