@@ -20,9 +20,13 @@ use tokio::time::{sleep, timeout};
 use crate::process::Server;
 
 const PUBLISHERS: usize = 50;
-/// Of the subscribers, these want everything, and the others one publisher's topic each.
+/// Of the subscribers, these want everything, these ask by patterns, and the others want one publisher's topic each.
 const SUBSCRIBERS: usize = 200;
 const OF_EVERYTHING: usize = 20;
+const BY_PATTERN: usize = 60;
+
+/// After one event in so many, a publisher repeats the key of an event that was acknowledged.
+const REPEATS: u32 = 3;
 
 /// How often the program is killed; `cargo xtask crash --cycles N` sets another number.
 const CYCLES: u64 = 20;
@@ -54,8 +58,10 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     let stop = Arc::new(AtomicBool::new(false));
     let received = Arc::new(AtomicU64::new(0));
     let (finish, finished) = watch::channel(None);
-    let publishers: JoinSet<_> =
-        (0..PUBLISHERS).map(|number| publish(address, number, Arc::clone(&stop))).collect();
+    let repeated = Arc::new(AtomicU64::new(0));
+    let publishers: JoinSet<_> = (0..PUBLISHERS)
+        .map(|number| publish(address, number, Arc::clone(&stop), Arc::clone(&repeated)))
+        .collect();
     let subscribers: JoinSet<_> = (0..SUBSCRIBERS)
         .map(|number| subscribe(address, number, finished.clone(), Arc::clone(&received)))
         .collect();
@@ -71,10 +77,11 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     let complete = timeout(PATIENCE, subscribers.join_all()).await;
     assert!(complete.is_ok(), "not all subscribers got all events within {PATIENCE:?}");
     println!(
-        "{cycles} kills in {} s: {} events acknowledged, {} received by {SUBSCRIBERS} subscribers; \
-         0 lost, 0 doubled, 0 out of order",
+        "{cycles} kills in {} s: {} events acknowledged, {} keys repeated, {} events received by {SUBSCRIBERS} \
+         subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 doubled, 0 out of order",
         start_time.elapsed().as_secs(),
         counts.values().sum::<u64>(),
+        repeated.load(Ordering::Relaxed),
         received.load(Ordering::Relaxed),
     );
 }
@@ -85,20 +92,65 @@ fn start(log: &Path, address: SocketAddr) -> Server {
 }
 
 /// Publishes 1, 2, 3 and so on, each until it is acknowledged, and answers how many that were.
-async fn publish(address: SocketAddr, number: usize, stop: Arc<AtomicBool>) -> (String, u64) {
+async fn publish(
+    address: SocketAddr,
+    number: usize,
+    stop: Arc<AtomicBool>,
+    repeated: Arc<AtomicU64>,
+) -> (String, u64) {
     let topic = format!("publisher/{number}");
     let hub = Publisher::new(format!("http://{address}"));
-    let mut count = 0;
+    let mut ids = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        count += 1;
-        let event = Publish::to(&*topic, count.to_string()).with_key(count.to_string());
-        // Whether it was stored before the program was killed is not known: its key keeps it from being there twice.
-        while hub.publish(&event).await.is_err() {
-            sleep(Duration::from_millis(20)).await;
+        ids.push(publish_keyed(&hub, &topic, ids.len() + 1).await);
+        if rand::random_ratio(1, REPEATS) {
+            let at = rand::random_range(0..ids.len());
+            let again = publish_keyed(&hub, &topic, at + 1).await;
+            assert_eq!(again, ids[at], "the key of an acknowledged event was forgotten");
+            repeated.fetch_add(1, Ordering::Relaxed);
         }
         sleep(Duration::from_millis(40)).await;
     }
-    (topic, count)
+    (topic, ids.len() as u64)
+}
+
+/// Whether it was stored before the program was killed is not known: its key keeps it from being there twice.
+async fn publish_keyed(hub: &Publisher, topic: &str, number: usize) -> String {
+    let event = Publish::to(topic, number.to_string()).with_key(number.to_string());
+    loop {
+        match hub.publish(&event).await {
+            Ok(id) => return id,
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// What a subscriber asks for, and which publishers that are.
+struct Wanted {
+    query: String,
+    matches: Box<dyn Fn(&str) -> bool + Send>,
+}
+
+impl Wanted {
+    fn of(subscriber: usize) -> Self {
+        if subscriber < OF_EVERYTHING {
+            return Self::new("", |_| true);
+        }
+        if subscriber < OF_EVERYTHING + BY_PATTERN {
+            return match subscriber % 3 {
+                0 => Self::new("pattern=publisher/:number&", |_| true),
+                1 => Self::new("pattern=publisher/1*&", |topic| topic.starts_with("publisher/1")),
+                // A regular expression: one digit.
+                _ => Self::new("pattern=publisher/(%5Cd)&", |topic| topic.len() == "publisher/0".len()),
+            };
+        }
+        let wanted = format!("publisher/{}", subscriber % PUBLISHERS);
+        Self::new(&format!("topic={wanted}&"), move |topic| topic == wanted)
+    }
+
+    fn new(query: &str, matches: impl Fn(&str) -> bool + Send + 'static) -> Self {
+        Self { query: query.into(), matches: Box::new(matches) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -114,20 +166,19 @@ async fn subscribe(
     mut finished: watch::Receiver<Option<Arc<Counts>>>,
     received: Arc<AtomicU64>,
 ) {
-    let wanted = (number >= OF_EVERYTHING).then(|| format!("publisher/{}", number % PUBLISHERS));
-    let topic = wanted.as_ref().map_or(String::new(), |topic| format!("topic={topic}&"));
-    let url = format!("http://{address}/events?{topic}earliest&envelope=json");
+    let wanted = Wanted::of(number);
+    let url = format!("http://{address}/events?{}earliest&envelope=json", wanted.query);
     let mut events = EventSource::options(url).retry(Duration::from_millis(50)).connect();
     let mut oracle = Oracle::default();
     loop {
         let counts = finished.borrow_and_update().clone();
-        if counts.is_some_and(|counts| oracle.has_all(&counts, wanted.as_deref())) {
+        if counts.is_some_and(|counts| oracle.has_all(&counts, &wanted)) {
             return;
         }
         tokio::select! {
             event = events.next() => {
                 let event = event.expect("the hub never says that there is nothing more").unwrap();
-                if oracle.check(&event) {
+                if oracle.check(&event, &wanted) {
                     received.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -145,7 +196,7 @@ struct Oracle {
 
 impl Oracle {
     /// Takes an event in, and answers whether a publisher sent it.
-    fn check(&mut self, event: &ReceivedEvent) -> bool {
+    fn check(&mut self, event: &ReceivedEvent, wanted: &Wanted) -> bool {
         if event.event_type == "carafe.position" {
             return false;
         }
@@ -154,15 +205,15 @@ impl Oracle {
         let last = self.position.replace(position);
         assert!(last.is_none_or(|last| last.offset < position.offset), "{last:?} and then {position:?}");
         let envelope: Envelope = serde_json::from_str(&event.data).unwrap();
+        assert!((wanted.matches)(&envelope.topic), "nobody asked for {}", envelope.topic);
         let count = self.counts.entry(envelope.topic).or_default();
         *count += 1;
         assert_eq!(envelope.data, count.to_string(), "lost, doubled or out of order");
         true
     }
 
-    fn has_all(&self, acknowledged: &Counts, wanted: Option<&str>) -> bool {
-        let mut wanted =
-            acknowledged.iter().filter(|(topic, _)| wanted.is_none_or(|wanted| wanted == *topic));
+    fn has_all(&self, acknowledged: &Counts, wanted: &Wanted) -> bool {
+        let mut wanted = acknowledged.iter().filter(|(topic, _)| (wanted.matches)(topic));
         wanted.all(|(topic, count)| self.counts.get(topic) == Some(count))
     }
 }
@@ -176,7 +227,10 @@ fn the_oracle_notices_what_is_lost_doubled_out_of_order_or_gone() {
     };
     let notices = |events: &[ReceivedEvent]| {
         let mut oracle = Oracle::default();
-        std::panic::catch_unwind(move || events.iter().filter(|event| oracle.check(event)).count()).is_err()
+        std::panic::catch_unwind(move || {
+            events.iter().filter(|event| oracle.check(event, &Wanted::of(0))).count()
+        })
+        .is_err()
     };
     let (first, second) = (event("message", 1, 1), event("message", 2, 2));
     assert!(!notices(&[first.clone(), second.clone(), event("carafe.position", 3, 0)]));
