@@ -8,6 +8,7 @@ pub(crate) enum Limit {
     BodyTime,
     CatchUpBytes,
     ComplexPatterns,
+    ComplexPatternsPerClient,
     Descriptors,
     DiskFull,
     DrainTime,
@@ -28,12 +29,13 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTime,
         Self::CatchUpBytes,
         Self::ComplexPatterns,
+        Self::ComplexPatternsPerClient,
         Self::Descriptors,
         Self::DiskFull,
         Self::DrainTime,
@@ -61,6 +63,7 @@ impl Limit {
             Self::BodyTime => "body-time",
             Self::CatchUpBytes => "catch-up-bytes",
             Self::ComplexPatterns => "complex-patterns",
+            Self::ComplexPatternsPerClient => "complex-patterns-per-client",
             Self::Descriptors => "descriptors",
             Self::DiskFull => "disk-full",
             Self::DrainTime => "drain-time",

@@ -73,9 +73,9 @@ pub(crate) async fn open(app: &App, parts: &Parts, request: Subscribe) -> Result
     match app.hub.subscribe(request).await {
         Ok(subscription) => Ok(Opened::Stream(permit, subscription)),
         Err(SubscribeError::Draining) => Ok(Opened::Later(come_back(options, "draining", options.retry))),
-        Err(SubscribeError::TooManyComplexPatterns(_)) => {
-            options.metrics.limited(Limit::ComplexPatterns);
-            Ok(Opened::Later(come_back_later(options, Limit::ComplexPatterns)))
+        Err(SubscribeError::TooManyComplexPatterns(_)) => Ok(over(options, Limit::ComplexPatterns)),
+        Err(SubscribeError::TooManyComplexPatternsOfClient { .. }) => {
+            Ok(over(options, Limit::ComplexPatternsPerClient))
         }
         Err(SubscribeError::Read(error)) => {
             error!(%error, "a stream cannot begin because its history cannot be read");
@@ -117,6 +117,11 @@ pub(crate) fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
 fn has_body(parts: &Parts) -> bool {
     let length = parts.headers.get(CONTENT_LENGTH);
     length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn over(options: &Options, limit: Limit) -> Opened {
+    options.metrics.limited(limit);
+    Opened::Later(come_back_later(options, limit))
 }
 
 fn come_back_later(options: &Options, limit: Limit) -> Response {
@@ -207,7 +212,13 @@ fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
             detail,
         )
         .over(Limit::Matchers),
+        SubscribeError::TooComplex { .. } => too_complex(detail),
         SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => caller.refused(detail),
         _ => Problem::try_again(detail),
     }
+}
+
+pub(crate) fn too_complex(detail: String) -> Problem {
+    let kind = "urn:carafe:problem:too-complex";
+    Problem::bad_request(kind, "Too many complex patterns", detail).over(Limit::ComplexPatternsPerClient)
 }

@@ -8,11 +8,19 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use smallvec::SmallVec;
 
 use crate::access::{Accesses, Sight};
-use crate::feeds::{FeedId, Feeds, MemberId, SubscriberId};
+use crate::feeds::{FeedId, Feeds, MemberId, PatternLimits, SubscriberId};
 use crate::frame::{Frame, envelope_frame};
-use crate::patterns::TooManyComplexPatterns;
+use crate::older::{self, Matching, Older};
+use crate::patterns::TooMany;
 use crate::ring::{Found, Ring};
-use crate::{Access, Form};
+use crate::scanned::{Tested, Untested};
+use crate::{Access, Client, Form};
+
+/// How many entries leave the ring at a time, at most.
+const EVICTED: usize = 64;
+
+/// How many entries that are not shown to a subscription are passed over at a time.
+const HIDDEN: usize = 256;
 
 /// The entries that this node has read, as feeds on a ring.
 pub(crate) struct Core {
@@ -31,12 +39,16 @@ pub(crate) struct Cursor {
 pub(crate) struct Interest {
     feeds: SmallVec<[(FeedId, MemberId); 2]>,
     sight: Sight,
+    /// Whose budget of complex patterns it is in.
+    client: Option<Client>,
 }
 
 /// What a cursor finds.
 pub(crate) enum Step {
     /// The next entry, and its frame if a form was asked for.
     Entry(Arc<Entry>, Frame),
+    /// The position has moved over entries that are not shown, and there may be more.
+    Hidden,
     /// The ring does not reach back so far: read the log after the cursor's position.
     Behind,
     /// There is nothing more yet.
@@ -44,12 +56,8 @@ pub(crate) enum Step {
 }
 
 impl Core {
-    pub(crate) fn new(ring_bytes: usize, complex_patterns: usize, tail: Position) -> Self {
-        Self {
-            ring: Ring::new(ring_bytes, tail),
-            feeds: Feeds::new(complex_patterns),
-            accesses: Accesses::default(),
-        }
+    pub(crate) fn new(ring_bytes: usize, patterns: PatternLimits, tail: Position) -> Self {
+        Self { ring: Ring::new(ring_bytes, tail), feeds: Feeds::new(patterns), accesses: Accesses::default() }
     }
 
     /// The newest position that the hub has read.
@@ -62,13 +70,58 @@ impl Core {
         self.ring.has(position)
     }
 
+    /// What has to be tested and [learned](Self::learn) before these entries are pushed.
+    pub(crate) fn untested(&self, entries: &[Arc<Entry>]) -> Option<Untested> {
+        self.feeds.untested(entries)
+    }
+
+    pub(crate) fn learn(&mut self, tested: Vec<(Topic, Tested)>) {
+        self.feeds.learn(tested);
+    }
+
     /// Takes the next entry in and names the subscriptions that may want it, some perhaps twice.
     pub(crate) fn push(&mut self, entry: Arc<Entry>, woken: &mut Vec<SubscriberId>) {
         self.feeds.push(entry.offset(), &entry.publication, woken);
         self.ring.push(entry);
-        while let Some(gone) = self.ring.evict() {
+    }
+
+    /// Takes some of the oldest entries out; whether there are still more than there may be. One large entry may be in the place
+    /// of very many small ones. What was learned of topics leaves with their last entry: so this comes after all pushes.
+    pub(crate) fn evict(&mut self) -> bool {
+        for _ in 0..EVICTED {
+            let Some(gone) = self.ring.evict() else { return false };
             self.feeds.evict(gone.offset(), &gone.publication);
         }
+        true
+    }
+
+    /// What has to be tested, and [known](Self::know_older), so that a subscription that goes on after `position` is served from
+    /// the ring. Nothing if it is already, or if that would be too much.
+    pub(crate) fn older(&self, interest: &Interest, position: Position) -> Option<Older> {
+        let after = position.offset;
+        if after < self.ring.floor() {
+            return None;
+        }
+        let lacking: SmallVec<[(FeedId, Offset); 2]> = self.feeds.lacks(interest.feed_ids(), after).collect();
+        let tests: usize = lacking.iter().map(|(_, since)| self.ring.count(after, *since)).sum();
+        let (feed, until) = lacking.first().copied().filter(|_| tests <= older::MOST)?;
+        let entries = self.ring.older(after, until, older::AT_ONCE);
+        let all = entries.len() < older::AT_ONCE;
+        let since = entries.last().filter(|_| !all).map_or(after, |oldest| oldest.offset() - 1);
+        Some(Older { feed, matcher: self.feeds.get(feed).matcher().clone(), until, since, entries })
+    }
+
+    /// Takes in what was tested, and says what is next.
+    pub(crate) fn know_older(
+        &mut self,
+        found: Matching,
+        interest: &Interest,
+        position: Position,
+    ) -> Option<Older> {
+        if found.since >= self.ring.floor() {
+            self.feeds.know_older(found);
+        }
+        self.older(interest, position)
     }
 
     pub(crate) fn join(
@@ -76,12 +129,13 @@ impl Core {
         subscriber: SubscriberId,
         matchers: &[TopicMatcher],
         access: &Access,
-    ) -> Result<Interest, TooManyComplexPatterns> {
+        client: Option<Client>,
+    ) -> Result<Interest, TooMany> {
         let sight = self.accesses.join(access, matchers);
-        let mut interest = Interest { feeds: SmallVec::new(), sight };
+        let mut interest = Interest { feeds: SmallVec::new(), sight, client };
         let tail = self.tail().offset;
         for matcher in matchers {
-            match self.feeds.join(matcher, subscriber, tail) {
+            match self.feeds.join(matcher, subscriber, client, tail) {
                 Ok(member) => interest.feeds.push(member),
                 Err(error) => {
                     self.leave(&interest);
@@ -96,12 +150,12 @@ impl Core {
     /// Joins what another subscription has joined.
     pub(crate) fn join_as(&mut self, subscriber: SubscriberId, other: &Interest) -> Interest {
         let again = |(feed, _): &(FeedId, MemberId)| (*feed, self.feeds.join_again(*feed, subscriber));
-        Interest { feeds: other.feeds.iter().map(again).collect(), sight: other.sight.clone() }
+        Interest { feeds: other.feeds.iter().map(again).collect(), sight: other.sight.clone(), client: None }
     }
 
     pub(crate) fn leave(&mut self, interest: &Interest) {
         for (feed, member) in &interest.feeds {
-            self.feeds.leave(*feed, *member);
+            self.feeds.leave(*feed, *member, interest.client);
         }
         self.accesses.leave(&interest.sight);
     }
@@ -111,7 +165,11 @@ impl Core {
         if !self.covers(interest, *position) {
             return Step::Behind;
         }
-        while let Some(offset) = self.next_offset(interest, *position) {
+        for _ in 0..HIDDEN {
+            let Some(offset) = self.next_offset(interest, *position) else {
+                advance(position, self.tail());
+                return Step::CaughtUp;
+            };
             match self.ring.get(offset, &interest.sight, form) {
                 None => return Step::Behind,
                 Some(Found::Hidden(hidden)) => *position = hidden,
@@ -122,8 +180,7 @@ impl Core {
                 }
             }
         }
-        advance(position, self.tail());
-        Step::CaughtUp
+        Step::Hidden
     }
 
     /// Whether the ring has all after `position`, and nothing of it is wanted.
@@ -173,6 +230,11 @@ impl Interest {
     /// Whether it is told the entry in the frame that all others are told it in.
     pub(crate) fn shares_frame(&self, entry: &Entry, form: Form) -> bool {
         self.sight.shares_frame(&entry.publication, form)
+    }
+
+    /// Whose it is, if it is its own and that is known.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.client
     }
 
     fn feed_ids(&self) -> impl Iterator<Item = FeedId> {

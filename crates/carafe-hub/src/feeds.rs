@@ -2,15 +2,20 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use carafe_log::Publication;
+use carafe_log::{Entry, Publication};
 use carafe_protocol::{Offset, Topic, TopicMatcher, TopicPattern};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use crate::Client;
+use crate::budgets::Budgets;
 use crate::members::{Members, index};
+use crate::older::Matching;
 use crate::pages::Pages;
-use crate::patterns::{Patterns, TooManyComplexPatterns};
+use crate::patterns::{Patterns, TooMany, is_complex};
+use crate::scanned::{Scanned, Tested, Untested};
 
 /// Names a feed.
 pub(crate) type FeedId = u32;
@@ -21,20 +26,30 @@ pub(crate) type SubscriberId = u32;
 /// Names a subscriber's place in a feed.
 pub(crate) type MemberId = u32;
 
-/// A new pattern's feed begins with what the ring has of its topics, unless there are more than this: then its
-/// first subscribers read the log, instead of holding up everybody.
-const TOPICS_SCANNED: usize = 4096;
+/// How many complex patterns there may be.
+#[derive(Clone, Copy)]
+pub(crate) struct PatternLimits {
+    pub(crate) in_all: usize,
+    pub(crate) per_client: usize,
+}
 
 /// All feeds: one per topic with recent entries or subscribers, one per pattern with subscribers.
+///
+/// All this is done under the hub's lock, so nothing here takes time by how many topics or complex patterns there are. What does
+/// is done without the lock: complex patterns are tested before an entry is pushed, and what a new pattern's feed has to know of
+/// older entries is looked for when somebody needs it.
 pub(crate) struct Feeds {
     feeds: Pages<Feed>,
     /// By the topics of their feeds, which have the text.
     exact: HashTable<FeedId>,
     hasher: RandomState,
     by_pattern: HashMap<TopicPattern, FeedId>,
-    patterns: Patterns<FeedId>,
-    /// Counts changes of `patterns`; what was matched under another number is matched again.
-    patterns_version: u64,
+    simple: Patterns<FeedId>,
+    /// Counts changes of `simple`; what was matched under another number is matched again.
+    version: u64,
+    complex: Scanned,
+    complex_limit: usize,
+    budgets: Budgets,
 }
 
 /// One interned matcher, shared by all who want it.
@@ -53,9 +68,11 @@ struct Recent {
     offsets: VecDeque<Offset>,
     /// Of an exact feed.
     matched: Option<Matched>,
+    /// Of an exact feed, if there were complex patterns.
+    tested: Option<Box<Tested>>,
 }
 
-/// The pattern feeds that a topic matches.
+/// The feeds of simple patterns that a topic matches.
 struct Matched {
     /// Of the patterns.
     version: u64,
@@ -63,14 +80,17 @@ struct Matched {
 }
 
 impl Feeds {
-    pub(crate) fn new(complex_patterns: usize) -> Self {
+    pub(crate) fn new(limits: PatternLimits) -> Self {
         Self {
             feeds: Pages::new(),
             exact: HashTable::new(),
             hasher: RandomState::new(),
             by_pattern: HashMap::new(),
-            patterns: Patterns::new(complex_patterns),
-            patterns_version: 0,
+            simple: Patterns::new(),
+            version: 0,
+            complex: Scanned::new(),
+            complex_limit: limits.in_all,
+            budgets: Budgets::new(limits.per_client),
         }
     }
 
@@ -78,7 +98,30 @@ impl Feeds {
         &self.feeds[id as usize]
     }
 
-    /// Adds an entry's offset to every feed that matches, and names their members.
+    /// What has to be tested and [learned](Self::learn) before these entries are pushed.
+    pub(crate) fn untested(&self, entries: &[Arc<Entry>]) -> Option<Untested> {
+        if self.complex.is_empty() {
+            return None;
+        }
+        let topics = entries.iter().flat_map(|entry| entry.publication.topics());
+        let tested = topics.map(|topic| (topic, self.tested_to(topic)));
+        let lacking = tested.filter(|(_, to)| !self.complex.knows_all(*to));
+        self.complex.untested(lacking)
+    }
+
+    /// Keeps what was tested.
+    pub(crate) fn learn(&mut self, learned: Vec<(Topic, Tested)>) {
+        for (topic, learned) in learned {
+            let id = self.exact(&topic);
+            let Self { feeds, complex, .. } = self;
+            let tested = feeds[id as usize].recent().tested.get_or_insert_default();
+            tested.matching.retain(|serial| complex.feed(*serial).is_some());
+            learned.matching.into_iter().for_each(|serial| tested.add(serial));
+            tested.to = tested.to.max(learned.to);
+        }
+    }
+
+    /// Adds an entry's offset to every feed that matches, and names their members. All complex patterns have been tested.
     pub(crate) fn push(&mut self, offset: Offset, publication: &Publication, woken: &mut Vec<SubscriberId>) {
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id as usize];
@@ -92,7 +135,7 @@ impl Feeds {
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id as usize];
             let offsets = &mut feed.recent().offsets;
-            if offsets.front() == Some(&offset) {
+            while offsets.front().is_some_and(|oldest| *oldest <= offset) {
                 offsets.pop_front();
             }
             self.drop_if_unused(id);
@@ -104,11 +147,12 @@ impl Feeds {
         &mut self,
         matcher: &TopicMatcher,
         subscriber: SubscriberId,
+        client: Option<Client>,
         tail: Offset,
-    ) -> Result<(FeedId, MemberId), TooManyComplexPatterns> {
+    ) -> Result<(FeedId, MemberId), TooMany> {
         let id = match matcher {
             TopicMatcher::Exact(topic) => self.exact(topic),
-            TopicMatcher::Pattern(pattern) => self.pattern(pattern, tail)?,
+            TopicMatcher::Pattern(pattern) => self.pattern(pattern, client, tail)?,
         };
         Ok((id, self.join_again(id, subscriber)))
     }
@@ -118,9 +162,41 @@ impl Feeds {
         self.feeds[id as usize].members.insert(subscriber)
     }
 
-    pub(crate) fn leave(&mut self, id: FeedId, member: MemberId) {
+    /// Takes a member out; `client` is the one that it joined for.
+    pub(crate) fn leave(&mut self, id: FeedId, member: MemberId, client: Option<Client>) {
+        if let Some(client) = client {
+            self.budgets.give_back(client, id);
+        }
         self.feeds[id as usize].members.remove(member);
         self.drop_if_unused(id);
+    }
+
+    /// A feed among these that does not know all after an offset.
+    pub(crate) fn lacks(
+        &self,
+        feeds: impl IntoIterator<Item = FeedId>,
+        after: Offset,
+    ) -> impl Iterator<Item = (FeedId, Offset)> {
+        let since = feeds.into_iter().map(|id| (id, self.get(id).since()));
+        since.filter(move |(_, since)| *since > after)
+    }
+
+    /// Takes in what a feed has to know of older entries, unless it has changed since.
+    pub(crate) fn know_older(&mut self, found: Matching) {
+        let Matching { feed: id, until, since, matching } = found;
+        if self.feeds.get(id as usize).is_none_or(|feed| feed.since() != until) {
+            return;
+        }
+        let serial = self.complex.serial_of(id);
+        for (offset, topics) in matching {
+            self.feeds[id as usize].recent().offsets.push_front(offset);
+            // With the topic, the offset leaves the feed again.
+            for topic in serial.iter().flat_map(|serial| topics.iter().map(move |topic| (*serial, topic))) {
+                let exact = self.exact(topic.1);
+                self.feeds[exact as usize].recent().tested.get_or_insert_default().add(topic.0);
+            }
+        }
+        self.feeds[id as usize].recent().since = since;
     }
 
     /// The feeds that an entry belongs to, each once.
@@ -130,6 +206,8 @@ impl Feeds {
             let exact = self.exact(topic);
             all.push(exact);
             all.extend(self.matched(exact, topic).iter().copied());
+            let tested = self.get(exact).tested().into_iter().flat_map(|tested| &tested.matching);
+            all.extend(tested.filter_map(|serial| self.complex.feed(*serial)));
         }
         all.sort_unstable();
         all.dedup();
@@ -138,20 +216,30 @@ impl Feeds {
 
     fn matched(&mut self, exact: FeedId, topic: &Topic) -> &[FeedId] {
         let matched = &mut self.feeds[exact as usize].recent().matched;
-        if matched.as_ref().is_none_or(|matched| matched.version != self.patterns_version) {
+        if matched.as_ref().is_none_or(|matched| matched.version != self.version) {
             let mut feeds = SmallVec::new();
-            self.patterns.for_each_match(topic.as_str(), |id| feeds.push(id));
-            *matched = Some(Matched { version: self.patterns_version, feeds });
+            self.simple.for_each_match(topic.as_str(), |id| feeds.push(id));
+            *matched = Some(Matched { version: self.version, feeds });
         }
         matched.as_ref().map_or(&[], |matched| &matched.feeds)
     }
 
-    fn exact(&mut self, topic: &Topic) -> FeedId {
+    fn tested_to(&self, topic: &Topic) -> u64 {
+        let tested = self.find_exact(topic).and_then(|id| self.get(id).tested());
+        tested.map_or(0, |tested| tested.to)
+    }
+
+    fn find_exact(&self, topic: &Topic) -> Option<FeedId> {
         let hash = self.hasher.hash_one(Some(topic));
-        if let Some(id) = self.exact.find(hash, |id| self.get(*id).topic() == Some(topic)) {
-            return *id;
+        self.exact.find(hash, |id| self.get(*id).topic() == Some(topic)).copied()
+    }
+
+    fn exact(&mut self, topic: &Topic) -> FeedId {
+        if let Some(id) = self.find_exact(topic) {
+            return id;
         }
         // A topic without a feed has no entry in the ring: the feed knows all there is.
+        let hash = self.hasher.hash_one(Some(topic));
         let id = index(self.feeds.insert(Feed::new(topic.clone().into())));
         let Self { feeds, exact, hasher, .. } = self;
         exact.insert_unique(hash, id, |id| hasher.hash_one(feeds[*id as usize].topic()));
@@ -165,31 +253,46 @@ impl Feeds {
         }
     }
 
-    fn pattern(&mut self, pattern: &TopicPattern, tail: Offset) -> Result<FeedId, TooManyComplexPatterns> {
-        if let Some(id) = self.by_pattern.get(pattern) {
-            return Ok(*id);
+    fn pattern(
+        &mut self,
+        pattern: &TopicPattern,
+        client: Option<Client>,
+        tail: Offset,
+    ) -> Result<FeedId, TooMany> {
+        let known = self.by_pattern.get(pattern).copied();
+        let complex = is_complex(pattern);
+        if complex {
+            self.check_limits(known, client)?;
         }
-        let mut feed = Feed::new(pattern.clone().into());
-        feed.recent().since = tail;
-        if self.exact.len() <= TOPICS_SCANNED {
-            feed.recent().since = 0;
-            feed.recent().offsets = self.offsets_matching(pattern);
+        let id = known.unwrap_or_else(|| self.new_pattern(pattern, complex, tail));
+        if let (true, Some(client)) = (complex, client) {
+            self.budgets.take(client, id);
         }
-        let id = index(self.feeds.vacant_key());
-        self.patterns.insert(pattern, id)?;
-        self.patterns_version += 1;
-        self.by_pattern.insert(pattern.clone(), id);
-        self.feeds.insert(feed);
         Ok(id)
     }
 
-    fn offsets_matching(&self, pattern: &TopicPattern) -> VecDeque<Offset> {
-        let feeds = self.exact.iter().map(|id| self.get(*id));
-        let matching = feeds.filter(|feed| feed.topic().is_some_and(|topic| pattern.matches(topic.as_str())));
-        let mut offsets: Vec<_> = matching.flat_map(Feed::offsets).collect();
-        offsets.sort_unstable();
-        offsets.dedup();
-        offsets.into()
+    fn check_limits(&self, known: Option<FeedId>, client: Option<Client>) -> Result<(), TooMany> {
+        if client.is_some_and(|client| !self.budgets.has_room(client, known)) {
+            return Err(TooMany::OfClient { limit: self.budgets.limit() });
+        }
+        if known.is_none() && self.complex.len() >= self.complex_limit {
+            return Err(TooMany::InAll { limit: self.complex_limit });
+        }
+        Ok(())
+    }
+
+    fn new_pattern(&mut self, pattern: &TopicPattern, complex: bool, tail: Offset) -> FeedId {
+        let mut feed = Feed::new(pattern.clone().into());
+        feed.recent().since = tail;
+        let id = index(self.feeds.insert(feed));
+        self.by_pattern.insert(pattern.clone(), id);
+        if complex {
+            self.complex.insert(pattern.clone(), id);
+        } else {
+            self.simple.insert(pattern, id);
+            self.version += 1;
+        }
+        id
     }
 
     fn drop_if_unused(&mut self, id: FeedId) {
@@ -202,8 +305,12 @@ impl Feeds {
             TopicMatcher::Exact(_) => self.forget_exact(id),
             TopicMatcher::Pattern(pattern) => {
                 self.by_pattern.remove(pattern);
-                self.patterns.remove(pattern, id);
-                self.patterns_version += 1;
+                if self.complex.serial_of(id).is_some() {
+                    self.complex.remove(id);
+                } else {
+                    self.simple.remove(pattern, id);
+                    self.version += 1;
+                }
             }
         }
         self.feeds.remove(id as usize);
@@ -227,6 +334,10 @@ impl Feed {
         self.recent.iter().flat_map(|recent| recent.offsets.iter().copied())
     }
 
+    fn tested(&self) -> Option<&Tested> {
+        self.recent.as_ref()?.tested.as_deref()
+    }
+
     /// The topic of an exact feed.
     fn topic(&self) -> Option<&Topic> {
         match &self.matcher {
@@ -245,5 +356,85 @@ impl Feed {
         let offsets = &self.recent.as_ref()?.offsets;
         let at = offsets.partition_point(|known| *known <= offset);
         offsets.get(at).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carafe_protocol::{Generation, Position};
+
+    use super::*;
+    use crate::scanned::TESTS;
+
+    fn feeds() -> Feeds {
+        Feeds::new(PatternLimits { in_all: 1000, per_client: 1000 })
+    }
+
+    fn complex(number: usize) -> TopicMatcher {
+        TopicPattern::new(&format!("complex-:id/{number}")).unwrap().into()
+    }
+
+    fn entry(offset: Offset, topic: &str) -> Arc<Entry> {
+        let position = Position { generation: Generation::new(1), offset, nonce: 0 };
+        let publication = Publication::new(Topic::new(topic).unwrap(), "");
+        Arc::new(Entry { position, time: std::time::UNIX_EPOCH, publication })
+    }
+
+    /// As the hub does; gives how many patterns were tested for it, and who is woken.
+    fn publish(feeds: &mut Feeds, offset: Offset, topic: &str) -> (usize, Vec<SubscriberId>) {
+        let (entries, before, mut woken) = ([entry(offset, topic)], TESTS.get(), Vec::new());
+        while let Some(untested) = feeds.untested(&entries) {
+            feeds.learn(untested.test());
+        }
+        feeds.push(offset, &entries[0].publication, &mut woken);
+        (TESTS.get() - before, woken)
+    }
+
+    #[test]
+    fn a_topic_is_tested_once_against_each_complex_pattern_however_many_come_and_go() {
+        let mut feeds = feeds();
+        for number in 0..200 {
+            feeds.join(&complex(number), 0, None, 0).unwrap();
+        }
+        assert_eq!(publish(&mut feeds, 1, "complex-a/7"), (200, vec![0]));
+        assert_eq!(publish(&mut feeds, 2, "complex-a/7"), (0, vec![0]));
+        for round in 0..100 {
+            let (first, member) = feeds.join(&complex(1000 + round), 1, None, 0).unwrap();
+            let (second, _) = feeds.join(&complex(2000 + round), 2, None, 0).unwrap();
+            feeds.leave(first, member, None);
+            let (tests, woken) = publish(&mut feeds, 3, &format!("complex-a/{}", 2000 + round));
+            assert_eq!((tests, woken), (201, vec![2]), "a new topic");
+            assert_eq!(publish(&mut feeds, 3, "complex-a/7"), (1, vec![0]), "the new one that has not left");
+            feeds.leave(second, 0, None);
+            assert_eq!(publish(&mut feeds, 3, "complex-a/7"), (0, vec![0]), "leaving costs nothing");
+        }
+    }
+
+    #[test]
+    fn opening_and_closing_a_stream_tests_no_topic() {
+        let mut feeds = feeds();
+        for number in 0..1000 {
+            publish(&mut feeds, number, &format!("topic/{number}"));
+        }
+        let before = TESTS.get();
+        for pattern in ["topic/:id", "topic/*", "topic-:id", "topic/(.*)"] {
+            let matcher = TopicPattern::new(pattern).unwrap().into();
+            let (feed, member) = feeds.join(&matcher, 1, None, 1000).unwrap();
+            assert_eq!((feeds.get(feed).since(), feeds.get(feed).offsets().count()), (1000, 0));
+            feeds.leave(feed, member, None);
+        }
+        assert_eq!(TESTS.get(), before);
+    }
+
+    #[test]
+    fn what_a_topic_learned_of_a_pattern_is_not_taken_for_another_in_its_place() {
+        let mut feeds = feeds();
+        let (old, member) = feeds.join(&complex(1), 1, None, 0).unwrap();
+        publish(&mut feeds, 1, "complex-a/1");
+        feeds.leave(old, member, None);
+        let (new, _) = feeds.join(&complex(2), 2, None, 1).unwrap();
+        assert_eq!(old, new, "the place is given out again");
+        assert_eq!(publish(&mut feeds, 2, "complex-a/1").1, [] as [SubscriberId; 0]);
+        assert_eq!(publish(&mut feeds, 3, "complex-a/2").1, [2]);
     }
 }

@@ -1,7 +1,8 @@
 //! Publish and subscribe.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use carafe_log::{AppendError, Appended, Entry, Find, Followed, Log, Publication, ReadError};
 use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
@@ -9,15 +10,19 @@ use slab::Slab;
 
 use crate::core::{Core, Cursor, Interest};
 use crate::counts::{Counts, HubCounts};
-use crate::feeds::SubscriberId;
+use crate::feeds::{PatternLimits, SubscriberId};
 use crate::gap::{Gap, GapReason};
 use crate::membership::Membership;
 use crate::outlet::{GroupId, Notice, NoticeId, Outlet};
 use crate::pages::Pages;
+use crate::patterns::{TooMany, is_complex};
 use crate::replays::Replays;
 use crate::retention::{Retention, Retentions};
 use crate::subscription::Subscription;
-use crate::{Access, Client, Drain, Start, Subscribe, SubscribeError, TooManyComplexPatterns, counts};
+use crate::{Access, Client, Drain, Start, Subscribe, SubscribeError, counts};
+
+/// How many entries are taken in at a time.
+const AT_ONCE: usize = 32;
 
 /// Publishes to a log, and delivers from it. Clones are handles to the same hub.
 #[derive(Clone)]
@@ -34,6 +39,8 @@ pub struct HubLimits {
     pub matchers: usize,
     /// Distinct patterns in use that are neither literals, `:name` nor `*` between slashes.
     pub complex_patterns: usize,
+    /// Of these, how many one client may have, by [`Subscribe::by`].
+    pub complex_patterns_per_client: usize,
     /// Subscriptions that may read the log at once; the others wait for their turn.
     pub replays: usize,
     /// Of these, how many one client may have, by [`Subscribe::by`].
@@ -43,13 +50,20 @@ pub struct HubLimits {
     pub retention: Vec<Retention>,
 }
 
+impl HubLimits {
+    fn patterns(&self) -> PatternLimits {
+        PatternLimits { in_all: self.complex_patterns, per_client: self.complex_patterns_per_client }
+    }
+}
+
 impl Default for HubLimits {
-    /// 64 MiB, 100 matchers, 1000 complex patterns, 64 replays, 4 of one client; all that the log keeps is shown.
+    /// 64 MiB, 100 matchers, 1000 complex patterns, 100 of one client, 64 replays, 4 of one client; all that the log keeps is shown.
     fn default() -> Self {
         Self {
             ring_bytes: 64 << 20,
             matchers: 100,
             complex_patterns: 1000,
+            complex_patterns_per_client: 100,
             replays: 64,
             replays_per_client: 4,
             retention: Vec::new(),
@@ -85,7 +99,7 @@ impl Hub {
     #[must_use]
     pub fn with_limits(log: impl Log + 'static, limits: HubLimits) -> Self {
         let log: Arc<dyn Log> = Arc::new(log);
-        let core = Core::new(limits.ring_bytes, limits.complex_patterns, log.span().tail);
+        let core = Core::new(limits.ring_bytes, limits.patterns(), log.span().tail);
         let state = Mutex::new(State::new(core));
         let retentions = Retentions::new(limits.retention.clone(), log.clock());
         let replays = Replays::new(limits.replays, limits.replays_per_client);
@@ -137,8 +151,11 @@ impl Hub {
         if request.matchers.len() > limit {
             return Err(SubscribeError::TooManyMatchers { limit });
         }
+        self.shared.check_complex(&request)?;
         let origin = self.shared.origin(&request).await?;
-        self.shared.join(&request, origin)
+        let subscription = self.shared.join(&request, origin)?;
+        self.shared.look_back(&subscription.membership.cursor).await;
+        Ok(subscription)
     }
 
     /// A way out for subscriptions whose bytes its driver writes. `bell` is called when there is something to be done.
@@ -220,9 +237,51 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes entries in, some at a time: what else the lock is for is never held up for long.
     fn deliver(&self, entries: &[Arc<Entry>]) {
-        let wakers = self.state().push(entries);
-        wakers.into_iter().for_each(Waker::wake);
+        for entries in entries.chunks(AT_ONCE) {
+            let wakers = self.push(entries);
+            wakers.into_iter().for_each(Waker::wake);
+            while self.state().core.evict() {}
+        }
+    }
+
+    fn push(&self, entries: &[Arc<Entry>]) -> Vec<Waker> {
+        loop {
+            let mut state = self.state();
+            let Some(untested) = state.core.untested(entries) else { return state.push(entries) };
+            drop(state);
+            let tested = untested.test();
+            self.state().core.learn(tested);
+        }
+    }
+
+    /// Lets a subscription that goes on within the ring be served from there, if its patterns are new and that takes few tests.
+    async fn look_back(&self, cursor: &Cursor) {
+        let mut next = self.state().core.older(&cursor.interest, cursor.position);
+        while let Some(older) = next {
+            // Without the lock.
+            let found = older.test();
+            next = self.state().core.know_older(found, &cursor.interest, cursor.position);
+            if next.is_some() {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Refuses what could never be had.
+    fn check_complex(&self, request: &Subscribe) -> Result<(), SubscribeError> {
+        let HubLimits { complex_patterns, complex_patterns_per_client, .. } = self.limits;
+        let of_client = request.client.map_or(usize::MAX, |_| complex_patterns_per_client);
+        let limit = complex_patterns.min(of_client);
+        let complex = |matcher: &&TopicMatcher| match matcher {
+            TopicMatcher::Exact(_) => false,
+            TopicMatcher::Pattern(pattern) => is_complex(pattern),
+        };
+        if request.matchers.iter().filter(complex).count() > limit {
+            return Err(SubscribeError::TooComplex { limit });
+        }
+        Ok(())
     }
 
     /// Resolves the start of a request, which may read the log.
@@ -292,13 +351,26 @@ impl Shared {
             return Err(SubscribeError::Draining);
         }
         let position = origin.after.unwrap_or(state.core.tail());
-        let (id, interest) = state.join(&request.matchers, &request.access)?;
+        let (id, interest) = state.join(&request.matchers, &request.access, request.client)?;
         drop(state);
         let begins = matches!(request.start, Start::Earliest | Start::Last(_));
         let cursor = Cursor { interest, position };
-        let membership = Membership { shared: Arc::clone(self), id, cursor, client: request.client };
+        let membership = Membership { shared: Arc::clone(self), id, cursor };
         Ok(Subscription::new(membership, begins, origin.into()))
     }
+}
+
+/// Lets other tasks of the thread have their turn.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl From<Origin> for (Option<Position>, Option<Gap>, bool) {
@@ -379,10 +451,11 @@ impl State {
 
     /// Begins with the newest entries that the log has, so that who comes back soon is served from memory.
     fn start(&mut self, followed: &Followed, limits: &HubLimits) {
-        self.core = Core::new(limits.ring_bytes, limits.complex_patterns, followed.after);
+        self.core = Core::new(limits.ring_bytes, limits.patterns(), followed.after);
         let early = self.early.take().unwrap_or_default();
         self.push(&followed.recent);
         self.push(&early);
+        while self.core.evict() {}
     }
 
     fn push(&mut self, entries: &[Arc<Entry>]) -> Vec<Waker> {
@@ -415,9 +488,10 @@ impl State {
         &mut self,
         matchers: &[TopicMatcher],
         access: &Access,
-    ) -> Result<(SubscriberId, Interest), TooManyComplexPatterns> {
+        client: Option<Client>,
+    ) -> Result<(SubscriberId, Interest), TooMany> {
         let id = self.subscribers.vacant_key() as SubscriberId;
-        let interest = self.core.join(id, matchers, access)?;
+        let interest = self.core.join(id, matchers, access, client)?;
         self.subscribers.insert(Subscriber::default());
         Ok((id, interest))
     }

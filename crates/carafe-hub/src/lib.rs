@@ -22,6 +22,7 @@
 //! ```
 
 mod access;
+mod budgets;
 mod client;
 mod core;
 mod counts;
@@ -34,12 +35,14 @@ mod grant;
 mod hub;
 mod members;
 mod membership;
+mod older;
 mod outlet;
 mod pages;
 mod patterns;
 mod replays;
 mod retention;
 mod ring;
+mod scanned;
 mod subscribe;
 mod subscription;
 

@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use carafe_log::Entry;
 
+use crate::Form;
 use crate::core::Cursor;
 use crate::feeds::SubscriberId;
 use crate::frame::Frame;
 use crate::hub::Shared;
-use crate::{Client, Form};
 
 /// What a subscription, or a group of them, has of the hub. Dropping it leaves.
 pub(crate) struct Membership {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: SubscriberId,
     pub(crate) cursor: Cursor,
-    /// Whose it is, if that is known.
-    pub(crate) client: Option<Client>,
 }
 
 impl Membership {

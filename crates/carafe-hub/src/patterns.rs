@@ -1,24 +1,21 @@
 //! Which of very many patterns match a topic.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ptr;
 use std::str::Split;
 
 use carafe_protocol::{PatternSegment, TopicPattern};
 use smallvec::SmallVec;
 
-/// An index of patterns, each with its keys. A key belongs to one pattern, as a feed does.
+/// An index of simple patterns, each with its keys. A key belongs to one pattern, as a feed does.
 ///
-/// Simple patterns with at most one `*` before their end stand in a trie of segments: a match costs
-/// time by the topic's segments and by what fits them, not by the number of patterns. For all other
-/// patterns there is a scanned list, whose number of distinct ones is limited.
+/// They stand in a trie of segments: a match costs time by the topic's segments and by what fits them, not by the number of
+/// patterns. Patterns for which that would not hold are complex.
 pub(crate) struct Patterns<K> {
     root: Node<K>,
-    scanned: BTreeMap<TopicPattern, SmallVec<[K; 1]>>,
-    complex_limit: usize,
 }
 
-/// The scanned list is full.
+/// The hub has as many complex patterns as it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the hub has {limit} complex patterns in use, as many as it allows: use literals, `:name` and one `*` between slashes, or try again later"
@@ -28,36 +25,37 @@ pub struct TooManyComplexPatterns {
     pub limit: usize,
 }
 
+/// Why there may be no more complex patterns now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    /// All clients have as many as there may be.
+    InAll { limit: usize },
+    /// This client has as many as it may have.
+    OfClient { limit: usize },
+}
+
+/// Whether a pattern has to be tested against each topic.
+pub(crate) fn is_complex(pattern: &TopicPattern) -> bool {
+    Path::of(pattern).is_none()
+}
+
 impl<K: Copy + Eq> Patterns<K> {
-    /// An empty index, with room for this many distinct patterns that must be scanned.
-    pub(crate) fn new(complex_limit: usize) -> Self {
-        Self { root: Node::default(), scanned: BTreeMap::new(), complex_limit }
+    pub(crate) fn new() -> Self {
+        Self { root: Node::default() }
     }
 
-    /// Adds `key` to `pattern`; again is the same as once.
-    pub(crate) fn insert(&mut self, pattern: &TopicPattern, key: K) -> Result<(), TooManyComplexPatterns> {
+    /// Adds `key` to `pattern`, if that is simple; again is the same as once.
+    pub(crate) fn insert(&mut self, pattern: &TopicPattern, key: K) {
         if let Some(path) = Path::of(pattern) {
             let end = path.end(key);
             add(&mut self.root.descend(&path.segments).ends, end);
-            return Ok(());
         }
-        let limit = self.complex_limit;
-        if self.scanned.len() >= limit && !self.scanned.contains_key(pattern) {
-            return Err(TooManyComplexPatterns { limit });
-        }
-        add(self.scanned.entry(pattern.clone()).or_default(), key);
-        Ok(())
     }
 
     /// Takes `key` away from `pattern`, and with its last key all that was kept for the pattern.
     pub(crate) fn remove(&mut self, pattern: &TopicPattern, key: K) {
         if let Some(path) = Path::of(pattern) {
             self.root.remove(&path.segments, path.end(key));
-        } else if let Some(keys) = self.scanned.get_mut(pattern) {
-            keys.retain(|kept| *kept != key);
-            if keys.is_empty() {
-                self.scanned.remove(pattern);
-            }
         }
     }
 
@@ -67,10 +65,11 @@ impl<K: Copy + Eq> Patterns<K> {
             Some(segments) => self.root.walk(segments, &mut HashSet::new(), &mut f),
             None => self.root.tails().for_each(&mut f),
         }
-        let matching = self.scanned.iter().filter(|(pattern, _)| pattern.matches(topic));
-        matching.flat_map(|(_, keys)| keys).copied().for_each(f);
     }
 }
+
+/// How many segments may follow a `*`. That could begin at each segment of a topic, and the walk would go so far from each.
+const AFTER_ANY: usize = 8;
 
 /// Where a pattern stands in the trie. A final `*` is no edge: it would be a node for every pattern `users/123/*`.
 struct Path<'a> {
@@ -79,14 +78,16 @@ struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// `None` if the pattern must be scanned. Of two `*` before the end each could begin anywhere, and
+    /// `None` if the pattern is complex. Of two `*` before the end each could begin anywhere, and
     /// the walk would take time by the square of the segments, of three by the cube.
     fn of(pattern: &'a TopicPattern) -> Option<Self> {
         let mut segments: Vec<_> = pattern.segments()?.collect();
         let is_any = |segment: &PatternSegment<'_>| *segment == PatternSegment::Any;
         let tail = segments.pop_if(|last| is_any(last)).is_some();
-        let inner = segments.iter().filter(|segment| is_any(segment)).count();
-        (inner <= 1).then_some(Self { segments, tail })
+        let inner = segments.iter().position(is_any);
+        let after = inner.map_or(&[][..], |inner| &segments[inner + 1..]);
+        let is_simple = after.len() <= AFTER_ANY && !after.iter().any(is_any);
+        is_simple.then_some(Self { segments, tail })
     }
 
     fn end<K>(&self, key: K) -> End<K> {
@@ -263,9 +264,9 @@ mod tests {
 
     /// Each pattern under its own text.
     fn index<'a>(patterns: &[&'a str]) -> Patterns<&'a str> {
-        let mut index = Patterns::new(patterns.len());
+        let mut index = Patterns::new();
         for text in patterns {
-            index.insert(&pattern(text), *text).unwrap();
+            index.insert(&pattern(text), *text);
         }
         index
     }
@@ -304,7 +305,6 @@ mod tests {
     #[test]
     fn a_pattern_that_fits_in_several_ways_is_told_once() {
         check(&["*/a/*"], "a/a/a/a/a", &["*/a/*"]);
-        check(&["*/a/*/a/*"], "a/a/a/a/a/a", &["*/a/*/a/*"]);
         check(&["*/:x/a"], "a/a/a/a/a", &["*/:x/a"]);
     }
 
@@ -315,11 +315,11 @@ mod tests {
 
     #[test]
     fn a_key_added_twice_is_told_once_and_removed_at_once() {
-        for text in ["a/*", "a-:b", "*/a/*/b/*"] {
-            let mut patterns = Patterns::new(1);
-            patterns.insert(&pattern(text), 1).unwrap();
-            patterns.insert(&pattern(text), 2).unwrap();
-            patterns.insert(&pattern(text), 1).unwrap();
+        for text in ["a/*", "*/a/b/*"] {
+            let mut patterns = Patterns::new();
+            patterns.insert(&pattern(text), 1);
+            patterns.insert(&pattern(text), 2);
+            patterns.insert(&pattern(text), 1);
             patterns.remove(&pattern(text), 1);
             let topic = text.replace([':', '*'], "x");
             assert_eq!(matches(&patterns, &topic), [2], "{text}");
@@ -327,29 +327,13 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_distinct_scanned_patterns_is_limited() {
-        let mut patterns = Patterns::new(2);
-        patterns.insert(&pattern("a-:b"), 1).unwrap();
-        patterns.insert(&pattern("*/b/*/c"), 1).unwrap();
-        patterns.insert(&pattern("a-:b"), 2).unwrap();
-        let refused = Err(TooManyComplexPatterns { limit: 2 });
-        assert_eq!(patterns.insert(&pattern("c-:d"), 1), refused);
-        assert_eq!(patterns.insert(&pattern("*/b/*/d"), 1), refused);
-        assert_eq!(patterns.insert(&pattern("*/b/*"), 1), Ok(()));
-        patterns.remove(&pattern("*/b/*/c"), 1);
-        assert_eq!(patterns.insert(&pattern("c-:d"), 1), Ok(()));
-    }
-
-    #[test]
     fn what_was_never_added_can_be_removed() {
-        let mut patterns = index(&["a/b", "a-:b"]);
+        let mut patterns = index(&["a/b"]);
         for text in ["a", "a/b/c", "a/b/*", "a/*", ":a/b", "*", "b-:c"] {
             patterns.remove(&pattern(text), text);
             patterns.remove(&pattern("a/b"), text);
-            patterns.remove(&pattern("a-:b"), text);
         }
         assert_eq!(matches(&patterns, "a/b"), ["a/b"]);
-        assert_eq!(matches(&patterns, "a-b"), ["a-:b"]);
         assert_eq!(nodes(&patterns.root), 3);
     }
 
@@ -357,9 +341,9 @@ mod tests {
     fn a_pattern_per_user_costs_one_small_node_and_leaves_nothing_behind() {
         assert!(size_of::<Node<u32>>() <= 40, "{}", size_of::<Node<u32>>());
         let users: Vec<_> = (0..20_000).map(|user| (pattern(&format!("users/{user}/*")), user)).collect();
-        let mut patterns = Patterns::<u32>::new(0);
+        let mut patterns = Patterns::<u32>::new();
         for (pattern, user) in &users {
-            patterns.insert(pattern, *user).unwrap();
+            patterns.insert(pattern, *user);
         }
         assert_eq!(nodes(&patterns.root), 2 + users.len());
         assert_eq!(matches(&patterns, "users/123/cart"), [123]);
@@ -378,23 +362,33 @@ mod tests {
     #[test]
     fn hostile_patterns_and_topics_cost_a_bounded_number_of_steps() {
         const SEGMENTS: usize = 512;
-        let mut patterns = Patterns::new(100);
-        for stars in 2..100_u32 {
-            let text = "*/".repeat(stars as usize) + &"a/".repeat(200) + "x";
-            patterns.insert(&pattern(&text), stars).unwrap();
+        let mut patterns = Patterns::new();
+        for length in 0..100 {
+            patterns.insert(&pattern(&("*/".to_owned() + &"a/".repeat(length) + "x")), length);
         }
-        patterns.insert(&pattern(&("*/".to_owned() + &"a/".repeat(400) + "x")), 0).unwrap();
         let before = STEPS.get();
         assert!(matches(&patterns, &"a/".repeat(SEGMENTS)).is_empty());
         let steps = STEPS.get() - before;
-        assert!((SEGMENTS..SEGMENTS * SEGMENTS).contains(&steps), "{steps}");
+        assert!((SEGMENTS..SEGMENTS * (AFTER_ANY + 2)).contains(&steps), "{steps}");
+    }
+
+    #[test]
+    fn patterns_that_would_make_the_walk_long_are_complex() {
+        let complex = |text: &str| is_complex(&pattern(text));
+        assert!(
+            !["*", "a/:b/*", "*/a/*", "a/*/b/c/d/e/f/g/h/i", "a/b/c/d/e/f/g/h/i/j/k"]
+                .into_iter()
+                .any(complex)
+        );
+        assert!(["a-:b", "*/a/*/b", "*/a/*/*", "*/a/b/c/d/e/f/g/h/i"].into_iter().all(complex));
     }
 
     fn texts() -> impl Strategy<Value = String> {
         let segment =
             prop::sample::select(&["a", "a", "a", "b", "b", "", ":x", ":y", ":z", "*", "*", "a-:m", r"a\:"]);
         prop::collection::vec(segment, 1..6).prop_filter_map("names must differ", |segments| {
-            Some(segments.join("/")).filter(|text| TopicPattern::new(text).is_ok())
+            Some(segments.join("/"))
+                .filter(|text| TopicPattern::new(text).is_ok_and(|pattern| !is_complex(&pattern)))
         })
     }
 
@@ -413,7 +407,7 @@ mod tests {
             steps in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u32, any::<bool>(), topics()), 1..100),
         ) {
             let known: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
-            let mut patterns = Patterns::new(known.len());
+            let mut patterns = Patterns::new();
             let mut model = Vec::new();
             for (at, key, add, topic) in steps {
                 let at = at.index(known.len());
@@ -421,7 +415,7 @@ mod tests {
                 model.retain(|entry| *entry != (pattern, key));
                 if add {
                     model.push((pattern, key));
-                    patterns.insert(pattern, key).unwrap();
+                    patterns.insert(pattern, key);
                 } else {
                     patterns.remove(pattern, key);
                 }
@@ -433,7 +427,7 @@ mod tests {
             for (pattern, key) in model {
                 patterns.remove(pattern, key);
             }
-            prop_assert!(patterns.root.is_empty() && patterns.scanned.is_empty());
+            prop_assert!(patterns.root.is_empty());
         }
     }
 }

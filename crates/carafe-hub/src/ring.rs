@@ -56,6 +56,22 @@ impl Ring {
         at.is_ok_and(|at| self.slots[at].entry.position == position)
     }
 
+    /// How many entries it has after one offset, up to another.
+    pub(crate) fn count(&self, after: Offset, until: Offset) -> usize {
+        self.after(until) - self.after(after)
+    }
+
+    /// The newest entries up to an offset and after another, at most so many, the newest first.
+    pub(crate) fn older(&self, after: Offset, until: Offset, most: usize) -> Vec<Arc<Entry>> {
+        let newest_first = self.slots.range(self.after(after)..self.after(until)).rev();
+        newest_first.take(most).map(|slot| Arc::clone(&slot.entry)).collect()
+    }
+
+    /// The place of the first entry after an offset.
+    fn after(&self, offset: Offset) -> usize {
+        self.slots.partition_point(|slot| slot.entry.offset() <= offset)
+    }
+
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.tail = entry.position;
         self.bytes += entry.weight();

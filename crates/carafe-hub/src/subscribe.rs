@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use carafe_log::ReadError;
 use carafe_protocol::{Topic, TopicMatcher};
 
+use crate::patterns::TooMany;
 use crate::{Access, Client, TooManyComplexPatterns};
 
 /// A request for a subscription: which topics, from where on.
@@ -124,10 +125,35 @@ pub enum SubscribeError {
     /// The hub has as many complex patterns as it allows.
     #[error(transparent)]
     TooManyComplexPatterns(#[from] TooManyComplexPatterns),
+    /// The client has as many complex patterns as it may have.
+    #[error(
+        "the client has {limit} complex patterns in use, as many as it may have: use literals, `:name` and one `*` between slashes, or close other streams first"
+    )]
+    TooManyComplexPatternsOfClient {
+        /// How many distinct ones there may be.
+        limit: usize,
+    },
+    /// There are more complex patterns than the client may ever have.
+    #[error(
+        "a client may have {limit} complex patterns at most: use literals, `:name` and one `*` between slashes, or ask for fewer"
+    )]
+    TooComplex {
+        /// How many distinct ones there may be.
+        limit: usize,
+    },
     /// The hub is draining.
     #[error("the hub is shutting down: connect again in a moment")]
     Draining,
     /// The log cannot be read.
     #[error("the history cannot be read: {0}")]
     Read(#[from] ReadError),
+}
+
+impl From<TooMany> for SubscribeError {
+    fn from(too_many: TooMany) -> Self {
+        match too_many {
+            TooMany::InAll { limit } => TooManyComplexPatterns { limit }.into(),
+            TooMany::OfClient { limit } => Self::TooManyComplexPatternsOfClient { limit },
+        }
+    }
 }

@@ -33,6 +33,8 @@ const AHEAD_BEATS: u8 = 2;
 /// leaves the hub.
 pub struct Subscription {
     pub(crate) membership: Membership,
+    /// For whom the log is read, if that is known.
+    pub(crate) client: Option<Client>,
     opening: Opening,
     /// The last position that the subscriber was given.
     pub(crate) told: Position,
@@ -91,14 +93,14 @@ impl Subscription {
         (_, gap, ahead): (Option<Position>, Option<Gap>, bool),
     ) -> Self {
         let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, ..Opening::default() };
-        let told = membership.cursor.position;
-        Self { membership, opening, told, phase: Phase::Live }
+        let (told, client) = (membership.cursor.position, membership.cursor.interest.client());
+        Self { membership, client, opening, told, phase: Phase::Live }
     }
 
     /// Goes on for who has been told all up to where the cursor stands.
     pub(crate) fn going_on(membership: Membership) -> Self {
         let told = membership.cursor.position;
-        Self { membership, opening: Opening::default(), told, phase: Phase::Live }
+        Self { membership, client: None, opening: Opening::default(), told, phase: Phase::Live }
     }
 
     /// Whether the next thing it says, if any, is an entry that comes from the ring.
@@ -186,7 +188,7 @@ impl Subscription {
         let shared = Arc::clone(&self.membership.shared);
         // Declared before the lock, and so dropped after it.
         let (caught_up_to, _waiter);
-        let Membership { id, cursor, client, .. } = &mut self.membership;
+        let Membership { id, cursor, .. } = &mut self.membership;
         let mut state = shared.state();
         (caught_up_to, _waiter) = state.caught_up_to(*id);
         if self.opening.ahead && state.core.tail().offset >= cursor.position.offset {
@@ -214,11 +216,12 @@ impl Subscription {
                 self.told = entry.position;
                 Poll::Ready(Live::Item((Delivery::Entry(entry), frame.block())))
             }
+            Step::Hidden => Poll::Ready(Live::Elsewhere),
             Step::Behind if source == Source::AtHand => Poll::Pending,
             Step::Behind => {
                 let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
-                let reading = read_log(Arc::clone(&shared), *client, cursor.position.offset, matchers);
+                let reading = read_log(Arc::clone(&shared), self.client, cursor.position.offset, matchers);
                 self.phase = Phase::Reading(reading);
                 Poll::Ready(Live::Elsewhere)
             }
@@ -231,8 +234,8 @@ impl Subscription {
     }
 
     fn look_for_position(&mut self) {
-        let Membership { shared, cursor, client, .. } = &self.membership;
-        let (shared, position, client) = (Arc::clone(shared), cursor.position, *client);
+        let Membership { shared, cursor, .. } = &self.membership;
+        let (shared, position, client) = (Arc::clone(shared), cursor.position, self.client);
         self.phase = Phase::Finding(Box::pin(async move { shared.resume(position, client).await }));
     }
 

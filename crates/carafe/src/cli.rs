@@ -242,6 +242,9 @@ pub(crate) struct HubOptions {
     /// Distinct patterns in use beyond literals, :name and * between slashes
     #[arg(long, env = "CARAFE_COMPLEX_PATTERNS", default_value = "1000", value_name = "N")]
     pub(crate) complex_patterns: usize,
+    /// Of these, how many one client may have, by its token's subject or else its address
+    #[arg(long, env = "CARAFE_COMPLEX_PATTERNS_PER_CLIENT", default_value = "100", value_name = "N")]
+    pub(crate) complex_patterns_per_client: usize,
     /// Streams that may be open; who comes then is told to come back later [default: as many as the process has file
     /// descriptors for]
     #[arg(long, env = "CARAFE_SUBSCRIBERS", value_name = "N", value_parser = bound)]

@@ -176,6 +176,7 @@ fn hub(options: &HubOptions) -> Result<(Hub, LogFailure), Failure> {
         ring_bytes: bytes(options.ring_bytes),
         matchers: options.matchers,
         complex_patterns: options.complex_patterns,
+        complex_patterns_per_client: options.complex_patterns_per_client,
         replays: options.replays,
         replays_per_client: options.replays_per_client,
         retention: options.retain.clone(),

@@ -133,6 +133,7 @@ fn refusal(adapter: &Adapter, caller: &Caller, error: &SubscribeError) -> Refusa
             let kind = "urn:carafe:problem:too-many-matchers";
             Problem::bad_request(kind, "Too many topics", detail).over(Limit::Matchers).into()
         }
+        SubscribeError::TooComplex { .. } => subscribe::too_complex(detail).into(),
         SubscribeError::NotGranted(topic) => {
             caller.refused(adapter, &format!("the topic `{topic}` may not be subscribed to"))
         }

@@ -25,7 +25,7 @@ impl Outlet {
         let Some(group) = self.groups.get(id) else { return };
         let (shared, cursor) = (&self.shared, &group.membership.cursor);
         // What one client alone asks for is read for that client, and what several do, for none of them.
-        let client = group.membership.client.filter(|_| group.seats.len() == 1);
+        let client = cursor.interest.client().filter(|_| group.seats.len() == 1);
         let begin = || {
             let matchers = shared.state().core.matchers(&cursor.interest);
             read_log(Arc::clone(shared), client, cursor.position.offset, matchers)

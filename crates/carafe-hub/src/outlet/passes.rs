@@ -85,6 +85,11 @@ impl Outlet {
     fn begin_with(&mut self, id: GroupId, next: Next) {
         match next {
             Next::Run(run) => self.begin_pass(id, run.bytes(), run.up_to, run.up_to.offset, run.more),
+            Next::Hidden(position) => {
+                let Some(group) = self.groups.get_mut(id) else { return };
+                group.membership.cursor.position = position;
+                self.queue.push_back(Turn::Group(id));
+            }
             Next::Behind => self.read_on(id),
             Next::Over => self.dissolve(id),
             Next::Nothing => {

@@ -26,6 +26,8 @@ pub(super) struct Run {
 pub(super) enum Next {
     Run(Run),
     Nothing,
+    /// Up to here there is nothing that is shown, and perhaps after it.
+    Hidden(Position),
     /// The ring does not reach back so far: the log has to be read.
     Behind,
     /// An entry is not shown any more, which is a gap for each.
@@ -61,6 +63,10 @@ pub(super) fn next(
         let mut position = up_to;
         match state.core.step(interest, &mut position, Some(form)) {
             Step::CaughtUp => break Stopped::AtEnd,
+            Step::Hidden => {
+                up_to = position;
+                break Stopped::Full;
+            }
             Step::Behind => break Stopped::Behind,
             Step::Entry(entry, _) if entry.offset() > until => break Stopped::AtEnd,
             Step::Entry(entry, _) if shared.retentions.is_over(&entry) => break Stopped::Over,
@@ -73,6 +79,7 @@ pub(super) fn next(
     };
     match stopped {
         Stopped::AtEnd if frames.is_empty() => Next::Nothing,
+        Stopped::Full if frames.is_empty() => Next::Hidden(up_to),
         Stopped::Behind if frames.is_empty() => Next::Behind,
         Stopped::Over if frames.is_empty() => Next::Over,
         stopped => Next::Run(Run { frames, up_to, more: stopped != Stopped::AtEnd }),

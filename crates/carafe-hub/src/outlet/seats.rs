@@ -48,6 +48,10 @@ impl Outlet {
                     self.queue.push_back(Turn::Seat(id));
                 }
             }
+            Next::Hidden(position) => {
+                lagging.after = position;
+                self.queue.push_back(Turn::Seat(id));
+            }
             Next::Behind | Next::Over => {
                 self.unsettle(id);
                 self.queue.push_back(Turn::Seat(id));
@@ -64,7 +68,7 @@ impl Outlet {
                 return streaming.read_on();
             }
             if streaming.went_on.is_some() {
-                let client = &mut streaming.frames.subscription.membership.client;
+                let client = &mut streaming.frames.subscription.client;
                 *client = client.or_else(|| sink.client(id));
             }
             if !streaming.say_more() {
@@ -234,6 +238,6 @@ fn go_on(shared: &Arc<Shared>, notice: NoticeId, group: &Group, position: Positi
         state.end_one(id);
     }
     drop(state);
-    let membership = Membership { shared: Arc::clone(shared), id, cursor, client: None };
+    let membership = Membership { shared: Arc::clone(shared), id, cursor };
     Subscription::going_on(membership).into_frames(group.form)
 }

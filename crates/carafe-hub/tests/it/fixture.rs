@@ -19,6 +19,7 @@ pub(crate) const NO_RING: HubLimits = HubLimits {
     ring_bytes: 0,
     matchers: 100,
     complex_patterns: 100,
+    complex_patterns_per_client: 100,
     replays: 100,
     replays_per_client: 100,
     retention: Vec::new(),
@@ -99,9 +100,11 @@ pub(crate) fn subscribe(hub: &Hub, request: Subscribe) -> Result<Subscription, S
     at_once(hub.subscribe(request))
 }
 
-/// The outcome of a future that a log in memory never makes wait.
+/// The outcome of a future that a log in memory never makes wait; now and then it lets others have their turn.
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("a log in memory answers at once")
+    let mut future = std::pin::pin!(future);
+    let polls = (0..1000).find_map(|_| future.as_mut().now_or_never());
+    polls.expect("a log in memory answers at once")
 }
 
 pub(crate) fn topic(text: &str) -> Topic {

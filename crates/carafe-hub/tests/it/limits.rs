@@ -5,7 +5,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use carafe_hub::{Hub, HubLimits, Start, Subscribe, SubscribeError, TooManyComplexPatterns};
+use carafe_hub::{Client, Hub, HubLimits, Start, Subscribe, SubscribeError, TooManyComplexPatterns};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::StreamExt;
@@ -54,13 +54,35 @@ fn distinct_complex_patterns_are_limited_until_one_is_given_up() {
 }
 
 #[test]
+fn one_client_has_its_part_of_the_complex_patterns_and_no_more() {
+    let rig = rig(HubLimits { complex_patterns: 3, complex_patterns_per_client: 2, ..HubLimits::default() });
+    let ask = |client, texts: &[&str]| {
+        let request = Subscribe::to_all(texts.iter().map(|text| pattern(text))).by(Client::of(client));
+        subscribe(&rig.hub, request).err()
+    };
+    let by = |client, text| rig.listen(Subscribe::to(pattern(text)).by(Client::of(client)));
+    let (first, _second, _again) = (by("one", "a-:id"), by("one", "b-:id"), by("one", "b-:id"));
+    let over = Some(SubscribeError::TooManyComplexPatternsOfClient { limit: 2 });
+    assert_eq!(ask("one", &["c-:id"]), over);
+    assert_eq!(ask("one", &["a-:id", "b-:id", "simple/:id"]), None, "it has these");
+    assert_eq!(ask("other", &["c-:id"]), None);
+    assert_eq!(ask("other", &["a-:id", "c-:id"]), None);
+    let never = Some(SubscribeError::TooComplex { limit: 2 });
+    assert_eq!(ask("other", &["a-:id", "b-:id", "c-:id"]), never);
+    drop(first);
+    assert_eq!(ask("one", &["c-:id"]), None);
+}
+
+#[test]
 fn a_refused_subscription_leaves_nothing() {
-    let rig = rig(HubLimits { complex_patterns: 1, ..HubLimits::default() });
+    let rig = rig(HubLimits { complex_patterns: 2, ..HubLimits::default() });
+    let other = rig.listen(Subscribe::to(pattern("c-:id")));
     for _ in 0..3 {
         let several = [exact("a"), pattern("a/*"), pattern("a-:id"), pattern("b-:id")];
-        assert_eq!(refused(&rig, several), no_more_complex(1));
-        assert_eq!(rig.hub.subscriptions(), 0);
+        assert_eq!(refused(&rig, several), no_more_complex(2));
+        assert_eq!(rig.hub.subscriptions(), 1);
     }
+    drop(other);
     let mut listener = rig.listen(Subscribe::to(pattern("b-:id")));
     rig.publish("a", "");
     rig.publish("b-1", "");

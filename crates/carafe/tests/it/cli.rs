@@ -250,6 +250,7 @@ fn help_shows_every_limit_with_its_default() {
         "--body-bytes-in-flight",
         "--matchers",
         "--complex-patterns",
+        "--complex-patterns-per-client",
         "--heartbeat",
         "--retry",
         "--header-time",

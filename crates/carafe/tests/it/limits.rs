@@ -160,6 +160,18 @@ fn every_limit_of_a_request_has_its_status_and_its_counter() {
 }
 
 #[test]
+fn one_client_has_its_part_of_the_complex_patterns() {
+    let (hub, metrics) = Server::with_metrics(&["--complex-patterns-per-client", "1"]);
+    let at = hub.address;
+    let _complex = Stream::open(at, "/events?pattern=a-:id", &[]);
+    let limit = "complex-patterns-per-client";
+    comes_back_after(&meets(metrics, limit, 200, || get(at, "/events?pattern=b-:id")));
+    let never = meets(metrics, limit, 400, || get(at, "/events?pattern=a-:id&pattern=b-:id"));
+    assert!(never.body.contains("urn:carafe:problem:too-complex"), "{}", never.body);
+    Stream::open(at, "/events?pattern=a-:id", &[]);
+}
+
+#[test]
 fn an_event_that_history_has_no_room_for_is_refused_and_counted() {
     let (hub, metrics) = Server::with_metrics(&["--history-bytes", "1KiB"]);
     assert_eq!(post(hub.address, "/events/a", "x").status, 201);

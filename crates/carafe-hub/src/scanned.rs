@@ -1,0 +1,122 @@
+//! The patterns that have to be tested one after the other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use carafe_protocol::{Topic, TopicPattern};
+use smallvec::SmallVec;
+
+use crate::feeds::FeedId;
+
+/// Numbers the patterns in the order in which they came. None is given out again.
+pub(crate) type Serial = u64;
+
+/// How many patterns are tested at a time, between two looks at what has changed.
+const AT_ONCE: usize = 64;
+
+/// Complex patterns, each with its feed.
+///
+/// They may be slow to test, and there may be very many topics. So none is tested here, where the hub's lock is held: this says
+/// which have yet to be tested for a topic, and the outcome is kept with the topic.
+pub(crate) struct Scanned {
+    patterns: BTreeMap<Serial, (TopicPattern, FeedId)>,
+    serials: HashMap<FeedId, Serial>,
+    last: Serial,
+}
+
+/// What is known of a topic.
+#[derive(Default)]
+pub(crate) struct Tested {
+    /// All patterns up to this one have been tested.
+    pub(crate) to: Serial,
+    /// Those of them that match. Some may have left since.
+    pub(crate) matching: SmallVec<[Serial; 2]>,
+}
+
+/// Patterns that have yet to be tested for some topics. They are tested without the lock.
+pub(crate) struct Untested(Vec<(Topic, Vec<(Serial, TopicPattern)>)>);
+
+impl Scanned {
+    pub(crate) fn new() -> Self {
+        Self { patterns: BTreeMap::new(), serials: HashMap::new(), last: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, pattern: TopicPattern, feed: FeedId) {
+        self.last += 1;
+        self.patterns.insert(self.last, (pattern, feed));
+        self.serials.insert(feed, self.last);
+    }
+
+    pub(crate) fn remove(&mut self, feed: FeedId) {
+        if let Some(serial) = self.serials.remove(&feed) {
+            self.patterns.remove(&serial);
+        }
+    }
+
+    pub(crate) fn serial_of(&self, feed: FeedId) -> Option<Serial> {
+        self.serials.get(&feed).copied()
+    }
+
+    /// The feed of a pattern that has not left.
+    pub(crate) fn feed(&self, serial: Serial) -> Option<FeedId> {
+        self.patterns.get(&serial).map(|(_, feed)| *feed)
+    }
+
+    /// Whether all patterns that there are have been tested.
+    pub(crate) fn knows_all(&self, tested_to: Serial) -> bool {
+        self.patterns.last_key_value().is_none_or(|(last, _)| *last <= tested_to)
+    }
+
+    /// Some of the patterns that have yet to be tested for these topics, each of which was tested up to some pattern.
+    pub(crate) fn untested<'a>(&self, topics: impl Iterator<Item = (&'a Topic, Serial)>) -> Option<Untested> {
+        let (mut untested, mut room) = (Vec::new(), AT_ONCE);
+        for (topic, tested_to) in topics {
+            let rest = self.patterns.range(tested_to + 1..).take(room);
+            let patterns: Vec<_> = rest.map(|(serial, (pattern, _))| (*serial, pattern.clone())).collect();
+            room -= patterns.len();
+            untested.push((topic.clone(), patterns));
+            if room == 0 {
+                break;
+            }
+        }
+        (!untested.is_empty()).then_some(Untested(untested))
+    }
+}
+
+impl Tested {
+    /// Takes in that a pattern matches.
+    pub(crate) fn add(&mut self, serial: Serial) {
+        if !self.matching.contains(&serial) {
+            self.matching.push(serial);
+        }
+    }
+}
+
+impl Untested {
+    /// Tests them.
+    pub(crate) fn test(self) -> Vec<(Topic, Tested)> {
+        self.0.into_iter().map(|(topic, patterns)| test(topic, patterns)).collect()
+    }
+}
+
+fn test(topic: Topic, patterns: Vec<(Serial, TopicPattern)>) -> (Topic, Tested) {
+    #[cfg(test)]
+    TESTS.set(TESTS.get() + patterns.len());
+    let to = patterns.last().map_or(0, |(serial, _)| *serial);
+    let matching = patterns.into_iter().filter(|(_, pattern)| pattern.matches(topic.as_str()));
+    let matching = matching.map(|(serial, _)| serial).collect();
+    (topic, Tested { to, matching })
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Counts the patterns that are tested.
+    pub(crate) static TESTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
