@@ -23,12 +23,14 @@ const SIZES: [(&str, u64); 3] = [("1 MB", 1_000_000), ("100 MB", 100_000_000), (
 const ENTRY: u64 = 1_000;
 const DATA: usize = 900;
 
-/// Publications of one turn, one after the other. A sync costs now so much, now three times that.
-const PUBLICATIONS: usize = 40;
+/// Publications of a round for each size. A sync costs now so much, now three times that.
+const PUBLICATIONS: usize = 100;
 
 /// Publications of a batch.
 const BATCH: usize = 100;
-const BATCHES: usize = 5;
+
+/// Publications for each batch.
+const EVERY: usize = 5;
 
 /// A log of a size, and what was measured of it, round by round, in seconds.
 struct Sized {
@@ -46,11 +48,40 @@ struct Sized {
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let sized = SIZES.map(|(name, bytes)| Sized::fill(bench, name, bench.size(bytes).max(ENTRY) / ENTRY));
     let mut all = sized.into_iter().collect::<Outcome<Vec<_>>>()?;
-    let rounds = if bench.quick { 1 } else { bench.rounds * 2 };
-    for _ in 0..rounds {
-        all.iter_mut().try_for_each(|sized| sized.turn(bench))?;
+    for _ in 0..bench.rounds {
+        turn(bench, &mut all)?;
     }
     Ok(section(&all))
+}
+
+/// What single publications of a round took, in seconds.
+#[derive(Default)]
+struct Turn {
+    plain: Vec<f64>,
+    keyed: Vec<f64>,
+    batch: Vec<f64>,
+}
+
+/// All sizes in turns, publication by publication, until there are enough or the time is over.
+fn turn(bench: &Bench, all: &mut [Sized]) -> Outcome {
+    let mut turns: Vec<_> = all.iter().map(|_| Turn::default()).collect();
+    let end = Instant::now() + 2 * bench.turn();
+    for number in 0..PUBLICATIONS {
+        for (sized, turn) in all.iter_mut().zip(&mut turns) {
+            sized.publish(turn, number)?;
+        }
+        if Instant::now() > end {
+            break;
+        }
+    }
+    all.iter_mut().zip(turns).for_each(|(sized, turn)| sized.take(turn));
+    Ok(())
+}
+
+/// What the quicker quarter takes: what others do on the machine makes single ones slow, and what the log does, all.
+fn quick_quarter(mut all: Vec<f64>) -> f64 {
+    all.sort_unstable_by(f64::total_cmp);
+    permille(&all, 250)
 }
 
 fn section(all: &[Sized]) -> Section {
@@ -97,32 +128,21 @@ impl Sized {
         Ok(Self { name, entries, log, topic, next: entries, plain, keyed, batch, _folder: folder })
     }
 
-    fn turn(&mut self, bench: &Bench) -> Outcome {
-        let plain = self.quick_quarter(bench, PUBLICATIONS, |sized| {
-            sized.append(vec![Publication::new(sized.topic.clone(), "x".repeat(DATA))])
-        })?;
-        let keyed = self.quick_quarter(bench, PUBLICATIONS, |sized| sized.append_keyed(1))?;
-        let batch = self.quick_quarter(bench, BATCHES, |sized| sized.append_keyed(BATCH))?;
-        self.plain.push(plain);
-        self.keyed.push(keyed);
-        self.batch.push(batch);
+    /// One publication without a key and one with, or a batch with keys.
+    fn publish(&mut self, turn: &mut Turn, number: usize) -> Outcome {
+        let (plain, data) = (self.topic.clone(), "x".repeat(DATA));
+        turn.plain.push(seconds(|| self.append(vec![Publication::new(plain, data)]))?);
+        turn.keyed.push(seconds(|| self.append_keyed(1))?);
+        if number.is_multiple_of(EVERY) {
+            turn.batch.push(seconds(|| self.append_keyed(BATCH))?);
+        }
         Ok(())
     }
 
-    /// What the quicker quarter of so many takes, or of as many as the time allows: what others do on the machine meanwhile
-    /// makes single ones slow, and what the log does, all.
-    fn quick_quarter(
-        &mut self,
-        bench: &Bench,
-        count: usize,
-        mut run: impl FnMut(&mut Self) -> Outcome,
-    ) -> Outcome<f64> {
-        let (end, mut all) = (Instant::now() + bench.turn() / 3, Vec::new());
-        while all.len() < count && (all.is_empty() || Instant::now() < end) {
-            all.push(seconds(|| run(self))?);
-        }
-        all.sort_unstable_by(f64::total_cmp);
-        Ok(permille(&all, 250))
+    fn take(&mut self, turn: Turn) {
+        self.plain.push(quick_quarter(turn.plain));
+        self.keyed.push(quick_quarter(turn.keyed));
+        self.batch.push(quick_quarter(turn.batch));
     }
 
     fn append_keyed(&mut self, count: usize) -> Outcome {

@@ -23,8 +23,8 @@ use super::{Bench, amount, permille};
 const TOPICS: u64 = 500_000;
 
 /// How long each side of a round publishes, and how often.
-const TURN: Duration = Duration::from_secs(6);
-const INTERVAL: Duration = Duration::from_millis(5);
+const TURN: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Rounds, each with hubs of its own.
 const ROUNDS: usize = 3;
