@@ -31,6 +31,9 @@ const ESCAPE: usize = 6;
 /// Memory that an event takes beside its publication: what the allocator adds, and its part of the answer.
 const BESIDE: usize = 128;
 
+/// How many times as much memory as its text a batch takes at most: that of events without data.
+pub(crate) const GROWS: usize = 16;
+
 /// Editors put it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -150,4 +153,20 @@ fn too_long(longest: usize) -> Problem {
 
 fn bad_line(detail: String) -> Problem {
     Problem::bad_request("urn:carafe:problem:bad-line", "Bad line in a batch", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a batch may grow to is known by its length.
+    #[test]
+    fn no_line_takes_more_memory_than_so_many_times_its_text() {
+        let alternates =
+            format!("{{\"topic\":\"a\",\"data\":1,\"alternates\":[{}\"b\"]}}", "\"b\",".repeat(900));
+        for line in ["{\"topic\":\"a\",\"data\":1}", &alternates] {
+            let weight = parse(line, 1024).unwrap().weight() + BESIDE;
+            assert!(weight <= GROWS * (line.len() + 1), "{weight}: {line}");
+        }
+    }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Most {
     pub(crate) limit: Limit,
     /// How often its text is in memory at once until it is parsed.
     pub(crate) copies: usize,
+    /// How many times as much what it says may take.
+    pub(crate) grows: usize,
 }
 
 impl<'a> BodyReader<'a> {
@@ -54,7 +56,11 @@ impl<'a> BodyReader<'a> {
         if declared > most.bytes {
             return Err(too_large(most.bytes).over(most.limit));
         }
-        let held = options.body_budget.begin(publisher);
+        // Whoever does not say how much it sends may send as much as it may.
+        let expected = if declared == 0 { most.bytes } else { declared };
+        let held = options
+            .body_budget
+            .begin(publisher, most.copies.saturating_mul(expected).saturating_mul(most.grows));
         let deadline = Instant::now();
         let mut reader = Self { options, body, most, read: 0, held, patience: WAIT, deadline };
         reader.hold(most.copies * declared.max(1)).await?;

@@ -13,25 +13,39 @@ use crate::publish_rate::Publisher;
 /// Memory is counted in units of 1 KiB. A body takes at least one, which covers what a small request takes beside its body.
 const UNIT: usize = 1 << 10;
 
-/// A part of the budget that one client may hold, so that it cannot keep all others out.
+/// The part of the budget that one client may hold.
 const SHARE: usize = 2;
+
+/// The part of the budget that is kept for small bodies.
+const KEPT: usize = 8;
+
+/// The most that a small body takes.
+pub(crate) const SMALL: usize = 64 << 10;
 
 /// The memory that bodies of requests may take, from before they are read until what they say is stored and answered. All
 /// clones are one budget.
 ///
 /// One client may hold half of it; a larger body is refused. A client is who holds a token, else an address, as for the
-/// [publish rate](crate::PublishRate).
+/// [publish rate](crate::PublishRate). An eighth is kept for bodies up to 64 KiB, so that large ones that come slowly do not
+/// keep out those of all others.
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    any: Arc<Pool>,
+    small: Arc<Pool>,
+    /// The most units that were held since somebody asked.
+    peak: AtomicUsize,
+}
+
+/// A part of the budget, shared by the clients.
+#[derive(Debug)]
+struct Pool {
     free: Arc<Semaphore>,
     units: usize,
     /// The units that one client may hold.
     share: usize,
-    /// The most units that were held since somebody asked.
-    peak: AtomicUsize,
     // Held to look a client up, and never while something waits.
     clients: Mutex<HashMap<Publisher, Client>>,
 }
@@ -59,16 +73,17 @@ pub(crate) enum NoRoom {
 pub(crate) struct Held {
     of_all: Option<OwnedSemaphorePermit>,
     of_client: Option<OwnedSemaphorePermit>,
-    client: Option<Place>,
+    place: Place,
+    /// The body may have room that is kept for small ones.
+    is_small: bool,
     budget: BodyBudget,
 }
 
-/// One body's place among those of its client.
+/// One body's place in a pool, among those of its client.
 #[derive(Debug)]
 struct Place {
-    publisher: Publisher,
-    free: Arc<Semaphore>,
-    budget: BodyBudget,
+    pool: Arc<Pool>,
+    client: Option<(Publisher, Arc<Semaphore>)>,
 }
 
 impl Default for BodyBudget {
@@ -83,9 +98,15 @@ impl BodyBudget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).clamp(SHARE, Semaphore::MAX_PERMITS);
-        let free = Arc::new(Semaphore::new(units));
-        let (share, peak) = (units / SHARE, AtomicUsize::new(0));
-        Self(Arc::new(Shared { free, units, share, peak, clients: Mutex::default() }))
+        let small = Pool::new(units / KEPT, units / KEPT / SHARE);
+        let any = Pool::new(units - small.units, units / SHARE);
+        Self(Arc::new(Shared { any, small, peak: AtomicUsize::new(0) }))
+    }
+
+    /// The bytes of the largest body that there is ever room for.
+    #[must_use]
+    pub fn largest_body(&self) -> usize {
+        self.0.any.share.saturating_mul(UNIT)
     }
 
     /// The most bytes that bodies have held at a time since this was last asked.
@@ -94,44 +115,53 @@ impl BodyBudget {
         self.0.peak.swap(self.0.held(), Relaxed).saturating_mul(UNIT)
     }
 
-    /// The bytes of the largest body that there is ever room for.
-    #[must_use]
-    pub fn largest_body(&self) -> usize {
-        self.0.share.saturating_mul(UNIT)
-    }
-
-    /// A body of this client, which holds nothing yet. Where clients are not told from each other, all share the budget.
-    pub(crate) fn begin(&self, publisher: Option<Publisher>) -> Held {
-        let client = publisher.map(|publisher| self.place(publisher));
-        Held { of_all: None, of_client: None, client, budget: self.clone() }
-    }
-
-    fn place(&self, publisher: Publisher) -> Place {
-        let mut clients = self.clients();
-        let new = || Client { free: Arc::new(Semaphore::new(self.0.share)), bodies: 0 };
-        let client = clients.entry(publisher).or_insert_with(new);
-        client.bodies += 1;
-        Place { publisher, free: Arc::clone(&client.free), budget: self.clone() }
-    }
-
-    fn clients(&self) -> MutexGuard<'_, HashMap<Publisher, Client>> {
-        self.0.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A body of this client that takes at most so many bytes. It holds nothing yet. Where clients are not told from each other,
+    /// all share the budget.
+    pub(crate) fn begin(&self, publisher: Option<Publisher>, most: usize) -> Held {
+        let place = Place::new(&self.0.any, publisher);
+        let is_small = most <= SMALL.min(self.0.small.share * UNIT);
+        Held { of_all: None, of_client: None, place, is_small, budget: self.clone() }
     }
 }
 
 impl Shared {
     fn held(&self) -> usize {
-        self.units - self.free.available_permits()
+        [&self.any, &self.small].map(|pool| pool.units - pool.free.available_permits()).iter().sum()
+    }
+}
+
+impl Pool {
+    fn new(units: usize, share: usize) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(units));
+        Arc::new(Self { free, units, share, clients: Mutex::default() })
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<Publisher, Client>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn new(pool: &Arc<Pool>, publisher: Option<Publisher>) -> Self {
+        let client = publisher.map(|publisher| {
+            let mut clients = pool.clients();
+            let new = || Client { free: Arc::new(Semaphore::new(pool.share)), bodies: 0 };
+            let client = clients.entry(publisher).or_insert_with(new);
+            client.bodies += 1;
+            (publisher, Arc::clone(&client.free))
+        });
+        Self { pool: Arc::clone(pool), client }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut clients = self.budget.clients();
-        if let Some(client) = clients.get_mut(&self.publisher) {
+        let Some((publisher, _)) = &self.client else { return };
+        let mut clients = self.pool.clients();
+        if let Some(client) = clients.get_mut(publisher) {
             client.bodies -= 1;
             if client.bodies == 0 {
-                clients.remove(&self.publisher);
+                clients.remove(publisher);
             }
         }
     }
@@ -147,18 +177,38 @@ impl Held {
         if units <= held {
             return Ok(());
         }
-        if units > self.budget.0.share {
+        if units > self.place.pool.share {
             return Err(NoRoom::Ever);
         }
         let more = u32::try_from(units - held).map_err(|_| NoRoom::Ever)?;
-        // A client's own first: what waits there holds up no other client.
-        if let Some(client) = &self.client {
-            let of_client = take(&client.free, more, patience).await.ok_or(NoRoom::OfClient)?;
-            join(&mut self.of_client, of_client);
+        if self.is_small && held == 0 {
+            self.begin_small(more, patience).await?;
+        } else {
+            self.grow_by(more, patience).await?;
         }
-        let of_all = take(&self.budget.0.free, more, patience).await.ok_or(NoRoom::AtAll)?;
-        join(&mut self.of_all, of_all);
         self.budget.0.peak.fetch_max(self.budget.0.held(), Relaxed);
+        Ok(())
+    }
+
+    /// Where there is no room at once, it waits for what is kept for small bodies.
+    async fn begin_small(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
+        if self.grow_by(units, &mut { Duration::ZERO }).await.is_ok() {
+            return Ok(());
+        }
+        let publisher = self.place.client.as_ref().map(|(publisher, _)| *publisher);
+        self.place = Place::new(&self.budget.0.small, publisher);
+        self.grow_by(units, patience).await
+    }
+
+    /// Takes from its client's share first: what waits there holds up no other client.
+    async fn grow_by(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
+        let of_client = match &self.place.client {
+            Some((_, free)) => Some(take(free, units, patience).await.ok_or(NoRoom::OfClient)?),
+            None => None,
+        };
+        let of_all = take(&self.place.pool.free, units, patience).await.ok_or(NoRoom::AtAll)?;
+        of_client.into_iter().for_each(|of_client| join(&mut self.of_client, of_client));
+        join(&mut self.of_all, of_all);
         Ok(())
     }
 
@@ -174,6 +224,9 @@ impl Held {
 async fn take(from: &Arc<Semaphore>, units: u32, patience: &mut Duration) -> Option<OwnedSemaphorePermit> {
     if let Ok(permit) = Arc::clone(from).try_acquire_many_owned(units) {
         return Some(permit);
+    }
+    if patience.is_zero() {
+        return None;
     }
     let start = Instant::now();
     let taken = timeout(*patience, Arc::clone(from).acquire_many_owned(units)).await;
@@ -198,46 +251,79 @@ mod tests {
     const B: Option<Publisher> = Some(Publisher::Holder(2));
     const C: Option<Publisher> = Some(Publisher::Holder(3));
     const SECOND: Duration = Duration::from_secs(1);
+    const LARGE: usize = usize::MAX;
 
-    /// A body with room for so much; it must be there at once.
-    fn held(budget: &BodyBudget, client: Option<Publisher>, bytes: usize) -> Held {
-        let mut held = budget.begin(client);
-        held.grow_to(bytes, &mut Duration::from_secs(5)).now_or_never().expect("no wait").unwrap();
+    /// 16 units, of which two are kept for small bodies: at most one of a client.
+    fn budget() -> BodyBudget {
+        BodyBudget::new(16 * UNIT)
+    }
+
+    /// A large body with room for so many units; it must be there at once.
+    fn held(budget: &BodyBudget, client: Option<Publisher>, units: usize) -> Held {
+        let mut held = budget.begin(client, LARGE);
+        held.grow_to(units * UNIT, &mut SECOND.clone()).now_or_never().expect("no wait").unwrap();
         held
     }
 
-    /// Why there is no room for so much, at the end of one's patience.
-    async fn refused(budget: &BodyBudget, client: Option<Publisher>, bytes: usize) -> NoRoom {
-        budget.begin(client).grow_to(bytes, &mut SECOND.clone()).await.unwrap_err()
+    /// Whether there is room for a unit at once, or at the end of one's patience.
+    async fn room(budget: &BodyBudget, client: Option<Publisher>, most: usize) -> Result<Held, NoRoom> {
+        let mut held = budget.begin(client, most);
+        held.grow_to(1, &mut SECOND.clone()).await.map(|()| held)
+    }
+
+    fn free(budget: &BodyBudget) -> usize {
+        16 - budget.0.held()
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_client_holds_half_of_the_budget_and_others_the_rest() {
-        let budget = BodyBudget::new(8 * UNIT);
-        let first = [held(&budget, A, 3 * UNIT), held(&budget, A, 1)];
-        assert_eq!(refused(&budget, A, 1).await, NoRoom::OfClient);
-        let second = held(&budget, B, 4 * UNIT);
-        assert_eq!(refused(&budget, C, 1).await, NoRoom::AtAll);
+        let budget = budget();
+        let first = [held(&budget, A, 7), held(&budget, A, 1)];
+        assert_eq!(room(&budget, A, LARGE).await.unwrap_err(), NoRoom::OfClient);
+        let second = held(&budget, B, 6);
+        assert_eq!(room(&budget, C, LARGE).await.unwrap_err(), NoRoom::AtAll);
         drop(first);
-        drop(held(&budget, C, 4 * UNIT));
-        assert_eq!(budget.clients().len(), 1, "who has no body in flight is forgotten");
+        drop(held(&budget, C, 8));
+        assert_eq!(budget.0.any.clients().len(), 1, "who has no body in flight is forgotten");
         drop(second);
-        assert_eq!((budget.0.free.available_permits(), budget.clients().len()), (8, 0));
+        assert_eq!((free(&budget), budget.0.any.clients().len()), (16, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_leave_room_for_small_ones() {
+        let budget = budget();
+        let _large = [held(&budget, A, 8), held(&budget, B, 6)];
+        let small = [room(&budget, A, UNIT).await.unwrap(), room(&budget, C, UNIT).await.unwrap()];
+        assert_eq!(free(&budget), 0);
+        assert_eq!(room(&budget, A, UNIT).await.unwrap_err(), NoRoom::OfClient);
+        assert_eq!(room(&budget, B, UNIT).await.unwrap_err(), NoRoom::AtAll);
+        drop(small);
+        assert_eq!((free(&budget), budget.0.small.clients().len()), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_bodies_have_all_that_large_ones_leave() {
+        let budget = budget();
+        let mut small = Vec::new();
+        for _ in 0..9 {
+            small.push(room(&budget, A, UNIT).await.unwrap());
+        }
+        assert_eq!(room(&budget, A, UNIT).await.unwrap_err(), NoRoom::OfClient, "half, and a small one");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_beyond_a_clients_share_is_refused_at_once() {
-        let budget = BodyBudget::new(8 * UNIT);
-        assert_eq!(budget.largest_body(), 4 * UNIT);
-        let refused = budget.begin(A).grow_to(4 * UNIT + 1, &mut SECOND.clone()).now_or_never();
+        let budget = budget();
+        assert_eq!(budget.largest_body(), 8 * UNIT);
+        let refused = budget.begin(A, LARGE).grow_to(8 * UNIT + 1, &mut SECOND.clone()).now_or_never();
         assert_eq!(refused, Some(Err(NoRoom::Ever)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_waits_until_another_gives_its_room_back() {
-        let budget = BodyBudget::new(4 * UNIT);
-        let (first, _second) = (held(&budget, A, 2 * UNIT), held(&budget, B, 2 * UNIT));
-        let mut third = budget.begin(C);
+        let budget = budget();
+        let (first, _second) = (held(&budget, A, 8), held(&budget, B, 6));
+        let mut third = budget.begin(C, LARGE);
         let mut patience = 5 * SECOND;
         let waits = third.grow_to(UNIT, &mut patience);
         let frees = async {
@@ -248,39 +334,39 @@ mod tests {
         assert_eq!(patience, 3 * SECOND, "what was waited is not waited again");
     }
 
-    /// Each holds a half and wants more: the first to lose its patience makes room for the other.
+    /// Each has some and wants more: the first to lose its patience makes room for the other.
     #[tokio::test(start_paused = true)]
     async fn bodies_that_wait_for_each_other_do_not_wait_for_ever() {
-        let budget = BodyBudget::new(8 * UNIT);
+        let budget = budget();
         let grow = async |client, patience: Duration| {
-            let mut body = held(&budget, client, 3 * UNIT);
+            let mut body = held(&budget, client, 6);
             tokio::task::yield_now().await;
-            body.grow_to(4 * UNIT, &mut { patience }).await
+            body.grow_to(8 * UNIT, &mut { patience }).await
         };
-        let _third = held(&budget, C, 2 * UNIT);
+        let _third = held(&budget, C, 2);
         let grown = tokio::join!(grow(A, SECOND), grow(B, 2 * SECOND));
         assert_eq!(grown, (Err(NoRoom::AtAll), Ok(())));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_most_that_was_held_is_told_once() {
-        let budget = BodyBudget::new(8 * UNIT);
-        let body = held(&budget, A, UNIT);
-        drop(held(&budget, B, 3 * UNIT));
-        assert_eq!([budget.take_peak(), budget.take_peak()], [4 * UNIT, UNIT]);
+    async fn what_a_body_does_not_need_any_more_is_given_back() {
+        let budget = budget();
+        let mut body = held(&budget, A, 8);
+        body.shrink_to(UNIT + 1);
+        assert_eq!(free(&budget), 14);
+        drop(held(&budget, A, 6));
+        body.shrink_to(8 * UNIT);
         drop(body);
-        assert_eq!([budget.take_peak(), budget.take_peak()], [UNIT, 0]);
+        assert_eq!(free(&budget), 16);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_body_does_not_need_any_more_is_given_back() {
-        let budget = BodyBudget::new(8 * UNIT);
-        let mut body = held(&budget, A, 4 * UNIT);
-        body.shrink_to(UNIT + 1);
-        assert_eq!(budget.0.free.available_permits(), 6);
-        drop(held(&budget, A, 2 * UNIT));
-        body.shrink_to(4 * UNIT);
+    async fn the_most_that_was_held_is_told_once() {
+        let budget = budget();
+        let body = held(&budget, A, 1);
+        drop(held(&budget, B, 3));
+        assert_eq!([budget.take_peak(), budget.take_peak()], [4 * UNIT, UNIT]);
         drop(body);
-        assert_eq!(budget.0.free.available_permits(), 8);
+        assert_eq!([budget.take_peak(), budget.take_peak()], [UNIT, 0]);
     }
 }

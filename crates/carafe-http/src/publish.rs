@@ -67,7 +67,7 @@ async fn one(
     let parameters = Parameters::parse(query)?;
     let publisher = publisher(app, caller.identity, parts);
     may_publish(app, publisher, 1)?;
-    let most = Most { bytes: app.options.event_bytes, limit: Limit::EventBytes, copies: 1 };
+    let most = Most { bytes: app.options.event_bytes, limit: Limit::EventBytes, copies: 1, grows: 1 };
     let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
     // Held until the event is stored: then it is the log's.
     let (data, _held) = body.text().await?;
@@ -98,7 +98,8 @@ async fn batch(
     let publisher = publisher(app, caller.identity, parts);
     // How many events it has is known only when it is read. None may be published now, whatever it has, if not one may.
     may_publish_one(app, publisher)?;
-    let most = Most { bytes: app.options.batch_bytes, limit: Limit::BatchBytes, copies: 1 };
+    let most =
+        Most { bytes: app.options.batch_bytes, limit: Limit::BatchBytes, copies: 1, grows: batch::GROWS };
     let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
     batch::publish(app, caller, publisher, body).await
 }

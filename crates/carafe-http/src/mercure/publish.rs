@@ -33,7 +33,7 @@ pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result
     let publisher = publisher(&adapter.app, caller.identity, &parts);
     may_publish(&adapter.app, publisher, 1)?;
     // As it came, decoded, and as data.
-    let most = Most { bytes: form_bytes(options.event_bytes), limit: Limit::EventBytes, copies: 3 };
+    let most = Most { bytes: form_bytes(options.event_bytes), limit: Limit::EventBytes, copies: 3, grows: 1 };
     let body = BodyReader::begin(options, publisher, &parts, body, most).await?;
     let (update, _held) = read(body, options.event_bytes).await?;
     update.check(caller.version, adapter.resource.as_deref())?;

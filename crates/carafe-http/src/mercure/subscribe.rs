@@ -62,7 +62,7 @@ async fn parameters(
         return Ok(in_url);
     }
     let publisher = publisher(&adapter.app, caller.identity, parts);
-    let most = Most { bytes: QUERY_BYTES, limit: Limit::Matchers, copies: 3 };
+    let most = Most { bytes: QUERY_BYTES, limit: Limit::Matchers, copies: 3, grows: 1 };
     let body = BodyReader::begin(&adapter.app.options, publisher, parts, body, most).await?;
     let (text, _held) = body.text().await?;
     Ok(Form::parse(&text)?)

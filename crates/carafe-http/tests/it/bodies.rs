@@ -167,24 +167,26 @@ async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
-    let options = Options { body_budget: BodyBudget::new(8 << 10), ..Options::default() };
+    let options = Options { body_budget: BodyBudget::new(16 << 10), ..Options::default() };
     let hub = hub(publishing_to("*", options));
-    // Two that never end hold the budget: a half of it each.
-    let open = |_| {
-        let body = Pieces { declared: Some(4 << 10), ..Pieces::new(&["x"]) };
+    // Two that never end hold all that is not kept for small ones.
+    let open = |declared| {
+        let body = Pieces { declared: Some(declared), ..Pieces::new(&["x"]) };
         let hub = hub.clone();
         tokio::spawn(async move { ask(&hub, post("/events/a", NDJSON, body)).await.status() })
     };
-    let holders: Vec<_> = (0..2).map(open).collect();
+    let holders = [8 << 10, 6 << 10].map(open);
     tokio::task::yield_now().await;
-    let body = Pieces { declared: Some(1), ends: true, ..Pieces::new(&["x"]) };
+    let small = Pieces { declared: Some(1), ends: true, ..Pieces::new(&["x"]) };
+    assert_eq!(ask(&hub, post("/events/a", NDJSON, small)).await.status(), StatusCode::CREATED);
+    let body = Pieces { declared: Some(2 << 10), ends: true, ..Pieces::new(&["x"]) };
     let asked = Arc::clone(&body.asked);
     let answer = ask(&hub, post("/events/a", NDJSON, body)).await;
     assert_eq!((answer.status(), asked.load(Ordering::SeqCst)), (StatusCode::SERVICE_UNAVAILABLE, 0));
     assert_eq!(answer.headers()["retry-after"], "1");
     // One that comes later has its turn when those have used up their time.
     sleep(Duration::from_secs(22)).await;
-    let body = Pieces { declared: Some(1), ends: true, ..Pieces::new(&["x"]) };
+    let body = Pieces { declared: Some(2 << 10), ends: true, ..Pieces::new(&["x"]) };
     assert_eq!(ask(&hub, post("/events/a", NDJSON, body)).await.status(), StatusCode::CREATED);
     for holder in holders {
         assert_eq!(holder.await.unwrap(), StatusCode::REQUEST_TIMEOUT);

@@ -44,7 +44,7 @@ const TABLE: &[Row] = &[
         "`--waiting-bytes` + 32 MiB + `--body-bytes-in-flight`",
         |limits| limits.waiting_bytes + 32 * MIB + limits.body_bytes_in_flight,
     ),
-    ("recent events, and their topics", "3 × `--ring-bytes`", |limits| 3 * limits.ring_bytes),
+    ("recent events, and their topics", "4 × `--ring-bytes`", |limits| 4 * limits.ring_bytes),
     ("history, if it is in memory", "3 × `--history-bytes`", |limits| 3 * limits.history_bytes_in_memory),
     ("index of the newest segment", "6 × `--segment-bytes`", |limits| 6 * limits.segment_bytes),
     ("indexes of older segments", "32 MiB + (`--readers` + 1) × `--segment-bytes`", |limits| {
