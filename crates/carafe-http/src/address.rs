@@ -105,7 +105,8 @@ impl Proxies {
         nearest
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a canonical address is a proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.0.contains(&address))
     }
 

@@ -15,6 +15,8 @@ use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::subscribers::ConnectionPermit;
+
 /// Bytes that are taken from a client before it is known what serves it. Most requests have fewer; the kernel keeps the rest.
 const FIRST: usize = 2048;
 
@@ -22,6 +24,8 @@ pub(crate) struct LazySocket {
     stream: Stream,
     /// What the client has said first, until it is read.
     first: Vec<u8>,
+    /// As long as the socket is open, the connection is counted.
+    permit: Option<ConnectionPermit>,
 }
 
 enum Stream {
@@ -37,8 +41,13 @@ enum Stream {
 
 impl LazySocket {
     /// Over a socket that was accepted, and does not block.
-    pub(crate) fn new(stream: StdStream) -> Self {
-        Self { stream: Stream::Fresh { stream, read_in_vain: false }, first: Vec::new() }
+    pub(crate) fn new(stream: StdStream, permit: Option<ConnectionPermit>) -> Self {
+        Self { stream: Stream::Fresh { stream, read_in_vain: false }, first: Vec::new(), permit }
+    }
+
+    /// Gives the permit away, to who has the socket from now on.
+    pub(crate) fn take_permit(&mut self) -> Option<ConnectionPermit> {
+        self.permit.take()
     }
 
     /// Waits until the client has said something. That is still there to be read then. A client that leaves before is an error.
@@ -208,7 +217,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        (LazySocket::new(accepted.into_std().unwrap()), client)
+        (LazySocket::new(accepted.into_std().unwrap(), None), client)
     }
 
     fn is_registered(socket: &LazySocket) -> bool {

@@ -32,6 +32,7 @@ mod health;
 mod heartbeat;
 mod hub_body;
 mod hub_metrics;
+mod idle;
 mod lazy_socket;
 mod limit;
 mod line;

@@ -9,6 +9,7 @@ pub(crate) enum Limit {
     CatchUpBytes,
     ComplexPatterns,
     ComplexPatternsPerClient,
+    ConnectionsPerAddress,
     Descriptors,
     DiskFull,
     DrainTime,
@@ -17,6 +18,8 @@ pub(crate) enum Limit {
     HeaderBytes,
     HeaderTime,
     HistoryBytes,
+    Http2Frames,
+    IdleConnections,
     Matchers,
     PublishRate,
     Subscribers,
@@ -29,13 +32,14 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTime,
         Self::CatchUpBytes,
         Self::ComplexPatterns,
         Self::ComplexPatternsPerClient,
+        Self::ConnectionsPerAddress,
         Self::Descriptors,
         Self::DiskFull,
         Self::DrainTime,
@@ -44,6 +48,8 @@ impl Limit {
         Self::HeaderBytes,
         Self::HeaderTime,
         Self::HistoryBytes,
+        Self::Http2Frames,
+        Self::IdleConnections,
         Self::Matchers,
         Self::PublishRate,
         Self::Subscribers,
@@ -64,6 +70,7 @@ impl Limit {
             Self::CatchUpBytes => "catch-up-bytes",
             Self::ComplexPatterns => "complex-patterns",
             Self::ComplexPatternsPerClient => "complex-patterns-per-client",
+            Self::ConnectionsPerAddress => "connections-per-address",
             Self::Descriptors => "descriptors",
             Self::DiskFull => "disk-full",
             Self::DrainTime => "drain-time",
@@ -72,6 +79,8 @@ impl Limit {
             Self::HeaderBytes => "header-bytes",
             Self::HeaderTime => "header-time",
             Self::HistoryBytes => "history-bytes",
+            Self::Http2Frames => "http2-frames",
+            Self::IdleConnections => "idle-connections",
             Self::Matchers => "matchers",
             Self::PublishRate => "publish-rate",
             Self::Subscribers => "subscribers",

@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::limit::Limit;
-use crate::{Problem, hub_metrics, process_metrics};
+use crate::{Problem, health, hub_metrics, process_metrics};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -218,11 +218,12 @@ impl End {
     }
 }
 
-/// `/metrics`, in the text format of Prometheus, for a listener of its own: it tells more than strangers should know.
+/// `/metrics`, in the text format of Prometheus, for a listener of its own: it tells more than strangers should know. `/healthz`
+/// and `/readyz` are there, too: clients that use up all connections of the hub's listener have no part in this one.
 pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    hub_metrics::register(&mut registry, hub);
+    hub_metrics::register(&mut registry, hub.clone());
     process_metrics::register(&mut registry);
     let registry = Arc::new(registry);
     let told = move || {
@@ -231,6 +232,7 @@ pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
     };
     Router::new()
         .route("/metrics", get(told).fallback(async || Problem::wrong_method("GET, HEAD")))
+        .merge(health::routes(hub))
         .fallback(async || Problem::no_metrics_here())
 }
 
@@ -247,12 +249,14 @@ pub(crate) struct Counted {
     metrics: Metrics,
     way: Way,
     end: End,
+    /// Whether the stream counts a connection, too. It is kept here, where it takes no memory: there may be a million.
+    pub(crate) has_connection: bool,
 }
 
 impl Counted {
     pub(crate) fn new(metrics: &Metrics, way: Way) -> Self {
         metrics.opened(way);
-        Self { metrics: metrics.clone(), way, end: End::Left }
+        Self { metrics: metrics.clone(), way, end: End::Left, has_connection: false }
     }
 
     /// It leaves another way than was thought.

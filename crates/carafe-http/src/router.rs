@@ -32,6 +32,7 @@ impl HubExt for Hub {
 /// The hub's endpoints: `/events…`, `/healthz`, `/readyz` and, if wanted, a page at `/`.
 pub fn router(hub: Hub, options: Options) -> Router {
     let (page, answers) = (options.page, Answers::new(&options));
+    let health = health::routes(hub.clone());
     let app = App { hub, options: Arc::new(options) };
     let mercure = app.options.mercure.as_ref().map(|options| mercure::routes(&app, options));
     let events = || {
@@ -45,11 +46,9 @@ pub fn router(hub: Hub, options: Options) -> Router {
         // Without a topic, too: the handler says what is missing.
         .route("/events/", events())
         .route("/events/{*topic}", events())
-        .route("/healthz", read_only(get(health::alive)))
-        .route("/readyz", read_only(get(health::ready)))
         .fallback(async || Problem::not_found())
         .with_state(app);
-    let router = router.merge(pages(page)).merge(mercure.unwrap_or_default());
+    let router = router.merge(health).merge(pages(page)).merge(mercure.unwrap_or_default());
     router.layer(middleware::from_fn_with_state(Arc::new(answers), answers::answer))
 }
 
@@ -63,6 +62,6 @@ fn pages(page: Page) -> Router {
     }
 }
 
-fn read_only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+pub(crate) fn read_only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
     route.fallback(async || Problem::wrong_method("GET, HEAD"))
 }

@@ -1,9 +1,9 @@
 //! Runs an app on a listener until it is told to stop, and then drains.
 
 use std::error::Error;
-use std::future::{poll_fn, ready};
+use std::future::{pending, poll_fn, ready};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
@@ -27,22 +27,24 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
+use crate::idle::{Idle, Place};
 use crate::lazy_socket::LazySocket;
 use crate::limit::Limit;
 use crate::listener::Listener;
 use crate::metrics::Why;
 use crate::seldom::Seldom;
 use crate::stream::OpenStream;
+use crate::subscribers::ConnectionPermit;
 use crate::takeover::{Slot, Socket, Takeover};
 use crate::watched_socket::WatchedSocket;
 use crate::write_time::{Streams, Watch, WatchedBody};
-use crate::{Metrics, Tls, conformance};
+use crate::{Metrics, Proxies, Subscribers, Tls, conformance};
 
 /// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
 /// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
@@ -59,8 +61,9 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Connections that are accepted before those that were have their turn: what each takes at first the next can have after it.
 const AT_ONCE: usize = 16;
 
-/// How often it is told that there are too many connections.
+/// How often it is told that there are too many connections, in all and from one address.
 static FULL: Seldom = Seldom::every(Duration::from_secs(60));
+static CROWD: Seldom = Seldom::every(Duration::from_secs(60));
 
 /// How connections are served, and how they end.
 #[derive(Clone, Debug)]
@@ -76,9 +79,15 @@ pub struct ServeOptions {
     pub tls: Option<Tls>,
     /// For how long browsers that have come over TLS shall come by no other way (HSTS); no time says nothing of it.
     pub hsts: Duration,
-    /// How many descriptors connections may have of the process's; what is over is closed at once. Without it, those of
-    /// the log, too, could be lacking.
+    /// How many descriptors connections may have of the process's. When they run short, the connections that have waited for
+    /// their clients for the longest are closed; if none waits, newcomers are. Without it, those of the log, too, could be
+    /// lacking.
     pub descriptors: Option<u64>,
+    /// How many connections one client address may have. These should be those of the router's options: a stream that a shard
+    /// serves counts there, too.
+    pub subscribers: Subscribers,
+    /// Proxies, whose connections are those of many clients, and are not limited.
+    pub proxies: Proxies,
     /// Where it is counted what happens.
     pub metrics: Metrics,
     /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is Linux. Its write time is that of
@@ -97,6 +106,8 @@ impl Default for ServeOptions {
             tls: None,
             hsts: Duration::ZERO,
             descriptors: None,
+            subscribers: Subscribers::default(),
+            proxies: Proxies::default(),
             metrics: Metrics::default(),
             fanout: FanoutOptions::default(),
         }
@@ -171,7 +182,10 @@ struct Server {
     /// Dropped to end connections whose client has said nothing yet, and handshakes.
     silent: watch::Sender<()>,
     connections: GracefulShutdown,
-    descriptors: u64,
+    idle: Idle,
+    descriptors: Descriptors,
+    subscribers: Subscribers,
+    proxies: Proxies,
     metrics: Metrics,
     fanout: Option<Fanout<OpenStream>>,
 }
@@ -189,7 +203,10 @@ impl Server {
             buffers: SendBuffers::new(&options.fanout),
             silent: watch::Sender::new(()),
             connections: GracefulShutdown::new(),
-            descriptors: options.descriptors.unwrap_or(u64::MAX),
+            idle: Idle::new(),
+            descriptors: Descriptors::of(options.descriptors),
+            subscribers: options.subscribers.clone(),
+            proxies: options.proxies.clone(),
             metrics: options.metrics.clone(),
             fanout,
         }
@@ -201,27 +218,77 @@ impl Server {
                 yield_now().await;
             }
             match listener.accept().await {
-                Ok((socket, _)) if self.is_one_too_many(&socket) => {
-                    self.metrics.limited(Limit::Descriptors);
-                    if FULL.now() {
-                        warn!("connections have all descriptors that they may; closing newcomers");
-                    }
-                }
-                Ok((socket, peer)) => self.serve(socket, peer),
+                Ok((socket, peer)) => self.admit(socket, peer).await,
                 Err(error) => {
                     self.metrics.limited(Limit::Descriptors);
-                    rest_after(&error).await;
+                    if !is_client_gone(&error) && !self.close_idle().await {
+                        warn!(%error, "cannot accept connections; trying again in a second");
+                        sleep(Duration::from_secs(1)).await;
+                    }
                 }
             }
         }
     }
 
-    /// The system gives out the lowest descriptor that is free: one this high tells that all below it are in use.
-    fn is_one_too_many(&self, socket: &TcpStream) -> bool {
-        u64::try_from(socket.as_raw_fd()).unwrap_or_default() >= self.descriptors
+    /// Serves a newcomer, if its address may have one more connection and there are descriptors. A refusal would cost more than
+    /// the connection, and browsers come back to a closed one by themselves.
+    async fn admit(&self, socket: TcpStream, peer: SocketAddr) {
+        let Ok(permit) = self.permit(peer.ip()) else {
+            self.metrics.limited(Limit::ConnectionsPerAddress);
+            if CROWD.now() {
+                let address = peer.ip();
+                warn!(%address, "one address has as many connections as it may; if it is a proxy, name it by --trusted-proxies");
+            }
+            return;
+        };
+        if self.has_room_for(&socket).await {
+            return self.serve(socket, peer, permit);
+        }
+        self.metrics.limited(Limit::Descriptors);
+        if FULL.now() {
+            warn!("connections have all descriptors that they may, and none waits; closing newcomers");
+        }
     }
 
-    fn serve(&self, socket: TcpStream, peer: SocketAddr) {
+    /// Whether a newcomer may have its descriptor. Connections that wait for their clients give way.
+    async fn has_room_for(&self, newcomer: &TcpStream) -> bool {
+        match self.descriptors.room(newcomer) {
+            Room::Enough => true,
+            Room::Little => {
+                self.close_idle().await;
+                true
+            }
+            // The newcomer has the descriptor of one that is closed. With another one, there is more room than before.
+            Room::None => {
+                let gave_way = self.close_idle().await;
+                if gave_way {
+                    self.close_idle().await;
+                }
+                gave_way
+            }
+        }
+    }
+
+    fn permit(&self, peer: IpAddr) -> Result<Option<ConnectionPermit>, Limit> {
+        if self.proxies.trusts(peer.to_canonical()) {
+            return Ok(None);
+        }
+        self.subscribers.connect(peer.into()).map(Some)
+    }
+
+    /// Closes the connection that has waited for its client for the longest, and lets its task end; `false` if none waits.
+    async fn close_idle(&self) -> bool {
+        let closed = self.idle.close_oldest();
+        if closed {
+            self.metrics.limited(Limit::IdleConnections);
+            yield_now().await;
+        }
+        closed
+    }
+
+    fn serve(&self, socket: TcpStream, peer: SocketAddr, permit: Option<ConnectionPermit>) {
+        let place = self.idle.join();
+        let key = place.key();
         let connection = Connection {
             builders: Arc::clone(&self.builders),
             app: self.app.clone(),
@@ -231,10 +298,45 @@ impl Server {
             write_time: self.write_time,
             buffers: self.buffers.clone(),
             watcher: self.connections.watcher(),
+            place,
             peer,
             metrics: self.metrics.clone(),
         };
-        tokio::spawn(connection.begin(LazySocket::new(socket), self.silent.subscribe()));
+        let socket = LazySocket::new(socket, permit);
+        let task = tokio::spawn(connection.begin(socket, self.silent.subscribe()));
+        self.idle.is_driven_by(key, task.abort_handle());
+    }
+}
+
+/// The descriptors that connections may have.
+struct Descriptors {
+    /// From here on room is made for newcomers.
+    short: u64,
+    all: u64,
+}
+
+/// Whether there are descriptors for newcomers.
+#[derive(PartialEq, Eq)]
+enum Room {
+    Enough,
+    Little,
+    None,
+}
+
+impl Descriptors {
+    fn of(all: Option<u64>) -> Self {
+        let all = all.unwrap_or(u64::MAX);
+        // A connection that is closed has its descriptor until its task has run.
+        Self { short: all - (all / 16).clamp(1, 256), all }
+    }
+
+    /// The system gives out the lowest descriptor that is free: one this high tells that all below it are in use.
+    fn room(&self, newcomer: &TcpStream) -> Room {
+        match u64::try_from(newcomer.as_raw_fd()).unwrap_or_default() {
+            descriptor if descriptor >= self.all => Room::None,
+            descriptor if descriptor >= self.short => Room::Little,
+            _ => Room::Enough,
+        }
     }
 }
 
@@ -248,6 +350,7 @@ struct Connection {
     write_time: Duration,
     buffers: SendBuffers,
     watcher: Watcher,
+    place: Place,
     peer: SocketAddr,
     metrics: Metrics,
 }
@@ -311,26 +414,31 @@ impl Connection {
         deadline: Instant,
         takeover: Takeover,
     ) -> impl Future<Output = ()> + Send {
-        let asked = Arc::new(Notify::new());
         let app = TowerToHyperService::new(self.app);
-        let tell = Arc::clone(&asked);
         let slot = takeover.0.as_ref().ok().cloned();
         let (peer, metrics) = (ConnectInfo(self.peer), self.metrics.clone());
+        let place = Arc::new(self.place);
+        let asked = Arc::clone(&place);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            tell.notify_one();
+            let in_flight = place.begin();
             let (version, refused) = (request.version(), conformance::refuse(&request, &metrics));
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(takeover.clone());
-            let answer = match refused {
-                Some(refusal) => ControlFlow::Break(refusal),
-                None => ControlFlow::Continue(app.call(request)),
+            let answer = match (&in_flight, refused) {
+                (None, _) => None,
+                (_, Some(refusal)) => Some(ControlFlow::Break(refusal)),
+                (_, None) => Some(ControlFlow::Continue(app.call(request))),
             };
             async move {
                 let answer = match answer {
-                    ControlFlow::Break(refusal) => Ok(refusal),
-                    ControlFlow::Continue(answer) => answer.await,
+                    // The connection is being closed.
+                    None => pending().await,
+                    Some(ControlFlow::Break(refusal)) => Ok(refusal),
+                    Some(ControlFlow::Continue(answer)) => answer.await,
                 };
-                answer.map(|answer| conformance::of_version(version, answer).map(WatchedBody::new))
+                answer.map(|answer| {
+                    conformance::of_version(version, answer).map(|body| WatchedBody::new(body, in_flight))
+                })
             }
         });
         let connection =
@@ -344,7 +452,7 @@ impl Connection {
 /// Drives a connection to its end. Its first request has to come by the deadline.
 async fn drive(
     connection: impl Future<Output = Option<Option<Result<(), ConnectionError>>>>,
-    asked: Arc<Notify>,
+    asked: Arc<Place>,
     deadline: Instant,
     metrics: Metrics,
 ) {
@@ -353,7 +461,7 @@ async fn drive(
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,
-        asked = timeout_at(deadline, asked.notified()) => match asked {
+        asked = timeout_at(deadline, asked.is_asked()) => match asked {
             Ok(()) => connection.await,
             Err(_) => return too_late(&metrics, "the first request took too long"),
         },
@@ -459,14 +567,10 @@ impl Builders {
     }
 }
 
-/// A client that left before it was accepted is none of the listener's trouble; running out of descriptors is, and
-/// must not spin.
-async fn rest_after(error: &io::Error) {
+/// A client that left before it was accepted is none of the listener's trouble; running out of descriptors is, and must not spin.
+fn is_client_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        warn!(%error, "cannot accept connections; trying again in a second");
-        sleep(Duration::from_secs(1)).await;
-    }
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 async fn drain(drain: &Drain, connections: GracefulShutdown, time: Duration) -> Served {

@@ -12,7 +12,7 @@ use crate::limit::Limit;
 use crate::metrics::{Counted, End, Way};
 use crate::seldom::Seldom;
 use crate::sharer::stranger;
-use crate::subscribers::Permit;
+use crate::subscribers::{ConnectionPermit, Permit};
 
 /// How often it is told that a limit is met.
 static TOLD: Seldom = Seldom::every(Duration::from_secs(60));
@@ -37,6 +37,11 @@ impl OpenStream {
         self
     }
 
+    /// It has its connection for itself, which is counted until it ends.
+    pub(crate) fn has_connection(&mut self, connection: ConnectionPermit) {
+        self.counted.has_connection = connection.hand_over(&self.permit);
+    }
+
     /// It leaves another way than was thought.
     pub(crate) fn goes(&mut self, way: Way) {
         self.counted.goes(way);
@@ -56,6 +61,14 @@ impl Guest for OpenStream {
             Ended::Stalled => End::Stalled,
             Ended::Cut => End::Cut,
         });
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if self.counted.has_connection {
+            self.permit.disconnect();
+        }
     }
 }
 

@@ -68,19 +68,23 @@ pub(crate) async fn open(app: &App, parts: &Parts, request: Subscribe) -> Result
     let client = options.proxies.client(&parts.extensions, &parts.headers);
     let permit = match stream::admit(options, client) {
         Ok(permit) => permit,
-        Err(limit) => return Ok(Opened::Later(come_back_later(options, limit))),
+        Err(limit) => return Ok(Opened::Later(come_back_later(options, parts.version, limit))),
     };
     match app.hub.subscribe(request).await {
         Ok(subscription) => Ok(Opened::Stream(permit, subscription)),
-        Err(SubscribeError::Draining) => Ok(Opened::Later(come_back(options, "draining", options.retry))),
-        Err(SubscribeError::TooManyComplexPatterns(_)) => Ok(over(options, Limit::ComplexPatterns)),
+        Err(SubscribeError::Draining) => {
+            Ok(Opened::Later(come_back(options, parts.version, "draining", options.retry)))
+        }
+        Err(SubscribeError::TooManyComplexPatterns(_)) => {
+            Ok(over(options, parts.version, Limit::ComplexPatterns))
+        }
         Err(SubscribeError::TooManyComplexPatternsOfClient { .. }) => {
-            Ok(over(options, Limit::ComplexPatternsPerClient))
+            Ok(over(options, parts.version, Limit::ComplexPatternsPerClient))
         }
         Err(SubscribeError::Read(error)) => {
             error!(%error, "a stream cannot begin because its history cannot be read");
             let retry = OVER_LIMIT * options.retry.max(SHORTEST);
-            Ok(Opened::Later(come_back(options, "unreadable", retry)))
+            Ok(Opened::Later(come_back(options, parts.version, "unreadable", retry)))
         }
         Err(error) => Err(error),
     }
@@ -119,19 +123,21 @@ fn has_body(parts: &Parts) -> bool {
     length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
 }
 
-fn over(options: &Options, limit: Limit) -> Opened {
+fn over(options: &Options, version: Version, limit: Limit) -> Opened {
     options.metrics.limited(limit);
-    Opened::Later(come_back_later(options, limit))
+    Opened::Later(come_back_later(options, version, limit))
 }
 
-fn come_back_later(options: &Options, limit: Limit) -> Response {
-    come_back(options, limit.name(), OVER_LIMIT * options.retry.max(SHORTEST))
+fn come_back_later(options: &Options, version: Version, limit: Limit) -> Response {
+    come_back(options, version, limit.name(), OVER_LIMIT * options.retry.max(SHORTEST))
 }
 
-/// EventSource never retries after 4xx and 5xx: a stream that only says when to come back makes it try again.
-fn come_back(options: &Options, reason: &'static str, retry: Duration) -> Response {
+/// EventSource never retries after 4xx and 5xx: a stream that only says when to come back makes it try again. Until then its
+/// connection is closed, so that those who wait hold no descriptors.
+fn come_back(options: &Options, version: Version, reason: &'static str, retry: Duration) -> Response {
     options.metrics.refused("subscribe", reason);
-    (stream_headers(), hub_body::come_back(retry)).into_response()
+    let closes = (version != Version::HTTP_2).then_some((CONNECTION, HeaderValue::from_static("close")));
+    (stream_headers(), AppendHeaders(closes), hub_body::come_back(retry)).into_response()
 }
 
 /// Answers with the current position, after which a stream misses nothing that is published from now on.

@@ -217,10 +217,12 @@ impl Socket {
         if !self.slot.is_armed() {
             return Ok(());
         }
-        if let Some(joining) = self.slot.flushed()
+        if let Some(mut joining) = self.slot.flushed()
             && let Some(mut stream) = self.stream.take()
         {
-            self.slot.0.fanout.join(stream.give_away()?, joining);
+            let (socket, permit) = stream.give_away()?;
+            permit.into_iter().for_each(|permit| joining.guest.has_connection(permit));
+            self.slot.0.fanout.join(socket, joining);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::lazy_socket::LazySocket;
+use crate::subscribers::ConnectionPermit;
 use crate::write_time::Watch;
 
 /// A client whose send buffer was not full for so long has caught up.
@@ -32,10 +33,10 @@ impl WatchedSocket {
         Self { socket, watch, buffers, buffer: SendBuffer::default(), full: None }
     }
 
-    /// Gives the socket away, with its usual buffer.
-    pub(crate) fn give_away(&mut self) -> io::Result<StdStream> {
+    /// Gives the socket away, with its usual buffer, and the connection's permit.
+    pub(crate) fn give_away(&mut self) -> io::Result<(StdStream, Option<ConnectionPermit>)> {
         self.relax();
-        self.socket.give_away()
+        Ok((self.socket.give_away()?, self.socket.take_permit()))
     }
 
     /// The kernel has no room.
@@ -146,7 +147,8 @@ mod tests {
         Fanout::<OpenStream>::prepare(&listener, &options());
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        let (socket, buffers) = (LazySocket::new(accepted.into_std().unwrap()), SendBuffers::new(&options()));
+        let (socket, buffers) =
+            (LazySocket::new(accepted.into_std().unwrap(), None), SendBuffers::new(&options()));
         (WatchedSocket::new(socket, Watch::new(Duration::from_secs(10)), buffers), client)
     }
 

@@ -18,6 +18,8 @@ use hyper::rt::Executor;
 use tokio::task_local;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::idle::InFlight;
+
 task_local! {
     /// That of the connection or stream whose driver runs.
     static WATCH: Watch;
@@ -140,11 +142,13 @@ where
 pub(crate) struct WatchedBody {
     body: Body,
     watch: Option<Watch>,
+    _request: Option<InFlight>,
 }
 
 impl WatchedBody {
-    pub(crate) fn new(body: Body) -> Self {
-        Self { body, watch: Watch::current() }
+    /// The body of the answer to this request.
+    pub(crate) fn new(body: Body, request: Option<InFlight>) -> Self {
+        Self { body, watch: Watch::current(), _request: request }
     }
 
     /// Something waits since then to be taken, or nothing.

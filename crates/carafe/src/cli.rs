@@ -252,6 +252,10 @@ pub(crate) struct HubOptions {
     /// Streams that one client address may have open, or unlimited; an IPv6 client is counted by its /64
     #[arg(long, env = "CARAFE_SUBSCRIBERS_PER_ADDRESS", default_value = "1000", value_name = "N", value_parser = bound)]
     pub(crate) subscribers_per_address: usize,
+    /// Connections that one client address may have, those of its streams too; those of trusted proxies are not limited
+    /// [default: twice --subscribers-per-address]
+    #[arg(long, env = "CARAFE_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = bound)]
+    pub(crate) connections_per_address: Option<usize>,
     /// Streams that may read history at once; the others wait for their turn
     #[arg(long, env = "CARAFE_REPLAYS", default_value = "64", value_name = "N")]
     pub(crate) replays: usize,

@@ -276,6 +276,8 @@ fn serve_options(
         header_bytes: bytes(options.header_bytes),
         drain_time: options.drain_time,
         descriptors: Some(descriptors.for_connections()),
+        subscribers: access.subscribers.clone(),
+        proxies: access.proxies.clone(),
         metrics: access.metrics.clone(),
         fanout: fanout(options),
         ..carafe_http::ServeOptions::default()

@@ -42,6 +42,7 @@ impl Adjustable {
         self.subscribers.set(SubscriberLimits {
             total: options.subscribers.unwrap_or(self.descriptors.for_subscribers()),
             per_address: options.subscribers_per_address,
+            connections_per_address: options.connections_per_address(),
         });
         self.publish_rate.set(options.rate());
         self.origins.set(origins);
@@ -65,6 +66,11 @@ impl Adjustable {
 }
 
 impl HubOptions {
+    /// Each stream over HTTP/1.1 needs a connection, and as many are left for all else.
+    fn connections_per_address(&self) -> usize {
+        self.connections_per_address.unwrap_or(self.subscribers_per_address.saturating_mul(2))
+    }
+
     fn rate(&self) -> Option<Rate> {
         let rate = self.publish_rate?;
         Some(self.publish_burst.map_or(rate, |burst| rate.with_burst(burst)))

@@ -60,7 +60,7 @@ fn publish_on(socket: &mut TcpStream, data: &str) -> u16 {
 }
 
 #[test]
-fn connections_that_use_up_all_descriptors_leave_those_of_the_log_and_end_no_stream() {
+fn silent_connections_leave_the_descriptors_of_the_log_and_give_way_to_newcomers() {
     let (_folder, place) = log();
     let place = format!("disk:{}", place.display());
     let (hub, _) =
@@ -69,25 +69,50 @@ fn connections_that_use_up_all_descriptors_leave_those_of_the_log_and_end_no_str
     let mut stream = Stream::open(hub.address, "/events/a", &[]);
     let mut publisher = connect(hub.address);
     assert_eq!(publish_on(&mut publisher, "first"), 201);
-    let mut waiting = connect(metrics.address);
 
-    let idle: Vec<_> = (0..150).map(|_| connect(hub.address)).collect();
-    eventually("the newcomers are closed", || {
-        (50..150).contains(&idle.iter().filter(|socket| ends(socket)).count())
-    });
+    let silent: Vec<_> = (0..150).map(|_| connect(hub.address)).collect();
+    eventually("those that have waited for the longest are closed", || ends(&publisher) && ends(&silent[50]));
     // Each segment is a new file.
     let data = "x".repeat(3000);
     for _ in 0..50 {
-        assert_eq!(publish_on(&mut publisher, &data), 201);
+        assert_eq!(post(hub.address, "/events/a", &data).status, 201);
     }
+    assert_eq!((get(hub.address, "/healthz").status, get(hub.address, "/readyz").status), (200, 200));
     assert_eq!(stream.data(51).last(), Some(&data), "who had a stream still has it");
-    hub.next_word(|line| line.contains("connections have all descriptors that they may"));
-    drop(idle);
-    write!(waiting, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    assert!(read_head(&mut waiting).0.starts_with("HTTP/1.1 200 "));
-    metrics_are_there_again(metrics);
-    assert!(metrics.limited("descriptors") >= 50.0);
-    assert_eq!(post(hub.address, "/events/a", "x").status, 201);
+    assert!(!ends(&silent[149]), "the newest have not waited for long");
+    assert!(metrics.limited("idle-connections") >= 50.0);
+}
+
+#[test]
+fn newcomers_are_closed_when_no_connection_waits() {
+    let (hub, _) = hub("ulimit -n 100", &["--log", "memory:", "--subscribers", "unlimited"]);
+    let metrics = Metrics::of(&hub);
+    let mut streams = Vec::new();
+    while let Some(stream) = open_unless_full(&hub) {
+        streams.push(stream);
+        assert!(streams.len() < 100, "each has a descriptor");
+    }
+    hub.next_word(|line| line.contains("connections have all descriptors that they may, and none waits"));
+    assert!(metrics.limited("descriptors") >= 1.0);
+    assert_eq!(get(metrics.address, "/healthz").status, 200, "its listener has descriptors of its own");
+    drop(streams.pop());
+    eventually("there is room again", || get_unless_full(&hub, "/healthz"));
+    publish(hub.address, "/events/a", "x");
+    assert!(streams.iter_mut().all(|stream| stream.data(1) == ["x"]));
+}
+
+/// A stream, unless the hub closes the connection.
+fn open_unless_full(hub: &Server) -> Option<Stream> {
+    let mut socket = connect(hub.address);
+    write!(socket, "GET /events/a HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+    (socket.peek(&mut [0]).ok()? > 0).then(|| Stream::answered(socket))
+}
+
+fn get_unless_full(hub: &Server, target: &str) -> bool {
+    let mut socket = connect(hub.address);
+    let asked = write!(socket, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut told = String::new();
+    asked.is_ok() && socket.read_to_string(&mut told).is_ok() && told.starts_with("HTTP/1.1 200 ")
 }
 
 #[test]
@@ -125,7 +150,10 @@ fn a_hub_without_descriptors_waits_and_does_not_spin() {
     let mut publisher = connect(hub.address);
     let data = "x".repeat(3000);
     eventually("the log has all descriptors", || publish_on(&mut publisher, &data) == 503);
-    let waiting: Vec<_> = (0..50).map(|_| connect(hub.address)).collect();
+    // The publisher waits, and gives way to the first of these; the others find nobody who waits.
+    let mut waiting: Vec<_> = (0..50).map(|_| connect(hub.address)).collect();
+    let ask = |socket: &mut TcpStream| write!(socket, "GET /events/a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    waiting.iter_mut().for_each(ask);
     let tries_again =
         || hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"));
     tries_again();
@@ -157,9 +185,4 @@ fn ends(mut socket: &TcpStream) -> bool {
         Ok(read) => read == 0,
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
     }
-}
-
-/// Waits until connections are taken again.
-fn metrics_are_there_again(metrics: Metrics) {
-    metrics.comes_to("carafe_subscriptions", 1.0);
 }

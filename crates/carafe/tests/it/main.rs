@@ -10,6 +10,7 @@ mod certificate;
 mod cli;
 mod clients;
 mod conformance;
+mod connections;
 mod console;
 mod cors;
 mod counter;

@@ -1,0 +1,235 @@
+//! The connections that wait for their client, in the order in which they began to.
+//!
+//! When descriptors run short, those that have waited for the longest are closed, and newcomers are served. A connection waits
+//! from when it is accepted until the head of a request is there, and again when all its answers have ended. One lock guards
+//! the list; it is held for a few assignments.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// No connection.
+const NONE: u32 = u32::MAX;
+
+/// All connections of a server whose answers end. All clones are one.
+#[derive(Clone)]
+pub(crate) struct Idle(Arc<Mutex<List>>);
+
+/// A list, linked through the entries, of those that are idle.
+struct List {
+    entries: Slab<Entry>,
+    oldest: u32,
+    newest: u32,
+}
+
+struct Entry {
+    state: State,
+    /// What drives the connection, once that is known.
+    task: Option<AbortHandle>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Idle {
+        older: u32,
+        newer: u32,
+    },
+    /// So many requests have not been answered whole.
+    Busy(u32),
+    /// It is being closed.
+    Closed,
+}
+
+impl Idle {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(List { entries: Slab::new(), oldest: NONE, newest: NONE })))
+    }
+
+    /// Takes in a connection, which waits from now on.
+    pub(crate) fn join(&self) -> Place {
+        Place { idle: self.clone(), key: self.list().join(), asked: Notify::new() }
+    }
+
+    /// Names what drives the connection that has joined last. It may have ended already.
+    pub(crate) fn is_driven_by(&self, key: u32, task: AbortHandle) {
+        if let Some(entry) = self.list().entries.get_mut(key as usize) {
+            entry.task = Some(task);
+        }
+    }
+
+    /// Closes the connection that has waited for the longest; `false` if there is none.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let closed = self.list().close_oldest();
+        // Waking its task takes other locks.
+        closed.is_some_and(|task| {
+            task.into_iter().for_each(|task| task.abort());
+            true
+        })
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl List {
+    fn join(&mut self) -> u32 {
+        let key = self.entries.insert(Entry { state: State::Busy(0), task: None }) as u32;
+        self.append(key);
+        key
+    }
+
+    fn append(&mut self, key: u32) {
+        let older = std::mem::replace(&mut self.newest, key);
+        self.entries[key as usize].state = State::Idle { older, newer: NONE };
+        match self.entries.get_mut(older as usize) {
+            Some(Entry { state: State::Idle { newer, .. }, .. }) => *newer = key,
+            _ => self.oldest = key,
+        }
+    }
+
+    /// Takes an entry out of the list, if it is idle.
+    fn unlink(&mut self, key: u32) {
+        let State::Idle { older, newer } = self.entries[key as usize].state else { return };
+        match self.entries.get_mut(older as usize) {
+            Some(Entry { state: State::Idle { newer: link, .. }, .. }) => *link = newer,
+            _ => self.oldest = newer,
+        }
+        match self.entries.get_mut(newer as usize) {
+            Some(Entry { state: State::Idle { older: link, .. }, .. }) => *link = older,
+            _ => self.newest = older,
+        }
+    }
+
+    fn begin(&mut self, key: u32) -> bool {
+        let state = self.entries[key as usize].state;
+        let requests = match state {
+            State::Idle { .. } => 1,
+            State::Busy(requests) => requests + 1,
+            State::Closed => return false,
+        };
+        self.unlink(key);
+        self.entries[key as usize].state = State::Busy(requests);
+        true
+    }
+
+    fn end(&mut self, key: u32) {
+        match &mut self.entries[key as usize].state {
+            State::Busy(1) => self.append(key),
+            State::Busy(requests) => *requests -= 1,
+            State::Idle { .. } | State::Closed => {}
+        }
+    }
+
+    fn close_oldest(&mut self) -> Option<Option<AbortHandle>> {
+        let key = Some(self.oldest).filter(|key| *key != NONE)?;
+        self.unlink(key);
+        let entry = &mut self.entries[key as usize];
+        entry.state = State::Closed;
+        Some(entry.task.take())
+    }
+}
+
+/// A connection's place among those of its server.
+pub(crate) struct Place {
+    idle: Idle,
+    key: u32,
+    asked: Notify,
+}
+
+impl Place {
+    pub(crate) fn key(&self) -> u32 {
+        self.key
+    }
+
+    /// A request has come; `None` if the connection is being closed: nothing may be done for the request, since its client
+    /// would not hear of it.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<InFlight> {
+        self.asked.notify_one();
+        self.idle.list().begin(self.key).then(|| InFlight(Arc::clone(self)))
+    }
+
+    /// Waits for the first request.
+    pub(crate) async fn is_asked(&self) {
+        self.asked.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut list = self.idle.list();
+        list.unlink(self.key);
+        let entry = list.entries.try_remove(self.key as usize);
+        drop(list);
+        drop(entry);
+    }
+}
+
+/// A request, until its answer has ended.
+pub(crate) struct InFlight(Arc<Place>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.idle.list().end(self.0.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// A connection, and whether it was closed.
+    fn join(idle: &Idle) -> (Arc<Place>, JoinHandle<()>) {
+        let place = Arc::new(idle.join());
+        let task = tokio::spawn(pending());
+        idle.is_driven_by(place.key(), task.abort_handle());
+        (place, task)
+    }
+
+    async fn closes(idle: &Idle, (_, task): (Arc<Place>, JoinHandle<()>)) {
+        assert!(idle.close_oldest());
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn whoever_has_waited_for_the_longest_is_closed_first() {
+        let idle = Idle::new();
+        let [first, second, third, fourth] = [(); 4].map(|()| join(&idle));
+        let (one, other) = (first.0.begin().unwrap(), first.0.begin().unwrap());
+        drop(second);
+        drop(one);
+        closes(&idle, third).await;
+        drop(other);
+        closes(&idle, fourth).await;
+        closes(&idle, first).await;
+        assert!(!idle.close_oldest());
+    }
+
+    #[tokio::test]
+    async fn one_that_has_a_request_is_not_closed_and_one_that_is_closed_gets_none() {
+        let idle = Idle::new();
+        let (busy, _task) = join(&idle);
+        let _request = busy.begin().unwrap();
+        assert!(!idle.close_oldest());
+        let (closed, task) = join(&idle);
+        assert!(idle.close_oldest());
+        assert!(closed.begin().is_none());
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn connections_that_have_ended_leave_nothing() {
+        let idle = Idle::new();
+        let places: Vec<_> = (0..100).map(|_| join(&idle)).collect();
+        drop(places[50].0.begin());
+        drop(places);
+        let list = idle.list();
+        assert_eq!((list.entries.len(), list.oldest, list.newest), (0, NONE, NONE));
+    }
+}
