@@ -50,13 +50,13 @@ const TABLE: &[Row] = &[
     ("indexes of older segments", "32 MiB + (`--readers` + 1) × `--segment-bytes`", |limits| {
         32 * MIB + (limits.readers + 1) * limits.segment_bytes
     }),
-    ("streams", "`--subscribers` × (256 KiB + `--event-bytes`)", |limits| {
-        limits.subscribers * (256 * KIB + limits.event_bytes)
+    ("streams", "`--subscribers` × (256 KiB + 7 × `--event-bytes`)", |limits| {
+        limits.subscribers * (256 * KIB + 7 * limits.event_bytes)
     }),
     (
         "streams that read history",
-        "(`--replays` + `--readers`) × (128 KiB + 2 × `--event-bytes`)",
-        |limits| (limits.replays + limits.readers) * (128 * KIB + 2 * limits.event_bytes),
+        "(`--replays` + `--readers`) × (128 KiB + 8 × `--event-bytes`)",
+        |limits| (limits.replays + limits.readers) * (128 * KIB + 8 * limits.event_bytes),
     ),
     ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| limits.complex_patterns * 2 * MIB),
     ("connections", "48 KiB + `--header-bytes` each; 48 KiB more with TLS", |limits| {
@@ -75,7 +75,7 @@ const LIMITS: Limits = Limits {
     segment_bytes: 2 * MIB,
     readers: 2,
     subscribers: 200,
-    event_bytes: 64 * KIB,
+    event_bytes: 16 * KIB,
     header_bytes: 16 * KIB,
     replays: 8,
     complex_patterns: 8,
