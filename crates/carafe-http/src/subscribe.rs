@@ -1,11 +1,12 @@
 //! `GET /events…` and `HEAD /events…`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use carafe_hub::{Form, Frames, Start, Subscribe, SubscribeError, Subscription};
+use carafe_hub::{Client, Form, Frames, Start, Subscribe, SubscribeError, Subscription};
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -40,8 +41,7 @@ const SHORTEST: Duration = Duration::from_millis(500);
 pub(crate) async fn subscribe(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
-    let (request, form) = parse(&caller, &parts)?;
-    let request = request.by(sharer(&app.options, caller.identity, &parts));
+    let (request, form) = parse(&app, &caller, &parts).await?;
     match open(&app, &parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
             let (options, frames) = (&app.options, subscription.into_frames(form));
@@ -144,7 +144,7 @@ fn come_back(options: &Options, version: Version, reason: &'static str, retry: D
 pub(crate) async fn position(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
-    let (request, _) = parse(&caller, &parts)?;
+    let (request, _) = parse(&app, &caller, &parts).await?;
     request.check().map_err(|error| refusal(&caller, &error))?;
     Ok(([(POSITION, app.hub.position().to_string())], head_of_a_stream()).into_response())
 }
@@ -162,23 +162,35 @@ pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
     })
 }
 
-fn parse(caller: &Caller, parts: &Parts) -> Result<(Subscribe, Form), Problem> {
+async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<(Subscribe, Form), Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    let mut matchers: Vec<TopicMatcher> =
-        topic_in_path(&parts.uri)?.map(TopicMatcher::Exact).into_iter().collect();
-    for text in query.all("topic") {
+    let (start, form) = (start(&parts.headers, &query)?, form(&query)?);
+    let in_path = topic_in_path(&parts.uri)?;
+    let topics: BTreeSet<_> = query.all("topic").collect();
+    let patterns: BTreeSet<_> = query.all("pattern").collect();
+    let client = sharer(&app.options, caller.identity, parts);
+    // Before any is compiled.
+    let compiled = patterns.iter().filter(|text| TopicPattern::is_compiled(text)).count();
+    let count = usize::from(in_path.is_some()) + topics.len() + patterns.len();
+    let may = app.hub.check_matchers(count, compiled, client);
+    may.map_err(|error| refusal(caller, &error))?;
+    let mut matchers: Vec<TopicMatcher> = in_path.map(TopicMatcher::Exact).into_iter().collect();
+    for text in topics {
         matchers.push(topic(text)?.into());
     }
-    for text in query.all("pattern") {
-        matchers.push(pattern(text)?.into());
+    for text in patterns {
+        matchers.push(pattern(app, client, text).await?.into());
     }
     let request = if matchers.is_empty() { Subscribe::to_everything() } else { Subscribe::to_all(matchers) };
-    let request = request.with_access(caller.rights.subscribe.clone());
-    Ok((request.from(start(&parts.headers, &query)?), form(&query)?))
+    Ok((request.with_access(caller.rights.subscribe.clone()).from(start).by(client), form))
 }
 
-fn pattern(text: &str) -> Result<TopicPattern, Problem> {
-    TopicPattern::new(text).map_err(|error| {
+async fn pattern(app: &App, client: Option<Client>, text: &str) -> Result<TopicPattern, Problem> {
+    let pattern = match TopicPattern::is_compiled(text) {
+        true => app.hub.compile(client, || TopicPattern::new(text)).await,
+        false => TopicPattern::new(text),
+    };
+    pattern.map_err(|error| {
         Problem::bad_request("urn:carafe:problem:bad-pattern", "Bad pattern", error.to_string())
     })
 }

@@ -15,7 +15,7 @@ use crate::gap::{Gap, GapReason};
 use crate::membership::Membership;
 use crate::outlet::{GroupId, Notice, NoticeId, Outlet};
 use crate::pages::Pages;
-use crate::patterns::{TooMany, is_complex};
+use crate::patterns::TooMany;
 use crate::replays::Replays;
 use crate::retention::{Retention, Retentions};
 use crate::subscription::Subscription;
@@ -103,8 +103,8 @@ impl Hub {
         let state = Mutex::new(State::new(core));
         let retentions = Retentions::new(limits.retention.clone(), log.clock());
         let replays = Replays::new(limits.replays, limits.replays_per_client);
-        let counts = Counts::default();
-        let shared = Arc::new(Shared { log, limits, retentions, replays, counts, state });
+        let (compiling, counts) = (Replays::new(1, 1), Counts::default());
+        let shared = Arc::new(Shared { log, limits, retentions, replays, compiling, counts, state });
         let follower = Arc::downgrade(&shared);
         let follower = move |entries: &[Arc<Entry>]| {
             if let Some(shared) = follower.upgrade() {
@@ -151,11 +151,39 @@ impl Hub {
         if request.matchers.len() > limit {
             return Err(SubscribeError::TooManyMatchers { limit });
         }
-        self.shared.check_complex(&request)?;
+        self.shared.check_complex(request.complex(), request.client)?;
         let origin = self.shared.origin(&request).await?;
         let subscription = self.shared.join(&request, origin)?;
         self.shared.look_back(&subscription.membership.cursor).await;
         Ok(subscription)
+    }
+
+    /// Whether a subscription may ask for so many topics and patterns, so many of which have to be compiled. To be asked before
+    /// they are.
+    ///
+    /// # Errors
+    /// When it would be refused whatever they are.
+    pub fn check_matchers(
+        &self,
+        matchers: usize,
+        compiled: usize,
+        client: Option<Client>,
+    ) -> Result<(), SubscribeError> {
+        let HubLimits { matchers: limit, .. } = self.shared.limits;
+        if matchers > limit {
+            return Err(SubscribeError::TooManyMatchers { limit });
+        }
+        self.shared.check_complex(compiled, client)
+    }
+
+    /// Compiles a pattern when it is the client's turn. One is compiled at a time: it takes up to some milliseconds, during which
+    /// the thread does nothing else.
+    pub async fn compile<T>(&self, client: Option<Client>, compile: impl FnOnce() -> T) -> T {
+        let turn = self.shared.compiling.turn(client).await;
+        let compiled = compile();
+        drop(turn);
+        yield_now().await;
+        compiled
     }
 
     /// A way out for subscriptions whose bytes its driver writes. `bell` is called when there is something to be done.
@@ -225,6 +253,8 @@ pub(crate) struct Shared {
     limits: HubLimits,
     pub(crate) retentions: Retentions,
     pub(crate) replays: Replays,
+    /// Turns to compile patterns.
+    compiling: Replays,
     pub(crate) counts: Counts,
     // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that found nothing
     // has left its waker before the next entry comes. While it is held, the log is never called, and no waker is called or
@@ -270,18 +300,11 @@ impl Shared {
     }
 
     /// Refuses what could never be had.
-    fn check_complex(&self, request: &Subscribe) -> Result<(), SubscribeError> {
+    fn check_complex(&self, count: usize, client: Option<Client>) -> Result<(), SubscribeError> {
         let HubLimits { complex_patterns, complex_patterns_per_client, .. } = self.limits;
-        let of_client = request.client.map_or(usize::MAX, |_| complex_patterns_per_client);
+        let of_client = client.map_or(usize::MAX, |_| complex_patterns_per_client);
         let limit = complex_patterns.min(of_client);
-        let complex = |matcher: &&TopicMatcher| match matcher {
-            TopicMatcher::Exact(_) => false,
-            TopicMatcher::Pattern(pattern) => is_complex(pattern),
-        };
-        if request.matchers.iter().filter(complex).count() > limit {
-            return Err(SubscribeError::TooComplex { limit });
-        }
-        Ok(())
+        if count > limit { Err(SubscribeError::TooComplex { limit }) } else { Ok(()) }
     }
 
     /// Resolves the start of a request, which may read the log.

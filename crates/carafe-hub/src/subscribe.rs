@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use carafe_log::ReadError;
 use carafe_protocol::{Topic, TopicMatcher};
 
-use crate::patterns::TooMany;
+use crate::patterns::{TooMany, is_complex};
 use crate::{Access, Client, TooManyComplexPatterns};
 
 /// A request for a subscription: which topics, from where on.
@@ -85,6 +85,15 @@ impl Subscribe {
         if self.everything {
             self.matchers = self.access.everything();
         }
+    }
+
+    /// How many complex patterns it asks for.
+    pub(crate) fn complex(&self) -> usize {
+        let complex = |matcher: &&TopicMatcher| match matcher {
+            TopicMatcher::Exact(_) => false,
+            TopicMatcher::Pattern(pattern) => is_complex(pattern),
+        };
+        self.matchers.iter().filter(complex).count()
     }
 
     /// Whether the subscriber may ask for that.

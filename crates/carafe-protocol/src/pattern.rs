@@ -149,6 +149,12 @@ impl TopicPattern {
         Ok(Self::of(text, kind))
     }
 
+    /// Whether `text` has to be compiled to be a pattern, which takes up to some milliseconds. Others are read off their text.
+    #[must_use]
+    pub fn is_compiled(text: &str) -> bool {
+        !is_simple(text)
+    }
+
     /// Takes `text` as a [URI Template](https://www.rfc-editor.org/rfc/rfc6570), which matches itself, and all that it
     /// expands to with any values, undefined ones too. `books/{id}` matches `books/42` and `books/`, and no `books/4/2`.
     ///

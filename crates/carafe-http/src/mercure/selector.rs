@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use carafe_hub::{Client, Hub};
 use carafe_protocol::{BadPattern, BadTopic, Topic, TopicMatcher, TopicPattern};
 use regex::Regex;
 use url::Url;
@@ -49,11 +50,22 @@ pub(crate) fn zero(text: &str) -> Result<TopicMatcher, BadSelector> {
 }
 
 /// What a subscription of 0.x asks for.
-pub(crate) fn all_zero(parameters: &Form) -> Result<Vec<TopicMatcher>, Problem> {
+pub(crate) async fn all_zero(
+    hub: &Hub,
+    client: Option<Client>,
+    parameters: &Form,
+) -> Result<Vec<TopicMatcher>, Problem> {
     let texts: Vec<_> = parameters.all("topic").collect();
     check_count(&texts).map_err(bad)?;
-    let selector = |text: &str| zero(text).map_err(|error| bad(format!("`{text}`: {error}")));
-    texts.into_iter().map(selector).collect()
+    let mut matchers = Vec::with_capacity(texts.len());
+    for text in texts {
+        let matcher = match text.contains('{') {
+            true => hub.compile(client, || zero(text)).await,
+            false => zero(text),
+        };
+        matchers.push(matcher.map_err(|error| bad(format!("`{text}`: {error}")))?);
+    }
+    Ok(matchers)
 }
 
 /// Refuses what would be too much work, before any of it is done.
@@ -105,23 +117,40 @@ impl MatchType {
 }
 
 /// What a subscription of 1.0 asks for.
-pub(crate) fn all_one(parameters: &Form, resource: &Url) -> Result<Vec<TopicMatcher>, Problem> {
+pub(crate) async fn all_one(
+    hub: &Hub,
+    client: Option<Client>,
+    parameters: &Form,
+    resource: &Url,
+) -> Result<Vec<TopicMatcher>, Problem> {
     let asked = parameters.pairs().filter(|(name, _)| name.starts_with("match") || *name == "topic");
-    let matchers = asked.map(|(name, text)| {
+    // Before any is compiled.
+    let asked: Vec<_> = asked.take(MATCHERS + 1).collect();
+    match asked.len() {
+        0 => {
+            return Err(
+                bad("no topic is asked for: give `match`, `match_exact` or `match_urlpattern`".into()),
+            );
+        }
+        1..=MATCHERS => {}
+        _ => {
+            return Err(bad(format!(
+                "there are more than {MATCHERS} matchers: ask for fewer, or use a pattern for several"
+            )));
+        }
+    }
+    let mut matchers = Vec::with_capacity(asked.len());
+    for (name, text) in asked {
         let match_type = MatchType::of_parameter(name).ok_or_else(|| {
             bad(format!("there is no parameter `{name}` in Mercure 1.0: use `match`, `match_exact` and `match_urlpattern`"))
         })?;
-        match_type.matcher(text, resource).map_err(bad)
-    });
-    // Not one more is compiled than there may be.
-    let matchers = matchers.take(MATCHERS + 1).collect::<Result<Vec<_>, _>>()?;
-    match matchers.len() {
-        0 => Err(bad("no topic is asked for: give `match`, `match_exact` or `match_urlpattern`".into())),
-        1..=MATCHERS => Ok(matchers),
-        _ => Err(bad(format!(
-            "there are more than {MATCHERS} matchers: ask for fewer, or use a pattern for several"
-        ))),
+        let matcher = match match_type {
+            MatchType::Exact => match_type.matcher(text, resource),
+            MatchType::UrlPattern => hub.compile(client, || match_type.matcher(text, resource)).await,
+        };
+        matchers.push(matcher.map_err(bad)?);
     }
+    Ok(matchers)
 }
 
 /// Whether the text has a control or format character, which people do not see.

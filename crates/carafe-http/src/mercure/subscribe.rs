@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::Response;
-use carafe_hub::{Form as Frame, Subscribe, SubscribeError};
+use carafe_hub::{Client, Form as Frame, Subscribe, SubscribeError};
 use http::request::Parts;
 use http::{Method, Request};
 
@@ -35,9 +35,9 @@ pub(crate) async fn subscribe(adapter: &Adapter, request: Request<Body>) -> Resu
     let version = Version::of_subscription(&parts.method, &in_url);
     let caller = Caller::subscriber(adapter, version, &in_url, &parts).await?;
     let parameters = parameters(adapter, &caller, &parts, in_url, body).await?;
-    let asked = asked(adapter, version, &parameters)?;
-    let access = caller.rights.subscribe.clone();
     let client = sharer(&adapter.app.options, caller.identity, &parts);
+    let asked = asked(adapter, version, &parameters, client).await?;
+    let access = caller.rights.subscribe.clone();
     let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await?;
     let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access);
     let request = request.from(cursor.start).by(client);
@@ -68,14 +68,17 @@ async fn parameters(
     Ok(Form::parse(&text)?)
 }
 
-fn asked(
+async fn asked(
     adapter: &Adapter,
     version: Version,
     parameters: &Form,
+    client: Option<Client>,
 ) -> Result<Vec<carafe_protocol::TopicMatcher>, Problem> {
     match (version, &adapter.resource) {
-        (Version::Zero, _) => selector::all_zero(parameters),
-        (Version::One, Some(resource)) => selector::all_one(parameters, resource),
+        (Version::Zero, _) => selector::all_zero(&adapter.app.hub, client, parameters).await,
+        (Version::One, Some(resource)) => {
+            selector::all_one(&adapter.app.hub, client, parameters, resource).await
+        }
         (Version::One, None) => {
             let detail = "this hub does not know its own URL, to which Mercure 1.0 is tied: ask with `topic`, as 0.x does";
             Err(Problem::bad_request("urn:carafe:problem:bad-parameter", "Bad parameter", detail))

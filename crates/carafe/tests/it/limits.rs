@@ -169,6 +169,10 @@ fn one_client_has_its_part_of_the_complex_patterns() {
     let never = meets(metrics, limit, 400, || get(at, "/events?pattern=a-:id&pattern=b-:id"));
     assert!(never.body.contains("urn:carafe:problem:too-complex"), "{}", never.body);
     Stream::open(at, "/events?pattern=a-:id", &[]);
+    // The last would be refused for what it is, if it were looked at.
+    meets(metrics, limit, 400, || get(at, "/events?pattern=b-:id&pattern=c-:id&pattern=(("));
+    let many: String = (0..200).map(|number| format!("pattern=p{number}&")).collect();
+    meets(metrics, "matchers", 400, || get(at, &format!("/events?{many}pattern=((")));
 }
 
 #[test]
