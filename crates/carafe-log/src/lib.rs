@@ -11,8 +11,11 @@ mod entry;
 mod memory;
 mod publication;
 mod read;
+mod readers;
+mod wanted;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended};
 pub use clock::{Clock, TimeSource};
@@ -21,6 +24,12 @@ pub use entry::Entry;
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadIdempotencyKey, IdempotencyKey, Publication};
 pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span, Visible};
+
+/// How long idempotency keys are known by default.
+const KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Tests of a pattern that finding the last entries may take by default: some seconds of a processor.
+const PATTERN_TESTS: u64 = 20_000_000;
 
 /// What a log answers when it may have to wait for a disk.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -152,6 +152,14 @@ pub enum ReadError {
         /// After where reading is possible.
         start: Position,
     },
+    /// Finding it would take more than one request may.
+    #[error(
+        "the last events cannot be found within {limit} tests of a pattern: ask for fewer patterns or for topics by name, or read from an earlier event on"
+    )]
+    TooMuchWork {
+        /// How many tests of a pattern one request may take.
+        limit: u64,
+    },
     /// What is on the disk is not what was written there.
     #[error("the log is damaged: {0}; stop the hub and run `carafe log verify`")]
     Damaged(String),

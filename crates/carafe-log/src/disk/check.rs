@@ -7,10 +7,10 @@ use std::sync::Arc;
 use carafe_protocol::Position;
 
 use super::files;
-use super::index::SealedIndex;
+use super::index;
 use super::open::{self, CLEAN, clean_mark};
 use super::options::OpenError;
-use super::sealed::{Scanned, Sealed, Segment, index_name};
+use super::sealed::{Scanned, Sealed, Segment, filter_name, index_name};
 use super::segment::Rest;
 use super::storage::{Folder, Storage, read_whole};
 
@@ -205,7 +205,7 @@ impl OfflineLog {
             return Ok(None);
         }
         let bytes = read_whole(&*self.storage.open(&file)?)?;
-        let expected = SealedIndex::encode(&scanned.index, &segment.header, scanned.summary);
+        let expected = index::encode(&scanned.index, &segment.header, scanned.summary);
         let what = "it is not the index of its segment; it will be made again".into();
         Ok((bytes != expected).then_some(Finding { file, what, loses_entries: false }))
     }
@@ -234,8 +234,9 @@ impl OfflineLog {
 
     fn set_aside(&self, name: &str) -> io::Result<()> {
         self.storage.rename(name, &format!("{name}{}", files::DAMAGED))?;
-        let index = index_name(name);
-        if self.storage.list()?.contains(&index) { self.storage.remove(&index) } else { Ok(()) }
+        let names = self.storage.list()?;
+        let mut derived = [index_name(name), filter_name(name)].into_iter();
+        derived.try_for_each(|name| if names.contains(&name) { self.storage.remove(&name) } else { Ok(()) })
     }
 }
 

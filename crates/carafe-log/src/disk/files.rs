@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::filter;
 use super::index;
 use super::open;
 use super::segment;
@@ -17,7 +18,7 @@ pub(crate) const UNFINISHED: &str = ".new";
 pub(crate) const DAMAGED: &str = ".damaged";
 
 /// Files beside a segment that can be made again from it: the end of the name, and how the content begins.
-const DERIVED: [(&str, &[u8; 8]); 1] = [(".index", index::MAGIC)];
+const DERIVED: [(&str, &[u8; 8]); 2] = [(".index", index::MAGIC), (".filter", filter::MAGIC)];
 
 /// As many digits as the largest offset has.
 const DIGITS: usize = 20;
@@ -134,6 +135,7 @@ mod tests {
             ["00000000000000000001.segment", "00000000000000000001.index", "clean", "clean.new", "lock"];
         assert!(own.iter().all(|name| kind(name).is_some()));
         assert!(kind("00000000000000000001.index.new").is_some());
+        assert!(kind("00000000000000000001.filter").is_some());
         assert!(kind("00000000000000000001.segment.damaged").is_some());
         let foreign =
             ["x.segment", "1.segment", "x.new", "notes.index", "+0000000000000000001.segment", "", "é"];

@@ -1,5 +1,6 @@
 //! The log on disk, as the rest of the program sees it.
 
+use std::future::ready;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +9,18 @@ use std::thread::{self, JoinHandle};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use futures_channel::oneshot;
 
+use super::ids::IdSearch;
+use super::indexer::Indexer;
+use super::last::LastSearch;
 use super::open::open;
 use super::options::{DiskOptions, OpenError};
-use super::queue::{Job, Queue, What};
-use super::readers::Readers;
+use super::part::Asked;
+use super::queue::{Admitted, Job, Queue, What};
 use super::state::{Shared, State};
 use super::storage::{Folder, Storage};
 use super::writer::Writer;
+use crate::readers::{Readers, Turn};
+use crate::wanted::Wanted;
 use crate::{
     Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry, Find,
     Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
@@ -26,9 +32,10 @@ use crate::{
 /// next. A torn end, as a crash leaves it, is cut off when the log is opened. Damage in what was synced is told from that,
 /// and refused.
 pub struct DiskLog {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
     readers: Readers,
+    pattern_tests: u64,
     writer: Option<JoinHandle<()>>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
 }
@@ -64,16 +71,18 @@ impl DiskLog {
     ) -> Result<Self, OpenError> {
         let (state, room_to) = open(&storage, &options)?;
         let room_to = fit(&state, room_to, &options)?;
-        let shared = Arc::new(Shared::new(storage, state, clock, options.supplied));
+        let shared = Arc::new(Shared::new(storage, state, clock, &options));
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
-        let writer = Writer::new(Arc::clone(&shared), options, room_to, failed);
+        let (readers, pattern_tests) = (Readers::start(options.readers)?, options.pattern_tests);
+        let indexer = Indexer::start(Arc::clone(&shared.storage))?;
+        let writer = Writer::new(Arc::clone(&shared), options, room_to, indexer, failed);
         let taking = Arc::clone(&queue);
         let writer =
             thread::Builder::new().name("carafe-log-write".into()).spawn(move || writer.run(&taking))?;
-        let readers = Readers::start(options.readers)?;
-        Ok(Self { shared, queue, readers, writer: Some(writer), failure: Mutex::new(Some(failure)) })
+        let failure = Mutex::new(Some(failure));
+        Ok(Self { shared, queue, readers, pattern_tests, writer: Some(writer), failure })
     }
 
     /// Completes with a reason when the disk has failed, after which nothing more is taken. For whoever asks first.
@@ -89,9 +98,21 @@ impl DiskLog {
         }
     }
 
-    fn read_with<T: Send + 'static>(
+    /// Puts a batch into the queue; first, if need be, readers look up its keys. Whoever asked need not wait for that.
+    fn take(&self, batch: Vec<Publication>, reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>) {
+        if let Some(looked) = self.shared.look_up_at_once(&batch) {
+            return self.queue.push(Job::new(What::Publications(batch, looked, reply)));
+        }
+        let job = Job::new(What::Publications(batch, self.shared.look_up(), reply));
+        match self.queue.admit(job.bytes()) {
+            Ok(admitted) => self.readers.push(look_up(Arc::clone(&self.shared), job, admitted)),
+            Err(error) => job.refuse(error),
+        }
+    }
+
+    pub(super) fn read_with<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
+        mut read: impl FnMut(&Shared) -> Result<Option<T>, ReadError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, ReadError>> {
         let shared = Arc::clone(&self.shared);
         self.readers.run(move || read(&shared))
@@ -123,6 +144,20 @@ fn resume_clock(shared: &Shared) {
     }
 }
 
+/// Looks up the keys of a batch turn by turn, and puts it into the queue then.
+fn look_up(shared: Arc<Shared>, job: Job, admitted: Admitted) -> Turn {
+    let mut coming = Some((job, admitted));
+    Box::new(move || {
+        let Some((mut job, admitted)) = coming.take() else { return true };
+        match job.look_up(&shared) {
+            Ok(true) => admitted.push(job),
+            Ok(false) => coming = Some((job, admitted)),
+            Err(error) => job.refuse(AppendError::Failed(error.to_string())),
+        }
+        coming.is_none()
+    })
+}
+
 impl Drop for DiskLog {
     /// Stores what waits, and marks that all was closed in order.
     fn drop(&mut self) {
@@ -137,7 +172,7 @@ impl Append for DiskLog {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.queue.push(Job::new(What::Publications(batch, reply)));
+            self.take(batch, reply);
             answer.await.unwrap_or_else(|_| Err(AppendError::Failed("the thread that writes is gone".into())))
         })
     }
@@ -160,11 +195,14 @@ impl Read for DiskLog {
     }
 
     fn span(&self) -> Span {
-        self.shared.span()
+        self.shared.view().span()
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
-        self.read_with(move |shared| shared.find(position))
+        match self.shared.find_at_once(position) {
+            Some(find) => Box::pin(ready(Ok(find))),
+            None => self.read_with(move |shared| shared.find(position).map(Some)),
+        }
     }
 
     fn find_id(
@@ -172,7 +210,11 @@ impl Read for DiskLog {
         id: IdempotencyKey,
         visible: Visible,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.read_with(move |shared| shared.find_id(&id, &visible))
+        let mut search = IdSearch::new(&self.shared, id, visible);
+        if search.finds_nothing() {
+            return Box::pin(ready(Ok(None)));
+        }
+        self.read_with(move |shared| search.step(shared))
     }
 
     fn read(
@@ -181,7 +223,8 @@ impl Read for DiskLog {
         wanted: Vec<TopicMatcher>,
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>> {
-        self.read_with(move |shared| shared.read(after, &wanted, limit))
+        let asked = Asked::new(Wanted::new(wanted), &self.shared.selections);
+        self.read_with(move |shared| shared.read(after, &asked, limit))
     }
 
     fn before_last(
@@ -190,17 +233,11 @@ impl Read for DiskLog {
         wanted: Vec<TopicMatcher>,
         visible: Visible,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        self.read_with(move |shared| shared.before_last(count, &wanted, &visible))
+        let mut search = LastSearch::new(&self.shared, count, wanted, &visible, self.pattern_tests);
+        self.read_with(move |shared| search.step(shared))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {
-        let mut state = self.shared.state();
-        state.followers.push(follower);
-        let read = self.shared.recent(&state, recent);
-        let (after, recent) = read.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the newest entries cannot be held ready");
-            (state.tail, Vec::new())
-        });
-        Followed { after, recent }
+        self.shared.follow(recent, follower)
     }
 }

@@ -1,23 +1,40 @@
 //! The log on disk.
 
+mod active;
 mod ages;
 mod check;
 mod codec;
+#[cfg(test)]
+mod costs;
+mod derived;
 mod files;
+mod filter;
+mod finder;
+mod follow;
+mod ids;
 mod index;
+mod index_file;
+mod indexer;
+mod keys;
+mod last;
 mod log;
 mod open;
 mod options;
 mod order;
+mod paged;
+mod part;
+mod postings;
 mod queue;
-mod readers;
+mod read;
 mod record;
 mod retention;
 mod sealed;
 mod segment;
+mod selection;
 mod sizes;
 mod state;
 mod storage;
+mod view;
 mod writer;
 
 pub use check::{Finding, OfflineLog, Progress, Stat};

@@ -33,8 +33,9 @@ pub(crate) fn restore(storage: &dyn Storage) -> Result<Option<Position>, OpenErr
     let Some(Checked { sealed, newest, scan }) = Checked::read(storage)? else { return Ok(None) };
     // The hub gives it the room that it wants.
     let options = DiskOptions { segment_bytes: Some(length(HEADER)), ..DiskOptions::default() };
-    begin_generation(storage, &options, sealed, newest, &scan)?;
-    Ok(Some(scan.summary.last))
+    let last = scan.summary.last;
+    begin_generation(storage, &options, sealed, newest, scan)?;
+    Ok(Some(last))
 }
 
 /// A log that is not damaged, with what a crash left half done removed, but for a torn end.
@@ -73,7 +74,7 @@ fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32
 }
 
 fn state(sealed: VecDeque<Arc<Sealed>>, active: Active, tail: Position) -> State {
-    State { sealed, active, tail, followers: Vec::new() }
+    State { sealed: Arc::new(sealed), active, tail, followers: Vec::new() }
 }
 
 /// All segments in order, but one that was only being made when the machine stopped.
@@ -140,12 +141,12 @@ fn open_newest(
     if scan.rest == Rest::Torn {
         let (name, at) = (&segment.name, scan.end.at);
         tracing::warn!(segment = name, at, "cut off what was being written when the machine stopped");
-        return begin_generation(storage, options, sealed, segment, &scan);
+        return begin_generation(storage, options, sealed, segment, scan);
     }
     let room_to = u32::try_from(segment.file.size()?).unwrap_or(u32::MAX);
-    let Scanned { end, index, summary, index_bytes, .. } = scan;
+    let Scanned { end, index, summary, .. } = scan;
     let first = (summary.entries > 0).then_some(summary.first);
-    let active = Active { segment, index: Arc::new(index), first, end, newest: summary.newest, index_bytes };
+    let active = Active { segment, index: Arc::new(index), first, end, newest: summary.newest };
     Ok((state(sealed, active, summary.last), room_to))
 }
 
@@ -155,20 +156,22 @@ fn begin_generation(
     options: &DiskOptions,
     mut sealed: VecDeque<Arc<Sealed>>,
     segment: Segment,
-    scan: &Scanned,
+    scan: Scanned,
 ) -> Result<(State, u32), OpenError> {
     let generation = Generation::new(rand::random());
-    let header = Header { salt: rand::random(), generation, previous: scan.summary.last };
+    let Scanned { end, index, summary, .. } = scan;
+    let header = Header { salt: rand::random(), generation, previous: summary.last };
     // Once others follow, what is cut off here would be damage.
-    segment.file.truncate(u64::from(scan.end.at))?;
+    segment.file.truncate(u64::from(end.at))?;
     segment.file.sync()?;
-    if scan.summary.entries > 0 {
-        let Scanned { end, index, summary, .. } = scan;
-        sealed.push_back(Arc::new(Sealed::seal(storage, segment, end.at, index, *summary)?));
+    if summary.entries > 0 {
+        let newest = Sealed::freeze(segment, end.at, Arc::new(index), summary)?;
+        newest.settle(storage)?;
+        sealed.push_back(Arc::new(newest));
     }
     // An empty one has the same name, and is replaced.
     let segment = Segment::create(storage, header, options.segment_size())?;
-    Ok((state(sealed, Active::empty(segment), scan.summary.last), options.segment_size()))
+    Ok((state(sealed, Active::empty(segment), summary.last), options.segment_size()))
 }
 
 /// Marks that all was written and closed in order: whatever the end looks like later, it was good.

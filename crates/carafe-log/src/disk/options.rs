@@ -24,10 +24,15 @@ pub struct DiskOptions {
     /// Another node supplies the entries with their offsets ([`AppendAt`](crate::AppendAt)): a position beyond the tail may
     /// still arrive. Without this, such a position means that the log has lost its tail.
     pub supplied: bool,
+    /// How long an idempotency key is known, while its entry is kept: publishing with it again stores nothing.
+    pub key_window: Duration,
+    /// Tests of a pattern that finding the last entries may take: patterns times the topics that they are tested with.
+    pub pattern_tests: u64,
 }
 
 impl Default for DiskOptions {
-    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers, the only writer.
+    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers, the only writer, keys that are known for a
+    /// day, 20 million tests.
     fn default() -> Self {
         Self {
             entries: u64::MAX,
@@ -37,6 +42,8 @@ impl Default for DiskOptions {
             waiting_bytes: 64 << 20,
             readers: 4,
             supplied: false,
+            key_window: crate::KEY_WINDOW,
+            pattern_tests: crate::PATTERN_TESTS,
         }
     }
 }

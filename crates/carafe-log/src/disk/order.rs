@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use carafe_protocol::{Position, Topic};
+use carafe_protocol::Position;
 use futures_channel::oneshot;
 
+use super::keys::{Looked, Name, key_of};
 use super::queue::{Job, What};
 use super::state::Shared;
 use crate::clock::Reading;
-use crate::{AppendAtError, AppendError, Appended, Entry, IdempotencyKey, Publication};
+use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
 
 /// What was asked for, put in order: what to store, and what to answer then.
 pub(crate) struct Ordered {
@@ -20,8 +21,6 @@ pub(crate) struct Ordered {
     answers: Vec<Answer>,
 }
 
-/// A key is valid within its topic.
-type Name = (Topic, IdempotencyKey);
 type Keys = HashMap<Name, Position>;
 
 enum Answer {
@@ -39,7 +38,8 @@ impl Ordered {
     pub(crate) fn take(&mut self, job: Job, shared: &Shared) {
         let tail = self.entries.last().map_or_else(|| shared.state().tail, |entry| entry.position);
         match job.what {
-            What::Publications(batch, reply) => match self.publications(batch, tail, shared) {
+            What::Publications(batch, looked, reply) => match self.publications(batch, &looked, tail, shared)
+            {
                 Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
                 Err(error) => drop(reply.send(Err(error))),
             },
@@ -57,15 +57,16 @@ impl Ordered {
     fn publications(
         &mut self,
         publications: Vec<Publication>,
+        looked: &Looked,
         tail: Position,
         shared: &Shared,
     ) -> Result<Vec<Appended>, AppendError> {
         let generation = shared.state().active.segment.header.generation;
         let mut batch = Batch::after(Position { generation, ..tail });
         let time = self.now.time();
-        for publication in publications {
+        for (number, publication) in publications.into_iter().enumerate() {
             let known = match key_of(&publication) {
-                Some(name) => self.known(&name, &batch, shared)?,
+                Some(name) => self.known(&name, &batch, number, looked, shared)?,
                 None => None,
             };
             batch.push(publication, known, time);
@@ -75,12 +76,19 @@ impl Ordered {
         Ok(batch.appended)
     }
 
-    fn known(&self, name: &Name, batch: &Batch, shared: &Shared) -> Result<Option<Position>, AppendError> {
+    fn known(
+        &self,
+        name: &Name,
+        batch: &Batch,
+        number: usize,
+        looked: &Looked,
+        shared: &Shared,
+    ) -> Result<Option<Position>, AppendError> {
         if let Some(position) = batch.keys.get(name).or_else(|| self.keys.get(name)) {
             return Ok(Some(*position));
         }
-        let (topic, key) = name;
-        shared.keyed(topic, key).map_err(|error| AppendError::Failed(error.to_string()))
+        let known = shared.known(name, number, looked, self.now.time());
+        known.map_err(|error| AppendError::Failed(error.to_string()))
     }
 
     /// Who asked may have left.
@@ -119,10 +127,6 @@ impl Batch {
         self.entries.push(Arc::new(Entry { position, time, publication }));
         self.appended.push(Appended { position, repeated: false });
     }
-}
-
-fn key_of(publication: &Publication) -> Option<Name> {
-    publication.key().map(|key| (publication.topic().clone(), key.clone()))
 }
 
 fn in_order(entries: &[Entry], mut tail: Position) -> Result<(), AppendAtError> {

@@ -1,13 +1,15 @@
 //! What waits to be written.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 
+use super::keys::Looked;
 use super::options::DiskOptions;
-use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
+use super::state::Shared;
+use crate::{AppendAtError, AppendError, Appended, Entry, Publication, ReadError};
 
 /// The most bytes that one batch may have: a segment ends before 4 GiB.
 const BATCH: usize = 1 << 30;
@@ -19,6 +21,7 @@ const AGING: Duration = Duration::from_secs(1);
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    came: Condvar,
     limit: usize,
     /// Bytes that one batch may have.
     batch: usize,
@@ -26,10 +29,37 @@ pub(crate) struct Queue {
     commit: usize,
 }
 
+/// A place in the queue for a job that is yet to come.
+pub(crate) struct Admitted {
+    queue: Arc<Queue>,
+    bytes: usize,
+}
+
+impl Admitted {
+    pub(crate) fn push(mut self, job: Job) {
+        let mut waiting = self.queue.waiting();
+        // They are the job's from here on.
+        self.bytes = 0;
+        waiting.jobs.push_back(job);
+        self.queue.arrived.notify_one();
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.waiting();
+        waiting.bytes -= self.bytes;
+        waiting.coming -= 1;
+        self.queue.came.notify_all();
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// Jobs that were admitted and are yet to come.
+    coming: usize,
     closed: bool,
 }
 
@@ -40,23 +70,35 @@ pub(crate) struct Job {
 }
 
 pub(crate) enum What {
-    Publications(Vec<Publication>, oneshot::Sender<Result<Vec<Appended>, AppendError>>),
+    Publications(Vec<Publication>, Looked, oneshot::Sender<Result<Vec<Appended>, AppendError>>),
     Entries(Vec<Entry>, oneshot::Sender<Result<(), AppendAtError>>),
 }
 
 impl Job {
     pub(crate) fn new(what: What) -> Self {
         let bytes = match &what {
-            What::Publications(batch, _) => batch.iter().map(Publication::weight).sum(),
+            What::Publications(batch, ..) => batch.iter().map(Publication::weight).sum(),
             What::Entries(entries, _) => entries.iter().map(Entry::weight).sum(),
         };
         Self { what, bytes }
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Goes on to look up its keys, and says whether that is done.
+    pub(crate) fn look_up(&mut self, shared: &Shared) -> Result<bool, ReadError> {
+        match &mut self.what {
+            What::Publications(batch, looked, _) => looked.go_on(batch, shared),
+            What::Entries(..) => Ok(true),
+        }
+    }
+
     pub(crate) fn refuse(self, error: AppendError) {
         // Who asked may have left.
         match self.what {
-            What::Publications(_, reply) => drop(reply.send(Err(error))),
+            What::Publications(.., reply) => drop(reply.send(Err(error))),
             What::Entries(_, reply) => drop(reply.send(Err(error.into()))),
         }
     }
@@ -67,6 +109,7 @@ impl Queue {
         Self {
             waiting: Mutex::default(),
             arrived: Condvar::new(),
+            came: Condvar::new(),
             limit: options.waiting_bytes,
             batch: usize::try_from(options.bytes).map_or(BATCH, |bytes| bytes.min(BATCH)),
             commit: options.commit_bytes(),
@@ -77,23 +120,35 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn push(&self, job: Job) {
-        if job.bytes > self.batch {
-            let (bytes, limit) = (job.bytes, self.batch);
-            return job.refuse(AppendError::TooLarge { bytes, limit });
+    pub(crate) fn push(self: &Arc<Self>, job: Job) {
+        match self.admit(job.bytes) {
+            Ok(admitted) => admitted.push(job),
+            Err(error) => job.refuse(error),
         }
-        let mut waiting = self.waiting();
-        if waiting.bytes > 0 && waiting.bytes + job.bytes > self.limit {
-            drop(waiting);
-            return job.refuse(AppendError::Busy);
-        }
-        waiting.bytes += job.bytes;
-        waiting.jobs.push_back(job);
-        self.arrived.notify_one();
     }
 
+    /// Takes so many bytes in that are yet to come.
+    ///
+    /// # Errors
+    /// When that is more than may wait.
+    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admitted, AppendError> {
+        if bytes > self.batch {
+            return Err(AppendError::TooLarge { bytes, limit: self.batch });
+        }
+        let mut waiting = self.waiting();
+        if waiting.bytes > 0 && waiting.bytes + bytes > self.limit {
+            return Err(AppendError::Busy);
+        }
+        waiting.bytes += bytes;
+        waiting.coming += 1;
+        Ok(Admitted { queue: Arc::clone(self), bytes })
+    }
+
+    /// Takes nothing more, once all that was admitted has come.
     pub(crate) fn close(&self) {
-        self.waiting().closed = true;
+        let coming = |waiting: &mut Waiting| waiting.coming > 0;
+        let waiting = self.came.wait_while(self.waiting(), coming);
+        waiting.unwrap_or_else(PoisonError::into_inner).closed = true;
         self.arrived.notify_one();
     }
 

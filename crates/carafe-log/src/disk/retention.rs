@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::ages::{Seen, Verdict};
-use super::index::Index;
 use super::sealed::Sealed;
 use super::state::{Active, State};
 use super::writer::{Writer, not_full, passing};
@@ -25,15 +24,15 @@ impl Writer {
 
     fn remove(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
         let storage = &*self.shared.storage;
-        self.shared.state().sealed.pop_front();
+        self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
         // One that cannot be removed stays in the list: removing a newer one would leave a hole between them.
-        storage
-            .remove(&oldest.segment.name)
-            .inspect_err(|_| self.shared.state().sealed.push_front(Arc::clone(oldest)))?;
+        storage.remove(&oldest.segment.name).inspect_err(|_| {
+            self.shared.change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
+        })?;
         // Without it, a crash could bring this one back and lose the next.
         storage.sync().map_err(not_full)?;
         // An index without a segment is removed when the log is opened.
-        if let Err(error) = storage.remove(&oldest.segment.index_name()) {
+        if let Err(error) = oldest.remove_derived(storage) {
             tracing::warn!(%error, segment = oldest.segment.name, "its index cannot be removed");
         }
         Ok(())
@@ -67,7 +66,7 @@ impl Writer {
     /// Whether the log takes more than it may on the disk, with so many bytes for the active segment.
     fn takes_too_much(&self, state: &State, active: u64) -> bool {
         let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
-        sealed + active + state.active.index_bytes > self.options.bytes
+        sealed + active + state.active.index.file_bytes() > self.options.bytes
     }
 
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {

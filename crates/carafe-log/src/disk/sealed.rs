@@ -1,19 +1,24 @@
 //! Segments on disk: one that is written no more, and what all have in common.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use carafe_protocol::Offset;
 
-use super::codec::length;
+use super::active::ActiveIndex;
+use super::derived;
 use super::files;
-use super::index::{ActiveIndex, SUMMARY, SealedIndex, Summary, milliseconds};
+use super::filter::{Filter, Kind};
+use super::index::{Counts, SUMMARY, Summary, hash, milliseconds};
 use super::options::OpenError;
+use super::part::{PartIndex, unreadable};
 use super::record;
 use super::segment::{BadHeader, Content, End, HEADER, Header, Rest, Row, Scan};
-use super::sizes::{self, INDEX_BYTES};
-use super::storage::{Storage, StorageFile, read_whole};
+use super::storage::{Storage, StorageFile};
 use super::writer::not_full;
+use crate::wanted::Wanted;
 use crate::{Entry, ReadError};
 
 /// The most bytes of neighbouring records that are read at once.
@@ -30,8 +35,6 @@ pub(crate) struct Scanned {
     pub(crate) rest: Rest,
     pub(crate) index: ActiveIndex,
     pub(crate) summary: Summary,
-    /// What the index takes on the disk at most.
-    pub(crate) index_bytes: u64,
 }
 
 /// A segment's file and header.
@@ -71,10 +74,14 @@ impl Segment {
         index_name(&self.name)
     }
 
+    pub(crate) fn filter_name(&self) -> String {
+        filter_name(&self.name)
+    }
+
     /// Reads it to its end and makes its index.
     pub(crate) fn scan(&self) -> io::Result<Scanned> {
         let previous = self.header.previous;
-        let (mut index, mut index_bytes) = (ActiveIndex::default(), INDEX_BYTES);
+        let index = ActiveIndex::new(&self.header);
         let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
         let Scan { end, last, rest } = Content::new(&*self.file, self.header)?.scan(|entry, row| {
             if summary.entries == 0 {
@@ -83,10 +90,9 @@ impl Segment {
             summary.last = entry.position;
             summary.entries += 1;
             summary.newest = summary.newest.max(milliseconds(entry.time));
-            index_bytes += sizes::index_bytes(&entry);
             index.push(&entry, row);
         })?;
-        Ok(Scanned { end, last, rest, index, summary, index_bytes })
+        Ok(Scanned { end, last, rest, index, summary })
     }
 
     /// Writes the last commit again and syncs it. A commit that is there may have been written and not synced, or its
@@ -97,6 +103,16 @@ impl Segment {
         self.file.read_at(u64::from(scan.last), &mut bytes)?;
         self.file.write_at(u64::from(scan.last), &bytes)?;
         self.file.sync()
+    }
+
+    /// Reads one that is sealed: it ends with its last commit.
+    fn scan_whole(&self) -> Result<Scanned, OpenError> {
+        let scan = self.scan()?;
+        if scan.rest != Rest::Nothing {
+            let (name, at) = (&self.name, scan.end.at);
+            return Err(OpenError::Damaged(format!("{name} is not what was written from byte {at} on")));
+        }
+        Ok(scan)
     }
 
     /// Reads records, in their order; each run of near neighbours at once.
@@ -147,6 +163,20 @@ impl Segment {
         found.ok_or_else(|| self.damaged(row))
     }
 
+    /// The first of these entries that is the one.
+    pub(crate) fn first_of(
+        &self,
+        rows: &[Row],
+        is_it: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Entry>, ReadError> {
+        let mut found = None;
+        self.entries(rows, |entry| {
+            found = Some(entry).filter(&is_it);
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
     fn damaged(&self, row: Row) -> ReadError {
         ReadError::Damaged(format!("entry {} in {} is not what was written", row.offset, self.name))
     }
@@ -154,6 +184,10 @@ impl Segment {
 
 pub(crate) fn index_name(segment: &str) -> String {
     format!("{}.index", files::number(segment))
+}
+
+pub(crate) fn filter_name(segment: &str) -> String {
+    format!("{}.filter", files::number(segment))
 }
 
 /// Whether nothing follows where the header would be. Commits are written only after the header was synced.
@@ -168,39 +202,79 @@ fn is_unused(file: &dyn StorageFile) -> io::Result<bool> {
 pub(crate) struct Sealed {
     pub(crate) segment: Segment,
     pub(crate) summary: Summary,
+    /// The bytes of all its files.
     pub(crate) bytes: u64,
+    /// Its index, until that is in a file.
+    index: ArcSwapOption<ActiveIndex>,
+    filter: OnceLock<Filter>,
+    /// Whether the index file was read whole once, and is good.
+    checked: AtomicBool,
+    // Held while the index is made again, so that this is done once.
+    again: Mutex<()>,
+    /// History was trimmed up to its end: its files are being removed.
+    gone: AtomicBool,
 }
 
 impl Sealed {
-    /// Cuts the file off after its last commit and writes its index. Neither is synced: a crash that loses them costs
-    /// making the index again.
-    pub(crate) fn seal(
-        storage: &dyn Storage,
+    /// Cuts the file off after its last commit: it will be written no more. Its index stays in memory until it is
+    /// [settled](Self::settle).
+    pub(crate) fn freeze(
         segment: Segment,
         end: u32,
-        index: &ActiveIndex,
+        index: Arc<ActiveIndex>,
         summary: Summary,
     ) -> io::Result<Self> {
         segment.file.truncate(u64::from(end))?;
-        let index = SealedIndex::encode(index, &segment.header, summary);
-        let name = segment.index_name();
-        let unfinished = format!("{name}{}", files::UNFINISHED);
-        let file = storage.create(&unfinished)?;
-        file.write_at(0, &index)?;
-        storage.rename(&unfinished, &name)?;
-        let bytes = u64::from(end) + u64::from(length(index.len()));
-        Ok(Self { segment, summary, bytes })
+        let bytes = u64::from(end) + index.file_bytes();
+        Ok(Self::new(segment, summary, bytes, Some(index)))
+    }
+
+    fn new(segment: Segment, summary: Summary, bytes: u64, index: Option<Arc<ActiveIndex>>) -> Self {
+        Self {
+            segment,
+            summary,
+            bytes,
+            index: ArcSwapOption::new(index),
+            filter: OnceLock::new(),
+            checked: AtomicBool::new(false),
+            again: Mutex::default(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes index and filter, and gives back the index, which is not needed in memory any more. Neither is synced: a
+    /// crash that loses them costs making the index again.
+    pub(crate) fn settle(&self, storage: &dyn Storage) -> io::Result<Option<Arc<ActiveIndex>>> {
+        let Some(index) = self.index.load_full() else { return Ok(None) };
+        if !self.is_gone() {
+            derived::write_index(storage, &self.segment, &index, self.summary)?;
+            let filter = self.filter.get_or_init(|| Filter::of(&index));
+            derived::write_filter(storage, &self.segment, filter)?;
+        }
+        self.index.store(None);
+        self.leave_nothing(storage)?;
+        Ok(Some(index))
     }
 
     /// Opens one whose index is there. Without an index, or with a damaged one, it is read whole and indexed again.
     pub(crate) fn open(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
-        match Self::summary(storage, &segment)? {
-            Some((summary, index_bytes)) => {
-                let bytes = segment.file.size()? + index_bytes;
-                Ok(Self { segment, summary, bytes })
-            }
-            None => Self::index_again(storage, segment),
-        }
+        let Some((summary, index_bytes)) = Self::summary(storage, &segment)? else {
+            return Self::open_again(storage, segment);
+        };
+        let Some(filter) = derived::read_filter(storage, &segment)? else {
+            return Self::open_again(storage, segment);
+        };
+        let bytes = segment.file.size()? + index_bytes + filter.len() as u64;
+        let sealed = Self::new(segment, summary, bytes, None);
+        sealed.filter.get_or_init(|| filter);
+        Ok(sealed)
+    }
+
+    fn open_again(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
+        let scan = segment.scan_whole()?;
+        let sealed = Self::freeze(segment, scan.end.at, Arc::new(scan.index), scan.summary)?;
+        sealed.settle(storage)?;
+        Ok(sealed)
     }
 
     /// What its index says of it, and how large that is; nothing if there is none, or it is damaged.
@@ -212,25 +286,74 @@ impl Sealed {
         let size = file.size()?;
         let mut bytes = vec![0; SUMMARY.min(usize::try_from(size).unwrap_or(SUMMARY))];
         file.read_at(0, &mut bytes)?;
-        Ok(SealedIndex::summary(&bytes, &segment.header).map(|summary| (summary, size)))
+        Ok(Counts::decode(&bytes, &segment.header).map(|counts| (counts.summary, size)))
     }
 
-    pub(crate) fn index_again(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
-        let scan = segment.scan()?;
-        if scan.rest != Rest::Nothing {
-            let at = scan.end.at;
-            return Err(OpenError::Damaged(format!(
-                "{} is not what was written from byte {at} on",
-                segment.name
-            )));
+    /// Whether it may have an entry of this hash, which `hash` makes with its salt.
+    pub(crate) fn may_have(&self, kind: Kind, texts: &[&str]) -> bool {
+        let hash = hash(texts, self.segment.header.salt);
+        match &*self.index.load() {
+            Some(index) => index.has(kind, hash),
+            None => self.filter.get().is_none_or(|filter| filter.may_have(kind, hash)),
         }
-        Ok(Self::seal(storage, segment, scan.end.at, &scan.index, scan.summary)?)
     }
 
-    /// Reads the index.
-    pub(crate) fn index(&self, storage: &dyn Storage) -> io::Result<Option<SealedIndex>> {
-        let bytes = read_whole(&*storage.open(&self.segment.index_name())?)?;
-        Ok(SealedIndex::decode(&bytes, &self.segment.header))
+    /// Whether one of these topics may be among its entries'. Patterns may always match.
+    pub(crate) fn may_have_any_of(&self, wanted: &Wanted) -> bool {
+        let mut topics = wanted.topics();
+        topics.as_mut().is_none_or(|topics| topics.any(|topic| self.may_have(Kind::Topic, &[topic.as_str()])))
+    }
+
+    /// Its index: in memory, or in its file. One that is lost or damaged is made again, once, whoever asks for it.
+    pub(crate) fn index(&self, storage: &dyn Storage) -> Result<PartIndex, ReadError> {
+        if let Some(index) = self.index.load_full() {
+            return Ok(PartIndex::Memory(index, self.summary.entries));
+        }
+        if let Some(index) = self.open_index(storage)? {
+            return Ok(index);
+        }
+        let _again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = self.open_index(storage)? {
+            return Ok(index);
+        }
+        if !self.is_gone() {
+            self.index_again(storage)?;
+            self.leave_nothing(storage).map_err(|error| unreadable(&error))?;
+        }
+        if self.is_gone() {
+            let (after, start) = (self.segment.header.previous.offset, self.summary.last);
+            return Err(ReadError::Trimmed { after, start });
+        }
+        let lost = || ReadError::Damaged(format!("the index of {} cannot be kept", self.segment.name));
+        self.open_index(storage)?.ok_or_else(lost)
+    }
+
+    fn index_again(&self, storage: &dyn Storage) -> Result<(), ReadError> {
+        tracing::warn!(segment = self.segment.name, "its index is lost or damaged; making it again");
+        let scan = self.segment.scan_whole().map_err(|error| ReadError::Damaged(error.to_string()))?;
+        derived::write_index(storage, &self.segment, &scan.index, scan.summary)
+            .map_err(|error| unreadable(&error))
+    }
+
+    /// `None` if it is lost or damaged.
+    fn open_index(&self, storage: &dyn Storage) -> Result<Option<PartIndex>, ReadError> {
+        let index = derived::open_index(storage, &self.segment, &self.checked);
+        Ok(index.map_err(|error| unreadable(&error))?.map(PartIndex::File))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Removes what was written while the segment was being removed.
+    fn leave_nothing(&self, storage: &dyn Storage) -> io::Result<()> {
+        if self.is_gone() { derived::remove(storage, &self.segment) } else { Ok(()) }
+    }
+
+    /// Removes index and filter of a segment that was removed. Who still reads it goes on, or is told that it is trimmed.
+    pub(crate) fn remove_derived(&self, storage: &dyn Storage) -> io::Result<()> {
+        self.gone.store(true, Ordering::Release);
+        derived::remove(storage, &self.segment)
     }
 
     pub(crate) fn last_offset(&self) -> Offset {

@@ -1,7 +1,6 @@
 //! How large segments are, by what is to be kept.
 
 use super::options::DiskOptions;
-use crate::Entry;
 
 /// History has at least so many segments, unless their size is set: it is trimmed by whole ones.
 const SEGMENTS: u64 = 32;
@@ -17,17 +16,6 @@ const COMMIT: usize = 16 << 20;
 
 /// The fewest entries after which a segment is ended, if the number of entries is limited.
 const FEWEST: u64 = 256;
-
-/// More than an index has beside its entries.
-pub(crate) const INDEX_BYTES: u64 = 128;
-
-/// The most bytes that an entry takes in an index.
-pub(crate) fn index_bytes(entry: &Entry) -> u64 {
-    const ITEM: usize = 20;
-    let topics: usize = entry.publication.topics().map(|topic| ITEM + topic.as_str().len()).sum();
-    let keys = entry.publication.id().map_or(0, |_| 2 * ITEM);
-    (ITEM + topics + keys) as u64
-}
 
 impl DiskOptions {
     /// The size of a segment: what is set, or a 32nd of the history, from 4 KiB to 64 MiB. One batch that is larger gets

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use futures_channel::oneshot;
 use rustix::io::Errno;
 
+use super::active::ActiveIndex;
 use super::ages::Ages;
 use super::codec::length;
 use super::index::milliseconds;
+use super::indexer::Indexer;
 use super::open::write_clean_mark;
 use super::options::DiskOptions;
 use super::order::Ordered;
 use super::queue::{Job, Queue};
 use super::sealed::{Sealed, Segment};
 use super::segment::{Commit, End, Header};
-use super::sizes::{INDEX_BYTES, index_bytes};
 use super::state::{Active, Shared, State};
 use crate::clock::Reading;
 use crate::{AppendError, Entry};
@@ -24,6 +25,7 @@ pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) options: DiskOptions,
     pub(super) ages: Ages,
+    indexer: Indexer,
     /// How far the active segment has room.
     pub(super) room_to: u32,
     /// A part of a commit that was refused may stand behind the last whole one.
@@ -39,6 +41,7 @@ impl Writer {
         shared: Arc<Shared>,
         options: DiskOptions,
         room_to: u32,
+        indexer: Indexer,
         failure: oneshot::Sender<String>,
     ) -> Self {
         let ages = Ages::new(options.age, shared.clock.reading());
@@ -46,6 +49,7 @@ impl Writer {
             shared,
             options,
             ages,
+            indexer,
             room_to,
             unfinished: false,
             abandoned: None,
@@ -107,18 +111,17 @@ impl Writer {
             Ok(commit) => commit,
             Err(error) => return Err(self.refuse(&error)),
         };
-        let mut state = self.shared.state();
-        let State { active, tail, followers, .. } = &mut *state;
-        for (entry, row) in entries.iter().zip(commit.rows) {
-            Arc::make_mut(&mut active.index).push(entry, row);
-            active.first.get_or_insert(entry.position);
-            active.newest = active.newest.max(milliseconds(entry.time));
-            active.index_bytes += index_bytes(entry);
-            *tail = entry.position;
-        }
-        active.end = commit.end;
-        self.ages.take(active.seen(), now);
-        followers.iter().for_each(|follower| follower(entries));
+        let seen = self.shared.take_in(entries, |State { active, tail, .. }| {
+            for (entry, row) in entries.iter().zip(commit.rows) {
+                active.index.push(entry, row);
+                active.first.get_or_insert(entry.position);
+                active.newest = active.newest.max(milliseconds(entry.time));
+                *tail = entry.position;
+            }
+            active.end = commit.end;
+            active.seen()
+        });
+        self.ages.take(seen, now);
         Ok(())
     }
 
@@ -193,12 +196,15 @@ impl Writer {
             self.room_to = size;
             return Ok(segment);
         }
-        let sealed = Sealed::seal(&*self.shared.storage, segment, end.at, &index, summary)?;
+        self.indexer.wait_for_room()?;
+        let sealed = Arc::new(Sealed::freeze(segment, end.at, index, summary)?);
         let segment = self.create_segment(&sealed, size)?;
         self.room_to = size;
-        let mut state = self.shared.state();
-        state.sealed.push_back(Arc::new(sealed));
-        state.active = Active::empty(segment.clone());
+        self.shared.change(|state| {
+            Arc::make_mut(&mut state.sealed).push_back(Arc::clone(&sealed));
+            state.active = Active::empty(segment.clone());
+        });
+        self.indexer.write(sealed);
         Ok(segment)
     }
 
@@ -255,6 +261,7 @@ pub(super) fn not_full(error: io::Error) -> io::Error {
 impl Active {
     pub(crate) fn empty(segment: Segment) -> Self {
         let end = End::of_empty(&segment.header);
-        Self { segment, index: Arc::default(), first: None, end, newest: 0, index_bytes: INDEX_BYTES }
+        let index = Arc::new(ActiveIndex::new(&segment.header));
+        Self { segment, index, first: None, end, newest: 0 }
     }
 }

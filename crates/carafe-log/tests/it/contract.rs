@@ -52,6 +52,11 @@ macro_rules! every_log {
             a_follower_that_comes_in_between_misses_nothing,
         ]);
         crate::contract::tests_of!($factory, model: [it_does_as_a_vec_would]);
+        crate::contract::tests_of!($factory, patterns: [
+            what_is_read_is_what_testing_each_entry_gives,
+            a_replay_by_pattern_misses_nothing_while_events_are_appended,
+            supplied_entries_with_sparse_offsets_are_found_by_pattern,
+        ]);
     };
 }
 

@@ -52,10 +52,15 @@ pub(crate) fn append_one(log: &impl Log, publication: Publication) -> Position {
     append(log, vec![publication])[0]
 }
 
+/// Waits until history is trimmed to what it may be after what was appended.
+pub(crate) fn settle(log: &impl Log) {
+    append(log, Vec::new());
+}
+
 /// An entry `offset` of the log's generation, as another node's log would hand it over.
 pub(crate) fn supplied(log: &impl Read, offset: Offset, publication: Publication) -> Entry {
     let position = Position { offset, nonce: !0, ..log.span().start };
-    Entry { position, time: std::time::UNIX_EPOCH, publication }
+    Entry { position, time: log.clock().now(), publication }
 }
 
 /// Appends to `other` until the log has trimmed something more.

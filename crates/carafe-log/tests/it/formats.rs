@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use carafe_log::{Append, Appended, DiskLog, Entry, Find, IdempotencyKey, OfflineLog, Read, Visible};
+use carafe_log::{
+    Append, Appended, DiskLog, DiskOptions, Entry, Find, IdempotencyKey, OfflineLog, Read, Visible,
+};
 use carafe_protocol::{EventType, Position, Topic, TopicMatcher};
 
 use crate::disk::{all, small_segments};
@@ -38,7 +40,9 @@ impl Copy {
     }
 
     fn open(&self) -> DiskLog {
-        DiskLog::open(self.folder.path(), small_segments()).unwrap()
+        // Its keys are of the day it was made.
+        let options = DiskOptions { key_window: Duration::MAX, ..small_segments() };
+        DiskLog::open(self.folder.path(), options).unwrap()
     }
 
     fn offline(&self) -> OfflineLog {

@@ -12,6 +12,7 @@ mod folder;
 mod formats;
 mod memory;
 mod model;
+mod patterns;
 mod sim;
 mod sizes;
 mod survival;

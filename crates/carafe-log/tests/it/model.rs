@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-use crate::factory::{Factory, positions, publication, supplied, topic, wait};
+use crate::factory::{Factory, positions, publication, settle, supplied, topic, wait};
 
 const SEED: u64 = 0xCAFE;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -70,6 +70,7 @@ struct Model {
 
 impl Model {
     fn check(&mut self, log: &(impl Log + AppendAt), step: Step) {
+        settle(log);
         let start = self.check_span(log);
         match step {
             Step::Append(drafts) => self.append(log, start, drafts),

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-use carafe_log::{Append, AppendError, DiskLog, DiskOptions, Entry, OfflineLog, Publication, Read};
-use carafe_protocol::{Offset, Position};
+use carafe_log::{
+    Append, AppendError, DiskLog, DiskOptions, Entry, IdempotencyKey, OfflineLog, Publication, Read,
+};
+use carafe_protocol::{Offset, Position, Topic};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -54,7 +57,14 @@ impl Life {
         let age = random.random_ratio(1, 4).then_some(HOUR);
         Self {
             random,
-            options: DiskOptions { segment_bytes: Some(1024), bytes, age, ..small_segments() },
+            // As long as an entry is kept.
+            options: DiskOptions {
+                key_window: Duration::MAX,
+                segment_bytes: Some(1024),
+                bytes,
+                age,
+                ..small_segments()
+            },
             machine: Machine::new(),
             disk: SimDisk::default(),
             offered: 0,
@@ -113,9 +123,8 @@ impl Life {
         // What could not be trimmed is trimmed now.
         trimmed(log);
         trimmed(log);
-        for (batch, answer) in [first].into_iter().chain(batches).zip(answers) {
-            self.told(batch, answer, kept_after..log.span().start.offset);
-        }
+        let told = [first].into_iter().chain(batches).zip(answers).collect();
+        self.told(told, kept_after..log.span().start.offset);
         self.trimmed = self.trimmed.max(log.span().start.offset);
     }
 
@@ -144,34 +153,37 @@ impl Life {
         publication(topic, &text).with_key(key)
     }
 
-    /// Meanwhile, history was trimmed by this much.
-    fn told(&mut self, batch: Vec<Publication>, answer: Answer, trimmed: Range<Offset>) {
-        let done = self.disk.done();
-        match answer {
-            Ok(appended) => {
-                for (publication, appended) in batch.into_iter().zip(appended) {
-                    if appended.repeated {
-                        let known = self.kept_with_key(&publication, trimmed.start);
-                        assert_eq!(known, Some(appended.position), "a key is known of what is stored");
-                    } else {
-                        let known = self.kept_with_key(&publication, trimmed.end);
-                        assert_eq!(known, None, "a key is stored once");
-                        self.stored.push(Stored { done, position: appended.position, publication });
-                    }
-                }
+    /// Takes notice of the answers to a group. Meanwhile, history was trimmed by this much.
+    fn told(&mut self, group: Vec<(Vec<Publication>, Answer)>, trimmed: Range<Offset>) {
+        let (done, mut all) = (self.disk.done(), Vec::new());
+        for (batch, answer) in group {
+            match answer {
+                Ok(appended) => all.extend(batch.into_iter().zip(appended)),
+                Err(AppendError::Full | AppendError::NoDescriptors | AppendError::Busy) => {}
+                Err(_) => self.uncertain.extend(batch.iter().map(text)),
             }
-            Err(AppendError::Full | AppendError::NoDescriptors | AppendError::Busy) => {}
-            Err(_) => self.uncertain.extend(batch.iter().map(text)),
+        }
+        // Batches that wait at the same time are stored in any order.
+        all.sort_by_key(|(_, appended)| (appended.repeated, appended.position.offset));
+        for (publication, appended) in all {
+            if appended.repeated {
+                // It may have been trimmed since, and stored again.
+                let mut known = self.kept_with_key(&publication, trimmed.start);
+                let is_known = known.any(|position| position == appended.position);
+                assert!(is_known, "a key is known of what is stored");
+            } else {
+                let known = self.kept_with_key(&publication, trimmed.end).next();
+                assert_eq!(known, None, "a key is stored once");
+                self.stored.push(Stored { done, position: appended.position, publication });
+            }
         }
     }
 
-    fn kept_with_key(&self, publication: &Publication, after: Offset) -> Option<Position> {
-        let key = publication.key()?;
-        let is_it = |known: &&Stored| {
-            known.position.offset > after
-                && (known.publication.topic(), known.publication.key()) == (publication.topic(), Some(key))
-        };
-        self.stored.iter().rev().find(is_it).map(|known| known.position)
+    fn kept_with_key(&self, publication: &Publication, after: Offset) -> impl Iterator<Item = Position> {
+        let kept = self.stored.iter().filter(move |known| known.position.offset > after);
+        let name = key_of(publication);
+        let known = kept.filter(move |known| name.is_some() && key_of(&known.publication) == name);
+        known.map(|known| known.position)
     }
 
     /// An orderly stop, while the disk may fail.
@@ -228,7 +240,7 @@ impl Life {
             let known = self.stored.iter().any(|stored| stored.publication == entry.publication);
             assert!(known || self.uncertain.contains(&text), "{text:.9} was refused, and is there");
             assert!(texts.insert(text), "an entry is there once");
-            let name = entry.publication.key().map(|key| (entry.publication.topic().clone(), key.clone()));
+            let name = key_of(&entry.publication);
             assert!(name.is_none_or(|name| names.insert(name)), "a key is stored once");
         }
         drop(log);
@@ -240,6 +252,10 @@ impl Life {
 /// Waits until history has been trimmed after the commit before: that comes before the next answer.
 fn trimmed(log: &DiskLog) {
     let _ = wait(log.append(Vec::new()));
+}
+
+fn key_of(publication: &Publication) -> Option<(Topic, IdempotencyKey)> {
+    publication.key().map(|key| (publication.topic().clone(), key.clone()))
 }
 
 fn text(publication: &Publication) -> String {

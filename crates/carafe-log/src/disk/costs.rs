@@ -1,0 +1,243 @@
+//! Tests of what reading costs, in tests of patterns and in files.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+
+use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
+use futures_executor::block_on as wait;
+
+use super::storage::Folder;
+use super::{DiskLog, DiskOptions, Storage, StorageFile};
+use crate::{Append, BlockLimit, Publication, Read, ReadError, Visible};
+
+const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
+const TOPICS: usize = 3000;
+
+/// A folder that counts what is created in it, and can hold that up.
+struct Spy {
+    folder: Folder,
+    created: AtomicUsize,
+    reads: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
+}
+
+struct SpyFile(Arc<dyn StorageFile>, Arc<AtomicUsize>, Arc<AtomicUsize>);
+
+impl Spy {
+    fn on(folder: &tempfile::TempDir) -> Arc<Self> {
+        let folder = Folder::lock(folder.path()).unwrap();
+        Arc::new(Self { folder, created: AtomicUsize::new(0), reads: Arc::default(), bytes: Arc::default() })
+    }
+
+    fn file(&self, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
+        Arc::new(SpyFile(file, Arc::clone(&self.reads), Arc::clone(&self.bytes)))
+    }
+}
+
+impl Storage for Spy {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        self.created.fetch_add(1, Ordering::Relaxed);
+        Ok(self.file(self.folder.create(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        Ok(self.file(self.folder.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.folder.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl StorageFile for SpyFile {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.2.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.0.read_at(at, bytes)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(at, bytes)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.0.allocate(size)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.truncate(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn options() -> DiskOptions {
+    DiskOptions { segment_bytes: Some(256 << 10), ..DiskOptions::default() }
+}
+
+fn open(spy: &Arc<Spy>, options: DiskOptions) -> DiskLog {
+    DiskLog::open_on(Arc::clone(spy) as Arc<dyn Storage>, options).unwrap()
+}
+
+/// Each topic has an event in each round.
+fn fill(log: &DiskLog, rounds: usize) {
+    for _ in 0..rounds {
+        let batch = |from: usize| (from..from + 100).map(publication).collect();
+        (0..TOPICS).step_by(100).for_each(|from| drop(wait(log.append(batch(from))).unwrap()));
+    }
+}
+
+fn publication(number: usize) -> Publication {
+    Publication::new(Topic::new(&format!("dev/{number}")).unwrap(), "some data")
+}
+
+fn complex(number: usize) -> TopicMatcher {
+    TopicPattern::new(&format!("dev/({number}|\\d*0)")).unwrap().into()
+}
+
+/// How many entries and blocks a replay takes.
+fn replay(log: &DiskLog, wanted: &[TopicMatcher]) -> (usize, usize) {
+    let (mut entries, mut blocks, mut after) = (0, 0, log.span().start.offset);
+    while after < log.span().tail.offset {
+        let block = wait(log.read(after, wanted.to_vec(), BLOCK)).unwrap();
+        assert!(block.up_to.offset > after);
+        after = block.up_to.offset;
+        entries += block.entries.len();
+        blocks += 1;
+    }
+    (entries, blocks)
+}
+
+#[test]
+fn a_replay_by_pattern_tests_each_topic_once_for_each_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    fill(&log, 20);
+    let segments = log.shared.view().sealed.len() + 1;
+    assert!(segments > 5, "{segments}");
+    for wanted in [vec![TopicPattern::new("dev/*").unwrap().into()], vec![complex(1), complex(2)]] {
+        let before = log.shared.tests();
+        let (entries, blocks) = replay(&log, &wanted);
+        assert!(entries >= 20 * TOPICS / 10 && blocks > 20);
+        let tests = log.shared.tests() - before;
+        assert!(tests <= (segments * TOPICS * wanted.len()) as u64, "{tests} tests");
+    }
+}
+
+#[test]
+fn without_room_to_remember_a_replay_by_pattern_tests_each_entry_once_or_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    fill(&log, 5);
+    let expected = replay(&log, &[complex(1)]);
+    log.shared.selections.fill_up();
+    let before = log.shared.tests();
+    assert_eq!(replay(&log, &[complex(2)]).0, expected.0);
+    let tests = log.shared.tests() - before;
+    assert!(tests <= 2 * 5 * TOPICS as u64, "{tests} tests");
+}
+
+#[test]
+fn finding_the_last_of_what_is_not_there_is_refused_beyond_a_number_of_tests() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { pattern_tests: 50_000, ..options() });
+    fill(&log, 20);
+    let missing = |number| TopicPattern::new(&format!("none/({number})")).unwrap().into();
+    let last =
+        |patterns: usize| wait(log.before_last(1, (0..patterns).map(missing).collect(), Visible::all()));
+    assert_eq!(last(1), Ok(log.span().start));
+    assert_eq!(last(100), Err(ReadError::TooMuchWork { limit: 50_000 }));
+    let there = complex(1);
+    assert!(wait(log.before_last(1, vec![there], Visible::all())).is_ok(), "what is near the end is found");
+}
+
+#[test]
+fn a_lost_index_is_made_again_once_by_all_who_need_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { readers: 8, ..options() });
+    fill(&log, 10);
+    let lost: Vec<_> = spy.list().unwrap().into_iter().filter(|name| name.ends_with(".index")).collect();
+    assert!(lost.len() > 2);
+    lost.iter().for_each(|name| spy.remove(name).unwrap());
+    let created = spy.created.load(Ordering::Relaxed);
+    let start = Barrier::new(8);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                start.wait();
+                assert_eq!(replay(&log, &[TopicMatcher::any()]).0, 10 * TOPICS);
+            });
+        }
+    });
+    assert_eq!(spy.created.load(Ordering::Relaxed) - created, lost.len());
+}
+
+#[test]
+fn an_index_that_is_removed_while_the_hub_runs_does_not_stop_it_at_the_next_trim() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { bytes: 1 << 20, ..options() });
+    fill(&log, 4);
+    for name in spy.list().unwrap().into_iter().filter(|name| name.ends_with(".index")) {
+        spy.remove(&name).unwrap();
+    }
+    let before = log.span().start;
+    fill(&log, 20);
+    assert_ne!(log.span().start, before, "history was trimmed meanwhile");
+    assert!(replay(&log, &[TopicMatcher::any()]).0 > 0);
+}
+
+/// A file whose reads wait for a sign.
+struct Gate(Mutex<()>);
+
+#[test]
+fn an_append_completes_while_all_readers_are_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { readers: 1, pattern_tests: u64::MAX, ..options() });
+    fill(&log, 2);
+    let gate = Arc::new(Gate(Mutex::new(())));
+    let closed = gate.0.lock().unwrap();
+    // A read that holds what reads hold, in the middle of its turn.
+    let (reading, is_reading) = std::sync::mpsc::channel();
+    let held = Arc::clone(&gate);
+    let long = log.read_with(move |shared| {
+        let view = shared.view();
+        let list = view.index.of_topic(publication(TOPICS - 1).topic(), view.entries);
+        reading.send(()).ok();
+        drop(held.0.lock().unwrap());
+        let last = list.len().checked_sub(1).map(|last| list.get(last));
+        Ok(Some(last.map(|last| view.index.row(last).offset)))
+    });
+    is_reading.recv().unwrap();
+    let before = log.span().tail.offset;
+    fill(&log, 2);
+    assert_eq!(log.span().tail.offset, before + 2 * TOPICS as u64);
+    assert!(matches!(wait(log.find(log.span().tail)), Ok(crate::Find::Found)));
+    drop(closed);
+    assert_eq!(wait(long), Ok(Some(before)), "it sees what there was");
+}

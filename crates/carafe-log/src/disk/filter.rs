@@ -1,0 +1,206 @@
+//! What a sealed segment may have, in memory: topics, keys and IDs that are not there are told without a look at the disk.
+//!
+//! A split-block Bloom filter, as Parquet has it: the upper half of a hash chooses a block of 256 bits, the lower half one
+//! bit in each of its eight words. With 12 bits for each of what it holds, it wrongly says "maybe" once in 150 times.
+//!
+//! The file has a head (`CARAFEFI`, version, number of blocks), the blocks, and a CRC32C of all that, seeded with the
+//! segment's salt. It is not synced: one that is lost or damaged is made again from the index.
+
+use std::io;
+
+use super::active::ActiveIndex;
+use super::codec::{Put, Take, length};
+use super::index::hash;
+use super::index_file::IndexFile;
+use super::record::checksum;
+use super::segment::Header;
+
+pub(crate) const MAGIC: &[u8; 8] = b"CARAFEFI";
+const VERSION: u32 = 1;
+const HEAD: usize = 8 + 4 + 4;
+const SUM: usize = 4;
+
+/// Bits for each of what a filter holds.
+const BITS: usize = 12;
+
+const WORDS: usize = 8;
+
+/// Odd multipliers, one for each word of a block, as Parquet has them.
+const MULTIPLIERS: [u32; WORDS] =
+    [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
+
+/// Topics that are read at once to make a filter from an index.
+const TOPICS: usize = 4096;
+
+/// What a hash is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Topic,
+    /// A topic with a key.
+    Key,
+    Id,
+}
+
+impl Kind {
+    /// Keeps an ID apart from a topic of the same text.
+    fn of(self, hash: u64) -> u64 {
+        match self {
+            Self::Topic => hash,
+            Self::Key => hash ^ 0x9e37_79b9_7f4a_7c15,
+            Self::Id => hash ^ 0xc2b2_ae3d_27d4_eb4f,
+        }
+    }
+}
+
+/// What a segment may have.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    blocks: Box<[[u32; WORDS]]>,
+}
+
+impl Filter {
+    fn with_room_for(count: usize) -> Self {
+        Self { blocks: vec![[0; WORDS]; blocks_for(count)].into() }
+    }
+
+    /// Of a segment whose index is in memory.
+    pub(crate) fn of(index: &ActiveIndex) -> Self {
+        let mut filter = Self::with_room_for(index.hashes());
+        for (kind, postings) in index.postings() {
+            (0..postings.lists()).for_each(|list| filter.add(kind, postings.hash(list)));
+        }
+        filter
+    }
+
+    /// Of a segment whose index is in a file.
+    pub(crate) fn of_file(file: &IndexFile, salt: u32) -> io::Result<Self> {
+        let counts = file.counts();
+        let mut filter = Self::with_room_for(counts.topic_keys + counts.ids + counts.topics);
+        let (keys, ids) = (0..counts.topic_keys, counts.topic_keys..counts.topic_keys + counts.ids);
+        for (kind, table) in [(Kind::Key, keys), (Kind::Id, ids)] {
+            for from in table.clone().step_by(TOPICS) {
+                let keys = file.keys(from..table.end.min(from + TOPICS))?;
+                keys.into_iter().for_each(|(hash, _)| filter.add(kind, hash));
+            }
+        }
+        for from in (0..counts.topics).step_by(TOPICS) {
+            let topics = file.topics(from..counts.topics.min(from + TOPICS))?;
+            let (Some(first), Some(last)) = (topics.first(), topics.last()) else { continue };
+            let (start, names) = (first.name.start, file.names(first.name.start..last.name.end)?);
+            for topic in &topics {
+                let name = &names[topic.name.start - start..topic.name.end - start];
+                let name = std::str::from_utf8(name).unwrap_or_default();
+                filter.add(Kind::Topic, hash(&[name], salt));
+            }
+        }
+        Ok(filter)
+    }
+
+    fn place(&self, kind: Kind, hash: u64) -> (usize, [u32; WORDS]) {
+        let hash = kind.of(hash);
+        let block = ((hash >> 32) * self.blocks.len() as u64) >> 32;
+        (block as usize, MULTIPLIERS.map(|multiplier| 1 << ((hash as u32).wrapping_mul(multiplier) >> 27)))
+    }
+
+    fn add(&mut self, kind: Kind, hash: u64) {
+        let (block, bits) = self.place(kind, hash);
+        self.blocks[block].iter_mut().zip(bits).for_each(|(word, bit)| *word |= bit);
+    }
+
+    /// Whether the segment may have it. If not, it certainly has not.
+    pub(crate) fn may_have(&self, kind: Kind, hash: u64) -> bool {
+        let (block, bits) = self.place(kind, hash);
+        self.blocks[block].iter().zip(bits).all(|(word, bit)| word & bit != 0)
+    }
+
+    /// The size of its file.
+    pub(crate) fn len(&self) -> usize {
+        encoded_len(self.blocks.len())
+    }
+
+    /// The file's content for a segment.
+    pub(crate) fn encode(&self, header: &Header) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        out.extend_from_slice(MAGIC);
+        out.put_u32(VERSION);
+        out.put_u32(length(self.blocks.len()));
+        self.blocks.iter().flatten().for_each(|word| out.put_u32(*word));
+        let sum = checksum(header.salt, &out);
+        out.put_u32(sum);
+        out
+    }
+
+    /// Reads a whole file; `None` if it is damaged.
+    pub(crate) fn decode(bytes: &[u8], header: &Header) -> Option<Self> {
+        let (content, sum) = bytes.split_last_chunk::<SUM>()?;
+        let mut take = Take(content);
+        if take.bytes(MAGIC.len())? != MAGIC || take.u32()? != VERSION {
+            return None;
+        }
+        let count = take.u32()? as usize;
+        let is_good = checksum(header.salt, content) == u32::from_le_bytes(*sum);
+        if !is_good || count == 0 || bytes.len() != encoded_len(count) {
+            return None;
+        }
+        let words: Vec<u32> = take.0.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        Some(Self { blocks: words.as_chunks().0.into() })
+    }
+}
+
+fn blocks_for(count: usize) -> usize {
+    (count * BITS).div_ceil(WORDS * 32).max(1)
+}
+
+fn encoded_len(blocks: usize) -> usize {
+    HEAD + blocks * WORDS * 4 + SUM
+}
+
+/// The size of the file for so many hashes.
+pub(crate) fn file_len(hashes: usize) -> usize {
+    encoded_len(blocks_for(hashes))
+}
+
+#[cfg(test)]
+mod tests {
+    use carafe_protocol::{Generation, Position};
+
+    use super::*;
+    use crate::disk::index::Ordinal;
+
+    fn of(index: Ordinal) -> u64 {
+        hash(&[&index.to_string()], 7)
+    }
+
+    #[test]
+    fn what_is_there_is_never_denied_and_what_is_not_is_let_through_once_in_a_hundred_at_most() {
+        let (count, kinds) = (100_000, [Kind::Topic, Kind::Key, Kind::Id]);
+        let mut filter = Filter::with_room_for(count * kinds.len());
+        let add = |number| kinds.iter().for_each(|kind| filter.add(*kind, of(number)));
+        (0..count as Ordinal).for_each(add);
+        for kind in kinds {
+            assert!((0..count as Ordinal).all(|number| filter.may_have(kind, of(number))));
+            let others = count as Ordinal..2 * count as Ordinal;
+            let wrong = others.filter(|number| filter.may_have(kind, of(*number))).count();
+            println!("{kind:?}: {wrong} of {count}");
+            assert!(wrong * 100 < count, "{wrong} of {count}");
+        }
+    }
+
+    #[test]
+    fn a_filter_reads_back_as_written_and_every_flipped_bit_is_noticed() {
+        let position = Position { generation: Generation::new(7), offset: 0, nonce: 0 };
+        let header = Header { salt: 5, generation: position.generation, previous: position };
+        let mut filter = Filter::with_room_for(10);
+        (0..10).for_each(|number| filter.add(Kind::Key, of(number)));
+        let bytes = filter.encode(&header);
+        assert_eq!(bytes.len(), file_len(10));
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            assert_eq!(Filter::decode(&flipped, &header), None, "byte {at}");
+        }
+        assert_eq!(Filter::decode(&bytes, &header), Some(filter));
+        assert_eq!(Filter::decode(&bytes[..bytes.len() - 1], &header), None);
+        assert_eq!(Filter::decode(&bytes, &Header { salt: 6, ..header }), None, "another segment's");
+    }
+}

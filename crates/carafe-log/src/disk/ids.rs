@@ -1,0 +1,85 @@
+//! Finding events by the IDs of their publishers.
+
+use std::sync::Arc;
+
+use carafe_protocol::Position;
+
+use super::filter::Kind;
+use super::index::Ordinal;
+use super::part::{Part, PartIndex, unreadable};
+use super::state::Shared;
+use super::view::{Place, View};
+use crate::{Entry, IdempotencyKey, ReadError, Visible};
+
+/// Entries that are looked at in one turn.
+const TURN: usize = 256;
+
+/// A search through the segments for the earliest visible entry with an ID, turn by turn.
+pub(crate) struct IdSearch {
+    id: IdempotencyKey,
+    visible: Visible,
+    view: Arc<View>,
+    /// Segments that were not looked at yet, the newest first.
+    places: Vec<Place>,
+    /// The segment that is being looked at, and what is left of the entries there that may have the ID.
+    part: Option<(Part, Vec<Ordinal>)>,
+}
+
+impl IdSearch {
+    pub(crate) fn new(shared: &Shared, id: IdempotencyKey, visible: Visible) -> Self {
+        let view = shared.view();
+        let mut search = Self { id, visible, places: Vec::new(), view, part: None };
+        search.places = search.view.places().filter(|place| search.may_be_in(place)).collect();
+        search
+    }
+
+    fn may_be_in(&self, place: &Place) -> bool {
+        match place {
+            Place::Active => !self.view.index.of_id(&self.id, self.view.entries).is_empty(),
+            Place::Sealed(sealed) => sealed.may_have(Kind::Id, &[self.id.as_str()]),
+        }
+    }
+
+    /// Whether it is certain that there is none.
+    pub(crate) fn finds_nothing(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Searches for a turn. `None` if there is more to do.
+    pub(crate) fn step(&mut self, shared: &Shared) -> Result<Option<Option<Position>>, ReadError> {
+        let (part, ordinals) = match self.part.take() {
+            Some(part) => part,
+            None => {
+                let Some(place) = self.places.pop() else { return Ok(Some(None)) };
+                let part = match shared.part(&self.view, &place) {
+                    Err(ReadError::Trimmed { .. }) => return Ok(None),
+                    part => part?,
+                };
+                let ordinals = of_id(&part, &self.id)?;
+                (part, ordinals)
+            }
+        };
+        let (now, later) = ordinals.split_at(ordinals.len().min(TURN));
+        let mut rows = part.rows(now)?;
+        // Who has no grant sees no private entry: those need not be read.
+        rows.retain(|row| !self.visible.granted.is_empty() || !row.private);
+        let is_it = |known: &Entry| {
+            known.publication.id() == Some(&self.id) && self.visible.shows(&known.publication)
+        };
+        if let Some(entry) = part.segment.first_of(&rows, is_it)? {
+            return Ok(Some(Some(entry.position)));
+        }
+        if !later.is_empty() {
+            let later = later.to_vec();
+            self.part = Some((part, later));
+        }
+        Ok(None)
+    }
+}
+
+fn of_id(part: &Part, id: &IdempotencyKey) -> Result<Vec<Ordinal>, ReadError> {
+    match &part.index {
+        PartIndex::Memory(index, end) => Ok(index.of_id(id, *end).into_iter().collect()),
+        PartIndex::File(file) => file.of_id(id).map_err(|error| unreadable(&error)),
+    }
+}

@@ -1,0 +1,81 @@
+//! The segments and entries that there are at one moment.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use carafe_protocol::{Generation, Offset, Position};
+
+use super::active::ActiveIndex;
+use super::index::Ordinal;
+use super::part::{Part, PartIndex};
+use super::sealed::{Sealed, Segment};
+use crate::Span;
+
+/// What a reader sees. It never changes; the writer publishes another one after each commit.
+pub(crate) struct View {
+    /// The oldest first.
+    pub(crate) sealed: Arc<VecDeque<Arc<Sealed>>>,
+    pub(crate) segment: Segment,
+    pub(crate) index: Arc<ActiveIndex>,
+    /// Entries of the active segment: its index may have more.
+    pub(crate) entries: Ordinal,
+    pub(crate) first: Option<Position>,
+    pub(crate) tail: Position,
+}
+
+/// A segment of a view.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Sealed(Arc<Sealed>),
+    Active,
+}
+
+impl View {
+    /// Just before the oldest entry that is kept.
+    pub(crate) fn start(&self) -> Position {
+        self.sealed.front().map_or(self.segment.header.previous, |oldest| oldest.segment.header.previous)
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        let oldest = self.sealed.front().map_or(self.first, |oldest| Some(oldest.summary.first));
+        Span { start: self.start(), oldest, tail: self.tail }
+    }
+
+    /// The segment in which an offset is, or would be.
+    pub(crate) fn place_of(&self, offset: Offset) -> Place {
+        let at = self.sealed.partition_point(|sealed| sealed.last_offset() < offset);
+        self.sealed.get(at).map_or(Place::Active, |sealed| Place::Sealed(Arc::clone(sealed)))
+    }
+
+    /// The newest first.
+    pub(crate) fn places(&self) -> impl DoubleEndedIterator<Item = Place> {
+        let sealed = self.sealed.iter().map(|sealed| Place::Sealed(Arc::clone(sealed)));
+        sealed.chain([Place::Active]).rev()
+    }
+
+    pub(crate) fn active(&self) -> Part {
+        Part {
+            segment: self.segment.clone(),
+            last: self.tail,
+            index: PartIndex::Memory(Arc::clone(&self.index), self.entries),
+        }
+    }
+
+    /// The last position of an earlier generation: the first segment of the next one names it. `None` if it is not known.
+    pub(crate) fn end_of(&self, generation: Generation) -> Option<Position> {
+        let sealed = self.sealed.iter().map(|sealed| &sealed.segment);
+        let mut headers = sealed.chain([&self.segment]).map(|segment| segment.header);
+        let next =
+            headers.find(|next| next.previous.generation == generation && next.generation != generation);
+        next.map(|next| next.previous)
+    }
+
+    /// Whether a position's generation is one of those that are kept.
+    pub(crate) fn knows(&self, position: Position) -> bool {
+        let mut generations = self.sealed.iter().map(|sealed| sealed.segment.header.generation);
+        self.tail.generation == position.generation
+            || self.segment.header.generation == position.generation
+            || self.start().generation == position.generation
+            || generations.any(|generation| generation == position.generation)
+    }
+}

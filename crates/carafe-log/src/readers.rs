@@ -1,0 +1,145 @@
+//! The threads that read history: a bounded number, so that many who resume do not crowd out the writer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use futures_channel::oneshot;
+
+use crate::{BoxFuture, ReadError};
+
+/// A turn of some reading. It says whether that was the last.
+pub(crate) type Turn = Box<dyn FnMut() -> bool + Send>;
+
+/// Runs what takes long or waits for a disk, in turns of some milliseconds each: what needs several goes to the end of the
+/// queue after each, so that nobody waits for all of another's work.
+pub(crate) struct Readers {
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    turns: VecDeque<Turn>,
+    closed: bool,
+}
+
+impl Readers {
+    pub(crate) fn start(count: usize) -> std::io::Result<Self> {
+        let readers = Self { queue: Arc::default() };
+        for _ in 0..count.max(1) {
+            let queue = Arc::clone(&readers.queue);
+            thread::Builder::new().name("carafe-log-read".into()).spawn(move || queue.work())?;
+        }
+        Ok(readers)
+    }
+
+    /// Has turns run until the last.
+    pub(crate) fn push(&self, turn: Turn) {
+        self.queue.push(turn);
+    }
+
+    /// Reads turn by turn, until there is an answer.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        mut read: impl FnMut() -> Result<Option<T>, ReadError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        let mut reply = Some(reply);
+        self.queue.push(Box::new(move || {
+            // Who asked may have left: then the rest is not done.
+            if reply.as_ref().is_none_or(oneshot::Sender::is_canceled) {
+                return true;
+            }
+            if let Some(answer) = read().transpose()
+                && let Some(reply) = reply.take()
+            {
+                drop(reply.send(answer));
+            }
+            reply.is_none()
+        }));
+        Box::pin(async move {
+            answer.await.map_err(|_| ReadError::Disk("the threads that read it are gone".into()))?
+        })
+    }
+}
+
+impl Drop for Readers {
+    /// Ends the threads. What waits is given up.
+    fn drop(&mut self) {
+        let mut waiting = self.queue.waiting();
+        waiting.closed = true;
+        let given_up = std::mem::take(&mut waiting.turns);
+        drop(waiting);
+        drop(given_up);
+        self.queue.arrived.notify_all();
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, turn: Turn) {
+        let mut waiting = self.waiting();
+        if !waiting.closed {
+            waiting.turns.push_back(turn);
+            self.arrived.notify_one();
+        }
+    }
+
+    fn take(&self) -> Option<Turn> {
+        let nothing = |waiting: &mut Waiting| waiting.turns.is_empty() && !waiting.closed;
+        let waiting = self.arrived.wait_while(self.waiting(), nothing);
+        waiting.unwrap_or_else(PoisonError::into_inner).turns.pop_front()
+    }
+
+    fn work(&self) {
+        while let Some(mut turn) = self.take() {
+            if !turn() {
+                self.push(turn);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use futures_executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn a_short_read_does_not_wait_for_all_of_a_long_one() {
+        let readers = Readers::start(1).unwrap();
+        let (may_end, end) = channel::<()>();
+        let mut turns = 0;
+        let long = readers.run(move || {
+            turns += 1;
+            Ok(end.try_recv().is_ok().then_some(turns))
+        });
+        assert_eq!(block_on(readers.run(|| Ok(Some("short")))), Ok("short"));
+        may_end.send(()).unwrap();
+        assert!(block_on(long).unwrap() > 0);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_done() {
+        let readers = Readers::start(1).unwrap();
+        let (told, turns) = channel();
+        drop(readers.run(move || {
+            told.send(()).ok();
+            Ok(None::<()>)
+        }));
+        // The sender goes with the read.
+        turns.iter().for_each(drop);
+    }
+}
