@@ -85,6 +85,9 @@ const TURN: u64 = 1 << 19;
 /// What a test of a pattern costs, where looking at an entry costs one.
 const TEST: u64 = 32;
 
+/// Bytes that are read and decoded in about the time that looking at an entry takes.
+const BYTES: u64 = 32;
+
 impl Budget {
     /// For one turn.
     pub(crate) fn turn() -> Self {
@@ -97,6 +100,11 @@ impl Budget {
 
     pub(crate) fn examine(&mut self) {
         self.turn = self.turn.saturating_sub(1);
+    }
+
+    /// Pays for bytes that are read from the disk.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        self.turn = self.turn.saturating_sub(bytes as u64 / BYTES);
     }
 
     fn test(&mut self, patterns: usize) {

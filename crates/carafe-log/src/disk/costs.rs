@@ -8,9 +8,11 @@ use std::thread;
 use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
 use futures_executor::block_on as wait;
 
+use super::part::Asked;
 use super::storage::Folder;
 use super::{DiskLog, DiskOptions, Storage, StorageFile};
-use crate::{Append, BlockLimit, Publication, Read, ReadError, Visible};
+use crate::wanted::Wanted;
+use crate::{Append, Appended, BlockLimit, IdempotencyKey, Publication, Read, ReadError, Visible};
 
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 const TOPICS: usize = 3000;
@@ -209,6 +211,46 @@ fn an_index_that_is_removed_while_the_hub_runs_does_not_stop_it_at_the_next_trim
     fill(&log, 20);
     assert_ne!(log.span().start, before, "history was trimmed meanwhile");
     assert!(replay(&log, &[TopicMatcher::any()]).0 > 0);
+}
+
+#[test]
+fn a_key_is_looked_up_while_all_readers_are_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { readers: 1, ..options() });
+    let keyed = || publication(0).with_key(IdempotencyKey::new("known").unwrap());
+    let first = wait(log.append(vec![keyed()])).unwrap()[0].position;
+    fill(&log, 5);
+    assert!(log.shared.view().sealed.len() > 1, "the key is on the disk");
+    let (open_gate, gate) = std::sync::mpsc::channel::<()>();
+    let busy = log.read_with(move |_| Ok(Some(gate.recv().is_ok())));
+    let again = wait(log.append(vec![keyed()])).unwrap();
+    assert_eq!(again, [Appended { position: first, repeated: true }]);
+    open_gate.send(()).unwrap();
+    assert_eq!(wait(busy), Ok(true));
+}
+
+#[test]
+fn a_turn_of_testing_large_events_ends_before_all_of_a_segment_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { segment_bytes: Some(64 << 20), ..options() });
+    let large = |number: usize| Publication::new(publication(number).topic().clone(), "x".repeat(256 << 10));
+    (0..128).for_each(|number| drop(wait(log.append(vec![large(number)])).unwrap()));
+    drop(log);
+    // The segment that was written is sealed by an event that has no room in it.
+    let small = DiskOptions { segment_bytes: Some(4 << 10), ..options() };
+    wait(open(&spy, small).append(vec![publication(0)])).unwrap();
+    let log = open(&spy, small);
+    assert_eq!(log.shared.view().sealed.len(), 1);
+    log.shared.selections.fill_up();
+    let missing = TopicPattern::new("none/(1)").unwrap().into();
+    let asked = Asked::new(Wanted::new(vec![missing]), &log.shared.selections);
+    let before = spy.bytes.load(Ordering::Relaxed);
+    let block = log.shared.read(0, &asked, BLOCK).unwrap().unwrap();
+    let (read, passed) = (spy.bytes.load(Ordering::Relaxed) - before, block.up_to.offset);
+    assert!(block.entries.is_empty() && passed > 0 && passed < 128, "{passed}");
+    assert!(read < 24 << 20, "{read} bytes were read in one turn");
 }
 
 /// A file whose reads wait for a sign.

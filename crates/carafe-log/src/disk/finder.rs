@@ -14,6 +14,9 @@ use crate::{Entry, ReadError};
 /// Entries of a sealed segment that are read at once to test them.
 const TESTED: Ordinal = 64;
 
+/// The most bytes of them, if they are more than one.
+const READ: usize = 1 << 20;
+
 /// The wanted entries of a segment.
 pub(crate) enum Finder<'a> {
     All,
@@ -163,10 +166,10 @@ impl<'a> Tests<'a> {
     fn matches(&mut self, at: Ordinal, near: Range<Ordinal>, budget: &mut Budget) -> Result<bool, ReadError> {
         let read = self.from..self.from + self.read.len() as Ordinal;
         if !read.contains(&at) {
-            self.from = near.start;
-            self.read = self.part.run(near)?;
+            (self.from, self.read) = self.part.run_near(at, near, READ)?;
         }
         let entry = self.read.get((at - self.from) as usize);
+        budget.read(entry.map_or(0, Entry::weight));
         Ok(entry.is_some_and(|entry| self.wanted.matches_any_of(&entry.publication, budget)))
     }
 }

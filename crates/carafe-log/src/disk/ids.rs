@@ -7,12 +7,16 @@ use carafe_protocol::Position;
 use super::filter::Kind;
 use super::index::Ordinal;
 use super::part::{Part, PartIndex, unreadable};
+use super::segment::Row;
 use super::state::Shared;
 use super::view::{Place, View};
 use crate::{Entry, IdempotencyKey, ReadError, Visible};
 
 /// Entries that are looked at in one turn.
 const TURN: usize = 256;
+
+/// The most bytes of them, if they are more than one.
+const BYTES: usize = 4 << 20;
 
 /// A search through the segments for the earliest visible entry with an ID, turn by turn.
 pub(crate) struct IdSearch {
@@ -59,8 +63,9 @@ impl IdSearch {
                 (part, ordinals)
             }
         };
-        let (now, later) = ordinals.split_at(ordinals.len().min(TURN));
-        let mut rows = part.rows(now)?;
+        let mut rows = part.rows(&ordinals[..ordinals.len().min(TURN)])?;
+        rows.truncate(fitting(&rows));
+        let later = &ordinals[rows.len()..];
         // Who has no grant sees no private entry: those need not be read.
         rows.retain(|row| !self.visible.granted.is_empty() || !row.private);
         let is_it = |known: &Entry| {
@@ -75,6 +80,16 @@ impl IdSearch {
         }
         Ok(None)
     }
+}
+
+/// How many of these records are read in one turn.
+fn fitting(rows: &[Row]) -> usize {
+    let mut bytes = 0;
+    let fits = |row: &&Row| {
+        bytes += row.length as usize;
+        bytes <= BYTES
+    };
+    rows.iter().take_while(fits).count().max(1).min(rows.len())
 }
 
 fn of_id(part: &Part, id: &IdempotencyKey) -> Result<Vec<Ordinal>, ReadError> {

@@ -35,6 +35,8 @@ pub struct DiskLog {
     pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
     readers: Readers,
+    // Publishers do not wait for readers: a key that has to be looked up on the disk costs a read or two.
+    key_readers: Readers,
     pattern_tests: u64,
     writer: Option<JoinHandle<()>>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
@@ -75,14 +77,15 @@ impl DiskLog {
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
-        let (readers, pattern_tests) = (Readers::start(options.readers)?, options.pattern_tests);
+        let (readers, key_readers) = (Readers::start(options.readers)?, Readers::start(1)?);
+        let pattern_tests = options.pattern_tests;
         let indexer = Indexer::start(Arc::clone(&shared.storage))?;
         let writer = Writer::new(Arc::clone(&shared), options, room_to, indexer, failed);
         let taking = Arc::clone(&queue);
         let writer =
             thread::Builder::new().name("carafe-log-write".into()).spawn(move || writer.run(&taking))?;
         let failure = Mutex::new(Some(failure));
-        Ok(Self { shared, queue, readers, pattern_tests, writer: Some(writer), failure })
+        Ok(Self { shared, queue, readers, key_readers, pattern_tests, writer: Some(writer), failure })
     }
 
     /// Completes with a reason when the disk has failed, after which nothing more is taken. For whoever asks first.
@@ -98,14 +101,14 @@ impl DiskLog {
         }
     }
 
-    /// Puts a batch into the queue; first, if need be, readers look up its keys. Whoever asked need not wait for that.
+    /// Puts a batch into the queue; first, if need be, its keys are looked up. Whoever asked need not wait for that.
     fn take(&self, batch: Vec<Publication>, reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>) {
         if let Some(looked) = self.shared.look_up_at_once(&batch) {
             return self.queue.push(Job::new(What::Publications(batch, looked, reply)));
         }
         let job = Job::new(What::Publications(batch, self.shared.look_up(), reply));
         match self.queue.admit(job.bytes()) {
-            Ok(admitted) => self.readers.push(look_up(Arc::clone(&self.shared), job, admitted)),
+            Ok(admitted) => self.key_readers.push(look_up(Arc::clone(&self.shared), job, admitted)),
             Err(error) => job.refuse(error),
         }
     }

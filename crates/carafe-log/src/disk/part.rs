@@ -98,6 +98,28 @@ impl Part {
         Ok(entries)
     }
 
+    /// The entries of a range that are next to one of it, and the first one's number: as many as have so many bytes.
+    pub(crate) fn run_near(
+        &self,
+        at: Ordinal,
+        range: Range<Ordinal>,
+        bytes: usize,
+    ) -> Result<(Ordinal, Vec<Entry>), ReadError> {
+        let rows = self.row_run(range.clone())?;
+        let (before, after) = rows.split_at((at - range.start) as usize);
+        let mut room = bytes;
+        let mut fits = |row: &&Row| match room.checked_sub(row.length as usize) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        };
+        let later = after.iter().take_while(&mut fits).count().max(1);
+        let earlier = before.iter().rev().take_while(&mut fits).count() as Ordinal;
+        Ok((at - earlier, self.run(at - earlier..at + later as Ordinal)?))
+    }
+
     /// The first of the newest entries whose records have so many bytes at most, which are taken off.
     pub(crate) fn first_within(&self, room: &mut usize) -> Result<Ordinal, ReadError> {
         let mut first = self.entries();
