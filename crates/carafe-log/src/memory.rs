@@ -1,5 +1,6 @@
 //! A bounded history in memory.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,9 @@ use crate::{
 /// How many entries one read looks through, so that a reader of a rare topic does not hold up publishers.
 const SCAN: usize = 4096;
 
+/// How many of the hub's own events are kept, beside what others publish.
+const OF_HUB: MemoryLimits = MemoryLimits { entries: 1000, bytes: 1 << 20 };
+
 /// A log in memory: the newest entries, within [`MemoryLimits`]. A restart begins a new generation.
 ///
 /// Every operation completes at once.
@@ -22,7 +26,7 @@ pub struct MemoryLog {
     state: Mutex<State>,
 }
 
-/// How much history a [`MemoryLog`] keeps.
+/// How much history a [`MemoryLog`] keeps. The hub's own events do not count: of those, a thousand are kept, of 1 MiB at most.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryLimits {
     /// Entries at most.
@@ -66,8 +70,9 @@ impl MemoryLog {
                 clock: Clock::system(),
                 supplied,
                 start,
-                entries: VecDeque::new(),
-                bytes: 0,
+                published: Kept::default(),
+                of_hub: Kept::default(),
+                gone_of_hub: 0,
                 keys: HashMap::new(),
                 by_id: HashMap::new(),
                 followers: Vec::new(),
@@ -109,7 +114,7 @@ impl Read for MemoryLog {
         let state = self.state();
         Span {
             start: state.start,
-            oldest: state.entries.front().map(|entry| entry.position),
+            oldest: state.after(0).next().map(|entry| entry.position),
             tail: state.tail(),
         }
     }
@@ -158,17 +163,67 @@ struct State {
     supplied: bool,
     /// Just before the oldest entry.
     start: Position,
-    entries: VecDeque<Arc<Entry>>,
-    bytes: usize,
+    published: Kept,
+    of_hub: Kept,
+    /// The last of the hub's own events that were dropped. Positions up to here may be of such.
+    gone_of_hub: Offset,
     keys: HashMap<(Topic, IdempotencyKey), Position>,
     /// All entries with an ID of their publisher, of any topic.
     by_id: HashMap<IdempotencyKey, VecDeque<Position>>,
     followers: Vec<Follower>,
 }
 
+/// Entries of one kind, the oldest first.
+#[derive(Default)]
+struct Kept {
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn push(&mut self, entry: Arc<Entry>) {
+        self.bytes += entry.weight();
+        self.entries.push_back(entry);
+    }
+
+    fn pop(&mut self) -> Option<Arc<Entry>> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.weight();
+        Some(entry)
+    }
+
+    fn is_over(&self, limits: MemoryLimits) -> bool {
+        self.entries.len() > limits.entries || self.bytes > limits.bytes
+    }
+
+    /// The place of the first entry after an offset.
+    fn after(&self, offset: Offset) -> usize {
+        self.entries.partition_point(|entry| entry.offset() <= offset)
+    }
+
+    fn at(&self, offset: Offset) -> Option<&Entry> {
+        let at = self.entries.binary_search_by_key(&offset, |entry| entry.offset()).ok()?;
+        Some(&self.entries[at])
+    }
+}
+
 impl State {
     fn tail(&self) -> Position {
-        self.entries.back().map_or(self.start, |entry| entry.position)
+        self.up_to(Offset::MAX).next().map_or(self.start, |entry| entry.position)
+    }
+
+    /// All entries after an offset, in order.
+    fn after(&self, offset: Offset) -> impl Iterator<Item = &Arc<Entry>> {
+        let [published, of_hub] =
+            [&self.published, &self.of_hub].map(|kept| kept.entries.range(kept.after(offset)..));
+        merged(published, of_hub, Entry::offset)
+    }
+
+    /// All entries up to an offset, the newest first.
+    fn up_to(&self, offset: Offset) -> impl Iterator<Item = &Arc<Entry>> {
+        let [published, of_hub] =
+            [&self.published, &self.of_hub].map(|kept| kept.entries.range(..kept.after(offset)).rev());
+        merged(published, of_hub, |entry| Reverse(entry.offset()))
     }
 
     fn append(&mut self, batch: Vec<Publication>) -> Result<Vec<Appended>, AppendError> {
@@ -211,10 +266,11 @@ impl State {
     fn recent(&self, bytes: usize) -> Followed {
         let mut room = bytes;
         let fits = |entry: &&Arc<Entry>| room.checked_sub(entry.weight()).map(|left| room = left).is_some();
-        let count = self.entries.iter().rev().take_while(fits).count();
-        let first = self.entries.len() - count;
-        let after = first.checked_sub(1).map_or(self.start, |at| self.entries[at].position);
-        Followed { after, recent: self.entries.range(first..).cloned().collect() }
+        let mut newest: Vec<_> = self.up_to(Offset::MAX).take_while(fits).cloned().collect();
+        newest.reverse();
+        let first = newest.first().map_or(Offset::MAX, |entry| entry.offset());
+        let before = self.up_to(first.saturating_sub(1)).next();
+        Followed { after: before.map_or(self.start, |entry| entry.position), recent: newest }
     }
 
     fn first_with_key_of(&self, publication: &Publication) -> Option<Position> {
@@ -231,12 +287,12 @@ impl State {
     fn store(&mut self, entries: Vec<Entry>) {
         let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
         for entry in &entries {
-            self.bytes += entry.weight();
             self.remember_key(&entry.publication, entry.position);
             if let Some(id) = entry.publication.id() {
                 self.by_id.entry(id.clone()).or_default().push_back(entry.position);
             }
-            self.entries.push_back(Arc::clone(entry));
+            let kept = if entry.publication.is_of_hub() { &mut self.of_hub } else { &mut self.published };
+            kept.push(Arc::clone(entry));
         }
         self.trim();
         if !entries.is_empty() {
@@ -245,12 +301,17 @@ impl State {
     }
 
     fn trim(&mut self) {
-        while self.entries.len() > self.limits.entries || self.bytes > self.limits.bytes {
-            let Some(entry) = self.entries.pop_front() else {
-                return;
-            };
+        while self.published.is_over(self.limits) {
+            let Some(entry) = self.published.pop() else { return };
             self.start = entry.position;
-            self.bytes -= entry.weight();
+            self.forget_key(&entry);
+        }
+        while let Some(oldest) = self.of_hub.entries.front()
+            && (oldest.offset() <= self.start.offset
+                || (self.of_hub.is_over(OF_HUB) && self.of_hub.entries.len() > 1))
+        {
+            let Some(entry) = self.of_hub.pop() else { return };
+            self.gone_of_hub = entry.offset();
             self.forget_key(&entry);
         }
     }
@@ -265,7 +326,11 @@ impl State {
         if let Some(id) = entry.publication.id()
             && let Some(positions) = self.by_id.get_mut(id)
         {
-            positions.pop_front();
+            if positions.front() == Some(&entry.position) {
+                positions.pop_front();
+            } else {
+                positions.retain(|position| *position != entry.position);
+            }
             if positions.is_empty() {
                 self.by_id.remove(id);
             }
@@ -282,16 +347,17 @@ impl State {
         if position.offset < self.start.offset {
             return Find::Trimmed;
         }
-        if position == self.start || self.holds(position) { Find::Found } else { Find::Foreign }
-    }
-
-    fn holds(&self, position: Position) -> bool {
-        self.entry_at(position.offset).is_some_and(|entry| entry.position == position)
+        match self.entry_at(position.offset) {
+            _ if position == self.start => Find::Found,
+            Some(entry) if entry.position == position => Find::Found,
+            // All that was published after it is kept.
+            None if position.offset > self.start.offset && position.offset <= self.gone_of_hub => Find::Found,
+            _ => Find::Foreign,
+        }
     }
 
     fn entry_at(&self, offset: Offset) -> Option<&Entry> {
-        let at = self.entries.binary_search_by_key(&offset, |entry| entry.offset()).ok()?;
-        Some(&self.entries[at])
+        self.published.at(offset).or_else(|| self.of_hub.at(offset))
     }
 
     fn find_id(&self, id: &IdempotencyKey, visible: &Visible) -> Option<Position> {
@@ -303,13 +369,11 @@ impl State {
         if after < self.start.offset {
             return Err(ReadError::Trimmed { after, start: self.start });
         }
-        let from = self.entries.partition_point(|entry| entry.offset() <= after);
-        let mut block = Block {
-            entries: Vec::new(),
-            up_to: from.checked_sub(1).map_or(self.start, |at| self.entries[at].position),
-        };
+        let before = self.up_to(after).next();
+        let mut block =
+            Block { entries: Vec::new(), up_to: before.map_or(self.start, |entry| entry.position) };
         let mut bytes = 0;
-        for entry in self.entries.range(from..).take(SCAN) {
+        for entry in self.after(after).take(SCAN) {
             if entry.publication.matches(wanted) {
                 bytes += entry.weight();
                 if !block.entries.is_empty() && (block.entries.len() >= limit.entries || bytes > limit.bytes)
@@ -328,10 +392,23 @@ impl State {
             return self.tail();
         }
         let counts = |publication: &Publication| publication.matches(wanted) && visible.shows(publication);
-        let mut matching = (0..self.entries.len()).rev().filter(|&at| counts(&self.entries[at].publication));
-        match matching.nth(count - 1) {
-            None | Some(0) => self.start,
-            Some(at) => self.entries[at - 1].position,
-        }
+        let mut newest_first = self.up_to(Offset::MAX);
+        let found = newest_first.by_ref().filter(|entry| counts(&entry.publication)).nth(count - 1);
+        let before = found.and_then(|_| newest_first.next());
+        before.map_or(self.start, |entry| entry.position)
     }
+}
+
+/// What both have, by the key by which each is in order.
+fn merged<'a, K: Ord>(
+    one: impl Iterator<Item = &'a Arc<Entry>>,
+    other: impl Iterator<Item = &'a Arc<Entry>>,
+    key: impl Fn(&Entry) -> K,
+) -> impl Iterator<Item = &'a Arc<Entry>> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(first), Some(second)) if key(second) < key(first) => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    })
 }

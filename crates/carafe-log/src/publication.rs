@@ -17,13 +17,22 @@ pub struct Publication {
     id: Option<IdempotencyKey>,
     /// Whether the ID is an idempotency key.
     once: bool,
+    of_hub: bool,
 }
 
 impl Publication {
     /// A public event for one topic.
     pub fn new(topic: Topic, data: impl Into<String>) -> Self {
         let event = Event::new(data);
-        Self { topic, alternates: Box::default(), event, private: false, id: None, once: false }
+        Self {
+            topic,
+            alternates: Box::default(),
+            event,
+            private: false,
+            id: None,
+            once: false,
+            of_hub: false,
+        }
     }
 
     /// Publishes the event to further topics too. It is delivered once to who asked for several of them.
@@ -65,6 +74,13 @@ impl Publication {
         self
     }
 
+    /// Says that the hub publishes this itself, to tell of what it does. Such events do not count against the history of those
+    /// that others publish: a log may keep only few of them.
+    pub fn with_hub(mut self, of_hub: bool) -> Self {
+        self.of_hub = of_hub;
+        self
+    }
+
     /// The canonical topic.
     #[must_use]
     pub fn topic(&self) -> &Topic {
@@ -91,6 +107,12 @@ impl Publication {
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// Whether the hub publishes this itself.
+    #[must_use]
+    pub fn is_of_hub(&self) -> bool {
+        self.of_hub
     }
 
     /// The idempotency key.

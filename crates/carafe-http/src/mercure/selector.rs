@@ -128,9 +128,9 @@ pub(crate) async fn all_one(
     let asked: Vec<_> = asked.take(MATCHERS + 1).collect();
     match asked.len() {
         0 => {
-            return Err(
-                bad("no topic is asked for: give `match`, `match_exact` or `match_urlpattern`".into()),
-            );
+            return Err(bad(
+                "no topic is asked for: give `match`, `match_exact` or `match_urlpattern`".into()
+            ));
         }
         1..=MATCHERS => {}
         _ => {

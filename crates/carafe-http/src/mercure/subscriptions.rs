@@ -128,7 +128,7 @@ impl Subscription {
         let document = Document { context: CONTEXT, content: self, last_event_id: None };
         let data = serde_json::to_string(&document).expect("an object of texts is always JSON");
         let id = IdempotencyKey::new(&new_urn()).expect("a URN of a UUID is short");
-        Some(Publication::new(Topic::new(&self.id).ok()?, data).with_id(id).with_private(true))
+        Some(Publication::new(Topic::new(&self.id).ok()?, data).with_id(id).with_private(true).with_hub(true))
     }
 }
 

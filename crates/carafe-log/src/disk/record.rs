@@ -5,7 +5,7 @@
 //! | length of all that follows the checksum | 4 |
 //! | CRC32C of all that follows, seeded with the segment's salt | 4 |
 //! | kind: 1 is an event; 2 is kept for the end of a topic | 1 |
-//! | flags: 1 private, 2 type, 4 retry, 8 ID of the publisher, 16 which is no idempotency key | 1 |
+//! | flags: 1 private, 2 type, 4 retry, 8 ID of the publisher, 16 which is no idempotency key, 32 of the hub itself | 1 |
 //! | number of topics | 4 |
 //! | offset, time in milliseconds since 1970 | 8, 8 |
 //! | nonce | 4 |
@@ -28,6 +28,8 @@ const TYPE: u8 = 2;
 const RETRY: u8 = 4;
 const ID: u8 = 8;
 const REPEATABLE: u8 = 16;
+// Older versions pass over it: to them, it is an event like any other.
+const OF_HUB: u8 = 32;
 
 /// Appends the entry's record.
 pub(crate) fn encode(entry: &Entry, salt: u32, out: &mut Vec<u8>) {
@@ -49,7 +51,8 @@ fn encode_body(entry: &Entry, out: &mut Vec<u8>) {
             | flag(TYPE, event.event_type().is_some())
             | flag(RETRY, event.retry_time().is_some())
             | flag(ID, publication.id().is_some())
-            | flag(REPEATABLE, publication.id().is_some() && publication.key().is_none()),
+            | flag(REPEATABLE, publication.id().is_some() && publication.key().is_none())
+            | flag(OF_HUB, publication.is_of_hub()),
     );
     out.put_u32(length(publication.topics().count()));
     out.put_u64(entry.offset());
@@ -103,6 +106,7 @@ fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
     let id = if flags & ID != 0 { Some(IdempotencyKey::new(take.text()?).ok()?) } else { None };
     let mut publication =
         Publication::new(topic, take.text()?).with_alternates(topics).with_private(flags & PRIVATE != 0);
+    publication = publication.with_hub(flags & OF_HUB != 0);
     publication = event_type.into_iter().fold(publication, Publication::with_type);
     publication = retry.into_iter().fold(publication, Publication::with_retry);
     let with_id = if flags & REPEATABLE != 0 { Publication::with_id } else { Publication::with_key };

@@ -106,7 +106,7 @@ pub(crate) fn what_is_appended_is_read_back_in_order<F: Factory>() {
     let start = log.span().start;
     let sent = [
         publication("a", "1"),
-        publication("b", "2\n").with_alternates([topic("a")]).with_private(true),
+        publication("b", "2\n").with_alternates([topic("a")]).with_private(true).with_hub(true),
         keyed("a", "3"),
     ];
     let told = append(&log, sent.to_vec());

@@ -1,6 +1,6 @@
 //! The log in memory: the contract, and what is its own.
 
-use carafe_log::{Append, AppendError, MemoryLimits, MemoryLog, Publication, Read};
+use carafe_log::{Append, AppendError, Find, MemoryLimits, MemoryLog, Publication, Read, Visible};
 use carafe_protocol::{Generation, TopicMatcher};
 
 use crate::contract::every_log;
@@ -78,4 +78,44 @@ fn a_known_generation_is_that_of_its_positions() {
     let log = MemoryLog::with_generation(MemoryLimits::default(), Generation::new(7));
     assert_eq!(append_one(&log, publication("a", "")).generation, Generation::new(7));
     assert_eq!(log.span().start.generation, Generation::new(7));
+}
+
+fn of_hub(number: usize) -> Publication {
+    publication("joined", &number.to_string()).with_hub(true)
+}
+
+#[test]
+fn the_hubs_own_events_push_no_published_one_out() {
+    let log = keeping(3);
+    let mut told = vec![append_one(&log, publication("orders", "0"))];
+    for number in 0..2000 {
+        told.push(append_one(&log, of_hub(number)));
+    }
+    told.push(append_one(&log, publication("orders", "1")));
+    let all = read_all(&log, log.span().start.offset, &[TopicMatcher::any()]);
+    let (orders, own): (Vec<_>, Vec<_>) = all.iter().partition(|entry| !entry.publication.is_of_hub());
+    assert_eq!((orders.len(), own.len()), (2, 1000), "and of its own, the newest are kept");
+    assert!(all.is_sorted_by_key(|entry| entry.offset()) && own[999].position == told[2000]);
+    // A stream may stand where an event was that is gone: nothing that was published after it is missing.
+    for position in told {
+        assert_eq!(wait(log.find(position)).unwrap(), Find::Found, "{position}");
+    }
+    append(&log, vec![publication("orders", "more"); 2]);
+    let all = read_all(&log, log.span().start.offset, &[TopicMatcher::any()]);
+    assert_eq!(all.len(), 3 + 1000, "the oldest order has gone");
+    append_one(&log, publication("orders", "more"));
+    let all = read_all(&log, log.span().start.offset, &[TopicMatcher::any()]);
+    assert_eq!(all.len(), 3, "and what came before the one that is the oldest now");
+}
+
+#[test]
+fn the_last_of_both_kinds_are_counted_in_their_order() {
+    let log = keeping(100);
+    let told: Vec<_> =
+        (0..6).map(|number| append_one(&log, publication("a", "").with_hub(number % 2 == 0))).collect();
+    for count in 1..6 {
+        let before = wait(log.before_last(count, vec![TopicMatcher::any()], Visible::all())).unwrap();
+        assert_eq!(before, told[5 - count]);
+        assert_eq!(positions(&read_all(&log, before.offset, &[TopicMatcher::any()])), told[6 - count..]);
+    }
 }
