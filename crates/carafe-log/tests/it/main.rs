@@ -3,6 +3,7 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod concurrency;
 mod contract;
 mod crash;
 mod disk;
