@@ -33,6 +33,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
+use crate::frame_guard::FrameGuard;
+use crate::http2_frames::PREFACE;
 use crate::idle::{Idle, Place};
 use crate::lazy_socket::LazySocket;
 use crate::limit::Limit;
@@ -441,6 +443,7 @@ impl Connection {
                 })
             }
         });
+        let socket = FrameGuard::new(socket, version == Version::Unknown, &self.metrics);
         let connection =
             self.builders.of(version).serve_connection(TokioIo::new(socket), service).into_owned();
         // What drives it is small then, and is not copied with it again and again.
@@ -523,11 +526,8 @@ enum Version {
 }
 
 impl Version {
-    /// RFC 9113, 3.4.
-    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
     fn of(first: &[u8]) -> Self {
-        let begins = first.iter().zip(Self::HTTP2).all(|(said, expected)| said == expected);
+        let begins = first.iter().zip(PREFACE).all(|(said, expected)| said == expected);
         if begins { Self::Unknown } else { Self::Http1 }
     }
 }

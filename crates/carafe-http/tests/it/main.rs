@@ -12,6 +12,7 @@ mod asking;
 mod bodies;
 mod corpora;
 mod event_stream;
+mod http2_floods;
 mod keys;
 mod leaks;
 mod limits;
