@@ -30,7 +30,7 @@ impl Hub {
         let Ok(position) = id.parse::<Position>() else { return Ok(None) };
         let Some(before) = position.offset.checked_sub(1) else { return Ok(None) };
         let entry = match self.first_after(before).await {
-            Err(ReadError::Trimmed { .. }) => None,
+            Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => None,
             read => read?,
         };
         let is_it =

@@ -363,6 +363,12 @@ impl Shared {
         Gap { requested, oldest, reason: GapReason::Lost, goes_on_after: common }
     }
 
+    /// Goes on behind entries that are lost in the middle of the log.
+    pub(crate) fn beyond_loss(&self, requested: String, up_to: Position) -> Origin {
+        let gap = Gap { goes_on_after: up_to, ..self.gap(requested, GapReason::Lost) };
+        Origin { after: Some(up_to), gap: Some(gap), ahead: false }
+    }
+
     pub(crate) fn beyond_gap(&self, requested: String, reason: GapReason) -> Origin {
         let gap = self.gap(requested, reason);
         Origin { after: Some(gap.goes_on_after), gap: Some(gap), ahead: false }

@@ -263,6 +263,10 @@ impl Subscription {
                 let requested = self.misses_from();
                 self.take_origin(Ok(self.membership.shared.beyond_gap(requested, GapReason::Trimmed)));
             }
+            Err(ReadError::Lost { up_to, .. }) => {
+                let requested = self.misses_from();
+                self.take_origin(Ok(self.membership.shared.beyond_loss(requested, up_to)));
+            }
             Err(error) => self.fail(&error),
         }
     }

@@ -19,7 +19,10 @@ use std::time::Duration;
 
 pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended};
 pub use clock::{Clock, TimeSource};
-pub use disk::{DiskLog, DiskOptions, Finding, OfflineLog, OpenError, Progress, Stat, Storage, StorageFile};
+pub use disk::{
+    DiskLog, DiskOptions, Finding, Loss, OfflineLog, OpenError, Progress, RepairPlan, Stat, Storage,
+    StorageFile,
+};
 pub use entry::Entry;
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadIdempotencyKey, IdempotencyKey, Publication};

@@ -160,6 +160,14 @@ pub enum ReadError {
         /// How many tests of a pattern one request may take.
         limit: u64,
     },
+    /// Entries after the offset are lost, since the log was damaged and repaired.
+    #[error("the history after offset {after} up to {up_to} is lost")]
+    Lost {
+        /// After where reading was asked for.
+        after: Offset,
+        /// After where reading is possible.
+        up_to: Position,
+    },
     /// What is on the disk is not what was written there.
     #[error("the log is damaged: {0}; stop the hub and run `carafe log verify`")]
     Damaged(String),

@@ -50,8 +50,8 @@ pub(crate) enum Command {
 pub(crate) enum LogCommand {
     /// Read every byte, and tell what is not as it was written
     Verify(LogFolder),
-    /// Give up what is damaged; who resumes from there is told a gap
-    Repair(LogFolder),
+    /// Say which events are lost, and give them up; clients that need them get a gap
+    Repair(RepairOptions),
     /// Begin a new generation in a log that was copied back from a backup; clients that have seen later events get a gap
     Restore(LogFolder),
     /// Tell what there is
@@ -62,6 +62,18 @@ pub(crate) enum LogCommand {
 pub(crate) struct LogFolder {
     /// The folder of the log
     pub(crate) path: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RepairOptions {
+    #[command(flatten)]
+    pub(crate) folder: LogFolder,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Only say what would be lost
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,16 +1,21 @@
 //! `carafe log`.
 
-use carafe_log::{Finding, OfflineLog, OpenError};
-use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, stderr, stdin};
+use std::path::Path;
+use std::time::SystemTime;
 
-use crate::cli::{LogCommand, LogFolder};
+use carafe_log::{Finding, Loss, OfflineLog, OpenError, RepairPlan};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+
+use crate::cli::{LogCommand, LogFolder, RepairOptions};
 use crate::failure::Failure;
 use crate::output::Output;
 
 pub(crate) fn run(command: &LogCommand) -> Result<(), Failure> {
     match command {
         LogCommand::Verify(folder) => verify(folder),
-        LogCommand::Repair(folder) => repair(folder),
+        LogCommand::Repair(options) => repair(options),
         LogCommand::Restore(folder) => restore(folder),
         LogCommand::Stat(folder) => stat(folder),
     }
@@ -32,13 +37,66 @@ fn verify(folder: &LogFolder) -> Result<(), Failure> {
     let count = findings.len();
     let way = format!("carafe log repair {}", folder.path.display());
     Err(Failure::failed(format!(
-        "{count} of the log's files are not what was written; {way} gives up what is lost"
+        "{count} of the log's files are not what was written; {way} --dry-run says what is lost"
     )))
 }
 
-fn repair(folder: &LogFolder) -> Result<(), Failure> {
-    let findings = OfflineLog::lock(&folder.path)?.repair(&mut progress())?;
-    Ok(print(&findings)?)
+/// Says what is lost, and repairs the log if that is wanted.
+fn repair(options: &RepairOptions) -> Result<(), Failure> {
+    let log = OfflineLog::lock(&options.folder.path)?;
+    let plan = log.plan_repair(&mut progress())?;
+    tell(&plan, &options.folder.path)?;
+    if plan.is_empty() || options.dry_run || !is_wanted(options.yes)? {
+        return Ok(());
+    }
+    plan.apply()?;
+    Ok(Output::new().line("the log is repaired")?)
+}
+
+fn tell(plan: &RepairPlan, folder: &Path) -> std::io::Result<()> {
+    print(plan.findings())?;
+    let mut output = Output::new();
+    for loss in plan.losses() {
+        output.line(&line(loss))?;
+    }
+    for backup in plan.backups() {
+        output.line(&format!("the damaged file is kept as {}", folder.join(backup).display()))?;
+    }
+    output.line(&format!("{} entries are whole and stay", plan.kept()))
+}
+
+fn line(loss: &Loss) -> String {
+    let entries = match &loss.offsets {
+        // Offsets may be sparse.
+        Some(offsets) => {
+            let count = offsets.end() - offsets.start() + 1;
+            format!("entries {} to {} are lost, up to {count} of them", offsets.start(), offsets.end())
+        }
+        None => "entries are lost whose offsets are not known".into(),
+    };
+    let time = |time: Option<SystemTime>| time.and_then(|time| Timestamp::try_from(time).ok());
+    match (time(loss.between.0), time(loss.between.1)) {
+        (Some(before), Some(after)) => format!("{entries}, stored between {before} and {after}"),
+        (Some(before), None) => format!("{entries}, stored after {before}"),
+        (None, Some(after)) => format!("{entries}, stored before {after}"),
+        (None, None) => entries,
+    }
+}
+
+/// Asks on a terminal, and requires `--yes` elsewhere.
+fn is_wanted(yes: bool) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    if !(stdin().is_terminal() && stderr().is_terminal()) {
+        return Err(Failure::failed(
+            "nothing was changed: say --yes to repair the log so, or --dry-run only to see this",
+        ));
+    }
+    eprint!("repair the log? [y/N] ");
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn restore(folder: &LogFolder) -> Result<(), Failure> {

@@ -8,15 +8,15 @@ use carafe_protocol::Position;
 
 use super::files;
 use super::index;
-use super::open::{self, CLEAN, clean_mark};
+use super::open::{self, clean_mark};
 use super::options::OpenError;
-use super::sealed::{Scanned, Sealed, Segment, filter_name, index_name};
+use super::sealed::{Scanned, Sealed, Segment};
 use super::segment::Rest;
 use super::storage::{Folder, Storage, read_whole};
 
 /// A log that is looked at from outside.
 pub struct OfflineLog {
-    storage: Arc<dyn Storage>,
+    pub(super) storage: Arc<dyn Storage>,
 }
 
 /// What a log has.
@@ -47,7 +47,7 @@ pub struct Finding {
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
 /// A segment as it was found.
-enum Found {
+pub(super) enum Found {
     Whole(Segment, Box<Scanned>),
     /// It ends with what a crash left of a commit.
     Torn(Segment, Box<Scanned>),
@@ -102,46 +102,6 @@ impl OfflineLog {
         Ok(findings)
     }
 
-    /// Gives up what is damaged, and what cannot be had with it: of the newest segment, what follows the damage; of others,
-    /// the history up to it. Who resumes from there is told a gap.
-    ///
-    /// What is given up is kept in files that end with `.damaged`.
-    ///
-    /// # Errors
-    /// When the disk cannot be read or written, or a file is of another version.
-    pub fn repair(&self, progress: Progress<'_>) -> Result<Vec<Finding>, OpenError> {
-        let names = files::segments(&*self.storage)?;
-        let (mut findings, mut previous, mut keep_from) = (Vec::new(), None, 0);
-        for (done, name) in names.iter().enumerate() {
-            progress(done, names.len());
-            match self.look_at(name, done + 1 == names.len())? {
-                Found::Whole(segment, scanned) | Found::Torn(segment, scanned) => {
-                    if let Some(finding) = missing_before(&segment, previous) {
-                        findings.push(finding);
-                        keep_from = done;
-                    }
-                    if let Some(finding) = self.look_at_index(&segment, &scanned)? {
-                        // It is made again when the log is opened.
-                        self.storage.remove(&finding.file)?;
-                        findings.push(finding);
-                    }
-                    previous = Some(scanned.summary.last);
-                }
-                Found::Unused => {}
-                Found::Damaged(finding) => {
-                    findings.push(finding);
-                    if done + 1 < names.len() || !self.cut_off(name)? {
-                        (previous, keep_from) = (None, done + 1);
-                    }
-                }
-            }
-        }
-        names[..keep_from].iter().try_for_each(|name| self.set_aside(name))?;
-        self.storage.sync()?;
-        progress(names.len(), names.len());
-        Ok(findings)
-    }
-
     /// Tells the log that it comes from a backup: it begins a new generation after its newest entry, whose position is
     /// the answer. Entries that came later are known as lost from then on, and their offsets are not taken for new ones.
     ///
@@ -178,7 +138,7 @@ impl OfflineLog {
         Ok(stat)
     }
 
-    fn look_at(&self, name: &str, newest: bool) -> Result<Found, OpenError> {
+    pub(super) fn look_at(&self, name: &str, newest: bool) -> Result<Found, OpenError> {
         let damaged =
             |what: String, loses_entries| Found::Damaged(Finding { file: name.into(), what, loses_entries });
         let segment = match Segment::open(&*self.storage, name.into()) {
@@ -199,7 +159,7 @@ impl OfflineLog {
     }
 
     /// A sealed segment's index must be what its entries give.
-    fn look_at_index(&self, segment: &Segment, scanned: &Scanned) -> io::Result<Option<Finding>> {
+    pub(super) fn look_at_index(&self, segment: &Segment, scanned: &Scanned) -> io::Result<Option<Finding>> {
         let file = segment.index_name();
         if !self.storage.list()?.contains(&file) {
             return Ok(None);
@@ -209,39 +169,10 @@ impl OfflineLog {
         let what = "it is not the index of its segment; it will be made again".into();
         Ok((bytes != expected).then_some(Finding { file, what, loses_entries: false }))
     }
-
-    /// Cuts a segment off before its damage, and leaves what a torn commit would: opened, the log begins a new
-    /// generation, so that no position beyond the cut is ever taken for another. `false` if its header is damaged.
-    fn cut_off(&self, name: &str) -> Result<bool, OpenError> {
-        let segment = match Segment::open(&*self.storage, name.into()) {
-            Ok(Some(segment)) => segment,
-            Err(OpenError::Damaged(_)) | Ok(None) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let (content, end) = (read_whole(&*segment.file)?, u64::from(segment.scan()?.end.at));
-        let aside = self.storage.create(&format!("{name}{}", files::DAMAGED))?;
-        aside.write_at(0, &content)?;
-        aside.sync()?;
-        self.storage.sync()?;
-        segment.file.truncate(end)?;
-        segment.file.write_at(end, b"cut")?;
-        segment.file.sync()?;
-        if self.storage.list()?.iter().any(|name| name == CLEAN) {
-            self.storage.remove(CLEAN)?;
-        }
-        Ok(true)
-    }
-
-    fn set_aside(&self, name: &str) -> io::Result<()> {
-        self.storage.rename(name, &format!("{name}{}", files::DAMAGED))?;
-        let names = self.storage.list()?;
-        let mut derived = [index_name(name), filter_name(name)].into_iter();
-        derived.try_for_each(|name| if names.contains(&name) { self.storage.remove(&name) } else { Ok(()) })
-    }
 }
 
-fn missing_before(segment: &Segment, previous: Option<Position>) -> Option<Finding> {
-    let known = previous.is_none_or(|previous| previous == segment.header.previous);
+pub(super) fn missing_before(segment: &Segment, previous: Option<Position>) -> Option<Finding> {
+    let known = previous.is_none_or(|previous| open::follows(previous, &segment.header));
     let what = "entries between it and the segment before are missing".into();
     (!known).then(|| Finding { file: segment.name.clone(), what, loses_entries: true })
 }

@@ -14,7 +14,7 @@ const SEGMENT: &str = ".segment";
 /// What follows the name of a file that is being made.
 pub(crate) const UNFINISHED: &str = ".new";
 
-/// What follows the name of a segment that was set aside by `carafe log repair`.
+/// What follows the name of a segment that `carafe log repair` has kept a copy of; from the second copy on, a number follows.
 pub(crate) const DAMAGED: &str = ".damaged";
 
 /// Files beside a segment that can be made again from it: the end of the name, and how the content begins.
@@ -47,12 +47,15 @@ pub(crate) fn kind(name: &str) -> Option<Kind<'_>> {
     if name == open::CLEAN {
         return Some(Kind::Clean);
     }
-    if name == "lock" || name.strip_suffix(DAMAGED).is_some_and(|name| kind(name) == Some(Kind::Segment)) {
+    let backup =
+        name.split_once(DAMAGED).filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+    if name == "lock" || backup.is_some_and(|(name, _)| kind(name) == Some(Kind::Segment)) {
         return Some(Kind::Kept);
     }
     if let Some(name) = name.strip_suffix(UNFINISHED) {
         return match kind(name)? {
             Kind::Clean => Some(Kind::Unfinished { magic: open::CLEAN_MAGIC }),
+            Kind::Segment => Some(Kind::Unfinished { magic: segment::MAGIC }),
             Kind::Derived { magic, .. } => Some(Kind::Unfinished { magic }),
             _ => None,
         };
@@ -71,6 +74,14 @@ pub(crate) fn kind(name: &str) -> Option<Kind<'_>> {
 /// The number in the name of a segment.
 pub(crate) fn number(segment: &str) -> &str {
     segment.strip_suffix(SEGMENT).unwrap_or(segment)
+}
+
+/// A name for a copy of a segment.
+pub(crate) fn backup(storage: &dyn Storage, segment: &str) -> io::Result<String> {
+    let names = storage.list()?;
+    let numbered = (2..).map(|number: u32| format!("{segment}{DAMAGED}{number}"));
+    let mut candidates = std::iter::once(format!("{segment}{DAMAGED}")).chain(numbered);
+    Ok(candidates.find(|name| !names.contains(name)).expect("there are fewer files than numbers"))
 }
 
 /// The names of all segments, in order.
@@ -139,7 +150,7 @@ mod tests {
         assert!(kind("00000000000000000001.segment.damaged").is_some());
         let foreign =
             ["x.segment", "1.segment", "x.new", "notes.index", "+0000000000000000001.segment", "", "é"];
-        let more = ["00000000000000000001.segment.new", "000000000000000000001.segment", "lock.new"];
+        let more = ["0000000000000000001.segment.new", "000000000000000000001.segment", "lock.new"];
         assert!(foreign.iter().chain(&more).all(|name| kind(name).is_none()));
     }
 }

@@ -28,7 +28,9 @@ impl Shared {
     fn recent(&self, view: &View, bytes: usize) -> Result<(Position, Vec<Arc<Entry>>), ReadError> {
         let mut room = bytes;
         let (mut after, mut entries) = newest_of(&view.active(), &mut room)?;
-        if after == view.segment.header.previous
+        let header = view.segment.header;
+        if after == header.previous
+            && !header.after_hole
             && let Some(sealed) = view.sealed.back()
         {
             let part = self.part(view, &Place::Sealed(Arc::clone(sealed)))?;

@@ -68,7 +68,7 @@ impl Checked {
 fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32)> {
     let generation = Generation::new(rand::random());
     let tail = Position { generation, offset: 0, nonce: 0 };
-    let header = Header { salt: rand::random(), generation, previous: tail };
+    let header = Header { salt: rand::random(), generation, previous: tail, after_hole: false };
     let segment = Segment::create(storage, header, options.segment_size())?;
     Ok((state(VecDeque::new(), Active::empty(segment), tail), options.segment_size()))
 }
@@ -95,16 +95,21 @@ fn segments(storage: &dyn Storage) -> Result<VecDeque<Segment>, OpenError> {
     Ok(segments)
 }
 
-/// Each segment names the last position of the one before: none may be missing in between.
+/// Each segment names the last position of the one before. None may be missing in between, unless a repair says so.
 fn check_chain(sealed: &VecDeque<Arc<Sealed>>, newest: &Segment) -> Result<(), OpenError> {
     let next = sealed.iter().skip(1).map(|sealed| &sealed.segment).chain([newest]);
     for (one, next) in sealed.iter().zip(next) {
-        if one.summary.last != next.header.previous {
+        if !follows(one.summary.last, &next.header) {
             let (one, next) = (&one.segment.name, &next.name);
             return Err(OpenError::Damaged(format!("entries are missing between {one} and {next}")));
         }
     }
     Ok(())
+}
+
+/// Whether nothing is missing between an entry and the next segment, or it is known what is.
+pub(crate) fn follows(last: Position, next: &Header) -> bool {
+    next.previous == last || (next.after_hole && next.previous.offset >= last.offset)
 }
 
 /// Removes what a crash left half done, and what no segment belongs to.
@@ -160,7 +165,7 @@ fn begin_generation(
 ) -> Result<(State, u32), OpenError> {
     let generation = Generation::new(rand::random());
     let Scanned { end, index, summary, .. } = scan;
-    let header = Header { salt: rand::random(), generation, previous: summary.last };
+    let header = Header { salt: rand::random(), generation, previous: summary.last, after_hole: false };
     // Once others follow, what is cut off here would be damage.
     segment.file.truncate(u64::from(end.at))?;
     segment.file.sync()?;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use carafe_protocol::{Offset, Position};
 
 use super::part::{Asked, Part, Picked};
+use super::sealed::Sealed;
 use super::state::Shared;
 use super::view::{Place, View};
 use crate::wanted::{Budget, Wanted};
@@ -20,6 +21,9 @@ impl Shared {
         let view = self.view();
         if position == view.tail || position == view.start() {
             return Some(Find::Found);
+        }
+        if let Some(end) = self.holes.with(position.offset).filter(|_| view.knows(position)) {
+            return Some(if position == end { Find::Found } else { Find::Lost { common: end } });
         }
         if position.offset < view.start().offset {
             return Some(if view.knows(position) { Find::Trimmed } else { Find::Foreign });
@@ -76,7 +80,10 @@ impl Shared {
         if after < start.offset {
             return Err(ReadError::Trimmed { after, start });
         }
-        let (place, after) = first_with(&view, after, &asked.wanted);
+        if let Some(up_to) = self.holes.after(after) {
+            return Err(ReadError::Lost { after, up_to });
+        }
+        let (place, after) = self.first_with(&view, after, &asked.wanted);
         match self.part(&view, &place).and_then(|part| self.read_part(&part, after, asked, limit)) {
             // It was trimmed between the two looks at the log.
             Err(ReadError::Trimmed { .. }) => self.read(after, asked, limit),
@@ -108,14 +115,18 @@ impl Shared {
         let Some(mut finder) = part.finder(asked, &self.selections, budget)? else { return Ok(None) };
         part.pick(part.first_after(after)?, &mut finder, count, budget).map(Some)
     }
-}
 
-/// The first segment after an offset that may have what is wanted, and from where on to read there.
-fn first_with(view: &View, mut after: Offset, wanted: &Wanted) -> (Place, Offset) {
-    loop {
-        match view.place_of(after.saturating_add(1)) {
-            Place::Sealed(sealed) if !sealed.may_have_any_of(wanted) => after = sealed.last_offset(),
-            place => return (place, after),
+    /// The first segment after an offset that may have what is wanted, and from where on to read there. It does not lie
+    /// behind a hole.
+    fn first_with(&self, view: &View, mut after: Offset, wanted: &Wanted) -> (Place, Offset) {
+        let is_passed = |sealed: &Sealed| {
+            !sealed.may_have_any_of(wanted) && self.holes.after(sealed.last_offset()).is_none()
+        };
+        loop {
+            match view.place_of(after.saturating_add(1)) {
+                Place::Sealed(sealed) if is_passed(&sealed) => after = sealed.last_offset(),
+                place => return (place, after),
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | field | bytes |
 //! | --- | --- |
 //! | `CARAFELG` | 8 |
-//! | version | 4 |
+//! | version: 1; 2 if entries between the segment before and this one are lost, and a repair says so | 4 |
 //! | salt, random: seeds all checksums of the file | 4 |
 //! | generation of its entries | 8 |
 //! | the position before its first entry: generation, offset, nonce | 8, 8, 4 |
@@ -26,6 +26,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use carafe_protocol::{Generation, Offset, Position};
 use memchr::memmem;
@@ -36,7 +37,10 @@ use super::storage::StorageFile;
 use crate::Entry;
 
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFELG";
-pub(crate) const VERSION: u32 = 1;
+/// The highest version that this program knows.
+pub(crate) const VERSION: u32 = AFTER_HOLE;
+const CONTIGUOUS: u32 = 1;
+const AFTER_HOLE: u32 = 2;
 pub(crate) const HEADER: usize = 48;
 
 const COMMIT: &[u8; 4] = b"CMIT";
@@ -49,6 +53,8 @@ pub(crate) struct Header {
     pub(crate) generation: Generation,
     /// The position before its first entry.
     pub(crate) previous: Position,
+    /// Entries between the segment before and this one are lost, and known to be.
+    pub(crate) after_hole: bool,
 }
 
 /// Why a header is none.
@@ -67,7 +73,7 @@ impl Header {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(MAGIC);
-        out.put_u32(VERSION);
+        out.put_u32(if self.after_hole { AFTER_HOLE } else { CONTIGUOUS });
         out.put_u32(self.salt);
         out.put_u64(self.generation.get());
         put_position(&mut out, self.previous);
@@ -82,23 +88,25 @@ impl Header {
         if take.bytes(MAGIC.len()) != Some(MAGIC) {
             return Err(damaged);
         }
-        match take.u32().ok_or(damaged)? {
-            VERSION => {}
+        let after_hole = match take.u32().ok_or(damaged)? {
+            CONTIGUOUS => false,
+            AFTER_HOLE => true,
             // A header that is only half there.
             0 => return Err(damaged),
             other => return Err(BadHeader::Version(other)),
-        }
-        let header = take_header(&mut take).ok_or(damaged)?;
+        };
+        let header = take_header(&mut take, after_hole).ok_or(damaged)?;
         let sum = checksum(0, &bytes[..HEADER - 4]);
         if take.u32() == Some(sum) { Ok(header) } else { Err(damaged) }
     }
 }
 
-fn take_header(take: &mut Take<'_>) -> Option<Header> {
+fn take_header(take: &mut Take<'_>, after_hole: bool) -> Option<Header> {
     Some(Header {
         salt: take.u32()?,
         generation: Generation::new(take.u64()?),
         previous: take_position(take)?,
+        after_hole,
     })
 }
 
@@ -229,6 +237,55 @@ impl<'a> Content<'a> {
         Ok(Scan { end, last: begin, rest: self.rest(end.at as usize)? })
     }
 
+    /// All good commits: runs of such that follow each other, and what stands after the last. Unlike a scan, it goes on after
+    /// damage. Hands each commit's entries over, with the number of its run.
+    pub(crate) fn runs(&mut self, mut each: impl FnMut(usize, &[Entry])) -> io::Result<(Vec<Run>, Rest)> {
+        let header = self.header;
+        let (mut runs, mut follows) = (Vec::<Run>::new(), Some(End::of_empty(&header)));
+        let (mut at, mut last) = (HEADER, header.previous.offset);
+        loop {
+            let commit = self.commit_at(at, follows.map(|end| end.commit))?.and_then(|(records, end)| {
+                let first = end.at - length(records.len());
+                Some((entries(&header, records, first, last).filter(|entries| !entries.is_empty())?, end))
+            });
+            let Some((entries, end)) = commit else {
+                // Directly after a good commit, it may be the end.
+                let Some(next) = self.next_commit(at + usize::from(follows.is_none()))? else { break };
+                (at, follows) = (next, None);
+                continue;
+            };
+            let entries: Vec<_> = entries.into_iter().map(|(entry, _)| entry).collect();
+            if follows.is_none() || runs.is_empty() {
+                runs.push(Run::beginning(at, &entries));
+            }
+            let number = runs.len() - 1;
+            runs[number].take(&entries, end);
+            each(number, &entries);
+            last = entries.last().map_or(last, Entry::offset);
+            (at, follows) = (end.at as usize, Some(end));
+        }
+        let end = runs.last().map_or(HEADER, |run| run.end.at as usize);
+        Ok((runs, self.rest(end)?))
+    }
+
+    /// Where the next commit begins whose checksum is right.
+    fn next_commit(&mut self, mut at: usize) -> io::Result<Option<usize>> {
+        while at < self.size {
+            let count = WINDOW.min(self.size - at);
+            let Some(bytes) = self.bytes(at, count)? else { break };
+            let marks: Vec<_> = memmem::find_iter(bytes, COMMIT).collect();
+            for mark in marks {
+                if self.commit_at(at + mark, None)?.is_some() {
+                    return Ok(Some(at + mark));
+                }
+            }
+            let is_last = at + count == self.size;
+            // A mark may begin in one part and end in the next.
+            at += if is_last { count } else { count - (COMMIT.len() - 1) };
+        }
+        Ok(None)
+    }
+
     /// These bytes; `None` if there are not so many.
     fn bytes(&mut self, at: usize, count: usize) -> io::Result<Option<&[u8]>> {
         if self.size.checked_sub(at).is_none_or(|left| left < count) {
@@ -260,24 +317,44 @@ impl<'a> Content<'a> {
 
     /// A commit is written only when all before it are synced: one that is good proves that what is not good was.
     fn rest(&mut self, end: usize) -> io::Result<Rest> {
-        let (mut rest, mut at) = (Rest::Nothing, end);
+        if self.next_commit(end)?.is_some() {
+            return Ok(Rest::Damage);
+        }
+        let mut at = end;
         while at < self.size {
             let count = WINDOW.min(self.size - at);
             let Some(bytes) = self.bytes(at, count)? else { break };
             if bytes.iter().any(|byte| *byte != 0) {
-                rest = Rest::Torn;
-                let marks: Vec<_> = memmem::find_iter(bytes, COMMIT).collect();
-                for mark in marks {
-                    if self.commit_at(at + mark, None)?.is_some() {
-                        return Ok(Rest::Damage);
-                    }
-                }
+                return Ok(Rest::Torn);
             }
-            // A mark may begin in one part and end in the next.
-            let is_last = at + count == self.size;
-            at += if is_last { count } else { count - (COMMIT.len() - 1) };
+            at += count;
         }
-        Ok(rest)
+        Ok(Rest::Nothing)
+    }
+}
+
+/// Good commits that follow each other, with damage before and after them, or the segment's ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Where the first one begins.
+    pub(crate) at: usize,
+    pub(crate) end: End,
+    pub(crate) first: (Position, SystemTime),
+    pub(crate) last: (Position, SystemTime),
+    pub(crate) entries: u64,
+}
+
+impl Run {
+    /// Of entries that are not empty.
+    fn beginning(at: usize, entries: &[Entry]) -> Self {
+        let first = (entries[0].position, entries[0].time);
+        Self { at, end: End { at: length(at), commit: 0 }, first, last: first, entries: 0 }
+    }
+
+    fn take(&mut self, entries: &[Entry], end: End) {
+        self.end = end;
+        self.entries += entries.len() as u64;
+        self.last = entries.last().map_or(self.last, |entry| (entry.position, entry.time));
     }
 }
 
@@ -360,7 +437,7 @@ mod tests {
 
     fn header() -> Header {
         let previous = Position { generation: GENERATION, offset: 0, nonce: 0 };
-        Header { salt: 5, generation: GENERATION, previous }
+        Header { salt: 5, generation: GENERATION, previous, after_hole: false }
     }
 
     fn commit(offset: Offset, size: usize, end: End) -> Commit {

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use carafe_protocol::Position;
 
 use super::active::ActiveIndex;
+use super::holes::Holes;
 use super::index::Summary;
 use super::options::DiskOptions;
 use super::part::Part;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) selections: Selections,
     /// Tests of a pattern so far.
     tests: AtomicU64,
+    pub(crate) holes: Holes,
 }
 
 pub(crate) struct State {
@@ -100,8 +102,20 @@ impl Shared {
         let view = ArcSwap::from_pointee(state.view());
         let selections = Selections::new(SELECTIONS);
         let DiskOptions { supplied, key_window, .. } = *options;
+        let sealed = state.sealed.iter().map(|sealed| (sealed.segment.header, sealed.last_offset()));
+        let holes = Holes::of(sealed.chain([(state.active.segment.header, state.tail.offset)]));
         let state = Mutex::new(state);
-        Self { storage, clock, supplied, key_window, state, view, selections, tests: AtomicU64::new(0) }
+        Self {
+            storage,
+            clock,
+            supplied,
+            key_window,
+            state,
+            view,
+            selections,
+            tests: AtomicU64::new(0),
+            holes,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -226,45 +226,6 @@ fn more_than_may_wait_is_refused_and_none_of_it_is_stored() {
     assert_eq!(all(&log).len(), stored * 100);
 }
 
-#[test]
-fn repairing_cuts_off_what_follows_damage_in_the_newest_segment() {
-    let (disk, told) = filled(10);
-    flip(&disk, "00000000000000000001.segment", 500);
-    assert!(open(&disk, small_segments()).is_err());
-    let offline = OfflineLog::on(Arc::new(disk.clone()));
-    assert_eq!(offline.repair(&mut |_, _| {}).unwrap().len(), 1);
-    assert_eq!(offline.verify(&mut |_, _| {}).unwrap(), []);
-    let log = open(&disk, small_segments()).unwrap();
-    let kept = positions(&all(&log));
-    assert!((1..10).contains(&kept.len()) && told.starts_with(&kept), "{kept:?}");
-    assert_eq!(wait(log.find(*kept.last().unwrap())).unwrap(), Find::Found);
-    let common = *kept.last().unwrap();
-    assert_eq!(wait(log.find(told[9])).unwrap(), Find::Lost { common }, "what was given up is told as a gap");
-    for number in 0..20 {
-        let next = append_one(&log, publication("a", &number.to_string()));
-        assert_ne!(next.generation, told[0].generation);
-        assert_eq!(wait(log.find(told[9])).unwrap(), Find::Lost { common }, "whatever stands there now");
-    }
-}
-
-#[test]
-fn repairing_gives_up_history_up_to_damage_in_an_older_segment() {
-    let (disk, told) = filled(200);
-    let second = disk.content().into_keys().filter(|name| name.ends_with(".segment")).nth(1).unwrap();
-    flip(&disk, &second, 500);
-    let offline = OfflineLog::on(Arc::new(disk.clone()));
-    assert_eq!(offline.repair(&mut |_, _| {}).unwrap().len(), 1);
-    assert_eq!(offline.verify(&mut |_, _| {}).unwrap(), []);
-    let log = open(&disk, small_segments()).unwrap();
-    let kept = positions(&all(&log));
-    assert!((1..200).contains(&kept.len()) && told.ends_with(&kept), "{kept:?}");
-    assert_eq!(wait(log.find(told[0])).unwrap(), Find::Trimmed, "what was given up is told as a gap");
-    assert!(
-        disk.content().contains_key(&format!("{second}.damaged")),
-        "it is kept for whoever wants to look"
-    );
-}
-
 fn filled(count: usize) -> (SimDisk, Vec<Position>) {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();
@@ -272,7 +233,7 @@ fn filled(count: usize) -> (SimDisk, Vec<Position>) {
     (disk, told)
 }
 
-fn flip(disk: &SimDisk, name: &str, at: usize) {
+pub(crate) fn flip(disk: &SimDisk, name: &str, at: usize) {
     let file = disk.open(name).unwrap();
     let mut byte = [0];
     file.read_at(at as u64, &mut byte).unwrap();

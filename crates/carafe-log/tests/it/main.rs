@@ -14,6 +14,7 @@ mod formats;
 mod memory;
 mod model;
 mod patterns;
+mod repair;
 mod sim;
 mod sizes;
 mod survival;

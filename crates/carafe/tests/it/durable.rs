@@ -183,17 +183,37 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
     assert_eq!(verify.status.code(), Some(1));
     let name = newest.file_name().unwrap().to_str().unwrap();
     assert!(text(&verify.stdout).starts_with(&format!("{name}: it is not what was written from byte 48 on")));
-    assert!(carafe_log("repair", &log).status.success());
+    let asked = carafe_log("repair", &log);
+    assert_eq!(asked.status.code(), Some(1), "it does not go on without --yes");
+    let report = text(&carafe().args(["log", "repair", "--dry-run"]).arg(&log).output().unwrap().stdout);
+    assert_eq!(report, text(&asked.stdout));
+    for told in [
+        "is not what was written from byte 48 on",
+        "are lost, up to 1 of them, stored between",
+        "199 entries are whole",
+    ] {
+        assert!(report.contains(told), "{report}");
+    }
+    assert!(report.contains(&format!("is kept as {}.damaged", newest.display())), "{report}");
+    assert_eq!(carafe_log("verify", &log).status.code(), Some(1), "nothing was changed");
+    assert!(carafe().args(["log", "repair", "--yes"]).arg(&log).output().unwrap().status.success());
     assert!(carafe_log("verify", &log).status.success());
 
     let hub = Server::on_disk(&log, &[]);
-    let mut lost = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[199])]);
-    let gap = lost.next().unwrap();
+    let mut stream = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[9])]);
+    assert_eq!(stream.next().unwrap().event_type, "carafe.position");
+    let lost: usize = first_of(newest) - 1;
+    let numbers = |numbers: Range<usize>| numbers.map(|number| number.to_string()).collect::<Vec<_>>();
+    assert_eq!(stream.data(lost - 10), numbers(10..lost));
+    let gap = stream.next().unwrap();
     let told: Value = serde_json::from_str(&gap.data).unwrap();
     assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"lost".into()));
-    let mut kept = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[9])]);
-    assert_eq!(kept.next().unwrap().event_type, "carafe.position");
-    assert_eq!(kept.data(2), ["10", "11"]);
+    assert_eq!(stream.data(199 - lost), numbers(lost + 1..200));
+}
+
+/// The offset of a segment's first entry.
+fn first_of(segment: &Path) -> usize {
+    segment.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 
 /// A tmpfs of 2 MiB that only the program sees, half of it taken by another file; `None` where the kernel allows none.
