@@ -7,6 +7,10 @@ use super::attacker::Attacker;
 /// Connections that an attacker keeps.
 const CONNECTIONS: usize = 300;
 
+/// Between two connections of an attacker, of which there are ten. More would be a flood of connections: against that, only
+/// what stands before the hub helps.
+const PACE: Duration = Duration::from_millis(20);
+
 pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
     let mut open = Vec::new();
     while !attacker.is_over() {
@@ -16,6 +20,7 @@ pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
         while open.len() < CONNECTIONS && !attacker.is_over() {
             let Some(stream) = attacker.connect() else { break };
             open.push(stream);
+            attacker.pause(PACE);
         }
         attacker.pause(Duration::from_millis(500));
     }
