@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// Write the part of bench/RESULTS.md, and bench/shape.svg
     #[arg(long)]
     write: bool,
-    /// The folder for the logs, which are removed again: about 8 GB at a time
+    /// The folder for the logs, which are removed again: about 6 GB at a time
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
     /// The program to measure
