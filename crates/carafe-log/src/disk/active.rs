@@ -36,6 +36,8 @@ pub(crate) struct ActiveIndex {
     pub(super) topic_keys: Postings,
     pub(super) ids: Postings,
     entries: AtomicU32,
+    /// How many of them the hub published itself.
+    of_hub: AtomicU32,
     /// The bytes of its file, without the head.
     bytes: AtomicUsize,
     // Only for the writer, which never finds it locked: where the next list of several topics goes.
@@ -63,6 +65,7 @@ impl ActiveIndex {
             topic_keys: Postings::default(),
             ids: Postings::default(),
             entries: AtomicU32::new(0),
+            of_hub: AtomicU32::new(0),
             bytes: AtomicUsize::new(0),
             filled: Mutex::default(),
         }
@@ -89,6 +92,7 @@ impl ActiveIndex {
             usize::from(entry.publication.key().is_some()) + usize::from(entry.publication.id().is_some());
         self.grow(ROW + topics.len() + keys * KEY, 0);
         self.push_row(ordinal, row, &topics);
+        self.of_hub.fetch_add(u32::from(entry.publication.is_of_hub()), Ordering::Relaxed);
         self.entries.store(ordinal + 1, Ordering::Release);
     }
 
@@ -158,6 +162,11 @@ impl ActiveIndex {
     /// How many entries there are. The writer may have added more than a reader's view has.
     pub(crate) fn entries(&self) -> Ordinal {
         self.entries.load(Ordering::Acquire)
+    }
+
+    /// How many of the entries the hub published itself. They do not count against its limits.
+    pub(crate) fn of_hub(&self) -> Ordinal {
+        self.of_hub.load(Ordering::Relaxed)
     }
 
     pub(crate) fn row(&self, ordinal: Ordinal) -> Row {

@@ -3,7 +3,7 @@
 //! A split-block Bloom filter, as Parquet has it: the upper half of a hash chooses a block of 256 bits, the lower half one
 //! bit in each of its eight words. With 12 bits for each of what it holds, it wrongly says "maybe" once in 150 times.
 //!
-//! The file has a head (`CARAFEFI`, version, number of blocks), the blocks, and a CRC32C of all that, seeded with the
+//! The file has a head (`CARAFEFI`, version, number of blocks, number of entries that the hub published itself), the blocks, and a CRC32C of all that, seeded with the
 //! segment's salt. It is not synced: one that is lost or damaged is made again from the index.
 
 use std::io;
@@ -17,7 +17,7 @@ use super::segment::Header;
 
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFEFI";
 const VERSION: u32 = 1;
-const HEAD: usize = 8 + 4 + 4;
+const HEAD: usize = 8 + 4 + 4 + 4;
 const SUM: usize = 4;
 
 /// Bits for each of what a filter holds.
@@ -56,23 +56,24 @@ impl Kind {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     blocks: Box<[[u32; WORDS]]>,
+    of_hub: u32,
 }
 
 impl Filter {
     fn with_room_for(count: usize) -> Self {
-        Self { blocks: vec![[0; WORDS]; blocks_for(count)].into() }
+        Self { blocks: vec![[0; WORDS]; blocks_for(count)].into(), of_hub: 0 }
     }
 
     /// Of a segment whose index is in memory.
     pub(crate) fn of(index: &ActiveIndex) -> Self {
-        let mut filter = Self::with_room_for(index.hashes());
+        let mut filter = Self { of_hub: index.of_hub(), ..Self::with_room_for(index.hashes()) };
         for (kind, postings) in index.postings() {
             (0..postings.lists()).for_each(|list| filter.add(kind, postings.hash(list)));
         }
         filter
     }
 
-    /// Of a segment whose index is in a file.
+    /// Of a segment whose index is in a file. Which entries the hub published itself is lost: all count as published.
     pub(crate) fn of_file(file: &IndexFile, salt: u32) -> io::Result<Self> {
         let counts = file.counts();
         let mut filter = Self::with_room_for(counts.topic_keys + counts.ids + counts.topics);
@@ -113,6 +114,11 @@ impl Filter {
         self.blocks[block].iter().zip(bits).all(|(word, bit)| word & bit != 0)
     }
 
+    /// How many of the segment's entries the hub published itself.
+    pub(crate) fn of_hub(&self) -> u32 {
+        self.of_hub
+    }
+
     /// The size of its file.
     pub(crate) fn len(&self) -> usize {
         encoded_len(self.blocks.len())
@@ -124,6 +130,7 @@ impl Filter {
         out.extend_from_slice(MAGIC);
         out.put_u32(VERSION);
         out.put_u32(length(self.blocks.len()));
+        out.put_u32(self.of_hub);
         self.blocks.iter().flatten().for_each(|word| out.put_u32(*word));
         let sum = checksum(header.salt, &out);
         out.put_u32(sum);
@@ -137,13 +144,13 @@ impl Filter {
         if take.bytes(MAGIC.len())? != MAGIC || take.u32()? != VERSION {
             return None;
         }
-        let count = take.u32()? as usize;
+        let (count, of_hub) = (take.u32()? as usize, take.u32()?);
         let is_good = checksum(header.salt, content) == u32::from_le_bytes(*sum);
         if !is_good || count == 0 || bytes.len() != encoded_len(count) {
             return None;
         }
         let words: Vec<u32> = take.0.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        Some(Self { blocks: words.as_chunks().0.into() })
+        Some(Self { blocks: words.as_chunks().0.into(), of_hub })
     }
 }
 

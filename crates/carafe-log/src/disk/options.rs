@@ -8,7 +8,7 @@ use std::time::Duration;
 /// History is trimmed by whole segments: of entries and of age somewhat more is kept than is asked for, of bytes somewhat less.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskOptions {
-    /// Entries that are kept at least, once there were so many.
+    /// Entries that are kept at least, once there were so many. Those that the hub published itself do not count.
     pub entries: u64,
     /// Bytes that the log takes on the disk at most, with its indexes and with the room that is taken ahead for the newest
     /// segment. Only a batch that is nearly as large as all this may take more for a moment.

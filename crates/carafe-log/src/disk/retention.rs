@@ -72,8 +72,8 @@ impl Writer {
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
         let state = self.shared.state();
         let oldest = state.sealed.front()?;
-        let entries: u64 = state.sealed.iter().map(|sealed| u64::from(sealed.summary.entries)).sum();
-        let left = entries - u64::from(oldest.summary.entries) + u64::from(state.active.index.entries());
+        let sealed: u64 = state.sealed.iter().map(|sealed| u64::from(sealed.published)).sum();
+        let left = sealed - u64::from(oldest.published) + state.active.published();
         let is_over = self.takes_too_much(&state, self.active_bytes(state.active.end.at))
             || left >= self.options.entries;
         let verdict = if is_over { Verdict::Aged } else { self.ages.judge(state.seen(), now) };
@@ -82,7 +82,7 @@ impl Writer {
 
     /// Whether the active segment has so many that trimming by it would be too coarse.
     pub(super) fn has_enough_entries(&self) -> bool {
-        u64::from(self.shared.state().active.index.entries()) >= self.options.segment_entries()
+        self.shared.state().active.published() >= self.options.segment_entries()
     }
 
     /// Entries age in the active segment too, if no others come.
@@ -125,6 +125,11 @@ impl State {
 }
 
 impl Active {
+    /// Entries that others than the hub published.
+    fn published(&self) -> u64 {
+        u64::from(self.index.entries().saturating_sub(self.index.of_hub()))
+    }
+
     pub(super) fn seen(&self) -> Seen {
         Seen { previous: self.segment.header.previous.offset, newest: self.newest }
     }

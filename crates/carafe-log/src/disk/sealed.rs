@@ -202,6 +202,8 @@ fn is_unused(file: &dyn StorageFile) -> io::Result<bool> {
 pub(crate) struct Sealed {
     pub(crate) segment: Segment,
     pub(crate) summary: Summary,
+    /// Entries that others than the hub published.
+    pub(crate) published: u32,
     /// The bytes of all its files.
     pub(crate) bytes: u64,
     /// Its index, until that is in a file.
@@ -226,13 +228,21 @@ impl Sealed {
     ) -> io::Result<Self> {
         segment.file.truncate(u64::from(end))?;
         let bytes = u64::from(end) + index.file_bytes();
-        Ok(Self::new(segment, summary, bytes, Some(index)))
+        let of_hub = index.of_hub();
+        Ok(Self::new(segment, summary, of_hub, bytes, Some(index)))
     }
 
-    fn new(segment: Segment, summary: Summary, bytes: u64, index: Option<Arc<ActiveIndex>>) -> Self {
+    fn new(
+        segment: Segment,
+        summary: Summary,
+        of_hub: u32,
+        bytes: u64,
+        index: Option<Arc<ActiveIndex>>,
+    ) -> Self {
         Self {
             segment,
             summary,
+            published: summary.entries.saturating_sub(of_hub),
             bytes,
             index: ArcSwapOption::new(index),
             filter: OnceLock::new(),
@@ -265,7 +275,7 @@ impl Sealed {
             return Self::open_again(storage, segment);
         };
         let bytes = segment.file.size()? + index_bytes + filter.len() as u64;
-        let sealed = Self::new(segment, summary, bytes, None);
+        let sealed = Self::new(segment, summary, filter.of_hub(), bytes, None);
         sealed.filter.get_or_init(|| filter);
         Ok(sealed)
     }

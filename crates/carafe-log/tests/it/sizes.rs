@@ -154,6 +154,23 @@ fn a_limit_of_entries_keeps_so_many_and_little_more() {
     }
 }
 
+#[test]
+fn events_that_the_hub_publishes_itself_do_not_push_others_out_of_a_limit_of_entries() {
+    let options = DiskOptions { entries: 1000, segment_bytes: Some(4096), ..keeping(1 << 30) };
+    let disk = SimDisk::default();
+    let log = open(&disk, options).unwrap();
+    append_one(&log, publication("a", "an order"));
+    let of_hub = || vec![publication("b", "a subscriber came").with_hub(true); 100];
+    (0..50).for_each(|_| drop(append(&log, of_hub())));
+    assert_eq!(log.span().start.offset, 0);
+    drop(log);
+    let log = open(&disk, options).unwrap();
+    (0..50).for_each(|_| drop(append(&log, of_hub())));
+    assert_eq!(log.span().start.offset, 0, "nor after opening again");
+    (0..20).for_each(|_| drop(append(&log, vec![publication("a", "x"); 100])));
+    assert!(log.span().start.offset > 0, "what others publish does");
+}
+
 fn kept(log: &impl Log) -> u64 {
     let span = log.span();
     span.tail.offset - span.start.offset
