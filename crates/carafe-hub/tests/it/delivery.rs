@@ -261,3 +261,22 @@ fn the_last_events_are_counted_by_what_the_subscriber_may_see() {
     publish(&rig.hub, publication("a", "secret").with_private(true));
     assert_eq!(data(&rig.listen(everything().from(Start::Last(2))).hear()), ["0", "1"]);
 }
+
+#[test]
+fn very_many_events_that_are_not_shown_are_passed_over() {
+    for form in FORMS {
+        let rig = Rig::roomy();
+        let mut listener = rig.listen_in(form, Subscribe::to(topic("a")));
+        listener.hear();
+        for number in 0..1000 {
+            publish(&rig.hub, publication("a", &number.to_string()).with_private(true));
+        }
+        assert_eq!(listener.hear(), []);
+        for number in 0..1000 {
+            publish(&rig.hub, publication("a", &number.to_string()).with_private(true));
+        }
+        rig.publish("a", "shown");
+        assert_eq!(data(&listener.hear()), ["shown"]);
+        assert_eq!(rig.log.reads(), 0);
+    }
+}

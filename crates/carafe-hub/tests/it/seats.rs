@@ -710,3 +710,31 @@ fn what_is_not_shown_any_more_is_a_gap_for_seats_that_have_settled_and_for_those
     driver.turn();
     assert_eq!(driver.clients.served.len(), 3, "all are one group again");
 }
+
+#[test]
+fn a_group_and_a_seat_that_lags_pass_over_very_many_events_that_are_not_shown() {
+    let mut driver = Driver::roomy();
+    let seats = driver.settled("a", 2);
+    driver.limit(seats[0], 1);
+    let hide = |driver: &Driver| {
+        for number in 0..600 {
+            let hidden = publication("a", &number.to_string()).with_private(true);
+            publish(&driver.rig.hub, hidden);
+        }
+    };
+    driver.rig.publish("a", "0");
+    driver.settle();
+    hide(&driver);
+    driver.rig.publish("a", "1");
+    driver.settle();
+    hide(&driver);
+    driver.settle();
+    driver.rig.publish("a", "2");
+    driver.settle();
+    driver.check_all(&seats[1..], &["0", "1", "2"]);
+    driver.clients.get_mut(seats[0]).room = usize::MAX;
+    driver.outlet.writable(seats[0]);
+    driver.settle();
+    driver.check_all(&seats[..1], &["0", "1", "2"]);
+    assert_eq!(driver.rig.log.reads(), 0);
+}

@@ -146,3 +146,14 @@ fn without_the_option_nothing_is_told() {
     assert_eq!(watching.data(1), ["open"]);
     assert_eq!(ask(&hub, "", &[&watcher()]).status, 404);
 }
+
+#[test]
+fn who_joins_and_leaves_pushes_no_update_out_of_history() {
+    let hub = Hub::open(&["--mercure-subscriptions", "--history-events", "10"]);
+    hub.publish(&[("topic", "orders"), ("data", "the order")]);
+    for _ in 0..30 {
+        drop(hub.stream(&[("topic", "a")], &[]));
+    }
+    let mut stream = hub.stream(&[("topic", "orders"), ("lastEventID", "earliest")], &[]);
+    assert_eq!(stream.data(1), ["the order"]);
+}
