@@ -12,6 +12,7 @@ const FILE: &str = "bench/RESULTS.md";
 pub(crate) enum Part {
     Fanout,
     Shape,
+    CatchUp,
 }
 
 impl Part {
@@ -19,6 +20,7 @@ impl Part {
         match self {
             Self::Fanout => "fanout",
             Self::Shape => "shape",
+            Self::CatchUp => "catch-up",
         }
     }
 
@@ -27,6 +29,7 @@ impl Part {
         match self {
             Self::Fanout => "results.svg",
             Self::Shape => "shape.svg",
+            Self::CatchUp => "catch-up.svg",
         }
     }
 
@@ -35,6 +38,7 @@ impl Part {
         match self {
             Self::Fanout => "Processor time of a delivery, and memory of a connection",
             Self::Shape => "Cost against size, each as a multiple of the cost at the smallest size",
+            Self::CatchUp => "Replay through nginx on the same host, as a share of what a bare loop reaches",
         }
     }
 

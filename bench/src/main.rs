@@ -8,6 +8,7 @@ mod attack;
 mod axum_peer;
 mod bare;
 mod batches;
+mod catch_up;
 mod child;
 mod curves;
 mod document;
@@ -63,6 +64,11 @@ enum Bench {
     Storm(storm::Options),
     /// What operations cost by the size of the log, and with clients that read it
     Shape(shape::Options),
+    /// How fast clients catch up, directly and through nginx on the same host
+    CatchUp(catch_up::Options),
+    /// Serve so many bytes to each connection
+    #[command(hide = true)]
+    BareLoop { bytes: usize },
     /// Attack a hub that has honest clients, in every way at once
     Hostile(hostile::Options),
     /// Serve event streams with nothing but writes
@@ -116,6 +122,8 @@ fn main() -> ExitCode {
         Bench::Fill { folder } => idle::fill(&folder),
         Bench::Open { folder } => idle::open(&folder),
         Bench::Shape(options) => shape::measure(&options),
+        Bench::CatchUp(options) => catch_up::measure(&options),
+        Bench::BareLoop { bytes } => catch_up::serve_bare(bytes),
         Bench::Attack(options) => attack::serve(&options),
         Bench::Hostile(options) => hostile::run(&options),
         Bench::Opened { folder } => shape::serve_opened(&folder),

@@ -93,6 +93,21 @@ impl Server {
         Self::start(&command, core)
     }
 
+    /// What answers each connection with so many bytes.
+    pub(crate) fn bare_loop(bytes: usize) -> Outcome<Self> {
+        Self::start(this_program()?.args(["bare-loop", &bytes.to_string()]), None)
+    }
+
+    /// nginx, with the configuration in this folder, which listens on this port.
+    pub(crate) fn nginx(folder: &Path, port: u16) -> Outcome<Self> {
+        let mut command = Command::new(first_of(NGINX)?);
+        command.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(folder);
+        let program = Program::start(&command, None)?;
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        wait_until_it_listens(&program, address)?;
+        Ok(Self { program, address })
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

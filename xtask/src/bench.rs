@@ -18,7 +18,7 @@ const PEERS: [Piece; 6] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `million`, `storm` or `shape`, and its options, which `--help` after it tells
+    /// `durable`, `replay`, `fanout`, `million`, `storm`, `shape` or `catch-up`, and its options, which `--help` after it tells
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
@@ -27,6 +27,12 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     match options.measurement.first().and_then(|name| name.to_str()) {
         Some("fanout") => {
             bring_peers()?;
+            build_carafe()?;
+        }
+        Some("catch-up") => {
+            if !Piece::Unpacked(&NGINX).is_here() {
+                install(&[Piece::Unpacked(&NGINX)])?;
+            }
             build_carafe()?;
         }
         Some("million" | "storm" | "shape") => build_carafe()?,
