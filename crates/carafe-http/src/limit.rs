@@ -21,6 +21,7 @@ pub(crate) enum Limit {
     Http2Frames,
     IdleConnections,
     Matchers,
+    PatternTests,
     PublishRate,
     Subscribers,
     SubscribersPerAddress,
@@ -32,7 +33,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTime,
@@ -51,6 +52,7 @@ impl Limit {
         Self::Http2Frames,
         Self::IdleConnections,
         Self::Matchers,
+        Self::PatternTests,
         Self::PublishRate,
         Self::Subscribers,
         Self::SubscribersPerAddress,
@@ -82,6 +84,7 @@ impl Limit {
             Self::Http2Frames => "http2-frames",
             Self::IdleConnections => "idle-connections",
             Self::Matchers => "matchers",
+            Self::PatternTests => "pattern-tests",
             Self::PublishRate => "publish-rate",
             Self::Subscribers => "subscribers",
             Self::SubscribersPerAddress => "subscribers-per-address",

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use carafe_hub::{Client, Form, Frames, Start, Subscribe, SubscribeError, Subscription};
+use carafe_log::ReadError;
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -81,6 +82,8 @@ pub(crate) async fn open(app: &App, parts: &Parts, request: Subscribe) -> Result
         Err(SubscribeError::TooManyComplexPatternsOfClient { .. }) => {
             Ok(over(options, parts.version, Limit::ComplexPatternsPerClient))
         }
+        // Trying again would not help.
+        Err(error @ SubscribeError::Read(ReadError::TooMuchWork { .. })) => Err(error),
         Err(SubscribeError::Read(error)) => {
             error!(%error, "a stream cannot begin because its history cannot be read");
             let retry = OVER_LIMIT * options.retry.max(SHORTEST);
@@ -231,6 +234,10 @@ fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
         )
         .over(Limit::Matchers),
         SubscribeError::TooComplex { .. } => too_complex(detail),
+        SubscribeError::Read(error @ ReadError::TooMuchWork { .. }) => {
+            let kind = "urn:carafe:problem:too-much-work";
+            Problem::bad_request(kind, "Too much to search", error.to_string()).over(Limit::PatternTests)
+        }
         SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => caller.refused(detail),
         _ => Problem::try_again(detail),
     }

@@ -224,6 +224,12 @@ pub(crate) struct HubOptions {
     /// How long events are kept on disk; without it, as long as there is room
     #[arg(long, env = "CARAFE_HISTORY_AGE", value_name = "TIME", value_parser = some_time)]
     pub(crate) history_age: Option<Duration>,
+    /// How long an idempotency key is known, while its event is kept
+    #[arg(long, env = "CARAFE_KEY_WINDOW", default_value = "24h", value_name = "TIME", value_parser = some_time)]
+    pub(crate) key_window: Duration,
+    /// Tests of a pattern that one request for the last events may take
+    #[arg(long, env = "CARAFE_PATTERN_TESTS", default_value = "20000000", value_name = "N")]
+    pub(crate) pattern_tests: u64,
     /// Shows events of these topics for a shorter time, such as sessions/*=1h; for several, repeat it or use commas
     #[arg(long, env = "CARAFE_RETAIN", value_delimiter = ',', value_name = "PATTERN=TIME", value_parser = retention)]
     pub(crate) retain: Vec<Retention>,

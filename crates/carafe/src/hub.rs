@@ -200,6 +200,7 @@ fn memory_limits(options: &HubOptions) -> MemoryLimits {
         limits.entries = usize::try_from(events).unwrap_or(usize::MAX);
     }
     limits.bytes = options.history_bytes.map_or(limits.bytes, bytes);
+    (limits.key_window, limits.pattern_tests) = (options.key_window, options.pattern_tests);
     limits
 }
 
@@ -212,6 +213,8 @@ fn disk_options(options: &HubOptions) -> DiskOptions {
         segment_bytes: options.segment_bytes,
         waiting_bytes: bytes(options.waiting_bytes),
         readers: options.readers,
+        key_window: options.key_window,
+        pattern_tests: options.pattern_tests,
         ..kept
     }
 }

@@ -69,7 +69,11 @@ pub(crate) fn limits() -> impl Strategy<Value = (MemoryLimits, bool, HubLimits)>
     let kept = (prop_oneof![1..24_usize, Just(1000)], bytes());
     let ring = prop_oneof![Just(0), 0..4_000_usize, Just(1 << 20)];
     (kept, any::<bool>(), ring).prop_map(|((entries, bytes), supplied, ring_bytes)| {
-        (MemoryLimits { entries, bytes }, supplied, HubLimits { ring_bytes, ..NO_RING })
+        (
+            MemoryLimits { entries, bytes, ..MemoryLimits::default() },
+            supplied,
+            HubLimits { ring_bytes, ..NO_RING },
+        )
     })
 }
 

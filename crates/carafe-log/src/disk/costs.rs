@@ -17,9 +17,10 @@ use crate::{Append, Appended, BlockLimit, IdempotencyKey, Publication, Read, Rea
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 const TOPICS: usize = 3000;
 
-/// A folder that counts what is created in it, and can hold that up.
+/// A folder that counts what is done there, and can hold up the making of indexes.
 struct Spy {
     folder: Folder,
+    indexes: Mutex<()>,
     created: AtomicUsize,
     reads: Arc<AtomicUsize>,
     bytes: Arc<AtomicUsize>,
@@ -30,7 +31,13 @@ struct SpyFile(Arc<dyn StorageFile>, Arc<AtomicUsize>, Arc<AtomicUsize>);
 impl Spy {
     fn on(folder: &tempfile::TempDir) -> Arc<Self> {
         let folder = Folder::lock(folder.path()).unwrap();
-        Arc::new(Self { folder, created: AtomicUsize::new(0), reads: Arc::default(), bytes: Arc::default() })
+        Arc::new(Self {
+            folder,
+            indexes: Mutex::default(),
+            created: AtomicUsize::new(0),
+            reads: Arc::default(),
+            bytes: Arc::default(),
+        })
     }
 
     fn file(&self, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
@@ -45,6 +52,9 @@ impl Storage for Spy {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
         self.created.fetch_add(1, Ordering::Relaxed);
+        if name.contains(".index") {
+            drop(self.indexes.lock().unwrap());
+        }
         Ok(self.file(self.folder.create(name)?))
     }
 
@@ -182,6 +192,9 @@ fn a_lost_index_is_made_again_once_by_all_who_need_it() {
     let spy = Spy::on(&folder);
     let log = open(&spy, DiskOptions { readers: 8, ..options() });
     fill(&log, 10);
+    while log.shared.view().sealed.iter().any(|sealed| !sealed.is_settled()) {
+        thread::yield_now();
+    }
     let lost: Vec<_> = spy.list().unwrap().into_iter().filter(|name| name.ends_with(".index")).collect();
     assert!(lost.len() > 2);
     lost.iter().for_each(|name| spy.remove(name).unwrap());
@@ -282,4 +295,68 @@ fn an_append_completes_while_all_readers_are_busy() {
     assert!(matches!(wait(log.find(log.span().tail)), Ok(crate::Find::Found)));
     drop(closed);
     assert_eq!(wait(long), Ok(Some(before)), "it sees what there was");
+}
+
+#[test]
+fn the_writer_goes_on_in_the_next_segment_while_an_index_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    let indexes = || spy.list().unwrap().iter().filter(|name| name.ends_with(".index")).count();
+    let held = spy.indexes.lock().unwrap();
+    let sealed = || log.shared.view().sealed.len();
+    let mut rounds = 0;
+    while sealed() < 2 {
+        fill(&log, 1);
+        rounds += 1;
+    }
+    assert_eq!(indexes(), 0);
+    assert_eq!(replay(&log, &[TopicMatcher::any()]).0, rounds * TOPICS, "all is read meanwhile");
+    assert_eq!(replay(&log, &[publication(7).topic().clone().into()]).0, rounds);
+    let tens = TopicPattern::new("dev/(\\d*0)").unwrap().into();
+    assert_eq!(replay(&log, &[tens]).0, rounds * TOPICS / 10);
+    drop(held);
+    drop(log);
+    assert_eq!(indexes(), 2, "an orderly stop waits for it");
+}
+
+fn keyed(number: usize) -> Publication {
+    let key = IdempotencyKey::new(&format!("key {number}")).unwrap();
+    publication(number % 100).with_key(key)
+}
+
+#[test]
+fn an_unknown_key_is_seldom_looked_for_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    for from in (0..20_000).step_by(100) {
+        wait(log.append((from..from + 100).map(keyed).collect())).unwrap();
+    }
+    drop(log);
+    let log = open(&spy, options());
+    let segments = log.shared.view().sealed.len();
+    assert!(segments >= 4, "{segments}");
+    let reads = || spy.reads.load(Ordering::Relaxed);
+    let looks = (20_000..20_200).filter(|number| {
+        let before = reads();
+        assert!(!wait(log.append(vec![keyed(*number)])).unwrap()[0].repeated);
+        reads() > before
+    });
+    // A filter is wrong once in 150 times.
+    let (looks, most) = (looks.count(), segments * 200 / 30);
+    assert!(looks < most, "{looks} of 200 looked at the disk");
+    assert!(wait(log.append(vec![keyed(5)])).unwrap()[0].repeated);
+}
+
+#[test]
+fn an_unknown_id_is_not_looked_for_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    fill(&log, 20);
+    let before = spy.reads.load(Ordering::Relaxed);
+    let id = IdempotencyKey::new("nobody's").unwrap();
+    assert_eq!(wait(log.find_id(id, Visible::all())), Ok(None));
+    assert_eq!(spy.reads.load(Ordering::Relaxed), before, "no event has an ID");
 }

@@ -266,6 +266,11 @@ impl Sealed {
         Ok(Some(index))
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.index.load().is_none()
+    }
+
     /// Opens one whose index is there. Without an index, or with a damaged one, it is read whole and indexed again.
     pub(crate) fn open(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
         let Some((summary, index_bytes)) = Self::summary(storage, &segment)? else {

@@ -11,6 +11,7 @@ mod factory;
 mod faults;
 mod folder;
 mod formats;
+mod keys;
 mod memory;
 mod model;
 mod patterns;

@@ -248,6 +248,8 @@ fn help_shows_every_limit_with_its_default() {
         "--event-bytes",
         "--batch-bytes",
         "--body-bytes-in-flight",
+        "--key-window",
+        "--pattern-tests",
         "--matchers",
         "--complex-patterns",
         "--complex-patterns-per-client",

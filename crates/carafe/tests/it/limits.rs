@@ -176,6 +176,19 @@ fn one_client_has_its_part_of_the_complex_patterns() {
 }
 
 #[test]
+fn a_search_for_the_last_events_that_takes_too_many_tests_is_refused() {
+    let (hub, metrics) = Server::with_metrics(&["--pattern-tests", "100"]);
+    let at = hub.address;
+    let lines: String =
+        (0..1000).map(|number| format!("{{\"topic\":\"a/{number}\",\"data\":\"x\"}}\n")).collect();
+    let batch = request(at, "POST", "/events", &["Content-Type: application/x-ndjson"], lines.as_bytes());
+    assert!((200..300).contains(&batch.status), "{}", batch.body);
+    let refused = meets(metrics, "pattern-tests", 400, || get(at, "/events?pattern=none-:id&last=1"));
+    assert!(refused.body.contains("urn:carafe:problem:too-much-work"), "{}", refused.body);
+    Stream::open(at, "/events?pattern=a/*&last=1", &[]);
+}
+
+#[test]
 fn an_event_that_history_has_no_room_for_is_refused_and_counted() {
     let (hub, metrics) = Server::with_metrics(&["--history-bytes", "1KiB"]);
     assert_eq!(post(hub.address, "/events/a", "x").status, 201);

@@ -1,0 +1,172 @@
+//! Reading a log in memory: entries are taken out a few at a time, and tested without the log's lock.
+
+use std::sync::Arc;
+
+use carafe_protocol::{Offset, Position, TopicMatcher};
+
+use super::Shared;
+use super::state::State;
+use crate::wanted::{Budget, Wanted};
+use crate::{Block, BlockLimit, Entry, IdempotencyKey, ReadError, Visible};
+
+/// Entries that are taken out at once: the lock is held for some microseconds.
+const TAKEN: usize = 256;
+
+/// A block that is being read.
+pub(super) struct BlockRead {
+    pub(super) after: Offset,
+    pub(super) wanted: Wanted,
+    pub(super) limit: BlockLimit,
+}
+
+impl BlockRead {
+    /// Reads a block. If the budget is spent before the block has what it should, `partial` says whether that will do.
+    pub(super) fn turn(
+        &self,
+        log: &Shared,
+        budget: &mut Budget,
+        partial: bool,
+    ) -> Result<Option<Block>, ReadError> {
+        let (mut block, mut bytes) = (None, 0);
+        loop {
+            let after = block.as_ref().map_or(self.after, |block: &Block| block.up_to.offset);
+            let (before, taken) = match log.state().take_after(after, TAKEN) {
+                // What was read before it was trimmed is a block.
+                Err(error) => return block.map_or(Err(error), |block| Ok(Some(block))),
+                Ok(taken) => taken,
+            };
+            let block = block.get_or_insert(Block { entries: Vec::new(), up_to: before });
+            let count = taken.len();
+            for entry in taken {
+                if budget.is_spent() {
+                    return Ok(partial.then(|| block.clone()));
+                }
+                if self.wanted.matches_any_of(&entry.publication, budget) {
+                    bytes += entry.weight();
+                    let is_full = block.entries.len() >= self.limit.entries || bytes > self.limit.bytes;
+                    if is_full && !block.entries.is_empty() {
+                        return Ok(Some(block.clone()));
+                    }
+                    block.entries.push(Arc::clone(&entry));
+                }
+                block.up_to = entry.position;
+            }
+            if count < TAKEN {
+                return Ok(Some(block.clone()));
+            }
+        }
+    }
+}
+
+/// A search for the last entries that are wanted, turn by turn.
+pub(super) struct LastSearch {
+    wanted: Wanted,
+    public: bool,
+    granted: Wanted,
+    /// Entries before this offset were not looked at yet; all, if there is none.
+    before: Option<Offset>,
+    left: usize,
+    tests: u64,
+}
+
+impl LastSearch {
+    pub(super) fn new(count: usize, wanted: Vec<TopicMatcher>, visible: &Visible) -> Self {
+        Self {
+            wanted: Wanted::new(wanted),
+            public: visible.public,
+            granted: Wanted::new(&*visible.granted),
+            before: None,
+            left: count,
+            tests: 0,
+        }
+    }
+
+    /// Searches for a turn. `None` if there is more to do.
+    pub(super) fn turn(
+        &mut self,
+        log: &Shared,
+        budget: &mut Budget,
+        limit: u64,
+    ) -> Result<Option<Position>, ReadError> {
+        let spent = budget.tests();
+        let found = self.search(log, budget);
+        self.tests += budget.tests() - spent;
+        if found.is_none() && self.tests > limit {
+            return Err(ReadError::TooMuchWork { limit });
+        }
+        Ok(found)
+    }
+
+    fn search(&mut self, log: &Shared, budget: &mut Budget) -> Option<Position> {
+        if self.left == 0 {
+            return Some(log.state().tail());
+        }
+        while !budget.is_spent() {
+            let (before, taken) = log.state().take_before(self.before, TAKEN);
+            let Some(first) = taken.first().map(|entry| entry.offset()) else { return Some(before) };
+            for at in (0..taken.len()).rev() {
+                if self.counts(&taken[at], budget) {
+                    self.left -= 1;
+                }
+                if self.left == 0 {
+                    return Some(at.checked_sub(1).map_or(before, |last| taken[last].position));
+                }
+            }
+            self.before = Some(first);
+        }
+        None
+    }
+
+    fn counts(&self, entry: &Entry, budget: &mut Budget) -> bool {
+        let publication = &entry.publication;
+        let is_public = self.public && !publication.is_private();
+        self.wanted.matches_any_of(publication, budget)
+            && (is_public || self.granted.matches_any_of(publication, budget))
+    }
+}
+
+/// A search for the earliest visible entry with an ID, turn by turn.
+pub(super) struct IdSearch {
+    pub(super) id: IdempotencyKey,
+    pub(super) visible: Visible,
+    /// Entries up to this offset were looked at.
+    pub(super) after: Offset,
+}
+
+impl IdSearch {
+    /// Searches for a turn. `None` if there is more to do.
+    pub(super) fn turn(&mut self, log: &Shared) -> Option<Option<Position>> {
+        let taken = log.state().take_with_id(&self.id, self.after, TAKEN);
+        let Some(last) = taken.last().map(|entry| entry.offset()) else { return Some(None) };
+        self.after = last;
+        let shown = taken.iter().find(|entry| self.visible.shows(&entry.publication));
+        shown.map(|entry| Some(entry.position))
+    }
+}
+
+impl State {
+    /// Entries after an offset, and the position before them.
+    fn take_after(&self, after: Offset, count: usize) -> Result<(Position, Vec<Arc<Entry>>), ReadError> {
+        if after < self.start.offset {
+            return Err(ReadError::Trimmed { after, start: self.start });
+        }
+        let before = self.up_to(after).next().map_or(self.start, |entry| entry.position);
+        Ok((before, self.after(after).take(count).cloned().collect()))
+    }
+
+    /// The last entries before an offset, and the position before them.
+    fn take_before(&self, before: Option<Offset>, count: usize) -> (Position, Vec<Arc<Entry>>) {
+        let mut older = self.up_to(before.map_or(Offset::MAX, |before| before.saturating_sub(1)));
+        let mut taken: Vec<_> = older.by_ref().take(count).cloned().collect();
+        taken.reverse();
+        (older.next().map_or(self.start, |entry| entry.position), taken)
+    }
+
+    /// Entries with an ID after an offset.
+    fn take_with_id(&self, id: &IdempotencyKey, after: Offset, count: usize) -> Vec<Arc<Entry>> {
+        let Some(positions) = self.by_id.get(id) else { return Vec::new() };
+        let from = positions.partition_point(|position| position.offset <= after);
+        let positions = positions.range(from..positions.len().min(from + count));
+        positions.filter_map(|position| self.entry_at(position.offset)).cloned().collect()
+    }
+}

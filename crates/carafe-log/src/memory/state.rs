@@ -1,0 +1,245 @@
+//! What a log in memory has, and how it changes.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use carafe_protocol::{Offset, Position, Topic};
+
+use super::MemoryLimits;
+use crate::{
+    AppendAtError, AppendError, Appended, Clock, Entry, Find, Followed, Follower, IdempotencyKey, Publication,
+};
+
+/// How many of the hub's own events are kept, beside what others publish.
+const OF_HUB: MemoryLimits = MemoryLimits {
+    entries: 1000,
+    bytes: 1 << 20,
+    key_window: crate::KEY_WINDOW,
+    pattern_tests: crate::PATTERN_TESTS,
+};
+
+pub(super) struct State {
+    pub(super) limits: MemoryLimits,
+    pub(super) clock: Clock,
+    /// Another node may still deliver what lies beyond the tail.
+    pub(super) supplied: bool,
+    /// Just before the oldest entry.
+    pub(super) start: Position,
+    pub(super) published: Kept,
+    pub(super) of_hub: Kept,
+    /// The last of the hub's own events that were dropped. Positions up to here may be of such.
+    pub(super) gone_of_hub: Offset,
+    pub(super) keys: HashMap<(Topic, IdempotencyKey), Position>,
+    /// All entries with an ID of their publisher, of any topic.
+    pub(super) by_id: HashMap<IdempotencyKey, VecDeque<Position>>,
+    pub(super) followers: Vec<Follower>,
+}
+
+/// Entries of one kind, the oldest first.
+#[derive(Default)]
+pub(super) struct Kept {
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn push(&mut self, entry: Arc<Entry>) {
+        self.bytes += entry.weight();
+        self.entries.push_back(entry);
+    }
+
+    fn pop(&mut self) -> Option<Arc<Entry>> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.weight();
+        Some(entry)
+    }
+
+    fn is_over(&self, limits: MemoryLimits) -> bool {
+        self.entries.len() > limits.entries || self.bytes > limits.bytes
+    }
+
+    /// The place of the first entry after an offset.
+    fn after(&self, offset: Offset) -> usize {
+        self.entries.partition_point(|entry| entry.offset() <= offset)
+    }
+
+    fn at(&self, offset: Offset) -> Option<&Arc<Entry>> {
+        let at = self.entries.binary_search_by_key(&offset, |entry| entry.offset()).ok()?;
+        Some(&self.entries[at])
+    }
+}
+
+impl State {
+    pub(super) fn tail(&self) -> Position {
+        self.up_to(Offset::MAX).next().map_or(self.start, |entry| entry.position)
+    }
+
+    /// All entries after an offset, in order.
+    pub(super) fn after(&self, offset: Offset) -> impl Iterator<Item = &Arc<Entry>> {
+        let [published, of_hub] =
+            [&self.published, &self.of_hub].map(|kept| kept.entries.range(kept.after(offset)..));
+        merged(published, of_hub, Entry::offset)
+    }
+
+    /// All entries up to an offset, the newest first.
+    pub(super) fn up_to(&self, offset: Offset) -> impl Iterator<Item = &Arc<Entry>> {
+        let [published, of_hub] =
+            [&self.published, &self.of_hub].map(|kept| kept.entries.range(..kept.after(offset)).rev());
+        merged(published, of_hub, |entry| Reverse(entry.offset()))
+    }
+
+    pub(super) fn append(&mut self, batch: Vec<Publication>) -> Result<Vec<Appended>, AppendError> {
+        let bytes = batch.iter().map(Entry::weight_of).sum();
+        if bytes > self.limits.bytes {
+            return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
+        }
+        let time = self.clock.now();
+        let mut tail = self.tail();
+        let mut fresh = Vec::with_capacity(batch.len());
+        let appended = batch
+            .into_iter()
+            .map(|publication| {
+                if let Some(position) = self.first_with_key_of(&publication, time) {
+                    return Appended { position, repeated: true };
+                }
+                tail.offset += 1;
+                tail.nonce = rand::random();
+                self.remember_key(&publication, tail);
+                fresh.push(Entry { position: tail, time, publication });
+                Appended { position: tail, repeated: false }
+            })
+            .collect();
+        self.store(fresh);
+        Ok(appended)
+    }
+
+    pub(super) fn append_at(&mut self, entries: Vec<Entry>) -> Result<(), AppendAtError> {
+        let mut tail = self.tail().offset;
+        for entry in &entries {
+            if entry.offset() <= tail {
+                return Err(AppendAtError::OutOfOrder { offset: entry.offset(), tail });
+            }
+            tail = entry.offset();
+        }
+        self.store(entries);
+        Ok(())
+    }
+
+    pub(super) fn recent(&self, bytes: usize) -> Followed {
+        let mut room = bytes;
+        let fits = |entry: &&Arc<Entry>| room.checked_sub(entry.weight()).map(|left| room = left).is_some();
+        let mut newest: Vec<_> = self.up_to(Offset::MAX).take_while(fits).cloned().collect();
+        newest.reverse();
+        let first = newest.first().map_or(Offset::MAX, |entry| entry.offset());
+        let before = self.up_to(first.saturating_sub(1)).next();
+        Followed { after: before.map_or(self.start, |entry| entry.position), recent: newest }
+    }
+
+    /// The entry that makes a publication at this time a repeated one.
+    fn first_with_key_of(&self, publication: &Publication, time: SystemTime) -> Option<Position> {
+        let key = publication.key()?;
+        let position = *self.keys.get(&(publication.topic().clone(), key.clone()))?;
+        // One that is not there yet is of the same batch.
+        let stored = self.entry_at(position.offset).map_or(time, |entry| entry.time);
+        let age = time.duration_since(stored).unwrap_or_default();
+        (age < self.limits.key_window).then_some(position)
+    }
+
+    fn remember_key(&mut self, publication: &Publication, position: Position) {
+        if let Some(key) = publication.key() {
+            self.keys.insert((publication.topic().clone(), key.clone()), position);
+        }
+    }
+
+    fn store(&mut self, entries: Vec<Entry>) {
+        let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
+        for entry in &entries {
+            self.remember_key(&entry.publication, entry.position);
+            if let Some(id) = entry.publication.id() {
+                self.by_id.entry(id.clone()).or_default().push_back(entry.position);
+            }
+            let kept = if entry.publication.is_of_hub() { &mut self.of_hub } else { &mut self.published };
+            kept.push(Arc::clone(entry));
+        }
+        self.trim();
+        if !entries.is_empty() {
+            self.followers.iter().for_each(|follower| follower(&entries));
+        }
+    }
+
+    fn trim(&mut self) {
+        while self.published.is_over(self.limits) {
+            let Some(entry) = self.published.pop() else { return };
+            self.start = entry.position;
+            self.forget_key(&entry);
+        }
+        while let Some(oldest) = self.of_hub.entries.front()
+            && (oldest.offset() <= self.start.offset
+                || (self.of_hub.is_over(OF_HUB) && self.of_hub.entries.len() > 1))
+        {
+            let Some(entry) = self.of_hub.pop() else { return };
+            self.gone_of_hub = entry.offset();
+            self.forget_key(&entry);
+        }
+    }
+
+    fn forget_key(&mut self, entry: &Entry) {
+        if let Some(key) = entry.publication.key() {
+            let name = (entry.publication.topic().clone(), key.clone());
+            if self.keys.get(&name) == Some(&entry.position) {
+                self.keys.remove(&name);
+            }
+        }
+        if let Some(id) = entry.publication.id()
+            && let Some(positions) = self.by_id.get_mut(id)
+        {
+            if positions.front() == Some(&entry.position) {
+                positions.pop_front();
+            } else {
+                positions.retain(|position| *position != entry.position);
+            }
+            if positions.is_empty() {
+                self.by_id.remove(id);
+            }
+        }
+    }
+
+    pub(super) fn find(&self, position: Position) -> Find {
+        if position.generation != self.start.generation {
+            return Find::Foreign;
+        }
+        if position.offset > self.tail().offset {
+            return if self.supplied { Find::Ahead } else { Find::Lost { common: self.tail() } };
+        }
+        if position.offset < self.start.offset {
+            return Find::Trimmed;
+        }
+        match self.entry_at(position.offset) {
+            _ if position == self.start => Find::Found,
+            Some(entry) if entry.position == position => Find::Found,
+            // All that was published after it is kept.
+            None if position.offset > self.start.offset && position.offset <= self.gone_of_hub => Find::Found,
+            _ => Find::Foreign,
+        }
+    }
+
+    pub(super) fn entry_at(&self, offset: Offset) -> Option<&Arc<Entry>> {
+        self.published.at(offset).or_else(|| self.of_hub.at(offset))
+    }
+}
+
+/// What both have, by the key by which each is in order.
+fn merged<'a, K: Ord>(
+    one: impl Iterator<Item = &'a Arc<Entry>>,
+    other: impl Iterator<Item = &'a Arc<Entry>>,
+    key: impl Fn(&Entry) -> K,
+) -> impl Iterator<Item = &'a Arc<Entry>> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(first), Some(second)) if key(second) < key(first) => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    })
+}
