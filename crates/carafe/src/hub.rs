@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::cli::{
     Anonymous, CredentialOptions, HubOptions, LogPlace, MercureOptions, ProxyHeaderName, ServeOptions,
 };
+use crate::closing::Closing;
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::keys;
@@ -32,21 +33,21 @@ use crate::reload::Reloads;
 use crate::returned;
 
 /// A hub for this machine.
-pub(crate) async fn dev(options: HubOptions) -> Result<(), Failure> {
+pub(crate) async fn dev(options: HubOptions, closing: Closing) -> Result<(), Failure> {
     logging::start(options.log_format);
     let access =
         Options { strangers: Rights::all(), page: Page::Console, loopback_only: true, ..Options::default() };
     let descriptors = Descriptors::raise(files(&options));
     let access = Adjustable::new(descriptors, &options, &[]).add_to(access);
     let serving = serve_options(&options, descriptors, &access);
-    run(&options, access, serving, |hub| {
+    run(&options, access, serving, &closing, |hub| {
         tokio::spawn(tick(hub));
     })
     .await
 }
 
 /// A hub for others.
-pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
+pub(crate) async fn serve(options: ServeOptions, closing: Closing) -> Result<(), Failure> {
     // Keys in files that others may read are warned of.
     logging::start(options.hub.log_format);
     let mut reloads = Reloads::default();
@@ -73,7 +74,7 @@ pub(crate) async fn serve(options: ServeOptions) -> Result<(), Failure> {
     serving.hsts = options.hsts;
     serving.tls = tls(options.tls_cert, options.tls_key, &mut reloads)?;
     reloads.start()?;
-    run(&options.hub, access, serving, |_| {
+    run(&options.hub, access, serving, &closing, |_| {
         tokio::spawn(keys::keep_new(keys));
     })
     .await
@@ -124,12 +125,13 @@ async fn run(
     options: &HubOptions,
     access: Options,
     serving: carafe_http::ServeOptions,
+    closing: &Closing,
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
     let access = with_limits(access, options)?;
     let stop = stop_signal()?;
     let listener = listen(options.listen)?;
-    let (hub, failure) = hub(options)?;
+    let (hub, failure) = hub(options, closing)?;
     let metrics = tell_metrics(options, hub.clone(), &access.metrics).await?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
     let app = carafe_http::router(hub.clone(), access);
@@ -171,7 +173,7 @@ async fn tell_metrics(
 type LogFailure = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// The hub on its log, and what completes when the log fails.
-fn hub(options: &HubOptions) -> Result<(Hub, LogFailure), Failure> {
+fn hub(options: &HubOptions, closing: &Closing) -> Result<(Hub, LogFailure), Failure> {
     let limits = HubLimits {
         ring_bytes: bytes(options.ring_bytes),
         matchers: options.matchers,
@@ -189,6 +191,7 @@ fn hub(options: &HubOptions) -> Result<(Hub, LogFailure), Failure> {
         LogPlace::Disk(path) => {
             let log = DiskLog::open(path, disk_options(options)).map_err(Failure::failed)?;
             let failure = log.failure();
+            closing.wait_for(log.closed());
             Ok((Hub::with_limits(log, limits), Box::pin(failure)))
         }
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cli;
+mod closing;
 mod config;
 mod descriptors;
 mod failure;
@@ -20,6 +21,7 @@ mod token;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
+use closing::Closing;
 use failure::Failure;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,19 +33,27 @@ fn main() -> ExitCode {
     }
 }
 
+fn run(cli: Cli) -> Result<(), Failure> {
+    let closing = Closing::default();
+    let outcome = run_until_done(cli, closing.clone());
+    // The runtime is gone by now, and with it the tasks that held the hub. Threads may hold it for a moment more.
+    closing.wait();
+    outcome
+}
+
 #[tokio::main]
-async fn run(cli: Cli) -> Result<(), Failure> {
+async fn run_until_done(cli: Cli, closing: Closing) -> Result<(), Failure> {
     // With a handler, a write beyond the limit on file sizes (`ulimit -f`) is an error like a full disk. Without one, the
     // signal ends the process.
     let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     // As a task, it runs where the others do: connections are not handed from one thread to another.
-    tokio::spawn(command(cli)).await.map_err(Failure::failed)?
+    tokio::spawn(command(cli, closing)).await.map_err(Failure::failed)?
 }
 
-async fn command(cli: Cli) -> Result<(), Failure> {
+async fn command(cli: Cli, closing: Closing) -> Result<(), Failure> {
     match cli.command {
-        Command::Dev(options) => hub::dev(*options).await,
-        Command::Serve(options) => hub::serve(*options).await,
+        Command::Dev(options) => hub::dev(*options, closing).await,
+        Command::Serve(options) => hub::serve(*options, closing).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
         Command::Token(options) => token::token(&options),

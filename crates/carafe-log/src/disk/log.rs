@@ -40,6 +40,9 @@ pub struct DiskLog {
     pattern_tests: u64,
     writer: Option<JoinHandle<()>>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
+    closed: Mutex<Option<oneshot::Receiver<()>>>,
+    // The last field: it is dropped when all else is.
+    _closing: oneshot::Sender<()>,
 }
 
 impl DiskLog {
@@ -85,7 +88,19 @@ impl DiskLog {
         let writer =
             thread::Builder::new().name("carafe-log-write".into()).spawn(move || writer.run(&taking))?;
         let failure = Mutex::new(Some(failure));
-        Ok(Self { shared, queue, readers, key_readers, pattern_tests, writer: Some(writer), failure })
+        let (closing, closed) = oneshot::channel();
+        let closed = Mutex::new(Some(closed));
+        Ok(Self {
+            shared,
+            queue,
+            readers,
+            key_readers,
+            pattern_tests,
+            writer: Some(writer),
+            failure,
+            closed,
+            _closing: closing,
+        })
     }
 
     /// Completes with a reason when the disk has failed, after which nothing more is taken. For whoever asks first.
@@ -98,6 +113,18 @@ impl DiskLog {
                 return reason;
             }
             std::future::pending().await
+        }
+    }
+
+    /// Completes when the log is dropped, all that waited is stored, and the log is marked as closed in order. For whoever
+    /// asks first.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            if let Some(closed) = closed {
+                // Nothing is ever sent: the other end is dropped.
+                let _ = closed.await;
+            }
         }
     }
 
