@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// What hangs for longer than this is not waited for.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(10);
 
 type Closed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
