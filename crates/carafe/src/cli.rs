@@ -271,7 +271,7 @@ pub(crate) struct HubOptions {
     #[arg(long, env = "CARAFE_SUBSCRIBERS_PER_ADDRESS", default_value = "1000", value_name = "N", value_parser = bound)]
     pub(crate) subscribers_per_address: usize,
     /// Connections that one client address may have, those of its streams too; those of trusted proxies are not limited
-    /// [default: twice --subscribers-per-address]
+    /// [default: twice --subscribers-per-address, at least 100]
     #[arg(long, env = "CARAFE_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = bound)]
     pub(crate) connections_per_address: Option<usize>,
     /// Streams that may read history at once; the others wait for their turn

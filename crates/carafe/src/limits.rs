@@ -65,10 +65,14 @@ impl Adjustable {
     }
 }
 
+/// Connections from one address that a small limit on its streams leaves for publishers and pages.
+const FEWEST: usize = 100;
+
 impl HubOptions {
     /// Each stream over HTTP/1.1 needs a connection, and as many are left for all else.
     fn connections_per_address(&self) -> usize {
-        self.connections_per_address.unwrap_or(self.subscribers_per_address.saturating_mul(2))
+        let twice = self.subscribers_per_address.saturating_mul(2).max(FEWEST);
+        self.connections_per_address.unwrap_or(twice)
     }
 
     fn rate(&self) -> Option<Rate> {

@@ -1,10 +1,11 @@
 //! What a sealed segment may have, in memory: topics, keys and IDs that are not there are told without a look at the disk.
 //!
 //! A split-block Bloom filter, as Parquet has it: the upper half of a hash chooses a block of 256 bits, the lower half one
-//! bit in each of its eight words. With 12 bits for each of what it holds, it wrongly says "maybe" once in 150 times.
+//! bit in each of its eight words. With 16 bits for each of what it holds, it wrongly says "maybe" once in 600 times.
 //!
-//! The file has a head (`CARAFEFI`, version, number of blocks, number of entries that the hub published itself), the blocks, and a CRC32C of all that, seeded with the
-//! segment's salt. It is not synced: one that is lost or damaged is made again from the index.
+//! The file has a head (`CARAFEFI`, version, number of blocks, number of entries that the hub published itself), the
+//! blocks, and a CRC32C of all that, seeded with the segment's salt. It is not synced: one that is lost or damaged is made
+//! again from the index.
 
 use std::io;
 
@@ -20,8 +21,9 @@ const VERSION: u32 = 1;
 const HEAD: usize = 8 + 4 + 4 + 4;
 const SUM: usize = 4;
 
-/// Bits for each of what a filter holds.
-const BITS: usize = 12;
+/// Bits for each of what a filter holds. A log of many segments asks all of their filters: with fewer bits, most lookups
+/// of unknown keys would end on the disk.
+const BITS: usize = 16;
 
 const WORDS: usize = 8;
 
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_never_denied_and_what_is_not_is_let_through_once_in_a_hundred_at_most() {
+    fn what_is_there_is_never_denied_and_what_is_not_is_let_through_once_in_400_times_at_most() {
         let (count, kinds) = (100_000, [Kind::Topic, Kind::Key, Kind::Id]);
         let mut filter = Filter::with_room_for(count * kinds.len());
         let add = |number| kinds.iter().for_each(|kind| filter.add(*kind, of(number)));
@@ -189,7 +191,7 @@ mod tests {
             let others = count as Ordinal..2 * count as Ordinal;
             let wrong = others.filter(|number| filter.may_have(kind, of(*number))).count();
             println!("{kind:?}: {wrong} of {count}");
-            assert!(wrong * 100 < count, "{wrong} of {count}");
+            assert!(wrong * 400 < count, "{wrong} of {count}");
         }
     }
 

@@ -137,10 +137,12 @@ impl IdSearch {
     /// Searches for a turn. `None` if there is more to do.
     pub(super) fn turn(&mut self, log: &Shared) -> Option<Option<Position>> {
         let taken = log.state().take_with_id(&self.id, self.after, TAKEN);
-        let Some(last) = taken.last().map(|entry| entry.offset()) else { return Some(None) };
-        self.after = last;
         let shown = taken.iter().find(|entry| self.visible.shows(&entry.publication));
-        shown.map(|entry| Some(entry.position))
+        if shown.is_some() || taken.len() < TAKEN {
+            return Some(shown.map(|entry| entry.position));
+        }
+        self.after = taken.last().map_or(self.after, |entry| entry.offset());
+        None
     }
 }
 

@@ -1,8 +1,9 @@
 //! Who may see and publish what, by tokens.
 
-use std::fs;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::mpsc::Receiver;
@@ -36,8 +37,12 @@ impl Folder {
         self.0.path().join(name)
     }
 
+    /// A file that only its owner may read, as one with a secret should be: the hub warns of others.
     fn write(&self, name: &str, text: &str) -> String {
-        fs::write(self.path(name), text).unwrap();
+        let mut file = File::options();
+        let mut file =
+            file.write(true).create(true).truncate(true).mode(0o600).open(self.path(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
         self.path(name).to_str().unwrap().to_owned()
     }
 }
