@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carafe_log::{AppendAt, Block, BlockLimit, Entry, IdempotencyKey, Log, Publication, Read};
+use carafe_log::{AppendAt, Block, BlockLimit, Entry, IdempotencyKey, Log, Publication, Read, ReadError};
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher, TopicPattern};
 // Runs a future to its end on this thread.
 pub(crate) use futures_executor::block_on as wait;
@@ -81,12 +81,21 @@ pub(crate) fn read(log: &impl Read, after: Offset, wanted: &[TopicMatcher], limi
 
 /// Reads block by block until one looked as far as the tail.
 pub(crate) fn read_all(log: &impl Read, after: Offset, wanted: &[TopicMatcher]) -> Vec<Arc<Entry>> {
+    try_read_all(log, after, wanted).unwrap()
+}
+
+/// The same for a log that may be damaged.
+pub(crate) fn try_read_all(
+    log: &impl Read,
+    after: Offset,
+    wanted: &[TopicMatcher],
+) -> Result<Vec<Arc<Entry>>, ReadError> {
     let (mut entries, mut after) = (Vec::new(), after);
     loop {
-        let block = read(log, after, wanted, NO_LIMIT);
+        let block = wait(log.read(after, wanted.to_vec(), NO_LIMIT))?;
         entries.extend(block.entries);
         if block.up_to == log.span().tail {
-            return entries;
+            return Ok(entries);
         }
         assert!(block.up_to.offset > after, "a block looks at least one entry further");
         after = block.up_to.offset;
