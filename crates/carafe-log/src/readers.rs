@@ -8,6 +8,10 @@ use futures_channel::oneshot;
 
 use crate::{BoxFuture, ReadError};
 
+/// What is added to the nice value of the threads.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
 /// A turn of some reading. It says whether that was the last.
 pub(crate) type Turn = Box<dyn FnMut() -> bool + Send>;
 
@@ -30,11 +34,24 @@ struct Waiting {
 }
 
 impl Readers {
+    /// Threads that give way to publishing and answers, where all processors are in use.
     pub(crate) fn start(count: usize) -> std::io::Result<Self> {
+        Self::start_after(count, give_way)
+    }
+
+    /// A thread for what publishers wait for.
+    pub(crate) fn start_for_publishers() -> std::io::Result<Self> {
+        Self::start_after(1, || {})
+    }
+
+    fn start_after(count: usize, prepare: fn()) -> std::io::Result<Self> {
         let readers = Self { queue: Arc::default() };
         for _ in 0..count.max(1) {
             let queue = Arc::clone(&readers.queue);
-            thread::Builder::new().name("carafe-log-read".into()).spawn(move || queue.work())?;
+            thread::Builder::new().name("carafe-log-read".into()).spawn(move || {
+                prepare();
+                queue.work();
+            })?;
         }
         Ok(readers)
     }
@@ -66,6 +83,15 @@ impl Readers {
         Box::pin(async move {
             answer.await.map_err(|_| ReadError::Disk("the threads that read it are gone".into()))?
         })
+    }
+}
+
+/// Lowers the priority of this thread.
+fn give_way() {
+    // Elsewhere this would be the priority of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "a thread that reads history keeps its usual priority");
     }
 }
 

@@ -80,7 +80,7 @@ impl DiskLog {
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
-        let (readers, key_readers) = (Readers::start(options.readers)?, Readers::start(1)?);
+        let (readers, key_readers) = (Readers::start(options.readers)?, Readers::start_for_publishers()?);
         let pattern_tests = options.pattern_tests;
         let indexer = Indexer::start(Arc::clone(&shared.storage))?;
         let writer = Writer::new(Arc::clone(&shared), options, room_to, indexer, failed);
