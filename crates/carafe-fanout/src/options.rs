@@ -23,14 +23,14 @@ pub struct FanoutOptions {
 }
 
 impl Default for FanoutOptions {
-    /// Half the cores, 15 s, 30 s, 48 KiB, and 64 MiB for those behind.
+    /// Half the cores, 15 s, 30 s, 36 KiB, and 64 MiB for those behind.
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             shards: NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN),
             heartbeat: Duration::from_secs(15),
             write_time: Duration::from_secs(30),
-            send_buffer: 48 << 10,
+            send_buffer: 36 << 10,
             catch_up: CatchUp::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! How much the kernel may hold for a client that is behind.
 //!
 //! The usual send buffer is small, since very many clients may stall. It bounds what is in flight to a client, and so its rate
-//! where acknowledgements take time: 48 KiB for each 50 ms is 1 MB/s. A client that is behind and reads gets a larger buffer,
+//! where acknowledgements take time: 36 KiB for each 50 ms is 0.7 MB/s. A client that is behind and reads gets a larger buffer,
 //! until it has caught up for a while.
 
 use std::fmt;

@@ -310,7 +310,7 @@ pub(crate) struct HubOptions {
     #[arg(long, env = "CARAFE_WRITE_TIME", default_value = "30s", value_name = "TIME", value_parser = some_time)]
     pub(crate) write_time: Duration,
     /// Memory that the system may hold for what a client has yet to take
-    #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "48KiB", value_name = "SIZE")]
+    #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "36KiB", value_name = "SIZE")]
     pub(crate) send_buffer: ByteSize,
     /// Memory that the system may hold beyond that for all clients that catch up
     #[arg(long, env = "CARAFE_CATCH_UP_BYTES", default_value = "64MiB", value_name = "SIZE")]
