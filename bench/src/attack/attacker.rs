@@ -113,6 +113,13 @@ impl Attacker<'_> {
         }
     }
 
+    /// Drops the connections that the hub has closed, and counts them.
+    pub(crate) fn drop_closed(&mut self, open: &mut Vec<TcpStream>) {
+        let before = open.len();
+        open.retain(|stream| !Self::is_closed(stream));
+        (open.len()..before).for_each(|_| self.count("closed"));
+    }
+
     /// Whether the other end has closed, without waiting.
     pub(crate) fn is_closed(stream: &TcpStream) -> bool {
         let _ = stream.set_nonblocking(true);

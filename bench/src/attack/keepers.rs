@@ -11,9 +11,7 @@ const CONNECTIONS: usize = 300;
 pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
     let mut open = Vec::new();
     while !attacker.is_over() {
-        let before = open.len();
-        open.retain(|stream| !Attacker::is_closed(stream));
-        (open.len()..before).for_each(|_| attacker.count("closed"));
+        attacker.drop_closed(&mut open);
         while open.len() < CONNECTIONS && !attacker.is_over() {
             let Some(mut stream) = attacker.connect() else { break };
             if stream.write_all(wire::get("/events?topic=attack/kept", &[]).as_bytes()).is_err()

@@ -14,9 +14,7 @@ const PACE: Duration = Duration::from_millis(20);
 pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
     let mut open = Vec::new();
     while !attacker.is_over() {
-        let before = open.len();
-        open.retain(|stream| !Attacker::is_closed(stream));
-        (open.len()..before).for_each(|_| attacker.count("closed"));
+        attacker.drop_closed(&mut open);
         while open.len() < CONNECTIONS && !attacker.is_over() {
             let Some(stream) = attacker.connect() else { break };
             open.push(stream);
