@@ -12,11 +12,13 @@ use super::open::{self, clean_mark};
 use super::options::OpenError;
 use super::sealed::{Scanned, Sealed, Segment};
 use super::segment::Rest;
-use super::storage::{Folder, Storage, read_whole};
+use super::storage::{Folder, FolderLock, Storage, read_whole};
 
 /// A log that is looked at from outside.
 pub struct OfflineLog {
     pub(super) storage: Arc<dyn Storage>,
+    // `None` on a storage of a test.
+    _lock: Option<FolderLock>,
 }
 
 /// What a log has.
@@ -67,13 +69,14 @@ impl OfflineLog {
         if !path.is_dir() {
             return Err(failed(io::ErrorKind::NotFound.into()));
         }
-        Ok(Self { storage: Arc::new(Folder::lock(path).map_err(failed)?) })
+        let (folder, lock) = Folder::lock(path).map_err(failed)?;
+        Ok(Self { storage: Arc::new(folder), _lock: Some(lock) })
     }
 
     /// Takes a log on any storage.
     #[must_use]
     pub fn on(storage: Arc<dyn Storage>) -> Self {
-        Self { storage }
+        Self { storage, _lock: None }
     }
 
     /// Reads every byte, and tells what is not as it was written. A torn end is none of that.

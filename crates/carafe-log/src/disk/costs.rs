@@ -30,7 +30,7 @@ struct SpyFile(Arc<dyn StorageFile>, Arc<AtomicUsize>, Arc<AtomicUsize>);
 
 impl Spy {
     fn on(folder: &tempfile::TempDir) -> Arc<Self> {
-        let folder = Folder::lock(folder.path()).unwrap();
+        let (folder, _) = Folder::lock(folder.path()).unwrap();
         Arc::new(Self {
             folder,
             indexes: Mutex::default(),

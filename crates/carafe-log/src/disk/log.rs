@@ -17,7 +17,7 @@ use super::options::{DiskOptions, OpenError};
 use super::part::Asked;
 use super::queue::{Admitted, Job, Queue, What};
 use super::state::{Shared, State};
-use super::storage::{Folder, Storage};
+use super::storage::{Folder, FolderLock, Storage};
 use super::writer::Writer;
 use crate::readers::{Readers, Turn};
 use crate::wanted::Wanted;
@@ -41,6 +41,8 @@ pub struct DiskLog {
     writer: Option<JoinHandle<()>>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
     closed: Mutex<Option<oneshot::Receiver<()>>>,
+    // Released when the writer has ended, while reader threads may still finish a turn. `None` on a storage of a test.
+    lock: Option<FolderLock>,
     // The last field: it is dropped when all else is.
     _closing: oneshot::Sender<()>,
 }
@@ -52,9 +54,11 @@ impl DiskLog {
     /// When the folder cannot be used, another process has it open, or what is there is damaged.
     pub fn open(path: impl AsRef<Path>, options: DiskOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let folder = Folder::lock(path);
-        let folder = folder.map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
-        Self::open_on(Arc::new(folder), options)
+        let locked = Folder::lock(path);
+        let (folder, lock) = locked.map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
+        let mut log = Self::open_on(Arc::new(folder), options)?;
+        log.lock = Some(lock);
+        Ok(log)
     }
 
     /// Opens the log on any storage.
@@ -99,6 +103,7 @@ impl DiskLog {
             writer: Some(writer),
             failure,
             closed,
+            lock: None,
             _closing: closing,
         })
     }
@@ -269,5 +274,24 @@ impl Read for DiskLog {
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {
         self.shared.follow(recent, follower)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_can_be_opened_again_while_a_reader_of_the_closed_log_finishes_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = DiskLog::open(folder.path(), DiskOptions::default()).unwrap();
+        let held_by_a_reader = Arc::clone(&log.shared);
+        assert!(matches!(
+            DiskLog::open(folder.path(), DiskOptions::default()),
+            Err(OpenError::Folder { error, .. }) if error.kind() == io::ErrorKind::ResourceBusy
+        ));
+        drop(log);
+        drop(DiskLog::open(folder.path(), DiskOptions::default()).unwrap());
+        drop(held_by_a_reader);
     }
 }

@@ -55,23 +55,35 @@ pub(crate) fn read_whole(file: &dyn StorageFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A folder of the operating system, locked for this process.
+/// A folder of the operating system.
 pub(crate) struct Folder {
     path: PathBuf,
     // Held open, so that syncing it needs no other descriptor.
     folder: fs::File,
-    // The lock goes with the file.
-    _lock: fs::File,
+}
+
+/// Keeps other processes from opening the log in a folder, until it is dropped.
+///
+/// It is not part of [`Folder`]: a reader thread may still hold that for a moment when the log is closed.
+pub(crate) struct FolderLock {
+    _file: fs::File,
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, and locks it.
-    pub(crate) fn lock(path: &Path) -> io::Result<Self> {
+    /// Creates the folder if it does not exist, and locks it.
+    pub(crate) fn lock(path: &Path) -> io::Result<(Self, FolderLock)> {
         make_private(path)?;
         warn_if_shared(path)?;
-        let lock = private().create(true).truncate(false).write(true).open(path.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), folder: fs::File::open(path)?, _lock: lock }),
+        let lock = FolderLock::acquire(path)?;
+        Ok((Self { path: path.to_owned(), folder: fs::File::open(path)? }, lock))
+    }
+}
+
+impl FolderLock {
+    fn acquire(path: &Path) -> io::Result<Self> {
+        let file = private().create(true).truncate(false).write(true).open(path.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "another process has this log open: stop it, or choose another path",
