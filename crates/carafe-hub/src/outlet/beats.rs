@@ -77,7 +77,8 @@ impl Outlet {
                     seat.told = position.offset;
                 }
                 if !rest.is_empty() {
-                    self.lag(id, rest, position.unwrap_or(stands));
+                    let pass = Some(seat.pass);
+                    self.lag(id, rest, position.unwrap_or(stands), pass);
                 }
             }
             Seat::Streaming(streaming) => {

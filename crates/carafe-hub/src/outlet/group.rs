@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::seat::Settled;
+use super::seat::{Lagging, Settled};
 use super::{SeatId, Tick};
 use crate::Form;
 use crate::core::Interest;
@@ -141,13 +141,23 @@ impl Groups {
 
     /// Up to where a seat has all.
     pub(super) fn position_of(&self, seat: &Settled) -> Position {
-        let group = &self.groups[seat.place.group as usize];
-        let stands = match self.pass(seat.place.group) {
-            Some(pass) if seat.pass != group.number => pass.from,
+        let stands = self.stands(seat.place.group, seat.pass);
+        seat.since.as_deref().map_or(stands, |since| further(*since, stands))
+    }
+
+    /// Up to where a seat has all once it has taken the rest of what was begun.
+    pub(super) fn position_after(&self, seat: &Lagging) -> Position {
+        let stands = seat.pass.map(|pass| self.stands(seat.place.group, pass));
+        stands.map_or(seat.after, |stands| further(stands, seat.after))
+    }
+
+    /// Where those stand who have all up to the last pass, or to the one before while the last is under way.
+    fn stands(&self, id: GroupId, number: u32) -> Position {
+        let group = &self.groups[id as usize];
+        match self.pass(id) {
+            Some(pass) if number != group.number => pass.from,
             _ => group.membership.cursor.position,
-        };
-        let since = seat.since.as_deref().filter(|since| since.offset > stands.offset);
-        since.copied().unwrap_or(stands)
+        }
     }
 
     fn hash(&self, interest: &Interest, form: Form) -> u64 {
@@ -158,6 +168,10 @@ impl Groups {
 /// Names begin with 1, so that none is no name.
 fn index(pass: PassId) -> usize {
     pass.get() as usize - 1
+}
+
+fn further(one: Position, other: Position) -> Position {
+    if one.offset > other.offset { one } else { other }
 }
 
 fn hash_of(hasher: &RandomState, group: &Group) -> u64 {

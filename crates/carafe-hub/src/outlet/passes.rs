@@ -139,7 +139,11 @@ impl Outlet {
 
     /// Sends what a pass takes to a seat, unless it has it already or lags.
     fn pass_to(&mut self, id: SeatId, from: Position, bytes: &Bytes, sink: &mut impl Sink) {
-        let Some(Seat::Settled(seat)) = self.seats.get_mut(id as usize) else { return };
+        let seat = match self.seats.get_mut(id as usize) {
+            Some(Seat::Settled(seat)) => seat,
+            Some(Seat::Lagging(_)) => return self.pass_by(id, from),
+            _ => return,
+        };
         let Some(group) = self.groups.get(seat.place.group) else { return };
         if seat.pass == group.number {
             return;
@@ -153,10 +157,19 @@ impl Outlet {
         match sink.write(id, bytes) {
             Written::Bytes(written) if written == bytes.len() => {}
             Written::Bytes(written) => {
-                let after = group.membership.cursor.position;
-                self.lag(id, bytes.slice(written..), after);
+                let (after, pass) = (group.membership.cursor.position, Some(group.number));
+                self.lag(id, bytes.slice(written..), after, pass);
             }
             Written::Gone => self.leave(id),
+        }
+    }
+
+    /// A pass begins where the group has waited to. So has a seat that lags and had all before; now it lacks this pass.
+    fn pass_by(&mut self, id: SeatId, from: Position) {
+        let Some(Seat::Lagging(seat)) = self.seats.get_mut(id as usize) else { return };
+        let Some(group) = self.groups.get(seat.place.group) else { return };
+        if seat.pass.take_if(|pass| *pass != group.number).is_some() && from.offset > seat.after.offset {
+            seat.after = from;
         }
     }
 
@@ -167,7 +180,7 @@ impl Outlet {
         seat.pass = group.number;
         let up_to = group.membership.cursor.position;
         let Some(since) = seat.since.take_if(|since| since.offset < up_to.offset) else { return };
-        self.lag(id, Bytes::new(), *since);
+        self.lag(id, Bytes::new(), *since, None);
         self.serve_seat(id, sink);
     }
 

@@ -34,22 +34,27 @@ impl Outlet {
         }
         let Some(Seat::Lagging(lagging)) = self.seats.get_mut(id as usize) else { return };
         let Some(group) = self.groups.get(lagging.place.group) else { return };
-        match lacks(&self.shared, group, lagging.after) {
+        let position = self.groups.position_after(lagging);
+        match lacks(&self.shared, group, position) {
             Next::Nothing => {
                 let Lagging { place, told, sent, .. } = **lagging;
-                let settled = Settled { place, pass: group.number, sent, told, since: None };
-                self.seats[id as usize] = Seat::Settled(settled);
+                // Before it lagged, it may have come when its group had yet to be sent what it has already.
+                let is_ahead = position.offset > group.membership.cursor.position.offset;
+                let since = is_ahead.then(|| Box::new(position));
+                self.seats[id as usize] =
+                    Seat::Settled(Settled { place, pass: group.number, sent, told, since });
             }
             Next::Run(run) => {
                 lagging.rest = run.bytes();
                 (lagging.after, lagging.told) = (run.up_to, run.up_to.offset);
+                lagging.pass = (!run.more).then_some(group.number);
                 lagging.sent = self.now;
                 if self.write_rest(id, sink) {
                     self.queue.push_back(Turn::Seat(id));
                 }
             }
             Next::Hidden(position) => {
-                lagging.after = position;
+                (lagging.after, lagging.pass) = (position, None);
                 self.queue.push_back(Turn::Seat(id));
             }
             Next::Behind | Next::Over => {
@@ -151,7 +156,10 @@ impl Outlet {
         let Some(place) = seat.place() else { return };
         let (rest, position, told, sent) = match seat {
             Seat::Settled(seat) => (Bytes::new(), self.groups.position_of(seat), seat.told, self.now),
-            Seat::Lagging(seat) => (std::mem::take(&mut seat.rest), seat.after, seat.told, seat.sent),
+            Seat::Lagging(seat) => {
+                let position = self.groups.position_after(seat);
+                (std::mem::take(&mut seat.rest), position, seat.told, seat.sent)
+            }
             Seat::Streaming(_) => return,
         };
         let Some(group) = self.groups.get(place.group) else { return };
@@ -164,11 +172,11 @@ impl Outlet {
         self.take_out(place);
     }
 
-    /// A settled seat has been sent only a part of what brings it to `after`.
-    pub(super) fn lag(&mut self, id: SeatId, rest: Bytes, after: Position) {
+    /// A settled seat has been sent only a part of what brings it to `after`, and to the end of `pass`.
+    pub(super) fn lag(&mut self, id: SeatId, rest: Bytes, after: Position, pass: Option<u32>) {
         let seat = &mut self.seats[id as usize];
         if let Seat::Settled(Settled { place, told, .. }) = *seat {
-            let lagging = Lagging { place, rest, after, told, sent: self.now };
+            let lagging = Lagging { place, rest, after, pass, told, sent: self.now };
             *seat = Seat::Lagging(Box::new(lagging));
         }
     }

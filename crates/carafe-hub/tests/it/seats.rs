@@ -475,6 +475,64 @@ fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() 
     driver.check_all(&seats, &["0", "1"]);
 }
 
+/// What was published for others while the group waited is gone from the log, and nobody here was owed it.
+#[test]
+fn a_seat_that_has_all_but_the_rest_of_a_chunk_waits_with_its_group_and_is_told_of_no_gap() {
+    let begin: [fn(&mut Driver, SeatId); 2] = [
+        |driver, seat| assert_eq!(driver.beat(seat, 0), [Told::Heartbeat]),
+        |driver, seat| {
+            driver.rig.publish("a", "in part");
+            driver.settle();
+            assert_eq!(driver.events(seat), ["in part"]);
+        },
+    ];
+    for begin in begin {
+        let mut driver = Driver::on(Rig::keeping(1));
+        let seat = driver.settled("a", 1)[0];
+        driver.limit(seat, 3);
+        begin(&mut driver, seat);
+        assert!(driver.outlet.blocked_since(seat).is_some());
+        driver.rig.count("b", 3);
+        driver.rig.publish("a", "live");
+        driver.settle();
+        driver.give_room(seat, usize::MAX);
+        driver.settle();
+        driver.check_all(&[seat], &["live"]);
+    }
+}
+
+#[test]
+fn a_seat_that_waits_with_its_group_for_the_rest_of_a_chunk_ends_without_a_gap() {
+    let mut driver = Driver::on(Rig::keeping(1));
+    let seat = driver.settled("a", 1)[0];
+    driver.limit(seat, 3);
+    assert_eq!(driver.beat(seat, 0), [Told::Heartbeat]);
+    driver.rig.count("b", 3);
+    driver.outlet.expire(seat);
+    driver.give_room(seat, usize::MAX);
+    driver.settle();
+    assert_eq!(driver.told(seat), [Told::Expired(driver.rig.span().tail), Told::End]);
+}
+
+#[test]
+fn a_seat_that_is_ahead_of_its_group_and_takes_a_sign_of_life_in_part_gets_nothing_twice() {
+    let mut driver = Driver::roomy();
+    let old = driver.settled("a", 1);
+    driver.rig.publish("a", "0");
+    let early = driver.join(Subscribe::to(exact("a")));
+    driver.turn();
+    assert_eq!(driver.told(early).len(), 1, "it has settled before its group has what came");
+    driver.limit(early, 3);
+    assert_eq!(driver.beat(early, 0), [Told::Heartbeat]);
+    driver.give_room(early, usize::MAX);
+    driver.turn();
+    assert!(driver.outlet.blocked_since(early).is_none());
+    driver.rig.publish("a", "1");
+    driver.settle();
+    driver.check_all(&old, &["0", "1"]);
+    driver.check_all(&[early], &["1"]);
+}
+
 #[test]
 fn who_has_to_go_on_alone_in_the_middle_of_a_pass_loses_nothing() {
     let mut driver = Driver::roomy();
