@@ -9,6 +9,7 @@ mod clock;
 mod disk;
 mod entry;
 mod memory;
+mod panics;
 mod publication;
 mod read;
 mod readers;

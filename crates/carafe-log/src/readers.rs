@@ -6,6 +6,7 @@ use std::thread;
 
 use futures_channel::oneshot;
 
+use crate::panics::caught;
 use crate::{BoxFuture, ReadError};
 
 /// What is added to the nice value of the threads.
@@ -61,7 +62,7 @@ impl Readers {
         self.queue.push(turn);
     }
 
-    /// Reads turn by turn, until there is an answer.
+    /// Reads turn by turn, until there is an answer. A panic is answered by an error, and the thread goes on.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         mut read: impl FnMut() -> Result<Option<T>, ReadError> + Send + 'static,
@@ -73,7 +74,7 @@ impl Readers {
             if reply.as_ref().is_none_or(oneshot::Sender::is_canceled) {
                 return true;
             }
-            if let Some(answer) = read().transpose()
+            if let Some(answer) = read_or_fail(&mut read).transpose()
                 && let Some(reply) = reply.take()
             {
                 drop(reply.send(answer));
@@ -84,6 +85,14 @@ impl Readers {
             answer.await.map_err(|_| ReadError::Disk("the threads that read it are gone".into()))?
         })
     }
+}
+
+/// The same; a panic is an error. What panicked is not run again.
+pub(crate) fn read_or_fail<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
+    caught(read).unwrap_or_else(|panic| {
+        tracing::error!(panic, "reading the log has panicked");
+        Err(ReadError::Disk(format!("reading it has panicked: {panic}")))
+    })
 }
 
 /// Lowers the priority of this thread.
@@ -155,6 +164,15 @@ mod tests {
         assert_eq!(block_on(readers.run(|| Ok(Some("short")))), Ok("short"));
         may_end.send(()).unwrap();
         assert!(block_on(long).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_read_that_panics_is_answered_by_an_error_and_the_thread_goes_on() {
+        let readers = Readers::start(1).unwrap();
+        let panics = readers.run(|| -> Result<Option<()>, _> { panic!("for the test") });
+        let expected = ReadError::Disk("reading it has panicked: for the test".to_owned());
+        assert_eq!(block_on(panics), Err(expected));
+        assert_eq!(block_on(readers.run(|| Ok(Some("next")))), Ok("next"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::active::ActiveIndex;
 use super::sealed::Sealed;
 use super::storage::Storage;
+use crate::panics::caught;
 
 /// How many sealed segments may have their index in memory. Beyond that, the writer waits.
 const WAITING: usize = 2;
@@ -32,6 +33,8 @@ struct Waiting {
     segments: VecDeque<Arc<Sealed>>,
     /// Why the oldest could not be written, until it is.
     failed: Option<io::Error>,
+    /// What a panic said that has ended the thread.
+    ended: Option<String>,
     closed: bool,
 }
 
@@ -40,22 +43,33 @@ impl Indexer {
         let waiting = Arc::<Segments>::default();
         let segments = Arc::clone(&waiting);
         let thread = thread::Builder::new().name("carafe-log-index".into());
-        let thread = thread.spawn(move || segments.write_all(&*storage))?;
+        let thread = thread.spawn(move || segments.write_or_end(&*storage))?;
         Ok(Self { waiting, thread: Some(thread) })
     }
 
     /// Waits until another segment may be sealed.
     ///
     /// # Errors
-    /// When the indexes that wait cannot be written.
+    /// When the indexes that wait cannot be written, or none will be any more.
     pub(crate) fn wait_for_room(&self) -> io::Result<()> {
-        let full = |waiting: &mut Waiting| waiting.segments.len() >= WAITING && waiting.failed.is_none();
+        let full = |waiting: &mut Waiting| {
+            waiting.segments.len() >= WAITING && waiting.failed.is_none() && waiting.ended.is_none()
+        };
         let waiting = self.waiting.changed.wait_while(self.waiting.lock(), full);
         let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        waiting.check_thread()?;
         match waiting.failed.take() {
             Some(error) if waiting.segments.len() >= WAITING => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is a thread that writes.
+    ///
+    /// # Errors
+    /// When it has ended by a panic.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.waiting.lock().check_thread()
     }
 
     /// Has the index of a sealed segment written.
@@ -76,9 +90,25 @@ impl Drop for Indexer {
     }
 }
 
+impl Waiting {
+    fn check_thread(&self) -> io::Result<()> {
+        let ended =
+            |panic: &String| io::Error::other(format!("the thread that writes indexes has ended: {panic}"));
+        self.ended.as_ref().map_or(Ok(()), |panic| Err(ended(panic)))
+    }
+}
+
 impl Segments {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A panic ends it, and the writer is told: it would wait for ever.
+    fn write_or_end(&self, storage: &dyn Storage) {
+        if let Err(panic) = caught(|| self.write_all(storage)) {
+            self.lock().ended = Some(panic);
+            self.changed.notify_all();
+        }
     }
 
     fn write_all(&self, storage: &dyn Storage) {

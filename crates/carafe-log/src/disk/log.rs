@@ -19,7 +19,7 @@ use super::queue::{Admitted, Job, Queue, What};
 use super::state::{Shared, State};
 use super::storage::{Folder, FolderLock, Storage};
 use super::writer::Writer;
-use crate::readers::{Readers, Turn};
+use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
     Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry, Find,
@@ -184,7 +184,7 @@ fn look_up(shared: Arc<Shared>, job: Job, admitted: Admitted) -> Turn {
     let mut coming = Some((job, admitted));
     Box::new(move || {
         let Some((mut job, admitted)) = coming.take() else { return true };
-        match job.look_up(&shared) {
+        match read_or_fail(|| job.look_up(&shared)) {
             Ok(true) => admitted.push(job),
             Ok(false) => coming = Some((job, admitted)),
             Err(error) => job.refuse(AppendError::Failed(error.to_string())),
@@ -208,7 +208,9 @@ impl Append for DiskLog {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             self.take(batch, reply);
-            answer.await.unwrap_or_else(|_| Err(AppendError::Failed("the thread that writes is gone".into())))
+            answer
+                .await
+                .unwrap_or_else(|_| Err(AppendError::Failed("the thread that writes has panicked".into())))
         })
     }
 }
@@ -218,7 +220,7 @@ impl AppendAt for DiskLog {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             self.queue.push(Job::new(What::Entries(entries, reply)));
-            let gone = || AppendError::Failed("the thread that writes is gone".into());
+            let gone = || AppendError::Failed("the thread that writes has panicked".into());
             answer.await.unwrap_or_else(|_| Err(gone().into()))
         })
     }

@@ -19,6 +19,7 @@ use super::sealed::{Sealed, Segment};
 use super::segment::{Commit, End, Header};
 use super::state::{Active, Shared, State};
 use crate::clock::Reading;
+use crate::panics::caught;
 use crate::{AppendError, Entry};
 
 pub(crate) struct Writer {
@@ -58,8 +59,16 @@ impl Writer {
         }
     }
 
-    /// Writes what comes, until there will be no more.
+    /// Writes what comes, until there will be no more. After a panic, nobody knows what is written: like a failed write, it
+    /// ends writing, and who publishes is told.
     pub(crate) fn run(mut self, queue: &Queue) {
+        if let Err(panic) = caught(|| self.write_all(queue)) {
+            self.fail("the thread that writes has panicked", &io::Error::other(panic));
+            self.write_all(queue);
+        }
+    }
+
+    fn write_all(&mut self, queue: &Queue) {
         while let Some(jobs) = queue.take() {
             if !jobs.is_empty() {
                 self.commit(jobs);
@@ -78,6 +87,8 @@ impl Writer {
     fn keep_to_limits(&mut self) {
         if let Err(error) = self.trim().or_else(later) {
             self.fail("history cannot be trimmed", &error);
+        } else if let Err(error) = self.indexer.check() {
+            self.fail("indexes cannot be written", &error);
         }
     }
 

@@ -40,7 +40,7 @@ fn is_done(asked: &mut Pin<Box<MaybeDone<BoxFuture<'_, Answer>>>>) -> bool {
 }
 
 /// A log whose key `known` stands in a sealed segment: looking it up reads the disk.
-fn with_a_sealed_key(disk: &SimDisk) -> DiskLog {
+pub(crate) fn with_a_sealed_key(disk: &SimDisk) -> DiskLog {
     let log = open(disk, small_segments()).unwrap();
     append_one(&log, keyed("a", "known"));
     for number in 0..100 {

@@ -14,6 +14,7 @@ mod formats;
 mod keys;
 mod memory;
 mod model;
+mod panics;
 mod patterns;
 mod repair;
 mod sim;

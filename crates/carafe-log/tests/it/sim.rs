@@ -33,10 +33,9 @@ impl Shared {
     /// Begins a call, which may fail.
     fn call(&self, call: Call) -> io::Result<MutexGuard<'_, Disk>> {
         let mut disk = self.disk();
-        match disk.faults.next(call) {
-            Some(fault) => Err(fault.error()),
-            None => Ok(disk),
-        }
+        let Some(fault) = disk.faults.next(call) else { return Ok(disk) };
+        drop(disk);
+        Err(fault.error())
     }
 }
 
@@ -333,9 +332,10 @@ impl StorageFile for SimFile {
         let stored = match fault {
             None => bytes.len(),
             Some(Fault::Short(stored, _)) => stored.min(bytes.len() - 1),
-            Some(Fault::Error(_)) => 0,
+            Some(Fault::Error(_) | Fault::Panic) => 0,
         };
         self.write(&mut disk, at, &bytes[..stored]);
+        drop(disk);
         fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 
@@ -362,6 +362,7 @@ impl StorageFile for SimFile {
         disk.waiting -= 1;
         if let Some(fault) = disk.faults.next(Call::SyncFile) {
             disk.journal.push(Op::FailedSync(self.number));
+            drop(disk);
             return Err(fault.error());
         }
         let kind = disk.journal.iter().rev().find_map(|op| match op {

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Error(Errno),
     /// A write stores this many bytes first, at most all but one.
     Short(usize, Errno),
+    /// The thread that calls panics.
+    Panic,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,12 @@ pub(crate) enum Errno {
 }
 
 impl Fault {
+    /// Called without the disk's lock.
     pub(super) fn error(self) -> io::Error {
-        let (Self::Error(errno) | Self::Short(_, errno)) = self;
+        let errno = match self {
+            Self::Error(errno) | Self::Short(_, errno) => errno,
+            Self::Panic => panic!("the disk panics"),
+        };
         io::Error::from_raw_os_error(match errno {
             Errno::Io => 5,
             Errno::NoSpace => 28,
