@@ -193,19 +193,20 @@ impl Progress {
                     return Ok(false);
                 }
                 budget.examine();
-                self.topics += 1;
                 let name = &names[row.name.start - first.name.start..row.name.end - first.name.start];
                 let topic = std::str::from_utf8(name).ok().and_then(|name| Topic::new(name).ok());
-                if !topic.is_some_and(|topic| wanted.matches(&topic, budget)) {
-                    continue;
-                }
-                match &near {
-                    Some(near) => {
-                        let from = row.ordinals.start - ordinals.start;
-                        near[from..from + row.ordinals.len()].iter().for_each(|ordinal| self.set(*ordinal));
+                if topic.is_some_and(|topic| wanted.matches(&topic, budget)) {
+                    match &near {
+                        Some(near) => {
+                            let from = row.ordinals.start - ordinals.start;
+                            let near = &near[from..from + row.ordinals.len()];
+                            near.iter().for_each(|ordinal| self.set(*ordinal));
+                        }
+                        None => self.select(file, row.ordinals.clone())?,
                     }
-                    None => self.select(file, row.ordinals.clone())?,
                 }
+                // Only now: after an error, whoever goes on begins with this topic again.
+                self.topics += 1;
             }
         }
         Ok(self.topics == all)

@@ -4,11 +4,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use carafe_log::{Append, AppendError, Appended, BoxFuture, DiskLog, DiskOptions, OfflineLog, Publication};
+use carafe_log::{
+    Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, DiskOptions, OfflineLog, Publication, Read,
+};
 use futures_util::future::{MaybeDone, maybe_done};
 
 use crate::disk::{all, open, small_segments};
-use crate::factory::{append_one, keyed, positions, publication, wait};
+use crate::factory::{
+    NO_LIMIT, append, append_one, keyed, pattern, positions, publication, read, topic, wait,
+};
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
@@ -136,4 +140,32 @@ fn history_that_cannot_be_trimmed_for_want_of_room_is_trimmed_later() {
     let log = open(&disk, options).unwrap();
     let kept = positions(&all(&log));
     assert!(kept.len() < 200 && stored.ends_with(&kept), "{kept:?}");
+}
+
+/// A topic of so many entries that their list is not read together with others'.
+#[test]
+fn entries_selected_by_a_pattern_are_all_read_after_their_list_could_not_be() {
+    const ENTRIES: usize = 70_000;
+    let disk = SimDisk::default();
+    let options = DiskOptions { segment_bytes: Some(16 << 20), ..small_segments() };
+    let log = open(&disk, options).unwrap();
+    for _ in 0..ENTRIES / 10_000 {
+        append(&log, vec![publication("a", ""); 10_000]);
+    }
+    append_one(&log, publication("large", &"x".repeat(16 << 20)));
+    drop(log);
+    let log = open(&disk, options).unwrap();
+    let mut failed = 0;
+    for succeed in 0..30 {
+        // Each set of matchers is looked up by itself.
+        let wanted = vec![pattern(":one"), topic(&format!("nothing-{succeed}")).into()];
+        let limit = BlockLimit { entries: 10, ..NO_LIMIT };
+        disk.fail_once(Call::Read, succeed, Fault::Error(Errno::Io));
+        failed += usize::from(wait(log.read(0, wanted.clone(), limit)).is_err());
+        disk.heal();
+        let block = read(&log, 0, &wanted, limit);
+        let offsets: Vec<_> = block.entries.iter().map(|entry| entry.offset()).collect();
+        assert_eq!(offsets, (1..=10).collect::<Vec<_>>(), "after {succeed} reads");
+    }
+    assert!((5..30).contains(&failed), "{failed} of 30: all reads of a block failed once");
 }
