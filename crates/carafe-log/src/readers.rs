@@ -87,7 +87,7 @@ impl Readers {
     }
 }
 
-/// The same; a panic is an error. What panicked is not run again.
+/// Reads, and makes a panic an error. What panicked is not run again.
 pub(crate) fn read_or_fail<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
     caught(read).unwrap_or_else(|panic| {
         tracing::error!(panic, "reading the log has panicked");
