@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use carafe_hub::{SeatId, Tick};
+use carafe_hub::{SubscriberId, Tick};
 
 use crate::clock::ticks;
 
@@ -21,7 +21,7 @@ pub(crate) struct Beats {
     interval: Duration,
     next: Instant,
     /// From which place on the next part is.
-    place: SeatId,
+    place: SubscriberId,
 }
 
 impl Beats {
@@ -39,7 +39,7 @@ impl Beats {
     }
 
     /// The places whose turn it is.
-    pub(crate) fn due(&mut self, places: SeatId, now: Instant) -> Range<SeatId> {
+    pub(crate) fn due(&mut self, places: SubscriberId, now: Instant) -> Range<SubscriberId> {
         if now < self.next || places == 0 {
             return 0..0;
         }

@@ -1,4 +1,4 @@
-//! Time as an outlet counts it.
+//! Time as a dispatcher counts it.
 
 use std::time::{Duration, Instant};
 

@@ -10,17 +10,17 @@ use std::time::Instant;
 use carafe_hub::{Client, Frames};
 
 /// A stream whose response head has been sent.
-pub struct Joining<G> {
+pub struct NewStream<G> {
     /// What is sent.
     pub frames: Frames,
     /// When the stream ends because its time is over.
     pub until: Option<Instant>,
     /// Who is told when it has ended.
-    pub guest: G,
+    pub observer: G,
 }
 
 /// What is held for a stream as long as it is open.
-pub trait Guest: Send + 'static {
+pub trait StreamObserver: Send + 'static {
     /// The stream has ended, for whatever reason.
     fn ended(self, ended: Ended);
 
@@ -62,7 +62,7 @@ impl Ended {
 /// So many are not let wait: their memory is better used by who comes next.
 const MANY: usize = 64;
 
-type Arrival<G> = (TcpStream, Joining<G>);
+type Arrival<G> = (TcpStream, NewStream<G>);
 
 /// What other threads and a shard have in common.
 pub(crate) struct Inbox<G> {
@@ -81,7 +81,7 @@ struct Waiting<G> {
     is_coming: bool,
 }
 
-impl<G: Guest> Inbox<G> {
+impl<G: StreamObserver> Inbox<G> {
     pub(crate) fn new(bell: Waker) -> Arc<Self> {
         Arc::new(Self {
             waiting: Mutex::new(Some(Waiting { streams: Vec::new(), is_coming: false })),
@@ -92,14 +92,14 @@ impl<G: Guest> Inbox<G> {
     }
 
     /// Leaves a stream for the shard. If the shard is no more, the stream ends.
-    pub(crate) fn put(&self, socket: TcpStream, mut joining: Joining<G>) {
+    pub(crate) fn put(&self, socket: TcpStream, mut joining: NewStream<G>) {
         self.load.fetch_add(1, Ordering::Relaxed);
         // Waking the shard costs more than the rest. It has time as long as there is nothing to be sent.
         let has_time = joining.frames.wait(&self.bell);
         let mut waiting = self.waiting();
         let Some(Waiting { streams, is_coming }) = &mut *waiting else {
             drop(waiting);
-            return joining.guest.ended(Ended::Cut);
+            return joining.observer.ended(Ended::Cut);
         };
         streams.push((socket, joining));
         let rings = !(has_time && *is_coming) || streams.len() >= MANY;

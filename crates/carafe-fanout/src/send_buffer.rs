@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::net::sockopt;
 
-use crate::FanoutOptions;
+use crate::ShardOptions;
 
 /// What a client that is behind may have. Larger ones were not faster on loopback; the kernel may allow less
 /// (`net.core.wmem_max`).
@@ -87,7 +87,7 @@ pub struct SendBuffers {
 impl SendBuffers {
     /// The sizes that these options allow.
     #[must_use]
-    pub fn new(options: &FanoutOptions) -> Self {
+    pub fn new(options: &ShardOptions) -> Self {
         Self { usual: options.send_buffer, catch_up: options.catch_up.clone() }
     }
 
@@ -147,10 +147,10 @@ mod tests {
     }
 
     fn buffers(bytes: usize) -> SendBuffers {
-        SendBuffers::new(&FanoutOptions {
+        SendBuffers::new(&ShardOptions {
             send_buffer: USUAL,
             catch_up: CatchUp::new(bytes),
-            ..FanoutOptions::default()
+            ..ShardOptions::default()
         })
     }
 

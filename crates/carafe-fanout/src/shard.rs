@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use carafe_hub::{Hub, Outlet, SeatId};
+use carafe_hub::{Dispatcher, Hub, SubscriberId};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use tracing::{debug, error};
@@ -23,7 +23,7 @@ use crate::inbox::Inbox;
 use crate::leaves::Leaves;
 use crate::socket;
 use crate::watch::Watch;
-use crate::{Ended, FanoutOptions, Guest, Joining, SendBuffers};
+use crate::{Ended, NewStream, SendBuffers, ShardOptions, StreamObserver};
 
 /// The token of the bell, which no seat has.
 const BELL: Token = Token(usize::MAX);
@@ -40,35 +40,35 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Streams that are taken in before those that are there have their turn.
 const JOINS: usize = 64;
 
-pub(crate) struct Shard<G: Guest> {
-    outlet: Outlet,
+pub(crate) struct Shard<G: StreamObserver> {
+    dispatcher: Dispatcher,
     clients: Clients<G>,
     leaves: Leaves,
     closing: Closing,
-    joining: Vec<(TcpStream, Joining<G>)>,
+    joining: Vec<(TcpStream, NewStream<G>)>,
     /// When to look for others, if some have come lately.
     next_look: Option<Instant>,
     /// When streams end because their time is over, the soonest first.
-    deadlines: BinaryHeap<Reverse<(Instant, SeatId, u32)>>,
+    deadlines: BinaryHeap<Reverse<(Instant, SubscriberId, u32)>>,
     beats: Beats,
     clock: Clock,
     poll: Poll,
     bell: Arc<Bell>,
     inbox: Arc<Inbox<G>>,
-    options: FanoutOptions,
+    options: ShardOptions,
     /// There is more to be sent than was sent in one go.
     busy: bool,
 }
 
-impl<G: Guest> Shard<G> {
-    pub(crate) fn new(hub: &Hub, options: FanoutOptions) -> io::Result<Self> {
+impl<G: StreamObserver> Shard<G> {
+    pub(crate) fn new(hub: &Hub, options: ShardOptions) -> io::Result<Self> {
         let poll = Poll::new()?;
         let bell = Bell::new(poll.registry(), BELL)?;
         let waker = Waker::from(Arc::clone(&bell));
         let leaves = Leaves::new(poll.registry().try_clone()?, LEAVES)?;
         let watch = Watch { prompt: poll.registry().try_clone()?, leisurely: leaves.registry().try_clone()? };
         Ok(Self {
-            outlet: hub.outlet(waker.clone()),
+            dispatcher: hub.dispatcher(waker.clone()),
             clients: Clients::new(watch, SendBuffers::new(&options)),
             leaves,
             closing: Closing::default(),
@@ -109,7 +109,7 @@ impl<G: Guest> Shard<G> {
             return Some(Duration::ZERO);
         }
         let deadline = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
-        let beat = (!self.outlet.is_empty()).then(|| self.beats.next());
+        let beat = (!self.dispatcher.is_empty()).then(|| self.beats.next());
         let next = [deadline, beat, self.closing.next(), self.next_look, self.leaves.next()]
             .into_iter()
             .flatten()
@@ -119,19 +119,19 @@ impl<G: Guest> Shard<G> {
 
     fn round(&mut self, events: &Events) -> io::Result<()> {
         let now = Instant::now();
-        self.outlet.at(self.clock.at(now));
+        self.dispatcher.at(self.clock.at(now));
         self.bell.hear();
         for event in events {
             if event.token() == LEAVES {
                 self.leaves.begin(now)?;
             } else if event.token() != BELL && !self.closing.takes(event.token()) {
-                take(&mut self.outlet, &mut self.clients, event);
+                take(&mut self.dispatcher, &mut self.clients, event);
             }
         }
-        let Self { leaves, outlet, clients, .. } = self;
-        leaves.look(now, |event| take(outlet, clients, event))?;
+        let Self { leaves, dispatcher, clients, .. } = self;
+        leaves.look(now, |event| take(dispatcher, clients, event))?;
         self.take_in(now);
-        self.outlet.look();
+        self.dispatcher.look();
         self.busy = self.serve() | !self.joining.is_empty();
         self.keep_time(now);
         self.bury(now);
@@ -142,7 +142,7 @@ impl<G: Guest> Shard<G> {
     fn serve(&mut self) -> bool {
         self.clients.writes = 0;
         while self.clients.writes < WRITES {
-            if !self.outlet.turn(&mut self.clients) {
+            if !self.dispatcher.turn(&mut self.clients) {
                 return false;
             }
         }
@@ -168,18 +168,18 @@ impl<G: Guest> Shard<G> {
         }
     }
 
-    fn seat(&mut self, socket: TcpStream, joining: Joining<G>) {
-        let Joining { frames, until, guest } = joining;
-        let seat = self.outlet.seat(frames);
+    fn seat(&mut self, socket: TcpStream, joining: NewStream<G>) {
+        let NewStream { frames, until, observer } = joining;
+        let seat = self.dispatcher.seat(frames);
         let mut socket = mio::net::TcpStream::from_std(socket);
         let registered =
             self.leaves.registry().register(&mut socket, Token(seat as usize), Interest::READABLE);
-        let number = self.clients.insert(seat, socket, guest);
+        let number = self.clients.insert(seat, socket, observer);
         match registered {
             Ok(()) => self.deadlines.extend(until.map(|until| Reverse((until, seat, number)))),
             Err(error) => {
                 debug!(%error, "a connection could not be taken over");
-                self.outlet.leave(seat);
+                self.dispatcher.leave(seat);
                 self.clients.over.push((seat, Ended::Gone));
             }
         }
@@ -192,7 +192,7 @@ impl<G: Guest> Shard<G> {
         {
             self.deadlines.pop();
             if self.clients.get(seat).is_some_and(|client| client.number == number) {
-                self.outlet.expire(seat);
+                self.dispatcher.expire(seat);
                 self.busy = true;
             }
         }
@@ -203,21 +203,21 @@ impl<G: Guest> Shard<G> {
     }
 
     /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is alive.
-    fn look_after(&mut self, seat: SeatId, now: Instant) {
+    fn look_after(&mut self, seat: SubscriberId, now: Instant) {
         let allowed = ticks(self.options.write_time);
         let stalled = |since| self.clock.since(since, now) >= allowed;
-        if self.outlet.blocked_since(seat).is_some_and(stalled) {
-            self.outlet.leave(seat);
+        if self.dispatcher.blocked_since(seat).is_some_and(stalled) {
+            self.dispatcher.leave(seat);
             self.clients.over.push((seat, Ended::Stalled));
         } else {
-            if self.outlet.blocked_since(seat).is_none() {
+            if self.dispatcher.blocked_since(seat).is_none() {
                 self.clients.relax(seat);
             }
-            self.outlet.beat(seat, self.beats.silence(), &mut self.clients);
+            self.dispatcher.beat(seat, self.beats.silence(), &mut self.clients);
         }
     }
 
-    /// Closes the connections of clients that the outlet has forgotten.
+    /// Closes the connections of clients that the dispatcher has forgotten.
     fn bury(&mut self, now: Instant) {
         let mut gone = 0;
         while let Some((seat, ended)) = self.clients.over.pop() {
@@ -235,8 +235,8 @@ impl<G: Guest> Shard<G> {
 }
 
 /// Takes in what a client's socket tells.
-fn take<G: Guest>(outlet: &mut Outlet, clients: &mut Clients<G>, event: &Event) {
-    let Ok(seat) = SeatId::try_from(event.token().0) else { return };
+fn take<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>, event: &Event) {
+    let Ok(seat) = SubscriberId::try_from(event.token().0) else { return };
     let Some(client) = clients.get(seat) else { return };
     let ended = if event.is_read_closed() || event.is_error() {
         Some(socket::why_closed(&client.socket))
@@ -246,19 +246,19 @@ fn take<G: Guest>(outlet: &mut Outlet, clients: &mut Clients<G>, event: &Event) 
         None
     };
     if let Some(ended) = ended {
-        outlet.leave(seat);
+        dispatcher.leave(seat);
         clients.over.push((seat, ended));
     } else if event.is_writable() {
-        outlet.writable(seat);
+        dispatcher.writable(seat);
     }
 }
 
-impl<G: Guest> Drop for Shard<G> {
+impl<G: StreamObserver> Drop for Shard<G> {
     /// However it ended: nobody is handed to a shard that is no more, and whoever was is told.
     fn drop(&mut self) {
         self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);
         let waiting = self.joining.drain(..).chain(self.inbox.close());
-        waiting.for_each(|(_, joining)| joining.guest.ended(Ended::Cut));
+        waiting.for_each(|(_, joining)| joining.observer.ended(Ended::Cut));
         self.clients.drain().for_each(|client| drop(client.end(Ended::Cut)));
     }
 }

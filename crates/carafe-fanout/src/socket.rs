@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use rustix::net::sockopt;
 use socket2::SockRef;
 
-use crate::{Ended, FanoutOptions, send_buffer};
+use crate::{Ended, ShardOptions, send_buffer};
 
 /// After how long without a word from the client the kernel asks whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const SMALLEST_SEGMENT: u32 = 536;
 
 /// Bounds what the kernel holds for the clients of a listener, and for how long. Accepted sockets have the options of their
 /// listener, so that it costs nothing for each. What the kernel does not take is left as it is: only a bound is wider then.
-pub(crate) fn prepare(listener: &impl AsFd, options: &FanoutOptions) {
+pub(crate) fn prepare(listener: &impl AsFd, options: &ShardOptions) {
     let set = send_buffer::set(listener, options.send_buffer)
         .and_then(|()| sockopt::set_socket_keepalive(listener, true))
         .and_then(|()| sockopt::set_tcp_keepidle(listener, KEEP_ALIVE))

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use carafe_fanout::{Ended, Guest, Joining};
+use carafe_fanout::{Ended, NewStream, StreamObserver};
 use carafe_hub::Frames;
 use carafe_protocol::HEARTBEAT;
 use http_body::Frame;
@@ -31,7 +31,7 @@ pub(crate) struct HubBody {
     /// Until it was said.
     opening: Option<Bytes>,
     slot: Option<Slot>,
-    stream: Option<Joining<OpenStream>>,
+    stream: Option<NewStream<OpenStream>>,
     heartbeat: Heartbeat,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Over what writes it, if it is watched.
@@ -55,7 +55,7 @@ impl HubBody {
         Self {
             opening: Some(opening.into()),
             slot,
-            stream: Some(Joining { frames, until: until.map(Instant::into_std), guest: open }),
+            stream: Some(NewStream { frames, until: until.map(Instant::into_std), observer: open }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
             watch: Watch::current(),
@@ -97,13 +97,13 @@ impl HubBody {
     fn stays(&mut self) {
         self.slot = None;
         if let Some(stream) = &mut self.stream {
-            stream.guest.goes(Way::Hyper(Why::Changed));
+            stream.observer.goes(Way::Hyper(Why::Changed));
         }
     }
 
     fn end(&mut self, ended: Ended) {
         if let Some(stream) = self.stream.take() {
-            stream.guest.ended(ended);
+            stream.observer.ended(ended);
         }
     }
 }

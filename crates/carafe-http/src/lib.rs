@@ -67,7 +67,7 @@ mod write_time;
 
 pub use address::{Network, Proxies, ProxyHeader};
 pub use body_budget::BodyBudget;
-pub use carafe_fanout::{CatchUp, FanoutOptions};
+pub use carafe_fanout::{CatchUp, ShardOptions};
 pub use event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
 pub use mercure::Mercure;
 pub use metrics::{Metrics, metrics_router};
@@ -77,6 +77,6 @@ pub use problem::Problem;
 pub use publish_rate::{PublishRate, Rate};
 pub use rights::Rights;
 pub use router::{HubExt, router};
-pub use serve::{ServeOptions, Served, serve, serve_beside};
+pub use serve::{Served, ServerOptions, serve, serve_beside};
 pub use subscribers::{SubscriberLimits, Subscribers};
 pub use tls::{Tls, TlsError};

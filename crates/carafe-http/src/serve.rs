@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::middleware::map_response;
 use axum::response::Response;
-use carafe_fanout::{Fanout, FanoutOptions, SendBuffers};
+use carafe_fanout::{SendBuffers, ShardOptions, ShardPool};
 use carafe_hub::{Drain, Hub};
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Request};
@@ -69,7 +69,7 @@ static CROWD: Seldom = Seldom::every(Duration::from_secs(60));
 
 /// How connections are served, and how they end.
 #[derive(Clone, Debug)]
-pub struct ServeOptions {
+pub struct ServerOptions {
     /// How long a TLS handshake, and then a request's head, may take to arrive.
     pub header_time: Duration,
     /// Bytes that a request's head may have; at least 8192.
@@ -95,10 +95,10 @@ pub struct ServeOptions {
     /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is Linux. Its write time is that of
     /// all connections and of each stream of HTTP/2. The streams that no shard serves have the heartbeat of the router's options:
     /// this one should be the same.
-    pub fanout: FanoutOptions,
+    pub shards: ShardOptions,
 }
 
-impl Default for ServeOptions {
+impl Default for ServerOptions {
     /// 10 s and 16 KiB for a head, 10 s for draining, cleartext.
     fn default() -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Default for ServeOptions {
             subscribers: Subscribers::default(),
             proxies: Proxies::default(),
             metrics: Metrics::default(),
-            fanout: FanoutOptions::default(),
+            shards: ShardOptions::default(),
         }
     }
 }
@@ -133,11 +133,11 @@ pub async fn serve(
     listener: TcpListener,
     app: Router,
     hub: &Hub,
-    options: ServeOptions,
+    options: ServerOptions,
     stop: impl Future<Output = ()>,
 ) -> io::Result<Served> {
-    let listener = Listener::new(listener, &options.fanout)?;
-    let server = Server::new(app, &options, fanout(hub, &options.fanout));
+    let listener = Listener::new(listener, &options.shards)?;
+    let server = Server::new(app, &options, shards(hub, &options.shards));
     tokio::select! {
         () = stop => {}
         () = server.accept(listener) => {}
@@ -159,18 +159,20 @@ pub async fn serve(
 pub fn serve_beside(
     listener: TcpListener,
     app: Router,
-    options: ServeOptions,
+    options: ServerOptions,
 ) -> io::Result<impl Future<Output = ()> + Send> {
-    let listener = Listener::new(listener, &options.fanout)?;
+    let listener = Listener::new(listener, &options.shards)?;
     Ok(async move { Server::new(app, &options, None).accept(listener).await })
 }
 
 /// Without shards, streams are served as any other answer is.
-fn fanout(hub: &Hub, options: &FanoutOptions) -> Option<Fanout<OpenStream>> {
+fn shards(hub: &Hub, options: &ShardOptions) -> Option<ShardPool<OpenStream>> {
     if cfg!(not(target_os = "linux")) {
         return None;
     }
-    Fanout::start(hub, options).inspect_err(|error| warn!(%error, "streams are served without shards")).ok()
+    ShardPool::start(hub, options)
+        .inspect_err(|error| warn!(%error, "streams are served without shards"))
+        .ok()
 }
 
 struct Server {
@@ -189,20 +191,20 @@ struct Server {
     subscribers: Subscribers,
     proxies: Proxies,
     metrics: Metrics,
-    fanout: Option<Fanout<OpenStream>>,
+    shards: Option<ShardPool<OpenStream>>,
 }
 
 impl Server {
-    fn new(app: Router, options: &ServeOptions, fanout: Option<Fanout<OpenStream>>) -> Self {
+    fn new(app: Router, options: &ServerOptions, shards: Option<ShardPool<OpenStream>>) -> Self {
         let metrics = options.metrics.clone();
-        options.fanout.catch_up.on_refused(move || metrics.limited(Limit::CatchUpBytes));
+        options.shards.catch_up.on_refused(move || metrics.limited(Limit::CatchUpBytes));
         Self {
             builders: Arc::new(Builders::new(options)),
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
             tls: options.tls.as_ref().map(Tls::acceptor),
             head_time: options.header_time,
-            write_time: options.fanout.write_time,
-            buffers: SendBuffers::new(&options.fanout),
+            write_time: options.shards.write_time,
+            buffers: SendBuffers::new(&options.shards),
             silent: watch::Sender::new(()),
             connections: GracefulShutdown::new(),
             idle: Idle::new(),
@@ -210,7 +212,7 @@ impl Server {
             subscribers: options.subscribers.clone(),
             proxies: options.proxies.clone(),
             metrics: options.metrics.clone(),
-            fanout,
+            shards,
         }
     }
 
@@ -295,7 +297,7 @@ impl Server {
             builders: Arc::clone(&self.builders),
             app: self.app.clone(),
             tls: self.tls.clone(),
-            fanout: self.fanout.clone(),
+            shards: self.shards.clone(),
             head_time: self.head_time,
             write_time: self.write_time,
             buffers: self.buffers.clone(),
@@ -347,7 +349,7 @@ struct Connection {
     builders: Arc<Builders>,
     app: Router,
     tls: Option<TlsAcceptor>,
-    fanout: Option<Fanout<OpenStream>>,
+    shards: Option<ShardPool<OpenStream>>,
     head_time: Duration,
     write_time: Duration,
     buffers: SendBuffers,
@@ -372,7 +374,7 @@ impl Connection {
         };
         let watch = Watch::new(self.write_time);
         let socket = WatchedSocket::new(socket, watch.clone(), self.buffers.clone());
-        match (self.tls.clone(), self.fanout.clone().map(Slot::new)) {
+        match (self.tls.clone(), self.shards.clone().map(Slot::new)) {
             (Some(tls), _) => {
                 Box::pin(self.shake_hands(tls.accept(socket), watch, deadline, stopping)).await;
             }
@@ -540,7 +542,7 @@ struct Builders {
 }
 
 impl Builders {
-    fn new(options: &ServeOptions) -> Self {
+    fn new(options: &ServerOptions) -> Self {
         let mut builder = Builder::new(Streams);
         builder
             .http1()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carafe_fanout::{Ended, Guest};
+use carafe_fanout::{Ended, StreamObserver};
 use carafe_hub::Client;
 use tracing::warn;
 
@@ -48,7 +48,7 @@ impl OpenStream {
     }
 }
 
-impl Guest for OpenStream {
+impl StreamObserver for OpenStream {
     fn client(&self) -> Option<Client> {
         self.permit.client().map(stranger)
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use carafe_fanout::{Fanout, Joining};
+use carafe_fanout::{NewStream, ShardPool};
 use carafe_hub::Frames;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -29,7 +29,7 @@ const WRITTEN: usize = 768;
 pub(crate) struct Slot(Arc<Shared>);
 
 struct Shared {
-    fanout: Fanout<OpenStream>,
+    shards: ShardPool<OpenStream>,
     /// The task of the connection. A layer may have the body polled by another one.
     connection: OnceLock<Waker>,
     /// Whether a stream waits, for a look without the lock.
@@ -45,17 +45,17 @@ enum State {
     /// No stream asks for the socket.
     Free,
     /// A stream waits for its opening to be written after the head; so much was written.
-    Armed { joining: Joining<OpenStream>, opening: Bytes, written: Vec<u8>, body: Waker },
+    Armed { joining: NewStream<OpenStream>, opening: Bytes, written: Vec<u8>, body: Waker },
     /// The socket cannot be had: the body has to take its stream back.
-    Refused(Joining<OpenStream>),
+    Refused(NewStream<OpenStream>),
     /// The socket is a shard's.
     Taken,
 }
 
 impl Slot {
-    pub(crate) fn new(fanout: Fanout<OpenStream>) -> Self {
+    pub(crate) fn new(shards: ShardPool<OpenStream>) -> Self {
         let (armed, state) = (AtomicBool::new(false), Mutex::new(State::Free));
-        Self(Arc::new(Shared { fanout, connection: OnceLock::new(), armed, state }))
+        Self(Arc::new(Shared { shards, connection: OnceLock::new(), armed, state }))
     }
 
     /// Tells whose task the connection is.
@@ -65,7 +65,7 @@ impl Slot {
 
     /// Whether a stream of these may be left here.
     pub(crate) fn fits(&self, frames: &Frames) -> bool {
-        self.0.fanout.serves(frames)
+        self.0.shards.serves(frames)
     }
 
     /// Whether the connection's socket is a shard's.
@@ -74,7 +74,7 @@ impl Slot {
     }
 
     /// Leaves a stream here whose body says this now, and waits then.
-    pub(crate) fn leave(&self, stream: &mut Option<Joining<OpenStream>>, opening: &Bytes, body: &Waker) {
+    pub(crate) fn leave(&self, stream: &mut Option<NewStream<OpenStream>>, opening: &Bytes, body: &Waker) {
         let mut state = self.state();
         if !matches!(*state, State::Free) {
             // Another body waits here: a layer asked twice.
@@ -91,7 +91,7 @@ impl Slot {
     }
 
     /// Ready when the body has to serve its stream by itself, and then it is there again.
-    pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<Joining<OpenStream>>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<NewStream<OpenStream>>) -> Poll<()> {
         if stream.is_some() {
             return Poll::Ready(());
         }
@@ -122,7 +122,7 @@ impl Slot {
     }
 
     /// Takes back the stream of a body that is dropped, unless a shard has it: the next answer's stream must not be this one.
-    pub(crate) fn take_back(&self) -> Option<Joining<OpenStream>> {
+    pub(crate) fn take_back(&self) -> Option<NewStream<OpenStream>> {
         let mut state = self.state();
         match std::mem::replace(&mut *state, State::Free) {
             State::Armed { joining, .. } | State::Refused(joining) => {
@@ -148,7 +148,7 @@ impl Slot {
     }
 
     /// All that was to be written is. The stream that goes with the socket, if what was written allows it.
-    fn flushed(&self) -> Option<Joining<OpenStream>> {
+    fn flushed(&self) -> Option<NewStream<OpenStream>> {
         let mut state = self.state();
         self.0.armed.store(false, Ordering::Release);
         match std::mem::replace(&mut *state, State::Free) {
@@ -221,8 +221,8 @@ impl Socket {
             && let Some(mut stream) = self.stream.take()
         {
             let (socket, permit) = stream.give_away()?;
-            permit.into_iter().for_each(|permit| joining.guest.has_connection(permit));
-            self.slot.0.fanout.join(socket, joining);
+            permit.into_iter().for_each(|permit| joining.observer.has_connection(permit));
+            self.slot.0.shards.add(socket, joining);
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ impl AsyncWrite for WatchedSocket {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use carafe_fanout::{Fanout, FanoutOptions};
+    use carafe_fanout::{ShardOptions, ShardPool};
     use rustix::net::sockopt::socket_send_buffer_size;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -144,7 +144,7 @@ mod tests {
     /// A watched socket, and its client's.
     async fn pair() -> (WatchedSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Fanout::<OpenStream>::prepare(&listener, &options());
+        ShardPool::<OpenStream>::prepare(&listener, &options());
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let (socket, buffers) =
@@ -152,8 +152,8 @@ mod tests {
         (WatchedSocket::new(socket, Watch::new(Duration::from_secs(10)), buffers), client)
     }
 
-    fn options() -> FanoutOptions {
-        FanoutOptions::default()
+    fn options() -> ShardOptions {
+        ShardOptions::default()
     }
 
     #[tokio::test]

@@ -10,10 +10,10 @@ use slab::Slab;
 
 use crate::core::{Core, Cursor, Interest};
 use crate::counts::{Counts, HubCounts};
+use crate::dispatcher::{Dispatcher, GroupId, Notice, NoticeId};
 use crate::feeds::{PatternLimits, SubscriberId};
 use crate::gap::{Gap, GapReason};
 use crate::membership::Membership;
-use crate::outlet::{GroupId, Notice, NoticeId, Outlet};
 use crate::pages::Pages;
 use crate::patterns::TooMany;
 use crate::replays::Replays;
@@ -188,8 +188,8 @@ impl Hub {
 
     /// A way out for subscriptions whose bytes its driver writes. `bell` is called when there is something to be done.
     #[must_use]
-    pub fn outlet(&self, bell: Waker) -> Outlet {
-        Outlet::new(Arc::clone(&self.shared), bell)
+    pub fn dispatcher(&self, bell: Waker) -> Dispatcher {
+        Dispatcher::new(Arc::clone(&self.shared), bell)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -413,7 +413,7 @@ pub(crate) struct State {
     /// What the log handed over before the hub knew from where it follows.
     early: Option<Vec<Arc<Entry>>>,
     subscribers: Pages<Subscriber>,
-    /// What each outlet has to look at.
+    /// What each dispatcher has to look at.
     pub(crate) notices: Slab<Notice>,
     /// How many subscribers are groups, which are no streams themselves.
     groups: usize,
@@ -425,7 +425,7 @@ pub(crate) struct State {
 struct Subscriber {
     standing: Standing,
     ending: bool,
-    /// Its streams are an outlet's, and end by that.
+    /// Its streams are a dispatcher's, and end by that.
     is_group: bool,
 }
 
@@ -446,7 +446,7 @@ enum Standing {
 pub(crate) enum Waiter {
     /// A task.
     Task(Waker),
-    /// A group of subscriptions that an outlet serves.
+    /// A group of subscriptions that a dispatcher serves.
     Group(NoticeId, GroupId),
 }
 
@@ -504,7 +504,7 @@ impl State {
         wakers
     }
 
-    /// Whom to wake for it; nobody if an outlet has been woken already.
+    /// Whom to wake for it; nobody if a dispatcher has been woken already.
     fn waker(&mut self, waiter: Waiter) -> Option<Waker> {
         match waiter {
             Waiter::Task(waker) => Some(waker),

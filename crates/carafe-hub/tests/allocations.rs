@@ -6,7 +6,7 @@
 use std::task::Waker;
 
 use allocation_counter::measure;
-use carafe_hub::{Form, Hub, Outlet, SeatId, Sink, Subscribe, Written};
+use carafe_hub::{Dispatcher, Form, Hub, Sink, Subscribe, SubscriberId, Written};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
 use futures_util::FutureExt;
@@ -16,12 +16,12 @@ use futures_util::FutureExt;
 struct Writes(usize);
 
 impl Sink for Writes {
-    fn write(&mut self, _seat: SeatId, bytes: &[u8]) -> Written {
+    fn write(&mut self, _seat: SubscriberId, bytes: &[u8]) -> Written {
         self.0 += 1;
         Written::Bytes(bytes.len())
     }
 
-    fn ended(&mut self, seat: SeatId, failed: bool) {
+    fn ended(&mut self, seat: SubscriberId, failed: bool) {
         panic!("{seat} ended, {failed}");
     }
 }
@@ -31,30 +31,30 @@ fn topic() -> Topic {
 }
 
 /// So many who have all that came.
-fn settled(hub: &Hub, count: usize) -> Outlet {
-    let mut outlet = hub.outlet(Waker::noop().clone());
+fn settled(hub: &Hub, count: usize) -> Dispatcher {
+    let mut dispatcher = hub.dispatcher(Waker::noop().clone());
     for _ in 0..count {
         let subscription = hub.subscribe(Subscribe::to(topic())).now_or_never().unwrap().unwrap();
-        outlet.seat(subscription.into_frames(Form::Plain));
+        dispatcher.seat(subscription.into_frames(Form::Plain));
     }
-    while outlet.turn(&mut Writes::default()) {}
-    outlet
+    while dispatcher.turn(&mut Writes::default()) {}
+    dispatcher
 }
 
 /// How many allocations the first turn of a pass makes, and how many the others.
 fn allocations_of_a_pass(seats: usize) -> (u64, u64) {
     let hub = Hub::new(MemoryLog::default());
-    let mut outlet = settled(&hub, seats);
+    let mut dispatcher = settled(&hub, seats);
     let mut counted = (0, 0);
     // What is kept is there after the first.
     for n in 0..3 {
         hub.publish(Publication::new(topic(), n.to_string())).now_or_never().unwrap().unwrap();
         let mut writes = Writes::default();
         let first = measure(|| {
-            outlet.look();
-            assert!(outlet.turn(&mut writes));
+            dispatcher.look();
+            assert!(dispatcher.turn(&mut writes));
         });
-        let others = measure(|| while outlet.turn(&mut writes) {});
+        let others = measure(|| while dispatcher.turn(&mut writes) {});
         assert_eq!(writes.0, seats);
         counted = (first.count_total, others.count_total);
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use carafe_http::auth::{Credentials, Dialect};
 use carafe_http::{
-    BodyBudget, CatchUp, FanoutOptions, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader,
-    Rights, Served, Tls, metrics_router,
+    BodyBudget, CatchUp, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights, Served,
+    ShardOptions, Tls, metrics_router,
 };
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
@@ -124,7 +124,7 @@ fn tls(
 async fn run(
     options: &HubOptions,
     access: Options,
-    serving: carafe_http::ServeOptions,
+    serving: carafe_http::ServerOptions,
     closing: &Closing,
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
@@ -161,10 +161,10 @@ async fn tell_metrics(
     let Some(address) = options.metrics_listen else { return Ok(None) };
     let listener = listen(address)?;
     let address = listener.local_addr()?;
-    let serving = carafe_http::ServeOptions {
+    let serving = carafe_http::ServerOptions {
         header_time: options.header_time,
         header_bytes: bytes(options.header_bytes),
-        ..carafe_http::ServeOptions::default()
+        ..carafe_http::ServerOptions::default()
     };
     tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving)?);
     Ok(Some(address))
@@ -276,8 +276,8 @@ fn serve_options(
     options: &HubOptions,
     descriptors: Descriptors,
     access: &Options,
-) -> carafe_http::ServeOptions {
-    carafe_http::ServeOptions {
+) -> carafe_http::ServerOptions {
+    carafe_http::ServerOptions {
         header_time: options.header_time,
         header_bytes: bytes(options.header_bytes),
         drain_time: options.drain_time,
@@ -285,15 +285,15 @@ fn serve_options(
         subscribers: access.subscribers.clone(),
         proxies: access.proxies.clone(),
         metrics: access.metrics.clone(),
-        fanout: fanout(options),
-        ..carafe_http::ServeOptions::default()
+        shards: shards(options),
+        ..carafe_http::ServerOptions::default()
     }
 }
 
-fn fanout(options: &HubOptions) -> FanoutOptions {
-    let default = FanoutOptions::default();
-    FanoutOptions {
-        shards: options.shards.unwrap_or(default.shards),
+fn shards(options: &HubOptions) -> ShardOptions {
+    let default = ShardOptions::default();
+    ShardOptions {
+        threads: options.shards.unwrap_or(default.threads),
         heartbeat: options.heartbeat,
         write_time: options.write_time,
         send_buffer: bytes(options.send_buffer),

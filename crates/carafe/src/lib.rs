@@ -36,10 +36,10 @@
 pub use carafe_client as client;
 pub use carafe_http::auth;
 pub use carafe_http::{
-    EventStream, Events, FanoutOptions, Gone, HandlerError, HubExt, JsonError, Mercure, Options, Page,
-    Problem, Rights, router,
+    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Mercure, Options, Page, Problem, Rights,
+    ShardOptions, router,
 };
-pub use carafe_http::{Metrics, ServeOptions, Served, Tls, TlsError, metrics_router, serve, serve_beside};
+pub use carafe_http::{Metrics, Served, ServerOptions, Tls, TlsError, metrics_router, serve, serve_beside};
 pub use carafe_http::{
     Network, Origin, Origins, Proxies, ProxyHeader, PublishRate, Rate, SubscriberLimits, Subscribers,
 };

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use carafe_fanout::{Ended, Fanout, FanoutOptions, Guest, Joining};
+use carafe_fanout::{Ended, NewStream, ShardOptions, ShardPool, StreamObserver};
 use carafe_hub::{Form, Hub, Subscribe};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -21,7 +21,7 @@ pub(crate) enum Watcher {
     Wrecker,
 }
 
-impl Guest for Watcher {
+impl StreamObserver for Watcher {
     fn ended(self, ended: Ended) {
         match self {
             Self::Witness(sender) => sender.send(ended).unwrap(),
@@ -32,16 +32,16 @@ impl Guest for Watcher {
 
 pub(crate) struct Rig {
     hub: Hub,
-    fanout: Fanout<Watcher>,
+    shards: ShardPool<Watcher>,
     pub(crate) listener: TcpListener,
 }
 
 impl Rig {
-    pub(crate) fn new(options: &FanoutOptions) -> Self {
+    pub(crate) fn new(options: &ShardOptions) -> Self {
         let hub = Hub::new(MemoryLog::default());
-        let options = FanoutOptions { shards: NonZeroUsize::MIN, ..options.clone() };
-        let fanout = Fanout::start(&hub, &options).unwrap();
-        Self { hub, fanout, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+        let options = ShardOptions { threads: NonZeroUsize::MIN, ..options.clone() };
+        let shards = ShardPool::start(&hub, &options).unwrap();
+        Self { hub, shards, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
     pub(crate) fn publish(&self, data: impl Into<String>) {
@@ -49,12 +49,12 @@ impl Rig {
     }
 
     /// A client whose stream ends at that time, if one is given.
-    pub(crate) fn join(&self, until: Option<Instant>, guest: Watcher) -> TcpStream {
-        self.join_seen(until, guest).0
+    pub(crate) fn join(&self, until: Option<Instant>, observer: Watcher) -> TcpStream {
+        self.join_seen(until, observer).0
     }
 
     /// The same, and a second handle to the socket that the shard has.
-    pub(crate) fn join_seen(&self, until: Option<Instant>, guest: Watcher) -> (TcpStream, TcpStream) {
+    pub(crate) fn join_seen(&self, until: Option<Instant>, observer: Watcher) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut socket, _) = self.listener.accept().unwrap();
@@ -64,7 +64,7 @@ impl Rig {
         write!(socket, "{:x}\r\n{}\r\n", opening.len(), str::from_utf8(&opening).unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let seen = socket.try_clone().unwrap();
-        self.fanout.join(socket, Joining { frames, until, guest });
+        self.shards.add(socket, NewStream { frames, until, observer });
         (client, seen)
     }
 
@@ -73,11 +73,11 @@ impl Rig {
         (self.join(until, Watcher::Witness(sender)), ends)
     }
 
-    /// The shard forgets a stream right after its guest was told.
+    /// The shard forgets a stream right after its observer was told.
     #[track_caller]
     pub(crate) fn is_left_by_all(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while self.hub.subscriptions() + self.fanout.streams() > 0 {
+        while self.hub.subscriptions() + self.shards.streams() > 0 {
             assert!(Instant::now() < deadline, "somebody is left");
             std::thread::yield_now();
         }
@@ -103,7 +103,7 @@ fn read_to(client: &mut TcpStream, wanted: &str) -> String {
 /// The shard takes streams in at its leisure that have nothing to be sent, but not when something comes.
 #[test]
 fn whoever_comes_while_others_do_is_sent_what_comes_then() {
-    let rig = Rig::new(&FanoutOptions::default());
+    let rig = Rig::new(&ShardOptions::default());
     let (mut clients, mut ends) = (Vec::new(), Vec::new());
     for number in 0..600 {
         let (client, end) = rig.witnessed(None);
@@ -122,7 +122,7 @@ fn whoever_comes_while_others_do_is_sent_what_comes_then() {
 
 #[test]
 fn a_client_that_leaves_is_gone() {
-    let rig = Rig::new(&FanoutOptions::default());
+    let rig = Rig::new(&ShardOptions::default());
     for leave in [
         |client: TcpStream| drop(client),
         |client: TcpStream| client.shutdown(Shutdown::Write).unwrap(),
@@ -139,7 +139,7 @@ fn a_client_that_leaves_is_gone() {
 /// It may have left before the shard looks at it.
 #[test]
 fn a_client_that_is_gone_when_its_stream_comes_to_the_shard_leaves_nothing() {
-    let rig = Rig::new(&FanoutOptions::default());
+    let rig = Rig::new(&ShardOptions::default());
     let ends: Vec<_> = (0..100).map(|_| rig.witnessed(None).1).collect();
     ends.iter().for_each(|ends| assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Gone)));
     rig.is_left_by_all();
@@ -147,7 +147,7 @@ fn a_client_that_is_gone_when_its_stream_comes_to_the_shard_leaves_nothing() {
 
 #[test]
 fn a_drained_stream_ends_whole_after_what_it_is_owed() {
-    let rig = Rig::new(&FanoutOptions::default());
+    let rig = Rig::new(&ShardOptions::default());
     let (mut client, ends) = rig.witnessed(None);
     rig.publish("last");
     assert_eq!(rig.hub.drain().end(1), 1);
@@ -160,7 +160,7 @@ fn a_drained_stream_ends_whole_after_what_it_is_owed() {
 
 #[test]
 fn a_stream_whose_time_is_over_says_so_and_ends() {
-    let rig = Rig::new(&FanoutOptions::default());
+    let rig = Rig::new(&ShardOptions::default());
     let (mut stays, _ends) = rig.witnessed(Some(Instant::now() + 100 * PATIENCE));
     for wait in [Duration::ZERO, Duration::from_millis(50)] {
         let (mut client, ends) = rig.witnessed(Some(Instant::now() + wait));
@@ -177,7 +177,7 @@ fn a_stream_whose_time_is_over_says_so_and_ends() {
 #[test]
 fn a_client_that_takes_nothing_stalls_and_is_cut() {
     let brief = Duration::from_millis(100);
-    let rig = Rig::new(&FanoutOptions { write_time: brief, heartbeat: brief, ..FanoutOptions::default() });
+    let rig = Rig::new(&ShardOptions { write_time: brief, heartbeat: brief, ..ShardOptions::default() });
     let (client, ends) = rig.witnessed(None);
     // More than both buffers hold.
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
@@ -190,13 +190,13 @@ fn a_client_that_takes_nothing_stalls_and_is_cut() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_that_the_kernel_gives_up_has_stalled() {
-    let options = FanoutOptions {
+    let options = ShardOptions {
         write_time: Duration::from_millis(100),
         heartbeat: 100 * PATIENCE,
-        ..FanoutOptions::default()
+        ..ShardOptions::default()
     };
     let rig = Rig::new(&options);
-    Fanout::<Watcher>::prepare(&rig.listener, &options);
+    ShardPool::<Watcher>::prepare(&rig.listener, &options);
     let (client, ends) = rig.witnessed(None);
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Stalled));
@@ -206,12 +206,12 @@ fn a_client_that_the_kernel_gives_up_has_stalled() {
 
 #[test]
 fn streams_are_cut_when_the_last_handle_is_dropped() {
-    let rig = Rig::new(&FanoutOptions::default());
+    let rig = Rig::new(&ShardOptions::default());
     let (mut client, ends) = rig.witnessed(None);
     read_to(&mut client, "carafe.position\ndata:\n\n\r\n");
-    let Rig { hub, fanout, .. } = rig;
-    let other = fanout.clone();
-    drop(fanout);
+    let Rig { hub, shards, .. } = rig;
+    let other = shards.clone();
+    drop(shards);
     assert_eq!(ends.recv_timeout(Duration::from_millis(50)), Err(RecvTimeoutError::Timeout));
     drop(other);
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
@@ -222,16 +222,16 @@ fn streams_are_cut_when_the_last_handle_is_dropped() {
 /// A shard never ends by itself. If it does all the same, nobody waits for it.
 #[test]
 fn nobody_is_left_to_a_shard_that_is_no_more() {
-    let rig = Rig::new(&FanoutOptions::default());
+    let rig = Rig::new(&ShardOptions::default());
     let (mut other, ends) = rig.witnessed(None);
     read_to(&mut other, "carafe.position\ndata:\n\n\r\n");
     let frames = || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
-    assert!(rig.fanout.serves(&frames()));
+    assert!(rig.shards.serves(&frames()));
     drop(rig.join(None, Watcher::Wrecker));
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
     let (mut late, ends) = rig.witnessed(None);
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
     read_to(&mut late, "carafe.position\ndata:\n\n\r\n");
     assert_eq!(late.read(&mut [0; 16]).unwrap(), 0);
-    assert!(!rig.fanout.serves(&frames()), "streams go by themselves from now on");
+    assert!(!rig.shards.serves(&frames()), "streams go by themselves from now on");
 }

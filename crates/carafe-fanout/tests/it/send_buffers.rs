@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use carafe_fanout::{CatchUp, Ended, Fanout, FanoutOptions};
+use carafe_fanout::{CatchUp, Ended, ShardOptions, ShardPool};
 use rustix::net::sockopt::socket_send_buffer_size;
 
 use crate::ends::{PATIENCE, Rig, Watcher};
@@ -15,14 +15,14 @@ const USUAL: usize = 48 << 10;
 const EVENTS: usize = 16;
 const EVENT: usize = 1 << 20;
 
-fn options() -> FanoutOptions {
-    FanoutOptions { send_buffer: USUAL, heartbeat: Duration::from_millis(200), ..FanoutOptions::default() }
+fn options() -> ShardOptions {
+    ShardOptions { send_buffer: USUAL, heartbeat: Duration::from_millis(200), ..ShardOptions::default() }
 }
 
 /// A rig whose listener has these options, as a server's has.
-fn rig(options: &FanoutOptions) -> Rig {
+fn rig(options: &ShardOptions) -> Rig {
     let rig = Rig::new(options);
-    Fanout::<Watcher>::prepare(&rig.listener, options);
+    ShardPool::<Watcher>::prepare(&rig.listener, options);
     rig
 }
 
@@ -59,7 +59,7 @@ fn a_client_that_catches_up_has_a_larger_buffer_until_it_has_caught_up_for_a_whi
 
 #[test]
 fn a_client_that_does_not_read_gets_no_larger_buffer() {
-    let rig = rig(&FanoutOptions { write_time: Duration::from_millis(300), ..options() });
+    let rig = rig(&ShardOptions { write_time: Duration::from_millis(300), ..options() });
     let (sender, ends) = channel();
     let (client, seen) = rig.join_seen(None, Watcher::Witness(sender));
     flood(&rig);
@@ -70,7 +70,7 @@ fn a_client_that_does_not_read_gets_no_larger_buffer() {
 
 #[test]
 fn without_bytes_for_it_a_client_catches_up_with_its_usual_buffer() {
-    let rig = rig(&FanoutOptions { catch_up: CatchUp::new(0), ..options() });
+    let rig = rig(&ShardOptions { catch_up: CatchUp::new(0), ..options() });
     let (sender, _ends) = channel();
     let (mut client, seen) = rig.join_seen(None, Watcher::Witness(sender));
     rig.publish("x".repeat(2 * EVENT));

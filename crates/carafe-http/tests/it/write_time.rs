@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Request;
-use carafe_http::{FanoutOptions, Metrics, Options, ServeOptions, metrics_router, router, serve};
+use carafe_http::{Metrics, Options, ServerOptions, ShardOptions, metrics_router, router, serve};
 use carafe_hub::Hub;
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -23,8 +23,8 @@ async fn hub() -> (Hub, Metrics, SocketAddr) {
     let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
     let heartbeat = Duration::from_millis(50);
     let app = router(hub.clone(), Options { metrics: metrics.clone(), heartbeat, ..Options::default() });
-    let fanout = FanoutOptions { write_time: Duration::from_millis(300), ..FanoutOptions::default() };
-    let options = ServeOptions { fanout, metrics: metrics.clone(), ..ServeOptions::default() };
+    let shards = ShardOptions { write_time: Duration::from_millis(300), ..ShardOptions::default() };
+    let options = ServerOptions { shards, metrics: metrics.clone(), ..ServerOptions::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = hub.clone();

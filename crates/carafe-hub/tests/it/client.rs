@@ -1,11 +1,11 @@
-//! The clients of an outlet's subscribers: each takes what it has room for, as a driver's sockets do.
+//! The clients of a dispatcher's subscribers: each takes what it has room for, as a driver's sockets do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use carafe_hub::{Form, SeatId, Sink, Tick, Written};
+use carafe_hub::{Form, Sink, SubscriberId, Tick, Written};
 use carafe_protocol::{Decoder, HEARTBEAT, Position, Received, ReceivedEvent};
 
 use crate::listener::Heard;
@@ -24,11 +24,11 @@ pub(crate) enum Told {
 pub(crate) struct Clients {
     pub(crate) now: Tick,
     /// The seats to which something was written, in that order.
-    pub(crate) served: Vec<SeatId>,
+    pub(crate) served: Vec<SubscriberId>,
     /// When something was last written, or somebody came.
     pub(crate) told_at: Tick,
-    open: BTreeMap<SeatId, Client>,
-    left: Vec<SeatId>,
+    open: BTreeMap<SubscriberId, Client>,
+    left: Vec<SubscriberId>,
     /// How many have ended because their history could not be read.
     pub(crate) failed: usize,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Client {
 }
 
 impl Clients {
-    pub(crate) fn join(&mut self, seat: SeatId, form: Form, room: usize) {
+    pub(crate) fn join(&mut self, seat: SubscriberId, form: Form, room: usize) {
         self.told_at = self.now;
         let client = Client {
             form,
@@ -62,36 +62,36 @@ impl Clients {
         assert!(self.open.insert(seat, client).is_none(), "a name is given out while it is in use");
     }
 
-    pub(crate) fn leave(&mut self, seat: SeatId) {
+    pub(crate) fn leave(&mut self, seat: SubscriberId) {
         self.open.remove(&seat).unwrap();
     }
 
-    pub(crate) fn get(&self, seat: SeatId) -> &Client {
+    pub(crate) fn get(&self, seat: SubscriberId) -> &Client {
         &self.open[&seat]
     }
 
-    pub(crate) fn get_mut(&mut self, seat: SeatId) -> &mut Client {
+    pub(crate) fn get_mut(&mut self, seat: SubscriberId) -> &mut Client {
         self.open.get_mut(&seat).unwrap()
     }
 
-    pub(crate) fn seats(&self) -> impl Iterator<Item = SeatId> {
+    pub(crate) fn seats(&self) -> impl Iterator<Item = SubscriberId> {
         self.open.keys().copied()
     }
 
     /// Those that have gone or ended since this was last asked.
-    pub(crate) fn take_left(&mut self) -> Vec<SeatId> {
+    pub(crate) fn take_left(&mut self) -> Vec<SubscriberId> {
         std::mem::take(&mut self.left)
     }
 
     /// What was told since this was last asked. It is decided when it is first offered, whenever it is taken.
-    pub(crate) fn take_told(&mut self) -> Vec<(SeatId, Vec<Told>)> {
+    pub(crate) fn take_told(&mut self) -> Vec<(SubscriberId, Vec<Told>)> {
         let telling = self.open.iter_mut().filter(|(_, client)| !client.is_untold());
         telling.map(|(seat, client)| (*seat, client.take_told())).collect()
     }
 }
 
 impl Sink for Clients {
-    fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
+    fn write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Written {
         assert!(!self.left.contains(&seat), "written to one that has left");
         self.served.push(seat);
         self.told_at = self.now;
@@ -103,7 +103,7 @@ impl Sink for Clients {
         Written::Bytes(client.take(bytes, self.now))
     }
 
-    fn ended(&mut self, seat: SeatId, failed: bool) {
+    fn ended(&mut self, seat: SubscriberId, failed: bool) {
         let client = &self.open[&seat];
         assert!(client.rest.is_empty(), "an end before all was taken");
         self.failed += usize::from(failed);

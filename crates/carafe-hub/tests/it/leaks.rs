@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use carafe_hub::{
-    Access, Delivery, Form, Frames, Grant, Hub, HubLimits, Outlet, SeatId, Sink, Start, Subscribe,
+    Access, Delivery, Dispatcher, Form, Frames, Grant, Hub, HubLimits, Sink, Start, Subscribe, SubscriberId,
     Subscription, Written,
 };
 use carafe_log::{DiskLog, DiskOptions, IdempotencyKey, Log, MemoryLimits, MemoryLog};
@@ -76,7 +76,7 @@ struct World<'a> {
     runtime: Runtime,
     first: String,
     accesses: Vec<Wish>,
-    outlet: Outlet,
+    dispatcher: Dispatcher,
     clients: Clients,
     readers: Vec<Reader>,
     /// What was said to who may not ask for a topic.
@@ -111,7 +111,7 @@ impl<'a> World<'a> {
             told,
             oracle,
             accesses,
-            outlet: hub.outlet(Waker::noop().clone()),
+            dispatcher: hub.dispatcher(Waker::noop().clone()),
             hub,
             runtime: Builder::new_current_thread().build().unwrap(),
             clients: Clients::default(),
@@ -199,7 +199,7 @@ impl<'a> World<'a> {
     }
 
     fn take_seat(&mut self, frames: Frames) -> usize {
-        let seat = self.outlet.seat(frames);
+        let seat = self.dispatcher.seat(frames);
         let room = *self.random.pick(&[usize::MAX, usize::MAX, 0, 50, 500]);
         self.clients.join(seat, room)
     }
@@ -256,7 +256,7 @@ impl<'a> World<'a> {
         if let Way::Seat(client) = reader.way
             && let Some(seat) = self.clients.leave(client)
         {
-            self.outlet.leave(seat);
+            self.dispatcher.leave(seat);
         }
     }
 
@@ -272,7 +272,7 @@ impl<'a> World<'a> {
         if let Way::Seat(client) = self.readers[at].way {
             let client = &mut self.clients.all[client];
             client.room = if times == usize::MAX { times } else { self.random.below(2_000) };
-            client.seat.into_iter().for_each(|seat| self.outlet.writable(seat));
+            client.seat.into_iter().for_each(|seat| self.dispatcher.writable(seat));
             self.drive();
         }
         let reader = &mut self.readers[at];
@@ -299,23 +299,23 @@ impl<'a> World<'a> {
     }
 
     fn drive(&mut self) {
-        self.outlet.look();
+        self.dispatcher.look();
         let turns = 1 + self.random.below(60);
         for _ in 0..turns {
-            if !self.outlet.turn(&mut self.clients) {
-                self.outlet.look();
+            if !self.dispatcher.turn(&mut self.clients) {
+                self.dispatcher.look();
             }
         }
     }
 
-    fn any_seat(&mut self) -> Option<SeatId> {
+    fn any_seat(&mut self) -> Option<SubscriberId> {
         let seats: Vec<_> = self.clients.all.iter().filter_map(|client| client.seat).collect();
         (!seats.is_empty()).then(|| *self.random.pick(&seats))
     }
 
     fn beat(&mut self) {
         if let Some(seat) = self.any_seat() {
-            self.outlet.beat(seat, 0, &mut self.clients);
+            self.dispatcher.beat(seat, 0, &mut self.clients);
         }
     }
 
@@ -323,7 +323,7 @@ impl<'a> World<'a> {
         if self.random.one_in(3)
             && let Some(seat) = self.any_seat()
         {
-            self.outlet.expire(seat);
+            self.dispatcher.expire(seat);
         }
     }
 
@@ -410,29 +410,29 @@ fn as_text(delivery: &Delivery) -> String {
     }
 }
 
-/// The clients of the outlet's seats, of which each takes what it has room for.
+/// The clients of the dispatcher's seats, of which each takes what it has room for.
 #[derive(Default)]
 struct Clients {
     all: Vec<Client>,
     /// By their seats.
-    seated: HashMap<SeatId, usize>,
+    seated: HashMap<SubscriberId, usize>,
 }
 
 struct Client {
-    seat: Option<SeatId>,
+    seat: Option<SubscriberId>,
     room: usize,
     raw: Vec<u8>,
 }
 
 impl Clients {
-    fn join(&mut self, seat: SeatId, room: usize) -> usize {
+    fn join(&mut self, seat: SubscriberId, room: usize) -> usize {
         let name = self.all.len();
         self.all.push(Client { seat: Some(seat), room, raw: Vec::new() });
         assert_eq!(self.seated.insert(seat, name), None, "a name is given out while it is in use");
         name
     }
 
-    fn leave(&mut self, client: usize) -> Option<SeatId> {
+    fn leave(&mut self, client: usize) -> Option<SubscriberId> {
         let seat = self.all[client].seat.take();
         if let Some(seat) = seat {
             self.seated.remove(&seat);
@@ -442,7 +442,7 @@ impl Clients {
 }
 
 impl Sink for Clients {
-    fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written {
+    fn write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Written {
         let client = &mut self.all[self.seated[&seat]];
         let taken = bytes.len().min(client.room);
         client.room -= if client.room == usize::MAX { 0 } else { taken };
@@ -450,7 +450,7 @@ impl Sink for Clients {
         Written::Bytes(taken)
     }
 
-    fn ended(&mut self, seat: SeatId, _failed: bool) {
+    fn ended(&mut self, seat: SubscriberId, _failed: bool) {
         self.leave(self.seated[&seat]);
     }
 }

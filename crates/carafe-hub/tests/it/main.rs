@@ -5,6 +5,7 @@
 
 mod client;
 mod delivery;
+mod dispatcher;
 mod drain;
 mod fixture;
 mod gaps;
@@ -14,7 +15,6 @@ mod limits;
 mod listener;
 mod model;
 mod oracle;
-mod outlet;
 mod positions;
 mod replays;
 mod retention;

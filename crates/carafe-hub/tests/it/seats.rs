@@ -1,8 +1,8 @@
-//! How an outlet serves its seats.
+//! How a dispatcher serves its seats.
 
 use std::sync::Arc;
 
-use carafe_hub::{Form, HubLimits, Outlet, Retention, SeatId, Start, Subscribe};
+use carafe_hub::{Dispatcher, Form, HubLimits, Retention, Start, Subscribe, SubscriberId};
 use carafe_log::MemoryLimits;
 use carafe_protocol::TopicPattern;
 
@@ -11,10 +11,10 @@ use crate::fixture::{NO_RING, Rig, after, exact, pattern, publication, publish, 
 use crate::listener::Heard;
 use crate::retention::HOUR;
 
-/// An outlet and its driver.
+/// A dispatcher and its driver.
 struct Driver {
     rig: Rig,
-    outlet: Outlet,
+    dispatcher: Dispatcher,
     bell: Arc<Bell>,
     clients: Clients,
 }
@@ -22,7 +22,7 @@ struct Driver {
 impl Driver {
     fn on(rig: Rig) -> Self {
         let (bell, waker) = Bell::new();
-        Self { outlet: rig.hub.outlet(waker), rig, bell, clients: Clients::default() }
+        Self { dispatcher: rig.hub.dispatcher(waker), rig, bell, clients: Clients::default() }
     }
 
     fn roomy() -> Self {
@@ -35,15 +35,15 @@ impl Driver {
         Self::on(Rig::new(MemoryLimits::default(), limits))
     }
 
-    fn join(&mut self, request: Subscribe) -> SeatId {
+    fn join(&mut self, request: Subscribe) -> SubscriberId {
         let frames = subscribe(&self.rig.hub, request).unwrap().into_frames(Form::Plain);
-        let seat = self.outlet.seat(frames);
+        let seat = self.dispatcher.seat(frames);
         self.clients.join(seat, Form::Plain, usize::MAX);
         seat
     }
 
     /// So many who ask for a topic, and have been told where they stand.
-    fn settled(&mut self, to: &str, count: usize) -> Vec<SeatId> {
+    fn settled(&mut self, to: &str, count: usize) -> Vec<SubscriberId> {
         let seats: Vec<_> = (0..count).map(|_| self.join(Subscribe::to(exact(to)))).collect();
         self.settle();
         seats.iter().for_each(|seat| assert!(matches!(self.told(*seat)[..], [Told::Heard(_)])));
@@ -51,58 +51,58 @@ impl Driver {
     }
 
     fn turn(&mut self) -> bool {
-        self.outlet.turn(&mut self.clients)
+        self.dispatcher.turn(&mut self.clients)
     }
 
     fn settle(&mut self) {
-        self.outlet.look();
+        self.dispatcher.look();
         while self.turn() {
-            self.outlet.look();
+            self.dispatcher.look();
         }
     }
 
-    fn limit(&mut self, seat: SeatId, room: usize) {
+    fn limit(&mut self, seat: SubscriberId, room: usize) {
         self.clients.get_mut(seat).room = room;
     }
 
-    fn give_room(&mut self, seat: SeatId, room: usize) {
+    fn give_room(&mut self, seat: SubscriberId, room: usize) {
         self.limit(seat, room);
-        self.outlet.writable(seat);
+        self.dispatcher.writable(seat);
     }
 
-    fn leave(&mut self, seat: SeatId) {
-        self.outlet.leave(seat);
+    fn leave(&mut self, seat: SubscriberId) {
+        self.dispatcher.leave(seat);
         self.clients.leave(seat);
     }
 
     fn at(&mut self, now: u32) {
         self.clients.now = now;
-        self.outlet.at(now);
+        self.dispatcher.at(now);
     }
 
-    fn beat(&mut self, seat: SeatId, silence: u32) -> Vec<Told> {
-        self.outlet.beat(seat, silence, &mut self.clients);
+    fn beat(&mut self, seat: SubscriberId, silence: u32) -> Vec<Told> {
+        self.dispatcher.beat(seat, silence, &mut self.clients);
         self.told(seat)
     }
 
-    fn told(&mut self, seat: SeatId) -> Vec<Told> {
+    fn told(&mut self, seat: SubscriberId) -> Vec<Told> {
         self.clients.get_mut(seat).take_told()
     }
 
     /// The events that a seat was told, and nothing else.
     #[track_caller]
-    fn events(&mut self, seat: SeatId) -> Vec<String> {
+    fn events(&mut self, seat: SubscriberId) -> Vec<String> {
         events(self.told(seat))
     }
 
     #[track_caller]
-    fn check_all(&mut self, seats: &[SeatId], expected: &[&str]) {
+    fn check_all(&mut self, seats: &[SubscriberId], expected: &[&str]) {
         seats.iter().for_each(|seat| assert_eq!(self.events(*seat), expected, "seat {seat}"));
     }
 
     /// Those that have ended, each after these events.
     #[track_caller]
-    fn check_ended(&mut self, seats: &[SeatId], expected: &[&str]) {
+    fn check_ended(&mut self, seats: &[SubscriberId], expected: &[&str]) {
         let mut left = self.clients.take_left();
         left.sort_unstable();
         assert_eq!(left, seats);
@@ -131,7 +131,7 @@ fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothi
     let mut driver = Driver::roomy();
     let old = driver.settled("a", MANY);
     driver.rig.publish("a", "0");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
     let waiting = driver.join(Subscribe::to(exact("a")));
     driver.turn();
@@ -170,7 +170,7 @@ fn who_waits_for_a_seat_is_called_for_what_comes_and_misses_nothing() {
         driver.rig.publish("a", "1");
         assert_eq!(bell.take(), 1);
         assert!(!frames.wait(&waker), "there is something to be said");
-        let seat = driver.outlet.seat(frames);
+        let seat = driver.dispatcher.seat(frames);
         driver.clients.join(seat, Form::Plain, usize::MAX);
         driver.settle();
         driver.rig.publish("a", "2");
@@ -190,7 +190,7 @@ fn who_waits_for_a_seat_is_called_to_end() {
     assert_eq!(driver.rig.hub.drain().end(1), 1);
     assert_eq!(bell.take(), 1);
     assert!(!frames.wait(&waker));
-    let seat = driver.outlet.seat(frames);
+    let seat = driver.dispatcher.seat(frames);
     driver.clients.join(seat, Form::Plain, usize::MAX);
     driver.settle();
     driver.check_ended(&[seat], &[]);
@@ -225,7 +225,7 @@ fn who_leaves_in_the_middle_of_a_pass_makes_nobody_be_skipped_or_served_twice() 
         let mut driver = Driver::roomy();
         let seats = driver.settled("a", MANY);
         driver.rig.publish("a", "0");
-        driver.outlet.look();
+        driver.dispatcher.look();
         driver.turn();
         let (leaving, staying): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| leaves(**seat as usize));
         leaving.into_iter().for_each(|seat| driver.leave(seat));
@@ -240,7 +240,7 @@ fn who_leaves_between_the_beginning_of_a_pass_and_its_first_slice_makes_nobody_b
     let (first, second) = (driver.settled("a", 1), driver.settled("b", 2));
     driver.rig.publish("a", "0");
     driver.rig.publish("b", "0");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
     driver.check_all(&first, &["0"]);
     driver.leave(second[0]);
@@ -273,7 +273,7 @@ fn a_lagging_seat_catches_up_from_the_ring_and_is_served_with_its_group_again() 
     }
     driver.check_all(&[seats[0], seats[2]], &["0", "1", "2"]);
     assert_eq!(
-        (driver.outlet.blocked_since(seats[1]), driver.outlet.blocked_since(seats[0])),
+        (driver.dispatcher.blocked_since(seats[1]), driver.dispatcher.blocked_since(seats[0])),
         (Some(7), None)
     );
     driver.check_all(&seats[1..2], &["0"]);
@@ -281,7 +281,7 @@ fn a_lagging_seat_catches_up_from_the_ring_and_is_served_with_its_group_again() 
     driver.settle();
     driver.check_all(&seats[1..2], &["1", "2"]);
     driver.rig.publish("a", "3");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
     driver.check_all(&seats, &["3"]);
     assert_eq!(driver.rig.log.reads(), 0);
@@ -304,7 +304,7 @@ fn a_seat_that_the_ring_has_left_reads_the_log_and_then_is_served_with_its_group
     assert_ne!(driver.rig.log.reads(), 0);
     let reads = driver.rig.log.reads();
     driver.rig.publish("a", "live");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
     driver.check_all(&seats, &["live"]);
     assert_eq!(driver.rig.log.reads(), reads);
@@ -334,12 +334,12 @@ fn a_group_is_found_again_and_forgotten_with_its_last_seat() {
         let seats = [driver.join(request()), driver.join(request())];
         driver.settle();
         driver.rig.publish(&format!("{name}-1"), "");
-        driver.outlet.look();
+        driver.dispatcher.look();
         driver.clients.served.clear();
         driver.turn();
         assert_eq!(driver.clients.served.len(), 2, "one group has both");
         seats.into_iter().for_each(|seat| driver.leave(seat));
-        assert_eq!((driver.outlet.len(), driver.rig.hub.subscriptions()), (0, 0));
+        assert_eq!((driver.dispatcher.len(), driver.rig.hub.subscriptions()), (0, 0));
     }
 }
 
@@ -354,7 +354,7 @@ fn an_outlet_that_is_dropped_leaves_nothing_in_the_hub() {
         driver.rig.publish("a-1", "");
         driver.settle();
         driver.rig.publish("a-1", "and a pass is under way");
-        driver.outlet.look();
+        driver.dispatcher.look();
         driver.join(request().from(Start::Earliest));
         let other = Driver::on(Rig { hub: driver.rig.hub.clone(), log: driver.rig.log.clone() });
         drop(driver);
@@ -371,10 +371,10 @@ fn while_a_pass_over_very_many_is_under_way_others_are_served_within_a_few_turns
     driver.settled("many", 10_000);
     let one = driver.settled("one", 1);
     driver.rig.publish("many", "0");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
     driver.rig.publish("one", "0");
-    driver.outlet.look();
+    driver.dispatcher.look();
     let own = driver.join(Subscribe::to(exact("own")));
     driver.clients.served.clear();
     (0..4).for_each(|_| assert!(driver.turn()));
@@ -458,7 +458,7 @@ fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() 
     let mut driver = Driver::roomy();
     let seats = driver.settled("a", MANY);
     driver.rig.publish("a", "0");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
     let unvisited: Vec<_> =
         seats.iter().copied().filter(|seat| driver.clients.get(*seat).is_untold()).collect();
@@ -478,7 +478,7 @@ fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() 
 /// What was published for others while the group waited is gone from the log, and nobody here was owed it.
 #[test]
 fn a_seat_that_has_all_but_the_rest_of_a_chunk_waits_with_its_group_and_is_told_of_no_gap() {
-    let begin: [fn(&mut Driver, SeatId); 2] = [
+    let begin: [fn(&mut Driver, SubscriberId); 2] = [
         |driver, seat| assert_eq!(driver.beat(seat, 0), [Told::Heartbeat]),
         |driver, seat| {
             driver.rig.publish("a", "in part");
@@ -491,7 +491,7 @@ fn a_seat_that_has_all_but_the_rest_of_a_chunk_waits_with_its_group_and_is_told_
         let seat = driver.settled("a", 1)[0];
         driver.limit(seat, 3);
         begin(&mut driver, seat);
-        assert!(driver.outlet.blocked_since(seat).is_some());
+        assert!(driver.dispatcher.blocked_since(seat).is_some());
         driver.rig.count("b", 3);
         driver.rig.publish("a", "live");
         driver.settle();
@@ -508,7 +508,7 @@ fn a_seat_that_waits_with_its_group_for_the_rest_of_a_chunk_ends_without_a_gap()
     driver.limit(seat, 3);
     assert_eq!(driver.beat(seat, 0), [Told::Heartbeat]);
     driver.rig.count("b", 3);
-    driver.outlet.expire(seat);
+    driver.dispatcher.expire(seat);
     driver.give_room(seat, usize::MAX);
     driver.settle();
     assert_eq!(driver.told(seat), [Told::Expired(driver.rig.span().tail), Told::End]);
@@ -526,7 +526,7 @@ fn a_seat_that_is_ahead_of_its_group_and_takes_a_sign_of_life_in_part_gets_nothi
     assert_eq!(driver.beat(early, 0), [Told::Heartbeat]);
     driver.give_room(early, usize::MAX);
     driver.turn();
-    assert!(driver.outlet.blocked_since(early).is_none());
+    assert!(driver.dispatcher.blocked_since(early).is_none());
     driver.rig.publish("a", "1");
     driver.settle();
     driver.check_all(&old, &["0", "1"]);
@@ -538,7 +538,7 @@ fn who_has_to_go_on_alone_in_the_middle_of_a_pass_loses_nothing() {
     let mut driver = Driver::roomy();
     let seats = driver.settled("a", MANY);
     driver.rig.publish("a", "0");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
     assert_eq!(driver.rig.hub.drain().end(MANY), MANY);
     driver.settle();
@@ -551,7 +551,7 @@ fn a_stream_whose_time_is_over_ends_at_once_and_tells_from_where_to_go_on() {
     let first = driver.rig.count("a", 2)[0];
     driver.rig.log.hold_reads();
     let seat = driver.join(Subscribe::to(exact("a")).from(after(first)));
-    driver.outlet.expire(seat);
+    driver.dispatcher.expire(seat);
     driver.settle();
     let told = driver.told(seat);
     assert!(matches!(&told[..], [Told::Expired(position), Told::End] if *position == first), "{told:?}");
@@ -563,9 +563,9 @@ fn who_has_yet_to_be_sent_what_a_pass_takes_goes_on_before_it_when_its_time_is_o
     let seats = driver.settled("a", MANY);
     let before = driver.rig.span().tail;
     let event = driver.rig.publish("a", "0");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.turn();
-    seats.iter().for_each(|seat| driver.outlet.expire(*seat));
+    seats.iter().for_each(|seat| driver.dispatcher.expire(*seat));
     driver.settle();
     let ends: Vec<_> = seats.iter().map(|seat| driver.told(*seat)).collect();
     let sent = ends.iter().filter(|told| {
@@ -582,7 +582,7 @@ fn streams_that_have_waited_since_history_was_trimmed_end_without_a_gap_and_with
     let mut driver = Driver::on(Rig::keeping(2));
     let seats = driver.settled("a", 3);
     driver.rig.count("b", 10);
-    driver.outlet.expire(seats[0]);
+    driver.dispatcher.expire(seats[0]);
     driver.settle();
     let tail = driver.rig.span().tail;
     assert_eq!(driver.told(seats[0]), [Told::Expired(tail), Told::End]);
@@ -606,7 +606,7 @@ fn seats_end_at_the_pace_at_which_the_drain_is_driven() {
         assert_eq!(drain.end(count), more);
         ended += more;
         driver.settle();
-        assert_eq!((driver.outlet.len(), driver.rig.hub.subscriptions()), (5 - ended, 5 - ended));
+        assert_eq!((driver.dispatcher.len(), driver.rig.hub.subscriptions()), (5 - ended, 5 - ended));
     }
 }
 
@@ -615,7 +615,7 @@ fn who_is_told_to_end_and_goes_on_alone_before_the_driver_looks_ends_all_the_sam
     let mut driver = Driver::with_ring_of(1);
     let seats = driver.settled("a", 3);
     driver.rig.count("a", 50);
-    driver.outlet.look();
+    driver.dispatcher.look();
     assert_eq!(driver.rig.hub.drain().end(3), 3);
     driver.turn();
     driver.settle();
@@ -638,7 +638,7 @@ fn a_stream_is_blocked_only_while_its_client_has_not_taken_all_and_since_then() 
     while driver.turn() {
         turns += 1;
         for seat in [lagging, replaying] {
-            assert_eq!(driver.outlet.blocked_since(seat), driver.clients.get(seat).blocked_since());
+            assert_eq!(driver.dispatcher.blocked_since(seat), driver.clients.get(seat).blocked_since());
         }
     }
     assert!(turns > 10, "much was to be caught up");
@@ -655,7 +655,7 @@ fn a_stream_that_had_nothing_to_say_for_long_is_blocked_only_since_it_has() {
     driver.limit(seat, 0);
     driver.rig.log.let_reads_go(100);
     driver.settle();
-    assert_eq!(driver.outlet.blocked_since(seat), Some(100));
+    assert_eq!(driver.dispatcher.blocked_since(seat), Some(100));
 }
 
 #[test]
@@ -726,7 +726,7 @@ fn a_name_that_is_given_out_again_has_nothing_of_who_had_it() {
     driver.limit(old, 3);
     driver.rig.publish("a", "old");
     driver.settle();
-    driver.outlet.writable(old);
+    driver.dispatcher.writable(old);
     driver.leave(old);
     let new = driver.join(Subscribe::to(exact("b")));
     assert_eq!(new, old);
@@ -763,7 +763,7 @@ fn what_is_not_shown_any_more_is_a_gap_for_seats_that_have_settled_and_for_those
         assert!(first.position() == shown && last.position() == driver.rig.span().tail);
     }
     driver.rig.publish("brief/a", "live");
-    driver.outlet.look();
+    driver.dispatcher.look();
     driver.clients.served.clear();
     driver.turn();
     assert_eq!(driver.clients.served.len(), 3, "all are one group again");
@@ -791,7 +791,7 @@ fn a_group_and_a_seat_that_lags_pass_over_very_many_events_that_are_not_shown() 
     driver.settle();
     driver.check_all(&seats[1..], &["0", "1", "2"]);
     driver.clients.get_mut(seats[0]).room = usize::MAX;
-    driver.outlet.writable(seats[0]);
+    driver.dispatcher.writable(seats[0]);
     driver.settle();
     driver.check_all(&seats[..1], &["0", "1", "2"]);
     assert_eq!(driver.rig.log.reads(), 0);

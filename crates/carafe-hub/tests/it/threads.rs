@@ -152,7 +152,7 @@ fn a_hub_that_comes_in_between_misses_nothing() {
     assert_eq!(log.reads(), 0, "all fits into the ring");
 }
 
-/// Wakes the thread that drives an outlet.
+/// Wakes the thread that drives a dispatcher.
 struct Unpark(Thread, AtomicBool);
 
 impl Wake for Unpark {
@@ -171,10 +171,10 @@ fn wait_for_bell(bell: &Unpark) {
     }
 }
 
-/// Hears all through an outlet, with a seat more for each hundred events; every second client takes little at once.
+/// Hears all through a dispatcher, with a seat more for each hundred events; every second client takes little at once.
 fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
     let bell = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
-    let (mut outlet, mut clients) = (hub.outlet(Arc::clone(&bell).into()), Clients::default());
+    let (mut dispatcher, mut clients) = (hub.dispatcher(Arc::clone(&bell).into()), Clients::default());
     let mut heard: Vec<Vec<Told>> = Vec::new();
     while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
         if heard.len() < count && heard.iter().all(|told| told.len() > heard.len() * 100) {
@@ -182,23 +182,24 @@ fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
             frames.opening();
             // The bell may be rung for it before it has a seat, or after.
             frames.wait(&Arc::clone(&bell).into());
-            let seat = outlet.seat(frames);
+            let seat = dispatcher.seat(frames);
             clients.join(seat, Form::Plain, usize::MAX);
             heard.push(Vec::new());
         }
-        while outlet.turn(&mut clients) {}
+        while dispatcher.turn(&mut clients) {}
         for (seat, told) in clients.take_told() {
             heard[seat as usize].extend(told.into_iter().filter_map(event_of));
         }
-        let blocked: Vec<_> = clients.seats().filter(|seat| outlet.blocked_since(*seat).is_some()).collect();
+        let blocked: Vec<_> =
+            clients.seats().filter(|seat| dispatcher.blocked_since(*seat).is_some()).collect();
         for seat in clients.seats().filter(|seat| seat % 2 == 1).collect::<Vec<_>>() {
             clients.get_mut(seat).room = 700;
         }
-        blocked.iter().for_each(|seat| outlet.writable(*seat));
+        blocked.iter().for_each(|seat| dispatcher.writable(*seat));
         let done = heard.iter().all(|heard| heard.len() == ALL);
         if blocked.is_empty() && !done {
             wait_for_bell(&bell);
-            outlet.look();
+            dispatcher.look();
         }
     }
     heard

@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use bytes::Bytes;
-use carafe::{Hub, HubExt, MemoryLog, Options, Publication, ServeOptions, Topic, router, serve};
+use carafe::{Hub, HubExt, MemoryLog, Options, Publication, ServerOptions, Topic, router, serve};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
@@ -34,7 +34,7 @@ impl App {
     fn serve(hub: &Hub, app: Router) -> Self {
         let hub = hub.clone();
         Self::start(|listener| async move {
-            serve(listener, app, &hub, ServeOptions::default(), std::future::pending()).await.unwrap();
+            serve(listener, app, &hub, ServerOptions::default(), std::future::pending()).await.unwrap();
         })
     }
 

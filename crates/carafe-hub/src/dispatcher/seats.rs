@@ -8,7 +8,7 @@ use carafe_protocol::Position;
 use super::group::{Group, GroupId, Groups};
 use super::run::{Next, lacks};
 use super::seat::{End, Lagging, Place, Seat, Settled, Streaming};
-use super::{NoticeId, Outlet, SeatId, Sink, Turn, Written};
+use super::{Dispatcher, NoticeId, Sink, SubscriberId, Turn, Written};
 use crate::Frames;
 use crate::core::Cursor;
 use crate::hub::Shared;
@@ -18,8 +18,8 @@ use crate::subscription::Subscription;
 /// How much one subscription of its own may say before others have their turn.
 const STEPS: usize = 4;
 
-impl Outlet {
-    pub(super) fn serve_seat(&mut self, id: SeatId, sink: &mut impl Sink) {
+impl Dispatcher {
+    pub(super) fn serve_seat(&mut self, id: SubscriberId, sink: &mut impl Sink) {
         match self.seats.get(id as usize) {
             Some(Seat::Lagging(_)) => self.serve_lagging(id, sink),
             Some(Seat::Streaming(_)) => self.serve_streaming(id, sink),
@@ -28,7 +28,7 @@ impl Outlet {
     }
 
     /// Finishes what was begun, and then catches up with the group.
-    fn serve_lagging(&mut self, id: SeatId, sink: &mut impl Sink) {
+    fn serve_lagging(&mut self, id: SubscriberId, sink: &mut impl Sink) {
         if !self.write_rest(id, sink) {
             return;
         }
@@ -65,7 +65,7 @@ impl Outlet {
     }
 
     /// Lets a subscription of its own say what it has to, and settles it when it has caught up.
-    fn serve_streaming(&mut self, id: SeatId, sink: &mut impl Sink) {
+    fn serve_streaming(&mut self, id: SubscriberId, sink: &mut impl Sink) {
         for _ in 0..STEPS {
             let free = self.write_rest_or_end(id, sink);
             let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
@@ -87,7 +87,7 @@ impl Outlet {
     }
 
     /// The same as [`write_rest`](Self::write_rest); a stream that is over ends then.
-    fn write_rest_or_end(&mut self, id: SeatId, sink: &mut impl Sink) -> bool {
+    fn write_rest_or_end(&mut self, id: SubscriberId, sink: &mut impl Sink) -> bool {
         if !self.write_rest(id, sink) {
             return false;
         }
@@ -102,7 +102,7 @@ impl Outlet {
     }
 
     /// Writes what is left of what was begun; whether that is all of it.
-    fn write_rest(&mut self, id: SeatId, sink: &mut impl Sink) -> bool {
+    fn write_rest(&mut self, id: SubscriberId, sink: &mut impl Sink) -> bool {
         let Some((rest, sent)) = self.seats.get_mut(id as usize).and_then(Seat::rest_mut) else {
             return false;
         };
@@ -125,7 +125,7 @@ impl Outlet {
     }
 
     /// Makes a subscription that has caught up one of a group.
-    fn settle(&mut self, id: SeatId) {
+    fn settle(&mut self, id: SubscriberId) {
         let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
         if streaming.end != End::Open || !streaming.frames.subscription.is_live() {
             return;
@@ -151,7 +151,7 @@ impl Outlet {
     }
 
     /// Makes a seat a subscription of its own again, which goes on where it stands.
-    pub(super) fn unsettle(&mut self, id: SeatId) {
+    pub(super) fn unsettle(&mut self, id: SubscriberId) {
         let Some(seat) = self.seats.get_mut(id as usize) else { return };
         let Some(place) = seat.place() else { return };
         let (rest, position, told, sent) = match seat {
@@ -173,7 +173,7 @@ impl Outlet {
     }
 
     /// A settled seat has been sent only a part of what brings it to `after`, and to the end of `pass`.
-    pub(super) fn lag(&mut self, id: SeatId, rest: Bytes, after: Position, pass: Option<u32>) {
+    pub(super) fn lag(&mut self, id: SubscriberId, rest: Bytes, after: Position, pass: Option<u32>) {
         let seat = &mut self.seats[id as usize];
         if let Seat::Settled(Settled { place, told, .. }) = *seat {
             let lagging = Lagging { place, rest, after, pass, told, sent: self.now };
@@ -189,11 +189,11 @@ impl Outlet {
                 return;
             }
             self.ended = (self.ended + 1) % all;
-            left -= usize::from(self.end_seat(self.ended as SeatId));
+            left -= usize::from(self.end_seat(self.ended as SubscriberId));
         }
     }
 
-    fn end_seat(&mut self, id: SeatId) -> bool {
+    fn end_seat(&mut self, id: SubscriberId) -> bool {
         if self.seats.get(id as usize).and_then(Seat::place).is_none() {
             return false;
         }

@@ -31,8 +31,8 @@ use crate::hub::Shared;
 use crate::pages::Pages;
 use crate::{Client, Frames};
 
-/// Names a subscriber of an outlet. The name is given out again when the subscriber has left.
-pub type SeatId = u32;
+/// Names a subscriber of a dispatcher. The name is given out again when the subscriber has left.
+pub type SubscriberId = u32;
 
 /// A moment by the driver's clock, in whatever it counts. After the last comes the first again.
 pub type Tick = u32;
@@ -40,13 +40,13 @@ pub type Tick = u32;
 /// Takes the bytes of the subscribers to their clients.
 pub trait Sink {
     /// Writes as many of `bytes` as this subscriber's client takes now.
-    fn write(&mut self, seat: SeatId, bytes: &[u8]) -> Written;
+    fn write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Written;
 
-    /// All was written to this subscriber, the end of its stream too, or `failed` to be read. The outlet has forgotten it.
-    fn ended(&mut self, seat: SeatId, failed: bool);
+    /// All was written to this subscriber, the end of its stream too, or `failed` to be read. The dispatcher has forgotten it.
+    fn ended(&mut self, seat: SubscriberId, failed: bool);
 
     /// Whose subscriber it is, if that is known: asked when it has to read the log for itself again.
-    fn client(&self, seat: SeatId) -> Option<Client> {
+    fn client(&self, seat: SubscriberId) -> Option<Client> {
         let _ = seat;
         None
     }
@@ -55,16 +55,16 @@ pub trait Sink {
 /// What became of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// So many were taken. If that is not all, the driver calls [`Outlet::writable`] when there is room again.
+    /// So many were taken. If that is not all, the driver calls [`Dispatcher::writable`] when there is room again.
     Bytes(usize),
-    /// The client is gone. The outlet forgets the subscriber.
+    /// The client is gone. The dispatcher forgets the subscriber.
     Gone,
 }
 
 /// Subscribers whose bytes one driver writes, each frame as a chunk of HTTP/1.1.
 ///
 /// The driver calls [`look`](Self::look) after the bell, and [`turn`](Self::turn) for as long as there is something to do.
-pub struct Outlet {
+pub struct Dispatcher {
     shared: Arc<Shared>,
     notice: NoticeId,
     woken: Arc<Woken>,
@@ -88,10 +88,10 @@ pub struct Outlet {
 #[derive(Clone, Copy)]
 enum Turn {
     Group(GroupId),
-    Seat(SeatId),
+    Seat(SubscriberId),
 }
 
-impl Outlet {
+impl Dispatcher {
     pub(crate) fn new(shared: Arc<Shared>, bell: Waker) -> Self {
         let notice = shared.state().notices.insert(Notice::new(bell.clone())) as NoticeId;
         Self {
@@ -124,8 +124,8 @@ impl Outlet {
     }
 
     /// Takes a subscription in.
-    pub fn seat(&mut self, frames: Frames) -> SeatId {
-        let id = self.seats.vacant_key() as SeatId;
+    pub fn seat(&mut self, frames: Frames) -> SubscriberId {
+        let id = self.seats.vacant_key() as SubscriberId;
         let waker = self.woken.waker(Turn::Seat(id));
         let (rest, end, sent) = (Bytes::new(), End::Open, self.now);
         let streaming = Streaming { frames, waker, rest, end, sent, went_on: None };
@@ -135,7 +135,7 @@ impl Outlet {
     }
 
     /// The subscriber's client has gone.
-    pub fn leave(&mut self, seat: SeatId) {
+    pub fn leave(&mut self, seat: SubscriberId) {
         let place = self.seats.get(seat as usize).and_then(Seat::place);
         let left = self.seats.try_remove(seat as usize);
         if let Some(place) = place {
@@ -146,7 +146,7 @@ impl Outlet {
     }
 
     /// The subscriber's client takes bytes again.
-    pub fn writable(&mut self, seat: SeatId) {
+    pub fn writable(&mut self, seat: SubscriberId) {
         if self.seats.get(seat as usize).is_some_and(|seat| seat.blocked_since().is_some()) {
             self.queue.push_back(Turn::Seat(seat));
         }
@@ -154,7 +154,7 @@ impl Outlet {
 
     /// The subscriber's time is over: its stream ends with `carafe.expired` after what was begun, and after a gap that it has to
     /// be told.
-    pub fn expire(&mut self, seat: SeatId) {
+    pub fn expire(&mut self, seat: SubscriberId) {
         self.unsettle(seat);
         if let Some(Seat::Streaming(streaming)) = self.seats.get_mut(seat as usize)
             && streaming.end == End::Open
@@ -166,7 +166,7 @@ impl Outlet {
 
     /// Since when the subscriber's client has not taken what it is sent; `None` if it takes it.
     #[must_use]
-    pub fn blocked_since(&self, seat: SeatId) -> Option<Tick> {
+    pub fn blocked_since(&self, seat: SubscriberId) -> Option<Tick> {
         self.seats.get(seat as usize)?.blocked_since()
     }
 
@@ -206,7 +206,7 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for Dispatcher {
     fn drop(&mut self) {
         // Groups leave the hub before nobody looks after them any more.
         self.seats.clear();

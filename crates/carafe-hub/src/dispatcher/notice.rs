@@ -1,16 +1,16 @@
-//! What an outlet has to look at, from where the hub's lock is held.
+//! What a dispatcher has to look at, from where the hub's lock is held.
 
 use std::task::Waker;
 
 use super::GroupId;
 
-/// Names the notice of an outlet.
+/// Names the notice of a dispatcher.
 pub(crate) type NoticeId = u32;
 
-/// What came for an outlet since it last looked.
+/// What came for a dispatcher since it last looked.
 pub(crate) struct Notice {
     bell: Waker,
-    /// The bell was rung since the outlet last looked.
+    /// The bell was rung since the dispatcher last looked.
     rung: bool,
     /// Groups that waited, and for which there is something.
     touched: Vec<GroupId>,

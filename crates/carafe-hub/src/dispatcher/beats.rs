@@ -4,13 +4,13 @@ use bytes::Bytes;
 use carafe_protocol::Position;
 
 use super::seat::Seat;
-use super::{Outlet, SeatId, Sink, Tick, Written};
+use super::{Dispatcher, Sink, SubscriberId, Tick, Written};
 use crate::Form;
 use crate::frame::position_frame;
 
-impl Outlet {
+impl Dispatcher {
     /// Sends a sign of life to a subscriber that was sent nothing for so long: the position if it has moved.
-    pub fn beat(&mut self, seat: SeatId, silence: Tick, sink: &mut impl Sink) {
+    pub fn beat(&mut self, seat: SubscriberId, silence: Tick, sink: &mut impl Sink) {
         if self.silence(seat).is_none_or(|silent| silent < silence) {
             return;
         }
@@ -31,7 +31,7 @@ impl Outlet {
     }
 
     /// How long the subscriber was sent nothing; `None` if there is something that it has yet to take.
-    fn silence(&self, seat: SeatId) -> Option<Tick> {
+    fn silence(&self, seat: SubscriberId) -> Option<Tick> {
         let since = |sent| self.now.wrapping_sub(sent);
         match self.seats.get(seat as usize)? {
             Seat::Settled(seat) => Some(since(seat.sent).min(since(self.groups.get(seat.place.group)?.sent))),
@@ -41,7 +41,7 @@ impl Outlet {
     }
 
     /// The position up to which the subscriber has all, if it was not told that yet.
-    fn moved_to(&self, seat: SeatId) -> Option<Position> {
+    fn moved_to(&self, seat: SubscriberId) -> Option<Position> {
         let Seat::Settled(seat) = self.seats.get(seat as usize)? else { return None };
         let group = self.groups.get(seat.place.group)?;
         // There, the position is a comment, as the heartbeat is.
@@ -68,7 +68,7 @@ impl Outlet {
         }
     }
 
-    fn has_beaten(&mut self, id: SeatId, rest: Bytes, position: Option<Position>) {
+    fn has_beaten(&mut self, id: SubscriberId, rest: Bytes, position: Option<Position>) {
         match &mut self.seats[id as usize] {
             Seat::Settled(seat) => {
                 seat.sent = self.now;

@@ -11,46 +11,46 @@ use carafe_hub::{Frames, Hub};
 
 use crate::inbox::Inbox;
 use crate::shard::Shard;
-use crate::{FanoutOptions, Guest, Joining, socket};
+use crate::{NewStream, ShardOptions, StreamObserver, socket};
 
 /// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped, the shards end.
-pub struct Fanout<G: Guest> {
+pub struct ShardPool<G: StreamObserver> {
     hub: Hub,
     shards: Arc<Shards<G>>,
 }
 
-impl<G: Guest> Clone for Fanout<G> {
+impl<G: StreamObserver> Clone for ShardPool<G> {
     fn clone(&self) -> Self {
         Self { hub: self.hub.clone(), shards: Arc::clone(&self.shards) }
     }
 }
 
-struct Shards<G: Guest>(Vec<Arc<Inbox<G>>>);
+struct Shards<G: StreamObserver>(Vec<Arc<Inbox<G>>>);
 
-impl<G: Guest> Fanout<G> {
+impl<G: StreamObserver> ShardPool<G> {
     /// Starts the shards.
     ///
     /// # Errors
     /// When the system gives no poller or no thread.
-    pub fn start(hub: &Hub, options: &FanoutOptions) -> io::Result<Self> {
+    pub fn start(hub: &Hub, options: &ShardOptions) -> io::Result<Self> {
         let shard = |number| {
             let shard = Shard::new(hub, options.clone())?;
             let inbox = Arc::clone(shard.inbox());
             thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?;
             Ok(inbox)
         };
-        let shards = (0..options.shards.get()).map(shard).collect::<io::Result<_>>()?;
+        let shards = (0..options.threads.get()).map(shard).collect::<io::Result<_>>()?;
         Ok(Self { hub: hub.clone(), shards: Arc::new(Shards(shards)) })
     }
 
     /// Bounds what the kernel holds for the clients of a listener, by the send buffer and the write time of the options.
-    pub fn prepare(listener: &impl AsFd, options: &FanoutOptions) {
+    pub fn prepare(listener: &impl AsFd, options: &ShardOptions) {
         socket::prepare(listener, options);
     }
 
     /// Hands a connection, which must not block, to the shard with the fewest. The frames must be [served](Self::serves).
     /// While there is nothing to be sent, the shard takes its time to notice that the client has gone: a tenth of a second.
-    pub fn join(&self, socket: TcpStream, joining: Joining<G>) {
+    pub fn add(&self, socket: TcpStream, joining: NewStream<G>) {
         let shards = self.shards.0.iter();
         if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {
             shard.put(socket, joining);
@@ -70,7 +70,7 @@ impl<G: Guest> Fanout<G> {
     }
 }
 
-impl<G: Guest> Drop for Shards<G> {
+impl<G: StreamObserver> Drop for Shards<G> {
     fn drop(&mut self) {
         self.0.iter().for_each(|shard| shard.stop());
     }

@@ -10,16 +10,16 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::seat::{Lagging, Settled};
-use super::{SeatId, Tick};
+use super::{SubscriberId, Tick};
 use crate::Form;
 use crate::core::Interest;
 use crate::membership::Membership;
 use crate::pages::Pages;
 
-/// Names a group of an outlet.
+/// Names a group of a dispatcher.
 pub(crate) type GroupId = u32;
 
-/// Names a pass of an outlet.
+/// Names a pass of a dispatcher.
 type PassId = NonZeroU32;
 
 /// Seats that ask for the same and have been sent all up to one cursor; while a pass is under way, some of them have yet to be.
@@ -27,7 +27,7 @@ pub(super) struct Group {
     pub(super) membership: Membership,
     pub(super) form: Form,
     /// Those that lag behind are among them, and are passed over.
-    pub(super) seats: SmallVec<[SeatId; 4]>,
+    pub(super) seats: SmallVec<[SubscriberId; 4]>,
     pass: Option<PassId>,
     /// Counts the passes, so that a seat knows which it has been in.
     pub(super) number: u32,
@@ -51,7 +51,7 @@ pub(super) struct Pass {
     pub(super) more: bool,
 }
 
-/// All groups of an outlet, found by what their seats ask for.
+/// All groups of a dispatcher, found by what their seats ask for.
 pub(super) struct Groups {
     groups: Pages<Group>,
     // Kept apart: few groups have a pass, and none costs an allocation.
@@ -180,7 +180,7 @@ fn hash_of(hasher: &RandomState, group: &Group) -> u64 {
 
 impl Group {
     /// Takes a seat out, and names the one that has its place now.
-    pub(super) fn take_out(&mut self, at: u32) -> Option<SeatId> {
+    pub(super) fn take_out(&mut self, at: u32) -> Option<SubscriberId> {
         self.seats.swap_remove(at as usize);
         self.seats.get(at as usize).copied()
     }

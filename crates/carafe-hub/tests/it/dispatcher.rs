@@ -1,10 +1,10 @@
-//! Random use of one outlet, against the model.
+//! Random use of one dispatcher, against the model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carafe_hub::{Drain, Form, HubLimits, Outlet, SeatId, Tick};
+use carafe_hub::{Dispatcher, Drain, Form, HubLimits, SubscriberId, Tick};
 use carafe_log::{Entry, MemoryLimits, Publication};
 use carafe_protocol::Position;
 use proptest::prelude::*;
@@ -117,11 +117,11 @@ fn every_seat_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap() {
 struct World {
     rig: Rig,
     model: Model,
-    outlet: Outlet,
+    dispatcher: Dispatcher,
     bell: Arc<Bell>,
     clients: Clients,
     wishes: Vec<Wish>,
-    subscribers: BTreeMap<SeatId, Subscriber>,
+    subscribers: BTreeMap<SubscriberId, Subscriber>,
     published: usize,
     large: bool,
     drain: Option<Drain>,
@@ -145,7 +145,7 @@ impl World {
         let wishes = asks.iter().map(Ask::wish).filter(|wish| wish.refusal().is_none()).collect();
         Self {
             model: Model::new(rig.span().start, supplied),
-            outlet: rig.hub.outlet(waker),
+            dispatcher: rig.hub.dispatcher(waker),
             rig,
             bell,
             clients: Clients::default(),
@@ -207,7 +207,7 @@ impl World {
         let mut frames = subscription.into_frames(form);
         // Some drivers have said it with the head.
         let opening = if self.published.is_multiple_of(2) { frames.opening() } else { Bytes::new() };
-        let seat = self.outlet.seat(frames);
+        let seat = self.dispatcher.seat(frames);
         self.clients.join(seat, form, room.unwrap_or(usize::MAX));
         if !opening.is_empty() {
             self.clients.get_mut(seat).hear_block(&opening);
@@ -221,12 +221,12 @@ impl World {
         let rung = self.bell.take();
         assert!(rung <= 2, "once for the groups, and once for seats of their own");
         if rung > 0 {
-            self.outlet.look();
+            self.dispatcher.look();
         }
     }
 
     fn turn(&mut self) -> bool {
-        let more = self.outlet.turn(&mut self.clients);
+        let more = self.dispatcher.turn(&mut self.clients);
         self.judge();
         more
     }
@@ -245,7 +245,7 @@ impl World {
     }
 
     fn check_settled(&mut self) {
-        let taking = |seat: &SeatId| self.clients.get(*seat).blocked_since().is_none();
+        let taking = |seat: &SubscriberId| self.clients.get(*seat).blocked_since().is_none();
         for (_, subscriber) in self.subscribers.iter_mut().filter(|(seat, _)| taking(seat)) {
             if !subscriber.account.is_ahead(&self.model) {
                 subscriber.account.check_caught_up(&self.model);
@@ -254,7 +254,7 @@ impl World {
         }
     }
 
-    fn with(&mut self, at: Index, act: impl FnOnce(&mut Self, SeatId)) {
+    fn with(&mut self, at: Index, act: impl FnOnce(&mut Self, SubscriberId)) {
         let seats: Vec<_> = self.subscribers.keys().copied().collect();
         if !seats.is_empty() {
             act(self, *at.get(&seats));
@@ -263,23 +263,23 @@ impl World {
 
     fn at(&mut self, now: Tick) {
         self.clients.now = now;
-        self.outlet.at(now);
+        self.dispatcher.at(now);
     }
 
-    fn give_room(&mut self, seat: SeatId, room: Room) {
+    fn give_room(&mut self, seat: SubscriberId, room: Room) {
         let client = self.clients.get_mut(seat);
         client.room = room.map_or(usize::MAX, |room| client.room.saturating_add(room));
-        if self.outlet.blocked_since(seat).is_some() {
-            self.outlet.writable(seat);
+        if self.dispatcher.blocked_since(seat).is_some() {
+            self.dispatcher.writable(seat);
         }
     }
 
-    fn beat(&mut self, seat: SeatId, silence: Tick) {
+    fn beat(&mut self, seat: SubscriberId, silence: Tick) {
         let blocked = self.clients.get(seat).blocked_since().is_some();
         // A seat may have had already what its group was sent last, which counts for it all the same.
         let silent_for = self.clients.now - self.clients.told_at;
         let gone = self.clients.get(seat).is_gone;
-        self.outlet.beat(seat, silence, &mut self.clients);
+        self.dispatcher.beat(seat, silence, &mut self.clients);
         let told = self.clients.take_told().pop().map(|(_, told)| told).unwrap_or_default();
         let subscriber = self.subscribers.get_mut(&seat).unwrap();
         subscriber.account.beat();
@@ -298,18 +298,18 @@ impl World {
         }
     }
 
-    fn leave(&mut self, seat: SeatId) {
-        self.outlet.leave(seat);
+    fn leave(&mut self, seat: SubscriberId) {
+        self.dispatcher.leave(seat);
         self.forget(seat);
     }
 
-    fn forget(&mut self, seat: SeatId) {
+    fn forget(&mut self, seat: SubscriberId) {
         self.subscribers.remove(&seat).unwrap();
         self.clients.leave(seat);
     }
 
-    fn expire(&mut self, seat: SeatId) {
-        self.outlet.expire(seat);
+    fn expire(&mut self, seat: SubscriberId) {
+        self.dispatcher.expire(seat);
         let subscriber = self.subscribers.get_mut(&seat).unwrap();
         (subscriber.expires, subscriber.idle) = (true, false);
     }
@@ -348,10 +348,10 @@ impl World {
 
     fn check_counts(&self) {
         let count = self.subscribers.len();
-        assert_eq!((self.outlet.len(), self.rig.hub.subscriptions()), (count, count));
-        assert_eq!(self.outlet.is_empty(), count == 0);
+        assert_eq!((self.dispatcher.len(), self.rig.hub.subscriptions()), (count, count));
+        assert_eq!(self.dispatcher.is_empty(), count == 0);
         for seat in self.clients.seats() {
-            assert_eq!(self.outlet.blocked_since(seat), self.clients.get(seat).blocked_since());
+            assert_eq!(self.dispatcher.blocked_since(seat), self.clients.get(seat).blocked_since());
         }
     }
 

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::group::{GroupId, Pass};
 use super::run::{Next, Run, next};
 use super::seat::{Place, Seat};
-use super::{Outlet, SeatId, Sink, Turn, Written};
+use super::{Dispatcher, Sink, SubscriberId, Turn, Written};
 use crate::hub::{State, Waiter};
 use crate::membership::Membership;
 use crate::subscription::CHUNK;
@@ -17,7 +17,7 @@ use crate::subscription::CHUNK;
 /// How many seats of a group are sent something before others have their turn.
 const SLICE: usize = 64;
 
-impl Outlet {
+impl Dispatcher {
     pub(super) fn serve_group(&mut self, id: GroupId, sink: &mut impl Sink) {
         if self.groups.pass(id).is_none() && !self.begin(id) {
             return;
@@ -115,7 +115,7 @@ impl Outlet {
         self.groups.begin(id, Pass { bytes, from, left, more });
     }
 
-    fn next_of_pass(&mut self, id: GroupId) -> Option<SeatId> {
+    fn next_of_pass(&mut self, id: GroupId) -> Option<SubscriberId> {
         let seats = self.groups.get(id)?.seats.len();
         let pass = self.groups.pass_mut(id)?;
         // Fewer may be left than it has yet to come to.
@@ -138,7 +138,7 @@ impl Outlet {
     }
 
     /// Sends what a pass takes to a seat, unless it has it already or lags.
-    fn pass_to(&mut self, id: SeatId, from: Position, bytes: &Bytes, sink: &mut impl Sink) {
+    fn pass_to(&mut self, id: SubscriberId, from: Position, bytes: &Bytes, sink: &mut impl Sink) {
         let seat = match self.seats.get_mut(id as usize) {
             Some(Seat::Settled(seat)) => seat,
             Some(Seat::Lagging(_)) => return self.pass_by(id, from),
@@ -165,7 +165,7 @@ impl Outlet {
     }
 
     /// A pass begins where the group has waited to. So has a seat that lags and had all before; now it lacks this pass.
-    fn pass_by(&mut self, id: SeatId, from: Position) {
+    fn pass_by(&mut self, id: SubscriberId, from: Position) {
         let Some(Seat::Lagging(seat)) = self.seats.get_mut(id as usize) else { return };
         let Some(group) = self.groups.get(seat.place.group) else { return };
         if seat.pass.take_if(|pass| *pass != group.number).is_some() && from.offset > seat.after.offset {
@@ -174,7 +174,7 @@ impl Outlet {
     }
 
     /// Sends a seat that of a pass which it has not yet.
-    fn pass_to_early(&mut self, id: SeatId, sink: &mut impl Sink) {
+    fn pass_to_early(&mut self, id: SubscriberId, sink: &mut impl Sink) {
         let Some(Seat::Settled(seat)) = self.seats.get_mut(id as usize) else { return };
         let Some(group) = self.groups.get(seat.place.group) else { return };
         seat.pass = group.number;

@@ -8,14 +8,14 @@ use carafe_log::{Block, Entry, ReadError};
 
 use super::group::GroupId;
 use super::run::join;
-use super::{Outlet, Turn};
+use super::{Dispatcher, Turn};
 use crate::frame::Frame;
 use crate::subscription::{Pending, read_log};
 
 /// A block of the log that is being read.
 pub(super) type Reading = Pending<Result<Block, ReadError>>;
 
-impl Outlet {
+impl Dispatcher {
     pub(super) fn is_behind(&self, id: GroupId) -> bool {
         self.behind.contains_key(&id)
     }

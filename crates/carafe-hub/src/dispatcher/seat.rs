@@ -1,4 +1,4 @@
-//! One subscriber of an outlet.
+//! One subscriber of a dispatcher.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -200,7 +200,7 @@ mod tests {
     use super::super::group::{Group, Pass};
     use super::*;
 
-    /// An outlet may have a million seats, and nearly as many groups: a byte here is a megabyte there. Who must grow them
+    /// A dispatcher may have a million seats, and nearly as many groups: a byte here is a megabyte there. Who must grow them
     /// raises the bound knowingly; who can shrink them lowers it.
     #[test]
     fn a_seat_and_its_group_take_no_more_memory_than_now() {
