@@ -43,12 +43,18 @@ async fn subscribe(
     Sse::new(unfold(sender(&topics, topic).subscribe(), next))
 }
 
-async fn next(mut events: Receiver<Arc<str>>) -> Option<(Result<Event, Infallible>, Receiver<Arc<str>>)> {
+async fn next(
+    mut events: Receiver<Arc<str>>,
+) -> Option<(Result<Event, Infallible>, Receiver<Arc<str>>)> {
     let data = events.recv().await.ok()?;
     Some((Ok(Event::default().data(&*data)), events))
 }
 
-async fn publish(State(topics): State<Topics>, Path(topic): Path<String>, body: String) -> StatusCode {
+async fn publish(
+    State(topics): State<Topics>,
+    Path(topic): Path<String>,
+    body: String,
+) -> StatusCode {
     // Without subscribers, an event goes nowhere.
     let _ = sender(&topics, topic).send(body.into());
     StatusCode::NO_CONTENT

@@ -23,7 +23,8 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
     let log = DiskLog::open(&path, DiskOptions::default())?;
     let topics = topics(EVENTS)?;
     let batch = || topics.iter().map(|topic| publication(topic, DATA)).collect::<Vec<_>>();
-    let append = |batch: Vec<Publication>| -> Outcome { Ok(block_on(log.append(batch)).map(drop)?) };
+    let append =
+        |batch: Vec<Publication>| -> Outcome { Ok(block_on(log.append(batch)).map(drop)?) };
     append(batch())?;
     let bytes = newest_commit_bytes(&path)?;
     let mut bare = Bare::create(&folder.join("bare"), bytes, rounds * BATCHES)?;

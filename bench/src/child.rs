@@ -18,7 +18,8 @@ const READY: Duration = Duration::from_secs(30);
 /// What a server says when it is ready, before its address.
 const LISTENING: &str = "listening on http://";
 
-/// A program that is killed when this is dropped; should this process be killed itself, the kernel does that.
+/// A program that is killed when this is dropped; should this process be killed itself, the kernel
+/// does that.
 pub(crate) struct Program {
     child: Child,
     stdout: Receiver<String>,
@@ -30,7 +31,10 @@ impl Program {
     /// Starts it on one core, or wherever the machine likes.
     pub(crate) fn start(command: &Command, core: Option<usize>) -> Outcome<Self> {
         let mut guarded = Command::new("setpriv");
-        guarded.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+        guarded
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(command.get_program())
+            .args(command.get_args());
         guarded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         guarded.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = on_core(core, || Ok(guarded.spawn()?))?;
@@ -50,7 +54,9 @@ impl Program {
 
     /// The next line of its output; with its last words, if it has ended.
     pub(crate) fn next_line(&self, patience: Duration) -> Outcome<String> {
-        self.stdout.recv_timeout(patience).map_err(|_| format!("no line came: {}", self.last_words()).into())
+        self.stdout
+            .recv_timeout(patience)
+            .map_err(|_| format!("no line came: {}", self.last_words()).into())
     }
 
     /// The address that it says it listens on.
@@ -69,7 +75,8 @@ impl Program {
         let deadline = Instant::now() + READY;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.stderr.recv_timeout(left).map_err(|_| format!("it does not say {words:?}"))?;
+            let line =
+                self.stderr.recv_timeout(left).map_err(|_| format!("it does not say {words:?}"))?;
             if line.contains(words) {
                 return Ok(line);
             }

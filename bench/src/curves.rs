@@ -1,4 +1,5 @@
-//! Cost against size, as a picture: both on logarithmic axes, as multiples of those at the smallest size.
+//! Cost against size, as a picture: both on logarithmic axes, as multiples of those at the smallest
+//! size.
 
 use std::fmt::Write;
 
@@ -49,7 +50,8 @@ struct Axes {
 impl Axes {
     fn over(curves: &[&Curve], top: f64) -> Self {
         let points = || curves.iter().flat_map(|curve| &curve.points);
-        let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(1.0, f64::max).log10().ceil() as i32;
+        let most =
+            |of: fn(&(f64, f64)) -> f64| points().map(of).fold(1.0, f64::max).log10().ceil() as i32;
         let least = points().map(|point| point.1).fold(1.0, f64::min).log10().floor() as i32;
         Self {
             top,
@@ -74,7 +76,12 @@ impl Axes {
         for decade in self.cheaper..=self.dearer {
             let y = self.y(10_f64.powi(decade));
             line(svg, [left, y, right, y], if decade == 0 { "#555" } else { "#ddd" });
-            text(svg, (LEFT - 8.0, y + 4.0), "fill=\"#555\" text-anchor=\"end\"", &multiple(decade));
+            text(
+                svg,
+                (LEFT - 8.0, y + 4.0),
+                "fill=\"#555\" text-anchor=\"end\"",
+                &multiple(decade),
+            );
         }
         for decade in 0..=self.sizes {
             let x = self.x(10_f64.powi(decade));
@@ -82,15 +89,25 @@ impl Axes {
             let at = (x, self.top + PLOT + 20.0);
             text(svg, at, "fill=\"#555\" text-anchor=\"middle\"", &multiple(decade));
         }
-        text(svg, (left, self.top + PLOT + 40.0), "fill=\"#555\"", "size of the log, or number of topics");
+        text(
+            svg,
+            (left, self.top + PLOT + 40.0),
+            "fill=\"#555\"",
+            "size of the log, or number of topics",
+        );
     }
 
     fn draw_curve(&self, svg: &mut String, curve: &Curve, colour: &str) {
-        let points =
-            curve.points.iter().map(|(size, cost)| format!("{:.1},{:.1}", self.x(*size), self.y(*cost)));
+        let points = curve
+            .points
+            .iter()
+            .map(|(size, cost)| format!("{:.1},{:.1}", self.x(*size), self.y(*cost)));
         let points = points.collect::<Vec<_>>().join(" ");
-        writeln!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>")
-            .expect("a String takes all");
+        writeln!(
+            svg,
+            "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"
+        )
+        .expect("a String takes all");
         for (size, cost) in &curve.points {
             let (x, y) = (self.x(*size), self.y(*cost));
             writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>")

@@ -1,4 +1,5 @@
-//! The file that keeps what was measured: each measurement has a part of it, and replaces that alone.
+//! The file that keeps what was measured: each measurement has a part of it, and replaces that
+//! alone.
 
 use std::fmt;
 use std::fs;
@@ -38,7 +39,9 @@ impl Part {
         match self {
             Self::Fanout => "Processor time of a delivery, and memory of a connection",
             Self::Shape => "Cost against size, each as a multiple of the cost at the smallest size",
-            Self::CatchUp => "Replay through nginx on the same host, as a share of what a bare loop reaches",
+            Self::CatchUp => {
+                "Replay through nginx on the same host, as a share of what a bare loop reaches"
+            }
         }
     }
 
@@ -68,8 +71,9 @@ impl fmt::Display for Part {
 fn replaced(document: &str, part: Part, text: &str) -> String {
     let (begin, end) = (format!("<!-- begin {part} -->\n"), format!("<!-- end {part} -->\n"));
     let whole = format!("{begin}\n{}\n\n{end}", text.trim_end());
-    let split =
-        document.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let split = document
+        .split_once(&begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
     match split {
         Some((before, after)) => format!("{before}{whole}{after}"),
         None => format!("{}\n\n{whole}", document.trim_end()),
@@ -82,9 +86,13 @@ mod tests {
 
     #[test]
     fn a_part_is_replaced_and_the_rest_stays() {
-        let document = "# Results\n\n<!-- begin fanout -->\n\nold\n\n<!-- end fanout -->\n\n## By hand\n";
+        let document =
+            "# Results\n\n<!-- begin fanout -->\n\nold\n\n<!-- end fanout -->\n\n## By hand\n";
         let once = replaced(document, Part::Fanout, "new\n");
-        assert_eq!(once, "# Results\n\n<!-- begin fanout -->\n\nnew\n\n<!-- end fanout -->\n\n## By hand\n");
+        assert_eq!(
+            once,
+            "# Results\n\n<!-- begin fanout -->\n\nnew\n\n<!-- end fanout -->\n\n## By hand\n"
+        );
         assert_eq!(replaced(&once, Part::Fanout, "new"), once);
         let both = replaced(&once, Part::Shape, "shape");
         assert_eq!(both, format!("{once}\n<!-- begin shape -->\n\nshape\n\n<!-- end shape -->\n"));

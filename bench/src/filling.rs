@@ -12,8 +12,8 @@ use crate::Outcome;
 /// Bytes of one batch, about.
 const BATCH: usize = 8 << 20;
 
-/// A log that is being filled with entries that were ordered before. For those no key is looked up, so that filling costs
-/// the same whatever a publication costs.
+/// A log that is being filled with entries that were ordered before. For those no key is looked up,
+/// so that filling costs the same whatever a publication costs.
 pub(crate) struct Filling {
     pub(crate) log: DiskLog,
     next: Position,
@@ -27,7 +27,10 @@ impl Filling {
     }
 
     /// Appends all of them, in batches.
-    pub(crate) fn append(&mut self, publications: impl IntoIterator<Item = Publication>) -> Outcome {
+    pub(crate) fn append(
+        &mut self,
+        publications: impl IntoIterator<Item = Publication>,
+    ) -> Outcome {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let time = now();
         for publication in publications {

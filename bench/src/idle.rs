@@ -29,7 +29,11 @@ pub(crate) fn measure(folder: &Path, entries: u64) -> Outcome {
     filling.wait()?;
     filled?;
     let opened = this_program("open", folder)?.status()?;
-    if opened.success() { Ok(()) } else { Err(format!("opening the log ended with {opened}").into()) }
+    if opened.success() {
+        Ok(())
+    } else {
+        Err(format!("opening the log ended with {opened}").into())
+    }
 }
 
 fn this_program(chore: &str, folder: &Path) -> Outcome<Command> {
@@ -54,7 +58,8 @@ pub(crate) fn fill(folder: &Path) -> Outcome {
     let log = DiskLog::open(folder, DiskOptions::default())?;
     let topics = topics(TOPICS)?;
     loop {
-        let batch = topics.iter().cycle().take(BATCH).map(|topic| publication(topic, SMALL)).collect();
+        let batch =
+            topics.iter().cycle().take(BATCH).map(|topic| publication(topic, SMALL)).collect();
         block_on(log.append(batch))?;
         println!("{}", log.span().tail.offset);
     }
@@ -77,7 +82,10 @@ pub(crate) fn open(folder: &Path) -> Outcome {
 /// Opening reads them all, and their index is held in memory.
 fn entries_of_newest_segment(log: &DiskLog, folder: &Path) -> Outcome<u64> {
     let newest = segment::paths(folder)?.pop().ok_or("the log has no segment")?;
-    let first = newest.file_stem().and_then(OsStr::to_str).ok_or("a segment is named by its first offset")?;
+    let first = newest
+        .file_stem()
+        .and_then(OsStr::to_str)
+        .ok_or("a segment is named by its first offset")?;
     Ok(log.span().tail.offset + 1 - first.parse::<u64>()?)
 }
 

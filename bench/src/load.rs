@@ -56,12 +56,22 @@ pub(crate) struct Faults {
 
 impl Load {
     /// Begins to open the streams; `options` as a person types them.
-    pub(crate) fn start(carafe: &Path, url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
+    pub(crate) fn start(
+        carafe: &Path,
+        url: &str,
+        options: &str,
+        core: Option<usize>,
+    ) -> Outcome<Self> {
         Self::with_headers(carafe, url, options, &[], core)
     }
 
     /// The same, and returns when all are open.
-    pub(crate) fn connected(carafe: &Path, url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
+    pub(crate) fn connected(
+        carafe: &Path,
+        url: &str,
+        options: &str,
+        core: Option<usize>,
+    ) -> Outcome<Self> {
         let load = Self::start(carafe, url, options, core)?;
         load.wait_until_connected()?;
         Ok(load)

@@ -1,8 +1,9 @@
-//! Measures Carafe: `cargo xtask bench durable` and `replay` its log on disk, `fanout`, `million` and `storm` the hub, and `shape`
-//! cost against size.
+//! Measures Carafe: `cargo xtask bench durable` and `replay` its log on disk, `fanout`, `million`
+//! and `storm` the hub, and `shape` cost against size.
 //!
-//! Every figure is a ratio of two things that were measured in turns, in one run on one disk: machines are noisy, ratios
-//! less so. A figure that is missed is told, and is no failure unless `--check` asks for one.
+//! Every figure is a ratio of two things that were measured in turns, in one run on one disk:
+//! machines are noisy, ratios less so. A figure that is missed is told, and is no failure unless
+//! `--check` asks for one.
 
 mod attack;
 mod axum_peer;

@@ -48,8 +48,9 @@ fn events_a_second(log: &DiskLog, topics: &[Topic], threads: usize) -> Outcome<f
             let all = topics.iter().map(|topic| publish_until(log, topic, start + TURN));
             block_on(try_join_all(all)).map(|events| events.iter().sum::<u32>())
         };
-        let threads =
-            topics.chunks(topics.len() / threads).map(|topics| scope.spawn(move || publish(topics)));
+        let threads = topics
+            .chunks(topics.len() / threads)
+            .map(|topics| scope.spawn(move || publish(topics)));
         let threads: Vec<_> = threads.collect();
         threads
             .into_iter()

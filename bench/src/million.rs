@@ -17,7 +17,8 @@ pub(crate) struct Options {
     /// How many subscribers
     #[arg(long, default_value_t = 1_000_000)]
     subscribers: usize,
-    /// Subscribers of one process [default: what the limit on open files lets it have, 18000 at most]
+    /// Subscribers of one process [default: what the limit on open files lets it have, 18000 at
+    /// most]
     #[arg(long)]
     each: Option<usize>,
     /// Events that all get
@@ -53,14 +54,17 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     publish(options, &mut pairs)?;
     tell_memory(&pairs, kernel, "after traffic")?;
     println!("all of it took {:.1} s", seconds(start));
-    pairs.iter_mut().try_for_each(|pair| pair.load.begin_to_kill().and_then(|()| pair.server.begin_to_kill()))
+    pairs
+        .iter_mut()
+        .try_for_each(|pair| pair.load.begin_to_kill().and_then(|()| pair.server.begin_to_kill()))
 }
 
 /// Each load publishes to its own hub. It fails by itself if anything is missing or comes twice.
 fn publish(options: &Options, pairs: &mut [Pair]) -> Outcome {
     let start = Instant::now();
     pairs.iter_mut().try_for_each(|pair| pair.load.go())?;
-    let deliveries = pairs.iter().map(|pair| Ok(pair.load.report()?.deliveries)).sum::<Outcome<u64>>()?;
+    let deliveries =
+        pairs.iter().map(|pair| Ok(pair.load.report()?.deliveries)).sum::<Outcome<u64>>()?;
     let due = (options.subscribers * options.events) as u64;
     if deliveries != due {
         return Err(format!("{deliveries} deliveries instead of {due}").into());
@@ -89,8 +93,10 @@ impl Pair {
 
 /// User memory of the hubs and of the loads, and what the kernel has for both ends.
 fn tell_memory(pairs: &[Pair], kernel_before: u64, when: &str) -> Outcome {
-    let hubs = pairs.iter().map(|pair| Ok(pair.server.memory()?.anonymous)).sum::<Outcome<u64>>()?;
-    let loads = pairs.iter().map(|pair| Ok(Memory::of(pair.load.id())?.anonymous)).sum::<Outcome<u64>>()?;
+    let hubs =
+        pairs.iter().map(|pair| Ok(pair.server.memory()?.anonymous)).sum::<Outcome<u64>>()?;
+    let loads =
+        pairs.iter().map(|pair| Ok(Memory::of(pair.load.id())?.anonymous)).sum::<Outcome<u64>>()?;
     let kernel = usage::kernel()?.saturating_sub(kernel_before);
     let subscribers: usize = pairs.iter().map(|pair| pair.subscribers).sum();
     let told = |bytes: u64| {

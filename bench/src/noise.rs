@@ -22,16 +22,19 @@ impl Noise {
     /// In words.
     pub(crate) fn to_string(&self) -> Outcome<String> {
         let others = (machine()? - self.machine).saturating_sub(own()? - self.own);
-        let cores = others as f64 / clock_ticks_per_second() as f64 / self.start.elapsed().as_secs_f64();
+        let cores =
+            others as f64 / clock_ticks_per_second() as f64 / self.start.elapsed().as_secs_f64();
         Ok(format!("Other programs took {cores:.2} cores meanwhile."))
     }
 }
 
-/// Ticks that all cores have worked, or were not given to this machine: user nice system idle iowait irq softirq steal.
+/// Ticks that all cores have worked, or were not given to this machine: user nice system idle
+/// iowait irq softirq steal.
 fn machine() -> Outcome<u64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let first = stat.lines().next().ok_or("/proc/stat is empty")?;
-    let ticks = first.split_ascii_whitespace().skip(1).map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    let ticks =
+        first.split_ascii_whitespace().skip(1).map(str::parse).collect::<Result<Vec<u64>, _>>()?;
     Ok(ticks.iter().take(8).sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>())
 }
 

@@ -12,18 +12,21 @@ use crate::segment::newest_commit_bytes;
 use crate::turns::{Side, in_turns, seconds};
 use crate::workload::{DATA, publication, topics};
 
-/// Appends in one round, each in turn with a bare write: a sync costs now so much and now three times that.
+/// Appends in one round, each in turn with a bare write: a sync costs now so much and now three
+/// times that.
 const APPENDS: usize = 200;
 
 pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
     let path = folder.join("log");
     let log = DiskLog::open(&path, DiskOptions::default())?;
     let topic = &topics(1)?[0];
-    let append = || -> Outcome { Ok(block_on(log.append(vec![publication(topic, DATA)])).map(drop)?) };
+    let append =
+        || -> Outcome { Ok(block_on(log.append(vec![publication(topic, DATA)])).map(drop)?) };
     append()?;
     let bytes = newest_commit_bytes(&path)?;
     let mut bare = Bare::create(&folder.join("bare"), bytes, rounds * APPENDS)?;
-    let turns = in_turns(rounds * APPENDS, || seconds(append), || seconds(|| bare.write_and_sync()))?;
+    let turns =
+        in_turns(rounds * APPENDS, || seconds(append), || seconds(|| bare.write_and_sync()))?;
     println!(
         "one publisher, {bytes} bytes a commit: append {}, bare {}",
         micros(&turns.one),

@@ -29,9 +29,13 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
     let topics = topics(TOPICS)?;
     fill(&log, &topics)?;
     let records = records(folder, &topics[0])?;
-    let bytes: usize = records.iter().flat_map(|(_, places)| places).map(|place| place.length).sum();
-    let turns =
-        in_turns(rounds, || seconds(|| read_bare(&records)), || seconds(|| read_log(&log, &topics[0])))?;
+    let bytes: usize =
+        records.iter().flat_map(|(_, places)| places).map(|place| place.length).sum();
+    let turns = in_turns(
+        rounds,
+        || seconds(|| read_bare(&records)),
+        || seconds(|| read_log(&log, &topics[0])),
+    )?;
     let rate = |round: f64| bytes as f64 / round / 1e6;
     println!(
         "replay of {} entries among {ENTRIES}: {:.0} MB/s; bare read of the same bytes: {:.0} MB/s",
@@ -47,8 +51,9 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
 fn fill(log: &DiskLog, topics: &[Topic]) -> Outcome {
     let mut others = topics[1..].iter().cycle();
     for _ in 0..ENTRIES / BATCH {
-        let topic =
-            |number: usize| if number.is_multiple_of(EVERY) { Some(&topics[0]) } else { others.next() };
+        let topic = |number: usize| {
+            if number.is_multiple_of(EVERY) { Some(&topics[0]) } else { others.next() }
+        };
         let batch = (0..BATCH).filter_map(topic).map(|topic| publication(topic, DATA)).collect();
         block_on(log.append(batch))?;
     }
@@ -84,5 +89,9 @@ fn read_log(log: &DiskLog, topic: &Topic) -> Outcome {
         entries += block.entries.len();
         position = block.up_to;
     }
-    if entries == ENTRIES / EVERY { Ok(()) } else { Err(format!("{entries} entries were read").into()) }
+    if entries == ENTRIES / EVERY {
+        Ok(())
+    } else {
+        Err(format!("{entries} entries were read").into())
+    }
 }

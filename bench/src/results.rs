@@ -23,7 +23,8 @@ impl Results {
         self.sections.push(section);
     }
 
-    /// Keeps what was found as a part of the results, if that is wanted, and fails on what was missed if that is.
+    /// Keeps what was found as a part of the results, if that is wanted, and fails on what was
+    /// missed if that is.
     pub(crate) fn finish(&self, write: Option<Part>, check: bool) -> Outcome {
         if let Some(part) = write {
             part.write(&self.to_markdown(part)?, &plot::draw(&self.sections))?;
@@ -56,13 +57,20 @@ impl Results {
 /// What it was measured on.
 fn machine() -> Outcome<String> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
-    let models: Vec<_> = processors.lines().filter_map(|line| line.strip_prefix("model name")).collect();
-    let model = models.first().map_or("unknown", |model| model.trim_start_matches([' ', '\t', ':']));
+    let models: Vec<_> =
+        processors.lines().filter_map(|line| line.strip_prefix("model name")).collect();
+    let model =
+        models.first().map_or("unknown", |model| model.trim_start_matches([' ', '\t', ':']));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let kernel = kernel.split('-').next().unwrap_or_default().trim();
     let memory = fs::read_to_string("/proc/meminfo")?;
-    let memory = memory.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
-    Ok(format!("{} cores of {model}, {} GiB, Linux {kernel}", models.len(), (memory + (1 << 19)) >> 20))
+    let memory =
+        memory.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
+    Ok(format!(
+        "{} cores of {model}, {} GiB, Linux {kernel}",
+        models.len(),
+        (memory + (1 << 19)) >> 20
+    ))
 }
 
 fn commit(part: Part) -> Outcome<String> {

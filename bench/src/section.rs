@@ -87,7 +87,12 @@ impl fmt::Display for Section {
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}\n"))?;
         let verdicts = self.bars.iter().map(|bar| {
             let Bar { name, measured, limit } = bar;
-            vec![name.clone(), measured.to_string(), limit.to_string(), verdict(bar.is_met()).into()]
+            vec![
+                name.clone(),
+                measured.to_string(),
+                limit.to_string(),
+                verdict(bar.is_met()).into(),
+            ]
         });
         let verdicts: Vec<_> = verdicts.collect();
         if verdicts.is_empty() {
@@ -139,7 +144,13 @@ mod tests {
             ["another: 1.20 (1.00 to 1.30), at most 1.1", "nothing: NaN, at least 1"]
         );
         let shown = section.to_string();
-        assert!(shown.contains("| a ratio  | 1.00 (0.90 to 1.30) | at most 1.1 | ok     |"), "{shown}");
-        assert!(shown.contains("| another  | 1.20 (1.00 to 1.30) | at most 1.1 | MISSED |"), "{shown}");
+        assert!(
+            shown.contains("| a ratio  | 1.00 (0.90 to 1.30) | at most 1.1 | ok     |"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("| another  | 1.20 (1.00 to 1.30) | at most 1.1 | MISSED |"),
+            "{shown}"
+        );
     }
 }

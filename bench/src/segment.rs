@@ -27,7 +27,8 @@ pub(crate) struct Place {
 /// The paths of a log's segments, the oldest first.
 pub(crate) fn paths(log: &Path) -> Outcome<Vec<PathBuf>> {
     let files = fs::read_dir(log)?.map(|file| Ok(file?.path())).collect::<Outcome<Vec<_>>>()?;
-    let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "segment");
+    let is_segment =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "segment");
     let mut paths: Vec<_> = files.into_iter().filter(is_segment).collect();
     paths.sort_unstable();
     Ok(paths)
@@ -60,8 +61,9 @@ impl Segment {
     fn records(&self) -> impl Iterator<Item = Place> {
         self.commits().flat_map(move |commit| {
             let end = commit.at + commit.length;
-            let record_at =
-                move |at| (at < end).then(|| Place { at, length: RECORD_HEAD + self.number_at(at) });
+            let record_at = move |at| {
+                (at < end).then(|| Place { at, length: RECORD_HEAD + self.number_at(at) })
+            };
             std::iter::successors(record_at(commit.at + COMMIT_HEAD), move |before| {
                 record_at(before.at + before.length)
             })

@@ -20,7 +20,8 @@ pub(crate) struct Options {
     /// How many clients each hub has
     #[arg(long, default_value_t = 18_000)]
     clients: usize,
-    /// How many hubs are killed at once; once more with six of them, and 100,000 clients, unless this is given
+    /// How many hubs are killed at once; once more with six of them, and 100,000 clients, unless
+    /// this is given
     #[arg(long)]
     hubs: Option<usize>,
     /// Fail if a demand is missed
@@ -67,24 +68,31 @@ fn storm(carafe: &Path, hubs: usize, clients: usize) -> Outcome<Section> {
     pairs.iter().try_for_each(|pair| pair.clients.load.wait_until_connected())?;
     pairs.iter_mut().try_for_each(Pair::begin)?;
     let killed = pairs.into_iter().map(Pair::kill).collect::<Outcome<Vec<_>>>()?;
-    let mut pairs = killed.into_iter().map(|clients| clients.restart(carafe)).collect::<Outcome<Vec<_>>>()?;
+    let mut pairs =
+        killed.into_iter().map(|clients| clients.restart(carafe)).collect::<Outcome<Vec<_>>>()?;
     pairs.iter_mut().try_for_each(|pair| pair.clients.load.go())?;
-    let reports = pairs.iter().map(|pair| pair.clients.load.report()).collect::<Outcome<Vec<_>>>()?;
-    let memory = pairs.iter().map(|pair| Ok((pair.clients.steady as f64, pair.server.peak()? as f64)));
+    let reports =
+        pairs.iter().map(|pair| pair.clients.load.report()).collect::<Outcome<Vec<_>>>()?;
+    let memory =
+        pairs.iter().map(|pair| Ok((pair.clients.steady as f64, pair.server.peak()? as f64)));
     Ok(section(hubs, clients, &reports, &memory.collect::<Outcome<Vec<_>>>()?))
 }
 
 /// It was checked that all have resumed exactly, or there would be no reports.
 fn section(hubs: usize, clients: usize, reports: &[Report], memory: &[(f64, f64)]) -> Section {
-    let mut section = Section::new(format!("Storm: SIGKILL of {hubs} hubs with {clients} clients each"));
-    let seconds =
-        |micros: fn(&Report) -> u64| Series::of(reports.iter().map(|report| micros(report) as f64 / 1e6));
+    let mut section =
+        Section::new(format!("Storm: SIGKILL of {hubs} hubs with {clients} clients each"));
+    let seconds = |micros: fn(&Report) -> u64| {
+        Series::of(reports.iter().map(|report| micros(report) as f64 / 1e6))
+    };
     let back: u64 = reports.iter().map(|report| report.reconnects).sum();
     section.note(format!(
         "{back} came back and resumed exactly; the last after {} s.",
         seconds(|report| report.reconnect.max)
     ));
-    let mega = |of: fn(&(f64, f64)) -> f64| Series::of(memory.iter().map(|pair| of(pair) / 1e6)).to_string();
+    let mega = |of: fn(&(f64, f64)) -> f64| {
+        Series::of(memory.iter().map(|pair| of(pair) / 1e6)).to_string()
+    };
     section.note(format!(
         "MB resident in a hub: {} before, {} at most meanwhile.",
         mega(|(steady, _)| *steady),
@@ -124,7 +132,8 @@ impl Pair {
 }
 
 impl Clients {
-    /// Starts the hub again on the same log and address. Events are published while the clients come back.
+    /// Starts the hub again on the same log and address. Events are published while the clients
+    /// come back.
     fn restart(self, carafe: &Path) -> Outcome<Pair> {
         let options = ["--log", &log(&self.folder), "--listen", &self.address.to_string()];
         Ok(Pair { server: Server::carafe(carafe, &options, None)?, clients: self })

@@ -17,7 +17,8 @@ use crate::usage::{self, Memory};
 /// How long nginx may take, which does not say when it is ready.
 const READY: Duration = Duration::from_secs(10);
 
-/// The program that is measured, which measures too: the one that was named, else the one that was built beside this.
+/// The program that is measured, which measures too: the one that was named, else the one that was
+/// built beside this.
 pub(crate) fn carafe(named: Option<&Path>) -> Outcome<PathBuf> {
     Ok(named.map_or_else(
         || Ok(env::current_exe()?.with_file_name("carafe")),
@@ -56,7 +57,9 @@ impl Subject {
             }
             Self::Carafe => Server::carafe(carafe, &["--log", "memory:"], core),
             Self::Axum => Server::start(this_program()?.arg("axum-peer"), core),
-            Self::Express => Server::start(Command::new("node").arg("bench/peers/express/server.mjs"), core),
+            Self::Express => {
+                Server::start(Command::new("node").arg("bench/peers/express/server.mjs"), core)
+            }
             Self::BetterSse => {
                 Server::start(Command::new("node").arg("bench/peers/better-sse/server.mjs"), core)
             }
@@ -144,7 +147,8 @@ const MODULE: [&str; 2] = [
     "/usr/lib/nginx/modules/ngx_nchan_module.so",
 ];
 
-/// With nchan, Debian's nginx insists on its folder in /var/lib, whatever it is told: it gets one that only it sees.
+/// With nchan, Debian's nginx insists on its folder in /var/lib, whatever it is told: it gets one
+/// that only it sees.
 const WITH_A_FOLDER: &str = "mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/nginx && \
     exec setpriv --pdeathsig KILL -- \"$@\"";
 
@@ -155,7 +159,9 @@ fn nchan(core: Option<usize>) -> Outcome<Server> {
     fs::copy(module, folder.join("ngx_nchan_module.so"))?;
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let template = fs::read_to_string("bench/peers/nchan/nginx.conf")?;
-    let config = template.replace("FOLDER", &folder.display().to_string()).replace("PORT", &port.to_string());
+    let config = template
+        .replace("FOLDER", &folder.display().to_string())
+        .replace("PORT", &port.to_string());
     fs::write(folder.join("nginx.conf"), config)?;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "sh", "-c", WITH_A_FOLDER, "sh"]).arg(nginx);
@@ -168,7 +174,9 @@ fn nchan(core: Option<usize>) -> Outcome<Server> {
 
 fn first_of(paths: [&str; 2]) -> Outcome<PathBuf> {
     let found = paths.iter().map(PathBuf::from).find(|path| path.exists());
-    found.ok_or_else(|| format!("{} is missing: cargo xtask bench fanout brings it", paths[0]).into())
+    found.ok_or_else(|| {
+        format!("{} is missing: cargo xtask bench fanout brings it", paths[0]).into()
+    })
 }
 
 fn wait_until_it_listens(program: &Program, address: SocketAddr) -> Outcome {

@@ -26,7 +26,8 @@ pub(crate) fn in_turns(
 }
 
 impl Turns {
-    /// One by the other, round by round: a disturbance hits either alike, and leaves the median of these where it was.
+    /// One by the other, round by round: a disturbance hits either alike, and leaves the median of
+    /// these where it was.
     pub(crate) fn ratio(&self) -> f64 {
         self.ratio.median()
     }

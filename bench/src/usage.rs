@@ -4,7 +4,8 @@ use std::fs;
 
 use crate::Outcome;
 
-/// Nanoseconds of processor time that all threads of a process have had, the kernel's work for them included.
+/// Nanoseconds of processor time that all threads of a process have had, the kernel's work for them
+/// included.
 pub(crate) fn processor(id: u32) -> Outcome<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{id}/task"))? {
@@ -27,7 +28,10 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn of(id: u32) -> Outcome<Self> {
         let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
-        Ok(Self { resident: kib(&rollup, "Rss:")? << 10, anonymous: kib(&rollup, "Anonymous:")? << 10 })
+        Ok(Self {
+            resident: kib(&rollup, "Rss:")? << 10,
+            anonymous: kib(&rollup, "Anonymous:")? << 10,
+        })
     }
 }
 
@@ -71,8 +75,7 @@ mod tests {
 
     #[test]
     fn the_send_queue_of_an_established_connection_is_read() {
-        let line =
-            "1: 0100007F:0BB8 0201007F:C350 01 000000FF:00000001 02:000 00000000 0 0 1 1 0 20 4 30 10 -1";
+        let line = "1: 0100007F:0BB8 0201007F:C350 01 000000FF:00000001 02:000 00000000 0 0 1 1 0 20 4 30 10 -1";
         assert_eq!(send_queue(line, 3000), Some(255));
         assert_eq!(send_queue(line, 3001), None, "another port's");
         assert_eq!(send_queue(&line.replace(" 01 ", " 0A "), 3000), None, "one that listens");

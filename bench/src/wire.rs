@@ -1,4 +1,5 @@
-//! Plain HTTP/1.1 over sockets that come from an address of the caller's choice: on Linux all of 127.0.0.0/8 is this machine's.
+//! Plain HTTP/1.1 over sockets that come from an address of the caller's choice: on Linux all of
+//! 127.0.0.0/8 is this machine's.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -17,7 +18,8 @@ const HEAD: usize = 64 << 10;
 
 /// Connects. Nothing on the socket waits for longer than `patience`, connecting included.
 pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    let stream = TcpStream::from(socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::TCP))?);
+    let stream =
+        TcpStream::from(socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::TCP))?);
     stream.set_read_timeout(Some(patience))?;
     // Linux ends connecting after the time to write, too.
     stream.set_write_timeout(Some(patience))?;
@@ -29,7 +31,8 @@ pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr, patience: Duration) -> io:
 
 /// Begins to connect, without waiting until it is done.
 pub(crate) fn begin_to_connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::from(socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::TCP))?);
+    let stream =
+        TcpStream::from(socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::TCP))?);
     stream.set_nonblocking(true)?;
     bind(&stream, &SocketAddr::from((from, 0)))?;
     match rustix::net::connect(&stream, &to) {
@@ -50,7 +53,8 @@ impl Answer {
         if self.status == status {
             return Ok(());
         }
-        Err(format!("{} instead of {status}: {}", self.status, String::from_utf8_lossy(&self.body)).into())
+        Err(format!("{} instead of {status}: {}", self.status, String::from_utf8_lossy(&self.body))
+            .into())
     }
 }
 
@@ -60,7 +64,8 @@ pub(crate) fn get(target: &str, headers: &[(&str, &str)]) -> String {
 }
 
 fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> String {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!("{method} {target} HTTP/1.1\r\nHost: hub.test\r\n{headers}\r\n")
 }
 
@@ -83,7 +88,9 @@ pub(crate) fn answer(stream: &mut TcpStream) -> io::Result<Answer> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "not an answer");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
     let header = |name: &str| {
-        let named = |line: &&str| line.split_once(':').is_some_and(|(key, _)| key.eq_ignore_ascii_case(name));
+        let named = |line: &&str| {
+            line.split_once(':').is_some_and(|(key, _)| key.eq_ignore_ascii_case(name))
+        };
         head.lines().find(named).and_then(|line| Some(line.split_once(':')?.1.trim()))
     };
     let length = header("content-length").map_or(Ok(0), str::parse).map_err(|_| bad())?;

@@ -6,8 +6,8 @@
 //! cargo fuzz run --sanitizer none decoder fuzz/target/corpus/decoder fuzz/corpus/decoder -- -max_total_time=60
 //! ```
 //!
-//! What the fuzzer finds goes to the first folder; a stream worth keeping moves to the second
-//! under a name that says what it shows, and then runs with the ordinary tests.
+//! What the fuzzer finds goes to the first folder; a stream worth keeping moves to the second under
+//! a name that says what it shows, and then runs with the ordinary tests.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Fuzzes tokens, and the claims of tokens that are signed. On stable Rust, from the repository's root:
+//! Fuzzes tokens, and the claims of tokens that are signed. On stable Rust, from the repository's
+//! root:
 //!
 //! ```sh
 //! cargo install cargo-fuzz
@@ -6,8 +7,8 @@
 //! cargo fuzz run --sanitizer none token fuzz/target/corpus/token fuzz/corpus/token -- -max_total_time=60
 //! ```
 //!
-//! What the fuzzer finds goes to the first folder; what is worth keeping moves to the second under a name that says what it
-//! shows, and then runs with the ordinary tests.
+//! What the fuzzer finds goes to the first folder; what is worth keeping moves to the second under
+//! a name that says what it shows, and then runs with the ordinary tests.
 
 #![no_main]
 

@@ -10,8 +10,8 @@ pub(crate) struct Options {
     offline: bool,
 }
 
-/// A chore of its own, apart from `deny`: an advisory can appear at any time, and then fails this alone and not an
-/// unrelated change.
+/// A chore of its own, apart from `deny`: an advisory can appear at any time, and then fails this
+/// alone and not an unrelated change.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     if !CARGO_DENY.is_here() {
         CARGO_DENY.install()?;

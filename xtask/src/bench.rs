@@ -18,7 +18,8 @@ const PEERS: [Piece; 6] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `million`, `storm`, `shape` or `catch-up`, and its options, which `--help` after it tells
+    /// `durable`, `replay`, `fanout`, `million`, `storm`, `shape` or `catch-up`, and its options,
+    /// which `--help` after it tells
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }

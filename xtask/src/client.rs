@@ -18,8 +18,15 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Curl, Self::Node, Self::Python, Self::Browser, Self::Strace, Self::Nginx, Self::Caddy];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Curl,
+        Self::Node,
+        Self::Python,
+        Self::Browser,
+        Self::Strace,
+        Self::Nginx,
+        Self::Caddy,
+    ];
 
     /// The name under which tests know it, in `CARAFE_TEST_WITHOUT` too.
     pub(crate) fn name(self) -> &'static str {
@@ -40,7 +47,9 @@ impl Client {
             Self::Curl => vec![Piece::Curl],
             Self::Node => vec![Piece::Node, Piece::NodeModules("tests/clients")],
             Self::Python => vec![Piece::Python, Piece::PythonModules],
-            Self::Browser => vec![Piece::Chromium, Piece::Node, Piece::NodeModules("tests/browser")],
+            Self::Browser => {
+                vec![Piece::Chromium, Piece::Node, Piece::NodeModules("tests/browser")]
+            }
             Self::Strace => vec![Piece::Strace],
             Self::Nginx => vec![Piece::Unpacked(&NGINX)],
             Self::Caddy => vec![Piece::Unpacked(&CADDY)],

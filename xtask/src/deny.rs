@@ -12,7 +12,8 @@ pub(crate) fn run() -> Result<(), String> {
     check()
 }
 
-/// Leaves out the advisories, which are a chore of their own: a new one must not fail an unrelated change.
+/// Leaves out the advisories, which are a chore of their own: a new one must not fail an unrelated
+/// change.
 pub(crate) fn check() -> Result<(), String> {
     let program = CARGO_DENY.program();
     Step::new("deny", &format!("{program} check bans licenses sources")).run()

@@ -6,7 +6,8 @@ use crate::step::Step;
 use crate::tool::Tool;
 
 /// What is fuzzed.
-const TARGETS: [&str; 7] = ["batch", "decoder", "form", "last-event-id", "query", "template", "token"];
+const TARGETS: [&str; 7] =
+    ["batch", "decoder", "form", "last-event-id", "query", "template", "token"];
 
 /// What the fuzzer finds goes here; what is worth keeping moves to the corpus by hand.
 const FOUND: &str = "fuzz/target/corpus";
@@ -39,6 +40,7 @@ fn fuzz(target: &str, seconds: u32) -> Result<(), String> {
     let found = format!("{FOUND}/{target}");
     fs::create_dir_all(&found).map_err(|error| format!("{found}: {error}"))?;
     let program = CARGO_FUZZ.program();
-    let arguments = format!("{found} fuzz/corpus/{target} -- -max_total_time={seconds} -max_len={LONGEST}");
+    let arguments =
+        format!("{found} fuzz/corpus/{target} -- -max_total_time={seconds} -max_len={LONGEST}");
     Step::new("fuzz", &format!("{program} run --sanitizer none {target} {arguments}")).run()
 }

@@ -83,7 +83,8 @@ pub(crate) fn install(pieces: &[Piece]) -> Result<(), String> {
     for piece in pieces {
         println!("install: {piece}");
     }
-    let packages: Vec<&str> = pieces.iter().flat_map(|piece| piece.debian_packages()).copied().collect();
+    let packages: Vec<&str> =
+        pieces.iter().flat_map(|piece| piece.debian_packages()).copied().collect();
     if !packages.is_empty() {
         install_debian_packages(&packages)?;
     }

@@ -32,7 +32,8 @@ enum Chore {
     Advisories(advisories::Options),
     /// Kill the hub under load, again and again, and check that nothing is lost
     Crash(crash::Options),
-    /// Attack a hub that has honest clients in every way at once, and check that these notice nothing
+    /// Attack a hub that has honest clients in every way at once, and check that these notice
+    /// nothing
     Hostile(hostile::Options),
     /// Fuzz the decoder of event streams
     Fuzz(fuzz::Options),

@@ -34,7 +34,8 @@ impl Step {
         self.run_reading(None)
     }
 
-    /// Shows what the command prints as it comes, and hands each line of its standard output to `read`.
+    /// Shows what the command prints as it comes, and hands each line of its standard output to
+    /// `read`.
     pub(crate) fn run_and_read(self, mut read: impl FnMut(&str)) -> Result<(), String> {
         self.run_reading(Some(&mut read))
     }
@@ -42,8 +43,9 @@ impl Step {
     fn run_reading(mut self, read: Option<&mut dyn FnMut(&str)>) -> Result<(), String> {
         println!("{}: {}", self.name, self.as_typed());
         let start = Instant::now();
-        let ended =
-            self.output_to(read).map_err(|error| format!("{}: {}: {error}", self.name, self.as_typed()))?;
+        let ended = self
+            .output_to(read)
+            .map_err(|error| format!("{}: {}: {error}", self.name, self.as_typed()))?;
         let seconds = start.elapsed().as_secs_f32();
         if !ended.success() {
             return Err(format!(

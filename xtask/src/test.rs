@@ -46,7 +46,8 @@ struct Setup {
 
 impl Setup {
     fn of(options: &Options) -> Self {
-        let mut setup = Self { to_install: Vec::new(), without: Vec::new(), checks_dependencies: true };
+        let mut setup =
+            Self { to_install: Vec::new(), without: Vec::new(), checks_dependencies: true };
         for client in Client::ALL {
             match options.reason_against(client) {
                 Some(reason) => setup.without.push((client, reason)),

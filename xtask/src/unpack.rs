@@ -1,5 +1,5 @@
-//! Programs from Debian that run as services once they are installed. They are unpacked instead: nothing is started, and
-//! the machine stays as it was. What they link to is on every Debian.
+//! Programs from Debian that run as services once they are installed. They are unpacked instead:
+//! nothing is started, and the machine stays as it was. What they link to is on every Debian.
 
 use std::fmt;
 use std::fs;
@@ -11,10 +11,15 @@ use crate::step::Step;
 /// Where the tests look before they take what is installed.
 const FOLDER: &str = "target/proxies";
 
-pub(crate) const NGINX: Package = Package { name: "nginx", file: "usr/sbin/nginx", version: Some("-v") };
-pub(crate) const CADDY: Package = Package { name: "caddy", file: "usr/bin/caddy", version: Some("version") };
-pub(crate) const NCHAN: Package =
-    Package { name: "libnginx-mod-nchan", file: "usr/lib/nginx/modules/ngx_nchan_module.so", version: None };
+pub(crate) const NGINX: Package =
+    Package { name: "nginx", file: "usr/sbin/nginx", version: Some("-v") };
+pub(crate) const CADDY: Package =
+    Package { name: "caddy", file: "usr/bin/caddy", version: Some("version") };
+pub(crate) const NCHAN: Package = Package {
+    name: "libnginx-mod-nchan",
+    file: "usr/lib/nginx/modules/ngx_nchan_module.so",
+    version: None,
+};
 
 /// A package of Debian with one program, or one module for a program.
 #[derive(PartialEq, Eq)]
@@ -46,7 +51,8 @@ impl Package {
     }
 
     fn download(&self) -> Result<(), String> {
-        let download = format!("env --chdir={FOLDER} apt-get download --quiet --quiet {}", self.name);
+        let download =
+            format!("env --chdir={FOLDER} apt-get download --quiet --quiet {}", self.name);
         Step::new("install", &download).run()
     }
 

@@ -80,8 +80,14 @@ impl Attacker<'_> {
         self.token.map(|token| format!("Bearer {token}"))
     }
 
-    /// Sends a request on a connection of its own, reads up to so many bytes of what comes, and counts the answer.
-    pub(crate) fn ask(&self, target: &str, headers: &[(&str, &str)], bytes: usize) -> Option<Vec<u8>> {
+    /// Sends a request on a connection of its own, reads up to so many bytes of what comes, and
+    /// counts the answer.
+    pub(crate) fn ask(
+        &self,
+        target: &str,
+        headers: &[(&str, &str)],
+        bytes: usize,
+    ) -> Option<Vec<u8>> {
         let mut stream = self.connect()?;
         if let Err(error) = stream.write_all(wire::get(target, headers).as_bytes()) {
             self.count(outcome(&error));

@@ -18,8 +18,10 @@ const REQUESTS: [(&str, &str); 4] = [
 pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
     let (what, request) = REQUESTS[(attacker.done % REQUESTS.len() as u64) as usize];
     let Some(mut stream) = attacker.connect() else { return };
-    let answer = stream.write_all(request.as_bytes()).and_then(|()| crate::wire::answer_head(&mut stream));
-    let answer = answer.map_or("closed".into(), |(head, _)| head.split(' ').nth(1).unwrap_or("?").to_owned());
+    let answer =
+        stream.write_all(request.as_bytes()).and_then(|()| crate::wire::answer_head(&mut stream));
+    let answer = answer
+        .map_or("closed".into(), |(head, _)| head.split(' ').nth(1).unwrap_or("?").to_owned());
     attacker.count(format!("{what}: {answer}"));
     attacker.pause(Duration::from_millis(20));
 }

@@ -1,4 +1,5 @@
-//! Clients beyond the streams that one address may have: told to come back later, they keep their connection.
+//! Clients beyond the streams that one address may have: told to come back later, they keep their
+//! connection.
 
 use std::io::Write;
 use std::time::Duration;

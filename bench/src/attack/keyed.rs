@@ -21,7 +21,10 @@ pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
         }
         let line = |number: u64| {
             let unique = (attacker.done * BATCHES + batch) * BATCH + number;
-            format!("{{\"topic\":\"attack/keyed\",\"data\":1,\"id\":\"{}-{unique}\"}}\n", attacker.number)
+            format!(
+                "{{\"topic\":\"attack/keyed\",\"data\":1,\"id\":\"{}-{unique}\"}}\n",
+                attacker.number
+            )
         };
         let body: String = (0..BATCH).map(line).collect();
         match wire::post(&mut stream, "/events", &headers, body.as_bytes()) {

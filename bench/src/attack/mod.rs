@@ -1,8 +1,8 @@
 //! Clients that mean harm, each kind in a module of its own.
 //!
-//! They run in a process of their own, at a lower priority than the hub's other clients: what is measured is what the hub does,
-//! and not that its clients want the same processor. Each attacker has an address of its own in 127.64.0.0/10. All loops end
-//! when the time is over.
+//! They run in a process of their own, at a lower priority than the hub's other clients: what is
+//! measured is what the hub does, and not that its clients want the same processor. Each attacker
+//! has an address of its own in 127.64.0.0/10. All loops end when the time is over.
 
 mod attacker;
 mod bodies;
@@ -166,7 +166,8 @@ pub(crate) fn serve(options: &Options) -> Outcome {
     rustix::process::nice(NICE)?;
     let until = Instant::now() + Duration::from_secs_f64(options.seconds);
     let token = env::var(TOKEN).ok().filter(|token| !token.is_empty());
-    let tallies: Vec<_> = options.attacks.iter().map(|attack| (*attack, Tally::default())).collect();
+    let tallies: Vec<_> =
+        options.attacks.iter().map(|attack| (*attack, Tally::default())).collect();
     thread::scope(|scope| {
         for (attack, tally) in &tallies {
             for number in 0..attack.attackers() {

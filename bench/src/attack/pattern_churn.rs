@@ -1,4 +1,5 @@
-//! Streams of complex patterns that are opened and closed, so that the hub compiles and forgets them.
+//! Streams of complex patterns that are opened and closed, so that the hub compiles and forgets
+//! them.
 
 use std::time::Duration;
 

@@ -16,7 +16,8 @@ pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
         1 => drop(attacker.ask("/events?earliest&pattern=dev/*", &[], SOME)),
         2 => resume_from_far(attacker),
         3 => {
-            let target = format!("/.well-known/mercure?topic=*&lastEventID=urn:unknown:{}", attacker.done);
+            let target =
+                format!("/.well-known/mercure?topic=*&lastEventID=urn:unknown:{}", attacker.done);
             drop(attacker.ask(&target, &[], 1));
         }
         _ => {
@@ -40,6 +41,8 @@ fn patterns(attacker: &Attacker<'_>) -> String {
 fn resume_from_far(attacker: &Attacker<'_>) {
     let Some(oldest) = attacker.ask("/events?earliest&pattern=dev/*", &[], 4096) else { return };
     let oldest = String::from_utf8_lossy(&oldest);
-    let Some(id) = oldest.lines().filter_map(|line| line.strip_prefix("id: ")).next_back() else { return };
+    let Some(id) = oldest.lines().filter_map(|line| line.strip_prefix("id: ")).next_back() else {
+        return;
+    };
     drop(attacker.ask("/events?pattern=dev/:id/none", &[("Last-Event-ID", id.trim())], 1));
 }

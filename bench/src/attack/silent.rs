@@ -7,8 +7,8 @@ use super::attacker::Attacker;
 /// Connections that an attacker keeps.
 const CONNECTIONS: usize = 300;
 
-/// Between two connections of an attacker, of which there are ten. More would be a flood of connections: against that, only
-/// what stands before the hub helps.
+/// Between two connections of an attacker, of which there are ten. More would be a flood of
+/// connections: against that, only what stands before the hub helps.
 const PACE: Duration = Duration::from_millis(20);
 
 pub(crate) fn attempt(attacker: &mut Attacker<'_>) {

@@ -1,4 +1,5 @@
-//! The bare loop: a server that answers each connection with so many bytes, with the system's buffers.
+//! The bare loop: a server that answers each connection with so many bytes, with the system's
+//! buffers.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,7 +9,8 @@ use super::replay::LAST;
 use crate::Outcome;
 
 const BLOCK: usize = 64 << 10;
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+const HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 
 /// Serves until killed.
 pub(crate) fn serve(bytes: usize) -> Outcome {

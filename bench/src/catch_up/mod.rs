@@ -1,4 +1,5 @@
-//! How fast clients catch up, directly and through nginx on the same host, beside a bare loop of writes.
+//! How fast clients catch up, directly and through nginx on the same host, beside a bare loop of
+//! writes.
 
 mod bare;
 mod network;
@@ -87,7 +88,8 @@ pub(crate) fn measure(options: &Options) -> Outcome {
 
 fn measure_here(options: &Options) -> Outcome<Vec<Measured>> {
     let carafe = carafe(options.carafe.as_deref())?;
-    let (rounds, bytes) = if options.quick { (1, BYTES / 10) } else { (options.rounds.max(1), BYTES) };
+    let (rounds, bytes) =
+        if options.quick { (1, BYTES / 10) } else { (options.rounds.max(1), BYTES) };
     let mut all = Vec::new();
     for event in EVENTS {
         for streams in STREAMS {
@@ -129,8 +131,10 @@ fn tell(section: &mut Section, all: &[Measured]) {
         ]);
         // Of small events, reading and framing them costs more than the bare loop's writes.
         if measured.through_nginx && measured.event >= 1_000 {
-            let name =
-                format!("{} x {} bytes through nginx, Carafe / bare loop", measured.streams, measured.event);
+            let name = format!(
+                "{} x {} bytes through nginx, Carafe / bare loop",
+                measured.streams, measured.event
+            );
             section.demand(name, ratio, Limit::AtLeast(0.8));
         }
     }

@@ -28,14 +28,19 @@ pub(super) fn run(mtu: Mtu, options: &Options) -> Outcome<Vec<Measured>> {
     }
     let mut command = Command::new("unshare");
     let script = format!("ip link set lo mtu {} up && exec \"$@\"", mtu.0);
-    command.args(["--net", "sh", "-c", &script, "sh"]).arg(env::current_exe()?).args(["catch-up", "--here"]);
+    command
+        .args(["--net", "sh", "-c", &script, "sh"])
+        .arg(env::current_exe()?)
+        .args(["catch-up", "--here"]);
     command.args(["--rounds", &options.rounds.to_string()]);
     command.args(options.quick.then_some("--quick"));
     command.args(options.carafe.iter().flat_map(|path| ["--carafe".as_ref(), path.as_os_str()]));
     let output = command.output().map_err(|error| format!("unshare: {error}"))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("a network of its own takes root, unshare and ip: {}", words.trim()).into());
+        return Err(
+            format!("a network of its own takes root, unshare and ip: {}", words.trim()).into()
+        );
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

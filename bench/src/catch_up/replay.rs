@@ -37,7 +37,12 @@ impl Pair {
     }
 
     /// Both take turns.
-    pub(super) fn measure(&self, streams: usize, rounds: usize, through_nginx: bool) -> Outcome<Measured> {
+    pub(super) fn measure(
+        &self,
+        streams: usize,
+        rounds: usize,
+        through_nginx: bool,
+    ) -> Outcome<Measured> {
         let proxies = match through_nginx {
             true => Some((proxy(self.hub.address)?, proxy(self.bare.address)?)),
             false => None,
@@ -79,7 +84,8 @@ fn publish(hub: SocketAddr, event: usize, bytes: usize) -> Outcome {
         let last = if left == 0 { line(LAST) } else { String::new() };
         let headers = [("Content-Type", "application/x-ndjson")];
         let mut socket = wire::connect(Ipv4Addr::LOCALHOST, hub, wire::PATIENCE)?;
-        wire::post(&mut socket, "/events", &headers, (one.repeat(now) + &last).as_bytes())?.expect(201)?;
+        wire::post(&mut socket, "/events", &headers, (one.repeat(now) + &last).as_bytes())?
+            .expect(201)?;
     }
     Ok(())
 }
@@ -96,7 +102,10 @@ fn rate(server: &Server, address: SocketAddr, streams: usize) -> Outcome<Rate> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let gigabytes = bytes as f64 / 1e9;
-    Ok(Rate { bytes: bytes as f64 / seconds, processor: (server.processor()? - processor) / gigabytes })
+    Ok(Rate {
+        bytes: bytes as f64 / seconds,
+        processor: (server.processor()? - processor) / gigabytes,
+    })
 }
 
 /// Reads until the last event, or the end; how many bytes the body has.

@@ -31,19 +31,29 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
         section.row(vec![who.into(), Series::of(processor.iter().copied()).to_string()]);
     }
     let ratio = Series::ratio(&holders, &strangers);
-    section.demand("processor time of a subscription, with a token / without", ratio, Limit::AtMost(1.3));
+    section.demand(
+        "processor time of a subscription, with a token / without",
+        ratio,
+        Limit::AtMost(1.3),
+    );
     Ok(section)
 }
 
 fn processor(bench: &Bench, secret: &Path, headers: &[String]) -> Outcome<f64> {
     let secret = secret.to_str().ok_or("the folder's name is no text")?;
-    let server = Server::carafe(&bench.carafe, &["--log", "memory:", "--secret-file", secret], bench.server)?;
+    let server = Server::carafe(
+        &bench.carafe,
+        &["--log", "memory:", "--secret-file", secret],
+        bench.server,
+    )?;
     Ok(Churned::measure(bench, &server, headers, bench.seconds(SECONDS))?.processor)
 }
 
 fn token(carafe: &Path, secret: &Path) -> Outcome<String> {
     let mut command = Command::new(carafe);
-    command.args(["token", "--subscribe", "bench", "--publish", "bench", "--secret-file"]).arg(secret);
+    command
+        .args(["token", "--subscribe", "bench", "--publish", "bench", "--secret-file"])
+        .arg(secret);
     let output = command.output()?;
     let token = String::from_utf8(output.stdout)?.trim().to_owned();
     if token.is_empty() { Err(String::from_utf8(output.stderr)?.into()) } else { Ok(token) }

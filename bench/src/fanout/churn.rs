@@ -54,8 +54,14 @@ fn churn(bench: &Bench, subject: Subject, seconds: u64) -> Outcome<Churned> {
 }
 
 impl Churned {
-    pub(crate) fn measure(bench: &Bench, server: &Server, headers: &[String], seconds: u64) -> Outcome<Self> {
-        let options = format!("-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --time {seconds}s --rounds 2");
+    pub(crate) fn measure(
+        bench: &Bench,
+        server: &Server,
+        headers: &[String],
+        seconds: u64,
+    ) -> Outcome<Self> {
+        let options =
+            format!("-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --time {seconds}s --rounds 2");
         let url = server.url("/events/bench");
         let mut load = Load::with_headers(&bench.carafe, &url, &options, headers, bench.load)?;
         load.wait_until_connected()?;

@@ -43,8 +43,10 @@ pub(crate) fn one_in_flight(bench: &Bench) -> Outcome<Section> {
     let ratio = Series::ratio(&of(&all, Subject::Carafe).processor, &of(&all, FLOOR).processor);
     section.demand("processor time of a delivery, Carafe / floor", ratio, Limit::AtMost(1.1));
     section.plot("Processor time of a delivery, µs", bars(&all, |delivered| &delivered.processor));
-    section
-        .plot("User memory of a connection after traffic, bytes", bars(&all, |delivered| &delivered.after));
+    section.plot(
+        "User memory of a connection after traffic, bytes",
+        bars(&all, |delivered| &delivered.after),
+    );
     Ok(section)
 }
 
@@ -62,8 +64,15 @@ pub(crate) fn window(bench: &Bench) -> Outcome<Section> {
         processor(Subject::Floor(Writes::Coalesced)),
         processor(Subject::Nchan)
     ));
-    section.plot("Deliveries a second, 16 events in flight", bars(&all, |delivered| &delivered.a_second));
-    section.demand("deliveries a second, Carafe / nchan", ratio(Subject::Nchan), Limit::AtLeast(20.0));
+    section.plot(
+        "Deliveries a second, 16 events in flight",
+        bars(&all, |delivered| &delivered.a_second),
+    );
+    section.demand(
+        "deliveries a second, Carafe / nchan",
+        ratio(Subject::Nchan),
+        Limit::AtLeast(20.0),
+    );
     Ok(section)
 }
 
@@ -81,14 +90,16 @@ const FLOOR: Subject = Subject::Floor(Writes::Each);
 
 fn in_turns(bench: &Bench, window: usize) -> Outcome<(Section, Vec<(Subject, Delivered)>)> {
     let subscribers = bench.connections(SUBSCRIBERS);
-    let load = format!("-c {subscribers} --window {window} --time {}s --rounds 2", bench.seconds(SECONDS));
+    let load =
+        format!("-c {subscribers} --window {window} --time {}s --rounds 2", bench.seconds(SECONDS));
     let mut all: Vec<_> = SUBJECTS.map(|subject| (subject, Delivered::default())).into();
     for _ in 0..bench.rounds {
         for (subject, delivered) in &mut all {
             delivered.measure(bench, *subject, "/events/bench", &load)?;
         }
     }
-    let mut section = Section::new(format!("{window} in flight to {subscribers} subscribers of one topic"));
+    let mut section =
+        Section::new(format!("{window} in flight to {subscribers} subscribers of one topic"));
     section.head(&HEAD);
     for (subject, delivered) in &all {
         section.row(delivered.row(*subject));
@@ -96,7 +107,10 @@ fn in_turns(bench: &Bench, window: usize) -> Outcome<(Section, Vec<(Subject, Del
     Ok((section, all))
 }
 
-fn bars(all: &[(Subject, Delivered)], values: impl Fn(&Delivered) -> &Vec<f64>) -> Vec<(String, f64)> {
+fn bars(
+    all: &[(Subject, Delivered)],
+    values: impl Fn(&Delivered) -> &Vec<f64>,
+) -> Vec<(String, f64)> {
     let median = |delivered| Series::of(values(delivered).iter().copied()).median();
     all.iter().map(|(subject, delivered)| (subject.name().into(), median(delivered))).collect()
 }
@@ -108,13 +122,19 @@ fn of(all: &[(Subject, Delivered)], subject: Subject) -> &Delivered {
 
 impl Delivered {
     /// One more round, on a server of its own. What the load's first round does is to warm it up.
-    pub(crate) fn measure(&mut self, bench: &Bench, subject: Subject, path: &str, load: &str) -> Outcome {
+    pub(crate) fn measure(
+        &mut self,
+        bench: &Bench,
+        subject: Subject,
+        path: &str,
+        load: &str,
+    ) -> Outcome {
         let server = subject.start(&bench.carafe, bench.server)?;
         let before = server.memory()?;
         let with_name = |error| format!("{}: {error}", subject.name());
         let load = load.replace("HUB", &server.url(""));
-        let mut load =
-            Load::connected(&bench.carafe, &server.url(path), &load, bench.load).map_err(with_name)?;
+        let mut load = Load::connected(&bench.carafe, &server.url(path), &load, bench.load)
+            .map_err(with_name)?;
         let idle = server.memory()?;
         load.round().map_err(with_name)?;
         let start = server.processor()?;

@@ -24,7 +24,8 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let shared = idle(bench, "/events/bench", "/events/bench")?;
     let own = "/events?topic=news&topic=own/NAME/{connection}";
     let own = idle(bench, own, "/events/news")?;
-    let mut section = Section::new(format!("Idle connections, between {few} and {many} on one process"));
+    let mut section =
+        Section::new(format!("Idle connections, between {few} and {many} on one process"));
     section.head(&["", "bytes a connection", "after traffic"]);
     for (name, idle) in [("one shared topic", &shared), ("with a topic of its own besides", &own)] {
         section.row(vec![
@@ -34,9 +35,21 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
         ]);
     }
     let bar = |value: f64| Series::of([value]);
-    section.demand("bytes a connection on a shared topic", bar(shared.a_connection), Limit::AtMost(200.0));
-    section.demand("bytes a connection with a topic of its own", bar(own.a_connection), Limit::AtMost(400.0));
-    section.demand("MB resident of the process itself", bar(shared.process / 1e6), Limit::AtMost(20.0));
+    section.demand(
+        "bytes a connection on a shared topic",
+        bar(shared.a_connection),
+        Limit::AtMost(200.0),
+    );
+    section.demand(
+        "bytes a connection with a topic of its own",
+        bar(own.a_connection),
+        Limit::AtMost(400.0),
+    );
+    section.demand(
+        "MB resident of the process itself",
+        bar(shared.process / 1e6),
+        Limit::AtMost(20.0),
+    );
     Ok(section)
 }
 
@@ -46,7 +59,12 @@ fn idle(bench: &Bench, path: &str, publish: &str) -> Outcome<Idle> {
     let process = server.memory()?.resident as f64;
     let connect = |name: &str, count: usize| {
         let options = format!("-c {count} -n 20 --publish {}", server.url(publish));
-        Load::connected(&bench.carafe, &server.url(&path.replace("NAME", name)), &options, bench.load)
+        Load::connected(
+            &bench.carafe,
+            &server.url(&path.replace("NAME", name)),
+            &options,
+            bench.load,
+        )
     };
     let (few, many) = (bench.connections(FEW), bench.connections(MANY));
     let _few = connect("few", few)?;
@@ -55,5 +73,9 @@ fn idle(bench: &Bench, path: &str, publish: &str) -> Outcome<Idle> {
     let a_connection = |bytes: u64| (bytes as f64 - with_few) / (many - few) as f64;
     let idle = a_connection(server.memory()?.anonymous);
     rest.round()?;
-    Ok(Idle { process, a_connection: idle, after_traffic: a_connection(server.memory()?.anonymous) })
+    Ok(Idle {
+        process,
+        a_connection: idle,
+        after_traffic: a_connection(server.memory()?.anonymous),
+    })
 }

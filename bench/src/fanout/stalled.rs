@@ -35,9 +35,15 @@ struct Stalled {
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let stalled = bench.connections(STALLED);
     let Stalled { alone, before, after, user, kernel } = stall(bench, stalled)?;
-    let mut section = Section::new(format!("{stalled} of {} connections stop reading", 2 * stalled));
+    let mut section =
+        Section::new(format!("{stalled} of {} connections stop reading", 2 * stalled));
     section.head(&["", "alone", "before", "after"]);
-    section.row(vec!["99 % of the others have an event within, ms".into(), ms(alone), ms(before), ms(after)]);
+    section.row(vec![
+        "99 % of the others have an event within, ms".into(),
+        ms(alone),
+        ms(before),
+        ms(after),
+    ]);
     section.note(format!(
         "For each stalled connection: {user:.0} bytes of user memory, {kernel:.0} in the kernel's send queue. \
          All were cut after {CUT_AFTER}, came back, and got what they lacked."
@@ -84,7 +90,9 @@ fn wait_until_they_are_cut(server: &Server) -> Outcome {
     let deadline = Instant::now() + PATIENCE;
     while usage::send_queues(server.address.port())? > 0 {
         if Instant::now() > deadline {
-            return Err(format!("connections that do not read are not cut after {CUT_AFTER}").into());
+            return Err(
+                format!("connections that do not read are not cut after {CUT_AFTER}").into()
+            );
         }
         thread::sleep(Duration::from_millis(200));
     }

@@ -18,7 +18,8 @@ const SUBSCRIBERS: usize = 2_000;
 const EVENTS: u64 = 48;
 
 /// All that can write to a socket.
-const CALLS: &str = "trace=write,writev,pwritev2,sendto,sendmsg,sendmmsg,sendfile,splice,io_uring_enter";
+const CALLS: &str =
+    "trace=write,writev,pwritev2,sendto,sendmsg,sendmmsg,sendfile,splice,io_uring_enter";
 
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let mut section = Section::new("System calls that write, for a delivery");
@@ -35,7 +36,8 @@ fn writes(bench: &Bench, window: usize) -> Outcome<f64> {
     let server = Subject::Carafe.start(&bench.carafe, bench.server)?;
     let subscribers = bench.connections(SUBSCRIBERS);
     let options = format!("-c {subscribers} -n {EVENTS} --window {window}");
-    let mut load = Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)?;
+    let mut load =
+        Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)?;
     let folder = tempfile::tempdir()?;
     let counts = folder.path().join("counts");
     let strace = attach(server.id(), &counts)?;
@@ -55,7 +57,8 @@ fn attach(id: u32, counts: &Path) -> Outcome<Program> {
 
 /// The sum of the column `calls`, which is the fourth.
 fn calls(counts: &str) -> Outcome<u64> {
-    let total = counts.lines().find(|line| line.ends_with(" total")).ok_or("strace counted nothing")?;
+    let total =
+        counts.lines().find(|line| line.ends_with(" total")).ok_or("strace counted nothing")?;
     Ok(total.split_ascii_whitespace().nth(3).ok_or("strace has no column of calls")?.parse()?)
 }
 

@@ -1,6 +1,7 @@
 //! The floor: a server of event streams that does nothing but write the bytes to be written.
 //!
-//! It has no history, checks nothing and trusts everybody. What a hub takes beyond it is what the hub costs.
+//! It has no history, checks nothing and trusts everybody. What a hub takes beyond it is what the
+//! hub costs.
 
 mod request;
 mod subscriber;
@@ -20,7 +21,8 @@ use subscriber::Subscriber;
 const LISTENER: Token = Token(usize::MAX - 1);
 
 /// What a hub's answer says too.
-const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
+const STREAM: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
     x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 const PUBLISHED: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
 
@@ -101,7 +103,8 @@ impl Floor {
             });
             let both = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut socket, Token(token), both)?;
-            self.connections[token] = Some(Connection::Asking(Box::new(Asking { socket, read: Vec::new() })));
+            self.connections[token] =
+                Some(Connection::Asking(Box::new(Asking { socket, read: Vec::new() })));
         }
     }
 
@@ -171,7 +174,9 @@ impl Floor {
         self.free.push(token);
         // A token is used again: its old topic must not know it.
         let token = token as u32;
-        self.topics.values_mut().for_each(|topic| topic.subscribers.retain(|other| *other != token));
+        self.topics
+            .values_mut()
+            .for_each(|topic| topic.subscribers.retain(|other| *other != token));
     }
 }
 
@@ -179,7 +184,8 @@ impl Topic {
     /// Writes what waits to every subscriber.
     fn write(&mut self, connections: &mut [Option<Connection>], writes: Writes) {
         for subscriber in &self.subscribers {
-            let Some(Connection::Subscribed(subscriber)) = &mut connections[*subscriber as usize] else {
+            let Some(Connection::Subscribed(subscriber)) = &mut connections[*subscriber as usize]
+            else {
                 continue;
             };
             match writes {

@@ -74,8 +74,11 @@ mod tests {
     fn a_batch_has_an_event_on_each_line() {
         let body = "{\"topic\":\"a\",\"data\":\"1\"}\n{\"topic\":\"b\",\"data\":\"2\"}\n";
         let mut read =
-            format!("POST /events HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
-        let Some(Request::Publish(events)) = Request::take(&mut read).unwrap() else { panic!("it is whole") };
+            format!("POST /events HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .into_bytes();
+        let Some(Request::Publish(events)) = Request::take(&mut read).unwrap() else {
+            panic!("it is whole")
+        };
         assert_eq!(events, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
     }
 }

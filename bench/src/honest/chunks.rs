@@ -34,14 +34,21 @@ impl Chunks {
     }
 
     /// Hands the content of the body on.
-    pub(super) fn push(&mut self, mut bytes: &[u8], mut content: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(super) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut content: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         while !bytes.is_empty() && self.state != State::End {
             if let State::Data(left) = self.state {
                 let (data, rest) = bytes.split_at(left.min(bytes.len()));
                 content(data);
                 bytes = rest;
-                self.state =
-                    if data.len() == left { State::AfterData } else { State::Data(left - data.len()) };
+                self.state = if data.len() == left {
+                    State::AfterData
+                } else {
+                    State::Data(left - data.len())
+                };
                 continue;
             }
             self.line.push(bytes[0]);

@@ -41,9 +41,18 @@ impl Fleet {
                 return Subscriber::new(address, "/events?pattern=honest/*".into(), Seen::of(all));
             }
             let publisher = number % PUBLISHERS;
-            Subscriber::new(address, format!("/events/honest/{publisher}"), Seen::of(vec![publisher]))
+            Subscriber::new(
+                address,
+                format!("/events/honest/{publisher}"),
+                Seen::of(vec![publisher]),
+            )
         });
-        Ok(Self { subscribers: subscribers.collect(), shared, poll: Poll::new()?, next_to_leave: 0 })
+        Ok(Self {
+            subscribers: subscribers.collect(),
+            shared,
+            poll: Poll::new()?,
+            next_to_leave: 0,
+        })
     }
 
     /// Reads until all is delivered after publishing has stopped, or has had its time.
@@ -84,7 +93,8 @@ impl Fleet {
     }
 
     fn let_one_leave(&mut self) {
-        // A step that is prime to the number of subscribers, so that all have their turn, far from one another.
+        // A step that is prime to the number of subscribers, so that all have their turn, far from
+        // one another.
         self.next_to_leave = (self.next_to_leave + 181) % self.subscribers.len();
         self.subscribers[self.next_to_leave].leave();
     }

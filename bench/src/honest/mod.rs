@@ -1,5 +1,5 @@
-//! Clients that mean well, and know exactly what they are owed: publishers that number their events, and subscribers that
-//! check every number.
+//! Clients that mean well, and know exactly what they are owed: publishers that number their
+//! events, and subscribers that check every number.
 
 mod chunks;
 mod fleet;
@@ -74,7 +74,8 @@ impl Honest {
         Ok(Self { publishers: publishers.collect(), shared, fleet })
     }
 
-    /// Ends publishing, waits until subscribers have all of it or the time is over, and says what became of it.
+    /// Ends publishing, waits until subscribers have all of it or the time is over, and says what
+    /// became of it.
     pub(crate) fn finish(self) -> Outcome<(Published, Delivered)> {
         self.shared.published.store(true, Ordering::Relaxed);
         let mut all = Published::default();

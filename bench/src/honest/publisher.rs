@@ -46,7 +46,8 @@ impl Published {
         self.cut += other.cut;
     }
 
-    /// Seconds until an acknowledgement, in rising order, of events first sent between these two moments.
+    /// Seconds until an acknowledgement, in rising order, of events first sent between these two
+    /// moments.
     pub(crate) fn between(&self, start: Instant, end: Instant) -> Vec<f64> {
         let within = self.latencies.iter().filter(|(sent, _)| (start..end).contains(sent));
         let mut all: Vec<_> = within.map(|(_, latency)| latency.as_secs_f64()).collect();
@@ -63,7 +64,8 @@ impl Publisher {
 
     /// Publishes until it is told to stop.
     pub(super) fn run(&mut self) -> Result<Published, String> {
-        let mut due = Instant::now() + INTERVAL.mul_f64(self.number as f64 / super::PUBLISHERS as f64);
+        let mut due =
+            Instant::now() + INTERVAL.mul_f64(self.number as f64 / super::PUBLISHERS as f64);
         for event in 1.. {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if self.shared.published.load(Ordering::Relaxed) {
@@ -86,7 +88,9 @@ impl Publisher {
         while Instant::now() < deadline {
             match self.send(&target, body.as_bytes()) {
                 Ok(answer) if matches!(answer.status, 200 | 201) => return Ok(()),
-                Ok(answer) if matches!(answer.status, 408 | 429 | 503) => self.published.refused += 1,
+                Ok(answer) if matches!(answer.status, 408 | 429 | 503) => {
+                    self.published.refused += 1
+                }
                 Ok(answer) => {
                     let detail = String::from_utf8_lossy(&answer.body).into_owned();
                     return Err(format!("a publisher was answered {}: {detail}", answer.status));
@@ -98,7 +102,10 @@ impl Publisher {
             }
             thread::sleep(AGAIN);
         }
-        Err(format!("event {event} of publisher {} was not acknowledged within {PATIENCE:?}", self.number))
+        Err(format!(
+            "event {event} of publisher {} was not acknowledged within {PATIENCE:?}",
+            self.number
+        ))
     }
 
     fn send(&mut self, target: &str, body: &[u8]) -> std::io::Result<wire::Answer> {
@@ -106,7 +113,9 @@ impl Publisher {
             let from = Ipv4Addr::new(127, 32, 0, self.number as u8 + 1);
             self.socket = Some(wire::connect(from, self.shared.hub, ANSWER)?);
         }
-        let Some(socket) = &mut self.socket else { return Err(std::io::ErrorKind::NotConnected.into()) };
+        let Some(socket) = &mut self.socket else {
+            return Err(std::io::ErrorKind::NotConnected.into());
+        };
         let answer = wire::post(socket, target, &[("Authorization", &self.authorization)], body)?;
         if answer.closes {
             self.socket = None;
@@ -118,7 +127,16 @@ impl Publisher {
 /// A token that lets its holder publish to these topics.
 pub(crate) fn token(carafe: &Path, secret: &Path, subject: &str, topics: &str) -> Outcome<String> {
     let mut command = Command::new(carafe);
-    command.args(["token", "--ttl", "2h", "--subject", subject, "--publish", topics, "--secret-file"]);
+    command.args([
+        "token",
+        "--ttl",
+        "2h",
+        "--subject",
+        subject,
+        "--publish",
+        topics,
+        "--secret-file",
+    ]);
     let output = command.arg(secret).output()?;
     let token = String::from_utf8(output.stdout)?.trim().to_owned();
     if token.is_empty() { Err(String::from_utf8(output.stderr)?.into()) } else { Ok(token) }

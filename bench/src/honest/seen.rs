@@ -36,7 +36,10 @@ impl Faults {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lost, doubled, disordered, gaps, strange } = self;
-        write!(f, "{lost} lost, {doubled} doubled, {disordered} out of order, {gaps} gaps, {strange} strange")
+        write!(
+            f,
+            "{lost} lost, {doubled} doubled, {disordered} out of order, {gaps} gaps, {strange} strange"
+        )
     }
 }
 

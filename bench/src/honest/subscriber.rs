@@ -47,7 +47,12 @@ impl Subscriber {
     }
 
     /// Connects if it is time to, and gives up an answer that does not come.
-    pub(super) fn look(&mut self, hub: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(super) fn look(
+        &mut self,
+        hub: SocketAddr,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<()> {
         let now = Instant::now();
         let is_late = match &self.way {
             Way::Away(until) if now >= *until => return self.connect(hub, registry, token),
@@ -107,7 +112,9 @@ impl Subscriber {
         if !stream.write(request.as_bytes()).is_ok_and(|written| written == request.len()) {
             return self.leave();
         }
-        if let Way::Connecting(stream, _) = std::mem::replace(&mut self.way, Way::Away(Instant::now())) {
+        if let Way::Connecting(stream, _) =
+            std::mem::replace(&mut self.way, Way::Away(Instant::now()))
+        {
             self.way = Way::Open(stream, Box::default(), Instant::now());
         }
     }

@@ -36,7 +36,8 @@ impl<'a> Formula<'a> {
         let number: u64 =
             self.take_while(|char| char.is_ascii_digit()).parse().map_err(|_| self.unknown())?;
         let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("bytes", 1)];
-        Ok(number * units.into_iter().find(|(unit, _)| self.take(unit)).map_or(1, |(_, bytes)| bytes))
+        Ok(number
+            * units.into_iter().find(|(unit, _)| self.take(unit)).map_or(1, |(_, bytes)| bytes))
     }
 
     fn take(&mut self, word: &str) -> bool {

@@ -12,7 +12,8 @@ use crate::{Outcome, wire};
 /// How often it is looked, on a connection of its own each time.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long one look waits, which is more than it may take: the figure tells by how much it was missed.
+/// How long one look waits, which is more than it may take: the figure tells by how much it was
+/// missed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was seen.

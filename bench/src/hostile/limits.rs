@@ -34,7 +34,8 @@ pub(super) fn options() -> Vec<String> {
 /// Bytes that the hub may take, by the table "Memory" in docs/OPERATIONS.md.
 pub(super) fn memory() -> Outcome<u64> {
     let page = include_str!("../../../docs/OPERATIONS.md");
-    let section = page.split_once("\n## Memory\n").ok_or("docs/OPERATIONS.md has no section on memory")?.1;
+    let section =
+        page.split_once("\n## Memory\n").ok_or("docs/OPERATIONS.md has no section on memory")?.1;
     let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter_map(row);
     rows.map(|(what, most)| Ok(Formula(most).sum(&value)? * times(what))).sum()
 }

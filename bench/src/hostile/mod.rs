@@ -82,7 +82,8 @@ fn attack(setting: &Setting, attacks: &[Attack], time: Duration) -> Outcome<Foun
     let health = Health::watch(hub.address);
     let began = Instant::now();
     println!("{} attacks for {} s", attacks.len(), time.as_secs());
-    let attacking = Attacking::start(hub.address, attacks, time, &setting.attackers_token, setting.others)?;
+    let attacking =
+        Attacking::start(hub.address, attacks, time, &setting.attackers_token, setting.others)?;
     let reports = attacking.reports()?;
     let ended = Instant::now();
     thread::sleep(CALM);
@@ -94,7 +95,8 @@ fn attack(setting: &Setting, attacks: &[Attack], time: Duration) -> Outcome<Foun
 
 impl Found {
     fn of_attacks(&self) -> Section {
-        let mut section = Section::new("What the attackers did, and how often the hub answered what");
+        let mut section =
+            Section::new("What the attackers did, and how often the hub answered what");
         section.head(&["attack", "attempts", "outcome", "times"]);
         for Report { attack, attempts, outcomes } in &self.reports {
             let mut first = [attack.name(), attempts.to_string()];

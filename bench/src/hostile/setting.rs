@@ -38,7 +38,8 @@ impl Setting {
         let secret = folder.path().join("secret");
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&secret)?;
         file.write_all(b"a secret that is known to everybody who reads this")?;
-        let token = |number| honest::token(carafe, &secret, &format!("publisher-{number}"), "honest/*");
+        let token =
+            |number| honest::token(carafe, &secret, &format!("publisher-{number}"), "honest/*");
         let tokens = (0..PUBLISHERS).map(token).collect::<Outcome<_>>()?;
         let attackers_token = honest::token(carafe, &secret, "attacker", "attack/*")?;
         fill(&folder.path().join("log"))?;
@@ -61,6 +62,7 @@ impl Setting {
 }
 
 fn fill(folder: &Path) -> Outcome {
-    let topic = |number: u64| Some(Publication::new(Topic::new(&format!("dev/{number:07}")).ok()?, "x"));
+    let topic =
+        |number: u64| Some(Publication::new(Topic::new(&format!("dev/{number:07}")).ok()?, "x"));
     Filling::open(folder, DiskOptions::default())?.append((0..TOPICS).filter_map(topic))
 }

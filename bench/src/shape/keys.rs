@@ -17,7 +17,8 @@ use crate::turns::seconds;
 use super::{Bench, permille};
 
 /// Bytes of log. Each entry has a key.
-const SIZES: [(&str, u64); 3] = [("1 MB", 1_000_000), ("100 MB", 100_000_000), ("4 GB", 4_000_000_000)];
+const SIZES: [(&str, u64); 3] =
+    [("1 MB", 1_000_000), ("100 MB", 100_000_000), ("4 GB", 4_000_000_000)];
 
 /// Bytes that an entry takes on disk with its data, about.
 const ENTRY: u64 = 1_000;
@@ -46,7 +47,8 @@ struct Sized {
 }
 
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
-    let sized = SIZES.map(|(name, bytes)| Sized::fill(bench, name, bench.size(bytes).max(ENTRY) / ENTRY));
+    let sized =
+        SIZES.map(|(name, bytes)| Sized::fill(bench, name, bench.size(bytes).max(ENTRY) / ENTRY));
     let mut all = sized.into_iter().collect::<Outcome<Vec<_>>>()?;
     for _ in 0..bench.rounds {
         turn(bench, &mut all)?;
@@ -78,17 +80,20 @@ fn turn(bench: &Bench, all: &mut [Sized]) -> Outcome {
     Ok(())
 }
 
-/// What the quickest tenth takes: what others do on the machine makes single ones slow, and what the log does, all.
+/// What the quickest tenth takes: what others do on the machine makes single ones slow, and what
+/// the log does, all.
 fn quickest_tenth(mut all: Vec<f64>) -> f64 {
     all.sort_unstable_by(f64::total_cmp);
     permille(&all, 100)
 }
 
 fn section(all: &[Sized]) -> Section {
-    let mut section = Section::new("Publishing with a key that is not known, by the size of the log");
+    let mut section =
+        Section::new("Publishing with a key that is not known, by the size of the log");
     section.head(&["log", "keys", "plain, µs", "with a key, µs", "batch of 100 with keys, µs"]);
     for sized in all {
-        let micros = |seconds: &[f64]| Series::of(seconds.iter().map(|seconds| seconds * 1e6)).to_string();
+        let micros =
+            |seconds: &[f64]| Series::of(seconds.iter().map(|seconds| seconds * 1e6)).to_string();
         section.row(vec![
             sized.name.into(),
             super::amount(sized.entries),
@@ -108,10 +113,16 @@ fn section(all: &[Sized]) -> Section {
     section.demand(name, Series::ratio(&large.batch, &small.batch), Limit::AtMost(1.5));
     let points = |of: fn(&Sized) -> &Vec<f64>| {
         let factor = |sized: &Sized| sized.entries as f64 / small.entries as f64;
-        all.iter().map(|sized| (factor(sized), Series::ratio(of(sized), of(small)).median())).collect()
+        all.iter()
+            .map(|sized| (factor(sized), Series::ratio(of(sized), of(small)).median()))
+            .collect()
     };
-    section.curve(Curve { name: "publish with a key".into(), points: points(|sized| &sized.keyed) });
-    section.curve(Curve { name: "batch of 100 with keys".into(), points: points(|sized| &sized.batch) });
+    section
+        .curve(Curve { name: "publish with a key".into(), points: points(|sized| &sized.keyed) });
+    section.curve(Curve {
+        name: "batch of 100 with keys".into(),
+        points: points(|sized| &sized.batch),
+    });
     section
 }
 
@@ -150,7 +161,8 @@ impl Sized {
         let data = "x".repeat(DATA);
         let numbers = self.next..self.next + count as u64;
         self.next = numbers.end;
-        let batch = numbers.map(|number| keyed(&self.topic, &data, number)).collect::<Outcome<Vec<_>>>()?;
+        let batch =
+            numbers.map(|number| keyed(&self.topic, &data, number)).collect::<Outcome<Vec<_>>>()?;
         self.append(batch)
     }
 
@@ -161,7 +173,8 @@ impl Sized {
         if appended.len() == count && repeated == 0 {
             return Ok(());
         }
-        Err(format!("{repeated} of {count} publications with new keys were taken for repeated").into())
+        Err(format!("{repeated} of {count} publications with new keys were taken for repeated")
+            .into())
     }
 }
 

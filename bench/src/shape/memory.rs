@@ -69,7 +69,9 @@ fn of_topic(bench: &Bench) -> Outcome<f64> {
 }
 
 fn of_key(bench: &Bench) -> Outcome<f64> {
-    published(bench, |number| format!("{{\"topic\":\"orders\",\"data\":1,\"id\":\"order-{number:012}\"}}\n"))
+    published(bench, |number| {
+        format!("{{\"topic\":\"orders\",\"data\":1,\"id\":\"order-{number:012}\"}}\n")
+    })
 }
 
 /// Between the first events and the last ones, in batches of which `line` makes each line.
@@ -81,8 +83,13 @@ fn published(bench: &Bench, line: impl Fn(u64) -> String) -> Outcome<f64> {
     let mut publish = |numbers: std::ops::Range<u64>| -> Outcome {
         for start in numbers.clone().step_by(BATCH as usize) {
             let body: String = (start..(start + BATCH).min(numbers.end)).map(&line).collect();
-            wire::post(&mut socket, "/events", &[("Content-Type", "application/x-ndjson")], body.as_bytes())?
-                .expect(201)?;
+            wire::post(
+                &mut socket,
+                "/events",
+                &[("Content-Type", "application/x-ndjson")],
+                body.as_bytes(),
+            )?
+            .expect(201)?;
         }
         Ok(())
     };

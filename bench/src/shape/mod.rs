@@ -102,7 +102,11 @@ impl Bench {
             Part::Sealing => sealing::measure(self),
             Part::Memory => memory::measure(self),
         }?;
-        section.note(format!("{} It took {:.0} s.", noise.to_string()?, start.elapsed().as_secs_f64()));
+        section.note(format!(
+            "{} It took {:.0} s.",
+            noise.to_string()?,
+            start.elapsed().as_secs_f64()
+        ));
         Ok(section)
     }
 

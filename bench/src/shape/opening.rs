@@ -61,14 +61,18 @@ fn section(all: &[Entries]) -> Section {
     }
     let [few, many] = all else { return section };
     let factor = many.entries as f64 / few.entries as f64;
-    for (after, of) in
-        [("an orderly stop", (&many.orderly, &few.orderly)), ("SIGKILL", (&many.killed, &few.killed))]
-    {
+    for (after, of) in [
+        ("an orderly stop", (&many.orderly, &few.orderly)),
+        ("SIGKILL", (&many.killed, &few.killed)),
+    ] {
         let ratio = Series::ratio(of.0, of.1);
         let points = vec![(1.0, 1.0), (factor, ratio.median())];
         section.curve(Curve { name: format!("opening after {after}"), points });
-        let name =
-            format!("opening after {after}, {} entries / {}", amount(many.entries), amount(few.entries));
+        let name = format!(
+            "opening after {after}, {} entries / {}",
+            amount(many.entries),
+            amount(few.entries)
+        );
         section.demand(name, ratio, Limit::AtMost(3.0));
     }
     section

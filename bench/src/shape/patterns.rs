@@ -73,11 +73,14 @@ const COLUMNS: [Column; 5] = [
 
 fn section(all: &[Topics]) -> Section {
     let mut section = Section::new("History by pattern, by the number of topics");
-    section.head(&std::iter::once("topics").chain(COLUMNS.map(|(name, ..)| name)).collect::<Vec<_>>());
+    section
+        .head(&std::iter::once("topics").chain(COLUMNS.map(|(name, ..)| name)).collect::<Vec<_>>());
     for topics in all {
-        let cell =
-            |(_, scale, of): Column| Series::of(of(topics).iter().map(|seconds| seconds * scale)).to_string();
-        section.row(std::iter::once(super::amount(topics.topics)).chain(COLUMNS.map(cell)).collect());
+        let cell = |(_, scale, of): Column| {
+            Series::of(of(topics).iter().map(|seconds| seconds * scale)).to_string()
+        };
+        section
+            .row(std::iter::once(super::amount(topics.topics)).chain(COLUMNS.map(cell)).collect());
     }
     let [few, many] = all else { return section };
     let factor = many.topics as f64 / few.topics as f64;
@@ -86,8 +89,11 @@ fn section(all: &[Topics]) -> Section {
         ("replay by pattern, for each event delivered,", COLUMNS[0]),
         ("`last=1` of a pattern that matches", COLUMNS[2]),
     ] {
-        let name =
-            format!("{what} at {} topics / at {}", super::amount(many.topics), super::amount(few.topics));
+        let name = format!(
+            "{what} at {} topics / at {}",
+            super::amount(many.topics),
+            super::amount(few.topics)
+        );
         section.demand(name, ratio(column), Limit::AtMost(2.0));
     }
     for column in COLUMNS {
@@ -104,14 +110,25 @@ impl Topics {
         let mut filling = Filling::open(folder.path(), DiskOptions::default())?;
         let data = "x".repeat(DATA);
         let topic = |number: u64| Topic::new(&format!("dev/{:07}", number % topics)).ok();
-        filling.append((0..entries).filter_map(|number| Some(Publication::new(topic(number)?, &*data))))?;
+        filling.append(
+            (0..entries).filter_map(|number| Some(Publication::new(topic(number)?, &*data))),
+        )?;
         drop(filling);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let limits = HubLimits { ring_bytes: RING, ..HubLimits::default() };
         let log = DiskLog::open(folder.path(), DiskOptions::default())?;
         let hub = runtime.block_on(async { Hub::with_limits(log, limits) });
         let (replay, without, last) = <(Vec<_>, Vec<_>, Vec<_>)>::default();
-        Ok(Self { topics, hub, runtime, replay, without, last, none: Default::default(), _folder: folder })
+        Ok(Self {
+            topics,
+            hub,
+            runtime,
+            replay,
+            without,
+            last,
+            none: Default::default(),
+            _folder: folder,
+        })
     }
 
     fn turn(&mut self, bench: &Bench) -> Outcome {
@@ -147,7 +164,8 @@ impl Topics {
         })
     }
 
-    /// Seconds until the last event that matches is there, or it is known that there is none; the median of some.
+    /// Seconds until the last event that matches is there, or it is known that there is none; the
+    /// median of some.
     fn last(&self, pattern: &str, expected: usize, turn: Duration) -> Outcome<f64> {
         let (end, mut all) = (Instant::now() + turn / 3, Vec::new());
         while all.len() < LOOKS && (all.is_empty() || Instant::now() < end) {
@@ -158,7 +176,8 @@ impl Topics {
 
     async fn look(&self, wanted: TopicMatcher, expected: usize) -> Outcome<f64> {
         let start = Instant::now();
-        let mut subscription = self.hub.subscribe(Subscribe::to(wanted).from(Start::Last(1))).await?;
+        let mut subscription =
+            self.hub.subscribe(Subscribe::to(wanted).from(Start::Last(1))).await?;
         let mut found = 0;
         // The position comes first; where nothing matches, nothing else does.
         while found < expected || found == 0 {

@@ -50,8 +50,10 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
         without.turn(bench, folder.path(), &[])?;
         attempts += with.turn(bench, folder.path(), &[Attack::LogReaders])?;
     }
-    let mut section =
-        Section::new(format!("Publishing while 20 clients read a log of {} topics", amount(topics)));
+    let mut section = Section::new(format!(
+        "Publishing while 20 clients read a log of {} topics",
+        amount(topics)
+    ));
     section.head(&["", "publications", "p50, ms", "p99.9, ms", "longest, ms"]);
     section.row(without.row("without them"));
     section.row(with.row("with them"));
@@ -60,7 +62,11 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
          event, unknown IDs."
     ));
     let p50 = Series::ratio(&with.median, &without.median);
-    section.demand("p50 of publishing, with clients that read the log / without", p50, Limit::AtMost(3.0));
+    section.demand(
+        "p50 of publishing, with clients that read the log / without",
+        p50,
+        Limit::AtMost(3.0),
+    );
     let p999 = Series::ratio(&with.p999, &without.p999);
     section.demand(
         "p99.9 of publishing, with clients that read the log / without",
@@ -71,7 +77,8 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
 }
 
 fn fill(folder: &Path, topics: u64) -> Outcome {
-    let topic = |number: u64| Some(Publication::new(Topic::new(&format!("dev/{number:07}")).ok()?, "x"));
+    let topic =
+        |number: u64| Some(Publication::new(Topic::new(&format!("dev/{number:07}")).ok()?, "x"));
     Filling::open(folder, DiskOptions::default())?.append((0..topics).filter_map(topic))
 }
 
@@ -97,12 +104,20 @@ impl Side {
     }
 
     fn row(&self, name: &str) -> Vec<String> {
-        let ms = |values: &[f64]| Series::of(values.iter().map(|seconds| seconds * 1e3)).to_string();
-        vec![name.into(), self.publications.to_string(), ms(&self.median), ms(&self.p999), ms(&self.longest)]
+        let ms =
+            |values: &[f64]| Series::of(values.iter().map(|seconds| seconds * 1e3)).to_string();
+        vec![
+            name.into(),
+            self.publications.to_string(),
+            ms(&self.median),
+            ms(&self.p999),
+            ms(&self.longest),
+        ]
     }
 }
 
-/// Publishes at a pace, and gives in rising order how long after it was due each publication was answered.
+/// Publishes at a pace, and gives in rising order how long after it was due each publication was
+/// answered.
 fn publish_for(server: &Server, time: Duration) -> Outcome<Vec<f64>> {
     let mut socket = wire::connect(Ipv4Addr::new(127, 2, 255, 1), server.address, wire::PATIENCE)?;
     let start = Instant::now();
@@ -112,7 +127,8 @@ fn publish_for(server: &Server, time: Duration) -> Outcome<Vec<f64>> {
         wire::post(&mut socket, "/events/bench", &[], b"x")?.expect(201)?;
         all.push(due.elapsed().as_secs_f64());
         due += INTERVAL;
-        // A publication that took very long is one event of those that would have been, and ends the turn.
+        // A publication that took very long is one event of those that would have been, and ends
+        // the turn.
         if start.elapsed() > 2 * time {
             break;
         }

@@ -45,15 +45,19 @@ struct Sealed {
 
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let topics = bench.size(TOPICS);
-    let all = (0..bench.rounds.min(SEGMENTS)).map(|_| seal(bench, topics)).collect::<Outcome<Vec<_>>>()?;
+    let all = (0..bench.rounds.min(SEGMENTS))
+        .map(|_| seal(bench, topics))
+        .collect::<Outcome<Vec<_>>>()?;
     let mut section =
         Section::new(format!("Publishing while a segment of {} topics is sealed", amount(topics)));
     section.head(&["", "publications", "p50, µs", "p99.9, µs", "longest, µs"]);
     for (name, of) in [("otherwise", 0), ("meanwhile", 1)] {
-        let side =
-            |sealed: &Sealed| if of == 0 { sealed.otherwise.clone() } else { sealed.meanwhile.clone() };
-        let each =
-            |value: fn(&[f64]) -> f64| Series::of(all.iter().map(|sealed| value(&side(sealed)))).to_string();
+        let side = |sealed: &Sealed| {
+            if of == 0 { sealed.otherwise.clone() } else { sealed.meanwhile.clone() }
+        };
+        let each = |value: fn(&[f64]) -> f64| {
+            Series::of(all.iter().map(|sealed| value(&side(sealed)))).to_string()
+        };
         section.row(vec![
             name.into(),
             each(|rising| rising.len() as f64),
@@ -64,21 +68,28 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     }
     let took = Series::of(all.iter().map(|sealed| sealed.took));
     section.note(format!("Until the index was there it took {took} s."));
-    let ratio = |sealed: &Sealed| permille(&sealed.meanwhile, 999) / permille(&sealed.otherwise, 999);
+    let ratio =
+        |sealed: &Sealed| permille(&sealed.meanwhile, 999) / permille(&sealed.otherwise, 999);
     let ratio = Series::of(all.iter().map(ratio));
-    section.demand("p99.9 of publishing, while a segment is sealed / otherwise", ratio, Limit::AtMost(3.0));
+    section.demand(
+        "p99.9 of publishing, while a segment is sealed / otherwise",
+        ratio,
+        Limit::AtMost(3.0),
+    );
     Ok(section)
 }
 
 fn seal(bench: &Bench, topics: u64) -> Outcome<Sealed> {
     let folder = bench.folder()?;
     let room = u64::from(BEFORE * ENTRY) + (topics as f64 * bytes_of_topic(bench)?) as u64;
-    let options = DiskOptions { segment_bytes: Some(u32::try_from(room)?), ..DiskOptions::default() };
+    let options =
+        DiskOptions { segment_bytes: Some(u32::try_from(room)?), ..DiskOptions::default() };
     let mut filling = Filling::open(folder.path(), options)?;
     filling.append((0..topics).filter_map(of_topic))?;
     let sealed = AtomicBool::new(false);
     thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(folder.path(), &sealed).map_err(|error| error.to_string()));
+        let watching =
+            scope.spawn(|| watch(folder.path(), &sealed).map_err(|error| error.to_string()));
         let published = publish_until(&filling.log, &sealed);
         let (start, end) = watching.join().map_err(|_| "the watcher panicked")??;
         Ok(split(&published?, start, end))
@@ -110,13 +121,14 @@ fn publish_until(log: &DiskLog, sealed: &AtomicBool) -> Outcome<Vec<(Instant, In
     Ok(all)
 }
 
-/// When sealing begins and ends: from the next segment, or the first bytes of the index, whichever is there first, until
-/// the index is whole.
+/// When sealing begins and ends: from the next segment, or the first bytes of the index, whichever
+/// is there first, until the index is whole.
 fn watch(folder: &Path, sealed: &AtomicBool) -> Outcome<(Instant, Instant)> {
     let deadline = Instant::now() + PATIENCE;
     let mut start = None;
     loop {
-        let names = fs::read_dir(folder)?.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
+        let names =
+            fs::read_dir(folder)?.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
         let names = names.collect::<Outcome<Vec<_>>>()?;
         let segments = names.iter().filter(|name| name.ends_with(".segment")).count();
         let now = Instant::now();
@@ -143,9 +155,14 @@ fn split(published: &[(Instant, Instant)], start: Instant, end: Instant) -> Seal
     let (meanwhile, otherwise): (Vec<_>, Vec<_>) =
         published.iter().partition(|(began, ended)| *ended >= start && *began <= end);
     let rising = |all: Vec<&(Instant, Instant)>| {
-        let mut all: Vec<_> = all.iter().map(|(began, ended)| (*ended - *began).as_secs_f64()).collect();
+        let mut all: Vec<_> =
+            all.iter().map(|(began, ended)| (*ended - *began).as_secs_f64()).collect();
         all.sort_unstable_by(f64::total_cmp);
         all
     };
-    Sealed { otherwise: rising(otherwise), meanwhile: rising(meanwhile), took: (end - start).as_secs_f64() }
+    Sealed {
+        otherwise: rising(otherwise),
+        meanwhile: rising(meanwhile),
+        took: (end - start).as_secs_f64(),
+    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The longest wait that failures add up to.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The time to wait before the next connection: what the server said, doubled for each failure in a row.
+/// The time to wait before the next connection: what the server said, doubled for each failure in a
+/// row.
 pub(crate) struct Backoff {
     base: Duration,
     failures: u32,
@@ -44,7 +45,10 @@ mod tests {
         for expected in waits {
             let wait = backoff.next().as_secs_f64();
             let expected = *expected as f64;
-            assert!((expected * 0.749..expected * 1.251).contains(&wait), "{wait} instead of {expected}");
+            assert!(
+                (expected * 0.749..expected * 1.251).contains(&wait),
+                "{wait} instead of {expected}"
+            );
         }
     }
 

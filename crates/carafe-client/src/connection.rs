@@ -46,12 +46,18 @@ pub(crate) enum Answer {
     Fatal(Error),
 }
 
-pub(crate) async fn request(client: Client, url: String, headers: HeaderMap, time: Duration) -> Answer {
+pub(crate) async fn request(
+    client: Client,
+    url: String,
+    headers: HeaderMap,
+    time: Duration,
+) -> Answer {
     let asked = match parse(&url) {
         Ok(asked) => asked,
         Err(reason) => return Answer::Fatal(Error::BadUrl { url, reason }),
     };
-    let request = client.get(asked).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
+    let request =
+        client.get(asked).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
     let request = request.headers(headers);
     match tokio::time::timeout(time, request.send()).await {
         Err(_) => Answer::Lost(Lost::Idle(time)),
@@ -69,7 +75,9 @@ async fn judge(response: Response) -> Answer {
             let retry_after = retry_after(response.headers());
             Answer::Lost(Lost::Refused { words: words(response).await, retry_after })
         }
-        status => Answer::Fatal(Error::Refused { status: status.as_u16(), words: words(response).await }),
+        status => {
+            Answer::Fatal(Error::Refused { status: status.as_u16(), words: words(response).await })
+        }
     }
 }
 

@@ -18,8 +18,9 @@ use crate::options::EventSourceOptions;
 
 /// The events of a stream, over as many connections as it takes.
 ///
-/// A lost connection is made again after the time that the stream asked for, with the last event ID, so that a server
-/// with a history goes on where it stopped. The stream ends after `204 No Content`, and after an [`Error`].
+/// A lost connection is made again after the time that the stream asked for, with the last event
+/// ID, so that a server with a history goes on where it stopped. The stream ends after `204 No
+/// Content`, and after an [`Error`].
 ///
 /// The hub's own events, such as `carafe.gap`, arrive like all others.
 pub struct EventSource {
@@ -75,7 +76,8 @@ enum Phase {
     Closed,
 }
 
-/// An open stream: what it will bring, what has come and is not decoded yet, and when it counts as dead.
+/// An open stream: what it will bring, what has come and is not decoded yet, and when it counts as
+/// dead.
 struct Open {
     body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
     chunk: Bytes,
@@ -95,8 +97,9 @@ impl EventSource {
     }
 
     pub(crate) fn with_options(options: EventSourceOptions) -> Self {
-        let decoder =
-            Decoder::new().with_limit(options.event_bytes).with_last_event_id(options.last_event_id.as_str());
+        let decoder = Decoder::new()
+            .with_limit(options.event_bytes)
+            .with_last_event_id(options.last_event_id.as_str());
         let mut source = Self {
             client: client(),
             decoder,
@@ -209,7 +212,11 @@ impl Open {
     }
 
     /// Waits for bytes; `Err` when there will be none.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>, options: &EventSourceOptions) -> Poll<Result<(), Lost>> {
+    fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        options: &EventSourceOptions,
+    ) -> Poll<Result<(), Lost>> {
         let Poll::Ready(chunk) = self.body.as_mut().poll_next(cx) else {
             return self.dead.as_mut().poll(cx).map(|()| Err(Lost::Idle(options.idle)));
         };

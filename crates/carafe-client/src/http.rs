@@ -39,7 +39,8 @@ pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The innermost cause, which is what a person can act on: `Connection refused`, not `error sending request`.
+/// The innermost cause, which is what a person can act on: `Connection refused`, not `error sending
+/// request`.
 pub(crate) fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {

@@ -1,6 +1,7 @@
 //! EventSource for Rust, and a publisher for a Carafe hub.
 //!
-//! [`EventSource`] reads any event stream: it reconnects by itself and asks to go on after the last event it saw.
+//! [`EventSource`] reads any event stream: it reconnects by itself and asks to go on after the last
+//! event it saw.
 //!
 //! ```no_run
 //! use carafe_client::EventSource;
@@ -24,8 +25,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Both speak HTTP and HTTPS; a server's certificate has to be one that this machine trusts. Both send a token if they are given
-//! one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`].
+//! Both speak HTTP and HTTPS; a server's certificate has to be one that this machine trusts. Both
+//! send a token if they are given one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`].
 
 mod backoff;
 mod connection;

@@ -35,19 +35,22 @@ impl EventSourceOptions {
         }
     }
 
-    /// Goes on after the event with this ID, such as the one that an earlier life of the program ended with.
+    /// Goes on after the event with this ID, such as the one that an earlier life of the program
+    /// ended with.
     pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
         self.last_event_id = id.into();
         self
     }
 
-    /// Sets how long to wait before reconnecting until the stream says so itself; 2 s. Failures in a row double it.
+    /// Sets how long to wait before reconnecting until the stream says so itself; 2 s. Failures in
+    /// a row double it.
     pub fn retry(mut self, time: Duration) -> Self {
         self.retry = time;
         self
     }
 
-    /// Sets after how long without a byte the connection is given up as dead; 60 s, which is four heartbeats of a hub.
+    /// Sets after how long without a byte the connection is given up as dead; 60 s, which is four
+    /// heartbeats of a hub.
     pub fn idle(mut self, time: Duration) -> Self {
         self.idle = time;
         self
@@ -59,7 +62,8 @@ impl EventSourceOptions {
         self
     }
 
-    /// Ends with [`Error::Unreachable`](crate::Error::Unreachable) if the first connection fails, instead of trying on.
+    /// Ends with [`Error::Unreachable`](crate::Error::Unreachable) if the first connection fails,
+    /// instead of trying on.
     pub fn first_must_succeed(mut self) -> Self {
         self.first_must_succeed = true;
         self
@@ -71,8 +75,8 @@ impl EventSourceOptions {
         self.bearer_with(move || Some(token.clone()))
     }
 
-    /// Asks for the token to send before each connection: when a stream ends because its token has expired, the next one
-    /// needs another.
+    /// Asks for the token to send before each connection: when a stream ends because its token has
+    /// expired, the next one needs another.
     pub fn bearer_with(mut self, token: impl FnMut() -> Option<String> + Send + 'static) -> Self {
         self.bearer = Some(Box::new(token));
         self

@@ -115,7 +115,11 @@ impl Publisher {
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         let url: String = url.into();
-        Self { url: format!("{}/events", url.trim_end_matches('/')), client: client(), bearer: None }
+        Self {
+            url: format!("{}/events", url.trim_end_matches('/')),
+            client: client(),
+            bearer: None,
+        }
     }
 
     /// Sends this token with each request, as `Authorization: Bearer`.
@@ -134,8 +138,8 @@ impl Publisher {
         ids.pop().ok_or_else(|| PublishError::Unknown("the answer has no ID".into()))
     }
 
-    /// Publishes a batch in order, whole or not at all, and gives the positions. Where the outcome is unknown, it is
-    /// sent again only if every event has an idempotency key.
+    /// Publishes a batch in order, whole or not at all, and gives the positions. Where the outcome
+    /// is unknown, it is sent again only if every event has an idempotency key.
     ///
     /// # Errors
     /// When the hub cannot be reached, refuses, or the outcome is unknown.
@@ -146,7 +150,8 @@ impl Publisher {
         loop {
             match self.attempt(events).await {
                 Err(PublishError::Unknown(_)) if repeatable && attempt < ATTEMPTS => {}
-                Err(PublishError::Refused { status, .. }) if asks_again(status) && attempt < ATTEMPTS => {}
+                Err(PublishError::Refused { status, .. })
+                    if asks_again(status) && attempt < ATTEMPTS => {}
                 outcome => return outcome,
             }
             attempt += 1;
@@ -155,13 +160,15 @@ impl Publisher {
     }
 
     async fn attempt(&self, events: &[Publish]) -> Result<Vec<String>, PublishError> {
-        let url =
-            parse(&self.url).map_err(|reason| PublishError::BadUrl { url: self.url.clone(), reason })?;
-        let mut request = self.client.post(url).timeout(ANSWER).header(CONTENT_TYPE, "application/x-ndjson");
+        let url = parse(&self.url)
+            .map_err(|reason| PublishError::BadUrl { url: self.url.clone(), reason })?;
+        let mut request =
+            self.client.post(url).timeout(ANSWER).header(CONTENT_TYPE, "application/x-ndjson");
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer.clone()?);
         }
-        let response = request.body(ndjson(events)).send().await.map_err(|error| self.failure(&error))?;
+        let response =
+            request.body(ndjson(events)).send().await.map_err(|error| self.failure(&error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
@@ -181,7 +188,8 @@ impl Publisher {
     }
 }
 
-/// A hub that refuses for now has stored nothing. What a proxy says with other codes may hide an answer.
+/// A hub that refuses for now has stored nothing. What a proxy says with other codes may hide an
+/// answer.
 fn asks_again(status: u16) -> bool {
     status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS
 }

@@ -1,4 +1,5 @@
-//! Which clients are looked after when: each four times in a heartbeat's interval, and never all at once.
+//! Which clients are looked after when: each four times in a heartbeat's interval, and never all at
+//! once.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};

@@ -19,7 +19,8 @@ impl Bell {
         Ok(Arc::new(Self { poller: Waker::new(registry, token)?, rung: AtomicBool::new(false) }))
     }
 
-    /// From now on it may be rung again. To be called before a look at what it may have been rung for.
+    /// From now on it may be rung again. To be called before a look at what it may have been rung
+    /// for.
     pub(crate) fn hear(&self) {
         self.rung.swap(false, Ordering::AcqRel);
     }

@@ -80,7 +80,8 @@ impl<G: StreamObserver> Clients<G> {
         self.joined
     }
 
-    /// Is told when there is room, if there was not enough: most clients always have it, and are not asked for it.
+    /// Is told when there is room, if there was not enough: most clients always have it, and are
+    /// not asked for it.
     fn try_write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Result<usize, Ended> {
         let page = self.pages.get_mut(seat as usize / PAGE);
         let Some(client) = page.and_then(|page| page[seat as usize % PAGE].as_mut()) else {

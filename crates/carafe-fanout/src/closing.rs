@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Tokens from here on are those of connections that close.
 const FIRST_TOKEN: usize = 1 << 40;
 
-/// Closed at once, a connection on which the client has said something more would be reset, and with it what the client has yet to read.
+/// Closed at once, a connection on which the client has said something more would be reset, and
+/// with it what the client has yet to read.
 #[derive(Default)]
 pub(crate) struct Closing {
     sockets: Slab<(TcpStream, Instant)>,
@@ -30,7 +31,9 @@ impl Closing {
         let entry = self.sockets.vacant_entry();
         let (key, until) = (entry.key(), now + PATIENCE);
         let waits = socket::end(&socket)
-            .and_then(|()| watch.promptly(&mut socket, Token(FIRST_TOKEN + key), Interest::READABLE))
+            .and_then(|()| {
+                watch.promptly(&mut socket, Token(FIRST_TOKEN + key), Interest::READABLE)
+            })
             .is_ok();
         if waits {
             entry.insert((socket, until));

@@ -48,12 +48,15 @@ pub enum Ended {
 impl Ended {
     /// How a stream ended whose socket has this error.
     ///
-    /// The kernel measures the write time too, by `TCP_USER_TIMEOUT`, and may notice before anybody else does. After ICMP
-    /// errors it reports these in place of the timeout: they end an established connection in no other way.
+    /// The kernel measures the write time too, by `TCP_USER_TIMEOUT`, and may notice before anybody
+    /// else does. After ICMP errors it reports these in place of the timeout: they end an
+    /// established connection in no other way.
     #[must_use]
     pub fn by(error: &io::Error) -> Self {
         match error.kind() {
-            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Self::Stalled,
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                Self::Stalled
+            }
             _ => Self::Gone,
         }
     }
@@ -94,7 +97,8 @@ impl<G: StreamObserver> Inbox<G> {
     /// Leaves a stream for the shard. If the shard is no more, the stream ends.
     pub(crate) fn put(&self, socket: TcpStream, mut joining: NewStream<G>) {
         self.load.fetch_add(1, Ordering::Relaxed);
-        // Waking the shard costs more than the rest. It has time as long as there is nothing to be sent.
+        // Waking the shard costs more than the rest. It has time as long as there is nothing to be
+        // sent.
         let has_time = joining.frames.wait(&self.bell);
         let mut waiting = self.waiting();
         let Some(Waiting { streams, is_coming }) = &mut *waiting else {

@@ -1,7 +1,8 @@
 //! A poller of its own for sockets of which only the client's leave is awaited.
 //!
-//! Very many clients may leave in a short time, and to wake the shard for each would cost more than the rest. So the shard is woken
-//! for the first; from then on it looks by itself, after a pause, until none have left meanwhile.
+//! Very many clients may leave in a short time, and to wake the shard for each would cost more than
+//! the rest. So the shard is woken for the first; from then on it looks by itself, after a pause,
+//! until none have left meanwhile.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -26,8 +27,13 @@ pub(crate) struct Leaves {
 
 impl Leaves {
     pub(crate) fn new(shard: Registry, token: Token) -> io::Result<Self> {
-        let leaves =
-            Self { poll: Poll::new()?, events: Events::with_capacity(256), shard, token, next: None };
+        let leaves = Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(256),
+            shard,
+            token,
+            next: None,
+        };
         leaves.await_first()?;
         Ok(leaves)
     }

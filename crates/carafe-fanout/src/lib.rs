@@ -1,8 +1,9 @@
 //! Takes one event to very many sockets.
 //!
-//! A shard is one thread with its own poller, and the only writer to its sockets. A subscriber costs a socket and a place in
-//! the hub's [`Dispatcher`](carafe_hub::Dispatcher), which says what each is sent next: there is no task, queue, lock or allocation
-//! for a delivery. The sockets are those of HTTP/1.1 connections whose response head has been sent, and which have a body in
+//! A shard is one thread with its own poller, and the only writer to its sockets. A subscriber
+//! costs a socket and a place in the hub's [`Dispatcher`](carafe_hub::Dispatcher), which says what
+//! each is sent next: there is no task, queue, lock or allocation for a delivery. The sockets are
+//! those of HTTP/1.1 connections whose response head has been sent, and which have a body in
 //! chunks.
 
 mod beats;

@@ -11,10 +11,11 @@ use crate::CatchUp;
 pub struct ShardOptions {
     /// How many threads there are.
     pub threads: NonZeroUsize,
-    /// After how long without output a stream says that it is alive; by then, a quarter of the time before at the earliest.
+    /// After how long without output a stream says that it is alive; by then, a quarter of the time
+    /// before at the earliest.
     pub heartbeat: Duration,
-    /// How long a client may take nothing of what it is sent before its stream is cut. What it has not acknowledged for so long
-    /// counts, too.
+    /// How long a client may take nothing of what it is sent before its stream is cut. What it has
+    /// not acknowledged for so long counts, too.
     pub write_time: Duration,
     /// Bytes that the kernel may hold for a client, unless the client is behind.
     pub send_buffer: usize,

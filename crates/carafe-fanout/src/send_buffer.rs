@@ -1,8 +1,9 @@
 //! How much the kernel may hold for a client that is behind.
 //!
-//! The usual send buffer is small, since very many clients may stall. It bounds what is in flight to a client, and so its rate
-//! where acknowledgements take time: 36 KiB for each 50 ms is 0.7 MB/s. A client that is behind and reads gets a larger buffer,
-//! until it has caught up for a while.
+//! The usual send buffer is small, since very many clients may stall. It bounds what is in flight
+//! to a client, and so its rate where acknowledgements take time: 36 KiB for each 50 ms is 0.7
+//! MB/s. A client that is behind and reads gets a larger buffer, until it has caught up for a
+//! while.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -13,15 +14,17 @@ use rustix::net::sockopt;
 
 use crate::ShardOptions;
 
-/// What a client that is behind may have. Larger ones were not faster on loopback; the kernel may allow less
-/// (`net.core.wmem_max`).
+/// What a client that is behind may have. Larger ones were not faster on loopback; the kernel may
+/// allow less (`net.core.wmem_max`).
 const LARGE: usize = 256 << 10;
 
-/// So often a full buffer must have had room again before it grows. That takes more bytes than the receive window that a
-/// client has without reading: a client that never reads must not get a larger buffer.
+/// So often a full buffer must have had room again before it grows. That takes more bytes than the
+/// receive window that a client has without reading: a client that never reads must not get a
+/// larger buffer.
 const ROUNDS: u8 = 8;
 
-/// The bytes that larger send buffers may take in all, for streams that are behind. All clones share them.
+/// The bytes that larger send buffers may take in all, for streams that are behind. All clones
+/// share them.
 #[derive(Clone)]
 pub struct CatchUp(Arc<Pool>);
 
@@ -91,8 +94,8 @@ impl SendBuffers {
         Self { usual: options.send_buffer, catch_up: options.catch_up.clone() }
     }
 
-    /// The kernel had no room for all that was written to this socket. Returns whether the buffer has grown, so that it has
-    /// room now.
+    /// The kernel had no room for all that was written to this socket. Returns whether the buffer
+    /// has grown, so that it has room now.
     pub fn filled(&self, buffer: &mut SendBuffer, socket: &impl AsFd) -> bool {
         buffer.rounds = buffer.rounds.saturating_add(1);
         // Asked again now and then: others may have given theirs back.
@@ -114,14 +117,16 @@ impl SendBuffers {
     }
 }
 
-/// The send buffer of one socket: how often it was full lately, and whether it is larger than usual.
+/// The send buffer of one socket: how often it was full lately, and whether it is larger than
+/// usual.
 #[derive(Default)]
 pub struct SendBuffer {
     rounds: u8,
     share: Option<Share>,
 }
 
-/// Sets the bytes that the kernel may hold. It is told half of them, since it doubles what it is told for its own overhead.
+/// Sets the bytes that the kernel may hold. It is told half of them, since it doubles what it is
+/// told for its own overhead.
 pub(crate) fn set(socket: &impl AsFd, bytes: usize) -> rustix::io::Result<()> {
     sockopt::set_socket_send_buffer_size(socket, bytes / 2)
 }
@@ -154,7 +159,12 @@ mod tests {
         })
     }
 
-    fn fill(buffers: &SendBuffers, buffer: &mut SendBuffer, socket: &TcpStream, times: u8) -> usize {
+    fn fill(
+        buffers: &SendBuffers,
+        buffer: &mut SendBuffer,
+        socket: &TcpStream,
+        times: u8,
+    ) -> usize {
         (0..times).filter(|_| buffers.filled(buffer, socket)).count()
     }
 
@@ -178,7 +188,8 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let grown = |buffer: &mut SendBuffer| fill(&buffers, buffer, &socket(), ROUNDS) == 1;
-        let [mut first, mut second, mut third] = [const { SendBuffer { rounds: 0, share: None } }; 3];
+        let [mut first, mut second, mut third] =
+            [const { SendBuffer { rounds: 0, share: None } }; 3];
         assert!(grown(&mut first) && grown(&mut second) && !grown(&mut third));
         assert_eq!(refused.load(Ordering::Relaxed), 1);
         drop(first);

@@ -34,7 +34,8 @@ const LEAVES: Token = Token(usize::MAX - 1);
 /// After so many writes it is time to look whether something else has come: about a millisecond.
 const WRITES: usize = 128;
 
-/// How long streams may wait to be taken in that have nothing to be sent. When many come, it is done for several at once.
+/// How long streams may wait to be taken in that have nothing to be sent. When many come, it is
+/// done for several at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Streams that are taken in before those that are there have their turn.
@@ -66,7 +67,10 @@ impl<G: StreamObserver> Shard<G> {
         let bell = Bell::new(poll.registry(), BELL)?;
         let waker = Waker::from(Arc::clone(&bell));
         let leaves = Leaves::new(poll.registry().try_clone()?, LEAVES)?;
-        let watch = Watch { prompt: poll.registry().try_clone()?, leisurely: leaves.registry().try_clone()? };
+        let watch = Watch {
+            prompt: poll.registry().try_clone()?,
+            leisurely: leaves.registry().try_clone()?,
+        };
         Ok(Self {
             dispatcher: hub.dispatcher(waker.clone()),
             clients: Clients::new(watch, SendBuffers::new(&options)),
@@ -202,7 +206,8 @@ impl<G: StreamObserver> Shard<G> {
         self.closing.close_late(now);
     }
 
-    /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is alive.
+    /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is
+    /// alive.
     fn look_after(&mut self, seat: SubscriberId, now: Instant) {
         let allowed = ticks(self.options.write_time);
         let stalled = |since| self.clock.since(since, now) >= allowed;

@@ -13,7 +13,8 @@ use crate::inbox::Inbox;
 use crate::shard::Shard;
 use crate::{NewStream, ShardOptions, StreamObserver, socket};
 
-/// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped, the shards end.
+/// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped,
+/// the shards end.
 pub struct ShardPool<G: StreamObserver> {
     hub: Hub,
     shards: Arc<Shards<G>>,
@@ -43,13 +44,15 @@ impl<G: StreamObserver> ShardPool<G> {
         Ok(Self { hub: hub.clone(), shards: Arc::new(Shards(shards)) })
     }
 
-    /// Bounds what the kernel holds for the clients of a listener, by the send buffer and the write time of the options.
+    /// Bounds what the kernel holds for the clients of a listener, by the send buffer and the write
+    /// time of the options.
     pub fn prepare(listener: &impl AsFd, options: &ShardOptions) {
         socket::prepare(listener, options);
     }
 
-    /// Hands a connection, which must not block, to the shard with the fewest. The frames must be [served](Self::serves).
-    /// While there is nothing to be sent, the shard takes its time to notice that the client has gone: a tenth of a second.
+    /// Hands a connection, which must not block, to the shard with the fewest. The frames must be
+    /// [served](Self::serves). While there is nothing to be sent, the shard takes its time to
+    /// notice that the client has gone: a tenth of a second.
     pub fn add(&self, socket: TcpStream, joining: NewStream<G>) {
         let shards = self.shards.0.iter();
         if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {

@@ -20,8 +20,9 @@ const LARGEST_SEGMENT: u32 = 16 << 10;
 /// What every network takes (RFC 9293, 3.7.1).
 const SMALLEST_SEGMENT: u32 = 536;
 
-/// Bounds what the kernel holds for the clients of a listener, and for how long. Accepted sockets have the options of their
-/// listener, so that it costs nothing for each. What the kernel does not take is left as it is: only a bound is wider then.
+/// Bounds what the kernel holds for the clients of a listener, and for how long. Accepted sockets
+/// have the options of their listener, so that it costs nothing for each. What the kernel does not
+/// take is left as it is: only a bound is wider then.
 pub(crate) fn prepare(listener: &impl AsFd, options: &ShardOptions) {
     let set = send_buffer::set(listener, options.send_buffer)
         .and_then(|()| sockopt::set_socket_keepalive(listener, true))
@@ -35,9 +36,10 @@ pub(crate) fn prepare(listener: &impl AsFd, options: &ShardOptions) {
     }
 }
 
-/// The largest segment, where the send buffer is so large. A receiver acknowledges two segments at once, but one only after
-/// 40 ms. On loopback a segment has up to 65,483 bytes: it fills the usual buffer, and the next has to wait for those 40 ms.
-/// Networks have smaller segments than this, and are not affected.
+/// The largest segment, where the send buffer is so large. A receiver acknowledges two segments at
+/// once, but one only after 40 ms. On loopback a segment has up to 65,483 bytes: it fills the usual
+/// buffer, and the next has to wait for those 40 ms. Networks have smaller segments than this, and
+/// are not affected.
 fn segment(send_buffer: usize) -> u32 {
     let third = u32::try_from(send_buffer / 3).unwrap_or(LARGEST_SEGMENT);
     third.clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
@@ -67,7 +69,8 @@ pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, Ended
     }
 }
 
-/// Reads from a client that only takes. If it has left, closed its side or asks for more, the stream has ended.
+/// Reads from a client that only takes. If it has left, closed its side or asks for more, the
+/// stream has ended.
 pub(crate) fn hear(mut socket: &TcpStream) -> Option<Ended> {
     loop {
         match socket.read(&mut [0; 16]) {
@@ -116,7 +119,8 @@ mod tests {
 
     #[test]
     fn three_segments_fit_into_the_send_buffer() {
-        for (send_buffer, bytes) in [(0, 536), (12 << 10, 4 << 10), (48 << 10, 16 << 10), (1 << 40, 16 << 10)]
+        for (send_buffer, bytes) in
+            [(0, 536), (12 << 10, 4 << 10), (48 << 10, 16 << 10), (1 << 40, 16 << 10)]
         {
             assert_eq!(segment(send_buffer), bytes, "{send_buffer}");
         }

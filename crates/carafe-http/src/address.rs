@@ -11,8 +11,9 @@ use ipnet::IpNet;
 
 /// A client as limits count it: an IPv4 address, or the /64 that an IPv6 client has to itself.
 ///
-/// Each open stream has one. It is a /64, an IPv4 address one of ff00::/8, from which nothing comes; and its bits are turned over,
-/// so that none is zero, and that there is none takes no memory.
+/// Each open stream has one. It is a /64, an IPv4 address one of ff00::/8, from which nothing
+/// comes; and its bits are turned over, so that none is zero, and that there is none takes no
+/// memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ClientAddress(NonZeroU64);
 
@@ -57,8 +58,8 @@ pub struct Proxies {
     header: ProxyHeader,
 }
 
-/// The header in which proxies tell a client's address. One alone is read: what a proxy does not write itself, it may pass
-/// on as the client wrote it.
+/// The header in which proxies tell a client's address. One alone is read: what a proxy does not
+/// write itself, it may pass on as the client wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`.
@@ -77,7 +78,9 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
-        network.map(Self).map_err(|_| "write an address or a network, such as 192.0.2.1 or 10.0.0.0/8")
+        network
+            .map(Self)
+            .map_err(|_| "write an address or a network, such as 192.0.2.1 or 10.0.0.0/8")
     }
 }
 
@@ -89,7 +92,11 @@ impl Proxies {
     }
 
     /// Who asks; `None` where the app does not tell the peer's address to its handlers.
-    pub(crate) fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<ClientAddress> {
+    pub(crate) fn client(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Option<ClientAddress> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         Some(self.beyond(peer.ip(), headers).into())
     }
@@ -112,7 +119,8 @@ impl Proxies {
 
     /// The addresses that proxies have told, the nearest first; `None` for what is no address.
     ///
-    /// The lists are taken apart from their end, without a look at quotes: a client could leave one open in its part.
+    /// The lists are taken apart from their end, without a look at quotes: a client could leave one
+    /// open in its part.
     fn told<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
         let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
             ProxyHeader::XForwardedFor => ("x-forwarded-for", address),
@@ -211,7 +219,9 @@ mod tests {
     #[test]
     fn a_network_is_one_address_or_many() {
         assert!(
-            ["10.0.0.0/8", "::1", "fd00::/8", "1.2.3.4"].iter().all(|text| text.parse::<Network>().is_ok())
+            ["10.0.0.0/8", "::1", "fd00::/8", "1.2.3.4"]
+                .iter()
+                .all(|text| text.parse::<Network>().is_ok())
         );
         assert!(["", "10.0.0.0/33", "proxy"].iter().all(|text| text.parse::<Network>().is_err()));
     }

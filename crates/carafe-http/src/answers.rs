@@ -1,4 +1,5 @@
-//! What every answer gets: security headers, a place in the counters, and a line in the log of those who look closely.
+//! What every answer gets: security headers, a place in the counters, and a line in the log of
+//! those who look closely.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +8,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, Uri};
 use tower::{Layer, ServiceExt};
@@ -20,9 +22,12 @@ use crate::{Metrics, Options, conformance, loopback, mercure, unread};
 /// For what is no page: nothing is loaded, run or framed, should a browser take it for one.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
-/// Nothing of the hub is for other sites' pages to embed. What they may fetch is said by CORS, which asks no more of this.
-const OWN_PAGES: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+/// Nothing of the hub is for other sites' pages to embed. What they may fetch is said by CORS,
+/// which asks no more of this.
+const OWN_PAGES: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("cross-origin-resource-policy"),
+    HeaderValue::from_static("same-origin"),
+);
 
 /// What there is around everything else.
 pub(crate) struct Answers {
@@ -37,9 +42,11 @@ impl Answers {
         Self { metrics, cors: options.origins.cors(), loopback_only }
     }
 
-    /// Counts what was refused, and tells of each request. Its query is left out: it may hold secrets.
+    /// Counts what was refused, and tells of each request. Its query is left out: it may hold
+    /// secrets.
     async fn observe(&self, request: Request, next: Next) -> Response {
-        let (start, method, uri) = (Instant::now(), request.method().clone(), request.uri().clone());
+        let (start, method, uri) =
+            (Instant::now(), request.method().clone(), request.uri().clone());
         let response = self.protect(request, next).await;
         if let Some(refused) = response.extensions().get::<Refused>() {
             self.metrics.refused(asked_for(&method, &uri), refused.reason);
@@ -66,7 +73,11 @@ impl Answers {
 }
 
 /// One layer with all of it: a router clones its layers, and what is in them, for each request.
-pub(crate) async fn answer(State(answers): State<Arc<Answers>>, request: Request, next: Next) -> Response {
+pub(crate) async fn answer(
+    State(answers): State<Arc<Answers>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let version = request.version();
     let mut response = answers.observe(unread::read_on(request), next).await;
     secure(response.headers_mut());

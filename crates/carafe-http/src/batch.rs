@@ -28,7 +28,8 @@ const NAMES: usize = 64 << 10;
 /// Bytes of JSON that stand for one byte of data at most, `\u0000`.
 const ESCAPE: usize = 6;
 
-/// Memory that an event takes beside its publication: what the allocator adds, and its part of the answer.
+/// Memory that an event takes beside its publication: what the allocator adds, and its part of the
+/// answer.
 const BESIDE: usize = 128;
 
 /// How many times as much memory as its text a batch takes at most: that of events without data.
@@ -37,7 +38,8 @@ pub(crate) const GROWS: usize = 16;
 /// Editors put it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Publishes what the body says. A line that may not be is refused when it has come, and what follows is not read.
+/// Publishes what the body says. A line that may not be is refused when it has come, and what
+/// follows is not read.
 pub(crate) async fn publish(
     app: &App,
     caller: &Caller,
@@ -86,7 +88,8 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     fn take(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
-        let line = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        let line =
+            if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         let line = std::str::from_utf8(line).map_err(|_| bad_utf_8())?;
         if line.trim().is_empty() {
             return Ok(());
@@ -100,8 +103,11 @@ impl Batch<'_> {
 }
 
 fn parse(line: &str, event_bytes: usize) -> Result<Publication, Problem> {
-    let line = Line::parse(line, event_bytes, TOPICS).map_err(|error| bad_line(error.to_string()))?;
-    let Data::Text(data) = line.data else { return Err(too_large(event_bytes).over(Limit::EventBytes)) };
+    let line =
+        Line::parse(line, event_bytes, TOPICS).map_err(|error| bad_line(error.to_string()))?;
+    let Data::Text(data) = line.data else {
+        return Err(too_large(event_bytes).over(Limit::EventBytes));
+    };
     let Alternates::Topics(alternates) = line.alternates else { return Err(too_many_topics()) };
     let alternates = alternates.iter().map(|text| topic(text)).collect::<Result<Vec<_>, _>>()?;
     let parameters = Parameters {
@@ -125,7 +131,8 @@ fn ids<S: Serializer>(appended: &[Appended], serializer: S) -> Result<S::Ok, S::
 
 /// The answer, whose memory counts as the body's until the client has taken it.
 fn answer(appended: &[Appended], mut held: Held) -> Response {
-    let body = serde_json::to_vec(&Published { ids: appended }).expect("a list of texts is always JSON");
+    let body =
+        serde_json::to_vec(&Published { ids: appended }).expect("a list of texts is always JSON");
     held.shrink_to(body.len());
     let fresh = appended.iter().any(|one| !one.repeated);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
@@ -146,7 +153,8 @@ impl AsRef<[u8]> for HeldBytes {
 }
 
 fn too_long(longest: usize) -> Problem {
-    let detail = format!("more than the {longest} bytes that a line may have: publish less in one event");
+    let detail =
+        format!("more than the {longest} bytes that a line may have: publish less in one event");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
         .over(Limit::EventBytes)
 }
@@ -162,8 +170,10 @@ mod tests {
     /// What a batch may grow to is known by its length.
     #[test]
     fn no_line_takes_more_memory_than_so_many_times_its_text() {
-        let alternates =
-            format!("{{\"topic\":\"a\",\"data\":1,\"alternates\":[{}\"b\"]}}", "\"b\",".repeat(900));
+        let alternates = format!(
+            "{{\"topic\":\"a\",\"data\":1,\"alternates\":[{}\"b\"]}}",
+            "\"b\",".repeat(900)
+        );
         for line in ["{\"topic\":\"a\",\"data\":1}", &alternates] {
             let weight = parse(line, 1024).unwrap().weight() + BESIDE;
             assert!(weight <= GROWS * (line.len() + 1), "{weight}: {line}");

@@ -42,8 +42,8 @@ pub(crate) struct Most {
 }
 
 impl<'a> BodyReader<'a> {
-    /// Waits for room for what the client says it sends. Until then nothing of it is read, and a client that asks to be told
-    /// when to begin (`Expect: 100-continue`) is not told.
+    /// Waits for room for what the client says it sends. Until then nothing of it is read, and a
+    /// client that asks to be told when to begin (`Expect: 100-continue`) is not told.
     pub(crate) async fn begin(
         options: &'a Options,
         publisher: Option<Publisher>,
@@ -71,7 +71,8 @@ impl<'a> BodyReader<'a> {
     /// The next bytes, as many as came; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            let frame = timeout_at(self.deadline, self.body.frame()).await.map_err(|_| too_slow())?;
+            let frame =
+                timeout_at(self.deadline, self.body.frame()).await.map_err(|_| too_slow())?;
             let Some(frame) = frame else { return Ok(None) };
             // What is no data are trailers, which say nothing here.
             let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
@@ -155,14 +156,16 @@ fn too_large_for_memory(largest: usize) -> Problem {
 }
 
 pub(crate) fn too_large(limit: usize) -> Problem {
-    let detail = format!("more than the {limit} bytes allowed: publish less at once, or raise the limit");
+    let detail =
+        format!("more than the {limit} bytes allowed: publish less at once, or raise the limit");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
 }
 
 fn too_slow() -> Problem {
     let detail = "the body did not arrive in time: send it at once";
     let status = StatusCode::REQUEST_TIMEOUT;
-    Problem::new(status, "urn:carafe:problem:body-time", "Body too slow", detail).over(Limit::BodyTime)
+    Problem::new(status, "urn:carafe:problem:body-time", "Body too slow", detail)
+        .over(Limit::BodyTime)
 }
 
 fn broken_off() -> Problem {
@@ -171,6 +174,7 @@ fn broken_off() -> Problem {
 }
 
 pub(crate) fn bad_utf_8() -> Problem {
-    let detail = "the data is not UTF-8, which an event stream carries: encode it, for example as base64";
+    let detail =
+        "the data is not UTF-8, which an event stream carries: encode it, for example as base64";
     Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail)
 }

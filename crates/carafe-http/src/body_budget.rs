@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::publish_rate::Publisher;
 
-/// Memory is counted in units of 1 KiB. A body takes at least one, which covers what a small request takes beside its body.
+/// Memory is counted in units of 1 KiB. A body takes at least one, which covers what a small
+/// request takes beside its body.
 const UNIT: usize = 1 << 10;
 
 /// The part of the budget that one client may hold.
@@ -22,12 +23,12 @@ const KEPT: usize = 8;
 /// The most that a small body takes.
 pub(crate) const SMALL: usize = 64 << 10;
 
-/// The memory that bodies of requests may take, from before they are read until what they say is stored and answered. All
-/// clones are one budget.
+/// The memory that bodies of requests may take, from before they are read until what they say is
+/// stored and answered. All clones are one budget.
 ///
-/// One client may hold half of it; a larger body is refused. A client is who holds a token, else an address, as for the
-/// [publish rate](crate::PublishRate). An eighth is kept for bodies up to 64 KiB, so that large ones that come slowly do not
-/// keep out those of all others.
+/// One client may hold half of it; a larger body is refused. A client is who holds a token, else an
+/// address, as for the [publish rate](crate::PublishRate). An eighth is kept for bodies up to 64
+/// KiB, so that large ones that come slowly do not keep out those of all others.
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<Shared>);
 
@@ -115,8 +116,8 @@ impl BodyBudget {
         self.0.peak.swap(self.0.held(), Relaxed).saturating_mul(UNIT)
     }
 
-    /// A body of this client that takes at most so many bytes. It holds nothing yet. Where clients are not told from each other,
-    /// all share the budget.
+    /// A body of this client that takes at most so many bytes. It holds nothing yet. Where clients
+    /// are not told from each other, all share the budget.
     pub(crate) fn begin(&self, publisher: Option<Publisher>, most: usize) -> Held {
         let place = Place::new(&self.0.any, publisher);
         let is_small = most <= SMALL.min(self.0.small.share * UNIT);
@@ -168,10 +169,15 @@ impl Drop for Place {
 }
 
 impl Held {
-    /// Makes room for `bytes` in all. It waits for others to give theirs back, and takes the time off `patience`.
+    /// Makes room for `bytes` in all. It waits for others to give theirs back, and takes the time
+    /// off `patience`.
     ///
     /// Bodies that grow may wait for each other; the end of their patience resolves that.
-    pub(crate) async fn grow_to(&mut self, bytes: usize, patience: &mut Duration) -> Result<(), NoRoom> {
+    pub(crate) async fn grow_to(
+        &mut self,
+        bytes: usize,
+        patience: &mut Duration,
+    ) -> Result<(), NoRoom> {
         let units = bytes.div_ceil(UNIT);
         let held = self.of_all.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if units <= held {
@@ -221,7 +227,11 @@ impl Held {
     }
 }
 
-async fn take(from: &Arc<Semaphore>, units: u32, patience: &mut Duration) -> Option<OwnedSemaphorePermit> {
+async fn take(
+    from: &Arc<Semaphore>,
+    units: u32,
+    patience: &mut Duration,
+) -> Option<OwnedSemaphorePermit> {
     if let Ok(permit) = Arc::clone(from).try_acquire_many_owned(units) {
         return Some(permit);
     }
@@ -266,7 +276,11 @@ mod tests {
     }
 
     /// Whether there is room for a unit at once, or at the end of one's patience.
-    async fn room(budget: &BodyBudget, client: Option<Publisher>, most: usize) -> Result<Held, NoRoom> {
+    async fn room(
+        budget: &BodyBudget,
+        client: Option<Publisher>,
+        most: usize,
+    ) -> Result<Held, NoRoom> {
         let mut held = budget.begin(client, most);
         held.grow_to(1, &mut SECOND.clone()).await.map(|()| held)
     }
@@ -308,14 +322,19 @@ mod tests {
         for _ in 0..9 {
             small.push(room(&budget, A, UNIT).await.unwrap());
         }
-        assert_eq!(room(&budget, A, UNIT).await.unwrap_err(), NoRoom::OfClient, "half, and a small one");
+        assert_eq!(
+            room(&budget, A, UNIT).await.unwrap_err(),
+            NoRoom::OfClient,
+            "half, and a small one"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_beyond_a_clients_share_is_refused_at_once() {
         let budget = budget();
         assert_eq!(budget.largest_body(), 8 * UNIT);
-        let refused = budget.begin(A, LARGE).grow_to(8 * UNIT + 1, &mut SECOND.clone()).now_or_never();
+        let refused =
+            budget.begin(A, LARGE).grow_to(8 * UNIT + 1, &mut SECOND.clone()).now_or_never();
         assert_eq!(refused, Some(Err(NoRoom::Ever)));
     }
 

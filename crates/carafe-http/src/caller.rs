@@ -23,8 +23,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Takes the token out of the request. One that is not good is refused, even where strangers may do the same: its
-    /// holder has to know.
+    /// Takes the token out of the request. One that is not good is refused, even where strangers
+    /// may do the same: its holder has to know.
     pub(crate) async fn of(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
         let options = &app.options;
         // An app around this router may have tokens of its own.
@@ -60,9 +60,9 @@ impl Caller {
     /// Refuses who may publish to nothing at all, which takes no look at what is published.
     pub(crate) fn may_publish(&self) -> Result<(), Problem> {
         if self.rights.publish.is_empty() {
-            return Err(
-                self.refused("there is no topic that may be published to: ask for a grant of one".into())
-            );
+            return Err(self.refused(
+                "there is no topic that may be published to: ask for a grant of one".into(),
+            ));
         }
         Ok(())
     }
@@ -88,7 +88,9 @@ impl Caller {
         let kind = "urn:carafe:problem:forbidden";
         let problem = Problem::new(StatusCode::FORBIDDEN, kind, "Not allowed", detail);
         match self.identity {
-            Some(_) => problem.with_header("www-authenticate", "Bearer error=\"insufficient_scope\""),
+            Some(_) => {
+                problem.with_header("www-authenticate", "Bearer error=\"insufficient_scope\"")
+            }
             None => problem,
         }
     }

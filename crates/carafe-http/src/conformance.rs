@@ -8,7 +8,8 @@ use http::{HeaderValue, Request, Uri, Version};
 
 use crate::{Metrics, Problem, answers};
 
-/// The refusal of a request that is not as HTTP asks, counted. Its connection ends with it: what it meant is not clear.
+/// The refusal of a request that is not as HTTP asks, counted. Its connection ends with it: what it
+/// meant is not clear.
 pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Response> {
     let problem = check_host(request).err()?;
     metrics.refused(answers::asked_for(request.method(), request.uri()), problem.reason());
@@ -20,8 +21,8 @@ pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Respo
     Some(answer)
 }
 
-/// Refuses a request whose host is missing or unclear (RFC 9112, 3.2; RFC 9113, 8.3.1): two readers, such as a proxy and
-/// the hub, could take it for requests to two hosts.
+/// Refuses a request whose host is missing or unclear (RFC 9112, 3.2; RFC 9113, 8.3.1): two
+/// readers, such as a proxy and the hub, could take it for requests to two hosts.
 fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (uri, version) = (request.uri(), request.version());
@@ -31,13 +32,14 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
             "the `Host` is none, or another than in the URL: send a host and, if need be, a port",
         )),
         (None, _)
-            if version == Version::HTTP_11 || (version == Version::HTTP_2 && uri.authority().is_none()) =>
+            if version == Version::HTTP_11
+                || (version == Version::HTTP_2 && uri.authority().is_none()) =>
         {
             Err(bad_host("there is no `Host`: send the name under which the hub is reached"))
         }
-        _ if uri.authority().is_some_and(|authority| !is_host(authority)) => {
-            Err(bad_host("the URL has more than a host and a port before its path: leave the rest out"))
-        }
+        _ if uri.authority().is_some_and(|authority| !is_host(authority)) => Err(bad_host(
+            "the URL has more than a host and a port before its path: leave the rest out",
+        )),
         _ => Ok(()),
     }
 }
@@ -54,14 +56,18 @@ fn authority(host: &HeaderValue) -> Option<Authority> {
 /// A host, and perhaps a port, without a user's name (RFC 9110, 4.2.4).
 fn is_host(authority: &Authority) -> bool {
     let rest = authority.as_str().strip_prefix(authority.host());
-    let is_port =
-        |rest: &str| rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    let is_port = |rest: &str| {
+        rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
+    };
     rest.is_some_and(|rest| rest.is_empty() || is_port(rest))
 }
 
-/// Over HTTP/2, both may be there, and name one host. Over HTTP/1.1, the one in an absolute URL alone counts.
+/// Over HTTP/2, both may be there, and name one host. Over HTTP/1.1, the one in an absolute URL
+/// alone counts.
 fn agrees(host: &HeaderValue, uri: &Uri, version: Version) -> bool {
-    let Some(expected) = uri.authority().filter(|_| version == Version::HTTP_2) else { return true };
+    let Some(expected) = uri.authority().filter(|_| version == Version::HTTP_2) else {
+        return true;
+    };
     authority(host).is_some_and(|host| host.host().eq_ignore_ascii_case(expected.host()))
 }
 
@@ -69,8 +75,9 @@ fn bad_host(detail: &'static str) -> Problem {
     Problem::bad_request("urn:carafe:problem:bad-host", "Bad host", detail)
 }
 
-/// Makes the answer one of the request's version. One to HTTP/1.0 whose length is not known ends when the connection does:
-/// hyper closes it, but would say `Connection: keep-alive` where the client has asked for that, or the app says so.
+/// Makes the answer one of the request's version. One to HTTP/1.0 whose length is not known ends
+/// when the connection does: hyper closes it, but would say `Connection: keep-alive` where the
+/// client has asked for that, or the app says so.
 pub(crate) fn of_version(version: Version, mut answer: Response) -> Response {
     if version == Version::HTTP_10 && answer.body().size_hint().exact().is_none() {
         answer.headers_mut().remove(CONNECTION);
@@ -108,8 +115,8 @@ mod tests {
     #[test]
     fn a_host_that_is_none_is_refused_in_every_version() {
         for host in [
-            "user@a", "a/b", "a b", "a,b c", "a:x", "a:80:80", "http://a", "a?b", "a#b", "a\\b", "[::1",
-            ":80@a",
+            "user@a", "a/b", "a b", "a,b c", "a:x", "a:80:80", "http://a", "a?b", "a#b", "a\\b",
+            "[::1", ":80@a",
         ] {
             for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
                 assert!(!is_taken(version, "/", &[host]), "{host}");
@@ -129,9 +136,12 @@ mod tests {
             assert!(is_taken(Version::HTTP_2, "https://a/", hosts), "{hosts:?}");
         }
         assert!(is_taken(Version::HTTP_2, "/", &["a"]));
-        for (uri, hosts) in
-            [("/", &[][..]), ("https://a/", &["b"]), ("https://a/", &["a", "a"]), ("https://u@a/", &[])]
-        {
+        for (uri, hosts) in [
+            ("/", &[][..]),
+            ("https://a/", &["b"]),
+            ("https://a/", &["a", "a"]),
+            ("https://u@a/", &[]),
+        ] {
             assert!(!is_taken(Version::HTTP_2, uri, hosts), "{uri} {hosts:?}");
         }
     }
@@ -147,6 +157,9 @@ mod tests {
         let answer = of_version(Version::HTTP_11, stream());
         assert_eq!(answer.version(), Version::HTTP_11);
         assert_eq!(answer.headers()[CONNECTION], "keep-alive");
-        assert_eq!(of_version(Version::HTTP_10, "whole".into_response()).version(), Version::HTTP_11);
+        assert_eq!(
+            of_version(Version::HTTP_10, "whole".into_response()).version(),
+            Version::HTTP_11
+        );
     }
 }

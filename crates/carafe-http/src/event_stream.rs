@@ -44,8 +44,9 @@ const CHUNK: usize = 64 << 10;
 /// ```
 ///
 /// The handler's future runs as part of the response, without a task of its own. When the client
-/// leaves, it is dropped at its next `await`: nothing counts on into a dead socket. The stream ends when the handler
-/// returns. A comment is sent after 15 s without output, see [`heartbeat`](Self::heartbeat).
+/// leaves, it is dropped at its next `await`: nothing counts on into a dead socket. The stream ends
+/// when the handler returns. A comment is sent after 15 s without output, see
+/// [`heartbeat`](Self::heartbeat).
 #[must_use]
 pub struct EventStream {
     handler: Handler,
@@ -66,7 +67,8 @@ pub struct Events {
 #[error("the client is gone")]
 pub struct Gone;
 
-/// Why a handler ended its stream early: whatever `?` brings. It ends the stream as its return does.
+/// Why a handler ended its stream early: whatever `?` brings. It ends the stream as its return
+/// does.
 #[derive(Debug)]
 pub struct HandlerError(Box<dyn Error + Send + Sync>);
 
@@ -193,7 +195,8 @@ impl EventBody {
             }
         }
         match self.events.poll_recv(cx) {
-            // Clones of the sender may have been kept elsewhere: the handler's return ends the stream all the same.
+            // Clones of the sender may have been kept elsewhere: the handler's return ends the
+            // stream all the same.
             Poll::Pending if self.handler.is_none() => Poll::Ready(None),
             Poll::Ready(Some(first)) => Poll::Ready(Some(self.join(first))),
             other => other,

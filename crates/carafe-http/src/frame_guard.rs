@@ -1,7 +1,8 @@
 //! Ends connections of HTTP/2 whose clients send more control frames than they need.
 //!
-//! hyper has no hook for that, so the frames are counted on their way to it. It has no way either to end a connection with
-//! ENHANCE_YOUR_CALM: the frame that says so is written here, between two frames of hyper's.
+//! hyper has no hook for that, so the frames are counted on their way to it. It has no way either
+//! to end a connection with ENHANCE_YOUR_CALM: the frame that says so is written here, between two
+//! frames of hyper's.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -19,8 +20,9 @@ use crate::limit::Limit;
 /// GOAWAY of 8 bytes: any stream may have been served, and ENHANCE_YOUR_CALM (RFC 9113, 6.8 and 7).
 const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0xb];
 
-/// How long a client may take to close after that, and how much of what it still sends is read. A connection that is closed
-/// before what has come was read is reset, and the client may never learn why.
+/// How long a client may take to close after that, and how much of what it still sends is read. A
+/// connection that is closed before what has come was read is reset, and the client may never learn
+/// why.
 const PATIENCE: Duration = Duration::from_secs(1);
 const UNREAD: u64 = 1 << 20;
 
@@ -80,7 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> FrameGuard<S> {
         self.http2.as_ref().is_some_and(|http2| http2.is_over)
     }
 
-    /// Ends the connection, if nothing of a frame is left to be written. hyper is told by an error when it goes on.
+    /// Ends the connection, if nothing of a frame is left to be written. hyper is told by an error
+    /// when it goes on.
     fn end(&mut self) {
         if let Some(http2) = &self.http2
             && http2.sent.is_between()
@@ -151,7 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> AsyncRead for FrameGuar
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> AsyncWrite for FrameGuard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = ready!(self.socket()?.poll_write(cx, bytes))?;
         self.wrote(std::iter::once(bytes), written);
         Poll::Ready(Ok(written))

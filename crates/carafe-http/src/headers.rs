@@ -18,7 +18,8 @@ pub(crate) const POSITION: HeaderName = HeaderName::from_static("carafe-position
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// In answers, as Mercure 1.0 has it.
-pub(crate) const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
+pub(crate) const MERCURE_LAST_EVENT_ID: HeaderName =
+    HeaderName::from_static("mercure-last-event-id");
 
 /// What keeps a stream from being stored by caches or held back by nginx.
 pub(crate) fn stream_headers() -> [(HeaderName, HeaderValue); 3] {
@@ -30,7 +31,8 @@ pub(crate) fn stream_headers() -> [(HeaderName, HeaderValue); 3] {
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
 }
 
-/// The answer to `HEAD` where `GET` would be a stream: without a `Content-Length`, which a stream does not have.
+/// The answer to `HEAD` where `GET` would be a stream: without a `Content-Length`, which a stream
+/// does not have.
 pub(crate) fn head_of_a_stream() -> Response {
     (stream_headers(), Body::new(OfAnyLength)).into_response()
 }

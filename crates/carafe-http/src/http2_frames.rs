@@ -1,8 +1,10 @@
-//! The frames of an HTTP/2 connection as they pass by, and how many of them a client may send for nothing.
+//! The frames of an HTTP/2 connection as they pass by, and how many of them a client may send for
+//! nothing.
 //!
-//! hyper answers or applies each PING, SETTINGS and PRIORITY, however many there are. A client needs few of them, except
-//! those that what it was sent explains: two WINDOW_UPDATEs for a frame of DATA, of the stream and of the connection.
-//! Rapid resets, long chains of CONTINUATION and tiny frames of DATA have limits of h2's own.
+//! hyper answers or applies each PING, SETTINGS and PRIORITY, however many there are. A client
+//! needs few of them, except those that what it was sent explains: two WINDOW_UPDATEs for a frame
+//! of DATA, of the stream and of the connection. Rapid resets, long chains of CONTINUATION and tiny
+//! frames of DATA have limits of h2's own.
 
 use std::time::Duration;
 
@@ -150,9 +152,12 @@ mod tests {
     #[test]
     fn frames_are_found_in_every_possible_split() {
         let frames = [(PING, ACK, 8), (DATA, 0, 300), (SETTINGS, 0, 0), (0xfa, 7, 1)];
-        let bytes: Vec<u8> =
-            frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, *flags, *payload)).collect();
-        let expected = frames.map(|(kind, flags, payload)| Head { length: payload as u32, kind, flags });
+        let bytes: Vec<u8> = frames
+            .iter()
+            .flat_map(|(kind, flags, payload)| frame(*kind, *flags, *payload))
+            .collect();
+        let expected =
+            frames.map(|(kind, flags, payload)| Head { length: payload as u32, kind, flags });
         for size in 1..bytes.len() {
             let (mut passed, mut found) = (Frames::default(), Vec::new());
             bytes.chunks(size).for_each(|part| passed.pass(part, |head| found.push(head)));
@@ -183,10 +188,15 @@ mod tests {
         let mut budget = Budget::new();
         for _ in 0..100 * AT_ONCE {
             budget.sent(head(DATA, 100));
-            assert!(budget.received(head(WINDOW_UPDATE, 4)) && budget.received(head(WINDOW_UPDATE, 4)));
+            assert!(
+                budget.received(head(WINDOW_UPDATE, 4)) && budget.received(head(WINDOW_UPDATE, 4))
+            );
             budget.sent(head(PING, 8));
             assert!(budget.received(Head { flags: ACK, ..head(PING, 8) }));
-            assert!(budget.received(head(HEADERS, 50)) && budget.received(head(3, 4)), "a request, reset");
+            assert!(
+                budget.received(head(HEADERS, 50)) && budget.received(head(3, 4)),
+                "a request, reset"
+            );
             assert!(budget.received(head(DATA, 1)), "a part of a body");
             assert!(budget.received(Head { flags: END_STREAM, ..head(DATA, 0) }), "its end");
         }

@@ -23,10 +23,11 @@ use crate::write_time::Watch;
 /// Bytes that most streams open with, and a few more.
 const OPENING: usize = 96;
 
-/// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of life when they are rare.
+/// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of
+/// life when they are rare.
 ///
-/// Where there is a slot, only what the stream opens with comes from here, to be written with the head; then the stream goes
-/// to a shard with the connection's socket.
+/// Where there is a slot, only what the stream opens with comes from here, to be written with the
+/// head; then the stream goes to a shard with the connection's socket.
 pub(crate) struct HubBody {
     /// Until it was said.
     opening: Option<Bytes>,
@@ -39,7 +40,8 @@ pub(crate) struct HubBody {
 }
 
 impl HubBody {
-    /// A body that ends when it `expires`, and says so. It tells who wants it when to come back after that.
+    /// A body that ends when it `expires`, and says so. It tells who wants it when to come back
+    /// after that.
     pub(crate) fn new(
         mut frames: Frames,
         slot: Option<Slot>,
@@ -87,7 +89,8 @@ impl HubBody {
             }
             return Poll::Ready(chunk);
         }
-        // The position takes the heartbeat's place if it has moved: a quiet stream resumes exactly, too.
+        // The position takes the heartbeat's place if it has moved: a quiet stream resumes exactly,
+        // too.
         ready!(self.heartbeat.poll(cx));
         let instead = stream.frames.instead_of_heartbeat();
         Poll::Ready(Some(instead.unwrap_or(Bytes::from_static(HEARTBEAT))))
@@ -143,8 +146,9 @@ pub(crate) fn come_back(retry: Duration) -> Bytes {
     block.into()
 }
 
-/// The time to wait, give or take a quarter. Only the line: what follows makes it a part of the stream's first event, since
-/// a block of its own would have no ID, and clients that take the ID of each block would forget theirs.
+/// The time to wait, give or take a quarter. Only the line: what follows makes it a part of the
+/// stream's first event, since a block of its own would have no ID, and clients that take the ID of
+/// each block would forget theirs.
 fn push_retry(time: Duration, block: &mut Vec<u8>) {
     let time = time.mul_f64(rand::random_range(0.75..=1.25));
     writeln!(block, "retry: {}", time.as_millis()).expect("memory takes all that is written");

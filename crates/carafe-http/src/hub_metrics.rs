@@ -32,7 +32,12 @@ impl Collector for OfHub {
         }
         let Some(oldest) = span.oldest else { return Ok(()) };
         let help = "Offset of the oldest event in history";
-        write(&mut encoder, "carafe_history_oldest_offset", help, &ConstGauge::new(signed(oldest.offset)))
+        write(
+            &mut encoder,
+            "carafe_history_oldest_offset",
+            help,
+            &ConstGauge::new(signed(oldest.offset)),
+        )
     }
 }
 
@@ -41,7 +46,11 @@ type Told<V> = (&'static str, &'static str, V);
 fn counters(counts: &HubCounts) -> [Told<u64>; 5] {
     [
         ("carafe_events_published", "Events that were stored", counts.published),
-        ("carafe_published_bytes", "Bytes of data in the events that were stored", counts.published_bytes),
+        (
+            "carafe_published_bytes",
+            "Bytes of data in the events that were stored",
+            counts.published_bytes,
+        ),
         (
             "carafe_publications_repeated",
             "Publications that were not stored, since their idempotency key was known",
@@ -70,7 +79,11 @@ fn gauges(hub: &Hub) -> [Told<i64>; 5] {
             "Streams that wait for their turn to read the log",
             signed(counts.replays_waiting),
         ),
-        ("carafe_history_newest_offset", "Offset of the newest event", signed(counts.span.tail.offset)),
+        (
+            "carafe_history_newest_offset",
+            "Offset of the newest event",
+            signed(counts.span.tail.offset),
+        ),
         ("carafe_draining", "Whether the hub is shutting down", i64::from(hub.is_draining())),
     ]
 }

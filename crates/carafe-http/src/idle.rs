@@ -1,8 +1,9 @@
 //! The connections that wait for their client, in the order in which they began to.
 //!
-//! When descriptors run short, those that have waited for the longest are closed, and newcomers are served. A connection waits
-//! from when it is accepted until the head of a request is there, and again when all its answers have ended. One lock guards
-//! the list; it is held for a few assignments.
+//! When descriptors run short, those that have waited for the longest are closed, and newcomers are
+//! served. A connection waits from when it is accepted until the head of a request is there, and
+//! again when all its answers have ended. One lock guards the list; it is held for a few
+//! assignments.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -144,8 +145,8 @@ impl Place {
         self.key
     }
 
-    /// A request has come; `None` if the connection is being closed: nothing may be done for the request, since its client
-    /// would not hear of it.
+    /// A request has come; `None` if the connection is being closed: nothing may be done for the
+    /// request, since its client would not hear of it.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<InFlight> {
         self.asked.notify_one();
         self.idle.list().begin(self.key).then(|| InFlight(Arc::clone(self)))

@@ -1,7 +1,8 @@
 //! A connection's socket, of which the runtime learns only when there is something to wait for.
 //!
-//! Most clients have sent their whole request by the time they are accepted, and the socket of an event stream is a shard's as
-//! soon as its head is written. To have it watched for the moment in between would cost two system calls more.
+//! Most clients have sent their whole request by the time they are accepted, and the socket of an
+//! event stream is a shard's as soon as its head is written. To have it watched for the moment in
+//! between would cost two system calls more.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::replace;
@@ -17,7 +18,8 @@ use tokio::net::TcpStream;
 
 use crate::subscribers::ConnectionPermit;
 
-/// Bytes that are taken from a client before it is known what serves it. Most requests have fewer; the kernel keeps the rest.
+/// Bytes that are taken from a client before it is known what serves it. Most requests have fewer;
+/// the kernel keeps the rest.
 const FIRST: usize = 2048;
 
 pub(crate) struct LazySocket {
@@ -29,7 +31,8 @@ pub(crate) struct LazySocket {
 }
 
 enum Stream {
-    /// The runtime knows nothing of it. Who reads in vain is told to come again, and only then it is registered.
+    /// The runtime knows nothing of it. Who reads in vain is told to come again, and only then it
+    /// is registered.
     Fresh {
         stream: StdStream,
         read_in_vain: bool,
@@ -50,7 +53,8 @@ impl LazySocket {
         self.permit.take()
     }
 
-    /// Waits until the client has said something. That is still there to be read then. A client that leaves before is an error.
+    /// Waits until the client has said something. That is still there to be read then. A client
+    /// that leaves before is an error.
     pub(crate) async fn first(&mut self) -> io::Result<&[u8]> {
         loop {
             match self.take_first() {
@@ -118,7 +122,8 @@ impl LazySocket {
         &mut self,
         poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        self.registered().map_or_else(|error| Poll::Ready(Err(error)), |stream| poll(Pin::new(stream)))
+        self.registered()
+            .map_or_else(|error| Poll::Ready(Err(error)), |stream| poll(Pin::new(stream)))
     }
 
     /// Writes if there is room, and nothing has to be waited for.
@@ -169,7 +174,11 @@ impl AsyncRead for LazySocket {
 }
 
 impl AsyncWrite for LazySocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.write_fresh(|stream| stream.write(bytes)) {
             Some(written) => Poll::Ready(written),
             None => self.poll_registered(|stream| stream.poll_write(cx, bytes)),

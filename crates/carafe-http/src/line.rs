@@ -34,9 +34,14 @@ pub(crate) enum Alternates {
 
 impl Line {
     /// Reads a line, whose data may have so many bytes.
-    pub(crate) fn parse(text: &str, event_bytes: usize, topics: usize) -> Result<Self, serde_json::Error> {
+    pub(crate) fn parse(
+        text: &str,
+        event_bytes: usize,
+        topics: usize,
+    ) -> Result<Self, serde_json::Error> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let line = json.deserialize_map(LineVisitor { event_bytes, alternates: topics.saturating_sub(1) })?;
+        let line = json
+            .deserialize_map(LineVisitor { event_bytes, alternates: topics.saturating_sub(1) })?;
         json.end()?;
         Ok(line)
     }
@@ -73,9 +78,15 @@ impl<'de> Visitor<'de> for LineVisitor {
             match field {
                 Field::Topic => once(&mut topic, "topic", map.next_value()?)?,
                 Field::Alternates => {
-                    once(&mut alternates, "alternates", map.next_value_seed(AtMost(self.alternates))?)?;
+                    once(
+                        &mut alternates,
+                        "alternates",
+                        map.next_value_seed(AtMost(self.alternates))?,
+                    )?;
                 }
-                Field::Data => once(&mut data, "data", map.next_value_seed(Bounded::new(self.event_bytes))?)?,
+                Field::Data => {
+                    once(&mut data, "data", map.next_value_seed(Bounded::new(self.event_bytes))?)?
+                }
                 Field::Event => once(&mut event, "event", map.next_value()?)?,
                 Field::Id => once(&mut id, "id", map.next_value()?)?,
                 Field::Retry => once(&mut retry, "retry", map.next_value()?)?,
@@ -292,7 +303,10 @@ mod tests {
         check("\"a\\n\\\"b\\\"\"", "a\n\"b\"");
         check("\"\"", "");
         check(" [ 1 , \"a\\u0062\" , [ ] , { } , null , true ] ", "[1,\"ab\",[],{},null,true]");
-        check("{ \"b\" : { \"c\" : [ -1.50 ] } , \"a\" : 1e2 }", "{\"b\":{\"c\":[-1.5]},\"a\":100.0}");
+        check(
+            "{ \"b\" : { \"c\" : [ -1.50 ] } , \"a\" : 1e2 }",
+            "{\"b\":{\"c\":[-1.5]},\"a\":100.0}",
+        );
         check("18446744073709551615", "18446744073709551615");
         check("null", "null");
     }
@@ -319,7 +333,10 @@ mod tests {
         assert!(data(&format!("\"{}\"", "x".repeat(33))).is_none());
         assert!(data(&format!("[{}1]", "1,".repeat(14))).is_some());
         assert!(data(&format!("[{}1]", "1, ".repeat(40))).is_none());
-        assert!(parse("{\"topic\":\"a\",\"data\":[1111111111,1111111111,1111111111,1111111111").is_err());
+        assert!(
+            parse("{\"topic\":\"a\",\"data\":[1111111111,1111111111,1111111111,1111111111")
+                .is_err()
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Lines of at most so many bytes, and what refuses longer ones. A longer one is never in memory as a whole.
+    /// Lines of at most so many bytes, and what refuses longer ones. A longer one is never in
+    /// memory as a whole.
     pub(crate) fn new(longest: usize, too_long: fn(usize) -> Problem) -> Self {
         Self { longest, too_long, begun: Vec::new(), number: 1 }
     }

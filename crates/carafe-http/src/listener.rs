@@ -18,14 +18,16 @@ pub(crate) struct Listener(AsyncFd<Accepting>);
 impl Listener {
     /// Over a listener whose clients are bounded by these options.
     pub(crate) fn new(listener: TcpListener, bounds: &ShardOptions) -> io::Result<Self> {
-        // Each event is sent at once; without it only the latency suffers. Accepted sockets have it from their listener.
+        // Each event is sent at once; without it only the latency suffers. Accepted sockets have it
+        // from their listener.
         if let Err(error) = set_tcp_nodelay(&listener, true) {
             warn!(%error, "TCP_NODELAY");
         }
         ShardPool::<OpenStream>::prepare(&listener, bounds);
         let listener = Accepting::from_std(listener.into_std()?);
         #[expect(unsafe_code, reason = "the kernel's poller is given a descriptor")]
-        // SAFETY: the listener owns its descriptor, is not changed in here, and is closed only after it is registered no more.
+        // SAFETY: the listener owns its descriptor, is not changed in here, and is closed only
+        // after it is registered no more.
         let registered = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?;
         Ok(Self(registered))
     }

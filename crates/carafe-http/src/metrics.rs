@@ -79,8 +79,10 @@ pub(crate) enum End {
 impl Default for Metrics {
     /// All at zero.
     fn default() -> Self {
-        // From a tenth of a millisecond on, in memory, to some seconds, on a disk that cannot follow.
-        let buckets = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+        // From a tenth of a millisecond on, in memory, to some seconds, on a disk that cannot
+        // follow.
+        let buckets =
+            [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
         let metrics = Self(Arc::new(Counters {
             streams: Family::default(),
             opened: Family::default(),
@@ -90,7 +92,9 @@ impl Default for Metrics {
             stored: Histogram::new(buckets),
         }));
         // A counter that is not there cannot be seen to rise.
-        Limit::ALL.iter().for_each(|limit| drop(metrics.0.limited.get_or_create(&[("limit", limit.name())])));
+        Limit::ALL
+            .iter()
+            .for_each(|limit| drop(metrics.0.limited.get_or_create(&[("limit", limit.name())])));
         metrics
     }
 }
@@ -131,7 +135,11 @@ impl Metrics {
 
     fn register(&self, registry: &mut Registry) {
         let counters = &self.0;
-        registry.register("carafe_streams", "Open streams, by their way out", counters.streams.clone());
+        registry.register(
+            "carafe_streams",
+            "Open streams, by their way out",
+            counters.streams.clone(),
+        );
         registry.register(
             "carafe_streams_opened",
             "Streams that were opened, by their way out",
@@ -218,8 +226,9 @@ impl End {
     }
 }
 
-/// `/metrics`, in the text format of Prometheus, for a listener of its own: it tells more than strangers should know. `/healthz`
-/// and `/readyz` are there, too: clients that use up all connections of the hub's listener have no part in this one.
+/// `/metrics`, in the text format of Prometheus, for a listener of its own: it tells more than
+/// strangers should know. `/healthz` and `/readyz` are there, too: clients that use up all
+/// connections of the hub's listener have no part in this one.
 pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
@@ -239,7 +248,8 @@ pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
 fn tell(registry: &Registry) -> Response {
     let mut text = String::new();
     encode(&mut text, registry).expect("a text takes all that is written");
-    let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+    let headers =
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")];
     (headers, text).into_response()
 }
 
@@ -249,7 +259,8 @@ pub(crate) struct Counted {
     metrics: Metrics,
     way: Way,
     end: End,
-    /// Whether the stream counts a connection, too. It is kept here, where it takes no memory: there may be a million.
+    /// Whether the stream counts a connection, too. It is kept here, where it takes no memory:
+    /// there may be a million.
     pub(crate) has_connection: bool,
 }
 

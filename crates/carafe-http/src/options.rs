@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use crate::auth::{Credentials, Keys};
-use crate::{BodyBudget, Mercure, Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat};
+use crate::{
+    BodyBudget, Mercure, Metrics, Origins, Proxies, PublishRate, Rights, Subscribers, heartbeat,
+};
 
 /// What a router allows to whom, and how it serves streams.
 ///
-/// By default everybody may subscribe to public events, and nobody may publish over HTTP: an app that mounts the
-/// router publishes by its [`Hub`](carafe_hub::Hub), or opens publishing behind an access check of its own.
+/// By default everybody may subscribe to public events, and nobody may publish over HTTP: an app
+/// that mounts the router publishes by its [`Hub`](carafe_hub::Hub), or opens publishing behind an
+/// access check of its own.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What strangers may do.
@@ -31,12 +34,13 @@ pub struct Options {
     pub mercure: Option<Mercure>,
     /// What is at `/`.
     pub page: Page,
-    /// Whether only requests from this machine's own pages and programs are answered: the `Host` must be a loopback
-    /// name, and an `Origin` must be the same.
+    /// Whether only requests from this machine's own pages and programs are answered: the `Host`
+    /// must be a loopback name, and an `Origin` must be the same.
     pub loopback_only: bool,
     /// After how long without output a stream says that it is alive.
     pub heartbeat: Duration,
-    /// How long clients wait before they reconnect, give or take a quarter, so that they do not all come at once.
+    /// How long clients wait before they reconnect, give or take a quarter, so that they do not all
+    /// come at once.
     pub retry: Duration,
     /// Bytes of data that one event may have.
     pub event_bytes: usize,
@@ -44,8 +48,8 @@ pub struct Options {
     pub batch_bytes: usize,
     /// How long a request's body may take to arrive.
     pub body_time: Duration,
-    /// The memory that bodies may take while they are read and stored. An event of `event_bytes` and a batch of
-    /// `batch_bytes` have room in it if it is twice as large as either.
+    /// The memory that bodies may take while they are read and stored. An event of `event_bytes`
+    /// and a batch of `batch_bytes` have room in it if it is twice as large as either.
     pub body_budget: BodyBudget,
 }
 

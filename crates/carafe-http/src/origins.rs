@@ -19,8 +19,7 @@ impl FromStr for Origin {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad =
-            "write an origin as browsers send it, such as https://app.example or http://localhost:5173, or *";
+        let bad = "write an origin as browsers send it, such as https://app.example or http://localhost:5173, or *";
         if text == "*" {
             return Ok(Self(HeaderValue::from_static("*")));
         }
@@ -44,8 +43,8 @@ const PREFLIGHT: Duration = Duration::from_secs(600);
 
 /// The origins whose pages may use the hub beside its own. All clones of it are one.
 ///
-/// Pages of a listed origin may send cookies and tokens. Where `*` is listed, those of all others may do what needs
-/// neither.
+/// Pages of a listed origin may send cookies and tokens. Where `*` is listed, those of all others
+/// may do what needs neither.
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Arc<ArcSwap<Allowed>>);
 
@@ -83,8 +82,8 @@ impl Origins {
         self.0.load().any || self.lists(origin)
     }
 
-    /// What tells browsers so. An origin is always answered by its name, and every answer has to vary by it, so that what is
-    /// right for one page is never taken from a cache for another.
+    /// What tells browsers so. An origin is always answered by its name, and every answer has to
+    /// vary by it, so that what is right for one page is never taken from a cache for another.
     pub(crate) fn cors(&self) -> CorsLayer {
         let (allows, lists) = (self.clone(), self.clone());
         let query = Method::from_bytes(b"QUERY").expect("a word is a method");
@@ -93,7 +92,13 @@ impl Origins {
             .allow_credentials(AllowCredentials::predicate(move |origin, _| lists.lists(origin)))
             .allow_methods([Method::GET, Method::HEAD, Method::POST, query])
             .allow_headers([AUTHORIZATION, CONTENT_TYPE, LAST_EVENT_ID])
-            .expose_headers([POSITION, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, RETRY_AFTER, WWW_AUTHENTICATE])
+            .expose_headers([
+                POSITION,
+                LAST_EVENT_ID,
+                MERCURE_LAST_EVENT_ID,
+                RETRY_AFTER,
+                WWW_AUTHENTICATE,
+            ])
             .max_age(PREFLIGHT)
             .vary([])
     }
@@ -132,7 +137,8 @@ mod tests {
 
     #[test]
     fn any_origin_is_allowed_by_the_star_but_listed_only_by_its_name() {
-        let [a, b, null] = ["https://a.example", "https://b.example", "null"].map(HeaderValue::from_static);
+        let [a, b, null] =
+            ["https://a.example", "https://b.example", "null"].map(HeaderValue::from_static);
         let origins = Origins::new(&["https://a.example".parse().unwrap()]);
         assert!(origins.lists(&a) && origins.allows(&a));
         assert!(!origins.lists(&b) && !origins.allows(&b) && !origins.allows(&null));

@@ -16,7 +16,11 @@ pub(crate) struct File {
 
 /// The console: one page, its style, its script and its icon.
 pub(crate) static CONSOLE: [File; 4] = [
-    File { path: "/", content_type: "text/html; charset=utf-8", body: include_str!("console/console.html") },
+    File {
+        path: "/",
+        content_type: "text/html; charset=utf-8",
+        body: include_str!("console/console.html"),
+    },
     File {
         path: "/console.css",
         content_type: "text/css; charset=utf-8",
@@ -27,7 +31,11 @@ pub(crate) static CONSOLE: [File; 4] = [
         content_type: "text/javascript; charset=utf-8",
         body: include_str!("console/console.js"),
     },
-    File { path: "/favicon.svg", content_type: "image/svg+xml", body: include_str!("console/favicon.svg") },
+    File {
+        path: "/favicon.svg",
+        content_type: "image/svg+xml",
+        body: include_str!("console/favicon.svg"),
+    },
 ];
 
 const PLAIN: File = File {

@@ -37,7 +37,8 @@ pub(crate) struct Refused {
 }
 
 impl Problem {
-    /// A problem of this kind. `kind` is a URN that names it for programs, `title` names it for people.
+    /// A problem of this kind. `kind` is a URN that names it for programs, `title` names it for
+    /// people.
     #[must_use]
     pub fn new(
         status: StatusCode,
@@ -105,7 +106,8 @@ impl Problem {
     /// The publisher is faster than it may be: 429.
     pub(crate) fn too_fast(wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let detail = format!("more events than may be published in that time: publish again in {seconds} s");
+        let detail =
+            format!("more events than may be published in that time: publish again in {seconds} s");
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self::new(status, "urn:carafe:problem:too-fast", "Too fast", detail)
             .with_header("retry-after", seconds.max(1).to_string())
@@ -121,7 +123,8 @@ impl Problem {
     }
 
     pub(crate) fn at_line(mut self, line: usize) -> Self {
-        self.detail = format!("line {line}: {}; nothing of the batch was stored", self.detail).into();
+        self.detail =
+            format!("line {line}: {}; nothing of the batch was stored", self.detail).into();
         self.line = Some(line);
         self
     }
@@ -132,7 +135,11 @@ impl Problem {
         self
     }
 
-    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with_header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
         self.header = Some((name, value.into()));
         self
     }
@@ -149,7 +156,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("an object of texts and numbers is always JSON");
+        let body =
+            serde_json::to_vec(&self).expect("an object of texts and numbers is always JSON");
         let headers = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
         let mut response = (self.status, headers, body).into_response();
         response.extensions_mut().insert(self.refused());

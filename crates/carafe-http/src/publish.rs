@@ -35,7 +35,10 @@ struct Published {
 pub(crate) const TOPICS: usize = 1000;
 
 /// Publishes the body, or the batch in it. Nothing of it is read for who may publish nothing.
-pub(crate) async fn publish(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+pub(crate) async fn publish(
+    State(app): State<App>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
     caller.may_publish()?;
@@ -67,7 +70,8 @@ async fn one(
     let parameters = Parameters::parse(query)?;
     let publisher = publisher(app, caller.identity, parts);
     may_publish(app, publisher, 1)?;
-    let most = Most { bytes: app.options.event_bytes, limit: Limit::EventBytes, copies: 1, grows: 1 };
+    let most =
+        Most { bytes: app.options.event_bytes, limit: Limit::EventBytes, copies: 1, grows: 1 };
     let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
     // Held until the event is stored: then it is the log's.
     let (data, _held) = body.text().await?;
@@ -96,16 +100,22 @@ async fn batch(
         return Err(parameters_of_a_batch());
     }
     let publisher = publisher(app, caller.identity, parts);
-    // How many events it has is known only when it is read. None may be published now, whatever it has, if not one may.
+    // How many events it has is known only when it is read. None may be published now, whatever it
+    // has, if not one may.
     may_publish_one(app, publisher)?;
-    let most =
-        Most { bytes: app.options.batch_bytes, limit: Limit::BatchBytes, copies: 1, grows: batch::GROWS };
+    let most = Most {
+        bytes: app.options.batch_bytes,
+        limit: Limit::BatchBytes,
+        copies: 1,
+        grows: batch::GROWS,
+    };
     let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
     batch::publish(app, caller, publisher, body).await
 }
 
-/// Who publishes, as limits tell publishers from each other: who holds a token by it, wherever they are, others by their
-/// address. `None` where the app does not tell addresses: it sees to strangers itself.
+/// Who publishes, as limits tell publishers from each other: who holds a token by it, wherever they
+/// are, others by their address. `None` where the app does not tell addresses: it sees to strangers
+/// itself.
 pub(crate) fn publisher(app: &App, identity: Option<u64>, parts: &Parts) -> Option<Publisher> {
     let proxies = &app.options.proxies;
     let stranger = || proxies.client(&parts.extensions, &parts.headers).map(Publisher::Stranger);
@@ -113,7 +123,11 @@ pub(crate) fn publisher(app: &App, identity: Option<u64>, parts: &Parts) -> Opti
 }
 
 /// Takes so many events off what the publisher may publish now.
-pub(crate) fn may_publish(app: &App, publisher: Option<Publisher>, events: usize) -> Result<(), Problem> {
+pub(crate) fn may_publish(
+    app: &App,
+    publisher: Option<Publisher>,
+    events: usize,
+) -> Result<(), Problem> {
     let Some(publisher) = publisher else { return Ok(()) };
     app.options.publish_rate.take(publisher, events, Instant::now()).map_err(too_fast)
 }
@@ -132,13 +146,16 @@ fn too_fast(too_fast: TooFast) -> Problem {
 }
 
 pub(crate) fn too_many_topics() -> Problem {
-    let detail = format!("the event has more than {TOPICS} topics: publish to fewer, or in several events");
-    Problem::bad_request("urn:carafe:problem:too-many-topics", "Too many topics", detail).over(Limit::Topics)
+    let detail =
+        format!("the event has more than {TOPICS} topics: publish to fewer, or in several events");
+    Problem::bad_request("urn:carafe:problem:too-many-topics", "Too many topics", detail)
+        .over(Limit::Topics)
 }
 
 fn too_many(burst: NonZeroU32) -> Problem {
-    let detail =
-        format!("more than the {burst} events that may be published at once: publish smaller batches");
+    let detail = format!(
+        "more than the {burst} events that may be published at once: publish smaller batches"
+    );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
         .over(Limit::PublishRate)
 }
@@ -150,7 +167,8 @@ fn parameters_of_a_batch() -> Problem {
 }
 
 fn no_topic() -> Problem {
-    let detail = "no topic is named: post to /events/{topic}, or a batch as application/x-ndjson to /events";
+    let detail =
+        "no topic is named: post to /events/{topic}, or a batch as application/x-ndjson to /events";
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     Problem::new(status, "urn:carafe:problem:no-topic", "Neither a topic nor a batch", detail)
 }
@@ -189,7 +207,11 @@ impl Parameters {
 
 pub(crate) fn event_type(text: &str) -> Result<EventType, Problem> {
     EventType::new(text).map_err(|error| {
-        Problem::bad_request("urn:carafe:problem:bad-event-type", "Bad event type", error.to_string())
+        Problem::bad_request(
+            "urn:carafe:problem:bad-event-type",
+            "Bad event type",
+            error.to_string(),
+        )
     })
 }
 
@@ -221,7 +243,9 @@ pub(crate) fn refusal(error: PublishError) -> Problem {
         PublishError::Append(AppendError::NoDescriptors) => {
             Problem::try_again(detail).over(Limit::Descriptors)
         }
-        PublishError::Append(AppendError::Busy) => Problem::try_again(detail).over(Limit::WaitingBytes),
+        PublishError::Append(AppendError::Busy) => {
+            Problem::try_again(detail).over(Limit::WaitingBytes)
+        }
         _ => Problem::try_again(detail),
     }
 }

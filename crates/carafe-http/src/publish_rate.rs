@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::address::ClientAddress;
 
-/// How many publishers are told from each other. Those that come when there are so many, and all of them have published
-/// just now, share one allowance.
+/// How many publishers are told from each other. Those that come when there are so many, and all of
+/// them have published just now, share one allowance.
 const PUBLISHERS: usize = 100_000;
 
 /// How often it is looked, at most, which of very many publishers can be forgotten.
@@ -81,8 +81,8 @@ pub(crate) enum TooFast {
 #[derive(Debug, Default)]
 struct Table {
     rate: Option<Rate>,
-    /// Until when each publisher's events would have taken, one after the other at the rate. Who is not here, or whose time
-    /// is past, has its whole burst.
+    /// Until when each publisher's events would have taken, one after the other at the rate. Who is
+    /// not here, or whose time is past, has its whole burst.
     busy_until: HashMap<Publisher, Instant>,
     swept: Option<Instant>,
 }
@@ -103,7 +103,12 @@ impl PublishRate {
     }
 
     /// Takes so many events off what the publisher may publish at this time, or says why not.
-    pub(crate) fn take(&self, publisher: Publisher, events: usize, now: Instant) -> Result<(), TooFast> {
+    pub(crate) fn take(
+        &self,
+        publisher: Publisher,
+        events: usize,
+        now: Instant,
+    ) -> Result<(), TooFast> {
         let mut table = self.table();
         let Some(rate) = table.rate else { return Ok(()) };
         let events = u32::try_from(events).ok().filter(|events| *events <= rate.burst.get());
@@ -121,7 +126,9 @@ impl PublishRate {
     /// Whether the publisher may publish an event at this time, which is not taken off.
     pub(crate) fn check(&self, publisher: Publisher, now: Instant) -> Result<(), TooFast> {
         let table = self.table();
-        let (Some(rate), Some(until)) = (table.rate, table.busy_until.get(&publisher)) else { return Ok(()) };
+        let (Some(rate), Some(until)) = (table.rate, table.busy_until.get(&publisher)) else {
+            return Ok(());
+        };
         let free = *until + rate.each;
         let full = now + rate.each * rate.burst.get();
         if free > full { Err(TooFast::Wait(free - full)) } else { Ok(()) }
@@ -134,7 +141,8 @@ impl PublishRate {
 
 impl Table {
     fn busy_until(&mut self, publisher: Publisher, now: Instant) -> &mut Instant {
-        let publisher = if self.has_room_for(publisher, now) { publisher } else { Publisher::Other };
+        let publisher =
+            if self.has_room_for(publisher, now) { publisher } else { Publisher::Other };
         self.busy_until.entry(publisher).or_insert(now)
     }
 
@@ -171,11 +179,16 @@ mod tests {
         assert_eq!(rate.check(A, start + SECOND / 2), Ok(()));
         assert_eq!(rate.check(Publisher::Holder(2), start), Ok(()));
         rate.take(Publisher::Holder(2), 3, start).unwrap();
-        rate.take(Publisher::Stranger(std::net::IpAddr::from([0, 0, 0, 1]).into()), 3, start).unwrap();
+        rate.take(Publisher::Stranger(std::net::IpAddr::from([0, 0, 0, 1]).into()), 3, start)
+            .unwrap();
         assert_eq!(rate.take(A, 2, start + SECOND / 2), Err(TooFast::Wait(SECOND / 2)));
         rate.take(A, 2, start + SECOND).unwrap();
         assert_eq!(rate.take(A, 1, start + SECOND), Err(TooFast::Wait(SECOND / 2)));
-        assert_eq!(rate.take(A, 3, start + 100 * SECOND), Ok(()), "what was not used is not saved up");
+        assert_eq!(
+            rate.take(A, 3, start + 100 * SECOND),
+            Ok(()),
+            "what was not used is not saved up"
+        );
         assert!(rate.take(A, 1, start + 100 * SECOND).is_err());
     }
 

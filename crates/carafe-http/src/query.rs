@@ -12,7 +12,8 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Reads `query`, in which only the `known` names may stand: a misspelt one would silently do nothing.
+    /// Reads `query`, in which only the `known` names may stand: a misspelt one would silently do
+    /// nothing.
     pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
         let pairs = parts.map(|part| pair(part, known)).collect::<Result<_, _>>()?;
@@ -34,7 +35,9 @@ impl Query {
         let mut values = self.all(name);
         let first = values.next();
         if values.next().is_some() {
-            return Err(bad(format!("the parameter `{name}` is given more than once: give it once")));
+            return Err(bad(format!(
+                "the parameter `{name}` is given more than once: give it once"
+            )));
         }
         Ok(first)
     }
@@ -44,7 +47,9 @@ impl Query {
         let Some(value) = self.one(name)? else { return Ok(None) };
         // `parse` alone would take a leading `+`.
         let number = value.parse().ok().filter(|_| value.bytes().all(|byte| byte.is_ascii_digit()));
-        number.map(Some).ok_or_else(|| bad(format!("`{name}` is not a whole number: use digits only")))
+        number
+            .map(Some)
+            .ok_or_else(|| bad(format!("`{name}` is not a whole number: use digits only")))
     }
 
     /// A name that is meant by its presence; `=false` takes it back.
@@ -52,7 +57,9 @@ impl Query {
         match self.one(name)? {
             None | Some("false" | "0") => Ok(false),
             Some("" | "true" | "1") => Ok(true),
-            Some(_) => Err(bad(format!("`{name}` is a switch: leave its value out, or use true or false"))),
+            Some(_) => {
+                Err(bad(format!("`{name}` is a switch: leave its value out, or use true or false")))
+            }
         }
     }
 }

@@ -40,6 +40,9 @@ impl Rights {
     /// What either of the two may do.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
-        Self { subscribe: self.subscribe.or(&other.subscribe), publish: self.publish.or(&other.publish) }
+        Self {
+            subscribe: self.subscribe.or(&other.subscribe),
+            publish: self.publish.or(&other.publish),
+        }
     }
 }

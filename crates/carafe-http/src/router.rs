@@ -62,6 +62,8 @@ fn pages(page: Page) -> Router {
     }
 }
 
-pub(crate) fn read_only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+pub(crate) fn read_only<S: Clone + Send + Sync + 'static>(
+    route: MethodRouter<S>,
+) -> MethodRouter<S> {
     route.fallback(async || Problem::wrong_method("GET, HEAD"))
 }

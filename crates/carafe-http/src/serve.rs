@@ -48,19 +48,22 @@ use crate::watched_socket::WatchedSocket;
 use crate::write_time::{Streams, Watch, WatchedBody};
 use crate::{Metrics, Proxies, Subscribers, Tls, conformance};
 
-/// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection, and what is over the
-/// limit waits without a word, publishing too: hyper's 200 are too few for streams that never end.
+/// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection,
+/// and what is over the limit waits without a word, publishing too: hyper's 200 are too few for
+/// streams that never end.
 const STREAMS: u32 = 1000;
 
-/// What a client may send over HTTP/2 before it is read: on one stream, and on all of its connection. It is in memory outside of
-/// the budget for bodies, so it is as small as uploads over long ways allow.
+/// What a client may send over HTTP/2 before it is read: on one stream, and on all of its
+/// connection. It is in memory outside of the budget for bodies, so it is as small as uploads over
+/// long ways allow.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 
 /// Bytes of an answer over HTTP/2 that wait to be sent on one stream.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Connections that are accepted before those that were have their turn: what each takes at first the next can have after it.
+/// Connections that are accepted before those that were have their turn: what each takes at first
+/// the next can have after it.
 const AT_ONCE: usize = 16;
 
 /// How often it is told that there are too many connections, in all and from one address.
@@ -74,27 +77,30 @@ pub struct ServerOptions {
     pub header_time: Duration,
     /// Bytes that a request's head may have; at least 8192.
     pub header_bytes: usize,
-    /// How long draining may take. The streams are ended one after the other over the first half of it.
+    /// How long draining may take. The streams are ended one after the other over the first half of
+    /// it.
     pub drain_time: Duration,
-    /// The certificate to show; without one, connections are cleartext. The client chooses HTTP/2 or HTTP/1.1 by ALPN
-    /// over TLS, and by how it begins over cleartext.
+    /// The certificate to show; without one, connections are cleartext. The client chooses HTTP/2
+    /// or HTTP/1.1 by ALPN over TLS, and by how it begins over cleartext.
     pub tls: Option<Tls>,
-    /// For how long browsers that have come over TLS shall come by no other way (HSTS); no time says nothing of it.
+    /// For how long browsers that have come over TLS shall come by no other way (HSTS); no time
+    /// says nothing of it.
     pub hsts: Duration,
-    /// How many descriptors connections may have of the process's. When they run short, the connections that have waited for
-    /// their clients for the longest are closed; if none waits, newcomers are. Without it, those of the log, too, could be
-    /// lacking.
+    /// How many descriptors connections may have of the process's. When they run short, the
+    /// connections that have waited for their clients for the longest are closed; if none waits,
+    /// newcomers are. Without it, those of the log, too, could be lacking.
     pub descriptors: Option<u64>,
-    /// How many connections one client address may have. These should be those of the router's options: a stream that a shard
-    /// serves counts there, too.
+    /// How many connections one client address may have. These should be those of the router's
+    /// options: a stream that a shard serves counts there, too.
     pub subscribers: Subscribers,
     /// Proxies, whose connections are those of many clients, and are not limited.
     pub proxies: Proxies,
     /// Where it is counted what happens.
     pub metrics: Metrics,
-    /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is Linux. Its write time is that of
-    /// all connections and of each stream of HTTP/2. The streams that no shard serves have the heartbeat of the router's options:
-    /// this one should be the same.
+    /// The shards that serve the hub's streams over HTTP/1.1 and cleartext, where the system is
+    /// Linux. Its write time is that of all connections and of each stream of HTTP/2. The streams
+    /// that no shard serves have the heartbeat of the router's options: this one should be the
+    /// same.
     pub shards: ShardOptions,
 }
 
@@ -123,8 +129,8 @@ pub struct Served {
     pub cut: usize,
 }
 
-/// Serves `app` over HTTP/1 and HTTP/2 until `stop` completes, and then drains `hub`: no new connections, streams and
-/// events; every stream ends after what it is owed, at a pace.
+/// Serves `app` over HTTP/1 and HTTP/2 until `stop` completes, and then drains `hub`: no new
+/// connections, streams and events; every stream ends after what it is owed, at a pace.
 ///
 /// # Errors
 ///
@@ -151,7 +157,8 @@ pub async fn serve(
     Ok(served)
 }
 
-/// Serves an `app` that has no streams, such as [`metrics_router`](crate::metrics_router), until this is dropped.
+/// Serves an `app` that has no streams, such as [`metrics_router`](crate::metrics_router), until
+/// this is dropped.
 ///
 /// # Errors
 ///
@@ -234,8 +241,9 @@ impl Server {
         }
     }
 
-    /// Serves a newcomer, if its address may have one more connection and there are descriptors. A refusal would cost more than
-    /// the connection, and browsers come back to a closed one by themselves.
+    /// Serves a newcomer, if its address may have one more connection and there are descriptors. A
+    /// refusal would cost more than the connection, and browsers come back to a closed one by
+    /// themselves.
     async fn admit(&self, socket: TcpStream, peer: SocketAddr) {
         let Ok(permit) = self.permit(peer.ip()) else {
             self.metrics.limited(Limit::ConnectionsPerAddress);
@@ -250,11 +258,14 @@ impl Server {
         }
         self.metrics.limited(Limit::Descriptors);
         if FULL.now() {
-            warn!("connections have all descriptors that they may, and none waits; closing newcomers");
+            warn!(
+                "connections have all descriptors that they may, and none waits; closing newcomers"
+            );
         }
     }
 
-    /// Whether a newcomer may have its descriptor. Connections that wait for their clients give way.
+    /// Whether a newcomer may have its descriptor. Connections that wait for their clients give
+    /// way.
     async fn has_room_for(&self, newcomer: &TcpStream) -> bool {
         match self.descriptors.room(newcomer) {
             Room::Enough => true,
@@ -262,7 +273,8 @@ impl Server {
                 self.close_idle().await;
                 true
             }
-            // The newcomer has the descriptor of one that is closed. With another one, there is more room than before.
+            // The newcomer has the descriptor of one that is closed. With another one, there is
+            // more room than before.
             Room::None => {
                 let gave_way = self.close_idle().await;
                 if gave_way {
@@ -280,7 +292,8 @@ impl Server {
         self.subscribers.connect(peer.into()).map(Some)
     }
 
-    /// Closes the connection that has waited for its client for the longest, and lets its task end; `false` if none waits.
+    /// Closes the connection that has waited for its client for the longest, and lets its task end;
+    /// `false` if none waits.
     async fn close_idle(&self) -> bool {
         let closed = self.idle.close_oldest();
         if closed {
@@ -334,7 +347,8 @@ impl Descriptors {
         Self { short: all - (all / 16).clamp(1, 256), all }
     }
 
-    /// The system gives out the lowest descriptor that is free: one this high tells that all below it are in use.
+    /// The system gives out the lowest descriptor that is free: one this high tells that all below
+    /// it are in use.
     fn room(&self, newcomer: &TcpStream) -> Room {
         match u64::try_from(newcomer.as_raw_fd()).unwrap_or_default() {
             descriptor if descriptor >= self.all => Room::None,
@@ -360,7 +374,8 @@ struct Connection {
 }
 
 impl Connection {
-    /// Serves the client once it has said something. What that takes is had only then, since very many may come at once.
+    /// Serves the client once it has said something. What that takes is had only then, since very
+    /// many may come at once.
     async fn begin(self, mut socket: LazySocket, mut stopping: watch::Receiver<()>) {
         let deadline = Instant::now() + self.head_time;
         let version = tokio::select! {
@@ -441,7 +456,8 @@ impl Connection {
                     Some(ControlFlow::Continue(answer)) => answer.await,
                 };
                 answer.map(|answer| {
-                    conformance::of_version(version, answer).map(|body| WatchedBody::new(body, in_flight))
+                    conformance::of_version(version, answer)
+                        .map(|body| WatchedBody::new(body, in_flight))
                 })
             }
         });
@@ -462,7 +478,8 @@ async fn drive(
     metrics: Metrics,
 ) {
     let mut connection = pin!(connection);
-    // hyper's own limit begins only when it knows the version, so a client that says nothing would stay for ever.
+    // hyper's own limit begins only when it knows the version, so a client that says nothing would
+    // stay for ever.
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,
@@ -485,8 +502,12 @@ fn too_late(metrics: &Metrics, what: &str) {
     debug!("{what}");
 }
 
-/// Drives a connection until it ends, or its socket is a shard's: then `None`, and what was held for it is dropped.
-async fn unless_taken<C: Future + Unpin>(mut connection: C, slot: Option<Slot>) -> Option<C::Output> {
+/// Drives a connection until it ends, or its socket is a shard's: then `None`, and what was held
+/// for it is dropped.
+async fn unless_taken<C: Future + Unpin>(
+    mut connection: C,
+    slot: Option<Slot>,
+) -> Option<C::Output> {
     poll_fn(|cx| {
         slot.iter().for_each(|slot| slot.is_driven_by(cx.waker()));
         match Pin::new(&mut connection).poll(cx) {
@@ -511,8 +532,8 @@ fn with_hsts(app: Router, time: Duration) -> Router {
     if time.is_zero() {
         return app;
     }
-    let value =
-        HeaderValue::try_from(format!("max-age={}", time.as_secs())).expect("digits are a header's value");
+    let value = HeaderValue::try_from(format!("max-age={}", time.as_secs()))
+        .expect("digits are a header's value");
     app.layer(map_response(move |mut response: Response| {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
         ready(response)
@@ -569,7 +590,8 @@ impl Builders {
     }
 }
 
-/// A client that left before it was accepted is none of the listener's trouble; running out of descriptors is, and must not spin.
+/// A client that left before it was accepted is none of the listener's trouble; running out of
+/// descriptors is, and must not spin.
 fn is_client_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -577,8 +599,9 @@ fn is_client_gone(error: &io::Error) -> bool {
 
 async fn drain(drain: &Drain, connections: GracefulShutdown, time: Duration) -> Served {
     // Idle connections are closed at once, the others when their answer ends.
-    let ended =
-        async { tokio::join!(end_streams(drain, time / 2), connections.shutdown(), all_ended(drain)) };
+    let ended = async {
+        tokio::join!(end_streams(drain, time / 2), connections.shutdown(), all_ended(drain))
+    };
     match timeout(time, ended).await {
         Ok(_) => Served { cut: 0 },
         Err(_) => Served { cut: drain.open() },
@@ -592,8 +615,8 @@ async fn all_ended(drain: &Drain) {
     }
 }
 
-/// Ends the open streams over `time`, a fiftieth at each step, since all their clients come back at once otherwise.
-/// A few streams need no pace.
+/// Ends the open streams over `time`, a fiftieth at each step, since all their clients come back at
+/// once otherwise. A few streams need no pace.
 async fn end_streams(drain: &Drain, time: Duration) {
     const STEPS: u32 = 50;
     const AT_ONCE: usize = 100;

@@ -6,8 +6,8 @@ use http::request::Parts;
 use crate::Options;
 use crate::address::ClientAddress;
 
-/// Who asks: who holds a token by its subject, wherever that is, and others by their address. `None` where the app does not tell
-/// addresses.
+/// Who asks: who holds a token by its subject, wherever that is, and others by their address.
+/// `None` where the app does not tell addresses.
 pub(crate) fn sharer(options: &Options, identity: Option<u64>, parts: &Parts) -> Option<Client> {
     match identity {
         Some(holder) => Some(Client::of(("holder", holder))),

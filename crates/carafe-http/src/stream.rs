@@ -17,7 +17,8 @@ use crate::subscribers::{ConnectionPermit, Permit};
 /// How often it is told that a limit is met.
 static TOLD: Seldom = Seldom::every(Duration::from_secs(60));
 
-/// What an open stream holds, whatever writes it: its permit, and its place in the counters. Both end when it is dropped.
+/// What an open stream holds, whatever writes it: its permit, and its place in the counters. Both
+/// end when it is dropped.
 pub(crate) struct OpenStream {
     permit: Permit,
     counted: Counted,

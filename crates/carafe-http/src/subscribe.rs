@@ -29,7 +29,8 @@ use crate::{Options, Problem, hub_body, stream};
 
 const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
 
-/// How much longer than usual clients wait that were over a limit: a hub that is full is not to be asked all the time.
+/// How much longer than usual clients wait that were over a limit: a hub that is full is not to be
+/// asked all the time.
 const OVER_LIMIT: u32 = 10;
 
 /// Headers of an answer with a stream, and a few more.
@@ -39,7 +40,10 @@ const HEADERS: usize = 12;
 const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Answers with the stream: headers and the position at once, then events.
-pub(crate) async fn subscribe(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn subscribe(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
     let (request, form) = parse(&app, &caller, &parts).await?;
@@ -64,7 +68,11 @@ pub(crate) enum Opened {
 }
 
 /// Opens a subscription, if there is room for one more.
-pub(crate) async fn open(app: &App, parts: &Parts, request: Subscribe) -> Result<Opened, SubscribeError> {
+pub(crate) async fn open(
+    app: &App,
+    parts: &Parts,
+    request: Subscribe,
+) -> Result<Opened, SubscribeError> {
     let options = &app.options;
     let client = options.proxies.client(&parts.extensions, &parts.headers);
     let permit = match stream::admit(options, client) {
@@ -120,7 +128,8 @@ pub(crate) fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
     .and_then(|slot| if slot.fits(frames) { Ok(slot) } else { Err(Why::Elsewhere) })
 }
 
-/// Whether the client says something more after the head: to a shard, that would be another request.
+/// Whether the client says something more after the head: to a shard, that would be another
+/// request.
 fn has_body(parts: &Parts) -> bool {
     let length = parts.headers.get(CONTENT_LENGTH);
     length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
@@ -135,16 +144,26 @@ fn come_back_later(options: &Options, version: Version, limit: Limit) -> Respons
     come_back(options, version, limit.name(), OVER_LIMIT * options.retry.max(SHORTEST))
 }
 
-/// EventSource never retries after 4xx and 5xx: a stream that only says when to come back makes it try again. Until then its
-/// connection is closed, so that those who wait hold no descriptors.
-fn come_back(options: &Options, version: Version, reason: &'static str, retry: Duration) -> Response {
+/// EventSource never retries after 4xx and 5xx: a stream that only says when to come back makes it
+/// try again. Until then its connection is closed, so that those who wait hold no descriptors.
+fn come_back(
+    options: &Options,
+    version: Version,
+    reason: &'static str,
+    retry: Duration,
+) -> Response {
     options.metrics.refused("subscribe", reason);
-    let closes = (version != Version::HTTP_2).then_some((CONNECTION, HeaderValue::from_static("close")));
+    let closes =
+        (version != Version::HTTP_2).then_some((CONNECTION, HeaderValue::from_static("close")));
     (stream_headers(), AppendHeaders(closes), hub_body::come_back(retry)).into_response()
 }
 
-/// Answers with the current position, after which a stream misses nothing that is published from now on.
-pub(crate) async fn position(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+/// Answers with the current position, after which a stream misses nothing that is published from
+/// now on.
+pub(crate) async fn position(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
     let (request, _) = parse(&app, &caller, &parts).await?;
@@ -161,7 +180,11 @@ pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
     Topic::new(text).map_err(|error| {
         let kind = "urn:carafe:problem:bad-topic";
         let problem = Problem::bad_request(kind, "Bad topic", error.to_string());
-        if matches!(error, BadTopic::TooLong(_)) { problem.over(Limit::TopicBytes) } else { problem }
+        if matches!(error, BadTopic::TooLong(_)) {
+            problem.over(Limit::TopicBytes)
+        } else {
+            problem
+        }
     })
 }
 
@@ -184,7 +207,8 @@ async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<(Subscribe, 
     for text in patterns {
         matchers.push(pattern(app, client, text).await?.into());
     }
-    let request = if matchers.is_empty() { Subscribe::to_everything() } else { Subscribe::to_all(matchers) };
+    let request =
+        if matchers.is_empty() { Subscribe::to_everything() } else { Subscribe::to_all(matchers) };
     Ok((request.with_access(caller.rights.subscribe.clone()).from(start).by(client), form))
 }
 
@@ -200,7 +224,8 @@ async fn pattern(app: &App, client: Option<Client>, text: &str) -> Result<TopicP
 
 /// The header first: a browser that reconnects sends it, and repeats the URL it was first given.
 fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
-    let header = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let header =
+        headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let id = match header.filter(|id| !id.is_empty()) {
         Some(id) => Some(id),
         None => query.one("last_event_id")?.filter(|id| !id.is_empty()).map(Into::into),
@@ -236,7 +261,8 @@ fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
         SubscribeError::TooComplex { .. } => too_complex(detail),
         SubscribeError::Read(error @ ReadError::TooMuchWork { .. }) => {
             let kind = "urn:carafe:problem:too-much-work";
-            Problem::bad_request(kind, "Too much to search", error.to_string()).over(Limit::PatternTests)
+            Problem::bad_request(kind, "Too much to search", error.to_string())
+                .over(Limit::PatternTests)
         }
         SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => caller.refused(detail),
         _ => Problem::try_again(detail),
@@ -245,5 +271,6 @@ fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
 
 pub(crate) fn too_complex(detail: String) -> Problem {
     let kind = "urn:carafe:problem:too-complex";
-    Problem::bad_request(kind, "Too many complex patterns", detail).over(Limit::ComplexPatternsPerClient)
+    Problem::bad_request(kind, "Too many complex patterns", detail)
+        .over(Limit::ComplexPatternsPerClient)
 }

@@ -18,7 +18,8 @@ pub struct SubscriberLimits {
     pub total: usize,
     /// Streams of one client address; an IPv6 client is counted by its /64.
     pub per_address: usize,
-    /// Connections from one such address, those of its streams too. A [server](crate::serve) closes what is over it at once.
+    /// Connections from one such address, those of its streams too. A [server](crate::serve) closes
+    /// what is over it at once.
     pub connections_per_address: usize,
 }
 
@@ -33,7 +34,8 @@ impl Default for SubscriberLimits {
 struct Open {
     limits: SubscriberLimits,
     total: usize,
-    // Those with something open only: it is never larger than the number of streams and connections.
+    // Those with something open only: it is never larger than the number of streams and
+    // connections.
     by_address: HashMap<ClientAddress, Count>,
 }
 
@@ -153,11 +155,12 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Lets the permit of the connection's stream count it: a stream of a shard has no room for both. `false` if the stream is
-    /// another client's, as it is behind a proxy, or counted elsewhere; then the connection is counted no more.
+    /// Lets the permit of the connection's stream count it: a stream of a shard has no room for
+    /// both. `false` if the stream is another client's, as it is behind a proxy, or counted
+    /// elsewhere; then the connection is counted no more.
     pub(crate) fn hand_over(mut self, stream: &Permit) -> bool {
-        self.handed_over =
-            stream.client == Some(self.client) && Arc::ptr_eq(&self.subscribers.0, &stream.subscribers.0);
+        self.handed_over = stream.client == Some(self.client)
+            && Arc::ptr_eq(&self.subscribers.0, &stream.subscribers.0);
         self.handed_over
     }
 }
@@ -182,8 +185,11 @@ mod tests {
 
     #[test]
     fn streams_are_counted_in_all_and_for_each_client_until_they_end() {
-        let subscribers =
-            Subscribers::new(SubscriberLimits { total: 4, per_address: 2, ..SubscriberLimits::default() });
+        let subscribers = Subscribers::new(SubscriberLimits {
+            total: 4,
+            per_address: 2,
+            ..SubscriberLimits::default()
+        });
         let first = subscribers.admit(client(1)).unwrap();
         let _second = subscribers.admit(client(1)).unwrap();
         assert_eq!(subscribers.admit(client(1)).unwrap_err(), Limit::SubscribersPerAddress);
@@ -214,8 +220,13 @@ mod tests {
     #[test]
     fn limits_that_are_lowered_hold_for_newcomers() {
         let subscribers = Subscribers::default();
-        let (_one, two) = (subscribers.admit(client(1)).unwrap(), subscribers.admit(client(1)).unwrap());
-        subscribers.set(SubscriberLimits { total: 1, per_address: 1, ..SubscriberLimits::default() });
+        let (_one, two) =
+            (subscribers.admit(client(1)).unwrap(), subscribers.admit(client(1)).unwrap());
+        subscribers.set(SubscriberLimits {
+            total: 1,
+            per_address: 1,
+            ..SubscriberLimits::default()
+        });
         assert_eq!(subscribers.admit(client(2)).unwrap_err(), Limit::Subscribers);
         drop(two);
         assert_eq!(subscribers.admit(client(2)).unwrap_err(), Limit::Subscribers);
@@ -223,8 +234,10 @@ mod tests {
 
     #[test]
     fn a_connection_is_counted_as_long_as_it_or_its_stream_is_open() {
-        let subscribers =
-            Subscribers::new(SubscriberLimits { connections_per_address: 1, ..SubscriberLimits::default() });
+        let subscribers = Subscribers::new(SubscriberLimits {
+            connections_per_address: 1,
+            ..SubscriberLimits::default()
+        });
         let connect = |bits| subscribers.connect(client(bits).unwrap());
         let first = connect(1).unwrap();
         assert_eq!(connect(1).unwrap_err(), Limit::ConnectionsPerAddress);

@@ -1,10 +1,11 @@
 //! Takes the socket of an event stream over from hyper, for a shard to serve.
 //!
-//! The body of the answer says what the stream opens with, leaves the rest in the connection's [`Slot`], and waits. Once hyper
-//! has written and flushed the head and the opening, the connection's [`Socket`] gives its socket away with the rest, and the
-//! connection is dropped, with all that hyper holds for it. hyper has chosen the framing by then, so what was written is looked
-//! at: if it is not the head of a body in chunks and the opening as a chunk, as it is not when a layer has changed the answer,
-//! the body streams by itself.
+//! The body of the answer says what the stream opens with, leaves the rest in the connection's
+//! [`Slot`], and waits. Once hyper has written and flushed the head and the opening, the
+//! connection's [`Socket`] gives its socket away with the rest, and the connection is dropped, with
+//! all that hyper holds for it. hyper has chosen the framing by then, so what was written is looked
+//! at: if it is not the head of a body in chunks and the opening as a chunk, as it is not when a
+//! layer has changed the answer, the body streams by itself.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -74,7 +75,12 @@ impl Slot {
     }
 
     /// Leaves a stream here whose body says this now, and waits then.
-    pub(crate) fn leave(&self, stream: &mut Option<NewStream<OpenStream>>, opening: &Bytes, body: &Waker) {
+    pub(crate) fn leave(
+        &self,
+        stream: &mut Option<NewStream<OpenStream>>,
+        opening: &Bytes,
+        body: &Waker,
+    ) {
         let mut state = self.state();
         if !matches!(*state, State::Free) {
             // Another body waits here: a layer asked twice.
@@ -91,7 +97,11 @@ impl Slot {
     }
 
     /// Ready when the body has to serve its stream by itself, and then it is there again.
-    pub(crate) fn poll(&self, cx: &Context<'_>, stream: &mut Option<NewStream<OpenStream>>) -> Poll<()> {
+    pub(crate) fn poll(
+        &self,
+        cx: &Context<'_>,
+        stream: &mut Option<NewStream<OpenStream>>,
+    ) -> Poll<()> {
         if stream.is_some() {
             return Poll::Ready(());
         }
@@ -114,14 +124,18 @@ impl Slot {
         }
     }
 
-    /// Has the connection flush again if another task has left a stream here: the head may be out already.
+    /// Has the connection flush again if another task has left a stream here: the head may be out
+    /// already.
     fn look_again(&self, body: &Waker) {
-        if let Some(connection) = self.0.connection.get().filter(|connection| !connection.will_wake(body)) {
+        if let Some(connection) =
+            self.0.connection.get().filter(|connection| !connection.will_wake(body))
+        {
             connection.wake_by_ref();
         }
     }
 
-    /// Takes back the stream of a body that is dropped, unless a shard has it: the next answer's stream must not be this one.
+    /// Takes back the stream of a body that is dropped, unless a shard has it: the next answer's
+    /// stream must not be this one.
     pub(crate) fn take_back(&self) -> Option<NewStream<OpenStream>> {
         let mut state = self.state();
         match std::mem::replace(&mut *state, State::Free) {
@@ -147,12 +161,15 @@ impl Slot {
         }
     }
 
-    /// All that was to be written is. The stream that goes with the socket, if what was written allows it.
+    /// All that was to be written is. The stream that goes with the socket, if what was written
+    /// allows it.
     fn flushed(&self) -> Option<NewStream<OpenStream>> {
         let mut state = self.state();
         self.0.armed.store(false, Ordering::Release);
         match std::mem::replace(&mut *state, State::Free) {
-            State::Armed { joining, opening, written, body } if begins_stream(&written, &opening) => {
+            State::Armed { joining, opening, written, body }
+                if begins_stream(&written, &opening) =>
+            {
                 *state = State::Taken;
                 drop(state);
                 body.wake();
@@ -179,14 +196,16 @@ impl Slot {
 /// Header fields of an answer that are looked at. Whoever sends more streams by itself.
 const FIELDS: usize = 64;
 
-/// Whether these bytes are the head of a good answer whose body comes in chunks as it is, and then just the opening.
+/// Whether these bytes are the head of a good answer whose body comes in chunks as it is, and then
+/// just the opening.
 fn begins_stream(written: &[u8], opening: &[u8]) -> bool {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut head = httparse::Response::new(&mut fields);
     let Ok(httparse::Status::Complete(end)) = head.parse(written) else { return false };
     let has = |name: &str| head.headers.iter().any(|field| field.name.eq_ignore_ascii_case(name));
     let is_chunked = |field: &httparse::Header<'_>| {
-        field.name.eq_ignore_ascii_case("transfer-encoding") && field.value.eq_ignore_ascii_case(b"chunked")
+        field.name.eq_ignore_ascii_case("transfer-encoding")
+            && field.value.eq_ignore_ascii_case(b"chunked")
     };
     (head.version, head.code) == (Some(1), Some(200))
         && head.headers.iter().any(is_chunked)
@@ -260,7 +279,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_with(|stream| stream.poll_write(cx, bytes), std::iter::once(bytes))
     }
 
@@ -315,7 +338,10 @@ mod tests {
         check(&format!("{HEAD}\r\n4\r\nopen\r\n7\r\ning one\r\n"), false);
         check(&format!("HTTP/1.1 206 Partial\r\ntransfer-encoding: chunked\r\n\r\n{CHUNK}"), false);
         check(&format!("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{CHUNK}"), false);
-        check(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n{CHUNK}"), false);
+        check(
+            &format!("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n{CHUNK}"),
+            false,
+        );
         check(&format!("{HEAD}content-encoding: br\r\n\r\n{CHUNK}"), false);
         check("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nopening one", false);
         check(&format!("HTTP/1.1 100 Continue\r\n\r\n{HEAD}\r\n{CHUNK}"), false);

@@ -14,7 +14,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-/// The certificate and the key that a server shows. All clones of it are one: what one of them reads again, all show.
+/// The certificate and the key that a server shows. All clones of it are one: what one of them
+/// reads again, all show.
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: Arc<Files>,
@@ -24,7 +25,10 @@ pub struct Tls {
 
 impl Tls {
     /// Reads the certificate, with the chain above it, and its private key. Both files are PEM.
-    pub fn load(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, TlsError> {
+    pub fn load(
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let files = Files { certificate: certificate.into(), key: key.into(), provider };
         let shown = Arc::new(Shown(ArcSwap::from_pointee(files.read()?)));
@@ -37,8 +41,8 @@ impl Tls {
         Ok(Self { files: Arc::new(files), shown, config: Arc::new(config) })
     }
 
-    /// Reads the files again. Connections from now on are shown what is there now; those that are open stay. If the
-    /// files are not good, the certificate from before stays in use.
+    /// Reads the files again. Connections from now on are shown what is there now; those that are
+    /// open stay. If the files are not good, the certificate from before stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.shown.0.store(Arc::new(self.files.read()?));
         Ok(())

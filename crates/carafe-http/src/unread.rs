@@ -18,12 +18,14 @@ use tokio::time::timeout;
 const BYTES: usize = 1 << 20;
 const TIME: Duration = Duration::from_secs(5);
 
-/// Reads on what nobody reads any more of a body, for a while: most clients read an answer only when they have sent their
-/// request. Over HTTP/2, dropping the body would reset the stream, which curl and others take for a failure while they still
-/// send. Over HTTP/1, hyper would close the connection, and the system would reset it where more came: in both cases the
-/// client would not learn why it was refused.
+/// Reads on what nobody reads any more of a body, for a while: most clients read an answer only
+/// when they have sent their request. Over HTTP/2, dropping the body would reset the stream, which
+/// curl and others take for a failure while they still send. Over HTTP/1, hyper would close the
+/// connection, and the system would reset it where more came: in both cases the client would not
+/// learn why it was refused.
 ///
-/// A client that waits to be told to go on (RFC 9110, 10.1.1) sends nothing, and reading would tell it.
+/// A client that waits to be told to go on (RFC 9110, 10.1.1) sends nothing, and reading would tell
+/// it.
 pub(crate) fn read_on(request: Request) -> Request {
     let waits = request.version() != Version::HTTP_2 && request.headers().contains_key(EXPECT);
     if waits || request.body().is_end_stream() {

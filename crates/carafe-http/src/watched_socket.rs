@@ -1,4 +1,5 @@
-//! The socket of a connection that hyper serves: how long its client takes nothing, and how much the kernel holds for it.
+//! The socket of a connection that hyper serves: how long its client takes nothing, and how much
+//! the kernel holds for it.
 
 use std::io::{self, IoSlice};
 use std::net::TcpStream as StdStream;
@@ -18,7 +19,8 @@ use crate::write_time::Watch;
 /// A client whose send buffer was not full for so long has caught up.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
-/// The socket of a connection, under its watch, with a larger send buffer while its client is behind.
+/// The socket of a connection, under its watch, with a larger send buffer while its client is
+/// behind.
 pub(crate) struct WatchedSocket {
     socket: LazySocket,
     watch: Watch,
@@ -104,7 +106,11 @@ impl AsyncRead for WatchedSocket {
 }
 
 impl AsyncWrite for WatchedSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.write(|socket| socket.poll_write(cx, bytes))
     }
 
@@ -159,8 +165,9 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_is_behind_has_a_larger_buffer_until_it_has_caught_up_for_a_while() {
         let (mut socket, mut client) = pair().await;
-        let size =
-            |socket: &WatchedSocket| socket_send_buffer_size(socket.socket.descriptor().unwrap()).unwrap();
+        let size = |socket: &WatchedSocket| {
+            socket_send_buffer_size(socket.socket.descriptor().unwrap()).unwrap()
+        };
         assert_eq!(size(&socket), options().send_buffer);
         let written = vec![0; 16 << 20];
         let mut read = vec![0; written.len()];

@@ -1,7 +1,8 @@
 //! Cuts who takes nothing of what hyper writes for too long.
 //!
-//! hyper asks a body for more only while there is room for it, so that the time cannot be kept within. It is kept around what
-//! drives the body: a connection, and each stream of HTTP/2, which ends alone.
+//! hyper asks a body for more only while there is room for it, so that the time cannot be kept
+//! within. It is kept around what drives the body: a connection, and each stream of HTTP/2, which
+//! ends alone.
 
 use std::future::poll_fn;
 use std::io;
@@ -66,7 +67,8 @@ impl Watch {
         self.state().stalled || self.0.connection.as_ref().is_some_and(Self::has_stalled)
     }
 
-    /// Runs what drives the connection or stream to its end, or until the client has stalled: then `None`, and it is dropped.
+    /// Runs what drives the connection or stream to its end, or until the client has stalled: then
+    /// `None`, and it is dropped.
     pub(crate) async fn over<F: Future>(self, driver: F) -> Option<F::Output> {
         let mut driver = pin!(WATCH.scope(self.clone(), driver));
         let mut timer = None;
@@ -102,7 +104,8 @@ impl Watch {
         state.socket.into_iter().chain(state.body).min()?.checked_add(self.0.allowed)
     }
 
-    /// Whether the socket has room for what is written, from now on; returns whether it had none before.
+    /// Whether the socket has room for what is written, from now on; returns whether it had none
+    /// before.
     pub(crate) fn socket_is_full(&self, is_full: bool) -> bool {
         let mut state = self.state();
         let was_full = state.socket.is_some();

@@ -8,7 +8,8 @@ use carafe_protocol::{Topic, TopicMatcher};
 
 use crate::{Form, Grant};
 
-/// What a subscriber may see: public events of all topics or none, and all events of the topics of a grant.
+/// What a subscriber may see: public events of all topics or none, and all events of the topics of
+/// a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     public: bool,
@@ -69,7 +70,8 @@ impl Access {
         !self.public && self.grant.is_empty()
     }
 
-    /// Whether anything that the matcher matches could be seen. Only of a single topic that is known.
+    /// Whether anything that the matcher matches could be seen. Only of a single topic that is
+    /// known.
     pub(crate) fn may_ask_for(&self, matcher: &TopicMatcher) -> bool {
         match matcher {
             TopicMatcher::Exact(topic) => self.public || self.grant.covers(topic),
@@ -81,7 +83,9 @@ impl Access {
     fn covers(&self, matcher: &TopicMatcher) -> bool {
         match matcher {
             TopicMatcher::Exact(topic) => self.grant.covers(topic),
-            TopicMatcher::Pattern(_) => self.grant.is_all() || self.grant.matchers().contains(matcher),
+            TopicMatcher::Pattern(_) => {
+                self.grant.is_all() || self.grant.matchers().contains(matcher)
+            }
         }
     }
 
@@ -90,7 +94,8 @@ impl Access {
     }
 }
 
-/// What a cursor sees of what its feeds match: what an access shows. Without one, all there is, of all topics.
+/// What a cursor sees of what its feeds match: what an access shows. Without one, all there is, of
+/// all topics.
 #[derive(Clone)]
 pub(crate) struct Sight(Option<Arc<Interned>>);
 
@@ -127,7 +132,8 @@ impl Accesses {
         }
         self.given_out += 1;
         let visible = access.visible();
-        let interned = Arc::new(Interned { id: self.given_out, access: access.clone(), visible, all });
+        let interned =
+            Arc::new(Interned { id: self.given_out, access: access.clone(), visible, all });
         self.interned.insert(access, Arc::clone(&interned));
         Sight(Some(interned))
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::Client;
 use crate::feeds::FeedId;
 
-/// The complex patterns of each client, of which it may have so many. One that it asks for several times counts once.
+/// The complex patterns of each client, of which it may have so many. One that it asks for several
+/// times counts once.
 pub(crate) struct Budgets {
     limit: usize,
     /// How often a client has asked for one. Those that have asked for none are not here.

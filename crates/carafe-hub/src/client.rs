@@ -4,9 +4,11 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
 
-/// Tells clients from each other, so that none of them uses up what all share: turns to read the log, and complex patterns.
+/// Tells clients from each other, so that none of them uses up what all share: turns to read the
+/// log, and complex patterns.
 ///
-/// It is a hash, whose key is drawn when the process starts: nobody can choose to be taken for another.
+/// It is a hash, whose key is drawn when the process starts: nobody can choose to be taken for
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(NonZeroU64);
 

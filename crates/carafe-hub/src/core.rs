@@ -1,4 +1,5 @@
-//! Ring, feeds and cursor: the state machine that decides what each subscription gets. No I/O, no clock.
+//! Ring, feeds and cursor: the state machine that decides what each subscription gets. No I/O, no
+//! clock.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -57,7 +58,11 @@ pub(crate) enum Step {
 
 impl Core {
     pub(crate) fn new(ring_bytes: usize, patterns: PatternLimits, tail: Position) -> Self {
-        Self { ring: Ring::new(ring_bytes, tail), feeds: Feeds::new(patterns), accesses: Accesses::default() }
+        Self {
+            ring: Ring::new(ring_bytes, tail),
+            feeds: Feeds::new(patterns),
+            accesses: Accesses::default(),
+        }
     }
 
     /// The newest position that the hub has read.
@@ -85,8 +90,9 @@ impl Core {
         self.ring.push(entry);
     }
 
-    /// Takes some of the oldest entries out; whether there are still more than there may be. One large entry may be in the place
-    /// of very many small ones. What was learned of topics leaves with their last entry: so this comes after all pushes.
+    /// Takes some of the oldest entries out; whether there are still more than there may be. One
+    /// large entry may be in the place of very many small ones. What was learned of topics leaves
+    /// with their last entry: so this comes after all pushes.
     pub(crate) fn evict(&mut self) -> bool {
         for _ in 0..EVICTED {
             let Some(gone) = self.ring.evict() else { return false };
@@ -95,14 +101,16 @@ impl Core {
         true
     }
 
-    /// What has to be tested, and [known](Self::know_older), so that a subscription that goes on after `position` is served from
-    /// the ring. Nothing if it is already, or if that would be too much.
+    /// What has to be tested, and [known](Self::know_older), so that a subscription that goes on
+    /// after `position` is served from the ring. Nothing if it is already, or if that would be too
+    /// much.
     pub(crate) fn older(&self, interest: &Interest, position: Position) -> Option<Older> {
         let after = position.offset;
         if after < self.ring.floor() {
             return None;
         }
-        let lacking: SmallVec<[(FeedId, Offset); 2]> = self.feeds.lacks(interest.feed_ids(), after).collect();
+        let lacking: SmallVec<[(FeedId, Offset); 2]> =
+            self.feeds.lacks(interest.feed_ids(), after).collect();
         let tests: usize = lacking.iter().map(|(_, since)| self.ring.count(after, *since)).sum();
         let (feed, until) = lacking.first().copied().filter(|_| tests <= older::MOST)?;
         let entries = self.ring.older(after, until, older::AT_ONCE);
@@ -149,8 +157,13 @@ impl Core {
 
     /// Joins what another subscription has joined.
     pub(crate) fn join_as(&mut self, subscriber: SubscriberId, other: &Interest) -> Interest {
-        let again = |(feed, _): &(FeedId, MemberId)| (*feed, self.feeds.join_again(*feed, subscriber));
-        Interest { feeds: other.feeds.iter().map(again).collect(), sight: other.sight.clone(), client: None }
+        let again =
+            |(feed, _): &(FeedId, MemberId)| (*feed, self.feeds.join_again(*feed, subscriber));
+        Interest {
+            feeds: other.feeds.iter().map(again).collect(),
+            sight: other.sight.clone(),
+            client: None,
+        }
     }
 
     pub(crate) fn leave(&mut self, interest: &Interest) {
@@ -160,8 +173,14 @@ impl Core {
         self.accesses.leave(&interest.sight);
     }
 
-    /// Moves `position` to the next entry that is wanted: the feeds merged, each entry once, in order.
-    pub(crate) fn step(&mut self, interest: &Interest, position: &mut Position, form: Option<Form>) -> Step {
+    /// Moves `position` to the next entry that is wanted: the feeds merged, each entry once, in
+    /// order.
+    pub(crate) fn step(
+        &mut self,
+        interest: &Interest,
+        position: &mut Position,
+        form: Option<Form>,
+    ) -> Step {
         if !self.covers(interest, *position) {
             return Step::Behind;
         }
@@ -190,7 +209,11 @@ impl Core {
 
     /// The next entry in the feeds, whether it is shown or not.
     pub(crate) fn next_offset(&self, interest: &Interest, after: Position) -> Option<Offset> {
-        interest.feeds.iter().filter_map(|(feed, _)| self.feeds.get(*feed).next_after(after.offset)).min()
+        interest
+            .feeds
+            .iter()
+            .filter_map(|(feed, _)| self.feeds.get(*feed).next_after(after.offset))
+            .min()
     }
 
     /// What the subscription asked for, for reading the log.
@@ -198,11 +221,12 @@ impl Core {
         interest.feeds.iter().map(|(feed, _)| self.feeds.get(*feed).matcher().clone()).collect()
     }
 
-    /// The entry in an envelope for a subscription that may not know all its topics: those that it has asked for and may see,
-    /// or only may see if it has asked for others.
+    /// The entry in an envelope for a subscription that may not know all its topics: those that it
+    /// has asked for and may see, or only may see if it has asked for others.
     pub(crate) fn envelope(&self, interest: &Interest, entry: &Entry) -> Frame {
-        let asked =
-            |topic: &Topic| interest.feed_ids().any(|feed| self.feeds.get(feed).matcher().matches(topic));
+        let asked = |topic: &Topic| {
+            interest.feed_ids().any(|feed| self.feeds.get(feed).matcher().matches(topic))
+        };
         let seen = |topic: &Topic| interest.sight.covers_topic(topic);
         let both = entry.publication.topics().any(|topic| seen(topic) && asked(topic));
         envelope_frame(entry, |topic| seen(topic) && (!both || asked(topic)))

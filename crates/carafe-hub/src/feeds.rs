@@ -35,9 +35,10 @@ pub(crate) struct PatternLimits {
 
 /// All feeds: one per topic with recent entries or subscribers, one per pattern with subscribers.
 ///
-/// All this is done under the hub's lock, so nothing here takes time by how many topics or complex patterns there are. What does
-/// is done without the lock: complex patterns are tested before an entry is pushed, and what a new pattern's feed has to know of
-/// older entries is looked for when somebody needs it.
+/// All this is done under the hub's lock, so nothing here takes time by how many topics or complex
+/// patterns there are. What does is done without the lock: complex patterns are tested before an
+/// entry is pushed, and what a new pattern's feed has to know of older entries is looked for when
+/// somebody needs it.
 pub(crate) struct Feeds {
     feeds: Pages<Feed>,
     /// By the topics of their feeds, which have the text.
@@ -121,8 +122,14 @@ impl Feeds {
         }
     }
 
-    /// Adds an entry's offset to every feed that matches, and names their members. All complex patterns have been tested.
-    pub(crate) fn push(&mut self, offset: Offset, publication: &Publication, woken: &mut Vec<SubscriberId>) {
+    /// Adds an entry's offset to every feed that matches, and names their members. All complex
+    /// patterns have been tested.
+    pub(crate) fn push(
+        &mut self,
+        offset: Offset,
+        publication: &Publication,
+        woken: &mut Vec<SubscriberId>,
+    ) {
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id as usize];
             feed.recent().offsets.push_back(offset);
@@ -191,7 +198,9 @@ impl Feeds {
         for (offset, topics) in matching {
             self.feeds[id as usize].recent().offsets.push_front(offset);
             // With the topic, the offset leaves the feed again.
-            for topic in serial.iter().flat_map(|serial| topics.iter().map(move |topic| (*serial, topic))) {
+            for topic in
+                serial.iter().flat_map(|serial| topics.iter().map(move |topic| (*serial, topic)))
+            {
                 let exact = self.exact(topic.1);
                 self.feeds[exact as usize].recent().tested.get_or_insert_default().add(topic.0);
             }
@@ -404,9 +413,17 @@ mod tests {
             feeds.leave(first, member, None);
             let (tests, woken) = publish(&mut feeds, 3, &format!("complex-a/{}", 2000 + round));
             assert_eq!((tests, woken), (201, vec![2]), "a new topic");
-            assert_eq!(publish(&mut feeds, 3, "complex-a/7"), (1, vec![0]), "the new one that has not left");
+            assert_eq!(
+                publish(&mut feeds, 3, "complex-a/7"),
+                (1, vec![0]),
+                "the new one that has not left"
+            );
             feeds.leave(second, 0, None);
-            assert_eq!(publish(&mut feeds, 3, "complex-a/7"), (0, vec![0]), "leaving costs nothing");
+            assert_eq!(
+                publish(&mut feeds, 3, "complex-a/7"),
+                (0, vec![0]),
+                "leaving costs nothing"
+            );
         }
     }
 

@@ -10,8 +10,9 @@ use crate::{Access, Client, Hub};
 const ONE: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
 
 impl Hub {
-    /// Where the event stands that has this ID, as [`event_id`](crate::event_id) tells it: the earliest, if publishers gave
-    /// an ID several times. What `access` does not show is not there. The log is read when it is the turn of `client`.
+    /// Where the event stands that has this ID, as [`event_id`](crate::event_id) tells it: the
+    /// earliest, if publishers gave an ID several times. What `access` does not show is not there.
+    /// The log is read when it is the turn of `client`.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -33,12 +34,14 @@ impl Hub {
             Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => None,
             read => read?,
         };
-        let is_it =
-            |entry: &Arc<Entry>| entry.position == position && access.visible().shows(&entry.publication);
+        let is_it = |entry: &Arc<Entry>| {
+            entry.position == position && access.visible().shows(&entry.publication)
+        };
         Ok(entry.filter(is_it).map(|entry| entry.position))
     }
 
-    /// The newest event of those that `access` shows. The log is read when it is the turn of `client`.
+    /// The newest event of those that `access` shows. The log is read when it is the turn of
+    /// `client`.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -48,7 +51,8 @@ impl Hub {
         client: Option<Client>,
     ) -> Result<Option<Arc<Entry>>, ReadError> {
         let _turn = self.shared.replays.turn(client).await;
-        let before = self.shared.log.before_last(1, vec![TopicMatcher::any()], access.visible()).await?;
+        let before =
+            self.shared.log.before_last(1, vec![TopicMatcher::any()], access.visible()).await?;
         let entry = self.first_after(before.offset).await?;
         Ok(entry.filter(|entry| access.visible().shows(&entry.publication)))
     }

@@ -13,11 +13,11 @@ pub enum Form {
     /// The event as it was published, with its position as ID.
     #[default]
     Plain,
-    /// Topic, ID, time, type and data as one JSON object in the data of an event without a type, so that one
-    /// listener sees events of every type.
+    /// Topic, ID, time, type and data as one JSON object in the data of an event without a type, so
+    /// that one listener sees events of every type.
     Enveloped,
-    /// As Mercure has it: the ID is the publisher's own, see [`event_id`]. What the hub has to say of itself is a comment,
-    /// which clients do not show.
+    /// As Mercure has it: the ID is the publisher's own, see [`event_id`]. What the hub has to say
+    /// of itself is a comment, which clients do not show.
     Mercure,
 }
 
@@ -50,7 +50,8 @@ pub(crate) fn envelope_frame(entry: &Entry, names: impl Fn(&Topic) -> bool) -> F
     Frame::of(&with_retry_of(entry.publication.event(), enveloped), entry.position)
 }
 
-/// One block of an event stream, encoded once for both ways out: as it is, and as a chunk of HTTP/1.1 (RFC 9112, 7.1).
+/// One block of an event stream, encoded once for both ways out: as it is, and as a chunk of
+/// HTTP/1.1 (RFC 9112, 7.1).
 #[derive(Clone, Default)]
 pub(crate) struct Frame {
     chunk: Bytes,
@@ -89,14 +90,17 @@ impl Frame {
     }
 }
 
-/// The ID of an event where events have their publishers' IDs: that, or its position where it has none.
+/// The ID of an event where events have their publishers' IDs: that, or its position where it has
+/// none.
 #[must_use]
 pub fn event_id(entry: &Entry) -> EventId {
-    let text = entry.publication.id().map_or_else(|| entry.position.to_string(), ToString::to_string);
+    let text =
+        entry.publication.id().map_or_else(|| entry.position.to_string(), ToString::to_string);
     EventId::new(text).expect("neither has a control character")
 }
 
-/// `carafe.position`: where the stream stands. An ID without data is ignored by real clients, so there is an empty line.
+/// `carafe.position`: where the stream stands. An ID without data is ignored by real clients, so
+/// there is an empty line.
 pub(crate) fn position_frame(form: Form, position: Position) -> Frame {
     match form {
         Form::Mercure => Frame::chunked(HEARTBEAT),
@@ -112,7 +116,8 @@ pub(crate) fn expired_frame(form: Form, position: Position) -> Frame {
     }
 }
 
-/// `carafe.gap`. Its ID is where the stream goes on, so that a client cut off right after it has been told.
+/// `carafe.gap`. Its ID is where the stream goes on, so that a client cut off right after it has
+/// been told.
 pub(crate) fn gap_frame(form: Form, json: String, goes_on_after: Position) -> Frame {
     match form {
         // JSON of one line.
@@ -216,7 +221,10 @@ mod tests {
     #[test]
     fn mercure_has_the_publishers_id_and_else_the_position() {
         let fields = "event: t\ndata: x\ndata: \"y\"\n\n";
-        check(&Form::Mercure.encode(&entry()), &format!("retry: 7\nid: 000000000001-2-00000003\n{fields}"));
+        check(
+            &Form::Mercure.encode(&entry()),
+            &format!("retry: 7\nid: 000000000001-2-00000003\n{fields}"),
+        );
         let mut named = entry();
         named.publication = named.publication.with_id(IdempotencyKey::new("urn:a é").unwrap());
         check(&Form::Mercure.encode(&named), &format!("retry: 7\nid: urn:a é\n{fields}"));
@@ -233,7 +241,8 @@ mod tests {
             reason: GapReason::Foreign,
             goes_on_after: position,
         };
-        let expected = ": carafe.gap {\"requested\":\"a\\r\\nb\",\"oldest\":null,\"reason\":\"foreign\"}\n";
+        let expected =
+            ": carafe.gap {\"requested\":\"a\\r\\nb\",\"oldest\":null,\"reason\":\"foreign\"}\n";
         check(&gap_frame(Form::Mercure, gap.to_json(), position), expected);
     }
 }

@@ -26,9 +26,10 @@ pub enum GapReason {
     Trimmed,
     /// The log never gave out this ID: another log did, or an earlier life of this one.
     Foreign,
-    /// The log has lost its newest events since, as one does that is restored from a backup. The stream goes on after the last
-    /// event that is known to be the same; where that cannot be told, after the newest. Or events in the middle of the log were
-    /// damaged and given up: the stream goes on behind them.
+    /// The log has lost its newest events since, as one does that is restored from a backup. The
+    /// stream goes on after the last event that is known to be the same; where that cannot be told,
+    /// after the newest. Or events in the middle of the log were damaged and given up: the stream
+    /// goes on behind them.
     Lost,
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use carafe_protocol::{Topic, TopicMatcher};
 
-/// Topics that someone may publish or subscribe to: those that one of its matchers matches. Clones are the same grant.
+/// Topics that someone may publish or subscribe to: those that one of its matchers matches. Clones
+/// are the same grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Grant(Arc<[TopicMatcher]>);
 
@@ -43,7 +44,9 @@ impl Grant {
     /// Whether it covers all topics.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.0.iter().any(|matcher| matches!(matcher, TopicMatcher::Pattern(pattern) if pattern.is_any()))
+        self.0
+            .iter()
+            .any(|matcher| matches!(matcher, TopicMatcher::Pattern(pattern) if pattern.is_any()))
     }
 
     /// Whether it covers this topic.

@@ -45,19 +45,23 @@ pub struct HubLimits {
     pub replays: usize,
     /// Of these, how many one client may have, by [`Subscribe::by`].
     pub replays_per_client: usize,
-    /// Topics whose events are shown for a shorter time than the log keeps them. Who resumes from before what is not
-    /// shown any more is told a gap.
+    /// Topics whose events are shown for a shorter time than the log keeps them. Who resumes from
+    /// before what is not shown any more is told a gap.
     pub retention: Vec<Retention>,
 }
 
 impl HubLimits {
     fn patterns(&self) -> PatternLimits {
-        PatternLimits { in_all: self.complex_patterns, per_client: self.complex_patterns_per_client }
+        PatternLimits {
+            in_all: self.complex_patterns,
+            per_client: self.complex_patterns_per_client,
+        }
     }
 }
 
 impl Default for HubLimits {
-    /// 64 MiB, 100 matchers, 1000 complex patterns, 100 of one client, 64 replays, 4 of one client; all that the log keeps is shown.
+    /// 64 MiB, 100 matchers, 1000 complex patterns, 100 of one client, 64 replays, 4 of one client;
+    /// all that the log keeps is shown.
     fn default() -> Self {
         Self {
             ring_bytes: 64 << 20,
@@ -104,7 +108,8 @@ impl Hub {
         let retentions = Retentions::new(limits.retention.clone(), log.clock());
         let replays = Replays::new(limits.replays, limits.replays_per_client);
         let (compiling, counts) = (Replays::new(1, 1), Counts::default());
-        let shared = Arc::new(Shared { log, limits, retentions, replays, compiling, counts, state });
+        let shared =
+            Arc::new(Shared { log, limits, retentions, replays, compiling, counts, state });
         let follower = Arc::downgrade(&shared);
         let follower = move |entries: &[Arc<Entry>]| {
             if let Some(shared) = follower.upgrade() {
@@ -119,7 +124,8 @@ impl Hub {
     /// Publishes one event, and answers when the log has it.
     ///
     /// # Errors
-    /// When the type is reserved, the hub is draining, or the log does not take it; nothing is stored then.
+    /// When the type is reserved, the hub is draining, or the log does not take it; nothing is
+    /// stored then.
     pub async fn publish(&self, publication: Publication) -> Result<Appended, PublishError> {
         let appended = self.publish_all(vec![publication]).await?;
         Ok(appended[0])
@@ -129,7 +135,10 @@ impl Hub {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub async fn publish_all(&self, batch: Vec<Publication>) -> Result<Vec<Appended>, PublishError> {
+    pub async fn publish_all(
+        &self,
+        batch: Vec<Publication>,
+    ) -> Result<Vec<Appended>, PublishError> {
         if self.shared.state().draining {
             return Err(PublishError::Draining);
         }
@@ -143,7 +152,8 @@ impl Hub {
     /// Opens a subscription.
     ///
     /// # Errors
-    /// When it asks for too much or for what it may not see, the hub is draining, or the log cannot be read.
+    /// When it asks for too much or for what it may not see, the hub is draining, or the log cannot
+    /// be read.
     pub async fn subscribe(&self, mut request: Subscribe) -> Result<Subscription, SubscribeError> {
         request.complete();
         request.check()?;
@@ -158,8 +168,8 @@ impl Hub {
         Ok(subscription)
     }
 
-    /// Whether a subscription may ask for so many topics and patterns, so many of which have to be compiled. To be asked before
-    /// they are.
+    /// Whether a subscription may ask for so many topics and patterns, so many of which have to be
+    /// compiled. To be asked before they are.
     ///
     /// # Errors
     /// When it would be refused whatever they are.
@@ -176,8 +186,8 @@ impl Hub {
         self.shared.check_complex(compiled, client)
     }
 
-    /// Compiles a pattern when it is the client's turn. One is compiled at a time: it takes up to some milliseconds, during which
-    /// the thread does nothing else.
+    /// Compiles a pattern when it is the client's turn. One is compiled at a time: it takes up to
+    /// some milliseconds, during which the thread does nothing else.
     pub async fn compile<T>(&self, client: Option<Client>, compile: impl FnOnce() -> T) -> T {
         let turn = self.shared.compiling.turn(client).await;
         let compiled = compile();
@@ -186,7 +196,8 @@ impl Hub {
         compiled
     }
 
-    /// A way out for subscriptions whose bytes its driver writes. `bell` is called when there is something to be done.
+    /// A way out for subscriptions whose bytes its driver writes. `bell` is called when there is
+    /// something to be done.
     #[must_use]
     pub fn dispatcher(&self, bell: Waker) -> Dispatcher {
         Dispatcher::new(Arc::clone(&self.shared), bell)
@@ -196,7 +207,8 @@ impl Hub {
         &self.shared
     }
 
-    /// The newest position that the hub has read: whoever subscribes after it misses nothing that comes.
+    /// The newest position that the hub has read: whoever subscribes after it misses nothing that
+    /// comes.
     #[must_use]
     pub fn position(&self) -> Position {
         self.shared.state().core.tail()
@@ -221,7 +233,8 @@ impl Hub {
         self.shared.state().draining
     }
 
-    /// Takes no new subscriptions and events from now on; the open streams end as the [`Drain`] is driven.
+    /// Takes no new subscriptions and events from now on; the open streams end as the [`Drain`] is
+    /// driven.
     #[must_use = "the open streams end only as the drain is driven"]
     pub fn drain(&self) -> Drain {
         self.shared.state().draining = true;
@@ -256,9 +269,10 @@ pub(crate) struct Shared {
     /// Turns to compile patterns.
     compiling: Replays,
     pub(crate) counts: Counts,
-    // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that found nothing
-    // has left its waker before the next entry comes. While it is held, the log is never called, and no waker is called or
-    // dropped: either may be a task's end, which leaves the hub.
+    // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that
+    // found nothing has left its waker before the next entry comes. While it is held, the log is
+    // never called, and no waker is called or dropped: either may be a task's end, which leaves the
+    // hub.
     state: Mutex<State>,
 }
 
@@ -286,7 +300,8 @@ impl Shared {
         }
     }
 
-    /// Lets a subscription that goes on within the ring be served from there, if its patterns are new and that takes few tests.
+    /// Lets a subscription that goes on within the ring be served from there, if its patterns are
+    /// new and that takes few tests.
     async fn look_back(&self, cursor: &Cursor) {
         let mut next = self.state().core.older(&cursor.interest, cursor.position);
         while let Some(older) = next {
@@ -374,7 +389,11 @@ impl Shared {
         Origin { after: Some(gap.goes_on_after), gap: Some(gap), ahead: false }
     }
 
-    fn join(self: &Arc<Self>, request: &Subscribe, origin: Origin) -> Result<Subscription, SubscribeError> {
+    fn join(
+        self: &Arc<Self>,
+        request: &Subscribe,
+        origin: Origin,
+    ) -> Result<Subscription, SubscribeError> {
         let mut state = self.state();
         if state.draining {
             return Err(SubscribeError::Draining);
@@ -478,7 +497,8 @@ impl State {
         Self { core, early: Some(Vec::new()), subscribers, notices, groups: 0, draining: false }
     }
 
-    /// Begins with the newest entries that the log has, so that who comes back soon is served from memory.
+    /// Begins with the newest entries that the log has, so that who comes back soon is served from
+    /// memory.
     fn start(&mut self, followed: &Followed, limits: &HubLimits) {
         self.core = Core::new(limits.ring_bytes, limits.patterns(), followed.after);
         let early = self.early.take().unwrap_or_default();
@@ -542,9 +562,13 @@ impl State {
         }
     }
 
-    /// Whether a subscription has all that there is and goes on; its cursor stands where the tail is then. What waited for it is
-    /// to be dropped after the lock.
-    pub(crate) fn has_caught_up(&mut self, id: SubscriberId, cursor: &mut Cursor) -> (bool, Option<Waiter>) {
+    /// Whether a subscription has all that there is and goes on; its cursor stands where the tail
+    /// is then. What waited for it is to be dropped after the lock.
+    pub(crate) fn has_caught_up(
+        &mut self,
+        id: SubscriberId,
+        cursor: &mut Cursor,
+    ) -> (bool, Option<Waiter>) {
         let (caught_up_to, waiter) = self.caught_up_to(id);
         caught_up_to.into_iter().for_each(|position| cursor.advance(position));
         let has = !self.subscribers[id as usize].ending

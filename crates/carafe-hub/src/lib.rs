@@ -1,7 +1,8 @@
 //! Publish, subscribe and replay: the hub of Carafe, without HTTP.
 //!
-//! The hub delivers only what its log holds, and a subscription is a cursor: replay and live delivery are one path
-//! at two positions. There is no queue, broadcast channel or task per subscription.
+//! The hub delivers only what its log holds, and a subscription is a cursor: replay and live
+//! delivery are one path at two positions. There is no queue, broadcast channel or task per
+//! subscription.
 //!
 //! ```
 //! use carafe_hub::{Delivery, Hub, Subscribe};

@@ -12,7 +12,8 @@ use crate::scanned::TESTS;
 /// How many entries are tested at a time, between two looks at what has changed.
 pub(crate) const AT_ONCE: usize = 64;
 
-/// How many tests of entries a subscription may need to be served from the ring. Above, it reads the log.
+/// How many tests of entries a subscription may need to be served from the ring. Above, it reads
+/// the log.
 pub(crate) const MOST: usize = 4096;
 
 /// Entries that a feed does not know. They are tested without the hub's lock.

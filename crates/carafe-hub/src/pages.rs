@@ -1,4 +1,5 @@
-//! A slab in pages, so that growing neither copies what is there nor leaves the memory it was in behind.
+//! A slab in pages, so that growing neither copies what is there nor leaves the memory it was in
+//! behind.
 
 use std::ops::{Index, IndexMut};
 
@@ -166,7 +167,9 @@ mod tests {
         let mut pages = Pages::new();
         for _ in 0..10 {
             let keys: Vec<_> = (0..PAGE * 3).map(|value| pages.insert(value)).collect();
-            keys.into_iter().enumerate().for_each(|(value, key)| assert_eq!(pages.remove(key), value));
+            keys.into_iter()
+                .enumerate()
+                .for_each(|(value, key)| assert_eq!(pages.remove(key), value));
         }
         assert_eq!((pages.bound(), pages.roomy.len()), (PAGE * 3, 3));
     }

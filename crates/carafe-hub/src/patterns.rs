@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 /// An index of simple patterns, each with its keys. A key belongs to one pattern, as a feed does.
 ///
-/// They stand in a trie of segments: a match costs time by the topic's segments and by what fits them, not by the number of
-/// patterns. Patterns for which that would not hold are complex.
+/// They stand in a trie of segments: a match costs time by the topic's segments and by what fits
+/// them, not by the number of patterns. Patterns for which that would not hold are complex.
 pub(crate) struct Patterns<K> {
     root: Node<K>,
 }
@@ -68,10 +68,12 @@ impl<K: Copy + Eq> Patterns<K> {
     }
 }
 
-/// How many segments may follow a `*`. That could begin at each segment of a topic, and the walk would go so far from each.
+/// How many segments may follow a `*`. That could begin at each segment of a topic, and the walk
+/// would go so far from each.
 const AFTER_ANY: usize = 8;
 
-/// Where a pattern stands in the trie. A final `*` is no edge: it would be a node for every pattern `users/123/*`.
+/// Where a pattern stands in the trie. A final `*` is no edge: it would be a node for every pattern
+/// `users/123/*`.
 struct Path<'a> {
     segments: Vec<PatternSegment<'a>>,
     tail: bool,
@@ -116,7 +118,9 @@ struct Children<K> {
 
 impl<K: Copy + Eq> Node<K> {
     fn descend(&mut self, path: &[PatternSegment<'_>]) -> &mut Self {
-        path.iter().fold(self, |node, segment| node.children.get_or_insert_default().get_or_create(segment))
+        path.iter().fold(self, |node, segment| {
+            node.children.get_or_insert_default().get_or_create(segment)
+        })
     }
 
     fn remove(&mut self, path: &[PatternSegment<'_>], end: End<K>) {
@@ -145,8 +149,14 @@ impl<K: Copy + Eq> Node<K> {
         self.ends.iter().filter(|end| end.tail).map(|end| end.key)
     }
 
-    /// `told` are the nodes whose tails are told: a `*` on the way leads to one node from several segments.
-    fn walk(&self, mut topic: Split<'_, char>, told: &mut HashSet<*const Self>, f: &mut impl FnMut(K)) {
+    /// `told` are the nodes whose tails are told: a `*` on the way leads to one node from several
+    /// segments.
+    fn walk(
+        &self,
+        mut topic: Split<'_, char>,
+        told: &mut HashSet<*const Self>,
+        f: &mut impl FnMut(K),
+    ) {
         #[cfg(test)]
         tests::STEPS.set(tests::STEPS.get() + 1);
         let Some(segment) = topic.next() else {
@@ -208,7 +218,8 @@ impl<K: Copy + Eq> Children<K> {
         }
     }
 
-    /// Gives memory back when a quarter of it is in use, so that a crowd that left does not stay in it.
+    /// Gives memory back when a quarter of it is in use, so that a crowd that left does not stay in
+    /// it.
     fn remove_literal(&mut self, text: &str) {
         self.literals.remove(text);
         if self.literals.len() < self.literals.capacity() / 4 {
@@ -340,7 +351,8 @@ mod tests {
     #[test]
     fn a_pattern_per_user_costs_one_small_node_and_leaves_nothing_behind() {
         assert!(size_of::<Node<u32>>() <= 40, "{}", size_of::<Node<u32>>());
-        let users: Vec<_> = (0..20_000).map(|user| (pattern(&format!("users/{user}/*")), user)).collect();
+        let users: Vec<_> =
+            (0..20_000).map(|user| (pattern(&format!("users/{user}/*")), user)).collect();
         let mut patterns = Patterns::<u32>::new();
         for (pattern, user) in &users {
             patterns.insert(pattern, *user);
@@ -384,8 +396,9 @@ mod tests {
     }
 
     fn texts() -> impl Strategy<Value = String> {
-        let segment =
-            prop::sample::select(&["a", "a", "a", "b", "b", "", ":x", ":y", ":z", "*", "*", "a-:m", r"a\:"]);
+        let segment = prop::sample::select(&[
+            "a", "a", "a", "b", "b", "", ":x", ":y", ":z", "*", "*", "a-:m", r"a\:",
+        ]);
         prop::collection::vec(segment, 1..6).prop_filter_map("names must differ", |segments| {
             Some(segments.join("/"))
                 .filter(|text| TopicPattern::new(text).is_ok_and(|pattern| !is_complex(&pattern)))

@@ -11,10 +11,12 @@ use crate::Client;
 
 /// The turns in which the log is read, shared fairly among clients.
 ///
-/// A turn that is free goes to the client that has the fewest, and among those to the one that was served the longest ago. So a
-/// client without a turn waits for at most one turn of each other client, however many requests those have.
+/// A turn that is free goes to the client that has the fewest, and among those to the one that was
+/// served the longest ago. So a client without a turn waits for at most one turn of each other
+/// client, however many requests those have.
 pub(crate) struct Replays {
-    // Held for a few steps in maps. No waker is called or dropped meanwhile: either may ask for a turn, or give one back.
+    // Held for a few steps in maps. No waker is called or dropped meanwhile: either may ask for a
+    // turn, or give one back.
     lines: Mutex<Lines>,
 }
 
@@ -44,14 +46,16 @@ type Number = u64;
 struct Lines {
     /// Turns at once.
     limit: usize,
-    /// Turns at once of one client. A log has few readers: what one client has beyond would stand in the others' way there.
+    /// Turns at once of one client. A log has few readers: what one client has beyond would stand
+    /// in the others' way there.
     per_client: usize,
     running: usize,
     waiting: usize,
     waited: u64,
     /// Those that have a turn, or wait for one.
     clients: BTreeMap<Option<Client>, Line>,
-    /// Those that wait and may have one turn more: by how many they have, and when they were served.
+    /// Those that wait and may have one turn more: by how many they have, and when they were
+    /// served.
     ready: BTreeSet<(usize, Number, Option<Client>)>,
     /// Who has been given a turn, and has yet to take it.
     given: BTreeSet<Number>,
@@ -132,7 +136,11 @@ impl<'a> Future for Asking<'a> {
         };
         drop(lines);
         *place = number.map_or(Place::Served, Place::InLine);
-        if number.is_some() { Poll::Pending } else { Poll::Ready(Turn { replays, client: *client }) }
+        if number.is_some() {
+            Poll::Pending
+        } else {
+            Poll::Ready(Turn { replays, client: *client })
+        }
     }
 }
 
@@ -162,7 +170,10 @@ impl Lines {
         let number = self.number();
         let free = self.running < self.limit;
         let most = self.most(client);
-        let line = self.clients.entry(client).or_insert_with(|| Line { served: number, ..Line::default() });
+        let line = self
+            .clients
+            .entry(client)
+            .or_insert_with(|| Line { served: number, ..Line::default() });
         if free && line.running < most {
             line.running += 1;
             line.served = number;
@@ -325,8 +336,9 @@ mod tests {
 
     /// Polls all that were called, and checks that each turn was given as it should be.
     fn take_turns(requests: &mut [Request<'_>]) {
-        while let Some(at) =
-            requests.iter().position(|request| request.asking.is_some() && request.called.0.load(SeqCst) > 0)
+        while let Some(at) = requests
+            .iter()
+            .position(|request| request.asking.is_some() && request.called.0.load(SeqCst) > 0)
         {
             assert!(requests[at].poll(), "it is called when it has a turn");
             check_fair(requests, at);

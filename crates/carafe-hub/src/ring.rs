@@ -90,7 +90,12 @@ impl Ring {
     }
 
     /// What is at this offset for who has this sight.
-    pub(crate) fn get(&mut self, offset: Offset, sight: &Sight, form: Option<Form>) -> Option<Found> {
+    pub(crate) fn get(
+        &mut self,
+        offset: Offset,
+        sight: &Sight,
+        form: Option<Form>,
+    ) -> Option<Found> {
         let at = self.slots.binary_search_by_key(&offset, |slot| slot.entry.offset()).ok()?;
         let slot = &mut self.slots[at];
         if !slot.is_shown(sight, &mut self.bytes) {

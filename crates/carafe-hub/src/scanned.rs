@@ -15,8 +15,9 @@ const AT_ONCE: usize = 64;
 
 /// Complex patterns, each with its feed.
 ///
-/// They may be slow to test, and there may be very many topics. So none is tested here, where the hub's lock is held: this says
-/// which have yet to be tested for a topic, and the outcome is kept with the topic.
+/// They may be slow to test, and there may be very many topics. So none is tested here, where the
+/// hub's lock is held: this says which have yet to be tested for a topic, and the outcome is kept
+/// with the topic.
 pub(crate) struct Scanned {
     patterns: BTreeMap<Serial, (TopicPattern, FeedId)>,
     serials: HashMap<FeedId, Serial>,
@@ -74,12 +75,17 @@ impl Scanned {
         self.patterns.last_key_value().is_none_or(|(last, _)| *last <= tested_to)
     }
 
-    /// Some of the patterns that have yet to be tested for these topics, each of which was tested up to some pattern.
-    pub(crate) fn untested<'a>(&self, topics: impl Iterator<Item = (&'a Topic, Serial)>) -> Option<Untested> {
+    /// Some of the patterns that have yet to be tested for these topics, each of which was tested
+    /// up to some pattern.
+    pub(crate) fn untested<'a>(
+        &self,
+        topics: impl Iterator<Item = (&'a Topic, Serial)>,
+    ) -> Option<Untested> {
         let (mut untested, mut room) = (Vec::new(), AT_ONCE);
         for (topic, tested_to) in topics {
             let rest = self.patterns.range(tested_to + 1..).take(room);
-            let patterns: Vec<_> = rest.map(|(serial, (pattern, _))| (*serial, pattern.clone())).collect();
+            let patterns: Vec<_> =
+                rest.map(|(serial, (pattern, _))| (*serial, pattern.clone())).collect();
             room -= patterns.len();
             untested.push((topic.clone(), patterns));
             if room == 0 {

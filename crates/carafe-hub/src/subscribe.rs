@@ -30,8 +30,8 @@ pub enum Start {
     Earliest,
     /// The last so many matching events first.
     Last(usize),
-    /// What came after the event with this ID, as a client sends it back. An ID that no log could have given out
-    /// is foreign, and told as a gap.
+    /// What came after the event with this ID, as a client sends it back. An ID that no log could
+    /// have given out is foreign, and told as a gap.
     After(String),
 }
 
@@ -47,7 +47,10 @@ impl Subscribe {
     }
 
     /// Asks for what any of the matchers matches, each event once.
-    #[expect(clippy::mutable_key_type, reason = "matchers are compared by their text, which does not change")]
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "matchers are compared by their text, which does not change"
+    )]
     pub fn to_all(matchers: impl IntoIterator<Item = TopicMatcher>) -> Self {
         let mut known = HashSet::new();
         let unique = matchers.into_iter().filter(|matcher| known.insert(matcher.clone())).collect();
@@ -61,7 +64,8 @@ impl Subscribe {
         self
     }
 
-    /// Sets what the subscriber may see: without it, public events. What it may not see is passed over.
+    /// Sets what the subscriber may see: without it, public events. What it may not see is passed
+    /// over.
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = access;
         self
@@ -73,8 +77,8 @@ impl Subscribe {
         self
     }
 
-    /// Says whose subscription it is. What all clients share, each gets its part of; subscriptions without a client are taken for
-    /// those of one.
+    /// Says whose subscription it is. What all clients share, each gets its part of; subscriptions
+    /// without a client are taken for those of one.
     pub fn by(mut self, client: impl Into<Option<Client>>) -> Self {
         self.client = client.into();
         self
@@ -103,7 +107,9 @@ impl Subscribe {
     pub fn check(&self) -> Result<(), SubscribeError> {
         let refused = |matcher: &&TopicMatcher| !self.access.may_ask_for(matcher);
         match self.matchers.iter().find(refused) {
-            _ if self.everything && self.access.sees_nothing() => Err(SubscribeError::NothingGranted),
+            _ if self.everything && self.access.sees_nothing() => {
+                Err(SubscribeError::NothingGranted)
+            }
             Some(TopicMatcher::Exact(topic)) => Err(SubscribeError::NotGranted(topic.clone())),
             Some(TopicMatcher::Pattern(_)) => Err(SubscribeError::NothingGranted),
             None => Ok(()),
@@ -115,7 +121,8 @@ impl Subscribe {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// It asks for a topic of which it may see nothing. Whether there is such a topic makes no difference.
+    /// It asks for a topic of which it may see nothing. Whether there is such a topic makes no
+    /// difference.
     #[error(
         "the topic `{0}` is not among those that may be subscribed to: ask for others, or for a grant of it"
     )]

@@ -24,13 +24,15 @@ const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 /// The most bytes of frames that are joined in one chunk.
 pub(crate) const CHUNK: usize = 64 << 10;
 
-/// How many heartbeats a stream waits for a tail that another node has yet to deliver. After these the tail counts as lost.
+/// How many heartbeats a stream waits for a tail that another node has yet to deliver. After these
+/// the tail counts as lost.
 const AHEAD_BEATS: u8 = 2;
 
-/// A subscription: what it asked for, in order, each event once, first from history and then as it is published.
+/// A subscription: what it asked for, in order, each event once, first from history and then as it
+/// is published.
 ///
-/// It begins with its position. It ends when the hub drains and all that was published has been delivered; dropping it
-/// leaves the hub.
+/// It begins with its position. It ends when the hub drains and all that was published has been
+/// delivered; dropping it leaves the hub.
 pub struct Subscription {
     pub(crate) membership: Membership,
     /// For whom the log is read, if that is known.
@@ -57,7 +59,8 @@ pub enum Delivery {
 struct Opening {
     gap: Option<Box<Gap>>,
     position: bool,
-    /// The position asked for is beyond the tail; when the tail gets there it has to be looked for again.
+    /// The position asked for is beyond the tail; when the tail gets there it has to be looked for
+    /// again.
     ahead: bool,
     /// How many heartbeats it has waited for that.
     beats: u8,
@@ -92,7 +95,8 @@ impl Subscription {
         begins: bool,
         (_, gap, ahead): (Option<Position>, Option<Gap>, bool),
     ) -> Self {
-        let opening = Opening { gap: gap.map(Box::new), position: true, ahead, begins, ..Opening::default() };
+        let opening =
+            Opening { gap: gap.map(Box::new), position: true, ahead, begins, ..Opening::default() };
         let (told, client) = (membership.cursor.position, membership.cursor.interest.client());
         Self { membership, client, opening, told, phase: Phase::Live }
     }
@@ -144,7 +148,12 @@ impl Subscription {
         Frames { subscription: self, form }
     }
 
-    fn poll_item(&mut self, cx: &mut Context<'_>, form: Option<Form>, source: Source) -> Poll<Option<Item>> {
+    fn poll_item(
+        &mut self,
+        cx: &mut Context<'_>,
+        form: Option<Form>,
+        source: Source,
+    ) -> Poll<Option<Item>> {
         loop {
             if let Some(item) = self.next_opening(form) {
                 return Poll::Ready(Some(item));
@@ -166,7 +175,8 @@ impl Subscription {
         }
     }
 
-    /// A gap before the position: cut off between the two, the client has been told once, or asks again.
+    /// A gap before the position: cut off between the two, the client has been told once, or asks
+    /// again.
     fn next_opening(&mut self, form: Option<Form>) -> Option<Item> {
         if !self.opening.collects
             && let Some(gap) = self.opening.gap.take()
@@ -221,7 +231,8 @@ impl Subscription {
             Step::Behind => {
                 let matchers = state.core.matchers(&cursor.interest);
                 drop(state);
-                let reading = read_log(Arc::clone(&shared), self.client, cursor.position.offset, matchers);
+                let reading =
+                    read_log(Arc::clone(&shared), self.client, cursor.position.offset, matchers);
                 self.phase = Phase::Reading(reading);
                 Poll::Ready(Live::Elsewhere)
             }
@@ -239,7 +250,8 @@ impl Subscription {
         self.phase = Phase::Finding(Box::pin(async move { shared.resume(position, client).await }));
     }
 
-    /// Counts a heartbeat; whether the stream has waited for the tail so long that there is something to be said instead.
+    /// Counts a heartbeat; whether the stream has waited for the tail so long that there is
+    /// something to be said instead.
     pub(crate) fn gives_up_waiting(&mut self) -> bool {
         if !self.opening.ahead || !matches!(self.phase, Phase::Live) {
             return false;
@@ -261,7 +273,10 @@ impl Subscription {
             Ok(block) => self.phase = Phase::Block(Box::new((block.entries.into(), block.up_to))),
             Err(ReadError::Trimmed { .. }) => {
                 let requested = self.misses_from();
-                self.take_origin(Ok(self.membership.shared.beyond_gap(requested, GapReason::Trimmed)));
+                self.take_origin(Ok(self
+                    .membership
+                    .shared
+                    .beyond_gap(requested, GapReason::Trimmed)));
             }
             Err(ReadError::Lost { up_to, .. }) => {
                 let requested = self.misses_from();
@@ -319,16 +334,21 @@ impl Subscription {
         if self.opening.begins {
             return;
         }
-        let new = || Box::new(self.membership.shared.gap(self.told.to_string(), GapReason::Trimmed));
+        let new =
+            || Box::new(self.membership.shared.gap(self.told.to_string(), GapReason::Trimmed));
         let gap = self.opening.gap.get_or_insert_with(new);
         gap.goes_on_after = entry.position;
         self.opening.collects = true;
     }
 
-    /// After which position it has missed something: a gap that is not told yet becomes part of the next.
+    /// After which position it has missed something: a gap that is not told yet becomes part of the
+    /// next.
     fn misses_from(&self) -> String {
         let collected = self.opening.gap.as_ref().filter(|_| self.opening.collects);
-        collected.map_or_else(|| self.membership.cursor.position.to_string(), |gap| gap.requested.clone())
+        collected.map_or_else(
+            || self.membership.cursor.position.to_string(),
+            |gap| gap.requested.clone(),
+        )
     }
 
     /// A gap that was collected is now to be told; the stream goes on after it.
@@ -382,23 +402,27 @@ impl Stream for Subscription {
     }
 }
 
-/// A subscription as the bytes of an event stream: all frames that wait, joined, at most about 64 KiB at once.
+/// A subscription as the bytes of an event stream: all frames that wait, joined, at most about 64
+/// KiB at once.
 pub struct Frames {
     pub(crate) subscription: Subscription,
     pub(crate) form: Form,
 }
 
 impl Frames {
-    /// What the stream says before any event: where it stands, and first the gap if there is one. Nothing if that was said.
+    /// What the stream says before any event: where it stands, and first the gap if there is one.
+    /// Nothing if that was said.
     pub fn opening(&mut self) -> Bytes {
         let Self { subscription, form } = self;
-        let frames = std::iter::from_fn(|| subscription.next_opening(Some(*form)).map(|(_, frame)| frame));
+        let frames =
+            std::iter::from_fn(|| subscription.next_opening(Some(*form)).map(|(_, frame)| frame));
         let mut frames: SmallVec<[Bytes; 2]> = frames.collect();
         if frames.len() > 1 { frames.concat().into() } else { frames.pop().unwrap_or_default() }
     }
 
-    /// What to send in place of a heartbeat on a stream that was idle: the position, if it has moved since the client was told
-    /// one; or that the tail is lost, if the stream has waited for it for too long.
+    /// What to send in place of a heartbeat on a stream that was idle: the position, if it has
+    /// moved since the client was told one; or that the tail is lost, if the stream has waited for
+    /// it for too long.
     pub fn instead_of_heartbeat(&mut self) -> Option<Bytes> {
         let subscription = &mut self.subscription;
         if subscription.gives_up_waiting() {
@@ -409,20 +433,24 @@ impl Frames {
             .then(|| subscription.position_item(Some(self.form)).1)
     }
 
-    /// What is to be sent next, as of the stream; but with something to give, the log is not read ahead. For who may not ask again
-    /// for a long time: a turn to read would be held meanwhile.
+    /// What is to be sent next, as of the stream; but with something to give, the log is not read
+    /// ahead. For who may not ask again for a long time: a turn to read would be held meanwhile.
     pub fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         self.poll_joined(cx, Source::AtHand)
     }
 
     fn poll_joined(&mut self, cx: &mut Context<'_>, more: Source) -> Poll<Option<Bytes>> {
         let Self { subscription, form } = self;
-        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form), Source::Anywhere)) else {
+        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form), Source::Anywhere))
+        else {
             return Poll::Ready(None);
         };
         let mut joined: Option<BytesMut> = None;
         while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK {
-            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form), more) else { break };
+            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form), more)
+            else {
+                break;
+            };
             joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
         }
         Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
@@ -445,8 +473,8 @@ impl Frames {
         matches!(self.subscription.phase, Phase::Failed)
     }
 
-    /// Whether a stream may end here because its time is over. A gap has to be told first, since who comes back after the
-    /// position behind it is not told any more.
+    /// Whether a stream may end here because its time is over. A gap has to be told first, since
+    /// who comes back after the position behind it is not told any more.
     #[must_use]
     pub fn may_expire(&self) -> bool {
         self.subscription.opening.gap.is_none()

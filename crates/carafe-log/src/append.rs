@@ -6,7 +6,8 @@ use crate::{BoxFuture, Entry, Publication};
 
 /// Takes publications in and gives positions out.
 pub trait Append: Send + Sync {
-    /// Stores a batch in order, whole or not at all, and answers when it is as durable as this log makes it.
+    /// Stores a batch in order, whole or not at all, and answers when it is as durable as this log
+    /// makes it.
     ///
     /// A publication whose idempotency key its topic has seen is not stored again; it gets the
     /// position of the first. Once polled, the append happens even if the future is then dropped.

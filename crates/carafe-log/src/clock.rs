@@ -21,17 +21,17 @@ pub trait TimeSource: Send + Sync + 'static {
     /// What the wall clock says, which may jump at any time.
     fn wall(&self) -> SystemTime;
 
-    /// The time since a moment that stays the same while the process runs. It never jumps; if the system can tell, it
-    /// counts the time in which the machine is suspended.
+    /// The time since a moment that stays the same while the process runs. It never jumps; if the
+    /// system can tell, it counts the time in which the machine is suspended.
     fn steady(&self) -> Duration;
 }
 
 /// The clock of a log, which gives entries their time. Clones are handles to the same clock.
 ///
-/// It runs at the rate of a monotonic clock and follows the wall clock slowly, by a tenth of the time that passes.
-/// If the wall clock jumps by more than a minute, the log's time ignores it until it returns, or until the jump has
-/// lasted for an hour. When a log is opened, its time starts with the wall clock, or with the time of its newest entry
-/// while the wall clock is behind that.
+/// It runs at the rate of a monotonic clock and follows the wall clock slowly, by a tenth of the
+/// time that passes. If the wall clock jumps by more than a minute, the log's time ignores it until
+/// it returns, or until the jump has lasted for an hour. When a log is opened, its time starts with
+/// the wall clock, or with the time of its newest entry while the wall clock is behind that.
 #[derive(Clone)]
 pub struct Clock {
     source: Arc<dyn TimeSource>,
@@ -46,8 +46,8 @@ pub(crate) struct Reading {
     pub(crate) steady: i64,
     /// Since 1970, by the log's time.
     pub(crate) time: i64,
-    /// How much of the time since the entries that the log was opened with rests on the wall clock alone: nobody
-    /// measured it.
+    /// How much of the time since the entries that the log was opened with rests on the wall clock
+    /// alone: nobody measured it.
     pub(crate) doubt: i64,
     /// Whether the wall clock agrees.
     pub(crate) agrees: bool,
@@ -133,7 +133,8 @@ struct Tick {
 #[derive(Debug)]
 struct State {
     last: Tick,
-    /// The time of the newest entry when the log was opened, while no wall time at or beyond it was seen.
+    /// The time of the newest entry when the log was opened, while no wall time at or beyond it was
+    /// seen.
     unset: Option<i64>,
     /// The time of the newest entry when the log was opened: an earlier wall time is wrong.
     floor: i64,
@@ -161,7 +162,15 @@ enum Event {
 impl State {
     fn starting_at(wall: i64, steady: i64) -> Self {
         let last = Tick { steady, time: wall };
-        Self { last, unset: None, floor: wall, opened: steady, doubt: 0, jump: None, reported: None }
+        Self {
+            last,
+            unset: None,
+            floor: wall,
+            opened: steady,
+            doubt: 0,
+            jump: None,
+            reported: None,
+        }
     }
 
     fn resuming(newest: i64, wall: i64, steady: i64) -> Self {
@@ -205,7 +214,8 @@ impl State {
     fn suspect(&mut self, wall: i64, error: i64) -> Option<Event> {
         let steady = self.last.steady;
         let offset = wall.saturating_sub(steady);
-        let same = |jump: &Jump| offset.saturating_sub(jump.offset).saturating_abs() <= nanos(TOLERANCE);
+        let same =
+            |jump: &Jump| offset.saturating_sub(jump.offset).saturating_abs() <= nanos(TOLERANCE);
         match self.jump.filter(same) {
             Some(jump) if steady - jump.since >= nanos(TRUST) => Some(self.believe(wall, error)),
             Some(_) => None,
@@ -316,7 +326,8 @@ mod tests {
             for _ in 0..time / SECOND {
                 self.true_time += SECOND;
                 let before = self.state.last.time;
-                events.extend(self.state.advance(self.true_time + self.off, self.true_time - START));
+                events
+                    .extend(self.state.advance(self.true_time + self.off, self.true_time - START));
                 let elapsed = self.state.last.time - before;
                 let bounded = (SECOND * 9 / 10..=SECOND * 11 / 10).contains(&elapsed);
                 assert!(bounded || matches!(events.last(), Some(Event::Believed(_))));

@@ -1,8 +1,8 @@
 //! The ordered record of events that a Carafe hub delivers from.
 //!
 //! A log has small faces, by use: [`Append`] takes publications and gives positions, [`AppendAt`]
-//! takes entries that were ordered elsewhere, [`Read`] finds, reads and follows. [`MemoryLog`] keeps
-//! a bounded history in memory, [`DiskLog`] one on disk.
+//! takes entries that were ordered elsewhere, [`Read`] finds, reads and follows. [`MemoryLog`]
+//! keeps a bounded history in memory, [`DiskLog`] one on disk.
 
 mod append;
 mod clock;
@@ -21,8 +21,8 @@ use std::time::Duration;
 pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended};
 pub use clock::{Clock, TimeSource};
 pub use disk::{
-    DiskLog, DiskOptions, Finding, Loss, OfflineLog, OpenError, Progress, RepairPlan, Stat, Storage,
-    StorageFile,
+    DiskLog, DiskOptions, Finding, Loss, OfflineLog, OpenError, Progress, RepairPlan, Stat,
+    Storage, StorageFile,
 };
 pub use entry::Entry;
 pub use memory::{MemoryLimits, MemoryLog};
@@ -32,7 +32,8 @@ pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Spa
 /// How long idempotency keys are known by default.
 const KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tests of a pattern that finding the last entries may take by default: some seconds of a processor.
+/// Tests of a pattern that finding the last entries may take by default: some seconds of a
+/// processor.
 const PATTERN_TESTS: u64 = 20_000_000;
 
 /// What a log answers when it may have to wait for a disk.

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs something, and says what a panic in it said. The caller gives up what was being done, or leaves it in a state that
-/// holds wherever it was interrupted.
+/// Runs something, and says what a panic in it said. The caller gives up what was being done, or
+/// leaves it in a state that holds wherever it was interrupted.
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     // The panic hook has written where it was.
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message(&*panic).to_owned())
@@ -24,6 +24,9 @@ mod tests {
         assert_eq!(caught(|| 7), Ok(7));
         assert_eq!(caught(|| panic!("plain")), Err::<(), _>("plain".to_owned()));
         assert_eq!(caught(|| panic!("entry {}", 7)), Err::<(), _>("entry 7".to_owned()));
-        assert_eq!(caught(|| std::panic::panic_any(7)), Err::<(), _>("a panic without a text".to_owned()));
+        assert_eq!(
+            caught(|| std::panic::panic_any(7)),
+            Err::<(), _>("a panic without a text".to_owned())
+        );
     }
 }

@@ -35,7 +35,8 @@ impl Publication {
         }
     }
 
-    /// Publishes the event to further topics too. It is delivered once to who asked for several of them.
+    /// Publishes the event to further topics too. It is delivered once to who asked for several of
+    /// them.
     pub fn with_alternates(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
         self.alternates = topics.into_iter().collect();
         self
@@ -60,8 +61,8 @@ impl Publication {
         self
     }
 
-    /// Sets the publisher's own ID, by which the event can be found, and which is no idempotency key: publishing again
-    /// with it stores another event. It has the form of a key.
+    /// Sets the publisher's own ID, by which the event can be found, and which is no idempotency
+    /// key: publishing again with it stores another event. It has the form of a key.
     pub fn with_id(mut self, id: IdempotencyKey) -> Self {
         self.id = Some(id);
         self.once = false;
@@ -74,8 +75,8 @@ impl Publication {
         self
     }
 
-    /// Says that the hub publishes this itself, to tell of what it does. Such events do not count against the history of those
-    /// that others publish: a log may keep only few of them.
+    /// Says that the hub publishes this itself, to tell of what it does. Such events do not count
+    /// against the history of those that others publish: a log may keep only few of them.
     pub fn with_hub(mut self, of_hub: bool) -> Self {
         self.of_hub = of_hub;
         self

@@ -17,8 +17,8 @@ pub trait Read: Send + Sync {
     /// Says whether reading can go on after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 
-    /// The earliest entry with this ID of its publisher, an idempotency key or not, that is kept, of any topic, of those
-    /// that are visible.
+    /// The earliest entry with this ID of its publisher, an idempotency key or not, that is kept,
+    /// of any topic, of those that are visible.
     fn find_id(
         &self,
         id: IdempotencyKey,
@@ -35,7 +35,8 @@ pub trait Read: Send + Sync {
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>>;
 
-    /// The position after which reading gives the last `count` entries that `wanted` matches, of those that are visible.
+    /// The position after which reading gives the last `count` entries that `wanted` matches, of
+    /// those that are visible.
     fn before_last(
         &self,
         count: usize,
@@ -43,10 +44,11 @@ pub trait Read: Send + Sync {
         visible: Visible,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
 
-    /// Answers with the newest entries, of about `recent` bytes at most, and hands every further batch of durable entries
-    /// to `follower`, in order.
+    /// Answers with the newest entries, of about `recent` bytes at most, and hands every further
+    /// batch of durable entries to `follower`, in order.
     ///
-    /// The follower is called while the log orders its entries: it must be quick, and must not call the log.
+    /// The follower is called while the log orders its entries: it must be quick, and must not call
+    /// the log.
     fn follow(&self, recent: usize, follower: Follower) -> Followed;
 }
 
@@ -82,14 +84,14 @@ pub enum Find {
     Trimmed,
     /// This log never gave it out.
     Foreign,
-    /// This log gave it out, or one that it was restored from, but what came after `common` has been lost since.
-    /// `common` is found.
+    /// This log gave it out, or one that it was restored from, but what came after `common` has
+    /// been lost since. `common` is found.
     Lost {
         /// The last position that both have.
         common: Position,
     },
-    /// It lies beyond the tail, and another node may still deliver what lies between: only a log that is supplied with
-    /// its entries ([`AppendAt`](crate::AppendAt)) answers this.
+    /// It lies beyond the tail, and another node may still deliver what lies between: only a log
+    /// that is supplied with its entries ([`AppendAt`](crate::AppendAt)) answers this.
     Ahead,
 }
 

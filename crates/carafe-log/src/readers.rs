@@ -1,4 +1,5 @@
-//! The threads that read history: a bounded number, so that many who resume do not crowd out the writer.
+//! The threads that read history: a bounded number, so that many who resume do not crowd out the
+//! writer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,8 +17,8 @@ const NICE: i32 = 10;
 /// A turn of some reading. It says whether that was the last.
 pub(crate) type Turn = Box<dyn FnMut() -> bool + Send>;
 
-/// Runs what takes long or waits for a disk, in turns of some milliseconds each: what needs several goes to the end of the
-/// queue after each, so that nobody waits for all of another's work.
+/// Runs what takes long or waits for a disk, in turns of some milliseconds each: what needs several
+/// goes to the end of the queue after each, so that nobody waits for all of another's work.
 pub(crate) struct Readers {
     queue: Arc<Queue>,
 }
@@ -62,7 +63,8 @@ impl Readers {
         self.queue.push(turn);
     }
 
-    /// Reads turn by turn, until there is an answer. A panic is answered by an error, and the thread goes on.
+    /// Reads turn by turn, until there is an answer. A panic is answered by an error, and the
+    /// thread goes on.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         mut read: impl FnMut() -> Result<Option<T>, ReadError> + Send + 'static,

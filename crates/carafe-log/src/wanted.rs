@@ -14,7 +14,8 @@ pub(crate) struct Wanted {
     patterns: usize,
 }
 
-/// Tells sets of matchers apart. The keys are random, so that nobody finds two sets with the same number.
+/// Tells sets of matchers apart. The keys are random, so that nobody finds two sets with the same
+/// number.
 pub(crate) type SetId = (u64, u64);
 
 /// Makes the numbers of sets.
@@ -94,7 +95,8 @@ impl Budget {
         Self { turn: TURN, tests: 0 }
     }
 
-    /// For what is done at once, on a thread that has other things to do: some hundred microseconds.
+    /// For what is done at once, on a thread that has other things to do: some hundred
+    /// microseconds.
     pub(crate) fn at_once() -> Self {
         Self { turn: TURN / 32, tests: 0 }
     }

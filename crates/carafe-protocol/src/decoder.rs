@@ -8,9 +8,9 @@ use memchr::{memchr, memchr2};
 
 /// Decodes an event stream that arrives in pieces.
 ///
-/// It follows WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6, and yields the same for any
-/// split of the bytes, each thing as soon as its last byte is there. Two things go beyond the
-/// standard's text: comments are told, and, as in browsers, the last event ID outlives the connection.
+/// It follows WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6, and yields the same for any split
+/// of the bytes, each thing as soon as its last byte is there. Two things go beyond the standard's
+/// text: comments are told, and, as in browsers, the last event ID outlives the connection.
 ///
 /// Time is linear in the bytes, however they are split.
 ///
@@ -89,14 +89,16 @@ impl Decoder {
         self
     }
 
-    /// Sets the last event ID that an earlier decoder, or an earlier life of the program, ended with.
+    /// Sets the last event ID that an earlier decoder, or an earlier life of the program, ended
+    /// with.
     #[must_use]
     pub fn with_last_event_id(mut self, id: impl Into<String>) -> Self {
         self.last_event_id = id.into();
         self
     }
 
-    /// The ID to resume after: that of the latest block, with data or not, whose blank line has come.
+    /// The ID to resume after: that of the latest block, with data or not, whose blank line has
+    /// come.
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
@@ -125,7 +127,10 @@ impl Decoder {
         self.stream = Stream::default();
     }
 
-    fn next_line<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, EventTooLarge> {
+    fn next_line<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<Cow<'a, [u8]>>, EventTooLarge> {
         // The block alone can pass the limit: a byte that is not UTF-8 becomes three.
         let room = self.limit.checked_sub(self.stream.block.len());
         room.filter(|_| !self.stream.refused)
@@ -167,7 +172,11 @@ impl Decoder {
         let mut data = block.data;
         data.pop()?;
         Some(ReceivedEvent {
-            event_type: if block.event_type.is_empty() { "message".into() } else { block.event_type },
+            event_type: if block.event_type.is_empty() {
+                "message".into()
+            } else {
+                block.event_type
+            },
             data,
             last_event_id: self.last_event_id.clone(),
         })
@@ -236,7 +245,8 @@ impl Stream {
         }
     }
 
-    /// Copies only a line that came in pieces, and gives its buffer away, so that one long line does not bind memory for ever.
+    /// Copies only a line that came in pieces, and gives its buffer away, so that one long line
+    /// does not bind memory for ever.
     fn complete<'a>(&mut self, end: &'a [u8]) -> Cow<'a, [u8]> {
         if self.line.is_empty() {
             return end.into();
@@ -245,7 +255,8 @@ impl Stream {
         mem::take(&mut self.line).into()
     }
 
-    /// A BOM has no line break, so it is whole at the front of the first line, however it was split.
+    /// A BOM has no line break, so it is whole at the front of the first line, however it was
+    /// split.
     fn without_bom<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
         let first = !mem::replace(&mut self.begun, true);
         line.strip_prefix(b"\xEF\xBB\xBF").filter(|_| first).unwrap_or(line)
@@ -272,7 +283,8 @@ fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Replaces what is not UTF-8. A sequence ends at any ASCII byte, so a value by itself decodes as it does within the stream.
+/// Replaces what is not UTF-8. A sequence ends at any ASCII byte, so a value by itself decodes as
+/// it does within the stream.
 fn text(value: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(value)
 }

@@ -197,7 +197,9 @@ pub struct EventId(String);
 
 /// Why a text cannot be the ID of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an event ID has no line break and no NUL, which clients would ignore: use one line of text")]
+#[error(
+    "an event ID has no line break and no NUL, which clients would ignore: use one line of text"
+)]
 pub struct BadEventId;
 
 impl EventId {
@@ -232,7 +234,8 @@ fn has_line_break(text: &str) -> bool {
 
 /// Writes a field, or a comment where `name` is empty.
 ///
-/// Clients remove one space after the colon, so one is always written: a value that begins with a space keeps it.
+/// Clients remove one space after the colon, so one is always written: a value that begins with a
+/// space keeps it.
 fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(if value.is_empty() { b":" } else { b": " });
@@ -240,7 +243,8 @@ fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b'\n');
 }
 
-/// The lines of `text`, split at CRLF, LF and CR as the standard splits a stream. There is always at least one.
+/// The lines of `text`, split at CRLF, LF and CR as the standard splits a stream. There is always
+/// at least one.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -277,7 +281,10 @@ mod tests {
 
     #[test]
     fn line_breaks_of_other_standards_are_data() {
-        check(&Event::new("a\u{2028}b\u{0085}c\u{000b}d"), "data: a\u{2028}b\u{0085}c\u{000b}d\n\n");
+        check(
+            &Event::new("a\u{2028}b\u{0085}c\u{000b}d"),
+            "data: a\u{2028}b\u{0085}c\u{000b}d\n\n",
+        );
     }
 
     #[test]

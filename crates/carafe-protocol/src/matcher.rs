@@ -27,9 +27,10 @@ pub enum BadMatcher {
 impl TopicMatcher {
     /// Takes one text as a topic or a pattern, where there is no room to say which.
     ///
-    /// It is a URL Pattern if it has one of `* + ? ( ) { } \` or a `:` with a name after it, and that exact topic if not:
-    /// `orders/42` and `https://example.com/a` are topics, `orders/:id` and `orders/*` are patterns. A backslash makes
-    /// the next character a literal: `a\*b` is the topic `a*b`.
+    /// It is a URL Pattern if it has one of `* + ? ( ) { } \` or a `:` with a name after it, and
+    /// that exact topic if not: `orders/42` and `https://example.com/a` are topics, `orders/:id`
+    /// and `orders/*` are patterns. A backslash makes the next character a literal: `a\*b` is the
+    /// topic `a*b`.
     ///
     /// # Errors
     /// When it is empty, too long, has a control character, or operators that make no URL Pattern.
@@ -61,7 +62,9 @@ impl TopicMatcher {
 }
 
 fn has_operators(text: &str) -> bool {
-    let named = |at: usize| text[at + 1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'));
+    let named = |at: usize| {
+        text[at + 1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))
+    };
     text.contains(['*', '+', '?', '(', ')', '{', '}', '\\'])
         || text.match_indices(':').any(|(at, _)| named(at))
 }
@@ -108,16 +111,24 @@ mod tests {
 
     #[test]
     fn a_text_without_operators_is_that_topic() {
-        for text in ["orders/42", "/orders", "https://example.com/a", "user:42", "a [b] | c", "a:", "a: b"] {
+        for text in
+            ["orders/42", "/orders", "https://example.com/a", "user:42", "a [b] | c", "a:", "a: b"]
+        {
             check(text, Topic::new(text).unwrap());
         }
     }
 
     #[test]
     fn a_text_with_operators_is_a_pattern() {
-        for text in
-            ["*", "orders/*", "orders/:id", "orders/(\\d+)", "a{/:b}?", "https://example.com/:id", "a\\*/*"]
-        {
+        for text in [
+            "*",
+            "orders/*",
+            "orders/:id",
+            "orders/(\\d+)",
+            "a{/:b}?",
+            "https://example.com/:id",
+            "a\\*/*",
+        ] {
             check(text, TopicPattern::new(text).unwrap());
         }
     }

@@ -33,14 +33,15 @@ use crate::topic::BYTE_ORDER_MARK;
 /// match absolute URLs, other relative patterns do not.
 ///
 /// **Simple patterns**, whose every segment is a literal, a `:name` or a `*`, are matched here, as
-/// text, in time bounded by the product of the segments. All others go to the crate `urlpattern`, which
-/// sees a topic as URLs have it. The two agree but for this: to a simple pattern `a b`, `a%20b`
-/// and `a\b` are three topics; to others a character and its percent-escape are the same, and a
-/// literal backslash, which URLs take for a slash, matches no backslash. A regular
-/// expression is matched with the percent-escaped path, and cannot backtrack.
+/// text, in time bounded by the product of the segments. All others go to the crate `urlpattern`,
+/// which sees a topic as URLs have it. The two agree but for this: to a simple pattern `a b`,
+/// `a%20b` and `a\b` are three topics; to others a character and its percent-escape are the same,
+/// and a literal backslash, which URLs take for a slash, matches no backslash. A regular expression
+/// is matched with the percent-escaped path, and cannot backtrack.
 ///
-/// For other protocols there are two more kinds, which are never simple: URI Templates ([`template`](Self::template)),
-/// and URL Patterns that mean URLs alone ([`relative_to`](Self::relative_to)).
+/// For other protocols there are two more kinds, which are never simple: URI Templates
+/// ([`template`](Self::template)), and URL Patterns that mean URLs alone
+/// ([`relative_to`](Self::relative_to)).
 #[derive(Clone)]
 pub struct TopicPattern(Arc<Parsed>);
 
@@ -76,7 +77,8 @@ pub enum BadPattern {
     /// There is no text.
     #[error("the pattern is empty: write `*` for all topics")]
     Empty,
-    /// It is longer than [`TopicPattern::MAX_BYTES`], or [`TopicPattern::MAX_RELATIVE_BYTES`] for one of those.
+    /// It is longer than [`TopicPattern::MAX_BYTES`], or [`TopicPattern::MAX_RELATIVE_BYTES`] for
+    /// one of those.
     #[error("the pattern has {0} bytes, more than are allowed: use a shorter one")]
     TooLong(usize),
     /// It has a control character, a line break included.
@@ -96,7 +98,8 @@ pub enum BadPattern {
         max = TopicPattern::MAX_OPERATORS
     )]
     TooComplex,
-    /// It is absolute, and has square brackets other than in the path after a plain scheme and host.
+    /// It is absolute, and has square brackets other than in the path after a plain scheme and
+    /// host.
     #[error(
         "the pattern has a square bracket by a scheme or host: use brackets only in the path, and neither groups nor backslashes before it"
     )]
@@ -107,7 +110,9 @@ pub enum BadPattern {
     )]
     RegularExpression,
     /// A part of it is a literal that no URL can have there.
-    #[error("the pattern has a scheme, host or port that no URL can have: correct it, or write a path")]
+    #[error(
+        "the pattern has a scheme, host or port that no URL can have: correct it, or write a path"
+    )]
     NotUrl,
     /// It does not follow the grammar.
     #[error(
@@ -120,7 +125,9 @@ pub enum BadPattern {
     )]
     Template,
     /// It is a URI Template with too many variables, or they are too long.
-    #[error("the URI Template is too complex: use fewer variables, or shorter prefixes than `{{id:50}}`")]
+    #[error(
+        "the URI Template is too complex: use fewer variables, or shorter prefixes than `{{id:50}}`"
+    )]
     TemplateTooComplex,
 }
 
@@ -131,13 +138,15 @@ impl TopicPattern {
     /// The most bytes that one of [`relative_to`](Self::relative_to) may have.
     pub const MAX_RELATIVE_BYTES: usize = 4096;
 
-    /// The most operators a pattern may have that is not simple, since each costs time at every match.
+    /// The most operators a pattern may have that is not simple, since each costs time at every
+    /// match.
     pub const MAX_OPERATORS: usize = 32;
 
     /// Takes `text` as a pattern.
     ///
     /// # Errors
-    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is not a URL Pattern.
+    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is
+    /// not a URL Pattern.
     pub fn new(text: &str) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_BYTES)?;
         let kind = if is_simple(text) {
@@ -149,28 +158,32 @@ impl TopicPattern {
         Ok(Self::of(text, kind))
     }
 
-    /// Whether `text` has to be compiled to be a pattern, which takes up to some milliseconds. Others are read off their text.
+    /// Whether `text` has to be compiled to be a pattern, which takes up to some milliseconds.
+    /// Others are read off their text.
     #[must_use]
     pub fn is_compiled(text: &str) -> bool {
         !is_simple(text)
     }
 
-    /// Takes `text` as a [URI Template](https://www.rfc-editor.org/rfc/rfc6570), which matches itself, and all that it
-    /// expands to with any values, undefined ones too. `books/{id}` matches `books/42` and `books/`, and no `books/4/2`.
+    /// Takes `text` as a [URI Template](https://www.rfc-editor.org/rfc/rfc6570), which matches
+    /// itself, and all that it expands to with any values, undefined ones too. `books/{id}` matches
+    /// `books/42` and `books/`, and no `books/4/2`.
     ///
     /// # Errors
-    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is not a URI Template.
+    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is
+    /// not a URI Template.
     pub fn template(text: &str) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_BYTES)?;
         Ok(Self::of(text, Kind::Template(Box::new(Template::new(text)?))))
     }
 
-    /// Takes `text` as a URL Pattern that may be relative to `base`, as topics are then, too: this one means URLs and
-    /// not paths. `*` alone matches every topic. All patterns that are compared with each other have the same base.
+    /// Takes `text` as a URL Pattern that may be relative to `base`, as topics are then, too: this
+    /// one means URLs and not paths. `*` alone matches every topic. All patterns that are compared
+    /// with each other have the same base.
     ///
     /// # Errors
-    /// When it is empty, longer than [`MAX_RELATIVE_BYTES`](Self::MAX_RELATIVE_BYTES), too complex, has a control
-    /// character or a byte order mark, or is not a URL Pattern.
+    /// When it is empty, longer than [`MAX_RELATIVE_BYTES`](Self::MAX_RELATIVE_BYTES), too complex,
+    /// has a control character or a byte order mark, or is not a URL Pattern.
     pub fn relative_to(text: &str, base: &Url) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_RELATIVE_BYTES)?;
         if text == "*" {
@@ -211,7 +224,9 @@ impl TopicPattern {
                 None => split(&self.0.text).eq(["*"]),
             },
             Kind::Url(matcher) => resolve(topic).is_some_and(|url| matcher.matches(&url)),
-            Kind::Relative(relative) => relative.1.join(topic).is_ok_and(|url| relative.0.matches(&url)),
+            Kind::Relative(relative) => {
+                relative.1.join(topic).is_ok_and(|url| relative.0.matches(&url))
+            }
             Kind::Template(template) => topic == self.as_str() || template.matches(topic),
         }
     }
@@ -331,7 +346,8 @@ fn match_segments(pattern: &str, mut topic: Split<'_, char>) -> bool {
     pattern.next().is_none()
 }
 
-/// A scheme and `://`. Without the slashes, too many topics would be URLs: `user:42` is one to the standard.
+/// A scheme and `://`. Without the slashes, too many topics would be URLs: `user:42` is one to the
+/// standard.
 fn is_absolute_url(topic: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     topic.split_once("://").is_some_and(|(scheme, _)| {
@@ -354,7 +370,8 @@ fn resolve(topic: &str) -> Option<Url> {
     Some(url)
 }
 
-/// A compiled URL Pattern. Of what the crate compiles, 75 KB, it keeps only what tests the components.
+/// A compiled URL Pattern. Of what the crate compiles, 75 KB, it keeps only what tests the
+/// components.
 struct UrlMatcher([Matcher<BoundedRegex>; 8]);
 
 impl UrlMatcher {
@@ -408,7 +425,8 @@ impl UrlMatcher {
     }
 }
 
-/// A regular expression that may cost so much memory and no more, and tells no groups, which would be half the time.
+/// A regular expression that may cost so much memory and no more, and tells no groups, which would
+/// be half the time.
 struct BoundedRegex(Regex);
 
 impl BoundedRegex {
@@ -541,7 +559,8 @@ impl fmt::Debug for TopicPattern {
 }
 
 impl TopicPattern {
-    /// What makes a pattern this one. A simple text is never of the kind `Url`, nor the other way round.
+    /// What makes a pattern this one. A simple text is never of the kind `Url`, nor the other way
+    /// round.
     fn identity(&self) -> (&str, u8) {
         let kind = match self.0.kind {
             Kind::Simple | Kind::Url(_) => 0,
@@ -731,7 +750,9 @@ mod tests {
             check_refused(text, BadPattern::RegularExpression);
         }
         check_refused("a b://c/:x-y", BadPattern::NotUrl);
-        for text in ["a{", "a}", "a{b{c}}", "12:30", "a?b", "a\\", "(a", "()", "((a))", "(?:a)", ":a-:a"] {
+        for text in
+            ["a{", "a}", "a{b{c}}", "12:30", "a?b", "a\\", "(a", "()", "((a))", "(?:a)", ":a-:a"]
+        {
             check_refused(text, BadPattern::Syntax);
         }
         assert!(TopicPattern::new(&"x".repeat(1024)).is_ok());
@@ -739,9 +760,15 @@ mod tests {
 
     #[test]
     fn brackets_by_a_host_are_refused_before_the_crate_counts_them() {
-        for text in
-            ["https://]", "[://]", "https://{[}]", "https://[@]", "{://a/}:]", "*:]://a", "https://(é])/"]
-        {
+        for text in [
+            "https://]",
+            "[://]",
+            "https://{[}]",
+            "https://[@]",
+            "{://a/}:]",
+            "*:]://a",
+            "https://(é])/",
+        ] {
             check_refused(text, BadPattern::Brackets);
         }
     }
@@ -761,7 +788,10 @@ mod tests {
     #[test]
     fn relative_patterns_and_topics_mean_urls() {
         check_relative("/books/:id", &["/books/1", "https://hub.example:8443/books/1", "!books/1"]);
-        check_relative("/books/:id", &["!https://hub.example/books/1", "!/books/1/2", "../books/1"]);
+        check_relative(
+            "/books/:id",
+            &["!https://hub.example/books/1", "!/books/1/2", "../books/1"],
+        );
         check_relative("books/:id", &["books/1", "/.well-known/books/1", "!/books/1"]);
         check_relative("books/:id([0-9]+)", &["books/1", "!books/a"]);
         check_relative("https://a.b/:id", &["https://a.b/1", "//a.b/1", "!/1", "!urn:a"]);
@@ -886,7 +916,8 @@ mod tests {
     }
 
     fn other_patterns() -> impl Strategy<Value = String> {
-        let parts = &["a", "b", "/", "/", ":", "*", "{/a}?", "{b/}*", "(a|b)", "/:?", "-", " ", "é"];
+        let parts =
+            &["a", "b", "/", "/", ":", "*", "{/a}?", "{b/}*", "(a|b)", "/:?", "-", " ", "é"];
         prop::collection::vec(prop::sample::select(parts), 1..7)
             .prop_map(|parts| parts.iter().enumerate().map(|(at, part)| named(part, at)).collect())
     }
@@ -897,8 +928,8 @@ mod tests {
     }
 
     const SHARDS: &[&str] = &[
-        "a", "/", ":", "*", "?", "+", "{", "}", "(", ")", "[", "]", "\\", "@", "#", "|", "^", "%", "1",
-        "://", "https://", "é", " ", "..",
+        "a", "/", ":", "*", "?", "+", "{", "}", "(", ")", "[", "]", "\\", "@", "#", "|", "^", "%",
+        "1", "://", "https://", "é", " ", "..",
     ];
 
     proptest! {

@@ -6,7 +6,8 @@ use std::str::FromStr;
 /// A place in the order of a log. Offsets only grow and may be sparse; 0 is before the first entry.
 pub type Offset = u64;
 
-/// A random number kept with an entry: tells it from another that was given the same offset after a failover lost the tail.
+/// A random number kept with an entry: tells it from another that was given the same offset after a
+/// failover lost the tail.
 pub type Nonce = u32;
 
 /// Names one life of a log.
@@ -33,10 +34,11 @@ impl fmt::Display for Generation {
     }
 }
 
-/// The event ID on the wire, `<generation>-<offset>-<nonce>`, for example `5f0c9a3be812-42-0badcafe`.
+/// The event ID on the wire, `<generation>-<offset>-<nonce>`, for example
+/// `5f0c9a3be812-42-0badcafe`.
 ///
-/// A position is opaque to clients: they send back what they got. It says how many entries
-/// the log has had in all, and nothing else.
+/// A position is opaque to clients: they send back what they got. It says how many entries the log
+/// has had in all, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The life of the log that the entry belongs to.
@@ -61,7 +63,8 @@ pub struct BadPosition;
 impl FromStr for Position {
     type Err = BadPosition;
 
-    /// Accepts exactly what [`Display`](fmt::Display) writes, so that each position has one spelling.
+    /// Accepts exactly what [`Display`](fmt::Display) writes, so that each position has one
+    /// spelling.
     fn from_str(text: &str) -> Result<Self, BadPosition> {
         let position = parse(text).ok_or(BadPosition)?;
         if position.to_string() != text {
@@ -86,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_position_reads_back_as_written() {
-        let position = Position { generation: Generation::new(u64::MAX), offset: u64::MAX, nonce: 0xbad };
+        let position =
+            Position { generation: Generation::new(u64::MAX), offset: u64::MAX, nonce: 0xbad };
         let text = position.to_string();
         assert_eq!(text, "ffffffffffff-18446744073709551615-00000bad");
         assert_eq!(text.parse(), Ok(position));

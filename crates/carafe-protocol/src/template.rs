@@ -6,7 +6,8 @@ use regex::{Regex, RegexBuilder};
 
 /// A compiled URI Template: it matches what its expression could expand to, with any values.
 ///
-/// The crates that are kept only expand templates; this compiles one to a regular expression, which cannot backtrack.
+/// The crates that are kept only expand templates; this compiles one to a regular expression, which
+/// cannot backtrack.
 pub(crate) struct Template(Regex);
 
 /// Why a text is no template.
@@ -61,9 +62,12 @@ fn compile(text: &str) -> Result<String, BadTemplate> {
     Ok(pattern)
 }
 
-/// A literal stands for itself. Expansion escapes what a URI cannot have; topics may have it as it is, too.
+/// A literal stands for itself. Expansion escapes what a URI cannot have; topics may have it as it
+/// is, too.
 fn compile_literal(text: &str, pattern: &mut String) -> Result<(), BadTemplate> {
-    if text.contains(['"', '<', '>', '\\', '^', '`', '|', '}', ' ']) || text.chars().any(char::is_control) {
+    if text.contains(['"', '<', '>', '\\', '^', '`', '|', '}', ' '])
+        || text.chars().any(char::is_control)
+    {
         return Err(BadTemplate::Syntax);
     }
     check_escapes(text)?;
@@ -72,7 +76,8 @@ fn compile_literal(text: &str, pattern: &mut String) -> Result<(), BadTemplate> 
         if char.is_ascii() {
             pattern.push_str(&literal);
         } else {
-            let escaped: String = char.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let escaped: String =
+                char.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
             let _ = write!(pattern, "(?:{literal}|{escaped})");
         }
     }
@@ -83,7 +88,8 @@ fn compile_literal(text: &str, pattern: &mut String) -> Result<(), BadTemplate> 
 fn check_escapes(text: &str) -> Result<(), BadTemplate> {
     let mut parts = text.split('%');
     parts.next();
-    let is_escape = |part: &str| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    let is_escape =
+        |part: &str| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if parts.all(is_escape) { Ok(()) } else { Err(BadTemplate::Syntax) }
 }
 
@@ -141,7 +147,8 @@ impl<'a> Expression<'a> {
         Ok(Self { operator, variables: variables.collect::<Result<_, _>>()? })
     }
 
-    /// Any of the variables may be undefined, and then leaves nothing behind; without any, nothing is left at all.
+    /// Any of the variables may be undefined, and then leaves nothing behind; without any, nothing
+    /// is left at all.
     fn compile(&self, pattern: &mut String) {
         let Operator { first, separator, .. } = self.operator;
         let variables: Vec<_> =
@@ -184,9 +191,13 @@ impl<'a> Variable<'a> {
             (Modifier::Prefix(length), None) => at_most(length, 0, operator.reserved),
             (Modifier::Explode, None) => {
                 let separator = regex::escape(operator.separator);
-                format!("(?:{one}*(?:{separator}{one}*)*|{one}*={one}*(?:{separator}{one}*={one}*)*)")
+                format!(
+                    "(?:{one}*(?:{separator}{one}*)*|{one}*={one}*(?:{separator}{one}*={one}*)*)"
+                )
             }
-            (Modifier::None, Some(if_empty)) => self.named(&format!("={}+", character(false, ",")), if_empty),
+            (Modifier::None, Some(if_empty)) => {
+                self.named(&format!("={}+", character(false, ",")), if_empty)
+            }
             (Modifier::Prefix(length), Some(if_empty)) => {
                 self.named(&format!("={}", at_most(length, 1, false)), if_empty)
             }
@@ -275,7 +286,10 @@ mod tests {
     #[test]
     fn a_value_has_no_reserved_characters() {
         check("/books/{id}", &["/books/42", "/books/a.b-c_d~e", "/books/caf%C3%A9", "/books/"]);
-        check("/books/{id}", &["!/books/4/2", "!/books/a?b", "!/books", "!/books/a b", "!/books/%4"]);
+        check(
+            "/books/{id}",
+            &["!/books/4/2", "!/books/a?b", "!/books", "!/books/a b", "!/books/%4"],
+        );
         check("/books/{id}/x", &["/books/1/x", "!/books/1/2/x", "!/books/1/"]);
         check("{a}-{b}", &["1-2", "-", "!1", "!1/2"]);
     }

@@ -7,10 +7,11 @@ use smol_str::SmolStr;
 
 /// The name an event is published to, usually a path such as `orders/42`.
 ///
-/// One to [`Topic::MAX_BYTES`] bytes of UTF-8, without control characters, without the byte order mark U+FEFF, which is
-/// invisible, and without the path segments `.` and `..`, which URL parsers on the way would fold (`a/../b` would reach
-/// another topic).
-// A short one takes no memory of its own: of very many, that would be much, and lie between what is given back.
+/// One to [`Topic::MAX_BYTES`] bytes of UTF-8, without control characters, without the byte order
+/// mark U+FEFF, which is invisible, and without the path segments `.` and `..`, which URL parsers
+/// on the way would fold (`a/../b` would reach another topic).
+// A short one takes no memory of its own: of very many, that would be much, and lie between what is
+// given back.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(SmolStr);
 
@@ -27,7 +28,9 @@ pub enum BadTopic {
     #[error("the topic has a control character: use printable text")]
     ControlCharacter,
     /// It has a byte order mark, U+FEFF, which editors put at the start of a file.
-    #[error("the topic has a byte order mark, U+FEFF, which nobody sees: save the text as UTF-8 without it")]
+    #[error(
+        "the topic has a byte order mark, U+FEFF, which nobody sees: save the text as UTF-8 without it"
+    )]
     ByteOrderMark,
     /// It has a segment that URL parsers fold away.
     #[error("the topic has a segment `.` or `..`, which URL parsers fold: leave such segments out")]
@@ -49,8 +52,8 @@ impl Topic {
         Self::stored(text)
     }
 
-    /// Takes the topic of an event that a log has stored. It may have a byte order mark: the versions before that is
-    /// refused have stored such topics, and their logs stay readable.
+    /// Takes the topic of an event that a log has stored. It may have a byte order mark: the
+    /// versions before that is refused have stored such topics, and their logs stay readable.
     ///
     /// # Errors
     /// When it is empty, too long, has a control character or a dot segment.

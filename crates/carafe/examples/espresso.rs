@@ -65,7 +65,10 @@ struct Barista(String);
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    tracing_subscriber::fmt().with_env_filter("tower_http=debug").with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter("tower_http=debug")
+        .with_writer(std::io::stderr)
+        .init();
     let port = std::env::var("PORT").unwrap_or("3000".into());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -75,7 +78,8 @@ async fn main() -> std::io::Result<()> {
 pub(crate) fn app() -> Router {
     let coffees = [("espresso", 1), ("doppio", 2), ("bucket", 200)];
     let menu = coffees.map(|(name, shots)| Coffee { name: name.into(), shots }).to_vec();
-    // The first is the outermost, as in Express. In a row of `.layer`s on the router, the last would be.
+    // The first is the outermost, as in Express. In a row of `.layer`s on the router, the last
+    // would be.
     let middleware = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http())
         .layer(CorsLayer::permissive())
@@ -94,12 +98,17 @@ pub(crate) fn app() -> Router {
 fn bar() -> Router<Menu> {
     let middleware =
         ServiceBuilder::new().layer(from_fn(baristas_only)).layer(from_fn_with_state("bar", timed));
-    // A `route_layer` runs for routes that exist: nobody has to be a barista to learn that a path does not.
+    // A `route_layer` runs for routes that exist: nobody has to be a barista to learn that a path
+    // does not.
     Router::new().route("/pour/{name}", post(pour)).route_layer(middleware)
 }
 
 /// Says in `Server-Timing`, which browsers show, how long all that is further in took.
-async fn timed(State(name): State<&'static str>, request: Request, next: Next) -> impl IntoResponse {
+async fn timed(
+    State(name): State<&'static str>,
+    request: Request,
+    next: Next,
+) -> impl IntoResponse {
     let start = Instant::now();
     let response = next.run(request).await;
     let timing = format!("{name};dur={}", start.elapsed().as_millis());
@@ -123,7 +132,8 @@ async fn add(
     State(menu): State<Menu>,
     coffee: Result<Json<Coffee>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Json(coffee) = coffee.map_err(|rejection| refuse(rejection.status(), rejection.body_text()))?;
+    let Json(coffee) =
+        coffee.map_err(|rejection| refuse(rejection.status(), rejection.body_text()))?;
     let added = menu.send_if_modified(|menu| {
         let fits = menu.len() < MOST_COFFEES && menu.iter().all(|other| other.name != coffee.name);
         if fits {
@@ -132,7 +142,9 @@ async fn add(
         fits
     });
     let detail = "it is on the menu already, or the menu is full";
-    added.then_some((StatusCode::CREATED, Json(coffee))).ok_or_else(|| refuse(StatusCode::CONFLICT, detail))
+    added
+        .then_some((StatusCode::CREATED, Json(coffee)))
+        .ok_or_else(|| refuse(StatusCode::CONFLICT, detail))
 }
 
 async fn watch_menu(State(menu): State<Menu>) -> EventStream {
@@ -140,7 +152,8 @@ async fn watch_menu(State(menu): State<Menu>) -> EventStream {
     menu.mark_changed();
     EventStream::new(async move |events| {
         while menu.changed().await.is_ok() {
-            let names: Vec<_> = menu.borrow_and_update().iter().map(|coffee| coffee.name.clone()).collect();
+            let names: Vec<_> =
+                menu.borrow_and_update().iter().map(|coffee| coffee.name.clone()).collect();
             events.data(names.join(", ")).await?;
         }
         Ok(())
@@ -153,7 +166,8 @@ async fn pour(
     Path(name): Path<String>,
 ) -> Result<String, Problem> {
     let coffee = menu.borrow().iter().find(|coffee| coffee.name == name).cloned();
-    let refusal = || refuse(StatusCode::NOT_FOUND, format!("there is no {name} today: see /coffees"));
+    let refusal =
+        || refuse(StatusCode::NOT_FOUND, format!("there is no {name} today: see /coffees"));
     brew(coffee.ok_or_else(refusal)?.shots).await?;
     Ok(format!("{barista} made your {name}\n"))
 }
@@ -161,7 +175,12 @@ async fn pour(
 async fn brew(shots: u8) -> Result<(), Problem> {
     timeout(PATIENCE, sleep(TIME_PER_SHOT * shots.into())).await.map_err(|_| {
         let detail = format!("nobody waits for {shots} shots: order something smaller");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "urn:espresso:problem:too-slow", "Too slow", detail)
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:espresso:problem:too-slow",
+            "Too slow",
+            detail,
+        )
     })
 }
 

@@ -39,7 +39,8 @@ pub(crate) enum Command {
     Subscribe(SubscribeOptions),
     /// Make a token that lets its holder publish or subscribe, and print it
     Token(TokenOptions),
-    /// Measure a server of event streams: open many, publish, and check that every one gets every event
+    /// Measure a server of event streams: open many, publish, and check that every one gets every
+    /// event
     Bench(BenchOptions),
     /// Look at a log on disk that no hub has open, and mend it
     #[command(subcommand)]
@@ -52,7 +53,8 @@ pub(crate) enum LogCommand {
     Verify(LogFolder),
     /// Say which events are lost, and give them up; clients that need them get a gap
     Repair(RepairOptions),
-    /// Begin a new generation in a log that was copied back from a backup; clients that have seen later events get a gap
+    /// Begin a new generation in a log that was copied back from a backup; clients that have seen
+    /// later events get a gap
     Restore(LogFolder),
     /// Tell what there is
     Stat(LogFolder),
@@ -81,24 +83,32 @@ pub(crate) struct ServeOptions {
     /// What strangers may do; without it and without keys the hub refuses to start
     #[arg(long, env = "CARAFE_ANONYMOUS", value_delimiter = ',', value_name = "WHAT")]
     pub(crate) anonymous: Vec<Anonymous>,
-    /// A PEM file with the server's certificate and those above it; makes the hub speak TLS alone. Read again when it
-    /// changes, and on SIGHUP
+    /// A PEM file with the server's certificate and those above it; makes the hub speak TLS alone.
+    /// Read again when it changes, and on SIGHUP
     #[arg(long, env = "CARAFE_TLS_CERT", value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// A PEM file with the certificate's private key
     #[arg(long, env = "CARAFE_TLS_KEY", value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Origins whose pages may use the hub from elsewhere, with cookies and tokens, such as https://app.example; * lets
-    /// all others do what needs neither. For several, repeat it or use commas
+    /// Origins whose pages may use the hub from elsewhere, with cookies and tokens, such as
+    /// https://app.example; * lets all others do what needs neither. For several, repeat it or use
+    /// commas
     #[arg(long, env = "CARAFE_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<Origin>,
-    /// Proxies whose word about a client's address is taken, such as 10.0.0.0/8; for several, repeat it or use commas
+    /// Proxies whose word about a client's address is taken, such as 10.0.0.0/8; for several,
+    /// repeat it or use commas
     #[arg(long, env = "CARAFE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) trusted_proxies: Vec<Network>,
     /// The header in which they tell it
-    #[arg(long, env = "CARAFE_PROXY_HEADER", default_value = "x-forwarded-for", value_name = "HEADER")]
+    #[arg(
+        long,
+        env = "CARAFE_PROXY_HEADER",
+        default_value = "x-forwarded-for",
+        value_name = "HEADER"
+    )]
     pub(crate) proxy_header: ProxyHeaderName,
-    /// For how long browsers that came over TLS shall come by no other way to any port of this host; 0s says nothing of it
+    /// For how long browsers that came over TLS shall come by no other way to any port of this
+    /// host; 0s says nothing of it
     #[arg(long, env = "CARAFE_HSTS", default_value = "720h", value_name = "TIME", value_parser = time)]
     pub(crate) hsts: Duration,
     #[command(flatten)]
@@ -112,18 +122,19 @@ pub(crate) struct ServeOptions {
 /// The keys that tokens are checked with.
 #[derive(Args, Debug)]
 pub(crate) struct KeyOptions {
-    /// A file with a secret of at least 32 bytes that tokens are signed with by HS256; the variable CARAFE_SECRET may have
-    /// the secret itself. Read again when it changes, and on SIGHUP
+    /// A file with a secret of at least 32 bytes that tokens are signed with by HS256; the variable
+    /// CARAFE_SECRET may have the secret itself. Read again when it changes, and on SIGHUP
     #[arg(long, env = "CARAFE_SECRET_FILE", value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
-    /// A TOML file with any number of keys, secret or public, see docs/ACCESS.md. Read again when it or a file that it
-    /// names changes, and on SIGHUP
+    /// A TOML file with any number of keys, secret or public, see docs/ACCESS.md. Read again when
+    /// it or a file that it names changes, and on SIGHUP
     #[arg(long, env = "CARAFE_KEYS", value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
     /// Who makes the tokens of the secret: they must say it in iss
     #[arg(long, env = "CARAFE_ISSUER", value_name = "ISSUER")]
     pub(crate) issuer: Option<String>,
-    /// For whom the tokens of the secret are: they must have it in aud; for several, repeat it or use commas
+    /// For whom the tokens of the secret are: they must have it in aud; for several, repeat it or
+    /// use commas
     #[arg(long, env = "CARAFE_AUDIENCE", value_delimiter = ',', value_name = "AUDIENCE")]
     pub(crate) audience: Vec<String>,
 }
@@ -131,7 +142,8 @@ pub(crate) struct KeyOptions {
 /// Where tokens are taken from beside the header.
 #[derive(Args, Debug)]
 pub(crate) struct CredentialOptions {
-    /// The cookie that may carry a token; it publishes for pages of the hub's own host and of the origins allowed
+    /// The cookie that may carry a token; it publishes for pages of the hub's own host and of the
+    /// origins allowed
     #[arg(long, env = "CARAFE_COOKIE", default_value = "carafe_token", value_name = "NAME")]
     pub(crate) cookie: String,
     /// Take tokens from the query parameter access_token too, which others may log
@@ -147,13 +159,15 @@ pub(crate) struct TokenOptions {
     /// A topic or a URL Pattern that the holder may publish to; may be repeated
     #[arg(long, value_name = "TOPIC")]
     pub(crate) publish: Vec<String>,
-    /// A topic or a URL Pattern of which the holder may see all events, private ones too; may be repeated
+    /// A topic or a URL Pattern of which the holder may see all events, private ones too; may be
+    /// repeated
     #[arg(long, value_name = "TOPIC")]
     pub(crate) subscribe: Vec<String>,
     /// After how long the token expires
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = some_time)]
     pub(crate) ttl: Duration,
-    /// A file with the secret to sign with, by HS256; the variable CARAFE_SECRET may have the secret itself
+    /// A file with the secret to sign with, by HS256; the variable CARAFE_SECRET may have the
+    /// secret itself
     #[arg(long, env = "CARAFE_SECRET_FILE", value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
     /// A PEM file with the private key to sign with
@@ -214,11 +228,12 @@ pub(crate) struct HubOptions {
     /// A TOML file with any of these options, such as drain-time = "5s"
     #[arg(long, env = "CARAFE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Events of history that are kept; on disk, up to an eighth more, since whole files are trimmed [default: 1000000 in
-    /// memory, any number on disk]
+    /// Events of history that are kept; on disk, up to an eighth more, since whole files are
+    /// trimmed [default: 1000000 in memory, any number on disk]
     #[arg(long, env = "CARAFE_HISTORY_EVENTS", value_name = "N")]
     pub(crate) history_events: Option<u64>,
-    /// Memory or disk that the history may take; on disk, its indexes included [default: 64MiB in memory, 16GiB on disk]
+    /// Memory or disk that the history may take; on disk, its indexes included [default: 64MiB in
+    /// memory, 16GiB on disk]
     #[arg(long, env = "CARAFE_HISTORY_BYTES", value_name = "SIZE")]
     pub(crate) history_bytes: Option<ByteSize>,
     /// How long events are kept on disk; without it, as long as there is room
@@ -230,10 +245,12 @@ pub(crate) struct HubOptions {
     /// Tests of a pattern that one request for the last events may take
     #[arg(long, env = "CARAFE_PATTERN_TESTS", default_value = "20000000", value_name = "N")]
     pub(crate) pattern_tests: u64,
-    /// Shows events of these topics for a shorter time, such as sessions/*=1h; for several, repeat it or use commas
+    /// Shows events of these topics for a shorter time, such as sessions/*=1h; for several, repeat
+    /// it or use commas
     #[arg(long, env = "CARAFE_RETAIN", value_delimiter = ',', value_name = "PATTERN=TIME", value_parser = retention)]
     pub(crate) retain: Vec<Retention>,
-    /// Size of the files that the history on disk is kept in [default: a 32nd of the history, from 4KiB to 64MiB]
+    /// Size of the files that the history on disk is kept in [default: a 32nd of the history, from
+    /// 4KiB to 64MiB]
     #[arg(long, env = "CARAFE_SEGMENT_BYTES", value_name = "SIZE", value_parser = segment_bytes)]
     pub(crate) segment_bytes: Option<u32>,
     /// Events that may wait to be stored on disk
@@ -251,7 +268,8 @@ pub(crate) struct HubOptions {
     /// Size that a batch may have
     #[arg(long, env = "CARAFE_BATCH_BYTES", default_value = "16MiB", value_name = "SIZE")]
     pub(crate) batch_bytes: ByteSize,
-    /// Memory for the bodies of requests while they are read and stored; one client may have half of it
+    /// Memory for the bodies of requests while they are read and stored; one client may have half
+    /// of it
     #[arg(long, env = "CARAFE_BODY_BYTES_IN_FLIGHT", default_value = "64MiB", value_name = "SIZE")]
     pub(crate) body_bytes_in_flight: ByteSize,
     /// Topics and patterns that one stream may ask for
@@ -261,17 +279,23 @@ pub(crate) struct HubOptions {
     #[arg(long, env = "CARAFE_COMPLEX_PATTERNS", default_value = "1000", value_name = "N")]
     pub(crate) complex_patterns: usize,
     /// Of these, how many one client may have, by its token's subject or else its address
-    #[arg(long, env = "CARAFE_COMPLEX_PATTERNS_PER_CLIENT", default_value = "100", value_name = "N")]
+    #[arg(
+        long,
+        env = "CARAFE_COMPLEX_PATTERNS_PER_CLIENT",
+        default_value = "100",
+        value_name = "N"
+    )]
     pub(crate) complex_patterns_per_client: usize,
-    /// Streams that may be open; who comes then is told to come back later [default: as many as the process has file
-    /// descriptors for]
+    /// Streams that may be open; who comes then is told to come back later [default: as many as the
+    /// process has file descriptors for]
     #[arg(long, env = "CARAFE_SUBSCRIBERS", value_name = "N", value_parser = bound)]
     pub(crate) subscribers: Option<usize>,
-    /// Streams that one client address may have open, or unlimited; an IPv6 client is counted by its /64
+    /// Streams that one client address may have open, or unlimited; an IPv6 client is counted by
+    /// its /64
     #[arg(long, env = "CARAFE_SUBSCRIBERS_PER_ADDRESS", default_value = "1000", value_name = "N", value_parser = bound)]
     pub(crate) subscribers_per_address: usize,
-    /// Connections that one client address may have, those of its streams too; those of trusted proxies are not limited
-    /// [default: twice --subscribers-per-address, at least 100]
+    /// Connections that one client address may have, those of its streams too; those of trusted
+    /// proxies are not limited [default: twice --subscribers-per-address, at least 100]
     #[arg(long, env = "CARAFE_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = bound)]
     pub(crate) connections_per_address: Option<usize>,
     /// Streams that may read history at once; the others wait for their turn
@@ -315,7 +339,8 @@ pub(crate) struct HubOptions {
     /// Memory that the system may hold beyond that for all clients that catch up
     #[arg(long, env = "CARAFE_CATCH_UP_BYTES", default_value = "64MiB", value_name = "SIZE")]
     pub(crate) catch_up_bytes: ByteSize,
-    /// Tells metrics to Prometheus at http://ADDR/metrics; they are not for strangers, so use a loopback or private address
+    /// Tells metrics to Prometheus at http://ADDR/metrics; they are not for strangers, so use a
+    /// loopback or private address
     #[arg(long, env = "CARAFE_METRICS_LISTEN", value_name = "ADDR")]
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// How the log is written to standard error
@@ -329,7 +354,8 @@ pub(crate) struct HubOptions {
 /// How Mercure is spoken.
 #[derive(Args, Debug)]
 pub(crate) struct MercureOptions {
-    /// Speak the Mercure protocol too, on /.well-known/mercure; a key of a Mercure dialect means so by itself
+    /// Speak the Mercure protocol too, on /.well-known/mercure; a key of a Mercure dialect means so
+    /// by itself
     #[arg(
         long, env = "CARAFE_MERCURE", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", value_name = "BOOL"
@@ -341,10 +367,12 @@ pub(crate) struct MercureOptions {
         default_value = "false", default_missing_value = "true", value_name = "BOOL"
     )]
     pub(crate) mercure_subscriptions: bool,
-    /// How long a stream of Mercure stays open at most, give or take a fifth less; without it, as long as its token
+    /// How long a stream of Mercure stays open at most, give or take a fifth less; without it, as
+    /// long as its token
     #[arg(long, env = "CARAFE_MERCURE_MAX_AGE", value_name = "TIME", value_parser = some_time)]
     pub(crate) mercure_max_age: Option<Duration>,
-    /// The origin under which clients reach the hub, such as https://hub.example.com; Mercure 1.0 needs it
+    /// The origin under which clients reach the hub, such as https://hub.example.com; Mercure 1.0
+    /// needs it
     #[arg(long, env = "CARAFE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     pub(crate) public_url: Option<Url>,
 }
@@ -417,8 +445,8 @@ pub(crate) struct SubscribeOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchOptions {
-    /// The stream, such as http://127.0.0.1:3000/events/bench. In it {topic} stands for the number of a topic, and
-    /// {connection} for that of a connection
+    /// The stream, such as http://127.0.0.1:3000/events/bench. In it {topic} stands for the number
+    /// of a topic, and {connection} for that of a connection
     pub(crate) url: String,
     /// Streams to open
     #[arg(long, short, default_value = "1000", value_name = "N")]
@@ -444,8 +472,8 @@ pub(crate) struct BenchOptions {
     /// Events to publish a second
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(crate) rate: Option<f64>,
-    /// Events that may be on their way: another is published when one has come back on all streams [default: 1, any
-    /// number with --rate]
+    /// Events that may be on their way: another is published when one has come back on all streams
+    /// [default: 1, any number with --rate]
     #[arg(long, value_name = "N")]
     pub(crate) window: Option<usize>,
     /// Size of an event's data
@@ -454,7 +482,8 @@ pub(crate) struct BenchOptions {
     /// Streams to open a second [default: as many as the server accepts]
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(crate) ramp: Option<f64>,
-    /// Come back with the last event ID when a stream is lost, as EventSource does; without it that is a fault
+    /// Come back with the last event ID when a stream is lost, as EventSource does; without it that
+    /// is a fault
     #[arg(long)]
     pub(crate) resume: bool,
     /// Streams to leave each second, coming back with the last event ID
@@ -478,11 +507,13 @@ pub(crate) struct BenchOptions {
 }
 
 impl Cli {
-    /// Reads the command line, the environment and the file: the flag wins, then the variable, then the file.
+    /// Reads the command line, the environment and the file: the flag wins, then the variable, then
+    /// the file.
     pub(crate) fn from_process() -> Result<Self, Failure> {
         let args: Vec<OsString> = env::args_os().collect();
         let command = config::with_file(Self::command(), &args)?;
-        let parsed = command.try_get_matches_from(args).and_then(|matches| Self::from_arg_matches(&matches));
+        let parsed =
+            command.try_get_matches_from(args).and_then(|matches| Self::from_arg_matches(&matches));
         parsed.map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
@@ -495,7 +526,8 @@ impl Cli {
 /// What clap says in its first paragraph; the rest is usage, which --help shows better.
 fn one_sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let paragraph: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let paragraph: Vec<_> =
+        text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     let sentence = paragraph.join(" ");
     format!("{}; see carafe --help", sentence.trim_start_matches("error: "))
 }
@@ -535,13 +567,15 @@ fn header(text: &str) -> Result<String, String> {
 
 fn public_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let is_origin = |url: &Url| url.origin().ascii_serialization() == url.as_str().trim_end_matches('/');
+    let is_origin =
+        |url: &Url| url.origin().ascii_serialization() == url.as_str().trim_end_matches('/');
     url.filter(is_origin)
         .ok_or_else(|| "write an origin without a path, such as https://hub.example.com".into())
 }
 
 fn retention(text: &str) -> Result<Retention, String> {
-    let (topics, age) = text.rsplit_once('=').ok_or("write a pattern and a time such as sessions/*=1h")?;
+    let (topics, age) =
+        text.rsplit_once('=').ok_or("write a pattern and a time such as sessions/*=1h")?;
     let topics = TopicPattern::new(topics).map_err(|error| error.to_string())?;
     Ok(Retention { topics, age: some_time(age)? })
 }

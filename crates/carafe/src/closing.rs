@@ -22,10 +22,12 @@ impl Closing {
 
     /// Waits on this thread, after the runtime has ended.
     pub(crate) fn wait(&self) {
-        let Some(closed) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(closed) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let in_time =
-            runtime.map(|runtime| runtime.block_on(async { timeout(LONGEST, closed).await.is_ok() }));
+        let in_time = runtime
+            .map(|runtime| runtime.block_on(async { timeout(LONGEST, closed).await.is_ok() }));
         if !in_time.unwrap_or(false) {
             tracing::warn!("the log is not closed yet; it will be opened as after a crash");
         }

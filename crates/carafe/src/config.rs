@@ -9,7 +9,8 @@ use toml::{Table, Value};
 
 use crate::failure::Failure;
 
-/// Makes what the file says the defaults of the command's options, so that flags and variables win over it.
+/// Makes what the file says the defaults of the command's options, so that flags and variables win
+/// over it.
 pub(crate) fn with_file(command: Command, args: &[OsString]) -> Result<Command, Failure> {
     let first_look = command.clone().ignore_errors(true).try_get_matches_from(args);
     let Ok(matches) = first_look else { return Ok(command) };
@@ -22,28 +23,33 @@ pub(crate) fn with_file(command: Command, args: &[OsString]) -> Result<Command, 
 
 fn with_defaults(command: Command, subcommand: &str, path: &Path) -> Result<Command, Failure> {
     let file = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|error| Failure::usage(format!("cannot read {file}: {error}")))?;
-    let table: Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| Failure::usage(format!("{file}: {}", one_line(&error))))?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read {file}: {error}")))?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        Failure::usage(format!("{file}: {}", one_line(&error)))
+    })?;
     table.into_iter().try_fold(command, |command, (key, value)| {
         let id = known(&command, subcommand, &key).ok_or_else(|| {
-            Failure::usage(format!("{file}: there is no option `{key}`; see carafe {subcommand} --help"))
+            Failure::usage(format!(
+                "{file}: there is no option `{key}`; see carafe {subcommand} --help"
+            ))
         })?;
         let switch = is_switch(&command, subcommand, &id);
-        let value = as_text(&value).or_else(|| value.as_bool().filter(|_| switch).map(|on| on.to_string()));
+        let value =
+            as_text(&value).or_else(|| value.as_bool().filter(|_| switch).map(|on| on.to_string()));
         let value = value.ok_or_else(|| {
             Failure::usage(format!("{file}: `{key}` takes a text, a number or a list of texts"))
         })?;
-        Ok(command.mut_subcommand(subcommand, |sub| sub.mut_arg(id, |arg| arg.default_value(value))))
+        Ok(command
+            .mut_subcommand(subcommand, |sub| sub.mut_arg(id, |arg| arg.default_value(value))))
     })
 }
 
 /// The option of this name, which for the file is its long flag. The file cannot name another file.
 fn known(command: &Command, subcommand: &str, key: &str) -> Option<String> {
     let mut args = command.find_subcommand(subcommand)?.get_arguments();
-    let arg = args.find(|arg| arg.get_long() == Some(key) && key != "config" && arg.get_env().is_some())?;
+    let arg =
+        args.find(|arg| arg.get_long() == Some(key) && key != "config" && arg.get_env().is_some())?;
     Some(arg.get_id().to_string())
 }
 

@@ -3,7 +3,8 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-/// More streams than this need more than descriptors: who has thought about it says so by `--subscribers`.
+/// More streams than this need more than descriptors: who has thought about it says so by
+/// `--subscribers`.
 const MOST_SUBSCRIBERS: u64 = 1_000_000;
 
 /// Files that are open for a moment only.
@@ -18,7 +19,8 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Takes as many as the process can get without asking anybody, for a log that has so many files open.
+    /// Takes as many as the process can get without asking anybody, for a log that has so many
+    /// files open.
     pub(crate) fn raise(files: u64) -> Self {
         let all = Self::of(raise(), files);
         if all.files < files {
@@ -40,7 +42,8 @@ impl Descriptors {
         self.limit - self.files
     }
 
-    /// How many of these may be streams, so that there are some for publishers and for who asks how the hub is.
+    /// How many of these may be streams, so that there are some for publishers and for who asks how
+    /// the hub is.
     pub(crate) fn for_subscribers(self) -> usize {
         let others = (self.limit / 8).clamp(32, 1024);
         let streams = self.for_connections().saturating_sub(others).clamp(1, MOST_SUBSCRIBERS);

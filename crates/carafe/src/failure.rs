@@ -43,6 +43,10 @@ impl Display for Failure {
 impl From<std::io::Error> for Failure {
     /// An error of standard input or output.
     fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe { Self::closed_pipe() } else { Self::failed(error) }
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::closed_pipe()
+        } else {
+            Self::failed(error)
+        }
     }
 }

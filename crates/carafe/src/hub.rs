@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use carafe_http::auth::{Credentials, Dialect};
 use carafe_http::{
-    BodyBudget, CatchUp, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights, Served,
-    ShardOptions, Tls, metrics_router,
+    BodyBudget, CatchUp, Mercure, Metrics, Network, Options, Page, Proxies, ProxyHeader, Rights,
+    Served, ShardOptions, Tls, metrics_router,
 };
 use carafe_hub::{Grant, Hub, HubLimits};
 use carafe_log::{DiskLog, DiskOptions, MemoryLimits, MemoryLog, Publication};
@@ -21,7 +21,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::cli::{
-    Anonymous, CredentialOptions, HubOptions, LogPlace, MercureOptions, ProxyHeaderName, ServeOptions,
+    Anonymous, CredentialOptions, HubOptions, LogPlace, MercureOptions, ProxyHeaderName,
+    ServeOptions,
 };
 use crate::closing::Closing;
 use crate::descriptors::Descriptors;
@@ -35,8 +36,12 @@ use crate::returned;
 /// A hub for this machine.
 pub(crate) async fn dev(options: HubOptions, closing: Closing) -> Result<(), Failure> {
     logging::start(options.log_format);
-    let access =
-        Options { strangers: Rights::all(), page: Page::Console, loopback_only: true, ..Options::default() };
+    let access = Options {
+        strangers: Rights::all(),
+        page: Page::Console,
+        loopback_only: true,
+        ..Options::default()
+    };
     let descriptors = Descriptors::raise(files(&options));
     let access = Adjustable::new(descriptors, &options, &[]).add_to(access);
     let serving = serve_options(&options, descriptors, &access);
@@ -230,7 +235,8 @@ fn files(options: &HubOptions) -> u64 {
     }
 }
 
-/// Waits until the process is told to stop, or the log has failed, which is a failure of the hub too.
+/// Waits until the process is told to stop, or the log has failed, which is a failure of the hub
+/// too.
 async fn first_of(stop: impl Future<Output = ()>, failure: LogFailure) -> Result<(), Failure> {
     tokio::select! {
         () = stop => Ok(()),
@@ -305,8 +311,8 @@ fn bytes(size: bytesize::ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-/// Connections that may wait to be accepted, as far as the system lets them: after a restart all clients come at once, and
-/// whoever finds no room is reset.
+/// Connections that may wait to be accepted, as far as the system lets them: after a restart all
+/// clients come at once, and whoever finds no room is reset.
 const BACKLOG: u32 = 65_535;
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {

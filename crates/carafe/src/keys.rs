@@ -1,4 +1,5 @@
-//! The keys that the hub trusts, and those that tokens are made with, from files and the environment.
+//! The keys that the hub trusts, and those that tokens are made with, from files and the
+//! environment.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,7 +18,8 @@ use crate::cli::{KeyOptions, some_time};
 use crate::failure::Failure;
 use crate::reload::Reloads;
 
-/// Where a secret may be instead of a file. Never a flag, which every user of the machine could read.
+/// Where a secret may be instead of a file. Never a flag, which every user of the machine could
+/// read.
 const SECRET: &str = "CARAFE_SECRET";
 
 /// The most keys: each is asked about each token.
@@ -92,8 +94,10 @@ struct Loaded {
 fn load(options: &KeyOptions) -> Result<Loaded, String> {
     let mut loaded = Loaded::default();
     if let Some(secret) = secret(options.secret_file.as_deref())? {
-        let place =
-            options.secret_file.as_ref().map_or_else(|| SECRET.into(), |file| file.display().to_string());
+        let place = options
+            .secret_file
+            .as_ref()
+            .map_or_else(|| SECRET.into(), |file| file.display().to_string());
         let mut key = Key::secret(&secret).map_err(|error| format!("{place}: {error}"))?;
         if let Some(issuer) = &options.issuer {
             key = key.with_issuer(issuer);
@@ -158,7 +162,8 @@ impl Loaded {
     fn add_file(&mut self, path: &Path) -> Result<(), String> {
         let place = path.display();
         let text = String::from_utf8(read(path)?).map_err(|_| format!("{place} is not UTF-8"))?;
-        let file: File = toml::from_str(&text).map_err(|error| format!("{place}: {}", one_line(&error)))?;
+        let file: File =
+            toml::from_str(&text).map_err(|error| format!("{place}: {}", one_line(&error)))?;
         if file.key.is_empty() || file.key.len() > KEYS {
             return Err(format!(
                 "{place} has {} keys: give one to {KEYS}, each under [[key]]",
@@ -168,7 +173,9 @@ impl Loaded {
         self.files.push(path.into());
         let folder = path.parent().unwrap_or(Path::new(""));
         for (number, table) in (1..).zip(file.key) {
-            let key = self.key(folder, table).map_err(|error| format!("{place}, key {number}: {error}"))?;
+            let key = self
+                .key(folder, table)
+                .map_err(|error| format!("{place}, key {number}: {error}"))?;
             self.keys.push(key);
         }
         Ok(())
@@ -197,7 +204,8 @@ impl Loaded {
                 Key::jwk_set_at(url, refresh.unwrap_or(REFRESH)).map_err(words)
             }
             _ if refresh.is_some() => {
-                Err("refresh goes with a jwk-set under a URL: files are read when they change".into())
+                Err("refresh goes with a jwk-set under a URL: files are read when they change"
+                    .into())
             }
             (Some(file), None, None) => {
                 let secret = secret(Some(&self.watch(folder, file)))?.unwrap_or_default();

@@ -18,7 +18,8 @@
 //! }
 //! ```
 //!
-//! **Many connections.** A [`Hub`] keeps what was published, and a client that reconnects gets exactly what it missed:
+//! **Many connections.** A [`Hub`] keeps what was published, and a client that reconnects gets
+//! exactly what it missed:
 //!
 //! ```no_run
 //! use carafe::{Hub, HubExt, MemoryLog, Publication, Topic};
@@ -36,16 +37,19 @@
 pub use carafe_client as client;
 pub use carafe_http::auth;
 pub use carafe_http::{
-    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Mercure, Options, Page, Problem, Rights,
-    ShardOptions, router,
+    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Mercure, Options, Page, Problem,
+    Rights, ShardOptions, router,
 };
-pub use carafe_http::{Metrics, Served, ServerOptions, Tls, TlsError, metrics_router, serve, serve_beside};
 pub use carafe_http::{
-    Network, Origin, Origins, Proxies, ProxyHeader, PublishRate, Rate, SubscriberLimits, Subscribers,
+    Metrics, Served, ServerOptions, Tls, TlsError, metrics_router, serve, serve_beside,
+};
+pub use carafe_http::{
+    Network, Origin, Origins, Proxies, ProxyHeader, PublishRate, Rate, SubscriberLimits,
+    Subscribers,
 };
 pub use carafe_hub::{
-    Access, Delivery, Drain, Form, Frames, Gap, GapReason, Grant, Hub, HubCounts, HubLimits, PublishError,
-    Retention, Start, Subscribe, SubscribeError, Subscription,
+    Access, Delivery, Drain, Form, Frames, Gap, GapReason, Grant, Hub, HubCounts, HubLimits,
+    PublishError, Retention, Start, Subscribe, SubscribeError, Subscription,
 };
 pub use carafe_log as log;
 pub use carafe_log::{

@@ -70,7 +70,11 @@ fn line(loss: &Loss) -> String {
         // Offsets may be sparse.
         Some(offsets) => {
             let count = offsets.end() - offsets.start() + 1;
-            format!("entries {} to {} are lost, up to {count} of them", offsets.start(), offsets.end())
+            format!(
+                "entries {} to {} are lost, up to {count} of them",
+                offsets.start(),
+                offsets.end()
+            )
         }
         None => "entries are lost whose offsets are not known".into(),
     };
@@ -106,7 +110,9 @@ fn restore(folder: &LogFolder) -> Result<(), Failure> {
 
 fn print(findings: &[Finding]) -> std::io::Result<()> {
     let mut output = Output::new();
-    findings.iter().try_for_each(|finding| output.line(&format!("{}: {}", finding.file, finding.what)))
+    findings
+        .iter()
+        .try_for_each(|finding| output.line(&format!("{}: {}", finding.file, finding.what)))
 }
 
 fn stat(folder: &LogFolder) -> Result<(), Failure> {

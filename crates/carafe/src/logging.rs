@@ -1,4 +1,5 @@
-//! The program's log on standard error: one line for each record, whatever strangers have put into it.
+//! The program's log on standard error: one line for each record, whatever strangers have put into
+//! it.
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
@@ -39,7 +40,8 @@ where
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(writer).finish()
 }
 
-/// Says where the hub listens: in a line of its own that scripts wait for, or in the log where each line is JSON.
+/// Says where the hub listens: in a line of its own that scripts wait for, or in the log where each
+/// line is JSON.
 pub(crate) fn tell_ready(format: LogFormat, scheme: &str, address: SocketAddr) {
     match format {
         LogFormat::Text => eprintln!("listening on {scheme}://{address}"),
@@ -47,7 +49,8 @@ pub(crate) fn tell_ready(format: LogFormat, scheme: &str, address: SocketAddr) {
     }
 }
 
-/// A line break in a value would begin a line that says what its author likes, and a terminal obeys control characters.
+/// A line break in a value would begin a line that says what its author likes, and a terminal obeys
+/// control characters.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
@@ -59,7 +62,8 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt
     })
 }
 
-/// Takes lines of JSON, in which line breaks are escaped already, and escapes the control characters that JSON allows.
+/// Takes lines of JSON, in which line breaks are escaped already, and escapes the control
+/// characters that JSON allows.
 struct JsonLines<W>(W);
 
 impl<W: Write> Write for JsonLines<W> {
@@ -135,7 +139,10 @@ mod tests {
         assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
         let records: Vec<serde_json::Value> =
             log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!((&records[0]["fields"]["message"], &records[0]["level"]), (&EVIL.into(), &"ERROR".into()));
+        assert_eq!(
+            (&records[0]["fields"]["message"], &records[0]["level"]),
+            (&EVIL.into(), &"ERROR".into())
+        );
         assert_eq!(
             (&records[0]["fields"]["EVIL"], &records[1]["fields"]["error"]),
             (&EVIL.into(), &EVIL.into())

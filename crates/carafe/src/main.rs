@@ -36,17 +36,19 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let closing = Closing::default();
     let outcome = run_until_done(cli, closing.clone());
-    // The runtime is gone by now, and with it the tasks that held the hub. Threads may hold it for a moment more.
+    // The runtime is gone by now, and with it the tasks that held the hub. Threads may hold it for
+    // a moment more.
     closing.wait();
     outcome
 }
 
 #[tokio::main]
 async fn run_until_done(cli: Cli, closing: Closing) -> Result<(), Failure> {
-    // With a handler, a write beyond the limit on file sizes (`ulimit -f`) is an error like a full disk. Without one, the
-    // signal ends the process.
+    // With a handler, a write beyond the limit on file sizes (`ulimit -f`) is an error like a full
+    // disk. Without one, the signal ends the process.
     let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
-    // As a task, it runs where the others do: connections are not handed from one thread to another.
+    // As a task, it runs where the others do: connections are not handed from one thread to
+    // another.
     tokio::spawn(command(cli, closing)).await.map_err(Failure::failed)?
 }
 

@@ -12,7 +12,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::token;
 
-/// How many lines, and about how many bytes of them, are published at once when they are there already.
+/// How many lines, and about how many bytes of them, are published at once when they are there
+/// already.
 const BATCH_LINES: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -77,7 +78,11 @@ impl From<PublishError> for Failure {
 }
 
 /// Publishes each line when it comes; lines that came meanwhile go together.
-async fn publish_lines(hub: &Publisher, options: &PublishOptions, told: &mut Told) -> Result<(), Failure> {
+async fn publish_lines(
+    hub: &Publisher,
+    options: &PublishOptions,
+    told: &mut Told,
+) -> Result<(), Failure> {
     let mut lines = lines_of_stdin();
     while let Some(first) = lines.recv().await {
         let (batch, broken) = batch(first, &mut lines);
@@ -135,6 +140,7 @@ fn text(mut line: Vec<u8>, number: usize) -> Line {
 fn all_of_stdin() -> Result<String, Failure> {
     let mut data = Vec::new();
     io::stdin().lock().read_to_end(&mut data)?;
-    String::from_utf8(data)
-        .map_err(|_| Failure::failed("standard input is not UTF-8; encode it, for example by base64"))
+    String::from_utf8(data).map_err(|_| {
+        Failure::failed("standard input is not UTF-8; encode it, for example by base64")
+    })
 }

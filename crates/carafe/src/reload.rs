@@ -21,7 +21,8 @@ type Reload = Box<dyn Fn() -> Result<(), String> + Send>;
 pub(crate) struct Reloads(Vec<Reloadable>);
 
 impl Reloads {
-    /// Adds what `reload` reads, which so far is what stands in `files`. When it fails, what was there stays in use.
+    /// Adds what `reload` reads, which so far is what stands in `files`. When it fails, what was
+    /// there stays in use.
     pub(crate) fn add(
         &mut self,
         what: &'static str,
@@ -32,7 +33,8 @@ impl Reloads {
         self.add_changing(what, move || files.clone(), reload);
     }
 
-    /// The same, where the files may name others. After new names it is read once more, so that no change is missed.
+    /// The same, where the files may name others. After new names it is read once more, so that no
+    /// change is missed.
     pub(crate) fn add_changing(
         &mut self,
         what: &'static str,
@@ -84,8 +86,8 @@ struct Reloadable {
 }
 
 impl Reloadable {
-    /// Reads it again if `told` to, or if the files have changed and come to rest: a certificate and its key are seldom
-    /// written in one moment.
+    /// Reads it again if `told` to, or if the files have changed and come to rest: a certificate
+    /// and its key are seldom written in one moment.
     fn turn(&mut self, told: bool) {
         let now = stamps(&(self.files)());
         let rests = now == self.seen;
@@ -100,7 +102,9 @@ impl Reloadable {
         let what = self.what;
         match (self.reload)() {
             Ok(()) => info!("reloaded {what}"),
-            Err(reason) => error!(reason, "cannot reload {what}; what was there before stays in use"),
+            Err(reason) => {
+                error!(reason, "cannot reload {what}; what was there before stays in use")
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ const BURST: usize = 8 << 20;
 /// For how long bodies have held less when a burst is over.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Gives memory back after each burst. glibc keeps what small events have taken, since other allocations lie between, and what
-/// large buffers have taken, since it expects more of them.
+/// Gives memory back after each burst. glibc keeps what small events have taken, since other
+/// allocations lie between, and what large buffers have taken, since it expects more of them.
 pub(crate) async fn give_back(bodies: BodyBudget) {
     let mut pauses = interval(PAUSE);
     pauses.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -35,8 +35,11 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The token to send with each connection: a file is read again, since what it had may have expired.
-fn token(options: &SubscribeOptions) -> Result<impl FnMut() -> Option<String> + Send + 'static, Failure> {
+/// The token to send with each connection: a file is read again, since what it had may have
+/// expired.
+fn token(
+    options: &SubscribeOptions,
+) -> Result<impl FnMut() -> Option<String> + Send + 'static, Failure> {
     let mut token = token::to_send(options.token_file.as_deref())?;
     let file = options.token_file.clone();
     Ok(move || {
@@ -69,7 +72,9 @@ impl SubscribeOptions {
 }
 
 fn bad_url(url: &str, reason: &dyn std::fmt::Display) -> Failure {
-    Failure::usage(format!("{url} is no URL of a hub: {reason}; give one such as http://127.0.0.1:3000"))
+    Failure::usage(format!(
+        "{url} is no URL of a hub: {reason}; give one such as http://127.0.0.1:3000"
+    ))
 }
 
 impl From<Error> for Failure {

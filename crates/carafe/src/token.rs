@@ -43,8 +43,9 @@ pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
     for text in granted {
         TopicMatcher::parse(text).map_err(|error| Failure::usage(format!("`{text}`: {error}")))?;
     }
-    let token =
-        signer(options)?.sign(&claims(options)?).ok_or_else(|| Failure::failed("the key does not sign"))?;
+    let token = signer(options)?
+        .sign(&claims(options)?)
+        .ok_or_else(|| Failure::failed("the key does not sign"))?;
     if token.len() > Keys::TOKEN_BYTES {
         return Err(Failure::usage(format!(
             "the token would have {} bytes, and hubs take {}: grant patterns instead of many topics",
@@ -72,7 +73,8 @@ fn signer(options: &TokenOptions) -> Result<Signer, Failure> {
     let mut signer = match &options.private_key {
         Some(file) => {
             let text = read(file).map_err(Failure::usage)?;
-            Signer::pem(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
+            Signer::pem(&text)
+                .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
         }
         None => {
             let secret = secret(options.secret_file.as_deref()).map_err(Failure::usage)?;
@@ -96,7 +98,9 @@ fn signer(options: &TokenOptions) -> Result<Signer, Failure> {
 /// The token to send: that of the file, else that of the environment.
 pub(crate) fn to_send(file: Option<&Path>) -> Result<Option<String>, Failure> {
     let token = match file {
-        Some(file) => Some(String::from_utf8_lossy(&read(file).map_err(Failure::usage)?).into_owned()),
+        Some(file) => {
+            Some(String::from_utf8_lossy(&read(file).map_err(Failure::usage)?).into_owned())
+        }
         None => env::var(TOKEN).ok(),
     };
     Ok(token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))

@@ -41,7 +41,11 @@ async fn it_reconnects_after_the_last_event_id_until_there_is_no_content() {
     assert_eq!((data, error), (vec!["a".into(), "b".into(), "without an ID".into()], None));
     assert_eq!(script.header(0, "accept").unwrap(), "text/event-stream");
     assert_eq!(script.header(0, "last-event-id"), None);
-    assert_eq!(script.header(1, "last-event-id").unwrap(), "2", "the unfinished event does not count");
+    assert_eq!(
+        script.header(1, "last-event-id").unwrap(),
+        "2",
+        "the unfinished event does not count"
+    );
     assert_eq!(script.header(2, "last-event-id").unwrap(), "caf\u{e9}");
 }
 
@@ -69,7 +73,8 @@ async fn a_refusal_for_good_ends_it_with_the_servers_words() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_event_stream_ends_it() {
-    let script = Script::play(&[&answer("200 OK", "Content-Type: text/html\r\n", "data: a\n\n")]).await;
+    let script =
+        Script::play(&[&answer("200 OK", "Content-Type: text/html\r\n", "data: a\n\n")]).await;
     assert_eq!(all(source(&script).connect()).await, (vec![], Some(Error::NotAnEventStream)));
 }
 
@@ -84,7 +89,8 @@ async fn a_refusal_for_now_and_a_loss_are_told_and_tried_again() {
     .await;
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&told);
-    let source = source(&script).on_lost(move |lost| telling.lock().unwrap().push(lost.clone())).connect();
+    let source =
+        source(&script).on_lost(move |lost| telling.lock().unwrap().push(lost.clone())).connect();
     assert_eq!(all(source).await, (vec!["a".into(), "b".into()], None));
     let told = told.lock().unwrap();
     assert_eq!(told[0], Lost::Refused { words: "later".into(), retry_after: Some(Duration::ZERO) });
@@ -102,8 +108,9 @@ async fn a_server_that_is_not_there_is_tried_again_unless_the_first_connection_m
     assert!(matches!(error, Some(Error::Unreachable(Lost::Unreachable(_)))), "{error:?}");
 
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let patient =
-        EventSource::options(&url).retry(SOON).on_lost(move |lost| tell.send(lost.clone()).unwrap());
+    let patient = EventSource::options(&url)
+        .retry(SOON)
+        .on_lost(move |lost| tell.send(lost.clone()).unwrap());
     let trying = tokio::spawn(all(patient.connect()));
     for _ in 0..3 {
         assert!(matches!(told.recv().await, Some(Lost::Unreachable(_))));

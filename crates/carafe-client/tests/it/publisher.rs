@@ -23,22 +23,27 @@ async fn an_event_is_sent_with_all_its_fields() {
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /events HTTP/1.1\r\n"), "{head}");
     assert_eq!(script.header(0, "content-type").unwrap(), "application/x-ndjson");
-    let expected = r#"{"topic":"orders","data":"one\nflat white","event":"t","id":"k","private":true}"#;
+    let expected =
+        r#"{"topic":"orders","data":"one\nflat white","event":"t","id":"k","private":true}"#;
     assert_eq!(body, format!("{expected}\n"));
 }
 
 #[tokio::test]
 async fn a_batch_is_one_request() {
-    let script = Script::play(&[&answer("201 Created", JSON, r#"{"ids":["1-1-1","1-2-2"]}"#)]).await;
-    let ids = Publisher::new(script.url()).publish_all(&[order(), Publish::to("b", "")]).await.unwrap();
+    let script =
+        Script::play(&[&answer("201 Created", JSON, r#"{"ids":["1-1-1","1-2-2"]}"#)]).await;
+    let ids =
+        Publisher::new(script.url()).publish_all(&[order(), Publish::to("b", "")]).await.unwrap();
     assert_eq!(ids, ["1-1-1", "1-2-2"]);
-    let expected = "{\"topic\":\"orders\",\"data\":\"one\\nflat white\"}\n{\"topic\":\"b\",\"data\":\"\"}\n";
+    let expected =
+        "{\"topic\":\"orders\",\"data\":\"one\\nflat white\"}\n{\"topic\":\"b\",\"data\":\"\"}\n";
     assert!(script.requests()[0].ends_with(expected));
 }
 
 #[tokio::test]
 async fn a_refusal_is_told_in_the_hubs_words() {
-    let script = Script::play(&[&answer("400 Bad Request", JSON, r#"{"detail":"use another"}"#)]).await;
+    let script =
+        Script::play(&[&answer("400 Bad Request", JSON, r#"{"detail":"use another"}"#)]).await;
     let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
     assert_eq!(error, PublishError::Refused { status: 400, words: "use another".into() });
 }
@@ -59,11 +64,18 @@ async fn where_the_outcome_is_unknown_only_events_with_keys_are_sent_again() {
 
     let script = Script::play(&["", &created()]).await;
     let mixed = [order().with_key("k"), order()];
-    assert!(matches!(Publisher::new(script.url()).publish_all(&mixed).await, Err(PublishError::Unknown(_))));
+    assert!(matches!(
+        Publisher::new(script.url()).publish_all(&mixed).await,
+        Err(PublishError::Unknown(_))
+    ));
 
     let script =
-        Script::play(&["", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", &created()]).await;
-    assert_eq!(Publisher::new(script.url()).publish(&order().with_key("k")).await, Ok("1-1-1".into()));
+        Script::play(&["", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", &created()])
+            .await;
+    assert_eq!(
+        Publisher::new(script.url()).publish(&order().with_key("k")).await,
+        Ok("1-1-1".into())
+    );
     assert_eq!(script.requests().len(), 3);
 }
 
@@ -71,7 +83,10 @@ async fn where_the_outcome_is_unknown_only_events_with_keys_are_sent_again() {
 async fn a_hub_that_is_not_there_is_told_with_its_url() {
     let gone = Script::play(&[]).await.url();
     let error = Publisher::new(&*gone).publish(&order().with_key("k")).await.unwrap_err();
-    assert!(matches!(&error, PublishError::Unreachable { url, .. } if url.starts_with(&gone)), "{error:?}");
+    assert!(
+        matches!(&error, PublishError::Unreachable { url, .. } if url.starts_with(&gone)),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

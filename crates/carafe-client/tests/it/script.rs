@@ -31,7 +31,8 @@ impl Script {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let answers: Vec<_> = answers.iter().map(|(answer, then)| ((*answer).to_owned(), *then)).collect();
+        let answers: Vec<_> =
+            answers.iter().map(|(answer, then)| ((*answer).to_owned(), *then)).collect();
         let playing = tokio::spawn(play(listener, answers, Arc::clone(&requests)));
         Self { address, requests, playing }
     }
@@ -49,7 +50,9 @@ impl Script {
     pub(crate) fn header(&self, request: usize, name: &str) -> Option<String> {
         let requests = self.requests();
         let mut headers = requests[request].lines().filter_map(|line| line.split_once(": "));
-        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+        headers
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.to_owned())
     }
 }
 
@@ -59,7 +62,11 @@ impl Drop for Script {
     }
 }
 
-async fn play(listener: TcpListener, answers: Vec<(String, Then)>, requests: Arc<Mutex<Vec<String>>>) {
+async fn play(
+    listener: TcpListener,
+    answers: Vec<(String, Then)>,
+    requests: Arc<Mutex<Vec<String>>>,
+) {
     let mut hanging = Vec::new();
     for (answer, then) in answers {
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -79,7 +86,8 @@ async fn request(socket: &mut TcpStream) -> String {
     loop {
         let text = String::from_utf8_lossy(&read).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().filter_map(|line| line.strip_prefix("content-length: ")).next();
+            let length =
+                head.lines().filter_map(|line| line.strip_prefix("content-length: ")).next();
             if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
                 return text;
             }
@@ -98,5 +106,7 @@ pub(crate) fn stream(body: &str) -> String {
 /// An answer of this status with a body.
 pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }

@@ -54,7 +54,11 @@ impl Rig {
     }
 
     /// The same, and a second handle to the socket that the shard has.
-    pub(crate) fn join_seen(&self, until: Option<Instant>, observer: Watcher) -> (TcpStream, TcpStream) {
+    pub(crate) fn join_seen(
+        &self,
+        until: Option<Instant>,
+        observer: Watcher,
+    ) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut socket, _) = self.listener.accept().unwrap();
@@ -100,7 +104,8 @@ fn read_to(client: &mut TcpStream, wanted: &str) -> String {
     read
 }
 
-/// The shard takes streams in at its leisure that have nothing to be sent, but not when something comes.
+/// The shard takes streams in at its leisure that have nothing to be sent, but not when something
+/// comes.
 #[test]
 fn whoever_comes_while_others_do_is_sent_what_comes_then() {
     let rig = Rig::new(&ShardOptions::default());
@@ -177,7 +182,8 @@ fn a_stream_whose_time_is_over_says_so_and_ends() {
 #[test]
 fn a_client_that_takes_nothing_stalls_and_is_cut() {
     let brief = Duration::from_millis(100);
-    let rig = Rig::new(&ShardOptions { write_time: brief, heartbeat: brief, ..ShardOptions::default() });
+    let rig =
+        Rig::new(&ShardOptions { write_time: brief, heartbeat: brief, ..ShardOptions::default() });
     let (client, ends) = rig.witnessed(None);
     // More than both buffers hold.
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
@@ -186,7 +192,8 @@ fn a_client_that_takes_nothing_stalls_and_is_cut() {
     drop(client);
 }
 
-/// The shard looks after its clients by the heartbeat, which is far longer here than the kernel's time.
+/// The shard looks after its clients by the heartbeat, which is far longer here than the kernel's
+/// time.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_that_the_kernel_gives_up_has_stalled() {
@@ -225,7 +232,8 @@ fn nobody_is_left_to_a_shard_that_is_no_more() {
     let rig = Rig::new(&ShardOptions::default());
     let (mut other, ends) = rig.witnessed(None);
     read_to(&mut other, "carafe.position\ndata:\n\n\r\n");
-    let frames = || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
+    let frames =
+        || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
     assert!(rig.shards.serves(&frames()));
     drop(rig.join(None, Watcher::Wrecker));
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));

@@ -1,4 +1,5 @@
-//! How the kernel holds what is sent: in which segments, and which clients get a larger buffer for how long.
+//! How the kernel holds what is sent: in which segments, and which clients get a larger buffer for
+//! how long.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -16,7 +17,11 @@ const EVENTS: usize = 16;
 const EVENT: usize = 1 << 20;
 
 fn options() -> ShardOptions {
-    ShardOptions { send_buffer: USUAL, heartbeat: Duration::from_millis(200), ..ShardOptions::default() }
+    ShardOptions {
+        send_buffer: USUAL,
+        heartbeat: Duration::from_millis(200),
+        ..ShardOptions::default()
+    }
 }
 
 /// A rig whose listener has these options, as a server's has.

@@ -20,7 +20,11 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Checks what was signed, and gives when it ends.
-    pub(crate) fn check(&self, signed: &Signed, now: SystemTime) -> Result<Option<SystemTime>, Refused> {
+    pub(crate) fn check(
+        &self,
+        signed: &Signed,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, Refused> {
         let claims = &signed.claims;
         self.check_issuer(claims)?;
         self.check_type(signed.token_type.as_deref())?;
@@ -37,7 +41,9 @@ impl Bounds {
 
     fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
         match &self.issuer {
-            Some(issuer) if claims.get("iss").and_then(Value::as_str) != Some(issuer) => Err(Refused::Issuer),
+            Some(issuer) if claims.get("iss").and_then(Value::as_str) != Some(issuer) => {
+                Err(Refused::Issuer)
+            }
             _ => Ok(()),
         }
     }
@@ -50,15 +56,18 @@ impl Bounds {
             text.strip_prefix("application/").map(Into::into).unwrap_or(text)
         });
         let fits = match (self.dialect, essence.as_deref()) {
-            (Dialect::Mercure0, _) | (Dialect::Carafe, None | Some("jwt")) | (_, Some("at+jwt")) => true,
+            (Dialect::Mercure0, _)
+            | (Dialect::Carafe, None | Some("jwt"))
+            | (_, Some("at+jwt")) => true,
             (Dialect::Carafe | Dialect::Mercure1, _) => false,
         };
         if fits { Ok(()) } else { Err(Refused::Type) }
     }
 
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
-        let is_meant =
-            |value: &Value| value.as_str().is_some_and(|name| self.audience.iter().any(|ours| ours == name));
+        let is_meant = |value: &Value| {
+            value.as_str().is_some_and(|name| self.audience.iter().any(|ours| ours == name))
+        };
         let fits = match claims.get("aud") {
             _ if self.audience.is_empty() => true,
             Some(Value::Array(names)) => names.iter().any(is_meant),

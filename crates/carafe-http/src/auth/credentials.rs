@@ -16,7 +16,8 @@ const PARAMETER: &str = "access_token";
 pub struct Credentials {
     /// The cookie that may carry a token.
     pub cookie: String,
-    /// Whether the query parameter `access_token` is taken too. URLs end up in histories and in the logs of proxies.
+    /// Whether the query parameter `access_token` is taken too. URLs end up in histories and in the
+    /// logs of proxies.
     pub in_query: bool,
 }
 
@@ -30,7 +31,11 @@ impl Default for Credentials {
 impl Credentials {
     /// Takes the token out of the request: from the header, else the cookie, else the query.
     /// A cookie publishes for pages of the hub's own host and of these `origins` alone.
-    pub(crate) fn take(&self, parts: &mut Parts, origins: &Origins) -> Result<Option<String>, Problem> {
+    pub(crate) fn take(
+        &self,
+        parts: &mut Parts,
+        origins: &Origins,
+    ) -> Result<Option<String>, Problem> {
         let in_query = if self.in_query { take_from_query(&mut parts.uri)? } else { None };
         if let Some(token) = bearer(&parts.headers)? {
             return Ok(Some(token.into()));
@@ -43,9 +48,12 @@ impl Credentials {
     }
 }
 
-/// Browsers send a cookie whichever page asks them to, so what changes something needs a page that may.
+/// Browsers send a cookie whichever page asks them to, so what changes something needs a page that
+/// may.
 fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
-    if matches!(parts.method, Method::GET | Method::HEAD) || may_send_cookies(parts, origins, || None) {
+    if matches!(parts.method, Method::GET | Method::HEAD)
+        || may_send_cookies(parts, origins, || None)
+    {
         return Ok(());
     }
     let detail = "pages of this origin may not publish by a cookie: publish from one that may, or with \
@@ -58,8 +66,8 @@ fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
     ))
 }
 
-/// Whether a page asks of the hub's own host, or of an origin that is listed; `otherwise` tells the origin if the request does
-/// not.
+/// Whether a page asks of the hub's own host, or of an origin that is listed; `otherwise` tells the
+/// origin if the request does not.
 pub(crate) fn may_send_cookies(
     parts: &Parts,
     origins: &Origins,
@@ -100,21 +108,27 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = one(headers, &AUTHORIZATION) else { return Ok(None) };
     let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
         let token = token.trim_matches(' ');
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' '))
+            .then_some(token)
     });
-    let malformed =
-        || Problem::bad_token("`Authorization` is not one `Bearer` with one token: send it so, once");
+    let malformed = || {
+        Problem::bad_token("`Authorization` is not one `Bearer` with one token: send it so, once")
+    };
     token.map(Some).ok_or_else(malformed)
 }
 
 /// The value of a cookie. HTTP/2 may send each in a header of its own.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'));
+    let pairs =
+        texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values =
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'));
     let first = values.next();
     if values.next().is_some() {
-        return Err(Problem::bad_token(format!("there are two cookies `{name}`: keep one of them")));
+        return Err(Problem::bad_token(format!(
+            "there are two cookies `{name}`: keep one of them"
+        )));
     }
     Ok(first)
 }
@@ -126,11 +140,17 @@ fn take_from_query(uri: &mut Uri) -> Result<Option<String>, Problem> {
     let (tokens, others): (Vec<_>, Vec<_>) = query.split('&').partition(is_token);
     let token = match tokens[..] {
         [] => return Ok(None),
-        [pair] => percent_decode_str(pair.split_once('=').map_or("", |(_, value)| value)).decode_utf8(),
-        _ => return Err(Problem::bad_token(format!("`{PARAMETER}` is given more than once: give it once"))),
+        [pair] => {
+            percent_decode_str(pair.split_once('=').map_or("", |(_, value)| value)).decode_utf8()
+        }
+        _ => {
+            return Err(Problem::bad_token(format!(
+                "`{PARAMETER}` is given more than once: give it once"
+            )));
+        }
     };
-    let token =
-        token.map_err(|_| Problem::bad_token(format!("`{PARAMETER}` is no token: give it as it is")))?;
+    let token = token
+        .map_err(|_| Problem::bad_token(format!("`{PARAMETER}` is no token: give it as it is")))?;
     let token = Some(token.into_owned());
     let mut parts = uri.clone().into_parts();
     let rest = format!("{}?{}", uri.path(), others.join("&"));

@@ -4,7 +4,8 @@ use jsonwebtoken::{Algorithm, decode_header};
 
 use crate::auth::{Keys, Refused};
 
-/// A token's head: by which algorithm it says it is signed, and with which key. Only a hint where to look.
+/// A token's head: by which algorithm it says it is signed, and with which key. Only a hint where
+/// to look.
 pub(crate) struct Head {
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: Option<String>,

@@ -25,8 +25,8 @@ struct Document {
 }
 
 impl JwkSet {
-    /// Takes the keys that check signatures. Those for other purposes, and of kinds that are not known, are passed over,
-    /// as the RFC says.
+    /// Takes the keys that check signatures. Those for other purposes, and of kinds that are not
+    /// known, are passed over, as the RFC says.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, BadKey> {
         let document: Document = serde_json::from_slice(text).map_err(|_| BadKey::NotJwkSet)?;
         if document.keys.len() > KEYS {
@@ -42,8 +42,8 @@ impl JwkSet {
         if self.0.is_empty() { Err(BadKey::NoKey) } else { Ok(self) }
     }
 
-    /// The key that the token names, or the only one that fits it if it names none. Never more than one: a token costs
-    /// one signature for each set.
+    /// The key that the token names, or the only one that fits it if it names none. Never more than
+    /// one: a token costs one signature for each set.
     pub(crate) fn find(&self, head: &Head) -> Option<&Arc<Trusted>> {
         let mut fit = self.0.iter().filter(|key| key.algorithms.contains(&head.algorithm));
         match &head.key_id {

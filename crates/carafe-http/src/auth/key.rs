@@ -21,7 +21,8 @@ pub(crate) const HMAC: &[Algorithm] = &[HS256, HS384, HS512];
 /// By which rules the tokens of a key are read. It follows from the key, never from a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// Carafe's own: `publish` and `subscribe` are arrays of topics and patterns, and `exp` has to be there.
+    /// Carafe's own: `publish` and `subscribe` are arrays of topics and patterns, and `exp` has to
+    /// be there.
     #[default]
     Carafe,
     /// That of Mercure 0.x.
@@ -58,10 +59,14 @@ pub enum BadKey {
     #[error("there is no public key in it: give PEM that begins with -----BEGIN PUBLIC KEY-----")]
     NotPem,
     /// The text has no private key in PEM.
-    #[error("there is no private key in it: give PEM that is not encrypted, such as from `openssl genpkey`")]
+    #[error(
+        "there is no private key in it: give PEM that is not encrypted, such as from `openssl genpkey`"
+    )]
     NotPrivatePem,
     /// The key is of no kind that is known.
-    #[error("the key is of no kind that is known: use RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519")]
+    #[error(
+        "the key is of no kind that is known: use RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519"
+    )]
     UnknownKind,
     /// The text is no JWK Set.
     #[error("it is no JWK Set: give JSON such as {{\"keys\": [{{\"kty\": …}}]}}")]
@@ -70,13 +75,19 @@ pub enum BadKey {
     #[error("the JWK Set has more than 100 keys: leave out those that are not used any more")]
     TooManyKeys,
     /// There is nothing in the JWK Set to check signatures with.
-    #[error("the JWK Set has no key that checks signatures: give it RSA, P-256, P-384 or Ed25519 keys")]
+    #[error(
+        "the JWK Set has no key that checks signatures: give it RSA, P-256, P-384 or Ed25519 keys"
+    )]
     NoKey,
     /// The URL of a JWK Set is not safe to trust.
-    #[error("it is no URL that can be trusted: use https, or http on this machine, without a user's name")]
+    #[error(
+        "it is no URL that can be trusted: use https, or http on this machine, without a user's name"
+    )]
     BadUrl,
     /// There is nothing to check the certificate under a URL with.
-    #[error("this machine trusts no certificates: install them, such as the package ca-certificates")]
+    #[error(
+        "this machine trusts no certificates: install them, such as the package ca-certificates"
+    )]
     NoRoots,
     /// No algorithm is left.
     #[error(
@@ -108,8 +119,8 @@ impl Key {
         Ok(Self::new(Material::One(Arc::new(trusted)), algorithms))
     }
 
-    /// A JWK Set. It takes all algorithms of public keys; secrets in it only if [`with_algorithms`](Self::with_algorithms)
-    /// names theirs.
+    /// A JWK Set. It takes all algorithms of public keys; secrets in it only if
+    /// [`with_algorithms`](Self::with_algorithms) names theirs.
     ///
     /// # Errors
     /// When it is none, or has no key that could be used.
@@ -117,9 +128,10 @@ impl Key {
         Ok(Self::new(Material::Set(JwkSet::parse(text)?), ASYMMETRIC))
     }
 
-    /// The JWK Set that an issuer publishes under this URL, which is `https`, or `http` on this machine. It takes all
-    /// algorithms of public keys. It is fetched by [`Keys::refresh`](crate::auth::Keys::refresh) when it is older than
-    /// `refresh`, and when a token names a key that is not in it, but at most once in 30 s, or in `refresh` if that is
+    /// The JWK Set that an issuer publishes under this URL, which is `https`, or `http` on this
+    /// machine. It takes all algorithms of public keys. It is fetched by
+    /// [`Keys::refresh`](crate::auth::Keys::refresh) when it is older than `refresh`, and when a
+    /// token names a key that is not in it, but at most once in 30 s, or in `refresh` if that is
     /// shorter. When nothing good comes, what was there before stays in use.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use crate::auth::head::Head;
 use crate::auth::remote_set::RemoteSet;
 use crate::auth::{Dialect, Key, Refused, Verified};
 
-/// The keys that a hub trusts. All clones of it are one: keys that are replaced in one are replaced in all.
+/// The keys that a hub trusts. All clones of it are one: keys that are replaced in one are replaced
+/// in all.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<Shared>);
 
@@ -34,19 +35,21 @@ impl Keys {
         new
     }
 
-    /// Trusts these keys from now on, and no others. Streams that are open stay open until their tokens expire, and a JWK
-    /// Set under the same URL is not fetched again.
+    /// Trusts these keys from now on, and no others. Streams that are open stay open until their
+    /// tokens expire, and a JWK Set under the same URL is not fetched again.
     pub fn replace(&self, keys: impl IntoIterator<Item = Key>) {
         let mut keys: Vec<_> = keys.into_iter().collect();
         let before = self.0.keys.load();
         keys.iter_mut().for_each(|key| key.adopt(&before));
-        // Its rules are the weakest, and must not come before those of others for the same material.
+        // Its rules are the weakest, and must not come before those of others for the same
+        // material.
         keys.sort_by_key(|key| key.bounds.dialect == Dialect::Mercure0);
         self.0.keys.store(Arc::new(keys));
     }
 
-    /// Fetches the JWK Sets under URLs that are older than they may be; for a task that calls it again and again, such
-    /// as each few seconds. Without it they are fetched when a token names a key that is not in them.
+    /// Fetches the JWK Sets under URLs that are older than they may be; for a task that calls it
+    /// again and again, such as each few seconds. Without it they are fetched when a token names a
+    /// key that is not in them.
     pub async fn refresh(&self) {
         for remote in self.0.keys.load_full().iter().filter_map(Key::remote) {
             remote.refresh().await;
@@ -74,8 +77,9 @@ impl Keys {
         issuers.into_iter().collect()
     }
 
-    /// Takes a token that a key of one of these dialects has signed. The signature is checked before any claim is looked
-    /// at, and the first key that has signed it, for the issuer it names, decides.
+    /// Takes a token that a key of one of these dialects has signed. The signature is checked
+    /// before any claim is looked at, and the first key that has signed it, for the issuer it
+    /// names, decides.
     ///
     /// # Errors
     /// When it is not to be taken.
@@ -103,7 +107,9 @@ impl Keys {
         let mut foreign = None;
         for (number, key) in keys.iter().enumerate() {
             let dialect = key.bounds.dialect;
-            if !dialects.contains(&dialect) || foreign.is_some_and(|signed_for| signed_for != dialect) {
+            if !dialects.contains(&dialect)
+                || foreign.is_some_and(|signed_for| signed_for != dialect)
+            {
                 continue;
             }
             match self.judge_by(number, key, token, head) {
@@ -116,7 +122,13 @@ impl Keys {
         Err(if foreign.is_some() { Refused::Issuer } else { Refused::Untrusted })
     }
 
-    fn judge_by(&self, number: usize, key: &Key, token: &str, head: &Head) -> Result<Verified, Refused> {
+    fn judge_by(
+        &self,
+        number: usize,
+        key: &Key,
+        token: &str,
+        head: &Head,
+    ) -> Result<Verified, Refused> {
         let signed = key.find(head).ok_or(Refused::Untrusted)?.verify(token, head)?;
         let expires = key.bounds.check(&signed, SystemTime::now())?;
         let identity = self.identity(number, &signed.claims, token);
@@ -137,6 +149,8 @@ impl Keys {
 
 /// The sets under URLs that have nothing to check the token with.
 fn unknown(keys: &[Key], head: &Head, dialects: &[Dialect]) -> Vec<RemoteSet> {
-    let asked = keys.iter().filter(|key| dialects.contains(&key.bounds.dialect) && key.find(head).is_none());
+    let asked = keys
+        .iter()
+        .filter(|key| dialects.contains(&key.bounds.dialect) && key.find(head).is_none());
     asked.filter_map(Key::remote).cloned().collect()
 }

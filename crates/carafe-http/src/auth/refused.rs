@@ -7,7 +7,8 @@ pub enum Refused {
     /// It is longer than [`Keys::TOKEN_BYTES`](crate::auth::Keys::TOKEN_BYTES).
     #[error("the token has more than {max} bytes: grant patterns instead of many topics", max = crate::auth::Keys::TOKEN_BYTES)]
     TooLong,
-    /// It is no signed JSON Web Token, or is one with an algorithm that is not known, such as `none`.
+    /// It is no signed JSON Web Token, or is one with an algorithm that is not known, such as
+    /// `none`.
     #[error(
         "the token is no JSON Web Token with an algorithm that is taken here: get one from who runs the hub"
     )]
@@ -22,7 +23,9 @@ pub enum Refused {
     #[error("the token's `typ` is that of another kind of token: get an access token")]
     Type,
     /// Its `iss` is not the issuer that its key belongs to.
-    #[error("the token's `iss` is not the issuer that its key belongs to: get one from that issuer")]
+    #[error(
+        "the token's `iss` is not the issuer that its key belongs to: get one from that issuer"
+    )]
     Issuer,
     /// Its `aud` does not name this hub.
     #[error("the token's `aud` does not name this hub: get one that is meant for it")]

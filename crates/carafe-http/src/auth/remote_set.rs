@@ -62,7 +62,8 @@ impl RemoteSet {
             .https_or_http()
             .enable_http1()
             .build();
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let client =
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let (set, fetches) = (ArcSwapOption::empty(), Mutex::default());
         Ok(Self(Arc::new(Shared { url, client, refresh, set, fetches })))
     }
@@ -91,7 +92,8 @@ impl RemoteSet {
         self.fetch(self.0.fetches.lock().await).await;
     }
 
-    /// What comes takes the place of what was there; when nothing good comes, what was there stays in use.
+    /// What comes takes the place of what was there; when nothing good comes, what was there stays
+    /// in use.
     async fn fetch(&self, mut fetches: tokio::sync::MutexGuard<'_, Fetches>) {
         if fetches.tried.is_some_and(|time| time.elapsed() < PAUSE.min(self.0.refresh)) {
             return;
@@ -113,15 +115,20 @@ impl RemoteSet {
 
 impl Shared {
     async fn get(&self) -> Result<JwkSet, String> {
-        let request = Request::get(&self.url).header(ACCEPT, "application/json").header(USER_AGENT, "carafe");
+        let request =
+            Request::get(&self.url).header(ACCEPT, "application/json").header(USER_AGENT, "carafe");
         let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
         let response = self.client.request(request).await.map_err(|error| cause(&error))?;
         if response.status() != StatusCode::OK {
             return Err(format!("the answer is {}", response.status()));
         }
-        let body =
-            Limited::new(response.into_body(), BYTES).collect().await.map_err(|error| error.to_string())?;
-        JwkSet::parse(&body.to_bytes()).and_then(JwkSet::without_secrets).map_err(|error| error.to_string())
+        let body = Limited::new(response.into_body(), BYTES)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
+        JwkSet::parse(&body.to_bytes())
+            .and_then(JwkSet::without_secrets)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -15,16 +15,24 @@ impl Verified {
     /// # Errors
     /// When one of them is no array of at most 100 topics and patterns.
     pub fn rights(&self) -> Result<Rights, Refused> {
-        Ok(Rights { subscribe: Access::to(self.grant("subscribe")?), publish: self.grant("publish")? })
+        Ok(Rights {
+            subscribe: Access::to(self.grant("subscribe")?),
+            publish: self.grant("publish")?,
+        })
     }
 
     fn grant(&self, claim: &'static str) -> Result<Grant, Refused> {
         let Some(value) = self.claims.get(claim) else { return Ok(Grant::default()) };
-        let wrong =
-            || Refused::claim(claim, "is no array of texts: give topics and patterns such as [\"orders/*\"]");
+        let wrong = || {
+            Refused::claim(
+                claim,
+                "is no array of texts: give topics and patterns such as [\"orders/*\"]",
+            )
+        };
         let texts = value.as_array().ok_or_else(wrong)?;
         if texts.len() > MATCHERS {
-            let words = format!("has more than {MATCHERS} topics and patterns: use a pattern for several");
+            let words =
+                format!("has more than {MATCHERS} topics and patterns: use a pattern for several");
             return Err(Refused::claim(claim, words));
         }
         let matchers = texts.iter().map(|text| matcher(claim, text.as_str().ok_or_else(wrong)?));
@@ -33,5 +41,6 @@ impl Verified {
 }
 
 fn matcher(claim: &'static str, text: &str) -> Result<TopicMatcher, Refused> {
-    TopicMatcher::parse(text).map_err(|error| Refused::claim(claim, format!("has `{text}`: {error}")))
+    TopicMatcher::parse(text)
+        .map_err(|error| Refused::claim(claim, format!("has `{text}`: {error}")))
 }

@@ -1,8 +1,8 @@
 //! Making tokens.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, RsaKeyPair,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rustls::pki_types::PrivateKeyDer;
@@ -32,7 +32,8 @@ impl Signer {
         Ok(Self::new(EncodingKey::from_secret(secret), Algorithm::HS256))
     }
 
-    /// Signs with a private key in PEM that is not encrypted: by RS256, ES256, ES384 or EdDSA, as it is.
+    /// Signs with a private key in PEM that is not encrypted: by RS256, ES256, ES384 or EdDSA, as
+    /// it is.
     ///
     /// # Errors
     /// When there is none, or of no kind that is known.
@@ -95,7 +96,8 @@ fn ec(curve: &'static EcdsaSigningAlgorithm, algorithm: Algorithm, der: &[u8]) -
     Some(Signer::new(EncodingKey::from_ec_der(pkcs8.as_ref()), algorithm))
 }
 
-/// The key as its own standard writes it, which PKCS #8 wraps (RFC 5208, 5): a version, an algorithm, and the key.
+/// The key as its own standard writes it, which PKCS #8 wraps (RFC 5208, 5): a version, an
+/// algorithm, and the key.
 fn inside_pkcs8(der: &[u8]) -> Option<&[u8]> {
     let (info, _) = element(der)?;
     let (_version, rest) = element(info)?;
@@ -111,9 +113,9 @@ fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
         0..0x80 => (usize::from(first), rest),
         _ => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let length = bytes
-                .iter()
-                .try_fold(0_usize, |sum, byte| sum.checked_mul(256).map(|sum| sum + usize::from(*byte)))?;
+            let length = bytes.iter().try_fold(0_usize, |sum, byte| {
+                sum.checked_mul(256).map(|sum| sum + usize::from(*byte))
+            })?;
             (length, rest)
         }
     };

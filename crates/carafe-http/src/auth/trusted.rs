@@ -3,7 +3,9 @@
 use std::fmt;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, TokenData, Validation, decode};
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, TokenData, Validation, decode,
+};
 use serde_json::{Map, Value};
 
 use crate::auth::Refused;
@@ -47,10 +49,14 @@ impl Trusted {
         if !self.algorithms.contains(&head.algorithm) {
             return Err(Refused::Untrusted);
         }
-        let TokenData { header, claims } = decode(token, &self.material, &signature_only(head.algorithm))
-            .map_err(|error| match error.kind() {
-                ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::Base64(_) => Refused::Malformed,
-                _ => Refused::Untrusted,
+        let TokenData { header, claims } =
+            decode(token, &self.material, &signature_only(head.algorithm)).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::Base64(_) => {
+                        Refused::Malformed
+                    }
+                    _ => Refused::Untrusted,
+                }
             })?;
         Ok(Signed { token_type: header.typ, claims })
     }

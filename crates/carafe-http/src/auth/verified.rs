@@ -16,7 +16,8 @@ pub struct Verified {
     pub dialect: Dialect,
     /// When the token's time is over; a stream ends then. Only tokens of Mercure 0.x may have none.
     pub expires: Option<SystemTime>,
-    /// Tells one holder from another while the process runs, such as for a limit on how much each may publish: the same
-    /// for all tokens of one key, issuer and subject, or for one token if it names no subject.
+    /// Tells one holder from another while the process runs, such as for a limit on how much each
+    /// may publish: the same for all tokens of one key, issuer and subject, or for one token if it
+    /// names no subject.
     pub identity: u64,
 }

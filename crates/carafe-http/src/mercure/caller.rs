@@ -57,9 +57,14 @@ impl Caller {
     }
 
     /// Who publishes. The version is that of the token.
-    pub(crate) async fn publisher(adapter: &Adapter, query: &Form, parts: &Parts) -> Result<Self, Refusal> {
+    pub(crate) async fn publisher(
+        adapter: &Adapter,
+        query: &Form,
+        parts: &Parts,
+    ) -> Result<Self, Refusal> {
         let found = find(adapter, BOTH, query, parts)?;
-        let only_one = !adapter.app.options.keys.speak(Dialect::Mercure0) && adapter.resource.is_some();
+        let only_one =
+            !adapter.app.options.keys.speak(Dialect::Mercure0) && adapter.resource.is_some();
         let version = if only_one { Version::One } else { Version::Zero };
         let caller = Self::of(adapter, version, found).await?;
         if caller.rights.publish.is_empty() {
@@ -68,8 +73,13 @@ impl Caller {
         Ok(caller)
     }
 
-    /// Who holds a token may do what strangers may, too. One that is not good is refused all the same.
-    async fn of(adapter: &Adapter, version: Version, found: Option<Found>) -> Result<Self, Refusal> {
+    /// Who holds a token may do what strangers may, too. One that is not good is refused all the
+    /// same.
+    async fn of(
+        adapter: &Adapter,
+        version: Version,
+        found: Option<Found>,
+    ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
         let strangers = &options.strangers;
         // Without keys, nothing is known of tokens: they may be those of an app around this router.
@@ -83,7 +93,8 @@ impl Caller {
         let claims = claims.map_err(|refused| Refusal::of_token(adapter, &refused))?;
         // Public updates are for all who may subscribe.
         let nothing = Access::to(Grant::default());
-        let subscribe = claims.subscribe.map_or(nothing, |grant| Access::to(grant).with_public(true));
+        let subscribe =
+            claims.subscribe.map_or(nothing, |grant| Access::to(grant).with_public(true));
         Ok(Self {
             version: Version::of_dialect(verified.dialect),
             rights: Rights { subscribe, publish: claims.publish.unwrap_or_default() }.or(strangers),
@@ -130,7 +141,9 @@ fn find(
             adapter,
             "`Authorization` is not one `Bearer` with one token: send it so, once",
         ),
-        false => Refusal::bad_token(adapter, "`Authorization` is not one `Bearer` with one token".into()),
+        false => {
+            Refusal::bad_token(adapter, "`Authorization` is not one `Bearer` with one token".into())
+        }
     };
     if let Some(token) = bearer(&parts.headers).map_err(malformed)? {
         return Ok(Some(Found { token: token.into(), dialects }));

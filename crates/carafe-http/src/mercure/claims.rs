@@ -65,7 +65,8 @@ impl Claims {
                 subscribe.extend(detail.matchers);
             }
         }
-        let grant = |matchers: Vec<TopicMatcher>| (!matchers.is_empty()).then(|| Grant::to(matchers));
+        let grant =
+            |matchers: Vec<TopicMatcher>| (!matchers.is_empty()).then(|| Grant::to(matchers));
         Ok(Self { publish: grant(publish), subscribe: grant(subscribe), payload: None })
     }
 }
@@ -74,7 +75,9 @@ impl Claims {
 fn is_for(claims: &Value, resource: &Url) -> bool {
     match claims.get("aud") {
         Some(Value::String(name)) => name == resource.as_str(),
-        Some(Value::Array(names)) => names.iter().any(|name| name.as_str() == Some(resource.as_str())),
+        Some(Value::Array(names)) => {
+            names.iter().any(|name| name.as_str() == Some(resource.as_str()))
+        }
         _ => false,
     }
 }
@@ -82,9 +85,11 @@ fn is_for(claims: &Value, resource: &Url) -> bool {
 /// An array of selectors. One that can match no topic that there could be is passed over.
 fn selectors(mercure: &Value, name: &'static str) -> Result<Option<Grant>, Refused> {
     let Some(value) = mercure.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
-    let texts =
-        value.as_array().and_then(|values| values.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
-    let texts = texts.ok_or_else(|| bad("mercure", &format!("has a `{name}` that is no array of texts")))?;
+    let texts = value
+        .as_array()
+        .and_then(|values| values.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+    let texts = texts
+        .ok_or_else(|| bad("mercure", &format!("has a `{name}` that is no array of texts")))?;
     let mut grant = Vec::new();
     for text in texts {
         match selector::zero(text) {
@@ -110,7 +115,8 @@ impl Detail {
         if kind.ok_or_else(|| wrong("has an entry without `type`"))? != DETAIL {
             return Ok(None);
         }
-        let list = |name: &str| detail.get(name).and_then(Value::as_array).filter(|list| !list.is_empty());
+        let list =
+            |name: &str| detail.get(name).and_then(Value::as_array).filter(|list| !list.is_empty());
         let mut read = Self { publish: false, subscribe: false, matchers: Vec::new() };
         for action in list("actions").ok_or_else(|| wrong("has an entry without `actions`"))? {
             match action.as_str() {
@@ -121,7 +127,8 @@ impl Detail {
         }
         let topics = list("topics").filter(|topics| topics.len() <= DETAILS);
         let topics = topics.ok_or_else(|| wrong("has an entry without 1 to 100 `topics`"))?;
-        read.matchers = topics.iter().map(|topic| matcher(topic, resource)).collect::<Result<_, _>>()?;
+        read.matchers =
+            topics.iter().map(|topic| matcher(topic, resource)).collect::<Result<_, _>>()?;
         Ok(Some(read))
     }
 }

@@ -21,8 +21,9 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// Looks for what was asked for. An ID that is not kept, or whose update this subscriber may not see, replays nothing,
-    /// and the answer says `earliest`: so is told that there may be a gap.
+    /// Looks for what was asked for. An ID that is not kept, or whose update this subscriber may
+    /// not see, replays nothing, and the answer says `earliest`: so is told that there may be a
+    /// gap.
     pub(crate) async fn find(
         adapter: &Adapter,
         version: Version,
@@ -36,7 +37,8 @@ impl Cursor {
             (Start::Earliest, EARLIEST)
         } else {
             let found = adapter.app.hub.find_id(&id, access, client).await;
-            let unreadable = |error| Problem::try_again(format!("the history cannot be read: {error}"));
+            let unreadable =
+                |error| Problem::try_again(format!("the history cannot be read: {error}"));
             match found.map_err(unreadable)? {
                 Some(position) => (Start::After(position.to_string()), &*id),
                 None => (Start::Tail, EARLIEST),

@@ -6,7 +6,8 @@ use crate::Problem;
 use crate::limit::Limit;
 use crate::query::bad_escapes;
 
-/// The most pairs of a form: each takes far more memory than the two bytes that it may be written in.
+/// The most pairs of a form: each takes far more memory than the two bytes that it may be written
+/// in.
 const PAIRS: usize = 2000;
 
 /// The decoded pairs. Mercure passes over names that it does not know.

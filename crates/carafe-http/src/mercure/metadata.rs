@@ -25,7 +25,10 @@ struct Metadata<'a> {
     authorization_details_types_supported: [&'static str; 1],
 }
 
-pub(crate) async fn metadata(State(adapter): State<Adapter>, method: Method) -> Result<Response, Refusal> {
+pub(crate) async fn metadata(
+    State(adapter): State<Adapter>,
+    method: Method,
+) -> Result<Response, Refusal> {
     check_read_only(&method)?;
     let metadata = Metadata {
         resource: adapter.resource.as_ref().map_or("", |url| url.as_str()),

@@ -1,8 +1,9 @@
 //! The Mercure protocol on `/.well-known/mercure`: an adapter over the same hub.
 //!
-//! Two versions are on the wire, 0.x and the draft of 1.0, and each request is of one of them. They differ in how topics are
-//! asked for, in tokens and in answers; what is published is the same, and is stored and delivered by the [hub](carafe_hub)
-//! as anything else. Here alone Mercure's words are used: an *update* is a publication, a *selector* a matcher.
+//! Two versions are on the wire, 0.x and the draft of 1.0, and each request is of one of them. They
+//! differ in how topics are asked for, in tokens and in answers; what is published is the same, and
+//! is stored and delivered by the [hub](carafe_hub) as anything else. Here alone Mercure's words
+//! are used: an *update* is a publication, a *selector* a matcher.
 
 mod caller;
 mod claims;
@@ -46,7 +47,10 @@ pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
         router = router
             .route(subscriptions::PATH, any(subscriptions::list))
             .route(&format!("{}/{{topic}}", subscriptions::PATH), any(subscriptions::list))
-            .route(&format!("{}/{{topic}}/{{subscriber}}", subscriptions::PATH), any(subscriptions::one));
+            .route(
+                &format!("{}/{{topic}}/{{subscriber}}", subscriptions::PATH),
+                any(subscriptions::one),
+            );
     }
     router.with_state(adapter)
 }

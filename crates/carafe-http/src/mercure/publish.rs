@@ -19,7 +19,10 @@ use crate::mercure::update::Update;
 use crate::publish::{may_publish, publisher, refusal};
 
 /// Publishes an update, and answers with its ID.
-pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result<Response, Refusal> {
+pub(crate) async fn publish(
+    adapter: &Adapter,
+    request: Request<Body>,
+) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let query = Form::parse(parts.uri.query().unwrap_or_default())?;
     let caller = Caller::publisher(adapter, &query, &parts).await?;
@@ -33,7 +36,12 @@ pub(crate) async fn publish(adapter: &Adapter, request: Request<Body>) -> Result
     let publisher = publisher(&adapter.app, caller.identity, &parts);
     may_publish(&adapter.app, publisher, 1)?;
     // As it came, decoded, and as data.
-    let most = Most { bytes: form_bytes(options.event_bytes), limit: Limit::EventBytes, copies: 3, grows: 1 };
+    let most = Most {
+        bytes: form_bytes(options.event_bytes),
+        limit: Limit::EventBytes,
+        copies: 3,
+        grows: 1,
+    };
     let body = BodyReader::begin(options, publisher, &parts, body, most).await?;
     let (update, _held) = read(body, options.event_bytes).await?;
     update.check(caller.version, adapter.resource.as_deref())?;
@@ -60,6 +68,7 @@ fn form_bytes(event_bytes: usize) -> usize {
 }
 
 fn no_form() -> Problem {
-    let detail = "an update is a form: send `topic` and `data` as application/x-www-form-urlencoded";
+    let detail =
+        "an update is a form: send `topic` and `data` as application/x-www-form-urlencoded";
     Problem::bad_request("urn:carafe:problem:no-topic", "No update", detail)
 }

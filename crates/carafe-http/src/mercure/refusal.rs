@@ -18,7 +18,8 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// There is no token, and strangers may not do this.
     pub(crate) fn no_token(adapter: &Adapter, detail: &str) -> Self {
-        let metadata = adapter.metadata.as_ref().map(|url| format!("Bearer resource_metadata=\"{url}\""));
+        let metadata =
+            adapter.metadata.as_ref().map(|url| format!("Bearer resource_metadata=\"{url}\""));
         let challenge = Some(metadata.unwrap_or_else(|| "Bearer".into()));
         Self { problem: Problem::no_token(detail).into(), challenge }
     }
@@ -46,7 +47,8 @@ impl Refusal {
     }
 
     fn with_error(adapter: &Adapter, problem: Problem, error: &str) -> Self {
-        let metadata = adapter.metadata.as_ref().map(|url| format!(", resource_metadata=\"{url}\""));
+        let metadata =
+            adapter.metadata.as_ref().map(|url| format!(", resource_metadata=\"{url}\""));
         let challenge = format!("Bearer error=\"{error}\"{}", metadata.unwrap_or_default());
         Self { problem: problem.into(), challenge: Some(challenge) }
     }

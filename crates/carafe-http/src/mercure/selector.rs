@@ -41,7 +41,9 @@ pub(crate) fn zero(text: &str) -> Result<TopicMatcher, BadSelector> {
     if text.contains('{') {
         match TopicPattern::template(text) {
             Ok(template) => return Ok(template.into()),
-            Err(error @ BadPattern::TemplateTooComplex) => return Err(BadSelector::TooComplex(error)),
+            Err(error @ BadPattern::TemplateTooComplex) => {
+                return Err(BadSelector::TooComplex(error));
+            }
             // It only looks like one.
             Err(_) => {}
         }
@@ -76,7 +78,9 @@ fn check_count(texts: &[&str]) -> Result<(), String> {
         return Err("no topic is asked for: give `topic`, or `match` as of Mercure 1.0".into());
     }
     if texts.len() > SELECTORS {
-        return Err(format!("there are more than {SELECTORS} topics: ask for fewer, or use a URI Template"));
+        return Err(format!(
+            "there are more than {SELECTORS} topics: ask for fewer, or use a URI Template"
+        ));
     }
     if templates.len() > TEMPLATES || variables > VARIABLES {
         return Err(format!(
@@ -105,13 +109,15 @@ impl MatchType {
     /// The matcher, or why there is none.
     pub(crate) fn matcher(self, text: &str, resource: &Url) -> Result<TopicMatcher, String> {
         if has_invisible(text) {
-            return Err("a topic or pattern has a control or format character: use printable text".into());
+            return Err(
+                "a topic or pattern has a control or format character: use printable text".into()
+            );
         }
         match self {
             Self::Exact => Topic::new(text).map(Into::into).map_err(|error| error.to_string()),
-            Self::UrlPattern => {
-                TopicPattern::relative_to(text, resource).map(Into::into).map_err(|error| error.to_string())
-            }
+            Self::UrlPattern => TopicPattern::relative_to(text, resource)
+                .map(Into::into)
+                .map_err(|error| error.to_string()),
         }
     }
 }
@@ -123,13 +129,14 @@ pub(crate) async fn all_one(
     parameters: &Form,
     resource: &Url,
 ) -> Result<Vec<TopicMatcher>, Problem> {
-    let asked = parameters.pairs().filter(|(name, _)| name.starts_with("match") || *name == "topic");
+    let asked =
+        parameters.pairs().filter(|(name, _)| name.starts_with("match") || *name == "topic");
     // Before any is compiled.
     let asked: Vec<_> = asked.take(MATCHERS + 1).collect();
     match asked.len() {
         0 => {
             return Err(bad(
-                "no topic is asked for: give `match`, `match_exact` or `match_urlpattern`".into()
+                "no topic is asked for: give `match`, `match_exact` or `match_urlpattern`".into(),
             ));
         }
         1..=MATCHERS => {}
@@ -146,7 +153,9 @@ pub(crate) async fn all_one(
         })?;
         let matcher = match match_type {
             MatchType::Exact => match_type.matcher(text, resource),
-            MatchType::UrlPattern => hub.compile(client, || match_type.matcher(text, resource)).await,
+            MatchType::UrlPattern => {
+                hub.compile(client, || match_type.matcher(text, resource)).await
+            }
         };
         matchers.push(matcher.map_err(bad)?);
     }
@@ -155,8 +164,9 @@ pub(crate) async fn all_one(
 
 /// Whether the text has a control or format character, which people do not see.
 pub(crate) fn has_invisible(text: &str) -> bool {
-    static INVISIBLE: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"[\p{Cc}\p{Cf}]").expect("this constant is a regular expression"));
+    static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"[\p{Cc}\p{Cf}]").expect("this constant is a regular expression")
+    });
     INVISIBLE.is_match(text)
 }
 
@@ -181,9 +191,15 @@ mod tests {
     #[test]
     fn a_selector_of_0_is_everything_a_topic_or_a_template() {
         check(&zero("*").unwrap(), &["a", "https://example.com/", "*"]);
-        check(&zero("https://example.com/a").unwrap(), &["https://example.com/a", "!https://example.com/b"]);
+        check(
+            &zero("https://example.com/a").unwrap(),
+            &["https://example.com/a", "!https://example.com/b"],
+        );
         let template = zero("https://example.com/{id}").unwrap();
-        check(&template, &["https://example.com/1", "https://example.com/{id}", "!https://example.com/1/2"]);
+        check(
+            &template,
+            &["https://example.com/1", "https://example.com/{id}", "!https://example.com/1/2"],
+        );
         check(&zero("orders/:id").unwrap(), &["orders/:id", "!orders/1"]);
     }
 

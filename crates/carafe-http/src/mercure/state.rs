@@ -24,7 +24,8 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     pub(crate) fn new(app: &App, options: &Mercure) -> Self {
-        let below = |path| options.public_url.as_ref().and_then(|url| url.join(path).ok()).map(Arc::new);
+        let below =
+            |path| options.public_url.as_ref().and_then(|url| url.join(path).ok()).map(Arc::new);
         Self {
             app: app.clone(),
             resource: below(PATH),

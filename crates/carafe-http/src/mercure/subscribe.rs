@@ -29,7 +29,10 @@ use crate::subscribe::{self, Opened};
 const QUERY_BYTES: usize = 1 << 20;
 
 /// Answers with the stream: headers and a comment at once, then updates.
-pub(crate) async fn subscribe(adapter: &Adapter, request: Request<Body>) -> Result<Response, Refusal> {
+pub(crate) async fn subscribe(
+    adapter: &Adapter,
+    request: Request<Body>,
+) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let in_url = Form::parse(parts.uri.query().unwrap_or_default())?;
     let version = Version::of_subscription(&parts.method, &in_url);
@@ -112,8 +115,10 @@ async fn stream(
 
 /// Tells that there is a subscription, and when there is none any more, if that is to be told.
 async fn join(adapter: &Adapter, caller: &Caller, parameters: &Form) -> Option<Present> {
-    let subscriptions = adapter.subscriptions.as_ref().filter(|_| caller.version == Version::Zero)?;
-    let present = subscriptions.join(&adapter.app.hub, parameters.all("topic"), caller.payload.as_ref());
+    let subscriptions =
+        adapter.subscriptions.as_ref().filter(|_| caller.version == Version::Zero)?;
+    let present =
+        subscriptions.join(&adapter.app.hub, parameters.all("topic"), caller.payload.as_ref());
     present.announce().await;
     Some(present)
 }

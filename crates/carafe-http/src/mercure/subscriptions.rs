@@ -91,7 +91,12 @@ impl Subscriptions {
             .map(|topic| Subscription::new(topic, &subscriber, payload.cloned()))
             .collect();
         self.open().extend(all.iter().map(|one| (one.key(), one.clone())));
-        Present { subscriptions: Arc::clone(self), hub: hub.clone(), runtime: Handle::current(), all }
+        Present {
+            subscriptions: Arc::clone(self),
+            hub: hub.clone(),
+            runtime: Handle::current(),
+            all,
+        }
     }
 
     /// Those of a selector; of all without one.
@@ -108,7 +113,8 @@ impl Subscriptions {
 
 impl Subscription {
     fn new(topic: &str, subscriber: &str, payload: Option<Value>) -> Self {
-        let [in_topic, in_subscriber] = [topic, subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
+        let [in_topic, in_subscriber] =
+            [topic, subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
         Self {
             id: format!("{PATH}/{in_topic}/{in_subscriber}"),
             kind: "Subscription",
@@ -128,7 +134,12 @@ impl Subscription {
         let document = Document { context: CONTEXT, content: self, last_event_id: None };
         let data = serde_json::to_string(&document).expect("an object of texts is always JSON");
         let id = IdempotencyKey::new(&new_urn()).expect("a URN of a UUID is short");
-        Some(Publication::new(Topic::new(&self.id).ok()?, data).with_id(id).with_private(true).with_hub(true))
+        Some(
+            Publication::new(Topic::new(&self.id).ok()?, data)
+                .with_id(id)
+                .with_private(true)
+                .with_hub(true),
+        )
     }
 }
 
@@ -162,7 +173,8 @@ impl Drop for Present {
 }
 
 async fn publish(hub: &Hub, all: &[Subscription]) {
-    if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await {
+    if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await
+    {
         // When the hub drains, all subscriptions end, and nobody is left to be told.
         tracing::debug!(%error, "a subscription is not told");
     }
@@ -208,8 +220,8 @@ async fn reader(adapter: &Adapter, parts: &Parts) -> Result<Reader, Refusal> {
     check_read_only(&parts.method)?;
     let query = Form::parse(parts.uri.query().unwrap_or_default())?;
     let caller = Caller::subscriber(adapter, Version::Zero, &query, parts).await?;
-    let granted =
-        Topic::new(parts.uri.path()).is_ok_and(|topic| caller.rights.subscribe.covers_topic(&topic));
+    let granted = Topic::new(parts.uri.path())
+        .is_ok_and(|topic| caller.rights.subscribe.covers_topic(&topic));
     if granted {
         let client = sharer(&adapter.app.options, caller.identity, parts);
         return Ok(Reader { access: caller.rights.subscribe, client });
@@ -217,10 +229,14 @@ async fn reader(adapter: &Adapter, parts: &Parts) -> Result<Reader, Refusal> {
     Err(caller.refused(adapter, "these subscriptions may not be seen"))
 }
 
-async fn answer(adapter: &Adapter, content: impl Serialize, reader: &Reader) -> Result<Response, Refusal> {
+async fn answer(
+    adapter: &Adapter,
+    content: impl Serialize,
+    reader: &Reader,
+) -> Result<Response, Refusal> {
     let newest = adapter.app.hub.newest(&reader.access, reader.client).await;
-    let newest =
-        newest.map_err(|error| Problem::try_again(format!("the history cannot be read: {error}")))?;
+    let newest = newest
+        .map_err(|error| Problem::try_again(format!("the history cannot be read: {error}")))?;
     let last = newest.map_or("earliest".into(), |entry| event_id(&entry).to_string());
     let document = Document { context: CONTEXT, content, last_event_id: Some(last) };
     let body = serde_json::to_vec(&document).expect("an object of texts is always JSON");

@@ -24,9 +24,11 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    /// Reads the form of a publisher: the first topic is canonical, `private` counts by being there.
+    /// Reads the form of a publisher: the first topic is canonical, `private` counts by being
+    /// there.
     pub(crate) fn parse(form: &Form, event_bytes: usize) -> Result<Self, Problem> {
-        let topics = form.all("topic").take(TOPICS + 1).map(topic).collect::<Result<Vec<_>, _>>()?;
+        let topics =
+            form.all("topic").take(TOPICS + 1).map(topic).collect::<Result<Vec<_>, _>>()?;
         if topics.len() > TOPICS {
             return Err(too_many_topics());
         }
@@ -61,7 +63,10 @@ impl Update {
             return Err(bad("type", "`mercure` is the hub's own: use another"));
         }
         match event_type.into_iter().chain([&*self.id]).any(has_invisible) {
-            true => Err(bad("type", "it or the `id` has a control or format character: use printable text")),
+            true => Err(bad(
+                "type",
+                "it or the `id` has a control or format character: use printable text",
+            )),
             false => Ok(()),
         }
     }
@@ -85,7 +90,8 @@ fn check_topic(topic: &Topic, resource: &Url) -> Result<(), Problem> {
 fn is_hubs_own(url: &Url, resource: &Url) -> bool {
     let path = percent_decode_str(url.path()).decode_utf8_lossy();
     let rest = path.strip_prefix(resource.path());
-    url.origin() == resource.origin() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    url.origin() == resource.origin()
+        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The publisher's own ID, or a new one. It is no idempotency key: updates may share an ID.
@@ -94,12 +100,17 @@ fn id(form: &Form) -> Result<IdempotencyKey, Problem> {
         Some("earliest") => {
             return Err(bad("id", "`earliest` stands for the beginning of history: use another"));
         }
-        Some(id) if id.starts_with('#') => return Err(bad("id", "it begins with `#`: use another")),
+        Some(id) if id.starts_with('#') => {
+            return Err(bad("id", "it begins with `#`: use another"));
+        }
         Some(id) => id.to_owned(),
         None => new_urn(),
     };
     IdempotencyKey::new(&text).map_err(|_| {
-        bad("id", "it has more than 256 bytes or a control character: use a short one, such as a UUID")
+        bad(
+            "id",
+            "it has more than 256 bytes or a control character: use a short one, such as a UUID",
+        )
     })
 }
 
@@ -107,8 +118,8 @@ fn retry(form: &Form) -> Result<Option<Duration>, Problem> {
     let Some(text) = form.filled("retry") else { return Ok(None) };
     let milliseconds: Option<u64> =
         text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let milliseconds =
-        milliseconds.ok_or_else(|| bad("retry", "it is no number of milliseconds: use digits only"))?;
+    let milliseconds = milliseconds
+        .ok_or_else(|| bad("retry", "it is no number of milliseconds: use digits only"))?;
     Ok(Some(Duration::from_millis(milliseconds)).filter(|time| !time.is_zero()))
 }
 

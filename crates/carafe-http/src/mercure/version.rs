@@ -5,8 +5,8 @@ use http::Method;
 use crate::auth::Dialect;
 use crate::mercure::form::Form;
 
-/// The version of a request. Its token has to be of a key of that dialect, so that what is lax in one version never is in
-/// the other.
+/// The version of a request. Its token has to be of a key of that dialect, so that what is lax in
+/// one version never is in the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     /// 0.x, which deployed clients speak.

@@ -69,7 +69,8 @@ fn publication(line: &str) -> Option<Publication> {
     let alternates = line
         .get("alternates")
         .map_or(Some(Vec::new()), |value| value.as_array()?.iter().map(topic).collect())?;
-    let mut expected = Publication::new(topic(line.get("topic")?)?, data).with_alternates(alternates);
+    let mut expected =
+        Publication::new(topic(line.get("topic")?)?, data).with_alternates(alternates);
     if let Some(event_type) = said(line, "event") {
         expected = expected.with_type(EventType::new(event_type.as_str()?).ok()?);
     }
@@ -82,7 +83,8 @@ fn publication(line: &str) -> Option<Publication> {
     Some(expected.with_private(line.get("private").map_or(Some(false), Value::as_bool)?))
 }
 
-/// A value that is no text is stored as JSON in the order in which it was written; here, all are in that of their trees.
+/// A value that is no text is stored as JSON in the order in which it was written; here, all are in
+/// that of their trees.
 fn in_one_form(all: &[Publication]) -> Vec<Publication> {
     all.iter().map(of_tree).collect()
 }
@@ -90,7 +92,8 @@ fn in_one_form(all: &[Publication]) -> Vec<Publication> {
 fn of_tree(publication: &Publication) -> Publication {
     let event = publication.event();
     let data = event.data().unwrap_or_default();
-    let tree = serde_json::from_str(data).ok().filter(|tree: &Value| tree.is_array() || tree.is_object());
+    let tree =
+        serde_json::from_str(data).ok().filter(|tree: &Value| tree.is_array() || tree.is_object());
     let data = tree.map_or_else(|| data.to_owned(), |tree| tree.to_string());
     let same = Publication::new(publication.topic().clone(), data)
         .with_alternates(publication.topics().skip(1).cloned())

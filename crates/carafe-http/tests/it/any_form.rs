@@ -9,7 +9,8 @@ use carafe_protocol::{EventType, Topic};
 
 use crate::asking::{EVENT_BYTES, Place, all, pairs};
 
-/// An update is stored as its form says and answered with its ID, or refused. Whether it was stored.
+/// An update is stored as its form says and answered with its ID, or refused. Whether it was
+/// stored.
 pub(crate) fn any_form_is_stored_or_refused(input: &[u8]) -> bool {
     any_query_has_an_answer(input);
     let place = Place::new();
@@ -29,21 +30,27 @@ pub(crate) fn any_form_is_stored_or_refused(input: &[u8]) -> bool {
     assert_eq!(answer.status, 200, "{answer:?}");
     let [entry] = &stored[..] else { panic!("{stored:?}") };
     let id = IdempotencyKey::new(&answer.body).expect("an ID is in order");
-    assert!(expected.id().is_some_and(|own| *own == id) || id.as_str().starts_with("urn:uuid:"), "{id}");
+    assert!(
+        expected.id().is_some_and(|own| *own == id) || id.as_str().starts_with("urn:uuid:"),
+        "{id}"
+    );
     assert_eq!(entry.publication, expected.with_id(id));
     true
 }
 
-/// What a form says is to be published, by the standard's rules: the first that is not empty counts.
+/// What a form says is to be published, by the standard's rules: the first that is not empty
+/// counts.
 fn update(pairs: &[(String, String)]) -> Option<Publication> {
     let filled = |name: &str| all(pairs, name).into_iter().find(|value| !value.is_empty());
-    let topics: Vec<_> = all(pairs, "topic").into_iter().map(Topic::new).collect::<Result<_, _>>().ok()?;
+    let topics: Vec<_> =
+        all(pairs, "topic").into_iter().map(Topic::new).collect::<Result<_, _>>().ok()?;
     let (first, alternates) = topics.split_first()?;
     let data = all(pairs, "data").first().copied().unwrap_or_default();
     if data.len() > EVENT_BYTES || alternates.len() >= 1000 {
         return None;
     }
-    let mut update = Publication::new(first.clone(), data).with_alternates(alternates.iter().cloned());
+    let mut update =
+        Publication::new(first.clone(), data).with_alternates(alternates.iter().cloned());
     if let Some(id) = filled("id") {
         if id == "earliest" || id.starts_with('#') {
             return None;

@@ -19,8 +19,9 @@ pub(crate) enum Came {
     Gap,
 }
 
-/// An ID is a position of this hub, or it is told as a gap, as it came. In inputs, `$1` to `$3` stand for the positions of the
-/// events, and `$g` for the name of the log. `None` if no request can have it.
+/// An ID is a position of this hub, or it is told as a gap, as it came. In inputs, `$1` to `$3`
+/// stand for the positions of the events, and `$g` for the name of the log. `None` if no request
+/// can have it.
 pub(crate) fn any_last_event_id_is_found_or_told(input: &[u8]) -> Option<Came> {
     let place = Place::new();
     let ids = [1, 2, 3].map(|number| publish(&place, number));
@@ -51,7 +52,9 @@ fn with_positions(input: &[u8], ids: &[String]) -> Vec<u8> {
     for part in parts {
         let (name, rest) = part.split_at(part.len().min(1));
         match name {
-            b"1" | b"2" | b"3" => bytes.extend_from_slice(ids[usize::from(name[0] - b'1')].as_bytes()),
+            b"1" | b"2" | b"3" => {
+                bytes.extend_from_slice(ids[usize::from(name[0] - b'1')].as_bytes())
+            }
             b"g" => bytes.extend_from_slice(generation.as_bytes()),
             _ => bytes.extend([b"$", name].concat()),
         }
@@ -78,7 +81,9 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
         ("earliest", _) => check(Came::AllHistory, gap.is_none() && shown == ["1", "2", "3"]),
         (_, Some(place)) => check(
             Came::ItsEvent,
-            gap.is_none() && position.last_event_id == text && shown == ["1", "2", "3"][place + 1..],
+            gap.is_none()
+                && position.last_event_id == text
+                && shown == ["1", "2", "3"][place + 1..],
         ),
         // Before the first event.
         (_, None) if gap.is_none() => {
@@ -89,8 +94,11 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
         }
         _ => {
             let told = gap.map(|gap| serde_json::from_str::<Value>(&gap.data).expect("it is JSON"));
-            let (reason, expected) =
-                if is_beyond(text, &ids[2]) { ("lost", &[][..]) } else { ("foreign", &["1", "2", "3"][..]) };
+            let (reason, expected) = if is_beyond(text, &ids[2]) {
+                ("lost", &[][..])
+            } else {
+                ("foreign", &["1", "2", "3"][..])
+            };
             let gap = json!({ "requested": text, "oldest": ids[0], "reason": reason });
             assert_eq!(told, Some(gap));
             check(Came::Gap, shown == expected)
@@ -101,7 +109,8 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
 /// Whether it is of this hub's generation, and beyond its newest event.
 fn is_beyond(text: &str, newest: &str) -> bool {
     let newest: Position = newest.parse().expect("it is a position");
-    let beyond = |told: Position| told.generation == newest.generation && told.offset > newest.offset;
+    let beyond =
+        |told: Position| told.generation == newest.generation && told.offset > newest.offset;
     text.parse().is_ok_and(beyond)
 }
 
@@ -123,7 +132,12 @@ fn events(answer: &Answer) -> Vec<ReceivedEvent> {
 }
 
 /// There, the answer's header repeats an ID that is known, and says `earliest` for any other.
-fn mercure_says_whether_it_is_known(place: &Place, header: &HeaderValue, text: &str, ids: &[String]) {
+fn mercure_says_whether_it_is_known(
+    place: &Place,
+    header: &HeaderValue,
+    text: &str,
+    ids: &[String],
+) {
     let answer = ask(place, "/.well-known/mercure?topic=a", header);
     assert_eq!(answer.status, 200, "{answer:?}");
     let told = answer.headers.get("last-event-id").map(HeaderValue::as_bytes);

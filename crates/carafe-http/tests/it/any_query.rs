@@ -16,7 +16,8 @@ pub(crate) struct Judged {
     pub(crate) subscribed: bool,
 }
 
-/// Each query is taken exactly if all of it is understood, and then does what it says. `None` if no request can have it.
+/// Each query is taken exactly if all of it is understood, and then does what it says. `None` if no
+/// request can have it.
 pub(crate) fn any_query_is_understood_or_refused(input: &[u8]) -> Option<Judged> {
     let target = [b"/events?", input].concat();
     let get = Request::get(&*target).body(Body::empty()).ok()?;
@@ -53,7 +54,8 @@ fn publishes(request: Request<Body>, pairs: Option<&[(String, String)]>) -> bool
 /// Its lines say all: what the query said beside would be passed over in silence.
 fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
     let line = r#"{"topic":"a","data":"x"}"#;
-    let batch = Request::post(target).header("content-type", "application/x-ndjson").body(Body::from(line));
+    let batch =
+        Request::post(target).header("content-type", "application/x-ndjson").body(Body::from(line));
     let place = Place::new();
     let answer = place.ask(batch.expect("it was a request before"));
     if pairs.is_some_and(<[_]>::is_empty) {
@@ -67,9 +69,11 @@ fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
 /// What a query says is to be published.
 fn publication(pairs: &[(String, String)]) -> Option<Publication> {
     are_known(pairs, &["topic", "event", "id", "retry", "private"])?;
-    let topics: Vec<_> = all(pairs, "topic").into_iter().map(Topic::new).collect::<Result<_, _>>().ok()?;
+    let topics: Vec<_> =
+        all(pairs, "topic").into_iter().map(Topic::new).collect::<Result<_, _>>().ok()?;
     let (first, alternates) = topics.split_first()?;
-    let mut expected = Publication::new(first.clone(), "data").with_alternates(alternates.iter().cloned());
+    let mut expected =
+        Publication::new(first.clone(), "data").with_alternates(alternates.iter().cloned());
     if let Some(event_type) = one(pairs, "event")? {
         let event_type = EventType::new(event_type).ok()?;
         if event_type.as_str().starts_with("carafe.") {

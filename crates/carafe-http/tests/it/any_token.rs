@@ -31,19 +31,26 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
 
 const DIALECTS: [Dialect; 3] = [Dialect::Carafe, Dialect::Mercure0, Dialect::Mercure1];
 
-/// Without the key, nothing can be made that is taken; with it, whatever is claimed is judged as it should be.
+/// Without the key, nothing can be made that is taken; with it, whatever is claimed is judged as it
+/// should be.
 pub(crate) fn any_token_is_judged(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     for dialect in DIALECTS {
         let judged = verify(&text, dialect);
         assert!(judged.is_err(), "{judged:?}");
-        assert!(text.len() <= Keys::TOKEN_BYTES || judged.is_err_and(|refused| refused == Refused::TooLong));
+        assert!(
+            text.len() <= Keys::TOKEN_BYTES
+                || judged.is_err_and(|refused| refused == Refused::TooLong)
+        );
     }
     let Ok(claims) = serde_json::from_slice::<Value>(input) else { return };
-    let token =
-        Signer::secret(SECRET).ok().and_then(|signer| signer.sign(&claims)).expect("JSON can be signed");
+    let token = Signer::secret(SECRET)
+        .ok()
+        .and_then(|signer| signer.sign(&claims))
+        .expect("JSON can be signed");
     if let Ok(verified) = verify(&token, Dialect::Carafe) {
-        let number = |claim| verified.claims.get(claim).map(|value| value.as_f64().expect("it is a number"));
+        let number =
+            |claim| verified.claims.get(claim).map(|value| value.as_f64().expect("it is a number"));
         let (now, ends) = (seconds(SystemTime::now()), seconds(verified.expires.expect("it ends")));
         assert!(
             number("exp").is_some_and(|end| (end - ends).abs() < 1.0) && ends > now - 1.0,

@@ -1,4 +1,5 @@
-//! A hub in an app that strangers may use, asked without a socket. The fuzz targets include this file, so it leans on no other.
+//! A hub in an app that strangers may use, asked without a socket. The fuzz targets include this
+//! file, so it leans on no other.
 
 use std::cell::LazyCell;
 use std::pin::{Pin, pin};
@@ -66,7 +67,8 @@ impl Place {
 
     /// All that the hub has stored.
     pub(crate) fn stored(&self) -> Vec<Arc<Entry>> {
-        let everything = Subscribe::to_everything().from(Start::Earliest).with_access(Access::all());
+        let everything =
+            Subscribe::to_everything().from(Start::Earliest).with_access(Access::all());
         let subscription = RUNTIME.with(|runtime| runtime.block_on(self.hub.subscribe(everything)));
         let mut subscription = pin!(subscription.expect("everything may be subscribed to"));
         let mut entries = Vec::new();
@@ -85,8 +87,9 @@ impl Place {
 fn now(mut body: Body) -> String {
     let mut bytes = Vec::new();
     while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut noop()) {
-        bytes
-            .extend_from_slice(frame.ok().and_then(|frame| frame.into_data().ok()).as_deref().unwrap_or(&[]));
+        bytes.extend_from_slice(
+            frame.ok().and_then(|frame| frame.into_data().ok()).as_deref().unwrap_or(&[]),
+        );
     }
     String::from_utf8(bytes).expect("all answers are text")
 }
@@ -107,15 +110,21 @@ impl Answer {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
         let problem = self.json();
         assert_eq!(problem["status"], self.status);
-        assert!(problem["type"].as_str().is_some_and(|name| name.starts_with("urn:carafe:problem:")));
+        assert!(
+            problem["type"].as_str().is_some_and(|name| name.starts_with("urn:carafe:problem:"))
+        );
         // Both parts of the sentence.
         let detail = problem["detail"].as_str().and_then(|detail| detail.split_once(": "));
-        assert!(detail.is_some_and(|(wrong, advice)| !wrong.is_empty() && !advice.is_empty()), "{self:?}");
+        assert!(
+            detail.is_some_and(|(wrong, advice)| !wrong.is_empty() && !advice.is_empty()),
+            "{self:?}"
+        );
         problem
     }
 }
 
-/// The pairs of a query or form, decoded by the letter of the standard (URL, 5.1), but for what is not UTF-8: then `None`.
+/// The pairs of a query or form, decoded by the letter of the standard (URL, 5.1), but for what is
+/// not UTF-8: then `None`.
 pub(crate) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let parts = text.split('&').filter(|part| !part.is_empty());
     parts

@@ -21,7 +21,8 @@ const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const MERCURE: &str = "/.well-known/mercure";
 
-/// A body in pieces that says how long it is, and counts how often it is asked. At its end it waits for ever, or ends.
+/// A body in pieces that says how long it is, and counts how often it is asked. At its end it waits
+/// for ever, or ends.
 struct Pieces {
     left: Vec<&'static str>,
     declared: Option<u64>,
@@ -64,7 +65,11 @@ fn hub(options: Options) -> Router {
 /// Everybody may publish to these topics, and subscribe to nothing.
 fn publishing_to(topics: &str, options: Options) -> Options {
     let grant = Grant::to([TopicMatcher::parse(topics).unwrap()]);
-    Options { strangers: Rights::none().with_publish(grant), mercure: Some(Mercure::default()), ..options }
+    Options {
+        strangers: Rights::none().with_publish(grant),
+        mercure: Some(Mercure::default()),
+        ..options
+    }
 }
 
 fn post(target: &str, header: (&str, &str), body: Pieces) -> Request<Body> {
@@ -97,8 +102,10 @@ async fn who_may_publish_nothing_is_refused_before_the_body_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn who_may_subscribe_to_nothing_is_refused_before_the_body_of_a_query_is_asked_for() {
-    let mercure = Mercure { public_url: Some("https://hub.example".parse().unwrap()), ..Mercure::default() };
-    let hub = hub(Options { strangers: Rights::none(), mercure: Some(mercure), ..Options::default() });
+    let mercure =
+        Mercure { public_url: Some("https://hub.example".parse().unwrap()), ..Mercure::default() };
+    let hub =
+        hub(Options { strangers: Rights::none(), mercure: Some(mercure), ..Options::default() });
     let body = Pieces::new(&["match=a"]);
     let asked = Arc::clone(&body.asked);
     let request = Request::builder().method("QUERY").uri(MERCURE).body(Body::new(body)).unwrap();
@@ -113,14 +120,16 @@ async fn a_line_that_may_not_be_published_is_refused_before_the_next_has_come() 
     let answer = ask(&hub, post("/events", NDJSON, Pieces::new(&pieces))).await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     let text = text(answer).await;
-    assert!(text.contains("\"line\":2") && text.contains("nothing of the batch was stored"), "{text}");
+    assert!(
+        text.contains("\"line\":2") && text.contains("nothing of the batch was stored"),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_line_that_is_too_long_is_refused_before_it_has_ended() {
     let hub = hub(publishing_to("*", Options { event_bytes: 1 << 10, ..Options::default() }));
-    const ZEROS: &str =
-        "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,";
+    const ZEROS: &str = "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,";
     let mut pieces = vec!["{\"topic\":\"a\",\"data\":["];
     pieces.extend([ZEROS; 1 << 10]);
     let answer = ask(&hub, post("/events", NDJSON, Pieces::new(&pieces))).await;
@@ -131,7 +140,10 @@ async fn a_line_that_is_too_long_is_refused_before_it_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_asked_for() {
-    let hub = hub(publishing_to("*", Options { event_bytes: 100, batch_bytes: 100, ..Options::default() }));
+    let hub = hub(publishing_to(
+        "*",
+        Options { event_bytes: 100, batch_bytes: 100, ..Options::default() },
+    ));
     for (target, header, declared) in
         [("/events/a", NDJSON, 101), ("/events", NDJSON, 101), (MERCURE, FORM, 301 + (64 << 10))]
     {
@@ -149,7 +161,8 @@ async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
     let rate = PublishRate::new("1/h".parse().ok());
-    let options = Options { publish_rate: rate, body_time: Duration::from_secs(1), ..Options::default() };
+    let options =
+        Options { publish_rate: rate, body_time: Duration::from_secs(1), ..Options::default() };
     let hub = hub(publishing_to("*", options));
     let from = |mut request: Request<Body>| {
         let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
@@ -182,7 +195,10 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
     let body = Pieces { declared: Some(2 << 10), ends: true, ..Pieces::new(&["x"]) };
     let asked = Arc::clone(&body.asked);
     let answer = ask(&hub, post("/events/a", NDJSON, body)).await;
-    assert_eq!((answer.status(), asked.load(Ordering::SeqCst)), (StatusCode::SERVICE_UNAVAILABLE, 0));
+    assert_eq!(
+        (answer.status(), asked.load(Ordering::SeqCst)),
+        (StatusCode::SERVICE_UNAVAILABLE, 0)
+    );
     assert_eq!(answer.headers()["retry-after"], "1");
     // One that comes later has its turn when those have used up their time.
     sleep(Duration::from_secs(22)).await;
@@ -199,7 +215,8 @@ async fn a_client_that_leaves_gives_its_room_back() {
     let hub = hub(publishing_to("*", options));
     for _ in 0..3 {
         let body = Pieces { declared: Some(1 << 10), ..Pieces::new(&["x"]) };
-        let left = timeout(Duration::from_secs(1), ask(&hub, post("/events/a", NDJSON, body))).await;
+        let left =
+            timeout(Duration::from_secs(1), ask(&hub, post("/events/a", NDJSON, body))).await;
         assert!(left.is_err(), "it waits for the rest of its body");
     }
     let body = Pieces { declared: Some(1 << 10), ends: true, ..Pieces::new(&["x"]) };
@@ -222,7 +239,8 @@ async fn a_batch_counts_as_what_its_events_take() {
 async fn the_answer_to_a_batch_counts_until_the_client_has_taken_it() {
     let options = Options { body_budget: BodyBudget::new(256 << 10), ..Options::default() };
     let hub = hub(publishing_to("*", options));
-    let batch = || Pieces { ends: true, ..Pieces::new(&["{\"topic\":\"a\",\"data\":\"\"}\n"; 400]) };
+    let batch =
+        || Pieces { ends: true, ..Pieces::new(&["{\"topic\":\"a\",\"data\":\"\"}\n"; 400]) };
     let mut untaken = Vec::new();
     let refused = loop {
         let answer = ask(&hub, post("/events", NDJSON, batch())).await;
@@ -241,7 +259,8 @@ async fn the_answer_to_a_batch_counts_until_the_client_has_taken_it() {
 async fn a_byte_order_mark_at_the_start_of_a_batch_is_passed_over() {
     let hub = hub(publishing_to("*", Options::default()));
     let line = "{\"topic\":\"a\",\"data\":1}\n";
-    for pieces in [&["\u{feff}{\"topic\":\"a\",\"data\":1}"][..], &["\u{feff}", line], &["\u{feff}\n", line]]
+    for pieces in
+        [&["\u{feff}{\"topic\":\"a\",\"data\":1}"][..], &["\u{feff}", line], &["\u{feff}\n", line]]
     {
         let body = Pieces { ends: true, ..Pieces::new(pieces) };
         assert_eq!(
@@ -256,12 +275,15 @@ async fn a_byte_order_mark_at_the_start_of_a_batch_is_passed_over() {
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{pieces:?}");
     }
     let body = Pieces { ends: true, ..Pieces::new(&["\u{feff}"]) };
-    assert!(text(ask(&hub, post("/events", NDJSON, body)).await).await.contains("the batch is empty"));
+    assert!(
+        text(ask(&hub, post("/events", NDJSON, body)).await).await.contains("the batch is empty")
+    );
 }
 
 /// So that the client reads its answer, instead of finding its connection reset.
 #[tokio::test(start_paused = true)]
-async fn what_a_refusal_leaves_of_a_body_is_read_for_a_while_but_not_where_the_client_waits_to_be_told() {
+async fn what_a_refusal_leaves_of_a_body_is_read_for_a_while_but_not_where_the_client_waits_to_be_told()
+ {
     let hub = hub(Options::default());
     let refused = async |expect: bool| {
         let body = Pieces::new(&["x"; 5]);

@@ -41,7 +41,10 @@ fn every_query_of_the_fuzz_corpus_is_understood_or_refused() {
     };
     assert!(judged.len() >= 30 && count(&judged, Option::is_none) >= 1);
     assert!(
-        is(true, true) >= 2 && is(true, false) >= 5 && is(false, true) >= 5 && is(false, false) >= 5,
+        is(true, true) >= 2
+            && is(true, false) >= 5
+            && is(false, true) >= 5
+            && is(false, false) >= 5,
         "{judged:?}"
     );
 }

@@ -38,8 +38,7 @@ async fn a_handler_pushes_and_its_return_ends_the_stream() {
         events.send(Event::new("x").with_id(EventId::new("7").unwrap())).await?;
         Ok(())
     });
-    let expected =
-        "retry: 10000\n\ndata: 1\n\n: a break\n\nevent: t\ndata: two\ndata: lines\n\nid: 7\ndata: x\n\n";
+    let expected = "retry: 10000\n\ndata: 1\n\n: a break\n\nevent: t\ndata: two\ndata: lines\n\nid: 7\ndata: x\n\n";
     assert_eq!(all(stream).await, expected);
 }
 

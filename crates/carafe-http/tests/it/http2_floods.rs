@@ -30,7 +30,9 @@ async fn hub() -> (Hub, Metrics, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = hub.clone();
-    tokio::spawn(async move { serve(listener, app, &served, options, std::future::pending()).await });
+    tokio::spawn(
+        async move { serve(listener, app, &served, options, std::future::pending()).await },
+    );
     (hub, metrics, address)
 }
 
@@ -114,7 +116,8 @@ async fn a_client_with_many_streams_that_reads_and_pings_is_served_on() {
     let mut builder = h2::client::Builder::new();
     // Each event makes room, and says so.
     let builder = builder.initial_window_size(400).initial_connection_window_size(1000);
-    let (mut client, mut connection) = builder.handshake::<_, axum::body::Bytes>(socket).await.unwrap();
+    let (mut client, mut connection) =
+        builder.handshake::<_, axum::body::Bytes>(socket).await.unwrap();
     let mut ping_pong = connection.ping_pong().unwrap();
     tokio::spawn(connection);
     let mut streams = Vec::new();
@@ -137,7 +140,9 @@ async fn a_client_with_many_streams_that_reads_and_pings_is_served_on() {
             tokio::task::yield_now().await;
         }
         for number in 1..=EVENTS {
-            hub.publish(Publication::new(Topic::new("a").unwrap(), number.to_string())).await.unwrap();
+            hub.publish(Publication::new(Topic::new("a").unwrap(), number.to_string()))
+                .await
+                .unwrap();
             ping_pong.ping(h2::Ping::opaque()).await.unwrap();
         }
         for stream in streams {

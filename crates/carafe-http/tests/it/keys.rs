@@ -54,7 +54,10 @@ async fn verify(key: Key, token: &str) -> Result<Verified, Refused> {
 
 #[track_caller]
 fn claim<T: std::fmt::Debug>(verified: &Result<T, Refused>, name: &str) {
-    assert!(matches!(verified, Err(Refused::Claim { claim, .. }) if *claim == name), "{name}: {verified:?}");
+    assert!(
+        matches!(verified, Err(Refused::Claim { claim, .. }) if *claim == name),
+        "{name}: {verified:?}"
+    );
 }
 
 #[tokio::test]
@@ -84,7 +87,11 @@ async fn what_a_trusted_key_has_signed_is_taken_by_each_algorithm_that_fits_it()
             assert_eq!(verified.claims, claims, "{algorithm:?}");
         }
         let foreign = signer(&self::pair(kind)).sign(&json!({"exp": at(60)})).unwrap();
-        assert_eq!(verify(pem(&pair), &foreign).await.unwrap_err(), Refused::Untrusted, "{algorithms:?}");
+        assert_eq!(
+            verify(pem(&pair), &foreign).await.unwrap_err(),
+            Refused::Untrusted,
+            "{algorithms:?}"
+        );
     }
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         let signer = Signer::secret(SECRET).unwrap().with_algorithm(algorithm).unwrap();
@@ -107,14 +114,23 @@ async fn a_token_without_signature_or_with_another_is_refused() {
     }
     let other = token(json!({"publish": ["*"]}));
     let forged = other.split('.').nth(1).unwrap();
-    for token in
-        [format!("{head}.{claims}."), format!("{head}.{forged}.{signature}"), format!("{head}..{signature}")]
-    {
+    for token in [
+        format!("{head}.{claims}."),
+        format!("{head}.{forged}.{signature}"),
+        format!("{head}..{signature}"),
+    ] {
         assert_eq!(verify(secret(), &token).await.unwrap_err(), Refused::Untrusted, "{token}");
     }
-    for token in
-        ["", ".", "..", "a.b.c", "a.b", &format!("{whole}.x"), &format!("{head}.{claims}"), "\u{2615}.x.y"]
-    {
+    for token in [
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "a.b",
+        &format!("{whole}.x"),
+        &format!("{head}.{claims}"),
+        "\u{2615}.x.y",
+    ] {
         assert_eq!(verify(secret(), token).await.unwrap_err(), Refused::Malformed, "{token}");
     }
 }
@@ -136,8 +152,11 @@ async fn a_public_key_is_no_secret() {
 #[tokio::test]
 async fn only_the_algorithms_on_the_keys_list_are_taken() {
     let pair = pair(&PKCS_RSA_SHA256);
-    let token =
-        signer(&pair).with_algorithm(Algorithm::RS384).unwrap().sign(&json!({"exp": at(60)})).unwrap();
+    let token = signer(&pair)
+        .with_algorithm(Algorithm::RS384)
+        .unwrap()
+        .sign(&json!({"exp": at(60)}))
+        .unwrap();
     let key = pem(&pair).with_algorithms(&[Algorithm::RS256]).unwrap();
     assert_eq!(verify(key, &token).await.unwrap_err(), Refused::Untrusted);
     let longer = Signer::secret(SECRET).unwrap().with_algorithm(Algorithm::HS512).unwrap();
@@ -176,7 +195,9 @@ async fn the_beginning_is_a_number_that_has_come() {
 async fn the_issuer_is_the_keys_own() {
     let key = || secret().with_issuer("https://one.example");
     verify(key(), &token(json!({"iss": "https://one.example"}))).await.unwrap();
-    for wrong in [json!({}), json!({"iss": "https://two.example"}), json!({"iss": ["https://one.example"]})] {
+    for wrong in
+        [json!({}), json!({"iss": "https://two.example"}), json!({"iss": ["https://one.example"]})]
+    {
         assert_eq!(verify(key(), &token(wrong)).await.unwrap_err(), Refused::Issuer);
     }
 }
@@ -187,8 +208,13 @@ async fn the_audience_names_the_hub() {
     for right in [json!("https://hub.example"), json!(["other", "https://hub.example"])] {
         verify(key(), &token(json!({"aud": right}))).await.unwrap();
     }
-    for wrong in [json!("other"), json!(["other"]), json!([]), json!(null), json!({"https://hub.example": 1})]
-    {
+    for wrong in [
+        json!("other"),
+        json!(["other"]),
+        json!([]),
+        json!(null),
+        json!({"https://hub.example": 1}),
+    ] {
         let refused = verify(key(), &token(json!({"aud": wrong}))).await.unwrap_err();
         assert_eq!(refused, Refused::Audience, "{wrong}");
     }
@@ -197,8 +223,9 @@ async fn the_audience_names_the_hub() {
 
 #[tokio::test]
 async fn the_type_is_that_of_a_token_for_access() {
-    let typed =
-        |text: &str| Signer::secret(SECRET).unwrap().with_type(text).sign(&json!({"exp": at(60)})).unwrap();
+    let typed = |text: &str| {
+        Signer::secret(SECRET).unwrap().with_type(text).sign(&json!({"exp": at(60)})).unwrap()
+    };
     for right in ["JWT", "jwt", "at+jwt", "application/at+jwt"] {
         verify(secret(), &typed(right)).await.unwrap();
     }
@@ -215,7 +242,9 @@ async fn the_dialect_follows_from_the_key_and_not_from_the_token() {
     let other = Signer::secret(b"another secret of thirty-two bytes or more").unwrap();
     let keys = Keys::new([
         secret().with_dialect(Dialect::Mercure1),
-        Key::secret(b"another secret of thirty-two bytes or more").unwrap().with_dialect(Dialect::Mercure0),
+        Key::secret(b"another secret of thirty-two bytes or more")
+            .unwrap()
+            .with_dialect(Dialect::Mercure0),
     ]);
     // What the old protocol lets pass is refused of a key of the new one, whatever the token says.
     let endless = json!({"mercure": {"publish": ["*"]}});
@@ -224,7 +253,10 @@ async fn the_dialect_follows_from_the_key_and_not_from_the_token() {
     let new = Signer::secret(SECRET).unwrap().with_type("at+jwt").sign(&endless).unwrap();
     claim(&keys.verify(&new, MERCURE).await, "exp");
     // A key of Mercure opens nothing of Carafe's.
-    assert_eq!(keys.verify(&token(json!({"publish": ["*"]})), CARAFE).await.unwrap_err(), Refused::Untrusted);
+    assert_eq!(
+        keys.verify(&token(json!({"publish": ["*"]})), CARAFE).await.unwrap_err(),
+        Refused::Untrusted
+    );
     assert!(keys.speak(Dialect::Mercure0) && !keys.speak(Dialect::Carafe));
 }
 
@@ -245,7 +277,10 @@ async fn the_old_dialect_never_weakens_the_new_where_both_have_one_key() {
     ] {
         assert_eq!(keys.verify(&sign(claims), MERCURE).await.unwrap_err(), refused);
     }
-    assert_eq!(keys.verify(&token(json!({"iss": "one"})), MERCURE).await.unwrap_err(), Refused::Type);
+    assert_eq!(
+        keys.verify(&token(json!({"iss": "one"})), MERCURE).await.unwrap_err(),
+        Refused::Type
+    );
 }
 
 /// A JWK Set with the public keys of these pairs, all of P-256.
@@ -260,7 +295,8 @@ fn set<'a>(keys: impl IntoIterator<Item = (&'a str, &'a KeyPair)>) -> Value {
 fn base64url(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let letters = bytes.chunks(3).flat_map(|chunk| {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
+        let bits =
+            (0..3).fold(0, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
         (0..=chunk.len()).map(move |at| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]))
     });
     letters.collect()
@@ -285,7 +321,15 @@ async fn a_key_id_chooses_among_the_keys_of_one_issuer_and_nothing_else() {
     keys.verify(&named(&two, "k1", "two"), CARAFE).await.unwrap();
     assert_eq!(keys.verify(&named(&one, "k1", "two"), CARAFE).await.unwrap_err(), Refused::Issuer);
     assert_eq!(keys.verify(&named(&two, "k1", "one"), CARAFE).await.unwrap_err(), Refused::Issuer);
-    for id in ["k2", "", "../../../dev/null", "/etc/passwd", "k1\0", "' OR 1=1", "http://evil.example/keys"] {
+    for id in [
+        "k2",
+        "",
+        "../../../dev/null",
+        "/etc/passwd",
+        "k1\0",
+        "' OR 1=1",
+        "http://evil.example/keys",
+    ] {
         assert_eq!(
             keys.verify(&named(&one, id, "one"), CARAFE).await.unwrap_err(),
             Refused::Untrusted,
@@ -297,7 +341,10 @@ async fn a_key_id_chooses_among_the_keys_of_one_issuer_and_nothing_else() {
             "{id}"
         );
     }
-    assert_eq!(keys.verify(&named(&evil, "k1", "one"), CARAFE).await.unwrap_err(), Refused::Untrusted);
+    assert_eq!(
+        keys.verify(&named(&evil, "k1", "one"), CARAFE).await.unwrap_err(),
+        Refused::Untrusted
+    );
 }
 
 #[tokio::test]
@@ -309,8 +356,14 @@ async fn two_issuers_may_share_a_key_and_each_keeps_its_own_rules() {
         pem(&shared).with_issuer("three"),
     ]);
     keys.verify(&named(&shared, "any", "three"), CARAFE).await.unwrap();
-    assert_eq!(keys.verify(&named(&shared, "any", "one"), CARAFE).await.unwrap_err(), Refused::Audience);
-    assert_eq!(keys.verify(&named(&shared, "any", "two"), CARAFE).await.unwrap_err(), Refused::Issuer);
+    assert_eq!(
+        keys.verify(&named(&shared, "any", "one"), CARAFE).await.unwrap_err(),
+        Refused::Audience
+    );
+    assert_eq!(
+        keys.verify(&named(&shared, "any", "two"), CARAFE).await.unwrap_err(),
+        Refused::Issuer
+    );
 }
 
 #[tokio::test]
@@ -331,9 +384,12 @@ async fn of_a_jwk_set_only_what_checks_signatures_and_fits_is_used() {
         set["keys"][0][name] = value;
         Key::jwk_set(set.to_string().as_bytes())
     };
-    for (name, value) in
-        [("use", json!("sig")), ("alg", json!("ES256")), ("key_ops", json!(["verify"])), ("x", json!(7))]
-    {
+    for (name, value) in [
+        ("use", json!("sig")),
+        ("alg", json!("ES256")),
+        ("key_ops", json!(["verify"])),
+        ("x", json!(7)),
+    ] {
         let key = with(name, value);
         if name == "x" {
             assert_eq!(key.unwrap_err(), BadKey::NoKey);
@@ -350,7 +406,11 @@ async fn of_a_jwk_set_only_what_checks_signatures_and_fits_is_used() {
         match with(name, value.clone()) {
             Err(error) => assert_eq!(error, BadKey::NoKey),
             Ok(key) => {
-                assert_eq!(verify(key, &token).await.unwrap_err(), Refused::Untrusted, "{name} {value}");
+                assert_eq!(
+                    verify(key, &token).await.unwrap_err(),
+                    Refused::Untrusted,
+                    "{name} {value}"
+                );
             }
         }
     }
@@ -371,7 +431,9 @@ fn what_is_no_key_is_refused_with_the_reason() {
     assert_eq!(Key::secret(&SECRET[..31]).unwrap_err(), BadKey::ShortSecret);
     assert_eq!(Signer::secret(&SECRET[..31]).unwrap_err(), BadKey::ShortSecret);
     let private = pair(&PKCS_ED25519).serialize_pem();
-    for text in [b"".as_slice(), b"nothing", private.as_bytes(), b"-----BEGIN PUBLIC KEY-----\nAAAA"] {
+    for text in
+        [b"".as_slice(), b"nothing", private.as_bytes(), b"-----BEGIN PUBLIC KEY-----\nAAAA"]
+    {
         assert_eq!(Key::pem(text).unwrap_err(), BadKey::NotPem);
     }
     // RSA of 1024 bits.
@@ -417,7 +479,10 @@ async fn what_a_token_calls_critical_is_not_passed_over() {
     let claims = token(json!({}));
     let claims = claims.split('.').nth(1).unwrap();
     let head = base64url(br#"{"alg":"HS256","crit":["b64"],"b64":false}"#);
-    assert_eq!(verify(secret(), &format!("{head}.{claims}.AAAA")).await.unwrap_err(), Refused::Critical);
+    assert_eq!(
+        verify(secret(), &format!("{head}.{claims}.AAAA")).await.unwrap_err(),
+        Refused::Critical
+    );
 }
 
 #[tokio::test]
@@ -465,7 +530,8 @@ async fn a_claim_that_grants_is_an_array_of_at_most_100_topics_and_patterns() {
 #[tokio::test]
 async fn an_identity_is_that_of_the_subject_or_of_the_token() {
     let keys = Keys::new([secret()]);
-    let identity = async |claims: Value| keys.verify(&token(claims), CARAFE).await.unwrap().identity;
+    let identity =
+        async |claims: Value| keys.verify(&token(claims), CARAFE).await.unwrap().identity;
     let ann = identity(json!({"sub": "ann", "exp": at(60)})).await;
     assert_eq!(ann, identity(json!({"sub": "ann", "exp": at(90)})).await);
     assert_ne!(ann, identity(json!({"sub": "bob", "exp": at(60)})).await);
@@ -567,7 +633,10 @@ async fn a_new_key_is_taken_and_one_that_is_gone_is_not() {
     issuer.say(200, &set([("k2", &two)]));
     keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
     keys.refresh().await;
-    assert_eq!(keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap_err(), Refused::Untrusted);
+    assert_eq!(
+        keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap_err(),
+        Refused::Untrusted
+    );
     keys.verify(&named(&two, "k2", "any"), CARAFE).await.unwrap();
 }
 
@@ -602,16 +671,20 @@ async fn a_secret_that_is_published_is_none() {
     both["keys"].as_array_mut().unwrap().push(oct);
     let issuer = Issuer::start(&both).await;
     let key = issuer.key(NEVER).with_algorithms(&[Algorithm::HS256, Algorithm::ES256]).unwrap();
-    let forged = Signer::secret(SECRET).unwrap().with_key_id("k1").sign(&json!({"exp": at(60)})).unwrap();
+    let forged =
+        Signer::secret(SECRET).unwrap().with_key_id("k1").sign(&json!({"exp": at(60)})).unwrap();
     assert_eq!(verify(key, &forged).await.unwrap_err(), Refused::Untrusted);
     assert_eq!(issuer.asked(), 1);
 }
 
 #[test]
 fn only_a_url_that_nobody_can_tamper_with_is_trusted() {
-    for url in
-        ["https://issuer.example/keys", "http://127.0.0.1:1/keys", "http://localhost/", "http://[::1]/"]
-    {
+    for url in [
+        "https://issuer.example/keys",
+        "http://127.0.0.1:1/keys",
+        "http://localhost/",
+        "http://[::1]/",
+    ] {
         assert!(Key::jwk_set_at(url, NEVER).is_ok(), "{url}");
     }
     for url in [

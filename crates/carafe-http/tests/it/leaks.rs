@@ -1,4 +1,5 @@
-//! Nothing gets out over HTTP to who may not have it, by both protocols: judged by an oracle of its own.
+//! Nothing gets out over HTTP to who may not have it, by both protocols: judged by an oracle of its
+//! own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -67,7 +68,8 @@ struct Asking {
 
 impl<'a> World<'a> {
     fn new(mut random: Random, told: &'a mut Told, refused: &'a mut [usize; 2]) -> Self {
-        let (entries, ring_bytes) = (*random.pick(&[30, usize::MAX]), *random.pick(&[0, 4_000, 1 << 20]));
+        let (entries, ring_bytes) =
+            (*random.pick(&[30, usize::MAX]), *random.pick(&[0, 4_000, 1 << 20]));
         let log = MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() });
         let hub = Hub::with_limits(log, HubLimits { ring_bytes, ..HubLimits::default() });
         let (topics, mut matchers) = names(&mut random);
@@ -75,12 +77,15 @@ impl<'a> World<'a> {
         let nothing = Wish::default();
         // All of `orders/*`.
         let some = Wish { granted: vec![1], ..nothing.clone() };
-        let strangers = random.pick(&[nothing.clone(), some, Wish { public: true, ..nothing }]).clone();
+        let strangers =
+            random.pick(&[nothing.clone(), some, Wish { public: true, ..nothing }]).clone();
         let access = Access::to(Grant::to(
             strangers.granted.iter().map(|at| TopicPattern::new(&matchers[*at]).unwrap().into()),
         ));
-        let keys =
-            [Key::secret(CARAFE).unwrap(), Key::secret(MERCURE).unwrap().with_dialect(Dialect::Mercure0)];
+        let keys = [
+            Key::secret(CARAFE).unwrap(),
+            Key::secret(MERCURE).unwrap().with_dialect(Dialect::Mercure0),
+        ];
         let options = Options {
             keys: Keys::new(keys),
             strangers: Rights { subscribe: access.with_public(strangers.public), ..Rights::none() },
@@ -138,8 +143,9 @@ impl<'a> World<'a> {
             let wish = Wish { asked, ..self.strangers.clone() };
             return Asking { mercure, token: None, publishes: Vec::new(), wish };
         }
-        let texts =
-            |matchers: &[usize]| matchers.iter().map(|at| self.name(*at, mercure)).collect::<Vec<_>>();
+        let texts = |matchers: &[usize]| {
+            matchers.iter().map(|at| self.name(*at, mercure)).collect::<Vec<_>>()
+        };
         let claims = json!({"publish": texts(&publishes), "subscribe": texts(&granted)});
         let token = Some(token(mercure, claims));
         // To Mercure, who holds a token to subscribe sees what is public.
@@ -167,8 +173,13 @@ impl<'a> World<'a> {
         body: String,
     ) -> Response {
         let target = target.replace('{', "%7B").replace('}', "%7D");
-        let kind = if asking.mercure { "application/x-www-form-urlencoded" } else { "application/x-ndjson" };
-        let mut request = Request::builder().method(method).uri(target).header("content-type", kind);
+        let kind = if asking.mercure {
+            "application/x-www-form-urlencoded"
+        } else {
+            "application/x-ndjson"
+        };
+        let mut request =
+            Request::builder().method(method).uri(target).header("content-type", kind);
         if let Some(token) = &asking.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -193,7 +204,10 @@ impl<'a> World<'a> {
         let (status, text) = (response.status(), whole(response).await);
         if !granted {
             self.refused[1] += 1;
-            assert!([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status), "{status} {text}");
+            assert!(
+                [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status),
+                "{status} {text}"
+            );
             return assert_eq!(self.hub.position(), tail, "something was stored");
         }
         // A key that another topic has is no other.
@@ -233,8 +247,12 @@ impl<'a> World<'a> {
             if asking.wish.asked.is_empty() {
                 asking.wish.asked.push(0);
             }
-            let asked: Vec<_> =
-                asking.wish.asked.iter().map(|at| format!("topic={}", self.name(*at, true))).collect();
+            let asked: Vec<_> = asking
+                .wish
+                .asked
+                .iter()
+                .map(|at| format!("topic={}", self.name(*at, true)))
+                .collect();
             return (format!("{MERCURE_PATH}?{}", asked.join("&")), cursor);
         }
         let mut target = String::from("/events?");
@@ -280,15 +298,20 @@ impl<'a> World<'a> {
     /// Mercure tells the ID if it is found; that of an event that is not seen is not there.
     fn check_cursor(&self, wish: &Wish, requested: &str, headers: &HeaderMap) {
         let start = self.hub.counts().span.start.to_string();
-        let gone =
-            self.oracle.events.iter().rposition(|event| event.position == start).map_or(0, |at| at + 1);
+        let gone = self
+            .oracle
+            .events
+            .iter()
+            .rposition(|event| event.position == start)
+            .map_or(0, |at| at + 1);
         let named = |event: &&Fact| event.id == requested || event.position == requested;
         let mut named = self.oracle.events[gone..].iter().filter(named);
         let found = named.any(|event| self.oracle.may_see(wish, event));
         assert_eq!(headers["last-event-id"], if found { requested } else { "earliest" });
     }
 
-    /// In the same words whether there is such a topic or not, and with nothing but what was asked for.
+    /// In the same words whether there is such a topic or not, and with nothing but what was asked
+    /// for.
     async fn refuses(&mut self, asking: &Asking, target: &str, response: Response) {
         self.refused[0] += 1;
         let has_token = asking.token.is_some();
@@ -313,9 +336,15 @@ impl<'a> World<'a> {
         let (target, requested) = self.target(&mut asking);
         let response = self.ask(&asking, Method::HEAD, &target, &requested, String::new()).await;
         let position = response.headers().get("carafe-position").cloned();
-        let told: String =
-            response.headers().values().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        assert!(secrets(&told).all(|secret| secret == requested || target.contains(secret)), "{told}");
+        let told: String = response
+            .headers()
+            .values()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        assert!(
+            secrets(&told).all(|secret| secret == requested || target.contains(secret)),
+            "{told}"
+        );
         assert_eq!(response.status() == StatusCode::OK, !self.is_refused(&asking), "{target}");
         if response.status() == StatusCode::OK && !asking.mercure {
             assert_eq!(position.unwrap(), self.hub.position().to_string().as_str());

@@ -29,7 +29,8 @@ fn app(limits: SubscriberLimits) -> (Router, Options) {
 }
 
 async fn ask(app: &Router, method: &str, peer: Option<&str>) -> (u16, Body) {
-    let mut request = Request::builder().method(method).uri("/events/a").body(Body::from("x")).unwrap();
+    let mut request =
+        Request::builder().method(method).uri("/events/a").body(Body::from("x")).unwrap();
     if let Some(peer) = peer {
         request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
     }
@@ -49,7 +50,8 @@ async fn stream(app: &Router, peer: Option<&str>) -> Option<Body> {
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_tells_who_asks_has_limits_on_each_client() {
-    let (app, _) = app(SubscriberLimits { total: 10, per_address: 1, ..SubscriberLimits::default() });
+    let (app, _) =
+        app(SubscriberLimits { total: 10, per_address: 1, ..SubscriberLimits::default() });
     let first = stream(&app, ANN).await;
     assert!(first.is_some() && stream(&app, BEN).await.is_some());
     assert!(stream(&app, ANN).await.is_none());
@@ -61,7 +63,8 @@ async fn an_app_that_tells_who_asks_has_limits_on_each_client() {
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_does_not_tell_who_asks_has_limits_on_all_together() {
-    let (app, _) = app(SubscriberLimits { total: 3, per_address: 1, ..SubscriberLimits::default() });
+    let (app, _) =
+        app(SubscriberLimits { total: 3, per_address: 1, ..SubscriberLimits::default() });
     let mut streams = Vec::new();
     for _ in 0..3 {
         streams.push(stream(&app, None).await.unwrap());
@@ -74,10 +77,15 @@ async fn an_app_that_does_not_tell_who_asks_has_limits_on_all_together() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_are_changed_while_streams_stay_open() {
-    let (app, options) = app(SubscriberLimits { total: 1, per_address: 1, ..SubscriberLimits::default() });
+    let (app, options) =
+        app(SubscriberLimits { total: 1, per_address: 1, ..SubscriberLimits::default() });
     let _open = stream(&app, ANN).await.unwrap();
     assert!(stream(&app, BEN).await.is_none());
-    options.subscribers.set(SubscriberLimits { total: 2, per_address: 1, ..SubscriberLimits::default() });
+    options.subscribers.set(SubscriberLimits {
+        total: 2,
+        per_address: 1,
+        ..SubscriberLimits::default()
+    });
     assert!(stream(&app, BEN).await.is_some());
 }
 

@@ -1,4 +1,5 @@
-//! The crate's tests from outside, without sockets and with time that stands still unless it is waited for.
+//! The crate's tests from outside, without sockets and with time that stands still unless it is
+//! waited for.
 
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]

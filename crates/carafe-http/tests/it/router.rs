@@ -102,10 +102,15 @@ async fn a_draining_hub_tells_streams_to_come_back_and_publishers_to_try_again()
 async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until_one_is_free() {
     let limits = HubLimits { complex_patterns: 1, ..HubLimits::default() };
     let hub = Hub::with_limits(MemoryLog::default(), limits);
-    let (app, complex) = (hub.router(), |digits| format!("/events?pattern=orders/(\\d{{{digits}}})"));
+    let (app, complex) =
+        (hub.router(), |digits| format!("/events?pattern=orders/(\\d{{{digits}}})"));
     let (first_status, first) = ask(&app, Method::GET, &complex(1)).await;
     assert_eq!(first_status, StatusCode::OK);
-    assert_eq!(ask(&app, Method::GET, &complex(1)).await.0, StatusCode::OK, "the same one is shared");
+    assert_eq!(
+        ask(&app, Method::GET, &complex(1)).await.0,
+        StatusCode::OK,
+        "the same one is shared"
+    );
     let (status, body) = ask(&app, Method::GET, &complex(2)).await;
     let body = body.collect().await.unwrap().to_bytes();
     assert_eq!(status, StatusCode::OK, "EventSource never retries after 5xx");
@@ -118,7 +123,8 @@ async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until
 /// A hub's app that wants tokens, and what opens a stream with one that ends in a minute.
 async fn for_a_minute(hub: &Hub, target: &str) -> Body {
     let secret = b"a secret of more than thirty-two bytes";
-    let app = router(hub.clone(), Options { keys: Keys::new([Key::secret(secret).unwrap()]), ..open() });
+    let app =
+        router(hub.clone(), Options { keys: Keys::new([Key::secret(secret).unwrap()]), ..open() });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let claims = serde_json::json!({"exp": now + 60});
     let bearer = format!("Bearer {}", Signer::secret(secret).unwrap().sign(&claims).unwrap());
@@ -139,7 +145,10 @@ async fn a_stream_ends_when_its_token_does_even_while_events_wait() {
     tokio::time::sleep(Duration::from_secs(61)).await;
     publish(&hub, "a", "after").await;
     let rest = rest(body).await;
-    assert!(rest.starts_with("id: ") && rest.ends_with("event: carafe.expired\ndata:\n\n"), "{rest}");
+    assert!(
+        rest.starts_with("id: ") && rest.ends_with("event: carafe.expired\ndata:\n\n"),
+        "{rest}"
+    );
     assert!(!rest.contains("after"), "{rest}");
     assert_eq!(hub.subscriptions(), 0);
 }

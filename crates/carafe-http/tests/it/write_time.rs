@@ -1,4 +1,5 @@
-//! Who takes nothing of what hyper writes is cut. Over sockets, and in real time, since the kernel and hyper keep it.
+//! Who takes nothing of what hyper writes is cut. Over sockets, and in real time, since the kernel
+//! and hyper keep it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,17 +19,21 @@ use tower::ServiceExt;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Serves a hub with a short write time. What is in hyper's hands is noticed when more is to be sent: a sign of life, at the latest.
+/// Serves a hub with a short write time. What is in hyper's hands is noticed when more is to be
+/// sent: a sign of life, at the latest.
 async fn hub() -> (Hub, Metrics, SocketAddr) {
     let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
     let heartbeat = Duration::from_millis(50);
-    let app = router(hub.clone(), Options { metrics: metrics.clone(), heartbeat, ..Options::default() });
+    let app =
+        router(hub.clone(), Options { metrics: metrics.clone(), heartbeat, ..Options::default() });
     let shards = ShardOptions { write_time: Duration::from_millis(300), ..ShardOptions::default() };
     let options = ServerOptions { shards, metrics: metrics.clone(), ..ServerOptions::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = hub.clone();
-    tokio::spawn(async move { serve(listener, app, &served, options, std::future::pending()).await });
+    tokio::spawn(
+        async move { serve(listener, app, &served, options, std::future::pending()).await },
+    );
     (hub, metrics, address)
 }
 

@@ -9,7 +9,8 @@ use crate::Form;
 use crate::frame::position_frame;
 
 impl Dispatcher {
-    /// Sends a sign of life to a subscriber that was sent nothing for so long: the position if it has moved.
+    /// Sends a sign of life to a subscriber that was sent nothing for so long: the position if it
+    /// has moved.
     pub fn beat(&mut self, seat: SubscriberId, silence: Tick, sink: &mut impl Sink) {
         if self.silence(seat).is_none_or(|silent| silent < silence) {
             return;
@@ -30,11 +31,14 @@ impl Dispatcher {
         }
     }
 
-    /// How long the subscriber was sent nothing; `None` if there is something that it has yet to take.
+    /// How long the subscriber was sent nothing; `None` if there is something that it has yet to
+    /// take.
     fn silence(&self, seat: SubscriberId) -> Option<Tick> {
         let since = |sent| self.now.wrapping_sub(sent);
         match self.seats.get(seat as usize)? {
-            Seat::Settled(seat) => Some(since(seat.sent).min(since(self.groups.get(seat.place.group)?.sent))),
+            Seat::Settled(seat) => {
+                Some(since(seat.sent).min(since(self.groups.get(seat.place.group)?.sent)))
+            }
             Seat::Lagging(_) => None,
             Seat::Streaming(streaming) => streaming.rest.is_empty().then(|| since(streaming.sent)),
         }

@@ -24,7 +24,8 @@ impl Dispatcher {
     pub(super) fn read_on(&mut self, id: GroupId) {
         let Some(group) = self.groups.get(id) else { return };
         let (shared, cursor) = (&self.shared, &group.membership.cursor);
-        // What one client alone asks for is read for that client, and what several do, for none of them.
+        // What one client alone asks for is read for that client, and what several do, for none of
+        // them.
         let client = cursor.interest.client().filter(|_| group.seats.len() == 1);
         let begin = || {
             let matchers = shared.state().core.matchers(&cursor.interest);
@@ -45,7 +46,8 @@ impl Dispatcher {
     fn take_block(&mut self, id: GroupId, block: &Block) {
         let Some(group) = self.groups.get_mut(id) else { return };
         let interest = &group.membership.cursor.interest;
-        let shown: Vec<&Arc<Entry>> = block.entries.iter().filter(|entry| interest.sees(entry)).collect();
+        let shown: Vec<&Arc<Entry>> =
+            block.entries.iter().filter(|entry| interest.sees(entry)).collect();
         if shown.iter().any(|entry| self.shared.retentions.is_over(entry)) {
             return self.dissolve(id);
         }

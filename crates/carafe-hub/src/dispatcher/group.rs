@@ -22,7 +22,8 @@ pub(crate) type GroupId = u32;
 /// Names a pass of a dispatcher.
 type PassId = NonZeroU32;
 
-/// Seats that ask for the same and have been sent all up to one cursor; while a pass is under way, some of them have yet to be.
+/// Seats that ask for the same and have been sent all up to one cursor; while a pass is under way,
+/// some of them have yet to be.
 pub(super) struct Group {
     pub(super) membership: Membership,
     pub(super) form: Form,
@@ -96,7 +97,8 @@ impl Groups {
     pub(super) fn insert(&mut self, membership: Membership, form: Form) {
         let hash = self.hash(&membership.cursor.interest, form);
         let (seats, told, sent, queued, touched) = (SmallVec::new(), 0, 0, false, false);
-        let group = Group { membership, form, seats, pass: None, number: 0, told, sent, queued, touched };
+        let group =
+            Group { membership, form, seats, pass: None, number: 0, told, sent, queued, touched };
         let id = self.groups.insert(group) as GroupId;
         let Self { groups, index, hasher, .. } = self;
         index.insert_unique(hash, id, |id| hash_of(hasher, &groups[*id as usize]));
@@ -105,7 +107,9 @@ impl Groups {
     /// Forgets a group. Dropping it leaves the hub.
     pub(super) fn remove(&mut self, id: GroupId) -> Group {
         let group = self.groups.remove(id as usize);
-        if let Ok(found) = self.index.find_entry(hash_of(&self.hasher, &group), |found| *found == id) {
+        if let Ok(found) =
+            self.index.find_entry(hash_of(&self.hasher, &group), |found| *found == id)
+        {
             found.remove();
         }
         if let Some(pass) = group.pass {
@@ -151,7 +155,8 @@ impl Groups {
         stands.map_or(seat.after, |stands| further(stands, seat.after))
     }
 
-    /// Where those stand who have all up to the last pass, or to the one before while the last is under way.
+    /// Where those stand who have all up to the last pass, or to the one before while the last is
+    /// under way.
     fn stands(&self, id: GroupId, number: u32) -> Position {
         let group = &self.groups[id as usize];
         match self.pass(id) {

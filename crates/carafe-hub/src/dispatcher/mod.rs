@@ -1,9 +1,11 @@
-//! The way out for many subscribers whose bytes one driver writes: what each is sent next, without I/O and clock.
+//! The way out for many subscribers whose bytes one driver writes: what each is sent next, without
+//! I/O and clock.
 //!
-//! Subscribers who ask for the same and have all that came share a [`Group`]: one cursor, and the bytes from there to the
-//! tail, joined once. A pass takes them to each seat. Whoever takes less than that lags: what it has begun is finished first,
-//! then it catches up from the ring. If the ring does not reach back so far, it becomes a subscription of its own, which
-//! reads the log, until it has caught up.
+//! Subscribers who ask for the same and have all that came share a [`Group`]: one cursor, and the
+//! bytes from there to the tail, joined once. A pass takes them to each seat. Whoever takes less
+//! than that lags: what it has begun is finished first, then it catches up from the ring. If the
+//! ring does not reach back so far, it becomes a subscription of its own, which reads the log,
+//! until it has caught up.
 
 mod beats;
 mod behind;
@@ -42,10 +44,12 @@ pub trait Sink {
     /// Writes as many of `bytes` as this subscriber's client takes now.
     fn write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Written;
 
-    /// All was written to this subscriber, the end of its stream too, or `failed` to be read. The dispatcher has forgotten it.
+    /// All was written to this subscriber, the end of its stream too, or `failed` to be read. The
+    /// dispatcher has forgotten it.
     fn ended(&mut self, seat: SubscriberId, failed: bool);
 
-    /// Whose subscriber it is, if that is known: asked when it has to read the log for itself again.
+    /// Whose subscriber it is, if that is known: asked when it has to read the log for itself
+    /// again.
     fn client(&self, seat: SubscriberId) -> Option<Client> {
         let _ = seat;
         None
@@ -55,7 +59,8 @@ pub trait Sink {
 /// What became of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// So many were taken. If that is not all, the driver calls [`Dispatcher::writable`] when there is room again.
+    /// So many were taken. If that is not all, the driver calls [`Dispatcher::writable`] when there
+    /// is room again.
     Bytes(usize),
     /// The client is gone. The dispatcher forgets the subscriber.
     Gone,
@@ -63,7 +68,8 @@ pub enum Written {
 
 /// Subscribers whose bytes one driver writes, each frame as a chunk of HTTP/1.1.
 ///
-/// The driver calls [`look`](Self::look) after the bell, and [`turn`](Self::turn) for as long as there is something to do.
+/// The driver calls [`look`](Self::look) after the bell, and [`turn`](Self::turn) for as long as
+/// there is something to do.
 pub struct Dispatcher {
     shared: Arc<Shared>,
     notice: NoticeId,
@@ -152,8 +158,8 @@ impl Dispatcher {
         }
     }
 
-    /// The subscriber's time is over: its stream ends with `carafe.expired` after what was begun, and after a gap that it has to
-    /// be told.
+    /// The subscriber's time is over: its stream ends with `carafe.expired` after what was begun,
+    /// and after a gap that it has to be told.
     pub fn expire(&mut self, seat: SubscriberId) {
         self.unsettle(seat);
         if let Some(Seat::Streaming(streaming)) = self.seats.get_mut(seat as usize)
@@ -177,7 +183,8 @@ impl Dispatcher {
 
     /// Looks at what has come since it last looked.
     pub fn look(&mut self) {
-        let (mut touched, mut called) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.called));
+        let (mut touched, mut called) =
+            (std::mem::take(&mut self.touched), std::mem::take(&mut self.called));
         let to_end = self.shared.state().notices[self.notice as usize].take(&mut touched);
         self.woken.take(&mut called);
         touched.drain(..).for_each(|group| self.touch(group));

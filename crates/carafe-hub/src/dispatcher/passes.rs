@@ -22,7 +22,8 @@ impl Dispatcher {
         if self.groups.pass(id).is_none() && !self.begin(id) {
             return;
         }
-        let Some((bytes, from)) = self.groups.pass(id).map(|pass| (pass.bytes.clone(), pass.from)) else {
+        let Some((bytes, from)) = self.groups.pass(id).map(|pass| (pass.bytes.clone(), pass.from))
+        else {
             return;
         };
         for _ in 0..SLICE {
@@ -45,7 +46,8 @@ impl Dispatcher {
         self.groups.pass(id).is_some()
     }
 
-    /// Begins a pass of this group, and of others that are next: the lock is taken once for all of them.
+    /// Begins a pass of this group, and of others that are next: the lock is taken once for all of
+    /// them.
     fn begin_passes(&mut self, id: GroupId) {
         let next = self.queue.iter().take(SLICE).filter_map(|turn| match turn {
             Turn::Group(next) => Some(*next),
@@ -71,8 +73,15 @@ impl Dispatcher {
         let Membership { id: subscriber, cursor, .. } = &mut group.membership;
         let (caught_up_to, _) = state.caught_up_to(*subscriber);
         caught_up_to.into_iter().for_each(|position| cursor.advance(position));
-        let next =
-            next(&self.shared, state, &cursor.interest, cursor.position, group.form, Offset::MAX, CHUNK);
+        let next = next(
+            &self.shared,
+            state,
+            &cursor.interest,
+            cursor.position,
+            group.form,
+            Offset::MAX,
+            CHUNK,
+        );
         if matches!(&next, Next::Nothing | Next::Run(Run { more: false, .. })) {
             state.wait(*subscriber, Waiter::Group(self.notice, id));
         }
@@ -84,7 +93,9 @@ impl Dispatcher {
 
     fn begin_with(&mut self, id: GroupId, next: Next) {
         match next {
-            Next::Run(run) => self.begin_pass(id, run.bytes(), run.up_to, run.up_to.offset, run.more),
+            Next::Run(run) => {
+                self.begin_pass(id, run.bytes(), run.up_to, run.up_to.offset, run.more)
+            }
             Next::Hidden(position) => {
                 let Some(group) = self.groups.get_mut(id) else { return };
                 group.membership.cursor.position = position;
@@ -99,7 +110,8 @@ impl Dispatcher {
         }
     }
 
-    /// Begins to take bytes to all seats of a group, of which the last entry is `told`; they stand at `up_to` then.
+    /// Begins to take bytes to all seats of a group, of which the last entry is `told`; they stand
+    /// at `up_to` then.
     pub(super) fn begin_pass(
         &mut self,
         id: GroupId,
@@ -164,11 +176,14 @@ impl Dispatcher {
         }
     }
 
-    /// A pass begins where the group has waited to. So has a seat that lags and had all before; now it lacks this pass.
+    /// A pass begins where the group has waited to. So has a seat that lags and had all before; now
+    /// it lacks this pass.
     fn pass_by(&mut self, id: SubscriberId, from: Position) {
         let Some(Seat::Lagging(seat)) = self.seats.get_mut(id as usize) else { return };
         let Some(group) = self.groups.get(seat.place.group) else { return };
-        if seat.pass.take_if(|pass| *pass != group.number).is_some() && from.offset > seat.after.offset {
+        if seat.pass.take_if(|pass| *pass != group.number).is_some()
+            && from.offset > seat.after.offset
+        {
             seat.after = from;
         }
     }

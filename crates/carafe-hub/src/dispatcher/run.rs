@@ -10,7 +10,8 @@ use crate::core::{Interest, Step};
 use crate::frame::Frame;
 use crate::hub::{Shared, State};
 
-/// Bytes that are joined for one seat alone. There may be very many who take little, and each has its own.
+/// Bytes that are joined for one seat alone. There may be very many who take little, and each has
+/// its own.
 const ALONE: usize = 8 << 10;
 
 /// Frames that come next, and where who has them stands.

@@ -51,7 +51,8 @@ pub(super) struct Lagging {
     pub(super) rest: Bytes,
     /// Where it stands after that, or further if it waits with its group.
     pub(super) after: Position,
-    /// The last pass of its group, if it has all up to there: then nothing is missed for which the group waits.
+    /// The last pass of its group, if it has all up to there: then nothing is missed for which the
+    /// group waits.
     pub(super) pass: Option<u32>,
     pub(super) told: Offset,
     /// When it last took something.
@@ -85,7 +86,8 @@ impl Streaming {
         true
     }
 
-    /// Takes what the log answers, though it cannot be said yet: others wait for their turn to read.
+    /// Takes what the log answers, though it cannot be said yet: others wait for their turn to
+    /// read.
     pub(super) fn read_on(&mut self) {
         let _ = self.frames.subscription.poll_log(&mut Context::from_waker(&self.waker));
     }
@@ -200,8 +202,8 @@ mod tests {
     use super::super::group::{Group, Pass};
     use super::*;
 
-    /// A dispatcher may have a million seats, and nearly as many groups: a byte here is a megabyte there. Who must grow them
-    /// raises the bound knowingly; who can shrink them lowers it.
+    /// A dispatcher may have a million seats, and nearly as many groups: a byte here is a megabyte
+    /// there. Who must grow them raises the bound knowingly; who can shrink them lowers it.
     #[test]
     fn a_seat_and_its_group_take_no_more_memory_than_now() {
         let sizes = [

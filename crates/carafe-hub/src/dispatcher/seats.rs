@@ -38,7 +38,8 @@ impl Dispatcher {
         match lacks(&self.shared, group, position) {
             Next::Nothing => {
                 let Lagging { place, told, sent, .. } = **lagging;
-                // Before it lagged, it may have come when its group had yet to be sent what it has already.
+                // Before it lagged, it may have come when its group had yet to be sent what it has
+                // already.
                 let is_ahead = position.offset > group.membership.cursor.position.offset;
                 let since = is_ahead.then(|| Box::new(position));
                 self.seats[id as usize] =
@@ -130,15 +131,18 @@ impl Dispatcher {
         if streaming.end != End::Open || !streaming.frames.subscription.is_live() {
             return;
         }
-        let Some((group, since)) = find_group(&self.shared, self.notice, &self.groups, &mut streaming.frames)
+        let Some((group, since)) =
+            find_group(&self.shared, self.notice, &self.groups, &mut streaming.frames)
         else {
             return self.queue.push_back(Turn::Seat(id));
         };
         let (told, sent) = (streaming.told(), streaming.sent);
-        let (pass, at) = self.groups.get(group).map_or((0, 0), |known| (known.number, known.seats.len()));
+        let (pass, at) =
+            self.groups.get(group).map_or((0, 0), |known| (known.number, known.seats.len()));
         let place = Place { group, at: at as u32 };
         let settled = Seat::Settled(Settled { place, pass, sent, told, since });
-        let Seat::Streaming(streaming) = std::mem::replace(&mut self.seats[id as usize], settled) else {
+        let Seat::Streaming(streaming) = std::mem::replace(&mut self.seats[id as usize], settled)
+        else {
             return;
         };
         if self.groups.get(group).is_none() {
@@ -155,7 +159,9 @@ impl Dispatcher {
         let Some(seat) = self.seats.get_mut(id as usize) else { return };
         let Some(place) = seat.place() else { return };
         let (rest, position, told, sent) = match seat {
-            Seat::Settled(seat) => (Bytes::new(), self.groups.position_of(seat), seat.told, self.now),
+            Seat::Settled(seat) => {
+                (Bytes::new(), self.groups.position_of(seat), seat.told, self.now)
+            }
             Seat::Lagging(seat) => {
                 let position = self.groups.position_after(seat);
                 (std::mem::take(&mut seat.rest), position, seat.told, seat.sent)
@@ -172,8 +178,15 @@ impl Dispatcher {
         self.take_out(place);
     }
 
-    /// A settled seat has been sent only a part of what brings it to `after`, and to the end of `pass`.
-    pub(super) fn lag(&mut self, id: SubscriberId, rest: Bytes, after: Position, pass: Option<u32>) {
+    /// A settled seat has been sent only a part of what brings it to `after`, and to the end of
+    /// `pass`.
+    pub(super) fn lag(
+        &mut self,
+        id: SubscriberId,
+        rest: Bytes,
+        after: Position,
+        pass: Option<u32>,
+    ) {
         let seat = &mut self.seats[id as usize];
         if let Seat::Settled(Settled { place, told, .. }) = *seat {
             let lagging = Lagging { place, rest, after, pass, told, sent: self.now };
@@ -206,8 +219,9 @@ impl Dispatcher {
     }
 }
 
-/// The group for a subscription that has caught up, by the name that it will have if it is new; and where the subscription stands
-/// if that is further than the group. `None` if it has not caught up, or has to end.
+/// The group for a subscription that has caught up, by the name that it will have if it is new; and
+/// where the subscription stands if that is further than the group. `None` if it has not caught up,
+/// or has to end.
 fn find_group(
     shared: &Shared,
     notice: NoticeId,

@@ -1,4 +1,5 @@
-//! The clients of a dispatcher's subscribers: each takes what it has room for, as a driver's sockets do.
+//! The clients of a dispatcher's subscribers: each takes what it has room for, as a driver's
+//! sockets do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +84,8 @@ impl Clients {
         std::mem::take(&mut self.left)
     }
 
-    /// What was told since this was last asked. It is decided when it is first offered, whenever it is taken.
+    /// What was told since this was last asked. It is decided when it is first offered, whenever it
+    /// is taken.
     pub(crate) fn take_told(&mut self) -> Vec<(SubscriberId, Vec<Told>)> {
         let telling = self.open.iter_mut().filter(|(_, client)| !client.is_untold());
         telling.map(|(seat, client)| (*seat, client.take_told())).collect()
@@ -145,7 +147,8 @@ impl Client {
     fn hear(&mut self, mut chunks: &[u8]) {
         while !chunks.is_empty() {
             assert_ne!(self.told.last(), Some(&Told::End), "something after the end");
-            let ends = chunks.windows(2).position(|two| two == b"\r\n").expect("a line with the size");
+            let ends =
+                chunks.windows(2).position(|two| two == b"\r\n").expect("a line with the size");
             let line = std::str::from_utf8(&chunks[..ends]).unwrap();
             let size = usize::from_str_radix(line, 16).unwrap();
             assert_eq!(line, format!("{size:x}"));

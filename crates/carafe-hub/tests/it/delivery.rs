@@ -6,7 +6,8 @@ use carafe_protocol::TopicMatcher;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::fixture::{
-    FORMS, NO_RING, Rig, at_once, data, event_type, exact, pattern, publication, publish, subscribe, topic,
+    FORMS, NO_RING, Rig, at_once, data, event_type, exact, pattern, publication, publish,
+    subscribe, topic,
 };
 use crate::listener::{Heard, Listener, Polled};
 
@@ -22,7 +23,8 @@ fn keyed(to: &str, key: &str) -> Publication {
 fn an_event_with_several_topics_is_delivered_once_to_who_asked_for_several() {
     for form in FORMS {
         let rig = Rig::roomy();
-        let several = [exact("a"), exact("b"), pattern(":name"), TopicMatcher::any(), pattern("(a|b)")];
+        let several =
+            [exact("a"), exact("b"), pattern(":name"), TopicMatcher::any(), pattern("(a|b)")];
         let mut live = rig.listen_in(form, Subscribe::to_all(several.clone()));
         let to_all = publication("a", "once").with_alternates(["b", "c/d", "a"].map(topic));
         publish(&rig.hub, to_all);
@@ -122,7 +124,10 @@ fn what_the_log_does_not_take_is_not_delivered() {
     let rig = Rig::new(MemoryLimits { bytes: 100, ..MemoryLimits::default() }, NO_RING);
     let mut listener = rig.listen(everything());
     let refused = at_once(rig.hub.publish(publication("a", &"x".repeat(100))));
-    assert!(matches!(refused, Err(PublishError::Append(AppendError::TooLarge { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(PublishError::Append(AppendError::TooLarge { .. }))),
+        "{refused:?}"
+    );
     assert_eq!(listener.hear().len(), 1, "the position");
 }
 
@@ -171,7 +176,8 @@ fn a_stream_outlives_the_handles_to_its_hub() {
 #[test]
 fn a_waiting_subscriber_is_woken_by_what_it_asked_for_alone_and_once() {
     let rig = Rig::roomy();
-    let mut listener = rig.listen(Subscribe::to_all([exact("a"), pattern("a/*"), TopicMatcher::any()]));
+    let mut listener =
+        rig.listen(Subscribe::to_all([exact("a"), pattern("a/*"), TopicMatcher::any()]));
     let mut other = rig.listen(Subscribe::to(topic("b")));
     listener.hear();
     other.hear();
@@ -192,7 +198,8 @@ fn frames_that_wait_are_joined_up_to_about_64_kib() {
         }
         let subscription = subscribe(&rig.hub, everything().from(Start::Earliest)).unwrap();
         let chunks = subscription.into_frames(Form::Plain).take(4).collect::<Vec<_>>();
-        let sizes: Vec<_> = chunks.now_or_never().unwrap().iter().map(|chunk| chunk.len() >> 10).collect();
+        let sizes: Vec<_> =
+            chunks.now_or_never().unwrap().iter().map(|chunk| chunk.len() >> 10).collect();
         assert!(sizes[..3].iter().all(|kib| (64..66).contains(kib)), "{sizes:?}");
         assert!((8..32).contains(&sizes[3]), "the rest: {sizes:?}");
     }
@@ -211,7 +218,8 @@ fn a_position_told_between_two_chunks_passes_nothing_over() {
         assert!(heard.len() < 100, "there is more to come");
         assert_eq!(listener.position_if_moved(), None);
         heard.extend(listener.hear());
-        let numbers: Vec<usize> = data(&heard).into_iter().map(|data| data.parse().unwrap()).collect();
+        let numbers: Vec<usize> =
+            data(&heard).into_iter().map(|data| data.parse().unwrap()).collect();
         assert!(numbers.into_iter().eq(0..200));
     }
 }

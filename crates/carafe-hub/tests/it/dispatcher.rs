@@ -171,7 +171,9 @@ impl World {
             Step::At(ticks) => self.at(self.clients.now + ticks),
             Step::Beat(at, silence) => self.with(at, |world, seat| world.beat(seat, silence)),
             Step::Leave(at, count) => (0..count).for_each(|_| self.with(at, Self::leave)),
-            Step::Break(at) => self.with(at, |world, seat| world.clients.get_mut(seat).is_gone = true),
+            Step::Break(at) => {
+                self.with(at, |world, seat| world.clients.get_mut(seat).is_gone = true)
+            }
             Step::Expire(at) => self.with(at, Self::expire),
             Step::End(count) => self.end_some(count),
         }
@@ -206,7 +208,8 @@ impl World {
         let account = Account::open(&self.model, self.rig.span(), wish, Some(form), &start);
         let mut frames = subscription.into_frames(form);
         // Some drivers have said it with the head.
-        let opening = if self.published.is_multiple_of(2) { frames.opening() } else { Bytes::new() };
+        let opening =
+            if self.published.is_multiple_of(2) { frames.opening() } else { Bytes::new() };
         let seat = self.dispatcher.seat(frames);
         self.clients.join(seat, form, room.unwrap_or(usize::MAX));
         if !opening.is_empty() {
@@ -276,7 +279,8 @@ impl World {
 
     fn beat(&mut self, seat: SubscriberId, silence: Tick) {
         let blocked = self.clients.get(seat).blocked_since().is_some();
-        // A seat may have had already what its group was sent last, which counts for it all the same.
+        // A seat may have had already what its group was sent last, which counts for it all the
+        // same.
         let silent_for = self.clients.now - self.clients.told_at;
         let gone = self.clients.get(seat).is_gone;
         self.dispatcher.beat(seat, silence, &mut self.clients);
@@ -293,7 +297,9 @@ impl World {
         }
         match told[..] {
             [] | [Told::Heartbeat] => {}
-            [Told::Heard(Heard::Position(position))] => subscriber.account.hear_moved(&self.model, position),
+            [Told::Heard(Heard::Position(position))] => {
+                subscriber.account.hear_moved(&self.model, position)
+            }
             _ => panic!("{told:?}"),
         }
     }

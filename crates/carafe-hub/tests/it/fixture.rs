@@ -1,6 +1,8 @@
 //! A hub under test, and short names for what the tests do with it.
 
-use carafe_hub::{Form, Gap, GapReason, Hub, HubLimits, Start, Subscribe, SubscribeError, Subscription};
+use carafe_hub::{
+    Form, Gap, GapReason, Hub, HubLimits, Start, Subscribe, SubscribeError, Subscription,
+};
 use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read, Span};
 use carafe_protocol::{EventType, Generation, Position, Topic, TopicMatcher, TopicPattern};
 use futures_util::FutureExt;
@@ -100,7 +102,8 @@ pub(crate) fn subscribe(hub: &Hub, request: Subscribe) -> Result<Subscription, S
     at_once(hub.subscribe(request))
 }
 
-/// The outcome of a future that a log in memory never makes wait; now and then it lets others have their turn.
+/// The outcome of a future that a log in memory never makes wait; now and then it lets others have
+/// their turn.
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let polls = (0..1000).find_map(|_| future.as_mut().now_or_never());

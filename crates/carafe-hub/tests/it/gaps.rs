@@ -54,7 +54,8 @@ fn a_foreign_id_is_told_as_a_gap_and_the_stream_goes_on_with_what_there_is() {
     let wrong_nonce = Position { nonce: known.nonce ^ 1, ..known };
     let other_log = Position { generation: Generation::new(known.generation.get() + 1), ..known };
     let upper_case = known.to_string().to_uppercase() + "F";
-    let ids = [&wrong_nonce.to_string(), &other_log.to_string(), &upper_case, "", "no\n\"position\""];
+    let ids =
+        [&wrong_nonce.to_string(), &other_log.to_string(), &upper_case, "", "no\n\"position\""];
     for (form, id) in FORMS.into_iter().flat_map(|form| ids.map(|id| (form, id.to_owned()))) {
         let mut listener = rig.listen_in(form, everything().from(Start::After(id.clone())));
         let heard = listener.hear();
@@ -100,7 +101,8 @@ fn who_is_cut_off_right_after_a_gap_was_told_of_it_once() {
 
 #[test]
 fn what_the_ring_still_has_is_no_gap_though_the_log_trimmed_it() {
-    let rig = Rig::new(MemoryLimits { entries: 1, ..MemoryLimits::default() }, HubLimits::default());
+    let rig =
+        Rig::new(MemoryLimits { entries: 1, ..MemoryLimits::default() }, HubLimits::default());
     let mut listener = rig.listen(everything());
     rig.count("a", 5);
     assert_eq!(data(&listener.hear()), ["0", "1", "2", "3", "4"]);

@@ -49,7 +49,8 @@ fn what_may_not_be_seen_is_not_found() {
     let rig = Rig::roomy();
     let secret = publish(&rig.hub, named("a", "secret").with_private(true));
     let unnamed = publish(&rig.hub, publication("a", "").with_private(true));
-    let of = |name: &str| Access::to(Grant::to([TopicMatcher::from(topic(name))])).with_public(true);
+    let of =
+        |name: &str| Access::to(Grant::to([TopicMatcher::from(topic(name))])).with_public(true);
     for access in [Access::public(), of("b")] {
         check(&rig, "secret", &access, None);
         check(&rig, &unnamed.to_string(), &access, None);
@@ -93,7 +94,9 @@ fn a_stream_of_mercure_has_comments_and_publishers_events_alone() {
 #[test]
 fn a_request_may_have_its_own_limit_of_matchers() {
     let rig = Rig::roomy();
-    let many = || Subscribe::to_all((0..1000).map(|number| TopicMatcher::from(topic(&number.to_string()))));
+    let many = || {
+        Subscribe::to_all((0..1000).map(|number| TopicMatcher::from(topic(&number.to_string()))))
+    };
     assert!(subscribe(&rig.hub, many()).is_err());
     assert!(subscribe(&rig.hub, many().with_limit(1000)).is_ok());
     assert!(subscribe(&rig.hub, many().with_limit(999)).is_err());

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use carafe_hub::{
-    Access, Delivery, Dispatcher, Form, Frames, Grant, Hub, HubLimits, Sink, Start, Subscribe, SubscriberId,
-    Subscription, Written,
+    Access, Delivery, Dispatcher, Form, Frames, Grant, Hub, HubLimits, Sink, Start, Subscribe,
+    SubscriberId, Subscription, Written,
 };
 use carafe_log::{DiskLog, DiskOptions, IdempotencyKey, Log, MemoryLimits, MemoryLog};
 use carafe_protocol::{TopicMatcher, TopicPattern};
@@ -24,7 +24,8 @@ const READERS: usize = 40;
 
 #[test]
 fn nothing_is_told_to_who_may_not_have_it() {
-    let (seed, deliveries) = (number("CARAFE_TEST_SEED", SEED), number("CARAFE_TEST_DELIVERIES", DELIVERIES));
+    let (seed, deliveries) =
+        (number("CARAFE_TEST_SEED", SEED), number("CARAFE_TEST_DELIVERIES", DELIVERIES));
     println!("CARAFE_TEST_SEED={seed} CARAFE_TEST_DELIVERIES={deliveries}");
     judge(seed, deliveries, |random| {
         let entries = *random.pick(&[20, 200, usize::MAX]);
@@ -151,7 +152,8 @@ impl<'a> World<'a> {
     fn publish(&mut self) {
         for _ in 0..=self.random.below(4) {
             let mut fact = self.oracle.draft(&mut self.random);
-            let topics: Vec<_> = fact.topics.iter().map(|at| topic(&self.oracle.topics[*at])).collect();
+            let topics: Vec<_> =
+                fact.topics.iter().map(|at| topic(&self.oracle.topics[*at])).collect();
             let id = IdempotencyKey::new(&fact.id).unwrap();
             let mut publication = publication(topics[0].as_str(), &fact.data)
                 .with_alternates(topics[1..].iter().cloned())
@@ -181,21 +183,28 @@ impl<'a> World<'a> {
             Start::After(id) => id.clone(),
             Start::Tail | Start::Earliest | Start::Last(_) => String::new(),
         };
-        let subscribed = self.runtime.block_on(self.hub.subscribe(request(&self.oracle, &wish).from(start)));
+        let subscribed =
+            self.runtime.block_on(self.hub.subscribe(request(&self.oracle, &wish).from(start)));
         assert_eq!(subscribed.is_err(), self.oracle.is_refused(&wish), "{wish:?}");
         self.answers += 1;
         let subscription = match subscribed {
             Ok(subscription) => subscription,
             Err(error) => return self.is_refused_alike(&error.to_string()),
         };
-        let form = *self.random.pick(&[Form::Plain, Form::Enveloped, Form::Enveloped, Form::Mercure]);
+        let form =
+            *self.random.pick(&[Form::Plain, Form::Enveloped, Form::Enveloped, Form::Mercure]);
         let (way, mercure) = match self.random.below(5) {
             0 => (Way::Entries(subscription), false),
             1 => (Way::Frames(subscription.into_frames(form)), form == Form::Mercure),
             _ => (Way::Seat(self.take_seat(subscription.into_frames(form))), form == Form::Mercure),
         };
         let reading = Reading { wish, requested, mercure };
-        self.readers.push(Reader { reading, begins: begins.filter(|_| !mercure), way, has_ended: false });
+        self.readers.push(Reader {
+            reading,
+            begins: begins.filter(|_| !mercure),
+            way,
+            has_ended: false,
+        });
     }
 
     fn take_seat(&mut self, frames: Frames) -> usize {
@@ -230,12 +239,17 @@ impl<'a> World<'a> {
     fn before_last(&self, wish: &Wish, count: usize) -> String {
         let events = &self.oracle.events;
         let permitted = |at: &usize| self.oracle.may_have(wish, &events[*at]);
-        let before = |at: usize| at.checked_sub(1).map_or(&self.first, |at| &events[at].position).clone();
+        let before =
+            |at: usize| at.checked_sub(1).map_or(&self.first, |at| &events[at].position).clone();
         match count.checked_sub(1) {
             None => before(events.len()),
-            Some(back) => {
-                before((self.gone()..events.len()).rev().filter(permitted).nth(back).unwrap_or(self.gone()))
-            }
+            Some(back) => before(
+                (self.gone()..events.len())
+                    .rev()
+                    .filter(permitted)
+                    .nth(back)
+                    .unwrap_or(self.gone()),
+            ),
         }
     }
 
@@ -337,9 +351,13 @@ impl<'a> World<'a> {
         let id = if self.random.one_in(2) { event.id.clone() } else { event.position.clone() };
         let kept = &self.oracle.events[self.gone()..];
         let mut named = kept.iter().filter(|event| event.id == id || event.position == id);
-        let seen = named.find(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
-        let found =
-            self.runtime.block_on(self.hub.find_id(&id, &access_of(&self.oracle, &wish), None)).unwrap();
+        let seen = named
+            .find(|event| self.oracle.may_see(&wish, event))
+            .map(|event| event.position.clone());
+        let found = self
+            .runtime
+            .block_on(self.hub.find_id(&id, &access_of(&self.oracle, &wish), None))
+            .unwrap();
         assert_eq!(found.map(|position| position.to_string()), seen);
         self.answers += 1;
     }
@@ -347,8 +365,11 @@ impl<'a> World<'a> {
     fn ask_for_newest(&mut self) {
         let wish = self.random.pick(&self.accesses).clone();
         let mut kept = self.oracle.events[self.gone()..].iter();
-        let seen = kept.rfind(|event| self.oracle.may_see(&wish, event)).map(|event| event.position.clone());
-        let newest = self.runtime.block_on(self.hub.newest(&access_of(&self.oracle, &wish), None)).unwrap();
+        let seen = kept
+            .rfind(|event| self.oracle.may_see(&wish, event))
+            .map(|event| event.position.clone());
+        let newest =
+            self.runtime.block_on(self.hub.newest(&access_of(&self.oracle, &wish), None)).unwrap();
         assert_eq!(newest.map(|entry| entry.position.to_string()), seen);
         self.answers += 1;
     }
@@ -396,7 +417,9 @@ fn poll<S: Stream + Unpin>(stream: &mut S, times: usize, has_ended: &mut bool) -
 /// A delivery as its stream would have it. An entry is its reader's with all that is in it.
 fn as_text(delivery: &Delivery) -> String {
     match delivery {
-        Delivery::Position(position) => format!("id: {position}\nevent: carafe.position\ndata:\n\n"),
+        Delivery::Position(position) => {
+            format!("id: {position}\nevent: carafe.position\ndata:\n\n")
+        }
         Delivery::Gap(gap) => {
             format!(
                 "id: {}\nevent: carafe.gap\ndata: {}\n\n",
@@ -405,7 +428,11 @@ fn as_text(delivery: &Delivery) -> String {
             )
         }
         Delivery::Entry(entry) => {
-            format!("id: {}\ndata: {}\n\n", entry.position, entry.publication.event().data().unwrap())
+            format!(
+                "id: {}\ndata: {}\n\n",
+                entry.position,
+                entry.publication.event().data().unwrap()
+            )
         }
     }
 }

@@ -5,7 +5,9 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use carafe_hub::{Client, Hub, HubLimits, Start, Subscribe, SubscribeError, TooManyComplexPatterns};
+use carafe_hub::{
+    Client, Hub, HubLimits, Start, Subscribe, SubscribeError, TooManyComplexPatterns,
+};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::StreamExt;
@@ -43,7 +45,11 @@ fn distinct_complex_patterns_are_limited_until_one_is_given_up() {
     let rig = rig(HubLimits { complex_patterns: 2, ..HubLimits::default() });
     let first = rig.listen(Subscribe::to(pattern("a-:id")));
     let _second = rig.listen(Subscribe::to(pattern("b-:id")));
-    let same = rig.listen(Subscribe::to_all([pattern("a-:id"), pattern("b-:id"), pattern("simple/:id/*")]));
+    let same = rig.listen(Subscribe::to_all([
+        pattern("a-:id"),
+        pattern("b-:id"),
+        pattern("simple/:id/*"),
+    ]));
     assert_eq!(refused(&rig, [pattern("c-:id")]), no_more_complex(2));
     drop(first);
     assert_eq!(refused(&rig, [pattern("c-:id")]), no_more_complex(2), "another still asks for it");
@@ -55,9 +61,14 @@ fn distinct_complex_patterns_are_limited_until_one_is_given_up() {
 
 #[test]
 fn one_client_has_its_part_of_the_complex_patterns_and_no_more() {
-    let rig = rig(HubLimits { complex_patterns: 3, complex_patterns_per_client: 2, ..HubLimits::default() });
+    let rig = rig(HubLimits {
+        complex_patterns: 3,
+        complex_patterns_per_client: 2,
+        ..HubLimits::default()
+    });
     let ask = |client, texts: &[&str]| {
-        let request = Subscribe::to_all(texts.iter().map(|text| pattern(text))).by(Client::of(client));
+        let request =
+            Subscribe::to_all(texts.iter().map(|text| pattern(text))).by(Client::of(client));
         subscribe(&rig.hub, request).err()
     };
     let by = |client, text| rig.listen(Subscribe::to(pattern(text)).by(Client::of(client)));
@@ -116,7 +127,8 @@ fn a_newcomer_in_the_place_of_one_who_left_has_nothing_of_it() {
     assert_eq!((new.wakes(), new.hear()), (0, vec![]));
 }
 
-/// A waker that asks the hub something when it is dropped, as one does whose task has a stream of its own.
+/// A waker that asks the hub something when it is dropped, as one does whose task has a stream of
+/// its own.
 struct Inquisitive(Hub);
 
 impl Wake for Inquisitive {
@@ -144,7 +156,8 @@ fn a_waker_may_ask_the_hub_when_it_is_dropped() {
     assert_eq!(is_done.recv_timeout(Duration::from_secs(5)), Ok(()));
 }
 
-/// Whether a new pattern's first subscriber is served from the ring, as it is where few topics are known.
+/// Whether a new pattern's first subscriber is served from the ring, as it is where few topics are
+/// known.
 #[track_caller]
 fn check_few_topics_are_known(rig: &Rig, position: Position, expected: &[&str]) {
     let before = rig.log.reads();
@@ -159,7 +172,8 @@ fn topics_and_patterns_that_nobody_asks_for_any_more_leave_nothing() {
     let position = rig.publish("known/0", "");
     rig.publish("known/1", "1");
     for n in 0..MANY {
-        // Two `*` before the end are complex, and need no regular expression, of which so many take a while.
+        // Two `*` before the end are complex, and need no regular expression, of which so many take
+        // a while.
         let patterns = [format!("p/{n}/*"), format!("*/{n}/*/p")].map(|text| pattern(&text));
         let several = [exact(&format!("t/{n}"))].into_iter().chain(patterns);
         let _left = subscribe(&rig.hub, Subscribe::to_all(several)).unwrap();
@@ -184,7 +198,8 @@ fn the_ring_holds_about_what_it_may_however_much_has_gone_through() {
     for form in FORMS {
         let rig = rig(HubLimits { ring_bytes: 10_000, ..HubLimits::default() });
         let mut encoding = rig.listen_in(form, Subscribe::to(TopicMatcher::any()));
-        let told: Vec<_> = (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.hear()).0).collect();
+        let told: Vec<_> =
+            (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.hear()).0).collect();
         let reads = |back: usize| {
             let before = rig.log.reads();
             let start = after(told[told.len() - 1 - back]);

@@ -63,7 +63,9 @@ impl Listener {
     pub(crate) fn new(subscription: Subscription, form: Option<Form>) -> Self {
         let stream = match form {
             None => Source::Entries(subscription),
-            Some(form) => Source::Frames(Box::new((subscription.into_frames(form), Decoder::new())), form),
+            Some(form) => {
+                Source::Frames(Box::new((subscription.into_frames(form), Decoder::new())), form)
+            }
         };
         Self { stream, wakes: Arc::default() }
     }
@@ -84,12 +86,14 @@ impl Listener {
         let waker = Waker::from(Arc::clone(&self.wakes));
         let mut cx = Context::from_waker(&waker);
         let polled = match &mut self.stream {
-            Source::Entries(subscription) => {
-                Pin::new(subscription).poll_next(&mut cx).map(|next| next.map(|told| vec![told.into()]))
-            }
+            Source::Entries(subscription) => Pin::new(subscription)
+                .poll_next(&mut cx)
+                .map(|next| next.map(|told| vec![told.into()])),
             Source::Frames(frames, form) => {
                 let (frames, decoder) = &mut **frames;
-                Pin::new(frames).poll_next(&mut cx).map(|next| next.map(|chunk| hear(decoder, &chunk, *form)))
+                Pin::new(frames)
+                    .poll_next(&mut cx)
+                    .map(|next| next.map(|chunk| hear(decoder, &chunk, *form)))
             }
         };
         match polled {

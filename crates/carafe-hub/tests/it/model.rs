@@ -57,8 +57,9 @@ impl Model {
     }
 
     fn before_last(&self, span: Span, count: usize, wish: &Wish) -> Position {
-        let kept =
-            |at: &usize| self.all[*at].offset() > span.start.offset && wish.sees(&self.all[*at].publication);
+        let kept = |at: &usize| {
+            self.all[*at].offset() > span.start.offset && wish.sees(&self.all[*at].publication)
+        };
         let Some(back) = count.checked_sub(1) else {
             return self.tail();
         };
@@ -86,9 +87,11 @@ impl Wish {
 
     /// The topics that an envelope names.
     fn named(&self, publication: &Publication) -> Vec<String> {
-        let is_in =
-            |matchers: &[TopicMatcher], topic: &Topic| matchers.iter().any(|matcher| matcher.matches(topic));
-        let all = (self.public && !publication.is_private()) || self.granted.contains(&TopicMatcher::any());
+        let is_in = |matchers: &[TopicMatcher], topic: &Topic| {
+            matchers.iter().any(|matcher| matcher.matches(topic))
+        };
+        let all = (self.public && !publication.is_private())
+            || self.granted.contains(&TopicMatcher::any());
         let granted: Vec<_> =
             publication.topics().filter(|topic| all || is_in(&self.granted, topic)).collect();
         let asked: Vec<_> =
@@ -101,10 +104,14 @@ impl Wish {
     pub(crate) fn refusal(&self) -> Option<SubscribeError> {
         self.matchers.iter().find_map(|matcher| match matcher {
             _ if self.public => None,
-            TopicMatcher::Exact(topic) if !self.granted.iter().any(|granted| granted.matches(topic)) => {
+            TopicMatcher::Exact(topic)
+                if !self.granted.iter().any(|granted| granted.matches(topic)) =>
+            {
                 Some(SubscribeError::NotGranted(topic.clone()))
             }
-            TopicMatcher::Pattern(_) if self.granted.is_empty() => Some(SubscribeError::NothingGranted),
+            TopicMatcher::Pattern(_) if self.granted.is_empty() => {
+                Some(SubscribeError::NothingGranted)
+            }
             _ => None,
         })
     }
@@ -134,7 +141,13 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn open(model: &Model, span: Span, wish: Wish, form: Option<Form>, start: &Start) -> Self {
+    pub(crate) fn open(
+        model: &Model,
+        span: Span,
+        wish: Wish,
+        form: Option<Form>,
+        start: &Start,
+    ) -> Self {
         let account = Self {
             wish,
             form,
@@ -203,7 +216,9 @@ impl Account {
             (Some(expected), heard) => assert_eq!(*heard, expected),
             (None, Heard::Gap(gap)) => self.check_gap(model, span, gap),
             (None, Heard::Event(said)) => self.check_event(model, said),
-            (None, Heard::Position(_)) => panic!("the position is told once, and then when it is asked for"),
+            (None, Heard::Position(_)) => {
+                panic!("the position is told once, and then when it is asked for")
+            }
         }
         self.see(heard);
     }
@@ -218,7 +233,10 @@ impl Account {
         let owed = model.next_after(self.seen.offset, &self.wish).map(|entry| {
             let named = |_| self.wish.named(&entry.publication);
             let said = Said::of(entry, self.form);
-            Said { topics: if self.form.is_some() { said.topics.map(named) } else { said.topics }, ..said }
+            Said {
+                topics: if self.form.is_some() { said.topics.map(named) } else { said.topics },
+                ..said
+            }
         });
         assert_eq!(Some(said), owed.as_ref(), "after {}", self.seen);
     }
@@ -251,14 +269,20 @@ impl Account {
     fn check_passed_over(&self, model: &Model, position: Position) {
         assert!(position.offset >= self.seen.offset && model.positions().contains(&position));
         let next = model.next_after(self.seen.offset, &self.wish);
-        assert!(next.is_none_or(|entry| entry.offset() > position.offset), "{next:?} was passed over");
+        assert!(
+            next.is_none_or(|entry| entry.offset() > position.offset),
+            "{next:?} was passed over"
+        );
     }
 
     /// It has been told all that it is owed.
     pub(crate) fn check_caught_up(&mut self, model: &Model) {
         assert!(self.opening.is_empty());
         let known = self.seen.offset <= model.tail().offset;
-        assert_eq!(self.ahead, !known, "whether a position is known is told when the tail gets there");
+        assert_eq!(
+            self.ahead, !known,
+            "whether a position is known is told when the tail gets there"
+        );
         assert_eq!(model.next_after(self.seen.offset, &self.wish), None);
         self.caught_up_at = Some(model.tail());
         self.wait_to(model.tail());
@@ -300,7 +324,8 @@ impl Account {
         self.see(&Heard::Position(position));
     }
 
-    /// It heard that its time is over, and after which position to come back: nothing that it is owed is before that.
+    /// It heard that its time is over, and after which position to come back: nothing that it is
+    /// owed is before that.
     pub(crate) fn hear_expired(&mut self, model: &Model, position: Position) {
         if position != self.seen {
             self.check_passed_over(model, position);

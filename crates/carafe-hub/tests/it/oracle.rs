@@ -1,4 +1,5 @@
-//! Who may have what, over plain texts. It shares no code with the hub, so that no mistake of the hub is its own.
+//! Who may have what, over plain texts. It shares no code with the hub, so that no mistake of the
+//! hub is its own.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -109,7 +110,8 @@ impl Oracle {
         let row = |matcher: &String| topics.iter().map(|topic| fits(matcher, topic)).collect();
         let fits = matchers.iter().map(row).collect();
         let names = topics.iter().enumerate();
-        let secrets = names.map(|(at, topic)| (secrets(topic).next().unwrap().to_owned(), Secret::Topic(at)));
+        let secrets =
+            names.map(|(at, topic)| (secrets(topic).next().unwrap().to_owned(), Secret::Topic(at)));
         let (secrets, positions) = (secrets.collect(), HashSet::from([first]));
         Self { fits, secrets, positions, topics, matchers, events: Vec::new() }
     }
@@ -161,7 +163,8 @@ impl Oracle {
 
     /// Whether an event is seen, asked for or not.
     pub(crate) fn may_see(&self, wish: &Wish, event: &Fact) -> bool {
-        (wish.public && !event.private) || event.topics.iter().any(|topic| self.is_granted(wish, *topic))
+        (wish.public && !event.private)
+            || event.topics.iter().any(|topic| self.is_granted(wish, *topic))
     }
 
     pub(crate) fn may_have(&self, wish: &Wish, event: &Fact) -> bool {
@@ -169,17 +172,22 @@ impl Oracle {
         event.topics.iter().any(asks) && self.may_see(wish, event)
     }
 
-    /// Whether the wish must be refused: nothing could be seen of something that is named, or of anything.
+    /// Whether the wish must be refused: nothing could be seen of something that is named, or of
+    /// anything.
     pub(crate) fn is_refused(&self, wish: &Wish) -> bool {
         let named = |matcher: &&usize| self.is_exact(**matcher);
-        let topic = |matcher: &usize| self.topics.iter().position(|topic| *topic == self.matchers[*matcher]);
+        let topic = |matcher: &usize| {
+            self.topics.iter().position(|topic| *topic == self.matchers[*matcher])
+        };
         let mut named = wish.asked.iter().filter(named).filter_map(topic);
-        !wish.public && (wish.granted.is_empty() || named.any(|topic| !self.is_granted(wish, topic)))
+        !wish.public
+            && (wish.granted.is_empty() || named.any(|topic| !self.is_granted(wish, topic)))
     }
 
     /// Whether an event may be told to be of this topic, too.
     fn may_know_topic(&self, wish: &Wish, event: &Fact, topic: usize) -> bool {
-        event.topics.contains(&topic) && ((wish.public && !event.private) || self.is_granted(wish, topic))
+        event.topics.contains(&topic)
+            && ((wish.public && !event.private) || self.is_granted(wish, topic))
     }
 
     /// Judges all that is in some whole blocks of an event stream, byte by byte.
@@ -190,12 +198,18 @@ impl Oracle {
     }
 
     fn judge_block(&self, reading: &Reading, block: &str, told: &mut Told) {
-        let fields: BTreeMap<_, _> = block.lines().filter_map(|line| line.split_once(':')).collect();
+        let fields: BTreeMap<_, _> =
+            block.lines().filter_map(|line| line.split_once(':')).collect();
         let field = |name: &str| fields.get(name).copied().unwrap_or_default().trim_start();
         let event = self.event_told(reading, block);
         for secret in secrets(block).filter(|secret| *secret != reading.requested) {
             let permitted = event.is_some_and(|event| self.may_be_told(reading, event, secret));
-            assert!(permitted, "{secret}, {}, is told to {}:\n{block}", self.what(secret), self.who(reading));
+            assert!(
+                permitted,
+                "{secret}, {}, is told to {}:\n{block}",
+                self.what(secret),
+                self.who(reading)
+            );
         }
         match (event, field("event")) {
             (Some(event), _) => {
@@ -243,7 +257,8 @@ impl Oracle {
     /// What is said to Mercure beside events, and nothing else.
     fn judge_comments(&self, reading: &Reading, block: &str, told: &mut Told) {
         for line in block.lines().filter(|line| !line.starts_with("retry: ")) {
-            let comment = line.strip_prefix(':').unwrap_or_else(|| panic!("of what event is\n{block}"));
+            let comment =
+                line.strip_prefix(':').unwrap_or_else(|| panic!("of what event is\n{block}"));
             if let Some(gap) = comment.strip_prefix(" carafe.gap ") {
                 self.judge_gap(reading, gap, told);
             } else {
@@ -262,7 +277,10 @@ impl Oracle {
             .into_iter()
             .flatten()
             .for_each(|id| self.judge_position(reading, id));
-        assert!(["trimmed", "foreign"].contains(&gap["reason"].as_deref().unwrap_or_default()), "{json}");
+        assert!(
+            ["trimmed", "foreign"].contains(&gap["reason"].as_deref().unwrap_or_default()),
+            "{json}"
+        );
         told.gaps += 1;
     }
 
@@ -272,7 +290,8 @@ impl Oracle {
             Some(Secret::Topic(topic)) => format!("the topic {}", self.topics[*topic]),
             Some(Secret::Events(events)) => {
                 let event = &self.events[events[0]];
-                let topics: Vec<_> = event.topics.iter().map(|topic| &self.topics[*topic]).collect();
+                let topics: Vec<_> =
+                    event.topics.iter().map(|topic| &self.topics[*topic]).collect();
                 format!("of an event of {topics:?}, private: {}", event.private)
             }
         }
@@ -280,8 +299,9 @@ impl Oracle {
 
     fn who(&self, reading: &Reading) -> String {
         let Wish { public, granted, asked } = &reading.wish;
-        let [granted, asked] = [granted, asked]
-            .map(|matchers| matchers.iter().map(|at| self.matchers[*at].as_str()).collect::<Vec<_>>());
+        let [granted, asked] = [granted, asked].map(|matchers| {
+            matchers.iter().map(|at| self.matchers[*at].as_str()).collect::<Vec<_>>()
+        });
         format!("who sees public events: {public}, is granted {granted:?} and asks for {asked:?}")
     }
 }
@@ -294,10 +314,19 @@ pub(crate) fn names(random: &mut Random) -> (Vec<String>, Vec<String>) {
         topics.extend((0..3).map(|_| format!("{root}/{}/lines", random.secret())));
         topics.extend((0..2).map(|_| format!("{root}/lines/{}", random.secret())));
     }
-    let patterns =
-        ["*", "orders/*", "orders/:id", "users/:id", "users/*", "*/lines", "chat/:what/:id", ":a/:b/lines"];
+    let patterns = [
+        "*",
+        "orders/*",
+        "orders/:id",
+        "users/:id",
+        "users/*",
+        "*/lines",
+        "chat/:what/:id",
+        ":a/:b/lines",
+    ];
     let scanned = ["*/lines/*", "*/rooms/*/lines"];
-    let matchers = patterns.into_iter().chain(scanned).map(Into::into).chain(topics.iter().cloned());
+    let matchers =
+        patterns.into_iter().chain(scanned).map(Into::into).chain(topics.iter().cloned());
     (topics.clone(), matchers.collect())
 }
 

@@ -26,8 +26,12 @@ fn every_stream_begins_with_where_it_stands() {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let first = rig.span().start;
         check(&rig, &Start::Tail, first, &[]);
-        let told =
-            [rig.publish("a", "0"), rig.publish("b", "1"), rig.publish("a", "2"), rig.publish("b", "3")];
+        let told = [
+            rig.publish("a", "0"),
+            rig.publish("b", "1"),
+            rig.publish("a", "2"),
+            rig.publish("b", "3"),
+        ];
         check(&rig, &Start::Tail, told[3], &[]);
         check(&rig, &Start::Earliest, first, &["0", "2"]);
         check(&rig, &Start::Last(0), told[3], &[]);
@@ -101,11 +105,16 @@ fn an_id_ahead_of_this_node_waits_until_the_tail_arrives() {
     for form in FORMS {
         let (ahead, behind) = nodes();
         let all: Vec<_> = ["0", "1", "2", "3"].map(|data| publication("a", data)).into();
-        let all: Vec<_> = all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
+        let all: Vec<_> =
+            all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
         behind.supply(all[..1].to_vec());
 
         let mut listener = behind.listen_in(form, everything().from(after(all[2].position)));
-        assert_eq!(listener.hear(), [Heard::Position(all[2].position)], "it stands where the client does");
+        assert_eq!(
+            listener.hear(),
+            [Heard::Position(all[2].position)],
+            "it stands where the client does"
+        );
         behind.supply(all[1..2].to_vec());
         assert_eq!(listener.hear(), [], "the client has had this one");
         behind.supply(all[2..3].to_vec());
@@ -120,7 +129,8 @@ fn an_id_ahead_of_this_node_waits_until_the_tail_arrives() {
 fn an_id_ahead_that_the_tail_jumps_over_with_what_follows_misses_nothing() {
     let (ahead, behind) = nodes();
     let all: Vec<_> = ["0", "1", "2"].map(|data| publication("a", data)).into();
-    let all: Vec<_> = all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
+    let all: Vec<_> =
+        all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
     let mut listener = behind.listen(everything().from(after(all[1].position)));
     listener.hear();
     behind.supply(all);
@@ -204,7 +214,11 @@ fn a_position_told_on_a_quiet_topic_resumes_without_a_gap() {
     let heard = rig.listen(Subscribe::to(topic("quiet")).from(after(idle))).hear();
     assert_eq!((data(&heard), &heard[0]), (vec!["missed"], &Heard::Position(idle)));
     let heard = rig.listen(Subscribe::to(topic("quiet")).from(after(begin))).hear();
-    assert_eq!(heard[0], rig.gap(&begin, GapReason::Trimmed), "which the first position would not have");
+    assert_eq!(
+        heard[0],
+        rig.gap(&begin, GapReason::Trimmed),
+        "which the first position would not have"
+    );
 }
 
 #[test]

@@ -8,7 +8,8 @@ use carafe_log::MemoryLimits;
 use crate::fixture::{NO_RING, Rig, data, exact, subscribe};
 use crate::listener::Listener;
 
-/// A hub with history that two may read at once, and so many who want to, while reading is held back.
+/// A hub with history that two may read at once, and so many who want to, while reading is held
+/// back.
 fn crowd(count: usize) -> (Rig, Vec<Listener>) {
     let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 2, ..NO_RING });
     rig.count("a", 3);
@@ -32,7 +33,8 @@ fn who_finds_no_turn_free_to_read_the_log_waits_for_one_and_is_woken() {
     let mut heard = vec![Vec::new(); listeners.len()];
     for _ in 0..2 * listeners.len() {
         rig.log.let_reads_go(1);
-        let woken = listeners.iter_mut().zip(&mut heard).filter(|(listener, _)| listener.wakes() > 0);
+        let woken =
+            listeners.iter_mut().zip(&mut heard).filter(|(listener, _)| listener.wakes() > 0);
         woken.for_each(|(listener, heard)| heard.extend(listener.hear()));
     }
     assert!(heard.iter().all(|heard| data(heard) == ["0", "1", "2"]), "{heard:?}");
@@ -88,7 +90,8 @@ fn who_has_something_to_give_does_not_read_ahead_unless_asked() {
     assert_eq!((given.matches("\ndata: ").count(), reads), (300, 2), "a block has 256");
 }
 
-/// Requests for history of one client and then of another, where so many may be read at once, of one client `per_client`.
+/// Requests for history of one client and then of another, where so many may be read at once, of
+/// one client `per_client`.
 fn two_clients(replays: usize, per_client: usize) -> (Rig, Vec<Listener>, Listener) {
     let limits = HubLimits { replays, replays_per_client: per_client, ..NO_RING };
     let rig = Rig::new(MemoryLimits::default(), limits);

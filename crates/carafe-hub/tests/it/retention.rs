@@ -53,8 +53,9 @@ fn who_resumes_before_what_is_not_shown_any_more_is_told_one_gap_and_then_what_t
             assert_eq!(heard[1], Heard::Gap(gap));
             assert_eq!(data(&heard), ["kept"]);
             assert_eq!(heard.last().unwrap().position(), kept);
-            let resumed =
-                rig.listen_in(form, Subscribe::to(pattern("brief/*")).from(after(last_over))).hear();
+            let resumed = rig
+                .listen_in(form, Subscribe::to(pattern("brief/*")).from(after(last_over)))
+                .hear();
             assert_eq!(resumed[0], Heard::Position(last_over), "after it, nothing is missing");
         }
     }

@@ -17,7 +17,8 @@ const SEED: u64 = 0xCAFE;
 const CASES: u32 = 128;
 
 const TOPICS: [&str; 6] = ["a", "b", "orders", "orders/1", "orders/2", "orders/1/x"];
-const PATTERNS: [&str; 6] = ["orders/:id", "orders/*", "*/x", "*", r"orders/(\d+)", "orders{/:id}?"];
+const PATTERNS: [&str; 6] =
+    ["orders/:id", "orders/*", "*/x", "*", r"orders/(\d+)", "orders{/:id}?"];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -82,13 +83,22 @@ pub(crate) fn draft() -> impl Strategy<Value = Draft> {
     let (private, typed) = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
     let key = prop::option::weighted(0.2, 0_u8..4);
     (select(&TOPICS), alternate, private, typed, key, 0..200_usize).prop_map(
-        |(to, alternate, private, typed, key, padding)| Draft { to, alternate, private, typed, key, padding },
+        |(to, alternate, private, typed, key, padding)| Draft {
+            to,
+            alternate,
+            private,
+            typed,
+            key,
+            padding,
+        },
     )
 }
 
 pub(crate) fn ask() -> impl Strategy<Value = Ask> {
-    let (topics, patterns) =
-        (prop::collection::vec(select(&TOPICS), 0..3), prop::collection::vec(select(&PATTERNS), 0..3));
+    let (topics, patterns) = (
+        prop::collection::vec(select(&TOPICS), 0..3),
+        prop::collection::vec(select(&PATTERNS), 0..3),
+    );
     let granted = prop::collection::vec(prop_oneof![select(&TOPICS), select(&PATTERNS)], 0..3);
     (topics, patterns, (any::<bool>(), granted), from(), select(&FORMS)).prop_map(
         |(topics, patterns, (public, granted), from, form)| Ask {
@@ -140,7 +150,8 @@ fn every_subscriber_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap()
 /// Runs a test for random scripts.
 pub(crate) fn check<S: Strategy>(script: &S, test: impl Fn(S::Value)) {
     let given = ProptestConfig::default();
-    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(SEED) } else { given.rng_seed };
+    let rng_seed =
+        if given.rng_seed == RngSeed::Random { RngSeed::Fixed(SEED) } else { given.rng_seed };
     println!("seed {rng_seed}; PROPTEST_RNG_SEED sets another");
     let cases = std::env::var("PROPTEST_CASES").map_or(CASES, |_| given.cases);
     let config = ProptestConfig { rng_seed, cases, failure_persistence: None, ..given };
@@ -179,7 +190,9 @@ impl World {
         match step {
             Step::Publish(drafts) => self.publish(drafts),
             Step::Join(ask) => self.join_as(&ask),
-            Step::Poll(at, times) => self.with(at, |world, subscriber| world.poll(subscriber, times)),
+            Step::Poll(at, times) => {
+                self.with(at, |world, subscriber| world.poll(subscriber, times))
+            }
             Step::Idle(at) => self.with(at, Self::idle),
             Step::Leave(at) => drop(self.remove(at)),
             Step::Reconnect(at) => self.reconnect(at),
@@ -293,10 +306,13 @@ impl World {
     }
 
     fn resume_after_every_id(&self) {
-        for subscriber in self.subscribers.iter().filter(|subscriber| subscriber.listener.form().is_some()) {
+        for subscriber in
+            self.subscribers.iter().filter(|subscriber| subscriber.listener.form().is_some())
+        {
             let (account, form) = (&subscriber.account, subscriber.listener.form());
             for id in account.ids() {
-                let mut again = self.join(account.wish().clone(), form, Start::After(id.to_string()));
+                let mut again =
+                    self.join(account.wish().clone(), form, Start::After(id.to_string()));
                 while self.poll_once(&mut again) != Polled::Waiting {}
             }
         }
@@ -313,8 +329,9 @@ impl World {
 impl Draft {
     pub(crate) fn publication(&self, number: usize) -> Publication {
         let data = format!("{}\n{}", number, "x".repeat(self.padding));
-        let publication =
-            publication(self.to, &data).with_alternates(self.alternate.map(topic)).with_private(self.private);
+        let publication = publication(self.to, &data)
+            .with_alternates(self.alternate.map(topic))
+            .with_private(self.private);
         let key = self.key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
         let publication = key.into_iter().fold(publication, Publication::with_key);
         if self.typed { publication.with_type(event_type("typed")) } else { publication }

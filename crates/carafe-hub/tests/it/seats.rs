@@ -149,7 +149,8 @@ fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothi
     driver.check_all(&[early], &["2"]);
 }
 
-/// A driver may say the opening itself, and give the rest a seat only when there is something to be said.
+/// A driver may say the opening itself, and give the rest a seat only when there is something to be
+/// said.
 #[test]
 fn who_waits_for_a_seat_is_called_for_what_comes_and_misses_nothing() {
     for first in [false, true] {
@@ -184,7 +185,8 @@ fn who_waits_for_a_seat_is_called_for_what_comes_and_misses_nothing() {
 fn who_waits_for_a_seat_is_called_to_end() {
     let mut driver = Driver::roomy();
     let (bell, waker) = Bell::new();
-    let mut frames = subscribe(&driver.rig.hub, Subscribe::to(exact("a"))).unwrap().into_frames(Form::Plain);
+    let mut frames =
+        subscribe(&driver.rig.hub, Subscribe::to(exact("a"))).unwrap().into_frames(Form::Plain);
     frames.opening();
     assert!(frames.wait(&waker));
     assert_eq!(driver.rig.hub.drain().end(1), 1);
@@ -200,7 +202,8 @@ fn who_waits_for_a_seat_is_called_to_end() {
 fn a_seat_that_was_ahead_of_its_group_has_waited_with_it_since() {
     for others in [0, 1] {
         let kept = MemoryLimits { entries: 5, ..MemoryLimits::default() };
-        let mut driver = Driver::on(Rig::new(kept, HubLimits { ring_bytes: 1000, ..HubLimits::default() }));
+        let mut driver =
+            Driver::on(Rig::new(kept, HubLimits { ring_bytes: 1000, ..HubLimits::default() }));
         let old = driver.settled("a", 1);
         driver.rig.publish("a", "0");
         driver.rig.count("b", others);
@@ -227,7 +230,8 @@ fn who_leaves_in_the_middle_of_a_pass_makes_nobody_be_skipped_or_served_twice() 
         driver.rig.publish("a", "0");
         driver.dispatcher.look();
         driver.turn();
-        let (leaving, staying): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| leaves(**seat as usize));
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            seats.iter().partition(|seat| leaves(**seat as usize));
         leaving.into_iter().for_each(|seat| driver.leave(seat));
         driver.settle();
         driver.check_all(&staying, &["0"]);
@@ -323,7 +327,10 @@ fn a_group_that_the_ring_has_left_reads_the_log() {
 
 /// One complex pattern is all that there may be: a group that is left behind would keep others out.
 fn with_one_complex_pattern() -> Driver {
-    Driver::on(Rig::new(MemoryLimits::default(), HubLimits { complex_patterns: 1, ..HubLimits::default() }))
+    Driver::on(Rig::new(
+        MemoryLimits::default(),
+        HubLimits { complex_patterns: 1, ..HubLimits::default() },
+    ))
 }
 
 #[test]
@@ -475,7 +482,8 @@ fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() 
     driver.check_all(&seats, &["0", "1"]);
 }
 
-/// What was published for others while the group waited is gone from the log, and nobody here was owed it.
+/// What was published for others while the group waited is gone from the log, and nobody here was
+/// owed it.
 #[test]
 fn a_seat_that_has_all_but_the_rest_of_a_chunk_waits_with_its_group_and_is_told_of_no_gap() {
     let begin: [fn(&mut Driver, SubscriberId); 2] = [
@@ -554,7 +562,10 @@ fn a_stream_whose_time_is_over_ends_at_once_and_tells_from_where_to_go_on() {
     driver.dispatcher.expire(seat);
     driver.settle();
     let told = driver.told(seat);
-    assert!(matches!(&told[..], [Told::Expired(position), Told::End] if *position == first), "{told:?}");
+    assert!(
+        matches!(&told[..], [Told::Expired(position), Told::End] if *position == first),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -571,8 +582,9 @@ fn who_has_yet_to_be_sent_what_a_pass_takes_goes_on_before_it_when_its_time_is_o
     let sent = ends.iter().filter(|told| {
         matches!(&told[..], [Told::Heard(Heard::Event(_)), Told::Expired(at), Told::End] if *at == event)
     });
-    let unsent =
-        ends.iter().filter(|told| matches!(&told[..], [Told::Expired(at), Told::End] if *at == before));
+    let unsent = ends
+        .iter()
+        .filter(|told| matches!(&told[..], [Told::Expired(at), Told::End] if *at == before));
     let (sent, unsent) = (sent.count(), unsent.count());
     assert!(sent > 0 && unsent > 0 && sent + unsent == MANY, "{sent} and {unsent}");
 }
@@ -606,7 +618,10 @@ fn seats_end_at_the_pace_at_which_the_drain_is_driven() {
         assert_eq!(drain.end(count), more);
         ended += more;
         driver.settle();
-        assert_eq!((driver.dispatcher.len(), driver.rig.hub.subscriptions()), (5 - ended, 5 - ended));
+        assert_eq!(
+            (driver.dispatcher.len(), driver.rig.hub.subscriptions()),
+            (5 - ended, 5 - ended)
+        );
     }
 }
 
@@ -638,7 +653,10 @@ fn a_stream_is_blocked_only_while_its_client_has_not_taken_all_and_since_then() 
     while driver.turn() {
         turns += 1;
         for seat in [lagging, replaying] {
-            assert_eq!(driver.dispatcher.blocked_since(seat), driver.clients.get(seat).blocked_since());
+            assert_eq!(
+                driver.dispatcher.blocked_since(seat),
+                driver.clients.get(seat).blocked_since()
+            );
         }
     }
     assert!(turns > 10, "much was to be caught up");
@@ -756,7 +774,8 @@ fn what_is_not_shown_any_more_is_a_gap_for_seats_that_have_settled_and_for_those
     driver.settle();
     for seat in seats {
         let told = driver.told(seat);
-        let [Told::Heard(first), Told::Heard(Heard::Gap(gap)), Told::Heard(last)] = &told[..] else {
+        let [Told::Heard(first), Told::Heard(Heard::Gap(gap)), Told::Heard(last)] = &told[..]
+        else {
             panic!("{told:?}");
         };
         assert_eq!((gap.requested.clone(), gap.goes_on_after), (shown.to_string(), over));

@@ -38,7 +38,8 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(limited).expect("the stream hangs")
 }
 
-/// Appends numbers from several threads, each to a topic of its own, while `meanwhile` runs on this one.
+/// Appends numbers from several threads, each to a topic of its own, while `meanwhile` runs on this
+/// one.
 fn while_all_append(append: impl Fn(Vec<Publication>) + Sync, meanwhile: impl FnOnce()) {
     let start = Barrier::new(PUBLISHERS + 1);
     thread::scope(|scope| {
@@ -46,7 +47,8 @@ fn while_all_append(append: impl Fn(Vec<Publication>) + Sync, meanwhile: impl Fn
             let (start, append) = (&start, &append);
             scope.spawn(move || {
                 start.wait();
-                let one = |n| publication(&format!("from/{publisher}"), &format!("{publisher} {n}"));
+                let one =
+                    |n| publication(&format!("from/{publisher}"), &format!("{publisher} {n}"));
                 (0..EACH).for_each(|n| append(vec![one(n)]));
             });
         }
@@ -62,7 +64,9 @@ fn while_all_publish(hub: &Hub, meanwhile: impl FnOnce()) {
 
 fn entries(subscription: Subscription) -> impl Stream<Item = Told> {
     subscription.filter_map(async |delivery| match delivery {
-        Delivery::Entry(entry) => Some((entry.position, entry.publication.event().data()?.to_owned())),
+        Delivery::Entry(entry) => {
+            Some((entry.position, entry.publication.event().data()?.to_owned()))
+        }
         Delivery::Position(_) => None,
         Delivery::Gap(gap) => panic!("{gap:?}"),
     })
@@ -94,7 +98,10 @@ fn check_all(told: &[Told], publishers: impl IntoIterator<Item = usize>) {
     for publisher in publishers {
         let own = told.iter().filter(|(_, data)| data.starts_with(&format!("{publisher} ")));
         let expected = (0..EACH).map(|n| format!("{publisher} {n}"));
-        assert!(own.map(|(_, data)| data).eq(expected.collect::<Vec<_>>().iter()), "publisher {publisher}");
+        assert!(
+            own.map(|(_, data)| data).eq(expected.collect::<Vec<_>>().iter()),
+            "publisher {publisher}"
+        );
     }
 }
 
@@ -171,10 +178,12 @@ fn wait_for_bell(bell: &Unpark) {
     }
 }
 
-/// Hears all through a dispatcher, with a seat more for each hundred events; every second client takes little at once.
+/// Hears all through a dispatcher, with a seat more for each hundred events; every second client
+/// takes little at once.
 fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
     let bell = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
-    let (mut dispatcher, mut clients) = (hub.dispatcher(Arc::clone(&bell).into()), Clients::default());
+    let (mut dispatcher, mut clients) =
+        (hub.dispatcher(Arc::clone(&bell).into()), Clients::default());
     let mut heard: Vec<Vec<Told>> = Vec::new();
     while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
         if heard.len() < count && heard.iter().all(|told| told.len() > heard.len() * 100) {
@@ -225,11 +234,12 @@ fn seats_that_come_while_all_publish_get_all_once_and_in_order() {
 
 /// Publishes until the hub drains; every event that it answered for.
 fn publish_until_the_drain(hub: &Hub) -> Vec<Position> {
-    let published = (0_u64..).map_while(|n| match at_once(hub.publish(publication("a", &n.to_string()))) {
-        Ok(appended) => Some(appended.position),
-        Err(PublishError::Draining) => None,
-        Err(error) => panic!("{error}"),
-    });
+    let published =
+        (0_u64..).map_while(|n| match at_once(hub.publish(publication("a", &n.to_string()))) {
+            Ok(appended) => Some(appended.position),
+            Err(PublishError::Draining) => None,
+            Err(error) => panic!("{error}"),
+        });
     published.collect()
 }
 
@@ -239,13 +249,15 @@ fn a_drain_amid_publishing_ends_every_stream_without_a_hole() {
         let streams = [(); 3].map(|()| subscribe(hub, everything()).unwrap());
         thread::scope(|scope| {
             let publisher = scope.spawn(|| publish_until_the_drain(hub));
-            let streams = streams.map(|stream| scope.spawn(|| wait(entries(stream).collect::<Vec<_>>())));
+            let streams =
+                streams.map(|stream| scope.spawn(|| wait(entries(stream).collect::<Vec<_>>())));
             let first = pin!(entries(subscribe(hub, everything()).unwrap()));
             hear(first, 50);
             assert!(hub.drain().end(usize::MAX) >= 3);
             let published = publisher.join().unwrap();
             for stream in streams {
-                let told: Vec<_> = stream.join().unwrap().into_iter().map(|(position, _)| position).collect();
+                let told: Vec<_> =
+                    stream.join().unwrap().into_iter().map(|(position, _)| position).collect();
                 assert!(told.len() >= 50 && published.starts_with(&told));
             }
         });

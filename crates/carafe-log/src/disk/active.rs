@@ -23,8 +23,9 @@ const SEVERAL: u32 = 1 << 31;
 
 /// Which entries of a segment are of which topic, key and ID, and where they stand.
 ///
-/// The writer adds entries while readers look: nothing is copied, and nobody waits. What a reader may look at is said by
-/// the [`View`](super::view::View) that it took, which counts entries; anything beyond has to be passed over.
+/// The writer adds entries while readers look: nothing is copied, and nobody waits. What a reader
+/// may look at is said by the [`View`](super::view::View) that it took, which counts entries;
+/// anything beyond has to be passed over.
 pub(crate) struct ActiveIndex {
     base: Offset,
     pub(super) salt: u32,
@@ -88,8 +89,8 @@ impl ActiveIndex {
         if let Some(id) = entry.publication.id() {
             self.ids.push(self.id_hash(id), ordinal, |_| true, |_| {});
         }
-        let keys =
-            usize::from(entry.publication.key().is_some()) + usize::from(entry.publication.id().is_some());
+        let keys = usize::from(entry.publication.key().is_some())
+            + usize::from(entry.publication.id().is_some());
         self.grow(ROW + topics.len() + keys * KEY, 0);
         self.push_row(ordinal, row, &topics);
         self.of_hub.fetch_add(u32::from(entry.publication.is_of_hub()), Ordering::Relaxed);
@@ -136,7 +137,8 @@ impl ActiveIndex {
 
     /// The bytes that its file will have, and the segment's filter.
     pub(crate) fn file_bytes(&self) -> u64 {
-        (SUMMARY + self.bytes.load(Ordering::Relaxed) + WORD + filter::file_len(self.hashes())) as u64
+        (SUMMARY + self.bytes.load(Ordering::Relaxed) + WORD + filter::file_len(self.hashes()))
+            as u64
     }
 
     /// How many topics, keys and IDs there are.
@@ -198,12 +200,18 @@ impl ActiveIndex {
     }
 
     /// Whether one of an entry's topics is accepted.
-    pub(crate) fn any_topic(&self, ordinal: Ordinal, mut accept: impl FnMut(TopicId) -> bool) -> bool {
-        let topics = self.rows.get(ordinal as usize).map_or(0, |row| row.topics.load(Ordering::Relaxed));
+    pub(crate) fn any_topic(
+        &self,
+        ordinal: Ordinal,
+        mut accept: impl FnMut(TopicId) -> bool,
+    ) -> bool {
+        let topics =
+            self.rows.get(ordinal as usize).map_or(0, |row| row.topics.load(Ordering::Relaxed));
         if topics & SEVERAL == 0 {
             return accept(topics);
         }
-        let word = |at: u32| self.several.get(at as usize).map_or(0, |word| word.load(Ordering::Relaxed));
+        let word =
+            |at: u32| self.several.get(at as usize).map_or(0, |word| word.load(Ordering::Relaxed));
         let place = topics & !SEVERAL;
         (1..=word(place)).any(|at| accept(word(place + at)))
     }
@@ -218,7 +226,12 @@ impl ActiveIndex {
     }
 
     /// Entries of this topic that may have this key: their hashes are the same.
-    pub(crate) fn of_topic_and_key(&self, topic: &Topic, key: &IdempotencyKey, end: Ordinal) -> List<'_> {
+    pub(crate) fn of_topic_and_key(
+        &self,
+        topic: &Topic,
+        key: &IdempotencyKey,
+        end: Ordinal,
+    ) -> List<'_> {
         self.topic_keys.list_of(self.key_hash(topic, key), end, |_| true)
     }
 

@@ -1,4 +1,5 @@
-//! How old segments are: by the steady clock where it saw them, by their entries' times where it did not.
+//! How old segments are: by the steady clock where it saw them, by their entries' times where it
+//! did not.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +35,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Ages {
     limit: Option<i64>,
     opened: i64,
-    /// When the steady clock saw the newest entry of each segment that took entries since the log was opened.
+    /// When the steady clock saw the newest entry of each segment that took entries since the log
+    /// was opened.
     taken: BTreeMap<Offset, i64>,
     /// From when on another segment may be removed on the wall clock's word.
     careful_until: i64,
@@ -67,7 +69,9 @@ impl Ages {
 
     /// Looks at the first of these segments. The others follow it in order, up to the newest.
     pub(crate) fn judge(&self, mut segments: impl Iterator<Item = Seen>, now: Reading) -> Verdict {
-        let (Some(limit), Some(first)) = (self.limit, segments.next()) else { return Verdict::Kept };
+        let (Some(limit), Some(first)) = (self.limit, segments.next()) else {
+            return Verdict::Kept;
+        };
         let age = self.age_of(first, now).unwrap_or_else(|| {
             // Its time lies in the future, so nobody knows it. What follows was stored later.
             let later = segments.find_map(|segment| self.age_of(segment, now)).unwrap_or_default();

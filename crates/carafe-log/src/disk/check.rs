@@ -1,4 +1,5 @@
-//! `carafe log verify`, `repair`, `restore` and `stat`: a log is looked at and mended while no hub has it open.
+//! `carafe log verify`, `repair`, `restore` and `stat`: a log is looked at and mended while no hub
+//! has it open.
 
 use std::io;
 use std::path::Path;
@@ -105,8 +106,9 @@ impl OfflineLog {
         Ok(findings)
     }
 
-    /// Tells the log that it comes from a backup: it begins a new generation after its newest entry, whose position is
-    /// the answer. Entries that came later are known as lost from then on, and their offsets are not taken for new ones.
+    /// Tells the log that it comes from a backup: it begins a new generation after its newest
+    /// entry, whose position is the answer. Entries that came later are known as lost from then on,
+    /// and their offsets are not taken for new ones.
     ///
     /// # Errors
     /// When the disk cannot be read or written, there is no log, or it is damaged.
@@ -142,8 +144,9 @@ impl OfflineLog {
     }
 
     pub(super) fn look_at(&self, name: &str, newest: bool) -> Result<Found, OpenError> {
-        let damaged =
-            |what: String, loses_entries| Found::Damaged(Finding { file: name.into(), what, loses_entries });
+        let damaged = |what: String, loses_entries| {
+            Found::Damaged(Finding { file: name.into(), what, loses_entries })
+        };
         let segment = match Segment::open(&*self.storage, name.into()) {
             Ok(Some(segment)) => segment,
             Ok(None) if newest => return Ok(Found::Unused),
@@ -157,12 +160,18 @@ impl OfflineLog {
         Ok(match scanned.rest {
             Rest::Nothing if is_marked => Found::Whole(segment, scanned),
             Rest::Torn if newest && mark.is_none() => Found::Torn(segment, scanned),
-            _ => damaged(format!("it is not what was written from byte {} on", scanned.end.at), true),
+            _ => {
+                damaged(format!("it is not what was written from byte {} on", scanned.end.at), true)
+            }
         })
     }
 
     /// A sealed segment's index must be what its entries give.
-    pub(super) fn look_at_index(&self, segment: &Segment, scanned: &Scanned) -> io::Result<Option<Finding>> {
+    pub(super) fn look_at_index(
+        &self,
+        segment: &Segment,
+        scanned: &Scanned,
+    ) -> io::Result<Option<Finding>> {
         let file = segment.index_name();
         if !self.storage.list()?.contains(&file) {
             return Ok(None);

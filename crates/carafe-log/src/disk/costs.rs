@@ -178,12 +178,16 @@ fn finding_the_last_of_what_is_not_there_is_refused_beyond_a_number_of_tests() {
     let log = open(&spy, DiskOptions { pattern_tests: 50_000, ..options() });
     fill(&log, 20);
     let missing = |number| TopicPattern::new(&format!("none/({number})")).unwrap().into();
-    let last =
-        |patterns: usize| wait(log.before_last(1, (0..patterns).map(missing).collect(), Visible::all()));
+    let last = |patterns: usize| {
+        wait(log.before_last(1, (0..patterns).map(missing).collect(), Visible::all()))
+    };
     assert_eq!(last(1), Ok(log.span().start));
     assert_eq!(last(100), Err(ReadError::TooMuchWork { limit: 50_000 }));
     let there = complex(1);
-    assert!(wait(log.before_last(1, vec![there], Visible::all())).is_ok(), "what is near the end is found");
+    assert!(
+        wait(log.before_last(1, vec![there], Visible::all())).is_ok(),
+        "what is near the end is found"
+    );
 }
 
 #[test]
@@ -195,7 +199,8 @@ fn a_lost_index_is_made_again_once_by_all_who_need_it() {
     while log.shared.view().sealed.iter().any(|sealed| !sealed.is_settled()) {
         thread::yield_now();
     }
-    let lost: Vec<_> = spy.list().unwrap().into_iter().filter(|name| name.ends_with(".index")).collect();
+    let lost: Vec<_> =
+        spy.list().unwrap().into_iter().filter(|name| name.ends_with(".index")).collect();
     assert!(lost.len() > 2);
     lost.iter().for_each(|name| spy.remove(name).unwrap());
     let created = spy.created.load(Ordering::Relaxed);
@@ -248,7 +253,9 @@ fn a_turn_of_testing_large_events_ends_before_all_of_a_segment_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let spy = Spy::on(&folder);
     let log = open(&spy, DiskOptions { segment_bytes: Some(64 << 20), ..options() });
-    let large = |number: usize| Publication::new(publication(number).topic().clone(), "x".repeat(256 << 10));
+    let large = |number: usize| {
+        Publication::new(publication(number).topic().clone(), "x".repeat(256 << 10))
+    };
     (0..128).for_each(|number| drop(wait(log.append(vec![large(number)])).unwrap()));
     drop(log);
     // The segment that was written is sealed by an event that has no room in it.

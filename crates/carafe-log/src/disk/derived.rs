@@ -11,7 +11,8 @@ use super::index_file::IndexFile;
 use super::sealed::Segment;
 use super::storage::{Storage, read_whole};
 
-/// Of each file, one thread writes at a time: the one that settles a segment, or one of those that need its index later.
+/// Of each file, one thread writes at a time: the one that settles a segment, or one of those that
+/// need its index later.
 fn write(storage: &dyn Storage, name: &str, content: &[u8]) -> io::Result<()> {
     let unfinished = format!("{name}{}", files::UNFINISHED);
     let written = storage.create(&unfinished).and_then(|file| file.write_at(0, content));
@@ -30,18 +31,26 @@ pub(crate) fn write_index(
     write(storage, &segment.index_name(), &index::encode(index, &segment.header, summary))
 }
 
-pub(crate) fn write_filter(storage: &dyn Storage, segment: &Segment, filter: &Filter) -> io::Result<()> {
+pub(crate) fn write_filter(
+    storage: &dyn Storage,
+    segment: &Segment,
+    filter: &Filter,
+) -> io::Result<()> {
     write(storage, &segment.filter_name(), &filter.encode(&segment.header))
 }
 
-fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<std::sync::Arc<dyn super::StorageFile>>> {
+fn open(
+    storage: &dyn Storage,
+    name: &str,
+) -> io::Result<Option<std::sync::Arc<dyn super::StorageFile>>> {
     match storage.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         file => file.map(Some),
     }
 }
 
-/// Opens an index file; `None` if it is lost or damaged. Once it was read whole and found good, it is `checked`.
+/// Opens an index file; `None` if it is lost or damaged. Once it was read whole and found good, it
+/// is `checked`.
 pub(crate) fn open_index(
     storage: &dyn Storage,
     segment: &Segment,
@@ -54,14 +63,17 @@ pub(crate) fn open_index(
     Ok(is_good.then_some(index))
 }
 
-/// Reads the filter. One that is lost or damaged is made again from the index; `None` if that is lost or damaged, too.
+/// Reads the filter. One that is lost or damaged is made again from the index; `None` if that is
+/// lost or damaged, too.
 pub(crate) fn read_filter(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<Filter>> {
     if let Some(file) = open(storage, &segment.filter_name())?
         && let Some(filter) = Filter::decode(&read_whole(&*file)?, &segment.header)
     {
         return Ok(Some(filter));
     }
-    let Some(index) = open_index(storage, segment, &AtomicBool::new(false))? else { return Ok(None) };
+    let Some(index) = open_index(storage, segment, &AtomicBool::new(false))? else {
+        return Ok(None);
+    };
     let filter = Filter::of_file(&index, segment.header.salt)?;
     if let Err(error) = write_filter(storage, segment, &filter) {
         tracing::warn!(%error, segment = segment.name, "its filter cannot be kept; making it again next time");

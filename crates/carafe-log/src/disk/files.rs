@@ -1,4 +1,5 @@
-//! Which files in a log's folder are its own. Others are left alone, whatever their names look like.
+//! Which files in a log's folder are its own. Others are left alone, whatever their names look
+//! like.
 
 use std::io;
 
@@ -14,10 +15,12 @@ const SEGMENT: &str = ".segment";
 /// What follows the name of a file that is being made.
 pub(crate) const UNFINISHED: &str = ".new";
 
-/// What follows the name of a segment that `carafe log repair` has kept a copy of; from the second copy on, a number follows.
+/// What follows the name of a segment that `carafe log repair` has kept a copy of; from the second
+/// copy on, a number follows.
 pub(crate) const DAMAGED: &str = ".damaged";
 
-/// Files beside a segment that can be made again from it: the end of the name, and how the content begins.
+/// Files beside a segment that can be made again from it: the end of the name, and how the content
+/// begins.
 const DERIVED: [(&str, &[u8; 8]); 2] = [(".index", index::MAGIC), (".filter", filter::MAGIC)];
 
 /// As many digits as the largest offset has.
@@ -47,8 +50,9 @@ pub(crate) fn kind(name: &str) -> Option<Kind<'_>> {
     if name == open::CLEAN {
         return Some(Kind::Clean);
     }
-    let backup =
-        name.split_once(DAMAGED).filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let backup = name
+        .split_once(DAMAGED)
+        .filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
     if name == "lock" || backup.is_some_and(|(name, _)| kind(name) == Some(Kind::Segment)) {
         return Some(Kind::Kept);
     }
@@ -92,8 +96,8 @@ pub(crate) fn segments(storage: &dyn Storage) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether the log can have begun to write this file: its first bytes are these, or only some of them, as a crash leaves
-/// what was not synced, with nothing after them.
+/// Whether the log can have begun to write this file: its first bytes are these, or only some of
+/// them, as a crash leaves what was not synced, with nothing after them.
 pub(crate) fn begins_as(file: &dyn StorageFile, magic: &[u8; 8]) -> io::Result<bool> {
     let mut bytes = [0; 8];
     let count = usize::try_from(file.size()?).unwrap_or(usize::MAX).min(bytes.len());
@@ -102,7 +106,8 @@ pub(crate) fn begins_as(file: &dyn StorageFile, magic: &[u8; 8]) -> io::Result<b
     Ok(bytes[same..].iter().all(|byte| *byte == 0))
 }
 
-/// Removes files of the log's own that nothing belongs to, and gives the names of those that are not its own.
+/// Removes files of the log's own that nothing belongs to, and gives the names of those that are
+/// not its own.
 pub(crate) fn tidy(storage: &dyn Storage, keeps: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
     let (mut foreign, mut removed) = (Vec::new(), false);
     for name in storage.list()? {
@@ -142,14 +147,26 @@ mod tests {
 
     #[test]
     fn only_names_that_the_log_gives_are_its_own() {
-        let own =
-            ["00000000000000000001.segment", "00000000000000000001.index", "clean", "clean.new", "lock"];
+        let own = [
+            "00000000000000000001.segment",
+            "00000000000000000001.index",
+            "clean",
+            "clean.new",
+            "lock",
+        ];
         assert!(own.iter().all(|name| kind(name).is_some()));
         assert!(kind("00000000000000000001.index.new").is_some());
         assert!(kind("00000000000000000001.filter").is_some());
         assert!(kind("00000000000000000001.segment.damaged").is_some());
-        let foreign =
-            ["x.segment", "1.segment", "x.new", "notes.index", "+0000000000000000001.segment", "", "é"];
+        let foreign = [
+            "x.segment",
+            "1.segment",
+            "x.new",
+            "notes.index",
+            "+0000000000000000001.segment",
+            "",
+            "é",
+        ];
         let more = ["0000000000000000001.segment.new", "000000000000000000001.segment", "lock.new"];
         assert!(foreign.iter().chain(&more).all(|name| kind(name).is_none()));
     }

@@ -1,11 +1,13 @@
-//! What a sealed segment may have, in memory: topics, keys and IDs that are not there are told without a look at the disk.
+//! What a sealed segment may have, in memory: topics, keys and IDs that are not there are told
+//! without a look at the disk.
 //!
-//! A split-block Bloom filter, as Parquet has it: the upper half of a hash chooses a block of 256 bits, the lower half one
-//! bit in each of its eight words. With 16 bits for each of what it holds, it wrongly says "maybe" once in 600 times.
+//! A split-block Bloom filter, as Parquet has it: the upper half of a hash chooses a block of 256
+//! bits, the lower half one bit in each of its eight words. With 16 bits for each of what it holds,
+//! it wrongly says "maybe" once in 600 times.
 //!
-//! The file has a head (`CARAFEFI`, version, number of blocks, number of entries that the hub published itself), the
-//! blocks, and a CRC32C of all that, seeded with the segment's salt. It is not synced: one that is lost or damaged is made
-//! again from the index.
+//! The file has a head (`CARAFEFI`, version, number of blocks, number of entries that the hub
+//! published itself), the blocks, and a CRC32C of all that, seeded with the segment's salt. It is
+//! not synced: one that is lost or damaged is made again from the index.
 
 use std::io;
 
@@ -21,15 +23,23 @@ const VERSION: u32 = 1;
 const HEAD: usize = 8 + 4 + 4 + 4;
 const SUM: usize = 4;
 
-/// Bits for each of what a filter holds. A log of many segments asks all of their filters: with fewer bits, most lookups
-/// of unknown keys would end on the disk.
+/// Bits for each of what a filter holds. A log of many segments asks all of their filters: with
+/// fewer bits, most lookups of unknown keys would end on the disk.
 const BITS: usize = 16;
 
 const WORDS: usize = 8;
 
 /// Odd multipliers, one for each word of a block, as Parquet has them.
-const MULTIPLIERS: [u32; WORDS] =
-    [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
+const MULTIPLIERS: [u32; WORDS] = [
+    0x47b6_137b,
+    0x4497_4d91,
+    0x8824_ad5b,
+    0xa2b7_289d,
+    0x7054_95c7,
+    0x2df1_424b,
+    0x9efc_4947,
+    0x5c6b_fb31,
+];
 
 /// Topics that are read at once to make a filter from an index.
 const TOPICS: usize = 4096;
@@ -75,7 +85,8 @@ impl Filter {
         filter
     }
 
-    /// Of a segment whose index is in a file. Which entries the hub published itself is lost: all count as published.
+    /// Of a segment whose index is in a file. Which entries the hub published itself is lost: all
+    /// count as published.
     pub(crate) fn of_file(file: &IndexFile, salt: u32) -> io::Result<Self> {
         let counts = file.counts();
         let mut filter = Self::with_room_for(counts.topic_keys + counts.ids + counts.topics);
@@ -102,7 +113,10 @@ impl Filter {
     fn place(&self, kind: Kind, hash: u64) -> (usize, [u32; WORDS]) {
         let hash = kind.of(hash);
         let block = ((hash >> 32) * self.blocks.len() as u64) >> 32;
-        (block as usize, MULTIPLIERS.map(|multiplier| 1 << ((hash as u32).wrapping_mul(multiplier) >> 27)))
+        (
+            block as usize,
+            MULTIPLIERS.map(|multiplier| 1 << ((hash as u32).wrapping_mul(multiplier) >> 27)),
+        )
     }
 
     fn add(&mut self, kind: Kind, hash: u64) {
@@ -151,7 +165,8 @@ impl Filter {
         if !is_good || count == 0 || bytes.len() != encoded_len(count) {
             return None;
         }
-        let words: Vec<u32> = take.0.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let words: Vec<u32> =
+            take.0.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         Some(Self { blocks: words.as_chunks().0.into(), of_hub })
     }
 }
@@ -198,8 +213,12 @@ mod tests {
     #[test]
     fn a_filter_reads_back_as_written_and_every_flipped_bit_is_noticed() {
         let position = Position { generation: Generation::new(7), offset: 0, nonce: 0 };
-        let header =
-            Header { salt: 5, generation: position.generation, previous: position, after_hole: false };
+        let header = Header {
+            salt: 5,
+            generation: position.generation,
+            previous: position,
+            after_hole: false,
+        };
         let mut filter = Filter::with_room_for(10);
         (0..10).for_each(|number| filter.add(Kind::Key, of(number)));
         let bytes = filter.encode(&header);
@@ -211,6 +230,10 @@ mod tests {
         }
         assert_eq!(Filter::decode(&bytes, &header), Some(filter));
         assert_eq!(Filter::decode(&bytes[..bytes.len() - 1], &header), None);
-        assert_eq!(Filter::decode(&bytes, &Header { salt: 6, ..header }), None, "another segment's");
+        assert_eq!(
+            Filter::decode(&bytes, &Header { salt: 6, ..header }),
+            None,
+            "another segment's"
+        );
     }
 }

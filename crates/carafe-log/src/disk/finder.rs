@@ -32,7 +32,8 @@ pub(crate) enum Finder<'a> {
 
 /// Where a search got to.
 pub(crate) struct Step {
-    /// The entry that was found; if none was, how far was looked: nothing is wanted on this side of it.
+    /// The entry that was found; if none was, how far was looked: nothing is wanted on this side of
+    /// it.
     pub(crate) at: Ordinal,
     pub(crate) found: bool,
 }
@@ -46,7 +47,11 @@ impl Step {
 
 impl Finder<'_> {
     /// The first wanted entry of a range, as far as the budget goes.
-    pub(crate) fn next(&mut self, range: Range<Ordinal>, budget: &mut Budget) -> Result<Step, ReadError> {
+    pub(crate) fn next(
+        &mut self,
+        range: Range<Ordinal>,
+        budget: &mut Budget,
+    ) -> Result<Step, ReadError> {
         let first = range.start;
         let found = match self {
             Self::All => Some(first),
@@ -105,7 +110,8 @@ impl Finder<'_> {
             Self::Tested(index, wanted, memo) => {
                 budget.examine();
                 index.any_topic(at, |topic| {
-                    let mut test = || index.name(topic).is_some_and(|name| wanted.matches(name, budget));
+                    let mut test =
+                        || index.name(topic).is_some_and(|name| wanted.matches(name, budget));
                     match memo {
                         Some(memo) => memo.get(topic, test),
                         None => test(),
@@ -163,7 +169,12 @@ impl<'a> Tests<'a> {
         Self { part, wanted, read: Vec::new(), from: 0 }
     }
 
-    fn matches(&mut self, at: Ordinal, near: Range<Ordinal>, budget: &mut Budget) -> Result<bool, ReadError> {
+    fn matches(
+        &mut self,
+        at: Ordinal,
+        near: Range<Ordinal>,
+        budget: &mut Budget,
+    ) -> Result<bool, ReadError> {
         let read = self.from..self.from + self.read.len() as Ordinal;
         if !read.contains(&at) {
             (self.from, self.read) = self.part.run_near(at, near, READ)?;

@@ -12,7 +12,8 @@ use crate::{Entry, Followed, Follower, ReadError};
 impl Shared {
     /// Hands the follower what comes from now on, and reads the newest entries up to now.
     pub(crate) fn follow(&self, recent: usize, follower: Follower) -> Followed {
-        // The follower has its place first: what is appended while the newest entries are read goes to it.
+        // The follower has its place first: what is appended while the newest entries are read goes
+        // to it.
         let view = self.change(|state| {
             state.followers.push(follower);
             state.view()

@@ -4,7 +4,8 @@ use carafe_protocol::{Offset, Position};
 
 use super::segment::Header;
 
-/// All holes, in order. They are as they were when the log was opened: a running log gets no new ones.
+/// All holes, in order. They are as they were when the log was opened: a running log gets no new
+/// ones.
 pub(crate) struct Holes(Vec<Hole>);
 
 struct Hole {
@@ -31,11 +32,17 @@ impl Holes {
 
     /// The end of the hole that begins right after an offset, or that the offset lies in.
     pub(crate) fn after(&self, offset: Offset) -> Option<Position> {
-        self.0.iter().find(|hole| hole.after <= offset && offset < hole.end.offset).map(|hole| hole.end)
+        self.0
+            .iter()
+            .find(|hole| hole.after <= offset && offset < hole.end.offset)
+            .map(|hole| hole.end)
     }
 
     /// The end of the hole that a lost entry was in.
     pub(crate) fn with(&self, offset: Offset) -> Option<Position> {
-        self.0.iter().find(|hole| hole.after < offset && offset <= hole.end.offset).map(|hole| hole.end)
+        self.0
+            .iter()
+            .find(|hole| hole.after < offset && offset <= hole.end.offset)
+            .map(|hole| hole.end)
     }
 }

@@ -25,7 +25,8 @@ pub(crate) struct IdSearch {
     view: Arc<View>,
     /// Segments that were not looked at yet, the newest first.
     places: Vec<Place>,
-    /// The segment that is being looked at, and what is left of the entries there that may have the ID.
+    /// The segment that is being looked at, and what is left of the entries there that may have the
+    /// ID.
     part: Option<(Part, Vec<Ordinal>)>,
 }
 

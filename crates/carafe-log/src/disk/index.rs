@@ -1,9 +1,10 @@
 //! The index of a segment that is not written any more, as it is in its file.
 //!
-//! After a head, everything is numbers of four bytes: rows (offset from the segment's previous one, place, length with the
-//! highest bit set for private ones), topics with keys, and IDs (each a hash in two halves, and an ordinal), topics (place
-//! and length of the name, place and number of the ordinals), ordinals; then the names. Hashes and names are sorted, and
-//! names stand in the order of their topics. The file ends with its CRC32C.
+//! After a head, everything is numbers of four bytes: rows (offset from the segment's previous one,
+//! place, length with the highest bit set for private ones), topics with keys, and IDs (each a hash
+//! in two halves, and an ordinal), topics (place and length of the name, place and number of the
+//! ordinals), ordinals; then the names. Hashes and names are sorted, and names stand in the order
+//! of their topics. The file ends with its CRC32C.
 
 use std::hash::Hasher;
 use std::time::SystemTime;
@@ -125,16 +126,22 @@ impl Sections {
         sections.rows.reserve_exact(entries as usize * ROW);
         for ordinal in 0..entries {
             let (row, offset) = (index.row(ordinal), index.offset_within(ordinal));
-            sections.rows.extend([offset, row.at, row.length | if row.private { PRIVATE } else { 0 }]);
+            sections.rows.extend([
+                offset,
+                row.at,
+                row.length | if row.private { PRIVATE } else { 0 },
+            ]);
         }
         sections.topic_keys = sorted_by_hash(&index.topic_keys, entries);
         sections.ids = sorted_by_hash(&index.ids, entries);
-        let mut sorted: Vec<_> =
-            (0..index.topics.lists()).filter_map(|id| Some((index.name(id)?.as_str(), id))).collect();
+        let mut sorted: Vec<_> = (0..index.topics.lists())
+            .filter_map(|id| Some((index.name(id)?.as_str(), id)))
+            .collect();
         sorted.sort_unstable();
         for (name, id) in sorted {
             let list = index.topics.list(id, entries);
-            let places = [sections.names.len(), name.len(), sections.ordinals.len(), list.len() as usize];
+            let places =
+                [sections.names.len(), name.len(), sections.ordinals.len(), list.len() as usize];
             sections.topics.extend(places.map(length));
             sections.names.extend_from_slice(name.as_bytes());
             sections.ordinals.extend(list);
@@ -143,17 +150,25 @@ impl Sections {
     }
 
     fn words(&self) -> impl Iterator<Item = &u32> {
-        self.rows.iter().chain(&self.topic_keys).chain(&self.ids).chain(&self.topics).chain(&self.ordinals)
+        self.rows
+            .iter()
+            .chain(&self.topic_keys)
+            .chain(&self.ids)
+            .chain(&self.topics)
+            .chain(&self.ordinals)
     }
 }
 
 fn sorted_by_hash(keys: &Postings, entries: Ordinal) -> Vec<u32> {
     let mut keys: Vec<_> = keys.all(entries).collect();
     keys.sort_unstable();
-    keys.into_iter().flat_map(|(hash, ordinal)| [(hash >> 32) as u32, hash as u32, ordinal]).collect()
+    keys.into_iter()
+        .flat_map(|(hash, ordinal)| [(hash >> 32) as u32, hash as u32, ordinal])
+        .collect()
 }
 
-/// The same in every version of the program and on every machine; what the salt adds, publishers cannot guess.
+/// The same in every version of the program and on every machine; what the salt adds, publishers
+/// cannot guess.
 pub(crate) fn hash(texts: &[&str], salt: u32) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(u64::from(salt), 0);
     for text in texts {

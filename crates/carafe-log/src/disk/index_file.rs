@@ -126,14 +126,25 @@ impl IndexFile {
         let (mut low, mut high) = (0, entries);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.run(middle..middle + 1)?[0].offset <= offset { low = middle + 1 } else { high = middle }
+            if self.run(middle..middle + 1)?[0].offset <= offset {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         Ok(low)
     }
 
     /// Entries of this topic that may have this key: their hashes are the same.
-    pub(crate) fn of_topic_and_key(&self, topic: &Topic, key: &IdempotencyKey) -> io::Result<Vec<Ordinal>> {
-        self.keyed(0..self.counts.topic_keys, hash(&[topic.as_str(), key.as_str()], self.header.salt))
+    pub(crate) fn of_topic_and_key(
+        &self,
+        topic: &Topic,
+        key: &IdempotencyKey,
+    ) -> io::Result<Vec<Ordinal>> {
+        self.keyed(
+            0..self.counts.topic_keys,
+            hash(&[topic.as_str(), key.as_str()], self.header.salt),
+        )
     }
 
     /// Entries of any topic that may have this ID, in order: their hashes are the same.
@@ -142,7 +153,8 @@ impl IndexFile {
         self.keyed(table, hash(&[id.as_str()], self.header.salt))
     }
 
-    /// The entries of a hash. Hashes are spread evenly, so a guess by their size comes near at once.
+    /// The entries of a hash. Hashes are spread evenly, so a guess by their size comes near at
+    /// once.
     fn keyed(&self, table: Range<usize>, wanted: u64) -> io::Result<Vec<Ordinal>> {
         let (mut low, mut high, mut lowest, mut highest) = (table.start, table.end, 0, u64::MAX);
         let run = RUN as usize;
@@ -168,7 +180,11 @@ impl IndexFile {
         let (mut low, mut high) = (range.start, range.end);
         while high - low > RUN as usize {
             let middle = low + (high - low) / 2;
-            if self.keys(middle..middle + 1)?[0].0 < wanted { low = middle + 1 } else { high = middle }
+            if self.keys(middle..middle + 1)?[0].0 < wanted {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         let mut found = Vec::new();
         while low < end {
@@ -191,7 +207,8 @@ impl IndexFile {
 
     /// The topics of a range, in the order of their names.
     pub(crate) fn topics(&self, range: Range<usize>) -> io::Result<Vec<TopicPlaces>> {
-        let words = self.words(self.topics_at() + range.start * TOPIC * WORD, range.len() * TOPIC)?;
+        let words =
+            self.words(self.topics_at() + range.start * TOPIC * WORD, range.len() * TOPIC)?;
         let places = |from: u32, count: u32| from as usize..from as usize + count as usize;
         let topic = |topic: &[u32; TOPIC]| TopicPlaces {
             name: places(topic[0], topic[1]),
@@ -232,5 +249,9 @@ impl IndexFile {
 
 fn of_hash(run: &[(u64, Ordinal)], wanted: u64) -> Vec<Ordinal> {
     let first = run.partition_point(|(hash, _)| *hash < wanted);
-    run[first..].iter().take_while(|(hash, _)| *hash == wanted).map(|(_, ordinal)| *ordinal).collect()
+    run[first..]
+        .iter()
+        .take_while(|(hash, _)| *hash == wanted)
+        .map(|(_, ordinal)| *ordinal)
+        .collect()
 }

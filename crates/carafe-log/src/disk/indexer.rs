@@ -1,4 +1,5 @@
-//! The thread that writes the indexes of segments that were sealed, while the writer goes on in the next segment.
+//! The thread that writes the indexes of segments that were sealed, while the writer goes on in the
+//! next segment.
 
 use std::collections::VecDeque;
 use std::io;
@@ -92,8 +93,9 @@ impl Drop for Indexer {
 
 impl Waiting {
     fn check_thread(&self) -> io::Result<()> {
-        let ended =
-            |panic: &String| io::Error::other(format!("the thread that writes indexes has ended: {panic}"));
+        let ended = |panic: &String| {
+            io::Error::other(format!("the thread that writes indexes has ended: {panic}"))
+        };
         self.ended.as_ref().map_or(Ok(()), |panic| Err(ended(panic)))
     }
 }
@@ -139,8 +141,8 @@ impl Segments {
         }
     }
 
-    /// The oldest segment that waits. Meanwhile, indexes that nobody reads any more are dropped: that may take long, and so
-    /// no other thread is to be the last to have one.
+    /// The oldest segment that waits. Meanwhile, indexes that nobody reads any more are dropped:
+    /// that may take long, and so no other thread is to be the last to have one.
     fn next(&self, unused: &mut Vec<Arc<ActiveIndex>>) -> Option<Arc<Sealed>> {
         let mut waiting = self.lock();
         loop {

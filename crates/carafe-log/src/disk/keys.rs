@@ -1,7 +1,8 @@
 //! Finding entries by the keys of their publishers, before the writer has to know.
 //!
-//! Whether a key is known is looked up outside the writer: in the filters of the sealed segments, and on the disk only if
-//! one of them says "maybe". The writer then looks at what came after that, which is in memory.
+//! Whether a key is known is looked up outside the writer: in the filters of the sealed segments,
+//! and on the disk only if one of them says "maybe". The writer then looks at what came after that,
+//! which is in memory.
 
 use std::time::SystemTime;
 
@@ -52,7 +53,9 @@ impl Shared {
     /// Looks up the keys of a batch, if that takes no look at the disk and no time.
     pub(crate) fn look_up_at_once(&self, batch: &[Publication]) -> Option<Looked> {
         let view = self.view();
-        let keyed = || batch.iter().filter_map(|publication| Some((publication.topic(), publication.key()?)));
+        let keyed = || {
+            batch.iter().filter_map(|publication| Some((publication.topic(), publication.key()?)))
+        };
         if keyed().count() * (view.sealed.len() + 1) > PROBES {
             return None;
         }
@@ -122,7 +125,11 @@ impl Shared {
 
 impl Looked {
     /// Goes on for a turn, and says whether all keys are looked up.
-    pub(crate) fn go_on(&mut self, batch: &[Publication], shared: &Shared) -> Result<bool, ReadError> {
+    pub(crate) fn go_on(
+        &mut self,
+        batch: &[Publication],
+        shared: &Shared,
+    ) -> Result<bool, ReadError> {
         let (view, since) = (shared.view(), shared.known_since(shared.clock.now()));
         let (mut probes, mut lookups) = (0, 0);
         while let Some(publication) = batch.get(self.found.len()) {
@@ -146,8 +153,8 @@ fn is_since(time: u64, since: Option<u64>) -> bool {
     since.is_none_or(|since| time > since)
 }
 
-/// The segments that may have an entry of this topic with this key beyond an offset, the newest first: publishers repeat
-/// what they sent just now.
+/// The segments that may have an entry of this topic with this key beyond an offset, the newest
+/// first: publishers repeat what they sent just now.
 fn places_of(
     view: &View,
     topic: &Topic,
@@ -169,9 +176,17 @@ fn places_of(
     places
 }
 
-fn of_topic_and_key(part: &Part, topic: &Topic, key: &IdempotencyKey) -> Result<Vec<Ordinal>, ReadError> {
+fn of_topic_and_key(
+    part: &Part,
+    topic: &Topic,
+    key: &IdempotencyKey,
+) -> Result<Vec<Ordinal>, ReadError> {
     match &part.index {
-        PartIndex::Memory(index, end) => Ok(index.of_topic_and_key(topic, key, *end).into_iter().collect()),
-        PartIndex::File(file) => file.of_topic_and_key(topic, key).map_err(|error| unreadable(&error)),
+        PartIndex::Memory(index, end) => {
+            Ok(index.of_topic_and_key(topic, key, *end).into_iter().collect())
+        }
+        PartIndex::File(file) => {
+            file.of_topic_and_key(topic, key).map_err(|error| unreadable(&error))
+        }
     }
 }

@@ -70,7 +70,11 @@ impl LastSearch {
         found
     }
 
-    fn search(&mut self, shared: &Shared, budget: &mut Budget) -> Result<Option<Position>, ReadError> {
+    fn search(
+        &mut self,
+        shared: &Shared,
+        budget: &mut Budget,
+    ) -> Result<Option<Position>, ReadError> {
         while !budget.is_spent() {
             let (part, end) = match self.part.take() {
                 Some(part) => part,
@@ -113,7 +117,11 @@ impl LastSearch {
         let mut shown = Shown::new(self.public, granted);
         let counted = part.count_back(end, &mut finder, &mut shown, self.left, budget)?;
         self.left -= counted.found;
-        Ok(if self.left == 0 { Outcome::Found(counted.down_to) } else { Outcome::DownTo(counted.down_to) })
+        Ok(if self.left == 0 {
+            Outcome::Found(counted.down_to)
+        } else {
+            Outcome::DownTo(counted.down_to)
+        })
     }
 }
 

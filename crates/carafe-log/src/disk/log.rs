@@ -22,26 +22,28 @@ use super::writer::Writer;
 use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
-    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry, Find,
-    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
+    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock,
+    Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
 };
 
 /// A log on disk: what was appended stays, whatever happens to the process.
 ///
-/// Appending completes when the entries are on the disk, by `fdatasync`; all that arrives during one sync shares the
-/// next. A torn end, as a crash leaves it, is cut off when the log is opened. Damage in what was synced is told from that,
-/// and refused.
+/// Appending completes when the entries are on the disk, by `fdatasync`; all that arrives during
+/// one sync shares the next. A torn end, as a crash leaves it, is cut off when the log is opened.
+/// Damage in what was synced is told from that, and refused.
 pub struct DiskLog {
     pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
     readers: Readers,
-    // Publishers do not wait for readers: a key that has to be looked up on the disk costs a read or two.
+    // Publishers do not wait for readers: a key that has to be looked up on the disk costs a read
+    // or two.
     key_readers: Readers,
     pattern_tests: u64,
     writer: Option<JoinHandle<()>>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
     closed: Mutex<Option<oneshot::Receiver<()>>>,
-    // Released when the writer has ended, while reader threads may still finish a turn. `None` on a storage of a test.
+    // Released when the writer has ended, while reader threads may still finish a turn. `None` on a
+    // storage of a test.
     lock: Option<FolderLock>,
     // The last field: it is dropped when all else is.
     _closing: oneshot::Sender<()>,
@@ -55,7 +57,8 @@ impl DiskLog {
     pub fn open(path: impl AsRef<Path>, options: DiskOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let locked = Folder::lock(path);
-        let (folder, lock) = locked.map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
+        let (folder, lock) =
+            locked.map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
         let mut log = Self::open_on(Arc::new(folder), options)?;
         log.lock = Some(lock);
         Ok(log)
@@ -84,13 +87,15 @@ impl DiskLog {
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
-        let (readers, key_readers) = (Readers::start(options.readers)?, Readers::start_for_publishers()?);
+        let (readers, key_readers) =
+            (Readers::start(options.readers)?, Readers::start_for_publishers()?);
         let pattern_tests = options.pattern_tests;
         let indexer = Indexer::start(Arc::clone(&shared.storage))?;
         let writer = Writer::new(Arc::clone(&shared), options, room_to, indexer, failed);
         let taking = Arc::clone(&queue);
-        let writer =
-            thread::Builder::new().name("carafe-log-write".into()).spawn(move || writer.run(&taking))?;
+        let writer = thread::Builder::new()
+            .name("carafe-log-write".into())
+            .spawn(move || writer.run(&taking))?;
         let failure = Mutex::new(Some(failure));
         let (closing, closed) = oneshot::channel();
         let closed = Mutex::new(Some(closed));
@@ -108,7 +113,8 @@ impl DiskLog {
         })
     }
 
-    /// Completes with a reason when the disk has failed, after which nothing more is taken. For whoever asks first.
+    /// Completes with a reason when the disk has failed, after which nothing more is taken. For
+    /// whoever asks first.
     pub fn failure(&self) -> impl Future<Output = String> + Send + use<> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move {
@@ -121,8 +127,8 @@ impl DiskLog {
         }
     }
 
-    /// Completes when the log is dropped, all that waited is stored, and the log is marked as closed in order. For whoever
-    /// asks first.
+    /// Completes when the log is dropped, all that waited is stored, and the log is marked as
+    /// closed in order. For whoever asks first.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move {
@@ -133,8 +139,13 @@ impl DiskLog {
         }
     }
 
-    /// Puts a batch into the queue; first, if need be, its keys are looked up. Whoever asked need not wait for that.
-    fn take(&self, batch: Vec<Publication>, reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>) {
+    /// Puts a batch into the queue; first, if need be, its keys are looked up. Whoever asked need
+    /// not wait for that.
+    fn take(
+        &self,
+        batch: Vec<Publication>,
+        reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+    ) {
         if let Some(looked) = self.shared.look_up_at_once(&batch) {
             return self.queue.push(Job::new(What::Publications(batch, looked, reply)));
         }
@@ -208,9 +219,9 @@ impl Append for DiskLog {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             self.take(batch, reply);
-            answer
-                .await
-                .unwrap_or_else(|_| Err(AppendError::Failed("the thread that writes has panicked".into())))
+            answer.await.unwrap_or_else(|_| {
+                Err(AppendError::Failed("the thread that writes has panicked".into()))
+            })
         })
     }
 }

@@ -20,15 +20,21 @@ const CLEAN_NEW: &str = "clean.new";
 pub(crate) const CLEAN_MAGIC: &[u8; 8] = b"CARAFEOK";
 
 /// Opens what is there, or begins a log. The number is how far the active segment has room.
-pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<(State, u32), OpenError> {
+pub(crate) fn open(
+    storage: &Arc<dyn Storage>,
+    options: &DiskOptions,
+) -> Result<(State, u32), OpenError> {
     let storage = &**storage;
     match Checked::read(storage)? {
         None => Ok(begin(storage, options)?),
-        Some(Checked { sealed, newest, scan }) => open_newest(storage, options, sealed, newest, scan),
+        Some(Checked { sealed, newest, scan }) => {
+            open_newest(storage, options, sealed, newest, scan)
+        }
     }
 }
 
-/// Begins a new generation after the last entry, whose position it gives; `None` if there is no log.
+/// Begins a new generation after the last entry, whose position it gives; `None` if there is no
+/// log.
 pub(crate) fn restore(storage: &dyn Storage) -> Result<Option<Position>, OpenError> {
     let Some(Checked { sealed, newest, scan }) = Checked::read(storage)? else { return Ok(None) };
     // The hub gives it the room that it wants.
@@ -49,12 +55,14 @@ impl Checked {
     fn read(storage: &dyn Storage) -> Result<Option<Self>, OpenError> {
         let mut segments = segments(storage)?;
         let Some(newest) = segments.pop_back() else { return Ok(None) };
-        let sealed = segments.into_iter().map(|segment| Sealed::open(storage, segment).map(Arc::new));
+        let sealed =
+            segments.into_iter().map(|segment| Sealed::open(storage, segment).map(Arc::new));
         let sealed = sealed.collect::<Result<VecDeque<_>, _>>()?;
         check_chain(&sealed, &newest)?;
         let scan = newest.scan()?;
         let clean = clean_mark(storage)?;
-        // The mark stays on a log that is refused: without it, damage at the end would pass for a torn commit.
+        // The mark stays on a log that is refused: without it, damage at the end would pass for a
+        // torn commit.
         check_end(&newest, &scan, clean)?;
         if clean.is_none() {
             newest.make_durable(&scan)?;
@@ -89,19 +97,24 @@ fn segments(storage: &dyn Storage) -> Result<VecDeque<Segment>, OpenError> {
                 storage.remove(&name)?;
                 storage.sync()?;
             }
-            None => return Err(OpenError::Damaged(format!("{name} is empty, and others follow it"))),
+            None => {
+                return Err(OpenError::Damaged(format!("{name} is empty, and others follow it")));
+            }
         }
     }
     Ok(segments)
 }
 
-/// Each segment names the last position of the one before. None may be missing in between, unless a repair says so.
+/// Each segment names the last position of the one before. None may be missing in between, unless a
+/// repair says so.
 fn check_chain(sealed: &VecDeque<Arc<Sealed>>, newest: &Segment) -> Result<(), OpenError> {
     let next = sealed.iter().skip(1).map(|sealed| &sealed.segment).chain([newest]);
     for (one, next) in sealed.iter().zip(next) {
         if !follows(one.summary.last, &next.header) {
             let (one, next) = (&one.segment.name, &next.name);
-            return Err(OpenError::Damaged(format!("entries are missing between {one} and {next}")));
+            return Err(OpenError::Damaged(format!(
+                "entries are missing between {one} and {next}"
+            )));
         }
     }
     Ok(())
@@ -114,17 +127,26 @@ pub(crate) fn follows(last: Position, next: &Header) -> bool {
 
 /// Removes what a crash left half done, and what no segment belongs to.
 fn tidy(storage: &dyn Storage, sealed: &VecDeque<Arc<Sealed>>) -> io::Result<()> {
-    let keeps = |number: &str| sealed.iter().any(|sealed| files::number(&sealed.segment.name) == number);
+    let keeps =
+        |number: &str| sealed.iter().any(|sealed| files::number(&sealed.segment.name) == number);
     let foreign = files::tidy(storage, keeps)?;
     if !foreign.is_empty() {
         let files = foreign.join(", ");
-        tracing::warn!(files, "these files in the log's folder are not the log's; they stay as they are");
+        tracing::warn!(
+            files,
+            "these files in the log's folder are not the log's; they stay as they are"
+        );
     }
     Ok(())
 }
 
-/// A log that was closed in order ends where its mark says. Another may end with what a crash left of a commit.
-fn check_end(newest: &Segment, scan: &Scanned, clean: Option<(Position, End)>) -> Result<(), OpenError> {
+/// A log that was closed in order ends where its mark says. Another may end with what a crash left
+/// of a commit.
+fn check_end(
+    newest: &Segment,
+    scan: &Scanned,
+    clean: Option<(Position, End)>,
+) -> Result<(), OpenError> {
     let is_as_marked = clean.is_none_or(|clean| clean == (scan.summary.last, scan.end));
     match scan.rest {
         Rest::Nothing if is_as_marked => Ok(()),
@@ -145,7 +167,11 @@ fn open_newest(
 ) -> Result<(State, u32), OpenError> {
     if scan.rest == Rest::Torn {
         let (name, at) = (&segment.name, scan.end.at);
-        tracing::warn!(segment = name, at, "cut off what was being written when the machine stopped");
+        tracing::warn!(
+            segment = name,
+            at,
+            "cut off what was being written when the machine stopped"
+        );
         return begin_generation(storage, options, sealed, segment, scan);
     }
     let room_to = u32::try_from(segment.file.size()?).unwrap_or(u32::MAX);
@@ -155,7 +181,8 @@ fn open_newest(
     Ok((state(sealed, active, summary.last), room_to))
 }
 
-/// Goes on in a new generation: whatever stood beyond the cut must not be taken for what comes there now.
+/// Goes on in a new generation: whatever stood beyond the cut must not be taken for what comes
+/// there now.
 fn begin_generation(
     storage: &dyn Storage,
     options: &DiskOptions,
@@ -165,7 +192,8 @@ fn begin_generation(
 ) -> Result<(State, u32), OpenError> {
     let generation = Generation::new(rand::random());
     let Scanned { end, index, summary, .. } = scan;
-    let header = Header { salt: rand::random(), generation, previous: summary.last, after_hole: false };
+    let header =
+        Header { salt: rand::random(), generation, previous: summary.last, after_hole: false };
     // Once others follow, what is cut off here would be damage.
     segment.file.truncate(u64::from(end.at))?;
     segment.file.sync()?;
@@ -188,7 +216,9 @@ pub(crate) fn write_clean_mark(storage: &dyn Storage, state: &State) -> io::Resu
     let sum = checksum(0, &mark);
     mark.put_u32(sum);
     // The log's own were removed when it was opened.
-    if let Some(name) = storage.list()?.iter().find(|name| [CLEAN, CLEAN_NEW].contains(&name.as_str())) {
+    if let Some(name) =
+        storage.list()?.iter().find(|name| [CLEAN, CLEAN_NEW].contains(&name.as_str()))
+    {
         return Err(io::Error::other(format!("the log has not written the file `{name}`")));
     }
     let file = storage.create(CLEAN_NEW)?;
@@ -204,7 +234,9 @@ pub(crate) fn clean_mark(storage: &dyn Storage) -> io::Result<Option<(Position, 
     }
     let mark = decode_mark(&read_whole(&*storage.open(CLEAN)?)?);
     if mark.is_none() {
-        tracing::warn!("the mark that the log was closed in order cannot be read; going on without it");
+        tracing::warn!(
+            "the mark that the log was closed in order cannot be read; going on without it"
+        );
     }
     Ok(mark)
 }
@@ -216,5 +248,6 @@ fn decode_mark(bytes: &[u8]) -> Option<(Position, End)> {
     }
     let position = take_position(&mut take)?;
     let end = End { at: take.u32()?, commit: take.u32()? };
-    (take.u32()? == checksum(0, &bytes[..bytes.len() - 4]) && take.0.is_empty()).then_some((position, end))
+    (take.u32()? == checksum(0, &bytes[..bytes.len() - 4]) && take.0.is_empty())
+        .then_some((position, end))
 }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 /// How much history a [`DiskLog`](crate::DiskLog) keeps, and how.
 ///
-/// History is trimmed by whole segments: of entries and of age somewhat more is kept than is asked for, of bytes somewhat less.
+/// History is trimmed by whole segments: of entries and of age somewhat more is kept than is asked
+/// for, of bytes somewhat less.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskOptions {
-    /// Entries that are kept at least, once there were so many. Those that the hub published itself do not count.
+    /// Entries that are kept at least, once there were so many. Those that the hub published itself
+    /// do not count.
     pub entries: u64,
-    /// Bytes that the log takes on the disk at most, with its indexes and with the room that is taken ahead for the newest
-    /// segment. Only a batch that is nearly as large as all this may take more for a moment.
+    /// Bytes that the log takes on the disk at most, with its indexes and with the room that is
+    /// taken ahead for the newest segment. Only a batch that is nearly as large as all this may
+    /// take more for a moment.
     pub bytes: u64,
     /// How long entries are kept at least.
     pub age: Option<Duration>,
@@ -21,18 +24,21 @@ pub struct DiskOptions {
     pub waiting_bytes: usize,
     /// Threads that read history.
     pub readers: usize,
-    /// Another node supplies the entries with their offsets ([`AppendAt`](crate::AppendAt)): a position beyond the tail may
-    /// still arrive. Without this, such a position means that the log has lost its tail.
+    /// Another node supplies the entries with their offsets ([`AppendAt`](crate::AppendAt)): a
+    /// position beyond the tail may still arrive. Without this, such a position means that the log
+    /// has lost its tail.
     pub supplied: bool,
-    /// How long an idempotency key is known, while its entry is kept: publishing with it again stores nothing.
+    /// How long an idempotency key is known, while its entry is kept: publishing with it again
+    /// stores nothing.
     pub key_window: Duration,
-    /// Tests of a pattern that finding the last entries may take: patterns times the topics that they are tested with.
+    /// Tests of a pattern that finding the last entries may take: patterns times the topics that
+    /// they are tested with.
     pub pattern_tests: u64,
 }
 
 impl Default for DiskOptions {
-    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers, the only writer, keys that are known for a
-    /// day, 20 million tests.
+    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers, the only
+    /// writer, keys that are known for a day, 20 million tests.
     fn default() -> Self {
         Self {
             entries: u64::MAX,

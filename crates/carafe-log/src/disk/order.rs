@@ -38,11 +38,12 @@ impl Ordered {
     pub(crate) fn take(&mut self, job: Job, shared: &Shared) {
         let tail = self.entries.last().map_or_else(|| shared.state().tail, |entry| entry.position);
         match job.what {
-            What::Publications(batch, looked, reply) => match self.publications(batch, &looked, tail, shared)
-            {
-                Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            What::Publications(batch, looked, reply) => {
+                match self.publications(batch, &looked, tail, shared) {
+                    Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             What::Entries(entries, reply) => match in_order(&entries, tail) {
                 Ok(()) => {
                     self.entries.extend(entries.into_iter().map(Arc::new));
@@ -104,7 +105,8 @@ impl Ordered {
     }
 }
 
-/// What one batch adds. It is kept apart until the whole batch is ordered: a batch that is refused leaves nothing.
+/// What one batch adds. It is kept apart until the whole batch is ordered: a batch that is refused
+/// leaves nothing.
 struct Batch {
     tail: Position,
     entries: Vec<Arc<Entry>>,
@@ -121,7 +123,8 @@ impl Batch {
         if let Some(position) = known {
             return self.appended.push(Appended { position, repeated: true });
         }
-        let position = Position { offset: self.tail.offset + 1, nonce: rand::random(), ..self.tail };
+        let position =
+            Position { offset: self.tail.offset + 1, nonce: rand::random(), ..self.tail };
         self.tail = position;
         self.keys.extend(key_of(&publication).map(|name| (name, position)));
         self.entries.push(Arc::new(Entry { position, time, publication }));

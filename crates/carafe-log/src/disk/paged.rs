@@ -10,8 +10,9 @@ const GROUPS: usize = 25;
 
 type Page<T> = OnceLock<Box<[T]>>;
 
-/// An array of atomics, or of what else changes through a shared reference. Slots are made when they are first used and
-/// never move, so a reader needs no lock and the one that fills the slots never waits.
+/// An array of atomics, or of what else changes through a shared reference. Slots are made when
+/// they are first used and never move, so a reader needs no lock and the one that fills the slots
+/// never waits.
 pub(crate) struct Paged<T> {
     groups: [OnceLock<Box<[Page<T>]>>; GROUPS],
 }
@@ -33,7 +34,8 @@ impl<T: Default> Paged<T> {
     /// The slot of this number, which is made if it is not there.
     pub(crate) fn slot(&self, at: usize) -> &T {
         let (group, page) = place(at);
-        let pages = self.groups[group].get_or_init(|| (0..1_usize << group).map(|_| Page::new()).collect());
+        let pages =
+            self.groups[group].get_or_init(|| (0..1_usize << group).map(|_| Page::new()).collect());
         &pages[page].get_or_init(|| (0..PAGE).map(|_| T::default()).collect())[at % PAGE]
     }
 }

@@ -76,7 +76,9 @@ impl Part {
 
     pub(crate) fn rows(&self, ordinals: &[Ordinal]) -> Result<Vec<Row>, ReadError> {
         match &self.index {
-            PartIndex::Memory(index, _) => Ok(ordinals.iter().map(|ordinal| index.row(*ordinal)).collect()),
+            PartIndex::Memory(index, _) => {
+                Ok(ordinals.iter().map(|ordinal| index.row(*ordinal)).collect())
+            }
             PartIndex::File(file) => file.rows(ordinals).map_err(|error| unreadable(&error)),
         }
     }
@@ -98,7 +100,8 @@ impl Part {
         Ok(entries)
     }
 
-    /// The entries of a range that are next to one of it, and the first one's number: as many as have so many bytes.
+    /// The entries of a range that are next to one of it, and the first one's number: as many as
+    /// have so many bytes.
     pub(crate) fn run_near(
         &self,
         at: Ordinal,
@@ -120,7 +123,8 @@ impl Part {
         Ok((at - earlier, self.run(at - earlier..at + later as Ordinal)?))
     }
 
-    /// The first of the newest entries whose records have so many bytes at most, which are taken off.
+    /// The first of the newest entries whose records have so many bytes at most, which are taken
+    /// off.
     pub(crate) fn first_within(&self, room: &mut usize) -> Result<Ordinal, ReadError> {
         let mut first = self.entries();
         while first > 0 {
@@ -143,7 +147,8 @@ impl Part {
         }
     }
 
-    /// What finds the wanted entries. `None` if the budget was spent before all was known that this takes.
+    /// What finds the wanted entries. `None` if the budget was spent before all was known that this
+    /// takes.
     pub(crate) fn finder<'a>(
         &'a self,
         asked: &'a Asked,
@@ -159,16 +164,17 @@ impl Part {
         }
         match &self.index {
             PartIndex::Memory(index, end) => Ok(Some(match wanted.topics() {
-                Some(topics) => {
-                    Finder::Lists(topics.map(|topic| Cursor::new(index.of_topic(topic, *end))).collect())
-                }
+                Some(topics) => Finder::Lists(
+                    topics.map(|topic| Cursor::new(index.of_topic(topic, *end))).collect(),
+                ),
                 None => {
                     let memo = selections.memo(number, asked.set, index.topics.lists());
                     Finder::Tested(index, wanted, memo)
                 }
             })),
             PartIndex::File(file) => {
-                let Some(resolution) = selections.resolution(number, asked.set, file.entries()) else {
+                let Some(resolution) = selections.resolution(number, asked.set, file.entries())
+                else {
                     return Ok(Some(Finder::Read(Tests::new(self, wanted))));
                 };
                 let Some(selection) =
@@ -203,8 +209,9 @@ impl Part {
         Ok(picked)
     }
 
-    /// Counts wanted entries that are shown before `end`, the newest first, up to `count`; fewer if the budget is spent.
-    /// Of entries that are not public if `public`, those are shown that `granted` finds, or all without it.
+    /// Counts wanted entries that are shown before `end`, the newest first, up to `count`; fewer if
+    /// the budget is spent. Of entries that are not public if `public`, those are shown that
+    /// `granted` finds, or all without it.
     pub(crate) fn count_back(
         &self,
         end: Ordinal,

@@ -1,7 +1,8 @@
 //! Which entries have what: for each hash of a topic, a key or an ID, its entries in order.
 //!
-//! One thread adds; others read at the same time, without a lock. Nothing is ever moved: a hash table that is full stays,
-//! and another of twice its size takes what comes, so that no addition pauses for more than a page to be made.
+//! One thread adds; others read at the same time, without a lock. Nothing is ever moved: a hash
+//! table that is full stays, and another of twice its size takes what comes, so that no addition
+//! pauses for more than a page to be made.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +22,8 @@ pub(crate) type ListId = u32;
 /// Lists of entries, found by hash.
 #[derive(Default)]
 pub(crate) struct Postings {
-    /// Tables one after the other. A slot has the upper half of a hash, and one more than its list's number.
+    /// Tables one after the other. A slot has the upper half of a hash, and one more than its
+    /// list's number.
     slots: Paged<AtomicU64>,
     tables: AtomicUsize,
     lists: Paged<Head>,
@@ -52,8 +54,8 @@ struct Filled {
 }
 
 impl Postings {
-    /// Adds an entry to the list of a hash for which `is_it` holds. `begin` is called with the number of a new list before
-    /// readers can find it.
+    /// Adds an entry to the list of a hash for which `is_it` holds. `begin` is called with the
+    /// number of a new list before readers can find it.
     pub(crate) fn push(
         &self,
         hash: u64,
@@ -75,7 +77,9 @@ impl Postings {
     /// The list of a hash for which `is_it` holds.
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(ListId) -> bool) -> Option<ListId> {
         // The newest table is the largest: most lists are there.
-        (0..self.tables.load(Ordering::Acquire)).rev().find_map(|table| self.find_in(table, hash, &is_it))
+        (0..self.tables.load(Ordering::Acquire))
+            .rev()
+            .find_map(|table| self.find_in(table, hash, &is_it))
     }
 
     fn find_in(&self, table: usize, hash: u64, is_it: &impl Fn(ListId) -> bool) -> Option<ListId> {
@@ -159,7 +163,12 @@ impl Postings {
     }
 
     /// The entries before `end` of a hash for which `is_it` holds.
-    pub(crate) fn list_of(&self, hash: u64, end: Ordinal, is_it: impl Fn(ListId) -> bool) -> List<'_> {
+    pub(crate) fn list_of(
+        &self,
+        hash: u64,
+        end: Ordinal,
+        is_it: impl Fn(ListId) -> bool,
+    ) -> List<'_> {
         self.find(hash, is_it).map_or_else(|| List::of(self, None), |list| self.list(list, end))
     }
 
@@ -293,7 +302,8 @@ mod tests {
         postings.list_of(hash, end, |_| true).into_iter().collect()
     }
 
-    /// Few hashes, so that lists become long, that share their low bits, so that they meet in the tables.
+    /// Few hashes, so that lists become long, that share their low bits, so that they meet in the
+    /// tables.
     fn hash(number: u32) -> u64 {
         u64::from(number % 700) << 36 | u64::from(number % 7)
     }
@@ -342,7 +352,8 @@ mod tests {
             while added.load(Ordering::Relaxed) < 100_000 {
                 let end = added.load(Ordering::Acquire);
                 for number in (0..700).step_by(97) {
-                    let expected: Vec<_> = (0..end).filter(|at| hash(*at) == hash(number)).collect();
+                    let expected: Vec<_> =
+                        (0..end).filter(|at| hash(*at) == hash(number)).collect();
                     assert_eq!(entries(&postings, hash(number), end), expected);
                 }
             }

@@ -152,12 +152,15 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// What waits, as much as one commit takes; nothing if nothing came for a while; `None` when there will be no more.
+    /// What waits, as much as one commit takes; nothing if nothing came for a while; `None` when
+    /// there will be no more.
     pub(crate) fn take(&self) -> Option<Vec<Job>> {
         let waiting = self.waiting();
         let nothing = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
-        let (mut waiting, _) =
-            self.arrived.wait_timeout_while(waiting, AGING, nothing).unwrap_or_else(PoisonError::into_inner);
+        let (mut waiting, _) = self
+            .arrived
+            .wait_timeout_while(waiting, AGING, nothing)
+            .unwrap_or_else(PoisonError::into_inner);
         if waiting.jobs.is_empty() && waiting.closed {
             return None;
         }

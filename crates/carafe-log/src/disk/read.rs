@@ -28,11 +28,18 @@ impl Shared {
         if position.offset < view.start().offset {
             return Some(if view.knows(position) { Find::Trimmed } else { Find::Foreign });
         }
-        if position.generation == view.segment.header.generation && position.offset > view.tail.offset {
-            // A log that was copied back by hand goes on in the same generation. Which of its newest entries differ from those
-            // that the client has seen cannot be told then: the stream goes on after all of them, and the gap says so.
-            // `carafe log restore` begins a new generation, and so the end of the common part is known.
-            return Some(if self.supplied { Find::Ahead } else { Find::Lost { common: view.tail } });
+        if position.generation == view.segment.header.generation
+            && position.offset > view.tail.offset
+        {
+            // A log that was copied back by hand goes on in the same generation. Which of its
+            // newest entries differ from those that the client has seen cannot be told then: the
+            // stream goes on after all of them, and the gap says so. `carafe log restore` begins a
+            // new generation, and so the end of the common part is known.
+            return Some(if self.supplied {
+                Find::Ahead
+            } else {
+                Find::Lost { common: view.tail }
+            });
         }
         let common = view.end_of(position.generation)?;
         (position.offset > common.offset).then_some(Find::Lost { common })
@@ -112,12 +119,14 @@ impl Shared {
         count: usize,
         budget: &mut Budget,
     ) -> Result<Option<Picked>, ReadError> {
-        let Some(mut finder) = part.finder(asked, &self.selections, budget)? else { return Ok(None) };
+        let Some(mut finder) = part.finder(asked, &self.selections, budget)? else {
+            return Ok(None);
+        };
         part.pick(part.first_after(after)?, &mut finder, count, budget).map(Some)
     }
 
-    /// The first segment after an offset that may have what is wanted, and from where on to read there. It does not lie
-    /// behind a hole.
+    /// The first segment after an offset that may have what is wanted, and from where on to read
+    /// there. It does not lie behind a hole.
     fn first_with(&self, view: &View, mut after: Offset, wanted: &Wanted) -> (Place, Offset) {
         let is_passed = |sealed: &Sealed| {
             !sealed.may_have_any_of(wanted) && self.holes.after(sealed.last_offset()).is_none()
@@ -144,7 +153,10 @@ fn block(part: &Part, picked: &Picked, limit: BlockLimit) -> Result<Block, ReadE
         true
     })?;
     let up_to = match entries.last() {
-        Some(last) if entries.len() < rows.len() || picked.ordinals.last() == Some(&(picked.up_to - 1)) => {
+        Some(last)
+            if entries.len() < rows.len()
+                || picked.ordinals.last() == Some(&(picked.up_to - 1)) =>
+        {
             last.position
         }
         _ => part.before(picked.up_to)?,

@@ -99,17 +99,22 @@ fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
     let topics = take.u32()?;
     let (offset, time, nonce) = (take.u64()?, take.u64()?, take.u32()?);
     let retry = if flags & RETRY != 0 { Some(Duration::from_millis(take.u64()?)) } else { None };
-    let mut topics =
-        (0..topics).map(|_| Topic::stored(take.text()?).ok()).collect::<Option<Vec<_>>>()?.into_iter();
+    let mut topics = (0..topics)
+        .map(|_| Topic::stored(take.text()?).ok())
+        .collect::<Option<Vec<_>>>()?
+        .into_iter();
     let topic = topics.next()?;
-    let event_type = if flags & TYPE != 0 { Some(EventType::new(take.text()?).ok()?) } else { None };
+    let event_type =
+        if flags & TYPE != 0 { Some(EventType::new(take.text()?).ok()?) } else { None };
     let id = if flags & ID != 0 { Some(IdempotencyKey::new(take.text()?).ok()?) } else { None };
-    let mut publication =
-        Publication::new(topic, take.text()?).with_alternates(topics).with_private(flags & PRIVATE != 0);
+    let mut publication = Publication::new(topic, take.text()?)
+        .with_alternates(topics)
+        .with_private(flags & PRIVATE != 0);
     publication = publication.with_hub(flags & OF_HUB != 0);
     publication = event_type.into_iter().fold(publication, Publication::with_type);
     publication = retry.into_iter().fold(publication, Publication::with_retry);
-    let with_id = if flags & REPEATABLE != 0 { Publication::with_id } else { Publication::with_key };
+    let with_id =
+        if flags & REPEATABLE != 0 { Publication::with_id } else { Publication::with_key };
     publication = id.into_iter().fold(publication, with_id);
     Some(Entry { position: Position { generation, offset, nonce }, time: at(time)?, publication })
 }

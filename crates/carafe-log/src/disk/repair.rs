@@ -1,8 +1,8 @@
 //! `carafe log repair`: what is damaged is given up, and nothing else.
 //!
-//! A segment with damage becomes several: the commits before it stay in its file, and those after it are written to a new one
-//! whose header says that entries before it are lost. They keep their positions. If the damaged file cannot be used at
-//! all, the header of the next segment says so.
+//! A segment with damage becomes several: the commits before it stay in its file, and those after
+//! it are written to a new one whose header says that entries before it are lost. They keep their
+//! positions. If the damaged file cannot be used at all, the header of the next segment says so.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -34,7 +34,8 @@ pub struct RepairPlan {
 /// Entries that are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Their offsets, as far as they are known: of lost entries at the end of a log, only the first may be.
+    /// Their offsets, as far as they are known: of lost entries at the end of a log, only the first
+    /// may be.
     pub offsets: Option<RangeInclusive<Offset>>,
     /// When the last entry before them was stored, and the first one after them.
     pub between: (Option<SystemTime>, Option<SystemTime>),
@@ -178,14 +179,18 @@ impl<'a> Planner<'a> {
 
     fn lose_up_to(&mut self, offset: Offset, next: Option<SystemTime>) {
         let offsets = self.last.map(|(last, _)| last.offset + 1..=offset);
-        self.plan.losses.push(Loss { offsets, between: (self.last.and_then(|(_, time)| time), next) });
+        self.plan
+            .losses
+            .push(Loss { offsets, between: (self.last.and_then(|(_, time)| time), next) });
     }
 
     fn lose_end(&mut self, newest: Option<Offset>) {
         self.plan.lost_end = true;
         let offsets = self.last.zip(newest).map(|((last, _), newest)| last.offset + 1..=newest);
         let offsets = offsets.filter(|offsets| !offsets.is_empty());
-        self.plan.losses.push(Loss { offsets, between: (self.last.and_then(|(_, time)| time), None) });
+        self.plan
+            .losses
+            .push(Loss { offsets, between: (self.last.and_then(|(_, time)| time), None) });
     }
 }
 
@@ -267,7 +272,8 @@ fn copy(storage: &dyn Storage, segment: &Segment, backup: &str) -> io::Result<()
     storage.sync()
 }
 
-/// Writes the runs behind damage to segments of their own, and then cuts the damaged one off before it.
+/// Writes the runs behind damage to segments of their own, and then cuts the damaged one off before
+/// it.
 fn split(storage: &dyn Storage, segment: &Segment, runs: &[Run]) -> io::Result<()> {
     let stays = runs.first().filter(|run| run.at == HEADER);
     write_parts(storage, segment, usize::from(stays.is_some()))?;
@@ -283,8 +289,8 @@ fn split(storage: &dyn Storage, segment: &Segment, runs: &[Run]) -> io::Result<(
     }
 }
 
-/// Makes the newest segment end as after a crash. The log begins a new generation when it is opened then, so that no
-/// position of a lost entry is taken for another.
+/// Makes the newest segment end as after a crash. The log begins a new generation when it is opened
+/// then, so that no position of a lost entry is taken for another.
 fn leave_torn_end(storage: &dyn Storage) -> io::Result<()> {
     let Some(name) = files::segments(storage)?.pop() else { return Ok(()) };
     let Ok(Some(segment)) = Segment::open(storage, name) else { return Ok(()) };
@@ -304,11 +310,16 @@ fn write_parts(storage: &dyn Storage, segment: &Segment, from: usize) -> io::Res
     commits.iter().skip(from).try_for_each(|commits| write_part(storage, segment.header, commits))
 }
 
-fn write_part(storage: &dyn Storage, damaged: Header, commits: &[Vec<Arc<Entry>>]) -> io::Result<()> {
+fn write_part(
+    storage: &dyn Storage,
+    damaged: Header,
+    commits: &[Vec<Arc<Entry>>],
+) -> io::Result<()> {
     let first = commits.iter().flatten().next().map_or(0, |entry| entry.offset());
     // Nobody knows the nonce of the lost entry that had this offset. None was given to this one.
     let previous = Position { generation: damaged.generation, offset: first - 1, nonce: 0 };
-    let header = Header { salt: rand::random(), generation: damaged.generation, previous, after_hole: true };
+    let header =
+        Header { salt: rand::random(), generation: damaged.generation, previous, after_hole: true };
     let mut end = End::of_empty(&header);
     let mut bytes = header.encode();
     for commit in commits {

@@ -25,9 +25,11 @@ impl Writer {
     fn remove(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
         let storage = &*self.shared.storage;
         self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
-        // One that cannot be removed stays in the list: removing a newer one would leave a hole between them.
+        // One that cannot be removed stays in the list: removing a newer one would leave a hole
+        // between them.
         storage.remove(&oldest.segment.name).inspect_err(|_| {
-            self.shared.change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
+            self.shared
+                .change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
         })?;
         // Without it, a crash could bring this one back and lose the next.
         storage.sync().map_err(not_full)?;
@@ -56,14 +58,15 @@ impl Writer {
         }
     }
 
-    /// What the active segment takes. Once it is nearly full, the next one counts, too: room for that is made between two
-    /// commits, so that no publisher waits for it.
+    /// What the active segment takes. Once it is nearly full, the next one counts, too: room for
+    /// that is made between two commits, so that no publisher waits for it.
     fn active_bytes(&self, end: u32) -> u64 {
         let (end, room) = (u64::from(end), u64::from(self.room_to));
         if end * 4 > room * 3 { end + u64::from(self.options.segment_size()) } else { room }
     }
 
-    /// Whether the log takes more than it may on the disk, with so many bytes for the active segment.
+    /// Whether the log takes more than it may on the disk, with so many bytes for the active
+    /// segment.
     fn takes_too_much(&self, state: &State, active: u64) -> bool {
         let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
         sealed + active + state.active.index.file_bytes() > self.options.bytes

@@ -83,21 +83,23 @@ impl Segment {
         let previous = self.header.previous;
         let index = ActiveIndex::new(&self.header);
         let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
-        let Scan { end, last, rest } = Content::new(&*self.file, self.header)?.scan(|entry, row| {
-            if summary.entries == 0 {
-                summary.first = entry.position;
-            }
-            summary.last = entry.position;
-            summary.entries += 1;
-            summary.newest = summary.newest.max(milliseconds(entry.time));
-            index.push(&entry, row);
-        })?;
+        let Scan { end, last, rest } =
+            Content::new(&*self.file, self.header)?.scan(|entry, row| {
+                if summary.entries == 0 {
+                    summary.first = entry.position;
+                }
+                summary.last = entry.position;
+                summary.entries += 1;
+                summary.newest = summary.newest.max(milliseconds(entry.time));
+                index.push(&entry, row);
+            })?;
         Ok(Scanned { end, last, rest, index, summary })
     }
 
-    /// Writes the last commit again and syncs it. A commit that is there may have been written and not synced, or its
-    /// sync may have failed: then the operating system takes what it holds in memory for what is on the disk, and another
-    /// sync alone writes nothing. All commits before it were synced.
+    /// Writes the last commit again and syncs it. A commit that is there may have been written and
+    /// not synced, or its sync may have failed: then the operating system takes what it holds in
+    /// memory for what is on the disk, and another sync alone writes nothing. All commits before it
+    /// were synced.
     pub(crate) fn make_durable(&self, scan: &Scanned) -> io::Result<()> {
         let mut bytes = vec![0; (scan.end.at - scan.last) as usize];
         self.file.read_at(u64::from(scan.last), &mut bytes)?;
@@ -110,13 +112,19 @@ impl Segment {
         let scan = self.scan()?;
         if scan.rest != Rest::Nothing {
             let (name, at) = (&self.name, scan.end.at);
-            return Err(OpenError::Damaged(format!("{name} is not what was written from byte {at} on")));
+            return Err(OpenError::Damaged(format!(
+                "{name} is not what was written from byte {at} on"
+            )));
         }
         Ok(scan)
     }
 
     /// Reads records, in their order; each run of near neighbours at once.
-    pub(crate) fn entries(&self, rows: &[Row], mut each: impl FnMut(Entry) -> bool) -> Result<(), ReadError> {
+    pub(crate) fn entries(
+        &self,
+        rows: &[Row],
+        mut each: impl FnMut(Entry) -> bool,
+    ) -> Result<(), ReadError> {
         // To read what lies between them costs less than another call.
         let neighbours = |one: &Row, next: &Row| {
             next.at.checked_sub(one.at + one.length).is_some_and(|between| between <= BETWEEN)
@@ -136,7 +144,11 @@ impl Segment {
         Ok(())
     }
 
-    fn read_run(&self, rows: &[Row], each: &mut impl FnMut(Entry) -> bool) -> Result<bool, ReadError> {
+    fn read_run(
+        &self,
+        rows: &[Row],
+        each: &mut impl FnMut(Entry) -> bool,
+    ) -> Result<bool, ReadError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(true) };
         let mut bytes = vec![0; (last.at + last.length - first.at) as usize];
         self.file
@@ -145,8 +157,9 @@ impl Segment {
         for row in rows {
             let record = &bytes[(row.at - first.at) as usize..][..row.length as usize];
             let entry = record::decode(record, self.header.salt, self.header.generation);
-            let entry =
-                entry.filter(|entry| entry.offset() == row.offset).ok_or_else(|| self.damaged(*row))?;
+            let entry = entry
+                .filter(|entry| entry.offset() == row.offset)
+                .ok_or_else(|| self.damaged(*row))?;
             if !each(entry) {
                 return Ok(false);
             }
@@ -190,7 +203,8 @@ pub(crate) fn filter_name(segment: &str) -> String {
     format!("{}.filter", files::number(segment))
 }
 
-/// Whether nothing follows where the header would be. Commits are written only after the header was synced.
+/// Whether nothing follows where the header would be. Commits are written only after the header was
+/// synced.
 fn is_unused(file: &dyn StorageFile) -> io::Result<bool> {
     let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
     let mut bytes = vec![0; size];
@@ -218,8 +232,8 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// Cuts the file off after its last commit: it will be written no more. Its index stays in memory until it is
-    /// [settled](Self::settle).
+    /// Cuts the file off after its last commit: it will be written no more. Its index stays in
+    /// memory until it is [settled](Self::settle).
     pub(crate) fn freeze(
         segment: Segment,
         end: u32,
@@ -252,8 +266,8 @@ impl Sealed {
         }
     }
 
-    /// Writes index and filter, and gives back the index, which is not needed in memory any more. Neither is synced: a
-    /// crash that loses them costs making the index again.
+    /// Writes index and filter, and gives back the index, which is not needed in memory any more.
+    /// Neither is synced: a crash that loses them costs making the index again.
     pub(crate) fn settle(&self, storage: &dyn Storage) -> io::Result<Option<Arc<ActiveIndex>>> {
         let Some(index) = self.index.load_full() else { return Ok(None) };
         if !self.is_gone() {
@@ -271,7 +285,8 @@ impl Sealed {
         self.index.load().is_none()
     }
 
-    /// Opens one whose index is there. Without an index, or with a damaged one, it is read whole and indexed again.
+    /// Opens one whose index is there. Without an index, or with a damaged one, it is read whole
+    /// and indexed again.
     pub(crate) fn open(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
         let Some((summary, index_bytes)) = Self::summary(storage, &segment)? else {
             return Self::open_again(storage, segment);
@@ -292,8 +307,12 @@ impl Sealed {
         Ok(sealed)
     }
 
-    /// What its index says of it, and how large that is; nothing if there is none, or it is damaged.
-    pub(crate) fn summary(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<(Summary, u64)>> {
+    /// What its index says of it, and how large that is; nothing if there is none, or it is
+    /// damaged.
+    pub(crate) fn summary(
+        storage: &dyn Storage,
+        segment: &Segment,
+    ) -> io::Result<Option<(Summary, u64)>> {
         let file = match storage.open(&segment.index_name()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -316,10 +335,13 @@ impl Sealed {
     /// Whether one of these topics may be among its entries'. Patterns may always match.
     pub(crate) fn may_have_any_of(&self, wanted: &Wanted) -> bool {
         let mut topics = wanted.topics();
-        topics.as_mut().is_none_or(|topics| topics.any(|topic| self.may_have(Kind::Topic, &[topic.as_str()])))
+        topics
+            .as_mut()
+            .is_none_or(|topics| topics.any(|topic| self.may_have(Kind::Topic, &[topic.as_str()])))
     }
 
-    /// Its index: in memory, or in its file. One that is lost or damaged is made again, once, whoever asks for it.
+    /// Its index: in memory, or in its file. One that is lost or damaged is made again, once,
+    /// whoever asks for it.
     pub(crate) fn index(&self, storage: &dyn Storage) -> Result<PartIndex, ReadError> {
         if let Some(index) = self.index.load_full() {
             return Ok(PartIndex::Memory(index, self.summary.entries));
@@ -339,13 +361,18 @@ impl Sealed {
             let (after, start) = (self.segment.header.previous.offset, self.summary.last);
             return Err(ReadError::Trimmed { after, start });
         }
-        let lost = || ReadError::Damaged(format!("the index of {} cannot be kept", self.segment.name));
+        let lost =
+            || ReadError::Damaged(format!("the index of {} cannot be kept", self.segment.name));
         self.open_index(storage)?.ok_or_else(lost)
     }
 
     fn index_again(&self, storage: &dyn Storage) -> Result<(), ReadError> {
-        tracing::warn!(segment = self.segment.name, "its index is lost or damaged; making it again");
-        let scan = self.segment.scan_whole().map_err(|error| ReadError::Damaged(error.to_string()))?;
+        tracing::warn!(
+            segment = self.segment.name,
+            "its index is lost or damaged; making it again"
+        );
+        let scan =
+            self.segment.scan_whole().map_err(|error| ReadError::Damaged(error.to_string()))?;
         derived::write_index(storage, &self.segment, &scan.index, scan.summary)
             .map_err(|error| unreadable(&error))
     }
@@ -365,7 +392,8 @@ impl Sealed {
         if self.is_gone() { derived::remove(storage, &self.segment) } else { Ok(()) }
     }
 
-    /// Removes index and filter of a segment that was removed. Who still reads it goes on, or is told that it is trimmed.
+    /// Removes index and filter of a segment that was removed. Who still reads it goes on, or is
+    /// told that it is trimmed.
     pub(crate) fn remove_derived(&self, storage: &dyn Storage) -> io::Result<()> {
         self.gone.store(true, Ordering::Release);
         derived::remove(storage, &self.segment)

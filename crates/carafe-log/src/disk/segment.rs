@@ -237,20 +237,31 @@ impl<'a> Content<'a> {
         Ok(Scan { end, last: begin, rest: self.rest(end.at as usize)? })
     }
 
-    /// All good commits: runs of such that follow each other, and what stands after the last. Unlike a scan, it goes on after
-    /// damage. Hands each commit's entries over, with the number of its run.
-    pub(crate) fn runs(&mut self, mut each: impl FnMut(usize, &[Entry])) -> io::Result<(Vec<Run>, Rest)> {
+    /// All good commits: runs of such that follow each other, and what stands after the last.
+    /// Unlike a scan, it goes on after damage. Hands each commit's entries over, with the number of
+    /// its run.
+    pub(crate) fn runs(
+        &mut self,
+        mut each: impl FnMut(usize, &[Entry]),
+    ) -> io::Result<(Vec<Run>, Rest)> {
         let header = self.header;
         let (mut runs, mut follows) = (Vec::<Run>::new(), Some(End::of_empty(&header)));
         let (mut at, mut last) = (HEADER, header.previous.offset);
         loop {
-            let commit = self.commit_at(at, follows.map(|end| end.commit))?.and_then(|(records, end)| {
-                let first = end.at - length(records.len());
-                Some((entries(&header, records, first, last).filter(|entries| !entries.is_empty())?, end))
-            });
+            let commit =
+                self.commit_at(at, follows.map(|end| end.commit))?.and_then(|(records, end)| {
+                    let first = end.at - length(records.len());
+                    Some((
+                        entries(&header, records, first, last)
+                            .filter(|entries| !entries.is_empty())?,
+                        end,
+                    ))
+                });
             let Some((entries, end)) = commit else {
                 // Directly after a good commit, it may be the end.
-                let Some(next) = self.next_commit(at + usize::from(follows.is_none()))? else { break };
+                let Some(next) = self.next_commit(at + usize::from(follows.is_none()))? else {
+                    break;
+                };
                 (at, follows) = (next, None);
                 continue;
             };
@@ -303,7 +314,9 @@ impl<'a> Content<'a> {
     /// The records of a good commit, and where it ends.
     fn commit_at(&mut self, at: usize, follows: Option<u32>) -> io::Result<Option<(&[u8], End)>> {
         let salt = self.header.salt;
-        let Some(head) = self.bytes(at, COMMIT_HEAD)?.and_then(CommitHead::decode) else { return Ok(None) };
+        let Some(head) = self.bytes(at, COMMIT_HEAD)?.and_then(CommitHead::decode) else {
+            return Ok(None);
+        };
         if follows.is_some_and(|follows| head.previous != follows) {
             return Ok(None);
         }
@@ -315,7 +328,8 @@ impl<'a> Content<'a> {
         Ok(good.then_some((records, end)))
     }
 
-    /// A commit is written only when all before it are synced: one that is good proves that what is not good was.
+    /// A commit is written only when all before it are synced: one that is good proves that what is
+    /// not good was.
     fn rest(&mut self, end: usize) -> io::Result<Rest> {
         if self.next_commit(end)?.is_some() {
             return Ok(Rest::Damage);
@@ -378,7 +392,12 @@ impl CommitHead {
 }
 
 /// The entries of a commit; `None` if one is damaged, or does not lie beyond the one before.
-fn entries(header: &Header, records: &[u8], mut at: u32, mut last: Offset) -> Option<Vec<(Entry, Row)>> {
+fn entries(
+    header: &Header,
+    records: &[u8],
+    mut at: u32,
+    mut last: Offset,
+) -> Option<Vec<(Entry, Row)>> {
     let mut entries = Vec::new();
     let mut rest = records;
     while !rest.is_empty() {

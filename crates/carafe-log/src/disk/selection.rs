@@ -1,4 +1,5 @@
-//! Which entries of a segment a set of matchers selects, found once and held ready for the next block.
+//! Which entries of a segment a set of matchers selects, found once and held ready for the next
+//! block.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +15,8 @@ use super::index_file::IndexFile;
 use super::paged::Paged;
 use crate::wanted::{Budget, SetId, SetKeys, Wanted};
 
-/// The topics that a set of matchers was tested with, and the outcomes. Readers share it without a lock.
+/// The topics that a set of matchers was tested with, and the outcomes. Readers share it without a
+/// lock.
 #[derive(Default)]
 pub(crate) struct Memo {
     tested: Paged<AtomicU64>,
@@ -76,7 +78,8 @@ impl Selection {
                 let from = first as usize / 64;
                 let rest = bits.get(from)? >> (first % 64) << (first % 64);
                 let later = || (from + 1..bits.len()).map(|at| (at, bits[at]));
-                let (at, word) = [(from, rest)].into_iter().chain(later()).find(|(_, word)| *word != 0)?;
+                let (at, word) =
+                    [(from, rest)].into_iter().chain(later()).find(|(_, word)| *word != 0)?;
                 Some(at as Ordinal * 64 + word.trailing_zeros())
             }
         }
@@ -85,12 +88,15 @@ impl Selection {
     /// The last entry before `end`.
     pub(crate) fn last_before(&self, end: Ordinal) -> Option<Ordinal> {
         match self {
-            Self::Few(all) => Some(all[all.partition_point(|ordinal| *ordinal < end).checked_sub(1)?]),
+            Self::Few(all) => {
+                Some(all[all.partition_point(|ordinal| *ordinal < end).checked_sub(1)?])
+            }
             Self::Many(bits) => {
                 let to = end as usize / 64;
                 let rest = bits.get(to).map_or(0, |word| word & ((1 << (end % 64)) - 1));
                 let earlier = (0..to.min(bits.len())).rev().map(|at| (at, bits[at]));
-                let (at, word) = [(to, rest)].into_iter().chain(earlier).find(|(_, word)| *word != 0)?;
+                let (at, word) =
+                    [(to, rest)].into_iter().chain(earlier).find(|(_, word)| *word != 0)?;
                 Some(at as Ordinal * 64 + word.ilog2())
             }
         }
@@ -179,7 +185,12 @@ impl Progress {
     }
 
     /// Tests topics while the budget lasts, and says whether that was all of them.
-    fn test_topics(&mut self, file: &IndexFile, wanted: &Wanted, budget: &mut Budget) -> io::Result<bool> {
+    fn test_topics(
+        &mut self,
+        file: &IndexFile,
+        wanted: &Wanted,
+        budget: &mut Budget,
+    ) -> io::Result<bool> {
         let all = file.counts().topics;
         while self.topics < all && !budget.is_spent() {
             let rows = file.topics(self.topics..all.min(self.topics + TOPICS))?;
@@ -187,13 +198,18 @@ impl Progress {
             let names = file.names(first.name.start..last.name.end)?;
             let ordinals = first.ordinals.start..last.ordinals.end;
             // Most topics have few entries, which stand one after the other.
-            let near = if ordinals.len() <= ORDINALS { Some(file.ordinals(ordinals.clone())?) } else { None };
+            let near = if ordinals.len() <= ORDINALS {
+                Some(file.ordinals(ordinals.clone())?)
+            } else {
+                None
+            };
             for row in &rows {
                 if budget.is_spent() {
                     return Ok(false);
                 }
                 budget.examine();
-                let name = &names[row.name.start - first.name.start..row.name.end - first.name.start];
+                let name =
+                    &names[row.name.start - first.name.start..row.name.end - first.name.start];
                 let topic = std::str::from_utf8(name).ok().and_then(|name| Topic::new(name).ok());
                 if topic.is_some_and(|topic| wanted.matches(&topic, budget)) {
                     match &near {
@@ -215,8 +231,9 @@ impl Progress {
 
 /// What was found out of sets of matchers, within a number of bytes.
 ///
-/// What was used a moment ago is never given up for something else: when there is no room, a read goes without. It then
-/// tests entries one by one, and so the cost of a replay is bounded by what it passes over, whatever else is read.
+/// What was used a moment ago is never given up for something else: when there is no room, a read
+/// goes without. It then tests entries one by one, and so the cost of a replay is bounded by what
+/// it passes over, whatever else is read.
 pub(crate) struct Selections {
     pub(crate) keys: SetKeys,
     held: Mutex<Held>,

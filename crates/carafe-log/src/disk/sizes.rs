@@ -18,8 +18,8 @@ const COMMIT: usize = 16 << 20;
 const FEWEST: u64 = 256;
 
 impl DiskOptions {
-    /// The size of a segment: what is set, or a 32nd of the history, from 4 KiB to 64 MiB. One batch that is larger gets
-    /// a segment of its own.
+    /// The size of a segment: what is set, or a 32nd of the history, from 4 KiB to 64 MiB. One
+    /// batch that is larger gets a segment of its own.
     #[must_use]
     pub fn segment_size(&self) -> u32 {
         let derived = (self.bytes / SEGMENTS).clamp(SMALLEST, LARGEST);
@@ -39,7 +39,8 @@ impl DiskOptions {
         (self.entries / COARSE).max(FEWEST)
     }
 
-    /// How many bytes of entries one commit takes up: so few that little room is left at the end of segments.
+    /// How many bytes of entries one commit takes up: so few that little room is left at the end of
+    /// segments.
     pub(crate) fn commit_bytes(&self) -> usize {
         COMMIT.min(self.segment_size() as usize / 4)
     }
@@ -60,8 +61,8 @@ mod tests {
 
     #[test]
     fn a_segment_is_a_32nd_of_the_history_within_bounds() {
-        let sizes =
-            [1 << 10, 1 << 20, 10 << 20, 64 << 20, 16 << 30].map(|bytes| keeping(bytes).segment_size());
+        let sizes = [1 << 10, 1 << 20, 10 << 20, 64 << 20, 16 << 30]
+            .map(|bytes| keeping(bytes).segment_size());
         assert_eq!(sizes, [4 << 10, 32 << 10, 320 << 10, 2 << 20, 64 << 20]);
     }
 

@@ -33,7 +33,8 @@ pub(crate) struct Shared {
     pub(crate) supplied: bool,
     /// How long keys are known.
     pub(crate) key_window: Duration,
-    // The writer's; others take it only to begin following. Never held while the disk is read or written.
+    // The writer's; others take it only to begin following. Never held while the disk is read or
+    // written.
     state: Mutex<State>,
     view: ArcSwap<View>,
     pub(crate) selections: Selections,
@@ -60,7 +61,8 @@ pub(crate) struct Active {
     pub(crate) newest: u64,
 }
 
-/// The state to look at: it is changed by [`Shared::change`] alone, which shows readers what came of it.
+/// The state to look at: it is changed by [`Shared::change`] alone, which shows readers what came
+/// of it.
 pub(crate) struct Locked<'a>(MutexGuard<'a, State>);
 
 impl Deref for Locked<'_> {
@@ -98,11 +100,17 @@ impl State {
 }
 
 impl Shared {
-    pub(crate) fn new(storage: Arc<dyn Storage>, state: State, clock: Clock, options: &DiskOptions) -> Self {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        state: State,
+        clock: Clock,
+        options: &DiskOptions,
+    ) -> Self {
         let view = ArcSwap::from_pointee(state.view());
         let selections = Selections::new(SELECTIONS);
         let DiskOptions { supplied, key_window, .. } = *options;
-        let sealed = state.sealed.iter().map(|sealed| (sealed.segment.header, sealed.last_offset()));
+        let sealed =
+            state.sealed.iter().map(|sealed| (sealed.segment.header, sealed.last_offset()));
         let holes = Holes::of(sealed.chain([(state.active.segment.header, state.tail.offset)]));
         let state = Mutex::new(state);
         Self {
@@ -134,8 +142,13 @@ impl Shared {
         outcome
     }
 
-    /// Takes a commit in. Followers are called once readers see it, and before anyone else begins to follow.
-    pub(crate) fn take_in<T>(&self, entries: &[Arc<Entry>], change: impl FnOnce(&mut State) -> T) -> T {
+    /// Takes a commit in. Followers are called once readers see it, and before anyone else begins
+    /// to follow.
+    pub(crate) fn take_in<T>(
+        &self,
+        entries: &[Arc<Entry>],
+        change: impl FnOnce(&mut State) -> T,
+    ) -> T {
         let mut state = self.lock();
         let outcome = change(&mut state);
         self.view.store(Arc::new(state.view()));

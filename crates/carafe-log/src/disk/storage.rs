@@ -1,4 +1,5 @@
-//! What the log needs of a disk: one folder, files that are written at positions, and the three syncs.
+//! What the log needs of a disk: one folder, files that are written at positions, and the three
+//! syncs.
 
 use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io;
@@ -64,7 +65,8 @@ pub(crate) struct Folder {
 
 /// Keeps other processes from opening the log in a folder, until it is dropped.
 ///
-/// It is not part of [`Folder`]: a reader thread may still hold that for a moment when the log is closed.
+/// It is not part of [`Folder`]: a reader thread may still hold that for a moment when the log is
+/// closed.
 pub(crate) struct FolderLock {
     _file: fs::File,
 }
@@ -134,7 +136,14 @@ impl Storage for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        Ok(Arc::new(private().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?))
+        Ok(Arc::new(
+            private()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(self.path.join(name))?,
+        ))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {

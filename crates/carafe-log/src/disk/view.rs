@@ -33,7 +33,9 @@ pub(crate) enum Place {
 impl View {
     /// Just before the oldest entry that is kept.
     pub(crate) fn start(&self) -> Position {
-        self.sealed.front().map_or(self.segment.header.previous, |oldest| oldest.segment.header.previous)
+        self.sealed
+            .front()
+            .map_or(self.segment.header.previous, |oldest| oldest.segment.header.previous)
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -61,12 +63,13 @@ impl View {
         }
     }
 
-    /// The last position of an earlier generation: the first segment of the next one names it. `None` if it is not known.
+    /// The last position of an earlier generation: the first segment of the next one names it.
+    /// `None` if it is not known.
     pub(crate) fn end_of(&self, generation: Generation) -> Option<Position> {
         let sealed = self.sealed.iter().map(|sealed| &sealed.segment);
         let mut headers = sealed.chain([&self.segment]).map(|segment| segment.header);
-        let next =
-            headers.find(|next| next.previous.generation == generation && next.generation != generation);
+        let next = headers
+            .find(|next| next.previous.generation == generation && next.generation != generation);
         next.map(|next| next.previous)
     }
 

@@ -1,4 +1,5 @@
-//! The one thread that writes: it commits everything that arrived while it synced the commit before.
+//! The one thread that writes: it commits everything that arrived while it synced the commit
+//! before.
 
 use std::io;
 use std::sync::Arc;
@@ -59,8 +60,8 @@ impl Writer {
         }
     }
 
-    /// Writes what comes, until there will be no more. After a panic, nobody knows what is written: like a failed write, it
-    /// ends writing, and who publishes is told.
+    /// Writes what comes, until there will be no more. After a panic, nobody knows what is written:
+    /// like a failed write, it ends writing, and who publishes is told.
     pub(crate) fn run(mut self, queue: &Queue) {
         if let Err(panic) = caught(|| self.write_all(queue)) {
             self.fail("the thread that writes has panicked", &io::Error::other(panic));
@@ -105,14 +106,17 @@ impl Writer {
 
     fn commit(&mut self, jobs: Vec<Job>) {
         if let Some(reason) = &self.failed {
-            return jobs.into_iter().for_each(|job| job.refuse(AppendError::Failed(reason.clone())));
+            return jobs
+                .into_iter()
+                .for_each(|job| job.refuse(AppendError::Failed(reason.clone())));
         }
         let now = self.shared.clock.reading();
         let mut ordered = Ordered::at(now);
         for job in jobs {
             ordered.take(job, &self.shared);
         }
-        let stored = if ordered.entries.is_empty() { Ok(()) } else { self.store(&ordered.entries, now) };
+        let stored =
+            if ordered.entries.is_empty() { Ok(()) } else { self.store(&ordered.entries, now) };
         ordered.answer(&stored);
     }
 
@@ -136,10 +140,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Says what the publishers of a commit are told that was not written. Without room, it is certain that nothing of it
-    /// stays. After any other error the disk is not trusted any more.
+    /// Says what the publishers of a commit are told that was not written. Without room, it is
+    /// certain that nothing of it stays. After any other error the disk is not trusted any more.
     fn refuse(&mut self, error: &io::Error) -> AppendError {
-        let Some(refused) = passing(error) else { return self.fail("a commit cannot be written", error) };
+        let Some(refused) = passing(error) else {
+            return self.fail("a commit cannot be written", error);
+        };
         match self.cut_unfinished() {
             Err(error) if passing(&error).is_none() => {
                 self.fail("a refused commit cannot be removed", &error)
@@ -170,7 +176,9 @@ impl Writer {
         let (segment, end) = self.active();
         let mut commit = Commit::encode(entries, &segment.header, end);
         let mut segment = segment;
-        if commit.end.at > self.room_to || !self.spans(&segment.header, entries) || self.has_enough_entries()
+        if commit.end.at > self.room_to
+            || !self.spans(&segment.header, entries)
+            || self.has_enough_entries()
         {
             segment = self.begin_segment(length(commit.bytes.len()))?;
             commit = Commit::encode(entries, &segment.header, End::of_empty(&segment.header));
@@ -188,10 +196,13 @@ impl Writer {
 
     /// Whether the offsets lie so near to the segment's first that its index can hold them.
     fn spans(&self, header: &Header, entries: &[Arc<Entry>]) -> bool {
-        entries.last().is_none_or(|last| last.offset() - header.previous.offset <= u64::from(u32::MAX))
+        entries
+            .last()
+            .is_none_or(|last| last.offset() - header.previous.offset <= u64::from(u32::MAX))
     }
 
-    /// Seals the active segment and begins another with room for so many bytes; one without entries gets the room itself.
+    /// Seals the active segment and begins another with room for so many bytes; one without entries
+    /// gets the room itself.
     pub(super) fn begin_segment(&mut self, bytes: u32) -> io::Result<Segment> {
         // What is cut off when a segment is sealed is not synced.
         self.cut_unfinished()?;
@@ -222,8 +233,12 @@ impl Writer {
     fn create_segment(&mut self, after: &Sealed, size: u32) -> io::Result<Segment> {
         let storage = &*self.shared.storage;
         let generation = after.segment.header.generation;
-        let header =
-            Header { salt: rand::random(), generation, previous: after.summary.last, after_hole: false };
+        let header = Header {
+            salt: rand::random(),
+            generation,
+            previous: after.summary.last,
+            after_hole: false,
+        };
         let created = Segment::create(storage, header, size).inspect_err(|_| {
             let name = header.name();
             self.abandoned = storage.remove(&name).is_err().then_some(name);
@@ -249,9 +264,10 @@ pub(super) fn passing(error: &io::Error) -> Option<AppendError> {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     match (error.kind(), errno) {
         // A quota and a limit on the size of files are like a full disk.
-        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge, _) => {
-            Some(AppendError::Full)
-        }
+        (
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge,
+            _,
+        ) => Some(AppendError::Full),
         // Only opening a file comes to this, before anything is written to it.
         (_, Some(Errno::MFILE | Errno::NFILE)) => Some(AppendError::NoDescriptors),
         _ => None,

@@ -15,8 +15,8 @@ use self::state::{Kept, State};
 use crate::readers::Readers;
 use crate::wanted::{Budget, Wanted};
 use crate::{
-    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry, Find,
-    Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
+    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock,
+    Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
 };
 
 /// Threads that do what takes longer than some tens of microseconds.
@@ -24,30 +24,34 @@ const READERS: usize = 2;
 
 /// A log in memory: the newest entries, within [`MemoryLimits`]. A restart begins a new generation.
 ///
-/// What is quickly done completes at once. Reading that takes longer is done by threads of its own, in turns, so that it
-/// delays neither publishers nor other readers.
+/// What is quickly done completes at once. Reading that takes longer is done by threads of its own,
+/// in turns, so that it delays neither publishers nor other readers.
 pub struct MemoryLog {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    // One lock orders appending, trimming and the followers' calls. Readers hold it only to take some entries out.
+    // One lock orders appending, trimming and the followers' calls. Readers hold it only to take
+    // some entries out.
     state: Mutex<State>,
     limits: MemoryLimits,
     // They start when they are first needed.
     readers: OnceLock<Result<Readers, String>>,
 }
 
-/// How much history a [`MemoryLog`] keeps. The hub's own events do not count: of those, a thousand are kept, of 1 MiB at most.
+/// How much history a [`MemoryLog`] keeps. The hub's own events do not count: of those, a thousand
+/// are kept, of 1 MiB at most.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryLimits {
     /// Entries at most.
     pub entries: usize,
     /// Bytes at most, by [`Entry::weight`].
     pub bytes: usize,
-    /// How long an idempotency key is known, while its entry is kept: publishing with it again stores nothing.
+    /// How long an idempotency key is known, while its entry is kept: publishing with it again
+    /// stores nothing.
     pub key_window: Duration,
-    /// Tests of a pattern that finding the last entries may take: patterns times the entries that they are tested with.
+    /// Tests of a pattern that finding the last entries may take: patterns times the entries that
+    /// they are tested with.
     pub pattern_tests: u64,
 }
 
@@ -72,8 +76,8 @@ impl MemoryLog {
         Self::begin(limits, Generation::new(rand::random()), false)
     }
 
-    /// An empty log of a known generation, for entries that another node supplies with their offsets: a position beyond its
-    /// tail may still arrive.
+    /// An empty log of a known generation, for entries that another node supplies with their
+    /// offsets: a position beyond its tail may still arrive.
     #[must_use]
     pub fn with_generation(limits: MemoryLimits, generation: Generation) -> Self {
         Self::begin(limits, generation, true)
@@ -107,11 +111,13 @@ impl MemoryLog {
         self.shared.state()
     }
 
-    /// Reads at once, if that takes no time, or else turn by turn on a thread for that. The last argument of a turn says
-    /// whether a part of what was asked for will do.
+    /// Reads at once, if that takes no time, or else turn by turn on a thread for that. The last
+    /// argument of a turn says whether a part of what was asked for will do.
     fn run<T: Send + 'static>(
         &self,
-        mut turn: impl FnMut(&Shared, &mut Budget, bool) -> Result<Option<T>, ReadError> + Send + 'static,
+        mut turn: impl FnMut(&Shared, &mut Budget, bool) -> Result<Option<T>, ReadError>
+        + Send
+        + 'static,
     ) -> BoxFuture<'static, Result<T, ReadError>> {
         if let Some(answer) = turn(&self.shared, &mut Budget::at_once(), false).transpose() {
             return Box::pin(ready(answer));
@@ -126,13 +132,17 @@ impl MemoryLog {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A follower that panicked has not touched the entries: they were stored before it was called.
+        // A follower that panicked has not touched the entries: they were stored before it was
+        // called.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn readers(&self) -> Result<&Readers, ReadError> {
-        let readers = self.readers.get_or_init(|| Readers::start(READERS).map_err(|error| error.to_string()));
-        readers.as_ref().map_err(|error| ReadError::Disk(format!("no thread can be started for it: {error}")))
+        let readers =
+            self.readers.get_or_init(|| Readers::start(READERS).map_err(|error| error.to_string()));
+        readers
+            .as_ref()
+            .map_err(|error| ReadError::Disk(format!("no thread can be started for it: {error}")))
     }
 }
 

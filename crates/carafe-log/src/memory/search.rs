@@ -1,4 +1,5 @@
-//! Reading a log in memory: entries are taken out a few at a time, and tested without the log's lock.
+//! Reading a log in memory: entries are taken out a few at a time, and tested without the log's
+//! lock.
 
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ pub(super) struct BlockRead {
 }
 
 impl BlockRead {
-    /// Reads a block. If the budget is spent before the block has what it should, `partial` says whether that will do.
+    /// Reads a block. If the budget is spent before the block has what it should, `partial` says
+    /// whether that will do.
     pub(super) fn turn(
         &self,
         log: &Shared,
@@ -43,7 +45,8 @@ impl BlockRead {
                 }
                 if self.wanted.matches_any_of(&entry.publication, budget) {
                     bytes += entry.weight();
-                    let is_full = block.entries.len() >= self.limit.entries || bytes > self.limit.bytes;
+                    let is_full =
+                        block.entries.len() >= self.limit.entries || bytes > self.limit.bytes;
                     if is_full && !block.entries.is_empty() {
                         return Ok(Some(block.clone()));
                     }
@@ -103,7 +106,9 @@ impl LastSearch {
         }
         while !budget.is_spent() {
             let (before, taken) = log.state().take_before(self.before, TAKEN);
-            let Some(first) = taken.first().map(|entry| entry.offset()) else { return Some(before) };
+            let Some(first) = taken.first().map(|entry| entry.offset()) else {
+                return Some(before);
+            };
             for at in (0..taken.len()).rev() {
                 if self.counts(&taken[at], budget) {
                     self.left -= 1;
@@ -148,7 +153,11 @@ impl IdSearch {
 
 impl State {
     /// Entries after an offset, and the position before them.
-    fn take_after(&self, after: Offset, count: usize) -> Result<(Position, Vec<Arc<Entry>>), ReadError> {
+    fn take_after(
+        &self,
+        after: Offset,
+        count: usize,
+    ) -> Result<(Position, Vec<Arc<Entry>>), ReadError> {
         if after < self.start.offset {
             return Err(ReadError::Trimmed { after, start: self.start });
         }

@@ -9,7 +9,8 @@ use carafe_protocol::{Offset, Position, Topic};
 
 use super::MemoryLimits;
 use crate::{
-    AppendAtError, AppendError, Appended, Clock, Entry, Find, Followed, Follower, IdempotencyKey, Publication,
+    AppendAtError, AppendError, Appended, Clock, Entry, Find, Followed, Follower, IdempotencyKey,
+    Publication,
 };
 
 /// How many of the hub's own events are kept, beside what others publish.
@@ -85,8 +86,8 @@ impl State {
 
     /// All entries up to an offset, the newest first.
     pub(super) fn up_to(&self, offset: Offset) -> impl Iterator<Item = &Arc<Entry>> {
-        let [published, of_hub] =
-            [&self.published, &self.of_hub].map(|kept| kept.entries.range(..kept.after(offset)).rev());
+        let [published, of_hub] = [&self.published, &self.of_hub]
+            .map(|kept| kept.entries.range(..kept.after(offset)).rev());
         merged(published, of_hub, |entry| Reverse(entry.offset()))
     }
 
@@ -129,7 +130,9 @@ impl State {
 
     pub(super) fn recent(&self, bytes: usize) -> Followed {
         let mut room = bytes;
-        let fits = |entry: &&Arc<Entry>| room.checked_sub(entry.weight()).map(|left| room = left).is_some();
+        let fits = |entry: &&Arc<Entry>| {
+            room.checked_sub(entry.weight()).map(|left| room = left).is_some()
+        };
         let mut newest: Vec<_> = self.up_to(Offset::MAX).take_while(fits).cloned().collect();
         newest.reverse();
         let first = newest.first().map_or(Offset::MAX, |entry| entry.offset());
@@ -160,7 +163,8 @@ impl State {
             if let Some(id) = entry.publication.id() {
                 self.by_id.entry(id.clone()).or_default().push_back(entry.position);
             }
-            let kept = if entry.publication.is_of_hub() { &mut self.of_hub } else { &mut self.published };
+            let kept =
+                if entry.publication.is_of_hub() { &mut self.of_hub } else { &mut self.published };
             kept.push(Arc::clone(entry));
         }
         self.trim();
@@ -220,7 +224,9 @@ impl State {
             _ if position == self.start => Find::Found,
             Some(entry) if entry.position == position => Find::Found,
             // All that was published after it is kept.
-            None if position.offset > self.start.offset && position.offset <= self.gone_of_hub => Find::Found,
+            None if position.offset > self.start.offset && position.offset <= self.gone_of_hub => {
+                Find::Found
+            }
             _ => Find::Foreign,
         }
     }

@@ -4,7 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use carafe_log::{Append, BlockLimit, DiskLog, DiskOptions, Find, IdempotencyKey, Read, ReadError, Visible};
+use carafe_log::{
+    Append, BlockLimit, DiskLog, DiskOptions, Find, IdempotencyKey, Read, ReadError, Visible,
+};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -52,7 +54,8 @@ impl Rig {
         self.done.store(true, Ordering::Release);
     }
 
-    /// A key that is kept is known, and where its entry is; others are stored again under another topic's name.
+    /// A key that is kept is known, and where its entry is; others are stored again under another
+    /// topic's name.
     fn publish_again(&self, random: &mut StdRng) {
         let told = self.told.lock().unwrap().clone();
         let recent = told.len().saturating_sub(200)..told.len();
@@ -81,7 +84,9 @@ impl Rig {
                 let offsets: Vec<_> = block.entries.iter().map(|entry| entry.offset()).collect();
                 let expected: Vec<_> = (after + 1..=block.up_to.offset).filter(is_wanted).collect();
                 assert_eq!(offsets, expected, "of {wanted:?} after {after}");
-                assert!(block.entries.iter().all(|entry| entry.publication == event(entry.offset())));
+                assert!(
+                    block.entries.iter().all(|entry| entry.publication == event(entry.offset()))
+                );
                 assert!(block.up_to.offset > after || after == span.tail.offset);
             }
             Err(ReadError::Trimmed { start, .. }) => assert!(after < start.offset),
@@ -115,7 +120,8 @@ fn readers_get_exactly_what_is_kept_while_segments_are_sealed_and_trimmed() {
     let seed = seed();
     println!("seed {seed}");
     let folder = tempfile::tempdir().unwrap();
-    let options = DiskOptions { segment_bytes: Some(4096), bytes: 96 << 10, readers: 3, ..small_segments() };
+    let options =
+        DiskOptions { segment_bytes: Some(4096), bytes: 96 << 10, readers: 3, ..small_segments() };
     let log = DiskLog::open(folder.path().join("log"), options).unwrap();
     let rig = Rig { log, told: Mutex::default(), done: AtomicBool::new(false) };
     thread::scope(|scope| {

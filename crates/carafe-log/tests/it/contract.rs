@@ -5,14 +5,14 @@ use std::task::{Context, Waker};
 use std::thread;
 
 use carafe_log::{
-    Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, IdempotencyKey, Publication, Read, ReadError,
-    Visible,
+    Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, IdempotencyKey, Publication, Read,
+    ReadError, Visible,
 };
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
 use crate::factory::{
-    Factory, NO_LIMIT, append, append_one, data, keyed, named, overflow, pattern, positions, publication,
-    read, read_all, supplied, topic, wait,
+    Factory, NO_LIMIT, append, append_one, data, keyed, named, overflow, pattern, positions,
+    publication, read, read_all, supplied, topic, wait,
 };
 
 /// Makes a test of each demand, for the logs of one factory.
@@ -181,10 +181,15 @@ pub(crate) fn a_block_keeps_its_limits_and_has_at_least_one_entry<F: Factory>() 
     let log = F::roomy();
     let start = log.span().start.offset;
     append(&log, (0..10).map(|_| publication("a", &"x".repeat(100))).collect());
-    let weight = read(&log, start, &any(), BlockLimit { entries: 1, ..NO_LIMIT }).entries[0].weight();
+    let weight =
+        read(&log, start, &any(), BlockLimit { entries: 1, ..NO_LIMIT }).entries[0].weight();
     let check = |entries, bytes, most| {
         let block = read(&log, start, &any(), BlockLimit { entries, bytes });
-        assert!((1..=most).contains(&block.entries.len()), "{entries}, {bytes}: {}", block.entries.len());
+        assert!(
+            (1..=most).contains(&block.entries.len()),
+            "{entries}, {bytes}: {}",
+            block.entries.len()
+        );
         assert_eq!(block.up_to, block.entries[block.entries.len() - 1].position);
     };
     check(3, usize::MAX, 3);
@@ -207,7 +212,11 @@ pub(crate) fn what_was_not_given_out_is_foreign<F: Factory>() {
     let start = log.span().start;
     let told = append(&log, (0..3).map(|_| publication("a", "")).collect());
     for known in told.iter().copied().chain([start]) {
-        assert_eq!(find(&log, Position { nonce: known.nonce ^ 1, ..known }), Find::Foreign, "the nonce");
+        assert_eq!(
+            find(&log, Position { nonce: known.nonce ^ 1, ..known }),
+            Find::Foreign,
+            "the nonce"
+        );
         let generation = Generation::new(0xdead_beef);
         assert_eq!(find(&log, Position { generation, ..known }), Find::Foreign, "the generation");
     }
@@ -281,8 +290,9 @@ pub(crate) fn the_last_entries_are_counted_by_what_is_wanted<F: Factory>() {
 
 pub(crate) fn private_entries_count_among_the_last_only_for_who_sees_them<F: Factory>() {
     let log = F::roomy();
-    let told: Vec<_> =
-        (0..300).map(|number| append_one(&log, publication("a", "").with_private(number % 3 == 2))).collect();
+    let told: Vec<_> = (0..300)
+        .map(|number| append_one(&log, publication("a", "").with_private(number % 3 == 2)))
+        .collect();
     let last_of = |granted: &[TopicMatcher], public, count| {
         let visible = Visible { public, granted: granted.into() };
         wait(log.before_last(count, any().to_vec(), visible)).unwrap()
@@ -294,7 +304,11 @@ pub(crate) fn private_entries_count_among_the_last_only_for_who_sees_them<F: Fac
     assert_eq!(public_last(200), log.span().start);
     assert_eq!(public_last(199), told[0]);
     let other = append_one(&log, publication("b", "").with_private(true));
-    assert_eq!(last_of(&[topic("a").into()], false, 1), told[298], "of the topics that are granted");
+    assert_eq!(
+        last_of(&[topic("a").into()], false, 1),
+        told[298],
+        "of the topics that are granted"
+    );
     assert_eq!(last_of(&[topic("b").into()], true, 2), told[297], "and public ones of all");
     assert_eq!(last_of(&[], false, 1), log.span().start);
     append_one(&log, publication("b", ""));
@@ -353,7 +367,8 @@ fn find_id(log: &impl Read, id: &str) -> Option<Position> {
 pub(crate) fn an_id_that_is_no_key_is_stored_each_time<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start.offset;
-    let batch = vec![named("a", "k"), named("a", "k"), keyed("a", "k"), keyed("a", "k"), named("a", "k")];
+    let batch =
+        vec![named("a", "k"), named("a", "k"), keyed("a", "k"), keyed("a", "k"), named("a", "k")];
     let told = wait(log.append(batch.clone())).unwrap();
     let repeated: Vec<_> = told.iter().map(|appended| appended.repeated).collect();
     assert_eq!(repeated, [false, false, false, true, false], "only a key is an idempotency key");
@@ -366,8 +381,9 @@ pub(crate) fn an_id_that_is_no_key_is_stored_each_time<F: Factory>() {
 
 pub(crate) fn an_id_finds_what_is_visible_alone<F: Factory>() {
     let log = F::roomy();
-    let find =
-        |visible: &Visible| wait(log.find_id(IdempotencyKey::new("k").unwrap(), visible.clone())).unwrap();
+    let find = |visible: &Visible| {
+        wait(log.find_id(IdempotencyKey::new("k").unwrap(), visible.clone())).unwrap()
+    };
     let granted = |public, topics: &[&str]| Visible {
         public,
         granted: topics.iter().map(|&name| topic(name).into()).collect(),
@@ -423,7 +439,10 @@ pub(crate) fn supplied_entries_must_lie_beyond_the_tail<F: Factory>() {
     let at = |offset| supplied(&log, offset, publication("a", ""));
     wait(log.append_at(vec![at(5)])).unwrap();
     let before = log.span();
-    assert_eq!(wait(log.append_at(vec![at(5)])), Err(AppendAtError::OutOfOrder { offset: 5, tail: 5 }));
+    assert_eq!(
+        wait(log.append_at(vec![at(5)])),
+        Err(AppendAtError::OutOfOrder { offset: 5, tail: 5 })
+    );
     assert_eq!(
         wait(log.append_at(vec![at(8), at(9), at(9)])),
         Err(AppendAtError::OutOfOrder { offset: 9, tail: 9 })
@@ -438,11 +457,16 @@ pub(crate) fn supplied_entries_must_lie_beyond_the_tail<F: Factory>() {
 
 pub(crate) fn a_position_between_sparse_offsets_is_foreign<F: Factory>() {
     let log = F::roomy();
-    wait(log.append_at([10, 20].map(|offset| supplied(&log, offset, publication("a", ""))).into())).unwrap();
+    wait(log.append_at([10, 20].map(|offset| supplied(&log, offset, publication("a", ""))).into()))
+        .unwrap();
     let tail = log.span().tail;
     assert_eq!(find(&log, Position { offset: 15, ..tail }), Find::Foreign);
     assert_eq!(find(&log, Position { offset: 21, ..tail }), Find::Lost { common: tail });
-    assert_eq!(data(&read(&log, 15, &any(), NO_LIMIT).entries).len(), 1, "reading needs no entry there");
+    assert_eq!(
+        data(&read(&log, 15, &any(), NO_LIMIT).entries).len(),
+        1,
+        "reading needs no entry there"
+    );
 }
 
 /// What a follower was handed, batch by batch.
@@ -451,7 +475,8 @@ type Handed = Arc<Mutex<Vec<Vec<Position>>>>;
 fn follow(log: &impl Read) -> (Position, Handed) {
     let handed = Handed::default();
     let taken = Arc::clone(&handed);
-    let followed = log.follow(0, Box::new(move |batch| taken.lock().unwrap().push(positions(batch))));
+    let followed =
+        log.follow(0, Box::new(move |batch| taken.lock().unwrap().push(positions(batch))));
     assert!(followed.recent.is_empty());
     (followed.after, handed)
 }
@@ -513,7 +538,8 @@ fn append_from_all_sides<F: Factory>(log: &F::Log, meanwhile: impl FnOnce()) {
             scope.spawn(move || {
                 start.wait();
                 for n in 0..EACH {
-                    let one = |text: &str| publication(&appender.to_string(), &format!("{n}{text}"));
+                    let one =
+                        |text: &str| publication(&appender.to_string(), &format!("{n}{text}"));
                     append(log, vec![one(""), one("+")]);
                 }
             });

@@ -72,8 +72,12 @@ impl Life {
         let log = open(&disk, options()).map_err(|error| error.to_string())?;
         let kept = try_read_all(&log, log.span().start.offset, &[TopicMatcher::any()]);
         let kept = kept.map_err(|error| error.to_string())?;
-        let acknowledged: Vec<_> =
-            self.acknowledged.iter().filter(|(at, _)| *at <= done).map(|(_, entry)| entry).collect();
+        let acknowledged: Vec<_> = self
+            .acknowledged
+            .iter()
+            .filter(|(at, _)| *at <= done)
+            .map(|(_, entry)| entry)
+            .collect();
         // Trimming may have got to the disk or not, and may have been under way.
         let next = self.trimmed.partition_point(|(at, _)| *at <= done);
         let gone = self.trimmed.get(next).or(self.trimmed.last()).map_or(0, |(_, offset)| *offset);
@@ -84,7 +88,8 @@ impl Life {
             return Err(format!("acknowledged entry {} is lost", lost.offset()));
         }
         for (entry, offset) in kept.iter().zip(first..) {
-            let known = usize::try_from(offset).ok().and_then(|offset| self.acknowledged.get(offset - 1));
+            let known =
+                usize::try_from(offset).ok().and_then(|offset| self.acknowledged.get(offset - 1));
             // It was on its way when the machine stopped: then it must be what was given.
             let given = known.map(|(_, known)| known.publication.event());
             if entry.offset() != offset || given != Some(entry.publication.event()) {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use carafe_log::{
-    Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog, OpenError,
-    Publication, Read, Storage,
+    Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog,
+    OpenError, Publication, Read, Storage,
 };
 use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::contract::every_log;
-use crate::factory::{Factory, append, append_one, data, keyed, positions, publication, read_all, wait};
+use crate::factory::{
+    Factory, append, append_one, data, keyed, positions, publication, read_all, wait,
+};
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
 struct Disk;
@@ -59,7 +61,11 @@ fn what_was_appended_is_there_after_opening_again() {
     assert_eq!((all(&log), log.span()), (before.clone(), span));
     assert!(before.iter().all(|entry| wait(log.find(entry.position)).unwrap() == Find::Found));
     let next = append_one(&log, publication("a", "next"));
-    assert_eq!((next.offset, next.generation), (201, span.tail.generation), "the same life goes on");
+    assert_eq!(
+        (next.offset, next.generation),
+        (201, span.tail.generation),
+        "the same life goes on"
+    );
 }
 
 #[test]
@@ -203,7 +209,8 @@ fn after_a_failed_sync_nothing_is_taken_or_acknowledged_any_more() {
 #[test]
 fn damage_at_the_end_stays_refused_when_opening_is_tried_again() {
     let (disk, told) = filled(3);
-    let end = disk.content()["00000000000000000001.segment"].iter().rposition(|byte| *byte != 0).unwrap();
+    let end =
+        disk.content()["00000000000000000001.segment"].iter().rposition(|byte| *byte != 0).unwrap();
     flip(&disk, "00000000000000000001.segment", end);
     for _ in 0..2 {
         let error = open(&disk, small_segments()).err().unwrap();
@@ -229,7 +236,8 @@ fn more_than_may_wait_is_refused_and_none_of_it_is_stored() {
 fn filled(count: usize) -> (SimDisk, Vec<Position>) {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();
-    let told = (0..count).map(|number| append_one(&log, publication("a", &number.to_string()))).collect();
+    let told =
+        (0..count).map(|number| append_one(&log, publication("a", &number.to_string()))).collect();
     (disk, told)
 }
 
@@ -269,12 +277,14 @@ fn a_flipped_bit_is_noticed_and_never_served() {
     }
 }
 
-/// Whether verifying fails, as opening and reading may; panics if something is read that was not written.
+/// Whether verifying fails, as opening and reading may; panics if something is read that was not
+/// written.
 fn notices(content: BTreeMap<String, Vec<u8>>, good: &[Arc<Entry>]) -> bool {
     let disk = SimDisk::with(content);
     let offline = OfflineLog::on(Arc::new(disk.clone()));
     let verified = offline.verify(&mut |_, _| {});
-    let damaged = verified.is_err() || verified.unwrap().iter().any(|finding| finding.loses_entries);
+    let damaged =
+        verified.is_err() || verified.unwrap().iter().any(|finding| finding.loses_entries);
     let Ok(log) = open(&disk, small_segments()) else {
         assert!(damaged);
         return true;

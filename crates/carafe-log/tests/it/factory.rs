@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use carafe_log::{AppendAt, Block, BlockLimit, Entry, IdempotencyKey, Log, Publication, Read, ReadError};
+use carafe_log::{
+    AppendAt, Block, BlockLimit, Entry, IdempotencyKey, Log, Publication, Read, ReadError,
+};
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher, TopicPattern};
 // Runs a future to its end on this thread.
 pub(crate) use futures_executor::block_on as wait;
@@ -75,7 +77,12 @@ pub(crate) fn overflow(log: &impl Log) -> Position {
     panic!("a tight log trims before 1000 entries");
 }
 
-pub(crate) fn read(log: &impl Read, after: Offset, wanted: &[TopicMatcher], limit: BlockLimit) -> Block {
+pub(crate) fn read(
+    log: &impl Read,
+    after: Offset,
+    wanted: &[TopicMatcher],
+    limit: BlockLimit,
+) -> Block {
     wait(log.read(after, wanted.to_vec(), limit)).unwrap()
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use carafe_log::{
-    Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, DiskOptions, OfflineLog, Publication, Read,
+    Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, DiskOptions, OfflineLog,
+    Publication, Read,
 };
 use futures_util::future::{MaybeDone, maybe_done};
 
@@ -17,7 +18,8 @@ use crate::sim::{Call, Errno, Fault, SimDisk};
 
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
 
-/// Appends `batches` in one group commit: they wait while `first` is synced. Then the disk may be told to fail.
+/// Appends `batches` in one group commit: they wait while `first` is synced. Then the disk may be
+/// told to fail.
 pub(crate) fn append_together(
     disk: &SimDisk,
     log: &DiskLog,
@@ -35,7 +37,10 @@ pub(crate) fn append_together(
     asked.iter_mut().for_each(|asked| _ = is_done(asked));
     then(disk);
     disk.release();
-    asked.iter_mut().map(|asked| (wait(asked.as_mut()), asked.as_mut().take_output().unwrap()).1).collect()
+    asked
+        .iter_mut()
+        .map(|asked| (wait(asked.as_mut()), asked.as_mut().take_output().unwrap()).1)
+        .collect()
 }
 
 /// Polls once. The first time, that queues the batch.
@@ -50,12 +55,16 @@ pub(crate) fn with_a_sealed_key(disk: &SimDisk) -> DiskLog {
     for number in 0..100 {
         append_one(&log, publication("a", &number.to_string()));
     }
-    assert!(wait(log.append(vec![keyed("a", "known")])).unwrap()[0].repeated, "its index is in memory");
+    assert!(
+        wait(log.append(vec![keyed("a", "known")])).unwrap()[0].repeated,
+        "its index is in memory"
+    );
     log
 }
 
 fn together(disk: &SimDisk, log: &DiskLog, batches: Vec<Vec<Publication>>) -> Vec<Answer> {
-    append_together(disk, log, vec![publication("other", "is synced first")], batches, |_| {}).split_off(1)
+    append_together(disk, log, vec![publication("other", "is synced first")], batches, |_| {})
+        .split_off(1)
 }
 
 fn fail_next_read(disk: &SimDisk) {
@@ -97,7 +106,8 @@ fn a_write_that_finds_no_room_is_refused_and_the_next_one_is_stored() {
     assert_eq!(positions(&all(&log)), [stored]);
 }
 
-/// The case: without the repair, what the short write left made the next start refuse the log.
+/// The case: without the repair, what the short write left made the next start refuse the
+/// log.
 #[test]
 fn a_log_opens_after_a_short_write_and_an_orderly_stop() {
     for errno in [Errno::NoSpace, Errno::FileTooLarge] {
@@ -108,7 +118,8 @@ fn a_log_opens_after_a_short_write_and_an_orderly_stop() {
             disk.fail_once(Call::Write, 0, Fault::Short(150, errno));
             let refused = vec![publication("a", &"x".repeat(500))];
             assert_eq!(wait(log.append(refused)), Err(AppendError::Full));
-            stored.extend((0..published_after).map(|_| append_one(&log, publication("a", "after"))));
+            stored
+                .extend((0..published_after).map(|_| append_one(&log, publication("a", "after"))));
             drop(log);
             assert_eq!(OfflineLog::on(Arc::new(disk.clone())).verify(&mut |_, _| {}).unwrap(), []);
             assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), stored);

@@ -35,7 +35,11 @@ fn add_foreign(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 fn foreign(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     assert!(FOLDERS.iter().all(|name| folder.join(name).is_dir()));
-    FILES.iter().map(|name| folder.join(name)).map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    FILES
+        .iter()
+        .map(|name| folder.join(name))
+        .map(|file| (file.clone(), fs::read(file).unwrap()))
+        .collect()
 }
 
 #[test]

@@ -91,8 +91,11 @@ fn resumes_after_each(log: &DiskLog, entries: &[std::sync::Arc<Entry>]) {
     let trimmed = Position { offset: log.span().start.offset - 1, ..log.span().start };
     assert_eq!(wait(log.find(trimmed)).unwrap(), Find::Trimmed);
     let of_a = [crate::factory::pattern("a/*")];
-    let matching =
-        entries.iter().filter(|entry| entry.publication.matches(&of_a)).cloned().collect::<Vec<_>>();
+    let matching = entries
+        .iter()
+        .filter(|entry| entry.publication.matches(&of_a))
+        .cloned()
+        .collect::<Vec<_>>();
     assert_eq!(read_all(log, log.span().start.offset, &of_a), matching);
 }
 
@@ -133,7 +136,9 @@ fn verify_and_stat_know_a_log_of_version_1() {
         let (oldest, newest) = stat.span.unwrap();
         let (first, last) = (copy.lines.first().unwrap(), copy.lines.last().unwrap());
         assert_eq!(stat.entries, copy.lines.len() as u64);
-        assert!(first.starts_with(&format!("{oldest} ")) && last.starts_with(&format!("{newest} ")));
+        assert!(
+            first.starts_with(&format!("{oldest} ")) && last.starts_with(&format!("{newest} "))
+        );
     }
 }
 
@@ -147,8 +152,9 @@ fn a_log_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
     fs::write(&path, bytes).unwrap();
     let before = content(copy.folder.path());
     let error = DiskLog::open(copy.folder.path(), small_segments()).err().unwrap();
-    let expected =
-        format!("{name} has version 9 of the log's format, and this program knows versions up to 2");
+    let expected = format!(
+        "{name} has version 9 of the log's format, and this program knows versions up to 2"
+    );
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(error.to_string().contains("a newer version of carafe wrote it"), "{error}");
     assert_eq!(content(copy.folder.path()), before);
@@ -156,5 +162,8 @@ fn a_log_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
 
 fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    files.filter(|file| !file.ends_with("lock")).map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    files
+        .filter(|file| !file.ends_with("lock"))
+        .map(|file| (file.clone(), fs::read(file).unwrap()))
+        .collect()
 }

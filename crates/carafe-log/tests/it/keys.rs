@@ -1,5 +1,5 @@
-//! Idempotency keys: each is stored once within its window, whoever publishes at the same time and whatever is sealed,
-//! trimmed or restarted meanwhile.
+//! Idempotency keys: each is stored once within its window, whoever publishes at the same time and
+//! whatever is sealed, trimmed or restarted meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +41,11 @@ fn is_known_within_its_window(log: &impl Log, machine: &Machine) {
     let second = publish();
     assert!(!second.repeated && second.position.offset > first.position.offset);
     machine.pass(WINDOW - HOUR);
-    assert_eq!(publish(), Appended { position: second.position, repeated: true }, "the newer one counts");
+    assert_eq!(
+        publish(),
+        Appended { position: second.position, repeated: true },
+        "the newer one counts"
+    );
 }
 
 #[test]
@@ -99,14 +103,18 @@ impl Told {
         let told = thread::scope(|scope| {
             let publisher = |batches: &'_ Vec<Vec<u8>>| -> Vec<(String, Appended)> {
                 let publish = |batch: &Vec<u8>| {
-                    let appended = wait(log.append(batch.iter().map(|key| event(*key)).collect())).unwrap();
+                    let appended =
+                        wait(log.append(batch.iter().map(|key| event(*key)).collect())).unwrap();
                     batch.iter().map(ToString::to_string).zip(appended).collect::<Vec<_>>()
                 };
                 batches.iter().flat_map(publish).collect()
             };
             let publishers: Vec<_> =
                 group.iter().map(|batches| scope.spawn(move || publisher(batches))).collect();
-            publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect::<Vec<_>>()
+            publishers
+                .into_iter()
+                .flat_map(|publisher| publisher.join().unwrap())
+                .collect::<Vec<_>>()
         });
         self.0.extend(told.into_iter().map(|(key, appended)| (key, appended, now)));
     }
@@ -122,10 +130,17 @@ impl Told {
             assert!(age.is_none_or(|age| age >= WINDOW), "{key} is stored again after {age:?}");
             stored.insert(entry.position, (key, entry.time));
         }
-        let mut told: Vec<_> =
-            self.0.iter().filter(|(_, told, _)| !told.repeated).map(|(_, told, _)| told.position).collect();
+        let mut told: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(_, told, _)| !told.repeated)
+            .map(|(_, told, _)| told.position)
+            .collect();
         told.sort_by_key(|position| position.offset);
-        assert!(told.iter().eq(entries.iter().map(|entry| &entry.position)), "what was told is stored");
+        assert!(
+            told.iter().eq(entries.iter().map(|entry| &entry.position)),
+            "what was told is stored"
+        );
         for (key, appended, now) in &self.0 {
             let (of_key, time) = &stored[&appended.position];
             assert_eq!(of_key, key);

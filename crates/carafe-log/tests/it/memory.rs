@@ -69,7 +69,10 @@ fn a_batch_is_taken_only_if_it_can_be_kept_whole() {
     let two = append(&log, vec![publication("a", "123"); 2]);
     assert_eq!(positions(&read_all(&log, 0, &[TopicMatcher::any()])), two);
     let slightly = vec![publication("a", &"x".repeat(each + 4))];
-    assert!(wait(log.append(slightly)).is_err(), "what is taken but cannot be kept would be a gap at once");
+    assert!(
+        wait(log.append(slightly)).is_err(),
+        "what is taken but cannot be kept would be a gap at once"
+    );
     assert_eq!(log.span().oldest, Some(two[0]));
 }
 
@@ -93,10 +96,12 @@ fn the_hubs_own_events_push_no_published_one_out() {
     }
     told.push(append_one(&log, publication("orders", "1")));
     let all = read_all(&log, log.span().start.offset, &[TopicMatcher::any()]);
-    let (orders, own): (Vec<_>, Vec<_>) = all.iter().partition(|entry| !entry.publication.is_of_hub());
+    let (orders, own): (Vec<_>, Vec<_>) =
+        all.iter().partition(|entry| !entry.publication.is_of_hub());
     assert_eq!((orders.len(), own.len()), (2, 1000), "and of its own, the newest are kept");
     assert!(all.is_sorted_by_key(|entry| entry.offset()) && own[999].position == told[2000]);
-    // A stream may stand where an event was that is gone: nothing that was published after it is missing.
+    // A stream may stand where an event was that is gone: nothing that was published after it is
+    // missing.
     for position in told {
         assert_eq!(wait(log.find(position)).unwrap(), Find::Found, "{position}");
     }
@@ -111,11 +116,16 @@ fn the_hubs_own_events_push_no_published_one_out() {
 #[test]
 fn the_last_of_both_kinds_are_counted_in_their_order() {
     let log = keeping(100);
-    let told: Vec<_> =
-        (0..6).map(|number| append_one(&log, publication("a", "").with_hub(number % 2 == 0))).collect();
+    let told: Vec<_> = (0..6)
+        .map(|number| append_one(&log, publication("a", "").with_hub(number % 2 == 0)))
+        .collect();
     for count in 1..6 {
-        let before = wait(log.before_last(count, vec![TopicMatcher::any()], Visible::all())).unwrap();
+        let before =
+            wait(log.before_last(count, vec![TopicMatcher::any()], Visible::all())).unwrap();
         assert_eq!(before, told[5 - count]);
-        assert_eq!(positions(&read_all(&log, before.offset, &[TopicMatcher::any()])), told[6 - count..]);
+        assert_eq!(
+            positions(&read_all(&log, before.offset, &[TopicMatcher::any()])),
+            told[6 - count..]
+        );
     }
 }

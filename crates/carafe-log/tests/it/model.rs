@@ -28,7 +28,8 @@ struct Draft(usize, Option<usize>, Option<u8>);
 
 fn draft() -> impl Strategy<Value = Draft> {
     let topic = || 0..TOPICS.len();
-    (topic(), prop::option::of(topic()), prop::option::of(0_u8..4)).prop_map(|(t, a, k)| Draft(t, a, k))
+    (topic(), prop::option::of(topic()), prop::option::of(0_u8..4))
+        .prop_map(|(t, a, k)| Draft(t, a, k))
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -81,7 +82,9 @@ impl Model {
                 let asked = Position { offset: known.offset + by, nonce, ..known };
                 assert_eq!(wait(log.find(asked)).unwrap(), self.find(start, asked));
             }
-            Step::Read(at, wanted, limit) => self.read(log, start, self.position(at).offset, wanted, limit),
+            Step::Read(at, wanted, limit) => {
+                self.read(log, start, self.position(at).offset, wanted, limit)
+            }
             Step::BeforeLast(count, wanted) => {
                 let from = wait(log.before_last(count, matchers(wanted), Visible::all())).unwrap();
                 let kept = self.wanted(start, wanted);
@@ -97,7 +100,13 @@ impl Model {
     fn check_span(&self, log: &impl Read) -> Position {
         let span = log.span();
         let (kept, gone) = (self.wanted(span.start, TOPICS.len()), self.first);
-        assert!(self.all.iter().map(|entry| entry.position).chain([gone]).any(|known| known == span.start));
+        assert!(
+            self.all
+                .iter()
+                .map(|entry| entry.position)
+                .chain([gone])
+                .any(|known| known == span.start)
+        );
         assert_eq!(span.oldest, kept.first().copied());
         assert_eq!(span.tail, kept.last().copied().unwrap_or(span.start));
         span.start
@@ -124,7 +133,11 @@ impl Model {
             match first {
                 Some(first) => assert_eq!(told.position, first.position),
                 None => {
-                    self.push(Entry { position: told.position, time: std::time::UNIX_EPOCH, publication });
+                    self.push(Entry {
+                        position: told.position,
+                        time: std::time::UNIX_EPOCH,
+                        publication,
+                    });
                 }
             }
         }
@@ -165,7 +178,14 @@ impl Model {
         }
     }
 
-    fn read(&self, log: &impl Read, start: Position, after: Offset, wanted: usize, limit: BlockLimit) {
+    fn read(
+        &self,
+        log: &impl Read,
+        start: Position,
+        after: Offset,
+        wanted: usize,
+        limit: BlockLimit,
+    ) {
         let answer = wait(log.read(after, matchers(wanted), limit));
         if after < start.offset {
             assert_eq!(answer.unwrap_err(), ReadError::Trimmed { after, start });
@@ -182,15 +202,18 @@ impl Model {
         let (count, bytes) =
             (block.entries.len(), block.entries.iter().map(|entry| entry.weight()).sum::<usize>());
         assert!(count <= 1 || (count <= limit.entries && bytes <= limit.bytes));
-        assert!(up_to > after || after == self.tail().offset, "there was more and nothing was looked at");
+        assert!(
+            up_to > after || after == self.tail().offset,
+            "there was more and nothing was looked at"
+        );
     }
 
     /// Of what is kept after `start`, the entries of a topic, or all.
     fn wanted(&self, start: Position, wanted: usize) -> Vec<Position> {
         let of_topic = |entry: &&Entry| {
-            TOPICS
-                .get(wanted)
-                .is_none_or(|wanted| entry.publication.topics().any(|topic| topic.as_str() == *wanted))
+            TOPICS.get(wanted).is_none_or(|wanted| {
+                entry.publication.topics().any(|topic| topic.as_str() == *wanted)
+            })
         };
         let kept = self.all.iter().filter(|entry| entry.position.offset > start.offset);
         kept.filter(of_topic).map(|entry| entry.position).collect()
@@ -200,7 +223,8 @@ impl Model {
 impl Draft {
     fn publication(self) -> Publication {
         let Self(to, alternate, key) = self;
-        let publication = publication(TOPICS[to], "").with_alternates(alternate.map(|at| topic(TOPICS[at])));
+        let publication =
+            publication(TOPICS[to], "").with_alternates(alternate.map(|at| topic(TOPICS[at])));
         let key = key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
         key.into_iter().fold(publication, Publication::with_key)
     }
@@ -211,5 +235,7 @@ fn same_key(entry: &Entry, publication: &Publication) -> bool {
 }
 
 fn matchers(wanted: usize) -> Vec<TopicMatcher> {
-    TOPICS.get(wanted).map_or_else(|| vec![TopicMatcher::any()], |wanted| vec![topic(wanted).into()])
+    TOPICS
+        .get(wanted)
+        .map_or_else(|| vec![TopicMatcher::any()], |wanted| vec![topic(wanted).into()])
 }

@@ -27,8 +27,14 @@ fn a_panic_in_the_thread_that_writes_indexes_ends_writing_with_an_error() {
         assert!(stored.len() < THROUGH_A_PANIC, "writing goes on without indexes");
     };
     let reason = wait(failure);
-    assert!(reason.ends_with("the thread that writes indexes has ended: the disk panics"), "{reason}");
-    assert_eq!((&refused, append().unwrap_err()), (&AppendError::Failed(reason.clone()), refused.clone()));
+    assert!(
+        reason.ends_with("the thread that writes indexes has ended: the disk panics"),
+        "{reason}"
+    );
+    assert_eq!(
+        (&refused, append().unwrap_err()),
+        (&AppendError::Failed(reason.clone()), refused.clone())
+    );
     assert_eq!(positions(&all(&log)), stored, "readers go on");
     drop(log);
     assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), stored);
@@ -64,7 +70,10 @@ fn a_panic_while_history_is_read_is_an_error_for_who_reads_and_later_reads_are_a
     disk.fail_all(Call::Read, Fault::Panic);
     for _ in 0..3 {
         let read = wait(log.find(stored[0]));
-        assert_eq!(read, Err(ReadError::Disk("reading it has panicked: the disk panics".to_owned())));
+        assert_eq!(
+            read,
+            Err(ReadError::Disk("reading it has panicked: the disk panics".to_owned()))
+        );
     }
     disk.heal();
     assert_eq!(positions(&all(&log)), stored);

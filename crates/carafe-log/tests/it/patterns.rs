@@ -9,7 +9,9 @@ use carafe_protocol::{Position, TopicMatcher};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-use crate::factory::{Factory, NO_LIMIT, append, data, pattern, publication, read, settle, topic, wait};
+use crate::factory::{
+    Factory, NO_LIMIT, append, data, pattern, publication, read, settle, topic, wait,
+};
 
 const SEED: u64 = 0x7E57;
 
@@ -99,12 +101,17 @@ pub(crate) fn what_is_read_is_what_testing_each_entry_gives<F: Factory>() {
 fn answers_as_a_test_of_each(log: &impl Log, question: &Question) {
     let start = log.span().start;
     let kept = read_by(log, start, &[TopicMatcher::any()], NO_LIMIT);
-    let wanted: Vec<_> = kept.iter().filter(|entry| entry.publication.matches(&question.wanted)).collect();
-    assert!(read_by(log, start, &question.wanted, question.limit).iter().eq(wanted.iter().copied()));
+    let wanted: Vec<_> =
+        kept.iter().filter(|entry| entry.publication.matches(&question.wanted)).collect();
+    assert!(
+        read_by(log, start, &question.wanted, question.limit).iter().eq(wanted.iter().copied())
+    );
 
     let visible = Visible { public: question.public, granted: question.granted.clone().into() };
-    let last = wait(log.before_last(question.count, question.wanted.clone(), visible.clone())).unwrap();
-    let shown: Vec<_> = wanted.into_iter().filter(|entry| visible.shows(&entry.publication)).collect();
+    let last =
+        wait(log.before_last(question.count, question.wanted.clone(), visible.clone())).unwrap();
+    let shown: Vec<_> =
+        wanted.into_iter().filter(|entry| visible.shows(&entry.publication)).collect();
     let expected = match shown.len().checked_sub(question.count) {
         None => start,
         Some(at) => {
@@ -115,7 +122,12 @@ fn answers_as_a_test_of_each(log: &impl Log, question: &Question) {
     assert_eq!(last, expected);
 }
 
-fn read_by(log: &impl Read, start: Position, wanted: &[TopicMatcher], limit: BlockLimit) -> Vec<Arc<Entry>> {
+fn read_by(
+    log: &impl Read,
+    start: Position,
+    wanted: &[TopicMatcher],
+    limit: BlockLimit,
+) -> Vec<Arc<Entry>> {
     let (mut entries, mut after) = (Vec::new(), start.offset);
     while after < log.span().tail.offset {
         let block = read(log, after, wanted, limit);
@@ -159,12 +171,14 @@ pub(crate) fn supplied_entries_with_sparse_offsets_are_found_by_pattern<F: Facto
     let offset = |number: u64| number * 7 + 3;
     for number in 0..300 {
         let name = format!("a/{}", number % 10);
-        let entry = crate::factory::supplied(&log, offset(number), publication(&name, &"x".repeat(40)));
+        let entry =
+            crate::factory::supplied(&log, offset(number), publication(&name, &"x".repeat(40)));
         wait(log.append_at(vec![entry])).unwrap();
     }
     for after in 0..offset(299) {
         let block = read(&log, after, &[pattern("a/(3)")], BlockLimit { entries: 1, ..NO_LIMIT });
-        let next = (0..300).filter(|number| number % 10 == 3).map(offset).find(|offset| *offset > after);
+        let next =
+            (0..300).filter(|number| number % 10 == 3).map(offset).find(|offset| *offset > after);
         match block.entries.first() {
             Some(entry) => assert_eq!(Some(entry.offset()), next),
             None => assert!(next.is_none_or(|next| next > block.up_to.offset)),

@@ -18,7 +18,8 @@ const HEADER: usize = 48;
 fn filled(count: usize) -> (SimDisk, Vec<Position>) {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();
-    let told = (0..count).map(|number| append_one(&log, keyed("a", &format!("{number:03}")))).collect();
+    let told =
+        (0..count).map(|number| append_one(&log, keyed("a", &format!("{number:03}")))).collect();
     (disk, told)
 }
 
@@ -41,7 +42,9 @@ fn verify(disk: &SimDisk) -> Vec<Finding> {
 /// Where the commit of the entry with this number in its segment stands.
 fn commit(number: usize) -> usize {
     let (one, _) = filled(1);
-    let size = one.content()["00000000000000000001.segment"].iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let size =
+        one.content()["00000000000000000001.segment"].iter().rposition(|byte| *byte != 0).unwrap()
+            + 1;
     HEADER + number * (size - HEADER)
 }
 
@@ -55,7 +58,11 @@ fn read_over_holes(log: &DiskLog) -> (Vec<Position>, Vec<u64>) {
                 after = block.up_to.offset;
             }
             Err(ReadError::Lost { after: lost, up_to }) => {
-                assert_eq!(wait(log.find(up_to)).unwrap(), Find::Found, "a client resumes from the gap");
+                assert_eq!(
+                    wait(log.find(up_to)).unwrap(),
+                    Find::Found,
+                    "a client resumes from the gap"
+                );
                 holes.push(lost);
                 after = up_to.offset;
             }
@@ -80,7 +87,10 @@ fn loses_only(number: usize, count: usize, flip_at: impl Fn(usize) -> usize) {
         planned.losses().iter().map(|loss| loss.offsets.clone()).collect::<Vec<_>>(),
         [Some(lost..=lost)]
     );
-    assert_eq!((planned.kept(), planned.backups()), (count as u64 - 1, &[format!("{name}.damaged")][..]));
+    assert_eq!(
+        (planned.kept(), planned.backups()),
+        (count as u64 - 1, &[format!("{name}.damaged")][..])
+    );
     planned.apply().unwrap();
     assert_eq!(disk.content()[&format!("{name}.damaged")], damaged[&name]);
     assert_ne!(content[&name], damaged[&name]);
@@ -132,7 +142,11 @@ fn a_lost_end_begins_a_new_generation() {
     flip(&disk, "00000000000000000001.segment", commit(9) + 60);
     let planned = plan(&disk);
     assert_eq!(planned.losses().len(), 1);
-    assert_eq!(planned.losses()[0].offsets, Some(10..=10), "the mark of an orderly end knows the last one");
+    assert_eq!(
+        planned.losses()[0].offsets,
+        Some(10..=10),
+        "the mark of an orderly end knows the last one"
+    );
     planned.apply().unwrap();
     assert_eq!(verify(&disk), []);
     let log = open(&disk, small_segments()).unwrap();
@@ -178,7 +192,8 @@ fn a_segment_that_is_missing_is_a_hole_after_a_repair() {
 #[test]
 fn an_interrupted_repair_can_be_repeated() {
     use crate::sim::{Call, Errno, Fault};
-    let calls = [Call::Create, Call::Write, Call::SyncFile, Call::SyncNames, Call::Remove, Call::Truncate];
+    let calls =
+        [Call::Create, Call::Write, Call::SyncFile, Call::SyncNames, Call::Remove, Call::Truncate];
     for (call, after) in calls.into_iter().flat_map(|call| (0..6).map(move |after| (call, after))) {
         let (disk, told) = filled(60);
         let names = segments(&disk);

@@ -72,7 +72,8 @@ enum Op {
     Write(usize, usize, Vec<u8>),
     Resize(usize, usize),
     SyncFile(usize),
-    /// What was written before it, and not synced, will never be: a later sync does not write it again.
+    /// What was written before it, and not synced, will never be: a later sync does not write it
+    /// again.
     FailedSync(usize),
     SyncNames,
 }
@@ -162,7 +163,10 @@ impl SimDisk {
     /// What is there now.
     pub(crate) fn content(&self) -> BTreeMap<String, Vec<u8>> {
         let disk = self.shared.disk();
-        disk.names.iter().map(|(name, number)| (name.clone(), disk.files[*number].clone())).collect()
+        disk.names
+            .iter()
+            .map(|(name, number)| (name.clone(), disk.files[*number].clone()))
+            .collect()
     }
 
     /// What a crash after the first `done` operations could leave.
@@ -174,9 +178,13 @@ impl SimDisk {
         let durable = durable(journal);
         for (op, durable) in journal.iter().zip(durable) {
             match op {
-                Op::Write(number, from, bytes) if durable => write(&mut files[*number], *from, bytes),
+                Op::Write(number, from, bytes) if durable => {
+                    write(&mut files[*number], *from, bytes)
+                }
                 Op::Write(number, from, bytes) => tear(&mut files[*number], *from, bytes, random),
-                Op::Resize(number, size) if durable || random.random() => files[*number].resize(*size, 0),
+                Op::Resize(number, size) if durable || random.random() => {
+                    files[*number].resize(*size, 0)
+                }
                 Op::Link(..) | Op::Rename(..) | Op::Unlink(..) if durable || random.random() => {
                     rename(&mut names, op);
                 }
@@ -187,8 +195,9 @@ impl SimDisk {
     }
 }
 
-/// For each operation whether a sync made it durable. What was written and met a failed sync never is: the operating
-/// system takes it for written. Sizes and names are in the file system's journal, and the next sync takes them along.
+/// For each operation whether a sync made it durable. What was written and met a failed sync never
+/// is: the operating system takes it for written. Sizes and names are in the file system's journal,
+/// and the next sync takes them along.
 fn durable(journal: &[Op]) -> Vec<bool> {
     let (mut sizes, mut content, mut names) = (BTreeSet::new(), BTreeSet::new(), false);
     let mut durable: Vec<_> = journal
@@ -259,7 +268,13 @@ impl Storage for SimDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let number = self.shared.call(Call::Open)?.names.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
+        let number = self
+            .shared
+            .call(Call::Open)?
+            .names
+            .get(name)
+            .copied()
+            .ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(SimFile { shared: Arc::clone(&self.shared), number }))
     }
 
@@ -320,8 +335,9 @@ impl StorageFile for SimFile {
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         let disk = self.shared.call(Call::Read)?;
         let from = usize::try_from(at).unwrap();
-        let read =
-            disk.files[self.number].get(from..from + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let read = disk.files[self.number]
+            .get(from..from + bytes.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         bytes.copy_from_slice(read);
         Ok(())
     }

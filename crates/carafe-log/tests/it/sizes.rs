@@ -33,7 +33,8 @@ impl Rig {
     }
 
     fn publish(&mut self, batch: Vec<Publication>) {
-        let bytes = |publication: &Publication| publication.event().data().map_or(0, str::len) as u64;
+        let bytes =
+            |publication: &Publication| publication.event().data().map_or(0, str::len) as u64;
         self.published.extend(batch.iter().map(bytes));
         append(&self.log, batch);
     }
@@ -53,7 +54,8 @@ impl Rig {
         self.published.iter().sum::<u64>() > self.limit
     }
 
-    /// The limit is never exceeded, and used once there is enough to keep; `part` is what the events' data make of it.
+    /// The limit is never exceeded, and used once there is enough to keep; `part` is what the
+    /// events' data make of it.
     fn check(&self, part: f64) {
         let (taken, kept, limit) = (self.taken(), self.kept(), self.limit);
         let least_taken = if self.is_full() { limit * 85 / 100 } else { 0 };
@@ -124,7 +126,10 @@ fn a_topic_of_its_own_and_a_key_for_each_event_do_not_exceed_the_limit() {
 fn a_batch_that_is_larger_than_the_history_is_refused() {
     let rig = Rig::new(keeping(MIB / 4));
     let error = wait(rig.log.append(vec![publication("a", &text(1 << 20))])).unwrap_err();
-    assert!(matches!(error, AppendError::TooLarge { limit, .. } if limit as u64 == MIB / 4), "{error:?}");
+    assert!(
+        matches!(error, AppendError::TooLarge { limit, .. } if limit as u64 == MIB / 4),
+        "{error:?}"
+    );
     assert_eq!(rig.log.span().tail.offset, 0);
 }
 
@@ -185,7 +190,8 @@ fn a_log_from_a_time_of_larger_segments_gives_their_room_back() {
     }
     drop(log);
     let options = keeping(MIB);
-    let mut rig = Rig { log: open(&disk, options).unwrap(), disk, limit: MIB, published: vec![1000; 50] };
+    let mut rig =
+        Rig { log: open(&disk, options).unwrap(), disk, limit: MIB, published: vec![1000; 50] };
     assert_eq!(rig.log.span().start.offset, 0, "what is there fits");
     while !rig.is_full() {
         rig.publish(vec![publication("a", &text(1000))]);

@@ -98,7 +98,8 @@ impl Life {
         if self.random.random() {
             self.fail_at_random();
         }
-        let open = || DiskLog::open_with(Arc::new(self.disk.clone()), self.options, self.machine.clock());
+        let open =
+            || DiskLog::open_with(Arc::new(self.disk.clone()), self.options, self.machine.clock());
         let opened = open();
         self.disk.heal();
         let log = opened.unwrap_or_else(|_| open().unwrap());
@@ -143,13 +144,15 @@ impl Life {
     /// Every publication says which it is; few keys are in use.
     fn next(&mut self) -> Publication {
         self.offered += 1;
-        let size = if self.random.random_ratio(1, 20) { 2500 } else { self.random.random_range(0..120) };
+        let size =
+            if self.random.random_ratio(1, 20) { 2500 } else { self.random.random_range(0..120) };
         let text = format!("{} {}", self.offered, "x".repeat(size));
         let topic = ["a", "b"][self.random.random_range(0..2)];
         if self.random.random() {
             return publication(topic, &text);
         }
-        let key = keyed(topic, &self.random.random_range(0..12).to_string()).key().cloned().unwrap();
+        let key =
+            keyed(topic, &self.random.random_range(0..12).to_string()).key().cloned().unwrap();
         publication(topic, &text).with_key(key)
     }
 
@@ -179,7 +182,11 @@ impl Life {
         }
     }
 
-    fn kept_with_key(&self, publication: &Publication, after: Offset) -> impl Iterator<Item = Position> {
+    fn kept_with_key(
+        &self,
+        publication: &Publication,
+        after: Offset,
+    ) -> impl Iterator<Item = Position> {
         let kept = self.stored.iter().filter(move |known| known.position.offset > after);
         let name = key_of(publication);
         let known = kept.filter(move |known| name.is_some() && key_of(&known.publication) == name);
@@ -215,8 +222,13 @@ impl Life {
         for entry in kept {
             let publication = entry.publication.clone();
             if self.uncertain.remove(&text(&publication)) {
-                // It may be in the memory of the operating system only, until the log is opened again.
-                self.stored.push(Stored { done: usize::MAX, position: entry.position, publication });
+                // It may be in the memory of the operating system only, until the log is opened
+                // again.
+                self.stored.push(Stored {
+                    done: usize::MAX,
+                    position: entry.position,
+                    publication,
+                });
             }
         }
         self.stored.sort_by_key(|stored| stored.position.offset);
@@ -262,9 +274,11 @@ fn text(publication: &Publication) -> String {
     publication.event().data().unwrap_or_default().to_owned()
 }
 
-/// The seeds of the lives to look at: `CARAFE_TEST_LIVES` sets how many, `CARAFE_TEST_SEED` the first.
+/// The seeds of the lives to look at: `CARAFE_TEST_LIVES` sets how many, `CARAFE_TEST_SEED` the
+/// first.
 fn seeds() -> Range<u64> {
-    let number = |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
+    let number =
+        |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
     let first = number("CARAFE_TEST_SEED", SEED);
     first..first + number("CARAFE_TEST_LIVES", LIVES)
 }

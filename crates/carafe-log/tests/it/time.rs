@@ -99,8 +99,12 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let mut rig =
-            Self { machine: Machine::new(), disk: SimDisk::default(), log: None, published: Vec::new() };
+        let mut rig = Self {
+            machine: Machine::new(),
+            disk: SimDisk::default(),
+            log: None,
+            published: Vec::new(),
+        };
         rig.start();
         rig
     }
@@ -131,7 +135,8 @@ impl Rig {
         }
     }
 
-    /// Publishes twice: the second event is stored after the log has trimmed what it may after the first.
+    /// Publishes twice: the second event is stored after the log has trimmed what it may after the
+    /// first.
     fn trim(&mut self) -> Offset {
         self.publish(2);
         self.log().span().start.offset
@@ -240,7 +245,8 @@ fn a_hub_that_was_off_for_a_year_trims_one_segment_a_minute() {
         assert_eq!(rig.trim(), start);
         rig.machine.pass(Duration::from_secs(2));
         let next = rig.trim();
-        let gone = rig.published[..usize::try_from(next).unwrap()].len() - usize::try_from(start).unwrap();
+        let gone =
+            rig.published[..usize::try_from(next).unwrap()].len() - usize::try_from(start).unwrap();
         assert!(gone <= 30, "{gone} events are more than a segment has");
         start = next;
     }
@@ -341,9 +347,13 @@ impl Rig {
             self.machine.pass(MINUTE);
             self.trim();
             // Each segment of the test has fewer than 30 events.
-            let old = self.published[..published].partition_point(|at| *at + DAY < self.machine.elapsed());
+            let old = self.published[..published]
+                .partition_point(|at| *at + DAY < self.machine.elapsed());
             let (gone, old) = (self.gone_up_to(), u64::try_from(old).unwrap());
-            assert!(gone <= before.max(old) + 30, "{before} to {gone} are gone at once, and {old} are old");
+            assert!(
+                gone <= before.max(old) + 30,
+                "{before} to {gone} are gone at once, and {old} are old"
+            );
         }
         self.machine.set(Wall::Right);
         self.trim();
@@ -368,8 +378,9 @@ impl Rig {
     }
 }
 
-/// Whatever the wall clock does for less than an hour at a time: while it is right, nothing young is removed; at most a
-/// segment a minute is while it is wrong; in the end, all that is old is gone.
+/// Whatever the wall clock does for less than an hour at a time: while it is right, nothing young
+/// is removed; at most a segment a minute is while it is wrong; in the end, all that is old is
+/// gone.
 #[test]
 fn history_ages_by_true_time_whatever_the_wall_clock_does() {
     let seed = 0xCAFE;
@@ -381,7 +392,8 @@ fn history_ages_by_true_time_whatever_the_wall_clock_does() {
     };
     let run = |steps: Vec<Step>| {
         let mut rig = Rig::new();
-        // A clock that is behind at the very first start cannot be told from one that jumps ahead later.
+        // A clock that is behind at the very first start cannot be told from one that jumps ahead
+        // later.
         rig.publish(1);
         steps.into_iter().for_each(|step| rig.take(step));
         let old = rig.published.len();

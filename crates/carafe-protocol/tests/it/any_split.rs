@@ -1,4 +1,5 @@
-//! What the decoder owes to any bytes in any split. The fuzz target includes this file, so it leans on no other.
+//! What the decoder owes to any bytes in any split. The fuzz target includes this file, so it leans
+//! on no other.
 
 use std::time::Duration;
 
@@ -13,9 +14,13 @@ pub(crate) struct Told {
 }
 
 /// Feeds the pieces one after another, until they end or one is refused.
-pub(crate) fn decode<'a>(decoder: &mut Decoder, pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
+pub(crate) fn decode<'a>(
+    decoder: &mut Decoder,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Told {
     let mut received = Vec::new();
-    let refused = pieces.into_iter().any(|piece| decode_piece(decoder, piece, &mut received).is_err());
+    let refused =
+        pieces.into_iter().any(|piece| decode_piece(decoder, piece, &mut received).is_err());
     Told { received, last_event_id: decoder.last_event_id().to_owned(), refused }
 }
 

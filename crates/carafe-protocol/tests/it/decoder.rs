@@ -193,7 +193,10 @@ fn the_type_holds_for_its_block_only() {
 
 #[test]
 fn the_id_holds_until_another_comes() {
-    check("id: 7\ndata: a\n\ndata: b\n\n", &[event("message", "a", "7"), event("message", "b", "7")]);
+    check(
+        "id: 7\ndata: a\n\ndata: b\n\n",
+        &[event("message", "a", "7"), event("message", "b", "7")],
+    );
     check("data: a\nid: 7\nid: 8\n\n", &[event("message", "a", "8")]);
     check_last_event_id("data: a\n\n", "seed");
     check_last_event_id("id: 7\n\ndata: a\n\n", "7");
@@ -226,7 +229,9 @@ fn retry_takes_ascii_digits_only() {
     check("retry: 5\n", &[retry(5)]);
     check("retry:0\n", &[retry(0)]);
     check("retry: 007\n", &[retry(7)]);
-    for bad in ["", " ", "-1", "+1", "1.5", "1e3", " 5", "5 ", "5s", "0x5", "٣", "５", "5\0", "1_000"] {
+    for bad in
+        ["", " ", "-1", "+1", "1.5", "1e3", " 5", "5 ", "5s", "0x5", "٣", "５", "5\0", "1_000"]
+    {
         check(format!("retry: {bad}\ndata: a\n\n"), &[message("a")]);
     }
     check(b"retry: 5\xFF\n", &[]);
@@ -242,9 +247,15 @@ fn a_retry_too_long_to_count_is_the_longest_that_counts() {
 
 #[test]
 fn an_unfinished_event_is_dropped_with_its_id() {
-    for stream in
-        ["data: a", "data: a\n", "id: 7\ndata: a\n", "data: a\nid: 7", "data: a\r\n", "retry: 5", ": c"]
-    {
+    for stream in [
+        "data: a",
+        "data: a\n",
+        "id: 7\ndata: a\n",
+        "data: a\nid: 7",
+        "data: a\r\n",
+        "retry: 5",
+        ": c",
+    ] {
         check(stream, &[]);
         check_last_event_id(stream, "seed");
     }
@@ -264,7 +275,8 @@ fn the_next_stream_starts_afresh_but_for_the_last_event_id() {
     }
 }
 
-/// As many U+FFFD as the Encoding standard's decoder gives: one for each maximal part of a sequence.
+/// As many U+FFFD as the Encoding standard's decoder gives: one for each maximal part of a
+/// sequence.
 #[test]
 fn invalid_utf8_is_replaced_as_in_the_whole_stream() {
     let cases: [(&[u8], &str); 10] = [

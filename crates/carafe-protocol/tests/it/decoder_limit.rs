@@ -11,11 +11,17 @@ fn check(stream: impl AsRef<[u8]>, expected: usize) {
     for cut in 0..=stream.len() {
         let refused = |limit| {
             let (first, second) = stream.split_at(cut);
-            decode(&mut Decoder::new().with_last_event_id("a long seed").with_limit(limit), [first, second])
-                .refused
+            decode(
+                &mut Decoder::new().with_last_event_id("a long seed").with_limit(limit),
+                [first, second],
+            )
+            .refused
         };
         assert!(!refused(expected), "{expected} should do, cut at {cut}");
-        assert!(expected == 0 || refused(expected - 1), "{expected} should be needed, cut at {cut}");
+        assert!(
+            expected == 0 || refused(expected - 1),
+            "{expected} should be needed, cut at {cut}"
+        );
     }
 }
 

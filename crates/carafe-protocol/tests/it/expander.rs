@@ -1,4 +1,5 @@
-//! What the fuzz target and its corpus demand of URI Templates: a small expander, written along RFC 6570, section 3.2.1.
+//! What the fuzz target and its corpus demand of URI Templates: a small expander, written along RFC
+//! 6570, section 3.2.1.
 
 use carafe_protocol::TopicPattern;
 
@@ -10,15 +11,18 @@ pub(crate) enum Value {
     Pairs(Vec<(String, String)>),
 }
 
-/// The first line is a template, each further one a variable: its name, `s`, `l` or `p`, and texts, all between tabs. Says
-/// whether there was something to expand.
+/// The first line is a template, each further one a variable: its name, `s`, `l` or `p`, and texts,
+/// all between tabs. Says whether there was something to expand.
 pub(crate) fn what_expands_matches(input: &[u8]) -> bool {
     let Ok(input) = std::str::from_utf8(input) else { return false };
     let mut lines = input.lines();
-    let Ok(template) = TopicPattern::template(lines.next().unwrap_or_default()) else { return false };
+    let Ok(template) = TopicPattern::template(lines.next().unwrap_or_default()) else {
+        return false;
+    };
     let variables: Vec<(&str, Value)> = lines.filter_map(variable).collect();
-    let value =
-        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let value = |name: &str| {
+        variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    };
     let Some(expansion) = expand(template.as_str(), &value) else {
         panic!("{template} was taken, and is no template");
     };
@@ -35,9 +39,9 @@ fn variable(line: &str) -> Option<(&str, Value)> {
         match kind {
             "s" => Value::Text(texts.first()?.clone()),
             "l" => Value::List(texts),
-            "p" => {
-                Value::Pairs(texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
-            }
+            "p" => Value::Pairs(
+                texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+            ),
             _ => return None,
         },
     ))
@@ -72,8 +76,9 @@ fn expand_expression(expression: &str, value: &dyn Fn(&str) -> Option<Value>, ou
     let mut parts: Vec<String> = Vec::new();
     for variable in expression[sign.map_or(0, char::len_utf8)..].split(',') {
         let name = variable.trim_end_matches('*').split(':').next().unwrap_or_default();
-        let length =
-            variable.split_once(':').map(|(_, length)| length.parse().expect("a length is a number"));
+        let length = variable
+            .split_once(':')
+            .map(|(_, length)| length.parse().expect("a length is a number"));
         let named = if_empty.map(|if_empty| (name, if_empty));
         match value(name) {
             None => {}
@@ -83,9 +88,12 @@ fn expand_expression(expression: &str, value: &dyn Fn(&str) -> Option<Value>, ou
             }
             Some(Value::List(members)) if members.is_empty() || length.is_some() => {}
             Some(Value::Pairs(pairs)) if pairs.is_empty() || length.is_some() => {}
-            Some(value) if variable.ends_with('*') => parts.extend(exploded(&value, named, reserved)),
+            Some(value) if variable.ends_with('*') => {
+                parts.extend(exploded(&value, named, reserved))
+            }
             Some(Value::List(members)) => {
-                let members: Vec<_> = members.iter().map(|member| escaped(member, reserved)).collect();
+                let members: Vec<_> =
+                    members.iter().map(|member| escaped(member, reserved)).collect();
                 parts.push(with_name(named, &members.join(",")));
             }
             Some(Value::Pairs(pairs)) => {
@@ -113,7 +121,9 @@ fn exploded(value: &Value, named: Option<(&str, &str)>, reserved: bool) -> Vec<S
             .collect(),
         (Value::Pairs(pairs), Some((_, if_empty))) => pairs
             .iter()
-            .map(|(key, value)| with_name(Some((&escaped(key, true), if_empty)), &escaped(value, reserved)))
+            .map(|(key, value)| {
+                with_name(Some((&escaped(key, true), if_empty)), &escaped(value, reserved))
+            })
             .collect(),
     }
 }
@@ -130,8 +140,11 @@ fn with_name(named: Option<(&str, &str)>, value: &str) -> String {
 fn prefix(text: &str, length: usize, reserved: bool) -> String {
     let mut rest = text;
     for _ in 0..length {
-        let step =
-            if reserved && is_escape(rest) { 3 } else { rest.chars().next().map_or(0, char::len_utf8) };
+        let step = if reserved && is_escape(rest) {
+            3
+        } else {
+            rest.chars().next().map_or(0, char::len_utf8)
+        };
         rest = &rest[step..];
     }
     text[..text.len() - rest.len()].into()

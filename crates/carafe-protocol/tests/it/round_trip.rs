@@ -42,7 +42,8 @@ fn event_id() -> impl Strategy<Value = EventId> {
 fn event() -> impl Strategy<Value = Event> {
     let retry = prop_oneof![0..100_000_u64, any::<u64>()].prop_map(Duration::from_millis);
     let (data, comment) = (option::of(lines()), option::of(lines()));
-    let parts = (data, option::of(event_type()), option::of(event_id()), option::of(retry), comment);
+    let parts =
+        (data, option::of(event_type()), option::of(event_id()), option::of(retry), comment);
     parts.prop_map(|(data, event_type, id, retry, comment)| {
         let event = data.map_or_else(Event::default, Event::new);
         let event = event_type.into_iter().fold(event, Event::with_type);

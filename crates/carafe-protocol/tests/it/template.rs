@@ -1,4 +1,5 @@
-//! URI Templates against an expander that is written from RFC 6570 and shares nothing with what matches them.
+//! URI Templates against an expander that is written from RFC 6570 and shares nothing with what
+//! matches them.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,8 @@ use crate::expander::{Value, expand, what_expands_matches};
 
 fn variable(name: &str) -> Option<Value> {
     let text = |text: &str| Some(Value::Text(text.into()));
-    let list = |members: &[&str]| Some(Value::List(members.iter().map(|&member| member.into()).collect()));
+    let list =
+        |members: &[&str]| Some(Value::List(members.iter().map(|&member| member.into()).collect()));
     match name {
         "count" => list(&["one", "two", "three"]),
         "dom" => list(&["example", "com"]),
@@ -121,7 +123,11 @@ const EXAMPLES: &[(&str, &str)] = &[
 #[test]
 fn the_examples_of_the_rfc_match() {
     for (template, expansion) in EXAMPLES {
-        assert_eq!(expand(template, &variable).as_deref(), Some(*expansion), "the expander on {template}");
+        assert_eq!(
+            expand(template, &variable).as_deref(),
+            Some(*expansion),
+            "the expander on {template}"
+        );
         let compiled = TopicPattern::template(template).unwrap();
         assert!(compiled.matches(expansion), "{template} against {expansion}");
         let other = format!("{expansion} ");
@@ -132,7 +138,10 @@ fn the_examples_of_the_rfc_match() {
 #[test]
 fn a_template_matches_its_own_text() {
     let template = TopicPattern::template("https://example.com/{id}").unwrap();
-    assert!(template.matches("https://example.com/{id}") && !template.matches("https://example.com/{ix}"));
+    assert!(
+        template.matches("https://example.com/{id}")
+            && !template.matches("https://example.com/{ix}")
+    );
 }
 
 #[test]
@@ -159,14 +168,19 @@ fn every_template_of_the_fuzz_corpus_matches_what_it_expands_to() {
         expanded += usize::from(what_expands_matches(&fs::read(&path).unwrap()));
         files += 1;
     }
-    assert!(files >= 20 && expanded >= 15, "only {expanded} of {files} expand in {}", corpus.display());
+    assert!(
+        files >= 20 && expanded >= 15,
+        "only {expanded} of {files} expand in {}",
+        corpus.display()
+    );
 }
 
 const NAMES: &[&str] = &["a", "b", "a.b", "c_1", "d%2F"];
 
 fn texts() -> impl Strategy<Value = String> {
-    let parts =
-        prop::sample::select(&["", "x", "yz", "/", "?&=", ",", "%", "%2F", "é", "🍵", " ", ";a", "."]);
+    let parts = prop::sample::select(&[
+        "", "x", "yz", "/", "?&=", ",", "%", "%2F", "é", "🍵", " ", ";a", ".",
+    ]);
     prop::collection::vec(parts, 0..4).prop_map(|parts| parts.concat())
 }
 
@@ -182,8 +196,8 @@ fn values() -> impl Strategy<Value = Option<Value>> {
 fn expressions() -> impl Strategy<Value = String> {
     let operator = prop::sample::select(&["", "+", "#", ".", "/", ";", "?", "&"]);
     let modifier = prop::sample::select(&["", "", "*", ":1", ":2", ":30", ":5000"]);
-    let variable =
-        (prop::sample::select(NAMES), modifier).prop_map(|(name, modifier)| format!("{name}{modifier}"));
+    let variable = (prop::sample::select(NAMES), modifier)
+        .prop_map(|(name, modifier)| format!("{name}{modifier}"));
     (operator, prop::collection::vec(variable, 1..4))
         .prop_map(|(operator, variables)| format!("{{{operator}{}}}", variables.join(",")))
 }

@@ -29,8 +29,9 @@ impl Answer {
             return Ok(None);
         };
         let status = response.code.unwrap_or_default();
-        let has =
-            |name: &str, value: &str| header(response.headers, name).is_some_and(|it| contains(it, value));
+        let has = |name: &str, value: &str| {
+            header(response.headers, name).is_some_and(|it| contains(it, value))
+        };
         Ok(Some(Self {
             status,
             length,

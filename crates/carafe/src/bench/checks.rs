@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
-/// Numbers that one connection may be remembered to lack, since a broken server may skip any number.
+/// Numbers that one connection may be remembered to lack, since a broken server may skip any
+/// number.
 const REMEMBERED: u64 = 10_000;
 
 /// What was wrong, over all connections.
@@ -47,7 +48,8 @@ impl Checks {
         &mut self.faults
     }
 
-    /// An event came to a connection that waits for the one numbered `next`. Whether it is a new one.
+    /// An event came to a connection that waits for the one numbered `next`. Whether it is a new
+    /// one.
     pub(crate) fn came(&mut self, connection: usize, next: u64, number: u64) -> bool {
         if number < next {
             self.came_before(connection, number);

@@ -162,7 +162,8 @@ impl Connection {
                 Err(error) => return Err(Loss::Broken(error.to_string())),
             };
             self.take(&buffer[..read], run, found)?;
-            // A stream socket that gives less than was asked for has no more: epoll(7), "Questions and answers".
+            // A stream socket that gives less than was asked for has no more: epoll(7), "Questions
+            // and answers".
             if read < buffer.len() {
                 break;
             }
@@ -170,7 +171,12 @@ impl Connection {
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8], run: &Run, found: &mut impl FnMut(&mut u64, Found)) -> Result<(), Loss> {
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        run: &Run,
+        found: &mut impl FnMut(&mut u64, Found),
+    ) -> Result<(), Loss> {
         let State::Asked(_, head) = &mut self.state else {
             return self.scan(bytes, run, found);
         };
@@ -205,7 +211,12 @@ impl Connection {
         Ok(Some(body))
     }
 
-    fn scan(&mut self, bytes: &[u8], run: &Run, found: &mut impl FnMut(&mut u64, Found)) -> Result<(), Loss> {
+    fn scan(
+        &mut self,
+        bytes: &[u8],
+        run: &Run,
+        found: &mut impl FnMut(&mut u64, Found),
+    ) -> Result<(), Loss> {
         let Self { state: State::Open(_, scanner), next, retry, id, .. } = self else {
             return Ok(());
         };
@@ -219,7 +230,9 @@ impl Connection {
 
     fn end(&self) -> Loss {
         match &self.state {
-            State::Asked(_, head) if head.is_empty() => Loss::Broken("closed before an answer came".into()),
+            State::Asked(_, head) if head.is_empty() => {
+                Loss::Broken("closed before an answer came".into())
+            }
             State::Asked(_, head) => Loss::Refused(String::from_utf8_lossy(head).into_owned()),
             _ => Loss::Ended,
         }

@@ -38,7 +38,12 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(target: Target, registry: Registry, connections: usize, resumes: bool) -> Self {
+    pub(crate) fn new(
+        target: Target,
+        registry: Registry,
+        connections: usize,
+        resumes: bool,
+    ) -> Self {
         Self {
             sources: Sources::toward(target.address, connections),
             target,
@@ -99,7 +104,12 @@ impl Fleet {
     }
 
     /// Looks after a connection on which something has happened.
-    pub(crate) fn ready(&mut self, connection: usize, run: &Run, tally: &mut Tally) -> Result<(), Failure> {
+    pub(crate) fn ready(
+        &mut self,
+        connection: usize,
+        run: &Run,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
         let (target, topic) = (&self.target, tally.topic(connection));
         let it = &mut self.connections[connection];
         let request = |it: &Connection| {
@@ -131,8 +141,8 @@ impl Fleet {
         }
     }
 
-    /// A run that resumes waits as long as the server said, and comes back, as `EventSource` does. Any other does without
-    /// the connection. Where there never was one, the run cannot begin.
+    /// A run that resumes waits as long as the server said, and comes back, as `EventSource` does.
+    /// Any other does without the connection. Where there never was one, the run cannot begin.
     fn lost(&mut self, connection: usize, loss: Loss, tally: &mut Tally) -> Result<(), Failure> {
         let it = &mut self.connections[connection];
         let never_open = it.left == 0 && !it.is_open();

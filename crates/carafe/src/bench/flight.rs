@@ -50,7 +50,8 @@ impl Flight {
         let topic = &mut self.topics[topic];
         let first = topic.first();
         for number in numbers.start.max(first)..numbers.end {
-            let lacking = usize::try_from(number - first).ok().and_then(|place| topic.lacking.get_mut(place));
+            let lacking =
+                usize::try_from(number - first).ok().and_then(|place| topic.lacking.get_mut(place));
             if let Some(lacking) = lacking {
                 *lacking = lacking.saturating_sub(1);
             }

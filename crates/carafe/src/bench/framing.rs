@@ -34,7 +34,10 @@ impl Framing {
     }
 
     /// Takes the next piece of the body off `input`; `None` when all of it is consumed.
-    pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<&'a [u8]>, BadFraming> {
+    pub(crate) fn next<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<&'a [u8]>, BadFraming> {
         let Self::Chunked(chunk) = self else {
             return Ok(Some(std::mem::take(input)).filter(|body| !body.is_empty()));
         };
@@ -86,8 +89,12 @@ fn read_size(mut size: u64, input: &mut &[u8]) -> Result<Chunk, BadFraming> {
         let byte = split_first(input);
         match char::from(byte).to_digit(16) {
             Some(digit) if size >> 60 == 0 => size = size << 4 | u64::from(digit),
-            None if byte == b'\n' => return Ok(if size == 0 { Chunk::Ended } else { Chunk::Data(size) }),
-            None if matches!(byte, b'\r' | b';' | b' ' | b'\t') => return Ok(Chunk::Extension(size)),
+            None if byte == b'\n' => {
+                return Ok(if size == 0 { Chunk::Ended } else { Chunk::Data(size) });
+            }
+            None if matches!(byte, b'\r' | b';' | b' ' | b'\t') => {
+                return Ok(Chunk::Extension(size));
+            }
             _ => return Err(BadFraming),
         }
     }

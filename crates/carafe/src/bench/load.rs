@@ -23,7 +23,8 @@ const REST: Duration = Duration::from_millis(100);
 /// The same while connections open at a pace.
 const RAMP: Duration = Duration::from_millis(10);
 
-/// How long a server may be silent before it is taken for one that gives no ID at the beginning of a stream.
+/// How long a server may be silent before it is taken for one that gives no ID at the beginning of
+/// a stream.
 const FIRST_ID: Duration = Duration::from_secs(1);
 
 /// How often connections are counted that catch up.
@@ -135,8 +136,8 @@ impl Load {
         Ok(())
     }
 
-    /// Who leaves before it has an ID has nothing to resume after. Servers that tell where a stream begins do so at once; from
-    /// others, there is none to wait for.
+    /// Who leaves before it has an ID has nothing to resume after. Servers that tell where a stream
+    /// begins do so at once; from others, there is none to wait for.
     fn wait_for_ids(&mut self) -> Result<(), Failure> {
         let mut patience = Patience::new(FIRST_ID);
         loop {
@@ -173,14 +174,19 @@ impl Load {
         Ok(Round { published, seconds, core: processor / start.elapsed().as_secs_f64() })
     }
 
-    fn publish_all(&mut self, start: Instant, seen: &mut impl FnMut(&Self, u64)) -> Result<u64, Failure> {
+    fn publish_all(
+        &mut self,
+        start: Instant,
+        seen: &mut impl FnMut(&Self, u64),
+    ) -> Result<u64, Failure> {
         let mut events = self.plan.rate.map(Pace::new);
         let mut leaving = self.plan.reconnects.map(Pace::new);
         let mut published = 0;
         while !self.is_published(published, start) {
             self.publish_due(&mut published, events.as_mut())?;
             leaving.iter_mut().for_each(|pace| self.churn(pace));
-            let next = events.iter().filter(|_| self.may_publish()).chain(&leaving).map(Pace::next).min();
+            let next =
+                events.iter().filter(|_| self.may_publish()).chain(&leaving).map(Pace::next).min();
             self.turn(next.map_or(REST, |next| next.saturating_duration_since(Instant::now())))?;
             seen(self, published);
         }
@@ -194,13 +200,21 @@ impl Load {
 
     fn may_publish(&self) -> bool {
         let window = self.plan.window.max(self.plan.publication());
-        self.plan.events != Some(0) && self.tally.flight.events() + self.plan.publication() <= window
+        self.plan.events != Some(0)
+            && self.tally.flight.events() + self.plan.publication() <= window
     }
 
-    fn publish_due(&mut self, published: &mut u64, mut pace: Option<&mut Pace>) -> Result<(), Failure> {
+    fn publish_due(
+        &mut self,
+        published: &mut u64,
+        mut pace: Option<&mut Pace>,
+    ) -> Result<(), Failure> {
         let events = self.plan.events.unwrap_or(u64::MAX);
         let mut any = false;
-        while *published < events && self.may_publish() && pace.as_ref().is_none_or(|pace| pace.due() > 0) {
+        while *published < events
+            && self.may_publish()
+            && pace.as_ref().is_none_or(|pace| pace.due() > 0)
+        {
             self.publish(*published);
             *published += self.plan.publication() as u64;
             if let Some(pace) = &mut pace {
@@ -245,7 +259,9 @@ impl Load {
     /// Waits until everything has arrived.
     fn settle(&mut self, mut seen: impl FnMut(&Self)) -> Result<(), Failure> {
         let mut patience = Patience::new(self.plan.patience);
-        while self.is_unsettled() && !patience.is_over_at((self.tally.deliveries, self.fleet.open())) {
+        while self.is_unsettled()
+            && !patience.is_over_at((self.tally.deliveries, self.fleet.open()))
+        {
             self.turn(REST)?;
             seen(self);
         }

@@ -21,7 +21,10 @@ pub(crate) struct Mark {
 impl Run {
     /// The events of run `id` have about this many bytes of data.
     pub(crate) fn new(id: u32, payload: usize) -> Self {
-        Self { prefix: format!("carafe-bench {id:08x} ").into_bytes(), padding: vec![b'x'; payload] }
+        Self {
+            prefix: format!("carafe-bench {id:08x} ").into_bytes(),
+            padding: vec![b'x'; payload],
+        }
     }
 
     /// An event's data: the mark, and what fills it up to its size.

@@ -1,7 +1,8 @@
 //! `carafe bench`: many connections to one server, each of which checks that it gets every event.
 //!
-//! One thread with a poll of its own drives them all: what measures must be quicker than what is measured. Any server of
-//! event streams will do that takes an event as the body of a POST. The events carry marks, so that others' are passed over.
+//! One thread with a poll of its own drives them all: what measures must be quicker than what is
+//! measured. Any server of event streams will do that takes an event as the body of a POST. The
+//! events carry marks, so that others' are passed over.
 
 mod answer;
 mod checks;
@@ -103,7 +104,12 @@ impl Teller {
     }
 
     /// Tells a stage, and waits for the word to go on, while all connections go on living.
-    fn stage(&mut self, load: &mut Load, stage: &str, round: Option<&load::Round>) -> Result<(), Failure> {
+    fn stage(
+        &mut self,
+        load: &mut Load,
+        stage: &str,
+        round: Option<&load::Round>,
+    ) -> Result<(), Failure> {
         let report = round.map(|round| Report::of(load, round));
         load.tally.end_round();
         match (report, &self.stages) {

@@ -37,7 +37,9 @@ impl Plan {
         let (connections, topics, stalled) =
             (options.connections.get(), options.topics.get(), options.stalled);
         if stalled > connections {
-            return Err(Failure::usage(format!("of {connections} connections, {stalled} cannot be stalled")));
+            return Err(Failure::usage(format!(
+                "of {connections} connections, {stalled} cannot be stalled"
+            )));
         }
         let publish = match &options.publish {
             Some(url) => Target::parse(url, &options.header)?,
@@ -52,7 +54,9 @@ impl Plan {
             batch: options.batch.clone(),
             payload: options.payload,
             events: options.events,
-            time: options.time.or_else(|| options.events.is_none_or(|events| events == 0).then_some(TIME)),
+            time: options
+                .time
+                .or_else(|| options.events.is_none_or(|events| events == 0).then_some(TIME)),
             rate: options.rate,
             window: options.window.unwrap_or(if options.rate.is_some() { UNLIMITED } else { 1 }),
             ramp: options.ramp,

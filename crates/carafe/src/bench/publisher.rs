@@ -17,7 +17,8 @@ use super::target::Target;
 /// How long to wait before the server is asked again for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Requests are pipelined: the server has them in order, and their answers are waited for by nobody.
+/// Requests are pipelined: the server has them in order, and their answers are waited for by
+/// nobody.
 pub(crate) struct Publisher {
     target: Target,
     registry: Registry,
@@ -151,8 +152,10 @@ impl Publisher {
         let answer = Answer::read(&self.incoming).map_err(io::Error::other)?;
         let Some(answer) = answer else { return Ok(false) };
         if !(200..300).contains(&answer.status) {
-            let words =
-                String::from_utf8_lossy(&self.incoming).split_whitespace().collect::<Vec<_>>().join(" ");
+            let words = String::from_utf8_lossy(&self.incoming)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
         }
         self.incoming.drain(..answer.length);
@@ -183,8 +186,8 @@ impl Publisher {
         self.outgoing = self.requests.iter().flatten().copied().collect();
     }
 
-    /// A connection that rested may go. One that breaks with requests on it may have published them or not: that is no run
-    /// to trust. One that never came about has taken nothing.
+    /// A connection that rested may go. One that breaks with requests on it may have published them
+    /// or not: that is no run to trust. One that never came about has taken nothing.
     fn broken(&mut self, error: &io::Error) -> Result<(), Failure> {
         let harmless = self.requests.is_empty() || self.resumes && !self.touched;
         self.leave();
@@ -203,15 +206,16 @@ impl Publisher {
     }
 }
 
-/// Whether the last chunk has come. The answer to a POST that ends with the connection cannot be told from one that broke.
+/// Whether the last chunk has come. The answer to a POST that ends with the connection cannot be
+/// told from one that broke.
 fn read_chunks(framing: &mut Framing, incoming: &mut Vec<u8>) -> io::Result<bool> {
     let length = incoming.len();
     let mut input = &incoming[..];
     while !framing.is_ended()
-        && let Some(_) =
-            framing.next(&mut input).map_err(|_| io::Error::other("the answer to a POST has bad chunks"))?
-    {
-    }
+        && let Some(_) = framing
+            .next(&mut input)
+            .map_err(|_| io::Error::other("the answer to a POST has bad chunks"))?
+    {}
     let read = length - input.len();
     incoming.drain(..read);
     Ok(framing.is_ended())

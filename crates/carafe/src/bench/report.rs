@@ -72,7 +72,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { published, deliveries, seconds, deliveries_per_second, connections, open, .. } = self;
+        let Self {
+            published, deliveries, seconds, deliveries_per_second, connections, open, ..
+        } = self;
         writeln!(f, "connections   {open} of {connections} open")?;
         writeln!(
             f,
@@ -94,7 +96,10 @@ impl fmt::Display for Spread {
         let ms = |microseconds: u64| microseconds as f64 / 1000.0;
         let Self { p50, p90, p99, p999, max, .. } = *self;
         let (p50, p90, p99, p999, max) = (ms(p50), ms(p90), ms(p99), ms(p999), ms(max));
-        write!(f, "half within {p50:.2} ms, 90 % {p90:.2}, 99 % {p99:.2}, 99.9 % {p999:.2}, all {max:.2}")
+        write!(
+            f,
+            "half within {p50:.2} ms, 90 % {p90:.2}, 99 % {p99:.2}, 99.9 % {p999:.2}, all {max:.2}"
+        )
     }
 }
 

@@ -1,7 +1,9 @@
-//! Reads event streams in search of marks, without a copy or an allocation for an event that came whole.
+//! Reads event streams in search of marks, without a copy or an allocation for an event that came
+//! whole.
 //!
-//! `carafe_protocol::Decoder` says what an event stream means; this one must find the same, at a fraction of the cost, or
-//! it would be measured instead of the server. A test holds one against the other.
+//! `carafe_protocol::Decoder` says what an event stream means; this one must find the same, at a
+//! fraction of the cost, or it would be measured instead of the server. A test holds one against
+//! the other.
 
 use memchr::{memchr, memchr2};
 

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, connect, ipproto, socket};
 
-/// An address has some 28,000 ports for one server, where those of closed connections rest for a minute. And a server may
-/// let one address have only so many streams.
+/// An address has some 28,000 ports for one server, where those of closed connections rest for a
+/// minute. And a server may let one address have only so many streams.
 const CONNECTIONS: usize = 500;
 
 /// The fewest addresses, for connections that come and go.

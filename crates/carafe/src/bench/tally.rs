@@ -38,8 +38,8 @@ impl Tally {
         connection % self.topics
     }
 
-    /// Forgets what was counted, except for faults: the next round begins with what comes now, be it before anything is
-    /// published.
+    /// Forgets what was counted, except for faults: the next round begins with what comes now, be
+    /// it before anything is published.
     pub(crate) fn end_round(&mut self) {
         self.latency.reset();
         self.reconnect.reset();

@@ -32,7 +32,8 @@ impl Target {
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = url.port_or_known_default().unwrap_or(80);
-        let mut addresses = (host, port).to_socket_addrs().map_err(|error| bad(&error.to_string()))?;
+        let mut addresses =
+            (host, port).to_socket_addrs().map_err(|error| bad(&error.to_string()))?;
         Ok(Self {
             address: addresses.next().ok_or_else(|| bad("its host has no address"))?,
             authority: authority.into(),
@@ -52,8 +53,8 @@ impl Target {
         let path = self.path(topic, connection);
         let Self { authority, headers, .. } = self;
         let accept = "Accept: text/event-stream\r\nCache-Control: no-store";
-        let mut head =
-            format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{accept}\r\n{headers}").into_bytes();
+        let mut head = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{accept}\r\n{headers}")
+            .into_bytes();
         if !last_event_id.is_empty() {
             head.extend_from_slice(b"Last-Event-ID: ");
             head.extend_from_slice(last_event_id);
@@ -64,9 +65,15 @@ impl Target {
     }
 
     pub(crate) fn post(&self, topic: usize, media_type: &str, body: &[u8]) -> Vec<u8> {
-        let mut head = format!("POST {} HTTP/1.1\r\nHost: {}\r\n", self.path(topic, 0), self.authority);
-        write!(head, "Content-Type: {media_type}\r\nContent-Length: {}\r\n{}\r\n", body.len(), self.headers)
-            .expect("a String takes all");
+        let mut head =
+            format!("POST {} HTTP/1.1\r\nHost: {}\r\n", self.path(topic, 0), self.authority);
+        write!(
+            head,
+            "Content-Type: {media_type}\r\nContent-Length: {}\r\n{}\r\n",
+            body.len(),
+            self.headers
+        )
+        .expect("a String takes all");
         [head.as_bytes(), body].concat()
     }
 

@@ -29,7 +29,8 @@ fn data(run: &Run, number: u64) -> String {
 type Findings = (Vec<Found>, Vec<u8>);
 
 fn scan(pieces: &[&[u8]], framing: Framing) -> Result<Findings, BadFraming> {
-    let (mut scanner, mut id, mut found) = (Scanner::new(framing), LastEventId::default(), Vec::new());
+    let (mut scanner, mut id, mut found) =
+        (Scanner::new(framing), LastEventId::default(), Vec::new());
     for piece in pieces {
         scanner.feed(piece, &run(), Some(&mut id), |it| found.push(it))?;
     }
@@ -88,13 +89,16 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
     ];
     let marks = (1..4_u64).map(|number| data(&run, number)).collect::<Vec<_>>();
     let lines = marks.iter().map(|mark| format!("data: {mark}\n"));
-    let all: Vec<String> = words.into_iter().map(String::from).chain(marks.clone()).chain(lines).collect();
-    prop::collection::vec(prop::sample::select(all), 0..40).prop_map(|words| words.concat().into_bytes())
+    let all: Vec<String> =
+        words.into_iter().map(String::from).chain(marks.clone()).chain(lines).collect();
+    prop::collection::vec(prop::sample::select(all), 0..40)
+        .prop_map(|words| words.concat().into_bytes())
 }
 
 /// The same bytes in chunks.
 fn chunked(pieces: &[&[u8]]) -> Vec<u8> {
-    let chunk = |piece: &&[u8]| [format!("{:x};x\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+    let chunk =
+        |piece: &&[u8]| [format!("{:x};x\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
     pieces.iter().filter(|piece| !piece.is_empty()).flat_map(chunk).chain(*b"0\r\n\r\n").collect()
 }
 
@@ -102,7 +106,10 @@ fn split<'a>(bytes: &'a [u8], at: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<_> = at.iter().map(|index| index.index(bytes.len() + 1)).collect();
     places.sort_unstable();
     let starts = std::iter::once(0).chain(places.iter().copied());
-    starts.zip(places.iter().copied().chain([bytes.len()])).map(|(start, end)| &bytes[start..end]).collect()
+    starts
+        .zip(places.iter().copied().chain([bytes.len()]))
+        .map(|(start, end)| &bytes[start..end])
+        .collect()
 }
 
 proptest! {
@@ -123,7 +130,10 @@ proptest! {
 fn an_event_has_come_at_its_blank_line() {
     let stream = format!("data: {}\n", data(&run(), 1));
     assert_eq!(scan(&[stream.as_bytes()], Framing::Plain).unwrap().0, []);
-    assert_eq!(scan(&[stream.as_bytes(), b"\n"], Framing::Plain).unwrap().0, [Found::Event(mark(1))]);
+    assert_eq!(
+        scan(&[stream.as_bytes(), b"\n"], Framing::Plain).unwrap().0,
+        [Found::Event(mark(1))]
+    );
 }
 
 #[test]

@@ -12,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use carafe_http::auth::{Algorithm, Signer};
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+use rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,7 +39,8 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// A file that only its owner may read, as one with a secret should be: the hub warns of others.
+    /// A file that only its owner may read, as one with a secret should be: the hub warns of
+    /// others.
     fn write(&self, name: &str, text: &str) -> String {
         let mut file = File::options();
         let mut file =
@@ -134,7 +137,8 @@ fn is_forbidden(answer: &Answer) {
     check(answer, 403, "forbidden", Some("Bearer error=\"insufficient_scope\""));
 }
 
-/// The token is refused for publishing, subscribing and asking for the position, where strangers may do all of it.
+/// The token is refused for publishing, subscribing and asking for the position, where strangers
+/// may do all of it.
 #[track_caller]
 fn is_refused_by(address: SocketAddr, token: &str, what: &str) {
     for (method, target) in
@@ -192,7 +196,10 @@ fn an_end_that_is_no_number_is_refused() {
 
 #[test]
 fn a_token_without_an_end_is_refused() {
-    is_refused(&Signer::secret(SECRET.as_bytes()).unwrap().sign(&all()).unwrap(), "`exp` is missing");
+    is_refused(
+        &Signer::secret(SECRET.as_bytes()).unwrap().sign(&all()).unwrap(),
+        "`exp` is missing",
+    );
 }
 
 #[test]
@@ -241,8 +248,8 @@ fn a_key_id_is_no_path_and_one_at_two_issuers_is_two_keys() {
         folder.write(&format!("{issuer}.json"), &set.to_string());
         Signer::pem(pair.serialize_pem().as_bytes()).unwrap()
     });
-    let text =
-        ["one", "two"].map(|issuer| format!("[[key]]\njwk-set = \"{issuer}.json\"\nissuer = \"{issuer}\"\n"));
+    let text = ["one", "two"]
+        .map(|issuer| format!("[[key]]\njwk-set = \"{issuer}.json\"\nissuer = \"{issuer}\"\n"));
     let keys = folder.write("keys.toml", &text.concat());
     let hub = serve(&["--keys", &keys, "--anonymous", "subscribe,publish"], &[]);
     let named = |signer: &Signer, id: &str, issuer: &str| {
@@ -260,7 +267,8 @@ fn a_key_id_is_no_path_and_one_at_two_issuers_is_two_keys() {
 fn base64url(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let letters = bytes.chunks(3).flat_map(|chunk| {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
+        let bits =
+            (0..3).fold(0, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
         (0..=chunk.len()).map(move |at| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]))
     });
     letters.collect()
@@ -274,7 +282,11 @@ fn a_token_that_is_too_long_is_refused_unread_and_one_of_a_megabyte_with_its_hea
     is_refused_by(hub.address(), &long, "more than 8192 bytes");
     let huge = token(json!({"publish": ["*"], "pad": "x".repeat(1 << 20)}));
     assert_eq!(ask(hub.address(), "GET", "/events/a", &huge).status, 431);
-    assert_eq!(ask(hub.address(), "POST", "/events/a", &token(all())).status, 201, "others do not notice");
+    assert_eq!(
+        ask(hub.address(), "POST", "/events/a", &token(all())).status,
+        201,
+        "others do not notice"
+    );
 }
 
 #[test]
@@ -327,12 +339,13 @@ fn topics_that_exist_and_those_that_do_not_answer_alike() {
     publish(&hub, "/events/there?private", "x");
     let narrow = token(json!({"publish": ["a"], "subscribe": ["a"]}));
     let date_off = |answer: &Answer| -> String {
-        let lines = answer.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
+        let lines =
+            answer.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
         lines.collect::<Vec<_>>().join("\n")
     };
     for (method, token) in [("GET", &narrow), ("HEAD", &narrow), ("POST", &narrow)] {
-        let [there, gone] =
-            ["there", "never"].map(|topic| ask(hub.address(), method, &format!("/events/{topic}"), token));
+        let [there, gone] = ["there", "never"]
+            .map(|topic| ask(hub.address(), method, &format!("/events/{topic}"), token));
         assert_eq!(there.body.replace("there", "never"), gone.body);
         assert_eq!(date_off(&there), date_off(&gone));
     }
@@ -360,7 +373,9 @@ fn a_private_event_reaches_only_who_holds_a_grant_for_its_topic() {
     for stream in &mut live[3..] {
         assert_eq!(stream.data(1), ["for all"]);
     }
-    for target in ["/events?earliest", "/events?pattern=users/*&last=3", "/events?earliest&envelope=json"] {
+    for target in
+        ["/events?earliest", "/events?pattern=users/*&last=3", "/events?earliest&envelope=json"]
+    {
         let data = open(&hub, target, &holder).data(3);
         let last = data.last().unwrap();
         assert!(data[0].contains("for one") && last.contains("for all"), "{target}: {data:?}");
@@ -388,7 +403,11 @@ fn an_idempotency_key_works_within_its_topic_and_tells_nobody_else_of_it() {
     let [one, two] = ["a", "b"].map(|topic| token(json!({"publish": [topic]})));
     assert_eq!(ask(hub.address(), "POST", "/events/a?id=k", &one).status, 201);
     assert_eq!(ask(hub.address(), "POST", "/events/a?id=k", &one).status, 200);
-    assert_eq!(ask(hub.address(), "POST", "/events/b?id=k", &two).status, 201, "it is not squatted");
+    assert_eq!(
+        ask(hub.address(), "POST", "/events/b?id=k", &two).status,
+        201,
+        "it is not squatted"
+    );
     let [used, unused] =
         ["k", "unused"].map(|key| ask(hub.address(), "POST", &format!("/events/a?id={key}"), &two));
     is_forbidden(&used);
@@ -401,7 +420,8 @@ fn a_stream_ends_with_its_token_and_another_token_goes_on_without_loss() {
     let mut stream = open(&hub, "/events/a", &token(json!({"subscribe": ["a"], "exp": at(2)})));
     publish(&hub, "/events/a", "before");
     let events: Vec<_> = std::iter::from_fn(|| stream.next()).collect();
-    let told: Vec<_> = events.iter().map(|event| (event.event_type.as_str(), event.data.as_str())).collect();
+    let told: Vec<_> =
+        events.iter().map(|event| (event.event_type.as_str(), event.data.as_str())).collect();
     assert_eq!(told, [("carafe.position", ""), ("message", "before"), ("carafe.expired", "")]);
     publish(&hub, "/events/a", "between");
     let last = format!("Last-Event-ID: {}", events[2].last_event_id);
@@ -421,33 +441,52 @@ fn a_cookie_subscribes_and_publishes_for_pages_of_the_hubs_own_host_alone() {
     let own = format!("Origin: http://{}", hub.address());
     assert_eq!(publish(&[&cookie, &own]).status, 201);
     let own_name = format!("Origin: http://{}.foreign.example", hub.address());
-    for origin in ["Origin: https://foreign.example", "Origin: null", "Origin: ", "X: no origin", &own_name] {
+    for origin in
+        ["Origin: https://foreign.example", "Origin: null", "Origin: ", "X: no origin", &own_name]
+    {
         check(&publish(&[&cookie, origin]), 403, "foreign-origin", None);
     }
-    check(&publish(&[&cookie, &own, "Origin: https://foreign.example"]), 403, "foreign-origin", None);
+    check(
+        &publish(&[&cookie, &own, "Origin: https://foreign.example"]),
+        403,
+        "foreign-origin",
+        None,
+    );
     // The header is no browser's doing, and wins.
-    assert_eq!(publish(&[&cookie, &bearer(&token(all())), "Origin: https://foreign.example"]).status, 201);
+    assert_eq!(
+        publish(&[&cookie, &bearer(&token(all())), "Origin: https://foreign.example"]).status,
+        201
+    );
     is_bad(&publish(&["Cookie: carafe_token=x", &own]));
     is_bad(&publish(&[&cookie, "Cookie: carafe_token=x", &own]));
 }
 
 #[test]
 fn a_cookie_publishes_for_pages_of_the_origins_that_are_listed_too() {
-    let options = ["--cookie", "session", "--allow-origin", "https://one.example,https://two.example,*"];
+    let options =
+        ["--cookie", "session", "--allow-origin", "https://one.example,https://two.example,*"];
     let hub = Guarded::start(&options);
     let cookie = format!("Cookie: session={}", token(all()));
-    let publish = |origin: &str| request(hub.address(), "POST", "/events/a", &[&cookie, origin], b"x");
+    let publish =
+        |origin: &str| request(hub.address(), "POST", "/events/a", &[&cookie, origin], b"x");
     let own = format!("Origin: http://{}", hub.address());
     for origin in ["Origin: https://one.example", "Origin: https://two.example", &own] {
         assert_eq!(publish(origin).status, 201, "{origin}");
     }
-    for origin in
-        ["Origin: http://one.example", "Origin: https://one.example:444", "Origin: https://three.example"]
-    {
+    for origin in [
+        "Origin: http://one.example",
+        "Origin: https://one.example:444",
+        "Origin: https://three.example",
+    ] {
         check(&publish(origin), 403, "foreign-origin", None);
     }
     let other = format!("Cookie: carafe_token={}", token(all()));
-    check(&request(hub.address(), "GET", "/events", &[&other], b""), 401, "no-token", Some("Bearer"));
+    check(
+        &request(hub.address(), "GET", "/events", &[&other], b""),
+        401,
+        "no-token",
+        Some("Bearer"),
+    );
 }
 
 #[test]
@@ -496,15 +535,23 @@ fn no_token_and_no_secret_is_ever_in_a_log() {
         let own = format!("Origin: http://{address}");
         let cookie = format!("Cookie: carafe_token={token}");
         let in_query = format!("/events/a?access_token={token}");
-        let post = |target: &str, headers: &[&str]| request(address, "POST", target, headers, b"x").status;
+        let post =
+            |target: &str, headers: &[&str]| request(address, "POST", target, headers, b"x").status;
         assert_eq!(post("/events/a", &[&bearer(token)]), status);
         assert_eq!(post("/events/a", &[&cookie, &own]), status);
         assert_eq!(post(&in_query, &[]), status);
         if crate::clients::is_here("curl", "no_token_and_no_secret_is_ever_in_a_log over HTTP/2") {
             let url = format!("http://{address}{in_query}");
             let header = bearer(token);
-            let arguments =
-                ["--http2-prior-knowledge", "--head", "--header", &header, "--header", &cookie, &url];
+            let arguments = [
+                "--http2-prior-knowledge",
+                "--head",
+                "--header",
+                &header,
+                "--header",
+                &cookie,
+                &url,
+            ];
             let answer = crate::certificate::curl(&arguments);
             assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
         }
@@ -614,15 +661,24 @@ fn keys_that_cannot_be_used_are_refused_at_the_start_with_exit_2() {
             "key 2: the secret has fewer",
         ),
         ("[[key]]\nsecret-file = \"secret\"\npublic-key = \"public.pem\"\n", "say where it is"),
-        ("[[key]]\nsecret-file = \"secret\"\nalgorithms = [\"RS256\"]\n", "none of the algorithms fits"),
-        ("[[key]]\npublic-key = \"public.pem\"\nalgorithms = [\"HS256\"]\n", "none of the algorithms fits"),
+        (
+            "[[key]]\nsecret-file = \"secret\"\nalgorithms = [\"RS256\"]\n",
+            "none of the algorithms fits",
+        ),
+        (
+            "[[key]]\npublic-key = \"public.pem\"\nalgorithms = [\"HS256\"]\n",
+            "none of the algorithms fits",
+        ),
         ("[[key]]\nsecret-file = \"secret\"\nalgorithms = [\"none\"]\n", "none"),
         ("[[key]]\nsecret-file = \"secret\"\nrefresh = \"1m\"\n", "refresh goes with"),
         ("[[key]]\npublic-key = \"secret\"\n", "no public key in it"),
         ("[[key]]\njwk-set = \"secret\"\n", "no JWK Set"),
         ("[[key]]\njwk-set = \"http://issuer.example/keys\"\n", "use https"),
         ("[[key]]\nsecret-file = \"secret\"\ndialect = \"esperanto\"\n", "esperanto"),
-        ("[[key]]\nsecret-file = \"secret\"\ndialect = \"mercure-1\"\nissuer = \"x\"\n", "give both"),
+        (
+            "[[key]]\nsecret-file = \"secret\"\ndialect = \"mercure-1\"\nissuer = \"x\"\n",
+            "give both",
+        ),
         (&"[[key]]\nsecret-file = \"secret\"\n".repeat(33), "has 33 keys"),
     ] {
         let keys = folder.write("keys.toml", text);
@@ -663,8 +719,18 @@ fn the_program_makes_tokens_and_publishes_and_subscribes_with_them() {
     let url = guarded.hub.url("");
     let secret = guarded.folder.path("secret");
     let secret = secret.to_str().unwrap();
-    let common =
-        ["--secret-file", secret, "--issuer", "me", "--audience", "hub", "--subject", "ann", "--ttl", "1m"];
+    let common = [
+        "--secret-file",
+        secret,
+        "--issuer",
+        "me",
+        "--audience",
+        "hub",
+        "--subject",
+        "ann",
+        "--ttl",
+        "1m",
+    ];
     let publisher = made(&[&common[..], &["--publish", "orders/*", "--publish", "log"]].concat());
     let subscriber = made(&[&common[..], &["--subscribe", "orders/:id"]].concat());
     let file = guarded.folder.write("token", &format!("{subscriber}\n"));
@@ -712,12 +778,18 @@ fn the_program_makes_tokens_with_private_keys_of_each_kind() {
         let hub = serve(&["--keys", &keys], &[]);
         let common = ["--private-key", &private, "--publish", "a"];
         let mut tokens = vec![made(&common)];
-        tokens.extend(algorithms.iter().map(|name| made(&[&common[..], &["--algorithm", name]].concat())));
+        tokens.extend(
+            algorithms.iter().map(|name| made(&[&common[..], &["--algorithm", name]].concat())),
+        );
         for token in tokens {
             assert_eq!(ask(hub.address, "POST", "/events/a", &token).status, 201, "{algorithms:?}");
         }
         let wrong = if algorithms == ["EdDSA"] { "ES256" } else { "EdDSA" };
-        fails(&[&["token", "--algorithm", wrong], &common[..]].concat(), 2, "none of the algorithms fits");
+        fails(
+            &[&["token", "--algorithm", wrong], &common[..]].concat(),
+            2,
+            "none of the algorithms fits",
+        );
     }
 }
 
@@ -767,7 +839,8 @@ fn keys_of_several_kinds_stand_side_by_side_each_with_its_own_rules() {
     assert_eq!(ask(hub.address, "POST", "/events/a", &signed(&longer, all())).status, 201);
     is_bad(&ask(hub.address, "POST", "/events/a", &signed(&secret, all())));
     let signer = Signer::pem(pair.serialize_pem().as_bytes()).unwrap();
-    let full = json!({"publish": ["a"], "iss": "https://issuer.example", "aud": "https://hub.example"});
+    let full =
+        json!({"publish": ["a"], "iss": "https://issuer.example", "aud": "https://hub.example"});
     assert_eq!(ask(hub.address, "POST", "/events/a", &signed(&signer, full)).status, 201);
     is_bad(&ask(hub.address, "POST", "/events/a", &signed(&signer, all())));
 }
@@ -788,7 +861,11 @@ impl Issuer {
             for mut socket in listener.incoming().map_while(Result::ok) {
                 let _ = socket.read(&mut [0; 4096]);
                 let body = answer.lock().unwrap().clone();
-                let _ = write!(socket, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = write!(
+                    socket,
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
             }
         });
         Self { url, says }
@@ -851,8 +928,9 @@ fn who_holds_a_token_may_do_what_strangers_may() {
 #[test]
 fn who_holds_a_token_publishes_at_a_rate_of_its_own_whichever_token_it_shows() {
     let hub = Guarded::start(&["--anonymous", "publish", "--publish-rate", "1/h"]);
-    let of =
-        |subject: &str, seconds: i64| token(json!({"publish": ["*"], "sub": subject, "exp": at(seconds)}));
+    let of = |subject: &str, seconds: i64| {
+        token(json!({"publish": ["*"], "sub": subject, "exp": at(seconds)}))
+    };
     let status = |token: &str| ask(hub.address(), "POST", "/events/a", token).status;
     assert_eq!((status(&of("one", 3600)), status(&of("one", 1800))), (201, 429));
     assert_eq!((status(&of("two", 3600)), status(&of("two", 3600))), (201, 429));

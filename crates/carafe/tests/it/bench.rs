@@ -68,7 +68,8 @@ fn connections_that_leave_and_come_back_miss_nothing() {
 #[test]
 fn connections_that_did_not_read_come_back_for_what_they_lack() {
     let hub = Server::start(&[]);
-    let report = passes(&hub.url("/events/bench"), &["-c", "20", "--stalled", "8", "-n", "10", "--resume"]);
+    let report =
+        passes(&hub.url("/events/bench"), &["-c", "20", "--stalled", "8", "-n", "10", "--resume"]);
     assert_eq!((&report["faults"], &report["deliveries"]), (&no_faults(), &json!(200)));
 }
 
@@ -99,7 +100,8 @@ fn a_run_that_resumes_outlives_the_hub() {
     assert!(load.wait().success());
 }
 
-/// A server with one subscriber, to which it sends the events that were published in an order of its own.
+/// A server with one subscriber, to which it sends the events that were published in an order of
+/// its own.
 struct Liar {
     address: SocketAddr,
 }
@@ -114,7 +116,8 @@ impl Liar {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
             stream.write_all(head.as_bytes()).unwrap();
             let events = published(listener.accept().unwrap().0);
-            let events: Vec<_> = (0..count).map(|_| events.recv_timeout(PATIENCE).unwrap()).collect();
+            let events: Vec<_> =
+                (0..count).map(|_| events.recv_timeout(PATIENCE).unwrap()).collect();
             stream.write_all(tell(&events).as_bytes()).unwrap();
             // The other end closes when it has seen enough.
             let _ = stream.read_to_end(&mut Vec::new());

@@ -73,8 +73,10 @@ fn send(mut socket: &TcpStream, declared: usize, headers: &str, body: &[u8]) {
 
 #[test]
 fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
-    let limits = ["--body-bytes-in-flight", "16MiB", "--batch-bytes", "8MiB", "--event-bytes", "8MiB"];
-    let more = ["--trusted-proxies", "127.0.0.1", "--body-time", "60s", "--metrics-listen", "127.0.0.1:0"];
+    let limits =
+        ["--body-bytes-in-flight", "16MiB", "--batch-bytes", "8MiB", "--event-bytes", "8MiB"];
+    let more =
+        ["--trusted-proxies", "127.0.0.1", "--body-time", "60s", "--metrics-listen", "127.0.0.1:0"];
     let hub = Server::start(&[&limits[..], &more].concat());
     let metrics = Metrics::of(&hub);
     let before = hub.memory("VmRSS");
@@ -90,11 +92,21 @@ fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
         metrics.comes_to("carafe_limited_total{limit=\"body-bytes-in-flight\"}", 57.0);
         // Those who have room go on to hold it.
         sockets.iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
-        answers.into_iter().filter_map(|answer| ScopedJoinHandle::join(answer).unwrap()).collect::<Vec<_>>()
+        answers
+            .into_iter()
+            .filter_map(|answer| ScopedJoinHandle::join(answer).unwrap())
+            .collect::<Vec<_>>()
     });
-    assert_eq!(refused.len(), 57, "beside what is kept for small ones, 16 MiB have room for three of 4 MiB");
+    assert_eq!(
+        refused.len(),
+        57,
+        "beside what is kept for small ones, 16 MiB have room for three of 4 MiB"
+    );
     for head in refused {
-        assert!(head.starts_with("HTTP/1.1 503 ") && header(&head, "retry-after") == Some("1"), "{head}");
+        assert!(
+            head.starts_with("HTTP/1.1 503 ") && header(&head, "retry-after") == Some("1"),
+            "{head}"
+        );
     }
     let most = hub.memory("VmHWM").saturating_sub(before);
     assert!(most < 32 * MIB, "a line is in memory twice at most: {most}");
@@ -105,9 +117,11 @@ fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
 
 #[test]
 fn what_small_events_took_is_given_back_when_they_are_gone() {
-    let limits = ["--body-bytes-in-flight", "64MiB", "--history-bytes", "32MiB", "--history-events", "10"];
-    let hub =
-        Server::start(&[&limits[..], &["--ring-bytes", "1MiB", "--trusted-proxies", "127.0.0.1"]].concat());
+    let limits =
+        ["--body-bytes-in-flight", "64MiB", "--history-bytes", "32MiB", "--history-events", "10"];
+    let hub = Server::start(
+        &[&limits[..], &["--ring-bytes", "1MiB", "--trusted-proxies", "127.0.0.1"]].concat(),
+    );
     let (before, address) = (hub.memory("VmRSS"), hub.address);
     let batch = "{\"topic\":\"a\",\"data\":\"\"}\n".repeat(60_000);
     thread::scope(|scope| {
@@ -123,7 +137,9 @@ fn what_small_events_took_is_given_back_when_they_are_gone() {
     });
     let most = hub.memory("VmHWM").saturating_sub(before);
     assert!(most > 40 * MIB, "they took no more than {most}");
-    eventually("the memory is given back", || hub.memory("VmRSS").saturating_sub(before) < 32 * MIB);
+    eventually("the memory is given back", || {
+        hub.memory("VmRSS").saturating_sub(before) < 32 * MIB
+    });
 }
 
 /// The head of the answer, if there is one before the connection ends.
@@ -136,7 +152,8 @@ fn answer(mut socket: &TcpStream) -> Option<String> {
 
 #[test]
 fn one_client_leaves_room_for_the_bodies_of_others() {
-    let limits = ["--body-bytes-in-flight", "4MiB", "--batch-bytes", "1MiB", "--event-bytes", "1MiB"];
+    let limits =
+        ["--body-bytes-in-flight", "4MiB", "--batch-bytes", "1MiB", "--event-bytes", "1MiB"];
     let more = ["--trusted-proxies", "127.0.0.1", "--metrics-listen", "127.0.0.1:0"];
     let hub = Server::start(&[&limits[..], &more].concat());
     let metrics = Metrics::of(&hub);
@@ -153,7 +170,8 @@ fn one_client_leaves_room_for_the_bodies_of_others() {
 /// A tree of its values would take twenty times what the text does.
 #[test]
 fn one_long_line_takes_no_more_memory_than_its_text_and_its_data() {
-    let zeros = |bytes: usize| format!("{{\"topic\":\"a\",\"data\":[{}0]}}", "0,".repeat(bytes / 2 - 16));
+    let zeros =
+        |bytes: usize| format!("{{\"topic\":\"a\",\"data\":[{}0]}}", "0,".repeat(bytes / 2 - 16));
     let ndjson = ["Content-Type: application/x-ndjson"];
     let grown = |options: &[&str], status: u16| {
         let hub = Server::start(options);

@@ -22,7 +22,8 @@ impl Certificate {
 
     /// Puts another certificate, and its key, in the place of the old.
     pub(crate) fn renew(&self) {
-        let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()]).unwrap();
+        let made =
+            rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()]).unwrap();
         fs::write(self.path(), made.cert.pem()).unwrap();
         fs::write(self.key(), made.signing_key.serialize_pem()).unwrap();
     }

@@ -58,7 +58,11 @@ fn a_command_line_that_cannot_be_is_refused_in_one_sentence_with_exit_2() {
 fn a_port_in_use_is_told_with_exit_2() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    fails(&["dev", "--listen", &address], 2, &format!("{address} is in use: stop what listens there"));
+    fails(
+        &["dev", "--listen", &address],
+        2,
+        &format!("{address} is in use: stop what listens there"),
+    );
 }
 
 #[test]
@@ -84,7 +88,9 @@ fn each_line_of_standard_input_is_an_event_and_each_event_a_line_of_standard_out
     let url = hub.url("");
     let lines: Vec<_> = (0..2500).map(|number| format!("line {number} \u{2615}")).collect();
     let published = run(&["publish", "orders", "--url", &url], &lines.join("\n"));
-    assert!(published.status.success() && published.stdout.is_empty() && published.stderr.is_empty());
+    assert!(
+        published.status.success() && published.stdout.is_empty() && published.stderr.is_empty()
+    );
     let read = run(&["subscribe", "orders", "--earliest", "-n", "2500", "--url", &url], "");
     assert!(read.status.success());
     let read = String::from_utf8(read.stdout).unwrap();
@@ -113,8 +119,11 @@ fn data_comes_from_the_argument_from_lines_or_from_all_of_standard_input() {
 fn a_line_is_published_when_it_comes() {
     let hub = Server::start(&[]);
     let mut stream = Stream::open(hub.address, "/events/a", &[]);
-    let mut child =
-        carafe().args(["publish", "a", "--url", &hub.url("")]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = carafe()
+        .args(["publish", "a", "--url", &hub.url("")])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut input = child.stdin.take().unwrap();
     for line in ["one", "two"] {
         writeln!(input, "{line}").unwrap();
@@ -148,7 +157,10 @@ fn json_tells_ids_when_publishing_and_everything_when_subscribing() {
     let read = run(&["subscribe", "a", "--earliest", "-n", "1", "--json", "--url", &url], "");
     let read: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
     assert_eq!(read["id"], published["id"]);
-    assert_eq!((&read["topic"], &read["type"], &read["data"]), (&"a".into(), &"t".into(), &"x\ny".into()));
+    assert_eq!(
+        (&read["topic"], &read["type"], &read["data"]),
+        (&"a".into(), &"t".into(), &"x\ny".into())
+    );
 }
 
 #[test]
@@ -158,7 +170,8 @@ fn subscribing_begins_where_it_is_told_to() {
     let ids: Vec<_> =
         (1..=4).map(|number| publish(hub.address, "/events/a/1", &number.to_string())).collect();
     let read = |start: &[&str], count: &str| {
-        let arguments = [&["subscribe", "--pattern", "a/*", "-n", count, "--url", &url][..], start].concat();
+        let arguments =
+            [&["subscribe", "--pattern", "a/*", "-n", count, "--url", &url][..], start].concat();
         String::from_utf8(run(&arguments, "").stdout).unwrap()
     };
     assert_eq!(read(&["--earliest"], "4"), "1\n2\n3\n4\n");
@@ -185,8 +198,11 @@ fn a_closed_pipe_ends_quietly() {
 fn the_flag_wins_then_the_variable_then_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("carafe.toml");
-    fs::write(&file, "history-events = 2\nretry = \"70ms\"\nanonymous = [\"publish\", \"subscribe\"]\n")
-        .unwrap();
+    fs::write(
+        &file,
+        "history-events = 2\nretry = \"70ms\"\nanonymous = [\"publish\", \"subscribe\"]\n",
+    )
+    .unwrap();
     let kept = |flags: &[&str], variable: Option<&str>| {
         let mut command = carafe();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "memory:", "--config"]);
@@ -224,9 +240,11 @@ fn a_bad_file_is_told_with_its_name_and_exit_2() {
 #[test]
 fn a_budget_for_bodies_that_has_no_room_for_what_may_be_published_is_refused() {
     let sentence = "one client may have half of --body-bytes-in-flight";
-    for options in
-        [["--body-bytes-in-flight", "16MiB"], ["--event-bytes", "33MiB"], ["--batch-bytes", "33MiB"]]
-    {
+    for options in [
+        ["--body-bytes-in-flight", "16MiB"],
+        ["--event-bytes", "33MiB"],
+        ["--batch-bytes", "33MiB"],
+    ] {
         fails(&[&["dev", "--log", "memory:"], &options[..]].concat(), 2, sentence);
     }
 }
@@ -272,7 +290,8 @@ fn help_shows_every_limit_with_its_default() {
         "--metrics-listen",
         "--log-format",
     ] {
-        let shown = help.split_once(&format!("{option} <")).unwrap_or_else(|| panic!("{option}: {help}")).1;
+        let shown =
+            help.split_once(&format!("{option} <")).unwrap_or_else(|| panic!("{option}: {help}")).1;
         assert!(shown.contains("[env: CARAFE_"), "{option}");
     }
     assert!(help.contains("[default: 1MiB]") && help.contains("[default: 15s]"), "{help}");

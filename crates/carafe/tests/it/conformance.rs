@@ -10,12 +10,18 @@ use crate::process::Server;
 fn a_request_without_one_host_is_refused_in_words_and_its_connection_ends() {
     let (hub, metrics) = Server::with_metrics(&[]);
     for target in ["/events/a", "/healthz", "/nowhere", "http://x/events/a"] {
-        for hosts in
-            ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nHost: b\r\n", "Host: user@a\r\n", "Host: a b\r\n"]
-        {
-            // A second request on the connection is not answered, so the answer ends where the connection does.
-            let head =
-                format!("GET {target} HTTP/1.1\r\n{hosts}\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        for hosts in [
+            "",
+            "Host: a\r\nHost: a\r\n",
+            "Host: a\r\nHost: b\r\n",
+            "Host: user@a\r\n",
+            "Host: a b\r\n",
+        ] {
+            // A second request on the connection is not answered, so the answer ends where the
+            // connection does.
+            let head = format!(
+                "GET {target} HTTP/1.1\r\n{hosts}\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+            );
             let answer = send(hub.address, head.as_bytes());
             assert_eq!(answer.status, 400, "{target} {hosts:?}: {}", answer.body);
             assert_eq!(answer.json()["type"], "urn:carafe:problem:bad-host");
@@ -24,7 +30,10 @@ fn a_request_without_one_host_is_refused_in_words_and_its_connection_ends() {
             assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         }
     }
-    assert_eq!(metrics.get("carafe_refused_total{request=\"subscribe\",reason=\"bad-host\"}"), 10.0);
+    assert_eq!(
+        metrics.get("carafe_refused_total{request=\"subscribe\",reason=\"bad-host\"}"),
+        10.0
+    );
     assert_eq!(post(hub.address, "/events/a", "x").status, 201);
 }
 
@@ -33,14 +42,20 @@ fn where_metrics_are_told_a_request_has_a_host_too() {
     let hub = Server::start(&["--metrics-listen", "127.0.0.1:0"]);
     let metrics = Metrics::of(&hub);
     let answer = send(metrics.address, b"GET /metrics HTTP/1.1\r\n\r\n");
-    assert_eq!((answer.status, &answer.json()["type"]), (400, &"urn:carafe:problem:bad-host".into()));
+    assert_eq!(
+        (answer.status, &answer.json()["type"]),
+        (400, &"urn:carafe:problem:bad-host".into())
+    );
 }
 
 #[test]
 fn http_1_0_needs_no_host() {
     let hub = Server::start(&[]);
     assert_eq!(send(hub.address, b"GET /healthz HTTP/1.0\r\n\r\n").status, 200);
-    assert_eq!(send(hub.address, b"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").status, 400);
+    assert_eq!(
+        send(hub.address, b"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").status,
+        400
+    );
 }
 
 #[test]

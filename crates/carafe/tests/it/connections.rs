@@ -38,7 +38,9 @@ fn a_client_may_have_so_many_connections_and_others_do_not_notice() {
     hub.next_word(|line| line.contains("address=127.0.0.1") && line.contains("--trusted-proxies"));
     assert!(ask(&connect_from([127, 0, 0, 9], hub.address)).is_some(), "another has its own");
     drop(stream);
-    eventually("the stream's connection is counted no more", || ask(&connect(hub.address)).is_some());
+    eventually("the stream's connection is counted no more", || {
+        ask(&connect(hub.address)).is_some()
+    });
     drop(first);
     eventually("nor is one that was closed", || ask(&connect(hub.address)).is_some());
     assert!(ask(&second).is_some());

@@ -23,8 +23,9 @@ fn the_page_tells_the_gap_of_a_restart_and_goes_on() {
     }
     let first = Server::dev();
     let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
-    let page =
-        Process::start(node("tests/browser/console-restart.mjs").arg(format!("http://{}", proxy.address)));
+    let page = Process::start(
+        node("tests/browser/console-restart.mjs").arg(format!("http://{}", proxy.address)),
+    );
     page.next_line(|line| line.contains("\"ready\""));
     let second = Server::dev();
     proxy.retarget(second.address);

@@ -35,7 +35,10 @@ fn simple(hub: &Server, origin: &str, path: &str) -> Answer {
 
 /// For which origin, and whether with credentials.
 fn allowed(answer: &Answer) -> (Option<&str>, Option<&str>) {
-    (answer.header("access-control-allow-origin"), answer.header("access-control-allow-credentials"))
+    (
+        answer.header("access-control-allow-origin"),
+        answer.header("access-control-allow-credentials"),
+    )
 }
 
 #[track_caller]
@@ -52,8 +55,13 @@ fn a_listed_origin_is_allowed_by_its_name_with_credentials() {
         assert_eq!(answer.status, 200);
         assert_eq!(allowed(&answer), (Some(origin), Some("true")));
         let shown = answer.header("access-control-expose-headers").unwrap();
-        let names =
-            ["carafe-position", "last-event-id", "mercure-last-event-id", "retry-after", "www-authenticate"];
+        let names = [
+            "carafe-position",
+            "last-event-id",
+            "mercure-last-event-id",
+            "retry-after",
+            "www-authenticate",
+        ];
         for name in names {
             assert!(shown.split(',').any(|found| found == name), "{name} is not in {shown}");
         }
@@ -80,10 +88,21 @@ fn a_stream_and_a_refusal_are_for_the_page_to_read() {
 fn a_foreign_origin_is_allowed_nothing() {
     let hub = hub(APP);
     for origin in FOREIGN {
-        let answers = [simple(&hub, origin, "/events/a"), preflight(&hub, origin, "POST", "authorization")];
+        let answers =
+            [simple(&hub, origin, "/events/a"), preflight(&hub, origin, "POST", "authorization")];
         for answer in answers {
-            assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}: {}", answer.head);
-            assert_eq!(answer.header("access-control-allow-credentials"), None, "{origin}: {}", answer.head);
+            assert_eq!(
+                answer.header("access-control-allow-origin"),
+                None,
+                "{origin}: {}",
+                answer.head
+            );
+            assert_eq!(
+                answer.header("access-control-allow-credentials"),
+                None,
+                "{origin}: {}",
+                answer.head
+            );
             varies(&answer);
         }
     }
@@ -111,19 +130,28 @@ fn a_preflight_is_told_methods_and_headers_and_publishes_nothing() {
         assert_eq!(allowed(&answer), (Some(APP), Some("true")));
         let listed = |name: &str| answer.header(name).unwrap().to_ascii_lowercase();
         assert_eq!(listed("access-control-allow-methods"), "get,head,post,query");
-        assert_eq!(listed("access-control-allow-headers"), "authorization,content-type,last-event-id");
+        assert_eq!(
+            listed("access-control-allow-headers"),
+            "authorization,content-type,last-event-id"
+        );
         assert_eq!(answer.header("access-control-max-age"), Some("600"));
         varies(&answer);
     }
     let position = simple(&hub, APP, "/events/a");
-    assert!(position.header("carafe-position").unwrap().ends_with("-0-00000000"), "{}", position.head);
+    assert!(
+        position.header("carafe-position").unwrap().ends_with("-0-00000000"),
+        "{}",
+        position.head
+    );
 }
 
 #[test]
 fn any_origin_is_allowed_without_credentials_and_a_listed_one_beside_it_with_them() {
     let any = hub("*");
     for origin in FOREIGN.into_iter().chain([APP]) {
-        for answer in [simple(&any, origin, "/events/a"), preflight(&any, origin, "GET", "last-event-id")] {
+        for answer in
+            [simple(&any, origin, "/events/a"), preflight(&any, origin, "GET", "last-event-id")]
+        {
             assert_eq!(allowed(&answer), (Some(origin), None), "{origin}");
         }
     }
@@ -146,8 +174,10 @@ fn without_an_allowlist_no_origin_is_allowed_and_programs_need_none() {
 #[test]
 fn two_origins_in_one_request_are_none() {
     let hub = hub(APP);
-    let origins =
-        [format!("Origin: {APP} https://evil.example"), format!("Origin: https://evil.example, {APP}")];
+    let origins = [
+        format!("Origin: {APP} https://evil.example"),
+        format!("Origin: https://evil.example, {APP}"),
+    ];
     for origins in origins {
         let answer = request(hub.address, "HEAD", "/events/a", &[&origins], b"");
         assert_eq!(allowed(&answer), (None, None), "{origins}");

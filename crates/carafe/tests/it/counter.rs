@@ -30,7 +30,8 @@ impl Counter {
 }
 
 fn curl(arguments: &[&str]) -> String {
-    let output = Command::new("curl").args(["--silent", "--no-buffer"]).args(arguments).output().unwrap();
+    let output =
+        Command::new("curl").args(["--silent", "--no-buffer"]).args(arguments).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -42,7 +43,8 @@ fn the_body_is_the_tutorials_and_each_event_is_flushed_alone() {
     let counter = Counter::start();
     // Chunks show what was flushed together. Curl gives up in the middle of the fourth second.
     let raw = curl(&["--raw", "--max-time", "3.5", &format!("http://{}/events", counter.address)]);
-    let expected = "E\r\nretry: 10000\n\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n9\r\ndata: 3\n\n\r\n";
+    let expected =
+        "E\r\nretry: 10000\n\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n9\r\ndata: 3\n\n\r\n";
     assert_eq!(raw, expected);
     counter.logs(&["connected", "emit 1", "emit 2", "emit 3"]);
 }
@@ -131,7 +133,9 @@ fn the_page_shows_each_count_as_text() {
         return;
     }
     let counter = Counter::start();
-    let page = Process::start(node("tests/browser/counter.mjs").arg(format!("http://{}", counter.address)));
+    let page = Process::start(
+        node("tests/browser/counter.mjs").arg(format!("http://{}", counter.address)),
+    );
     let content = page.next_line(|_| true);
     assert_eq!(content, r#"{"content":"1\n2\n3"}"#);
 }

@@ -1,5 +1,5 @@
-//! The program is killed at random moments under load, and started again: nothing that was acknowledged is lost, nothing
-//! comes twice, nothing out of order.
+//! The program is killed at random moments under load, and started again: nothing that was
+//! acknowledged is lost, nothing comes twice, nothing out of order.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +20,8 @@ use tokio::time::{sleep, timeout};
 use crate::process::Server;
 
 const PUBLISHERS: usize = 50;
-/// Of the subscribers, these want everything, these ask by patterns, and the others want one publisher's topic each.
+/// Of the subscribers, these want everything, these ask by patterns, and the others want one
+/// publisher's topic each.
 const SUBSCRIBERS: usize = 200;
 const OF_EVERYTHING: usize = 20;
 const BY_PATTERN: usize = 60;
@@ -114,7 +115,8 @@ async fn publish(
     (topic, ids.len() as u64)
 }
 
-/// Whether it was stored before the program was killed is not known: its key keeps it from being there twice.
+/// Whether it was stored before the program was killed is not known: its key keeps it from being
+/// there twice.
 async fn publish_keyed(hub: &Publisher, topic: &str, number: usize) -> String {
     let event = Publish::to(topic, number.to_string()).with_key(number.to_string());
     loop {
@@ -141,7 +143,9 @@ impl Wanted {
                 0 => Self::new("pattern=publisher/:number&", |_| true),
                 1 => Self::new("pattern=publisher/1*&", |topic| topic.starts_with("publisher/1")),
                 // A regular expression: one digit.
-                _ => Self::new("pattern=publisher/(%5Cd)&", |topic| topic.len() == "publisher/0".len()),
+                _ => Self::new("pattern=publisher/(%5Cd)&", |topic| {
+                    topic.len() == "publisher/0".len()
+                }),
             };
         }
         let wanted = format!("publisher/{}", subscriber % PUBLISHERS);
@@ -200,10 +204,17 @@ impl Oracle {
         if event.event_type == "carafe.position" {
             return false;
         }
-        assert_eq!(event.event_type, "message", "history is there, and so no gap is told: {}", event.data);
+        assert_eq!(
+            event.event_type, "message",
+            "history is there, and so no gap is told: {}",
+            event.data
+        );
         let position: Position = event.last_event_id.parse().unwrap();
         let last = self.position.replace(position);
-        assert!(last.is_none_or(|last| last.offset < position.offset), "{last:?} and then {position:?}");
+        assert!(
+            last.is_none_or(|last| last.offset < position.offset),
+            "{last:?} and then {position:?}"
+        );
         let envelope: Envelope = serde_json::from_str(&event.data).unwrap();
         assert!((wanted.matches)(&envelope.topic), "nobody asked for {}", envelope.topic);
         let count = self.counts.entry(envelope.topic).or_default();

@@ -29,8 +29,9 @@ fn hub(limit: &str, options: &[&str]) -> (Server, Vec<String>) {
 #[test]
 fn the_soft_limit_is_raised_to_the_hard_one_and_that_is_said() {
     let (hub, words) = hub("ulimit -Sn 100 && ulimit -Hn 200", &["--log", "memory:"]);
-    let raised =
-        |word: &String| word.contains("raised the limit of open files") && word.contains("from=100 to=200");
+    let raised = |word: &String| {
+        word.contains("raised the limit of open files") && word.contains("from=100 to=200")
+    };
     assert!(words.iter().any(raised), "{words:?}");
     assert_eq!(Metrics::of(&hub).get("process_max_fds"), 200.0);
 }
@@ -39,10 +40,14 @@ fn the_soft_limit_is_raised_to_the_hard_one_and_that_is_said() {
 fn streams_leave_descriptors_for_others() {
     let (hub, _) = hub("ulimit -n 100", &["--log", "memory:"]);
     let metrics = Metrics::of(&hub);
-    let mut streams: Vec<_> = (0..52).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
+    let mut streams: Vec<_> =
+        (0..52).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
     comes_back_after(&get(hub.address, "/events/a"));
     assert_eq!(metrics.limited("subscribers"), 1.0);
-    assert_eq!((get(hub.address, "/healthz").status, get(hub.address, "/readyz").status), (200, 200));
+    assert_eq!(
+        (get(hub.address, "/healthz").status, get(hub.address, "/readyz").status),
+        (200, 200)
+    );
     publish(hub.address, "/events/a", "x");
     assert!(streams.iter_mut().all(|stream| stream.data(1) == ["x"]));
 }
@@ -51,7 +56,8 @@ fn streams_leave_descriptors_for_others() {
 #[track_caller]
 fn publish_on(socket: &mut TcpStream, data: &str) -> u16 {
     let length = data.len();
-    write!(socket, "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{data}").unwrap();
+    write!(socket, "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{data}")
+        .unwrap();
     let (head, mut body) = read_head(socket);
     while !body.ends_with(b"}") {
         let mut rest = [0; 256];
@@ -65,21 +71,28 @@ fn publish_on(socket: &mut TcpStream, data: &str) -> u16 {
 fn silent_connections_leave_the_descriptors_of_the_log_and_give_way_to_newcomers() {
     let (_folder, place) = log();
     let place = format!("disk:{}", place.display());
-    let (hub, _) =
-        hub("ulimit -n 100", &["--log", &place, "--segment-bytes", "4KiB", "--history-bytes", "80KiB"]);
+    let (hub, _) = hub(
+        "ulimit -n 100",
+        &["--log", &place, "--segment-bytes", "4KiB", "--history-bytes", "80KiB"],
+    );
     let metrics = Metrics::of(&hub);
     let mut stream = Stream::open(hub.address, "/events/a", &[]);
     let mut publisher = connect(hub.address);
     assert_eq!(publish_on(&mut publisher, "first"), 201);
 
     let silent: Vec<_> = (0..150).map(|_| connect(hub.address)).collect();
-    eventually("those that have waited for the longest are closed", || ends(&publisher) && ends(&silent[50]));
+    eventually("those that have waited for the longest are closed", || {
+        ends(&publisher) && ends(&silent[50])
+    });
     // Each segment is a new file.
     let data = "x".repeat(3000);
     for _ in 0..50 {
         assert_eq!(post(hub.address, "/events/a", &data).status, 201);
     }
-    assert_eq!((get(hub.address, "/healthz").status, get(hub.address, "/readyz").status), (200, 200));
+    assert_eq!(
+        (get(hub.address, "/healthz").status, get(hub.address, "/readyz").status),
+        (200, 200)
+    );
     assert_eq!(stream.data(51).last(), Some(&data), "who had a stream still has it");
     assert!(!ends(&silent[149]), "the newest have not waited for long");
     assert!(metrics.limited("idle-connections") >= 50.0);
@@ -94,9 +107,15 @@ fn newcomers_are_closed_when_no_connection_waits() {
         streams.push(stream);
         assert!(streams.len() < 100, "each has a descriptor");
     }
-    hub.next_word(|line| line.contains("connections have all descriptors that they may, and none waits"));
+    hub.next_word(|line| {
+        line.contains("connections have all descriptors that they may, and none waits")
+    });
     assert!(metrics.limited("descriptors") >= 1.0);
-    assert_eq!(get(metrics.address, "/healthz").status, 200, "its listener has descriptors of its own");
+    assert_eq!(
+        get(metrics.address, "/healthz").status,
+        200,
+        "its listener has descriptors of its own"
+    );
     drop(streams.pop());
     eventually("there is room again", || get_unless_full(&hub, "/healthz"));
     publish(hub.address, "/events/a", "x");
@@ -139,7 +158,9 @@ fn a_log_that_can_open_no_more_files_refuses_publishers_until_it_can_and_ends_no
     write!(scrape, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut told = String::new();
     scrape.read_to_string(&mut told).unwrap();
-    let met = told.lines().find_map(|line| line.strip_prefix("carafe_limited_total{limit=\"descriptors\"} "));
+    let met = told
+        .lines()
+        .find_map(|line| line.strip_prefix("carafe_limited_total{limit=\"descriptors\"} "));
     assert!(met.unwrap().parse::<f64>().unwrap() >= 2.0, "{told}");
 }
 
@@ -148,12 +169,14 @@ fn a_log_that_can_open_no_more_files_refuses_publishers_until_it_can_and_ends_no
 fn a_hub_without_descriptors_waits_and_does_not_spin() {
     let (hub, _) = hub("true", &["--log", "memory:"]);
     let mut stream = Stream::open(hub.address, "/events/a", &[]);
-    // Fewer than it has open already. The only connection has an answer that does not end, so none gives way.
+    // Fewer than it has open already. The only connection has an answer that does not end, so none
+    // gives way.
     let usual = limit_descriptors(&hub, Some(3));
     let mut newcomer = connect(hub.address);
     write!(newcomer, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let tries_again =
-        || hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"));
+    let tries_again = || {
+        hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"))
+    };
     tries_again();
     let (start, before, mut tries) = (Instant::now(), processor_time(&hub), 0);
     while start.elapsed() < Duration::from_secs(1) {
@@ -165,7 +188,10 @@ fn a_hub_without_descriptors_waits_and_does_not_spin() {
     // On a machine with much else to do, a spin takes little time, too.
     assert!(tries <= elapsed.as_secs() + 2, "{tries} in {elapsed:?}");
     limit_descriptors(&hub, usual);
-    assert!(read_head(&mut newcomer).0.starts_with("HTTP/1.1 200 "), "it has waited in the listener's queue");
+    assert!(
+        read_head(&mut newcomer).0.starts_with("HTTP/1.1 200 "),
+        "it has waited in the listener's queue"
+    );
     publish(hub.address, "/events/a", "x");
     assert_eq!(stream.data(1), ["x"]);
 }

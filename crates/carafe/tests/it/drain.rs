@@ -9,7 +9,8 @@ use crate::process::Server;
 #[test]
 fn every_stream_ends_after_what_it_is_owed_and_the_program_exits_with_0() {
     let hub = Server::start(&["--drain-time", "20s"]);
-    let mut streams: Vec<_> = (0..20).map(|_| Stream::open(hub.address, "/events/orders", &[])).collect();
+    let mut streams: Vec<_> =
+        (0..20).map(|_| Stream::open(hub.address, "/events/orders", &[])).collect();
     for stream in &mut streams {
         assert_eq!(stream.next().unwrap().event_type, "carafe.position");
     }
@@ -17,7 +18,8 @@ fn every_stream_ends_after_what_it_is_owed_and_the_program_exits_with_0() {
         (0..50).map(|number| publish(hub.address, "/events/orders", &number.to_string())).collect();
     hub.terminate();
     for mut stream in streams {
-        let ids: Vec<_> = std::iter::from_fn(|| stream.next()).map(|event| event.last_event_id).collect();
+        let ids: Vec<_> =
+            std::iter::from_fn(|| stream.next()).map(|event| event.last_event_id).collect();
         assert_eq!(ids, published);
     }
     assert!(hub.wait().success());
@@ -48,7 +50,10 @@ fn a_client_that_does_not_read_is_cut_when_the_drain_time_is_over() {
     let process = hub.process();
     process.signal(rustix::process::Signal::TERM);
     let line = process.next_word(|line| line.contains("cut"));
-    assert!(line.contains("cut the streams that had not ended") && line.contains("cut=1"), "{line}");
+    assert!(
+        line.contains("cut the streams that had not ended") && line.contains("cut=1"),
+        "{line}"
+    );
     assert!(process.wait().success());
     drop(stalled);
 }

@@ -35,8 +35,11 @@ fn goes_on_after_a_crash(client: Client, test: &str) {
     let reading = client.read(proxy.address, "/events/orders", 3);
     assert_eq!(next_shown(&reading).event_type, "carafe.position");
     let before = publish(first.address, "/events/orders", "before");
-    let message =
-        |id: &str, data: &str| Shown { event_type: "message".into(), id: id.into(), data: data.into() };
+    let message = |id: &str, data: &str| Shown {
+        event_type: "message".into(),
+        id: id.into(),
+        data: data.into(),
+    };
     assert_eq!(next_shown(&reading), message(&before, "before"));
     proxy.hold();
     let away = publish(first.address, "/events/orders", "while the client was away");
@@ -72,7 +75,8 @@ fn carafe_subscribe_goes_on_after_a_crash() {
     let first = Server::on_disk(&log, &["--retry", "50ms"]);
     let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
     let url = format!("http://{}", proxy.address);
-    let reading = Process::start(carafe().args(["subscribe", "a", "--earliest", "-n", "2", "--url", &url]));
+    let reading =
+        Process::start(carafe().args(["subscribe", "a", "--earliest", "-n", "2", "--url", &url]));
     publish(first.address, "/events/a", "before");
     assert_eq!(reading.stdout.recv_timeout(PATIENCE).unwrap(), "before");
     proxy.hold();
@@ -93,7 +97,8 @@ fn the_page_goes_on_after_a_restart() {
     let first = Server::dev_on_disk(&log);
     let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
     let base = format!("http://{}", proxy.address);
-    let page = Process::start(node("tests/browser/console-restart.mjs").args([&base, "--without-gap"]));
+    let page =
+        Process::start(node("tests/browser/console-restart.mjs").args([&base, "--without-gap"]));
     page.next_line(|line| line.contains("\"ready\""));
     proxy.hold();
     first.kill();
@@ -129,9 +134,14 @@ fn a_log_is_open_in_one_process_at_a_time() {
     let (_folder, log) = log();
     let hub = Server::on_disk(&log, &[]);
     let place = format!("disk:{}", log.display());
-    let second = carafe().args(["dev", "--listen", "127.0.0.1:0", "--log", &place]).output().unwrap();
+    let second =
+        carafe().args(["dev", "--listen", "127.0.0.1:0", "--log", &place]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("another process has this log open"), "{}", text(&second.stderr));
+    assert!(
+        text(&second.stderr).contains("another process has this log open"),
+        "{}",
+        text(&second.stderr)
+    );
     let verify = carafe_log("verify", &log);
     assert!(text(&verify.stderr).contains("another process has this log open"));
     publish(hub.address, "/events/a", "not disturbed");
@@ -148,7 +158,10 @@ fn events_of_some_topics_are_shown_for_a_shorter_time() {
     let mut stream = Stream::open(hub.address, "/events", &[&format!("Last-Event-ID: {first}")]);
     assert_eq!(stream.next().unwrap().event_type, "carafe.position");
     let gap = stream.next().unwrap();
-    assert_eq!((gap.event_type.as_str(), gap.last_event_id.as_str()), ("carafe.gap", over.as_str()));
+    assert_eq!(
+        (gap.event_type.as_str(), gap.last_event_id.as_str()),
+        ("carafe.gap", over.as_str())
+    );
     assert_eq!(stream.data(1), ["second"]);
 }
 
@@ -156,7 +169,8 @@ fn events_of_some_topics_are_shown_for_a_shorter_time() {
 fn a_damaged_log_is_refused_verified_and_repaired() {
     let (_folder, log) = log();
     let hub = Server::on_disk(&log, &["--segment-bytes", "4KiB"]);
-    let ids: Vec<_> = (0..200).map(|number| publish(hub.address, "/events/a", &number.to_string())).collect();
+    let ids: Vec<_> =
+        (0..200).map(|number| publish(hub.address, "/events/a", &number.to_string())).collect();
     hub.terminate();
     assert!(hub.wait().success());
     let good = carafe_log("verify", &log);
@@ -167,7 +181,8 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
         "{stat}"
     );
 
-    let mut names: Vec<_> = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.retain(|name| name.extension().is_some_and(|extension| extension == "segment"));
     names.sort();
     let newest = names.last().unwrap();
@@ -176,16 +191,21 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
     fs::write(newest, bytes).unwrap();
 
     let place = format!("disk:{}", log.display());
-    let refused = carafe().args(["dev", "--listen", "127.0.0.1:0", "--log", &place]).output().unwrap();
+    let refused =
+        carafe().args(["dev", "--listen", "127.0.0.1:0", "--log", &place]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("the log is damaged"), "{}", text(&refused.stderr));
     let verify = carafe_log("verify", &log);
     assert_eq!(verify.status.code(), Some(1));
     let name = newest.file_name().unwrap().to_str().unwrap();
-    assert!(text(&verify.stdout).starts_with(&format!("{name}: it is not what was written from byte 48 on")));
+    assert!(
+        text(&verify.stdout)
+            .starts_with(&format!("{name}: it is not what was written from byte 48 on"))
+    );
     let asked = carafe_log("repair", &log);
     assert_eq!(asked.status.code(), Some(1), "it does not go on without --yes");
-    let report = text(&carafe().args(["log", "repair", "--dry-run"]).arg(&log).output().unwrap().stdout);
+    let report =
+        text(&carafe().args(["log", "repair", "--dry-run"]).arg(&log).output().unwrap().stdout);
     assert_eq!(report, text(&asked.stdout));
     for told in [
         "is not what was written from byte 48 on",
@@ -200,10 +220,12 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
     assert!(carafe_log("verify", &log).status.success());
 
     let hub = Server::on_disk(&log, &[]);
-    let mut stream = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[9])]);
+    let mut stream =
+        Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[9])]);
     assert_eq!(stream.next().unwrap().event_type, "carafe.position");
     let lost: usize = first_of(newest) - 1;
-    let numbers = |numbers: Range<usize>| numbers.map(|number| number.to_string()).collect::<Vec<_>>();
+    let numbers =
+        |numbers: Range<usize>| numbers.map(|number| number.to_string()).collect::<Vec<_>>();
     assert_eq!(stream.data(lost - 10), numbers(10..lost));
     let gap = stream.next().unwrap();
     let told: Value = serde_json::from_str(&gap.data).unwrap();
@@ -216,7 +238,8 @@ fn first_of(segment: &Path) -> usize {
     segment.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 
-/// A tmpfs of 2 MiB that only the program sees, half of it taken by another file; `None` where the kernel allows none.
+/// A tmpfs of 2 MiB that only the program sees, half of it taken by another file; `None` where the
+/// kernel allows none.
 fn on_a_small_disk(test: &str) -> Option<(TempDir, Server)> {
     let folder = tempfile::tempdir().unwrap();
     let namespace = ["--user", "--map-root-user", "--mount", "sh", "-c"];
@@ -303,28 +326,45 @@ fn after_a_failed_sync_there_is_no_further_201_and_the_program_ends_with_the_rea
     if !is_here("strace", name) {
         return;
     }
-    let probe =
-        Command::new("strace").args(["-f", "-e", "inject=fdatasync:error=EIO", "true"]).output().unwrap();
+    let probe = Command::new("strace")
+        .args(["-f", "-e", "inject=fdatasync:error=EIO", "true"])
+        .output()
+        .unwrap();
     if !probe.status.success() {
         return skip(name, &format!("strace may not trace here: {}", text(&probe.stderr).trim()));
     }
     let (_folder, log) = log();
     let mut command = Command::new("strace");
     // Counted for each thread: the one that writes commits twice.
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=3+", "--"]);
+    command.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=fdatasync:error=EIO:when=3+",
+        "--",
+    ]);
     command.arg(carafe().get_program()).args(["serve", "--anonymous", "subscribe,publish"]);
     command.args(["--listen", "127.0.0.1:0", "--log", &format!("disk:{}", log.display())]);
     let hub = Server::of(Process::start(&mut command));
     let mut reader = Stream::open(hub.address, "/events/a", &[]);
-    let acknowledged = [publish(hub.address, "/events/a", "one"), publish(hub.address, "/events/a", "two")];
+    let acknowledged =
+        [publish(hub.address, "/events/a", "one"), publish(hub.address, "/events/a", "two")];
     let refused = post(hub.address, "/events/a", "three");
     assert_eq!(refused.status, 503, "{}", refused.body);
     let seen: Vec<_> =
         std::iter::from_fn(|| reader.next()).skip(1).map(|event| event.last_event_id).collect();
-    assert_eq!(seen, acknowledged, "the stream ends in order, and never showed what was not stored");
+    assert_eq!(
+        seen, acknowledged,
+        "the stream ends in order, and never showed what was not stored"
+    );
     let process = hub.process();
     let reason = process.next_word(|line| line.starts_with("carafe: "));
-    assert!(reason.starts_with("carafe: the log has failed: a commit cannot be written: "), "{reason}");
+    assert!(
+        reason.starts_with("carafe: the log has failed: a commit cannot be written: "),
+        "{reason}"
+    );
     assert_eq!(process.wait().code(), Some(1));
 
     let again = Server::on_disk(&log, &[]);
@@ -349,9 +389,11 @@ fn a_log_and_a_secret_that_others_may_read_are_warned_of() {
         said
     };
     let shared = warnings(0o755);
-    let advice = [format!("chmod o= {}", secret.display()), format!("chmod -R go= {}", log.display())];
+    let advice =
+        [format!("chmod o= {}", secret.display()), format!("chmod -R go= {}", log.display())];
     assert!(
-        shared.len() == 2 && advice.iter().all(|advice| shared.iter().any(|line| line.ends_with(advice))),
+        shared.len() == 2
+            && advice.iter().all(|advice| shared.iter().any(|line| line.ends_with(advice))),
         "{shared:?}"
     );
     assert_eq!(warnings(0o700), [""; 0]);
@@ -368,7 +410,11 @@ fn a_client_that_has_seen_more_than_a_restored_log_gets_a_gap_and_the_rest() {
     copy_segments(&log, &backup);
     ids.extend((6..=15).map(|number| publish(hub.address, "/events/a", &number.to_string())));
     let open = carafe_log("restore", &log);
-    assert!(text(&open.stderr).contains("another process has this log open"), "{}", text(&open.stderr));
+    assert!(
+        text(&open.stderr).contains("another process has this log open"),
+        "{}",
+        text(&open.stderr)
+    );
     hub.terminate();
     assert!(hub.wait().success());
 
@@ -377,14 +423,16 @@ fn a_client_that_has_seen_more_than_a_restored_log_gets_a_gap_and_the_rest() {
     let hub = Server::on_disk(&backup, &[]);
     (16..=18).for_each(|number| drop(publish(hub.address, "/events/a", &number.to_string())));
     for seen in [5, 6, 9, 14] {
-        let mut stream = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[seen])]);
+        let mut stream =
+            Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[seen])]);
         let gap = stream.next().unwrap();
         let told: Value = serde_json::from_str(&gap.data).unwrap();
         assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"lost".into()));
         assert_eq!(gap.last_event_id, ids[4], "the stream goes on after the common part");
         assert_eq!(stream.data(3), ["16", "17", "18"]);
     }
-    let mut common = Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[3])]);
+    let mut common =
+        Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[3])]);
     assert_eq!(common.next().unwrap().event_type, "carafe.position");
     assert_eq!(common.data(4), ["5", "16", "17", "18"]);
 }
@@ -392,7 +440,8 @@ fn a_client_that_has_seen_more_than_a_restored_log_gets_a_gap_and_the_rest() {
 /// As OPERATIONS.md says: the names first, then the newest segment first.
 fn copy_segments(log: &Path, backup: &Path) {
     fs::create_dir(backup).unwrap();
-    let mut names: Vec<_> = fs::read_dir(log).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(log).unwrap().map(|file| file.unwrap().file_name()).collect();
     names.sort();
     for name in names.iter().rev().filter(|name| name.to_str().unwrap().ends_with(".segment")) {
         fs::copy(log.join(name), backup.join(name)).unwrap();

@@ -41,7 +41,12 @@ async fn text(response: Response<Body>) -> String {
 async fn menu(app: &Router) -> Vec<String> {
     let coffees: Value =
         serde_json::from_str(&text(ask(app, request("GET", "/coffees")).await).await).unwrap();
-    coffees.as_array().unwrap().iter().map(|coffee| coffee["name"].as_str().unwrap().into()).collect()
+    coffees
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|coffee| coffee["name"].as_str().unwrap().into())
+        .collect()
 }
 
 /// The middleware which the answer came through, in the order in which it did.
@@ -80,9 +85,10 @@ async fn the_menu_has_an_end() {
     let app = app();
     let mut last = StatusCode::CREATED;
     for number in 0..10 {
-        last = ask(&app, post_coffee(json!({ "name": number.to_string(), "shots": 1 }).to_string()))
-            .await
-            .status();
+        last =
+            ask(&app, post_coffee(json!({ "name": number.to_string(), "shots": 1 }).to_string()))
+                .await
+                .status();
     }
     assert_eq!((last, menu(&app).await.len()), (StatusCode::CONFLICT, 12));
 }
@@ -93,7 +99,8 @@ async fn what_is_not_a_coffee_is_refused_with_a_problem_document() {
     let tea = post_coffee(r#"{ "name": "tea" }"#);
     check_refusal(tea, StatusCode::UNPROCESSABLE_ENTITY, "about:blank", "shots").await;
     let untyped = request("POST", "/coffees");
-    check_refusal(untyped, StatusCode::UNSUPPORTED_MEDIA_TYPE, "about:blank", "application/json").await;
+    check_refusal(untyped, StatusCode::UNSUPPORTED_MEDIA_TYPE, "about:blank", "application/json")
+        .await;
 }
 
 #[tokio::test]
@@ -176,13 +183,15 @@ async fn the_page_and_a_refusal_arrive_over_a_real_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     tokio::spawn(axum::serve(listener, app()).into_future());
-    let requests =
-        "GET / HTTP/1.1\r\nHost: bar\r\n\r\nGET /tea HTTP/1.1\r\nHost: bar\r\nConnection: close\r\n\r\n";
+    let requests = "GET / HTTP/1.1\r\nHost: bar\r\n\r\nGET /tea HTTP/1.1\r\nHost: bar\r\nConnection: close\r\n\r\n";
     socket.write_all(requests.as_bytes()).await.unwrap();
     let mut answers = String::new();
     socket.read_to_string(&mut answers).await.unwrap();
     let (page, refusal) = answers.split_once("</html>\n").unwrap();
-    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("new EventSource('/events')"), "{page}");
+    assert!(
+        page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("new EventSource('/events')"),
+        "{page}"
+    );
     assert!(
         refusal.starts_with("HTTP/1.1 404 Not Found\r\n") && refusal.contains("nothing at /tea"),
         "{refusal}"

@@ -41,8 +41,10 @@ pub(crate) fn request(
     headers: &[&str],
     body: &[u8],
 ) -> Answer {
-    let mut head =
-        format!("{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut head = format!(
+        "{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     if !headers.iter().any(|header| header.starts_with("Host:")) {
         head += &format!("Host: {address}\r\n");
     }
@@ -116,7 +118,8 @@ impl Stream {
     ) -> Self {
         let mut socket = connect(address);
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        write!(socket, "{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n{body}").unwrap();
+        write!(socket, "{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n{body}")
+            .unwrap();
         Self::answered(socket)
     }
 

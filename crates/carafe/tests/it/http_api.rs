@@ -40,7 +40,10 @@ fn topics_are_told_apart_and_patterns_join_them() {
         ("/events?topic=orders/1&topic=payments/1&earliest", &["orders/1", "payments/1"]),
         ("/events?pattern=orders/:id&earliest", &["orders/1", "orders/2", "end"]),
         ("/events?pattern=orders/*&earliest", &["orders/1", "orders/2", "orders/1/items", "end"]),
-        ("/events/payments/1?pattern=orders/1*&earliest", &["orders/1", "payments/1", "orders/1/items"]),
+        (
+            "/events/payments/1?pattern=orders/1*&earliest",
+            &["orders/1", "payments/1", "orders/1/items"],
+        ),
         ("/events?earliest", &["orders/1", "orders/2", "payments/1", "orders/1/items", "end"]),
         ("/events/end?pattern=orders/end&pattern=payments/*&earliest", &["payments/1", "end"]),
     ];
@@ -55,7 +58,10 @@ fn a_topic_is_the_percent_decoded_rest_of_the_path_and_the_query_reaches_any_str
     publish(hub.address, "/events/caf%C3%A9/a%20b%2Fc%3Fd", "by path");
     publish(hub.address, "/events?topic=https://example.com/books/1%23top", "by query");
     assert_eq!(replay(&hub, "/events?topic=caf%C3%A9/a+b/c?d&earliest", 1), ["by path"]);
-    assert_eq!(replay(&hub, "/events/https:%2F%2Fexample.com%2Fbooks%2F1%23top?earliest", 1), ["by query"]);
+    assert_eq!(
+        replay(&hub, "/events/https:%2F%2Fexample.com%2Fbooks%2F1%23top?earliest", 1),
+        ["by query"]
+    );
 }
 
 #[test]
@@ -101,7 +107,10 @@ fn a_batch_is_published_in_order() {
 #[test]
 fn health_and_readiness_are_told() {
     let hub = hub();
-    assert_eq!((get(hub.address, "/healthz").status, get(hub.address, "/readyz").status), (200, 200));
+    assert_eq!(
+        (get(hub.address, "/healthz").status, get(hub.address, "/readyz").status),
+        (200, 200)
+    );
     let page = get(hub.address, "/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));

@@ -40,7 +40,11 @@ fn over_the_limit_of_streams_a_client_is_told_to_come_back_much_later_until_one_
     assert_eq!(metrics.get(refused), 20.0);
     hub.next_word(|line| line.contains("there are as many streams as there may be"));
     assert_eq!(get(hub.address, "/healthz").status, 200);
-    assert_eq!(request(hub.address, "HEAD", "/events/a", &[], b"").status, 200, "a position is no stream");
+    assert_eq!(
+        request(hub.address, "HEAD", "/events/a", &[], b"").status,
+        200,
+        "a position is no stream"
+    );
     drop(second);
     metrics.comes_to("carafe_subscriptions", 1.0);
     publish(hub.address, "/events/a", "x");
@@ -72,14 +76,26 @@ fn what_a_client_says_of_its_address_is_not_taken() {
 
 #[test]
 fn proxies_that_write_forwarded_are_read_there() {
-    let options =
-        ["--subscribers-per-address", "1", "--trusted-proxies", "127.0.0.1", "--proxy-header", "forwarded"];
+    let options = [
+        "--subscribers-per-address",
+        "1",
+        "--trusted-proxies",
+        "127.0.0.1",
+        "--proxy-header",
+        "forwarded",
+    ];
     let hub = Server::start(&options);
     let _first = Stream::open(hub.address, "/events/a", &["Forwarded: for=192.0.2.1;proto=https"]);
     let second = "Forwarded: for=9.9.9.9, for=\"192.0.2.2:4711\"";
     let _second = Stream::open(hub.address, "/events/a", &[second]);
     for told in [second, "Forwarded: for=\"192.0.2.1\""] {
-        comes_back_after(&request(hub.address, "GET", "/events/a", &[told, "X-Forwarded-For: 5.5.5.5"], b""));
+        comes_back_after(&request(
+            hub.address,
+            "GET",
+            "/events/a",
+            &[told, "X-Forwarded-For: 5.5.5.5"],
+            b"",
+        ));
     }
 }
 
@@ -90,13 +106,17 @@ fn post_for(hub: &Server, client: &str) -> Answer {
 
 #[test]
 fn who_publishes_too_fast_is_told_when_to_go_on() {
-    let options = ["--publish-rate", "60/h", "--publish-burst", "3", "--trusted-proxies", "127.0.0.1"];
+    let options =
+        ["--publish-rate", "60/h", "--publish-burst", "3", "--trusted-proxies", "127.0.0.1"];
     let (hub, metrics) = Server::with_metrics(&options);
     for _ in 0..3 {
         assert_eq!(post_for(&hub, "192.0.2.1").status, 201);
     }
     let answer = post_for(&hub, "192.0.2.1");
-    assert_eq!((answer.status, &answer.json()["type"]), (429, &"urn:carafe:problem:too-fast".into()));
+    assert_eq!(
+        (answer.status, &answer.json()["type"]),
+        (429, &"urn:carafe:problem:too-fast".into())
+    );
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
     assert_eq!(metrics.limited("publish-rate"), 1.0);
@@ -108,7 +128,11 @@ fn who_publishes_too_fast_is_told_when_to_go_on() {
     };
     let answer = batch(4);
     assert_eq!(answer.status, 413, "it would never go");
-    assert!(answer.json()["detail"].as_str().unwrap().contains("more than the 3 events"), "{}", answer.body);
+    assert!(
+        answer.json()["detail"].as_str().unwrap().contains("more than the 3 events"),
+        "{}",
+        answer.body
+    );
     assert_eq!((batch(3).status, batch(1).status), (201, 429), "each event of a batch counts");
     assert_eq!(metrics.get("carafe_events_published_total"), 7.0, "what is refused is not stored");
 }
@@ -133,13 +157,22 @@ fn meets(metrics: Metrics, limit: &str, status: u16, what: impl FnOnce() -> Answ
 
 #[test]
 fn every_limit_of_a_request_has_its_status_and_its_counter() {
-    let options =
-        ["--event-bytes", "1KiB", "--batch-bytes", "2KiB", "--body-time", "200ms", "--matchers", "2"];
+    let options = [
+        "--event-bytes",
+        "1KiB",
+        "--batch-bytes",
+        "2KiB",
+        "--body-time",
+        "200ms",
+        "--matchers",
+        "2",
+    ];
     let more = ["--complex-patterns", "1", "--header-time", "300ms"];
     let (hub, metrics) = Server::with_metrics(&[&options[..], &more].concat());
     let at = hub.address;
-    let ndjson =
-        |body: &str| request(at, "POST", "/events", &["Content-Type: application/x-ndjson"], body.as_bytes());
+    let ndjson = |body: &str| {
+        request(at, "POST", "/events", &["Content-Type: application/x-ndjson"], body.as_bytes())
+    };
     let long = "x".repeat(1025);
     let large = format!("{{\"topic\":\"a\",\"data\":\"{long}\"}}");
 
@@ -181,9 +214,11 @@ fn a_search_for_the_last_events_that_takes_too_many_tests_is_refused() {
     let at = hub.address;
     let lines: String =
         (0..1000).map(|number| format!("{{\"topic\":\"a/{number}\",\"data\":\"x\"}}\n")).collect();
-    let batch = request(at, "POST", "/events", &["Content-Type: application/x-ndjson"], lines.as_bytes());
+    let batch =
+        request(at, "POST", "/events", &["Content-Type: application/x-ndjson"], lines.as_bytes());
     assert!((200..300).contains(&batch.status), "{}", batch.body);
-    let refused = meets(metrics, "pattern-tests", 400, || get(at, "/events?pattern=none-:id&last=1"));
+    let refused =
+        meets(metrics, "pattern-tests", 400, || get(at, "/events?pattern=none-:id&last=1"));
     assert!(refused.body.contains("urn:carafe:problem:too-much-work"), "{}", refused.body);
     Stream::open(at, "/events?pattern=a/*&last=1", &[]);
 }
@@ -198,7 +233,8 @@ fn an_event_that_history_has_no_room_for_is_refused_and_counted() {
 #[test]
 fn publishers_are_told_to_come_back_when_too_much_waits_to_be_stored() {
     let (_folder, place) = log();
-    let hub = Server::on_disk(&place, &["--waiting-bytes", "1B", "--metrics-listen", "127.0.0.1:0"]);
+    let hub =
+        Server::on_disk(&place, &["--waiting-bytes", "1B", "--metrics-listen", "127.0.0.1:0"]);
     let metrics = Metrics::of(&hub);
     let over = AtomicBool::new(false);
     let publish_until_refused = || {
@@ -214,7 +250,12 @@ fn publishers_are_told_to_come_back_when_too_much_waits_to_be_stored() {
     });
     assert!(!refused.is_empty() && metrics.limited("waiting-bytes") >= refused.len() as f64);
     for answer in refused {
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.body);
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("1")),
+            "{}",
+            answer.body
+        );
     }
 }
 

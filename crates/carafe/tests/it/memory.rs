@@ -45,7 +45,9 @@ const TABLE: &[Row] = &[
         |limits| limits.waiting_bytes + 32 * MIB + limits.body_bytes_in_flight,
     ),
     ("recent events, and their topics", "4 × `--ring-bytes`", |limits| 4 * limits.ring_bytes),
-    ("history, if it is in memory", "3 × `--history-bytes`", |limits| 3 * limits.history_bytes_in_memory),
+    ("history, if it is in memory", "3 × `--history-bytes`", |limits| {
+        3 * limits.history_bytes_in_memory
+    }),
     ("index of the newest segment", "6 × `--segment-bytes`", |limits| 6 * limits.segment_bytes),
     ("indexes of older segments", "32 MiB + (`--readers` + 1) × `--segment-bytes`", |limits| {
         32 * MIB + (limits.readers + 1) * limits.segment_bytes
@@ -58,13 +60,17 @@ const TABLE: &[Row] = &[
         "(`--replays` + `--readers`) × (128 KiB + 8 × `--event-bytes`)",
         |limits| (limits.replays + limits.readers) * (128 * KIB + 8 * limits.event_bytes),
     ),
-    ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| limits.complex_patterns * 2 * MIB),
+    ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| {
+        limits.complex_patterns * 2 * MIB
+    }),
     ("connections", "48 KiB + `--header-bytes` each; 48 KiB more with TLS", |limits| {
         limits.connections * (48 * KIB + limits.header_bytes)
     }),
-    ("connections over HTTP/2", "512 KiB more each, and 16 KiB for each request that is open", |limits| {
-        limits.over_http_2 * 512 * KIB + limits.requests_over_http_2 * 16 * KIB
-    }),
+    (
+        "connections over HTTP/2",
+        "512 KiB more each, and 16 KiB for each request that is open",
+        |limits| limits.over_http_2 * 512 * KIB + limits.requests_over_http_2 * 16 * KIB,
+    ),
 ];
 
 const LIMITS: Limits = Limits {
@@ -120,7 +126,8 @@ fn the_table_in_the_docs_is_the_one_that_is_tested() {
     let (_, section) = page.split_once("## Memory\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
-    let tested: Vec<_> = TABLE.iter().map(|(what, most, _)| format!("| {what} | {most} |")).collect();
+    let tested: Vec<_> =
+        TABLE.iter().map(|(what, most, _)| format!("| {what} | {most} |")).collect();
     assert_eq!(rows, tested);
 }
 
@@ -144,7 +151,8 @@ impl Held {
     }
 }
 
-/// As many streams as there may be: by a topic of their own, by patterns, and some that are never read.
+/// As many streams as there may be: by a topic of their own, by patterns, and some that are never
+/// read.
 fn open_streams(hub: &Server, held: &mut Held) {
     for number in 0..LIMITS.complex_patterns {
         let target = format!("/events?pattern=a-{number}-:x(y%7B1,400%7D)/*");
@@ -159,11 +167,13 @@ fn open_streams(hub: &Server, held: &mut Held) {
     }
 }
 
-/// Small events to very many topics, and events as large as they may be, from several clients at once.
+/// Small events to very many topics, and events as large as they may be, from several clients at
+/// once.
 fn publish(address: SocketAddr, rounds: usize) {
     let batch = |round: usize| -> String {
-        let line =
-            |number| format!("{{\"topic\":\"t/{round}/{number}\",\"data\":\"\",\"id\":\"{number}\"}}\n");
+        let line = |number| {
+            format!("{{\"topic\":\"t/{round}/{number}\",\"data\":\"\",\"id\":\"{number}\"}}\n")
+        };
         (0..2500).map(line).collect()
     };
     thread::scope(|scope| {
@@ -187,13 +197,15 @@ fn publish(address: SocketAddr, rounds: usize) {
 fn replay(hub: &Server, held: &mut Held) {
     held.streams.truncate(LIMITS.subscribers - 4 * LIMITS.replays);
     for number in 0..4 * LIMITS.replays {
-        let request =
-            format!("GET /events?pattern=t/:a/{number}&pattern=large/*&earliest HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request = format!(
+            "GET /events?pattern=t/:a/{number}&pattern=large/*&earliest HTTP/1.1\r\nHost: x\r\n\r\n"
+        );
         held.say(hub, request);
     }
 }
 
-/// Bodies that never end, of many clients and of all kinds. Threads send what the hub takes of them until the end.
+/// Bodies that never end, of many clients and of all kinds. Threads send what the hub takes of them
+/// until the end.
 fn send_bodies(hub: &Server, held: &mut Held) {
     let line = format!("{{\"topic\":\"a\",\"data\":\"{}\"}}\n", "x".repeat(KIB));
     let lines = line.repeat(2 * KIB);
@@ -221,7 +233,8 @@ fn send_bodies(hub: &Server, held: &mut Held) {
     }
 }
 
-/// Clients that say over HTTP/2 as much as they may before any of it is read, in a hundred requests each.
+/// Clients that say over HTTP/2 as much as they may before any of it is read, in a hundred requests
+/// each.
 fn send_bodies_over_http_2(hub: &Server, held: &mut Held) {
     // RFC 9113, 3.4 and 4.1: the preface, settings, and frames of a length, kind, flags and stream.
     let frame = |kind: u8, flags: u8, stream: u32, content: &[u8]| {
@@ -238,7 +251,9 @@ fn send_bodies_over_http_2(hub: &Server, held: &mut Held) {
         assert!(socket.read(&mut [0; 1024]).unwrap() > 0);
         for number in 0..100 {
             let head = frame(1, 4, 2 * number + 1, head);
-            socket.write_all(&[head, frame(0, 0, 2 * number + 1, &[b'x'; 2 * KIB])].concat()).unwrap();
+            socket
+                .write_all(&[head, frame(0, 0, 2 * number + 1, &[b'x'; 2 * KIB])].concat())
+                .unwrap();
         }
         held.sockets.push(socket);
     }
@@ -257,7 +272,8 @@ fn all_limits_at_once_take_no_more_memory_than_the_formula_says() {
     let (_folder, place) = log();
     let options = LIMITS.options();
     let more = ["--mercure", "--trusted-proxies", "127.0.0.1", "--metrics-listen", "127.0.0.1:0"];
-    let times = ["--header-time", "60s", "--body-time", "60s", "--write-time", "60s", "--heartbeat", "1s"];
+    let times =
+        ["--header-time", "60s", "--body-time", "60s", "--write-time", "60s", "--heartbeat", "1s"];
     let options: Vec<_> = options.iter().map(String::as_str).chain(more).chain(times).collect();
     let hub = Server::on_disk(&place, &options);
     let metrics = Metrics::of(&hub);

@@ -28,7 +28,8 @@ impl Metrics {
     pub(crate) fn get(self, metric: &str) -> f64 {
         let answer = get(self.address, "/metrics");
         assert_eq!(answer.status, 200, "{}", answer.body);
-        let found = answer.body.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+        let found =
+            answer.body.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
         found.map_or(0.0, |value| value.parse().unwrap())
     }
 
@@ -62,8 +63,14 @@ fn metrics_are_told_on_their_own_listener_alone() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(get(hub.address, "/metrics").status, 404);
-    for (method, path, status) in [("GET", "/events", 404), ("GET", "/", 404), ("POST", "/metrics", 405)] {
-        assert_eq!(request(metrics.address, method, path, &[], b"").status, status, "{method} {path}");
+    for (method, path, status) in
+        [("GET", "/events", 404), ("GET", "/", 404), ("POST", "/metrics", 405)]
+    {
+        assert_eq!(
+            request(metrics.address, method, path, &[], b"").status,
+            status,
+            "{method} {path}"
+        );
     }
 }
 
@@ -84,9 +91,11 @@ fn metrics_are_what_prometheus_reads() {
             assert!(name.starts_with(described), "{line} after the type of {described}");
         }
     }
-    for kind in
-        ["carafe_streams gauge", "carafe_events_published_total counter", "carafe_publish_seconds histogram"]
-    {
+    for kind in [
+        "carafe_streams gauge",
+        "carafe_events_published_total counter",
+        "carafe_publish_seconds histogram",
+    ] {
         assert!(told.contains(&format!("# TYPE {kind}\n")), "{told}");
     }
 }
@@ -99,8 +108,9 @@ fn the_documentation_names_every_metric_and_every_limit() {
     let page = fs::read_to_string(repository("docs/OPERATIONS.md")).unwrap();
     let told = get(metrics.address, "/metrics").body;
     let names = told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let limits =
-        told.lines().filter_map(|line| line.strip_prefix("carafe_limited_total{limit=\"")?.split('"').next());
+    let limits = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("carafe_limited_total{limit=\"")?.split('"').next());
     let (names, limits): (Vec<_>, Vec<_>) = (names.collect(), limits.collect());
     assert!(names.len() > 15 && limits.len() > 15, "{told}");
     for name in names.iter().chain(&limits) {

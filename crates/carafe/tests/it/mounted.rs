@@ -1,4 +1,5 @@
-//! Hubs in apps with layers of their own, over real sockets: a socket is taken over only where nothing is lost by it.
+//! Hubs in apps with layers of their own, over real sockets: a socket is taken over only where
+//! nothing is lost by it.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -34,11 +35,15 @@ impl App {
     fn serve(hub: &Hub, app: Router) -> Self {
         let hub = hub.clone();
         Self::start(|listener| async move {
-            serve(listener, app, &hub, ServerOptions::default(), std::future::pending()).await.unwrap();
+            serve(listener, app, &hub, ServerOptions::default(), std::future::pending())
+                .await
+                .unwrap();
         })
     }
 
-    fn start<F: Future<Output = ()> + Send + 'static>(serve: impl FnOnce(TcpListener) -> F) -> Self {
+    fn start<F: Future<Output = ()> + Send + 'static>(
+        serve: impl FnOnce(TcpListener) -> F,
+    ) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -55,7 +60,8 @@ impl App {
         self.runtime.block_on(hub.publish(publication)).unwrap();
     }
 
-    /// The stream gets what is published, and does not notice what its client says, which would end it if a shard had it.
+    /// The stream gets what is published, and does not notice what its client says, which would end
+    /// it if a shard had it.
     #[track_caller]
     fn check_streams_by_itself(&self, hub: &Hub, mut stream: Stream) {
         self.publish(hub, "a", "one");
@@ -104,7 +110,8 @@ fn layers_that_leave_the_answer_as_it_is_do_not_keep_a_shard_from_it() {
 async fn shout(request: Request, next: Next) -> Response {
     let (mut parts, body) = next.run(request).await.into_parts();
     parts.headers.insert("content-encoding", "shout".parse().unwrap());
-    let body = body.map_frame(|frame| frame.map_data(|data| Bytes::from(data.to_ascii_uppercase())));
+    let body =
+        body.map_frame(|frame| frame.map_data(|data| Bytes::from(data.to_ascii_uppercase())));
     Response::from_parts(parts, Body::new(body))
 }
 

@@ -19,12 +19,15 @@ const SLOW: u32 = 5000;
 /// Takes as many descriptors as the system gives.
 fn raise_descriptors(needed: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    assert!(maximum.is_none_or(|most| most >= needed), "this needs {needed} open files: raise ulimit -Hn");
+    assert!(
+        maximum.is_none_or(|most| most >= needed),
+        "this needs {needed} open files: raise ulimit -Hn"
+    );
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-/// Connections that each come from another address of this machine, and all from one port: with one of its own each, few
-/// would be left for the other tests.
+/// Connections that each come from another address of this machine, and all from one port: with one
+/// of its own each, few would be left for the other tests.
 fn connect_from_everywhere(to: SocketAddr, count: u32) -> Vec<TcpStream> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let first = Ipv4Addr::new(127, 1, 0, 1).to_bits();
@@ -50,14 +53,20 @@ fn five_thousand_half_open_heads_keep_nobody_from_connecting_and_from_events() {
     // Some may still wait to be accepted.
     eventually("all of them are open", || metrics.get("process_open_fds") >= f64::from(SLOW));
 
-    let mut healthy: Vec<_> = (0..50).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
+    let mut healthy: Vec<_> =
+        (0..50).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
     for round in 0..3 {
         let data = round.to_string();
         publish(hub.address, "/events/a", &data);
-        assert!(healthy.iter_mut().chain([&mut before]).all(|stream| stream.data(1) == [&data[..]]));
+        assert!(
+            healthy.iter_mut().chain([&mut before]).all(|stream| stream.data(1) == [&data[..]])
+        );
         slow.iter_mut().for_each(|socket| socket.write_all(b"s").unwrap());
     }
-    assert_eq!((get(hub.address, "/healthz").status, get(hub.address, "/readyz").status), (200, 200));
+    assert_eq!(
+        (get(hub.address, "/healthz").status, get(hub.address, "/readyz").status),
+        (200, 200)
+    );
     assert_eq!(metrics.get("carafe_subscriptions"), 51.0);
     drop(slow);
     let left = "carafe_streams_closed_total{way=\"shard\",reason=\"left\"}";
@@ -73,7 +82,8 @@ fn half_open_heads_are_closed_in_time_and_counted() {
     metrics.comes_to("carafe_limited_total{limit=\"header-time\"}", 200.0);
     for mut socket in slow {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Bytes may come before the end, or the end as a reset, since it was sent more than was read.
+        // Bytes may come before the end, or the end as a reset, since it was sent more than was
+        // read.
         let _ = std::io::copy(&mut socket, &mut std::io::sink());
     }
 }
@@ -101,7 +111,8 @@ fn header_bombs_are_refused_and_take_no_memory() {
     let throw = |times: usize| {
         for (name, bomb) in bombs() {
             for _ in 0..times {
-                // The answer may be lost in the reset that who sends on gets; the connection is closed all the same.
+                // The answer may be lost in the reset that who sends on gets; the connection is
+                // closed all the same.
                 let answer = send(hub.address, bomb.as_bytes());
                 assert!(matches!(answer.status, 0 | 400 | 414 | 431), "{name}: {}", answer.head);
             }
@@ -124,7 +135,8 @@ fn a_header_bomb_over_http_2_is_refused_and_others_do_not_notice() {
     let hub = Server::start(&[]);
     let mut other = Stream::open(hub.address, "/events/a", &[]);
     let (url, bomb) = (hub.url("/healthz"), format!("X: {}", "x".repeat(4000)));
-    let told = ["--http2-prior-knowledge", "--write-out", "%{http_code}", "--output", "/dev/null", &url];
+    let told =
+        ["--http2-prior-knowledge", "--write-out", "%{http_code}", "--output", "/dev/null", &url];
     let answer = curl(&[&told[..], &["--header", &bomb].repeat(40)].concat());
     let status = String::from_utf8(answer.stdout).unwrap();
     assert!(matches!(&status[..], "000" | "431"), "{status}");

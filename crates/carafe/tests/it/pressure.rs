@@ -1,4 +1,5 @@
-//! Streams while a publisher pushes as fast as it can: from history to live and back, and beside one another.
+//! Streams while a publisher pushes as fast as it can: from history to live and back, and beside
+//! one another.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -24,8 +25,9 @@ const EVENTS: usize = 4000;
 const BATCH: usize = 25;
 
 fn batch(topic: &str, numbers: std::ops::Range<usize>) -> String {
-    let line =
-        |number| format!("{{\"topic\":\"{topic}\",\"data\":\"{number} {}\"}}\n", "x".repeat(number % 300));
+    let line = |number| {
+        format!("{{\"topic\":\"{topic}\",\"data\":\"{number} {}\"}}\n", "x".repeat(number % 300))
+    };
     numbers.map(line).collect()
 }
 
@@ -41,7 +43,8 @@ async fn between_history_and_live_there_is_no_gap_double_or_disorder() {
     let seed = seed();
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    let hub = Server::on_disk(&log, &["--ring-bytes", "64KiB", "--heartbeat", "20ms", "--shards", "2"]);
+    let hub =
+        Server::on_disk(&log, &["--ring-bytes", "64KiB", "--heartbeat", "20ms", "--shards", "2"]);
     let address = hub.address;
     let joins = Arc::new(AtomicUsize::new(0));
     let clients: JoinSet<_> = (0..CLIENTS)
@@ -57,7 +60,8 @@ async fn between_history_and_live_there_is_no_gap_double_or_disorder() {
     println!("{CLIENTS} clients joined {} times", joins.load(Ordering::Relaxed));
 }
 
-/// Joins, lags and leaves at random until it has seen the last event. Whenever it leaves, it resumes, or begins anew.
+/// Joins, lags and leaves at random until it has seen the last event. Whenever it leaves, it
+/// resumes, or begins anew.
 async fn read_all(address: SocketAddr, mut random: StdRng, joins: Arc<AtomicUsize>) {
     let mut resumes_after: Option<(String, usize)> = None;
     loop {
@@ -136,7 +140,8 @@ fn publish_on(address: SocketAddr, stop: Arc<AtomicBool>) -> thread::JoinHandle<
     })
 }
 
-/// Reads what there is on all streams in turn until it is stopped, and answers how many events that were.
+/// Reads what there is on all streams in turn until it is stopped, and answers how many events that
+/// were.
 fn read_on(mut streams: Vec<Stream>, stop: Arc<AtomicBool>) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
         streams.iter().for_each(|stream| stream.socket().set_nonblocking(true).unwrap());
@@ -151,7 +156,8 @@ fn read_on(mut streams: Vec<Stream>, stop: Arc<AtomicBool>) -> thread::JoinHandl
     })
 }
 
-/// Subscribers of many topics, of patterns and of everything, each checked against what was published.
+/// Subscribers of many topics, of patterns and of everything, each checked against what was
+/// published.
 #[test]
 fn subscribers_of_many_kinds_get_each_its_own_in_order() {
     let hub = Server::start(&["--ring-bytes", "64KiB"]);
@@ -168,8 +174,10 @@ fn subscribers_of_many_kinds_get_each_its_own_in_order() {
         2 => "/events?pattern=t/0&pattern=t/2&pattern=t/4&pattern=t/6&pattern=t/8".into(),
         _ => "/events?pattern=t/*".into(),
     };
-    let mut streams: Vec<_> = (0..80).map(|stream| Stream::open(address, &target(stream), &[])).collect();
-    let published: Vec<_> = (0..600_usize).map(|number| (number * 7 % 10, number.to_string())).collect();
+    let mut streams: Vec<_> =
+        (0..80).map(|stream| Stream::open(address, &target(stream), &[])).collect();
+    let published: Vec<_> =
+        (0..600_usize).map(|number| (number * 7 % 10, number.to_string())).collect();
     for (topic, data) in &published {
         publish(address, &format!("/events/t/{topic}"), data);
     }

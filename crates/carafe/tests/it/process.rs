@@ -100,11 +100,13 @@ impl Server {
         self.process.child.id()
     }
 
-    /// A figure of its memory in bytes, such as `VmRSS`, what it takes now, or `VmHWM`, the most that it has taken.
+    /// A figure of its memory in bytes, such as `VmRSS`, what it takes now, or `VmHWM`, the most
+    /// that it has taken.
     #[track_caller]
     pub(crate) fn memory(&self, figure: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':')).unwrap();
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':')).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
     }
 
@@ -172,7 +174,8 @@ impl Process {
 
     /// The address in the line that says it is ready.
     pub(crate) fn listening(&self, output: &Receiver<String>) -> SocketAddr {
-        let line = next_line(output, |line| line.contains(READY)).unwrap_or_else(|reason| panic!("{reason}"));
+        let line = next_line(output, |line| line.contains(READY))
+            .unwrap_or_else(|reason| panic!("{reason}"));
         address_in(&line)
     }
 
@@ -218,11 +221,13 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Process {
-    /// The next line of standard output that `wanted` accepts. If the program ends before, its last words are told.
+    /// The next line of standard output that `wanted` accepts. If the program ends before, its last
+    /// words are told.
     #[track_caller]
     pub(crate) fn next_line(&self, wanted: impl FnMut(&str) -> bool) -> String {
-        next_line(&self.stdout, wanted)
-            .unwrap_or_else(|reason| panic!("{reason}: {:?}", self.stderr.try_iter().collect::<Vec<_>>()))
+        next_line(&self.stdout, wanted).unwrap_or_else(|reason| {
+            panic!("{reason}: {:?}", self.stderr.try_iter().collect::<Vec<_>>())
+        })
     }
 
     /// The next line of standard error that `wanted` accepts.
@@ -234,8 +239,8 @@ impl Process {
 
 /// What a test's random numbers come from. It is printed; `CARAFE_TEST_SEED` repeats a run's.
 pub(crate) fn seed() -> u64 {
-    let seed =
-        std::env::var("CARAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed = std::env::var("CARAFE_TEST_SEED")
+        .map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("CARAFE_TEST_SEED={seed}");
     seed
 }
@@ -251,7 +256,10 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// The next line that `wanted` accepts.
-fn next_line(lines: &Receiver<String>, mut wanted: impl FnMut(&str) -> bool) -> Result<String, String> {
+fn next_line(
+    lines: &Receiver<String>,
+    mut wanted: impl FnMut(&str) -> bool,
+) -> Result<String, String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

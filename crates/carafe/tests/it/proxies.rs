@@ -104,8 +104,9 @@ impl Front {
     }
 }
 
-/// An address that was free a moment ago. These programs cannot be asked to take any. Its port is none of those that the
-/// system gives to connections: other tests have thousands, and such a port may be taken again at once.
+/// An address that was free a moment ago. These programs cannot be asked to take any. Its port is
+/// none of those that the system gives to connections: other tests have thousands, and such a port
+/// may be taken again at once.
 fn free() -> SocketAddr {
     let ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000));
     let mut addresses = ports.take(1000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
@@ -133,7 +134,11 @@ fn filled(document: &str, replacements: &[(&str, String)]) -> String {
     })
 }
 
-fn nginx(folder: &Path, certificate: &Certificate, [hub, secure, clear]: [SocketAddr; 3]) -> Process {
+fn nginx(
+    folder: &Path,
+    certificate: &Certificate,
+    [hub, secure, clear]: [SocketAddr; 3],
+) -> Process {
     let site = filled(
         "docs/proxies/nginx.conf",
         &[
@@ -212,8 +217,9 @@ fn resumes(kind: Kind, test: &str) {
             .args([&front.url("/events/orders?earliest=true"), &EVENTS.to_string()])
             .env("NODE_EXTRA_CA_CERTS", front.certificate.path()),
     );
-    let published: Vec<_> =
-        (0..EVENTS).map(|number| publish(hub.address, "/events/orders", &number.to_string())).collect();
+    let published: Vec<_> = (0..EVENTS)
+        .map(|number| publish(hub.address, "/events/orders", &number.to_string()))
+        .collect();
     let shown = std::iter::repeat_with(|| next_shown(&reader));
     let shown = shown.filter(|event| !event.event_type.starts_with("carafe."));
     let ids: Vec<_> = shown.take(EVENTS).map(|event| event.id).collect();
@@ -239,7 +245,8 @@ fn takes_a_large_batch(kind: Kind, test: &str) {
     }
 }
 
-/// The hub is told who the client is by the proxy alone, and is asked over connections that may be kept.
+/// The hub is told who the client is by the proxy alone, and is asked over connections that may be
+/// kept.
 #[track_caller]
 fn tells_who_asks(kind: Kind, test: &str) {
     if !kind.is_here(test) {
@@ -256,8 +263,11 @@ fn tells_who_asks(kind: Kind, test: &str) {
         head.to_lowercase()
     });
     assert!(head.starts_with("get /healthz http/1.1\r\n"), "{head}");
-    for line in ["x-forwarded-for: 127.0.0.1", "x-forwarded-proto: https", &format!("host: {}", front.secure)]
-    {
+    for line in [
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-proto: https",
+        &format!("host: {}", front.secure),
+    ] {
         assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
     }
     assert!(!head.contains("connection: close"), "{head}");
@@ -281,7 +291,10 @@ fn counts_clients(kind: Kind, test: &str) {
     for from in [first, second] {
         let forged = ["--interface", from, "--header", "X-Forwarded-For: 192.0.2.1", &url];
         let told = String::from_utf8(front.certificate.curl(&forged).stdout).unwrap();
-        assert!(told.starts_with("retry: ") && told.ends_with("\n\n") && told.lines().count() == 2, "{told}");
+        assert!(
+            told.starts_with("retry: ") && told.ends_with("\n\n") && told.lines().count() == 2,
+            "{told}"
+        );
     }
     publish(hub.address, "/events/orders", "x");
     opened.iter().for_each(|stream| drop(stream.next_line(|line| line == "data: x")));
@@ -342,6 +355,9 @@ fn the_documentation_shows_the_configurations_that_are_tested() {
     let page = fs::read_to_string(repository("docs/PROXIES.md")).unwrap();
     for file in ["docs/proxies/nginx.conf", "docs/proxies/Caddyfile"] {
         let shown = fs::read_to_string(repository(file)).unwrap();
-        assert!(page.contains(&format!("\n{shown}```\n")), "{file} is not in docs/PROXIES.md as it is");
+        assert!(
+            page.contains(&format!("\n{shown}```\n")),
+            "{file} is not in docs/PROXIES.md as it is"
+        );
     }
 }

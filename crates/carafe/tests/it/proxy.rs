@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::process::seed;
 
-/// Forwards each connection to its target, and cuts off the first ones, each after a random number of bytes.
+/// Forwards each connection to its target, and cuts off the first ones, each after a random number
+/// of bytes.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
@@ -21,8 +22,8 @@ pub(crate) struct Proxy {
 #[derive(Clone, Copy)]
 pub(crate) enum Cut {
     Anywhere,
-    /// Not within the head: browsers take a head that broke off for a whole one, find no content type in it, and give
-    /// up for ever.
+    /// Not within the head: browsers take a head that broke off for a whole one, find no content
+    /// type in it, and give up for ever.
     InBody,
 }
 
@@ -40,7 +41,14 @@ impl Proxy {
     /// Cuts `cuts` connections and lets the others live.
     pub(crate) fn start(target: SocketAddr, cuts: usize, cut: Cut) -> Self {
         let random = StdRng::seed_from_u64(seed());
-        let shared = Shared { target: Some(target), cut, random, cuts_left: cuts, cuts: 0, open: Vec::new() };
+        let shared = Shared {
+            target: Some(target),
+            cut,
+            random,
+            cuts_left: cuts,
+            cuts: 0,
+            open: Vec::new(),
+        };
         let shared = Arc::new(Mutex::new(shared));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -105,7 +113,8 @@ fn copy(mut from: TcpStream, mut to: TcpStream, mut left: usize, mut cut: Cut) -
         && left > 0
     {
         if let Cut::InBody = mem::replace(&mut cut, Cut::Anywhere) {
-            let head = buffer[..read].windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+            let head =
+                buffer[..read].windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
             left = left.saturating_add(head);
         }
         let count = read.min(left);

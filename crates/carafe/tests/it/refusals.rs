@@ -60,9 +60,24 @@ fn a_bad_topic_is_refused() {
 fn a_byte_order_mark_in_a_topic_or_pattern_is_refused_wherever_it_is_named() {
     let hub = hub();
     for topic in ["%EF%BB%BFa", "a%EF%BB%BF"] {
-        check(&post(hub.address, &format!("/events/{topic}"), "x"), 400, "bad-topic", "byte order mark");
-        check(&post(hub.address, &format!("/events/a?topic={topic}"), "x"), 400, "bad-topic", "U+FEFF");
-        check(&get(hub.address, &format!("/events?topic={topic}")), 400, "bad-topic", "byte order mark");
+        check(
+            &post(hub.address, &format!("/events/{topic}"), "x"),
+            400,
+            "bad-topic",
+            "byte order mark",
+        );
+        check(
+            &post(hub.address, &format!("/events/a?topic={topic}"), "x"),
+            400,
+            "bad-topic",
+            "U+FEFF",
+        );
+        check(
+            &get(hub.address, &format!("/events?topic={topic}")),
+            400,
+            "bad-topic",
+            "byte order mark",
+        );
         check(
             &get(hub.address, &format!("/events?pattern={topic}/*")),
             400,
@@ -70,7 +85,9 @@ fn a_byte_order_mark_in_a_topic_or_pattern_is_refused_wherever_it_is_named() {
             "byte order mark",
         );
     }
-    for line in ["{\"topic\":\"\u{feff}a\",\"data\":\"x\"}", "{\"topic\":\"a\\ufeff\",\"data\":\"x\"}"] {
+    for line in
+        ["{\"topic\":\"\u{feff}a\",\"data\":\"x\"}", "{\"topic\":\"a\\ufeff\",\"data\":\"x\"}"]
+    {
         check(&ndjson(&hub, line), 400, "bad-topic", "byte order mark");
     }
 }
@@ -94,9 +111,20 @@ fn text_that_is_not_utf_8_is_refused() {
 #[test]
 fn bad_parameters_are_refused_by_name() {
     let hub = hub();
-    for query in ["retry=soon", "retry=-1", "retry=%2B1", "retry=1e3", "retry=99999999999999999999", "retry="]
-    {
-        check(&post(hub.address, &format!("/events/a?{query}"), "x"), 400, "bad-parameter", "`retry`");
+    for query in [
+        "retry=soon",
+        "retry=-1",
+        "retry=%2B1",
+        "retry=1e3",
+        "retry=99999999999999999999",
+        "retry=",
+    ] {
+        check(
+            &post(hub.address, &format!("/events/a?{query}"), "x"),
+            400,
+            "bad-parameter",
+            "`retry`",
+        );
     }
     for (query, what) in [
         ("last=all", "`last`"),
@@ -115,7 +143,12 @@ fn bad_parameters_are_refused_by_name() {
 fn a_type_that_could_forge_a_field_or_is_the_hubs_own_is_refused() {
     let hub = hub();
     for event in ["a%0Adata:forged", "a%0D", "", "carafe.position", "carafe.mine"] {
-        check(&post(hub.address, &format!("/events/a?event={event}"), "x"), 400, "bad-event-type", "");
+        check(
+            &post(hub.address, &format!("/events/a?event={event}"), "x"),
+            400,
+            "bad-event-type",
+            "",
+        );
     }
 }
 
@@ -150,7 +183,9 @@ fn a_batch_with_a_bad_line_stores_nothing_and_names_the_line() {
         let answer = ndjson(&hub, &body);
         check(&answer, status, kind, "line 3: ");
         assert_eq!(answer.json()["line"], 3);
-        assert!(answer.json()["detail"].as_str().unwrap().ends_with("nothing of the batch was stored"));
+        assert!(
+            answer.json()["detail"].as_str().unwrap().ends_with("nothing of the batch was stored")
+        );
     }
     check(&ndjson(&hub, "\n\n"), 400, "bad-line", "the batch is empty");
     check(&ndjson(&hub, &good.repeat(200)), 413, "too-large", "4096 bytes");
@@ -162,7 +197,13 @@ fn a_batch_with_a_bad_line_stores_nothing_and_names_the_line() {
 }
 
 fn ndjson(hub: &Server, body: &str) -> Answer {
-    request(hub.address, "POST", "/events", &["Content-Type: application/x-ndjson"], body.as_bytes())
+    request(
+        hub.address,
+        "POST",
+        "/events",
+        &["Content-Type: application/x-ndjson"],
+        body.as_bytes(),
+    )
 }
 
 #[test]
@@ -186,7 +227,12 @@ fn strangers_may_do_only_what_they_were_allowed() {
     Stream::open(reading.address, "/events/a", &[]);
     let writing = Server::anonymous("publish");
     check(&get(writing.address, "/events/a"), 403, "forbidden", "may be subscribed to");
-    check(&request(writing.address, "GET", "/events", &[], b""), 403, "forbidden", "may be subscribed to");
+    check(
+        &request(writing.address, "GET", "/events", &[], b""),
+        403,
+        "forbidden",
+        "may be subscribed to",
+    );
     assert_eq!(post(writing.address, "/events/a", "x").status, 201);
 }
 

@@ -34,7 +34,8 @@ impl Configured {
     }
 
     fn origin(&self, origin: &str) -> Option<String> {
-        let answer = request(self.hub.address, "HEAD", "/events/a", &[&format!("Origin: {origin}")], b"");
+        let answer =
+            request(self.hub.address, "HEAD", "/events/a", &[&format!("Origin: {origin}")], b"");
         answer.header("access-control-allow-origin").map(Into::into)
     }
 }
@@ -77,9 +78,10 @@ fn a_file_that_changes_is_read_without_being_told() {
 #[test]
 fn a_bad_file_is_told_and_what_was_there_before_stays_in_use() {
     let configured = Configured::start("subscribers = 0\n");
-    for (text, reason) in
-        [("subscribers = \"many\"", "write a whole number"), ("nope = 1", "there is no option `nope`")]
-    {
+    for (text, reason) in [
+        ("subscribers = \"many\"", "write a whole number"),
+        ("nope = 1", "there is no option `nope`"),
+    ] {
         let told = configured.change(text, "cannot reload the limits and origins");
         assert!(told.contains("ERROR") && told.contains(reason), "{told}");
         comes_back_after(&get(configured.hub.address, "/events/a"));

@@ -46,7 +46,8 @@ fn resumes_without_gap_or_double(client: Client, test: &str) {
     let reading = client.read(proxy.address, "/events?pattern=orders/*&earliest", EVENTS);
     let published = publish_many(hub.address);
     let shown = std::iter::repeat_with(|| next_shown(&reading));
-    let events: Vec<_> = shown.filter(|event| event.event_type != "carafe.position").take(EVENTS).collect();
+    let events: Vec<_> =
+        shown.filter(|event| event.event_type != "carafe.position").take(EVENTS).collect();
     assert_eq!(events, published);
     assert!(proxy.cuts() > 0, "the proxy cut no connection");
     assert!(reading.wait().success());
@@ -80,7 +81,10 @@ fn carafe_subscribe_resumes_without_gap_or_double() {
     for event in published {
         let line = reading.next_line(|_| true);
         let shown: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((shown["id"].as_str(), shown["data"].as_str()), (Some(&*event.id), Some(&*event.data)));
+        assert_eq!(
+            (shown["id"].as_str(), shown["data"].as_str()),
+            (Some(&*event.id), Some(&*event.data))
+        );
     }
     assert!(proxy.cuts() > 0, "the proxy cut no connection");
     assert!(reading.wait().success());
@@ -133,7 +137,8 @@ fn shown(event: ReceivedEvent) -> Shown {
     Shown { event_type: event.event_type, id: event.last_event_id, data: event.data }
 }
 
-/// A restart of a hub in memory begins a new history: every client is told so, and gets what there is of it.
+/// A restart of a hub in memory begins a new history: every client is told so, and gets what there
+/// is of it.
 #[track_caller]
 fn is_told_the_gap_of_a_restart(client: Client, test: &str) {
     if !client.is_here(test) {
@@ -156,11 +161,18 @@ fn is_told_the_gap_of_a_restart(client: Client, test: &str) {
     let gap = next_shown(&reading);
     assert_eq!(gap.event_type, "carafe.gap");
     let told: serde_json::Value = serde_json::from_str(&gap.data).unwrap();
-    assert_eq!(told, serde_json::json!({ "requested": before, "oldest": after, "reason": "foreign" }));
+    assert_eq!(
+        told,
+        serde_json::json!({ "requested": before, "oldest": after, "reason": "foreign" })
+    );
     assert_eq!(next_shown(&reading).event_type, "carafe.position");
     assert_eq!(
         next_shown(&reading),
-        Shown { event_type: "message".into(), id: after, data: "after, while the client was away".into() }
+        Shown {
+            event_type: "message".into(),
+            id: after,
+            data: "after, while the client was away".into()
+        }
     );
     publish(second.address, "/events/orders", "live again");
     assert_eq!(next_shown(&reading).data, "live again");
@@ -193,8 +205,9 @@ fn curl_is_told_the_gap_of_a_restart() {
     let after = publish(second.address, "/events/orders", "after");
     let id = format!("Last-Event-ID: {before}");
     let url = second.url("/events/orders");
-    let curl =
-        Command::new("curl").args(["--silent", "--no-buffer", "--max-time", "1", "-H", &id, &url]).output();
+    let curl = Command::new("curl")
+        .args(["--silent", "--no-buffer", "--max-time", "1", "-H", &id, &url])
+        .output();
     let raw = String::from_utf8(curl.unwrap().stdout).unwrap();
     let (retry, rest) = raw.split_once('\n').unwrap();
     assert!(retry.starts_with("retry: "), "{raw}");
@@ -213,8 +226,15 @@ fn carafe_subscribe_is_told_the_gap_of_a_restart() {
     let first = hub();
     let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
     let url = format!("http://{}", proxy.address);
-    let reading =
-        Process::start(carafe().args(["subscribe", "orders", "--earliest", "-n", "2", "--url", &url]));
+    let reading = Process::start(carafe().args([
+        "subscribe",
+        "orders",
+        "--earliest",
+        "-n",
+        "2",
+        "--url",
+        &url,
+    ]));
     let before = publish(first.address, "/events/orders", "before");
     assert_eq!(reading.stdout.recv_timeout(PATIENCE).unwrap(), "before");
     let second = hub();
@@ -222,7 +242,10 @@ fn carafe_subscribe_is_told_the_gap_of_a_restart() {
     proxy.retarget(second.address);
     proxy.cut();
     let gap = reading.next_word(|line| line.contains("gap"));
-    assert!(gap.starts_with(&format!("carafe: a gap: not all events after {before} are kept")), "{gap}");
+    assert!(
+        gap.starts_with(&format!("carafe: a gap: not all events after {before} are kept")),
+        "{gap}"
+    );
     assert_eq!(reading.stdout.recv_timeout(PATIENCE).unwrap(), "after");
     assert!(reading.wait().success());
 }

@@ -17,7 +17,11 @@ fn is_secure(answer: &Answer, framing: &str) {
         assert_eq!(answer.header(name), Some(value), "{}", answer.head);
     }
     let policy = answer.header("content-security-policy").unwrap_or_default();
-    assert!(policy.starts_with("default-src 'none'") && policy.contains(framing), "{}", answer.head);
+    assert!(
+        policy.starts_with("default-src 'none'") && policy.contains(framing),
+        "{}",
+        answer.head
+    );
     assert_eq!(answer.header("strict-transport-security"), None, "{}", answer.head);
 }
 
@@ -76,11 +80,15 @@ fn a_compressed_body_is_refused_with_what_to_do() {
             assert_eq!(answer.header("accept-encoding"), Some("identity"));
         }
     }
-    assert_eq!(request(hub.address, "POST", "/events/a", &["Content-Encoding: identity"], b"x").status, 201);
+    assert_eq!(
+        request(hub.address, "POST", "/events/a", &["Content-Encoding: identity"], b"x").status,
+        201
+    );
 }
 
 /// Characters with which terminals, logs and event streams are led astray, percent-encoded.
-const EVIL: [&str; 6] = ["%0A", "%0D", "%0D%0Adata:%20forged%0A%0A", "%00", "%1B%5B31m", "%C2%9B2J"];
+const EVIL: [&str; 6] =
+    ["%0A", "%0D", "%0D%0Adata:%20forged%0A%0A", "%00", "%1B%5B31m", "%C2%9B2J"];
 
 #[test]
 fn control_characters_in_topic_id_and_type_are_refused_or_harmless() {
@@ -130,7 +138,8 @@ fn talkative(format: &str) -> Server {
 fn log_of_evil(hub: Server) -> Vec<String> {
     for evil in EVIL {
         get(hub.address, &format!("/events/a{evil}b?secret=query{evil}"));
-        let headers = [&format!("Last-Event-ID: {evil}\x1b[31m")[..], "Authorization: Bearer secret"];
+        let headers =
+            [&format!("Last-Event-ID: {evil}\x1b[31m")[..], "Authorization: Bearer secret"];
         request(hub.address, "POST", &format!("/{evil}?event={evil}&id=secret"), &headers, b"x");
     }
     hub.terminate();
@@ -144,12 +153,15 @@ fn log_of_evil(hub: Server) -> Vec<String> {
 fn a_line_of_the_log_is_a_record_without_control_characters_and_queries() {
     let lines = log_of_evil(talkative("text"));
     assert!(
-        lines.iter().any(|line| line.contains("answered") && line.contains("path=\"/events/a%0Ab\"")),
+        lines
+            .iter()
+            .any(|line| line.contains("answered") && line.contains("path=\"/events/a%0Ab\"")),
         "{lines:?}"
     );
     for line in lines {
-        let begins =
-            line.get(..20).is_some_and(|time| time.trim_start().starts_with("20") && time.contains('T'));
+        let begins = line
+            .get(..20)
+            .is_some_and(|time| time.trim_start().starts_with("20") && time.contains('T'));
         assert!(begins && !line.contains(char::is_control), "{line:?}");
         assert!(!line.contains("secret"), "{line}");
     }

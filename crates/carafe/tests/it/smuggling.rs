@@ -1,4 +1,5 @@
-//! Requests whose end two readers could see in two places, with another request behind the first end.
+//! Requests whose end two readers could see in two places, with another request behind the first
+//! end.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -10,7 +11,8 @@ use crate::proxies::{Front, Kind};
 /// What is to be smuggled.
 const HIDDEN: &str = "POST /events/smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx";
 
-/// A form of smuggling: its name, the headers after `Host`, and the body. `#` stands for the body's length.
+/// A form of smuggling: its name, the headers after `Host`, and the body. `#` stands for the body's
+/// length.
 type Form = (&'static str, &'static str, String);
 
 /// What is well-formed in itself, or read leniently by some: one request with one end.
@@ -22,7 +24,11 @@ fn ambiguous() -> Vec<Form> {
         ("TE and then CL", "Transfer-Encoding: chunked\r\nContent-Length: #", ended.clone()),
         ("TE.CL", "Content-Length: 4\r\nTransfer-Encoding: chunked", whole.clone()),
         ("CL of 0 and TE", "Content-Length: 0\r\nTransfer-Encoding: chunked", ended.clone()),
-        ("bare LF before TE", "X: y\nTransfer-Encoding: chunked\r\nContent-Length: #", ended.clone()),
+        (
+            "bare LF before TE",
+            "X: y\nTransfer-Encoding: chunked\r\nContent-Length: #",
+            ended.clone(),
+        ),
         ("bare LF after CL", "Content-Length: #\nTransfer-Encoding: chunked", ended),
         ("TE in capitals", "TRANSFER-ENCODING: CHUNKED\r\nContent-Length: 4", whole),
         ("the same CL twice", "Content-Length: #\r\nContent-Length: #", HIDDEN.into()),
@@ -64,8 +70,9 @@ fn malformed() -> Vec<Form> {
     heads.chain(chunks.into_iter().map(chunked)).collect()
 }
 
-/// What nginx takes for whole, since it lets LF end a line of a chunk. It then sees two requests where the client has
-/// sent two, and asks the hub for both, each on its own: nothing is hidden from it.
+/// What nginx takes for whole, since it lets LF end a line of a chunk. It then sees two requests
+/// where the client has sent two, and asks the hub for both, each on its own: nothing is hidden
+/// from it.
 fn malformed_but_to_nginx() -> Vec<Form> {
     let chunks = [
         ("a chunk's size with LF alone", "0\n\n"),

@@ -1,4 +1,5 @@
-//! The socket of an event stream over HTTP/1.1 becomes a shard's when the head is out: whatever a client does around that.
+//! The socket of an event stream over HTTP/1.1 becomes a shard's when the head is out: whatever a
+//! client does around that.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -50,7 +51,11 @@ fn answer(socket: &mut TcpStream) -> (String, String) {
 /// The stream is a shard's, and gets what is published.
 #[track_caller]
 fn check_stream(hub: &Server, mut stream: Stream) {
-    assert_eq!(header(&stream.head, "connection"), Some("close"), "nothing else comes on this connection");
+    assert_eq!(
+        header(&stream.head, "connection"),
+        Some("close"),
+        "nothing else comes on this connection"
+    );
     assert_eq!(header(&stream.head, "transfer-encoding"), Some("chunked"));
     assert_eq!(stream.next().unwrap().event_type, "carafe.position");
     for data in ["one", "two"] {
@@ -83,11 +88,14 @@ fn a_request_sent_together_with_the_one_before_is_answered_after_it() {
     check_stream(&hub, Stream::answered(socket));
 }
 
-/// The head says that the connection serves nothing after the stream, and so what was asked for after it is not answered.
+/// The head says that the connection serves nothing after the stream, and so what was asked for
+/// after it is not answered.
 #[test]
 fn a_request_sent_together_with_a_stream_is_never_a_part_of_it() {
     let hub = Server::start(&[]);
-    for behind in [HEALTH, STREAM, "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"] {
+    for behind in
+        [HEALTH, STREAM, "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"]
+    {
         let mut socket = connect(hub.address);
         ask(&mut socket, &[STREAM, behind].concat());
         check_stream(&hub, Stream::answered(socket));
@@ -112,7 +120,10 @@ fn an_answer_that_is_no_stream_leaves_the_connection_to_the_next_request() {
     let mut socket = connect(hub.address);
     ask(&mut socket, "HEAD /events/a HTTP/1.1\r\nHost: x\r\n\r\n");
     let (head, body) = read_head(&mut socket);
-    assert!(head.starts_with("HTTP/1.1 200 ") && header(&head, "carafe-position").is_some(), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && header(&head, "carafe-position").is_some(),
+        "{head}"
+    );
     assert!(body.is_empty(), "{body:?}");
     for (method, target, status) in [
         ("GET", "/events/a?typo", "400"),
@@ -142,9 +153,11 @@ fn a_stream_that_is_forbidden_leaves_the_connection_to_publish_on() {
 fn what_is_no_request_ends_the_connection_and_no_other() {
     let hub = Server::start(&[]);
     let stream = Stream::open(hub.address, "/events/a", &[]);
-    for garbage in
-        ["\r\n\0\r\n\r\n", "GET /events/a HTTP/1.1\r\nHost: x\r\nA B\r\n\r\n", "GET /events/a\r\n\r\n"]
-    {
+    for garbage in [
+        "\r\n\0\r\n\r\n",
+        "GET /events/a HTTP/1.1\r\nHost: x\r\nA B\r\n\r\n",
+        "GET /events/a\r\n\r\n",
+    ] {
         let mut socket = connect(hub.address);
         ask(&mut socket, HEALTH);
         assert_eq!(answer(&mut socket).1, "alive\n");
@@ -197,7 +210,8 @@ fn sized(random: &mut StdRng, number: usize) -> String {
     format!("{number} {}", "x".repeat(length))
 }
 
-/// Frames are half sent again and again; heartbeats must not come within them, and other streams not wait for it.
+/// Frames are half sent again and again; heartbeats must not come within them, and other streams
+/// not wait for it.
 #[track_caller]
 fn reads_slowly_and_gets_every_byte(options: &[&str]) {
     let mut random = StdRng::seed_from_u64(seed());
@@ -223,7 +237,8 @@ fn reads_slowly_and_gets_every_byte(options: &[&str]) {
     let seen: Vec<_> = seen.into_iter().map(|event| event.data).collect();
     assert!(seen == published, "each byte, in order, once");
     let id = publish(hub.address, "/events/a", "live again");
-    let live = std::iter::from_fn(|| slow.next()).find(|event| event.event_type == "message").unwrap();
+    let live =
+        std::iter::from_fn(|| slow.next()).find(|event| event.event_type == "message").unwrap();
     assert_eq!((live.last_event_id, &*live.data), (id, "live again"));
 }
 
@@ -331,7 +346,8 @@ fn a_client_that_takes_nothing_is_cut_in_time_and_resumes_exactly() {
         while stream.read_some(16 << 10).is_ok_and(|read| read > 0) {}
         let got: Vec<_> = std::iter::from_fn(|| stream.next_read()).collect();
         let id = format!("Last-Event-ID: {}", got.last().unwrap().last_event_id);
-        let mut seen: Vec<_> = got.into_iter().filter(|event| event.event_type == "message").collect();
+        let mut seen: Vec<_> =
+            got.into_iter().filter(|event| event.event_type == "message").collect();
         assert!(seen.len() < published.len(), "it took all");
         let mut resumed = Stream::open(hub.address, "/events/a", &[&id]);
         assert_eq!(resumed.next().unwrap().event_type, "carafe.position", "and no gap");
@@ -369,8 +385,9 @@ fn a_drain_ends_a_share_of_the_streams_at_a_time() {
 #[test]
 fn streams_of_many_topics_end_in_order_when_the_program_is_told_to() {
     let hub = Server::start(&["--drain-time", "20s"]);
-    let mut streams: Vec<_> =
-        (0..60).map(|number| Stream::open(hub.address, &format!("/events/t/{}", number % 7), &[])).collect();
+    let mut streams: Vec<_> = (0..60)
+        .map(|number| Stream::open(hub.address, &format!("/events/t/{}", number % 7), &[]))
+        .collect();
     for number in 0..70 {
         publish(hub.address, &format!("/events/t/{}", number % 7), &number.to_string());
     }

@@ -35,7 +35,8 @@ fn shows(hub: &Server, certificate: &Path) -> bool {
 /// The version that curl and the hub settled on; an event is published by it.
 #[track_caller]
 fn version(arguments: &[&str], url: &str) -> String {
-    let publish = ["--write-out", "%{http_version} %{response_code}", "--output", "/dev/null", "--data", "x"];
+    let publish =
+        ["--write-out", "%{http_version} %{response_code}", "--output", "/dev/null", "--data", "x"];
     let answer = curl(&[&publish[..], arguments, &[url]].concat());
     let told = String::from_utf8(answer.stdout).unwrap();
     let (version, status) = told.split_once(' ').unwrap();
@@ -78,7 +79,12 @@ fn the_program_publishes_and_subscribes_over_tls_to_a_hub_whose_certificate_is_t
     let hub = hub(&certificate, &[]);
     let url = url(&hub, "");
     let run = |arguments: &[&str], trusted: &Path| {
-        carafe().args(arguments).args(["--url", &url]).env("SSL_CERT_FILE", trusted).output().unwrap()
+        carafe()
+            .args(arguments)
+            .args(["--url", &url])
+            .env("SSL_CERT_FILE", trusted)
+            .output()
+            .unwrap()
     };
     let published = run(&["publish", "a", "x"], &certificate.path());
     assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
@@ -107,13 +113,15 @@ fn a_refusal_over_http_2_reaches_who_still_sends_a_body() {
     }
     let hub = Server::start(&["--event-bytes", "1KiB"]);
     let large = "x".repeat(100_000);
-    let tell = ["--http2-prior-knowledge", "--write-out", "%{response_code} ", "--output", "/dev/null"];
+    let tell =
+        ["--http2-prior-knowledge", "--write-out", "%{response_code} ", "--output", "/dev/null"];
     // It was lost about one time in twenty.
     for (data, path, status) in
         [("x", "/events/a/../b", "400"), ("x", "/nope", "404"), (&large, "/events/a", "413")]
     {
         for _ in 0..50 {
-            let answer = curl(&[&tell[..], &["--path-as-is", "--data", data, &hub.url(path)]].concat());
+            let answer =
+                curl(&[&tell[..], &["--path-as-is", "--data", data, &hub.url(path)]].concat());
             let told = String::from_utf8(answer.stdout).unwrap();
             assert_eq!(told.trim(), status, "{path}: {}", String::from_utf8_lossy(&answer.stderr));
         }
@@ -130,7 +138,8 @@ fn a_new_certificate_is_shown_after_sighup_and_a_stream_stays_open() {
 
 #[test]
 fn a_new_certificate_is_shown_when_its_files_change_and_a_stream_stays_open() {
-    if !is_here("curl", "a_new_certificate_is_shown_when_its_files_change_and_a_stream_stays_open") {
+    if !is_here("curl", "a_new_certificate_is_shown_when_its_files_change_and_a_stream_stays_open")
+    {
         return;
     }
     renews(|_| {});
@@ -164,7 +173,10 @@ fn a_bad_new_certificate_is_told_and_the_old_one_stays_in_use() {
     let foreign = Certificate::new();
     fs::copy(foreign.key(), certificate.key()).unwrap();
     let told = hub.next_word(|line| line.contains("cannot reload the certificate"));
-    assert!(told.contains("ERROR") && told.contains("is not the one of the certificate in"), "{told}");
+    assert!(
+        told.contains("ERROR") && told.contains("is not the one of the certificate in"),
+        "{told}"
+    );
     assert!(shows(&hub, &old));
     fs::remove_file(certificate.path()).unwrap();
     let told = hub.next_word(|line| line.contains("cannot reload the certificate"));
@@ -177,11 +189,13 @@ fn a_bad_new_certificate_is_told_and_the_old_one_stays_in_use() {
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_exit_2() {
-    let (certificate, foreign, empty) = (Certificate::new(), Certificate::new(), Certificate::new());
+    let (certificate, foreign, empty) =
+        (Certificate::new(), Certificate::new(), Certificate::new());
     fs::write(empty.path(), "nothing").unwrap();
     fs::write(empty.key(), "nothing").unwrap();
     let check = |certificate: &Path, key: &Path, sentence: &str| {
-        let files = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+        let files =
+            ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
         fails(
             &[&["serve", "--anonymous", "subscribe", "--log", "memory:"], &files[..]].concat(),
             2,
@@ -221,9 +235,13 @@ fn a_client_that_never_shakes_hands_holds_nobody_up_and_is_closed() {
 #[test]
 fn a_client_that_never_asks_is_closed_whatever_version_it_begins_to_speak() {
     let hub = Server::start(&["--header-time", "300ms"]);
-    for begun in
-        ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "POST /events/a HT"]
-    {
+    for begun in [
+        "",
+        "P",
+        "PRI * HTTP/2.0\r\n\r\nSM",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "POST /events/a HT",
+    ] {
         let mut socket = connect(hub.address);
         socket.write_all(begun.as_bytes()).unwrap();
         // What the hub says first of HTTP/2 may come before the end.
@@ -247,7 +265,8 @@ fn a_handshake_under_way_does_not_hold_up_the_end() {
 
 #[test]
 fn a_tab_with_50_streams_on_one_origin_gets_the_event_of_each_over_http_2() {
-    if !is_here("browser", "a_tab_with_50_streams_on_one_origin_gets_the_event_of_each_over_http_2") {
+    if !is_here("browser", "a_tab_with_50_streams_on_one_origin_gets_the_event_of_each_over_http_2")
+    {
         return;
     }
     let hub = hub(&Certificate::new(), &[]);

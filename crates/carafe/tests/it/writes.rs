@@ -31,7 +31,8 @@ impl Traced {
         }
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("strace");
-        // The tracer is the child here, so that what is ended with the test is the hub, and the tracer with it.
+        // The tracer is the child here, so that what is ended with the test is the hub, and the
+        // tracer with it.
         command.args([
             "-D",
             "-f",
@@ -54,7 +55,14 @@ impl Traced {
             "--listen",
             "127.0.0.1:0",
         ]);
-        command.args(["--shards", "1", "--heartbeat", "10min", "--subscribers-per-address", "10000"]);
+        command.args([
+            "--shards",
+            "1",
+            "--heartbeat",
+            "10min",
+            "--subscribers-per-address",
+            "10000",
+        ]);
         let hub = Server::of(Process::start(&mut command));
         Stream::open(hub.address, "/events/first", &[]);
         let shard = thread_named(hub.id(), "shard-0");
@@ -78,7 +86,9 @@ impl Traced {
     }
 
     fn publish(&self, events: &[(&str, &str)]) {
-        let line = |(topic, data): &(&str, &str)| format!("{{\"topic\":\"{topic}\",\"data\":\"{data}\"}}\n");
+        let line = |(topic, data): &(&str, &str)| {
+            format!("{{\"topic\":\"{topic}\",\"data\":\"{data}\"}}\n")
+        };
         let batch: String = events.iter().map(line).collect();
         let answer = request(
             self.hub.address,
@@ -93,9 +103,11 @@ impl Traced {
 
 /// The number of a process's thread.
 fn thread_named(process: u32, name: &str) -> String {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| task.unwrap().path());
-    let is_it =
-        |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+    let tasks =
+        fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| task.unwrap().path());
+    let is_it = |task: &PathBuf| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
     let task = tasks.into_iter().find(is_it).unwrap();
     format!("{} ", task.file_name().unwrap().to_str().unwrap())
 }
@@ -110,11 +122,14 @@ fn a_stream_and_an_event_cost_one_write_for_each_subscriber_and_so_do_sixteen_ev
     };
     let mut streams: Vec<_> =
         (0..SUBSCRIBERS).map(|_| Stream::open(traced.hub.address, "/events/a", &[])).collect();
-    streams.iter_mut().for_each(|stream| assert_eq!(stream.next().unwrap().event_type, "carafe.position"));
+    streams
+        .iter_mut()
+        .for_each(|stream| assert_eq!(stream.next().unwrap().event_type, "carafe.position"));
     let numbers: Vec<_> = (1..=16).map(|number| format!("cup {number}")).collect();
     let openings = |writes: &[String]| {
-        let has_both =
-            |write: &&String| write.contains("HTTP/1.1 200 OK") && write.contains("carafe.position");
+        let has_both = |write: &&String| {
+            write.contains("HTTP/1.1 200 OK") && write.contains("carafe.position")
+        };
         writes.iter().filter(has_both).count()
     };
     eventually("all openings are recorded", || openings(&traced.all_writes()) == SUBSCRIBERS + 1);
@@ -143,11 +158,15 @@ fn a_stream_and_an_event_cost_one_write_for_each_subscriber_and_so_do_sixteen_ev
 #[test]
 fn an_event_for_many_does_not_keep_those_of_another_topic_waiting() {
     const MANY: usize = 3000;
-    let Some(traced) = Traced::start("an_event_for_many_does_not_keep_those_of_another_topic_waiting") else {
+    let Some(traced) =
+        Traced::start("an_event_for_many_does_not_keep_those_of_another_topic_waiting")
+    else {
         return;
     };
     let open = |topic: &str, count: usize| -> Vec<_> {
-        (0..count).map(|_| Stream::open(traced.hub.address, &format!("/events/{topic}"), &[])).collect()
+        (0..count)
+            .map(|_| Stream::open(traced.hub.address, &format!("/events/{topic}"), &[]))
+            .collect()
     };
     let (mut many, mut few) = (open("many", MANY), open("few", 10));
     for stream in many.iter_mut().chain(&mut few) {
@@ -160,7 +179,8 @@ fn an_event_for_many_does_not_keep_those_of_another_topic_waiting() {
     for stream in &mut few {
         assert_eq!(stream.data(1), ["to few"]);
     }
-    let count = |writes: &[String], what: &str| writes.iter().filter(|write| write.contains(what)).count();
+    let count =
+        |writes: &[String], what: &str| writes.iter().filter(|write| write.contains(what)).count();
     eventually("all writes are recorded", || {
         let writes = traced.writes();
         count(&writes, "to many") == MANY && count(&writes, "to few") == 10

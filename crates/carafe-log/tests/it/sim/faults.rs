@@ -134,7 +134,8 @@ impl Random {
 }
 
 impl Call {
-    /// What the operating system may answer. What a log survives without being opened again comes more often.
+    /// What the operating system may answer. What a log survives without being opened again comes
+    /// more often.
     fn errnos(self) -> &'static [Errno] {
         use Errno::{FileTooLarge, Io, NoSpace, TooManyFiles};
         match self {

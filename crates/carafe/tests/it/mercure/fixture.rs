@@ -61,7 +61,8 @@ impl Hub {
         Stream::open(self.server.address, &format!("{PATH}?{}", form(pairs)), headers)
     }
 
-    /// What asking for a stream is answered that is to be refused. One that is not is left at once, since it would not end.
+    /// What asking for a stream is answered that is to be refused. One that is not is left at once,
+    /// since it would not end.
     #[track_caller]
     pub(crate) fn refused(&self, pairs: &[(&str, &str)], headers: &[&str]) -> Answer {
         self.refused_by(&format!("?{}", form(pairs)), headers)
@@ -72,8 +73,11 @@ impl Hub {
     pub(crate) fn refused_by(&self, query: &str, headers: &[&str]) -> Answer {
         let mut socket = connect(self.server.address);
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        write!(socket, "GET {PATH}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
-            .unwrap();
+        write!(
+            socket,
+            "GET {PATH}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
+        )
+        .unwrap();
         let (head, mut body) = read_head(&mut socket);
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         if status != 200 {
@@ -146,8 +150,10 @@ pub(crate) fn detail(actions: &[&str], topics: &[&str]) -> Value {
 
 /// The same, of URL Patterns.
 pub(crate) fn pattern_detail(actions: &[&str], patterns: &[&str]) -> Value {
-    let topics: Vec<_> =
-        patterns.iter().map(|pattern| json!({ "match": pattern, "match_type": "urlpattern" })).collect();
+    let topics: Vec<_> = patterns
+        .iter()
+        .map(|pattern| json!({ "match": pattern, "match_type": "urlpattern" }))
+        .collect();
     json!({"type": "https://mercure.rocks/authorization-detail", "actions": actions, "topics": topics})
 }
 

@@ -30,7 +30,12 @@ fn publish(number: usize, post: &impl Fn(&[(&str, &str)])) {
         format!("https://example.com/users/1/messages/all-{number}"),
     ];
     let id = |of: &str| format!("urn:{of}:{number}");
-    post(&[("topic", &others), ("private", "on"), ("data", "not for this user"), ("id", &id("others"))]);
+    post(&[
+        ("topic", &others),
+        ("private", "on"),
+        ("data", "not for this user"),
+        ("id", &id("others")),
+    ]);
     post(&[
         ("topic", &mine),
         ("private", "on"),
@@ -55,7 +60,8 @@ fn shows_its_own(page: &Process, updates: usize, post: impl Fn(&[(&str, &str)]),
     }
 }
 
-/// As Symfony does it: the application sets a cookie that grants its user a URI Template, and publishes by a token.
+/// As Symfony does it: the application sets a cookie that grants its user a URI Template, and
+/// publishes by a token.
 #[test]
 fn in_0_a_page_reads_private_updates_by_its_cookie_and_resumes() {
     if !is_here("browser", "in_0_a_page_reads_private_updates_by_its_cookie_and_resumes") {
@@ -100,7 +106,14 @@ fn in_1_a_page_reads_private_updates_by_its_cookie() {
     let publisher = bearer(&zero(&json!({"publish": ["*"]})));
     let hub_url = format!("{base}.well-known/mercure");
     let post = |update: &[(&str, &str)]| {
-        let answer = certificate.curl(&["--fail", "--header", &publisher, "--data", &form(update), &hub_url]);
+        let answer = certificate.curl(&[
+            "--fail",
+            "--header",
+            &publisher,
+            "--data",
+            &form(update),
+            &hub_url,
+        ]);
         assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     };
     shows_its_own(&page, 2, post, || {});

@@ -39,7 +39,8 @@ fn an_idempotency_key_is_the_id_here_and_goes_on_to_be_one_there() {
         &headers,
         form(&[("topic", "a"), ("id", "k"), ("data", "3")]).as_bytes(),
     );
-    let mut stream = Stream::open(hub.address, &format!("{PATH}?topic=a&lastEventID=earliest"), &[]);
+    let mut stream =
+        Stream::open(hub.address, &format!("{PATH}?topic=a&lastEventID=earliest"), &[]);
     let events = [(); 2].map(|()| stream.next().unwrap());
     assert_eq!(events.each_ref().map(|event| event.last_event_id.as_str()), ["k", "k"]);
     assert_eq!(events.each_ref().map(|event| event.data.as_str()), ["1", "3"]);

@@ -5,8 +5,7 @@ use serde_json::json;
 use crate::http::Answer;
 use crate::mercure::fixture::{Hub, detail, with_one};
 
-const METADATA: &str =
-    "resource_metadata=\"https://hub.example/.well-known/oauth-protected-resource/.well-known/mercure\"";
+const METADATA: &str = "resource_metadata=\"https://hub.example/.well-known/oauth-protected-resource/.well-known/mercure\"";
 
 #[track_caller]
 fn check(answer: &Answer, status: u16, error: Option<&str>) {
@@ -30,8 +29,16 @@ fn without_a_token_it_is_401_and_the_metadata_is_named() {
 #[test]
 fn with_a_bad_token_it_is_401_invalid_token_even_where_strangers_may() {
     let hub = Hub::open(&[]);
-    check(&hub.refused(&[("match", "a")], &["Authorization: Bearer bad"]), 401, Some("invalid_token"));
-    check(&hub.post(&[("topic", "/a")], &["Authorization: Bearer bad"]), 401, Some("invalid_token"));
+    check(
+        &hub.refused(&[("match", "a")], &["Authorization: Bearer bad"]),
+        401,
+        Some("invalid_token"),
+    );
+    check(
+        &hub.post(&[("topic", "/a")], &["Authorization: Bearer bad"]),
+        401,
+        Some("invalid_token"),
+    );
     let cookie = "Cookie: __Secure-mercure_access_token=bad";
     check(&hub.refused(&[("match", "a")], &[cookie]), 401, Some("invalid_token"));
 }
@@ -49,5 +56,9 @@ fn a_header_that_is_not_one_bearer_is_400_invalid_request() {
     let hub = Hub::closed(&[]);
     let token = with_one(&json!([detail(&["subscribe"], &["/a"])]));
     check(&hub.refused(&[("match", "a")], &[&token, &token]), 400, Some("invalid_request"));
-    check(&hub.refused(&[("match", "a")], &["Authorization: Basic YTpi"]), 400, Some("invalid_request"));
+    check(
+        &hub.refused(&[("match", "a")], &["Authorization: Basic YTpi"]),
+        400,
+        Some("invalid_request"),
+    );
 }

@@ -12,7 +12,8 @@ fn publisher() -> String {
 fn an_update_is_published_as_in_0() {
     let hub = Hub::open(&[]);
     let mut stream = hub.stream(&[("match", "/a")], &[]);
-    let answer = hub.post(&[("topic", "/a"), ("data", "1"), ("id", "urn:x"), ("type", "t")], &[&publisher()]);
+    let answer = hub
+        .post(&[("topic", "/a"), ("data", "1"), ("id", "urn:x"), ("type", "t")], &[&publisher()]);
     assert_eq!((answer.status, answer.body.as_str()), (200, "urn:x"));
     assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
     let event = stream.next().unwrap();
@@ -51,21 +52,29 @@ fn what_cannot_be_an_update_is_400() {
     }
     let form = "Content-Type: application/x-www-form-urlencoded";
     assert_eq!(hub.ask("POST", "", &[form, &token], "topic=/a&data=%ff").status, 400);
-    assert_eq!(hub.ask("POST", "", &[form, &token], "topic=/a&data=%00%0a").status, 200, "data is free");
+    assert_eq!(
+        hub.ask("POST", "", &[form, &token], "topic=/a&data=%00%0a").status,
+        200,
+        "data is free"
+    );
 }
 
 #[test]
 fn too_much_is_413() {
     let hub = Hub::open(&["--event-bytes", "1KiB"]);
     let token = publisher();
-    let post = |bytes: usize| hub.post(&[("topic", "/a"), ("data", &"&".repeat(bytes))], &[&token]).status;
+    let post =
+        |bytes: usize| hub.post(&[("topic", "/a"), ("data", &"&".repeat(bytes))], &[&token]).status;
     assert_eq!([post(1024), post(1025), post(100_000)], [200, 413, 413]);
 }
 
 #[test]
 fn publishing_needs_a_grant_on_every_topic() {
     let hub = Hub::open(&[]);
-    let token = with_one(&json!([detail(&["publish"], &["/a"]), detail(&["subscribe", "publish"], &["/b"])]));
+    let token = with_one(&json!([
+        detail(&["publish"], &["/a"]),
+        detail(&["subscribe", "publish"], &["/b"])
+    ]));
     let status = |topics: &[&str], token: &str| {
         let topics: Vec<_> = topics.iter().map(|topic| ("topic", *topic)).collect();
         hub.post(&topics, &[token]).status

@@ -36,8 +36,9 @@ fn match_is_exact_and_urlpattern_is_what_the_standard_says_relative_to_the_hub()
         let mut stream =
             hub.stream(&[*asked, &[("last_event_id", "earliest"), ("match", "end")]].concat(), &[]);
         hub.publish(&[("topic", "end"), ("data", "end")]);
-        let data =
-            std::iter::from_fn(|| stream.next()).map(|event| event.data).take_while(|data| data != "end");
+        let data = std::iter::from_fn(|| stream.next())
+            .map(|event| event.data)
+            .take_while(|data| data != "end");
         assert_eq!(data.collect::<Vec<_>>(), *expected, "{asked:?}");
     }
 }
@@ -71,7 +72,12 @@ fn what_cannot_be_asked_for_is_400() {
     }
     assert_eq!(hub.refused_by("?match=%ff", &[]).status, 400);
     assert_eq!(hub.refused_by("?match=a&%ff=b", &[]).status, 400);
-    let query = hub.ask("QUERY", "", &["Content-Type: application/x-www-form-urlencoded"], "last_event_id=x");
+    let query = hub.ask(
+        "QUERY",
+        "",
+        &["Content-Type: application/x-www-form-urlencoded"],
+        "last_event_id=x",
+    );
     assert_eq!(query.status, 400, "no matcher");
 }
 
@@ -86,8 +92,10 @@ fn query_asks_by_a_form_in_the_body() {
     hub.publish(&[("topic", "a"), ("id", "1")]);
     hub.publish(&[("topic", "a"), ("id", "2")]);
     let body = form(&[("match", "a"), ("last_event_id", "1")]);
-    let type_and_length =
-        ["Content-Type: application/x-www-form-urlencoded", &format!("Content-Length: {}", body.len())];
+    let type_and_length = [
+        "Content-Type: application/x-www-form-urlencoded",
+        &format!("Content-Length: {}", body.len()),
+    ];
     let mut stream = Stream::open_by(hub.server.address, "QUERY", PATH, &type_and_length, &body);
     assert_eq!(header(&stream.head, "mercure-last-event-id"), Some("1"));
     assert_eq!(ids(&mut stream, 1), ["2"]);
@@ -97,7 +105,8 @@ fn query_asks_by_a_form_in_the_body() {
 fn head_answers_as_get_and_returns() {
     let hub = Hub::open(&[]);
     hub.publish(&[("topic", "a"), ("id", "1")]);
-    let head = |query: &str| request(hub.server.address, "HEAD", &format!("{PATH}?{query}"), &[], b"");
+    let head =
+        |query: &str| request(hub.server.address, "HEAD", &format!("{PATH}?{query}"), &[], b"");
     let answer = head("match=a&last_event_id=1");
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
@@ -120,12 +129,18 @@ fn the_cursor_is_a_header_then_the_query_and_the_answer_tells_what_was_found() {
         (Some("1"), vec!["2".into(), "3".into()])
     );
     let mut by_header = open(&["Last-Event-ID: 2"]);
-    assert_eq!((told(&by_header).as_deref(), ids(&mut by_header, 1)), (Some("2"), vec!["3".into()]));
+    assert_eq!(
+        (told(&by_header).as_deref(), ids(&mut by_header, 1)),
+        (Some("2"), vec!["3".into()])
+    );
     let mut earliest = open(&["Last-Event-ID: earliest"]);
     assert_eq!((told(&earliest).as_deref(), ids(&mut earliest, 3).len()), (Some("earliest"), 3));
     let mut unknown = open(&["Last-Event-ID: unknown"]);
     hub.publish(&[("topic", "a"), ("id", "next")]);
-    assert_eq!((told(&unknown).as_deref(), ids(&mut unknown, 1)), (Some("earliest"), vec!["next".into()]));
+    assert_eq!(
+        (told(&unknown).as_deref(), ids(&mut unknown, 1)),
+        (Some("earliest"), vec!["next".into()])
+    );
     assert_eq!(told(&hub.stream(&[("match", "a")], &[])), None);
     assert!(header(&earliest.head, "last-event-id").is_none(), "that is the header of 0.x");
 }
@@ -136,7 +151,11 @@ fn pages_of_listed_origins_may_read_the_cursor_and_why_they_are_refused() {
     let headers = ["Origin: https://app.example", "Last-Event-ID: x"];
     for query in ["match=a", "topic=a", "match="] {
         let answer = request(hub.server.address, "HEAD", &format!("{PATH}?{query}"), &headers, b"");
-        assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{query}");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("https://app.example"),
+            "{query}"
+        );
         let exposed = answer.header("access-control-expose-headers").unwrap();
         for name in ["mercure-last-event-id", "last-event-id", "www-authenticate"] {
             assert!(exposed.split(',').any(|known| known == name), "{exposed}");
@@ -144,7 +163,11 @@ fn pages_of_listed_origins_may_read_the_cursor_and_why_they_are_refused() {
     }
     let preflight = ["Origin: https://app.example", "Access-Control-Request-Method: QUERY"];
     let answer = request(hub.server.address, "OPTIONS", PATH, &preflight, b"");
-    assert!(answer.header("access-control-allow-methods").unwrap().contains("QUERY"), "{}", answer.head);
+    assert!(
+        answer.header("access-control-allow-methods").unwrap().contains("QUERY"),
+        "{}",
+        answer.head
+    );
 }
 
 #[test]

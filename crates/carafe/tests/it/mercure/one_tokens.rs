@@ -68,16 +68,25 @@ fn the_type_the_algorithm_and_the_key_are_those_of_the_issuer() {
     let claims = claims(&everything());
     let one = || Signer::secret(b"a secret of more than thirty-two bytes: 1").unwrap();
     let zero = || Signer::secret(b"a secret of more than thirty-two bytes: 0").unwrap();
-    let check =
-        |signer: Signer, expected, what| check(&hub, &bearer(&signer.sign(&claims).unwrap()), expected, what);
+    let check = |signer: Signer, expected, what| {
+        check(&hub, &bearer(&signer.sign(&claims).unwrap()), expected, what)
+    };
     check(one().with_type("at+jwt"), 200, "as it has to be");
     check(one().with_type("application/at+jwt"), 200, "the long form");
     check(one(), 401, "JWT");
     check(one().with_type("dpop+jwt"), 401, "another type");
-    check(one().with_type("at+jwt").with_algorithm(Algorithm::HS512).unwrap(), 401, "another algorithm");
+    check(
+        one().with_type("at+jwt").with_algorithm(Algorithm::HS512).unwrap(),
+        401,
+        "another algorithm",
+    );
     check(Signer::secret(&[7; 32]).unwrap().with_type("at+jwt"), 401, "a foreign key");
     assert_eq!(
-        hub.refused(&[("match", "a")], &[&bearer(&zero().with_type("at+jwt").sign(&claims).unwrap())]).status,
+        hub.refused(
+            &[("match", "a")],
+            &[&bearer(&zero().with_type("at+jwt").sign(&claims).unwrap())]
+        )
+        .status,
         401
     );
 }
@@ -100,10 +109,18 @@ fn one_bearer_in_the_header_is_before_the_cookie_and_none_is_in_the_query() {
     hub.stream(&[("match", "a")], &[&cookie]);
     assert_eq!(hub.refused(&[("match", "a")], &["Authorization: Bearer bad", &cookie]).status, 401);
     for parameter in ["authorization", "access_token"] {
-        assert_eq!(hub.refused(&[("match", "a"), (parameter, &token)], &[]).status, 401, "{parameter}");
+        assert_eq!(
+            hub.refused(&[("match", "a"), (parameter, &token)], &[]).status,
+            401,
+            "{parameter}"
+        );
         let query = format!("?{}", form(&[(parameter, &token)]));
-        let answer =
-            hub.ask("POST", &query, &["Content-Type: application/x-www-form-urlencoded"], "topic=/a");
+        let answer = hub.ask(
+            "POST",
+            &query,
+            &["Content-Type: application/x-www-form-urlencoded"],
+            "topic=/a",
+        );
         assert_eq!(answer.status, 401, "{parameter}");
     }
     let old_cookie = format!("Cookie: mercureAuthorization={token}");
@@ -113,8 +130,10 @@ fn one_bearer_in_the_header_is_before_the_cookie_and_none_is_in_the_query() {
 #[test]
 fn a_cookie_publishes_only_from_an_origin_on_the_list() {
     let hub = Hub::closed(&["--allow-origin", "https://app.example"]);
-    let cookie = format!("Cookie: __Secure-mercure_access_token={}", sign_one(&claims(&everything())));
-    let post = |headers: &[&str]| hub.post(&[("topic", "/a")], &[&[&*cookie], headers].concat()).status;
+    let cookie =
+        format!("Cookie: __Secure-mercure_access_token={}", sign_one(&claims(&everything())));
+    let post =
+        |headers: &[&str]| hub.post(&[("topic", "/a")], &[&[&*cookie], headers].concat()).status;
     assert_eq!(post(&["Origin: https://app.example"]), 200);
     assert_eq!(post(&["Origin: https://evil.example"]), 401);
     assert_eq!(post(&[]), 401);

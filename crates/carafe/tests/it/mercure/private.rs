@@ -5,16 +5,26 @@ use serde_json::{Value, json};
 use crate::http::header;
 use crate::mercure::fixture::{Hub, detail, ids, pattern_detail, with_one, with_zero};
 
-/// A private update to some topics, and a public one to the first, which tells that nothing else is to come.
+/// A private update to some topics, and a public one to the first, which tells that nothing else is
+/// to come.
 fn publish(hub: &Hub, topics: &[&str]) {
     let topics: Vec<_> = topics.iter().map(|topic| ("topic", *topic)).collect();
-    hub.publish(&[&topics[..], &[("private", "on"), ("data", "secret"), ("id", "secret")]].concat());
+    hub.publish(
+        &[&topics[..], &[("private", "on"), ("data", "secret"), ("id", "secret")]].concat(),
+    );
     hub.publish(&[topics[0], ("data", "open"), ("id", "open")]);
 }
 
 /// Whether a subscriber gets the private one: live, and from history.
 #[track_caller]
-fn check(hub: &Hub, asked: &[(&str, &str)], cursor: &str, token: &str, topics: &[&str], expected: bool) {
+fn check(
+    hub: &Hub,
+    asked: &[(&str, &str)],
+    cursor: &str,
+    token: &str,
+    topics: &[&str],
+    expected: bool,
+) {
     let mut live = hub.stream(asked, &[token]);
     publish(hub, topics);
     let expected: &[&str] = if expected { &["secret", "open"] } else { &["open"] };
@@ -61,8 +71,18 @@ fn in_1_the_routing_and_the_grant_each_match_any_topic() {
     check(&[("match_urlpattern", "*")], granted(&["b"]), &["a", "b"], true);
     check(&[("match_urlpattern", "*")], granted(&["c"]), &["a", "b"], false);
     check(&[("match", "a")], json!([detail(&["publish"], &["a"])]), &["a"], false);
-    check(&[("match", "/x/1")], json!([pattern_detail(&["subscribe"], &["/x/:id"])]), &["/x/1"], true);
-    check(&[("match", "/x/1")], json!([pattern_detail(&["subscribe"], &["/y/:id"])]), &["/x/1"], false);
+    check(
+        &[("match", "/x/1")],
+        json!([pattern_detail(&["subscribe"], &["/x/:id"])]),
+        &["/x/1"],
+        true,
+    );
+    check(
+        &[("match", "/x/1")],
+        json!([pattern_detail(&["subscribe"], &["/y/:id"])]),
+        &["/x/1"],
+        false,
+    );
 }
 
 #[test]

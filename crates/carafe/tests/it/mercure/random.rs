@@ -69,8 +69,10 @@ impl Subscriber {
 
     fn one(random: &mut StdRng) -> Self {
         let (asked, granted) = (some(&ONE, 1..=3, random), some(&ONE, 1..=2, random));
-        let topics: Vec<_> =
-            granted.iter().map(|(kind, text, _)| json!({"match": text, "match_type": kind})).collect();
+        let topics: Vec<_> = granted
+            .iter()
+            .map(|(kind, text, _)| json!({"match": text, "match_type": kind}))
+            .collect();
         let kind = "https://mercure.rocks/authorization-detail";
         let details = json!([{"type": kind, "actions": ["subscribe"], "topics": topics}]);
         let token = random.random_bool(0.8).then(|| with_one(&details));
@@ -100,7 +102,11 @@ impl Subscriber {
     }
 }
 
-fn some<T: Copy>(table: &[T], count: std::ops::RangeInclusive<usize>, random: &mut StdRng) -> Vec<T> {
+fn some<T: Copy>(
+    table: &[T],
+    count: std::ops::RangeInclusive<usize>,
+    random: &mut StdRng,
+) -> Vec<T> {
     let count = random.random_range(count);
     table.sample(random, count).copied().collect()
 }
@@ -113,7 +119,9 @@ fn update(random: &mut StdRng) -> Update {
 /// The numbers of the updates that come before the end.
 #[track_caller]
 fn told(mut stream: Stream) -> Vec<usize> {
-    let data = std::iter::from_fn(|| stream.next()).map(|event| event.data).take_while(|data| data != "end");
+    let data = std::iter::from_fn(|| stream.next())
+        .map(|event| event.data)
+        .take_while(|data| data != "end");
     data.map(|number| number.parse().unwrap()).collect()
 }
 
@@ -122,11 +130,13 @@ fn everybody_gets_what_is_theirs_and_nothing_else_live_and_from_history() {
     let mut random = StdRng::seed_from_u64(seed());
     let hub = Hub::open(&[]);
     let subscribers: Vec<_> = (0..20)
-        .map(
-            |number| {
-                if number % 2 == 0 { Subscriber::zero(&mut random) } else { Subscriber::one(&mut random) }
-            },
-        )
+        .map(|number| {
+            if number % 2 == 0 {
+                Subscriber::zero(&mut random)
+            } else {
+                Subscriber::one(&mut random)
+            }
+        })
         .collect();
     let live: Vec<_> = subscribers.iter().map(|subscriber| subscriber.open(&hub, None)).collect();
     let updates: Vec<_> = (0..200).map(|_| update(&mut random)).collect();
@@ -145,7 +155,12 @@ fn everybody_gets_what_is_theirs_and_nothing_else_live_and_from_history() {
         let expected: Vec<_> = (0..updates.len()).filter(gets).collect();
         private += expected.iter().filter(|number| updates[**number].private).count();
         assert_eq!(told(live), expected, "live: {:?}", subscriber.asked);
-        assert_eq!(told(subscriber.open(&hub, Some("earliest"))), expected, "all: {:?}", subscriber.asked);
+        assert_eq!(
+            told(subscriber.open(&hub, Some("earliest"))),
+            expected,
+            "all: {:?}",
+            subscriber.asked
+        );
         if let Some(at) = expected.len().checked_sub(2) {
             let id = format!("urn:{}", expected[at]);
             assert_eq!(told(subscriber.open(&hub, Some(&id))), expected[at + 1..], "after {id}");

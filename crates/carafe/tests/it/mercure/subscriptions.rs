@@ -37,7 +37,8 @@ fn the_api_tells_all_subscriptions_those_of_a_topic_and_one() {
     let all = told(&hub, "");
     let subscriber = all["subscriptions"][0]["subscriber"].as_str().unwrap().to_owned();
     assert!(subscriber.starts_with("urn:uuid:"), "{all}");
-    let id = |topic: &str| format!("{PATH}/subscriptions/{topic}/{}", subscriber.replace(':', "%3A"));
+    let id =
+        |topic: &str| format!("{PATH}/subscriptions/{topic}/{}", subscriber.replace(':', "%3A"));
     let one = |topic: &str, in_path: &str| {
         json!({"id": id(in_path), "type": "Subscription", "topic": topic, "subscriber": subscriber, "active": true,
             "payload": {"user": 7}})
@@ -56,7 +57,10 @@ fn the_api_tells_all_subscriptions_those_of_a_topic_and_one() {
         of_topic,
         collection(format!("{PATH}/subscriptions/{ESCAPED}"), json!([one(TEMPLATE, ESCAPED)]))
     );
-    assert_eq!(told(&hub, "/nobody"), collection(format!("{PATH}/subscriptions/nobody"), json!([])));
+    assert_eq!(
+        told(&hub, "/nobody"),
+        collection(format!("{PATH}/subscriptions/nobody"), json!([]))
+    );
 
     let mut expected = one(TEMPLATE, ESCAPED);
     expected.as_object_mut().unwrap().extend([
@@ -95,7 +99,8 @@ fn the_api_takes_a_token_that_may_subscribe_to_its_url() {
     let publisher = with_zero(&json!({"publish": ["*"]}));
     assert_eq!(ask(&hub, "", &[&publisher]).status, 401);
     assert_eq!(
-        request(hub.server.address, "POST", &format!("{PATH}/subscriptions"), &[&watcher()], b"").status,
+        request(hub.server.address, "POST", &format!("{PATH}/subscriptions"), &[&watcher()], b"")
+            .status,
         405
     );
 }

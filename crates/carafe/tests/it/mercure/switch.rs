@@ -24,7 +24,10 @@ fn a_developers_hub_speaks_it_too_and_is_all_open() {
     ])));
     let mut stream = Stream::open(hub.address, &format!("{PATH}?topic=a"), &[]);
     let headers = ["Content-Type: application/x-www-form-urlencoded"];
-    assert_eq!(request(hub.address, "POST", PATH, &headers, b"topic=a&data=secret&private=on").status, 200);
+    assert_eq!(
+        request(hub.address, "POST", PATH, &headers, b"topic=a&data=secret&private=on").status,
+        200
+    );
     assert_eq!(stream.data(1), ["secret"]);
     assert_eq!(request(hub.address, "GET", PATH, &["Host: evil.example"], b"").status, 403);
 }
@@ -80,8 +83,11 @@ fn the_page_of_the_hub_is_html_for_browsers() {
 fn a_file_of_options_switches_it_on_too() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("carafe.toml");
-    std::fs::write(&file, "mercure = true\nmercure-max-age = '1h'\npublic-url = 'https://hub.example'\n")
-        .unwrap();
+    std::fs::write(
+        &file,
+        "mercure = true\nmercure-max-age = '1h'\npublic-url = 'https://hub.example'\n",
+    )
+    .unwrap();
     let hub = Server::start(&["--config", file.to_str().unwrap()]);
     Stream::open(hub.address, &format!("{PATH}?match=a"), &[]);
 }
@@ -90,7 +96,10 @@ fn a_file_of_options_switches_it_on_too() {
 fn a_hub_that_does_not_know_its_url_speaks_0_alone() {
     let hub = Server::start(&["--mercure"]);
     assert_eq!(get(hub.address, &format!("{PATH}?match=a")).status, 400);
-    assert_eq!(get(hub.address, "/.well-known/oauth-protected-resource/.well-known/mercure").status, 404);
+    assert_eq!(
+        get(hub.address, "/.well-known/oauth-protected-resource/.well-known/mercure").status,
+        404
+    );
 }
 
 #[test]

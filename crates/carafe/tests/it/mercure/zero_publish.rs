@@ -9,8 +9,13 @@ use crate::mercure::fixture::{Hub, form, with_zero};
 fn an_update_has_all_its_fields_and_the_answer_is_its_id() {
     let hub = Hub::open(&[]);
     let mut stream = hub.stream(&[("topic", "a")], &[]);
-    let fields =
-        [("topic", "a"), ("data", "one\nflat white"), ("id", "urn:x"), ("type", "brewed"), ("retry", "5")];
+    let fields = [
+        ("topic", "a"),
+        ("data", "one\nflat white"),
+        ("id", "urn:x"),
+        ("type", "brewed"),
+        ("retry", "5"),
+    ];
     let answer = hub.post(&fields, &[&with_zero(&json!({"publish": ["*"]}))]);
     assert_eq!((answer.status, answer.body.as_str()), (200, "urn:x"));
     assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
@@ -24,7 +29,10 @@ fn without_an_id_it_is_a_new_urn_of_a_uuid() {
     let hub = Hub::open(&[]);
     let mut stream = hub.stream(&[("topic", "a")], &[]);
     let (one, other) = (hub.publish(&[("topic", "a")]), hub.publish(&[("topic", "a"), ("id", "")]));
-    assert!(one.starts_with("urn:uuid:") && other.starts_with("urn:uuid:") && one != other, "{one} {other}");
+    assert!(
+        one.starts_with("urn:uuid:") && other.starts_with("urn:uuid:") && one != other,
+        "{one} {other}"
+    );
     assert_eq!([(); 2].map(|()| stream.next().unwrap().last_event_id), [one, other]);
 }
 
@@ -82,7 +90,8 @@ fn what_cannot_be_an_update_is_400_and_says_why() {
         assert_eq!(answer.status, 400, "{fields:?}");
         assert!(answer.body.contains(named), "{fields:?}: {}", answer.body);
     }
-    let typed = |content_type: &str, body: &str| hub.ask("POST", "", &[content_type, &token], body).status;
+    let typed =
+        |content_type: &str, body: &str| hub.ask("POST", "", &[content_type, &token], body).status;
     assert_eq!(typed("Content-Type: application/json", "{\"topic\":\"a\"}"), 400);
     assert_eq!(typed("X-No: type", &form(&[("topic", "a")])), 400);
     assert_eq!(

@@ -31,8 +31,12 @@ fn topic_is_repeated_up_to_a_thousand_times_and_each_is_enough() {
 #[test]
 fn a_topic_is_everything_or_an_exact_string_or_a_uri_template() {
     let hub = Hub::open(&[]);
-    let all =
-        ["https://example.com/books/1", "https://example.com/books/1/2", "https://example.com/{id}", "*"];
+    let all = [
+        "https://example.com/books/1",
+        "https://example.com/books/1/2",
+        "https://example.com/{id}",
+        "*",
+    ];
     for topic in all {
         hub.publish(&[("topic", topic), ("data", topic)]);
     }
@@ -50,8 +54,9 @@ fn a_topic_is_everything_or_an_exact_string_or_a_uri_template() {
         let asked: Vec<_> = asked.chain([("topic", "end"), ("lastEventID", "earliest")]).collect();
         let mut stream = hub.stream(&asked, &[]);
         hub.publish(&[("topic", "end"), ("data", "end")]);
-        let data =
-            std::iter::from_fn(|| stream.next()).map(|event| event.data).take_while(|data| data != "end");
+        let data = std::iter::from_fn(|| stream.next())
+            .map(|event| event.data)
+            .take_while(|data| data != "end");
         assert_eq!(data.collect::<Vec<_>>(), *expected, "{topics:?}");
     }
 }
@@ -59,9 +64,13 @@ fn a_topic_is_everything_or_an_exact_string_or_a_uri_template() {
 #[test]
 fn without_a_topic_or_with_one_that_cannot_be_it_is_400() {
     let hub = Hub::open(&[]);
-    for asked in
-        [&[][..], &[("topic", "")], &[("topic", "a\nb")], &[("topics", "a")], &[("topic", "{a:999}")]]
-    {
+    for asked in [
+        &[][..],
+        &[("topic", "")],
+        &[("topic", "a\nb")],
+        &[("topics", "a")],
+        &[("topic", "{a:999}")],
+    ] {
         assert_eq!(hub.refused(asked, &[]).status, 400, "{asked:?}");
     }
     assert_eq!(hub.refused_by("?topic=%ff", &[]).status, 400);
@@ -87,8 +96,14 @@ fn earliest_replays_all_history() {
     for id in ["1", "2"] {
         hub.publish(&[("topic", "a"), ("id", id)]);
     }
-    assert_eq!(ids(&mut hub.stream(&[("topic", "a"), ("lastEventID", "earliest")], &[]), 2), ["1", "2"]);
-    assert_eq!(ids(&mut hub.stream(&[("topic", "a")], &["Last-Event-ID: earliest"]), 2), ["1", "2"]);
+    assert_eq!(
+        ids(&mut hub.stream(&[("topic", "a"), ("lastEventID", "earliest")], &[]), 2),
+        ["1", "2"]
+    );
+    assert_eq!(
+        ids(&mut hub.stream(&[("topic", "a")], &["Last-Event-ID: earliest"]), 2),
+        ["1", "2"]
+    );
 }
 
 #[test]
@@ -155,7 +170,8 @@ fn raw_by_hyper(hub: &Hub, asked: &[(&str, &str)], end: &str) -> String {
 #[test]
 fn the_body_begins_with_a_comment_and_has_nothing_but_updates_in_their_fields() {
     let hub = Hub::open(&[]);
-    let all = [("topic", "a"), ("data", "1\r\n2\r3\n4"), ("id", "urn:x"), ("type", "t"), ("retry", "7")];
+    let all =
+        [("topic", "a"), ("data", "1\r\n2\r3\n4"), ("id", "urn:x"), ("type", "t"), ("retry", "7")];
     hub.publish(&all);
     hub.publish(&[("topic", "a"), ("data", "end"), ("id", "urn:y"), ("retry", "0")]);
     let body = raw(&hub, &[("topic", "a"), ("lastEventID", "earliest")], "data: end\n\n");

@@ -36,7 +36,8 @@ fn the_header_is_before_the_query_and_that_before_the_cookie() {
     let hub = Hub::closed(&[]);
     let good = subscriber();
     let (header, cookie) = (bearer(&good), format!("Cookie: mercureAuthorization={good}"));
-    let (bad_header, bad_cookie) = ("Authorization: Bearer bad", "Cookie: mercureAuthorization=bad");
+    let (bad_header, bad_cookie) =
+        ("Authorization: Bearer bad", "Cookie: mercureAuthorization=bad");
     let status = |query: &str, headers: &[&str]| {
         hub.refused(&[("topic", "a"), ("authorization", query)], headers).status
     };
@@ -75,7 +76,11 @@ fn a_cookie_publishes_only_from_an_origin_or_referer_on_the_list() {
         assert_eq!(post_with_cookie(&hub, &[bad]).status, 401, "{bad}");
     }
     let foreign_origin = ["Origin: https://evil.example", "Referer: https://app.example/"];
-    assert_eq!(post_with_cookie(&hub, &foreign_origin).status, 401, "an Origin counts before the Referer");
+    assert_eq!(
+        post_with_cookie(&hub, &foreign_origin).status,
+        401,
+        "an Origin counts before the Referer"
+    );
 }
 
 #[test]
@@ -90,7 +95,8 @@ fn publishing_by_the_query_is_possible_in_0() {
     let hub = Hub::closed(&[]);
     let query = form(&[("authorization", &zero(&json!({"publish": ["*"]})))]);
     let headers = ["Content-Type: application/x-www-form-urlencoded"];
-    let answer = request(hub.server.address, "POST", &format!("{PATH}?{query}"), &headers, b"topic=a");
+    let answer =
+        request(hub.server.address, "POST", &format!("{PATH}?{query}"), &headers, b"topic=a");
     assert_eq!(answer.status, 200);
 }
 
@@ -132,7 +138,10 @@ fn an_update_needs_a_grant_for_each_of_its_topics() {
     let token = with_zero(&json!({"publish": ["a", "b"]}));
     assert_eq!(hub.post(&[("topic", "a"), ("topic", "b")], &[&token]).status, 200);
     assert_eq!(hub.post(&[("topic", "a"), ("topic", "c")], &[&token]).status, 401);
-    assert_eq!(hub.post(&[("topic", "a"), ("topic", "c"), ("private", "on")], &[&token]).status, 401);
+    assert_eq!(
+        hub.post(&[("topic", "a"), ("topic", "c"), ("private", "on")], &[&token]).status,
+        401
+    );
 }
 
 #[test]
@@ -153,7 +162,9 @@ fn neither_exp_nor_aud_nor_typ_is_needed_and_exp_and_nbf_count() {
 #[test]
 fn publish_empty_grants_nothing_and_absent_is_401() {
     let hub = Hub::closed(&[]);
-    for claim in [json!({"publish": []}), json!({"subscribe": ["*"]}), json!({}), json!({"publish": null})] {
+    for claim in
+        [json!({"publish": []}), json!({"subscribe": ["*"]}), json!({}), json!({"publish": null})]
+    {
         assert_eq!(hub.post(&[("topic", "a")], &[&with_zero(&claim)]).status, 401, "{claim}");
     }
 }
@@ -171,7 +182,8 @@ fn who_holds_a_token_without_subscribe_is_as_a_stranger() {
 fn all_that_is_wrong_with_a_token_is_401() {
     let hub = Hub::open(&[]);
     let foreign = Signer::secret(b"another secret of more than thirty-two bytes").unwrap();
-    let foreign = foreign.sign(&json!({"mercure": {"publish": ["*"], "subscribe": ["*"]}})).unwrap();
+    let foreign =
+        foreign.sign(&json!({"mercure": {"publish": ["*"], "subscribe": ["*"]}})).unwrap();
     let of_one = crate::mercure::fixture::with_one(&json!([]));
     for header in [
         bearer("not a token"),
@@ -187,7 +199,11 @@ fn all_that_is_wrong_with_a_token_is_401() {
     ] {
         let answer = hub.refused(&[("topic", "a")], &[&header]);
         assert_eq!(answer.status, 401, "{header}, even where strangers may subscribe");
-        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer error="), "{}", answer.head);
+        assert!(
+            answer.header("www-authenticate").unwrap().starts_with("Bearer error="),
+            "{}",
+            answer.head
+        );
     }
     assert_eq!(hub.post(&[("topic", "a")], &[&bearer(&foreign)]).status, 401);
     assert_eq!(hub.post(&[("topic", "a")], &[]).status, 401);

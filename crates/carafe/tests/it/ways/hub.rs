@@ -62,7 +62,9 @@ impl Way {
     pub(super) fn hub(self, settings: Settings) -> Hub {
         let place = match self {
             Self::InProcess => Place::mounted(&settings),
-            Self::TakenOver | Self::Http10 | Self::Http2 => Place::Program(serve(&settings, &[]), None),
+            Self::TakenOver | Self::Http10 | Self::Http2 => {
+                Place::Program(serve(&settings, &[]), None)
+            }
             Self::TlsHttp11 | Self::TlsHttp2 => {
                 let certificate = Certificate::new();
                 Place::Program(serve(&settings, &certificate.options()), Some(certificate))
@@ -168,8 +170,10 @@ impl Hub {
     ) -> Vec<u8> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, body.as_bytes()).unwrap();
-        let mut curl = self.curl(server, certificate, target, &[&format!("Content-Type: {content_type}")]);
-        let output = curl.arg("--data-binary").arg(format!("@{}", file.path().display())).output().unwrap();
+        let mut curl =
+            self.curl(server, certificate, target, &[&format!("Content-Type: {content_type}")]);
+        let output =
+            curl.arg("--data-binary").arg(format!("@{}", file.path().display())).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         output.stdout
     }
@@ -255,7 +259,8 @@ impl Stream {
     fn of_curl(mut process: Process) -> Self {
         let (_, nothing) = channel();
         let lines = std::mem::replace(&mut process.stdout, nothing);
-        let mut stream = Self { head: String::new(), lines, decoder: Decoder::new(), process: Some(process) };
+        let mut stream =
+            Self { head: String::new(), lines, decoder: Decoder::new(), process: Some(process) };
         while let Some(line) = stream.line().filter(|line| !line.trim_end().is_empty()) {
             stream.head += &format!("{}\r\n", line.trim_end());
         }

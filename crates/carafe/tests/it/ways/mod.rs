@@ -60,9 +60,11 @@ fn begins_with_the_time_to_wait_and_the_position_in_one_block(way: Way) {
     let position = lines[1].strip_prefix("id: ").unwrap();
     assert!(position.ends_with("-0-00000000"), "{position}");
     assert_eq!(lines[2..], ["event: carafe.position", "data:", ""]);
-    for (name, value) in
-        [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
-    {
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store"),
+        ("x-accel-buffering", "no"),
+    ] {
         assert_eq!(stream.header(name), Some(value), "{name}");
     }
 }
@@ -84,10 +86,15 @@ fn merges_topics_and_patterns_each_event_once(way: Way) {
     let hub = way.hub(Settings::default());
     let mut stream = hub.open("/events?topic=orders/1&pattern=orders/*&pattern=*/1", &[]);
     stream.event();
-    for target in ["orders/1", "orders/2", "payments/2", "payments/1", "both?topic=orders/3&topic=a/1"] {
+    for target in
+        ["orders/1", "orders/2", "payments/2", "payments/1", "both?topic=orders/3&topic=a/1"]
+    {
         hub.publish(&format!("/events/{target}"), target);
     }
-    assert_eq!(stream.data(4), ["orders/1", "orders/2", "payments/1", "both?topic=orders/3&topic=a/1"]);
+    assert_eq!(
+        stream.data(4),
+        ["orders/1", "orders/2", "payments/1", "both?topic=orders/3&topic=a/1"]
+    );
     hub.publish("/events/orders/end", "end");
     assert_eq!(stream.data(1), ["end"]);
 }
@@ -120,10 +127,17 @@ fn begins_with_all_history_or_the_last_events(way: Way) {
     let hub = way.hub(Settings::default());
     let ids = numbers(&hub, 5);
     assert_eq!(hub.open("/events/a?earliest", &[]).data(5), ["1", "2", "3", "4", "5"]);
-    assert_eq!(hub.open("/events/a?last_event_id=earliest", &[]).data(5), ["1", "2", "3", "4", "5"]);
+    assert_eq!(
+        hub.open("/events/a?last_event_id=earliest", &[]).data(5),
+        ["1", "2", "3", "4", "5"]
+    );
     assert_eq!(hub.open("/events/a?last=100", &[]).data(5), ["1", "2", "3", "4", "5"]);
     assert_eq!(hub.open("/events/a?last=2", &[]).data(2), ["4", "5"]);
-    assert_eq!(hub.open("/events/a", &[]).event().last_event_id, ids[4], "without a start, it is the tail");
+    assert_eq!(
+        hub.open("/events/a", &[]).event().last_event_id,
+        ids[4],
+        "without a start, it is the tail"
+    );
 }
 
 fn wraps_events_where_an_envelope_is_asked_for(way: Way) {
@@ -201,7 +215,11 @@ fn says_that_it_is_alive_while_nothing_comes(way: Way) {
     let id = hub.publish("/events/busy", "not for it");
     let position = stream.event();
     assert_eq!((&*position.event_type, position.last_event_id), ("carafe.position", id));
-    assert_eq!(stream.next(), Some(Received::Comment(String::new())), "the same position is told once");
+    assert_eq!(
+        stream.next(),
+        Some(Received::Comment(String::new())),
+        "the same position is told once"
+    );
     let id = hub.publish("/events/quiet", "for it");
     assert_eq!(stream.event().last_event_id, id);
 }
