@@ -6,7 +6,8 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::{Origins, Problem};
+use crate::answer::problem::Problem;
+use crate::policy::origins::Origins;
 
 /// The parameter that may carry a token.
 const PARAMETER: &str = "access_token";

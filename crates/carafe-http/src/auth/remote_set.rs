@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::auth::BadKey;
 use crate::auth::jwk_set::JwkSet;
-use crate::loopback::is_loopback;
+use crate::policy::loopback::is_loopback;
 
 /// The shortest time between two attempts, however many tokens name keys that are not known.
 const PAUSE: Duration = Duration::from_secs(30);

@@ -3,8 +3,8 @@
 use carafe_hub::{Access, Grant};
 use carafe_protocol::TopicMatcher;
 
-use crate::Rights;
 use crate::auth::{Refused, Verified};
+use crate::policy::rights::Rights;
 
 /// The most topics and patterns that one claim may have.
 const MATCHERS: usize = 100;

@@ -9,13 +9,13 @@ use http::request::Parts;
 use serde_json::Value;
 use url::Url;
 
-use crate::Rights;
 use crate::auth::{Dialect, bearer, cookie, may_send_cookies};
 use crate::mercure::claims::Claims;
 use crate::mercure::form::Form;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
+use crate::policy::rights::Rights;
 
 /// Who asks: a stranger, or who holds a token.
 pub(crate) struct Caller {

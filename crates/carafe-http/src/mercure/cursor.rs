@@ -4,8 +4,8 @@ use carafe_hub::{Access, Client, Start};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
-use crate::Problem;
-use crate::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID};
+use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID};
+use crate::answer::problem::Problem;
 use crate::mercure::form::Form;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;

@@ -2,9 +2,9 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::Problem;
-use crate::limit::Limit;
-use crate::query::bad_escapes;
+use crate::answer::limit::Limit;
+use crate::answer::problem::Problem;
+use crate::api::query::bad_escapes;
 
 /// The most pairs of a form: each takes far more memory than the two bytes that it may be written
 /// in.

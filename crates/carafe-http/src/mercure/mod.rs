@@ -29,8 +29,8 @@ use http::{Method, Request};
 
 pub use options::Mercure;
 
-use crate::Problem;
-use crate::router::App;
+use crate::answer::problem::Problem;
+use crate::api::router::App;
 use state::Adapter;
 
 /// The path of the hub.

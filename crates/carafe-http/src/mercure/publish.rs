@@ -7,16 +7,16 @@ use axum::response::{IntoResponse, Response};
 use http::Request;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
-use crate::Problem;
-use crate::body::{BodyReader, Most};
-use crate::body_budget::Held;
-use crate::limit::Limit;
+use crate::answer::limit::Limit;
+use crate::answer::problem::Problem;
+use crate::api::body::{BodyReader, Most};
+use crate::api::publish::{may_publish, publisher, refusal};
 use crate::mercure::caller::Caller;
 use crate::mercure::form::Form;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::update::Update;
-use crate::publish::{may_publish, publisher, refusal};
+use crate::policy::body_budget::Held;
 
 /// Publishes an update, and answers with its ID.
 pub(crate) async fn publish(

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 
-use crate::Problem;
+use crate::answer::problem::Problem;
 use crate::auth::Refused;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;

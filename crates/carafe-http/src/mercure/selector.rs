@@ -7,7 +7,7 @@ use carafe_protocol::{BadPattern, BadTopic, Topic, TopicMatcher, TopicPattern};
 use regex::Regex;
 use url::Url;
 
-use crate::Problem;
+use crate::answer::problem::Problem;
 use crate::mercure::form::Form;
 
 /// The most selectors of a subscription of 0.x.

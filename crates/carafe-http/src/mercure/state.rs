@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::api::router::App;
 use crate::mercure::subscriptions::Subscriptions;
 use crate::mercure::{Mercure, PATH, metadata};
-use crate::router::App;
 
 /// The hub, and how Mercure is spoken. Clones are the same.
 #[derive(Clone)]

@@ -8,11 +8,13 @@ use carafe_hub::{Client, Form as Frame, Subscribe, SubscribeError};
 use http::request::Parts;
 use http::{Method, Request};
 
-use crate::Problem;
-use crate::body::{BodyReader, Most};
-use crate::headers::head_of_a_stream;
-use crate::hub_body::HubBody;
-use crate::limit::Limit;
+use crate::answer::headers::head_of_a_stream;
+use crate::answer::limit::Limit;
+use crate::answer::problem::Problem;
+use crate::api::body::{BodyReader, Most};
+use crate::api::hub_body::HubBody;
+use crate::api::publish::publisher;
+use crate::api::subscribe::{self, Opened};
 use crate::mercure::caller::Caller;
 use crate::mercure::cursor::Cursor;
 use crate::mercure::form::Form;
@@ -21,9 +23,7 @@ use crate::mercure::selector;
 use crate::mercure::state::Adapter;
 use crate::mercure::subscriptions::Present;
 use crate::mercure::version::Version;
-use crate::publish::publisher;
-use crate::sharer::sharer;
-use crate::subscribe::{self, Opened};
+use crate::policy::sharer::sharer;
 
 /// Bytes of the body of a `QUERY`: as many matchers as there may be, and escaped.
 const QUERY_BYTES: usize = 1 << 20;

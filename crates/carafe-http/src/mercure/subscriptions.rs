@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use crate::Problem;
+use crate::answer::problem::Problem;
 use crate::mercure::caller::Caller;
 use crate::mercure::check_read_only;
 use crate::mercure::form::Form;
@@ -23,7 +23,7 @@ use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::update::new_urn;
 use crate::mercure::version::Version;
-use crate::sharer::sharer;
+use crate::policy::sharer::sharer;
 
 pub(crate) const PATH: &str = "/.well-known/mercure/subscriptions";
 

@@ -8,14 +8,14 @@ use carafe_protocol::{EventType, Topic};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::Problem;
-use crate::body::too_large;
-use crate::limit::Limit;
+use crate::answer::limit::Limit;
+use crate::answer::problem::Problem;
+use crate::api::body::too_large;
+use crate::api::publish::{TOPICS, event_type, too_many_topics};
+use crate::api::subscribe::topic;
 use crate::mercure::form::Form;
 use crate::mercure::selector::has_invisible;
 use crate::mercure::version::Version;
-use crate::publish::{TOPICS, event_type, too_many_topics};
-use crate::subscribe::topic;
 
 /// An update, and the ID under which subscribers know it.
 pub(crate) struct Update {

@@ -1,0 +1,184 @@
+//! `POST /events` with NDJSON: a batch, in order, stored whole or not at all.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use carafe_log::{Appended, Publication};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use serde::{Serialize, Serializer};
+
+use crate::answer::limit::Limit;
+use crate::answer::problem::Problem;
+use crate::api::body::{BodyReader, bad_utf_8, too_large};
+use crate::api::caller::Caller;
+use crate::api::line::{Alternates, Data, Line};
+use crate::api::lines::Lines;
+use crate::api::publish::{
+    Parameters, TOPICS, event_type, key, may_publish, refusal, too_many_topics,
+};
+use crate::api::router::App;
+use crate::api::subscribe::topic;
+use crate::policy::body_budget::Held;
+use crate::policy::publish_rate::Publisher;
+
+/// Bytes of a line beside the data: the names.
+const NAMES: usize = 64 << 10;
+
+/// Bytes of JSON that stand for one byte of data at most, `\u0000`.
+const ESCAPE: usize = 6;
+
+/// Memory that an event takes beside its publication: what the allocator adds, and its part of the
+/// answer.
+const BESIDE: usize = 128;
+
+/// How many times as much memory as its text a batch takes at most: that of events without data.
+pub(crate) const GROWS: usize = 16;
+
+/// Editors put it at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Publishes what the body says. A line that may not be is refused when it has come, and what
+/// follows is not read.
+pub(crate) async fn publish(
+    app: &App,
+    caller: &Caller,
+    publisher: Option<Publisher>,
+    body: BodyReader<'_>,
+) -> Result<Response, Problem> {
+    let (batch, held) = read(app, caller, body).await?;
+    if batch.is_empty() {
+        return Err(bad_line("the batch is empty: send one JSON object on each line".into()));
+    }
+    may_publish(app, publisher, batch.len())?;
+    let start = Instant::now();
+    let appended = app.hub.publish_all(batch).await.map_err(refusal)?;
+    app.options.metrics.stored(start);
+    Ok(answer(&appended, held))
+}
+
+/// Reads and checks line by line: neither the body nor a tree of it is ever in memory as a whole.
+async fn read(
+    app: &App,
+    caller: &Caller,
+    mut body: BodyReader<'_>,
+) -> Result<(Vec<Publication>, Held), Problem> {
+    let event_bytes = app.options.event_bytes;
+    let mut batch = Batch { caller, event_bytes, publications: Vec::new(), weight: 0 };
+    let longest = event_bytes.saturating_mul(ESCAPE).saturating_add(NAMES);
+    let mut lines = Lines::new(longest, too_long);
+    while let Some(bytes) = body.next().await? {
+        lines.push(&bytes, |number, line| batch.take(number, line))?;
+        // A line is there twice when it is parsed: as it came, and decoded.
+        body.hold(batch.weight + 2 * lines.begun()).await?;
+    }
+    lines.end(|number, line| batch.take(number, line))?;
+    body.hold(batch.weight).await?;
+    Ok((batch.publications, body.into_held()))
+}
+
+/// What has been read of a batch.
+struct Batch<'a> {
+    caller: &'a Caller,
+    event_bytes: usize,
+    publications: Vec<Publication>,
+    /// The memory that they take.
+    weight: usize,
+}
+
+impl Batch<'_> {
+    fn take(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
+        let line =
+            if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        let line = std::str::from_utf8(line).map_err(|_| bad_utf_8())?;
+        if line.trim().is_empty() {
+            return Ok(());
+        }
+        let publication = parse(line, self.event_bytes)?;
+        self.caller.may_publish_to(publication.topics())?;
+        self.weight += publication.weight() + BESIDE;
+        self.publications.push(publication);
+        Ok(())
+    }
+}
+
+fn parse(line: &str, event_bytes: usize) -> Result<Publication, Problem> {
+    let line =
+        Line::parse(line, event_bytes, TOPICS).map_err(|error| bad_line(error.to_string()))?;
+    let Data::Text(data) = line.data else {
+        return Err(too_large(event_bytes).over(Limit::EventBytes));
+    };
+    let Alternates::Topics(alternates) = line.alternates else { return Err(too_many_topics()) };
+    let alternates = alternates.iter().map(|text| topic(text)).collect::<Result<Vec<_>, _>>()?;
+    let parameters = Parameters {
+        event_type: line.event.as_deref().map(event_type).transpose()?,
+        key: line.id.as_deref().map(key).transpose()?,
+        retry: line.retry.map(Duration::from_millis),
+        private: line.private,
+    };
+    Ok(parameters.apply(Publication::new(topic(&line.topic)?, data).with_alternates(alternates)))
+}
+
+#[derive(Serialize)]
+struct Published<'a> {
+    #[serde(serialize_with = "ids")]
+    ids: &'a [Appended],
+}
+
+fn ids<S: Serializer>(appended: &[Appended], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(appended.iter().map(|one| one.position.to_string()))
+}
+
+/// The answer, whose memory counts as the body's until the client has taken it.
+fn answer(appended: &[Appended], mut held: Held) -> Response {
+    let body =
+        serde_json::to_vec(&Published { ids: appended }).expect("a list of texts is always JSON");
+    held.shrink_to(body.len());
+    let fresh = appended.iter().any(|one| !one.repeated);
+    let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, json, Body::from(Bytes::from_owner(HeldBytes { body, _held: held }))).into_response()
+}
+
+/// Bytes, and the room that they take.
+struct HeldBytes {
+    body: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+fn too_long(longest: usize) -> Problem {
+    let detail =
+        format!("more than the {longest} bytes that a line may have: publish less in one event");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
+        .over(Limit::EventBytes)
+}
+
+fn bad_line(detail: String) -> Problem {
+    Problem::bad_request("urn:carafe:problem:bad-line", "Bad line in a batch", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a batch may grow to is known by its length.
+    #[test]
+    fn no_line_takes_more_memory_than_so_many_times_its_text() {
+        let alternates = format!(
+            "{{\"topic\":\"a\",\"data\":1,\"alternates\":[{}\"b\"]}}",
+            "\"b\",".repeat(900)
+        );
+        for line in ["{\"topic\":\"a\",\"data\":1}", &alternates] {
+            let weight = parse(line, 1024).unwrap().weight() + BESIDE;
+            assert!(weight <= GROWS * (line.len() + 1), "{weight}: {line}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! An event stream for one connection: any axum handler may answer with it.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::Display;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use carafe_protocol::{Event, HEARTBEAT};
+use futures_core::Stream;
+use http_body::Frame;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::answer::headers::stream_headers;
+use crate::api::heartbeat::{self, Heartbeat};
+
+/// How many events may wait for the client before `send` waits too.
+const WAITING: usize = 16;
+
+/// The most bytes of waiting events that are joined in one chunk.
+const CHUNK: usize = 64 << 10;
+
+/// An event stream whose handler pushes.
+///
+/// ```
+/// use std::time::Duration;
+/// use carafe_http::EventStream;
+///
+/// async fn count() -> EventStream {
+///     EventStream::new(async |events| {
+///         for count in 1.. {
+///             tokio::time::sleep(Duration::from_secs(1)).await;
+///             events.data(count).await?;
+///         }
+///         Ok(())
+///     })
+/// }
+/// ```
+///
+/// The handler's future runs as part of the response, without a task of its own. When the client
+/// leaves, it is dropped at its next `await`: nothing counts on into a dead socket. The stream ends
+/// when the handler returns. A comment is sent after 15 s without output, see
+/// [`heartbeat`](Self::heartbeat).
+#[must_use]
+pub struct EventStream {
+    handler: Handler,
+    events: mpsc::Receiver<Bytes>,
+    heartbeat: Option<Duration>,
+}
+
+type Handler = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
+
+/// Sends events to one client. Clones send to the same.
+#[derive(Clone, Debug)]
+pub struct Events {
+    sender: mpsc::Sender<Bytes>,
+}
+
+/// The client is gone: nothing more can be sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client is gone")]
+pub struct Gone;
+
+/// Why a handler ended its stream early: whatever `?` brings. It ends the stream as its return
+/// does.
+#[derive(Debug)]
+pub struct HandlerError(Box<dyn Error + Send + Sync>);
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+/// Why a value was not sent as JSON.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// It cannot be written as JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// The client is gone.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+impl EventStream {
+    /// A stream of what `handler` sends, until it returns.
+    pub fn new<H, F>(handler: H) -> Self
+    where
+        H: FnOnce(Events) -> F,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let (sender, events) = mpsc::channel(WAITING);
+        let handler = Box::pin(handler(Events { sender }));
+        Self { handler, events, heartbeat: Some(heartbeat::DEFAULT) }
+    }
+
+    /// A stream of these events, until they end.
+    pub fn from_stream(events: impl Stream<Item = Event> + Send + 'static) -> Self {
+        Self::new(|sender| async move {
+            let mut events = Box::pin(events);
+            while let Some(event) = std::future::poll_fn(|cx| events.as_mut().poll_next(cx)).await {
+                sender.send(event).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Sets after how long without output a comment keeps the stream open; `None` sends none.
+    pub fn heartbeat(mut self, interval: Option<Duration>) -> Self {
+        self.heartbeat = interval;
+        self
+    }
+}
+
+impl Events {
+    /// Sends an event. Waits while the client reads too slowly.
+    ///
+    /// # Errors
+    /// Once the client is gone.
+    pub async fn send(&self, event: Event) -> Result<(), Gone> {
+        self.sender.send(event.to_bytes().into()).await.map_err(|_| Gone)
+    }
+
+    /// Sends data, without type and ID.
+    ///
+    /// # Errors
+    /// Once the client is gone.
+    pub async fn data(&self, data: impl Display) -> Result<(), Gone> {
+        self.send(Event::new(data.to_string())).await
+    }
+
+    /// Sends a value as JSON.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON, or once the client is gone.
+    pub async fn json(&self, value: &impl Serialize) -> Result<(), JsonError> {
+        Ok(self.data(serde_json::to_string(value)?).await?)
+    }
+
+    /// Sends a comment, which no client shows.
+    ///
+    /// # Errors
+    /// Once the client is gone.
+    pub async fn comment(&self, text: impl Into<String>) -> Result<(), Gone> {
+        self.send(Event::comment(text)).await
+    }
+
+    /// Sets the time that the client waits before it reconnects.
+    ///
+    /// # Errors
+    /// Once the client is gone.
+    pub async fn retry(&self, time: Duration) -> Result<(), Gone> {
+        self.send(Event::retry(time)).await
+    }
+
+    /// Waits until the client is gone.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+}
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response {
+        let body = EventBody {
+            handler: Some(self.handler),
+            events: self.events,
+            heartbeat: Heartbeat::every(self.heartbeat),
+        };
+        (stream_headers(), Body::new(body)).into_response()
+    }
+}
+
+struct EventBody {
+    handler: Option<Handler>,
+    events: mpsc::Receiver<Bytes>,
+    heartbeat: Heartbeat,
+}
+
+impl EventBody {
+    /// Runs the handler as far as it goes, and then takes what it sent.
+    fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(handler) = &mut self.handler
+            && let Poll::Ready(ended) = handler.as_mut().poll(cx)
+        {
+            self.handler = None;
+            if let Err(HandlerError(error)) = ended {
+                debug!(error, "an event stream's handler ended early");
+            }
+        }
+        match self.events.poll_recv(cx) {
+            // Clones of the sender may have been kept elsewhere: the handler's return ends the
+            // stream all the same.
+            Poll::Pending if self.handler.is_none() => Poll::Ready(None),
+            Poll::Ready(Some(first)) => Poll::Ready(Some(self.join(first))),
+            other => other,
+        }
+    }
+
+    fn join(&mut self, first: Bytes) -> Bytes {
+        let mut joined = first;
+        while joined.len() < CHUNK
+            && let Ok(next) = self.events.try_recv()
+        {
+            joined = [joined, next].concat().into();
+        }
+        joined
+    }
+}
+
+impl http_body::Body for EventBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let polled = match self.poll_events(cx) {
+            Poll::Ready(events) => {
+                self.heartbeat.reset();
+                Poll::Ready(events)
+            }
+            Poll::Pending => self.heartbeat.poll(cx).map(|()| Some(Bytes::from_static(HEARTBEAT))),
+        };
+        polled.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}

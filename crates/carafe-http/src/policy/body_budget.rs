@@ -1,0 +1,391 @@
+//! How much memory the bodies of requests may take, all together and those of one client.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use crate::policy::publish_rate::Publisher;
+
+/// Memory is counted in units of 1 KiB. A body takes at least one, which covers what a small
+/// request takes beside its body.
+const UNIT: usize = 1 << 10;
+
+/// The part of the budget that one client may hold.
+const SHARE: usize = 2;
+
+/// The part of the budget that is kept for small bodies.
+const KEPT: usize = 8;
+
+/// The most that a small body takes.
+pub(crate) const SMALL: usize = 64 << 10;
+
+/// The memory that bodies of requests may take, from before they are read until what they say is
+/// stored and answered. All clones are one budget.
+///
+/// One client may hold half of it; a larger body is refused. A client is who holds a token, else an
+/// address, as for the [publish rate](crate::PublishRate). An eighth is kept for bodies up to 64
+/// KiB, so that large ones that come slowly do not keep out those of all others.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    any: Arc<Pool>,
+    small: Arc<Pool>,
+    /// The most units that were held since somebody asked.
+    peak: AtomicUsize,
+}
+
+/// A part of the budget, shared by the clients.
+#[derive(Debug)]
+struct Pool {
+    free: Arc<Semaphore>,
+    units: usize,
+    /// The units that one client may hold.
+    share: usize,
+    // Held to look a client up, and never while something waits.
+    clients: Mutex<HashMap<Publisher, Client>>,
+}
+
+/// A client with bodies in flight.
+#[derive(Debug)]
+struct Client {
+    free: Arc<Semaphore>,
+    bodies: usize,
+}
+
+/// Why there is no room for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// It takes more than one client may ever hold.
+    Ever,
+    /// Other bodies of its client hold all that the client may.
+    OfClient,
+    /// Bodies hold the whole budget.
+    AtAll,
+}
+
+/// The room that one body has. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    of_all: Option<OwnedSemaphorePermit>,
+    of_client: Option<OwnedSemaphorePermit>,
+    place: Place,
+    /// The body may have room that is kept for small ones.
+    is_small: bool,
+    budget: BodyBudget,
+}
+
+/// One body's place in a pool, among those of its client.
+#[derive(Debug)]
+struct Place {
+    pool: Arc<Pool>,
+    client: Option<(Publisher, Arc<Semaphore>)>,
+}
+
+impl Default for BodyBudget {
+    /// 64 MiB.
+    fn default() -> Self {
+        Self::new(64 << 20)
+    }
+}
+
+impl BodyBudget {
+    /// A budget of so many bytes, and of 2 KiB at least.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let units = (bytes / UNIT).clamp(SHARE, Semaphore::MAX_PERMITS);
+        let small = Pool::new(units / KEPT, units / KEPT / SHARE);
+        let any = Pool::new(units - small.units, units / SHARE);
+        Self(Arc::new(Shared { any, small, peak: AtomicUsize::new(0) }))
+    }
+
+    /// The bytes of the largest body that there is ever room for.
+    #[must_use]
+    pub fn largest_body(&self) -> usize {
+        self.0.any.share.saturating_mul(UNIT)
+    }
+
+    /// The most bytes that bodies have held at a time since this was last asked.
+    #[must_use]
+    pub fn take_peak(&self) -> usize {
+        self.0.peak.swap(self.0.held(), Relaxed).saturating_mul(UNIT)
+    }
+
+    /// A body of this client that takes at most so many bytes. It holds nothing yet. Where clients
+    /// are not told from each other, all share the budget.
+    pub(crate) fn begin(&self, publisher: Option<Publisher>, most: usize) -> Held {
+        let place = Place::new(&self.0.any, publisher);
+        let is_small = most <= SMALL.min(self.0.small.share * UNIT);
+        Held { of_all: None, of_client: None, place, is_small, budget: self.clone() }
+    }
+}
+
+impl Shared {
+    fn held(&self) -> usize {
+        [&self.any, &self.small].map(|pool| pool.units - pool.free.available_permits()).iter().sum()
+    }
+}
+
+impl Pool {
+    fn new(units: usize, share: usize) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(units));
+        Arc::new(Self { free, units, share, clients: Mutex::default() })
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<Publisher, Client>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn new(pool: &Arc<Pool>, publisher: Option<Publisher>) -> Self {
+        let client = publisher.map(|publisher| {
+            let mut clients = pool.clients();
+            let new = || Client { free: Arc::new(Semaphore::new(pool.share)), bodies: 0 };
+            let client = clients.entry(publisher).or_insert_with(new);
+            client.bodies += 1;
+            (publisher, Arc::clone(&client.free))
+        });
+        Self { pool: Arc::clone(pool), client }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((publisher, _)) = &self.client else { return };
+        let mut clients = self.pool.clients();
+        if let Some(client) = clients.get_mut(publisher) {
+            client.bodies -= 1;
+            if client.bodies == 0 {
+                clients.remove(publisher);
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Makes room for `bytes` in all. It waits for others to give theirs back, and takes the time
+    /// off `patience`.
+    ///
+    /// Bodies that grow may wait for each other; the end of their patience resolves that.
+    pub(crate) async fn grow_to(
+        &mut self,
+        bytes: usize,
+        patience: &mut Duration,
+    ) -> Result<(), NoRoom> {
+        let units = bytes.div_ceil(UNIT);
+        let held = self.of_all.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if units <= held {
+            return Ok(());
+        }
+        if units > self.place.pool.share {
+            return Err(NoRoom::Ever);
+        }
+        let more = u32::try_from(units - held).map_err(|_| NoRoom::Ever)?;
+        if self.is_small && held == 0 {
+            self.begin_small(more, patience).await?;
+        } else {
+            self.grow_by(more, patience).await?;
+        }
+        self.budget.0.peak.fetch_max(self.budget.0.held(), Relaxed);
+        Ok(())
+    }
+
+    /// Where there is no room at once, it waits for what is kept for small bodies.
+    async fn begin_small(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
+        if self.grow_by(units, &mut { Duration::ZERO }).await.is_ok() {
+            return Ok(());
+        }
+        let publisher = self.place.client.as_ref().map(|(publisher, _)| *publisher);
+        self.place = Place::new(&self.budget.0.small, publisher);
+        self.grow_by(units, patience).await
+    }
+
+    /// Takes from its client's share first: what waits there holds up no other client.
+    async fn grow_by(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
+        let of_client = match &self.place.client {
+            Some((_, free)) => Some(take(free, units, patience).await.ok_or(NoRoom::OfClient)?),
+            None => None,
+        };
+        let of_all = take(&self.place.pool.free, units, patience).await.ok_or(NoRoom::AtAll)?;
+        of_client.into_iter().for_each(|of_client| join(&mut self.of_client, of_client));
+        join(&mut self.of_all, of_all);
+        Ok(())
+    }
+
+    /// Gives back what is beyond `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        for permit in [&mut self.of_all, &mut self.of_client].into_iter().flatten() {
+            let beyond = permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+            drop(permit.split(beyond));
+        }
+    }
+}
+
+async fn take(
+    from: &Arc<Semaphore>,
+    units: u32,
+    patience: &mut Duration,
+) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(from).try_acquire_many_owned(units) {
+        return Some(permit);
+    }
+    if patience.is_zero() {
+        return None;
+    }
+    let start = Instant::now();
+    let taken = timeout(*patience, Arc::clone(from).acquire_many_owned(units)).await;
+    *patience = patience.saturating_sub(start.elapsed());
+    taken.ok()?.ok()
+}
+
+fn join(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const A: Option<Publisher> = Some(Publisher::Holder(1));
+    const B: Option<Publisher> = Some(Publisher::Holder(2));
+    const C: Option<Publisher> = Some(Publisher::Holder(3));
+    const SECOND: Duration = Duration::from_secs(1);
+    const LARGE: usize = usize::MAX;
+
+    /// 16 units, of which two are kept for small bodies: at most one of a client.
+    fn budget() -> BodyBudget {
+        BodyBudget::new(16 * UNIT)
+    }
+
+    /// A large body with room for so many units; it must be there at once.
+    fn held(budget: &BodyBudget, client: Option<Publisher>, units: usize) -> Held {
+        let mut held = budget.begin(client, LARGE);
+        held.grow_to(units * UNIT, &mut SECOND.clone()).now_or_never().expect("no wait").unwrap();
+        held
+    }
+
+    /// Whether there is room for a unit at once, or at the end of one's patience.
+    async fn room(
+        budget: &BodyBudget,
+        client: Option<Publisher>,
+        most: usize,
+    ) -> Result<Held, NoRoom> {
+        let mut held = budget.begin(client, most);
+        held.grow_to(1, &mut SECOND.clone()).await.map(|()| held)
+    }
+
+    fn free(budget: &BodyBudget) -> usize {
+        16 - budget.0.held()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_holds_half_of_the_budget_and_others_the_rest() {
+        let budget = budget();
+        let first = [held(&budget, A, 7), held(&budget, A, 1)];
+        assert_eq!(room(&budget, A, LARGE).await.unwrap_err(), NoRoom::OfClient);
+        let second = held(&budget, B, 6);
+        assert_eq!(room(&budget, C, LARGE).await.unwrap_err(), NoRoom::AtAll);
+        drop(first);
+        drop(held(&budget, C, 8));
+        assert_eq!(budget.0.any.clients().len(), 1, "who has no body in flight is forgotten");
+        drop(second);
+        assert_eq!((free(&budget), budget.0.any.clients().len()), (16, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_leave_room_for_small_ones() {
+        let budget = budget();
+        let _large = [held(&budget, A, 8), held(&budget, B, 6)];
+        let small = [room(&budget, A, UNIT).await.unwrap(), room(&budget, C, UNIT).await.unwrap()];
+        assert_eq!(free(&budget), 0);
+        assert_eq!(room(&budget, A, UNIT).await.unwrap_err(), NoRoom::OfClient);
+        assert_eq!(room(&budget, B, UNIT).await.unwrap_err(), NoRoom::AtAll);
+        drop(small);
+        assert_eq!((free(&budget), budget.0.small.clients().len()), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_bodies_have_all_that_large_ones_leave() {
+        let budget = budget();
+        let mut small = Vec::new();
+        for _ in 0..9 {
+            small.push(room(&budget, A, UNIT).await.unwrap());
+        }
+        assert_eq!(
+            room(&budget, A, UNIT).await.unwrap_err(),
+            NoRoom::OfClient,
+            "half, and a small one"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_beyond_a_clients_share_is_refused_at_once() {
+        let budget = budget();
+        assert_eq!(budget.largest_body(), 8 * UNIT);
+        let refused =
+            budget.begin(A, LARGE).grow_to(8 * UNIT + 1, &mut SECOND.clone()).now_or_never();
+        assert_eq!(refused, Some(Err(NoRoom::Ever)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_until_another_gives_its_room_back() {
+        let budget = budget();
+        let (first, _second) = (held(&budget, A, 8), held(&budget, B, 6));
+        let mut third = budget.begin(C, LARGE);
+        let mut patience = 5 * SECOND;
+        let waits = third.grow_to(UNIT, &mut patience);
+        let frees = async {
+            tokio::time::sleep(2 * SECOND).await;
+            drop(first);
+        };
+        assert_eq!(tokio::join!(waits, frees).0, Ok(()));
+        assert_eq!(patience, 3 * SECOND, "what was waited is not waited again");
+    }
+
+    /// Each has some and wants more: the first to lose its patience makes room for the other.
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_wait_for_each_other_do_not_wait_for_ever() {
+        let budget = budget();
+        let grow = async |client, patience: Duration| {
+            let mut body = held(&budget, client, 6);
+            tokio::task::yield_now().await;
+            body.grow_to(8 * UNIT, &mut { patience }).await
+        };
+        let _third = held(&budget, C, 2);
+        let grown = tokio::join!(grow(A, SECOND), grow(B, 2 * SECOND));
+        assert_eq!(grown, (Err(NoRoom::AtAll), Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_body_does_not_need_any_more_is_given_back() {
+        let budget = budget();
+        let mut body = held(&budget, A, 8);
+        body.shrink_to(UNIT + 1);
+        assert_eq!(free(&budget), 14);
+        drop(held(&budget, A, 6));
+        body.shrink_to(8 * UNIT);
+        drop(body);
+        assert_eq!(free(&budget), 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_most_that_was_held_is_told_once() {
+        let budget = budget();
+        let body = held(&budget, A, 1);
+        drop(held(&budget, B, 3));
+        assert_eq!([budget.take_peak(), budget.take_peak()], [4 * UNIT, UNIT]);
+        drop(body);
+        assert_eq!([budget.take_peak(), budget.take_peak()], [UNIT, 0]);
+    }
+}

@@ -1,0 +1,11 @@
+//! What clients may do and how much of it: rights, limits, origins, addresses and rates. Nothing here
+//! reads a request body or writes to a socket.
+
+pub(crate) mod address;
+pub(crate) mod body_budget;
+pub(crate) mod loopback;
+pub(crate) mod origins;
+pub(crate) mod publish_rate;
+pub(crate) mod rights;
+pub(crate) mod sharer;
+pub(crate) mod subscribers;

@@ -1,0 +1,40 @@
+//! Accepts sockets of which the runtime does not know yet.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+
+use carafe_fanout::{ShardOptions, ShardPool};
+use mio::net::TcpListener as Accepting;
+use rustix::net::sockopt::set_tcp_nodelay;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use crate::observe::open_stream::OpenStream;
+
+pub(crate) struct Listener(AsyncFd<Accepting>);
+
+impl Listener {
+    /// Over a listener whose clients are bounded by these options.
+    pub(crate) fn new(listener: TcpListener, bounds: &ShardOptions) -> io::Result<Self> {
+        // Each event is sent at once; without it only the latency suffers. Accepted sockets have it
+        // from their listener.
+        if let Err(error) = set_tcp_nodelay(&listener, true) {
+            warn!(%error, "TCP_NODELAY");
+        }
+        ShardPool::<OpenStream>::prepare(&listener, bounds);
+        let listener = Accepting::from_std(listener.into_std()?);
+        #[expect(unsafe_code, reason = "the kernel's poller is given a descriptor")]
+        // SAFETY: the listener owns its descriptor, is not changed in here, and is closed only
+        // after it is registered no more.
+        let registered = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?;
+        Ok(Self(registered))
+    }
+
+    /// The next client's socket, which does not block, and its address.
+    pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, peer) = self.0.async_io(Interest::READABLE, Accepting::accept).await?;
+        Ok((socket.into(), peer))
+    }
+}

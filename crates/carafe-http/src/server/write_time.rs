@@ -1,0 +1,244 @@
+//! Cuts who takes nothing of what hyper writes for too long.
+//!
+//! hyper asks a body for more only while there is room for it, so that the time cannot be kept
+//! within. It is kept around what drives the body: a connection, and each stream of HTTP/2, which
+//! ends alone.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use carafe_fanout::Ended;
+use http_body::{Frame, SizeHint};
+use hyper::rt::Executor;
+use tokio::task_local;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::server::idle::InFlight;
+
+task_local! {
+    /// That of the connection or stream whose driver runs.
+    static WATCH: Watch;
+}
+
+/// For how long the client of a connection, or of one stream of it, has taken nothing.
+#[derive(Clone)]
+pub(crate) struct Watch(Arc<Watched>);
+
+struct Watched {
+    allowed: Duration,
+    /// That of the connection, to a stream.
+    connection: Option<Watch>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Since when the socket has had no room.
+    socket: Option<Instant>,
+    /// Since when the body has not been asked for more.
+    body: Option<Instant>,
+    stalled: bool,
+}
+
+impl Watch {
+    /// Over a connection, whose client may take nothing for so long.
+    pub(crate) fn new(allowed: Duration) -> Self {
+        Self(Arc::new(Watched { allowed, connection: None, state: Mutex::default() }))
+    }
+
+    /// That over what runs now, if there is one.
+    pub(crate) fn current() -> Option<Self> {
+        WATCH.try_with(Clone::clone).ok()
+    }
+
+    fn over_stream(&self) -> Self {
+        let allowed = self.0.allowed;
+        Self(Arc::new(Watched { allowed, connection: Some(self.clone()), state: Mutex::default() }))
+    }
+
+    /// Whether it was cut because its time was over.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.state().stalled || self.0.connection.as_ref().is_some_and(Self::has_stalled)
+    }
+
+    /// Runs what drives the connection or stream to its end, or until the client has stalled: then
+    /// `None`, and it is dropped.
+    pub(crate) async fn over<F: Future>(self, driver: F) -> Option<F::Output> {
+        let mut driver = pin!(WATCH.scope(self.clone(), driver));
+        let mut timer = None;
+        poll_fn(|cx| match driver.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll_stalled(cx, &mut timer).map(|()| None),
+        })
+        .await
+    }
+
+    fn poll_stalled(&self, cx: &mut Context<'_>, timer: &mut Option<Pin<Box<Sleep>>>) -> Poll<()> {
+        loop {
+            let Some(until) = self.until() else {
+                *timer = None;
+                return Poll::Pending;
+            };
+            let sleep = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if sleep.deadline() < until {
+                sleep.as_mut().reset(until);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            // The clock may have gone on since, and the client, too.
+            if self.until().is_some_and(|until| until <= Instant::now()) {
+                self.state().stalled = true;
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// When the time is over, if nothing is taken until then.
+    fn until(&self) -> Option<Instant> {
+        let state = self.state();
+        state.socket.into_iter().chain(state.body).min()?.checked_add(self.0.allowed)
+    }
+
+    /// Whether the socket has room for what is written, from now on; returns whether it had none
+    /// before.
+    pub(crate) fn socket_is_full(&self, is_full: bool) -> bool {
+        let mut state = self.state();
+        let was_full = state.socket.is_some();
+        state.socket = is_full.then(|| state.socket.unwrap_or_else(Instant::now));
+        was_full
+    }
+
+    /// The kernel keeps the time, too, of what it has taken from here.
+    pub(crate) fn has_failed(&self, error: &io::Error) {
+        if Ended::by(error) == Ended::Stalled {
+            self.state().stalled = true;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Spawns the streams of HTTP/2, each under a watch of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Streams;
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        match Watch::current() {
+            Some(connection) => drop(tokio::spawn(connection.over_stream().over(stream))),
+            None => drop(tokio::spawn(stream)),
+        }
+    }
+}
+
+/// A body under the watch of what drives it.
+pub(crate) struct WatchedBody {
+    body: Body,
+    watch: Option<Watch>,
+    _request: Option<InFlight>,
+}
+
+impl WatchedBody {
+    /// The body of the answer to this request.
+    pub(crate) fn new(body: Body, request: Option<InFlight>) -> Self {
+        Self { body, watch: Watch::current(), _request: request }
+    }
+
+    /// Something waits since then to be taken, or nothing.
+    fn waits(&self, since: Option<Instant>) {
+        self.watch.iter().for_each(|watch| watch.state().body = since);
+    }
+}
+
+impl HttpBody for WatchedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.waits(None);
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.waits(frame.is_some().then(Instant::now));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for WatchedBody {
+    fn drop(&mut self) {
+        self.waits(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const ALLOWED: Duration = Duration::from_secs(10);
+
+    fn wait(since: Option<Instant>) {
+        Watch::current().unwrap().state().body = since;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_something_within_the_time_is_not_cut() {
+        let watch = Watch::new(ALLOWED);
+        let driver = async {
+            for _ in 0..5 {
+                wait(Some(Instant::now()));
+                sleep(ALLOWED - Duration::from_millis(1)).await;
+                wait(None);
+                sleep(3 * ALLOWED).await;
+            }
+        };
+        assert_eq!((watch.clone().over(driver).await, watch.has_stalled()), (Some(()), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_cut_when_the_time_is_over_and_with_the_connection_its_streams() {
+        let (watch, start) = (Watch::new(ALLOWED), Instant::now());
+        let (stream, other) = (watch.over_stream(), Watch::new(ALLOWED));
+        let driver = async {
+            wait(Some(Instant::now()));
+            pending::<()>().await;
+        };
+        assert_eq!(watch.clone().over(driver).await, None);
+        assert_eq!(start.elapsed().as_secs(), ALLOWED.as_secs());
+        assert_eq!([&watch, &stream, &other].map(Watch::has_stalled), [true, true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_cut_leaves_its_connection() {
+        let watch = Watch::new(ALLOWED);
+        let stream = watch.over_stream();
+        let driver = async {
+            wait(Some(Instant::now()));
+            pending::<()>().await;
+        };
+        assert_eq!(stream.clone().over(driver).await, None);
+        assert_eq!([&stream, &watch].map(Watch::has_stalled), [true, false]);
+    }
+}
