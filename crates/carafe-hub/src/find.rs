@@ -24,7 +24,7 @@ impl Hub {
     ) -> Result<Option<Position>, ReadError> {
         let _turn = self.shared.replays.turn(client).await;
         if let Ok(id) = IdempotencyKey::new(id)
-            && let Some(position) = self.shared.log.find_id(id, access.visible()).await?
+            && let Some(position) = self.shared.log.find_id(id, access.clone()).await?
         {
             return Ok(Some(position));
         }
@@ -34,9 +34,8 @@ impl Hub {
             Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => None,
             read => read?,
         };
-        let is_it = |entry: &Arc<Entry>| {
-            entry.position == position && access.visible().shows(&entry.publication)
-        };
+        let is_it =
+            |entry: &Arc<Entry>| entry.position == position && access.shows(&entry.publication);
         Ok(entry.filter(is_it).map(|entry| entry.position))
     }
 
@@ -52,9 +51,9 @@ impl Hub {
     ) -> Result<Option<Arc<Entry>>, ReadError> {
         let _turn = self.shared.replays.turn(client).await;
         let before =
-            self.shared.log.before_last(1, vec![TopicMatcher::any()], access.visible()).await?;
+            self.shared.log.before_last(1, vec![TopicMatcher::any()], access.clone()).await?;
         let entry = self.first_after(before.offset).await?;
-        Ok(entry.filter(|entry| access.visible().shows(&entry.publication)))
+        Ok(entry.filter(|entry| access.shows(&entry.publication)))
     }
 
     async fn first_after(&self, offset: u64) -> Result<Option<Arc<Entry>>, ReadError> {

@@ -330,8 +330,8 @@ impl Shared {
             Start::Earliest => Ok(at(self.log.span().start)),
             Start::Last(count) => {
                 let _turn = self.replays.turn(request.client).await;
-                let (wanted, visible) = (request.matchers.clone(), request.access.visible());
-                Ok(at(self.log.before_last(*count, wanted, visible).await?))
+                let (wanted, access) = (request.matchers.clone(), request.access.clone());
+                Ok(at(self.log.before_last(*count, wanted, access).await?))
             }
             Start::After(id) => match id.parse() {
                 Ok(position) => self.resume(position, request.client).await,

@@ -87,7 +87,7 @@ impl Subscribe {
     /// Says what asking for everything means for this subscriber.
     pub(crate) fn complete(&mut self) {
         if self.everything {
-            self.matchers = self.access.everything();
+            self.matchers = self.access.matchers();
         }
     }
 
@@ -105,11 +105,9 @@ impl Subscribe {
     /// # Errors
     /// When it asks for a topic of which it may see nothing, or may see nothing at all.
     pub fn check(&self) -> Result<(), SubscribeError> {
-        let refused = |matcher: &&TopicMatcher| !self.access.may_ask_for(matcher);
+        let refused = |matcher: &&TopicMatcher| !self.access.may_show(matcher);
         match self.matchers.iter().find(refused) {
-            _ if self.everything && self.access.sees_nothing() => {
-                Err(SubscribeError::NothingGranted)
-            }
+            _ if self.everything && self.access.is_empty() => Err(SubscribeError::NothingGranted),
             Some(TopicMatcher::Exact(topic)) => Err(SubscribeError::NotGranted(topic.clone())),
             Some(TopicMatcher::Pattern(_)) => Err(SubscribeError::NothingGranted),
             None => Ok(()),

@@ -4,10 +4,12 @@
 //! takes entries that were ordered elsewhere, [`Read`] finds, reads and follows. [`MemoryLog`]
 //! keeps a bounded history in memory, [`DiskLog`] one on disk.
 
+mod access;
 mod append;
 mod clock;
 mod disk;
 mod entry;
+mod grant;
 mod memory;
 mod panics;
 mod publication;
@@ -18,6 +20,7 @@ mod wanted;
 use std::pin::Pin;
 use std::time::Duration;
 
+pub use access::Access;
 pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended};
 pub use clock::{Clock, TimeSource};
 pub use disk::{
@@ -25,9 +28,10 @@ pub use disk::{
     Storage, StorageFile,
 };
 pub use entry::Entry;
+pub use grant::Grant;
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadIdempotencyKey, IdempotencyKey, Publication};
-pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span, Visible};
+pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span};
 
 /// How long idempotency keys are known by default.
 const KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use crate::{BoxFuture, Clock, Entry, IdempotencyKey, Publication};
+use crate::{Access, BoxFuture, Clock, Entry, IdempotencyKey};
 
 /// Finds, reads and follows.
 pub trait Read: Send + Sync {
@@ -18,11 +18,11 @@ pub trait Read: Send + Sync {
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 
     /// The earliest entry with this ID of its publisher, an idempotency key or not, that is kept,
-    /// of any topic, of those that are visible.
+    /// of any topic, of those that `access` shows.
     fn find_id(
         &self,
         id: IdempotencyKey,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
 
     /// Reads entries after `after` that one of `wanted` matches, in order.
@@ -36,12 +36,12 @@ pub trait Read: Send + Sync {
     ) -> BoxFuture<'_, Result<Block, ReadError>>;
 
     /// The position after which reading gives the last `count` entries that `wanted` matches, of
-    /// those that are visible.
+    /// those that `access` shows.
     fn before_last(
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
 
     /// Answers with the newest entries, of about `recent` bytes at most, and hands every further
@@ -93,35 +93,6 @@ pub enum Find {
     /// It lies beyond the tail, and another node may still deliver what lies between: only a log
     /// that is supplied with its entries ([`AppendAt`](crate::AppendAt)) answers this.
     Ahead,
-}
-
-/// Which entries a reader may see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visible {
-    /// Whether public entries of all topics.
-    pub public: bool,
-    /// The topics of which all entries.
-    pub granted: Arc<[TopicMatcher]>,
-}
-
-impl Visible {
-    /// All entries.
-    #[must_use]
-    pub fn all() -> Self {
-        Self { public: true, granted: [TopicMatcher::any()].into() }
-    }
-
-    /// Whether this entry is among them.
-    #[must_use]
-    pub fn shows(&self, publication: &Publication) -> bool {
-        self.shows_as_public(publication) || publication.matches(&self.granted)
-    }
-
-    /// Whether it is, without a look at its topics.
-    #[must_use]
-    pub fn shows_as_public(&self, publication: &Publication) -> bool {
-        self.public && !publication.is_private()
-    }
 }
 
 /// How much a block may hold. It holds at least one entry if there is one.

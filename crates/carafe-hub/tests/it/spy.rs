@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carafe_log::{
-    Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Find, Followed, Follower,
-    IdempotencyKey, MemoryLog, Publication, Read, ReadError, Span, Visible,
+    Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Find, Followed,
+    Follower, IdempotencyKey, MemoryLog, Publication, Read, ReadError, Span,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use tokio::sync::Semaphore;
@@ -91,9 +91,9 @@ impl Read for Spy {
     fn find_id(
         &self,
         id: IdempotencyKey,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.log().find_id(id, visible)
+        self.log().find_id(id, access)
     }
 
     fn read(
@@ -123,9 +123,9 @@ impl Read for Spy {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        self.log().before_last(count, wanted, visible)
+        self.log().before_last(count, wanted, access)
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {

@@ -12,7 +12,7 @@ use super::part::Asked;
 use super::storage::Folder;
 use super::{DiskLog, DiskOptions, Storage, StorageFile};
 use crate::wanted::Wanted;
-use crate::{Append, Appended, BlockLimit, IdempotencyKey, Publication, Read, ReadError, Visible};
+use crate::{Access, Append, Appended, BlockLimit, IdempotencyKey, Publication, Read, ReadError};
 
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 const TOPICS: usize = 3000;
@@ -179,13 +179,13 @@ fn finding_the_last_of_what_is_not_there_is_refused_beyond_a_number_of_tests() {
     fill(&log, 20);
     let missing = |number| TopicPattern::new(&format!("none/({number})")).unwrap().into();
     let last = |patterns: usize| {
-        wait(log.before_last(1, (0..patterns).map(missing).collect(), Visible::all()))
+        wait(log.before_last(1, (0..patterns).map(missing).collect(), Access::all()))
     };
     assert_eq!(last(1), Ok(log.span().start));
     assert_eq!(last(100), Err(ReadError::TooMuchWork { limit: 50_000 }));
     let there = complex(1);
     assert!(
-        wait(log.before_last(1, vec![there], Visible::all())).is_ok(),
+        wait(log.before_last(1, vec![there], Access::all())).is_ok(),
         "what is near the end is found"
     );
 }
@@ -364,6 +364,6 @@ fn an_unknown_id_is_not_looked_for_on_the_disk() {
     fill(&log, 20);
     let before = spy.reads.load(Ordering::Relaxed);
     let id = IdempotencyKey::new("nobody's").unwrap();
-    assert_eq!(wait(log.find_id(id, Visible::all())), Ok(None));
+    assert_eq!(wait(log.find_id(id, Access::all())), Ok(None));
     assert_eq!(spy.reads.load(Ordering::Relaxed), before, "no event has an ID");
 }

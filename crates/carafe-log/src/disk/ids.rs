@@ -10,7 +10,7 @@ use super::part::{Part, PartIndex, unreadable};
 use super::segment::Row;
 use super::state::Shared;
 use super::view::{Place, View};
-use crate::{Entry, IdempotencyKey, ReadError, Visible};
+use crate::{Access, Entry, IdempotencyKey, ReadError};
 
 /// Entries that are looked at in one turn.
 const TURN: usize = 256;
@@ -21,7 +21,7 @@ const BYTES: usize = 4 << 20;
 /// A search through the segments for the earliest visible entry with an ID, turn by turn.
 pub(crate) struct IdSearch {
     id: IdempotencyKey,
-    visible: Visible,
+    access: Access,
     view: Arc<View>,
     /// Segments that were not looked at yet, the newest first.
     places: Vec<Place>,
@@ -31,9 +31,9 @@ pub(crate) struct IdSearch {
 }
 
 impl IdSearch {
-    pub(crate) fn new(shared: &Shared, id: IdempotencyKey, visible: Visible) -> Self {
+    pub(crate) fn new(shared: &Shared, id: IdempotencyKey, access: Access) -> Self {
         let view = shared.view();
-        let mut search = Self { id, visible, places: Vec::new(), view, part: None };
+        let mut search = Self { id, access, places: Vec::new(), view, part: None };
         search.places = search.view.places().filter(|place| search.may_be_in(place)).collect();
         search
     }
@@ -68,9 +68,9 @@ impl IdSearch {
         rows.truncate(fitting(&rows));
         let later = &ordinals[rows.len()..];
         // Who has no grant sees no private entry: those need not be read.
-        rows.retain(|row| !self.visible.granted.is_empty() || !row.private);
+        rows.retain(|row| !self.access.grant().is_empty() || !row.private);
         let is_it = |known: &Entry| {
-            known.publication.id() == Some(&self.id) && self.visible.shows(&known.publication)
+            known.publication.id() == Some(&self.id) && self.access.shows(&known.publication)
         };
         if let Some(entry) = part.segment.first_of(&rows, is_it)? {
             return Ok(Some(Some(entry.position)));

@@ -9,7 +9,7 @@ use super::part::{Asked, Part, Shown};
 use super::state::Shared;
 use super::view::{Place, View};
 use crate::wanted::{Budget, Wanted};
-use crate::{ReadError, Visible};
+use crate::{Access, ReadError};
 
 /// A search through the segments, the newest first, turn by turn.
 pub(crate) struct LastSearch {
@@ -32,7 +32,7 @@ impl LastSearch {
         shared: &Shared,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        visible: &Visible,
+        access: &Access,
         limit: u64,
     ) -> Self {
         let view = shared.view();
@@ -40,8 +40,8 @@ impl LastSearch {
         places.reverse();
         Self {
             asked: Asked::new(Wanted::new(wanted), &shared.selections),
-            public: visible.public,
-            granted: Asked::new(Wanted::new(&*visible.granted), &shared.selections),
+            public: access.includes_public(),
+            granted: Asked::new(Wanted::new(access.grant().matchers()), &shared.selections),
             view,
             places,
             part: None,

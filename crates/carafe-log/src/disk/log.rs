@@ -22,8 +22,8 @@ use super::writer::Writer;
 use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
-    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock,
-    Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
+    Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
+    Clock, Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
 };
 
 /// A log on disk: what was appended stays, whatever happens to the process.
@@ -256,9 +256,9 @@ impl Read for DiskLog {
     fn find_id(
         &self,
         id: IdempotencyKey,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        let mut search = IdSearch::new(&self.shared, id, visible);
+        let mut search = IdSearch::new(&self.shared, id, access);
         if search.finds_nothing() {
             return Box::pin(ready(Ok(None)));
         }
@@ -279,9 +279,9 @@ impl Read for DiskLog {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        let mut search = LastSearch::new(&self.shared, count, wanted, &visible, self.pattern_tests);
+        let mut search = LastSearch::new(&self.shared, count, wanted, &access, self.pattern_tests);
         self.read_with(move |shared| search.step(shared))
     }
 

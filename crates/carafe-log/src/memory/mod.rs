@@ -15,8 +15,8 @@ use self::state::{Kept, State};
 use crate::readers::Readers;
 use crate::wanted::{Budget, Wanted};
 use crate::{
-    Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock,
-    Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span, Visible,
+    Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
+    Clock, Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
 };
 
 /// Threads that do what takes longer than some tens of microseconds.
@@ -179,9 +179,9 @@ impl Read for MemoryLog {
     fn find_id(
         &self,
         id: IdempotencyKey,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        let mut search = IdSearch { id, visible, after: 0 };
+        let mut search = IdSearch { id, access, after: 0 };
         self.run(move |shared, _, _| Ok(search.turn(shared)))
     }
 
@@ -199,9 +199,9 @@ impl Read for MemoryLog {
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
-        visible: Visible,
+        access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
-        let mut search = LastSearch::new(count, wanted, &visible);
+        let mut search = LastSearch::new(count, wanted, &access);
         let limit = self.shared.limits.pattern_tests;
         self.run(move |shared, budget, _| search.turn(shared, budget, limit))
     }

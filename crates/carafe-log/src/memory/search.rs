@@ -8,7 +8,7 @@ use carafe_protocol::{Offset, Position, TopicMatcher};
 use super::Shared;
 use super::state::State;
 use crate::wanted::{Budget, Wanted};
-use crate::{Block, BlockLimit, Entry, IdempotencyKey, ReadError, Visible};
+use crate::{Access, Block, BlockLimit, Entry, IdempotencyKey, ReadError};
 
 /// Entries that are taken out at once: the lock is held for some microseconds.
 const TAKEN: usize = 256;
@@ -73,11 +73,11 @@ pub(super) struct LastSearch {
 }
 
 impl LastSearch {
-    pub(super) fn new(count: usize, wanted: Vec<TopicMatcher>, visible: &Visible) -> Self {
+    pub(super) fn new(count: usize, wanted: Vec<TopicMatcher>, access: &Access) -> Self {
         Self {
             wanted: Wanted::new(wanted),
-            public: visible.public,
-            granted: Wanted::new(&*visible.granted),
+            public: access.includes_public(),
+            granted: Wanted::new(access.grant().matchers()),
             before: None,
             left: count,
             tests: 0,
@@ -133,7 +133,7 @@ impl LastSearch {
 /// A search for the earliest visible entry with an ID, turn by turn.
 pub(super) struct IdSearch {
     pub(super) id: IdempotencyKey,
-    pub(super) visible: Visible,
+    pub(super) access: Access,
     /// Entries up to this offset were looked at.
     pub(super) after: Offset,
 }
@@ -142,7 +142,7 @@ impl IdSearch {
     /// Searches for a turn. `None` if there is more to do.
     pub(super) fn turn(&mut self, log: &Shared) -> Option<Option<Position>> {
         let taken = log.state().take_with_id(&self.id, self.after, TAKEN);
-        let shown = taken.iter().find(|entry| self.visible.shows(&entry.publication));
+        let shown = taken.iter().find(|entry| self.access.shows(&entry.publication));
         if shown.is_some() || taken.len() < TAKEN {
             return Some(shown.map(|entry| entry.position));
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use carafe_log::{
-    Append, BlockLimit, DiskLog, DiskOptions, Find, IdempotencyKey, Read, ReadError, Visible,
+    Access, Append, BlockLimit, DiskLog, DiskOptions, Find, IdempotencyKey, Read, ReadError,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use rand::rngs::StdRng;
@@ -93,7 +93,7 @@ impl Rig {
             Err(error) => panic!("{error}"),
         }
         let count = random.random_range(1..20);
-        let before = wait(self.log.before_last(count, wanted, Visible::all())).unwrap();
+        let before = wait(self.log.before_last(count, wanted, Access::all())).unwrap();
         let later = (before.offset + 1..=self.log.span().tail.offset).filter(is_wanted).count();
         let trimmed = before.offset <= self.log.span().start.offset;
         assert!(later >= count || trimmed, "{later} of {count} after {before}");
@@ -108,7 +108,7 @@ impl Rig {
         let trimmed = find == Find::Trimmed && known.offset < self.log.span().start.offset;
         assert!(trimmed || (find == Find::Found && known.offset >= start), "{known}: {find:?}");
         if known.offset.is_multiple_of(10) {
-            let found = wait(self.log.find_id(key(known.offset), Visible::all())).unwrap();
+            let found = wait(self.log.find_id(key(known.offset), Access::all())).unwrap();
             let gone = found.is_none() && known.offset <= self.log.span().start.offset;
             assert!(found == Some(known) || gone, "{known}: {found:?}");
         }

@@ -5,8 +5,8 @@ use std::task::{Context, Waker};
 use std::thread;
 
 use carafe_log::{
-    Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, IdempotencyKey, Publication, Read,
-    ReadError, Visible,
+    Access, Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, Grant, IdempotencyKey,
+    Publication, Read, ReadError,
 };
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
@@ -87,7 +87,7 @@ fn find(log: &impl Read, position: Position) -> Find {
 }
 
 fn before_last(log: &impl Read, count: usize, wanted: &[TopicMatcher]) -> Position {
-    wait(log.before_last(count, wanted.to_vec(), Visible::all())).unwrap()
+    wait(log.before_last(count, wanted.to_vec(), Access::all())).unwrap()
 }
 
 pub(crate) fn an_empty_log_has_nothing_before_its_tail<F: Factory>() {
@@ -294,8 +294,8 @@ pub(crate) fn private_entries_count_among_the_last_only_for_who_sees_them<F: Fac
         .map(|number| append_one(&log, publication("a", "").with_private(number % 3 == 2)))
         .collect();
     let last_of = |granted: &[TopicMatcher], public, count| {
-        let visible = Visible { public, granted: granted.into() };
-        wait(log.before_last(count, any().to_vec(), visible)).unwrap()
+        let access = Access::to(Grant::to(granted.to_vec())).with_public(public);
+        wait(log.before_last(count, any().to_vec(), access)).unwrap()
     };
     let public_last = |count| last_of(&[], true, count);
     assert_eq!(before_last(&log, 3, &any()), told[296]);
@@ -361,7 +361,7 @@ pub(crate) fn a_key_is_forgotten_when_its_entry_is_trimmed<F: Factory>() {
 }
 
 fn find_id(log: &impl Read, id: &str) -> Option<Position> {
-    wait(log.find_id(IdempotencyKey::new(id).unwrap(), Visible::all())).unwrap()
+    wait(log.find_id(IdempotencyKey::new(id).unwrap(), Access::all())).unwrap()
 }
 
 pub(crate) fn an_id_that_is_no_key_is_stored_each_time<F: Factory>() {
@@ -381,12 +381,11 @@ pub(crate) fn an_id_that_is_no_key_is_stored_each_time<F: Factory>() {
 
 pub(crate) fn an_id_finds_what_is_visible_alone<F: Factory>() {
     let log = F::roomy();
-    let find = |visible: &Visible| {
-        wait(log.find_id(IdempotencyKey::new("k").unwrap(), visible.clone())).unwrap()
+    let find = |access: &Access| {
+        wait(log.find_id(IdempotencyKey::new("k").unwrap(), access.clone())).unwrap()
     };
-    let granted = |public, topics: &[&str]| Visible {
-        public,
-        granted: topics.iter().map(|&name| topic(name).into()).collect(),
+    let granted = |public, topics: &[&str]| {
+        Access::to(Grant::to(topics.iter().map(|&name| topic(name).into()))).with_public(public)
     };
     let first = append_one(&log, named("a", "k").with_private(true));
     let second = append_one(&log, named("b", "k").with_private(true));
@@ -395,7 +394,7 @@ pub(crate) fn an_id_finds_what_is_visible_alone<F: Factory>() {
     }
     assert_eq!(find(&granted(true, &[])), None);
     let third = append_one(&log, named("c", "k"));
-    assert_eq!(find(&Visible::all()), Some(first));
+    assert_eq!(find(&Access::all()), Some(first));
     assert_eq!(find(&granted(false, &["b"])), Some(second));
     assert_eq!(find(&granted(true, &["b"])), Some(second));
     assert_eq!(find(&granted(true, &[])), Some(third));

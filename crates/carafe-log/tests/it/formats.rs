@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use carafe_log::{
-    Append, Appended, DiskLog, DiskOptions, Entry, Find, IdempotencyKey, OfflineLog, Read, Visible,
+    Access, Append, Appended, DiskLog, DiskOptions, Entry, Find, IdempotencyKey, OfflineLog, Read,
 };
 use carafe_protocol::{EventType, Position, Topic, TopicMatcher};
 
@@ -110,7 +110,7 @@ fn knows_keys_and_ids(log: &DiskLog, entries: &[std::sync::Arc<Entry>]) {
         if let Some(id) = entry.publication.id() {
             ids += 1;
             let first = entries.iter().find(|entry| entry.publication.id() == Some(id)).unwrap();
-            let found = wait(log.find_id(id.clone(), Visible::all())).unwrap();
+            let found = wait(log.find_id(id.clone(), Access::all())).unwrap();
             assert_eq!(found, Some(first.position));
         }
     }

@@ -1,6 +1,6 @@
 //! The log in memory: the contract, and what is its own.
 
-use carafe_log::{Append, AppendError, Find, MemoryLimits, MemoryLog, Publication, Read, Visible};
+use carafe_log::{Access, Append, AppendError, Find, MemoryLimits, MemoryLog, Publication, Read};
 use carafe_protocol::{Generation, TopicMatcher};
 
 use crate::contract::every_log;
@@ -121,7 +121,7 @@ fn the_last_of_both_kinds_are_counted_in_their_order() {
         .collect();
     for count in 1..6 {
         let before =
-            wait(log.before_last(count, vec![TopicMatcher::any()], Visible::all())).unwrap();
+            wait(log.before_last(count, vec![TopicMatcher::any()], Access::all())).unwrap();
         assert_eq!(before, told[5 - count]);
         assert_eq!(
             positions(&read_all(&log, before.offset, &[TopicMatcher::any()])),

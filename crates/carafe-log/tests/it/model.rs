@@ -1,7 +1,7 @@
 //! Random use of a log, against a model that is a `Vec`.
 
 use carafe_log::{
-    AppendAt, BlockLimit, Entry, Find, IdempotencyKey, Log, Publication, Read, ReadError, Visible,
+    Access, AppendAt, BlockLimit, Entry, Find, IdempotencyKey, Log, Publication, Read, ReadError,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use proptest::prelude::*;
@@ -86,7 +86,7 @@ impl Model {
                 self.read(log, start, self.position(at).offset, wanted, limit)
             }
             Step::BeforeLast(count, wanted) => {
-                let from = wait(log.before_last(count, matchers(wanted), Visible::all())).unwrap();
+                let from = wait(log.before_last(count, matchers(wanted), Access::all())).unwrap();
                 let kept = self.wanted(start, wanted);
                 let left = kept.iter().filter(|position| position.offset > from.offset).count();
                 assert_eq!(left, count.min(kept.len()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use carafe_log::{AppendAt, BlockLimit, Entry, Log, Publication, Read, Visible};
+use carafe_log::{Access, AppendAt, BlockLimit, Entry, Grant, Log, Publication, Read};
 use carafe_protocol::{Position, TopicMatcher};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -107,11 +107,11 @@ fn answers_as_a_test_of_each(log: &impl Log, question: &Question) {
         read_by(log, start, &question.wanted, question.limit).iter().eq(wanted.iter().copied())
     );
 
-    let visible = Visible { public: question.public, granted: question.granted.clone().into() };
+    let access = Access::to(Grant::to(question.granted.clone())).with_public(question.public);
     let last =
-        wait(log.before_last(question.count, question.wanted.clone(), visible.clone())).unwrap();
+        wait(log.before_last(question.count, question.wanted.clone(), access.clone())).unwrap();
     let shown: Vec<_> =
-        wanted.into_iter().filter(|entry| visible.shows(&entry.publication)).collect();
+        wanted.into_iter().filter(|entry| access.shows(&entry.publication)).collect();
     let expected = match shown.len().checked_sub(question.count) {
         None => start,
         Some(at) => {

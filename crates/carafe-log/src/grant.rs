@@ -1,29 +1,40 @@
-//! What someone may publish or subscribe to.
+//! A set of topics that a client may publish or subscribe to.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use carafe_protocol::{Topic, TopicMatcher};
 
-/// Topics that someone may publish or subscribe to: those that one of its matchers matches. Clones
-/// are the same grant.
+/// The topics that a client may publish or subscribe to: those that at least one of its matchers
+/// matches. The default grant covers no topic. A clone shares the matchers and does not copy them.
+///
+/// ```
+/// use carafe_log::Grant;
+/// use carafe_protocol::{Topic, TopicPattern};
+///
+/// let grant = Grant::to([TopicPattern::new("orders/*")?.into()]);
+/// assert!(grant.covers(&Topic::new("orders/7")?));
+/// assert!(!grant.covers(&Topic::new("invoices/7")?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Grant(Arc<[TopicMatcher]>);
 
 impl Grant {
-    /// The topics that one of these matches.
+    /// Covers the topics that at least one of these matchers matches.
     #[must_use]
     pub fn to(matchers: impl IntoIterator<Item = TopicMatcher>) -> Self {
+        // Sorted and without duplicates, so that equal sets of matchers are equal grants.
         Self(matchers.into_iter().collect::<BTreeSet<_>>().into_iter().collect())
     }
 
-    /// All topics.
+    /// Covers all topics.
     #[must_use]
     pub fn all() -> Self {
         Self([TopicMatcher::any()].into())
     }
 
-    /// The topics that one of the two covers.
+    /// The union of two grants.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         if other.is_empty() || self.is_all() {
@@ -35,13 +46,13 @@ impl Grant {
         Self::to(self.0.iter().chain(&*other.0).cloned())
     }
 
-    /// Whether it covers no topic.
+    /// Whether the grant covers no topic.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it covers all topics.
+    /// Whether the grant covers all topics.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.0
@@ -49,17 +60,13 @@ impl Grant {
             .any(|matcher| matches!(matcher, TopicMatcher::Pattern(pattern) if pattern.is_any()))
     }
 
-    /// Whether it covers this topic.
+    /// Whether the grant covers this topic.
     #[must_use]
     pub fn covers(&self, topic: &Topic) -> bool {
         self.0.iter().any(|matcher| matcher.matches(topic))
     }
 
-    pub(crate) fn shared(&self) -> Arc<[TopicMatcher]> {
-        Arc::clone(&self.0)
-    }
-
-    /// What it was made of, each once.
+    /// The matchers of the grant, sorted and without duplicates.
     #[must_use]
     pub fn matchers(&self) -> &[TopicMatcher] {
         &self.0
