@@ -6,8 +6,8 @@ use carafe_hub::{Sink, SubscriberId, Written};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use crate::watch::Watch;
-use crate::{Ended, SendBuffer, SendBuffers, StreamObserver, socket};
+use crate::pollers::Pollers;
+use crate::{EndReason, SendBuffer, SendBuffers, StreamObserver, socket};
 
 /// How many places a page has.
 const PAGE: usize = 512;
@@ -19,10 +19,10 @@ pub(crate) struct Clients<G> {
     /// Counts clients, so that a deadline knows its own.
     joined: u32,
     /// Those that the dispatcher has forgotten.
-    pub(crate) over: Vec<(SubscriberId, Ended)>,
+    pub(crate) ended: Vec<(SubscriberId, EndReason)>,
     /// Counts what is asked of the kernel.
     pub(crate) writes: usize,
-    watch: Watch,
+    pollers: Pollers,
     buffers: SendBuffers,
     /// Those whose buffer was full lately: few, so that a client takes no more memory for it.
     full: HashMap<SubscriberId, Full>,
@@ -44,24 +44,24 @@ pub(crate) struct Client<G> {
 }
 
 impl<G: StreamObserver> Client<G> {
-    pub(crate) fn end(self, ended: Ended) -> TcpStream {
+    pub(crate) fn end(self, ended: EndReason) -> TcpStream {
         self.observer.ended(ended);
         self.socket
     }
 }
 
 impl<G: StreamObserver> Clients<G> {
-    pub(crate) fn new(watch: Watch, buffers: SendBuffers) -> Self {
-        let (pages, over, full) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { pages, joined: 0, over, writes: 0, watch, buffers, full }
+    pub(crate) fn new(pollers: Pollers, buffers: SendBuffers) -> Self {
+        let (pages, ended, full) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { pages, joined: 0, ended, writes: 0, pollers, buffers, full }
     }
 
-    pub(crate) fn watch(&self) -> &Watch {
-        &self.watch
+    pub(crate) fn pollers(&self) -> &Pollers {
+        &self.pollers
     }
 
-    pub(crate) fn get(&self, seat: SubscriberId) -> Option<&Client<G>> {
-        self.pages.get(seat as usize / PAGE)?[seat as usize % PAGE].as_ref()
+    pub(crate) fn get(&self, subscriber: SubscriberId) -> Option<&Client<G>> {
+        self.pages.get(subscriber as usize / PAGE)?[subscriber as usize % PAGE].as_ref()
     }
 
     /// How many places there are, some of them empty.
@@ -69,9 +69,14 @@ impl<G: StreamObserver> Clients<G> {
         SubscriberId::try_from(self.pages.len() * PAGE).unwrap_or(SubscriberId::MAX)
     }
 
-    /// Gives the seat a client, and the client a number.
-    pub(crate) fn insert(&mut self, seat: SubscriberId, socket: TcpStream, observer: G) -> u32 {
-        let (page, at) = (seat as usize / PAGE, seat as usize % PAGE);
+    /// Gives the subscriber a client, and the client a number.
+    pub(crate) fn insert(
+        &mut self,
+        subscriber: SubscriberId,
+        socket: TcpStream,
+        observer: G,
+    ) -> u32 {
+        let (page, at) = (subscriber as usize / PAGE, subscriber as usize % PAGE);
         while self.pages.len() <= page {
             self.pages.push(std::iter::repeat_with(|| None).take(PAGE).collect());
         }
@@ -82,42 +87,43 @@ impl<G: StreamObserver> Clients<G> {
 
     /// Is told when there is room, if there was not enough: most clients always have it, and are
     /// not asked for it.
-    fn try_write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Result<usize, Ended> {
-        let page = self.pages.get_mut(seat as usize / PAGE);
-        let Some(client) = page.and_then(|page| page[seat as usize % PAGE].as_mut()) else {
-            return Err(Ended::Gone);
+    fn try_write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Result<usize, EndReason> {
+        let page = self.pages.get_mut(subscriber as usize / PAGE);
+        let Some(client) = page.and_then(|page| page[subscriber as usize % PAGE].as_mut()) else {
+            return Err(EndReason::Left);
         };
         let mut written = socket::write(&client.socket, bytes)?;
         if written == bytes.len() {
             return Ok(written);
         }
-        let full = self.full.entry(seat).or_default();
+        let full = self.full.entry(subscriber).or_default();
         full.lately = true;
         if self.buffers.filled(&mut full.buffer, &client.socket) {
             written += socket::write(&client.socket, &bytes[written..])?;
         }
         if written < bytes.len() {
             let interest = Interest::READABLE | Interest::WRITABLE;
-            let waits = self.watch.promptly(&mut client.socket, Token(seat as usize), interest);
-            waits.map_err(|_| Ended::Gone)?;
+            let waits =
+                self.pollers.promptly(&mut client.socket, Token(subscriber as usize), interest);
+            waits.map_err(|_| EndReason::Left)?;
         }
         Ok(written)
     }
 
     /// Gives a client its usual send buffer again, if it has taken all since it was last looked at.
-    pub(crate) fn relax(&mut self, seat: SubscriberId) {
-        if let Some(full) = self.full.get_mut(&seat)
+    pub(crate) fn relax(&mut self, subscriber: SubscriberId) {
+        if let Some(full) = self.full.get_mut(&subscriber)
             && !std::mem::take(&mut full.lately)
-            && let Some(mut full) = self.full.remove(&seat)
-            && let Some(client) = self.get(seat)
+            && let Some(mut full) = self.full.remove(&subscriber)
+            && let Some(client) = self.get(subscriber)
         {
             self.buffers.relax(&mut full.buffer, &client.socket);
         }
     }
 
-    pub(crate) fn remove(&mut self, seat: SubscriberId) -> Option<Client<G>> {
-        self.full.remove(&seat);
-        self.pages.get_mut(seat as usize / PAGE)?[seat as usize % PAGE].take()
+    pub(crate) fn remove(&mut self, subscriber: SubscriberId) -> Option<Client<G>> {
+        self.full.remove(&subscriber);
+        self.pages.get_mut(subscriber as usize / PAGE)?[subscriber as usize % PAGE].take()
     }
 
     /// All of them, when the shard ends.
@@ -127,22 +133,23 @@ impl<G: StreamObserver> Clients<G> {
 }
 
 impl<G: StreamObserver> Sink for Clients<G> {
-    fn write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Written {
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written {
         self.writes += 1;
-        match self.try_write(seat, bytes) {
+        match self.try_write(subscriber, bytes) {
             Ok(written) => Written::Bytes(written),
             Err(ended) => {
-                self.over.push((seat, ended));
+                self.ended.push((subscriber, ended));
                 Written::Gone
             }
         }
     }
 
-    fn ended(&mut self, seat: SubscriberId, failed: bool) {
-        self.over.push((seat, if failed { Ended::Failed } else { Ended::Whole }));
+    fn ended(&mut self, subscriber: SubscriberId, failed: bool) {
+        self.ended
+            .push((subscriber, if failed { EndReason::Failed } else { EndReason::Completed }));
     }
 
-    fn client(&self, seat: SubscriberId) -> Option<carafe_hub::Client> {
-        self.get(seat)?.observer.client()
+    fn client(&self, subscriber: SubscriberId) -> Option<carafe_hub::Client> {
+        self.get(subscriber)?.observer.client()
     }
 }

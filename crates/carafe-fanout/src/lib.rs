@@ -6,21 +6,23 @@
 //! those of HTTP/1.1 connections whose response head has been sent, and which have a body in
 //! chunks.
 
-mod beats;
-mod bell;
 mod clients;
 mod clock;
-mod closing;
-mod inbox;
-mod leaves;
+mod closing_sockets;
+mod end_reason;
+mod hangup_poller;
+mod heartbeats;
 mod options;
+mod poll_waker;
+mod pollers;
 mod send_buffer;
 mod shard;
+mod shard_inbox;
 mod shard_pool;
 mod socket;
-mod watch;
 
-pub use inbox::{Ended, NewStream, StreamObserver};
+pub use end_reason::EndReason;
 pub use options::ShardOptions;
 pub use send_buffer::{CatchUp, SendBuffer, SendBuffers};
+pub use shard_inbox::{NewStream, StreamObserver};
 pub use shard_pool::ShardPool;

@@ -14,22 +14,22 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use tracing::{debug, error};
 
-use crate::beats::Beats;
-use crate::bell::Bell;
 use crate::clients::Clients;
 use crate::clock::{Clock, ticks};
-use crate::closing::Closing;
-use crate::inbox::Inbox;
-use crate::leaves::Leaves;
+use crate::closing_sockets::ClosingSockets;
+use crate::hangup_poller::HangupPoller;
+use crate::heartbeats::HeartbeatRounds;
+use crate::poll_waker::PollWaker;
+use crate::pollers::Pollers;
+use crate::shard_inbox::ShardInbox;
 use crate::socket;
-use crate::watch::Watch;
-use crate::{Ended, NewStream, SendBuffers, ShardOptions, StreamObserver};
+use crate::{EndReason, NewStream, SendBuffers, ShardOptions, StreamObserver};
 
-/// The token of the bell, which no seat has.
-const BELL: Token = Token(usize::MAX);
+/// The token of the waker, which no subscriber has.
+const WAKE: Token = Token(usize::MAX);
 
 /// That of the poller of those who leave.
-const LEAVES: Token = Token(usize::MAX - 1);
+const HANGUPS: Token = Token(usize::MAX - 1);
 
 /// After so many writes it is time to look whether something else has come: about a millisecond.
 const WRITES: usize = 128;
@@ -44,18 +44,18 @@ const JOINS: usize = 64;
 pub(crate) struct Shard<G: StreamObserver> {
     dispatcher: Dispatcher,
     clients: Clients<G>,
-    leaves: Leaves,
-    closing: Closing,
+    hangups: HangupPoller,
+    closing: ClosingSockets,
     joining: Vec<(TcpStream, NewStream<G>)>,
     /// When to look for others, if some have come lately.
     next_look: Option<Instant>,
     /// When streams end because their time is over, the soonest first.
     deadlines: BinaryHeap<Reverse<(Instant, SubscriberId, u32)>>,
-    beats: Beats,
+    heartbeats: HeartbeatRounds,
     clock: Clock,
     poll: Poll,
-    bell: Arc<Bell>,
-    inbox: Arc<Inbox<G>>,
+    poll_waker: Arc<PollWaker>,
+    inbox: Arc<ShardInbox<G>>,
     options: ShardOptions,
     /// There is more to be sent than was sent in one go.
     busy: bool,
@@ -64,32 +64,32 @@ pub(crate) struct Shard<G: StreamObserver> {
 impl<G: StreamObserver> Shard<G> {
     pub(crate) fn new(hub: &Hub, options: ShardOptions) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let bell = Bell::new(poll.registry(), BELL)?;
-        let waker = Waker::from(Arc::clone(&bell));
-        let leaves = Leaves::new(poll.registry().try_clone()?, LEAVES)?;
-        let watch = Watch {
+        let poll_waker = PollWaker::new(poll.registry(), WAKE)?;
+        let waker = Waker::from(Arc::clone(&poll_waker));
+        let hangups = HangupPoller::new(poll.registry().try_clone()?, HANGUPS)?;
+        let pollers = Pollers {
             prompt: poll.registry().try_clone()?,
-            leisurely: leaves.registry().try_clone()?,
+            hangup: hangups.registry().try_clone()?,
         };
         Ok(Self {
             dispatcher: hub.dispatcher(waker.clone()),
-            clients: Clients::new(watch, SendBuffers::new(&options)),
-            leaves,
-            closing: Closing::default(),
+            clients: Clients::new(pollers, SendBuffers::new(&options)),
+            hangups,
+            closing: ClosingSockets::default(),
             joining: Vec::new(),
             next_look: None,
             deadlines: BinaryHeap::new(),
-            beats: Beats::new(options.heartbeat, Instant::now()),
+            heartbeats: HeartbeatRounds::new(options.heartbeat, Instant::now()),
             clock: Clock::new(),
             poll,
-            bell,
-            inbox: Inbox::new(waker),
+            poll_waker,
+            inbox: ShardInbox::new(waker),
             options,
             busy: false,
         })
     }
 
-    pub(crate) fn inbox(&self) -> &Arc<Inbox<G>> {
+    pub(crate) fn inbox(&self) -> &Arc<ShardInbox<G>> {
         &self.inbox
     }
 
@@ -113,8 +113,8 @@ impl<G: StreamObserver> Shard<G> {
             return Some(Duration::ZERO);
         }
         let deadline = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
-        let beat = (!self.dispatcher.is_empty()).then(|| self.beats.next());
-        let next = [deadline, beat, self.closing.next(), self.next_look, self.leaves.next()]
+        let beat = (!self.dispatcher.is_empty()).then(|| self.heartbeats.next());
+        let next = [deadline, beat, self.closing.next(), self.next_look, self.hangups.next()]
             .into_iter()
             .flatten()
             .min()?;
@@ -124,21 +124,21 @@ impl<G: StreamObserver> Shard<G> {
     fn round(&mut self, events: &Events) -> io::Result<()> {
         let now = Instant::now();
         self.dispatcher.at(self.clock.at(now));
-        self.bell.hear();
+        self.poll_waker.reset();
         for event in events {
-            if event.token() == LEAVES {
-                self.leaves.begin(now)?;
-            } else if event.token() != BELL && !self.closing.takes(event.token()) {
+            if event.token() == HANGUPS {
+                self.hangups.begin(now)?;
+            } else if event.token() != WAKE && !self.closing.takes(event.token()) {
                 take(&mut self.dispatcher, &mut self.clients, event);
             }
         }
-        let Self { leaves, dispatcher, clients, .. } = self;
-        leaves.look(now, |event| take(dispatcher, clients, event))?;
+        let Self { hangups, dispatcher, clients, .. } = self;
+        hangups.look(now, |event| take(dispatcher, clients, event))?;
         self.take_in(now);
         self.dispatcher.look();
         self.busy = self.serve() | !self.joining.is_empty();
         self.keep_time(now);
-        self.bury(now);
+        self.close_ended(now);
         Ok(())
     }
 
@@ -155,8 +155,8 @@ impl<G: StreamObserver> Shard<G> {
 
     /// Takes streams in that have come, not all at once.
     fn take_in(&mut self, now: Instant) {
-        // A seat that is given out again must not be found among those that are over.
-        self.bury(now);
+        // A subscriber that is given out again must not be found among those that are over.
+        self.close_ended(now);
         if self.joining.is_empty() {
             self.next_look = self.next_look.filter(|next| now < *next);
             self.joining = self.inbox.take(self.next_look.is_some());
@@ -168,71 +168,78 @@ impl<G: StreamObserver> Shard<G> {
         }
         let rest = self.joining.len().saturating_sub(JOINS);
         for (socket, joining) in self.joining.split_off(rest).into_iter().rev() {
-            self.seat(socket, joining);
+            self.add(socket, joining);
         }
     }
 
-    fn seat(&mut self, socket: TcpStream, joining: NewStream<G>) {
+    fn add(&mut self, socket: TcpStream, joining: NewStream<G>) {
         let NewStream { frames, until, observer } = joining;
-        let seat = self.dispatcher.seat(frames);
+        let subscriber = self.dispatcher.seat(frames);
         let mut socket = mio::net::TcpStream::from_std(socket);
-        let registered =
-            self.leaves.registry().register(&mut socket, Token(seat as usize), Interest::READABLE);
-        let number = self.clients.insert(seat, socket, observer);
+        let registered = self.hangups.registry().register(
+            &mut socket,
+            Token(subscriber as usize),
+            Interest::READABLE,
+        );
+        let number = self.clients.insert(subscriber, socket, observer);
         match registered {
-            Ok(()) => self.deadlines.extend(until.map(|until| Reverse((until, seat, number)))),
+            Ok(()) => {
+                self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))))
+            }
             Err(error) => {
                 debug!(%error, "a connection could not be taken over");
-                self.dispatcher.leave(seat);
-                self.clients.over.push((seat, Ended::Gone));
+                self.dispatcher.leave(subscriber);
+                self.clients.ended.push((subscriber, EndReason::Left));
             }
         }
     }
 
     /// Does what the time asks for.
     fn keep_time(&mut self, now: Instant) {
-        while let Some(Reverse((until, seat, number))) = self.deadlines.peek().copied()
+        while let Some(Reverse((until, subscriber, number))) = self.deadlines.peek().copied()
             && until <= now
         {
             self.deadlines.pop();
-            if self.clients.get(seat).is_some_and(|client| client.number == number) {
-                self.dispatcher.expire(seat);
+            if self.clients.get(subscriber).is_some_and(|client| client.number == number) {
+                self.dispatcher.expire(subscriber);
                 self.busy = true;
             }
         }
-        for seat in self.beats.due(self.clients.places(), now) {
-            self.look_after(seat, now);
+        for subscriber in self.heartbeats.due(self.clients.places(), now) {
+            self.look_after(subscriber, now);
         }
         self.closing.close_late(now);
     }
 
     /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is
     /// alive.
-    fn look_after(&mut self, seat: SubscriberId, now: Instant) {
+    fn look_after(&mut self, subscriber: SubscriberId, now: Instant) {
         let allowed = ticks(self.options.write_time);
         let stalled = |since| self.clock.since(since, now) >= allowed;
-        if self.dispatcher.blocked_since(seat).is_some_and(stalled) {
-            self.dispatcher.leave(seat);
-            self.clients.over.push((seat, Ended::Stalled));
+        if self.dispatcher.blocked_since(subscriber).is_some_and(stalled) {
+            self.dispatcher.leave(subscriber);
+            self.clients.ended.push((subscriber, EndReason::Stalled));
         } else {
-            if self.dispatcher.blocked_since(seat).is_none() {
-                self.clients.relax(seat);
+            if self.dispatcher.blocked_since(subscriber).is_none() {
+                self.clients.relax(subscriber);
             }
-            self.dispatcher.beat(seat, self.beats.silence(), &mut self.clients);
+            self.dispatcher.beat(subscriber, self.heartbeats.silence(), &mut self.clients);
         }
     }
 
     /// Closes the connections of clients that the dispatcher has forgotten.
-    fn bury(&mut self, now: Instant) {
+    fn close_ended(&mut self, now: Instant) {
         let mut gone = 0;
-        while let Some((seat, ended)) = self.clients.over.pop() {
-            let Some(client) = self.clients.remove(seat) else { continue };
+        while let Some((subscriber, ended)) = self.clients.ended.pop() {
+            let Some(client) = self.clients.remove(subscriber) else { continue };
             gone += 1;
             let socket = client.end(ended);
             match ended {
-                Ended::Whole | Ended::Failed => self.closing.add(socket, self.clients.watch(), now),
-                Ended::Stalled => socket::abort(socket),
-                Ended::Gone | Ended::Cut => drop(socket),
+                EndReason::Completed | EndReason::Failed => {
+                    self.closing.add(socket, self.clients.pollers(), now)
+                }
+                EndReason::Stalled => socket::abort(socket),
+                EndReason::Left | EndReason::Cut => drop(socket),
             }
         }
         self.inbox.load.fetch_sub(gone, Ordering::Relaxed);
@@ -241,8 +248,8 @@ impl<G: StreamObserver> Shard<G> {
 
 /// Takes in what a client's socket tells.
 fn take<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>, event: &Event) {
-    let Ok(seat) = SubscriberId::try_from(event.token().0) else { return };
-    let Some(client) = clients.get(seat) else { return };
+    let Ok(subscriber) = SubscriberId::try_from(event.token().0) else { return };
+    let Some(client) = clients.get(subscriber) else { return };
     let ended = if event.is_read_closed() || event.is_error() {
         Some(socket::why_closed(&client.socket))
     } else if event.is_readable() {
@@ -251,10 +258,10 @@ fn take<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>
         None
     };
     if let Some(ended) = ended {
-        dispatcher.leave(seat);
-        clients.over.push((seat, ended));
+        dispatcher.leave(subscriber);
+        clients.ended.push((subscriber, ended));
     } else if event.is_writable() {
-        dispatcher.writable(seat);
+        dispatcher.writable(subscriber);
     }
 }
 
@@ -263,7 +270,7 @@ impl<G: StreamObserver> Drop for Shard<G> {
     fn drop(&mut self) {
         self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);
         let waiting = self.joining.drain(..).chain(self.inbox.close());
-        waiting.for_each(|(_, joining)| joining.observer.ended(Ended::Cut));
-        self.clients.drain().for_each(|client| drop(client.end(Ended::Cut)));
+        waiting.for_each(|(_, joining)| joining.observer.ended(EndReason::Cut));
+        self.clients.drain().for_each(|client| drop(client.end(EndReason::Cut)));
     }
 }

@@ -9,8 +9,8 @@ use std::thread;
 
 use carafe_hub::{Frames, Hub};
 
-use crate::inbox::Inbox;
 use crate::shard::Shard;
+use crate::shard_inbox::ShardInbox;
 use crate::{NewStream, ShardOptions, StreamObserver, socket};
 
 /// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped,
@@ -26,7 +26,7 @@ impl<G: StreamObserver> Clone for ShardPool<G> {
     }
 }
 
-struct Shards<G: StreamObserver>(Vec<Arc<Inbox<G>>>);
+struct Shards<G: StreamObserver>(Vec<Arc<ShardInbox<G>>>);
 
 impl<G: StreamObserver> ShardPool<G> {
     /// Starts the shards.

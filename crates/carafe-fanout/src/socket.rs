@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use rustix::net::sockopt;
 use socket2::SockRef;
 
-use crate::{Ended, ShardOptions, send_buffer};
+use crate::{EndReason, ShardOptions, send_buffer};
 
 /// After how long without a word from the client the kernel asks whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -58,35 +58,35 @@ fn set_user_timeout(_: &impl AsFd, _: Duration) -> rustix::io::Result<()> {
 }
 
 /// Writes what the kernel has room for. An error tells how the stream ended.
-pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, Ended> {
+pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, EndReason> {
     loop {
         match socket.write(bytes) {
             Ok(written) => return Ok(written),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Ended::by(&error)),
+            Err(error) => return Err(EndReason::by(&error)),
         }
     }
 }
 
 /// Reads from a client that only takes. If it has left, closed its side or asks for more, the
 /// stream has ended.
-pub(crate) fn hear(mut socket: &TcpStream) -> Option<Ended> {
+pub(crate) fn hear(mut socket: &TcpStream) -> Option<EndReason> {
     loop {
         match socket.read(&mut [0; 16]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Some(Ended::by(&error)),
-            Ok(_) => return Some(Ended::Gone),
+            Err(error) => return Some(EndReason::by(&error)),
+            Ok(_) => return Some(EndReason::Left),
         }
     }
 }
 
 /// How a stream ended whose socket reports that the connection is over.
-pub(crate) fn why_closed(socket: &TcpStream) -> Ended {
+pub(crate) fn why_closed(socket: &TcpStream) -> EndReason {
     match socket.take_error() {
-        Ok(Some(error)) => Ended::by(&error),
-        Ok(None) | Err(_) => Ended::Gone,
+        Ok(Some(error)) => EndReason::by(&error),
+        Ok(None) | Err(_) => EndReason::Left,
     }
 }
 

@@ -37,7 +37,7 @@ use crate::returned;
 pub(crate) async fn dev(options: HubOptions, closing: Closing) -> Result<(), Failure> {
     logging::start(options.log_format);
     let access = Options {
-        strangers: Rights::all(),
+        anonymous: Rights::all(),
         page: Page::Console,
         loopback_only: true,
         ..Options::default()
@@ -64,7 +64,7 @@ pub(crate) async fn serve(options: ServeOptions, closing: Closing) -> Result<(),
         ));
     }
     let access = Options {
-        strangers: strangers(&options.anonymous),
+        anonymous: anonymous(&options.anonymous),
         keys: keys.clone(),
         credentials: credentials(options.credentials),
         proxies: proxies(options.trusted_proxies, options.proxy_header),
@@ -97,7 +97,7 @@ fn credentials(options: CredentialOptions) -> Credentials {
     Credentials { cookie: options.cookie, in_query: options.token_in_query }
 }
 
-fn strangers(anonymous: &[Anonymous]) -> Rights {
+fn anonymous(anonymous: &[Anonymous]) -> Rights {
     let may = |what| anonymous.contains(&what);
     let rights = if may(Anonymous::Subscribe) { Rights::subscribe() } else { Rights::none() };
     if may(Anonymous::Publish) { rights.with_publish(Grant::all()) } else { rights }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use carafe_fanout::{Ended, NewStream, ShardOptions, ShardPool, StreamObserver};
+use carafe_fanout::{EndReason, NewStream, ShardOptions, ShardPool, StreamObserver};
 use carafe_hub::{Form, Hub, Subscribe};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -16,13 +16,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) enum Watcher {
     /// Says how its stream ended.
-    Witness(Sender<Ended>),
+    Witness(Sender<EndReason>),
     /// Brings its shard down.
     Wrecker,
 }
 
 impl StreamObserver for Watcher {
-    fn ended(self, ended: Ended) {
+    fn ended(self, ended: EndReason) {
         match self {
             Self::Witness(sender) => sender.send(ended).unwrap(),
             Self::Wrecker => panic!("as a test wants it"),
@@ -72,7 +72,7 @@ impl Rig {
         (client, seen)
     }
 
-    fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<Ended>) {
+    fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<EndReason>) {
         let (sender, ends) = channel();
         (self.join(until, Watcher::Witness(sender)), ends)
     }
@@ -121,7 +121,7 @@ fn whoever_comes_while_others_do_is_sent_what_comes_then() {
         }
     }
     drop(clients);
-    ends.iter().for_each(|end| assert_eq!(end.recv_timeout(PATIENCE), Ok(Ended::Gone)));
+    ends.iter().for_each(|end| assert_eq!(end.recv_timeout(PATIENCE), Ok(EndReason::Left)));
     rig.is_left_by_all();
 }
 
@@ -136,7 +136,7 @@ fn a_client_that_leaves_is_gone() {
         let (mut client, ends) = rig.witnessed(None);
         read_to(&mut client, "carafe.position\ndata:\n\n\r\n");
         leave(client);
-        assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Gone));
+        assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Left));
         rig.is_left_by_all();
     }
 }
@@ -146,7 +146,7 @@ fn a_client_that_leaves_is_gone() {
 fn a_client_that_is_gone_when_its_stream_comes_to_the_shard_leaves_nothing() {
     let rig = Rig::new(&ShardOptions::default());
     let ends: Vec<_> = (0..100).map(|_| rig.witnessed(None).1).collect();
-    ends.iter().for_each(|ends| assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Gone)));
+    ends.iter().for_each(|ends| assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Left)));
     rig.is_left_by_all();
 }
 
@@ -159,7 +159,7 @@ fn a_drained_stream_ends_whole_after_what_it_is_owed() {
     let mut all = String::new();
     client.read_to_string(&mut all).unwrap();
     assert!(all.ends_with("data: last\n\n\r\n0\r\n\r\n"), "{all}");
-    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Whole));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Completed));
     rig.is_left_by_all();
 }
 
@@ -173,7 +173,7 @@ fn a_stream_whose_time_is_over_says_so_and_ends() {
         let mut all = String::new();
         client.read_to_string(&mut all).unwrap();
         assert!(all.contains("event: carafe.expired\n") && all.ends_with("0\r\n\r\n"), "{all}");
-        assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Whole));
+        assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Completed));
     }
     rig.publish("still here");
     read_to(&mut stays, "data: still here\n\n\r\n");
@@ -187,7 +187,7 @@ fn a_client_that_takes_nothing_stalls_and_is_cut() {
     let (client, ends) = rig.witnessed(None);
     // More than both buffers hold.
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
-    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Stalled));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Stalled));
     rig.is_left_by_all();
     drop(client);
 }
@@ -206,7 +206,7 @@ fn a_client_that_the_kernel_gives_up_has_stalled() {
     ShardPool::<Watcher>::prepare(&rig.listener, &options);
     let (client, ends) = rig.witnessed(None);
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
-    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Stalled));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Stalled));
     rig.is_left_by_all();
     drop(client);
 }
@@ -221,7 +221,7 @@ fn streams_are_cut_when_the_last_handle_is_dropped() {
     drop(shards);
     assert_eq!(ends.recv_timeout(Duration::from_millis(50)), Err(RecvTimeoutError::Timeout));
     drop(other);
-    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Cut));
     assert_eq!(client.read(&mut [0; 16]).unwrap(), 0);
     assert!(hub.subscriptions() <= 1);
 }
@@ -236,9 +236,9 @@ fn nobody_is_left_to_a_shard_that_is_no_more() {
         || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
     assert!(rig.shards.serves(&frames()));
     drop(rig.join(None, Watcher::Wrecker));
-    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Cut));
     let (mut late, ends) = rig.witnessed(None);
-    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Cut));
     read_to(&mut late, "carafe.position\ndata:\n\n\r\n");
     assert_eq!(late.read(&mut [0; 16]).unwrap(), 0);
     assert!(!rig.shards.serves(&frames()), "streams go by themselves from now on");

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use carafe_fanout::{CatchUp, Ended, ShardOptions, ShardPool};
+use carafe_fanout::{CatchUp, EndReason, ShardOptions, ShardPool};
 use rustix::net::sockopt::socket_send_buffer_size;
 
 use crate::ends::{PATIENCE, Rig, Watcher};
@@ -68,7 +68,7 @@ fn a_client_that_does_not_read_gets_no_larger_buffer() {
     let (sender, ends) = channel();
     let (client, seen) = rig.join_seen(None, Watcher::Witness(sender));
     flood(&rig);
-    assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ended::Stalled));
+    assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Stalled));
     assert_eq!(socket_send_buffer_size(&seen).unwrap(), USUAL);
     drop(client);
 }

@@ -30,18 +30,18 @@ impl Caller {
         let options = &app.options;
         // An app around this router may have tokens of its own.
         if options.keys.is_empty() {
-            return Ok(Self::stranger(app));
+            return Ok(Self::anonymous(app));
         }
         let Some(token) = options.credentials.take(parts, &options.origins)? else {
-            return Ok(Self::stranger(app));
+            return Ok(Self::anonymous(app));
         };
         let verified = options.keys.verify(&token, &[Dialect::Carafe]).await;
         verified.and_then(|verified| Self::holder(app, &verified)).map_err(Problem::from)
     }
 
-    fn stranger(app: &App) -> Self {
+    fn anonymous(app: &App) -> Self {
         Self {
-            rights: app.options.strangers.clone(),
+            rights: app.options.anonymous.clone(),
             expires: None,
             identity: None,
             may_have_token: !app.options.keys.is_empty(),
@@ -51,7 +51,7 @@ impl Caller {
     /// Whoever holds a token may do what strangers may, too.
     fn holder(app: &App, verified: &Verified) -> Result<Self, Refused> {
         Ok(Self {
-            rights: verified.rights()?.or(&app.options.strangers),
+            rights: verified.rights()?.or(&app.options.anonymous),
             expires: verified.expires,
             identity: Some(verified.identity),
             may_have_token: false,

@@ -67,7 +67,7 @@ pub struct Events {
 #[error("the client is gone")]
 pub struct Gone;
 
-/// Why a handler ended its stream early: whatever `?` brings. It ends the stream as its return
+/// FallbackReason a handler ended its stream early: whatever `?` brings. It ends the stream as its return
 /// does.
 #[derive(Debug)]
 pub struct HandlerError(Box<dyn Error + Send + Sync>);
@@ -78,7 +78,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
     }
 }
 
-/// Why a value was not sent as JSON.
+/// FallbackReason a value was not sent as JSON.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     /// It cannot be written as JSON.
@@ -198,12 +198,12 @@ impl EventBody {
             // Clones of the sender may have been kept elsewhere: the handler's return ends the
             // stream all the same.
             Poll::Pending if self.handler.is_none() => Poll::Ready(None),
-            Poll::Ready(Some(first)) => Poll::Ready(Some(self.join(first))),
+            Poll::Ready(Some(first)) => Poll::Ready(Some(self.concat(first))),
             other => other,
         }
     }
 
-    fn join(&mut self, first: Bytes) -> Bytes {
+    fn concat(&mut self, first: Bytes) -> Bytes {
         let mut joined = first;
         while joined.len() < CHUNK
             && let Ok(next) = self.events.try_recv()

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use carafe_fanout::{Ended, NewStream, StreamObserver};
+use carafe_fanout::{EndReason, NewStream, StreamObserver};
 use carafe_hub::Frames;
 use carafe_protocol::HEARTBEAT;
 use http_body::Frame;
@@ -15,10 +15,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::api::heartbeat::Heartbeat;
 use crate::api::options::Options;
-use crate::observe::metrics::{Way, Why};
-use crate::observe::open_stream::OpenStream;
-use crate::server::handoff::Slot;
-use crate::server::write_time::Watch;
+use crate::observe::metrics::{DeliveryPath, FallbackReason};
+use crate::observe::stream_record::StreamRecord;
+use crate::server::handoff::Handoff;
+use crate::server::stall::StallDetector;
 
 /// Bytes that most streams open with, and a few more.
 const OPENING: usize = 96;
@@ -26,17 +26,17 @@ const OPENING: usize = 96;
 /// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of
 /// life when they are rare.
 ///
-/// Where there is a slot, only what the stream opens with comes from here, to be written with the
+/// Where there is a handoff, only what the stream opens with comes from here, to be written with the
 /// head; then the stream goes to a shard with the connection's socket.
 pub(crate) struct HubBody {
     /// Until it was said.
     opening: Option<Bytes>,
-    slot: Option<Slot>,
-    stream: Option<NewStream<OpenStream>>,
+    handoff: Option<Handoff>,
+    stream: Option<NewStream<StreamRecord>>,
     heartbeat: Heartbeat,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Over what writes it, if it is watched.
-    watch: Option<Watch>,
+    stall: Option<StallDetector>,
 }
 
 impl HubBody {
@@ -44,11 +44,11 @@ impl HubBody {
     /// after that.
     pub(crate) fn new(
         mut frames: Frames,
-        slot: Option<Slot>,
+        handoff: Option<Handoff>,
         options: &Options,
         retry: Option<Duration>,
         expires: Option<SystemTime>,
-        open: OpenStream,
+        open: StreamRecord,
     ) -> Self {
         let until = expires.and_then(instant);
         let mut opening = Vec::with_capacity(OPENING);
@@ -56,21 +56,23 @@ impl HubBody {
         opening.extend_from_slice(&frames.opening());
         Self {
             opening: Some(opening.into()),
-            slot,
+            handoff,
             stream: Some(NewStream { frames, until: until.map(Instant::into_std), observer: open }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
-            watch: Watch::current(),
+            stall: StallDetector::current(),
         }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(opening) = self.opening.take() {
-            self.slot.iter().for_each(|slot| slot.leave(&mut self.stream, &opening, cx.waker()));
+            self.handoff
+                .iter()
+                .for_each(|handoff| handoff.offer(&mut self.stream, &opening, cx.waker()));
             return Poll::Ready(Some(opening));
         }
-        if let Some(slot) = &self.slot {
-            ready!(slot.poll(cx, &mut self.stream));
+        if let Some(handoff) = &self.handoff {
+            ready!(handoff.poll(cx, &mut self.stream));
             self.stays();
         }
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
@@ -78,14 +80,14 @@ impl HubBody {
         let is_over = |deadline: &mut Pin<Box<Sleep>>| deadline.as_mut().poll(cx).is_ready();
         if stream.frames.may_expire() && self.deadline.as_mut().is_some_and(is_over) {
             let expired = stream.frames.expired();
-            self.end(Ended::Whole);
+            self.end(EndReason::Completed);
             return Poll::Ready(Some(expired));
         }
         if let Poll::Ready(chunk) = stream.frames.poll_at_hand(cx) {
             self.heartbeat.reset();
             if chunk.is_none() {
                 let failed = stream.frames.has_failed();
-                self.end(if failed { Ended::Failed } else { Ended::Whole });
+                self.end(if failed { EndReason::Failed } else { EndReason::Completed });
             }
             return Poll::Ready(chunk);
         }
@@ -98,13 +100,13 @@ impl HubBody {
 
     /// No shard takes the stream.
     fn stays(&mut self) {
-        self.slot = None;
+        self.handoff = None;
         if let Some(stream) = &mut self.stream {
-            stream.observer.goes(Way::Hyper(Why::Changed));
+            stream.observer.goes(DeliveryPath::Hyper(FallbackReason::Changed));
         }
     }
 
-    fn end(&mut self, ended: Ended) {
+    fn end(&mut self, ended: EndReason) {
         if let Some(stream) = self.stream.take() {
             stream.observer.ended(ended);
         }
@@ -114,10 +116,10 @@ impl HubBody {
 impl Drop for HubBody {
     fn drop(&mut self) {
         if self.stream.is_none() {
-            self.stream = self.slot.as_ref().and_then(Slot::take_back);
+            self.stream = self.handoff.as_ref().and_then(Handoff::take_back);
         }
-        let stalled = self.watch.as_ref().is_some_and(Watch::has_stalled);
-        self.end(if stalled { Ended::Stalled } else { Ended::Gone });
+        let stalled = self.stall.as_ref().is_some_and(StallDetector::has_stalled);
+        self.end(if stalled { EndReason::Stalled } else { EndReason::Left });
     }
 }
 

@@ -21,7 +21,7 @@ use crate::policy::subscribers::Subscribers;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What strangers may do.
-    pub strangers: Rights,
+    pub anonymous: Rights,
     /// The keys that tokens are checked with. Without any, everybody is a stranger.
     pub keys: Keys,
     /// Where tokens are taken from.
@@ -74,7 +74,7 @@ pub enum Page {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            strangers: Rights::subscribe(),
+            anonymous: Rights::subscribe(),
             keys: Keys::default(),
             credentials: Credentials::default(),
             origins: Origins::default(),

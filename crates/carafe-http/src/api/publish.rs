@@ -119,7 +119,7 @@ async fn batch(
 /// itself.
 pub(crate) fn publisher(app: &App, identity: Option<u64>, parts: &Parts) -> Option<Publisher> {
     let proxies = &app.options.proxies;
-    let stranger = || proxies.client(&parts.extensions, &parts.headers).map(Publisher::Stranger);
+    let stranger = || proxies.client(&parts.extensions, &parts.headers).map(Publisher::Address);
     identity.map(Publisher::Holder).or_else(stranger)
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn key(text: &str) -> Result<IdempotencyKey, Problem> {
     })
 }
 
-/// Why the hub stored nothing, in the publisher's words.
+/// FallbackReason the hub stored nothing, in the publisher's words.
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 pub(crate) fn refusal(error: PublishError) -> Problem {
     let detail = error.to_string();

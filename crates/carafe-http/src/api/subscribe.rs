@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use carafe_hub::{Client, Form, Frames, Start, Subscribe, SubscribeError, Subscription};
+use carafe_hub::{Client, Form, Start, Subscribe, SubscribeError, Subscription};
 use carafe_log::ReadError;
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 use tracing::error;
@@ -23,12 +23,12 @@ use crate::api::hub_body::HubBody;
 use crate::api::options::Options;
 use crate::api::query::{Query, percent_decode};
 use crate::api::router::App;
-use crate::observe::metrics::{Way, Why};
-use crate::observe::open_stream;
-use crate::observe::open_stream::OpenStream;
-use crate::policy::sharer::sharer;
+use crate::observe::metrics::{DeliveryPath, FallbackReason};
+use crate::observe::stream_record;
+use crate::observe::stream_record::StreamRecord;
+use crate::policy::client::sharer;
 use crate::policy::subscribers::Permit;
-use crate::server::handoff::{Slot, Takeover};
+use crate::server::handoff::Handoff;
 
 const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
 
@@ -53,9 +53,9 @@ pub(crate) async fn subscribe(
     match open(&app, &parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
             let (options, frames) = (&app.options, subscription.into_frames(form));
-            let slot = slot(&parts, &frames);
-            Ok(stream(options, permit, slot, |slot, open| {
-                HubBody::new(frames, slot, options, Some(options.retry), caller.expires, open)
+            let handoff = Handoff::choose(&parts, &frames);
+            Ok(stream(options, permit, handoff, |handoff, open| {
+                HubBody::new(frames, handoff, options, Some(options.retry), caller.expires, open)
             }))
         }
         Ok(Opened::Later(answer)) => Ok(answer),
@@ -78,7 +78,7 @@ pub(crate) async fn open(
 ) -> Result<Opened, SubscribeError> {
     let options = &app.options;
     let client = options.proxies.client(&parts.extensions, &parts.headers);
-    let permit = match open_stream::admit(options, client) {
+    let permit = match stream_record::admit(options, client) {
         Ok(permit) => permit,
         Err(limit) => return Ok(Opened::Later(come_back_later(options, parts.version, limit))),
     };
@@ -108,34 +108,17 @@ pub(crate) async fn open(
 pub(crate) fn stream(
     options: &Options,
     permit: Permit,
-    slot: Result<Slot, Why>,
-    body: impl FnOnce(Option<Slot>, OpenStream) -> HubBody,
+    handoff: Result<Handoff, FallbackReason>,
+    body: impl FnOnce(Option<Handoff>, StreamRecord) -> HubBody,
 ) -> Response {
-    let way = slot.as_ref().map_or_else(|why| Way::Hyper(*why), |_| Way::Shard);
-    let closes = (way == Way::Shard).then_some((CONNECTION, HeaderValue::from_static("close")));
-    let open = OpenStream::new(options, permit, way);
-    let mut response = Response::new(Body::new(body(slot.ok(), open)));
+    let way =
+        handoff.as_ref().map_or_else(|why| DeliveryPath::Hyper(*why), |_| DeliveryPath::Shard);
+    let closes =
+        (way == DeliveryPath::Shard).then_some((CONNECTION, HeaderValue::from_static("close")));
+    let open = StreamRecord::new(options, permit, way);
+    let mut response = Response::new(Body::new(body(handoff.ok(), open)));
     response.headers_mut().reserve(HEADERS);
     (stream_headers(), AppendHeaders(closes), response).into_response()
-}
-
-/// Where to leave the stream for a shard.
-pub(crate) fn slot(parts: &Parts, frames: &Frames) -> Result<Slot, Why> {
-    let takeover = parts.extensions.get::<Takeover>();
-    match parts.version {
-        Version::HTTP_2 => Err(Why::Http2),
-        Version::HTTP_11 if has_body(parts) => Err(Why::Body),
-        Version::HTTP_11 => takeover.map_or(Err(Why::Elsewhere), |takeover| takeover.0.clone()),
-        _ => Err(Why::Http10),
-    }
-    .and_then(|slot| if slot.fits(frames) { Ok(slot) } else { Err(Why::Elsewhere) })
-}
-
-/// Whether the client says something more after the head: to a shard, that would be another
-/// request.
-fn has_body(parts: &Parts) -> bool {
-    let length = parts.headers.get(CONTENT_LENGTH);
-    length.is_some_and(|length| length != "0") || parts.headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn over(options: &Options, version: Version, limit: Limit) -> Opened {

@@ -48,7 +48,7 @@ enum Material {
     Remote(RemoteSet),
 }
 
-/// Why a key cannot be used.
+/// FallbackReason a key cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadKey {

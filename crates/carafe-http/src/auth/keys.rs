@@ -15,10 +15,10 @@ use crate::auth::{Dialect, Key, Refused, Verified};
 /// The keys that a hub trusts. All clones of it are one: keys that are replaced in one are replaced
 /// in all.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Arc<Shared>);
+pub struct Keys(Arc<TrustStore>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct TrustStore {
     keys: ArcSwap<Vec<Key>>,
     identities: RandomState,
 }

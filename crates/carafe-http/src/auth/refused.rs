@@ -1,6 +1,6 @@
-//! Why a token is not taken.
+//! FallbackReason a token is not taken.
 
-/// Why a token is not taken. None of it tells more than who made the token knows.
+/// FallbackReason a token is not taken. None of it tells more than who made the token knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {

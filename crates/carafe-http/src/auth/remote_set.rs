@@ -31,9 +31,9 @@ const BYTES: usize = 1 << 20;
 
 /// The set as it was when it was last fetched. All clones of it are one.
 #[derive(Clone)]
-pub(crate) struct RemoteSet(Arc<Shared>);
+pub(crate) struct RemoteSet(Arc<Remote>);
 
-struct Shared {
+struct Remote {
     url: Uri,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     refresh: Duration,
@@ -65,7 +65,7 @@ impl RemoteSet {
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let (set, fetches) = (ArcSwapOption::empty(), Mutex::default());
-        Ok(Self(Arc::new(Shared { url, client, refresh, set, fetches })))
+        Ok(Self(Arc::new(Remote { url, client, refresh, set, fetches })))
     }
 
     /// Whether it is the same place.
@@ -113,7 +113,7 @@ impl RemoteSet {
     }
 }
 
-impl Shared {
+impl Remote {
     async fn get(&self) -> Result<JwkSet, String> {
         let request =
             Request::get(&self.url).header(ACCEPT, "application/json").header(USER_AGENT, "carafe");

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID};
 use crate::answer::problem::Problem;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
 
@@ -27,7 +27,7 @@ impl Cursor {
     pub(crate) async fn find(
         adapter: &Adapter,
         version: Version,
-        parameters: &Form,
+        parameters: &FormData,
         parts: &Parts,
         access: &Access,
         client: Option<Client>,
@@ -51,7 +51,7 @@ impl Cursor {
 }
 
 /// The header first: a browser that reconnects sends it, and repeats the URL it was first given.
-fn requested(version: Version, parameters: &Form, parts: &Parts) -> Option<String> {
+fn requested(version: Version, parameters: &FormData, parts: &Parts) -> Option<String> {
     let header = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
     let names: &[&str] = match version {
         // The second is an older name, which clients without headers still use.

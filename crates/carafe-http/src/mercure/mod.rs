@@ -5,10 +5,10 @@
 //! is stored and delivered by the [hub](carafe_hub) as anything else. Here alone Mercure's words
 //! are used: an *update* is a publication, a *selector* a matcher.
 
-mod caller;
 mod claims;
 mod cursor;
-mod form;
+mod form_data;
+mod mercure_caller;
 mod metadata;
 mod options;
 mod publish;

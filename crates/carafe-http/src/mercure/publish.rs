@@ -11,8 +11,8 @@ use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::api::body::{BodyReader, Most};
 use crate::api::publish::{may_publish, publisher, refusal};
-use crate::mercure::caller::Caller;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
+use crate::mercure::mercure_caller::MercureCaller;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::update::Update;
@@ -24,8 +24,8 @@ pub(crate) async fn publish(
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let query = Form::parse(parts.uri.query().unwrap_or_default())?;
-    let caller = Caller::publisher(adapter, &query, &parts).await?;
+    let query = FormData::parse(parts.uri.query().unwrap_or_default())?;
+    let caller = MercureCaller::publisher(adapter, &query, &parts).await?;
     let content_type =
         parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -56,7 +56,7 @@ pub(crate) async fn publish(
 /// The update of a form, and its room in memory. What else the form took is given back.
 async fn read(body: BodyReader<'_>, event_bytes: usize) -> Result<(Update, Held), Problem> {
     let (text, mut held) = body.text().await?;
-    let update = Update::parse(&Form::parse(&text)?, event_bytes)?;
+    let update = Update::parse(&FormData::parse(&text)?, event_bytes)?;
     drop(text);
     held.shrink_to(update.publication.weight());
     Ok((update, held))

@@ -8,7 +8,7 @@ use regex::Regex;
 use url::Url;
 
 use crate::answer::problem::Problem;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
 
 /// The most selectors of a subscription of 0.x.
 pub(crate) const SELECTORS: usize = 1000;
@@ -22,7 +22,7 @@ const VARIABLES: usize = 300;
 /// The most matchers of a subscription of 1.0.
 pub(crate) const MATCHERS: usize = 100;
 
-/// Why a text is no selector of 0.x.
+/// FallbackReason a text is no selector of 0.x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadSelector {
     /// There can be no such topic.
@@ -55,7 +55,7 @@ pub(crate) fn zero(text: &str) -> Result<TopicMatcher, BadSelector> {
 pub(crate) async fn all_zero(
     hub: &Hub,
     client: Option<Client>,
-    parameters: &Form,
+    parameters: &FormData,
 ) -> Result<Vec<TopicMatcher>, Problem> {
     let texts: Vec<_> = parameters.all("topic").collect();
     check_count(&texts).map_err(bad)?;
@@ -126,7 +126,7 @@ impl MatchType {
 pub(crate) async fn all_one(
     hub: &Hub,
     client: Option<Client>,
-    parameters: &Form,
+    parameters: &FormData,
     resource: &Url,
 ) -> Result<Vec<TopicMatcher>, Problem> {
     let asked =

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::Response;
-use carafe_hub::{Client, Form as Frame, Subscribe, SubscribeError};
+use carafe_hub::{Client, Form, Subscribe, SubscribeError};
 use http::request::Parts;
 use http::{Method, Request};
 
@@ -15,15 +15,16 @@ use crate::api::body::{BodyReader, Most};
 use crate::api::hub_body::HubBody;
 use crate::api::publish::publisher;
 use crate::api::subscribe::{self, Opened};
-use crate::mercure::caller::Caller;
 use crate::mercure::cursor::Cursor;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
+use crate::mercure::mercure_caller::MercureCaller;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::selector;
 use crate::mercure::state::Adapter;
 use crate::mercure::subscriptions::Present;
 use crate::mercure::version::Version;
-use crate::policy::sharer::sharer;
+use crate::policy::client::sharer;
+use crate::server::handoff::Handoff;
 
 /// Bytes of the body of a `QUERY`: as many matchers as there may be, and escaped.
 const QUERY_BYTES: usize = 1 << 20;
@@ -34,9 +35,9 @@ pub(crate) async fn subscribe(
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let in_url = Form::parse(parts.uri.query().unwrap_or_default())?;
+    let in_url = FormData::parse(parts.uri.query().unwrap_or_default())?;
     let version = Version::of_subscription(&parts.method, &in_url);
-    let caller = Caller::subscriber(adapter, version, &in_url, &parts).await?;
+    let caller = MercureCaller::subscriber(adapter, version, &in_url, &parts).await?;
     let parameters = parameters(adapter, &caller, &parts, in_url, body).await?;
     let client = sharer(&adapter.app.options, caller.identity, &parts);
     let asked = asked(adapter, version, &parameters, client).await?;
@@ -56,11 +57,11 @@ pub(crate) async fn subscribe(
 /// Those of the URL; those of the body if there is one to ask with.
 async fn parameters(
     adapter: &Adapter,
-    caller: &Caller,
+    caller: &MercureCaller,
     parts: &Parts,
-    in_url: Form,
+    in_url: FormData,
     body: Body,
-) -> Result<Form, Refusal> {
+) -> Result<FormData, Refusal> {
     if parts.method.as_str() != "QUERY" {
         return Ok(in_url);
     }
@@ -68,13 +69,13 @@ async fn parameters(
     let most = Most { bytes: QUERY_BYTES, limit: Limit::Matchers, copies: 3, grows: 1 };
     let body = BodyReader::begin(&adapter.app.options, publisher, parts, body, most).await?;
     let (text, _held) = body.text().await?;
-    Ok(Form::parse(&text)?)
+    Ok(FormData::parse(&text)?)
 }
 
 async fn asked(
     adapter: &Adapter,
     version: Version,
-    parameters: &Form,
+    parameters: &FormData,
     client: Option<Client>,
 ) -> Result<Vec<carafe_protocol::TopicMatcher>, Problem> {
     match (version, &adapter.resource) {
@@ -91,9 +92,9 @@ async fn asked(
 
 async fn stream(
     adapter: &Adapter,
-    caller: &Caller,
+    caller: &MercureCaller,
     parts: &Parts,
-    parameters: &Form,
+    parameters: &FormData,
     request: Subscribe,
 ) -> Result<Response, Refusal> {
     let (permit, subscription) = match subscribe::open(&adapter.app, parts, request).await {
@@ -101,30 +102,34 @@ async fn stream(
         Ok(Opened::Later(answer)) => return Ok(answer),
         Err(error) => return Err(refusal(adapter, caller, &error)),
     };
-    let present = join(adapter, caller, parameters).await;
-    let (options, frames) = (&adapter.app.options, subscription.into_frames(Frame::Mercure));
-    let slot = subscribe::slot(parts, &frames);
-    Ok(subscribe::stream(options, permit, slot, |slot, open| {
+    let present = register(adapter, caller, parameters).await;
+    let (options, frames) = (&adapter.app.options, subscription.into_frames(Form::Mercure));
+    let handoff = Handoff::choose(parts, &frames);
+    Ok(subscribe::stream(options, permit, handoff, |handoff, open| {
         let open = match present {
-            Some(present) => open.with_companion(present),
+            Some(present) => open.with_attachment(present),
             None => open,
         };
-        HubBody::new(frames, slot, options, None, ends(adapter, caller), open)
+        HubBody::new(frames, handoff, options, None, ends(adapter, caller), open)
     }))
 }
 
 /// Tells that there is a subscription, and when there is none any more, if that is to be told.
-async fn join(adapter: &Adapter, caller: &Caller, parameters: &Form) -> Option<Present> {
+async fn register(
+    adapter: &Adapter,
+    caller: &MercureCaller,
+    parameters: &FormData,
+) -> Option<Present> {
     let subscriptions =
         adapter.subscriptions.as_ref().filter(|_| caller.version == Version::Zero)?;
     let present =
-        subscriptions.join(&adapter.app.hub, parameters.all("topic"), caller.payload.as_ref());
+        subscriptions.register(&adapter.app.hub, parameters.all("topic"), caller.payload.as_ref());
     present.announce().await;
     Some(present)
 }
 
 /// With its token, and when it is old enough.
-fn ends(adapter: &Adapter, caller: &Caller) -> Option<SystemTime> {
+fn ends(adapter: &Adapter, caller: &MercureCaller) -> Option<SystemTime> {
     let old = adapter.max_age.and_then(|age| SystemTime::now().checked_add(spread(age)));
     caller.expires.into_iter().chain(old).min()
 }
@@ -134,7 +139,7 @@ fn spread(age: Duration) -> Duration {
     age.mul_f64(rand::random_range(0.8..=1.0))
 }
 
-fn refusal(adapter: &Adapter, caller: &Caller, error: &SubscribeError) -> Refusal {
+fn refusal(adapter: &Adapter, caller: &MercureCaller, error: &SubscribeError) -> Refusal {
     let detail = error.to_string();
     match error {
         SubscribeError::TooManyMatchers { .. } => {

@@ -16,14 +16,14 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use crate::answer::problem::Problem;
-use crate::mercure::caller::Caller;
 use crate::mercure::check_read_only;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
+use crate::mercure::mercure_caller::MercureCaller;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::update::new_urn;
 use crate::mercure::version::Version;
-use crate::policy::sharer::sharer;
+use crate::policy::client::sharer;
 
 pub(crate) const PATH: &str = "/.well-known/mercure/subscriptions";
 
@@ -78,7 +78,7 @@ impl Subscriptions {
     }
 
     /// Takes in that someone has subscribed, until what this gives is dropped.
-    pub(crate) fn join<'a>(
+    pub(crate) fn register<'a>(
         self: &Arc<Self>,
         hub: &Hub,
         selectors: impl Iterator<Item = &'a str>,
@@ -218,8 +218,8 @@ struct Reader {
 /// The caller, if the URL is among what its token may subscribe to.
 async fn reader(adapter: &Adapter, parts: &Parts) -> Result<Reader, Refusal> {
     check_read_only(&parts.method)?;
-    let query = Form::parse(parts.uri.query().unwrap_or_default())?;
-    let caller = Caller::subscriber(adapter, Version::Zero, &query, parts).await?;
+    let query = FormData::parse(parts.uri.query().unwrap_or_default())?;
+    let caller = MercureCaller::subscriber(adapter, Version::Zero, &query, parts).await?;
     let granted = Topic::new(parts.uri.path())
         .is_ok_and(|topic| caller.rights.subscribe.covers_topic(&topic));
     if granted {

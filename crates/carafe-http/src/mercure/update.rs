@@ -13,7 +13,7 @@ use crate::answer::problem::Problem;
 use crate::api::body::too_large;
 use crate::api::publish::{TOPICS, event_type, too_many_topics};
 use crate::api::subscribe::topic;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
 use crate::mercure::selector::has_invisible;
 use crate::mercure::version::Version;
 
@@ -26,7 +26,7 @@ pub(crate) struct Update {
 impl Update {
     /// Reads the form of a publisher: the first topic is canonical, `private` counts by being
     /// there.
-    pub(crate) fn parse(form: &Form, event_bytes: usize) -> Result<Self, Problem> {
+    pub(crate) fn parse(form: &FormData, event_bytes: usize) -> Result<Self, Problem> {
         let topics =
             form.all("topic").take(TOPICS + 1).map(topic).collect::<Result<Vec<_>, _>>()?;
         if topics.len() > TOPICS {
@@ -95,7 +95,7 @@ fn is_hubs_own(url: &Url, resource: &Url) -> bool {
 }
 
 /// The publisher's own ID, or a new one. It is no idempotency key: updates may share an ID.
-fn id(form: &Form) -> Result<IdempotencyKey, Problem> {
+fn id(form: &FormData) -> Result<IdempotencyKey, Problem> {
     let text = match form.filled("id") {
         Some("earliest") => {
             return Err(bad("id", "`earliest` stands for the beginning of history: use another"));
@@ -114,7 +114,7 @@ fn id(form: &Form) -> Result<IdempotencyKey, Problem> {
     })
 }
 
-fn retry(form: &Form) -> Result<Option<Duration>, Problem> {
+fn retry(form: &FormData) -> Result<Option<Duration>, Problem> {
     let Some(text) = form.filled("retry") else { return Ok(None) };
     let milliseconds: Option<u64> =
         text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::auth::Dialect;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
 
 /// The version of a request. Its token has to be of a key of that dialect, so that what is lax in
 /// one version never is in the other.
@@ -17,7 +17,7 @@ pub(crate) enum Version {
 
 impl Version {
     /// Who subscribes tells the version by how topics are asked for.
-    pub(crate) fn of_subscription(method: &Method, parameters: &Form) -> Self {
+    pub(crate) fn of_subscription(method: &Method, parameters: &FormData) -> Self {
         let asks_by_match = parameters.names().any(|name| name.starts_with("match"));
         if asks_by_match || method.as_str() == "QUERY" { Self::One } else { Self::Zero }
     }

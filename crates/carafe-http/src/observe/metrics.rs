@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use carafe_fanout::EndReason;
 use carafe_hub::Hub;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use prometheus_client::encoding::prometheus_text::encode;
@@ -31,8 +32,8 @@ pub struct Metrics(Arc<Counters>);
 
 #[derive(Debug)]
 struct Counters {
-    streams: Family<Way, Gauge>,
-    opened: Family<Way, Counter>,
+    streams: Family<DeliveryPath, Gauge>,
+    opened: Family<DeliveryPath, Counter>,
     closed: Family<Closed, Counter>,
     limited: Family<Labels<1>, Counter>,
     refused: Family<Labels<2>, Counter>,
@@ -41,16 +42,16 @@ struct Counters {
 
 /// The way by which a stream leaves: what writes it, and why that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Way {
+pub(crate) enum DeliveryPath {
     /// A shard, which has taken the socket over.
     Shard,
     /// hyper, as any other answer.
-    Hyper(Why),
+    Hyper(FallbackReason),
 }
 
-/// Why no shard writes a stream.
+/// FallbackReason no shard writes a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Why {
+pub(crate) enum FallbackReason {
     Http2,
     Http10,
     Tls,
@@ -62,21 +63,6 @@ pub(crate) enum Why {
     Elsewhere,
     /// There are no shards.
     NoShards,
-}
-
-/// How a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum End {
-    /// The client is gone.
-    Left,
-    /// The hub has ended it in order: it drains, or the rights are over.
-    Ended,
-    /// Its history cannot be read.
-    Failed,
-    /// The client took nothing for too long.
-    Stalled,
-    /// What wrote it has ended before it.
-    Cut,
 }
 
 impl Default for Metrics {
@@ -118,34 +104,34 @@ impl Metrics {
         self.0.stored.observe(since.elapsed().as_secs_f64());
     }
 
-    pub(crate) fn opened(&self, way: Way) {
-        self.0.streams.get_or_create(&way).inc();
-        self.0.opened.get_or_create(&way).inc();
+    pub(crate) fn opened(&self, path: DeliveryPath) {
+        self.0.streams.get_or_create(&path).inc();
+        self.0.opened.get_or_create(&path).inc();
     }
 
-    pub(crate) fn changed(&self, from: Way, to: Way) {
+    pub(crate) fn changed(&self, from: DeliveryPath, to: DeliveryPath) {
         self.0.streams.get_or_create(&from).dec();
         self.opened(to);
     }
 
-    pub(crate) fn closed(&self, way: Way, end: End) {
-        self.0.streams.get_or_create(&way).dec();
-        if end == End::Stalled {
+    pub(crate) fn closed(&self, path: DeliveryPath, end: EndReason) {
+        self.0.streams.get_or_create(&path).dec();
+        if end == EndReason::Stalled {
             self.limited(Limit::WriteTime);
         }
-        self.0.closed.get_or_create(&Closed { way: way.name(), end }).inc();
+        self.0.closed.get_or_create(&Closed { path: path.name(), end }).inc();
     }
 
     fn register(&self, registry: &mut Registry) {
         let counters = &self.0;
         registry.register(
             "carafe_streams",
-            "Open streams, by their way out",
+            "Open streams, by their delivery path",
             counters.streams.clone(),
         );
         registry.register(
             "carafe_streams_opened",
-            "Streams that were opened, by their way out",
+            "Streams that were opened, by their delivery path",
             counters.opened.clone(),
         );
         registry.register(
@@ -174,27 +160,27 @@ impl Metrics {
 /// What tells ended streams from each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Closed {
-    way: &'static str,
-    end: End,
+    path: &'static str,
+    end: EndReason,
 }
 
-impl EncodeLabelSet for Way {
+impl EncodeLabelSet for DeliveryPath {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         let reason = match self {
             Self::Shard => "",
-            Self::Hyper(why) => why.name(),
+            Self::Hyper(reason) => reason.name(),
         };
-        [("way", self.name()), ("reason", reason)].encode(encoder)
+        [("path", self.name()), ("reason", reason)].encode(encoder)
     }
 }
 
 impl EncodeLabelSet for Closed {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        [("way", self.way), ("reason", self.end.name())].encode(encoder)
+        [("path", self.path), ("reason", self.end.name())].encode(encoder)
     }
 }
 
-impl Way {
+impl DeliveryPath {
     fn name(self) -> &'static str {
         match self {
             Self::Shard => "shard",
@@ -203,7 +189,7 @@ impl Way {
     }
 }
 
-impl Why {
+impl FallbackReason {
     fn name(self) -> &'static str {
         match self {
             Self::Http2 => "http2",
@@ -213,18 +199,6 @@ impl Why {
             Self::Changed => "changed",
             Self::Elsewhere => "elsewhere",
             Self::NoShards => "no-shards",
-        }
-    }
-}
-
-impl End {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Ended => "ended",
-            Self::Failed => "failed",
-            Self::Stalled => "stalled",
-            Self::Cut => "cut",
         }
     }
 }
@@ -260,33 +234,33 @@ fn tell(registry: &Registry) -> Response {
 #[derive(Debug)]
 pub(crate) struct Counted {
     metrics: Metrics,
-    way: Way,
-    end: End,
+    path: DeliveryPath,
+    end: EndReason,
     /// Whether the stream counts a connection, too. It is kept here, where it takes no memory:
     /// there may be a million.
     pub(crate) has_connection: bool,
 }
 
 impl Counted {
-    pub(crate) fn new(metrics: &Metrics, way: Way) -> Self {
-        metrics.opened(way);
-        Self { metrics: metrics.clone(), way, end: End::Left, has_connection: false }
+    pub(crate) fn new(metrics: &Metrics, path: DeliveryPath) -> Self {
+        metrics.opened(path);
+        Self { metrics: metrics.clone(), path, end: EndReason::Left, has_connection: false }
     }
 
     /// It leaves another way than was thought.
-    pub(crate) fn goes(&mut self, way: Way) {
-        self.metrics.changed(self.way, way);
-        self.way = way;
+    pub(crate) fn goes(&mut self, path: DeliveryPath) {
+        self.metrics.changed(self.path, path);
+        self.path = path;
     }
 
     /// Says how the stream has ended; without it, the client left.
-    pub(crate) fn ends(&mut self, end: End) {
+    pub(crate) fn ends(&mut self, end: EndReason) {
         self.end = end;
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.metrics.closed(self.way, self.end);
+        self.metrics.closed(self.path, self.end);
     }
 }

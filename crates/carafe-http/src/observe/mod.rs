@@ -2,6 +2,6 @@
 
 pub(crate) mod hub_metrics;
 pub(crate) mod metrics;
-pub(crate) mod open_stream;
 pub(crate) mod process_metrics;
 pub(crate) mod seldom;
+pub(crate) mod stream_record;

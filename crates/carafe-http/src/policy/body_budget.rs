@@ -30,10 +30,10 @@ pub(crate) const SMALL: usize = 64 << 10;
 /// address, as for the [publish rate](crate::PublishRate). An eighth is kept for bodies up to 64
 /// KiB, so that large ones that come slowly do not keep out those of all others.
 #[derive(Clone, Debug)]
-pub struct BodyBudget(Arc<Shared>);
+pub struct BodyBudget(Arc<BudgetPools>);
 
 #[derive(Debug)]
-struct Shared {
+struct BudgetPools {
     any: Arc<Pool>,
     small: Arc<Pool>,
     /// The most units that were held since somebody asked.
@@ -48,17 +48,17 @@ struct Pool {
     /// The units that one client may hold.
     share: usize,
     // Held to look a client up, and never while something waits.
-    clients: Mutex<HashMap<Publisher, Client>>,
+    clients: Mutex<HashMap<Publisher, ClientShare>>,
 }
 
 /// A client with bodies in flight.
 #[derive(Debug)]
-struct Client {
+struct ClientShare {
     free: Arc<Semaphore>,
     bodies: usize,
 }
 
-/// Why there is no room for a body.
+/// FallbackReason there is no room for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
     /// It takes more than one client may ever hold.
@@ -74,15 +74,15 @@ pub(crate) enum NoRoom {
 pub(crate) struct Held {
     of_all: Option<OwnedSemaphorePermit>,
     of_client: Option<OwnedSemaphorePermit>,
-    place: Place,
+    entry: PoolEntry,
     /// The body may have room that is kept for small ones.
     is_small: bool,
     budget: BodyBudget,
 }
 
-/// One body's place in a pool, among those of its client.
+/// One body's entry in a pool, among those of its client.
 #[derive(Debug)]
-struct Place {
+struct PoolEntry {
     pool: Arc<Pool>,
     client: Option<(Publisher, Arc<Semaphore>)>,
 }
@@ -101,7 +101,7 @@ impl BodyBudget {
         let units = (bytes / UNIT).clamp(SHARE, Semaphore::MAX_PERMITS);
         let small = Pool::new(units / KEPT, units / KEPT / SHARE);
         let any = Pool::new(units - small.units, units / SHARE);
-        Self(Arc::new(Shared { any, small, peak: AtomicUsize::new(0) }))
+        Self(Arc::new(BudgetPools { any, small, peak: AtomicUsize::new(0) }))
     }
 
     /// The bytes of the largest body that there is ever room for.
@@ -119,13 +119,13 @@ impl BodyBudget {
     /// A body of this client that takes at most so many bytes. It holds nothing yet. Where clients
     /// are not told from each other, all share the budget.
     pub(crate) fn begin(&self, publisher: Option<Publisher>, most: usize) -> Held {
-        let place = Place::new(&self.0.any, publisher);
+        let entry = PoolEntry::new(&self.0.any, publisher);
         let is_small = most <= SMALL.min(self.0.small.share * UNIT);
-        Held { of_all: None, of_client: None, place, is_small, budget: self.clone() }
+        Held { of_all: None, of_client: None, entry, is_small, budget: self.clone() }
     }
 }
 
-impl Shared {
+impl BudgetPools {
     fn held(&self) -> usize {
         [&self.any, &self.small].map(|pool| pool.units - pool.free.available_permits()).iter().sum()
     }
@@ -137,16 +137,16 @@ impl Pool {
         Arc::new(Self { free, units, share, clients: Mutex::default() })
     }
 
-    fn clients(&self) -> MutexGuard<'_, HashMap<Publisher, Client>> {
+    fn clients(&self) -> MutexGuard<'_, HashMap<Publisher, ClientShare>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
+impl PoolEntry {
     fn new(pool: &Arc<Pool>, publisher: Option<Publisher>) -> Self {
         let client = publisher.map(|publisher| {
             let mut clients = pool.clients();
-            let new = || Client { free: Arc::new(Semaphore::new(pool.share)), bodies: 0 };
+            let new = || ClientShare { free: Arc::new(Semaphore::new(pool.share)), bodies: 0 };
             let client = clients.entry(publisher).or_insert_with(new);
             client.bodies += 1;
             (publisher, Arc::clone(&client.free))
@@ -155,7 +155,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PoolEntry {
     fn drop(&mut self) {
         let Some((publisher, _)) = &self.client else { return };
         let mut clients = self.pool.clients();
@@ -183,7 +183,7 @@ impl Held {
         if units <= held {
             return Ok(());
         }
-        if units > self.place.pool.share {
+        if units > self.entry.pool.share {
             return Err(NoRoom::Ever);
         }
         let more = u32::try_from(units - held).map_err(|_| NoRoom::Ever)?;
@@ -201,20 +201,20 @@ impl Held {
         if self.grow_by(units, &mut { Duration::ZERO }).await.is_ok() {
             return Ok(());
         }
-        let publisher = self.place.client.as_ref().map(|(publisher, _)| *publisher);
-        self.place = Place::new(&self.budget.0.small, publisher);
+        let publisher = self.entry.client.as_ref().map(|(publisher, _)| *publisher);
+        self.entry = PoolEntry::new(&self.budget.0.small, publisher);
         self.grow_by(units, patience).await
     }
 
     /// Takes from its client's share first: what waits there holds up no other client.
     async fn grow_by(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
-        let of_client = match &self.place.client {
+        let of_client = match &self.entry.client {
             Some((_, free)) => Some(take(free, units, patience).await.ok_or(NoRoom::OfClient)?),
             None => None,
         };
-        let of_all = take(&self.place.pool.free, units, patience).await.ok_or(NoRoom::AtAll)?;
-        of_client.into_iter().for_each(|of_client| join(&mut self.of_client, of_client));
-        join(&mut self.of_all, of_all);
+        let of_all = take(&self.entry.pool.free, units, patience).await.ok_or(NoRoom::AtAll)?;
+        of_client.into_iter().for_each(|of_client| merge(&mut self.of_client, of_client));
+        merge(&mut self.of_all, of_all);
         Ok(())
     }
 
@@ -244,7 +244,7 @@ async fn take(
     taken.ok()?.ok()
 }
 
-fn join(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+fn merge(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
     match held {
         Some(held) => held.merge(more),
         None => *held = Some(more),

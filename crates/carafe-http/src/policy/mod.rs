@@ -3,9 +3,9 @@
 
 pub(crate) mod address;
 pub(crate) mod body_budget;
+pub(crate) mod client;
 pub(crate) mod loopback;
 pub(crate) mod origins;
 pub(crate) mod publish_rate;
 pub(crate) mod rights;
-pub(crate) mod sharer;
 pub(crate) mod subscribers;

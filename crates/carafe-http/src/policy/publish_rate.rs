@@ -64,12 +64,12 @@ pub(crate) enum Publisher {
     /// Who holds this token.
     Holder(u64),
     /// A stranger from there.
-    Stranger(ClientAddress),
+    Address(ClientAddress),
     /// One of those who are too many.
     Other,
 }
 
-/// Why events may not be published now.
+/// FallbackReason events may not be published now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooFast {
     /// They may be after so long.
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(rate.check(A, start + SECOND / 2), Ok(()));
         assert_eq!(rate.check(Publisher::Holder(2), start), Ok(()));
         rate.take(Publisher::Holder(2), 3, start).unwrap();
-        rate.take(Publisher::Stranger(std::net::IpAddr::from([0, 0, 0, 1]).into()), 3, start)
+        rate.take(Publisher::Address(std::net::IpAddr::from([0, 0, 0, 1]).into()), 3, start)
             .unwrap();
         assert_eq!(rate.take(A, 2, start + SECOND / 2), Err(TooFast::Wait(SECOND / 2)));
         rate.take(A, 2, start + SECOND).unwrap();

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::answer::limit::Limit;
 use crate::observe::metrics::Metrics;
-use crate::server::http2_frames::{Budget, Frames, PREFACE};
+use crate::server::http2_frames::{Budget, FrameScanner, PREFACE};
 
 /// GOAWAY of 8 bytes: any stream may have been served, and ENHANCE_YOUR_CALM (RFC 9113, 6.8 and 7).
 const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0xb];
@@ -37,8 +37,8 @@ pub(crate) struct FrameGuard<S> {
 struct Http2 {
     /// Bytes of the preface that were seen.
     preface: usize,
-    received: Frames,
-    sent: Frames,
+    received: FrameScanner,
+    sent: FrameScanner,
     budget: Budget,
     is_over: bool,
     metrics: Metrics,
@@ -54,7 +54,8 @@ impl<S> FrameGuard<S> {
 
 impl Http2 {
     fn new(metrics: Metrics) -> Self {
-        let (received, sent, budget) = (Frames::default(), Frames::default(), Budget::new());
+        let (received, sent, budget) =
+            (FrameScanner::default(), FrameScanner::default(), Budget::new());
         Self { preface: 0, received, sent, budget, is_over: false, metrics }
     }
 

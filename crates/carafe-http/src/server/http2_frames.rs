@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Frames that a client may send for nothing, each second and at once.
+/// FrameScanner that a client may send for nothing, each second and at once.
 const A_SECOND: u32 = 100;
 const AT_ONCE: u32 = 1000;
 
@@ -40,7 +40,7 @@ const HEAD: usize = 9;
 
 /// Finds the frames in one direction of a connection.
 #[derive(Default)]
-pub(crate) struct Frames {
+pub(crate) struct FrameScanner {
     head: [u8; HEAD],
     /// Bytes of a head that were seen.
     seen: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Frames {
     left: usize,
 }
 
-impl Frames {
+impl FrameScanner {
     /// Whether the next byte begins a frame.
     pub(crate) fn is_between(&self) -> bool {
         self.seen == 0 && self.left == 0
@@ -159,11 +159,11 @@ mod tests {
         let expected =
             frames.map(|(kind, flags, payload)| Head { length: payload as u32, kind, flags });
         for size in 1..bytes.len() {
-            let (mut passed, mut found) = (Frames::default(), Vec::new());
+            let (mut passed, mut found) = (FrameScanner::default(), Vec::new());
             bytes.chunks(size).for_each(|part| passed.pass(part, |head| found.push(head)));
             assert_eq!((&found[..], passed.is_between()), (&expected[..], true), "{size}");
         }
-        let mut passed = Frames::default();
+        let mut passed = FrameScanner::default();
         passed.pass(&bytes[..HEAD + 3], |_| {});
         assert!(!passed.is_between());
     }

@@ -49,8 +49,8 @@ impl Idle {
     }
 
     /// Takes in a connection, which waits from now on.
-    pub(crate) fn join(&self) -> Place {
-        Place { idle: self.clone(), key: self.list().join(), asked: Notify::new() }
+    pub(crate) fn register(&self) -> ConnectionEntry {
+        ConnectionEntry { idle: self.clone(), key: self.list().register(), asked: Notify::new() }
     }
 
     /// Names what drives the connection that has joined last. It may have ended already.
@@ -76,7 +76,7 @@ impl Idle {
 }
 
 impl List {
-    fn join(&mut self) -> u32 {
+    fn register(&mut self) -> u32 {
         let key = self.entries.insert(Entry { state: State::Busy(0), task: None }) as u32;
         self.append(key);
         key
@@ -134,13 +134,13 @@ impl List {
 }
 
 /// A connection's place among those of its server.
-pub(crate) struct Place {
+pub(crate) struct ConnectionEntry {
     idle: Idle,
     key: u32,
     asked: Notify,
 }
 
-impl Place {
+impl ConnectionEntry {
     pub(crate) fn key(&self) -> u32 {
         self.key
     }
@@ -158,7 +158,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         let mut list = self.idle.list();
         list.unlink(self.key);
@@ -169,7 +169,7 @@ impl Drop for Place {
 }
 
 /// A request, until its answer has ended.
-pub(crate) struct InFlight(Arc<Place>);
+pub(crate) struct InFlight(Arc<ConnectionEntry>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -186,14 +186,14 @@ mod tests {
     use super::*;
 
     /// A connection, and whether it was closed.
-    fn join(idle: &Idle) -> (Arc<Place>, JoinHandle<()>) {
-        let place = Arc::new(idle.join());
+    fn register(idle: &Idle) -> (Arc<ConnectionEntry>, JoinHandle<()>) {
+        let place = Arc::new(idle.register());
         let task = tokio::spawn(pending());
         idle.is_driven_by(place.key(), task.abort_handle());
         (place, task)
     }
 
-    async fn closes(idle: &Idle, (_, task): (Arc<Place>, JoinHandle<()>)) {
+    async fn closes(idle: &Idle, (_, task): (Arc<ConnectionEntry>, JoinHandle<()>)) {
         assert!(idle.close_oldest());
         assert!(task.await.unwrap_err().is_cancelled());
     }
@@ -201,7 +201,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_has_waited_for_the_longest_is_closed_first() {
         let idle = Idle::new();
-        let [first, second, third, fourth] = [(); 4].map(|()| join(&idle));
+        let [first, second, third, fourth] = [(); 4].map(|()| register(&idle));
         let (one, other) = (first.0.begin().unwrap(), first.0.begin().unwrap());
         drop(second);
         drop(one);
@@ -215,10 +215,10 @@ mod tests {
     #[tokio::test]
     async fn one_that_has_a_request_is_not_closed_and_one_that_is_closed_gets_none() {
         let idle = Idle::new();
-        let (busy, _task) = join(&idle);
+        let (busy, _task) = register(&idle);
         let _request = busy.begin().unwrap();
         assert!(!idle.close_oldest());
-        let (closed, task) = join(&idle);
+        let (closed, task) = register(&idle);
         assert!(idle.close_oldest());
         assert!(closed.begin().is_none());
         assert!(task.await.unwrap_err().is_cancelled());
@@ -227,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn connections_that_have_ended_leave_nothing() {
         let idle = Idle::new();
-        let places: Vec<_> = (0..100).map(|_| join(&idle)).collect();
+        let places: Vec<_> = (0..100).map(|_| register(&idle)).collect();
         drop(places[50].0.begin());
         drop(places);
         let list = idle.list();

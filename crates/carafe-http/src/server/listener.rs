@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::observe::open_stream::OpenStream;
+use crate::observe::stream_record::StreamRecord;
 
 pub(crate) struct Listener(AsyncFd<Accepting>);
 
@@ -23,7 +23,7 @@ impl Listener {
         if let Err(error) = set_tcp_nodelay(&listener, true) {
             warn!(%error, "TCP_NODELAY");
         }
-        ShardPool::<OpenStream>::prepare(&listener, bounds);
+        ShardPool::<StreamRecord>::prepare(&listener, bounds);
         let listener = Accepting::from_std(listener.into_std()?);
         #[expect(unsafe_code, reason = "the kernel's poller is given a descriptor")]
         // SAFETY: the listener owns its descriptor, is not changed in here, and is closed only

@@ -34,25 +34,26 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
 use crate::answer::limit::Limit;
+use crate::observe::metrics::FallbackReason;
 use crate::observe::metrics::Metrics;
-use crate::observe::metrics::Why;
-use crate::observe::open_stream::OpenStream;
 use crate::observe::seldom::Seldom;
+use crate::observe::stream_record::StreamRecord;
 use crate::policy::address::Proxies;
 use crate::policy::subscribers::ConnectionPermit;
 use crate::policy::subscribers::Subscribers;
 use crate::server::conformance;
 use crate::server::frame_guard::FrameGuard;
-use crate::server::handoff::{Slot, Socket, Takeover};
+use crate::server::handoff::{ConnectionHandoff, Handoff};
+use crate::server::handoff_socket::HandoffSocket;
 use crate::server::http2_frames::PREFACE;
-use crate::server::idle::{Idle, Place};
+use crate::server::idle::{ConnectionEntry, Idle};
 use crate::server::lazy_socket::LazySocket;
 use crate::server::listener::Listener;
+use crate::server::stall::{StallDetector, StreamExecutor, WatchedBody};
 use crate::server::tls::Tls;
 use crate::server::watched_socket::WatchedSocket;
-use crate::server::write_time::{Streams, Watch, WatchedBody};
 
-/// Streams on one HTTP/2 connection. All tabs that a browser has on one origin share a connection,
+/// StreamExecutor on one HTTP/2 connection. All tabs that a browser has on one origin share a connection,
 /// and what is over the limit waits without a word, publishing too: hyper's 200 are too few for
 /// streams that never end.
 const STREAMS: u32 = 1000;
@@ -129,7 +130,7 @@ impl Default for ServerOptions {
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
-    /// Streams that did not end within the drain time, and were cut.
+    /// StreamExecutor that did not end within the drain time, and were cut.
     pub cut: usize,
 }
 
@@ -177,7 +178,7 @@ pub fn serve_beside(
 }
 
 /// Without shards, streams are served as any other answer is.
-fn shards(hub: &Hub, options: &ShardOptions) -> Option<ShardPool<OpenStream>> {
+fn shards(hub: &Hub, options: &ShardOptions) -> Option<ShardPool<StreamRecord>> {
     if cfg!(not(target_os = "linux")) {
         return None;
     }
@@ -202,11 +203,11 @@ struct Server {
     subscribers: Subscribers,
     proxies: Proxies,
     metrics: Metrics,
-    shards: Option<ShardPool<OpenStream>>,
+    shards: Option<ShardPool<StreamRecord>>,
 }
 
 impl Server {
-    fn new(app: Router, options: &ServerOptions, shards: Option<ShardPool<OpenStream>>) -> Self {
+    fn new(app: Router, options: &ServerOptions, shards: Option<ShardPool<StreamRecord>>) -> Self {
         let metrics = options.metrics.clone();
         options.shards.catch_up.on_refused(move || metrics.limited(Limit::CatchUpBytes));
         Self {
@@ -308,7 +309,7 @@ impl Server {
     }
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr, permit: Option<ConnectionPermit>) {
-        let place = self.idle.join();
+        let place = self.idle.register();
         let key = place.key();
         let connection = Connection {
             builders: Arc::clone(&self.builders),
@@ -367,12 +368,12 @@ struct Connection {
     builders: Arc<Builders>,
     app: Router,
     tls: Option<TlsAcceptor>,
-    shards: Option<ShardPool<OpenStream>>,
+    shards: Option<ShardPool<StreamRecord>>,
     head_time: Duration,
     write_time: Duration,
     buffers: SendBuffers,
     watcher: Watcher,
-    place: Place,
+    place: ConnectionEntry,
     peer: SocketAddr,
     metrics: Metrics,
 }
@@ -385,24 +386,31 @@ impl Connection {
         let version = tokio::select! {
             biased;
             spoken = timeout_at(deadline, socket.first()) => match spoken {
-                Ok(Ok(first)) => Version::of(first),
+                Ok(Ok(first)) => Protocol::of(first),
                 Ok(Err(error)) => return debug!(%error, "the client left before it said anything"),
                 Err(_) => return too_late(&self.metrics, "the client said nothing for too long"),
             },
             _ = stopping.changed() => return,
         };
-        let watch = Watch::new(self.write_time);
-        let socket = WatchedSocket::new(socket, watch.clone(), self.buffers.clone());
-        match (self.tls.clone(), self.shards.clone().map(Slot::new)) {
+        let stall = StallDetector::new(self.write_time);
+        let socket = WatchedSocket::new(socket, stall.clone(), self.buffers.clone());
+        match (self.tls.clone(), self.shards.clone().map(Handoff::new)) {
             (Some(tls), _) => {
-                Box::pin(self.shake_hands(tls.accept(socket), watch, deadline, stopping)).await;
+                Box::pin(self.shake_hands(tls.accept(socket), stall, deadline, stopping)).await;
             }
-            (None, Some(slot)) => {
-                let socket = Socket::new(socket, slot.clone());
-                self.run(socket, version, watch, deadline, Takeover(Ok(slot))).await;
+            (None, Some(handoff)) => {
+                let socket = HandoffSocket::new(socket, handoff.clone());
+                self.run(socket, version, stall, deadline, ConnectionHandoff(Ok(handoff))).await;
             }
             (None, None) => {
-                self.run(socket, version, watch, deadline, Takeover(Err(Why::NoShards))).await;
+                self.run(
+                    socket,
+                    version,
+                    stall,
+                    deadline,
+                    ConnectionHandoff(Err(FallbackReason::NoShards)),
+                )
+                .await;
             }
         }
     }
@@ -410,7 +418,7 @@ impl Connection {
     async fn shake_hands(
         self,
         handshake: Accept<WatchedSocket>,
-        watch: Watch,
+        stall: StallDetector,
         deadline: Instant,
         mut stopping: watch::Receiver<()>,
     ) {
@@ -421,7 +429,14 @@ impl Connection {
         match shaken {
             Ok(Ok(socket)) => {
                 let deadline = Instant::now() + self.head_time;
-                self.run(socket, Version::Unknown, watch, deadline, Takeover(Err(Why::Tls))).await;
+                self.run(
+                    socket,
+                    Protocol::Unknown,
+                    stall,
+                    deadline,
+                    ConnectionHandoff(Err(FallbackReason::Tls)),
+                )
+                .await;
             }
             Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
             Err(_) => too_late(&self.metrics, "the TLS handshake took too long"),
@@ -432,13 +447,13 @@ impl Connection {
     fn run(
         self,
         socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        version: Version,
-        watch: Watch,
+        version: Protocol,
+        stall: StallDetector,
         deadline: Instant,
-        takeover: Takeover,
+        takeover: ConnectionHandoff,
     ) -> impl Future<Output = ()> + Send {
         let app = TowerToHyperService::new(self.app);
-        let slot = takeover.0.as_ref().ok().cloned();
+        let handoff = takeover.0.as_ref().ok().cloned();
         let (peer, metrics) = (ConnectInfo(self.peer), self.metrics.clone());
         let place = Arc::new(self.place);
         let asked = Arc::clone(&place);
@@ -465,19 +480,19 @@ impl Connection {
                 })
             }
         });
-        let socket = FrameGuard::new(socket, version == Version::Unknown, &self.metrics);
+        let socket = FrameGuard::new(socket, version == Protocol::Unknown, &self.metrics);
         let connection =
             self.builders.of(version).serve_connection(TokioIo::new(socket), service).into_owned();
         // What drives it is small then, and is not copied with it again and again.
         let connection = Box::pin(self.watcher.watch(connection));
-        drive(watch.over(unless_taken(connection, slot)), asked, deadline, self.metrics)
+        drive(stall.over(unless_taken(connection, handoff)), asked, deadline, self.metrics)
     }
 }
 
 /// Drives a connection to its end. Its first request has to come by the deadline.
 async fn drive(
     connection: impl Future<Output = Option<Option<Result<(), ConnectionError>>>>,
-    asked: Arc<Place>,
+    asked: Arc<ConnectionEntry>,
     deadline: Instant,
     metrics: Metrics,
 ) {
@@ -510,13 +525,13 @@ fn too_late(metrics: &Metrics, what: &str) {
 /// for it is dropped.
 async fn unless_taken<C: Future + Unpin>(
     mut connection: C,
-    slot: Option<Slot>,
+    handoff: Option<Handoff>,
 ) -> Option<C::Output> {
     poll_fn(|cx| {
-        slot.iter().for_each(|slot| slot.is_driven_by(cx.waker()));
+        handoff.iter().for_each(|handoff| handoff.is_driven_by(cx.waker()));
         match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if slot.as_ref().is_some_and(Slot::is_taken) => Poll::Ready(None),
+            Poll::Pending if handoff.as_ref().is_some_and(Handoff::is_taken) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
@@ -546,13 +561,13 @@ fn with_hsts(app: Router, time: Duration) -> Router {
 
 /// Which version of HTTP a client speaks, by how it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+enum Protocol {
     Http1,
     /// It has not said enough, or under TLS.
     Unknown,
 }
 
-impl Version {
+impl Protocol {
     fn of(first: &[u8]) -> Self {
         let begins = first.iter().zip(PREFACE).all(|(said, expected)| said == expected);
         if begins { Self::Unknown } else { Self::Http1 }
@@ -562,13 +577,13 @@ impl Version {
 /// What serves a connection.
 struct Builders {
     /// Does not look for the version, which would read twice.
-    http1: Builder<Streams>,
-    any: Builder<Streams>,
+    http1: Builder<StreamExecutor>,
+    any: Builder<StreamExecutor>,
 }
 
 impl Builders {
     fn new(options: &ServerOptions) -> Self {
-        let mut builder = Builder::new(Streams);
+        let mut builder = Builder::new(StreamExecutor);
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -586,10 +601,10 @@ impl Builders {
         Self { http1: builder.clone().http1_only(), any: builder }
     }
 
-    fn of(&self, version: Version) -> &Builder<Streams> {
+    fn of(&self, version: Protocol) -> &Builder<StreamExecutor> {
         match version {
-            Version::Http1 => &self.http1,
-            Version::Unknown => &self.any,
+            Protocol::Http1 => &self.http1,
+            Protocol::Unknown => &self.any,
         }
     }
 }
@@ -637,16 +652,16 @@ mod tests {
     #[test]
     fn only_who_may_still_come_to_speak_http_2_is_looked_at_further() {
         for (first, version) in [
-            (&b"GET / HTTP/1.1\r\n"[..], Version::Http1),
-            (b"POST / HTTP/1.1\r\n", Version::Http1),
-            (b"PRI * HTTP/1.1\r\n", Version::Http1),
-            (b"\r\n", Version::Http1),
-            (b"P", Version::Unknown),
-            (b"PRI * HTTP/2.0\r\n\r\nSM", Version::Unknown),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Version::Unknown),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04", Version::Unknown),
+            (&b"GET / HTTP/1.1\r\n"[..], Protocol::Http1),
+            (b"POST / HTTP/1.1\r\n", Protocol::Http1),
+            (b"PRI * HTTP/1.1\r\n", Protocol::Http1),
+            (b"\r\n", Protocol::Http1),
+            (b"P", Protocol::Unknown),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", Protocol::Unknown),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Protocol::Unknown),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04", Protocol::Unknown),
         ] {
-            assert_eq!(Version::of(first), version, "{:?}", first.escape_ascii().to_string());
+            assert_eq!(Protocol::of(first), version, "{:?}", first.escape_ascii().to_string());
         }
     }
 }

@@ -14,16 +14,16 @@ use tracing::debug;
 
 use crate::policy::subscribers::ConnectionPermit;
 use crate::server::lazy_socket::LazySocket;
-use crate::server::write_time::Watch;
+use crate::server::stall::StallDetector;
 
 /// A client whose send buffer was not full for so long has caught up.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
-/// The socket of a connection, under its watch, with a larger send buffer while its client is
+/// The socket of a connection, under its stall, with a larger send buffer while its client is
 /// behind.
 pub(crate) struct WatchedSocket {
     socket: LazySocket,
-    watch: Watch,
+    stall: StallDetector,
     buffers: SendBuffers,
     buffer: SendBuffer,
     /// When the buffer was full last.
@@ -31,8 +31,8 @@ pub(crate) struct WatchedSocket {
 }
 
 impl WatchedSocket {
-    pub(crate) fn new(socket: LazySocket, watch: Watch, buffers: SendBuffers) -> Self {
-        Self { socket, watch, buffers, buffer: SendBuffer::default(), full: None }
+    pub(crate) fn new(socket: LazySocket, stall: StallDetector, buffers: SendBuffers) -> Self {
+        Self { socket, stall, buffers, buffer: SendBuffer::default(), full: None }
     }
 
     /// Gives the socket away, with its usual buffer, and the connection's permit.
@@ -64,7 +64,7 @@ impl WatchedSocket {
     ) -> Poll<io::Result<T>> {
         let asked = ask(Pin::new(&mut self.socket));
         if let Poll::Ready(Err(error)) = &asked {
-            self.watch.has_failed(error);
+            self.stall.has_failed(error);
         }
         asked
     }
@@ -74,7 +74,7 @@ impl WatchedSocket {
         write: impl FnOnce(Pin<&mut LazySocket>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let written = self.with(write);
-        let was_full = self.watch.socket_is_full(written.is_pending());
+        let was_full = self.stall.socket_is_full(written.is_pending());
         if written.is_pending() && !was_full {
             self.filled();
         } else if written.is_ready() && self.full.is_some_and(|full| full.elapsed() >= CAUGHT_UP) {
@@ -87,7 +87,7 @@ impl WatchedSocket {
 impl Drop for WatchedSocket {
     /// Frees at once what the kernel holds for a client that does not take it.
     fn drop(&mut self) {
-        if self.watch.has_stalled()
+        if self.stall.has_stalled()
             && let Err(error) = self.socket.set_zero_linger()
         {
             debug!(%error, "SO_LINGER");
@@ -145,17 +145,17 @@ mod tests {
     use tokio::time::{advance, pause};
 
     use super::*;
-    use crate::observe::open_stream::OpenStream;
+    use crate::observe::stream_record::StreamRecord;
 
     /// A watched socket, and its client's.
     async fn pair() -> (WatchedSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        ShardPool::<OpenStream>::prepare(&listener, &options());
+        ShardPool::<StreamRecord>::prepare(&listener, &options());
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let (socket, buffers) =
             (LazySocket::new(accepted.into_std().unwrap(), None), SendBuffers::new(&options()));
-        (WatchedSocket::new(socket, Watch::new(Duration::from_secs(10)), buffers), client)
+        (WatchedSocket::new(socket, StallDetector::new(Duration::from_secs(10)), buffers), client)
     }
 
     fn options() -> ShardOptions {

@@ -46,7 +46,7 @@ impl Place {
     pub(crate) fn new() -> Self {
         let hub = Hub::new(MemoryLog::default());
         let options = Options {
-            strangers: Rights::all(),
+            anonymous: Rights::all(),
             mercure: Some(Mercure::default()),
             event_bytes: EVENT_BYTES,
             batch_bytes: BATCH_BYTES,

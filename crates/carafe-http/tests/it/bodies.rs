@@ -66,7 +66,7 @@ fn hub(options: Options) -> Router {
 fn publishing_to(topics: &str, options: Options) -> Options {
     let grant = Grant::to([TopicMatcher::parse(topics).unwrap()]);
     Options {
-        strangers: Rights::none().with_publish(grant),
+        anonymous: Rights::none().with_publish(grant),
         mercure: Some(Mercure::default()),
         ..options
     }
@@ -105,7 +105,7 @@ async fn who_may_subscribe_to_nothing_is_refused_before_the_body_of_a_query_is_a
     let mercure =
         Mercure { public_url: Some("https://hub.example".parse().unwrap()), ..Mercure::default() };
     let hub =
-        hub(Options { strangers: Rights::none(), mercure: Some(mercure), ..Options::default() });
+        hub(Options { anonymous: Rights::none(), mercure: Some(mercure), ..Options::default() });
     let body = Pieces::new(&["match=a"]);
     let asked = Arc::clone(&body.asked);
     let request = Request::builder().method("QUERY").uri(MERCURE).body(Body::new(body)).unwrap();

@@ -88,7 +88,7 @@ impl<'a> World<'a> {
         ];
         let options = Options {
             keys: Keys::new(keys),
-            strangers: Rights { subscribe: access.with_public(strangers.public), ..Rights::none() },
+            anonymous: Rights { subscribe: access.with_public(strangers.public), ..Rights::none() },
             mercure: Some(Mercure::default()),
             ..Options::default()
         };

@@ -20,7 +20,7 @@ const BEN: Option<&str> = Some("192.0.2.2:1000");
 
 fn app(limits: SubscriberLimits) -> (Router, Options) {
     let options = Options {
-        strangers: Rights::all(),
+        anonymous: Rights::all(),
         subscribers: Subscribers::new(limits),
         publish_rate: PublishRate::new("1/h".parse().ok()),
         ..Options::default()
@@ -99,7 +99,7 @@ async fn metrics_are_counted_where_the_app_says() {
     let told = metrics_router(&metrics, hub).oneshot(request).await.unwrap().into_body();
     let told = String::from_utf8(told.collect().await.unwrap().to_bytes().into()).unwrap();
     for line in [
-        "carafe_streams{way=\"hyper\",reason=\"elsewhere\"} 1\n",
+        "carafe_streams{path=\"hyper\",reason=\"elsewhere\"} 1\n",
         "carafe_refused_total{request=\"publish\",reason=\"forbidden\"} 1\n",
         "carafe_limited_total{limit=\"subscribers\"} 0\n",
     ] {

@@ -19,7 +19,7 @@ fn hub() -> Hub {
 
 /// Strangers may do everything.
 fn open() -> Options {
-    Options { strangers: Rights::all(), ..Options::default() }
+    Options { anonymous: Rights::all(), ..Options::default() }
 }
 
 async fn publish(hub: &Hub, topic: &str, data: &str) {
@@ -67,7 +67,7 @@ async fn private_events_are_shown_only_where_the_app_says_so() {
     let secret = Publication::new(Topic::new("a").unwrap(), "secret").with_private(true);
     hub.publish(secret).await.unwrap();
     for (strangers, shown) in [(Rights::subscribe(), false), (Rights::all(), true)] {
-        let app = router(hub.clone(), Options { strangers, ..Options::default() });
+        let app = router(hub.clone(), Options { anonymous: strangers, ..Options::default() });
         let (_, mut body) = ask(&app, Method::GET, "/events/a?earliest").await;
         assert_eq!(read(&mut body).await.contains("secret"), shown);
     }

@@ -97,8 +97,8 @@ async fn a_stream_of_http_2_that_takes_nothing_is_reset_and_others_on_its_connec
     comes_to(&hub, 1).await;
     let told = told(&metrics, &hub).await;
     for metric in [
-        "carafe_streams{way=\"hyper\",reason=\"http2\"} 1\n",
-        "carafe_streams_closed_total{way=\"hyper\",reason=\"stalled\"} 1\n",
+        "carafe_streams{path=\"hyper\",reason=\"http2\"} 1\n",
+        "carafe_streams_closed_total{path=\"hyper\",reason=\"stalled\"} 1\n",
         "carafe_limited_total{limit=\"write-time\"} 1\n",
     ] {
         assert!(told.contains(metric), "{metric} in {told}");

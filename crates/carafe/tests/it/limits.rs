@@ -266,7 +266,7 @@ fn a_stream_that_the_hub_ends_is_counted_as_ended() {
     let streams: Vec<_> = (0..150).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
     hub.terminate();
     metrics.comes_true(|metrics| metrics.get("carafe_draining") == 1.0);
-    let ended = "carafe_streams_closed_total{way=\"shard\",reason=\"ended\"}";
+    let ended = "carafe_streams_closed_total{path=\"shard\",reason=\"ended\"}";
     metrics.comes_true(|metrics| metrics.get(ended) >= 100.0);
     for mut stream in streams {
         assert!(stream.next().is_some() && stream.next().is_none(), "each ends in order");

@@ -121,7 +121,7 @@ fn the_documentation_names_every_metric_and_every_limit() {
 #[test]
 fn streams_and_events_are_counted() {
     let (hub, metrics) = Server::with_metrics(&[]);
-    let streams = "carafe_streams{way=\"shard\",reason=\"\"}";
+    let streams = "carafe_streams{path=\"shard\",reason=\"\"}";
     let mut first = Stream::open(hub.address, "/events/a", &[]);
     let second = Stream::open(hub.address, "/events/b", &[]);
     publish(hub.address, "/events/a?id=k", "four");
@@ -134,8 +134,8 @@ fn streams_and_events_are_counted() {
     assert_eq!(metrics.get("carafe_publish_seconds_count"), 2.0);
     drop(second);
     metrics.comes_to(streams, 1.0);
-    assert_eq!(metrics.get("carafe_streams_opened_total{way=\"shard\",reason=\"\"}"), 2.0);
-    assert_eq!(metrics.get("carafe_streams_closed_total{way=\"shard\",reason=\"left\"}"), 1.0);
+    assert_eq!(metrics.get("carafe_streams_opened_total{path=\"shard\",reason=\"\"}"), 2.0);
+    assert_eq!(metrics.get("carafe_streams_closed_total{path=\"shard\",reason=\"left\"}"), 1.0);
 }
 
 #[test]

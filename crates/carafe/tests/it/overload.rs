@@ -69,7 +69,7 @@ fn five_thousand_half_open_heads_keep_nobody_from_connecting_and_from_events() {
     );
     assert_eq!(metrics.get("carafe_subscriptions"), 51.0);
     drop(slow);
-    let left = "carafe_streams_closed_total{way=\"shard\",reason=\"left\"}";
+    let left = "carafe_streams_closed_total{path=\"shard\",reason=\"left\"}";
     assert_eq!(metrics.get(left), 0.0, "none of the healthy was cut");
 }
 

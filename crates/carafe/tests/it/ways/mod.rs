@@ -275,7 +275,7 @@ fn cuts_who_takes_nothing_and_frees_its_place(way: Way) {
     for _ in 0..many {
         hub.publish("/events/a", &large);
     }
-    metrics.comes_to("carafe_streams_closed_total{way=\"hyper\",reason=\"stalled\"}", 1.0);
+    metrics.comes_to("carafe_streams_closed_total{path=\"hyper\",reason=\"stalled\"}", 1.0);
     assert_eq!((metrics.get("carafe_subscriptions"), metrics.limited("write-time")), (1.0, 1.0));
     hub.publish("/events/b", "still here");
     assert_eq!(reading.data(1), ["still here"]);

@@ -11,14 +11,14 @@ use url::Url;
 
 use crate::auth::{Dialect, bearer, cookie, may_send_cookies};
 use crate::mercure::claims::Claims;
-use crate::mercure::form::Form;
+use crate::mercure::form_data::FormData;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
 use crate::policy::rights::Rights;
 
 /// Who asks: a stranger, or who holds a token.
-pub(crate) struct Caller {
+pub(crate) struct MercureCaller {
     pub(crate) version: Version,
     pub(crate) rights: Rights,
     /// When the token ends, and a stream with it.
@@ -39,12 +39,12 @@ const ZERO: &[Dialect] = &[Dialect::Mercure0];
 const ONE: &[Dialect] = &[Dialect::Mercure1];
 const BOTH: &[Dialect] = &[Dialect::Mercure1, Dialect::Mercure0];
 
-impl Caller {
+impl MercureCaller {
     /// Who subscribes, in the version of the request.
     pub(crate) async fn subscriber(
         adapter: &Adapter,
         version: Version,
-        parameters: &Form,
+        parameters: &FormData,
         parts: &Parts,
     ) -> Result<Self, Refusal> {
         let dialects = if version == Version::Zero { ZERO } else { ONE };
@@ -59,7 +59,7 @@ impl Caller {
     /// Who publishes. The version is that of the token.
     pub(crate) async fn publisher(
         adapter: &Adapter,
-        query: &Form,
+        query: &FormData,
         parts: &Parts,
     ) -> Result<Self, Refusal> {
         let found = find(adapter, BOTH, query, parts)?;
@@ -81,7 +81,7 @@ impl Caller {
         found: Option<Found>,
     ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
-        let strangers = &options.strangers;
+        let strangers = &options.anonymous;
         // Without keys, nothing is known of tokens: they may be those of an app around this router.
         let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
             let rights = strangers.clone();
@@ -133,7 +133,7 @@ impl Caller {
 fn find(
     adapter: &Adapter,
     dialects: &'static [Dialect],
-    query: &Form,
+    query: &FormData,
     parts: &Parts,
 ) -> Result<Option<Found>, Refusal> {
     let malformed = |_| match dialects == ONE {

@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 /// How long who left may go unnoticed while others do.
 const PAUSE: Duration = Duration::from_millis(10);
 
-pub(crate) struct Leaves {
+pub(crate) struct HangupPoller {
     poll: Poll,
     events: Events,
     /// The shard's poller, which tells of this one while nobody has left lately.
@@ -25,17 +25,17 @@ pub(crate) struct Leaves {
     next: Option<Instant>,
 }
 
-impl Leaves {
+impl HangupPoller {
     pub(crate) fn new(shard: Registry, token: Token) -> io::Result<Self> {
-        let leaves = Self {
+        let hangups = Self {
             poll: Poll::new()?,
             events: Events::with_capacity(256),
             shard,
             token,
             next: None,
         };
-        leaves.await_first()?;
-        Ok(leaves)
+        hangups.await_first()?;
+        Ok(hangups)
     }
 
     /// Where sockets are registered.

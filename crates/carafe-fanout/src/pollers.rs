@@ -6,14 +6,14 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 /// The pollers that tell what a socket is waited for.
-pub(crate) struct Watch {
+pub(crate) struct Pollers {
     /// The shard's own poller.
     pub(crate) prompt: Registry,
     /// That of clients who have all that was sent.
-    pub(crate) leisurely: Registry,
+    pub(crate) hangup: Registry,
 }
 
-impl Watch {
+impl Pollers {
     /// Whoever is waited for to take something or to close is told of at once from now on.
     pub(crate) fn promptly(
         &self,
@@ -24,7 +24,7 @@ impl Watch {
         if self.prompt.reregister(socket, token, interest).is_ok() {
             return Ok(());
         }
-        self.leisurely.deregister(socket)?;
+        self.hangup.deregister(socket)?;
         self.prompt.register(socket, token, interest)
     }
 }

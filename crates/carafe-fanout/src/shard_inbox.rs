@@ -1,6 +1,5 @@
 //! Streams on their way to a shard.
 
-use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +7,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use carafe_hub::{Client, Frames};
+
+use crate::EndReason;
 
 /// A stream whose response head has been sent.
 pub struct NewStream<G> {
@@ -22,43 +23,11 @@ pub struct NewStream<G> {
 /// What is held for a stream as long as it is open.
 pub trait StreamObserver: Send + 'static {
     /// The stream has ended, for whatever reason.
-    fn ended(self, ended: Ended);
+    fn ended(self, ended: EndReason);
 
     /// Whose stream it is, if that is known.
     fn client(&self) -> Option<Client> {
         None
-    }
-}
-
-/// How a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was sent whole: the hub drained, or its time was over.
-    Whole,
-    /// Its history cannot be read.
-    Failed,
-    /// Its client left.
-    Gone,
-    /// Its client took nothing for too long, as the shard or the kernel noticed.
-    Stalled,
-    /// Its shard ended.
-    Cut,
-}
-
-impl Ended {
-    /// How a stream ended whose socket has this error.
-    ///
-    /// The kernel measures the write time too, by `TCP_USER_TIMEOUT`, and may notice before anybody
-    /// else does. After ICMP errors it reports these in place of the timeout: they end an
-    /// established connection in no other way.
-    #[must_use]
-    pub fn by(error: &io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                Self::Stalled
-            }
-            _ => Self::Gone,
-        }
     }
 }
 
@@ -68,13 +37,13 @@ const MANY: usize = 64;
 type Arrival<G> = (TcpStream, NewStream<G>);
 
 /// What other threads and a shard have in common.
-pub(crate) struct Inbox<G> {
+pub(crate) struct ShardInbox<G> {
     /// `None` when the shard is no more.
     waiting: Mutex<Option<Waiting<G>>>,
     /// How many streams the shard has, or will have.
     pub(crate) load: AtomicUsize,
     stopped: AtomicBool,
-    bell: Waker,
+    waker: Waker,
 }
 
 /// Streams that the shard has yet to take.
@@ -84,32 +53,32 @@ struct Waiting<G> {
     is_coming: bool,
 }
 
-impl<G: StreamObserver> Inbox<G> {
-    pub(crate) fn new(bell: Waker) -> Arc<Self> {
+impl<G: StreamObserver> ShardInbox<G> {
+    pub(crate) fn new(waker: Waker) -> Arc<Self> {
         Arc::new(Self {
             waiting: Mutex::new(Some(Waiting { streams: Vec::new(), is_coming: false })),
             load: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
-            bell,
+            waker,
         })
     }
 
-    /// Leaves a stream for the shard. If the shard is no more, the stream ends.
+    /// HangupPoller a stream for the shard. If the shard is no more, the stream ends.
     pub(crate) fn put(&self, socket: TcpStream, mut joining: NewStream<G>) {
         self.load.fetch_add(1, Ordering::Relaxed);
         // Waking the shard costs more than the rest. It has time as long as there is nothing to be
         // sent.
-        let has_time = joining.frames.wait(&self.bell);
+        let has_time = joining.frames.wait(&self.waker);
         let mut waiting = self.waiting();
         let Some(Waiting { streams, is_coming }) = &mut *waiting else {
             drop(waiting);
-            return joining.observer.ended(Ended::Cut);
+            return joining.observer.ended(EndReason::Cut);
         };
         streams.push((socket, joining));
         let rings = !(has_time && *is_coming) || streams.len() >= MANY;
         drop(waiting);
         if rings {
-            self.bell.wake_by_ref();
+            self.waker.wake_by_ref();
         }
     }
 
@@ -136,7 +105,7 @@ impl<G: StreamObserver> Inbox<G> {
 
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        self.bell.wake_by_ref();
+        self.waker.wake_by_ref();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

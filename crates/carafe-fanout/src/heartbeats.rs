@@ -18,14 +18,14 @@ const AT_ONCE: u32 = 64;
 const PARTS: u32 = 64;
 
 /// Goes round the places of the clients, part by part.
-pub(crate) struct Beats {
+pub(crate) struct HeartbeatRounds {
     interval: Duration,
     next: Instant,
     /// From which place on the next part is.
     place: SubscriberId,
 }
 
-impl Beats {
+impl HeartbeatRounds {
     pub(crate) fn new(interval: Duration, now: Instant) -> Self {
         Self { interval, next: now, place: 0 }
     }
@@ -61,11 +61,11 @@ mod tests {
     fn all_places_are_looked_after_in_each_quarter_of_the_interval() {
         let start = Instant::now();
         for places in [1, 63, 64, 65, 1_000, 18_000] {
-            let mut beats = Beats::new(Duration::from_secs(16), start);
+            let mut heartbeats = HeartbeatRounds::new(Duration::from_secs(16), start);
             let (mut now, mut seen) = (start, vec![0; places as usize]);
             while now < start + Duration::from_secs(4) {
-                beats.due(places, now).for_each(|seat| seen[seat as usize] += 1);
-                now = beats.next();
+                heartbeats.due(places, now).for_each(|subscriber| seen[subscriber as usize] += 1);
+                now = heartbeats.next();
             }
             assert!(seen.iter().all(|times| (1..=2).contains(times)), "{places}: {seen:?}");
         }

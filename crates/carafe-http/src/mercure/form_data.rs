@@ -11,11 +11,11 @@ use crate::api::query::bad_escapes;
 const PAIRS: usize = 2000;
 
 /// The decoded pairs. Mercure passes over names that it does not know.
-pub(crate) struct Form {
+pub(crate) struct FormData {
     pairs: Vec<(String, String)>,
 }
 
-impl Form {
+impl FormData {
     /// Decodes `application/x-www-form-urlencoded`, which must come to UTF-8.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         let pair = |part: &str| -> Result<_, Problem> {
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn pairs_are_decoded_and_may_be_repeated() {
-        let form = Form::parse("topic=a+b&x&topic=%C3%A9%26&&empty=&empty=1=2").unwrap();
+        let form = FormData::parse("topic=a+b&x&topic=%C3%A9%26&&empty=&empty=1=2").unwrap();
         assert!(form.all("topic").eq(["a b", "é&"]));
         assert_eq!(form.filled("empty"), Some("1=2"));
         assert!(form.has("x") && !form.has("y") && form.filled("x").is_none());
@@ -82,12 +82,12 @@ mod tests {
 
     #[test]
     fn what_is_not_utf_8_is_refused() {
-        assert!(Form::parse("data=%ff").is_err() && Form::parse("%ff=").is_err());
+        assert!(FormData::parse("data=%ff").is_err() && FormData::parse("%ff=").is_err());
     }
 
     #[test]
     fn a_form_has_so_many_pairs() {
-        assert!(Form::parse(&"a&".repeat(PAIRS)).is_ok());
-        assert!(Form::parse(&"a&".repeat(PAIRS + 1)).is_err());
+        assert!(FormData::parse(&"a&".repeat(PAIRS)).is_ok());
+        assert!(FormData::parse(&"a&".repeat(PAIRS + 1)).is_err());
     }
 }

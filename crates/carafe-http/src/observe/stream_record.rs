@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use carafe_fanout::{Ended, StreamObserver};
+use carafe_fanout::{EndReason, StreamObserver};
 use carafe_hub::Client;
 use tracing::warn;
 
 use crate::answer::limit::Limit;
 use crate::api::options::Options;
-use crate::observe::metrics::{Counted, End, Way};
+use crate::observe::metrics::{Counted, DeliveryPath};
 use crate::observe::seldom::Seldom;
 use crate::policy::address::ClientAddress;
-use crate::policy::sharer::stranger;
+use crate::policy::client::stranger;
 use crate::policy::subscribers::{ConnectionPermit, Permit};
 
 /// How often it is told that a limit is met.
@@ -19,22 +19,22 @@ static TOLD: Seldom = Seldom::every(Duration::from_secs(60));
 
 /// What an open stream holds, whatever writes it: its permit, and its place in the counters. Both
 /// end when it is dropped.
-pub(crate) struct OpenStream {
+pub(crate) struct StreamRecord {
     permit: Permit,
     counted: Counted,
     /// Few streams have one, so it takes one pointer.
-    companion: Option<Box<Box<dyn Send>>>,
+    attachment: Option<Box<Box<dyn Send>>>,
 }
 
-impl OpenStream {
+impl StreamRecord {
     /// One more, which leaves this way.
-    pub(crate) fn new(options: &Options, permit: Permit, way: Way) -> Self {
-        Self { permit, counted: Counted::new(&options.metrics, way), companion: None }
+    pub(crate) fn new(options: &Options, permit: Permit, path: DeliveryPath) -> Self {
+        Self { permit, counted: Counted::new(&options.metrics, path), attachment: None }
     }
 
     /// Holds this as long as it is open, too.
-    pub(crate) fn with_companion(mut self, companion: impl Send + 'static) -> Self {
-        self.companion = Some(Box::new(Box::new(companion)));
+    pub(crate) fn with_attachment(mut self, attachment: impl Send + 'static) -> Self {
+        self.attachment = Some(Box::new(Box::new(attachment)));
         self
     }
 
@@ -44,28 +44,22 @@ impl OpenStream {
     }
 
     /// It leaves another way than was thought.
-    pub(crate) fn goes(&mut self, way: Way) {
-        self.counted.goes(way);
+    pub(crate) fn goes(&mut self, path: DeliveryPath) {
+        self.counted.goes(path);
     }
 }
 
-impl StreamObserver for OpenStream {
+impl StreamObserver for StreamRecord {
     fn client(&self) -> Option<Client> {
         self.permit.client().map(stranger)
     }
 
-    fn ended(mut self, ended: Ended) {
-        self.counted.ends(match ended {
-            Ended::Whole => End::Ended,
-            Ended::Failed => End::Failed,
-            Ended::Gone => End::Left,
-            Ended::Stalled => End::Stalled,
-            Ended::Cut => End::Cut,
-        });
+    fn ended(mut self, reason: EndReason) {
+        self.counted.ends(reason);
     }
 }
 
-impl Drop for OpenStream {
+impl Drop for StreamRecord {
     fn drop(&mut self) {
         if self.counted.has_connection {
             self.permit.disconnect();
@@ -101,6 +95,6 @@ mod tests {
     /// Each open stream has one.
     #[test]
     fn an_open_stream_takes_no_more_memory_than_now() {
-        assert!(size_of::<OpenStream>() <= 40, "{}", size_of::<OpenStream>());
+        assert!(size_of::<StreamRecord>() <= 40, "{}", size_of::<StreamRecord>());
     }
 }

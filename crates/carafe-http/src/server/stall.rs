@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use carafe_fanout::Ended;
+use carafe_fanout::EndReason;
 use http_body::{Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::task_local;
@@ -23,17 +23,17 @@ use crate::server::idle::InFlight;
 
 task_local! {
     /// That of the connection or stream whose driver runs.
-    static WATCH: Watch;
+    static CURRENT: StallDetector;
 }
 
 /// For how long the client of a connection, or of one stream of it, has taken nothing.
 #[derive(Clone)]
-pub(crate) struct Watch(Arc<Watched>);
+pub(crate) struct StallDetector(Arc<Detector>);
 
-struct Watched {
+struct Detector {
     allowed: Duration,
     /// That of the connection, to a stream.
-    connection: Option<Watch>,
+    connection: Option<StallDetector>,
     state: Mutex<State>,
 }
 
@@ -46,20 +46,24 @@ struct State {
     stalled: bool,
 }
 
-impl Watch {
+impl StallDetector {
     /// Over a connection, whose client may take nothing for so long.
     pub(crate) fn new(allowed: Duration) -> Self {
-        Self(Arc::new(Watched { allowed, connection: None, state: Mutex::default() }))
+        Self(Arc::new(Detector { allowed, connection: None, state: Mutex::default() }))
     }
 
     /// That over what runs now, if there is one.
     pub(crate) fn current() -> Option<Self> {
-        WATCH.try_with(Clone::clone).ok()
+        CURRENT.try_with(Clone::clone).ok()
     }
 
     fn over_stream(&self) -> Self {
         let allowed = self.0.allowed;
-        Self(Arc::new(Watched { allowed, connection: Some(self.clone()), state: Mutex::default() }))
+        Self(Arc::new(Detector {
+            allowed,
+            connection: Some(self.clone()),
+            state: Mutex::default(),
+        }))
     }
 
     /// Whether it was cut because its time was over.
@@ -70,7 +74,7 @@ impl Watch {
     /// Runs what drives the connection or stream to its end, or until the client has stalled: then
     /// `None`, and it is dropped.
     pub(crate) async fn over<F: Future>(self, driver: F) -> Option<F::Output> {
-        let mut driver = pin!(WATCH.scope(self.clone(), driver));
+        let mut driver = pin!(CURRENT.scope(self.clone(), driver));
         let mut timer = None;
         poll_fn(|cx| match driver.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -115,7 +119,7 @@ impl Watch {
 
     /// The kernel keeps the time, too, of what it has taken from here.
     pub(crate) fn has_failed(&self, error: &io::Error) {
-        if Ended::by(error) == Ended::Stalled {
+        if EndReason::by(error) == EndReason::Stalled {
             self.state().stalled = true;
         }
     }
@@ -125,38 +129,38 @@ impl Watch {
     }
 }
 
-/// Spawns the streams of HTTP/2, each under a watch of its own.
+/// Spawns the streams of HTTP/2, each under a stall of its own.
 #[derive(Clone, Copy)]
-pub(crate) struct Streams;
+pub(crate) struct StreamExecutor;
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        match Watch::current() {
+        match StallDetector::current() {
             Some(connection) => drop(tokio::spawn(connection.over_stream().over(stream))),
             None => drop(tokio::spawn(stream)),
         }
     }
 }
 
-/// A body under the watch of what drives it.
+/// A body under the stall of what drives it.
 pub(crate) struct WatchedBody {
     body: Body,
-    watch: Option<Watch>,
+    stall: Option<StallDetector>,
     _request: Option<InFlight>,
 }
 
 impl WatchedBody {
     /// The body of the answer to this request.
     pub(crate) fn new(body: Body, request: Option<InFlight>) -> Self {
-        Self { body, watch: Watch::current(), _request: request }
+        Self { body, stall: StallDetector::current(), _request: request }
     }
 
     /// Something waits since then to be taken, or nothing.
     fn waits(&self, since: Option<Instant>) {
-        self.watch.iter().for_each(|watch| watch.state().body = since);
+        self.stall.iter().for_each(|stall| stall.state().body = since);
     }
 }
 
@@ -200,12 +204,12 @@ mod tests {
     const ALLOWED: Duration = Duration::from_secs(10);
 
     fn wait(since: Option<Instant>) {
-        Watch::current().unwrap().state().body = since;
+        StallDetector::current().unwrap().state().body = since;
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_something_within_the_time_is_not_cut() {
-        let watch = Watch::new(ALLOWED);
+        let stall = StallDetector::new(ALLOWED);
         let driver = async {
             for _ in 0..5 {
                 wait(Some(Instant::now()));
@@ -214,31 +218,31 @@ mod tests {
                 sleep(3 * ALLOWED).await;
             }
         };
-        assert_eq!((watch.clone().over(driver).await, watch.has_stalled()), (Some(()), false));
+        assert_eq!((stall.clone().over(driver).await, stall.has_stalled()), (Some(()), false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_cut_when_the_time_is_over_and_with_the_connection_its_streams() {
-        let (watch, start) = (Watch::new(ALLOWED), Instant::now());
-        let (stream, other) = (watch.over_stream(), Watch::new(ALLOWED));
+        let (stall, start) = (StallDetector::new(ALLOWED), Instant::now());
+        let (stream, other) = (stall.over_stream(), StallDetector::new(ALLOWED));
         let driver = async {
             wait(Some(Instant::now()));
             pending::<()>().await;
         };
-        assert_eq!(watch.clone().over(driver).await, None);
+        assert_eq!(stall.clone().over(driver).await, None);
         assert_eq!(start.elapsed().as_secs(), ALLOWED.as_secs());
-        assert_eq!([&watch, &stream, &other].map(Watch::has_stalled), [true, true, false]);
+        assert_eq!([&stall, &stream, &other].map(StallDetector::has_stalled), [true, true, false]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_is_cut_leaves_its_connection() {
-        let watch = Watch::new(ALLOWED);
-        let stream = watch.over_stream();
+        let stall = StallDetector::new(ALLOWED);
+        let stream = stall.over_stream();
         let driver = async {
             wait(Some(Instant::now()));
             pending::<()>().await;
         };
         assert_eq!(stream.clone().over(driver).await, None);
-        assert_eq!([&stream, &watch].map(Watch::has_stalled), [true, false]);
+        assert_eq!([&stream, &stall].map(StallDetector::has_stalled), [true, false]);
     }
 }

@@ -7,32 +7,32 @@ use std::task::Wake;
 
 use mio::{Registry, Token, Waker};
 
-/// May be rung by very many at once, which costs one system call.
-pub(crate) struct Bell {
+/// May be woken by very many at once, which costs one system call.
+pub(crate) struct PollWaker {
     poller: Waker,
-    /// It was rung since the shard last heard it.
-    rung: AtomicBool,
+    /// It was woken since the shard last heard it.
+    woken: AtomicBool,
 }
 
-impl Bell {
+impl PollWaker {
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { poller: Waker::new(registry, token)?, rung: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { poller: Waker::new(registry, token)?, woken: AtomicBool::new(false) }))
     }
 
-    /// From now on it may be rung again. To be called before a look at what it may have been rung
+    /// From now on it may be woken again. To be called before a look at what it may have been woken
     /// for.
-    pub(crate) fn hear(&self) {
-        self.rung.swap(false, Ordering::AcqRel);
+    pub(crate) fn reset(&self) {
+        self.woken.swap(false, Ordering::AcqRel);
     }
 }
 
-impl Wake for Bell {
+impl Wake for PollWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.rung.swap(true, Ordering::AcqRel) {
+        if self.woken.swap(true, Ordering::AcqRel) {
             return;
         }
         if let Err(error) = self.poller.wake() {

@@ -7,8 +7,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 use slab::Slab;
 
+use crate::pollers::Pollers;
 use crate::socket;
-use crate::watch::Watch;
 
 /// How long a client may take to close.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,20 +19,20 @@ const FIRST_TOKEN: usize = 1 << 40;
 /// Closed at once, a connection on which the client has said something more would be reset, and
 /// with it what the client has yet to read.
 #[derive(Default)]
-pub(crate) struct Closing {
+pub(crate) struct ClosingSockets {
     sockets: Slab<(TcpStream, Instant)>,
     /// Until when each may take, the first first.
     patience: VecDeque<(Instant, usize)>,
 }
 
-impl Closing {
+impl ClosingSockets {
     /// Ends the connection in order.
-    pub(crate) fn add(&mut self, mut socket: TcpStream, watch: &Watch, now: Instant) {
+    pub(crate) fn add(&mut self, mut socket: TcpStream, pollers: &Pollers, now: Instant) {
         let entry = self.sockets.vacant_entry();
         let (key, until) = (entry.key(), now + PATIENCE);
         let waits = socket::end(&socket)
             .and_then(|()| {
-                watch.promptly(&mut socket, Token(FIRST_TOKEN + key), Interest::READABLE)
+                pollers.promptly(&mut socket, Token(FIRST_TOKEN + key), Interest::READABLE)
             })
             .is_ok();
         if waits {

@@ -1,0 +1,48 @@
+//! Why a stream ended: one enum for every delivery path, for observers, metrics and the log.
+
+use std::io::{self, ErrorKind};
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The stream was sent completely: the hub drained, or the subscriber's token expired.
+    Completed,
+    /// The log could not be read.
+    Failed,
+    /// The client closed the connection.
+    Left,
+    /// The client made no write progress within the write timeout.
+    Stalled,
+    /// The shard or the connection that served the stream ended first.
+    Cut,
+}
+
+impl EndReason {
+    /// The reason of a stream whose socket has failed with this error.
+    ///
+    /// The kernel enforces the write timeout too (`TCP_USER_TIMEOUT`), and may report it first.
+    /// After ICMP errors it reports these in place of the timeout: they end an established
+    /// connection in no other way.
+    #[must_use]
+    pub fn by(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                Self::Stalled
+            }
+            _ => Self::Left,
+        }
+    }
+
+    /// The name of the reason in metrics and log lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "ended",
+            Self::Failed => "failed",
+            Self::Left => "left",
+            Self::Stalled => "stalled",
+            Self::Cut => "cut",
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The socket of a connection that hyper serves until a shard takes it.
+//!
+//! Runs on the connection's task. While a stream is offered in the [`Handoff`], every written byte
+//! is recorded there; after a complete flush the socket leaves hyper, if the recorded bytes allow
+//! it. From then on all reads and writes of hyper are pending, until its connection is dropped.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::server::handoff::Handoff;
+use crate::server::watched_socket::WatchedSocket;
+
+/// A connection's socket that a shard may take over. `stream` is `None` afterwards.
+pub(crate) struct HandoffSocket {
+    stream: Option<WatchedSocket>,
+    handoff: Handoff,
+}
+
+impl HandoffSocket {
+    pub(crate) fn new(stream: WatchedSocket, handoff: Handoff) -> Self {
+        Self { stream: Some(stream), handoff }
+    }
+
+    /// Moves the socket to a shard if a stream is offered. Called after each complete flush: at that
+    /// moment hyper holds no byte of the head and the opening in its own buffer.
+    fn give_away(&mut self) -> io::Result<()> {
+        if !self.handoff.is_offered() {
+            return Ok(());
+        }
+        if let Some(mut stream) = self.handoff.take_offered()
+            && let Some(mut socket) = self.stream.take()
+        {
+            let (socket, permit) = socket.give_away()?;
+            permit.into_iter().for_each(|permit| stream.observer.has_connection(permit));
+            self.handoff.add_to_shard(socket, stream);
+        }
+        Ok(())
+    }
+
+    fn poll_write_with<'a>(
+        &mut self,
+        write: impl FnOnce(Pin<&mut WatchedSocket>) -> Poll<io::Result<usize>>,
+        bytes: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        let written = ready!(write(Pin::new(stream)))?;
+        if self.handoff.is_offered() {
+            let mut left = written;
+            for part in bytes {
+                let seen = left.min(part.len());
+                self.handoff.record_written(&part[..seen]);
+                left -= seen;
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+}
+
+impl AsyncRead for HandoffSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_read(cx, buffer),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for HandoffSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(|stream| stream.poll_write(cx, bytes), std::iter::once(bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = parts.iter().map(|part| &**part);
+        self.poll_write_with(|stream| stream.poll_write_vectored(cx, parts), bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        Poll::Ready(self.give_away())
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Pending,
+        }
+    }
+}
