@@ -39,7 +39,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         Some("million" | "storm" | "shape") => build_carafe()?,
         _ => {}
     }
-    let step = Step::new("bench", "cargo run --quiet --release -p carafe-bench --");
+    let step =
+        Step::new("bench", "cargo run --quiet --release -p carafe-bench --features measure --");
     options.measurement.iter().map(OsStr::new).fold(step, Step::arg).run()
 }
 
@@ -49,5 +50,5 @@ fn bring_peers() -> Result<(), String> {
 }
 
 pub(crate) fn build_carafe() -> Result<(), String> {
-    Step::new("bench", "cargo build --quiet --release -p carafe").run()
+    Step::new("bench", "cargo build --quiet --release -p carafe-cli").run()
 }

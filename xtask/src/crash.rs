@@ -12,11 +12,11 @@ pub(crate) struct Options {
     seed: Option<u64>,
 }
 
-/// The test of the `carafe` crate that ordinary runs have too, over more cycles.
+/// The test of `carafe-cli` that ordinary runs have too, over more cycles.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let test = "nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed";
     let mut step =
-        Step::new("crash", &format!("cargo test -p carafe --test it {test} -- --nocapture"))
+        Step::new("crash", &format!("cargo test -p carafe-cli --test it {test} -- --nocapture"))
             .env("CARAFE_TEST_CYCLES", &options.cycles.to_string());
     if let Some(seed) = options.seed {
         step = step.env("CARAFE_TEST_SEED", &seed.to_string());

@@ -14,6 +14,9 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     build_carafe()?;
-    let step = Step::new("hostile", "cargo run --quiet --release -p carafe-bench -- hostile");
+    let step = Step::new(
+        "hostile",
+        "cargo run --quiet --release -p carafe-bench --features measure -- hostile",
+    );
     options.rest.iter().map(OsStr::new).fold(step, Step::arg).run()
 }

@@ -6,6 +6,9 @@ use crate::install::{self, Piece};
 use crate::step::Step;
 use crate::tally::Tally;
 
+/// Every crate, and the measurements, which are a feature.
+const ALL: &str = "--workspace --features carafe-bench/measure";
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Install nothing: skip what needs something that is missing
@@ -27,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let setup = Setup::of(options);
     setup.tell();
     install::install(&setup.to_install)?;
-    Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings").run()?;
+    Step::new("clippy", &format!("cargo clippy {ALL} --all-targets -- -D warnings")).run()?;
     let tally = test(&setup.without)?;
     Step::new("doc", "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").run()?;
     if setup.checks_dependencies {
@@ -103,7 +106,7 @@ impl Options {
 fn test(without: &[(Client, String)]) -> Result<Tally, String> {
     let names: Vec<&str> = without.iter().map(|(client, _)| client.name()).collect();
     let mut tally = Tally::default();
-    let mut step = Step::new("test", "cargo test --workspace --no-fail-fast");
+    let mut step = Step::new("test", &format!("cargo test {ALL} --no-fail-fast"));
     if !names.is_empty() {
         step = step.env("CARAFE_TEST_WITHOUT", &names.join(","));
     }

@@ -1,0 +1,77 @@
+//! What a run counts.
+
+use hdrhistogram::Histogram;
+
+use crate::checks::Checks;
+use crate::flight::Flight;
+use crate::mark::Mark;
+use crate::scanner::Found;
+
+/// An hour in microseconds, which no latency passes.
+const LONGEST: u64 = 3_600_000_000;
+
+/// Everything that arriving events change.
+pub(crate) struct Tally {
+    pub(crate) flight: Flight,
+    pub(crate) checks: Checks,
+    /// Microseconds from when an event was sent until it arrived.
+    pub(crate) latency: Histogram<u64>,
+    /// Microseconds from when a connection was gone until its stream was open again.
+    pub(crate) reconnect: Histogram<u64>,
+    pub(crate) deliveries: u64,
+    topics: usize,
+}
+
+impl Tally {
+    pub(crate) fn new(connections: usize, topics: usize) -> Self {
+        Self {
+            flight: Flight::new(connections, topics),
+            checks: Checks::default(),
+            latency: histogram(),
+            reconnect: histogram(),
+            deliveries: 0,
+            topics,
+        }
+    }
+
+    pub(crate) fn topic(&self, connection: usize) -> usize {
+        connection % self.topics
+    }
+
+    /// Forgets what was counted, except for faults: the next round begins with what comes now, be
+    /// it before anything is published.
+    pub(crate) fn end_round(&mut self) {
+        self.latency.reset();
+        self.reconnect.reset();
+        self.deliveries = 0;
+    }
+
+    /// A connection that waits for the event numbered `next` has found something, at `now`.
+    pub(crate) fn found(&mut self, connection: usize, next: &mut u64, found: &Found, now: u64) {
+        match found {
+            Found::Event(mark) => self.event(connection, next, mark, now),
+            Found::Gap => self.checks.faults_mut().gaps_told += 1,
+            Found::Retry(_) => {}
+        }
+    }
+
+    fn event(&mut self, connection: usize, next: &mut u64, mark: &Mark, now: u64) {
+        let topic = self.topic(connection);
+        if mark.topic as usize != topic || mark.number > self.flight.published(topic) {
+            self.checks.faults_mut().strays += 1;
+            return;
+        }
+        if !self.checks.came(connection, *next, mark.number) {
+            return;
+        }
+        self.deliveries += 1;
+        if self.flight.arrived(topic, *next..mark.number + 1) {
+            self.latency.saturating_record(now.saturating_sub(mark.sent) / 1000);
+        }
+        *next = mark.number + 1;
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LONGEST, 3).expect("an hour in microseconds has three digits")
+}

@@ -1,0 +1,83 @@
+//! Where streams are read and events published.
+
+use std::fmt::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use url::Url;
+
+use crate::error::Error;
+
+/// Stands for `{topic}` while the URL is parsed, which would encode the braces.
+const TOPIC: &str = "0carafe-topic0";
+const CONNECTION: &str = "0carafe-connection0";
+
+/// A URL, in which `{topic}` and `{connection}` are numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    authority: String,
+    path: String,
+    headers: String,
+}
+
+impl Target {
+    pub(crate) fn parse(text: &str, headers: &[String]) -> Result<Self, Error> {
+        let marked = text.replace("{topic}", TOPIC).replace("{connection}", CONNECTION);
+        let bad = |reason: &str| Error::Usage(format!("{text}: {reason}"));
+        let url = Url::parse(&marked).map_err(|error| bad(&error.to_string()))?;
+        if url.scheme() != "http" {
+            return Err(bad("carafe bench speaks plain http alone; measure behind what ends TLS"));
+        }
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = url.port_or_known_default().unwrap_or(80);
+        let mut addresses =
+            (host, port).to_socket_addrs().map_err(|error| bad(&error.to_string()))?;
+        Ok(Self {
+            address: addresses.next().ok_or_else(|| bad("its host has no address"))?,
+            authority: authority.into(),
+            path: format!("{}{query}", url.path()),
+            headers: headers.iter().map(|header| format!("{header}\r\n")).collect(),
+        })
+    }
+
+    /// The same for requests that publish, which have no query of their own.
+    pub(crate) fn without_query(mut self) -> Self {
+        self.path.truncate(self.path.find('?').unwrap_or(self.path.len()));
+        self
+    }
+
+    /// The request for a stream, which goes on after the event with this ID.
+    pub(crate) fn get(&self, topic: usize, connection: usize, last_event_id: &[u8]) -> Vec<u8> {
+        let path = self.path(topic, connection);
+        let Self { authority, headers, .. } = self;
+        let accept = "Accept: text/event-stream\r\nCache-Control: no-store";
+        let mut head = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{accept}\r\n{headers}")
+            .into_bytes();
+        if !last_event_id.is_empty() {
+            head.extend_from_slice(b"Last-Event-ID: ");
+            head.extend_from_slice(last_event_id);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    pub(crate) fn post(&self, topic: usize, media_type: &str, body: &[u8]) -> Vec<u8> {
+        let mut head =
+            format!("POST {} HTTP/1.1\r\nHost: {}\r\n", self.path(topic, 0), self.authority);
+        write!(
+            head,
+            "Content-Type: {media_type}\r\nContent-Length: {}\r\n{}\r\n",
+            body.len(),
+            self.headers
+        )
+        .expect("a String takes all");
+        [head.as_bytes(), body].concat()
+    }
+
+    fn path(&self, topic: usize, connection: usize) -> String {
+        self.path.replace(TOPIC, &topic.to_string()).replace(CONNECTION, &connection.to_string())
+    }
+}

@@ -1,0 +1,64 @@
+//! The `carafe` program.
+
+mod cli;
+mod closing;
+mod config;
+mod descriptors;
+mod failure;
+mod hub;
+mod keys;
+mod log_command;
+mod logging;
+mod output;
+mod publish;
+mod reload;
+mod reloadable;
+mod returned;
+mod subscribe;
+mod token;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+use closing::Closing;
+use failure::Failure;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    match Cli::from_process().and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let closing = Closing::default();
+    let outcome = run_until_done(cli, closing.clone());
+    // The runtime is gone by now, and with it the tasks that held the hub. Threads may hold it for
+    // a moment more.
+    closing.wait();
+    outcome
+}
+
+#[tokio::main]
+async fn run_until_done(cli: Cli, closing: Closing) -> Result<(), Failure> {
+    // With a handler, a write beyond the limit on file sizes (`ulimit -f`) is an error like a full
+    // disk. Without one, the signal ends the process.
+    let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
+    // As a task, it runs where the others do: connections are not handed from one thread to
+    // another.
+    tokio::spawn(command(cli, closing)).await.map_err(Failure::failed)?
+}
+
+async fn command(cli: Cli, closing: Closing) -> Result<(), Failure> {
+    match cli.command {
+        Command::Dev(options) => hub::dev(*options, closing).await,
+        Command::Serve(options) => hub::serve(*options, closing).await,
+        Command::Publish(options) => publish::publish(options).await,
+        Command::Subscribe(options) => subscribe::subscribe(options).await,
+        Command::Token(options) => token::token(&options),
+        Command::Bench(options) => carafe_bench::run(&options).map_err(Failure::from),
+        Command::Log(command) => log_command::run(&command),
+    }
+}

@@ -1,0 +1,39 @@
+//! The program as users meet them: real processes, real sockets, real clients.
+
+// Makes helpers count as tests, which may unwrap.
+#![cfg(test)]
+
+use carafe_testing::{clients, http};
+
+mod access;
+mod bench;
+mod bodies;
+mod certificate;
+mod cli;
+mod conformance;
+mod connections;
+mod console;
+mod cors;
+mod crashes;
+mod descriptors;
+mod drain;
+mod durable;
+mod http_api;
+mod limits;
+mod memory;
+mod mercure;
+mod metrics;
+mod overload;
+mod pressure;
+mod process;
+mod proxies;
+mod proxy;
+mod refusals;
+mod reload;
+mod resume;
+mod security;
+mod smuggling;
+mod takeover;
+mod tls;
+mod ways;
+mod writes;

@@ -1,0 +1,164 @@
+//! Programs under test as child processes, which end with the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take that takes a moment on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a program says when it is ready.
+pub const READY: &str = "listening on http";
+
+/// A running program, the lines of its output as they come.
+pub struct Process {
+    child: Child,
+    pub stdout: Receiver<String>,
+    pub stderr: Receiver<String>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        Self::of(command.stdin(Stdio::null()))
+    }
+
+    /// The same, and where its standard input comes from.
+    pub fn start_with_input(command: &mut Command) -> (Self, ChildStdin) {
+        let mut process = Self::of(command.stdin(Stdio::piped()));
+        let input = process.child.stdin.take().unwrap();
+        (process, input)
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        let stderr = lines(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// The address in the line that says it is ready.
+    pub fn listening(&self, output: &Receiver<String>) -> SocketAddr {
+        let line = next_line(output, |line| line.contains(READY))
+            .unwrap_or_else(|reason| panic!("{reason}"));
+        address_in(&line)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub fn wait(mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the program did not end within {PATIENCE:?}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn address_in(line: &str) -> SocketAddr {
+    let (_, address) = line.split_once("://").unwrap();
+    // In JSON, more follows.
+    address.split('"').next().unwrap().parse().unwrap()
+}
+
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+impl Process {
+    /// The next line of standard output that `wanted` accepts. If the program ends before, its last
+    /// words are told.
+    #[track_caller]
+    pub fn next_line(&self, wanted: impl FnMut(&str) -> bool) -> String {
+        next_line(&self.stdout, wanted).unwrap_or_else(|reason| {
+            panic!("{reason}: {:?}", self.stderr.try_iter().collect::<Vec<_>>())
+        })
+    }
+
+    /// The next line of standard error that `wanted` accepts.
+    #[track_caller]
+    pub fn next_word(&self, wanted: impl FnMut(&str) -> bool) -> String {
+        next_line(&self.stderr, wanted).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+}
+
+/// What a test's random numbers come from. It is printed; `CARAFE_TEST_SEED` repeats a run's.
+pub fn seed() -> u64 {
+    let seed = std::env::var("CARAFE_TEST_SEED")
+        .map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("CARAFE_TEST_SEED={seed}");
+    seed
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The next line that `wanted` accepts.
+fn next_line(
+    lines: &Receiver<String>,
+    mut wanted: impl FnMut(&str) -> bool,
+) -> Result<String, String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) if wanted(&line) => return Ok(line),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("the line did not come within {PATIENCE:?}"));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err("the program ended before the line came".into());
+            }
+        }
+    }
+}
+
+/// An example of the package, which `cargo test` builds beside the tests.
+pub fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let built = tests.parent().and_then(Path::parent).unwrap();
+    let program = built.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.exists(), "{} is missing: cargo build --examples", program.display());
+    Command::new(program)
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
