@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carafe_log::{BlockLimit, Entry, IdempotencyKey, ReadError};
+use carafe_log::{BlockLimit, Entry, ExternalId, ReadError};
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::{Access, Client, Hub};
@@ -23,8 +23,8 @@ impl Hub {
         client: Option<Client>,
     ) -> Result<Option<Position>, ReadError> {
         let _turn = self.shared.replays.turn(client).await;
-        if let Ok(id) = IdempotencyKey::new(id)
-            && let Some(position) = self.shared.log.find_id(id, access.clone()).await?
+        if let Ok(id) = ExternalId::new(id)
+            && let Some(position) = self.shared.log.find_external_id(id, access.clone()).await?
         {
             return Ok(Some(position));
         }

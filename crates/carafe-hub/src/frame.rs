@@ -94,8 +94,10 @@ impl Frame {
 /// none.
 #[must_use]
 pub fn event_id(entry: &Entry) -> EventId {
-    let text =
-        entry.publication.id().map_or_else(|| entry.position.to_string(), ToString::to_string);
+    let text = entry
+        .publication
+        .external_id()
+        .map_or_else(|| entry.position.to_string(), ToString::to_string);
     EventId::new(text).expect("neither has a control character")
 }
 
@@ -175,7 +177,7 @@ fn rfc3339(time: SystemTime) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use carafe_log::{IdempotencyKey, Publication};
+    use carafe_log::{ExternalId, Publication};
     use carafe_protocol::Generation;
 
     use super::*;
@@ -226,7 +228,7 @@ mod tests {
             &format!("retry: 7\nid: 000000000001-2-00000003\n{fields}"),
         );
         let mut named = entry();
-        named.publication = named.publication.with_id(IdempotencyKey::new("urn:a é").unwrap());
+        named.publication = named.publication.with_external_id(ExternalId::new("urn:a é").unwrap());
         check(&Form::Mercure.encode(&named), &format!("retry: 7\nid: urn:a é\n{fields}"));
     }
 

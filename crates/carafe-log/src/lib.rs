@@ -30,7 +30,7 @@ pub use disk::{
 pub use entry::Entry;
 pub use grant::Grant;
 pub use memory::{MemoryLimits, MemoryLog};
-pub use publication::{BadIdempotencyKey, IdempotencyKey, Publication};
+pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
 pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span};
 
 /// How long idempotency keys are known by default.

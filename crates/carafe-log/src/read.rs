@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use crate::{Access, BoxFuture, Clock, Entry, IdempotencyKey};
+use crate::{Access, BoxFuture, Clock, Entry, ExternalId};
 
 /// Finds, reads and follows.
 pub trait Read: Send + Sync {
@@ -17,11 +17,11 @@ pub trait Read: Send + Sync {
     /// Says whether reading can go on after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 
-    /// The earliest entry with this ID of its publisher, an idempotency key or not, that is kept,
-    /// of any topic, of those that `access` shows.
-    fn find_id(
+    /// The position of the earliest kept entry of any topic that has this external ID and that
+    /// `access` shows. An idempotency key is an external ID, too.
+    fn find_external_id(
         &self,
-        id: IdempotencyKey,
+        id: ExternalId,
         access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use carafe_hub::{Access, Client, Hub, event_id};
-use carafe_log::{IdempotencyKey, Publication};
+use carafe_log::{ExternalId, Publication};
 use carafe_protocol::Topic;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
@@ -133,10 +133,10 @@ impl Subscription {
     fn update(&self) -> Option<Publication> {
         let document = Document { context: CONTEXT, content: self, last_event_id: None };
         let data = serde_json::to_string(&document).expect("an object of texts is always JSON");
-        let id = IdempotencyKey::new(&new_urn()).expect("a URN of a UUID is short");
+        let id = ExternalId::new(&new_urn()).expect("a URN of a UUID is short");
         Some(
             Publication::new(Topic::new(&self.id).ok()?, data)
-                .with_id(id)
+                .with_external_id(id)
                 .with_private(true)
                 .with_hub(true),
         )

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use carafe_log::{IdempotencyKey, Publication};
+use carafe_log::{ExternalId, Publication};
 use carafe_protocol::{EventType, Topic};
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -41,7 +41,7 @@ impl Update {
         let publication = Publication::new(canonical.clone(), data)
             .with_alternates(alternates.iter().cloned())
             .with_private(form.has("private"))
-            .with_id(id.clone());
+            .with_external_id(id.clone());
         let publication = form
             .filled("type")
             .map(event_type)
@@ -95,7 +95,7 @@ fn is_hubs_own(url: &Url, resource: &Url) -> bool {
 }
 
 /// The publisher's own ID, or a new one. It is no idempotency key: updates may share an ID.
-fn id(form: &FormData) -> Result<IdempotencyKey, Problem> {
+fn id(form: &FormData) -> Result<ExternalId, Problem> {
     let text = match form.filled("id") {
         Some("earliest") => {
             return Err(bad("id", "`earliest` stands for the beginning of history: use another"));
@@ -106,7 +106,7 @@ fn id(form: &FormData) -> Result<IdempotencyKey, Problem> {
         Some(id) => id.to_owned(),
         None => new_urn(),
     };
-    IdempotencyKey::new(&text).map_err(|_| {
+    ExternalId::new(&text).map_err(|_| {
         bad(
             "id",
             "it has more than 256 bytes or a control character: use a short one, such as a UUID",

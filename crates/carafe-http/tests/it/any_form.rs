@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use carafe_log::{IdempotencyKey, Publication};
+use carafe_log::{ExternalId, Publication};
 use carafe_protocol::{EventType, Topic};
 
 use crate::asking::{EVENT_BYTES, Place, all, pairs};
@@ -29,12 +29,13 @@ pub(crate) fn any_form_is_stored_or_refused(input: &[u8]) -> bool {
     };
     assert_eq!(answer.status, 200, "{answer:?}");
     let [entry] = &stored[..] else { panic!("{stored:?}") };
-    let id = IdempotencyKey::new(&answer.body).expect("an ID is in order");
+    let id = ExternalId::new(&answer.body).expect("an ID is in order");
     assert!(
-        expected.id().is_some_and(|own| *own == id) || id.as_str().starts_with("urn:uuid:"),
+        expected.external_id().is_some_and(|own| *own == id)
+            || id.as_str().starts_with("urn:uuid:"),
         "{id}"
     );
-    assert_eq!(entry.publication, expected.with_id(id));
+    assert_eq!(entry.publication, expected.with_external_id(id));
     true
 }
 
@@ -55,7 +56,7 @@ fn update(pairs: &[(String, String)]) -> Option<Publication> {
         if id == "earliest" || id.starts_with('#') {
             return None;
         }
-        update = update.with_id(IdempotencyKey::new(id).ok()?);
+        update = update.with_external_id(ExternalId::new(id).ok()?);
     }
     if let Some(event_type) = filled("type") {
         let event_type = EventType::new(event_type).ok()?;

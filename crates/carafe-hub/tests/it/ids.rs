@@ -1,14 +1,14 @@
 //! Events that are known by their publishers' IDs.
 
 use carafe_hub::{Access, Form, Grant, Start, Subscribe, event_id};
-use carafe_log::{IdempotencyKey, Publication};
+use carafe_log::{ExternalId, Publication};
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::{FutureExt, StreamExt};
 
 use crate::fixture::{Rig, at_once, publication, publish, subscribe, topic};
 
 fn named(to: &str, id: &str) -> Publication {
-    publication(to, id).with_id(IdempotencyKey::new(id).unwrap())
+    publication(to, id).with_external_id(ExternalId::new(id).unwrap())
 }
 
 #[track_caller]

@@ -8,7 +8,7 @@ use carafe_hub::{
     Access, Delivery, Dispatcher, Form, Frames, Grant, Hub, HubLimits, Sink, Start, Subscribe,
     SubscriberId, Subscription, Written,
 };
-use carafe_log::{DiskLog, DiskOptions, IdempotencyKey, Log, MemoryLimits, MemoryLog};
+use carafe_log::{DiskLog, DiskOptions, ExternalId, IdempotencyKey, Log, MemoryLimits, MemoryLog};
 use carafe_protocol::{TopicMatcher, TopicPattern};
 use futures_core::Stream;
 use tokio::runtime::{Builder, Runtime};
@@ -154,14 +154,14 @@ impl<'a> World<'a> {
             let mut fact = self.oracle.draft(&mut self.random);
             let topics: Vec<_> =
                 fact.topics.iter().map(|at| topic(&self.oracle.topics[*at])).collect();
-            let id = IdempotencyKey::new(&fact.id).unwrap();
+            let id = &fact.id;
             let mut publication = publication(topics[0].as_str(), &fact.data)
                 .with_alternates(topics[1..].iter().cloned())
                 .with_private(fact.private);
             // Two of one topic with one key would be one event.
             publication = match self.oracle.events.iter().any(|event| event.id == fact.id) {
-                true => publication.with_id(id),
-                false => publication.with_key(id),
+                true => publication.with_external_id(ExternalId::new(id).unwrap()),
+                false => publication.with_key(IdempotencyKey::new(id).unwrap()),
             };
             if let Some(text) = &fact.event_type {
                 publication = publication.with_type(event_type(text));

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carafe_log::{
-    Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Find, Followed,
-    Follower, IdempotencyKey, MemoryLog, Publication, Read, ReadError, Span,
+    Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, ExternalId, Find,
+    Followed, Follower, MemoryLog, Publication, Read, ReadError, Span,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use tokio::sync::Semaphore;
@@ -88,12 +88,12 @@ impl Read for Spy {
         self.log().find(position)
     }
 
-    fn find_id(
+    fn find_external_id(
         &self,
-        id: IdempotencyKey,
+        id: ExternalId,
         access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.log().find_id(id, access)
+        self.log().find_external_id(id, access)
     }
 
     fn read(

@@ -10,7 +10,7 @@ use super::index::{KEY, Ordinal, ROW, SUMMARY, TOPIC, WORD, hash};
 use super::paged::Paged;
 use super::postings::{List, ListId, Postings};
 use super::segment::{Header, Row};
-use crate::{Entry, IdempotencyKey};
+use crate::{Entry, ExternalId, IdempotencyKey};
 
 /// The number of a topic within its segment, from 0 on.
 pub(crate) type TopicId = ListId;
@@ -86,11 +86,11 @@ impl ActiveIndex {
             let hash = self.key_hash(entry.publication.topic(), key);
             self.topic_keys.push(hash, ordinal, |_| true, |_| {});
         }
-        if let Some(id) = entry.publication.id() {
+        if let Some(id) = entry.publication.external_id() {
             self.ids.push(self.id_hash(id), ordinal, |_| true, |_| {});
         }
         let keys = usize::from(entry.publication.key().is_some())
-            + usize::from(entry.publication.id().is_some());
+            + usize::from(entry.publication.external_id().is_some());
         self.grow(ROW + topics.len() + keys * KEY, 0);
         self.push_row(ordinal, row, &topics);
         self.of_hub.fetch_add(u32::from(entry.publication.is_of_hub()), Ordering::Relaxed);
@@ -236,7 +236,7 @@ impl ActiveIndex {
     }
 
     /// Entries of any topic that may have this ID: their hashes are the same.
-    pub(crate) fn of_id(&self, id: &IdempotencyKey, end: Ordinal) -> List<'_> {
+    pub(crate) fn of_external_id(&self, id: &ExternalId, end: Ordinal) -> List<'_> {
         self.ids.list_of(self.id_hash(id), end, |_| true)
     }
 
@@ -248,7 +248,7 @@ impl ActiveIndex {
         hash(&[topic.as_str(), key.as_str()], self.salt)
     }
 
-    fn id_hash(&self, id: &IdempotencyKey) -> u64 {
+    fn id_hash(&self, id: &ExternalId) -> u64 {
         hash(&[id.as_str()], self.salt)
     }
 }

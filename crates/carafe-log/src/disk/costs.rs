@@ -12,7 +12,9 @@ use super::part::Asked;
 use super::storage::Folder;
 use super::{DiskLog, DiskOptions, Storage, StorageFile};
 use crate::wanted::Wanted;
-use crate::{Access, Append, Appended, BlockLimit, IdempotencyKey, Publication, Read, ReadError};
+use crate::{
+    Access, Append, Appended, BlockLimit, ExternalId, IdempotencyKey, Publication, Read, ReadError,
+};
 
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 const TOPICS: usize = 3000;
@@ -363,7 +365,7 @@ fn an_unknown_id_is_not_looked_for_on_the_disk() {
     let log = open(&spy, options());
     fill(&log, 20);
     let before = spy.reads.load(Ordering::Relaxed);
-    let id = IdempotencyKey::new("nobody's").unwrap();
-    assert_eq!(wait(log.find_id(id, Access::all())), Ok(None));
+    let id = ExternalId::new("nobody's").unwrap();
+    assert_eq!(wait(log.find_external_id(id, Access::all())), Ok(None));
     assert_eq!(spy.reads.load(Ordering::Relaxed), before, "no event has an ID");
 }

@@ -1,4 +1,4 @@
-//! Finding events by the IDs of their publishers.
+//! Finds entries by their external ID.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::part::{Part, PartIndex, unreadable};
 use super::segment::Row;
 use super::state::Shared;
 use super::view::{Place, View};
-use crate::{Access, Entry, IdempotencyKey, ReadError};
+use crate::{Access, Entry, ExternalId, ReadError};
 
 /// Entries that are looked at in one turn.
 const TURN: usize = 256;
@@ -18,9 +18,9 @@ const TURN: usize = 256;
 /// The most bytes of them, if they are more than one.
 const BYTES: usize = 4 << 20;
 
-/// A search through the segments for the earliest visible entry with an ID, turn by turn.
-pub(crate) struct IdSearch {
-    id: IdempotencyKey,
+/// A search through the segments for the earliest entry with an external ID that the reader may see, turn by turn.
+pub(crate) struct ExternalIdSearch {
+    id: ExternalId,
     access: Access,
     view: Arc<View>,
     /// Segments that were not looked at yet, the newest first.
@@ -30,8 +30,8 @@ pub(crate) struct IdSearch {
     part: Option<(Part, Vec<Ordinal>)>,
 }
 
-impl IdSearch {
-    pub(crate) fn new(shared: &Shared, id: IdempotencyKey, access: Access) -> Self {
+impl ExternalIdSearch {
+    pub(crate) fn new(shared: &Shared, id: ExternalId, access: Access) -> Self {
         let view = shared.view();
         let mut search = Self { id, access, places: Vec::new(), view, part: None };
         search.places = search.view.places().filter(|place| search.may_be_in(place)).collect();
@@ -40,7 +40,9 @@ impl IdSearch {
 
     fn may_be_in(&self, place: &Place) -> bool {
         match place {
-            Place::Active => !self.view.index.of_id(&self.id, self.view.entries).is_empty(),
+            Place::Active => {
+                !self.view.index.of_external_id(&self.id, self.view.entries).is_empty()
+            }
             Place::Sealed(sealed) => sealed.may_have(Kind::Id, &[self.id.as_str()]),
         }
     }
@@ -60,7 +62,7 @@ impl IdSearch {
                     Err(ReadError::Trimmed { .. }) => return Ok(None),
                     part => part?,
                 };
-                let ordinals = of_id(&part, &self.id)?;
+                let ordinals = of_external_id(&part, &self.id)?;
                 (part, ordinals)
             }
         };
@@ -70,7 +72,8 @@ impl IdSearch {
         // Who has no grant sees no private entry: those need not be read.
         rows.retain(|row| !self.access.grant().is_empty() || !row.private);
         let is_it = |known: &Entry| {
-            known.publication.id() == Some(&self.id) && self.access.shows(&known.publication)
+            known.publication.external_id() == Some(&self.id)
+                && self.access.shows(&known.publication)
         };
         if let Some(entry) = part.segment.first_of(&rows, is_it)? {
             return Ok(Some(Some(entry.position)));
@@ -93,9 +96,9 @@ fn fitting(rows: &[Row]) -> usize {
     rows.iter().take_while(fits).count().max(1).min(rows.len())
 }
 
-fn of_id(part: &Part, id: &IdempotencyKey) -> Result<Vec<Ordinal>, ReadError> {
+fn of_external_id(part: &Part, id: &ExternalId) -> Result<Vec<Ordinal>, ReadError> {
     match &part.index {
-        PartIndex::Memory(index, end) => Ok(index.of_id(id, *end).into_iter().collect()),
-        PartIndex::File(file) => file.of_id(id).map_err(|error| unreadable(&error)),
+        PartIndex::Memory(index, end) => Ok(index.of_external_id(id, *end).into_iter().collect()),
+        PartIndex::File(file) => file.of_external_id(id).map_err(|error| unreadable(&error)),
     }
 }

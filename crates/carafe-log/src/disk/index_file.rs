@@ -11,7 +11,7 @@ use super::index::{Counts, KEY, Ordinal, ROW, SUMMARY, TOPIC, WORD, hash};
 use super::record::checksum;
 use super::segment::{Header, Row};
 use super::storage::StorageFile;
-use crate::IdempotencyKey;
+use crate::{ExternalId, IdempotencyKey};
 
 /// Rows, or keys, that are read at once: a page of the system's cache.
 const RUN: u32 = 340;
@@ -147,8 +147,8 @@ impl IndexFile {
         )
     }
 
-    /// Entries of any topic that may have this ID, in order: their hashes are the same.
-    pub(crate) fn of_id(&self, id: &IdempotencyKey) -> io::Result<Vec<Ordinal>> {
+    /// Entries of any topic that may have this external ID, in order: their hashes are the same.
+    pub(crate) fn of_external_id(&self, id: &ExternalId) -> io::Result<Vec<Ordinal>> {
         let table = self.counts.topic_keys..self.counts.topic_keys + self.counts.ids;
         self.keyed(table, hash(&[id.as_str()], self.header.salt))
     }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use futures_channel::oneshot;
 
-use super::ids::IdSearch;
+use super::ids::ExternalIdSearch;
 use super::indexer::Indexer;
 use super::last::LastSearch;
 use super::open::open;
@@ -23,7 +23,7 @@ use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
+    Clock, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError, Span,
 };
 
 /// A log on disk: what was appended stays, whatever happens to the process.
@@ -253,12 +253,12 @@ impl Read for DiskLog {
         }
     }
 
-    fn find_id(
+    fn find_external_id(
         &self,
-        id: IdempotencyKey,
+        id: ExternalId,
         access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        let mut search = IdSearch::new(&self.shared, id, access);
+        let mut search = ExternalIdSearch::new(&self.shared, id, access);
         if search.finds_nothing() {
             return Box::pin(ready(Ok(None)));
         }

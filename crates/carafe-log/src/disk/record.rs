@@ -5,19 +5,19 @@
 //! | length of all that follows the checksum | 4 |
 //! | CRC32C of all that follows, seeded with the segment's salt | 4 |
 //! | kind: 1 is an event; 2 is kept for the end of a topic | 1 |
-//! | flags: 1 private, 2 type, 4 retry, 8 ID of the publisher, 16 which is no idempotency key, 32 of the hub itself | 1 |
+//! | flags: 1 private, 2 type, 4 retry, 8 external ID, 16 which is no idempotency key, 32 of the hub itself | 1 |
 //! | number of topics | 4 |
 //! | offset, time in milliseconds since 1970 | 8, 8 |
 //! | nonce | 4 |
 //! | retry in milliseconds, if flagged | 8 |
-//! | topics, type if flagged, ID if flagged, data: each after its length | 4 + n |
+//! | topics, type if flagged, external ID if flagged, data: each after its length | 4 + n |
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_protocol::{EventType, Generation, Position, Topic};
 
 use super::codec::{Put, Take, length};
-use crate::{Entry, IdempotencyKey, Publication};
+use crate::{Entry, ExternalId, IdempotencyKey, Publication};
 
 /// Length and checksum.
 pub(crate) const HEAD: usize = 8;
@@ -50,8 +50,8 @@ fn encode_body(entry: &Entry, out: &mut Vec<u8>) {
         flag(PRIVATE, publication.is_private())
             | flag(TYPE, event.event_type().is_some())
             | flag(RETRY, event.retry_time().is_some())
-            | flag(ID, publication.id().is_some())
-            | flag(REPEATABLE, publication.id().is_some() && publication.key().is_none())
+            | flag(ID, publication.external_id().is_some())
+            | flag(REPEATABLE, publication.external_id().is_some() && publication.key().is_none())
             | flag(OF_HUB, publication.is_of_hub()),
     );
     out.put_u32(length(publication.topics().count()));
@@ -63,7 +63,7 @@ fn encode_body(entry: &Entry, out: &mut Vec<u8>) {
     }
     publication.topics().for_each(|topic| out.put_text(topic.as_str()));
     event.event_type().iter().for_each(|event_type| out.put_text(event_type.as_str()));
-    publication.id().iter().for_each(|id| out.put_text(id.as_str()));
+    publication.external_id().iter().for_each(|id| out.put_text(id.as_str()));
     out.put_text(event.data().unwrap_or_default());
 }
 
@@ -106,16 +106,19 @@ fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
     let topic = topics.next()?;
     let event_type =
         if flags & TYPE != 0 { Some(EventType::new(take.text()?).ok()?) } else { None };
-    let id = if flags & ID != 0 { Some(IdempotencyKey::new(take.text()?).ok()?) } else { None };
+    let id = if flags & ID != 0 { Some(take.text()?) } else { None };
     let mut publication = Publication::new(topic, take.text()?)
         .with_alternates(topics)
         .with_private(flags & PRIVATE != 0);
     publication = publication.with_hub(flags & OF_HUB != 0);
     publication = event_type.into_iter().fold(publication, Publication::with_type);
     publication = retry.into_iter().fold(publication, Publication::with_retry);
-    let with_id =
-        if flags & REPEATABLE != 0 { Publication::with_id } else { Publication::with_key };
-    publication = id.into_iter().fold(publication, with_id);
+    if let Some(id) = id {
+        publication = match flags & REPEATABLE {
+            0 => publication.with_key(IdempotencyKey::new(id).ok()?),
+            _ => publication.with_external_id(ExternalId::new(id).ok()?),
+        };
+    }
     Some(Entry { position: Position { generation, offset, nonce }, time: at(time)?, publication })
 }
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
 
-use self::search::{BlockRead, IdSearch, LastSearch};
+use self::search::{BlockRead, ExternalIdSearch, LastSearch};
 use self::state::{Kept, State};
 use crate::readers::Readers;
 use crate::wanted::{Budget, Wanted};
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, Entry, Find, Followed, Follower, IdempotencyKey, Publication, Read, ReadError, Span,
+    Clock, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError, Span,
 };
 
 /// Threads that do what takes longer than some tens of microseconds.
@@ -94,7 +94,7 @@ impl MemoryLog {
             of_hub: Kept::default(),
             gone_of_hub: 0,
             keys: HashMap::new(),
-            by_id: HashMap::new(),
+            by_external_id: HashMap::new(),
             followers: Vec::new(),
         });
         Self { shared: Arc::new(Shared { state, limits, readers: OnceLock::new() }) }
@@ -176,12 +176,12 @@ impl Read for MemoryLog {
         Box::pin(ready(Ok(self.state().find(position))))
     }
 
-    fn find_id(
+    fn find_external_id(
         &self,
-        id: IdempotencyKey,
+        id: ExternalId,
         access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        let mut search = IdSearch { id, access, after: 0 };
+        let mut search = ExternalIdSearch { id, access, after: 0 };
         self.run(move |shared, _, _| Ok(search.turn(shared)))
     }
 

@@ -8,7 +8,7 @@ use carafe_protocol::{Offset, Position, TopicMatcher};
 use super::Shared;
 use super::state::State;
 use crate::wanted::{Budget, Wanted};
-use crate::{Access, Block, BlockLimit, Entry, IdempotencyKey, ReadError};
+use crate::{Access, Block, BlockLimit, Entry, ExternalId, ReadError};
 
 /// Entries that are taken out at once: the lock is held for some microseconds.
 const TAKEN: usize = 256;
@@ -130,18 +130,18 @@ impl LastSearch {
     }
 }
 
-/// A search for the earliest visible entry with an ID, turn by turn.
-pub(super) struct IdSearch {
-    pub(super) id: IdempotencyKey,
+/// A search for the earliest entry with an external ID that the reader may see, turn by turn.
+pub(super) struct ExternalIdSearch {
+    pub(super) id: ExternalId,
     pub(super) access: Access,
     /// Entries up to this offset were looked at.
     pub(super) after: Offset,
 }
 
-impl IdSearch {
+impl ExternalIdSearch {
     /// Searches for a turn. `None` if there is more to do.
     pub(super) fn turn(&mut self, log: &Shared) -> Option<Option<Position>> {
-        let taken = log.state().take_with_id(&self.id, self.after, TAKEN);
+        let taken = log.state().take_with_external_id(&self.id, self.after, TAKEN);
         let shown = taken.iter().find(|entry| self.access.shows(&entry.publication));
         if shown.is_some() || taken.len() < TAKEN {
             return Some(shown.map(|entry| entry.position));
@@ -174,8 +174,13 @@ impl State {
     }
 
     /// Entries with an ID after an offset.
-    fn take_with_id(&self, id: &IdempotencyKey, after: Offset, count: usize) -> Vec<Arc<Entry>> {
-        let Some(positions) = self.by_id.get(id) else { return Vec::new() };
+    fn take_with_external_id(
+        &self,
+        id: &ExternalId,
+        after: Offset,
+        count: usize,
+    ) -> Vec<Arc<Entry>> {
+        let Some(positions) = self.by_external_id.get(id) else { return Vec::new() };
         let from = positions.partition_point(|position| position.offset <= after);
         let positions = positions.range(from..positions.len().min(from + count));
         positions.filter_map(|position| self.entry_at(position.offset)).cloned().collect()

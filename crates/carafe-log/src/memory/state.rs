@@ -9,8 +9,8 @@ use carafe_protocol::{Offset, Position, Topic};
 
 use super::MemoryLimits;
 use crate::{
-    AppendAtError, AppendError, Appended, Clock, Entry, Find, Followed, Follower, IdempotencyKey,
-    Publication,
+    AppendAtError, AppendError, Appended, Clock, Entry, ExternalId, Find, Followed, Follower,
+    IdempotencyKey, Publication,
 };
 
 /// How many of the hub's own events are kept, beside what others publish.
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) gone_of_hub: Offset,
     pub(super) keys: HashMap<(Topic, IdempotencyKey), Position>,
     /// All entries with an ID of their publisher, of any topic.
-    pub(super) by_id: HashMap<IdempotencyKey, VecDeque<Position>>,
+    pub(super) by_external_id: HashMap<ExternalId, VecDeque<Position>>,
     pub(super) followers: Vec<Follower>,
 }
 
@@ -160,8 +160,8 @@ impl State {
         let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
         for entry in &entries {
             self.remember_key(&entry.publication, entry.position);
-            if let Some(id) = entry.publication.id() {
-                self.by_id.entry(id.clone()).or_default().push_back(entry.position);
+            if let Some(id) = entry.publication.external_id() {
+                self.by_external_id.entry(id.clone()).or_default().push_back(entry.position);
             }
             let kept =
                 if entry.publication.is_of_hub() { &mut self.of_hub } else { &mut self.published };
@@ -196,8 +196,8 @@ impl State {
                 self.keys.remove(&name);
             }
         }
-        if let Some(id) = entry.publication.id()
-            && let Some(positions) = self.by_id.get_mut(id)
+        if let Some(id) = entry.publication.external_id()
+            && let Some(positions) = self.by_external_id.get_mut(id)
         {
             if positions.front() == Some(&entry.position) {
                 positions.pop_front();
@@ -205,7 +205,7 @@ impl State {
                 positions.retain(|position| *position != entry.position);
             }
             if positions.is_empty() {
-                self.by_id.remove(id);
+                self.by_external_id.remove(id);
             }
         }
     }

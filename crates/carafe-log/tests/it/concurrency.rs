@@ -108,7 +108,10 @@ impl Rig {
         let trimmed = find == Find::Trimmed && known.offset < self.log.span().start.offset;
         assert!(trimmed || (find == Find::Found && known.offset >= start), "{known}: {find:?}");
         if known.offset.is_multiple_of(10) {
-            let found = wait(self.log.find_id(key(known.offset), Access::all())).unwrap();
+            let found = wait(
+                self.log.find_external_id(key(known.offset).external_id().clone(), Access::all()),
+            )
+            .unwrap();
             let gone = found.is_none() && known.offset <= self.log.span().start.offset;
             assert!(found == Some(known) || gone, "{known}: {found:?}");
         }

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 use std::thread;
 
 use carafe_log::{
-    Access, Append, AppendAt, AppendAtError, BlockLimit, Entry, Find, Grant, IdempotencyKey,
+    Access, Append, AppendAt, AppendAtError, BlockLimit, Entry, ExternalId, Find, Grant,
     Publication, Read, ReadError,
 };
 use carafe_protocol::{Generation, Position, TopicMatcher};
@@ -360,8 +360,8 @@ pub(crate) fn a_key_is_forgotten_when_its_entry_is_trimmed<F: Factory>() {
     assert_eq!((third.position, third.repeated), (again.position, true));
 }
 
-fn find_id(log: &impl Read, id: &str) -> Option<Position> {
-    wait(log.find_id(IdempotencyKey::new(id).unwrap(), Access::all())).unwrap()
+fn find_external_id(log: &impl Read, id: &str) -> Option<Position> {
+    wait(log.find_external_id(ExternalId::new(id).unwrap(), Access::all())).unwrap()
 }
 
 pub(crate) fn an_id_that_is_no_key_is_stored_each_time<F: Factory>() {
@@ -376,13 +376,13 @@ pub(crate) fn an_id_that_is_no_key_is_stored_each_time<F: Factory>() {
     let read = read_all(&log, start, &any());
     let stored = [0, 1, 2, 4].map(|at| &batch[at]);
     assert!(read.iter().map(|entry| &entry.publication).eq(stored), "as what they were published");
-    assert!(read[0].publication.key().is_none() && read[0].publication.id().is_some());
+    assert!(read[0].publication.key().is_none() && read[0].publication.external_id().is_some());
 }
 
 pub(crate) fn an_id_finds_what_is_visible_alone<F: Factory>() {
     let log = F::roomy();
     let find = |access: &Access| {
-        wait(log.find_id(IdempotencyKey::new("k").unwrap(), access.clone())).unwrap()
+        wait(log.find_external_id(ExternalId::new("k").unwrap(), access.clone())).unwrap()
     };
     let granted = |public, topics: &[&str]| {
         Access::to(Grant::to(topics.iter().map(|&name| topic(name).into()))).with_public(public)
@@ -410,14 +410,14 @@ pub(crate) fn an_id_finds_its_earliest_entry_of_any_topic<F: Factory>() {
         append_one(&log, keyed("b", &number.to_string()));
     }
     append_one(&log, keyed("b", "k"));
-    assert_eq!(find_id(&log, "k"), Some(first));
-    assert_eq!(find_id(&log, "unknown"), None);
+    assert_eq!(find_external_id(&log, "k"), Some(first));
+    assert_eq!(find_external_id(&log, "unknown"), None);
 
     let log = F::tight();
     let first = append_one(&log, keyed("a", "k"));
     while overflow(&log).offset < first.offset {}
     let again = append_one(&log, keyed("b", "k"));
-    assert_eq!(find_id(&log, "k"), Some(again));
+    assert_eq!(find_external_id(&log, "k"), Some(again));
 }
 
 pub(crate) fn supplied_entries_keep_their_offsets<F: Factory>() {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use carafe_log::{
-    AppendAt, Block, BlockLimit, Entry, IdempotencyKey, Log, Publication, Read, ReadError,
+    AppendAt, Block, BlockLimit, Entry, ExternalId, IdempotencyKey, Log, Publication, Read,
+    ReadError,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher, TopicPattern};
 // Runs a future to its end on this thread.
@@ -43,7 +44,7 @@ pub(crate) fn keyed(to: &str, key: &str) -> Publication {
 }
 
 pub(crate) fn named(to: &str, id: &str) -> Publication {
-    publication(to, "named").with_id(IdempotencyKey::new(id).unwrap())
+    publication(to, "named").with_external_id(ExternalId::new(id).unwrap())
 }
 
 pub(crate) fn append(log: &impl Log, batch: Vec<Publication>) -> Vec<Position> {

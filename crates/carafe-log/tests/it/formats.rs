@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use carafe_log::{
-    Access, Append, Appended, DiskLog, DiskOptions, Entry, Find, IdempotencyKey, OfflineLog, Read,
+    Access, Append, Appended, DiskLog, DiskOptions, Entry, ExternalId, Find, IdempotencyKey,
+    OfflineLog, Read,
 };
 use carafe_protocol::{EventType, Position, Topic, TopicMatcher};
 
@@ -56,14 +57,15 @@ pub(crate) fn line(entry: &Entry) -> String {
     let event = publication.event();
     let time = entry.time.duration_since(UNIX_EPOCH).unwrap().as_millis();
     let topics: Vec<_> = publication.topics().map(Topic::as_str).collect();
-    let (private, key, id) = (publication.is_private(), publication.key(), publication.id());
+    let (private, key, id) =
+        (publication.is_private(), publication.key(), publication.external_id());
     let (retry, data) = (event.retry_time(), event.data().unwrap_or_default());
     let event_type = event.event_type().map(EventType::as_str);
     format!(
         "{} time={time} topics={topics:?} private={private} type={event_type:?} retry={retry:?} key={:?} id={:?} {data:?}",
         entry.position,
         key.map(IdempotencyKey::as_str),
-        id.map(IdempotencyKey::as_str),
+        id.map(ExternalId::as_str),
     )
 }
 
@@ -107,10 +109,11 @@ fn knows_keys_and_ids(log: &DiskLog, entries: &[std::sync::Arc<Entry>]) {
             let again = wait(log.append(vec![entry.publication.clone()])).unwrap();
             assert_eq!(again, [Appended { position: entry.position, repeated: true }]);
         }
-        if let Some(id) = entry.publication.id() {
+        if let Some(id) = entry.publication.external_id() {
             ids += 1;
-            let first = entries.iter().find(|entry| entry.publication.id() == Some(id)).unwrap();
-            let found = wait(log.find_id(id.clone(), Access::all())).unwrap();
+            let first =
+                entries.iter().find(|entry| entry.publication.external_id() == Some(id)).unwrap();
+            let found = wait(log.find_external_id(id.clone(), Access::all())).unwrap();
             assert_eq!(found, Some(first.position));
         }
     }
