@@ -2,7 +2,7 @@
 
 use carafe_protocol::{Offset, Position};
 
-use crate::{BoxFuture, Entry, Publication};
+use crate::{BoxFuture, Entry, Publication, ReadError};
 
 /// Takes publications in and gives positions out.
 pub trait Append: Send + Sync {
@@ -28,9 +28,7 @@ pub struct Appended {
 #[non_exhaustive]
 pub enum AppendError {
     /// The batch is larger than the log keeps.
-    #[error(
-        "the batch takes {bytes} bytes and the log keeps {limit}: publish less at once or raise the history's limit"
-    )]
+    #[error("the batch takes {bytes} bytes and the log keeps {limit}: publish less at once")]
     TooLarge {
         /// What the batch takes.
         bytes: usize,
@@ -46,6 +44,11 @@ pub enum AppendError {
     /// The process has no file descriptors left. Nothing of this was stored; readers go on.
     #[error("no more files can be opened: publish again in a moment")]
     NoDescriptors,
+    /// Whether an event is there already, under its idempotency key, cannot be read. Nothing of this was stored; others are.
+    #[error(
+        "nothing was stored, since its idempotency keys cannot be looked up: publish again in a moment ({0})"
+    )]
+    Keys(ReadError),
     /// The disk failed. What was being stored may be there or not, and nothing more is taken.
     #[error("the log takes nothing more: {0}")]
     Failed(String),

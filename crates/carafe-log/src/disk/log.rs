@@ -198,7 +198,10 @@ fn look_up(shared: Arc<Shared>, job: Job, admitted: Admitted) -> Turn {
         match read_or_fail(|| job.look_up(&shared)) {
             Ok(true) => admitted.push(job),
             Ok(false) => coming = Some((job, admitted)),
-            Err(error) => job.refuse(AppendError::Failed(error.to_string())),
+            Err(error) => {
+                tracing::warn!(%error, "idempotency keys cannot be looked up");
+                job.refuse(AppendError::Keys(error));
+            }
         }
         coming.is_none()
     })

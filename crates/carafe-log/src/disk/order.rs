@@ -88,8 +88,10 @@ impl Ordered {
         if let Some(position) = batch.keys.get(name).or_else(|| self.keys.get(name)) {
             return Ok(Some(*position));
         }
-        let known = shared.known(name, number, looked, self.now.time());
-        known.map_err(|error| AppendError::Failed(error.to_string()))
+        shared.known(name, number, looked, self.now.time()).map_err(|error| {
+            tracing::warn!(%error, "idempotency keys cannot be looked up");
+            AppendError::Keys(error)
+        })
     }
 
     /// Who asked may have left.

@@ -85,6 +85,22 @@ fn the_keys_of_a_discarded_batch_are_forgotten() {
 }
 
 #[test]
+fn who_publishes_with_a_key_that_cannot_be_read_is_told_to_publish_again_and_others_go_on() {
+    let disk = SimDisk::default();
+    let log = with_a_sealed_key(&disk);
+    disk.fail_all(Call::Read, Fault::Error(Errno::Io));
+    let refused = wait(log.append(vec![keyed("a", "known")])).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "nothing was stored, since its idempotency keys cannot be looked up: publish again in a moment \
+         (the log cannot be read: Input/output error (os error 5))"
+    );
+    append_one(&log, publication("a", "without a key"));
+    disk.heal();
+    assert!(wait(log.append(vec![keyed("a", "known")])).unwrap()[0].repeated);
+}
+
+#[test]
 fn the_keys_of_stored_entries_are_kept_when_another_batch_is_discarded() {
     let disk = SimDisk::default();
     let log = with_a_sealed_key(&disk);
