@@ -8,7 +8,7 @@ use carafe_log::{
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::disk::{flip, open, small_segments};
-use crate::factory::{NO_LIMIT, append_one, keyed, positions, wait};
+use crate::factory::{NO_LIMIT, append_one, keyed, positions, publication, topic, wait};
 use crate::sim::SimDisk;
 
 /// Bytes of a segment's header, and of each entry's commit below.
@@ -50,9 +50,14 @@ fn commit(number: usize) -> usize {
 
 /// All entries that a reader gets, and after which positions it was told that others are lost.
 fn read_over_holes(log: &DiskLog) -> (Vec<Position>, Vec<u64>) {
+    read_wanted_over_holes(log, &TopicMatcher::any())
+}
+
+/// The same for what is wanted.
+fn read_wanted_over_holes(log: &DiskLog, wanted: &TopicMatcher) -> (Vec<Position>, Vec<u64>) {
     let (mut entries, mut holes, mut after) = (Vec::new(), Vec::new(), log.span().start.offset);
     while after < log.span().tail.offset {
-        match wait(log.read(after, vec![TopicMatcher::any()], NO_LIMIT)) {
+        match wait(log.read(after, vec![wanted.clone()], NO_LIMIT)) {
             Ok(block) => {
                 entries.extend(positions(&block.entries));
                 after = block.up_to.offset;
@@ -186,6 +191,34 @@ fn a_segment_that_is_missing_is_a_hole_after_a_repair() {
     assert_eq!(entries.len() as u64, 60 - (first(&names[2]) - first(&names[1])));
     let last_lost = told.iter().find(|position| position.offset == first(&names[2]) - 1).unwrap();
     assert_eq!(wait(log.find(*last_lost)).unwrap(), Find::Found, "nothing after it is missing");
+}
+
+/// Segments without the topic are passed over without a look at their index.
+#[test]
+fn who_reads_a_topic_that_is_only_after_a_hole_is_told_of_the_hole() {
+    let damages: [fn(&SimDisk, &str) -> u64; 2] = [
+        |disk, name| {
+            flip(disk, name, commit(3) + 60);
+            first(name) + 2
+        },
+        |disk, name| {
+            disk.remove(name).unwrap();
+            first(name) - 1
+        },
+    ];
+    for damage in damages {
+        let disk = SimDisk::default();
+        let log = open(&disk, small_segments()).unwrap();
+        let append =
+            |to| (0..60).map(|_| append_one(&log, publication(to, "in a segment"))).collect::<Vec<_>>();
+        let (_, after) = (append("before"), append("after"));
+        drop(log);
+        let name = &segments(&disk)[1];
+        let hole = damage(&disk, name);
+        plan(&disk).apply().unwrap();
+        let log = open(&disk, small_segments()).unwrap();
+        assert_eq!(read_wanted_over_holes(&log, &topic("after").into()), (after, vec![hole]));
+    }
 }
 
 /// A repair that fails half-way is repaired by the next one.
