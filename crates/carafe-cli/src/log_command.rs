@@ -62,11 +62,20 @@ fn tell(plan: &RepairPlan, folder: &Path) -> std::io::Result<()> {
     for backup in plan.backups() {
         output.line(&format!("the damaged file is kept as {}", folder.join(backup).display()))?;
     }
-    output.line(&format!("{} entries are whole and stay", plan.kept()))
+    output.line(&kept(plan.kept()))
+}
+
+fn kept(count: u64) -> String {
+    if count == 1 {
+        "1 entry is whole and stays".into()
+    } else {
+        format!("{count} entries are whole and stay")
+    }
 }
 
 fn line(loss: &Loss) -> String {
     let entries = match &loss.offsets {
+        Some(offsets) if offsets.start() == offsets.end() => format!("entry {} is lost", offsets.start()),
         // Offsets may be sparse.
         Some(offsets) => {
             let count = offsets.end() - offsets.start() + 1;
@@ -139,5 +148,22 @@ fn progress() -> impl FnMut(usize, usize) {
         if done == all {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_lost_entry_is_told_by_its_offset_and_several_by_their_range() {
+        let lost = |offsets| line(&Loss { offsets, between: (None, None) });
+        assert_eq!(lost(Some(37..=37)), "entry 37 is lost");
+        assert_eq!(lost(Some(37..=39)), "entries 37 to 39 are lost, up to 3 of them");
+        assert_eq!(lost(None), "entries are lost whose offsets are not known");
+        assert_eq!(
+            (kept(1), kept(0)),
+            ("1 entry is whole and stays".into(), "0 entries are whole and stay".into())
+        );
     }
 }
