@@ -75,7 +75,9 @@ fn kept(count: u64) -> String {
 
 fn line(loss: &Loss) -> String {
     let entries = match &loss.offsets {
-        Some(offsets) if offsets.start() == offsets.end() => format!("entry {} is lost", offsets.start()),
+        Some(offsets) if offsets.start() == offsets.end() => {
+            format!("entry {} is lost", offsets.start())
+        }
         // Offsets may be sparse.
         Some(offsets) => {
             let count = offsets.end() - offsets.start() + 1;

@@ -63,6 +63,21 @@ impl Limit {
         Self::WriteTime,
     ];
 
+    /// The option that sets it. What a problem document says to do goes on with "or raise --" and this.
+    pub(crate) fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Descriptors
+            | Self::DiskFull
+            | Self::FormFields
+            | Self::Http2Frames
+            | Self::IdleConnections
+            | Self::TokenBytes
+            | Self::TopicBytes
+            | Self::Topics => None,
+            _ => Some(self.name()),
+        }
+    }
+
     /// The name, which is the option's where there is one.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -93,6 +108,21 @@ impl Limit {
             Self::Topics => "topics",
             Self::WaitingBytes => "waiting-bytes",
             Self::WriteTime => "write-time",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Problem;
+
+    #[test]
+    fn a_refusal_names_the_option_that_sets_its_limit() {
+        for limit in Limit::ALL {
+            let problem = Problem::try_again("send less").over(limit);
+            let option = limit.option().map(|option| format!(", or raise --{option}"));
+            assert_eq!(problem.detail(), format!("send less{}", option.unwrap_or_default()));
         }
     }
 }

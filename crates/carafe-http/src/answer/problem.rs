@@ -129,8 +129,16 @@ impl Problem {
         self
     }
 
-    /// It is this limit that was met.
+    /// It is this limit that was met. What to do about it ends with the option that sets it.
     pub(crate) fn over(mut self, limit: Limit) -> Self {
+        if let Some(option) = limit.option() {
+            self.detail = format!("{}, or raise --{option}", self.detail).into();
+        }
+        self.counts_for(limit)
+    }
+
+    /// It is this limit that was met, and it is said already what to do.
+    pub(crate) fn counts_for(mut self, limit: Limit) -> Self {
         self.limit = Some(limit);
         self
     }
@@ -147,6 +155,11 @@ impl Problem {
     /// The last word of its URN.
     pub(crate) fn reason(&self) -> &'static str {
         self.problem_type.rsplit(':').next().unwrap_or(self.problem_type)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     fn refused(&self) -> Refused {

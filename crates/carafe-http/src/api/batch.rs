@@ -16,9 +16,7 @@ use crate::api::body::{BodyReader, bad_utf_8, too_large};
 use crate::api::caller::Caller;
 use crate::api::line::{Alternates, Data, Line};
 use crate::api::lines::Lines;
-use crate::api::publish::{
-    Parameters, TOPICS, event_type, key, may_publish, refusal, too_many_topics,
-};
+use crate::api::publish::{Parameters, TOPICS, Unpaid, event_type, key, refusal, too_many_topics};
 use crate::api::router::App;
 use crate::api::subscribe::topic;
 use crate::policy::body_budget::Held;
@@ -48,11 +46,12 @@ pub(crate) async fn publish(
     publisher: Option<Publisher>,
     body: BodyReader<'_>,
 ) -> Result<Response, Problem> {
-    let (batch, held) = read(app, caller, body).await?;
+    let mut unpaid = Unpaid::new(app, publisher);
+    let (batch, held) = read(app, caller, body, &mut unpaid).await?;
     if batch.is_empty() {
         return Err(bad_line("the batch is empty: send one JSON object on each line".into()));
     }
-    may_publish(app, publisher, batch.len())?;
+    unpaid.pay()?;
     let start = Instant::now();
     let appended = app.hub.publish_all(batch).await.map_err(refusal)?;
     app.options.metrics.stored(start);
@@ -64,9 +63,10 @@ async fn read(
     app: &App,
     caller: &Caller,
     mut body: BodyReader<'_>,
+    unpaid: &mut Unpaid<'_>,
 ) -> Result<(Vec<Publication>, Held), Problem> {
     let event_bytes = app.options.event_bytes;
-    let mut batch = Batch { caller, event_bytes, publications: Vec::new(), weight: 0 };
+    let mut batch = Batch { caller, event_bytes, unpaid, publications: Vec::new(), weight: 0 };
     let longest = event_bytes.saturating_mul(ESCAPE).saturating_add(NAMES);
     let mut lines = Lines::new(longest, too_long);
     while let Some(bytes) = body.next().await? {
@@ -80,15 +80,16 @@ async fn read(
 }
 
 /// What has been read of a batch.
-struct Batch<'a> {
+struct Batch<'a, 'b> {
     caller: &'a Caller,
     event_bytes: usize,
+    unpaid: &'a mut Unpaid<'b>,
     publications: Vec<Publication>,
     /// The memory that they take.
     weight: usize,
 }
 
-impl Batch<'_> {
+impl Batch<'_, '_> {
     fn take(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
         let line =
             if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
@@ -96,6 +97,7 @@ impl Batch<'_> {
         if line.trim().is_empty() {
             return Ok(());
         }
+        self.unpaid.count();
         let publication = parse(line, self.event_bytes)?;
         self.caller.may_publish_to(publication.topics())?;
         self.weight += publication.weight() + BESIDE;

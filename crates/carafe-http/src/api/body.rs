@@ -157,8 +157,7 @@ fn too_large_for_memory(largest: usize) -> Problem {
 }
 
 pub(crate) fn too_large(limit: usize) -> Problem {
-    let detail =
-        format!("more than the {limit} bytes allowed: publish less at once, or raise the limit");
+    let detail = format!("more than the {limit} bytes allowed: publish less at once");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
 }
 

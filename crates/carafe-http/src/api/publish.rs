@@ -133,6 +133,46 @@ pub(crate) fn may_publish(
     app.options.publish_rate.take(publisher, events, Instant::now()).map_err(too_fast)
 }
 
+/// What has been read of a batch that is not stored yet. If it never is, whatever the reason, its events are taken off all the same:
+/// reading them has cost as much.
+pub(crate) struct Unpaid<'a> {
+    app: &'a App,
+    publisher: Option<Publisher>,
+    /// Events that were read; `None` when they are paid for.
+    events: Option<usize>,
+}
+
+impl<'a> Unpaid<'a> {
+    pub(crate) fn new(app: &'a App, publisher: Option<Publisher>) -> Self {
+        Self { app, publisher, events: Some(0) }
+    }
+
+    /// One more event has come.
+    pub(crate) fn count(&mut self) {
+        self.events = self.events.map(|events| events + 1);
+    }
+
+    /// Takes the whole batch off what the publisher may publish now. If that is not as much, nothing is taken, and the
+    /// publisher is told when to come back; but for a batch that is larger than may ever come at once.
+    pub(crate) fn pay(mut self) -> Result<(), Problem> {
+        let (Some(publisher), Some(events)) = (self.publisher, self.events) else { return Ok(()) };
+        let taken = self.app.options.publish_rate.take(publisher, events, Instant::now());
+        if !matches!(taken, Err(TooFast::Never(_))) {
+            self.events = None;
+        }
+        taken.map_err(too_fast)
+    }
+}
+
+impl Drop for Unpaid<'_> {
+    fn drop(&mut self) {
+        if let (Some(events), Some(publisher)) = (self.events, self.publisher) {
+            // Of a line that did not end, much may have come.
+            self.app.options.publish_rate.spend(publisher, events.max(1), Instant::now());
+        }
+    }
+}
+
 /// Whether the publisher may publish an event now. It is not taken off.
 fn may_publish_one(app: &App, publisher: Option<Publisher>) -> Result<(), Problem> {
     let Some(publisher) = publisher else { return Ok(()) };
@@ -155,10 +195,10 @@ pub(crate) fn too_many_topics() -> Problem {
 
 fn too_many(burst: NonZeroU32) -> Problem {
     let detail = format!(
-        "more than the {burst} events that may be published at once: publish smaller batches"
+        "more than the {burst} events that may be published at once: publish smaller batches, or raise --publish-burst"
     );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
-        .over(Limit::PublishRate)
+        .counts_for(Limit::PublishRate)
 }
 
 /// Passed over, `private` would publish what is not for everybody.
@@ -248,5 +288,27 @@ pub(crate) fn refusal(error: PublishError) -> Problem {
             Problem::try_again(detail).over(Limit::WaitingBytes)
         }
         _ => Problem::try_again(detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use carafe_log::ReadError;
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    #[test]
+    fn who_publishes_with_a_key_that_cannot_be_looked_up_is_told_to_come_back() {
+        let error = AppendError::Keys(ReadError::Disk("for the test".into()));
+        let problem = refusal(error.into());
+        assert!(
+            problem.detail().contains("nothing was stored")
+                && problem.detail().contains("publish again")
+        );
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(RETRY_AFTER));
     }
 }

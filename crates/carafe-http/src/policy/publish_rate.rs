@@ -123,6 +123,18 @@ impl PublishRate {
         Ok(())
     }
 
+    /// Takes events off that are not published, all that the publisher may publish now at most.
+    pub(crate) fn spend(&self, publisher: Publisher, events: usize, now: Instant) {
+        let mut table = self.table();
+        let Some(rate) = table.rate else { return };
+        let burst = rate.burst.get();
+        let events = u32::try_from(events).map_or(burst, |events| events.min(burst));
+        let busy_until = table.busy_until(publisher, now);
+        // Who was busy for longer before another rate came stays so.
+        let full = (*busy_until).max(now + rate.each * burst);
+        *busy_until = ((*busy_until).max(now) + rate.each * events).min(full);
+    }
+
     /// Whether the publisher may publish an event at this time, which is not taken off.
     pub(crate) fn check(&self, publisher: Publisher, now: Instant) -> Result<(), TooFast> {
         let table = self.table();
@@ -190,6 +202,17 @@ mod tests {
             "what was not used is not saved up"
         );
         assert!(rate.take(A, 1, start + 100 * SECOND).is_err());
+    }
+
+    #[test]
+    fn what_is_spent_on_nothing_is_taken_off_and_no_more_than_there_is() {
+        let (rate, now) = (rate("2/s", 3), Instant::now());
+        rate.spend(A, 2, now);
+        rate.take(A, 1, now).unwrap();
+        rate.spend(A, usize::MAX, now);
+        rate.spend(A, 2, now);
+        assert_eq!(rate.check(A, now), Err(TooFast::Wait(SECOND / 2)));
+        rate.take(A, 3, now + 3 * SECOND / 2).unwrap();
     }
 
     #[test]

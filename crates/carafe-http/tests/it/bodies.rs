@@ -164,11 +164,6 @@ async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
     let options =
         Options { publish_rate: rate, body_time: Duration::from_secs(1), ..Options::default() };
     let hub = hub(publishing_to("*", options));
-    let from = |mut request: Request<Body>| {
-        let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
-        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
-        request
-    };
     let line = "{\"topic\":\"a\",\"data\":1}";
     let body = Pieces { ends: true, ..Pieces::new(&[line]) };
     assert_eq!(ask(&hub, from(post("/events", NDJSON, body))).await.status(), StatusCode::CREATED);
@@ -176,6 +171,84 @@ async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
     let asked = Arc::clone(&body.asked);
     let answer = ask(&hub, from(post("/events", NDJSON, body))).await;
     assert_eq!((answer.status(), asked.load(Ordering::SeqCst)), (StatusCode::TOO_MANY_REQUESTS, 0));
+}
+
+/// The same request from one client.
+fn from(mut request: Request<Body>) -> Request<Body> {
+    let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
+    request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+    request
+}
+
+/// Of a batch, with five events an hour: how many are taken off though none is stored.
+async fn taken_off_by(pieces: &[&'static str], ends: bool, expected: Option<u16>) -> usize {
+    const LINE: &str = "{\"topic\":\"a\",\"data\":1}\n";
+    let rate = PublishRate::new("5/h".parse().ok());
+    let options =
+        Options { publish_rate: rate, body_time: Duration::from_secs(1), ..Options::default() };
+    let hub = hub(publishing_to("a", options));
+    let body = Pieces { ends, ..Pieces::new(pieces) };
+    let answer = ask(&hub, from(post("/events", NDJSON, body)));
+    match expected {
+        Some(status) => assert_eq!(answer.await.status(), status),
+        None => {
+            assert!(timeout(Duration::from_millis(500), answer).await.is_err(), "it waits for more")
+        }
+    }
+    let mut left = 0;
+    loop {
+        let body = Pieces { ends: true, ..Pieces::new(&[LINE]) };
+        match ask(&hub, from(post("/events", NDJSON, body))).await.status() {
+            StatusCode::CREATED => left += 1,
+            status => {
+                assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+                return 5 - left;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_were_read_of_a_batch_that_fails_count_for_the_publish_rate() {
+    let good = "{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"a\",\"data\":2}\n";
+    for (last, ends, status, expected) in [
+        ("no JSON\n", true, Some(400), 3),
+        ("{\"topic\":\"b\",\"data\":3}\n", true, Some(403), 3),
+        ("a line that does not end", false, Some(408), 2),
+        ("the client leaves", false, None, 2),
+    ] {
+        assert_eq!(taken_off_by(&[good, last], ends, status).await, expected, "{last}");
+    }
+    assert_eq!(taken_off_by(&["a line that does not end"], false, Some(408)).await, 1);
+    assert_eq!(taken_off_by(&["\n\n\n"], true, Some(400)).await, 1, "a batch without events");
+    assert_eq!(
+        taken_off_by(&[good, good, good], true, Some(413)).await,
+        5,
+        "more than may come at once"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_what_is_too_large_names_the_option_that_sets_the_limit() {
+    let long: &'static str = Box::leak("x".repeat(101).into_boxed_str());
+    let line: &'static str =
+        Box::leak(format!("{{\"topic\":\"a\",\"data\":\"{long}\"}}\n").into_boxed_str());
+    let form: &'static str = Box::leak(format!("topic=a&data={long}").into_boxed_str());
+    let small =
+        |event_bytes, batch_bytes| Options { event_bytes, batch_bytes, ..Options::default() };
+    for (target, header, body, options, option) in [
+        ("/events/a", NDJSON, long, small(100, 1000), "--event-bytes"),
+        ("/events", NDJSON, line, small(100, 1000), "--event-bytes"),
+        (MERCURE, FORM, form, small(100, 1000), "--event-bytes"),
+        ("/events", NDJSON, line, small(1000, 100), "--batch-bytes"),
+    ] {
+        let hub = hub(publishing_to("*", options));
+        let body = Pieces { ends: true, ..Pieces::new(&[body]) };
+        let answer = ask(&hub, post(target, header, body)).await;
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{target}");
+        let text = text(answer).await;
+        assert!(text.contains(&format!("or raise {option}")), "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -209,8 +209,9 @@ fn who_reads_a_topic_that_is_only_after_a_hole_is_told_of_the_hole() {
     for damage in damages {
         let disk = SimDisk::default();
         let log = open(&disk, small_segments()).unwrap();
-        let append =
-            |to| (0..60).map(|_| append_one(&log, publication(to, "in a segment"))).collect::<Vec<_>>();
+        let append = |to| {
+            (0..60).map(|_| append_one(&log, publication(to, "in a segment"))).collect::<Vec<_>>()
+        };
         let (_, after) = (append("before"), append("after"));
         drop(log);
         let name = &segments(&disk)[1];
