@@ -13,8 +13,13 @@ const PLOT: f64 = 300.0;
 const FOOT: f64 = 50.0;
 
 /// Told apart on light and on dark pages, and by who sees few colours.
-const COLOURS: [&str; 8] =
-    ["#a4502a", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a7a", "#8a6d00"];
+const COLOURS: [&str; 12] = [
+    "#a4502a", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a7a", "#8a6d00", "#7d5fff",
+    "#c1121f", "#5c8a00", "#00a5b5",
+];
+
+/// Degrees between the hues of further curves: the golden angle, so that none comes again.
+const BETWEEN_HUES: f64 = 137.508;
 
 /// What they take of a picture.
 pub(crate) fn height(curves: &[&Curve]) -> f64 {
@@ -30,12 +35,19 @@ pub(crate) fn draw(svg: &mut String, curves: &[&Curve], top: f64) {
     let title = "Cost against size, as multiples of those at the smallest size";
     text(svg, (10.0, top + 28.0), "font-weight=\"600\"", title);
     axes.draw(svg);
-    for (row, (curve, colour)) in (0_u32..).zip(curves.iter().zip(COLOURS.iter().cycle())) {
-        axes.draw_curve(svg, curve, colour);
+    for (row, curve) in (0_u32..).zip(curves) {
+        let colour = colour(row);
+        axes.draw_curve(svg, curve, &colour);
         let last = curve.points.last().map_or(f64::NAN, |point| point.1);
         let at = (WIDTH - RIGHT + 20.0, axes.top + 14.0 + 20.0 * f64::from(row));
         text(svg, at, &format!("fill=\"{colour}\""), &format!("{}: {last:.2}", curve.name));
     }
+}
+
+/// The colour of a curve, which no other has.
+fn colour(row: u32) -> String {
+    let further = || format!("hsl({:.0}, 65%, 42%)", f64::from(row) * BETWEEN_HUES % 360.0);
+    COLOURS.get(row as usize).map_or_else(further, ToString::to_string)
 }
 
 /// The area of the curves, and how many decades it has either way.
@@ -132,7 +144,9 @@ fn text(svg: &mut String, (x, y): (f64, f64), attributes: &str, words: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Axes, PLOT};
+    use std::collections::BTreeSet;
+
+    use super::{Axes, PLOT, draw};
     use crate::section::Curve;
 
     #[test]
@@ -141,5 +155,16 @@ mod tests {
         let axes = Axes::over(&[&curve], 100.0);
         assert_eq!((axes.sizes, axes.cheaper, axes.dearer), (3, -1, 1));
         assert!((axes.y(1.0) - (100.0 + PLOT / 2.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn each_curve_has_a_colour_of_its_own() {
+        let curves: Vec<_> =
+            (0..60).map(|n| Curve { name: n.to_string(), points: vec![(1.0, 1.0), (10.0, 1.0)] }).collect();
+        let mut svg = String::new();
+        draw(&mut svg, &curves.iter().collect::<Vec<_>>(), 0.0);
+        let lines = svg.lines().filter_map(|line| line.strip_prefix("<polyline "));
+        let colours: BTreeSet<_> = lines.filter_map(|line| line.split("stroke=").nth(1)).collect();
+        assert_eq!(colours.len(), curves.len());
     }
 }
