@@ -14,8 +14,8 @@ const FOOT: f64 = 50.0;
 
 /// Told apart on light and on dark pages, and by who sees few colours.
 const COLOURS: [&str; 12] = [
-    "#a4502a", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a7a", "#8a6d00", "#7d5fff",
-    "#c1121f", "#5c8a00", "#00a5b5",
+    "#a4502a", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a7a", "#8a6d00",
+    "#7d5fff", "#c1121f", "#5c8a00", "#00a5b5",
 ];
 
 /// Degrees between the hues of further curves: the golden angle, so that none comes again.
@@ -159,8 +159,9 @@ mod tests {
 
     #[test]
     fn each_curve_has_a_colour_of_its_own() {
-        let curves: Vec<_> =
-            (0..60).map(|n| Curve { name: n.to_string(), points: vec![(1.0, 1.0), (10.0, 1.0)] }).collect();
+        let curves: Vec<_> = (0..60)
+            .map(|n| Curve { name: n.to_string(), points: vec![(1.0, 1.0), (10.0, 1.0)] })
+            .collect();
         let mut svg = String::new();
         draw(&mut svg, &curves.iter().collect::<Vec<_>>(), 0.0);
         let lines = svg.lines().filter_map(|line| line.strip_prefix("<polyline "));
