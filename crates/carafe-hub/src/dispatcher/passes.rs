@@ -94,7 +94,7 @@ impl Dispatcher {
     fn begin_with(&mut self, id: GroupId, next: Next) {
         match next {
             Next::Run(run) => {
-                self.begin_pass(id, run.bytes(), run.up_to, run.up_to.offset, run.more)
+                self.begin_pass(id, run.bytes(), run.up_to, run.up_to.offset, run.more);
             }
             Next::Hidden(position) => {
                 let Some(group) = self.groups.get_mut(id) else { return };

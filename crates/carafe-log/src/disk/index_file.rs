@@ -127,9 +127,9 @@ impl IndexFile {
         while low < high {
             let middle = low + (high - low) / 2;
             if self.run(middle..middle + 1)?[0].offset <= offset {
-                low = middle + 1
+                low = middle + 1;
             } else {
-                high = middle
+                high = middle;
             }
         }
         Ok(low)
@@ -181,9 +181,9 @@ impl IndexFile {
         while high - low > RUN as usize {
             let middle = low + (high - low) / 2;
             if self.keys(middle..middle + 1)?[0].0 < wanted {
-                low = middle + 1
+                low = middle + 1;
             } else {
-                high = middle
+                high = middle;
             }
         }
         let mut found = Vec::new();
