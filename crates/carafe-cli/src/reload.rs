@@ -103,7 +103,7 @@ impl Reloadable {
         match (self.reload)() {
             Ok(()) => info!("reloaded {what}"),
             Err(reason) => {
-                error!(reason, "cannot reload {what}; what was there before stays in use")
+                error!(reason, "cannot reload {what}; what was there before stays in use");
             }
         }
     }

@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for LineVisitor {
                     )?;
                 }
                 Field::Data => {
-                    once(&mut data, "data", map.next_value_seed(Bounded::new(self.event_bytes))?)?
+                    once(&mut data, "data", map.next_value_seed(Bounded::new(self.event_bytes))?)?;
                 }
                 Field::Event => once(&mut event, "event", map.next_value()?)?,
                 Field::Id => once(&mut id, "id", map.next_value()?)?,

@@ -53,7 +53,7 @@ fn with_positions(input: &[u8], ids: &[String]) -> Vec<u8> {
         let (name, rest) = part.split_at(part.len().min(1));
         match name {
             b"1" | b"2" | b"3" => {
-                bytes.extend_from_slice(ids[usize::from(name[0] - b'1')].as_bytes())
+                bytes.extend_from_slice(ids[usize::from(name[0] - b'1')].as_bytes());
             }
             b"g" => bytes.extend_from_slice(generation.as_bytes()),
             _ => bytes.extend([b"$", name].concat()),

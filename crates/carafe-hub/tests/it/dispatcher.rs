@@ -172,7 +172,7 @@ impl World {
             Step::Beat(at, silence) => self.with(at, |world, seat| world.beat(seat, silence)),
             Step::Leave(at, count) => (0..count).for_each(|_| self.with(at, Self::leave)),
             Step::Break(at) => {
-                self.with(at, |world, seat| world.clients.get_mut(seat).is_gone = true)
+                self.with(at, |world, seat| world.clients.get_mut(seat).is_gone = true);
             }
             Step::Expire(at) => self.with(at, Self::expire),
             Step::End(count) => self.end_some(count),
@@ -298,7 +298,7 @@ impl World {
         match told[..] {
             [] | [Told::Heartbeat] => {}
             [Told::Heard(Heard::Position(position))] => {
-                subscriber.account.hear_moved(&self.model, position)
+                subscriber.account.hear_moved(&self.model, position);
             }
             _ => panic!("{told:?}"),
         }

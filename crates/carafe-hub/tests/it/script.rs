@@ -191,7 +191,7 @@ impl World {
             Step::Publish(drafts) => self.publish(drafts),
             Step::Join(ask) => self.join_as(&ask),
             Step::Poll(at, times) => {
-                self.with(at, |world, subscriber| world.poll(subscriber, times))
+                self.with(at, |world, subscriber| world.poll(subscriber, times));
             }
             Step::Idle(at) => self.with(at, Self::idle),
             Step::Leave(at) => drop(self.remove(at)),

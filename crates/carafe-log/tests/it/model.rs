@@ -83,7 +83,7 @@ impl Model {
                 assert_eq!(wait(log.find(asked)).unwrap(), self.find(start, asked));
             }
             Step::Read(at, wanted, limit) => {
-                self.read(log, start, self.position(at).offset, wanted, limit)
+                self.read(log, start, self.position(at).offset, wanted, limit);
             }
             Step::BeforeLast(count, wanted) => {
                 let from = wait(log.before_last(count, matchers(wanted), Access::all())).unwrap();

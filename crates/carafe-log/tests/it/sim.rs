@@ -179,11 +179,11 @@ impl SimDisk {
         for (op, durable) in journal.iter().zip(durable) {
             match op {
                 Op::Write(number, from, bytes) if durable => {
-                    write(&mut files[*number], *from, bytes)
+                    write(&mut files[*number], *from, bytes);
                 }
                 Op::Write(number, from, bytes) => tear(&mut files[*number], *from, bytes, random),
                 Op::Resize(number, size) if durable || random.random() => {
-                    files[*number].resize(*size, 0)
+                    files[*number].resize(*size, 0);
                 }
                 Op::Link(..) | Op::Rename(..) | Op::Unlink(..) if durable || random.random() => {
                     rename(&mut names, op);

@@ -89,7 +89,7 @@ fn expand_expression(expression: &str, value: &dyn Fn(&str) -> Option<Value>, ou
             Some(Value::List(members)) if members.is_empty() || length.is_some() => {}
             Some(Value::Pairs(pairs)) if pairs.is_empty() || length.is_some() => {}
             Some(value) if variable.ends_with('*') => {
-                parts.extend(exploded(&value, named, reserved))
+                parts.extend(exploded(&value, named, reserved));
             }
             Some(Value::List(members)) => {
                 let members: Vec<_> =

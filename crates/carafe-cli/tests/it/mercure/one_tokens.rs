@@ -69,7 +69,7 @@ fn the_type_the_algorithm_and_the_key_are_those_of_the_issuer() {
     let one = || Signer::secret(b"a secret of more than thirty-two bytes: 1").unwrap();
     let zero = || Signer::secret(b"a secret of more than thirty-two bytes: 0").unwrap();
     let check = |signer: Signer, expected, what| {
-        check(&hub, &bearer(&signer.sign(&claims).unwrap()), expected, what)
+        check(&hub, &bearer(&signer.sign(&claims).unwrap()), expected, what);
     };
     check(one().with_type("at+jwt"), 200, "as it has to be");
     check(one().with_type("application/at+jwt"), 200, "the long form");
