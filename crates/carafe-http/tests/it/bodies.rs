@@ -192,7 +192,10 @@ async fn taken_off_by(pieces: &[&'static str], ends: bool, expected: Option<u16>
     match expected {
         Some(status) => assert_eq!(answer.await.status(), status),
         None => {
-            assert!(timeout(Duration::from_millis(500), answer).await.is_err(), "it waits for more");
+            assert!(
+                timeout(Duration::from_millis(500), answer).await.is_err(),
+                "it waits for more"
+            );
         }
     }
     let mut left = 0;
