@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::{FromStr, Split};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use regex::{Regex, RegexBuilder};
 use url::Url;
-use urlpattern::matcher::Matcher;
+use urlpattern::matcher::{InnerMatcher, Matcher};
 use urlpattern::regexp::RegExp;
 use urlpattern::{Error, RegexSyntax, UrlPattern, UrlPatternInit, UrlPatternOptions};
 
@@ -377,7 +377,7 @@ struct UrlMatcher([Matcher<BoundedRegex>; 8]);
 impl UrlMatcher {
     fn new(text: &str) -> Result<Self, BadPattern> {
         check_cost(text)?;
-        Ok(Self::of(parse_url_pattern(text)?))
+        Self::of(parse_url_pattern(text)?)
     }
 
     fn relative_to(text: &str, base: &Url) -> Result<Self, BadPattern> {
@@ -393,11 +393,11 @@ impl UrlMatcher {
             }
             init => init,
         }?;
-        Ok(Self::of(UrlPattern::parse(init, UrlPatternOptions::default())?))
+        Self::of(UrlPattern::parse(init, UrlPatternOptions::default())?)
     }
 
-    fn of(pattern: UrlPattern<BoundedRegex>) -> Self {
-        Self([
+    fn of(pattern: UrlPattern<BoundedRegex>) -> Result<Self, BadPattern> {
+        let matchers = [
             pattern.protocol.matcher,
             pattern.username.matcher,
             pattern.password.matcher,
@@ -406,7 +406,9 @@ impl UrlMatcher {
             pattern.pathname.matcher,
             pattern.search.matcher,
             pattern.hash.matcher,
-        ])
+        ];
+        matchers.iter().try_for_each(compile)?;
+        Ok(Self(matchers))
     }
 
     fn matches(&self, url: &Url) -> bool {
@@ -425,13 +427,43 @@ impl UrlMatcher {
     }
 }
 
+/// Compiles what a component is matched with, if it takes a regular expression.
+fn compile(matcher: &Matcher<BoundedRegex>) -> Result<(), BadPattern> {
+    match &matcher.inner {
+        InnerMatcher::RegExp { regexp } => {
+            let is_good = regexp.as_ref().is_ok_and(|regexp| regexp.compiled().is_some());
+            is_good.then_some(()).ok_or(BadPattern::RegularExpression)
+        }
+        InnerMatcher::Literal { .. } | InnerMatcher::SingleCapture { .. } => Ok(()),
+    }
+}
+
 /// A regular expression that may cost so much memory and no more, and tells no groups, which would
 /// be half the time.
-struct BoundedRegex(Regex);
+///
+/// It is compiled when it is first needed: the crate makes one or two for each of the eight
+/// components of a pattern, and seldom uses more than one of them. Nearly all the time that a
+/// pattern takes goes into compiling.
+struct BoundedRegex {
+    text: Box<str>,
+    compiled: OnceLock<Option<Regex>>,
+}
 
 impl BoundedRegex {
     /// Enough for the few Unicode classes that a pattern may need, `[\w-]+` has 50 KB.
     const MAX_BYTES: usize = 256 * 1024;
+
+    /// `None` if it cannot be read, or compiles to too much.
+    fn compiled(&self) -> Option<&Regex> {
+        let compile = || {
+            #[cfg(test)]
+            tests::COMPILED.set(tests::COMPILED.get() + 1);
+            let mut builder = RegexBuilder::new(&self.text);
+            builder.size_limit(Self::MAX_BYTES).dfa_size_limit(Self::MAX_BYTES);
+            builder.build().ok()
+        };
+        self.compiled.get_or_init(compile).as_ref()
+    }
 }
 
 impl RegExp for BoundedRegex {
@@ -440,17 +472,15 @@ impl RegExp for BoundedRegex {
     }
 
     fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
-        let mut builder = RegexBuilder::new(pattern);
-        builder.size_limit(Self::MAX_BYTES).dfa_size_limit(Self::MAX_BYTES);
-        builder.build().map(Self).map_err(drop)
+        Ok(Self { text: pattern.into(), compiled: OnceLock::new() })
     }
 
     fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
-        self.0.is_match(text).then(Vec::new)
+        self.compiled()?.is_match(text).then(Vec::new)
     }
 
     fn pattern_string(&self) -> &str {
-        self.0.as_str()
+        &self.text
     }
 }
 
@@ -599,6 +629,7 @@ impl Ord for TopicPattern {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::collections::HashSet;
     use std::time::{Duration, Instant};
 
@@ -606,6 +637,11 @@ mod tests {
     use urlpattern::UrlPatternMatchInput;
 
     use super::*;
+
+    thread_local! {
+        /// Counts the regular expressions that are compiled.
+        pub(super) static COMPILED: Cell<usize> = const { Cell::new(0) };
+    }
 
     /// Each of `topics` matches; one written with `!` before it does not.
     #[track_caller]
@@ -756,6 +792,25 @@ mod tests {
             check_refused(text, BadPattern::Syntax);
         }
         assert!(TopicPattern::new(&"x".repeat(1024)).is_ok());
+    }
+
+    #[test]
+    fn no_more_regular_expressions_are_compiled_than_are_matched_with() {
+        let base = Url::parse("https://hub.example/.well-known/mercure").unwrap();
+        // A scheme with a group is needed once more, to tell how the rest is read.
+        let cases = [
+            (r"dev/(\d+)", 1),
+            ("shop-:id", 0),
+            ("https://a.b/:x-:y", 1),
+            ("http{s}?://a.b/(c|d)", 3),
+        ];
+        for (text, count) in cases {
+            let before = COMPILED.get();
+            let pattern = TopicPattern::new(text).unwrap();
+            TopicPattern::relative_to(text, &base).unwrap();
+            assert!(!pattern.matches("x"));
+            assert_eq!(COMPILED.get() - before, 2 * count, "{text}");
+        }
     }
 
     #[test]
