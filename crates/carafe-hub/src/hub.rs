@@ -8,6 +8,7 @@ use carafe_log::{AppendError, Appended, Entry, Find, Followed, Log, Publication,
 use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
 use slab::Slab;
 
+use crate::compiler::Compiler;
 use crate::core::{Core, Cursor, Interest};
 use crate::counts::{Counts, HubCounts};
 use crate::dispatcher::{Dispatcher, GroupId, Notice, NoticeId};
@@ -107,9 +108,8 @@ impl Hub {
         let state = Mutex::new(State::new(core));
         let retentions = Retentions::new(limits.retention.clone(), log.clock());
         let replays = Replays::new(limits.replays, limits.replays_per_client);
-        let (compiling, counts) = (Replays::new(1, 1), Counts::default());
-        let shared =
-            Arc::new(Shared { log, limits, retentions, replays, compiling, counts, state });
+        let (compiler, counts) = (Compiler::new(), Counts::default());
+        let shared = Arc::new(Shared { log, limits, retentions, replays, compiler, counts, state });
         let follower = Arc::downgrade(&shared);
         let follower = move |entries: &[Arc<Entry>]| {
             if let Some(shared) = follower.upgrade() {
@@ -186,14 +186,17 @@ impl Hub {
         self.shared.check_complex(compiled, client)
     }
 
-    /// Compiles a pattern when it is the client's turn. One is compiled at a time: it takes up to
-    /// some milliseconds, during which the thread does nothing else.
-    pub async fn compile<T>(&self, client: Option<Client>, compile: impl FnOnce() -> T) -> T {
-        let turn = self.shared.compiling.turn(client).await;
-        let compiled = compile();
-        drop(turn);
-        yield_now().await;
-        compiled
+    /// Compiles a pattern when it is the client's turn, on a thread of its own: it takes up to some
+    /// milliseconds. One is compiled at a time.
+    ///
+    /// # Panics
+    /// When `compile` does.
+    pub async fn compile<T: Send + 'static>(
+        &self,
+        client: Option<Client>,
+        compile: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        self.shared.compiler.run(client, compile).await
     }
 
     /// A way out for subscriptions whose bytes its driver writes. `bell` is called when there is
@@ -266,8 +269,7 @@ pub(crate) struct Shared {
     limits: HubLimits,
     pub(crate) retentions: Retentions,
     pub(crate) replays: Replays,
-    /// Turns to compile patterns.
-    compiling: Replays,
+    compiler: Compiler,
     pub(crate) counts: Counts,
     // One lock: an entry is in the ring and in its feeds, or in neither, and a subscription that
     // found nothing has left its waker before the next entry comes. While it is held, the log is

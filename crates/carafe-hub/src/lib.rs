@@ -25,6 +25,7 @@
 mod access;
 mod budgets;
 mod client;
+mod compiler;
 mod core;
 mod counts;
 mod dispatcher;

@@ -32,6 +32,7 @@ pub use grant::Grant;
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
 pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span};
+pub use readers::give_way;
 
 /// How long idempotency keys are known by default.
 const KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);

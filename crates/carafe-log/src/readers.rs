@@ -97,12 +97,13 @@ pub(crate) fn read_or_fail<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Re
     })
 }
 
-/// Lowers the priority of this thread.
-fn give_way() {
+/// Lowers the priority of this thread, so that it gives way to publishing and delivery where all
+/// processors are in use. Only Linux has a priority for each thread: elsewhere nothing changes.
+pub fn give_way() {
     // Elsewhere this would be the priority of the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "a thread that reads history keeps its usual priority");
+        tracing::debug!(%error, "a thread that should give way keeps its usual priority");
     }
 }
 

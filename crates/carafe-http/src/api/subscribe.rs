@@ -200,7 +200,10 @@ async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<(Subscribe, 
 
 async fn pattern(app: &App, client: Option<Client>, text: &str) -> Result<TopicPattern, Problem> {
     let pattern = match TopicPattern::is_compiled(text) {
-        true => app.hub.compile(client, || TopicPattern::new(text)).await,
+        true => {
+            let text = text.to_owned();
+            app.hub.compile(client, move || TopicPattern::new(&text)).await
+        }
         false => TopicPattern::new(text),
     };
     pattern.map_err(|error| {

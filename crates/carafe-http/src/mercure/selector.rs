@@ -62,7 +62,10 @@ pub(crate) async fn all_zero(
     let mut matchers = Vec::with_capacity(texts.len());
     for text in texts {
         let matcher = match text.contains('{') {
-            true => hub.compile(client, || zero(text)).await,
+            true => {
+                let text = text.to_owned();
+                hub.compile(client, move || zero(&text)).await
+            }
             false => zero(text),
         };
         matchers.push(matcher.map_err(|error| bad(format!("`{text}`: {error}")))?);
@@ -154,7 +157,8 @@ pub(crate) async fn all_one(
         let matcher = match match_type {
             MatchType::Exact => match_type.matcher(text, resource),
             MatchType::UrlPattern => {
-                hub.compile(client, || match_type.matcher(text, resource)).await
+                let (text, resource) = (text.to_owned(), resource.clone());
+                hub.compile(client, move || match_type.matcher(&text, &resource)).await
             }
         };
         matchers.push(matcher.map_err(bad)?);
