@@ -93,6 +93,16 @@ mod tests {
         assert_ne!(compiled_on, thread::current().id());
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_thread_that_compiles_has_the_lowest_priority() {
+        let stat = Compiler::new().run(None, || std::fs::read_to_string("/proc/thread-self/stat"));
+        let stat = stat.await.unwrap();
+        // The nice value is field 19; the name, which may have spaces, ends with the last parenthesis.
+        let after_name = stat.rsplit_once(") ").unwrap().1;
+        assert_eq!(after_name.split(' ').nth(16), Some("19"), "{stat}");
+    }
+
     #[tokio::test]
     async fn whoever_asks_for_what_panics_panics_and_the_thread_goes_on() {
         let compiler = Arc::new(Compiler::new());

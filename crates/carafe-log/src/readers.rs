@@ -180,6 +180,15 @@ mod tests {
         assert_eq!(block_on(readers.run(|| Ok(Some("next")))), Ok("next"));
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn readers_give_way_and_those_for_publishers_do_not() {
+        let nice = || rustix::process::getpriority_process(None).map_err(|error| error.to_string());
+        let of = |readers: Readers| block_on(readers.run(move || Ok(Some(nice())))).unwrap();
+        assert_eq!(of(Readers::start(1).unwrap()), Ok(NICE));
+        assert_eq!(of(Readers::start_for_publishers().unwrap()), nice());
+    }
+
     #[test]
     fn what_nobody_waits_for_any_more_is_not_done() {
         let readers = Readers::start(1).unwrap();
