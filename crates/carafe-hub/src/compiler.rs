@@ -96,8 +96,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_thread_that_compiles_has_the_lowest_priority() {
-        let stat = Compiler::new().run(None, || std::fs::read_to_string("/proc/thread-self/stat"));
-        let stat = stat.await.unwrap();
+        let compiler = Compiler::new();
+        let stat = compiler.run(None, || std::fs::read_to_string("/proc/thread-self/stat")).await;
+        let stat = stat.unwrap();
         // The nice value is field 19; the name, which may have spaces, ends with the last parenthesis.
         let after_name = stat.rsplit_once(") ").unwrap().1;
         assert_eq!(after_name.split(' ').nth(16), Some("19"), "{stat}");
