@@ -2,20 +2,16 @@
 
 use std::collections::HashMap;
 
-use carafe_hub::{Sink, SubscriberId, Written};
+use carafe_hub::{PagedTable, Sink, SubscriberId, TableKey, Written};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use crate::pollers::Pollers;
 use crate::{EndReason, SendBuffer, SendBuffers, StreamObserver, socket};
 
-/// How many places a page has.
-const PAGE: usize = 512;
-
 /// The clients, by their seats in the dispatcher.
 pub(crate) struct Clients<G> {
-    // In pages, so that growing neither copies them nor leaves the memory they were in behind.
-    pages: Vec<Vec<Option<Client<G>>>>,
+    table: PagedTable<SubscriberId, Client<G>>,
     /// Counts clients, so that a deadline knows its own.
     joined: u32,
     /// Those that the dispatcher has forgotten.
@@ -52,8 +48,8 @@ impl<G: StreamObserver> Client<G> {
 
 impl<G: StreamObserver> Clients<G> {
     pub(crate) fn new(pollers: Pollers, buffers: SendBuffers) -> Self {
-        let (pages, ended, full) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { pages, joined: 0, ended, writes: 0, pollers, buffers, full }
+        let (table, ended, full) = (PagedTable::new(), Vec::new(), HashMap::new());
+        Self { table, joined: 0, ended, writes: 0, pollers, buffers, full }
     }
 
     pub(crate) fn pollers(&self) -> &Pollers {
@@ -61,12 +57,12 @@ impl<G: StreamObserver> Clients<G> {
     }
 
     pub(crate) fn get(&self, subscriber: SubscriberId) -> Option<&Client<G>> {
-        self.pages.get(subscriber as usize / PAGE)?[subscriber as usize % PAGE].as_ref()
+        self.table.get(subscriber)
     }
 
     /// How many places there are, some of them empty.
-    pub(crate) fn places(&self) -> SubscriberId {
-        SubscriberId::try_from(self.pages.len() * PAGE).unwrap_or(SubscriberId::MAX)
+    pub(crate) fn places(&self) -> u32 {
+        u32::try_from(self.table.bound()).unwrap_or(u32::MAX)
     }
 
     /// Gives the subscriber a client, and the client a number.
@@ -76,22 +72,15 @@ impl<G: StreamObserver> Clients<G> {
         socket: TcpStream,
         observer: G,
     ) -> u32 {
-        let (page, at) = (subscriber as usize / PAGE, subscriber as usize % PAGE);
-        while self.pages.len() <= page {
-            self.pages.push(std::iter::repeat_with(|| None).take(PAGE).collect());
-        }
         self.joined = self.joined.wrapping_add(1);
-        self.pages[page][at] = Some(Client { socket, number: self.joined, observer });
+        self.table.insert_at(subscriber, Client { socket, number: self.joined, observer });
         self.joined
     }
 
     /// Is told when there is room, if there was not enough: most clients always have it, and are
     /// not asked for it.
     fn try_write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Result<usize, EndReason> {
-        let page = self.pages.get_mut(subscriber as usize / PAGE);
-        let Some(client) = page.and_then(|page| page[subscriber as usize % PAGE].as_mut()) else {
-            return Err(EndReason::Left);
-        };
+        let Some(client) = self.table.get_mut(subscriber) else { return Err(EndReason::Left) };
         let mut written = socket::write(&client.socket, bytes)?;
         if written == bytes.len() {
             return Ok(written);
@@ -104,7 +93,7 @@ impl<G: StreamObserver> Clients<G> {
         if written < bytes.len() {
             let interest = Interest::READABLE | Interest::WRITABLE;
             let waits =
-                self.pollers.promptly(&mut client.socket, Token(subscriber as usize), interest);
+                self.pollers.promptly(&mut client.socket, Token(subscriber.index()), interest);
             waits.map_err(|_| EndReason::Left)?;
         }
         Ok(written)
@@ -123,12 +112,12 @@ impl<G: StreamObserver> Clients<G> {
 
     pub(crate) fn remove(&mut self, subscriber: SubscriberId) -> Option<Client<G>> {
         self.full.remove(&subscriber);
-        self.pages.get_mut(subscriber as usize / PAGE)?[subscriber as usize % PAGE].take()
+        self.table.try_remove(subscriber)
     }
 
     /// All of them, when the shard ends.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Client<G>> {
-        self.pages.drain(..).flatten().flatten()
+        self.table.drain()
     }
 }
 

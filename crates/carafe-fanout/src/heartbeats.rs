@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use carafe_hub::{SubscriberId, Tick};
+use carafe_hub::Tick;
 
 use crate::clock::ticks;
 
@@ -22,7 +22,7 @@ pub(crate) struct HeartbeatRounds {
     interval: Duration,
     next: Instant,
     /// From which place on the next part is.
-    place: SubscriberId,
+    place: u32,
 }
 
 impl HeartbeatRounds {
@@ -40,7 +40,7 @@ impl HeartbeatRounds {
     }
 
     /// The places whose turn it is.
-    pub(crate) fn due(&mut self, places: SubscriberId, now: Instant) -> Range<SubscriberId> {
+    pub(crate) fn due(&mut self, places: u32, now: Instant) -> Range<u32> {
         if now < self.next || places == 0 {
             return 0..0;
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use carafe_hub::{Dispatcher, Hub, SubscriberId};
+use carafe_hub::{Dispatcher, Hub, SubscriberId, TableKey};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use tracing::{debug, error};
@@ -123,7 +123,7 @@ impl<G: StreamObserver> Shard<G> {
 
     fn round(&mut self, events: &Events) -> io::Result<()> {
         let now = Instant::now();
-        self.dispatcher.at(self.clock.at(now));
+        self.dispatcher.set_time(self.clock.at(now));
         self.poll_waker.reset();
         for event in events {
             if event.token() == HANGUPS {
@@ -135,7 +135,7 @@ impl<G: StreamObserver> Shard<G> {
         let Self { hangups, dispatcher, clients, .. } = self;
         hangups.look(now, |event| take(dispatcher, clients, event))?;
         self.take_in(now);
-        self.dispatcher.look();
+        self.dispatcher.collect_wakes();
         self.busy = self.serve() | !self.joining.is_empty();
         self.keep_time(now);
         self.close_ended(now);
@@ -146,7 +146,7 @@ impl<G: StreamObserver> Shard<G> {
     fn serve(&mut self) -> bool {
         self.clients.writes = 0;
         while self.clients.writes < WRITES {
-            if !self.dispatcher.turn(&mut self.clients) {
+            if !self.dispatcher.serve_next(&mut self.clients) {
                 return false;
             }
         }
@@ -174,11 +174,11 @@ impl<G: StreamObserver> Shard<G> {
 
     fn add(&mut self, socket: TcpStream, joining: NewStream<G>) {
         let NewStream { frames, until, observer } = joining;
-        let subscriber = self.dispatcher.seat(frames);
+        let subscriber = self.dispatcher.add(frames);
         let mut socket = mio::net::TcpStream::from_std(socket);
         let registered = self.hangups.registry().register(
             &mut socket,
-            Token(subscriber as usize),
+            Token(subscriber.index()),
             Interest::READABLE,
         );
         let number = self.clients.insert(subscriber, socket, observer);
@@ -188,7 +188,7 @@ impl<G: StreamObserver> Shard<G> {
             }
             Err(error) => {
                 debug!(%error, "a connection could not be taken over");
-                self.dispatcher.leave(subscriber);
+                self.dispatcher.remove(subscriber);
                 self.clients.ended.push((subscriber, EndReason::Left));
             }
         }
@@ -206,7 +206,7 @@ impl<G: StreamObserver> Shard<G> {
             }
         }
         for subscriber in self.heartbeats.due(self.clients.places(), now) {
-            self.look_after(subscriber, now);
+            self.look_after(SubscriberId::from_index(subscriber as usize), now);
         }
         self.closing.close_late(now);
     }
@@ -217,13 +217,17 @@ impl<G: StreamObserver> Shard<G> {
         let allowed = ticks(self.options.write_time);
         let stalled = |since| self.clock.since(since, now) >= allowed;
         if self.dispatcher.blocked_since(subscriber).is_some_and(stalled) {
-            self.dispatcher.leave(subscriber);
+            self.dispatcher.remove(subscriber);
             self.clients.ended.push((subscriber, EndReason::Stalled));
         } else {
             if self.dispatcher.blocked_since(subscriber).is_none() {
                 self.clients.relax(subscriber);
             }
-            self.dispatcher.beat(subscriber, self.heartbeats.silence(), &mut self.clients);
+            self.dispatcher.send_heartbeat(
+                subscriber,
+                self.heartbeats.silence(),
+                &mut self.clients,
+            );
         }
     }
 
@@ -248,7 +252,7 @@ impl<G: StreamObserver> Shard<G> {
 
 /// Takes in what a client's socket tells.
 fn take<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>, event: &Event) {
-    let Ok(subscriber) = SubscriberId::try_from(event.token().0) else { return };
+    let Some(subscriber) = SubscriberId::try_from_index(event.token().0) else { return };
     let Some(client) = clients.get(subscriber) else { return };
     let ended = if event.is_read_closed() || event.is_error() {
         Some(socket::why_closed(&client.socket))
@@ -258,7 +262,7 @@ fn take<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>
         None
     };
     if let Some(ended) = ended {
-        dispatcher.leave(subscriber);
+        dispatcher.remove(subscriber);
         clients.ended.push((subscriber, ended));
     } else if event.is_writable() {
         dispatcher.writable(subscriber);

@@ -63,7 +63,7 @@ impl<G: StreamObserver> ShardPool<G> {
     /// Whether these are of the hub that the shards serve, and there still is a shard.
     #[must_use]
     pub fn serves(&self, frames: &Frames) -> bool {
-        frames.are_of(&self.hub) && !self.shards.0.iter().all(|shard| shard.is_closed())
+        self.hub.owns(frames) && !self.shards.0.iter().all(|shard| shard.is_closed())
     }
 
     /// How many streams there are.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carafe_log::{Access, Publication};
 use carafe_protocol::{Topic, TopicMatcher};
 
-use crate::Form;
+use crate::format::Format;
 
 /// What a cursor sees of what its feeds match: what an access shows. Without one, all there is, of
 /// all topics.
@@ -81,11 +81,11 @@ impl Sight {
         })
     }
 
-    /// Whether who sees the entry may know all that this form tells of it.
-    pub(crate) fn shares_frame(&self, publication: &Publication, form: Form) -> bool {
+    /// Whether who sees the entry may know all that this format tells of it.
+    pub(crate) fn shares_frame(&self, publication: &Publication, format: Format) -> bool {
         let one_topic = || publication.topics().nth(1).is_none();
         let public = |interned: &Arc<Interned>| interned.access.shows_as_public(publication);
-        form != Form::Enveloped || self.0.as_ref().is_none_or(public) || one_topic()
+        format != Format::Enveloped || self.0.as_ref().is_none_or(public) || one_topic()
     }
 
     /// Whether all of this topic is seen, as far as it is asked for.

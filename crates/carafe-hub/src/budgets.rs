@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Client;
-use crate::feeds::FeedId;
+use crate::ids::FeedId;
 
 /// The complex patterns of each client, of which it may have so many. One that it asks for several
 /// times counts once.
@@ -61,23 +61,31 @@ impl Budgets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paged_table::TableKey;
+
+    fn feed(number: usize) -> FeedId {
+        FeedId::from_index(number)
+    }
 
     #[test]
     fn each_client_has_so_many_patterns_however_often_it_asks_for_one() {
         let (one, other) = (Client::of("one"), Client::of("other"));
         let mut budgets = Budgets::new(2);
-        for feed in [1, 1, 2] {
+        for feed in [1, 1, 2].map(feed) {
             assert!(budgets.has_room(one, Some(feed)));
             budgets.take(one, feed);
         }
-        assert!(!budgets.has_room(one, Some(3)) && !budgets.has_room(one, None));
-        assert!(budgets.has_room(one, Some(1)), "it has that one");
-        assert!(budgets.has_room(other, Some(3)));
-        budgets.give_back(one, 1);
-        assert!(!budgets.has_room(one, Some(3)), "another stream of it still asks for the first");
-        budgets.give_back(one, 1);
-        assert!(budgets.has_room(one, Some(3)));
-        budgets.give_back(one, 2);
+        assert!(!budgets.has_room(one, Some(feed(3))) && !budgets.has_room(one, None));
+        assert!(budgets.has_room(one, Some(feed(1))), "it has that one");
+        assert!(budgets.has_room(other, Some(feed(3))));
+        budgets.give_back(one, feed(1));
+        assert!(
+            !budgets.has_room(one, Some(feed(3))),
+            "another stream of it still asks for the first"
+        );
+        budgets.give_back(one, feed(1));
+        assert!(budgets.has_room(one, Some(feed(3))));
+        budgets.give_back(one, feed(2));
         assert!(budgets.is_empty());
     }
 }

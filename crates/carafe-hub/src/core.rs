@@ -9,13 +9,16 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use smallvec::SmallVec;
 
 use crate::access::{Accesses, Sight};
-use crate::feeds::{FeedId, Feeds, MemberId, PatternLimits, SubscriberId};
-use crate::frame::{Frame, envelope_frame};
+use crate::envelope::envelope;
+use crate::feeds::{Feeds, PatternLimits};
+use crate::format::block_at;
+use crate::frame::Frame;
+use crate::ids::{FeedId, FeedSlot, SubscriptionId};
 use crate::older::{self, Matching, Older};
 use crate::patterns::TooMany;
 use crate::ring::{Found, Ring};
 use crate::scanned::{Tested, Untested};
-use crate::{Access, Client, Form};
+use crate::{Access, Client, Format};
 
 /// How many entries leave the ring at a time, at most.
 const EVICTED: usize = 64;
@@ -38,7 +41,7 @@ pub(crate) struct Cursor {
 
 /// What a subscription asked for: its feeds, by their numbers, and what it sees of them.
 pub(crate) struct Interest {
-    feeds: SmallVec<[(FeedId, MemberId); 2]>,
+    feeds: SmallVec<[(FeedId, FeedSlot); 2]>,
     sight: Sight,
     /// Whose budget of complex patterns it is in.
     client: Option<Client>,
@@ -46,7 +49,7 @@ pub(crate) struct Interest {
 
 /// What a cursor finds.
 pub(crate) enum Step {
-    /// The next entry, and its frame if a form was asked for.
+    /// The next entry, and its frame if a format was asked for.
     Entry(Arc<Entry>, Frame),
     /// The position has moved over entries that are not shown, and there may be more.
     Hidden,
@@ -85,7 +88,7 @@ impl Core {
     }
 
     /// Takes the next entry in and names the subscriptions that may want it, some perhaps twice.
-    pub(crate) fn push(&mut self, entry: Arc<Entry>, woken: &mut Vec<SubscriberId>) {
+    pub(crate) fn push(&mut self, entry: Arc<Entry>, woken: &mut Vec<SubscriptionId>) {
         self.feeds.push(entry.offset(), &entry.publication, woken);
         self.ring.push(entry);
     }
@@ -134,7 +137,7 @@ impl Core {
 
     pub(crate) fn join(
         &mut self,
-        subscriber: SubscriberId,
+        subscriber: SubscriptionId,
         matchers: &[TopicMatcher],
         access: &Access,
         client: Option<Client>,
@@ -156,9 +159,9 @@ impl Core {
     }
 
     /// Joins what another subscription has joined.
-    pub(crate) fn join_as(&mut self, subscriber: SubscriberId, other: &Interest) -> Interest {
+    pub(crate) fn join_as(&mut self, subscriber: SubscriptionId, other: &Interest) -> Interest {
         let again =
-            |(feed, _): &(FeedId, MemberId)| (*feed, self.feeds.join_again(*feed, subscriber));
+            |(feed, _): &(FeedId, FeedSlot)| (*feed, self.feeds.join_again(*feed, subscriber));
         Interest {
             feeds: other.feeds.iter().map(again).collect(),
             sight: other.sight.clone(),
@@ -179,7 +182,7 @@ impl Core {
         &mut self,
         interest: &Interest,
         position: &mut Position,
-        form: Option<Form>,
+        format: Option<Format>,
     ) -> Step {
         if !self.covers(interest, *position) {
             return Step::Behind;
@@ -189,7 +192,7 @@ impl Core {
                 advance(position, self.tail());
                 return Step::CaughtUp;
             };
-            match self.ring.get(offset, &interest.sight, form) {
+            match self.ring.get(offset, &interest.sight, format) {
                 None => return Step::Behind,
                 Some(Found::Hidden(hidden)) => *position = hidden,
                 Some(Found::Shown(entry, frame)) => {
@@ -229,11 +232,12 @@ impl Core {
         };
         let seen = |topic: &Topic| interest.sight.covers_topic(topic);
         let both = entry.publication.topics().any(|topic| seen(topic) && asked(topic));
-        envelope_frame(entry, |topic| seen(topic) && (!both || asked(topic)))
+        let event = envelope(entry, |topic| seen(topic) && (!both || asked(topic)));
+        block_at(&event, entry.position)
     }
 
     fn covers(&self, interest: &Interest, after: Position) -> bool {
-        let known = |(feed, _): &(FeedId, MemberId)| after.offset >= self.feeds.get(*feed).since();
+        let known = |(feed, _): &(FeedId, FeedSlot)| after.offset >= self.feeds.get(*feed).since();
         after.offset >= self.ring.floor() && interest.feeds.iter().all(known)
     }
 }
@@ -252,8 +256,8 @@ impl Interest {
     }
 
     /// Whether it is told the entry in the frame that all others are told it in.
-    pub(crate) fn shares_frame(&self, entry: &Entry, form: Form) -> bool {
-        self.sight.shares_frame(&entry.publication, form)
+    pub(crate) fn shares_frame(&self, entry: &Entry, format: Format) -> bool {
+        self.sight.shares_frame(&entry.publication, format)
     }
 
     /// Whose it is, if it is its own and that is known.

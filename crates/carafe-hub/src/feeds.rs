@@ -11,20 +11,12 @@ use smallvec::SmallVec;
 
 use crate::Client;
 use crate::budgets::Budgets;
-use crate::members::{Members, index};
+use crate::ids::{FeedId, FeedSlot, SubscriptionId};
+use crate::members::Members;
 use crate::older::Matching;
-use crate::pages::Pages;
+use crate::paged_table::PagedTable;
 use crate::patterns::{Patterns, TooMany, is_complex};
 use crate::scanned::{Scanned, Tested, Untested};
-
-/// Names a feed.
-pub(crate) type FeedId = u32;
-
-/// Names a subscription, for waking it.
-pub(crate) type SubscriberId = u32;
-
-/// Names a subscriber's place in a feed.
-pub(crate) type MemberId = u32;
 
 /// How many complex patterns there may be.
 #[derive(Clone, Copy)]
@@ -40,7 +32,7 @@ pub(crate) struct PatternLimits {
 /// entry is pushed, and what a new pattern's feed has to know of older entries is looked for when
 /// somebody needs it.
 pub(crate) struct Feeds {
-    feeds: Pages<Feed>,
+    feeds: PagedTable<FeedId, Feed>,
     /// By the topics of their feeds, which have the text.
     exact: HashTable<FeedId>,
     hasher: RandomState,
@@ -83,7 +75,7 @@ struct Matched {
 impl Feeds {
     pub(crate) fn new(limits: PatternLimits) -> Self {
         Self {
-            feeds: Pages::new(),
+            feeds: PagedTable::new(),
             exact: HashTable::new(),
             hasher: RandomState::new(),
             by_pattern: HashMap::new(),
@@ -96,7 +88,7 @@ impl Feeds {
     }
 
     pub(crate) fn get(&self, id: FeedId) -> &Feed {
-        &self.feeds[id as usize]
+        &self.feeds[id]
     }
 
     /// What has to be tested and [learned](Self::learn) before these entries are pushed.
@@ -115,7 +107,7 @@ impl Feeds {
         for (topic, learned) in learned {
             let id = self.exact(&topic);
             let Self { feeds, complex, .. } = self;
-            let tested = feeds[id as usize].recent().tested.get_or_insert_default();
+            let tested = feeds[id].recent().tested.get_or_insert_default();
             tested.matching.retain(|serial| complex.feed(*serial).is_some());
             learned.matching.into_iter().for_each(|serial| tested.add(serial));
             tested.to = tested.to.max(learned.to);
@@ -128,10 +120,10 @@ impl Feeds {
         &mut self,
         offset: Offset,
         publication: &Publication,
-        woken: &mut Vec<SubscriberId>,
+        woken: &mut Vec<SubscriptionId>,
     ) {
         for id in self.matching(publication) {
-            let feed = &mut self.feeds[id as usize];
+            let feed = &mut self.feeds[id];
             feed.recent().offsets.push_back(offset);
             feed.members.for_each(|member| woken.push(member));
         }
@@ -140,7 +132,7 @@ impl Feeds {
     /// Takes the oldest entry's offset out again.
     pub(crate) fn evict(&mut self, offset: Offset, publication: &Publication) {
         for id in self.matching(publication) {
-            let feed = &mut self.feeds[id as usize];
+            let feed = &mut self.feeds[id];
             let offsets = &mut feed.recent().offsets;
             while offsets.front().is_some_and(|oldest| *oldest <= offset) {
                 offsets.pop_front();
@@ -153,10 +145,10 @@ impl Feeds {
     pub(crate) fn join(
         &mut self,
         matcher: &TopicMatcher,
-        subscriber: SubscriberId,
+        subscriber: SubscriptionId,
         client: Option<Client>,
         tail: Offset,
-    ) -> Result<(FeedId, MemberId), TooMany> {
+    ) -> Result<(FeedId, FeedSlot), TooMany> {
         let id = match matcher {
             TopicMatcher::Exact(topic) => self.exact(topic),
             TopicMatcher::Pattern(pattern) => self.pattern(pattern, client, tail)?,
@@ -165,16 +157,16 @@ impl Feeds {
     }
 
     /// Adds a member to a feed that has some.
-    pub(crate) fn join_again(&mut self, id: FeedId, subscriber: SubscriberId) -> MemberId {
-        self.feeds[id as usize].members.insert(subscriber)
+    pub(crate) fn join_again(&mut self, id: FeedId, subscriber: SubscriptionId) -> FeedSlot {
+        self.feeds[id].members.insert(subscriber)
     }
 
     /// Takes a member out; `client` is the one that it joined for.
-    pub(crate) fn leave(&mut self, id: FeedId, member: MemberId, client: Option<Client>) {
+    pub(crate) fn leave(&mut self, id: FeedId, member: FeedSlot, client: Option<Client>) {
         if let Some(client) = client {
             self.budgets.give_back(client, id);
         }
-        self.feeds[id as usize].members.remove(member);
+        self.feeds[id].members.remove(member);
         self.drop_if_unused(id);
     }
 
@@ -191,21 +183,21 @@ impl Feeds {
     /// Takes in what a feed has to know of older entries, unless it has changed since.
     pub(crate) fn know_older(&mut self, found: Matching) {
         let Matching { feed: id, until, since, matching } = found;
-        if self.feeds.get(id as usize).is_none_or(|feed| feed.since() != until) {
+        if self.feeds.get(id).is_none_or(|feed| feed.since() != until) {
             return;
         }
         let serial = self.complex.serial_of(id);
         for (offset, topics) in matching {
-            self.feeds[id as usize].recent().offsets.push_front(offset);
+            self.feeds[id].recent().offsets.push_front(offset);
             // With the topic, the offset leaves the feed again.
             for topic in
                 serial.iter().flat_map(|serial| topics.iter().map(move |topic| (*serial, topic)))
             {
                 let exact = self.exact(topic.1);
-                self.feeds[exact as usize].recent().tested.get_or_insert_default().add(topic.0);
+                self.feeds[exact].recent().tested.get_or_insert_default().add(topic.0);
             }
         }
-        self.feeds[id as usize].recent().since = since;
+        self.feeds[id].recent().since = since;
     }
 
     /// The feeds that an entry belongs to, each once.
@@ -224,7 +216,7 @@ impl Feeds {
     }
 
     fn matched(&mut self, exact: FeedId, topic: &Topic) -> &[FeedId] {
-        let matched = &mut self.feeds[exact as usize].recent().matched;
+        let matched = &mut self.feeds[exact].recent().matched;
         if matched.as_ref().is_none_or(|matched| matched.version != self.version) {
             let mut feeds = SmallVec::new();
             self.simple.for_each_match(topic.as_str(), |id| feeds.push(id));
@@ -249,9 +241,9 @@ impl Feeds {
         }
         // A topic without a feed has no entry in the ring: the feed knows all there is.
         let hash = self.hasher.hash_one(Some(topic));
-        let id = index(self.feeds.insert(Feed::new(topic.clone().into())));
+        let id = self.feeds.insert(Feed::new(topic.clone().into()));
         let Self { feeds, exact, hasher, .. } = self;
-        exact.insert_unique(hash, id, |id| hasher.hash_one(feeds[*id as usize].topic()));
+        exact.insert_unique(hash, id, |id| hasher.hash_one(feeds[*id].topic()));
         id
     }
 
@@ -293,7 +285,7 @@ impl Feeds {
     fn new_pattern(&mut self, pattern: &TopicPattern, complex: bool, tail: Offset) -> FeedId {
         let mut feed = Feed::new(pattern.clone().into());
         feed.recent().since = tail;
-        let id = index(self.feeds.insert(feed));
+        let id = self.feeds.insert(feed);
         self.by_pattern.insert(pattern.clone(), id);
         if complex {
             self.complex.insert(pattern.clone(), id);
@@ -305,7 +297,7 @@ impl Feeds {
     }
 
     fn drop_if_unused(&mut self, id: FeedId) {
-        let feed = &self.feeds[id as usize];
+        let feed = &self.feeds[id];
         if !feed.members.is_empty() {
             return;
         }
@@ -322,7 +314,7 @@ impl Feeds {
                 }
             }
         }
-        self.feeds.remove(id as usize);
+        self.feeds.remove(id);
     }
 }
 
@@ -373,7 +365,12 @@ mod tests {
     use carafe_protocol::{Generation, Position};
 
     use super::*;
+    use crate::paged_table::TableKey;
     use crate::scanned::TESTS;
+
+    fn subscription(number: usize) -> SubscriptionId {
+        SubscriptionId::from_index(number)
+    }
 
     fn feeds() -> Feeds {
         Feeds::new(PatternLimits { in_all: 1000, per_client: 1000 })
@@ -390,7 +387,7 @@ mod tests {
     }
 
     /// As the hub does; gives how many patterns were tested for it, and who is woken.
-    fn publish(feeds: &mut Feeds, offset: Offset, topic: &str) -> (usize, Vec<SubscriberId>) {
+    fn publish(feeds: &mut Feeds, offset: Offset, topic: &str) -> (usize, Vec<SubscriptionId>) {
         let (entries, before, mut woken) = ([entry(offset, topic)], TESTS.get(), Vec::new());
         while let Some(untested) = feeds.untested(&entries) {
             feeds.learn(untested.test());
@@ -403,25 +400,27 @@ mod tests {
     fn a_topic_is_tested_once_against_each_complex_pattern_however_many_come_and_go() {
         let mut feeds = feeds();
         for number in 0..200 {
-            feeds.join(&complex(number), 0, None, 0).unwrap();
+            feeds.join(&complex(number), subscription(0), None, 0).unwrap();
         }
-        assert_eq!(publish(&mut feeds, 1, "complex-a/7"), (200, vec![0]));
-        assert_eq!(publish(&mut feeds, 2, "complex-a/7"), (0, vec![0]));
+        assert_eq!(publish(&mut feeds, 1, "complex-a/7"), (200, vec![subscription(0)]));
+        assert_eq!(publish(&mut feeds, 2, "complex-a/7"), (0, vec![subscription(0)]));
         for round in 0..100 {
-            let (first, member) = feeds.join(&complex(1000 + round), 1, None, 0).unwrap();
-            let (second, _) = feeds.join(&complex(2000 + round), 2, None, 0).unwrap();
+            let (first, member) =
+                feeds.join(&complex(1000 + round), subscription(1), None, 0).unwrap();
+            let (second, slot) =
+                feeds.join(&complex(2000 + round), subscription(2), None, 0).unwrap();
             feeds.leave(first, member, None);
             let (tests, woken) = publish(&mut feeds, 3, &format!("complex-a/{}", 2000 + round));
-            assert_eq!((tests, woken), (201, vec![2]), "a new topic");
+            assert_eq!((tests, woken), (201, vec![subscription(2)]), "a new topic");
             assert_eq!(
                 publish(&mut feeds, 3, "complex-a/7"),
-                (1, vec![0]),
+                (1, vec![subscription(0)]),
                 "the new one that has not left"
             );
-            feeds.leave(second, 0, None);
+            feeds.leave(second, slot, None);
             assert_eq!(
                 publish(&mut feeds, 3, "complex-a/7"),
-                (0, vec![0]),
+                (0, vec![subscription(0)]),
                 "leaving costs nothing"
             );
         }
@@ -436,7 +435,7 @@ mod tests {
         let before = TESTS.get();
         for pattern in ["topic/:id", "topic/*", "topic-:id", "topic/(.*)"] {
             let matcher = TopicPattern::new(pattern).unwrap().into();
-            let (feed, member) = feeds.join(&matcher, 1, None, 1000).unwrap();
+            let (feed, member) = feeds.join(&matcher, subscription(1), None, 1000).unwrap();
             assert_eq!((feeds.get(feed).since(), feeds.get(feed).offsets().count()), (1000, 0));
             feeds.leave(feed, member, None);
         }
@@ -446,12 +445,12 @@ mod tests {
     #[test]
     fn what_a_topic_learned_of_a_pattern_is_not_taken_for_another_in_its_place() {
         let mut feeds = feeds();
-        let (old, member) = feeds.join(&complex(1), 1, None, 0).unwrap();
+        let (old, member) = feeds.join(&complex(1), subscription(1), None, 0).unwrap();
         publish(&mut feeds, 1, "complex-a/1");
         feeds.leave(old, member, None);
-        let (new, _) = feeds.join(&complex(2), 2, None, 1).unwrap();
+        let (new, _) = feeds.join(&complex(2), subscription(2), None, 1).unwrap();
         assert_eq!(old, new, "the place is given out again");
-        assert_eq!(publish(&mut feeds, 2, "complex-a/1").1, [] as [SubscriberId; 0]);
-        assert_eq!(publish(&mut feeds, 3, "complex-a/2").1, [2]);
+        assert_eq!(publish(&mut feeds, 2, "complex-a/1").1, [] as [SubscriptionId; 0]);
+        assert_eq!(publish(&mut feeds, 3, "complex-a/2").1, [subscription(2)]);
     }
 }

@@ -3,11 +3,20 @@
 use std::sync::Arc;
 
 use carafe_log::{BlockLimit, Entry, ExternalId, ReadError};
-use carafe_protocol::{Position, TopicMatcher};
+use carafe_protocol::{EventId, Position, TopicMatcher};
 
 use crate::{Access, Client, Hub};
 
 const ONE: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
+
+/// The ID of an event in formats whose events have external IDs: its publisher's, or else its
+/// position.
+#[must_use]
+pub fn event_id(entry: &Entry) -> EventId {
+    let id = entry.publication.external_id().map(ToString::to_string);
+    let text = id.unwrap_or_else(|| entry.position.to_string());
+    EventId::new(text).expect("neither has a control character")
+}
 
 impl Hub {
     /// Where the event stands that has this ID, as [`event_id`](crate::event_id) tells it: the

@@ -15,7 +15,7 @@ pub struct Gap {
     pub reason: GapReason,
     /// After which position the stream goes on.
     #[serde(skip)]
-    pub goes_on_after: Position,
+    pub resume_after: Position,
 }
 
 /// Why requested history is gone.
@@ -34,7 +34,9 @@ pub enum GapReason {
 }
 
 impl Gap {
-    pub(crate) fn to_json(&self) -> String {
+    /// The gap as a JSON object in one line, as the event `carafe.gap` has it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an object of strings is always JSON")
     }
 }

@@ -6,20 +6,20 @@ use std::task::{Poll, Waker};
 
 use carafe_log::{AppendError, Appended, Entry, Find, Followed, Log, Publication, ReadError};
 use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
-use slab::Slab;
 
 use crate::compiler::Compiler;
 use crate::core::{Core, Cursor, Interest};
 use crate::counts::{Counts, HubCounts};
-use crate::dispatcher::{Dispatcher, GroupId, Notice, NoticeId};
-use crate::feeds::{PatternLimits, SubscriberId};
+use crate::dispatcher::{Dispatcher, Notice};
+use crate::feeds::PatternLimits;
 use crate::gap::{Gap, GapReason};
+use crate::ids::{DispatcherId, GroupId, SubscriptionId};
 use crate::membership::Membership;
-use crate::pages::Pages;
+use crate::paged_table::PagedTable;
 use crate::patterns::TooMany;
 use crate::replays::Replays;
 use crate::retention::{Retention, Retentions};
-use crate::subscription::Subscription;
+use crate::subscription::{Frames, Subscription};
 use crate::{Access, Client, Drain, Start, Subscribe, SubscribeError, counts};
 
 /// How many entries are taken in at a time.
@@ -206,8 +206,10 @@ impl Hub {
         Dispatcher::new(Arc::clone(&self.shared), bell)
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    /// Whether a stream is one of this hub.
+    #[must_use]
+    pub fn owns(&self, frames: &Frames) -> bool {
+        Arc::ptr_eq(&self.shared, &frames.subscription.membership.shared)
     }
 
     /// The newest position that the hub has read: whoever subscribes after it misses nothing that
@@ -335,7 +337,8 @@ impl Shared {
                 let (wanted, access) = (request.matchers.clone(), request.access.clone());
                 Ok(at(self.log.before_last(*count, wanted, access).await?))
             }
-            Start::After(id) => match id.parse() {
+            Start::After(position) => self.resume(*position, request.client).await,
+            Start::AfterId(id) => match id.parse() {
                 Ok(position) => self.resume(position, request.client).await,
                 Err(_) => Ok(self.beyond_gap(id.clone(), GapReason::Foreign)),
             },
@@ -371,24 +374,24 @@ impl Shared {
     /// What is told to who goes on with the oldest entry.
     pub(crate) fn gap(&self, requested: String, reason: GapReason) -> Gap {
         let span = self.log.span();
-        Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start }
+        Gap { requested, oldest: span.oldest, reason, resume_after: span.start }
     }
 
     /// What is told to a subscription that has seen entries that were lost.
     pub(crate) fn lost_gap(&self, requested: Position, common: Position) -> Gap {
         let (requested, oldest) = (requested.to_string(), self.log.span().oldest);
-        Gap { requested, oldest, reason: GapReason::Lost, goes_on_after: common }
+        Gap { requested, oldest, reason: GapReason::Lost, resume_after: common }
     }
 
     /// Goes on behind entries that are lost in the middle of the log.
     pub(crate) fn beyond_loss(&self, requested: String, up_to: Position) -> Origin {
-        let gap = Gap { goes_on_after: up_to, ..self.gap(requested, GapReason::Lost) };
+        let gap = Gap { resume_after: up_to, ..self.gap(requested, GapReason::Lost) };
         Origin { after: Some(up_to), gap: Some(gap), ahead: false }
     }
 
     pub(crate) fn beyond_gap(&self, requested: String, reason: GapReason) -> Origin {
         let gap = self.gap(requested, reason);
-        Origin { after: Some(gap.goes_on_after), gap: Some(gap), ahead: false }
+        Origin { after: Some(gap.resume_after), gap: Some(gap), ahead: false }
     }
 
     fn join(
@@ -433,9 +436,9 @@ pub(crate) struct State {
     pub(crate) core: Core,
     /// What the log handed over before the hub knew from where it follows.
     early: Option<Vec<Arc<Entry>>>,
-    subscribers: Pages<Subscriber>,
+    subscribers: PagedTable<SubscriptionId, Subscriber>,
     /// What each dispatcher has to look at.
-    pub(crate) notices: Slab<Notice>,
+    pub(crate) notices: PagedTable<DispatcherId, Notice>,
     /// How many subscribers are groups, which are no streams themselves.
     groups: usize,
     draining: bool,
@@ -468,7 +471,7 @@ pub(crate) enum Waiter {
     /// A task.
     Task(Waker),
     /// A group of subscriptions that a dispatcher serves.
-    Group(NoticeId, GroupId),
+    Group(DispatcherId, GroupId),
 }
 
 impl Subscriber {
@@ -495,7 +498,7 @@ impl Subscriber {
 
 impl State {
     fn new(core: Core) -> Self {
-        let (subscribers, notices) = (Pages::new(), Slab::new());
+        let (subscribers, notices) = (PagedTable::new(), PagedTable::new());
         Self { core, early: Some(Vec::new()), subscribers, notices, groups: 0, draining: false }
     }
 
@@ -519,7 +522,7 @@ impl State {
             let before = self.core.tail();
             self.core.push(Arc::clone(entry), &mut wanting);
             for id in wanting.drain(..) {
-                let waiter = self.subscribers[id as usize].wake(before);
+                let waiter = self.subscribers[id].wake(before);
                 wakers.extend(waiter.and_then(|waiter| self.waker(waiter)));
             }
         }
@@ -530,7 +533,7 @@ impl State {
     fn waker(&mut self, waiter: Waiter) -> Option<Waker> {
         match waiter {
             Waiter::Task(waker) => Some(waker),
-            Waiter::Group(notice, group) => self.notices[notice as usize].touch(group),
+            Waiter::Group(notice, group) => self.notices[notice].touch(group),
         }
     }
 
@@ -540,22 +543,25 @@ impl State {
         matchers: &[TopicMatcher],
         access: &Access,
         client: Option<Client>,
-    ) -> Result<(SubscriberId, Interest), TooMany> {
-        let id = self.subscribers.vacant_key() as SubscriberId;
+    ) -> Result<(SubscriptionId, Interest), TooMany> {
+        let id = self.subscribers.vacant_key();
         let interest = self.core.join(id, matchers, access, client)?;
         self.subscribers.insert(Subscriber::default());
         Ok((id, interest))
     }
 
     /// Adds a member that wants what another wants.
-    pub(crate) fn join_as(&mut self, other: &Interest) -> (SubscriberId, Interest) {
-        let id = self.subscribers.insert(Subscriber::default()) as SubscriberId;
+    pub(crate) fn join_as(&mut self, other: &Interest) -> (SubscriptionId, Interest) {
+        let id = self.subscribers.insert(Subscriber::default());
         (id, self.core.join_as(id, other))
     }
 
     /// Up to where a subscription that waited has missed nothing, and what waited for it.
-    pub(crate) fn caught_up_to(&mut self, id: SubscriberId) -> (Option<Position>, Option<Waiter>) {
-        match std::mem::take(&mut self.subscribers[id as usize].standing) {
+    pub(crate) fn caught_up_to(
+        &mut self,
+        id: SubscriptionId,
+    ) -> (Option<Position>, Option<Waiter>) {
+        match std::mem::take(&mut self.subscribers[id].standing) {
             Standing::Busy => (None, None),
             Standing::Waits(waiter) => (Some(self.core.tail()), Some(waiter)),
             Standing::Woken { generation, offset, nonce } => {
@@ -568,12 +574,12 @@ impl State {
     /// is then. What waited for it is to be dropped after the lock.
     pub(crate) fn has_caught_up(
         &mut self,
-        id: SubscriberId,
+        id: SubscriptionId,
         cursor: &mut Cursor,
     ) -> (bool, Option<Waiter>) {
         let (caught_up_to, waiter) = self.caught_up_to(id);
         caught_up_to.into_iter().for_each(|position| cursor.advance(position));
-        let has = !self.subscribers[id as usize].ending
+        let has = !self.subscribers[id].ending
             && self.core.has_caught_up(&cursor.interest, cursor.position);
         if has {
             cursor.advance(self.core.tail());
@@ -582,8 +588,8 @@ impl State {
     }
 
     /// Up to where a subscription that waits, or has waited until it was woken, has missed nothing.
-    pub(crate) fn waited_to(&self, id: SubscriberId) -> Option<Position> {
-        match &self.subscribers[id as usize].standing {
+    pub(crate) fn waited_to(&self, id: SubscriptionId) -> Option<Position> {
+        match &self.subscribers[id].standing {
             Standing::Busy => None,
             Standing::Waits(_) => Some(self.core.tail()),
             Standing::Woken { generation, offset, nonce } => {
@@ -594,13 +600,13 @@ impl State {
 
     /// How many streams are open.
     pub(crate) fn streams(&self) -> usize {
-        let settled: usize = self.notices.iter().map(|(_, notice)| notice.settled()).sum();
+        let settled: usize = self.notices.values().map(Notice::settled).sum();
         self.subscribers.len() + settled - self.groups
     }
 
     /// Leaves what waits for a subscription that has caught up; `false` if it has to end instead.
-    pub(crate) fn wait(&mut self, id: SubscriberId, waiter: Waiter) -> bool {
-        let subscriber = &mut self.subscribers[id as usize];
+    pub(crate) fn wait(&mut self, id: SubscriptionId, waiter: Waiter) -> bool {
+        let subscriber = &mut self.subscribers[id];
         if subscriber.ending {
             return false;
         }
@@ -609,27 +615,32 @@ impl State {
     }
 
     /// Makes a subscription that has caught up the one of a group.
-    pub(crate) fn become_group(&mut self, id: SubscriberId, notice: NoticeId, group: GroupId) {
-        let subscriber = &mut self.subscribers[id as usize];
+    pub(crate) fn become_group(
+        &mut self,
+        id: SubscriptionId,
+        notice: DispatcherId,
+        group: GroupId,
+    ) {
+        let subscriber = &mut self.subscribers[id];
         subscriber.is_group = true;
         self.groups += 1;
         subscriber.standing = Standing::Waits(Waiter::Group(notice, group));
     }
 
     /// Lets one subscription end.
-    pub(crate) fn end_one(&mut self, id: SubscriberId) {
-        self.subscribers[id as usize].ending = true;
+    pub(crate) fn end_one(&mut self, id: SubscriptionId) {
+        self.subscribers[id].ending = true;
     }
 
     /// Whether it has caught up, and nothing that it wants has come since.
-    pub(crate) fn is_waiting(&self, id: SubscriberId) -> bool {
-        matches!(self.subscribers[id as usize].standing, Standing::Waits(_))
+    pub(crate) fn is_waiting(&self, id: SubscriptionId) -> bool {
+        matches!(self.subscribers[id].standing, Standing::Waits(_))
     }
 
     /// Forgets a subscription, and gives what waited for it.
-    pub(crate) fn leave(&mut self, id: SubscriberId, interest: &Interest) -> Option<Waiter> {
+    pub(crate) fn leave(&mut self, id: SubscriptionId, interest: &Interest) -> Option<Waiter> {
         self.core.leave(interest);
-        let subscriber = self.subscribers.remove(id as usize);
+        let subscriber = self.subscribers.remove(id);
         self.groups -= usize::from(subscriber.is_group);
         match subscriber.standing {
             Standing::Waits(waiter) => Some(waiter),
@@ -649,7 +660,7 @@ impl State {
                 wakers.push(waker);
             }
         }
-        for (_, notice) in &mut self.notices {
+        for notice in self.notices.values_mut() {
             let (more, waker) = notice.end(count - ended);
             ended += more;
             wakers.extend(waker);

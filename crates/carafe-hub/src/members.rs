@@ -1,6 +1,7 @@
 //! Who wants what a feed has.
 
-use crate::feeds::{MemberId, SubscriberId};
+use crate::ids::{FeedSlot, MAX_IDS, SubscriptionId};
+use crate::paged_table::TableKey;
 
 /// The members of a feed. Most feeds have one: topics of one user's own.
 #[derive(Default)]
@@ -8,7 +9,7 @@ pub(crate) enum Members {
     #[default]
     None,
     /// Under the name 0.
-    One(SubscriberId),
+    One(SubscriptionId),
     Many(Box<Places>),
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct Places {
 const FREE: u32 = 1 << 31;
 
 /// No place: there are never so many.
-const END: u32 = FREE - 1;
+const END: u32 = MAX_IDS;
 
 impl Members {
     pub(crate) fn is_empty(&self) -> bool {
@@ -37,11 +38,11 @@ impl Members {
     }
 
     /// Adds a member, and names its place.
-    pub(crate) fn insert(&mut self, subscriber: SubscriberId) -> MemberId {
+    pub(crate) fn insert(&mut self, subscriber: SubscriptionId) -> FeedSlot {
         match self {
             Self::None => {
                 *self = Self::One(subscriber);
-                0
+                FeedSlot::from_index(0)
             }
             Self::One(first) => {
                 let mut members = Places { places: Vec::new(), free: END, taken: 0 };
@@ -54,7 +55,7 @@ impl Members {
         }
     }
 
-    pub(crate) fn remove(&mut self, member: MemberId) {
+    pub(crate) fn remove(&mut self, member: FeedSlot) {
         match self {
             Self::None => {}
             Self::One(_) => *self = Self::None,
@@ -62,7 +63,7 @@ impl Members {
         }
     }
 
-    pub(crate) fn for_each(&self, mut each: impl FnMut(SubscriberId)) {
+    pub(crate) fn for_each(&self, mut each: impl FnMut(SubscriptionId)) {
         match self {
             Self::None => {}
             Self::One(member) => each(*member),
@@ -72,32 +73,27 @@ impl Members {
 }
 
 impl Places {
-    fn insert(&mut self, subscriber: SubscriberId) -> MemberId {
+    fn insert(&mut self, subscriber: SubscriptionId) -> FeedSlot {
         self.taken += 1;
         if self.free == END {
-            self.places.push(subscriber);
-            return index(self.places.len() - 1);
+            self.places.push(subscriber.index() as u32);
+            return FeedSlot::from_index(self.places.len() - 1);
         }
-        let name = self.free;
-        self.free = std::mem::replace(&mut self.places[name as usize], subscriber) & !FREE;
-        name
+        let slot = self.free as usize;
+        self.free = std::mem::replace(&mut self.places[slot], subscriber.index() as u32) & !FREE;
+        FeedSlot::from_index(slot)
     }
 
-    fn remove(&mut self, member: MemberId) {
-        self.places[member as usize] = FREE | self.free;
-        self.free = member;
+    fn remove(&mut self, member: FeedSlot) {
+        self.places[member.index()] = FREE | self.free;
+        self.free = member.index() as u32;
         self.taken -= 1;
     }
 
-    fn taken(&self) -> impl Iterator<Item = SubscriberId> {
-        self.places.iter().copied().filter(|place| place & FREE == 0)
+    fn taken(&self) -> impl Iterator<Item = SubscriptionId> {
+        let taken = self.places.iter().filter(|place| **place & FREE == 0);
+        taken.map(|place| SubscriptionId::from_index(*place as usize))
     }
-}
-
-/// Such numbers count what lives at once, which memory bounds far below two billion.
-pub(crate) fn index(key: usize) -> u32 {
-    let index = u32::try_from(key).ok().filter(|index| *index < END);
-    index.expect("fewer than 2^31 of them fit in memory")
 }
 
 #[cfg(test)]
@@ -119,7 +115,7 @@ mod tests {
         #[test]
         fn each_member_is_told_until_it_leaves(steps in prop::collection::vec(step(), 0..200)) {
             let (mut members, mut model) = (Members::default(), HashMap::new());
-            for (subscriber, step) in (0..).zip(steps) {
+            for (subscriber, step) in (0..).map(SubscriptionId::from_index).zip(steps) {
                 match step {
                     None => {
                         let name = members.insert(subscriber);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carafe_log::Entry;
 use carafe_protocol::{Offset, Topic, TopicMatcher};
 
-use crate::feeds::FeedId;
+use crate::ids::FeedId;
 #[cfg(test)]
 use crate::scanned::TESTS;
 

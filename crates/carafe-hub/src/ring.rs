@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use carafe_log::Entry;
 use carafe_protocol::{Offset, Position};
+use smallvec::SmallVec;
 
-use crate::Form;
+use crate::Format;
 use crate::access::{Known, Sight};
 use crate::frame::Frame;
 
@@ -23,13 +24,14 @@ pub(crate) struct Ring {
 /// One recent entry.
 pub(crate) struct Slot {
     entry: Arc<Entry>,
-    frames: [Option<Frame>; Form::COUNT],
+    /// Most entries are sent in one format.
+    frames: SmallVec<[(Format, Frame); 1]>,
     known: Known,
 }
 
 /// What the ring has at an offset.
 pub(crate) enum Found {
-    /// The entry, and its frame if a form was asked for; none if who asked needs one of its own.
+    /// The entry, and its frame if a format was asked for; none if who asked needs one of its own.
     Shown(Arc<Entry>, Option<Frame>),
     /// An entry that is not shown to who asked.
     Hidden(Position),
@@ -75,7 +77,7 @@ impl Ring {
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.tail = entry.position;
         self.bytes += entry.weight();
-        self.slots.push_back(Slot { entry, frames: Default::default(), known: Known::default() });
+        self.slots.push_back(Slot { entry, frames: SmallVec::new(), known: Known::default() });
     }
 
     /// Takes out the oldest entry while the ring is over its limit. The newest always stays.
@@ -94,17 +96,17 @@ impl Ring {
         &mut self,
         offset: Offset,
         sight: &Sight,
-        form: Option<Form>,
+        format: Option<Format>,
     ) -> Option<Found> {
         let at = self.slots.binary_search_by_key(&offset, |slot| slot.entry.offset()).ok()?;
         let slot = &mut self.slots[at];
         if !slot.is_shown(sight, &mut self.bytes) {
             return Some(Found::Hidden(slot.entry.position));
         }
-        let frame = match form {
+        let frame = match format {
             None => Some(Frame::default()),
-            Some(form) if sight.shares_frame(&slot.entry.publication, form) => {
-                Some(slot.frame(form, &mut self.bytes))
+            Some(format) if sight.shares_frame(&slot.entry.publication, format) => {
+                Some(slot.frame(format, &mut self.bytes))
             }
             Some(_) => None,
         };
@@ -114,7 +116,7 @@ impl Ring {
 
 impl Slot {
     fn weight(&self) -> usize {
-        let frames: usize = self.frames.iter().flatten().map(Frame::len).sum();
+        let frames: usize = self.frames.iter().map(|(_, frame)| frame.len()).sum();
         self.entry.weight() + frames + self.known.weight()
     }
 
@@ -125,12 +127,13 @@ impl Slot {
         shown
     }
 
-    fn frame(&mut self, form: Form, bytes: &mut usize) -> Frame {
-        let encode = || {
-            let frame = form.encode(&self.entry);
-            *bytes += frame.len();
-            frame
-        };
-        self.frames[form as usize].get_or_insert_with(encode).clone()
+    fn frame(&mut self, format: Format, bytes: &mut usize) -> Frame {
+        if let Some((_, frame)) = self.frames.iter().find(|(known, _)| *known == format) {
+            return frame.clone();
+        }
+        let frame = format.event(&self.entry);
+        *bytes += frame.len();
+        self.frames.push((format, frame.clone()));
+        frame
     }
 }

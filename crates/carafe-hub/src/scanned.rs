@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use carafe_protocol::{Topic, TopicPattern};
 use smallvec::SmallVec;
 
-use crate::feeds::FeedId;
+use crate::ids::FeedId;
 
 /// Numbers the patterns in the order in which they came. None is given out again.
 pub(crate) type Serial = u64;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use carafe_log::ReadError;
-use carafe_protocol::{Topic, TopicMatcher};
+use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::patterns::{TooMany, is_complex};
 use crate::{Access, Client, TooManyComplexPatterns};
@@ -30,9 +30,11 @@ pub enum Start {
     Earliest,
     /// The last so many matching events first.
     Last(usize),
-    /// What came after the event with this ID, as a client sends it back. An ID that no log could
-    /// have given out is foreign, and told as a gap.
-    After(String),
+    /// Events after this position.
+    After(Position),
+    /// Events after the event with this ID, as a client sent it back. If the ID is no position, the
+    /// stream reports a gap.
+    AfterId(String),
 }
 
 impl Subscribe {

@@ -12,11 +12,11 @@ use futures_core::Stream;
 use smallvec::SmallVec;
 
 use crate::core::Step;
-use crate::frame::{Frame, expired_frame, gap_frame, position_frame};
+use crate::frame::Frame;
 use crate::gap::{Gap, GapReason};
 use crate::hub::{Origin, Shared, Waiter};
 use crate::membership::Membership;
-use crate::{Client, Form, Hub};
+use crate::{Client, Format};
 
 /// How much a subscription that is behind reads from the log at once.
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
@@ -86,7 +86,7 @@ enum Phase {
 
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What one poll of a subscription gives: the delivery, and its frame if a form was asked for.
+/// What one poll of a subscription gives: the delivery, and its frame if a format was asked for.
 type Item = (Delivery, Bytes);
 
 impl Subscription {
@@ -144,29 +144,29 @@ impl Subscription {
     }
 
     /// The same subscription as the bytes that a client gets.
-    pub fn into_frames(self, form: Form) -> Frames {
-        Frames { subscription: self, form }
+    pub fn into_frames(self, format: Format) -> Frames {
+        Frames { subscription: self, format }
     }
 
     fn poll_item(
         &mut self,
         cx: &mut Context<'_>,
-        form: Option<Form>,
+        format: Option<Format>,
         source: Source,
     ) -> Poll<Option<Item>> {
         loop {
-            if let Some(item) = self.next_opening(form) {
+            if let Some(item) = self.next_opening(format) {
                 return Poll::Ready(Some(item));
             }
             match &self.phase {
-                Phase::Live => match ready!(self.poll_live(cx, form, source)) {
+                Phase::Live => match ready!(self.poll_live(cx, format, source)) {
                     Live::Item(item) => return Poll::Ready(Some(item)),
                     Live::End => return Poll::Ready(None),
                     Live::Elsewhere => {}
                 },
                 Phase::Reading(_) | Phase::Finding(_) => ready!(self.poll_log(cx)),
                 Phase::Block(_) => {
-                    if let Some(item) = self.next_of_block(form) {
+                    if let Some(item) = self.next_of_block(format) {
                         return Poll::Ready(Some(item));
                     }
                 }
@@ -177,24 +177,29 @@ impl Subscription {
 
     /// A gap before the position: cut off between the two, the client has been told once, or asks
     /// again.
-    fn next_opening(&mut self, form: Option<Form>) -> Option<Item> {
+    fn next_opening(&mut self, format: Option<Format>) -> Option<Item> {
         if !self.opening.collects
             && let Some(gap) = self.opening.gap.take()
         {
             self.membership.shared.counts.gap();
-            let frame = frame_of(form, |form| gap_frame(form, gap.to_json(), gap.goes_on_after));
-            self.told = gap.goes_on_after;
+            let frame = frame_of(format, |format| format.gap(&gap));
+            self.told = gap.resume_after;
             return Some((Delivery::Gap(*gap), frame));
         }
-        std::mem::take(&mut self.opening.position).then(|| self.position_item(form))
+        std::mem::take(&mut self.opening.position).then(|| self.position_item(format))
     }
 
-    fn position_item(&mut self, form: Option<Form>) -> Item {
+    fn position_item(&mut self, format: Option<Format>) -> Item {
         self.told = self.membership.cursor.position;
-        (Delivery::Position(self.told), frame_of(form, |form| position_frame(form, self.told)))
+        (Delivery::Position(self.told), frame_of(format, |format| format.position(self.told)))
     }
 
-    fn poll_live(&mut self, cx: &Context<'_>, form: Option<Form>, source: Source) -> Poll<Live> {
+    fn poll_live(
+        &mut self,
+        cx: &Context<'_>,
+        format: Option<Format>,
+        source: Source,
+    ) -> Poll<Live> {
         let shared = Arc::clone(&self.membership.shared);
         // Declared before the lock, and so dropped after it.
         let (caught_up_to, _waiter);
@@ -211,7 +216,7 @@ impl Subscription {
         }
         caught_up_to.into_iter().for_each(|position| cursor.advance(position));
         let id = *id;
-        match state.core.step(&cursor.interest, &mut cursor.position, form) {
+        match state.core.step(&cursor.interest, &mut cursor.position, format) {
             Step::Entry(entry, _) if shared.retentions.is_over(&entry) => {
                 drop(state);
                 self.pass_over(&entry);
@@ -302,7 +307,7 @@ impl Subscription {
         self.phase = Phase::Failed;
     }
 
-    fn next_of_block(&mut self, form: Option<Form>) -> Option<Item> {
+    fn next_of_block(&mut self, format: Option<Format>) -> Option<Item> {
         while let Phase::Block(block) = &mut self.phase {
             let Some(entry) = block.0.pop_front() else {
                 self.membership.cursor.position = block.1;
@@ -322,7 +327,7 @@ impl Subscription {
             } else {
                 self.opening.begins = false;
                 self.told = entry.position;
-                let frame = frame_of(form, |form| self.membership.encode(&entry, form));
+                let frame = frame_of(format, |format| self.membership.encode(&entry, format));
                 return Some((Delivery::Entry(entry), frame));
             }
         }
@@ -337,7 +342,7 @@ impl Subscription {
         let new =
             || Box::new(self.membership.shared.gap(self.told.to_string(), GapReason::Trimmed));
         let gap = self.opening.gap.get_or_insert_with(new);
-        gap.goes_on_after = entry.position;
+        gap.resume_after = entry.position;
         self.opening.collects = true;
     }
 
@@ -355,7 +360,7 @@ impl Subscription {
     fn end_gap(&mut self) {
         self.opening.collects = false;
         if let Some(gap) = &self.opening.gap {
-            self.membership.cursor.position = gap.goes_on_after;
+            self.membership.cursor.position = gap.resume_after;
         }
     }
 }
@@ -389,8 +394,8 @@ enum Live {
     Elsewhere,
 }
 
-fn frame_of(form: Option<Form>, encode: impl FnOnce(Form) -> Frame) -> Bytes {
-    form.map_or_else(Bytes::new, |form| encode(form).block())
+fn frame_of(format: Option<Format>, encode: impl FnOnce(Format) -> Frame) -> Bytes {
+    format.map_or_else(Bytes::new, |format| encode(format).block())
 }
 
 impl Stream for Subscription {
@@ -406,16 +411,16 @@ impl Stream for Subscription {
 /// KiB at once.
 pub struct Frames {
     pub(crate) subscription: Subscription,
-    pub(crate) form: Form,
+    pub(crate) format: Format,
 }
 
 impl Frames {
     /// What the stream says before any event: where it stands, and first the gap if there is one.
     /// Nothing if that was said.
     pub fn opening(&mut self) -> Bytes {
-        let Self { subscription, form } = self;
+        let Self { subscription, format } = self;
         let frames =
-            std::iter::from_fn(|| subscription.next_opening(Some(*form)).map(|(_, frame)| frame));
+            std::iter::from_fn(|| subscription.next_opening(Some(*format)).map(|(_, frame)| frame));
         let mut frames: SmallVec<[Bytes; 2]> = frames.collect();
         if frames.len() > 1 { frames.concat().into() } else { frames.pop().unwrap_or_default() }
     }
@@ -430,7 +435,7 @@ impl Frames {
         }
         let moved = subscription.membership.cursor.position != subscription.told;
         (moved && matches!(subscription.phase, Phase::Live) && !subscription.opening.ahead)
-            .then(|| subscription.position_item(Some(self.form)).1)
+            .then(|| subscription.position_item(Some(self.format)).1)
     }
 
     /// What is to be sent next, as of the stream; but with something to give, the log is not read
@@ -440,14 +445,14 @@ impl Frames {
     }
 
     fn poll_joined(&mut self, cx: &mut Context<'_>, more: Source) -> Poll<Option<Bytes>> {
-        let Self { subscription, form } = self;
-        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*form), Source::Anywhere))
+        let Self { subscription, format } = self;
+        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*format), Source::Anywhere))
         else {
             return Poll::Ready(None);
         };
         let mut joined: Option<BytesMut> = None;
         while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK {
-            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*form), more)
+            let Poll::Ready(Some((_, frame))) = subscription.poll_item(cx, Some(*format), more)
             else {
                 break;
             };
@@ -459,12 +464,6 @@ impl Frames {
     /// Whether there is nothing to be sent. Then the waker is called when there is.
     pub fn wait(&mut self, waker: &Waker) -> bool {
         self.subscription.wait(waker)
-    }
-
-    /// Whether they are of this hub.
-    #[must_use]
-    pub fn are_of(&self, hub: &Hub) -> bool {
-        Arc::ptr_eq(&self.subscription.membership.shared, hub.shared())
     }
 
     /// Whether it ends because the log cannot be read.
@@ -483,7 +482,7 @@ impl Frames {
     /// What to send where a stream ends because its time is over, as a token's is.
     #[must_use]
     pub fn expired(&self) -> Bytes {
-        expired_frame(self.form, self.subscription.told).block()
+        self.format.expired(self.subscription.told).block()
     }
 }
 

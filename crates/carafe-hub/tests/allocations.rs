@@ -6,7 +6,7 @@
 use std::task::Waker;
 
 use allocation_counter::measure;
-use carafe_hub::{Dispatcher, Form, Hub, Sink, Subscribe, SubscriberId, Written};
+use carafe_hub::{Dispatcher, Format, Hub, Sink, Subscribe, SubscriberId, Written};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
 use futures_util::FutureExt;
@@ -35,9 +35,9 @@ fn settled(hub: &Hub, count: usize) -> Dispatcher {
     let mut dispatcher = hub.dispatcher(Waker::noop().clone());
     for _ in 0..count {
         let subscription = hub.subscribe(Subscribe::to(topic())).now_or_never().unwrap().unwrap();
-        dispatcher.seat(subscription.into_frames(Form::Plain));
+        dispatcher.add(subscription.into_frames(Format::Plain));
     }
-    while dispatcher.turn(&mut Writes::default()) {}
+    while dispatcher.serve_next(&mut Writes::default()) {}
     dispatcher
 }
 
@@ -51,10 +51,10 @@ fn allocations_of_a_pass(seats: usize) -> (u64, u64) {
         hub.publish(Publication::new(topic(), n.to_string())).now_or_never().unwrap().unwrap();
         let mut writes = Writes::default();
         let first = measure(|| {
-            dispatcher.look();
-            assert!(dispatcher.turn(&mut writes));
+            dispatcher.collect_wakes();
+            assert!(dispatcher.serve_next(&mut writes));
         });
-        let others = measure(|| while dispatcher.turn(&mut writes) {});
+        let others = measure(|| while dispatcher.serve_next(&mut writes) {});
         assert_eq!(writes.0, seats);
         counted = (first.count_total, others.count_total);
     }

@@ -48,8 +48,8 @@ pub use carafe_http::{
     Subscribers,
 };
 pub use carafe_hub::{
-    Access, Delivery, Drain, Form, Frames, Gap, GapReason, Grant, Hub, HubCounts, HubLimits,
-    PublishError, Retention, Start, Subscribe, SubscribeError, Subscription,
+    Access, Delivery, Drain, Encoder, Format, Frames, Gap, GapReason, Grant, Hub, HubCounts,
+    HubLimits, PublishError, Retention, Start, Subscribe, SubscribeError, Subscription,
 };
 pub use carafe_log as log;
 pub use carafe_log::{

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use carafe_fanout::{EndReason, NewStream, ShardOptions, ShardPool, StreamObserver};
-use carafe_hub::{Form, Hub, Subscribe};
+use carafe_hub::{Format, Hub, Subscribe};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
 use futures_executor::block_on;
@@ -62,8 +62,9 @@ impl Rig {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut socket, _) = self.listener.accept().unwrap();
-        let mut frames =
-            block_on(self.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
+        let mut frames = block_on(self.hub.subscribe(Subscribe::to(topic())))
+            .unwrap()
+            .into_frames(Format::Plain);
         let opening = frames.opening();
         write!(socket, "{:x}\r\n{}\r\n", opening.len(), str::from_utf8(&opening).unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -233,7 +234,7 @@ fn nobody_is_left_to_a_shard_that_is_no_more() {
     let (mut other, ends) = rig.witnessed(None);
     read_to(&mut other, "carafe.position\ndata:\n\n\r\n");
     let frames =
-        || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Form::Plain);
+        || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Format::Plain);
     assert!(rig.shards.serves(&frames()));
     drop(rig.join(None, Watcher::Wrecker));
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Cut));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use carafe_hub::{Client, Form, Start, Subscribe, SubscribeError, Subscription};
+use carafe_hub::{Client, Format, Start, Subscribe, SubscribeError, Subscription};
 use carafe_log::ReadError;
 use carafe_protocol::{BadTopic, Topic, TopicMatcher, TopicPattern};
 use http::header::CONNECTION;
@@ -49,10 +49,10 @@ pub(crate) async fn subscribe(
 ) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(&app, &mut parts).await?;
-    let (request, form) = parse(&app, &caller, &parts).await?;
+    let (request, format) = parse(&app, &caller, &parts).await?;
     match open(&app, &parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
-            let (options, frames) = (&app.options, subscription.into_frames(form));
+            let (options, frames) = (&app.options, subscription.into_frames(format));
             let handoff = Handoff::choose(&parts, &frames);
             Ok(stream(options, permit, handoff, |handoff, open| {
                 HubBody::new(frames, handoff, options, Some(options.retry), caller.expires, open)
@@ -174,9 +174,9 @@ pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
     })
 }
 
-async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<(Subscribe, Form), Problem> {
+async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<(Subscribe, Format), Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    let (start, form) = (start(&parts.headers, &query)?, form(&query)?);
+    let (start, format) = (start(&parts.headers, &query)?, format(&query)?);
     let in_path = topic_in_path(&parts.uri)?;
     let topics: BTreeSet<_> = query.all("topic").collect();
     let patterns: BTreeSet<_> = query.all("pattern").collect();
@@ -195,7 +195,7 @@ async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<(Subscribe, 
     }
     let request =
         if matchers.is_empty() { Subscribe::to_everything() } else { Subscribe::to_all(matchers) };
-    Ok((request.with_access(caller.rights.subscribe.clone()).from(start).by(client), form))
+    Ok((request.with_access(caller.rights.subscribe.clone()).from(start).by(client), format))
 }
 
 async fn pattern(app: &App, client: Option<Client>, text: &str) -> Result<TopicPattern, Problem> {
@@ -221,16 +221,16 @@ fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
     };
     Ok(match id {
         Some(id) if id == "earliest" => Start::Earliest,
-        Some(id) => Start::After(id),
+        Some(id) => Start::AfterId(id),
         None if query.flag("earliest")? => Start::Earliest,
         None => query.number("last")?.map_or(Start::Tail, Start::Last),
     })
 }
 
-fn form(query: &Query) -> Result<Form, Problem> {
+fn format(query: &Query) -> Result<Format, Problem> {
     match query.one("envelope")? {
-        None => Ok(Form::Plain),
-        Some("json") => Ok(Form::Enveloped),
+        None => Ok(Format::Plain),
+        Some("json") => Ok(Format::Enveloped),
         Some(_) => {
             let detail = "there is no such envelope: use envelope=json, or leave it out";
             Err(Problem::bad_request("urn:carafe:problem:bad-parameter", "Bad parameter", detail))

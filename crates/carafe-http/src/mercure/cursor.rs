@@ -40,7 +40,7 @@ impl Cursor {
             let unreadable =
                 |error| Problem::try_again(format!("the history cannot be read: {error}"));
             match found.map_err(unreadable)? {
-                Some(position) => (Start::After(position.to_string()), &*id),
+                Some(position) => (Start::After(position), &*id),
                 None => (Start::Tail, EARLIEST),
             }
         };

@@ -7,6 +7,7 @@
 
 mod claims;
 mod cursor;
+mod encoder;
 mod form_data;
 mod mercure_caller;
 mod metadata;

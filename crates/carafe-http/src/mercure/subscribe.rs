@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::Response;
-use carafe_hub::{Client, Form, Subscribe, SubscribeError};
+use carafe_hub::{Client, Format, Subscribe, SubscribeError};
 use http::request::Parts;
 use http::{Method, Request};
 
@@ -16,6 +16,7 @@ use crate::api::hub_body::HubBody;
 use crate::api::publish::publisher;
 use crate::api::subscribe::{self, Opened};
 use crate::mercure::cursor::Cursor;
+use crate::mercure::encoder::ENCODER;
 use crate::mercure::form_data::FormData;
 use crate::mercure::mercure_caller::MercureCaller;
 use crate::mercure::refusal::Refusal;
@@ -103,7 +104,8 @@ async fn stream(
         Err(error) => return Err(refusal(adapter, caller, &error)),
     };
     let present = register(adapter, caller, parameters).await;
-    let (options, frames) = (&adapter.app.options, subscription.into_frames(Form::Mercure));
+    let (options, frames) =
+        (&adapter.app.options, subscription.into_frames(Format::custom(&ENCODER)));
     let handoff = Handoff::choose(parts, &frames);
     Ok(subscribe::stream(options, permit, handoff, |handoff, open| {
         let open = match present {

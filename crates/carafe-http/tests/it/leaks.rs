@@ -287,7 +287,7 @@ impl<'a> World<'a> {
         if asking.mercure && !requested.is_empty() {
             self.check_cursor(&asking.wish, &requested, response.headers());
         }
-        let reading = Reading { wish: asking.wish, requested, mercure: asking.mercure };
+        let reading = Reading { wish: asking.wish, requested, custom_format: asking.mercure };
         self.streams.push((reading, response.into_body()));
     }
 

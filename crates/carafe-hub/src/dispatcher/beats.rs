@@ -4,30 +4,33 @@ use bytes::Bytes;
 use carafe_protocol::Position;
 
 use super::seat::Seat;
-use super::{Dispatcher, Sink, SubscriberId, Tick, Written};
-use crate::Form;
-use crate::frame::position_frame;
+use super::{Dispatcher, Sink, Tick, Written};
+use crate::Format;
+use crate::ids::SubscriberId;
 
 impl Dispatcher {
     /// Sends a sign of life to a subscriber that was sent nothing for so long: the position if it
     /// has moved.
-    pub fn beat(&mut self, seat: SubscriberId, silence: Tick, sink: &mut impl Sink) {
+    pub fn send_heartbeat(&mut self, seat: SubscriberId, silence: Tick, sink: &mut impl Sink) {
         if self.silence(seat).is_none_or(|silent| silent < silence) {
             return;
         }
-        if let Some(Seat::Streaming(streaming)) = self.seats.get_mut(seat as usize)
+        if let Some(Seat::Streaming(streaming)) = self.seats.get_mut(seat)
             && streaming.frames.subscription.gives_up_waiting()
         {
             return streaming.waker.wake_by_ref();
         }
         let position = self.moved_to(seat);
         let bytes = match position {
-            Some(position) => self.position_chunk(position),
+            Some((format, position)) => self.position_chunk(format, position),
             None => self.heartbeat.clone(),
         };
         match sink.write(seat, &bytes) {
-            Written::Bytes(written) => self.has_beaten(seat, bytes.slice(written..), position),
-            Written::Gone => self.leave(seat),
+            Written::Bytes(written) => {
+                let position = position.map(|(_, position)| position);
+                self.has_beaten(seat, bytes.slice(written..), position);
+            }
+            Written::Gone => self.remove(seat),
         }
     }
 
@@ -35,7 +38,7 @@ impl Dispatcher {
     /// take.
     fn silence(&self, seat: SubscriberId) -> Option<Tick> {
         let since = |sent| self.now.wrapping_sub(sent);
-        match self.seats.get(seat as usize)? {
+        match self.seats.get(seat)? {
             Seat::Settled(seat) => {
                 Some(since(seat.sent).min(since(self.groups.get(seat.place.group)?.sent)))
             }
@@ -45,11 +48,11 @@ impl Dispatcher {
     }
 
     /// The position up to which the subscriber has all, if it was not told that yet.
-    fn moved_to(&self, seat: SubscriberId) -> Option<Position> {
-        let Seat::Settled(seat) = self.seats.get(seat as usize)? else { return None };
+    fn moved_to(&self, seat: SubscriberId) -> Option<(Format, Position)> {
+        let Seat::Settled(seat) = self.seats.get(seat)? else { return None };
         let group = self.groups.get(seat.place.group)?;
         // There, the position is a comment, as the heartbeat is.
-        if group.form == Form::Mercure
+        if !group.format.states_position()
             || seat.pass != group.number && self.groups.pass(seat.place.group).is_some()
         {
             return None;
@@ -57,23 +60,23 @@ impl Dispatcher {
         let state = self.shared.state();
         let tail = state.core.tail();
         let moved = tail.offset > seat.told.max(group.told);
-        (moved && state.is_waiting(group.membership.id)).then_some(tail)
+        (moved && state.is_waiting(group.membership.id)).then_some((group.format, tail))
     }
 
     /// All who are told the same position are sent the same bytes.
-    fn position_chunk(&mut self, position: Position) -> Bytes {
+    fn position_chunk(&mut self, format: Format, position: Position) -> Bytes {
         match &self.position {
-            Some((told, chunk)) if *told == position => chunk.clone(),
+            Some((known, told, chunk)) if (*known, *told) == (format, position) => chunk.clone(),
             _ => {
-                let chunk = position_frame(Form::Plain, position).chunk().clone();
-                self.position = Some((position, chunk.clone()));
+                let chunk = format.position(position).chunk().clone();
+                self.position = Some((format, position, chunk.clone()));
                 chunk
             }
         }
     }
 
     fn has_beaten(&mut self, id: SubscriberId, rest: Bytes, position: Option<Position>) {
-        match &mut self.seats[id as usize] {
+        match &mut self.seats[id] {
             Seat::Settled(seat) => {
                 seat.sent = self.now;
                 let stands = self.groups.position_of(seat);

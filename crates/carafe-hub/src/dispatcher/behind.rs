@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 
 use carafe_log::{Block, Entry, ReadError};
 
-use super::group::GroupId;
 use super::run::join;
 use super::{Dispatcher, Turn};
 use crate::frame::Frame;
+use crate::ids::GroupId;
 use crate::subscription::{Pending, read_log};
 
 /// A block of the log that is being read.
@@ -56,7 +56,7 @@ impl Dispatcher {
             return self.queue.push_back(Turn::Group(id));
         };
         let frames: Vec<Frame> =
-            shown.iter().map(|entry| group.membership.encode(entry, group.form)).collect();
+            shown.iter().map(|entry| group.membership.encode(entry, group.format)).collect();
         self.begin_pass(id, join(&frames), block.up_to, last.offset(), true);
     }
 }

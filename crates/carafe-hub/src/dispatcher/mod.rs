@@ -24,17 +24,14 @@ use bytes::Bytes;
 use carafe_protocol::{HEARTBEAT, Position};
 
 use self::behind::Reading;
-pub(crate) use self::group::GroupId;
 use self::group::Groups;
-pub(crate) use self::notice::{Notice, NoticeId};
+pub(crate) use self::notice::Notice;
 use self::seat::{End, Seat, Streaming, Woken};
 use crate::frame::Frame;
 use crate::hub::Shared;
-use crate::pages::Pages;
-use crate::{Client, Frames};
-
-/// Names a subscriber of a dispatcher. The name is given out again when the subscriber has left.
-pub type SubscriberId = u32;
+use crate::ids::{DispatcherId, GroupId, SubscriberId};
+use crate::paged_table::PagedTable;
+use crate::{Client, Format, Frames};
 
 /// A moment by the driver's clock, in whatever it counts. After the last comes the first again.
 pub type Tick = u32;
@@ -68,18 +65,18 @@ pub enum Written {
 
 /// Subscribers whose bytes one driver writes, each frame as a chunk of HTTP/1.1.
 ///
-/// The driver calls [`look`](Self::look) after the bell, and [`turn`](Self::turn) for as long as
+/// The driver calls [`collect_wakes`](Self::collect_wakes) after the bell, and [`serve_next`](Self::serve_next) for as long as
 /// there is something to do.
 pub struct Dispatcher {
     shared: Arc<Shared>,
-    notice: NoticeId,
+    notice: DispatcherId,
     woken: Arc<Woken>,
-    seats: Pages<Seat>,
+    seats: PagedTable<SubscriberId, Seat>,
     groups: Groups,
     queue: VecDeque<Turn>,
     now: Tick,
     /// The last position that was told in a heartbeat's place.
-    position: Option<(Position, Bytes)>,
+    position: Option<(Format, Position, Bytes)>,
     heartbeat: Bytes,
     /// Kept, so that looking does not allocate.
     touched: Vec<GroupId>,
@@ -99,12 +96,12 @@ enum Turn {
 
 impl Dispatcher {
     pub(crate) fn new(shared: Arc<Shared>, bell: Waker) -> Self {
-        let notice = shared.state().notices.insert(Notice::new(bell.clone())) as NoticeId;
+        let notice = shared.state().notices.insert(Notice::new(bell.clone()));
         Self {
             shared,
             notice,
             woken: Woken::new(bell),
-            seats: Pages::new(),
+            seats: PagedTable::new(),
             groups: Groups::new(),
             queue: VecDeque::new(),
             now: 0,
@@ -130,8 +127,8 @@ impl Dispatcher {
     }
 
     /// Takes a subscription in.
-    pub fn seat(&mut self, frames: Frames) -> SubscriberId {
-        let id = self.seats.vacant_key() as SubscriberId;
+    pub fn add(&mut self, frames: Frames) -> SubscriberId {
+        let id = self.seats.vacant_key();
         let waker = self.woken.waker(Turn::Seat(id));
         let (rest, end, sent) = (Bytes::new(), End::Open, self.now);
         let streaming = Streaming { frames, waker, rest, end, sent, went_on: None };
@@ -141,11 +138,11 @@ impl Dispatcher {
     }
 
     /// The subscriber's client has gone.
-    pub fn leave(&mut self, seat: SubscriberId) {
-        let place = self.seats.get(seat as usize).and_then(Seat::place);
-        let left = self.seats.try_remove(seat as usize);
+    pub fn remove(&mut self, seat: SubscriberId) {
+        let place = self.seats.get(seat).and_then(Seat::place);
+        let left = self.seats.try_remove(seat);
         if let Some(place) = place {
-            self.shared.state().notices[self.notice as usize].unsettle();
+            self.shared.state().notices[self.notice].unsettle();
             self.take_out(place);
         }
         drop(left);
@@ -153,7 +150,7 @@ impl Dispatcher {
 
     /// The subscriber's client takes bytes again.
     pub fn writable(&mut self, seat: SubscriberId) {
-        if self.seats.get(seat as usize).is_some_and(|seat| seat.blocked_since().is_some()) {
+        if self.seats.get(seat).is_some_and(|seat| seat.blocked_since().is_some()) {
             self.queue.push_back(Turn::Seat(seat));
         }
     }
@@ -162,7 +159,7 @@ impl Dispatcher {
     /// and after a gap that it has to be told.
     pub fn expire(&mut self, seat: SubscriberId) {
         self.unsettle(seat);
-        if let Some(Seat::Streaming(streaming)) = self.seats.get_mut(seat as usize)
+        if let Some(Seat::Streaming(streaming)) = self.seats.get_mut(seat)
             && streaming.end == End::Open
         {
             streaming.end = End::Expired;
@@ -173,19 +170,19 @@ impl Dispatcher {
     /// Since when the subscriber's client has not taken what it is sent; `None` if it takes it.
     #[must_use]
     pub fn blocked_since(&self, seat: SubscriberId) -> Option<Tick> {
-        self.seats.get(seat as usize)?.blocked_since()
+        self.seats.get(seat)?.blocked_since()
     }
 
     /// Sets the time.
-    pub fn at(&mut self, now: Tick) {
+    pub fn set_time(&mut self, now: Tick) {
         self.now = now;
     }
 
     /// Looks at what has come since it last looked.
-    pub fn look(&mut self) {
+    pub fn collect_wakes(&mut self) {
         let (mut touched, mut called) =
             (std::mem::take(&mut self.touched), std::mem::take(&mut self.called));
-        let to_end = self.shared.state().notices[self.notice as usize].take(&mut touched);
+        let to_end = self.shared.state().notices[self.notice].take(&mut touched);
         self.woken.take(&mut called);
         touched.drain(..).for_each(|group| self.touch(group));
         self.queue.extend(called.drain(..));
@@ -194,7 +191,7 @@ impl Dispatcher {
     }
 
     /// Sends some subscribers what they lack; `false` if there is nothing to be sent.
-    pub fn turn(&mut self, sink: &mut impl Sink) -> bool {
+    pub fn serve_next(&mut self, sink: &mut impl Sink) -> bool {
         match self.queue.pop_front() {
             None => return false,
             Some(Turn::Group(group)) => self.serve_group(group, sink),
@@ -218,7 +215,7 @@ impl Drop for Dispatcher {
         // Groups leave the hub before nobody looks after them any more.
         self.seats.clear();
         self.groups = Groups::new();
-        let notice = self.shared.state().notices.remove(self.notice as usize);
+        let notice = self.shared.state().notices.remove(self.notice);
         drop(notice);
     }
 }

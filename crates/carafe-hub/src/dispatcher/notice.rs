@@ -2,10 +2,7 @@
 
 use std::task::Waker;
 
-use super::GroupId;
-
-/// Names the notice of a dispatcher.
-pub(crate) type NoticeId = u32;
+use crate::ids::GroupId;
 
 /// What came for a dispatcher since it last looked.
 pub(crate) struct Notice {

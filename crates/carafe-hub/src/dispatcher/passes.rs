@@ -6,11 +6,12 @@ use bytes::Bytes;
 use carafe_protocol::{Offset, Position};
 use smallvec::SmallVec;
 
-use super::group::{GroupId, Pass};
+use super::group::Pass;
 use super::run::{Next, Run, next};
 use super::seat::{Place, Seat};
-use super::{Dispatcher, Sink, SubscriberId, Turn, Written};
+use super::{Dispatcher, Sink, Turn, Written};
 use crate::hub::{State, Waiter};
+use crate::ids::{GroupId, SubscriberId};
 use crate::membership::Membership;
 use crate::subscription::CHUNK;
 
@@ -78,7 +79,7 @@ impl Dispatcher {
             state,
             &cursor.interest,
             cursor.position,
-            group.form,
+            group.format,
             Offset::MAX,
             CHUNK,
         );
@@ -151,7 +152,7 @@ impl Dispatcher {
 
     /// Sends what a pass takes to a seat, unless it has it already or lags.
     fn pass_to(&mut self, id: SubscriberId, from: Position, bytes: &Bytes, sink: &mut impl Sink) {
-        let seat = match self.seats.get_mut(id as usize) {
+        let seat = match self.seats.get_mut(id) {
             Some(Seat::Settled(seat)) => seat,
             Some(Seat::Lagging(_)) => return self.pass_by(id, from),
             _ => return,
@@ -172,14 +173,14 @@ impl Dispatcher {
                 let (after, pass) = (group.membership.cursor.position, Some(group.number));
                 self.lag(id, bytes.slice(written..), after, pass);
             }
-            Written::Gone => self.leave(id),
+            Written::Gone => self.remove(id),
         }
     }
 
     /// A pass begins where the group has waited to. So has a seat that lags and had all before; now
     /// it lacks this pass.
     fn pass_by(&mut self, id: SubscriberId, from: Position) {
-        let Some(Seat::Lagging(seat)) = self.seats.get_mut(id as usize) else { return };
+        let Some(Seat::Lagging(seat)) = self.seats.get_mut(id) else { return };
         let Some(group) = self.groups.get(seat.place.group) else { return };
         if seat.pass.take_if(|pass| *pass != group.number).is_some()
             && from.offset > seat.after.offset
@@ -190,7 +191,7 @@ impl Dispatcher {
 
     /// Sends a seat that of a pass which it has not yet.
     fn pass_to_early(&mut self, id: SubscriberId, sink: &mut impl Sink) {
-        let Some(Seat::Settled(seat)) = self.seats.get_mut(id as usize) else { return };
+        let Some(Seat::Settled(seat)) = self.seats.get_mut(id) else { return };
         let Some(group) = self.groups.get(seat.place.group) else { return };
         seat.pass = group.number;
         let up_to = group.membership.cursor.position;
@@ -216,7 +217,7 @@ impl Dispatcher {
             self.behind.remove(&place.group);
             drop(self.groups.remove(place.group));
         } else if let Some(moved) = moved {
-            self.seats[moved as usize].move_to(place);
+            self.seats[moved].move_to(place);
         }
     }
 }

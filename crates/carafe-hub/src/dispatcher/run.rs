@@ -5,7 +5,7 @@ use carafe_protocol::{Offset, Position};
 use smallvec::SmallVec;
 
 use super::group::Group;
-use crate::Form;
+use crate::Format;
 use crate::core::{Interest, Step};
 use crate::frame::Frame;
 use crate::hub::{Shared, State};
@@ -42,7 +42,7 @@ pub(super) fn lacks(shared: &Shared, group: &Group, position: Position) -> Next 
         return Next::Nothing;
     }
     let until = cursor.position.offset;
-    next(shared, &mut shared.state(), &cursor.interest, position, group.form, until, ALONE)
+    next(shared, &mut shared.state(), &cursor.interest, position, group.format, until, ALONE)
 }
 
 /// What the ring has between the two, at most about as many bytes.
@@ -51,7 +51,7 @@ pub(super) fn next(
     state: &mut State,
     interest: &Interest,
     after: Position,
-    form: Form,
+    format: Format,
     until: Offset,
     most: usize,
 ) -> Next {
@@ -62,7 +62,7 @@ pub(super) fn next(
             break Stopped::Full;
         }
         let mut position = up_to;
-        match state.core.step(interest, &mut position, Some(form)) {
+        match state.core.step(interest, &mut position, Some(format)) {
             Step::CaughtUp => break Stopped::AtEnd,
             Step::Hidden => {
                 up_to = position;

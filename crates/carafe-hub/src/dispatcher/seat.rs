@@ -8,10 +8,10 @@ use bytes::Bytes;
 use carafe_protocol::{Offset, Position};
 use futures_core::Stream;
 
-use super::group::GroupId;
 use super::{Tick, Turn};
 use crate::Frames;
 use crate::frame::Frame;
+use crate::ids::GroupId;
 
 /// The end of a body in chunks.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use carafe_protocol::Position;
 
-use super::group::{Group, GroupId, Groups};
+use super::group::{Group, Groups};
 use super::run::{Next, lacks};
 use super::seat::{End, Lagging, Place, Seat, Settled, Streaming};
-use super::{Dispatcher, NoticeId, Sink, SubscriberId, Turn, Written};
+use super::{Dispatcher, Sink, Turn, Written};
 use crate::Frames;
 use crate::core::Cursor;
 use crate::hub::Shared;
+use crate::ids::{DispatcherId, GroupId, SubscriberId};
 use crate::membership::Membership;
+use crate::paged_table::TableKey;
 use crate::subscription::Subscription;
 
 /// How much one subscription of its own may say before others have their turn.
@@ -20,7 +22,7 @@ const STEPS: usize = 4;
 
 impl Dispatcher {
     pub(super) fn serve_seat(&mut self, id: SubscriberId, sink: &mut impl Sink) {
-        match self.seats.get(id as usize) {
+        match self.seats.get(id) {
             Some(Seat::Lagging(_)) => self.serve_lagging(id, sink),
             Some(Seat::Streaming(_)) => self.serve_streaming(id, sink),
             Some(Seat::Settled(_)) | None => {}
@@ -32,7 +34,7 @@ impl Dispatcher {
         if !self.write_rest(id, sink) {
             return;
         }
-        let Some(Seat::Lagging(lagging)) = self.seats.get_mut(id as usize) else { return };
+        let Some(Seat::Lagging(lagging)) = self.seats.get_mut(id) else { return };
         let Some(group) = self.groups.get(lagging.place.group) else { return };
         let position = self.groups.position_after(lagging);
         match lacks(&self.shared, group, position) {
@@ -42,7 +44,7 @@ impl Dispatcher {
                 // already.
                 let is_ahead = position.offset > group.membership.cursor.position.offset;
                 let since = is_ahead.then(|| Box::new(position));
-                self.seats[id as usize] =
+                self.seats[id] =
                     Seat::Settled(Settled { place, pass: group.number, sent, told, since });
             }
             Next::Run(run) => {
@@ -69,7 +71,7 @@ impl Dispatcher {
     fn serve_streaming(&mut self, id: SubscriberId, sink: &mut impl Sink) {
         for _ in 0..STEPS {
             let free = self.write_rest_or_end(id, sink);
-            let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
+            let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id) else { return };
             if !free {
                 return streaming.read_on();
             }
@@ -92,19 +94,19 @@ impl Dispatcher {
         if !self.write_rest(id, sink) {
             return false;
         }
-        let Some(Seat::Streaming(streaming)) = self.seats.get(id as usize) else { return false };
+        let Some(Seat::Streaming(streaming)) = self.seats.get(id) else { return false };
         if streaming.end != End::Over {
             return true;
         }
         let failed = streaming.frames.has_failed();
-        self.leave(id);
+        self.remove(id);
         sink.ended(id, failed);
         false
     }
 
     /// Writes what is left of what was begun; whether that is all of it.
     fn write_rest(&mut self, id: SubscriberId, sink: &mut impl Sink) -> bool {
-        let Some((rest, sent)) = self.seats.get_mut(id as usize).and_then(Seat::rest_mut) else {
+        let Some((rest, sent)) = self.seats.get_mut(id).and_then(Seat::rest_mut) else {
             return false;
         };
         if rest.is_empty() {
@@ -119,7 +121,7 @@ impl Dispatcher {
                 rest.is_empty()
             }
             Written::Gone => {
-                self.leave(id);
+                self.remove(id);
                 false
             }
         }
@@ -127,7 +129,7 @@ impl Dispatcher {
 
     /// Makes a subscription that has caught up one of a group.
     fn settle(&mut self, id: SubscriberId) {
-        let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id as usize) else { return };
+        let Some(Seat::Streaming(streaming)) = self.seats.get_mut(id) else { return };
         if streaming.end != End::Open || !streaming.frames.subscription.is_live() {
             return;
         }
@@ -141,13 +143,12 @@ impl Dispatcher {
             self.groups.get(group).map_or((0, 0), |known| (known.number, known.seats.len()));
         let place = Place { group, at: at as u32 };
         let settled = Seat::Settled(Settled { place, pass, sent, told, since });
-        let Seat::Streaming(streaming) = std::mem::replace(&mut self.seats[id as usize], settled)
-        else {
+        let Seat::Streaming(streaming) = std::mem::replace(&mut self.seats[id], settled) else {
             return;
         };
         if self.groups.get(group).is_none() {
-            let Frames { subscription, form } = streaming.frames;
-            self.groups.insert(subscription.membership, form);
+            let Frames { subscription, format } = streaming.frames;
+            self.groups.insert(subscription.membership, format);
         }
         if let Some(group) = self.groups.get_mut(group) {
             group.seats.push(id);
@@ -156,7 +157,7 @@ impl Dispatcher {
 
     /// Makes a seat a subscription of its own again, which goes on where it stands.
     pub(super) fn unsettle(&mut self, id: SubscriberId) {
-        let Some(seat) = self.seats.get_mut(id as usize) else { return };
+        let Some(seat) = self.seats.get_mut(id) else { return };
         let Some(place) = seat.place() else { return };
         let (rest, position, told, sent) = match seat {
             Seat::Settled(seat) => {
@@ -187,7 +188,7 @@ impl Dispatcher {
         after: Position,
         pass: Option<u32>,
     ) {
-        let seat = &mut self.seats[id as usize];
+        let seat = &mut self.seats[id];
         if let Seat::Settled(Settled { place, told, .. }) = *seat {
             let lagging = Lagging { place, rest, after, pass, told, sent: self.now };
             *seat = Seat::Lagging(Box::new(lagging));
@@ -202,16 +203,16 @@ impl Dispatcher {
                 return;
             }
             self.ended = (self.ended + 1) % all;
-            left -= usize::from(self.end_seat(self.ended as SubscriberId));
+            left -= usize::from(self.end_seat(SubscriberId::from_index(self.ended)));
         }
     }
 
     fn end_seat(&mut self, id: SubscriberId) -> bool {
-        if self.seats.get(id as usize).and_then(Seat::place).is_none() {
+        if self.seats.get(id).and_then(Seat::place).is_none() {
             return false;
         }
         self.unsettle(id);
-        if let Some(Seat::Streaming(streaming)) = self.seats.get(id as usize) {
+        if let Some(Seat::Streaming(streaming)) = self.seats.get(id) {
             self.shared.state().end_one(streaming.frames.subscription.membership.id);
         }
         self.queue.push_back(Turn::Seat(id));
@@ -224,7 +225,7 @@ impl Dispatcher {
 /// or has to end.
 fn find_group(
     shared: &Shared,
-    notice: NoticeId,
+    notice: DispatcherId,
     groups: &Groups,
     frames: &mut Frames,
 ) -> Option<(GroupId, Option<Box<Position>>)> {
@@ -236,8 +237,8 @@ fn find_group(
     if !has_all {
         return None;
     }
-    state.notices[notice as usize].settle();
-    let Some(known) = groups.find(&cursor.interest, frames.form) else {
+    state.notices[notice].settle();
+    let Some(known) = groups.find(&cursor.interest, frames.format) else {
         state.become_group(*id, notice, groups.next_id());
         return Some((groups.next_id(), None));
     };
@@ -246,9 +247,9 @@ fn find_group(
 }
 
 /// A subscription of its own for a seat that has all up to `position`.
-fn go_on(shared: &Arc<Shared>, notice: NoticeId, group: &Group, position: Position) -> Frames {
+fn go_on(shared: &Arc<Shared>, notice: DispatcherId, group: &Group, position: Position) -> Frames {
     let mut state = shared.state();
-    let ends = state.notices[notice as usize].unsettle();
+    let ends = state.notices[notice].unsettle();
     let Membership { id: of_group, cursor: shared_cursor, .. } = &group.membership;
     let (id, interest) = state.join_as(&shared_cursor.interest);
     let mut cursor = Cursor { interest, position };
@@ -261,5 +262,5 @@ fn go_on(shared: &Arc<Shared>, notice: NoticeId, group: &Group, position: Positi
     }
     drop(state);
     let membership = Membership { shared: Arc::clone(shared), id, cursor };
-    Subscription::going_on(membership).into_frames(group.form)
+    Subscription::going_on(membership).into_frames(group.format)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use carafe_hub::{Form, Sink, SubscriberId, Tick, Written};
+use carafe_hub::{Format, Sink, SubscriberId, Tick, Written};
 use carafe_protocol::{Decoder, HEARTBEAT, Position, Received, ReceivedEvent};
 
 use crate::listener::Heard;
@@ -35,7 +35,7 @@ pub(crate) struct Clients {
 }
 
 pub(crate) struct Client {
-    form: Form,
+    format: Format,
     /// How many bytes it takes before it has to be given room again.
     pub(crate) room: usize,
     /// Its connection is broken, which the next write shows.
@@ -49,10 +49,10 @@ pub(crate) struct Client {
 }
 
 impl Clients {
-    pub(crate) fn join(&mut self, seat: SubscriberId, form: Form, room: usize) {
+    pub(crate) fn join(&mut self, seat: SubscriberId, format: Format, room: usize) {
         self.told_at = self.now;
         let client = Client {
-            form,
+            format,
             room,
             is_gone: false,
             rest: Vec::new(),
@@ -178,7 +178,7 @@ impl Client {
             assert_eq!(event.data, "");
             return Told::Expired(event.last_event_id.parse().unwrap());
         }
-        Told::Heard(Heard::of(event, self.form))
+        Told::Heard(Heard::of(event, self.format))
     }
 }
 

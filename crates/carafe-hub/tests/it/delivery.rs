@@ -1,12 +1,12 @@
 //! What is delivered to whom, and what is not.
 
-use carafe_hub::{Access, Form, Grant, Hub, HubLimits, PublishError, Start, Subscribe};
+use carafe_hub::{Access, Format, Grant, Hub, HubLimits, PublishError, Start, Subscribe};
 use carafe_log::{AppendError, IdempotencyKey, MemoryLimits, Publication};
 use carafe_protocol::TopicMatcher;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::fixture::{
-    FORMS, NO_RING, Rig, at_once, data, event_type, exact, pattern, publication, publish,
+    FORMATS, NO_RING, Rig, at_once, data, event_type, exact, pattern, publication, publish,
     subscribe, topic,
 };
 use crate::listener::{Heard, Listener, Polled};
@@ -21,16 +21,17 @@ fn keyed(to: &str, key: &str) -> Publication {
 
 #[test]
 fn an_event_with_several_topics_is_delivered_once_to_who_asked_for_several() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::roomy();
         let several =
             [exact("a"), exact("b"), pattern(":name"), TopicMatcher::any(), pattern("(a|b)")];
-        let mut live = rig.listen_in(form, Subscribe::to_all(several.clone()));
+        let mut live = rig.listen_in(format, Subscribe::to_all(several.clone()));
         let to_all = publication("a", "once").with_alternates(["b", "c/d", "a"].map(topic));
         publish(&rig.hub, to_all);
         rig.publish("b", "and then");
         assert_eq!(data(&live.hear()), ["once", "and then"]);
-        let replayed = rig.listen_in(form, Subscribe::to_all(several).from(Start::Earliest)).hear();
+        let replayed =
+            rig.listen_in(format, Subscribe::to_all(several).from(Start::Earliest)).hear();
         assert_eq!(data(&replayed), ["once", "and then"]);
     }
 }
@@ -63,7 +64,7 @@ fn an_envelope_names_no_topic_of_a_private_event_that_its_reader_may_not_see() {
             publication("ann", "1").with_alternates(["bob", "cyd"].map(topic)).with_private(true),
         );
         rig.publish("other", "2");
-        let heard = rig.listen_in(Some(Form::Enveloped), asks).hear();
+        let heard = rig.listen_in(Some(Format::Enveloped), asks).hear();
         let Heard::Event(said) = &heard[1] else { panic!("{heard:?}") };
         assert_eq!(said.topics.as_deref().unwrap(), *named, "to who asks for {asked:?}");
     }
@@ -91,10 +92,10 @@ fn who_asks_for_nothing_gets_nothing() {
 
 #[test]
 fn private_events_are_passed_over_where_they_are_not_asked_for() {
-    for (form, limits) in FORMS.into_iter().zip([NO_RING, Default::default(), NO_RING]) {
+    for (format, limits) in FORMATS.into_iter().zip([NO_RING, Default::default(), NO_RING]) {
         let rig = Rig::new(MemoryLimits::default(), limits);
-        let mut public = rig.listen_in(form, everything());
-        let mut private = rig.listen_in(form, everything().with_access(Access::all()));
+        let mut public = rig.listen_in(format, everything());
+        let mut private = rig.listen_in(format, everything().with_access(Access::all()));
         rig.publish("a", "1");
         publish(&rig.hub, publication("a", "secret").with_private(true));
         rig.publish("a", "2");
@@ -197,7 +198,7 @@ fn frames_that_wait_are_joined_up_to_about_64_kib() {
             rig.publish("a", &kib);
         }
         let subscription = subscribe(&rig.hub, everything().from(Start::Earliest)).unwrap();
-        let chunks = subscription.into_frames(Form::Plain).take(4).collect::<Vec<_>>();
+        let chunks = subscription.into_frames(Format::Plain).take(4).collect::<Vec<_>>();
         let sizes: Vec<_> =
             chunks.now_or_never().unwrap().iter().map(|chunk| chunk.len() >> 10).collect();
         assert!(sizes[..3].iter().all(|kib| (64..66).contains(kib)), "{sizes:?}");
@@ -209,7 +210,7 @@ fn frames_that_wait_are_joined_up_to_about_64_kib() {
 fn a_position_told_between_two_chunks_passes_nothing_over() {
     for limits in [NO_RING, Default::default()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
-        let mut listener = rig.listen_in(Some(Form::Plain), Subscribe::to(topic("a")));
+        let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("a")));
         for data in (0..200).map(|n| format!("{n:01000}")) {
             rig.publish("b", "between");
             rig.publish("a", &data);
@@ -227,7 +228,7 @@ fn a_position_told_between_two_chunks_passes_nothing_over() {
 #[test]
 fn a_frame_larger_than_a_chunk_is_sent_whole() {
     let rig = Rig::roomy();
-    let mut listener = rig.listen_in(Some(Form::Plain), everything());
+    let mut listener = rig.listen_in(Some(Format::Plain), everything());
     let large = "x".repeat(200 << 10);
     listener.hear();
     rig.publish("a", &large);
@@ -238,7 +239,7 @@ fn a_frame_larger_than_a_chunk_is_sent_whole() {
 #[test]
 fn every_form_says_the_same() {
     let rig = Rig::roomy();
-    let mut listeners = FORMS.map(|form| rig.listen_in(form, everything()));
+    let mut listeners = FORMATS.map(|format| rig.listen_in(format, everything()));
     let told = publication("a", " two\nlines\r\nand\rmore\n").with_alternates([topic("b")]);
     publish(&rig.hub, told.with_type(event_type("t")));
     let said = listeners.each_mut().map(|listener| match listener.hear().pop() {
@@ -272,9 +273,9 @@ fn the_last_events_are_counted_by_what_the_subscriber_may_see() {
 
 #[test]
 fn very_many_events_that_are_not_shown_are_passed_over() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::roomy();
-        let mut listener = rig.listen_in(form, Subscribe::to(topic("a")));
+        let mut listener = rig.listen_in(format, Subscribe::to(topic("a")));
         listener.hear();
         for number in 0..1000 {
             publish(&rig.hub, publication("a", &number.to_string()).with_private(true));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carafe_hub::{Dispatcher, Drain, Form, HubLimits, SubscriberId, Tick};
+use carafe_hub::{Dispatcher, Drain, Format, HubLimits, SubscriberId, Tick};
 use carafe_log::{Entry, MemoryLimits, Publication};
 use carafe_protocol::Position;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ const TURNS: usize = 100_000;
 enum Step {
     Publish(Vec<Draft>),
     /// So many ask for one of the things that are asked for in this script.
-    Join(Index, From, Form, Room, usize),
+    Join(Index, From, Format, Room, usize),
     Turn(usize),
     Look,
     /// Turns until nothing is left to be done.
@@ -68,8 +68,8 @@ fn room() -> impl Strategy<Value = Room> {
 
 fn join() -> impl Strategy<Value = Step> {
     let count = prop_oneof![8 => 1..4_usize, 1 => 60..140_usize];
-    (any::<Index>(), script::from(), select(&[Form::Plain, Form::Enveloped][..]), room(), count)
-        .prop_map(|(ask, from, form, room, count)| Step::Join(ask, from, form, room, count))
+    (any::<Index>(), script::from(), select(&[Format::Plain, Format::Enveloped][..]), room(), count)
+        .prop_map(|(ask, from, format, room, count)| Step::Join(ask, from, format, room, count))
 }
 
 fn serving() -> impl Strategy<Value = Step> {
@@ -161,8 +161,8 @@ impl World {
     fn take(&mut self, step: Step) {
         match step {
             Step::Publish(drafts) => self.publish(&drafts),
-            Step::Join(ask, from, form, room, count) => {
-                (0..count).for_each(|_| self.join(ask, from, form, room));
+            Step::Join(ask, from, format, room, count) => {
+                (0..count).for_each(|_| self.join(ask, from, format, room));
             }
             Step::Turn(times) => (0..times).for_each(|_| _ = self.turn()),
             Step::Look => self.look(),
@@ -199,19 +199,19 @@ impl World {
         draft.publication(self.published)
     }
 
-    fn join(&mut self, ask: Index, from: From, form: Form, room: Room) {
+    fn join(&mut self, ask: Index, from: From, format: Format, room: Room) {
         if self.wishes.is_empty() {
             return;
         }
         let (wish, start) = (ask.get(&self.wishes).clone(), from.start(&self.model));
         let subscription = subscribe(&self.rig.hub, script::request(&wish, start.clone())).unwrap();
-        let account = Account::open(&self.model, self.rig.span(), wish, Some(form), &start);
-        let mut frames = subscription.into_frames(form);
+        let account = Account::open(&self.model, self.rig.span(), wish, Some(format), &start);
+        let mut frames = subscription.into_frames(format);
         // Some drivers have said it with the head.
         let opening =
             if self.published.is_multiple_of(2) { frames.opening() } else { Bytes::new() };
-        let seat = self.dispatcher.seat(frames);
-        self.clients.join(seat, form, room.unwrap_or(usize::MAX));
+        let seat = self.dispatcher.add(frames);
+        self.clients.join(seat, format, room.unwrap_or(usize::MAX));
         if !opening.is_empty() {
             self.clients.get_mut(seat).hear_block(&opening);
         }
@@ -224,12 +224,12 @@ impl World {
         let rung = self.bell.take();
         assert!(rung <= 2, "once for the groups, and once for seats of their own");
         if rung > 0 {
-            self.dispatcher.look();
+            self.dispatcher.collect_wakes();
         }
     }
 
     fn turn(&mut self) -> bool {
-        let more = self.dispatcher.turn(&mut self.clients);
+        let more = self.dispatcher.serve_next(&mut self.clients);
         self.judge();
         more
     }
@@ -266,7 +266,7 @@ impl World {
 
     fn at(&mut self, now: Tick) {
         self.clients.now = now;
-        self.dispatcher.at(now);
+        self.dispatcher.set_time(now);
     }
 
     fn give_room(&mut self, seat: SubscriberId, room: Room) {
@@ -283,7 +283,7 @@ impl World {
         // same.
         let silent_for = self.clients.now - self.clients.told_at;
         let gone = self.clients.get(seat).is_gone;
-        self.dispatcher.beat(seat, silence, &mut self.clients);
+        self.dispatcher.send_heartbeat(seat, silence, &mut self.clients);
         let told = self.clients.take_told().pop().map(|(_, told)| told).unwrap_or_default();
         let subscriber = self.subscribers.get_mut(&seat).unwrap();
         subscriber.account.beat();
@@ -305,7 +305,7 @@ impl World {
     }
 
     fn leave(&mut self, seat: SubscriberId) {
-        self.dispatcher.leave(seat);
+        self.dispatcher.remove(seat);
         self.forget(seat);
     }
 

@@ -4,7 +4,7 @@ use carafe_hub::{HubLimits, PublishError, Start, Subscribe, SubscribeError};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 
-use crate::fixture::{FORMS, Rig, after, at_once, data, publication, subscribe};
+use crate::fixture::{FORMATS, Rig, after, at_once, data, publication, subscribe};
 use crate::listener::{Heard, Listener, Polled};
 
 fn everything() -> Subscribe {
@@ -19,11 +19,11 @@ fn waiting(rig: &Rig, count: usize) -> Vec<Listener> {
 
 #[test]
 fn a_stream_ends_only_after_all_that_it_is_owed() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::keeping(1000);
-        let mut live = rig.listen_in(form, everything());
+        let mut live = rig.listen_in(format, everything());
         live.hear();
-        let mut replaying = rig.listen_in(form, everything().from(Start::Earliest));
+        let mut replaying = rig.listen_in(format, everything().from(Start::Earliest));
         let expected: Vec<_> = (0..600).map(|n| n.to_string()).collect();
         rig.count("a", 600);
         assert_eq!(rig.hub.drain().end(2), 2);

@@ -1,7 +1,8 @@
 //! A hub under test, and short names for what the tests do with it.
 
 use carafe_hub::{
-    Form, Gap, GapReason, Hub, HubLimits, Start, Subscribe, SubscribeError, Subscription,
+    Encoder, Format, Gap, GapReason, Hub, HubLimits, Start, Subscribe, SubscribeError,
+    Subscription, event_id,
 };
 use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read, Span};
 use carafe_protocol::{EventType, Generation, Position, Topic, TopicMatcher, TopicPattern};
@@ -27,8 +28,20 @@ pub(crate) const NO_RING: HubLimits = HubLimits {
     retention: Vec::new(),
 };
 
-/// As entries, and as frames in each form.
-pub(crate) const FORMS: [Option<Form>; 3] = [None, Some(Form::Plain), Some(Form::Enveloped)];
+/// As entries, and as frames in each format.
+pub(crate) const FORMATS: [Option<Format>; 3] =
+    [None, Some(Format::Plain), Some(Format::Enveloped)];
+
+/// Encodes streams as a protocol adapter may do: events have their publishers' IDs, and what the
+/// hub reports itself is a comment.
+pub(crate) static EXTERNAL_IDS: Encoder = Encoder {
+    event: |entry, block| entry.publication.event().encode_with(&event_id(entry), block),
+    position: None,
+    expired: |_, block| block.extend_from_slice(b": carafe.expired\n"),
+    gap: |gap, block| {
+        block.extend_from_slice(format!(": carafe.gap {}\n", gap.to_json()).as_bytes());
+    },
+};
 
 impl Rig {
     /// All the tests publish is kept, in the ring too.
@@ -71,21 +84,21 @@ impl Rig {
     /// What there is to tell about history that is gone.
     pub(crate) fn gap(&self, requested: &impl ToString, reason: GapReason) -> Heard {
         let Span { start, oldest, .. } = self.span();
-        Heard::Gap(Gap { requested: requested.to_string(), oldest, reason, goes_on_after: start })
+        Heard::Gap(Gap { requested: requested.to_string(), oldest, reason, resume_after: start })
     }
 
     /// What there is to tell to who has seen what this log does not have any more.
     pub(crate) fn lost(&self, requested: Position, common: Position) -> Heard {
         let (requested, oldest) = (requested.to_string(), self.span().oldest);
-        Heard::Gap(Gap { requested, oldest, reason: GapReason::Lost, goes_on_after: common })
+        Heard::Gap(Gap { requested, oldest, reason: GapReason::Lost, resume_after: common })
     }
 
     pub(crate) fn listen(&self, request: Subscribe) -> Listener {
         self.listen_in(None, request)
     }
 
-    pub(crate) fn listen_in(&self, form: Option<Form>, request: Subscribe) -> Listener {
-        Listener::new(subscribe(&self.hub, request).unwrap(), form)
+    pub(crate) fn listen_in(&self, format: Option<Format>, request: Subscribe) -> Listener {
+        Listener::new(subscribe(&self.hub, request).unwrap(), format)
     }
 
     /// Takes entries in that were ordered elsewhere.
@@ -131,7 +144,7 @@ pub(crate) fn event_type(text: &str) -> EventType {
 }
 
 pub(crate) fn after(position: Position) -> Start {
-    Start::After(position.to_string())
+    Start::After(position)
 }
 
 /// An entry as another node's log would hand it over.

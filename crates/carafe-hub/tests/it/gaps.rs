@@ -1,10 +1,10 @@
 //! Told, always: history that is gone.
 
-use carafe_hub::{Form, GapReason, HubLimits, Start, Subscribe};
+use carafe_hub::{Format, GapReason, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
-use crate::fixture::{FORMS, Rig, after, data, topic};
+use crate::fixture::{FORMATS, Rig, after, data, topic};
 use crate::listener::{Heard, Listener, Polled};
 
 fn everything() -> Subscribe {
@@ -13,9 +13,9 @@ fn everything() -> Subscribe {
 
 #[test]
 fn history_trimmed_while_a_subscriber_lagged_is_told_as_a_gap() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::keeping(3);
-        let mut listener = rig.listen_in(form, everything());
+        let mut listener = rig.listen_in(format, everything());
         let seen = rig.publish("a", "seen");
         assert_eq!(data(&listener.hear()), ["seen"]);
         rig.count("a", 8);
@@ -28,10 +28,10 @@ fn history_trimmed_while_a_subscriber_lagged_is_told_as_a_gap() {
 
 #[test]
 fn an_id_whose_history_was_trimmed_is_told_before_the_position() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::keeping(3);
         let told = rig.count("a", 8);
-        let heard = rig.listen_in(form, everything().from(after(told[2]))).hear();
+        let heard = rig.listen_in(format, everything().from(after(told[2]))).hear();
         assert_eq!(heard[0], rig.gap(&told[2], GapReason::Trimmed));
         assert_eq!(heard[1], Heard::Position(told[4]));
         assert_eq!(data(&heard[2..]), ["5", "6", "7"]);
@@ -56,8 +56,9 @@ fn a_foreign_id_is_told_as_a_gap_and_the_stream_goes_on_with_what_there_is() {
     let upper_case = known.to_string().to_uppercase() + "F";
     let ids =
         [&wrong_nonce.to_string(), &other_log.to_string(), &upper_case, "", "no\n\"position\""];
-    for (form, id) in FORMS.into_iter().flat_map(|form| ids.map(|id| (form, id.to_owned()))) {
-        let mut listener = rig.listen_in(form, everything().from(Start::After(id.clone())));
+    for (format, id) in FORMATS.into_iter().flat_map(|format| ids.map(|id| (format, id.to_owned())))
+    {
+        let mut listener = rig.listen_in(format, everything().from(Start::AfterId(id.clone())));
         let heard = listener.hear();
         assert_eq!(heard[0], rig.gap(&id, GapReason::Foreign));
         assert_eq!(heard[1], Heard::Position(rig.span().start));
@@ -67,9 +68,9 @@ fn a_foreign_id_is_told_as_a_gap_and_the_stream_goes_on_with_what_there_is() {
 
 #[test]
 fn an_empty_log_has_no_oldest_event_to_tell_of() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::roomy();
-        let heard = rig.listen_in(form, everything().from(Start::After("x".to_owned()))).hear();
+        let heard = rig.listen_in(format, everything().from(Start::AfterId("x".to_owned()))).hear();
         let Heard::Gap(gap) = &heard[0] else { panic!("{heard:?}") };
         assert_eq!(gap.oldest, None);
     }
@@ -92,10 +93,10 @@ fn a_gap_that_grows_before_it_is_heard_is_told_whole() {
 fn who_is_cut_off_right_after_a_gap_was_told_of_it_once() {
     let rig = Rig::keeping(3);
     let told = rig.count("a", 8);
-    let heard = rig.listen_in(Some(Form::Plain), everything().from(after(told[0]))).hear();
+    let heard = rig.listen_in(Some(Format::Plain), everything().from(after(told[0]))).hear();
     let Heard::Gap(gap) = &heard[0] else { panic!("{heard:?}") };
-    let again = rig.listen(everything().from(after(gap.goes_on_after))).hear();
-    assert_eq!(again[0], Heard::Position(gap.goes_on_after));
+    let again = rig.listen(everything().from(after(gap.resume_after))).hear();
+    assert_eq!(again[0], Heard::Position(gap.resume_after));
     assert_eq!(data(&again), ["5", "6", "7"]);
 }
 

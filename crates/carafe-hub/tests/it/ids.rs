@@ -1,11 +1,11 @@
 //! Events that are known by their publishers' IDs.
 
-use carafe_hub::{Access, Form, Grant, Start, Subscribe, event_id};
+use carafe_hub::{Access, Format, Grant, Start, Subscribe, event_id};
 use carafe_log::{ExternalId, Publication};
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::{FutureExt, StreamExt};
 
-use crate::fixture::{Rig, at_once, publication, publish, subscribe, topic};
+use crate::fixture::{EXTERNAL_IDS, Rig, at_once, publication, publish, subscribe, topic};
 
 fn named(to: &str, id: &str) -> Publication {
     publication(to, id).with_external_id(ExternalId::new(id).unwrap())
@@ -75,14 +75,15 @@ fn the_newest_event_is_the_newest_that_may_be_seen() {
 }
 
 #[test]
-fn a_stream_of_mercure_has_comments_and_publishers_events_alone() {
+fn a_stream_in_an_adapters_format_has_what_its_encoder_writes() {
     let rig = Rig::keeping(2);
     for number in 0..4 {
         publish(&rig.hub, named("a", &format!("urn:{number}")));
     }
-    let foreign = Start::After("nowhere".into());
+    let foreign = Start::AfterId("nowhere".into());
     let request = Subscribe::to(topic("a")).from(foreign);
-    let mut frames = subscribe(&rig.hub, request).unwrap().into_frames(Form::Mercure);
+    let mut frames =
+        subscribe(&rig.hub, request).unwrap().into_frames(Format::custom(&EXTERNAL_IDS));
     let chunk = frames.next().now_or_never().flatten().unwrap();
     let text = std::str::from_utf8(&chunk).unwrap();
     let oldest = rig.span().oldest.unwrap();

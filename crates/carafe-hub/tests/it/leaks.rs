@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use carafe_hub::{
-    Access, Delivery, Dispatcher, Form, Frames, Grant, Hub, HubLimits, Sink, Start, Subscribe,
+    Access, Delivery, Dispatcher, Format, Frames, Grant, Hub, HubLimits, Sink, Start, Subscribe,
     SubscriberId, Subscription, Written,
 };
 use carafe_log::{DiskLog, DiskOptions, ExternalId, IdempotencyKey, Log, MemoryLimits, MemoryLog};
@@ -13,7 +13,7 @@ use carafe_protocol::{TopicMatcher, TopicPattern};
 use futures_core::Stream;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::fixture::{NO_RING, event_type, exact, publication, topic};
+use crate::fixture::{EXTERNAL_IDS, NO_RING, event_type, exact, publication, topic};
 use crate::oracle::{Oracle, Random, Reading, Told, Wish, names};
 
 /// How many events are judged; `CARAFE_TEST_DELIVERIES` asks for more.
@@ -180,7 +180,8 @@ impl<'a> World<'a> {
         let wish = Wish { asked, ..self.random.pick(&self.accesses).clone() };
         let (start, begins) = self.start(&wish);
         let requested = match &start {
-            Start::After(id) => id.clone(),
+            Start::AfterId(id) => id.clone(),
+            Start::After(position) => position.to_string(),
             Start::Tail | Start::Earliest | Start::Last(_) => String::new(),
         };
         let subscribed =
@@ -191,24 +192,25 @@ impl<'a> World<'a> {
             Ok(subscription) => subscription,
             Err(error) => return self.is_refused_alike(&error.to_string()),
         };
-        let form =
-            *self.random.pick(&[Form::Plain, Form::Enveloped, Form::Enveloped, Form::Mercure]);
-        let (way, mercure) = match self.random.below(5) {
+        let custom = Format::custom(&EXTERNAL_IDS);
+        let format =
+            *self.random.pick(&[Format::Plain, Format::Enveloped, Format::Enveloped, custom]);
+        let (way, custom_format) = match self.random.below(5) {
             0 => (Way::Entries(subscription), false),
-            1 => (Way::Frames(subscription.into_frames(form)), form == Form::Mercure),
-            _ => (Way::Seat(self.take_seat(subscription.into_frames(form))), form == Form::Mercure),
+            1 => (Way::Frames(subscription.into_frames(format)), format == custom),
+            _ => (Way::Seat(self.take_seat(subscription.into_frames(format))), format == custom),
         };
-        let reading = Reading { wish, requested, mercure };
+        let reading = Reading { wish, requested, custom_format };
         self.readers.push(Reader {
             reading,
-            begins: begins.filter(|_| !mercure),
+            begins: begins.filter(|_| !custom_format),
             way,
             has_ended: false,
         });
     }
 
     fn take_seat(&mut self, frames: Frames) -> usize {
-        let seat = self.dispatcher.seat(frames);
+        let seat = self.dispatcher.add(frames);
         let room = *self.random.pick(&[usize::MAX, usize::MAX, 0, 50, 500]);
         self.clients.join(seat, room)
     }
@@ -223,8 +225,8 @@ impl<'a> World<'a> {
                 let count = self.random.below(6);
                 (Start::Last(count), Some(self.before_last(wish, count)))
             }
-            (3 | 4, Some(event)) => (Start::After(event.position.clone()), None),
-            (5, Some(event)) => (Start::After(event.id.clone()), None),
+            (3 | 4, Some(event)) => (Start::AfterId(event.position.clone()), None),
+            (5, Some(event)) => (Start::AfterId(event.id.clone()), None),
             _ => (Start::Tail, None),
         }
     }
@@ -270,7 +272,7 @@ impl<'a> World<'a> {
         if let Way::Seat(client) = reader.way
             && let Some(seat) = self.clients.leave(client)
         {
-            self.dispatcher.leave(seat);
+            self.dispatcher.remove(seat);
         }
     }
 
@@ -313,11 +315,11 @@ impl<'a> World<'a> {
     }
 
     fn drive(&mut self) {
-        self.dispatcher.look();
+        self.dispatcher.collect_wakes();
         let turns = 1 + self.random.below(60);
         for _ in 0..turns {
-            if !self.dispatcher.turn(&mut self.clients) {
-                self.dispatcher.look();
+            if !self.dispatcher.serve_next(&mut self.clients) {
+                self.dispatcher.collect_wakes();
             }
         }
     }
@@ -329,7 +331,7 @@ impl<'a> World<'a> {
 
     fn beat(&mut self) {
         if let Some(seat) = self.any_seat() {
-            self.dispatcher.beat(seat, 0, &mut self.clients);
+            self.dispatcher.send_heartbeat(seat, 0, &mut self.clients);
         }
     }
 
@@ -423,7 +425,7 @@ fn as_text(delivery: &Delivery) -> String {
         Delivery::Gap(gap) => {
             format!(
                 "id: {}\nevent: carafe.gap\ndata: {}\n\n",
-                gap.goes_on_after,
+                gap.resume_after,
                 serde_json::to_string(gap).unwrap()
             )
         }

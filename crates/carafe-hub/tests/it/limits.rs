@@ -12,7 +12,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::StreamExt;
 
-use crate::fixture::{FORMS, NO_RING, Rig, after, data, exact, pattern, subscribe};
+use crate::fixture::{FORMATS, NO_RING, Rig, after, data, exact, pattern, subscribe};
 
 /// More than a hub looks through for a new pattern: were they left behind, it would show.
 const MANY: usize = 10_000;
@@ -195,9 +195,9 @@ fn topics_whose_events_have_left_the_ring_leave_nothing() {
 
 #[test]
 fn the_ring_holds_about_what_it_may_however_much_has_gone_through() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = rig(HubLimits { ring_bytes: 10_000, ..HubLimits::default() });
-        let mut encoding = rig.listen_in(form, Subscribe::to(TopicMatcher::any()));
+        let mut encoding = rig.listen_in(format, Subscribe::to(TopicMatcher::any()));
         let told: Vec<_> =
             (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.hear()).0).collect();
         let reads = |back: usize| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use carafe_hub::{Delivery, Form, Frames, Gap, GapReason, Subscription};
+use carafe_hub::{Delivery, Format, Frames, Gap, GapReason, Subscription};
 use carafe_log::Entry;
 use carafe_protocol::{Decoder, Position, Received, ReceivedEvent, Topic};
 use futures_core::Stream;
@@ -19,7 +19,7 @@ pub(crate) struct Listener {
 
 enum Source {
     Entries(Subscription),
-    Frames(Box<(Frames, Decoder)>, Form),
+    Frames(Box<(Frames, Decoder)>, Format),
 }
 
 /// What one poll comes to.
@@ -31,7 +31,7 @@ pub(crate) enum Polled {
     Ended,
 }
 
-/// What a subscriber hears, in whichever form.
+/// What a subscriber hears, in whichever format.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
     Position(Position),
@@ -59,21 +59,21 @@ impl Wake for Wakes {
 }
 
 impl Listener {
-    /// In this form, or as entries.
-    pub(crate) fn new(subscription: Subscription, form: Option<Form>) -> Self {
-        let stream = match form {
+    /// In this format, or as entries.
+    pub(crate) fn new(subscription: Subscription, format: Option<Format>) -> Self {
+        let stream = match format {
             None => Source::Entries(subscription),
-            Some(form) => {
-                Source::Frames(Box::new((subscription.into_frames(form), Decoder::new())), form)
+            Some(format) => {
+                Source::Frames(Box::new((subscription.into_frames(format), Decoder::new())), format)
             }
         };
         Self { stream, wakes: Arc::default() }
     }
 
-    pub(crate) fn form(&self) -> Option<Form> {
+    pub(crate) fn format(&self) -> Option<Format> {
         match &self.stream {
             Source::Entries(_) => None,
-            Source::Frames(_, form) => Some(*form),
+            Source::Frames(_, format) => Some(*format),
         }
     }
 
@@ -89,11 +89,11 @@ impl Listener {
             Source::Entries(subscription) => Pin::new(subscription)
                 .poll_next(&mut cx)
                 .map(|next| next.map(|told| vec![told.into()])),
-            Source::Frames(frames, form) => {
+            Source::Frames(frames, format) => {
                 let (frames, decoder) = &mut **frames;
                 Pin::new(frames)
                     .poll_next(&mut cx)
-                    .map(|next| next.map(|chunk| hear(decoder, &chunk, *form)))
+                    .map(|next| next.map(|chunk| hear(decoder, &chunk, *format)))
             }
         };
         match polled {
@@ -130,22 +130,22 @@ impl Listener {
 
     /// What an idle stream of frames says instead of a heartbeat.
     pub(crate) fn position_if_moved(&mut self) -> Option<Heard> {
-        let Source::Frames(frames, form) = &mut self.stream else {
+        let Source::Frames(frames, format) = &mut self.stream else {
             panic!("only frames tell their position again");
         };
         let (frames, decoder) = &mut **frames;
         let chunk = frames.instead_of_heartbeat()?;
-        Some(hear(decoder, &chunk, *form).remove(0))
+        Some(hear(decoder, &chunk, *format).remove(0))
     }
 }
 
 /// Decodes a chunk of frames, which ends where a frame ends.
-fn hear(decoder: &mut Decoder, mut chunk: &[u8], form: Form) -> Vec<Heard> {
+fn hear(decoder: &mut Decoder, mut chunk: &[u8], format: Format) -> Vec<Heard> {
     assert!(chunk.ends_with(b"\n\n"));
     let mut heard = Vec::new();
     while let Some(received) = decoder.decode(&mut chunk).unwrap() {
         let Received::Event(event) = received else { panic!("{received:?}") };
-        heard.push(Heard::of(event, form));
+        heard.push(Heard::of(event, format));
     }
     heard
 }
@@ -155,12 +155,12 @@ impl Heard {
     pub(crate) fn position(&self) -> Position {
         match self {
             Self::Position(position) => *position,
-            Self::Gap(gap) => gap.goes_on_after,
+            Self::Gap(gap) => gap.resume_after,
             Self::Event(said) => said.position,
         }
     }
 
-    pub(crate) fn of(event: ReceivedEvent, form: Form) -> Self {
+    pub(crate) fn of(event: ReceivedEvent, format: Format) -> Self {
         let position = event.last_event_id.parse().unwrap();
         match event.event_type.as_str() {
             "carafe.position" => {
@@ -168,7 +168,7 @@ impl Heard {
                 Self::Position(position)
             }
             "carafe.gap" => Self::Gap(gap_of(&event.data, position)),
-            _ if form == Form::Enveloped => Self::Event(said_in_envelope(&event, position)),
+            _ if format == Format::Enveloped => Self::Event(said_in_envelope(&event, position)),
             _ => Self::Event(Said {
                 position,
                 event_type: Some(event.event_type).filter(|text| text != "message"),
@@ -179,7 +179,7 @@ impl Heard {
     }
 }
 
-fn gap_of(json: &str, goes_on_after: Position) -> Gap {
+fn gap_of(json: &str, resume_after: Position) -> Gap {
     let json: Value = serde_json::from_str(json).unwrap();
     let reason = match text(&json["reason"]).as_str() {
         "trimmed" => GapReason::Trimmed,
@@ -188,7 +188,7 @@ fn gap_of(json: &str, goes_on_after: Position) -> Gap {
         other => panic!("{other}"),
     };
     let oldest = json["oldest"].as_str().map(|oldest| oldest.parse().unwrap());
-    Gap { requested: text(&json["requested"]), oldest, reason, goes_on_after }
+    Gap { requested: text(&json["requested"]), oldest, reason, resume_after }
 }
 
 fn said_in_envelope(event: &ReceivedEvent, position: Position) -> Said {
@@ -208,15 +208,15 @@ fn text(json: &Value) -> String {
 }
 
 impl Said {
-    /// What an entry says in this form, or as the entry itself.
-    pub(crate) fn of(entry: &Entry, form: Option<Form>) -> Self {
+    /// What an entry says in this format, or as the entry itself.
+    pub(crate) fn of(entry: &Entry, format: Option<Format>) -> Self {
         let (publication, event) = (&entry.publication, entry.publication.event());
         let topics = || publication.topics().map(Topic::to_string).collect();
         Self {
             position: entry.position,
             event_type: event.event_type().map(ToString::to_string),
             data: event.data().unwrap().to_owned(),
-            topics: (form != Some(Form::Plain)).then(topics),
+            topics: (format != Some(Format::Plain)).then(topics),
         }
     }
 }

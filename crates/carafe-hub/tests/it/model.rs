@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use carafe_hub::{Form, Gap, GapReason, Start, SubscribeError};
+use carafe_hub::{Format, Gap, GapReason, Start, SubscribeError};
 use carafe_log::{Entry, Find, Publication, Span};
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
@@ -124,7 +124,7 @@ fn among(publication: &Publication, matchers: &[TopicMatcher]) -> bool {
 /// What one subscriber has heard and is owed.
 pub(crate) struct Account {
     wish: Wish,
-    form: Option<Form>,
+    format: Option<Format>,
     /// What it has to hear before any event.
     opening: VecDeque<Heard>,
     /// The last position that it heard; all that it is owed comes after.
@@ -145,12 +145,12 @@ impl Account {
         model: &Model,
         span: Span,
         wish: Wish,
-        form: Option<Form>,
+        format: Option<Format>,
         start: &Start,
     ) -> Self {
         let account = Self {
             wish,
-            form,
+            format,
             opening: VecDeque::new(),
             seen: span.start,
             ahead: false,
@@ -166,7 +166,8 @@ impl Account {
                 let position = model.before_last(span, *count, &account.wish);
                 account.at(position)
             }
-            Start::After(id) => match id.parse() {
+            Start::After(position) => account.at_found(model, span, *position),
+            Start::AfterId(id) => match id.parse() {
                 Ok(position) => account.at_found(model, span, position),
                 Err(_) => account.beyond_gap(span, id.clone(), GapReason::Foreign),
             },
@@ -185,7 +186,7 @@ impl Account {
             Find::Foreign => self.beyond_gap(span, position.to_string(), GapReason::Foreign),
             Find::Lost { common } => {
                 let gap = gap(span, position.to_string(), GapReason::Lost);
-                self.opening.push_back(Heard::Gap(Gap { goes_on_after: common, ..gap }));
+                self.opening.push_back(Heard::Gap(Gap { resume_after: common, ..gap }));
                 self.at(common)
             }
             found @ (Find::Found | Find::Ahead) => {
@@ -232,9 +233,9 @@ impl Account {
         assert!(!self.ahead, "what it has seen is not known yet");
         let owed = model.next_after(self.seen.offset, &self.wish).map(|entry| {
             let named = |_| self.wish.named(&entry.publication);
-            let said = Said::of(entry, self.form);
+            let said = Said::of(entry, self.format);
             Said {
-                topics: if self.form.is_some() { said.topics.map(named) } else { said.topics },
+                topics: if self.format.is_some() { said.topics.map(named) } else { said.topics },
                 ..said
             }
         });
@@ -261,8 +262,8 @@ impl Account {
     /// It has waited for the tail, which has not come.
     fn check_lost(&self, model: &Model, told: &Gap) {
         assert!(self.beats > 2, "so soon");
-        assert!(model.positions().contains(&told.goes_on_after));
-        assert!(told.goes_on_after.offset < self.seen.offset, "the tail was there");
+        assert!(model.positions().contains(&told.resume_after));
+        assert!(told.resume_after.offset < self.seen.offset, "the tail was there");
     }
 
     /// Nothing up to `position` is for this subscriber.
@@ -345,5 +346,5 @@ impl Account {
 }
 
 fn gap(span: Span, requested: String, reason: GapReason) -> Gap {
-    Gap { requested, oldest: span.oldest, reason, goes_on_after: span.start }
+    Gap { requested, oldest: span.oldest, reason, resume_after: span.start }
 }

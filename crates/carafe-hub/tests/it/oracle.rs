@@ -93,7 +93,7 @@ pub(crate) struct Reading {
     /// After which ID it was asked to go on; empty if after none.
     pub(crate) requested: String,
     /// Events have the IDs that their publishers gave them.
-    pub(crate) mercure: bool,
+    pub(crate) custom_format: bool,
 }
 
 /// How many things were told.
@@ -213,7 +213,7 @@ impl Oracle {
         }
         match (event, field("event")) {
             (Some(event), _) => {
-                let id = if reading.mercure { &event.id } else { &event.position };
+                let id = if reading.custom_format { &event.id } else { &event.position };
                 assert_eq!(field("id"), id, "{block}");
                 told.events += 1;
             }
@@ -243,8 +243,8 @@ impl Oracle {
     fn may_be_told(&self, reading: &Reading, event: &Fact, secret: &str) -> bool {
         match self.secrets.get(secret) {
             Some(Secret::Topic(topic)) => self.may_know_topic(&reading.wish, event, *topic),
-            // To others than Mercure's, what the publisher called it is not told.
-            _ if secret == event.id => reading.mercure,
+            // Only a custom format shows the publisher's ID.
+            _ if secret == event.id => reading.custom_format,
             _ => secret == event.data || event.event_type.as_deref() == Some(secret),
         }
     }
@@ -254,7 +254,7 @@ impl Oracle {
         assert!(position == reading.requested || self.positions.contains(position), "{position}");
     }
 
-    /// What is said to Mercure beside events, and nothing else.
+    /// What a custom format writes beside events, and nothing else.
     fn judge_comments(&self, reading: &Reading, block: &str, told: &mut Told) {
         for line in block.lines().filter(|line| !line.starts_with("retry: ")) {
             let comment =

@@ -1,10 +1,10 @@
 //! Where a stream stands, and where it goes on.
 
-use carafe_hub::{Form, GapReason, HubLimits, Start, Subscribe};
+use carafe_hub::{Format, GapReason, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 
-use crate::fixture::{FORMS, NO_RING, Rig, after, data, entry, publication, publish, topic};
+use crate::fixture::{FORMATS, NO_RING, Rig, after, data, entry, publication, publish, topic};
 use crate::listener::{Heard, Listener};
 
 fn everything() -> Subscribe {
@@ -13,8 +13,8 @@ fn everything() -> Subscribe {
 
 #[track_caller]
 fn check(rig: &Rig, start: &Start, position: Position, expected: &[&str]) {
-    for form in FORMS {
-        let heard = rig.listen_in(form, Subscribe::to(topic("a")).from(start.clone())).hear();
+    for format in FORMATS {
+        let heard = rig.listen_in(format, Subscribe::to(topic("a")).from(start.clone())).hear();
         assert_eq!(heard[0], Heard::Position(position), "{start:?}");
         assert_eq!(data(&heard), expected, "{start:?}");
     }
@@ -46,10 +46,10 @@ fn every_stream_begins_with_where_it_stands() {
 
 #[test]
 fn history_goes_over_into_live_events_as_one_stream() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::keeping(1000);
         rig.count("a", 600);
-        let mut listener = rig.listen_in(form, everything().from(Start::Earliest));
+        let mut listener = rig.listen_in(format, everything().from(Start::Earliest));
         listener.poll();
         rig.publish("a", "live");
         let heard = listener.hear();
@@ -61,9 +61,9 @@ fn history_goes_over_into_live_events_as_one_stream() {
 
 #[test]
 fn what_was_published_between_the_join_and_the_first_poll_is_delivered() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::keeping(1000);
-        let mut listener = rig.listen_in(form, everything());
+        let mut listener = rig.listen_in(format, everything());
         rig.count("a", 3);
         let heard = listener.hear();
         assert_eq!(heard[0], Heard::Position(rig.span().start));
@@ -102,14 +102,14 @@ fn nodes() -> (Rig, Rig) {
 
 #[test]
 fn an_id_ahead_of_this_node_waits_until_the_tail_arrives() {
-    for form in FORMS {
+    for format in FORMATS {
         let (ahead, behind) = nodes();
         let all: Vec<_> = ["0", "1", "2", "3"].map(|data| publication("a", data)).into();
         let all: Vec<_> =
             all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
         behind.supply(all[..1].to_vec());
 
-        let mut listener = behind.listen_in(form, everything().from(after(all[2].position)));
+        let mut listener = behind.listen_in(format, everything().from(after(all[2].position)));
         assert_eq!(
             listener.hear(),
             [Heard::Position(all[2].position)],
@@ -185,9 +185,9 @@ fn an_id_ahead_between_sparse_offsets_is_foreign_when_the_tail_has_passed() {
 
 #[test]
 fn a_stream_on_a_quiet_topic_tells_that_its_position_has_moved_once() {
-    for form in [Form::Plain, Form::Enveloped] {
+    for format in [Format::Plain, Format::Enveloped] {
         let rig = Rig::roomy();
-        let mut listener = rig.listen_in(Some(form), Subscribe::to(topic("quiet")));
+        let mut listener = rig.listen_in(Some(format), Subscribe::to(topic("quiet")));
         assert_eq!(listener.position_if_moved(), None, "it has yet to say where it begins");
         listener.hear();
         assert_eq!(listener.position_if_moved(), None);
@@ -204,7 +204,7 @@ fn a_stream_on_a_quiet_topic_tells_that_its_position_has_moved_once() {
 #[test]
 fn a_position_told_on_a_quiet_topic_resumes_without_a_gap() {
     let rig = Rig::keeping(2);
-    let mut listener = rig.listen_in(Some(Form::Plain), Subscribe::to(topic("quiet")));
+    let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("quiet")));
     let begin = listener.hear()[0].position();
     rig.count("busy", 1);
     listener.hear();
@@ -224,7 +224,7 @@ fn a_position_told_on_a_quiet_topic_resumes_without_a_gap() {
 #[test]
 fn a_private_event_that_is_passed_over_moves_the_position() {
     let rig = Rig::roomy();
-    let mut listener = rig.listen_in(Some(Form::Plain), Subscribe::to(topic("a")));
+    let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("a")));
     listener.hear();
     let private = publish(&rig.hub, publication("a", "secret").with_private(true));
     assert_eq!(listener.hear(), []);
@@ -236,7 +236,7 @@ fn who_is_ahead_is_told_no_position_that_would_set_it_back() {
     let rig = supplied();
     let tail = rig.publish("a", "");
     let ahead = Position { offset: tail.offset + 10, ..tail };
-    let mut listener = rig.listen_in(Some(Form::Plain), everything().from(after(ahead)));
+    let mut listener = rig.listen_in(Some(Format::Plain), everything().from(after(ahead)));
     listener.hear();
     rig.count("a", 3);
     assert_eq!(listener.hear(), []);
@@ -245,12 +245,12 @@ fn who_is_ahead_is_told_no_position_that_would_set_it_back() {
 
 #[test]
 fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_goes_on() {
-    for form in FORMS {
+    for format in FORMATS {
         let rig = Rig::roomy();
         let tail = rig.count("a", 3)[2];
         for further in [1, 10, u64::MAX - tail.offset] {
             let lost = Position { offset: tail.offset + further, ..tail };
-            let mut listener = rig.listen_in(form, everything().from(after(lost)));
+            let mut listener = rig.listen_in(format, everything().from(after(lost)));
             let now = rig.span().tail;
             assert_eq!(listener.hear(), [rig.lost(lost, now), Heard::Position(now)]);
             rig.publish("a", "next");
@@ -261,11 +261,11 @@ fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_goes
 
 #[test]
 fn a_tail_that_does_not_arrive_is_lost_after_some_heartbeats() {
-    for form in [Form::Plain, Form::Enveloped] {
+    for format in [Format::Plain, Format::Enveloped] {
         let rig = supplied();
         let tail = rig.publish("a", "0");
         let lost = Position { offset: tail.offset + 10, ..tail };
-        let mut listener = rig.listen_in(Some(form), everything().from(after(lost)));
+        let mut listener = rig.listen_in(Some(format), everything().from(after(lost)));
         listener.hear();
         assert_eq!([listener.position_if_moved(), listener.position_if_moved()], [None, None]);
         let tail = rig.publish("a", "1");

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use carafe_hub::{Client, Form, HubCounts, HubLimits, Start, Subscribe};
+use carafe_hub::{Client, Format, HubCounts, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
 
 use crate::fixture::{NO_RING, Rig, data, exact, subscribe};
@@ -69,7 +69,7 @@ fn who_has_something_to_give_does_not_read_ahead_unless_asked() {
     let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 1, ..NO_RING });
     rig.count("a", 300);
     let request = Subscribe::to(exact("a")).from(Start::Earliest);
-    let mut frames = subscribe(&rig.hub, request).unwrap().into_frames(Form::Plain);
+    let mut frames = subscribe(&rig.hub, request).unwrap().into_frames(Format::Plain);
     let mut cx = Context::from_waker(Waker::noop());
     let mut given = String::new();
     rig.log.hold_reads();

@@ -6,7 +6,7 @@ use carafe_hub::{Gap, GapReason, HubLimits, Retention, Start, Subscribe};
 use carafe_log::{Entry, MemoryLimits};
 use carafe_protocol::{Position, TopicPattern};
 
-use crate::fixture::{FORMS, NO_RING, Rig, after, data, exact, pattern, publication, topic};
+use crate::fixture::{FORMATS, NO_RING, Rig, after, data, exact, pattern, publication, topic};
 use crate::listener::{Heard, Polled};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -40,21 +40,21 @@ fn who_resumes_before_what_is_not_shown_any_more_is_told_one_gap_and_then_what_t
         rig.was_published(4, &["brief/a"], "over");
         let last_over = rig.was_published(2, &["brief/b"], "over too");
         let kept = rig.was_published(0, &["brief/a"], "kept");
-        for form in FORMS {
+        for format in FORMATS {
             let request = Subscribe::to(pattern("brief/*")).from(after(start));
-            let heard = rig.listen_in(form, request).hear();
+            let heard = rig.listen_in(format, request).hear();
             let gap = Gap {
                 requested: start.to_string(),
                 oldest: Some(oldest),
                 reason: GapReason::Trimmed,
-                goes_on_after: last_over,
+                resume_after: last_over,
             };
             assert_eq!(heard[0], Heard::Position(start));
             assert_eq!(heard[1], Heard::Gap(gap));
             assert_eq!(data(&heard), ["kept"]);
             assert_eq!(heard.last().unwrap().position(), kept);
             let resumed = rig
-                .listen_in(form, Subscribe::to(pattern("brief/*")).from(after(last_over)))
+                .listen_in(format, Subscribe::to(pattern("brief/*")).from(after(last_over)))
                 .hear();
             assert_eq!(resumed[0], Heard::Position(last_over), "after it, nothing is missing");
         }
@@ -68,7 +68,7 @@ fn a_gap_is_told_although_nothing_follows_it() {
         let over = rig.was_published(2, &["brief/a"], "over");
         let heard = rig.listen(Subscribe::to(exact("brief/a")).from(after(start))).hear();
         assert_eq!(heard.len(), 2, "{heard:?}");
-        assert!(matches!(&heard[1], Heard::Gap(gap) if gap.goes_on_after == over), "{heard:?}");
+        assert!(matches!(&heard[1], Heard::Gap(gap) if gap.resume_after == over), "{heard:?}");
     }
 }
 

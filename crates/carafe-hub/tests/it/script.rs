@@ -1,6 +1,8 @@
 //! Random use of one hub, against the model.
 
-use carafe_hub::{Access, Form, Grant, HubLimits, PublishError, Start, Subscribe, SubscribeError};
+use carafe_hub::{
+    Access, Format, Grant, HubLimits, PublishError, Start, Subscribe, SubscribeError,
+};
 use carafe_log::{Entry, IdempotencyKey, MemoryLimits, Publication};
 use carafe_protocol::{Generation, Position, TopicMatcher};
 use proptest::prelude::*;
@@ -8,7 +10,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::fixture::{
-    FORMS, NO_RING, Rig, at_once, event_type, exact, pattern, publication, subscribe, topic,
+    FORMATS, NO_RING, Rig, at_once, event_type, exact, pattern, publication, subscribe, topic,
 };
 use crate::listener::{Listener, Polled};
 use crate::model::{Account, Model, Wish};
@@ -49,7 +51,7 @@ pub(crate) struct Ask {
     pub(crate) public: bool,
     granted: Vec<&'static str>,
     from: From,
-    form: Option<Form>,
+    format: Option<Format>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,14 +102,14 @@ pub(crate) fn ask() -> impl Strategy<Value = Ask> {
         prop::collection::vec(select(&PATTERNS), 0..3),
     );
     let granted = prop::collection::vec(prop_oneof![select(&TOPICS), select(&PATTERNS)], 0..3);
-    (topics, patterns, (any::<bool>(), granted), from(), select(&FORMS)).prop_map(
-        |(topics, patterns, (public, granted), from, form)| Ask {
+    (topics, patterns, (any::<bool>(), granted), from(), select(&FORMATS)).prop_map(
+        |(topics, patterns, (public, granted), from, format)| Ask {
             topics,
             patterns,
             public,
             granted,
             from,
-            form,
+            format,
         },
     )
 }
@@ -224,14 +226,14 @@ impl World {
             assert_eq!(subscribe(&self.rig.hub, request(&wish, start)).err(), Some(refusal));
             return;
         }
-        let subscriber = self.join(wish, ask.form, start);
+        let subscriber = self.join(wish, ask.format, start);
         self.subscribers.push(subscriber);
     }
 
-    fn join(&self, wish: Wish, form: Option<Form>, start: Start) -> Subscriber {
+    fn join(&self, wish: Wish, format: Option<Format>, start: Start) -> Subscriber {
         let request = request(&wish, start.clone());
-        let listener = Listener::new(subscribe(&self.rig.hub, request).unwrap(), form);
-        let account = Account::open(&self.model, self.rig.span(), wish, form, &start);
+        let listener = Listener::new(subscribe(&self.rig.hub, request).unwrap(), format);
+        let account = Account::open(&self.model, self.rig.span(), wish, format, &start);
         Subscriber { listener, account, start, wakes: None, called: false }
     }
 
@@ -250,10 +252,10 @@ impl World {
     /// As a client does: after the last ID that it heard, or as before if it heard none.
     fn reconnect(&mut self, at: Index) {
         let Some(old) = self.remove(at) else { return };
-        let start = old.account.ids().last().map_or(old.start, |id| Start::After(id.to_string()));
-        let (wish, form) = (old.account.wish().clone(), old.listener.form());
+        let start = old.account.ids().last().map_or(old.start, |id| Start::AfterId(id.to_string()));
+        let (wish, format) = (old.account.wish().clone(), old.listener.format());
         drop(old.listener);
-        let new = self.join(wish, form, start);
+        let new = self.join(wish, format, start);
         self.subscribers.push(new);
     }
 
@@ -283,7 +285,7 @@ impl World {
     }
 
     fn idle(&self, subscriber: &mut Subscriber) {
-        if subscriber.listener.form().is_some() {
+        if subscriber.listener.format().is_some() {
             let heard = subscriber.listener.position_if_moved();
             subscriber.account.hear_idle(&self.model, self.rig.span(), heard.as_ref());
         }
@@ -307,12 +309,12 @@ impl World {
 
     fn resume_after_every_id(&self) {
         for subscriber in
-            self.subscribers.iter().filter(|subscriber| subscriber.listener.form().is_some())
+            self.subscribers.iter().filter(|subscriber| subscriber.listener.format().is_some())
         {
-            let (account, form) = (&subscriber.account, subscriber.listener.form());
+            let (account, format) = (&subscriber.account, subscriber.listener.format());
             for id in account.ids() {
                 let mut again =
-                    self.join(account.wish().clone(), form, Start::After(id.to_string()));
+                    self.join(account.wish().clone(), format, Start::AfterId(id.to_string()));
                 while self.poll_once(&mut again) != Polled::Waiting {}
             }
         }
@@ -354,13 +356,13 @@ impl From {
             Self::Tail => return Start::Tail,
             Self::Earliest => return Start::Earliest,
             Self::Last(count) => return Start::Last(count),
-            Self::NoPosition => return Start::After("no position".to_owned()),
+            Self::NoPosition => return Start::AfterId("no position".to_owned()),
             Self::After(at) => known(at),
             Self::WrongNonce(at) => Position { nonce: known(at).nonce ^ 1, ..known(at) },
             Self::OtherLog(at) => Position { generation: Generation::new(1), ..known(at) },
             Self::Ahead(by) => Position { offset: model.tail().offset + by, ..model.tail() },
         };
-        Start::After(position.to_string())
+        Start::After(position)
     }
 }
 

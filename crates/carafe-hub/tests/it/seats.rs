@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use carafe_hub::{Dispatcher, Form, HubLimits, Retention, Start, Subscribe, SubscriberId};
+use carafe_hub::{
+    Dispatcher, Format, HubLimits, Retention, Start, Subscribe, SubscriberId, TableKey,
+};
 use carafe_log::MemoryLimits;
 use carafe_protocol::TopicPattern;
 
@@ -36,9 +38,9 @@ impl Driver {
     }
 
     fn join(&mut self, request: Subscribe) -> SubscriberId {
-        let frames = subscribe(&self.rig.hub, request).unwrap().into_frames(Form::Plain);
-        let seat = self.dispatcher.seat(frames);
-        self.clients.join(seat, Form::Plain, usize::MAX);
+        let frames = subscribe(&self.rig.hub, request).unwrap().into_frames(Format::Plain);
+        let seat = self.dispatcher.add(frames);
+        self.clients.join(seat, Format::Plain, usize::MAX);
         seat
     }
 
@@ -51,13 +53,13 @@ impl Driver {
     }
 
     fn turn(&mut self) -> bool {
-        self.dispatcher.turn(&mut self.clients)
+        self.dispatcher.serve_next(&mut self.clients)
     }
 
     fn settle(&mut self) {
-        self.dispatcher.look();
+        self.dispatcher.collect_wakes();
         while self.turn() {
-            self.dispatcher.look();
+            self.dispatcher.collect_wakes();
         }
     }
 
@@ -71,17 +73,17 @@ impl Driver {
     }
 
     fn leave(&mut self, seat: SubscriberId) {
-        self.dispatcher.leave(seat);
+        self.dispatcher.remove(seat);
         self.clients.leave(seat);
     }
 
     fn at(&mut self, now: u32) {
         self.clients.now = now;
-        self.dispatcher.at(now);
+        self.dispatcher.set_time(now);
     }
 
     fn beat(&mut self, seat: SubscriberId, silence: u32) -> Vec<Told> {
-        self.dispatcher.beat(seat, silence, &mut self.clients);
+        self.dispatcher.send_heartbeat(seat, silence, &mut self.clients);
         self.told(seat)
     }
 
@@ -131,7 +133,7 @@ fn a_seat_that_joins_in_the_middle_of_a_pass_gets_nothing_twice_and_misses_nothi
     let mut driver = Driver::roomy();
     let old = driver.settled("a", MANY);
     driver.rig.publish("a", "0");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     let waiting = driver.join(Subscribe::to(exact("a")));
     driver.turn();
@@ -159,8 +161,9 @@ fn who_waits_for_a_seat_is_called_for_what_comes_and_misses_nothing() {
             driver.settled("a", 1);
         }
         let (bell, waker) = Bell::new();
-        let mut frames =
-            subscribe(&driver.rig.hub, Subscribe::to(exact("a"))).unwrap().into_frames(Form::Plain);
+        let mut frames = subscribe(&driver.rig.hub, Subscribe::to(exact("a")))
+            .unwrap()
+            .into_frames(Format::Plain);
         assert!(!frames.wait(&waker), "the opening has yet to be said");
         assert!(!frames.opening().is_empty());
         assert!(frames.opening().is_empty(), "once");
@@ -171,8 +174,8 @@ fn who_waits_for_a_seat_is_called_for_what_comes_and_misses_nothing() {
         driver.rig.publish("a", "1");
         assert_eq!(bell.take(), 1);
         assert!(!frames.wait(&waker), "there is something to be said");
-        let seat = driver.dispatcher.seat(frames);
-        driver.clients.join(seat, Form::Plain, usize::MAX);
+        let seat = driver.dispatcher.add(frames);
+        driver.clients.join(seat, Format::Plain, usize::MAX);
         driver.settle();
         driver.rig.publish("a", "2");
         driver.settle();
@@ -186,14 +189,14 @@ fn who_waits_for_a_seat_is_called_to_end() {
     let mut driver = Driver::roomy();
     let (bell, waker) = Bell::new();
     let mut frames =
-        subscribe(&driver.rig.hub, Subscribe::to(exact("a"))).unwrap().into_frames(Form::Plain);
+        subscribe(&driver.rig.hub, Subscribe::to(exact("a"))).unwrap().into_frames(Format::Plain);
     frames.opening();
     assert!(frames.wait(&waker));
     assert_eq!(driver.rig.hub.drain().end(1), 1);
     assert_eq!(bell.take(), 1);
     assert!(!frames.wait(&waker));
-    let seat = driver.dispatcher.seat(frames);
-    driver.clients.join(seat, Form::Plain, usize::MAX);
+    let seat = driver.dispatcher.add(frames);
+    driver.clients.join(seat, Format::Plain, usize::MAX);
     driver.settle();
     driver.check_ended(&[seat], &[]);
 }
@@ -228,10 +231,10 @@ fn who_leaves_in_the_middle_of_a_pass_makes_nobody_be_skipped_or_served_twice() 
         let mut driver = Driver::roomy();
         let seats = driver.settled("a", MANY);
         driver.rig.publish("a", "0");
-        driver.dispatcher.look();
+        driver.dispatcher.collect_wakes();
         driver.turn();
         let (leaving, staying): (Vec<_>, Vec<_>) =
-            seats.iter().partition(|seat| leaves(**seat as usize));
+            seats.iter().partition(|seat| leaves(seat.index()));
         leaving.into_iter().for_each(|seat| driver.leave(seat));
         driver.settle();
         driver.check_all(&staying, &["0"]);
@@ -244,7 +247,7 @@ fn who_leaves_between_the_beginning_of_a_pass_and_its_first_slice_makes_nobody_b
     let (first, second) = (driver.settled("a", 1), driver.settled("b", 2));
     driver.rig.publish("a", "0");
     driver.rig.publish("b", "0");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     driver.check_all(&first, &["0"]);
     driver.leave(second[0]);
@@ -256,7 +259,7 @@ fn who_leaves_between_the_beginning_of_a_pass_and_its_first_slice_makes_nobody_b
 fn whose_client_is_found_to_be_gone_during_a_pass_makes_nobody_be_skipped_or_served_twice() {
     let mut driver = Driver::roomy();
     let seats = driver.settled("a", MANY);
-    let (gone, staying): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| **seat % 3 == 0);
+    let (gone, staying): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| seat.index() % 3 == 0);
     gone.iter().for_each(|seat| driver.clients.get_mut(*seat).is_gone = true);
     driver.rig.publish("a", "0");
     driver.settle();
@@ -285,7 +288,7 @@ fn a_lagging_seat_catches_up_from_the_ring_and_is_served_with_its_group_again() 
     driver.settle();
     driver.check_all(&seats[1..2], &["1", "2"]);
     driver.rig.publish("a", "3");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     driver.check_all(&seats, &["3"]);
     assert_eq!(driver.rig.log.reads(), 0);
@@ -308,7 +311,7 @@ fn a_seat_that_the_ring_has_left_reads_the_log_and_then_is_served_with_its_group
     assert_ne!(driver.rig.log.reads(), 0);
     let reads = driver.rig.log.reads();
     driver.rig.publish("a", "live");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     driver.check_all(&seats, &["live"]);
     assert_eq!(driver.rig.log.reads(), reads);
@@ -341,7 +344,7 @@ fn a_group_is_found_again_and_forgotten_with_its_last_seat() {
         let seats = [driver.join(request()), driver.join(request())];
         driver.settle();
         driver.rig.publish(&format!("{name}-1"), "");
-        driver.dispatcher.look();
+        driver.dispatcher.collect_wakes();
         driver.clients.served.clear();
         driver.turn();
         assert_eq!(driver.clients.served.len(), 2, "one group has both");
@@ -361,7 +364,7 @@ fn an_outlet_that_is_dropped_leaves_nothing_in_the_hub() {
         driver.rig.publish("a-1", "");
         driver.settle();
         driver.rig.publish("a-1", "and a pass is under way");
-        driver.dispatcher.look();
+        driver.dispatcher.collect_wakes();
         driver.join(request().from(Start::Earliest));
         let other = Driver::on(Rig { hub: driver.rig.hub.clone(), log: driver.rig.log.clone() });
         drop(driver);
@@ -378,10 +381,10 @@ fn while_a_pass_over_very_many_is_under_way_others_are_served_within_a_few_turns
     driver.settled("many", 10_000);
     let one = driver.settled("one", 1);
     driver.rig.publish("many", "0");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     driver.rig.publish("one", "0");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     let own = driver.join(Subscribe::to(exact("own")));
     driver.clients.served.clear();
     (0..4).for_each(|_| assert!(driver.turn()));
@@ -465,7 +468,7 @@ fn a_sign_of_life_that_is_taken_in_part_in_the_middle_of_a_pass_loses_nothing() 
     let mut driver = Driver::roomy();
     let seats = driver.settled("a", MANY);
     driver.rig.publish("a", "0");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     let unvisited: Vec<_> =
         seats.iter().copied().filter(|seat| driver.clients.get(*seat).is_untold()).collect();
@@ -546,7 +549,7 @@ fn who_has_to_go_on_alone_in_the_middle_of_a_pass_loses_nothing() {
     let mut driver = Driver::roomy();
     let seats = driver.settled("a", MANY);
     driver.rig.publish("a", "0");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     assert_eq!(driver.rig.hub.drain().end(MANY), MANY);
     driver.settle();
@@ -574,7 +577,7 @@ fn who_has_yet_to_be_sent_what_a_pass_takes_goes_on_before_it_when_its_time_is_o
     let seats = driver.settled("a", MANY);
     let before = driver.rig.span().tail;
     let event = driver.rig.publish("a", "0");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.turn();
     seats.iter().for_each(|seat| driver.dispatcher.expire(*seat));
     driver.settle();
@@ -630,7 +633,7 @@ fn who_is_told_to_end_and_goes_on_alone_before_the_driver_looks_ends_all_the_sam
     let mut driver = Driver::with_ring_of(1);
     let seats = driver.settled("a", 3);
     driver.rig.count("a", 50);
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     assert_eq!(driver.rig.hub.drain().end(3), 3);
     driver.turn();
     driver.settle();
@@ -778,11 +781,11 @@ fn what_is_not_shown_any_more_is_a_gap_for_seats_that_have_settled_and_for_those
         else {
             panic!("{told:?}");
         };
-        assert_eq!((gap.requested.clone(), gap.goes_on_after), (shown.to_string(), over));
+        assert_eq!((gap.requested.clone(), gap.resume_after), (shown.to_string(), over));
         assert!(first.position() == shown && last.position() == driver.rig.span().tail);
     }
     driver.rig.publish("brief/a", "live");
-    driver.dispatcher.look();
+    driver.dispatcher.collect_wakes();
     driver.clients.served.clear();
     driver.turn();
     assert_eq!(driver.clients.served.len(), 3, "all are one group again");

@@ -7,7 +7,9 @@ use std::task::Wake;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use carafe_hub::{Delivery, Form, Hub, HubLimits, PublishError, Start, Subscribe, Subscription};
+use carafe_hub::{
+    Delivery, Format, Hub, HubLimits, PublishError, Start, Subscribe, Subscription, TableKey,
+};
 use carafe_log::{Append, MemoryLimits, Publication};
 use carafe_protocol::{Decoder, Position, Received, TopicMatcher};
 use futures_util::{Stream, StreamExt, stream};
@@ -74,7 +76,7 @@ fn entries(subscription: Subscription) -> impl Stream<Item = Told> {
 
 fn frames(subscription: Subscription) -> impl Stream<Item = Told> {
     let mut decoder = Decoder::new();
-    let told = subscription.into_frames(Form::Plain).map(move |chunk| {
+    let told = subscription.into_frames(Format::Plain).map(move |chunk| {
         let mut input = &chunk[..];
         let received = std::iter::from_fn(|| decoder.decode(&mut input).unwrap()).filter_map(event);
         stream::iter(received.collect::<Vec<_>>())
@@ -187,28 +189,28 @@ fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
     let mut heard: Vec<Vec<Told>> = Vec::new();
     while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
         if heard.len() < count && heard.iter().all(|told| told.len() > heard.len() * 100) {
-            let mut frames = subscribe(hub, everything()).unwrap().into_frames(Form::Plain);
+            let mut frames = subscribe(hub, everything()).unwrap().into_frames(Format::Plain);
             frames.opening();
             // The bell may be rung for it before it has a seat, or after.
             frames.wait(&Arc::clone(&bell).into());
-            let seat = dispatcher.seat(frames);
-            clients.join(seat, Form::Plain, usize::MAX);
+            let seat = dispatcher.add(frames);
+            clients.join(seat, Format::Plain, usize::MAX);
             heard.push(Vec::new());
         }
-        while dispatcher.turn(&mut clients) {}
+        while dispatcher.serve_next(&mut clients) {}
         for (seat, told) in clients.take_told() {
-            heard[seat as usize].extend(told.into_iter().filter_map(event_of));
+            heard[seat.index()].extend(told.into_iter().filter_map(event_of));
         }
         let blocked: Vec<_> =
             clients.seats().filter(|seat| dispatcher.blocked_since(*seat).is_some()).collect();
-        for seat in clients.seats().filter(|seat| seat % 2 == 1).collect::<Vec<_>>() {
+        for seat in clients.seats().filter(|seat| seat.index() % 2 == 1).collect::<Vec<_>>() {
             clients.get_mut(seat).room = 700;
         }
         blocked.iter().for_each(|seat| dispatcher.writable(*seat));
         let done = heard.iter().all(|heard| heard.len() == ALL);
         if blocked.is_empty() && !done {
             wait_for_bell(&bell);
-            dispatcher.look();
+            dispatcher.collect_wakes();
         }
     }
     heard

@@ -1,0 +1,240 @@
+//! How a stream writes events: the hub's own formats, and those that protocol adapters supply.
+//!
+//! A format is a small value, compared by identity, so that subscribers with the same format can
+//! share encoded frames. This module knows no adapter.
+
+use std::ptr;
+use std::sync::OnceLock;
+
+use carafe_log::Entry;
+use carafe_protocol::{Event, EventType, HEARTBEAT, Position};
+
+use crate::envelope::envelope;
+use crate::frame::Frame;
+use crate::gap::Gap;
+
+/// How a stream writes events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// The event as it was published, with its position as ID.
+    #[default]
+    Plain,
+    /// Topic, ID, time, type and data as one JSON object in the data of an event without a type, so
+    /// that one listener receives events of every type.
+    Enveloped,
+    /// The format of a protocol adapter, made by [`Format::custom`].
+    Custom(CustomFormat),
+}
+
+/// Identifies an [`Encoder`] in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CustomFormat(u8);
+
+/// Encodes the stream of an adapter's clients. Each function appends one block of an event stream.
+///
+/// The hub encodes an event once for all subscribers of a format. So an encoder must write nothing
+/// that only some of them may know, such as the other topics of a private event.
+///
+/// ```
+/// use carafe_hub::{Encoder, Format};
+/// use carafe_protocol::{EventId, Position};
+///
+/// /// Writes events with their offset as ID.
+/// static BY_OFFSET: Encoder = Encoder {
+///     event: |entry, block| {
+///         let id = EventId::new(entry.offset().to_string()).expect("digits are an ID");
+///         entry.publication.event().encode_with(&id, block);
+///     },
+///     position: None,
+///     expired: |_, block| block.extend_from_slice(b": expired\n"),
+///     gap: |gap, block| block.extend_from_slice(format!(": gap {}\n", gap.to_json()).as_bytes()),
+/// };
+/// assert_eq!(Format::custom(&BY_OFFSET), Format::custom(&BY_OFFSET));
+/// ```
+#[derive(Debug)]
+pub struct Encoder {
+    /// Encodes an event.
+    pub event: fn(&Entry, &mut Vec<u8>),
+    /// Encodes the position of the stream. Without it, clients are sent a heartbeat instead.
+    pub position: Option<fn(Position, &mut Vec<u8>)>,
+    /// Encodes that the stream ends because its time is over. The client resumes after the
+    /// position.
+    pub expired: fn(Position, &mut Vec<u8>),
+    /// Encodes that requested history is gone.
+    pub gap: fn(&Gap, &mut Vec<u8>),
+}
+
+/// The encoders that adapters have supplied. Entries are set once and never change, so reading one
+/// takes no lock.
+static ENCODERS: [OnceLock<&'static Encoder>; MAX_ENCODERS] =
+    [const { OnceLock::new() }; MAX_ENCODERS];
+
+/// Encoders that a process can use.
+const MAX_ENCODERS: usize = 16;
+
+/// Bytes of a block beside the data of its event: ID, type and field names.
+const BLOCK_HEADER: usize = 96;
+
+const POSITION: EventType = EventType::from_static("carafe.position");
+const EXPIRED: EventType = EventType::from_static("carafe.expired");
+const GAP: EventType = EventType::from_static("carafe.gap");
+
+impl Format {
+    /// The format of an encoder. The same encoder always gives the same format.
+    ///
+    /// # Panics
+    /// When the process uses more than 16 encoders.
+    #[must_use]
+    pub fn custom(encoder: &'static Encoder) -> Self {
+        let is_it = |slot: &OnceLock<_>| ptr::eq(*slot.get_or_init(|| encoder), encoder);
+        let index = ENCODERS.iter().position(is_it).expect("a process has at most 16 encoders");
+        Self::Custom(CustomFormat(index as u8))
+    }
+
+    /// Encodes an entry for all subscribers that may know its topics.
+    pub(crate) fn event(self, entry: &Entry) -> Frame {
+        let event = entry.publication.event();
+        match self {
+            Self::Plain => block_at(event, entry.position),
+            Self::Enveloped => block_at(&envelope(entry, |_| true), entry.position),
+            Self::Custom(format) => {
+                let data = event.data().map_or(0, str::len);
+                Frame::encoded(BLOCK_HEADER + data, |block| (format.encoder().event)(entry, block))
+            }
+        }
+    }
+
+    /// Whether the stream states its position, in events of their own.
+    pub(crate) fn states_position(self) -> bool {
+        match self {
+            Self::Plain | Self::Enveloped => true,
+            Self::Custom(format) => format.encoder().position.is_some(),
+        }
+    }
+
+    /// `carafe.position`: where the stream stands. Clients ignore an ID without data, so the event
+    /// has one empty data line.
+    pub(crate) fn position(self, position: Position) -> Frame {
+        match self {
+            Self::Plain | Self::Enveloped => {
+                block_at(&Event::new("").with_type(POSITION), position)
+            }
+            Self::Custom(format) => match format.encoder().position {
+                Some(encode) => Frame::encoded(BLOCK_HEADER, |block| encode(position, block)),
+                None => Frame::chunked(HEARTBEAT),
+            },
+        }
+    }
+
+    /// `carafe.expired`: the stream ends, and a client that reconnects resumes after the position.
+    pub(crate) fn expired(self, position: Position) -> Frame {
+        match self {
+            Self::Plain | Self::Enveloped => block_at(&Event::new("").with_type(EXPIRED), position),
+            Self::Custom(format) => {
+                Frame::encoded(BLOCK_HEADER, |block| (format.encoder().expired)(position, block))
+            }
+        }
+    }
+
+    /// `carafe.gap`. Its ID is the position where the stream resumes: a client that is disconnected
+    /// right after it was informed and asks again does not receive the gap twice.
+    pub(crate) fn gap(self, gap: &Gap) -> Frame {
+        match self {
+            Self::Plain | Self::Enveloped => {
+                block_at(&Event::new(gap.to_json()).with_type(GAP), gap.resume_after)
+            }
+            Self::Custom(format) => {
+                Frame::encoded(BLOCK_HEADER, |block| (format.encoder().gap)(gap, block))
+            }
+        }
+    }
+}
+
+impl CustomFormat {
+    fn encoder(self) -> &'static Encoder {
+        ENCODERS[usize::from(self.0)].get().expect("an encoder is set before its format is made")
+    }
+}
+
+/// An event with a position as ID.
+pub(crate) fn block_at(event: &Event, position: Position) -> Frame {
+    let data = event.data().map_or(0, str::len);
+    Frame::encoded(BLOCK_HEADER + data, |block| event.encode_at(position, block))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use carafe_log::Publication;
+    use carafe_protocol::{Generation, Topic};
+
+    use super::*;
+    use crate::gap::GapReason;
+
+    fn entry() -> Entry {
+        Entry {
+            position: Position { generation: Generation::new(1), offset: 2, nonce: 3 },
+            time: UNIX_EPOCH + Duration::from_millis(1_500),
+            publication: Publication::new(Topic::new("a/b").unwrap(), "x\n\"y\"")
+                .with_type(EventType::from_static("t"))
+                .with_retry(Duration::from_millis(7)),
+        }
+    }
+
+    #[track_caller]
+    fn check(frame: &Frame, expected: &str) {
+        assert_eq!(std::str::from_utf8(&frame.block()).unwrap(), expected);
+        let chunk = format!("{:x}\r\n{expected}\r\n", expected.len());
+        assert_eq!(std::str::from_utf8(frame.chunk()).unwrap(), chunk);
+    }
+
+    #[test]
+    fn a_plain_frame_is_the_event_with_its_position_as_id() {
+        let expected = "retry: 7\nid: 000000000001-2-00000003\nevent: t\ndata: x\ndata: \"y\"\n\n";
+        check(&Format::Plain.event(&entry()), expected);
+    }
+
+    #[test]
+    fn an_envelope_has_all_fields_in_one_data_line_and_no_type() {
+        let expected = "retry: 7\nid: 000000000001-2-00000003\ndata: {\"topic\":\"a/b\",\
+            \"id\":\"000000000001-2-00000003\",\"time\":\"1970-01-01T00:00:01.500Z\",\"type\":\"t\",\
+            \"data\":\"x\\n\\\"y\\\"\"}\n\n";
+        check(&Format::Enveloped.event(&entry()), expected);
+    }
+
+    #[test]
+    fn a_position_event_has_one_empty_data_line() {
+        let expected = "id: 000000000001-2-00000003\nevent: carafe.position\ndata:\n\n";
+        check(&Format::Plain.position(entry().position), expected);
+    }
+
+    static SILENT: Encoder = Encoder {
+        event: |entry, block| block.extend_from_slice(format!(": {}\n", entry.offset()).as_bytes()),
+        position: None,
+        expired: |position, block| write(block, "expired", position),
+        gap: |gap, block| block.extend_from_slice(gap.to_json().as_bytes()),
+    };
+
+    static STATING: Encoder =
+        Encoder { position: Some(|position, block| write(block, "position", position)), ..SILENT };
+
+    fn write(block: &mut Vec<u8>, what: &str, position: Position) {
+        block.extend_from_slice(format!(": {what} {position}\n").as_bytes());
+    }
+
+    #[test]
+    fn a_custom_format_is_encoded_by_its_adapter_and_known_by_the_encoders_identity() {
+        let (silent, stating) = (Format::custom(&SILENT), Format::custom(&STATING));
+        assert!(silent == Format::custom(&SILENT) && silent != stating);
+        check(&silent.event(&entry()), ": 2\n");
+        check(&silent.position(entry().position), ":\n");
+        check(&stating.position(entry().position), ": position 000000000001-2-00000003\n");
+        check(&silent.expired(entry().position), ": expired 000000000001-2-00000003\n");
+        assert_eq!((silent.states_position(), stating.states_position()), (false, true));
+        let (reason, resume_after) = (GapReason::Foreign, entry().position);
+        let gap = Gap { requested: "a".into(), oldest: None, reason, resume_after };
+        check(&silent.gap(&gap), r#"{"requested":"a","oldest":null,"reason":"foreign"}"#);
+    }
+}
