@@ -7,6 +7,8 @@
 mod access;
 mod append;
 mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod disk;
 mod entry;
 mod grant;

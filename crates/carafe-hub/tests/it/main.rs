@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod client;
+mod contract;
 mod delivery;
 mod dispatcher;
 mod drain;

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::small_segments;
-use crate::factory::{pattern, publication, topic, wait};
+use carafe_log::contract::helpers::{pattern, publication, topic, wait};
 
 const TOPICS: u64 = 7;
 const EVENTS: u64 = 6000;

@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::{open, small_segments};
-use crate::factory::{append, append_one, publication, read_all, try_read_all};
 use crate::sim::{SimDisk, Sync};
+use carafe_log::contract::helpers::{append, append_one, publication, read_all, try_read_all};
 
 /// Crash images that are looked at; `CARAFE_TEST_CRASHES` sets another number.
 const CRASHES: usize = 100_000;

@@ -9,11 +9,11 @@ use carafe_log::{
 };
 use carafe_protocol::{Position, Topic, TopicMatcher};
 
-use crate::contract::every_log;
-use crate::factory::{
-    Factory, append, append_one, data, keyed, positions, publication, read_all, wait,
-};
 use crate::sim::{Call, Errno, Fault, SimDisk};
+use carafe_log::contract::Factory;
+use carafe_log::contract::helpers::{
+    append, append_one, data, keyed, positions, publication, read_all, topic, wait,
+};
 
 struct Disk;
 
@@ -34,7 +34,7 @@ impl Factory for Disk {
     }
 }
 
-every_log!(super::Disk);
+carafe_log::contract::tests!(Disk);
 
 pub(crate) fn small_segments() -> DiskOptions {
     DiskOptions { segment_bytes: Some(2048), readers: 1, ..DiskOptions::default() }
@@ -90,7 +90,7 @@ fn all_fields_are_kept() {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();
     let full = keyed("a/\u{e9}", "k")
-        .with_alternates(["b", "a/\u{e9}"].map(crate::factory::topic))
+        .with_alternates(["b", "a/\u{e9}"].map(topic))
         .with_type(carafe_protocol::EventType::from_static("t"))
         .with_retry(std::time::Duration::from_millis(7))
         .with_private(true);

@@ -11,10 +11,10 @@ use carafe_log::{
 use futures_util::future::{MaybeDone, maybe_done};
 
 use crate::disk::{all, open, small_segments};
-use crate::factory::{
+use crate::sim::{Call, Errno, Fault, SimDisk};
+use carafe_log::contract::helpers::{
     NO_LIMIT, append, append_one, keyed, pattern, positions, publication, read, topic, wait,
 };
-use crate::sim::{Call, Errno, Fault, SimDisk};
 
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
 

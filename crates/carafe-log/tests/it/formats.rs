@@ -12,7 +12,7 @@ use carafe_log::{
 use carafe_protocol::{EventType, Position, Topic, TopicMatcher};
 
 use crate::disk::{all, small_segments};
-use crate::factory::{append_one, positions, publication, read_all, wait};
+use carafe_log::contract::helpers::{append_one, pattern, positions, publication, read_all, wait};
 
 /// See the README.md there.
 fn fixtures() -> PathBuf {
@@ -92,7 +92,7 @@ fn resumes_after_each(log: &DiskLog, entries: &[std::sync::Arc<Entry>]) {
     }
     let trimmed = Position { offset: log.span().start.offset - 1, ..log.span().start };
     assert_eq!(wait(log.find(trimmed)).unwrap(), Find::Trimmed);
-    let of_a = [crate::factory::pattern("a/*")];
+    let of_a = [pattern("a/*")];
     let matching = entries
         .iter()
         .filter(|entry| entry.publication.matches(&of_a))

@@ -14,9 +14,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::disk::small_segments;
-use crate::factory::{append, keyed, publication, read_all, settle, wait};
 use crate::sim::SimDisk;
 use crate::time::{HOUR, Machine};
+use carafe_log::contract::helpers::{append, keyed, publication, read_all, settle, wait};
 
 const SEED: u64 = 0x6E15;
 const WINDOW: Duration = Duration::from_secs(24 * 3600);

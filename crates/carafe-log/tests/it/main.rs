@@ -4,18 +4,14 @@
 #![cfg(test)]
 
 mod concurrency;
-mod contract;
 mod crash;
 mod disk;
-mod factory;
 mod faults;
 mod folder;
 mod formats;
 mod keys;
 mod memory;
-mod model;
 mod panics;
-mod patterns;
 mod repair;
 mod sim;
 mod sizes;

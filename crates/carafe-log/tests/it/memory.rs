@@ -3,8 +3,8 @@
 use carafe_log::{Access, Append, AppendError, Find, MemoryLimits, MemoryLog, Publication, Read};
 use carafe_protocol::{Generation, TopicMatcher};
 
-use crate::contract::every_log;
-use crate::factory::{Factory, append, append_one, positions, publication, read_all, wait};
+use carafe_log::contract::Factory;
+use carafe_log::contract::helpers::{append, append_one, positions, publication, read_all, wait};
 
 struct Memory;
 
@@ -24,7 +24,7 @@ impl Factory for Memory {
     }
 }
 
-every_log!(super::Memory);
+carafe_log::contract::tests!(Memory);
 
 fn keeping(entries: usize) -> MemoryLog {
     MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() })

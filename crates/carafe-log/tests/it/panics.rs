@@ -4,9 +4,9 @@ use carafe_log::{Append, AppendAt, AppendError, Read, ReadError};
 use futures_util::FutureExt;
 
 use crate::disk::{all, open, small_segments};
-use crate::factory::{append_one, keyed, positions, publication, supplied, wait};
 use crate::faults::with_a_sealed_key;
 use crate::sim::{Call, Fault, SimDisk};
+use carafe_log::contract::helpers::{append_one, keyed, positions, publication, supplied, wait};
 
 const THROUGH_A_PANIC: usize = 10_000;
 

@@ -8,8 +8,10 @@ use carafe_log::{
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::disk::{flip, open, small_segments};
-use crate::factory::{NO_LIMIT, append_one, keyed, positions, publication, topic, wait};
 use crate::sim::SimDisk;
+use carafe_log::contract::helpers::{
+    NO_LIMIT, append_one, keyed, positions, publication, topic, wait,
+};
 
 /// Bytes of a segment's header, and of each entry's commit below.
 const HEADER: usize = 48;

@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::open;
-use crate::factory::{append, append_one, keyed, publication, wait};
 use crate::sim::SimDisk;
+use carafe_log::contract::helpers::{append, append_one, keyed, publication, wait};
 
 const MIB: u64 = 1 << 20;
 

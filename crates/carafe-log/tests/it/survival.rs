@@ -13,10 +13,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::{all, open, small_segments};
-use crate::factory::{keyed, publication, wait};
 use crate::faults::{Answer, append_together};
 use crate::sim::SimDisk;
 use crate::time::{HOUR, Machine, Wall};
+use carafe_log::contract::helpers::{keyed, publication, wait};
 
 /// Lives that are looked at; see [`seeds`].
 const LIVES: u64 = 200;

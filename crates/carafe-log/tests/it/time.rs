@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::disk::small_segments;
-use crate::factory::{append_one, publication, read_all};
 use crate::sim::SimDisk;
+use carafe_log::contract::helpers::{append_one, publication, read_all};
 
 const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use carafe_log::{Access, AppendAt, BlockLimit, Entry, Grant, Log, Publication, Read};
+use crate::{Access, AppendAt, BlockLimit, Entry, Grant, Log, Publication, Read};
 use carafe_protocol::{Position, TopicMatcher};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-use crate::factory::{
-    Factory, NO_LIMIT, append, data, pattern, publication, read, settle, topic, wait,
+use super::Factory;
+use super::helpers::{
+    NO_LIMIT, append, data, pattern, publication, read, settle, supplied, topic, wait,
 };
 
 const SEED: u64 = 0x7E57;
@@ -81,7 +82,7 @@ fn check<Input: std::fmt::Debug>(input: &impl Strategy<Value = Input>, test: imp
     TestRunner::new(config).run(input, run).unwrap_or_else(|error| panic!("{error}"));
 }
 
-pub(crate) fn what_is_read_is_what_testing_each_entry_gives<F: Factory>() {
+pub fn reading_agrees_with_a_test_of_each_entry<F: Factory>() {
     let batches = prop::collection::vec(prop::collection::vec(event(), 1..5), 1..40);
     check(
         &(batches, prop::collection::vec(question(), 1..6), any::<bool>()),
@@ -138,7 +139,7 @@ fn read_by(
     entries
 }
 
-pub(crate) fn a_replay_by_pattern_misses_nothing_while_events_are_appended<F: Factory>() {
+pub fn a_replay_by_pattern_misses_nothing_while_events_are_appended<F: Factory>() {
     const EVENTS: usize = 5000;
     let (log, done) = (F::roomy(), AtomicBool::new(false));
     let wanted = [pattern("a/:n"), topic("b/7").into()];
@@ -166,13 +167,12 @@ pub(crate) fn a_replay_by_pattern_misses_nothing_while_events_are_appended<F: Fa
     assert!(data(&read).into_iter().eq(expected.map(|number| number.to_string())));
 }
 
-pub(crate) fn supplied_entries_with_sparse_offsets_are_found_by_pattern<F: Factory>() {
+pub fn supplied_entries_with_sparse_offsets_are_found_by_pattern<F: Factory>() {
     let log = F::roomy();
     let offset = |number: u64| number * 7 + 3;
     for number in 0..300 {
         let name = format!("a/{}", number % 10);
-        let entry =
-            crate::factory::supplied(&log, offset(number), publication(&name, &"x".repeat(40)));
+        let entry = supplied(&log, offset(number), publication(&name, &"x".repeat(40)));
         wait(log.append_at(vec![entry])).unwrap();
     }
     for after in 0..offset(299) {

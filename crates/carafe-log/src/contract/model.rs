@@ -1,6 +1,6 @@
 //! Random use of a log, against a model that is a `Vec`.
 
-use carafe_log::{
+use crate::{
     Access, AppendAt, BlockLimit, Entry, Find, IdempotencyKey, Log, Publication, Read, ReadError,
 };
 use carafe_protocol::{Offset, Position, TopicMatcher};
@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-use crate::factory::{Factory, positions, publication, settle, supplied, topic, wait};
+use super::Factory;
+use super::helpers::{positions, publication, settle, supplied, topic, wait};
 
 const SEED: u64 = 0xCAFE;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -46,7 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Any log does what appending to a `Vec` and cutting off its front would.
-pub(crate) fn it_does_as_a_vec_would<F: Factory>() {
+pub fn random_use_agrees_with_a_vec<F: Factory>() {
     println!("seed {SEED:#x}");
     let config = ProptestConfig {
         rng_seed: RngSeed::Fixed(SEED),

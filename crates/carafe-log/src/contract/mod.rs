@@ -1,0 +1,161 @@
+//! The tests that every log has to pass, for another crate to run on a log of its own.
+//!
+//! Needs the feature `contract`; enable it for tests alone:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! carafe-log = { version = "0.1", features = ["contract"] }
+//! ```
+//!
+//! Implement [`Factory`] for a type that makes your logs, and have [`tests!`] write a test for each
+//! rule of the contract:
+//!
+//! ```
+//! use carafe_log::contract::Factory;
+//! use carafe_log::{MemoryLimits, MemoryLog};
+//! use carafe_protocol::Generation;
+//!
+//! struct Memory;
+//!
+//! impl Factory for Memory {
+//!     type Log = MemoryLog;
+//!
+//!     fn roomy() -> MemoryLog {
+//!         MemoryLog::default()
+//!     }
+//!
+//!     fn supplied() -> MemoryLog {
+//!         MemoryLog::with_generation(MemoryLimits::default(), Generation::new(7))
+//!     }
+//!
+//!     fn tight() -> MemoryLog {
+//!         MemoryLog::new(MemoryLimits { entries: 8, ..MemoryLimits::default() })
+//!     }
+//! }
+//!
+//! carafe_log::contract::tests!(Memory);
+//! # fn main() {}
+//! ```
+//!
+//! The tests run on the thread that calls them and some threads that they start and join. They use
+//! the public traits of a log only, and know nothing of how a log stores entries.
+
+#![expect(clippy::unwrap_used, reason = "a test that unwraps says what it expects")]
+
+// The macro below calls the tests from another crate, so they have to be public.
+#[doc(hidden)]
+pub mod followers;
+#[doc(hidden)]
+pub mod helpers;
+#[doc(hidden)]
+pub mod ids;
+#[doc(hidden)]
+pub mod model;
+#[doc(hidden)]
+pub mod patterns;
+#[doc(hidden)]
+pub mod positions;
+#[doc(hidden)]
+pub mod reading;
+#[doc(hidden)]
+pub mod supplied;
+
+#[doc(inline)]
+pub use crate::__contract_tests as tests;
+use crate::{AppendAt, Log};
+
+/// Makes the logs under test. Each call makes a new, empty log.
+pub trait Factory {
+    /// The log under test.
+    type Log: Log + AppendAt + 'static;
+
+    /// A log that keeps all entries that the tests append: at least 10 000 small ones.
+    fn roomy() -> Self::Log;
+
+    /// A log like [`roomy`](Self::roomy) that is supplied with its entries by another node. It
+    /// answers [`Find::Ahead`](crate::Find::Ahead) for a position beyond its tail.
+    fn supplied() -> Self::Log;
+
+    /// A log with so small a history that it trims its oldest entries before 1000 small ones are
+    /// appended. An append of no publications returns after history is trimmed to its limit.
+    fn tight() -> Self::Log;
+}
+
+/// Writes a module `contract` with a test for each rule that the logs of a [`Factory`] have to
+/// keep. The factory is named as at the place of the call.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __contract_tests {
+    ($factory:ty) => {
+        mod contract {
+            use super::*;
+
+            $crate::__tests_of!($factory, reading: [
+                an_empty_log_has_nothing_before_its_tail,
+                appended_entries_are_read_back_in_order,
+                an_append_once_polled_happens,
+                only_wanted_entries_are_read,
+                an_entry_that_several_matchers_match_is_read_once,
+                a_block_says_how_far_it_looked,
+                a_block_keeps_its_limits_and_has_at_least_one_entry,
+                reading_trimmed_history_is_an_error_that_names_the_start,
+                the_last_entries_are_counted_by_what_is_wanted,
+                private_entries_count_among_the_last_only_for_readers_that_may_see_them,
+            ]);
+            $crate::__tests_of!($factory, positions: [
+                two_logs_are_two_generations,
+                every_position_given_out_is_found,
+                a_position_that_was_not_given_out_is_foreign,
+                beyond_the_tail_of_a_single_writer_is_lost,
+                beyond_the_tail_of_a_supplied_log_is_ahead,
+                just_before_the_oldest_is_found_and_earlier_is_trimmed,
+                a_position_between_sparse_offsets_is_foreign,
+            ]);
+            $crate::__tests_of!($factory, ids: [
+                a_repeated_key_stores_nothing_and_answers_as_the_first_did,
+                a_key_is_repeated_within_a_batch_too,
+                a_key_is_valid_within_its_topic,
+                a_key_is_forgotten_when_its_entry_is_trimmed,
+                an_external_id_that_is_no_key_is_stored_each_time,
+                an_external_id_finds_only_entries_that_the_reader_may_see,
+                an_external_id_finds_its_earliest_entry_of_any_topic,
+            ]);
+            $crate::__tests_of!($factory, supplied: [
+                supplied_entries_keep_their_offsets,
+                supplied_entries_must_lie_beyond_the_tail,
+            ]);
+            $crate::__tests_of!($factory, followers: [
+                followers_get_every_batch_once_in_order,
+                a_follower_is_given_the_newest_entries_first,
+                a_batch_that_stores_nothing_is_not_handed_to_followers,
+                concurrent_appenders_and_a_follower_agree,
+                a_follower_that_comes_in_between_misses_nothing,
+            ]);
+            $crate::__tests_of!($factory, model: [
+                random_use_agrees_with_a_vec,
+            ]);
+            $crate::__tests_of!($factory, patterns: [
+                reading_agrees_with_a_test_of_each_entry,
+                a_replay_by_pattern_misses_nothing_while_events_are_appended,
+                supplied_entries_with_sparse_offsets_are_found_by_pattern,
+            ]);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tests_of {
+    ($factory:ty, $module:ident: [$($name:ident,)*]) => {
+        mod $module {
+            use super::*;
+
+            $(
+                #[test]
+                fn $name() {
+                    $crate::contract::$module::$name::<$factory>();
+                }
+            )*
+        }
+    };
+}
