@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use carafe_log::contract::helpers::{pattern, publication, topic, wait};
 use carafe_log::{
     Access, Append, BlockLimit, DiskLog, DiskOptions, Find, IdempotencyKey, Read, ReadError,
 };
@@ -12,7 +13,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::small_segments;
-use carafe_log::contract::helpers::{pattern, publication, topic, wait};
 
 const TOPICS: u64 = 7;
 const EVENTS: u64 = 6000;

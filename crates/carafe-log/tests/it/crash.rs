@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use carafe_log::contract::helpers::{append, append_one, publication, read_all, try_read_all};
 use carafe_log::{DiskOptions, Entry, Read};
 use carafe_protocol::TopicMatcher;
 use rand::rngs::StdRng;
@@ -10,7 +11,6 @@ use rand::{RngExt, SeedableRng};
 
 use crate::disk::{open, small_segments};
 use crate::sim::{SimDisk, Sync};
-use carafe_log::contract::helpers::{append, append_one, publication, read_all, try_read_all};
 
 /// Crash images that are looked at; `CARAFE_TEST_CRASHES` sets another number.
 const CRASHES: usize = 100_000;

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use carafe_log::contract::Factory;
+use carafe_log::contract::helpers::{
+    append, append_one, data, keyed, positions, publication, read_all, topic, wait,
+};
 use carafe_log::{
     Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog,
     OpenError, Publication, Read, Storage,
@@ -10,10 +14,6 @@ use carafe_log::{
 use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::sim::{Call, Errno, Fault, SimDisk};
-use carafe_log::contract::Factory;
-use carafe_log::contract::helpers::{
-    append, append_one, data, keyed, positions, publication, read_all, topic, wait,
-};
 
 struct Disk;
 

@@ -4,6 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use carafe_log::contract::helpers::{
+    NO_LIMIT, append, append_one, keyed, pattern, positions, publication, read, topic, wait,
+};
 use carafe_log::{
     Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, DiskOptions, OfflineLog,
     Publication, Read,
@@ -12,9 +15,6 @@ use futures_util::future::{MaybeDone, maybe_done};
 
 use crate::disk::{all, open, small_segments};
 use crate::sim::{Call, Errno, Fault, SimDisk};
-use carafe_log::contract::helpers::{
-    NO_LIMIT, append, append_one, keyed, pattern, positions, publication, read, topic, wait,
-};
 
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
 

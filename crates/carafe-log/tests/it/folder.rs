@@ -5,10 +5,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use carafe_log::contract::helpers::{append_one, positions, publication};
 use carafe_log::{DiskLog, OfflineLog};
 
 use crate::disk::{all, small_segments};
-use carafe_log::contract::helpers::{append_one, positions, publication};
 
 /// A name that an index or an unfinished file of the log could have, and names that it never gives.
 const FILES: [&str; 8] = [

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use carafe_log::contract::helpers::{append_one, pattern, positions, publication, read_all, wait};
 use carafe_log::{
     Access, Append, Appended, DiskLog, DiskOptions, Entry, ExternalId, Find, IdempotencyKey,
     OfflineLog, Read,
@@ -12,7 +13,6 @@ use carafe_log::{
 use carafe_protocol::{EventType, Position, Topic, TopicMatcher};
 
 use crate::disk::{all, small_segments};
-use carafe_log::contract::helpers::{append_one, pattern, positions, publication, read_all, wait};
 
 /// See the README.md there.
 fn fixtures() -> PathBuf {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use carafe_log::contract::helpers::{append, keyed, publication, read_all, settle, wait};
 use carafe_log::{
     Append, Appended, DiskLog, DiskOptions, Entry, Log, MemoryLimits, MemoryLog, Publication, Read,
 };
@@ -16,7 +17,6 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use crate::disk::small_segments;
 use crate::sim::SimDisk;
 use crate::time::{HOUR, Machine};
-use carafe_log::contract::helpers::{append, keyed, publication, read_all, settle, wait};
 
 const SEED: u64 = 0x6E15;
 const WINDOW: Duration = Duration::from_secs(24 * 3600);

@@ -1,10 +1,9 @@
 //! The log in memory: the contract, and what is its own.
 
-use carafe_log::{Access, Append, AppendError, Find, MemoryLimits, MemoryLog, Publication, Read};
-use carafe_protocol::{Generation, TopicMatcher};
-
 use carafe_log::contract::Factory;
 use carafe_log::contract::helpers::{append, append_one, positions, publication, read_all, wait};
+use carafe_log::{Access, Append, AppendError, Find, MemoryLimits, MemoryLog, Publication, Read};
+use carafe_protocol::{Generation, TopicMatcher};
 
 struct Memory;
 

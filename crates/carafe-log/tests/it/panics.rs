@@ -1,12 +1,12 @@
 //! Threads of the log that panic: whoever waits for them gets an error, and nobody waits for ever.
 
+use carafe_log::contract::helpers::{append_one, keyed, positions, publication, supplied, wait};
 use carafe_log::{Append, AppendAt, AppendError, Read, ReadError};
 use futures_util::FutureExt;
 
 use crate::disk::{all, open, small_segments};
 use crate::faults::with_a_sealed_key;
 use crate::sim::{Call, Fault, SimDisk};
-use carafe_log::contract::helpers::{append_one, keyed, positions, publication, supplied, wait};
 
 const THROUGH_A_PANIC: usize = 10_000;
 

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use carafe_log::contract::helpers::{
+    NO_LIMIT, append_one, keyed, positions, publication, topic, wait,
+};
 use carafe_log::{
     Append, Appended, DiskLog, Find, Finding, OfflineLog, Read, ReadError, RepairPlan, Storage,
 };
@@ -9,9 +12,6 @@ use carafe_protocol::{Position, TopicMatcher};
 
 use crate::disk::{flip, open, small_segments};
 use crate::sim::SimDisk;
-use carafe_log::contract::helpers::{
-    NO_LIMIT, append_one, keyed, positions, publication, topic, wait,
-};
 
 /// Bytes of a segment's header, and of each entry's commit below.
 const HEADER: usize = 48;

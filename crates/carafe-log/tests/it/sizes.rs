@@ -1,5 +1,6 @@
 //! How much of the disk the log takes, and how much history it keeps within that.
 
+use carafe_log::contract::helpers::{append, append_one, keyed, publication, wait};
 use carafe_log::{Append, AppendError, DiskLog, DiskOptions, Log, Publication, Read};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -8,7 +9,6 @@ use rand::{RngExt, SeedableRng};
 
 use crate::disk::open;
 use crate::sim::SimDisk;
-use carafe_log::contract::helpers::{append, append_one, keyed, publication, wait};
 
 const MIB: u64 = 1 << 20;
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carafe_log::contract::helpers::{keyed, publication, wait};
 use carafe_log::{
     Append, AppendError, DiskLog, DiskOptions, Entry, IdempotencyKey, OfflineLog, Publication, Read,
 };
@@ -16,7 +17,6 @@ use crate::disk::{all, open, small_segments};
 use crate::faults::{Answer, append_together};
 use crate::sim::SimDisk;
 use crate::time::{HOUR, Machine, Wall};
-use carafe_log::contract::helpers::{keyed, publication, wait};
 
 /// Lives that are looked at; see [`seeds`].
 const LIVES: u64 = 200;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use carafe_log::contract::helpers::{append_one, publication, read_all};
 use carafe_log::{Clock, DiskLog, DiskOptions, Entry, MemoryLimits, MemoryLog, Read, TimeSource};
 use carafe_protocol::{Offset, TopicMatcher};
 use proptest::prelude::*;
@@ -10,7 +11,6 @@ use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::disk::small_segments;
 use crate::sim::SimDisk;
-use carafe_log::contract::helpers::{append_one, publication, read_all};
 
 const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
