@@ -186,7 +186,8 @@ impl<'a> World<'a> {
         if !cursor.is_empty() {
             request = request.header("last-event-id", cursor);
         }
-        self.app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()
+        let answer = self.app.clone().oneshot(request.body(Body::from(body)).unwrap());
+        while_time_stands(answer).await.unwrap()
     }
 
     /// Stored if each of the topics is granted, and only then.
@@ -363,6 +364,17 @@ fn token(mercure: bool, claims: Value) -> String {
     };
     claims["exp"] = json!(now + 3600);
     Signer::secret(secret).unwrap().sign(&claims).unwrap()
+}
+
+/// Patterns are compiled on a thread of their own. A paused clock moves on while the runtime waits
+/// for that, and tokens would expire; it does not while a blocking task runs.
+async fn while_time_stands<F: Future>(answer: F) -> F::Output {
+    let (answered, waits) = std::sync::mpsc::channel::<()>();
+    let blocking = tokio::task::spawn_blocking(move || waits.recv());
+    let output = answer.await;
+    drop(answered);
+    assert!(blocking.await.unwrap().is_err(), "nothing is ever sent");
+    output
 }
 
 async fn whole(response: Response) -> String {
