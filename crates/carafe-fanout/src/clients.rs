@@ -82,13 +82,16 @@ impl<G: StreamObserver> Clients<G> {
     fn try_write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Result<usize, EndReason> {
         let Some(client) = self.table.get_mut(subscriber) else { return Err(EndReason::Left) };
         let mut written = socket::write(&client.socket, bytes)?;
+        client.observer.sent(written);
         if written == bytes.len() {
             return Ok(written);
         }
         let full = self.full.entry(subscriber).or_default();
         full.lately = true;
         if self.buffers.filled(&mut full.buffer, &client.socket) {
-            written += socket::write(&client.socket, &bytes[written..])?;
+            let more = socket::write(&client.socket, &bytes[written..])?;
+            client.observer.sent(more);
+            written += more;
         }
         if written < bytes.len() {
             let interest = Interest::READABLE | Interest::WRITABLE;

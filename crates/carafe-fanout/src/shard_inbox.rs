@@ -25,6 +25,11 @@ pub trait StreamObserver: Send + 'static {
     /// The stream has ended, for whatever reason.
     fn ended(self, ended: EndReason);
 
+    /// The kernel has taken so many bytes of the stream.
+    fn sent(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// Whose stream it is, if that is known.
     fn client(&self) -> Option<Client> {
         None

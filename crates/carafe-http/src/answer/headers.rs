@@ -1,4 +1,4 @@
-//! Headers that more than one answer has.
+//! Response headers that several endpoints share.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,21 +7,33 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
-/// The newest position of the hub: a page takes a snapshot first and streams from there.
+/// The newest position of the hub. A page fetches a snapshot and subscribes from this position.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("carafe-position");
 
-/// After which event a stream goes on; in answers, as Mercure 0.x has it.
+/// The ID of the event after which a stream resumes. Mercure 0.x uses it in responses, too.
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// In answers, as Mercure 1.0 has it.
+/// The same in responses of Mercure 1.0.
 pub(crate) const MERCURE_LAST_EVENT_ID: HeaderName =
     HeaderName::from_static("mercure-last-event-id");
 
-/// What keeps a stream from being stored by caches or held back by nginx.
+/// For responses that are no pages: a browser that takes one for a page loads and runs nothing.
+const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// Keeps pages of other sites from embedding responses. CORS decides what they may fetch.
+const OWN_PAGES: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("cross-origin-resource-policy"),
+    HeaderValue::from_static("same-origin"),
+);
+
+/// The headers of an event stream. Caches must not store it, and nginx must not buffer it.
 pub(crate) fn stream_headers() -> [(HeaderName, HeaderValue); 3] {
     [
         (CONTENT_TYPE, "text/event-stream"),
@@ -31,16 +43,15 @@ pub(crate) fn stream_headers() -> [(HeaderName, HeaderValue); 3] {
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
 }
 
-/// The answer to `HEAD` where `GET` would be a stream: without a `Content-Length`, which a stream
-/// does not have.
+/// The response to `HEAD` where `GET` is a stream. It has no `Content-Length`, as a stream has none.
 pub(crate) fn head_of_a_stream() -> Response {
-    (stream_headers(), Body::new(OfAnyLength)).into_response()
+    (stream_headers(), Body::new(OfUnknownLength)).into_response()
 }
 
-/// An empty body that does not tell its length beforehand.
-pub(crate) struct OfAnyLength;
+/// An empty body of unknown length.
+pub(crate) struct OfUnknownLength;
 
-impl http_body::Body for OfAnyLength {
+impl http_body::Body for OfUnknownLength {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -50,4 +61,15 @@ impl http_body::Body for OfAnyLength {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(None)
     }
+}
+
+/// Sets the headers that limit what browsers and caches do with a response.
+pub(crate) fn secure(headers: &mut HeaderMap) {
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(NO_PAGE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let (name, value) = OWN_PAGES;
+    headers.insert(name, value);
+    // The CORS headers depend on the origin: a cache must not serve them to another origin.
+    headers.append(VARY, HeaderValue::from_static("origin"));
 }

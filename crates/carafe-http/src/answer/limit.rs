@@ -115,7 +115,7 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Problem;
+    use crate::answer::problem::Problem;
 
     #[test]
     fn a_refusal_names_the_option_that_sets_its_limit() {

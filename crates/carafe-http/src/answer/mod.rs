@@ -1,6 +1,9 @@
-//! Answers that every part of the server gives: problem documents, shared headers, and the names of
-//! the limits that a problem can report. It knows no other module of this crate.
+//! What responses of every layer share: problem documents, the limits that they name, and headers.
+//!
+//! The lowest layer of this crate: it uses no other folder.
 
 pub(crate) mod headers;
+pub(crate) mod host;
 pub(crate) mod limit;
 pub(crate) mod problem;
+pub(crate) mod problem_kind;

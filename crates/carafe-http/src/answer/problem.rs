@@ -1,16 +1,17 @@
-//! Refusals as RFC 9457 problem documents that say what to do.
+//! Refused requests as problem documents (RFC 9457) whose detail says what to do.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::answer::limit::Limit;
+use crate::answer::problem_kind::ProblemKind;
 
-/// A refusal: what is wrong, and what to do.
+/// A problem document: what is wrong with a request, and what to do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -19,7 +20,7 @@ pub struct Problem {
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
     detail: Cow<'static, str>,
-    /// The line of a batch that is wrong, from 1 on.
+    /// The line of a batch that is wrong, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     #[serde(skip)]
@@ -28,100 +29,88 @@ pub struct Problem {
     limit: Option<Limit>,
 }
 
-/// Goes with the answer, for who counts.
+/// Response extension with what the metrics count of a problem.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refused {
-    /// The last word of the problem's URN.
+    /// The last part of the problem's URN.
     pub(crate) reason: &'static str,
     pub(crate) limit: Option<Limit>,
 }
 
 impl Problem {
-    /// A problem of this kind. `kind` is a URN that names it for programs, `title` names it for
-    /// people.
+    /// A problem document of an app. `problem_type` is a URI that names the kind for programs, or
+    /// `about:blank`; `title` names it for people.
+    ///
+    /// ```
+    /// use axum::http::StatusCode;
+    /// use carafe_http::Problem;
+    ///
+    /// async fn order() -> Result<String, Problem> {
+    ///     let detail = "there is no such order: list the orders under /orders";
+    ///     Err(Problem::new(StatusCode::NOT_FOUND, "about:blank", "Not Found", detail))
+    /// }
+    /// ```
     #[must_use]
     pub fn new(
         status: StatusCode,
-        kind: &'static str,
+        problem_type: &'static str,
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            problem_type: kind,
-            title,
-            status,
-            detail: detail.into(),
-            line: None,
-            header: None,
-            limit: None,
-        }
+        let detail = detail.into();
+        Self { problem_type, title, status, detail, line: None, header: None, limit: None }
     }
 
-    /// The request says something that cannot be: 400.
-    pub(crate) fn bad_request(
-        kind: &'static str,
-        title: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, kind, title, detail)
+    /// A problem of one of the hub's kinds.
+    pub(crate) fn of(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(kind.status(), kind.urn(), kind.title(), detail)
     }
 
-    /// Nothing is wrong with the request, but it has to be made again later: 503.
+    /// The request is right, but can be served only later: 503.
     pub(crate) fn try_again(detail: impl Into<Cow<'static, str>>) -> Self {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(status, "urn:carafe:problem:unavailable", "Not available now", detail)
-            .with_header("retry-after", "1")
+        Self::of(ProblemKind::Unavailable, detail).with_header("retry-after", "1")
     }
 
-    /// Only who holds a token may do this: 401.
+    /// The request needs a token: 401.
     pub(crate) fn no_token(detail: &str) -> Self {
-        let kind = "urn:carafe:problem:no-token";
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            kind,
-            "No token",
-            format!("{detail}; there is no token with the request"),
-        )
-        .with_header("www-authenticate", "Bearer")
+        let detail = format!("{detail}; the request has no token");
+        Self::of(ProblemKind::NoToken, detail).with_header("www-authenticate", "Bearer")
     }
 
-    /// A token was given that is not taken: 401.
+    /// The request has a token that is rejected: 401.
     pub(crate) fn bad_token(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "urn:carafe:problem:bad-token", "Bad token", detail)
+        Self::of(ProblemKind::BadToken, detail)
             .with_header("www-authenticate", "Bearer error=\"invalid_token\"")
     }
 
-    /// There is nothing under this path: 404.
+    /// The hub has nothing under this path: 404.
     pub(crate) fn not_found() -> Self {
         let detail = "there is nothing here: streams and topics are under /events";
-        Self::new(StatusCode::NOT_FOUND, "urn:carafe:problem:not-found", "Not found", detail)
+        Self::of(ProblemKind::NotFound, detail)
     }
 
-    /// There is nothing under this path, where metrics are told: 404.
+    /// The metrics listener has nothing under this path: 404.
     pub(crate) fn no_metrics_here() -> Self {
         let detail = "there is nothing here: metrics are under /metrics";
-        Self::new(StatusCode::NOT_FOUND, "urn:carafe:problem:not-found", "Not found", detail)
+        Self::of(ProblemKind::NotFound, detail)
     }
 
-    /// The publisher is faster than it may be: 429.
+    /// The publisher exceeds its rate: 429.
     pub(crate) fn too_fast(wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let detail =
-            format!("more events than may be published in that time: publish again in {seconds} s");
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        Self::new(status, "urn:carafe:problem:too-fast", "Too fast", detail)
+        let detail = format!("the publish rate is exceeded: publish again in {seconds} s");
+        Self::of(ProblemKind::TooFast, detail)
             .with_header("retry-after", seconds.max(1).to_string())
             .over(Limit::PublishRate)
     }
 
-    /// The path knows other methods: 405.
+    /// The path takes other methods: 405.
     pub(crate) fn wrong_method(allow: &'static str) -> Self {
         let detail = format!("this path does not take that method: use one of {allow}");
-        let status = StatusCode::METHOD_NOT_ALLOWED;
-        Self::new(status, "urn:carafe:problem:wrong-method", "Method not allowed", detail)
-            .with_header("allow", allow)
+        Self::of(ProblemKind::WrongMethod, detail).with_header("allow", allow)
     }
 
+    /// Names the line of a batch that is wrong.
     pub(crate) fn at_line(mut self, line: usize) -> Self {
         self.detail =
             format!("line {line}: {}; nothing of the batch was stored", self.detail).into();
@@ -129,7 +118,7 @@ impl Problem {
         self
     }
 
-    /// It is this limit that was met. What to do about it ends with the option that sets it.
+    /// Names the limit that the request exceeds. The detail ends with the option that sets it.
     pub(crate) fn over(mut self, limit: Limit) -> Self {
         if let Some(option) = limit.option() {
             self.detail = format!("{}, or raise --{option}", self.detail).into();
@@ -137,9 +126,15 @@ impl Problem {
         self.counts_for(limit)
     }
 
-    /// It is this limit that was met, and it is said already what to do.
+    /// Names the limit for its counter only: the detail is complete.
     pub(crate) fn counts_for(mut self, limit: Limit) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Answers with another status than is usual for the kind.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
         self
     }
 
@@ -152,7 +147,7 @@ impl Problem {
         self
     }
 
-    /// The last word of its URN.
+    /// The last part of the URN.
     pub(crate) fn reason(&self) -> &'static str {
         self.problem_type.rsplit(':').next().unwrap_or(self.problem_type)
     }
@@ -164,6 +159,14 @@ impl Problem {
 
     fn refused(&self) -> Refused {
         Refused { reason: self.reason(), limit: self.limit }
+    }
+}
+
+/// Rejects methods other than `GET` and `HEAD`.
+pub(crate) fn check_read_only(method: &Method) -> Result<(), Problem> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Problem::wrong_method("GET, HEAD")),
     }
 }
 

@@ -12,13 +12,15 @@ use serde::{Serialize, Serializer};
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
+use crate::api::allowance::UnpaidBatch;
+use crate::api::app::App;
 use crate::api::body::{BodyReader, bad_utf_8, too_large};
 use crate::api::caller::Caller;
 use crate::api::line::{Alternates, Data, Line};
 use crate::api::lines::Lines;
-use crate::api::publish::{Parameters, TOPICS, Unpaid, event_type, key, refusal, too_many_topics};
-use crate::api::router::App;
-use crate::api::subscribe::topic;
+use crate::api::publication::{Parameters, TOPICS, event_type, key, not_stored, too_many_topics};
+use crate::api::topic::topic;
 use crate::policy::body_budget::Held;
 use crate::policy::publish_rate::Publisher;
 
@@ -46,14 +48,14 @@ pub(crate) async fn publish(
     publisher: Option<Publisher>,
     body: BodyReader<'_>,
 ) -> Result<Response, Problem> {
-    let mut unpaid = Unpaid::new(app, publisher);
+    let mut unpaid = UnpaidBatch::new(app, publisher);
     let (batch, held) = read(app, caller, body, &mut unpaid).await?;
     if batch.is_empty() {
         return Err(bad_line("the batch is empty: send one JSON object on each line".into()));
     }
     unpaid.pay()?;
     let start = Instant::now();
-    let appended = app.hub.publish_all(batch).await.map_err(refusal)?;
+    let appended = app.hub.publish_all(batch).await.map_err(not_stored)?;
     app.options.metrics.stored(start);
     Ok(answer(&appended, held))
 }
@@ -63,7 +65,7 @@ async fn read(
     app: &App,
     caller: &Caller,
     mut body: BodyReader<'_>,
-    unpaid: &mut Unpaid<'_>,
+    unpaid: &mut UnpaidBatch<'_>,
 ) -> Result<(Vec<Publication>, Held), Problem> {
     let event_bytes = app.options.event_bytes;
     let mut batch = Batch { caller, event_bytes, unpaid, publications: Vec::new(), weight: 0 };
@@ -83,7 +85,7 @@ async fn read(
 struct Batch<'a, 'b> {
     caller: &'a Caller,
     event_bytes: usize,
-    unpaid: &'a mut Unpaid<'b>,
+    unpaid: &'a mut UnpaidBatch<'b>,
     publications: Vec<Publication>,
     /// The memory that they take.
     weight: usize,
@@ -159,12 +161,11 @@ impl AsRef<[u8]> for HeldBytes {
 fn too_long(longest: usize) -> Problem {
     let detail =
         format!("more than the {longest} bytes that a line may have: publish less in one event");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
-        .over(Limit::EventBytes)
+    Problem::of(ProblemKind::TooLarge, detail).over(Limit::EventBytes)
 }
 
 fn bad_line(detail: String) -> Problem {
-    Problem::bad_request("urn:carafe:problem:bad-line", "Bad line in a batch", detail)
+    Problem::of(ProblemKind::BadLine, detail)
 }
 
 #[cfg(test)]

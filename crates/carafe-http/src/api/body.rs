@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http_body_util::BodyExt;
@@ -12,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
 use crate::api::options::Options;
 use crate::policy::body_budget::{Held, NoRoom};
 use crate::policy::publish_rate::Publisher;
@@ -131,8 +131,7 @@ fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "the body is compressed: send it as it is, without Content-Encoding";
-    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    Err(Problem::new(status, "urn:carafe:problem:content-encoding", "Compressed body", detail)
+    Err(Problem::of(ProblemKind::ContentEncoding, detail)
         .with_header("accept-encoding", "identity"))
 }
 
@@ -153,28 +152,26 @@ fn too_large_for_memory(largest: usize) -> Problem {
     let detail = format!(
         "the body takes more than the {largest} bytes of memory that a client's bodies may take: publish smaller batches"
     );
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
+    Problem::of(ProblemKind::TooLarge, detail)
 }
 
 pub(crate) fn too_large(limit: usize) -> Problem {
     let detail = format!("more than the {limit} bytes allowed: publish less at once");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:carafe:problem:too-large", "Too large", detail)
+    Problem::of(ProblemKind::TooLarge, detail)
 }
 
 fn too_slow() -> Problem {
     let detail = "the body did not arrive in time: send it at once";
-    let status = StatusCode::REQUEST_TIMEOUT;
-    Problem::new(status, "urn:carafe:problem:body-time", "Body too slow", detail)
-        .over(Limit::BodyTime)
+    Problem::of(ProblemKind::BodyTime, detail).over(Limit::BodyTime)
 }
 
 fn broken_off() -> Problem {
     let detail = "the body broke off: send it again, and whole";
-    Problem::bad_request("urn:carafe:problem:body-broken", "Body broken off", detail)
+    Problem::of(ProblemKind::BodyBroken, detail)
 }
 
 pub(crate) fn bad_utf_8() -> Problem {
     let detail =
         "the data is not UTF-8, which an event stream carries: encode it, for example as base64";
-    Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail)
+    Problem::of(ProblemKind::BadUtf8, detail)
 }

@@ -1,41 +1,48 @@
-//! Who asks, and what they may do.
+//! Who makes a request, and what they may do.
 
 use std::time::SystemTime;
 
 use carafe_protocol::Topic;
-use http::StatusCode;
 use http::request::Parts;
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
-use crate::api::router::App;
-use crate::auth::{Dialect, Refused, Verified};
+use crate::answer::problem_kind::ProblemKind;
+use crate::api::app::App;
+use crate::auth::refused::Refused;
+use crate::auth::verified::{Dialect, Verified};
+use crate::policy::cookies;
 use crate::policy::rights::Rights;
 
-/// Who asks: a stranger, or who holds a token.
+/// Who makes a request: a client without a token, or the holder of one.
 pub(crate) struct Caller {
     pub(crate) rights: Rights,
-    /// When the rights end, and a stream with them.
+    /// When the token expires, and a stream with it.
     pub(crate) expires: Option<SystemTime>,
-    /// Tells holders of tokens from each other; see [`Verified::identity`].
+    /// Distinguishes holders of tokens; see [`Verified::identity`].
     pub(crate) identity: Option<u64>,
-    /// A stranger may come back with a token.
+    /// The token's subject, for log lines.
+    pub(crate) subject: Option<Box<str>>,
+    /// A token could grant more: the hub has keys, and the request has no token.
     may_have_token: bool,
 }
 
 impl Caller {
-    /// Takes the token out of the request. One that is not good is refused, even where strangers
-    /// may do the same: its holder has to know.
+    /// Takes the token out of the request. A bad token is rejected even if the request needs none:
+    /// its holder has to notice.
     pub(crate) async fn of(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
         let options = &app.options;
-        // An app around this router may have tokens of its own.
+        // Without keys, a token may be meant for the app around this router.
         if options.keys.is_empty() {
             return Ok(Self::anonymous(app));
         }
-        let Some(token) = options.credentials.take(parts, &options.origins)? else {
+        let Some(token) = options.credentials.take(parts)? else {
             return Ok(Self::anonymous(app));
         };
-        let verified = options.keys.verify(&token, &[Dialect::Carafe]).await;
+        if token.in_cookie {
+            cookies::check_origin(parts, &options.origins)?;
+        }
+        let verified = options.keys.verify(&token.text, &[Dialect::Carafe]).await;
         verified.and_then(|verified| Self::holder(app, &verified)).map_err(Problem::from)
     }
 
@@ -44,21 +51,23 @@ impl Caller {
             rights: app.options.anonymous.clone(),
             expires: None,
             identity: None,
+            subject: None,
             may_have_token: !app.options.keys.is_empty(),
         }
     }
 
-    /// Whoever holds a token may do what strangers may, too.
+    /// The holder of a token has the rights of clients without a token, too.
     fn holder(app: &App, verified: &Verified) -> Result<Self, Refused> {
         Ok(Self {
             rights: verified.rights()?.or(&app.options.anonymous),
             expires: verified.expires,
             identity: Some(verified.identity),
+            subject: verified.subject().map(Into::into),
             may_have_token: false,
         })
     }
 
-    /// Refuses who may publish to nothing at all, which takes no look at what is published.
+    /// Rejects callers that may publish to no topic at all, before anything else is parsed.
     pub(crate) fn may_publish(&self) -> Result<(), Problem> {
         if self.rights.publish.is_empty() {
             return Err(self.refused(
@@ -68,7 +77,7 @@ impl Caller {
         Ok(())
     }
 
-    /// Refuses to publish to what is not granted under all its topics.
+    /// Rejects an event unless all its topics are granted.
     pub(crate) fn may_publish_to<'a>(
         &self,
         topics: impl IntoIterator<Item = &'a Topic>,
@@ -81,13 +90,12 @@ impl Caller {
         }
     }
 
-    /// Refuses what is not granted.
+    /// What is not granted: 401 if a token could grant it, else 403.
     pub(crate) fn refused(&self, detail: String) -> Problem {
         if self.may_have_token {
             return Problem::no_token(&detail);
         }
-        let kind = "urn:carafe:problem:forbidden";
-        let problem = Problem::new(StatusCode::FORBIDDEN, kind, "Not allowed", detail);
+        let problem = Problem::of(ProblemKind::Forbidden, detail);
         match self.identity {
             Some(_) => {
                 problem.with_header("www-authenticate", "Bearer error=\"insufficient_scope\"")

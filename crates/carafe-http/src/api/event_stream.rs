@@ -67,7 +67,7 @@ pub struct Events {
 #[error("the client is gone")]
 pub struct Gone;
 
-/// FallbackReason a handler ended its stream early: whatever `?` brings. It ends the stream as its return
+/// Why a handler ended its stream early: whatever `?` brings. It ends the stream as its return
 /// does.
 #[derive(Debug)]
 pub struct HandlerError(Box<dyn Error + Send + Sync>);
@@ -78,7 +78,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
     }
 }
 
-/// FallbackReason a value was not sent as JSON.
+/// Why a value was not sent as JSON.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     /// It cannot be written as JSON.

@@ -1,13 +1,12 @@
-//! Whether the hub lives, and whether it takes work.
+//! `/healthz` and `/readyz`: whether the process runs, and whether the hub takes work.
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use carafe_hub::Hub;
 use http::header::{CACHE_CONTROL, HeaderName};
 
 use crate::answer::problem::Problem;
-use crate::api::router::read_only;
 
 type Plain = ([(HeaderName, &'static str); 1], &'static str);
 
@@ -19,12 +18,19 @@ pub(crate) fn routes(hub: Hub) -> Router {
         .with_state(hub)
 }
 
-/// The process answers.
+/// Rejects methods that the route does not have.
+pub(crate) fn read_only<S: Clone + Send + Sync + 'static>(
+    route: MethodRouter<S>,
+) -> MethodRouter<S> {
+    route.fallback(async || Problem::wrong_method("GET, HEAD"))
+}
+
+/// 200 as long as the process answers.
 async fn alive() -> Plain {
     ([(CACHE_CONTROL, "no-store")], "alive\n")
 }
 
-/// New streams and events are welcome: the hub is not draining.
+/// 200 as long as the hub takes new streams and events; 503 while it drains.
 async fn ready(State(hub): State<Hub>) -> Result<Plain, Problem> {
     if hub.is_draining() {
         return Err(Problem::try_again("the hub is shutting down: send requests to another node"));

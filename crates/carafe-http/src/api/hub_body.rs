@@ -1,4 +1,7 @@
-//! A subscription as the body of an answer.
+//! A subscription as the body of a response.
+//!
+//! hyper polls the body on the task of its connection, or of its HTTP/2 stream. It owns the
+//! subscription's frames until a shard takes them.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -20,35 +23,34 @@ use crate::observe::stream_record::StreamRecord;
 use crate::server::handoff::Handoff;
 use crate::server::stall::StallDetector;
 
-/// Bytes that most streams open with, and a few more.
+/// Capacity for the opening of most streams.
 const OPENING: usize = 96;
 
-/// The subscription's frames, with the time to wait before reconnecting in the first, and a sign of
-/// life when they are rare.
+/// The frames of a subscription, and heartbeats while there are none.
 ///
-/// Where there is a handoff, only what the stream opens with comes from here, to be written with the
-/// head; then the stream goes to a shard with the connection's socket.
+/// With a handoff, only the opening comes from this body: it is written together with the head.
+/// Then a shard takes the rest of the stream, with the socket of the connection.
 pub(crate) struct HubBody {
-    /// Until it was said.
+    /// The first chunk, until it is sent.
     opening: Option<Bytes>,
     handoff: Option<Handoff>,
     stream: Option<NewStream<StreamRecord>>,
     heartbeat: Heartbeat,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Over what writes it, if it is watched.
+    /// The detector of the connection or HTTP/2 stream that polls the body, if there is one.
     stall: Option<StallDetector>,
 }
 
 impl HubBody {
-    /// A body that ends when it `expires`, and says so. It tells who wants it when to come back
-    /// after that.
+    /// A body that ends with an event when the rights `expire`. The opening tells clients that
+    /// understand it to reconnect after `retry`.
     pub(crate) fn new(
         mut frames: Frames,
         handoff: Option<Handoff>,
         options: &Options,
         retry: Option<Duration>,
         expires: Option<SystemTime>,
-        open: StreamRecord,
+        observer: StreamRecord,
     ) -> Self {
         let until = expires.and_then(instant);
         let mut opening = Vec::with_capacity(OPENING);
@@ -57,7 +59,7 @@ impl HubBody {
         Self {
             opening: Some(opening.into()),
             handoff,
-            stream: Some(NewStream { frames, until: until.map(Instant::into_std), observer: open }),
+            stream: Some(NewStream { frames, until: until.map(Instant::into_std), observer }),
             heartbeat: Heartbeat::every(Some(options.heartbeat)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
             stall: StallDetector::current(),
@@ -66,20 +68,28 @@ impl HubBody {
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(opening) = self.opening.take() {
-            self.handoff
-                .iter()
-                .for_each(|handoff| handoff.offer(&mut self.stream, &opening, cx.waker()));
+            self.count(&opening);
+            if let Some(handoff) = &self.handoff {
+                handoff.offer(&mut self.stream, &opening, cx.waker());
+            }
             return Poll::Ready(Some(opening));
         }
         if let Some(handoff) = &self.handoff {
             ready!(handoff.poll(cx, &mut self.stream));
-            self.stays();
+            self.stays_with_hyper();
         }
+        let chunk = ready!(self.poll_stream(cx));
+        chunk.iter().for_each(|chunk| self.count(chunk));
+        Poll::Ready(chunk)
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
-        // Asked first: a busy stream ends too.
+        // Polled before the frames: a stream that always has frames must expire, too.
         let is_over = |deadline: &mut Pin<Box<Sleep>>| deadline.as_mut().poll(cx).is_ready();
         if stream.frames.may_expire() && self.deadline.as_mut().is_some_and(is_over) {
             let expired = stream.frames.expired();
+            self.count(&expired);
             self.end(EndReason::Completed);
             return Poll::Ready(Some(expired));
         }
@@ -91,24 +101,29 @@ impl HubBody {
             }
             return Poll::Ready(chunk);
         }
-        // The position takes the heartbeat's place if it has moved: a quiet stream resumes exactly,
-        // too.
+        // A position that has moved replaces the heartbeat, so that a quiet stream resumes exactly.
         ready!(self.heartbeat.poll(cx));
-        let instead = stream.frames.instead_of_heartbeat();
-        Poll::Ready(Some(instead.unwrap_or(Bytes::from_static(HEARTBEAT))))
+        let position = stream.frames.instead_of_heartbeat();
+        Poll::Ready(Some(position.unwrap_or(Bytes::from_static(HEARTBEAT))))
     }
 
-    /// No shard takes the stream.
-    fn stays(&mut self) {
+    /// The handoff is declined: the body delivers the stream itself.
+    fn stays_with_hyper(&mut self) {
         self.handoff = None;
         if let Some(stream) = &mut self.stream {
-            stream.observer.goes(DeliveryPath::Hyper(FallbackReason::Changed));
+            stream.observer.moves_to(DeliveryPath::Hyper(FallbackReason::Changed));
         }
     }
 
-    fn end(&mut self, ended: EndReason) {
+    fn count(&mut self, chunk: &Bytes) {
+        if let Some(stream) = &mut self.stream {
+            stream.observer.sent(chunk.len());
+        }
+    }
+
+    fn end(&mut self, reason: EndReason) {
         if let Some(stream) = self.stream.take() {
-            stream.observer.ended(ended);
+            stream.observer.ended(reason);
         }
     }
 }
@@ -135,12 +150,12 @@ impl http_body::Body for HubBody {
     }
 }
 
-/// When the time comes; `None` if it is too far to be counted.
+/// The time by the monotonic clock; `None` if it is too far away to be represented.
 fn instant(time: SystemTime) -> Option<Instant> {
     Instant::now().checked_add(time.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// All of a stream that only says when to come back.
+/// The whole body of a stream that only tells when to reconnect.
 pub(crate) fn come_back(retry: Duration) -> Bytes {
     let mut block = Vec::new();
     push_retry(retry, &mut block);
@@ -148,10 +163,11 @@ pub(crate) fn come_back(retry: Duration) -> Bytes {
     block.into()
 }
 
-/// The time to wait, give or take a quarter. Only the line: what follows makes it a part of the
-/// stream's first event, since a block of its own would have no ID, and clients that take the ID of
-/// each block would forget theirs.
+/// Appends the line `retry:`, give or take a quarter, so that clients do not reconnect all at once.
+///
+/// Only the line: it becomes a part of the stream's first event. A block of its own would have no
+/// ID, and clients that take the ID of each block would forget theirs.
 fn push_retry(time: Duration, block: &mut Vec<u8>) {
     let time = time.mul_f64(rand::random_range(0.75..=1.25));
-    writeln!(block, "retry: {}", time.as_millis()).expect("memory takes all that is written");
+    writeln!(block, "retry: {}", time.as_millis()).expect("writing to memory does not fail");
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use crate::api::heartbeat;
-use crate::auth::{Credentials, Keys};
-use crate::mercure::Mercure;
+use crate::auth::credentials::Credentials;
+use crate::auth::keys::Keys;
 use crate::observe::metrics::Metrics;
 use crate::policy::address::Proxies;
 use crate::policy::body_budget::BodyBudget;
@@ -57,6 +59,20 @@ pub struct Options {
     /// The memory that bodies may take while they are read and stored. An event of `event_bytes`
     /// and a batch of `batch_bytes` have room in it if it is twice as large as either.
     pub body_budget: BodyBudget,
+}
+
+/// How Mercure is spoken. Who may do what follows from the keys of a Mercure dialect, and from what
+/// strangers may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mercure {
+    /// The origin under which clients reach the hub, such as `https://hub.example.com`. The URL of
+    /// the hub below it is its resource identifier, to which tokens of 1.0 are made out; without
+    /// it, only 0.x is spoken.
+    pub public_url: Option<Url>,
+    /// Whether open subscriptions of 0.x are told, by an API and by private updates.
+    pub subscriptions: bool,
+    /// How long a stream stays open at most, give or take a fifth less.
+    pub max_age: Option<Duration>,
 }
 
 /// What a router has at `/`.

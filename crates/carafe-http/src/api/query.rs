@@ -5,6 +5,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
 
 /// The decoded pairs of a query.
 pub(crate) struct Query {
@@ -71,7 +72,7 @@ pub(crate) fn percent_decode(text: &str) -> Result<String, Problem> {
 
 pub(crate) fn bad_escapes() -> Problem {
     let detail = "the percent-escapes do not come to UTF-8: encode the text as UTF-8 first";
-    Problem::bad_request("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", detail)
+    Problem::of(ProblemKind::BadUtf8, detail)
 }
 
 fn pair(part: &str, known: &[&str]) -> Result<(String, String), Problem> {
@@ -85,5 +86,5 @@ fn pair(part: &str, known: &[&str]) -> Result<(String, String), Problem> {
 }
 
 fn bad(detail: String) -> Problem {
-    Problem::bad_request("urn:carafe:problem:bad-parameter", "Bad parameter", detail)
+    Problem::of(ProblemKind::BadParameter, detail)
 }

@@ -1,63 +1,41 @@
-//! The hub's endpoints as an axum router.
+//! The routes of the hub's own API. Adapters of other protocols add theirs before the layer that
+//! all share.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{MethodRouter, get};
-use carafe_hub::Hub;
+use axum::routing::get;
 
 use crate::answer::problem::Problem;
-use crate::api::answers;
-use crate::api::answers::Answers;
-use crate::api::health;
-use crate::api::options::Options;
+use crate::api::answers::{self, Answers};
+use crate::api::app::App;
+use crate::api::health::{self, read_only};
 use crate::api::options::Page;
-use crate::api::page;
-use crate::api::publish;
-use crate::api::subscribe;
-use crate::mercure;
+use crate::api::{page, publish, subscribe};
 
-/// What every handler has at hand.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) hub: Hub,
-    pub(crate) options: Arc<Options>,
+/// The endpoints of this API and those of the adapters, within the layer around all answers.
+pub(crate) fn with_adapters(app: App, adapters: Router) -> Router {
+    let answers = Arc::new(Answers::new(&app.options));
+    let (health, pages) = (health::routes(app.hub.clone()), pages(app.options.page));
+    let router = events(app).merge(health).merge(pages).merge(adapters);
+    router.layer(middleware::from_fn_with_state(answers, answers::answer))
 }
 
-/// Mounts a hub in any axum app.
-pub trait HubExt {
-    /// The hub's endpoints, with the default [`Options`].
-    fn router(&self) -> Router;
-}
-
-impl HubExt for Hub {
-    fn router(&self) -> Router {
-        router(self.clone(), Options::default())
-    }
-}
-
-/// The hub's endpoints: `/events…`, `/healthz`, `/readyz` and, if wanted, a page at `/`.
-pub fn router(hub: Hub, options: Options) -> Router {
-    let (page, answers) = (options.page, Answers::new(&options));
-    let health = health::routes(hub.clone());
-    let app = App { hub, options: Arc::new(options) };
-    let mercure = app.options.mercure.as_ref().map(|options| mercure::routes(&app, options));
+fn events(app: App) -> Router {
     let events = || {
         get(subscribe::subscribe)
             .head(subscribe::position)
             .post(publish::publish)
             .fallback(async || Problem::wrong_method("GET, HEAD, POST"))
     };
-    let router = Router::new()
+    Router::new()
         .route("/events", events())
-        // Without a topic, too: the handler says what is missing.
+        // An empty topic reaches the handler, whose answer says what is missing.
         .route("/events/", events())
         .route("/events/{*topic}", events())
         .fallback(async || Problem::not_found())
-        .with_state(app);
-    let router = router.merge(health).merge(pages(page)).merge(mercure.unwrap_or_default());
-    router.layer(middleware::from_fn_with_state(Arc::new(answers), answers::answer))
+        .with_state(app)
 }
 
 fn pages(page: Page) -> Router {
@@ -68,10 +46,4 @@ fn pages(page: Page) -> Router {
             router.route(file.path, read_only(get(async || file.response())))
         }),
     }
-}
-
-pub(crate) fn read_only<S: Clone + Send + Sync + 'static>(
-    route: MethodRouter<S>,
-) -> MethodRouter<S> {
-    route.fallback(async || Problem::wrong_method("GET, HEAD"))
 }

@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
+use crate::auth::refused::Refused;
 use crate::auth::trusted::Signed;
-use crate::auth::{Dialect, Refused};
+use crate::auth::verified::Dialect;
 
 /// How far the clock of who makes tokens may be ahead of ours.
 const AHEAD: Duration = Duration::from_secs(5);

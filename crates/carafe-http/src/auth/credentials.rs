@@ -1,13 +1,12 @@
 //! Where a request has its token.
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::problem::Problem;
-use crate::policy::origins::Origins;
 
 /// The parameter that may carry a token.
 const PARAMETER: &str = "access_token";
@@ -29,76 +28,29 @@ impl Default for Credentials {
     }
 }
 
+/// A token of a request that is not checked yet.
+pub(crate) struct FoundToken {
+    pub(crate) text: String,
+    /// Whether a browser may have sent it without the page's knowledge.
+    pub(crate) in_cookie: bool,
+}
+
 impl Credentials {
     /// Takes the token out of the request: from the header, else the cookie, else the query.
-    /// A cookie publishes for pages of the hub's own host and of these `origins` alone.
-    pub(crate) fn take(
-        &self,
-        parts: &mut Parts,
-        origins: &Origins,
-    ) -> Result<Option<String>, Problem> {
+    pub(crate) fn take(&self, parts: &mut Parts) -> Result<Option<FoundToken>, Problem> {
         let in_query = if self.in_query { take_from_query(&mut parts.uri)? } else { None };
         if let Some(token) = bearer(&parts.headers)? {
-            return Ok(Some(token.into()));
+            return Ok(Some(FoundToken { text: token.into(), in_cookie: false }));
         }
         if let Some(token) = cookie(&parts.headers, &self.cookie)? {
-            check_origin(parts, origins)?;
-            return Ok(Some(token.into()));
+            return Ok(Some(FoundToken { text: token.into(), in_cookie: true }));
         }
-        Ok(in_query)
+        Ok(in_query.map(|text| FoundToken { text, in_cookie: false }))
     }
-}
-
-/// Browsers send a cookie whichever page asks them to, so what changes something needs a page that
-/// may.
-fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
-    if matches!(parts.method, Method::GET | Method::HEAD)
-        || may_send_cookies(parts, origins, || None)
-    {
-        return Ok(());
-    }
-    let detail = "pages of this origin may not publish by a cookie: publish from one that may, or with \
-         `Authorization: Bearer`";
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "urn:carafe:problem:foreign-origin",
-        "Not from this origin",
-        detail,
-    ))
-}
-
-/// Whether a page asks of the hub's own host, or of an origin that is listed; `otherwise` tells the
-/// origin if the request does not.
-pub(crate) fn may_send_cookies(
-    parts: &Parts,
-    origins: &Origins,
-    otherwise: impl FnOnce() -> Option<String>,
-) -> bool {
-    let origin = match one(&parts.headers, &ORIGIN) {
-        Some(origin) => origin.map(Into::into),
-        None => otherwise(),
-    };
-    origin.is_some_and(|origin| is_own(&origin, parts) || is_listed(&origin, origins))
-}
-
-fn is_own(origin: &str, parts: &Parts) -> bool {
-    let page: Option<Uri> = origin.parse().ok();
-    let page = page.as_ref().filter(|page| page.scheme().is_some()).and_then(Uri::authority);
-    page.is_some() && page == host(parts).as_ref()
-}
-
-fn is_listed(origin: &str, origins: &Origins) -> bool {
-    HeaderValue::from_str(origin).is_ok_and(|origin| origins.lists(&origin))
-}
-
-/// The authority of the URL on HTTP/2, the `Host` before.
-fn host(parts: &Parts) -> Option<Authority> {
-    let host = || one(&parts.headers, &HOST)??.parse().ok();
-    parts.uri.authority().cloned().or_else(host)
 }
 
 /// The only value of a header as text: `Some(None)` if it is no text, or there are several.
-fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<Option<&'a str>> {
+pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     Some(first.to_str().ok().filter(|_| values.next().is_none()))

@@ -7,10 +7,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::auth::head::Head;
-use crate::auth::key::HMAC;
-use crate::auth::trusted::Trusted;
-use crate::auth::{BadKey, public_key};
+use crate::auth::key_rules::{BadKey, HMAC, RSA};
+use crate::auth::trusted::{Head, Trusted};
 
 /// The most keys that are taken from a set.
 const KEYS: usize = 100;
@@ -77,7 +75,7 @@ fn checks_signatures(key: &Jwk) -> bool {
 
 fn fitting(key: &AlgorithmParameters) -> Option<&'static [Algorithm]> {
     match key {
-        AlgorithmParameters::RSA(_) => Some(public_key::RSA),
+        AlgorithmParameters::RSA(_) => Some(RSA),
         AlgorithmParameters::OctetKey(_) => Some(HMAC),
         AlgorithmParameters::EllipticCurve(key) => match key.curve {
             EllipticCurve::P256 => Some(&[Algorithm::ES256]),

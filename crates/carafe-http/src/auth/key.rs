@@ -3,33 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::Algorithm::{self, HS256, HS384, HS512};
+use jsonwebtoken::Algorithm::{self, HS256};
 use jsonwebtoken::DecodingKey;
 
 use crate::auth::bounds::Bounds;
-use crate::auth::head::Head;
 use crate::auth::jwk_set::JwkSet;
+use crate::auth::key_rules::{ASYMMETRIC, BadKey, HMAC, SECRET_BYTES};
 use crate::auth::public_key;
 use crate::auth::remote_set::RemoteSet;
-use crate::auth::trusted::Trusted;
-
-/// The fewest bytes of a secret: as many as SHA-256 gives.
-pub(crate) const SECRET_BYTES: usize = 32;
-
-pub(crate) const HMAC: &[Algorithm] = &[HS256, HS384, HS512];
-
-/// By which rules the tokens of a key are read. It follows from the key, never from a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// Carafe's own: `publish` and `subscribe` are arrays of topics and patterns, and `exp` has to
-    /// be there.
-    #[default]
-    Carafe,
-    /// That of Mercure 0.x.
-    Mercure0,
-    /// That of Mercure 1.0.
-    Mercure1,
-}
+use crate::auth::trusted::{Head, Trusted};
+use crate::auth::verified::Dialect;
 
 /// A key, or an issuer's set of keys, and what tokens must say that it signs.
 #[derive(Clone, Debug)]
@@ -46,54 +29,6 @@ enum Material {
     One(Arc<Trusted>),
     Set(JwkSet),
     Remote(RemoteSet),
-}
-
-/// FallbackReason a key cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadKey {
-    /// The secret could be guessed.
-    #[error("the secret has fewer than {SECRET_BYTES} bytes: make one with `openssl rand -hex 32`")]
-    ShortSecret,
-    /// The text has no public key in PEM.
-    #[error("there is no public key in it: give PEM that begins with -----BEGIN PUBLIC KEY-----")]
-    NotPem,
-    /// The text has no private key in PEM.
-    #[error(
-        "there is no private key in it: give PEM that is not encrypted, such as from `openssl genpkey`"
-    )]
-    NotPrivatePem,
-    /// The key is of no kind that is known.
-    #[error(
-        "the key is of no kind that is known: use RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519"
-    )]
-    UnknownKind,
-    /// The text is no JWK Set.
-    #[error("it is no JWK Set: give JSON such as {{\"keys\": [{{\"kty\": …}}]}}")]
-    NotJwkSet,
-    /// The JWK Set has too many keys.
-    #[error("the JWK Set has more than 100 keys: leave out those that are not used any more")]
-    TooManyKeys,
-    /// There is nothing in the JWK Set to check signatures with.
-    #[error(
-        "the JWK Set has no key that checks signatures: give it RSA, P-256, P-384 or Ed25519 keys"
-    )]
-    NoKey,
-    /// The URL of a JWK Set is not safe to trust.
-    #[error(
-        "it is no URL that can be trusted: use https, or http on this machine, without a user's name"
-    )]
-    BadUrl,
-    /// There is nothing to check the certificate under a URL with.
-    #[error(
-        "this machine trusts no certificates: install them, such as the package ca-certificates"
-    )]
-    NoRoots,
-    /// No algorithm is left.
-    #[error(
-        "none of the algorithms fits the key: HS… takes a secret, RS… and PS… RSA, ES… a P key, EdDSA Ed25519"
-    )]
-    NoAlgorithm,
 }
 
 impl Key {
@@ -205,16 +140,3 @@ impl Key {
         }
     }
 }
-
-/// All that need no secret.
-const ASYMMETRIC: &[Algorithm] = &[
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];

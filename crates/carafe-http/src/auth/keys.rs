@@ -8,9 +8,11 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
-use crate::auth::head::Head;
+use crate::auth::key::Key;
+use crate::auth::refused::{self, Refused};
 use crate::auth::remote_set::RemoteSet;
-use crate::auth::{Dialect, Key, Refused, Verified};
+use crate::auth::trusted::Head;
+use crate::auth::verified::{Dialect, Verified};
 
 /// The keys that a hub trusts. All clones of it are one: keys that are replaced in one are replaced
 /// in all.
@@ -25,7 +27,7 @@ struct TrustStore {
 
 impl Keys {
     /// The most bytes that a token may have.
-    pub const TOKEN_BYTES: usize = 8 << 10;
+    pub const TOKEN_BYTES: usize = refused::TOKEN_BYTES;
 
     /// These keys. Without any, tokens are not looked at, and all who ask are strangers.
     #[must_use]

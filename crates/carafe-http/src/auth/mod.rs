@@ -22,25 +22,24 @@
 //! # Ok(()) }
 //! ```
 
-mod bounds;
-mod credentials;
-mod head;
-mod jwk_set;
-mod key;
-mod keys;
-mod public_key;
-mod refused;
-mod remote_set;
-mod scope;
-mod signer;
-mod trusted;
-mod verified;
+pub(crate) mod bounds;
+pub(crate) mod credentials;
+pub(crate) mod jwk_set;
+pub(crate) mod key;
+pub(crate) mod key_rules;
+pub(crate) mod keys;
+pub(crate) mod public_key;
+pub(crate) mod refused;
+pub(crate) mod remote_set;
+pub(crate) mod signer;
+pub(crate) mod trusted;
+pub(crate) mod verified;
 
 pub use credentials::Credentials;
-pub(crate) use credentials::{bearer, cookie, may_send_cookies};
 pub use jsonwebtoken::Algorithm;
-pub use key::{BadKey, Dialect, Key};
+pub use key::Key;
+pub use key_rules::BadKey;
 pub use keys::Keys;
 pub use refused::Refused;
 pub use signer::Signer;
-pub use verified::Verified;
+pub use verified::{Dialect, Verified};

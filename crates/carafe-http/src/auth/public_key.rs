@@ -1,25 +1,16 @@
 //! Public keys as PEM.
 
-use std::ops::RangeInclusive;
-
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, VerificationAlgorithm,
 };
-use jsonwebtoken::Algorithm::{
-    self, ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512,
-};
+use jsonwebtoken::Algorithm::{ES256, ES384, EdDSA};
 use jsonwebtoken::DecodingKey;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::auth::BadKey;
+use crate::auth::key_rules::{BadKey, RSA, RSA_BYTES};
 use crate::auth::trusted::Trusted;
-
-/// How many bytes the modulus of an RSA key may have.
-pub(crate) const RSA_BYTES: RangeInclusive<usize> = 256..=1024;
-
-pub(crate) const RSA: &[Algorithm] = &[RS256, RS384, RS512, PS256, PS384, PS512];
 
 /// The key in a PEM text. What kind it is decides which algorithms fit.
 pub(crate) fn parse(pem: &[u8]) -> Result<Trusted, BadKey> {

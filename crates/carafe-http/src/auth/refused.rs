@@ -1,11 +1,14 @@
-//! FallbackReason a token is not taken.
+//! Why a token is rejected.
 
-/// FallbackReason a token is not taken. None of it tells more than who made the token knows.
+/// The most bytes that a token may have.
+pub(crate) const TOKEN_BYTES: usize = 8 << 10;
+
+/// Why a token is not taken. None of it tells more than who made the token knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
     /// It is longer than [`Keys::TOKEN_BYTES`](crate::auth::Keys::TOKEN_BYTES).
-    #[error("the token has more than {max} bytes: grant patterns instead of many topics", max = crate::auth::Keys::TOKEN_BYTES)]
+    #[error("the token has more than {max} bytes: grant patterns instead of many topics", max = TOKEN_BYTES)]
     TooLong,
     /// It is no signed JSON Web Token, or is one with an algorithm that is not known, such as
     /// `none`.

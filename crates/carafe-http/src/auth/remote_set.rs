@@ -18,9 +18,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use crate::auth::BadKey;
+use crate::answer::host::is_loopback;
 use crate::auth::jwk_set::JwkSet;
-use crate::policy::loopback::is_loopback;
+use crate::auth::key_rules::BadKey;
 
 /// The shortest time between two attempts, however many tokens name keys that are not known.
 const PAUSE: Duration = Duration::from_secs(30);

@@ -9,8 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 
-use crate::auth::BadKey;
-use crate::auth::key::SECRET_BYTES;
+use crate::auth::key_rules::{BadKey, SECRET_BYTES};
 
 /// Makes tokens that a hub takes which trusts the key.
 #[derive(Clone, Debug)]

@@ -5,13 +5,33 @@ use std::fmt;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, TokenData, Validation, decode,
+    decode_header,
 };
 use serde_json::{Map, Value};
 
-use crate::auth::Refused;
-use crate::auth::head::Head;
-use crate::auth::key::SECRET_BYTES;
-use crate::auth::public_key::RSA_BYTES;
+use crate::auth::key_rules::{RSA_BYTES, SECRET_BYTES};
+use crate::auth::refused::{Refused, TOKEN_BYTES};
+
+/// A token's head: by which algorithm it says it is signed, and with which key. Only a hint where
+/// to look.
+pub(crate) struct Head {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: Option<String>,
+}
+
+impl Head {
+    pub(crate) fn read(token: &str) -> Result<Self, Refused> {
+        if token.len() > TOKEN_BYTES {
+            return Err(Refused::TooLong);
+        }
+        let head = decode_header(token).map_err(|_| Refused::Malformed)?;
+        // RFC 7515, 4.1.11: who does not understand what is critical must refuse.
+        if head.crit.is_some() {
+            return Err(Refused::Critical);
+        }
+        Ok(Self { algorithm: head.alg, key_id: head.kid })
+    }
+}
 
 /// A secret or a public key, and the algorithms that fit it.
 #[derive(Clone)]

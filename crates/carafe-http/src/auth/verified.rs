@@ -1,23 +1,43 @@
-//! A token that was taken.
+//! A token that was accepted.
 
 use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::auth::Dialect;
-
-/// What a token says, signed by a key that is trusted, and valid now.
+/// The claims of a token that is signed by a trusted key and valid now.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verified {
     /// All claims: always an object.
     pub claims: Value,
-    /// By which rules they are to be read.
+    /// The rules by which the claims are read.
     pub dialect: Dialect,
-    /// When the token's time is over; a stream ends then. Only tokens of Mercure 0.x may have none.
+    /// When the token expires; a stream ends then. Only tokens of Mercure 0.x may have no expiry.
     pub expires: Option<SystemTime>,
-    /// Tells one holder from another while the process runs, such as for a limit on how much each
-    /// may publish: the same for all tokens of one key, issuer and subject, or for one token if it
-    /// names no subject.
+    /// Distinguishes holders while the process runs, for example for a limit per publisher. It is
+    /// the same for all tokens of one key, issuer and subject; a token without a subject has its
+    /// own.
     pub identity: u64,
+}
+
+impl Verified {
+    /// The claim `sub`.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
+    }
+}
+
+/// The rules by which the tokens of a key are read. They follow from the key, never from a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// Carafe's own: `publish` and `subscribe` are arrays of topics and patterns, and `exp` is
+    /// required.
+    #[default]
+    Carafe,
+    /// That of Mercure 0.x.
+    Mercure0,
+    /// That of Mercure 1.0.
+    Mercure1,
 }

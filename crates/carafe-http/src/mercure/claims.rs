@@ -5,7 +5,8 @@ use carafe_protocol::TopicMatcher;
 use serde_json::Value;
 use url::Url;
 
-use crate::auth::{Refused, Verified};
+use crate::auth::refused::Refused;
+use crate::auth::verified::Verified;
 use crate::mercure::selector::{self, BadSelector, MatchType};
 use crate::mercure::version::Version;
 

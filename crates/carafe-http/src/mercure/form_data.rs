@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
 use crate::api::query::bad_escapes;
 
 /// The most pairs of a form: each takes far more memory than the two bytes that it may be written
@@ -64,8 +65,7 @@ fn decode(text: &str) -> Result<String, Problem> {
 
 fn too_many() -> Problem {
     let detail = format!("there are more than {PAIRS} parameters: send fewer");
-    Problem::bad_request("urn:carafe:problem:too-many-parameters", "Too many parameters", detail)
-        .over(Limit::FormFields)
+    Problem::of(ProblemKind::TooManyParameters, detail).over(Limit::FormFields)
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ use http::request::Parts;
 use serde_json::Value;
 use url::Url;
 
-use crate::auth::{Dialect, bearer, cookie, may_send_cookies};
+use crate::auth::credentials::{bearer, cookie};
+use crate::auth::verified::Dialect;
 use crate::mercure::claims::Claims;
 use crate::mercure::form_data::FormData;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
+use crate::policy::cookies::may_send_cookies;
 use crate::policy::rights::Rights;
 
 /// Who asks: a stranger, or who holds a token.
@@ -27,6 +29,8 @@ pub(crate) struct MercureCaller {
     pub(crate) payload: Option<Value>,
     /// Tells holders of tokens from each other; a stranger has none.
     pub(crate) identity: Option<u64>,
+    /// The token's subject, for log lines.
+    pub(crate) subject: Option<Box<str>>,
 }
 
 /// A token as it came, and by which rules it may be read.
@@ -85,7 +89,14 @@ impl MercureCaller {
         // Without keys, nothing is known of tokens: they may be those of an app around this router.
         let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
             let rights = strangers.clone();
-            return Ok(Self { version, rights, expires: None, payload: None, identity: None });
+            return Ok(Self {
+                version,
+                rights,
+                expires: None,
+                payload: None,
+                identity: None,
+                subject: None,
+            });
         };
         let verified = options.keys.verify(&found.token, found.dialects).await;
         let verified = verified.map_err(|refused| Refusal::of_token(adapter, &refused))?;
@@ -101,6 +112,7 @@ impl MercureCaller {
             expires: verified.expires,
             payload: claims.payload,
             identity: Some(verified.identity),
+            subject: verified.subject().map(Into::into),
         })
     }
 

@@ -7,14 +7,11 @@ use http::Method;
 use http::header::CACHE_CONTROL;
 use serde::Serialize;
 
-use crate::auth::Dialect;
-use crate::mercure::check_read_only;
+use crate::answer::problem::check_read_only;
+use crate::auth::verified::Dialect;
 use crate::mercure::claims::DETAIL;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
-
-/// Where it stands: before the path of the resource.
-pub(crate) const PATH: &str = "/.well-known/oauth-protected-resource/.well-known/mercure";
 
 #[derive(Serialize)]
 struct Metadata<'a> {

@@ -11,7 +11,8 @@ mod encoder;
 mod form_data;
 mod mercure_caller;
 mod metadata;
-mod options;
+mod paths;
+mod presence;
 mod publish;
 mod refusal;
 mod selector;
@@ -26,30 +27,27 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::{Method, Request};
-
-pub use options::Mercure;
+use http::Request;
 
 use crate::answer::problem::Problem;
-use crate::api::router::App;
+use crate::api::app::App;
+use crate::api::options::Mercure;
+use crate::observe::endpoint;
 use state::Adapter;
-
-/// The path of the hub.
-pub(crate) const PATH: &str = "/.well-known/mercure";
 
 /// The endpoints, as far as they are switched on.
 pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
     let adapter = Adapter::new(app, options);
-    let mut router = Router::new().route(PATH, any(hub));
+    let mut router = Router::new().route(endpoint::MERCURE, any(hub));
     if adapter.resource.is_some() {
-        router = router.route(metadata::PATH, any(metadata::metadata));
+        router = router.route(paths::METADATA, any(metadata::metadata));
     }
     if options.subscriptions {
         router = router
-            .route(subscriptions::PATH, any(subscriptions::list))
-            .route(&format!("{}/{{topic}}", subscriptions::PATH), any(subscriptions::list))
+            .route(paths::SUBSCRIPTIONS, any(subscriptions::list))
+            .route(&format!("{}/{{topic}}", paths::SUBSCRIPTIONS), any(subscriptions::list))
             .route(
-                &format!("{}/{{topic}}/{{subscriber}}", subscriptions::PATH),
+                &format!("{}/{{topic}}/{{subscriber}}", paths::SUBSCRIPTIONS),
                 any(subscriptions::one),
             );
     }
@@ -64,12 +62,4 @@ async fn hub(State(adapter): State<Adapter>, request: Request<Body>) -> Response
         _ => return Problem::wrong_method("GET, HEAD, POST, QUERY").into_response(),
     };
     answer.unwrap_or_else(IntoResponse::into_response)
-}
-
-/// Refuses what is neither `GET` nor `HEAD`.
-fn check_read_only(method: &Method) -> Result<(), Problem> {
-    match *method {
-        Method::GET | Method::HEAD => Ok(()),
-        _ => Err(Problem::wrong_method("GET, HEAD")),
-    }
 }

@@ -4,19 +4,22 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::Request;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{Request, StatusCode};
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
+use crate::api::allowance;
 use crate::api::body::{BodyReader, Most};
-use crate::api::publish::{may_publish, publisher, refusal};
+use crate::api::publication::not_stored;
 use crate::mercure::form_data::FormData;
 use crate::mercure::mercure_caller::MercureCaller;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::update::Update;
 use crate::policy::body_budget::Held;
+use crate::policy::client::publisher;
 
 /// Publishes an update, and answers with its ID.
 pub(crate) async fn publish(
@@ -33,8 +36,8 @@ pub(crate) async fn publish(
         return Err(no_form().into());
     }
     let options = &adapter.app.options;
-    let publisher = publisher(&adapter.app, caller.identity, &parts);
-    may_publish(&adapter.app, publisher, 1)?;
+    let publisher = publisher(&options.proxies, caller.identity, &parts);
+    allowance::take(&adapter.app, publisher, 1)?;
     // As it came, decoded, and as data.
     let most = Most {
         bytes: form_bytes(options.event_bytes),
@@ -47,7 +50,7 @@ pub(crate) async fn publish(
     update.check(caller.version, adapter.resource.as_deref())?;
     caller.check_publish(adapter, update.publication.topics())?;
     let start = Instant::now();
-    adapter.app.hub.publish(update.publication).await.map_err(refusal)?;
+    adapter.app.hub.publish(update.publication).await.map_err(not_stored)?;
     options.metrics.stored(start);
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
     Ok((headers, update.id).into_response())
@@ -70,5 +73,5 @@ fn form_bytes(event_bytes: usize) -> usize {
 fn no_form() -> Problem {
     let detail =
         "an update is a form: send `topic` and `data` as application/x-www-form-urlencoded";
-    Problem::bad_request("urn:carafe:problem:no-topic", "No update", detail)
+    Problem::of(ProblemKind::NoTopic, detail).with_status(StatusCode::BAD_REQUEST)
 }

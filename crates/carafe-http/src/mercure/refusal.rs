@@ -5,7 +5,8 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 
 use crate::answer::problem::Problem;
-use crate::auth::Refused;
+use crate::answer::problem_kind::ProblemKind;
+use crate::auth::refused::Refused;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
 
@@ -31,8 +32,8 @@ impl Refusal {
 
     /// A token is sent in another way than there is.
     pub(crate) fn bad_request(adapter: &Adapter, detail: &str) -> Self {
-        let kind = "urn:carafe:problem:bad-token";
-        let problem = Problem::bad_request(kind, "Bad token", detail.to_owned());
+        let problem = Problem::of(ProblemKind::BadToken, detail.to_owned())
+            .with_status(StatusCode::BAD_REQUEST);
         Self::with_error(adapter, problem, "invalid_request")
     }
 
@@ -42,7 +43,7 @@ impl Refusal {
             Version::Zero => (StatusCode::UNAUTHORIZED, "insufficient_scope"),
             Version::One => (StatusCode::FORBIDDEN, "insufficient_scope"),
         };
-        let problem = Problem::new(status, "urn:carafe:problem:forbidden", "Not allowed", detail);
+        let problem = Problem::of(ProblemKind::Forbidden, detail).with_status(status);
         Self::with_error(adapter, problem, error)
     }
 

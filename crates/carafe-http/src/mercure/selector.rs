@@ -8,6 +8,7 @@ use regex::Regex;
 use url::Url;
 
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
 use crate::mercure::form_data::FormData;
 
 /// The most selectors of a subscription of 0.x.
@@ -22,7 +23,7 @@ const VARIABLES: usize = 300;
 /// The most matchers of a subscription of 1.0.
 pub(crate) const MATCHERS: usize = 100;
 
-/// FallbackReason a text is no selector of 0.x.
+/// Why a text is no selector of 0.x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadSelector {
     /// There can be no such topic.
@@ -175,7 +176,7 @@ pub(crate) fn has_invisible(text: &str) -> bool {
 }
 
 fn bad(detail: String) -> Problem {
-    Problem::bad_request("urn:carafe:problem:bad-topic", "Bad topic", detail)
+    Problem::of(ProblemKind::BadTopic, detail)
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::api::router::App;
-use crate::mercure::subscriptions::Subscriptions;
-use crate::mercure::{Mercure, PATH, metadata};
+use crate::api::app::App;
+use crate::api::options::Mercure;
+use crate::mercure::paths;
+use crate::mercure::presence::Subscriptions;
+use crate::observe::endpoint;
 
 /// The hub, and how Mercure is spoken. Clones are the same.
 #[derive(Clone)]
@@ -28,8 +30,8 @@ impl Adapter {
             |path| options.public_url.as_ref().and_then(|url| url.join(path).ok()).map(Arc::new);
         Self {
             app: app.clone(),
-            resource: below(PATH),
-            metadata: below(metadata::PATH),
+            resource: below(endpoint::MERCURE),
+            metadata: below(paths::METADATA),
             subscriptions: options.subscriptions.then(Arc::default),
             max_age: options.max_age,
         }

@@ -11,20 +11,21 @@ use http::{Method, Request};
 use crate::answer::headers::head_of_a_stream;
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
 use crate::api::body::{BodyReader, Most};
 use crate::api::hub_body::HubBody;
-use crate::api::publish::publisher;
 use crate::api::subscribe::{self, Opened};
 use crate::mercure::cursor::Cursor;
 use crate::mercure::encoder::ENCODER;
 use crate::mercure::form_data::FormData;
 use crate::mercure::mercure_caller::MercureCaller;
+use crate::mercure::presence::Present;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::selector;
 use crate::mercure::state::Adapter;
-use crate::mercure::subscriptions::Present;
 use crate::mercure::version::Version;
-use crate::policy::client::sharer;
+use crate::observe::stream_request::StreamRequest;
+use crate::policy::client::{hub_client, publisher};
 use crate::server::handoff::Handoff;
 
 /// Bytes of the body of a `QUERY`: as many matchers as there may be, and escaped.
@@ -40,16 +41,17 @@ pub(crate) async fn subscribe(
     let version = Version::of_subscription(&parts.method, &in_url);
     let caller = MercureCaller::subscriber(adapter, version, &in_url, &parts).await?;
     let parameters = parameters(adapter, &caller, &parts, in_url, body).await?;
-    let client = sharer(&adapter.app.options, caller.identity, &parts);
+    let client = hub_client(&adapter.app.options.proxies, caller.identity, &parts);
     let asked = asked(adapter, version, &parameters, client).await?;
     let access = caller.rights.subscribe.clone();
     let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await?;
+    let described = StreamRequest::new(&asked, caller.subject.as_deref());
     let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access);
     let request = request.from(cursor.start).by(client);
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;
     let mut response = match parts.method {
         Method::HEAD => head_of_a_stream(),
-        _ => stream(adapter, &caller, &parts, &parameters, request).await?,
+        _ => stream(adapter, &caller, &parts, &parameters, request, described).await?,
     };
     response.headers_mut().extend(cursor.header);
     Ok(response)
@@ -66,7 +68,7 @@ async fn parameters(
     if parts.method.as_str() != "QUERY" {
         return Ok(in_url);
     }
-    let publisher = publisher(&adapter.app, caller.identity, parts);
+    let publisher = publisher(&adapter.app.options.proxies, caller.identity, parts);
     let most = Most { bytes: QUERY_BYTES, limit: Limit::Matchers, copies: 3, grows: 1 };
     let body = BodyReader::begin(&adapter.app.options, publisher, parts, body, most).await?;
     let (text, _held) = body.text().await?;
@@ -86,7 +88,7 @@ async fn asked(
         }
         (Version::One, None) => {
             let detail = "this hub does not know its own URL, to which Mercure 1.0 is tied: ask with `topic`, as 0.x does";
-            Err(Problem::bad_request("urn:carafe:problem:bad-parameter", "Bad parameter", detail))
+            Err(Problem::of(ProblemKind::BadParameter, detail))
         }
     }
 }
@@ -97,6 +99,7 @@ async fn stream(
     parts: &Parts,
     parameters: &FormData,
     request: Subscribe,
+    described: StreamRequest,
 ) -> Result<Response, Refusal> {
     let (permit, subscription) = match subscribe::open(&adapter.app, parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => (permit, subscription),
@@ -107,7 +110,7 @@ async fn stream(
     let (options, frames) =
         (&adapter.app.options, subscription.into_frames(Format::custom(&ENCODER)));
     let handoff = Handoff::choose(parts, &frames);
-    Ok(subscribe::stream(options, permit, handoff, |handoff, open| {
+    Ok(subscribe::stream(options, permit, described, handoff, |handoff, open| {
         let open = match present {
             Some(present) => open.with_attachment(present),
             None => open,
@@ -145,8 +148,7 @@ fn refusal(adapter: &Adapter, caller: &MercureCaller, error: &SubscribeError) ->
     let detail = error.to_string();
     match error {
         SubscribeError::TooManyMatchers { .. } => {
-            let kind = "urn:carafe:problem:too-many-matchers";
-            Problem::bad_request(kind, "Too many topics", detail).over(Limit::Matchers).into()
+            Problem::of(ProblemKind::TooManyMatchers, detail).over(Limit::Matchers).into()
         }
         SubscribeError::TooComplex { .. } => subscribe::too_complex(detail).into(),
         SubscribeError::NotGranted(topic) => {

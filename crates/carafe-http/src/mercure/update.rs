@@ -10,9 +10,10 @@ use url::Url;
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
 use crate::api::body::too_large;
-use crate::api::publish::{TOPICS, event_type, too_many_topics};
-use crate::api::subscribe::topic;
+use crate::api::publication::{TOPICS, event_type, too_many_topics};
+use crate::api::topic::topic;
 use crate::mercure::form_data::FormData;
 use crate::mercure::selector::has_invisible;
 use crate::mercure::version::Version;
@@ -142,7 +143,7 @@ fn no_topic() -> Problem {
 
 fn bad(field: &str, what: &str) -> Problem {
     let detail = format!("the field `{field}`: {what}");
-    Problem::bad_request("urn:carafe:problem:bad-update", "Bad update", detail)
+    Problem::of(ProblemKind::BadUpdate, detail)
 }
 
 #[cfg(test)]

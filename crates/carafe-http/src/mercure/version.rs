@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::auth::Dialect;
+use crate::auth::verified::Dialect;
 use crate::mercure::form_data::FormData;
 
 /// The version of a request. Its token has to be of a key of that dialect, so that what is lax in

@@ -1,16 +1,13 @@
-//! What is counted, and how it is told.
+//! The counters of what happens over HTTP.
+//!
+//! All counters are atomic, and updated on whichever thread counts. The metric names are public:
+//! docs/OPERATIONS.md lists them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use carafe_fanout::EndReason;
-use carafe_hub::Hub;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use prometheus_client::encoding::prometheus_text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,14 +16,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::answer::limit::Limit;
-use crate::answer::problem::Problem;
-use crate::api::health;
-use crate::observe::hub_metrics;
-use crate::observe::process_metrics;
+use crate::observe::stream_request::StreamRequests;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// Counters of what happens over HTTP. All clones of it are one.
+/// Counters of what happens over HTTP. Clones are handles to the same counters.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Counters>);
 
@@ -38,38 +32,41 @@ struct Counters {
     limited: Family<Labels<1>, Counter>,
     refused: Family<Labels<2>, Counter>,
     stored: Histogram,
+    requests: StreamRequests,
 }
 
-/// The way by which a stream leaves: what writes it, and why that.
+/// How a stream is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DeliveryPath {
-    /// A shard, which has taken the socket over.
+    /// A shard has taken the socket over.
     Shard,
-    /// hyper, as any other answer.
+    /// hyper writes it, as any other response, for this reason.
     Hyper(FallbackReason),
 }
 
-/// FallbackReason no shard writes a stream.
+/// Why no shard delivers a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FallbackReason {
+    /// A shard does not speak HTTP/2.
     Http2,
+    /// HTTP/1.0 has no chunks.
     Http10,
+    /// A shard does not speak TLS.
     Tls,
     /// The request has a body.
     Body,
-    /// Something has changed the head of the answer.
+    /// A layer of the app has changed the response.
     Changed,
-    /// The app is served by something else, or for another hub.
+    /// Another server than [`serve`](crate::serve) runs the app, or the stream is another hub's.
     Elsewhere,
-    /// There are no shards.
+    /// The server has no shards.
     NoShards,
 }
 
 impl Default for Metrics {
-    /// All at zero.
+    /// All counters at zero.
     fn default() -> Self {
-        // From a tenth of a millisecond on, in memory, to some seconds, on a disk that cannot
-        // follow.
+        // From a tenth of a millisecond (a log in memory) to seconds (an overloaded disk).
         let buckets =
             [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
         let metrics = Self(Arc::new(Counters {
@@ -79,8 +76,9 @@ impl Default for Metrics {
             limited: Family::default(),
             refused: Family::default(),
             stored: Histogram::new(buckets),
+            requests: StreamRequests::default(),
         }));
-        // A counter that is not there cannot be seen to rise.
+        // All limits are exported from the start: an alert cannot see a rise from an absent series.
         Limit::ALL
             .iter()
             .for_each(|limit| drop(metrics.0.limited.get_or_create(&[("limit", limit.name())])));
@@ -89,32 +87,37 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Somebody has met a limit.
+    /// Counts that a limit was met.
     pub(crate) fn limited(&self, limit: Limit) {
         self.0.limited.get_or_create(&[("limit", limit.name())]).inc();
     }
 
-    /// A request to do this was refused for this reason.
+    /// Counts a rejected request, by what it asked for and the reason.
     pub(crate) fn refused(&self, request: &'static str, reason: &'static str) {
         self.0.refused.get_or_create(&[("request", request), ("reason", reason)]).inc();
     }
 
-    /// Events are stored that were handed over at this time.
+    /// Records how long it took to store events that were passed to the log at this time.
     pub(crate) fn stored(&self, since: Instant) {
         self.0.stored.observe(since.elapsed().as_secs_f64());
     }
 
-    pub(crate) fn opened(&self, path: DeliveryPath) {
+    /// What the open streams asked for.
+    pub(crate) fn requests(&self) -> &StreamRequests {
+        &self.0.requests
+    }
+
+    fn opened(&self, path: DeliveryPath) {
         self.0.streams.get_or_create(&path).inc();
         self.0.opened.get_or_create(&path).inc();
     }
 
-    pub(crate) fn changed(&self, from: DeliveryPath, to: DeliveryPath) {
+    fn moved(&self, from: DeliveryPath, to: DeliveryPath) {
         self.0.streams.get_or_create(&from).dec();
         self.opened(to);
     }
 
-    pub(crate) fn closed(&self, path: DeliveryPath, end: EndReason) {
+    fn closed(&self, path: DeliveryPath, end: EndReason) {
         self.0.streams.get_or_create(&path).dec();
         if end == EndReason::Stalled {
             self.limited(Limit::WriteTime);
@@ -122,31 +125,27 @@ impl Metrics {
         self.0.closed.get_or_create(&Closed { path: path.name(), end }).inc();
     }
 
-    fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let counters = &self.0;
         registry.register(
             "carafe_streams",
-            "Open streams, by their delivery path",
+            "Open streams, by delivery path",
             counters.streams.clone(),
         );
         registry.register(
             "carafe_streams_opened",
-            "Streams that were opened, by their delivery path",
+            "Streams opened, by delivery path",
             counters.opened.clone(),
         );
         registry.register(
             "carafe_streams_closed",
-            "Streams that have ended, by how: left and stalled is the client, ended and cut is the hub, failed is the log",
+            "Streams closed, by end reason: left and stalled by the client, ended and cut by the hub, failed by the log",
             counters.closed.clone(),
         );
-        registry.register(
-            "carafe_limited",
-            "How often somebody has met a limit, by the limit",
-            counters.limited.clone(),
-        );
+        registry.register("carafe_limited", "How often a limit was met", counters.limited.clone());
         registry.register(
             "carafe_refused",
-            "Requests that were refused, by what was asked for and the problem's name",
+            "Requests rejected, by what was asked for and the kind of problem",
             counters.refused.clone(),
         );
         registry.register(
@@ -157,7 +156,7 @@ impl Metrics {
     }
 }
 
-/// What tells ended streams from each other.
+/// The labels of closed streams.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Closed {
     path: &'static str,
@@ -166,11 +165,7 @@ struct Closed {
 
 impl EncodeLabelSet for DeliveryPath {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        let reason = match self {
-            Self::Shard => "",
-            Self::Hyper(reason) => reason.name(),
-        };
-        [("path", self.name()), ("reason", reason)].encode(encoder)
+        [("path", self.name()), ("reason", self.reason())].encode(encoder)
     }
 }
 
@@ -185,6 +180,23 @@ impl DeliveryPath {
         match self {
             Self::Shard => "shard",
             Self::Hyper(_) => "hyper",
+        }
+    }
+
+    /// Why it is not a shard; empty if it is.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Shard => "",
+            Self::Hyper(reason) => reason.name(),
+        }
+    }
+}
+
+impl fmt::Display for DeliveryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shard => f.write_str(self.name()),
+            Self::Hyper(reason) => write!(f, "{} ({})", self.name(), reason.name()),
         }
     }
 }
@@ -203,57 +215,43 @@ impl FallbackReason {
     }
 }
 
-/// `/metrics`, in the text format of Prometheus, for a listener of its own: it tells more than
-/// strangers should know. `/healthz` and `/readyz` are there, too: clients that use up all
-/// connections of the hub's listener have no part in this one.
-pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
-    let mut registry = Registry::default();
-    metrics.register(&mut registry);
-    hub_metrics::register(&mut registry, hub.clone());
-    process_metrics::register(&mut registry);
-    let registry = Arc::new(registry);
-    let told = move || {
-        let registry = Arc::clone(&registry);
-        async move { tell(&registry) }
-    };
-    Router::new()
-        .route("/metrics", get(told).fallback(async || Problem::wrong_method("GET, HEAD")))
-        .merge(health::routes(hub))
-        .fallback(async || Problem::no_metrics_here())
-}
-
-fn tell(registry: &Registry) -> Response {
-    let mut text = String::new();
-    encode(&mut text, registry).expect("a text takes all that is written");
-    let headers =
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")];
-    (headers, text).into_response()
-}
-
-/// One open stream, counted until this is dropped.
+/// One open stream in the counters, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
     metrics: Metrics,
     path: DeliveryPath,
     end: EndReason,
-    /// Whether the stream counts a connection, too. It is kept here, where it takes no memory:
-    /// there may be a million.
+    /// Whether the stream's permit counts its connection, too. The flag is kept here, where it fits
+    /// into padding.
     pub(crate) has_connection: bool,
 }
 
 impl Counted {
     pub(crate) fn new(metrics: &Metrics, path: DeliveryPath) -> Self {
         metrics.opened(path);
+        // Every other end is reported by whoever delivers the stream.
         Self { metrics: metrics.clone(), path, end: EndReason::Left, has_connection: false }
     }
 
-    /// It leaves another way than was thought.
-    pub(crate) fn goes(&mut self, path: DeliveryPath) {
-        self.metrics.changed(self.path, path);
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn path(&self) -> DeliveryPath {
+        self.path
+    }
+
+    pub(crate) fn end(&self) -> EndReason {
+        self.end
+    }
+
+    /// The stream is delivered by another path than it was opened for.
+    pub(crate) fn moves_to(&mut self, path: DeliveryPath) {
+        self.metrics.moved(self.path, path);
         self.path = path;
     }
 
-    /// Says how the stream has ended; without it, the client left.
+    /// Sets the end reason; without it, the client left.
     pub(crate) fn ends(&mut self, end: EndReason) {
         self.end = end;
     }

@@ -1,7 +1,11 @@
-//! Metrics, the identity of open streams, and the rate of repeated log lines.
+//! What the server tells about itself: metrics, the identity of each stream, and log lines.
+//!
+//! It knows the limits of `policy`, and neither sockets nor endpoints.
 
+pub(crate) mod endpoint;
 pub(crate) mod hub_metrics;
+pub(crate) mod log_interval;
 pub(crate) mod metrics;
 pub(crate) mod process_metrics;
-pub(crate) mod seldom;
 pub(crate) mod stream_record;
+pub(crate) mod stream_request;

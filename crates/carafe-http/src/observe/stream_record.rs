@@ -1,57 +1,127 @@
-//! An open stream, to the limits and the counters.
+//! The identity of an open stream, from the response to its end, and its place in the limits and
+//! the counters.
+//!
+//! The record moves with the stream: from the endpoint into the response body, and from there to a
+//! shard. Whoever delivers the stream tells it how many bytes were sent and why the stream ended.
+//! There may be a million records, so their size is tested.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use carafe_fanout::{EndReason, StreamObserver};
 use carafe_hub::Client;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::answer::limit::Limit;
-use crate::api::options::Options;
-use crate::observe::metrics::{Counted, DeliveryPath};
-use crate::observe::seldom::Seldom;
+use crate::observe::log_interval::LogInterval;
+use crate::observe::metrics::{Counted, DeliveryPath, Metrics};
+use crate::observe::stream_request::StreamRequest;
 use crate::policy::address::ClientAddress;
-use crate::policy::client::stranger;
+use crate::policy::client::client_at;
 use crate::policy::subscribers::{ConnectionPermit, Permit};
 
-/// How often it is told that a limit is met.
-static TOLD: Seldom = Seldom::every(Duration::from_secs(60));
+/// Limits on streams are logged at most once in this time.
+static LIMIT_LOG: LogInterval = LogInterval::every(Duration::from_secs(60));
 
-/// What an open stream holds, whatever writes it: its permit, and its place in the counters. Both
-/// end when it is dropped.
+/// When the first stream was opened.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The resolution of start times: 32 bits last for 13 years.
+const TICK: Duration = Duration::from_millis(100);
+
+/// An open stream. Dropping it ends the stream for limits and counters, and logs the end.
 pub(crate) struct StreamRecord {
+    /// Counts the stream for its client address, which it knows.
     permit: Permit,
+    /// Knows the delivery path and the end reason.
     counted: Counted,
-    /// Few streams have one, so it takes one pointer.
+    /// What the stream asked for; `None` only while the record is dropped.
+    request: Option<Arc<StreamRequest>>,
+    /// Bytes that were handed to the connection, without the response head.
+    sent: u64,
+    /// Names the stream in log lines; unique among the last 2^32 streams.
+    id: u32,
+    /// Ticks since `EPOCH`.
+    opened: u32,
+    /// A value that is dropped when the stream ends. Few streams have one, so it is one pointer.
     attachment: Option<Box<Box<dyn Send>>>,
 }
 
 impl StreamRecord {
-    /// One more, which leaves this way.
-    pub(crate) fn new(options: &Options, permit: Permit, path: DeliveryPath) -> Self {
-        Self { permit, counted: Counted::new(&options.metrics, path), attachment: None }
+    /// Opens a stream that is to be delivered by this path.
+    pub(crate) fn open(
+        metrics: &Metrics,
+        permit: Permit,
+        request: StreamRequest,
+        path: DeliveryPath,
+    ) -> Self {
+        // Relaxed: only uniqueness matters, and nothing is published with the ID.
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let request = Some(metrics.requests().share(request));
+        let (counted, opened) = (Counted::new(metrics, path), ticks());
+        let record = Self { permit, counted, request, sent: 0, id, opened, attachment: None };
+        record.log_opened();
+        record
     }
 
-    /// Holds this as long as it is open, too.
+    /// Drops this value when the stream ends.
     pub(crate) fn with_attachment(mut self, attachment: impl Send + 'static) -> Self {
         self.attachment = Some(Box::new(Box::new(attachment)));
         self
     }
 
-    /// It has its connection for itself, which is counted until it ends.
+    /// The stream has a connection for itself, which is counted until the stream ends.
     pub(crate) fn has_connection(&mut self, connection: ConnectionPermit) {
         self.counted.has_connection = connection.hand_over(&self.permit);
     }
 
-    /// It leaves another way than was thought.
-    pub(crate) fn goes(&mut self, path: DeliveryPath) {
-        self.counted.goes(path);
+    /// The stream is delivered by another path than it was opened for.
+    pub(crate) fn moves_to(&mut self, path: DeliveryPath) {
+        self.counted.moves_to(path);
     }
+
+    fn log_opened(&self) {
+        let Some(request) = &self.request else { return };
+        debug!(
+            stream = self.id,
+            topics = request.topics(),
+            subject = request.subject(),
+            client = self.permit.client().map(tracing::field::display),
+            path = %self.counted.path(),
+            "stream opened"
+        );
+    }
+
+    fn log_ended(&self, request: &StreamRequest) {
+        debug!(
+            stream = self.id,
+            topics = request.topics(),
+            subject = request.subject(),
+            client = self.permit.client().map(tracing::field::display),
+            path = %self.counted.path(),
+            duration = ?(TICK * ticks().wrapping_sub(self.opened)),
+            bytes = self.sent,
+            reason = self.counted.end().name(),
+            "stream ended"
+        );
+    }
+}
+
+fn ticks() -> u32 {
+    // Only differences are used, and they wrap with the counter.
+    (EPOCH.elapsed().as_millis() / TICK.as_millis()) as u32
 }
 
 impl StreamObserver for StreamRecord {
     fn client(&self) -> Option<Client> {
-        self.permit.client().map(stranger)
+        self.permit.client().map(client_at)
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
     }
 
     fn ended(mut self, reason: EndReason) {
@@ -61,30 +131,27 @@ impl StreamObserver for StreamRecord {
 
 impl Drop for StreamRecord {
     fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            self.log_ended(&request);
+            self.counted.metrics().requests().release(request);
+        }
         if self.counted.has_connection {
             self.permit.disconnect();
         }
     }
 }
 
-/// Lets one more stream be opened, if it may be.
-pub(crate) fn admit(options: &Options, client: Option<ClientAddress>) -> Result<Permit, Limit> {
-    options.subscribers.admit(client).inspect_err(|limit| {
-        options.metrics.limited(*limit);
-        tell(*limit, client);
-    })
-}
-
-fn tell(limit: Limit, client: Option<ClientAddress>) {
-    if !TOLD.now() {
+/// Logs that a stream was not opened because of a limit, now and then.
+pub(crate) fn log_refused(limit: Limit, client: Option<ClientAddress>) {
+    if !LIMIT_LOG.is_due() {
         return;
     }
     match (limit, client) {
         (Limit::SubscribersPerAddress, Some(client)) => warn!(
             %client,
-            "one address has as many streams as it may; if it is a proxy, name it by --trusted-proxies"
+            "an address has reached the limit of streams per address; if it is a proxy, name it with --trusted-proxies"
         ),
-        _ => warn!("there are as many streams as there may be; newcomers are told to come back"),
+        _ => warn!("the limit of streams is reached; new clients are told to reconnect later"),
     }
 }
 
@@ -92,9 +159,9 @@ fn tell(limit: Limit, client: Option<ClientAddress>) {
 mod tests {
     use super::*;
 
-    /// Each open stream has one.
+    /// A stream takes 40 bytes for its limits and counters, and 24 for its identity.
     #[test]
     fn an_open_stream_takes_no_more_memory_than_now() {
-        assert!(size_of::<StreamRecord>() <= 40, "{}", size_of::<StreamRecord>());
+        assert!(size_of::<StreamRecord>() <= 40 + 24, "{}", size_of::<StreamRecord>());
     }
 }

@@ -58,7 +58,7 @@ struct ClientShare {
     bodies: usize,
 }
 
-/// FallbackReason there is no room for a body.
+/// Why there is no room for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
     /// It takes more than one client may ever hold.

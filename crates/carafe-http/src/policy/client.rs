@@ -1,21 +1,36 @@
-//! Among whom the hub shares what all use.
+//! How limits tell clients from each other: by the token's subject, else by the address.
 
 use carafe_hub::Client;
 use http::request::Parts;
 
-use crate::api::options::Options;
-use crate::policy::address::ClientAddress;
+use crate::policy::address::{ClientAddress, Proxies};
+use crate::policy::publish_rate::Publisher;
 
-/// Who asks: who holds a token by its subject, wherever that is, and others by their address.
-/// `None` where the app does not tell addresses.
-pub(crate) fn sharer(options: &Options, identity: Option<u64>, parts: &Parts) -> Option<Client> {
+/// The client that the hub's shared limits count: the holder of a token by its subject, wherever
+/// the holder is, and others by their address. `None` if the app does not provide addresses.
+pub(crate) fn hub_client(
+    proxies: &Proxies,
+    identity: Option<u64>,
+    parts: &Parts,
+) -> Option<Client> {
     match identity {
         Some(holder) => Some(Client::of(("holder", holder))),
-        None => options.proxies.client(&parts.extensions, &parts.headers).map(stranger),
+        None => proxies.client(&parts.extensions, &parts.headers).map(client_at),
     }
 }
 
-/// Who has this address.
-pub(crate) fn stranger(address: ClientAddress) -> Client {
+/// The client without a token at this address.
+pub(crate) fn client_at(address: ClientAddress) -> Client {
     Client::of(("address", address))
+}
+
+/// The publisher that the publish rate and the body budget count, by the same rule. `None` if the
+/// app does not provide addresses: then it limits clients without a token itself.
+pub(crate) fn publisher(
+    proxies: &Proxies,
+    identity: Option<u64>,
+    parts: &Parts,
+) -> Option<Publisher> {
+    let at_address = || proxies.client(&parts.extensions, &parts.headers).map(Publisher::Address);
+    identity.map(Publisher::Holder).or_else(at_address)
 }

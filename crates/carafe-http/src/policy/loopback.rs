@@ -1,13 +1,13 @@
 //! Keeps the web out of a hub on a developer's machine.
 
-use std::net::IpAddr;
-
 use axum::extract::Request;
+use http::Uri;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
-use http::{StatusCode, Uri};
 
+use crate::answer::host::is_loopback;
 use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
 
 /// Refuses what others than this machine's own programs and pages ask for.
 ///
@@ -42,40 +42,6 @@ fn host(request: &Request) -> Result<Option<Authority>, Problem> {
     host.map(Some).ok_or_else(|| forbidden("the Host cannot be read: use localhost or 127.0.0.1"))
 }
 
-/// Whether a host in a URL is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 fn forbidden(detail: &'static str) -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "urn:carafe:problem:not-loopback",
-        "Not from this machine",
-        detail,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_loopback() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "example.com",
-            "localhost.example.com",
-            "10.0.0.1",
-            "0.0.0.0",
-            "[::]",
-            "127.0.0.1.example.com",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
+    Problem::of(ProblemKind::NotLoopback, detail)
 }

@@ -69,7 +69,7 @@ pub(crate) enum Publisher {
     Other,
 }
 
-/// FallbackReason events may not be published now.
+/// Why events may not be published now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooFast {
     /// They may be after so long.

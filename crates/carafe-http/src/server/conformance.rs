@@ -6,17 +6,19 @@ use http::header::{CONNECTION, HOST};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Uri, Version};
 
+use crate::answer::headers::secure;
 use crate::answer::problem::Problem;
-use crate::api::answers;
+use crate::answer::problem_kind::ProblemKind;
+use crate::observe::endpoint;
 use crate::observe::metrics::Metrics;
 
 /// The refusal of a request that is not as HTTP asks, counted. Its connection ends with it: what it
 /// meant is not clear.
 pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Response> {
     let problem = check_host(request).err()?;
-    metrics.refused(answers::asked_for(request.method(), request.uri()), problem.reason());
+    metrics.refused(endpoint::label(request.method(), request.uri()), problem.reason());
     let mut answer = problem.into_response();
-    answers::secure(answer.headers_mut());
+    secure(answer.headers_mut());
     if request.version() != Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -74,7 +76,7 @@ fn agrees(host: &HeaderValue, uri: &Uri, version: Version) -> bool {
 }
 
 fn bad_host(detail: &'static str) -> Problem {
-    Problem::bad_request("urn:carafe:problem:bad-host", "Bad host", detail)
+    Problem::of(ProblemKind::BadHost, detail)
 }
 
 /// Makes the answer one of the request's version. One to HTTP/1.0 whose length is not known ends
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn an_answer_to_http_1_0_that_has_no_length_does_not_keep_the_connection() {
         let stream = || {
-            let body = Body::new(crate::answer::headers::OfAnyLength);
+            let body = Body::new(crate::answer::headers::OfUnknownLength);
             ([(CONNECTION, "keep-alive")], body).into_response()
         };
         let answer = of_version(Version::HTTP_10, stream());

@@ -34,9 +34,9 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{debug, warn};
 
 use crate::answer::limit::Limit;
+use crate::observe::log_interval::LogInterval;
 use crate::observe::metrics::FallbackReason;
 use crate::observe::metrics::Metrics;
-use crate::observe::seldom::Seldom;
 use crate::observe::stream_record::StreamRecord;
 use crate::policy::address::Proxies;
 use crate::policy::subscribers::ConnectionPermit;
@@ -72,8 +72,8 @@ const SEND_BUFFER: usize = 64 << 10;
 const AT_ONCE: usize = 16;
 
 /// How often it is told that there are too many connections, in all and from one address.
-static FULL: Seldom = Seldom::every(Duration::from_secs(60));
-static CROWD: Seldom = Seldom::every(Duration::from_secs(60));
+static FULL: LogInterval = LogInterval::every(Duration::from_secs(60));
+static CROWD: LogInterval = LogInterval::every(Duration::from_secs(60));
 
 /// How connections are served, and how they end.
 #[derive(Clone, Debug)]
@@ -252,7 +252,7 @@ impl Server {
     async fn admit(&self, socket: TcpStream, peer: SocketAddr) {
         let Ok(permit) = self.permit(peer.ip()) else {
             self.metrics.limited(Limit::ConnectionsPerAddress);
-            if CROWD.now() {
+            if CROWD.is_due() {
                 let address = peer.ip();
                 warn!(%address, "one address has as many connections as it may; if it is a proxy, name it by --trusted-proxies");
             }
@@ -262,7 +262,7 @@ impl Server {
             return self.serve(socket, peer, permit);
         }
         self.metrics.limited(Limit::Descriptors);
-        if FULL.now() {
+        if FULL.is_due() {
             warn!(
                 "connections have all descriptors that they may, and none waits; closing newcomers"
             );

@@ -53,7 +53,7 @@ impl Tls {
     }
 }
 
-/// FallbackReason a certificate and its key cannot be used.
+/// Why a certificate and its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {

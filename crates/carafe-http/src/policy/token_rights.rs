@@ -3,7 +3,8 @@
 use carafe_hub::{Access, Grant};
 use carafe_protocol::TopicMatcher;
 
-use crate::auth::{Refused, Verified};
+use crate::auth::refused::Refused;
+use crate::auth::verified::Verified;
 use crate::policy::rights::Rights;
 
 /// The most topics and patterns that one claim may have.

@@ -1,0 +1,106 @@
+//! What a request says about an event beside its data, and why the hub stored nothing.
+
+use std::time::Duration;
+
+use carafe_hub::PublishError;
+use carafe_log::{AppendError, IdempotencyKey, Publication};
+use carafe_protocol::EventType;
+
+use crate::answer::limit::Limit;
+use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
+use crate::api::query::Query;
+
+/// The most topics of one event.
+pub(crate) const TOPICS: usize = 1000;
+
+/// The parameters of an event, parsed and valid.
+pub(crate) struct Parameters {
+    pub(crate) event_type: Option<EventType>,
+    pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) retry: Option<Duration>,
+    pub(crate) private: bool,
+}
+
+impl Parameters {
+    pub(crate) fn parse(query: &Query) -> Result<Self, Problem> {
+        Ok(Self {
+            event_type: query.one("event")?.map(event_type).transpose()?,
+            key: query.one("id")?.map(key).transpose()?,
+            retry: query.number("retry")?.map(Duration::from_millis),
+            private: query.flag("private")?,
+        })
+    }
+
+    pub(crate) fn apply(self, mut publication: Publication) -> Publication {
+        if let Some(event_type) = self.event_type {
+            publication = publication.with_type(event_type);
+        }
+        if let Some(key) = self.key {
+            publication = publication.with_key(key);
+        }
+        if let Some(retry) = self.retry {
+            publication = publication.with_retry(retry);
+        }
+        publication.with_private(self.private)
+    }
+}
+
+pub(crate) fn event_type(text: &str) -> Result<EventType, Problem> {
+    EventType::new(text).map_err(|error| Problem::of(ProblemKind::BadEventType, error.to_string()))
+}
+
+pub(crate) fn key(text: &str) -> Result<IdempotencyKey, Problem> {
+    IdempotencyKey::new(text).map_err(|error| Problem::of(ProblemKind::BadId, error.to_string()))
+}
+
+pub(crate) fn too_many_topics() -> Problem {
+    let detail =
+        format!("the event has more than {TOPICS} topics: publish to fewer, or in several events");
+    Problem::of(ProblemKind::TooManyTopics, detail).over(Limit::Topics)
+}
+
+/// Why the hub has stored nothing, as a problem document.
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
+pub(crate) fn not_stored(error: PublishError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        PublishError::ReservedType(_) => Problem::of(ProblemKind::BadEventType, detail),
+        PublishError::Append(AppendError::TooLarge { .. }) => {
+            Problem::of(ProblemKind::TooLarge, detail).over(Limit::HistoryBytes)
+        }
+        PublishError::Append(AppendError::Full) => Problem::of(ProblemKind::DiskFull, detail)
+            .with_header("retry-after", "10")
+            .over(Limit::DiskFull),
+        PublishError::Append(AppendError::NoDescriptors) => {
+            Problem::try_again(detail).over(Limit::Descriptors)
+        }
+        PublishError::Append(AppendError::Busy) => {
+            Problem::try_again(detail).over(Limit::WaitingBytes)
+        }
+        _ => Problem::try_again(detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use carafe_log::ReadError;
+    use http::StatusCode;
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    #[test]
+    fn who_publishes_with_a_key_that_cannot_be_looked_up_is_told_to_come_back() {
+        let error = AppendError::Keys(ReadError::Disk("for the test".into()));
+        let problem = not_stored(error.into());
+        assert!(
+            problem.detail().contains("nothing was stored")
+                && problem.detail().contains("publish again")
+        );
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(RETRY_AFTER));
+    }
+}

@@ -1,0 +1,163 @@
+//! The open subscriptions of Mercure 0.x, and the private updates when one opens or closes.
+//!
+//! Handlers add a subscriber; its [`Present`] is dropped with the stream, on whichever thread ends
+//! it, and then publishes on the runtime.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use carafe_hub::Hub;
+use carafe_log::{ExternalId, Publication};
+use carafe_protocol::Topic;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use crate::mercure::paths::SUBSCRIPTIONS;
+use crate::mercure::update::new_urn;
+
+pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
+
+/// What stands for itself in a segment of a URL.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The open subscriptions of 0.x, by selector and subscriber.
+#[derive(Default)]
+pub(crate) struct Subscriptions {
+    // Held for looking things up, and never while something is published.
+    open: Mutex<BTreeMap<(String, String), Subscription>>,
+}
+
+/// One selector of a subscriber, as it is told.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Subscription {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    topic: String,
+    subscriber: String,
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Value>,
+}
+
+/// A JSON-LD document.
+#[derive(Serialize)]
+pub(crate) struct Document<T> {
+    #[serde(rename = "@context")]
+    pub(crate) context: &'static str,
+    #[serde(flatten)]
+    pub(crate) content: T,
+    #[serde(rename = "lastEventID", skip_serializing_if = "Option::is_none")]
+    pub(crate) last_event_id: Option<String>,
+}
+
+impl Subscriptions {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<(String, String), Subscription>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in that someone has subscribed, until what this gives is dropped.
+    pub(crate) fn register<'a>(
+        self: &Arc<Self>,
+        hub: &Hub,
+        selectors: impl Iterator<Item = &'a str>,
+        payload: Option<&Value>,
+    ) -> Present {
+        let subscriber = new_urn();
+        let selectors: BTreeSet<_> = selectors.collect();
+        let all: Vec<_> = selectors
+            .into_iter()
+            .map(|topic| Subscription::new(topic, &subscriber, payload.cloned()))
+            .collect();
+        self.open().extend(all.iter().map(|one| (one.key(), one.clone())));
+        Present {
+            subscriptions: Arc::clone(self),
+            hub: hub.clone(),
+            runtime: Handle::current(),
+            all,
+        }
+    }
+
+    /// Those of a selector; of all without one.
+    pub(crate) fn list(&self, topic: Option<&str>) -> Vec<Subscription> {
+        let open = self.open();
+        let wanted = open.values().filter(|one| topic.is_none_or(|topic| one.topic == topic));
+        wanted.cloned().collect()
+    }
+
+    pub(crate) fn one(&self, topic: &str, subscriber: &str) -> Option<Subscription> {
+        self.open().get(&(topic.into(), subscriber.into())).cloned()
+    }
+}
+
+impl Subscription {
+    fn new(topic: &str, subscriber: &str, payload: Option<Value>) -> Self {
+        let [in_topic, in_subscriber] =
+            [topic, subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
+        Self {
+            id: format!("{SUBSCRIPTIONS}/{in_topic}/{in_subscriber}"),
+            kind: "Subscription",
+            topic: topic.into(),
+            subscriber: subscriber.into(),
+            active: true,
+            payload,
+        }
+    }
+
+    fn key(&self) -> (String, String) {
+        (self.topic.clone(), self.subscriber.clone())
+    }
+
+    /// The private update that tells of it; `None` where its name is too long for a topic.
+    fn update(&self) -> Option<Publication> {
+        let document = Document { context: CONTEXT, content: self, last_event_id: None };
+        let data = serde_json::to_string(&document).expect("an object of texts is always JSON");
+        let id = ExternalId::new(&new_urn()).expect("a URN of a UUID is short");
+        Some(
+            Publication::new(Topic::new(&self.id).ok()?, data)
+                .with_external_id(id)
+                .with_private(true)
+                .with_hub(true),
+        )
+    }
+}
+
+/// A subscriber who is there until this is dropped.
+pub(crate) struct Present {
+    subscriptions: Arc<Subscriptions>,
+    hub: Hub,
+    runtime: Handle,
+    all: Vec<Subscription>,
+}
+
+impl Present {
+    /// Tells that the subscriber is there.
+    pub(crate) async fn announce(&self) {
+        publish(&self.hub, &self.all).await;
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        {
+            let mut open = self.subscriptions.open();
+            for one in &mut self.all {
+                open.remove(&one.key());
+                one.active = false;
+            }
+        }
+        let (hub, all) = (self.hub.clone(), std::mem::take(&mut self.all));
+        self.runtime.spawn(async move { publish(&hub, &all).await });
+    }
+}
+
+async fn publish(hub: &Hub, all: &[Subscription]) {
+    if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await
+    {
+        // When the hub drains, all subscriptions end, and nobody is left to be told.
+        tracing::debug!(%error, "a subscription is not told");
+    }
+}

@@ -1,0 +1,45 @@
+//! Composes the hub's API with the adapters of other protocols. Only this module knows both.
+
+use axum::Router;
+use carafe_hub::Hub;
+
+use crate::api::app::App;
+use crate::api::options::Options;
+use crate::api::router::with_adapters;
+use crate::mercure;
+
+/// Mounts a hub in any axum app.
+pub trait HubExt {
+    /// The hub's endpoints, with the default [`Options`]: clients without a token may subscribe to
+    /// public events, and nobody may publish over HTTP.
+    ///
+    /// Under `axum::serve` the streams are served by hyper: without shards, write timeouts and
+    /// limits per client address. [`serve`](crate::serve) has all three.
+    ///
+    /// ```
+    /// use carafe_http::HubExt;
+    /// use carafe_hub::Hub;
+    /// use carafe_log::MemoryLog;
+    ///
+    /// let hub = Hub::new(MemoryLog::default());
+    /// let app: axum::Router = axum::Router::new().nest("/live", hub.router());
+    /// ```
+    fn router(&self) -> Router;
+}
+
+impl HubExt for Hub {
+    fn router(&self) -> Router {
+        router(self.clone(), Options::default())
+    }
+}
+
+/// The hub's endpoints: `/events…`, `/healthz`, `/readyz` and, as the options say, Mercure's and a
+/// page at `/`.
+///
+/// Limits per client address need the address: serve the app with
+/// `into_make_service_with_connect_info::<SocketAddr>()` or with [`serve`](crate::serve).
+pub fn router(hub: Hub, options: Options) -> Router {
+    let app = App::new(hub, options);
+    let mercure = app.options.mercure.as_ref().map(|options| mercure::routes(&app, options));
+    with_adapters(app.clone(), mercure.unwrap_or_default())
+}
