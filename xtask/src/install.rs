@@ -3,10 +3,10 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
+use crate::apt::{apt_get_as_root, update_lists};
 use crate::deny::CARGO_DENY;
-use crate::step::Step;
+use crate::step::{Step, output, runs};
 use crate::unpack::Package;
 
 const VENV: &str = "target/clients-venv";
@@ -104,18 +104,6 @@ fn install_debian_packages(packages: &[&str]) -> Result<(), String> {
     Step::new("install", &format!("{apt_get} {install} {packages}")).run()
 }
 
-pub(crate) fn update_lists(apt_get: &str) -> Result<(), String> {
-    Step::new("install", &format!("{apt_get} update --quiet --quiet")).run()
-}
-
-pub(crate) fn apt_get_as_root() -> Option<&'static str> {
-    output("apt-get", &["--version"])?;
-    if output("id", &["--user"])?.trim() == "0" {
-        return Some("env DEBIAN_FRONTEND=noninteractive apt-get");
-    }
-    runs("sudo", "--version").then_some("sudo DEBIAN_FRONTEND=noninteractive apt-get")
-}
-
 /// npm leaves its own copy of the lock file behind when all of it is installed.
 fn node_modules_are_current(folder: &str) -> bool {
     let written = |path: PathBuf| fs::metadata(path)?.modified();
@@ -143,14 +131,4 @@ fn install_python_modules() -> Result<(), String> {
     fs::copy(REQUIREMENTS, format!("{VENV}/requirements.txt"))
         .map(drop)
         .map_err(|error| format!("{VENV}/requirements.txt: {error}"))
-}
-
-pub(crate) fn runs(program: &str, arg: &str) -> bool {
-    output(program, &[arg]).is_some()
-}
-
-/// What the program prints, if it is there and ends well.
-fn output(program: &str, args: &[&str]) -> Option<String> {
-    let output: Output = Command::new(program).args(args).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,10 +1,12 @@
 //! The chores of the workspace: `cargo xtask test` and its parts.
 
 mod advisories;
+mod apt;
 mod bench;
 mod client;
 mod crash;
 mod deny;
+mod features;
 mod fuzz;
 mod hostile;
 mod install;
@@ -26,6 +28,8 @@ use clap::Parser;
 enum Chore {
     /// Install what the tests need beside Rust, then check and test everything
     Test(test::Options),
+    /// Build each feature of the library alone, and count the crates of the smallest
+    Features,
     /// Check the licences, bans and sources of the dependencies
     Deny,
     /// Check the dependencies against the database of security advisories
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     let chore = Chore::parse();
     let outcome = enter_workspace().and_then(|()| match chore {
         Chore::Test(options) => test::run(&options),
+        Chore::Features => features::run(),
         Chore::Deny => deny::run(),
         Chore::Advisories(options) => advisories::run(&options),
         Chore::Crash(options) => crash::run(&options),

@@ -89,6 +89,16 @@ fn show_lines(child: &mut Child, read: &mut dyn FnMut(&str)) -> io::Result<()> {
     Ok(())
 }
 
+pub(crate) fn runs(program: &str, arg: &str) -> bool {
+    output(program, &[arg]).is_some()
+}
+
+/// What the program prints, if it is there and ends well.
+pub(crate) fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn quoted(word: &OsStr) -> String {
     let word = word.display().to_string();
     if word.contains([' ', ';']) {

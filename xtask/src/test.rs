@@ -2,12 +2,13 @@
 
 use crate::client::Client;
 use crate::deny;
+use crate::features;
 use crate::install::{self, Piece};
 use crate::step::Step;
 use crate::tally::Tally;
 
-/// Every crate, and the measurements, which are a feature.
-const ALL: &str = "--workspace --features carafe-bench/measure";
+/// Every crate with every feature.
+const ALL: &str = "--workspace --all-features";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -32,7 +33,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     install::install(&setup.to_install)?;
     Step::new("clippy", &format!("cargo clippy {ALL} --all-targets -- -D warnings")).run()?;
     let tally = test(&setup.without)?;
-    Step::new("doc", "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").run()?;
+    Step::new("doc", &format!("cargo doc {ALL} --no-deps"))
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    features::run()?;
     if setup.checks_dependencies {
         deny::check()?;
     }

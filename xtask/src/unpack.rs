@@ -5,8 +5,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::install::{apt_get_as_root, runs, update_lists};
-use crate::step::Step;
+use crate::apt::{apt_get_as_root, update_lists};
+use crate::step::{Step, runs};
 
 /// Where the tests look before they take what is installed.
 const FOLDER: &str = "target/proxies";

@@ -18,27 +18,53 @@
 //! # }
 //! ```
 
+#![cfg_attr(
+    not(all(feature = "auth", feature = "mercure", feature = "server")),
+    allow(dead_code, unused_imports, reason = "what only a feature that is off uses")
+)]
+
 mod answer;
 mod api;
+#[cfg(feature = "auth")]
 pub mod auth;
+#[cfg(feature = "mercure")]
 mod mercure;
+#[cfg(feature = "hub")]
 mod observe;
+#[cfg(feature = "hub")]
 mod policy;
+#[cfg(feature = "hub")]
 mod router;
+#[cfg(feature = "hub")]
 mod server;
 
 pub use answer::problem::Problem;
 pub use api::event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
+#[cfg(feature = "hub")]
 pub use api::metrics::metrics_router;
-pub use api::options::{Mercure, Options, Page};
+#[cfg(feature = "mercure")]
+pub use api::options::Mercure;
+#[cfg(feature = "hub")]
+pub use api::options::{Options, Page};
+#[cfg(feature = "hub")]
 pub use carafe_fanout::{CatchUp, ShardOptions};
+#[cfg(feature = "hub")]
 pub use observe::metrics::Metrics;
+#[cfg(feature = "hub")]
 pub use policy::address::{Network, Proxies, ProxyHeader};
+#[cfg(feature = "hub")]
 pub use policy::body_budget::BodyBudget;
+#[cfg(feature = "hub")]
 pub use policy::origins::{Origin, Origins};
+#[cfg(feature = "hub")]
 pub use policy::publish_rate::{PublishRate, Rate};
+#[cfg(feature = "hub")]
 pub use policy::rights::Rights;
+#[cfg(feature = "hub")]
 pub use policy::subscribers::{SubscriberLimits, Subscribers};
+#[cfg(feature = "hub")]
 pub use router::{HubExt, router};
+#[cfg(feature = "server")]
 pub use server::serve::{Served, ServerOptions, serve, serve_beside};
+#[cfg(feature = "server")]
 pub use server::tls::{Tls, TlsError};

@@ -6,6 +6,7 @@ use carafe_hub::Hub;
 use crate::api::app::App;
 use crate::api::options::Options;
 use crate::api::router::with_adapters;
+#[cfg(feature = "mercure")]
 use crate::mercure;
 
 /// Mounts a hub in any axum app.
@@ -40,6 +41,15 @@ impl HubExt for Hub {
 /// `into_make_service_with_connect_info::<SocketAddr>()` or with [`serve`](crate::serve).
 pub fn router(hub: Hub, options: Options) -> Router {
     let app = App::new(hub, options);
-    let mercure = app.options.mercure.as_ref().map(|options| mercure::routes(&app, options));
-    with_adapters(app.clone(), mercure.unwrap_or_default())
+    let adapters = adapters(&app);
+    with_adapters(app, adapters)
+}
+
+fn adapters(app: &App) -> Router {
+    #[cfg(feature = "mercure")]
+    if let Some(options) = &app.options.mercure {
+        return mercure::routes(app, options);
+    }
+    let _ = app;
+    Router::new()
 }

@@ -4,11 +4,17 @@
 //! takes entries that were ordered elsewhere, [`Read`] finds, reads and follows. [`MemoryLog`]
 //! keeps a bounded history in memory, [`DiskLog`] one on disk.
 
+#![cfg_attr(
+    not(feature = "disk"),
+    allow(dead_code, reason = "what only the log on disk uses of the shared modules")
+)]
+
 mod access;
 mod append;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
+#[cfg(feature = "disk")]
 mod disk;
 mod entry;
 mod grant;
@@ -25,6 +31,7 @@ use std::time::Duration;
 pub use access::Access;
 pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended};
 pub use clock::{Clock, TimeSource};
+#[cfg(feature = "disk")]
 pub use disk::{
     DiskLog, DiskOptions, Finding, Loss, OfflineLog, OpenError, Progress, RepairPlan, Stat,
     Storage, StorageFile,

@@ -20,15 +20,22 @@
 
 mod decoder;
 mod event;
+#[cfg(feature = "topics")]
 mod matcher;
+#[cfg(feature = "topics")]
 mod pattern;
 mod position;
+#[cfg(feature = "topics")]
 mod template;
+#[cfg(feature = "topics")]
 mod topic;
 
 pub use decoder::{Decoder, EventTooLarge, Received, ReceivedEvent};
 pub use event::{BadEventId, BadEventType, Event, EventId, EventType, HEARTBEAT};
+#[cfg(feature = "topics")]
 pub use matcher::{BadMatcher, TopicMatcher};
+#[cfg(feature = "topics")]
 pub use pattern::{BadPattern, PatternSegment, TopicPattern};
 pub use position::{BadPosition, Generation, Nonce, Offset, Position};
+#[cfg(feature = "topics")]
 pub use topic::{BadTopic, Topic};

@@ -34,27 +34,31 @@
 //!
 //! The `carafe` program is the same hub for programs in any language.
 
+#[cfg(feature = "client")]
 pub use carafe_client as client;
+#[cfg(feature = "mercure")]
+pub use carafe_http::Mercure;
+#[cfg(feature = "auth")]
 pub use carafe_http::auth;
+pub use carafe_http::{EventStream, Events, Gone, HandlerError, JsonError, Problem};
+#[cfg(feature = "hub")]
 pub use carafe_http::{
-    EventStream, Events, Gone, HandlerError, HubExt, JsonError, Mercure, Options, Page, Problem,
-    Rights, ShardOptions, router,
+    HubExt, Metrics, Network, Options, Origin, Origins, Page, Proxies, ProxyHeader, PublishRate,
+    Rate, Rights, SubscriberLimits, Subscribers, metrics_router, router,
 };
-pub use carafe_http::{
-    Metrics, Served, ServerOptions, Tls, TlsError, metrics_router, serve, serve_beside,
-};
-pub use carafe_http::{
-    Network, Origin, Origins, Proxies, ProxyHeader, PublishRate, Rate, SubscriberLimits,
-    Subscribers,
-};
+#[cfg(feature = "server")]
+pub use carafe_http::{Served, ServerOptions, ShardOptions, Tls, TlsError, serve, serve_beside};
+#[cfg(feature = "hub")]
 pub use carafe_hub::{
     Access, Delivery, Drain, Encoder, Format, Frames, Gap, GapReason, Grant, Hub, HubCounts,
     HubLimits, PublishError, Retention, Start, Subscribe, SubscribeError, Subscription,
 };
-pub use carafe_log as log;
+#[cfg(feature = "hub")]
 pub use carafe_log::{
-    Appended, DiskLog, DiskOptions, Entry, IdempotencyKey, MemoryLimits, MemoryLog, Publication,
+    self as log, Appended, Entry, IdempotencyKey, MemoryLimits, MemoryLog, Publication,
 };
-pub use carafe_protocol::{
-    self as protocol, Event, EventId, EventType, Position, Topic, TopicMatcher, TopicPattern,
-};
+#[cfg(feature = "disk")]
+pub use carafe_log::{DiskLog, DiskOptions};
+pub use carafe_protocol::{self as protocol, Event, EventId, EventType, Position};
+#[cfg(feature = "hub")]
+pub use carafe_protocol::{Topic, TopicMatcher, TopicPattern};

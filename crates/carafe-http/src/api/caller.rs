@@ -9,8 +9,11 @@ use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
+#[cfg(feature = "auth")]
 use crate::auth::refused::Refused;
+#[cfg(feature = "auth")]
 use crate::auth::verified::{Dialect, Verified};
+#[cfg(feature = "auth")]
 use crate::policy::cookies;
 use crate::policy::rights::Rights;
 
@@ -30,6 +33,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// Takes the token out of the request. A bad token is rejected even if the request needs none:
     /// its holder has to notice.
+    #[cfg(feature = "auth")]
     pub(crate) async fn of(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
         let options = &app.options;
         // Without keys, a token may be meant for the app around this router.
@@ -46,17 +50,25 @@ impl Caller {
         verified.and_then(|verified| Self::holder(app, &verified)).map_err(Problem::from)
     }
 
+    /// Without the feature `auth`, the router looks at no token.
+    #[cfg(not(feature = "auth"))]
+    #[expect(clippy::unused_async, reason = "the signature is that of the feature `auth`")]
+    pub(crate) async fn of(app: &App, _: &mut Parts) -> Result<Self, Problem> {
+        Ok(Self::anonymous(app))
+    }
+
     fn anonymous(app: &App) -> Self {
         Self {
             rights: app.options.anonymous.clone(),
             expires: None,
             identity: None,
             subject: None,
-            may_have_token: !app.options.keys.is_empty(),
+            may_have_token: app.options.accepts_tokens(),
         }
     }
 
     /// The holder of a token has the rights of clients without a token, too.
+    #[cfg(feature = "auth")]
     fn holder(app: &App, verified: &Verified) -> Result<Self, Refused> {
         Ok(Self {
             rights: verified.rights()?.or(&app.options.anonymous),
@@ -105,6 +117,7 @@ impl Caller {
     }
 }
 
+#[cfg(feature = "auth")]
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let problem = Self::bad_token(refused.to_string());

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "mercure")]
 use url::Url;
 
 use crate::api::heartbeat;
+#[cfg(feature = "auth")]
 use crate::auth::credentials::Credentials;
+#[cfg(feature = "auth")]
 use crate::auth::keys::Keys;
 use crate::observe::metrics::Metrics;
 use crate::policy::address::Proxies;
@@ -25,8 +28,10 @@ pub struct Options {
     /// What strangers may do.
     pub anonymous: Rights,
     /// The keys that tokens are checked with. Without any, everybody is a stranger.
+    #[cfg(feature = "auth")]
     pub keys: Keys,
     /// Where tokens are taken from.
+    #[cfg(feature = "auth")]
     pub credentials: Credentials,
     /// The origins whose pages may use the hub from elsewhere.
     pub origins: Origins,
@@ -39,6 +44,7 @@ pub struct Options {
     /// Where it is counted what happens.
     pub metrics: Metrics,
     /// Whether and how Mercure is spoken, on `/.well-known/mercure`.
+    #[cfg(feature = "mercure")]
     pub mercure: Option<Mercure>,
     /// What is at `/`.
     pub page: Page,
@@ -63,6 +69,7 @@ pub struct Options {
 
 /// How Mercure is spoken. Who may do what follows from the keys of a Mercure dialect, and from what
 /// strangers may do.
+#[cfg(feature = "mercure")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mercure {
     /// The origin under which clients reach the hub, such as `https://hub.example.com`. The URL of
@@ -73,6 +80,16 @@ pub struct Mercure {
     pub subscriptions: bool,
     /// How long a stream stays open at most, give or take a fifth less.
     pub max_age: Option<Duration>,
+}
+
+impl Options {
+    /// Whether a client may come back with a token.
+    pub(crate) fn accepts_tokens(&self) -> bool {
+        #[cfg(feature = "auth")]
+        return !self.keys.is_empty();
+        #[cfg(not(feature = "auth"))]
+        return false;
+    }
 }
 
 /// What a router has at `/`.
@@ -91,13 +108,16 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             anonymous: Rights::subscribe(),
+            #[cfg(feature = "auth")]
             keys: Keys::default(),
+            #[cfg(feature = "auth")]
             credentials: Credentials::default(),
             origins: Origins::default(),
             proxies: Proxies::default(),
             subscribers: Subscribers::default(),
             publish_rate: PublishRate::default(),
             metrics: Metrics::default(),
+            #[cfg(feature = "mercure")]
             mercure: None,
             page: Page::None,
             loopback_only: false,

@@ -4,10 +4,12 @@
 pub(crate) mod address;
 pub(crate) mod body_budget;
 pub(crate) mod client;
+#[cfg(feature = "auth")]
 pub(crate) mod cookies;
 pub(crate) mod loopback;
 pub(crate) mod origins;
 pub(crate) mod publish_rate;
 pub(crate) mod rights;
 pub(crate) mod subscribers;
+#[cfg(feature = "auth")]
 pub(crate) mod token_rights;
