@@ -214,17 +214,14 @@ fn memory_limits(options: &HubOptions) -> MemoryLimits {
 
 fn disk_options(options: &HubOptions) -> DiskOptions {
     let kept = DiskOptions::default();
-    DiskOptions {
-        entries: options.history_events.unwrap_or(kept.entries),
-        bytes: options.history_bytes.map_or(kept.bytes, |size| size.as_u64()),
-        age: options.history_age,
-        segment_bytes: options.segment_bytes,
-        waiting_bytes: bytes(options.waiting_bytes),
-        readers: options.readers,
-        key_window: options.key_window,
-        pattern_tests: options.pattern_tests,
-        ..kept
-    }
+    kept.with_entries(options.history_events.unwrap_or(kept.entries))
+        .with_bytes(options.history_bytes.map_or(kept.bytes, |size| size.as_u64()))
+        .with_age(options.history_age)
+        .with_segment_bytes(options.segment_bytes)
+        .with_waiting_bytes(bytes(options.waiting_bytes))
+        .with_readers(options.readers)
+        .with_key_window(options.key_window)
+        .with_pattern_tests(options.pattern_tests)
 }
 
 /// How many files the log may have open: its segments, and an index for each reader.

@@ -149,12 +149,37 @@ impl Hub {
         Ok(appended)
     }
 
-    /// Opens a subscription.
+    /// Opens a subscription. The request is a [`Subscribe`], or anything that converts into one: a
+    /// topic, a pattern, a matcher, or a text that [`TopicMatcher::parse`] accepts.
+    ///
+    /// ```
+    /// # use carafe_hub::{Hub, SubscribeError};
+    /// # use carafe_log::MemoryLog;
+    /// # async fn example() -> Result<(), SubscribeError> {
+    /// let hub = Hub::new(MemoryLog::default());
+    /// let subscription = hub.subscribe("orders/*").await?;
+    /// # drop(subscription);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [`TopicMatcher::parse`]: carafe_protocol::TopicMatcher::parse
     ///
     /// # Errors
     /// When it asks for too much or for what it may not see, the hub is draining, or the log cannot
     /// be read.
-    pub async fn subscribe(&self, mut request: Subscribe) -> Result<Subscription, SubscribeError> {
+    pub fn subscribe<R>(
+        &self,
+        request: R,
+    ) -> impl Future<Output = Result<Subscription, SubscribeError>> + use<'_, R>
+    where
+        R: TryInto<Subscribe, Error: Into<SubscribeError>>,
+    {
+        // Converted here, so that the future holds no `R` and is `Send` for any.
+        let request = request.try_into().map_err(Into::into);
+        async move { self.open(request?).await }
+    }
+
+    async fn open(&self, mut request: Subscribe) -> Result<Subscription, SubscribeError> {
         request.complete();
         request.check()?;
         let limit = request.limit.unwrap_or(self.shared.limits.matchers);

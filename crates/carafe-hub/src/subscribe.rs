@@ -1,9 +1,10 @@
 //! What a subscriber asks for.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 
 use carafe_log::ReadError;
-use carafe_protocol::{Position, Topic, TopicMatcher};
+use carafe_protocol::{BadMatcher, Position, Topic, TopicMatcher, TopicPattern};
 
 use crate::patterns::{TooMany, is_complex};
 use crate::{Access, Client, TooManyComplexPatterns};
@@ -117,10 +118,55 @@ impl Subscribe {
     }
 }
 
+impl From<TopicMatcher> for Subscribe {
+    fn from(matcher: TopicMatcher) -> Self {
+        Self::to(matcher)
+    }
+}
+
+impl From<Topic> for Subscribe {
+    fn from(topic: Topic) -> Self {
+        Self::to(topic)
+    }
+}
+
+impl From<TopicPattern> for Subscribe {
+    fn from(pattern: TopicPattern) -> Self {
+        Self::to(pattern)
+    }
+}
+
+impl TryFrom<&str> for Subscribe {
+    type Error = BadMatcher;
+
+    fn try_from(text: &str) -> Result<Self, BadMatcher> {
+        TopicMatcher::parse(text).map(Self::to)
+    }
+}
+
+impl TryFrom<&String> for Subscribe {
+    type Error = BadMatcher;
+
+    fn try_from(text: &String) -> Result<Self, BadMatcher> {
+        Self::try_from(text.as_str())
+    }
+}
+
+impl TryFrom<String> for Subscribe {
+    type Error = BadMatcher;
+
+    fn try_from(text: String) -> Result<Self, BadMatcher> {
+        Self::try_from(text.as_str())
+    }
+}
+
 /// Why there is no subscription.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
+    /// The text is neither a topic nor a pattern.
+    #[error(transparent)]
+    BadMatcher(#[from] BadMatcher),
     /// It asks for a topic of which it may see nothing. Whether there is such a topic makes no
     /// difference.
     #[error(
@@ -163,6 +209,12 @@ pub enum SubscribeError {
     /// The log cannot be read.
     #[error("the history cannot be read: {0}")]
     Read(#[from] ReadError),
+}
+
+impl From<Infallible> for SubscribeError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl From<TooMany> for SubscribeError {

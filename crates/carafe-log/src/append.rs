@@ -2,7 +2,7 @@
 
 use carafe_protocol::{Offset, Position};
 
-use crate::{BoxFuture, Entry, Publication, ReadError};
+use crate::{BoxFuture, DiskError, Entry, Publication, ReadError};
 
 /// Takes publications in and gives positions out.
 pub trait Append: Send + Sync {
@@ -48,10 +48,10 @@ pub enum AppendError {
     #[error(
         "nothing was stored, since its idempotency keys cannot be looked up: publish again in a moment ({0})"
     )]
-    Keys(ReadError),
+    Keys(#[source] ReadError),
     /// The disk failed. What was being stored may be there or not, and nothing more is taken.
     #[error("the log takes nothing more: {0}")]
-    Failed(String),
+    Failed(#[source] DiskError),
 }
 
 /// Takes entries in that were ordered elsewhere, under the offsets they have there.

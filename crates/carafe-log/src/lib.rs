@@ -16,6 +16,7 @@ mod clock;
 pub mod contract;
 #[cfg(feature = "disk")]
 mod disk;
+mod disk_error;
 mod entry;
 mod grant;
 mod memory;
@@ -36,6 +37,7 @@ pub use disk::{
     DiskLog, DiskOptions, Finding, Loss, OfflineLog, OpenError, Progress, RepairPlan, Stat,
     Storage, StorageFile,
 };
+pub use disk_error::DiskError;
 pub use entry::Entry;
 pub use grant::Grant;
 pub use memory::{MemoryLimits, MemoryLog};

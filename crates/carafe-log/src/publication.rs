@@ -106,6 +106,18 @@ impl Publication {
         &self.event
     }
 
+    /// The data of the event.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        self.event.data().unwrap_or_default()
+    }
+
+    /// The type of the event, if it has one.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        self.event.event_type().map(EventType::as_str)
+    }
+
     /// Whether the event is shown only to subscribers who may see private events of its topics.
     #[must_use]
     pub fn is_private(&self) -> bool {

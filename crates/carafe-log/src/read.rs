@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use crate::{Access, BoxFuture, Clock, Entry, ExternalId};
+use crate::{Access, BoxFuture, Clock, DiskError, Entry, ExternalId};
 
 /// Finds, reads and follows.
 pub trait Read: Send + Sync {
@@ -146,5 +146,5 @@ pub enum ReadError {
     Damaged(String),
     /// The disk cannot be read.
     #[error("the log cannot be read: {0}")]
-    Disk(String),
+    Disk(#[source] DiskError),
 }

@@ -95,7 +95,7 @@ impl Readers {
 pub(crate) fn read_or_fail<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
     caught(read).unwrap_or_else(|panic| {
         tracing::error!(panic, "reading the log has panicked");
-        Err(ReadError::Disk(format!("reading it has panicked: {panic}")))
+        Err(ReadError::Disk(format!("reading it has panicked: {panic}").into()))
     })
 }
 
@@ -175,7 +175,7 @@ mod tests {
     fn a_read_that_panics_is_answered_by_an_error_and_the_thread_goes_on() {
         let readers = Readers::start(1).unwrap();
         let panics = readers.run(|| -> Result<Option<()>, _> { panic!("for the test") });
-        let expected = ReadError::Disk("reading it has panicked: for the test".to_owned());
+        let expected = ReadError::Disk("reading it has panicked: for the test".into());
         assert_eq!(block_on(panics), Err(expected));
         assert_eq!(block_on(readers.run(|| Ok(Some("next")))), Ok("next"));
     }

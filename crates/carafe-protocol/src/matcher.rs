@@ -1,6 +1,7 @@
 //! What a subscriber asks for.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::{BadPattern, BadTopic, PatternSegment, Topic, TopicPattern};
 
@@ -15,6 +16,7 @@ pub enum TopicMatcher {
 
 /// Why a text is neither a topic nor a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BadMatcher {
     /// It has no operator, and cannot be a topic.
     #[error(transparent)]
@@ -91,6 +93,38 @@ impl From<TopicPattern> for TopicMatcher {
     }
 }
 
+impl FromStr for TopicMatcher {
+    type Err = BadMatcher;
+
+    fn from_str(text: &str) -> Result<Self, BadMatcher> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<&str> for TopicMatcher {
+    type Error = BadMatcher;
+
+    fn try_from(text: &str) -> Result<Self, BadMatcher> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<&String> for TopicMatcher {
+    type Error = BadMatcher;
+
+    fn try_from(text: &String) -> Result<Self, BadMatcher> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for TopicMatcher {
+    type Error = BadMatcher;
+
+    fn try_from(text: String) -> Result<Self, BadMatcher> {
+        Self::parse(&text)
+    }
+}
+
 impl fmt::Display for TopicMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -116,6 +150,17 @@ mod tests {
         {
             check(text, Topic::new(text).unwrap());
         }
+    }
+
+    #[test]
+    fn a_text_converts_as_it_is_parsed() {
+        let text = String::from("orders/*");
+        let expected = TopicMatcher::parse(&text);
+        assert_eq!(TopicMatcher::try_from("orders/*"), expected);
+        assert_eq!(TopicMatcher::try_from(&text), expected);
+        assert_eq!(text.parse(), expected);
+        assert_eq!(TopicMatcher::try_from(text), expected);
+        assert_eq!(TopicMatcher::try_from(""), Err(BadTopic::Empty.into()));
     }
 
     #[test]

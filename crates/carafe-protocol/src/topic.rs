@@ -17,6 +17,7 @@ pub struct Topic(SmolStr);
 
 /// Why a text cannot be a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BadTopic {
     /// There is no text.
     #[error("the topic is empty: name one, such as `orders/42`")]

@@ -70,7 +70,7 @@ impl<'a> World<'a> {
     fn new(mut random: Random, told: &'a mut Told, refused: &'a mut [usize; 2]) -> Self {
         let (entries, ring_bytes) =
             (*random.pick(&[30, usize::MAX]), *random.pick(&[0, 4_000, 1 << 20]));
-        let log = MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() });
+        let log = MemoryLog::new(MemoryLimits::default().with_entries(entries));
         let hub = Hub::with_limits(log, HubLimits { ring_bytes, ..HubLimits::default() });
         let (topics, mut matchers) = names(&mut random);
         matchers.push("users/:id/lines".into());

@@ -90,7 +90,7 @@ impl Factory for Wrappers {
     }
 
     fn tight() -> Wrapper {
-        Wrapper::around(MemoryLog::new(MemoryLimits { entries: 8, ..MemoryLimits::default() }))
+        Wrapper::around(MemoryLog::new(MemoryLimits::default().with_entries(8)))
     }
 }
 

@@ -122,7 +122,7 @@ fn reserved_types_are_refused_with_their_whole_batch() {
 
 #[test]
 fn what_the_log_does_not_take_is_not_delivered() {
-    let rig = Rig::new(MemoryLimits { bytes: 100, ..MemoryLimits::default() }, NO_RING);
+    let rig = Rig::new(MemoryLimits::default().with_bytes(100), NO_RING);
     let mut listener = rig.listen(everything());
     let refused = at_once(rig.hub.publish(publication("a", &"x".repeat(100))));
     assert!(

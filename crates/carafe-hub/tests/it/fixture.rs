@@ -51,7 +51,7 @@ impl Rig {
 
     /// The log keeps so many entries, and the ring one.
     pub(crate) fn keeping(entries: usize) -> Self {
-        Self::new(MemoryLimits { entries, ..MemoryLimits::default() }, NO_RING)
+        Self::new(MemoryLimits::default().with_entries(entries), NO_RING)
     }
 
     pub(crate) fn new(kept: MemoryLimits, limits: HubLimits) -> Self {

@@ -102,8 +102,7 @@ fn who_is_cut_off_right_after_a_gap_was_told_of_it_once() {
 
 #[test]
 fn what_the_ring_still_has_is_no_gap_though_the_log_trimmed_it() {
-    let rig =
-        Rig::new(MemoryLimits { entries: 1, ..MemoryLimits::default() }, HubLimits::default());
+    let rig = Rig::new(MemoryLimits::default().with_entries(1), HubLimits::default());
     let mut listener = rig.listen(everything());
     rig.count("a", 5);
     assert_eq!(data(&listener.hear()), ["0", "1", "2", "3", "4"]);

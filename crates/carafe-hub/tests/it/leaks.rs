@@ -29,7 +29,7 @@ fn nothing_is_told_to_who_may_not_have_it() {
     println!("CARAFE_TEST_SEED={seed} CARAFE_TEST_DELIVERIES={deliveries}");
     judge(seed, deliveries, |random| {
         let entries = *random.pick(&[20, 200, usize::MAX]);
-        hub(random, MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() }))
+        hub(random, MemoryLog::new(MemoryLimits::default().with_entries(entries)))
     });
 }
 
@@ -37,7 +37,7 @@ fn nothing_is_told_to_who_may_not_have_it() {
 fn nothing_on_a_disk_is_told_to_who_may_not_have_it() {
     let (seed, folder) = (number("CARAFE_TEST_SEED", SEED), tempfile::tempdir().unwrap());
     println!("CARAFE_TEST_SEED={seed}");
-    let options = DiskOptions { segment_bytes: Some(4096), readers: 1, ..DiskOptions::default() };
+    let options = DiskOptions::default().with_segment_bytes(4096).with_readers(1);
     judge(seed, DELIVERIES / 100, |random| {
         let log = DiskLog::open(folder.path().join(random.secret()), options).unwrap();
         hub(random, log)

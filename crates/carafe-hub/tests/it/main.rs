@@ -23,4 +23,5 @@ mod script;
 mod seats;
 mod size;
 mod spy;
+mod subscribe;
 mod threads;

@@ -162,7 +162,7 @@ fn an_id_ahead_that_turns_out_to_be_foreign_is_told_as_a_gap() {
 
 #[test]
 fn an_id_ahead_whose_place_is_trimmed_by_the_time_is_told_as_a_gap() {
-    let rig = Rig::supplied(MemoryLimits { entries: 2, ..MemoryLimits::default() }, NO_RING);
+    let rig = Rig::supplied(MemoryLimits::default().with_entries(2), NO_RING);
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.count("a", 8);
     let heard = listener.hear();

@@ -75,7 +75,7 @@ fn a_gap_is_told_although_nothing_follows_it() {
 #[test]
 fn a_gap_that_goes_on_in_history_that_is_gone_is_told_as_one_from_its_beginning() {
     let retention = vec![Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR }];
-    let kept = MemoryLimits { entries: 4, ..MemoryLimits::default() };
+    let kept = MemoryLimits::default().with_entries(4);
     let rig = Rig::new(kept, HubLimits { retention, ..NO_RING });
     let shown = rig.was_published(0, &["brief/a"], "shown");
     rig.was_published(2, &["brief/a"], "over");

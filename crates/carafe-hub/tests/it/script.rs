@@ -73,7 +73,7 @@ pub(crate) fn limits() -> impl Strategy<Value = (MemoryLimits, bool, HubLimits)>
     let ring = prop_oneof![Just(0), 0..4_000_usize, Just(1 << 20)];
     (kept, any::<bool>(), ring).prop_map(|((entries, bytes), supplied, ring_bytes)| {
         (
-            MemoryLimits { entries, bytes, ..MemoryLimits::default() },
+            MemoryLimits::default().with_entries(entries).with_bytes(bytes),
             supplied,
             HubLimits { ring_bytes, ..NO_RING },
         )

@@ -204,7 +204,7 @@ fn who_waits_for_a_seat_is_called_to_end() {
 #[test]
 fn a_seat_that_was_ahead_of_its_group_has_waited_with_it_since() {
     for others in [0, 1] {
-        let kept = MemoryLimits { entries: 5, ..MemoryLimits::default() };
+        let kept = MemoryLimits::default().with_entries(5);
         let mut driver =
             Driver::on(Rig::new(kept, HubLimits { ring_bytes: 1000, ..HubLimits::default() }));
         let old = driver.settled("a", 1);

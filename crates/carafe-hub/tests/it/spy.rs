@@ -104,7 +104,7 @@ impl Read for Spy {
     ) -> BoxFuture<'_, Result<Block, ReadError>> {
         self.0.reads.fetch_add(1, Ordering::SeqCst);
         if self.0.failing.swap(false, Ordering::SeqCst) {
-            return Box::pin(std::future::ready(Err(ReadError::Disk("for the test".to_owned()))));
+            return Box::pin(std::future::ready(Err(ReadError::Disk("for the test".into()))));
         }
         let watched = &self.0;
         let reading = watched.reading.fetch_add(1, Ordering::SeqCst) + 1;

@@ -29,7 +29,7 @@
 //!     }
 //!
 //!     fn tight() -> MemoryLog {
-//!         MemoryLog::new(MemoryLimits { entries: 8, ..MemoryLimits::default() })
+//!         MemoryLog::new(MemoryLimits::default().with_entries(8))
 //!     }
 //! }
 //!

@@ -99,6 +99,6 @@ fn fitting(rows: &[Row]) -> usize {
 fn of_external_id(part: &Part, id: &ExternalId) -> Result<Vec<Ordinal>, ReadError> {
     match &part.index {
         PartIndex::Memory(index, end) => Ok(index.of_external_id(id, *end).into_iter().collect()),
-        PartIndex::File(file) => file.of_external_id(id).map_err(|error| unreadable(&error)),
+        PartIndex::File(file) => file.of_external_id(id).map_err(unreadable),
     }
 }

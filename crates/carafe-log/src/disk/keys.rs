@@ -185,8 +185,6 @@ fn of_topic_and_key(
         PartIndex::Memory(index, end) => {
             Ok(index.of_topic_and_key(topic, key, *end).into_iter().collect())
         }
-        PartIndex::File(file) => {
-            file.of_topic_and_key(topic, key).map_err(|error| unreadable(&error))
-        }
+        PartIndex::File(file) => file.of_topic_and_key(topic, key).map_err(unreadable),
     }
 }

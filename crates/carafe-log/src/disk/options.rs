@@ -1,44 +1,55 @@
-//! What a log on disk keeps, and why it cannot be opened.
+//! The options of a log on disk, and the errors of opening it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How much history a [`DiskLog`](crate::DiskLog) keeps, and how.
+/// How much history a [`DiskLog`](crate::DiskLog) keeps, and how it works.
 ///
-/// History is trimmed by whole segments: of entries and of age somewhat more is kept than is asked
-/// for, of bytes somewhat less.
+/// The log trims whole segments. So it keeps somewhat more entries than `entries` and `age` ask
+/// for, and somewhat fewer bytes than `bytes` allows.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use carafe_log::DiskOptions;
+///
+/// let options = DiskOptions::default()
+///     .with_bytes(1 << 30)
+///     .with_age(Duration::from_secs(7 * 24 * 60 * 60));
+/// assert_eq!(options.bytes, 1 << 30);
+/// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct DiskOptions {
-    /// Entries that are kept at least, once there were so many. Those that the hub published itself
-    /// do not count.
+    /// The number of entries that the log keeps at least. Entries that the hub published itself do
+    /// not count. No limit by default.
     pub entries: u64,
-    /// Bytes that the log takes on the disk at most, with its indexes and with the room that is
-    /// taken ahead for the newest segment. Only a batch that is nearly as large as all this may
-    /// take more for a moment.
+    /// The maximum size on disk in bytes, with the indexes and the space that is allocated ahead
+    /// for the newest segment. Only a batch that is nearly as large as this limit may exceed it for
+    /// a moment. 16 GiB by default.
     pub bytes: u64,
-    /// How long entries are kept at least.
+    /// How long entries are kept at least. No limit by default.
     pub age: Option<Duration>,
-    /// The size of a segment, if it is not to be [derived](Self::segment_size) from `bytes`.
+    /// The size of a segment in bytes. [Derived](Self::segment_size) from `bytes` by default.
     pub segment_bytes: Option<u32>,
-    /// Bytes of events that may wait to be stored.
+    /// The maximum number of bytes of events that wait to be stored; a further append fails with
+    /// [`AppendError::Busy`](crate::AppendError::Busy). 64 MiB by default.
     pub waiting_bytes: usize,
-    /// Threads that read history.
+    /// The number of threads that read history. 4 by default.
     pub readers: usize,
-    /// Another node supplies the entries with their offsets ([`AppendAt`](crate::AppendAt)): a
-    /// position beyond the tail may still arrive. Without this, such a position means that the log
-    /// has lost its tail.
+    /// Whether another node supplies the entries with their offsets
+    /// ([`AppendAt`](crate::AppendAt)). If so, an entry beyond the tail may still arrive; if not,
+    /// a position beyond the tail means that the log has lost its tail. `false` by default.
     pub supplied: bool,
-    /// How long an idempotency key is known, while its entry is kept: publishing with it again
-    /// stores nothing.
+    /// How long the log remembers an idempotency key while it keeps the entry. Publishing again
+    /// with a remembered key stores nothing. One day by default.
     pub key_window: Duration,
-    /// Tests of a pattern that finding the last entries may take: patterns times the topics that
-    /// they are tested with.
+    /// The maximum number of pattern tests that one search for the last entries may take: patterns
+    /// times the topics that they are tested with. 20 million by default.
     pub pattern_tests: u64,
 }
 
 impl Default for DiskOptions {
-    /// 16 GiB without other limits, segments of 64 MiB, 64 MiB that wait, 4 readers, the only
-    /// writer, keys that are known for a day, 20 million tests.
     fn default() -> Self {
         Self {
             entries: u64::MAX,
@@ -54,34 +65,112 @@ impl Default for DiskOptions {
     }
 }
 
-/// Why a log cannot be opened.
+impl DiskOptions {
+    /// Sets [`entries`](Self::entries).
+    #[must_use]
+    pub fn with_entries(mut self, entries: u64) -> Self {
+        self.entries = entries;
+        self
+    }
+
+    /// Sets [`bytes`](Self::bytes).
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Sets [`age`](Self::age).
+    #[must_use]
+    pub fn with_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.age = age.into();
+        self
+    }
+
+    /// Sets [`segment_bytes`](Self::segment_bytes).
+    #[must_use]
+    pub fn with_segment_bytes(mut self, segment_bytes: impl Into<Option<u32>>) -> Self {
+        self.segment_bytes = segment_bytes.into();
+        self
+    }
+
+    /// Sets [`waiting_bytes`](Self::waiting_bytes).
+    #[must_use]
+    pub fn with_waiting_bytes(mut self, waiting_bytes: usize) -> Self {
+        self.waiting_bytes = waiting_bytes;
+        self
+    }
+
+    /// Sets [`readers`](Self::readers).
+    #[must_use]
+    pub fn with_readers(mut self, readers: usize) -> Self {
+        self.readers = readers;
+        self
+    }
+
+    /// Sets [`supplied`](Self::supplied).
+    #[must_use]
+    pub fn with_supplied(mut self, supplied: bool) -> Self {
+        self.supplied = supplied;
+        self
+    }
+
+    /// Sets [`key_window`](Self::key_window).
+    #[must_use]
+    pub fn with_key_window(mut self, key_window: Duration) -> Self {
+        self.key_window = key_window;
+        self
+    }
+
+    /// Sets [`pattern_tests`](Self::pattern_tests).
+    #[must_use]
+    pub fn with_pattern_tests(mut self, pattern_tests: u64) -> Self {
+        self.pattern_tests = pattern_tests;
+        self
+    }
+}
+
+/// An error of opening a log on disk.
+///
+/// ```no_run
+/// use carafe_log::{DiskLog, DiskOptions, OpenError};
+///
+/// match DiskLog::open("/var/lib/carafe", DiskOptions::default()) {
+///     Err(OpenError::Version { version, .. }) => println!("written by a newer version: {version}"),
+///     Err(error) => println!("{error}"),
+///     Ok(_) => println!("opened"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The folder cannot be used.
+    /// The directory cannot be used.
     #[error("cannot open the log in {}: {error}", path.display())]
     Folder {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the operating system.
+        #[source]
         error: std::io::Error,
     },
     /// A file cannot be read or written.
     #[error("cannot open the log: {0}")]
     Disk(#[from] std::io::Error),
-    /// A newer program wrote a file in a format that this one does not know. Nothing was changed.
+    /// A newer version of the program wrote a file in a format that this version does not know.
+    /// Nothing is changed.
     #[error(
-        "{file} has version {version} of the log's format, and this program knows versions up to {known}: a newer \
-         version of carafe wrote it. Use that version, or a later one; this log cannot go back to an older one",
+        "{file} has version {version} of the log's format, and this program knows versions up to \
+         {known}: a newer version of carafe wrote it. Use that version or a later one; the log \
+         cannot be converted to an older format",
         known = super::segment::VERSION
     )]
     Version {
         /// The file.
         file: String,
-        /// The version that it has.
+        /// The version of its format.
         version: u32,
     },
-    /// What is on the disk is not what was written there.
-    #[error("the log is damaged: {0}; see `carafe log verify`, and `carafe log repair`")]
+    /// A file does not have the content that the log wrote.
+    #[error("the log is damaged: {0}; see `carafe log verify` and `carafe log repair`")]
     Damaged(String),
 }

@@ -70,7 +70,7 @@ impl Part {
     pub(crate) fn first_after(&self, offset: Offset) -> Result<Ordinal, ReadError> {
         match &self.index {
             PartIndex::Memory(index, entries) => Ok(index.first_after(offset, *entries)),
-            PartIndex::File(file) => file.first_after(offset).map_err(|error| unreadable(&error)),
+            PartIndex::File(file) => file.first_after(offset).map_err(unreadable),
         }
     }
 
@@ -79,14 +79,14 @@ impl Part {
             PartIndex::Memory(index, _) => {
                 Ok(ordinals.iter().map(|ordinal| index.row(*ordinal)).collect())
             }
-            PartIndex::File(file) => file.rows(ordinals).map_err(|error| unreadable(&error)),
+            PartIndex::File(file) => file.rows(ordinals).map_err(unreadable),
         }
     }
 
     fn row_run(&self, range: Range<Ordinal>) -> Result<Vec<Row>, ReadError> {
         match &self.index {
             PartIndex::Memory(index, _) => Ok(range.map(|ordinal| index.row(ordinal)).collect()),
-            PartIndex::File(file) => file.run(range).map_err(|error| unreadable(&error)),
+            PartIndex::File(file) => file.run(range).map_err(unreadable),
         }
     }
 
@@ -178,7 +178,7 @@ impl Part {
                     return Ok(Some(Finder::Read(Tests::new(self, wanted))));
                 };
                 let Some(selection) =
-                    resolution.advance(file, wanted, budget).map_err(|error| unreadable(&error))?
+                    resolution.advance(file, wanted, budget).map_err(unreadable)?
                 else {
                     return Ok(None);
                 };
@@ -263,6 +263,6 @@ impl<'a> Shown<'a> {
     }
 }
 
-pub(crate) fn unreadable(error: &io::Error) -> ReadError {
-    ReadError::Disk(error.to_string())
+pub(crate) fn unreadable(error: io::Error) -> ReadError {
+    ReadError::Disk(error.into())
 }

@@ -151,9 +151,7 @@ impl Segment {
     ) -> Result<bool, ReadError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(true) };
         let mut bytes = vec![0; (last.at + last.length - first.at) as usize];
-        self.file
-            .read_at(u64::from(first.at), &mut bytes)
-            .map_err(|error| ReadError::Disk(error.to_string()))?;
+        self.file.read_at(u64::from(first.at), &mut bytes).map_err(unreadable)?;
         for row in rows {
             let record = &bytes[(row.at - first.at) as usize..][..row.length as usize];
             let entry = record::decode(record, self.header.salt, self.header.generation);
@@ -355,7 +353,7 @@ impl Sealed {
         }
         if !self.is_gone() {
             self.index_again(storage)?;
-            self.leave_nothing(storage).map_err(|error| unreadable(&error))?;
+            self.leave_nothing(storage).map_err(unreadable)?;
         }
         if self.is_gone() {
             let (after, start) = (self.segment.header.previous.offset, self.summary.last);
@@ -373,14 +371,13 @@ impl Sealed {
         );
         let scan =
             self.segment.scan_whole().map_err(|error| ReadError::Damaged(error.to_string()))?;
-        derived::write_index(storage, &self.segment, &scan.index, scan.summary)
-            .map_err(|error| unreadable(&error))
+        derived::write_index(storage, &self.segment, &scan.index, scan.summary).map_err(unreadable)
     }
 
     /// `None` if it is lost or damaged.
     fn open_index(&self, storage: &dyn Storage) -> Result<Option<PartIndex>, ReadError> {
         let index = derived::open_index(storage, &self.segment, &self.checked);
-        Ok(index.map_err(|error| unreadable(&error))?.map(PartIndex::File))
+        Ok(index.map_err(unreadable)?.map(PartIndex::File))
     }
 
     fn is_gone(&self) -> bool {

@@ -21,7 +21,7 @@ use super::segment::{Commit, End, Header};
 use super::state::{Active, Shared, State};
 use crate::clock::Reading;
 use crate::panics::caught;
-use crate::{AppendError, Entry};
+use crate::{AppendError, DiskError, Entry};
 
 pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -34,7 +34,7 @@ pub(crate) struct Writer {
     unfinished: bool,
     /// A segment that could be neither begun nor removed. The next one that is begun replaces it.
     abandoned: Option<String>,
-    failed: Option<String>,
+    failed: Option<DiskError>,
     failure: Option<oneshot::Sender<String>>,
 }
 
@@ -64,7 +64,7 @@ impl Writer {
     /// like a failed write, it ends writing, and who publishes is told.
     pub(crate) fn run(mut self, queue: &Queue) {
         if let Err(panic) = caught(|| self.write_all(queue)) {
-            self.fail("the thread that writes has panicked", &io::Error::other(panic));
+            self.fail("the thread that writes has panicked", io::Error::other(panic));
             self.write_all(queue);
         }
     }
@@ -87,9 +87,9 @@ impl Writer {
 
     fn keep_to_limits(&mut self) {
         if let Err(error) = self.trim().or_else(later) {
-            self.fail("history cannot be trimmed", &error);
+            self.fail("history cannot be trimmed", error);
         } else if let Err(error) = self.indexer.check() {
-            self.fail("indexes cannot be written", &error);
+            self.fail("indexes cannot be written", error);
         }
     }
 
@@ -124,7 +124,7 @@ impl Writer {
     fn store(&mut self, entries: &[Arc<Entry>], now: Reading) -> Result<(), AppendError> {
         let commit = match self.write(entries) {
             Ok(commit) => commit,
-            Err(error) => return Err(self.refuse(&error)),
+            Err(error) => return Err(self.refuse(error)),
         };
         let seen = self.shared.take_in(entries, |State { active, tail, .. }| {
             for (entry, row) in entries.iter().zip(commit.rows) {
@@ -142,13 +142,13 @@ impl Writer {
 
     /// Says what the publishers of a commit are told that was not written. Without room, it is
     /// certain that nothing of it stays. After any other error the disk is not trusted any more.
-    fn refuse(&mut self, error: &io::Error) -> AppendError {
-        let Some(refused) = passing(error) else {
+    fn refuse(&mut self, error: io::Error) -> AppendError {
+        let Some(refused) = passing(&error) else {
             return self.fail("a commit cannot be written", error);
         };
         match self.cut_unfinished() {
             Err(error) if passing(&error).is_none() => {
-                self.fail("a refused commit cannot be removed", &error)
+                self.fail("a refused commit cannot be removed", error)
             }
             // Without room for that, it is tried again before anything else is written.
             _ => refused,
@@ -248,11 +248,11 @@ impl Writer {
     }
 
     /// Nothing is written after a failure: what a disk has after a failed sync, nobody knows.
-    fn fail(&mut self, what: &str, error: &io::Error) -> AppendError {
-        let reason = format!("{what}: {error}");
-        tracing::error!(reason, "the log has failed");
+    fn fail(&mut self, what: &str, error: io::Error) -> AppendError {
+        let reason = DiskError::of(what, error);
+        tracing::error!(%reason, "the log has failed");
         if let Some(failure) = self.failure.take() {
-            let _ = failure.send(reason.clone());
+            let _ = failure.send(reason.to_string());
         }
         self.failed = Some(reason.clone());
         AppendError::Failed(reason)

@@ -1,15 +1,16 @@
 //! A bounded history in memory.
 
+mod limits;
 mod search;
 mod state;
 
 use std::collections::HashMap;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
 
+pub use self::limits::MemoryLimits;
 use self::search::{BlockRead, ExternalIdSearch, LastSearch};
 use self::state::{Kept, State};
 use crate::readers::Readers;
@@ -37,30 +38,6 @@ struct Shared {
     limits: MemoryLimits,
     // They start when they are first needed.
     readers: OnceLock<Result<Readers, String>>,
-}
-
-/// How much history a [`MemoryLog`] keeps. The hub's own events do not count: of those, a thousand
-/// are kept, of 1 MiB at most.
-#[derive(Clone, Copy, Debug)]
-pub struct MemoryLimits {
-    /// Entries at most.
-    pub entries: usize,
-    /// Bytes at most, by [`Entry::weight`].
-    pub bytes: usize,
-    /// How long an idempotency key is known, while its entry is kept: publishing with it again
-    /// stores nothing.
-    pub key_window: Duration,
-    /// Tests of a pattern that finding the last entries may take: patterns times the entries that
-    /// they are tested with.
-    pub pattern_tests: u64,
-}
-
-impl Default for MemoryLimits {
-    /// A million entries and 64 MiB, keys that are known for a day, 20 million tests.
-    fn default() -> Self {
-        let (key_window, pattern_tests) = (crate::KEY_WINDOW, crate::PATTERN_TESTS);
-        Self { entries: 1_000_000, bytes: 64 << 20, key_window, pattern_tests }
-    }
 }
 
 impl Default for MemoryLog {
@@ -140,9 +117,9 @@ impl Shared {
     fn readers(&self) -> Result<&Readers, ReadError> {
         let readers =
             self.readers.get_or_init(|| Readers::start(READERS).map_err(|error| error.to_string()));
-        readers
-            .as_ref()
-            .map_err(|error| ReadError::Disk(format!("no thread can be started for it: {error}")))
+        readers.as_ref().map_err(|error| {
+            ReadError::Disk(format!("no thread can be started for it: {error}").into())
+        })
     }
 }
 

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use carafe_log::contract::helpers::{pattern, publication, topic, wait};
-use carafe_log::{
-    Access, Append, BlockLimit, DiskLog, DiskOptions, Find, IdempotencyKey, Read, ReadError,
-};
+use carafe_log::{Access, Append, BlockLimit, DiskLog, Find, IdempotencyKey, Read, ReadError};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -123,8 +121,7 @@ fn readers_get_exactly_what_is_kept_while_segments_are_sealed_and_trimmed() {
     let seed = seed();
     println!("seed {seed}");
     let folder = tempfile::tempdir().unwrap();
-    let options =
-        DiskOptions { segment_bytes: Some(4096), bytes: 96 << 10, readers: 3, ..small_segments() };
+    let options = small_segments().with_segment_bytes(4096).with_bytes(96 << 10).with_readers(3);
     let log = DiskLog::open(folder.path().join("log"), options).unwrap();
     let rig = Rig { log, told: Mutex::default(), done: AtomicBool::new(false) };
     thread::scope(|scope| {

@@ -32,7 +32,7 @@ const ROUNDS: usize = 8;
 const BATCHES: usize = 20;
 
 fn options() -> DiskOptions {
-    DiskOptions { segment_bytes: Some(1024), bytes: 9000, ..small_segments() }
+    small_segments().with_segment_bytes(1024).with_bytes(9000)
 }
 
 impl Life {

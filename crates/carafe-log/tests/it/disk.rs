@@ -25,19 +25,19 @@ impl Factory for Disk {
     }
 
     fn supplied() -> DiskLog {
-        open(&SimDisk::default(), DiskOptions { supplied: true, ..small_segments() }).unwrap()
+        open(&SimDisk::default(), small_segments().with_supplied(true)).unwrap()
     }
 
     fn tight() -> DiskLog {
         let bytes = 4 * u64::from(small_segments().segment_size());
-        open(&SimDisk::default(), DiskOptions { bytes, ..small_segments() }).unwrap()
+        open(&SimDisk::default(), small_segments().with_bytes(bytes)).unwrap()
     }
 }
 
 carafe_log::contract::tests!(Disk);
 
 pub(crate) fn small_segments() -> DiskOptions {
-    DiskOptions { segment_bytes: Some(2048), readers: 1, ..DiskOptions::default() }
+    DiskOptions::default().with_segment_bytes(2048).with_readers(1)
 }
 
 pub(crate) fn open(disk: &SimDisk, options: DiskOptions) -> Result<DiskLog, OpenError> {
@@ -139,11 +139,11 @@ fn history_is_kept_by_bytes_by_count_and_by_age() {
         (all(&open(&disk, options).unwrap()).len(), bytes)
     };
     assert_eq!(fill(small_segments()).0, 500);
-    let (kept, bytes) = fill(DiskOptions { bytes: 10_000, ..small_segments() });
+    let (kept, bytes) = fill(small_segments().with_bytes(10_000));
     assert!(kept < 200 && bytes < 13_000, "{kept} entries in {bytes} bytes");
-    let (kept, _) = fill(DiskOptions { entries: 100, ..small_segments() });
+    let (kept, _) = fill(small_segments().with_entries(100));
     assert!((100..150).contains(&kept), "{kept} entries");
-    let (kept, _) = fill(DiskOptions { age: Some(std::time::Duration::ZERO), ..small_segments() });
+    let (kept, _) = fill(small_segments().with_age(std::time::Duration::ZERO));
     assert!(kept < 500, "{kept} entries");
 }
 
@@ -223,7 +223,7 @@ fn damage_at_the_end_stays_refused_when_opening_is_tried_again() {
 #[test]
 fn more_than_may_wait_is_refused_and_none_of_it_is_stored() {
     let disk = SimDisk::default();
-    let log = open(&disk, DiskOptions { waiting_bytes: 1, ..small_segments() }).unwrap();
+    let log = open(&disk, small_segments().with_waiting_bytes(1)).unwrap();
     let large = || vec![publication("a", &"x".repeat(1000)); 100];
     let mut appends: Vec<_> = (0..50).map(|_| log.append(large())).collect();
     let outcomes = wait(futures_util::future::join_all(appends.drain(..)));

@@ -8,8 +8,7 @@ use carafe_log::contract::helpers::{
     NO_LIMIT, append, append_one, keyed, pattern, positions, publication, read, topic, wait,
 };
 use carafe_log::{
-    Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, DiskOptions, OfflineLog,
-    Publication, Read,
+    Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, OfflineLog, Publication, Read,
 };
 use futures_util::future::{MaybeDone, maybe_done};
 
@@ -159,7 +158,7 @@ fn a_refused_commit_that_cannot_be_cut_off_is_cut_off_before_the_next_one() {
 #[test]
 fn history_that_cannot_be_trimmed_for_want_of_room_is_trimmed_later() {
     let disk = SimDisk::default();
-    let options = DiskOptions { bytes: 6000, ..small_segments() };
+    let options = small_segments().with_bytes(6000);
     let log = open(&disk, options).unwrap();
     disk.fail_once(Call::Remove, 0, Fault::Error(Errno::NoSpace));
     let stored: Vec<_> = (0..200).map(|_| append_one(&log, publication("a", "small"))).collect();
@@ -174,7 +173,7 @@ fn history_that_cannot_be_trimmed_for_want_of_room_is_trimmed_later() {
 fn entries_selected_by_a_pattern_are_all_read_after_their_list_could_not_be() {
     const ENTRIES: usize = 70_000;
     let disk = SimDisk::default();
-    let options = DiskOptions { segment_bytes: Some(16 << 20), ..small_segments() };
+    let options = small_segments().with_segment_bytes(16 << 20);
     let log = open(&disk, options).unwrap();
     for _ in 0..ENTRIES / 10_000 {
         append(&log, vec![publication("a", ""); 10_000]);

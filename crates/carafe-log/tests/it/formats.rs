@@ -7,8 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use carafe_log::contract::helpers::{append_one, pattern, positions, publication, read_all, wait};
 use carafe_log::{
-    Access, Append, Appended, DiskLog, DiskOptions, Entry, ExternalId, Find, IdempotencyKey,
-    OfflineLog, Read,
+    Access, Append, Appended, DiskLog, Entry, ExternalId, Find, IdempotencyKey, OfflineLog, Read,
 };
 use carafe_protocol::{EventType, Position, Topic, TopicMatcher};
 
@@ -42,7 +41,7 @@ impl Copy {
 
     fn open(&self) -> DiskLog {
         // Its keys are of the day it was made.
-        let options = DiskOptions { key_window: Duration::MAX, ..small_segments() };
+        let options = small_segments().with_key_window(Duration::MAX);
         DiskLog::open(self.folder.path(), options).unwrap()
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use carafe_log::contract::helpers::{append, keyed, publication, read_all, settle, wait};
 use carafe_log::{
-    Append, Appended, DiskLog, DiskOptions, Entry, Log, MemoryLimits, MemoryLog, Publication, Read,
+    Append, Appended, DiskLog, Entry, Log, MemoryLimits, MemoryLog, Publication, Read,
 };
 use carafe_protocol::Position;
 use proptest::prelude::*;
@@ -22,12 +22,12 @@ const SEED: u64 = 0x6E15;
 const WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 fn disk_log(disk: &SimDisk, machine: &Machine) -> DiskLog {
-    let options = DiskOptions { readers: 2, key_window: WINDOW, ..small_segments() };
+    let options = small_segments().with_readers(2).with_key_window(WINDOW);
     DiskLog::open_with(Arc::new(disk.clone()), options, machine.clock()).unwrap()
 }
 
 fn memory_log(machine: &Machine) -> MemoryLog {
-    let limits = MemoryLimits { key_window: WINDOW, ..MemoryLimits::default() };
+    let limits = MemoryLimits::default().with_key_window(WINDOW);
     MemoryLog::new(limits).with_clock(machine.clock())
 }
 

@@ -26,7 +26,7 @@ impl Factory for Memory {
 carafe_log::contract::tests!(Memory);
 
 fn keeping(entries: usize) -> MemoryLog {
-    MemoryLog::new(MemoryLimits { entries, ..MemoryLimits::default() })
+    MemoryLog::new(MemoryLimits::default().with_entries(entries))
 }
 
 /// What a publication takes as an entry.
@@ -47,7 +47,7 @@ fn the_newest_entries_are_kept_by_count() {
 #[test]
 fn the_newest_entries_are_kept_by_bytes() {
     let each = weight_of(publication("a", "123"));
-    let log = MemoryLog::new(MemoryLimits { bytes: 3 * each, ..MemoryLimits::default() });
+    let log = MemoryLog::new(MemoryLimits::default().with_bytes(3 * each));
     let all: Vec<_> = (0..5).map(|_| append_one(&log, publication("a", "123"))).collect();
     assert_eq!(log.span().start, all[1]);
     let large = append_one(&log, publication("a", &"x".repeat(each + 3)));
@@ -58,7 +58,7 @@ fn the_newest_entries_are_kept_by_bytes() {
 #[test]
 fn a_batch_is_taken_only_if_it_can_be_kept_whole() {
     let each = weight_of(publication("a", "123"));
-    let log = MemoryLog::new(MemoryLimits { bytes: 2 * each, ..MemoryLimits::default() });
+    let log = MemoryLog::new(MemoryLimits::default().with_bytes(2 * each));
     let before = log.span();
     let three = vec![publication("a", "123"); 3];
     let error = wait(log.append(three)).unwrap_err();

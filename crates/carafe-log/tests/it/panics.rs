@@ -33,7 +33,7 @@ fn a_panic_in_the_thread_that_writes_indexes_ends_writing_with_an_error() {
     );
     assert_eq!(
         (&refused, append().unwrap_err()),
-        (&AppendError::Failed(reason.clone()), refused.clone())
+        (&AppendError::Failed(reason.clone().into()), refused.clone())
     );
     assert_eq!(positions(&all(&log)), stored, "readers go on");
     drop(log);
@@ -70,10 +70,7 @@ fn a_panic_while_history_is_read_is_an_error_for_who_reads_and_later_reads_are_a
     disk.fail_all(Call::Read, Fault::Panic);
     for _ in 0..3 {
         let read = wait(log.find(stored[0]));
-        assert_eq!(
-            read,
-            Err(ReadError::Disk("reading it has panicked: the disk panics".to_owned()))
-        );
+        assert_eq!(read, Err(ReadError::Disk("reading it has panicked: the disk panics".into())));
     }
     disk.heal();
     assert_eq!(positions(&all(&log)), stored);
@@ -88,7 +85,7 @@ fn a_panic_while_a_key_is_looked_up_is_an_error_for_its_publisher_and_the_next_o
     for _ in 0..2 {
         disk.fail_once(Call::Read, 0, Fault::Panic);
         let refused = wait(log.append(vec![keyed("a", "known"), keyed("a", "unknown")]));
-        let panicked = ReadError::Disk("reading it has panicked: the disk panics".to_owned());
+        let panicked = ReadError::Disk("reading it has panicked: the disk panics".into());
         assert_eq!(refused, Err(AppendError::Keys(panicked)));
         assert_eq!(log.span().tail, tail, "nothing of it is stored");
     }

@@ -13,7 +13,7 @@ use crate::sim::SimDisk;
 const MIB: u64 = 1 << 20;
 
 fn keeping(bytes: u64) -> DiskOptions {
-    DiskOptions { bytes, readers: 1, ..DiskOptions::default() }
+    DiskOptions::default().with_bytes(bytes).with_readers(1)
 }
 
 /// A log that is published to, and what it should keep of that.
@@ -146,9 +146,9 @@ fn a_batch_that_is_larger_than_a_segment_makes_room_for_itself() {
 
 #[test]
 fn a_limit_of_entries_keeps_so_many_and_little_more() {
-    let options = DiskOptions { entries: 4000, ..keeping(1 << 30) };
+    let options = keeping(1 << 30).with_entries(4000);
     let disk = SimDisk::default();
-    let log = open(&disk, DiskOptions { segment_bytes: Some(1 << 20), ..options }).unwrap();
+    let log = open(&disk, options.with_segment_bytes(1 << 20)).unwrap();
     for number in 0..20_u64 {
         append(&log, vec![publication("a", "x"); 500]);
         assert!(kept(&log) >= (500 * (number + 1)).min(4000));
@@ -161,7 +161,7 @@ fn a_limit_of_entries_keeps_so_many_and_little_more() {
 
 #[test]
 fn events_that_the_hub_publishes_itself_do_not_push_others_out_of_a_limit_of_entries() {
-    let options = DiskOptions { entries: 1000, segment_bytes: Some(4096), ..keeping(1 << 30) };
+    let options = keeping(1 << 30).with_entries(1000).with_segment_bytes(4096);
     let disk = SimDisk::default();
     let log = open(&disk, options).unwrap();
     append_one(&log, publication("a", "an order"));

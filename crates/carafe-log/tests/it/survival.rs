@@ -58,13 +58,11 @@ impl Life {
         Self {
             random,
             // As long as an entry is kept.
-            options: DiskOptions {
-                key_window: Duration::MAX,
-                segment_bytes: Some(1024),
-                bytes,
-                age,
-                ..small_segments()
-            },
+            options: small_segments()
+                .with_key_window(Duration::MAX)
+                .with_segment_bytes(1024)
+                .with_bytes(bytes)
+                .with_age(age),
             machine: Machine::new(),
             disk: SimDisk::default(),
             offered: 0,
@@ -238,7 +236,7 @@ impl Life {
 
     fn check_image(&self, image: BTreeMap<String, Vec<u8>>, done: usize) -> Vec<Arc<Entry>> {
         let disk = SimDisk::with(image);
-        let log = open(&disk, DiskOptions { age: None, ..self.options }).unwrap();
+        let log = open(&disk, self.options.with_age(None)).unwrap();
         let kept = all(&log);
         let owed = self.stored.iter().filter(|stored| stored.done <= done);
         for owed in owed.filter(|stored| stored.position.offset > self.trimmed) {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_log::contract::helpers::{append_one, publication, read_all};
-use carafe_log::{Clock, DiskLog, DiskOptions, Entry, MemoryLimits, MemoryLog, Read, TimeSource};
+use carafe_log::{Clock, DiskLog, Entry, MemoryLimits, MemoryLog, Read, TimeSource};
 use carafe_protocol::{Offset, TopicMatcher};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -110,7 +110,7 @@ impl Rig {
     }
 
     fn start(&mut self) {
-        let options = DiskOptions { age: Some(DAY), ..small_segments() };
+        let options = small_segments().with_age(DAY);
         let storage = Arc::new(self.disk.clone());
         self.log = Some(DiskLog::open_with(storage, options, self.machine.clock()).unwrap());
     }

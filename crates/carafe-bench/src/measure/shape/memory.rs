@@ -109,7 +109,7 @@ fn of_sealed_key(bench: &Bench) -> Outcome<f64> {
             let key = IdempotencyKey::new(&format!("order-{number:012}")).ok()?;
             Some(Publication::new(topic.clone(), "").with_key(key))
         };
-        let options = DiskOptions { segment_bytes: Some(1 << 20), ..DiskOptions::default() };
+        let options = DiskOptions::default().with_segment_bytes(1 << 20);
         let mut filling = Filling::open(folder.path(), options)?;
         filling.append((0..count).filter_map(keyed))?;
         drop(filling);

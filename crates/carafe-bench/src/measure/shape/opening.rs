@@ -82,7 +82,7 @@ impl Entries {
     fn fill(bench: &Bench, entries: u64) -> Outcome<Self> {
         let folder = bench.folder()?;
         let segment_bytes = Some(u32::try_from(bench.size(SEGMENT))?);
-        let options = DiskOptions { segment_bytes, ..DiskOptions::default() };
+        let options = DiskOptions::default().with_segment_bytes(segment_bytes);
         let mut filling = Filling::open(folder.path(), options)?;
         let (topics, newest) = (topics(TOPICS)?, bench.size(NEWEST));
         let publications = |count: u64, first: u64| {

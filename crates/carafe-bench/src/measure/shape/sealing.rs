@@ -82,8 +82,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
 fn seal(bench: &Bench, topics: u64) -> Outcome<Sealed> {
     let folder = bench.folder()?;
     let room = u64::from(BEFORE * ENTRY) + (topics as f64 * bytes_of_topic(bench)?) as u64;
-    let options =
-        DiskOptions { segment_bytes: Some(u32::try_from(room)?), ..DiskOptions::default() };
+    let options = DiskOptions::default().with_segment_bytes(u32::try_from(room)?);
     let mut filling = Filling::open(folder.path(), options)?;
     filling.append((0..topics).filter_map(of_topic))?;
     let sealed = AtomicBool::new(false);

@@ -119,7 +119,7 @@ enum Place {
 
 impl Place {
     fn mounted(settings: &Settings) -> Self {
-        let kept = MemoryLimits { entries: settings.history_events, ..MemoryLimits::default() };
+        let kept = MemoryLimits::default().with_entries(settings.history_events);
         let limits = HubLimits { ring_bytes: settings.ring_bytes, ..HubLimits::default() };
         let hub = carafe::Hub::with_limits(MemoryLog::new(kept), limits);
         let strangers = Rights::subscribe().with_publish(Grant::all());
