@@ -36,14 +36,13 @@ use crate::returned;
 /// A hub for this machine.
 pub(crate) async fn dev(options: HubOptions, closing: Closing) -> Result<(), Failure> {
     logging::start(options.log_format);
-    let access = Options {
-        anonymous: Rights::all(),
-        page: Page::Console,
-        loopback_only: true,
-        ..Options::default()
-    };
+    let mut access = Options::default();
+    access.anonymous = Rights::all();
+    access.page = Page::Console;
+    access.loopback_only = true;
     let descriptors = Descriptors::raise(files(&options));
     let access = Adjustable::new(descriptors, &options, &[]).add_to(access);
+    let access = with_limits(access, &options)?;
     let serving = serve_options(&options, descriptors, &access);
     run(&options, access, serving, &closing, |hub| {
         tokio::spawn(tick(hub));
@@ -63,18 +62,16 @@ pub(crate) async fn serve(options: ServeOptions, closing: Closing) -> Result<(),
              --anonymous subscribe,publish",
         ));
     }
-    let access = Options {
-        anonymous: anonymous(&options.anonymous),
-        keys: keys.clone(),
-        credentials: credentials(options.credentials),
-        proxies: proxies(options.trusted_proxies, options.proxy_header),
-        page: Page::Plain,
-        ..Options::default()
-    };
+    let mut access = Options::default();
+    access.anonymous = anonymous(&options.anonymous);
+    access.keys = keys.clone();
+    access.credentials = credentials(options.credentials);
+    access.proxies = proxies(options.trusted_proxies, options.proxy_header);
+    access.page = Page::Plain;
     let descriptors = Descriptors::raise(files(&options.hub));
     let adjustable = Adjustable::new(descriptors, &options.hub, &options.allow_origin);
     adjustable.reload_from(options.hub.config.as_ref(), &mut reloads);
-    let access = adjustable.add_to(access);
+    let access = with_limits(adjustable.add_to(access), &options.hub)?;
     let mut serving = serve_options(&options.hub, descriptors, &access);
     serving.hsts = options.hsts;
     serving.tls = tls(options.tls_cert, options.tls_key, &mut reloads)?;
@@ -94,7 +91,10 @@ fn proxies(trusted: Vec<Network>, header: ProxyHeaderName) -> Proxies {
 }
 
 fn credentials(options: CredentialOptions) -> Credentials {
-    Credentials { cookie: options.cookie, in_query: options.token_in_query }
+    let mut credentials = Credentials::default();
+    credentials.cookie = options.cookie;
+    credentials.in_query = options.token_in_query;
+    credentials
 }
 
 fn anonymous(anonymous: &[Anonymous]) -> Rights {
@@ -133,7 +133,6 @@ async fn run(
     closing: &Closing,
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
-    let access = with_limits(access, options)?;
     let stop = stop_signal()?;
     let listener = listen(options.listen)?;
     let (hub, failure) = hub(options, closing)?;
@@ -146,7 +145,7 @@ async fn run(
     started(hub.clone());
     let stop = first_of(stop, failure);
     let (told, stopped) = oneshot::channel();
-    let Served { cut } = carafe_http::serve(listener, app, &hub, serving, async {
+    let Served { cut, .. } = carafe_http::serve(listener, app, &hub, serving, async {
         // The other end is read when serving is over.
         let _ = told.send(stop.await);
     })
@@ -166,11 +165,9 @@ async fn tell_metrics(
     let Some(address) = options.metrics_listen else { return Ok(None) };
     let listener = listen(address)?;
     let address = listener.local_addr()?;
-    let serving = ServerOptions {
-        header_time: options.header_time,
-        header_bytes: bytes(options.header_bytes),
-        ..ServerOptions::default()
-    };
+    let mut serving = ServerOptions::default();
+    serving.header_time = options.header_time;
+    serving.header_bytes = bytes(options.header_bytes);
     tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving)?);
     Ok(Some(address))
 }
@@ -268,10 +265,12 @@ fn body_budget(options: &HubOptions) -> Result<BodyBudget, Failure> {
 /// Who has a key of a Mercure dialect wants it spoken.
 fn mercure(access: &Options, options: &MercureOptions) -> Option<Mercure> {
     let has_key = access.keys.speak(Dialect::Mercure0) || access.keys.speak(Dialect::Mercure1);
-    (options.mercure || has_key).then(|| Mercure {
-        public_url: options.public_url.clone(),
-        subscriptions: options.mercure_subscriptions,
-        max_age: options.mercure_max_age,
+    (options.mercure || has_key).then(|| {
+        let mut mercure = Mercure::default();
+        mercure.public_url = options.public_url.clone();
+        mercure.subscriptions = options.mercure_subscriptions;
+        mercure.max_age = options.mercure_max_age;
+        mercure
     })
 }
 
@@ -280,28 +279,22 @@ fn serve_options(
     descriptors: Descriptors,
     access: &Options,
 ) -> ServerOptions {
-    ServerOptions {
-        header_time: options.header_time,
-        header_bytes: bytes(options.header_bytes),
-        drain_time: options.drain_time,
-        descriptors: Some(descriptors.for_connections()),
-        subscribers: access.subscribers.clone(),
-        proxies: access.proxies.clone(),
-        metrics: access.metrics.clone(),
-        shards: shards(options),
-        ..ServerOptions::default()
-    }
+    let mut serving = access.server();
+    serving.header_time = options.header_time;
+    serving.header_bytes = bytes(options.header_bytes);
+    serving.drain_time = options.drain_time;
+    serving.descriptors = Some(descriptors.for_connections());
+    serving.shards = shards(options);
+    serving
 }
 
 fn shards(options: &HubOptions) -> ShardOptions {
-    let default = ShardOptions::default();
-    ShardOptions {
-        threads: options.shards.unwrap_or(default.threads),
-        heartbeat: options.heartbeat,
-        write_time: options.write_time,
-        send_buffer: bytes(options.send_buffer),
-        catch_up: CatchUp::new(bytes(options.catch_up_bytes)),
-    }
+    let mut shards = ShardOptions::default();
+    shards.threads = options.shards.unwrap_or(shards.threads);
+    shards.write_time = options.write_time;
+    shards.send_buffer = bytes(options.send_buffer);
+    shards.catch_up = CatchUp::new(bytes(options.catch_up_bytes));
+    shards
 }
 
 fn bytes(size: bytesize::ByteSize) -> usize {

@@ -39,11 +39,11 @@ impl Adjustable {
     }
 
     fn set(&self, options: &HubOptions, origins: &[Origin]) {
-        self.subscribers.set(SubscriberLimits {
-            total: options.subscribers.unwrap_or(self.descriptors.for_subscribers()),
-            per_address: options.subscribers_per_address,
-            connections_per_address: options.connections_per_address(),
-        });
+        let mut limits = SubscriberLimits::default();
+        limits.total = options.subscribers.unwrap_or(self.descriptors.for_subscribers());
+        limits.per_address = options.subscribers_per_address;
+        limits.connections_per_address = options.connections_per_address();
+        self.subscribers.set(limits);
         self.publish_rate.set(options.rate());
         self.origins.set(origins);
     }

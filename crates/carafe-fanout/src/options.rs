@@ -8,12 +8,10 @@ use crate::CatchUp;
 
 /// How shards serve their sockets.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ShardOptions {
     /// How many threads there are.
     pub threads: NonZeroUsize,
-    /// After how long without output a stream says that it is alive; by then, a quarter of the time
-    /// before at the earliest.
-    pub heartbeat: Duration,
     /// How long a client may take nothing of what it is sent before its stream is cut. What it has
     /// not acknowledged for so long counts, too.
     pub write_time: Duration,
@@ -24,12 +22,11 @@ pub struct ShardOptions {
 }
 
 impl Default for ShardOptions {
-    /// Half the cores, 15 s, 30 s, 36 KiB, and 64 MiB for those behind.
+    /// Half the cores, 30 s, 36 KiB, and 64 MiB for those behind.
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             threads: NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN),
-            heartbeat: Duration::from_secs(15),
             write_time: Duration::from_secs(30),
             send_buffer: 36 << 10,
             catch_up: CatchUp::default(),

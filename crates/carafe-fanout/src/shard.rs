@@ -62,7 +62,7 @@ pub(crate) struct Shard<G: StreamObserver> {
 }
 
 impl<G: StreamObserver> Shard<G> {
-    pub(crate) fn new(hub: &Hub, options: ShardOptions) -> io::Result<Self> {
+    pub(crate) fn new(hub: &Hub, options: ShardOptions, heartbeat: Duration) -> io::Result<Self> {
         let poll = Poll::new()?;
         let poll_waker = PollWaker::new(poll.registry(), WAKE)?;
         let waker = Waker::from(Arc::clone(&poll_waker));
@@ -79,7 +79,7 @@ impl<G: StreamObserver> Shard<G> {
             joining: Vec::new(),
             next_look: None,
             deadlines: BinaryHeap::new(),
-            heartbeats: HeartbeatRounds::new(options.heartbeat, Instant::now()),
+            heartbeats: HeartbeatRounds::new(heartbeat, Instant::now()),
             clock: Clock::new(),
             poll,
             poll_waker,

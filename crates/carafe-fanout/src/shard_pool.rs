@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use carafe_hub::{Frames, Hub};
 
@@ -33,9 +34,9 @@ impl<G: StreamObserver> ShardPool<G> {
     ///
     /// # Errors
     /// When the system gives no poller or no thread.
-    pub fn start(hub: &Hub, options: &ShardOptions) -> io::Result<Self> {
+    pub fn start(hub: &Hub, options: &ShardOptions, heartbeat: Duration) -> io::Result<Self> {
         let shard = |number| {
-            let shard = Shard::new(hub, options.clone())?;
+            let shard = Shard::new(hub, options.clone(), heartbeat)?;
             let inbox = Arc::clone(shard.inbox());
             thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?;
             Ok(inbox)

@@ -39,7 +39,9 @@ mod router;
 mod server;
 
 pub use answer::problem::Problem;
+pub use answer::stream_drain::StreamDrain;
 pub use api::event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
+pub use api::last_event_id::LastEventId;
 #[cfg(feature = "hub")]
 pub use api::metrics::metrics_router;
 #[cfg(feature = "mercure")]
@@ -65,6 +67,10 @@ pub use policy::subscribers::{SubscriberLimits, Subscribers};
 #[cfg(feature = "hub")]
 pub use router::{HubExt, router};
 #[cfg(feature = "server")]
-pub use server::serve::{Served, ServerOptions, serve, serve_beside};
+pub use server::drain::Served;
+#[cfg(feature = "server")]
+pub use server::options::ServerOptions;
+#[cfg(feature = "server")]
+pub use server::serve::{serve, serve_beside};
 #[cfg(feature = "server")]
 pub use server::tls::{Tls, TlsError};

@@ -38,9 +38,14 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(options: &ShardOptions) -> Self {
+        Self::with_heartbeat(options, Duration::from_secs(15))
+    }
+
+    pub(crate) fn with_heartbeat(options: &ShardOptions, heartbeat: Duration) -> Self {
         let hub = Hub::new(MemoryLog::default());
-        let options = ShardOptions { threads: NonZeroUsize::MIN, ..options.clone() };
-        let shards = ShardPool::start(&hub, &options).unwrap();
+        let mut options = options.clone();
+        options.threads = NonZeroUsize::MIN;
+        let shards = ShardPool::start(&hub, &options, heartbeat).unwrap();
         Self { hub, shards, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
@@ -87,6 +92,12 @@ impl Rig {
             std::thread::yield_now();
         }
     }
+}
+
+fn write_time(time: Duration) -> ShardOptions {
+    let mut options = ShardOptions::default();
+    options.write_time = time;
+    options
 }
 
 fn topic() -> Topic {
@@ -183,8 +194,7 @@ fn a_stream_whose_time_is_over_says_so_and_ends() {
 #[test]
 fn a_client_that_takes_nothing_stalls_and_is_cut() {
     let brief = Duration::from_millis(100);
-    let rig =
-        Rig::new(&ShardOptions { write_time: brief, heartbeat: brief, ..ShardOptions::default() });
+    let rig = Rig::with_heartbeat(&write_time(brief), brief);
     let (client, ends) = rig.witnessed(None);
     // More than both buffers hold.
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
@@ -198,12 +208,8 @@ fn a_client_that_takes_nothing_stalls_and_is_cut() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_that_the_kernel_gives_up_has_stalled() {
-    let options = ShardOptions {
-        write_time: Duration::from_millis(100),
-        heartbeat: 100 * PATIENCE,
-        ..ShardOptions::default()
-    };
-    let rig = Rig::new(&options);
+    let options = write_time(Duration::from_millis(100));
+    let rig = Rig::with_heartbeat(&options, 100 * PATIENCE);
     ShardPool::<Watcher>::prepare(&rig.listener, &options);
     let (client, ends) = rig.witnessed(None);
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));

@@ -17,16 +17,14 @@ const EVENTS: usize = 16;
 const EVENT: usize = 1 << 20;
 
 fn options() -> ShardOptions {
-    ShardOptions {
-        send_buffer: USUAL,
-        heartbeat: Duration::from_millis(200),
-        ..ShardOptions::default()
-    }
+    let mut options = ShardOptions::default();
+    options.send_buffer = USUAL;
+    options
 }
 
 /// A rig whose listener has these options, as a server's has.
 fn rig(options: &ShardOptions) -> Rig {
-    let rig = Rig::new(options);
+    let rig = Rig::with_heartbeat(options, Duration::from_millis(200));
     ShardPool::<Watcher>::prepare(&rig.listener, options);
     rig
 }
@@ -64,7 +62,11 @@ fn a_client_that_catches_up_has_a_larger_buffer_until_it_has_caught_up_for_a_whi
 
 #[test]
 fn a_client_that_does_not_read_gets_no_larger_buffer() {
-    let rig = rig(&ShardOptions { write_time: Duration::from_millis(300), ..options() });
+    let rig = rig(&{
+        let mut options = options();
+        options.write_time = Duration::from_millis(300);
+        options
+    });
     let (sender, ends) = channel();
     let (client, seen) = rig.join_seen(None, Watcher::Witness(sender));
     flood(&rig);
@@ -75,7 +77,11 @@ fn a_client_that_does_not_read_gets_no_larger_buffer() {
 
 #[test]
 fn without_bytes_for_it_a_client_catches_up_with_its_usual_buffer() {
-    let rig = rig(&ShardOptions { catch_up: CatchUp::new(0), ..options() });
+    let rig = rig(&{
+        let mut options = options();
+        options.catch_up = CatchUp::new(0);
+        options
+    });
     let (sender, _ends) = channel();
     let (mut client, seen) = rig.join_seen(None, Watcher::Witness(sender));
     rig.publish("x".repeat(2 * EVENT));

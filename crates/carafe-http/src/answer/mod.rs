@@ -3,7 +3,9 @@
 //! The lowest layer of this crate: it uses no other folder.
 
 pub(crate) mod headers;
+pub(crate) mod heartbeat;
 pub(crate) mod host;
 pub(crate) mod limit;
 pub(crate) mod problem;
 pub(crate) mod problem_kind;
+pub(crate) mod stream_drain;

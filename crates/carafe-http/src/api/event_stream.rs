@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -18,7 +19,8 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::answer::headers::stream_headers;
-use crate::api::heartbeat::{self, Heartbeat};
+use crate::answer::heartbeat::{self, Heartbeat};
+use crate::answer::stream_drain::EndsOnDrain;
 
 /// How many events may wait for the client before `send` waits too.
 const WAITING: usize = 16;
@@ -80,6 +82,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
 
 /// Why a value was not sent as JSON.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JsonError {
     /// It cannot be written as JSON.
     #[error(transparent)]
@@ -173,7 +176,7 @@ impl IntoResponse for EventStream {
             events: self.events,
             heartbeat: Heartbeat::every(self.heartbeat),
         };
-        (stream_headers(), Body::new(body)).into_response()
+        (Extension(EndsOnDrain), stream_headers(), Body::new(body)).into_response()
     }
 }
 

@@ -16,7 +16,7 @@ use carafe_protocol::HEARTBEAT;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::api::heartbeat::Heartbeat;
+use crate::answer::heartbeat::Heartbeat;
 use crate::api::options::Options;
 use crate::observe::metrics::{DeliveryPath, FallbackReason};
 use crate::observe::stream_record::StreamRecord;

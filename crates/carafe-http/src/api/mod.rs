@@ -15,9 +15,9 @@ pub(crate) mod caller;
 pub(crate) mod event_stream;
 #[cfg(feature = "hub")]
 pub(crate) mod health;
-pub(crate) mod heartbeat;
 #[cfg(feature = "hub")]
 pub(crate) mod hub_body;
+pub(crate) mod last_event_id;
 #[cfg(feature = "hub")]
 pub(crate) mod line;
 #[cfg(feature = "hub")]

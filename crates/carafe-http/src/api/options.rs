@@ -5,7 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "mercure")]
 use url::Url;
 
-use crate::api::heartbeat;
+use crate::answer::heartbeat;
 #[cfg(feature = "auth")]
 use crate::auth::credentials::Credentials;
 #[cfg(feature = "auth")]
@@ -17,73 +17,84 @@ use crate::policy::origins::Origins;
 use crate::policy::publish_rate::PublishRate;
 use crate::policy::rights::Rights;
 use crate::policy::subscribers::Subscribers;
+#[cfg(feature = "server")]
+use crate::server::options::{ServerOptions, SharedSettings};
 
-/// What a router allows to whom, and how it serves streams.
+/// What a router allows, and how it serves streams.
 ///
-/// By default everybody may subscribe to public events, and nobody may publish over HTTP: an app
-/// that mounts the router publishes by its [`Hub`](carafe_hub::Hub), or opens publishing behind an
-/// access check of its own.
+/// By default, clients may subscribe to public events, and nobody may publish over HTTP: an app
+/// publishes with its [`Hub`](carafe_hub::Hub), or opens publishing behind its own access check.
+/// Start with the default and set what shall differ:
+///
+/// ```
+/// use std::time::Duration;
+/// use carafe_http::{Options, Rights};
+///
+/// let mut options = Options::default();
+/// options.anonymous = Rights::all();
+/// options.heartbeat = Duration::from_secs(20);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
-    /// What strangers may do.
+    /// What clients without a token may do.
     pub anonymous: Rights,
-    /// The keys that tokens are checked with. Without any, everybody is a stranger.
+    /// The keys that tokens are checked with. Without keys, tokens are ignored.
     #[cfg(feature = "auth")]
     pub keys: Keys,
     /// Where tokens are taken from.
     #[cfg(feature = "auth")]
     pub credentials: Credentials,
-    /// The origins whose pages may use the hub from elsewhere.
+    /// The origins whose pages may use the hub, beside its own.
     pub origins: Origins,
-    /// The proxies whose word about a client's address is taken.
+    /// The proxies whose headers tell the addresses of clients.
     pub proxies: Proxies,
-    /// How many streams may be open.
+    /// The limits on open streams and connections.
     pub subscribers: Subscribers,
     /// How fast each publisher may publish.
     pub publish_rate: PublishRate,
-    /// Where it is counted what happens.
+    /// The counters.
     pub metrics: Metrics,
-    /// Whether and how Mercure is spoken, on `/.well-known/mercure`.
+    /// The Mercure protocol on `/.well-known/mercure`, if it is wanted.
     #[cfg(feature = "mercure")]
     pub mercure: Option<Mercure>,
-    /// What is at `/`.
+    /// The page at `/`.
     pub page: Page,
-    /// Whether only requests from this machine's own pages and programs are answered: the `Host`
-    /// must be a loopback name, and an `Origin` must be the same.
+    /// Whether only programs and pages of this machine are answered: the `Host` must be a loopback
+    /// name, and an `Origin` must be the same.
     pub loopback_only: bool,
-    /// After how long without output a stream says that it is alive.
+    /// After how long without output a stream sends a sign of life.
     pub heartbeat: Duration,
     /// How long clients wait before they reconnect, give or take a quarter, so that they do not all
-    /// come at once.
+    /// reconnect at once.
     pub retry: Duration,
-    /// Bytes of data that one event may have.
+    /// The most bytes of data of one event.
     pub event_bytes: usize,
-    /// Bytes that a batch may have.
+    /// The most bytes of a batch.
     pub batch_bytes: usize,
-    /// How long a request's body may take to arrive.
+    /// How long the body of a request may take to arrive.
     pub body_time: Duration,
-    /// The memory that bodies may take while they are read and stored. An event of `event_bytes`
-    /// and a batch of `batch_bytes` have room in it if it is twice as large as either.
+    /// The memory for request bodies while they are read and stored. It has to be at least twice
+    /// `event_bytes` and `batch_bytes`, or the largest of them are rejected.
     pub body_budget: BodyBudget,
 }
 
-/// How Mercure is spoken. Who may do what follows from the keys of a Mercure dialect, and from what
-/// strangers may do.
-#[cfg(feature = "mercure")]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mercure {
-    /// The origin under which clients reach the hub, such as `https://hub.example.com`. The URL of
-    /// the hub below it is its resource identifier, to which tokens of 1.0 are made out; without
-    /// it, only 0.x is spoken.
-    pub public_url: Option<Url>,
-    /// Whether open subscriptions of 0.x are told, by an API and by private updates.
-    pub subscriptions: bool,
-    /// How long a stream stays open at most, give or take a fifth less.
-    pub max_age: Option<Duration>,
-}
-
 impl Options {
-    /// Whether a client may come back with a token.
+    /// The options of a [server](crate::serve) for this router: it shares the heartbeat, metrics,
+    /// proxies and limits. Set the router's options first.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn server(&self) -> ServerOptions {
+        let shared = SharedSettings {
+            heartbeat: self.heartbeat,
+            metrics: self.metrics.clone(),
+            proxies: self.proxies.clone(),
+            subscribers: self.subscribers.clone(),
+        };
+        ServerOptions { shared, ..ServerOptions::default() }
+    }
+
+    /// Whether a token could grant more than requests without one have.
     pub(crate) fn accepts_tokens(&self) -> bool {
         #[cfg(feature = "auth")]
         return !self.keys.is_empty();
@@ -92,15 +103,31 @@ impl Options {
     }
 }
 
-/// What a router has at `/`.
+/// How Mercure is spoken. Rights follow from the keys of a Mercure dialect, and from what clients
+/// without a token may do.
+#[cfg(feature = "mercure")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mercure {
+    /// The origin under which clients reach the hub, such as `https://hub.example.com`. The URL of
+    /// the hub below it is the resource identifier in tokens of 1.0; without it, only 0.x is spoken.
+    pub public_url: Option<Url>,
+    /// Whether open subscriptions of 0.x are reported, by an API and by private updates.
+    pub subscriptions: bool,
+    /// The maximum age of a stream; each stream ends within the last fifth of it.
+    pub max_age: Option<Duration>,
+}
+
+/// The page at `/`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Page {
-    /// Nothing: the app has its own.
+    /// None: the app has its own.
     #[default]
     None,
     /// A plain page that says what this is.
     Plain,
-    /// The console: publish, watch, and try the resume promise.
+    /// The console: publish, watch, and try how streams resume.
     Console,
 }
 

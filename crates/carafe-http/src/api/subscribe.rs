@@ -14,13 +14,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use tracing::error;
 
-use crate::answer::headers::{LAST_EVENT_ID, POSITION, head_of_a_stream, stream_headers};
+use crate::answer::headers::{POSITION, head_of_a_stream, stream_headers};
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::hub_body::{self, HubBody};
+use crate::api::last_event_id;
 use crate::api::options::Options;
 use crate::api::query::Query;
 use crate::api::topic::{topic, topic_in_path};
@@ -215,12 +216,9 @@ async fn pattern(app: &App, client: Option<Client>, text: &str) -> Result<TopicP
     pattern.map_err(|error| Problem::of(ProblemKind::BadPattern, error.to_string()))
 }
 
-/// The header wins over the parameter: a browser that reconnects sends the header, and repeats the
-/// URL that it was first given.
+/// Where the stream starts. The header wins over the parameters.
 fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
-    let header =
-        headers.get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    let id = match header.filter(|id| !id.is_empty()) {
+    let id = match last_event_id::in_header(headers) {
         Some(id) => Some(id),
         None => query.one("last_event_id")?.filter(|id| !id.is_empty()).map(Into::into),
     };

@@ -13,6 +13,7 @@ const PARAMETER: &str = "access_token";
 
 /// Where tokens are taken from beside `Authorization: Bearer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Credentials {
     /// The cookie that may carry a token.
     pub cookie: String,

@@ -9,7 +9,9 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret = b"a secret of more than thirty-two bytes";
 //! let keys = Keys::new([Key::secret(secret)?]);
-//! let app = router(Hub::new(MemoryLog::default()), Options { keys: keys.clone(), ..Options::default() });
+//! let mut options = Options::default();
+//! options.keys = keys.clone();
+//! let app = router(Hub::new(MemoryLog::default()), options);
 //!
 //! // What a login service does.
 //! let claims = serde_json::json!({"exp": 4_000_000_000_u64, "publish": ["orders/*"]});

@@ -61,6 +61,7 @@ pub struct Proxies {
 /// The header in which proxies tell a client's address. One alone is read: what a proxy does not
 /// write itself, it may pass on as the client wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`.
     #[default]

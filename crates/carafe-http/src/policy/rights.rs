@@ -4,6 +4,7 @@ use carafe_hub::{Access, Grant};
 
 /// What someone may do: see some events, and publish to some topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rights {
     /// What they may see.
     pub subscribe: Access,
@@ -28,6 +29,13 @@ impl Rights {
     #[must_use]
     pub fn all() -> Self {
         Self { subscribe: Access::all(), publish: Grant::all() }
+    }
+
+    /// Sets what they may see.
+    #[must_use]
+    pub fn with_subscribe(mut self, access: Access) -> Self {
+        self.subscribe = access;
+        self
     }
 
     /// Sets what they may publish to.

@@ -13,6 +13,7 @@ pub struct Subscribers(Arc<Mutex<Open>>);
 
 /// How many streams and connections may be open at once, in all and for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SubscriberLimits {
     /// Streams in all.
     pub total: usize,

@@ -14,7 +14,7 @@
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use carafe_hub::Frames;
 use http::Version;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
+use tracing::info;
 
 use crate::observe::metrics::FallbackReason;
 use crate::observe::stream_record::StreamRecord;
@@ -81,7 +82,10 @@ impl Handoff {
             Version::HTTP_11 if has_body(parts) => Err(FallbackReason::Body),
             Version::HTTP_11 => match parts.extensions.get::<ConnectionHandoff>() {
                 Some(connection) => connection.0.clone(),
-                None => Err(FallbackReason::Elsewhere),
+                None => {
+                    log_without_shards();
+                    Err(FallbackReason::Elsewhere)
+                }
             },
             _ => Err(FallbackReason::Http10),
         }?;
@@ -216,6 +220,17 @@ impl Handoff {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Says once that another server runs the app, such as `axum::serve`.
+fn log_without_shards() {
+    static LOGGED: Once = Once::new();
+    LOGGED.call_once(|| {
+        info!(
+            "streams are served without shards, write timeouts and limits per address; \
+             carafe's `serve` has them"
+        );
+    });
 }
 
 /// Whether the request has a body. A shard would take its bytes for another request.

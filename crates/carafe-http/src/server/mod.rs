@@ -1,7 +1,18 @@
-//! Accepts connections, speaks TLS, detects stalled clients, hands sockets to shards, and drains. It
-//! knows no endpoint.
+//! Accepts connections and serves an app on them: TLS, HTTP, stall detection, the handoff of sockets
+//! to shards, and draining.
+//!
+//! It knows no endpoint: an app is any router, and a stream whatever body offers itself for a
+//! handoff. One task serves each connection.
 
+#[cfg(feature = "server")]
+pub(crate) mod acceptor;
 pub(crate) mod conformance;
+#[cfg(feature = "server")]
+pub(crate) mod connection;
+#[cfg(feature = "server")]
+pub(crate) mod descriptors;
+#[cfg(feature = "server")]
+pub(crate) mod drain;
 #[cfg(feature = "server")]
 pub(crate) mod frame_guard;
 pub(crate) mod handoff;
@@ -14,6 +25,10 @@ pub(crate) mod idle;
 pub(crate) mod lazy_socket;
 #[cfg(feature = "server")]
 pub(crate) mod listener;
+#[cfg(feature = "server")]
+pub(crate) mod options;
+#[cfg(feature = "server")]
+pub(crate) mod protocol;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
 pub(crate) mod stall;

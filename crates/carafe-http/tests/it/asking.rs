@@ -45,13 +45,11 @@ pub(crate) struct Answer {
 impl Place {
     pub(crate) fn new() -> Self {
         let hub = Hub::new(MemoryLog::default());
-        let options = Options {
-            anonymous: Rights::all(),
-            mercure: Some(Mercure::default()),
-            event_bytes: EVENT_BYTES,
-            batch_bytes: BATCH_BYTES,
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.anonymous = Rights::all();
+        options.mercure = Some(Mercure::default());
+        options.event_bytes = EVENT_BYTES;
+        options.batch_bytes = BATCH_BYTES;
         Self { app: router(hub.clone(), options), hub }
     }
 

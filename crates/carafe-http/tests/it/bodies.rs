@@ -65,10 +65,11 @@ fn hub(options: Options) -> Router {
 /// Everybody may publish to these topics, and subscribe to nothing.
 fn publishing_to(topics: &str, options: Options) -> Options {
     let grant = Grant::to([TopicMatcher::parse(topics).unwrap()]);
-    Options {
-        anonymous: Rights::none().with_publish(grant),
-        mercure: Some(Mercure::default()),
-        ..options
+    {
+        let mut options = options;
+        options.anonymous = Rights::none().with_publish(grant);
+        options.mercure = Some(Mercure::default());
+        options
     }
 }
 
@@ -87,7 +88,8 @@ async fn text(answer: Response<Body>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn who_may_publish_nothing_is_refused_before_the_body_is_asked_for() {
-    let options = Options { mercure: Some(Mercure::default()), ..Options::default() };
+    let mut options = Options::default();
+    options.mercure = Some(Mercure::default());
     let hub = hub(options);
     for (target, header) in
         [("/events/a", NDJSON), ("/events", NDJSON), ("/events?topic=a", FORM), (MERCURE, FORM)]
@@ -102,10 +104,14 @@ async fn who_may_publish_nothing_is_refused_before_the_body_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn who_may_subscribe_to_nothing_is_refused_before_the_body_of_a_query_is_asked_for() {
-    let mercure =
-        Mercure { public_url: Some("https://hub.example".parse().unwrap()), ..Mercure::default() };
-    let hub =
-        hub(Options { anonymous: Rights::none(), mercure: Some(mercure), ..Options::default() });
+    let mut mercure = Mercure::default();
+    mercure.public_url = Some("https://hub.example".parse().unwrap());
+    let hub = hub({
+        let mut options = Options::default();
+        options.anonymous = Rights::none();
+        options.mercure = Some(mercure);
+        options
+    });
     let body = Pieces::new(&["match=a"]);
     let asked = Arc::clone(&body.asked);
     let request = Request::builder().method("QUERY").uri(MERCURE).body(Body::new(body)).unwrap();
@@ -128,7 +134,11 @@ async fn a_line_that_may_not_be_published_is_refused_before_the_next_has_come() 
 
 #[tokio::test(start_paused = true)]
 async fn a_line_that_is_too_long_is_refused_before_it_has_ended() {
-    let hub = hub(publishing_to("*", Options { event_bytes: 1 << 10, ..Options::default() }));
+    let hub = hub(publishing_to("*", {
+        let mut options = Options::default();
+        options.event_bytes = 1 << 10;
+        options
+    }));
     const ZEROS: &str = "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,";
     let mut pieces = vec!["{\"topic\":\"a\",\"data\":["];
     pieces.extend([ZEROS; 1 << 10]);
@@ -140,10 +150,12 @@ async fn a_line_that_is_too_long_is_refused_before_it_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_asked_for() {
-    let hub = hub(publishing_to(
-        "*",
-        Options { event_bytes: 100, batch_bytes: 100, ..Options::default() },
-    ));
+    let hub = hub(publishing_to("*", {
+        let mut options = Options::default();
+        options.event_bytes = 100;
+        options.batch_bytes = 100;
+        options
+    }));
     for (target, header, declared) in
         [("/events/a", NDJSON, 101), ("/events", NDJSON, 101), (MERCURE, FORM, 301 + (64 << 10))]
     {
@@ -161,8 +173,9 @@ async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
     let rate = PublishRate::new("1/h".parse().ok());
-    let options =
-        Options { publish_rate: rate, body_time: Duration::from_secs(1), ..Options::default() };
+    let mut options = Options::default();
+    options.publish_rate = rate;
+    options.body_time = Duration::from_secs(1);
     let hub = hub(publishing_to("*", options));
     let line = "{\"topic\":\"a\",\"data\":1}";
     let body = Pieces { ends: true, ..Pieces::new(&[line]) };
@@ -184,8 +197,9 @@ fn from(mut request: Request<Body>) -> Request<Body> {
 async fn taken_off_by(pieces: &[&'static str], ends: bool, expected: Option<u16>) -> usize {
     const LINE: &str = "{\"topic\":\"a\",\"data\":1}\n";
     let rate = PublishRate::new("5/h".parse().ok());
-    let options =
-        Options { publish_rate: rate, body_time: Duration::from_secs(1), ..Options::default() };
+    let mut options = Options::default();
+    options.publish_rate = rate;
+    options.body_time = Duration::from_secs(1);
     let hub = hub(publishing_to("a", options));
     let body = Pieces { ends, ..Pieces::new(pieces) };
     let answer = ask(&hub, from(post("/events", NDJSON, body)));
@@ -237,8 +251,12 @@ async fn a_refusal_of_what_is_too_large_names_the_option_that_sets_the_limit() {
     let line: &'static str =
         Box::leak(format!("{{\"topic\":\"a\",\"data\":\"{long}\"}}\n").into_boxed_str());
     let form: &'static str = Box::leak(format!("topic=a&data={long}").into_boxed_str());
-    let small =
-        |event_bytes, batch_bytes| Options { event_bytes, batch_bytes, ..Options::default() };
+    let small = |event_bytes, batch_bytes| {
+        let mut options = Options::default();
+        options.event_bytes = event_bytes;
+        options.batch_bytes = batch_bytes;
+        options
+    };
     for (target, header, body, options, option) in [
         ("/events/a", NDJSON, long, small(100, 1000), "--event-bytes"),
         ("/events", NDJSON, line, small(100, 1000), "--event-bytes"),
@@ -256,7 +274,8 @@ async fn a_refusal_of_what_is_too_large_names_the_option_that_sets_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
-    let options = Options { body_budget: BodyBudget::new(16 << 10), ..Options::default() };
+    let mut options = Options::default();
+    options.body_budget = BodyBudget::new(16 << 10);
     let hub = hub(publishing_to("*", options));
     // Two that never end hold all that is not kept for small ones.
     let open = |declared| {
@@ -287,7 +306,8 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_gives_its_room_back() {
-    let options = Options { body_budget: BodyBudget::new(2 << 10), ..Options::default() };
+    let mut options = Options::default();
+    options.body_budget = BodyBudget::new(2 << 10);
     let hub = hub(publishing_to("*", options));
     for _ in 0..3 {
         let body = Pieces { declared: Some(1 << 10), ..Pieces::new(&["x"]) };
@@ -302,7 +322,8 @@ async fn a_client_that_leaves_gives_its_room_back() {
 /// Very many small events take far more memory than their text does.
 #[tokio::test(start_paused = true)]
 async fn a_batch_counts_as_what_its_events_take() {
-    let options = Options { body_budget: BodyBudget::new(64 << 10), ..Options::default() };
+    let mut options = Options::default();
+    options.body_budget = BodyBudget::new(64 << 10);
     let hub = hub(publishing_to("*", options));
     let lines = ["{\"topic\":\"a\",\"data\":\"\"}\n"; 1000];
     let body = Pieces { declared: Some(24_000), ..Pieces::new(&lines) };
@@ -313,7 +334,8 @@ async fn a_batch_counts_as_what_its_events_take() {
 
 #[tokio::test(start_paused = true)]
 async fn the_answer_to_a_batch_counts_until_the_client_has_taken_it() {
-    let options = Options { body_budget: BodyBudget::new(256 << 10), ..Options::default() };
+    let mut options = Options::default();
+    options.body_budget = BodyBudget::new(256 << 10);
     let hub = hub(publishing_to("*", options));
     let batch =
         || Pieces { ends: true, ..Pieces::new(&["{\"topic\":\"a\",\"data\":\"\"}\n"; 400]) };

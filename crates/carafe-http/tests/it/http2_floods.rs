@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::Request;
-use carafe_http::{Metrics, Options, ServerOptions, metrics_router, router, serve};
+use carafe_http::{Metrics, Options, metrics_router, router, serve};
 use carafe_hub::Hub;
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -24,14 +24,14 @@ const PING: u8 = 6;
 const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 0xb];
 
 async fn hub() -> (Hub, Metrics, SocketAddr) {
-    let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
-    let app = router(hub.clone(), Options { metrics: metrics.clone(), ..Options::default() });
-    let options = ServerOptions { metrics: metrics.clone(), ..ServerOptions::default() };
+    let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
+    let (server, metrics) = (options.server(), options.metrics.clone());
+    let app = router(hub.clone(), options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = hub.clone();
     tokio::spawn(
-        async move { serve(listener, app, &served, options, std::future::pending()).await },
+        async move { serve(listener, app, &served, server, std::future::pending()).await },
     );
     (hub, metrics, address)
 }

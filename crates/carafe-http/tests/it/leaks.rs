@@ -86,12 +86,10 @@ impl<'a> World<'a> {
             Key::secret(CARAFE).unwrap(),
             Key::secret(MERCURE).unwrap().with_dialect(Dialect::Mercure0),
         ];
-        let options = Options {
-            keys: Keys::new(keys),
-            anonymous: Rights { subscribe: access.with_public(strangers.public), ..Rights::none() },
-            mercure: Some(Mercure::default()),
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.keys = Keys::new(keys);
+        options.anonymous = Rights::none().with_subscribe(access.with_public(strangers.public));
+        options.mercure = Some(Mercure::default());
         Self {
             oracle: Oracle::new(topics, matchers, hub.position().to_string()),
             app: router(hub.clone(), options),

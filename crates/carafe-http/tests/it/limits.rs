@@ -19,12 +19,10 @@ const ANN: Option<&str> = Some("192.0.2.1:1000");
 const BEN: Option<&str> = Some("192.0.2.2:1000");
 
 fn app(limits: SubscriberLimits) -> (Router, Options) {
-    let options = Options {
-        anonymous: Rights::all(),
-        subscribers: Subscribers::new(limits),
-        publish_rate: PublishRate::new("1/h".parse().ok()),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.anonymous = Rights::all();
+    options.subscribers = Subscribers::new(limits);
+    options.publish_rate = PublishRate::new("1/h".parse().ok());
     (router(Hub::new(MemoryLog::default()), options.clone()), options)
 }
 
@@ -50,8 +48,12 @@ async fn stream(app: &Router, peer: Option<&str>) -> Option<Body> {
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_tells_who_asks_has_limits_on_each_client() {
-    let (app, _) =
-        app(SubscriberLimits { total: 10, per_address: 1, ..SubscriberLimits::default() });
+    let (app, _) = app({
+        let mut limits = SubscriberLimits::default();
+        limits.total = 10;
+        limits.per_address = 1;
+        limits
+    });
     let first = stream(&app, ANN).await;
     assert!(first.is_some() && stream(&app, BEN).await.is_some());
     assert!(stream(&app, ANN).await.is_none());
@@ -63,8 +65,12 @@ async fn an_app_that_tells_who_asks_has_limits_on_each_client() {
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_does_not_tell_who_asks_has_limits_on_all_together() {
-    let (app, _) =
-        app(SubscriberLimits { total: 3, per_address: 1, ..SubscriberLimits::default() });
+    let (app, _) = app({
+        let mut limits = SubscriberLimits::default();
+        limits.total = 3;
+        limits.per_address = 1;
+        limits
+    });
     let mut streams = Vec::new();
     for _ in 0..3 {
         streams.push(stream(&app, None).await.unwrap());
@@ -77,14 +83,19 @@ async fn an_app_that_does_not_tell_who_asks_has_limits_on_all_together() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_are_changed_while_streams_stay_open() {
-    let (app, options) =
-        app(SubscriberLimits { total: 1, per_address: 1, ..SubscriberLimits::default() });
+    let (app, options) = app({
+        let mut limits = SubscriberLimits::default();
+        limits.total = 1;
+        limits.per_address = 1;
+        limits
+    });
     let _open = stream(&app, ANN).await.unwrap();
     assert!(stream(&app, BEN).await.is_none());
-    options.subscribers.set(SubscriberLimits {
-        total: 2,
-        per_address: 1,
-        ..SubscriberLimits::default()
+    options.subscribers.set({
+        let mut limits = SubscriberLimits::default();
+        limits.total = 2;
+        limits.per_address = 1;
+        limits
     });
     assert!(stream(&app, BEN).await.is_some());
 }
@@ -92,7 +103,11 @@ async fn limits_are_changed_while_streams_stay_open() {
 #[tokio::test(start_paused = true)]
 async fn metrics_are_counted_where_the_app_says() {
     let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
-    let app = router(hub.clone(), Options { metrics: metrics.clone(), ..Options::default() });
+    let app = router(hub.clone(), {
+        let mut options = Options::default();
+        options.metrics = metrics.clone();
+        options
+    });
     let _open = stream(&app, None).await.unwrap();
     assert_eq!(ask(&app, "POST", None).await.0, 403);
     let request = Request::get("/metrics").body(Body::empty()).unwrap();

@@ -12,6 +12,7 @@ mod any_token;
 mod asking;
 mod bodies;
 mod corpora;
+mod drain;
 mod event_stream;
 mod http2_floods;
 mod keys;

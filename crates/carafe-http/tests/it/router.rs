@@ -19,7 +19,11 @@ fn hub() -> Hub {
 
 /// Strangers may do everything.
 fn open() -> Options {
-    Options { anonymous: Rights::all(), ..Options::default() }
+    {
+        let mut options = Options::default();
+        options.anonymous = Rights::all();
+        options
+    }
 }
 
 async fn publish(hub: &Hub, topic: &str, data: &str) {
@@ -67,7 +71,11 @@ async fn private_events_are_shown_only_where_the_app_says_so() {
     let secret = Publication::new(Topic::new("a").unwrap(), "secret").with_private(true);
     hub.publish(secret).await.unwrap();
     for (strangers, shown) in [(Rights::subscribe(), false), (Rights::all(), true)] {
-        let app = router(hub.clone(), Options { anonymous: strangers, ..Options::default() });
+        let app = router(hub.clone(), {
+            let mut options = Options::default();
+            options.anonymous = strangers;
+            options
+        });
         let (_, mut body) = ask(&app, Method::GET, "/events/a?earliest").await;
         assert_eq!(read(&mut body).await.contains("secret"), shown);
     }
@@ -123,8 +131,11 @@ async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until
 /// A hub's app that wants tokens, and what opens a stream with one that ends in a minute.
 async fn for_a_minute(hub: &Hub, target: &str) -> Body {
     let secret = b"a secret of more than thirty-two bytes";
-    let app =
-        router(hub.clone(), Options { keys: Keys::new([Key::secret(secret).unwrap()]), ..open() });
+    let app = router(hub.clone(), {
+        let mut options = open();
+        options.keys = Keys::new([Key::secret(secret).unwrap()]);
+        options
+    });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let claims = serde_json::json!({"exp": now + 60});
     let bearer = format!("Bearer {}", Signer::secret(secret).unwrap().sign(&claims).unwrap());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Request;
-use carafe_http::{Metrics, Options, ServerOptions, ShardOptions, metrics_router, router, serve};
+use carafe_http::{Metrics, Options, metrics_router, router, serve};
 use carafe_hub::Hub;
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -22,17 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Serves a hub with a short write time. What is in hyper's hands is noticed when more is to be
 /// sent: a sign of life, at the latest.
 async fn hub() -> (Hub, Metrics, SocketAddr) {
-    let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
-    let heartbeat = Duration::from_millis(50);
-    let app =
-        router(hub.clone(), Options { metrics: metrics.clone(), heartbeat, ..Options::default() });
-    let shards = ShardOptions { write_time: Duration::from_millis(300), ..ShardOptions::default() };
-    let options = ServerOptions { shards, metrics: metrics.clone(), ..ServerOptions::default() };
+    let (hub, mut options) = (Hub::new(MemoryLog::default()), Options::default());
+    options.heartbeat = Duration::from_millis(50);
+    let (mut server, metrics) = (options.server(), options.metrics.clone());
+    server.shards.write_time = Duration::from_millis(300);
+    let app = router(hub.clone(), options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = hub.clone();
     tokio::spawn(
-        async move { serve(listener, app, &served, options, std::future::pending()).await },
+        async move { serve(listener, app, &served, server, std::future::pending()).await },
     );
     (hub, metrics, address)
 }

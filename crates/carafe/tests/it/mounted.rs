@@ -225,7 +225,8 @@ async fn pump(request: Request, next: Next) -> Response {
 #[test]
 fn a_layer_that_hands_the_body_on_from_another_task_does_not_wait_for_ever() {
     let hub = hub();
-    let often = Options { heartbeat: Duration::from_millis(50), ..Options::default() };
+    let mut often = Options::default();
+    often.heartbeat = Duration::from_millis(50);
     let app = App::serve(&hub, router(hub.clone(), often).layer(from_fn(pump)));
     for target in ["/events/a", "/events/a?earliest"] {
         let mut stream = app.open(target);

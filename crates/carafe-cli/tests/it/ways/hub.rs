@@ -123,8 +123,9 @@ impl Place {
         let limits = HubLimits { ring_bytes: settings.ring_bytes, ..HubLimits::default() };
         let hub = carafe::Hub::with_limits(MemoryLog::new(kept), limits);
         let strangers = Rights::subscribe().with_publish(Grant::all());
-        let options =
-            Options { anonymous: strangers, heartbeat: settings.heartbeat, ..Options::default() };
+        let mut options = Options::default();
+        options.anonymous = strangers;
+        options.heartbeat = settings.heartbeat;
         Self::Mounted { app: router(hub.clone(), options), hub, runtime: Runtime::new().unwrap() }
     }
 }

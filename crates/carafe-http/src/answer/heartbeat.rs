@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a stream may be silent before it says that it is alive. Proxies cut at 30 to 60 s.
+/// The usual interval: proxies close connections that are silent for 30 to 60 s.
 pub(crate) const DEFAULT: Duration = Duration::from_secs(15);
 
 /// The shortest interval.
