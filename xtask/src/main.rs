@@ -13,6 +13,7 @@ mod install;
 mod step;
 mod tally;
 mod test;
+mod tidy;
 mod tool;
 mod unpack;
 
@@ -30,6 +31,8 @@ enum Chore {
     Test(test::Options),
     /// Build each feature of the library alone, and count the crates of the smallest
     Features,
+    /// Check the order of crates and modules, headers, widths and `unsafe`
+    Tidy,
     /// Check the licences, bans and sources of the dependencies
     Deny,
     /// Check the dependencies against the database of security advisories
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = enter_workspace().and_then(|()| match chore {
         Chore::Test(options) => test::run(&options),
         Chore::Features => features::run(),
+        Chore::Tidy => tidy::run(),
         Chore::Deny => deny::run(),
         Chore::Advisories(options) => advisories::run(&options),
         Chore::Crash(options) => crash::run(&options),

@@ -6,6 +6,7 @@ use crate::features;
 use crate::install::{self, Piece};
 use crate::step::Step;
 use crate::tally::Tally;
+use crate::tidy;
 
 /// Every crate with every feature.
 const ALL: &str = "--workspace --all-features";
@@ -28,6 +29,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     Step::new("fmt", "cargo fmt --all --check").run()?;
+    tidy::run()?;
     let setup = Setup::of(options);
     setup.tell();
     install::install(&setup.to_install)?;

@@ -15,7 +15,7 @@ use futures_util::stream::unfold;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Events that a subscriber may lag behind.
 const ROOM: usize = 1024;

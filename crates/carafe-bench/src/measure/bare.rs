@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// A file with room for many writes of the same bytes.
 pub(crate) struct Bare {

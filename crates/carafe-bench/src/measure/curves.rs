@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::plot::{WIDTH, escaped};
 use crate::section::Curve;
+use crate::svg::{WIDTH, escaped};
 
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 260.0;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 const FILE: &str = "bench/RESULTS.md";
 

@@ -7,7 +7,7 @@ use carafe_log::{AppendAt, DiskLog, DiskOptions, Entry, Publication, Read};
 use carafe_protocol::Position;
 use futures_executor::block_on;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Bytes of one batch, about.
 const BATCH: usize = 8 << 20;

@@ -10,8 +10,8 @@ use std::{env, fs};
 use carafe_log::{Append, DiskLog, DiskOptions, Read};
 use futures_executor::block_on;
 
-use crate::Outcome;
 use crate::figure::{Figure, Limit};
+use crate::outcome::Outcome;
 use crate::segment;
 use crate::workload::{publication, topics};
 

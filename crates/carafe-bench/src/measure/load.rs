@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::Outcome;
 use crate::child::Program;
+use crate::outcome::Outcome;
 
 /// A stage may take this long.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -26,6 +26,7 @@ mod million;
 mod noise;
 mod one_publisher;
 mod one_topic;
+mod outcome;
 mod plot;
 mod results;
 mod section;
@@ -34,12 +35,12 @@ mod series;
 mod shape;
 mod storm;
 mod subject;
+mod svg;
 mod turns;
 mod usage;
 mod wire;
 mod workload;
 
-use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tempfile::TempDir;
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+use crate::outcome::Outcome;
 
 /// Measures Carafe
 #[derive(Parser)]

@@ -9,8 +9,8 @@ use carafe_protocol::Topic;
 use futures_executor::block_on;
 use futures_util::future::try_join_all;
 
-use crate::Outcome;
 use crate::figure::{Figure, Limit};
+use crate::outcome::Outcome;
 use crate::turns::in_turns;
 use crate::workload::{DATA, publication, topics};
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::param::clock_ticks_per_second;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Since when, and what had been done by then.
 pub(crate) struct Noise {

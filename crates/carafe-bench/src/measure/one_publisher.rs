@@ -5,9 +5,9 @@ use std::path::Path;
 use carafe_log::{Append, DiskLog, DiskOptions};
 use futures_executor::block_on;
 
-use crate::Outcome;
 use crate::bare::Bare;
 use crate::figure::{Figure, Limit};
+use crate::outcome::Outcome;
 use crate::segment::newest_commit_bytes;
 use crate::turns::{Side, in_turns, seconds};
 use crate::workload::{DATA, publication, topics};

@@ -9,8 +9,8 @@ use carafe_log::{Append, BlockLimit, DiskLog, DiskOptions, Read};
 use carafe_protocol::{Topic, TopicMatcher};
 use futures_executor::block_on;
 
-use crate::Outcome;
 use crate::figure::{Figure, Limit};
+use crate::outcome::Outcome;
 use crate::segment::{self, Place, Segment};
 use crate::turns::{in_turns, seconds};
 use crate::workload::{DATA, publication, topics};

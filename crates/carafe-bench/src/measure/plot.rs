@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::curves;
 use crate::section::{Curve, Plotted, Section};
+use crate::svg::{WIDTH, escaped};
 
-pub(crate) const WIDTH: f64 = 760.0;
 const NAMES: f64 = 190.0;
 const VALUES: f64 = 90.0;
 const BAR: f64 = 18.0;
@@ -59,8 +59,4 @@ fn draw_one(svg: &mut String, plotted: &Plotted, top: f64) {
 
 fn shown(value: f64) -> String {
     if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.1}") }
-}
-
-pub(crate) fn escaped(words: &str) -> String {
-    words.replace('&', "&amp;").replace('<', "&lt;")
 }

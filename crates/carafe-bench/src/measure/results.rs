@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
-use crate::Outcome;
 use crate::document::Part;
+use crate::outcome::Outcome;
 use crate::plot;
 use crate::section::Section;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 const HEADER: usize = 48;
 const COMMIT_HEAD: usize = 24;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::Outcome;
 use crate::child::raise_descriptor_limit;
 use crate::figure::Limit;
 use crate::load::{Load, Report};
+use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 use crate::series::Series;

@@ -9,9 +9,9 @@ use std::{env, io, thread};
 
 use clap::ValueEnum;
 
-use crate::Outcome;
 use crate::child::Program;
 use crate::floor::Writes;
+use crate::outcome::Outcome;
 use crate::usage::{self, Memory};
 
 /// How long nginx may take, which does not say when it is ready.

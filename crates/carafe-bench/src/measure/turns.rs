@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 pub(crate) struct Turns {
     pub(crate) one: Side,

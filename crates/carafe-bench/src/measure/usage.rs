@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Nanoseconds of processor time that all threads of a process have had, the kernel's work for them
 /// included.

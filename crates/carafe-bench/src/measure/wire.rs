@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, ipproto, socket};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// How long an answer may take, where nothing else is said.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

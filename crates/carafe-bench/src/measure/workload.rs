@@ -3,7 +3,7 @@
 use carafe_log::Publication;
 use carafe_protocol::Topic;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Bytes of an event's data, where nothing else is said.
 pub(crate) const DATA: usize = 200;

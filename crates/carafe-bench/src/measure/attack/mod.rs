@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::Outcome;
 use crate::child::{Program, raise_descriptor_limit};
+use crate::outcome::Outcome;
 
 use attacker::{Attacker, Tally};
 

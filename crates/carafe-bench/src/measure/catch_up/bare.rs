@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 
 use super::replay::LAST;
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 const BLOCK: usize = 64 << 10;
 const HEAD: &[u8] =

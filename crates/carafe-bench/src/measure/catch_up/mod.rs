@@ -2,69 +2,24 @@
 //! writes.
 
 mod bare;
+mod here;
+mod measured;
 mod network;
+mod options;
 mod replay;
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
-
-use crate::Outcome;
 use crate::document;
 use crate::figure::Limit;
 use crate::noise::Noise;
+use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::carafe;
 
 pub(crate) use bare::serve as serve_bare;
-
-/// Bytes of an event's data.
-const EVENTS: [usize; 3] = [100, 1_000, 300_000];
-const STREAMS: [usize; 2] = [1, 100];
-
-/// Bytes of data that all streams of a replay take together.
-const BYTES: usize = 40_000_000;
-
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// How often the servers take turns
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// Measure a tenth, once: to see that it runs
-    #[arg(long)]
-    quick: bool,
-    /// Fail if an aim is missed
-    #[arg(long)]
-    check: bool,
-    /// Write the part of bench/RESULTS.md, and bench/catch-up.svg
-    #[arg(long)]
-    write: bool,
-    /// The program to measure
-    #[arg(long)]
-    carafe: Option<PathBuf>,
-    /// Measure on the network that is there, and tell the figures as JSON
-    #[arg(long, hide = true)]
-    here: bool,
-}
-
-/// What was measured of one kind of replay, round by round.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Measured {
-    event: usize,
-    streams: usize,
-    through_nginx: bool,
-    /// Bytes a second, and seconds of the server's processor time for a gigabyte.
-    hub: Vec<Rate>,
-    bare: Vec<Rate>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Rate {
-    bytes: f64,
-    processor: f64,
-}
+use here::measure_here;
+use measured::{Measured, Rate};
+pub(crate) use options::Options;
 
 pub(crate) fn measure(options: &Options) -> Outcome {
     if options.here {
@@ -84,21 +39,6 @@ pub(crate) fn measure(options: &Options) -> Outcome {
         results.add(section);
     }
     results.finish(options.write.then_some(document::Part::CatchUp), options.check)
-}
-
-fn measure_here(options: &Options) -> Outcome<Vec<Measured>> {
-    let carafe = carafe(options.carafe.as_deref())?;
-    let (rounds, bytes) =
-        if options.quick { (1, BYTES / 10) } else { (options.rounds.max(1), BYTES) };
-    let mut all = Vec::new();
-    for event in EVENTS {
-        for streams in STREAMS {
-            let pair = replay::Pair::start(&carafe, event, bytes / streams)?;
-            all.push(pair.measure(streams, rounds, false)?);
-            all.push(pair.measure(streams, rounds, true)?);
-        }
-    }
-    Ok(all)
 }
 
 fn tell(section: &mut Section, all: &[Measured]) {

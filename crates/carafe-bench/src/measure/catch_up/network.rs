@@ -4,8 +4,10 @@ use std::env;
 use std::fmt;
 use std::process::Command;
 
-use super::{Measured, Options, measure_here};
-use crate::Outcome;
+use super::here::measure_here;
+use super::measured::Measured;
+use super::options::Options;
+use crate::outcome::Outcome;
 
 /// The largest packet of a network.
 #[derive(Clone, Copy)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use super::{Measured, Rate};
-use crate::Outcome;
+use super::measured::{Measured, Rate};
+use crate::outcome::Outcome;
 use crate::subject::Server;
 use crate::wire;
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::Outcome;
 use crate::figure::Limit;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Server;
 
-use super::Bench;
+use super::bench::Bench;
 use super::churn::Churned;
 
 const SECONDS: u64 = 10;

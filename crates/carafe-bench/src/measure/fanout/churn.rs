@@ -1,13 +1,13 @@
 //! Connections that come and go.
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::load::Load;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::{Server, Subject};
 
-use super::Bench;
+use super::bench::Bench;
 
 const CONNECTIONS: usize = 1_000;
 const RECONNECTS: u64 = 2_000;

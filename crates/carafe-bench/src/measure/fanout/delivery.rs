@@ -1,14 +1,14 @@
 //! Events to 10,000 subscribers of one topic: processor time, throughput, memory.
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::floor::Writes;
 use crate::load::Load;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::Bench;
+use super::bench::Bench;
 
 const SUBSCRIBERS: usize = 10_000;
 

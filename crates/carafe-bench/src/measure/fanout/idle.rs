@@ -1,13 +1,13 @@
 //! What a connection costs on which nothing happens.
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::load::Load;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::Bench;
+use super::bench::Bench;
 
 const FEW: usize = 2_000;
 const MANY: usize = 18_000;

@@ -1,6 +1,7 @@
 //! What it costs to bring events to very many, beside the floor and beside others.
 
 mod authorised;
+mod bench;
 mod churn;
 mod delivery;
 mod idle;
@@ -12,13 +13,14 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::Outcome;
-use crate::child::{cores, raise_descriptor_limit};
+use crate::child::raise_descriptor_limit;
 use crate::document;
 use crate::noise::Noise;
+use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
-use crate::subject::carafe;
+
+use bench::Bench;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -61,23 +63,13 @@ pub(crate) enum Part {
     Authorised,
 }
 
-/// How a part is to be measured.
-pub(crate) struct Bench {
-    pub(crate) carafe: PathBuf,
-    pub(crate) rounds: usize,
-    quick: bool,
-    /// The core of the server, and that of the load.
-    pub(crate) server: Option<usize>,
-    pub(crate) load: Option<usize>,
-}
-
 pub(crate) fn measure(options: &Options) -> Outcome {
     raise_descriptor_limit()?;
-    let bench = Bench::new(options)?;
-    let mut results = Results::new(bench.quick);
+    let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
+    let mut results = Results::new(bench.is_quick());
     for part in Part::value_variants() {
         if options.parts.is_empty() || options.parts.contains(part) {
-            let section = bench.measure(*part)?;
+            let section = measure_part(&bench, *part)?;
             println!("{section}");
             results.add(section);
         }
@@ -85,47 +77,22 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     results.finish(options.write.then_some(document::Part::Fanout), options.check)
 }
 
-impl Bench {
-    fn new(options: &Options) -> Outcome<Self> {
-        let [server, load, ..] = cores()?[..] else {
-            return Err("this takes two cores: one for the server, one for the load".into());
-        };
-        Ok(Self {
-            carafe: carafe(options.carafe.as_deref())?,
-            rounds: if options.quick { 1 } else { options.rounds.max(1) },
-            quick: options.quick,
-            server: Some(server),
-            load: Some(load),
-        })
-    }
+fn measure_part(bench: &Bench, part: Part) -> Outcome<Section> {
+    let noise = Noise::listen()?;
+    let mut section = part_of(bench, part)?;
+    section.note(noise.to_string()?);
+    Ok(section)
+}
 
-    fn measure(&self, part: Part) -> Outcome<Section> {
-        let noise = Noise::listen()?;
-        let mut section = self.part(part)?;
-        section.note(noise.to_string()?);
-        Ok(section)
-    }
-
-    fn part(&self, part: Part) -> Outcome<Section> {
-        match part {
-            Part::One => delivery::one_in_flight(self),
-            Part::Window => delivery::window(self),
-            Part::Topics => topics::measure(self),
-            Part::Churn => churn::measure(self),
-            Part::Idle => idle::measure(self),
-            Part::Stalled => stalled::measure(self),
-            Part::Writes => writes::measure(self),
-            Part::Authorised => authorised::measure(self),
-        }
-    }
-
-    /// So many connections, or fewer where it is to be quick.
-    pub(crate) fn connections(&self, count: usize) -> usize {
-        if self.quick { count / 5 } else { count }
-    }
-
-    /// So many seconds, or fewer.
-    pub(crate) fn seconds(&self, seconds: u64) -> u64 {
-        if self.quick { seconds.div_ceil(5) } else { seconds }
+fn part_of(bench: &Bench, part: Part) -> Outcome<Section> {
+    match part {
+        Part::One => delivery::one_in_flight(bench),
+        Part::Window => delivery::window(bench),
+        Part::Topics => topics::measure(bench),
+        Part::Churn => churn::measure(bench),
+        Part::Idle => idle::measure(bench),
+        Part::Stalled => stalled::measure(bench),
+        Part::Writes => writes::measure(bench),
+        Part::Authorised => authorised::measure(bench),
     }
 }

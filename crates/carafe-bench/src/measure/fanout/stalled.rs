@@ -3,15 +3,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::load::Load;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Server;
 use crate::usage;
 
-use super::Bench;
+use super::bench::Bench;
 
 /// As many read on.
 const STALLED: usize = 8_000;

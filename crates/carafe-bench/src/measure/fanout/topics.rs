@@ -1,13 +1,13 @@
 //! 10,000 subscribers of 1,000 topics.
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::floor::Writes;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::Bench;
+use super::bench::Bench;
 use super::delivery::{Delivered, HEAD};
 
 const SUBSCRIBERS: usize = 10_000;

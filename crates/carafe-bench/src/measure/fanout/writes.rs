@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Outcome;
 use crate::child::Program;
 use crate::figure::Limit;
 use crate::load::Load;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::Bench;
+use super::bench::Bench;
 
 const SUBSCRIBERS: usize = 2_000;
 const EVENTS: u64 = 48;

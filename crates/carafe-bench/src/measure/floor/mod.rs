@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 use request::Request;
 use subscriber::Subscriber;

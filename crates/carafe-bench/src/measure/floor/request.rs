@@ -2,7 +2,7 @@
 
 use std::str;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 pub(crate) enum Request {
     /// To the topic that the path names.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use super::seen::Seen;
+use super::run_state::{Delivered, RunState, SETTLES};
+use super::seen::{PUBLISHERS, Seen};
 use super::subscriber::Subscriber;
-use super::{Delivered, PUBLISHERS, SETTLES, Shared};
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Subscribers that share an address.
 const OF_ADDRESS: usize = 10;
@@ -25,14 +25,14 @@ const CHURN: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) struct Fleet {
-    shared: Arc<Shared>,
+    state: Arc<RunState>,
     poll: Poll,
     subscribers: Vec<Subscriber>,
     next_to_leave: usize,
 }
 
 impl Fleet {
-    pub(super) fn new(shared: Arc<Shared>, subscribers: usize) -> Outcome<Self> {
+    pub(super) fn new(state: Arc<RunState>, subscribers: usize) -> Outcome<Self> {
         let subscribers = (0..subscribers).map(|number| {
             let group = number / OF_ADDRESS;
             let address = Ipv4Addr::new(127, 33, (group / 250) as u8, (group % 250) as u8 + 1);
@@ -47,12 +47,7 @@ impl Fleet {
                 Seen::of(vec![publisher]),
             )
         });
-        Ok(Self {
-            subscribers: subscribers.collect(),
-            shared,
-            poll: Poll::new()?,
-            next_to_leave: 0,
-        })
+        Ok(Self { subscribers: subscribers.collect(), state, poll: Poll::new()?, next_to_leave: 0 })
     }
 
     /// Reads until all is delivered after publishing has stopped, or has had its time.
@@ -69,13 +64,13 @@ impl Fleet {
                 self.look()?;
                 looked = Instant::now();
             }
-            if self.shared.stopped.load(Ordering::Relaxed) {
+            if self.state.stopped.load(Ordering::Relaxed) {
                 let stopped = *stopped.get_or_insert_with(Instant::now);
                 if self.lacking() == 0 || stopped.elapsed() > SETTLES {
                     return Ok(self.delivered());
                 }
             } else if left.elapsed() >= CHURN
-                && self.shared.connected.load(Ordering::Relaxed) >= self.subscribers.len() as u64
+                && self.state.connected.load(Ordering::Relaxed) >= self.subscribers.len() as u64
             {
                 self.let_one_leave();
                 left = Instant::now();
@@ -85,10 +80,10 @@ impl Fleet {
 
     fn look(&mut self) -> Outcome {
         for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
-            subscriber.look(self.shared.hub, self.poll.registry(), Token(number))?;
+            subscriber.look(self.state.hub, self.poll.registry(), Token(number))?;
         }
         let open = self.subscribers.iter().filter(|subscriber| subscriber.is_open()).count();
-        self.shared.connected.fetch_max(open as u64, Ordering::Relaxed);
+        self.state.connected.fetch_max(open as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -101,7 +96,7 @@ impl Fleet {
 
     fn lacking(&self) -> u64 {
         let published =
-            std::array::from_fn(|number| self.shared.acknowledged[number].load(Ordering::Relaxed));
+            std::array::from_fn(|number| self.state.acknowledged[number].load(Ordering::Relaxed));
         self.subscribers.iter().map(|subscriber| subscriber.seen.lacks(&published)).sum()
     }
 

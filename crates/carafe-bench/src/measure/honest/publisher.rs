@@ -8,8 +8,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Shared;
-use crate::{Outcome, wire};
+use super::run_state::RunState;
+use super::seen::PUBLISHERS;
+use crate::outcome::Outcome;
+use crate::wire;
 
 /// How often it publishes.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) struct Publisher {
-    shared: Arc<Shared>,
+    state: Arc<RunState>,
     number: usize,
     authorization: String,
     socket: Option<TcpStream>,
@@ -57,24 +59,23 @@ impl Published {
 }
 
 impl Publisher {
-    pub(super) fn new(shared: Arc<Shared>, number: usize, token: &str) -> Self {
+    pub(super) fn new(state: Arc<RunState>, number: usize, token: &str) -> Self {
         let authorization = format!("Bearer {token}");
-        Self { shared, number, authorization, socket: None, published: Published::default() }
+        Self { state, number, authorization, socket: None, published: Published::default() }
     }
 
     /// Publishes until it is told to stop.
     pub(super) fn run(&mut self) -> Result<Published, String> {
-        let mut due =
-            Instant::now() + INTERVAL.mul_f64(self.number as f64 / super::PUBLISHERS as f64);
+        let mut due = Instant::now() + INTERVAL.mul_f64(self.number as f64 / PUBLISHERS as f64);
         for event in 1.. {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            if self.shared.published.load(Ordering::Relaxed) {
+            if self.state.published.load(Ordering::Relaxed) {
                 break;
             }
             let start = Instant::now();
             self.publish(event)?;
             self.published.latencies.push((start, start.elapsed()));
-            self.shared.acknowledged[self.number].store(event, Ordering::Relaxed);
+            self.state.acknowledged[self.number].store(event, Ordering::Relaxed);
             due = (due + INTERVAL).max(Instant::now());
         }
         Ok(std::mem::take(&mut self.published))
@@ -111,7 +112,7 @@ impl Publisher {
     fn send(&mut self, target: &str, body: &[u8]) -> std::io::Result<wire::Answer> {
         if self.socket.is_none() {
             let from = Ipv4Addr::new(127, 32, 0, self.number as u8 + 1);
-            self.socket = Some(wire::connect(from, self.shared.hub, ANSWER)?);
+            self.socket = Some(wire::connect(from, self.state.hub, ANSWER)?);
         }
         let Some(socket) = &mut self.socket else {
             return Err(std::io::ErrorKind::NotConnected.into());

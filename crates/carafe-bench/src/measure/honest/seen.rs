@@ -4,7 +4,8 @@ use std::fmt;
 
 use carafe_protocol::{Position, ReceivedEvent};
 
-use super::PUBLISHERS;
+/// The publishers of a run.
+pub(crate) const PUBLISHERS: usize = 20;
 
 /// Events that went wrong, by how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

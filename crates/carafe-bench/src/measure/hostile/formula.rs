@@ -1,6 +1,6 @@
 //! Sums and products of sizes and options, as docs/OPERATIONS.md writes them.
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// What is left to read of a formula. Words end it.
 pub(super) struct Formula<'a>(pub(super) &'a str);

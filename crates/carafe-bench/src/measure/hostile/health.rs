@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::{Outcome, wire};
+use crate::outcome::Outcome;
+use crate::wire;
 
 /// How often it is looked, on a connection of its own each time.
 const INTERVAL: Duration = Duration::from_millis(100);

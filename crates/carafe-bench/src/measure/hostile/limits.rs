@@ -1,7 +1,7 @@
 //! The limits of the hub that is attacked, and the memory that it may take by them.
 
 use super::formula::Formula;
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::Outcome;
 use crate::attack::{Attack, Attacking, Report};
 use crate::child::raise_descriptor_limit;
 use crate::figure::Limit;
 use crate::honest::{Delivered, Honest, Published};
+use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 use crate::series::Series;

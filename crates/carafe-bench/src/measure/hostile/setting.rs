@@ -10,10 +10,10 @@ use carafe_log::{DiskOptions, Publication};
 use carafe_protocol::Topic;
 use tempfile::TempDir;
 
-use crate::Outcome;
 use crate::child::cores;
 use crate::filling::Filling;
 use crate::honest::{self, PUBLISHERS};
+use crate::outcome::Outcome;
 use crate::subject::Server;
 
 use super::limits;

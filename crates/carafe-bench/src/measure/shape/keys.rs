@@ -7,14 +7,14 @@ use carafe_protocol::Topic;
 use futures_executor::block_on;
 use tempfile::TempDir;
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::filling::Filling;
+use crate::outcome::Outcome;
 use crate::section::{Curve, Section};
 use crate::series::Series;
 use crate::turns::seconds;
 
-use super::{Bench, permille};
+use super::bench::{Bench, permille};
 
 /// Bytes of log. Each entry has a key.
 const SIZES: [(&str, u64); 3] =
@@ -96,7 +96,7 @@ fn section(all: &[Sized]) -> Section {
             |seconds: &[f64]| Series::of(seconds.iter().map(|seconds| seconds * 1e6)).to_string();
         section.row(vec![
             sized.name.into(),
-            super::amount(sized.entries),
+            super::bench::amount(sized.entries),
             micros(&sized.plain),
             micros(&sized.keyed),
             micros(&sized.batch),

@@ -6,15 +6,15 @@ use std::net::{Ipv4Addr, TcpStream};
 use carafe_log::{DiskOptions, IdempotencyKey, Publication};
 use carafe_protocol::Topic;
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::filling::Filling;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Server;
 use crate::wire;
 
-use super::Bench;
+use super::bench::Bench;
 
 const COUNT: u64 = 400_000;
 

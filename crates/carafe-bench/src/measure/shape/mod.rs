@@ -1,5 +1,6 @@
 //! Cost against size: each operation beside the same operation at a small size, in one run.
 
+mod bench;
 mod keys;
 mod memory;
 mod opening;
@@ -7,21 +8,21 @@ mod patterns;
 mod readers;
 mod sealing;
 
-use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::ValueEnum;
-use tempfile::TempDir;
 
-use crate::Outcome;
 use crate::child::raise_descriptor_limit;
 use crate::document;
 use crate::noise::Noise;
+use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 use crate::subject::carafe;
 
+use bench::Bench;
+pub(crate) use bench::permille;
 pub(crate) use opening::serve_opened;
 
 #[derive(clap::Args)]
@@ -64,14 +65,6 @@ pub(crate) enum Part {
     Memory,
 }
 
-/// How a part is to be measured.
-pub(crate) struct Bench {
-    pub(crate) carafe: PathBuf,
-    pub(crate) rounds: usize,
-    quick: bool,
-    dir: PathBuf,
-}
-
 pub(crate) fn measure(options: &Options) -> Outcome {
     raise_descriptor_limit()?;
     let bench = Bench {
@@ -83,7 +76,7 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     let mut results = Results::new(bench.quick);
     for part in Part::value_variants() {
         if options.parts.is_empty() || options.parts.contains(part) {
-            let section = bench.measure(*part)?;
+            let section = measure_part(&bench, *part)?;
             println!("{section}");
             results.add(section);
         }
@@ -91,70 +84,16 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     results.finish(options.write.then_some(document::Part::Shape), options.check)
 }
 
-impl Bench {
-    fn measure(&self, part: Part) -> Outcome<Section> {
-        let (noise, start) = (Noise::listen()?, Instant::now());
-        let mut section = match part {
-            Part::Readers => readers::measure(self),
-            Part::Keys => keys::measure(self),
-            Part::Patterns => patterns::measure(self),
-            Part::Opening => opening::measure(self),
-            Part::Sealing => sealing::measure(self),
-            Part::Memory => memory::measure(self),
-        }?;
-        section.note(format!(
-            "{} It took {:.0} s.",
-            noise.to_string()?,
-            start.elapsed().as_secs_f64()
-        ));
-        Ok(section)
-    }
-
-    /// An empty folder, removed when dropped.
-    pub(crate) fn folder(&self) -> Outcome<TempDir> {
-        fs::create_dir_all(&self.dir)?;
-        Ok(tempfile::tempdir_in(&self.dir)?)
-    }
-
-    /// So much of something, or a fiftieth where it is to be quick.
-    pub(crate) fn size(&self, size: u64) -> u64 {
-        if self.quick { size.div_ceil(50) } else { size }
-    }
-
-    /// How long one turn of a measurement may take, whatever it is that turns out slow.
-    pub(crate) fn turn(&self) -> Duration {
-        if self.quick { Duration::from_secs(1) } else { Duration::from_secs(5) }
-    }
-}
-
-/// The size in words: `1 k`, `100 M`.
-pub(crate) fn amount(count: u64) -> String {
-    match count {
-        1_000_000.. => format!("{:.3} M", count as f64 / 1e6).replace(".000", ""),
-        1_000.. => format!("{:.3} k", count as f64 / 1e3).replace(".000", ""),
-        _ => count.to_string(),
-    }
-}
-
-/// The value of which so many of a thousand are not greater; of values in rising order.
-pub(crate) fn permille(rising: &[f64], permille: usize) -> f64 {
-    let rank = (rising.len() * permille).div_ceil(1000);
-    rising.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{amount, permille};
-
-    #[test]
-    fn a_permille_of_few_values_is_the_greatest() {
-        assert!((permille(&[1.0, 2.0, 9.0], 999) - 9.0).abs() < f64::EPSILON);
-        assert!((permille(&[1.0, 2.0, 9.0], 500) - 2.0).abs() < f64::EPSILON);
-        assert!(permille(&[], 999).is_nan());
-    }
-
-    #[test]
-    fn amounts_are_told_in_thousands_and_millions() {
-        assert_eq!([999, 1_000, 1_500_000].map(amount), ["999", "1 k", "1.500 M"]);
-    }
+fn measure_part(bench: &Bench, part: Part) -> Outcome<Section> {
+    let (noise, start) = (Noise::listen()?, Instant::now());
+    let mut section = match part {
+        Part::Readers => readers::measure(bench),
+        Part::Keys => keys::measure(bench),
+        Part::Patterns => patterns::measure(bench),
+        Part::Opening => opening::measure(bench),
+        Part::Sealing => sealing::measure(bench),
+        Part::Memory => memory::measure(bench),
+    }?;
+    section.note(format!("{} It took {:.0} s.", noise.to_string()?, start.elapsed().as_secs_f64()));
+    Ok(section)
 }

@@ -11,16 +11,16 @@ use carafe_log::{DiskLog, DiskOptions, IdempotencyKey, Publication, Read};
 use carafe_protocol::Topic;
 use tempfile::TempDir;
 
-use crate::Outcome;
 use crate::child::Program;
 use crate::figure::Limit;
 use crate::filling::Filling;
+use crate::outcome::Outcome;
 use crate::section::{Curve, Section};
 use crate::segment;
 use crate::series::Series;
 use crate::workload::topics;
 
-use super::{Bench, amount};
+use super::bench::{Bench, amount};
 
 const FEW: u64 = 1_000_000;
 const MANY: u64 = 10_000_000;

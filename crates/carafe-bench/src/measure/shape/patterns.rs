@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::filling::Filling;
+use crate::outcome::Outcome;
 use crate::section::{Curve, Section};
 use crate::series::Series;
 
-use super::Bench;
+use super::bench::Bench;
 
 const FEW: u64 = 1_000;
 const MANY: u64 = 1_000_000;
@@ -79,8 +79,9 @@ fn section(all: &[Topics]) -> Section {
         let cell = |(_, scale, of): Column| {
             Series::of(of(topics).iter().map(|seconds| seconds * scale)).to_string()
         };
-        section
-            .row(std::iter::once(super::amount(topics.topics)).chain(COLUMNS.map(cell)).collect());
+        section.row(
+            std::iter::once(super::bench::amount(topics.topics)).chain(COLUMNS.map(cell)).collect(),
+        );
     }
     let [few, many] = all else { return section };
     let factor = many.topics as f64 / few.topics as f64;
@@ -91,8 +92,8 @@ fn section(all: &[Topics]) -> Section {
     ] {
         let name = format!(
             "{what} at {} topics / at {}",
-            super::amount(many.topics),
-            super::amount(few.topics)
+            super::bench::amount(many.topics),
+            super::bench::amount(few.topics)
         );
         section.demand(name, ratio(column), Limit::AtMost(2.0));
     }

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use carafe_log::{DiskOptions, Publication};
 use carafe_protocol::Topic;
 
-use crate::Outcome;
 use crate::attack::{Attack, Attacking};
 use crate::figure::Limit;
 use crate::filling::Filling;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Server;
 use crate::wire;
 
-use super::{Bench, amount, permille};
+use super::bench::{Bench, amount, permille};
 
 /// Topics of the log, all in its newest segment.
 const TOPICS: u64 = 500_000;

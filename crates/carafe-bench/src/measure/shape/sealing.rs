@@ -10,14 +10,14 @@ use carafe_log::{Append, DiskLog, DiskOptions, Publication};
 use carafe_protocol::Topic;
 use futures_executor::block_on;
 
-use crate::Outcome;
 use crate::figure::Limit;
 use crate::filling::Filling;
+use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::segment::newest_commit_bytes;
 use crate::series::Series;
 
-use super::{Bench, amount, permille};
+use super::bench::{Bench, amount, permille};
 
 /// Topics of the segment that is sealed.
 const TOPICS: u64 = 3_000_000;

@@ -1,0 +1,42 @@
+//! The conventions of the source tree that no other tool checks.
+//!
+//! Each check reads the files of [`tree`](crate::tidy::tree) and returns findings. None of them
+//! compiles anything, so `cargo xtask tidy` takes a second.
+
+mod cycles;
+mod finding;
+mod imports;
+mod order;
+mod text;
+mod tree;
+mod unsafe_code;
+mod width;
+
+use std::path::Path;
+
+use crate::tidy::finding::Finding;
+use crate::tidy::tree::File;
+
+pub(crate) fn run() -> Result<(), String> {
+    let files = tree::read(Path::new(".")).map_err(|error| format!("tidy: {error}"))?;
+    let findings = check(&files);
+    for finding in &findings {
+        println!("tidy: {finding}");
+    }
+    match findings.len() {
+        0 => Ok(println!("tidy: ok, {} files", files.len())),
+        count => Err(format!("tidy: {count} findings")),
+    }
+}
+
+fn check(files: &[File]) -> Vec<Finding> {
+    let per_file = files.iter().flat_map(|file| {
+        let rust = file.is_rust().then(|| text::check_header(file)).flatten();
+        rust.into_iter().chain(text::check_words(file)).chain(width::check(file))
+    });
+    let mut findings: Vec<_> = per_file.collect();
+    findings.extend(unsafe_code::check(files));
+    findings.extend(order::check(files));
+    findings.extend(cycles::check(files));
+    findings
+}
