@@ -78,7 +78,8 @@ impl fmt::Display for Report {
         writeln!(f, "connections   {open} of {connections} open")?;
         writeln!(
             f,
-            "events        {published} published, {deliveries} delivered in {seconds:.2} s: {deliveries_per_second:.0} a second"
+            "events        {published} published, {deliveries} delivered in {seconds:.2} s: \
+             {deliveries_per_second:.0} a second"
         )?;
         if self.latency.max > 0 {
             writeln!(f, "latency       {}", self.latency)?;

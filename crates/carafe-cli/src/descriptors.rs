@@ -26,7 +26,8 @@ impl Descriptors {
         if all.files < files {
             warn!(
                 limit = all.limit,
-                "history may come to {files} files, and so many cannot be open: raise the limit of open files, \
+                "history may come to {files} files, and so many cannot be open: raise the limit of \
+                 open files, \
                  or give --segment-bytes a higher value"
             );
         }

@@ -58,7 +58,8 @@ pub(crate) async fn serve(options: ServeOptions, closing: Closing) -> Result<(),
     let keys = keys::keys(options.keys, &mut reloads)?;
     if options.anonymous.is_empty() && keys.is_empty() {
         return Err(Failure::usage(
-            "nobody could use this hub: give it keys by --secret-file or --keys, or say what strangers may do, such as \
+            "nobody could use this hub: give it keys by --secret-file or --keys, or say what \
+             strangers may do, such as \
              --anonymous subscribe,publish",
         ));
     }
@@ -255,7 +256,8 @@ fn body_budget(options: &HubOptions) -> Result<BodyBudget, Failure> {
     let largest = options.event_bytes.max(options.batch_bytes);
     if budget.largest_body() < bytes(largest) {
         return Err(Failure::usage(format!(
-            "one client may have half of --body-bytes-in-flight, which is less than an event or a batch may have, {largest}: \
+            "one client may have half of --body-bytes-in-flight, which is less than an event or a \
+             batch may have, {largest}: \
              give it at least twice as much, or lower --event-bytes and --batch-bytes"
         )));
     }

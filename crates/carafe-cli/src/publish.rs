@@ -28,7 +28,8 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
         Some(data) if data != "-" => told.publish(&hub, &[options.event(data.clone())]).await,
         _ if options.whole => told.publish(&hub, &[options.event(all_of_stdin()?)]).await,
         _ if options.id.is_some() => Err(Failure::usage(
-            "an idempotency key names one event: give its data as an argument, or --whole to take all of standard input as one",
+            "an idempotency key names one event: give its data as an argument, or --whole to take \
+             all of standard input as one",
         )),
         _ => publish_lines(&hub, &options, &mut told).await,
     }

@@ -37,7 +37,8 @@ pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
     let granted = options.publish.iter().chain(&options.subscribe);
     if granted.clone().next().is_none() {
         return Err(Failure::usage(
-            "the token would grant nothing: give --publish or --subscribe, such as --subscribe 'orders/*'",
+            "the token would grant nothing: give --publish or --subscribe, such as --subscribe \
+             'orders/*'",
         ));
     }
     for text in granted {
@@ -48,7 +49,8 @@ pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
         .ok_or_else(|| Failure::failed("the key does not sign"))?;
     if token.len() > Keys::TOKEN_BYTES {
         return Err(Failure::usage(format!(
-            "the token would have {} bytes, and hubs take {}: grant patterns instead of many topics",
+            "the token would have {} bytes, and hubs take {}: grant patterns instead of many \
+             topics",
             token.len(),
             Keys::TOKEN_BYTES
         )));
@@ -80,7 +82,8 @@ fn signer(options: &TokenOptions) -> Result<Signer, Failure> {
             let secret = secret(options.secret_file.as_deref()).map_err(Failure::usage)?;
             let secret = secret.ok_or_else(|| {
                 Failure::usage(
-                    "there is no key to sign with: give --secret-file or --private-key, or set CARAFE_SECRET",
+                    "there is no key to sign with: give --secret-file or --private-key, or set \
+                     CARAFE_SECRET",
                 )
             })?;
             Signer::secret(&secret).map_err(Failure::usage)?

@@ -6,19 +6,10 @@ use crate::tidy::finding::Finding;
 use crate::tidy::imports::{Import, imports, inline_paths};
 use crate::tidy::tree::File;
 
-/// Cycles that are still there. Whoever breaks one removes it here: an entry that is not needed any
-/// more is a finding, too.
-const ACCEPTED: &[&[&str]] = &[];
-
 pub(super) fn check(files: &[File]) -> Vec<Finding> {
-    check_with(files, ACCEPTED)
-}
-
-fn check_with(files: &[File], accepted: &[&[&str]]) -> Vec<Finding> {
-    let cycles: Vec<_> =
-        crates(files).values().flat_map(|modules| cycles(&edges(modules))).collect();
-    let is_accepted = |cycle: &Cycle<'_>| accepted.iter().any(|entry| *entry == cycle.files);
-    let new = cycles.iter().filter(|cycle| !is_accepted(cycle)).map(|cycle| Finding {
+    let crates = crates(files);
+    let cycles = crates.values().flat_map(|modules| cycles(&edges(modules)));
+    let finding = |cycle: Cycle<'_>| Finding {
         file: cycle.files[0].into(),
         line: 0,
         what: format!(
@@ -26,14 +17,8 @@ fn check_with(files: &[File], accepted: &[&[&str]]) -> Vec<Finding> {
             cycle.files.join(", "),
             cycle.shortest.join(" -> ")
         ),
-    });
-    let broken = accepted.iter().filter(|entry| !cycles.iter().any(|it| it.files == **entry));
-    let broken = broken.map(|entry| Finding {
-        file: entry[0].into(),
-        line: 0,
-        what: format!("this accepted import cycle is not there any more: {}", entry.join(", ")),
-    });
-    new.chain(broken).collect()
+    };
+    cycles.map(finding).collect()
 }
 
 /// The modules of one crate by their paths, such as `api::publish`; the root's is empty.
@@ -183,12 +168,10 @@ fn start<'p>(
 mod tests {
     use super::*;
 
-    fn check_texts(texts: &[(&str, &str)], accepted: &[&[&str]]) -> Vec<String> {
-        let files: Vec<_> = texts
-            .iter()
-            .map(|(path, text)| File::of(&format!("crates/x/src/{path}"), text))
-            .collect();
-        check_with(&files, accepted).into_iter().map(|finding| finding.what).collect()
+    fn check_texts(texts: &[(&str, &str)]) -> Vec<String> {
+        let file = |(path, text): &(&str, &str)| File::of(&format!("crates/x/src/{path}"), text);
+        let files: Vec<_> = texts.iter().map(file).collect();
+        check(&files).into_iter().map(|finding| finding.what).collect()
     }
 
     const CYCLE: [(&str, &str); 4] = [
@@ -201,18 +184,11 @@ mod tests {
 
     #[test]
     fn files_that_import_each_other_are_found() {
-        let found = check_texts(&CYCLE, &[]);
+        let found = check_texts(&CYCLE);
         let [a, b, c] = FILES;
         let shortest = format!("the shortest: {a} -> {b} -> {c} -> {a}");
         assert_eq!(found, [format!("import cycle of {}; {shortest}", FILES.join(", "))]);
-        assert_eq!(check_texts(&CYCLE[..3], &[]), [""; 0]);
-    }
-
-    #[test]
-    fn an_accepted_cycle_is_no_finding_until_it_is_broken() {
-        assert_eq!(check_texts(&CYCLE, &[&FILES]), [""; 0]);
-        let found = check_texts(&CYCLE[..3], &[&FILES]);
-        assert!(found[0].contains("is not there any more"), "{found:?}");
+        assert_eq!(check_texts(&CYCLE[..3]), [""; 0]);
     }
 
     #[test]
@@ -223,9 +199,9 @@ mod tests {
             ("auth/key.rs", "use crate::auth::Keys;\n"),
             ("auth/keys.rs", "use crate::auth::Key;\n"),
         ];
-        assert_eq!(check_texts(&through, &[]).len(), 1);
+        assert_eq!(check_texts(&through).len(), 1);
         let one_way = [through[0], through[1], through[2], ("auth/keys.rs", "")];
-        assert_eq!(check_texts(&one_way, &[]), [""; 0]);
+        assert_eq!(check_texts(&one_way), [""; 0]);
     }
 
     #[test]
@@ -235,13 +211,13 @@ mod tests {
             ("a/mod.rs", "mod c;\nfn f() { c::g(); }\nstruct S;\n"),
             ("a/c.rs", "use crate::a::S;\n"),
         ];
-        assert_eq!(check_texts(&texts, &[]).len(), 1);
+        assert_eq!(check_texts(&texts).len(), 1);
     }
 
     #[test]
     fn tests_at_the_end_of_a_file_may_import_anything() {
         let a = "struct A;\n\n#[cfg(test)]\nmod tests {\n    use crate::b::B;\n}\n";
         let texts = [("lib.rs", "mod a;\nmod b;\n"), ("a.rs", a), ("b.rs", "use crate::a::A;\n")];
-        assert_eq!(check_texts(&texts, &[]), [""; 0]);
+        assert_eq!(check_texts(&texts), [""; 0]);
     }
 }

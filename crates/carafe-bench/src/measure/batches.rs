@@ -38,7 +38,8 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
     )?;
     let rate = |seconds: f64| bytes as f64 / seconds / 1e6;
     println!(
-        "batches of {EVENTS}: {:.0} MB/s, {:.0} events/s; bare write of {bytes} bytes and fdatasync: {:.0} MB/s",
+        "batches of {EVENTS}: {:.0} MB/s, {:.0} events/s; bare write of {bytes} bytes and \
+         fdatasync: {:.0} MB/s",
         rate(turns.other.median()),
         EVENTS as f64 / turns.other.median(),
         rate(turns.one.median()),

@@ -72,7 +72,8 @@ pub(crate) fn open(folder: &Path) -> Outcome {
     let (seconds, after) = (start.elapsed().as_secs_f64(), resident_kib()?);
     let (entries, scanned) = (log.span().tail.offset, entries_of_newest_segment(&log, folder)?);
     println!(
-        "idle log of {entries} entries: opened after kill -9 in {seconds:.2} s, reading the newest {scanned}"
+        "idle log of {entries} entries: opened after kill -9 in {seconds:.2} s, reading the newest \
+         {scanned}"
     );
     let value = f64::from(after - before) / 1024.0;
     println!("{}", Figure { name: "idle log: resident MiB", value, limit: Limit::AtMost(64.0) });

@@ -78,7 +78,8 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     let complete = timeout(PATIENCE, subscribers.join_all()).await;
     assert!(complete.is_ok(), "not all subscribers got all events within {PATIENCE:?}");
     println!(
-        "{cycles} kills in {} s: {} events acknowledged, {} keys repeated, {} events received by {SUBSCRIBERS} \
+        "{cycles} kills in {} s: {} events acknowledged, {} keys repeated, {} events received by \
+         {SUBSCRIBERS} \
          subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 doubled, 0 out of order",
         start_time.elapsed().as_secs(),
         counts.values().sum::<u64>(),

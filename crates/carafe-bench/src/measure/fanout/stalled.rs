@@ -45,7 +45,8 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
         ms(after),
     ]);
     section.note(format!(
-        "For each stalled connection: {user:.0} bytes of user memory, {kernel:.0} in the kernel's send queue. \
+        "For each stalled connection: {user:.0} bytes of user memory, {kernel:.0} in the kernel's \
+         send queue. \
          All were cut after {CUT_AFTER}, came back, and got what they lacked."
     ));
     let bytes = Series::of([user + kernel]);

@@ -39,7 +39,8 @@ impl fmt::Display for Faults {
         let Self { lost, doubled, disordered, gaps, strange } = self;
         write!(
             f,
-            "{lost} lost, {doubled} doubled, {disordered} out of order, {gaps} gaps, {strange} strange"
+            "{lost} lost, {doubled} doubled, {disordered} out of order, {gaps} gaps, {strange} \
+             strange"
         )
     }
 }

@@ -122,7 +122,8 @@ impl Found {
             section.row(vec![name.into(), rising.len().to_string(), ms(500), ms(990), ms(1000)]);
         }
         section.note(format!(
-            "{SUBSCRIBERS} subscribers got {} events, and resumed {} times: {}. Of publications, {} were answered to try \
+            "{SUBSCRIBERS} subscribers got {} events, and resumed {} times: {}. Of publications, \
+             {} were answered to try \
              again, {} not at all; all were acknowledged in the end.",
             delivered.events, delivered.resumed, delivered.faults, published.refused, published.cut
         ));
