@@ -8,9 +8,10 @@ use std::thread;
 use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
 use futures_executor::block_on as wait;
 
-use super::part::Asked;
-use super::storage::Folder;
-use super::{DiskLog, DiskOptions, Storage, StorageFile};
+use crate::disk::log::DiskLog;
+use crate::disk::options::DiskOptions;
+use crate::disk::read::pick::MatcherSet;
+use crate::disk::storage::{Folder, Storage, StorageFile};
 use crate::wanted::Wanted;
 use crate::{
     Access, Append, Appended, BlockLimit, ExternalId, IdempotencyKey, Publication, Read, ReadError,
@@ -267,7 +268,7 @@ fn a_turn_of_testing_large_events_ends_before_all_of_a_segment_is_read() {
     assert_eq!(log.shared.view().sealed.len(), 1);
     log.shared.selections.fill_up();
     let missing = TopicPattern::new("none/(1)").unwrap().into();
-    let asked = Asked::new(Wanted::new(vec![missing]), &log.shared.selections);
+    let asked = MatcherSet::new(Wanted::new(vec![missing]), &log.shared.selections);
     let before = spy.bytes.load(Ordering::Relaxed);
     let block = log.shared.read(0, &asked, BLOCK).unwrap().unwrap();
     let (read, passed) = (spy.bytes.load(Ordering::Relaxed) - before, block.up_to.offset);

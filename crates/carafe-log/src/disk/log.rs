@@ -9,16 +9,16 @@ use std::thread::{self, JoinHandle};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 use futures_channel::oneshot;
 
-use super::ids::ExternalIdSearch;
-use super::indexer::Indexer;
-use super::last::LastSearch;
-use super::open::open;
-use super::options::{DiskOptions, OpenError};
-use super::part::Asked;
-use super::queue::{Admitted, Job, Queue, What};
-use super::state::{Shared, State};
-use super::storage::{Folder, FolderLock, Storage};
-use super::writer::Writer;
+use crate::disk::maintain::open::open;
+use crate::disk::options::{DiskOptions, OpenError};
+use crate::disk::read::external_ids::ExternalIdSearch;
+use crate::disk::read::last::LastSearch;
+use crate::disk::read::pick::MatcherSet;
+use crate::disk::state::{DiskShared, State};
+use crate::disk::storage::{Folder, FolderLock, Storage};
+use crate::disk::write::indexer::Indexer;
+use crate::disk::write::queue::{Admitted, Job, Queue, Work};
+use crate::disk::write::writer::Writer;
 use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
 /// one sync shares the next. A torn end, as a crash leaves it, is cut off when the log is opened.
 /// Damage in what was synced is told from that, and refused.
 pub struct DiskLog {
-    pub(super) shared: Arc<Shared>,
+    pub(crate) shared: Arc<DiskShared>,
     queue: Arc<Queue>,
     readers: Readers,
     // Publishers do not wait for readers: a key that has to be looked up on the disk costs a read
@@ -83,7 +83,7 @@ impl DiskLog {
     ) -> Result<Self, OpenError> {
         let (state, room_to) = open(&storage, &options)?;
         let room_to = fit(&state, room_to, &options)?;
-        let shared = Arc::new(Shared::new(storage, state, clock, &options));
+        let shared = Arc::new(DiskShared::new(storage, state, clock, &options));
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
@@ -147,18 +147,18 @@ impl DiskLog {
         reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
     ) {
         if let Some(looked) = self.shared.look_up_at_once(&batch) {
-            return self.queue.push(Job::new(What::Publications(batch, looked, reply)));
+            return self.queue.push(Job::new(Work::Publications(batch, looked, reply)));
         }
-        let job = Job::new(What::Publications(batch, self.shared.look_up(), reply));
+        let job = Job::new(Work::Publications(batch, self.shared.look_up(), reply));
         match self.queue.admit(job.bytes()) {
             Ok(admitted) => self.key_readers.push(look_up(Arc::clone(&self.shared), job, admitted)),
             Err(error) => job.refuse(error),
         }
     }
 
-    pub(super) fn read_with<T: Send + 'static>(
+    pub(crate) fn read_with<T: Send + 'static>(
         &self,
-        mut read: impl FnMut(&Shared) -> Result<Option<T>, ReadError> + Send + 'static,
+        mut read: impl FnMut(&DiskShared) -> Result<Option<T>, ReadError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, ReadError>> {
         let shared = Arc::clone(&self.shared);
         self.readers.run(move || read(&shared))
@@ -183,7 +183,7 @@ fn fit(state: &State, room_to: u32, options: &DiskOptions) -> io::Result<u32> {
 }
 
 /// Without the newest entry's time, the wall clock's stands.
-fn resume_clock(shared: &Shared) {
+fn resume_clock(shared: &DiskShared) {
     match shared.newest_time() {
         Ok(newest) => newest.into_iter().for_each(|newest| shared.clock.resume(newest)),
         Err(error) => tracing::warn!(%error, "the time of the newest event cannot be read"),
@@ -191,7 +191,7 @@ fn resume_clock(shared: &Shared) {
 }
 
 /// Looks up the keys of a batch turn by turn, and puts it into the queue then.
-fn look_up(shared: Arc<Shared>, job: Job, admitted: Admitted) -> Turn {
+fn look_up(shared: Arc<DiskShared>, job: Job, admitted: Admitted) -> Turn {
     let mut coming = Some((job, admitted));
     Box::new(move || {
         let Some((mut job, admitted)) = coming.take() else { return true };
@@ -233,7 +233,7 @@ impl AppendAt for DiskLog {
     fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.queue.push(Job::new(What::Entries(entries, reply)));
+            self.queue.push(Job::new(Work::Entries(entries, reply)));
             let gone = || AppendError::Failed("the thread that writes has panicked".into());
             answer.await.unwrap_or_else(|_| Err(gone().into()))
         })
@@ -274,7 +274,7 @@ impl Read for DiskLog {
         wanted: Vec<TopicMatcher>,
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>> {
-        let asked = Asked::new(Wanted::new(wanted), &self.shared.selections);
+        let asked = MatcherSet::new(Wanted::new(wanted), &self.shared.selections);
         self.read_with(move |shared| shared.read(after, &asked, limit))
     }
 

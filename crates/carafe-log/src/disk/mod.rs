@@ -1,46 +1,26 @@
 //! The log on disk.
+//!
+//! Modules depend on each other in this order: `format` knows only the form of files; `index` and
+//! `segment` build on it; `view` and `state` hold the segments that there are; `read` and `write`
+//! work on them; `maintain` opens, checks and repairs; `log` puts all together.
 
-mod active;
-mod ages;
-mod check;
-mod codec;
 #[cfg(test)]
 mod costs;
-mod derived;
-mod files;
-mod filter;
-mod finder;
-mod follow;
-mod holes;
-mod ids;
+mod format;
 mod index;
-mod index_file;
-mod indexer;
-mod keys;
-mod last;
 mod log;
-mod open;
+mod maintain;
 mod options;
-mod order;
-mod paged;
-mod part;
-mod postings;
-mod queue;
 mod read;
-mod record;
-mod repair;
-mod retention;
-mod sealed;
 mod segment;
-mod selection;
 mod sizes;
 mod state;
 mod storage;
 mod view;
-mod writer;
+mod write;
 
-pub use check::{Finding, OfflineLog, Progress, Stat};
 pub use log::DiskLog;
+pub use maintain::check::{Finding, OfflineLog, Progress, Stat};
+pub use maintain::repair::{Loss, RepairPlan};
 pub use options::{DiskOptions, OpenError};
-pub use repair::{Loss, RepairPlan};
 pub use storage::{Storage, StorageFile};

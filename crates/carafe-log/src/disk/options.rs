@@ -162,7 +162,7 @@ pub enum OpenError {
         "{file} has version {version} of the log's format, and this program knows versions up to \
          {known}: a newer version of carafe wrote it. Use that version or a later one; the log \
          cannot be converted to an older format",
-        known = super::segment::VERSION
+        known = crate::disk::format::header::VERSION
     )]
     Version {
         /// The file.

@@ -1,6 +1,6 @@
 //! How large segments are, by what is to be kept.
 
-use super::options::DiskOptions;
+use crate::disk::options::DiskOptions;
 
 /// History has at least so many segments, unless their size is set: it is trimmed by whole ones.
 const SEGMENTS: u64 = 32;

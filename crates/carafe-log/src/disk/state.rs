@@ -9,16 +9,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use carafe_protocol::Position;
 
-use super::active::ActiveIndex;
-use super::holes::Holes;
-use super::index::Summary;
-use super::options::DiskOptions;
-use super::part::Part;
-use super::sealed::{Sealed, Segment};
-use super::segment::End;
-use super::selection::Selections;
-use super::storage::Storage;
-use super::view::{Place, View};
+use crate::disk::format::commit::CommitEnd;
+use crate::disk::format::index::Summary;
+use crate::disk::index::active::ActiveIndex;
+use crate::disk::options::DiskOptions;
+use crate::disk::read::part::SegmentReader;
+use crate::disk::read::selection::Selections;
+use crate::disk::segment::file::Segment;
+use crate::disk::segment::holes::Holes;
+use crate::disk::segment::sealed::Sealed;
+use crate::disk::storage::Storage;
+use crate::disk::view::{Place, View};
 use crate::wanted::Budget;
 use crate::{Clock, Entry, Follower, ReadError};
 
@@ -26,7 +27,7 @@ use crate::{Clock, Entry, Follower, ReadError};
 const SELECTIONS: usize = 32 << 20;
 
 /// What writer and readers share. Readers take the newest [`View`], and no lock.
-pub(crate) struct Shared {
+pub(crate) struct DiskShared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Clock,
     /// Another node may still deliver what lies beyond the tail.
@@ -56,12 +57,12 @@ pub(crate) struct Active {
     pub(crate) segment: Segment,
     pub(crate) index: Arc<ActiveIndex>,
     pub(crate) first: Option<Position>,
-    pub(crate) end: End,
+    pub(crate) end: CommitEnd,
     /// Milliseconds since 1970 of its newest entry.
     pub(crate) newest: u64,
 }
 
-/// The state to look at: it is changed by [`Shared::change`] alone, which shows readers what came
+/// The state to look at: it is changed by [`DiskShared::change`] alone, which shows readers what came
 /// of it.
 pub(crate) struct Locked<'a>(MutexGuard<'a, State>);
 
@@ -99,7 +100,7 @@ impl State {
     }
 }
 
-impl Shared {
+impl DiskShared {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         state: State,
@@ -172,14 +173,22 @@ impl Shared {
     }
 
     /// A segment of a view, with its index.
-    pub(crate) fn part(&self, view: &View, place: &Place) -> Result<Part, ReadError> {
+    pub(crate) fn part(&self, view: &View, place: &Place) -> Result<SegmentReader, ReadError> {
         match place {
             Place::Active => Ok(view.active()),
-            Place::Sealed(sealed) => Ok(Part {
+            Place::Sealed(sealed) => Ok(SegmentReader {
                 segment: sealed.segment.clone(),
                 last: sealed.summary.last,
                 index: sealed.index(&*self.storage)?,
             }),
         }
+    }
+}
+
+impl Active {
+    pub(crate) fn empty(segment: Segment) -> Self {
+        let end = CommitEnd::of_empty(&segment.header);
+        let index = Arc::new(ActiveIndex::new(&segment.header));
+        Self { segment, index, first: None, end, newest: 0 }
     }
 }

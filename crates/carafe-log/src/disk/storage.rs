@@ -56,6 +56,11 @@ pub(crate) fn read_whole(file: &dyn StorageFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A sync that fails for want of room has lost data like any other.
+pub(crate) fn not_full(error: io::Error) -> io::Error {
+    io::Error::other(error)
+}
+
 /// A folder of the operating system.
 pub(crate) struct Folder {
     path: PathBuf,

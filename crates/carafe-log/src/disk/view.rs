@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use carafe_protocol::{Generation, Offset, Position};
 
-use super::active::ActiveIndex;
-use super::index::Ordinal;
-use super::part::{Part, PartIndex};
-use super::sealed::{Sealed, Segment};
 use crate::Span;
+use crate::disk::format::index::Ordinal;
+use crate::disk::index::active::ActiveIndex;
+use crate::disk::index::file::SegmentIndex;
+use crate::disk::read::part::SegmentReader;
+use crate::disk::segment::file::Segment;
+use crate::disk::segment::sealed::Sealed;
 
 /// What a reader sees. It never changes; the writer publishes another one after each commit.
 pub(crate) struct View {
@@ -55,11 +57,11 @@ impl View {
         sealed.chain([Place::Active]).rev()
     }
 
-    pub(crate) fn active(&self) -> Part {
-        Part {
+    pub(crate) fn active(&self) -> SegmentReader {
+        SegmentReader {
             segment: self.segment.clone(),
             last: self.tail,
-            index: PartIndex::Memory(Arc::clone(&self.index), self.entries),
+            index: SegmentIndex::Memory(Arc::clone(&self.index), self.entries),
         }
     }
 

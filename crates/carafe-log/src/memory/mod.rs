@@ -28,10 +28,10 @@ const READERS: usize = 2;
 /// What is quickly done completes at once. Reading that takes longer is done by threads of its own,
 /// in turns, so that it delays neither publishers nor other readers.
 pub struct MemoryLog {
-    shared: Arc<Shared>,
+    shared: Arc<MemoryShared>,
 }
 
-struct Shared {
+struct MemoryShared {
     // One lock orders appending, trimming and the followers' calls. Readers hold it only to take
     // some entries out.
     state: Mutex<State>,
@@ -74,7 +74,7 @@ impl MemoryLog {
             by_external_id: HashMap::new(),
             followers: Vec::new(),
         });
-        Self { shared: Arc::new(Shared { state, limits, readers: OnceLock::new() }) }
+        Self { shared: Arc::new(MemoryShared { state, limits, readers: OnceLock::new() }) }
     }
 
     /// The same log with another clock.
@@ -92,7 +92,7 @@ impl MemoryLog {
     /// argument of a turn says whether a part of what was asked for will do.
     fn run<T: Send + 'static>(
         &self,
-        mut turn: impl FnMut(&Shared, &mut Budget, bool) -> Result<Option<T>, ReadError>
+        mut turn: impl FnMut(&MemoryShared, &mut Budget, bool) -> Result<Option<T>, ReadError>
         + Send
         + 'static,
     ) -> BoxFuture<'static, Result<T, ReadError>> {
@@ -107,7 +107,7 @@ impl MemoryLog {
     }
 }
 
-impl Shared {
+impl MemoryShared {
     fn state(&self) -> MutexGuard<'_, State> {
         // A follower that panicked has not touched the entries: they were stored before it was
         // called.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use super::Shared;
+use super::MemoryShared;
 use super::state::State;
 use crate::wanted::{Budget, Wanted};
 use crate::{Access, Block, BlockLimit, Entry, ExternalId, ReadError};
@@ -25,7 +25,7 @@ impl BlockRead {
     /// whether that will do.
     pub(super) fn turn(
         &self,
-        log: &Shared,
+        log: &MemoryShared,
         budget: &mut Budget,
         partial: bool,
     ) -> Result<Option<Block>, ReadError> {
@@ -87,7 +87,7 @@ impl LastSearch {
     /// Searches for a turn. `None` if there is more to do.
     pub(super) fn turn(
         &mut self,
-        log: &Shared,
+        log: &MemoryShared,
         budget: &mut Budget,
         limit: u64,
     ) -> Result<Option<Position>, ReadError> {
@@ -100,7 +100,7 @@ impl LastSearch {
         Ok(found)
     }
 
-    fn search(&mut self, log: &Shared, budget: &mut Budget) -> Option<Position> {
+    fn search(&mut self, log: &MemoryShared, budget: &mut Budget) -> Option<Position> {
         if self.left == 0 {
             return Some(log.state().tail());
         }
@@ -140,7 +140,7 @@ pub(super) struct ExternalIdSearch {
 
 impl ExternalIdSearch {
     /// Searches for a turn. `None` if there is more to do.
-    pub(super) fn turn(&mut self, log: &Shared) -> Option<Option<Position>> {
+    pub(super) fn turn(&mut self, log: &MemoryShared) -> Option<Option<Position>> {
         let taken = log.state().take_with_external_id(&self.id, self.after, TAKEN);
         let shown = taken.iter().find(|entry| self.access.shows(&entry.publication));
         if shown.is_some() || taken.len() < TAKEN {

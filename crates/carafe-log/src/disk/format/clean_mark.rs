@@ -1,0 +1,64 @@
+//! The mark that a log was closed in order.
+
+use std::io;
+
+use carafe_protocol::Position;
+
+use crate::disk::format::codec::{Put, Take};
+use crate::disk::format::commit::CommitEnd;
+use crate::disk::format::header::{put_position, take_position};
+use crate::disk::format::record::checksum;
+use crate::disk::storage::{Storage, read_whole};
+
+pub(crate) const CLEAN: &str = "clean";
+const CLEAN_NEW: &str = "clean.new";
+pub(crate) const CLEAN_MAGIC: &[u8; 8] = b"CARAFEOK";
+
+/// Marks that all was written and closed in order: whatever the end looks like later, it was good.
+pub(crate) fn write_clean_mark(
+    storage: &dyn Storage,
+    tail: Position,
+    end: CommitEnd,
+) -> io::Result<()> {
+    let mut mark = CLEAN_MAGIC.to_vec();
+    put_position(&mut mark, tail);
+    mark.put_u32(end.at);
+    mark.put_u32(end.commit);
+    let sum = checksum(0, &mark);
+    mark.put_u32(sum);
+    // The log's own were removed when it was opened.
+    if let Some(name) =
+        storage.list()?.iter().find(|name| [CLEAN, CLEAN_NEW].contains(&name.as_str()))
+    {
+        return Err(io::Error::other(format!("the log has not written the file `{name}`")));
+    }
+    let file = storage.create(CLEAN_NEW)?;
+    file.write_at(0, &mark)?;
+    file.sync()?;
+    storage.rename(CLEAN_NEW, CLEAN)?;
+    storage.sync()
+}
+
+pub(crate) fn clean_mark(storage: &dyn Storage) -> io::Result<Option<(Position, CommitEnd)>> {
+    if !storage.list()?.iter().any(|name| name == CLEAN) {
+        return Ok(None);
+    }
+    let mark = decode_mark(&read_whole(&*storage.open(CLEAN)?)?);
+    if mark.is_none() {
+        tracing::warn!(
+            "the mark that the log was closed in order cannot be read; going on without it"
+        );
+    }
+    Ok(mark)
+}
+
+fn decode_mark(bytes: &[u8]) -> Option<(Position, CommitEnd)> {
+    let mut take = Take(bytes);
+    if take.bytes(8)? != CLEAN_MAGIC {
+        return None;
+    }
+    let position = take_position(&mut take)?;
+    let end = CommitEnd { at: take.u32()?, commit: take.u32()? };
+    (take.u32()? == checksum(0, &bytes[..bytes.len() - 4]) && take.0.is_empty())
+        .then_some((position, end))
+}

@@ -1,0 +1,94 @@
+//! A commit of a segment: the unit that is written and synced at once.
+
+use std::sync::Arc;
+
+use carafe_protocol::Offset;
+
+use crate::Entry;
+use crate::disk::format::codec::{Put, Take, length};
+use crate::disk::format::header::{HEADER, Header};
+use crate::disk::format::record::{self, checksum};
+
+pub(crate) const COMMIT: &[u8; 4] = b"CMIT";
+pub(crate) const COMMIT_HEAD: usize = 24;
+
+/// Where a record stands in its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) offset: Offset,
+    pub(crate) at: u32,
+    pub(crate) length: u32,
+    /// Not every subscriber may see it.
+    pub(crate) private: bool,
+}
+
+impl Row {
+    pub(crate) fn of(entry: &Entry, at: u32, length: u32) -> Self {
+        Self { offset: entry.offset(), at, length, private: entry.publication.is_private() }
+    }
+}
+
+/// Where the next commit goes, and which number it follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CommitEnd {
+    pub(crate) at: u32,
+    pub(crate) commit: u32,
+}
+
+impl CommitEnd {
+    /// Of a segment without commits.
+    pub(crate) fn of_empty(header: &Header) -> Self {
+        Self { at: length(HEADER), commit: header.salt }
+    }
+}
+
+/// A commit, ready to be written.
+pub(crate) struct Commit {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) end: CommitEnd,
+}
+
+impl Commit {
+    /// Encodes entries to stand at `end` of a segment.
+    pub(crate) fn encode(entries: &[Arc<Entry>], header: &Header, end: CommitEnd) -> Self {
+        let mut bytes = vec![0; COMMIT_HEAD];
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let start = bytes.len();
+            record::encode(entry, header.salt, &mut bytes);
+            let at = end.at + length(start);
+            rows.push(Row::of(entry, at, length(bytes.len() - start)));
+        }
+        let commit = rand::random();
+        let mut head = COMMIT.to_vec();
+        head.put_u32(length(bytes.len() - COMMIT_HEAD));
+        head.put_u32(length(entries.len()));
+        head.put_u32(end.commit);
+        head.put_u32(commit);
+        let sum = checksum(checksum(header.salt, &head), &bytes[COMMIT_HEAD..]);
+        head.put_u32(sum);
+        bytes[..COMMIT_HEAD].copy_from_slice(&head);
+        let end = CommitEnd { at: end.at + length(bytes.len()), commit };
+        Self { bytes, rows, end }
+    }
+}
+
+/// What the head of a commit says.
+pub(crate) struct CommitHead {
+    pub(crate) size: u32,
+    pub(crate) previous: u32,
+    pub(crate) commit: u32,
+    pub(crate) sum: u32,
+}
+
+impl CommitHead {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut take = Take(bytes);
+        if take.bytes(COMMIT.len())? != COMMIT {
+            return None;
+        }
+        let (size, _, previous) = (take.u32()?, take.u32()?, take.u32()?);
+        Some(Self { size, previous, commit: take.u32()?, sum: take.u32()? })
+    }
+}

@@ -1,0 +1,202 @@
+//! What a sealed segment may have, in memory: topics, keys and IDs that are not there are told
+//! without a look at the disk.
+//!
+//! A split-block Bloom filter, as Parquet has it: the upper half of a hash chooses a block of 256
+//! bits, the lower half one bit in each of its eight words. With 16 bits for each of what it holds,
+//! it wrongly says "maybe" once in 600 times.
+//!
+//! The file has a head (`CARAFEFI`, version, number of blocks, number of entries that the hub
+//! published itself), the blocks, and a CRC32C of all that, seeded with the segment's salt. It is
+//! not synced: one that is lost or damaged is made again from the index.
+
+use crate::disk::format::codec::{Put, Take, length};
+use crate::disk::format::header::Header;
+use crate::disk::format::record::checksum;
+
+pub(crate) const MAGIC: &[u8; 8] = b"CARAFEFI";
+const VERSION: u32 = 1;
+const HEAD: usize = 8 + 4 + 4 + 4;
+const SUM: usize = 4;
+
+/// Bits for each of what a filter holds. A log of many segments asks all of their filters: with
+/// fewer bits, most lookups of unknown keys would end on the disk.
+const BITS: usize = 16;
+
+const WORDS: usize = 8;
+
+/// Odd multipliers, one for each word of a block, as Parquet has them.
+const MULTIPLIERS: [u32; WORDS] = [
+    0x47b6_137b,
+    0x4497_4d91,
+    0x8824_ad5b,
+    0xa2b7_289d,
+    0x7054_95c7,
+    0x2df1_424b,
+    0x9efc_4947,
+    0x5c6b_fb31,
+];
+
+/// What a hash is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HashKind {
+    Topic,
+    /// A topic with a key.
+    Key,
+    Id,
+}
+
+impl HashKind {
+    /// Keeps an ID apart from a topic of the same text.
+    fn of(self, hash: u64) -> u64 {
+        match self {
+            Self::Topic => hash,
+            Self::Key => hash ^ 0x9e37_79b9_7f4a_7c15,
+            Self::Id => hash ^ 0xc2b2_ae3d_27d4_eb4f,
+        }
+    }
+}
+
+/// What a segment may have.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    blocks: Box<[[u32; WORDS]]>,
+    of_hub: u32,
+}
+
+impl Filter {
+    /// An empty filter with room for so many hashes.
+    pub(crate) fn with_room_for(count: usize) -> Self {
+        Self { blocks: vec![[0; WORDS]; blocks_for(count)].into(), of_hub: 0 }
+    }
+
+    fn place(&self, kind: HashKind, hash: u64) -> (usize, [u32; WORDS]) {
+        let hash = kind.of(hash);
+        let block = ((hash >> 32) * self.blocks.len() as u64) >> 32;
+        (
+            block as usize,
+            MULTIPLIERS.map(|multiplier| 1 << ((hash as u32).wrapping_mul(multiplier) >> 27)),
+        )
+    }
+
+    pub(crate) fn add(&mut self, kind: HashKind, hash: u64) {
+        let (block, bits) = self.place(kind, hash);
+        self.blocks[block].iter_mut().zip(bits).for_each(|(word, bit)| *word |= bit);
+    }
+
+    /// Whether the segment may have it. If not, it certainly has not.
+    pub(crate) fn may_have(&self, kind: HashKind, hash: u64) -> bool {
+        let (block, bits) = self.place(kind, hash);
+        self.blocks[block].iter().zip(bits).all(|(word, bit)| word & bit != 0)
+    }
+
+    pub(crate) fn with_of_hub(self, of_hub: u32) -> Self {
+        Self { of_hub, ..self }
+    }
+
+    /// How many of the segment's entries the hub published itself.
+    pub(crate) fn of_hub(&self) -> u32 {
+        self.of_hub
+    }
+
+    /// The size of its file.
+    pub(crate) fn len(&self) -> usize {
+        encoded_len(self.blocks.len())
+    }
+
+    /// The file's content for a segment.
+    pub(crate) fn encode(&self, header: &Header) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        out.extend_from_slice(MAGIC);
+        out.put_u32(VERSION);
+        out.put_u32(length(self.blocks.len()));
+        out.put_u32(self.of_hub);
+        self.blocks.iter().flatten().for_each(|word| out.put_u32(*word));
+        let sum = checksum(header.salt, &out);
+        out.put_u32(sum);
+        out
+    }
+
+    /// Reads a whole file; `None` if it is damaged.
+    pub(crate) fn decode(bytes: &[u8], header: &Header) -> Option<Self> {
+        let (content, sum) = bytes.split_last_chunk::<SUM>()?;
+        let mut take = Take(content);
+        if take.bytes(MAGIC.len())? != MAGIC || take.u32()? != VERSION {
+            return None;
+        }
+        let (count, of_hub) = (take.u32()? as usize, take.u32()?);
+        let is_good = checksum(header.salt, content) == u32::from_le_bytes(*sum);
+        if !is_good || count == 0 || bytes.len() != encoded_len(count) {
+            return None;
+        }
+        let words: Vec<u32> =
+            take.0.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        Some(Self { blocks: words.as_chunks().0.into(), of_hub })
+    }
+}
+
+fn blocks_for(count: usize) -> usize {
+    (count * BITS).div_ceil(WORDS * 32).max(1)
+}
+
+fn encoded_len(blocks: usize) -> usize {
+    HEAD + blocks * WORDS * 4 + SUM
+}
+
+/// The size of the file for so many hashes.
+pub(crate) fn file_len(hashes: usize) -> usize {
+    encoded_len(blocks_for(hashes))
+}
+
+#[cfg(test)]
+mod tests {
+    use carafe_protocol::{Generation, Position};
+
+    use super::*;
+    use crate::disk::format::index::{Ordinal, hash};
+
+    fn of(index: Ordinal) -> u64 {
+        hash(&[&index.to_string()], 7)
+    }
+
+    #[test]
+    fn what_is_there_is_never_denied_and_what_is_not_is_let_through_once_in_400_times_at_most() {
+        let (count, kinds) = (100_000, [HashKind::Topic, HashKind::Key, HashKind::Id]);
+        let mut filter = Filter::with_room_for(count * kinds.len());
+        let add = |number| kinds.iter().for_each(|kind| filter.add(*kind, of(number)));
+        (0..count as Ordinal).for_each(add);
+        for kind in kinds {
+            assert!((0..count as Ordinal).all(|number| filter.may_have(kind, of(number))));
+            let others = count as Ordinal..2 * count as Ordinal;
+            let wrong = others.filter(|number| filter.may_have(kind, of(*number))).count();
+            println!("{kind:?}: {wrong} of {count}");
+            assert!(wrong * 400 < count, "{wrong} of {count}");
+        }
+    }
+
+    #[test]
+    fn a_filter_reads_back_as_written_and_every_flipped_bit_is_noticed() {
+        let position = Position { generation: Generation::new(7), offset: 0, nonce: 0 };
+        let header = Header {
+            salt: 5,
+            generation: position.generation,
+            previous: position,
+            after_hole: false,
+        };
+        let mut filter = Filter::with_room_for(10);
+        (0..10).for_each(|number| filter.add(HashKind::Key, of(number)));
+        let bytes = filter.encode(&header);
+        assert_eq!(bytes.len(), file_len(10));
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            assert_eq!(Filter::decode(&flipped, &header), None, "byte {at}");
+        }
+        assert_eq!(Filter::decode(&bytes, &header), Some(filter));
+        assert_eq!(Filter::decode(&bytes[..bytes.len() - 1], &header), None);
+        assert_eq!(
+            Filter::decode(&bytes, &Header { salt: 6, ..header }),
+            None,
+            "another segment's"
+        );
+    }
+}

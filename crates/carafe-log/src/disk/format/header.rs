@@ -1,0 +1,112 @@
+//! A segment: a file of commits, each written at once and synced before the next.
+//!
+//! The file begins with a header:
+//!
+//! | field | bytes |
+//! | --- | --- |
+//! | `CARAFELG` | 8 |
+//! | version: 1; 2 if entries between the segment before and this one are lost, and a repair says so | 4 |
+//! | salt, random: seeds all checksums of the file | 4 |
+//! | generation of its entries | 8 |
+//! | the position before its first entry: generation, offset, nonce | 8, 8, 4 |
+//! | CRC32C of the header up to here | 4 |
+//!
+//! Then commits follow, each with a head:
+//!
+//! | field | bytes |
+//! | --- | --- |
+//! | `CMIT` | 4 |
+//! | length of its records | 4 |
+//! | number of its records | 4 |
+//! | the number of the commit before, the salt for the first | 4 |
+//! | its own number, random | 4 |
+//! | CRC32C of the head up to here and of the records, seeded with the salt | 4 |
+//!
+//! Zeros follow, up to the size that was allocated.
+
+use carafe_protocol::{Generation, Position};
+
+use crate::disk::format::codec::{Put, Take};
+use crate::disk::format::record::checksum;
+
+pub(crate) const MAGIC: &[u8; 8] = b"CARAFELG";
+/// The highest version that this program knows.
+pub(crate) const VERSION: u32 = AFTER_HOLE;
+const CONTIGUOUS: u32 = 1;
+const AFTER_HOLE: u32 = 2;
+pub(crate) const HEADER: usize = 48;
+
+/// What a segment's first bytes say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) salt: u32,
+    pub(crate) generation: Generation,
+    /// The position before its first entry.
+    pub(crate) previous: Position,
+    /// Entries between the segment before and this one are lost, and known to be.
+    pub(crate) after_hole: bool,
+}
+
+/// Why a header is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadHeader {
+    /// Written by another version of the program.
+    Version(u32),
+    Damaged,
+}
+
+impl Header {
+    pub(crate) fn name(&self) -> String {
+        format!("{:020}.segment", self.previous.offset + 1)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER);
+        out.extend_from_slice(MAGIC);
+        out.put_u32(if self.after_hole { AFTER_HOLE } else { CONTIGUOUS });
+        out.put_u32(self.salt);
+        out.put_u64(self.generation.get());
+        put_position(&mut out, self.previous);
+        let sum = checksum(0, &out);
+        out.put_u32(sum);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BadHeader> {
+        let damaged = BadHeader::Damaged;
+        let mut take = Take(bytes);
+        if take.bytes(MAGIC.len()) != Some(MAGIC) {
+            return Err(damaged);
+        }
+        let after_hole = match take.u32().ok_or(damaged)? {
+            CONTIGUOUS => false,
+            AFTER_HOLE => true,
+            // A header that is only half there.
+            0 => return Err(damaged),
+            other => return Err(BadHeader::Version(other)),
+        };
+        let header = take_header(&mut take, after_hole).ok_or(damaged)?;
+        let sum = checksum(0, &bytes[..HEADER - 4]);
+        if take.u32() == Some(sum) { Ok(header) } else { Err(damaged) }
+    }
+}
+
+fn take_header(take: &mut Take<'_>, after_hole: bool) -> Option<Header> {
+    Some(Header {
+        salt: take.u32()?,
+        generation: Generation::new(take.u64()?),
+        previous: take_position(take)?,
+        after_hole,
+    })
+}
+
+pub(crate) fn put_position(out: &mut Vec<u8>, position: Position) {
+    out.put_u64(position.generation.get());
+    out.put_u64(position.offset);
+    out.put_u32(position.nonce);
+}
+
+pub(crate) fn take_position(take: &mut Take<'_>) -> Option<Position> {
+    let generation = Generation::new(take.u64()?);
+    Some(Position { generation, offset: take.u64()?, nonce: take.u32()? })
+}

@@ -1,0 +1,11 @@
+//! The form of the files on disk: segments, indexes, filters and the mark of an orderly end. Nothing
+//! here opens a file by name or knows of threads.
+
+pub(crate) mod clean_mark;
+pub(crate) mod codec;
+pub(crate) mod commit;
+pub(crate) mod filter;
+pub(crate) mod header;
+pub(crate) mod index;
+pub(crate) mod record;
+pub(crate) mod scan;

@@ -1,0 +1,127 @@
+//! One entry as it stands in a segment.
+//!
+//! | field | bytes |
+//! | --- | --- |
+//! | length of all that follows the checksum | 4 |
+//! | CRC32C of all that follows, seeded with the segment's salt | 4 |
+//! | kind: 1 is an event; 2 is kept for the end of a topic | 1 |
+//! | flags: 1 private, 2 type, 4 retry, 8 external ID, 16 which is no idempotency key, 32 of the hub itself | 1 |
+//! | number of topics | 4 |
+//! | offset, time in milliseconds since 1970 | 8, 8 |
+//! | nonce | 4 |
+//! | retry in milliseconds, if flagged | 8 |
+//! | topics, type if flagged, external ID if flagged, data: each after its length | 4 + n |
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use carafe_protocol::{EventType, Generation, Position, Topic};
+
+use crate::disk::format::codec::{Put, Take, length};
+use crate::{Entry, ExternalId, IdempotencyKey, Publication};
+
+/// Length and checksum.
+pub(crate) const HEAD: usize = 8;
+
+const EVENT: u8 = 1;
+const PRIVATE: u8 = 1;
+const TYPE: u8 = 2;
+const RETRY: u8 = 4;
+const ID: u8 = 8;
+const REPEATABLE: u8 = 16;
+// Older versions pass over it: to them, it is an event like any other.
+const OF_HUB: u8 = 32;
+
+/// Appends the entry's record.
+pub(crate) fn encode(entry: &Entry, salt: u32, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD]);
+    encode_body(entry, out);
+    let body = &out[start + HEAD..];
+    let head = [length(body.len()), checksum(salt, body)].map(u32::to_le_bytes).concat();
+    out[start..start + HEAD].copy_from_slice(&head);
+}
+
+fn encode_body(entry: &Entry, out: &mut Vec<u8>) {
+    let publication = &entry.publication;
+    let event = publication.event();
+    let flag = |bit, set: bool| if set { bit } else { 0 };
+    out.put_u8(EVENT);
+    out.put_u8(
+        flag(PRIVATE, publication.is_private())
+            | flag(TYPE, event.event_type().is_some())
+            | flag(RETRY, event.retry_time().is_some())
+            | flag(ID, publication.external_id().is_some())
+            | flag(REPEATABLE, publication.external_id().is_some() && publication.key().is_none())
+            | flag(OF_HUB, publication.is_of_hub()),
+    );
+    out.put_u32(length(publication.topics().count()));
+    out.put_u64(entry.offset());
+    out.put_u64(milliseconds(entry.time.duration_since(UNIX_EPOCH).unwrap_or_default()));
+    out.put_u32(entry.position.nonce);
+    if let Some(retry) = event.retry_time() {
+        out.put_u64(milliseconds(retry));
+    }
+    publication.topics().for_each(|topic| out.put_text(topic.as_str()));
+    event.event_type().iter().for_each(|event_type| out.put_text(event_type.as_str()));
+    publication.external_id().iter().for_each(|id| out.put_text(id.as_str()));
+    out.put_text(event.data().unwrap_or_default());
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The CRC32C of `bytes`. The salt keeps what publishers write from ever passing for the log's own.
+pub(crate) fn checksum(salt: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(salt, bytes)
+}
+
+/// The length of the whole record whose first bytes these are.
+pub(crate) fn record_length(head: &[u8]) -> Option<usize> {
+    Some(HEAD + Take(head).u32()? as usize)
+}
+
+/// Reads a whole record; `None` if it is damaged.
+pub(crate) fn decode(record: &[u8], salt: u32, generation: Generation) -> Option<Entry> {
+    let mut take = Take(record);
+    let (length, sum) = (take.u32()?, take.u32()?);
+    if take.0.len() != length as usize || checksum(salt, take.0) != sum {
+        return None;
+    }
+    decode_body(&mut take, generation)
+}
+
+fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
+    if take.u8()? != EVENT {
+        return None;
+    }
+    let flags = take.u8()?;
+    let topics = take.u32()?;
+    let (offset, time, nonce) = (take.u64()?, take.u64()?, take.u32()?);
+    let retry = if flags & RETRY != 0 { Some(Duration::from_millis(take.u64()?)) } else { None };
+    let mut topics = (0..topics)
+        .map(|_| Topic::stored(take.text()?).ok())
+        .collect::<Option<Vec<_>>>()?
+        .into_iter();
+    let topic = topics.next()?;
+    let event_type =
+        if flags & TYPE != 0 { Some(EventType::new(take.text()?).ok()?) } else { None };
+    let id = if flags & ID != 0 { Some(take.text()?) } else { None };
+    let mut publication = Publication::new(topic, take.text()?)
+        .with_alternates(topics)
+        .with_private(flags & PRIVATE != 0);
+    publication = publication.with_hub(flags & OF_HUB != 0);
+    publication = event_type.into_iter().fold(publication, Publication::with_type);
+    publication = retry.into_iter().fold(publication, Publication::with_retry);
+    if let Some(id) = id {
+        publication = match flags & REPEATABLE {
+            0 => publication.with_key(IdempotencyKey::new(id).ok()?),
+            _ => publication.with_external_id(ExternalId::new(id).ok()?),
+        };
+    }
+    Some(Entry { position: Position { generation, offset, nonce }, time: at(time)?, publication })
+}
+
+fn at(milliseconds: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
+}

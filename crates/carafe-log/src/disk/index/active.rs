@@ -1,0 +1,256 @@
+//! The index of the segment that is being written, in memory.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use carafe_protocol::{Offset, Topic};
+
+use crate::disk::format::commit::Row;
+use crate::disk::format::filter::{self, HashKind};
+use crate::disk::format::header::Header;
+use crate::disk::format::index::{KEY, Ordinal, PRIVATE, ROW, SUMMARY, TOPIC, WORD, hash};
+use crate::disk::index::paged::Paged;
+use crate::disk::index::postings::{List, ListId, Postings};
+use crate::{Entry, ExternalId, IdempotencyKey};
+
+/// The number of a topic within its segment, from 0 on.
+pub(crate) type TopicId = ListId;
+
+/// Marks an entry of several topics: the rest of the word is the place of their list.
+const SEVERAL: u32 = 1 << 31;
+
+/// Which entries of a segment are of which topic, key and ID, and where they stand.
+///
+/// The writer adds entries while readers look: nothing is copied, and nobody waits. What a reader
+/// may look at is said by the `View` that it took, which counts entries;
+/// anything beyond has to be passed over.
+pub(crate) struct ActiveIndex {
+    base: Offset,
+    pub(crate) salt: u32,
+    rows: Paged<PackedRow>,
+    /// The topics of each entry that has several: their number, then each.
+    several: Paged<AtomicU32>,
+    names: Paged<OnceLock<Topic>>,
+    pub(crate) topics: Postings,
+    pub(crate) topic_keys: Postings,
+    pub(crate) ids: Postings,
+    entries: AtomicU32,
+    /// How many of them the hub published itself.
+    of_hub: AtomicU32,
+    /// The bytes of its file, without the head.
+    bytes: AtomicUsize,
+    // Only for the writer, which never finds it locked: where the next list of several topics goes.
+    filled: Mutex<u32>,
+}
+
+#[derive(Default)]
+struct PackedRow {
+    offset: AtomicU32,
+    at: AtomicU32,
+    length: AtomicU32,
+    topics: AtomicU32,
+}
+
+impl ActiveIndex {
+    /// Of a segment without entries.
+    pub(crate) fn new(header: &Header) -> Self {
+        Self {
+            base: header.previous.offset,
+            salt: header.salt,
+            rows: Paged::default(),
+            several: Paged::default(),
+            names: Paged::default(),
+            topics: Postings::default(),
+            topic_keys: Postings::default(),
+            ids: Postings::default(),
+            entries: AtomicU32::new(0),
+            of_hub: AtomicU32::new(0),
+            bytes: AtomicUsize::new(0),
+            filled: Mutex::default(),
+        }
+    }
+
+    /// Adds the next entry. One thread does this.
+    pub(crate) fn push(&self, entry: &Entry, row: Row) {
+        let ordinal = self.entries();
+        let mut topics: Vec<TopicId> = Vec::with_capacity(1);
+        for topic in entry.publication.topics() {
+            // An event may name a topic twice.
+            if !self.is_last(topic, ordinal) {
+                topics.push(self.push_topic(topic, ordinal));
+            }
+        }
+        if let Some(key) = entry.publication.key() {
+            let hash = self.key_hash(entry.publication.topic(), key);
+            self.topic_keys.push(hash, ordinal, |_| true, |_| {});
+        }
+        if let Some(id) = entry.publication.external_id() {
+            self.ids.push(self.id_hash(id), ordinal, |_| true, |_| {});
+        }
+        let keys = usize::from(entry.publication.key().is_some())
+            + usize::from(entry.publication.external_id().is_some());
+        self.grow(ROW + topics.len() + keys * KEY, 0);
+        self.push_row(ordinal, row, &topics);
+        self.of_hub.fetch_add(u32::from(entry.publication.is_of_hub()), Ordering::Relaxed);
+        self.entries.store(ordinal + 1, Ordering::Release);
+    }
+
+    fn is_last(&self, topic: &Topic, ordinal: Ordinal) -> bool {
+        self.of_topic(topic, Ordinal::MAX).last() == Some(ordinal)
+    }
+
+    fn push_topic(&self, topic: &Topic, ordinal: Ordinal) -> TopicId {
+        let begin = |id: TopicId| {
+            self.grow(TOPIC, topic.as_str().len());
+            drop(self.names.slot(id as usize).set(topic.clone()));
+        };
+        self.topics.push(self.topic_hash(topic), ordinal, |id| self.name(id) == Some(topic), begin)
+    }
+
+    fn push_row(&self, ordinal: Ordinal, row: Row, topics: &[TopicId]) {
+        let offset = u32::try_from(row.offset - self.base);
+        let packed = self.rows.slot(ordinal as usize);
+        let offset = offset.expect("a segment is ended before its offsets span 2^32");
+        packed.offset.store(offset, Ordering::Relaxed);
+        packed.at.store(row.at, Ordering::Relaxed);
+        let private = if row.private { PRIVATE } else { 0 };
+        packed.length.store(row.length | private, Ordering::Relaxed);
+        let topics = if let [topic] = topics { *topic } else { self.push_several(topics) };
+        packed.topics.store(topics, Ordering::Relaxed);
+    }
+
+    fn push_several(&self, topics: &[TopicId]) -> u32 {
+        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = *filled;
+        for word in [topics.len() as u32].iter().chain(topics) {
+            self.several.slot(*filled as usize).store(*word, Ordering::Relaxed);
+            *filled += 1;
+        }
+        place | SEVERAL
+    }
+
+    fn grow(&self, words: usize, bytes: usize) {
+        self.bytes.fetch_add(words * WORD + bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes that its file will have, and the segment's filter.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        (SUMMARY + self.bytes.load(Ordering::Relaxed) + WORD + filter::file_len(self.hashes()))
+            as u64
+    }
+
+    /// How many topics, keys and IDs there are.
+    pub(crate) fn hashes(&self) -> usize {
+        self.postings().iter().map(|(_, postings)| postings.lists() as usize).sum()
+    }
+
+    /// Whether there is an entry with this hash.
+    pub(crate) fn has(&self, kind: HashKind, hash: u64) -> bool {
+        let [topics, keys, ids] = self.postings();
+        let postings = match kind {
+            HashKind::Topic => topics.1,
+            HashKind::Key => keys.1,
+            HashKind::Id => ids.1,
+        };
+        postings.find(hash, |_| true).is_some()
+    }
+
+    pub(crate) fn postings(&self) -> [(HashKind, &Postings); 3] {
+        [
+            (HashKind::Topic, &self.topics),
+            (HashKind::Key, &self.topic_keys),
+            (HashKind::Id, &self.ids),
+        ]
+    }
+
+    /// How many entries there are. The writer may have added more than a reader's view has.
+    pub(crate) fn entries(&self) -> Ordinal {
+        self.entries.load(Ordering::Acquire)
+    }
+
+    /// How many of the entries the hub published itself. They do not count against its limits.
+    pub(crate) fn of_hub(&self) -> Ordinal {
+        self.of_hub.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn row(&self, ordinal: Ordinal) -> Row {
+        let load = |word: fn(&PackedRow) -> &AtomicU32| {
+            self.rows.get(ordinal as usize).map_or(0, |row| word(row).load(Ordering::Relaxed))
+        };
+        let length = load(|row| &row.length);
+        Row {
+            offset: self.base + u64::from(load(|row| &row.offset)),
+            at: load(|row| &row.at),
+            length: length & !PRIVATE,
+            private: length & PRIVATE != 0,
+        }
+    }
+
+    /// An entry's offset from the one before the segment.
+    pub(crate) fn offset_within(&self, ordinal: Ordinal) -> u32 {
+        self.rows.get(ordinal as usize).map_or(0, |row| row.offset.load(Ordering::Relaxed))
+    }
+
+    /// The first of `end` entries after an offset.
+    pub(crate) fn first_after(&self, offset: Offset, end: Ordinal) -> Ordinal {
+        let (mut low, mut high) = (0, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.row(middle).offset <= offset { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Whether one of an entry's topics is accepted.
+    pub(crate) fn any_topic(
+        &self,
+        ordinal: Ordinal,
+        mut accept: impl FnMut(TopicId) -> bool,
+    ) -> bool {
+        let topics =
+            self.rows.get(ordinal as usize).map_or(0, |row| row.topics.load(Ordering::Relaxed));
+        if topics & SEVERAL == 0 {
+            return accept(topics);
+        }
+        let word =
+            |at: u32| self.several.get(at as usize).map_or(0, |word| word.load(Ordering::Relaxed));
+        let place = topics & !SEVERAL;
+        (1..=word(place)).any(|at| accept(word(place + at)))
+    }
+
+    pub(crate) fn name(&self, topic: TopicId) -> Option<&Topic> {
+        self.names.get(topic as usize)?.get()
+    }
+
+    /// The entries of a topic that come before `end`.
+    pub(crate) fn of_topic(&self, topic: &Topic, end: Ordinal) -> List<'_> {
+        self.topics.list_of(self.topic_hash(topic), end, |id| self.name(id) == Some(topic))
+    }
+
+    /// Entries of this topic that may have this key: their hashes are the same.
+    pub(crate) fn of_topic_and_key(
+        &self,
+        topic: &Topic,
+        key: &IdempotencyKey,
+        end: Ordinal,
+    ) -> List<'_> {
+        self.topic_keys.list_of(self.key_hash(topic, key), end, |_| true)
+    }
+
+    /// Entries of any topic that may have this ID: their hashes are the same.
+    pub(crate) fn of_external_id(&self, id: &ExternalId, end: Ordinal) -> List<'_> {
+        self.ids.list_of(self.id_hash(id), end, |_| true)
+    }
+
+    fn topic_hash(&self, topic: &Topic) -> u64 {
+        hash(&[topic.as_str()], self.salt)
+    }
+
+    fn key_hash(&self, topic: &Topic, key: &IdempotencyKey) -> u64 {
+        hash(&[topic.as_str(), key.as_str()], self.salt)
+    }
+
+    fn id_hash(&self, id: &ExternalId) -> u64 {
+        hash(&[id.as_str()], self.salt)
+    }
+}

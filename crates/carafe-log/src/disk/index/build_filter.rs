@@ -1,0 +1,47 @@
+//! Making the filter of a segment from its index.
+
+use std::io;
+
+use crate::disk::format::filter::{Filter, HashKind};
+use crate::disk::format::index::hash;
+use crate::disk::index::active::ActiveIndex;
+use crate::disk::index::file::IndexFile;
+
+/// Topics that are read at once to make a filter from an index.
+const TOPICS: usize = 4096;
+
+impl Filter {
+    /// Of a segment whose index is in memory.
+    pub(crate) fn of(index: &ActiveIndex) -> Self {
+        let mut filter = Self::with_room_for(index.hashes()).with_of_hub(index.of_hub());
+        for (kind, postings) in index.postings() {
+            (0..postings.lists()).for_each(|list| filter.add(kind, postings.hash(list)));
+        }
+        filter
+    }
+
+    /// Of a segment whose index is in a file. Which entries the hub published itself is lost: all
+    /// count as published.
+    pub(crate) fn of_file(file: &IndexFile, salt: u32) -> io::Result<Self> {
+        let counts = file.counts();
+        let mut filter = Self::with_room_for(counts.topic_keys + counts.ids + counts.topics);
+        let (keys, ids) = (0..counts.topic_keys, counts.topic_keys..counts.topic_keys + counts.ids);
+        for (kind, table) in [(HashKind::Key, keys), (HashKind::Id, ids)] {
+            for from in table.clone().step_by(TOPICS) {
+                let keys = file.keys(from..table.end.min(from + TOPICS))?;
+                keys.into_iter().for_each(|(hash, _)| filter.add(kind, hash));
+            }
+        }
+        for from in (0..counts.topics).step_by(TOPICS) {
+            let topics = file.topics(from..counts.topics.min(from + TOPICS))?;
+            let (Some(first), Some(last)) = (topics.first(), topics.last()) else { continue };
+            let (start, names) = (first.name.start, file.names(first.name.start..last.name.end)?);
+            for topic in &topics {
+                let name = &names[topic.name.start - start..topic.name.end - start];
+                let name = std::str::from_utf8(name).unwrap_or_default();
+                filter.add(HashKind::Topic, hash(&[name], salt));
+            }
+        }
+        Ok(filter)
+    }
+}

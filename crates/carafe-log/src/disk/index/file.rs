@@ -1,0 +1,269 @@
+//! Looking things up in the index file of a sealed segment, of which only what is needed is read.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use carafe_protocol::{Offset, Topic};
+
+use crate::disk::format::commit::Row;
+use crate::disk::format::header::Header;
+use crate::disk::format::index::{Counts, KEY, Ordinal, PRIVATE, ROW, SUMMARY, TOPIC, WORD, hash};
+use crate::disk::format::record::checksum;
+use crate::disk::index::active::ActiveIndex;
+use crate::disk::storage::StorageFile;
+use crate::{ExternalId, IdempotencyKey, ReadError};
+
+/// Rows, or keys, that are read at once: a page of the system's cache.
+const RUN: u32 = 340;
+
+/// After so many guesses, a hash is looked for by halves.
+const GUESSES: usize = 8;
+
+/// How much is read at once to check a whole file.
+const WINDOW: usize = 256 << 10;
+
+/// The index of one segment.
+pub(crate) enum SegmentIndex {
+    /// Of so many entries.
+    Memory(Arc<ActiveIndex>, Ordinal),
+    File(IndexFile),
+}
+
+pub(crate) fn unreadable(error: io::Error) -> ReadError {
+    ReadError::Disk(error.into())
+}
+
+/// An index file that is open, and goes on being readable when it is removed.
+pub(crate) struct IndexFile {
+    file: Arc<dyn StorageFile>,
+    header: Header,
+    counts: Counts,
+}
+
+/// Where a topic's name and entries stand.
+pub(crate) struct TopicPlaces {
+    pub(crate) name: Range<usize>,
+    pub(crate) ordinals: Range<usize>,
+}
+
+impl IndexFile {
+    /// Reads the head; `None` if it is damaged, or the file is not as long as it says.
+    pub(crate) fn open(file: Arc<dyn StorageFile>, header: Header) -> io::Result<Option<Self>> {
+        let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; SUMMARY.min(size)];
+        file.read_at(0, &mut bytes)?;
+        let Some(counts) = Counts::decode(&bytes, &header) else { return Ok(None) };
+        let whole = SUMMARY + counts.words() * WORD + counts.names + WORD;
+        Ok((size == whole).then_some(Self { file, header, counts }))
+    }
+
+    /// Whether the whole file is what was written. All that follows relies on that.
+    pub(crate) fn is_good(&self) -> io::Result<bool> {
+        let end = self.names_at() + self.counts.names;
+        let (mut at, mut sum) = (0, self.header.salt);
+        let mut window = vec![0; WINDOW.min(end)];
+        while at < end {
+            let part = &mut window[..WINDOW.min(end - at)];
+            self.file.read_at(at as u64, part)?;
+            sum = checksum(sum, part);
+            at += part.len();
+        }
+        Ok(self.words(end, 1)? == [sum])
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(crate) fn entries(&self) -> Ordinal {
+        self.counts.summary.entries
+    }
+
+    fn words(&self, at: usize, count: usize) -> io::Result<Vec<u32>> {
+        let mut bytes = vec![0; count * WORD];
+        self.file.read_at(at as u64, &mut bytes)?;
+        Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
+    }
+
+    fn keys_at(&self) -> usize {
+        SUMMARY + self.counts.rows() * ROW * WORD
+    }
+
+    fn topics_at(&self) -> usize {
+        self.keys_at() + (self.counts.topic_keys + self.counts.ids) * KEY * WORD
+    }
+
+    fn ordinals_at(&self) -> usize {
+        self.topics_at() + self.counts.topics * TOPIC * WORD
+    }
+
+    fn names_at(&self) -> usize {
+        self.ordinals_at() + self.counts.ordinals * WORD
+    }
+
+    /// The rows of a range of entries.
+    pub(crate) fn run(&self, entries: Range<Ordinal>) -> io::Result<Vec<Row>> {
+        let at = SUMMARY + entries.start as usize * ROW * WORD;
+        let words = self.words(at, entries.len() * ROW)?;
+        let row = |row: &[u32; ROW]| Row {
+            offset: self.header.previous.offset + u64::from(row[0]),
+            at: row[1],
+            length: row[2] & !PRIVATE,
+            private: row[2] & PRIVATE != 0,
+        };
+        Ok(words.as_chunks().0.iter().map(row).collect())
+    }
+
+    /// The rows of these entries, which are in order; near neighbours are read at once.
+    pub(crate) fn rows(&self, ordinals: &[Ordinal]) -> io::Result<Vec<Row>> {
+        let (mut rows, mut rest) = (Vec::with_capacity(ordinals.len()), ordinals);
+        while let Some(first) = rest.first() {
+            let count = rest.partition_point(|ordinal| ordinal - first < RUN);
+            let run = self.run(*first..rest[count - 1] + 1)?;
+            rows.extend(rest[..count].iter().map(|ordinal| run[(ordinal - first) as usize]));
+            rest = &rest[count..];
+        }
+        Ok(rows)
+    }
+
+    /// The first entry after an offset.
+    pub(crate) fn first_after(&self, offset: Offset) -> io::Result<Ordinal> {
+        let (first, last) = (self.header.previous.offset, self.counts.summary.last.offset);
+        let entries = self.entries();
+        // Offsets have gaps only where another node gave them out.
+        if last - first == u64::from(entries) {
+            return Ok(u32::try_from(offset.saturating_sub(first)).unwrap_or(entries).min(entries));
+        }
+        let (mut low, mut high) = (0, entries);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.run(middle..middle + 1)?[0].offset <= offset {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Entries of this topic that may have this key: their hashes are the same.
+    pub(crate) fn of_topic_and_key(
+        &self,
+        topic: &Topic,
+        key: &IdempotencyKey,
+    ) -> io::Result<Vec<Ordinal>> {
+        self.keyed(
+            0..self.counts.topic_keys,
+            hash(&[topic.as_str(), key.as_str()], self.header.salt),
+        )
+    }
+
+    /// Entries of any topic that may have this external ID, in order: their hashes are the same.
+    pub(crate) fn of_external_id(&self, id: &ExternalId) -> io::Result<Vec<Ordinal>> {
+        let table = self.counts.topic_keys..self.counts.topic_keys + self.counts.ids;
+        self.keyed(table, hash(&[id.as_str()], self.header.salt))
+    }
+
+    /// The entries of a hash. Hashes are spread evenly, so a guess by their size comes near at
+    /// once.
+    fn keyed(&self, table: Range<usize>, wanted: u64) -> io::Result<Vec<Ordinal>> {
+        let (mut low, mut high, mut lowest, mut highest) = (table.start, table.end, 0, u64::MAX);
+        let run = RUN as usize;
+        for _ in 0..GUESSES {
+            if high - low <= run {
+                break;
+            }
+            let share = (wanted - lowest) as f64 / ((highest - lowest) as f64).max(1.0);
+            let guess = low + ((high - low) as f64 * share) as usize;
+            let from = guess.saturating_sub(run / 2).clamp(low, high - run);
+            let keys = self.keys(from..from + run)?;
+            match (keys[0].0, keys[run - 1].0) {
+                (first, _) if wanted <= first => (high, highest) = (from + 1, first),
+                (_, last) if wanted > last => (low, lowest) = (from + run, last),
+                _ => return self.keyed_from(from..from + run, table.end, wanted),
+            }
+        }
+        self.keyed_from(low..high, table.end, wanted)
+    }
+
+    /// The entries of a hash that begin in a range, by halves.
+    fn keyed_from(&self, range: Range<usize>, end: usize, wanted: u64) -> io::Result<Vec<Ordinal>> {
+        let (mut low, mut high) = (range.start, range.end);
+        while high - low > RUN as usize {
+            let middle = low + (high - low) / 2;
+            if self.keys(middle..middle + 1)?[0].0 < wanted {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let mut found = Vec::new();
+        while low < end {
+            let run = self.keys(low..end.min(low + RUN as usize))?;
+            low += run.len();
+            found.extend(of_hash(&run, wanted));
+            if run.last().is_none_or(|(hash, _)| *hash > wanted) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// A part of the keys, which the IDs follow.
+    pub(crate) fn keys(&self, range: Range<usize>) -> io::Result<Vec<(u64, Ordinal)>> {
+        let words = self.words(self.keys_at() + range.start * KEY * WORD, range.len() * KEY)?;
+        let key = |key: &[u32; KEY]| (u64::from(key[0]) << 32 | u64::from(key[1]), key[2]);
+        Ok(words.as_chunks().0.iter().map(key).collect())
+    }
+
+    /// The topics of a range, in the order of their names.
+    pub(crate) fn topics(&self, range: Range<usize>) -> io::Result<Vec<TopicPlaces>> {
+        let words =
+            self.words(self.topics_at() + range.start * TOPIC * WORD, range.len() * TOPIC)?;
+        let places = |from: u32, count: u32| from as usize..from as usize + count as usize;
+        let topic = |topic: &[u32; TOPIC]| TopicPlaces {
+            name: places(topic[0], topic[1]),
+            ordinals: places(topic[2], topic[3]),
+        };
+        Ok(words.as_chunks().0.iter().map(topic).collect())
+    }
+
+    /// A part of the names.
+    pub(crate) fn names(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; range.len()];
+        self.file.read_at((self.names_at() + range.start) as u64, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A part of the topics' entries.
+    pub(crate) fn ordinals(&self, range: Range<usize>) -> io::Result<Vec<Ordinal>> {
+        self.words(self.ordinals_at() + range.start * WORD, range.len())
+    }
+
+    /// Where the entries of a topic stand; an empty range if there are none.
+    pub(crate) fn of_topic(&self, topic: &Topic) -> io::Result<Range<usize>> {
+        let wanted = topic.as_str().as_bytes();
+        let (mut low, mut high) = (0, self.counts.topics);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(at) = self.topics(middle..middle + 1)?.pop() else { break };
+            let name = self.names(at.name)?;
+            match name.as_slice().cmp(wanted) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(at.ordinals),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Ok(0..0)
+    }
+}
+
+fn of_hash(run: &[(u64, Ordinal)], wanted: u64) -> Vec<Ordinal> {
+    let first = run.partition_point(|(hash, _)| *hash < wanted);
+    run[first..]
+        .iter()
+        .take_while(|(hash, _)| *hash == wanted)
+        .map(|(_, ordinal)| *ordinal)
+        .collect()
+}

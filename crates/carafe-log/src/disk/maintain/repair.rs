@@ -1,0 +1,349 @@
+//! `carafe log repair`: what is damaged is given up, and nothing else.
+//!
+//! A segment with damage becomes several: the commits before it stay in its file, and those after
+//! it are written to a new one whose header says that entries before it are lost. They keep their
+//! positions. If the damaged file cannot be used at all, the header of the next segment says so.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use carafe_protocol::{Offset, Position};
+
+use crate::Entry;
+use crate::disk::format::clean_mark::{CLEAN, clean_mark};
+use crate::disk::format::commit::{Commit, CommitEnd};
+use crate::disk::format::header::{HEADER, Header};
+use crate::disk::format::scan::{Content, Rest, Run};
+use crate::disk::maintain::check::{Finding, Found, OfflineLog, Progress};
+use crate::disk::maintain::open;
+use crate::disk::options::OpenError;
+use crate::disk::segment::file::Segment;
+use crate::disk::segment::files::{self, FileKind};
+use crate::disk::storage::{Storage, read_whole};
+
+/// What a repair would do.
+pub struct RepairPlan {
+    storage: Arc<dyn Storage>,
+    findings: Vec<Finding>,
+    losses: Vec<Loss>,
+    backups: Vec<String>,
+    kept: u64,
+    steps: Vec<Step>,
+    lost_end: bool,
+}
+
+/// Entries that are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Their offsets, as far as they are known: of lost entries at the end of a log, only the first
+    /// may be.
+    pub offsets: Option<RangeInclusive<Offset>>,
+    /// When the last entry before them was stored, and the first one after them.
+    pub between: (Option<SystemTime>, Option<SystemTime>),
+}
+
+enum Step {
+    /// Its index is removed; opening the log makes it again.
+    RemoveIndex(String),
+    /// Nothing of it can be read.
+    SetAside { name: String, backup: String },
+    /// Only these runs of it are good.
+    Split { segment: Segment, runs: Vec<Run>, backup: String },
+    /// Its header says that entries before it are lost.
+    MarkHole(Segment),
+    /// The mark of an orderly end is not true any more.
+    RemoveMark,
+}
+
+impl OfflineLog {
+    /// Says what a repair would keep, and what is lost. Nothing is changed.
+    ///
+    /// # Errors
+    /// When the disk cannot be read, or a file is of another version.
+    pub fn plan_repair(&self, progress: Progress<'_>) -> Result<RepairPlan, OpenError> {
+        let names = files::segments(&*self.storage)?;
+        let mut planner = Planner::new(self);
+        for (done, name) in names.iter().enumerate() {
+            progress(done, names.len());
+            planner.look_at(name, done + 1 == names.len())?;
+        }
+        progress(names.len(), names.len());
+        Ok(planner.plan)
+    }
+}
+
+/// Goes through the segments in order.
+struct Planner<'a> {
+    log: &'a OfflineLog,
+    plan: RepairPlan,
+    /// The newest entry that is kept so far, or the position before all, of which no time is known.
+    last: Option<(Position, Option<SystemTime>)>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(log: &'a OfflineLog) -> Self {
+        let storage = Arc::clone(&log.storage);
+        let plan = RepairPlan {
+            storage,
+            findings: Vec::new(),
+            losses: Vec::new(),
+            backups: Vec::new(),
+            kept: 0,
+            steps: Vec::new(),
+            lost_end: false,
+        };
+        Self { log, plan, last: None }
+    }
+
+    fn look_at(&mut self, name: &str, newest: bool) -> Result<(), OpenError> {
+        match self.log.look_at(name, newest)? {
+            Found::Unused => {}
+            Found::Whole(segment, scanned) | Found::Torn(segment, scanned) => {
+                if self.is_left_over(&segment.header) {
+                    return Ok(());
+                }
+                if let Some(finding) = self.log.look_at_index(&segment, &scanned)? {
+                    self.plan.steps.push(Step::RemoveIndex(finding.file.clone()));
+                    self.plan.findings.push(finding);
+                }
+                drop(scanned);
+                let (runs, _) = Content::new(&*segment.file, segment.header)?.runs(|_, _| {})?;
+                self.take_segment(&segment, runs.first());
+                runs.iter().for_each(|run| self.keep(run));
+            }
+            Found::Damaged(finding) => {
+                self.plan.findings.push(finding);
+                self.damaged(name, newest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An earlier repair that did not come to its end has written it, and this one writes it again.
+    fn is_left_over(&self, header: &Header) -> bool {
+        header.after_hole && self.last.is_some_and(|(last, _)| header.previous.offset < last.offset)
+    }
+
+    fn damaged(&mut self, name: &str, newest: bool) -> Result<(), OpenError> {
+        let storage = Arc::clone(&self.log.storage);
+        let backup = files::backup(&*storage, name)?;
+        self.plan.backups.push(backup.clone());
+        if newest {
+            self.plan.steps.push(Step::RemoveMark);
+        }
+        let Ok(Some(segment)) = Segment::open(&*storage, name.into()) else {
+            if newest {
+                self.lose_end(None);
+            }
+            self.plan.steps.push(Step::SetAside { name: name.into(), backup });
+            return Ok(());
+        };
+        self.last.get_or_insert((segment.header.previous, None));
+        let (runs, rest) = Content::new(&*segment.file, segment.header)?.runs(|_, _| {})?;
+        let lost_end = newest && self.has_lost_end(&runs, rest)?;
+        for run in &runs {
+            if run.at == HEADER {
+                self.take_segment(&segment, Some(run));
+            } else {
+                self.lose_up_to(run.first.0.offset - 1, Some(run.first.1));
+            }
+            self.keep(run);
+        }
+        if lost_end {
+            self.lose_end(clean_mark(&*storage)?.map(|(newest, _)| newest.offset));
+        }
+        self.plan.steps.push(Step::Split { segment, runs, backup });
+        Ok(())
+    }
+
+    /// Whether entries may have stood behind the last good commit of the newest segment.
+    fn has_lost_end(&self, runs: &[Run], rest: Rest) -> io::Result<bool> {
+        let mark = clean_mark(&*self.log.storage)?;
+        let last = runs.last().map(|run| (run.last.0, run.end));
+        Ok(rest != Rest::Nothing || mark.is_some_and(|mark| Some(mark) != last))
+    }
+
+    /// Takes a segment that goes on after what is kept, or has a hole before it.
+    fn take_segment(&mut self, segment: &Segment, first: Option<&Run>) {
+        let header = &segment.header;
+        self.last.get_or_insert((header.previous, None));
+        if self.last.is_some_and(|(last, _)| !open::follows(last, header)) {
+            self.lose_up_to(header.previous.offset, first.map(|run| run.first.1));
+            self.plan.steps.push(Step::MarkHole(segment.clone()));
+        }
+    }
+
+    fn keep(&mut self, run: &Run) {
+        self.plan.kept += run.entries;
+        self.last = Some((run.last.0, Some(run.last.1)));
+    }
+
+    fn lose_up_to(&mut self, offset: Offset, next: Option<SystemTime>) {
+        let offsets = self.last.map(|(last, _)| last.offset + 1..=offset);
+        self.plan
+            .losses
+            .push(Loss { offsets, between: (self.last.and_then(|(_, time)| time), next) });
+    }
+
+    fn lose_end(&mut self, newest: Option<Offset>) {
+        self.plan.lost_end = true;
+        let offsets = self.last.zip(newest).map(|((last, _), newest)| last.offset + 1..=newest);
+        let offsets = offsets.filter(|offsets| !offsets.is_empty());
+        self.plan
+            .losses
+            .push(Loss { offsets, between: (self.last.and_then(|(_, time)| time), None) });
+    }
+}
+
+impl RepairPlan {
+    /// Whether the log is as it was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What is not as it was written.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// What is lost, in order.
+    #[must_use]
+    pub fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+
+    /// The files in the log's folder that will have what the damaged ones have now.
+    #[must_use]
+    pub fn backups(&self) -> &[String] {
+        &self.backups
+    }
+
+    /// How many entries stay.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Repairs the log. If it is interrupted, another plan goes on from there.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written.
+    pub fn apply(self) -> io::Result<()> {
+        let storage = &*self.storage;
+        self.steps.iter().try_for_each(|step| step.apply(storage))?;
+        if self.lost_end {
+            leave_torn_end(storage)?;
+        }
+        storage.sync()
+    }
+}
+
+impl Step {
+    fn apply(&self, storage: &dyn Storage) -> io::Result<()> {
+        match self {
+            Self::RemoveIndex(name) => storage.remove(name),
+            Self::SetAside { name, backup } => {
+                storage.rename(name, backup)?;
+                remove_derived(storage, name)
+            }
+            Self::Split { segment, runs, backup } => {
+                copy(storage, segment, backup)?;
+                split(storage, segment, runs)
+            }
+            Self::MarkHole(segment) => {
+                let header = Header { after_hole: true, ..segment.header };
+                segment.file.write_at(0, &header.encode())?;
+                segment.file.sync()
+            }
+            Self::RemoveMark if storage.list()?.iter().any(|name| name == CLEAN) => {
+                storage.remove(CLEAN)?;
+                storage.sync()
+            }
+            Self::RemoveMark => Ok(()),
+        }
+    }
+}
+
+fn copy(storage: &dyn Storage, segment: &Segment, backup: &str) -> io::Result<()> {
+    let copy = storage.create(backup)?;
+    copy.write_at(0, &read_whole(&*segment.file)?)?;
+    copy.sync()?;
+    storage.sync()
+}
+
+/// Writes the runs behind damage to segments of their own, and then cuts the damaged one off before
+/// it.
+fn split(storage: &dyn Storage, segment: &Segment, runs: &[Run]) -> io::Result<()> {
+    let stays = runs.first().filter(|run| run.at == HEADER);
+    write_parts(storage, segment, usize::from(stays.is_some()))?;
+    // It describes the whole segment.
+    remove_derived(storage, &segment.name)?;
+    storage.sync()?;
+    match stays {
+        Some(run) => {
+            segment.file.truncate(u64::from(run.end.at))?;
+            segment.file.sync()
+        }
+        None => storage.remove(&segment.name),
+    }
+}
+
+/// Makes the newest segment end as after a crash. The log begins a new generation when it is opened
+/// then, so that no position of a lost entry is taken for another.
+fn leave_torn_end(storage: &dyn Storage) -> io::Result<()> {
+    let Some(name) = files::segments(storage)?.pop() else { return Ok(()) };
+    let Ok(Some(segment)) = Segment::open(storage, name) else { return Ok(()) };
+    let (runs, _) = Content::new(&*segment.file, segment.header)?.runs(|_, _| {})?;
+    let end = runs.last().map_or(HEADER as u64, |run| u64::from(run.end.at));
+    segment.file.write_at(end, b"cut")?;
+    segment.file.sync()
+}
+
+/// Writes the runs from a number on, each to a new segment.
+fn write_parts(storage: &dyn Storage, segment: &Segment, from: usize) -> io::Result<()> {
+    let mut commits: Vec<Vec<Vec<Arc<Entry>>>> = Vec::new();
+    Content::new(&*segment.file, segment.header)?.runs(|number, entries| {
+        commits.resize_with(commits.len().max(number + 1), Vec::new);
+        commits[number].push(entries.iter().cloned().map(Arc::new).collect());
+    })?;
+    commits.iter().skip(from).try_for_each(|commits| write_part(storage, segment.header, commits))
+}
+
+fn write_part(
+    storage: &dyn Storage,
+    damaged: Header,
+    commits: &[Vec<Arc<Entry>>],
+) -> io::Result<()> {
+    let first = commits.iter().flatten().next().map_or(0, |entry| entry.offset());
+    // Nobody knows the nonce of the lost entry that had this offset. None was given to this one.
+    let previous = Position { generation: damaged.generation, offset: first - 1, nonce: 0 };
+    let header =
+        Header { salt: rand::random(), generation: damaged.generation, previous, after_hole: true };
+    let mut end = CommitEnd::of_empty(&header);
+    let mut bytes = header.encode();
+    for commit in commits {
+        let commit = Commit::encode(commit, &header, end);
+        bytes.extend_from_slice(&commit.bytes);
+        end = commit.end;
+    }
+    let unfinished = format!("{}{}", header.name(), files::UNFINISHED);
+    let file = storage.create(&unfinished)?;
+    file.write_at(0, &bytes)?;
+    file.sync()?;
+    storage.rename(&unfinished, &header.name())?;
+    storage.sync()
+}
+
+fn remove_derived(storage: &dyn Storage, segment: &str) -> io::Result<()> {
+    for name in storage.list()? {
+        if matches!(files::kind(&name), Some(FileKind::Derived { number, .. }) if number == files::number(segment))
+        {
+            storage.remove(&name)?;
+        }
+    }
+    Ok(())
+}

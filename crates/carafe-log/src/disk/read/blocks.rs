@@ -1,0 +1,166 @@
+//! Finding and reading entries.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use carafe_protocol::{Offset, Position};
+
+use crate::disk::read::part::SegmentReader;
+use crate::disk::read::pick::{MatcherSet, Picked};
+use crate::disk::segment::sealed::Sealed;
+use crate::disk::state::DiskShared;
+use crate::disk::view::{Place, View};
+use crate::wanted::{Budget, Wanted};
+use crate::{Block, BlockLimit, Entry, Find, ReadError};
+
+/// The most entries in one block.
+const BLOCK: usize = 4096;
+
+impl DiskShared {
+    /// How a position stands to the log, if that takes no look at an entry.
+    pub(crate) fn find_at_once(&self, position: Position) -> Option<Find> {
+        let view = self.view();
+        if position == view.tail || position == view.start() {
+            return Some(Find::Found);
+        }
+        if let Some(end) = self.holes.with(position.offset).filter(|_| view.knows(position)) {
+            return Some(if position == end { Find::Found } else { Find::Lost { common: end } });
+        }
+        if position.offset < view.start().offset {
+            return Some(if view.knows(position) { Find::Trimmed } else { Find::Foreign });
+        }
+        if position.generation == view.segment.header.generation
+            && position.offset > view.tail.offset
+        {
+            // A log that was copied back by hand goes on in the same generation. Which of its
+            // newest entries differ from those that the client has seen cannot be told then: the
+            // stream goes on after all of them, and the gap says so. `carafe log restore` begins a
+            // new generation, and so the end of the common part is known.
+            return Some(if self.supplied {
+                Find::Ahead
+            } else {
+                Find::Lost { common: view.tail }
+            });
+        }
+        let common = view.end_of(position.generation)?;
+        (position.offset > common.offset).then_some(Find::Lost { common })
+    }
+
+    pub(crate) fn find(&self, position: Position) -> Result<Find, ReadError> {
+        if let Some(find) = self.find_at_once(position) {
+            return Ok(find);
+        }
+        match self.entry_at(&self.view(), position.offset) {
+            Err(ReadError::Trimmed { .. }) => self.find(position),
+            entry => {
+                let found = entry?.is_some_and(|entry| entry.position == position);
+                Ok(if found { Find::Found } else { Find::Foreign })
+            }
+        }
+    }
+
+    /// The time of the newest entry.
+    pub(crate) fn newest_time(&self) -> Result<Option<SystemTime>, ReadError> {
+        let view = self.view();
+        Ok(self.entry_at(&view, view.tail.offset)?.map(|entry| entry.time))
+    }
+
+    /// The entry of exactly this offset.
+    fn entry_at(&self, view: &View, offset: Offset) -> Result<Option<Entry>, ReadError> {
+        let part = self.part(view, &view.place_of(offset))?;
+        let ordinal = part.first_after(offset.saturating_sub(1))?;
+        if ordinal == part.entries() {
+            return Ok(None);
+        }
+        let row = part.rows(&[ordinal])?.pop().filter(|row| row.offset == offset);
+        row.map(|row| part.segment.entry(row)).transpose()
+    }
+
+    /// Reads a block. `None` if the turn is over before there was anything to say.
+    pub(crate) fn read(
+        &self,
+        after: Offset,
+        asked: &MatcherSet,
+        limit: BlockLimit,
+    ) -> Result<Option<Block>, ReadError> {
+        let view = self.view();
+        let start = view.start();
+        if after < start.offset {
+            return Err(ReadError::Trimmed { after, start });
+        }
+        if let Some(up_to) = self.holes.after(after) {
+            return Err(ReadError::Lost { after, up_to });
+        }
+        let (place, after) = self.first_with(&view, after, &asked.wanted);
+        match self.part(&view, &place).and_then(|part| self.read_part(&part, after, asked, limit)) {
+            // It was trimmed between the two looks at the log.
+            Err(ReadError::Trimmed { .. }) => self.read(after, asked, limit),
+            block => block,
+        }
+    }
+
+    fn read_part(
+        &self,
+        part: &SegmentReader,
+        after: Offset,
+        asked: &MatcherSet,
+        limit: BlockLimit,
+    ) -> Result<Option<Block>, ReadError> {
+        let mut budget = Budget::turn();
+        let picked = self.pick(part, after, asked, limit.entries.clamp(1, BLOCK), &mut budget);
+        self.spent(&budget);
+        picked?.map(|picked| block(part, &picked, limit)).transpose()
+    }
+
+    fn pick(
+        &self,
+        part: &SegmentReader,
+        after: Offset,
+        asked: &MatcherSet,
+        count: usize,
+        budget: &mut Budget,
+    ) -> Result<Option<Picked>, ReadError> {
+        let Some(mut finder) = part.finder(asked, &self.selections, budget)? else {
+            return Ok(None);
+        };
+        part.pick(part.first_after(after)?, &mut finder, count, budget).map(Some)
+    }
+
+    /// The first segment after an offset that may have what is wanted, and from where on to read
+    /// there. It does not lie behind a hole.
+    fn first_with(&self, view: &View, mut after: Offset, wanted: &Wanted) -> (Place, Offset) {
+        let is_passed = |sealed: &Sealed| {
+            !sealed.may_have_any_of(wanted) && self.holes.after(sealed.last_offset()).is_none()
+        };
+        loop {
+            match view.place_of(after.saturating_add(1)) {
+                Place::Sealed(sealed) if is_passed(&sealed) => after = sealed.last_offset(),
+                place => return (place, after),
+            }
+        }
+    }
+}
+
+/// Reads entries that were picked, as many as the limit allows.
+fn block(part: &SegmentReader, picked: &Picked, limit: BlockLimit) -> Result<Block, ReadError> {
+    let rows = part.rows(&picked.ordinals)?;
+    let (mut entries, mut bytes) = (Vec::<Arc<Entry>>::with_capacity(rows.len()), 0);
+    part.segment.entries(&rows, |entry| {
+        bytes += entry.weight();
+        if !entries.is_empty() && bytes > limit.bytes {
+            return false;
+        }
+        entries.push(Arc::new(entry));
+        true
+    })?;
+    let up_to = match entries.last() {
+        Some(last)
+            if entries.len() < rows.len()
+                || picked.ordinals.last() == Some(&(picked.up_to - 1)) =>
+        {
+            last.position
+        }
+        _ => part.before(picked.up_to)?,
+    };
+    Ok(Block { entries, up_to })
+}

@@ -1,0 +1,135 @@
+//! Finding the position before the last entries that are wanted.
+
+use std::sync::Arc;
+
+use carafe_protocol::{Position, TopicMatcher};
+
+use crate::disk::format::index::Ordinal;
+use crate::disk::read::part::SegmentReader;
+use crate::disk::read::pick::{MatcherSet, Shown};
+use crate::disk::state::DiskShared;
+use crate::disk::view::{Place, View};
+use crate::wanted::{Budget, Wanted};
+use crate::{Access, ReadError};
+
+/// A search through the segments, the newest first, turn by turn.
+pub(crate) struct LastSearch {
+    asked: MatcherSet,
+    public: bool,
+    granted: MatcherSet,
+    view: Arc<View>,
+    /// Segments that were not looked at yet, the oldest first.
+    places: Vec<Place>,
+    /// The segment that is being looked at, and the entry before which.
+    part: Option<(SegmentReader, Ordinal)>,
+    /// Entries that are still to be found.
+    left: usize,
+    tests: u64,
+    limit: u64,
+}
+
+impl LastSearch {
+    pub(crate) fn new(
+        shared: &DiskShared,
+        count: usize,
+        wanted: Vec<TopicMatcher>,
+        access: &Access,
+        limit: u64,
+    ) -> Self {
+        let view = shared.view();
+        let mut places: Vec<_> = view.places().collect();
+        places.reverse();
+        Self {
+            asked: MatcherSet::new(Wanted::new(wanted), &shared.selections),
+            public: access.includes_public(),
+            granted: MatcherSet::new(Wanted::new(access.grant().matchers()), &shared.selections),
+            view,
+            places,
+            part: None,
+            left: count,
+            tests: 0,
+            limit,
+        }
+    }
+
+    /// Searches for a turn. `None` if there is more to do.
+    pub(crate) fn step(&mut self, shared: &DiskShared) -> Result<Option<Position>, ReadError> {
+        if self.left == 0 {
+            return Ok(Some(self.view.tail));
+        }
+        let mut budget = Budget::turn();
+        let found = match self.search(shared, &mut budget) {
+            // All that is older is gone, too.
+            Err(ReadError::Trimmed { .. }) => Ok(Some(shared.view().start())),
+            found => found,
+        };
+        shared.spent(&budget);
+        self.tests += budget.tests();
+        if self.tests > self.limit && matches!(found, Ok(None)) {
+            return Err(ReadError::TooMuchWork { limit: self.limit });
+        }
+        found
+    }
+
+    fn search(
+        &mut self,
+        shared: &DiskShared,
+        budget: &mut Budget,
+    ) -> Result<Option<Position>, ReadError> {
+        while !budget.is_spent() {
+            let (part, end) = match self.part.take() {
+                Some(part) => part,
+                None => {
+                    let Some(place) = self.places.pop() else { return Ok(Some(self.view.start())) };
+                    budget.examine();
+                    if let Place::Sealed(sealed) = &place
+                        && !sealed.may_have_any_of(&self.asked.wanted)
+                    {
+                        continue;
+                    }
+                    let part = shared.part(&self.view, &place)?;
+                    let end = part.entries();
+                    (part, end)
+                }
+            };
+            let outcome = self.search_part(&part, end, shared, budget)?;
+            match outcome {
+                Outcome::Found(at) => return Ok(Some(part.before(at)?)),
+                Outcome::DownTo(0) => {}
+                Outcome::DownTo(at) => self.part = Some((part, at)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn search_part(
+        &mut self,
+        part: &SegmentReader,
+        end: Ordinal,
+        shared: &DiskShared,
+        budget: &mut Budget,
+    ) -> Result<Outcome, ReadError> {
+        let Some(mut finder) = part.finder(&self.asked, &shared.selections, budget)? else {
+            return Ok(Outcome::DownTo(end));
+        };
+        let Some(granted) = part.finder(&self.granted, &shared.selections, budget)? else {
+            return Ok(Outcome::DownTo(end));
+        };
+        let mut shown = Shown::new(self.public, granted);
+        let counted = part.count_back(end, &mut finder, &mut shown, self.left, budget)?;
+        self.left -= counted.found;
+        Ok(if self.left == 0 {
+            Outcome::Found(counted.down_to)
+        } else {
+            Outcome::DownTo(counted.down_to)
+        })
+    }
+}
+
+/// What came of looking at a segment.
+enum Outcome {
+    /// The first entry that is wanted.
+    Found(Ordinal),
+    /// From where on it was looked at.
+    DownTo(Ordinal),
+}

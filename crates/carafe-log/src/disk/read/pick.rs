@@ -1,0 +1,157 @@
+//! Picking the wanted entries of one segment.
+
+use crate::ReadError;
+use crate::disk::format::commit::Row;
+use crate::disk::format::index::Ordinal;
+use crate::disk::index::file::{SegmentIndex, unreadable};
+use crate::disk::read::finder::{Cursor, Finder, Step, Tests};
+use crate::disk::read::part::{ROWS, SegmentReader};
+use crate::disk::read::selection::Selections;
+use crate::wanted::{Budget, SetId, Wanted};
+
+/// A set of matchers, with the number it is known by.
+pub(crate) struct MatcherSet {
+    pub(crate) wanted: Wanted,
+    pub(crate) set: SetId,
+}
+
+impl MatcherSet {
+    pub(crate) fn new(wanted: Wanted, selections: &Selections) -> Self {
+        Self { set: selections.keys.of(&wanted), wanted }
+    }
+}
+
+/// Entries that were selected, and how far the segment was looked at for them.
+pub(crate) struct Picked {
+    pub(crate) ordinals: Vec<Ordinal>,
+    /// All that is wanted of those before it is selected.
+    pub(crate) up_to: Ordinal,
+}
+
+/// How many entries were found from the end of a range, and how far it was looked at for them.
+pub(crate) struct Counted {
+    pub(crate) found: usize,
+    pub(crate) down_to: Ordinal,
+}
+
+impl SegmentReader {
+    /// What finds the wanted entries. `None` if the budget was spent before all was known that this
+    /// takes.
+    pub(crate) fn finder<'a>(
+        &'a self,
+        asked: &'a MatcherSet,
+        selections: &Selections,
+        budget: &mut Budget,
+    ) -> Result<Option<Finder<'a>>, ReadError> {
+        let (wanted, number) = (&asked.wanted, self.segment.header.previous.offset);
+        if wanted.any() {
+            return Ok(Some(Finder::All));
+        }
+        if wanted.none() {
+            return Ok(Some(Finder::Lists(Vec::new())));
+        }
+        match &self.index {
+            SegmentIndex::Memory(index, end) => Ok(Some(match wanted.topics() {
+                Some(topics) => Finder::Lists(
+                    topics.map(|topic| Cursor::new(index.of_topic(topic, *end))).collect(),
+                ),
+                None => {
+                    let memo = selections.memo(number, asked.set, index.topics.lists());
+                    Finder::Tested(index, wanted, memo)
+                }
+            })),
+            SegmentIndex::File(file) => {
+                let Some(resolution) = selections.resolution(number, asked.set, file.entries())
+                else {
+                    return Ok(Some(Finder::Read(Tests::new(self, wanted))));
+                };
+                let Some(selection) =
+                    resolution.advance(file, wanted, budget).map_err(unreadable)?
+                else {
+                    return Ok(None);
+                };
+                selections.settle(number, asked.set, &selection);
+                Ok(Some(Finder::Selected(selection)))
+            }
+        }
+    }
+
+    /// Up to `count` wanted entries from `first` on; fewer if the budget is spent.
+    pub(crate) fn pick(
+        &self,
+        first: Ordinal,
+        finder: &mut Finder<'_>,
+        count: usize,
+        budget: &mut Budget,
+    ) -> Result<Picked, ReadError> {
+        let mut picked = Picked { ordinals: Vec::new(), up_to: first };
+        while picked.ordinals.len() < count {
+            let Step { at, found } = finder.next(picked.up_to..self.entries(), budget)?;
+            if !found {
+                picked.up_to = at;
+                break;
+            }
+            picked.ordinals.push(at);
+            picked.up_to = at + 1;
+        }
+        Ok(picked)
+    }
+
+    /// Counts wanted entries that are shown before `end`, the newest first, up to `count`; fewer if
+    /// the budget is spent. Of entries that are not public if `public`, those are shown that
+    /// `granted` finds, or all without it.
+    pub(crate) fn count_back(
+        &self,
+        end: Ordinal,
+        finder: &mut Finder<'_>,
+        shown: &mut Shown<'_>,
+        count: usize,
+        budget: &mut Budget,
+    ) -> Result<Counted, ReadError> {
+        let mut counted = Counted { found: 0, down_to: end };
+        while counted.found < count && counted.down_to > 0 && !budget.is_spent() {
+            budget.examine();
+            let Step { at, found } = finder.next_back(0..counted.down_to, budget)?;
+            counted.down_to = at;
+            if found && shown.shows(self, at, budget)? {
+                counted.found += 1;
+            }
+        }
+        Ok(counted)
+    }
+}
+
+/// Which entries of a segment a reader may see.
+pub(crate) struct Shown<'a> {
+    public: bool,
+    granted: Finder<'a>,
+    /// Rows that were read, and the first one's number.
+    rows: Vec<Row>,
+    from: Ordinal,
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn new(public: bool, granted: Finder<'a>) -> Self {
+        Self { public, granted, rows: Vec::new(), from: 0 }
+    }
+
+    fn shows(
+        &mut self,
+        part: &SegmentReader,
+        at: Ordinal,
+        budget: &mut Budget,
+    ) -> Result<bool, ReadError> {
+        if matches!(self.granted, Finder::All) || (self.public && !self.is_private(part, at)?) {
+            return Ok(true);
+        }
+        self.granted.contains(at, at..at + 1, budget)
+    }
+
+    fn is_private(&mut self, part: &SegmentReader, at: Ordinal) -> Result<bool, ReadError> {
+        if !(self.from..self.from + self.rows.len() as Ordinal).contains(&at) {
+            self.from = at.saturating_sub(ROWS - 1);
+            self.rows = part.row_run(self.from..at + 1)?;
+        }
+        Ok(self.rows[(at - self.from) as usize].private)
+    }
+}

@@ -1,0 +1,90 @@
+//! The files that are made from a segment, and can be made again: its index and its filter.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::disk::format::filter::Filter;
+use crate::disk::format::index::Summary;
+use crate::disk::index::active::ActiveIndex;
+use crate::disk::index::encode::encode_index;
+use crate::disk::index::file::IndexFile;
+use crate::disk::segment::file::Segment;
+use crate::disk::segment::files;
+use crate::disk::storage::{Storage, StorageFile, read_whole};
+
+/// Of each file, one thread writes at a time: the one that settles a segment, or one of those that
+/// need its index later.
+fn write(storage: &dyn Storage, name: &str, content: &[u8]) -> io::Result<()> {
+    let unfinished = format!("{name}{}", files::UNFINISHED);
+    let written = storage.create(&unfinished).and_then(|file| file.write_at(0, content));
+    written.and_then(|()| storage.rename(&unfinished, name)).inspect_err(|_| {
+        // What cannot be removed is removed when the log is opened.
+        let _ = storage.remove(&unfinished);
+    })
+}
+
+pub(crate) fn write_index(
+    storage: &dyn Storage,
+    segment: &Segment,
+    index: &ActiveIndex,
+    summary: Summary,
+) -> io::Result<()> {
+    write(storage, &segment.index_name(), &encode_index(index, &segment.header, summary))
+}
+
+pub(crate) fn write_filter(
+    storage: &dyn Storage,
+    segment: &Segment,
+    filter: &Filter,
+) -> io::Result<()> {
+    write(storage, &segment.filter_name(), &filter.encode(&segment.header))
+}
+
+fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<std::sync::Arc<dyn StorageFile>>> {
+    match storage.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
+}
+
+/// Opens an index file; `None` if it is lost or damaged. Once it was read whole and found good, it
+/// is `checked`.
+pub(crate) fn open_index(
+    storage: &dyn Storage,
+    segment: &Segment,
+    checked: &AtomicBool,
+) -> io::Result<Option<IndexFile>> {
+    let Some(file) = open(storage, &segment.index_name())? else { return Ok(None) };
+    let Some(index) = IndexFile::open(file, segment.header)? else { return Ok(None) };
+    let is_good = checked.load(Ordering::Relaxed) || index.is_good()?;
+    checked.store(is_good, Ordering::Relaxed);
+    Ok(is_good.then_some(index))
+}
+
+/// Reads the filter. One that is lost or damaged is made again from the index; `None` if that is
+/// lost or damaged, too.
+pub(crate) fn read_filter(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<Filter>> {
+    if let Some(file) = open(storage, &segment.filter_name())?
+        && let Some(filter) = Filter::decode(&read_whole(&*file)?, &segment.header)
+    {
+        return Ok(Some(filter));
+    }
+    let Some(index) = open_index(storage, segment, &AtomicBool::new(false))? else {
+        return Ok(None);
+    };
+    let filter = Filter::of_file(&index, segment.header.salt)?;
+    if let Err(error) = write_filter(storage, segment, &filter) {
+        tracing::warn!(%error, segment = segment.name, "its filter cannot be kept; making it again next time");
+    }
+    Ok(Some(filter))
+}
+
+pub(crate) fn remove(storage: &dyn Storage, segment: &Segment) -> io::Result<()> {
+    for name in [segment.index_name(), segment.filter_name()] {
+        match storage.remove(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The file of one segment: making, opening and reading it.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::format::commit::{CommitEnd, Row};
+use crate::disk::format::header::{BadHeader, HEADER, Header};
+use crate::disk::format::index::{Summary, milliseconds};
+use crate::disk::format::record;
+use crate::disk::format::scan::{Content, Rest, Scan};
+use crate::disk::index::active::ActiveIndex;
+use crate::disk::index::file::unreadable;
+use crate::disk::options::OpenError;
+use crate::disk::segment::files;
+use crate::disk::storage::{Storage, StorageFile, not_full};
+use crate::{Entry, ReadError};
+
+/// The most bytes of neighbouring records that are read at once.
+const RUN: u32 = 64 << 10;
+
+/// The most bytes that are read along between two records.
+const BETWEEN: u32 = 4 << 10;
+
+/// What reading a whole segment gives.
+pub(crate) struct Scanned {
+    pub(crate) end: CommitEnd,
+    /// Where the last commit begins.
+    pub(crate) last: u32,
+    pub(crate) rest: Rest,
+    pub(crate) index: ActiveIndex,
+    pub(crate) summary: Summary,
+}
+
+/// A segment's file and header.
+#[derive(Clone)]
+pub(crate) struct Segment {
+    pub(crate) header: Header,
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn StorageFile>,
+}
+
+impl Segment {
+    /// Makes a new one, durably.
+    pub(crate) fn create(storage: &dyn Storage, header: Header, size: u32) -> io::Result<Self> {
+        let name = header.name();
+        let file = storage.create(&name)?;
+        file.allocate(u64::from(size))?;
+        file.write_at(0, &header.encode())?;
+        file.sync()?;
+        storage.sync().map_err(not_full)?;
+        Ok(Self { header, name, file })
+    }
+
+    /// Opens one that is there; `None` if it was being made when the machine stopped.
+    pub(crate) fn open(storage: &dyn Storage, name: String) -> Result<Option<Self>, OpenError> {
+        let file = storage.open(&name)?;
+        let mut bytes = vec![0; HEADER.min(usize::try_from(file.size()?).unwrap_or(HEADER))];
+        file.read_at(0, &mut bytes)?;
+        match Header::decode(&bytes) {
+            Ok(header) if header.name() == name => Ok(Some(Self { header, name, file })),
+            Err(BadHeader::Version(version)) => Err(OpenError::Version { file: name, version }),
+            _ if files::is_begun_segment(&*file)? && is_unused(&*file)? => Ok(None),
+            _ => Err(OpenError::Damaged(format!("the header of {name} is not what was written"))),
+        }
+    }
+
+    pub(crate) fn index_name(&self) -> String {
+        index_name(&self.name)
+    }
+
+    pub(crate) fn filter_name(&self) -> String {
+        filter_name(&self.name)
+    }
+
+    /// Reads it to its end and makes its index.
+    pub(crate) fn scan(&self) -> io::Result<Scanned> {
+        let previous = self.header.previous;
+        let index = ActiveIndex::new(&self.header);
+        let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
+        let Scan { end, last, rest } =
+            Content::new(&*self.file, self.header)?.scan(|entry, row| {
+                if summary.entries == 0 {
+                    summary.first = entry.position;
+                }
+                summary.last = entry.position;
+                summary.entries += 1;
+                summary.newest = summary.newest.max(milliseconds(entry.time));
+                index.push(&entry, row);
+            })?;
+        Ok(Scanned { end, last, rest, index, summary })
+    }
+
+    /// Writes the last commit again and syncs it. A commit that is there may have been written and
+    /// not synced, or its sync may have failed: then the operating system takes what it holds in
+    /// memory for what is on the disk, and another sync alone writes nothing. All commits before it
+    /// were synced.
+    pub(crate) fn make_durable(&self, scan: &Scanned) -> io::Result<()> {
+        let mut bytes = vec![0; (scan.end.at - scan.last) as usize];
+        self.file.read_at(u64::from(scan.last), &mut bytes)?;
+        self.file.write_at(u64::from(scan.last), &bytes)?;
+        self.file.sync()
+    }
+
+    /// Reads one that is sealed: it ends with its last commit.
+    pub(crate) fn scan_whole(&self) -> Result<Scanned, OpenError> {
+        let scan = self.scan()?;
+        if scan.rest != Rest::Nothing {
+            let (name, at) = (&self.name, scan.end.at);
+            return Err(OpenError::Damaged(format!(
+                "{name} is not what was written from byte {at} on"
+            )));
+        }
+        Ok(scan)
+    }
+
+    /// Reads records, in their order; each run of near neighbours at once.
+    pub(crate) fn entries(
+        &self,
+        rows: &[Row],
+        mut each: impl FnMut(Entry) -> bool,
+    ) -> Result<(), ReadError> {
+        // To read what lies between them costs less than another call.
+        let neighbours = |one: &Row, next: &Row| {
+            next.at.checked_sub(one.at + one.length).is_some_and(|between| between <= BETWEEN)
+        };
+        for run in rows.chunk_by(neighbours) {
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let fits = |row: &Row| row.at + row.length - first.at <= RUN;
+                let count = rest.iter().take_while(|row| fits(row)).count().max(1);
+                let (now, later) = rest.split_at(count);
+                if !self.read_run(now, &mut each)? {
+                    return Ok(());
+                }
+                rest = later;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_run(
+        &self,
+        rows: &[Row],
+        each: &mut impl FnMut(Entry) -> bool,
+    ) -> Result<bool, ReadError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(true) };
+        let mut bytes = vec![0; (last.at + last.length - first.at) as usize];
+        self.file.read_at(u64::from(first.at), &mut bytes).map_err(unreadable)?;
+        for row in rows {
+            let record = &bytes[(row.at - first.at) as usize..][..row.length as usize];
+            let entry = record::decode(record, self.header.salt, self.header.generation);
+            let entry = entry
+                .filter(|entry| entry.offset() == row.offset)
+                .ok_or_else(|| self.damaged(*row))?;
+            if !each(entry) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn entry(&self, row: Row) -> Result<Entry, ReadError> {
+        let mut found = None;
+        self.entries(&[row], |entry| {
+            found = Some(entry);
+            false
+        })?;
+        found.ok_or_else(|| self.damaged(row))
+    }
+
+    /// The first of these entries that is the one.
+    pub(crate) fn first_of(
+        &self,
+        rows: &[Row],
+        is_it: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Entry>, ReadError> {
+        let mut found = None;
+        self.entries(rows, |entry| {
+            found = Some(entry).filter(&is_it);
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    fn damaged(&self, row: Row) -> ReadError {
+        ReadError::Damaged(format!("entry {} in {} is not what was written", row.offset, self.name))
+    }
+}
+
+pub(crate) fn index_name(segment: &str) -> String {
+    format!("{}.index", files::number(segment))
+}
+
+pub(crate) fn filter_name(segment: &str) -> String {
+    format!("{}.filter", files::number(segment))
+}
+
+/// Whether nothing follows where the header would be. Commits are written only after the header was
+/// synced.
+fn is_unused(file: &dyn StorageFile) -> io::Result<bool> {
+    let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; size];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes.iter().skip(HEADER).all(|byte| *byte == 0))
+}

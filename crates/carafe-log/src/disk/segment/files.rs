@@ -1,0 +1,173 @@
+//! Which files in a log's folder are its own. Others are left alone, whatever their names look
+//! like.
+
+use std::io;
+
+use crate::disk::format::clean_mark;
+use crate::disk::format::filter;
+use crate::disk::format::header;
+use crate::disk::format::index;
+use crate::disk::storage::{Storage, StorageFile};
+
+/// What segments are called after their numbers.
+const SEGMENT: &str = ".segment";
+
+/// What follows the name of a file that is being made.
+pub(crate) const UNFINISHED: &str = ".new";
+
+/// What follows the name of a segment that `carafe log repair` has kept a copy of; from the second
+/// copy on, a number follows.
+pub(crate) const DAMAGED: &str = ".damaged";
+
+/// Files beside a segment that can be made again from it: the end of the name, and how the content
+/// begins.
+const DERIVED: [(&str, &[u8; 8]); 2] = [(".index", index::MAGIC), (".filter", filter::MAGIC)];
+
+/// As many digits as the largest offset has.
+const DIGITS: usize = 20;
+
+/// What a file is to the log, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind<'a> {
+    Segment,
+    /// Made from the segment of this number, and begins so.
+    Derived {
+        number: &'a str,
+        magic: &'static [u8; 8],
+    },
+    /// Left by a crash or a full disk while it was made.
+    Unfinished {
+        magic: &'static [u8; 8],
+    },
+    /// The mark of an orderly end.
+    Clean,
+    /// Locked while the log is open, or set aside by a repair.
+    Kept,
+}
+
+/// `None` for a file that is none of the log's.
+pub(crate) fn kind(name: &str) -> Option<FileKind<'_>> {
+    if name == clean_mark::CLEAN {
+        return Some(FileKind::Clean);
+    }
+    let backup = name
+        .split_once(DAMAGED)
+        .filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+    if name == "lock" || backup.is_some_and(|(name, _)| kind(name) == Some(FileKind::Segment)) {
+        return Some(FileKind::Kept);
+    }
+    if let Some(name) = name.strip_suffix(UNFINISHED) {
+        return match kind(name)? {
+            FileKind::Clean => Some(FileKind::Unfinished { magic: clean_mark::CLEAN_MAGIC }),
+            FileKind::Segment => Some(FileKind::Unfinished { magic: header::MAGIC }),
+            FileKind::Derived { magic, .. } => Some(FileKind::Unfinished { magic }),
+            _ => None,
+        };
+    }
+    let (number, end) = name.split_at_checked(DIGITS)?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    if end == SEGMENT {
+        return Some(FileKind::Segment);
+    }
+    let (_, magic) = DERIVED.into_iter().find(|(suffix, _)| *suffix == end)?;
+    Some(FileKind::Derived { number, magic })
+}
+
+/// The number in the name of a segment.
+pub(crate) fn number(segment: &str) -> &str {
+    segment.strip_suffix(SEGMENT).unwrap_or(segment)
+}
+
+/// A name for a copy of a segment.
+pub(crate) fn backup(storage: &dyn Storage, segment: &str) -> io::Result<String> {
+    let names = storage.list()?;
+    let numbered = (2..).map(|number: u32| format!("{segment}{DAMAGED}{number}"));
+    let mut candidates = std::iter::once(format!("{segment}{DAMAGED}")).chain(numbered);
+    Ok(candidates.find(|name| !names.contains(name)).expect("there are fewer files than numbers"))
+}
+
+/// The names of all segments, in order.
+pub(crate) fn segments(storage: &dyn Storage) -> io::Result<Vec<String>> {
+    let mut names = storage.list()?;
+    names.retain(|name| kind(name) == Some(FileKind::Segment));
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Whether the log can have begun to write this file: its first bytes are these, or only some of
+/// them, as a crash leaves what was not synced, with nothing after them.
+pub(crate) fn begins_as(file: &dyn StorageFile, magic: &[u8; 8]) -> io::Result<bool> {
+    let mut bytes = [0; 8];
+    let count = usize::try_from(file.size()?).unwrap_or(usize::MAX).min(bytes.len());
+    file.read_at(0, &mut bytes[..count])?;
+    let same = bytes.iter().zip(magic).take_while(|(byte, magic)| byte == magic).count();
+    Ok(bytes[same..].iter().all(|byte| *byte == 0))
+}
+
+/// Removes files of the log's own that nothing belongs to, and gives the names of those that are
+/// not its own.
+pub(crate) fn tidy(storage: &dyn Storage, keeps: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+    let (mut foreign, mut removed) = (Vec::new(), false);
+    for name in storage.list()? {
+        let magic = match kind(&name) {
+            Some(FileKind::Segment | FileKind::Kept) => continue,
+            Some(FileKind::Derived { number, .. }) if keeps(number) => continue,
+            Some(FileKind::Clean) => Some(clean_mark::CLEAN_MAGIC),
+            Some(FileKind::Derived { magic, .. } | FileKind::Unfinished { magic }) => Some(magic),
+            None => None,
+        };
+        let is_own = match magic {
+            Some(magic) => begins_as(&*storage.open(&name)?, magic)?,
+            None => false,
+        };
+        if is_own {
+            storage.remove(&name)?;
+            removed = true;
+        } else {
+            foreign.push(name);
+        }
+    }
+    // The mark must be gone before anything is written after it.
+    if removed {
+        storage.sync()?;
+    }
+    Ok(foreign)
+}
+
+/// Whether a file that has no header yet can be a segment that was being made.
+pub(crate) fn is_begun_segment(file: &dyn StorageFile) -> io::Result<bool> {
+    begins_as(file, header::MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_the_log_gives_are_its_own() {
+        let own = [
+            "00000000000000000001.segment",
+            "00000000000000000001.index",
+            "clean",
+            "clean.new",
+            "lock",
+        ];
+        assert!(own.iter().all(|name| kind(name).is_some()));
+        assert!(kind("00000000000000000001.index.new").is_some());
+        assert!(kind("00000000000000000001.filter").is_some());
+        assert!(kind("00000000000000000001.segment.damaged").is_some());
+        let foreign = [
+            "x.segment",
+            "1.segment",
+            "x.new",
+            "notes.index",
+            "+0000000000000000001.segment",
+            "",
+            "é",
+        ];
+        let more = ["0000000000000000001.segment.new", "000000000000000000001.segment", "lock.new"];
+        assert!(foreign.iter().chain(&more).all(|name| kind(name).is_none()));
+    }
+}

@@ -1,0 +1,210 @@
+//! A segment that is written no more, with its index and filter.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use carafe_protocol::Offset;
+
+use crate::ReadError;
+use crate::disk::format::filter::{Filter, HashKind};
+use crate::disk::format::index::{Counts, SUMMARY, Summary, hash};
+use crate::disk::index::active::ActiveIndex;
+use crate::disk::index::file::{SegmentIndex, unreadable};
+use crate::disk::options::OpenError;
+use crate::disk::segment::derived;
+use crate::disk::segment::file::Segment;
+use crate::disk::storage::Storage;
+use crate::wanted::Wanted;
+
+/// A segment that is written no more.
+pub(crate) struct Sealed {
+    pub(crate) segment: Segment,
+    pub(crate) summary: Summary,
+    /// Entries that others than the hub published.
+    pub(crate) published: u32,
+    /// The bytes of all its files.
+    pub(crate) bytes: u64,
+    /// Its index, until that is in a file.
+    index: ArcSwapOption<ActiveIndex>,
+    filter: OnceLock<Filter>,
+    /// Whether the index file was read whole once, and is good.
+    checked: AtomicBool,
+    // Held while the index is made again, so that this is done once.
+    again: Mutex<()>,
+    /// History was trimmed up to its end: its files are being removed.
+    gone: AtomicBool,
+}
+
+impl Sealed {
+    /// Cuts the file off after its last commit: it will be written no more. Its index stays in
+    /// memory until it is [settled](Self::settle).
+    pub(crate) fn freeze(
+        segment: Segment,
+        end: u32,
+        index: Arc<ActiveIndex>,
+        summary: Summary,
+    ) -> io::Result<Self> {
+        segment.file.truncate(u64::from(end))?;
+        let bytes = u64::from(end) + index.file_bytes();
+        let of_hub = index.of_hub();
+        Ok(Self::new(segment, summary, of_hub, bytes, Some(index)))
+    }
+
+    fn new(
+        segment: Segment,
+        summary: Summary,
+        of_hub: u32,
+        bytes: u64,
+        index: Option<Arc<ActiveIndex>>,
+    ) -> Self {
+        Self {
+            segment,
+            summary,
+            published: summary.entries.saturating_sub(of_hub),
+            bytes,
+            index: ArcSwapOption::new(index),
+            filter: OnceLock::new(),
+            checked: AtomicBool::new(false),
+            again: Mutex::default(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes index and filter, and gives back the index, which is not needed in memory any more.
+    /// Neither is synced: a crash that loses them costs making the index again.
+    pub(crate) fn settle(&self, storage: &dyn Storage) -> io::Result<Option<Arc<ActiveIndex>>> {
+        let Some(index) = self.index.load_full() else { return Ok(None) };
+        if !self.is_gone() {
+            derived::write_index(storage, &self.segment, &index, self.summary)?;
+            let filter = self.filter.get_or_init(|| Filter::of(&index));
+            derived::write_filter(storage, &self.segment, filter)?;
+        }
+        self.index.store(None);
+        self.leave_nothing(storage)?;
+        Ok(Some(index))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.index.load().is_none()
+    }
+
+    /// Opens one whose index is there. Without an index, or with a damaged one, it is read whole
+    /// and indexed again.
+    pub(crate) fn open(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
+        let Some((summary, index_bytes)) = Self::summary(storage, &segment)? else {
+            return Self::open_again(storage, segment);
+        };
+        let Some(filter) = derived::read_filter(storage, &segment)? else {
+            return Self::open_again(storage, segment);
+        };
+        let bytes = segment.file.size()? + index_bytes + filter.len() as u64;
+        let sealed = Self::new(segment, summary, filter.of_hub(), bytes, None);
+        sealed.filter.get_or_init(|| filter);
+        Ok(sealed)
+    }
+
+    fn open_again(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
+        let scan = segment.scan_whole()?;
+        let sealed = Self::freeze(segment, scan.end.at, Arc::new(scan.index), scan.summary)?;
+        sealed.settle(storage)?;
+        Ok(sealed)
+    }
+
+    /// What its index says of it, and how large that is; nothing if there is none, or it is
+    /// damaged.
+    pub(crate) fn summary(
+        storage: &dyn Storage,
+        segment: &Segment,
+    ) -> io::Result<Option<(Summary, u64)>> {
+        let file = match storage.open(&segment.index_name()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let size = file.size()?;
+        let mut bytes = vec![0; SUMMARY.min(usize::try_from(size).unwrap_or(SUMMARY))];
+        file.read_at(0, &mut bytes)?;
+        Ok(Counts::decode(&bytes, &segment.header).map(|counts| (counts.summary, size)))
+    }
+
+    /// Whether it may have an entry of this hash, which `hash` makes with its salt.
+    pub(crate) fn may_have(&self, kind: HashKind, texts: &[&str]) -> bool {
+        let hash = hash(texts, self.segment.header.salt);
+        match &*self.index.load() {
+            Some(index) => index.has(kind, hash),
+            None => self.filter.get().is_none_or(|filter| filter.may_have(kind, hash)),
+        }
+    }
+
+    /// Whether one of these topics may be among its entries'. Patterns may always match.
+    pub(crate) fn may_have_any_of(&self, wanted: &Wanted) -> bool {
+        let mut topics = wanted.topics();
+        topics.as_mut().is_none_or(|topics| {
+            topics.any(|topic| self.may_have(HashKind::Topic, &[topic.as_str()]))
+        })
+    }
+
+    /// Its index: in memory, or in its file. One that is lost or damaged is made again, once,
+    /// whoever asks for it.
+    pub(crate) fn index(&self, storage: &dyn Storage) -> Result<SegmentIndex, ReadError> {
+        if let Some(index) = self.index.load_full() {
+            return Ok(SegmentIndex::Memory(index, self.summary.entries));
+        }
+        if let Some(index) = self.open_index(storage)? {
+            return Ok(index);
+        }
+        let _again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = self.open_index(storage)? {
+            return Ok(index);
+        }
+        if !self.is_gone() {
+            self.index_again(storage)?;
+            self.leave_nothing(storage).map_err(unreadable)?;
+        }
+        if self.is_gone() {
+            let (after, start) = (self.segment.header.previous.offset, self.summary.last);
+            return Err(ReadError::Trimmed { after, start });
+        }
+        let lost =
+            || ReadError::Damaged(format!("the index of {} cannot be kept", self.segment.name));
+        self.open_index(storage)?.ok_or_else(lost)
+    }
+
+    fn index_again(&self, storage: &dyn Storage) -> Result<(), ReadError> {
+        tracing::warn!(
+            segment = self.segment.name,
+            "its index is lost or damaged; making it again"
+        );
+        let scan =
+            self.segment.scan_whole().map_err(|error| ReadError::Damaged(error.to_string()))?;
+        derived::write_index(storage, &self.segment, &scan.index, scan.summary).map_err(unreadable)
+    }
+
+    /// `None` if it is lost or damaged.
+    fn open_index(&self, storage: &dyn Storage) -> Result<Option<SegmentIndex>, ReadError> {
+        let index = derived::open_index(storage, &self.segment, &self.checked);
+        Ok(index.map_err(unreadable)?.map(SegmentIndex::File))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Removes what was written while the segment was being removed.
+    fn leave_nothing(&self, storage: &dyn Storage) -> io::Result<()> {
+        if self.is_gone() { derived::remove(storage, &self.segment) } else { Ok(()) }
+    }
+
+    /// Removes index and filter of a segment that was removed. Who still reads it goes on, or is
+    /// told that it is trimmed.
+    pub(crate) fn remove_derived(&self, storage: &dyn Storage) -> io::Result<()> {
+        self.gone.store(true, Ordering::Release);
+        derived::remove(storage, &self.segment)
+    }
+
+    pub(crate) fn last_offset(&self) -> Offset {
+        self.summary.last.offset
+    }
+}

@@ -1,0 +1,116 @@
+//! How old segments are: by the steady clock where it saw them, by their entries' times where it
+//! did not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use carafe_protocol::Offset;
+
+use crate::clock::{Reading, TOLERANCE, duration, nanos};
+
+/// How often one segment may be removed whose age rests on the wall clock alone.
+pub(crate) const CAREFUL: Duration = Duration::from_secs(60);
+
+const MILLISECOND: i64 = 1_000_000;
+
+/// What is known of a segment's age.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// The offset before its first entry, by which it is known here.
+    pub(crate) previous: Offset,
+    /// The time of its newest entry, in milliseconds since 1970.
+    pub(crate) newest: u64,
+}
+
+/// Whether a segment is older than what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Kept,
+    Aged,
+    /// Only by the wall clock, by which the segment is so old.
+    Doubtful(Duration),
+}
+
+/// How old the segments are, and which are older than what is kept.
+pub(crate) struct Ages {
+    limit: Option<i64>,
+    opened: i64,
+    /// When the steady clock saw the newest entry of each segment that took entries since the log
+    /// was opened.
+    taken: BTreeMap<Offset, i64>,
+    /// From when on another segment may be removed on the wall clock's word.
+    careful_until: i64,
+}
+
+/// At least, and if the wall clock is right, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Age {
+    certain: i64,
+    estimated: i64,
+}
+
+impl Age {
+    fn at_least(self, age: i64) -> Self {
+        Self { certain: self.certain.max(age), estimated: self.estimated.max(age) }
+    }
+}
+
+impl Ages {
+    pub(crate) fn new(limit: Option<Duration>, now: Reading) -> Self {
+        let careful_until = now.steady.saturating_add(nanos(CAREFUL));
+        Self { limit: limit.map(nanos), opened: now.steady, taken: BTreeMap::new(), careful_until }
+    }
+
+    /// The segment has just taken entries. Those that were supplied may be old already.
+    pub(crate) fn take(&mut self, segment: Seen, now: Reading) {
+        let old = now.time.saturating_sub(time_of(segment)).max(0);
+        self.taken.insert(segment.previous, now.steady.saturating_sub(old));
+    }
+
+    /// Looks at the first of these segments. The others follow it in order, up to the newest.
+    pub(crate) fn judge(&self, mut segments: impl Iterator<Item = Seen>, now: Reading) -> Verdict {
+        let (Some(limit), Some(first)) = (self.limit, segments.next()) else {
+            return Verdict::Kept;
+        };
+        let age = self.age_of(first, now).unwrap_or_else(|| {
+            // Its time lies in the future, so nobody knows it. What follows was stored later.
+            let later = segments.find_map(|segment| self.age_of(segment, now)).unwrap_or_default();
+            later.at_least(self.uptime(now))
+        });
+        match age {
+            Age { certain, .. } if certain > limit => Verdict::Aged,
+            Age { estimated, .. }
+                if estimated > limit && now.agrees && now.steady >= self.careful_until =>
+            {
+                Verdict::Doubtful(duration(estimated))
+            }
+            _ => Verdict::Kept,
+        }
+    }
+
+    /// A segment is removed.
+    pub(crate) fn forget(&mut self, segment: Offset, verdict: Verdict, now: Reading) {
+        self.taken.remove(&segment);
+        if matches!(verdict, Verdict::Doubtful(_)) {
+            self.careful_until = now.steady.saturating_add(nanos(CAREFUL));
+        }
+    }
+
+    fn age_of(&self, segment: Seen, now: Reading) -> Option<Age> {
+        if let Some(at) = self.taken.get(&segment.previous) {
+            let age = now.steady.saturating_sub(*at);
+            return Some(Age { certain: age, estimated: age });
+        }
+        let estimated = now.time.saturating_sub(time_of(segment));
+        let age = Age { certain: estimated.saturating_sub(now.doubt), estimated };
+        (estimated >= -nanos(TOLERANCE)).then(|| age.at_least(self.uptime(now)))
+    }
+
+    fn uptime(&self, now: Reading) -> i64 {
+        now.steady.saturating_sub(self.opened)
+    }
+}
+
+fn time_of(segment: Seen) -> i64 {
+    i64::try_from(segment.newest).unwrap_or(i64::MAX).saturating_mul(MILLISECOND)
+}

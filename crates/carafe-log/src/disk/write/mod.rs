@@ -1,0 +1,8 @@
+//! Writing: the queue, the thread that writes and syncs, and the thread that writes indexes.
+
+pub(crate) mod ages;
+pub(crate) mod indexer;
+pub(crate) mod order;
+pub(crate) mod queue;
+pub(crate) mod retention;
+pub(crate) mod writer;

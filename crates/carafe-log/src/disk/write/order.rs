@@ -1,0 +1,145 @@
+//! The order of what is written: positions are given out, and idempotency keys are looked up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use carafe_protocol::Position;
+use futures_channel::oneshot;
+
+use crate::clock::Reading;
+use crate::disk::read::keys::{KeyLookup, Name, key_of};
+use crate::disk::state::DiskShared;
+use crate::disk::write::queue::{Job, Work};
+use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
+
+/// Work was asked for, put in order: what to store, and what to answer then.
+pub(crate) struct Ordered {
+    now: Reading,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    keys: Keys,
+    answers: Vec<Answer>,
+}
+
+type Keys = HashMap<Name, Position>;
+
+enum Answer {
+    Appended(oneshot::Sender<Result<Vec<Appended>, AppendError>>, Vec<Appended>),
+    Supplied(oneshot::Sender<Result<(), AppendAtError>>),
+}
+
+impl Ordered {
+    /// Nothing yet; what is published gets this time.
+    pub(crate) fn at(now: Reading) -> Self {
+        Self { now, entries: Vec::new(), keys: Keys::new(), answers: Vec::new() }
+    }
+
+    /// Puts what was asked for in order after what is there; what cannot be is refused at once.
+    pub(crate) fn take(&mut self, job: Job, shared: &DiskShared) {
+        let tail = self.entries.last().map_or_else(|| shared.state().tail, |entry| entry.position);
+        match job.what {
+            Work::Publications(batch, looked, reply) => {
+                match self.publications(batch, &looked, tail, shared) {
+                    Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Work::Entries(entries, reply) => match in_order(&entries, tail) {
+                Ok(()) => {
+                    self.entries.extend(entries.into_iter().map(Arc::new));
+                    self.answers.push(Answer::Supplied(reply));
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            },
+        }
+    }
+
+    /// Orders a batch; if one of its keys cannot be looked up, nothing of it is taken.
+    fn publications(
+        &mut self,
+        publications: Vec<Publication>,
+        looked: &KeyLookup,
+        tail: Position,
+        shared: &DiskShared,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let generation = shared.state().active.segment.header.generation;
+        let mut batch = Batch::after(Position { generation, ..tail });
+        let time = self.now.time();
+        for (number, publication) in publications.into_iter().enumerate() {
+            let known = match key_of(&publication) {
+                Some(name) => self.known(&name, &batch, number, looked, shared)?,
+                None => None,
+            };
+            batch.push(publication, known, time);
+        }
+        self.entries.extend(batch.entries);
+        self.keys.extend(batch.keys);
+        Ok(batch.appended)
+    }
+
+    fn known(
+        &self,
+        name: &Name,
+        batch: &Batch,
+        number: usize,
+        looked: &KeyLookup,
+        shared: &DiskShared,
+    ) -> Result<Option<Position>, AppendError> {
+        if let Some(position) = batch.keys.get(name).or_else(|| self.keys.get(name)) {
+            return Ok(Some(*position));
+        }
+        shared.known(name, number, looked, self.now.time()).map_err(|error| {
+            tracing::warn!(%error, "idempotency keys cannot be looked up");
+            AppendError::Keys(error)
+        })
+    }
+
+    /// Who asked may have left.
+    pub(crate) fn answer(self, stored: &Result<(), AppendError>) {
+        for answer in self.answers {
+            match answer {
+                Answer::Appended(reply, appended) => {
+                    drop(reply.send(stored.clone().map(|()| appended)));
+                }
+                Answer::Supplied(reply) => drop(reply.send(stored.clone().map_err(Into::into))),
+            }
+        }
+    }
+}
+
+/// Work one batch adds. It is kept apart until the whole batch is ordered: a batch that is refused
+/// leaves nothing.
+struct Batch {
+    tail: Position,
+    entries: Vec<Arc<Entry>>,
+    keys: Keys,
+    appended: Vec<Appended>,
+}
+
+impl Batch {
+    fn after(tail: Position) -> Self {
+        Self { tail, entries: Vec::new(), keys: Keys::new(), appended: Vec::new() }
+    }
+
+    fn push(&mut self, publication: Publication, known: Option<Position>, time: SystemTime) {
+        if let Some(position) = known {
+            return self.appended.push(Appended { position, repeated: true });
+        }
+        let position =
+            Position { offset: self.tail.offset + 1, nonce: rand::random(), ..self.tail };
+        self.tail = position;
+        self.keys.extend(key_of(&publication).map(|name| (name, position)));
+        self.entries.push(Arc::new(Entry { position, time, publication }));
+        self.appended.push(Appended { position, repeated: false });
+    }
+}
+
+fn in_order(entries: &[Entry], mut tail: Position) -> Result<(), AppendAtError> {
+    for entry in entries {
+        if entry.offset() <= tail.offset {
+            return Err(AppendAtError::OutOfOrder { offset: entry.offset(), tail: tail.offset });
+        }
+        tail = entry.position;
+    }
+    Ok(())
+}

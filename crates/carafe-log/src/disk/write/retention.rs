@@ -1,0 +1,140 @@
+//! Which segments are kept, and how the others are removed.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::clock::{Reading, duration};
+use crate::disk::segment::sealed::Sealed;
+use crate::disk::state::{Active, State};
+use crate::disk::storage::not_full;
+use crate::disk::write::ages::{Seen, Verdict};
+use crate::disk::write::writer::{Writer, passing};
+
+impl Writer {
+    /// Forgets the oldest segments while they are beyond what is to be kept.
+    pub(crate) fn trim(&mut self) -> io::Result<()> {
+        let now = self.shared.clock.reading();
+        self.end_aged_segment(now)?;
+        while let Some((oldest, verdict)) = self.beyond(now) {
+            self.report(&oldest, verdict, now);
+            self.remove(&oldest)?;
+            self.ages.forget(oldest.segment.header.previous.offset, verdict, now);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
+        let storage = &*self.shared.storage;
+        self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
+        // One that cannot be removed stays in the list: removing a newer one would leave a hole
+        // between them.
+        storage.remove(&oldest.segment.name).inspect_err(|_| {
+            self.shared
+                .change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
+        })?;
+        // Without it, a crash could bring this one back and lose the next.
+        storage.sync().map_err(not_full)?;
+        // An index without a segment is removed when the log is opened.
+        if let Err(error) = oldest.remove_derived(storage) {
+            tracing::warn!(%error, segment = oldest.segment.name, "its index cannot be removed");
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest segments until a new active one of this size fits beside the others.
+    pub(crate) fn make_room(&mut self, size: u32) -> io::Result<()> {
+        loop {
+            let oldest = {
+                let state = self.shared.state();
+                let active = u64::from(state.active.end.at) + u64::from(size);
+                if !self.takes_too_much(&state, active) {
+                    return Ok(());
+                }
+                state.sealed.front().cloned()
+            };
+            let Some(oldest) = oldest else { return Ok(()) };
+            self.remove(&oldest)?;
+            let now = self.shared.clock.reading();
+            self.ages.forget(oldest.segment.header.previous.offset, Verdict::Aged, now);
+        }
+    }
+
+    /// What the active segment takes. Once it is nearly full, the next one counts, too: room for
+    /// that is made between two commits, so that no publisher waits for it.
+    fn active_bytes(&self, end: u32) -> u64 {
+        let (end, room) = (u64::from(end), u64::from(self.room_to));
+        if end * 4 > room * 3 { end + u64::from(self.options.segment_size()) } else { room }
+    }
+
+    /// Whether the log takes more than it may on the disk, with so many bytes for the active
+    /// segment.
+    fn takes_too_much(&self, state: &State, active: u64) -> bool {
+        let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
+        sealed + active + state.active.index.file_bytes() > self.options.bytes
+    }
+
+    fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
+        let state = self.shared.state();
+        let oldest = state.sealed.front()?;
+        let sealed: u64 = state.sealed.iter().map(|sealed| u64::from(sealed.published)).sum();
+        let left = sealed - u64::from(oldest.published) + state.active.published();
+        let is_over = self.takes_too_much(&state, self.active_bytes(state.active.end.at))
+            || left >= self.options.entries;
+        let verdict = if is_over { Verdict::Aged } else { self.ages.judge(state.seen(), now) };
+        (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
+    }
+
+    /// Whether the active segment has so many that trimming by it would be too coarse.
+    pub(crate) fn has_enough_entries(&self) -> bool {
+        self.shared.state().active.published() >= self.options.segment_entries()
+    }
+
+    /// Entries age in the active segment too, if no others come.
+    fn end_aged_segment(&mut self, now: Reading) -> io::Result<()> {
+        let aged = {
+            let state = self.shared.state();
+            let verdict = || self.ages.judge([state.active.seen()].into_iter(), now);
+            state.active.index.entries() > 0 && verdict() != Verdict::Kept
+        };
+        if !aged {
+            return Ok(());
+        }
+        match self.begin_segment(0) {
+            Err(error) if passing(&error).is_some() => Ok(()),
+            begun => begun.map(drop),
+        }
+    }
+
+    fn report(&self, oldest: &Sealed, verdict: Verdict, now: Reading) {
+        if let Verdict::Doubtful(age) = verdict {
+            tracing::warn!(
+                segment = oldest.segment.name,
+                ?age,
+                jump = ?duration(now.doubt),
+                "removes old events on the system clock's word; if that clock is wrong, stop the hub within a minute"
+            );
+        }
+    }
+}
+
+impl State {
+    /// All segments, the oldest first.
+    fn seen(&self) -> impl Iterator<Item = Seen> {
+        let sealed = self.sealed.iter().map(|sealed| Seen {
+            previous: sealed.segment.header.previous.offset,
+            newest: sealed.summary.newest,
+        });
+        sealed.chain((self.active.index.entries() > 0).then(|| self.active.seen()))
+    }
+}
+
+impl Active {
+    /// Entries that others than the hub published.
+    fn published(&self) -> u64 {
+        u64::from(self.index.entries().saturating_sub(self.index.of_hub()))
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        Seen { previous: self.segment.header.previous.offset, newest: self.newest }
+    }
+}

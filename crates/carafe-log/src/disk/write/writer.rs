@@ -1,0 +1,289 @@
+//! The one thread that writes: it commits everything that arrived while it synced the commit
+//! before.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+use rustix::io::Errno;
+
+use crate::clock::Reading;
+use crate::disk::format::clean_mark::write_clean_mark;
+use crate::disk::format::codec::length;
+use crate::disk::format::commit::{Commit, CommitEnd};
+use crate::disk::format::header::Header;
+use crate::disk::format::index::milliseconds;
+use crate::disk::options::DiskOptions;
+use crate::disk::segment::file::Segment;
+use crate::disk::segment::sealed::Sealed;
+use crate::disk::state::{Active, DiskShared, State};
+use crate::disk::storage::not_full;
+use crate::disk::write::ages::Ages;
+use crate::disk::write::indexer::Indexer;
+use crate::disk::write::order::Ordered;
+use crate::disk::write::queue::{Job, Queue};
+use crate::panics::caught;
+use crate::{AppendError, DiskError, Entry};
+
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<DiskShared>,
+    pub(crate) options: DiskOptions,
+    pub(crate) ages: Ages,
+    indexer: Indexer,
+    /// How far the active segment has room.
+    pub(crate) room_to: u32,
+    /// A part of a commit that was refused may stand behind the last whole one.
+    unfinished: bool,
+    /// A segment that could be neither begun nor removed. The next one that is begun replaces it.
+    abandoned: Option<String>,
+    failed: Option<DiskError>,
+    failure: Option<oneshot::Sender<String>>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<DiskShared>,
+        options: DiskOptions,
+        room_to: u32,
+        indexer: Indexer,
+        failure: oneshot::Sender<String>,
+    ) -> Self {
+        let ages = Ages::new(options.age, shared.clock.reading());
+        Self {
+            shared,
+            options,
+            ages,
+            indexer,
+            room_to,
+            unfinished: false,
+            abandoned: None,
+            failed: None,
+            failure: Some(failure),
+        }
+    }
+
+    /// Writes what comes, until there will be no more. After a panic, nobody knows what is written:
+    /// like a failed write, it ends writing, and who publishes is told.
+    pub(crate) fn run(mut self, queue: &Queue) {
+        if let Err(panic) = caught(|| self.write_all(queue)) {
+            self.fail("the thread that writes has panicked", io::Error::other(panic));
+            self.write_all(queue);
+        }
+    }
+
+    fn write_all(&mut self, queue: &Queue) {
+        while let Some(jobs) = queue.take() {
+            if !jobs.is_empty() {
+                self.commit(jobs);
+            }
+            if self.failed.is_none() {
+                self.keep_to_limits();
+            }
+        }
+        if self.failed.is_none()
+            && let Err(error) = self.close()
+        {
+            tracing::warn!(%error, "cannot mark the log as closed in order");
+        }
+    }
+
+    fn keep_to_limits(&mut self) {
+        if let Err(error) = self.trim().or_else(later) {
+            self.fail("history cannot be trimmed", error);
+        } else if let Err(error) = self.indexer.check() {
+            self.fail("indexes cannot be written", error);
+        }
+    }
+
+    /// Marks the log as closed in order. The mark says that nothing stands behind the last commit.
+    fn close(&mut self) -> io::Result<()> {
+        self.cut_unfinished()?;
+        let storage = &*self.shared.storage;
+        if let Some(name) = self.abandoned.take() {
+            storage.remove(&name)?;
+            storage.sync()?;
+        }
+        // Copied out, so that the lock is not held while the disk is written.
+        let (tail, end) = {
+            let state = self.shared.state();
+            (state.tail, state.active.end)
+        };
+        write_clean_mark(storage, tail, end)
+    }
+
+    fn commit(&mut self, jobs: Vec<Job>) {
+        if let Some(reason) = &self.failed {
+            return jobs
+                .into_iter()
+                .for_each(|job| job.refuse(AppendError::Failed(reason.clone())));
+        }
+        let now = self.shared.clock.reading();
+        let mut ordered = Ordered::at(now);
+        for job in jobs {
+            ordered.take(job, &self.shared);
+        }
+        let stored =
+            if ordered.entries.is_empty() { Ok(()) } else { self.store(&ordered.entries, now) };
+        ordered.answer(&stored);
+    }
+
+    /// Writes and syncs a commit, takes it in, and hands it to the followers.
+    fn store(&mut self, entries: &[Arc<Entry>], now: Reading) -> Result<(), AppendError> {
+        let commit = match self.write(entries) {
+            Ok(commit) => commit,
+            Err(error) => return Err(self.refuse(error)),
+        };
+        let seen = self.shared.take_in(entries, |State { active, tail, .. }| {
+            for (entry, row) in entries.iter().zip(commit.rows) {
+                active.index.push(entry, row);
+                active.first.get_or_insert(entry.position);
+                active.newest = active.newest.max(milliseconds(entry.time));
+                *tail = entry.position;
+            }
+            active.end = commit.end;
+            active.seen()
+        });
+        self.ages.take(seen, now);
+        Ok(())
+    }
+
+    /// Says what the publishers of a commit are told that was not written. Without room, it is
+    /// certain that nothing of it stays. After any other error the disk is not trusted any more.
+    fn refuse(&mut self, error: io::Error) -> AppendError {
+        let Some(refused) = passing(&error) else {
+            return self.fail("a commit cannot be written", error);
+        };
+        match self.cut_unfinished() {
+            Err(error) if passing(&error).is_none() => {
+                self.fail("a refused commit cannot be removed", error)
+            }
+            // Without room for that, it is tried again before anything else is written.
+            _ => refused,
+        }
+    }
+
+    /// Restores the end of the active segment after a failed write.
+    fn cut_unfinished(&mut self) -> io::Result<()> {
+        if !self.unfinished {
+            return Ok(());
+        }
+        let (segment, end) = self.active();
+        segment.file.truncate(u64::from(end.at))?;
+        if segment.file.allocate(u64::from(self.room_to.max(end.at))).is_err() {
+            // The next commit begins another segment.
+            self.room_to = end.at;
+        }
+        segment.file.sync().map_err(not_full)?;
+        self.unfinished = false;
+        Ok(())
+    }
+
+    fn write(&mut self, entries: &[Arc<Entry>]) -> io::Result<Commit> {
+        self.cut_unfinished()?;
+        let (segment, end) = self.active();
+        let mut commit = Commit::encode(entries, &segment.header, end);
+        let mut segment = segment;
+        if commit.end.at > self.room_to
+            || !self.spans(&segment.header, entries)
+            || self.has_enough_entries()
+        {
+            segment = self.begin_segment(length(commit.bytes.len()))?;
+            commit = Commit::encode(entries, &segment.header, CommitEnd::of_empty(&segment.header));
+        }
+        let at = u64::from(commit.end.at) - commit.bytes.len() as u64;
+        segment.file.write_at(at, &commit.bytes).inspect_err(|_| self.unfinished = true)?;
+        segment.file.sync().map_err(not_full)?;
+        Ok(commit)
+    }
+
+    fn active(&self) -> (Segment, CommitEnd) {
+        let state = self.shared.state();
+        (state.active.segment.clone(), state.active.end)
+    }
+
+    /// Whether the offsets lie so near to the segment's first that its index can hold them.
+    fn spans(&self, header: &Header, entries: &[Arc<Entry>]) -> bool {
+        entries
+            .last()
+            .is_none_or(|last| last.offset() - header.previous.offset <= u64::from(u32::MAX))
+    }
+
+    /// Seals the active segment and begins another with room for so many bytes; one without entries
+    /// gets the room itself.
+    pub(crate) fn begin_segment(&mut self, bytes: u32) -> io::Result<Segment> {
+        // What is cut off when a segment is sealed is not synced.
+        self.cut_unfinished()?;
+        let (segment, end) = self.active();
+        // Whatever fails from here on, the sealed file takes nothing more.
+        self.room_to = 0;
+        let size = self.options.segment_size().max(CommitEnd::of_empty(&segment.header).at + bytes);
+        self.make_room(size).or_else(later)?;
+        let (index, summary) = self.shared.state().active_summary();
+        if summary.entries == 0 {
+            // Another would have the same name, and nothing to go back to if it could not be begun.
+            segment.file.allocate(u64::from(size))?;
+            self.room_to = size;
+            return Ok(segment);
+        }
+        self.indexer.wait_for_room()?;
+        let sealed = Arc::new(Sealed::freeze(segment, end.at, index, summary)?);
+        let segment = self.create_segment(&sealed, size)?;
+        self.room_to = size;
+        self.shared.change(|state| {
+            Arc::make_mut(&mut state.sealed).push_back(Arc::clone(&sealed));
+            state.active = Active::empty(segment.clone());
+        });
+        self.indexer.write(sealed);
+        Ok(segment)
+    }
+
+    fn create_segment(&mut self, after: &Sealed, size: u32) -> io::Result<Segment> {
+        let storage = &*self.shared.storage;
+        let generation = after.segment.header.generation;
+        let header = Header {
+            salt: rand::random(),
+            generation,
+            previous: after.summary.last,
+            after_hole: false,
+        };
+        let created = Segment::create(storage, header, size).inspect_err(|_| {
+            let name = header.name();
+            self.abandoned = storage.remove(&name).is_err().then_some(name);
+        })?;
+        self.abandoned = None;
+        Ok(created)
+    }
+
+    /// Nothing is written after a failure: what a disk has after a failed sync, nobody knows.
+    fn fail(&mut self, what: &str, error: io::Error) -> AppendError {
+        let reason = DiskError::of(what, error);
+        tracing::error!(%reason, "the log has failed");
+        if let Some(failure) = self.failure.take() {
+            let _ = failure.send(reason.to_string());
+        }
+        self.failed = Some(reason.clone());
+        AppendError::Failed(reason)
+    }
+}
+
+/// What has stored nothing, and may be over when it is tried again.
+pub(crate) fn passing(error: &io::Error) -> Option<AppendError> {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    match (error.kind(), errno) {
+        // A quota and a limit on the size of files are like a full disk.
+        (
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge,
+            _,
+        ) => Some(AppendError::Full),
+        // Only opening a file comes to this, before anything is written to it.
+        (_, Some(Errno::MFILE | Errno::NFILE)) => Some(AppendError::NoDescriptors),
+        _ => None,
+    }
+}
+
+/// History that cannot be trimmed for want of room is trimmed later.
+fn later(error: io::Error) -> io::Result<()> {
+    let Some(reason) = passing(&error) else { return Err(error) };
+    tracing::warn!(%reason, "history cannot be trimmed now");
+    Ok(())
+}
