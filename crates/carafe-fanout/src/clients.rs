@@ -1,4 +1,4 @@
-//! The clients of a shard, each with its socket.
+//! The clients of a shard: their sockets, and the writes to them.
 
 use std::collections::HashMap;
 
@@ -6,21 +6,25 @@ use carafe_hub::{PagedTable, Sink, SubscriberId, TableKey, Written};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
+use crate::end_reason::EndReason;
 use crate::pollers::Pollers;
-use crate::{EndReason, SendBuffer, SendBuffers, StreamObserver, socket};
+use crate::send_buffer::{SendBuffer, SendBuffers};
+use crate::socket;
+use crate::stream::StreamObserver;
 
-/// The clients, by their seats in the dispatcher.
+/// The clients, by the IDs of their subscribers in the dispatcher.
 pub(crate) struct Clients<G> {
     table: PagedTable<SubscriberId, Client<G>>,
-    /// Counts clients, so that a deadline knows its own.
-    joined: u32,
-    /// Those that the dispatcher has forgotten.
+    /// The number of the newest client.
+    newest: u32,
+    /// Subscribers that the dispatcher has removed, and whose sockets are to be closed.
     pub(crate) ended: Vec<(SubscriberId, EndReason)>,
-    /// Counts what is asked of the kernel.
+    /// Counts writes, which take most of the time of a round.
     pub(crate) writes: usize,
     pollers: Pollers,
     buffers: SendBuffers,
-    /// Those whose buffer was full lately: few, so that a client takes no more memory for it.
+    /// Clients whose send buffer was full lately. They are few: in the table, the fields would take
+    /// memory for all.
     full: HashMap<SubscriberId, Full>,
 }
 
@@ -28,20 +32,21 @@ pub(crate) struct Clients<G> {
 #[derive(Default)]
 struct Full {
     buffer: SendBuffer,
-    /// Whether it was full since it was last looked at.
+    /// Whether it was full since the last visit.
     lately: bool,
 }
 
-/// A client, and who wants to know when it has gone.
+/// A client of an open stream.
 pub(crate) struct Client<G> {
     pub(crate) socket: TcpStream,
+    /// Distinguishes the client from others that have the same ID one after the other.
     pub(crate) number: u32,
     observer: G,
 }
 
 impl<G: StreamObserver> Client<G> {
-    pub(crate) fn end(self, ended: EndReason) -> TcpStream {
-        self.observer.ended(ended);
+    pub(crate) fn end(self, reason: EndReason) -> TcpStream {
+        self.observer.ended(reason);
         self.socket
     }
 }
@@ -49,7 +54,7 @@ impl<G: StreamObserver> Client<G> {
 impl<G: StreamObserver> Clients<G> {
     pub(crate) fn new(pollers: Pollers, buffers: SendBuffers) -> Self {
         let (table, ended, full) = (PagedTable::new(), Vec::new(), HashMap::new());
-        Self { table, joined: 0, ended, writes: 0, pollers, buffers, full }
+        Self { table, newest: 0, ended, writes: 0, pollers, buffers, full }
     }
 
     pub(crate) fn pollers(&self) -> &Pollers {
@@ -60,25 +65,25 @@ impl<G: StreamObserver> Clients<G> {
         self.table.get(subscriber)
     }
 
-    /// How many places there are, some of them empty.
-    pub(crate) fn places(&self) -> u32 {
+    /// A bound above the indexes of all clients. Some indexes below it are free.
+    pub(crate) fn bound(&self) -> u32 {
         u32::try_from(self.table.bound()).unwrap_or(u32::MAX)
     }
 
-    /// Gives the subscriber a client, and the client a number.
+    /// Adds the client of a subscriber, and returns the client's number.
     pub(crate) fn insert(
         &mut self,
         subscriber: SubscriberId,
         socket: TcpStream,
         observer: G,
     ) -> u32 {
-        self.joined = self.joined.wrapping_add(1);
-        self.table.insert_at(subscriber, Client { socket, number: self.joined, observer });
-        self.joined
+        self.newest = self.newest.wrapping_add(1);
+        self.table.insert_at(subscriber, Client { socket, number: self.newest, observer });
+        self.newest
     }
 
-    /// Is told when there is room, if there was not enough: most clients always have it, and are
-    /// not asked for it.
+    /// Writes what the kernel takes. If that is not all, the poller will report when there is room.
+    /// It is not asked before: most sockets always have room.
     fn try_write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Result<usize, EndReason> {
         let Some(client) = self.table.get_mut(subscriber) else { return Err(EndReason::Left) };
         let mut written = socket::write(&client.socket, bytes)?;
@@ -102,7 +107,7 @@ impl<G: StreamObserver> Clients<G> {
         Ok(written)
     }
 
-    /// Gives a client its usual send buffer again, if it has taken all since it was last looked at.
+    /// Restores the usual send buffer of a client whose buffer was not full since the last visit.
     pub(crate) fn relax(&mut self, subscriber: SubscriberId) {
         if let Some(full) = self.full.get_mut(&subscriber)
             && !std::mem::take(&mut full.lately)
@@ -118,7 +123,7 @@ impl<G: StreamObserver> Clients<G> {
         self.table.try_remove(subscriber)
     }
 
-    /// All of them, when the shard ends.
+    /// Removes all clients.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Client<G>> {
         self.table.drain()
     }
@@ -129,16 +134,16 @@ impl<G: StreamObserver> Sink for Clients<G> {
         self.writes += 1;
         match self.try_write(subscriber, bytes) {
             Ok(written) => Written::Bytes(written),
-            Err(ended) => {
-                self.ended.push((subscriber, ended));
+            Err(reason) => {
+                self.ended.push((subscriber, reason));
                 Written::Gone
             }
         }
     }
 
     fn ended(&mut self, subscriber: SubscriberId, failed: bool) {
-        self.ended
-            .push((subscriber, if failed { EndReason::Failed } else { EndReason::Completed }));
+        let reason = if failed { EndReason::Failed } else { EndReason::Completed };
+        self.ended.push((subscriber, reason));
     }
 
     fn client(&self, subscriber: SubscriberId) -> Option<carafe_hub::Client> {

@@ -1,4 +1,4 @@
-//! Time as a dispatcher counts it.
+//! Time in the ticks of a dispatcher.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use carafe_hub::Tick;
 
 const TICK: Duration = Duration::from_millis(10);
 
-/// Counts ticks from when it was made, and after more than a year from 0 again.
+/// Counts ticks since it was made. After more than a year the count wraps around.
 pub(crate) struct Clock {
     start: Instant,
 }
@@ -20,13 +20,13 @@ impl Clock {
         count(now.saturating_duration_since(self.start)) as Tick
     }
 
-    /// How long it has been since `then`.
+    /// The ticks between `then` and now, correct across one wrap.
     pub(crate) fn since(&self, then: Tick, now: Instant) -> Tick {
         self.at(now).wrapping_sub(then)
     }
 }
 
-/// How many whole ticks that is.
+/// The whole ticks in a duration.
 pub(crate) fn ticks(time: Duration) -> Tick {
     Tick::try_from(count(time)).unwrap_or(Tick::MAX)
 }

@@ -1,4 +1,7 @@
-//! Connections whose stream is over, until their clients have closed too.
+//! Sockets whose stream has ended, until their clients have closed, too.
+//!
+//! A socket that is closed while bytes of its client are unread resets the connection, and the
+//! client loses what it has not read yet. So the shard shuts its side down, and waits for a moment.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,20 +16,18 @@ use crate::socket;
 /// How long a client may take to close.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tokens from here on are those of connections that close.
+/// Tokens of closing sockets begin here, above those of all subscribers.
 const FIRST_TOKEN: usize = 1 << 40;
 
-/// Closed at once, a connection on which the client has said something more would be reset, and
-/// with it what the client has yet to read.
 #[derive(Default)]
 pub(crate) struct ClosingSockets {
     sockets: Slab<(TcpStream, Instant)>,
-    /// Until when each may take, the first first.
-    patience: VecDeque<(Instant, usize)>,
+    /// When each is closed in any case, the earliest first. Its key may be reused by then.
+    deadlines: VecDeque<(Instant, usize)>,
 }
 
 impl ClosingSockets {
-    /// Ends the connection in order.
+    /// Shuts the socket down, and keeps it until the client closes.
     pub(crate) fn add(&mut self, mut socket: TcpStream, pollers: &Pollers, now: Instant) {
         let entry = self.sockets.vacant_entry();
         let (key, until) = (entry.key(), now + PATIENCE);
@@ -37,11 +38,11 @@ impl ClosingSockets {
             .is_ok();
         if waits {
             entry.insert((socket, until));
-            self.patience.push_back((until, key));
+            self.deadlines.push_back((until, key));
         }
     }
 
-    /// Whether the token is one of a connection that closes, whose client has then said something.
+    /// Handles the event of a closing socket; `false` if the token is none of them.
     pub(crate) fn takes(&mut self, token: Token) -> bool {
         let Some(key) = token.0.checked_sub(FIRST_TOKEN) else { return false };
         if self.sockets.get(key).is_some_and(|(socket, _)| socket::is_closed(socket)) {
@@ -50,18 +51,18 @@ impl ClosingSockets {
         true
     }
 
-    /// Closes those whose clients have taken too long.
+    /// Closes the sockets whose clients have taken too long.
     pub(crate) fn close_late(&mut self, now: Instant) {
-        while let Some((until, key)) = self.patience.pop_front_if(|(until, _)| *until <= now) {
-            // The place may be another's by now.
+        while let Some((until, key)) = self.deadlines.pop_front_if(|(until, _)| *until <= now) {
+            // The deadline is compared, since another socket may have the key by now.
             if self.sockets.get(key).is_some_and(|(_, theirs)| *theirs == until) {
                 self.sockets.remove(key);
             }
         }
     }
 
-    /// When there is something to be done by time alone.
+    /// The next deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.patience.front().map(|(until, _)| *until)
+        self.deadlines.front().map(|(until, _)| *until)
     }
 }

@@ -1,8 +1,9 @@
-//! A poller of its own for sockets of which only the client's leave is awaited.
+//! A poller for sockets that are only watched for the client's hangup.
 //!
-//! Very many clients may leave in a short time, and to wake the shard for each would cost more than
-//! the rest. So the shard is woken for the first; from then on it looks by itself, after a pause,
-//! until none have left meanwhile.
+//! Very many clients may leave in a short time, and waking the shard for each would cost more than
+//! the rest. So only the first hangup wakes the shard. From then on the shard polls by itself,
+//! after a pause, until no client has left meanwhile. For that, this poller is itself registered
+//! with the shard's, as long as no hangup is pending.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,30 +13,25 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
-/// How long who left may go unnoticed while others do.
+/// How long a hangup may go unnoticed while there are others.
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) struct HangupPoller {
     poll: Poll,
     events: Events,
-    /// The shard's poller, which tells of this one while nobody has left lately.
+    /// The shard's poller, which reports the first hangup.
     shard: Registry,
     token: Token,
-    /// When to look, if somebody has.
+    /// When to poll next; `None` while the shard's poller waits for the first hangup.
     next: Option<Instant>,
 }
 
 impl HangupPoller {
     pub(crate) fn new(shard: Registry, token: Token) -> io::Result<Self> {
-        let hangups = Self {
-            poll: Poll::new()?,
-            events: Events::with_capacity(256),
-            shard,
-            token,
-            next: None,
-        };
-        hangups.await_first()?;
-        Ok(hangups)
+        let (poll, events) = (Poll::new()?, Events::with_capacity(256));
+        let poller = Self { poll, events, shard, token, next: None };
+        poller.wait_for_first()?;
+        Ok(poller)
     }
 
     /// Where sockets are registered.
@@ -43,18 +39,18 @@ impl HangupPoller {
         self.poll.registry()
     }
 
-    /// When to look next.
+    /// When to call [`look`](Self::look) next.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Somebody has left, as the shard's poller tells.
+    /// The shard's poller has reported the first hangup.
     pub(crate) fn begin(&mut self, now: Instant) -> io::Result<()> {
         self.next = Some(now);
         self.shard.deregister(&mut SourceFd(&self.poll.as_raw_fd()))
     }
 
-    /// Hands over what there is, if it is time to look.
+    /// Polls if it is time to, and passes each event on.
     pub(crate) fn look(&mut self, now: Instant, mut each: impl FnMut(&Event)) -> io::Result<()> {
         if self.next.is_none_or(|next| now < next) {
             return Ok(());
@@ -65,17 +61,17 @@ impl HangupPoller {
         }
         if self.events.is_empty() {
             self.next = None;
-            return self.await_first();
+            return self.wait_for_first();
         }
         self.events.iter().for_each(&mut each);
-        // There may be more than are told at once.
+        // A full buffer means that more events may be pending.
         let is_all = self.events.iter().count() < self.events.capacity();
         self.next = Some(if is_all { now + PAUSE } else { now });
         Ok(())
     }
 
-    /// Whoever has left already counts, too.
-    fn await_first(&self) -> io::Result<()> {
+    /// Registering reports hangups that are pending already, so none is missed.
+    fn wait_for_first(&self) -> io::Result<()> {
         self.shard.register(&mut SourceFd(&self.poll.as_raw_fd()), self.token, Interest::READABLE)
     }
 }

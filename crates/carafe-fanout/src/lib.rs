@@ -1,11 +1,14 @@
-//! Takes one event to very many sockets.
+//! Delivers the events of a [hub](carafe_hub) to very many sockets.
 //!
-//! A shard is one thread with its own poller, and the only writer to its sockets. A subscriber
-//! costs a socket and a place in the hub's [`Dispatcher`](carafe_hub::Dispatcher), which says what
-//! each is sent next: there is no task, queue, lock or allocation for a delivery. The sockets are
-//! those of HTTP/1.1 connections whose response head has been sent, and which have a body in
-//! chunks.
+//! A [`ShardPool`] has a few shards. A shard is one thread with its own poller, and the only writer
+//! to its sockets. The hub's [`Dispatcher`](carafe_hub::Dispatcher) decides what each subscriber is
+//! sent next. So a subscriber takes a socket and an entry in two tables, and a delivery takes one
+//! system call: no task, queue, lock or allocation.
+//!
+//! A shard takes sockets of HTTP/1.1 connections after the response head has been sent; the body is
+//! chunked. This crate knows nothing else of HTTP.
 
+mod catch_up;
 mod clients;
 mod clock;
 mod closing_sockets;
@@ -20,9 +23,11 @@ mod shard;
 mod shard_inbox;
 mod shard_pool;
 mod socket;
+mod stream;
 
+pub use catch_up::CatchUp;
 pub use end_reason::EndReason;
 pub use options::ShardOptions;
-pub use send_buffer::{CatchUp, SendBuffer, SendBuffers};
-pub use shard_inbox::{NewStream, StreamObserver};
+pub use send_buffer::{SendBuffer, SendBuffers};
 pub use shard_pool::ShardPool;
+pub use stream::{NewStream, StreamObserver};

@@ -1,28 +1,33 @@
-//! What shards allow.
+//! How shards serve their sockets.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::CatchUp;
+use crate::catch_up::CatchUp;
 
-/// How shards serve their sockets.
+/// How shards serve their sockets. Start with the default and set what shall differ:
+///
+/// ```
+/// let mut options = carafe_fanout::ShardOptions::default();
+/// options.write_time = std::time::Duration::from_secs(20);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShardOptions {
-    /// How many threads there are.
+    /// The number of shards, each with a thread.
     pub threads: NonZeroUsize,
-    /// How long a client may take nothing of what it is sent before its stream is cut. What it has
-    /// not acknowledged for so long counts, too.
+    /// The write timeout: a client that makes no write progress for so long is disconnected. Bytes
+    /// that it has not acknowledged count as no progress.
     pub write_time: Duration,
-    /// Bytes that the kernel may hold for a client, unless the client is behind.
+    /// The bytes that the kernel may buffer for a client that keeps up.
     pub send_buffer: usize,
-    /// Bytes that it may hold beyond that for all clients that are behind.
+    /// The bytes that the kernel may buffer beyond that, for all clients that are behind.
     pub catch_up: CatchUp,
 }
 
 impl Default for ShardOptions {
-    /// Half the cores, 30 s, 36 KiB, and 64 MiB for those behind.
+    /// Half the cores, 30 s, 36 KiB, and 64 MiB for clients that are behind.
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {

@@ -1,4 +1,4 @@
-//! Wakes a shard from its poller.
+//! Wakes a shard that waits in its poller.
 
 use std::io;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use std::task::Wake;
 
 use mio::{Registry, Token, Waker};
 
-/// May be woken by very many at once, which costs one system call.
+/// Wakes a shard from any thread. However often it is woken before it looks, that is one system
+/// call.
 pub(crate) struct PollWaker {
     poller: Waker,
-    /// It was woken since the shard last heard it.
+    /// Whether the shard was woken since the last [`reset`](Self::reset).
     woken: AtomicBool,
 }
 
@@ -19,9 +20,11 @@ impl PollWaker {
         Ok(Arc::new(Self { poller: Waker::new(registry, token)?, woken: AtomicBool::new(false) }))
     }
 
-    /// From now on it may be woken again. To be called before a look at what it may have been woken
-    /// for.
+    /// Lets the next wake through. The shard calls it before it looks for what it was woken for: in
+    /// the other order, it would miss what comes in between.
     pub(crate) fn reset(&self) {
+        // A swap, not a store: it reads the `true` of a waker (Acquire), so that what the waker did
+        // before is visible to the look that follows.
         self.woken.swap(false, Ordering::AcqRel);
     }
 }
@@ -36,7 +39,7 @@ impl Wake for PollWaker {
             return;
         }
         if let Err(error) = self.poller.wake() {
-            tracing::error!(%error, "a shard cannot be woken");
+            tracing::error!(%error, "cannot wake a shard");
         }
     }
 }

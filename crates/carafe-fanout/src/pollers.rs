@@ -1,20 +1,21 @@
-//! Which poller tells of a socket.
+//! The two pollers that report about a socket.
 
 use std::io;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-/// The pollers that tell what a socket is waited for.
+/// A socket is registered with one of two pollers: with the shard's own if its readiness matters at
+/// once, else with the [hangup poller](crate::hangup_poller).
 pub(crate) struct Pollers {
     /// The shard's own poller.
     pub(crate) prompt: Registry,
-    /// That of clients who have all that was sent.
+    /// The poller of clients that have taken all that was sent.
     pub(crate) hangup: Registry,
 }
 
 impl Pollers {
-    /// Whoever is waited for to take something or to close is told of at once from now on.
+    /// Moves the socket to the shard's own poller, which reports readiness immediately.
     pub(crate) fn promptly(
         &self,
         socket: &mut TcpStream,

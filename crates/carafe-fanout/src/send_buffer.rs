@@ -1,84 +1,25 @@
-//! How much the kernel may hold for a client that is behind.
+//! The sizes of send buffers in the kernel.
 //!
-//! The usual send buffer is small, since very many clients may stall. It bounds what is in flight
-//! to a client, and so its rate where acknowledgements take time: 36 KiB for each 50 ms is 0.7
-//! MB/s. A client that is behind and reads gets a larger buffer, until it has caught up for a
-//! while.
+//! The usual send buffer is small, since very many clients may stall. Its size bounds the bytes in
+//! flight to a client, and with the round trip time the rate: 36 KiB for each 50 ms is 0.7 MB/s. A
+//! client that is behind and reads gets a larger buffer, from a budget for all, until it has caught
+//! up for a while.
 
-use std::fmt;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use rustix::net::sockopt;
 
-use crate::ShardOptions;
+use crate::catch_up::{CatchUp, Share};
+use crate::options::ShardOptions;
 
-/// What a client that is behind may have. Larger ones were not faster on loopback; the kernel may
+/// The buffer of a client that is behind. Larger ones were not faster on loopback. The kernel may
 /// allow less (`net.core.wmem_max`).
 const LARGE: usize = 256 << 10;
 
-/// So often a full buffer must have had room again before it grows. That takes more bytes than the
-/// receive window that a client has without reading: a client that never reads must not get a
-/// larger buffer.
+/// How often a buffer must have been full and had room again before it grows. By then the client
+/// has received more than its receive window holds: a client that never reads gets no larger
+/// buffer.
 const ROUNDS: u8 = 8;
-
-/// The bytes that larger send buffers may take in all, for streams that are behind. All clones
-/// share them.
-#[derive(Clone)]
-pub struct CatchUp(Arc<Pool>);
-
-struct Pool {
-    left: AtomicUsize,
-    on_refused: OnceLock<Box<dyn Fn() + Send + Sync>>,
-}
-
-impl CatchUp {
-    /// So many bytes in all. Further streams keep their usual buffer, and catch up more slowly.
-    #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Pool { left: AtomicUsize::new(bytes), on_refused: OnceLock::new() }))
-    }
-
-    /// Calls this each time a stream gets no larger buffer. Only the first call of this counts.
-    pub fn on_refused(&self, call: impl Fn() + Send + Sync + 'static) {
-        self.0.on_refused.get_or_init(|| Box::new(call));
-    }
-
-    fn take(&self, bytes: usize) -> Option<Share> {
-        let less = |left: usize| left.checked_sub(bytes);
-        if self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
-            return Some(Share { pool: Arc::clone(&self.0), bytes });
-        }
-        self.0.on_refused.get().into_iter().for_each(|call| call());
-        None
-    }
-}
-
-impl Default for CatchUp {
-    /// 64 MiB.
-    fn default() -> Self {
-        Self::new(64 << 20)
-    }
-}
-
-impl fmt::Debug for CatchUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CatchUp({} bytes left)", self.0.left.load(Ordering::Relaxed))
-    }
-}
-
-/// What one larger buffer has of the bytes.
-struct Share {
-    pool: Arc<Pool>,
-    bytes: usize,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.pool.left.fetch_add(self.bytes, Ordering::Relaxed);
-    }
-}
 
 /// The sizes of send buffers.
 #[derive(Clone, Debug)]
@@ -94,11 +35,11 @@ impl SendBuffers {
         Self { usual: options.send_buffer, catch_up: options.catch_up.clone() }
     }
 
-    /// The kernel had no room for all that was written to this socket. Returns whether the buffer
-    /// has grown, so that it has room now.
+    /// Reports that the kernel had no room for all bytes written to this socket. Returns whether
+    /// the buffer has grown, so that there is room now.
     pub fn filled(&self, buffer: &mut SendBuffer, socket: &impl AsFd) -> bool {
         buffer.rounds = buffer.rounds.saturating_add(1);
-        // Asked again now and then: others may have given theirs back.
+        // Tried again every few times: other clients may have returned their part.
         if buffer.share.is_some() || !buffer.rounds.is_multiple_of(ROUNDS) || self.usual >= LARGE {
             return false;
         }
@@ -106,7 +47,7 @@ impl SendBuffers {
         buffer.share.is_some() && set(socket, LARGE).is_ok()
     }
 
-    /// The client has taken all that it was sent for a while. What is still queued stays queued.
+    /// Restores the usual size once the client has kept up for a while. Queued bytes stay queued.
     pub fn relax(&self, buffer: &mut SendBuffer, socket: &impl AsFd) {
         if buffer.share.is_some()
             && let Err(error) = set(socket, self.usual)
@@ -117,7 +58,7 @@ impl SendBuffers {
     }
 }
 
-/// The send buffer of one socket: how often it was full lately, and whether it is larger than
+/// The state of one socket's send buffer: how often it was full, and whether it is larger than
 /// usual.
 #[derive(Default)]
 pub struct SendBuffer {
@@ -125,8 +66,8 @@ pub struct SendBuffer {
     share: Option<Share>,
 }
 
-/// Sets the bytes that the kernel may hold. It is told half of them, since it doubles what it is
-/// told for its own overhead.
+/// Sets the size of the send buffer (`SO_SNDBUF`). The kernel doubles the value for its own
+/// overhead, so it gets half.
 pub(crate) fn set(socket: &impl AsFd, bytes: usize) -> rustix::io::Result<()> {
     sockopt::set_socket_send_buffer_size(socket, bytes / 2)
 }
@@ -135,6 +76,8 @@ pub(crate) fn set(socket: &impl AsFd, bytes: usize) -> rustix::io::Result<()> {
 #[cfg(target_os = "linux")]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 

@@ -1,4 +1,8 @@
-//! One thread with its own poller, the only writer to its sockets.
+//! A shard: one thread with its own poller, the only writer to its sockets.
+//!
+//! The thread repeats a round: it takes in events of sockets and new streams, lets the dispatcher
+//! write, and does what is due by time. No part of a round takes longer than some milliseconds, so
+//! that no client waits for another. The dispatcher decides what is sent; the shard does the I/O.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,39 +21,43 @@ use tracing::{debug, error};
 use crate::clients::Clients;
 use crate::clock::{Clock, ticks};
 use crate::closing_sockets::ClosingSockets;
+use crate::end_reason::EndReason;
 use crate::hangup_poller::HangupPoller;
 use crate::heartbeats::HeartbeatRounds;
+use crate::options::ShardOptions;
 use crate::poll_waker::PollWaker;
 use crate::pollers::Pollers;
+use crate::send_buffer::SendBuffers;
 use crate::shard_inbox::ShardInbox;
 use crate::socket;
-use crate::{EndReason, NewStream, SendBuffers, ShardOptions, StreamObserver};
+use crate::stream::{NewStream, StreamObserver};
 
-/// The token of the waker, which no subscriber has.
+/// The token of the waker. Those of subscribers are their IDs, which are smaller.
 const WAKE: Token = Token(usize::MAX);
 
-/// That of the poller of those who leave.
+/// The token of the hangup poller.
 const HANGUPS: Token = Token(usize::MAX - 1);
 
-/// After so many writes it is time to look whether something else has come: about a millisecond.
+/// Writes before the shard looks for other events: about a millisecond.
 const WRITES: usize = 128;
 
-/// How long streams may wait to be taken in that have nothing to be sent. When many come, it is
-/// done for several at once.
+/// How long a stream with nothing to send may wait in the inbox: several are taken in together.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Streams that are taken in before those that are there have their turn.
-const JOINS: usize = 64;
+/// New streams that are taken in within one round.
+const NEW_STREAMS: usize = 64;
 
 pub(crate) struct Shard<G: StreamObserver> {
     dispatcher: Dispatcher,
     clients: Clients<G>,
     hangups: HangupPoller,
     closing: ClosingSockets,
-    joining: Vec<(TcpStream, NewStream<G>)>,
-    /// When to look for others, if some have come lately.
+    /// Streams that were taken from the inbox, the first to be added last.
+    new: Vec<(TcpStream, NewStream<G>)>,
+    /// When to look into the inbox again, if there were streams lately.
     next_look: Option<Instant>,
-    /// When streams end because their time is over, the soonest first.
+    /// When streams expire, the earliest first, with the number of the client: its ID may be
+    /// reused by then.
     deadlines: BinaryHeap<Reverse<(Instant, SubscriberId, u32)>>,
     heartbeats: HeartbeatRounds,
     clock: Clock,
@@ -57,7 +65,7 @@ pub(crate) struct Shard<G: StreamObserver> {
     poll_waker: Arc<PollWaker>,
     inbox: Arc<ShardInbox<G>>,
     options: ShardOptions,
-    /// There is more to be sent than was sent in one go.
+    /// There is more to do than fits into one round.
     busy: bool,
 }
 
@@ -76,7 +84,7 @@ impl<G: StreamObserver> Shard<G> {
             clients: Clients::new(pollers, SendBuffers::new(&options)),
             hangups,
             closing: ClosingSockets::default(),
-            joining: Vec::new(),
+            new: Vec::new(),
             next_look: None,
             deadlines: BinaryHeap::new(),
             heartbeats: HeartbeatRounds::new(heartbeat, Instant::now()),
@@ -93,28 +101,30 @@ impl<G: StreamObserver> Shard<G> {
         &self.inbox
     }
 
+    /// Runs until the pool stops it. A poller that fails ends the shard; its streams are cut, and
+    /// their clients reconnect to another shard.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         while !self.inbox.is_stopped() {
-            if let Err(error) = self.poll.poll(&mut events, self.patience())
+            if let Err(error) = self.poll.poll(&mut events, self.wait())
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                return error!(%error, "a shard ends: its sockets cannot be polled");
+                return error!(%error, "a shard ends: it cannot poll its sockets");
             }
             if let Err(error) = self.round(&events) {
-                return error!(%error, "a shard ends: those who leave cannot be polled");
+                return error!(%error, "a shard ends: it cannot poll for hangups");
             }
         }
     }
 
-    /// How long nothing is to be done unless something comes.
-    fn patience(&self) -> Option<Duration> {
+    /// How long the shard may wait for events; `None` is without limit.
+    fn wait(&self) -> Option<Duration> {
         if self.busy {
             return Some(Duration::ZERO);
         }
         let deadline = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
-        let beat = (!self.dispatcher.is_empty()).then(|| self.heartbeats.next());
-        let next = [deadline, beat, self.closing.next(), self.next_look, self.hangups.next()]
+        let heartbeat = (!self.dispatcher.is_empty()).then(|| self.heartbeats.next());
+        let next = [deadline, heartbeat, self.closing.next(), self.next_look, self.hangups.next()]
             .into_iter()
             .flatten()
             .min()?;
@@ -124,25 +134,26 @@ impl<G: StreamObserver> Shard<G> {
     fn round(&mut self, events: &Events) -> io::Result<()> {
         let now = Instant::now();
         self.dispatcher.set_time(self.clock.at(now));
+        // Before anything is looked for: a later wake leads to another round.
         self.poll_waker.reset();
         for event in events {
             if event.token() == HANGUPS {
                 self.hangups.begin(now)?;
             } else if event.token() != WAKE && !self.closing.takes(event.token()) {
-                take(&mut self.dispatcher, &mut self.clients, event);
+                handle(&mut self.dispatcher, &mut self.clients, event);
             }
         }
         let Self { hangups, dispatcher, clients, .. } = self;
-        hangups.look(now, |event| take(dispatcher, clients, event))?;
+        hangups.look(now, |event| handle(dispatcher, clients, event))?;
         self.take_in(now);
         self.dispatcher.collect_wakes();
-        self.busy = self.serve() | !self.joining.is_empty();
+        self.busy = self.serve() | !self.new.is_empty();
         self.keep_time(now);
         self.close_ended(now);
         Ok(())
     }
 
-    /// Sends what there is to be sent; whether there is more.
+    /// Lets the dispatcher write; `true` if it has more.
     fn serve(&mut self) -> bool {
         self.clients.writes = 0;
         while self.clients.writes < WRITES {
@@ -153,27 +164,27 @@ impl<G: StreamObserver> Shard<G> {
         true
     }
 
-    /// Takes streams in that have come, not all at once.
+    /// Adds streams from the inbox.
     fn take_in(&mut self, now: Instant) {
-        // A subscriber that is given out again must not be found among those that are over.
+        // First, since the dispatcher reuses IDs: a new subscriber must not be in the list of those
+        // that have ended.
         self.close_ended(now);
-        if self.joining.is_empty() {
+        if self.new.is_empty() {
             self.next_look = self.next_look.filter(|next| now < *next);
-            self.joining = self.inbox.take(self.next_look.is_some());
-            // The first that came is the last in the list.
-            self.joining.reverse();
-            if !self.joining.is_empty() {
+            self.new = self.inbox.take(self.next_look.is_some());
+            self.new.reverse();
+            if !self.new.is_empty() {
                 self.next_look = Some(now + PAUSE);
             }
         }
-        let rest = self.joining.len().saturating_sub(JOINS);
-        for (socket, joining) in self.joining.split_off(rest).into_iter().rev() {
-            self.add(socket, joining);
+        let rest = self.new.len().saturating_sub(NEW_STREAMS);
+        for (socket, stream) in self.new.split_off(rest).into_iter().rev() {
+            self.add(socket, stream);
         }
     }
 
-    fn add(&mut self, socket: TcpStream, joining: NewStream<G>) {
-        let NewStream { frames, until, observer } = joining;
+    fn add(&mut self, socket: TcpStream, stream: NewStream<G>) {
+        let NewStream { frames, until, observer } = stream;
         let subscriber = self.dispatcher.add(frames);
         let mut socket = mio::net::TcpStream::from_std(socket);
         let registered = self.hangups.registry().register(
@@ -184,17 +195,17 @@ impl<G: StreamObserver> Shard<G> {
         let number = self.clients.insert(subscriber, socket, observer);
         match registered {
             Ok(()) => {
-                self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))))
+                self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))));
             }
             Err(error) => {
-                debug!(%error, "a connection could not be taken over");
+                debug!(%error, "cannot watch the socket of a new stream");
                 self.dispatcher.remove(subscriber);
                 self.clients.ended.push((subscriber, EndReason::Left));
             }
         }
     }
 
-    /// Does what the time asks for.
+    /// Expires streams, visits subscribers, and closes sockets.
     fn keep_time(&mut self, now: Instant) {
         while let Some(Reverse((until, subscriber, number))) = self.deadlines.peek().copied()
             && until <= now
@@ -205,76 +216,75 @@ impl<G: StreamObserver> Shard<G> {
                 self.busy = true;
             }
         }
-        for subscriber in self.heartbeats.due(self.clients.places(), now) {
-            self.look_after(SubscriberId::from_index(subscriber as usize), now);
+        for index in self.heartbeats.due(self.clients.bound(), now) {
+            self.visit(SubscriberId::from_index(index as usize), now);
         }
         self.closing.close_late(now);
     }
 
-    /// Cuts a client that takes nothing, and tells one that was sent nothing that the stream is
-    /// alive.
-    fn look_after(&mut self, subscriber: SubscriberId, now: Instant) {
+    /// Disconnects a client that makes no write progress within the write timeout; sends a
+    /// heartbeat to one that was sent nothing for a while.
+    fn visit(&mut self, subscriber: SubscriberId, now: Instant) {
         let allowed = ticks(self.options.write_time);
         let stalled = |since| self.clock.since(since, now) >= allowed;
         if self.dispatcher.blocked_since(subscriber).is_some_and(stalled) {
             self.dispatcher.remove(subscriber);
             self.clients.ended.push((subscriber, EndReason::Stalled));
-        } else {
-            if self.dispatcher.blocked_since(subscriber).is_none() {
-                self.clients.relax(subscriber);
-            }
-            self.dispatcher.send_heartbeat(
-                subscriber,
-                self.heartbeats.silence(),
-                &mut self.clients,
-            );
+            return;
         }
+        if self.dispatcher.blocked_since(subscriber).is_none() {
+            self.clients.relax(subscriber);
+        }
+        let silence = self.heartbeats.silence();
+        self.dispatcher.send_heartbeat(subscriber, silence, &mut self.clients);
     }
 
-    /// Closes the connections of clients that the dispatcher has forgotten.
+    /// Closes the sockets of subscribers that the dispatcher has removed.
     fn close_ended(&mut self, now: Instant) {
-        let mut gone = 0;
-        while let Some((subscriber, ended)) = self.clients.ended.pop() {
+        let mut ended = 0;
+        while let Some((subscriber, reason)) = self.clients.ended.pop() {
             let Some(client) = self.clients.remove(subscriber) else { continue };
-            gone += 1;
-            let socket = client.end(ended);
-            match ended {
+            ended += 1;
+            let socket = client.end(reason);
+            match reason {
                 EndReason::Completed | EndReason::Failed => {
-                    self.closing.add(socket, self.clients.pollers(), now)
+                    self.closing.add(socket, self.clients.pollers(), now);
                 }
                 EndReason::Stalled => socket::abort(socket),
                 EndReason::Left | EndReason::Cut => drop(socket),
             }
         }
-        self.inbox.load.fetch_sub(gone, Ordering::Relaxed);
+        self.inbox.load.fetch_sub(ended, Ordering::Relaxed);
     }
 }
 
-/// Takes in what a client's socket tells.
-fn take<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>, event: &Event) {
+/// Handles an event of a subscriber's socket.
+fn handle<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>, event: &Event) {
     let Some(subscriber) = SubscriberId::try_from_index(event.token().0) else { return };
     let Some(client) = clients.get(subscriber) else { return };
     let ended = if event.is_read_closed() || event.is_error() {
         Some(socket::why_closed(&client.socket))
     } else if event.is_readable() {
-        socket::hear(&client.socket)
+        socket::read(&client.socket)
     } else {
         None
     };
-    if let Some(ended) = ended {
+    if let Some(reason) = ended {
         dispatcher.remove(subscriber);
-        clients.ended.push((subscriber, ended));
+        clients.ended.push((subscriber, reason));
     } else if event.is_writable() {
         dispatcher.writable(subscriber);
     }
 }
 
 impl<G: StreamObserver> Drop for Shard<G> {
-    /// However it ended: nobody is handed to a shard that is no more, and whoever was is told.
+    /// Also runs when the shard panics: the pool passes it no more streams, and all observers learn
+    /// that their streams are cut.
     fn drop(&mut self) {
+        // Never the smallest load again. Half of the range leaves room for additions in flight.
         self.inbox.load.store(usize::MAX / 2, Ordering::Relaxed);
-        let waiting = self.joining.drain(..).chain(self.inbox.close());
-        waiting.for_each(|(_, joining)| joining.observer.ended(EndReason::Cut));
+        let queued = self.new.drain(..).chain(self.inbox.close());
+        queued.for_each(|(_, stream)| stream.observer.ended(EndReason::Cut));
         self.clients.drain().for_each(|client| drop(client.end(EndReason::Cut)));
     }
 }

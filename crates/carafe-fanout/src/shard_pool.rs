@@ -1,4 +1,4 @@
-//! All shards.
+//! The shards of a hub.
 
 use std::io;
 use std::net::TcpStream;
@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use carafe_hub::{Frames, Hub};
 
+use crate::options::ShardOptions;
 use crate::shard::Shard;
 use crate::shard_inbox::ShardInbox;
-use crate::{NewStream, ShardOptions, StreamObserver, socket};
+use crate::socket;
+use crate::stream::{NewStream, StreamObserver};
 
-/// The shards that serve a hub's sockets. Clones are handles to the same; when the last is dropped,
-/// the shards end.
+/// The shards that deliver a hub's streams. Clones are handles to the same shards. When the last is
+/// dropped, the shards end and cut their streams.
 pub struct ShardPool<G: StreamObserver> {
     hub: Hub,
-    shards: Arc<Shards<G>>,
+    shards: Arc<Inboxes<G>>,
 }
 
 impl<G: StreamObserver> Clone for ShardPool<G> {
@@ -27,13 +29,15 @@ impl<G: StreamObserver> Clone for ShardPool<G> {
     }
 }
 
-struct Shards<G: StreamObserver>(Vec<Arc<ShardInbox<G>>>);
+/// One inbox for each shard.
+struct Inboxes<G: StreamObserver>(Vec<Arc<ShardInbox<G>>>);
 
 impl<G: StreamObserver> ShardPool<G> {
-    /// Starts the shards.
+    /// Starts the shards. A stream sends a sign of life after a silence of `heartbeat`, or up to a
+    /// quarter of it earlier.
     ///
     /// # Errors
-    /// When the system gives no poller or no thread.
+    /// When the system has no poller or no thread left.
     pub fn start(hub: &Hub, options: &ShardOptions, heartbeat: Duration) -> io::Result<Self> {
         let shard = |number| {
             let shard = Shard::new(hub, options.clone(), heartbeat)?;
@@ -42,39 +46,39 @@ impl<G: StreamObserver> ShardPool<G> {
             Ok(inbox)
         };
         let shards = (0..options.threads.get()).map(shard).collect::<io::Result<_>>()?;
-        Ok(Self { hub: hub.clone(), shards: Arc::new(Shards(shards)) })
+        Ok(Self { hub: hub.clone(), shards: Arc::new(Inboxes(shards)) })
     }
 
-    /// Bounds what the kernel holds for the clients of a listener, by the send buffer and the write
-    /// time of the options.
+    /// Sets the socket options of a listener that its accepted sockets inherit: the send buffer and
+    /// the write timeout.
     pub fn prepare(listener: &impl AsFd, options: &ShardOptions) {
         socket::prepare(listener, options);
     }
 
-    /// Hands a connection, which must not block, to the shard with the fewest. The frames must be
-    /// [served](Self::serves). While there is nothing to be sent, the shard takes its time to
-    /// notice that the client has gone: a tenth of a second.
-    pub fn add(&self, socket: TcpStream, joining: NewStream<G>) {
+    /// Passes a stream to the shard with the fewest streams. The socket must not block, and the
+    /// frames must be [served](Self::serves) here. As long as nothing is to be sent, it may take a
+    /// tenth of a second until the shard notices that the client has left.
+    pub fn add(&self, socket: TcpStream, stream: NewStream<G>) {
         let shards = self.shards.0.iter();
         if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {
-            shard.put(socket, joining);
+            shard.put(socket, stream);
         }
     }
 
-    /// Whether these are of the hub that the shards serve, and there still is a shard.
+    /// Whether the frames are of the hub that the shards serve, and at least one shard runs.
     #[must_use]
     pub fn serves(&self, frames: &Frames) -> bool {
         self.hub.owns(frames) && !self.shards.0.iter().all(|shard| shard.is_closed())
     }
 
-    /// How many streams there are.
+    /// The number of open streams.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.shards.0.iter().map(|shard| shard.load.load(Ordering::Relaxed)).sum()
     }
 }
 
-impl<G: StreamObserver> Drop for Shards<G> {
+impl<G: StreamObserver> Drop for Inboxes<G> {
     fn drop(&mut self) {
         self.0.iter().for_each(|shard| shard.stop());
     }

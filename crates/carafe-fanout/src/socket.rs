@@ -1,4 +1,4 @@
-//! What a socket is told when a shard takes it, and how it is written to and closed.
+//! The system calls of a shard on its sockets: options, writing, reading and closing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -9,43 +9,46 @@ use mio::net::TcpStream;
 use rustix::net::sockopt;
 use socket2::SockRef;
 
-use crate::{EndReason, ShardOptions, send_buffer};
+use crate::end_reason::EndReason;
+use crate::options::ShardOptions;
+use crate::send_buffer;
 
-/// After how long without a word from the client the kernel asks whether it is there.
+/// The idle time after which the kernel probes whether the peer is alive (TCP keepalive).
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// Larger ones are not faster on loopback.
+/// The largest segment; larger ones are not faster on loopback.
 const LARGEST_SEGMENT: u32 = 16 << 10;
 
-/// What every network takes (RFC 9293, 3.7.1).
+/// The segment that every network takes (RFC 9293, 3.7.1).
 const SMALLEST_SEGMENT: u32 = 536;
 
-/// Bounds what the kernel holds for the clients of a listener, and for how long. Accepted sockets
-/// have the options of their listener, so that it costs nothing for each. What the kernel does not
-/// take is left as it is: only a bound is wider then.
+/// Bounds what the kernel buffers for the clients of a listener, and for how long. Accepted sockets
+/// inherit the options of their listener, so no system call per socket is needed. An option that
+/// the kernel rejects keeps its default: only a bound is wider then.
 pub(crate) fn prepare(listener: &impl AsFd, options: &ShardOptions) {
     let set = send_buffer::set(listener, options.send_buffer)
         .and_then(|()| sockopt::set_socket_keepalive(listener, true))
         .and_then(|()| sockopt::set_tcp_keepidle(listener, KEEP_ALIVE))
         .and_then(|()| set_user_timeout(listener, options.write_time));
     if let Err(error) = set {
-        tracing::warn!(%error, "the kernel's buffers for clients cannot be bounded");
+        tracing::warn!(%error, "cannot bound what the kernel buffers for clients");
     }
     if let Err(error) = SockRef::from(listener).set_tcp_mss(segment(options.send_buffer)) {
         tracing::warn!(%error, "TCP_MAXSEG");
     }
 }
 
-/// The largest segment, where the send buffer is so large. A receiver acknowledges two segments at
-/// once, but one only after 40 ms. On loopback a segment has up to 65,483 bytes: it fills the usual
-/// buffer, and the next has to wait for those 40 ms. Networks have smaller segments than this, and
-/// are not affected.
+/// The segment size (`TCP_MAXSEG`) at which three segments fit into the send buffer.
+///
+/// A receiver acknowledges two segments at once, but a single one only after 40 ms. On loopback a
+/// segment has up to 65,483 bytes: it would fill the usual buffer, and the next would wait for 40
+/// ms. Segments on networks are smaller than this limit, and are not affected.
 fn segment(send_buffer: usize) -> u32 {
     let third = u32::try_from(send_buffer / 3).unwrap_or(LARGEST_SEGMENT);
     third.clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
 }
 
-/// What is sent and not acknowledged within this time ends the connection.
+/// Ends the connection if sent bytes are not acknowledged within this time.
 #[cfg(target_os = "linux")]
 fn set_user_timeout(socket: &impl AsFd, time: Duration) -> rustix::io::Result<()> {
     let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
@@ -57,7 +60,7 @@ fn set_user_timeout(_: &impl AsFd, _: Duration) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Writes what the kernel has room for. An error tells how the stream ended.
+/// Writes what the kernel has room for. An error is the end reason of the stream.
 pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, EndReason> {
     loop {
         match socket.write(bytes) {
@@ -69,9 +72,9 @@ pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, EndRe
     }
 }
 
-/// Reads from a client that only takes. If it has left, closed its side or asks for more, the
-/// stream has ended.
-pub(crate) fn hear(mut socket: &TcpStream) -> Option<EndReason> {
+/// Reads from a client of whom nothing is expected. Whatever comes ends the stream: the client has
+/// left, has shut down its side, or sends another request.
+pub(crate) fn read(mut socket: &TcpStream) -> Option<EndReason> {
     loop {
         match socket.read(&mut [0; 16]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
@@ -82,7 +85,7 @@ pub(crate) fn hear(mut socket: &TcpStream) -> Option<EndReason> {
     }
 }
 
-/// How a stream ended whose socket reports that the connection is over.
+/// The end reason of a stream whose socket reports an error or a hangup.
 pub(crate) fn why_closed(socket: &TcpStream) -> EndReason {
     match socket.take_error() {
         Ok(Some(error)) => EndReason::by(&error),
@@ -90,22 +93,23 @@ pub(crate) fn why_closed(socket: &TcpStream) -> EndReason {
     }
 }
 
-/// Says that nothing more comes. If the client is gone already, there is nobody to tell.
+/// Shuts down the sending side. An error means that the client has left already.
 pub(crate) fn end(socket: &TcpStream) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)
 }
 
-/// Takes what the client still says; whether it has closed.
+/// Discards what the client still sends; `true` once it has closed.
 pub(crate) fn is_closed(mut socket: &TcpStream) -> bool {
     let mut buffer = [0; 1024];
-    // A client that goes on sending is not waited for: it is cut in time.
+    // One read per event: a client that never stops sending is closed at its deadline.
     match socket.read(&mut buffer) {
         Ok(read) => read == 0,
         Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
 }
 
-/// Frees at once what the kernel holds for a client that does not take it.
+/// Closes the connection with a reset: the kernel frees its send buffer at once, instead of trying
+/// to deliver it.
 pub(crate) fn abort(socket: TcpStream) {
     if let Err(error) = sockopt::set_socket_linger(&socket, Some(Duration::ZERO)) {
         tracing::debug!(%error, "SO_LINGER");

@@ -107,9 +107,7 @@ fn newcomers_are_closed_when_no_connection_waits() {
         streams.push(stream);
         assert!(streams.len() < 100, "each has a descriptor");
     }
-    hub.next_word(|line| {
-        line.contains("connections have all descriptors that they may, and none waits")
-    });
+    hub.next_word(|line| line.contains("connections use all descriptors and none is idle"));
     assert!(metrics.limited("descriptors") >= 1.0);
     assert_eq!(
         get(metrics.address, "/healthz").status,

@@ -1,4 +1,4 @@
-//! How streams end, and what is told of it.
+//! How streams end, and which reason their observers get.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,9 +15,9 @@ use futures_executor::block_on;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) enum Watcher {
-    /// Says how its stream ended.
+    /// Reports the end reason of its stream.
     Witness(Sender<EndReason>),
-    /// Brings its shard down.
+    /// Makes its shard panic.
     Wrecker,
 }
 
@@ -53,7 +53,7 @@ impl Rig {
         block_on(self.hub.publish(Publication::new(topic(), data.into()))).unwrap();
     }
 
-    /// A client whose stream ends at that time, if one is given.
+    /// A client whose stream expires at this time, if one is given.
     pub(crate) fn join(&self, until: Option<Instant>, observer: Watcher) -> TcpStream {
         self.join_seen(until, observer).0
     }
@@ -83,7 +83,8 @@ impl Rig {
         (self.join(until, Watcher::Witness(sender)), ends)
     }
 
-    /// The shard forgets a stream right after its observer was told.
+    /// Waits until hub and shards have forgotten all streams: the shard forgets a stream right
+    /// after it has called the observer.
     #[track_caller]
     pub(crate) fn is_left_by_all(&self) {
         let deadline = Instant::now() + PATIENCE;
@@ -104,7 +105,7 @@ fn topic() -> Topic {
     Topic::new("a").unwrap()
 }
 
-/// Reads until it has seen this.
+/// Reads until the text ends with this.
 #[track_caller]
 fn read_to(client: &mut TcpStream, wanted: &str) -> String {
     let mut read = String::new();
@@ -116,8 +117,7 @@ fn read_to(client: &mut TcpStream, wanted: &str) -> String {
     read
 }
 
-/// The shard takes streams in at its leisure that have nothing to be sent, but not when something
-/// comes.
+/// The shard takes its time to add streams with nothing to send, but not once there is an event.
 #[test]
 fn whoever_comes_while_others_do_is_sent_what_comes_then() {
     let rig = Rig::new(&ShardOptions::default());
@@ -153,7 +153,7 @@ fn a_client_that_leaves_is_gone() {
     }
 }
 
-/// It may have left before the shard looks at it.
+/// It may have left before the shard registers its socket.
 #[test]
 fn a_client_that_is_gone_when_its_stream_comes_to_the_shard_leaves_nothing() {
     let rig = Rig::new(&ShardOptions::default());
@@ -203,8 +203,8 @@ fn a_client_that_takes_nothing_stalls_and_is_cut() {
     drop(client);
 }
 
-/// The shard looks after its clients by the heartbeat, which is far longer here than the kernel's
-/// time.
+/// The shard visits its subscribers by the heartbeat interval, which is far longer here than the
+/// kernel's timeout.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_that_the_kernel_gives_up_has_stalled() {
@@ -233,7 +233,7 @@ fn streams_are_cut_when_the_last_handle_is_dropped() {
     assert!(hub.subscriptions() <= 1);
 }
 
-/// A shard never ends by itself. If it does all the same, nobody waits for it.
+/// A shard never ends by itself. If it does (a panic), its streams are cut and it gets no others.
 #[test]
 fn nobody_is_left_to_a_shard_that_is_no_more() {
     let rig = Rig::new(&ShardOptions::default());

@@ -1,9 +1,9 @@
 //! Shards and their sockets, without HTTP.
 
-// Makes helpers count as tests, which may unwrap.
+// Clippy lets only tests unwrap: this makes the helpers part of them.
 #![cfg(test)]
 
 mod ends;
-// Only Linux tells the sizes that are set.
+// Only Linux reports the sizes that are set.
 #[cfg(target_os = "linux")]
 mod send_buffers;

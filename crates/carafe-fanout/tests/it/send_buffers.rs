@@ -1,5 +1,4 @@
-//! How the kernel holds what is sent: in which segments, and which clients get a larger buffer for
-//! how long.
+//! The kernel's send buffers and segments: which clients get a larger buffer, and for how long.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -22,14 +21,14 @@ fn options() -> ShardOptions {
     options
 }
 
-/// A rig whose listener has these options, as a server's has.
+/// A rig whose listener has these socket options, as that of a server.
 fn rig(options: &ShardOptions) -> Rig {
     let rig = Rig::with_heartbeat(options, Duration::from_millis(200));
     ShardPool::<Watcher>::prepare(&rig.listener, options);
     rig
 }
 
-/// Publishes far more than the kernel holds.
+/// Publishes far more than the kernel buffers.
 fn flood(rig: &Rig) {
     (0..EVENTS).for_each(|_| rig.publish("x".repeat(EVENT)));
 }
@@ -49,7 +48,7 @@ fn a_client_that_catches_up_has_a_larger_buffer_until_it_has_caught_up_for_a_whi
         read_flood(&mut client);
         assert!(socket_send_buffer_size(&seen).unwrap() > USUAL);
         let deadline = Instant::now() + PATIENCE;
-        // It reads on: what is left of the flood is the framing.
+        // It reads on: only chunk framing is left of the flood.
         client.set_nonblocking(true).unwrap();
         while socket_send_buffer_size(&seen).unwrap() > USUAL {
             while client.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}

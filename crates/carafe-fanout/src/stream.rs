@@ -1,0 +1,35 @@
+//! A stream as it is passed to a shard.
+
+use std::time::Instant;
+
+use carafe_hub::{Client, Frames};
+
+use crate::end_reason::EndReason;
+
+/// A stream whose response head has been sent.
+pub struct NewStream<G> {
+    /// The bytes to send.
+    pub frames: Frames,
+    /// When the stream expires.
+    pub until: Option<Instant>,
+    /// Learns what is sent, and why the stream ends.
+    pub observer: G,
+}
+
+/// What is kept with a stream as long as it is open.
+///
+/// The shard calls it on its own thread, between two system calls: it must not block.
+pub trait StreamObserver: Send + 'static {
+    /// The stream has ended.
+    fn ended(self, reason: EndReason);
+
+    /// The kernel has taken so many bytes of the stream.
+    fn sent(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
+    /// The client that the hub's limits count, if it is known.
+    fn client(&self) -> Option<Client> {
+        None
+    }
+}
