@@ -1,12 +1,11 @@
-//! When to connect again.
+//! The wait before the next connection or attempt.
 
 use std::time::Duration;
 
-/// The longest wait that failures add up to.
+/// The maximum wait, unless the server asks for a longer one.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The time to wait before the next connection: what the server said, doubled for each failure in a
-/// row.
+/// Computes the wait before the next attempt: the base time, doubled for each failure in a row.
 pub(crate) struct Backoff {
     base: Duration,
     failures: u32,
@@ -17,21 +16,23 @@ impl Backoff {
         Self { base, failures: 0 }
     }
 
-    /// The stream's own `retry`.
+    /// Sets the base time, for instance to the `retry` time of the stream.
     pub(crate) fn set_base(&mut self, base: Duration) {
         self.base = base;
     }
 
-    /// A stream was open.
+    /// Ends the row of failures.
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// How long to wait now, give or take a quarter, so that not all clients come back at once.
+    /// The wait before the next attempt. It is spread by a quarter, so that the clients of a server
+    /// do not all reconnect at once.
     pub(crate) fn next(&mut self) -> Duration {
         let time = self.base.saturating_mul(1 << self.failures.min(16)).min(LONGEST.max(self.base));
         self.failures += 1;
-        // A server may ask for any number of milliseconds; timers take some hundred years.
+        // A server may send any number of milliseconds, and a timer panics beyond some hundred
+        // years.
         time.min(Duration::from_secs(365 * 86_400)).mul_f64(rand::random_range(0.75..=1.25))
     }
 }

@@ -1,44 +1,19 @@
-//! One attempt: a request, and what came of it.
+//! One attempt to connect: it sends the request and sorts the response. It does not know whether
+//! another attempt follows.
 
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 
-use crate::Error;
-use crate::http::{cause, is_temporary, parse, retry_after, words};
+use crate::error::{Error, Lost, TransportError};
+use crate::http::{is_temporary, parse, retry_after, words};
 
-/// Why there is no connection for now. The event source tries again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Lost {
-    /// The server cannot be reached.
-    #[error("cannot connect: {0}")]
-    Unreachable(String),
-    /// The server asks to come again later.
-    #[error("the server refuses for now: {words}")]
-    Refused {
-        /// What it says.
-        words: String,
-        /// How long it wants us to wait.
-        retry_after: Option<Duration>,
-    },
-    /// The connection broke off.
-    #[error("the connection broke off: {0}")]
-    Broken(String),
-    /// The server ended the stream.
-    #[error("the server ended the stream")]
-    Ended,
-    /// Nothing came for too long.
-    #[error("nothing came for {} s", .0.as_secs())]
-    Idle(Duration),
-}
-
-/// What came of a request.
+/// The outcome of a request.
 pub(crate) enum Answer {
     /// The stream is open.
     Open(Response),
-    /// The server wants no reconnection: 204.
+    /// The server asks for no further connection, by status 204.
     NoContent,
     /// Another attempt may succeed.
     Lost(Lost),
@@ -52,16 +27,16 @@ pub(crate) async fn request(
     headers: HeaderMap,
     time: Duration,
 ) -> Answer {
-    let asked = match parse(&url) {
-        Ok(asked) => asked,
+    let parsed = match parse(&url) {
+        Ok(parsed) => parsed,
         Err(reason) => return Answer::Fatal(Error::BadUrl { url, reason }),
     };
     let request =
-        client.get(asked).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
+        client.get(parsed).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
     let request = request.headers(headers);
     match tokio::time::timeout(time, request.send()).await {
         Err(_) => Answer::Lost(Lost::Idle(time)),
-        Ok(Err(error)) => Answer::Lost(Lost::Unreachable(cause(&error))),
+        Ok(Err(error)) => Answer::Lost(Lost::Unreachable(TransportError::of(error))),
         Ok(Ok(response)) => judge(response).await,
     }
 }

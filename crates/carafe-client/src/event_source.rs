@@ -1,28 +1,42 @@
-//! The event source.
+//! The event source: a stream of events that survives its connections. It runs on the task that
+//! polls it, and starts no task of its own.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use carafe_protocol::{Decoder, EventTooLarge, Received, ReceivedEvent};
+use carafe_protocol::{Decoder, Received, ReceivedEvent};
 use futures_core::Stream;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Response};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::backoff::Backoff;
-use crate::connection::{Answer, Lost, request};
-use crate::http::{bearer, cause, client};
+use crate::connection::{Answer, request};
+use crate::error::{Error, Lost, TransportError};
+use crate::http::{bearer, client};
 use crate::options::EventSourceOptions;
 
-/// The events of a stream, over as many connections as it takes.
+/// The events of a stream. It reconnects when the connection is lost.
 ///
-/// A lost connection is made again after the time that the stream asked for, with the last event
-/// ID, so that a server with a history goes on where it stopped. The stream ends after `204 No
-/// Content`, and after an [`Error`].
+/// After a lost connection it waits for the retry time of the stream and connects again. It sends
+/// the last event ID, so that a server with a history resumes after that event. The stream ends
+/// after `204 No Content` and after an [`Error`].
 ///
-/// The hub's own events, such as `carafe.gap`, arrive like all others.
+/// Events of the hub itself, such as `carafe.gap`, arrive like all others.
+///
+/// ```no_run
+/// use carafe_client::EventSource;
+///
+/// # async fn example() -> Result<(), carafe_client::Error> {
+/// let mut events = EventSource::new("http://127.0.0.1:3000/events/orders");
+/// while let Some(event) = events.next().await {
+///     let event = event?;
+///     println!("{}: {}", event.event_type, event.data);
+/// }
+/// # Ok(()) }
+/// ```
 pub struct EventSource {
     options: EventSourceOptions,
     client: Client,
@@ -32,43 +46,6 @@ pub struct EventSource {
     phase: Phase,
 }
 
-/// Why an event source ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The URL is none that can be asked.
-    #[error("cannot ask {url}: {reason}; give a URL such as http://127.0.0.1:3000/events")]
-    BadUrl {
-        /// The URL.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The server refused for good.
-    #[error("the server refused ({status}): {words}")]
-    Refused {
-        /// The status of its answer.
-        status: u16,
-        /// What it says.
-        words: String,
-    },
-    /// The answer is something else.
-    #[error("the answer is not an event stream: check the URL")]
-    NotAnEventStream,
-    /// An event is larger than [`EventSourceOptions::event_bytes`].
-    #[error(transparent)]
-    TooLarge(#[from] EventTooLarge),
-    /// The first connection failed, and [`EventSourceOptions::first_must_succeed`] was set.
-    #[error(transparent)]
-    Unreachable(Lost),
-    /// The last event ID cannot stand in a header, so that resuming is impossible.
-    #[error("the last event ID has control characters, with which no connection can be resumed")]
-    UnsendableId,
-    /// The token cannot stand in a header.
-    #[error("the token has control characters: give it as it was made, on one line")]
-    UnsendableToken,
-}
-
 enum Phase {
     Waiting(Pin<Box<Sleep>>),
     Connecting(Pin<Box<dyn Future<Output = Answer> + Send>>),
@@ -76,11 +53,12 @@ enum Phase {
     Closed,
 }
 
-/// An open stream: what it will bring, what has come and is not decoded yet, and when it counts as
-/// dead.
+/// An open connection.
 struct Open {
     body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    /// Bytes that have arrived and are not decoded yet.
     chunk: Bytes,
+    /// Elapses when the connection counts as dead; reset by each chunk.
     dead: Pin<Box<Sleep>>,
 }
 
@@ -96,7 +74,7 @@ impl EventSource {
         EventSourceOptions::new(url)
     }
 
-    pub(crate) fn with_options(options: EventSourceOptions) -> Self {
+    fn with_options(options: EventSourceOptions) -> Self {
         let decoder = Decoder::new()
             .with_limit(options.event_bytes)
             .with_last_event_id(options.last_event_id.as_str());
@@ -117,7 +95,7 @@ impl EventSource {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// The ID to resume after.
+    /// The ID of the event after which the stream resumes.
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         self.decoder.last_event_id()
@@ -145,7 +123,7 @@ impl EventSource {
         Ok(headers)
     }
 
-    /// Takes in what came of a request; an error ends the source.
+    /// Moves to the phase that follows the outcome of a request. An error ends the source.
     fn answered(&mut self, answer: Answer) -> Result<(), Error> {
         match answer {
             Answer::Open(response) => {
@@ -169,8 +147,8 @@ impl EventSource {
     }
 
     fn lost(&mut self, lost: &Lost) {
-        if let Some(told) = &mut self.options.on_lost {
-            told(lost);
+        if let Some(on_lost) = &mut self.options.on_lost {
+            on_lost(lost);
         }
         self.decoder.next_stream();
         let wait = match lost {
@@ -180,7 +158,7 @@ impl EventSource {
         self.phase = Phase::Waiting(Box::pin(sleep(wait)));
     }
 
-    /// Decodes up to the next event of what has come.
+    /// Decodes the received bytes up to the next event.
     fn decode(&mut self) -> Result<Option<ReceivedEvent>, Error> {
         let Phase::Open(open) = &mut self.phase else { return Ok(None) };
         let mut input = &open.chunk[..];
@@ -202,6 +180,13 @@ impl EventSource {
     }
 }
 
+impl EventSourceOptions {
+    /// Makes the event source. It connects when it is first polled.
+    pub fn connect(self) -> EventSource {
+        EventSource::with_options(self)
+    }
+}
+
 impl Open {
     fn new(response: Response, options: &EventSourceOptions) -> Self {
         Self {
@@ -211,7 +196,7 @@ impl Open {
         }
     }
 
-    /// Waits for bytes; `Err` when there will be none.
+    /// Waits for bytes. `Err` if the connection is lost.
     fn poll_chunk(
         &mut self,
         cx: &mut Context<'_>,
@@ -226,7 +211,7 @@ impl Open {
                 self.chunk = chunk;
                 Ok(())
             }
-            Some(Err(error)) => Err(Lost::Broken(cause(&error))),
+            Some(Err(error)) => Err(Lost::Broken(TransportError::of(error))),
             None => Err(Lost::Ended),
         })
     }

@@ -1,6 +1,5 @@
-//! What reading and publishing share of HTTP.
+//! HTTP helpers that reading and publishing share.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -9,12 +8,13 @@ use serde::Deserialize;
 
 use crate::tls;
 
+/// The time limit for a TCP and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The most of a refusal's body that is read for its words.
+/// The maximum number of bytes that are read of a rejection's body.
 const WORDS: usize = 64 << 10;
 
-/// How long a refusal's body may take.
+/// The time limit for reading a rejection's body.
 const WORDS_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) fn client() -> Client {
@@ -23,40 +23,30 @@ pub(crate) fn client() -> Client {
     client.expect("a client with constant settings can always be built")
 }
 
-/// The URL, if it is one that can be asked; else what is wrong with it.
+/// Parses an HTTP or HTTPS URL. The error text says what is wrong with it.
 pub(crate) fn parse(url: &str) -> Result<Url, String> {
     let url = Url::parse(url).map_err(|error| error.to_string())?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        scheme => Err(format!("{scheme} is not spoken here, only http and https are")),
+        scheme => Err(format!("the scheme {scheme} is not supported, only http and https are")),
     }
 }
 
-/// The value of `Authorization` with this token, which no log is to show.
+/// The value of `Authorization` for this token. It is marked sensitive, so that no log shows it.
 pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// The innermost cause, which is what a person can act on: `Connection refused`, not `error sending
-/// request`.
-pub(crate) fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// Whether the server asks to come again: then nothing is wrong with the request.
+/// Whether a later attempt may succeed: the status does not say that the request is wrong.
 pub(crate) fn is_temporary(status: StatusCode) -> bool {
     status.is_server_error()
         || status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT
 }
 
-/// The seconds of `Retry-After`; its other form, a date, is for people.
+/// The seconds of `Retry-After`. The other form of the header, a date, is ignored.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get("retry-after")?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
@@ -66,7 +56,7 @@ struct Problem {
     detail: String,
 }
 
-/// What a refusal says: the detail of its problem document, else its status.
+/// The text of a rejection: the detail of its problem document, or its status if it has none.
 pub(crate) async fn words(response: Response) -> String {
     let status = response.status();
     let read = tokio::time::timeout(WORDS_TIME, read_some(response)).await;

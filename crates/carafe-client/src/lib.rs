@@ -1,7 +1,7 @@
 //! EventSource for Rust, and a publisher for a Carafe hub.
 //!
-//! [`EventSource`] reads any event stream: it reconnects by itself and asks to go on after the last
-//! event it saw.
+//! [`EventSource`] reads any event stream. It reconnects by itself and resumes after the last event
+//! that it received.
 //!
 //! ```no_run
 //! use carafe_client::EventSource;
@@ -25,11 +25,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Both speak HTTP and HTTPS; a server's certificate has to be one that this machine trusts. Both
-//! send a token if they are given one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`].
+//! Both use HTTP or HTTPS. The operating system has to trust the certificate of the server. Both
+//! send a token if they have one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`].
 
 mod backoff;
 mod connection;
+mod error;
 mod event_source;
 mod http;
 mod options;
@@ -37,7 +38,7 @@ mod publish;
 mod tls;
 
 pub use carafe_protocol::ReceivedEvent;
-pub use connection::Lost;
-pub use event_source::{Error, EventSource};
+pub use error::{Error, Lost, TransportError};
+pub use event_source::EventSource;
 pub use options::EventSourceOptions;
 pub use publish::{Publish, PublishError, Publisher};

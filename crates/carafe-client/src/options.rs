@@ -1,10 +1,22 @@
-//! How an event source connects, and when it gives up.
+//! The options of an event source.
 
 use std::time::Duration;
 
-use crate::{EventSource, Lost};
+use crate::error::Lost;
 
-/// How an [`EventSource`] connects. [`connect`](Self::connect) makes one.
+/// How an [`EventSource`](crate::EventSource) connects. [`connect`](Self::connect) makes one.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use carafe_client::EventSource;
+///
+/// let source = EventSource::options("https://hub.example/events/orders")
+///     .bearer("the token")
+///     .idle(Duration::from_secs(30))
+///     .connect();
+/// # drop(source);
+/// ```
 #[must_use]
 pub struct EventSourceOptions {
     pub(crate) url: String,
@@ -35,61 +47,55 @@ impl EventSourceOptions {
         }
     }
 
-    /// Goes on after the event with this ID, such as the one that an earlier life of the program
-    /// ended with.
+    /// Resumes after the event with this ID, such as the last one of an earlier run of the program.
     pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
         self.last_event_id = id.into();
         self
     }
 
-    /// Sets how long to wait before reconnecting until the stream says so itself; 2 s. Failures in
-    /// a row double it.
+    /// Sets the time to wait before a reconnection, until the stream sends a retry time. 2 s by
+    /// default. Each failure in a row doubles it.
     pub fn retry(mut self, time: Duration) -> Self {
         self.retry = time;
         self
     }
 
-    /// Sets after how long without a byte the connection is given up as dead; 60 s, which is four
-    /// heartbeats of a hub.
+    /// Sets the time without a byte after which the connection counts as dead. 60 s by default,
+    /// which is four heartbeats of a hub.
     pub fn idle(mut self, time: Duration) -> Self {
         self.idle = time;
         self
     }
 
-    /// Sets the most bytes that one event may have; 64 MiB.
+    /// Sets the maximum size of one event in bytes. 64 MiB by default.
     pub fn event_bytes(mut self, limit: usize) -> Self {
         self.event_bytes = limit;
         self
     }
 
-    /// Ends with [`Error::Unreachable`](crate::Error::Unreachable) if the first connection fails,
-    /// instead of trying on.
+    /// Ends the source with [`Error::Unreachable`](crate::Error::Unreachable) if the first
+    /// connection fails, instead of trying again.
     pub fn first_must_succeed(mut self) -> Self {
         self.first_must_succeed = true;
         self
     }
 
-    /// Sends this token with each connection, as `Authorization: Bearer`.
+    /// Sends this token with each request, as `Authorization: Bearer`.
     pub fn bearer(self, token: impl Into<String>) -> Self {
         let token = token.into();
         self.bearer_with(move || Some(token.clone()))
     }
 
-    /// Asks for the token to send before each connection: when a stream ends because its token has
-    /// expired, the next one needs another.
+    /// Calls `token` before each connection and sends what it returns. Use it for tokens that
+    /// expire: a hub ends the stream when the token of the stream expires.
     pub fn bearer_with(mut self, token: impl FnMut() -> Option<String> + Send + 'static) -> Self {
         self.bearer = Some(Box::new(token));
         self
     }
 
-    /// Calls `told` each time that a connection is lost or refused for now, before it waits.
-    pub fn on_lost(mut self, told: impl FnMut(&Lost) + Send + 'static) -> Self {
-        self.on_lost = Some(Box::new(told));
+    /// Calls `on_lost` each time a connection is lost or rejected for now, before the wait.
+    pub fn on_lost(mut self, on_lost: impl FnMut(&Lost) + Send + 'static) -> Self {
+        self.on_lost = Some(Box::new(on_lost));
         self
-    }
-
-    /// The event source. It connects when it is first polled.
-    pub fn connect(self) -> EventSource {
-        EventSource::with_options(self)
     }
 }

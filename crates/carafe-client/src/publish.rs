@@ -1,4 +1,4 @@
-//! Sending events to a hub.
+//! Publishing events to a hub. A request runs on the task that awaits it.
 
 use std::time::Duration;
 
@@ -8,18 +8,29 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
-use crate::http::{bearer, cause, client, parse, words};
+use crate::error::TransportError;
+use crate::http::{bearer, client, parse, words};
 
-/// How often a request is made whose repetition can do no harm.
+/// The maximum number of attempts for a request that is safe to repeat.
 const ATTEMPTS: u32 = 3;
 
-/// The wait between them, doubled each time.
+/// The wait before the second attempt. It doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long an answer may take.
+/// The time limit for a response.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// Publishes to a hub.
+/// Publishes events to a hub.
+///
+/// ```no_run
+/// use carafe_client::{Publish, Publisher};
+///
+/// # async fn example() -> Result<(), carafe_client::PublishError> {
+/// let hub = Publisher::new("http://127.0.0.1:3000").with_bearer("the token");
+/// let position = hub.publish(&Publish::to("orders", "one flat white")).await?;
+/// println!("stored at {position}");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Publisher {
     url: String,
@@ -28,6 +39,15 @@ pub struct Publisher {
 }
 
 /// An event to publish.
+///
+/// ```
+/// use carafe_client::Publish;
+///
+/// let event = Publish::to("orders/7", "one flat white")
+///     .with_type("ordered")
+///     .with_key("order-7");
+/// # drop(event);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct Publish {
@@ -41,43 +61,57 @@ pub struct Publish {
     private: bool,
 }
 
-/// Why an event was not published, or not for certain.
+/// An error of publishing. Its variants say whether events were stored.
+///
+/// ```no_run
+/// use carafe_client::{Publish, PublishError, Publisher};
+///
+/// # async fn example() {
+/// let hub = Publisher::new("http://127.0.0.1:3000");
+/// match hub.publish(&Publish::to("orders", "espresso").with_key("order-7")).await {
+///     Err(PublishError::Unknown(reason)) => println!("perhaps stored: {reason}"),
+///     Err(error) => println!("not stored: {error}"),
+///     Ok(position) => println!("stored at {position}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The URL is none that can be asked.
-    #[error("cannot ask {url}: {reason}; give the URL of a hub such as http://127.0.0.1:3000")]
+    /// The URL is invalid or is neither `http` nor `https`. Nothing was sent.
+    #[error("cannot request {url}: {reason}; use the URL of a hub, such as http://127.0.0.1:3000")]
     BadUrl {
         /// The URL.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The hub cannot be reached: nothing was stored.
+    /// The hub cannot be reached. Nothing was stored.
     #[error("cannot connect to {url}: {reason}")]
     Unreachable {
         /// The URL.
         url: String,
-        /// Why.
-        reason: String,
+        /// The failure.
+        #[source]
+        reason: TransportError,
     },
-    /// The token cannot stand in a header: nothing was sent.
-    #[error("the token has control characters: give it as it was made, on one line")]
+    /// The token cannot be sent in a header. Nothing was sent.
+    #[error("the token has control characters: use it as it was issued, on one line")]
     UnsendableToken,
-    /// The hub refused: nothing was stored.
-    #[error("the hub refused ({status}): {words}")]
+    /// The hub rejected the request. Nothing was stored.
+    #[error("the hub rejects the request ({status}): {words}")]
     Refused {
-        /// The status of its answer.
+        /// The status of the response.
         status: u16,
-        /// What it says.
+        /// The detail of the hub's problem document, or its status.
         words: String,
     },
-    /// The connection broke off before the answer came.
+    /// The connection broke before the response arrived. The hub may have stored the events.
     #[error(
-        "the hub may have stored it or not, since the connection broke off before it answered: {0}; with an \
-         idempotency key it is safe to publish again"
+        "the connection broke before the hub responded, so it may have stored the events or not: {0}; \
+         with an idempotency key it is safe to publish again"
     )]
-    Unknown(String),
+    Unknown(#[source] TransportError),
 }
 
 #[derive(Deserialize)]
@@ -86,7 +120,7 @@ struct Published {
 }
 
 impl Publish {
-    /// An event with this data for one topic.
+    /// An event with this data for one topic, public and without a type or a key.
     pub fn to(topic: impl Into<String>, data: impl Into<String>) -> Self {
         Self { topic: topic.into(), data: data.into(), event: None, id: None, private: false }
     }
@@ -97,13 +131,14 @@ impl Publish {
         self
     }
 
-    /// Sets the idempotency key: publishing again with it stores nothing.
+    /// Sets the idempotency key. Publishing again with the same key and topic stores nothing.
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.id = Some(key.into());
         self
     }
 
-    /// Shows the event only to who may see private ones.
+    /// Sets whether the event is private: only subscribers with access to private events of its
+    /// topics receive it.
     pub fn with_private(mut self, private: bool) -> Self {
         self.private = private;
         self
@@ -111,7 +146,7 @@ impl Publish {
 }
 
 impl Publisher {
-    /// A publisher to the hub at this URL, below which it has `/events`.
+    /// A publisher to the hub at this URL. It posts to the path `/events` below it.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         let url: String = url.into();
@@ -129,20 +164,23 @@ impl Publisher {
         self
     }
 
-    /// Publishes one event, and gives its position in the log.
+    /// Publishes one event. Returns its position in the log.
     ///
     /// # Errors
     /// As [`publish_all`](Self::publish_all).
     pub async fn publish(&self, event: &Publish) -> Result<String, PublishError> {
         let mut ids = self.publish_all(std::slice::from_ref(event)).await?;
-        ids.pop().ok_or_else(|| PublishError::Unknown("the answer has no ID".into()))
+        ids.pop()
+            .ok_or_else(|| PublishError::Unknown(String::from("the response has no ID").into()))
     }
 
-    /// Publishes a batch in order, whole or not at all, and gives the positions. Where the outcome
-    /// is unknown, it is sent again only if every event has an idempotency key.
+    /// Publishes a batch in order. The hub stores all events or none. Returns their positions.
+    ///
+    /// If the outcome is unknown, the batch is sent again only if each event has an idempotency
+    /// key.
     ///
     /// # Errors
-    /// When the hub cannot be reached, refuses, or the outcome is unknown.
+    /// When the hub cannot be reached or rejects the request, or the outcome is unknown.
     pub async fn publish_all(&self, events: &[Publish]) -> Result<Vec<String>, PublishError> {
         let repeatable = events.iter().all(|event| event.id.is_some());
         let mut backoff = Backoff::new(PAUSE);
@@ -151,7 +189,7 @@ impl Publisher {
             match self.attempt(events).await {
                 Err(PublishError::Unknown(_)) if repeatable && attempt < ATTEMPTS => {}
                 Err(PublishError::Refused { status, .. })
-                    if asks_again(status) && attempt < ATTEMPTS => {}
+                    if rejects_for_now(status) && attempt < ATTEMPTS => {}
                 outcome => return outcome,
             }
             attempt += 1;
@@ -168,19 +206,20 @@ impl Publisher {
             request = request.header(AUTHORIZATION, bearer.clone()?);
         }
         let response =
-            request.body(ndjson(events)).send().await.map_err(|error| self.failure(&error))?;
+            request.body(ndjson(events)).send().await.map_err(|error| self.failure(error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
         let published: Published =
-            serde_json::from_slice(&response.bytes().await.map_err(|error| self.failure(&error))?)
-                .map_err(|error| PublishError::Unknown(error.to_string()))?;
+            serde_json::from_slice(&response.bytes().await.map_err(|error| self.failure(error))?)
+                .map_err(|error| PublishError::Unknown(TransportError::of(error)))?;
         Ok(published.ids)
     }
 
-    fn failure(&self, error: &reqwest::Error) -> PublishError {
-        let reason = cause(error);
-        if error.is_connect() {
+    fn failure(&self, error: reqwest::Error) -> PublishError {
+        let is_connect = error.is_connect();
+        let reason = TransportError::of(error);
+        if is_connect {
             PublishError::Unreachable { url: self.url.clone(), reason }
         } else {
             PublishError::Unknown(reason)
@@ -188,17 +227,17 @@ impl Publisher {
     }
 }
 
-/// A hub that refuses for now has stored nothing. What a proxy says with other codes may hide an
-/// answer.
-fn asks_again(status: u16) -> bool {
+/// Whether the hub itself rejects the request for now: then it has stored nothing. With another
+/// code, a proxy may have replaced a response of a hub that has stored the events.
+fn rejects_for_now(status: u16) -> bool {
     status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 async fn refusal(response: Response) -> PublishError {
     let status = response.status();
     let words = words(response).await;
-    if status.is_server_error() && !asks_again(status.as_u16()) {
-        return PublishError::Unknown(words);
+    if status.is_server_error() && !rejects_for_now(status.as_u16()) {
+        return PublishError::Unknown(words.into());
     }
     PublishError::Refused { status: status.as_u16(), words }
 }

@@ -1,13 +1,13 @@
-//! Which servers are believed.
+//! The certificates that clients trust.
 
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Trusts the certificates that this machine trusts. They are read once, and all clients share
-/// them. Where there are none, as in an empty container, plain HTTP works and HTTPS says that the
-/// issuer is unknown.
+/// Trusts the root certificates of the operating system. They are read once, and all clients share
+/// them. If there are none, as in an empty container, plain HTTP works, and HTTPS fails with an
+/// unknown issuer.
 pub(crate) static CONFIG: LazyLock<ClientConfig> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -95,7 +95,7 @@ fn until_it_connects(start: impl Fn() -> Process) -> Process {
     loop {
         let process = start();
         match process.stderr.recv_timeout(Duration::from_millis(500)) {
-            Ok(line) if line.contains("cannot connect") || line.contains("broke off before") => {}
+            Ok(line) if line.contains("cannot connect") || line.contains("broke before") => {}
             _ => return process,
         }
     }
