@@ -1,4 +1,7 @@
 //! The thread that compiles patterns.
+//!
+//! A pattern takes up to some milliseconds to compile. On a worker of the runtime, all other
+//! requests would wait for it.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::OnceLock;
@@ -8,18 +11,16 @@ use std::thread;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use crate::Client;
-use crate::replays::Replays;
+use crate::client::Client;
+use crate::subscription::replay_permits::ReplayPermits;
 
-/// Compiles patterns one after the other, for each client in turn, on a thread that gives way to
-/// publishing and delivery.
-///
-/// A pattern may take some milliseconds. On a worker of the runtime, every other request would wait
-/// for it.
+/// Compiles patterns one at a time, in turns of the clients, on a thread whose priority is below
+/// that of publishing and delivery.
 pub(crate) struct Compiler {
-    turns: Replays,
-    /// To the thread, which starts with the first job, since most hubs have nothing to compile.
-    /// `None` if it could not be started.
+    /// One permit, so that no client fills the queue of the thread.
+    permit: ReplayPermits,
+    /// The queue of the thread, which starts with the first job: most hubs compile nothing. `None`
+    /// if the thread could not be started.
     jobs: OnceLock<Option<Sender<Job>>>,
 }
 
@@ -27,10 +28,10 @@ type Job = Box<dyn FnOnce() + Send>;
 
 impl Compiler {
     pub(crate) fn new() -> Self {
-        Self { turns: Replays::new(1, 1), jobs: OnceLock::new() }
+        Self { permit: ReplayPermits::new(1, 1), jobs: OnceLock::new() }
     }
 
-    /// Compiles when it is the client's turn.
+    /// Runs `compile` on the thread when the client gets the permit.
     ///
     /// # Panics
     /// When `compile` does.
@@ -39,10 +40,10 @@ impl Compiler {
         client: Option<Client>,
         compile: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let _turn = self.turns.turn(client).await;
+        let _permit = self.permit.acquire(client).await;
         let (reply, answer) = oneshot::channel();
         self.push(Box::new(move || {
-            // Who asked may have left: then it need not be compiled.
+            // Nobody waits for the result of a request that was dropped.
             if !reply.is_closed() {
                 let _ = reply.send(panic::catch_unwind(AssertUnwindSafe(compile)));
             }
@@ -54,6 +55,7 @@ impl Compiler {
         }
     }
 
+    /// Without a thread, the job runs here.
     fn push(&self, job: Job) {
         match self.jobs.get_or_init(start) {
             Some(jobs) => jobs.send(job).unwrap_or_else(|unsent| (unsent.0)()),
@@ -63,8 +65,8 @@ impl Compiler {
 }
 
 fn start() -> Option<Sender<Job>> {
-    let (jobs, coming) = channel();
-    let thread = thread::Builder::new().name("carafe-compile".into()).spawn(move || work(&coming));
+    let (jobs, queue) = channel();
+    let thread = thread::Builder::new().name("carafe-compile".into()).spawn(move || work(&queue));
     match thread {
         Ok(_) => Some(jobs),
         Err(error) => {
@@ -74,10 +76,10 @@ fn start() -> Option<Sender<Job>> {
     }
 }
 
-/// Until the hub is gone.
-fn work(coming: &Receiver<Job>) {
+/// Runs the jobs until the hub is dropped, and with it the sender of the queue.
+fn work(queue: &Receiver<Job>) {
     carafe_log::give_way();
-    coming.iter().for_each(|job| job());
+    queue.iter().for_each(|job| job());
 }
 
 #[cfg(test)]
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nothing_is_compiled_on_the_thread_that_asks() {
+    async fn nothing_is_compiled_on_the_callers_thread() {
         let compiler = Compiler::new();
         let compiled_on = compiler.run(None, || thread::current().id()).await;
         assert_ne!(compiled_on, thread::current().id());
@@ -99,13 +101,13 @@ mod tests {
         let compiler = Compiler::new();
         let stat = compiler.run(None, || std::fs::read_to_string("/proc/thread-self/stat")).await;
         let stat = stat.unwrap();
-        // The nice value is field 19; the name, which may have spaces, ends with the last parenthesis.
+        // The nice value is field 19. The name may have spaces, and ends with the last parenthesis.
         let after_name = stat.rsplit_once(") ").unwrap().1;
         assert_eq!(after_name.split(' ').nth(16), Some("19"), "{stat}");
     }
 
     #[tokio::test]
-    async fn whoever_asks_for_what_panics_panics_and_the_thread_goes_on() {
+    async fn a_panic_of_a_job_reaches_its_caller_and_the_thread_goes_on() {
         let compiler = Arc::new(Compiler::new());
         let asking = Arc::clone(&compiler);
         let panics = tokio::spawn(async move { asking.run(None, || panic!("for the test")).await });

@@ -1,36 +1,38 @@
-//! What a hub has done, in numbers.
+//! The counters of a hub.
+//!
+//! Counters are independent of each other and order nothing, so they are relaxed atomics.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use carafe_log::{Appended, Publication, Span};
 
-use crate::replays::Replays;
+use crate::subscription::replay_permits::ReplayPermits;
 
-/// What a hub has done since it began, and what it is doing now.
+/// What a hub has done since it started, and what it is doing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubCounts {
     /// Events that were stored.
     pub published: u64,
-    /// Bytes of data that these had.
+    /// Bytes of their data.
     pub published_bytes: u64,
-    /// Publications that were not stored, since their idempotency key was known.
+    /// Publications that were not stored because their idempotency key was known.
     pub repeated: u64,
-    /// Gaps that subscribers were told.
+    /// Gaps that were reported to subscribers.
     pub gaps: u64,
     /// Subscriptions that are open.
     pub subscriptions: usize,
-    /// Subscriptions that read the log now.
+    /// Subscriptions that are reading the log.
     pub replays: usize,
-    /// Subscriptions that wait for their turn to read the log.
+    /// Subscriptions that wait for a permit to read the log.
     pub replays_waiting: usize,
-    /// How often a subscription had to wait for its turn.
+    /// How often a subscription had to wait for a permit.
     pub replays_waited: u64,
     /// What the log holds.
     pub span: Span,
 }
 
-/// The counters behind it.
+/// The counters behind [`HubCounts`].
 #[derive(Default)]
 pub(crate) struct Counts {
     published: AtomicU64,
@@ -40,13 +42,13 @@ pub(crate) struct Counts {
 }
 
 /// The bytes of data of each publication.
-pub(crate) fn sizes(batch: &[Publication]) -> Vec<usize> {
+pub(crate) fn data_sizes(batch: &[Publication]) -> Vec<usize> {
     batch.iter().map(|publication| publication.event().data().map_or(0, str::len)).collect()
 }
 
 impl Counts {
-    /// Publications with so much data were appended.
-    pub(crate) fn published(&self, sizes: &[usize], appended: &[Appended]) {
+    /// Counts publications with so many bytes of data.
+    pub(crate) fn add_published(&self, sizes: &[usize], appended: &[Appended]) {
         let stored = || sizes.iter().zip(appended).filter(|(_, appended)| !appended.repeated);
         let count = stored().count();
         self.published.fetch_add(count as u64, Relaxed);
@@ -54,13 +56,18 @@ impl Counts {
         self.repeated.fetch_add((appended.len() - count) as u64, Relaxed);
     }
 
-    /// A gap was told.
-    pub(crate) fn gap(&self) {
+    /// Counts a gap that was reported.
+    pub(crate) fn add_gap(&self) {
         self.gaps.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn so_far(&self, subscriptions: usize, replays: &Replays, span: Span) -> HubCounts {
-        let (reading, waiting) = replays.reading_and_waiting();
+    pub(crate) fn snapshot(
+        &self,
+        subscriptions: usize,
+        permits: &ReplayPermits,
+        span: Span,
+    ) -> HubCounts {
+        let (reading, waiting) = permits.reading_and_waiting();
         HubCounts {
             published: self.published.load(Relaxed),
             published_bytes: self.published_bytes.load(Relaxed),
@@ -69,7 +76,7 @@ impl Counts {
             subscriptions,
             replays: reading,
             replays_waiting: waiting,
-            replays_waited: replays.waited(),
+            replays_waited: permits.waited(),
             span,
         }
     }

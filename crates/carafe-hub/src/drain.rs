@@ -1,32 +1,34 @@
-//! The orderly end of all streams.
+//! The orderly end of all streams, paced by the driver of the drain.
 
 use std::sync::Arc;
+use std::task::Waker;
 
-use crate::hub::Shared;
+use crate::inner::HubInner;
 
-/// A hub that takes no new subscriptions and no new events.
+/// A hub that rejects new subscriptions and new events.
 ///
-/// The driver ends the open streams at its own pace; each ends when it has got all that it is owed.
+/// The driver ends the open streams at its own pace, so that their clients do not reconnect
+/// elsewhere all at once. Each stream ends when it has received everything that was published.
 #[derive(Clone)]
 pub struct Drain {
-    shared: Arc<Shared>,
+    hub: Arc<HubInner>,
 }
 
 impl Drain {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(hub: Arc<HubInner>) -> Self {
+        Self { hub }
     }
 
     /// How many subscriptions are still open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.shared.state().streams()
+        self.hub.state().wakeups.streams()
     }
 
-    /// Lets up to `count` more streams end, and says how many that were.
+    /// Lets up to `count` more streams end, and returns how many those are.
     pub fn end(&self, count: usize) -> usize {
-        let (ended, wakers) = self.shared.state().end(count);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        let (ended, wakers) = self.hub.state().end(count);
+        wakers.into_iter().for_each(Waker::wake);
         ended
     }
 }

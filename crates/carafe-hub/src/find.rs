@@ -1,13 +1,14 @@
-//! Finding events by the IDs that they have for who reads them.
+//! Finds events by the IDs that their readers know.
 
 use std::sync::Arc;
 
-use carafe_log::{BlockLimit, Entry, ExternalId, ReadError};
-use carafe_protocol::{EventId, Position, TopicMatcher};
+use carafe_log::{Access, BlockLimit, Entry, ExternalId, ReadError};
+use carafe_protocol::{EventId, Offset, Position, TopicMatcher};
 
-use crate::{Access, Client, Hub};
+use crate::client::Client;
+use crate::hub::Hub;
 
-const ONE: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
+const ONE_ENTRY: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
 
 /// The ID of an event in formats whose events have external IDs: its publisher's, or else its
 /// position.
@@ -19,9 +20,9 @@ pub fn event_id(entry: &Entry) -> EventId {
 }
 
 impl Hub {
-    /// Where the event stands that has this ID, as [`event_id`](crate::event_id) tells it: the
-    /// earliest, if publishers gave an ID several times. What `access` does not show is not there.
-    /// The log is read when it is the turn of `client`.
+    /// The position of the event with this ID, as [`event_id`] returns it: the earliest, if
+    /// publishers used the ID several times. An event that `access` does not show is not found. The
+    /// log is read when `client` gets a permit.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -31,9 +32,9 @@ impl Hub {
         access: &Access,
         client: Option<Client>,
     ) -> Result<Option<Position>, ReadError> {
-        let _turn = self.shared.replays.turn(client).await;
+        let _permit = self.inner.replay_permits.acquire(client).await;
         if let Ok(id) = ExternalId::new(id)
-            && let Some(position) = self.shared.log.find_external_id(id, access.clone()).await?
+            && let Some(position) = self.inner.log.find_external_id(id, access.clone()).await?
         {
             return Ok(Some(position));
         }
@@ -48,8 +49,7 @@ impl Hub {
         Ok(entry.filter(is_it).map(|entry| entry.position))
     }
 
-    /// The newest event of those that `access` shows. The log is read when it is the turn of
-    /// `client`.
+    /// The newest event that `access` shows. The log is read when `client` gets a permit.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -58,15 +58,15 @@ impl Hub {
         access: &Access,
         client: Option<Client>,
     ) -> Result<Option<Arc<Entry>>, ReadError> {
-        let _turn = self.shared.replays.turn(client).await;
+        let _permit = self.inner.replay_permits.acquire(client).await;
         let before =
-            self.shared.log.before_last(1, vec![TopicMatcher::any()], access.clone()).await?;
+            self.inner.log.before_last(1, vec![TopicMatcher::any()], access.clone()).await?;
         let entry = self.first_after(before.offset).await?;
         Ok(entry.filter(|entry| access.shows(&entry.publication)))
     }
 
-    async fn first_after(&self, offset: u64) -> Result<Option<Arc<Entry>>, ReadError> {
-        let block = self.shared.log.read(offset, vec![TopicMatcher::any()], ONE).await?;
+    async fn first_after(&self, offset: Offset) -> Result<Option<Arc<Entry>>, ReadError> {
+        let block = self.inner.log.read(offset, vec![TopicMatcher::any()], ONE_ENTRY).await?;
         Ok(block.entries.into_iter().next())
     }
 }

@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn an_envelope_has_all_fields_in_one_data_line_and_no_type() {
         let expected = "retry: 7\nid: 000000000001-2-00000003\ndata: {\"topic\":\"a/b\",\
-            \"id\":\"000000000001-2-00000003\",\"time\":\"1970-01-01T00:00:01.500Z\",\"type\":\"t\",\
-            \"data\":\"x\\n\\\"y\\\"\"}\n\n";
+            \"id\":\"000000000001-2-00000003\",\"time\":\"1970-01-01T00:00:01.500Z\",\
+            \"type\":\"t\",\"data\":\"x\\n\\\"y\\\"\"}\n\n";
         check(&Format::Enveloped.event(&entry()), expected);
     }
 

@@ -1,19 +1,19 @@
-//! What a subscriber is told when history it needs is gone.
+//! What a stream reports when requested history is gone.
 
 use carafe_protocol::Position;
 use serde::{Serialize, Serializer};
 
-/// Requested history is gone: the subscriber is told so before anything else.
+/// Requested history is gone. The stream reports this before it delivers anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// After which ID the subscriber wanted to go on.
+    /// The ID after which the subscriber wanted to resume.
     pub requested: String,
-    /// The oldest event that is kept, of any topic.
+    /// The oldest entry that the log keeps, of any topic.
     #[serde(serialize_with = "as_text")]
     pub oldest: Option<Position>,
     /// Why the history is gone.
     pub reason: GapReason,
-    /// After which position the stream goes on.
+    /// The position after which the stream resumes.
     #[serde(skip)]
     pub resume_after: Position,
 }
@@ -22,19 +22,18 @@ pub struct Gap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GapReason {
-    /// The log kept it once, and has trimmed it.
+    /// The log had the history, and has trimmed it.
     Trimmed,
     /// The log never gave out this ID: another log did, or an earlier life of this one.
     Foreign,
-    /// The log has lost its newest events since, as one does that is restored from a backup. The
-    /// stream goes on after the last event that is known to be the same; where that cannot be told,
-    /// after the newest. Or events in the middle of the log were damaged and given up: the stream
-    /// goes on behind them.
+    /// The log has lost its newest events, as a log that is restored from a backup has. The stream
+    /// resumes after the last event that is known to be the same, or after the newest event if that
+    /// is unknown. Or events in the middle of the log were damaged: the stream resumes behind them.
     Lost,
 }
 
 impl Gap {
-    /// The gap as a JSON object in one line, as the event `carafe.gap` has it.
+    /// The gap as a JSON object in one line, as in the data of the event `carafe.gap`.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an object of strings is always JSON")

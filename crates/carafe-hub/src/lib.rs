@@ -10,7 +10,8 @@
 //! use carafe_protocol::Topic;
 //! use futures_util::StreamExt;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hub = Hub::new(MemoryLog::default());
 //! let orders = Topic::new("orders")?;
 //! let mut subscription = hub.subscribe(Subscribe::to(orders.clone())).await?;
@@ -22,13 +23,10 @@
 //! # Ok(()) }
 //! ```
 
-mod access;
-mod budgets;
 mod client;
 mod compiler;
-mod core;
 mod counts;
-mod dispatcher;
+mod delivery;
 mod drain;
 mod envelope;
 mod feeds;
@@ -38,31 +36,31 @@ mod frame;
 mod gap;
 mod hub;
 mod ids;
-mod members;
-mod membership;
-mod older;
+mod inner;
+mod limits;
 mod paged_table;
-mod patterns;
-mod replays;
 mod retention;
-mod ring;
-mod scanned;
-mod subscribe;
+mod state;
 mod subscription;
+mod visibility;
+mod wakeups;
 
 pub use carafe_log::{Access, Grant};
 pub use client::Client;
 pub use counts::HubCounts;
-pub use dispatcher::{Dispatcher, Sink, Tick, Written};
+pub use delivery::dispatcher::Dispatcher;
+pub use delivery::sink::{Sink, Tick, Written};
 pub use drain::Drain;
+pub use feeds::patterns::TooManyComplexPatterns;
 pub use find::event_id;
 pub use format::{CustomFormat, Encoder, Format};
 pub use gap::{Gap, GapReason};
-pub use hub::{Hub, HubLimits, PublishError};
+pub use hub::{Hub, PublishError};
 pub use ids::SubscriberId;
+pub use limits::HubLimits;
 #[doc(hidden)]
 pub use paged_table::{PagedTable, TableKey};
-pub use patterns::TooManyComplexPatterns;
 pub use retention::Retention;
-pub use subscribe::{Start, Subscribe, SubscribeError};
-pub use subscription::{Delivery, Frames, Subscription};
+pub use subscription::frames::Frames;
+pub use subscription::stream::{Delivery, Subscription};
+pub use subscription::subscribe::{Start, Subscribe, SubscribeError};

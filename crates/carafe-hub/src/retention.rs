@@ -1,20 +1,20 @@
-//! How long events of some topics are shown, within what the log keeps.
+//! How long events of some topics are shown, within the time for which the log keeps them.
 
 use std::time::Duration;
 
 use carafe_log::{Clock, Entry};
 use carafe_protocol::{Topic, TopicPattern};
 
-/// Events of these topics are shown for so long at most.
+/// Shows events of some topics for a limited time.
 #[derive(Clone, Debug)]
 pub struct Retention {
     /// The topics.
     pub topics: TopicPattern,
-    /// How long after it was published an event is shown.
+    /// How long an event is shown after it was published.
     pub age: Duration,
 }
 
-/// All rules. For each topic, the first that matches counts.
+/// All rules. For each topic, the first rule that matches applies.
 pub(crate) struct Retentions {
     rules: Vec<Retention>,
     clock: Clock,
@@ -27,13 +27,13 @@ impl Retentions {
         Self { rules, clock, shortest }
     }
 
-    /// Whether the entry is not shown any more: under none of its topics.
-    pub(crate) fn is_over(&self, entry: &Entry) -> bool {
+    /// Whether the entry is no longer shown under any of its topics.
+    pub(crate) fn has_expired(&self, entry: &Entry) -> bool {
         if self.rules.is_empty() {
             return false;
         }
         let age = self.clock.now().duration_since(entry.time).unwrap_or_default();
-        // What is live is decided here, without a look at its topics.
+        // Live entries are younger than every rule, so their topics are not matched.
         age > self.shortest && entry.publication.topics().all(|topic| self.age_of(topic) < age)
     }
 

@@ -583,7 +583,8 @@ fn who_has_yet_to_be_sent_what_a_pass_takes_goes_on_before_it_when_its_time_is_o
     driver.settle();
     let ends: Vec<_> = seats.iter().map(|seat| driver.told(*seat)).collect();
     let sent = ends.iter().filter(|told| {
-        matches!(&told[..], [Told::Heard(Heard::Event(_)), Told::Expired(at), Told::End] if *at == event)
+        matches!(&told[..], [Told::Heard(Heard::Event(_)), Told::Expired(at), Told::End]
+            if *at == event)
     });
     let unsent = ends
         .iter()
@@ -754,9 +755,8 @@ fn a_name_that_is_given_out_again_has_nothing_of_who_had_it() {
     driver.rig.publish("a", "not asked for");
     driver.rig.publish("b", "new");
     driver.settle();
-    assert!(
-        matches!(&driver.told(new)[..], [Told::Heard(_), Told::Heard(Heard::Event(said))] if said.data == "new")
-    );
+    assert!(matches!(&driver.told(new)[..], [Told::Heard(_), Told::Heard(Heard::Event(said))]
+            if said.data == "new"));
 }
 
 #[test]

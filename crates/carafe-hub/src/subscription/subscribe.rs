@@ -1,15 +1,15 @@
-//! What a subscriber asks for.
+//! A request for a subscription: what it wants, from where on, and why it may be rejected.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
 
-use carafe_log::ReadError;
+use carafe_log::{Access, ReadError};
 use carafe_protocol::{BadMatcher, Position, Topic, TopicMatcher, TopicPattern};
 
-use crate::patterns::{TooMany, is_complex};
-use crate::{Access, Client, TooManyComplexPatterns};
+use crate::client::Client;
+use crate::feeds::patterns::{TooManyComplexPatterns, TooManyPatterns, is_complex};
 
-/// A request for a subscription: which topics, from where on.
+/// A request for a subscription: which topics, and from where on.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Subscribe {
@@ -24,12 +24,12 @@ pub struct Subscribe {
 /// From where on a subscription delivers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// What is published from now on.
+    /// Events that are published from now on.
     #[default]
     Tail,
-    /// All history first.
+    /// All history, and then new events.
     Earliest,
-    /// The last so many matching events first.
+    /// The newest matching events, this many, and then new events.
     Last(usize),
     /// Events after this position.
     After(Position),
@@ -39,17 +39,17 @@ pub enum Start {
 }
 
 impl Subscribe {
-    /// Asks for all that the subscriber may see.
+    /// Requests everything that the subscriber may see.
     pub fn to_everything() -> Self {
         Self { everything: true, ..Self::to_all([]) }
     }
 
-    /// Asks for what one matcher matches.
+    /// Requests the events that one matcher matches.
     pub fn to(matcher: impl Into<TopicMatcher>) -> Self {
         Self::to_all([matcher.into()])
     }
 
-    /// Asks for what any of the matchers matches, each event once.
+    /// Requests the events that any of the matchers matches, each event once.
     #[expect(
         clippy::mutable_key_type,
         reason = "matchers are compared by their text, which does not change"
@@ -67,35 +67,36 @@ impl Subscribe {
         self
     }
 
-    /// Sets what the subscriber may see: without it, public events. What it may not see is passed
-    /// over.
+    /// Sets what the subscriber may see; without it, public events. Events that it may not see are
+    /// not delivered.
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = access;
         self
     }
 
-    /// Sets how many matchers it may have, instead of as many as the hub lets everybody have.
+    /// Sets how many matchers this subscription may have, in place of
+    /// [`HubLimits::matchers`](crate::HubLimits::matchers).
     pub fn with_limit(mut self, matchers: usize) -> Self {
         self.limit = Some(matchers);
         self
     }
 
-    /// Says whose subscription it is. What all clients share, each gets its part of; subscriptions
-    /// without a client are taken for those of one.
+    /// Sets the client of the subscription. Limits per client apply to it, and the hub shares its
+    /// resources fairly among clients. Subscriptions without a client count as those of one.
     pub fn by(mut self, client: impl Into<Option<Client>>) -> Self {
         self.client = client.into();
         self
     }
 
-    /// Says what asking for everything means for this subscriber.
-    pub(crate) fn complete(&mut self) {
+    /// Replaces a request for everything by the matchers that this subscriber may request.
+    pub(crate) fn resolve_everything(&mut self) {
         if self.everything {
             self.matchers = self.access.matchers();
         }
     }
 
-    /// How many complex patterns it asks for.
-    pub(crate) fn complex(&self) -> usize {
+    /// How many complex patterns the request has.
+    pub(crate) fn complex_patterns(&self) -> usize {
         let complex = |matcher: &&TopicMatcher| match matcher {
             TopicMatcher::Exact(_) => false,
             TopicMatcher::Pattern(pattern) => is_complex(pattern),
@@ -103,13 +104,14 @@ impl Subscribe {
         self.matchers.iter().filter(complex).count()
     }
 
-    /// Whether the subscriber may ask for that.
+    /// Whether the subscriber may make this request.
     ///
     /// # Errors
-    /// When it asks for a topic of which it may see nothing, or may see nothing at all.
+    /// When the request has a topic of which the subscriber may see no event, or the subscriber may
+    /// see no event at all.
     pub fn check(&self) -> Result<(), SubscribeError> {
-        let refused = |matcher: &&TopicMatcher| !self.access.may_show(matcher);
-        match self.matchers.iter().find(refused) {
+        let is_rejected = |matcher: &&TopicMatcher| !self.access.may_show(matcher);
+        match self.matchers.iter().find(is_rejected) {
             _ if self.everything && self.access.is_empty() => Err(SubscribeError::NothingGranted),
             Some(TopicMatcher::Exact(topic)) => Err(SubscribeError::NotGranted(topic.clone())),
             Some(TopicMatcher::Pattern(_)) => Err(SubscribeError::NothingGranted),
@@ -160,47 +162,51 @@ impl TryFrom<String> for Subscribe {
     }
 }
 
-/// Why there is no subscription.
+/// Why a subscription was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
     /// The text is neither a topic nor a pattern.
     #[error(transparent)]
     BadMatcher(#[from] BadMatcher),
-    /// It asks for a topic of which it may see nothing. Whether there is such a topic makes no
-    /// difference.
+    /// The subscriber may see no event of this topic. The error is the same whether the topic
+    /// exists or not.
     #[error(
-        "the topic `{0}` is not among those that may be subscribed to: ask for others, or for a grant of it"
+        "the topic `{0}` is not among those that may be subscribed to: ask for others, or for a \
+         grant of it"
     )]
     NotGranted(Topic),
-    /// It may see nothing at all.
+    /// The subscriber may see no event at all.
     #[error("no topic may be subscribed to: ask for a grant of some")]
     NothingGranted,
-    /// There are more matchers than the hub allows.
+    /// The request has more matchers than the hub allows.
     #[error(
-        "a subscription may have {limit} topics and patterns at most: ask for fewer, or use a pattern for several"
+        "a subscription may have {limit} topics and patterns at most: ask for fewer, or use \
+         a pattern for several"
     )]
     TooManyMatchers {
-        /// How many there may be.
+        /// How many matchers a subscription may have.
         limit: usize,
     },
-    /// The hub has as many complex patterns as it allows.
+    /// The hub uses as many complex patterns as it allows.
     #[error(transparent)]
     TooManyComplexPatterns(#[from] TooManyComplexPatterns),
-    /// The client has as many complex patterns as it may have.
+    /// The client uses as many complex patterns as it may.
     #[error(
-        "the client has {limit} complex patterns in use, as many as it may have: use literals, `:name` and one `*` between slashes, or close other streams first"
+        "the client has {limit} complex patterns in use, as many as it may have: use literals, \
+         `:name` and one `*` between slashes, or close other streams first"
     )]
     TooManyComplexPatternsOfClient {
-        /// How many distinct ones there may be.
+        /// How many distinct complex patterns a client may use.
         limit: usize,
     },
-    /// There are more complex patterns than the client may ever have.
+    /// The request has more complex patterns than the client may ever use.
     #[error(
-        "a client may have {limit} complex patterns at most: use literals, `:name` and one `*` between slashes, or ask for fewer"
+        "a client may have {limit} complex patterns at most: use literals, `:name` and one \
+         `*` between slashes, or ask for fewer"
     )]
     TooComplex {
-        /// How many distinct ones there may be.
+        /// How many distinct complex patterns a client may use.
         limit: usize,
     },
     /// The hub is draining.
@@ -217,11 +223,11 @@ impl From<Infallible> for SubscribeError {
     }
 }
 
-impl From<TooMany> for SubscribeError {
-    fn from(too_many: TooMany) -> Self {
+impl From<TooManyPatterns> for SubscribeError {
+    fn from(too_many: TooManyPatterns) -> Self {
         match too_many {
-            TooMany::InAll { limit } => TooManyComplexPatterns { limit }.into(),
-            TooMany::OfClient { limit } => Self::TooManyComplexPatternsOfClient { limit },
+            TooManyPatterns::InAll { limit } => TooManyComplexPatterns { limit }.into(),
+            TooManyPatterns::OfClient { limit } => Self::TooManyComplexPatternsOfClient { limit },
         }
     }
 }

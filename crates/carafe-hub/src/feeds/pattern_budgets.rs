@@ -1,20 +1,20 @@
-//! How many complex patterns each client has.
+//! How many complex patterns each client uses, so that no client takes all that the hub allows.
 
 use std::collections::BTreeMap;
 
-use crate::Client;
+use crate::client::Client;
 use crate::ids::FeedId;
 
-/// The complex patterns of each client, of which it may have so many. One that it asks for several
-/// times counts once.
-pub(crate) struct Budgets {
+/// The complex patterns of each client. A pattern that several subscriptions of a client request
+/// counts once.
+pub(crate) struct PatternBudgets {
     limit: usize,
-    /// How often a client has asked for one. Those that have asked for none are not here.
+    /// How many subscriptions of a client request a pattern. Clients without one have no entry.
     held: BTreeMap<(Client, FeedId), usize>,
     counts: BTreeMap<Client, usize>,
 }
 
-impl Budgets {
+impl PatternBudgets {
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, held: BTreeMap::new(), counts: BTreeMap::new() }
     }
@@ -23,7 +23,7 @@ impl Budgets {
         self.limit
     }
 
-    /// Whether the client may have this pattern; `None` is one that nobody has yet.
+    /// Whether the client may use this pattern; `None` is a pattern without a feed.
     pub(crate) fn has_room(&self, client: Client, feed: Option<FeedId>) -> bool {
         self.counts.get(&client).is_none_or(|count| *count < self.limit)
             || feed.is_some_and(|feed| self.held.contains_key(&(client, feed)))
@@ -68,20 +68,20 @@ mod tests {
     }
 
     #[test]
-    fn each_client_has_so_many_patterns_however_often_it_asks_for_one() {
+    fn each_client_may_use_a_number_of_patterns_and_each_counts_once() {
         let (one, other) = (Client::of("one"), Client::of("other"));
-        let mut budgets = Budgets::new(2);
+        let mut budgets = PatternBudgets::new(2);
         for feed in [1, 1, 2].map(feed) {
             assert!(budgets.has_room(one, Some(feed)));
             budgets.take(one, feed);
         }
         assert!(!budgets.has_room(one, Some(feed(3))) && !budgets.has_room(one, None));
-        assert!(budgets.has_room(one, Some(feed(1))), "it has that one");
+        assert!(budgets.has_room(one, Some(feed(1))), "it uses that one already");
         assert!(budgets.has_room(other, Some(feed(3))));
         budgets.give_back(one, feed(1));
         assert!(
             !budgets.has_room(one, Some(feed(3))),
-            "another stream of it still asks for the first"
+            "another stream of it still requests the first"
         );
         budgets.give_back(one, feed(1));
         assert!(budgets.has_room(one, Some(feed(3))));

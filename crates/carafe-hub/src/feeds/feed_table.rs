@@ -1,4 +1,8 @@
-//! Interned matchers and the offsets of recent entries that match them.
+//! The feeds: interned matchers, each with the offsets of the recent entries that match it.
+//!
+//! Everything here runs under the hub's lock, so nothing takes time by the number of topics or
+//! complex patterns. What would is done without the lock: complex patterns are tested before an
+//! entry is pushed, and the feed of a new pattern is backfilled when a subscription needs that.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -9,81 +13,76 @@ use carafe_protocol::{Offset, Topic, TopicMatcher, TopicPattern};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use crate::Client;
-use crate::budgets::Budgets;
+use crate::client::Client;
+use crate::feeds::backfill::BackfillResult;
+use crate::feeds::complex_patterns::{ComplexPatterns, Serial, Tested, Untested};
+use crate::feeds::feed_subscribers::FeedSubscribers;
+use crate::feeds::pattern_budgets::PatternBudgets;
+use crate::feeds::patterns::{PatternTrie, TooManyPatterns, is_complex};
 use crate::ids::{FeedId, FeedSlot, SubscriptionId};
-use crate::members::Members;
-use crate::older::Matching;
 use crate::paged_table::PagedTable;
-use crate::patterns::{Patterns, TooMany, is_complex};
-use crate::scanned::{Scanned, Tested, Untested};
 
-/// How many complex patterns there may be.
+/// How many complex patterns the hub allows.
 #[derive(Clone, Copy)]
 pub(crate) struct PatternLimits {
-    pub(crate) in_all: usize,
+    pub(crate) total: usize,
     pub(crate) per_client: usize,
 }
 
-/// All feeds: one per topic with recent entries or subscribers, one per pattern with subscribers.
-///
-/// All this is done under the hub's lock, so nothing here takes time by how many topics or complex
-/// patterns there are. What does is done without the lock: complex patterns are tested before an
-/// entry is pushed, and what a new pattern's feed has to know of older entries is looked for when
-/// somebody needs it.
-pub(crate) struct Feeds {
+/// All feeds: one per topic with recent entries or subscriptions, one per pattern with
+/// subscriptions.
+pub(crate) struct FeedTable {
     feeds: PagedTable<FeedId, Feed>,
-    /// By the topics of their feeds, which have the text.
-    exact: HashTable<FeedId>,
+    /// The feeds of topics, by topic. The topic's text is in the feed only.
+    by_topic: HashTable<FeedId>,
     hasher: RandomState,
     by_pattern: HashMap<TopicPattern, FeedId>,
-    simple: Patterns<FeedId>,
-    /// Counts changes of `simple`; what was matched under another number is matched again.
-    version: u64,
-    complex: Scanned,
+    simple: PatternTrie<FeedId>,
+    /// Counts the changes of `simple`. A match that was kept under another version is repeated.
+    simple_version: u64,
+    complex: ComplexPatterns,
     complex_limit: usize,
-    budgets: Budgets,
+    budgets: PatternBudgets,
 }
 
-/// One interned matcher, shared by all who want it.
+/// One interned matcher, shared by all subscriptions with that matcher.
 pub(crate) struct Feed {
     matcher: TopicMatcher,
-    members: Members,
+    subscribers: FeedSubscribers,
     /// Quiet topics, of which there may be a million, have none.
-    recent: Option<Box<Recent>>,
+    recent: Option<Box<RecentMatches>>,
 }
 
-/// What there is of a feed for which something was published.
+/// The recent entries of a feed.
 #[derive(Default)]
-struct Recent {
+struct RecentMatches {
     /// The feed knows every match after this offset.
     since: Offset,
     offsets: VecDeque<Offset>,
-    /// Of an exact feed.
-    matched: Option<Matched>,
-    /// Of an exact feed, if there were complex patterns.
+    /// For the feed of a topic: the simple patterns that match it.
+    matched: Option<MatchedPatterns>,
+    /// For the feed of a topic, if there were complex patterns: those that were tested with it.
     tested: Option<Box<Tested>>,
 }
 
-/// The feeds of simple patterns that a topic matches.
-struct Matched {
-    /// Of the patterns.
+/// The feeds of the simple patterns that match a topic.
+struct MatchedPatterns {
     version: u64,
     feeds: SmallVec<[FeedId; 2]>,
 }
 
-impl Feeds {
+impl FeedTable {
     pub(crate) fn new(limits: PatternLimits) -> Self {
         Self {
             feeds: PagedTable::new(),
-            exact: HashTable::new(),
+            by_topic: HashTable::new(),
             hasher: RandomState::new(),
             by_pattern: HashMap::new(),
-            simple: Patterns::new(),
-            version: 0,
-            complex: Scanned::new(),
-            complex_limit: limits.in_all,
-            budgets: Budgets::new(limits.per_client),
+            simple: PatternTrie::new(),
+            simple_version: 0,
+            complex: ComplexPatterns::new(),
+            complex_limit: limits.total,
+            budgets: PatternBudgets::new(limits.per_client),
         }
     }
 
@@ -91,21 +90,22 @@ impl Feeds {
         &self.feeds[id]
     }
 
-    /// What has to be tested and [learned](Self::learn) before these entries are pushed.
+    /// Which patterns have to be tested, and their results [learned](Self::learn), before these
+    /// entries are pushed.
     pub(crate) fn untested(&self, entries: &[Arc<Entry>]) -> Option<Untested> {
         if self.complex.is_empty() {
             return None;
         }
         let topics = entries.iter().flat_map(|entry| entry.publication.topics());
         let tested = topics.map(|topic| (topic, self.tested_to(topic)));
-        let lacking = tested.filter(|(_, to)| !self.complex.knows_all(*to));
+        let lacking = tested.filter(|(_, to)| !self.complex.all_tested(*to));
         self.complex.untested(lacking)
     }
 
-    /// Keeps what was tested.
+    /// Keeps the results of tests with the topics.
     pub(crate) fn learn(&mut self, learned: Vec<(Topic, Tested)>) {
         for (topic, learned) in learned {
-            let id = self.exact(&topic);
+            let id = self.topic_feed(&topic);
             let Self { feeds, complex, .. } = self;
             let tested = feeds[id].recent().tested.get_or_insert_default();
             tested.matching.retain(|serial| complex.feed(*serial).is_some());
@@ -114,64 +114,64 @@ impl Feeds {
         }
     }
 
-    /// Adds an entry's offset to every feed that matches, and names their members. All complex
-    /// patterns have been tested.
+    /// Adds an entry's offset to every feed that matches, and appends their subscriptions to
+    /// `interested`. All complex patterns have been tested with the entry's topics.
     pub(crate) fn push(
         &mut self,
         offset: Offset,
         publication: &Publication,
-        woken: &mut Vec<SubscriptionId>,
+        interested: &mut Vec<SubscriptionId>,
     ) {
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id];
             feed.recent().offsets.push_back(offset);
-            feed.members.for_each(|member| woken.push(member));
+            feed.subscribers.for_each(|subscription| interested.push(subscription));
         }
     }
 
-    /// Takes the oldest entry's offset out again.
+    /// Removes the oldest entry's offset.
     pub(crate) fn evict(&mut self, offset: Offset, publication: &Publication) {
         for id in self.matching(publication) {
-            let feed = &mut self.feeds[id];
-            let offsets = &mut feed.recent().offsets;
+            let offsets = &mut self.feeds[id].recent().offsets;
             while offsets.front().is_some_and(|oldest| *oldest <= offset) {
                 offsets.pop_front();
             }
-            self.drop_if_unused(id);
+            self.remove_if_unused(id);
         }
     }
 
-    /// Interns the matcher and adds a member.
-    pub(crate) fn join(
+    /// Adds a subscription to the feed of a matcher, which is created if it does not exist.
+    pub(crate) fn subscribe(
         &mut self,
         matcher: &TopicMatcher,
-        subscriber: SubscriptionId,
+        subscription: SubscriptionId,
         client: Option<Client>,
         tail: Offset,
-    ) -> Result<(FeedId, FeedSlot), TooMany> {
+    ) -> Result<(FeedId, FeedSlot), TooManyPatterns> {
         let id = match matcher {
-            TopicMatcher::Exact(topic) => self.exact(topic),
-            TopicMatcher::Pattern(pattern) => self.pattern(pattern, client, tail)?,
+            TopicMatcher::Exact(topic) => self.topic_feed(topic),
+            TopicMatcher::Pattern(pattern) => self.pattern_feed(pattern, client, tail)?,
         };
-        Ok((id, self.join_again(id, subscriber)))
+        Ok((id, self.add_subscriber(id, subscription)))
     }
 
-    /// Adds a member to a feed that has some.
-    pub(crate) fn join_again(&mut self, id: FeedId, subscriber: SubscriptionId) -> FeedSlot {
-        self.feeds[id].members.insert(subscriber)
+    /// Adds a subscription to a feed that exists.
+    pub(crate) fn add_subscriber(&mut self, id: FeedId, subscription: SubscriptionId) -> FeedSlot {
+        self.feeds[id].subscribers.insert(subscription)
     }
 
-    /// Takes a member out; `client` is the one that it joined for.
-    pub(crate) fn leave(&mut self, id: FeedId, member: FeedSlot, client: Option<Client>) {
+    /// Removes a subscription; `client` is the one that it was added for.
+    pub(crate) fn remove_subscriber(&mut self, id: FeedId, slot: FeedSlot, client: Option<Client>) {
         if let Some(client) = client {
             self.budgets.give_back(client, id);
         }
-        self.feeds[id].members.remove(member);
-        self.drop_if_unused(id);
+        self.feeds[id].subscribers.remove(slot);
+        self.remove_if_unused(id);
     }
 
-    /// A feed among these that does not know all after an offset.
-    pub(crate) fn lacks(
+    /// The feeds among these that do not know all entries after an offset, each with the offset
+    /// from which on it does.
+    pub(crate) fn lacking(
         &self,
         feeds: impl IntoIterator<Item = FeedId>,
         after: Offset,
@@ -180,21 +180,19 @@ impl Feeds {
         since.filter(move |(_, since)| *since > after)
     }
 
-    /// Takes in what a feed has to know of older entries, unless it has changed since.
-    pub(crate) fn know_older(&mut self, found: Matching) {
-        let Matching { feed: id, until, since, matching } = found;
+    /// Adds older entries to a feed, unless the feed has changed since they were tested.
+    pub(crate) fn apply_backfill(&mut self, result: BackfillResult) {
+        let BackfillResult { feed: id, until, since, matching } = result;
         if self.feeds.get(id).is_none_or(|feed| feed.since() != until) {
             return;
         }
         let serial = self.complex.serial_of(id);
         for (offset, topics) in matching {
             self.feeds[id].recent().offsets.push_front(offset);
-            // With the topic, the offset leaves the feed again.
-            for topic in
-                serial.iter().flat_map(|serial| topics.iter().map(move |topic| (*serial, topic)))
-            {
-                let exact = self.exact(topic.1);
-                self.feeds[exact].recent().tested.get_or_insert_default().add(topic.0);
+            // The topic has to know the pattern, so that eviction removes the offset again.
+            for (serial, topic) in serial.iter().flat_map(|s| topics.iter().map(move |t| (*s, t))) {
+                let topic_feed = self.topic_feed(topic);
+                self.feeds[topic_feed].recent().tested.get_or_insert_default().add(serial);
             }
         }
         self.feeds[id].recent().since = since;
@@ -204,85 +202,91 @@ impl Feeds {
     fn matching(&mut self, publication: &Publication) -> SmallVec<[FeedId; 4]> {
         let mut all = SmallVec::new();
         for topic in publication.topics() {
-            let exact = self.exact(topic);
-            all.push(exact);
-            all.extend(self.matched(exact, topic).iter().copied());
-            let tested = self.get(exact).tested().into_iter().flat_map(|tested| &tested.matching);
-            all.extend(tested.filter_map(|serial| self.complex.feed(*serial)));
+            let topic_feed = self.topic_feed(topic);
+            all.push(topic_feed);
+            all.extend(self.matched(topic_feed, topic).iter().copied());
+            let tested = self.get(topic_feed).tested();
+            let matching = tested.into_iter().flat_map(|tested| &tested.matching);
+            all.extend(matching.filter_map(|serial| self.complex.feed(*serial)));
         }
         all.sort_unstable();
         all.dedup();
         all
     }
 
-    fn matched(&mut self, exact: FeedId, topic: &Topic) -> &[FeedId] {
-        let matched = &mut self.feeds[exact].recent().matched;
-        if matched.as_ref().is_none_or(|matched| matched.version != self.version) {
+    /// The simple patterns that match a topic, kept until the patterns change.
+    fn matched(&mut self, topic_feed: FeedId, topic: &Topic) -> &[FeedId] {
+        let matched = &mut self.feeds[topic_feed].recent().matched;
+        if matched.as_ref().is_none_or(|matched| matched.version != self.simple_version) {
             let mut feeds = SmallVec::new();
             self.simple.for_each_match(topic.as_str(), |id| feeds.push(id));
-            *matched = Some(Matched { version: self.version, feeds });
+            *matched = Some(MatchedPatterns { version: self.simple_version, feeds });
         }
         matched.as_ref().map_or(&[], |matched| &matched.feeds)
     }
 
-    fn tested_to(&self, topic: &Topic) -> u64 {
-        let tested = self.find_exact(topic).and_then(|id| self.get(id).tested());
+    fn tested_to(&self, topic: &Topic) -> Serial {
+        let tested = self.find_topic_feed(topic).and_then(|id| self.get(id).tested());
         tested.map_or(0, |tested| tested.to)
     }
 
-    fn find_exact(&self, topic: &Topic) -> Option<FeedId> {
+    fn find_topic_feed(&self, topic: &Topic) -> Option<FeedId> {
         let hash = self.hasher.hash_one(Some(topic));
-        self.exact.find(hash, |id| self.get(*id).topic() == Some(topic)).copied()
+        self.by_topic.find(hash, |id| self.get(*id).topic() == Some(topic)).copied()
     }
 
-    fn exact(&mut self, topic: &Topic) -> FeedId {
-        if let Some(id) = self.find_exact(topic) {
+    fn topic_feed(&mut self, topic: &Topic) -> FeedId {
+        if let Some(id) = self.find_topic_feed(topic) {
             return id;
         }
-        // A topic without a feed has no entry in the ring: the feed knows all there is.
+        // A topic without a feed has no entry in the ring, so a new feed knows all entries.
         let hash = self.hasher.hash_one(Some(topic));
         let id = self.feeds.insert(Feed::new(topic.clone().into()));
-        let Self { feeds, exact, hasher, .. } = self;
-        exact.insert_unique(hash, id, |id| hasher.hash_one(feeds[*id].topic()));
+        let Self { feeds, by_topic, hasher, .. } = self;
+        by_topic.insert_unique(hash, id, |id| hasher.hash_one(feeds[*id].topic()));
         id
     }
 
-    fn forget_exact(&mut self, id: FeedId) {
+    fn unindex_topic(&mut self, id: FeedId) {
         let hash = self.hasher.hash_one(self.get(id).topic());
-        if let Ok(found) = self.exact.find_entry(hash, |found| *found == id) {
+        if let Ok(found) = self.by_topic.find_entry(hash, |found| *found == id) {
             found.remove();
         }
     }
 
-    fn pattern(
+    fn pattern_feed(
         &mut self,
         pattern: &TopicPattern,
         client: Option<Client>,
         tail: Offset,
-    ) -> Result<FeedId, TooMany> {
+    ) -> Result<FeedId, TooManyPatterns> {
         let known = self.by_pattern.get(pattern).copied();
         let complex = is_complex(pattern);
         if complex {
             self.check_limits(known, client)?;
         }
-        let id = known.unwrap_or_else(|| self.new_pattern(pattern, complex, tail));
+        let id = known.unwrap_or_else(|| self.new_pattern_feed(pattern, complex, tail));
         if let (true, Some(client)) = (complex, client) {
             self.budgets.take(client, id);
         }
         Ok(id)
     }
 
-    fn check_limits(&self, known: Option<FeedId>, client: Option<Client>) -> Result<(), TooMany> {
+    fn check_limits(
+        &self,
+        known: Option<FeedId>,
+        client: Option<Client>,
+    ) -> Result<(), TooManyPatterns> {
         if client.is_some_and(|client| !self.budgets.has_room(client, known)) {
-            return Err(TooMany::OfClient { limit: self.budgets.limit() });
+            return Err(TooManyPatterns::OfClient { limit: self.budgets.limit() });
         }
         if known.is_none() && self.complex.len() >= self.complex_limit {
-            return Err(TooMany::InAll { limit: self.complex_limit });
+            return Err(TooManyPatterns::InAll { limit: self.complex_limit });
         }
         Ok(())
     }
 
-    fn new_pattern(&mut self, pattern: &TopicPattern, complex: bool, tail: Offset) -> FeedId {
+    fn new_pattern_feed(&mut self, pattern: &TopicPattern, complex: bool, tail: Offset) -> FeedId {
         let mut feed = Feed::new(pattern.clone().into());
         feed.recent().since = tail;
         let id = self.feeds.insert(feed);
@@ -291,26 +295,26 @@ impl Feeds {
             self.complex.insert(pattern.clone(), id);
         } else {
             self.simple.insert(pattern, id);
-            self.version += 1;
+            self.simple_version += 1;
         }
         id
     }
 
-    fn drop_if_unused(&mut self, id: FeedId) {
+    fn remove_if_unused(&mut self, id: FeedId) {
         let feed = &self.feeds[id];
-        if !feed.members.is_empty() {
+        if !feed.subscribers.is_empty() {
             return;
         }
         match &feed.matcher {
             TopicMatcher::Exact(_) if feed.offsets().next().is_some() => return,
-            TopicMatcher::Exact(_) => self.forget_exact(id),
+            TopicMatcher::Exact(_) => self.unindex_topic(id),
             TopicMatcher::Pattern(pattern) => {
                 self.by_pattern.remove(pattern);
                 if self.complex.serial_of(id).is_some() {
                     self.complex.remove(id);
                 } else {
                     self.simple.remove(pattern, id);
-                    self.version += 1;
+                    self.simple_version += 1;
                 }
             }
         }
@@ -320,14 +324,14 @@ impl Feeds {
 
 impl Feed {
     fn new(matcher: TopicMatcher) -> Self {
-        Self { matcher, members: Members::None, recent: None }
+        Self { matcher, subscribers: FeedSubscribers::None, recent: None }
     }
 
     pub(crate) fn matcher(&self) -> &TopicMatcher {
         &self.matcher
     }
 
-    fn recent(&mut self) -> &mut Recent {
+    fn recent(&mut self) -> &mut RecentMatches {
         self.recent.get_or_insert_default()
     }
 
@@ -339,7 +343,7 @@ impl Feed {
         self.recent.as_ref()?.tested.as_deref()
     }
 
-    /// The topic of an exact feed.
+    /// The topic, if this is the feed of one.
     fn topic(&self) -> Option<&Topic> {
         match &self.matcher {
             TopicMatcher::Exact(topic) => Some(topic),
@@ -365,15 +369,15 @@ mod tests {
     use carafe_protocol::{Generation, Position};
 
     use super::*;
+    use crate::feeds::complex_patterns::TESTS;
     use crate::paged_table::TableKey;
-    use crate::scanned::TESTS;
 
     fn subscription(number: usize) -> SubscriptionId {
         SubscriptionId::from_index(number)
     }
 
-    fn feeds() -> Feeds {
-        Feeds::new(PatternLimits { in_all: 1000, per_client: 1000 })
+    fn feeds() -> FeedTable {
+        FeedTable::new(PatternLimits { total: 1000, per_client: 1000 })
     }
 
     fn complex(number: usize) -> TopicMatcher {
@@ -386,8 +390,8 @@ mod tests {
         Arc::new(Entry { position, time: std::time::UNIX_EPOCH, publication })
     }
 
-    /// As the hub does; gives how many patterns were tested for it, and who is woken.
-    fn publish(feeds: &mut Feeds, offset: Offset, topic: &str) -> (usize, Vec<SubscriptionId>) {
+    /// Publishes as the hub does. Returns the number of tests and the subscriptions that are woken.
+    fn publish(feeds: &mut FeedTable, offset: Offset, topic: &str) -> (usize, Vec<SubscriptionId>) {
         let (entries, before, mut woken) = ([entry(offset, topic)], TESTS.get(), Vec::new());
         while let Some(untested) = feeds.untested(&entries) {
             feeds.learn(untested.test());
@@ -397,31 +401,31 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_tested_once_against_each_complex_pattern_however_many_come_and_go() {
+    fn a_topic_is_tested_once_with_each_complex_pattern_however_many_are_added_and_removed() {
         let mut feeds = feeds();
         for number in 0..200 {
-            feeds.join(&complex(number), subscription(0), None, 0).unwrap();
+            feeds.subscribe(&complex(number), subscription(0), None, 0).unwrap();
         }
         assert_eq!(publish(&mut feeds, 1, "complex-a/7"), (200, vec![subscription(0)]));
         assert_eq!(publish(&mut feeds, 2, "complex-a/7"), (0, vec![subscription(0)]));
         for round in 0..100 {
             let (first, member) =
-                feeds.join(&complex(1000 + round), subscription(1), None, 0).unwrap();
+                feeds.subscribe(&complex(1000 + round), subscription(1), None, 0).unwrap();
             let (second, slot) =
-                feeds.join(&complex(2000 + round), subscription(2), None, 0).unwrap();
-            feeds.leave(first, member, None);
+                feeds.subscribe(&complex(2000 + round), subscription(2), None, 0).unwrap();
+            feeds.remove_subscriber(first, member, None);
             let (tests, woken) = publish(&mut feeds, 3, &format!("complex-a/{}", 2000 + round));
             assert_eq!((tests, woken), (201, vec![subscription(2)]), "a new topic");
             assert_eq!(
                 publish(&mut feeds, 3, "complex-a/7"),
                 (1, vec![subscription(0)]),
-                "the new one that has not left"
+                "the new pattern that was not removed"
             );
-            feeds.leave(second, slot, None);
+            feeds.remove_subscriber(second, slot, None);
             assert_eq!(
                 publish(&mut feeds, 3, "complex-a/7"),
                 (0, vec![subscription(0)]),
-                "leaving costs nothing"
+                "removing a pattern costs no test"
             );
         }
     }
@@ -435,21 +439,21 @@ mod tests {
         let before = TESTS.get();
         for pattern in ["topic/:id", "topic/*", "topic-:id", "topic/(.*)"] {
             let matcher = TopicPattern::new(pattern).unwrap().into();
-            let (feed, member) = feeds.join(&matcher, subscription(1), None, 1000).unwrap();
+            let (feed, member) = feeds.subscribe(&matcher, subscription(1), None, 1000).unwrap();
             assert_eq!((feeds.get(feed).since(), feeds.get(feed).offsets().count()), (1000, 0));
-            feeds.leave(feed, member, None);
+            feeds.remove_subscriber(feed, member, None);
         }
         assert_eq!(TESTS.get(), before);
     }
 
     #[test]
-    fn what_a_topic_learned_of_a_pattern_is_not_taken_for_another_in_its_place() {
+    fn a_topics_results_of_a_removed_pattern_do_not_count_for_the_pattern_that_reuses_its_feed() {
         let mut feeds = feeds();
-        let (old, member) = feeds.join(&complex(1), subscription(1), None, 0).unwrap();
+        let (old, member) = feeds.subscribe(&complex(1), subscription(1), None, 0).unwrap();
         publish(&mut feeds, 1, "complex-a/1");
-        feeds.leave(old, member, None);
-        let (new, _) = feeds.join(&complex(2), subscription(2), None, 1).unwrap();
-        assert_eq!(old, new, "the place is given out again");
+        feeds.remove_subscriber(old, member, None);
+        let (new, _) = feeds.subscribe(&complex(2), subscription(2), None, 1).unwrap();
+        assert_eq!(old, new, "the ID is reused");
         assert_eq!(publish(&mut feeds, 2, "complex-a/1").1, [] as [SubscriptionId; 0]);
         assert_eq!(publish(&mut feeds, 3, "complex-a/2").1, [subscription(2)]);
     }

@@ -1,4 +1,4 @@
-//! Which of very many patterns match a topic.
+//! Finds which of very many simple patterns match a topic, in a trie of segments. No I/O, no lock.
 
 use std::collections::{HashMap, HashSet};
 use std::ptr;
@@ -9,57 +9,58 @@ use smallvec::SmallVec;
 
 /// An index of simple patterns, each with its keys. A key belongs to one pattern, as a feed does.
 ///
-/// They stand in a trie of segments: a match costs time by the topic's segments and by what fits
-/// them, not by the number of patterns. Patterns for which that would not hold are complex.
-pub(crate) struct Patterns<K> {
+/// The time of a match depends on the topic's segments and the patterns that match them, and not on
+/// the number of patterns. A pattern for which that would not hold is complex.
+pub(crate) struct PatternTrie<K> {
     root: Node<K>,
 }
 
 /// The hub has as many complex patterns as it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the hub has {limit} complex patterns in use, as many as it allows: use literals, `:name` and one `*` between slashes, or try again later"
+    "the hub has {limit} complex patterns in use, as many as it allows: use literals, \
+     `:name` and one `*` between slashes, or try again later"
 )]
 pub struct TooManyComplexPatterns {
-    /// How many distinct ones there may be.
+    /// How many distinct complex patterns the hub allows.
     pub limit: usize,
 }
 
-/// Why there may be no more complex patterns now.
+/// Why a complex pattern is rejected for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TooMany {
-    /// All clients have as many as there may be.
+pub(crate) enum TooManyPatterns {
+    /// All clients together use as many as the hub allows.
     InAll { limit: usize },
-    /// This client has as many as it may have.
+    /// This client uses as many as it may.
     OfClient { limit: usize },
 }
 
-/// Whether a pattern has to be tested against each topic.
+/// Whether a pattern is complex: it has to be tested with each topic.
 pub(crate) fn is_complex(pattern: &TopicPattern) -> bool {
     Path::of(pattern).is_none()
 }
 
-impl<K: Copy + Eq> Patterns<K> {
+impl<K: Copy + Eq> PatternTrie<K> {
     pub(crate) fn new() -> Self {
         Self { root: Node::default() }
     }
 
-    /// Adds `key` to `pattern`, if that is simple; again is the same as once.
+    /// Adds `key` to `pattern`, if the pattern is simple. Adding a key twice is the same as once.
     pub(crate) fn insert(&mut self, pattern: &TopicPattern, key: K) {
         if let Some(path) = Path::of(pattern) {
-            let end = path.end(key);
-            add(&mut self.root.descend(&path.segments).ends, end);
+            let leaf = path.leaf(key);
+            add(&mut self.root.descend(&path.segments).leaves, leaf);
         }
     }
 
-    /// Takes `key` away from `pattern`, and with its last key all that was kept for the pattern.
+    /// Removes `key` from `pattern`, and with the last key the nodes of the pattern.
     pub(crate) fn remove(&mut self, pattern: &TopicPattern, key: K) {
         if let Some(path) = Path::of(pattern) {
-            self.root.remove(&path.segments, path.end(key));
+            self.root.remove(&path.segments, path.leaf(key));
         }
     }
 
-    /// Tells each key whose pattern matches, once, in no order.
+    /// Calls `f` with each key whose pattern matches, once, in no order.
     pub(crate) fn for_each_match(&self, topic: &str, mut f: impl FnMut(K)) {
         match TopicPattern::topic_segments(topic) {
             Some(segments) => self.root.walk(segments, &mut HashSet::new(), &mut f),
@@ -68,20 +69,20 @@ impl<K: Copy + Eq> Patterns<K> {
     }
 }
 
-/// How many segments may follow a `*`. That could begin at each segment of a topic, and the walk
-/// would go so far from each.
+/// Segments that may follow a `*`. They could match from each segment of a topic on, and the walk
+/// takes as many steps from each.
 const AFTER_ANY: usize = 8;
 
-/// Where a pattern stands in the trie. A final `*` is no edge: it would be a node for every pattern
-/// `users/123/*`.
+/// The path of a pattern in the trie. A final `*` is no edge: it would need a node for every
+/// pattern such as `users/123/*`.
 struct Path<'a> {
     segments: Vec<PatternSegment<'a>>,
     tail: bool,
 }
 
 impl<'a> Path<'a> {
-    /// `None` if the pattern is complex. Of two `*` before the end each could begin anywhere, and
-    /// the walk would take time by the square of the segments, of three by the cube.
+    /// `None` if the pattern is complex. With two `*` before the end, each could match from any
+    /// segment on, and the walk would take quadratic time; with three, cubic.
     fn of(pattern: &'a TopicPattern) -> Option<Self> {
         let mut segments: Vec<_> = pattern.segments()?.collect();
         let is_any = |segment: &PatternSegment<'_>| *segment == PatternSegment::Any;
@@ -92,20 +93,20 @@ impl<'a> Path<'a> {
         is_simple.then_some(Self { segments, tail })
     }
 
-    fn end<K>(&self, key: K) -> End<K> {
-        End { key, tail: self.tail }
+    fn leaf<K>(&self, key: K) -> Leaf<K> {
+        Leaf { key, tail: self.tail }
     }
 }
 
-/// A place in the trie. There may be a million: what few nodes have is boxed.
+/// A node of the trie. There may be a million nodes, so what few of them have is boxed.
 struct Node<K> {
-    ends: SmallVec<[End<K>; 1]>,
+    leaves: SmallVec<[Leaf<K>; 1]>,
     children: Option<Box<Children<K>>>,
 }
 
-/// A pattern ends here, either exactly or with a `*` that takes all the rest.
+/// The end of a pattern: exactly at this node, or with a `*` that matches all further segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct End<K> {
+struct Leaf<K> {
     key: K,
     tail: bool,
 }
@@ -123,15 +124,15 @@ impl<K: Copy + Eq> Node<K> {
         })
     }
 
-    fn remove(&mut self, path: &[PatternSegment<'_>], end: End<K>) {
+    fn remove(&mut self, path: &[PatternSegment<'_>], leaf: Leaf<K>) {
         let Some((segment, path)) = path.split_first() else {
-            return self.ends.retain(|kept| *kept != end);
+            return self.leaves.retain(|kept| *kept != leaf);
         };
         let Some(children) = &mut self.children else {
             return;
         };
         if let Some(child) = children.get_mut(segment) {
-            child.remove(path, end);
+            child.remove(path, leaf);
             if child.is_empty() {
                 children.remove(segment);
             }
@@ -142,50 +143,50 @@ impl<K: Copy + Eq> Node<K> {
     }
 
     fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.children.is_none()
+        self.leaves.is_empty() && self.children.is_none()
     }
 
     fn tails(&self) -> impl Iterator<Item = K> {
-        self.ends.iter().filter(|end| end.tail).map(|end| end.key)
+        self.leaves.iter().filter(|leaf| leaf.tail).map(|leaf| leaf.key)
     }
 
-    /// `told` are the nodes whose tails are told: a `*` on the way leads to one node from several
-    /// segments.
+    /// Calls `f` with the keys below this node that match the rest of a topic. `reported` holds the
+    /// nodes whose tails were reported: with a `*` in its path, a node is reached several times.
     fn walk(
         &self,
         mut topic: Split<'_, char>,
-        told: &mut HashSet<*const Self>,
+        reported: &mut HashSet<*const Self>,
         f: &mut impl FnMut(K),
     ) {
         #[cfg(test)]
         tests::STEPS.set(tests::STEPS.get() + 1);
         let Some(segment) = topic.next() else {
-            let exact = self.ends.iter().filter(|end| !end.tail);
-            return exact.for_each(|end| f(end.key));
+            let exact = self.leaves.iter().filter(|leaf| !leaf.tail);
+            return exact.for_each(|leaf| f(leaf.key));
         };
-        if self.tails().next().is_some() && told.insert(ptr::from_ref(self)) {
+        if self.tails().next().is_some() && reported.insert(ptr::from_ref(self)) {
             self.tails().for_each(&mut *f);
         }
         let Some(children) = &self.children else {
             return;
         };
         for child in children.matching(segment) {
-            child.walk(topic.clone(), told, f);
+            child.walk(topic.clone(), reported, f);
         }
         if let Some(child) = &children.any {
-            child.walk_from_each(topic, told, f);
+            child.walk_from_each(topic, reported, f);
         }
     }
 
-    /// Of the rest after a `*`, since that takes one segment or more.
+    /// Walks from each of the remaining segments, since a `*` matches one segment or more.
     fn walk_from_each(
         &self,
         mut topic: Split<'_, char>,
-        told: &mut HashSet<*const Self>,
+        reported: &mut HashSet<*const Self>,
         f: &mut impl FnMut(K),
     ) {
         loop {
-            self.walk(topic.clone(), told, f);
+            self.walk(topic.clone(), reported, f);
             if topic.next().is_none() {
                 return;
             }
@@ -218,8 +219,8 @@ impl<K: Copy + Eq> Children<K> {
         }
     }
 
-    /// Gives memory back when a quarter of it is in use, so that a crowd that left does not stay in
-    /// it.
+    /// Frees memory when less than a quarter is in use, so that a burst of patterns does not occupy
+    /// it for good.
     fn remove_literal(&mut self, text: &str) {
         self.literals.remove(text);
         if self.literals.len() < self.literals.capacity() / 4 {
@@ -231,7 +232,7 @@ impl<K: Copy + Eq> Children<K> {
         self.literals.is_empty() && self.name.is_none() && self.any.is_none()
     }
 
-    /// The children that take just this segment.
+    /// The children that match exactly one segment: this one.
     fn matching(&self, segment: &str) -> impl Iterator<Item = &Node<K>> {
         let name = self.name.iter().filter(|_| !segment.is_empty());
         self.literals.get(segment).into_iter().chain(name)
@@ -240,7 +241,7 @@ impl<K: Copy + Eq> Children<K> {
 
 impl<K> Default for Node<K> {
     fn default() -> Self {
-        Self { ends: SmallVec::new(), children: None }
+        Self { leaves: SmallVec::new(), children: None }
     }
 }
 
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// Counts the places of the trie that are looked at.
+        /// Counts the visited nodes.
         pub(super) static STEPS: Cell<usize> = const { Cell::new(0) };
     }
 
@@ -273,16 +274,16 @@ mod tests {
         TopicPattern::new(text).unwrap()
     }
 
-    /// Each pattern under its own text.
-    fn index<'a>(patterns: &[&'a str]) -> Patterns<&'a str> {
-        let mut index = Patterns::new();
+    /// A trie in which the key of each pattern is its text.
+    fn index<'a>(patterns: &[&'a str]) -> PatternTrie<&'a str> {
+        let mut index = PatternTrie::new();
         for text in patterns {
             index.insert(&pattern(text), *text);
         }
         index
     }
 
-    fn matches<K: Copy + Eq + Ord>(patterns: &Patterns<K>, topic: &str) -> Vec<K> {
+    fn matches<K: Copy + Eq + Ord>(patterns: &PatternTrie<K>, topic: &str) -> Vec<K> {
         let mut keys = Vec::new();
         patterns.for_each_match(topic, |key| keys.push(key));
         keys.sort_unstable();
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pattern_that_matches_is_told() {
+    fn every_pattern_that_matches_is_reported() {
         let patterns = ["*", "a/*", "a/*/c", "a/:x", "a/:x/c", "a/b/c", "a/b/c/*", "b/*"];
         check(&patterns, "a/b/c", &["*", "a/*", "a/*/c", "a/:x/c", "a/b/c"]);
         check(&patterns, "a/b/c/", &["*", "a/*", "a/b/c/*"]);
@@ -314,20 +315,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_fits_in_several_ways_is_told_once() {
+    fn a_pattern_that_matches_in_several_ways_is_reported_once() {
         check(&["*/a/*"], "a/a/a/a/a", &["*/a/*"]);
         check(&["*/:x/a"], "a/a/a/a/a", &["*/:x/a"]);
     }
 
     #[test]
-    fn patterns_of_one_meaning_keep_their_own_keys() {
+    fn equivalent_patterns_keep_their_own_keys() {
         check(&["/a/:b", "a/:c"], "a/1", &["/a/:b", "a/:c"]);
     }
 
     #[test]
-    fn a_key_added_twice_is_told_once_and_removed_at_once() {
+    fn a_key_added_twice_is_reported_once_and_removed_at_once() {
         for text in ["a/*", "*/a/b/*"] {
-            let mut patterns = Patterns::new();
+            let mut patterns = PatternTrie::new();
             patterns.insert(&pattern(text), 1);
             patterns.insert(&pattern(text), 2);
             patterns.insert(&pattern(text), 1);
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_added_can_be_removed() {
+    fn removing_a_pattern_that_was_never_added_changes_nothing() {
         let mut patterns = index(&["a/b"]);
         for text in ["a", "a/b/c", "a/b/*", "a/*", ":a/b", "*", "b-:c"] {
             patterns.remove(&pattern(text), text);
@@ -353,7 +354,7 @@ mod tests {
         assert!(size_of::<Node<u32>>() <= 40, "{}", size_of::<Node<u32>>());
         let users: Vec<_> =
             (0..20_000).map(|user| (pattern(&format!("users/{user}/*")), user)).collect();
-        let mut patterns = Patterns::<u32>::new();
+        let mut patterns = PatternTrie::<u32>::new();
         for (pattern, user) in &users {
             patterns.insert(pattern, *user);
         }
@@ -374,7 +375,7 @@ mod tests {
     #[test]
     fn hostile_patterns_and_topics_cost_a_bounded_number_of_steps() {
         const SEGMENTS: usize = 512;
-        let mut patterns = Patterns::new();
+        let mut patterns = PatternTrie::new();
         for length in 0..100 {
             patterns.insert(&pattern(&("*/".to_owned() + &"a/".repeat(length) + "x")), length);
         }
@@ -417,10 +418,12 @@ mod tests {
         fn the_index_agrees_with_testing_every_pattern(
             // Few, so that removing finds what was added.
             texts in prop::collection::vec(texts(), 1..24),
-            steps in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u32, any::<bool>(), topics()), 1..100),
+            steps in prop::collection::vec(
+                (any::<prop::sample::Index>(), 0..3_u32, any::<bool>(), topics()), 1..100
+            ),
         ) {
             let known: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
-            let mut patterns = Patterns::new();
+            let mut patterns = PatternTrie::new();
             let mut model = Vec::new();
             for (at, key, add, topic) in steps {
                 let at = at.index(known.len());

@@ -1,4 +1,9 @@
-//! The patterns that have to be tested one after the other.
+//! Complex patterns, which have to be tested one after the other.
+//!
+//! A test may be slow, and there may be very many topics. So no pattern is tested here, under the
+//! hub's lock: this module says which patterns have not been tested with a topic yet, and the
+//! result is kept with the topic's feed. The thread that delivers entries runs the tests without
+//! the lock.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,18 +12,14 @@ use smallvec::SmallVec;
 
 use crate::ids::FeedId;
 
-/// Numbers the patterns in the order in which they came. None is given out again.
+/// Numbers the patterns in the order in which they were added. A number is never reused.
 pub(crate) type Serial = u64;
 
-/// How many patterns are tested at a time, between two looks at what has changed.
-const AT_ONCE: usize = 64;
+/// Patterns that are tested before the set of patterns is checked again.
+const PATTERNS_AT_ONCE: usize = 64;
 
-/// Complex patterns, each with its feed.
-///
-/// They may be slow to test, and there may be very many topics. So none is tested here, where the
-/// hub's lock is held: this says which have yet to be tested for a topic, and the outcome is kept
-/// with the topic.
-pub(crate) struct Scanned {
+/// The complex patterns, each with its feed.
+pub(crate) struct ComplexPatterns {
     patterns: BTreeMap<Serial, (TopicPattern, FeedId)>,
     serials: HashMap<FeedId, Serial>,
     last: Serial,
@@ -29,14 +30,14 @@ pub(crate) struct Scanned {
 pub(crate) struct Tested {
     /// All patterns up to this one have been tested.
     pub(crate) to: Serial,
-    /// Those of them that match. Some may have left since.
+    /// The tested patterns that match. Some may have been removed since.
     pub(crate) matching: SmallVec<[Serial; 2]>,
 }
 
-/// Patterns that have yet to be tested for some topics. They are tested without the lock.
+/// Patterns to be tested with some topics. The tests run without the lock.
 pub(crate) struct Untested(Vec<(Topic, Vec<(Serial, TopicPattern)>)>);
 
-impl Scanned {
+impl ComplexPatterns {
     pub(crate) fn new() -> Self {
         Self { patterns: BTreeMap::new(), serials: HashMap::new(), last: 0 }
     }
@@ -65,23 +66,23 @@ impl Scanned {
         self.serials.get(&feed).copied()
     }
 
-    /// The feed of a pattern that has not left.
+    /// The feed of a pattern that has not been removed.
     pub(crate) fn feed(&self, serial: Serial) -> Option<FeedId> {
         self.patterns.get(&serial).map(|(_, feed)| *feed)
     }
 
-    /// Whether all patterns that there are have been tested.
-    pub(crate) fn knows_all(&self, tested_to: Serial) -> bool {
+    /// Whether all current patterns are among those tested up to `tested_to`.
+    pub(crate) fn all_tested(&self, tested_to: Serial) -> bool {
         self.patterns.last_key_value().is_none_or(|(last, _)| *last <= tested_to)
     }
 
-    /// Some of the patterns that have yet to be tested for these topics, each of which was tested
-    /// up to some pattern.
+    /// Some of the patterns to be tested with these topics. Each topic comes with the last pattern
+    /// that was tested.
     pub(crate) fn untested<'a>(
         &self,
         topics: impl Iterator<Item = (&'a Topic, Serial)>,
     ) -> Option<Untested> {
-        let (mut untested, mut room) = (Vec::new(), AT_ONCE);
+        let (mut untested, mut room) = (Vec::new(), PATTERNS_AT_ONCE);
         for (topic, tested_to) in topics {
             let rest = self.patterns.range(tested_to + 1..).take(room);
             let patterns: Vec<_> =
@@ -97,7 +98,7 @@ impl Scanned {
 }
 
 impl Tested {
-    /// Takes in that a pattern matches.
+    /// Adds a pattern that matches.
     pub(crate) fn add(&mut self, serial: Serial) {
         if !self.matching.contains(&serial) {
             self.matching.push(serial);
@@ -106,7 +107,7 @@ impl Tested {
 }
 
 impl Untested {
-    /// Tests them.
+    /// Tests the patterns.
     pub(crate) fn test(self) -> Vec<(Topic, Tested)> {
         self.0.into_iter().map(|(topic, patterns)| test(topic, patterns)).collect()
     }
@@ -123,6 +124,6 @@ fn test(topic: Topic, patterns: Vec<(Serial, TopicPattern)>) -> (Topic, Tested) 
 
 #[cfg(test)]
 thread_local! {
-    /// Counts the patterns that are tested.
+    /// Counts the tests.
     pub(crate) static TESTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }

@@ -1,0 +1,68 @@
+//! What has come for a dispatcher while it did not look, kept under the hub's lock.
+
+use std::task::Waker;
+
+use crate::ids::GroupId;
+
+/// What has come for a dispatcher since it last looked.
+pub(crate) struct DispatcherInbox {
+    waker: Waker,
+    /// The waker was called since the dispatcher last looked. So many entries wake it once.
+    woken: bool,
+    /// Groups that waited, and for which something has come.
+    touched: Vec<GroupId>,
+    /// Members of the dispatcher's groups.
+    in_groups: usize,
+    /// How many of the members have to end.
+    to_end: usize,
+}
+
+impl DispatcherInbox {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { waker, woken: false, touched: Vec::new(), in_groups: 0, to_end: 0 }
+    }
+
+    /// Something has come for a group. Returns the waker to call after the lock, if any.
+    pub(crate) fn touch(&mut self, group: GroupId) -> Option<Waker> {
+        self.touched.push(group);
+        self.wake()
+    }
+
+    /// How many members the groups have.
+    pub(crate) fn in_groups(&self) -> usize {
+        self.in_groups
+    }
+
+    /// A subscriber has joined a group.
+    pub(crate) fn add_member(&mut self) {
+        self.in_groups += 1;
+    }
+
+    /// A subscriber has left its group; whether it has to end, since all that stay have to.
+    pub(crate) fn remove_member(&mut self) -> bool {
+        self.in_groups -= 1;
+        let ends = self.to_end > self.in_groups;
+        self.to_end -= usize::from(ends);
+        ends
+    }
+
+    /// Lets up to `count` members end. Returns how many those are, and the waker to call after the
+    /// lock, if any.
+    pub(crate) fn end(&mut self, count: usize) -> (usize, Option<Waker>) {
+        let more = count.min(self.in_groups.saturating_sub(self.to_end));
+        self.to_end += more;
+        (more, if more > 0 { self.wake() } else { None })
+    }
+
+    /// Moves the touched groups to `touched`, and returns how many members have to end.
+    pub(crate) fn collect(&mut self, touched: &mut Vec<GroupId>) -> usize {
+        self.woken = false;
+        touched.append(&mut self.touched);
+        std::mem::take(&mut self.to_end)
+    }
+
+    fn wake(&mut self) -> Option<Waker> {
+        let is_first = !std::mem::replace(&mut self.woken, true);
+        is_first.then(|| self.waker.clone())
+    }
+}

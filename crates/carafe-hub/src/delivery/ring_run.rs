@@ -1,0 +1,127 @@
+//! Collects the frames that come next after a position in the ring.
+
+use bytes::{Bytes, BytesMut};
+use carafe_protocol::{Offset, Position};
+use smallvec::SmallVec;
+
+use super::groups::Group;
+use crate::feeds::core::Step;
+use crate::feeds::interest::Interest;
+use crate::format::Format;
+use crate::frame::Frame;
+use crate::inner::HubInner;
+use crate::state::HubState;
+use crate::subscription::frames::CHUNK_BYTES;
+
+/// Bytes that are joined for a single subscriber. There may be very many whose clients take little,
+/// and each has a copy of its own.
+const SINGLE_BYTES: usize = 8 << 10;
+
+/// Frames that come next.
+pub(super) struct RingRun {
+    frames: SmallVec<[Frame; 1]>,
+    /// The last entry of the frames.
+    pub(super) up_to: Position,
+    /// There is more in the ring.
+    pub(super) more: bool,
+}
+
+/// What there is after a position.
+pub(super) enum NextRun {
+    Run(RingRun),
+    Nothing,
+    /// Up to this position there is nothing that is shown. There may be after it.
+    Hidden(Position),
+    /// The ring does not reach back so far: the log has to be read.
+    Behind,
+    /// The next entry is no longer shown, which is a gap for each subscriber.
+    Expired,
+}
+
+/// Why a run ends.
+#[derive(PartialEq, Eq)]
+enum Stopped {
+    CaughtUp,
+    Full,
+    Behind,
+    Expired,
+}
+
+/// What the group lacks.
+pub(super) fn next_of_group(hub: &HubInner, state: &mut HubState, group: &Group) -> NextRun {
+    let after = group.cursor().position;
+    let range = Range { after, until: Offset::MAX, max_bytes: CHUNK_BYTES };
+    collect(hub, state, group.interest(), group.format(), &range)
+}
+
+/// What a member of the group at `position` lacks, up to the position of the group.
+pub(super) fn next_of_member(hub: &HubInner, group: &Group, position: Position) -> NextRun {
+    let until = group.cursor().position.offset;
+    if position.offset >= until {
+        return NextRun::Nothing;
+    }
+    let range = Range { after: position, until, max_bytes: SINGLE_BYTES };
+    collect(hub, &mut hub.state(), group.interest(), group.format(), &range)
+}
+
+struct Range {
+    after: Position,
+    until: Offset,
+    /// The last frame may exceed it.
+    max_bytes: usize,
+}
+
+fn collect(
+    hub: &HubInner,
+    state: &mut HubState,
+    interest: &Interest,
+    format: Format,
+    range: &Range,
+) -> NextRun {
+    let mut frames: SmallVec<[Frame; 1]> = SmallVec::new();
+    let (mut up_to, mut bytes) = (range.after, 0);
+    let stopped = loop {
+        if bytes >= range.max_bytes {
+            break Stopped::Full;
+        }
+        let mut position = up_to;
+        match state.core.step(interest, &mut position, Some(format)) {
+            Step::CaughtUp => break Stopped::CaughtUp,
+            Step::Hidden => {
+                up_to = position;
+                break Stopped::Full;
+            }
+            Step::Behind => break Stopped::Behind,
+            Step::Entry(entry, _) if entry.offset() > range.until => break Stopped::CaughtUp,
+            Step::Entry(entry, _) if hub.retentions.has_expired(&entry) => break Stopped::Expired,
+            Step::Entry(_, frame) => {
+                up_to = position;
+                bytes += frame.len();
+                frames.push(frame);
+            }
+        }
+    };
+    match stopped {
+        Stopped::CaughtUp if frames.is_empty() => NextRun::Nothing,
+        Stopped::Full if frames.is_empty() => NextRun::Hidden(up_to),
+        Stopped::Behind if frames.is_empty() => NextRun::Behind,
+        Stopped::Expired if frames.is_empty() => NextRun::Expired,
+        stopped => NextRun::Run(RingRun { frames, up_to, more: stopped != Stopped::CaughtUp }),
+    }
+}
+
+impl RingRun {
+    pub(super) fn bytes(&self) -> Bytes {
+        concat(&self.frames)
+    }
+}
+
+/// Frames as one piece of bytes. A single frame is not copied.
+pub(super) fn concat(frames: &[Frame]) -> Bytes {
+    if let [frame] = frames {
+        return frame.chunk().clone();
+    }
+    let mut joined = BytesMut::with_capacity(frames.iter().map(Frame::len).sum());
+    frames.iter().for_each(|frame| joined.extend_from_slice(frame.chunk()));
+    joined.freeze()
+}

@@ -1,0 +1,34 @@
+//! Where a dispatcher writes: the interface that its driver implements.
+
+use crate::client::Client;
+use crate::ids::SubscriberId;
+
+/// A moment by the driver's clock, in the driver's unit. It wraps around.
+pub type Tick = u32;
+
+/// Takes the bytes of subscribers to their clients.
+pub trait Sink {
+    /// Writes as many of `bytes` as this subscriber's client takes now.
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written;
+
+    /// Everything was written to this subscriber, and the end of its stream; or its history could
+    /// not be read and it has `failed`. The dispatcher has removed the subscriber.
+    fn ended(&mut self, subscriber: SubscriberId, failed: bool);
+
+    /// The client of this subscriber, if known. The dispatcher asks when the subscriber has to read
+    /// the log again.
+    fn client(&self, subscriber: SubscriberId) -> Option<Client> {
+        let _ = subscriber;
+        None
+    }
+}
+
+/// The result of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The client took this many bytes. If these are not all, the driver calls
+    /// [`Dispatcher::writable`](crate::Dispatcher::writable) when it takes more.
+    Bytes(usize),
+    /// The client has disconnected. The dispatcher removes the subscriber.
+    Gone,
+}

@@ -1,0 +1,152 @@
+//! The recent entries of this node and their frames, by offset, bounded by bytes. Everything runs
+//! under the hub's lock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use carafe_log::Entry;
+use carafe_protocol::{Offset, Position};
+use smallvec::SmallVec;
+
+use crate::format::Format;
+use crate::frame::Frame;
+use crate::visibility::{InternedAccess, VisibilityCache};
+
+/// The recent entries, each with the frames that were requested, encoded once.
+pub(crate) struct Ring {
+    entries: VecDeque<RecentEntry>,
+    bytes: usize,
+    limit: usize,
+    /// All entries after this offset are in the ring.
+    floor: Offset,
+    tail: Position,
+}
+
+/// One recent entry.
+struct RecentEntry {
+    entry: Arc<Entry>,
+    /// Most entries are sent in one format.
+    frames: SmallVec<[(Format, Frame); 1]>,
+    visibility: VisibilityCache,
+}
+
+/// What the ring has at an offset.
+pub(crate) enum RingEntry {
+    /// The entry, and its frame if a format was given. No frame if the subscription needs one of
+    /// its own.
+    Shown(Arc<Entry>, Option<Frame>),
+    /// An entry that the subscription may not see.
+    Hidden(Position),
+}
+
+impl Ring {
+    /// An empty ring that continues after `tail` and holds about `limit` bytes.
+    pub(crate) fn new(limit: usize, tail: Position) -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, limit, floor: tail.offset, tail }
+    }
+
+    /// All entries after this offset are in the ring.
+    pub(crate) fn floor(&self) -> Offset {
+        self.floor
+    }
+
+    /// The newest position that the hub has read.
+    pub(crate) fn tail(&self) -> Position {
+        self.tail
+    }
+
+    pub(crate) fn contains(&self, position: Position) -> bool {
+        self.find(position.offset).is_some_and(|at| self.entries[at].entry.position == position)
+    }
+
+    /// How many entries the ring has after one offset, up to another.
+    pub(crate) fn count(&self, after: Offset, until: Offset) -> usize {
+        self.index_after(until) - self.index_after(after)
+    }
+
+    /// At most `max` entries after one offset, up to another: the newest of them, newest first.
+    pub(crate) fn newest_before(
+        &self,
+        after: Offset,
+        until: Offset,
+        max: usize,
+    ) -> Vec<Arc<Entry>> {
+        let range = self.index_after(after)..self.index_after(until);
+        let newest_first = self.entries.range(range).rev();
+        newest_first.take(max).map(|recent| Arc::clone(&recent.entry)).collect()
+    }
+
+    pub(crate) fn push(&mut self, entry: Arc<Entry>) {
+        self.tail = entry.position;
+        self.bytes += entry.weight();
+        let (frames, visibility) = (SmallVec::new(), VisibilityCache::default());
+        self.entries.push_back(RecentEntry { entry, frames, visibility });
+    }
+
+    /// Removes the oldest entry if the ring is over its limit. The newest entry always stays.
+    pub(crate) fn evict(&mut self) -> Option<Arc<Entry>> {
+        if self.bytes <= self.limit || self.entries.len() <= 1 {
+            return None;
+        }
+        let oldest = self.entries.pop_front()?;
+        self.bytes -= oldest.weight();
+        self.floor = oldest.entry.offset();
+        Some(oldest.entry)
+    }
+
+    /// The entry at this offset, for a subscription with this access.
+    pub(crate) fn get(
+        &mut self,
+        offset: Offset,
+        access: &InternedAccess,
+        format: Option<Format>,
+    ) -> Option<RingEntry> {
+        let at = self.find(offset)?;
+        let recent = &mut self.entries[at];
+        if !recent.is_shown(access, &mut self.bytes) {
+            return Some(RingEntry::Hidden(recent.entry.position));
+        }
+        let frame = match format {
+            None => Some(Frame::default()),
+            Some(format) if access.shares_frame(&recent.entry.publication, format) => {
+                Some(recent.frame(format, &mut self.bytes))
+            }
+            Some(_) => None,
+        };
+        Some(RingEntry::Shown(Arc::clone(&recent.entry), frame))
+    }
+
+    fn find(&self, offset: Offset) -> Option<usize> {
+        self.entries.binary_search_by_key(&offset, |recent| recent.entry.offset()).ok()
+    }
+
+    /// The index of the first entry after an offset.
+    fn index_after(&self, offset: Offset) -> usize {
+        self.entries.partition_point(|recent| recent.entry.offset() <= offset)
+    }
+}
+
+impl RecentEntry {
+    fn weight(&self) -> usize {
+        let frames: usize = self.frames.iter().map(|(_, frame)| frame.len()).sum();
+        self.entry.weight() + frames + self.visibility.weight()
+    }
+
+    fn is_shown(&mut self, access: &InternedAccess, bytes: &mut usize) -> bool {
+        let before = self.visibility.weight();
+        let shown = access.shows_cached(&self.entry.publication, &mut self.visibility);
+        *bytes += self.visibility.weight() - before;
+        shown
+    }
+
+    /// The frame in this format. It is encoded when it is first needed.
+    fn frame(&mut self, format: Format, bytes: &mut usize) -> Frame {
+        if let Some((_, frame)) = self.frames.iter().find(|(known, _)| *known == format) {
+            return frame.clone();
+        }
+        let frame = format.event(&self.entry);
+        *bytes += frame.len();
+        self.frames.push((format, frame.clone()));
+        frame
+    }
+}

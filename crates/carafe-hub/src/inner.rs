@@ -1,0 +1,128 @@
+//! What all handles of a hub share: the log, the limits and the lock.
+//!
+//! The log calls [`HubInner::deliver`] from its own thread. Everything else runs on the task or
+//! shard of a subscription.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use carafe_log::{Entry, Log};
+
+use crate::client::Client;
+use crate::compiler::Compiler;
+use crate::counts::Counts;
+use crate::feeds::core::Core;
+use crate::limits::HubLimits;
+use crate::retention::Retentions;
+use crate::state::HubState;
+use crate::subscription::cursor::Cursor;
+use crate::subscription::replay_permits::ReplayPermits;
+use crate::subscription::subscribe::SubscribeError;
+
+/// Entries that are added to the ring under one lock.
+const PUSHED_AT_ONCE: usize = 32;
+
+pub(crate) struct HubInner {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) limits: HubLimits,
+    pub(crate) retentions: Retentions,
+    pub(crate) replay_permits: ReplayPermits,
+    pub(crate) compiler: Compiler,
+    pub(crate) counts: Counts,
+    /// The hub's only lock for state, held for microseconds. While it is held:
+    /// - the log is never called, since it calls the hub under locks of its own;
+    /// - no other lock is taken. The permits and the woken list of a dispatcher have locks of their
+    ///   own, which are never held together with this one;
+    /// - no waker is called or dropped: either may end a task, whose subscription takes this lock.
+    state: Mutex<HubState>,
+}
+
+impl HubInner {
+    /// The shared part of a hub on this log, which the hub follows from now on.
+    pub(crate) fn start(log: Arc<dyn Log>, limits: HubLimits) -> Arc<Self> {
+        let core = Core::new(limits.ring_bytes, limits.patterns(), log.span().tail);
+        let inner = Arc::new(Self {
+            retentions: Retentions::new(limits.retention.clone(), log.clock()),
+            replay_permits: ReplayPermits::new(limits.replays, limits.replays_per_client),
+            compiler: Compiler::new(),
+            counts: Counts::default(),
+            state: Mutex::new(HubState::new(core)),
+            log,
+            limits,
+        });
+        // Weak: the log must not keep the hub alive.
+        let follower = Arc::downgrade(&inner);
+        let follower = move |entries: &[Arc<Entry>]| {
+            if let Some(inner) = follower.upgrade() {
+                inner.deliver(entries);
+            }
+        };
+        let followed = inner.log.follow(inner.limits.ring_bytes, Box::new(follower));
+        inner.state().start(&followed, &inner.limits);
+        inner
+    }
+
+    /// Takes the lock. A thread that panicked while it held the lock ends alone: the hub goes on.
+    pub(crate) fn state(&self) -> MutexGuard<'_, HubState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds entries that the log has made durable, some at a time, so that the lock is never held
+    /// for long.
+    fn deliver(&self, entries: &[Arc<Entry>]) {
+        for entries in entries.chunks(PUSHED_AT_ONCE) {
+            let wakers = self.push(entries);
+            wakers.into_iter().for_each(Waker::wake);
+            while self.state().core.evict() {}
+        }
+    }
+
+    fn push(&self, entries: &[Arc<Entry>]) -> Vec<Waker> {
+        loop {
+            let mut state = self.state();
+            let Some(untested) = state.core.untested(entries) else { return state.push(entries) };
+            drop(state);
+            let tested = untested.test();
+            self.state().core.learn(tested);
+        }
+    }
+
+    /// Lets a subscription that resumes within the ring be served from the ring, if its patterns
+    /// are new and that takes few tests.
+    pub(crate) async fn backfill(&self, cursor: &Cursor) {
+        let mut next = self.state().core.backfill(&cursor.interest, cursor.position);
+        while let Some(backfill) = next {
+            let result = backfill.test();
+            next = self.state().core.apply_backfill(result, &cursor.interest, cursor.position);
+            if next.is_some() {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Rejects more complex patterns than the client could ever use.
+    pub(crate) fn check_complex(
+        &self,
+        count: usize,
+        client: Option<Client>,
+    ) -> Result<(), SubscribeError> {
+        let HubLimits { complex_patterns, complex_patterns_per_client, .. } = self.limits;
+        let of_client = client.map_or(usize::MAX, |_| complex_patterns_per_client);
+        let limit = complex_patterns.min(of_client);
+        if count > limit { Err(SubscribeError::TooComplex { limit }) } else { Ok(()) }
+    }
+}
+
+/// Lets the other tasks of the thread run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,19 @@
+//! Where a subscription stands in the log.
+
+use carafe_protocol::Position;
+
+use crate::feeds::core::advance;
+use crate::feeds::interest::Interest;
+
+/// What a subscription receives, and the position after which it continues.
+pub(crate) struct Cursor {
+    pub(crate) interest: Interest,
+    pub(crate) position: Position,
+}
+
+impl Cursor {
+    /// Moves forward to `position`, up to which there is nothing for the subscription.
+    pub(crate) fn advance(&mut self, position: Position) {
+        advance(&mut self.position, position);
+    }
+}

@@ -1,0 +1,108 @@
+//! A subscription as the bytes of an event stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use smallvec::SmallVec;
+
+use crate::format::Format;
+use crate::subscription::stream::{ReadLog, Subscription};
+
+/// Bytes of frames that are joined in one chunk, approximately.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// A subscription as the bytes of an event stream. Each item joins all frames that are ready, up to
+/// about 64 KiB.
+pub struct Frames {
+    pub(crate) subscription: Subscription,
+    pub(crate) format: Format,
+}
+
+impl Subscription {
+    /// The same subscription as the bytes that a client receives.
+    pub fn into_frames(self, format: Format) -> Frames {
+        Frames { subscription: self, format }
+    }
+}
+
+impl Frames {
+    /// What the stream sends before any event: the gap, if there is one, and its position. Empty if
+    /// that was sent.
+    pub fn opening(&mut self) -> Bytes {
+        let Self { subscription, format } = self;
+        let frames =
+            std::iter::from_fn(|| subscription.next_opening(Some(*format)).map(|(_, bytes)| bytes));
+        let mut frames: SmallVec<[Bytes; 2]> = frames.collect();
+        if frames.len() > 1 { frames.concat().into() } else { frames.pop().unwrap_or_default() }
+    }
+
+    /// What to send in place of a heartbeat on a stream that was idle: the position, if it has
+    /// moved since the client was sent one; or a gap, if the stream has waited for its tail for too
+    /// long.
+    pub fn instead_of_heartbeat(&mut self) -> Option<Bytes> {
+        if self.subscription.gives_up_waiting() {
+            return Some(self.opening());
+        }
+        self.subscription.moved_position(self.format)
+    }
+
+    /// The next bytes, as [`poll_next`](Stream::poll_next) returns them, but without reading ahead
+    /// in the log. For callers that may not poll again for a long time: the stream would hold a
+    /// permit to read the log meanwhile.
+    pub fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_joined(cx, ReadLog::NotNow)
+    }
+
+    fn poll_joined(&mut self, cx: &mut Context<'_>, read_ahead: ReadLog) -> Poll<Option<Bytes>> {
+        let Self { subscription, format } = self;
+        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*format), ReadLog::Allowed))
+        else {
+            return Poll::Ready(None);
+        };
+        // One frame is not copied.
+        let mut joined: Option<BytesMut> = None;
+        while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK_BYTES {
+            let Poll::Ready(Some((_, frame))) =
+                subscription.poll_item(cx, Some(*format), read_ahead)
+            else {
+                break;
+            };
+            joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
+        }
+        Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
+    }
+
+    /// Whether there is nothing to send. If so, the waker is called when there is.
+    pub fn wait(&mut self, waker: &Waker) -> bool {
+        self.subscription.wait(waker)
+    }
+
+    /// Whether the stream ends because the log cannot be read.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.subscription.has_failed()
+    }
+
+    /// Whether a stream whose time is over may end here. A gap has to be reported first: a client
+    /// that resumes after the position behind it would not receive it any more.
+    #[must_use]
+    pub fn may_expire(&self) -> bool {
+        !self.subscription.has_gap()
+    }
+
+    /// What to send when a stream ends because its time is over, as when a token expires.
+    #[must_use]
+    pub fn expired(&self) -> Bytes {
+        self.format.expired(self.subscription.last_sent).block()
+    }
+}
+
+impl Stream for Frames {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.get_mut().poll_joined(cx, ReadLog::Allowed)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a stream reports before its next event: its position, and a gap.
+
+use carafe_protocol::Position;
+
+use crate::gap::Gap;
+use crate::subscription::origin::Origin;
+
+/// Heartbeats for which a stream waits for a tail that another node may still deliver. After them,
+/// the tail counts as lost.
+const MAX_HEARTBEATS_AHEAD: u8 = 2;
+
+/// What a stream reports before its next event. `position_due` is set until the stream has reported
+/// its position.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// The stream delivers events.
+    Live { position_due: bool },
+    /// The stream has delivered no event yet, and begins with what there is of history. Entries
+    /// that are no longer shown are no gap.
+    FromHistory { position_due: bool },
+    /// The position is beyond the tail. When the tail gets there, the position is searched again.
+    Ahead { position_due: bool, heartbeats: u8 },
+    /// A gap has to be reported, before the position.
+    Gap { gap: Box<Gap>, position_due: bool },
+    /// A gap is not reported yet, since the next entries may belong to it too.
+    GrowingGap(Box<Gap>),
+}
+
+impl Opening {
+    pub(super) fn of(origin: Origin, position_due: bool) -> Self {
+        match origin {
+            Origin::Tail | Origin::After(_) => Self::Live { position_due },
+            Origin::History(_) => Self::FromHistory { position_due },
+            Origin::Ahead(_) => Self::Ahead { position_due, heartbeats: 0 },
+            Origin::Gap(gap) => Self::Gap { gap: Box::new(gap), position_due },
+        }
+    }
+
+    /// A stream that only delivers events.
+    pub(super) fn done() -> Self {
+        Self::Live { position_due: false }
+    }
+
+    /// Whether nothing is to be reported or searched before the next event.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(
+            self,
+            Self::Live { position_due: false } | Self::FromHistory { position_due: false }
+        )
+    }
+
+    pub(super) fn is_ahead(&self) -> bool {
+        matches!(self, Self::Ahead { .. })
+    }
+
+    pub(super) fn has_gap(&self) -> bool {
+        matches!(self, Self::Gap { .. } | Self::GrowingGap(_))
+    }
+
+    pub(super) fn is_growing_gap(&self) -> bool {
+        matches!(self, Self::GrowingGap(_))
+    }
+
+    /// The gap that has to be reported now.
+    pub(super) fn take_gap(&mut self) -> Option<Box<Gap>> {
+        let Self::Gap { position_due, .. } = *self else { return None };
+        match std::mem::replace(self, Self::Live { position_due }) {
+            Self::Gap { gap, .. } => Some(gap),
+            _ => None,
+        }
+    }
+
+    /// Whether the position has to be reported now.
+    pub(super) fn take_position_due(&mut self) -> bool {
+        match self {
+            Self::Live { position_due }
+            | Self::FromHistory { position_due }
+            | Self::Ahead { position_due, .. } => std::mem::take(position_due),
+            Self::Gap { .. } | Self::GrowingGap(_) => false,
+        }
+    }
+
+    /// The stream has delivered an event, or has caught up.
+    pub(super) fn leave_history(&mut self) {
+        if let Self::FromHistory { position_due } = *self {
+            *self = Self::Live { position_due };
+        }
+    }
+
+    /// An entry up to `resume_after` is no longer shown: a gap, unless the stream begins with
+    /// history.
+    pub(super) fn grow_gap(&mut self, new_gap: impl FnOnce() -> Gap, resume_after: Position) {
+        let mut gap = match std::mem::replace(self, Self::done()) {
+            history @ Self::FromHistory { .. } => return *self = history,
+            Self::Gap { gap, .. } | Self::GrowingGap(gap) => gap,
+            Self::Live { .. } | Self::Ahead { .. } => Box::new(new_gap()),
+        };
+        gap.resume_after = resume_after;
+        *self = Self::GrowingGap(gap);
+    }
+
+    /// The gap is complete and has to be reported. Returns the position after which the stream
+    /// resumes.
+    pub(super) fn finish_gap(&mut self) -> Option<Position> {
+        match std::mem::replace(self, Self::done()) {
+            Self::GrowingGap(gap) => {
+                let resume_after = gap.resume_after;
+                *self = Self::Gap { gap, position_due: false };
+                Some(resume_after)
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// The ID after which a growing gap begins.
+    pub(super) fn growing_gap_requested(&self) -> Option<&str> {
+        match self {
+            Self::GrowingGap(gap) => Some(&gap.requested),
+            _ => None,
+        }
+    }
+
+    /// Counts a heartbeat; whether the stream has waited for its tail for too long.
+    pub(super) fn gives_up_waiting(&mut self) -> bool {
+        match self {
+            Self::Ahead { heartbeats, .. } => {
+                *heartbeats = heartbeats.saturating_add(1);
+                *heartbeats > MAX_HEARTBEATS_AHEAD
+            }
+            _ => false,
+        }
+    }
+}

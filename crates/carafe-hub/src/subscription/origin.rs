@@ -1,0 +1,95 @@
+//! Where a stream begins: resolves the start of a request, which may read the log.
+
+use carafe_log::{Find, ReadError};
+use carafe_protocol::Position;
+
+use crate::client::Client;
+use crate::gap::{Gap, GapReason};
+use crate::inner::HubInner;
+use crate::subscription::subscribe::{Start, Subscribe};
+
+/// Where a stream begins.
+pub(crate) enum Origin {
+    /// At the tail.
+    Tail,
+    /// After a position in history, at the choice of the hub. Entries before it that are no longer
+    /// shown are no gap.
+    History(Position),
+    /// After a position that the client knows, and that the log has.
+    After(Position),
+    /// After a position that the client knows, beyond the tail. Another node may still deliver the
+    /// entries up to there.
+    Ahead(Position),
+    /// After a gap.
+    Gap(Gap),
+}
+
+impl Origin {
+    /// The position after which the stream begins; `None` is the tail.
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Tail => None,
+            Self::History(position) | Self::After(position) | Self::Ahead(position) => {
+                Some(*position)
+            }
+            Self::Gap(gap) => Some(gap.resume_after),
+        }
+    }
+}
+
+/// Resolves the start of a request.
+pub(crate) async fn resolve(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadError> {
+    match &request.start {
+        Start::Tail => Ok(Origin::Tail),
+        Start::Earliest => Ok(Origin::History(hub.log.span().start)),
+        Start::Last(count) => {
+            let _permit = hub.replay_permits.acquire(request.client).await;
+            let (matchers, access) = (request.matchers.clone(), request.access.clone());
+            Ok(Origin::History(hub.log.before_last(*count, matchers, access).await?))
+        }
+        Start::After(position) => resume(hub, *position, request.client).await,
+        Start::AfterId(id) => match id.parse() {
+            Ok(position) => resume(hub, position, request.client).await,
+            Err(_) => Ok(Origin::Gap(gap_to_oldest(hub, id.clone(), GapReason::Foreign))),
+        },
+    }
+}
+
+/// Where a stream continues that has received everything up to `position`.
+pub(crate) async fn resume(
+    hub: &HubInner,
+    position: Position,
+    client: Option<Client>,
+) -> Result<Origin, ReadError> {
+    // Clients that reconnect soon, as all do after a restart, do not read the log.
+    if position.offset >= hub.log.span().start.offset && hub.state().core.contains(position) {
+        return Ok(Origin::After(position));
+    }
+    let _permit = hub.replay_permits.acquire(client).await;
+    let to_oldest = |reason| Origin::Gap(gap_to_oldest(hub, position.to_string(), reason));
+    Ok(match hub.log.find(position).await? {
+        Find::Found => Origin::After(position),
+        Find::Ahead => Origin::Ahead(position),
+        Find::Lost { common } => Origin::Gap(gap_lost(hub, position, common)),
+        Find::Trimmed => to_oldest(GapReason::Trimmed),
+        Find::Foreign => to_oldest(GapReason::Foreign),
+    })
+}
+
+/// The gap of a stream that resumes with the oldest entry.
+pub(crate) fn gap_to_oldest(hub: &HubInner, requested: String, reason: GapReason) -> Gap {
+    let span = hub.log.span();
+    Gap { requested, oldest: span.oldest, reason, resume_after: span.start }
+}
+
+/// The gap of a stream whose client received entries that the log has lost. It resumes after the
+/// last entry that is still the same.
+pub(crate) fn gap_lost(hub: &HubInner, requested: Position, common: Position) -> Gap {
+    let requested = requested.to_string();
+    Gap { resume_after: common, ..gap_to_oldest(hub, requested, GapReason::Lost) }
+}
+
+/// The gap of a stream that resumes behind damaged entries in the middle of the log.
+pub(crate) fn gap_damaged(hub: &HubInner, requested: String, up_to: Position) -> Gap {
+    Gap { resume_after: up_to, ..gap_to_oldest(hub, requested, GapReason::Lost) }
+}

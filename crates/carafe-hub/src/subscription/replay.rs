@@ -1,0 +1,43 @@
+//! Reads the log for a subscription that the ring does not reach back to.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use carafe_log::{Block, BlockLimit, Entry, ReadError};
+use carafe_protocol::{Offset, Position, TopicMatcher};
+
+use crate::client::Client;
+use crate::inner::HubInner;
+
+/// How much a subscription reads from the log at once.
+const BLOCK_LIMIT: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
+
+/// A question to the log that is not answered yet.
+pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What is left of a block that was read from the log.
+pub(super) struct ReplayBlock {
+    pub(super) entries: VecDeque<Arc<Entry>>,
+    /// The block covers the log up to this position.
+    pub(super) up_to: Position,
+}
+
+impl From<Block> for ReplayBlock {
+    fn from(block: Block) -> Self {
+        Self { entries: block.entries.into(), up_to: block.up_to }
+    }
+}
+
+/// Reads a block of the log when the client gets a permit.
+pub(crate) fn read_block(
+    hub: Arc<HubInner>,
+    client: Option<Client>,
+    after: Offset,
+    matchers: Vec<TopicMatcher>,
+) -> Pending<Result<Block, ReadError>> {
+    Box::pin(async move {
+        let _permit = hub.replay_permits.acquire(client).await;
+        hub.log.read(after, matchers, BLOCK_LIMIT).await
+    })
+}

@@ -1,0 +1,378 @@
+//! A subscription: what was requested, in order, each event once.
+//!
+//! Replay and live delivery are one path at two positions: a [`Source`] says where the next entry
+//! comes from. A subscription is polled by the task of its stream or by a dispatcher.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use carafe_log::{Block, Entry, ReadError};
+use carafe_protocol::Position;
+use futures_core::Stream;
+
+use crate::client::Client;
+use crate::feeds::core::Step;
+use crate::format::Format;
+use crate::frame::Frame;
+use crate::gap::{Gap, GapReason};
+use crate::subscription::opening::Opening;
+use crate::subscription::origin::{self, Origin};
+use crate::subscription::registration::Registration;
+use crate::subscription::replay::{Pending, ReplayBlock, read_block};
+use crate::wakeups::Waiter;
+
+/// A subscription: what it requested, in order, each event once, first from history and then as it
+/// is published.
+///
+/// It begins with its position. It ends when the hub drains and everything that was published has
+/// been delivered. Dropping it unsubscribes.
+pub struct Subscription {
+    pub(crate) registration: Registration,
+    /// The client for which the log is read, if known.
+    pub(crate) client: Option<Client>,
+    opening: Opening,
+    /// The last position that the subscriber was sent.
+    pub(crate) last_sent: Position,
+    source: Source,
+}
+
+/// What a subscription delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The position of the stream.
+    Position(Position),
+    /// Requested history is gone. The stream continues after the gap.
+    Gap(Gap),
+    /// An event.
+    Entry(Arc<Entry>),
+}
+
+/// Where the next entry comes from.
+enum Source {
+    Ring,
+    /// The log: a block is being read.
+    ReadingLog(Pending<Result<Block, ReadError>>),
+    /// A block that was read from the log.
+    Block(Box<ReplayBlock>),
+    /// The tail has reached the position of the stream: the log is searching it.
+    FindingPosition(Pending<Result<Origin, ReadError>>),
+    /// The log cannot be read. The stream ends, and its client reconnects.
+    Failed,
+}
+
+/// Whether a poll may start to read the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadLog {
+    Allowed,
+    /// The stream already has something to send, and may not be polled again for a long time. It
+    /// would hold a permit meanwhile.
+    NotNow,
+}
+
+/// A delivery, and its bytes if a format was given.
+pub(super) type Item = (Delivery, Bytes);
+
+/// The result of a look at the ring.
+enum RingPoll {
+    Item(Item),
+    End,
+    /// The source or the opening has changed: poll again.
+    Again,
+}
+
+impl Subscription {
+    pub(crate) fn new(registration: Registration, origin: Origin) -> Self {
+        let (last_sent, client) =
+            (registration.cursor.position, registration.cursor.interest.client());
+        let opening = Opening::of(origin, true);
+        Self { registration, client, opening, last_sent, source: Source::Ring }
+    }
+
+    /// Continues for a subscriber that was sent everything up to the cursor.
+    pub(crate) fn resumed(registration: Registration) -> Self {
+        let (last_sent, opening) = (registration.cursor.position, Opening::done());
+        Self { registration, client: None, opening, last_sent, source: Source::Ring }
+    }
+
+    /// Whether the next thing that the stream sends, if any, is an entry from the ring.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.source, Source::Ring) && self.opening.is_done()
+    }
+
+    /// Takes the answer of the log, if it was asked. Sends nothing.
+    pub(crate) fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.source {
+            Source::ReadingLog(reading) => {
+                let read = ready!(reading.as_mut().poll(cx));
+                self.take_block(read);
+            }
+            Source::FindingPosition(finding) => {
+                let found = ready!(finding.as_mut().poll(cx));
+                self.restart(found);
+            }
+            Source::Ring | Source::Block(_) | Source::Failed => {}
+        }
+        Poll::Ready(())
+    }
+
+    /// Leaves the waker if there is nothing to send; whether it waits now.
+    pub(super) fn wait(&mut self, waker: &Waker) -> bool {
+        if !self.is_live() {
+            return false;
+        }
+        let Registration { hub, id, cursor } = &mut self.registration;
+        // Declared before the lock guard, and so dropped after it.
+        let (has_caught_up, _waiter);
+        let mut state = hub.state();
+        (has_caught_up, _waiter) = state.has_caught_up(*id, cursor);
+        if has_caught_up {
+            self.opening.leave_history();
+        }
+        has_caught_up && state.wakeups.wait(*id, Waiter::Task(waker.clone()))
+    }
+
+    pub(super) fn poll_item(
+        &mut self,
+        cx: &mut Context<'_>,
+        format: Option<Format>,
+        read_log: ReadLog,
+    ) -> Poll<Option<Item>> {
+        loop {
+            if let Some(item) = self.next_opening(format) {
+                return Poll::Ready(Some(item));
+            }
+            match &self.source {
+                Source::Ring => match ready!(self.poll_ring(cx, format, read_log)) {
+                    RingPoll::Item(item) => return Poll::Ready(Some(item)),
+                    RingPoll::End => return Poll::Ready(None),
+                    RingPoll::Again => {}
+                },
+                Source::ReadingLog(_) | Source::FindingPosition(_) => ready!(self.poll_log(cx)),
+                Source::Block(_) => {
+                    if let Some(item) = self.next_of_block(format) {
+                        return Poll::Ready(Some(item));
+                    }
+                }
+                Source::Failed => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The gap comes before the position: a client that is disconnected between the two has
+    /// received the gap, or resumes from before it and receives it again.
+    pub(super) fn next_opening(&mut self, format: Option<Format>) -> Option<Item> {
+        if let Some(gap) = self.opening.take_gap() {
+            self.registration.hub.counts.add_gap();
+            let bytes = bytes_of(format, |format| format.gap(&gap));
+            self.last_sent = gap.resume_after;
+            return Some((Delivery::Gap(*gap), bytes));
+        }
+        self.opening.take_position_due().then(|| self.position_item(format))
+    }
+
+    fn position_item(&mut self, format: Option<Format>) -> Item {
+        let position = self.registration.cursor.position;
+        self.last_sent = position;
+        (Delivery::Position(position), bytes_of(format, |format| format.position(position)))
+    }
+
+    /// The position, if it has moved since the subscriber was sent one.
+    pub(super) fn moved_position(&mut self, format: Format) -> Option<Bytes> {
+        let has_moved = self.registration.cursor.position != self.last_sent;
+        let is_live = matches!(self.source, Source::Ring) && !self.opening.is_ahead();
+        (has_moved && is_live).then(|| self.position_item(Some(format)).1)
+    }
+
+    fn poll_ring(
+        &mut self,
+        cx: &Context<'_>,
+        format: Option<Format>,
+        read_log: ReadLog,
+    ) -> Poll<RingPoll> {
+        let hub = Arc::clone(&self.registration.hub);
+        // Declared before the lock guard, and so dropped after it.
+        let (waited_to, _waiter);
+        let Registration { id, cursor, .. } = &mut self.registration;
+        let mut state = hub.state();
+        let tail = state.core.tail();
+        (waited_to, _waiter) = state.wakeups.stop_waiting(*id, tail);
+        // Before the cursor moves: a stream that is ahead searches the position it was given.
+        if self.opening.is_ahead() && tail.offset >= cursor.position.offset {
+            drop(state);
+            return self.poll_reached(read_log);
+        }
+        waited_to.into_iter().for_each(|position| cursor.advance(position));
+        match state.core.step(&cursor.interest, &mut cursor.position, format) {
+            Step::Entry(entry, _) if hub.retentions.has_expired(&entry) => {
+                drop(state);
+                self.skip_expired(&entry);
+                Poll::Ready(RingPoll::Again)
+            }
+            Step::Entry(..) | Step::CaughtUp if self.opening.is_growing_gap() => {
+                self.finish_gap();
+                Poll::Ready(RingPoll::Again)
+            }
+            Step::Entry(entry, frame) => {
+                self.opening.leave_history();
+                self.last_sent = entry.position;
+                Poll::Ready(RingPoll::Item((Delivery::Entry(entry), frame.block())))
+            }
+            Step::Hidden => Poll::Ready(RingPoll::Again),
+            Step::Behind if read_log == ReadLog::NotNow => Poll::Pending,
+            Step::Behind => {
+                let (after, matchers) =
+                    (cursor.position.offset, state.core.matchers(&cursor.interest));
+                drop(state);
+                self.source = Source::ReadingLog(read_block(hub, self.client, after, matchers));
+                Poll::Ready(RingPoll::Again)
+            }
+            Step::CaughtUp => {
+                self.opening.leave_history();
+                let waiter = Waiter::Task(cx.waker().clone());
+                let waits = state.wakeups.wait(*id, waiter);
+                if waits { Poll::Pending } else { Poll::Ready(RingPoll::End) }
+            }
+        }
+    }
+
+    /// The tail has reached the position of a stream that was ahead: the position is searched
+    /// again, since other entries may have taken its place.
+    fn poll_reached(&mut self, read_log: ReadLog) -> Poll<RingPoll> {
+        if read_log == ReadLog::NotNow {
+            return Poll::Pending;
+        }
+        let Registration { hub, cursor, .. } = &self.registration;
+        let (hub, position, client) = (Arc::clone(hub), cursor.position, self.client);
+        let finding = Box::pin(async move { origin::resume(&hub, position, client).await });
+        self.source = Source::FindingPosition(finding);
+        Poll::Ready(RingPoll::Again)
+    }
+
+    /// Counts a heartbeat; whether the stream has waited for its tail for too long, and has a gap
+    /// to report instead.
+    pub(crate) fn gives_up_waiting(&mut self) -> bool {
+        if !matches!(self.source, Source::Ring) {
+            return false;
+        }
+        let is_late = self.opening.gives_up_waiting();
+        let Registration { hub, cursor, .. } = &mut self.registration;
+        if !is_late {
+            return false;
+        }
+        let tail = hub.state().core.tail();
+        if tail.offset >= cursor.position.offset {
+            return false;
+        }
+        let gap = origin::gap_lost(hub, cursor.position, tail);
+        cursor.position = tail;
+        self.opening = Opening::of(Origin::Gap(gap), false);
+        true
+    }
+
+    fn take_block(&mut self, read: Result<Block, ReadError>) {
+        let hub = &self.registration.hub;
+        match read {
+            Ok(block) => self.source = Source::Block(Box::new(block.into())),
+            Err(ReadError::Trimmed { .. }) => {
+                let gap = origin::gap_to_oldest(hub, self.missed_after(), GapReason::Trimmed);
+                self.restart(Ok(Origin::Gap(gap)));
+            }
+            Err(ReadError::Lost { up_to, .. }) => {
+                let gap = origin::gap_damaged(hub, self.missed_after(), up_to);
+                self.restart(Ok(Origin::Gap(gap)));
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Continues from another origin.
+    fn restart(&mut self, found: Result<Origin, ReadError>) {
+        let origin = match found {
+            Ok(origin) => origin,
+            Err(error) => return self.fail(&error),
+        };
+        let cursor = &mut self.registration.cursor;
+        cursor.position = origin.position().unwrap_or(cursor.position);
+        self.opening = Opening::of(origin, false);
+        self.source = Source::Ring;
+    }
+
+    fn fail(&mut self, error: &ReadError) {
+        tracing::error!(%error, "a stream ends because its history cannot be read");
+        self.source = Source::Failed;
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.source, Source::Failed)
+    }
+
+    pub(super) fn has_gap(&self) -> bool {
+        self.opening.has_gap()
+    }
+
+    fn next_of_block(&mut self, format: Option<Format>) -> Option<Item> {
+        while let Source::Block(block) = &mut self.source {
+            let cursor = &mut self.registration.cursor;
+            let Some(entry) = block.entries.pop_front() else {
+                cursor.position = block.up_to;
+                self.source = Source::Ring;
+                return None;
+            };
+            cursor.position = entry.position;
+            if !cursor.interest.shows(&entry) {
+                continue;
+            }
+            if self.registration.hub.retentions.has_expired(&entry) {
+                self.skip_expired(&entry);
+            } else if self.opening.is_growing_gap() {
+                // The gap comes first, and then this entry.
+                block.entries.push_front(entry);
+                self.finish_gap();
+                return None;
+            } else {
+                self.opening.leave_history();
+                self.last_sent = entry.position;
+                let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
+                return Some((Delivery::Entry(entry), bytes));
+            }
+        }
+        None
+    }
+
+    /// Skips an entry that is no longer shown: a gap for the subscriber.
+    fn skip_expired(&mut self, entry: &Entry) {
+        let Self { registration, opening, last_sent, .. } = self;
+        let new_gap =
+            || origin::gap_to_oldest(&registration.hub, last_sent.to_string(), GapReason::Trimmed);
+        opening.grow_gap(new_gap, entry.position);
+    }
+
+    /// The position after which the subscriber has missed something. A gap that is not reported yet
+    /// becomes part of the next.
+    fn missed_after(&self) -> String {
+        let requested = self.opening.growing_gap_requested().map(ToOwned::to_owned);
+        requested.unwrap_or_else(|| self.registration.cursor.position.to_string())
+    }
+
+    /// The gap is complete. The stream continues after it.
+    fn finish_gap(&mut self) {
+        if let Some(resume_after) = self.opening.finish_gap() {
+            self.registration.cursor.position = resume_after;
+        }
+    }
+}
+
+fn bytes_of(format: Option<Format>, encode: impl FnOnce(Format) -> Frame) -> Bytes {
+    format.map_or_else(Bytes::new, |format| encode(format).block())
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let item = ready!(self.poll_item(cx, None, ReadLog::Allowed));
+        Poll::Ready(item.map(|(delivery, _)| delivery))
+    }
+}
