@@ -1,4 +1,5 @@
-//! Event streams from servers to browsers, with Server-Sent Events, for [axum].
+//! Event streams from servers to browsers, with Server-Sent Events, for
+//! [axum](https://docs.rs/axum).
 //!
 //! # One stream
 //!
