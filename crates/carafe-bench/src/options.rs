@@ -30,8 +30,8 @@ pub struct Options {
     #[arg(long, short = 'n', value_name = "N")]
     pub events: Option<u64>,
     /// How long a round publishes [default: 10s, or until all events are published]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub time: Option<Duration>,
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    pub duration: Option<Duration>,
     /// Events to publish a second
     #[arg(long, value_name = "N", value_parser = rate)]
     pub rate: Option<f64>,
@@ -59,8 +59,8 @@ pub struct Options {
     #[arg(long, default_value = "1", value_name = "N")]
     pub rounds: usize,
     /// How long to wait while nothing comes
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
-    pub patience: Duration,
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = positive_duration)]
+    pub timeout: Duration,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -69,7 +69,7 @@ pub struct Options {
     pub stages: bool,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration: Option<jiff::SignedDuration> = text.parse().ok();
     duration
         .and_then(|duration| Duration::try_from(duration).ok())

@@ -55,7 +55,7 @@ impl Plan {
             payload: options.payload,
             events: options.events,
             time: options
-                .time
+                .duration
                 .or_else(|| options.events.is_none_or(|events| events == 0).then_some(TIME)),
             rate: options.rate,
             window: options.window.unwrap_or(if options.rate.is_some() { UNLIMITED } else { 1 }),
@@ -63,7 +63,7 @@ impl Plan {
             reconnects: options.reconnects,
             resumes: options.resume || options.reconnects.is_some(),
             rounds: options.rounds,
-            patience: options.patience,
+            patience: options.timeout,
         })
     }
 

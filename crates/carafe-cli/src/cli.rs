@@ -225,7 +225,7 @@ pub(crate) struct HubOptions {
     /// Where events are kept: disk:PATH, or memory:, where they are gone when the hub stops
     #[arg(long, env = "CARAFE_LOG", default_value = "disk:carafe-data", value_name = "LOG", value_parser = log_place)]
     pub(crate) log: LogPlace,
-    /// A TOML file with any of these options, such as drain-time = "5s"
+    /// A TOML file with any of these options, such as drain-timeout = "5s"
     #[arg(long, env = "CARAFE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Events of history that are kept; on disk, up to an eighth more, since whole files are
@@ -319,20 +319,20 @@ pub(crate) struct HubOptions {
     #[arg(long, env = "CARAFE_RETRY", default_value = "2s", value_name = "TIME", value_parser = time)]
     pub(crate) retry: Duration,
     /// How long a TLS handshake, and then a request's head, may take to arrive
-    #[arg(long, env = "CARAFE_HEADER_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time)]
-    pub(crate) header_time: Duration,
+    #[arg(long, env = "CARAFE_HEADER_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = some_time)]
+    pub(crate) header_timeout: Duration,
     /// Size that a request's head may have, at least 8KiB
     #[arg(long, env = "CARAFE_HEADER_BYTES", default_value = "16KiB", value_name = "SIZE")]
     pub(crate) header_bytes: ByteSize,
     /// How long a request's body may take to arrive
-    #[arg(long, env = "CARAFE_BODY_TIME", default_value = "30s", value_name = "TIME", value_parser = some_time)]
-    pub(crate) body_time: Duration,
+    #[arg(long, env = "CARAFE_BODY_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = some_time)]
+    pub(crate) body_timeout: Duration,
     /// Threads that send events to streams over HTTP/1.1 [default: half the cores]
     #[arg(long, env = "CARAFE_SHARDS", value_name = "N")]
     pub(crate) shards: Option<NonZeroUsize>,
     /// How long a client may take nothing of what it is sent before it is cut
-    #[arg(long, env = "CARAFE_WRITE_TIME", default_value = "30s", value_name = "TIME", value_parser = some_time)]
-    pub(crate) write_time: Duration,
+    #[arg(long, env = "CARAFE_WRITE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = some_time)]
+    pub(crate) write_timeout: Duration,
     /// Memory that the system may hold for what a client has yet to take
     #[arg(long, env = "CARAFE_SEND_BUFFER", default_value = "36KiB", value_name = "SIZE")]
     pub(crate) send_buffer: ByteSize,
@@ -347,8 +347,8 @@ pub(crate) struct HubOptions {
     #[arg(long, env = "CARAFE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
     /// How long the orderly end of all streams may take
-    #[arg(long, env = "CARAFE_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = time)]
-    pub(crate) drain_time: Duration,
+    #[arg(long, env = "CARAFE_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = time)]
+    pub(crate) drain_timeout: Duration,
 }
 
 /// How Mercure is spoken.

@@ -167,7 +167,7 @@ async fn tell_metrics(
     let listener = listen(address)?;
     let address = listener.local_addr()?;
     let mut serving = ServerOptions::default();
-    serving.header_time = options.header_time;
+    serving.header_timeout = options.header_timeout;
     serving.header_bytes = bytes(options.header_bytes);
     tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving)?);
     Ok(Some(address))
@@ -244,7 +244,7 @@ fn with_limits(mut access: Options, options: &HubOptions) -> Result<Options, Fai
     access.retry = options.retry;
     access.event_bytes = bytes(options.event_bytes);
     access.batch_bytes = bytes(options.batch_bytes);
-    access.body_time = options.body_time;
+    access.body_timeout = options.body_timeout;
     access.body_budget = body_budget(options)?;
     access.mercure = mercure(&access, &options.mercure);
     Ok(access)
@@ -282,9 +282,9 @@ fn serve_options(
     access: &Options,
 ) -> ServerOptions {
     let mut serving = access.server();
-    serving.header_time = options.header_time;
+    serving.header_timeout = options.header_timeout;
     serving.header_bytes = bytes(options.header_bytes);
-    serving.drain_time = options.drain_time;
+    serving.drain_timeout = options.drain_timeout;
     serving.descriptors = Some(descriptors.for_connections());
     serving.shards = shards(options);
     serving
@@ -293,7 +293,7 @@ fn serve_options(
 fn shards(options: &HubOptions) -> ShardOptions {
     let mut shards = ShardOptions::default();
     shards.threads = options.shards.unwrap_or(shards.threads);
-    shards.write_time = options.write_time;
+    shards.write_timeout = options.write_timeout;
     shards.send_buffer = bytes(options.send_buffer);
     shards.catch_up = CatchUp::new(bytes(options.catch_up_bytes));
     shards

@@ -10,7 +10,7 @@ use crate::catch_up::CatchUp;
 ///
 /// ```
 /// let mut options = carafe_fanout::ShardOptions::default();
-/// options.write_time = std::time::Duration::from_secs(20);
+/// options.write_timeout = std::time::Duration::from_secs(20);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -19,7 +19,7 @@ pub struct ShardOptions {
     pub threads: NonZeroUsize,
     /// The write timeout: a client that makes no write progress for so long is disconnected. Bytes
     /// that it has not acknowledged count as no progress.
-    pub write_time: Duration,
+    pub write_timeout: Duration,
     /// The bytes that the kernel may buffer for a client that keeps up.
     pub send_buffer: usize,
     /// The bytes that the kernel may buffer beyond that, for all clients that are behind.
@@ -32,7 +32,7 @@ impl Default for ShardOptions {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             threads: NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN),
-            write_time: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             send_buffer: 36 << 10,
             catch_up: CatchUp::default(),
         }

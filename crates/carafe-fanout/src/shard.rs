@@ -225,7 +225,7 @@ impl<G: StreamObserver> Shard<G> {
     /// Disconnects a client that makes no write progress within the write timeout; sends a
     /// heartbeat to one that was sent nothing for a while.
     fn visit(&mut self, subscriber: SubscriberId, now: Instant) {
-        let allowed = ticks(self.options.write_time);
+        let allowed = ticks(self.options.write_timeout);
         let stalled = |since| self.clock.since(since, now) >= allowed;
         if self.dispatcher.blocked_since(subscriber).is_some_and(stalled) {
             self.dispatcher.remove(subscriber);

@@ -29,7 +29,7 @@ pub(crate) fn prepare(listener: &impl AsFd, options: &ShardOptions) {
     let set = send_buffer::set(listener, options.send_buffer)
         .and_then(|()| sockopt::set_socket_keepalive(listener, true))
         .and_then(|()| sockopt::set_tcp_keepidle(listener, KEEP_ALIVE))
-        .and_then(|()| set_user_timeout(listener, options.write_time));
+        .and_then(|()| set_user_timeout(listener, options.write_timeout));
     if let Err(error) = set {
         tracing::warn!(%error, "cannot bound what the kernel buffers for clients");
     }

@@ -85,7 +85,7 @@ impl Pair {
     fn start(options: &Options, subscribers: usize) -> Outcome<Self> {
         let carafe = carafe(options.carafe.as_deref())?;
         let server = Subject::Carafe.start(&carafe, None)?;
-        let options = format!("-c {subscribers} -n {} --patience 300s", options.events);
+        let options = format!("-c {subscribers} -n {} --timeout 300s", options.events);
         let load = Load::start(&carafe, &server.url("/events/bench"), &options, None)?;
         Ok(Self { server, load, subscribers })
     }

@@ -59,7 +59,7 @@ fn a_connection_can_have_a_topic_of_its_own_besides() {
 #[test]
 fn connections_that_leave_and_come_back_miss_nothing() {
     let hub = Server::start(&[]);
-    let options = ["-c", "20", "--reconnects", "200", "--rate", "100", "--time", "1s"];
+    let options = ["-c", "20", "--reconnects", "200", "--rate", "100", "--duration", "1s"];
     let report = passes(&hub.url("/events/bench"), &options);
     assert_eq!(report["faults"], no_faults());
     assert!(report["reconnects"].as_u64() > Some(0), "{report}");
@@ -137,7 +137,7 @@ impl Liar {
     #[track_caller]
     fn faults(&self) -> Value {
         let url = format!("http://{}/", self.address);
-        let output = bench(&url, &["-c", "1", "-n", "4", "--window", "4", "--patience", "500ms"]);
+        let output = bench(&url, &["-c", "1", "-n", "4", "--window", "4", "--timeout", "500ms"]);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("not everything arrived once and in order"), "{stderr}");

@@ -75,8 +75,14 @@ fn send(mut socket: &TcpStream, declared: usize, headers: &str, body: &[u8]) {
 fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
     let limits =
         ["--body-bytes-in-flight", "16MiB", "--batch-bytes", "8MiB", "--event-bytes", "8MiB"];
-    let more =
-        ["--trusted-proxies", "127.0.0.1", "--body-time", "60s", "--metrics-listen", "127.0.0.1:0"];
+    let more = [
+        "--trusted-proxies",
+        "127.0.0.1",
+        "--body-timeout",
+        "60s",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ];
     let hub = Server::start(&[&limits[..], &more].concat());
     let metrics = Metrics::of(&hub);
     let before = hub.memory("VmRSS");

@@ -8,7 +8,7 @@ use crate::process::Server;
 
 #[test]
 fn every_stream_ends_after_what_it_is_owed_and_the_program_exits_with_0() {
-    let hub = Server::start(&["--drain-time", "20s"]);
+    let hub = Server::start(&["--drain-timeout", "20s"]);
     let mut streams: Vec<_> =
         (0..20).map(|_| Stream::open(hub.address, "/events/orders", &[])).collect();
     for stream in &mut streams {
@@ -27,7 +27,7 @@ fn every_stream_ends_after_what_it_is_owed_and_the_program_exits_with_0() {
 
 #[test]
 fn a_draining_hub_takes_no_new_connections_and_closes_idle_ones() {
-    let hub = Server::start(&["--drain-time", "20s"]);
+    let hub = Server::start(&["--drain-timeout", "20s"]);
     let address = hub.address;
     let mut idle = http::connect(address);
     // Accepted, and then never a byte: it must not hold the hub up.
@@ -41,7 +41,7 @@ fn a_draining_hub_takes_no_new_connections_and_closes_idle_ones() {
 
 #[test]
 fn a_client_that_does_not_read_is_cut_when_the_drain_time_is_over() {
-    let hub = Server::start(&["--drain-time", "300ms"]);
+    let hub = Server::start(&["--drain-timeout", "300ms"]);
     let stalled = Stream::open(hub.address, "/events/orders", &[]);
     let large = "x".repeat(1 << 20);
     for _ in 0..12 {

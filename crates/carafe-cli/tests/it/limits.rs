@@ -168,12 +168,12 @@ fn every_limit_of_a_request_has_its_status_and_its_counter() {
         "1KiB",
         "--batch-bytes",
         "2KiB",
-        "--body-time",
+        "--body-timeout",
         "200ms",
         "--matchers",
         "2",
     ];
-    let more = ["--complex-patterns", "1", "--header-time", "300ms"];
+    let more = ["--complex-patterns", "1", "--header-timeout", "300ms"];
     let (hub, metrics) = Server::with_metrics(&[&options[..], &more].concat());
     let at = hub.address;
     let ndjson = |body: &str| {
@@ -188,11 +188,11 @@ fn every_limit_of_a_request_has_its_status_and_its_counter() {
     meets(metrics, "topic-bytes", 400, || post(at, &format!("/events/{long}"), "x"));
     meets(metrics, "matchers", 400, || get(at, "/events?topic=a&topic=b&topic=c"));
     let unfinished = b"POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
-    meets(metrics, "body-time", 408, || send(at, unfinished));
+    meets(metrics, "body-timeout", 408, || send(at, unfinished));
     let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     meets(metrics, "header-bytes", 431, || send(at, head.as_bytes()));
-    meets(metrics, "header-time", 0, || send(at, b"GET / HTTP/1.1\r\nHo"));
-    meets(metrics, "header-time", 0, || send(at, b""));
+    meets(metrics, "header-timeout", 0, || send(at, b"GET / HTTP/1.1\r\nHo"));
+    meets(metrics, "header-timeout", 0, || send(at, b""));
     let _complex = Stream::open(at, "/events?pattern=a-:id", &[]);
     let answer = meets(metrics, "complex-patterns", 200, || get(at, "/events?pattern=b-:id"));
     comes_back_after(&answer);
@@ -267,7 +267,7 @@ fn publishers_are_told_to_come_back_when_too_much_waits_to_be_stored() {
 
 #[test]
 fn a_stream_that_the_hub_ends_is_counted_as_ended() {
-    let (hub, metrics) = Server::with_metrics(&["--drain-time", "20s"]);
+    let (hub, metrics) = Server::with_metrics(&["--drain-timeout", "20s"]);
     // More than are ended at once, so that the hub is still there when the first have ended.
     let streams: Vec<_> = (0..150).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
     hub.terminate();

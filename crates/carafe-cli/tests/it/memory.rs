@@ -272,8 +272,16 @@ fn all_limits_at_once_take_no_more_memory_than_the_formula_says() {
     let (_folder, place) = log();
     let options = LIMITS.options();
     let more = ["--mercure", "--trusted-proxies", "127.0.0.1", "--metrics-listen", "127.0.0.1:0"];
-    let times =
-        ["--header-time", "60s", "--body-time", "60s", "--write-time", "60s", "--heartbeat", "1s"];
+    let times = [
+        "--header-timeout",
+        "60s",
+        "--body-timeout",
+        "60s",
+        "--write-timeout",
+        "60s",
+        "--heartbeat",
+        "1s",
+    ];
     let options: Vec<_> = options.iter().map(String::as_str).chain(more).chain(times).collect();
     let hub = Server::on_disk(&place, &options);
     let metrics = Metrics::of(&hub);

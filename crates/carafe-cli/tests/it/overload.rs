@@ -46,7 +46,7 @@ fn connect_from_everywhere(to: SocketAddr, count: u32) -> Vec<TcpStream> {
 #[test]
 fn five_thousand_half_open_heads_keep_nobody_from_connecting_and_from_events() {
     raise_descriptors(u64::from(SLOW) + 1000);
-    let (hub, metrics) = Server::with_metrics(&["--header-time", "10m"]);
+    let (hub, metrics) = Server::with_metrics(&["--header-timeout", "10m"]);
     let mut before = Stream::open(hub.address, "/events/a", &[]);
     let mut slow = connect_from_everywhere(hub.address, SLOW);
     slow.iter_mut().for_each(|socket| socket.write_all(b"GET /events/a HTTP/1.1\r\nHo").unwrap());
@@ -76,10 +76,10 @@ fn five_thousand_half_open_heads_keep_nobody_from_connecting_and_from_events() {
 #[test]
 fn half_open_heads_are_closed_in_time_and_counted() {
     raise_descriptors(1000);
-    let (hub, metrics) = Server::with_metrics(&["--header-time", "300ms"]);
+    let (hub, metrics) = Server::with_metrics(&["--header-timeout", "300ms"]);
     let slow = connect_from_everywhere(hub.address, 200);
     slow.iter().for_each(|mut socket| socket.write_all(b"GET / HTTP/1.1\r\nHo").unwrap());
-    metrics.comes_to("carafe_limited_total{limit=\"header-time\"}", 200.0);
+    metrics.comes_to("carafe_limited_total{limit=\"header-timeout\"}", 200.0);
     for mut socket in slow {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         // Bytes may come before the end, or the end as a reset, since it was sent more than was

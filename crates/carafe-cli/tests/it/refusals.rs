@@ -6,7 +6,7 @@ use crate::http::{self, Answer, Stream, get, post, publish, request, send};
 use crate::process::Server;
 
 fn hub() -> Server {
-    Server::start(&["--event-bytes", "1KiB", "--batch-bytes", "4KiB", "--body-time", "200ms"])
+    Server::start(&["--event-bytes", "1KiB", "--batch-bytes", "4KiB", "--body-timeout", "200ms"])
 }
 
 /// The answer is a problem document of this kind, and its detail says `what`.
@@ -240,12 +240,12 @@ fn strangers_may_do_only_what_they_were_allowed() {
 fn a_body_that_does_not_come_is_refused_in_time() {
     let hub = hub();
     let head = "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
-    check(&send(hub.address, head.as_bytes()), 408, "body-time", "did not arrive in time");
+    check(&send(hub.address, head.as_bytes()), 408, "body-timeout", "did not arrive in time");
 }
 
 #[test]
 fn a_head_that_does_not_come_is_cut_in_time() {
-    let hub = Server::start(&["--header-time", "200ms"]);
+    let hub = Server::start(&["--header-timeout", "200ms"]);
     let mut socket = http::connect(hub.address);
     socket.write_all(b"GET /events/a HTTP/1.1\r\nHo").unwrap();
     let mut answer = Vec::new();

@@ -102,7 +102,7 @@ fn statuses(address: SocketAddr, (_, head, body): &Form) -> Vec<u16> {
 
 /// A hub that soon gives up on what is never whole, so that each connection ends.
 fn hub() -> Server {
-    Server::start(&["--header-time", "500ms", "--body-time", "500ms"])
+    Server::start(&["--header-timeout", "500ms", "--body-timeout", "500ms"])
 }
 
 /// The topics of all that the hub has stored.

@@ -325,7 +325,7 @@ fn a_client_that_leaves_within_a_frame_leaves_nothing_behind() {
 #[test]
 fn a_client_that_takes_nothing_is_cut_in_time_and_resumes_exactly() {
     let mut random = StdRng::seed_from_u64(seed());
-    let (hub, mut healthy, before) = serving(&["--write-time", "300ms", "--heartbeat", "100ms"]);
+    let (hub, mut healthy, before) = serving(&["--write-timeout", "300ms", "--heartbeat", "100ms"]);
     let mut stalled: Vec<_> = (0..10)
         .map(|_| {
             let mut socket = connect_narrow(hub.address);
@@ -362,7 +362,7 @@ fn a_client_that_takes_nothing_is_cut_in_time_and_resumes_exactly() {
 /// A hundred at once, and the next in a while: those are served meanwhile.
 #[test]
 fn a_drain_ends_a_share_of_the_streams_at_a_time() {
-    let hub = Server::start(&["--drain-time", "30min", "--heartbeat", "100ms"]);
+    let hub = Server::start(&["--drain-timeout", "30min", "--heartbeat", "100ms"]);
     let streams: Vec<_> = (0..130).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
     let (ended, ends) = channel();
     for mut stream in streams {
@@ -384,7 +384,7 @@ fn a_drain_ends_a_share_of_the_streams_at_a_time() {
 
 #[test]
 fn streams_of_many_topics_end_in_order_when_the_program_is_told_to() {
-    let hub = Server::start(&["--drain-time", "20s"]);
+    let hub = Server::start(&["--drain-timeout", "20s"]);
     let mut streams: Vec<_> = (0..60)
         .map(|number| Stream::open(hub.address, &format!("/events/t/{}", number % 7), &[]))
         .collect();

@@ -224,7 +224,7 @@ fn a_client_that_never_shakes_hands_holds_nobody_up_and_is_closed() {
         return;
     }
     let certificate = Certificate::new();
-    let hub = hub(&certificate, &["--header-time", "2s"]);
+    let hub = hub(&certificate, &["--header-timeout", "2s"]);
     let silent: Vec<_> = (0..20).map(|_| connect(hub.address)).collect();
     assert!(shows(&hub, &certificate.path()));
     for mut socket in silent {
@@ -234,7 +234,7 @@ fn a_client_that_never_shakes_hands_holds_nobody_up_and_is_closed() {
 
 #[test]
 fn a_client_that_never_asks_is_closed_whatever_version_it_begins_to_speak() {
-    let hub = Server::start(&["--header-time", "300ms"]);
+    let hub = Server::start(&["--header-timeout", "300ms"]);
     for begun in [
         "",
         "P",
@@ -252,7 +252,7 @@ fn a_client_that_never_asks_is_closed_whatever_version_it_begins_to_speak() {
 
 #[test]
 fn a_handshake_under_way_does_not_hold_up_the_end() {
-    let hub = hub(&Certificate::new(), &["--header-time", "120s", "--drain-time", "120s"]);
+    let hub = hub(&Certificate::new(), &["--header-timeout", "120s", "--drain-timeout", "120s"]);
     let mut silent = connect(hub.address);
     // A handshake that has begun: a record's head, and nothing in it.
     silent.write_all(&[22, 3, 1, 2, 0]).unwrap();

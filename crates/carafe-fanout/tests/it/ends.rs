@@ -95,9 +95,9 @@ impl Rig {
     }
 }
 
-fn write_time(time: Duration) -> ShardOptions {
+fn write_timeout(time: Duration) -> ShardOptions {
     let mut options = ShardOptions::default();
-    options.write_time = time;
+    options.write_timeout = time;
     options
 }
 
@@ -194,7 +194,7 @@ fn a_stream_whose_time_is_over_says_so_and_ends() {
 #[test]
 fn a_client_that_takes_nothing_stalls_and_is_cut() {
     let brief = Duration::from_millis(100);
-    let rig = Rig::with_heartbeat(&write_time(brief), brief);
+    let rig = Rig::with_heartbeat(&write_timeout(brief), brief);
     let (client, ends) = rig.witnessed(None);
     // More than both buffers hold.
     (0..16).for_each(|_| rig.publish("x".repeat(1 << 20)));
@@ -208,7 +208,7 @@ fn a_client_that_takes_nothing_stalls_and_is_cut() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_that_the_kernel_gives_up_has_stalled() {
-    let options = write_time(Duration::from_millis(100));
+    let options = write_timeout(Duration::from_millis(100));
     let rig = Rig::with_heartbeat(&options, 100 * PATIENCE);
     ShardPool::<Watcher>::prepare(&rig.listener, &options);
     let (client, ends) = rig.witnessed(None);

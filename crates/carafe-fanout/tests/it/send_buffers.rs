@@ -63,7 +63,7 @@ fn a_client_that_catches_up_has_a_larger_buffer_until_it_has_caught_up_for_a_whi
 fn a_client_that_does_not_read_gets_no_larger_buffer() {
     let rig = rig(&{
         let mut options = options();
-        options.write_time = Duration::from_millis(300);
+        options.write_timeout = Duration::from_millis(300);
         options
     });
     let (sender, ends) = channel();

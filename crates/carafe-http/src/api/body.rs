@@ -65,7 +65,7 @@ impl<'a> BodyReader<'a> {
         let deadline = Instant::now();
         let mut reader = Self { options, body, most, read: 0, held, patience: WAIT, deadline };
         reader.hold(most.copies * declared.max(1)).await?;
-        reader.deadline = Instant::now() + options.body_time;
+        reader.deadline = Instant::now() + options.body_timeout;
         Ok(reader)
     }
 
@@ -162,7 +162,7 @@ pub(crate) fn too_large(limit: usize) -> Problem {
 
 fn too_slow() -> Problem {
     let detail = "the body did not arrive in time: send it at once";
-    Problem::of(ProblemKind::BodyTime, detail).over(Limit::BodyTime)
+    Problem::of(ProblemKind::BodyTimeout, detail).over(Limit::BodyTimeout)
 }
 
 fn broken_off() -> Problem {

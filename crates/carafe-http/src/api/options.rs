@@ -73,7 +73,7 @@ pub struct Options {
     /// The most bytes of a batch.
     pub batch_bytes: usize,
     /// How long the body of a request may take to arrive.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// The memory for request bodies while they are read and stored. It has to be at least twice
     /// `event_bytes` and `batch_bytes`, or the largest of them are rejected.
     pub body_budget: BodyBudget,
@@ -152,7 +152,7 @@ impl Default for Options {
             retry: Duration::from_secs(2),
             event_bytes: 1 << 20,
             batch_bytes: 16 << 20,
-            body_time: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
             body_budget: BodyBudget::default(),
         }
     }

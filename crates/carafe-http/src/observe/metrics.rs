@@ -120,7 +120,7 @@ impl Metrics {
     fn closed(&self, path: DeliveryPath, end: EndReason) {
         self.0.streams.get_or_create(&path).dec();
         if end == EndReason::Stalled {
-            self.limited(Limit::WriteTime);
+            self.limited(Limit::WriteTimeout);
         }
         self.0.closed.get_or_create(&Closed { path: path.name(), end }).inc();
     }

@@ -51,8 +51,8 @@ pub(crate) struct ConnectionSettings {
     app: Router,
     tls: Option<TlsAcceptor>,
     shards: Option<ShardPool<StreamRecord>>,
-    header_time: Duration,
-    write_time: Duration,
+    header_timeout: Duration,
+    write_timeout: Duration,
     buffers: SendBuffers,
     streams: StreamDrain,
     metrics: Metrics,
@@ -70,8 +70,8 @@ impl ConnectionSettings {
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
             tls: options.tls.as_ref().map(Tls::acceptor),
             shards,
-            header_time: options.header_time,
-            write_time: options.shards.write_time,
+            header_timeout: options.header_timeout,
+            write_timeout: options.shards.write_timeout,
             buffers: SendBuffers::new(&options.shards),
             streams,
             metrics: options.shared.metrics.clone(),
@@ -91,7 +91,7 @@ impl Connection {
     /// Serves the client once it has sent something.
     pub(crate) async fn begin(self, mut socket: LazySocket, mut stopping: watch::Receiver<()>) {
         let metrics = &self.settings.metrics;
-        let deadline = Instant::now() + self.settings.header_time;
+        let deadline = Instant::now() + self.settings.header_timeout;
         let protocol = tokio::select! {
             biased;
             first = timeout_at(deadline, socket.first()) => match first {
@@ -101,7 +101,7 @@ impl Connection {
             },
             _ = stopping.changed() => return,
         };
-        let stall = StallDetector::new(self.settings.write_time);
+        let stall = StallDetector::new(self.settings.write_timeout);
         let socket = WatchedSocket::new(socket, stall.clone(), self.settings.buffers.clone());
         match (self.settings.tls.clone(), self.settings.shards.clone().map(Handoff::new)) {
             (Some(tls), _) => {
@@ -131,7 +131,7 @@ impl Connection {
         };
         match shaken {
             Ok(Ok(socket)) => {
-                let deadline = Instant::now() + self.settings.header_time;
+                let deadline = Instant::now() + self.settings.header_timeout;
                 let handoff = ConnectionHandoff(Err(FallbackReason::Tls));
                 self.run(socket, Protocol::Unknown, stall, deadline, handoff).await;
             }
@@ -231,7 +231,7 @@ async fn drive(
 type ConnectionError = Box<dyn Error + Send + Sync>;
 
 fn too_late(metrics: &Metrics, what: &str) {
-    metrics.limited(Limit::HeaderTime);
+    metrics.limited(Limit::HeaderTimeout);
     debug!("{what}");
 }
 
@@ -258,7 +258,7 @@ fn head_limit(error: &(dyn Error + Send + Sync + 'static)) -> Option<Limit> {
     if error.is_parse_too_large() {
         return Some(Limit::HeaderBytes);
     }
-    error.is_timeout().then_some(Limit::HeaderTime)
+    error.is_timeout().then_some(Limit::HeaderTimeout)
 }
 
 fn with_hsts(app: Router, time: Duration) -> Router {

@@ -22,18 +22,18 @@ use crate::server::tls::Tls;
 ///
 /// let options = Options::default();
 /// let mut server = options.server();
-/// server.drain_time = Duration::from_secs(30);
-/// server.shards.write_time = Duration::from_secs(20);
+/// server.drain_timeout = Duration::from_secs(30);
+/// server.shards.write_timeout = Duration::from_secs(20);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
     /// How long a TLS handshake, and then the head of a request, may take to arrive.
-    pub header_time: Duration,
+    pub header_timeout: Duration,
     /// The most bytes of the head of a request; at least 8192.
     pub header_bytes: usize,
     /// How long draining may take. The streams are ended one after the other over the first half.
-    pub drain_time: Duration,
+    pub drain_timeout: Duration,
     /// The certificate; without one, connections are cleartext. Clients choose HTTP/2 or HTTP/1.1 by
     /// ALPN over TLS, and by the connection preface over cleartext.
     pub tls: Option<Tls>,
@@ -74,9 +74,9 @@ impl Default for ServerOptions {
     /// 10 s and 16 KiB for a head, 10 s for draining, cleartext.
     fn default() -> Self {
         Self {
-            header_time: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
             header_bytes: 16 << 10,
-            drain_time: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
             tls: None,
             hsts: Duration::ZERO,
             descriptors: None,

@@ -51,7 +51,7 @@ impl Builders {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(options.header_time)
+            .header_read_timeout(options.header_timeout)
             .max_buf_size(options.header_bytes.max(8192));
         builder
             .http2()

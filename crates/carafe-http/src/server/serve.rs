@@ -37,9 +37,9 @@ pub async fn serve(
     }
     // The settings hold the shards, which have to deliver until the hub is drained.
     let (connections, _settings) = acceptor.stop();
-    let served = drain(&hub.drain(), connections, options.drain_time).await;
+    let served = drain(&hub.drain(), connections, options.drain_timeout).await;
     if served.cut > 0 {
-        options.shared.metrics.limited(Limit::DrainTime);
+        options.shared.metrics.limited(Limit::DrainTimeout);
     }
     Ok(served)
 }

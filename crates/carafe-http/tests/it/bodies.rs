@@ -175,7 +175,7 @@ async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
     let rate = PublishRate::new("1/h".parse().ok());
     let mut options = Options::default();
     options.publish_rate = rate;
-    options.body_time = Duration::from_secs(1);
+    options.body_timeout = Duration::from_secs(1);
     let hub = hub(publishing_to("*", options));
     let line = "{\"topic\":\"a\",\"data\":1}";
     let body = Pieces { ends: true, ..Pieces::new(&[line]) };
@@ -199,7 +199,7 @@ async fn taken_off_by(pieces: &[&'static str], ends: bool, expected: Option<u16>
     let rate = PublishRate::new("5/h".parse().ok());
     let mut options = Options::default();
     options.publish_rate = rate;
-    options.body_time = Duration::from_secs(1);
+    options.body_timeout = Duration::from_secs(1);
     let hub = hub(publishing_to("a", options));
     let body = Pieces { ends, ..Pieces::new(pieces) };
     let answer = ask(&hub, from(post("/events", NDJSON, body)));

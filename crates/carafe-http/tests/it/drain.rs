@@ -90,7 +90,7 @@ async fn streams_of_handlers_end_when_the_server_drains() {
         (TcpListener::bind("127.0.0.1:0").await.unwrap(), oneshot::channel::<()>());
     let (address, app, served) = (listener.local_addr().unwrap(), app(&hub), hub.clone());
     let mut options = ServerOptions::default();
-    options.drain_time = PATIENCE;
+    options.drain_timeout = PATIENCE;
     let signal = async { drop(stopped.await) };
     let served = tokio::spawn(async move { serve(listener, app, &served, options, signal).await });
     let clients = clients(address).await;

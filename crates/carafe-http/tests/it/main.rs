@@ -21,4 +21,4 @@ mod limits;
 #[path = "../../../carafe-hub/tests/it/oracle.rs"]
 mod oracle;
 mod router;
-mod write_time;
+mod write_timeout;

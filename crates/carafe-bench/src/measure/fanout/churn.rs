@@ -60,8 +60,9 @@ impl Churned {
         headers: &[String],
         seconds: u64,
     ) -> Outcome<Self> {
-        let options =
-            format!("-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --time {seconds}s --rounds 2");
+        let options = format!(
+            "-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --duration {seconds}s --rounds 2"
+        );
         let url = server.url("/events/bench");
         let mut load = Load::with_headers(&bench.carafe, &url, &options, headers, bench.load)?;
         load.wait_until_connected()?;

@@ -91,8 +91,10 @@ const FLOOR: Subject = Subject::Floor(Writes::Each);
 
 fn in_turns(bench: &Bench, window: usize) -> Outcome<(Section, Vec<(Subject, Delivered)>)> {
     let subscribers = bench.connections(SUBSCRIBERS);
-    let load =
-        format!("-c {subscribers} --window {window} --time {}s --rounds 2", bench.seconds(SECONDS));
+    let load = format!(
+        "-c {subscribers} --window {window} --duration {}s --rounds 2",
+        bench.seconds(SECONDS)
+    );
     let mut all: Vec<_> = SUBJECTS.map(|subject| (subject, Delivered::default())).into();
     for _ in 0..bench.rounds {
         for (subject, delivered) in &mut all {

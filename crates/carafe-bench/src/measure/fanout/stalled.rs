@@ -57,13 +57,13 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
 }
 
 fn stall(bench: &Bench, stalled: usize) -> Outcome<Stalled> {
-    let options = ["--log", "memory:", "--write-time", CUT_AFTER];
+    let options = ["--log", "memory:", "--write-timeout", CUT_AFTER];
     let server = Server::carafe(&bench.carafe, &options, bench.server)?;
     let load = |options: &str| {
         let options = format!("-c {stalled} {options}");
         Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)
     };
-    let mut others = load(&format!("--rate 5 --time {}s --rounds 5", bench.seconds(5)))?;
+    let mut others = load(&format!("--rate 5 --duration {}s --rounds 5", bench.seconds(5)))?;
     let mut p99 = || -> Outcome<f64> { Ok(others.round()?.latency.p99 as f64) };
     p99()?;
     let alone = p99()?;

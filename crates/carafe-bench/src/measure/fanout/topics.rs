@@ -18,7 +18,7 @@ const SECONDS: u64 = 3;
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let (subscribers, topics) = (bench.connections(SUBSCRIBERS), bench.connections(TOPICS));
     let load = format!(
-        "-c {subscribers} --topics {topics} --batch bench/{{topic}} --publish HUB/events --time {}s --rounds 2",
+        "-c {subscribers} --topics {topics} --batch bench/{{topic}} --publish HUB/events --duration {}s --rounds 2",
         bench.seconds(SECONDS)
     );
     let (mut floor, mut carafe) = (Delivered::default(), Delivered::default());

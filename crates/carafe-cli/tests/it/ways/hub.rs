@@ -43,13 +43,18 @@ pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) history_events: usize,
     pub(super) ring_bytes: usize,
-    pub(super) write_time: Duration,
+    pub(super) write_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let long = Duration::from_secs(600);
-        Self { heartbeat: long, history_events: 1_000_000, ring_bytes: 64 << 20, write_time: long }
+        Self {
+            heartbeat: long,
+            history_events: 1_000_000,
+            ring_bytes: 64 << 20,
+            write_timeout: long,
+        }
     }
 }
 
@@ -97,13 +102,13 @@ impl Way {
 }
 
 fn serve(settings: &Settings, certificate: &[String]) -> Server {
-    let Settings { heartbeat, history_events, ring_bytes, write_time } = settings;
+    let Settings { heartbeat, history_events, ring_bytes, write_timeout } = settings;
     let settings = [
         format!("--heartbeat={}ms", heartbeat.as_millis()),
         format!("--history-events={history_events}"),
         format!("--ring-bytes={ring_bytes}"),
-        format!("--write-time={}ms", write_time.as_millis()),
-        "--drain-time=20s".into(),
+        format!("--write-timeout={}ms", write_timeout.as_millis()),
+        "--drain-timeout=20s".into(),
         "--metrics-listen=127.0.0.1:0".into(),
     ];
     let options: Vec<_> = settings.iter().chain(certificate).map(String::as_str).collect();

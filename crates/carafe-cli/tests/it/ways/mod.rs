@@ -266,7 +266,8 @@ fn ends_in_order_after_what_it_is_owed(way: Way) {
 
 /// What shards do in this case is tested where they are.
 fn cuts_who_takes_nothing_and_frees_its_place(way: Way) {
-    let hub = way.hub(Settings { write_time: Duration::from_millis(500), ..Settings::default() });
+    let hub =
+        way.hub(Settings { write_timeout: Duration::from_millis(500), ..Settings::default() });
     let metrics = hub.metrics();
     let (mut stalled, mut reading) = (hub.open("/events/a", &[]), hub.open("/events/b", &[]));
     let id = stalled.event().last_event_id;
@@ -276,7 +277,7 @@ fn cuts_who_takes_nothing_and_frees_its_place(way: Way) {
         hub.publish("/events/a", &large);
     }
     metrics.comes_to("carafe_streams_closed_total{path=\"hyper\",reason=\"stalled\"}", 1.0);
-    assert_eq!((metrics.get("carafe_subscriptions"), metrics.limited("write-time")), (1.0, 1.0));
+    assert_eq!((metrics.get("carafe_subscriptions"), metrics.limited("write-timeout")), (1.0, 1.0));
     hub.publish("/events/b", "still here");
     assert_eq!(reading.data(1), ["still here"]);
     stalled.go_on();

@@ -25,7 +25,7 @@ async fn hub() -> (Hub, Metrics, SocketAddr) {
     let (hub, mut options) = (Hub::new(MemoryLog::default()), Options::default());
     options.heartbeat = Duration::from_millis(50);
     let (mut server, metrics) = (options.server(), options.metrics.clone());
-    server.shards.write_time = Duration::from_millis(300);
+    server.shards.write_timeout = Duration::from_millis(300);
     let app = router(hub.clone(), options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -98,7 +98,7 @@ async fn a_stream_of_http_2_that_takes_nothing_is_reset_and_others_on_its_connec
     for metric in [
         "carafe_streams{path=\"hyper\",reason=\"http2\"} 1\n",
         "carafe_streams_closed_total{path=\"hyper\",reason=\"stalled\"} 1\n",
-        "carafe_limited_total{limit=\"write-time\"} 1\n",
+        "carafe_limited_total{limit=\"write-timeout\"} 1\n",
     ] {
         assert!(told.contains(metric), "{metric} in {told}");
     }
@@ -135,5 +135,5 @@ async fn a_stream_that_has_room_for_all_that_is_sent_is_not_cut() {
     publish(&hub, "a", "still here").await;
     read_until(&mut quiet, "data: still here\n").await;
     let told = told(&metrics, &hub).await;
-    assert!(told.contains("carafe_limited_total{limit=\"write-time\"} 3\n"), "{told}");
+    assert!(told.contains("carafe_limited_total{limit=\"write-timeout\"} 3\n"), "{told}");
 }
