@@ -24,10 +24,11 @@ pub(crate) fn run() -> Result<(), String> {
     for finding in &findings {
         println!("tidy: {finding}");
     }
-    match findings.len() {
-        0 => Ok(println!("tidy: ok, {} files", files.len())),
-        count => Err(format!("tidy: {count} findings")),
+    if !findings.is_empty() {
+        return Err(format!("tidy: {} findings", findings.len()));
     }
+    println!("tidy: ok, {} files", files.len());
+    Ok(())
 }
 
 fn check(files: &[File]) -> Vec<Finding> {
