@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use memchr::{memchr, memchr2};
 
-/// Decodes an event stream that arrives in pieces.
+/// Decodes an event stream that arrives in chunks.
 ///
-/// It follows WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6, and yields the same for any split
-/// of the bytes, each thing as soon as its last byte is there. Two things go beyond the standard's
-/// text: comments are told, and, as in browsers, the last event ID outlives the connection.
+/// The decoder follows WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6. It yields the same items
+/// however the bytes are split, each as soon as its last byte arrives. It extends the standard in
+/// two ways: it yields comments, and the last event ID outlives the connection, as in browsers.
 ///
-/// Time is linear in the bytes, however they are split.
+/// The time is linear in the number of bytes, however they are split.
 ///
 /// ```
 /// use carafe_protocol::{Decoder, Received};
@@ -38,79 +38,101 @@ pub struct Decoder {
     stream: Stream,
 }
 
-/// What a stream told.
+/// An item of a stream.
+///
+/// ```
+/// use carafe_protocol::{Decoder, Received};
+///
+/// let received = Decoder::new().decode(&mut &b": hello\n"[..]);
+/// assert_eq!(received, Ok(Some(Received::Comment("hello".into()))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// An event, at its blank line.
+    /// An event, yielded at its blank line.
     Event(ReceivedEvent),
-    /// The time to wait before reconnecting, at once at its line. One beyond `u64::MAX`
-    /// milliseconds is taken for that many; a `retry` that is empty or not a number is ignored.
+    /// The time to wait before a reconnection, yielded at its line. A time beyond `u64::MAX`
+    /// milliseconds is capped to that. A `retry` that is empty or not a number is ignored.
     Retry(Duration),
-    /// A comment line, without its colon and one leading space; empty for the usual heartbeat.
+    /// A comment line without its colon and one leading space. The usual heartbeat is empty.
     Comment(String),
 }
 
-/// An event as a page would get it.
+/// An event as a page receives it.
+///
+/// ```
+/// use carafe_protocol::{Decoder, Received};
+///
+/// let mut input = &b"id: 7\ndata: espresso\n\n"[..];
+/// let Ok(Some(Received::Event(event))) = Decoder::new().decode(&mut input) else { panic!() };
+/// assert_eq!(event.event_type, "message");
+/// assert_eq!((&*event.data, &*event.last_event_id), ("espresso", "7"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedEvent {
-    /// The type; `message` when the stream named none.
+    /// The type. `message` if the stream sets none.
     pub event_type: String,
-    /// The data, its lines joined by LF.
+    /// The data. Its lines are joined by LF.
     pub data: String,
-    /// The ID to resume after: the event's own, else the latest one before it, else empty.
+    /// The ID after which to resume: the ID of this event, or the latest ID before it, or empty.
     pub last_event_id: String,
 }
 
-/// An event has more bytes than the decoder may hold.
+/// An event has more bytes than the decoder may buffer.
+///
+/// ```
+/// use carafe_protocol::Decoder;
+///
+/// let error = Decoder::new().with_limit(4).decode(&mut &b"data: long"[..]).unwrap_err();
+/// assert_eq!(error.limit, 4);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the stream has an event of more than {limit} bytes: raise the decoder's limit or ask the server for smaller events"
+    "the stream has an event of more than {limit} bytes: raise the decoder's limit, or publish \
+     smaller events"
 )]
 #[non_exhaustive]
 pub struct EventTooLarge {
-    /// The most bytes that were allowed, see [`Decoder::with_limit`].
+    /// The limit in bytes, see [`Decoder::with_limit`].
     pub limit: usize,
 }
 
 impl Decoder {
-    /// A decoder for a first stream: no last event ID, no limit.
+    /// A decoder for a first stream, without a last event ID and without a limit.
     #[must_use]
     pub fn new() -> Self {
         Self { limit: usize::MAX, last_event_id: String::new(), stream: Stream::default() }
     }
 
-    /// Sets the most bytes that one event may make the decoder hold: the line being read, whole
-    /// with its field name, and the data, type and ID that the event's earlier lines gave.
+    /// Sets the maximum number of bytes that the decoder buffers for one event: the current line
+    /// with its field name, and the data, type and ID of the earlier lines of the event.
     ///
-    /// A comment is held only as a line. Without this, there is no limit.
+    /// Of comments, only the current line counts. There is no limit by default.
     #[must_use]
     pub fn with_limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Sets the last event ID that an earlier decoder, or an earlier life of the program, ended
-    /// with.
+    /// Sets the last event ID, such as that of an earlier decoder or an earlier run of the program.
     #[must_use]
     pub fn with_last_event_id(mut self, id: impl Into<String>) -> Self {
         self.last_event_id = id.into();
         self
     }
 
-    /// The ID to resume after: that of the latest block, with data or not, whose blank line has
-    /// come.
+    /// The ID after which to resume: that of the latest complete block, with or without data.
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// Decodes from the front of `input`, up to and including the first thing it yields, and moves
-    /// `input` past that. `Ok(None)` means that all is consumed: feed what comes next.
+    /// Decodes the next item from the front of `input` and moves `input` past it. `Ok(None)` means
+    /// that all of `input` is consumed: call it again with the next chunk.
     ///
     /// # Errors
-    /// When an event is larger than the limit. The rest of the stream is then refused with the same
-    /// error until [`next_stream`](Self::next_stream), whatever is fed: reading on would commit the
-    /// IDs of later events, and a client that resumes after those would never get this one.
+    /// When an event is larger than the limit. The decoder then rejects the rest of the stream with
+    /// the same error, until [`next_stream`](Self::next_stream) is called. Otherwise it would
+    /// commit the IDs of later events, and a client that resumes after them would miss this event.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Received>, EventTooLarge> {
         while let Some(line) = self.next_line(input)? {
             if let Some(received) = self.accept(&line) {
@@ -120,9 +142,9 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The connection ended: drops the unfinished event with its ID, and expects a new stream.
+    /// Prepares for the stream of another connection. Drops the incomplete event and its ID.
     ///
-    /// The last event ID stays, and is that of the new stream's events until one brings its own.
+    /// The last event ID stays. It applies to the events of the new stream until one sets its own.
     pub fn next_stream(&mut self) {
         self.stream = Stream::default();
     }
@@ -131,17 +153,19 @@ impl Decoder {
         &mut self,
         input: &mut &'a [u8],
     ) -> Result<Option<Cow<'a, [u8]>>, EventTooLarge> {
-        // The block alone can pass the limit: a byte that is not UTF-8 becomes three.
+        // The block alone can exceed the limit, because an invalid byte becomes three bytes of
+        // UTF-8.
         let room = self.limit.checked_sub(self.stream.block.len());
-        room.filter(|_| !self.stream.refused)
+        room.filter(|_| !self.stream.rejected)
             .and_then(|room| self.stream.next_line(input, room).ok())
-            .ok_or_else(|| self.refuse(input))
+            .ok_or_else(|| self.reject(input))
     }
 
-    /// All held is let go, and all given is consumed, so that no caller waits for it to shrink.
-    fn refuse(&mut self, input: &mut &[u8]) -> EventTooLarge {
+    /// Frees the buffers and consumes all input. A caller that loops until its input is empty must
+    /// not loop forever.
+    fn reject(&mut self, input: &mut &[u8]) -> EventTooLarge {
         *input = &[];
-        self.stream = Stream { refused: true, ..Stream::default() };
+        self.stream = Stream { rejected: true, ..Stream::default() };
         EventTooLarge { limit: self.limit }
     }
 
@@ -163,7 +187,7 @@ impl Decoder {
         None
     }
 
-    /// The blank line: the ID counts even where there is no data, the type only for this block.
+    /// Handles a blank line. The ID counts even without data; the type counts for this block only.
     fn dispatch(&mut self) -> Option<ReceivedEvent> {
         let block = mem::take(&mut self.stream.block);
         if let Some(id) = block.id {
@@ -189,23 +213,24 @@ impl Default for Decoder {
     }
 }
 
-/// What ends with the connection.
+/// The state of one connection.
 #[derive(Clone, Debug, Default)]
 struct Stream {
-    /// The beginning of a line whose end has not come.
+    /// The start of a line whose end has not arrived.
     line: Vec<u8>,
-    /// A CR ended the latest line; an LF right after it belongs to it.
+    /// A CR ended the latest line. An LF directly after it belongs to the same line break.
     after_cr: bool,
-    /// The first line, which may have a BOM, has been read.
+    /// The first line, which may have a byte order mark, has been read.
     begun: bool,
-    refused: bool,
+    rejected: bool,
     block: Block,
 }
 
 /// The fields since the latest blank line.
 #[derive(Clone, Debug, Default)]
 struct Block {
-    /// Each line with an LF after it, as in the standard: empty only where there was no line.
+    /// Each line is followed by an LF, as in the standard. So the data is empty only if there was
+    /// no line.
     data: String,
     event_type: String,
     id: Option<String>,
@@ -214,7 +239,7 @@ struct Block {
 struct LineTooLong;
 
 impl Stream {
-    /// Takes a whole line off `input`, or keeps what there is of it.
+    /// Takes a complete line from `input`, or buffers an incomplete one.
     fn next_line<'a>(
         &mut self,
         input: &mut &'a [u8],
@@ -245,8 +270,8 @@ impl Stream {
         }
     }
 
-    /// Copies only a line that came in pieces, and gives its buffer away, so that one long line
-    /// does not bind memory for ever.
+    /// Copies only a line that arrived in several chunks. Gives its buffer away, so that one long
+    /// line does not occupy memory for the life of the decoder.
     fn complete<'a>(&mut self, end: &'a [u8]) -> Cow<'a, [u8]> {
         if self.line.is_empty() {
             return end.into();
@@ -255,8 +280,8 @@ impl Stream {
         mem::take(&mut self.line).into()
     }
 
-    /// A BOM has no line break, so it is whole at the front of the first line, however it was
-    /// split.
+    /// Removes the byte order mark. It contains no line break, so it is complete at the start of
+    /// the first line, however the bytes were split.
     fn without_bom<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
         let first = !mem::replace(&mut self.begun, true);
         line.strip_prefix(b"\xEF\xBB\xBF").filter(|_| first).unwrap_or(line)
@@ -274,7 +299,8 @@ impl Block {
     }
 }
 
-/// Splits at the first colon and removes one space after it. Without a colon, the line is the name.
+/// Splits a line at the first colon and removes one space after it. A line without a colon is a
+/// field name.
 fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     let Some(colon) = memchr(b':', line) else {
         return (line, b"");
@@ -283,8 +309,8 @@ fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Replaces what is not UTF-8. A sequence ends at any ASCII byte, so a value by itself decodes as
-/// it does within the stream.
+/// Replaces invalid UTF-8. A sequence ends at any ASCII byte, so a value decodes by itself to the
+/// same text as within the stream.
 fn text(value: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(value)
 }
@@ -293,7 +319,7 @@ fn retry(value: &[u8]) -> Option<Duration> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Digits fail to parse only when there are too many.
+    // Digits fail to parse only if there are too many.
     let milliseconds = text(value).parse().unwrap_or(u64::MAX);
     Some(Duration::from_millis(milliseconds))
 }

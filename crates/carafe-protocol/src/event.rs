@@ -1,4 +1,4 @@
-//! One event as it stands on the wire, and its encoder.
+//! One event and its encoding for the wire.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,15 +8,24 @@ use memchr::memchr2;
 
 use crate::Position;
 
-/// A comment line without text: keeps an idle stream open, and no client shows it.
+/// An empty comment line. It keeps an idle stream open, and clients ignore it.
 pub const HEARTBEAT: &[u8] = b":\n";
 
-/// One block of an event stream: data, type, ID, retry, comment, each optional.
+/// One block of an event stream: data, type, ID, retry time and comment, each optional.
 ///
-/// Whatever the parts hold, the encoded block has exactly these fields: data and comments are
-/// split at every line break the standard knows, and [`EventType`] and [`EventId`] cannot hold one.
+/// The encoded block has exactly these fields, whatever text they contain: data and comments are
+/// split at each line break of the standard, and [`EventType`] and [`EventId`] contain none.
 ///
-/// A block without data sets an ID or a retry time but is not shown to the page.
+/// A block without data sets an ID or a retry time and dispatches no event to the page.
+///
+/// ```
+/// use carafe_protocol::{Event, EventId, EventType};
+///
+/// let brewed = EventType::new("brewed")?;
+/// let event = Event::new("one\ntwo").with_type(brewed).with_id(EventId::new("7")?);
+/// assert_eq!(event.to_bytes(), b"id: 7\nevent: brewed\ndata: one\ndata: two\n\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Event {
@@ -28,28 +37,28 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event with this data, which may have several lines and may be empty.
+    /// An event with this data. The data may have several lines and may be empty.
     pub fn new(data: impl Into<String>) -> Self {
         Self { data: Some(data.into()), ..Self::default() }
     }
 
-    /// A comment, which no client shows. Each of its lines becomes a comment line.
+    /// A comment, which clients ignore. Each line of the text becomes a comment line.
     pub fn comment(text: impl Into<String>) -> Self {
         Self::default().with_comment(text)
     }
 
-    /// The time that clients wait before they reconnect, and nothing else.
+    /// A block that sets only the time that clients wait before they reconnect.
     pub fn retry(time: Duration) -> Self {
         Self::default().with_retry(time)
     }
 
-    /// Sets the type, which pages listen for by `addEventListener(type, …)`.
+    /// Sets the type. Pages listen for it with `addEventListener(type, …)`.
     pub fn with_type(mut self, event_type: EventType) -> Self {
         self.event_type = Some(event_type);
         self
     }
 
-    /// Sets the ID, which clients send back as `Last-Event-ID` when they reconnect.
+    /// Sets the ID. Clients send it as `Last-Event-ID` when they reconnect.
     pub fn with_id(mut self, id: EventId) -> Self {
         self.id = Some(id);
         self
@@ -61,13 +70,13 @@ impl Event {
         self
     }
 
-    /// Adds a comment ahead of the fields.
+    /// Sets the comment. It precedes the fields.
     pub fn with_comment(mut self, text: impl Into<String>) -> Self {
         self.comment = Some(text.into());
         self
     }
 
-    /// The data, as given.
+    /// The data.
     #[must_use]
     pub fn data(&self) -> Option<&str> {
         self.data.as_deref()
@@ -97,7 +106,7 @@ impl Event {
         self.comment.as_deref()
     }
 
-    /// Appends the block, its closing blank line included, to `out`.
+    /// Appends the block and its closing blank line to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.encode_fields(self.id.as_ref().map(EventId::as_str), out);
     }
@@ -140,20 +149,34 @@ impl Event {
     }
 }
 
-/// The type of an event: not empty, without a line break.
+/// The type of an event. It is not empty and has no line break.
+///
+/// ```
+/// use carafe_protocol::EventType;
+///
+/// const BREWED: EventType = EventType::from_static("brewed");
+/// assert_eq!(BREWED.as_str(), "brewed");
+/// assert!(EventType::new("two\nlines").is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventType(Cow<'static, str>);
 
-/// Why a text cannot be the type of an event.
+/// The text is not a valid event type.
+///
+/// ```
+/// use carafe_protocol::{BadEventType, EventType};
+///
+/// assert_eq!(EventType::new(""), Err(BadEventType));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an event type is not empty and has no line break: leave it out or use one line")]
+#[error("an event type has one line of text and is not empty: use one line, or set no type")]
 pub struct BadEventType;
 
 impl EventType {
-    /// Takes `text` as a type.
+    /// Checks that `text` is an event type.
     ///
     /// # Errors
-    /// When it is empty (clients would read "message") or has a line break.
+    /// When the text is empty, which clients read as `message`, or has a line break.
     pub fn new(text: impl Into<String>) -> Result<Self, BadEventType> {
         let text = text.into();
         if text.is_empty() || has_line_break(&text) {
@@ -162,10 +185,10 @@ impl EventType {
         Ok(Self(text.into()))
     }
 
-    /// A type that is known when the program is built.
+    /// An event type that is known at compile time.
     ///
     /// # Panics
-    /// When [`EventType::new`] would refuse it; in a `const` that is an error of the build.
+    /// When [`EventType::new`] would reject it. In a `const`, this is a compile error.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
         let bytes = text.as_bytes();
@@ -191,22 +214,36 @@ impl fmt::Display for EventType {
     }
 }
 
-/// The ID of an event: without a line break or NUL. An empty one clears the client's last event ID.
+/// The ID of an event. It has no line break and no NUL. An empty ID clears the last event ID of the
+/// client.
+///
+/// ```
+/// use carafe_protocol::EventId;
+///
+/// assert_eq!(EventId::new("7")?.as_str(), "7");
+/// # Ok::<(), carafe_protocol::BadEventId>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(String);
 
-/// Why a text cannot be the ID of an event.
+/// The text is not a valid event ID.
+///
+/// ```
+/// use carafe_protocol::{BadEventId, EventId};
+///
+/// assert_eq!(EventId::new("two\nlines"), Err(BadEventId));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an event ID has no line break and no NUL, which clients would ignore: use one line of text"
+    "an event ID has no line break and no NUL, since clients ignore such IDs: use one line of text"
 )]
 pub struct BadEventId;
 
 impl EventId {
-    /// Takes `text` as an ID.
+    /// Checks that `text` is an event ID.
     ///
     /// # Errors
-    /// When it has a line break or a NUL.
+    /// When the text has a line break or a NUL.
     pub fn new(text: impl Into<String>) -> Result<Self, BadEventId> {
         let text = text.into();
         if has_line_break(&text) || text.contains('\0') {
@@ -232,10 +269,10 @@ fn has_line_break(text: &str) -> bool {
     memchr2(b'\r', b'\n', text.as_bytes()).is_some()
 }
 
-/// Writes a field, or a comment where `name` is empty.
+/// Writes a field, or a comment if `name` is empty.
 ///
-/// Clients remove one space after the colon, so one is always written: a value that begins with a
-/// space keeps it.
+/// Clients remove one space after the colon. So the encoder always writes one, and a value that
+/// begins with a space keeps it.
 fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(if value.is_empty() { b":" } else { b": " });
@@ -243,8 +280,8 @@ fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b'\n');
 }
 
-/// The lines of `text`, split at CRLF, LF and CR as the standard splits a stream. There is always
-/// at least one.
+/// The lines of `text`, split at CRLF, LF and CR like a stream in the standard. There is at least
+/// one line.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

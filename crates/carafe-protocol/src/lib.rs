@@ -1,9 +1,10 @@
-//! Server-Sent Events for Carafe, without I/O, clock or runtime.
+//! The protocol of Carafe: Server-Sent Events, topics and positions. It does no I/O, reads no clock
+//! and needs no runtime.
 //!
-//! - [`Event`] and its encoder, which cannot be made to inject a field;
-//! - [`Decoder`], which follows the WHATWG algorithm for any split of the bytes;
-//! - [`Topic`] and [`TopicMatcher`]: what events are published to, and what subscribers ask for;
-//! - [`Position`]: where an event stands in its log, as the event ID on the wire.
+//! - [`Event`] and its encoder, which no text can make inject a field;
+//! - [`Decoder`], which follows the WHATWG algorithm however the bytes are split;
+//! - [`Topic`] and [`TopicMatcher`]: where events are published, and what subscribers select;
+//! - [`Position`]: the place of an event in its log, which is the event ID on the wire.
 //!
 //! ```
 //! use carafe_protocol::{Decoder, Event, EventType, Received};

@@ -1,11 +1,20 @@
-//! What a subscriber asks for.
+//! A topic or a pattern: what a subscriber selects events by.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{BadPattern, BadTopic, PatternSegment, Topic, TopicPattern};
 
-/// What a subscriber asks for: one topic, or all that match a URL Pattern.
+/// Selects topics: one topic, or all topics that a pattern matches.
+///
+/// ```
+/// use carafe_protocol::{Topic, TopicMatcher};
+///
+/// let matcher = TopicMatcher::try_from("orders/*")?;
+/// assert!(matcher.matches(&Topic::new("orders/42")?));
+/// assert!(!matcher.matches(&Topic::new("invoices/42")?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TopicMatcher {
     /// Exactly this topic.
@@ -14,28 +23,36 @@ pub enum TopicMatcher {
     Pattern(TopicPattern),
 }
 
-/// Why a text is neither a topic nor a pattern.
+/// The text is neither a topic nor a pattern.
+///
+/// ```
+/// use carafe_protocol::{BadMatcher, BadPattern, TopicMatcher};
+///
+/// let error = TopicMatcher::parse("orders/(").unwrap_err();
+/// assert_eq!(error, BadMatcher::Pattern(BadPattern::Syntax));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadMatcher {
-    /// It has no operator, and cannot be a topic.
+    /// The text has no operator and is not a valid topic.
     #[error(transparent)]
     Topic(#[from] BadTopic),
-    /// It has operators, and cannot be a pattern.
+    /// The text has operators and is not a valid pattern.
     #[error(transparent)]
     Pattern(#[from] BadPattern),
 }
 
 impl TopicMatcher {
-    /// Takes one text as a topic or a pattern, where there is no room to say which.
+    /// Parses a text that may be a topic or a pattern.
     ///
-    /// It is a URL Pattern if it has one of `* + ? ( ) { } \` or a `:` with a name after it, and
-    /// that exact topic if not: `orders/42` and `https://example.com/a` are topics, `orders/:id`
-    /// and `orders/*` are patterns. A backslash makes the next character a literal: `a\*b` is the
-    /// topic `a*b`.
+    /// The text is a URL Pattern if it has one of `* + ? ( ) { } \` or a `:` with a name after it.
+    /// Otherwise it is an exact topic: `orders/42` and `https://example.com/a` are topics,
+    /// `orders/:id` and `orders/*` are patterns. A backslash makes the next character a literal:
+    /// `a\*b` is the topic `a*b`.
     ///
     /// # Errors
-    /// When it is empty, too long, has a control character, or operators that make no URL Pattern.
+    /// When the text is empty or too long, has a control character, or has operators and is not a
+    /// URL Pattern.
     pub fn parse(text: &str) -> Result<Self, BadMatcher> {
         if !has_operators(text) {
             return Ok(Topic::new(text)?.into());
@@ -47,13 +64,13 @@ impl TopicMatcher {
         }
     }
 
-    /// Matches every topic.
+    /// The matcher of all topics.
     #[must_use]
     pub fn any() -> Self {
         Self::Pattern(TopicPattern::any())
     }
 
-    /// Whether an event published to `topic` is wanted.
+    /// Whether the matcher selects this topic.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
         match self {
@@ -71,7 +88,7 @@ fn has_operators(text: &str) -> bool {
         || text.match_indices(':').any(|(at, _)| named(at))
 }
 
-/// The only topic that the pattern stands for, if its operators are nothing but backslashes.
+/// The only topic that the pattern matches, if backslashes are its only operators.
 fn literal(pattern: &TopicPattern) -> Option<String> {
     let segments = pattern.segments()?.map(|segment| match segment {
         PatternSegment::Literal(text) => Some(text.into_owned()),
@@ -185,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_the_reason() {
+    fn a_text_that_is_neither_is_rejected_with_the_reason() {
         assert_eq!(TopicMatcher::parse(""), Err(BadTopic::Empty.into()));
         assert_eq!(TopicMatcher::parse("a/../b"), Err(BadTopic::DotSegment.into()));
         assert_eq!(TopicMatcher::parse("a\n*"), Err(BadPattern::ControlCharacter.into()));

@@ -1,4 +1,4 @@
-//! The patterns that topics are matched with.
+//! Patterns over topics. Simple patterns are matched as text; others are compiled.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -21,27 +21,36 @@ use crate::topic::BYTE_ORDER_MARK;
 /// | pattern | matches |
 /// | --- | --- |
 /// | `orders/:id` | `orders/42`: a `:name` is exactly one segment that is not empty |
-/// | `orders/*` | `orders/42`, `orders/42/items`, `orders/`: a `*` is one or more segments, empty ones too |
+/// | `orders/*` | `orders/42`, `orders/42/items`, `orders/`: a `*` is one or more segments, also empty |
 /// | `users/a\:b` | `users/a:b`: a backslash makes the next character a literal |
-/// | `orders/(\d+)`, `shop-:id`, `a{/:b}?` | what the standard says |
+/// | `orders/(\d+)`, `shop-:id`, `a{/:b}?` | as in the standard |
 /// | `https://example.com/books/:id` | topics that are such URLs |
-/// | `*` | every topic, whatever it looks like |
+/// | `*` | every topic |
 ///
-/// A leading slash is not significant, in patterns and in topics. A topic that begins with a scheme
-/// and `://` is an absolute URL; any other is a path, whole, with each `?` and `#` in it, resolved
-/// against `https://topic.invalid/` as relative patterns are. So `*` alone and absolute patterns
-/// match absolute URLs, other relative patterns do not.
+/// A leading slash is not significant, neither in patterns nor in topics. A topic that begins with
+/// a scheme and `://` is an absolute URL. Any other topic is a path, including each `?` and `#`,
+/// and is resolved against `https://topic.invalid/` like a relative pattern. So absolute URLs are
+/// matched by `*` alone and by absolute patterns, but not by other relative patterns.
 ///
-/// **Simple patterns**, whose every segment is a literal, a `:name` or a `*`, are matched here, as
-/// text, in time bounded by the product of the segments. All others go to the crate `urlpattern`,
-/// which sees a topic as URLs have it. The two agree but for this: to a simple pattern `a b`,
-/// `a%20b` and `a\b` are three topics; to others a character and its percent-escape are the same,
-/// and a literal backslash, which URLs take for a slash, matches no backslash. A regular expression
-/// is matched with the percent-escaped path, and cannot backtrack.
+/// In a **simple pattern**, each segment is a literal, a `:name` or a `*`. Simple patterns are
+/// matched as text, in time bounded by the product of the numbers of segments. All others are
+/// compiled by the crate `urlpattern`, which matches the topic as a URL. The two differ as follows:
+/// for a simple pattern, `a b`, `a%20b` and `a\b` are three topics. For others, a character and its
+/// percent-escape are equal, and a literal backslash matches no backslash, since URLs treat it as a
+/// slash. A regular expression is matched against the percent-escaped path and cannot backtrack.
 ///
-/// For other protocols there are two more kinds, which are never simple: URI Templates
-/// ([`template`](Self::template)), and URL Patterns that mean URLs alone
+/// Other protocols use two more kinds, which are never simple: URI Templates
+/// ([`template`](Self::template)) and URL Patterns over URLs only
 /// ([`relative_to`](Self::relative_to)).
+///
+/// ```
+/// use carafe_protocol::TopicPattern;
+///
+/// let pattern = TopicPattern::new("orders/:id/items/*")?;
+/// assert!(pattern.matches("orders/42/items/1"));
+/// assert!(!pattern.matches("orders/42"));
+/// # Ok::<(), carafe_protocol::BadPattern>(())
+/// ```
 #[derive(Clone)]
 pub struct TopicPattern(Arc<Parsed>);
 
@@ -51,102 +60,123 @@ struct Parsed {
 }
 
 enum Kind {
-    /// Read off its text, so that a million of them cost little.
+    /// Parsed from its text at each match, so that a million simple patterns take little memory.
     Simple,
     Url(Box<UrlMatcher>),
-    /// Matches topics as URLs, relative ones resolved against the base.
+    /// Matches topics as URLs. Relative topics are resolved against the base.
     Relative(Box<(UrlMatcher, Url)>),
     Template(Box<Template>),
 }
 
 /// One segment of a simple pattern.
+///
+/// ```
+/// use carafe_protocol::{PatternSegment, TopicPattern};
+///
+/// let pattern = TopicPattern::new("orders/:id")?;
+/// let segments: Vec<_> = pattern.segments().unwrap().collect();
+/// assert_eq!(segments, [PatternSegment::Literal("orders".into()), PatternSegment::Name]);
+/// # Ok::<(), carafe_protocol::BadPattern>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatternSegment<'a> {
-    /// Matches this segment.
+    /// Matches exactly this segment.
     Literal(Cow<'a, str>),
-    /// A `:name`: matches one segment that is not empty.
+    /// A `:name`. Matches one segment that is not empty.
     Name,
-    /// A `*`: matches one or more segments, empty ones too.
+    /// A `*`. Matches one or more segments, which may be empty.
     Any,
 }
 
-/// Why a text cannot be a pattern.
+/// The text is not a valid pattern.
+///
+/// ```
+/// use carafe_protocol::{BadPattern, TopicPattern};
+///
+/// assert_eq!(TopicPattern::new(":a/:a"), Err(BadPattern::DuplicateName));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadPattern {
-    /// There is no text.
+    /// The text is empty.
     #[error("the pattern is empty: write `*` for all topics")]
     Empty,
-    /// It is longer than [`TopicPattern::MAX_BYTES`], or [`TopicPattern::MAX_RELATIVE_BYTES`] for
-    /// one of those.
+    /// The text is longer than [`TopicPattern::MAX_BYTES`], or, for
+    /// [`TopicPattern::relative_to`], than [`TopicPattern::MAX_RELATIVE_BYTES`].
     #[error("the pattern has {0} bytes, more than are allowed: use a shorter one")]
     TooLong(usize),
-    /// It has a control character, a line break included.
+    /// The text has a control character, such as a line break.
     #[error("the pattern has a control character: use printable text")]
     ControlCharacter,
-    /// It has a byte order mark, U+FEFF, which no topic has.
+    /// The text has a byte order mark, U+FEFF, which no topic has.
     #[error(
-        "the pattern has a byte order mark, U+FEFF, which nobody sees: save the text as UTF-8 without it"
+        "the pattern has a byte order mark, U+FEFF, which is invisible: save the text as UTF-8 \
+         without it"
     )]
     ByteOrderMark,
-    /// It has a `:name` twice.
+    /// The pattern has the same `:name` twice.
     #[error("the pattern has two parts of the same name: name each `:name` differently")]
     DuplicateName,
-    /// It is not simple, and has more than [`TopicPattern::MAX_OPERATORS`] operators.
+    /// The pattern is not simple and has more than [`TopicPattern::MAX_OPERATORS`] operators.
     #[error(
-        "the pattern has more than {max} of the characters `: * + ? ( {{ [ | \\`: use fewer, or only `:name` and `*` between slashes",
+        "the pattern has more than {max} of the characters `: * + ? ( {{ [ | \\`: use fewer, or \
+         only `:name` and `*` between slashes",
         max = TopicPattern::MAX_OPERATORS
     )]
     TooComplex,
-    /// It is absolute, and has square brackets other than in the path after a plain scheme and
-    /// host.
+    /// The pattern is absolute and has square brackets outside the path, or a scheme or host that
+    /// is not plain text.
     #[error(
-        "the pattern has a square bracket by a scheme or host: use brackets only in the path, and neither groups nor backslashes before it"
+        "the pattern has a square bracket near a scheme or host: use brackets only in the path, \
+         and neither groups nor backslashes before the path"
     )]
     Brackets,
-    /// A regular expression in it cannot be read, or compiles to too much.
+    /// The pattern has a regular expression that is invalid or too large when compiled.
     #[error(
-        "the pattern has a regular expression that is wrong or too large: correct or shorten what stands in parentheses"
+        "the pattern has a regular expression that is invalid or too large: correct or shorten the \
+         text in parentheses"
     )]
     RegularExpression,
-    /// A part of it is a literal that no URL can have there.
+    /// The pattern has a literal scheme, host or port that no URL can have.
     #[error(
-        "the pattern has a scheme, host or port that no URL can have: correct it, or write a path"
+        "the pattern has a scheme, host or port that no URL can have: correct it, or use a path"
     )]
     NotUrl,
-    /// It does not follow the grammar.
+    /// The pattern does not follow the grammar of URL Patterns.
     #[error(
-        "the pattern is not a URL Pattern: close each group, and put a backslash before each of `: * + ? {{ }} ( )` that is meant literally"
+        "the pattern is not a URL Pattern: close each group, and put a backslash before each \
+         literal `: * + ? {{ }} ( )`"
     )]
     Syntax,
-    /// It does not follow the grammar of URI Templates.
+    /// The text does not follow the grammar of URI Templates.
     #[error(
-        "the URI Template cannot be read: write variables as RFC 6570 has them, such as `{{id}}`, and escape what no URI can have"
+        "the URI Template is invalid: use variables as in RFC 6570, such as `{{id}}`, and \
+         percent-escape characters that no URI can have"
     )]
     Template,
-    /// It is a URI Template with too many variables, or they are too long.
+    /// The URI Template has too many variables, or their prefixes are too long.
     #[error(
-        "the URI Template is too complex: use fewer variables, or shorter prefixes than `{{id:50}}`"
+        "the URI Template is too complex: use fewer variables or shorter prefixes than `{{id:50}}`"
     )]
     TemplateTooComplex,
 }
 
 impl TopicPattern {
-    /// The most bytes a pattern may have.
+    /// The maximum length of a pattern in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// The most bytes that one of [`relative_to`](Self::relative_to) may have.
+    /// The maximum length of a pattern of [`relative_to`](Self::relative_to) in bytes.
     pub const MAX_RELATIVE_BYTES: usize = 4096;
 
-    /// The most operators a pattern may have that is not simple, since each costs time at every
-    /// match.
+    /// The maximum number of operators of a pattern that is not simple. Each operator takes time at
+    /// each match.
     pub const MAX_OPERATORS: usize = 32;
 
-    /// Takes `text` as a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is
-    /// not a URL Pattern.
+    /// When the text is empty, too long, too complex, has a control character or a byte order mark,
+    /// or is not a URL Pattern.
     pub fn new(text: &str) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_BYTES)?;
         let kind = if is_simple(text) {
@@ -158,32 +188,32 @@ impl TopicPattern {
         Ok(Self::of(text, kind))
     }
 
-    /// Whether `text` has to be compiled to be a pattern, which takes up to some milliseconds.
-    /// Others are read off their text.
+    /// Whether the pattern `text` has to be compiled, which takes up to some milliseconds. Simple
+    /// patterns are not compiled.
     #[must_use]
     pub fn is_compiled(text: &str) -> bool {
         !is_simple(text)
     }
 
-    /// Takes `text` as a [URI Template](https://www.rfc-editor.org/rfc/rfc6570), which matches
-    /// itself, and all that it expands to with any values, undefined ones too. `books/{id}` matches
-    /// `books/42` and `books/`, and no `books/4/2`.
+    /// Parses a [URI Template](https://www.rfc-editor.org/rfc/rfc6570). It matches its own text and
+    /// each text that it can expand to, with values that may be undefined. `books/{id}` matches
+    /// `books/42` and `books/`, but not `books/4/2`.
     ///
     /// # Errors
-    /// When it is empty, too long, too complex, has a control character or a byte order mark, or is
-    /// not a URI Template.
+    /// When the text is empty, too long, too complex, has a control character or a byte order mark,
+    /// or is not a URI Template.
     pub fn template(text: &str) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_BYTES)?;
         Ok(Self::of(text, Kind::Template(Box::new(Template::new(text)?))))
     }
 
-    /// Takes `text` as a URL Pattern that may be relative to `base`, as topics are then, too: this
-    /// one means URLs and not paths. `*` alone matches every topic. All patterns that are compared
-    /// with each other have the same base.
+    /// Parses a URL Pattern over URLs. The pattern and the topics may be relative to `base`. `*`
+    /// alone matches every topic. Patterns that are compared with each other must have the same
+    /// base, because equality ignores it.
     ///
     /// # Errors
-    /// When it is empty, longer than [`MAX_RELATIVE_BYTES`](Self::MAX_RELATIVE_BYTES), too complex,
-    /// has a control character or a byte order mark, or is not a URL Pattern.
+    /// When the text is empty, longer than [`MAX_RELATIVE_BYTES`](Self::MAX_RELATIVE_BYTES), too
+    /// complex, has a control character or a byte order mark, or is not a URL Pattern.
     pub fn relative_to(text: &str, base: &Url) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_RELATIVE_BYTES)?;
         if text == "*" {
@@ -209,7 +239,7 @@ impl TopicPattern {
         matches!(self.0.kind, Kind::Simple) && self.as_str() == "*"
     }
 
-    /// The pattern as it was given.
+    /// The text of the pattern.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.text
@@ -231,18 +261,19 @@ impl TopicPattern {
         }
     }
 
-    /// The segments of a simple pattern, `None` of any other.
+    /// The segments of a simple pattern, or `None` if the pattern is not simple.
     ///
-    /// With [`topic_segments`](Self::topic_segments), this is what an index of many patterns needs.
+    /// Together with [`topic_segments`](Self::topic_segments), this is enough to build an index of
+    /// many patterns.
     #[must_use]
     pub fn segments(&self) -> Option<impl Iterator<Item = PatternSegment<'_>>> {
-        // All of a simple pattern's segments parse, or it would not be simple.
+        // Each segment of a simple pattern parses: that is how `is_simple` is defined.
         let segments = split(&self.0.text).filter_map(PatternSegment::parse);
         matches!(self.0.kind, Kind::Simple).then_some(segments)
     }
 
-    /// The segments that simple patterns see of a topic, at least one; `None` where it is an
-    /// absolute URL, which of them only `*` matches.
+    /// The segments of a topic as simple patterns match them, at least one. `None` for an absolute
+    /// URL, which only the simple pattern `*` matches.
     #[must_use]
     pub fn topic_segments(topic: &str) -> Option<Split<'_, char>> {
         (!is_absolute_url(topic)).then(|| split(topic))
@@ -250,7 +281,7 @@ impl TopicPattern {
 }
 
 impl<'a> PatternSegment<'a> {
-    /// `None` where it takes the whole URL Pattern grammar.
+    /// `None` if the segment needs the grammar of URL Patterns.
     fn parse(text: &'a str) -> Option<Self> {
         match text.strip_prefix(':') {
             Some(name) => is_name(name).then_some(Self::Name),
@@ -301,13 +332,13 @@ fn check_names(text: &str) -> Result<(), BadPattern> {
     }
 }
 
-/// The standard allows more letters in names; such patterns are merely not simple.
+/// The standard allows more letters in names. Patterns with such names are valid, but not simple.
 fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
     text.bytes().all(allowed) && !text.starts_with(|c: char| c.is_ascii_digit()) && !text.is_empty()
 }
 
-/// The literal that `text` stands for; `None` if it has an operator or ends within an escape.
+/// The literal text without escapes. `None` if it has an operator or ends within an escape.
 fn unescape(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains([':', '*', '+', '?', '{', '}', '(', ')', '\\']) {
         return Some(text.into());
@@ -324,8 +355,9 @@ fn unescape(text: &str) -> Option<Cow<'_, str>> {
     Some(literal.into())
 }
 
-/// Only the latest `*` is ever widened: what stands between two of them fits at its first place or
-/// nowhere better, so there is no more work than the product of the segments.
+/// Backtracks to the latest `*` only. The segments between two `*` match at their first possible
+/// place or at none that is better, so the work is bounded by the product of the numbers of
+/// segments.
 fn match_segments(pattern: &str, mut topic: Split<'_, char>) -> bool {
     let mut pattern = split(pattern);
     let mut latest_any = None;
@@ -346,8 +378,8 @@ fn match_segments(pattern: &str, mut topic: Split<'_, char>) -> bool {
     pattern.next().is_none()
 }
 
-/// A scheme and `://`. Without the slashes, too many topics would be URLs: `user:42` is one to the
-/// standard.
+/// Whether the topic begins with a scheme and `://`. The slashes are required here: in the URL
+/// standard, `user:42` is a URL, too.
 fn is_absolute_url(topic: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     topic.split_once("://").is_some_and(|(scheme, _)| {
@@ -358,20 +390,20 @@ fn is_absolute_url(topic: &str) -> bool {
 static BASE: LazyLock<Url> =
     LazyLock::new(|| Url::parse("https://topic.invalid/").expect("this constant is a URL"));
 
-/// The topic as URL Patterns see it.
+/// The topic as a URL, for compiled patterns.
 fn resolve(topic: &str) -> Option<Url> {
     if is_absolute_url(topic) {
         return Url::parse(topic).ok();
     }
     let path = topic.strip_prefix('/').unwrap_or(topic);
     let mut url = BASE.clone();
-    // A backslash would become a slash, and the topic another one.
+    // The URL parser turns a backslash into a slash, which would match another topic.
     url.set_path(&format!("/{}", path.replace('\\', "%5C")));
     Some(url)
 }
 
-/// A compiled URL Pattern. Of what the crate compiles, 75 KB, it keeps only what tests the
-/// components.
+/// A compiled URL Pattern. It keeps only the matchers of the components: the whole pattern of the
+/// crate takes 75 KB.
 struct UrlMatcher([Matcher<BoundedRegex>; 8]);
 
 impl UrlMatcher {
@@ -386,7 +418,7 @@ impl UrlMatcher {
             Some((scheme, rest)) => check_brackets(scheme, rest)?,
             None => check_brackets_without_scheme(text)?,
         }
-        // A scheme of its own makes it absolute, of an opaque path too.
+        // A pattern with a scheme is absolute, even if its path is opaque.
         let init = match UrlPatternInit::parse_constructor_string::<BoundedRegex>(text, None) {
             Err(Error::BaseUrlRequired) => {
                 UrlPatternInit::parse_constructor_string::<BoundedRegex>(text, Some(base.clone()))
@@ -427,7 +459,7 @@ impl UrlMatcher {
     }
 }
 
-/// Compiles what a component is matched with, if it takes a regular expression.
+/// Compiles the regular expression of a component, if it has one.
 fn compile(matcher: &Matcher<BoundedRegex>) -> Result<(), BadPattern> {
     match &matcher.inner {
         InnerMatcher::RegExp { regexp } => {
@@ -438,22 +470,22 @@ fn compile(matcher: &Matcher<BoundedRegex>) -> Result<(), BadPattern> {
     }
 }
 
-/// A regular expression that may cost so much memory and no more, and tells no groups, which would
-/// be half the time.
+/// A regular expression with a limit on its memory. It does not report groups, which would double
+/// the time of a match.
 ///
-/// It is compiled when it is first needed: the crate makes one or two for each of the eight
-/// components of a pattern, and seldom uses more than one of them. Nearly all the time that a
-/// pattern takes goes into compiling.
+/// It is compiled at its first use. The crate makes one or two regular expressions for each of the
+/// eight components of a pattern and seldom uses more than one. Compiling takes nearly all of the
+/// time to make a pattern.
 struct BoundedRegex {
     text: Box<str>,
     compiled: OnceLock<Option<Regex>>,
 }
 
 impl BoundedRegex {
-    /// Enough for the few Unicode classes that a pattern may need, `[\w-]+` has 50 KB.
+    /// Enough for a few Unicode classes; `[\w-]+` takes 50 KB.
     const MAX_BYTES: usize = 256 * 1024;
 
-    /// `None` if it cannot be read, or compiles to too much.
+    /// `None` if the expression is invalid or exceeds the limit.
     fn compiled(&self) -> Option<&Regex> {
         let compile = || {
             #[cfg(test)]
@@ -496,7 +528,7 @@ fn parse_url_pattern(text: &str) -> Result<UrlPattern<BoundedRegex>, BadPattern>
     Ok(UrlPattern::parse(init, UrlPatternOptions::default())?)
 }
 
-/// The components of a pattern with a scheme; `None` if it has none, and is a path.
+/// The components of a pattern with a scheme. `None` for a path.
 fn absolute(text: &str) -> Result<Option<UrlPatternInit>, BadPattern> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(None);
@@ -509,8 +541,9 @@ fn absolute(text: &str) -> Result<Option<UrlPatternInit>, BadPattern> {
     }
 }
 
-/// In a host, the crate's parser counts brackets down from zero, which panics where overflow is
-/// checked. A plain scheme and host make sure that it is past the host when it meets one.
+/// Rejects patterns for which the parser of the crate would panic: within a host it decrements the
+/// number of open brackets below zero. After a plain scheme and host, the parser is past the host
+/// when it reaches a bracket.
 fn check_brackets(scheme: &str, rest: &str) -> Result<(), BadPattern> {
     let host = rest.split('/').next().unwrap_or(rest);
     let plain = |part: &str| !part.contains(['[', ']', '{', '(', '\\']);
@@ -521,7 +554,7 @@ fn check_brackets(scheme: &str, rest: &str) -> Result<(), BadPattern> {
     }
 }
 
-/// A colon that begins no `:name` may end a scheme, after which a host may stand.
+/// The same without `://`. A colon that begins no `:name` may end a scheme, and a host may follow.
 fn check_brackets_without_scheme(text: &str) -> Result<(), BadPattern> {
     let begins_name =
         |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$'));
@@ -532,7 +565,7 @@ fn check_brackets_without_scheme(text: &str) -> Result<(), BadPattern> {
     }
 }
 
-/// Bounds what matching may cost, and how many regular expressions there are to compile.
+/// Limits the cost of a match and the number of regular expressions to compile.
 fn check_cost(text: &str) -> Result<(), BadPattern> {
     let operators = text.matches([':', '*', '+', '?', '(', '{', '[', '|', '\\']);
     match operators.count() > TopicPattern::MAX_OPERATORS {
@@ -589,8 +622,8 @@ impl fmt::Debug for TopicPattern {
 }
 
 impl TopicPattern {
-    /// What makes a pattern this one. A simple text is never of the kind `Url`, nor the other way
-    /// round.
+    /// The identity of a pattern for equality, order and hash. `Simple` and `Url` share a number,
+    /// since the text alone decides between them.
     fn identity(&self) -> (&str, u8) {
         let kind = match self.0.kind {
             Kind::Simple | Kind::Url(_) => 0,

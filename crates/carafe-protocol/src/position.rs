@@ -1,27 +1,35 @@
-//! Where an entry stands in its log, as clients see it.
+//! The place of an entry in its log, and its form as an event ID.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A place in the order of a log. Offsets only grow and may be sparse; 0 is before the first entry.
+/// The number of an entry in its log. Offsets increase and may have gaps. 0 is before the first
+/// entry.
 pub type Offset = u64;
 
-/// A random number kept with an entry: tells it from another that was given the same offset after a
-/// failover lost the tail.
+/// A random number that is stored with an entry. If a failover loses the tail of a log, another
+/// entry may get the same offset; the nonce distinguishes the two.
 pub type Nonce = u32;
 
-/// Names one life of a log.
+/// Identifies one life of a log. A new generation begins when the log may have lost entries that
+/// clients have seen, such as after a crash.
+///
+/// ```
+/// use carafe_protocol::Generation;
+///
+/// assert_eq!(Generation::new(7).to_string(), "000000000007");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(u64);
 
 impl Generation {
-    /// Takes the low 48 bits of `random` as a name; they are 12 digits on the wire.
+    /// Uses the low 48 bits of `random`, which are 12 hexadecimal digits on the wire.
     #[must_use]
     pub const fn new(random: u64) -> Self {
         Self(random & ((1 << 48) - 1))
     }
 
-    /// The name as a number.
+    /// The generation as a number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -34,16 +42,25 @@ impl fmt::Display for Generation {
     }
 }
 
-/// The event ID on the wire, `<generation>-<offset>-<nonce>`, for example
-/// `5f0c9a3be812-42-0badcafe`.
+/// The place of an entry in its log. It is the event ID on the wire, in the form
+/// `<generation>-<offset>-<nonce>`.
 ///
-/// A position is opaque to clients: they send back what they got. It says how many entries the log
-/// has had in all, and nothing else.
+/// Clients treat a position as opaque and send it back unchanged. A position reveals how many
+/// entries the log has stored, and nothing else.
+///
+/// ```
+/// use carafe_protocol::Position;
+///
+/// let position: Position = "5f0c9a3be812-42-0badcafe".parse()?;
+/// assert_eq!(position.offset, 42);
+/// assert_eq!(position.to_string(), "5f0c9a3be812-42-0badcafe");
+/// # Ok::<(), carafe_protocol::BadPosition>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The life of the log that the entry belongs to.
     pub generation: Generation,
-    /// The place in that log.
+    /// The number of the entry in that log.
     pub offset: Offset,
     /// The entry's own random number; 0 before the first entry.
     pub nonce: Nonce,
@@ -56,6 +73,12 @@ impl fmt::Display for Position {
 }
 
 /// The text is not a position.
+///
+/// ```
+/// use carafe_protocol::{BadPosition, Position};
+///
+/// assert_eq!("42".parse::<Position>(), Err(BadPosition));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a position: send back an event ID exactly as it was received")]
 pub struct BadPosition;
@@ -63,7 +86,7 @@ pub struct BadPosition;
 impl FromStr for Position {
     type Err = BadPosition;
 
-    /// Accepts exactly what [`Display`](fmt::Display) writes, so that each position has one
+    /// Accepts only the form that [`Display`](fmt::Display) writes, so that each position has one
     /// spelling.
     fn from_str(text: &str) -> Result<Self, BadPosition> {
         let position = parse(text).ok_or(BadPosition)?;

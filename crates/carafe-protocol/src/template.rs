@@ -1,32 +1,33 @@
-//! URI Templates (RFC 6570) as what topics are matched with.
+//! Matching topics with URI Templates (RFC 6570).
 
 use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
 
-/// A compiled URI Template: it matches what its expression could expand to, with any values.
+/// A compiled URI Template. It matches each text that the template could expand to with any values.
 ///
-/// The crates that are kept only expand templates; this compiles one to a regular expression, which
-/// cannot backtrack.
+/// Maintained crates only expand templates. This one compiles a template to a regular expression,
+/// which cannot backtrack.
 pub(crate) struct Template(Regex);
 
-/// Why a text is no template.
+/// The text is not a valid template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadTemplate {
-    /// It does not follow the grammar of RFC 6570, section 2.
+    /// The text does not follow the grammar of RFC 6570, section 2.
     Syntax,
-    /// It compiles to too much.
+    /// The template exceeds a limit when compiled.
     TooComplex,
 }
 
 impl Template {
-    /// Enough for a dozen variables; what the length of a variable (`{a:500}`) takes counts too.
+    /// The maximum size of the regular expression in bytes: enough for a dozen variables. The
+    /// length of a prefix, as in `{a:500}`, counts.
     const MAX_BYTES: usize = 128 * 1024;
 
-    /// The most variables.
+    /// The maximum number of variables.
     const MAX_VARIABLES: usize = 32;
 
-    /// The most variables of one expression, which cost by the square.
+    /// The maximum number of variables in one expression. The cost grows with its square.
     const MAX_IN_EXPRESSION: usize = 12;
 
     pub(crate) fn new(text: &str) -> Result<Self, BadTemplate> {
@@ -62,8 +63,8 @@ fn compile(text: &str) -> Result<String, BadTemplate> {
     Ok(pattern)
 }
 
-/// A literal stands for itself. Expansion escapes what a URI cannot have; topics may have it as it
-/// is, too.
+/// A literal matches itself. An expansion percent-escapes characters that a URI cannot have; a
+/// topic may have them in either form.
 fn compile_literal(text: &str, pattern: &mut String) -> Result<(), BadTemplate> {
     if text.contains(['"', '<', '>', '\\', '^', '`', '|', '}', ' '])
         || text.chars().any(char::is_control)
@@ -84,7 +85,7 @@ fn compile_literal(text: &str, pattern: &mut String) -> Result<(), BadTemplate> 
     Ok(())
 }
 
-/// Each `%` begins a percent-escape.
+/// Checks that each `%` begins a percent-escape.
 fn check_escapes(text: &str) -> Result<(), BadTemplate> {
     let mut parts = text.split('%');
     parts.next();
@@ -93,27 +94,27 @@ fn check_escapes(text: &str) -> Result<(), BadTemplate> {
     if parts.all(is_escape) { Ok(()) } else { Err(BadTemplate::Syntax) }
 }
 
-/// One `{…}`: RFC 6570, section 3.2.1.
+/// One `{…}`, see RFC 6570, section 3.2.1.
 struct Expression<'a> {
     operator: &'static Operator,
     variables: Vec<Variable<'a>>,
 }
 
-/// What an operator does, by the table in appendix A.
+/// The effect of an operator, from the table in appendix A.
 struct Operator {
-    /// How it is written.
+    /// The character of the operator.
     sign: &'static str,
-    /// Before the first variable that is defined.
+    /// The text before the first defined variable.
     first: &'static str,
-    /// Between variables.
+    /// The text between variables.
     separator: &'static str,
-    /// Whether names are written too, and then what follows one whose value is empty.
+    /// `Some` if names are written, with the text after a name whose value is empty.
     named: Option<&'static str>,
-    /// Whether values may have reserved characters as they are.
+    /// Whether values may have unescaped reserved characters.
     reserved: bool,
 }
 
-/// The last has no sign, so that it is found where no other is.
+/// The last operator has no sign. It must be last, because each text starts with an empty sign.
 static OPERATORS: [Operator; 8] = [
     Operator { sign: "+", first: "", separator: ",", named: None, reserved: true },
     Operator { sign: "#", first: "#", separator: ",", named: None, reserved: true },
@@ -133,9 +134,9 @@ struct Variable<'a> {
 #[derive(Clone, Copy)]
 enum Modifier {
     None,
-    /// Only so many characters of the value.
+    /// The maximum number of characters of the value.
     Prefix(usize),
-    /// Each member of a list or pair on its own.
+    /// Each member of a list or map is expanded by itself.
     Explode,
 }
 
@@ -147,8 +148,8 @@ impl<'a> Expression<'a> {
         Ok(Self { operator, variables: variables.collect::<Result<_, _>>()? })
     }
 
-    /// Any of the variables may be undefined, and then leaves nothing behind; without any, nothing
-    /// is left at all.
+    /// Each variable may be undefined and then expands to nothing. If all are undefined, the whole
+    /// expression expands to nothing.
     fn compile(&self, pattern: &mut String) {
         let Operator { first, separator, .. } = self.operator;
         let variables: Vec<_> =
@@ -183,7 +184,7 @@ impl<'a> Variable<'a> {
         if is_name { Ok(Self { name, modifier }) } else { Err(BadTemplate::Syntax) }
     }
 
-    /// What the variable comes to where it is defined.
+    /// The regular expression of the variable if it is defined.
     fn pattern(&self, operator: &Operator) -> String {
         let one = character(operator.reserved, "");
         match (self.modifier, operator.named) {
@@ -202,20 +203,20 @@ impl<'a> Variable<'a> {
                 self.named(&format!("={}", at_most(length, 1, false)), if_empty)
             }
             (Modifier::Explode, Some(if_empty)) => {
-                // The members of a list have the variable's name, those of pairs any.
+                // The members of a list have the name of the variable, those of a map any name.
                 let pair = format!("{}*(?:={one}+|{if_empty})", character(true, ""));
                 format!("(?:{pair}(?:{}{pair})*)", regex::escape(operator.separator))
             }
         }
     }
 
-    /// The value may be empty.
+    /// The name and a value that may be empty.
     fn named(&self, value: &str, if_empty: &str) -> String {
         format!("{}(?:{value}|{if_empty})", regex::escape(self.name))
     }
 }
 
-/// The length is 1 to 9999.
+/// Parses the length of a prefix, 1 to 9999.
 fn prefix(text: &str) -> Result<usize, BadTemplate> {
     let is_number = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let length = text.parse().ok().filter(|_| is_number && !text.starts_with('0'));
@@ -224,21 +225,22 @@ fn prefix(text: &str) -> Result<usize, BadTemplate> {
 
 const ESCAPE: &str = "%[0-9A-Fa-f]{2}";
 
-/// A character of a value as it stands in an expansion, or one of `further`.
+/// One character of an expanded value, or one of `further`.
 fn character(reserved: bool, further: &str) -> String {
     let reserved = if reserved { r":/?#\[\]@!$&'()*+,;=" } else { "" };
     format!("(?:[-A-Za-z0-9._~{reserved}{further}]|{ESCAPE})")
 }
 
-/// From `least` to `length` characters, of which each may take several escapes.
+/// From `least` to `length` characters. One character may take several percent-escapes.
 fn at_most(length: usize, least: usize, reserved: bool) -> String {
     let escaped = "%[0-7][0-9A-Fa-f]|%[CDcd][0-9A-Fa-f]%[89ABab][0-9A-Fa-f]\
         |%[Ee][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){2}|%[Ff][0-7](?:%[89ABab][0-9A-Fa-f]){3}";
     let reserved = if reserved { r":/?#\[\]@!$&'()*+,;=" } else { "" };
-    // Where reserved characters stay, so do escapes that the value has, whatever they come to.
+    // With reserved characters, an expansion keeps the percent-escapes of the value, even invalid
+    // UTF-8.
     let any = if reserved.is_empty() { String::new() } else { format!("|{ESCAPE}") };
     let one = format!("(?:[-A-Za-z0-9._~{reserved}]|{escaped}{any})");
-    // No topic is longer: there is nothing to count.
+    // No topic is longer, so the regular expression need not count.
     if length >= crate::Topic::MAX_BYTES {
         format!("{one}{{{least},}}")
     } else {

@@ -1,51 +1,73 @@
-//! The name an event is published to.
+//! The name that an event is published to.
 
 use std::fmt;
 use std::str::FromStr;
 
 use smol_str::SmolStr;
 
-/// The name an event is published to, usually a path such as `orders/42`.
+/// The name that an event is published to, usually a path such as `orders/42`.
 ///
-/// One to [`Topic::MAX_BYTES`] bytes of UTF-8, without control characters, without the byte order
-/// mark U+FEFF, which is invisible, and without the path segments `.` and `..`, which URL parsers
-/// on the way would fold (`a/../b` would reach another topic).
-// A short one takes no memory of its own: of very many, that would be much, and lie between what is
-// given back.
+/// A topic has one to [`Topic::MAX_BYTES`] bytes of UTF-8. It has no control characters and no byte
+/// order mark U+FEFF, which is invisible. It has no path segments `.` and `..`: URL parsers of
+/// proxies and clients normalize them, so that `a/../b` would reach another topic.
+///
+/// ```
+/// use carafe_protocol::Topic;
+///
+/// let topic = Topic::new("orders/42")?;
+/// assert_eq!(topic.as_str(), "orders/42");
+/// assert!(Topic::new("orders/../admin").is_err());
+/// # Ok::<(), carafe_protocol::BadTopic>(())
+/// ```
+// `SmolStr` stores a short text inline. A hub holds millions of topics: separate allocations would
+// cost memory and fragment the heap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(SmolStr);
 
-/// Why a text cannot be a topic.
+/// The text is not a valid topic.
+///
+/// ```
+/// use carafe_protocol::{BadTopic, Topic};
+///
+/// assert_eq!(Topic::new("a\nb"), Err(BadTopic::ControlCharacter));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadTopic {
-    /// There is no text.
+    /// The text is empty.
     #[error("the topic is empty: name one, such as `orders/42`")]
     Empty,
-    /// It is longer than [`Topic::MAX_BYTES`].
-    #[error("the topic has {0} bytes, more than the {max} allowed: use a shorter one", max = Topic::MAX_BYTES)]
+    /// The text is longer than [`Topic::MAX_BYTES`].
+    #[error(
+        "the topic has {0} bytes, more than the {max} allowed: use a shorter one",
+        max = Topic::MAX_BYTES
+    )]
     TooLong(usize),
-    /// It has a control character, a line break included.
+    /// The text has a control character, such as a line break.
     #[error("the topic has a control character: use printable text")]
     ControlCharacter,
-    /// It has a byte order mark, U+FEFF, which editors put at the start of a file.
+    /// The text has a byte order mark, U+FEFF. Some editors put it at the start of a file.
     #[error(
-        "the topic has a byte order mark, U+FEFF, which nobody sees: save the text as UTF-8 without it"
+        "the topic has a byte order mark, U+FEFF, which is invisible: save the text as UTF-8 \
+         without it"
     )]
     ByteOrderMark,
-    /// It has a segment that URL parsers fold away.
-    #[error("the topic has a segment `.` or `..`, which URL parsers fold: leave such segments out")]
+    /// The text has a segment that URL parsers normalize.
+    #[error(
+        "the topic has a segment `.` or `..`, which URL parsers normalize: leave such segments out"
+    )]
     DotSegment,
 }
 
 impl Topic {
-    /// The most bytes a topic may have.
+    /// The maximum length of a topic in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Takes `text` as a topic.
+    /// Checks that `text` is a topic.
     ///
     /// # Errors
-    /// When it is empty, too long, has a control character, a byte order mark or a dot segment.
+    /// When the text is empty or too long, has a control character, a byte order mark or a dot
+    /// segment.
     pub fn new(text: &str) -> Result<Self, BadTopic> {
         if text.contains(BYTE_ORDER_MARK) {
             return Err(BadTopic::ByteOrderMark);
@@ -53,11 +75,11 @@ impl Topic {
         Self::stored(text)
     }
 
-    /// Takes the topic of an event that a log has stored. It may have a byte order mark: the
-    /// versions before that is refused have stored such topics, and their logs stay readable.
+    /// Checks a topic that a log has stored. It may have a byte order mark: earlier versions stored
+    /// such topics, and their logs stay readable.
     ///
     /// # Errors
-    /// When it is empty, too long, has a control character or a dot segment.
+    /// When the text is empty or too long, has a control character or a dot segment.
     pub fn stored(text: &str) -> Result<Self, BadTopic> {
         if text.is_empty() {
             return Err(BadTopic::Empty);
@@ -81,10 +103,10 @@ impl Topic {
     }
 }
 
-/// Invisible, and no control character to Unicode.
+/// Invisible, but not a control character by its Unicode category.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The URL standard folds `.` and `..`, and takes `%2e` for a dot.
+/// The URL standard normalizes `.` and `..`, and treats `%2e` as a dot.
 fn is_dot_segment(segment: &str) -> bool {
     let mut rest = segment;
     let mut dots = 0;
@@ -155,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_topic_is_refused_with_its_reason() {
+    fn a_text_that_is_no_topic_is_rejected_with_the_reason() {
         check("", Err(BadTopic::Empty));
         check(&"x".repeat(Topic::MAX_BYTES + 1), Err(BadTopic::TooLong(1025)));
         for text in ["a\nb", "a\0", "\u{1b}[31m", "\u{85}"] {
@@ -168,6 +190,7 @@ mod tests {
             check(text, Err(BadTopic::DotSegment));
         }
     }
+
     #[test]
     fn a_stored_topic_may_have_a_byte_order_mark_and_nothing_else_that_a_new_one_may_not() {
         assert_eq!(Topic::stored("\u{feff}a").unwrap().as_str(), "\u{feff}a");
