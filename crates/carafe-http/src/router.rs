@@ -34,8 +34,8 @@ impl HubExt for Hub {
     }
 }
 
-/// The hub's endpoints: `/events…`, `/healthz`, `/readyz` and, as the options say, Mercure's and a
-/// page at `/`.
+/// The hub's endpoints: `/events…`, `/healthz`, `/readyz`, and Mercure's and a page at `/` if the
+/// options say so.
 ///
 /// Limits per client address need the address: serve the app with
 /// `into_make_service_with_connect_info::<SocketAddr>()` or with [`serve`](crate::serve).

@@ -10,7 +10,6 @@ pub(super) const WIDE: &[&str] = &[
     "README.md",
     "bench/RESULTS.md",
     "crates/carafe-client/",
-    "crates/carafe-http/",
     "crates/carafe-log/",
     "docs/OPERATIONS.md",
 ];

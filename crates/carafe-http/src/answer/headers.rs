@@ -43,7 +43,8 @@ pub(crate) fn stream_headers() -> [(HeaderName, HeaderValue); 3] {
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
 }
 
-/// The response to `HEAD` where `GET` is a stream. It has no `Content-Length`, as a stream has none.
+/// The response to `HEAD` where `GET` is a stream. It has no `Content-Length`, as a stream has
+/// none.
 pub(crate) fn head_of_a_stream() -> Response {
     (stream_headers(), Body::new(OfUnknownLength)).into_response()
 }

@@ -37,6 +37,13 @@ pub(crate) enum ProblemKind {
     WrongMethod,
 }
 
+/// A URN by its last part, which is the name of the kind in the metrics.
+macro_rules! urn {
+    ($name:literal) => {
+        concat!("urn:carafe:problem:", $name)
+    };
+}
+
 /// URN, title and status of a kind.
 type Row = (&'static str, &'static str, StatusCode);
 
@@ -56,39 +63,46 @@ impl ProblemKind {
         self.row().2
     }
 
-    #[rustfmt::skip]
     fn row(self) -> Row {
         use StatusCode as S;
         match self {
-            Self::BadEventType => ("urn:carafe:problem:bad-event-type", "Bad event type", S::BAD_REQUEST),
-            Self::BadHost => ("urn:carafe:problem:bad-host", "Bad host", S::BAD_REQUEST),
-            Self::BadId => ("urn:carafe:problem:bad-id", "Bad idempotency key", S::BAD_REQUEST),
-            Self::BadLine => ("urn:carafe:problem:bad-line", "Bad line in a batch", S::BAD_REQUEST),
-            Self::BadParameter => ("urn:carafe:problem:bad-parameter", "Bad parameter", S::BAD_REQUEST),
-            Self::BadPattern => ("urn:carafe:problem:bad-pattern", "Bad pattern", S::BAD_REQUEST),
-            Self::BadToken => ("urn:carafe:problem:bad-token", "Bad token", S::UNAUTHORIZED),
-            Self::BadTopic => ("urn:carafe:problem:bad-topic", "Bad topic", S::BAD_REQUEST),
-            Self::BadUpdate => ("urn:carafe:problem:bad-update", "Bad update", S::BAD_REQUEST),
-            Self::BadUtf8 => ("urn:carafe:problem:bad-utf-8", "Text is not UTF-8", S::BAD_REQUEST),
-            Self::BodyBroken => ("urn:carafe:problem:body-broken", "Incomplete body", S::BAD_REQUEST),
-            Self::BodyTimeout => ("urn:carafe:problem:body-timeout", "Body too slow", S::REQUEST_TIMEOUT),
-            Self::ContentEncoding => ("urn:carafe:problem:content-encoding", "Compressed body", S::UNSUPPORTED_MEDIA_TYPE),
-            Self::DiskFull => ("urn:carafe:problem:disk-full", "The disk is full", S::INSUFFICIENT_STORAGE),
-            Self::Forbidden => ("urn:carafe:problem:forbidden", "Not allowed", S::FORBIDDEN),
-            Self::ForeignOrigin => ("urn:carafe:problem:foreign-origin", "Origin not allowed", S::FORBIDDEN),
-            Self::NoToken => ("urn:carafe:problem:no-token", "No token", S::UNAUTHORIZED),
-            Self::NoTopic => ("urn:carafe:problem:no-topic", "No topic", S::UNSUPPORTED_MEDIA_TYPE),
-            Self::NotFound => ("urn:carafe:problem:not-found", "Not found", S::NOT_FOUND),
-            Self::NotLoopback => ("urn:carafe:problem:not-loopback", "Not from this machine", S::FORBIDDEN),
-            Self::TooComplex => ("urn:carafe:problem:too-complex", "Too many complex patterns", S::BAD_REQUEST),
-            Self::TooFast => ("urn:carafe:problem:too-fast", "Too fast", S::TOO_MANY_REQUESTS),
-            Self::TooLarge => ("urn:carafe:problem:too-large", "Too large", S::PAYLOAD_TOO_LARGE),
-            Self::TooManyMatchers => ("urn:carafe:problem:too-many-matchers", "Too many topics and patterns", S::BAD_REQUEST),
-            Self::TooManyParameters => ("urn:carafe:problem:too-many-parameters", "Too many parameters", S::BAD_REQUEST),
-            Self::TooManyTopics => ("urn:carafe:problem:too-many-topics", "Too many topics", S::BAD_REQUEST),
-            Self::TooMuchWork => ("urn:carafe:problem:too-much-work", "Too much to search", S::BAD_REQUEST),
-            Self::Unavailable => ("urn:carafe:problem:unavailable", "Not available now", S::SERVICE_UNAVAILABLE),
-            Self::WrongMethod => ("urn:carafe:problem:wrong-method", "Method not allowed", S::METHOD_NOT_ALLOWED),
+            Self::BadEventType => (urn!("bad-event-type"), "Bad event type", S::BAD_REQUEST),
+            Self::BadHost => (urn!("bad-host"), "Bad host", S::BAD_REQUEST),
+            Self::BadId => (urn!("bad-id"), "Bad idempotency key", S::BAD_REQUEST),
+            Self::BadLine => (urn!("bad-line"), "Bad line in a batch", S::BAD_REQUEST),
+            Self::BadParameter => (urn!("bad-parameter"), "Bad parameter", S::BAD_REQUEST),
+            Self::BadPattern => (urn!("bad-pattern"), "Bad pattern", S::BAD_REQUEST),
+            Self::BadToken => (urn!("bad-token"), "Bad token", S::UNAUTHORIZED),
+            Self::BadTopic => (urn!("bad-topic"), "Bad topic", S::BAD_REQUEST),
+            Self::BadUpdate => (urn!("bad-update"), "Bad update", S::BAD_REQUEST),
+            Self::BadUtf8 => (urn!("bad-utf-8"), "Text is not UTF-8", S::BAD_REQUEST),
+            Self::BodyBroken => (urn!("body-broken"), "Incomplete body", S::BAD_REQUEST),
+            Self::BodyTimeout => (urn!("body-timeout"), "Body too slow", S::REQUEST_TIMEOUT),
+            Self::ContentEncoding => {
+                (urn!("content-encoding"), "Compressed body", S::UNSUPPORTED_MEDIA_TYPE)
+            }
+            Self::DiskFull => (urn!("disk-full"), "The disk is full", S::INSUFFICIENT_STORAGE),
+            Self::Forbidden => (urn!("forbidden"), "Not allowed", S::FORBIDDEN),
+            Self::ForeignOrigin => (urn!("foreign-origin"), "Origin not allowed", S::FORBIDDEN),
+            Self::NoToken => (urn!("no-token"), "No token", S::UNAUTHORIZED),
+            Self::NoTopic => (urn!("no-topic"), "No topic", S::UNSUPPORTED_MEDIA_TYPE),
+            Self::NotFound => (urn!("not-found"), "Not found", S::NOT_FOUND),
+            Self::NotLoopback => (urn!("not-loopback"), "Not from this machine", S::FORBIDDEN),
+            Self::TooComplex => (urn!("too-complex"), "Too many complex patterns", S::BAD_REQUEST),
+            Self::TooFast => (urn!("too-fast"), "Too fast", S::TOO_MANY_REQUESTS),
+            Self::TooLarge => (urn!("too-large"), "Too large", S::PAYLOAD_TOO_LARGE),
+            Self::TooManyMatchers => {
+                (urn!("too-many-matchers"), "Too many topics and patterns", S::BAD_REQUEST)
+            }
+            Self::TooManyParameters => {
+                (urn!("too-many-parameters"), "Too many parameters", S::BAD_REQUEST)
+            }
+            Self::TooManyTopics => (urn!("too-many-topics"), "Too many topics", S::BAD_REQUEST),
+            Self::TooMuchWork => (urn!("too-much-work"), "Too much to search", S::BAD_REQUEST),
+            Self::Unavailable => (urn!("unavailable"), "Not available now", S::SERVICE_UNAVAILABLE),
+            Self::WrongMethod => {
+                (urn!("wrong-method"), "Method not allowed", S::METHOD_NOT_ALLOWED)
+            }
         }
     }
 }

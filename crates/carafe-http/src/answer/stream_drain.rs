@@ -64,7 +64,8 @@ impl StreamDrain {
         Self { hub: Some(hub.clone()), ..Self::default() }
     }
 
-    /// The app, whose streams end with this drain. Routes that are added afterwards are not covered.
+    /// The app, whose streams end with this drain. Routes that are added afterwards are not
+    /// covered.
     pub fn attach(&self, app: Router) -> Router {
         let drain = self.clone();
         app.layer(map_response(move |response: Response| {

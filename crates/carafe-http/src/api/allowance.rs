@@ -24,8 +24,8 @@ pub(crate) fn check(app: &App, publisher: Option<Publisher>) -> Result<(), Probl
     app.options.publish_rate.check(publisher, Instant::now()).map_err(too_fast)
 }
 
-/// The events of a batch while it is read. A batch that is rejected is charged too, since reading it
-/// has cost as much.
+/// The events of a batch while it is read. A batch that is rejected is charged too, since reading
+/// it has cost as much.
 pub(crate) struct UnpaidBatch<'a> {
     app: &'a App,
     publisher: Option<Publisher>,
@@ -73,7 +73,8 @@ fn too_fast(too_fast: TooFast) -> Problem {
 
 fn over_burst(burst: NonZeroU32) -> Problem {
     let detail = format!(
-        "more than the {burst} events that may be published at once: publish smaller batches, or raise --publish-burst"
+        "more than the {burst} events that may be published at once: publish smaller batches, or \
+         raise --publish-burst"
     );
     Problem::of(ProblemKind::TooLarge, detail).counts_for(Limit::PublishRate)
 }

@@ -55,7 +55,8 @@ impl Answers {
         {
             return problem.into_response();
         }
-        // Only browsers send `Origin`. Other requests skip the CORS layer, which clones the service.
+        // Only browsers send `Origin`. Other requests skip the CORS layer, which clones the
+        // service.
         if !request.headers().contains_key(ORIGIN) {
             return next.run(request).await;
         }

@@ -1,4 +1,4 @@
-//! Reading the body of a request, within its limits.
+//! //! Reads the body of a request within its limits: bytes, memory and time.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::api::options::Options;
 use crate::policy::body_budget::{Held, NoRoom};
 use crate::policy::publish_rate::Publisher;
 
-/// For how long, in all, a body waits for room among others.
+/// /// How long, in all, a body may wait for memory.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// A body that is read. Of what the client sends, only so much is in memory as there is room for.
+/// /// A body that is being read. Memory is reserved before bytes are kept.
 pub(crate) struct BodyReader<'a> {
     options: &'a Options,
     body: Body,
@@ -30,21 +30,21 @@ pub(crate) struct BodyReader<'a> {
     deadline: Instant,
 }
 
-/// The most that a body may be.
+/// /// The limits of a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Most {
-    /// The bytes it may have, and the limit that this is.
+    /// /// The most bytes, and the limit that they are.
     pub(crate) bytes: usize,
     pub(crate) limit: Limit,
-    /// How often its text is in memory at once until it is parsed.
+    /// /// How often the text is in memory at once until it is parsed.
     pub(crate) copies: usize,
-    /// How many times as much what it says may take.
+    /// /// The most memory that the content takes, as a multiple of the text.
     pub(crate) grows: usize,
 }
 
 impl<'a> BodyReader<'a> {
-    /// Waits for room for what the client says it sends. Until then nothing of it is read, and a
-    /// client that asks to be told when to begin (`Expect: 100-continue`) is not told.
+    /// /// Reserves memory for the declared length. Until then nothing is read, and a client that
+    /// sent `Expect: 100-continue` is not told to go on.
     pub(crate) async fn begin(
         options: &'a Options,
         publisher: Option<Publisher>,
@@ -57,7 +57,7 @@ impl<'a> BodyReader<'a> {
         if declared > most.bytes {
             return Err(too_large(most.bytes).over(most.limit));
         }
-        // Whoever does not say how much it sends may send as much as it may.
+        // // A body without a declared length may have any length within the limit.
         let expected = if declared == 0 { most.bytes } else { declared };
         let held = options
             .body_budget
@@ -69,13 +69,13 @@ impl<'a> BodyReader<'a> {
         Ok(reader)
     }
 
-    /// The next bytes, as many as came; `None` at the end.
+    /// /// The next bytes as they come; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let frame =
                 timeout_at(self.deadline, self.body.frame()).await.map_err(|_| too_slow())?;
             let Some(frame) = frame else { return Ok(None) };
-            // What is no data are trailers, which say nothing here.
+            // // Other frames are trailers, which mean nothing here.
             let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
             self.read += data.len();
             if self.read > self.most.bytes {
@@ -85,18 +85,18 @@ impl<'a> BodyReader<'a> {
         }
     }
 
-    /// Makes room for so many bytes in all.
+    /// /// Reserves so many bytes in all.
     pub(crate) async fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
         let grown = self.held.grow_to(bytes, &mut self.patience).await;
         grown.map_err(|why| no_room(why, self.options.body_budget.largest_body()))
     }
 
-    /// The room that what was read of it takes, for as long as it is needed.
+    /// /// The reservation, to be kept as long as the content is in memory.
     pub(crate) fn into_held(self) -> Held {
         self.held
     }
 
-    /// The whole of it as text, in one buffer.
+    /// /// Reads the whole body as text.
     pub(crate) async fn text(mut self) -> Result<(String, Held), Problem> {
         let mut bytes = Vec::with_capacity(declared(&self.body));
         while let Some(data) = self.next().await? {
@@ -107,7 +107,7 @@ impl<'a> BodyReader<'a> {
         Ok((String::from_utf8(bytes).map_err(|_| bad_utf_8())?, self.held))
     }
 
-    /// Doubles what is full, up to the most that there may be.
+    /// /// Doubles a full buffer, up to the limit of the body.
     async fn make_room(&mut self, bytes: &mut Vec<u8>, more: usize) -> Result<(), Problem> {
         let needed = bytes.len() + more;
         if needed > bytes.capacity() {
@@ -119,12 +119,12 @@ impl<'a> BodyReader<'a> {
     }
 }
 
-/// The bytes that the client says it sends; none if it does not say.
+/// /// The declared length; 0 if there is none.
 fn declared(body: &Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
-/// A few compressed bytes can become very many.
+/// /// Rejects compressed bodies: a few bytes could become very many.
 fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
     let mut encodings = parts.headers.get_all(CONTENT_ENCODING).iter();
     if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -139,10 +139,12 @@ fn no_room(why: NoRoom, largest: usize) -> Problem {
     let problem = match why {
         NoRoom::Ever => too_large_for_memory(largest),
         NoRoom::OfClient => Problem::try_again(
-            "other requests of this client hold the memory that its bodies may take: send fewer at once, and this one again in a moment",
+            "other requests of this client use all memory that its bodies may take: send fewer at \
+             once, and this one again in a moment",
         ),
         NoRoom::AtAll => Problem::try_again(
-            "the bodies of other requests hold the memory that there is for them: send this one again in a moment",
+            "the bodies of other requests use all memory for bodies: send this one again in a \
+             moment",
         ),
     };
     problem.over(Limit::BodyBytesInFlight)
@@ -150,7 +152,8 @@ fn no_room(why: NoRoom, largest: usize) -> Problem {
 
 fn too_large_for_memory(largest: usize) -> Problem {
     let detail = format!(
-        "the body takes more than the {largest} bytes of memory that a client's bodies may take: publish smaller batches"
+        "the body takes more than the {largest} bytes of memory that a client's bodies may take: \
+         publish smaller batches"
     );
     Problem::of(ProblemKind::TooLarge, detail)
 }
@@ -161,17 +164,17 @@ pub(crate) fn too_large(limit: usize) -> Problem {
 }
 
 fn too_slow() -> Problem {
-    let detail = "the body did not arrive in time: send it at once";
+    let detail = "the body did not arrive in time: send it without pauses";
     Problem::of(ProblemKind::BodyTimeout, detail).over(Limit::BodyTimeout)
 }
 
 fn broken_off() -> Problem {
-    let detail = "the body broke off: send it again, and whole";
+    let detail = "the body is incomplete: send it again";
     Problem::of(ProblemKind::BodyBroken, detail)
 }
 
 pub(crate) fn bad_utf_8() -> Problem {
-    let detail =
-        "the data is not UTF-8, which an event stream carries: encode it, for example as base64";
+    let detail = "the data is not UTF-8, and an event stream carries nothing else: encode it, for \
+                  example as base64";
     Problem::of(ProblemKind::BadUtf8, detail)
 }

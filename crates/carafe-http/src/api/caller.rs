@@ -97,7 +97,8 @@ impl Caller {
         match topics.into_iter().find(|topic| !self.rights.publish.covers(topic)) {
             None => Ok(()),
             Some(topic) => Err(self.refused(format!(
-                "the topic `{topic}` is not among those that may be published to: use others, or ask for a grant of it"
+                "the topic `{topic}` is not among those that may be published to: use others, or \
+                 ask for a grant of it"
             ))),
         }
     }

@@ -110,7 +110,8 @@ impl Options {
 #[non_exhaustive]
 pub struct Mercure {
     /// The origin under which clients reach the hub, such as `https://hub.example.com`. The URL of
-    /// the hub below it is the resource identifier in tokens of 1.0; without it, only 0.x is spoken.
+    /// the hub below it is the resource identifier in tokens of 1.0; without it, only 0.x is
+    /// spoken.
     pub public_url: Option<Url>,
     /// Whether open subscriptions of 0.x are reported, by an API and by private updates.
     pub subscriptions: bool,

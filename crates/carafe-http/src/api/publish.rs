@@ -114,8 +114,8 @@ async fn batch(
 
 /// Ignoring the query would be unsafe: `private` would be lost, and the events be public.
 fn parameters_of_a_batch() -> Problem {
-    let detail = "the query has parameters, but a batch has them in its lines: write `private` and others there, and \
-         remove the query";
+    let detail = "the query has parameters, but a batch has them in its lines: write `private` \
+                  and others there, and remove the query";
     Problem::of(ProblemKind::BadParameter, detail)
 }
 

@@ -1,4 +1,4 @@
-//! What a refusal leaves unread of a request's body.
+//! //! Reads the rest of a request body after its request was rejected.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,18 +14,19 @@ use http_body_util::{BodyExt, Limited};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-/// The most that is read for nothing, and how long it may take to come.
+/// /// The most bytes that are discarded, and how long that may take.
 const BYTES: usize = 1 << 20;
 const TIME: Duration = Duration::from_secs(5);
 
-/// Reads on what nobody reads any more of a body, for a while: most clients read an answer only
-/// when they have sent their request. Over HTTP/2, dropping the body would reset the stream, which
-/// curl and others take for a failure while they still send. Over HTTP/1, hyper would close the
-/// connection, and the system would reset it where more came: in both cases the client would not
-/// learn why it was refused.
+/// /// Makes the body be read on for a while when it is dropped.
 ///
-/// A client that waits to be told to go on (RFC 9110, 10.1.1) sends nothing, and reading would tell
-/// it.
+/// Most clients read a response only after they have sent the whole request. Dropping the body over
+/// HTTP/2 resets the stream, which curl and others report as a failure. Over HTTP/1, hyper closes
+/// the connection, and the system resets it if more bytes arrive. In both cases the client would
+/// not see why it was rejected.
+///
+/// A client that waits for `100 Continue` (RFC 9110, 10.1.1) sends nothing; reading would tell it
+/// to go on.
 pub(crate) fn read_on(request: Request) -> Request {
     let waits = request.version() != Version::HTTP_2 && request.headers().contains_key(EXPECT);
     if waits || request.body().is_end_stream() {
@@ -34,7 +35,7 @@ pub(crate) fn read_on(request: Request) -> Request {
     request.map(|body| Body::new(Lent(body)))
 }
 
-/// A body that is read on when it is dropped.
+/// /// A body whose rest is read when it is dropped.
 struct Lent(Body);
 
 impl Drop for Lent {

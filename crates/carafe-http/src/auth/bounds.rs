@@ -1,4 +1,4 @@
-//! What a key's tokens must say beside being signed.
+//! //! What a key requires of its tokens besides the signature: issuer, audience, type and times.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use crate::auth::refused::Refused;
 use crate::auth::trusted::Signed;
 use crate::auth::verified::Dialect;
 
-/// How far the clock of who makes tokens may be ahead of ours.
+/// /// How far the clock of a token's issuer may be ahead.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// What a key is bound to.
+/// /// The requirements of a key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
     pub(crate) issuer: Option<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Checks what was signed, and gives when it ends.
+    /// /// Checks the claims of a signed token, and returns its expiry.
     pub(crate) fn check(
         &self,
         signed: &Signed,
@@ -35,7 +35,7 @@ impl Bounds {
         }
         let ends = time(claims, "exp")?;
         if ends.is_none() && self.dialect != Dialect::Mercure0 {
-            return Err(Refused::claim("exp", "is missing: give the time when it ends"));
+            return Err(Refused::claim("exp", "is missing: give the time when the token expires"));
         }
         if ends.is_some_and(|ends| ends <= now) { Err(Refused::Expired) } else { Ok(ends) }
     }
@@ -49,9 +49,10 @@ impl Bounds {
         }
     }
 
-    /// RFC 8725, 3.11: a token that was made for something else, with the same key, is none for us.
+    /// /// A token of another kind, signed with the same key, must not be accepted (RFC 8725,
+    /// 3.11).
     fn check_type(&self, token_type: Option<&str>) -> Result<(), Refused> {
-        // RFC 7515, 4.1.9: a media type, and `application/` may be left out.
+        // // A media type whose `application/` may be omitted (RFC 7515, 4.1.9).
         let essence = token_type.map(|text| {
             let text = text.to_ascii_lowercase();
             text.strip_prefix("application/").map(Into::into).unwrap_or(text)
@@ -79,12 +80,12 @@ impl Bounds {
     }
 }
 
-/// A time in seconds since 1970, RFC 7519, 2. Nothing but a number is one.
+/// /// A time in seconds since 1970 (RFC 7519, 2), as a number and nothing else.
 fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<SystemTime>, Refused> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
-    let wrong = || Refused::claim(claim, "is no time: give seconds since 1970 as a number");
+    let wrong = || Refused::claim(claim, "is not a time: give seconds since 1970 as a number");
     let seconds = value.as_f64().filter(|_| value.is_number()).ok_or_else(wrong)?;
-    // What is before 1970 is as good as 1970.
+    // // Times before 1970 are past anyway.
     let since = Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|_| wrong())?;
     UNIX_EPOCH.checked_add(since).map(Some).ok_or_else(wrong)
 }

@@ -1,4 +1,4 @@
-//! JWK Sets, RFC 7517.
+//! //! JWK Sets (RFC 7517).
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::auth::key_rules::{BadKey, HMAC, RSA};
 use crate::auth::trusted::{Head, Trusted};
 
-/// The most keys that are taken from a set.
+/// /// The most keys of a set.
 const KEYS: usize = 100;
 
-/// The keys of one issuer.
+/// /// The keys of one issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct JwkSet(Vec<Arc<Trusted>>);
 
@@ -23,8 +23,8 @@ struct Document {
 }
 
 impl JwkSet {
-    /// Takes the keys that check signatures. Those for other purposes, and of kinds that are not
-    /// known, are passed over, as the RFC says.
+    /// /// Takes the keys that check signatures. Keys for other uses and of unknown kinds are
+    /// skipped (RFC 7517, 5).
     pub(crate) fn parse(text: &[u8]) -> Result<Self, BadKey> {
         let document: Document = serde_json::from_slice(text).map_err(|_| BadKey::NotJwkSet)?;
         if document.keys.len() > KEYS {
@@ -34,14 +34,14 @@ impl JwkSet {
         if keys.is_empty() { Err(BadKey::NoKey) } else { Ok(Self(keys)) }
     }
 
-    /// Without the secrets, which a set that is fetched cannot keep.
+    /// /// Removes secrets: a set that is fetched from a URL cannot keep them.
     pub(crate) fn without_secrets(mut self) -> Result<Self, BadKey> {
         self.0.retain(|key| !key.is_secret());
         if self.0.is_empty() { Err(BadKey::NoKey) } else { Ok(self) }
     }
 
-    /// The key that the token names, or the only one that fits it if it names none. Never more than
-    /// one: a token costs one signature for each set.
+    /// /// The key that the token names, or the only key that fits if it names none. It is never
+    /// more than one, so a token costs one signature check for each set.
     pub(crate) fn find(&self, head: &Head) -> Option<&Arc<Trusted>> {
         let mut fit = self.0.iter().filter(|key| key.algorithms.contains(&head.algorithm));
         match &head.key_id {

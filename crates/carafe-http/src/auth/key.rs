@@ -1,4 +1,4 @@
-//! A key, and what it is bound to.
+//! //! A key or key set, and what it requires of tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::auth::remote_set::RemoteSet;
 use crate::auth::trusted::{Head, Trusted};
 use crate::auth::verified::Dialect;
 
-/// A key, or an issuer's set of keys, and what tokens must say that it signs.
+/// /// A key, or an issuer's set of keys, and the requirements on tokens that it signs.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Key {
     material: Material,
-    /// Those that tokens may be signed with, as far as they fit the material.
+    /// /// The algorithms that tokens may use, as far as they fit the key.
     algorithms: Vec<Algorithm>,
     pub(crate) bounds: Bounds,
 }
@@ -32,7 +32,7 @@ enum Material {
 }
 
 impl Key {
-    /// A secret of at least 32 bytes, shared with who makes the tokens. It takes HS256.
+    /// /// A secret of at least 32 bytes, shared with the issuer of the tokens. It accepts HS256.
     ///
     /// # Errors
     /// When it is shorter.
@@ -44,33 +44,34 @@ impl Key {
         Ok(Self::new(Material::One(Arc::new(trusted)), [HS256]))
     }
 
-    /// A public key in PEM. It takes all algorithms that fit it.
+    /// /// A public key in PEM. It accepts all algorithms that fit it.
     ///
     /// # Errors
-    /// When there is none, or of no kind that is known.
+    /// When there is none, or it is of an unknown kind.
     pub fn pem(text: &[u8]) -> Result<Self, BadKey> {
         let trusted = public_key::parse(text)?;
         let algorithms = trusted.algorithms.clone();
         Ok(Self::new(Material::One(Arc::new(trusted)), algorithms))
     }
 
-    /// A JWK Set. It takes all algorithms of public keys; secrets in it only if
-    /// [`with_algorithms`](Self::with_algorithms) names theirs.
+    /// /// A JWK Set. It accepts all algorithms of public keys, and those of secrets only if
+    /// [`with_algorithms`](Self::with_algorithms) names them.
     ///
     /// # Errors
-    /// When it is none, or has no key that could be used.
+    /// When it is malformed, or has no key that can be used.
     pub fn jwk_set(text: &[u8]) -> Result<Self, BadKey> {
         Ok(Self::new(Material::Set(JwkSet::parse(text)?), ASYMMETRIC))
     }
 
-    /// The JWK Set that an issuer publishes under this URL, which is `https`, or `http` on this
-    /// machine. It takes all algorithms of public keys. It is fetched by
-    /// [`Keys::refresh`](crate::auth::Keys::refresh) when it is older than `refresh`, and when a
-    /// token names a key that is not in it, but at most once in 30 s, or in `refresh` if that is
-    /// shorter. When nothing good comes, what was there before stays in use.
+    /// /// The JWK Set that an issuer publishes under this URL: `https`, or `http` on this machine.
+    /// It accepts all algorithms of public keys.
+    ///
+    /// [`Keys::refresh`](crate::auth::Keys::refresh) fetches it when it is older than `refresh`. A
+    /// token that names an unknown key fetches it, too, but at most once in 30 s, or in `refresh`
+    /// if that is shorter. If fetching fails, the previous set stays in use.
     ///
     /// # Errors
-    /// When the URL is another, or this machine trusts no certificates.
+    /// When the URL is another one, or this machine trusts no certificates.
     pub fn jwk_set_at(url: &str, refresh: Duration) -> Result<Self, BadKey> {
         Ok(Self::new(Material::Remote(RemoteSet::new(url, refresh)?), ASYMMETRIC))
     }
@@ -79,7 +80,7 @@ impl Key {
         Self { material, algorithms: algorithms.into(), bounds: Bounds::default() }
     }
 
-    /// Takes only tokens of these algorithms.
+    /// /// Accepts only these algorithms.
     ///
     /// # Errors
     /// When none of them fits the key.
@@ -92,25 +93,25 @@ impl Key {
         if fits { Ok(self) } else { Err(BadKey::NoAlgorithm) }
     }
 
-    /// Takes only tokens that say this issuer in `iss`.
+    /// /// Accepts only tokens with this issuer in `iss`.
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.bounds.issuer = Some(issuer.into());
         self
     }
 
-    /// Takes only tokens that have one of these in `aud`. Without any, `aud` may say what it likes.
+    /// /// Accepts only tokens with one of these in `aud`. By default, `aud` is not checked.
     pub fn with_audience(mut self, audience: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.bounds.audience = audience.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets by which rules its tokens are read; [`Dialect::Carafe`].
+    /// /// Sets the rules by which its tokens are read; by default [`Dialect::Carafe`].
     pub fn with_dialect(mut self, dialect: Dialect) -> Self {
         self.bounds.dialect = dialect;
         self
     }
 
-    /// Its set under a URL, where it has one.
+    /// /// The set under a URL, if this is one.
     pub(crate) fn remote(&self) -> Option<&RemoteSet> {
         match &self.material {
             Material::Remote(remote) => Some(remote),
@@ -118,7 +119,8 @@ impl Key {
         }
     }
 
-    /// Goes on with a set under a URL that one of these has already.
+    /// /// Continues to use the set of another key under the same URL, which may be fetched
+    /// already.
     pub(crate) fn adopt(&mut self, others: &[Self]) {
         if let Material::Remote(remote) = &mut self.material {
             let mut known = others.iter().filter_map(Self::remote);
@@ -128,7 +130,7 @@ impl Key {
         }
     }
 
-    /// The one key that could have signed the token.
+    /// /// The only key that could have signed the token.
     pub(crate) fn find(&self, head: &Head) -> Option<Arc<Trusted>> {
         if !self.algorithms.contains(&head.algorithm) {
             return None;

@@ -31,7 +31,8 @@ pub enum BadKey {
     NotPem,
     /// The text contains no private key in PEM.
     #[error(
-        "there is no private key in it: give PEM that is not encrypted, such as from `openssl genpkey`"
+        "there is no private key in it: give PEM that is not encrypted, such as from `openssl \
+         genpkey`"
     )]
     NotPrivatePem,
     /// The key is of an unknown kind, or too short.
@@ -60,7 +61,8 @@ pub enum BadKey {
     NoRoots,
     /// No algorithm is left.
     #[error(
-        "none of the algorithms fits the key: HS… takes a secret, RS… and PS… RSA, ES… a P key, EdDSA Ed25519"
+        "none of the algorithms fits the key: HS… takes a secret, RS… and PS… RSA, ES… a P key, \
+         EdDSA Ed25519"
     )]
     NoAlgorithm,
 }

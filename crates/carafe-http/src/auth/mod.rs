@@ -6,7 +6,8 @@
 //! use carafe_http::{Options, router};
 //! use carafe_log::MemoryLog;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret = b"a secret of more than thirty-two bytes";
 //! let keys = Keys::new([Key::secret(secret)?]);
 //! let mut options = Options::default();

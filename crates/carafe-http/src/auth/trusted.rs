@@ -1,4 +1,4 @@
-//! One key that signatures are checked with.
+//! //! One trusted key, and the verification of a signature with it.
 
 use std::fmt;
 
@@ -12,8 +12,7 @@ use serde_json::{Map, Value};
 use crate::auth::key_rules::{RSA_BYTES, SECRET_BYTES};
 use crate::auth::refused::{Refused, TOKEN_BYTES};
 
-/// A token's head: by which algorithm it says it is signed, and with which key. Only a hint where
-/// to look.
+/// /// The header of a token: its algorithm and key ID. It is not verified, and only selects a key.
 pub(crate) struct Head {
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: Option<String>,
@@ -25,7 +24,7 @@ impl Head {
             return Err(Refused::TooLong);
         }
         let head = decode_header(token).map_err(|_| Refused::Malformed)?;
-        // RFC 7515, 4.1.11: who does not understand what is critical must refuse.
+        // // Critical extensions that are not understood must be rejected (RFC 7515, 4.1.11).
         if head.crit.is_some() {
             return Err(Refused::Critical);
         }
@@ -33,7 +32,7 @@ impl Head {
     }
 }
 
-/// A secret or a public key, and the algorithms that fit it.
+/// /// A secret or a public key, and the algorithms that fit it.
 #[derive(Clone)]
 pub(crate) struct Trusted {
     pub(crate) key_id: Option<String>,
@@ -41,7 +40,7 @@ pub(crate) struct Trusted {
     material: DecodingKey,
 }
 
-/// What a signature stands for: nobody but who has the key has written it.
+/// /// The content of a token whose signature is valid.
 pub(crate) struct Signed {
     pub(crate) token_type: Option<String>,
     pub(crate) claims: Map<String, Value>,
@@ -56,7 +55,7 @@ impl Trusted {
         self.material.family() == AlgorithmFamily::Hmac
     }
 
-    /// Whether nobody could guess or compute it.
+    /// /// Whether the key is long enough not to be guessed or computed.
     pub(crate) fn is_strong(&self) -> bool {
         match self.material.kind() {
             DecodingKeyKind::SecretOrDer(bytes) => !self.is_secret() || bytes.len() >= SECRET_BYTES,
@@ -64,7 +63,7 @@ impl Trusted {
         }
     }
 
-    /// Checks the signature, and only then reads what is signed.
+    /// /// Checks the signature, and only then parses the claims.
     pub(crate) fn verify(&self, token: &str, head: &Head) -> Result<Signed, Refused> {
         if !self.algorithms.contains(&head.algorithm) {
             return Err(Refused::Untrusted);
@@ -82,7 +81,8 @@ impl Trusted {
     }
 }
 
-/// The claims are looked at by [`Bounds`](crate::auth::bounds::Bounds), which is stricter.
+/// /// The library checks only the signature. [`Bounds`](crate::auth::bounds::Bounds) checks the
+/// claims, and is stricter.
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
@@ -92,7 +92,7 @@ fn signature_only(algorithm: Algorithm) -> Validation {
 }
 
 impl fmt::Debug for Trusted {
-    /// Without the material: a log is no place for a secret.
+    /// /// Without the key material: a log must not have secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key_id, algorithms, material: _ } = self;
         f.debug_struct("Trusted")

@@ -1,15 +1,15 @@
-//! Mercure's form of the event stream: events have their publisher's ID, and what the hub reports
-//! itself is a comment, which clients ignore.
+//! //! Mercure's format of the event stream: events have their publisher's ID, and what the hub
+//! itself reports is a comment, which clients ignore.
 
 use carafe_hub::{Encoder, event_id};
 
-/// Encodes the streams of Mercure's clients. They are not told positions: a comment could not set
-/// their last event ID.
+/// /// Encodes the streams of Mercure's clients. They are sent no positions: a comment could not
+/// set their last event ID.
 pub(crate) static ENCODER: Encoder = Encoder {
     event: |entry, block| entry.publication.event().encode_with(&event_id(entry), block),
     position: None,
     expired: |_, block| block.extend_from_slice(b": carafe.expired\n"),
-    // The JSON has one line.
+    // // The JSON has one line.
     gap: |gap, block| {
         block.extend_from_slice(format!(": carafe.gap {}\n", gap.to_json()).as_bytes());
     },
@@ -50,7 +50,8 @@ mod tests {
             &format!("retry: 7\nid: 000000000001-2-00000003\n{fields}"),
         );
         let mut named = entry();
-        named.publication = named.publication.with_external_id(ExternalId::new("urn:a é").unwrap());
+        let id = ExternalId::new("urn:a é").unwrap();
+        named.publication = named.publication.with_external_id(id);
         check(|block| (ENCODER.event)(&named, block), &format!("retry: 7\nid: urn:a é\n{fields}"));
     }
 

@@ -1,4 +1,4 @@
-//! Who asks, by a token where Mercure has it.
+//! //! Who makes a request of Mercure, by a token in one of Mercure's places.
 
 use std::time::SystemTime;
 
@@ -19,21 +19,21 @@ use crate::mercure::version::Version;
 use crate::policy::cookies::may_send_cookies;
 use crate::policy::rights::Rights;
 
-/// Who asks: a stranger, or who holds a token.
+/// /// Who makes a request: a client without a token, or the holder of one.
 pub(crate) struct MercureCaller {
     pub(crate) version: Version,
     pub(crate) rights: Rights,
-    /// When the token ends, and a stream with it.
+    /// /// When the token expires, and a stream with it.
     pub(crate) expires: Option<SystemTime>,
-    /// What its subscriptions are told with.
+    /// /// The payload that is published with its subscriptions.
     pub(crate) payload: Option<Value>,
-    /// Tells holders of tokens from each other; a stranger has none.
+    /// /// Distinguishes holders of tokens.
     pub(crate) identity: Option<u64>,
     /// The token's subject, for log lines.
     pub(crate) subject: Option<Box<str>>,
 }
 
-/// A token as it came, and by which rules it may be read.
+/// /// A token that was found, and the rules by which it may be read.
 struct Found {
     token: String,
     dialects: &'static [Dialect],
@@ -44,7 +44,7 @@ const ONE: &[Dialect] = &[Dialect::Mercure1];
 const BOTH: &[Dialect] = &[Dialect::Mercure1, Dialect::Mercure0];
 
 impl MercureCaller {
-    /// Who subscribes, in the version of the request.
+    /// /// The subscriber, in the version of the request.
     pub(crate) async fn subscriber(
         adapter: &Adapter,
         version: Version,
@@ -60,7 +60,7 @@ impl MercureCaller {
         Ok(caller)
     }
 
-    /// Who publishes. The version is that of the token.
+    /// /// The publisher. The version is that of the token.
     pub(crate) async fn publisher(
         adapter: &Adapter,
         query: &FormData,
@@ -77,8 +77,8 @@ impl MercureCaller {
         Ok(caller)
     }
 
-    /// Who holds a token may do what strangers may, too. One that is not good is refused all the
-    /// same.
+    /// /// The holder of a token has the rights of clients without a token, too. A bad token is
+    /// rejected even if the request needs none.
     async fn of(
         adapter: &Adapter,
         version: Version,
@@ -86,7 +86,7 @@ impl MercureCaller {
     ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
         let strangers = &options.anonymous;
-        // Without keys, nothing is known of tokens: they may be those of an app around this router.
+        // // Without keys, a token may be meant for the app around this router.
         let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
             let rights = strangers.clone();
             return Ok(Self {
@@ -102,7 +102,7 @@ impl MercureCaller {
         let verified = verified.map_err(|refused| Refusal::of_token(adapter, &refused))?;
         let claims = Claims::of(&verified, adapter.resource.as_deref());
         let claims = claims.map_err(|refused| Refusal::of_token(adapter, &refused))?;
-        // Public updates are for all who may subscribe.
+        // // Any token lets its holder see public updates.
         let nothing = Access::to(Grant::default());
         let subscribe =
             claims.subscribe.map_or(nothing, |grant| Access::to(grant).with_public(true));
@@ -116,7 +116,7 @@ impl MercureCaller {
         })
     }
 
-    /// Refuses to publish what is not granted under all its topics.
+    /// /// Rejects an update unless all its topics are granted.
     pub(crate) fn check_publish<'a>(
         &self,
         adapter: &Adapter,
@@ -130,7 +130,7 @@ impl MercureCaller {
         }
     }
 
-    /// Refuses what is not granted.
+    /// /// Rejects what is not granted.
     pub(crate) fn refused(&self, adapter: &Adapter, detail: &str) -> Refusal {
         if self.identity.is_some() {
             let detail = format!("{detail}: use other topics, or ask for a grant");
@@ -141,7 +141,7 @@ impl MercureCaller {
     }
 }
 
-/// The token of the header, else that of the query, which 0.x alone has, else that of a cookie.
+/// /// The token: from the header, else from the query (0.x only), else from a cookie.
 fn find(
     adapter: &Adapter,
     dialects: &'static [Dialect],
@@ -151,10 +151,10 @@ fn find(
     let malformed = |_| match dialects == ONE {
         true => Refusal::bad_request(
             adapter,
-            "`Authorization` is not one `Bearer` with one token: send it so, once",
+            "`Authorization` is not `Bearer` with one token: send it so, and once",
         ),
         false => {
-            Refusal::bad_token(adapter, "`Authorization` is not one `Bearer` with one token".into())
+            Refusal::bad_token(adapter, "`Authorization` is not `Bearer` with one token".into())
         }
     };
     if let Some(token) = bearer(&parts.headers).map_err(malformed)? {
@@ -176,7 +176,8 @@ fn find(
     Ok(None)
 }
 
-/// Browsers send a cookie whichever page asks them to, so publishing by one takes a page that may.
+/// /// Browsers send a cookie with requests of any page. So publishing with one is restricted to
+/// pages of the hub and of listed origins.
 fn may_use_cookie(adapter: &Adapter, parts: &Parts) -> bool {
     let origins = &adapter.app.options.origins;
     let referer = || {

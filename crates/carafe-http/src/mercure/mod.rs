@@ -1,9 +1,11 @@
-//! The Mercure protocol on `/.well-known/mercure`: an adapter over the same hub.
+//! //! The Mercure protocol on `/.well-known/mercure`: an adapter over the same hub.
 //!
-//! Two versions are on the wire, 0.x and the draft of 1.0, and each request is of one of them. They
-//! differ in how topics are asked for, in tokens and in answers; what is published is the same, and
-//! is stored and delivered by the [hub](carafe_hub) as anything else. Here alone Mercure's words
-//! are used: an *update* is a publication, a *selector* a matcher.
+//! It speaks two versions, 0.x and the draft of 1.0; each request is of one of them. They differ in
+//! how topics are requested, in tokens and in responses. Updates are the same, and the
+//! [hub](carafe_hub) stores and delivers them like all other events.
+//!
+//! Only this folder uses Mercure's terms: an *update* is a publication, a *selector* a matcher. It
+//! is the topmost layer: nothing else in this crate depends on it but the router.
 
 mod claims;
 mod cursor;
@@ -35,7 +37,7 @@ use crate::api::options::Mercure;
 use crate::observe::endpoint;
 use state::Adapter;
 
-/// The endpoints, as far as they are switched on.
+/// /// The endpoints that the options turn on.
 pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
     let adapter = Adapter::new(app, options);
     let mut router = Router::new().route(endpoint::MERCURE, any(hub));
@@ -54,7 +56,7 @@ pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
     router.with_state(adapter)
 }
 
-/// `QUERY` is too new for axum's own routing by method.
+/// /// axum's method router does not know `QUERY`.
 async fn hub(State(adapter): State<Adapter>, request: Request<Body>) -> Response {
     let answer = match request.method().as_str() {
         "GET" | "HEAD" | "QUERY" => subscribe::subscribe(&adapter, request).await,

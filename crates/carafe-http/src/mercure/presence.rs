@@ -1,7 +1,7 @@
-//! The open subscriptions of Mercure 0.x, and the private updates when one opens or closes.
+//! //! The open subscriptions of Mercure 0.x, and the private updates when one opens or closes.
 //!
-//! Handlers add a subscriber; its [`Present`] is dropped with the stream, on whichever thread ends
-//! it, and then publishes on the runtime.
+//! Handlers register a subscriber. Its [`Present`] is dropped with the stream, on whichever thread
+//! ends it, and publishes on the runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,17 +19,18 @@ use crate::mercure::update::new_urn;
 
 pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
 
-/// What stands for itself in a segment of a URL.
+/// /// Escapes all but the unreserved characters (RFC 3986, 2.3) in a segment of a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The open subscriptions of 0.x, by selector and subscriber.
+/// /// The open subscriptions of 0.x, by selector and subscriber.
 #[derive(Default)]
 pub(crate) struct Subscriptions {
-    // Held for looking things up, and never while something is published.
+    // // Held for lookups only, never while an update is published. No other lock is taken
+    // meanwhile.
     open: Mutex<BTreeMap<(String, String), Subscription>>,
 }
 
-/// One selector of a subscriber, as it is told.
+/// /// One selector of a subscriber, as it is reported.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Subscription {
@@ -43,7 +44,7 @@ pub(crate) struct Subscription {
     payload: Option<Value>,
 }
 
-/// A JSON-LD document.
+/// /// A JSON-LD document.
 #[derive(Serialize)]
 pub(crate) struct Document<T> {
     #[serde(rename = "@context")]
@@ -59,7 +60,7 @@ impl Subscriptions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in that someone has subscribed, until what this gives is dropped.
+    /// /// Registers a subscriber until the result is dropped.
     pub(crate) fn register<'a>(
         self: &Arc<Self>,
         hub: &Hub,
@@ -81,7 +82,7 @@ impl Subscriptions {
         }
     }
 
-    /// Those of a selector; of all without one.
+    /// /// The subscriptions of a selector, or all.
     pub(crate) fn list(&self, topic: Option<&str>) -> Vec<Subscription> {
         let open = self.open();
         let wanted = open.values().filter(|one| topic.is_none_or(|topic| one.topic == topic));
@@ -111,7 +112,7 @@ impl Subscription {
         (self.topic.clone(), self.subscriber.clone())
     }
 
-    /// The private update that tells of it; `None` where its name is too long for a topic.
+    /// /// The private update that reports it; `None` if its URL is too long for a topic.
     fn update(&self) -> Option<Publication> {
         let document = Document { context: CONTEXT, content: self, last_event_id: None };
         let data = serde_json::to_string(&document).expect("an object of texts is always JSON");
@@ -125,7 +126,7 @@ impl Subscription {
     }
 }
 
-/// A subscriber who is there until this is dropped.
+/// /// A registered subscriber.
 pub(crate) struct Present {
     subscriptions: Arc<Subscriptions>,
     hub: Hub,
@@ -134,7 +135,7 @@ pub(crate) struct Present {
 }
 
 impl Present {
-    /// Tells that the subscriber is there.
+    /// /// Publishes that the subscriber is active.
     pub(crate) async fn announce(&self) {
         publish(&self.hub, &self.all).await;
     }
@@ -157,7 +158,7 @@ impl Drop for Present {
 async fn publish(hub: &Hub, all: &[Subscription]) {
     if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await
     {
-        // When the hub drains, all subscriptions end, and nobody is left to be told.
+        // // While the hub drains, all subscriptions end: nobody would receive the update.
         tracing::debug!(%error, "a subscription is not told");
     }
 }

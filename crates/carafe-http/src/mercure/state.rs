@@ -1,4 +1,4 @@
-//! What every handler of the adapter has at hand.
+//! //! The state that all handlers of the adapter share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::mercure::paths;
 use crate::mercure::presence::Subscriptions;
 use crate::observe::endpoint;
 
-/// The hub, and how Mercure is spoken. Clones are the same.
+/// /// The hub and the options of the adapter. Clones are handles to the same.
 #[derive(Clone)]
 pub(crate) struct Adapter {
     pub(crate) app: App,
-    /// The URL of the hub, if it is known: 1.0 is spoken then.
+    /// /// The URL of the hub, which 1.0 requires; `None` turns 1.0 off.
     pub(crate) resource: Option<Arc<Url>>,
-    /// Where what this resource asks of tokens can be read.
+    /// /// The URL of the metadata of this resource.
     pub(crate) metadata: Option<Arc<Url>>,
-    /// The open subscriptions, if they are to be told.
+    /// /// The open subscriptions, if they are reported.
     pub(crate) subscriptions: Option<Arc<Subscriptions>>,
     pub(crate) max_age: Option<Duration>,
 }

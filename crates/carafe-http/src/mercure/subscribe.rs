@@ -1,4 +1,4 @@
-//! `GET`, `HEAD` and `QUERY`: the updates as an event stream.
+//! //! `GET`, `HEAD` and `QUERY`: a stream of updates.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,10 +28,10 @@ use crate::observe::stream_request::StreamRequest;
 use crate::policy::client::{hub_client, publisher};
 use crate::server::handoff::Handoff;
 
-/// Bytes of the body of a `QUERY`: as many matchers as there may be, and escaped.
+/// /// The most bytes of the body of a `QUERY`: all matchers, escaped.
 const QUERY_BYTES: usize = 1 << 20;
 
-/// Answers with the stream: headers and a comment at once, then updates.
+/// /// Opens a stream: the response has the headers and a comment at once, then updates.
 pub(crate) async fn subscribe(
     adapter: &Adapter,
     request: Request<Body>,
@@ -57,7 +57,7 @@ pub(crate) async fn subscribe(
     Ok(response)
 }
 
-/// Those of the URL; those of the body if there is one to ask with.
+/// /// The parameters of the URL, or those of the body of a `QUERY`.
 async fn parameters(
     adapter: &Adapter,
     caller: &MercureCaller,
@@ -87,7 +87,8 @@ async fn asked(
             selector::all_one(&adapter.app.hub, client, parameters, resource).await
         }
         (Version::One, None) => {
-            let detail = "this hub does not know its own URL, to which Mercure 1.0 is tied: ask with `topic`, as 0.x does";
+            let detail = "this hub has no public URL, which Mercure 1.0 requires: subscribe with \
+             `topic`, as in 0.x";
             Err(Problem::of(ProblemKind::BadParameter, detail))
         }
     }
@@ -119,7 +120,7 @@ async fn stream(
     }))
 }
 
-/// Tells that there is a subscription, and when there is none any more, if that is to be told.
+/// /// Registers the subscription and publishes that it is active, if subscriptions are reported.
 async fn register(
     adapter: &Adapter,
     caller: &MercureCaller,
@@ -133,13 +134,14 @@ async fn register(
     Some(present)
 }
 
-/// With its token, and when it is old enough.
+/// /// When the stream ends: with its token, or at its maximum age.
 fn ends(adapter: &Adapter, caller: &MercureCaller) -> Option<SystemTime> {
     let old = adapter.max_age.and_then(|age| SystemTime::now().checked_add(spread(age)));
     caller.expires.into_iter().chain(old).min()
 }
 
-/// A time within the last fifth of an age, so that streams that began together do not end so.
+/// /// A time within the last fifth of an age: streams that were opened together do not end
+/// together.
 fn spread(age: Duration) -> Duration {
     age.mul_f64(rand::random_range(0.8..=1.0))
 }

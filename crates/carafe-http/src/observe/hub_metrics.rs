@@ -1,4 +1,4 @@
-//! What the hub knows of itself, asked when somebody wants to know.
+//! //! The hub's own counts as metrics, read when they are scraped.
 
 use std::fmt;
 

@@ -149,7 +149,8 @@ pub(crate) fn log_refused(limit: Limit, client: Option<ClientAddress>) {
     match (limit, client) {
         (Limit::SubscribersPerAddress, Some(client)) => warn!(
             %client,
-            "an address has reached the limit of streams per address; if it is a proxy, name it with --trusted-proxies"
+            "an address has reached the limit of streams per address; if it is a proxy, name it \
+             with --trusted-proxies"
         ),
         _ => warn!("the limit of streams is reached; new clients are told to reconnect later"),
     }

@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! //! The addresses of clients, directly or behind proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,15 +9,15 @@ use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
-/// A client as limits count it: an IPv4 address, or the /64 that an IPv6 client has to itself.
+/// /// A client as the limits count it: an IPv4 address, or the /64 of an IPv6 client.
 ///
-/// Each open stream has one. It is a /64, an IPv4 address one of ff00::/8, from which nothing
-/// comes; and its bits are turned over, so that none is zero, and that there is none takes no
-/// memory.
+/// Each open stream keeps one, so it has 8 bytes: the upper half of an IPv6 address, or an IPv4
+/// address within ff00::/8, which is never a source. The bits are inverted, so that no address is
+/// zero and `Option` takes no more memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ClientAddress(NonZeroU64);
 
-/// Where IPv4 addresses are put.
+/// /// The network that stands for IPv4 addresses.
 const V4: u64 = 0xff << 56;
 
 impl ClientAddress {
@@ -51,26 +51,26 @@ impl fmt::Debug for ClientAddress {
     }
 }
 
-/// The proxies whose word about a client's address is taken.
+/// /// The proxies whose headers tell the addresses of clients.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     networks: Vec<Network>,
     header: ProxyHeader,
 }
 
-/// The header in which proxies tell a client's address. One alone is read: what a proxy does not
-/// write itself, it may pass on as the client wrote it.
+/// /// The header in which proxies tell a client's address. Only one is read: a proxy may pass the
+/// other on as the client wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyHeader {
-    /// `X-Forwarded-For`.
+    /// /// `X-Forwarded-For`.
     #[default]
     XForwardedFor,
-    /// `Forwarded`, of RFC 7239.
+    /// /// `Forwarded` (RFC 7239).
     Forwarded,
 }
 
-/// Some addresses, such as `10.0.0.0/8` or `192.0.2.1`.
+/// /// A network or a single address, such as `10.0.0.0/8` or `192.0.2.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
@@ -86,13 +86,13 @@ impl FromStr for Network {
 }
 
 impl Proxies {
-    /// The proxies in these networks, which all tell addresses in this header.
+    /// /// The proxies in these networks, all of which use this header.
     #[must_use]
     pub fn new(networks: Vec<Network>, header: ProxyHeader) -> Self {
         Self { networks, header }
     }
 
-    /// Who asks; `None` where the app does not tell the peer's address to its handlers.
+    /// /// The address of the client; `None` if the app does not provide the peer's address.
     pub(crate) fn client(
         &self,
         extensions: &Extensions,
@@ -102,7 +102,8 @@ impl Proxies {
         Some(self.beyond(peer.ip(), headers).into())
     }
 
-    /// The nearest address that is not a proxy's. What stands before it, anybody may have written.
+    /// /// The nearest address that is not a proxy's. Anything before it may be forged by the
+    /// client.
     fn beyond(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer.to_canonical();
         let mut told = self.told(headers);
@@ -113,15 +114,15 @@ impl Proxies {
         nearest
     }
 
-    /// Whether a canonical address is a proxy's.
+    /// /// Whether a canonical address is that of a proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.0.contains(&address))
     }
 
-    /// The addresses that proxies have told, the nearest first; `None` for what is no address.
+    /// /// The addresses in the header, the nearest first; `None` for a malformed one.
     ///
-    /// The lists are taken apart from their end, without a look at quotes: a client could leave one
-    /// open in its part.
+    /// The lists are split from their end and without regard to quotes: the client could open a
+    /// quote in its part.
     fn told<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
         let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
             ProxyHeader::XForwardedFor => ("x-forwarded-for", address),
@@ -133,14 +134,15 @@ impl Proxies {
     }
 }
 
-/// The `for` of one element of `Forwarded`, such as `for="[2001:db8::1]:4711";proto=https`.
+/// /// The `for` parameter of one element of `Forwarded`, such as
+/// `for="[2001:db8::1]:4711";proto=https`.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     address(node.trim().trim_matches('"'))
 }
 
-/// An address, perhaps with a port.
+/// /// An address with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -156,7 +158,7 @@ mod tests {
     const X: ProxyHeader = ProxyHeader::XForwardedFor;
     const F: ProxyHeader = ProxyHeader::Forwarded;
 
-    /// Who asks, where 10.0.0.0/8 and fd00::/8 are proxies.
+    /// /// The client's address, where 10.0.0.0/8 and fd00::/8 are proxies.
     fn client(header: ProxyHeader, peer: &str, told: &[(&'static str, &str)]) -> String {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
         let mut headers = HeaderMap::new();

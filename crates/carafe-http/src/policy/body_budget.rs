@@ -1,4 +1,4 @@
-//! How much memory the bodies of requests may take, all together and those of one client.
+//! //! The memory for request bodies, in all and for each client.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,25 +10,25 @@ use tokio::time::{Instant, timeout};
 
 use crate::policy::publish_rate::Publisher;
 
-/// Memory is counted in units of 1 KiB. A body takes at least one, which covers what a small
-/// request takes beside its body.
+/// /// Memory is reserved in units of 1 KiB. A body takes at least one, which covers a small
+/// request as a whole.
 const UNIT: usize = 1 << 10;
 
-/// The part of the budget that one client may hold.
+/// /// One client may hold one part in so many of the budget.
 const SHARE: usize = 2;
 
-/// The part of the budget that is kept for small bodies.
+/// /// One part in so many of the budget is reserved for small bodies.
 const KEPT: usize = 8;
 
-/// The most that a small body takes.
+/// /// The most bytes of a small body.
 pub(crate) const SMALL: usize = 64 << 10;
 
-/// The memory that bodies of requests may take, from before they are read until what they say is
-/// stored and answered. All clones are one budget.
+/// /// The memory budget for request bodies, from before they are read until they are stored and
+/// answered. Clones share it.
 ///
-/// One client may hold half of it; a larger body is refused. A client is who holds a token, else an
-/// address, as for the [publish rate](crate::PublishRate). An eighth is kept for bodies up to 64
-/// KiB, so that large ones that come slowly do not keep out those of all others.
+/// One client may hold half of the budget; a larger body is rejected. A client is the holder of a
+/// token, else an address, as for the [publish rate](crate::PublishRate). An eighth is reserved for
+/// bodies up to 64 KiB, so that large bodies that arrive slowly do not keep out small ones.
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<BudgetPools>);
 
@@ -36,51 +36,51 @@ pub struct BodyBudget(Arc<BudgetPools>);
 struct BudgetPools {
     any: Arc<Pool>,
     small: Arc<Pool>,
-    /// The most units that were held since somebody asked.
+    /// /// The most units in use since this was last read.
     peak: AtomicUsize,
 }
 
-/// A part of the budget, shared by the clients.
+/// /// A part of the budget.
 #[derive(Debug)]
 struct Pool {
     free: Arc<Semaphore>,
     units: usize,
-    /// The units that one client may hold.
+    /// /// The units that one client may hold.
     share: usize,
-    // Held to look a client up, and never while something waits.
+    // // Held for lookups only, never across an await. No other lock is taken meanwhile.
     clients: Mutex<HashMap<Publisher, ClientShare>>,
 }
 
-/// A client with bodies in flight.
+/// /// A client with bodies in memory.
 #[derive(Debug)]
 struct ClientShare {
     free: Arc<Semaphore>,
     bodies: usize,
 }
 
-/// Why there is no room for a body.
+/// /// Why there is no memory for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// It takes more than one client may ever hold.
+    /// /// The body exceeds what one client may ever hold.
     Ever,
-    /// Other bodies of its client hold all that the client may.
+    /// /// Other bodies of the same client hold its share.
     OfClient,
-    /// Bodies hold the whole budget.
+    /// /// Bodies of all clients hold the whole budget.
     AtAll,
 }
 
-/// The room that one body has. It is given back when this is dropped.
+/// /// The reservation of one body, which ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     of_all: Option<OwnedSemaphorePermit>,
     of_client: Option<OwnedSemaphorePermit>,
     entry: PoolEntry,
-    /// The body may have room that is kept for small ones.
+    /// /// The body may use what is reserved for small ones.
     is_small: bool,
     budget: BodyBudget,
 }
 
-/// One body's entry in a pool, among those of its client.
+/// /// The entry of one body in a pool, counted for its client.
 #[derive(Debug)]
 struct PoolEntry {
     pool: Arc<Pool>,
@@ -95,7 +95,7 @@ impl Default for BodyBudget {
 }
 
 impl BodyBudget {
-    /// A budget of so many bytes, and of 2 KiB at least.
+    /// /// A budget of so many bytes, at least 2 KiB.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).clamp(SHARE, Semaphore::MAX_PERMITS);
@@ -104,20 +104,20 @@ impl BodyBudget {
         Self(Arc::new(BudgetPools { any, small, peak: AtomicUsize::new(0) }))
     }
 
-    /// The bytes of the largest body that there is ever room for.
+    /// /// The bytes of the largest body that can ever be accepted.
     #[must_use]
     pub fn largest_body(&self) -> usize {
         self.0.any.share.saturating_mul(UNIT)
     }
 
-    /// The most bytes that bodies have held at a time since this was last asked.
+    /// /// The most bytes that were in use at once since the last call.
     #[must_use]
     pub fn take_peak(&self) -> usize {
         self.0.peak.swap(self.0.held(), Relaxed).saturating_mul(UNIT)
     }
 
-    /// A body of this client that takes at most so many bytes. It holds nothing yet. Where clients
-    /// are not told from each other, all share the budget.
+    /// /// A reservation for a body of at most so many bytes, which is empty at first. Clients that
+    /// cannot be distinguished share the whole budget.
     pub(crate) fn begin(&self, publisher: Option<Publisher>, most: usize) -> Held {
         let entry = PoolEntry::new(&self.0.any, publisher);
         let is_small = most <= SMALL.min(self.0.small.share * UNIT);
@@ -169,10 +169,10 @@ impl Drop for PoolEntry {
 }
 
 impl Held {
-    /// Makes room for `bytes` in all. It waits for others to give theirs back, and takes the time
-    /// off `patience`.
+    /// /// Extends the reservation to `bytes`. It waits for other reservations to end, at most for
+    /// `patience`, and subtracts the time.
     ///
-    /// Bodies that grow may wait for each other; the end of their patience resolves that.
+    /// Two bodies may wait for each other; the end of their patience resolves that.
     pub(crate) async fn grow_to(
         &mut self,
         bytes: usize,
@@ -196,7 +196,7 @@ impl Held {
         Ok(())
     }
 
-    /// Where there is no room at once, it waits for what is kept for small bodies.
+    /// /// A small body that finds no memory at once may wait for the reserved part.
     async fn begin_small(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
         if self.grow_by(units, &mut { Duration::ZERO }).await.is_ok() {
             return Ok(());
@@ -206,7 +206,8 @@ impl Held {
         self.grow_by(units, patience).await
     }
 
-    /// Takes from its client's share first: what waits there holds up no other client.
+    /// /// Reserves the client's share first: a client that waits for its own share blocks no other
+    /// client.
     async fn grow_by(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
         let of_client = match &self.entry.client {
             Some((_, free)) => Some(take(free, units, patience).await.ok_or(NoRoom::OfClient)?),
@@ -218,7 +219,7 @@ impl Held {
         Ok(())
     }
 
-    /// Gives back what is beyond `bytes`.
+    /// /// Returns what is beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         for permit in [&mut self.of_all, &mut self.of_client].into_iter().flatten() {
             let beyond = permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
@@ -263,19 +264,19 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const LARGE: usize = usize::MAX;
 
-    /// 16 units, of which two are kept for small bodies: at most one of a client.
+    /// /// 16 units, two of which are reserved for small bodies: at most one for each client.
     fn budget() -> BodyBudget {
         BodyBudget::new(16 * UNIT)
     }
 
-    /// A large body with room for so many units; it must be there at once.
+    /// /// A large body with a reservation of so many units, made at once.
     fn held(budget: &BodyBudget, client: Option<Publisher>, units: usize) -> Held {
         let mut held = budget.begin(client, LARGE);
         held.grow_to(units * UNIT, &mut SECOND.clone()).now_or_never().expect("no wait").unwrap();
         held
     }
 
-    /// Whether there is room for a unit at once, or at the end of one's patience.
+    /// /// Whether a unit can be reserved within a second.
     async fn room(
         budget: &BodyBudget,
         client: Option<Publisher>,
@@ -353,7 +354,7 @@ mod tests {
         assert_eq!(patience, 3 * SECOND, "what was waited is not waited again");
     }
 
-    /// Each has some and wants more: the first to lose its patience makes room for the other.
+    /// /// Each holds some and waits for more: the first that gives up makes room for the other.
     #[tokio::test(start_paused = true)]
     async fn bodies_that_wait_for_each_other_do_not_wait_for_ever() {
         let budget = budget();

@@ -21,8 +21,8 @@ pub(crate) fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Probl
     {
         return Ok(());
     }
-    let detail = "pages of this origin may not publish with a cookie: publish from an allowed origin, or with \
-         `Authorization: Bearer`";
+    let detail = "pages of this origin may not publish with a cookie: publish from an allowed \
+                  origin, or with `Authorization: Bearer`";
     Err(Problem::of(ProblemKind::ForeignOrigin, detail))
 }
 

@@ -1,4 +1,4 @@
-//! Keeps the web out of a hub on a developer's machine.
+//! //! Restricts a hub on a developer's machine to programs and pages of that machine.
 
 use axum::extract::Request;
 use http::Uri;
@@ -9,10 +9,10 @@ use crate::answer::host::is_loopback;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 
-/// Refuses what others than this machine's own programs and pages ask for.
+/// /// Rejects requests of other machines' names and pages.
 ///
-/// Any website may send requests to a loopback address. Its name in `Host` gives away one that
-/// resolves to loopback (DNS rebinding), and its `Origin` gives away one that posts here.
+/// Any website can send requests to a loopback address. A foreign name in `Host` reveals DNS
+/// rebinding, and a foreign `Origin` a page that posts here.
 pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     let host = host(request)?;
     if host.as_ref().is_some_and(|host| !is_loopback(host.host())) {
@@ -31,8 +31,8 @@ pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The authority of the URL on HTTP/2, the `Host` before. Only programs, never browsers, leave it
-/// out.
+/// /// The authority of the URL over HTTP/2, else the `Host`. Programs may omit it, browsers never
+/// do.
 fn host(request: &Request) -> Result<Option<Authority>, Problem> {
     if let Some(authority) = request.uri().authority() {
         return Ok(Some(authority.clone()));

@@ -1,5 +1,5 @@
-//! What clients may do and how much of it: rights, limits, origins, addresses and rates. Nothing here
-//! reads a request body or writes to a socket.
+//! What clients may do and how much of it: rights, limits, origins, addresses and rates. Nothing
+//! here reads a request body or writes to a socket.
 
 pub(crate) mod address;
 pub(crate) mod body_budget;

@@ -1,51 +1,51 @@
-//! What someone may do.
+//! //! What a client may do.
 
 use carafe_hub::{Access, Grant};
 
-/// What someone may do: see some events, and publish to some topics.
+/// /// What a client may do: which events it may see, and to which topics it may publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rights {
-    /// What they may see.
+    /// /// Which events may be seen.
     pub subscribe: Access,
-    /// What they may publish to. An event has to be covered under each of its topics.
+    /// /// Which topics may be published to. All topics of an event have to be granted.
     pub publish: Grant,
 }
 
 impl Rights {
-    /// Nothing.
+    /// /// No rights.
     #[must_use]
     pub fn none() -> Self {
         Self { subscribe: Access::to(Grant::default()), publish: Grant::default() }
     }
 
-    /// See all public events.
+    /// /// The right to see all public events.
     #[must_use]
     pub fn subscribe() -> Self {
         Self { subscribe: Access::public(), ..Self::none() }
     }
 
-    /// Everything: see private events too, and publish.
+    /// /// All rights: to see private events, too, and to publish to any topic.
     #[must_use]
     pub fn all() -> Self {
         Self { subscribe: Access::all(), publish: Grant::all() }
     }
 
-    /// Sets what they may see.
+    /// /// Sets which events may be seen.
     #[must_use]
     pub fn with_subscribe(mut self, access: Access) -> Self {
         self.subscribe = access;
         self
     }
 
-    /// Sets what they may publish to.
+    /// /// Sets which topics may be published to.
     #[must_use]
     pub fn with_publish(mut self, grant: Grant) -> Self {
         self.publish = grant;
         self
     }
 
-    /// What either of the two may do.
+    /// /// The rights of both.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {

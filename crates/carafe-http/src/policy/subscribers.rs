@@ -1,4 +1,8 @@
-//! How many streams and connections may be open.
+//! //! Limits on open streams and connections.
+//!
+//! **Whether one more stream may be opened is decided here**, in [`Subscribers::admit`], for every
+//! protocol and delivery path. The program derives the total from the file descriptors, and may
+//! change it while the hub runs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,25 +11,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::answer::limit::Limit;
 use crate::policy::address::ClientAddress;
 
-/// How many streams and connections may be open at once. All clones of it are one.
+/// /// The limits on open streams and connections, and their counts. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct Subscribers(Arc<Mutex<Open>>);
 
-/// How many streams and connections may be open at once, in all and for one client.
+/// /// The limits on open streams and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriberLimits {
-    /// Streams in all.
+    /// /// Streams in all.
     pub total: usize,
-    /// Streams of one client address; an IPv6 client is counted by its /64.
+    /// /// Streams of one client address; an IPv6 client is counted by its /64.
     pub per_address: usize,
-    /// Connections from one such address, those of its streams too. A [server](crate::serve) closes
-    /// what is over it at once.
+    /// /// Connections from one client address, including those of its streams. A
+    /// [server](crate::serve) closes further ones at once.
     pub connections_per_address: usize,
 }
 
 impl Default for SubscriberLimits {
-    /// Any number.
+    /// /// No limits.
     fn default() -> Self {
         Self { total: usize::MAX, per_address: usize::MAX, connections_per_address: usize::MAX }
     }
@@ -35,12 +39,12 @@ impl Default for SubscriberLimits {
 struct Open {
     limits: SubscriberLimits,
     total: usize,
-    // Those with something open only: it is never larger than the number of streams and
+    // // Only clients with something open: the map is never larger than the number of streams and
     // connections.
     by_address: HashMap<ClientAddress, Count>,
 }
 
-/// What one client has open.
+/// /// What one client has open.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     streams: u32,
@@ -48,24 +52,25 @@ struct Count {
 }
 
 impl Subscribers {
-    /// At most so many.
+    /// /// These limits.
     #[must_use]
     pub fn new(limits: SubscriberLimits) -> Self {
         Self(Arc::new(Mutex::new(Open { limits, ..Open::default() })))
     }
 
-    /// Sets other limits. Streams that are open stay, though they may be more.
+    /// /// Sets other limits. Open streams stay, even if they exceed the new limits.
     pub fn set(&self, limits: SubscriberLimits) {
         self.open().limits = limits;
     }
 
-    /// Counts one more stream, if it may be opened, until the permit is dropped.
+    /// /// Counts one more stream until the permit is dropped, or names the limit that forbids it.
     pub(crate) fn admit(&self, client: Option<ClientAddress>) -> Result<Permit, Limit> {
         self.open().admit(client)?;
         Ok(Permit { subscribers: self.clone(), client })
     }
 
-    /// Counts one more connection, if it may be opened, until the permit is dropped.
+    /// /// Counts one more connection until the permit is dropped, or names the limit that forbids
+    /// it.
     pub(crate) fn connect(&self, client: ClientAddress) -> Result<ConnectionPermit, Limit> {
         self.open().connect(client)?;
         Ok(ConnectionPermit { subscribers: self.clone(), client, handed_over: false })
@@ -110,7 +115,7 @@ impl Open {
         self.change(client, |count| count.connections -= 1);
     }
 
-    /// Clients that have nothing open any more are forgotten.
+    /// /// Changes the counts of a client, and forgets a client that has nothing open.
     fn change(&mut self, client: ClientAddress, change: impl FnOnce(&mut Count)) {
         let Entry::Occupied(mut open) = self.by_address.entry(client) else { return };
         change(open.get_mut());
@@ -120,7 +125,7 @@ impl Open {
     }
 }
 
-/// One open stream, counted until this is dropped.
+/// /// The permit of one open stream.
 #[derive(Debug)]
 pub(crate) struct Permit {
     subscribers: Subscribers,
@@ -128,14 +133,14 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Whose stream it is.
+    /// /// The client address that the stream is counted for.
     pub(crate) fn client(&self) -> Option<ClientAddress> {
         self.client
     }
 }
 
 impl Permit {
-    /// Ends the connection whose permit was handed over to this.
+    /// /// Ends the connection whose permit this one has taken over.
     pub(crate) fn disconnect(&self) {
         self.client.into_iter().for_each(|client| self.subscribers.open().disconnect(client));
     }
@@ -147,7 +152,7 @@ impl Drop for Permit {
     }
 }
 
-/// One open connection, counted until this is dropped.
+/// /// The permit of one open connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     subscribers: Subscribers,
@@ -156,9 +161,9 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Lets the permit of the connection's stream count it: a stream of a shard has no room for
-    /// both. `false` if the stream is another client's, as it is behind a proxy, or counted
-    /// elsewhere; then the connection is counted no more.
+    /// /// Lets the stream's permit count the connection, too: a stream of a shard has no room for
+    /// two permits. `false` if the stream is counted for another address, as behind a proxy, or
+    /// elsewhere. Then the connection is no longer counted.
     pub(crate) fn hand_over(mut self, stream: &Permit) -> bool {
         self.handed_over = stream.client == Some(self.client)
             && Arc::ptr_eq(&self.subscribers.0, &stream.subscribers.0);

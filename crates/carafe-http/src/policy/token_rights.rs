@@ -1,4 +1,4 @@
-//! Carafe's own claims: what a token grants.
+//! //! The rights that Carafe's own claims grant.
 
 use carafe_hub::{Access, Grant};
 use carafe_protocol::TopicMatcher;
@@ -7,14 +7,15 @@ use crate::auth::refused::Refused;
 use crate::auth::verified::Verified;
 use crate::policy::rights::Rights;
 
-/// The most topics and patterns that one claim may have.
+/// /// The most topics and patterns of one claim.
 const MATCHERS: usize = 100;
 
 impl Verified {
-    /// What the claims `publish` and `subscribe` grant; one that is not there grants nothing.
+    /// /// The rights that the claims `publish` and `subscribe` grant. A missing claim grants
+    /// nothing.
     ///
     /// # Errors
-    /// When one of them is no array of at most 100 topics and patterns.
+    /// When a claim is not an array of at most 100 topics and patterns.
     pub fn rights(&self) -> Result<Rights, Refused> {
         Ok(Rights {
             subscribe: Access::to(self.grant("subscribe")?),

@@ -70,8 +70,8 @@ impl Acceptor {
         }
     }
 
-    /// Ends silent connections and the event streams of handlers. Returns the other connections, and
-    /// what they use.
+    /// Ends silent connections and the event streams of handlers. Returns the other connections,
+    /// and what they use.
     pub(crate) fn stop(self) -> (GracefulShutdown, Arc<ConnectionSettings>) {
         self.streams.start();
         (self.connections, self.settings)
@@ -105,7 +105,8 @@ impl Acceptor {
                 let address = peer.ip();
                 warn!(
                     %address,
-                    "an address has reached the limit of connections per address; if it is a proxy, name it with --trusted-proxies"
+                    "an address has reached the limit of connections per address; if it is a \
+                     proxy, name it with --trusted-proxies"
                 );
             }
             return;
@@ -169,8 +170,8 @@ impl Acceptor {
     }
 }
 
-/// A client that left before its connection was accepted is no error of the listener. Running out of
-/// descriptors is one, and must not spin.
+/// A client that left before its connection was accepted is no error of the listener. Running out
+/// of descriptors is one, and must not spin.
 fn is_client_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

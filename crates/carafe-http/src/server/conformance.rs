@@ -1,4 +1,4 @@
-//! What HTTP asks of requests and answers, and hyper leaves to who uses it.
+//! //! Requirements of HTTP on requests and responses that hyper leaves to the application.
 
 use axum::body::HttpBody;
 use axum::response::{IntoResponse, Response};
@@ -12,8 +12,8 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::observe::endpoint;
 use crate::observe::metrics::Metrics;
 
-/// The refusal of a request that is not as HTTP asks, counted. Its connection ends with it: what it
-/// meant is not clear.
+/// /// Rejects and counts a request that violates HTTP. Its connection is closed: where the next
+/// request begins is not certain.
 pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Response> {
     let problem = check_host(request).err()?;
     metrics.refused(endpoint::label(request.method(), request.uri()), problem.reason());
@@ -25,8 +25,8 @@ pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Respo
     Some(answer)
 }
 
-/// Refuses a request whose host is missing or unclear (RFC 9112, 3.2; RFC 9113, 8.3.1): two
-/// readers, such as a proxy and the hub, could take it for requests to two hosts.
+/// /// Checks that the request has exactly one valid host (RFC 9112, 3.2; RFC 9113, 8.3.1).
+/// Otherwise a proxy and the hub could understand different hosts.
 fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (uri, version) = (request.uri(), request.version());
@@ -48,7 +48,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     }
 }
 
-/// An empty one stands for a URL without a host.
+/// /// Whether a `Host` is valid. An empty one stands for a URL without a host.
 fn names_host(host: &HeaderValue) -> bool {
     host.is_empty() || authority(host).is_some_and(|host| is_host(&host))
 }
@@ -57,7 +57,7 @@ fn authority(host: &HeaderValue) -> Option<Authority> {
     host.to_str().ok()?.parse().ok()
 }
 
-/// A host, and perhaps a port, without a user's name (RFC 9110, 4.2.4).
+/// /// Whether it is a host with an optional port, and no user name (RFC 9110, 4.2.4).
 fn is_host(authority: &Authority) -> bool {
     let rest = authority.as_str().strip_prefix(authority.host());
     let is_port = |rest: &str| {
@@ -66,8 +66,8 @@ fn is_host(authority: &Authority) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || is_port(rest))
 }
 
-/// Over HTTP/2, both may be there, and name one host. Over HTTP/1.1, the one in an absolute URL
-/// alone counts.
+/// /// Over HTTP/2, `Host` and `:authority` may both be there and must agree. Over HTTP/1.1, an
+/// absolute URL overrides `Host`.
 fn agrees(host: &HeaderValue, uri: &Uri, version: Version) -> bool {
     let Some(expected) = uri.authority().filter(|_| version == Version::HTTP_2) else {
         return true;
@@ -79,9 +79,9 @@ fn bad_host(detail: &'static str) -> Problem {
     Problem::of(ProblemKind::BadHost, detail)
 }
 
-/// Makes the answer one of the request's version. One to HTTP/1.0 whose length is not known ends
-/// when the connection does: hyper closes it, but would say `Connection: keep-alive` where the
-/// client has asked for that, or the app says so.
+/// /// Adapts the response to the version of the request. A response to HTTP/1.0 without a length
+/// ends with the connection. hyper closes it, but would still send `Connection: keep-alive` if the
+/// client has asked for that, or the app has set it.
 pub(crate) fn of_version(version: Version, mut answer: Response) -> Response {
     if version == Version::HTTP_10 && answer.body().size_hint().exact().is_none() {
         answer.headers_mut().remove(CONNECTION);
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a request is taken.
+    /// /// Whether a request is accepted.
     fn is_taken(version: Version, uri: &str, hosts: &[&str]) -> bool {
         let request = Request::builder().version(version).uri(uri);
         let request = hosts.iter().fold(request, |request, host| request.header(HOST, *host));

@@ -97,7 +97,7 @@ impl Connection {
             first = timeout_at(deadline, socket.first()) => match first {
                 Ok(Ok(first)) => Protocol::of(first),
                 Ok(Err(error)) => return debug!(%error, "the client left before it sent anything"),
-                Err(_) => return too_late(metrics, "the client sent nothing within the header time"),
+                Err(_) => return too_late(metrics, "the client sent nothing in time"),
             },
             _ = stopping.changed() => return,
         };
@@ -209,8 +209,8 @@ async fn drive(
     metrics: Metrics,
 ) {
     let mut connection = pin!(connection);
-    // hyper's own limit starts only when it knows the version: a client that stops within the HTTP/2
-    // preface would stay forever.
+    // hyper's own limit starts only when it knows the version: a client that stops within the
+    // HTTP/2 preface would stay forever.
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,

@@ -3,8 +3,8 @@
 //! A stream over HTTP/1.1 starts like any response: hyper writes its head and the first chunk, the
 //! opening. The response body ([`HubBody`](crate::api::hub_body)) offers the rest of the stream in
 //! the connection's [`Handoff`] and then stays pending. Once hyper has flushed, the connection's
-//! [`HandoffSocket`](crate::server::handoff_socket) passes its socket and the stream to a shard, and
-//! the connection is dropped together with all that hyper holds for it.
+//! [`HandoffSocket`](crate::server::handoff_socket) passes its socket and the stream to a shard,
+//! and the connection is dropped together with all that hyper holds for it.
 //!
 //! **The decision when a socket is taken over is made here, in two steps.** [`Handoff::choose`]
 //! decides when the stream opens, from the connection and the request. [`Handoff::take_offered`]
@@ -52,8 +52,8 @@ struct Connection {
 #[derive(Clone)]
 pub(crate) struct ConnectionHandoff(pub(crate) Result<Handoff, FallbackReason>);
 
-/// `Free` -> `Offered` by the body; then `Taken` or `Declined` by the socket. A body that serves its
-/// stream, or is dropped, brings it back to `Free`.
+/// `Free` -> `Offered` by the body; then `Taken` or `Declined` by the socket. A body that serves
+/// its stream, or is dropped, brings it back to `Free`.
 enum State {
     /// No stream is offered.
     Free,

@@ -24,8 +24,8 @@ impl HandoffSocket {
         Self { stream: Some(stream), handoff }
     }
 
-    /// Moves the socket to a shard if a stream is offered. Called after each complete flush: at that
-    /// moment hyper holds no byte of the head and the opening in its own buffer.
+    /// Moves the socket to a shard if a stream is offered. Called after each complete flush: at
+    /// that moment hyper holds no byte of the head and the opening in its own buffer.
     fn give_away(&mut self) -> io::Result<()> {
         if !self.handoff.is_offered() {
             return Ok(());

@@ -1,9 +1,11 @@
-//! The connections that wait for their client, in the order in which they began to.
+//! //! The idle connections of a server, in the order in which they became idle.
 //!
-//! When descriptors run short, those that have waited for the longest are closed, and newcomers are
-//! served. A connection waits from when it is accepted until the head of a request is there, and
-//! again when all its answers have ended. One lock guards the list; it is held for a few
-//! assignments.
+//! When descriptors run short, the connections that have been idle for the longest are closed in
+//! favour of new ones. A connection is idle from its start until the head of a request is there,
+//! and again when all its responses have ended.
+//!
+//! One lock guards the list, for a few assignments at a time. No other lock is taken, and no task
+//! woken, while it is held.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,14 +13,14 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// No connection.
+/// /// The link of an entry at an end of the list.
 const NONE: u32 = u32::MAX;
 
-/// All connections of a server whose answers end. All clones are one.
+/// /// All connections of a server. Clones are handles to the same list.
 #[derive(Clone)]
 pub(crate) struct Idle(Arc<Mutex<List>>);
 
-/// A list, linked through the entries, of those that are idle.
+/// /// A list of idle connections, linked through the entries: no operation searches.
 struct List {
     entries: Slab<Entry>,
     oldest: u32,
@@ -27,7 +29,7 @@ struct List {
 
 struct Entry {
     state: State,
-    /// What drives the connection, once that is known.
+    /// /// Aborts the task of the connection, once it is known.
     task: Option<AbortHandle>,
 }
 
@@ -37,9 +39,9 @@ enum State {
         older: u32,
         newer: u32,
     },
-    /// So many requests have not been answered whole.
+    /// /// The number of requests whose responses have not ended.
     Busy(u32),
-    /// It is being closed.
+    /// /// The connection is being closed.
     Closed,
 }
 
@@ -48,22 +50,22 @@ impl Idle {
         Self(Arc::new(Mutex::new(List { entries: Slab::new(), oldest: NONE, newest: NONE })))
     }
 
-    /// Takes in a connection, which waits from now on.
+    /// /// Adds a connection, which is idle from now on.
     pub(crate) fn register(&self) -> ConnectionEntry {
         ConnectionEntry { idle: self.clone(), key: self.list().register(), asked: Notify::new() }
     }
 
-    /// Names what drives the connection that has joined last. It may have ended already.
+    /// /// Names the task of a connection that was added. It may have ended already.
     pub(crate) fn is_driven_by(&self, key: u32, task: AbortHandle) {
         if let Some(entry) = self.list().entries.get_mut(key as usize) {
             entry.task = Some(task);
         }
     }
 
-    /// Closes the connection that has waited for the longest; `false` if there is none.
+    /// /// Closes the connection that has been idle for the longest; `false` if none is idle.
     pub(crate) fn close_oldest(&self) -> bool {
         let closed = self.list().close_oldest();
-        // Waking its task takes other locks.
+        // // After the lock is released: aborting a task takes locks of the runtime.
         closed.is_some_and(|task| {
             task.into_iter().for_each(|task| task.abort());
             true
@@ -91,7 +93,7 @@ impl List {
         }
     }
 
-    /// Takes an entry out of the list, if it is idle.
+    /// /// Removes an entry from the list, if it is idle.
     fn unlink(&mut self, key: u32) {
         let State::Idle { older, newer } = self.entries[key as usize].state else { return };
         match self.entries.get_mut(older as usize) {
@@ -133,7 +135,7 @@ impl List {
     }
 }
 
-/// A connection's place among those of its server.
+/// /// The entry of one connection; dropping it removes the connection.
 pub(crate) struct ConnectionEntry {
     idle: Idle,
     key: u32,
@@ -145,14 +147,14 @@ impl ConnectionEntry {
         self.key
     }
 
-    /// A request has come; `None` if the connection is being closed: nothing may be done for the
-    /// request, since its client would not hear of it.
+    /// /// Counts a request; `None` if the connection is being closed. Then the request must have
+    /// no effect, since its client will see no response.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<InFlight> {
         self.asked.notify_one();
         self.idle.list().begin(self.key).then(|| InFlight(Arc::clone(self)))
     }
 
-    /// Waits for the first request.
+    /// /// Waits for the first request.
     pub(crate) async fn is_asked(&self) {
         self.asked.notified().await;
     }
@@ -168,7 +170,7 @@ impl Drop for ConnectionEntry {
     }
 }
 
-/// A request, until its answer has ended.
+/// /// A request whose response has not ended.
 pub(crate) struct InFlight(Arc<ConnectionEntry>);
 
 impl Drop for InFlight {
@@ -185,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection, and whether it was closed.
+    /// /// A connection, and its task.
     fn register(idle: &Idle) -> (Arc<ConnectionEntry>, JoinHandle<()>) {
         let place = Arc::new(idle.register());
         let task = tokio::spawn(pending());

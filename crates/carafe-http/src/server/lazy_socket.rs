@@ -1,8 +1,9 @@
-//! A connection's socket, of which the runtime learns only when there is something to wait for.
+//! //! The socket of a connection, which is registered with the runtime's poller only when there is
+//! something to wait for.
 //!
-//! Most clients have sent their whole request by the time they are accepted, and the socket of an
-//! event stream is a shard's as soon as its head is written. To have it watched for the moment in
-//! between would cost two system calls more.
+//! Most clients have sent their whole request by the time they are accepted, and a shard takes the
+//! socket of an event stream as soon as the head is written. Registering the socket in between
+//! would cost two more system calls.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::replace;
@@ -18,43 +19,43 @@ use tokio::net::TcpStream;
 
 use crate::policy::subscribers::ConnectionPermit;
 
-/// Bytes that are taken from a client before it is known what serves it. Most requests have fewer;
-/// the kernel keeps the rest.
+/// /// Bytes that are read before the protocol is chosen. Most requests are shorter; the kernel
+/// keeps the rest.
 const FIRST: usize = 2048;
 
 pub(crate) struct LazySocket {
     stream: Stream,
-    /// What the client has said first, until it is read.
+    /// /// The bytes that were read first, until hyper reads them.
     first: Vec<u8>,
-    /// As long as the socket is open, the connection is counted.
+    /// /// Counts the connection as long as the socket is open.
     permit: Option<ConnectionPermit>,
 }
 
 enum Stream {
-    /// The runtime knows nothing of it. Who reads in vain is told to come again, and only then it
-    /// is registered.
+    /// /// Not registered. The first read is answered with `Pending` and a wake, and only the
+    /// second one registers the socket: by then it may have been given away.
     Fresh {
         stream: StdStream,
         read_in_vain: bool,
     },
     Registered(TcpStream),
-    /// Given away, or it could not be registered.
+    /// /// Given away, or the registration failed.
     Gone,
 }
 
 impl LazySocket {
-    /// Over a socket that was accepted, and does not block.
+    /// /// A socket that was accepted, and does not block.
     pub(crate) fn new(stream: StdStream, permit: Option<ConnectionPermit>) -> Self {
         Self { stream: Stream::Fresh { stream, read_in_vain: false }, first: Vec::new(), permit }
     }
 
-    /// Gives the permit away, to who has the socket from now on.
+    /// /// Moves the permit to whoever has the socket from now on.
     pub(crate) fn take_permit(&mut self) -> Option<ConnectionPermit> {
         self.permit.take()
     }
 
-    /// Waits until the client has said something. That is still there to be read then. A client
-    /// that leaves before is an error.
+    /// /// Waits for the first bytes of the client, which stay to be read. A client that leaves
+    /// before is an error.
     pub(crate) async fn first(&mut self) -> io::Result<&[u8]> {
         loop {
             match self.take_first() {
@@ -81,7 +82,7 @@ impl LazySocket {
         Ok(())
     }
 
-    /// Gives the socket away. What was not read of it is lost.
+    /// /// Gives the socket away. Bytes that were received and not read are lost.
     pub(crate) fn give_away(&mut self) -> io::Result<StdStream> {
         match replace(&mut self.stream, Stream::Gone) {
             Stream::Fresh { stream, .. } => Ok(stream),
@@ -90,7 +91,7 @@ impl LazySocket {
         }
     }
 
-    /// Has the kernel throw away what it holds for the client when the socket is closed.
+    /// /// Makes closing the socket discard what the kernel buffers for the client.
     pub(crate) fn set_zero_linger(&self) -> io::Result<()> {
         match &self.stream {
             Stream::Fresh { stream, .. } => Ok(set_socket_linger(stream, Some(Duration::ZERO))?),
@@ -99,7 +100,7 @@ impl LazySocket {
         }
     }
 
-    /// The descriptor, unless the socket is gone.
+    /// /// The descriptor, unless the socket was given away.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.stream {
             Stream::Fresh { stream, .. } => Some(stream.as_fd()),
@@ -126,7 +127,7 @@ impl LazySocket {
             .map_or_else(|error| Poll::Ready(Err(error)), |stream| poll(Pin::new(stream)))
     }
 
-    /// Writes if there is room, and nothing has to be waited for.
+    /// /// Writes to a socket that is not registered; `None` if it has no room, and has to be.
     fn write_fresh(
         &mut self,
         mut write: impl FnMut(&mut StdStream) -> io::Result<usize>,
@@ -200,7 +201,7 @@ impl AsyncWrite for LazySocket {
         true
     }
 
-    /// The kernel has all that was written.
+    /// /// The kernel has all written bytes: there is nothing to flush.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

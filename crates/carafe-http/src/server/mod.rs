@@ -1,5 +1,5 @@
-//! Accepts connections and serves an app on them: TLS, HTTP, stall detection, the handoff of sockets
-//! to shards, and draining.
+//! Accepts connections and serves an app on them: TLS, HTTP, stall detection, the handoff of
+//! sockets to shards, and draining.
 //!
 //! It knows no endpoint: an app is any router, and a stream whatever body offers itself for a
 //! handoff. One task serves each connection.

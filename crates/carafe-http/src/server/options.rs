@@ -12,9 +12,10 @@ use crate::server::tls::Tls;
 
 /// How connections are served, and how they end.
 ///
-/// The options of a server for a hub's router come from [`Options::server`](crate::Options::server):
-/// they share the heartbeat, metrics, proxies and limits of the router. Those of a server without a
-/// hub's streams come from `default`. Then set what shall differ:
+/// The options of a server for a hub's router come from
+/// [`Options::server`](crate::Options::server): they share the heartbeat, metrics, proxies and
+/// limits of the router. Those of a server without a hub's streams come from `default`. Then set
+/// what shall differ:
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,14 +35,14 @@ pub struct ServerOptions {
     pub header_bytes: usize,
     /// How long draining may take. The streams are ended one after the other over the first half.
     pub drain_timeout: Duration,
-    /// The certificate; without one, connections are cleartext. Clients choose HTTP/2 or HTTP/1.1 by
-    /// ALPN over TLS, and by the connection preface over cleartext.
+    /// The certificate; without one, connections are cleartext. Clients choose HTTP/2 or HTTP/1.1
+    /// by ALPN over TLS, and by the connection preface over cleartext.
     pub tls: Option<Tls>,
     /// How long browsers that used TLS shall use nothing else (HSTS); zero sends no header.
     pub hsts: Duration,
-    /// The number of file descriptors that connections may use. When they run short, the connections
-    /// that have been idle for the longest are closed; if none is idle, new ones are. Without this
-    /// limit, the log could lack descriptors, too.
+    /// The number of file descriptors that connections may use. When they run short, the
+    /// connections that have been idle for the longest are closed; if none is idle, new ones are.
+    /// Without this limit, the log could lack descriptors, too.
     pub descriptors: Option<u64>,
     /// The shards that serve a hub's streams over HTTP/1.1 and cleartext on Linux. Their write
     /// timeout is that of all connections, and of each HTTP/2 stream.

@@ -15,9 +15,9 @@ use crate::server::drain::{Served, drain};
 use crate::server::listener::Listener;
 use crate::server::options::ServerOptions;
 
-/// Serves `app` over HTTP/1 and HTTP/2 until `stop` completes, and then drains: the hub takes no new
-/// streams and events, the server no new connections, and every stream ends after the events that
-/// are stored by then, a share of them at a time.
+/// Serves `app` over HTTP/1 and HTTP/2 until `stop` completes, and then drains: the hub takes no
+/// new streams and events, the server no new connections, and every stream ends after the events
+/// that are stored by then, a share of them at a time.
 ///
 /// # Errors
 ///
@@ -44,8 +44,8 @@ pub async fn serve(
     Ok(served)
 }
 
-/// Serves an `app` without a hub's streams, such as [`metrics_router`](crate::metrics_router), until
-/// the future is dropped.
+/// Serves an `app` without a hub's streams, such as [`metrics_router`](crate::metrics_router),
+/// until the future is dropped.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Cuts who takes nothing of what hyper writes for too long.
+//! //! Disconnects clients that make no write progress within the write timeout.
 //!
-//! hyper asks a body for more only while there is room for it, so that the time cannot be kept
-//! within. It is kept around what drives the body: a connection, and each stream of HTTP/2, which
-//! ends alone.
+//! hyper polls a body only while there is room for more bytes. So a body cannot detect the stall
+//! itself: the detector wraps the future that drives it. That is a connection, or one HTTP/2
+//! stream, which can stall alone. The current detector is a task-local of that future.
 
 use std::future::poll_fn;
 use std::io;
@@ -22,37 +22,38 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::server::idle::InFlight;
 
 task_local! {
-    /// That of the connection or stream whose driver runs.
+    /// /// The detector of the connection or HTTP/2 stream that is being polled.
     static CURRENT: StallDetector;
 }
 
-/// For how long the client of a connection, or of one stream of it, has taken nothing.
+/// /// Detects that the client of a connection, or of one HTTP/2 stream, makes no progress. Clones
+/// are handles to the same detector.
 #[derive(Clone)]
 pub(crate) struct StallDetector(Arc<Detector>);
 
 struct Detector {
     allowed: Duration,
-    /// That of the connection, to a stream.
+    /// /// The detector of the connection, for an HTTP/2 stream.
     connection: Option<StallDetector>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Since when the socket has had no room.
+    /// /// Since when the socket has had no room.
     socket: Option<Instant>,
-    /// Since when the body has not been asked for more.
+    /// /// Since when hyper has not polled the body for more.
     body: Option<Instant>,
     stalled: bool,
 }
 
 impl StallDetector {
-    /// Over a connection, whose client may take nothing for so long.
+    /// /// A detector for a connection with this write timeout.
     pub(crate) fn new(allowed: Duration) -> Self {
         Self(Arc::new(Detector { allowed, connection: None, state: Mutex::default() }))
     }
 
-    /// That over what runs now, if there is one.
+    /// /// The detector of whatever is being polled, if there is one.
     pub(crate) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
@@ -66,13 +67,13 @@ impl StallDetector {
         }))
     }
 
-    /// Whether it was cut because its time was over.
+    /// /// Whether the client has stalled, here or on the whole connection.
     pub(crate) fn has_stalled(&self) -> bool {
         self.state().stalled || self.0.connection.as_ref().is_some_and(Self::has_stalled)
     }
 
-    /// Runs what drives the connection or stream to its end, or until the client has stalled: then
-    /// `None`, and it is dropped.
+    /// /// Drives the connection or stream to its end; `None` if the client stalls before, and the
+    /// driver is dropped.
     pub(crate) async fn over<F: Future>(self, driver: F) -> Option<F::Output> {
         let mut driver = pin!(CURRENT.scope(self.clone(), driver));
         let mut timer = None;
@@ -94,7 +95,7 @@ impl StallDetector {
                 sleep.as_mut().reset(until);
             }
             ready!(sleep.as_mut().poll(cx));
-            // The clock may have gone on since, and the client, too.
+            // // The client may have made progress while the timer ran.
             if self.until().is_some_and(|until| until <= Instant::now()) {
                 self.state().stalled = true;
                 return Poll::Ready(());
@@ -102,14 +103,13 @@ impl StallDetector {
         }
     }
 
-    /// When the time is over, if nothing is taken until then.
+    /// /// The deadline of the earliest wait; `None` while nothing waits.
     fn until(&self) -> Option<Instant> {
         let state = self.state();
         state.socket.into_iter().chain(state.body).min()?.checked_add(self.0.allowed)
     }
 
-    /// Whether the socket has room for what is written, from now on; returns whether it had none
-    /// before.
+    /// /// Sets whether the socket is full; returns whether it was full before.
     pub(crate) fn socket_is_full(&self, is_full: bool) -> bool {
         let mut state = self.state();
         let was_full = state.socket.is_some();
@@ -117,7 +117,8 @@ impl StallDetector {
         was_full
     }
 
-    /// The kernel keeps the time, too, of what it has taken from here.
+    /// /// The kernel has its own timer for bytes that it has taken (`TCP_USER_TIMEOUT`). It ends
+    /// the connection with an error.
     pub(crate) fn has_failed(&self, error: &io::Error) {
         if EndReason::by(error) == EndReason::Stalled {
             self.state().stalled = true;
@@ -129,7 +130,7 @@ impl StallDetector {
     }
 }
 
-/// Spawns the streams of HTTP/2, each under a stall of its own.
+/// /// Spawns HTTP/2 streams, each with a detector of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct StreamExecutor;
 
@@ -145,7 +146,7 @@ where
     }
 }
 
-/// A body under the stall of what drives it.
+/// /// A body that reports to the current detector when hyper polls it.
 pub(crate) struct WatchedBody {
     body: Body,
     stall: Option<StallDetector>,
@@ -153,12 +154,12 @@ pub(crate) struct WatchedBody {
 }
 
 impl WatchedBody {
-    /// The body of the answer to this request.
+    /// /// The body of the response to this request.
     pub(crate) fn new(body: Body, request: Option<InFlight>) -> Self {
         Self { body, stall: StallDetector::current(), _request: request }
     }
 
-    /// Something waits since then to be taken, or nothing.
+    /// /// Sets since when a chunk waits to be taken; `None` if none does.
     fn waits(&self, since: Option<Instant>) {
         self.stall.iter().for_each(|stall| stall.state().body = since);
     }

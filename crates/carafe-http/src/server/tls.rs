@@ -1,4 +1,4 @@
-//! The certificate and the key that a server shows, from files, and read again while it runs.
+//! //! The server's certificate and key: read from files, and read again while the server runs.
 
 use std::fs;
 use std::io;
@@ -14,8 +14,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-/// The certificate and the key that a server shows. All clones of it are one: what one of them
-/// reads again, all show.
+/// /// The certificate and the private key of a server. Clones share them: reloading one reloads
+/// all.
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: Arc<Files>,
@@ -24,7 +24,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the certificate, with the chain above it, and its private key. Both files are PEM.
+    /// /// Reads the certificate with its chain, and the private key. Both files are PEM.
     pub fn load(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -41,8 +41,8 @@ impl Tls {
         Ok(Self { files: Arc::new(files), shown, config: Arc::new(config) })
     }
 
-    /// Reads the files again. Connections from now on are shown what is there now; those that are
-    /// open stay. If the files are not good, the certificate from before stays in use.
+    /// /// Reads the files again. New connections get the new certificate; open ones are not
+    /// affected. On an error the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.shown.0.store(Arc::new(self.files.read()?));
         Ok(())
@@ -57,54 +57,64 @@ impl Tls {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file cannot be read.
+    /// /// A file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// /// The error of the system.
         error: io::Error,
     },
-    /// A file is not PEM, or is broken off.
-    #[error("{} is not whole PEM: {error}", path.display())]
+    /// /// A file is not PEM, or is incomplete.
+    #[error("{} is not complete PEM: {error}", path.display())]
     NotPem {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// /// What is wrong in it.
         error: pem::Error,
     },
-    /// There is no certificate in the file.
-    #[error("{} has no certificate: give a PEM file with the server's own first and those above it next", path.display())]
+    /// /// The file contains no certificate.
+    #[error(
+        "{} has no certificate: give a PEM file with the server's own first, then its chain",
+        path.display()
+    )]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// There is no private key in the file.
-    #[error("{} has no private key: give one as PEM (PKCS #8, PKCS #1 or SEC 1) that is not encrypted", path.display())]
+    /// /// The file contains no private key.
+    #[error(
+        "{} has no private key: give an unencrypted one in PEM (PKCS #8, PKCS #1 or SEC 1)",
+        path.display()
+    )]
     NoKey {
         /// The file.
         path: PathBuf,
     },
-    /// The key is of no kind that is known, or the certificate is none.
+    /// /// The certificate is malformed, or the key is of an unknown kind.
     #[error("{} and {} cannot be used: {error}", certificate.display(), key.display())]
     Unusable {
         /// The file of the certificate.
         certificate: PathBuf,
         /// The file of the key.
         key: PathBuf,
-        /// What rustls says.
+        /// /// The error of rustls.
         error: rustls::Error,
     },
-    /// The key is that of another certificate.
-    #[error("the key in {} is not the one of the certificate in {}", key.display(), certificate.display())]
+    /// /// The key does not belong to the certificate.
+    #[error(
+        "the key in {} does not belong to the certificate in {}",
+        key.display(),
+        certificate.display()
+    )]
     Mismatch {
         /// The file of the certificate.
         certificate: PathBuf,
         /// The file of the key.
         key: PathBuf,
     },
-    /// The library's cryptography has no protocol version in common with TLS.
-    #[error("no TLS is to be had: {0}")]
+    /// /// The cryptography provider supports no version of TLS.
+    #[error("TLS is not available: {0}")]
     Provider(rustls::Error),
 }
 
@@ -151,7 +161,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|error| TlsError::Unreadable { path: path.into(), error })
 }
 
-/// What a handshake is answered with.
+/// /// The certificate for new handshakes.
 #[derive(Debug)]
 struct Shown(ArcSwap<CertifiedKey>);
 

@@ -1,4 +1,4 @@
-//! What holds for any form of Mercure, in a body and in a query; the fuzz target runs it too.
+//! //! Properties of any form of Mercure, in a body and in a query; the fuzz target runs them, too.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use carafe_protocol::{EventType, Topic};
 
 use crate::asking::{EVENT_BYTES, Place, all, pairs};
 
-/// An update is stored as its form says and answered with its ID, or refused. Whether it was
-/// stored.
+/// /// An update is stored as its form says and answered with its ID, or rejected. Returns whether
+/// it was stored.
 pub(crate) fn any_form_is_stored_or_refused(input: &[u8]) -> bool {
     any_query_has_an_answer(input);
     let place = Place::new();
@@ -39,8 +39,8 @@ pub(crate) fn any_form_is_stored_or_refused(input: &[u8]) -> bool {
     true
 }
 
-/// What a form says is to be published, by the standard's rules: the first that is not empty
-/// counts.
+/// /// The publication that a form describes by the rules of the protocol: the first value that is
+/// not empty counts.
 fn update(pairs: &[(String, String)]) -> Option<Publication> {
     let filled = |name: &str| all(pairs, name).into_iter().find(|value| !value.is_empty());
     let topics: Vec<_> =
@@ -75,7 +75,7 @@ fn update(pairs: &[(String, String)]) -> Option<Publication> {
     Some(update.with_private(pairs.iter().any(|(name, _)| name == "private")))
 }
 
-/// Subscribing with it: a stream, or a refusal that says what to do.
+/// /// Subscribing with the form opens a stream, or fails with a problem that says what to do.
 fn any_query_has_an_answer(input: &[u8]) {
     let target = [b"/.well-known/mercure?", input].concat();
     let Ok(request) = Request::get(target).body(Body::empty()) else { return };

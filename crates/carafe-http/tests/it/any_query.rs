@@ -1,4 +1,4 @@
-//! What holds for any query of `/events`; the fuzz target runs it too.
+//! //! Properties of any query of `/events`; the fuzz target runs them, too.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use carafe_protocol::{EventType, Topic, TopicPattern};
 
 use crate::asking::{Place, all, pairs};
 
-/// How a query was judged.
+/// /// Which requests accept a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judged {
     pub(crate) published: bool,
     pub(crate) subscribed: bool,
 }
 
-/// Each query is taken exactly if all of it is understood, and then does what it says. `None` if no
-/// request can have it.
+/// /// A query is accepted exactly if all of it is understood, and then it has its effect. `None`
+/// if no request can have it.
 pub(crate) fn any_query_is_understood_or_refused(input: &[u8]) -> Option<Judged> {
     let target = [b"/events?", input].concat();
     let get = Request::get(&*target).body(Body::empty()).ok()?;
@@ -51,7 +51,7 @@ fn publishes(request: Request<Body>, pairs: Option<&[(String, String)]>) -> bool
     expected.is_some()
 }
 
-/// Its lines say all: what the query said beside would be passed over in silence.
+/// /// A batch accepts no query: its lines say everything, and the query would be ignored silently.
 fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
     let line = r#"{"topic":"a","data":"x"}"#;
     let batch =
@@ -66,7 +66,7 @@ fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
     }
 }
 
-/// What a query says is to be published.
+/// /// The publication that a query describes.
 fn publication(pairs: &[(String, String)]) -> Option<Publication> {
     are_known(pairs, &["topic", "event", "id", "retry", "private"])?;
     let topics: Vec<_> =
@@ -111,11 +111,11 @@ fn asks_for_a_stream(pairs: &[(String, String)]) -> Option<()> {
     let mut distinct = [topics, patterns].concat();
     distinct.sort_unstable();
     distinct.dedup();
-    // Whether one pattern says what another does is not asked here: few inputs are so long.
+    // // Whether two patterns are equivalent is not checked: few inputs are long enough.
     if distinct.len() > 100 {
         return None;
     }
-    // Where an ID is given, the rest of what says where to begin is not asked.
+    // // If there is an ID, the other parameters for the start are not read.
     let id = one(pairs, "last_event_id")?.filter(|id| !id.is_empty());
     if id.is_none() && !flag(one(pairs, "earliest")?)? {
         one(pairs, "last")?.map_or(Some(0), number)?;
@@ -127,7 +127,7 @@ fn are_known(pairs: &[(String, String)], known: &[&str]) -> Option<()> {
     pairs.iter().all(|(name, _)| known.contains(&name.as_str())).then_some(())
 }
 
-/// The outer `None` is a refusal.
+/// /// The outer `None` stands for a rejection.
 fn one<'a>(pairs: &'a [(String, String)], name: &str) -> Option<Option<&'a str>> {
     match all(pairs, name)[..] {
         [] => Some(None),

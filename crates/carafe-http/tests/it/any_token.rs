@@ -1,4 +1,4 @@
-//! What holds for any token and any claims; the fuzz target runs it too.
+//! //! Properties of any token and any claims; the fuzz target runs them, too.
 
 use std::pin::pin;
 use std::sync::LazyLock;
@@ -10,9 +10,10 @@ use serde_json::Value;
 
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 
-/// A JWK Set with a key of each kind, which have signed nothing.
+/// /// A JWK Set with a key of each kind, none of which has signed anything.
 const SET: &[u8] = br#"{"keys": [
-    {"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    {"kty": "OKP", "crv": "Ed25519", "kid": "ed",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
     {"kty": "EC", "crv": "P-256", "kid": "ec", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
         "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}
 ]}"#;
@@ -31,8 +32,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
 
 const DIALECTS: [Dialect; 3] = [Dialect::Carafe, Dialect::Mercure0, Dialect::Mercure1];
 
-/// Without the key, nothing can be made that is taken; with it, whatever is claimed is judged as it
-/// should be.
+/// /// Without the key, no token is accepted. With it, any claims are judged correctly.
 pub(crate) fn any_token_is_judged(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     for dialect in DIALECTS {
@@ -71,7 +71,7 @@ fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
-/// Keys that are all at hand are never waited for.
+/// /// Keys that are in memory need no waiting.
 fn verify(token: &str, dialect: Dialect) -> Result<Verified, Refused> {
     let dialects = [dialect];
     match pin!(KEYS.verify(token, &dialects)).poll(&mut Context::from_waker(Waker::noop())) {

@@ -1,5 +1,5 @@
-//! A hub in an app that strangers may use, asked without a socket. The fuzz targets include this
-//! file, so it leans on no other.
+//! //! A hub in an app that clients without a token may use, without sockets. The fuzz targets
+//! include this file, so it depends on no other.
 
 use std::cell::LazyCell;
 use std::pin::{Pin, pin};
@@ -17,24 +17,24 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
-/// Bytes of data that an event may have here: few, so that the limit is met.
+/// /// The most bytes of data of an event: few, so that inputs reach the limit.
 pub(crate) const EVENT_BYTES: usize = 64;
 
-/// Bytes that a batch may have here.
+/// /// The most bytes of a batch.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
 thread_local! {
     static RUNTIME: LazyCell<Runtime> =
-        LazyCell::new(|| Builder::new_current_thread().enable_time().build().expect("it needs nothing"));
+        LazyCell::new(|| Builder::new_current_thread().enable_time().build().unwrap());
 }
 
-/// A hub of its own for each input.
+/// /// Each input has a hub of its own.
 pub(crate) struct Place {
     pub(crate) hub: Hub,
     app: Router,
 }
 
-/// As much of an answer as there is at once.
+/// /// The part of a response that is there at once.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -63,7 +63,7 @@ impl Place {
         })
     }
 
-    /// All that the hub has stored.
+    /// /// All events that the hub has stored.
     pub(crate) fn stored(&self) -> Vec<Arc<Entry>> {
         let everything =
             Subscribe::to_everything().from(Start::Earliest).with_access(Access::all());
@@ -81,7 +81,7 @@ impl Place {
     }
 }
 
-/// What there is of a body before it waits.
+/// /// The part of a body that comes before it waits.
 fn now(mut body: Body) -> String {
     let mut bytes = Vec::new();
     while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut noop()) {
@@ -101,7 +101,8 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// It refuses, by a document that says what is wrong and what to do.
+    /// /// Checks that it is a rejection, with a problem document that says what is wrong and what
+    /// to do.
     #[track_caller]
     pub(crate) fn refuses(&self) -> Value {
         assert!((400..=499).contains(&self.status), "{self:?}");
@@ -111,7 +112,7 @@ impl Answer {
         assert!(
             problem["type"].as_str().is_some_and(|name| name.starts_with("urn:carafe:problem:"))
         );
-        // Both parts of the sentence.
+        // // Both parts of the sentence.
         let detail = problem["detail"].as_str().and_then(|detail| detail.split_once(": "));
         assert!(
             detail.is_some_and(|(wrong, advice)| !wrong.is_empty() && !advice.is_empty()),
@@ -121,8 +122,8 @@ impl Answer {
     }
 }
 
-/// The pairs of a query or form, decoded by the letter of the standard (URL, 5.1), but for what is
-/// not UTF-8: then `None`.
+/// /// The pairs of a query or form, decoded exactly as in the standard (URL, 5.1); `None` if they
+/// are not UTF-8.
 pub(crate) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let parts = text.split('&').filter(|part| !part.is_empty());
     parts
@@ -156,7 +157,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// All values of a name.
+/// /// All values of a name.
 pub(crate) fn all<'a>(pairs: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }

@@ -1,4 +1,4 @@
-//! Which bodies are read, when, and how much of them is in memory.
+//! //! Which bodies are read, when, and how much of them is in memory.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const MERCURE: &str = "/.well-known/mercure";
 
-/// A body in pieces that says how long it is, and counts how often it is asked. At its end it waits
-/// for ever, or ends.
+/// /// A body in pieces that declares its length, and counts how often it is polled. At its end it
+/// stays pending, or ends.
 struct Pieces {
     left: Vec<&'static str>,
     declared: Option<u64>,
@@ -62,7 +62,7 @@ fn hub(options: Options) -> Router {
     router(Hub::new(MemoryLog::default()), options)
 }
 
-/// Everybody may publish to these topics, and subscribe to nothing.
+/// /// Clients without a token may publish to these topics, and subscribe to nothing.
 fn publishing_to(topics: &str, options: Options) -> Options {
     let grant = Grant::to([TopicMatcher::parse(topics).unwrap()]);
     {
@@ -139,7 +139,8 @@ async fn a_line_that_is_too_long_is_refused_before_it_has_ended() {
         options.event_bytes = 1 << 10;
         options
     }));
-    const ZEROS: &str = "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,";
+    const ZEROS: &str = "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,\
+                         0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,";
     let mut pieces = vec!["{\"topic\":\"a\",\"data\":["];
     pieces.extend([ZEROS; 1 << 10]);
     let answer = ask(&hub, post("/events", NDJSON, Pieces::new(&pieces))).await;
@@ -186,14 +187,14 @@ async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
     assert_eq!((answer.status(), asked.load(Ordering::SeqCst)), (StatusCode::TOO_MANY_REQUESTS, 0));
 }
 
-/// The same request from one client.
+/// /// The same request from one client.
 fn from(mut request: Request<Body>) -> Request<Body> {
     let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
     request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
     request
 }
 
-/// Of a batch, with five events an hour: how many are taken off though none is stored.
+/// /// With five events an hour: how many events of a batch are charged though none is stored.
 async fn taken_off_by(pieces: &[&'static str], ends: bool, expected: Option<u16>) -> usize {
     const LINE: &str = "{\"topic\":\"a\",\"data\":1}\n";
     let rate = PublishRate::new("5/h".parse().ok());
@@ -277,7 +278,7 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
     let mut options = Options::default();
     options.body_budget = BodyBudget::new(16 << 10);
     let hub = hub(publishing_to("*", options));
-    // Two that never end hold all that is not kept for small ones.
+    // // Two bodies that never end hold everything that is not reserved for small ones.
     let open = |declared| {
         let body = Pieces { declared: Some(declared), ..Pieces::new(&["x"]) };
         let hub = hub.clone();
@@ -295,7 +296,7 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
         (StatusCode::SERVICE_UNAVAILABLE, 0)
     );
     assert_eq!(answer.headers()["retry-after"], "1");
-    // One that comes later has its turn when those have used up their time.
+    // // A later one has its turn when those have reached the body timeout.
     sleep(Duration::from_secs(22)).await;
     let body = Pieces { declared: Some(2 << 10), ends: true, ..Pieces::new(&["x"]) };
     assert_eq!(ask(&hub, post("/events/a", NDJSON, body)).await.status(), StatusCode::CREATED);
@@ -319,7 +320,7 @@ async fn a_client_that_leaves_gives_its_room_back() {
     assert_eq!(ask(&hub, post("/events/a", NDJSON, body)).await.status(), StatusCode::CREATED);
 }
 
-/// Very many small events take far more memory than their text does.
+/// /// Very many small events take far more memory than their text.
 #[tokio::test(start_paused = true)]
 async fn a_batch_counts_as_what_its_events_take() {
     let mut options = Options::default();
@@ -378,10 +379,9 @@ async fn a_byte_order_mark_at_the_start_of_a_batch_is_passed_over() {
     );
 }
 
-/// So that the client reads its answer, instead of finding its connection reset.
+/// /// Otherwise the connection would be reset, and the client would not see the response.
 #[tokio::test(start_paused = true)]
-async fn what_a_refusal_leaves_of_a_body_is_read_for_a_while_but_not_where_the_client_waits_to_be_told()
- {
+async fn the_rest_of_a_rejected_body_is_read_unless_the_client_waits_for_100_continue() {
     let hub = hub(Options::default());
     let refused = async |expect: bool| {
         let body = Pieces::new(&["x"; 5]);

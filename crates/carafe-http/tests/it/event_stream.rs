@@ -38,7 +38,8 @@ async fn a_handler_pushes_and_its_return_ends_the_stream() {
         events.send(Event::new("x").with_id(EventId::new("7").unwrap())).await?;
         Ok(())
     });
-    let expected = "retry: 10000\n\ndata: 1\n\n: a break\n\nevent: t\ndata: two\ndata: lines\n\nid: 7\ndata: x\n\n";
+    let expected = "retry: 10000\n\ndata: 1\n\n: a break\n\nevent: t\ndata: two\ndata: \
+     lines\n\nid: 7\ndata: x\n\n";
     assert_eq!(all(stream).await, expected);
 }
 
@@ -174,7 +175,7 @@ async fn send_waits_for_a_slow_client_and_loses_nothing() {
 async fn json_is_sent_as_data_and_what_is_none_is_an_error() {
     let stream = EventStream::new(async |events| {
         events.json(&serde_json::json!({ "cup": ["a\nb"] })).await?;
-        // JSON has no keys that are lists.
+        // // JSON has no keys that are arrays.
         let impossible = std::collections::HashMap::from([(vec![1], 2)]);
         assert!(matches!(events.json(&impossible).await, Err(JsonError::Json(_))));
         Ok(())

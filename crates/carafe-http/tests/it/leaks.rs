@@ -1,5 +1,5 @@
-//! Nothing gets out over HTTP to who may not have it, by both protocols: judged by an oracle of its
-//! own.
+//! //! No event reaches a client without the right to it, by either protocol. An independent oracle
+//! says who has which right.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,27 +41,28 @@ async fn nothing_is_told_over_http_to_who_may_not_have_it() {
     assert!(told.events > 3_000 && told.gaps > 0 && refused.iter().all(|count| *count > 100));
 }
 
-/// One hub behind its router.
+/// /// One hub behind its router.
 struct World<'a> {
     random: Random,
     told: &'a mut Told,
-    /// To subscribe, and to publish.
+    /// /// Tokens to subscribe, and to publish.
     refused: &'a mut [usize; 2],
     oracle: Oracle,
     hub: Hub,
     app: Router,
-    /// What those may see who have no token.
+    /// /// What clients without a token may see.
     strangers: Wish,
     streams: Vec<(Reading, Body)>,
-    /// What was said to who may not ask for a topic, by dialect and whether there was a token.
+    /// /// The responses to clients that may not ask for a topic, by dialect and whether they had a
+    /// token.
     refusals: [Option<String>; 4],
 }
 
-/// Who asks: by which rules, and with what.
+/// /// A caller: its dialect, and its token.
 struct Asking {
     mercure: bool,
     token: Option<String>,
-    /// By the numbers of matchers.
+    /// /// Numbers of matchers.
     publishes: Vec<usize>,
     wish: Wish,
 }
@@ -75,7 +76,7 @@ impl<'a> World<'a> {
         let (topics, mut matchers) = names(&mut random);
         matchers.push("users/:id/lines".into());
         let nothing = Wish::default();
-        // All of `orders/*`.
+        // // All of `orders/*`.
         let some = Wish { granted: vec![1], ..nothing.clone() };
         let strangers =
             random.pick(&[nothing.clone(), some, Wish { public: true, ..nothing }]).clone();
@@ -117,7 +118,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// All tokens expire, which ends the streams that have one.
+    /// /// All tokens expire, which ends the streams with a token.
     async fn finish(mut self) {
         tokio::time::sleep(Duration::from_secs(3700)).await;
         for (reading, mut body) in std::mem::take(&mut self.streams) {
@@ -135,7 +136,7 @@ impl<'a> World<'a> {
             self.random.some(most, all.len()).iter().map(|at| all[*at]).collect()
         };
         let (mut publishes, mut granted, asked) = (some(6), some(3), some(3));
-        // Everything.
+        // // Everything.
         publishes.extend(self.random.one_in(2).then_some(0));
         if self.random.one_in(5) {
             let wish = Wish { asked, ..self.strangers.clone() };
@@ -146,13 +147,13 @@ impl<'a> World<'a> {
         };
         let claims = json!({"publish": texts(&publishes), "subscribe": texts(&granted)});
         let token = Some(token(mercure, claims));
-        // To Mercure, who holds a token to subscribe sees what is public.
+        // // In Mercure, the holder of a token to subscribe sees public events.
         granted.extend(&self.strangers.granted);
         let wish = Wish { public: self.strangers.public || mercure, granted, asked };
         Asking { mercure, token, publishes, wish }
     }
 
-    /// A matcher as its dialect writes it.
+    /// /// A matcher in the syntax of its dialect.
     fn name(&self, matcher: usize, mercure: bool) -> String {
         let text = &self.oracle.matchers[matcher];
         let segment = |segment: &str| match segment.strip_prefix(':') {
@@ -188,7 +189,7 @@ impl<'a> World<'a> {
         while_time_stands(answer).await.unwrap()
     }
 
-    /// Stored if each of the topics is granted, and only then.
+    /// /// An event is stored exactly if each of its topics is granted.
     async fn publish(&mut self) {
         let asking = self.asking();
         let mut fact = self.oracle.draft(&mut self.random);
@@ -209,7 +210,7 @@ impl<'a> World<'a> {
             );
             return assert_eq!(self.hub.position(), tail, "something was stored");
         }
-        // A key that another topic has is no other.
+        // // The same key under another topic is another key.
         let stored = if asking.mercure { StatusCode::OK } else { StatusCode::CREATED };
         assert_eq!(status, stored, "{text}");
         fact.position = self.hub.position().to_string();
@@ -239,7 +240,7 @@ impl<'a> World<'a> {
         self.ask(asking, Method::POST, &target, "", data.clone()).await
     }
 
-    /// What is asked for, where; and after which ID.
+    /// /// What is requested, by which endpoint, and after which ID.
     fn target(&mut self, asking: &mut Asking) -> (String, String) {
         let cursor = self.cursor();
         if asking.mercure {
@@ -264,7 +265,7 @@ impl<'a> World<'a> {
         (target, cursor)
     }
 
-    /// An ID of any event, as its publisher or the hub names it, or none.
+    /// /// The ID of any event, as its publisher or the hub names it, or none.
     fn cursor(&mut self) -> String {
         match self.oracle.events.len() {
             0 => String::new(),
@@ -294,7 +295,7 @@ impl<'a> World<'a> {
         self.oracle.is_refused(&asking.wish)
     }
 
-    /// Mercure tells the ID if it is found; that of an event that is not seen is not there.
+    /// /// Mercure reports whether the ID was found. That of an invisible event must not be.
     fn check_cursor(&self, wish: &Wish, requested: &str, headers: &HeaderMap) {
         let start = self.hub.counts().span.start.to_string();
         let gone = self
@@ -309,8 +310,8 @@ impl<'a> World<'a> {
         assert_eq!(headers["last-event-id"], if found { requested } else { "earliest" });
     }
 
-    /// In the same words whether there is such a topic or not, and with nothing but what was asked
-    /// for.
+    /// /// The response is the same whether the topic exists or not, and contains only what was
+    /// requested.
     async fn refuses(&mut self, asking: &Asking, target: &str, response: Response) {
         self.refused[0] += 1;
         let has_token = asking.token.is_some();
@@ -329,7 +330,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The head tells the hub's position, whatever is asked for.
+    /// /// The head has the position of the hub, whatever is requested.
     async fn head(&mut self) {
         let mut asking = self.asking();
         let (target, requested) = self.target(&mut asking);
@@ -353,7 +354,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// It expires in an hour.
+/// /// The claims of a token that expires in an hour.
 fn token(mercure: bool, claims: Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (secret, mut claims) = match mercure {
@@ -364,8 +365,8 @@ fn token(mercure: bool, claims: Value) -> String {
     Signer::secret(secret).unwrap().sign(&claims).unwrap()
 }
 
-/// Patterns are compiled on a thread of their own. A paused clock moves on while the runtime waits
-/// for that, and tokens would expire; it does not while a blocking task runs.
+/// /// Patterns are compiled on a thread of their own. A paused clock advances while the runtime
+/// waits for it, and tokens would expire; it does not while a blocking task runs.
 async fn while_time_stands<F: Future>(answer: F) -> F::Output {
     let (answered, waits) = std::sync::mpsc::channel::<()>();
     let blocking = tokio::task::spawn_blocking(move || waits.recv());
@@ -379,7 +380,7 @@ async fn whole(response: Response) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-/// All that is there now.
+/// /// Everything that is there now.
 async fn read(body: &mut Body) -> String {
     let mut read = String::new();
     while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_millis(1), body.frame()).await {

@@ -1,7 +1,6 @@
-//! The crate's tests from outside, without sockets and with time that stands still unless it is
-//! waited for.
+//! //! Tests of the public API: without sockets where possible, and with paused time.
 
-// Makes helpers count as tests, which may unwrap.
+// // Clippy lets only tests unwrap: this makes the helpers part of them.
 #![cfg(test)]
 
 mod any_batch;
