@@ -47,7 +47,7 @@ pub(crate) fn data_sizes(batch: &[Publication]) -> Vec<usize> {
 }
 
 impl Counts {
-    /// Counts publications with so many bytes of data.
+    /// Counts publications, given the bytes of data of each.
     pub(crate) fn add_published(&self, sizes: &[usize], appended: &[Appended]) {
         let stored = || sizes.iter().zip(appended).filter(|(_, appended)| !appended.repeated);
         let count = stored().count();

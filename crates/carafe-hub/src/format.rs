@@ -113,8 +113,8 @@ impl Format {
         }
     }
 
-    /// `carafe.position`: where the stream stands. Clients ignore an ID without data, so the event
-    /// has one empty data line.
+    /// `carafe.position`: the position of the stream. Clients ignore an ID without data, so the
+    /// event has one empty data line.
     pub(crate) fn position(self, position: Position) -> Frame {
         match self {
             Self::Plain | Self::Enveloped => {

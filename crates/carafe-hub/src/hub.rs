@@ -128,8 +128,8 @@ impl Hub {
         Ok(subscription)
     }
 
-    /// Whether a subscription may have so many topics and patterns, of which so many have to be
-    /// compiled. Call it before compiling them.
+    /// Whether a subscription may have this number of `matchers`, of which `compiled` are patterns
+    /// that have to be compiled. Call it before compiling them.
     ///
     /// # Errors
     /// When the subscription would be rejected whatever the matchers are.

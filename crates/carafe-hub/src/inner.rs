@@ -63,7 +63,7 @@ impl HubInner {
         inner
     }
 
-    /// Takes the lock. A thread that panicked while it held the lock ends alone: the hub goes on.
+    /// Takes the lock. A thread that panicked while it held the lock ends alone: the hub continues.
     pub(crate) fn state(&self) -> MutexGuard<'_, HubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

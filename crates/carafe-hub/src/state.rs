@@ -1,4 +1,5 @@
-//! What the hub's lock protects: recent entries, subscriptions and who waits.
+//! What the hub's lock protects: recent entries, subscriptions and what each waits
+//! for.
 //!
 //! An entry is in the ring and in its feeds, or in neither; and a subscription that found nothing
 //! has left its waiter before the next entry comes. Both hold because one lock covers all of it.

@@ -7,7 +7,7 @@
 //!
 //! Everything here runs under the hub's lock, and no waker is called or dropped here: calling or
 //! dropping one may end a task, whose subscription then takes the same lock. So wakers are returned
-//! to the caller, who uses them after the lock.
+//! to the caller, which uses them after the lock.
 
 use std::task::Waker;
 

@@ -1,4 +1,4 @@
-//! What a pass costs. A binary of its own, since the allocator that counts is everybody's in it.
+//! The allocations of a broadcast. A binary of its own, since the counting allocator is global.
 
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
@@ -11,7 +11,7 @@ use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
 use futures_util::FutureExt;
 
-/// Clients that take all, and how many writes there were.
+/// Clients that take everything, and the number of writes.
 #[derive(Default)]
 struct Writes(usize);
 
@@ -21,8 +21,8 @@ impl Sink for Writes {
         Written::Bytes(bytes.len())
     }
 
-    fn ended(&mut self, seat: SubscriberId, failed: bool) {
-        panic!("{seat} ended, {failed}");
+    fn ended(&mut self, subscriber: SubscriberId, failed: bool) {
+        panic!("{subscriber} ended, {failed}");
     }
 }
 
@@ -30,8 +30,8 @@ fn topic() -> Topic {
     Topic::new("a").unwrap()
 }
 
-/// So many who have all that came.
-fn settled(hub: &Hub, count: usize) -> Dispatcher {
+/// Subscribers that have everything.
+fn in_group(hub: &Hub, count: usize) -> Dispatcher {
     let mut dispatcher = hub.dispatcher(Waker::noop().clone());
     for _ in 0..count {
         let subscription = hub.subscribe(Subscribe::to(topic())).now_or_never().unwrap().unwrap();
@@ -41,12 +41,12 @@ fn settled(hub: &Hub, count: usize) -> Dispatcher {
     dispatcher
 }
 
-/// How many allocations the first turn of a pass makes, and how many the others.
-fn allocations_of_a_pass(seats: usize) -> (u64, u64) {
+/// The allocations of the first turn of a broadcast, and of the others.
+fn allocations_of_a_broadcast(subscribers: usize) -> (u64, u64) {
     let hub = Hub::new(MemoryLog::default());
-    let mut dispatcher = settled(&hub, seats);
+    let mut dispatcher = in_group(&hub, subscribers);
     let mut counted = (0, 0);
-    // What is kept is there after the first.
+    // Buffers that are kept exist after the first broadcast.
     for n in 0..3 {
         hub.publish(Publication::new(topic(), n.to_string())).now_or_never().unwrap().unwrap();
         let mut writes = Writes::default();
@@ -55,18 +55,21 @@ fn allocations_of_a_pass(seats: usize) -> (u64, u64) {
             assert!(dispatcher.serve_next(&mut writes));
         });
         let others = measure(|| while dispatcher.serve_next(&mut writes) {});
-        assert_eq!(writes.0, seats);
+        assert_eq!(writes.0, subscribers);
         counted = (first.count_total, others.count_total);
     }
     counted
 }
 
 #[test]
-fn a_pass_over_settled_seats_allocates_nothing_for_a_delivery() {
-    // Encoding the frame for all takes some, depending on how long its random numbers are.
+fn a_broadcast_to_members_of_a_group_allocates_nothing_for_a_delivery() {
+    // Encoding the frame for all takes some, depending on the length of its random numbers.
     const FRAME: std::ops::RangeInclusive<u64> = 1..=16;
-    for seats in [10, 10_000] {
-        let (first, others) = allocations_of_a_pass(seats);
-        assert!(FRAME.contains(&first) && others == 0, "{seats} seats: {first} and {others}");
+    for subscribers in [10, 10_000] {
+        let (first, others) = allocations_of_a_broadcast(subscribers);
+        assert!(
+            FRAME.contains(&first) && others == 0,
+            "{subscribers} subscribers: {first} and {others}"
+        );
     }
 }

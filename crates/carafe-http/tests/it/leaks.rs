@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::oracle::{Fact, Oracle, Random, Reading, Told, Wish, names, secrets};
+use crate::oracle::{Fact, Oracle, Random, Reading, Tally, Wish, names, secrets};
 
 const SEED: u64 = 0xCAFE;
 const HUBS: usize = 12;
@@ -29,22 +29,22 @@ const MERCURE_PATH: &str = "/.well-known/mercure";
 async fn nothing_is_told_over_http_to_who_may_not_have_it() {
     let seed = std::env::var("CARAFE_TEST_SEED").map_or(SEED, |seed| seed.parse().unwrap());
     println!("CARAFE_TEST_SEED={seed}");
-    let (mut told, mut random, mut refused) = (Told::default(), Random::new(seed), [0, 0]);
+    let (mut tally, mut random, mut refused) = (Tally::default(), Random::new(seed), [0, 0]);
     for _ in 0..HUBS {
-        let mut world = World::new(Random::new(random.next()), &mut told, &mut refused);
+        let mut world = World::new(Random::new(random.next()), &mut tally, &mut refused);
         for _ in 0..STEPS {
             world.step().await;
         }
         world.finish().await;
     }
-    println!("{told:?}, {refused:?} requests refused: nothing leaked");
-    assert!(told.events > 3_000 && told.gaps > 0 && refused.iter().all(|count| *count > 100));
+    println!("{tally:?}, {refused:?} requests refused: nothing leaked");
+    assert!(tally.events > 3_000 && tally.gaps > 0 && refused.iter().all(|count| *count > 100));
 }
 
 /// /// One hub behind its router.
 struct World<'a> {
     random: Random,
-    told: &'a mut Told,
+    tally: &'a mut Tally,
     /// /// Tokens to subscribe, and to publish.
     refused: &'a mut [usize; 2],
     oracle: Oracle,
@@ -68,7 +68,7 @@ struct Asking {
 }
 
 impl<'a> World<'a> {
-    fn new(mut random: Random, told: &'a mut Told, refused: &'a mut [usize; 2]) -> Self {
+    fn new(mut random: Random, tally: &'a mut Tally, refused: &'a mut [usize; 2]) -> Self {
         let (entries, ring_bytes) =
             (*random.pick(&[30, usize::MAX]), *random.pick(&[0, 4_000, 1 << 20]));
         let log = MemoryLog::new(MemoryLimits::default().with_entries(entries));
@@ -95,7 +95,7 @@ impl<'a> World<'a> {
             oracle: Oracle::new(topics, matchers, hub.position().to_string()),
             app: router(hub.clone(), options),
             random,
-            told,
+            tally,
             refused,
             hub,
             strangers,
@@ -111,7 +111,7 @@ impl<'a> World<'a> {
             3 if !self.streams.is_empty() => {
                 let at = self.random.below(self.streams.len());
                 let (reading, mut body) = self.streams.swap_remove(at);
-                self.oracle.judge(&reading, &read(&mut body).await, self.told);
+                self.oracle.judge(&reading, &read(&mut body).await, self.tally);
                 self.streams.push((reading, body));
             }
             _ => self.head().await,
@@ -122,7 +122,7 @@ impl<'a> World<'a> {
     async fn finish(mut self) {
         tokio::time::sleep(Duration::from_secs(3700)).await;
         for (reading, mut body) in std::mem::take(&mut self.streams) {
-            self.oracle.judge(&reading, &read(&mut body).await, self.told);
+            self.oracle.judge(&reading, &read(&mut body).await, self.tally);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::inner::HubInner;
 use crate::subscription::frames::Frames;
 
 /// Decides what each of many subscribers is sent next. Its driver writes the bytes, each frame as a
-/// chunk of HTTP/1.1, and says how many were taken. A dispatcher does no I/O and reads no clock.
+/// chunk of HTTP/1.1, and reports how many were taken. A dispatcher does no I/O and reads no clock.
 ///
 /// Subscribers that request the same and have everything that came share a group: one cursor, and
 /// the bytes from there to the tail, joined once. A broadcast takes them to each member. A member

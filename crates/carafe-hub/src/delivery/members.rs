@@ -7,7 +7,7 @@ use crate::paged_table::{PagedTable, TableKey};
 /// The subscribers of a dispatcher.
 pub(super) struct Members {
     table: PagedTable<SubscriberId, DeliveryState>,
-    /// Where the search for subscribers that have to end goes on.
+    /// Where the next search for subscribers that have to end begins.
     next_to_end: usize,
 }
 
@@ -62,7 +62,7 @@ impl Members {
         self.get(id).and_then(DeliveryState::place)
     }
 
-    /// Up to `count` members of groups, round the table: each call goes on where the last ended.
+    /// Up to `count` members of groups, round the table: each call continues where the last ended.
     pub(super) fn next_in_groups(&mut self, count: usize) -> Vec<SubscriberId> {
         let (mut found, bound) = (Vec::new(), self.table.bound());
         for _ in 0..bound {

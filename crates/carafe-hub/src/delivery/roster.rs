@@ -177,7 +177,7 @@ impl Roster {
         }
     }
 
-    /// Lets so many members of groups end, each when it has received everything.
+    /// Lets `count` members of groups end, each when it has received everything.
     pub(super) fn end(&mut self, count: usize) {
         for id in self.members.next_in_groups(count) {
             self.leave_group(id);

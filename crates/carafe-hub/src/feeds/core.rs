@@ -25,7 +25,7 @@ use crate::visibility::AccessTable;
 /// Entries that leave the ring in one step. The lock is released between two steps.
 const EVICTED_AT_ONCE: usize = 64;
 
-/// Hidden entries that one step passes over. The lock is released between two steps.
+/// Hidden entries that one step skips. The lock is released between two steps.
 const HIDDEN_AT_ONCE: usize = 256;
 
 /// The entries that this node has read: a ring, and the feeds that index it.

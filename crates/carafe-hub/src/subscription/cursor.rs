@@ -1,4 +1,4 @@
-//! Where a subscription stands in the log.
+//! The position of a subscription in the log, and what it receives.
 
 use carafe_protocol::Position;
 

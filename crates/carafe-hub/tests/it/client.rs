@@ -11,46 +11,46 @@ use carafe_protocol::{Decoder, HEARTBEAT, Position, Received, ReceivedEvent};
 
 use crate::listener::Heard;
 
-/// What a client is told, in the order of its bytes.
+/// What a client receives, in the order of its bytes.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum Sent {
     Heard(Heard),
     Heartbeat,
     Expired(Position),
     End,
 }
 
-/// The clients that are there.
+/// The connected clients.
 #[derive(Default)]
 pub(crate) struct Clients {
     pub(crate) now: Tick,
-    /// The seats to which something was written, in that order.
+    /// The subscribers to which something was written, in that order.
     pub(crate) served: Vec<SubscriberId>,
-    /// When something was last written, or somebody came.
-    pub(crate) told_at: Tick,
+    /// When something was last written, or a client was added.
+    pub(crate) received_at: Tick,
     open: BTreeMap<SubscriberId, Client>,
     left: Vec<SubscriberId>,
-    /// How many have ended because their history could not be read.
+    /// Streams that ended because their history could not be read.
     pub(crate) failed: usize,
 }
 
 pub(crate) struct Client {
     format: Format,
-    /// How many bytes it takes before it has to be given room again.
+    /// Bytes that the client takes before it has to be given room again.
     pub(crate) room: usize,
-    /// Its connection is broken, which the next write shows.
+    /// Its connection is closed, which the next write shows.
     pub(crate) is_gone: bool,
-    /// What it was offered and has not taken.
+    /// Bytes that it was offered and has not taken.
     rest: Vec<u8>,
-    /// Since when it has not taken all.
+    /// Since when it has not taken everything.
     blocked_since: Option<Tick>,
     decoder: Decoder,
-    told: Vec<Told>,
+    received: Vec<Sent>,
 }
 
 impl Clients {
-    pub(crate) fn join(&mut self, seat: SubscriberId, format: Format, room: usize) {
-        self.told_at = self.now;
+    pub(crate) fn join(&mut self, subscriber: SubscriberId, format: Format, room: usize) {
+        self.received_at = self.now;
         let client = Client {
             format,
             room,
@@ -58,69 +58,72 @@ impl Clients {
             rest: Vec::new(),
             blocked_since: None,
             decoder: Decoder::new(),
-            told: Vec::new(),
+            received: Vec::new(),
         };
-        assert!(self.open.insert(seat, client).is_none(), "a name is given out while it is in use");
+        assert!(
+            self.open.insert(subscriber, client).is_none(),
+            "a name is given out while it is in use"
+        );
     }
 
-    pub(crate) fn leave(&mut self, seat: SubscriberId) {
-        self.open.remove(&seat).unwrap();
+    pub(crate) fn leave(&mut self, subscriber: SubscriberId) {
+        self.open.remove(&subscriber).unwrap();
     }
 
-    pub(crate) fn get(&self, seat: SubscriberId) -> &Client {
-        &self.open[&seat]
+    pub(crate) fn get(&self, subscriber: SubscriberId) -> &Client {
+        &self.open[&subscriber]
     }
 
-    pub(crate) fn get_mut(&mut self, seat: SubscriberId) -> &mut Client {
-        self.open.get_mut(&seat).unwrap()
+    pub(crate) fn get_mut(&mut self, subscriber: SubscriberId) -> &mut Client {
+        self.open.get_mut(&subscriber).unwrap()
     }
 
-    pub(crate) fn seats(&self) -> impl Iterator<Item = SubscriberId> {
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = SubscriberId> {
         self.open.keys().copied()
     }
 
-    /// Those that have gone or ended since this was last asked.
+    /// The clients that have disconnected or ended since the last call.
     pub(crate) fn take_left(&mut self) -> Vec<SubscriberId> {
         std::mem::take(&mut self.left)
     }
 
-    /// What was told since this was last asked. It is decided when it is first offered, whenever it
-    /// is taken.
-    pub(crate) fn take_told(&mut self) -> Vec<(SubscriberId, Vec<Told>)> {
-        let telling = self.open.iter_mut().filter(|(_, client)| !client.is_untold());
-        telling.map(|(seat, client)| (*seat, client.take_told())).collect()
+    /// What was received since the last call. Bytes count when they are first offered, whenever
+    /// they are taken.
+    pub(crate) fn take_received(&mut self) -> Vec<(SubscriberId, Vec<Sent>)> {
+        let telling = self.open.iter_mut().filter(|(_, client)| !client.received_nothing());
+        telling.map(|(subscriber, client)| (*subscriber, client.take_received())).collect()
     }
 }
 
 impl Sink for Clients {
-    fn write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Written {
-        assert!(!self.left.contains(&seat), "written to one that has left");
-        self.served.push(seat);
-        self.told_at = self.now;
-        let client = self.open.get_mut(&seat).expect("written to nobody");
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written {
+        assert!(!self.left.contains(&subscriber), "written to one that has left");
+        self.served.push(subscriber);
+        self.received_at = self.now;
+        let client = self.open.get_mut(&subscriber).expect("written to nobody");
         if client.is_gone {
-            self.left.push(seat);
+            self.left.push(subscriber);
             return Written::Gone;
         }
         Written::Bytes(client.take(bytes, self.now))
     }
 
-    fn ended(&mut self, seat: SubscriberId, failed: bool) {
-        let client = &self.open[&seat];
+    fn ended(&mut self, subscriber: SubscriberId, failed: bool) {
+        let client = &self.open[&subscriber];
         assert!(client.rest.is_empty(), "an end before all was taken");
         self.failed += usize::from(failed);
-        self.left.push(seat);
+        self.left.push(subscriber);
     }
 }
 
 impl Client {
-    /// Whether it was told nothing since it was last asked what it was told.
-    pub(crate) fn is_untold(&self) -> bool {
-        self.told.is_empty()
+    /// Whether it has received nothing since the last call of `take_received`.
+    pub(crate) fn received_nothing(&self) -> bool {
+        self.received.is_empty()
     }
 
-    pub(crate) fn take_told(&mut self) -> Vec<Told> {
-        std::mem::take(&mut self.told)
+    pub(crate) fn take_received(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.received)
     }
 
     pub(crate) fn blocked_since(&self) -> Option<Tick> {
@@ -143,10 +146,10 @@ impl Client {
         taken
     }
 
-    /// Takes whole chunks apart, as strictly as the strictest client does.
+    /// Decodes whole chunks, as strictly as the strictest client does.
     fn hear(&mut self, mut chunks: &[u8]) {
         while !chunks.is_empty() {
-            assert_ne!(self.told.last(), Some(&Told::End), "something after the end");
+            assert_ne!(self.received.last(), Some(&Sent::End), "something after the end");
             let ends =
                 chunks.windows(2).position(|two| two == b"\r\n").expect("a line with the size");
             let line = std::str::from_utf8(&chunks[..ends]).unwrap();
@@ -160,45 +163,45 @@ impl Client {
 
     pub(crate) fn hear_block(&mut self, mut block: &[u8]) {
         match block {
-            b"" => return self.told.push(Told::End),
-            HEARTBEAT => return self.told.push(Told::Heartbeat),
+            b"" => return self.received.push(Sent::End),
+            HEARTBEAT => return self.received.push(Sent::Heartbeat),
             _ => assert!(block.ends_with(b"\n\n"), "a chunk holds whole frames"),
         }
         while let Some(received) = self.decoder.decode(&mut block).unwrap() {
-            let told = match received {
-                Received::Event(event) => self.told_of(event),
+            let received = match received {
+                Received::Event(event) => self.client_event(event),
                 Received::Retry(_) | Received::Comment(_) => panic!("{received:?}"),
             };
-            self.told.push(told);
+            self.received.push(received);
         }
     }
 
-    fn told_of(&self, event: ReceivedEvent) -> Told {
+    fn client_event(&self, event: ReceivedEvent) -> Sent {
         if event.event_type == "carafe.expired" {
             assert_eq!(event.data, "");
-            return Told::Expired(event.last_event_id.parse().unwrap());
+            return Sent::Expired(event.last_event_id.parse().unwrap());
         }
-        Told::Heard(Heard::of(event, self.format))
+        Sent::Heard(Heard::of(event, self.format))
     }
 }
 
-/// Counts how often it is rung.
+/// Counts its wakes.
 #[derive(Default)]
-pub(crate) struct Bell(AtomicUsize);
+pub(crate) struct WakeCounter(AtomicUsize);
 
-impl Bell {
+impl WakeCounter {
     pub(crate) fn new() -> (Arc<Self>, Waker) {
-        let bell = Arc::new(Self::default());
-        (Arc::clone(&bell), bell.into())
+        let wakes = Arc::new(Self::default());
+        (Arc::clone(&wakes), wakes.into())
     }
 
-    /// How often it was rung since this was last asked.
+    /// How often it was called since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Ordering::SeqCst)
     }
 }
 
-impl Wake for Bell {
+impl Wake for WakeCounter {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! What is delivered to whom, and what is not.
+//! Which events a subscription delivers, and which it does not.
 
 use carafe_hub::{Access, Format, Grant, Hub, HubLimits, PublishError, Start, Subscribe};
 use carafe_log::{AppendError, IdempotencyKey, MemoryLimits, Publication};
@@ -20,7 +20,7 @@ fn keyed(to: &str, key: &str) -> Publication {
 }
 
 #[test]
-fn an_event_with_several_topics_is_delivered_once_to_who_asked_for_several() {
+fn an_event_with_several_topics_is_delivered_once_to_a_subscription_to_several() {
     for format in FORMATS {
         let rig = Rig::roomy();
         let several =
@@ -66,12 +66,12 @@ fn an_envelope_names_no_topic_of_a_private_event_that_its_reader_may_not_see() {
         rig.publish("other", "2");
         let heard = rig.listen_in(Some(Format::Enveloped), asks).hear();
         let Heard::Event(said) = &heard[1] else { panic!("{heard:?}") };
-        assert_eq!(said.topics.as_deref().unwrap(), *named, "to who asks for {asked:?}");
+        assert_eq!(said.topics.as_deref().unwrap(), *named, "to a subscription to {asked:?}");
     }
 }
 
 #[test]
-fn an_event_reaches_who_asked_for_an_alternate() {
+fn an_event_reaches_a_subscription_to_an_alternate_topic() {
     for limits in [NO_RING, Default::default()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let mut listener = rig.listen(Subscribe::to_all([exact("b"), pattern("c/:d")]));
@@ -83,7 +83,7 @@ fn an_event_reaches_who_asked_for_an_alternate() {
 }
 
 #[test]
-fn who_asks_for_nothing_gets_nothing() {
+fn a_subscription_to_nothing_receives_nothing() {
     let rig = Rig::roomy();
     let mut listener = rig.listen(Subscribe::to_all([]).from(Start::Earliest));
     rig.count("a", 3);
@@ -91,7 +91,7 @@ fn who_asks_for_nothing_gets_nothing() {
 }
 
 #[test]
-fn private_events_are_passed_over_where_they_are_not_asked_for() {
+fn private_events_are_skipped_where_they_are_not_granted() {
     for (format, limits) in FORMATS.into_iter().zip([NO_RING, Default::default(), NO_RING]) {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let mut public = rig.listen_in(format, everything());
@@ -105,7 +105,7 @@ fn private_events_are_passed_over_where_they_are_not_asked_for() {
 }
 
 #[test]
-fn reserved_types_are_refused_with_their_whole_batch() {
+fn reserved_types_are_rejected_with_their_whole_batch() {
     let rig = Rig::roomy();
     let mut listener = rig.listen(everything());
     for reserved in ["carafe.", "carafe.position", "carafe.gap", "carafe.anything"] {
@@ -121,7 +121,7 @@ fn reserved_types_are_refused_with_their_whole_batch() {
 }
 
 #[test]
-fn what_the_log_does_not_take_is_not_delivered() {
+fn an_event_that_the_log_rejects_is_not_delivered() {
     let rig = Rig::new(MemoryLimits::default().with_bytes(100), NO_RING);
     let mut listener = rig.listen(everything());
     let refused = at_once(rig.hub.publish(publication("a", &"x".repeat(100))));
@@ -158,9 +158,9 @@ fn clones_are_the_same_hub() {
     let rig = Rig::roomy();
     let other: Hub = rig.hub.clone();
     let mut listener = rig.listen(everything());
-    let told = publish(&other, publication("a", "from the clone"));
+    let published = publish(&other, publication("a", "from the clone"));
     assert_eq!(data(&listener.hear()), ["from the clone"]);
-    assert_eq!((rig.hub.position(), other.subscriptions()), (told, 1));
+    assert_eq!((rig.hub.position(), other.subscriptions()), (published, 1));
     let _drain = other.drain();
     assert!(rig.hub.is_draining());
 }
@@ -175,7 +175,7 @@ fn a_stream_outlives_the_handles_to_its_hub() {
 }
 
 #[test]
-fn a_waiting_subscriber_is_woken_by_what_it_asked_for_alone_and_once() {
+fn a_waiting_subscriber_is_woken_once_and_only_by_what_it_requested() {
     let rig = Rig::roomy();
     let mut listener =
         rig.listen(Subscribe::to_all([exact("a"), pattern("a/*"), TopicMatcher::any()]));
@@ -190,7 +190,7 @@ fn a_waiting_subscriber_is_woken_by_what_it_asked_for_alone_and_once() {
 }
 
 #[test]
-fn frames_that_wait_are_joined_up_to_about_64_kib() {
+fn waiting_frames_are_joined_up_to_about_64_kib() {
     for limits in [NO_RING, Default::default()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let kib = "x".repeat(1 << 10);
@@ -207,7 +207,7 @@ fn frames_that_wait_are_joined_up_to_about_64_kib() {
 }
 
 #[test]
-fn a_position_told_between_two_chunks_passes_nothing_over() {
+fn a_position_sent_between_two_chunks_skips_nothing() {
     for limits in [NO_RING, Default::default()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("a")));
@@ -237,11 +237,11 @@ fn a_frame_larger_than_a_chunk_is_sent_whole() {
 }
 
 #[test]
-fn every_form_says_the_same() {
+fn every_format_has_the_same_events() {
     let rig = Rig::roomy();
     let mut listeners = FORMATS.map(|format| rig.listen_in(format, everything()));
-    let told = publication("a", " two\nlines\r\nand\rmore\n").with_alternates([topic("b")]);
-    publish(&rig.hub, told.with_type(event_type("t")));
+    let event = publication("a", " two\nlines\r\nand\rmore\n").with_alternates([topic("b")]);
+    publish(&rig.hub, event.with_type(event_type("t")));
     let said = listeners.each_mut().map(|listener| match listener.hear().pop() {
         Some(Heard::Event(said)) => said,
         nothing => panic!("{nothing:?}"),
@@ -253,7 +253,7 @@ fn every_form_says_the_same() {
 }
 
 #[test]
-fn who_waits_on_a_quiet_topic_is_served_from_the_ring_when_it_is_woken() {
+fn a_subscriber_of_a_quiet_topic_is_served_from_the_ring_when_it_is_woken() {
     let rig = Rig::keeping(1000);
     let mut listener = rig.listen(Subscribe::to(topic("quiet")));
     listener.hear();
@@ -272,7 +272,7 @@ fn the_last_events_are_counted_by_what_the_subscriber_may_see() {
 }
 
 #[test]
-fn very_many_events_that_are_not_shown_are_passed_over() {
+fn very_many_hidden_events_are_skipped() {
     for format in FORMATS {
         let rig = Rig::roomy();
         let mut listener = rig.listen_in(format, Subscribe::to(topic("a")));

@@ -10,7 +10,7 @@ use carafe_protocol::Position;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::client::{Bell, Clients, Told};
+use crate::client::{Clients, Sent, WakeCounter};
 use crate::fixture::{Rig, at_once, subscribe};
 use crate::listener::Heard;
 use crate::model::{Account, Model, Wish};
@@ -22,27 +22,27 @@ const TURNS: usize = 100_000;
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<Draft>),
-    /// So many ask for one of the things that are asked for in this script.
+    /// Adds subscribers with one of the requests of this script.
     Join(Index, From, Format, Room, usize),
     Turn(usize),
     Look,
-    /// Turns until nothing is left to be done.
+    /// Serves until nothing is left to do.
     Settle,
     Room(Index, Room),
     At(Tick),
     Beat(Index, Tick),
-    /// So many leave at once.
+    /// Removes several subscribers at once.
     Leave(Index, usize),
     Break(Index),
     Expire(Index),
-    /// So many streams are to end. Only while the hub drains.
+    /// Lets streams end. Only while the hub drains.
     End(usize),
 }
 
 /// How much a client takes.
 type Room = Option<usize>;
 
-/// With some so large that one chunk does not take all that waits.
+/// Some are so large that one chunk does not hold everything that waits.
 fn drafts() -> impl Strategy<Value = Vec<Draft>> {
     let large = prop::bool::weighted(0.1);
     let draft = (script::draft(), large).prop_map(|(mut draft, large)| {
@@ -52,7 +52,7 @@ fn drafts() -> impl Strategy<Value = Vec<Draft>> {
     prop::collection::vec(draft, 1..4)
 }
 
-/// Mostly such as many have in common.
+/// Mostly requests that many subscribers share.
 fn ask() -> impl Strategy<Value = Ask> {
     let public = script::ask().prop_map(|mut ask| {
         ask.public = true;
@@ -95,9 +95,9 @@ fn draining() -> impl Strategy<Value = Step> {
     prop_oneof![1 => prop_oneof![0..5_usize, Just(usize::MAX)].prop_map(Step::End), 3 => serving()]
 }
 
-/// Whatever the interleaving of publishes, joins, partial writes, signs of life and ends.
+/// For any interleaving of publishes, new subscribers, partial writes, heartbeats and ends.
 #[test]
-fn every_seat_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap() {
+fn every_subscriber_receives_each_event_once_in_order_or_a_gap() {
     let several = |step, most| prop::collection::vec(step, 0..most);
     let script = (
         script::limits(),
@@ -118,36 +118,36 @@ struct World {
     rig: Rig,
     model: Model,
     dispatcher: Dispatcher,
-    bell: Arc<Bell>,
+    wakes: Arc<WakeCounter>,
     clients: Clients,
     wishes: Vec<Wish>,
     subscribers: BTreeMap<SubscriberId, Subscriber>,
     published: usize,
     large: bool,
     drain: Option<Drain>,
-    /// All streams were told to end.
+    /// All streams have to end.
     all_end: bool,
 }
 
 struct Subscriber {
     account: Account,
     expires: bool,
-    /// It had all, and has taken it.
+    /// The client had received and taken everything.
     idle: bool,
-    /// Something that it asked for was published since.
+    /// Something that it requested was published since.
     called: bool,
 }
 
 impl World {
     fn new(kept: MemoryLimits, supplied: bool, limits: HubLimits, asks: &[Ask]) -> Self {
         let rig = if supplied { Rig::supplied(kept, limits) } else { Rig::new(kept, limits) };
-        let (bell, waker) = Bell::new();
+        let (wakes, waker) = WakeCounter::new();
         let wishes = asks.iter().map(Ask::wish).filter(|wish| wish.refusal().is_none()).collect();
         Self {
             model: Model::new(rig.span().start, supplied),
             dispatcher: rig.hub.dispatcher(waker),
             rig,
-            bell,
+            wakes,
             clients: Clients::default(),
             wishes,
             subscribers: BTreeMap::new(),
@@ -166,13 +166,13 @@ impl World {
             }
             Step::Turn(times) => (0..times).for_each(|_| _ = self.turn()),
             Step::Look => self.look(),
-            Step::Settle => self.settle(),
-            Step::Room(at, room) => self.with(at, |world, seat| world.give_room(seat, room)),
+            Step::Settle => self.serve_all(),
+            Step::Room(at, room) => self.with(at, |world, id| world.give_room(id, room)),
             Step::At(ticks) => self.at(self.clients.now + ticks),
-            Step::Beat(at, silence) => self.with(at, |world, seat| world.beat(seat, silence)),
+            Step::Beat(at, silence) => self.with(at, |world, id| world.heartbeat(id, silence)),
             Step::Leave(at, count) => (0..count).for_each(|_| self.with(at, Self::leave)),
             Step::Break(at) => {
-                self.with(at, |world, seat| world.clients.get_mut(seat).is_gone = true);
+                self.with(at, |world, id| world.clients.get_mut(id).is_gone = true);
             }
             Step::Expire(at) => self.with(at, Self::expire),
             Step::End(count) => self.end_some(count),
@@ -183,12 +183,14 @@ impl World {
 
     fn publish(&mut self, drafts: &[Draft]) {
         let batch: Vec<_> = drafts.iter().map(|draft| self.publication(draft)).collect();
-        let told = at_once(self.rig.hub.publish_all(batch.clone())).unwrap();
-        for (told, publication) in told.iter().zip(batch).filter(|(told, _)| !told.repeated) {
+        let appended = at_once(self.rig.hub.publish_all(batch.clone())).unwrap();
+        for (appended, publication) in
+            appended.iter().zip(batch).filter(|(appended, _)| !appended.repeated)
+        {
             let subscribers = self.subscribers.values_mut();
-            subscribers.for_each(|subscriber| subscriber.pass(told.position, &publication));
+            subscribers.for_each(|subscriber| subscriber.pass(appended.position, &publication));
             let time = std::time::UNIX_EPOCH;
-            self.model.push(Entry { position: told.position, time, publication });
+            self.model.push(Entry { position: appended.position, time, publication });
         }
     }
 
@@ -207,23 +209,23 @@ impl World {
         let subscription = subscribe(&self.rig.hub, script::request(&wish, start.clone())).unwrap();
         let account = Account::open(&self.model, self.rig.span(), wish, Some(format), &start);
         let mut frames = subscription.into_frames(format);
-        // Some drivers have said it with the head.
+        // Some drivers send the opening with the response head.
         let opening =
             if self.published.is_multiple_of(2) { frames.opening() } else { Bytes::new() };
-        let seat = self.dispatcher.add(frames);
-        self.clients.join(seat, format, room.unwrap_or(usize::MAX));
+        let id = self.dispatcher.add(frames);
+        self.clients.join(id, format, room.unwrap_or(usize::MAX));
         if !opening.is_empty() {
-            self.clients.get_mut(seat).hear_block(&opening);
+            self.clients.get_mut(id).hear_block(&opening);
         }
         let subscriber = Subscriber { account, expires: false, idle: false, called: false };
-        self.subscribers.insert(seat, subscriber);
+        self.subscribers.insert(id, subscriber);
     }
 
-    /// As a driver does: only after the bell.
+    /// Collects as a driver does: only after the waker was called.
     fn look(&mut self) {
-        let rung = self.bell.take();
-        assert!(rung <= 2, "once for the groups, and once for seats of their own");
-        if rung > 0 {
+        let called = self.wakes.take();
+        assert!(called <= 2, "once for the groups, and once for subscribers that replay");
+        if called > 0 {
             self.dispatcher.collect_wakes();
         }
     }
@@ -234,22 +236,22 @@ impl World {
         more
     }
 
-    fn settle(&mut self) {
+    fn serve_all(&mut self) {
         self.look();
         for _ in 0..TURNS {
             if !self.turn() {
                 self.look();
                 if !self.turn() {
-                    return self.check_settled();
+                    return self.check_served();
                 }
             }
         }
         panic!("there is always something to be done");
     }
 
-    fn check_settled(&mut self) {
-        let taking = |seat: &SubscriberId| self.clients.get(*seat).blocked_since().is_none();
-        for (_, subscriber) in self.subscribers.iter_mut().filter(|(seat, _)| taking(seat)) {
+    fn check_served(&mut self) {
+        let taking = |id: &SubscriberId| self.clients.get(*id).blocked_since().is_none();
+        for (_, subscriber) in self.subscribers.iter_mut().filter(|(id, _)| taking(id)) {
             if !subscriber.account.is_ahead(&self.model) {
                 subscriber.account.check_caught_up(&self.model);
                 (subscriber.idle, subscriber.called) = (true, false);
@@ -258,9 +260,9 @@ impl World {
     }
 
     fn with(&mut self, at: Index, act: impl FnOnce(&mut Self, SubscriberId)) {
-        let seats: Vec<_> = self.subscribers.keys().copied().collect();
-        if !seats.is_empty() {
-            act(self, *at.get(&seats));
+        let ids: Vec<_> = self.subscribers.keys().copied().collect();
+        if !ids.is_empty() {
+            act(self, *at.get(&ids));
         }
     }
 
@@ -269,54 +271,55 @@ impl World {
         self.dispatcher.set_time(now);
     }
 
-    fn give_room(&mut self, seat: SubscriberId, room: Room) {
-        let client = self.clients.get_mut(seat);
+    fn give_room(&mut self, id: SubscriberId, room: Room) {
+        let client = self.clients.get_mut(id);
         client.room = room.map_or(usize::MAX, |room| client.room.saturating_add(room));
-        if self.dispatcher.blocked_since(seat).is_some() {
-            self.dispatcher.writable(seat);
+        if self.dispatcher.blocked_since(id).is_some() {
+            self.dispatcher.writable(id);
         }
     }
 
-    fn beat(&mut self, seat: SubscriberId, silence: Tick) {
-        let blocked = self.clients.get(seat).blocked_since().is_some();
-        // A seat may have had already what its group was sent last, which counts for it all the
-        // same.
-        let silent_for = self.clients.now - self.clients.told_at;
-        let gone = self.clients.get(seat).is_gone;
-        self.dispatcher.send_heartbeat(seat, silence, &mut self.clients);
-        let told = self.clients.take_told().pop().map(|(_, told)| told).unwrap_or_default();
-        let subscriber = self.subscribers.get_mut(&seat).unwrap();
-        subscriber.account.beat();
-        assert!(!blocked || told.is_empty(), "in the middle of a chunk");
+    fn heartbeat(&mut self, id: SubscriberId, silence: Tick) {
+        let blocked = self.clients.get(id).blocked_since().is_some();
+        // A subscriber may have had already what its group was sent last, which counts for it
+        // too.
+        let silent_for = self.clients.now - self.clients.received_at;
+        let gone = self.clients.get(id).is_gone;
+        self.dispatcher.send_heartbeat(id, silence, &mut self.clients);
+        let received =
+            self.clients.take_received().pop().map(|(_, received)| received).unwrap_or_default();
+        let subscriber = self.subscribers.get_mut(&id).unwrap();
+        subscriber.account.heartbeat();
+        assert!(!blocked || received.is_empty(), "in the middle of a chunk");
         let has_all = subscriber.idle && !subscriber.called && !blocked && !gone;
         if has_all && silent_for >= silence {
             let tail = self.model.tail();
             let moved = subscriber.account.seen() != tail;
-            let expected = if moved { Told::Heard(Heard::Position(tail)) } else { Told::Heartbeat };
-            assert_eq!(told, [expected]);
+            let expected = if moved { Sent::Heard(Heard::Position(tail)) } else { Sent::Heartbeat };
+            assert_eq!(received, [expected]);
         }
-        match told[..] {
-            [] | [Told::Heartbeat] => {}
-            [Told::Heard(Heard::Position(position))] => {
+        match received[..] {
+            [] | [Sent::Heartbeat] => {}
+            [Sent::Heard(Heard::Position(position))] => {
                 subscriber.account.hear_moved(&self.model, position);
             }
-            _ => panic!("{told:?}"),
+            _ => panic!("{received:?}"),
         }
     }
 
-    fn leave(&mut self, seat: SubscriberId) {
-        self.dispatcher.remove(seat);
-        self.forget(seat);
+    fn leave(&mut self, id: SubscriberId) {
+        self.dispatcher.remove(id);
+        self.forget(id);
     }
 
-    fn forget(&mut self, seat: SubscriberId) {
-        self.subscribers.remove(&seat).unwrap();
-        self.clients.leave(seat);
+    fn forget(&mut self, id: SubscriberId) {
+        self.subscribers.remove(&id).unwrap();
+        self.clients.leave(id);
     }
 
-    fn expire(&mut self, seat: SubscriberId) {
-        self.dispatcher.expire(seat);
-        let subscriber = self.subscribers.get_mut(&seat).unwrap();
+    fn expire(&mut self, id: SubscriberId) {
+        self.dispatcher.expire(id);
+        let subscriber = self.subscribers.get_mut(&id).unwrap();
         (subscriber.expires, subscriber.idle) = (true, false);
     }
 
@@ -327,20 +330,20 @@ impl World {
         self.subscribers.values_mut().for_each(|subscriber| subscriber.idle = false);
     }
 
-    /// What was told is what was owed when it was told.
+    /// What each client received is what the model expects at that time.
     fn judge(&mut self) {
         let span = self.rig.span();
-        for (seat, all) in self.clients.take_told() {
-            let subscriber = self.subscribers.get_mut(&seat).unwrap();
-            for told in all {
-                match told {
-                    Told::Heard(heard) => subscriber.account.hear(&self.model, span, &heard),
-                    Told::Heartbeat => panic!("only signs of life are heartbeats"),
-                    Told::Expired(position) => {
+        for (id, all) in self.clients.take_received() {
+            let subscriber = self.subscribers.get_mut(&id).unwrap();
+            for received in all {
+                match received {
+                    Sent::Heard(heard) => subscriber.account.hear(&self.model, span, &heard),
+                    Sent::Heartbeat => panic!("a heartbeat was not due"),
+                    Sent::Expired(position) => {
                         assert!(subscriber.expires);
                         subscriber.account.hear_expired(&self.model, position);
                     }
-                    Told::End => {
+                    Sent::End => {
                         assert!(subscriber.expires || self.drain.is_some());
                         if !subscriber.expires {
                             subscriber.account.check_caught_up(&self.model);
@@ -349,30 +352,30 @@ impl World {
                 }
             }
         }
-        self.clients.take_left().into_iter().for_each(|seat| self.forget(seat));
+        self.clients.take_left().into_iter().for_each(|id| self.forget(id));
     }
 
     fn check_counts(&self) {
         let count = self.subscribers.len();
         assert_eq!((self.dispatcher.len(), self.rig.hub.subscriptions()), (count, count));
         assert_eq!(self.dispatcher.is_empty(), count == 0);
-        for seat in self.clients.seats() {
-            assert_eq!(self.dispatcher.blocked_since(seat), self.clients.get(seat).blocked_since());
+        for id in self.clients.subscribers() {
+            assert_eq!(self.dispatcher.blocked_since(id), self.clients.get(id).blocked_since());
         }
     }
 
     fn end(mut self) {
         self.end_some(usize::MAX);
-        let seats: Vec<_> = self.clients.seats().collect();
-        seats.into_iter().for_each(|seat| self.give_room(seat, None));
-        self.settle();
+        let ids: Vec<_> = self.clients.subscribers().collect();
+        ids.into_iter().for_each(|id| self.give_room(id, None));
+        self.serve_all();
         assert!(self.subscribers.is_empty(), "{} streams do not end", self.subscribers.len());
         assert_eq!(self.drain.unwrap().open(), 0);
     }
 }
 
 impl Subscriber {
-    /// Something was published, for it or for others.
+    /// Something was published, for this subscriber or for others.
     fn pass(&mut self, position: Position, publication: &Publication) {
         self.called |= self.account.wish().matches(publication);
         if self.idle && !self.called {

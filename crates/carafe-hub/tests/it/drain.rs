@@ -18,7 +18,7 @@ fn waiting(rig: &Rig, count: usize) -> Vec<Listener> {
 }
 
 #[test]
-fn a_stream_ends_only_after_all_that_it_is_owed() {
+fn a_stream_ends_only_after_everything_that_was_published() {
     for format in FORMATS {
         let rig = Rig::keeping(1000);
         let mut live = rig.listen_in(format, everything());
@@ -34,7 +34,7 @@ fn a_stream_ends_only_after_all_that_it_is_owed() {
 }
 
 #[test]
-fn a_gap_and_the_position_are_told_before_the_end() {
+fn a_gap_and_the_position_are_sent_before_the_end() {
     let rig = Rig::keeping(2);
     let first = rig.count("a", 5)[0];
     let mut listener = rig.listen(everything().from(after(first)));
@@ -45,7 +45,7 @@ fn a_gap_and_the_position_are_told_before_the_end() {
 }
 
 #[test]
-fn a_draining_hub_refuses_subscriptions_and_events() {
+fn a_draining_hub_rejects_subscriptions_and_events() {
     let rig = Rig::roomy();
     let mut listener = rig.listen(everything());
     assert!(!rig.hub.is_draining());
@@ -80,7 +80,7 @@ fn a_stream_is_open_until_it_is_dropped() {
     let drain = rig.hub.drain();
     listeners.pop();
     assert_eq!((drain.open(), drain.end(usize::MAX)), (2, 2));
-    assert_eq!(drain.open(), 2, "they have yet to be told");
+    assert_eq!(drain.open(), 2, "they have not been polled yet");
     listeners.clear();
     assert_eq!((drain.open(), drain.end(1)), (0, 0));
 }

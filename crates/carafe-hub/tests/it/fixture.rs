@@ -1,4 +1,4 @@
-//! A hub under test, and short names for what the tests do with it.
+//! A hub under test, and short names for what tests do with it.
 
 use carafe_hub::{
     Encoder, Format, Gap, GapReason, Hub, HubLimits, Start, Subscribe, SubscribeError,
@@ -17,7 +17,7 @@ pub(crate) struct Rig {
     pub(crate) log: Spy,
 }
 
-/// A ring that holds the newest entry and no other, so that nearly all is read from the log.
+/// A ring that holds only the newest entry, so that nearly everything is read from the log.
 pub(crate) const NO_RING: HubLimits = HubLimits {
     ring_bytes: 0,
     matchers: 100,
@@ -44,12 +44,12 @@ pub(crate) static EXTERNAL_IDS: Encoder = Encoder {
 };
 
 impl Rig {
-    /// All the tests publish is kept, in the ring too.
+    /// The log and the ring keep everything.
     pub(crate) fn roomy() -> Self {
         Self::new(MemoryLimits::default(), HubLimits::default())
     }
 
-    /// The log keeps so many entries, and the ring one.
+    /// The log keeps this many entries, and the ring one.
     pub(crate) fn keeping(entries: usize) -> Self {
         Self::new(MemoryLimits::default().with_entries(entries), NO_RING)
     }
@@ -58,7 +58,7 @@ impl Rig {
         Self::on(MemoryLog::new(kept), limits)
     }
 
-    /// As on a node that another one supplies: a position beyond the tail may still arrive.
+    /// A node that another one supplies: a position beyond the tail may still arrive.
     pub(crate) fn supplied(kept: MemoryLimits, limits: HubLimits) -> Self {
         Self::on(MemoryLog::with_generation(kept, Generation::new(0xCAFE)), limits)
     }
@@ -81,13 +81,13 @@ impl Rig {
         (0..count).map(|number| self.publish(to, &number.to_string())).collect()
     }
 
-    /// What there is to tell about history that is gone.
+    /// The gap of history that is trimmed or foreign.
     pub(crate) fn gap(&self, requested: &impl ToString, reason: GapReason) -> Heard {
         let Span { start, oldest, .. } = self.span();
         Heard::Gap(Gap { requested: requested.to_string(), oldest, reason, resume_after: start })
     }
 
-    /// What there is to tell to who has seen what this log does not have any more.
+    /// The gap of a client that has seen events that this log has lost.
     pub(crate) fn lost(&self, requested: Position, common: Position) -> Heard {
         let (requested, oldest) = (requested.to_string(), self.span().oldest);
         Heard::Gap(Gap { requested, oldest, reason: GapReason::Lost, resume_after: common })
@@ -101,7 +101,7 @@ impl Rig {
         Listener::new(subscribe(&self.hub, request).unwrap(), format)
     }
 
-    /// Takes entries in that were ordered elsewhere.
+    /// Appends entries that were ordered elsewhere.
     pub(crate) fn supply(&self, entries: impl IntoIterator<Item = Entry>) {
         at_once(self.log.log().append_at(entries.into_iter().collect())).unwrap();
     }
@@ -115,8 +115,7 @@ pub(crate) fn subscribe(hub: &Hub, request: Subscribe) -> Result<Subscription, S
     at_once(hub.subscribe(request))
 }
 
-/// The outcome of a future that a log in memory never makes wait; now and then it lets others have
-/// their turn.
+/// The result of a future that never waits for a log in memory. It may yield to other tasks.
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let polls = (0..1000).find_map(|_| future.as_mut().now_or_never());
@@ -147,12 +146,12 @@ pub(crate) fn after(position: Position) -> Start {
     Start::After(position)
 }
 
-/// An entry as another node's log would hand it over.
+/// An entry as another node's log delivers it.
 pub(crate) fn entry(position: Position, publication: Publication) -> Entry {
     Entry { position, time: std::time::UNIX_EPOCH, publication }
 }
 
-/// The data of the events among what was heard.
+/// The data of the received events.
 pub(crate) fn data(heard: &[Heard]) -> Vec<&str> {
     let events = heard.iter().filter_map(|heard| match heard {
         Heard::Event(said) => Some(said.data.as_str()),

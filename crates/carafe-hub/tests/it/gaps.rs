@@ -1,4 +1,4 @@
-//! Told, always: history that is gone.
+//! Gaps: every stream reports history that is gone.
 
 use carafe_hub::{Format, GapReason, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
@@ -12,7 +12,7 @@ fn everything() -> Subscribe {
 }
 
 #[test]
-fn history_trimmed_while_a_subscriber_lagged_is_told_as_a_gap() {
+fn history_trimmed_while_a_subscriber_was_behind_is_a_gap() {
     for format in FORMATS {
         let rig = Rig::keeping(3);
         let mut listener = rig.listen_in(format, everything());
@@ -27,13 +27,13 @@ fn history_trimmed_while_a_subscriber_lagged_is_told_as_a_gap() {
 }
 
 #[test]
-fn an_id_whose_history_was_trimmed_is_told_before_the_position() {
+fn the_gap_of_an_id_whose_history_was_trimmed_comes_before_the_position() {
     for format in FORMATS {
         let rig = Rig::keeping(3);
-        let told = rig.count("a", 8);
-        let heard = rig.listen_in(format, everything().from(after(told[2]))).hear();
-        assert_eq!(heard[0], rig.gap(&told[2], GapReason::Trimmed));
-        assert_eq!(heard[1], Heard::Position(told[4]));
+        let published = rig.count("a", 8);
+        let heard = rig.listen_in(format, everything().from(after(published[2]))).hear();
+        assert_eq!(heard[0], rig.gap(&published[2], GapReason::Trimmed));
+        assert_eq!(heard[1], Heard::Position(published[4]));
         assert_eq!(data(&heard[2..]), ["5", "6", "7"]);
     }
 }
@@ -41,14 +41,14 @@ fn an_id_whose_history_was_trimmed_is_told_before_the_position() {
 #[test]
 fn just_before_the_oldest_there_is_no_gap() {
     let rig = Rig::keeping(3);
-    let told = rig.count("a", 8);
-    let heard = rig.listen(everything().from(after(told[4]))).hear();
-    assert_eq!(heard[0], Heard::Position(told[4]));
+    let published = rig.count("a", 8);
+    let heard = rig.listen(everything().from(after(published[4]))).hear();
+    assert_eq!(heard[0], Heard::Position(published[4]));
     assert_eq!(data(&heard), ["5", "6", "7"]);
 }
 
 #[test]
-fn a_foreign_id_is_told_as_a_gap_and_the_stream_goes_on_with_what_there_is() {
+fn a_foreign_id_is_a_gap_and_the_stream_continues_with_the_oldest_event() {
     let rig = Rig::roomy();
     let known = rig.count("a", 3)[1];
     let wrong_nonce = Position { nonce: known.nonce ^ 1, ..known };
@@ -67,7 +67,7 @@ fn a_foreign_id_is_told_as_a_gap_and_the_stream_goes_on_with_what_there_is() {
 }
 
 #[test]
-fn an_empty_log_has_no_oldest_event_to_tell_of() {
+fn the_gap_of_an_empty_log_has_no_oldest_event() {
     for format in FORMATS {
         let rig = Rig::roomy();
         let heard = rig.listen_in(format, everything().from(Start::AfterId("x".to_owned()))).hear();
@@ -77,23 +77,23 @@ fn an_empty_log_has_no_oldest_event_to_tell_of() {
 }
 
 #[test]
-fn a_gap_that_grows_before_it_is_heard_is_told_whole() {
+fn a_gap_that_grows_before_it_is_sent_is_sent_as_one() {
     let rig = Rig::keeping(3);
-    let told = rig.count("a", 8);
-    let mut listener = rig.listen(everything().from(after(told[0])));
-    let first = rig.gap(&told[0], GapReason::Trimmed);
+    let published = rig.count("a", 8);
+    let mut listener = rig.listen(everything().from(after(published[0])));
+    let first = rig.gap(&published[0], GapReason::Trimmed);
     rig.count("a", 8);
     let heard = listener.hear();
-    let second = rig.gap(&told[4], GapReason::Trimmed);
-    assert_eq!(heard[..3], [first, Heard::Position(told[4]), second]);
+    let second = rig.gap(&published[4], GapReason::Trimmed);
+    assert_eq!(heard[..3], [first, Heard::Position(published[4]), second]);
     assert_eq!(data(&heard), ["5", "6", "7"]);
 }
 
 #[test]
-fn who_is_cut_off_right_after_a_gap_was_told_of_it_once() {
+fn a_client_disconnected_right_after_a_gap_receives_it_once() {
     let rig = Rig::keeping(3);
-    let told = rig.count("a", 8);
-    let heard = rig.listen_in(Some(Format::Plain), everything().from(after(told[0]))).hear();
+    let published = rig.count("a", 8);
+    let heard = rig.listen_in(Some(Format::Plain), everything().from(after(published[0]))).hear();
     let Heard::Gap(gap) = &heard[0] else { panic!("{heard:?}") };
     let again = rig.listen(everything().from(after(gap.resume_after))).hear();
     assert_eq!(again[0], Heard::Position(gap.resume_after));
@@ -101,7 +101,7 @@ fn who_is_cut_off_right_after_a_gap_was_told_of_it_once() {
 }
 
 #[test]
-fn what_the_ring_still_has_is_no_gap_though_the_log_trimmed_it() {
+fn events_that_the_ring_still_has_are_no_gap_though_the_log_trimmed_them() {
     let rig = Rig::new(MemoryLimits::default().with_entries(1), HubLimits::default());
     let mut listener = rig.listen(everything());
     rig.count("a", 5);
@@ -109,7 +109,7 @@ fn what_the_ring_still_has_is_no_gap_though_the_log_trimmed_it() {
 }
 
 #[test]
-fn a_block_that_was_read_is_told_to_its_end_before_the_gap_behind_it() {
+fn a_block_that_was_read_is_sent_to_its_end_before_the_gap_after_it() {
     let rig = Rig::keeping(3);
     rig.count("a", 3);
     let mut listener = rig.listen(everything().from(Start::Earliest));
@@ -129,7 +129,7 @@ fn poll_one(listener: &mut Listener) -> Heard {
 }
 
 #[test]
-fn a_subscriber_that_waits_on_a_quiet_topic_is_told_of_no_gap_when_it_missed_nothing() {
+fn a_subscriber_of_a_quiet_topic_that_missed_nothing_receives_no_gap() {
     let rig = Rig::keeping(3);
     let mut listener = rig.listen(Subscribe::to(topic("quiet")));
     listener.hear();
@@ -141,7 +141,7 @@ fn a_subscriber_that_waits_on_a_quiet_topic_is_told_of_no_gap_when_it_missed_not
 }
 
 #[test]
-fn a_log_that_cannot_be_read_makes_no_stream_go_back() {
+fn a_log_that_cannot_be_read_moves_no_stream_back() {
     let rig = Rig::keeping(1000);
     let mut listener = rig.listen(everything());
     let last = rig.count("a", 4)[3];

@@ -1,4 +1,4 @@
-//! Events that are known by their publishers' IDs.
+//! Events with their publishers' IDs.
 
 use carafe_hub::{Access, Format, Grant, Start, Subscribe, event_id};
 use carafe_log::{ExternalId, Publication};
@@ -45,7 +45,7 @@ fn an_event_without_an_id_is_found_by_its_position() {
 }
 
 #[test]
-fn what_may_not_be_seen_is_not_found() {
+fn an_event_that_may_not_be_seen_is_not_found() {
     let rig = Rig::roomy();
     let secret = publish(&rig.hub, named("a", "secret").with_private(true));
     let unnamed = publish(&rig.hub, publication("a", "").with_private(true));

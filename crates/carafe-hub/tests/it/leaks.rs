@@ -1,4 +1,5 @@
-//! Nothing gets out to who may not have it, whatever the way: judged by an oracle of its own.
+//! No subscriber receives what it may not see, on any delivery path: judged by an independent
+//! oracle.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -14,16 +15,16 @@ use futures_core::Stream;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::fixture::{EXTERNAL_IDS, NO_RING, event_type, exact, publication, topic};
-use crate::oracle::{Oracle, Random, Reading, Told, Wish, names};
+use crate::oracle::{Oracle, Random, Reading, Tally, Wish, names};
 
-/// How many events are judged; `CARAFE_TEST_DELIVERIES` asks for more.
+/// Events that are judged; `CARAFE_TEST_DELIVERIES` sets another number.
 const DELIVERIES: usize = 1_000_000;
 const SEED: u64 = 0xCAFE;
 const STEPS: usize = 700;
 const READERS: usize = 40;
 
 #[test]
-fn nothing_is_told_to_who_may_not_have_it() {
+fn nothing_is_sent_to_a_subscriber_that_may_not_see_it() {
     let (seed, deliveries) =
         (number("CARAFE_TEST_SEED", SEED), number("CARAFE_TEST_DELIVERIES", DELIVERIES));
     println!("CARAFE_TEST_SEED={seed} CARAFE_TEST_DELIVERIES={deliveries}");
@@ -34,7 +35,7 @@ fn nothing_is_told_to_who_may_not_have_it() {
 }
 
 #[test]
-fn nothing_on_a_disk_is_told_to_who_may_not_have_it() {
+fn nothing_on_a_disk_is_sent_to_a_subscriber_that_may_not_see_it() {
     let (seed, folder) = (number("CARAFE_TEST_SEED", SEED), tempfile::tempdir().unwrap());
     println!("CARAFE_TEST_SEED={seed}");
     let options = DiskOptions::default().with_segment_bytes(4096).with_readers(1);
@@ -44,21 +45,22 @@ fn nothing_on_a_disk_is_told_to_who_may_not_have_it() {
     });
 }
 
-/// Judges so many events, of as many hubs as it takes.
+/// Judges this many events, of as many hubs as needed.
 fn judge(seed: u64, deliveries: usize, mut hub: impl FnMut(&mut Random) -> Hub) {
-    let (mut told, mut random, mut answers, mut hubs) = (Told::default(), Random::new(seed), 0, 0);
-    while told.events < deliveries {
+    let (mut tally, mut random, mut answers, mut hubs) =
+        (Tally::default(), Random::new(seed), 0, 0);
+    while tally.events < deliveries {
         let hub = hub(&mut random);
-        let mut world = World::new(hub, Random::new(random.next()), &mut told);
+        let mut world = World::new(hub, Random::new(random.next()), &mut tally);
         (0..STEPS).for_each(|_| world.step());
         answers += world.finish();
         hubs += 1;
     }
-    println!("{told:?} and {answers} answers of {hubs} hubs: nothing leaked");
-    assert!(told.events >= deliveries && told.positions > 0 && told.gaps > 0 && answers > 0);
+    println!("{tally:?} and {answers} answers of {hubs} hubs: nothing leaked");
+    assert!(tally.events >= deliveries && tally.positions > 0 && tally.gaps > 0 && answers > 0);
 }
 
-/// Its ring is small, so that much is read from the log.
+/// A hub with a small ring, so that much is read from the log.
 fn hub(random: &mut Random, log: impl Log + 'static) -> Hub {
     let ring_bytes = *random.pick(&[0, 2_000, 8_000, 1 << 20]);
     Hub::with_limits(log, HubLimits { ring_bytes, ..NO_RING })
@@ -68,10 +70,10 @@ fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
     std::env::var(name).map_or(default, |text| text.parse().ok().expect("a whole number"))
 }
 
-/// One hub, and all who read from it.
+/// One hub, and all its readers.
 struct World<'a> {
     random: Random,
-    told: &'a mut Told,
+    tally: &'a mut Tally,
     oracle: Oracle,
     hub: Hub,
     runtime: Runtime,
@@ -80,36 +82,36 @@ struct World<'a> {
     dispatcher: Dispatcher,
     clients: Clients,
     readers: Vec<Reader>,
-    /// What was said to who may not ask for a topic.
+    /// The errors of requests for topics that are not granted.
     refusal: Option<String>,
     answers: usize,
 }
 
-/// One who reads, and how.
+/// One reader, and its delivery path.
 struct Reader {
     reading: Reading,
-    /// The position that it is told first, where the oracle knows it.
+    /// The position that the stream begins with, if the oracle knows it.
     begins: Option<String>,
-    way: Way,
+    path: Path,
     has_ended: bool,
 }
 
-enum Way {
+enum Path {
     Entries(Subscription),
     Frames(Frames),
-    /// Its client has this number.
+    /// The number of its client.
     Seat(usize),
 }
 
 impl<'a> World<'a> {
-    fn new(hub: Hub, mut random: Random, told: &'a mut Told) -> Self {
+    fn new(hub: Hub, mut random: Random, tally: &'a mut Tally) -> Self {
         let (first, (topics, matchers)) = (hub.position().to_string(), names(&mut random));
         let oracle = Oracle::new(topics, matchers, first.clone());
         let accesses = (0..12).map(|_| access(&mut random, &oracle)).collect();
         Self {
             first,
             random,
-            told,
+            tally,
             oracle,
             accesses,
             dispatcher: hub.dispatcher(Waker::noop().clone()),
@@ -129,21 +131,21 @@ impl<'a> World<'a> {
             9 => self.leave(),
             10..18 => self.read_one(),
             18..20 => self.drive(),
-            20 => self.beat(),
+            20 => self.heartbeat(),
             21 => self.ask_for_id(),
             22 => self.ask_for_newest(),
             _ => self.expire(),
         }
     }
 
-    /// Reads until all has ended, and gives how many answers were judged.
+    /// Reads until all streams have ended, and returns how many answers were judged.
     fn finish(mut self) -> usize {
         let drain = self.hub.drain();
         while drain.open() > 0 {
             drain.end(READERS);
             (0..self.readers.len()).for_each(|at| self.read(at, usize::MAX));
             self.readers.retain(|reader| !reader.has_ended);
-            // Whoever reads the disk is waited for.
+            // Readers of the disk are awaited.
             std::thread::yield_now();
         }
         self.answers
@@ -158,7 +160,7 @@ impl<'a> World<'a> {
             let mut publication = publication(topics[0].as_str(), &fact.data)
                 .with_alternates(topics[1..].iter().cloned())
                 .with_private(fact.private);
-            // Two of one topic with one key would be one event.
+            // Two events of one topic with one key would be one event.
             publication = match self.oracle.events.iter().any(|event| event.id == fact.id) {
                 true => publication.with_external_id(ExternalId::new(id).unwrap()),
                 false => publication.with_key(IdempotencyKey::new(id).unwrap()),
@@ -190,32 +192,35 @@ impl<'a> World<'a> {
         self.answers += 1;
         let subscription = match subscribed {
             Ok(subscription) => subscription,
-            Err(error) => return self.is_refused_alike(&error.to_string()),
+            Err(error) => return self.is_rejected_alike(&error.to_string()),
         };
         let custom = Format::custom(&EXTERNAL_IDS);
         let format =
             *self.random.pick(&[Format::Plain, Format::Enveloped, Format::Enveloped, custom]);
-        let (way, custom_format) = match self.random.below(5) {
-            0 => (Way::Entries(subscription), false),
-            1 => (Way::Frames(subscription.into_frames(format)), format == custom),
-            _ => (Way::Seat(self.take_seat(subscription.into_frames(format))), format == custom),
+        let (path, custom_format) = match self.random.below(5) {
+            0 => (Path::Entries(subscription), false),
+            1 => (Path::Frames(subscription.into_frames(format)), format == custom),
+            _ => (
+                Path::Seat(self.add_subscriber(subscription.into_frames(format))),
+                format == custom,
+            ),
         };
         let reading = Reading { wish, requested, custom_format };
         self.readers.push(Reader {
             reading,
             begins: begins.filter(|_| !custom_format),
-            way,
+            path,
             has_ended: false,
         });
     }
 
-    fn take_seat(&mut self, frames: Frames) -> usize {
-        let seat = self.dispatcher.add(frames);
+    fn add_subscriber(&mut self, frames: Frames) -> usize {
+        let subscriber = self.dispatcher.add(frames);
         let room = *self.random.pick(&[usize::MAX, usize::MAX, 0, 50, 500]);
-        self.clients.join(seat, room)
+        self.clients.join(subscriber, room)
     }
 
-    /// From where on someone reads, and the position that is told then.
+    /// The start of a request, and the position that its stream begins with.
     fn start(&mut self, wish: &Wish) -> (Start, Option<String>) {
         let any = self.random.below(self.oracle.events.len().max(1));
         let event = self.oracle.events.get(any);
@@ -231,7 +236,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// How many events are gone, by what the log says it keeps.
+    /// How many events are trimmed, according to the log.
     fn gone(&self) -> usize {
         let start = self.hub.counts().span.start.to_string();
         let at = self.oracle.events.iter().rposition(|event| event.position == start);
@@ -255,8 +260,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A topic that has events and one that has none are refused in the same words.
-    fn is_refused_alike(&mut self, error: &str) {
+    /// A topic with events and one without are rejected with the same error.
+    fn is_rejected_alike(&mut self, error: &str) {
         let Some((before, rest)) = error.split_once('`') else { return };
         let (_, after) = rest.split_once('`').unwrap();
         let words = format!("{before}{after}");
@@ -269,10 +274,10 @@ impl<'a> World<'a> {
         }
         let at = self.random.below(self.readers.len());
         let reader = self.readers.swap_remove(at);
-        if let Way::Seat(client) = reader.way
-            && let Some(seat) = self.clients.leave(client)
+        if let Path::Seat(client) = reader.path
+            && let Some(subscriber) = self.clients.leave(client)
         {
-            self.dispatcher.remove(seat);
+            self.dispatcher.remove(subscriber);
         }
     }
 
@@ -283,26 +288,29 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Reads so many times, and judges it.
+    /// Reads this many times, and judges the result.
     fn read(&mut self, at: usize, times: usize) {
-        if let Way::Seat(client) = self.readers[at].way {
+        if let Path::Seat(client) = self.readers[at].path {
             let client = &mut self.clients.all[client];
             client.room = if times == usize::MAX { times } else { self.random.below(2_000) };
-            client.seat.into_iter().for_each(|seat| self.dispatcher.writable(seat));
+            client
+                .subscriber
+                .into_iter()
+                .for_each(|subscriber| self.dispatcher.writable(subscriber));
             self.drive();
         }
         let reader = &mut self.readers[at];
-        let text = match &mut reader.way {
-            Way::Entries(subscription) => {
-                let told = poll(subscription, times, &mut reader.has_ended);
-                told.iter().map(as_text).collect()
+        let text = match &mut reader.path {
+            Path::Entries(subscription) => {
+                let items = poll(subscription, times, &mut reader.has_ended);
+                items.iter().map(as_text).collect()
             }
-            Way::Frames(frames) => {
+            Path::Frames(frames) => {
                 let mut read = poll(frames, times, &mut reader.has_ended);
                 read.extend(frames.instead_of_heartbeat());
                 String::from_utf8(read.concat()).unwrap()
             }
-            Way::Seat(client) => self.clients.all[*client].take_whole(),
+            Path::Seat(client) => self.clients.all[*client].take_whole(),
         };
         if let Some(begins) = reader.begins.take_if(|_| text.contains("id: ")) {
             let id = text.split("id: ").nth(1).unwrap();
@@ -311,7 +319,7 @@ impl<'a> World<'a> {
                 "the last events are counted from\n{text} and not from {begins}"
             );
         }
-        self.oracle.judge(&reader.reading, &text, self.told);
+        self.oracle.judge(&reader.reading, &text, self.tally);
     }
 
     fn drive(&mut self) {
@@ -324,26 +332,27 @@ impl<'a> World<'a> {
         }
     }
 
-    fn any_seat(&mut self) -> Option<SubscriberId> {
-        let seats: Vec<_> = self.clients.all.iter().filter_map(|client| client.seat).collect();
-        (!seats.is_empty()).then(|| *self.random.pick(&seats))
+    fn any_subscriber(&mut self) -> Option<SubscriberId> {
+        let subscribers: Vec<_> =
+            self.clients.all.iter().filter_map(|client| client.subscriber).collect();
+        (!subscribers.is_empty()).then(|| *self.random.pick(&subscribers))
     }
 
-    fn beat(&mut self) {
-        if let Some(seat) = self.any_seat() {
-            self.dispatcher.send_heartbeat(seat, 0, &mut self.clients);
+    fn heartbeat(&mut self) {
+        if let Some(subscriber) = self.any_subscriber() {
+            self.dispatcher.send_heartbeat(subscriber, 0, &mut self.clients);
         }
     }
 
     fn expire(&mut self) {
         if self.random.one_in(3)
-            && let Some(seat) = self.any_seat()
+            && let Some(subscriber) = self.any_subscriber()
         {
-            self.dispatcher.expire(seat);
+            self.dispatcher.expire(subscriber);
         }
     }
 
-    /// An event that is not seen has no ID.
+    /// An event that may not be seen has no ID.
     fn ask_for_id(&mut self) {
         if self.oracle.events.is_empty() {
             return;
@@ -403,7 +412,7 @@ fn request(oracle: &Oracle, wish: &Wish) -> Subscribe {
     request.with_access(access_of(oracle, wish))
 }
 
-/// So many items at most, of those that are there.
+/// At most this many of the items that are ready.
 fn poll<S: Stream + Unpin>(stream: &mut S, times: usize, has_ended: &mut bool) -> Vec<S::Item> {
     let mut items = Vec::new();
     while items.len() < times && !*has_ended {
@@ -416,7 +425,7 @@ fn poll<S: Stream + Unpin>(stream: &mut S, times: usize, has_ended: &mut bool) -
     items
 }
 
-/// A delivery as its stream would have it. An entry is its reader's with all that is in it.
+/// A delivery as its stream would send it. The reader of an entry has all its fields.
 fn as_text(delivery: &Delivery) -> String {
     match delivery {
         Delivery::Position(position) => {
@@ -439,53 +448,57 @@ fn as_text(delivery: &Delivery) -> String {
     }
 }
 
-/// The clients of the dispatcher's seats, of which each takes what it has room for.
+/// The clients of the dispatcher's subscribers. Each takes what it has room for.
 #[derive(Default)]
 struct Clients {
     all: Vec<Client>,
-    /// By their seats.
+    /// By subscriber.
     seated: HashMap<SubscriberId, usize>,
 }
 
 struct Client {
-    seat: Option<SubscriberId>,
+    subscriber: Option<SubscriberId>,
     room: usize,
     raw: Vec<u8>,
 }
 
 impl Clients {
-    fn join(&mut self, seat: SubscriberId, room: usize) -> usize {
+    fn join(&mut self, subscriber: SubscriberId, room: usize) -> usize {
         let name = self.all.len();
-        self.all.push(Client { seat: Some(seat), room, raw: Vec::new() });
-        assert_eq!(self.seated.insert(seat, name), None, "a name is given out while it is in use");
+        self.all.push(Client { subscriber: Some(subscriber), room, raw: Vec::new() });
+        assert_eq!(
+            self.seated.insert(subscriber, name),
+            None,
+            "a name is given out while it is in use"
+        );
         name
     }
 
     fn leave(&mut self, client: usize) -> Option<SubscriberId> {
-        let seat = self.all[client].seat.take();
-        if let Some(seat) = seat {
-            self.seated.remove(&seat);
+        let subscriber = self.all[client].subscriber.take();
+        if let Some(subscriber) = subscriber {
+            self.seated.remove(&subscriber);
         }
-        seat
+        subscriber
     }
 }
 
 impl Sink for Clients {
-    fn write(&mut self, seat: SubscriberId, bytes: &[u8]) -> Written {
-        let client = &mut self.all[self.seated[&seat]];
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written {
+        let client = &mut self.all[self.seated[&subscriber]];
         let taken = bytes.len().min(client.room);
         client.room -= if client.room == usize::MAX { 0 } else { taken };
         client.raw.extend_from_slice(&bytes[..taken]);
         Written::Bytes(taken)
     }
 
-    fn ended(&mut self, seat: SubscriberId, _failed: bool) {
-        self.leave(self.seated[&seat]);
+    fn ended(&mut self, subscriber: SubscriberId, _failed: bool) {
+        self.leave(self.seated[&subscriber]);
     }
 }
 
 impl Client {
-    /// The text of the chunks that are whole.
+    /// The text of the complete chunks.
     fn take_whole(&mut self) -> String {
         let (mut text, mut at) = (String::new(), 0);
         while let Some(line) = self.raw[at..].windows(2).position(|two| two == b"\r\n") {

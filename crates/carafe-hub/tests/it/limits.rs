@@ -1,4 +1,4 @@
-//! Limits, and what is left behind when a subscription is gone.
+//! Limits, and what a removed subscription leaves behind.
 
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 
 use crate::fixture::{FORMATS, NO_RING, Rig, after, data, exact, pattern, subscribe};
 
-/// More than a hub looks through for a new pattern: were they left behind, it would show.
+/// More topics than a hub tests for a new pattern: topics that are left behind would show.
 const MANY: usize = 10_000;
 
 fn rig(limits: HubLimits) -> Rig {
@@ -26,7 +26,7 @@ fn refused(rig: &Rig, matchers: impl IntoIterator<Item = TopicMatcher>) -> Subsc
 }
 
 #[test]
-fn a_subscription_may_ask_for_so_many_topics_and_patterns() {
+fn a_subscription_may_have_a_limited_number_of_matchers() {
     let rig = rig(HubLimits { matchers: 2, ..HubLimits::default() });
     let (a, b, c) = (exact("a"), exact("b"), pattern("c/*"));
     let three = [a.clone(), b.clone(), c.clone()];
@@ -41,7 +41,7 @@ fn no_more_complex(limit: usize) -> SubscribeError {
 }
 
 #[test]
-fn distinct_complex_patterns_are_limited_until_one_is_given_up() {
+fn distinct_complex_patterns_are_limited_until_one_is_no_longer_used() {
     let rig = rig(HubLimits { complex_patterns: 2, ..HubLimits::default() });
     let first = rig.listen(Subscribe::to(pattern("a-:id")));
     let _second = rig.listen(Subscribe::to(pattern("b-:id")));
@@ -60,7 +60,7 @@ fn distinct_complex_patterns_are_limited_until_one_is_given_up() {
 }
 
 #[test]
-fn one_client_has_its_part_of_the_complex_patterns_and_no_more() {
+fn one_client_may_use_its_share_of_the_complex_patterns() {
     let rig = rig(HubLimits {
         complex_patterns: 3,
         complex_patterns_per_client: 2,
@@ -85,7 +85,7 @@ fn one_client_has_its_part_of_the_complex_patterns_and_no_more() {
 }
 
 #[test]
-fn a_refused_subscription_leaves_nothing() {
+fn a_rejected_subscription_leaves_nothing() {
     let rig = rig(HubLimits { complex_patterns: 2, ..HubLimits::default() });
     let other = rig.listen(Subscribe::to(pattern("c-:id")));
     for _ in 0..3 {
@@ -101,7 +101,7 @@ fn a_refused_subscription_leaves_nothing() {
 }
 
 #[test]
-fn a_dropped_subscription_is_gone_and_wakes_nobody() {
+fn a_dropped_subscription_is_removed_and_wakes_nothing() {
     let rig = Rig::roomy();
     let mut listeners: Vec<_> = (0..10).map(|_| rig.listen(Subscribe::to(exact("a")))).collect();
     listeners.iter_mut().for_each(|listener| drop(listener.hear()));
@@ -115,7 +115,7 @@ fn a_dropped_subscription_is_gone_and_wakes_nobody() {
 }
 
 #[test]
-fn a_newcomer_in_the_place_of_one_who_left_has_nothing_of_it() {
+fn a_subscription_that_reuses_an_id_has_nothing_of_the_one_before() {
     let rig = Rig::roomy();
     let mut old = rig.listen(Subscribe::to_all([exact("a"), pattern("a*b")]));
     old.hear();
@@ -127,8 +127,8 @@ fn a_newcomer_in_the_place_of_one_who_left_has_nothing_of_it() {
     assert_eq!((new.wakes(), new.hear()), (0, vec![]));
 }
 
-/// A waker that asks the hub something when it is dropped, as one does whose task has a stream of
-/// its own.
+/// A waker that uses the hub when it is dropped, as the waker of a task with a stream of its own
+/// does.
 struct Inquisitive(Hub);
 
 impl Wake for Inquisitive {
@@ -142,7 +142,7 @@ impl Drop for Inquisitive {
 }
 
 #[test]
-fn a_waker_may_ask_the_hub_when_it_is_dropped() {
+fn a_waker_may_use_the_hub_when_it_is_dropped() {
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
         let hub = Rig::roomy().hub;
@@ -156,8 +156,8 @@ fn a_waker_may_ask_the_hub_when_it_is_dropped() {
     assert_eq!(is_done.recv_timeout(Duration::from_secs(5)), Ok(()));
 }
 
-/// Whether a new pattern's first subscriber is served from the ring, as it is where few topics are
-/// known.
+/// Whether the first subscription of a new pattern is served from the ring, as it is when few
+/// topics are known.
 #[track_caller]
 fn check_few_topics_are_known(rig: &Rig, position: Position, expected: &[&str]) {
     let before = rig.log.reads();
@@ -167,13 +167,13 @@ fn check_few_topics_are_known(rig: &Rig, position: Position, expected: &[&str]) 
 }
 
 #[test]
-fn topics_and_patterns_that_nobody_asks_for_any_more_leave_nothing() {
+fn topics_and_patterns_without_subscriptions_leave_nothing() {
     let rig = rig(HubLimits { complex_patterns: 1, ..HubLimits::default() });
     let position = rig.publish("known/0", "");
     rig.publish("known/1", "1");
     for n in 0..MANY {
-        // Two `*` before the end are complex, and need no regular expression, of which so many take
-        // a while.
+        // Two `*` before the end are complex and need no regular expression. So many of those would
+        // take a while.
         let patterns = [format!("p/{n}/*"), format!("*/{n}/*/p")].map(|text| pattern(&text));
         let several = [exact(&format!("t/{n}"))].into_iter().chain(patterns);
         let _left = subscribe(&rig.hub, Subscribe::to_all(several)).unwrap();
@@ -183,7 +183,7 @@ fn topics_and_patterns_that_nobody_asks_for_any_more_leave_nothing() {
 }
 
 #[test]
-fn topics_whose_events_have_left_the_ring_leave_nothing() {
+fn topics_whose_events_were_evicted_leave_nothing() {
     let rig = rig(NO_RING);
     for n in 0..MANY {
         rig.publish(&format!("t/{n}"), "");
@@ -194,15 +194,15 @@ fn topics_whose_events_have_left_the_ring_leave_nothing() {
 }
 
 #[test]
-fn the_ring_holds_about_what_it_may_however_much_has_gone_through() {
+fn the_ring_holds_about_its_limit_however_much_is_published() {
     for format in FORMATS {
         let rig = rig(HubLimits { ring_bytes: 10_000, ..HubLimits::default() });
         let mut encoding = rig.listen_in(format, Subscribe::to(TopicMatcher::any()));
-        let told: Vec<_> =
+        let published: Vec<_> =
             (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.hear()).0).collect();
         let reads = |back: usize| {
             let before = rig.log.reads();
-            let start = after(told[told.len() - 1 - back]);
+            let start = after(published[published.len() - 1 - back]);
             assert_eq!(rig.listen(Subscribe::to(exact("a")).from(start)).hear().len(), 1 + back);
             rig.log.reads() - before
         };
@@ -212,7 +212,7 @@ fn the_ring_holds_about_what_it_may_however_much_has_gone_through() {
 }
 
 #[test]
-fn a_new_pattern_over_very_many_topics_begins_with_the_log_and_then_is_live() {
+fn a_new_pattern_over_very_many_topics_reads_the_log_and_then_is_live() {
     let rig = Rig::roomy();
     let expected: Vec<_> = (0..MANY).map(|n| n.to_string()).collect();
     for n in &expected {

@@ -11,7 +11,7 @@ use carafe_protocol::{Decoder, Position, Received, ReceivedEvent, Topic};
 use futures_core::Stream;
 use serde_json::Value;
 
-/// Polls a subscription, as entries or as the bytes that a client gets, and counts its wake-ups.
+/// Polls a subscription, as entries or as the bytes that a client receives, and counts its wakes.
 pub(crate) struct Listener {
     stream: Source,
     wakes: Arc<Wakes>,
@@ -22,16 +22,16 @@ enum Source {
     Frames(Box<(Frames, Decoder)>, Format),
 }
 
-/// What one poll comes to.
+/// The result of one poll.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Polled {
-    /// One delivery, or all that one chunk of frames has.
+    /// One delivery, or everything in one chunk of frames.
     Told(Vec<Heard>),
     Waiting,
     Ended,
 }
 
-/// What a subscriber hears, in whichever format.
+/// What a subscriber receives, in any format.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
     Position(Position),
@@ -39,13 +39,13 @@ pub(crate) enum Heard {
     Event(Said),
 }
 
-/// What an event says.
+/// The fields of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Said {
     pub(crate) position: Position,
     pub(crate) event_type: Option<String>,
     pub(crate) data: String,
-    /// Plain frames do not tell the topics.
+    /// Plain frames have no topics.
     pub(crate) topics: Option<Vec<String>>,
 }
 
@@ -77,7 +77,7 @@ impl Listener {
         }
     }
 
-    /// How often it was woken.
+    /// How often the subscriber was woken.
     pub(crate) fn wakes(&self) -> usize {
         self.wakes.0.load(Ordering::SeqCst)
     }
@@ -88,7 +88,7 @@ impl Listener {
         let polled = match &mut self.stream {
             Source::Entries(subscription) => Pin::new(subscription)
                 .poll_next(&mut cx)
-                .map(|next| next.map(|told| vec![told.into()])),
+                .map(|next| next.map(|delivery| vec![delivery.into()])),
             Source::Frames(frames, format) => {
                 let (frames, decoder) = &mut **frames;
                 Pin::new(frames)
@@ -103,21 +103,21 @@ impl Listener {
         }
     }
 
-    /// All that there is to hear now. It must not be the end.
+    /// Everything that is ready now. The stream must not end.
     pub(crate) fn hear(&mut self) -> Vec<Heard> {
         let (heard, end) = self.hear_out();
         assert_eq!(end, Polled::Waiting);
         heard
     }
 
-    /// All that there is to hear until it ends.
+    /// Everything until the stream ends.
     pub(crate) fn hear_to_the_end(&mut self) -> Vec<Heard> {
         let (heard, end) = self.hear_out();
         assert_eq!(end, Polled::Ended);
         heard
     }
 
-    /// All that there is to hear now, and what came then.
+    /// Everything that is ready now, and the result of the poll after it.
     pub(crate) fn hear_out(&mut self) -> (Vec<Heard>, Polled) {
         let mut all = Vec::new();
         loop {
@@ -128,7 +128,7 @@ impl Listener {
         }
     }
 
-    /// What an idle stream of frames says instead of a heartbeat.
+    /// What an idle stream of frames sends instead of a heartbeat.
     pub(crate) fn position_if_moved(&mut self) -> Option<Heard> {
         let Source::Frames(frames, format) = &mut self.stream else {
             panic!("only frames tell their position again");
@@ -139,7 +139,7 @@ impl Listener {
     }
 }
 
-/// Decodes a chunk of frames, which ends where a frame ends.
+/// Decodes a chunk of whole frames.
 fn hear(decoder: &mut Decoder, mut chunk: &[u8], format: Format) -> Vec<Heard> {
     assert!(chunk.ends_with(b"\n\n"));
     let mut heard = Vec::new();
@@ -151,7 +151,7 @@ fn hear(decoder: &mut Decoder, mut chunk: &[u8], format: Format) -> Vec<Heard> {
 }
 
 impl Heard {
-    /// After which position the subscriber goes on.
+    /// The position after which the subscriber resumes.
     pub(crate) fn position(&self) -> Position {
         match self {
             Self::Position(position) => *position,
@@ -208,7 +208,7 @@ fn text(json: &Value) -> String {
 }
 
 impl Said {
-    /// What an entry says in this format, or as the entry itself.
+    /// The fields of an entry in this format, or as the entry itself.
     pub(crate) fn of(entry: &Entry, format: Option<Format>) -> Self {
         let (publication, event) = (&entry.publication, entry.publication.event());
         let topics = || publication.topics().map(Topic::to_string).collect();

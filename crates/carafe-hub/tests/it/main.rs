@@ -1,4 +1,4 @@
-//! The crate's tests from outside.
+//! Tests of the public API.
 
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
@@ -17,11 +17,11 @@ mod listener;
 mod model;
 mod oracle;
 mod positions;
-mod replays;
+mod replay_permits;
 mod retention;
 mod script;
-mod seats;
 mod size;
 mod spy;
 mod subscribe;
+mod subscribers;
 mod threads;

@@ -1,4 +1,4 @@
-//! What a hub owes its subscribers, by a `Vec` of all that was ever published.
+//! What a hub has to deliver, according to a `Vec` of everything that was published.
 
 use std::collections::VecDeque;
 
@@ -12,11 +12,11 @@ pub(crate) struct Model {
     first: Position,
     /// Another node may still deliver what lies beyond the tail.
     supplied: bool,
-    /// Every entry there ever was.
+    /// Every entry that was published.
     all: Vec<Entry>,
 }
 
-/// For which events a subscriber asked.
+/// The events that a subscriber requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) matchers: Vec<TopicMatcher>,
@@ -40,7 +40,7 @@ impl Model {
         self.all.last().map_or(self.first, |entry| entry.position)
     }
 
-    /// Every position that a subscriber may have been told.
+    /// Every position that a subscriber may have received.
     pub(crate) fn positions(&self) -> Vec<Position> {
         std::iter::once(self.first).chain(self.all.iter().map(|entry| entry.position)).collect()
     }
@@ -75,7 +75,7 @@ impl Model {
 }
 
 impl Wish {
-    /// Whether it is for one of the topics.
+    /// Whether the publication has one of the requested topics.
     pub(crate) fn matches(&self, publication: &Publication) -> bool {
         among(publication, &self.matchers)
     }
@@ -100,7 +100,7 @@ impl Wish {
         named.into_iter().map(Topic::to_string).collect()
     }
 
-    /// Why it may not ask for that, if so.
+    /// Why the request has to be rejected, if so.
     pub(crate) fn refusal(&self) -> Option<SubscribeError> {
         self.matchers.iter().find_map(|matcher| match matcher {
             _ if self.public => None,
@@ -121,21 +121,21 @@ fn among(publication: &Publication, matchers: &[TopicMatcher]) -> bool {
     publication.topics().any(|topic| matchers.iter().any(|matcher| matcher.matches(topic)))
 }
 
-/// What one subscriber has heard and is owed.
+/// What one subscriber has received, and has to receive next.
 pub(crate) struct Account {
     wish: Wish,
     format: Option<Format>,
-    /// What it has to hear before any event.
+    /// What it has to receive before any event.
     opening: VecDeque<Heard>,
-    /// The last position that it heard; all that it is owed comes after.
+    /// The last position that it received. Everything it still has to receive comes after.
     seen: Position,
-    /// It asked to go on after a position that nobody has been given yet.
+    /// It resumed after a position that no entry has yet.
     ahead: bool,
-    /// How many signs of life it has waited for that.
-    beats: usize,
-    /// Where the hub stood when the subscriber last had everything.
+    /// Heartbeats for which it has waited for that.
+    heartbeats: usize,
+    /// The position of the hub when the subscriber last had everything.
     caught_up_at: Option<Position>,
-    /// Up to where it had everything, by waiting, however long ago it was polled.
+    /// The position up to which it had everything by waiting, however long ago it was polled.
     waited_to: Offset,
     ids: Vec<Position>,
 }
@@ -154,7 +154,7 @@ impl Account {
             opening: VecDeque::new(),
             seen: span.start,
             ahead: false,
-            beats: 0,
+            heartbeats: 0,
             caught_up_at: None,
             waited_to: 0,
             ids: Vec::new(),
@@ -205,12 +205,12 @@ impl Account {
         &self.wish
     }
 
-    /// Every ID that the subscriber could go on after, the latest last.
+    /// Every ID after which the subscriber could resume, the latest last.
     pub(crate) fn ids(&self) -> &[Position] {
         &self.ids
     }
 
-    /// It is heard what the model says, next and in full.
+    /// The subscriber receives what the model says, next and in full.
     pub(crate) fn hear(&mut self, model: &Model, span: Span, heard: &Heard) {
         self.caught_up_at = None;
         match (self.opening.pop_front(), heard) {
@@ -218,7 +218,7 @@ impl Account {
             (None, Heard::Gap(gap)) => self.check_gap(model, span, gap),
             (None, Heard::Event(said)) => self.check_event(model, said),
             (None, Heard::Position(_)) => {
-                panic!("the position is told once, and then when it is asked for")
+                panic!("the position is sent once, and then when it is requested")
             }
         }
         self.see(heard);
@@ -231,7 +231,7 @@ impl Account {
 
     fn check_event(&self, model: &Model, said: &Said) {
         assert!(!self.ahead, "what it has seen is not known yet");
-        let owed = model.next_after(self.seen.offset, &self.wish).map(|entry| {
+        let expected = model.next_after(self.seen.offset, &self.wish).map(|entry| {
             let named = |_| self.wish.named(&entry.publication);
             let said = Said::of(entry, self.format);
             Said {
@@ -239,35 +239,35 @@ impl Account {
                 ..said
             }
         });
-        assert_eq!(Some(said), owed.as_ref(), "after {}", self.seen);
+        assert_eq!(Some(said), expected.as_ref(), "after {}", self.seen);
     }
 
-    fn check_gap(&mut self, model: &Model, span: Span, told: &Gap) {
-        let requested: Position = told.requested.parse().unwrap();
+    fn check_gap(&mut self, model: &Model, span: Span, gap_sent: &Gap) {
+        let requested: Position = gap_sent.requested.parse().unwrap();
         if std::mem::take(&mut self.ahead) {
             assert_eq!(requested, self.seen);
-            if told.reason == GapReason::Lost {
-                return self.check_lost(model, told);
+            if gap_sent.reason == GapReason::Lost {
+                return self.check_lost(model, gap_sent);
             }
             let trimmed = model.find(span, requested) == Find::Trimmed;
             let reason = if trimmed { GapReason::Trimmed } else { GapReason::Foreign };
-            return assert_eq!(*told, gap(span, told.requested.clone(), reason));
+            return assert_eq!(*gap_sent, gap(span, gap_sent.requested.clone(), reason));
         }
-        assert_eq!(*told, gap(span, told.requested.clone(), GapReason::Trimmed));
+        assert_eq!(*gap_sent, gap(span, gap_sent.requested.clone(), GapReason::Trimmed));
         assert!(requested.offset < span.start.offset, "nothing after it is gone");
         assert!(requested.offset >= self.waited_to, "it had everything that is gone");
-        self.check_passed_over(model, requested);
+        self.check_skipped(model, requested);
     }
 
-    /// It has waited for the tail, which has not come.
-    fn check_lost(&self, model: &Model, told: &Gap) {
-        assert!(self.beats > 2, "so soon");
-        assert!(model.positions().contains(&told.resume_after));
-        assert!(told.resume_after.offset < self.seen.offset, "the tail was there");
+    /// It has waited for the tail, which has not arrived.
+    fn check_lost(&self, model: &Model, gap_sent: &Gap) {
+        assert!(self.heartbeats > 2, "so soon");
+        assert!(model.positions().contains(&gap_sent.resume_after));
+        assert!(gap_sent.resume_after.offset < self.seen.offset, "the tail was there");
     }
 
     /// Nothing up to `position` is for this subscriber.
-    fn check_passed_over(&self, model: &Model, position: Position) {
+    fn check_skipped(&self, model: &Model, position: Position) {
         assert!(position.offset >= self.seen.offset && model.positions().contains(&position));
         let next = model.next_after(self.seen.offset, &self.wish);
         assert!(
@@ -276,29 +276,30 @@ impl Account {
         );
     }
 
-    /// It has been told all that it is owed.
+    /// It has received everything.
     pub(crate) fn check_caught_up(&mut self, model: &Model) {
         assert!(self.opening.is_empty());
         let known = self.seen.offset <= model.tail().offset;
         assert_eq!(
             self.ahead, !known,
-            "whether a position is known is told when the tail gets there"
+            "whether a position is known is reported when the tail gets there"
         );
         assert_eq!(model.next_after(self.seen.offset, &self.wish), None);
         self.caught_up_at = Some(model.tail());
         self.wait_to(model.tail());
     }
 
-    /// While it waited, nothing for it came up to `position`. Who is ahead may yet be set back.
+    /// While it waited, nothing for it came up to `position`. A stream that is ahead may still get
+    /// a gap.
     pub(crate) fn wait_to(&mut self, position: Position) {
         if !self.ahead {
             self.waited_to = position.offset;
         }
     }
 
-    /// What it heard while it was idle, if anything.
+    /// What it received while it was idle, if anything.
     pub(crate) fn hear_idle(&mut self, model: &Model, span: Span, heard: Option<&Heard>) {
-        self.beat();
+        self.heartbeat();
         if let Some(lost @ Heard::Gap(_)) = heard {
             assert_eq!(lost.position(), model.tail(), "whatever there is now was there before");
             return self.hear(model, span, lost);
@@ -312,33 +313,33 @@ impl Account {
         self.hear_moved(model, *position);
     }
 
-    /// A sign of life was due.
-    pub(crate) fn beat(&mut self) {
-        self.beats += 1;
+    /// A heartbeat was due.
+    pub(crate) fn heartbeat(&mut self) {
+        self.heartbeats += 1;
     }
 
-    /// It heard where it stands, since it was idle.
+    /// It received its position, since it was idle.
     pub(crate) fn hear_moved(&mut self, model: &Model, position: Position) {
         assert!(!self.ahead, "where it stands is not known yet");
         assert_ne!(position, self.seen, "it has not moved");
-        self.check_passed_over(model, position);
+        self.check_skipped(model, position);
         self.see(&Heard::Position(position));
     }
 
-    /// It heard that its time is over, and after which position to come back: nothing that it is
-    /// owed is before that.
+    /// It received that its time is over, and where to resume: nothing that it lacks is before that
+    /// position.
     pub(crate) fn hear_expired(&mut self, model: &Model, position: Position) {
         if position != self.seen {
-            self.check_passed_over(model, position);
+            self.check_skipped(model, position);
         }
     }
 
-    /// The last position that it heard.
+    /// The last position that it received.
     pub(crate) fn seen(&self) -> Position {
         self.seen
     }
 
-    /// Whether it may still wait for the tail: nothing that it asked for has come there yet.
+    /// Whether it may still wait for the tail: nothing that it requested has arrived there yet.
     pub(crate) fn is_ahead(&self, model: &Model) -> bool {
         let there = model.all.iter().filter(|entry| entry.offset() >= self.seen.offset);
         self.ahead && !there.into_iter().any(|entry| self.wish.matches(&entry.publication))

@@ -1,9 +1,9 @@
-//! Who may have what, over plain texts. It shares no code with the hub, so that no mistake of the
-//! hub is its own.
+//! Decides which subscriber may see what, over plain texts. It shares no code with the hub, so that
+//! it does not share the hub's defects.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Every secret begins with this, and nothing else has it.
+/// Every secret begins with this, and nothing else contains it.
 const MARK: char = '~';
 
 /// Random numbers from a seed (SplitMix64).
@@ -33,72 +33,72 @@ impl Random {
         &from[self.below(from.len())]
     }
 
-    /// Some of so many, by their numbers.
+    /// Some numbers below `of`.
     pub(crate) fn some(&mut self, most: usize, of: usize) -> Vec<usize> {
         (0..self.below(most + 1)).map(|_| self.below(of)).collect()
     }
 
-    /// A text that is in no other place by chance.
+    /// A text that occurs nowhere else by chance.
     pub(crate) fn secret(&mut self) -> String {
         format!("{MARK}{:016x}", self.next())
     }
 }
 
-/// What the oracle knows: all topics and matchers there are, and every event.
+/// What the oracle knows: all topics and matchers, and every event.
 pub(crate) struct Oracle {
     pub(crate) topics: Vec<String>,
     pub(crate) matchers: Vec<String>,
-    /// By matcher and topic, whether the one matches the other.
+    /// By matcher and topic, whether they match.
     fits: Vec<Vec<bool>>,
     pub(crate) events: Vec<Fact>,
     secrets: HashMap<String, Secret>,
-    /// All that the hub has given out.
+    /// All positions that the hub has given out.
     positions: HashSet<String>,
 }
 
 /// An event as its publisher knows it.
 pub(crate) struct Fact {
-    /// By their numbers, the canonical one first.
+    /// The numbers of its topics, the canonical one first.
     pub(crate) topics: Vec<usize>,
     pub(crate) private: bool,
     pub(crate) data: String,
-    /// The publisher's own.
+    /// The publisher's ID.
     pub(crate) id: String,
     pub(crate) event_type: Option<String>,
     pub(crate) position: String,
 }
 
-/// Of what a secret tells.
+/// What a secret belongs to.
 enum Secret {
-    /// By its number.
+    /// A topic, by its number.
     Topic(usize),
-    /// By its number: those that have it.
+    /// An event, by its number.
     Events(Vec<usize>),
 }
 
-/// Who reads, by the numbers of matchers.
+/// A reader, by the numbers of matchers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wish {
     /// Whether public events of all topics are seen.
     pub(crate) public: bool,
-    /// Of which all is seen.
+    /// The matchers that are granted.
     pub(crate) granted: Vec<usize>,
-    /// What is asked for; everything if there is none.
+    /// The matchers that are requested; everything if there is none.
     pub(crate) asked: Vec<usize>,
 }
 
 /// A stream that is read.
 pub(crate) struct Reading {
     pub(crate) wish: Wish,
-    /// After which ID it was asked to go on; empty if after none.
+    /// The ID after which the stream was to resume; empty if there is none.
     pub(crate) requested: String,
     /// Events have the IDs that their publishers gave them.
     pub(crate) custom_format: bool,
 }
 
-/// How many things were told.
+/// How many things were judged.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Tally {
     pub(crate) events: usize,
     pub(crate) positions: usize,
     pub(crate) gaps: usize,
@@ -116,7 +116,7 @@ impl Oracle {
         Self { fits, secrets, positions, topics, matchers, events: Vec::new() }
     }
 
-    /// An event to be.
+    /// An event that is not published yet.
     pub(crate) fn draft(&self, random: &mut Random) -> Fact {
         // The last topics are never published to.
         let count = self.topics.len() - 4;
@@ -161,7 +161,7 @@ impl Oracle {
         self.is_among(topic, &wish.granted)
     }
 
-    /// Whether an event is seen, asked for or not.
+    /// Whether an event may be seen, requested or not.
     pub(crate) fn may_see(&self, wish: &Wish, event: &Fact) -> bool {
         (wish.public && !event.private)
             || event.topics.iter().any(|topic| self.is_granted(wish, *topic))
@@ -172,8 +172,8 @@ impl Oracle {
         event.topics.iter().any(asks) && self.may_see(wish, event)
     }
 
-    /// Whether the wish must be refused: nothing could be seen of something that is named, or of
-    /// anything.
+    /// Whether the request has to be rejected: of a topic that it names, or of all topics, no event
+    /// may be seen.
     pub(crate) fn is_refused(&self, wish: &Wish) -> bool {
         let named = |matcher: &&usize| self.is_exact(**matcher);
         let topic = |matcher: &usize| {
@@ -184,29 +184,29 @@ impl Oracle {
             && (wish.granted.is_empty() || named.any(|topic| !self.is_granted(wish, topic)))
     }
 
-    /// Whether an event may be told to be of this topic, too.
+    /// Whether the reader may know that an event has this topic too.
     fn may_know_topic(&self, wish: &Wish, event: &Fact, topic: usize) -> bool {
         event.topics.contains(&topic)
             && ((wish.public && !event.private) || self.is_granted(wish, topic))
     }
 
-    /// Judges all that is in some whole blocks of an event stream, byte by byte.
-    pub(crate) fn judge(&self, reading: &Reading, text: &str, told: &mut Told) {
+    /// Judges everything in some whole blocks of an event stream, byte by byte.
+    pub(crate) fn judge(&self, reading: &Reading, text: &str, tally: &mut Tally) {
         for block in text.split("\n\n").filter(|block| !block.is_empty()) {
-            self.judge_block(reading, block, told);
+            self.judge_block(reading, block, tally);
         }
     }
 
-    fn judge_block(&self, reading: &Reading, block: &str, told: &mut Told) {
+    fn judge_block(&self, reading: &Reading, block: &str, tally: &mut Tally) {
         let fields: BTreeMap<_, _> =
             block.lines().filter_map(|line| line.split_once(':')).collect();
         let field = |name: &str| fields.get(name).copied().unwrap_or_default().trim_start();
-        let event = self.event_told(reading, block);
+        let event = self.event_of(reading, block);
         for secret in secrets(block).filter(|secret| *secret != reading.requested) {
-            let permitted = event.is_some_and(|event| self.may_be_told(reading, event, secret));
+            let permitted = event.is_some_and(|event| self.may_be_sent(reading, event, secret));
             assert!(
                 permitted,
-                "{secret}, {}, is told to {}:\n{block}",
+                "{secret}, {}, is sent to {}:\n{block}",
                 self.what(secret),
                 self.who(reading)
             );
@@ -215,23 +215,23 @@ impl Oracle {
             (Some(event), _) => {
                 let id = if reading.custom_format { &event.id } else { &event.position };
                 assert_eq!(field("id"), id, "{block}");
-                told.events += 1;
+                tally.events += 1;
             }
             (None, "carafe.position" | "carafe.expired") => {
                 assert_eq!(field("data"), "", "{block}");
                 self.judge_position(reading, field("id"));
-                told.positions += 1;
+                tally.positions += 1;
             }
             (None, "carafe.gap") => {
                 self.judge_position(reading, field("id"));
-                self.judge_gap(reading, field("data"), told);
+                self.judge_gap(reading, field("data"), tally);
             }
-            (None, _) => self.judge_comments(reading, block, told),
+            (None, _) => self.judge_comments(reading, block, tally),
         }
     }
 
-    /// The event that a block tells of: its data is there, and the reader may have it.
-    fn event_told(&self, reading: &Reading, block: &str) -> Option<&Fact> {
+    /// The event of a block: its data is there, and the reader may see it.
+    fn event_of(&self, reading: &Reading, block: &str) -> Option<&Fact> {
         let known = secrets(block).filter_map(|secret| match self.secrets.get(secret) {
             Some(Secret::Events(events)) => Some(events),
             Some(Secret::Topic(_)) | None => None,
@@ -240,7 +240,7 @@ impl Oracle {
         events.find(|event| block.contains(&event.data) && self.may_have(&reading.wish, event))
     }
 
-    fn may_be_told(&self, reading: &Reading, event: &Fact, secret: &str) -> bool {
+    fn may_be_sent(&self, reading: &Reading, event: &Fact, secret: &str) -> bool {
         match self.secrets.get(secret) {
             Some(Secret::Topic(topic)) => self.may_know_topic(&reading.wish, event, *topic),
             // Only a custom format shows the publisher's ID.
@@ -249,27 +249,27 @@ impl Oracle {
         }
     }
 
-    /// It is one that the hub has given out, of whichever event.
+    /// The position is one that the hub has given out, of any event.
     fn judge_position(&self, reading: &Reading, position: &str) {
         assert!(position == reading.requested || self.positions.contains(position), "{position}");
     }
 
     /// What a custom format writes beside events, and nothing else.
-    fn judge_comments(&self, reading: &Reading, block: &str, told: &mut Told) {
+    fn judge_comments(&self, reading: &Reading, block: &str, tally: &mut Tally) {
         for line in block.lines().filter(|line| !line.starts_with("retry: ")) {
             let comment =
                 line.strip_prefix(':').unwrap_or_else(|| panic!("of what event is\n{block}"));
             if let Some(gap) = comment.strip_prefix(" carafe.gap ") {
-                self.judge_gap(reading, gap, told);
+                self.judge_gap(reading, gap, tally);
             } else {
                 assert!(["", " carafe.expired"].contains(&comment), "{block}");
-                told.positions += 1;
+                tally.positions += 1;
             }
         }
     }
 
-    /// It has what was asked for, the oldest position, and why: nothing else.
-    fn judge_gap(&self, reading: &Reading, json: &str, told: &mut Told) {
+    /// The gap has the requested ID, the oldest position and the reason, and nothing else.
+    fn judge_gap(&self, reading: &Reading, json: &str, tally: &mut Tally) {
         let gap: BTreeMap<String, Option<String>> = serde_json::from_str(json).unwrap();
         let names: Vec<_> = gap.keys().map(String::as_str).collect();
         assert_eq!(names, ["oldest", "reason", "requested"]);
@@ -281,7 +281,7 @@ impl Oracle {
             ["trimmed", "foreign"].contains(&gap["reason"].as_deref().unwrap_or_default()),
             "{json}"
         );
-        told.gaps += 1;
+        tally.gaps += 1;
     }
 
     fn what(&self, secret: &str) -> String {
@@ -306,7 +306,7 @@ impl Oracle {
     }
 }
 
-/// The topics, of which some have never an event, and what is asked for and granted.
+/// The topics, some of which never have an event, and the matchers that are requested and granted.
 pub(crate) fn names(random: &mut Random) -> (Vec<String>, Vec<String>) {
     let mut topics = Vec::new();
     for root in ["orders", "users", "chat/rooms"] {
@@ -330,7 +330,7 @@ pub(crate) fn names(random: &mut Random) -> (Vec<String>, Vec<String>) {
     (topics.clone(), matchers.collect())
 }
 
-/// All secrets in a text, whatever is around them.
+/// All secrets in a text.
 pub(crate) fn secrets(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices(MARK).map(|(at, _)| {
         let rest = &text[at..];

@@ -1,4 +1,4 @@
-//! Where a stream stands, and where it goes on.
+//! The position of a stream, and where it resumes.
 
 use carafe_hub::{Format, GapReason, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
@@ -21,31 +21,31 @@ fn check(rig: &Rig, start: &Start, position: Position, expected: &[&str]) {
 }
 
 #[test]
-fn every_stream_begins_with_where_it_stands() {
+fn every_stream_begins_with_its_position() {
     for limits in [HubLimits::default(), NO_RING] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let first = rig.span().start;
         check(&rig, &Start::Tail, first, &[]);
-        let told = [
+        let published = [
             rig.publish("a", "0"),
             rig.publish("b", "1"),
             rig.publish("a", "2"),
             rig.publish("b", "3"),
         ];
-        check(&rig, &Start::Tail, told[3], &[]);
+        check(&rig, &Start::Tail, published[3], &[]);
         check(&rig, &Start::Earliest, first, &["0", "2"]);
-        check(&rig, &Start::Last(0), told[3], &[]);
-        check(&rig, &Start::Last(1), told[1], &["2"]);
+        check(&rig, &Start::Last(0), published[3], &[]);
+        check(&rig, &Start::Last(1), published[1], &["2"]);
         check(&rig, &Start::Last(2), first, &["0", "2"]);
         check(&rig, &Start::Last(usize::MAX), first, &["0", "2"]);
-        check(&rig, &after(told[0]), told[0], &["2"]);
-        check(&rig, &after(told[1]), told[1], &["2"]);
-        check(&rig, &after(told[3]), told[3], &[]);
+        check(&rig, &after(published[0]), published[0], &["2"]);
+        check(&rig, &after(published[1]), published[1], &["2"]);
+        check(&rig, &after(published[3]), published[3], &[]);
     }
 }
 
 #[test]
-fn history_goes_over_into_live_events_as_one_stream() {
+fn history_and_live_events_are_one_stream() {
     for format in FORMATS {
         let rig = Rig::keeping(1000);
         rig.count("a", 600);
@@ -60,7 +60,7 @@ fn history_goes_over_into_live_events_as_one_stream() {
 }
 
 #[test]
-fn what_was_published_between_the_join_and_the_first_poll_is_delivered() {
+fn events_between_subscribing_and_the_first_poll_are_delivered() {
     for format in FORMATS {
         let rig = Rig::keeping(1000);
         let mut listener = rig.listen_in(format, everything());
@@ -72,21 +72,21 @@ fn what_was_published_between_the_join_and_the_first_poll_is_delivered() {
 }
 
 #[test]
-fn the_hub_stands_where_its_log_does() {
+fn the_position_of_a_hub_is_that_of_its_log() {
     let rig = Rig::roomy();
     assert_eq!(rig.hub.position(), rig.span().start);
-    let told = rig.publish("a", "");
-    assert_eq!((rig.hub.position(), rig.span().tail), (told, told));
+    let published = rig.publish("a", "");
+    assert_eq!((rig.hub.position(), rig.span().tail), (published, published));
 }
 
 #[test]
-fn who_comes_back_soon_to_a_new_hub_is_served_from_memory() {
+fn a_client_that_reconnects_soon_to_a_new_hub_is_served_from_memory() {
     let old = Rig::roomy();
-    let told = old.count("a", 5);
+    let published = old.count("a", 5);
     let hub = carafe_hub::Hub::new(old.log.clone());
     let again = Rig { hub, log: old.log };
-    assert_eq!(again.hub.position(), told[4]);
-    let heard = again.listen(everything().from(after(told[1]))).hear();
+    assert_eq!(again.hub.position(), published[4]);
+    let heard = again.listen(everything().from(after(published[1]))).hear();
     assert_eq!(data(&heard), ["2", "3", "4"]);
     assert_eq!(again.log.reads(), 0);
 }
@@ -95,7 +95,7 @@ fn supplied() -> Rig {
     Rig::supplied(MemoryLimits::default(), HubLimits::default())
 }
 
-/// Two nodes: what the one publishes gets to the other when the test says so.
+/// Two nodes: the test decides when the entries of one arrive at the other.
 fn nodes() -> (Rig, Rig) {
     (supplied(), supplied())
 }
@@ -138,7 +138,7 @@ fn an_id_ahead_that_the_tail_jumps_over_with_what_follows_misses_nothing() {
     assert_eq!((data(&heard), heard.len()), (vec!["2"], 1));
 }
 
-/// Joins ahead of the tail with an ID of which only the offset comes to be.
+/// Subscribes ahead of the tail with an ID of which only the offset will exist.
 fn ahead_with_a_lost_id(rig: &Rig) -> (Position, Listener) {
     let tail = rig.publish("a", "0");
     let lost = Position { offset: tail.offset + 2, ..tail };
@@ -148,20 +148,20 @@ fn ahead_with_a_lost_id(rig: &Rig) -> (Position, Listener) {
 }
 
 #[test]
-fn an_id_ahead_that_turns_out_to_be_foreign_is_told_as_a_gap() {
+fn an_id_ahead_that_turns_out_to_be_foreign_is_a_gap() {
     let rig = supplied();
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.publish("a", "1");
     assert_eq!(listener.hear(), []);
-    let told = rig.publish("a", "2");
-    assert_eq!(told.offset, lost.offset);
+    let published = rig.publish("a", "2");
+    assert_eq!(published.offset, lost.offset);
     let heard = listener.hear();
     assert_eq!(heard[0], rig.gap(&lost, GapReason::Foreign));
     assert_eq!(data(&heard[1..]), ["0", "1", "2"], "what there is of this generation");
 }
 
 #[test]
-fn an_id_ahead_whose_place_is_trimmed_by_the_time_is_told_as_a_gap() {
+fn an_id_ahead_whose_offset_is_trimmed_meanwhile_is_a_gap() {
     let rig = Rig::supplied(MemoryLimits::default().with_entries(2), NO_RING);
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.count("a", 8);
@@ -184,25 +184,25 @@ fn an_id_ahead_between_sparse_offsets_is_foreign_when_the_tail_has_passed() {
 }
 
 #[test]
-fn a_stream_on_a_quiet_topic_tells_that_its_position_has_moved_once() {
+fn a_stream_on_a_quiet_topic_states_once_that_its_position_has_moved() {
     for format in [Format::Plain, Format::Enveloped] {
         let rig = Rig::roomy();
         let mut listener = rig.listen_in(Some(format), Subscribe::to(topic("quiet")));
         assert_eq!(listener.position_if_moved(), None, "it has yet to say where it begins");
         listener.hear();
         assert_eq!(listener.position_if_moved(), None);
-        let told = rig.count("busy", 3);
+        let published = rig.count("busy", 3);
         assert_eq!(listener.hear(), []);
-        assert_eq!(listener.position_if_moved(), Some(Heard::Position(told[2])));
+        assert_eq!(listener.position_if_moved(), Some(Heard::Position(published[2])));
         assert_eq!(listener.position_if_moved(), None);
         rig.publish("quiet", "event");
         listener.hear();
-        assert_eq!(listener.position_if_moved(), None, "the event told it");
+        assert_eq!(listener.position_if_moved(), None, "the event stated it");
     }
 }
 
 #[test]
-fn a_position_told_on_a_quiet_topic_resumes_without_a_gap() {
+fn a_position_from_a_quiet_topic_resumes_without_a_gap() {
     let rig = Rig::keeping(2);
     let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("quiet")));
     let begin = listener.hear()[0].position();
@@ -222,7 +222,7 @@ fn a_position_told_on_a_quiet_topic_resumes_without_a_gap() {
 }
 
 #[test]
-fn a_private_event_that_is_passed_over_moves_the_position() {
+fn a_private_event_that_is_skipped_moves_the_position() {
     let rig = Rig::roomy();
     let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("a")));
     listener.hear();
@@ -232,7 +232,7 @@ fn a_private_event_that_is_passed_over_moves_the_position() {
 }
 
 #[test]
-fn who_is_ahead_is_told_no_position_that_would_set_it_back() {
+fn a_stream_that_is_ahead_states_no_position_before_its_own() {
     let rig = supplied();
     let tail = rig.publish("a", "");
     let ahead = Position { offset: tail.offset + 10, ..tail };
@@ -244,7 +244,7 @@ fn who_is_ahead_is_told_no_position_that_would_set_it_back() {
 }
 
 #[test]
-fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_goes_on() {
+fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_continues() {
     for format in FORMATS {
         let rig = Rig::roomy();
         let tail = rig.count("a", 3)[2];
@@ -270,7 +270,7 @@ fn a_tail_that_does_not_arrive_is_lost_after_some_heartbeats() {
         assert_eq!([listener.position_if_moved(), listener.position_if_moved()], [None, None]);
         let tail = rig.publish("a", "1");
         assert_eq!(listener.position_if_moved(), Some(rig.lost(lost, tail)));
-        assert_eq!(listener.position_if_moved(), None, "it has been told");
+        assert_eq!(listener.position_if_moved(), None, "it has been sent");
         rig.publish("a", "2");
         assert_eq!(data(&listener.hear()), ["2"]);
     }

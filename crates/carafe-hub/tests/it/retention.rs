@@ -33,7 +33,7 @@ impl Rig {
 }
 
 #[test]
-fn who_resumes_before_what_is_not_shown_any_more_is_told_one_gap_and_then_what_there_is() {
+fn a_client_that_resumes_before_expired_events_receives_one_gap_and_then_the_rest() {
     for rig in rigs() {
         let start = rig.span().start;
         let oldest = rig.was_published(5, &["other"], "not asked for");
@@ -62,7 +62,7 @@ fn who_resumes_before_what_is_not_shown_any_more_is_told_one_gap_and_then_what_t
 }
 
 #[test]
-fn a_gap_is_told_although_nothing_follows_it() {
+fn a_gap_is_sent_although_nothing_follows_it() {
     for rig in rigs() {
         let start = rig.span().start;
         let over = rig.was_published(2, &["brief/a"], "over");
@@ -73,7 +73,7 @@ fn a_gap_is_told_although_nothing_follows_it() {
 }
 
 #[test]
-fn a_gap_that_goes_on_in_history_that_is_gone_is_told_as_one_from_its_beginning() {
+fn a_gap_that_continues_in_trimmed_history_is_sent_as_one() {
     let retention = vec![Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR }];
     let kept = MemoryLimits::default().with_entries(4);
     let rig = Rig::new(kept, HubLimits { retention, ..NO_RING });
@@ -90,7 +90,7 @@ fn a_gap_that_goes_on_in_history_that_is_gone_is_told_as_one_from_its_beginning(
 }
 
 #[test]
-fn who_begins_with_all_there_is_is_told_no_gap_by_what_is_not_shown_any_more() {
+fn a_stream_from_the_earliest_event_has_no_gap_for_expired_events() {
     for rig in rigs() {
         rig.was_published(2, &["brief/a"], "over");
         rig.was_published(0, &["brief/a"], "kept");
@@ -103,7 +103,7 @@ fn who_begins_with_all_there_is_is_told_no_gap_by_what_is_not_shown_any_more() {
 }
 
 #[test]
-fn the_first_rule_that_matches_a_topic_counts_and_any_topic_of_an_event_may_show_it() {
+fn the_first_matching_rule_of_a_topic_applies_and_any_topic_may_show_an_event() {
     for rig in rigs() {
         rig.was_published(9, &["other"], "has no rule");
         rig.was_published(2, &["brief/long"], "has a rule of its own");

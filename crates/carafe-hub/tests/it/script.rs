@@ -32,7 +32,7 @@ enum Step {
     Reconnect(Index),
 }
 
-/// A publication to be.
+/// A publication of a script.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     to: &'static str,
@@ -43,7 +43,7 @@ pub(crate) struct Draft {
     pub(crate) padding: usize,
 }
 
-/// A subscription to be.
+/// A subscription of a script.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) topics: Vec<&'static str>,
@@ -66,7 +66,7 @@ pub(crate) enum From {
     NoPosition,
 }
 
-/// What a log keeps, whether it is supplied with its entries, and what a hub may use.
+/// What a log keeps, whether another node supplies it, and what a hub may use.
 pub(crate) fn limits() -> impl Strategy<Value = (MemoryLimits, bool, HubLimits)> {
     let bytes = || prop_oneof![2_500..8_000_usize, Just(1 << 20)];
     let kept = (prop_oneof![1..24_usize, Just(1000)], bytes());
@@ -138,9 +138,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Whatever the interleaving of publishes, trims, joins, lags and resumes.
+/// For any interleaving of publishes, trims, new subscriptions, delays and resumes.
 #[test]
-fn every_subscriber_gets_all_that_it_is_owed_once_in_order_or_is_told_of_a_gap() {
+fn every_subscription_delivers_each_event_once_in_order_or_a_gap() {
     let script = (limits(), prop::collection::vec(step(), 0..120));
     check(&script, |((kept, supplied, limits), steps)| {
         let mut world = World::new(kept, supplied, limits);
@@ -175,9 +175,9 @@ struct Subscriber {
     listener: Listener,
     account: Account,
     start: Start,
-    /// How often it will have been woken, since it waits.
+    /// How often it has to have been woken while it waits.
     wakes: Option<usize>,
-    /// Something it asked for was published since it waits.
+    /// Something it requested was published since it waits.
     called: bool,
 }
 
@@ -205,12 +205,14 @@ impl World {
 
     fn publish(&mut self, drafts: Vec<Draft>) {
         let batch: Vec<_> = drafts.into_iter().map(|draft| self.publication(&draft)).collect();
-        let told = at_once(self.rig.hub.publish_all(batch.clone())).unwrap();
-        for (told, publication) in told.iter().zip(batch).filter(|(told, _)| !told.repeated) {
+        let appended = at_once(self.rig.hub.publish_all(batch.clone())).unwrap();
+        for (appended, publication) in
+            appended.iter().zip(batch).filter(|(appended, _)| !appended.repeated)
+        {
             let subscribers = self.subscribers.iter_mut();
-            subscribers.for_each(|subscriber| subscriber.pass(told.position, &publication));
+            subscribers.for_each(|subscriber| subscriber.pass(appended.position, &publication));
             let time = std::time::UNIX_EPOCH;
-            self.model.push(Entry { position: told.position, time, publication });
+            self.model.push(Entry { position: appended.position, time, publication });
         }
         self.subscribers.iter().for_each(Subscriber::check_wakes);
     }
@@ -249,7 +251,7 @@ impl World {
         (count > 0).then(|| self.subscribers.swap_remove(at.index(count)))
     }
 
-    /// As a client does: after the last ID that it heard, or as before if it heard none.
+    /// As a client does: after the last ID that it received, or as before if it received none.
     fn reconnect(&mut self, at: Index) {
         let Some(old) = self.remove(at) else { return };
         let start = old.account.ids().last().map_or(old.start, |id| Start::AfterId(id.to_string()));
@@ -301,10 +303,10 @@ impl World {
         }
         for mut subscriber in std::mem::take(&mut self.subscribers) {
             while self.poll_once(&mut subscriber) != Polled::Ended {}
-            assert_eq!(subscriber.listener.poll(), Polled::Ended, "the end is told again");
+            assert_eq!(subscriber.listener.poll(), Polled::Ended, "the end is repeated");
         }
         assert_eq!((drain.open(), self.rig.hub.subscriptions()), (0, 0));
-        self.check_refuses();
+        self.check_rejects();
     }
 
     fn resume_after_every_id(&self) {
@@ -320,7 +322,7 @@ impl World {
         }
     }
 
-    fn check_refuses(&self) {
+    fn check_rejects(&self) {
         let refused = at_once(self.rig.hub.publish(publication("a", "")));
         assert_eq!(refused, Err(PublishError::Draining));
         let refused = subscribe(&self.rig.hub, Subscribe::to(TopicMatcher::any()));
@@ -376,7 +378,7 @@ fn exact_or_pattern(text: &str) -> TopicMatcher {
 }
 
 impl Subscriber {
-    /// Something was published, for it or for others.
+    /// Something was published, for this subscriber or for others.
     fn pass(&mut self, position: Position, publication: &Publication) {
         self.called |= self.account.wish().matches(publication);
         if self.wakes.is_some() && !self.called {
@@ -384,7 +386,7 @@ impl Subscriber {
         }
     }
 
-    /// One that waits is woken once by what it asked for, and by nothing else.
+    /// A waiting subscriber is woken once by what it requested, and by nothing else.
     fn check_wakes(&self) {
         if let Some(before) = self.wakes {
             assert_eq!(self.listener.wakes() - before, usize::from(self.called), "woken");

@@ -1,4 +1,4 @@
-//! A log that is watched while a hub uses it, and can be made to fail.
+//! A log that counts its reads while a hub uses it, and can be made to fail.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -19,7 +19,7 @@ struct Watched {
     failing: AtomicBool,
     reading: AtomicUsize,
     most_reading: AtomicUsize,
-    /// Each block needs one while reading is held back.
+    /// Each read needs a permit while reads are held.
     may_read: Semaphore,
     held: AtomicBool,
 }
@@ -43,27 +43,27 @@ impl Spy {
         &self.0.log
     }
 
-    /// How many blocks were asked for.
+    /// Reads that were requested.
     pub(crate) fn reads(&self) -> usize {
         self.0.reads.load(Ordering::SeqCst)
     }
 
-    /// How many blocks were being read at once, at most.
+    /// The most reads at the same time.
     pub(crate) fn most_reading(&self) -> usize {
         self.0.most_reading.load(Ordering::SeqCst)
     }
 
-    /// Holds back all blocks from now on.
+    /// Holds all reads from now on.
     pub(crate) fn hold_reads(&self) {
         self.0.held.store(true, Ordering::SeqCst);
     }
 
-    /// Lets so many of the blocks go that are held back.
+    /// Releases this many of the reads that are held.
     pub(crate) fn let_reads_go(&self, count: usize) {
         self.0.may_read.add_permits(count);
     }
 
-    /// Makes the next block unreadable, once.
+    /// Makes the next read fail, once.
     pub(crate) fn fail_next_read(&self) {
         self.0.failing.store(true, Ordering::SeqCst);
     }

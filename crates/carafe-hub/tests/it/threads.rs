@@ -22,18 +22,18 @@ const PUBLISHERS: usize = 4;
 const EACH: usize = 250;
 const ALL: usize = PUBLISHERS * EACH;
 
-/// Who waits for longer hangs.
+/// A thread that waits for longer hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An event, by its position and data.
-type Told = (Position, String);
+/// A received event, by its position and data.
+type Event = (Position, String);
 
-/// From the first event on, so that a start between two threads does not matter.
+/// From the first event on, so that it does not matter when the threads start.
 fn everything() -> Subscribe {
     Subscribe::to(TopicMatcher::any()).from(Start::Earliest)
 }
 
-/// Runs a future on this thread; one that hangs fails.
+/// Runs a future on this thread. A future that hangs fails.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let limited = async { tokio::time::timeout(PATIENCE, future).await };
@@ -64,7 +64,7 @@ fn while_all_publish(hub: &Hub, meanwhile: impl FnOnce()) {
     while_all_append(append, meanwhile);
 }
 
-fn entries(subscription: Subscription) -> impl Stream<Item = Told> {
+fn entries(subscription: Subscription) -> impl Stream<Item = Event> {
     subscription.filter_map(async |delivery| match delivery {
         Delivery::Entry(entry) => {
             Some((entry.position, entry.publication.event().data()?.to_owned()))
@@ -74,31 +74,31 @@ fn entries(subscription: Subscription) -> impl Stream<Item = Told> {
     })
 }
 
-fn frames(subscription: Subscription) -> impl Stream<Item = Told> {
+fn frames(subscription: Subscription) -> impl Stream<Item = Event> {
     let mut decoder = Decoder::new();
-    let told = subscription.into_frames(Format::Plain).map(move |chunk| {
+    let received = subscription.into_frames(Format::Plain).map(move |chunk| {
         let mut input = &chunk[..];
         let received = std::iter::from_fn(|| decoder.decode(&mut input).unwrap()).filter_map(event);
         stream::iter(received.collect::<Vec<_>>())
     });
-    told.flatten()
+    received.flatten()
 }
 
-fn event(received: Received) -> Option<Told> {
+fn event(received: Received) -> Option<Event> {
     let Received::Event(event) = received else { panic!("{received:?}") };
     assert_ne!(event.event_type, "carafe.gap");
     (event.event_type == "message").then(|| (event.last_event_id.parse().unwrap(), event.data))
 }
 
-fn hear(told: impl Stream<Item = Told>, count: usize) -> Vec<Told> {
-    wait(told.take(count).collect())
+fn hear(received: impl Stream<Item = Event>, count: usize) -> Vec<Event> {
+    wait(received.take(count).collect())
 }
 
-/// In order, and of every publisher all, in its order.
-fn check_all(told: &[Told], publishers: impl IntoIterator<Item = usize>) {
-    assert!(told.is_sorted_by(|(one, _), (next, _)| one.offset < next.offset));
+/// Everything is in order, and the events of every publisher are complete and in its order.
+fn check_all(received: &[Event], publishers: impl IntoIterator<Item = usize>) {
+    assert!(received.is_sorted_by(|(one, _), (next, _)| one.offset < next.offset));
     for publisher in publishers {
-        let own = told.iter().filter(|(_, data)| data.starts_with(&format!("{publisher} ")));
+        let own = received.iter().filter(|(_, data)| data.starts_with(&format!("{publisher} ")));
         let expected = (0..EACH).map(|n| format!("{publisher} {n}"));
         assert!(
             own.map(|(_, data)| data).eq(expected.collect::<Vec<_>>().iter()),
@@ -129,9 +129,9 @@ fn several_threads_publish_to_several_and_nothing_is_lost_or_out_of_order() {
     });
 }
 
-/// Hears all, a few events at a time, each time after the last ID heard.
-fn hear_with_interruptions(hub: &Hub) -> Vec<Told> {
-    let mut all: Vec<Told> = Vec::new();
+/// Receives everything, a few events at a time, each time after the last ID.
+fn hear_with_interruptions(hub: &Hub) -> Vec<Event> {
+    let mut all: Vec<Event> = Vec::new();
     while all.len() < ALL {
         let start = all.last().map_or(Start::Earliest, |(position, _)| after(*position));
         let subscription = subscribe(hub, everything().from(start)).unwrap();
@@ -141,7 +141,7 @@ fn hear_with_interruptions(hub: &Hub) -> Vec<Told> {
 }
 
 #[test]
-fn who_comes_and_goes_while_all_publish_misses_nothing() {
+fn a_client_that_reconnects_while_all_publish_misses_nothing() {
     check_rings(|Rig { hub, .. }| {
         while_all_publish(hub, || check_all(&hear_with_interruptions(hub), 0..PUBLISHERS));
         assert_eq!(hub.subscriptions(), 0);
@@ -149,15 +149,15 @@ fn who_comes_and_goes_while_all_publish_misses_nothing() {
 }
 
 #[test]
-fn a_hub_that_comes_in_between_misses_nothing() {
+fn a_hub_that_starts_while_all_append_misses_nothing() {
     let log = Rig::roomy().log;
     let append = |batch| assert!(at_once(log.append(batch)).is_ok());
     let mut hub = None;
     while_all_append(append, || hub = Some(Hub::new(log.clone())));
     let hub = hub.unwrap();
-    let told = hear(entries(subscribe(&hub, everything()).unwrap()), ALL);
-    check_all(&told, 0..PUBLISHERS);
-    assert_eq!(hub.position(), told[ALL - 1].0);
+    let received = hear(entries(subscribe(&hub, everything()).unwrap()), ALL);
+    check_all(&received, 0..PUBLISHERS);
+    assert_eq!(hub.position(), received[ALL - 1].0);
     assert_eq!(log.reads(), 0, "all fits into the ring");
 }
 
@@ -171,70 +171,76 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits until the bell is rung.
-fn wait_for_bell(bell: &Unpark) {
+/// Waits until the waker is called.
+fn wait_for_wake(wakes: &Unpark) {
     let began = Instant::now();
-    while !bell.1.swap(false, Ordering::SeqCst) {
-        assert!(began.elapsed() < PATIENCE, "the bell is not rung");
+    while !wakes.1.swap(false, Ordering::SeqCst) {
+        assert!(began.elapsed() < PATIENCE, "the wakes is not rung");
         thread::park_timeout(PATIENCE);
     }
 }
 
-/// Hears all through a dispatcher, with a seat more for each hundred events; every second client
-/// takes little at once.
-fn hear_seats(hub: &Hub, count: usize) -> Vec<Vec<Told>> {
-    let bell = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
+/// Receives everything through a dispatcher, with one more subscriber for each hundred events.
+/// Every second client takes little at once.
+fn hear_through_dispatcher(hub: &Hub, count: usize) -> Vec<Vec<Event>> {
+    let wakes = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
     let (mut dispatcher, mut clients) =
-        (hub.dispatcher(Arc::clone(&bell).into()), Clients::default());
-    let mut heard: Vec<Vec<Told>> = Vec::new();
+        (hub.dispatcher(Arc::clone(&wakes).into()), Clients::default());
+    let mut heard: Vec<Vec<Event>> = Vec::new();
     while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
-        if heard.len() < count && heard.iter().all(|told| told.len() > heard.len() * 100) {
+        if heard.len() < count && heard.iter().all(|received| received.len() > heard.len() * 100) {
             let mut frames = subscribe(hub, everything()).unwrap().into_frames(Format::Plain);
             frames.opening();
-            // The bell may be rung for it before it has a seat, or after.
-            frames.wait(&Arc::clone(&bell).into());
-            let seat = dispatcher.add(frames);
-            clients.join(seat, Format::Plain, usize::MAX);
+            // The waker may be called for it before it is added, or after.
+            frames.wait(&Arc::clone(&wakes).into());
+            let subscriber = dispatcher.add(frames);
+            clients.join(subscriber, Format::Plain, usize::MAX);
             heard.push(Vec::new());
         }
         while dispatcher.serve_next(&mut clients) {}
-        for (seat, told) in clients.take_told() {
-            heard[seat.index()].extend(told.into_iter().filter_map(event_of));
+        for (subscriber, received) in clients.take_received() {
+            heard[subscriber.index()].extend(received.into_iter().filter_map(event_of));
         }
-        let blocked: Vec<_> =
-            clients.seats().filter(|seat| dispatcher.blocked_since(*seat).is_some()).collect();
-        for seat in clients.seats().filter(|seat| seat.index() % 2 == 1).collect::<Vec<_>>() {
-            clients.get_mut(seat).room = 700;
+        let blocked: Vec<_> = clients
+            .subscribers()
+            .filter(|subscriber| dispatcher.blocked_since(*subscriber).is_some())
+            .collect();
+        for subscriber in clients
+            .subscribers()
+            .filter(|subscriber| subscriber.index() % 2 == 1)
+            .collect::<Vec<_>>()
+        {
+            clients.get_mut(subscriber).room = 700;
         }
-        blocked.iter().for_each(|seat| dispatcher.writable(*seat));
+        blocked.iter().for_each(|subscriber| dispatcher.writable(*subscriber));
         let done = heard.iter().all(|heard| heard.len() == ALL);
         if blocked.is_empty() && !done {
-            wait_for_bell(&bell);
+            wait_for_wake(&wakes);
             dispatcher.collect_wakes();
         }
     }
     heard
 }
 
-fn event_of(told: client::Told) -> Option<Told> {
-    match told {
-        client::Told::Heard(Heard::Event(said)) => Some((said.position, said.data)),
-        client::Told::Heard(Heard::Position(_)) => None,
+fn event_of(received: client::Sent) -> Option<Event> {
+    match received {
+        client::Sent::Heard(Heard::Event(said)) => Some((said.position, said.data)),
+        client::Sent::Heard(Heard::Position(_)) => None,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn seats_that_come_while_all_publish_get_all_once_and_in_order() {
+fn subscribers_added_while_all_publish_receive_everything_once_in_order() {
     check_rings(|Rig { hub, .. }| {
         let mut heard = Vec::new();
-        while_all_publish(hub, || heard = hear_seats(hub, 6));
-        heard.iter().for_each(|told| check_all(told, 0..PUBLISHERS));
+        while_all_publish(hub, || heard = hear_through_dispatcher(hub, 6));
+        heard.iter().for_each(|received| check_all(received, 0..PUBLISHERS));
         assert_eq!((heard.len(), hub.subscriptions()), (6, 0));
     });
 }
 
-/// Publishes until the hub drains; every event that it answered for.
+/// Publishes until the hub drains, and returns every event that was acknowledged.
 fn publish_until_the_drain(hub: &Hub) -> Vec<Position> {
     let published =
         (0_u64..).map_while(|n| match at_once(hub.publish(publication("a", &n.to_string()))) {
@@ -246,7 +252,7 @@ fn publish_until_the_drain(hub: &Hub) -> Vec<Position> {
 }
 
 #[test]
-fn a_drain_amid_publishing_ends_every_stream_without_a_hole() {
+fn a_drain_during_publishing_ends_every_stream_without_a_missing_event() {
     check_rings(|Rig { hub, .. }| {
         let streams = [(); 3].map(|()| subscribe(hub, everything()).unwrap());
         thread::scope(|scope| {
@@ -258,9 +264,9 @@ fn a_drain_amid_publishing_ends_every_stream_without_a_hole() {
             assert!(hub.drain().end(usize::MAX) >= 3);
             let published = publisher.join().unwrap();
             for stream in streams {
-                let told: Vec<_> =
+                let received: Vec<_> =
                     stream.join().unwrap().into_iter().map(|(position, _)| position).collect();
-                assert!(told.len() >= 50 && published.starts_with(&told));
+                assert!(received.len() >= 50 && published.starts_with(&received));
             }
         });
     });

@@ -1,4 +1,4 @@
-//! So many subscriptions read the log at once, and the others wait for their turn.
+//! A limited number of subscriptions read the log at once; the others wait for a permit.
 
 use std::task::{Context, Poll, Waker};
 
@@ -8,8 +8,8 @@ use carafe_log::MemoryLimits;
 use crate::fixture::{NO_RING, Rig, data, exact, subscribe};
 use crate::listener::Listener;
 
-/// A hub with history that two may read at once, and so many who want to, while reading is held
-/// back.
+/// A hub with history that two may read at once, and subscriptions that want to read it, while
+/// reads are held.
 fn crowd(count: usize) -> (Rig, Vec<Listener>) {
     let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 2, ..NO_RING });
     rig.count("a", 3);
@@ -20,14 +20,14 @@ fn crowd(count: usize) -> (Rig, Vec<Listener>) {
     (rig, listeners)
 }
 
-/// Those who read, and those who wait.
+/// Subscriptions that read, and subscriptions that wait.
 fn turns(rig: &Rig) -> (usize, usize) {
     let HubCounts { replays, replays_waiting, .. } = rig.hub.counts();
     (replays, replays_waiting)
 }
 
 #[test]
-fn who_finds_no_turn_free_to_read_the_log_waits_for_one_and_is_woken() {
+fn a_subscription_without_a_free_permit_waits_for_one_and_is_woken() {
     let (rig, mut listeners) = crowd(5);
     assert_eq!((rig.log.reads(), turns(&rig), rig.hub.counts().replays_waited), (2, (2, 3), 3));
     let mut heard = vec![Vec::new(); listeners.len()];
@@ -42,9 +42,9 @@ fn who_finds_no_turn_free_to_read_the_log_waits_for_one_and_is_woken() {
 }
 
 #[test]
-fn who_leaves_gives_its_turn_and_its_place_in_the_queue_up() {
+fn a_dropped_subscription_gives_up_its_permit_and_its_place_in_the_queue() {
     let (rig, mut listeners) = crowd(5);
-    // One that reads, and the first that waits.
+    // A subscription that reads, and the first that waits.
     drop(listeners.remove(0));
     drop(listeners.remove(1));
     let woken = listeners.iter_mut().filter(|listener| listener.wakes() > 0);
@@ -55,7 +55,7 @@ fn who_leaves_gives_its_turn_and_its_place_in_the_queue_up() {
 }
 
 #[test]
-fn who_is_live_needs_no_turn() {
+fn a_live_subscription_needs_no_permit() {
     let (rig, listeners) = crowd(3);
     let mut live = rig.listen(Subscribe::to(exact("a")));
     rig.publish("a", "live");
@@ -63,9 +63,9 @@ fn who_is_live_needs_no_turn() {
     assert_eq!((turns(&rig), listeners.len()), ((2, 1), 3));
 }
 
-/// Who writes it may not come back for long: the next to read must not wait for that.
+/// The writer of the bytes may not poll again for long: the next reader must not wait for that.
 #[test]
-fn who_has_something_to_give_does_not_read_ahead_unless_asked() {
+fn a_stream_with_something_to_send_does_not_read_ahead_unless_asked() {
     let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 1, ..NO_RING });
     rig.count("a", 300);
     let request = Subscribe::to(exact("a")).from(Start::Earliest);
@@ -90,8 +90,8 @@ fn who_has_something_to_give_does_not_read_ahead_unless_asked() {
     assert_eq!((given.matches("\ndata: ").count(), reads), (300, 2), "a block has 256");
 }
 
-/// Requests for history of one client and then of another, where so many may be read at once, of
-/// one client `per_client`.
+/// Requests for history of one client and then of another, with this many permits in all and of one
+/// client.
 fn two_clients(replays: usize, per_client: usize) -> (Rig, Vec<Listener>, Listener) {
     let limits = HubLimits { replays, replays_per_client: per_client, ..NO_RING };
     let rig = Rig::new(MemoryLimits::default(), limits);
@@ -105,7 +105,7 @@ fn two_clients(replays: usize, per_client: usize) -> (Rig, Vec<Listener>, Listen
 }
 
 #[test]
-fn who_comes_after_two_hundred_requests_of_another_client_is_next() {
+fn a_client_after_two_hundred_requests_of_another_is_next() {
     let (rig, many, mut other) = two_clients(2, 2);
     assert_eq!(data(&other.hear()), [""; 0]);
     assert_eq!(turns(&rig), (2, 199));
@@ -114,7 +114,7 @@ fn who_comes_after_two_hundred_requests_of_another_client_is_next() {
 }
 
 #[test]
-fn one_client_does_not_have_all_turns() {
+fn one_client_does_not_have_all_permits() {
     let (rig, _many, mut other) = two_clients(64, 4);
     assert_eq!((rig.log.reads(), turns(&rig)), (4, (4, 196)));
     other.hear();
