@@ -1,78 +1,154 @@
-//! The faces of a log that take events in.
+//! The traits of a log that store events.
 
 use carafe_protocol::{Offset, Position};
 
 use crate::{BoxFuture, DiskError, Entry, Publication, ReadError};
 
-/// Takes publications in and gives positions out.
+/// Stores publications and returns their positions.
+///
+/// ```
+/// use carafe_log::{Append, MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::default();
+/// let appended = log.append(vec![Publication::new(Topic::new("orders")?, "espresso")]).await?;
+/// assert_eq!(appended[0].position.offset, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 pub trait Append: Send + Sync {
-    /// Stores a batch in order, whole or not at all, and answers when it is as durable as this log
-    /// makes it.
+    /// Stores a batch in order: all publications or none. Completes when the batch is as durable as
+    /// this log makes it. Returns one answer for each publication, in the order of the batch.
     ///
-    /// A publication whose idempotency key its topic has seen is not stored again; it gets the
-    /// position of the first. Once polled, the append happens even if the future is then dropped.
+    /// A publication whose idempotency key is known in its topic is not stored again. It gets the
+    /// position of the first one. Once the future is polled, the append happens even if the future
+    /// is dropped.
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>>;
 }
 
-/// Where a publication went.
+/// The answer for one stored publication.
+///
+/// ```
+/// use carafe_log::{Append, IdempotencyKey, MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::default();
+/// let order = Publication::new(Topic::new("orders")?, "espresso")
+///     .with_key(IdempotencyKey::new("order-7")?);
+/// let appended = log.append(vec![order.clone(), order]).await?;
+/// assert_eq!(appended[0].position, appended[1].position);
+/// assert_eq!((appended[0].repeated, appended[1].repeated), (false, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The position of the entry.
     pub position: Position,
-    /// Whether the entry was there before, under the same idempotency key.
+    /// Whether the entry was already stored, with the same idempotency key.
     pub repeated: bool,
 }
 
-/// Why nothing of a batch was stored.
+/// The batch was not stored, or is not known to be stored.
+///
+/// ```
+/// use carafe_log::{Append, AppendError, MemoryLimits, MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::new(MemoryLimits::default().with_bytes(10));
+/// let large = Publication::new(Topic::new("orders")?, "espresso");
+/// assert!(matches!(log.append(vec![large]).await, Err(AppendError::TooLarge { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The batch is larger than the log keeps.
+    /// The batch is larger than the history that the log keeps.
     #[error("the batch takes {bytes} bytes and the log keeps {limit}: publish less at once")]
     TooLarge {
-        /// What the batch takes.
+        /// The size of the batch in bytes.
         bytes: usize,
-        /// What the log keeps.
+        /// The maximum size of a batch in bytes.
         limit: usize,
     },
-    /// More waits to be stored than may. Whether this was stored is certain: it was not.
-    #[error("more events wait to be stored than may: publish again in a moment")]
+    /// Too many bytes of events wait to be stored. The batch was not stored.
+    #[error("too many events wait to be stored: publish again in a moment")]
     Busy,
-    /// The disk is full. Nothing of this was stored; readers go on.
+    /// The disk is full. The batch was not stored. Reading still works.
     #[error("the disk is full: free some room and publish again")]
     Full,
-    /// The process has no file descriptors left. Nothing of this was stored; readers go on.
-    #[error("no more files can be opened: publish again in a moment")]
+    /// The process has no file descriptors left. The batch was not stored. Reading still works.
+    #[error("the process cannot open more files: publish again in a moment")]
     NoDescriptors,
-    /// Whether an event is there already, under its idempotency key, cannot be read. Nothing of this was stored; others are.
+    /// The log cannot be read to look up the idempotency keys of the batch. The batch was not
+    /// stored. Other batches are stored.
     #[error(
-        "nothing was stored, since its idempotency keys cannot be looked up: publish again in a moment ({0})"
+        "nothing was stored, since its idempotency keys cannot be looked up: publish again in a \
+         moment ({0})"
     )]
     Keys(#[source] ReadError),
-    /// The disk failed. What was being stored may be there or not, and nothing more is taken.
-    #[error("the log takes nothing more: {0}")]
+    /// The disk failed. The batch may be stored or not. The log stores nothing more until it is
+    /// opened again.
+    #[error("the log stores nothing more: {0}")]
     Failed(#[source] DiskError),
 }
 
-/// Takes entries in that were ordered elsewhere, under the offsets they have there.
+/// Stores entries that another node has ordered, with the offsets that they have there.
+///
+/// ```
+/// use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read};
+/// use carafe_protocol::{Generation, Position, Topic};
+///
+/// # futures_executor::block_on(async {
+/// let generation = Generation::new(7);
+/// let log = MemoryLog::with_generation(MemoryLimits::default(), generation);
+/// let entry = Entry {
+///     position: Position { generation, offset: 42, nonce: 1 },
+///     time: log.clock().now(),
+///     publication: Publication::new(Topic::new("orders")?, "espresso"),
+/// };
+/// log.append_at(vec![entry]).await?;
+/// assert_eq!(log.span().tail.offset, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 pub trait AppendAt: Send + Sync {
-    /// Stores entries whose offsets grow and lie beyond the tail, all or none.
+    /// Stores entries: all or none. Their offsets have to increase and to be larger than that of
+    /// the tail.
     ///
     /// # Errors
-    /// When an offset does not lie beyond the one before it.
+    /// When an offset is not larger than the one before it, or the log cannot store the entries.
     fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>>;
 }
 
-/// Why supplied entries were not stored.
+/// The entries of another node were not stored.
+///
+/// ```
+/// use carafe_log::{AppendAt, AppendAtError, Entry, MemoryLog, Publication, Read};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::default();
+/// let (position, time) = (log.span().tail, log.clock().now());
+/// let entry = Entry { position, time, publication: Publication::new(Topic::new("a")?, "") };
+/// let error = log.append_at(vec![entry]).await;
+/// assert_eq!(error, Err(AppendAtError::OutOfOrder { offset: 0, tail: 0 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendAtError {
-    /// They are not in order.
-    #[error("entry {offset} does not lie beyond {tail}: entries are supplied in order, each once")]
+    /// The entries are not in order.
+    #[error("entry {offset} does not follow {tail}: supply entries in order, each once")]
     OutOfOrder {
-        /// The offset that was supplied.
+        /// The offset of the entry.
         offset: Offset,
-        /// The one it had to lie beyond.
+        /// The offset before it.
         tail: Offset,
     },
     /// The log cannot store them.

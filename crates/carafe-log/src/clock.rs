@@ -1,55 +1,84 @@
-//! The time of a log: wall time that a jump of the system's clock does not disturb.
+//! The clock of a log: wall time that ignores jumps of the system clock. Any thread may read it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How far the wall clock may be away from the log's time without a jump.
+/// The maximum difference between the wall clock and the log's time that does not count as a jump.
 pub(crate) const TOLERANCE: Duration = Duration::from_secs(60);
 
-/// A jump that lasts so long is believed.
+/// The log's time follows a jump that lasts this long.
 const TRUST: Duration = Duration::from_secs(60 * 60);
 
-/// The log's time runs faster or slower by this part at most, to follow the wall clock.
+/// To follow the wall clock, the log's time runs faster or slower by at most one part in `RATE`.
 const RATE: i64 = 10;
 
-/// Jumps are reported once in this time.
+/// The minimum time between two reports of a jump.
 const REPORT: Duration = Duration::from_secs(60);
 
-/// Where a [`Clock`] reads the time. A test may bring its own.
+/// The source of time of a [`Clock`]. Tests can use their own.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::{Duration, SystemTime, UNIX_EPOCH};
+///
+/// use carafe_log::{Clock, TimeSource};
+///
+/// struct Stopped;
+///
+/// impl TimeSource for Stopped {
+///     fn wall(&self) -> SystemTime {
+///         UNIX_EPOCH
+///     }
+///
+///     fn steady(&self) -> Duration {
+///         Duration::ZERO
+///     }
+/// }
+///
+/// assert_eq!(Clock::on(Arc::new(Stopped)).now(), UNIX_EPOCH);
+/// ```
 pub trait TimeSource: Send + Sync + 'static {
-    /// What the wall clock says, which may jump at any time.
+    /// The wall clock. It may jump at any time.
     fn wall(&self) -> SystemTime;
 
-    /// The time since a moment that stays the same while the process runs. It never jumps; if the
-    /// system can tell, it counts the time in which the machine is suspended.
+    /// The time since a fixed moment of this process. It never jumps. If the system can measure it,
+    /// the time in which the machine is suspended counts.
     fn steady(&self) -> Duration;
 }
 
-/// The clock of a log, which gives entries their time. Clones are handles to the same clock.
+/// The clock of a log. It determines the time of entries. Clones are handles to the same clock.
 ///
-/// It runs at the rate of a monotonic clock and follows the wall clock slowly, by a tenth of the
-/// time that passes. If the wall clock jumps by more than a minute, the log's time ignores it until
-/// it returns, or until the jump has lasted for an hour. When a log is opened, its time starts with
-/// the wall clock, or with the time of its newest entry while the wall clock is behind that.
+/// The clock runs at the rate of a monotonic clock and follows the wall clock slowly, by a tenth of
+/// the time that passes. If the wall clock jumps by more than a minute, the log's time ignores it
+/// until it returns, or until the jump has lasted for an hour. When a log is opened, its time
+/// starts with the wall clock, or with the time of its newest entry while the wall clock is behind
+/// that.
+///
+/// ```
+/// use carafe_log::Clock;
+///
+/// let clock = Clock::system();
+/// assert!(clock.now() <= clock.clone().now());
+/// ```
 #[derive(Clone)]
 pub struct Clock {
     source: Arc<dyn TimeSource>,
-    // A leaf: nothing else is locked or called while it is held, except the source.
+    // A leaf in the lock order: nothing is locked or called while it is held, except the source.
     state: Arc<Mutex<State>>,
 }
 
-/// What a clock says at one moment, in nanoseconds.
+/// The clock at one moment, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     /// On the monotonic clock.
     pub(crate) steady: i64,
-    /// Since 1970, by the log's time.
+    /// The log's time since 1970.
     pub(crate) time: i64,
-    /// How much of the time since the entries that the log was opened with rests on the wall clock
-    /// alone: nobody measured it.
+    /// The part of the time since the newest entry at opening that only the wall clock vouches for:
+    /// no monotonic clock measured it.
     pub(crate) doubt: i64,
-    /// Whether the wall clock agrees.
+    /// Whether the wall clock agrees with the log's time.
     pub(crate) agrees: bool,
 }
 
@@ -61,13 +90,13 @@ impl Reading {
 }
 
 impl Clock {
-    /// A clock on the system's clocks.
+    /// A clock on the clocks of the system.
     #[must_use]
     pub fn system() -> Self {
         Self::on(Arc::new(System::default()))
     }
 
-    /// A clock on any source of time.
+    /// A clock on another source of time.
     #[must_use]
     pub fn on(source: Arc<dyn TimeSource>) -> Self {
         let (wall, steady) = (since_1970(source.wall()), nanos(source.steady()));
@@ -92,7 +121,7 @@ impl Clock {
         Reading { steady: last.steady, time: last.time, doubt, agrees }
     }
 
-    /// Goes on after the newest entry of a log that is opened.
+    /// Resumes after the time of the newest entry of a log that is opened.
     pub(crate) fn resume(&self, newest: SystemTime) {
         let mut state = self.state();
         let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
@@ -102,7 +131,8 @@ impl Clock {
         if let Some(behind) = behind {
             tracing::warn!(
                 by = ?duration(behind),
-                "the system's clock is behind the newest event: the log's time goes on from that event"
+                "the system clock is behind the newest event: the log's time resumes from \
+                 that event"
             );
         }
     }
@@ -133,10 +163,9 @@ struct Tick {
 #[derive(Debug)]
 struct State {
     last: Tick,
-    /// The time of the newest entry when the log was opened, while no wall time at or beyond it was
-    /// seen.
+    /// The time of the newest entry at opening, until the wall clock reaches it.
     unset: Option<i64>,
-    /// The time of the newest entry when the log was opened: an earlier wall time is wrong.
+    /// The time of the newest entry at opening. An earlier wall time is wrong.
     floor: i64,
     opened: i64,
     doubt: i64,
@@ -144,15 +173,15 @@ struct State {
     reported: Option<i64>,
 }
 
-/// A wall clock that is away from the log's time.
+/// A wall clock that differs from the log's time.
 #[derive(Clone, Copy, Debug)]
 struct Jump {
     since: i64,
-    /// What the wall clock is ahead of the monotonic one.
+    /// The wall clock minus the monotonic clock.
     offset: i64,
 }
 
-/// What an operator should know.
+/// An event that the log reports to the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Jumped(i64),
@@ -204,7 +233,7 @@ impl State {
         self.suspect(wall, error)
     }
 
-    /// Whether the wall clock was wrong when the log was opened, and is plausible now.
+    /// Whether the wall clock was wrong at opening and is plausible now.
     fn corrects_the_first(&self, wall: i64, error: i64) -> bool {
         let plausible = wall >= self.floor - nanos(TOLERANCE);
         let on_trust = self.doubt > 0 && self.last.steady - self.opened < nanos(TRUST);
@@ -243,17 +272,19 @@ impl Event {
         match self {
             Self::Jumped(by) => tracing::warn!(
                 by = signed(by),
-                "the system's clock jumped: events keep the log's time until the clock returns, or for an hour"
+                "the system clock jumped: events keep the log's time until the clock returns, \
+                 or for an hour"
             ),
             Self::Believed(by) => tracing::warn!(
                 by = signed(by),
-                "the log's time follows the system's clock; what that makes too old is trimmed one file a minute"
+                "the log's time follows the system clock; segments that are too old by it are \
+                 removed, one a minute"
             ),
         }
     }
 }
 
-/// The system's clocks.
+/// The clocks of the system.
 #[derive(Default)]
 struct System {
     #[cfg(not(target_os = "linux"))]
@@ -265,7 +296,7 @@ impl TimeSource for System {
         SystemTime::now()
     }
 
-    // `Instant` does not count the time in which the machine is suspended.
+    // `Instant` stops while the machine is suspended.
     #[cfg(target_os = "linux")]
     fn steady(&self) -> Duration {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -1,8 +1,26 @@
-//! The ordered record of events that a Carafe hub delivers from.
+//! The log of a Carafe hub: it stores events in order, and the hub delivers what the log stores.
 //!
-//! A log has small faces, by use: [`Append`] takes publications and gives positions, [`AppendAt`]
-//! takes entries that were ordered elsewhere, [`Read`] finds, reads and follows. [`MemoryLog`]
-//! keeps a bounded history in memory, [`DiskLog`] one on disk.
+//! A log implements small traits: [`Append`] stores publications and returns positions,
+//! [`AppendAt`] stores entries that another node has ordered, and [`Read`] finds, reads and follows
+//! entries. [`MemoryLog`] keeps a bounded history in memory, [`DiskLog`] on disk.
+//!
+//! ```
+//! use carafe_log::{Append, BlockLimit, MemoryLog, Publication, Read};
+//! use carafe_protocol::{Topic, TopicMatcher};
+//!
+//! # futures_executor::block_on(async {
+//! let log = MemoryLog::default();
+//! log.append(vec![Publication::new(Topic::new("orders/7")?, "espresso")]).await?;
+//!
+//! let orders = TopicMatcher::try_from("orders/*")?;
+//! let limit = BlockLimit { entries: 100, bytes: 1 << 20 };
+//! let block = log.read(0, vec![orders], limit).await?;
+//! assert_eq!(block.entries[0].data(), "espresso");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! Another log can be tested with the tests of the feature `contract`.
 
 #![cfg_attr(
     not(feature = "disk"),
@@ -45,17 +63,32 @@ pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyK
 pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span};
 pub use readers::give_way;
 
-/// How long idempotency keys are known by default.
+/// How long a log remembers idempotency keys by default.
 const KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tests of a pattern that finding the last entries may take by default: some seconds of a
-/// processor.
+/// The maximum number of pattern tests for one search of the last entries, by default. They take
+/// some seconds of processor time.
 const PATTERN_TESTS: u64 = 20_000_000;
 
-/// What a log answers when it may have to wait for a disk.
+/// The future that the methods of a log return, since they may wait for a disk.
+///
+/// ```
+/// use carafe_log::{BoxFuture, Find, MemoryLog, Read, ReadError};
+///
+/// let log = MemoryLog::default();
+/// let find: BoxFuture<'_, Result<Find, ReadError>> = log.find(log.span().tail);
+/// assert_eq!(futures_executor::block_on(find), Ok(Find::Found));
+/// ```
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A log that a hub publishes to and delivers from.
+///
+/// ```
+/// use carafe_log::{Log, MemoryLog};
+///
+/// let log: Box<dyn Log> = Box::new(MemoryLog::default());
+/// assert_eq!(log.span().oldest, None);
+/// ```
 pub trait Log: Append + Read {}
 
 impl<L: Append + Read> Log for L {}

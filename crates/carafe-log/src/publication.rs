@@ -1,4 +1,4 @@
-//! What a publisher sends.
+//! An event on its way into a log, and the IDs that a publisher can give it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,18 @@ use std::time::Duration;
 
 use carafe_protocol::{Event, EventType, Topic, TopicMatcher};
 
-/// An event on its way into a log: its data, the topics it is for, and how it is to be kept.
+/// An event to publish: its data, its topics, and how the log treats it.
+///
+/// ```
+/// use carafe_log::Publication;
+/// use carafe_protocol::{EventType, Topic};
+///
+/// let publication = Publication::new(Topic::new("orders/7")?, "espresso")
+///     .with_type(EventType::new("ordered")?)
+///     .with_private(true);
+/// assert_eq!(publication.event_type(), Some("ordered"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Publication {
@@ -36,14 +47,14 @@ impl Publication {
         }
     }
 
-    /// Publishes the event to further topics too. It is delivered once to who asked for several of
-    /// them.
+    /// Publishes the event to further topics, too. A subscriber to several of them receives it
+    /// once.
     pub fn with_alternates(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
         self.alternates = topics.into_iter().collect();
         self
     }
 
-    /// Sets the event's type.
+    /// Sets the type of the event.
     pub fn with_type(mut self, event_type: EventType) -> Self {
         self.event = self.event.with_type(event_type);
         self
@@ -71,14 +82,15 @@ impl Publication {
         self
     }
 
-    /// Shows the event only to subscribers who may see private events of its topics.
+    /// Sets whether the event is private: only subscribers with access to private events of its
+    /// topics receive it.
     pub fn with_private(mut self, private: bool) -> Self {
         self.private = private;
         self
     }
 
-    /// Says that the hub publishes this itself, to tell of what it does. Such events do not count
-    /// against the history of those that others publish: a log may keep only few of them.
+    /// Marks an event that the hub itself publishes, such as a subscription event. These events do
+    /// not count toward the limits of the history, and a log may keep only few of them.
     pub fn with_hub(mut self, of_hub: bool) -> Self {
         self.of_hub = of_hub;
         self
@@ -95,13 +107,14 @@ impl Publication {
         std::iter::once(&self.topic).chain(&self.alternates)
     }
 
-    /// Whether one of its topics is among these.
+    /// Whether at least one of the matchers matches one of the topics.
     #[must_use]
     pub fn matches(&self, wanted: &[TopicMatcher]) -> bool {
         self.topics().any(|topic| wanted.iter().any(|matcher| matcher.matches(topic)))
     }
 
-    /// Data, type and retry, without an ID: that is the position, which only the log knows.
+    /// The data, the type and the retry time. The event has no ID yet: its ID is the position,
+    /// which the log assigns.
     pub fn event(&self) -> &Event {
         &self.event
     }
@@ -118,13 +131,13 @@ impl Publication {
         self.event.event_type().map(EventType::as_str)
     }
 
-    /// Whether the event is shown only to subscribers who may see private events of its topics.
+    /// Whether only subscribers with access to private events of its topics receive the event.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.private
     }
 
-    /// Whether the hub publishes this itself.
+    /// Whether the hub itself publishes the event.
     #[must_use]
     pub fn is_of_hub(&self) -> bool {
         self.of_hub
@@ -142,7 +155,7 @@ impl Publication {
         self.id.as_ref().map(IdempotencyKey::external_id)
     }
 
-    /// About how many bytes of memory the publication takes.
+    /// The approximate number of bytes of memory that the publication takes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let topics: usize = self.topics().map(|topic| topic.as_str().len()).sum();
@@ -171,7 +184,13 @@ impl Publication {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExternalId(Arc<str>);
 
-/// The text cannot be an external ID.
+/// The text is not a valid external ID.
+///
+/// ```
+/// use carafe_log::{BadExternalId, ExternalId};
+///
+/// assert_eq!(ExternalId::new(""), Err(BadExternalId));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an external ID has 1 to {max} bytes and no control characters: use a short text, such as a \
@@ -184,7 +203,7 @@ impl ExternalId {
     /// The maximum length of an external ID in bytes.
     pub const MAX_BYTES: usize = 256;
 
-    /// Checks that `text` can be an external ID.
+    /// Checks that `text` is an external ID.
     ///
     /// # Errors
     /// When the text is empty, too long or has a control character.
@@ -229,7 +248,13 @@ impl fmt::Display for ExternalId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(ExternalId);
 
-/// The text cannot be an idempotency key.
+/// The text is not a valid idempotency key.
+///
+/// ```
+/// use carafe_log::{BadIdempotencyKey, IdempotencyKey};
+///
+/// assert_eq!(IdempotencyKey::new(""), Err(BadIdempotencyKey));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an idempotency key has 1 to {max} bytes and no control characters: use a short unique text, \
@@ -242,7 +267,7 @@ impl IdempotencyKey {
     /// The maximum length of a key in bytes.
     pub const MAX_BYTES: usize = ExternalId::MAX_BYTES;
 
-    /// Checks that `text` can be a key.
+    /// Checks that `text` is a key.
     ///
     /// # Errors
     /// When the text is empty, too long or has a control character.

@@ -1,4 +1,4 @@
-//! The face of a log that gives entries back.
+//! The trait of a log that finds, reads and follows entries.
 
 use std::sync::Arc;
 
@@ -6,15 +6,34 @@ use carafe_protocol::{Offset, Position, TopicMatcher};
 
 use crate::{Access, BoxFuture, Clock, DiskError, Entry, ExternalId};
 
-/// Finds, reads and follows.
+/// Finds, reads and follows entries.
+///
+/// ```
+/// use carafe_log::{Access, Append, BlockLimit, MemoryLog, Publication, Read};
+/// use carafe_protocol::{Topic, TopicMatcher};
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::default();
+/// let topic = Topic::new("orders")?;
+/// for order in ["espresso", "latte", "mocha"] {
+///     log.append(vec![Publication::new(topic.clone(), order)]).await?;
+/// }
+/// let wanted = vec![TopicMatcher::from(topic)];
+/// let before = log.before_last(2, wanted.clone(), Access::public()).await?;
+/// let limit = BlockLimit { entries: 100, bytes: 1 << 20 };
+/// let block = log.read(before.offset, wanted, limit).await?;
+/// assert_eq!(block.entries.iter().map(|entry| entry.data()).collect::<Vec<_>>(), ["latte", "mocha"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 pub trait Read: Send + Sync {
-    /// The clock that gives entries their time, and by which their age is told.
+    /// The clock that determines the time of new entries and the age of stored ones.
     fn clock(&self) -> Clock;
 
-    /// What the log holds now.
+    /// The oldest and the newest position that the log holds now.
     fn span(&self) -> Span;
 
-    /// Says whether reading can go on after `position`.
+    /// Whether reading can resume after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 
     /// The position of the earliest kept entry of any topic that has this external ID and that
@@ -25,9 +44,10 @@ pub trait Read: Send + Sync {
         access: Access,
     ) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
 
-    /// Reads entries after `after` that one of `wanted` matches, in order.
+    /// Reads entries after `after` that at least one of `wanted` matches, in order.
     ///
-    /// A block may be empty although there is more to come: it says how far it looked.
+    /// A block may be empty although more entries follow: [`Block::up_to`] is how far the log has
+    /// searched.
     fn read(
         &self,
         after: Offset,
@@ -35,8 +55,8 @@ pub trait Read: Send + Sync {
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>>;
 
-    /// The position after which reading gives the last `count` entries that `wanted` matches, of
-    /// those that `access` shows.
+    /// The position before the last `count` entries that at least one of `wanted` matches and that
+    /// `access` shows.
     fn before_last(
         &self,
         count: usize,
@@ -44,104 +64,174 @@ pub trait Read: Send + Sync {
         access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
 
-    /// Answers with the newest entries, of about `recent` bytes at most, and hands every further
-    /// batch of durable entries to `follower`, in order.
+    /// Registers a follower, which receives each further batch of durable entries in order. Returns
+    /// the newest entries, of about `recent` bytes at most. No entry is missing or repeated between
+    /// the two.
     ///
-    /// The follower is called while the log orders its entries: it must be quick, and must not call
-    /// the log.
+    /// The log calls the follower while it holds the lock that orders entries. So the follower must
+    /// be quick and must not call the log.
     fn follow(&self, recent: usize, follower: Follower) -> Followed;
 }
 
-/// From where a follower follows.
+/// The newest entries at the moment when a follower was registered.
+///
+/// ```
+/// use carafe_log::{MemoryLog, Read};
+///
+/// let log = MemoryLog::default();
+/// let followed = log.follow(1 << 20, Box::new(|batch| println!("{} entries", batch.len())));
+/// assert_eq!((followed.after, followed.recent.len()), (log.span().start, 0));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Followed {
-    /// The position before the recent entries.
+    /// The position before the newest entries.
     pub after: Position,
-    /// The entries up to the tail at the moment of following.
+    /// The newest entries up to the tail.
     pub recent: Vec<Arc<Entry>>,
 }
 
-/// Gets each batch of durable entries, in order.
+/// A function that receives each batch of durable entries, in order.
+///
+/// ```
+/// use carafe_log::{Follower, MemoryLog, Read};
+///
+/// let follower: Follower = Box::new(|batch| println!("{} entries", batch.len()));
+/// MemoryLog::default().follow(0, follower);
+/// ```
 pub type Follower = Box<dyn Fn(&[Arc<Entry>]) + Send + Sync>;
 
-/// What a log holds.
+/// The extent of a log.
+///
+/// ```
+/// use carafe_log::{MemoryLog, Read};
+///
+/// let span = MemoryLog::default().span();
+/// assert_eq!((span.oldest, span.tail), (None, span.start));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The position just before the oldest entry that is kept.
+    /// The position before the oldest stored entry.
     pub start: Position,
-    /// The oldest entry that is kept.
+    /// The position of the oldest stored entry.
     pub oldest: Option<Position>,
-    /// The newest entry, or the start where there is none.
+    /// The position of the newest stored entry, or `start` if there is none.
     pub tail: Position,
 }
 
-/// How a position stands to a log.
+/// The relation of a position to a log.
+///
+/// The enum is exhaustive: a reader has to handle each case, or it would skip entries silently.
+///
+/// ```
+/// use carafe_log::{Find, MemoryLog, Read};
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::default();
+/// assert_eq!(log.find(log.span().tail).await, Ok(Find::Found));
+/// assert_eq!(log.find(MemoryLog::default().span().tail).await, Ok(Find::Foreign));
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Find {
-    /// Everything after it is kept.
+    /// All entries after the position are stored.
     Found,
-    /// Entries after it are gone.
+    /// Entries after the position were trimmed.
     Trimmed,
-    /// This log never gave it out.
+    /// This log never assigned the position.
     Foreign,
-    /// This log gave it out, or one that it was restored from, but what came after `common` has
-    /// been lost since. `common` is found.
+    /// This log assigned the position, or a log from which this one was restored, but the entries
+    /// after `common` have been lost since. [`Read::find`] finds `common`.
     Lost {
-        /// The last position that both have.
+        /// The last position that the log and the reader have in common.
         common: Position,
     },
-    /// It lies beyond the tail, and another node may still deliver what lies between: only a log
-    /// that is supplied with its entries ([`AppendAt`](crate::AppendAt)) answers this.
+    /// The position is beyond the tail, and another node may still supply the entries up to it.
+    /// Only a log that is supplied with entries ([`AppendAt`](crate::AppendAt)) returns this.
     Ahead,
 }
 
-/// How much a block may hold. It holds at least one entry if there is one.
+/// The maximum size of a block. A block has at least one entry if there is one.
+///
+/// ```
+/// use carafe_log::BlockLimit;
+///
+/// let limit = BlockLimit { entries: 100, bytes: 1 << 20 };
+/// # drop(limit);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct BlockLimit {
-    /// Entries at most.
+    /// The maximum number of entries.
     pub entries: usize,
-    /// Bytes at most, by [`Entry::weight`].
+    /// The maximum number of bytes, by [`Entry::weight`].
     pub bytes: usize,
 }
 
-/// Some entries, and how far the log was looked through for them.
+/// Entries that were read, and how far the log was searched for them.
+///
+/// ```
+/// use carafe_log::{Block, BlockLimit, MemoryLog, Read};
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::default();
+/// let limit = BlockLimit { entries: 100, bytes: 1 << 20 };
+/// let Block { entries, up_to } = log.read(0, Vec::new(), limit).await?;
+/// assert_eq!((entries.len(), up_to), (0, log.span().tail));
+/// # Ok::<(), carafe_log::ReadError>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Block {
     /// The entries, in order.
     pub entries: Vec<Arc<Entry>>,
-    /// Up to here, nothing else was wanted.
+    /// The position up to which no other entry matches.
     pub up_to: Position,
 }
 
-/// Why entries cannot be read.
+/// Entries cannot be read.
+///
+/// ```
+/// use carafe_log::{BlockLimit, MemoryLimits, MemoryLog, Publication, Append, Read, ReadError};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::new(MemoryLimits::default().with_entries(1));
+/// let event = || Publication::new(Topic::new("a").unwrap(), "");
+/// log.append(vec![event(), event()]).await.unwrap();
+///
+/// let limit = BlockLimit { entries: 100, bytes: 1 << 20 };
+/// let error = log.read(0, Vec::new(), limit).await.unwrap_err();
+/// assert_eq!(error, ReadError::Trimmed { after: 0, start: log.span().start });
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// Entries after the offset are gone.
-    #[error("the history after offset {after} is gone; it now begins after {start}")]
+    /// Entries after the offset were trimmed.
+    #[error("the history after offset {after} was trimmed; it now begins after {start}")]
     Trimmed {
-        /// After where reading was asked for.
+        /// The offset after which entries were requested.
         after: Offset,
-        /// After where reading is possible.
+        /// The position after which entries can be read.
         start: Position,
     },
-    /// Finding it would take more than one request may.
+    /// The search would take more pattern tests than one request may use.
     #[error(
-        "the last events cannot be found within {limit} tests of a pattern: ask for fewer patterns or for topics by name, or read from an earlier event on"
+        "the last events cannot be found within {limit} pattern tests: request fewer patterns, or \
+         topics by name, or read from an earlier event on"
     )]
     TooMuchWork {
-        /// How many tests of a pattern one request may take.
+        /// The maximum number of pattern tests of one request.
         limit: u64,
     },
-    /// Entries after the offset are lost, since the log was damaged and repaired.
+    /// Entries after the offset are lost: the log was damaged and repaired.
     #[error("the history after offset {after} up to {up_to} is lost")]
     Lost {
-        /// After where reading was asked for.
+        /// The offset after which entries were requested.
         after: Offset,
-        /// After where reading is possible.
+        /// The position after which entries can be read.
         up_to: Position,
     },
-    /// What is on the disk is not what was written there.
+    /// A file does not have the content that the log wrote.
     #[error("the log is damaged: {0}; stop the hub and run `carafe log verify`")]
     Damaged(String),
     /// The disk cannot be read.

@@ -1,5 +1,5 @@
-//! The threads that read history: a bounded number, so that many who resume do not crowd out the
-//! writer.
+//! The threads that read history. Their number is bounded, so that many clients that resume at once
+//! do not delay the writer. They know nothing of what they read.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,23 +10,24 @@ use futures_channel::oneshot;
 use crate::panics::caught;
 use crate::{BoxFuture, ReadError};
 
-/// The nice value of the threads, the lowest priority. The scheduler gives every thread whole slices
-/// of some milliseconds, and one with a higher value only fewer of them: at 10, five threads had
-/// theirs one after the other, and a publisher waited for 20 ms.
+/// The nice value of the threads: the lowest priority. The scheduler gives each thread slices of
+/// some milliseconds, and fewer of them to a thread with a higher value. With a value of 10, five
+/// threads used their slices one after the other, and a publisher waited for 20 ms.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 19;
 
-/// A turn of some reading. It says whether that was the last.
+/// One turn of a read. Returns whether it was the last one.
 pub(crate) type Turn = Box<dyn FnMut() -> bool + Send>;
 
-/// Runs what takes long or waits for a disk, in turns of some milliseconds each: what needs several
-/// goes to the end of the queue after each, so that nobody waits for all of another's work.
+/// Runs reads that take long or wait for a disk, in turns of some milliseconds. After each turn, a
+/// read goes to the end of the queue, so that a short read does not wait for a whole long one.
 pub(crate) struct Readers {
     queue: Arc<Queue>,
 }
 
 #[derive(Default)]
 struct Queue {
+    // Held only to push or take a turn, never while one runs.
     waiting: Mutex<Waiting>,
     arrived: Condvar,
 }
@@ -38,12 +39,13 @@ struct Waiting {
 }
 
 impl Readers {
-    /// Threads that give way to publishing and answers, where all processors are in use.
+    /// Starts threads of low priority, which yield to publishing and delivery when all processors
+    /// are busy.
     pub(crate) fn start(count: usize) -> std::io::Result<Self> {
         Self::start_after(count, give_way)
     }
 
-    /// A thread for what publishers wait for.
+    /// Starts one thread of normal priority for reads that publishers wait for.
     pub(crate) fn start_for_publishers() -> std::io::Result<Self> {
         Self::start_after(1, || {})
     }
@@ -60,13 +62,13 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Has turns run until the last.
+    /// Queues a read. Its turns run until the last one.
     pub(crate) fn push(&self, turn: Turn) {
         self.queue.push(turn);
     }
 
-    /// Reads turn by turn, until there is an answer. A panic is answered by an error, and the
-    /// thread goes on.
+    /// Runs `read` turn by turn until it returns an answer. A panic becomes an error, and the
+    /// thread continues with the next read.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         mut read: impl FnMut() -> Result<Option<T>, ReadError> + Send + 'static,
@@ -74,7 +76,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let mut reply = Some(reply);
         self.queue.push(Box::new(move || {
-            // Who asked may have left: then the rest is not done.
+            // The caller has dropped the future: skip the rest of the work.
             if reply.as_ref().is_none_or(oneshot::Sender::is_canceled) {
                 return true;
             }
@@ -91,7 +93,7 @@ impl Readers {
     }
 }
 
-/// Reads, and makes a panic an error. What panicked is not run again.
+/// Runs `read` and turns a panic into an error. The read is not run again.
 pub(crate) fn read_or_fail<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
     caught(read).unwrap_or_else(|panic| {
         tracing::error!(panic, "reading the log has panicked");
@@ -102,7 +104,7 @@ pub(crate) fn read_or_fail<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Re
 /// Lowers the priority of this thread, so that it gives way to publishing and delivery where all
 /// processors are in use. Only Linux has a priority for each thread: elsewhere nothing changes.
 pub fn give_way() {
-    // Elsewhere this would be the priority of the whole process.
+    // On other systems, this sets the priority of the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "a thread that should give way keeps its usual priority");
@@ -110,13 +112,14 @@ pub fn give_way() {
 }
 
 impl Drop for Readers {
-    /// Ends the threads. What waits is given up.
+    /// Ends the threads and drops the reads that wait.
     fn drop(&mut self) {
         let mut waiting = self.queue.waiting();
         waiting.closed = true;
-        let given_up = std::mem::take(&mut waiting.turns);
+        let dropped = std::mem::take(&mut waiting.turns);
+        // Dropping a read may take long or call other code: not under the lock.
         drop(waiting);
-        drop(given_up);
+        drop(dropped);
         self.queue.arrived.notify_all();
     }
 }
@@ -190,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_any_more_is_not_done() {
+    fn a_read_whose_future_is_dropped_is_not_run() {
         let readers = Readers::start(1).unwrap();
-        let (told, turns) = channel();
+        let (ran, turns) = channel();
         drop(readers.run(move || {
-            told.send(()).ok();
+            ran.send(()).ok();
             Ok(None::<()>)
         }));
-        // The sender goes with the read.
+        // The iterator ends when the read, which owns the sender, is dropped.
         turns.iter().for_each(drop);
     }
 }

@@ -1,4 +1,4 @@
-//! The topics that a request wants, and what it may cost to find their entries.
+//! The matchers of a request, and the budget for finding the entries that they match.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,19 +6,19 @@ use carafe_protocol::{Topic, TopicMatcher};
 
 use crate::Publication;
 
-/// The topics that a request wants.
+/// The matchers of a request.
 pub(crate) struct Wanted {
     matchers: Box<[TopicMatcher]>,
     any: bool,
-    /// How many of the matchers are patterns.
+    /// The number of matchers that are patterns.
     patterns: usize,
 }
 
-/// Tells sets of matchers apart. The keys are random, so that nobody finds two sets with the same
-/// number.
+/// Identifies a set of matchers by two hashes with random keys. A client cannot construct two sets
+/// with the same identity.
 pub(crate) type SetId = (u64, u64);
 
-/// Makes the numbers of sets.
+/// Computes the identities of sets.
 #[derive(Default)]
 pub(crate) struct SetKeys(RandomState, RandomState);
 
@@ -40,17 +40,17 @@ impl Wanted {
         Self { matchers, any, patterns }
     }
 
-    /// Whether all topics are wanted.
+    /// Whether the matchers match all topics.
     pub(crate) fn any(&self) -> bool {
         self.any
     }
 
-    /// Whether none is.
+    /// Whether there are no matchers.
     pub(crate) fn none(&self) -> bool {
         self.matchers.is_empty()
     }
 
-    /// The topics, if there are no patterns.
+    /// The topics. `None` if there is a pattern.
     pub(crate) fn topics(&self) -> Option<impl Iterator<Item = &Topic>> {
         (self.patterns == 0).then(|| {
             self.matchers.iter().filter_map(|matcher| match matcher {
@@ -60,7 +60,7 @@ impl Wanted {
         })
     }
 
-    /// Tests a topic, for which the budget pays.
+    /// Tests a topic and charges the budget.
     pub(crate) fn matches(&self, topic: &Topic, budget: &mut Budget) -> bool {
         budget.test(self.patterns);
         self.any || self.matchers.iter().any(|matcher| matcher.matches(topic))
@@ -73,30 +73,29 @@ impl Wanted {
     }
 }
 
-/// What a thread that reads may do before others have their turn, and what a request may do in all.
+/// The work that a read may do in one turn, and a count of the pattern tests so far.
 pub(crate) struct Budget {
     turn: u64,
-    /// Patterns that were tested.
+    /// The number of pattern tests.
     tests: u64,
 }
 
-/// The cost of a turn: some milliseconds.
+/// The budget of one turn, in units of one examined entry: some milliseconds.
 const TURN: u64 = 1 << 19;
 
-/// What a test of a pattern costs, where looking at an entry costs one.
+/// The cost of a pattern test, if examining an entry costs 1.
 const TEST: u64 = 32;
 
-/// Bytes that are read and decoded in about the time that looking at an entry takes.
+/// The number of bytes that take as long to read and decode as one entry to examine.
 const BYTES: u64 = 32;
 
 impl Budget {
-    /// For one turn.
+    /// The budget of one turn.
     pub(crate) fn turn() -> Self {
         Self { turn: TURN, tests: 0 }
     }
 
-    /// For what is done at once, on a thread that has other things to do: some hundred
-    /// microseconds.
+    /// The budget of a read on the calling thread, which has other work: some hundred microseconds.
     pub(crate) fn at_once() -> Self {
         Self { turn: TURN / 32, tests: 0 }
     }
@@ -109,7 +108,7 @@ impl Budget {
         self.turn = self.turn.saturating_sub(1);
     }
 
-    /// Pays for bytes that are read from the disk.
+    /// Charges for bytes that are read from the disk.
     pub(crate) fn read(&mut self, bytes: usize) {
         self.turn = self.turn.saturating_sub(bytes as u64 / BYTES);
     }
@@ -119,7 +118,7 @@ impl Budget {
         self.turn = self.turn.saturating_sub(patterns as u64 * TEST);
     }
 
-    /// Patterns that were tested so far.
+    /// The number of pattern tests so far.
     pub(crate) fn tests(&self) -> u64 {
         self.tests
     }

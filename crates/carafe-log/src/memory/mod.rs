@@ -1,43 +1,45 @@
-//! A bounded history in memory.
+//! The log in memory. Appending and short reads run on the calling thread, longer reads on reader
+//! threads.
 
 mod limits;
 mod search;
+mod shared;
 mod state;
 
-use std::collections::HashMap;
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
 
 pub use self::limits::MemoryLimits;
 use self::search::{BlockRead, ExternalIdSearch, LastSearch};
-use self::state::{Kept, State};
-use crate::readers::Readers;
+use self::shared::MemoryShared;
+use self::state::State;
 use crate::wanted::{Budget, Wanted};
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
     Clock, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError, Span,
 };
 
-/// Threads that do what takes longer than some tens of microseconds.
-const READERS: usize = 2;
-
-/// A log in memory: the newest entries, within [`MemoryLimits`]. A restart begins a new generation.
+/// A log in memory. It keeps the newest entries, within [`MemoryLimits`]. Each log is a new
+/// generation, so that clients learn of a restart.
 ///
-/// What is quickly done completes at once. Reading that takes longer is done by threads of its own,
-/// in turns, so that it delays neither publishers nor other readers.
+/// Appends and short reads complete immediately. Longer reads run on threads of the log, in turns,
+/// so that they delay neither publishers nor other readers.
+///
+/// ```
+/// use carafe_log::{Append, MemoryLimits, MemoryLog, Publication, Read};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::new(MemoryLimits::default().with_entries(1000));
+/// log.append(vec![Publication::new(Topic::new("orders")?, "espresso")]).await?;
+/// assert_eq!(log.span().tail.offset, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 pub struct MemoryLog {
     shared: Arc<MemoryShared>,
-}
-
-struct MemoryShared {
-    // One lock orders appending, trimming and the followers' calls. Readers hold it only to take
-    // some entries out.
-    state: Mutex<State>,
-    limits: MemoryLimits,
-    // They start when they are first needed.
-    readers: OnceLock<Result<Readers, String>>,
 }
 
 impl Default for MemoryLog {
@@ -47,14 +49,14 @@ impl Default for MemoryLog {
 }
 
 impl MemoryLog {
-    /// An empty log of a new generation.
+    /// An empty log with a new generation.
     #[must_use]
     pub fn new(limits: MemoryLimits) -> Self {
         Self::begin(limits, Generation::new(rand::random()), false)
     }
 
-    /// An empty log of a known generation, for entries that another node supplies with their
-    /// offsets: a position beyond its tail may still arrive.
+    /// An empty log with a known generation, for entries that another node supplies with their
+    /// offsets. A position beyond its tail is [`Find::Ahead`].
     #[must_use]
     pub fn with_generation(limits: MemoryLimits, generation: Generation) -> Self {
         Self::begin(limits, generation, true)
@@ -62,22 +64,11 @@ impl MemoryLog {
 
     fn begin(limits: MemoryLimits, generation: Generation, supplied: bool) -> Self {
         let start = Position { generation, offset: 0, nonce: 0 };
-        let state = Mutex::new(State {
-            limits,
-            clock: Clock::system(),
-            supplied,
-            start,
-            published: Kept::default(),
-            of_hub: Kept::default(),
-            gone_of_hub: 0,
-            keys: HashMap::new(),
-            by_external_id: HashMap::new(),
-            followers: Vec::new(),
-        });
-        Self { shared: Arc::new(MemoryShared { state, limits, readers: OnceLock::new() }) }
+        let state = State::new(limits, start, supplied);
+        Self { shared: Arc::new(MemoryShared::new(state, limits)) }
     }
 
-    /// The same log with another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         self.state().clock = clock;
@@ -88,8 +79,8 @@ impl MemoryLog {
         self.shared.state()
     }
 
-    /// Reads at once, if that takes no time, or else turn by turn on a thread for that. The last
-    /// argument of a turn says whether a part of what was asked for will do.
+    /// Runs one short turn on the calling thread. If that is not enough, runs further turns on a
+    /// reader thread. The last argument of `turn` is whether it may return a partial result.
     fn run<T: Send + 'static>(
         &self,
         mut turn: impl FnMut(&MemoryShared, &mut Budget, bool) -> Result<Option<T>, ReadError>
@@ -104,22 +95,6 @@ impl MemoryLog {
             Ok(readers) => readers.run(move || turn(&shared, &mut Budget::turn(), true)),
             Err(error) => Box::pin(ready(Err(error))),
         }
-    }
-}
-
-impl MemoryShared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A follower that panicked has not touched the entries: they were stored before it was
-        // called.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn readers(&self) -> Result<&Readers, ReadError> {
-        let readers =
-            self.readers.get_or_init(|| Readers::start(READERS).map_err(|error| error.to_string()));
-        readers.as_ref().map_err(|error| {
-            ReadError::Disk(format!("no thread can be started for it: {error}").into())
-        })
     }
 }
 

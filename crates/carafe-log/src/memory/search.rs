@@ -1,19 +1,19 @@
-//! Reading a log in memory: entries are taken out a few at a time, and tested without the log's
-//! lock.
+//! Reads of a log in memory. They copy out references to a few entries under the lock, and test
+//! them without it.
 
 use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
-use super::MemoryShared;
+use super::shared::MemoryShared;
 use super::state::State;
 use crate::wanted::{Budget, Wanted};
 use crate::{Access, Block, BlockLimit, Entry, ExternalId, ReadError};
 
-/// Entries that are taken out at once: the lock is held for some microseconds.
+/// The number of entries that are copied out at once. The lock is held for some microseconds.
 const TAKEN: usize = 256;
 
-/// A block that is being read.
+/// A read of one block.
 pub(super) struct BlockRead {
     pub(super) after: Offset,
     pub(super) wanted: Wanted,
@@ -21,8 +21,8 @@ pub(super) struct BlockRead {
 }
 
 impl BlockRead {
-    /// Reads a block. If the budget is spent before the block has what it should, `partial` says
-    /// whether that will do.
+    /// Reads a block. If the budget is spent before the block is complete, returns the partial
+    /// block if `partial` is set, and `None` otherwise.
     pub(super) fn turn(
         &self,
         log: &MemoryShared,
@@ -33,7 +33,7 @@ impl BlockRead {
         loop {
             let after = block.as_ref().map_or(self.after, |block: &Block| block.up_to.offset);
             let (before, taken) = match log.state().take_after(after, TAKEN) {
-                // What was read before it was trimmed is a block.
+                // The rest was trimmed meanwhile. The entries read so far are a valid block.
                 Err(error) => return block.map_or(Err(error), |block| Ok(Some(block))),
                 Ok(taken) => taken,
             };
@@ -61,12 +61,12 @@ impl BlockRead {
     }
 }
 
-/// A search for the last entries that are wanted, turn by turn.
+/// A search for the last matching entries, in turns.
 pub(super) struct LastSearch {
     wanted: Wanted,
     public: bool,
     granted: Wanted,
-    /// Entries before this offset were not looked at yet; all, if there is none.
+    /// The search continues before this offset. `None` at the start.
     before: Option<Offset>,
     left: usize,
     tests: u64,
@@ -84,7 +84,7 @@ impl LastSearch {
         }
     }
 
-    /// Searches for a turn. `None` if there is more to do.
+    /// Runs one turn. `None` if the search is not finished.
     pub(super) fn turn(
         &mut self,
         log: &MemoryShared,
@@ -130,16 +130,16 @@ impl LastSearch {
     }
 }
 
-/// A search for the earliest entry with an external ID that the reader may see, turn by turn.
+/// A search for the earliest entry with an external ID that the reader may see, in turns.
 pub(super) struct ExternalIdSearch {
     pub(super) id: ExternalId,
     pub(super) access: Access,
-    /// Entries up to this offset were looked at.
+    /// The search has examined entries up to this offset.
     pub(super) after: Offset,
 }
 
 impl ExternalIdSearch {
-    /// Searches for a turn. `None` if there is more to do.
+    /// Runs one turn. `None` if the search is not finished.
     pub(super) fn turn(&mut self, log: &MemoryShared) -> Option<Option<Position>> {
         let taken = log.state().take_with_external_id(&self.id, self.after, TAKEN);
         let shown = taken.iter().find(|entry| self.access.shows(&entry.publication));
@@ -173,7 +173,7 @@ impl State {
         (older.next().map_or(self.start, |entry| entry.position), taken)
     }
 
-    /// Entries with an ID after an offset.
+    /// Entries with an external ID after an offset.
     fn take_with_external_id(
         &self,
         id: &ExternalId,

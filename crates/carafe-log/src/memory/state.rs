@@ -1,4 +1,4 @@
-//! What a log in memory has, and how it changes.
+//! The entries of a log in memory, and the rules for appending and trimming. It knows no lock.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic};
 
-use super::MemoryLimits;
+use super::limits::MemoryLimits;
 use crate::{
     AppendAtError, AppendError, Appended, Clock, Entry, ExternalId, Find, Followed, Follower,
     IdempotencyKey, Publication,
 };
 
-/// How many of the hub's own events are kept, beside what others publish.
+/// The limits for events that the hub itself publishes.
 const OF_HUB: MemoryLimits = MemoryLimits {
     entries: 1000,
     bytes: 1 << 20,
@@ -24,16 +24,17 @@ const OF_HUB: MemoryLimits = MemoryLimits {
 pub(super) struct State {
     pub(super) limits: MemoryLimits,
     pub(super) clock: Clock,
-    /// Another node may still deliver what lies beyond the tail.
+    /// Whether another node may still supply entries beyond the tail.
     pub(super) supplied: bool,
-    /// Just before the oldest entry.
+    /// The position before the oldest entry.
     pub(super) start: Position,
     pub(super) published: Kept,
     pub(super) of_hub: Kept,
-    /// The last of the hub's own events that were dropped. Positions up to here may be of such.
+    /// The offset of the newest dropped event of the hub. Positions up to here may belong to
+    /// dropped events.
     pub(super) gone_of_hub: Offset,
     pub(super) keys: HashMap<(Topic, IdempotencyKey), Position>,
-    /// All entries with an ID of their publisher, of any topic.
+    /// The positions of all entries with an external ID, of any topic.
     pub(super) by_external_id: HashMap<ExternalId, VecDeque<Position>>,
     pub(super) followers: Vec<Follower>,
 }
@@ -61,7 +62,7 @@ impl Kept {
         self.entries.len() > limits.entries || self.bytes > limits.bytes
     }
 
-    /// The place of the first entry after an offset.
+    /// The index of the first entry after an offset.
     fn after(&self, offset: Offset) -> usize {
         self.entries.partition_point(|entry| entry.offset() <= offset)
     }
@@ -73,6 +74,22 @@ impl Kept {
 }
 
 impl State {
+    /// An empty state.
+    pub(super) fn new(limits: MemoryLimits, start: Position, supplied: bool) -> Self {
+        Self {
+            limits,
+            clock: Clock::system(),
+            supplied,
+            start,
+            published: Kept::default(),
+            of_hub: Kept::default(),
+            gone_of_hub: 0,
+            keys: HashMap::new(),
+            by_external_id: HashMap::new(),
+            followers: Vec::new(),
+        }
+    }
+
     pub(super) fn tail(&self) -> Position {
         self.up_to(Offset::MAX).next().map_or(self.start, |entry| entry.position)
     }
@@ -140,11 +157,11 @@ impl State {
         Followed { after: before.map_or(self.start, |entry| entry.position), recent: newest }
     }
 
-    /// The entry that makes a publication at this time a repeated one.
+    /// The entry that a publication at this time would repeat.
     fn first_with_key_of(&self, publication: &Publication, time: SystemTime) -> Option<Position> {
         let key = publication.key()?;
         let position = *self.keys.get(&(publication.topic().clone(), key.clone()))?;
-        // One that is not there yet is of the same batch.
+        // An entry that is not stored yet belongs to the same batch.
         let stored = self.entry_at(position.offset).map_or(time, |entry| entry.time);
         let age = time.duration_since(stored).unwrap_or_default();
         (age < self.limits.key_window).then_some(position)
@@ -223,7 +240,7 @@ impl State {
         match self.entry_at(position.offset) {
             _ if position == self.start => Find::Found,
             Some(entry) if entry.position == position => Find::Found,
-            // All that was published after it is kept.
+            // A dropped event of the hub: all publications after it are stored.
             None if position.offset > self.start.offset && position.offset <= self.gone_of_hub => {
                 Find::Found
             }
@@ -236,7 +253,7 @@ impl State {
     }
 }
 
-/// What both have, by the key by which each is in order.
+/// Merges two iterators that are sorted by `key`.
 fn merged<'a, K: Ord>(
     one: impl Iterator<Item = &'a Arc<Entry>>,
     other: impl Iterator<Item = &'a Arc<Entry>>,
