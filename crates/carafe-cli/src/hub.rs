@@ -177,15 +177,14 @@ type LogFailure = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// The hub on its log, and what completes when the log fails.
 fn hub(options: &HubOptions, closing: &Closing) -> Result<(Hub, LogFailure), Failure> {
-    let limits = HubLimits {
-        ring_bytes: bytes(options.ring_bytes),
-        matchers: options.matchers,
-        complex_patterns: options.complex_patterns,
-        complex_patterns_per_client: options.complex_patterns_per_client,
-        replays: options.replays,
-        replays_per_client: options.replays_per_client,
-        retention: options.retain.clone(),
-    };
+    let limits = HubLimits::default()
+        .with_ring_bytes(bytes(options.ring_bytes))
+        .with_matchers(options.matchers)
+        .with_complex_patterns(options.complex_patterns)
+        .with_complex_patterns_per_client(options.complex_patterns_per_client)
+        .with_replays(options.replays)
+        .with_replays_per_client(options.replays_per_client)
+        .with_retention(options.retain.clone());
     match &options.log {
         LogPlace::Memory => {
             let log = MemoryLog::new(memory_limits(options));

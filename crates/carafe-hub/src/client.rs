@@ -9,6 +9,15 @@ use std::sync::LazyLock;
 ///
 /// It is a hash whose key is drawn when the process starts, so no client can choose an identity
 /// that collides with another's.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+///
+/// use carafe_hub::{Client, Subscribe};
+///
+/// let request = Subscribe::to_everything().by(Client::of(Ipv4Addr::LOCALHOST));
+/// # drop(request);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(NonZeroU64);
 

@@ -9,6 +9,14 @@ use carafe_log::{Appended, Publication, Span};
 use crate::subscription::replay_permits::ReplayPermits;
 
 /// What a hub has done since it started, and what it is doing now.
+///
+/// ```
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+///
+/// let hub = Hub::new(MemoryLog::default());
+/// assert_eq!(hub.counts().published, 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubCounts {

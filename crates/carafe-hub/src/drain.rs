@@ -9,6 +9,23 @@ use crate::inner::HubInner;
 ///
 /// The driver ends the open streams at its own pace, so that their clients do not reconnect
 /// elsewhere all at once. Each stream ends when it has received everything that was published.
+///
+/// ```
+/// use carafe_hub::{Hub, Subscribe};
+/// use carafe_log::MemoryLog;
+/// use futures_util::StreamExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let subscription = hub.subscribe(Subscribe::to_everything()).await?;
+///
+/// let drain = hub.drain();
+/// assert_eq!(drain.end(100), 1);
+/// assert_eq!(subscription.count().await, 1, "the position, and then the end");
+/// assert_eq!(drain.open(), 0);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Drain {
     hub: Arc<HubInner>,

@@ -13,7 +13,7 @@ use crate::envelope::envelope;
 use crate::frame::Frame;
 use crate::gap::Gap;
 
-/// How a stream writes events.
+/// How a stream writes events. See [`Frames`](crate::Frames) and [`Encoder`] for examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {

@@ -4,6 +4,22 @@ use carafe_protocol::Position;
 use serde::{Serialize, Serializer};
 
 /// Requested history is gone. The stream reports this before it delivers anything else.
+///
+/// ```
+/// use carafe_hub::{Delivery, GapReason, Hub, Start, Subscribe};
+/// use carafe_log::MemoryLog;
+/// use futures_util::StreamExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let start = Start::AfterId("of another hub".into());
+/// let mut subscription = hub.subscribe(Subscribe::to_everything().from(start)).await?;
+///
+/// let Some(Delivery::Gap(gap)) = subscription.next().await else { panic!() };
+/// assert_eq!(gap.reason, GapReason::Foreign);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// The ID after which the subscriber wanted to resume.
@@ -19,7 +35,15 @@ pub struct Gap {
 }
 
 /// Why requested history is gone.
+///
+/// ```
+/// use carafe_hub::GapReason;
+///
+/// assert_eq!(serde_json::to_string(&GapReason::Trimmed)?, "\"trimmed\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(rename_all = "lowercase")]
 pub enum GapReason {
     /// The log had the history, and has trimmed it.

@@ -4,7 +4,17 @@ use crate::feeds::feed_table::PatternLimits;
 use crate::retention::Retention;
 
 /// What a hub may use, and how long it shows events.
+///
+/// ```
+/// use carafe_hub::{Hub, HubLimits};
+/// use carafe_log::MemoryLog;
+///
+/// let limits = HubLimits::default().with_ring_bytes(16 << 20).with_matchers(10);
+/// let hub = Hub::with_limits(MemoryLog::default(), limits);
+/// # drop(hub);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HubLimits {
     /// Bytes of recent entries in memory, approximately.
     pub ring_bytes: usize,
@@ -25,6 +35,55 @@ pub struct HubLimits {
 }
 
 impl HubLimits {
+    /// Sets [`ring_bytes`](Self::ring_bytes).
+    #[must_use]
+    pub fn with_ring_bytes(mut self, ring_bytes: usize) -> Self {
+        self.ring_bytes = ring_bytes;
+        self
+    }
+
+    /// Sets [`matchers`](Self::matchers).
+    #[must_use]
+    pub fn with_matchers(mut self, matchers: usize) -> Self {
+        self.matchers = matchers;
+        self
+    }
+
+    /// Sets [`complex_patterns`](Self::complex_patterns).
+    #[must_use]
+    pub fn with_complex_patterns(mut self, complex_patterns: usize) -> Self {
+        self.complex_patterns = complex_patterns;
+        self
+    }
+
+    /// Sets [`complex_patterns_per_client`](Self::complex_patterns_per_client).
+    #[must_use]
+    pub fn with_complex_patterns_per_client(mut self, complex_patterns_per_client: usize) -> Self {
+        self.complex_patterns_per_client = complex_patterns_per_client;
+        self
+    }
+
+    /// Sets [`replays`](Self::replays).
+    #[must_use]
+    pub fn with_replays(mut self, replays: usize) -> Self {
+        self.replays = replays;
+        self
+    }
+
+    /// Sets [`replays_per_client`](Self::replays_per_client).
+    #[must_use]
+    pub fn with_replays_per_client(mut self, replays_per_client: usize) -> Self {
+        self.replays_per_client = replays_per_client;
+        self
+    }
+
+    /// Sets [`retention`](Self::retention).
+    #[must_use]
+    pub fn with_retention(mut self, retention: Vec<Retention>) -> Self {
+        self.retention = retention;
+        self
+    }
+
     pub(crate) fn patterns(&self) -> PatternLimits {
         PatternLimits { total: self.complex_patterns, per_client: self.complex_patterns_per_client }
     }

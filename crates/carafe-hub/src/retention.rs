@@ -6,6 +6,19 @@ use carafe_log::{Clock, Entry};
 use carafe_protocol::{Topic, TopicPattern};
 
 /// Shows events of some topics for a limited time.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use carafe_hub::{HubLimits, Retention};
+/// use carafe_protocol::TopicPattern;
+///
+/// let topics = TopicPattern::new("typing/*")?;
+/// let rule = Retention { topics, age: Duration::from_secs(60) };
+/// let limits = HubLimits::default().with_retention(vec![rule]);
+/// # drop(limits);
+/// # Ok::<(), carafe_protocol::BadPattern>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Retention {
     /// The topics.

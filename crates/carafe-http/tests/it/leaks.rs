@@ -72,7 +72,7 @@ impl<'a> World<'a> {
         let (entries, ring_bytes) =
             (*random.pick(&[30, usize::MAX]), *random.pick(&[0, 4_000, 1 << 20]));
         let log = MemoryLog::new(MemoryLimits::default().with_entries(entries));
-        let hub = Hub::with_limits(log, HubLimits { ring_bytes, ..HubLimits::default() });
+        let hub = Hub::with_limits(log, HubLimits::default().with_ring_bytes(ring_bytes));
         let (topics, mut matchers) = names(&mut random);
         matchers.push("users/:id/lines".into());
         let nothing = Wish::default();

@@ -108,7 +108,7 @@ async fn a_draining_hub_tells_streams_to_come_back_and_publishers_to_try_again()
 
 #[tokio::test(start_paused = true)]
 async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until_one_is_free() {
-    let limits = HubLimits { complex_patterns: 1, ..HubLimits::default() };
+    let limits = HubLimits::default().with_complex_patterns(1);
     let hub = Hub::with_limits(MemoryLog::default(), limits);
     let (app, complex) =
         (hub.router(), |digits| format!("/events?pattern=orders/(\\d{{{digits}}})"));

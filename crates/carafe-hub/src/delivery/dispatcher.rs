@@ -24,6 +24,36 @@ use crate::subscription::frames::Frames;
 ///
 /// The driver calls [`collect_wakes`](Self::collect_wakes) after the waker was called, and
 /// [`serve_next`](Self::serve_next) as long as there is something to do.
+///
+/// ```
+/// use std::task::Waker;
+///
+/// use carafe_hub::{Format, Hub, Sink, SubscriberId, Written};
+/// use carafe_log::MemoryLog;
+///
+/// /// Clients that take everything.
+/// struct Clients(Vec<u8>);
+///
+/// impl Sink for Clients {
+///     fn write(&mut self, _: SubscriberId, bytes: &[u8]) -> Written {
+///         self.0.extend_from_slice(bytes);
+///         Written::Bytes(bytes.len())
+///     }
+///
+///     fn ended(&mut self, _: SubscriberId, _failed: bool) {}
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let mut dispatcher = hub.dispatcher(Waker::noop().clone());
+/// dispatcher.add(hub.subscribe("orders").await?.into_frames(Format::Plain));
+///
+/// let mut clients = Clients(Vec::new());
+/// while dispatcher.serve_next(&mut clients) {}
+/// assert!(String::from_utf8(clients.0)?.contains("carafe.position"));
+/// # Ok(()) }
+/// ```
 pub struct Dispatcher {
     roster: Roster,
     heartbeats: HeartbeatFrames,

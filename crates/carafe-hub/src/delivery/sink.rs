@@ -6,7 +6,8 @@ use crate::ids::SubscriberId;
 /// A moment by the driver's clock, in the driver's unit. It wraps around.
 pub type Tick = u32;
 
-/// Takes the bytes of subscribers to their clients.
+/// Takes the bytes of subscribers to their clients. See [`Dispatcher`](crate::Dispatcher) for an
+/// example.
 pub trait Sink {
     /// Writes as many of `bytes` as this subscriber's client takes now.
     fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written;

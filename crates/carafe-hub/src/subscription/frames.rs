@@ -15,6 +15,20 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
 /// A subscription as the bytes of an event stream. Each item joins all frames that are ready, up to
 /// about 64 KiB.
+///
+/// ```
+/// use carafe_hub::{Format, Hub};
+/// use carafe_log::MemoryLog;
+/// use futures_util::StreamExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let mut frames = hub.subscribe("orders").await?.into_frames(Format::Plain);
+/// let opening = format!("id: {}\nevent: carafe.position\ndata:\n\n", hub.position());
+/// assert_eq!(frames.next().await.as_deref(), Some(opening.as_bytes()));
+/// # Ok(()) }
+/// ```
 pub struct Frames {
     pub(crate) subscription: Subscription,
     pub(crate) format: Format,

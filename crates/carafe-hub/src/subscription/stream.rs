@@ -28,6 +28,19 @@ use crate::wakeups::Waiter;
 ///
 /// It begins with its position. It ends when the hub drains and everything that was published has
 /// been delivered. Dropping it unsubscribes.
+///
+/// ```
+/// use carafe_hub::{Delivery, Hub};
+/// use carafe_log::MemoryLog;
+/// use futures_util::StreamExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let mut subscription = hub.subscribe("orders").await?;
+/// assert_eq!(subscription.next().await, Some(Delivery::Position(hub.position())));
+/// # Ok(()) }
+/// ```
 pub struct Subscription {
     pub(crate) registration: Registration,
     /// The client for which the log is read, if known.
@@ -38,7 +51,7 @@ pub struct Subscription {
     source: Source,
 }
 
-/// What a subscription delivers.
+/// What a subscription delivers. See [`Subscription`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The position of the stream.

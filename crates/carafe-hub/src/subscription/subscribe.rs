@@ -10,6 +10,16 @@ use crate::client::Client;
 use crate::feeds::patterns::{TooManyComplexPatterns, TooManyPatterns, is_complex};
 
 /// A request for a subscription: which topics, and from where on.
+///
+/// ```
+/// use carafe_hub::{Start, Subscribe};
+/// use carafe_protocol::{BadMatcher, TopicMatcher};
+///
+/// let matchers = [TopicMatcher::parse("orders/*")?, TopicMatcher::parse("news")?];
+/// let request = Subscribe::to_all(matchers).from(Start::Last(10));
+/// # drop(request);
+/// # Ok::<(), BadMatcher>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Subscribe {
@@ -22,7 +32,15 @@ pub struct Subscribe {
 }
 
 /// From where on a subscription delivers.
+///
+/// ```
+/// use carafe_hub::{Start, Subscribe};
+///
+/// let request = Subscribe::to_everything().from(Start::Earliest);
+/// # drop(request);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start {
     /// Events that are published from now on.
     #[default]
@@ -163,6 +181,14 @@ impl TryFrom<String> for Subscribe {
 }
 
 /// Why a subscription was rejected.
+///
+/// ```
+/// use carafe_hub::{Access, Grant, Subscribe, SubscribeError};
+///
+/// let nothing = Access::to(Grant::default());
+/// let request = Subscribe::to_everything().with_access(nothing);
+/// assert_eq!(request.check(), Err(SubscribeError::NothingGranted));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {

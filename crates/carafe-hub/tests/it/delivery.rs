@@ -6,7 +6,7 @@ use carafe_protocol::TopicMatcher;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::fixture::{
-    FORMATS, NO_RING, Rig, at_once, data, event_type, exact, pattern, publication, publish,
+    FORMATS, Rig, at_once, data, event_type, exact, no_ring, pattern, publication, publish,
     subscribe, topic,
 };
 use crate::listener::{Heard, Listener, Polled};
@@ -49,7 +49,7 @@ fn an_envelope_names_no_topic_of_a_private_event_that_its_reader_may_not_see() {
         (&["ann"], Access::all(), &["ann", "bob", "cyd"]),
         (&[], to(&["ann", "cyd"]), &["ann", "cyd"]),
     ];
-    let rings = [NO_RING, HubLimits::default()];
+    let rings = [no_ring(), HubLimits::default()];
     for (limits, (asked, access, named)) in
         rings.iter().flat_map(|ring| cases.iter().map(move |case| (ring, case)))
     {
@@ -72,7 +72,7 @@ fn an_envelope_names_no_topic_of_a_private_event_that_its_reader_may_not_see() {
 
 #[test]
 fn an_event_reaches_a_subscription_to_an_alternate_topic() {
-    for limits in [NO_RING, Default::default()] {
+    for limits in [no_ring(), Default::default()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let mut listener = rig.listen(Subscribe::to_all([exact("b"), pattern("c/:d")]));
         publish(&rig.hub, publication("a", "1").with_alternates([topic("b")]));
@@ -92,7 +92,7 @@ fn a_subscription_to_nothing_receives_nothing() {
 
 #[test]
 fn private_events_are_skipped_where_they_are_not_granted() {
-    for (format, limits) in FORMATS.into_iter().zip([NO_RING, Default::default(), NO_RING]) {
+    for (format, limits) in FORMATS.into_iter().zip([no_ring(), Default::default(), no_ring()]) {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let mut public = rig.listen_in(format, everything());
         let mut private = rig.listen_in(format, everything().with_access(Access::all()));
@@ -122,7 +122,7 @@ fn reserved_types_are_rejected_with_their_whole_batch() {
 
 #[test]
 fn an_event_that_the_log_rejects_is_not_delivered() {
-    let rig = Rig::new(MemoryLimits::default().with_bytes(100), NO_RING);
+    let rig = Rig::new(MemoryLimits::default().with_bytes(100), no_ring());
     let mut listener = rig.listen(everything());
     let refused = at_once(rig.hub.publish(publication("a", &"x".repeat(100))));
     assert!(
@@ -191,7 +191,7 @@ fn a_waiting_subscriber_is_woken_once_and_only_by_what_it_requested() {
 
 #[test]
 fn waiting_frames_are_joined_up_to_about_64_kib() {
-    for limits in [NO_RING, Default::default()] {
+    for limits in [no_ring(), Default::default()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let kib = "x".repeat(1 << 10);
         for _ in 0..200 {
@@ -208,7 +208,7 @@ fn waiting_frames_are_joined_up_to_about_64_kib() {
 
 #[test]
 fn a_position_sent_between_two_chunks_skips_nothing() {
-    for limits in [NO_RING, Default::default()] {
+    for limits in [no_ring(), Default::default()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("a")));
         for data in (0..200).map(|n| format!("{n:01000}")) {

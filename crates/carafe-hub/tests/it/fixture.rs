@@ -18,15 +18,13 @@ pub(crate) struct Rig {
 }
 
 /// A ring that holds only the newest entry, so that nearly everything is read from the log.
-pub(crate) const NO_RING: HubLimits = HubLimits {
-    ring_bytes: 0,
-    matchers: 100,
-    complex_patterns: 100,
-    complex_patterns_per_client: 100,
-    replays: 100,
-    replays_per_client: 100,
-    retention: Vec::new(),
-};
+pub(crate) fn no_ring() -> HubLimits {
+    HubLimits::default()
+        .with_ring_bytes(0)
+        .with_complex_patterns(100)
+        .with_replays(100)
+        .with_replays_per_client(100)
+}
 
 /// As entries, and as frames in each format.
 pub(crate) const FORMATS: [Option<Format>; 3] =
@@ -51,7 +49,7 @@ impl Rig {
 
     /// The log keeps this many entries, and the ring one.
     pub(crate) fn keeping(entries: usize) -> Self {
-        Self::new(MemoryLimits::default().with_entries(entries), NO_RING)
+        Self::new(MemoryLimits::default().with_entries(entries), no_ring())
     }
 
     pub(crate) fn new(kept: MemoryLimits, limits: HubLimits) -> Self {

@@ -6,15 +6,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use carafe_hub::{
-    Access, Delivery, Dispatcher, Format, Frames, Grant, Hub, HubLimits, Sink, Start, Subscribe,
-    SubscriberId, Subscription, Written,
+    Access, Delivery, Dispatcher, Format, Frames, Grant, Hub, Sink, Start, Subscribe, SubscriberId,
+    Subscription, Written,
 };
 use carafe_log::{DiskLog, DiskOptions, ExternalId, IdempotencyKey, Log, MemoryLimits, MemoryLog};
 use carafe_protocol::{TopicMatcher, TopicPattern};
 use futures_core::Stream;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::fixture::{EXTERNAL_IDS, NO_RING, event_type, exact, publication, topic};
+use crate::fixture::{EXTERNAL_IDS, event_type, exact, no_ring, publication, topic};
 use crate::oracle::{Oracle, Random, Reading, Tally, Wish, names};
 
 /// Events that are judged; `CARAFE_TEST_DELIVERIES` sets another number.
@@ -63,7 +63,7 @@ fn judge(seed: u64, deliveries: usize, mut hub: impl FnMut(&mut Random) -> Hub) 
 /// A hub with a small ring, so that much is read from the log.
 fn hub(random: &mut Random, log: impl Log + 'static) -> Hub {
     let ring_bytes = *random.pick(&[0, 2_000, 8_000, 1 << 20]);
-    Hub::with_limits(log, HubLimits { ring_bytes, ..NO_RING })
+    Hub::with_limits(log, no_ring().with_ring_bytes(ring_bytes))
 }
 
 fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
@@ -184,7 +184,7 @@ impl<'a> World<'a> {
         let requested = match &start {
             Start::AfterId(id) => id.clone(),
             Start::After(position) => position.to_string(),
-            Start::Tail | Start::Earliest | Start::Last(_) => String::new(),
+            _ => String::new(),
         };
         let subscribed =
             self.runtime.block_on(self.hub.subscribe(request(&self.oracle, &wish).from(start)));

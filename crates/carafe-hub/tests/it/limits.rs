@@ -12,7 +12,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::StreamExt;
 
-use crate::fixture::{FORMATS, NO_RING, Rig, after, data, exact, pattern, subscribe};
+use crate::fixture::{FORMATS, Rig, after, data, exact, no_ring, pattern, subscribe};
 
 /// More topics than a hub tests for a new pattern: topics that are left behind would show.
 const MANY: usize = 10_000;
@@ -27,7 +27,7 @@ fn refused(rig: &Rig, matchers: impl IntoIterator<Item = TopicMatcher>) -> Subsc
 
 #[test]
 fn a_subscription_may_have_a_limited_number_of_matchers() {
-    let rig = rig(HubLimits { matchers: 2, ..HubLimits::default() });
+    let rig = rig(HubLimits::default().with_matchers(2));
     let (a, b, c) = (exact("a"), exact("b"), pattern("c/*"));
     let three = [a.clone(), b.clone(), c.clone()];
     assert_eq!(refused(&rig, three), SubscribeError::TooManyMatchers { limit: 2 });
@@ -42,7 +42,7 @@ fn no_more_complex(limit: usize) -> SubscribeError {
 
 #[test]
 fn distinct_complex_patterns_are_limited_until_one_is_no_longer_used() {
-    let rig = rig(HubLimits { complex_patterns: 2, ..HubLimits::default() });
+    let rig = rig(HubLimits::default().with_complex_patterns(2));
     let first = rig.listen(Subscribe::to(pattern("a-:id")));
     let _second = rig.listen(Subscribe::to(pattern("b-:id")));
     let same = rig.listen(Subscribe::to_all([
@@ -61,11 +61,8 @@ fn distinct_complex_patterns_are_limited_until_one_is_no_longer_used() {
 
 #[test]
 fn one_client_may_use_its_share_of_the_complex_patterns() {
-    let rig = rig(HubLimits {
-        complex_patterns: 3,
-        complex_patterns_per_client: 2,
-        ..HubLimits::default()
-    });
+    let rig =
+        rig(HubLimits::default().with_complex_patterns(3).with_complex_patterns_per_client(2));
     let ask = |client, texts: &[&str]| {
         let request =
             Subscribe::to_all(texts.iter().map(|text| pattern(text))).by(Client::of(client));
@@ -86,7 +83,7 @@ fn one_client_may_use_its_share_of_the_complex_patterns() {
 
 #[test]
 fn a_rejected_subscription_leaves_nothing() {
-    let rig = rig(HubLimits { complex_patterns: 2, ..HubLimits::default() });
+    let rig = rig(HubLimits::default().with_complex_patterns(2));
     let other = rig.listen(Subscribe::to(pattern("c-:id")));
     for _ in 0..3 {
         let several = [exact("a"), pattern("a/*"), pattern("a-:id"), pattern("b-:id")];
@@ -168,7 +165,7 @@ fn check_few_topics_are_known(rig: &Rig, position: Position, expected: &[&str]) 
 
 #[test]
 fn topics_and_patterns_without_subscriptions_leave_nothing() {
-    let rig = rig(HubLimits { complex_patterns: 1, ..HubLimits::default() });
+    let rig = rig(HubLimits::default().with_complex_patterns(1));
     let position = rig.publish("known/0", "");
     rig.publish("known/1", "1");
     for n in 0..MANY {
@@ -184,7 +181,7 @@ fn topics_and_patterns_without_subscriptions_leave_nothing() {
 
 #[test]
 fn topics_whose_events_were_evicted_leave_nothing() {
-    let rig = rig(NO_RING);
+    let rig = rig(no_ring());
     for n in 0..MANY {
         rig.publish(&format!("t/{n}"), "");
     }
@@ -196,7 +193,7 @@ fn topics_whose_events_were_evicted_leave_nothing() {
 #[test]
 fn the_ring_holds_about_its_limit_however_much_is_published() {
     for format in FORMATS {
-        let rig = rig(HubLimits { ring_bytes: 10_000, ..HubLimits::default() });
+        let rig = rig(HubLimits::default().with_ring_bytes(10_000));
         let mut encoding = rig.listen_in(format, Subscribe::to(TopicMatcher::any()));
         let published: Vec<_> =
             (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.hear()).0).collect();

@@ -171,6 +171,7 @@ impl Account {
                 Ok(position) => account.at_found(model, span, position),
                 Err(_) => account.beyond_gap(span, id.clone(), GapReason::Foreign),
             },
+            start => panic!("the model does not know {start:?}"),
         }
     }
 

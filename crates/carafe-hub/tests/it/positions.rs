@@ -4,7 +4,7 @@ use carafe_hub::{Format, GapReason, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 
-use crate::fixture::{FORMATS, NO_RING, Rig, after, data, entry, publication, publish, topic};
+use crate::fixture::{FORMATS, Rig, after, data, entry, no_ring, publication, publish, topic};
 use crate::listener::{Heard, Listener};
 
 fn everything() -> Subscribe {
@@ -22,7 +22,7 @@ fn check(rig: &Rig, start: &Start, position: Position, expected: &[&str]) {
 
 #[test]
 fn every_stream_begins_with_its_position() {
-    for limits in [HubLimits::default(), NO_RING] {
+    for limits in [HubLimits::default(), no_ring()] {
         let rig = Rig::new(MemoryLimits::default(), limits);
         let first = rig.span().start;
         check(&rig, &Start::Tail, first, &[]);
@@ -162,7 +162,7 @@ fn an_id_ahead_that_turns_out_to_be_foreign_is_a_gap() {
 
 #[test]
 fn an_id_ahead_whose_offset_is_trimmed_meanwhile_is_a_gap() {
-    let rig = Rig::supplied(MemoryLimits::default().with_entries(2), NO_RING);
+    let rig = Rig::supplied(MemoryLimits::default().with_entries(2), no_ring());
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.count("a", 8);
     let heard = listener.hear();

@@ -2,16 +2,16 @@
 
 use std::task::{Context, Poll, Waker};
 
-use carafe_hub::{Client, Format, HubCounts, HubLimits, Start, Subscribe};
+use carafe_hub::{Client, Format, HubCounts, Start, Subscribe};
 use carafe_log::MemoryLimits;
 
-use crate::fixture::{NO_RING, Rig, data, exact, subscribe};
+use crate::fixture::{Rig, data, exact, no_ring, subscribe};
 use crate::listener::Listener;
 
 /// A hub with history that two may read at once, and subscriptions that want to read it, while
 /// reads are held.
 fn crowd(count: usize) -> (Rig, Vec<Listener>) {
-    let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 2, ..NO_RING });
+    let rig = Rig::new(MemoryLimits::default(), no_ring().with_replays(2));
     rig.count("a", 3);
     rig.log.hold_reads();
     let request = || Subscribe::to(exact("a")).from(Start::Earliest);
@@ -66,7 +66,7 @@ fn a_live_subscription_needs_no_permit() {
 /// The writer of the bytes may not poll again for long: the next reader must not wait for that.
 #[test]
 fn a_stream_with_something_to_send_does_not_read_ahead_unless_asked() {
-    let rig = Rig::new(MemoryLimits::default(), HubLimits { replays: 1, ..NO_RING });
+    let rig = Rig::new(MemoryLimits::default(), no_ring().with_replays(1));
     rig.count("a", 300);
     let request = Subscribe::to(exact("a")).from(Start::Earliest);
     let mut frames = subscribe(&rig.hub, request).unwrap().into_frames(Format::Plain);
@@ -93,7 +93,7 @@ fn a_stream_with_something_to_send_does_not_read_ahead_unless_asked() {
 /// Requests for history of one client and then of another, with this many permits in all and of one
 /// client.
 fn two_clients(replays: usize, per_client: usize) -> (Rig, Vec<Listener>, Listener) {
-    let limits = HubLimits { replays, replays_per_client: per_client, ..NO_RING };
+    let limits = no_ring().with_replays(replays).with_replays_per_client(per_client);
     let rig = Rig::new(MemoryLimits::default(), limits);
     rig.count("a", 3);
     rig.log.hold_reads();

@@ -6,7 +6,7 @@ use carafe_hub::{Gap, GapReason, HubLimits, Retention, Start, Subscribe};
 use carafe_log::{Entry, MemoryLimits};
 use carafe_protocol::{Position, TopicPattern};
 
-use crate::fixture::{FORMATS, NO_RING, Rig, after, data, exact, pattern, publication, topic};
+use crate::fixture::{FORMATS, Rig, after, data, exact, no_ring, pattern, publication, topic};
 use crate::listener::{Heard, Polled};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -14,9 +14,9 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 /// Hubs that deliver from the ring, and from the log.
 fn rigs() -> [Rig; 2] {
     let rule = |topics, age| Retention { topics: TopicPattern::new(topics).unwrap(), age };
-    [HubLimits::default(), NO_RING].map(|limits| {
+    [HubLimits::default(), no_ring()].map(|limits| {
         let retention = vec![rule("brief/long", 3 * HOUR), rule("brief/*", HOUR)];
-        Rig::new(MemoryLimits::default(), HubLimits { retention, ..limits })
+        Rig::new(MemoryLimits::default(), limits.with_retention(retention))
     })
 }
 
@@ -76,7 +76,7 @@ fn a_gap_is_sent_although_nothing_follows_it() {
 fn a_gap_that_continues_in_trimmed_history_is_sent_as_one() {
     let retention = vec![Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR }];
     let kept = MemoryLimits::default().with_entries(4);
-    let rig = Rig::new(kept, HubLimits { retention, ..NO_RING });
+    let rig = Rig::new(kept, no_ring().with_retention(retention));
     let shown = rig.was_published(0, &["brief/a"], "shown");
     rig.was_published(2, &["brief/a"], "over");
     rig.publish("other", "what the ring holds");

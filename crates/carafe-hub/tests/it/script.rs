@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::fixture::{
-    FORMATS, NO_RING, Rig, at_once, event_type, exact, pattern, publication, subscribe, topic,
+    FORMATS, Rig, at_once, event_type, exact, no_ring, pattern, publication, subscribe, topic,
 };
 use crate::listener::{Listener, Polled};
 use crate::model::{Account, Model, Wish};
@@ -75,7 +75,7 @@ pub(crate) fn limits() -> impl Strategy<Value = (MemoryLimits, bool, HubLimits)>
         (
             MemoryLimits::default().with_entries(entries).with_bytes(bytes),
             supplied,
-            HubLimits { ring_bytes, ..NO_RING },
+            no_ring().with_ring_bytes(ring_bytes),
         )
     })
 }

@@ -9,7 +9,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::TopicPattern;
 
 use crate::client::{Clients, Sent, WakeCounter};
-use crate::fixture::{NO_RING, Rig, after, exact, pattern, publication, publish, subscribe};
+use crate::fixture::{Rig, after, exact, no_ring, pattern, publication, publish, subscribe};
 use crate::listener::Heard;
 use crate::retention::HOUR;
 
@@ -33,7 +33,7 @@ impl Driver {
 
     /// The ring holds about this many small events, and the log all.
     fn with_ring_of(events: usize) -> Self {
-        let limits = HubLimits { ring_bytes: events * 400, ..HubLimits::default() };
+        let limits = HubLimits::default().with_ring_bytes(events * 400);
         Self::on(Rig::new(MemoryLimits::default(), limits))
     }
 
@@ -215,8 +215,7 @@ fn a_stream_that_waits_to_be_added_is_woken_to_end() {
 fn a_member_that_was_ahead_of_its_group_has_waited_with_it_since() {
     for others in [0, 1] {
         let kept = MemoryLimits::default().with_entries(5);
-        let mut driver =
-            Driver::on(Rig::new(kept, HubLimits { ring_bytes: 1000, ..HubLimits::default() }));
+        let mut driver = Driver::on(Rig::new(kept, HubLimits::default().with_ring_bytes(1000)));
         let old = driver.in_group("a", 1);
         driver.rig.publish("a", "0");
         driver.rig.count("b", others);
@@ -348,10 +347,7 @@ fn a_group_behind_the_ring_reads_the_log() {
 
 /// Only one complex pattern is allowed: a group that is left over would keep others out.
 fn with_one_complex_pattern() -> Driver {
-    Driver::on(Rig::new(
-        MemoryLimits::default(),
-        HubLimits { complex_patterns: 1, ..HubLimits::default() },
-    ))
+    Driver::on(Rig::new(MemoryLimits::default(), HubLimits::default().with_complex_patterns(1)))
 }
 
 #[test]
@@ -750,7 +746,7 @@ fn for_a_group_behind_the_ring_the_log_is_read_once() {
 
 #[test]
 fn a_client_that_takes_nothing_holds_no_permit_to_read_the_log() {
-    let limits = HubLimits { replays: 1, ..NO_RING };
+    let limits = no_ring().with_replays(1);
     let mut driver = Driver::on(Rig::new(MemoryLimits::default(), limits));
     let expected = ["0", "1", "2"];
     driver.rig.count("a", expected.len());
@@ -792,7 +788,7 @@ fn a_reused_id_has_nothing_of_the_subscriber_before() {
 #[test]
 fn an_event_that_is_no_longer_shown_is_a_gap_for_members_and_for_those_catching_up() {
     let rule = Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR };
-    let limits = HubLimits { retention: vec![rule], ..HubLimits::default() };
+    let limits = HubLimits::default().with_retention(vec![rule]);
     let mut driver = Driver::on(Rig::new(MemoryLimits::default(), limits));
     let subscribers: Vec<_> =
         (0..3).map(|_| driver.join(Subscribe::to(pattern("brief/*")))).collect();

@@ -15,7 +15,7 @@ use carafe_protocol::{Decoder, Position, Received, TopicMatcher};
 use futures_util::{Stream, StreamExt, stream};
 
 use crate::client::{self, Clients};
-use crate::fixture::{NO_RING, Rig, after, at_once, exact, pattern, publication, subscribe};
+use crate::fixture::{Rig, after, at_once, exact, no_ring, pattern, publication, subscribe};
 use crate::listener::Heard;
 
 const PUBLISHERS: usize = 4;
@@ -108,7 +108,7 @@ fn check_all(received: &[Event], publishers: impl IntoIterator<Item = usize>) {
 }
 
 fn check_rings(check: impl Fn(&Rig)) {
-    for limits in [HubLimits::default(), HubLimits { ring_bytes: 2_000, ..NO_RING }] {
+    for limits in [HubLimits::default(), no_ring().with_ring_bytes(2_000)] {
         check(&Rig::new(MemoryLimits::default(), limits));
     }
 }

@@ -116,7 +116,7 @@ impl Topics {
         )?;
         drop(filling);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let limits = HubLimits { ring_bytes: RING, ..HubLimits::default() };
+        let limits = HubLimits::default().with_ring_bytes(RING);
         let log = DiskLog::open(folder.path(), DiskOptions::default())?;
         let hub = runtime.block_on(async { Hub::with_limits(log, limits) });
         let (replay, without, last) = <(Vec<_>, Vec<_>, Vec<_>)>::default();

@@ -128,7 +128,7 @@ enum Place {
 impl Place {
     fn mounted(settings: &Settings) -> Self {
         let kept = MemoryLimits::default().with_entries(settings.history_events);
-        let limits = HubLimits { ring_bytes: settings.ring_bytes, ..HubLimits::default() };
+        let limits = HubLimits::default().with_ring_bytes(settings.ring_bytes);
         let hub = carafe::Hub::with_limits(MemoryLog::new(kept), limits);
         let strangers = Rights::subscribe().with_publish(Grant::all());
         let mut options = Options::default();
