@@ -165,7 +165,7 @@ fn a_token_without_a_signature_is_refused() {
     let whole = token(all());
     let claims = whole.split('.').nth(1).unwrap();
     // {"alg":"none","typ":"JWT"}
-    is_refused(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}."), "no JSON Web Token");
+    is_refused(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}."), "not a JSON Web Token");
 }
 
 #[test]

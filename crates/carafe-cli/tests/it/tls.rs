@@ -174,7 +174,7 @@ fn a_bad_new_certificate_is_told_and_the_old_one_stays_in_use() {
     fs::copy(foreign.key(), certificate.key()).unwrap();
     let told = hub.next_word(|line| line.contains("cannot reload the certificate"));
     assert!(
-        told.contains("ERROR") && told.contains("is not the one of the certificate in"),
+        told.contains("ERROR") && told.contains("does not belong to the certificate in"),
         "{told}"
     );
     assert!(shows(&hub, &old));
@@ -204,12 +204,12 @@ fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_exit_2() {
     };
     check(Path::new("nowhere.pem"), &certificate.key(), "cannot read nowhere.pem");
     check(&certificate.path(), Path::new("nowhere.pem"), "cannot read nowhere.pem");
-    check(&certificate.path(), &foreign.key(), "is not the one of the certificate in");
+    check(&certificate.path(), &foreign.key(), "does not belong to the certificate in");
     check(&empty.path(), &certificate.key(), "has no certificate");
     check(&certificate.path(), &empty.key(), "has no private key");
     let whole = fs::read_to_string(certificate.path()).unwrap();
     fs::write(empty.path(), &whole[..whole.len() / 2]).unwrap();
-    check(&empty.path(), &certificate.key(), "is not whole PEM");
+    check(&empty.path(), &certificate.key(), "is not complete PEM");
     fs::write(empty.path(), whole.replace("MII", "AAA")).unwrap();
     check(&empty.path(), &certificate.key(), "cannot be used");
     let lonely = certificate.path();

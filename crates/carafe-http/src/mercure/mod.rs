@@ -13,7 +13,6 @@ mod encoder;
 mod form_data;
 mod mercure_caller;
 mod metadata;
-mod paths;
 mod presence;
 mod publish;
 mod refusal;
@@ -42,14 +41,14 @@ pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
     let adapter = Adapter::new(app, options);
     let mut router = Router::new().route(endpoint::MERCURE, any(hub));
     if adapter.resource.is_some() {
-        router = router.route(paths::METADATA, any(metadata::metadata));
+        router = router.route(state::METADATA, any(metadata::metadata));
     }
     if options.subscriptions {
         router = router
-            .route(paths::SUBSCRIPTIONS, any(subscriptions::list))
-            .route(&format!("{}/{{topic}}", paths::SUBSCRIPTIONS), any(subscriptions::list))
+            .route(presence::SUBSCRIPTIONS, any(subscriptions::list))
+            .route(&format!("{}/{{topic}}", presence::SUBSCRIPTIONS), any(subscriptions::list))
             .route(
-                &format!("{}/{{topic}}/{{subscriber}}", paths::SUBSCRIPTIONS),
+                &format!("{}/{{topic}}/{{subscriber}}", presence::SUBSCRIPTIONS),
                 any(subscriptions::one),
             );
     }

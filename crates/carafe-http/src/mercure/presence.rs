@@ -14,8 +14,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use crate::mercure::paths::SUBSCRIPTIONS;
 use crate::mercure::update::new_urn;
+
+/// The API of open subscriptions.
+pub(crate) const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
 
 pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
 

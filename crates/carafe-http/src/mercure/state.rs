@@ -7,11 +7,14 @@ use url::Url;
 
 use crate::api::app::App;
 use crate::api::options::Mercure;
-use crate::mercure::paths;
 use crate::mercure::presence::Subscriptions;
 use crate::observe::endpoint;
 
-/// /// The hub and the options of the adapter. Clones are handles to the same.
+/// /// The path of the metadata of the protected resource (RFC 9728): the well-known prefix before the
+/// path of the hub.
+pub(crate) const METADATA: &str = "/.well-known/oauth-protected-resource/.well-known/mercure";
+
+/// The hub and the options of the adapter. Clones are handles to the same.
 #[derive(Clone)]
 pub(crate) struct Adapter {
     pub(crate) app: App,
@@ -31,7 +34,7 @@ impl Adapter {
         Self {
             app: app.clone(),
             resource: below(endpoint::MERCURE),
-            metadata: below(paths::METADATA),
+            metadata: below(METADATA),
             subscriptions: options.subscriptions.then(Arc::default),
             max_age: options.max_age,
         }

@@ -37,7 +37,7 @@ pub(crate) struct StreamRecord {
     permit: Permit,
     /// Knows the delivery path and the end reason.
     counted: Counted,
-    /// What the stream asked for; `None` only while the record is dropped.
+    /// What the stream asked for, unless there are very many different requests.
     request: Option<Arc<StreamRequest>>,
     /// Bytes that were handed to the connection, without the response head.
     sent: u64,
@@ -60,7 +60,7 @@ impl StreamRecord {
         // Relaxed: only uniqueness matters, and nothing is published with the ID.
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let request = Some(metrics.requests().share(request));
+        let request = metrics.requests().share(request);
         let (counted, opened) = (Counted::new(metrics, path), ticks());
         let record = Self { permit, counted, request, sent: 0, id, opened, attachment: None };
         record.log_opened();
@@ -84,22 +84,21 @@ impl StreamRecord {
     }
 
     fn log_opened(&self) {
-        let Some(request) = &self.request else { return };
         debug!(
             stream = self.id,
-            topics = request.topics(),
-            subject = request.subject(),
+            topics = self.request.as_ref().map(|request| request.topics()),
+            subject = self.request.as_ref().map(|request| request.subject()),
             client = self.permit.client().map(tracing::field::display),
             path = %self.counted.path(),
             "stream opened"
         );
     }
 
-    fn log_ended(&self, request: &StreamRequest) {
+    fn log_ended(&self) {
         debug!(
             stream = self.id,
-            topics = request.topics(),
-            subject = request.subject(),
+            topics = self.request.as_ref().map(|request| request.topics()),
+            subject = self.request.as_ref().map(|request| request.subject()),
             client = self.permit.client().map(tracing::field::display),
             path = %self.counted.path(),
             duration = ?(TICK * ticks().wrapping_sub(self.opened)),
@@ -131,8 +130,8 @@ impl StreamObserver for StreamRecord {
 
 impl Drop for StreamRecord {
     fn drop(&mut self) {
+        self.log_ended();
         if let Some(request) = self.request.take() {
-            self.log_ended(&request);
             self.counted.metrics().requests().release(request);
         }
         if self.counted.has_connection {

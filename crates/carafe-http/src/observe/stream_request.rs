@@ -1,13 +1,19 @@
 //! What streams asked for, kept once for all streams that asked for the same.
 //!
-//! A node may have a million idle streams, most of them with the same few requests. So a stream
-//! keeps one pointer to its request. The table has each request as long as a stream uses it.
+//! A node may have a million idle streams. Where most of them ask for the same, a stream keeps one
+//! pointer to its request, and the table has each request as long as a stream uses it. Where each
+//! asks for something else, the table is full after [`REQUESTS`], and further streams keep nothing:
+//! their log lines have no topics. The limit does not hold while debug lines are logged.
 
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carafe_protocol::TopicMatcher;
+use tracing::Level;
+
+/// The most requests in the table: some megabytes.
+const REQUESTS: usize = 10_000;
 
 /// The most bytes of the topics, and of the subject: enough to recognise a stream in a log line.
 const TOPICS: usize = 200;
@@ -66,15 +72,18 @@ fn cut(text: &str, bytes: usize) -> &str {
 pub(crate) struct StreamRequests(Mutex<HashSet<Arc<StreamRequest>>>);
 
 impl StreamRequests {
-    /// The shared copy of a request.
-    pub(crate) fn share(&self, request: StreamRequest) -> Arc<StreamRequest> {
+    /// The shared copy of a request; `None` if the table is full.
+    pub(crate) fn share(&self, request: StreamRequest) -> Option<Arc<StreamRequest>> {
         let mut table = self.table();
         if let Some(known) = table.get(&request) {
-            return Arc::clone(known);
+            return Some(Arc::clone(known));
+        }
+        if table.len() >= REQUESTS && !tracing::enabled!(Level::DEBUG) {
+            return None;
         }
         let shared = Arc::new(request);
         table.insert(Arc::clone(&shared));
-        shared
+        Some(shared)
     }
 
     /// Forgets the request if no other stream uses it. It is dropped under the lock: of two streams
@@ -109,13 +118,24 @@ mod tests {
     fn streams_that_ask_for_the_same_share_one_copy_until_the_last_ends() {
         let requests = StreamRequests::default();
         let [one, same, other] =
-            [&["a"], &["a"], &["b"]].map(|topics| requests.share(request(topics, None)));
+            [&["a"], &["a"], &["b"]].map(|topics| requests.share(request(topics, None)).unwrap());
         assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
         requests.release(one);
         requests.release(other);
         assert_eq!(requests.table().len(), 1);
         requests.release(same);
         assert!(requests.table().is_empty());
+    }
+
+    #[test]
+    fn very_many_different_requests_take_no_more_memory() {
+        let requests = StreamRequests::default();
+        let share = |number: usize| requests.share(request(&[&number.to_string()], None));
+        let kept: Vec<_> = (0..REQUESTS + 100).filter_map(share).collect();
+        assert_eq!((kept.len(), requests.table().len()), (REQUESTS, REQUESTS));
+        assert!(share(7).is_some(), "one that is kept is shared");
+        kept.into_iter().for_each(|request| requests.release(request));
+        assert!(share(REQUESTS).is_some());
     }
 
     #[test]

@@ -20,4 +20,5 @@ mod limits;
 #[path = "../../../carafe-hub/tests/it/oracle.rs"]
 mod oracle;
 mod router;
+mod stream_log;
 mod write_timeout;

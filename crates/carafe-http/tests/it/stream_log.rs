@@ -1,0 +1,81 @@
+//! The log lines of a stream: who asked for what, how it was delivered, and how it ended.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use carafe_http::auth::{Key, Keys, Signer};
+use carafe_http::{Options, router};
+use carafe_hub::Hub;
+use carafe_log::MemoryLog;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
+
+const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
+
+/// Collects log lines.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Lines {
+    /// The line with this message.
+    #[track_caller]
+    fn find(&self, message: &str) -> String {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let line = text.lines().find(|line| line.contains(message));
+        line.unwrap_or_else(|| panic!("no {message:?} in {text}")).to_owned()
+    }
+}
+
+fn token() -> String {
+    let expires = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(3600);
+    let claims =
+        serde_json::json!({"exp": expires.as_secs(), "sub": "anna", "subscribe": ["orders/*"]});
+    Signer::secret(SECRET).unwrap().sign(&claims).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_is_logged_with_its_identity_when_it_opens_and_when_it_ends() {
+    let lines = Lines::default();
+    let log = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
+    let _guard = tracing::subscriber::set_default(log.with_writer(lines.clone()).finish());
+    let (hub, mut options) = (Hub::new(MemoryLog::default()), Options::default());
+    options.keys = Keys::new([Key::secret(SECRET).unwrap()]);
+    let request = Request::get("/events/orders/1?topic=orders/2")
+        .extension(ConnectInfo(std::net::SocketAddr::from(([192, 0, 2, 1], 4711))))
+        .header("authorization", format!("Bearer {}", token()));
+    let answer = router(hub, options).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let mut body = answer.into_body();
+    let opening = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    drop(body);
+    let id =
+        "topics=\"orders/1, orders/2\" subject=\"anna\" client=192.0.2.1 path=hyper (elsewhere)";
+    let opened = lines.find("stream opened");
+    assert!(opened.contains(id), "{opened}");
+    let ended = lines.find("stream ended");
+    let bytes = format!("bytes={} reason=\"left\"", opening.len());
+    assert!(ended.contains(id) && ended.contains("duration=") && ended.contains(&bytes), "{ended}");
+}
