@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::cli::{KeyOptions, some_time};
+use crate::cli::{KeyOptions, positive_duration};
 use crate::failure::Failure;
 use crate::reload::Reloads;
 
@@ -198,7 +198,7 @@ impl Loaded {
 
     fn material(&mut self, folder: &Path, table: &Table) -> Result<Key, String> {
         let words = |error: BadKey| error.to_string();
-        let refresh = table.refresh.as_deref().map(some_time).transpose()?;
+        let refresh = table.refresh.as_deref().map(positive_duration).transpose()?;
         match (&table.secret_file, &table.public_key, table.jwk_set.as_deref()) {
             (None, None, Some(url)) if url.contains("://") => {
                 Key::jwk_set_at(url, refresh.unwrap_or(REFRESH)).map_err(words)

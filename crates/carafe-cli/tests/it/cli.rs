@@ -32,12 +32,12 @@ fn a_command_line_that_cannot_be_is_refused_in_one_sentence_with_exit_2() {
     fails(&["--nope"], 2, "unexpected argument '--nope'");
     fails(&["brew"], 2, "unrecognized subcommand 'brew'");
     fails(&["dev", "--listen", "nowhere"], 2, "--listen");
-    fails(&["dev", "--heartbeat", "often"], 2, "write a time such as 500ms");
+    fails(&["dev", "--heartbeat", "often"], 2, "expected a duration such as 500ms");
     fails(&["dev", "--heartbeat", "0s"], 2, "--heartbeat");
     fails(&["dev", "--ring-bytes", "much"], 2, "--ring-bytes");
     fails(&["dev", "--log", "tape:"], 2, "memory:");
     for (option, value, sentence) in [
-        ("--subscribers", "many", "write a whole number, or unlimited"),
+        ("--subscribers", "many", "expected a whole number, or unlimited"),
         ("--publish-rate", "fast", "write events and a time"),
         ("--allow-origin", "app.example", "write an origin as browsers send it"),
         ("--allow-origin", "null", "write an origin as browsers send it"),
@@ -230,7 +230,7 @@ fn a_bad_file_is_told_with_its_name_and_exit_2() {
         ("retry = ", "carafe.toml: "),
         ("retry = true", "`retry` takes a text"),
         ("config = \"other.toml\"", "there is no option `config`"),
-        ("retry = \"soon\"", "write a time such as"),
+        ("retry = \"soon\"", "expected a duration such as"),
     ] {
         fs::write(&path, text).unwrap();
         fails(&["dev", "--config", file], 2, sentence);

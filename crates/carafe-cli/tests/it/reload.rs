@@ -79,7 +79,7 @@ fn a_file_that_changes_is_read_without_being_told() {
 fn a_bad_file_is_told_and_what_was_there_before_stays_in_use() {
     let configured = Configured::start("subscribers = 0\n");
     for (text, reason) in [
-        ("subscribers = \"many\"", "write a whole number"),
+        ("subscribers = \"many\"", "expected a whole number"),
         ("nope = 1", "there is no option `nope`"),
     ] {
         let told = configured.change(text, "cannot reload the limits and origins");

@@ -1,0 +1,103 @@
+//! The options of `carafe publish`, `carafe subscribe` and `carafe token`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use carafe_http::auth::Algorithm;
+use clap::Args;
+
+use super::values::positive_duration;
+
+#[derive(Args, Debug)]
+pub(crate) struct PublishOptions {
+    /// Topic to publish to
+    pub(crate) topic: String,
+    /// Data of the event [default: each line of standard input is an event, as with -]
+    pub(crate) data: Option<String>,
+    /// Read standard input as the data of one event
+    #[arg(long)]
+    pub(crate) whole: bool,
+    /// Event type
+    #[arg(long, short, value_name = "TYPE")]
+    pub(crate) event: Option<String>,
+    /// Idempotency key: publishing again with the same key stores nothing
+    #[arg(long, value_name = "KEY")]
+    pub(crate) id: Option<String>,
+    /// Publish as private: only subscribers whose token grants the topic receive the event
+    #[arg(long)]
+    pub(crate) private: bool,
+    /// Print the hub's response for each event as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// URL of the hub
+    #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
+    pub(crate) url: String,
+    /// File with the token to send; CARAFE_TOKEN may hold the token itself
+    #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SubscribeOptions {
+    /// Topics to subscribe to [default: all, unless there are patterns]
+    pub(crate) topics: Vec<String>,
+    /// URL Pattern of topics to subscribe to, such as orders/*. May be repeated
+    #[arg(long, short, value_name = "PATTERN")]
+    pub(crate) pattern: Vec<String>,
+    /// Exit after this many events
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Print topic, ID, time, type and data of each event as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Start with the oldest stored event
+    #[arg(long, group = "start")]
+    pub(crate) earliest: bool,
+    /// Start with the last N events
+    #[arg(long, group = "start", value_name = "N")]
+    pub(crate) last: Option<u64>,
+    /// Start after the event with this ID
+    #[arg(long, group = "start", value_name = "ID")]
+    pub(crate) after: Option<String>,
+    /// URL of the hub
+    #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
+    pub(crate) url: String,
+    /// File with the token to send; CARAFE_TOKEN may hold the token itself
+    #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenOptions {
+    /// Topic or URL Pattern that the token grants publishing to. May be repeated
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) publish: Vec<String>,
+    /// Topic or URL Pattern that the token grants subscribing to, including private events. May be
+    /// repeated
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) subscribe: Vec<String>,
+    /// Lifetime of the token
+    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = positive_duration)]
+    pub(crate) ttl: Duration,
+    /// File with the secret to sign with (HS256); CARAFE_SECRET may hold the secret itself
+    #[arg(long, env = "CARAFE_SECRET_FILE", value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// PEM file with the private key to sign with
+    #[arg(long, env = "CARAFE_PRIVATE_KEY", value_name = "FILE")]
+    pub(crate) private_key: Option<PathBuf>,
+    /// Signature algorithm, such as HS512 or PS256 [default: the first that the key supports]
+    #[arg(long, value_name = "ALGORITHM")]
+    pub(crate) algorithm: Option<Algorithm>,
+    /// ID of the key (kid) in the JWK Set of the issuer
+    #[arg(long, value_name = "ID")]
+    pub(crate) key_id: Option<String>,
+    /// Issuer (iss) of the token
+    #[arg(long, env = "CARAFE_ISSUER", value_name = "ISSUER")]
+    pub(crate) issuer: Option<String>,
+    /// Audience (aud) of the token. May be repeated
+    #[arg(long, env = "CARAFE_AUDIENCE", value_delimiter = ',', value_name = "AUDIENCE")]
+    pub(crate) audience: Vec<String>,
+    /// Subject (sub) of the token
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
+}
