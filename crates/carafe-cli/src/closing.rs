@@ -1,4 +1,4 @@
-//! The end of the process waits until the log is closed in order.
+//! Delays the exit of the process until the log on disk is closed.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-/// What hangs for longer than this is not waited for.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The longest delay, for a disk that does not answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 type Closed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What has to be closed before the process may end.
+/// Completes when the log is closed; set by the command, awaited by `main`.
 #[derive(Clone, Default)]
 pub(crate) struct Closing(Arc<Mutex<Option<Closed>>>);
 
@@ -20,16 +20,19 @@ impl Closing {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(closed));
     }
 
-    /// Waits on this thread, after the runtime has ended.
+    /// Blocks this thread until the log is closed or the timeout is over. The runtime of the
+    /// command has ended by then, so this starts another one for the timer.
     pub(crate) fn wait(&self) {
         let Some(closed) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let in_time = runtime
-            .map(|runtime| runtime.block_on(async { timeout(LONGEST, closed).await.is_ok() }));
+            .map(|runtime| runtime.block_on(async { timeout(TIMEOUT, closed).await.is_ok() }));
         if !in_time.unwrap_or(false) {
-            tracing::warn!("the log is not closed yet; it will be opened as after a crash");
+            tracing::warn!(
+                "the log was not closed in time; the next start recovers it as after a crash"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The TOML file.
+//! The TOML file, whose values become the defaults of the command line options.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,8 +9,8 @@ use toml::{Table, Value};
 
 use crate::failure::Failure;
 
-/// Makes what the file says the defaults of the command's options, so that flags and variables win
-/// over it.
+/// Sets the values of the file as defaults, so that options and environment variables override
+/// them.
 pub(crate) fn with_file(command: Command, args: &[OsString]) -> Result<Command, Failure> {
     let first_look = command.clone().ignore_errors(true).try_get_matches_from(args);
     let Ok(matches) = first_look else { return Ok(command) };
@@ -31,21 +31,23 @@ fn with_defaults(command: Command, subcommand: &str, path: &Path) -> Result<Comm
     table.into_iter().try_fold(command, |command, (key, value)| {
         let id = known(&command, subcommand, &key).ok_or_else(|| {
             Failure::usage(format!(
-                "{file}: there is no option `{key}`; see carafe {subcommand} --help"
+                "{file}: unknown option `{key}`: see carafe {subcommand} --help"
             ))
         })?;
         let switch = is_switch(&command, subcommand, &id);
         let value =
             as_text(&value).or_else(|| value.as_bool().filter(|_| switch).map(|on| on.to_string()));
         let value = value.ok_or_else(|| {
-            Failure::usage(format!("{file}: `{key}` takes a text, a number or a list of texts"))
+            Failure::usage(format!(
+                "{file}: `{key}` must be a string, a number or an array of strings"
+            ))
         })?;
         Ok(command
             .mut_subcommand(subcommand, |sub| sub.mut_arg(id, |arg| arg.default_value(value))))
     })
 }
 
-/// The option of this name, which for the file is its long flag. The file cannot name another file.
+/// The option with this long name. `config` is excluded: a file cannot name another file.
 fn known(command: &Command, subcommand: &str, key: &str) -> Option<String> {
     let mut args = command.find_subcommand(subcommand)?.get_arguments();
     let arg =

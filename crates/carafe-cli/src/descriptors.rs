@@ -1,58 +1,56 @@
-//! File descriptors, of which each connection needs one.
+//! The limit on file descriptors, and its shares for connections, streams and files.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-/// More streams than this need more than descriptors: who has thought about it says so by
-/// `--subscribers`.
-const MOST_SUBSCRIBERS: u64 = 1_000_000;
+/// The largest default of `--subscribers`: more streams need a decision about memory, too.
+const MAX_SUBSCRIBERS: u64 = 1_000_000;
 
-/// Files that are open for a moment only.
-const FILES: u64 = 16;
+/// Descriptors for short-lived files, such as configuration and certificates.
+const SHORT_LIVED: u64 = 16;
 
-/// How many descriptors the process may have, and who may have them.
+/// The number of descriptors of the process, and how they are shared.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptors {
     limit: u64,
-    /// Those that are kept for files.
+    /// Reserved for files.
     files: u64,
 }
 
 impl Descriptors {
-    /// Takes as many as the process can get without asking anybody, for a log that has so many
-    /// files open.
+    /// Raises the soft limit to the hard limit, for a log with this many open files.
     pub(crate) fn raise(files: u64) -> Self {
         let all = Self::of(raise(), files);
         if all.files < files {
             warn!(
                 limit = all.limit,
-                "history may come to {files} files, and so many cannot be open: raise the limit of \
-                 open files, \
-                 or give --segment-bytes a higher value"
+                "the log may need {files} open files, more than the limit allows: raise the limit \
+                 on \
+                 open files (ulimit -n), or --segment-bytes"
             );
         }
         all
     }
 
     fn of(limit: u64, files: u64) -> Self {
-        Self { limit, files: (files + FILES).min(limit / 2) }
+        Self { limit, files: (files + SHORT_LIVED).min(limit / 2) }
     }
 
-    /// Those that connections may have. Publishers are refused when the log cannot open its files.
+    /// For connections. The reserve keeps the log able to open its files, without which publishing
+    /// fails.
     pub(crate) fn for_connections(self) -> u64 {
         self.limit - self.files
     }
 
-    /// How many of these may be streams, so that there are some for publishers and for who asks how
-    /// the hub is.
+    /// For streams: the rest of the connections is left to publishers and health checks.
     pub(crate) fn for_subscribers(self) -> usize {
         let others = (self.limit / 8).clamp(32, 1024);
-        let streams = self.for_connections().saturating_sub(others).clamp(1, MOST_SUBSCRIBERS);
+        let streams = self.for_connections().saturating_sub(others).clamp(1, MAX_SUBSCRIBERS);
         usize::try_from(streams).unwrap_or(usize::MAX)
     }
 }
 
-/// The limit after it was raised as far as it goes.
+/// Raises the soft limit to the hard limit, and returns the limit in force.
 fn raise() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
@@ -61,11 +59,11 @@ fn raise() -> u64 {
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => {
-            info!(from = number(current), to = number(maximum), "raised the limit of open files");
+            info!(from = number(current), to = number(maximum), "raised the limit on open files");
             number(maximum)
         }
         Err(error) => {
-            warn!(%error, "cannot raise the limit of open files");
+            warn!(%error, "cannot raise the limit on open files");
             number(current)
         }
     }

@@ -1,9 +1,9 @@
-//! How the program says that it cannot go on.
+//! Errors that end the program, with their exit codes.
 
 use std::fmt::{self, Display};
 use std::process::ExitCode;
 
-/// One sentence for the person at the terminal, and the exit code for the script.
+/// A message for standard error, and the exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     sentence: String,
@@ -11,17 +11,17 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The command line, the environment or the file asks for what cannot be: exit 2.
+    /// Invalid options, environment variables or configuration: exit code 2.
     pub(crate) fn usage(sentence: impl Display) -> Self {
         Self { sentence: sentence.to_string(), code: 2 }
     }
 
-    /// What was asked for did not work out: exit 1.
+    /// A failure at run time: exit code 1.
     pub(crate) fn failed(sentence: impl Display) -> Self {
         Self { sentence: sentence.to_string(), code: 1 }
     }
 
-    /// The reader of the output has had enough: nothing to say.
+    /// The reader of standard output has closed it: exit code 0 without a message.
     pub(crate) fn closed_pipe() -> Self {
         Self { sentence: String::new(), code: 0 }
     }

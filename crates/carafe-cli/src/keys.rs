@@ -1,5 +1,4 @@
-//! The keys that the hub trusts, and those that tokens are made with, from files and the
-//! environment.
+//! Keys that verify or sign tokens, loaded from files and the environment.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,20 +17,20 @@ use crate::cli::{KeyOptions, positive_duration};
 use crate::failure::Failure;
 use crate::reload::Reloads;
 
-/// Where a secret may be instead of a file. Never a flag, which every user of the machine could
-/// read.
+/// The environment variable for a secret. There is no option for it: other users of the machine can
+/// read command lines.
 const SECRET: &str = "CARAFE_SECRET";
 
-/// The most keys: each is asked about each token.
-const KEYS: usize = 32;
+/// The most keys: a token may be tried against each.
+const MAX_KEYS: usize = 32;
 
-/// How old a JWK Set under a URL may be where the file does not say.
+/// The default age at which a JWK Set at a URL is fetched again.
 const REFRESH: Duration = Duration::from_secs(300);
 
-/// How often the sets' age is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the age of JWK Sets is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The keys, which are read again when they change.
+/// Loads the keys, and reloads them when their files change.
 pub(crate) fn keys(options: KeyOptions, reloads: &mut Reloads) -> Result<Keys, Failure> {
     let Loaded { keys, files } = load(&options).map_err(Failure::usage)?;
     let trusted = Keys::new(keys);
@@ -50,15 +49,15 @@ pub(crate) fn keys(options: KeyOptions, reloads: &mut Reloads) -> Result<Keys, F
     Ok(trusted)
 }
 
-/// Keeps the JWK Sets under URLs new.
-pub(crate) async fn keep_new(keys: Keys) {
+/// Fetches JWK Sets at URLs again when they are too old; runs forever.
+pub(crate) async fn refresh_sets(keys: Keys) {
     loop {
         keys.refresh().await;
-        sleep(LOOK).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// The secret of a file, without the line break that editors put after it, or of the environment.
+/// The secret in a file, without a trailing line break, or in the environment.
 pub(crate) fn secret(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
     let Some(file) = file else {
         return Ok(env::var_os(SECRET).map(OsString::into_encoded_bytes));
@@ -72,11 +71,11 @@ pub(crate) fn secret(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(secret))
 }
 
-/// Warns of a file with secrets that every user of the machine may read.
+/// Warns if other users of the machine can read a file with secrets.
 pub(crate) fn warn_if_shared(file: &Path) {
     if fs::metadata(file).is_ok_and(|metadata| metadata.mode() & 0o007 != 0) {
         let path = file.display();
-        warn!("every user of this machine may read the secrets in {path}: chmod o= {path}");
+        warn!("all users of this machine can read the secrets in {path}: run chmod o= {path}");
     }
 }
 
@@ -84,7 +83,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
-/// The keys, and the files that they come from.
+/// Keys, and the files that they were loaded from.
 #[derive(Default)]
 struct Loaded {
     keys: Vec<Key>,
@@ -105,7 +104,7 @@ fn load(options: &KeyOptions) -> Result<Loaded, String> {
         loaded.keys.push(key.with_audience(&options.audience));
         loaded.files.extend(options.secret_file.clone());
     } else if options.issuer.is_some() || !options.audience.is_empty() {
-        return Err("--issuer and --audience go with a secret: give --secret-file, or write them in the file of --keys".into());
+        return Err("--issuer and --audience apply to a secret: give --secret-file, or set them in the file of --keys".into());
     }
     if let Some(file) = &options.keys {
         loaded.add_file(file)?;
@@ -120,7 +119,7 @@ struct File {
     key: Vec<Table>,
 }
 
-/// One key of the file.
+/// A key in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Table {
@@ -158,15 +157,15 @@ impl From<Spoken> for Dialect {
 }
 
 impl Loaded {
-    /// Adds the keys of a file; the paths in it begin where it is.
+    /// Adds the keys of a file. Paths in it are relative to its folder.
     fn add_file(&mut self, path: &Path) -> Result<(), String> {
         let place = path.display();
         let text = String::from_utf8(read(path)?).map_err(|_| format!("{place} is not UTF-8"))?;
         let file: File =
             toml::from_str(&text).map_err(|error| format!("{place}: {}", one_line(&error)))?;
-        if file.key.is_empty() || file.key.len() > KEYS {
+        if file.key.is_empty() || file.key.len() > MAX_KEYS {
             return Err(format!(
-                "{place} has {} keys: give one to {KEYS}, each under [[key]]",
+                "{place} has {} keys: expected 1 to {MAX_KEYS}, each under [[key]]",
                 file.key.len()
             ));
         }
@@ -184,7 +183,9 @@ impl Loaded {
     fn key(&mut self, folder: &Path, table: Table) -> Result<Key, String> {
         let is_bound = table.issuer.is_some() && !table.audience.is_empty();
         if matches!(table.dialect, Spoken::Mercure1) && !is_bound {
-            return Err("tokens of mercure-1 name their issuer and audience: give both".into());
+            return Err(
+                "the dialect mercure-1 requires an issuer and an audience: give both".into()
+            );
         }
         let mut key = self.material(folder, &table)?.with_dialect(table.dialect.into());
         if let Some(algorithms) = &table.algorithms {
@@ -204,7 +205,7 @@ impl Loaded {
                 Key::jwk_set_at(url, refresh.unwrap_or(REFRESH)).map_err(words)
             }
             _ if refresh.is_some() => {
-                Err("refresh goes with a jwk-set under a URL: files are read when they change"
+                Err("refresh applies to a jwk-set at a URL: files are reloaded when they change"
                     .into())
             }
             (Some(file), None, None) => {
@@ -220,7 +221,7 @@ impl Loaded {
                 }
                 Key::jwk_set(&set).map_err(words)
             }
-            _ => Err("say where it is, by one of secret-file, public-key and jwk-set".into()),
+            _ => Err("expected exactly one of secret-file, public-key and jwk-set".into()),
         }
     }
 
@@ -231,7 +232,7 @@ impl Loaded {
     }
 }
 
-/// Whether one of the keys has a member for a secret, or for the private part of a pair.
+/// Whether the set has symmetric or private keys.
 fn has_secrets(set: &[u8]) -> bool {
     let set: serde_json::Value = serde_json::from_slice(set).unwrap_or_default();
     let mut keys = set["keys"].as_array().into_iter().flatten();

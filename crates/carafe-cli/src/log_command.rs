@@ -1,4 +1,4 @@
-//! `carafe log`.
+//! `carafe log`: inspects and repairs a log on disk that no hub has open.
 
 use std::io::{IsTerminal, stderr, stdin};
 use std::path::Path;
@@ -27,7 +27,7 @@ impl From<OpenError> for Failure {
     }
 }
 
-/// Prints a line for each finding.
+/// Prints one line per finding.
 fn verify(folder: &LogFolder) -> Result<(), Failure> {
     let findings = OfflineLog::lock(&folder.path)?.verify(&mut progress())?;
     print(&findings)?;
@@ -35,25 +35,25 @@ fn verify(folder: &LogFolder) -> Result<(), Failure> {
         return Ok(());
     }
     let count = findings.len();
-    let way = format!("carafe log repair {}", folder.path.display());
+    let repair = format!("carafe log repair {}", folder.path.display());
     Err(Failure::failed(format!(
-        "{count} of the log's files are not what was written; {way} --dry-run says what is lost"
+        "{count} files of the log are damaged: {repair} --dry-run reports which events are lost"
     )))
 }
 
-/// Says what is lost, and repairs the log if that is wanted.
+/// Reports which events are lost, and repairs the log after confirmation.
 fn repair(options: &RepairOptions) -> Result<(), Failure> {
     let log = OfflineLog::lock(&options.folder.path)?;
     let plan = log.plan_repair(&mut progress())?;
-    tell(&plan, &options.folder.path)?;
-    if plan.is_empty() || options.dry_run || !is_wanted(options.yes)? {
+    print_plan(&plan, &options.folder.path)?;
+    if plan.is_empty() || options.dry_run || !confirm(options.yes)? {
         return Ok(());
     }
     plan.apply()?;
-    Ok(Output::new().line("the log is repaired")?)
+    Ok(Output::new().line("repaired the log")?)
 }
 
-fn tell(plan: &RepairPlan, folder: &Path) -> std::io::Result<()> {
+fn print_plan(plan: &RepairPlan, folder: &Path) -> std::io::Result<()> {
     print(plan.findings())?;
     let mut output = Output::new();
     for loss in plan.losses() {
@@ -78,7 +78,7 @@ fn line(loss: &Loss) -> String {
         Some(offsets) if offsets.start() == offsets.end() => {
             format!("entry {} is lost", offsets.start())
         }
-        // Offsets may be sparse.
+        // Offsets may have holes, so this is an upper bound.
         Some(offsets) => {
             let count = offsets.end() - offsets.start() + 1;
             format!(
@@ -87,7 +87,7 @@ fn line(loss: &Loss) -> String {
                 offsets.end()
             )
         }
-        None => "entries are lost whose offsets are not known".into(),
+        None => "entries with unknown offsets are lost".into(),
     };
     let time = |time: Option<SystemTime>| time.and_then(|time| Timestamp::try_from(time).ok());
     match (time(loss.between.0), time(loss.between.1)) {
@@ -98,14 +98,14 @@ fn line(loss: &Loss) -> String {
     }
 }
 
-/// Asks on a terminal, and requires `--yes` elsewhere.
-fn is_wanted(yes: bool) -> Result<bool, Failure> {
+/// Asks on a terminal; without one, `--yes` is required.
+fn confirm(yes: bool) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
     if !(stdin().is_terminal() && stderr().is_terminal()) {
         return Err(Failure::failed(
-            "nothing was changed: say --yes to repair the log so, or --dry-run only to see this",
+            "nothing was changed: give --yes to repair the log, or --dry-run for a report only",
         ));
     }
     eprint!("repair the log? [y/N] ");
@@ -139,11 +139,11 @@ fn stat(folder: &LogFolder) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar, which is shown on terminals only.
 fn progress() -> impl FnMut(usize, usize) {
     let bar = ProgressBar::no_length();
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} segments, {eta} left");
-    bar.set_style(style.expect("the template is right"));
+    bar.set_style(style.expect("the template is valid"));
     move |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
@@ -162,7 +162,7 @@ mod tests {
         let lost = |offsets| line(&Loss { offsets, between: (None, None) });
         assert_eq!(lost(Some(37..=37)), "entry 37 is lost");
         assert_eq!(lost(Some(37..=39)), "entries 37 to 39 are lost, up to 3 of them");
-        assert_eq!(lost(None), "entries are lost whose offsets are not known");
+        assert_eq!(lost(None), "entries with unknown offsets are lost");
         assert_eq!(
             (kept(1), kept(0)),
             ("1 entry is whole and stays".into(), "0 entries are whole and stay".into())

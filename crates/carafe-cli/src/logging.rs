@@ -1,5 +1,5 @@
-//! The program's log on standard error: one line for each record, whatever strangers have put into
-//! it.
+//! Log lines on standard error: one line per record, also when values contain line breaks or
+//! control characters.
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
 
-/// Begins to log. `RUST_LOG` says how much.
+/// Installs the global subscriber. `RUST_LOG` sets the level; the default is `info`.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     match format {
@@ -40,17 +40,16 @@ where
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(writer).finish()
 }
 
-/// Says where the hub listens: in a line of its own that scripts wait for, or in the log where each
-/// line is JSON.
-pub(crate) fn tell_ready(format: LogFormat, scheme: &str, address: SocketAddr) {
+/// Announces the address. In text format the line has no time and level, since scripts wait for it.
+pub(crate) fn announce_address(format: LogFormat, scheme: &str, address: SocketAddr) {
     match format {
         LogFormat::Text => eprintln!("listening on {scheme}://{address}"),
         LogFormat::Json => info!("listening on {scheme}://{address}"),
     }
 }
 
-/// A line break in a value would begin a line that says what its author likes, and a terminal obeys
-/// control characters.
+/// Escapes line breaks, with which a client could forge a log line, and control characters, which
+/// terminals execute.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
@@ -62,8 +61,8 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt
     })
 }
 
-/// Takes lines of JSON, in which line breaks are escaped already, and escapes the control
-/// characters that JSON allows.
+/// Escapes the control characters that JSON allows in strings. The lines that it receives have
+/// their line breaks escaped already.
 struct JsonLines<W>(W);
 
 impl<W: Write> Write for JsonLines<W> {
@@ -71,7 +70,7 @@ impl<W: Write> Write for JsonLines<W> {
         let mut plain = String::with_capacity(line.len());
         for character in String::from_utf8_lossy(line).chars() {
             if character.is_control() && character != '\n' {
-                // Into a text there is no error.
+                // Writing to a String does not fail.
                 let _ = write!(plain, "\\u{:04x}", u32::from(character));
             } else {
                 plain.push(character);
@@ -110,7 +109,7 @@ mod tests {
         }
     }
 
-    /// What is written for records that have something evil wherever there is room for it.
+    /// The lines of records that have hostile text in every part.
     fn written(log: impl Subscriber + Send + Sync + 'static, to: &Written) -> String {
         with_default(log, || {
             error!(%EVIL, quoted = EVIL, debug = ?EVIL, "{EVIL}");

@@ -1,4 +1,4 @@
-//! The `carafe` program.
+//! The program `carafe`: a hub, its command line client, and a load generator.
 
 mod cli;
 mod closing;
@@ -7,6 +7,7 @@ mod descriptors;
 mod failure;
 mod hub;
 mod keys;
+mod listen;
 mod log_command;
 mod logging;
 mod output;
@@ -14,6 +15,7 @@ mod publish;
 mod reload;
 mod reloadable;
 mod returned;
+mod settings;
 mod subscribe;
 mod token;
 
@@ -36,8 +38,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let closing = Closing::default();
     let outcome = run_until_done(cli, closing.clone());
-    // The runtime is gone by now, and with it the tasks that held the hub. Threads may hold it for
-    // a moment more.
+    // The runtime has ended, and with it all tasks that held the hub. Threads may hold it a little
+    // longer.
     closing.wait();
     outcome
 }
@@ -53,11 +55,11 @@ fn run_until_done(cli: Cli, closing: Closing) -> Result<(), Failure> {
 }
 
 async fn serve_until_done(cli: Cli, closing: Closing) -> Result<(), Failure> {
-    // With a handler, a write beyond the limit on file sizes (`ulimit -f`) is an error like a full
-    // disk. Without one, the signal ends the process.
+    // Turns a write beyond the limit on file sizes (`ulimit -f`) into an error, which the log
+    // handles like a full disk. Without a handler the signal kills the process.
     let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
-    // As a task, it runs where the others do: connections are not handed from one thread to
-    // another.
+    // As a task, the accept loop runs on the worker threads: connections are not moved from the
+    // main thread to others.
     tokio::spawn(command(cli, closing)).await.map_err(Failure::failed)?
 }
 

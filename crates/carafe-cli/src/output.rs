@@ -1,10 +1,11 @@
-//! Standard output: data only, each line at once.
+//! Standard output, which has data only; messages go to standard error.
 
 use std::io::{self, Stdout, Write};
 
 use serde::Serialize;
 
-/// Where data goes. A reader that has had enough ends the program quietly.
+/// Writes and flushes lines. A closed pipe ends the program without a message: see
+/// [`Failure`](crate::failure::Failure).
 pub(crate) struct Output {
     stdout: Stdout,
 }

@@ -1,4 +1,7 @@
-//! `carafe publish`.
+//! `carafe publish`: publishes an event, or each line of standard input.
+//!
+//! A thread reads standard input, which cannot be polled, and a task publishes batches of its
+//! lines.
 
 use std::io::{self, BufRead, Read};
 use std::thread;
@@ -12,26 +15,25 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::token;
 
-/// How many lines, and about how many bytes of them, are published at once when they are there
-/// already.
+/// The most lines, and about the most bytes, of one batch.
 const BATCH_LINES: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Publishes what the command line or standard input gives.
+/// Publishes the data of the command line or of standard input.
 pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     let mut hub = Publisher::new(options.url.as_str());
     if let Some(token) = token::to_send(options.token_file.as_deref())? {
         hub = hub.with_bearer(&token);
     }
-    let mut told = Told { output: Output::new(), json: options.json };
+    let mut reporter = Reporter { output: Output::new(), json: options.json };
     match &options.data {
-        Some(data) if data != "-" => told.publish(&hub, &[options.event(data.clone())]).await,
-        _ if options.whole => told.publish(&hub, &[options.event(all_of_stdin()?)]).await,
+        Some(data) if data != "-" => reporter.publish(&hub, &[options.event(data.clone())]).await,
+        _ if options.whole => reporter.publish(&hub, &[options.event(all_of_stdin()?)]).await,
         _ if options.id.is_some() => Err(Failure::usage(
-            "an idempotency key names one event: give its data as an argument, or --whole to take \
-             all of standard input as one",
+            "an idempotency key applies to one event: give its data as an argument, or --whole to \
+             read standard input as one event",
         )),
-        _ => publish_lines(&hub, &options, &mut told).await,
+        _ => publish_lines(&hub, &options, &mut reporter).await,
     }
 }
 
@@ -48,8 +50,8 @@ impl PublishOptions {
     }
 }
 
-/// What the hub answered, for who wants to read it.
-struct Told {
+/// Publishes, and prints the hub's responses if `--json` is given.
+struct Reporter {
     output: Output,
     json: bool,
 }
@@ -59,7 +61,7 @@ struct Published<'a> {
     id: &'a str,
 }
 
-impl Told {
+impl Reporter {
     async fn publish(&mut self, hub: &Publisher, events: &[Publish]) -> Result<(), Failure> {
         let ids = hub.publish_all(events).await?;
         if self.json {
@@ -78,25 +80,26 @@ impl From<PublishError> for Failure {
     }
 }
 
-/// Publishes each line when it comes; lines that came meanwhile go together.
+/// Publishes each line at once. Lines that arrive during a request form the next batch.
 async fn publish_lines(
     hub: &Publisher,
     options: &PublishOptions,
-    told: &mut Told,
+    reporter: &mut Reporter,
 ) -> Result<(), Failure> {
     let mut lines = lines_of_stdin();
     while let Some(first) = lines.recv().await {
         let (batch, broken) = batch(first, &mut lines);
         let events: Vec<_> = batch.into_iter().map(|line| options.event(line)).collect();
         if !events.is_empty() {
-            told.publish(hub, &events).await?;
+            reporter.publish(hub, &events).await?;
         }
         broken?;
     }
     Ok(())
 }
 
-/// The lines that are there already. What cannot be read ends it; the lines before are good.
+/// The lines that have arrived. A line that cannot be read ends the batch; the lines before it are
+/// still published.
 fn batch(first: Line, lines: &mut mpsc::Receiver<Line>) -> (Vec<String>, Result<(), Failure>) {
     let (mut batch, mut bytes, mut next) = (Vec::new(), 0, Some(first));
     while let Some(line) = next {
@@ -115,7 +118,7 @@ fn batch(first: Line, lines: &mut mpsc::Receiver<Line>) -> (Vec<String>, Result<
 
 type Line = Result<String, Failure>;
 
-/// Reads lines on a thread of its own, since standard input cannot be polled.
+/// Starts a thread that reads lines.
 fn lines_of_stdin() -> mpsc::Receiver<Line> {
     let (sender, lines) = mpsc::channel(BATCH_LINES);
     thread::spawn(move || {
@@ -134,7 +137,7 @@ fn lines_of_stdin() -> mpsc::Receiver<Line> {
 fn text(mut line: Vec<u8>, number: usize) -> Line {
     line.pop_if(|last| *last == b'\r');
     String::from_utf8(line).map_err(|_| {
-        Failure::failed(format!("line {number} is not UTF-8; the lines before it were published"))
+        Failure::failed(format!("line {number} is not UTF-8: the lines before it were published"))
     })
 }
 
@@ -142,6 +145,6 @@ fn all_of_stdin() -> Result<String, Failure> {
     let mut data = Vec::new();
     io::stdin().lock().read_to_end(&mut data)?;
     String::from_utf8(data).map_err(|_| {
-        Failure::failed("standard input is not UTF-8; encode it, for example by base64")
+        Failure::failed("standard input is not UTF-8: encode it, for example as base64")
     })
 }

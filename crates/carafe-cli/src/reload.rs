@@ -1,4 +1,6 @@
-//! What is read again while the hub runs: on SIGHUP, and when its files change.
+//! Reloads configuration, keys and certificates on SIGHUP, and when their files change.
+//!
+//! One task waits for both; files are read on a blocking thread, since they may be on a slow disk.
 
 use std::fs;
 use std::io;
@@ -11,18 +13,18 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info};
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often files are checked for changes.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 type Reload = Box<dyn Fn() -> Result<(), String> + Send>;
 
-/// All that can be read again.
+/// Everything that can be reloaded.
 #[derive(Default)]
 pub(crate) struct Reloads(Vec<Reloadable>);
 
 impl Reloads {
-    /// Adds what `reload` reads, which so far is what stands in `files`. When it fails, what was
-    /// there stays in use.
+    /// Adds something that was loaded from `files`. When `reload` fails, the previous state stays
+    /// in use.
     pub(crate) fn add(
         &mut self,
         what: &'static str,
@@ -33,8 +35,8 @@ impl Reloads {
         self.add_changing(what, move || files.clone(), reload);
     }
 
-    /// The same, where the files may name others. After new names it is read once more, so that no
-    /// change is missed.
+    /// Like `add`, for files that name other files. When the names change it is reloaded once more,
+    /// so that no change in between is missed.
     pub(crate) fn add_changing(
         &mut self,
         what: &'static str,
@@ -51,10 +53,10 @@ impl Reloads {
         });
     }
 
-    /// Takes SIGHUP from now on, and looks after the files.
+    /// Handles SIGHUP from now on, and starts the task.
     pub(crate) fn start(self) -> io::Result<()> {
         let hangup = signal(SignalKind::hangup())?;
-        let mut look = interval(LOOK);
+        let mut look = interval(INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::spawn(self.run(hangup, look));
         Ok(())
@@ -62,16 +64,17 @@ impl Reloads {
 
     async fn run(mut self, mut hangup: Signal, mut look: Interval) {
         loop {
-            let told = tokio::select! {
+            let requested = tokio::select! {
                 Some(()) = hangup.recv() => true,
                 _ = look.tick(), if !self.0.is_empty() => false,
             };
-            // Files may be on a slow disk.
-            let turn = spawn_blocking(move || {
-                self.0.iter_mut().for_each(|reloadable| reloadable.turn(told));
+            let checked = spawn_blocking(move || {
+                self.0.iter_mut().for_each(|reloadable| reloadable.check(requested));
                 self
             });
-            let Ok(after) = turn.await else { return error!("nothing is reloaded any more") };
+            let Ok(after) = checked.await else {
+                return error!("reloading has stopped: a reload panicked");
+            };
             self = after;
         }
     }
@@ -86,13 +89,13 @@ struct Reloadable {
 }
 
 impl Reloadable {
-    /// Reads it again if `told` to, or if the files have changed and come to rest: a certificate
-    /// and its key are seldom written in one moment.
-    fn turn(&mut self, told: bool) {
+    /// Reloads if requested, or if the files have changed and then stayed the same for an interval:
+    /// a certificate and its key are not written at the same instant.
+    fn check(&mut self, requested: bool) {
         let now = stamps(&(self.files)());
-        let rests = now == self.seen;
+        let is_stable = now == self.seen;
         self.seen.clone_from(&now);
-        if told || (rests && now != self.loaded) {
+        if requested || (is_stable && now != self.loaded) {
             self.loaded = now;
             self.reload();
         }
@@ -103,13 +106,14 @@ impl Reloadable {
         match (self.reload)() {
             Ok(()) => info!("reloaded {what}"),
             Err(reason) => {
-                error!(reason, "cannot reload {what}; what was there before stays in use");
+                error!(reason, "cannot reload {what}; the previous state stays in use");
             }
         }
     }
 }
 
-/// By what a file is seen to have changed; nothing when it is not there.
+/// Modification time, size and inode of each file, by which changes are detected; `None` if it does
+/// not exist.
 type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
 
 fn stamps(files: &[PathBuf]) -> Stamps {

@@ -1,4 +1,4 @@
-//! The limits and origins that can be changed while the hub runs.
+//! Limits and origins that can be changed while the hub runs.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::reload::Reloads;
 
-/// What the hub looks at anew with each request.
+/// Shared settings that the router reads for each request.
 #[derive(Clone)]
 pub(crate) struct Adjustable {
     descriptors: Descriptors,
@@ -30,12 +30,11 @@ impl Adjustable {
         adjustable
     }
 
-    /// Makes the hub look at these.
-    pub(crate) fn add_to(&self, mut access: Options) -> Options {
-        access.subscribers = self.subscribers.clone();
-        access.publish_rate = self.publish_rate.clone();
-        access.origins = self.origins.clone();
-        access
+    /// Shares these settings with a router.
+    pub(crate) fn share_with(&self, options: &mut Options) {
+        options.subscribers = self.subscribers.clone();
+        options.publish_rate = self.publish_rate.clone();
+        options.origins = self.origins.clone();
     }
 
     fn set(&self, options: &HubOptions, origins: &[Origin]) {
@@ -48,7 +47,7 @@ impl Adjustable {
         self.origins.set(origins);
     }
 
-    /// Reads the file again when it changes, and when told to.
+    /// Reloads the settings from the file when it changes, and on SIGHUP.
     pub(crate) fn reload_from(&self, file: Option<&PathBuf>, reloads: &mut Reloads) {
         let Some(file) = file else { return };
         let adjustable = self.clone();
@@ -65,13 +64,14 @@ impl Adjustable {
     }
 }
 
-/// Connections from one address that a small limit on its streams leaves for publishers and pages.
-const FEWEST: usize = 100;
+/// The least default of `--connections-per-address`, which leaves connections to publishers and
+/// pages when the limit on streams is small.
+const MIN_CONNECTIONS: usize = 100;
 
 impl HubOptions {
-    /// Each stream over HTTP/1.1 needs a connection, and as many are left for all else.
+    /// Each stream over HTTP/1.1 takes a connection; as many again are left for other requests.
     fn connections_per_address(&self) -> usize {
-        let twice = self.subscribers_per_address.saturating_mul(2).max(FEWEST);
+        let twice = self.subscribers_per_address.saturating_mul(2).max(MIN_CONNECTIONS);
         self.connections_per_address.unwrap_or(twice)
     }
 

@@ -1,4 +1,6 @@
-//! Memory that a burst of bodies has taken is given back to the system.
+//! Returns freed memory to the system after a burst of request bodies.
+//!
+//! A task watches how much memory bodies use. The allocator is asked on a blocking thread.
 
 use std::time::Duration;
 
@@ -6,14 +8,14 @@ use carafe_http::BodyBudget;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What bodies hold at a time in a burst.
+/// Memory of all bodies from which on it counts as a burst.
 const BURST: usize = 8 << 20;
 
-/// For how long bodies have held less when a burst is over.
+/// A burst is over when bodies have used less than `BURST` for this long.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Gives memory back after each burst. glibc keeps what small events have taken, since other
-/// allocations lie between, and what large buffers have taken, since it expects more of them.
+/// Trims the heap after each burst. glibc does not return the memory of small events, because other
+/// allocations lie between them, nor that of large buffers, because it raises its mmap threshold.
 pub(crate) async fn give_back(bodies: BodyBudget) {
     let mut pauses = interval(PAUSE);
     pauses.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -22,7 +24,7 @@ pub(crate) async fn give_back(bodies: BodyBudget) {
         pauses.tick().await;
         let is_high = bodies.take_peak() > BURST;
         if burst && !is_high {
-            // It takes milliseconds, and blocks whoever allocates meanwhile.
+            // Takes milliseconds and holds the lock of the allocator meanwhile.
             let _ = spawn_blocking(trim).await;
         }
         burst = is_high;
@@ -33,13 +35,13 @@ pub(crate) async fn give_back(bodies: BodyBudget) {
 fn trim() {
     #[expect(unsafe_code, reason = "nothing binds this function of the C library")]
     unsafe extern "C" {
-        // It takes no pointer, and may be called at any time from any thread: malloc_trim(3).
+        // SAFETY: takes no pointers, and may be called at any time from any thread: malloc_trim(3).
         safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
     }
     let given_back = malloc_trim(0) == 1;
-    tracing::debug!(given_back, "memory after a burst of bodies");
+    tracing::debug!(given_back, "trimmed the heap after a burst of bodies");
 }
 
-/// Other allocators give memory back by themselves.
+/// Other allocators return memory without being asked.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}

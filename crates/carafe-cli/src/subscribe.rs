@@ -1,4 +1,4 @@
-//! `carafe subscribe`.
+//! `carafe subscribe`: prints the events of a hub, and reconnects when the stream is lost.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::token;
 
-/// Prints events until there were enough, or the reader of the output has had enough.
+/// Prints events up to `--count`, or until the reader of standard output closes it.
 pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> {
     let source = EventSource::options(options.stream()?)
         .last_event_id(options.after.as_deref().unwrap_or_default())
@@ -35,8 +35,8 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The token to send with each connection: a file is read again, since what it had may have
-/// expired.
+/// The token to send with each connection. The file is read again each time, because the token in
+/// it may have been replaced.
 fn token(
     options: &SubscribeOptions,
 ) -> Result<impl FnMut() -> Option<String> + Send + 'static, Failure> {
@@ -53,7 +53,7 @@ fn token(
 }
 
 impl SubscribeOptions {
-    /// The URL of the stream. With `--json`, the hub's own envelope is what is printed.
+    /// The URL of the stream. `--json` prints the envelope of the hub unchanged.
     fn stream(&self) -> Result<String, Failure> {
         let mut url = Url::parse(&self.url).map_err(|error| bad_url(&self.url, &error))?;
         url.path_segments_mut()
@@ -73,7 +73,7 @@ impl SubscribeOptions {
 
 fn bad_url(url: &str, reason: &dyn std::fmt::Display) -> Failure {
     Failure::usage(format!(
-        "{url} is no URL of a hub: {reason}; give one such as http://127.0.0.1:3000"
+        "{url} is not the URL of a hub: {reason}; expected one such as http://127.0.0.1:3000"
     ))
 }
 
@@ -92,16 +92,16 @@ struct Gap {
     oldest: Option<String>,
 }
 
-/// The gap in words.
+/// The message for a `carafe.gap` event.
 fn gap(event: &ReceivedEvent) -> String {
     let Ok(gap) = serde_json::from_str::<Gap>(&event.data) else {
-        return "the hub told a gap: some events are gone".into();
+        return "gap: some events are no longer stored".into();
     };
-    let mut words = format!("a gap: not all events after {} are kept", gap.requested);
+    let mut words = format!("gap: some events after {} are no longer stored", gap.requested);
     match gap.oldest {
-        Some(oldest) => write!(words, "; the oldest that is there is {oldest}"),
-        None => write!(words, "; the history is empty"),
+        Some(oldest) => write!(words, "; the oldest stored event is {oldest}"),
+        None => write!(words, "; no events are stored"),
     }
-    .expect("a String takes all");
+    .expect("writing to a String does not fail");
     words
 }

@@ -1,4 +1,4 @@
-//! `carafe token`, and the tokens that the other commands send.
+//! `carafe token`, and the tokens that `carafe publish` and `carafe subscribe` send.
 
 use std::env;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::keys::{read, secret};
 use crate::output::Output;
 
-/// Where a token may be instead of a file.
+/// The environment variable for a token.
 const TOKEN: &str = "CARAFE_TOKEN";
 
 #[derive(Serialize)]
@@ -32,12 +32,12 @@ struct Claims<'a> {
     subscribe: &'a [String],
 }
 
-/// Prints a token that grants what is asked for.
+/// Prints a token with the grants that the options name.
 pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
     let granted = options.publish.iter().chain(&options.subscribe);
     if granted.clone().next().is_none() {
         return Err(Failure::usage(
-            "the token would grant nothing: give --publish or --subscribe, such as --subscribe \
+            "the token would grant nothing: give --publish or --subscribe, for example --subscribe \
              'orders/*'",
         ));
     }
@@ -46,11 +46,11 @@ pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
     }
     let token = signer(options)?
         .sign(&claims(options)?)
-        .ok_or_else(|| Failure::failed("the key does not sign"))?;
+        .ok_or_else(|| Failure::failed("signing with the key failed"))?;
     if token.len() > Keys::TOKEN_BYTES {
         return Err(Failure::usage(format!(
-            "the token would have {} bytes, and hubs take {}: grant patterns instead of many \
-             topics",
+            "the token would have {} bytes, more than the {} that hubs accept: grant patterns \
+             instead of many topics",
             token.len(),
             Keys::TOKEN_BYTES
         )));
@@ -98,7 +98,7 @@ fn signer(options: &TokenOptions) -> Result<Signer, Failure> {
     })
 }
 
-/// The token to send: that of the file, else that of the environment.
+/// The token to send: from the file, else from the environment.
 pub(crate) fn to_send(file: Option<&Path>) -> Result<Option<String>, Failure> {
     let token = match file {
         Some(file) => {

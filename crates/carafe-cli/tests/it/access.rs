@@ -649,18 +649,21 @@ fn keys_that_cannot_be_used_are_refused_at_the_start_with_exit_2() {
     serve(&["--secret-file", &short], "fewer than 32 bytes");
     serve(&["--secret-file", "nowhere"], "cannot read nowhere");
     serve(&["--keys", "nowhere"], "cannot read nowhere");
-    serve(&["--issuer", "x"], "go with a secret");
+    serve(&["--issuer", "x"], "apply to a secret");
     folder.write("secret", SECRET);
     folder.write("public.pem", &KeyPair::generate_for(&PKCS_ED25519).unwrap().public_key_pem());
     for (text, sentence) in [
         ("", "has 0 keys"),
-        ("[[key]]\n", "key 1: say where it is"),
+        ("[[key]]\n", "key 1: expected exactly one of secret-file"),
         ("[[key]]\nsecret = \"x\"\n", "unknown field `secret`"),
         (
             "[[key]]\nsecret-file = \"secret\"\n[[key]]\nsecret-file = \"short\"\n",
             "key 2: the secret has fewer",
         ),
-        ("[[key]]\nsecret-file = \"secret\"\npublic-key = \"public.pem\"\n", "say where it is"),
+        (
+            "[[key]]\nsecret-file = \"secret\"\npublic-key = \"public.pem\"\n",
+            "expected exactly one of secret-file",
+        ),
         (
             "[[key]]\nsecret-file = \"secret\"\nalgorithms = [\"RS256\"]\n",
             "none of the algorithms fits",
@@ -670,7 +673,7 @@ fn keys_that_cannot_be_used_are_refused_at_the_start_with_exit_2() {
             "none of the algorithms fits",
         ),
         ("[[key]]\nsecret-file = \"secret\"\nalgorithms = [\"none\"]\n", "none"),
-        ("[[key]]\nsecret-file = \"secret\"\nrefresh = \"1m\"\n", "refresh goes with"),
+        ("[[key]]\nsecret-file = \"secret\"\nrefresh = \"1m\"\n", "refresh applies to"),
         ("[[key]]\npublic-key = \"secret\"\n", "no public key in it"),
         ("[[key]]\njwk-set = \"secret\"\n", "no JWK Set"),
         ("[[key]]\njwk-set = \"http://issuer.example/keys\"\n", "use https"),
@@ -802,10 +805,10 @@ fn a_token_that_would_be_of_no_use_is_not_made() {
     };
     token(&[], "would grant nothing");
     token(&["--publish", "orders/("], "`orders/(`");
-    token(&["--publish", "a", "--ttl", "0s"], "too short");
+    token(&["--publish", "a", "--ttl", "0s"], "above zero");
     let topics: Vec<_> = (0..20).map(|number| format!("{number}{}", "x".repeat(400))).collect();
     let many: Vec<_> = topics.iter().flat_map(|topic| ["--publish", topic]).collect();
-    token(&many, "hubs take 8192");
+    token(&many, "more than the 8192 that hubs accept");
     fails(&["token", "--publish", "a", "--secret-file", "nowhere"], 2, "cannot read nowhere");
     fails(&["token", "--publish", "a", "--private-key", &secret], 2, "no private key in it");
 }

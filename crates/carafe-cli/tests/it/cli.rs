@@ -61,7 +61,7 @@ fn a_port_in_use_is_told_with_exit_2() {
     fails(
         &["dev", "--listen", &address],
         2,
-        &format!("{address} is in use: stop what listens there"),
+        &format!("{address} is in use: stop the program that listens there"),
     );
 }
 
@@ -71,7 +71,7 @@ fn a_hub_that_is_not_there_is_told_with_exit_1() {
     let url = format!("http://{free}");
     fails(&["publish", "a", "x", "--url", &url], 1, "cannot connect");
     fails(&["subscribe", "a", "--url", &url], 1, "cannot connect");
-    fails(&["subscribe", "a", "--url", "hub"], 2, "give one such as http://");
+    fails(&["subscribe", "a", "--url", "hub"], 2, "expected one such as http://");
     fails(&["publish", "a", "x", "--url", "ftp://hub.example"], 2, "only http and https are");
 }
 
@@ -226,10 +226,10 @@ fn a_bad_file_is_told_with_its_name_and_exit_2() {
     let file = path.to_str().unwrap();
     fails(&["dev", "--config", file], 2, "cannot read");
     for (text, sentence) in [
-        ("colour = \"red\"", "there is no option `colour`"),
+        ("colour = \"red\"", "unknown option `colour`"),
         ("retry = ", "carafe.toml: "),
-        ("retry = true", "`retry` takes a text"),
-        ("config = \"other.toml\"", "there is no option `config`"),
+        ("retry = true", "`retry` must be a string"),
+        ("config = \"other.toml\"", "unknown option `config`"),
         ("retry = \"soon\"", "expected a duration such as"),
     ] {
         fs::write(&path, text).unwrap();
@@ -239,7 +239,7 @@ fn a_bad_file_is_told_with_its_name_and_exit_2() {
 
 #[test]
 fn a_budget_for_bodies_that_has_no_room_for_what_may_be_published_is_refused() {
-    let sentence = "one client may have half of --body-bytes-in-flight";
+    let sentence = "--body-bytes-in-flight must be at least twice the largest event or batch";
     for options in [
         ["--body-bytes-in-flight", "16MiB"],
         ["--event-bytes", "33MiB"],

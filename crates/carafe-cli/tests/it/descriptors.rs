@@ -30,7 +30,7 @@ fn hub(limit: &str, options: &[&str]) -> (Server, Vec<String>) {
 fn the_soft_limit_is_raised_to_the_hard_one_and_that_is_said() {
     let (hub, words) = hub("ulimit -Sn 100 && ulimit -Hn 200", &["--log", "memory:"]);
     let raised = |word: &String| {
-        word.contains("raised the limit of open files") && word.contains("from=100 to=200")
+        word.contains("raised the limit on open files") && word.contains("from=100 to=200")
     };
     assert!(words.iter().any(raised), "{words:?}");
     assert_eq!(Metrics::of(&hub).get("process_max_fds"), 200.0);
@@ -139,7 +139,13 @@ fn a_log_that_can_open_no_more_files_refuses_publishers_until_it_can_and_ends_no
     let (_folder, place) = log();
     let place = format!("disk:{}", place.display());
     let (hub, words) = hub("ulimit -n 80", &["--log", &place, "--segment-bytes", "4KiB"]);
-    assert!(words.iter().any(|word| word.contains("--segment-bytes a higher value")), "{words:?}");
+    assert!(
+        words
+            .iter()
+            .any(|word| word
+                .contains("raise the limit on open files (ulimit -n), or --segment-bytes")),
+        "{words:?}"
+    );
     let metrics = Metrics::of(&hub);
     let mut stream = Stream::open(hub.address, "/events/a", &[]);
     let mut publisher = connect(hub.address);

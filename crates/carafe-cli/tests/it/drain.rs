@@ -51,7 +51,7 @@ fn a_client_that_does_not_read_is_cut_when_the_drain_time_is_over() {
     process.signal(rustix::process::Signal::TERM);
     let line = process.next_word(|line| line.contains("cut"));
     assert!(
-        line.contains("cut the streams that had not ended") && line.contains("cut=1"),
+        line.contains("disconnected the remaining streams") && line.contains("cut=1"),
         "{line}"
     );
     assert!(process.wait().success());

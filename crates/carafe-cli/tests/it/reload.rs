@@ -80,7 +80,7 @@ fn a_bad_file_is_told_and_what_was_there_before_stays_in_use() {
     let configured = Configured::start("subscribers = 0\n");
     for (text, reason) in [
         ("subscribers = \"many\"", "expected a whole number"),
-        ("nope = 1", "there is no option `nope`"),
+        ("nope = 1", "unknown option `nope`"),
     ] {
         let told = configured.change(text, "cannot reload the limits and origins");
         assert!(told.contains("ERROR") && told.contains(reason), "{told}");

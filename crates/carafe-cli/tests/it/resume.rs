@@ -243,7 +243,7 @@ fn carafe_subscribe_is_told_the_gap_of_a_restart() {
     proxy.cut();
     let gap = reading.next_word(|line| line.contains("gap"));
     assert!(
-        gap.starts_with(&format!("carafe: a gap: not all events after {before} are kept")),
+        gap.starts_with(&format!("carafe: gap: some events after {before} are no longer stored")),
         "{gap}"
     );
     assert_eq!(reading.stdout.recv_timeout(PATIENCE).unwrap(), "after");
