@@ -1,4 +1,4 @@
-//! Module headers, and words that do not belong into the repository.
+//! Module headers, comment markers, and words that do not belong into the repository.
 
 use crate::tidy::finding::Finding;
 use crate::tidy::tree::File;
@@ -11,6 +11,16 @@ pub(super) fn check_header(file: &File) -> Option<Finding> {
     let first = file.text.lines().find(|line| !line.starts_with("#!"));
     let has_header = first.is_some_and(|line| line.starts_with("//!"));
     (!has_header).then(|| Finding::new(file, 1, "begin the module with a `//!` header"))
+}
+
+/// A marker that stands twice is what a careless search-and-replace leaves behind.
+pub(super) fn check_markers(file: &File) -> impl Iterator<Item = Finding> {
+    (1..).zip(file.text.lines()).filter_map(move |(number, line)| {
+        let line = line.trim_start();
+        let marker = ["///", "//!", "//"].into_iter().find(|marker| line.starts_with(marker))?;
+        let doubled = line[marker.len()..].trim_start().split(' ').next() == Some(marker);
+        doubled.then(|| Finding::new(file, number, "write the comment marker once"))
+    })
 }
 
 pub(super) fn check_words(file: &File) -> impl Iterator<Item = Finding> {
@@ -41,6 +51,15 @@ mod tests {
         assert!(check(""));
         assert!(!check("//! What it does.\n"));
         assert!(!check("#![no_main]\n//! What it does.\n"));
+    }
+
+    #[test]
+    fn a_doubled_comment_marker_is_found() {
+        let check = |line: String| check_markers(&File::of("crates/a/src/b.rs", &line)).count();
+        for marker in ["//", "///", "//!"] {
+            assert_eq!(check(format!("{marker} {marker} A word.\n    {marker} {marker}")), 2);
+        }
+        assert_eq!(check("/// // A comment in an example.\n// A word.\nlet a = 1;".into()), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! //! The timer that keeps idle streams open.
+//! The timer that keeps idle streams open.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// /// The usual interval: proxies close connections that are silent for 30 to 60 s.
+/// The usual interval: proxies close connections that are silent for 30 to 60 s.
 pub(crate) const DEFAULT: Duration = Duration::from_secs(15);
 
-/// /// The shortest interval.
+/// The shortest interval.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// /// A timer that fires after a silence of one interval.
+/// A timer that fires after a silence of one interval.
 pub(crate) struct Heartbeat {
     interval: Option<Duration>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Heartbeat {
-    /// /// A timer with this interval; `None` never fires.
+    /// A timer with this interval; `None` never fires.
     pub(crate) fn every(interval: Option<Duration>) -> Self {
-        // // An interval of zero would leave time for nothing else.
+        // An interval of zero would leave time for nothing else.
         Self { interval: interval.map(|interval| interval.max(SHORTEST)), sleep: None }
     }
 
-    /// /// There was output: the silence starts anew.
+    /// There was output: the silence starts anew.
     pub(crate) fn reset(&mut self) {
         if let (Some(interval), Some(sleep)) = (self.interval, &mut self.sleep) {
             sleep.as_mut().reset(Instant::now() + interval);
         }
     }
 
-    /// /// Ready once the silence has lasted for the interval.
+    /// Ready once the silence has lasted for the interval.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(interval) = self.interval else { return Poll::Pending };
         let timer = self.sleep.get_or_insert_with(|| Box::pin(sleep(interval)));

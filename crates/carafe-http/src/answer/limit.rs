@@ -1,6 +1,6 @@
-//! //! The names of all limits.
+//! The names of all limits.
 
-/// /// A limit that a client or the system can meet. Each is counted by its name.
+/// A limit that a client or the system can meet. Each is counted by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     BatchBytes,
@@ -63,7 +63,7 @@ impl Limit {
         Self::WriteTimeout,
     ];
 
-    /// /// The option that sets it. The detail of a problem ends with "or raise --" and its name.
+    /// The option that sets it. The detail of a problem ends with "or raise --" and its name.
     pub(crate) fn option(self) -> Option<&'static str> {
         match self {
             Self::Descriptors
@@ -78,7 +78,7 @@ impl Limit {
         }
     }
 
-    /// /// The name: that of the option, if there is one.
+    /// The name: that of the option, if there is one.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::BatchBytes => "batch-bytes",

@@ -1,4 +1,4 @@
-//! //! `POST /events` with NDJSON: publishes a batch in order, whole or not at all.
+//! `POST /events` with NDJSON: publishes a batch in order, whole or not at all.
 //!
 //! The body is read and checked line by line. Neither the body nor a tree of its JSON is ever in
 //! memory as a whole.
@@ -27,23 +27,23 @@ use crate::api::topic::topic;
 use crate::policy::body_budget::Held;
 use crate::policy::publish_rate::Publisher;
 
-/// /// Bytes of a line besides its data: topics and other parameters.
+/// Bytes of a line besides its data: topics and other parameters.
 const NAMES: usize = 64 << 10;
 
-/// /// The most bytes of JSON for one byte of data: `\u0000`.
+/// The most bytes of JSON for one byte of data: `\u0000`.
 const ESCAPE: usize = 6;
 
-/// /// Memory of an event besides its publication: the allocator's overhead, and its part of the
+/// Memory of an event besides its publication: the allocator's overhead, and its part of the
 /// response.
 const BESIDE: usize = 128;
 
-/// /// The most memory that a batch takes, as a multiple of its text: that of events without data.
+/// The most memory that a batch takes, as a multiple of its text: that of events without data.
 pub(crate) const GROWS: usize = 16;
 
-/// /// Some editors put it at the start of a file.
+/// Some editors put it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// /// Publishes the batch in the body. A line that is rejected ends the batch; the rest is not
+/// Publishes the batch in the body. A line that is rejected ends the batch; the rest is not
 /// read.
 pub(crate) async fn publish(
     app: &App,
@@ -63,7 +63,7 @@ pub(crate) async fn publish(
     Ok(answer(&appended, held))
 }
 
-/// /// Reads and checks the whole batch.
+/// Reads and checks the whole batch.
 async fn read(
     app: &App,
     caller: &Caller,
@@ -76,7 +76,7 @@ async fn read(
     let mut lines = Lines::new(longest, too_long);
     while let Some(bytes) = body.next().await? {
         lines.push(&bytes, |number, line| batch.take(number, line))?;
-        // // An incomplete line is in memory twice while it is parsed: as received, and decoded.
+        // An incomplete line is in memory twice while it is parsed: as received, and decoded.
         body.hold(batch.weight + 2 * lines.begun()).await?;
     }
     lines.end(|number, line| batch.take(number, line))?;
@@ -84,13 +84,13 @@ async fn read(
     Ok((batch.publications, body.into_held()))
 }
 
-/// /// The publications that were read so far.
+/// The publications that were read so far.
 struct Batch<'a, 'b> {
     caller: &'a Caller,
     event_bytes: usize,
     unpaid: &'a mut UnpaidBatch<'b>,
     publications: Vec<Publication>,
-    /// /// The memory that they take.
+    /// The memory that they take.
     weight: usize,
 }
 
@@ -138,7 +138,7 @@ fn ids<S: Serializer>(appended: &[Appended], serializer: S) -> Result<S::Ok, S::
     serializer.collect_seq(appended.iter().map(|one| one.position.to_string()))
 }
 
-/// /// The response. Its memory counts as that of the body until the client has received it.
+/// The response. Its memory counts as that of the body until the client has received it.
 fn answer(appended: &[Appended], mut held: Held) -> Response {
     let body =
         serde_json::to_vec(&Published { ids: appended }).expect("a list of texts is always JSON");
@@ -149,7 +149,7 @@ fn answer(appended: &[Appended], mut held: Held) -> Response {
     (status, json, Body::from(Bytes::from_owner(HeldBytes { body, _held: held }))).into_response()
 }
 
-/// /// Bytes, and their memory reservation.
+/// Bytes, and their memory reservation.
 struct HeldBytes {
     body: Vec<u8>,
     _held: Held,
@@ -175,7 +175,7 @@ fn bad_line(detail: String) -> Problem {
 mod tests {
     use super::*;
 
-    /// /// A reservation is made from the length of the batch, before it is read.
+    /// A reservation is made from the length of the batch, before it is read.
     #[test]
     fn no_line_takes_more_memory_than_so_many_times_its_text() {
         let alternates = format!(

@@ -1,4 +1,4 @@
-//! //! Reads the body of a request within its limits: bytes, memory and time.
+//! Reads the body of a request within its limits: bytes, memory and time.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::api::options::Options;
 use crate::policy::body_budget::{Held, NoRoom};
 use crate::policy::publish_rate::Publisher;
 
-/// /// How long, in all, a body may wait for memory.
+/// How long, in all, a body may wait for memory.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// /// A body that is being read. Memory is reserved before bytes are kept.
+/// A body that is being read. Memory is reserved before bytes are kept.
 pub(crate) struct BodyReader<'a> {
     options: &'a Options,
     body: Body,
@@ -30,20 +30,20 @@ pub(crate) struct BodyReader<'a> {
     deadline: Instant,
 }
 
-/// /// The limits of a body.
+/// The limits of a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Most {
-    /// /// The most bytes, and the limit that they are.
+    /// The most bytes, and the limit that they are.
     pub(crate) bytes: usize,
     pub(crate) limit: Limit,
-    /// /// How often the text is in memory at once until it is parsed.
+    /// How often the text is in memory at once until it is parsed.
     pub(crate) copies: usize,
-    /// /// The most memory that the content takes, as a multiple of the text.
+    /// The most memory that the content takes, as a multiple of the text.
     pub(crate) grows: usize,
 }
 
 impl<'a> BodyReader<'a> {
-    /// /// Reserves memory for the declared length. Until then nothing is read, and a client that
+    /// Reserves memory for the declared length. Until then nothing is read, and a client that
     /// sent `Expect: 100-continue` is not told to go on.
     pub(crate) async fn begin(
         options: &'a Options,
@@ -57,7 +57,7 @@ impl<'a> BodyReader<'a> {
         if declared > most.bytes {
             return Err(too_large(most.bytes).over(most.limit));
         }
-        // // A body without a declared length may have any length within the limit.
+        // A body without a declared length may have any length within the limit.
         let expected = if declared == 0 { most.bytes } else { declared };
         let held = options
             .body_budget
@@ -69,13 +69,13 @@ impl<'a> BodyReader<'a> {
         Ok(reader)
     }
 
-    /// /// The next bytes as they come; `None` at the end.
+    /// The next bytes as they come; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let frame =
                 timeout_at(self.deadline, self.body.frame()).await.map_err(|_| too_slow())?;
             let Some(frame) = frame else { return Ok(None) };
-            // // Other frames are trailers, which mean nothing here.
+            // Other frames are trailers, which mean nothing here.
             let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
             self.read += data.len();
             if self.read > self.most.bytes {
@@ -85,18 +85,18 @@ impl<'a> BodyReader<'a> {
         }
     }
 
-    /// /// Reserves so many bytes in all.
+    /// Reserves so many bytes in all.
     pub(crate) async fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
         let grown = self.held.grow_to(bytes, &mut self.patience).await;
         grown.map_err(|why| no_room(why, self.options.body_budget.largest_body()))
     }
 
-    /// /// The reservation, to be kept as long as the content is in memory.
+    /// The reservation, to be kept as long as the content is in memory.
     pub(crate) fn into_held(self) -> Held {
         self.held
     }
 
-    /// /// Reads the whole body as text.
+    /// Reads the whole body as text.
     pub(crate) async fn text(mut self) -> Result<(String, Held), Problem> {
         let mut bytes = Vec::with_capacity(declared(&self.body));
         while let Some(data) = self.next().await? {
@@ -107,7 +107,7 @@ impl<'a> BodyReader<'a> {
         Ok((String::from_utf8(bytes).map_err(|_| bad_utf_8())?, self.held))
     }
 
-    /// /// Doubles a full buffer, up to the limit of the body.
+    /// Doubles a full buffer, up to the limit of the body.
     async fn make_room(&mut self, bytes: &mut Vec<u8>, more: usize) -> Result<(), Problem> {
         let needed = bytes.len() + more;
         if needed > bytes.capacity() {
@@ -119,12 +119,12 @@ impl<'a> BodyReader<'a> {
     }
 }
 
-/// /// The declared length; 0 if there is none.
+/// The declared length; 0 if there is none.
 fn declared(body: &Body) -> usize {
     usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
-/// /// Rejects compressed bodies: a few bytes could become very many.
+/// Rejects compressed bodies: a few bytes could become very many.
 fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
     let mut encodings = parts.headers.get_all(CONTENT_ENCODING).iter();
     if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {

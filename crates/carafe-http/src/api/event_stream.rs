@@ -1,4 +1,4 @@
-//! //! An event stream for one connection, as the response of any axum handler.
+//! An event stream for one connection, as the response of any axum handler.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -22,10 +22,10 @@ use crate::answer::headers::stream_headers;
 use crate::answer::heartbeat::{self, Heartbeat};
 use crate::answer::stream_drain::EndsOnDrain;
 
-/// /// Events that may be queued before `send` waits.
+/// Events that may be queued before `send` waits.
 const WAITING: usize = 16;
 
-/// /// The most bytes of queued events in one chunk.
+/// The most bytes of queued events in one chunk.
 const CHUNK: usize = 64 << 10;
 
 /// An event stream whose handler pushes.
@@ -45,7 +45,7 @@ const CHUNK: usize = 64 << 10;
 /// }
 /// ```
 ///
-/// /// The handler's future runs as part of the response, without a task of its own. When the
+/// The handler's future runs as part of the response, without a task of its own. When the
 /// client leaves, the future is dropped at its next `await`. The stream ends when the handler
 /// returns. A comment is sent after 15 s without output; see [`heartbeat`](Self::heartbeat).
 ///
@@ -60,18 +60,18 @@ pub struct EventStream {
 
 type Handler = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 
-/// /// Sends events to one client. Clones send to the same client.
+/// Sends events to one client. Clones send to the same client.
 #[derive(Clone, Debug)]
 pub struct Events {
     sender: mpsc::Sender<Bytes>,
 }
 
-/// /// The client has left: nothing more can be sent.
+/// The client has left: nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the client is gone")]
 pub struct Gone;
 
-/// /// Why a handler ended its stream early, from any error by `?`. For the client, the stream ends
+/// Why a handler ended its stream early, from any error by `?`. For the client, the stream ends
 /// as if the handler had returned.
 #[derive(Debug)]
 pub struct HandlerError(Box<dyn Error + Send + Sync>);
@@ -82,20 +82,20 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
     }
 }
 
-/// /// Why a value was not sent as JSON.
+/// Why a value was not sent as JSON.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// /// The value cannot be serialized.
+    /// The value cannot be serialized.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// /// The client has left.
+    /// The client has left.
     #[error(transparent)]
     Gone(#[from] Gone),
 }
 
 impl EventStream {
-    /// /// A stream of the events that `handler` sends until it returns.
+    /// A stream of the events that `handler` sends until it returns.
     pub fn new<H, F>(handler: H) -> Self
     where
         H: FnOnce(Events) -> F,
@@ -106,7 +106,7 @@ impl EventStream {
         Self { handler, events, heartbeat: Some(heartbeat::DEFAULT) }
     }
 
-    /// /// A stream of these events.
+    /// A stream of these events.
     pub fn from_stream(events: impl Stream<Item = Event> + Send + 'static) -> Self {
         Self::new(|sender| async move {
             let mut events = Box::pin(events);
@@ -117,7 +117,7 @@ impl EventStream {
         })
     }
 
-    /// /// Sets the silence after which a comment is sent to keep the stream open; `None` sends
+    /// Sets the silence after which a comment is sent to keep the stream open; `None` sends
     /// none.
     pub fn heartbeat(mut self, interval: Option<Duration>) -> Self {
         self.heartbeat = interval;
@@ -126,10 +126,10 @@ impl EventStream {
 }
 
 impl Events {
-    /// /// Sends an event. It waits while the client reads too slowly.
+    /// Sends an event. It waits while the client reads too slowly.
     ///
     /// # Errors
-    /// /// When the client has left.
+    /// When the client has left.
     pub async fn send(&self, event: Event) -> Result<(), Gone> {
         self.sender.send(event.to_bytes().into()).await.map_err(|_| Gone)
     }
@@ -137,7 +137,7 @@ impl Events {
     /// Sends data, without type and ID.
     ///
     /// # Errors
-    /// /// When the client has left.
+    /// When the client has left.
     pub async fn data(&self, data: impl Display) -> Result<(), Gone> {
         self.send(Event::new(data.to_string())).await
     }
@@ -145,28 +145,28 @@ impl Events {
     /// Sends a value as JSON.
     ///
     /// # Errors
-    /// /// When the value cannot be serialized, or the client has left.
+    /// When the value cannot be serialized, or the client has left.
     pub async fn json(&self, value: &impl Serialize) -> Result<(), JsonError> {
         Ok(self.data(serde_json::to_string(value)?).await?)
     }
 
-    /// /// Sends a comment, which clients ignore.
+    /// Sends a comment, which clients ignore.
     ///
     /// # Errors
-    /// /// When the client has left.
+    /// When the client has left.
     pub async fn comment(&self, text: impl Into<String>) -> Result<(), Gone> {
         self.send(Event::comment(text)).await
     }
 
-    /// /// Tells the client how long to wait before it reconnects.
+    /// Tells the client how long to wait before it reconnects.
     ///
     /// # Errors
-    /// /// When the client has left.
+    /// When the client has left.
     pub async fn retry(&self, time: Duration) -> Result<(), Gone> {
         self.send(Event::retry(time)).await
     }
 
-    /// /// Waits until the client has left.
+    /// Waits until the client has left.
     pub async fn closed(&self) {
         self.sender.closed().await;
     }
@@ -190,7 +190,7 @@ struct EventBody {
 }
 
 impl EventBody {
-    /// /// Polls the handler, and then takes the events that it has sent.
+    /// Polls the handler, and then takes the events that it has sent.
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(handler) = &mut self.handler
             && let Poll::Ready(ended) = handler.as_mut().poll(cx)
@@ -201,7 +201,7 @@ impl EventBody {
             }
         }
         match self.events.poll_recv(cx) {
-            // // Clones of the sender may still exist elsewhere: the handler's return ends the
+            // Clones of the sender may still exist elsewhere: the handler's return ends the
             // stream all the same.
             Poll::Pending if self.handler.is_none() => Poll::Ready(None),
             Poll::Ready(Some(first)) => Poll::Ready(Some(self.concat(first))),

@@ -1,4 +1,4 @@
-//! //! Parses one line of a batch: a publication with its topics and data.
+//! Parses one line of a batch: a publication with its topics and data.
 //!
 //! It builds no tree of the JSON, so that it takes no more memory than the text.
 
@@ -8,7 +8,7 @@ use std::io;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// /// The fields of a line, not validated yet.
+/// The fields of a line, not validated yet.
 pub(crate) struct Line {
     pub(crate) topic: String,
     pub(crate) alternates: Alternates,
@@ -19,21 +19,21 @@ pub(crate) struct Line {
     pub(crate) private: bool,
 }
 
-/// /// The data of an event.
+/// The data of an event.
 pub(crate) enum Data {
-    /// /// A string as it is, and any other value as its JSON.
+    /// A string as it is, and any other value as its JSON.
     Text(String),
     TooLong,
 }
 
-/// /// The alternate topics of an event.
+/// The alternate topics of an event.
 pub(crate) enum Alternates {
     Topics(Vec<String>),
     TooMany,
 }
 
 impl Line {
-    /// /// Parses a line with limits on the bytes of its data and on its topics.
+    /// Parses a line with limits on the bytes of its data and on its topics.
     pub(crate) fn parse(
         text: &str,
         event_bytes: usize,
@@ -112,7 +112,7 @@ fn once<T, E: Error>(place: &mut Option<T>, name: &'static str, value: T) -> Res
     }
 }
 
-/// /// Reads an array of at most so many strings. The rest is skipped.
+/// Reads an array of at most so many strings. The rest is skipped.
 struct AtMost(usize);
 
 impl<'de> DeserializeSeed<'de> for AtMost {
@@ -144,7 +144,7 @@ impl<'de> Visitor<'de> for AtMost {
     }
 }
 
-/// /// Writes a value as compact JSON while it is read, up to a limit.
+/// Writes a value as compact JSON while it is read, up to a limit.
 struct Bounded {
     text: Vec<u8>,
     limit: usize,
@@ -174,7 +174,7 @@ impl Bounded {
             return Ok(Data::TooLong);
         }
         self.text.shrink_to_fit();
-        // // serde_json writes only UTF-8.
+        // serde_json writes only UTF-8.
         String::from_utf8(self.text).map(Data::Text).map_err(E::custom)
     }
 }
@@ -199,7 +199,7 @@ impl<'de> DeserializeSeed<'de> for Bounded {
     }
 }
 
-/// /// Writes a value. A string that is the whole data is written without quotes.
+/// Writes a value. A string that is the whole data is written without quotes.
 struct Json<'a> {
     out: &'a mut Bounded,
     within: bool,
@@ -262,7 +262,7 @@ impl<'de> Visitor<'de> for Json<'_> {
     }
 }
 
-/// /// Writes a value inside another one, after a separator.
+/// Writes a value inside another one, after a separator.
 struct After<'a>(&'static str, &'a mut Bounded);
 
 impl<'de> DeserializeSeed<'de> for After<'_> {
@@ -284,7 +284,7 @@ mod tests {
         Line::parse(text, 32, 3).map_err(|error| error.to_string())
     }
 
-    /// /// The text of the data; `None` if it is too long.
+    /// The text of the data; `None` if it is too long.
     #[track_caller]
     fn data(value: &str) -> Option<String> {
         match parse(&format!("{{\"topic\":\"a\",\"data\":{value}}}")).unwrap().data {

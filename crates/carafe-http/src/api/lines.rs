@@ -1,33 +1,33 @@
-//! //! Splits a body into lines as its bytes arrive.
+//! Splits a body into lines as its bytes arrive.
 
 use crate::answer::problem::Problem;
 
-/// /// The largest buffer that is kept for the next line.
+/// The largest buffer that is kept for the next line.
 const KEPT: usize = 64 << 10;
 
-/// /// The lines of a text that arrives in pieces.
+/// The lines of a text that arrives in pieces.
 pub(crate) struct Lines {
-    /// /// The most bytes of a line.
+    /// The most bytes of a line.
     longest: usize,
     too_long: fn(usize) -> Problem,
-    /// /// The start of the next line.
+    /// The start of the next line.
     begun: Vec<u8>,
     number: usize,
 }
 
 impl Lines {
-    /// /// Lines of at most so many bytes, and the problem for longer ones. A longer line is
+    /// Lines of at most so many bytes, and the problem for longer ones. A longer line is
     /// rejected before it has ended.
     pub(crate) fn new(longest: usize, too_long: fn(usize) -> Problem) -> Self {
         Self { longest, too_long, begun: Vec::new(), number: 1 }
     }
 
-    /// /// The bytes of the incomplete line.
+    /// The bytes of the incomplete line.
     pub(crate) fn begun(&self) -> usize {
         self.begun.len()
     }
 
-    /// /// Passes on each line that ends in these bytes, without its line break.
+    /// Passes on each line that ends in these bytes, without its line break.
     pub(crate) fn push(
         &mut self,
         bytes: &[u8],
@@ -49,7 +49,7 @@ impl Lines {
         Ok(())
     }
 
-    /// /// Passes on the last line, which has no line break.
+    /// Passes on the last line, which has no line break.
     pub(crate) fn end(
         &mut self,
         line: impl FnOnce(usize, &[u8]) -> Result<(), Problem>,
@@ -94,7 +94,7 @@ mod tests {
         Problem::not_found()
     }
 
-    /// /// The lines of a text in pieces of so many bytes.
+    /// The lines of a text in pieces of so many bytes.
     fn lines(text: &str, piece: usize) -> Vec<(usize, String)> {
         let (mut lines, mut found) = (Lines::new(8, too_long), Vec::new());
         let mut line = |number, line: &[u8]| {

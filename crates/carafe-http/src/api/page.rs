@@ -1,22 +1,22 @@
-//! //! The pages at `/`, compiled into the program.
+//! The pages at `/`, compiled into the program.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
-/// /// Nothing from other origins and nothing inline: the data of an event can never become a
+/// Nothing from other origins and nothing inline: the data of an event can never become a
 /// script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src \
  'self'; img-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// /// One file of the console.
+/// One file of the console.
 pub(crate) struct File {
     pub(crate) path: &'static str,
     content_type: &'static str,
     body: &'static str,
 }
 
-/// /// The console: its page, style, script and icon.
+/// The console: its page, style, script and icon.
 pub(crate) static CONSOLE: [File; 4] = [
     File {
         path: "/",
@@ -51,7 +51,7 @@ const PLAIN: File = File {
         <code>/events</code>.</p>\n</html>\n",
 };
 
-/// /// The page of a hub in production, which says only what this is.
+/// The page of a hub in production, which says only what this is.
 pub(crate) async fn plain() -> Response {
     PLAIN.response()
 }
@@ -61,7 +61,7 @@ impl File {
         let headers = [
             (CONTENT_TYPE, self.content_type),
             (CONTENT_SECURITY_POLICY, POLICY),
-            // // Revalidated, since a new version of the program has a new page.
+            // Revalidated, since a new version of the program has a new page.
             (CACHE_CONTROL, "no-cache"),
         ];
         (headers, self.body).into_response()

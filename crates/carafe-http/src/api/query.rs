@@ -1,4 +1,4 @@
-//! //! Parses the query of a request: known names only, UTF-8, and no value twice where one is
+//! Parses the query of a request: known names only, UTF-8, and no value twice where one is
 //! meant.
 
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use percent_encoding::percent_decode_str;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 
-/// /// The decoded pairs of a query.
+/// The decoded pairs of a query.
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
 }
 
 impl Query {
-    /// /// Parses a query that may have only the `known` names. A misspelt name would otherwise be
+    /// Parses a query that may have only the `known` names. A misspelt name would otherwise be
     /// ignored silently.
     pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
@@ -22,17 +22,17 @@ impl Query {
         Ok(Self { pairs })
     }
 
-    /// /// Whether the query has no pairs.
+    /// Whether the query has no pairs.
     pub(crate) fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// /// All values of a name that may be repeated.
+    /// All values of a name that may be repeated.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// /// The value of a name that must not be repeated.
+    /// The value of a name that must not be repeated.
     pub(crate) fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Problem> {
         let mut values = self.all(name);
         let first = values.next();
@@ -44,17 +44,17 @@ impl Query {
         Ok(first)
     }
 
-    /// /// The value as a whole number.
+    /// The value as a whole number.
     pub(crate) fn number<N: FromStr>(&self, name: &'static str) -> Result<Option<N>, Problem> {
         let Some(value) = self.one(name)? else { return Ok(None) };
-        // // `parse` alone would accept a leading `+`.
+        // `parse` alone would accept a leading `+`.
         let number = value.parse().ok().filter(|_| value.bytes().all(|byte| byte.is_ascii_digit()));
         number
             .map(Some)
             .ok_or_else(|| bad(format!("`{name}` is not a whole number: use digits only")))
     }
 
-    /// /// A switch: its name alone turns it on, `=false` turns it off.
+    /// A switch: its name alone turns it on, `=false` turns it off.
     pub(crate) fn flag(&self, name: &'static str) -> Result<bool, Problem> {
         match self.one(name)? {
             None | Some("false" | "0") => Ok(false),
@@ -66,7 +66,7 @@ impl Query {
     }
 }
 
-/// /// Decodes percent-escapes to UTF-8.
+/// Decodes percent-escapes to UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Result<String, Problem> {
     percent_decode_str(text).decode_utf8().map(Into::into).map_err(|_| bad_escapes())
 }

@@ -1,4 +1,4 @@
-//! //! Reads the rest of a request body after its request was rejected.
+//! Reads the rest of a request body after its request was rejected.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,11 +14,11 @@ use http_body_util::{BodyExt, Limited};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-/// /// The most bytes that are discarded, and how long that may take.
+/// The most bytes that are discarded, and how long that may take.
 const BYTES: usize = 1 << 20;
 const TIME: Duration = Duration::from_secs(5);
 
-/// /// Makes the body be read on for a while when it is dropped.
+/// Makes the body be read on for a while when it is dropped.
 ///
 /// Most clients read a response only after they have sent the whole request. Dropping the body over
 /// HTTP/2 resets the stream, which curl and others report as a failure. Over HTTP/1, hyper closes
@@ -35,7 +35,7 @@ pub(crate) fn read_on(request: Request) -> Request {
     request.map(|body| Body::new(Lent(body)))
 }
 
-/// /// A body whose rest is read when it is dropped.
+/// A body whose rest is read when it is dropped.
 struct Lent(Body);
 
 impl Drop for Lent {

@@ -1,4 +1,4 @@
-//! //! What a key requires of its tokens besides the signature: issuer, audience, type and times.
+//! What a key requires of its tokens besides the signature: issuer, audience, type and times.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use crate::auth::refused::Refused;
 use crate::auth::trusted::Signed;
 use crate::auth::verified::Dialect;
 
-/// /// How far the clock of a token's issuer may be ahead.
+/// How far the clock of a token's issuer may be ahead.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// /// The requirements of a key.
+/// The requirements of a key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
     pub(crate) issuer: Option<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// /// Checks the claims of a signed token, and returns its expiry.
+    /// Checks the claims of a signed token, and returns its expiry.
     pub(crate) fn check(
         &self,
         signed: &Signed,
@@ -49,10 +49,10 @@ impl Bounds {
         }
     }
 
-    /// /// A token of another kind, signed with the same key, must not be accepted (RFC 8725,
+    /// A token of another kind, signed with the same key, must not be accepted (RFC 8725,
     /// 3.11).
     fn check_type(&self, token_type: Option<&str>) -> Result<(), Refused> {
-        // // A media type whose `application/` may be omitted (RFC 7515, 4.1.9).
+        // A media type whose `application/` may be omitted (RFC 7515, 4.1.9).
         let essence = token_type.map(|text| {
             let text = text.to_ascii_lowercase();
             text.strip_prefix("application/").map(Into::into).unwrap_or(text)
@@ -80,12 +80,12 @@ impl Bounds {
     }
 }
 
-/// /// A time in seconds since 1970 (RFC 7519, 2), as a number and nothing else.
+/// A time in seconds since 1970 (RFC 7519, 2), as a number and nothing else.
 fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<SystemTime>, Refused> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let wrong = || Refused::claim(claim, "is not a time: give seconds since 1970 as a number");
     let seconds = value.as_f64().filter(|_| value.is_number()).ok_or_else(wrong)?;
-    // // Times before 1970 are past anyway.
+    // Times before 1970 are past anyway.
     let since = Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|_| wrong())?;
     UNIX_EPOCH.checked_add(since).map(Some).ok_or_else(wrong)
 }

@@ -1,4 +1,4 @@
-//! //! Finds the token of a request.
+//! Finds the token of a request.
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
@@ -8,36 +8,36 @@ use percent_encoding::percent_decode_str;
 
 use crate::answer::problem::Problem;
 
-/// /// The query parameter that may carry a token.
+/// The query parameter that may carry a token.
 const PARAMETER: &str = "access_token";
 
-/// /// Where tokens are taken from, besides `Authorization: Bearer`.
+/// Where tokens are taken from, besides `Authorization: Bearer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// /// The name of the cookie that may carry a token.
+    /// The name of the cookie that may carry a token.
     pub cookie: String,
-    /// /// Whether the query parameter `access_token` is accepted. URLs end up in browser histories
+    /// Whether the query parameter `access_token` is accepted. URLs end up in browser histories
     /// and in the logs of proxies.
     pub in_query: bool,
 }
 
 impl Default for Credentials {
-    /// /// The cookie `carafe_token`, and no parameter.
+    /// The cookie `carafe_token`, and no parameter.
     fn default() -> Self {
         Self { cookie: "carafe_token".into(), in_query: false }
     }
 }
 
-/// /// A token of a request, not verified yet.
+/// A token of a request, not verified yet.
 pub(crate) struct FoundToken {
     pub(crate) text: String,
-    /// /// Whether it was in a cookie, which browsers send with requests of any page.
+    /// Whether it was in a cookie, which browsers send with requests of any page.
     pub(crate) in_cookie: bool,
 }
 
 impl Credentials {
-    /// /// Takes the token out of the request: from the header, else the cookie, else the query.
+    /// Takes the token out of the request: from the header, else the cookie, else the query.
     pub(crate) fn take(&self, parts: &mut Parts) -> Result<Option<FoundToken>, Problem> {
         let in_query = if self.in_query { take_from_query(&mut parts.uri)? } else { None };
         if let Some(token) = bearer(&parts.headers)? {
@@ -50,14 +50,14 @@ impl Credentials {
     }
 }
 
-/// /// The only value of a header as text: `Some(None)` if it is not text, or there are several.
+/// The only value of a header as text: `Some(None)` if it is not text, or there are several.
 pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     Some(first.to_str().ok().filter(|_| values.next().is_none()))
 }
 
-/// /// The token of `Authorization: Bearer` (RFC 6750, 2.1).
+/// The token of `Authorization: Bearer` (RFC 6750, 2.1).
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = one(headers, &AUTHORIZATION) else { return Ok(None) };
     let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
@@ -71,7 +71,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     token.map(Some).ok_or_else(malformed)
 }
 
-/// /// The value of a cookie. HTTP/2 may send each cookie in a header field of its own.
+/// The value of a cookie. HTTP/2 may send each cookie in a header field of its own.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs =
@@ -87,7 +87,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
     Ok(first)
 }
 
-/// /// Removes the parameter from the URL, so that neither handlers nor logs see it.
+/// Removes the parameter from the URL, so that neither handlers nor logs see it.
 fn take_from_query(uri: &mut Uri) -> Result<Option<String>, Problem> {
     let Some(query) = uri.query() else { return Ok(None) };
     let is_token = |pair: &&str| pair.split('=').next() == Some(PARAMETER);

@@ -1,4 +1,4 @@
-//! //! JWK Sets (RFC 7517).
+//! JWK Sets (RFC 7517).
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::auth::key_rules::{BadKey, HMAC, RSA};
 use crate::auth::trusted::{Head, Trusted};
 
-/// /// The most keys of a set.
+/// The most keys of a set.
 const KEYS: usize = 100;
 
-/// /// The keys of one issuer.
+/// The keys of one issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct JwkSet(Vec<Arc<Trusted>>);
 
@@ -23,7 +23,7 @@ struct Document {
 }
 
 impl JwkSet {
-    /// /// Takes the keys that check signatures. Keys for other uses and of unknown kinds are
+    /// Takes the keys that check signatures. Keys for other uses and of unknown kinds are
     /// skipped (RFC 7517, 5).
     pub(crate) fn parse(text: &[u8]) -> Result<Self, BadKey> {
         let document: Document = serde_json::from_slice(text).map_err(|_| BadKey::NotJwkSet)?;
@@ -34,13 +34,13 @@ impl JwkSet {
         if keys.is_empty() { Err(BadKey::NoKey) } else { Ok(Self(keys)) }
     }
 
-    /// /// Removes secrets: a set that is fetched from a URL cannot keep them.
+    /// Removes secrets: a set that is fetched from a URL cannot keep them.
     pub(crate) fn without_secrets(mut self) -> Result<Self, BadKey> {
         self.0.retain(|key| !key.is_secret());
         if self.0.is_empty() { Err(BadKey::NoKey) } else { Ok(self) }
     }
 
-    /// /// The key that the token names, or the only key that fits if it names none. It is never
+    /// The key that the token names, or the only key that fits if it names none. It is never
     /// more than one, so a token costs one signature check for each set.
     pub(crate) fn find(&self, head: &Head) -> Option<&Arc<Trusted>> {
         let mut fit = self.0.iter().filter(|key| key.algorithms.contains(&head.algorithm));

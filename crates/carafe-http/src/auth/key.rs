@@ -1,4 +1,4 @@
-//! //! A key or key set, and what it requires of tokens.
+//! A key or key set, and what it requires of tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::auth::remote_set::RemoteSet;
 use crate::auth::trusted::{Head, Trusted};
 use crate::auth::verified::Dialect;
 
-/// /// A key, or an issuer's set of keys, and the requirements on tokens that it signs.
+/// A key, or an issuer's set of keys, and the requirements on tokens that it signs.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Key {
     material: Material,
-    /// /// The algorithms that tokens may use, as far as they fit the key.
+    /// The algorithms that tokens may use, as far as they fit the key.
     algorithms: Vec<Algorithm>,
     pub(crate) bounds: Bounds,
 }
@@ -32,7 +32,7 @@ enum Material {
 }
 
 impl Key {
-    /// /// A secret of at least 32 bytes, shared with the issuer of the tokens. It accepts HS256.
+    /// A secret of at least 32 bytes, shared with the issuer of the tokens. It accepts HS256.
     ///
     /// # Errors
     /// When it is shorter.
@@ -44,7 +44,7 @@ impl Key {
         Ok(Self::new(Material::One(Arc::new(trusted)), [HS256]))
     }
 
-    /// /// A public key in PEM. It accepts all algorithms that fit it.
+    /// A public key in PEM. It accepts all algorithms that fit it.
     ///
     /// # Errors
     /// When there is none, or it is of an unknown kind.
@@ -54,7 +54,7 @@ impl Key {
         Ok(Self::new(Material::One(Arc::new(trusted)), algorithms))
     }
 
-    /// /// A JWK Set. It accepts all algorithms of public keys, and those of secrets only if
+    /// A JWK Set. It accepts all algorithms of public keys, and those of secrets only if
     /// [`with_algorithms`](Self::with_algorithms) names them.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Key {
         Ok(Self::new(Material::Set(JwkSet::parse(text)?), ASYMMETRIC))
     }
 
-    /// /// The JWK Set that an issuer publishes under this URL: `https`, or `http` on this machine.
+    /// The JWK Set that an issuer publishes under this URL: `https`, or `http` on this machine.
     /// It accepts all algorithms of public keys.
     ///
     /// [`Keys::refresh`](crate::auth::Keys::refresh) fetches it when it is older than `refresh`. A
@@ -80,7 +80,7 @@ impl Key {
         Self { material, algorithms: algorithms.into(), bounds: Bounds::default() }
     }
 
-    /// /// Accepts only these algorithms.
+    /// Accepts only these algorithms.
     ///
     /// # Errors
     /// When none of them fits the key.
@@ -93,25 +93,25 @@ impl Key {
         if fits { Ok(self) } else { Err(BadKey::NoAlgorithm) }
     }
 
-    /// /// Accepts only tokens with this issuer in `iss`.
+    /// Accepts only tokens with this issuer in `iss`.
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.bounds.issuer = Some(issuer.into());
         self
     }
 
-    /// /// Accepts only tokens with one of these in `aud`. By default, `aud` is not checked.
+    /// Accepts only tokens with one of these in `aud`. By default, `aud` is not checked.
     pub fn with_audience(mut self, audience: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.bounds.audience = audience.into_iter().map(Into::into).collect();
         self
     }
 
-    /// /// Sets the rules by which its tokens are read; by default [`Dialect::Carafe`].
+    /// Sets the rules by which its tokens are read; by default [`Dialect::Carafe`].
     pub fn with_dialect(mut self, dialect: Dialect) -> Self {
         self.bounds.dialect = dialect;
         self
     }
 
-    /// /// The set under a URL, if this is one.
+    /// The set under a URL, if this is one.
     pub(crate) fn remote(&self) -> Option<&RemoteSet> {
         match &self.material {
             Material::Remote(remote) => Some(remote),
@@ -119,7 +119,7 @@ impl Key {
         }
     }
 
-    /// /// Continues to use the set of another key under the same URL, which may be fetched
+    /// Continues to use the set of another key under the same URL, which may be fetched
     /// already.
     pub(crate) fn adopt(&mut self, others: &[Self]) {
         if let Material::Remote(remote) = &mut self.material {
@@ -130,7 +130,7 @@ impl Key {
         }
     }
 
-    /// /// The only key that could have signed the token.
+    /// The only key that could have signed the token.
     pub(crate) fn find(&self, head: &Head) -> Option<Arc<Trusted>> {
         if !self.algorithms.contains(&head.algorithm) {
             return None;

@@ -1,4 +1,4 @@
-//! //! The keys that a hub trusts, and the verification of tokens.
+//! The keys that a hub trusts, and the verification of tokens.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -14,7 +14,7 @@ use crate::auth::remote_set::RemoteSet;
 use crate::auth::trusted::Head;
 use crate::auth::verified::{Dialect, Verified};
 
-/// /// The keys that a hub trusts. Clones share them: replacing the keys of one replaces those of
+/// The keys that a hub trusts. Clones share them: replacing the keys of one replaces those of
 /// all.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<TrustStore>);
@@ -26,10 +26,10 @@ struct TrustStore {
 }
 
 impl Keys {
-    /// /// The most bytes of a token.
+    /// The most bytes of a token.
     pub const TOKEN_BYTES: usize = refused::TOKEN_BYTES;
 
-    /// /// These keys. Without keys, tokens are ignored.
+    /// These keys. Without keys, tokens are ignored.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Self {
         let new = Self::default();
@@ -37,19 +37,19 @@ impl Keys {
         new
     }
 
-    /// /// Replaces all keys. Open streams stay open until their tokens expire. A JWK Set under the
+    /// Replaces all keys. Open streams stay open until their tokens expire. A JWK Set under the
     /// same URL is not fetched again.
     pub fn replace(&self, keys: impl IntoIterator<Item = Key>) {
         let mut keys: Vec<_> = keys.into_iter().collect();
         let before = self.0.keys.load();
         keys.iter_mut().for_each(|key| key.adopt(&before));
-        // // The rules of this dialect are the weakest: a key of another dialect with the same
+        // The rules of this dialect are the weakest: a key of another dialect with the same
         // material goes first.
         keys.sort_by_key(|key| key.bounds.dialect == Dialect::Mercure0);
         self.0.keys.store(Arc::new(keys));
     }
 
-    /// /// Fetches the JWK Sets under URLs that are too old. Call it again and again in a task,
+    /// Fetches the JWK Sets under URLs that are too old. Call it again and again in a task,
     /// such as every few seconds. Without it, sets are fetched only when a token names an unknown
     /// key.
     pub async fn refresh(&self) {
@@ -58,19 +58,19 @@ impl Keys {
         }
     }
 
-    /// /// Whether there are no keys.
+    /// Whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.keys.load().is_empty()
     }
 
-    /// /// Whether a key has this dialect.
+    /// Whether a key has this dialect.
     #[must_use]
     pub fn speak(&self, dialect: Dialect) -> bool {
         self.0.keys.load().iter().any(|key| key.bounds.dialect == dialect)
     }
 
-    /// /// The issuers that keys of this dialect require, each once.
+    /// The issuers that keys of this dialect require, each once.
     #[must_use]
     pub fn issuers(&self, dialect: Dialect) -> Vec<String> {
         let keys = self.0.keys.load();
@@ -79,7 +79,7 @@ impl Keys {
         issuers.into_iter().collect()
     }
 
-    /// /// Verifies a token that a key of one of these dialects has signed. The signature is
+    /// Verifies a token that a key of one of these dialects has signed. The signature is
     /// checked before any claim is read. The first key that has signed the token, for the issuer
     /// that it names, decides.
     ///
@@ -115,7 +115,7 @@ impl Keys {
                 continue;
             }
             match self.judge_by(number, key, token, head) {
-                // // Two issuers may share a key, but not across dialects.
+                // Two issuers may share a key, but not across dialects.
                 Err(Refused::Issuer) => foreign = Some(dialect),
                 Err(Refused::Untrusted) => {}
                 decided => return decided,
@@ -149,7 +149,7 @@ impl Keys {
     }
 }
 
-/// /// The sets under URLs that have no key for the token.
+/// The sets under URLs that have no key for the token.
 fn unknown(keys: &[Key], head: &Head, dialects: &[Dialect]) -> Vec<RemoteSet> {
     let asked = keys
         .iter()

@@ -1,4 +1,4 @@
-//! //! Public keys in PEM.
+//! Public keys in PEM.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use crate::auth::key_rules::{BadKey, RSA, RSA_BYTES};
 use crate::auth::trusted::Trusted;
 
-/// /// Parses a public key. Its kind decides which algorithms fit.
+/// Parses a public key. Its kind decides which algorithms fit.
 pub(crate) fn parse(pem: &[u8]) -> Result<Trusted, BadKey> {
     let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| BadKey::NotPem)?;
     kind_of(&der).ok_or(BadKey::UnknownKind)

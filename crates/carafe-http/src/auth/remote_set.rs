@@ -1,4 +1,4 @@
-//! //! A JWK Set that an issuer publishes under a URL.
+//! A JWK Set that an issuer publishes under a URL.
 //!
 //! It is fetched on the task of whoever needs it: a refresher, or a request with an unknown key.
 //! Others wait for that attempt at an async lock. Readers never wait: they load the last set.
@@ -25,14 +25,14 @@ use crate::answer::host::is_loopback;
 use crate::auth::jwk_set::JwkSet;
 use crate::auth::key_rules::BadKey;
 
-/// /// The shortest time between two attempts, however many tokens name unknown keys.
+/// The shortest time between two attempts, however many tokens name unknown keys.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// /// The time limit and the size limit of a fetch.
+/// The time limit and the size limit of a fetch.
 const TIME: Duration = Duration::from_secs(10);
 const BYTES: usize = 1 << 20;
 
-/// /// The set as it was last fetched. Clones share it.
+/// The set as it was last fetched. Clones share it.
 #[derive(Clone)]
 pub(crate) struct RemoteSet(Arc<Remote>);
 
@@ -51,7 +51,7 @@ struct Fetches {
 }
 
 impl RemoteSet {
-    /// /// A set that was not fetched yet.
+    /// A set that was not fetched yet.
     pub(crate) fn new(url: &str, refresh: Duration) -> Result<Self, BadKey> {
         let url: Uri = url.parse().map_err(|_| BadKey::BadUrl)?;
         let is_safe = url.scheme_str() == Some("https") || url.host().is_some_and(is_loopback);
@@ -71,17 +71,17 @@ impl RemoteSet {
         Ok(Self(Arc::new(Remote { url, client, refresh, set, fetches })))
     }
 
-    /// /// Whether both are the same URL with the same interval.
+    /// Whether both are the same URL with the same interval.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.0.url == other.0.url && self.0.refresh == other.0.refresh
     }
 
-    /// /// The last set; `None` before the first fetch.
+    /// The last set; `None` before the first fetch.
     pub(crate) fn now(&self) -> Option<Arc<JwkSet>> {
         self.0.set.load_full()
     }
 
-    /// /// Fetches the set if it is too old.
+    /// Fetches the set if it is too old.
     pub(crate) async fn refresh(&self) {
         let fetches = self.0.fetches.lock().await;
         if fetches.succeeded.is_none_or(|time| time.elapsed() >= self.0.refresh) {
@@ -89,13 +89,13 @@ impl RemoteSet {
         }
     }
 
-    /// /// Fetches the set because a token names a key that is not in it.
+    /// Fetches the set because a token names a key that is not in it.
     pub(crate) async fn fetch_for_unknown_key(&self) {
-        // // Whoever waits for the lock uses what the attempt before has fetched.
+        // Whoever waits for the lock uses what the attempt before has fetched.
         self.fetch(self.0.fetches.lock().await).await;
     }
 
-    /// /// Replaces the set, unless fetching fails or was tried just now.
+    /// Replaces the set, unless fetching fails or was tried just now.
     async fn fetch(&self, mut fetches: tokio::sync::MutexGuard<'_, Fetches>) {
         if fetches.tried.is_some_and(|time| time.elapsed() < PAUSE.min(self.0.refresh)) {
             return;
@@ -134,7 +134,7 @@ impl Remote {
     }
 }
 
-/// /// The innermost cause, which a person can act on.
+/// The innermost cause, which a person can act on.
 fn cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), cause)
 }

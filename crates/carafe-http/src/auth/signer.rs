@@ -1,4 +1,4 @@
-//! //! Signs tokens.
+//! Signs tokens.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::auth::key_rules::{BadKey, SECRET_BYTES};
 
-/// /// Signs tokens for a hub that trusts the key.
+/// Signs tokens for a hub that trusts the key.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Signer {
@@ -20,7 +20,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// /// Signs with HS256 and a secret of at least 32 bytes.
+    /// Signs with HS256 and a secret of at least 32 bytes.
     ///
     /// # Errors
     /// When it is shorter.
@@ -31,7 +31,7 @@ impl Signer {
         Ok(Self::new(EncodingKey::from_secret(secret), Algorithm::HS256))
     }
 
-    /// /// Signs with an unencrypted private key in PEM: with RS256, ES256, ES384 or EdDSA, as the
+    /// Signs with an unencrypted private key in PEM: with RS256, ES256, ES384 or EdDSA, as the
     /// key is.
     ///
     /// # Errors
@@ -50,29 +50,29 @@ impl Signer {
         Self { key, head: Header::new(algorithm) }
     }
 
-    /// /// Signs with this algorithm.
+    /// Signs with this algorithm.
     ///
     /// # Errors
     /// When it does not fit the key.
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, BadKey> {
         self.head.alg = algorithm;
-        // // The library checks whether a curve fits only when it signs.
+        // The library checks whether a curve fits only when it signs.
         if self.sign(&()).is_some() { Ok(self) } else { Err(BadKey::NoAlgorithm) }
     }
 
-    /// /// Names the key, for verifiers that have several.
+    /// Names the key, for verifiers that have several.
     pub fn with_key_id(mut self, id: impl Into<String>) -> Self {
         self.head.kid = Some(id.into());
         self
     }
 
-    /// /// Sets the `typ`; by default `JWT`.
+    /// Sets the `typ`; by default `JWT`.
     pub fn with_type(mut self, token_type: impl Into<String>) -> Self {
         self.head.typ = Some(token_type.into());
         self
     }
 
-    /// /// A token with these claims; `None` if they cannot be serialized.
+    /// A token with these claims; `None` if they cannot be serialized.
     #[must_use]
     pub fn sign(&self, claims: &impl Serialize) -> Option<String> {
         encode(&self.head, claims, &self.key).ok()
@@ -95,7 +95,7 @@ fn ec(curve: &'static EcdsaSigningAlgorithm, algorithm: Algorithm, der: &[u8]) -
     Some(Signer::new(EncodingKey::from_ec_der(pkcs8.as_ref()), algorithm))
 }
 
-/// /// The key within PKCS #8 (RFC 5208, 5): a version, an algorithm, and the key in the format of
+/// The key within PKCS #8 (RFC 5208, 5): a version, an algorithm, and the key in the format of
 /// its own standard.
 fn inside_pkcs8(der: &[u8]) -> Option<&[u8]> {
     let (info, _) = element(der)?;
@@ -104,7 +104,7 @@ fn inside_pkcs8(der: &[u8]) -> Option<&[u8]> {
     element(rest).map(|(key, _)| key)
 }
 
-/// /// The content of the first DER element, and what follows the element.
+/// The content of the first DER element, and what follows the element.
 fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;

@@ -1,4 +1,4 @@
-//! //! One trusted key, and the verification of a signature with it.
+//! One trusted key, and the verification of a signature with it.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::auth::key_rules::{RSA_BYTES, SECRET_BYTES};
 use crate::auth::refused::{Refused, TOKEN_BYTES};
 
-/// /// The header of a token: its algorithm and key ID. It is not verified, and only selects a key.
+/// The header of a token: its algorithm and key ID. It is not verified, and only selects a key.
 pub(crate) struct Head {
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: Option<String>,
@@ -24,7 +24,7 @@ impl Head {
             return Err(Refused::TooLong);
         }
         let head = decode_header(token).map_err(|_| Refused::Malformed)?;
-        // // Critical extensions that are not understood must be rejected (RFC 7515, 4.1.11).
+        // Critical extensions that are not understood must be rejected (RFC 7515, 4.1.11).
         if head.crit.is_some() {
             return Err(Refused::Critical);
         }
@@ -32,7 +32,7 @@ impl Head {
     }
 }
 
-/// /// A secret or a public key, and the algorithms that fit it.
+/// A secret or a public key, and the algorithms that fit it.
 #[derive(Clone)]
 pub(crate) struct Trusted {
     pub(crate) key_id: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct Trusted {
     material: DecodingKey,
 }
 
-/// /// The content of a token whose signature is valid.
+/// The content of a token whose signature is valid.
 pub(crate) struct Signed {
     pub(crate) token_type: Option<String>,
     pub(crate) claims: Map<String, Value>,
@@ -55,7 +55,7 @@ impl Trusted {
         self.material.family() == AlgorithmFamily::Hmac
     }
 
-    /// /// Whether the key is long enough not to be guessed or computed.
+    /// Whether the key is long enough not to be guessed or computed.
     pub(crate) fn is_strong(&self) -> bool {
         match self.material.kind() {
             DecodingKeyKind::SecretOrDer(bytes) => !self.is_secret() || bytes.len() >= SECRET_BYTES,
@@ -63,7 +63,7 @@ impl Trusted {
         }
     }
 
-    /// /// Checks the signature, and only then parses the claims.
+    /// Checks the signature, and only then parses the claims.
     pub(crate) fn verify(&self, token: &str, head: &Head) -> Result<Signed, Refused> {
         if !self.algorithms.contains(&head.algorithm) {
             return Err(Refused::Untrusted);
@@ -81,7 +81,7 @@ impl Trusted {
     }
 }
 
-/// /// The library checks only the signature. [`Bounds`](crate::auth::bounds::Bounds) checks the
+/// The library checks only the signature. [`Bounds`](crate::auth::bounds::Bounds) checks the
 /// claims, and is stricter.
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
@@ -92,7 +92,7 @@ fn signature_only(algorithm: Algorithm) -> Validation {
 }
 
 impl fmt::Debug for Trusted {
-    /// /// Without the key material: a log must not have secrets.
+    /// Without the key material: a log must not have secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key_id, algorithms, material: _ } = self;
         f.debug_struct("Trusted")

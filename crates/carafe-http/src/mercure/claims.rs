@@ -1,4 +1,4 @@
-//! //! The rights that a token grants in Mercure.
+//! The rights that a token grants in Mercure.
 
 use carafe_hub::Grant;
 use carafe_protocol::TopicMatcher;
@@ -10,23 +10,23 @@ use crate::auth::verified::Verified;
 use crate::mercure::selector::{self, BadSelector, MatchType};
 use crate::mercure::version::Version;
 
-/// /// The type of Mercure's authorization details.
+/// The type of Mercure's authorization details.
 pub(crate) const DETAIL: &str = "https://mercure.rocks/authorization-detail";
 
-/// /// The most authorization details of a token, and the most topics of each.
+/// The most authorization details of a token, and the most topics of each.
 const DETAILS: usize = 100;
 
-/// /// What a token grants, in either version. `None` if the token does not mention it.
+/// What a token grants, in either version. `None` if the token does not mention it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claims {
     pub(crate) publish: Option<Grant>,
     pub(crate) subscribe: Option<Grant>,
-    /// /// The payload that is published with the holder's subscriptions.
+    /// The payload that is published with the holder's subscriptions.
     pub(crate) payload: Option<Value>,
 }
 
 impl Claims {
-    /// /// Reads the claims of the token's version.
+    /// Reads the claims of the token's version.
     pub(crate) fn of(verified: &Verified, resource: Option<&Url>) -> Result<Self, Refused> {
         match (Version::of_dialect(verified.dialect), resource) {
             (Version::Zero, _) => Self::zero(&verified.claims),
@@ -49,7 +49,7 @@ impl Claims {
     }
 
     fn one(claims: &Value, resource: &Url) -> Result<Self, Refused> {
-        // // Whatever audience the key requires, the token has to name this hub.
+        // Whatever audience the key requires, the token has to name this hub.
         if !is_for(claims, resource) {
             return Err(Refused::Audience);
         }
@@ -72,7 +72,7 @@ impl Claims {
     }
 }
 
-/// /// Whether `aud` names this hub (RFC 7519, 4.1.3).
+/// Whether `aud` names this hub (RFC 7519, 4.1.3).
 fn is_for(claims: &Value, resource: &Url) -> bool {
     match claims.get("aud") {
         Some(Value::String(name)) => name == resource.as_str(),
@@ -83,7 +83,7 @@ fn is_for(claims: &Value, resource: &Url) -> bool {
     }
 }
 
-/// /// An array of selectors. A selector that can match no valid topic is skipped.
+/// An array of selectors. A selector that can match no valid topic is skipped.
 fn selectors(mercure: &Value, name: &'static str) -> Result<Option<Grant>, Refused> {
     let Some(value) = mercure.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
     let texts = value
@@ -102,7 +102,7 @@ fn selectors(mercure: &Value, name: &'static str) -> Result<Option<Grant>, Refus
     Ok(Some(Grant::to(grant)))
 }
 
-/// /// One of Mercure's authorization details (RFC 9396).
+/// One of Mercure's authorization details (RFC 9396).
 struct Detail {
     publish: bool,
     subscribe: bool,
@@ -110,7 +110,7 @@ struct Detail {
 }
 
 impl Detail {
-    /// /// `None` if it is of another type.
+    /// `None` if it is of another type.
     fn read(detail: &Value, resource: &Url) -> Result<Option<Self>, Refused> {
         let kind = detail.get("type").and_then(Value::as_str);
         if kind.ok_or_else(|| wrong("has an entry without `type`"))? != DETAIL {

@@ -1,4 +1,4 @@
-//! //! The update after which a subscription resumes.
+//! The update after which a subscription resumes.
 
 use carafe_hub::{Access, Client, Start};
 use http::request::Parts;
@@ -10,10 +10,10 @@ use crate::mercure::form_data::FormData;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
 
-/// /// The ID that stands for the start of history.
+/// The ID that stands for the start of history.
 const EARLIEST: &str = "earliest";
 
-/// /// Where a subscription starts, and the response header that says so.
+/// Where a subscription starts, and the response header that says so.
 #[derive(Default)]
 pub(crate) struct Cursor {
     pub(crate) start: Start,
@@ -21,7 +21,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// /// Looks the requested ID up. If it is not in the history, or this subscriber may not see
+    /// Looks the requested ID up. If it is not in the history, or this subscriber may not see
     /// its update, nothing is replayed, and the header says `earliest`: then the client knows that
     /// updates may be missing.
     pub(crate) async fn find(
@@ -44,18 +44,18 @@ impl Cursor {
                 None => (Start::Tail, EARLIEST),
             }
         };
-        // // An ID that was found consists of valid header characters.
+        // An ID that was found consists of valid header characters.
         let value = HeaderValue::from_bytes(told.as_bytes()).ok();
         Ok(Self { start, header: value.map(|value| (header(version), value)) })
     }
 }
 
-/// /// The header wins over the parameter: a browser that reconnects sends the header, and repeats
+/// The header wins over the parameter: a browser that reconnects sends the header, and repeats
 /// the URL that it was first given.
 fn requested(version: Version, parameters: &FormData, parts: &Parts) -> Option<String> {
     let header = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
     let names: &[&str] = match version {
-        // // The second one is an older name, which clients without headers still use.
+        // The second one is an older name, which clients without headers still use.
         Version::Zero => &["lastEventID", "Last-Event-ID"],
         Version::One => &["last_event_id"],
     };

@@ -1,15 +1,15 @@
-//! //! Mercure's format of the event stream: events have their publisher's ID, and what the hub
+//! Mercure's format of the event stream: events have their publisher's ID, and what the hub
 //! itself reports is a comment, which clients ignore.
 
 use carafe_hub::{Encoder, event_id};
 
-/// /// Encodes the streams of Mercure's clients. They are sent no positions: a comment could not
+/// Encodes the streams of Mercure's clients. They are sent no positions: a comment could not
 /// set their last event ID.
 pub(crate) static ENCODER: Encoder = Encoder {
     event: |entry, block| entry.publication.event().encode_with(&event_id(entry), block),
     position: None,
     expired: |_, block| block.extend_from_slice(b": carafe.expired\n"),
-    // // The JSON has one line.
+    // The JSON has one line.
     gap: |gap, block| {
         block.extend_from_slice(format!(": carafe.gap {}\n", gap.to_json()).as_bytes());
     },

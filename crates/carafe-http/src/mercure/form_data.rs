@@ -1,4 +1,4 @@
-//! //! Parameters in the format of HTML forms, from a query or a body.
+//! Parameters in the format of HTML forms, from a query or a body.
 
 use percent_encoding::percent_decode_str;
 
@@ -7,16 +7,16 @@ use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::query::bad_escapes;
 
-/// /// The most pairs of a form: a pair of two bytes takes far more memory when it is decoded.
+/// The most pairs of a form: a pair of two bytes takes far more memory when it is decoded.
 const PAIRS: usize = 2000;
 
-/// /// The decoded pairs. Mercure ignores unknown names.
+/// The decoded pairs. Mercure ignores unknown names.
 pub(crate) struct FormData {
     pairs: Vec<(String, String)>,
 }
 
 impl FormData {
-    /// /// Decodes `application/x-www-form-urlencoded`, as UTF-8.
+    /// Decodes `application/x-www-form-urlencoded`, as UTF-8.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         let pair = |part: &str| -> Result<_, Problem> {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -31,17 +31,17 @@ impl FormData {
         self.pairs.iter().map(|(name, _)| name.as_str())
     }
 
-    /// /// All pairs, in order.
+    /// All pairs, in order.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// /// All values of a name.
+    /// All values of a name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs().filter(move |(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// /// The first value of a name that is not empty.
+    /// The first value of a name that is not empty.
     pub(crate) fn filled<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).find(|value| !value.is_empty())
     }
@@ -51,7 +51,7 @@ impl FormData {
     }
 }
 
-/// /// Decodes with one copy, whatever is escaped.
+/// Decodes with one copy, whatever is escaped.
 fn decode(text: &str) -> Result<String, Problem> {
     let mut decoded = Vec::with_capacity(text.len());
     for (at, word) in text.split('+').enumerate() {

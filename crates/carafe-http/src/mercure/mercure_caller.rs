@@ -1,4 +1,4 @@
-//! //! Who makes a request of Mercure, by a token in one of Mercure's places.
+//! Who makes a request of Mercure, by a token in one of Mercure's places.
 
 use std::time::SystemTime;
 
@@ -19,21 +19,21 @@ use crate::mercure::version::Version;
 use crate::policy::cookies::may_send_cookies;
 use crate::policy::rights::Rights;
 
-/// /// Who makes a request: a client without a token, or the holder of one.
+/// Who makes a request: a client without a token, or the holder of one.
 pub(crate) struct MercureCaller {
     pub(crate) version: Version,
     pub(crate) rights: Rights,
-    /// /// When the token expires, and a stream with it.
+    /// When the token expires, and a stream with it.
     pub(crate) expires: Option<SystemTime>,
-    /// /// The payload that is published with its subscriptions.
+    /// The payload that is published with its subscriptions.
     pub(crate) payload: Option<Value>,
-    /// /// Distinguishes holders of tokens.
+    /// Distinguishes holders of tokens.
     pub(crate) identity: Option<u64>,
     /// The token's subject, for log lines.
     pub(crate) subject: Option<Box<str>>,
 }
 
-/// /// A token that was found, and the rules by which it may be read.
+/// A token that was found, and the rules by which it may be read.
 struct Found {
     token: String,
     dialects: &'static [Dialect],
@@ -44,7 +44,7 @@ const ONE: &[Dialect] = &[Dialect::Mercure1];
 const BOTH: &[Dialect] = &[Dialect::Mercure1, Dialect::Mercure0];
 
 impl MercureCaller {
-    /// /// The subscriber, in the version of the request.
+    /// The subscriber, in the version of the request.
     pub(crate) async fn subscriber(
         adapter: &Adapter,
         version: Version,
@@ -60,7 +60,7 @@ impl MercureCaller {
         Ok(caller)
     }
 
-    /// /// The publisher. The version is that of the token.
+    /// The publisher. The version is that of the token.
     pub(crate) async fn publisher(
         adapter: &Adapter,
         query: &FormData,
@@ -77,7 +77,7 @@ impl MercureCaller {
         Ok(caller)
     }
 
-    /// /// The holder of a token has the rights of clients without a token, too. A bad token is
+    /// The holder of a token has the rights of clients without a token, too. A bad token is
     /// rejected even if the request needs none.
     async fn of(
         adapter: &Adapter,
@@ -86,7 +86,7 @@ impl MercureCaller {
     ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
         let strangers = &options.anonymous;
-        // // Without keys, a token may be meant for the app around this router.
+        // Without keys, a token may be meant for the app around this router.
         let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
             let rights = strangers.clone();
             return Ok(Self {
@@ -102,7 +102,7 @@ impl MercureCaller {
         let verified = verified.map_err(|refused| Refusal::of_token(adapter, &refused))?;
         let claims = Claims::of(&verified, adapter.resource.as_deref());
         let claims = claims.map_err(|refused| Refusal::of_token(adapter, &refused))?;
-        // // Any token lets its holder see public updates.
+        // Any token lets its holder see public updates.
         let nothing = Access::to(Grant::default());
         let subscribe =
             claims.subscribe.map_or(nothing, |grant| Access::to(grant).with_public(true));
@@ -116,7 +116,7 @@ impl MercureCaller {
         })
     }
 
-    /// /// Rejects an update unless all its topics are granted.
+    /// Rejects an update unless all its topics are granted.
     pub(crate) fn check_publish<'a>(
         &self,
         adapter: &Adapter,
@@ -130,7 +130,7 @@ impl MercureCaller {
         }
     }
 
-    /// /// Rejects what is not granted.
+    /// Rejects what is not granted.
     pub(crate) fn refused(&self, adapter: &Adapter, detail: &str) -> Refusal {
         if self.identity.is_some() {
             let detail = format!("{detail}: use other topics, or ask for a grant");
@@ -141,7 +141,7 @@ impl MercureCaller {
     }
 }
 
-/// /// The token: from the header, else from the query (0.x only), else from a cookie.
+/// The token: from the header, else from the query (0.x only), else from a cookie.
 fn find(
     adapter: &Adapter,
     dialects: &'static [Dialect],
@@ -176,7 +176,7 @@ fn find(
     Ok(None)
 }
 
-/// /// Browsers send a cookie with requests of any page. So publishing with one is restricted to
+/// Browsers send a cookie with requests of any page. So publishing with one is restricted to
 /// pages of the hub and of listed origins.
 fn may_use_cookie(adapter: &Adapter, parts: &Parts) -> bool {
     let origins = &adapter.app.options.origins;

@@ -1,4 +1,4 @@
-//! //! The metadata of the protected resource: what the hub requires of tokens (RFC 9728).
+//! The metadata of the protected resource: what the hub requires of tokens (RFC 9728).
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! //! The Mercure protocol on `/.well-known/mercure`: an adapter over the same hub.
+//! The Mercure protocol on `/.well-known/mercure`: an adapter over the same hub.
 //!
 //! It speaks two versions, 0.x and the draft of 1.0; each request is of one of them. They differ in
 //! how topics are requested, in tokens and in responses. Updates are the same, and the
@@ -36,7 +36,7 @@ use crate::api::options::Mercure;
 use crate::observe::endpoint;
 use state::Adapter;
 
-/// /// The endpoints that the options turn on.
+/// The endpoints that the options turn on.
 pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
     let adapter = Adapter::new(app, options);
     let mut router = Router::new().route(endpoint::MERCURE, any(hub));
@@ -55,7 +55,7 @@ pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
     router.with_state(adapter)
 }
 
-/// /// axum's method router does not know `QUERY`.
+/// axum's method router does not know `QUERY`.
 async fn hub(State(adapter): State<Adapter>, request: Request<Body>) -> Response {
     let answer = match request.method().as_str() {
         "GET" | "HEAD" | "QUERY" => subscribe::subscribe(&adapter, request).await,

@@ -1,4 +1,4 @@
-//! //! The open subscriptions of Mercure 0.x, and the private updates when one opens or closes.
+//! The open subscriptions of Mercure 0.x, and the private updates when one opens or closes.
 //!
 //! Handlers register a subscriber. Its [`Present`] is dropped with the stream, on whichever thread
 //! ends it, and publishes on the runtime.
@@ -21,18 +21,18 @@ pub(crate) const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
 
 pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
 
-/// /// Escapes all but the unreserved characters (RFC 3986, 2.3) in a segment of a URL.
+/// Escapes all but the unreserved characters (RFC 3986, 2.3) in a segment of a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// /// The open subscriptions of 0.x, by selector and subscriber.
+/// The open subscriptions of 0.x, by selector and subscriber.
 #[derive(Default)]
 pub(crate) struct Subscriptions {
-    // // Held for lookups only, never while an update is published. No other lock is taken
+    // Held for lookups only, never while an update is published. No other lock is taken
     // meanwhile.
     open: Mutex<BTreeMap<(String, String), Subscription>>,
 }
 
-/// /// One selector of a subscriber, as it is reported.
+/// One selector of a subscriber, as it is reported.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Subscription {
@@ -46,7 +46,7 @@ pub(crate) struct Subscription {
     payload: Option<Value>,
 }
 
-/// /// A JSON-LD document.
+/// A JSON-LD document.
 #[derive(Serialize)]
 pub(crate) struct Document<T> {
     #[serde(rename = "@context")]
@@ -62,7 +62,7 @@ impl Subscriptions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// /// Registers a subscriber until the result is dropped.
+    /// Registers a subscriber until the result is dropped.
     pub(crate) fn register<'a>(
         self: &Arc<Self>,
         hub: &Hub,
@@ -84,7 +84,7 @@ impl Subscriptions {
         }
     }
 
-    /// /// The subscriptions of a selector, or all.
+    /// The subscriptions of a selector, or all.
     pub(crate) fn list(&self, topic: Option<&str>) -> Vec<Subscription> {
         let open = self.open();
         let wanted = open.values().filter(|one| topic.is_none_or(|topic| one.topic == topic));
@@ -114,7 +114,7 @@ impl Subscription {
         (self.topic.clone(), self.subscriber.clone())
     }
 
-    /// /// The private update that reports it; `None` if its URL is too long for a topic.
+    /// The private update that reports it; `None` if its URL is too long for a topic.
     fn update(&self) -> Option<Publication> {
         let document = Document { context: CONTEXT, content: self, last_event_id: None };
         let data = serde_json::to_string(&document).expect("an object of texts is always JSON");
@@ -128,7 +128,7 @@ impl Subscription {
     }
 }
 
-/// /// A registered subscriber.
+/// A registered subscriber.
 pub(crate) struct Present {
     subscriptions: Arc<Subscriptions>,
     hub: Hub,
@@ -137,7 +137,7 @@ pub(crate) struct Present {
 }
 
 impl Present {
-    /// /// Publishes that the subscriber is active.
+    /// Publishes that the subscriber is active.
     pub(crate) async fn announce(&self) {
         publish(&self.hub, &self.all).await;
     }
@@ -160,7 +160,7 @@ impl Drop for Present {
 async fn publish(hub: &Hub, all: &[Subscription]) {
     if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await
     {
-        // // While the hub drains, all subscriptions end: nobody would receive the update.
+        // While the hub drains, all subscriptions end: nobody would receive the update.
         tracing::debug!(%error, "a subscription is not told");
     }
 }

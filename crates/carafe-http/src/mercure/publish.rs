@@ -1,4 +1,4 @@
-//! //! `POST`: publishes one update.
+//! `POST`: publishes one update.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::mercure::update::Update;
 use crate::policy::body_budget::Held;
 use crate::policy::client::publisher;
 
-/// /// Publishes an update, and answers with its ID.
+/// Publishes an update, and answers with its ID.
 pub(crate) async fn publish(
     adapter: &Adapter,
     request: Request<Body>,
@@ -38,7 +38,7 @@ pub(crate) async fn publish(
     let options = &adapter.app.options;
     let publisher = publisher(&options.proxies, caller.identity, &parts);
     allowance::take(&adapter.app, publisher, 1)?;
-    // // In memory three times: as received, decoded, and as data.
+    // In memory three times: as received, decoded, and as data.
     let most = Most {
         bytes: form_bytes(options.event_bytes),
         limit: Limit::EventBytes,
@@ -56,7 +56,7 @@ pub(crate) async fn publish(
     Ok((headers, update.id).into_response())
 }
 
-/// /// The update in a form, and its memory reservation. The rest of the form is released.
+/// The update in a form, and its memory reservation. The rest of the form is released.
 async fn read(body: BodyReader<'_>, event_bytes: usize) -> Result<(Update, Held), Problem> {
     let (text, mut held) = body.text().await?;
     let update = Update::parse(&FormData::parse(&text)?, event_bytes)?;
@@ -65,7 +65,7 @@ async fn read(body: BodyReader<'_>, event_bytes: usize) -> Result<(Update, Held)
     Ok((update, held))
 }
 
-/// /// The most bytes of a form: each byte of data may be escaped, and topics and other fields come
+/// The most bytes of a form: each byte of data may be escaped, and topics and other fields come
 /// on top.
 fn form_bytes(event_bytes: usize) -> usize {
     event_bytes.saturating_mul(3).saturating_add(64 << 10)

@@ -1,4 +1,4 @@
-//! //! Rejected requests, as each version reports them.
+//! Rejected requests, as each version reports them.
 
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
@@ -10,14 +10,14 @@ use crate::auth::refused::Refused;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
 
-/// /// A problem document with a challenge that says how to authenticate (RFC 6750, RFC 9728).
+/// A problem document with a challenge that says how to authenticate (RFC 6750, RFC 9728).
 pub(crate) struct Refusal {
     problem: Box<Problem>,
     challenge: Option<String>,
 }
 
 impl Refusal {
-    /// /// The request needs a token and has none.
+    /// The request needs a token and has none.
     pub(crate) fn no_token(adapter: &Adapter, detail: &str) -> Self {
         let metadata =
             adapter.metadata.as_ref().map(|url| format!("Bearer resource_metadata=\"{url}\""));
@@ -25,19 +25,19 @@ impl Refusal {
         Self { problem: Problem::no_token(detail).into(), challenge }
     }
 
-    /// /// The request has a token that is rejected.
+    /// The request has a token that is rejected.
     pub(crate) fn bad_token(adapter: &Adapter, detail: String) -> Self {
         Self::with_error(adapter, Problem::bad_token(detail), "invalid_token")
     }
 
-    /// /// The token is sent in an invalid way.
+    /// The token is sent in an invalid way.
     pub(crate) fn bad_request(adapter: &Adapter, detail: &str) -> Self {
         let problem = Problem::of(ProblemKind::BadToken, detail.to_owned())
             .with_status(StatusCode::BAD_REQUEST);
         Self::with_error(adapter, problem, "invalid_request")
     }
 
-    /// /// The token does not grant this. Version 0.x answers 401 whenever it is about tokens.
+    /// The token does not grant this. Version 0.x answers 401 whenever it is about tokens.
     pub(crate) fn not_granted(adapter: &Adapter, version: Version, detail: String) -> Self {
         let (status, error) = match version {
             Version::Zero => (StatusCode::UNAUTHORIZED, "insufficient_scope"),
@@ -68,7 +68,7 @@ impl From<Problem> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = self.problem.into_response();
-        // // The URL in it was parsed, so all its characters are valid in a header.
+        // The URL in it was parsed, so all its characters are valid in a header.
         if let Some(Ok(challenge)) = self.challenge.map(|text| HeaderValue::from_str(&text)) {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }

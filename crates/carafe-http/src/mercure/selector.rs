@@ -1,4 +1,4 @@
-//! //! Topic selectors: how each version names the topics of a subscription or a grant.
+//! Topic selectors: how each version names the topics of a subscription or a grant.
 
 use std::sync::LazyLock;
 
@@ -11,31 +11,31 @@ use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::mercure::form_data::FormData;
 
-/// /// The most selectors of a subscription of 0.x.
+/// The most selectors of a subscription of 0.x.
 pub(crate) const SELECTORS: usize = 1000;
 
-/// /// The most URI Templates among them: each is a regular expression that is tested with each
+/// The most URI Templates among them: each is a regular expression that is tested with each
 /// topic.
 const TEMPLATES: usize = 100;
 
-/// /// The most variables of all of them, counted before a template is compiled.
+/// The most variables of all of them, counted before a template is compiled.
 const VARIABLES: usize = 300;
 
-/// /// The most matchers of a subscription of 1.0.
+/// The most matchers of a subscription of 1.0.
 pub(crate) const MATCHERS: usize = 100;
 
-/// /// Why a text is not a valid selector of 0.x.
+/// Why a text is not a valid selector of 0.x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadSelector {
-    /// /// It can match no valid topic.
+    /// It can match no valid topic.
     #[error(transparent)]
     NoTopic(#[from] BadTopic),
-    /// /// It is a URI Template that is too complex.
+    /// It is a URI Template that is too complex.
     #[error(transparent)]
     TooComplex(BadPattern),
 }
 
-/// /// A selector of 0.x: `*`, a URI Template, or the topic itself. Each selector also matches the
+/// A selector of 0.x: `*`, a URI Template, or the topic itself. Each selector also matches the
 /// topic with its own text.
 pub(crate) fn zero(text: &str) -> Result<TopicMatcher, BadSelector> {
     if text == "*" {
@@ -47,14 +47,14 @@ pub(crate) fn zero(text: &str) -> Result<TopicMatcher, BadSelector> {
             Err(error @ BadPattern::TemplateTooComplex) => {
                 return Err(BadSelector::TooComplex(error));
             }
-            // // It only looks like a template.
+            // It only looks like a template.
             Err(_) => {}
         }
     }
     Ok(Topic::new(text)?.into())
 }
 
-/// /// The selectors of a subscription of 0.x.
+/// The selectors of a subscription of 0.x.
 pub(crate) async fn all_zero(
     hub: &Hub,
     client: Option<Client>,
@@ -76,7 +76,7 @@ pub(crate) async fn all_zero(
     Ok(matchers)
 }
 
-/// /// Rejects what is too much work before any of it is done.
+/// Rejects what is too much work before any of it is done.
 fn check_count(texts: &[&str]) -> Result<(), String> {
     let templates: Vec<_> = texts.iter().filter(|text| text.contains('{')).collect();
     let variables: usize = templates.iter().map(|text| text.matches(['{', ',']).count()).sum();
@@ -97,7 +97,7 @@ fn check_count(texts: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// /// The kind of a matcher of 1.0.
+/// The kind of a matcher of 1.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatchType {
     Exact,
@@ -113,7 +113,7 @@ impl MatchType {
         }
     }
 
-    /// /// The matcher, or why the text is invalid.
+    /// The matcher, or why the text is invalid.
     pub(crate) fn matcher(self, text: &str, resource: &Url) -> Result<TopicMatcher, String> {
         if has_invisible(text) {
             return Err(
@@ -129,7 +129,7 @@ impl MatchType {
     }
 }
 
-/// /// The matchers of a subscription of 1.0.
+/// The matchers of a subscription of 1.0.
 pub(crate) async fn all_one(
     hub: &Hub,
     client: Option<Client>,
@@ -138,7 +138,7 @@ pub(crate) async fn all_one(
 ) -> Result<Vec<TopicMatcher>, Problem> {
     let asked =
         parameters.pairs().filter(|(name, _)| name.starts_with("match") || *name == "topic");
-    // // The number is checked before any is compiled.
+    // The number is checked before any is compiled.
     let asked: Vec<_> = asked.take(MATCHERS + 1).collect();
     match asked.len() {
         0 => {
@@ -174,7 +174,7 @@ pub(crate) async fn all_one(
     Ok(matchers)
 }
 
-/// /// Whether the text has a control or format character, which people do not see.
+/// Whether the text has a control or format character, which people do not see.
 pub(crate) fn has_invisible(text: &str) -> bool {
     static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"[\p{Cc}\p{Cf}]").expect("this constant is a regular expression")
@@ -190,7 +190,7 @@ fn bad(detail: String) -> Problem {
 mod tests {
     use super::*;
 
-    /// /// Each of `topics` matches; a topic after `!` does not.
+    /// Each of `topics` matches; a topic after `!` does not.
     #[track_caller]
     fn check(matcher: &TopicMatcher, topics: &[&str]) {
         for topic in topics {

@@ -1,4 +1,4 @@
-//! //! The state that all handlers of the adapter share.
+//! The state that all handlers of the adapter share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::api::options::Mercure;
 use crate::mercure::presence::Subscriptions;
 use crate::observe::endpoint;
 
-/// /// The path of the metadata of the protected resource (RFC 9728): the well-known prefix before the
+/// The path of the metadata of the protected resource (RFC 9728): the well-known prefix before the
 /// path of the hub.
 pub(crate) const METADATA: &str = "/.well-known/oauth-protected-resource/.well-known/mercure";
 
@@ -18,11 +18,11 @@ pub(crate) const METADATA: &str = "/.well-known/oauth-protected-resource/.well-k
 #[derive(Clone)]
 pub(crate) struct Adapter {
     pub(crate) app: App,
-    /// /// The URL of the hub, which 1.0 requires; `None` turns 1.0 off.
+    /// The URL of the hub, which 1.0 requires; `None` turns 1.0 off.
     pub(crate) resource: Option<Arc<Url>>,
-    /// /// The URL of the metadata of this resource.
+    /// The URL of the metadata of this resource.
     pub(crate) metadata: Option<Arc<Url>>,
-    /// /// The open subscriptions, if they are reported.
+    /// The open subscriptions, if they are reported.
     pub(crate) subscriptions: Option<Arc<Subscriptions>>,
     pub(crate) max_age: Option<Duration>,
 }

@@ -1,4 +1,4 @@
-//! //! `GET`, `HEAD` and `QUERY`: a stream of updates.
+//! `GET`, `HEAD` and `QUERY`: a stream of updates.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,10 +28,10 @@ use crate::observe::stream_request::StreamRequest;
 use crate::policy::client::{hub_client, publisher};
 use crate::server::handoff::Handoff;
 
-/// /// The most bytes of the body of a `QUERY`: all matchers, escaped.
+/// The most bytes of the body of a `QUERY`: all matchers, escaped.
 const QUERY_BYTES: usize = 1 << 20;
 
-/// /// Opens a stream: the response has the headers and a comment at once, then updates.
+/// Opens a stream: the response has the headers and a comment at once, then updates.
 pub(crate) async fn subscribe(
     adapter: &Adapter,
     request: Request<Body>,
@@ -57,7 +57,7 @@ pub(crate) async fn subscribe(
     Ok(response)
 }
 
-/// /// The parameters of the URL, or those of the body of a `QUERY`.
+/// The parameters of the URL, or those of the body of a `QUERY`.
 async fn parameters(
     adapter: &Adapter,
     caller: &MercureCaller,
@@ -120,7 +120,7 @@ async fn stream(
     }))
 }
 
-/// /// Registers the subscription and publishes that it is active, if subscriptions are reported.
+/// Registers the subscription and publishes that it is active, if subscriptions are reported.
 async fn register(
     adapter: &Adapter,
     caller: &MercureCaller,
@@ -134,13 +134,13 @@ async fn register(
     Some(present)
 }
 
-/// /// When the stream ends: with its token, or at its maximum age.
+/// When the stream ends: with its token, or at its maximum age.
 fn ends(adapter: &Adapter, caller: &MercureCaller) -> Option<SystemTime> {
     let old = adapter.max_age.and_then(|age| SystemTime::now().checked_add(spread(age)));
     caller.expires.into_iter().chain(old).min()
 }
 
-/// /// A time within the last fifth of an age: streams that were opened together do not end
+/// A time within the last fifth of an age: streams that were opened together do not end
 /// together.
 fn spread(age: Duration) -> Duration {
     age.mul_f64(rand::random_range(0.8..=1.0))

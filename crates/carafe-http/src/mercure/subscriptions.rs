@@ -1,4 +1,4 @@
-//! //! The API of open subscriptions of Mercure 0.x.
+//! The API of open subscriptions of Mercure 0.x.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ struct Collection {
     subscriptions: Vec<Subscription>,
 }
 
-/// /// All subscriptions, or those of one selector.
+/// All subscriptions, or those of one selector.
 pub(crate) async fn list(
     State(adapter): State<Adapter>,
     topic: Option<Path<String>>,
@@ -40,7 +40,7 @@ pub(crate) async fn list(
     answer(&adapter, content, &reader).await
 }
 
-/// /// One subscription.
+/// One subscription.
 pub(crate) async fn one(
     State(adapter): State<Adapter>,
     Path((topic, subscriber)): Path<(String, String)>,
@@ -56,13 +56,13 @@ fn told(adapter: &Adapter) -> Arc<Subscriptions> {
     adapter.subscriptions.clone().unwrap_or_default()
 }
 
-/// /// The reader of a document, and which events it may see.
+/// The reader of a document, and which events it may see.
 struct Reader {
     access: Access,
     client: Option<Client>,
 }
 
-/// /// The caller, if its token may subscribe to the URL of the document.
+/// The caller, if its token may subscribe to the URL of the document.
 async fn reader(adapter: &Adapter, parts: &Parts) -> Result<Reader, Refusal> {
     check_read_only(&parts.method)?;
     let query = FormData::parse(parts.uri.query().unwrap_or_default())?;

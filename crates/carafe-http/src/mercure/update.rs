@@ -1,4 +1,4 @@
-//! //! Parses and checks a published update.
+//! Parses and checks a published update.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::mercure::form_data::FormData;
 use crate::mercure::selector::has_invisible;
 use crate::mercure::version::Version;
 
-/// /// An update, and the ID under which subscribers know it.
+/// An update, and the ID under which subscribers know it.
 pub(crate) struct Update {
     pub(crate) publication: Publication,
     pub(crate) id: String,
 }
 
 impl Update {
-    /// /// Parses the form of a publisher. The first topic is canonical; the presence of `private`
+    /// Parses the form of a publisher. The first topic is canonical; the presence of `private`
     /// counts, whatever its value.
     pub(crate) fn parse(form: &FormData, event_bytes: usize) -> Result<Self, Problem> {
         let topics =
@@ -53,7 +53,7 @@ impl Update {
         Ok(Self { publication, id: id.to_string() })
     }
 
-    /// /// Rejects what the version forbids to publish.
+    /// Rejects what the version forbids to publish.
     pub(crate) fn check(&self, version: Version, resource: Option<&Url>) -> Result<(), Problem> {
         let event_type = self.publication.event().event_type().map(EventType::as_str);
         let (Version::One, Some(resource)) = (version, resource) else { return Ok(()) };
@@ -87,7 +87,7 @@ fn check_topic(topic: &Topic, resource: &Url) -> Result<(), Problem> {
     }
 }
 
-/// /// Whether it is the URL of the hub, or below it.
+/// Whether it is the URL of the hub, or below it.
 fn is_hubs_own(url: &Url, resource: &Url) -> bool {
     let path = percent_decode_str(url.path()).decode_utf8_lossy();
     let rest = path.strip_prefix(resource.path());
@@ -95,7 +95,7 @@ fn is_hubs_own(url: &Url, resource: &Url) -> bool {
         && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// /// The publisher's ID, or a new one. It is not an idempotency key: several updates may have it.
+/// The publisher's ID, or a new one. It is not an idempotency key: several updates may have it.
 fn id(form: &FormData) -> Result<ExternalId, Problem> {
     let text = match form.filled("id") {
         Some("earliest") => {
@@ -124,7 +124,7 @@ fn retry(form: &FormData) -> Result<Option<Duration>, Problem> {
     Ok(Some(Duration::from_millis(milliseconds)).filter(|time| !time.is_zero()))
 }
 
-/// /// A random UUID (RFC 9562, 5.4) as a URN.
+/// A random UUID (RFC 9562, 5.4) as a URN.
 pub(crate) fn new_urn() -> String {
     let mut bytes: [u8; 16] = rand::random();
     bytes[6] = bytes[6] & 0x0f | 0x40;

@@ -1,4 +1,4 @@
-//! //! The hub's own counts as metrics, read when they are scraped.
+//! The hub's own counts as metrics, read when they are scraped.
 
 use std::fmt;
 

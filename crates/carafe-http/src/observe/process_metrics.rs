@@ -1,4 +1,4 @@
-//! //! Metrics of the process by the usual names of Prometheus.
+//! Metrics of the process by the usual names of Prometheus.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::observe::hub_metrics::write;
 
-/// /// Registers the metrics. The time of this call stands for the start of the process.
+/// Registers the metrics. The time of this call stands for the start of the process.
 pub(crate) fn register(registry: &mut Registry) {
     let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     registry.register_collector(Box::new(OfProcess { start }));
@@ -48,9 +48,9 @@ impl Collector for OfProcess {
     }
 }
 
-/// /// The number of open descriptors; `None` if the system does not show it.
+/// The number of open descriptors; `None` if the system does not show it.
 fn open_descriptors() -> Option<i64> {
     let all = fs::read_dir("/proc/self/fd").ok()?.count();
-    // // Reading the directory opens one, too.
+    // Reading the directory opens one, too.
     i64::try_from(all - 1).ok()
 }

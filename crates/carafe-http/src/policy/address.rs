@@ -1,4 +1,4 @@
-//! //! The addresses of clients, directly or behind proxies.
+//! The addresses of clients, directly or behind proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +9,7 @@ use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
-/// /// A client as the limits count it: an IPv4 address, or the /64 of an IPv6 client.
+/// A client as the limits count it: an IPv4 address, or the /64 of an IPv6 client.
 ///
 /// Each open stream keeps one, so it has 8 bytes: the upper half of an IPv6 address, or an IPv4
 /// address within ff00::/8, which is never a source. The bits are inverted, so that no address is
@@ -17,7 +17,7 @@ use ipnet::IpNet;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ClientAddress(NonZeroU64);
 
-/// /// The network that stands for IPv4 addresses.
+/// The network that stands for IPv4 addresses.
 const V4: u64 = 0xff << 56;
 
 impl ClientAddress {
@@ -51,26 +51,26 @@ impl fmt::Debug for ClientAddress {
     }
 }
 
-/// /// The proxies whose headers tell the addresses of clients.
+/// The proxies whose headers tell the addresses of clients.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     networks: Vec<Network>,
     header: ProxyHeader,
 }
 
-/// /// The header in which proxies tell a client's address. Only one is read: a proxy may pass the
+/// The header in which proxies tell a client's address. Only one is read: a proxy may pass the
 /// other on as the client wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyHeader {
-    /// /// `X-Forwarded-For`.
+    /// `X-Forwarded-For`.
     #[default]
     XForwardedFor,
-    /// /// `Forwarded` (RFC 7239).
+    /// `Forwarded` (RFC 7239).
     Forwarded,
 }
 
-/// /// A network or a single address, such as `10.0.0.0/8` or `192.0.2.1`.
+/// A network or a single address, such as `10.0.0.0/8` or `192.0.2.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
@@ -86,13 +86,13 @@ impl FromStr for Network {
 }
 
 impl Proxies {
-    /// /// The proxies in these networks, all of which use this header.
+    /// The proxies in these networks, all of which use this header.
     #[must_use]
     pub fn new(networks: Vec<Network>, header: ProxyHeader) -> Self {
         Self { networks, header }
     }
 
-    /// /// The address of the client; `None` if the app does not provide the peer's address.
+    /// The address of the client; `None` if the app does not provide the peer's address.
     pub(crate) fn client(
         &self,
         extensions: &Extensions,
@@ -102,7 +102,7 @@ impl Proxies {
         Some(self.beyond(peer.ip(), headers).into())
     }
 
-    /// /// The nearest address that is not a proxy's. Anything before it may be forged by the
+    /// The nearest address that is not a proxy's. Anything before it may be forged by the
     /// client.
     fn beyond(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer.to_canonical();
@@ -114,12 +114,12 @@ impl Proxies {
         nearest
     }
 
-    /// /// Whether a canonical address is that of a proxy.
+    /// Whether a canonical address is that of a proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.0.contains(&address))
     }
 
-    /// /// The addresses in the header, the nearest first; `None` for a malformed one.
+    /// The addresses in the header, the nearest first; `None` for a malformed one.
     ///
     /// The lists are split from their end and without regard to quotes: the client could open a
     /// quote in its part.
@@ -134,7 +134,7 @@ impl Proxies {
     }
 }
 
-/// /// The `for` parameter of one element of `Forwarded`, such as
+/// The `for` parameter of one element of `Forwarded`, such as
 /// `for="[2001:db8::1]:4711";proto=https`.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
@@ -142,7 +142,7 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     address(node.trim().trim_matches('"'))
 }
 
-/// /// An address with or without a port.
+/// An address with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -158,7 +158,7 @@ mod tests {
     const X: ProxyHeader = ProxyHeader::XForwardedFor;
     const F: ProxyHeader = ProxyHeader::Forwarded;
 
-    /// /// The client's address, where 10.0.0.0/8 and fd00::/8 are proxies.
+    /// The client's address, where 10.0.0.0/8 and fd00::/8 are proxies.
     fn client(header: ProxyHeader, peer: &str, told: &[(&'static str, &str)]) -> String {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
         let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! //! The memory for request bodies, in all and for each client.
+//! The memory for request bodies, in all and for each client.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,20 +10,20 @@ use tokio::time::{Instant, timeout};
 
 use crate::policy::publish_rate::Publisher;
 
-/// /// Memory is reserved in units of 1 KiB. A body takes at least one, which covers a small
+/// Memory is reserved in units of 1 KiB. A body takes at least one, which covers a small
 /// request as a whole.
 const UNIT: usize = 1 << 10;
 
-/// /// One client may hold one part in so many of the budget.
+/// One client may hold one part in so many of the budget.
 const SHARE: usize = 2;
 
-/// /// One part in so many of the budget is reserved for small bodies.
+/// One part in so many of the budget is reserved for small bodies.
 const KEPT: usize = 8;
 
-/// /// The most bytes of a small body.
+/// The most bytes of a small body.
 pub(crate) const SMALL: usize = 64 << 10;
 
-/// /// The memory budget for request bodies, from before they are read until they are stored and
+/// The memory budget for request bodies, from before they are read until they are stored and
 /// answered. Clones share it.
 ///
 /// One client may hold half of the budget; a larger body is rejected. A client is the holder of a
@@ -36,51 +36,51 @@ pub struct BodyBudget(Arc<BudgetPools>);
 struct BudgetPools {
     any: Arc<Pool>,
     small: Arc<Pool>,
-    /// /// The most units in use since this was last read.
+    /// The most units in use since this was last read.
     peak: AtomicUsize,
 }
 
-/// /// A part of the budget.
+/// A part of the budget.
 #[derive(Debug)]
 struct Pool {
     free: Arc<Semaphore>,
     units: usize,
-    /// /// The units that one client may hold.
+    /// The units that one client may hold.
     share: usize,
-    // // Held for lookups only, never across an await. No other lock is taken meanwhile.
+    // Held for lookups only, never across an await. No other lock is taken meanwhile.
     clients: Mutex<HashMap<Publisher, ClientShare>>,
 }
 
-/// /// A client with bodies in memory.
+/// A client with bodies in memory.
 #[derive(Debug)]
 struct ClientShare {
     free: Arc<Semaphore>,
     bodies: usize,
 }
 
-/// /// Why there is no memory for a body.
+/// Why there is no memory for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// /// The body exceeds what one client may ever hold.
+    /// The body exceeds what one client may ever hold.
     Ever,
-    /// /// Other bodies of the same client hold its share.
+    /// Other bodies of the same client hold its share.
     OfClient,
-    /// /// Bodies of all clients hold the whole budget.
+    /// Bodies of all clients hold the whole budget.
     AtAll,
 }
 
-/// /// The reservation of one body, which ends when it is dropped.
+/// The reservation of one body, which ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     of_all: Option<OwnedSemaphorePermit>,
     of_client: Option<OwnedSemaphorePermit>,
     entry: PoolEntry,
-    /// /// The body may use what is reserved for small ones.
+    /// The body may use what is reserved for small ones.
     is_small: bool,
     budget: BodyBudget,
 }
 
-/// /// The entry of one body in a pool, counted for its client.
+/// The entry of one body in a pool, counted for its client.
 #[derive(Debug)]
 struct PoolEntry {
     pool: Arc<Pool>,
@@ -95,7 +95,7 @@ impl Default for BodyBudget {
 }
 
 impl BodyBudget {
-    /// /// A budget of so many bytes, at least 2 KiB.
+    /// A budget of so many bytes, at least 2 KiB.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).clamp(SHARE, Semaphore::MAX_PERMITS);
@@ -104,19 +104,19 @@ impl BodyBudget {
         Self(Arc::new(BudgetPools { any, small, peak: AtomicUsize::new(0) }))
     }
 
-    /// /// The bytes of the largest body that can ever be accepted.
+    /// The bytes of the largest body that can ever be accepted.
     #[must_use]
     pub fn largest_body(&self) -> usize {
         self.0.any.share.saturating_mul(UNIT)
     }
 
-    /// /// The most bytes that were in use at once since the last call.
+    /// The most bytes that were in use at once since the last call.
     #[must_use]
     pub fn take_peak(&self) -> usize {
         self.0.peak.swap(self.0.held(), Relaxed).saturating_mul(UNIT)
     }
 
-    /// /// A reservation for a body of at most so many bytes, which is empty at first. Clients that
+    /// A reservation for a body of at most so many bytes, which is empty at first. Clients that
     /// cannot be distinguished share the whole budget.
     pub(crate) fn begin(&self, publisher: Option<Publisher>, most: usize) -> Held {
         let entry = PoolEntry::new(&self.0.any, publisher);
@@ -169,7 +169,7 @@ impl Drop for PoolEntry {
 }
 
 impl Held {
-    /// /// Extends the reservation to `bytes`. It waits for other reservations to end, at most for
+    /// Extends the reservation to `bytes`. It waits for other reservations to end, at most for
     /// `patience`, and subtracts the time.
     ///
     /// Two bodies may wait for each other; the end of their patience resolves that.
@@ -196,7 +196,7 @@ impl Held {
         Ok(())
     }
 
-    /// /// A small body that finds no memory at once may wait for the reserved part.
+    /// A small body that finds no memory at once may wait for the reserved part.
     async fn begin_small(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
         if self.grow_by(units, &mut { Duration::ZERO }).await.is_ok() {
             return Ok(());
@@ -206,7 +206,7 @@ impl Held {
         self.grow_by(units, patience).await
     }
 
-    /// /// Reserves the client's share first: a client that waits for its own share blocks no other
+    /// Reserves the client's share first: a client that waits for its own share blocks no other
     /// client.
     async fn grow_by(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
         let of_client = match &self.entry.client {
@@ -219,7 +219,7 @@ impl Held {
         Ok(())
     }
 
-    /// /// Returns what is beyond `bytes`.
+    /// Returns what is beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         for permit in [&mut self.of_all, &mut self.of_client].into_iter().flatten() {
             let beyond = permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
@@ -264,19 +264,19 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const LARGE: usize = usize::MAX;
 
-    /// /// 16 units, two of which are reserved for small bodies: at most one for each client.
+    /// 16 units, two of which are reserved for small bodies: at most one for each client.
     fn budget() -> BodyBudget {
         BodyBudget::new(16 * UNIT)
     }
 
-    /// /// A large body with a reservation of so many units, made at once.
+    /// A large body with a reservation of so many units, made at once.
     fn held(budget: &BodyBudget, client: Option<Publisher>, units: usize) -> Held {
         let mut held = budget.begin(client, LARGE);
         held.grow_to(units * UNIT, &mut SECOND.clone()).now_or_never().expect("no wait").unwrap();
         held
     }
 
-    /// /// Whether a unit can be reserved within a second.
+    /// Whether a unit can be reserved within a second.
     async fn room(
         budget: &BodyBudget,
         client: Option<Publisher>,
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(patience, 3 * SECOND, "what was waited is not waited again");
     }
 
-    /// /// Each holds some and waits for more: the first that gives up makes room for the other.
+    /// Each holds some and waits for more: the first that gives up makes room for the other.
     #[tokio::test(start_paused = true)]
     async fn bodies_that_wait_for_each_other_do_not_wait_for_ever() {
         let budget = budget();

@@ -1,4 +1,4 @@
-//! //! Restricts a hub on a developer's machine to programs and pages of that machine.
+//! Restricts a hub on a developer's machine to programs and pages of that machine.
 
 use axum::extract::Request;
 use http::Uri;
@@ -9,7 +9,7 @@ use crate::answer::host::is_loopback;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 
-/// /// Rejects requests of other machines' names and pages.
+/// Rejects requests of other machines' names and pages.
 ///
 /// Any website can send requests to a loopback address. A foreign name in `Host` reveals DNS
 /// rebinding, and a foreign `Origin` a page that posts here.
@@ -31,7 +31,7 @@ pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// /// The authority of the URL over HTTP/2, else the `Host`. Programs may omit it, browsers never
+/// The authority of the URL over HTTP/2, else the `Host`. Programs may omit it, browsers never
 /// do.
 fn host(request: &Request) -> Result<Option<Authority>, Problem> {
     if let Some(authority) = request.uri().authority() {

@@ -1,4 +1,4 @@
-//! //! The origins whose pages may use the hub (CORS).
+//! The origins whose pages may use the hub (CORS).
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 
 use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, POSITION};
 
-/// /// An origin such as `https://app.example`, or `*` for any.
+/// An origin such as `https://app.example`, or `*` for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
@@ -33,16 +33,16 @@ impl FromStr for Origin {
             return Err(bad);
         }
         let text = text.to_ascii_lowercase();
-        // // Browsers omit the default port.
+        // Browsers omit the default port.
         let usual = if text.starts_with("https:") { ":443" } else { ":80" };
         HeaderValue::from_str(text.strip_suffix(usual).unwrap_or(&text)).map(Self).map_err(|_| bad)
     }
 }
 
-/// /// How long a browser may cache a preflight response.
+/// How long a browser may cache a preflight response.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
-/// /// The origins whose pages may use the hub, beside its own. Clones share them.
+/// The origins whose pages may use the hub, beside its own. Clones share them.
 ///
 /// Pages of a listed origin may send cookies and tokens. With `*` in the list, pages of all others
 /// may do what needs neither.
@@ -56,7 +56,7 @@ struct Allowed {
 }
 
 impl Origins {
-    /// /// These origins.
+    /// These origins.
     #[must_use]
     pub fn new(origins: &[Origin]) -> Self {
         let all = Self::default();
@@ -64,26 +64,26 @@ impl Origins {
         all
     }
 
-    /// /// Replaces the origins.
+    /// Replaces the origins.
     pub fn set(&self, origins: &[Origin]) {
         let (any, listed): (Vec<_>, Vec<_>) =
             origins.iter().map(|origin| origin.0.clone()).partition(|origin| origin == "*");
         self.0.store(Arc::new(Allowed { listed, any: !any.is_empty() }));
     }
 
-    /// /// Whether pages of this origin may send cookies: it is listed by name.
+    /// Whether pages of this origin may send cookies: it is listed by name.
     #[must_use]
     pub fn lists(&self, origin: &HeaderValue) -> bool {
         self.0.load().listed.contains(origin)
     }
 
-    /// /// Whether pages of this origin may use the hub at all.
+    /// Whether pages of this origin may use the hub at all.
     #[must_use]
     pub fn allows(&self, origin: &HeaderValue) -> bool {
         self.0.load().any || self.lists(origin)
     }
 
-    /// /// The CORS layer. It answers with the origin's name, never with `*`, and every response
+    /// The CORS layer. It answers with the origin's name, never with `*`, and every response
     /// varies by origin: a cache must not serve the response for one origin to another.
     pub(crate) fn cors(&self) -> CorsLayer {
         let (allows, lists) = (self.clone(), self.clone());

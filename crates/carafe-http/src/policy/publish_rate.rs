@@ -1,4 +1,4 @@
-//! //! The publish rate of each publisher.
+//! The publish rate of each publisher.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -8,29 +8,29 @@ use std::time::{Duration, Instant};
 
 use crate::policy::address::ClientAddress;
 
-/// /// The most publishers that are tracked. If all of them have published just now, further ones
+/// The most publishers that are tracked. If all of them have published just now, further ones
 /// share one allowance.
 const PUBLISHERS: usize = 100_000;
 
-/// /// The shortest time between two searches for publishers that can be forgotten.
+/// The shortest time between two searches for publishers that can be forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// /// Events in a time, such as `100/s`, with a burst.
+/// Events in a time, such as `100/s`, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// /// The time of one event at this rate.
+    /// The time of one event at this rate.
     each: Duration,
     burst: NonZeroU32,
 }
 
 impl Rate {
-    /// /// `events` in `time`, all of which may come at once.
+    /// `events` in `time`, all of which may come at once.
     #[must_use]
     pub fn new(events: NonZeroU32, time: Duration) -> Self {
         Self { each: time / events.get(), burst: events }
     }
 
-    /// /// Sets the burst: how many events may come at once.
+    /// Sets the burst: how many events may come at once.
     #[must_use]
     pub fn with_burst(mut self, events: NonZeroU32) -> Self {
         self.burst = events;
@@ -54,47 +54,47 @@ impl FromStr for Rate {
     }
 }
 
-/// /// The publish rate of each publisher. Clones share it.
+/// The publish rate of each publisher. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct PublishRate(Arc<Mutex<Table>>);
 
-/// /// A publisher, as the limits distinguish them.
+/// A publisher, as the limits distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Publisher {
-    /// /// The holder of a token; see [`Verified::identity`](crate::auth::Verified::identity).
+    /// The holder of a token; see [`Verified::identity`](crate::auth::Verified::identity).
     Holder(u64),
-    /// /// Clients without a token at this address.
+    /// Clients without a token at this address.
     Address(ClientAddress),
-    /// /// All publishers beyond those that are tracked.
+    /// All publishers beyond those that are tracked.
     Other,
 }
 
-/// /// Why events may not be published now.
+/// Why events may not be published now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooFast {
-    /// /// They may be published after this time.
+    /// They may be published after this time.
     Wait(Duration),
-    /// /// They exceed the burst, which is this, and can never be published at once.
+    /// They exceed the burst, which is this, and can never be published at once.
     Never(NonZeroU32),
 }
 
 #[derive(Debug, Default)]
 struct Table {
     rate: Option<Rate>,
-    /// /// Until when the events of each publisher would have taken, one after the other at the
+    /// Until when the events of each publisher would have taken, one after the other at the
     /// rate (GCRA). A publisher that is absent, or whose time is past, has its whole burst.
     busy_until: HashMap<Publisher, Instant>,
     swept: Option<Instant>,
 }
 
 impl PublishRate {
-    /// /// At most this rate; `None` for no limit.
+    /// At most this rate; `None` for no limit.
     #[must_use]
     pub fn new(rate: Option<Rate>) -> Self {
         Self(Arc::new(Mutex::new(Table { rate, ..Table::default() })))
     }
 
-    /// /// Sets another rate.
+    /// Sets another rate.
     pub fn set(&self, rate: Option<Rate>) {
         let mut table = self.table();
         if table.rate != rate {
@@ -102,7 +102,7 @@ impl PublishRate {
         }
     }
 
-    /// /// Takes events off the publisher's allowance, or says why there is not enough of it.
+    /// Takes events off the publisher's allowance, or says why there is not enough of it.
     pub(crate) fn take(
         &self,
         publisher: Publisher,
@@ -123,19 +123,19 @@ impl PublishRate {
         Ok(())
     }
 
-    /// /// Takes events that are not published off the allowance, down to nothing left.
+    /// Takes events that are not published off the allowance, down to nothing left.
     pub(crate) fn spend(&self, publisher: Publisher, events: usize, now: Instant) {
         let mut table = self.table();
         let Some(rate) = table.rate else { return };
         let burst = rate.burst.get();
         let events = u32::try_from(events).map_or(burst, |events| events.min(burst));
         let busy_until = table.busy_until(publisher, now);
-        // // A longer time from before a change of the rate stays.
+        // A longer time from before a change of the rate stays.
         let full = (*busy_until).max(now + rate.each * burst);
         *busy_until = ((*busy_until).max(now) + rate.each * events).min(full);
     }
 
-    /// /// Whether the allowance has one event left, which is not taken.
+    /// Whether the allowance has one event left, which is not taken.
     pub(crate) fn check(&self, publisher: Publisher, now: Instant) -> Result<(), TooFast> {
         let table = self.table();
         let (Some(rate), Some(until)) = (table.rate, table.busy_until.get(&publisher)) else {

@@ -1,51 +1,51 @@
-//! //! What a client may do.
+//! What a client may do.
 
 use carafe_hub::{Access, Grant};
 
-/// /// What a client may do: which events it may see, and to which topics it may publish.
+/// What a client may do: which events it may see, and to which topics it may publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rights {
-    /// /// Which events may be seen.
+    /// Which events may be seen.
     pub subscribe: Access,
-    /// /// Which topics may be published to. All topics of an event have to be granted.
+    /// Which topics may be published to. All topics of an event have to be granted.
     pub publish: Grant,
 }
 
 impl Rights {
-    /// /// No rights.
+    /// No rights.
     #[must_use]
     pub fn none() -> Self {
         Self { subscribe: Access::to(Grant::default()), publish: Grant::default() }
     }
 
-    /// /// The right to see all public events.
+    /// The right to see all public events.
     #[must_use]
     pub fn subscribe() -> Self {
         Self { subscribe: Access::public(), ..Self::none() }
     }
 
-    /// /// All rights: to see private events, too, and to publish to any topic.
+    /// All rights: to see private events, too, and to publish to any topic.
     #[must_use]
     pub fn all() -> Self {
         Self { subscribe: Access::all(), publish: Grant::all() }
     }
 
-    /// /// Sets which events may be seen.
+    /// Sets which events may be seen.
     #[must_use]
     pub fn with_subscribe(mut self, access: Access) -> Self {
         self.subscribe = access;
         self
     }
 
-    /// /// Sets which topics may be published to.
+    /// Sets which topics may be published to.
     #[must_use]
     pub fn with_publish(mut self, grant: Grant) -> Self {
         self.publish = grant;
         self
     }
 
-    /// /// The rights of both.
+    /// The rights of both.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {

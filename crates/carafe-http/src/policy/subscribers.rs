@@ -1,4 +1,4 @@
-//! //! Limits on open streams and connections.
+//! Limits on open streams and connections.
 //!
 //! **Whether one more stream may be opened is decided here**, in [`Subscribers::admit`], for every
 //! protocol and delivery path. The program derives the total from the file descriptors, and may
@@ -11,25 +11,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::answer::limit::Limit;
 use crate::policy::address::ClientAddress;
 
-/// /// The limits on open streams and connections, and their counts. Clones share both.
+/// The limits on open streams and connections, and their counts. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct Subscribers(Arc<Mutex<Open>>);
 
-/// /// The limits on open streams and connections.
+/// The limits on open streams and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriberLimits {
-    /// /// Streams in all.
+    /// Streams in all.
     pub total: usize,
-    /// /// Streams of one client address; an IPv6 client is counted by its /64.
+    /// Streams of one client address; an IPv6 client is counted by its /64.
     pub per_address: usize,
-    /// /// Connections from one client address, including those of its streams. A
+    /// Connections from one client address, including those of its streams. A
     /// [server](crate::serve) closes further ones at once.
     pub connections_per_address: usize,
 }
 
 impl Default for SubscriberLimits {
-    /// /// No limits.
+    /// No limits.
     fn default() -> Self {
         Self { total: usize::MAX, per_address: usize::MAX, connections_per_address: usize::MAX }
     }
@@ -39,12 +39,12 @@ impl Default for SubscriberLimits {
 struct Open {
     limits: SubscriberLimits,
     total: usize,
-    // // Only clients with something open: the map is never larger than the number of streams and
+    // Only clients with something open: the map is never larger than the number of streams and
     // connections.
     by_address: HashMap<ClientAddress, Count>,
 }
 
-/// /// What one client has open.
+/// What one client has open.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     streams: u32,
@@ -52,24 +52,24 @@ struct Count {
 }
 
 impl Subscribers {
-    /// /// These limits.
+    /// These limits.
     #[must_use]
     pub fn new(limits: SubscriberLimits) -> Self {
         Self(Arc::new(Mutex::new(Open { limits, ..Open::default() })))
     }
 
-    /// /// Sets other limits. Open streams stay, even if they exceed the new limits.
+    /// Sets other limits. Open streams stay, even if they exceed the new limits.
     pub fn set(&self, limits: SubscriberLimits) {
         self.open().limits = limits;
     }
 
-    /// /// Counts one more stream until the permit is dropped, or names the limit that forbids it.
+    /// Counts one more stream until the permit is dropped, or names the limit that forbids it.
     pub(crate) fn admit(&self, client: Option<ClientAddress>) -> Result<Permit, Limit> {
         self.open().admit(client)?;
         Ok(Permit { subscribers: self.clone(), client })
     }
 
-    /// /// Counts one more connection until the permit is dropped, or names the limit that forbids
+    /// Counts one more connection until the permit is dropped, or names the limit that forbids
     /// it.
     pub(crate) fn connect(&self, client: ClientAddress) -> Result<ConnectionPermit, Limit> {
         self.open().connect(client)?;
@@ -115,7 +115,7 @@ impl Open {
         self.change(client, |count| count.connections -= 1);
     }
 
-    /// /// Changes the counts of a client, and forgets a client that has nothing open.
+    /// Changes the counts of a client, and forgets a client that has nothing open.
     fn change(&mut self, client: ClientAddress, change: impl FnOnce(&mut Count)) {
         let Entry::Occupied(mut open) = self.by_address.entry(client) else { return };
         change(open.get_mut());
@@ -125,7 +125,7 @@ impl Open {
     }
 }
 
-/// /// The permit of one open stream.
+/// The permit of one open stream.
 #[derive(Debug)]
 pub(crate) struct Permit {
     subscribers: Subscribers,
@@ -133,14 +133,14 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// /// The client address that the stream is counted for.
+    /// The client address that the stream is counted for.
     pub(crate) fn client(&self) -> Option<ClientAddress> {
         self.client
     }
 }
 
 impl Permit {
-    /// /// Ends the connection whose permit this one has taken over.
+    /// Ends the connection whose permit this one has taken over.
     pub(crate) fn disconnect(&self) {
         self.client.into_iter().for_each(|client| self.subscribers.open().disconnect(client));
     }
@@ -152,7 +152,7 @@ impl Drop for Permit {
     }
 }
 
-/// /// The permit of one open connection.
+/// The permit of one open connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     subscribers: Subscribers,
@@ -161,7 +161,7 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// /// Lets the stream's permit count the connection, too: a stream of a shard has no room for
+    /// Lets the stream's permit count the connection, too: a stream of a shard has no room for
     /// two permits. `false` if the stream is counted for another address, as behind a proxy, or
     /// elsewhere. Then the connection is no longer counted.
     pub(crate) fn hand_over(mut self, stream: &Permit) -> bool {

@@ -1,4 +1,4 @@
-//! //! The rights that Carafe's own claims grant.
+//! The rights that Carafe's own claims grant.
 
 use carafe_hub::{Access, Grant};
 use carafe_protocol::TopicMatcher;
@@ -7,11 +7,11 @@ use crate::auth::refused::Refused;
 use crate::auth::verified::Verified;
 use crate::policy::rights::Rights;
 
-/// /// The most topics and patterns of one claim.
+/// The most topics and patterns of one claim.
 const MATCHERS: usize = 100;
 
 impl Verified {
-    /// /// The rights that the claims `publish` and `subscribe` grant. A missing claim grants
+    /// The rights that the claims `publish` and `subscribe` grant. A missing claim grants
     /// nothing.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! //! Requirements of HTTP on requests and responses that hyper leaves to the application.
+//! Requirements of HTTP on requests and responses that hyper leaves to the application.
 
 use axum::body::HttpBody;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::observe::endpoint;
 use crate::observe::metrics::Metrics;
 
-/// /// Rejects and counts a request that violates HTTP. Its connection is closed: where the next
+/// Rejects and counts a request that violates HTTP. Its connection is closed: where the next
 /// request begins is not certain.
 pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Response> {
     let problem = check_host(request).err()?;
@@ -25,7 +25,7 @@ pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Respo
     Some(answer)
 }
 
-/// /// Checks that the request has exactly one valid host (RFC 9112, 3.2; RFC 9113, 8.3.1).
+/// Checks that the request has exactly one valid host (RFC 9112, 3.2; RFC 9113, 8.3.1).
 /// Otherwise a proxy and the hub could understand different hosts.
 fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     let mut hosts = request.headers().get_all(HOST).iter();
@@ -48,7 +48,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     }
 }
 
-/// /// Whether a `Host` is valid. An empty one stands for a URL without a host.
+/// Whether a `Host` is valid. An empty one stands for a URL without a host.
 fn names_host(host: &HeaderValue) -> bool {
     host.is_empty() || authority(host).is_some_and(|host| is_host(&host))
 }
@@ -57,7 +57,7 @@ fn authority(host: &HeaderValue) -> Option<Authority> {
     host.to_str().ok()?.parse().ok()
 }
 
-/// /// Whether it is a host with an optional port, and no user name (RFC 9110, 4.2.4).
+/// Whether it is a host with an optional port, and no user name (RFC 9110, 4.2.4).
 fn is_host(authority: &Authority) -> bool {
     let rest = authority.as_str().strip_prefix(authority.host());
     let is_port = |rest: &str| {
@@ -66,7 +66,7 @@ fn is_host(authority: &Authority) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || is_port(rest))
 }
 
-/// /// Over HTTP/2, `Host` and `:authority` may both be there and must agree. Over HTTP/1.1, an
+/// Over HTTP/2, `Host` and `:authority` may both be there and must agree. Over HTTP/1.1, an
 /// absolute URL overrides `Host`.
 fn agrees(host: &HeaderValue, uri: &Uri, version: Version) -> bool {
     let Some(expected) = uri.authority().filter(|_| version == Version::HTTP_2) else {
@@ -79,7 +79,7 @@ fn bad_host(detail: &'static str) -> Problem {
     Problem::of(ProblemKind::BadHost, detail)
 }
 
-/// /// Adapts the response to the version of the request. A response to HTTP/1.0 without a length
+/// Adapts the response to the version of the request. A response to HTTP/1.0 without a length
 /// ends with the connection. hyper closes it, but would still send `Connection: keep-alive` if the
 /// client has asked for that, or the app has set it.
 pub(crate) fn of_version(version: Version, mut answer: Response) -> Response {
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// /// Whether a request is accepted.
+    /// Whether a request is accepted.
     fn is_taken(version: Version, uri: &str, hosts: &[&str]) -> bool {
         let request = Request::builder().version(version).uri(uri);
         let request = hosts.iter().fold(request, |request, host| request.header(HOST, *host));

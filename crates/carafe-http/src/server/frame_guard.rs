@@ -1,4 +1,4 @@
-//! //! Ends HTTP/2 connections whose clients send more control frames than they need.
+//! Ends HTTP/2 connections whose clients send more control frames than they need.
 //!
 //! hyper has no hook for that, so the frames are counted between the socket and hyper. Nor can
 //! hyper end a connection with ENHANCE_YOUR_CALM: this module writes the GOAWAY itself, between two
@@ -17,26 +17,26 @@ use crate::answer::limit::Limit;
 use crate::observe::metrics::Metrics;
 use crate::server::http2_frames::{Budget, FrameScanner, PREFACE};
 
-/// /// GOAWAY with 8 bytes of payload: any stream may have been processed, and the error is
+/// GOAWAY with 8 bytes of payload: any stream may have been processed, and the error is
 /// ENHANCE_YOUR_CALM (RFC 9113, 6.8 and 7).
 const CALM_DOWN: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0xb];
 
-/// /// How long the client may take to close after that, and how many of its bytes are read
+/// How long the client may take to close after that, and how many of its bytes are read
 /// meanwhile. Closing a socket with unread bytes resets the connection, and the client may never
 /// see the GOAWAY.
 const PATIENCE: Duration = Duration::from_secs(1);
 const UNREAD: u64 = 1 << 20;
 
-/// /// The socket of a connection. Frames are counted if the client speaks HTTP/2.
+/// The socket of a connection. Frames are counted if the client speaks HTTP/2.
 pub(crate) struct FrameGuard<S> {
-    /// /// `None` once the connection was ended here.
+    /// `None` once the connection was ended here.
     socket: Option<S>,
-    /// /// `None` if the client speaks HTTP/1.
+    /// `None` if the client speaks HTTP/1.
     http2: Option<Box<Http2>>,
 }
 
 struct Http2 {
-    /// /// Bytes of the preface that were received.
+    /// Bytes of the preface that were received.
     preface: usize,
     received: FrameScanner,
     sent: FrameScanner,
@@ -46,7 +46,7 @@ struct Http2 {
 }
 
 impl<S> FrameGuard<S> {
-    /// /// Guards a socket whose client may speak HTTP/2, or certainly does not.
+    /// Guards a socket whose client may speak HTTP/2, or certainly does not.
     pub(crate) fn new(socket: S, may_be_http2: bool, metrics: &Metrics) -> Self {
         let http2 = may_be_http2.then(|| Box::new(Http2::new(metrics.clone())));
         Self { socket: Some(socket), http2 }
@@ -60,7 +60,7 @@ impl Http2 {
         Self { preface: 0, received, sent, budget, is_over: false, metrics }
     }
 
-    /// /// Counts received bytes; `false` if they are not HTTP/2.
+    /// Counts received bytes; `false` if they are not HTTP/2.
     fn receive(&mut self, bytes: &[u8]) -> bool {
         let (preface, frames) = bytes.split_at(bytes.len().min(PREFACE.len() - self.preface));
         if !PREFACE[self.preface..].starts_with(preface) {
@@ -79,12 +79,12 @@ impl Http2 {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> FrameGuard<S> {
-    /// /// Whether the client has exceeded its budget.
+    /// Whether the client has exceeded its budget.
     fn is_over(&self) -> bool {
         self.http2.as_ref().is_some_and(|http2| http2.is_over)
     }
 
-    /// /// Ends the connection, unless a frame is partly written. hyper gets an error from its next
+    /// Ends the connection, unless a frame is partly written. hyper gets an error from its next
     /// call.
     fn end(&mut self) {
         if let Some(http2) = &self.http2
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> FrameGuard<S> {
     }
 }
 
-/// /// Sends GOAWAY and closes the connection.
+/// Sends GOAWAY and closes the connection.
 async fn calm_down(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
     let ends = async {
         socket.write_all(CALM_DOWN).await?;
@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> AsyncRead for FrameGuar
             buffer.set_filled(before);
         }
         self.end();
-        // // A frame is partly written: its rest has to come first, and writing it polls this
+        // A frame is partly written: its rest has to come first, and writing it polls this
         // again.
         if self.socket.is_none() {
             Poll::Ready(Err(ErrorKind::ConnectionAborted.into()))

@@ -1,4 +1,4 @@
-//! //! Parses the frame headers of an HTTP/2 connection, and keeps the budget of control frames.
+//! Parses the frame headers of an HTTP/2 connection, and keeps the budget of control frames.
 //!
 //! hyper answers or applies every PING, SETTINGS and PRIORITY frame. A client needs few of them,
 //! besides those that the server's own frames explain: two WINDOW_UPDATE frames for a DATA frame,
@@ -9,24 +9,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// /// Unexplained frames that a client may send each second, and at once.
+/// Unexplained frames that a client may send each second, and at once.
 const A_SECOND: u32 = 100;
 const AT_ONCE: u32 = 1000;
 
-/// /// The connection preface of a client (RFC 9113, 3.4).
+/// The connection preface of a client (RFC 9113, 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// /// Frame types (RFC 9113, 6).
+/// Frame types (RFC 9113, 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 
-/// /// Flags of DATA, and of SETTINGS and PING.
+/// Flags of DATA, and of SETTINGS and PING.
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 
-/// /// The header of a frame, as far as it matters.
+/// The header of a frame, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     length: u32,
@@ -34,26 +34,26 @@ pub(crate) struct Head {
     flags: u8,
 }
 
-/// /// The length of a frame header.
+/// The length of a frame header.
 const HEAD: usize = 9;
 
-/// /// Finds the frames in one direction of a connection, in whatever pieces the bytes come.
+/// Finds the frames in one direction of a connection, in whatever pieces the bytes come.
 #[derive(Default)]
 pub(crate) struct FrameScanner {
     head: [u8; HEAD],
-    /// /// Bytes of the current header that were seen.
+    /// Bytes of the current header that were seen.
     seen: usize,
-    /// /// Bytes of the current payload that were not seen yet.
+    /// Bytes of the current payload that were not seen yet.
     left: usize,
 }
 
 impl FrameScanner {
-    /// /// Whether the next byte begins a frame.
+    /// Whether the next byte begins a frame.
     pub(crate) fn is_between(&self) -> bool {
         self.seen == 0 && self.left == 0
     }
 
-    /// /// Passes bytes, and reports each frame whose header ends in them.
+    /// Passes bytes, and reports each frame whose header ends in them.
     pub(crate) fn pass(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
         loop {
             let payload = self.left.min(bytes.len());
@@ -76,10 +76,10 @@ impl FrameScanner {
     }
 }
 
-/// /// How many unexplained frames a client may still send.
+/// How many unexplained frames a client may still send.
 pub(crate) struct Budget {
     frames: u32,
-    /// /// When the budget was last refilled.
+    /// When the budget was last refilled.
     filled: Instant,
 }
 
@@ -88,10 +88,10 @@ impl Budget {
         Self { frames: AT_ONCE, filled: Instant::now() }
     }
 
-    /// /// The client has sent this frame; `false` if it exceeds the budget.
+    /// The client has sent this frame; `false` if it exceeds the budget.
     pub(crate) fn received(&mut self, frame: Head) -> bool {
         match frame.kind {
-            // // A request explains a few frames: its reset, its priority.
+            // A request explains a few frames: its reset, its priority.
             HEADERS => self.earn(1),
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => {}
             _ => return self.spend(),
@@ -99,7 +99,7 @@ impl Budget {
         true
     }
 
-    /// /// The server has sent this frame, which explains some of the client's.
+    /// The server has sent this frame, which explains some of the client's.
     pub(crate) fn sent(&mut self, frame: Head) {
         match frame.kind {
             DATA => self.earn(2),

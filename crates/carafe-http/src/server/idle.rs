@@ -1,4 +1,4 @@
-//! //! The idle connections of a server, in the order in which they became idle.
+//! The idle connections of a server, in the order in which they became idle.
 //!
 //! When descriptors run short, the connections that have been idle for the longest are closed in
 //! favour of new ones. A connection is idle from its start until the head of a request is there,
@@ -13,14 +13,14 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// /// The link of an entry at an end of the list.
+/// The link of an entry at an end of the list.
 const NONE: u32 = u32::MAX;
 
-/// /// All connections of a server. Clones are handles to the same list.
+/// All connections of a server. Clones are handles to the same list.
 #[derive(Clone)]
 pub(crate) struct Idle(Arc<Mutex<List>>);
 
-/// /// A list of idle connections, linked through the entries: no operation searches.
+/// A list of idle connections, linked through the entries: no operation searches.
 struct List {
     entries: Slab<Entry>,
     oldest: u32,
@@ -29,7 +29,7 @@ struct List {
 
 struct Entry {
     state: State,
-    /// /// Aborts the task of the connection, once it is known.
+    /// Aborts the task of the connection, once it is known.
     task: Option<AbortHandle>,
 }
 
@@ -39,9 +39,9 @@ enum State {
         older: u32,
         newer: u32,
     },
-    /// /// The number of requests whose responses have not ended.
+    /// The number of requests whose responses have not ended.
     Busy(u32),
-    /// /// The connection is being closed.
+    /// The connection is being closed.
     Closed,
 }
 
@@ -50,22 +50,22 @@ impl Idle {
         Self(Arc::new(Mutex::new(List { entries: Slab::new(), oldest: NONE, newest: NONE })))
     }
 
-    /// /// Adds a connection, which is idle from now on.
+    /// Adds a connection, which is idle from now on.
     pub(crate) fn register(&self) -> ConnectionEntry {
         ConnectionEntry { idle: self.clone(), key: self.list().register(), asked: Notify::new() }
     }
 
-    /// /// Names the task of a connection that was added. It may have ended already.
+    /// Names the task of a connection that was added. It may have ended already.
     pub(crate) fn is_driven_by(&self, key: u32, task: AbortHandle) {
         if let Some(entry) = self.list().entries.get_mut(key as usize) {
             entry.task = Some(task);
         }
     }
 
-    /// /// Closes the connection that has been idle for the longest; `false` if none is idle.
+    /// Closes the connection that has been idle for the longest; `false` if none is idle.
     pub(crate) fn close_oldest(&self) -> bool {
         let closed = self.list().close_oldest();
-        // // After the lock is released: aborting a task takes locks of the runtime.
+        // After the lock is released: aborting a task takes locks of the runtime.
         closed.is_some_and(|task| {
             task.into_iter().for_each(|task| task.abort());
             true
@@ -93,7 +93,7 @@ impl List {
         }
     }
 
-    /// /// Removes an entry from the list, if it is idle.
+    /// Removes an entry from the list, if it is idle.
     fn unlink(&mut self, key: u32) {
         let State::Idle { older, newer } = self.entries[key as usize].state else { return };
         match self.entries.get_mut(older as usize) {
@@ -135,7 +135,7 @@ impl List {
     }
 }
 
-/// /// The entry of one connection; dropping it removes the connection.
+/// The entry of one connection; dropping it removes the connection.
 pub(crate) struct ConnectionEntry {
     idle: Idle,
     key: u32,
@@ -147,14 +147,14 @@ impl ConnectionEntry {
         self.key
     }
 
-    /// /// Counts a request; `None` if the connection is being closed. Then the request must have
+    /// Counts a request; `None` if the connection is being closed. Then the request must have
     /// no effect, since its client will see no response.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<InFlight> {
         self.asked.notify_one();
         self.idle.list().begin(self.key).then(|| InFlight(Arc::clone(self)))
     }
 
-    /// /// Waits for the first request.
+    /// Waits for the first request.
     pub(crate) async fn is_asked(&self) {
         self.asked.notified().await;
     }
@@ -170,7 +170,7 @@ impl Drop for ConnectionEntry {
     }
 }
 
-/// /// A request whose response has not ended.
+/// A request whose response has not ended.
 pub(crate) struct InFlight(Arc<ConnectionEntry>);
 
 impl Drop for InFlight {
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// /// A connection, and its task.
+    /// A connection, and its task.
     fn register(idle: &Idle) -> (Arc<ConnectionEntry>, JoinHandle<()>) {
         let place = Arc::new(idle.register());
         let task = tokio::spawn(pending());

@@ -1,4 +1,4 @@
-//! //! The socket of a connection, which is registered with the runtime's poller only when there is
+//! The socket of a connection, which is registered with the runtime's poller only when there is
 //! something to wait for.
 //!
 //! Most clients have sent their whole request by the time they are accepted, and a shard takes the
@@ -19,42 +19,42 @@ use tokio::net::TcpStream;
 
 use crate::policy::subscribers::ConnectionPermit;
 
-/// /// Bytes that are read before the protocol is chosen. Most requests are shorter; the kernel
+/// Bytes that are read before the protocol is chosen. Most requests are shorter; the kernel
 /// keeps the rest.
 const FIRST: usize = 2048;
 
 pub(crate) struct LazySocket {
     stream: Stream,
-    /// /// The bytes that were read first, until hyper reads them.
+    /// The bytes that were read first, until hyper reads them.
     first: Vec<u8>,
-    /// /// Counts the connection as long as the socket is open.
+    /// Counts the connection as long as the socket is open.
     permit: Option<ConnectionPermit>,
 }
 
 enum Stream {
-    /// /// Not registered. The first read is answered with `Pending` and a wake, and only the
+    /// Not registered. The first read is answered with `Pending` and a wake, and only the
     /// second one registers the socket: by then it may have been given away.
     Fresh {
         stream: StdStream,
         read_in_vain: bool,
     },
     Registered(TcpStream),
-    /// /// Given away, or the registration failed.
+    /// Given away, or the registration failed.
     Gone,
 }
 
 impl LazySocket {
-    /// /// A socket that was accepted, and does not block.
+    /// A socket that was accepted, and does not block.
     pub(crate) fn new(stream: StdStream, permit: Option<ConnectionPermit>) -> Self {
         Self { stream: Stream::Fresh { stream, read_in_vain: false }, first: Vec::new(), permit }
     }
 
-    /// /// Moves the permit to whoever has the socket from now on.
+    /// Moves the permit to whoever has the socket from now on.
     pub(crate) fn take_permit(&mut self) -> Option<ConnectionPermit> {
         self.permit.take()
     }
 
-    /// /// Waits for the first bytes of the client, which stay to be read. A client that leaves
+    /// Waits for the first bytes of the client, which stay to be read. A client that leaves
     /// before is an error.
     pub(crate) async fn first(&mut self) -> io::Result<&[u8]> {
         loop {
@@ -82,7 +82,7 @@ impl LazySocket {
         Ok(())
     }
 
-    /// /// Gives the socket away. Bytes that were received and not read are lost.
+    /// Gives the socket away. Bytes that were received and not read are lost.
     pub(crate) fn give_away(&mut self) -> io::Result<StdStream> {
         match replace(&mut self.stream, Stream::Gone) {
             Stream::Fresh { stream, .. } => Ok(stream),
@@ -91,7 +91,7 @@ impl LazySocket {
         }
     }
 
-    /// /// Makes closing the socket discard what the kernel buffers for the client.
+    /// Makes closing the socket discard what the kernel buffers for the client.
     pub(crate) fn set_zero_linger(&self) -> io::Result<()> {
         match &self.stream {
             Stream::Fresh { stream, .. } => Ok(set_socket_linger(stream, Some(Duration::ZERO))?),
@@ -100,7 +100,7 @@ impl LazySocket {
         }
     }
 
-    /// /// The descriptor, unless the socket was given away.
+    /// The descriptor, unless the socket was given away.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.stream {
             Stream::Fresh { stream, .. } => Some(stream.as_fd()),
@@ -127,7 +127,7 @@ impl LazySocket {
             .map_or_else(|error| Poll::Ready(Err(error)), |stream| poll(Pin::new(stream)))
     }
 
-    /// /// Writes to a socket that is not registered; `None` if it has no room, and has to be.
+    /// Writes to a socket that is not registered; `None` if it has no room, and has to be.
     fn write_fresh(
         &mut self,
         mut write: impl FnMut(&mut StdStream) -> io::Result<usize>,
@@ -201,7 +201,7 @@ impl AsyncWrite for LazySocket {
         true
     }
 
-    /// /// The kernel has all written bytes: there is nothing to flush.
+    /// The kernel has all written bytes: there is nothing to flush.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

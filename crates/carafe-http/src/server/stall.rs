@@ -1,4 +1,4 @@
-//! //! Disconnects clients that make no write progress within the write timeout.
+//! Disconnects clients that make no write progress within the write timeout.
 //!
 //! hyper polls a body only while there is room for more bytes. So a body cannot detect the stall
 //! itself: the detector wraps the future that drives it. That is a connection, or one HTTP/2
@@ -22,38 +22,38 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::server::idle::InFlight;
 
 task_local! {
-    /// /// The detector of the connection or HTTP/2 stream that is being polled.
+    /// The detector of the connection or HTTP/2 stream that is being polled.
     static CURRENT: StallDetector;
 }
 
-/// /// Detects that the client of a connection, or of one HTTP/2 stream, makes no progress. Clones
+/// Detects that the client of a connection, or of one HTTP/2 stream, makes no progress. Clones
 /// are handles to the same detector.
 #[derive(Clone)]
 pub(crate) struct StallDetector(Arc<Detector>);
 
 struct Detector {
     allowed: Duration,
-    /// /// The detector of the connection, for an HTTP/2 stream.
+    /// The detector of the connection, for an HTTP/2 stream.
     connection: Option<StallDetector>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// /// Since when the socket has had no room.
+    /// Since when the socket has had no room.
     socket: Option<Instant>,
-    /// /// Since when hyper has not polled the body for more.
+    /// Since when hyper has not polled the body for more.
     body: Option<Instant>,
     stalled: bool,
 }
 
 impl StallDetector {
-    /// /// A detector for a connection with this write timeout.
+    /// A detector for a connection with this write timeout.
     pub(crate) fn new(allowed: Duration) -> Self {
         Self(Arc::new(Detector { allowed, connection: None, state: Mutex::default() }))
     }
 
-    /// /// The detector of whatever is being polled, if there is one.
+    /// The detector of whatever is being polled, if there is one.
     pub(crate) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
@@ -67,12 +67,12 @@ impl StallDetector {
         }))
     }
 
-    /// /// Whether the client has stalled, here or on the whole connection.
+    /// Whether the client has stalled, here or on the whole connection.
     pub(crate) fn has_stalled(&self) -> bool {
         self.state().stalled || self.0.connection.as_ref().is_some_and(Self::has_stalled)
     }
 
-    /// /// Drives the connection or stream to its end; `None` if the client stalls before, and the
+    /// Drives the connection or stream to its end; `None` if the client stalls before, and the
     /// driver is dropped.
     pub(crate) async fn over<F: Future>(self, driver: F) -> Option<F::Output> {
         let mut driver = pin!(CURRENT.scope(self.clone(), driver));
@@ -95,7 +95,7 @@ impl StallDetector {
                 sleep.as_mut().reset(until);
             }
             ready!(sleep.as_mut().poll(cx));
-            // // The client may have made progress while the timer ran.
+            // The client may have made progress while the timer ran.
             if self.until().is_some_and(|until| until <= Instant::now()) {
                 self.state().stalled = true;
                 return Poll::Ready(());
@@ -103,13 +103,13 @@ impl StallDetector {
         }
     }
 
-    /// /// The deadline of the earliest wait; `None` while nothing waits.
+    /// The deadline of the earliest wait; `None` while nothing waits.
     fn until(&self) -> Option<Instant> {
         let state = self.state();
         state.socket.into_iter().chain(state.body).min()?.checked_add(self.0.allowed)
     }
 
-    /// /// Sets whether the socket is full; returns whether it was full before.
+    /// Sets whether the socket is full; returns whether it was full before.
     pub(crate) fn socket_is_full(&self, is_full: bool) -> bool {
         let mut state = self.state();
         let was_full = state.socket.is_some();
@@ -117,7 +117,7 @@ impl StallDetector {
         was_full
     }
 
-    /// /// The kernel has its own timer for bytes that it has taken (`TCP_USER_TIMEOUT`). It ends
+    /// The kernel has its own timer for bytes that it has taken (`TCP_USER_TIMEOUT`). It ends
     /// the connection with an error.
     pub(crate) fn has_failed(&self, error: &io::Error) {
         if EndReason::by(error) == EndReason::Stalled {
@@ -130,7 +130,7 @@ impl StallDetector {
     }
 }
 
-/// /// Spawns HTTP/2 streams, each with a detector of its own.
+/// Spawns HTTP/2 streams, each with a detector of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct StreamExecutor;
 
@@ -146,7 +146,7 @@ where
     }
 }
 
-/// /// A body that reports to the current detector when hyper polls it.
+/// A body that reports to the current detector when hyper polls it.
 pub(crate) struct WatchedBody {
     body: Body,
     stall: Option<StallDetector>,
@@ -154,12 +154,12 @@ pub(crate) struct WatchedBody {
 }
 
 impl WatchedBody {
-    /// /// The body of the response to this request.
+    /// The body of the response to this request.
     pub(crate) fn new(body: Body, request: Option<InFlight>) -> Self {
         Self { body, stall: StallDetector::current(), _request: request }
     }
 
-    /// /// Sets since when a chunk waits to be taken; `None` if none does.
+    /// Sets since when a chunk waits to be taken; `None` if none does.
     fn waits(&self, since: Option<Instant>) {
         self.stall.iter().for_each(|stall| stall.state().body = since);
     }

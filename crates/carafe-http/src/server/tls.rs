@@ -1,4 +1,4 @@
-//! //! The server's certificate and key: read from files, and read again while the server runs.
+//! The server's certificate and key: read from files, and read again while the server runs.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-/// /// The certificate and the private key of a server. Clones share them: reloading one reloads
+/// The certificate and the private key of a server. Clones share them: reloading one reloads
 /// all.
 #[derive(Clone, Debug)]
 pub struct Tls {
@@ -24,7 +24,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// /// Reads the certificate with its chain, and the private key. Both files are PEM.
+    /// Reads the certificate with its chain, and the private key. Both files are PEM.
     pub fn load(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -41,7 +41,7 @@ impl Tls {
         Ok(Self { files: Arc::new(files), shown, config: Arc::new(config) })
     }
 
-    /// /// Reads the files again. New connections get the new certificate; open ones are not
+    /// Reads the files again. New connections get the new certificate; open ones are not
     /// affected. On an error the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.shown.0.store(Arc::new(self.files.read()?));
@@ -57,23 +57,23 @@ impl Tls {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// /// A file cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// /// The error of the system.
+        /// The error of the system.
         error: io::Error,
     },
-    /// /// A file is not PEM, or is incomplete.
+    /// A file is not PEM, or is incomplete.
     #[error("{} is not complete PEM: {error}", path.display())]
     NotPem {
         /// The file.
         path: PathBuf,
-        /// /// What is wrong in it.
+        /// What is wrong in it.
         error: pem::Error,
     },
-    /// /// The file contains no certificate.
+    /// The file contains no certificate.
     #[error(
         "{} has no certificate: give a PEM file with the server's own first, then its chain",
         path.display()
@@ -82,7 +82,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// /// The file contains no private key.
+    /// The file contains no private key.
     #[error(
         "{} has no private key: give an unencrypted one in PEM (PKCS #8, PKCS #1 or SEC 1)",
         path.display()
@@ -91,17 +91,17 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// /// The certificate is malformed, or the key is of an unknown kind.
+    /// The certificate is malformed, or the key is of an unknown kind.
     #[error("{} and {} cannot be used: {error}", certificate.display(), key.display())]
     Unusable {
         /// The file of the certificate.
         certificate: PathBuf,
         /// The file of the key.
         key: PathBuf,
-        /// /// The error of rustls.
+        /// The error of rustls.
         error: rustls::Error,
     },
-    /// /// The key does not belong to the certificate.
+    /// The key does not belong to the certificate.
     #[error(
         "the key in {} does not belong to the certificate in {}",
         key.display(),
@@ -113,7 +113,7 @@ pub enum TlsError {
         /// The file of the key.
         key: PathBuf,
     },
-    /// /// The cryptography provider supports no version of TLS.
+    /// The cryptography provider supports no version of TLS.
     #[error("TLS is not available: {0}")]
     Provider(rustls::Error),
 }
@@ -161,7 +161,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|error| TlsError::Unreadable { path: path.into(), error })
 }
 
-/// /// The certificate for new handshakes.
+/// The certificate for new handshakes.
 #[derive(Debug)]
 struct Shown(ArcSwap<CertifiedKey>);
 

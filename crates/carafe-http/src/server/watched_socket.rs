@@ -1,4 +1,4 @@
-//! //! The socket of a connection that hyper serves, with stall detection and a send buffer that
+//! The socket of a connection that hyper serves, with stall detection and a send buffer that
 //! grows while its client is behind.
 
 use std::io::{self, IoSlice};
@@ -16,16 +16,16 @@ use crate::policy::subscribers::ConnectionPermit;
 use crate::server::lazy_socket::LazySocket;
 use crate::server::stall::StallDetector;
 
-/// /// A client whose send buffer was not full for this long has caught up.
+/// A client whose send buffer was not full for this long has caught up.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
-/// /// A socket that reports to the stall detector of its connection whether the kernel has room.
+/// A socket that reports to the stall detector of its connection whether the kernel has room.
 pub(crate) struct WatchedSocket {
     socket: LazySocket,
     stall: StallDetector,
     buffers: SendBuffers,
     buffer: SendBuffer,
-    /// /// When the send buffer was full last.
+    /// When the send buffer was full last.
     full: Option<Instant>,
 }
 
@@ -34,18 +34,18 @@ impl WatchedSocket {
         Self { socket, stall, buffers, buffer: SendBuffer::default(), full: None }
     }
 
-    /// /// Gives the socket away with its usual send buffer, together with the permit of the
+    /// Gives the socket away with its usual send buffer, together with the permit of the
     /// connection.
     pub(crate) fn give_away(&mut self) -> io::Result<(StdStream, Option<ConnectionPermit>)> {
         self.relax();
         Ok((self.socket.give_away()?, self.socket.take_permit()))
     }
 
-    /// /// The kernel has no room for written bytes.
+    /// The kernel has no room for written bytes.
     fn filled(&mut self) {
         self.full = Some(Instant::now());
         if let Some(socket) = self.socket.descriptor() {
-            // // If the buffer grows, the kernel reports the socket as writable: no retry is needed
+            // If the buffer grows, the kernel reports the socket as writable: no retry is needed
             // here.
             self.buffers.filled(&mut self.buffer, &socket);
         }
@@ -86,7 +86,7 @@ impl WatchedSocket {
 }
 
 impl Drop for WatchedSocket {
-    /// /// Resets the connection of a stalled client, which frees the kernel's send buffer at once.
+    /// Resets the connection of a stalled client, which frees the kernel's send buffer at once.
     fn drop(&mut self) {
         if self.stall.has_stalled()
             && let Err(error) = self.socket.set_zero_linger()
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::observe::stream_record::StreamRecord;
 
-    /// /// A watched socket, and the socket of its client.
+    /// A watched socket, and the socket of its client.
     async fn pair() -> (WatchedSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         ShardPool::<StreamRecord>::prepare(&listener, &options());

@@ -1,4 +1,4 @@
-//! //! Properties of any batch; the fuzz target runs them, too.
+//! Properties of any batch; the fuzz target runs them, too.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::asking::{Answer, BATCH_BYTES, EVENT_BYTES, Place};
 
-/// /// A batch is stored whole and in order, as its lines say, or not at all. Returns whether it
+/// A batch is stored whole and in order, as its lines say, or not at all. Returns whether it
 /// was.
 pub(crate) fn any_batch_is_stored_whole_or_not_at_all(input: &[u8]) -> bool {
     let place = Place::new();
@@ -43,7 +43,7 @@ fn publish(place: &Place, batch: &[u8]) -> Answer {
     place.ask(request.expect("it is a request"))
 }
 
-/// /// The line that a problem names exists and is not empty.
+/// The line that a problem names exists and is not empty.
 fn names_the_line(answer: &Answer, input: &[u8]) {
     let Some(line) = answer.refuses()["line"].as_u64() else { return };
     let lines: Vec<_> = input.split(|byte| *byte == b'\n').collect();
@@ -51,7 +51,7 @@ fn names_the_line(answer: &Answer, input: &[u8]) {
     assert!(told.is_some_and(|line| !line.trim_ascii().is_empty()), "{answer:?}");
 }
 
-/// /// The publication that a line describes.
+/// The publication that a line describes.
 fn publication(line: &str) -> Option<Publication> {
     let known = ["topic", "alternates", "data", "event", "id", "retry", "private"];
     let value: Value = serde_json::from_str(line).ok()?;
@@ -84,7 +84,7 @@ fn publication(line: &str) -> Option<Publication> {
     Some(expected.with_private(line.get("private").map_or(Some(false), Value::as_bool)?))
 }
 
-/// /// A value that is not a string is stored as JSON with its fields in the written order, which
+/// A value that is not a string is stored as JSON with its fields in the written order, which
 /// is that of the trees here.
 fn in_one_form(all: &[Publication]) -> Vec<Publication> {
     all.iter().map(of_tree).collect()
@@ -104,7 +104,7 @@ fn of_tree(publication: &Publication) -> Publication {
     publication.key().cloned().into_iter().fold(same, Publication::with_key)
 }
 
-/// /// A field that may be absent or `null`.
+/// A field that may be absent or `null`.
 fn said<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     line.get(name).filter(|value| !value.is_null())
 }
@@ -113,7 +113,7 @@ fn name(publication: &Publication) -> Option<(&Topic, &IdempotencyKey)> {
     publication.key().map(|key| (publication.topic(), key))
 }
 
-/// /// The first publication with the same key and topic.
+/// The first publication with the same key and topic.
 fn without_repeated(all: &[Publication]) -> Vec<Publication> {
     let is_first = |place: usize| {
         let name = name(&all[place]);
@@ -122,7 +122,7 @@ fn without_repeated(all: &[Publication]) -> Vec<Publication> {
     (0..all.len()).filter(|place| is_first(*place)).map(|place| all[place].clone()).collect()
 }
 
-/// /// The same batch again stores only the publications without a key.
+/// The same batch again stores only the publications without a key.
 fn again(place: &Place, input: &[u8], expected: &[Publication]) {
     let before = place.stored().len();
     let answer = publish(place, input);

@@ -1,4 +1,4 @@
-//! //! Properties of any form of Mercure, in a body and in a query; the fuzz target runs them, too.
+//! Properties of any form of Mercure, in a body and in a query; the fuzz target runs them, too.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use carafe_protocol::{EventType, Topic};
 
 use crate::asking::{EVENT_BYTES, Place, all, pairs};
 
-/// /// An update is stored as its form says and answered with its ID, or rejected. Returns whether
+/// An update is stored as its form says and answered with its ID, or rejected. Returns whether
 /// it was stored.
 pub(crate) fn any_form_is_stored_or_refused(input: &[u8]) -> bool {
     any_query_has_an_answer(input);
@@ -39,7 +39,7 @@ pub(crate) fn any_form_is_stored_or_refused(input: &[u8]) -> bool {
     true
 }
 
-/// /// The publication that a form describes by the rules of the protocol: the first value that is
+/// The publication that a form describes by the rules of the protocol: the first value that is
 /// not empty counts.
 fn update(pairs: &[(String, String)]) -> Option<Publication> {
     let filled = |name: &str| all(pairs, name).into_iter().find(|value| !value.is_empty());
@@ -75,7 +75,7 @@ fn update(pairs: &[(String, String)]) -> Option<Publication> {
     Some(update.with_private(pairs.iter().any(|(name, _)| name == "private")))
 }
 
-/// /// Subscribing with the form opens a stream, or fails with a problem that says what to do.
+/// Subscribing with the form opens a stream, or fails with a problem that says what to do.
 fn any_query_has_an_answer(input: &[u8]) {
     let target = [b"/.well-known/mercure?", input].concat();
     let Ok(request) = Request::get(target).body(Body::empty()) else { return };

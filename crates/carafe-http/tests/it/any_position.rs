@@ -1,4 +1,4 @@
-//! //! Properties of any last event ID; the fuzz target runs them, too.
+//! Properties of any last event ID; the fuzz target runs them, too.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Request};
@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::asking::{Answer, Place};
 
-/// /// How a stream with a last event ID starts.
+/// How a stream with a last event ID starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
-    /// /// As if there were no ID.
+    /// As if there were no ID.
     Nothing,
     AllHistory,
-    /// /// After the event with the ID.
+    /// After the event with the ID.
     ItsEvent,
-    /// /// With a gap: no event of this hub has the ID.
+    /// With a gap: no event of this hub has the ID.
     Gap,
 }
 
-/// /// An ID is a position of this hub, or is reported as a gap. In inputs, `$1` to `$3` stand for
+/// An ID is a position of this hub, or is reported as a gap. In inputs, `$1` to `$3` stand for
 /// the positions of the events, and `$g` for the generation of the log. `None` if no request can
 /// have the ID.
 pub(crate) fn any_last_event_id_is_found_or_told(input: &[u8]) -> Option<Came> {
@@ -68,7 +68,7 @@ fn ask(place: &Place, target: &str, id: &HeaderValue) -> Answer {
     place.ask(request.expect("it is a request"))
 }
 
-/// /// Checks the start of the stream.
+/// Checks the start of the stream.
 fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
     assert_eq!(answer.status, 200, "{answer:?}");
     let mut events = events(answer).into_iter().peekable();
@@ -85,7 +85,7 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
                 && position.last_event_id == text
                 && shown == ["1", "2", "3"][place + 1..],
         ),
-        // // Before the first event.
+        // Before the first event.
         (_, None) if gap.is_none() => {
             let told: Position = text.parse().expect("it is a position");
             let known: Position = ids[2].parse().expect("it is a position");
@@ -106,7 +106,7 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
     }
 }
 
-/// /// Whether the ID is of this hub's generation, and beyond its newest event.
+/// Whether the ID is of this hub's generation, and beyond its newest event.
 fn is_beyond(text: &str, newest: &str) -> bool {
     let newest: Position = newest.parse().expect("it is a position");
     let beyond =
@@ -131,7 +131,7 @@ fn events(answer: &Answer) -> Vec<ReceivedEvent> {
     events
 }
 
-/// /// In Mercure, the response header repeats a known ID, and says `earliest` for any other.
+/// In Mercure, the response header repeats a known ID, and says `earliest` for any other.
 fn mercure_says_whether_it_is_known(
     place: &Place,
     header: &HeaderValue,

@@ -1,4 +1,4 @@
-//! //! Properties of any query of `/events`; the fuzz target runs them, too.
+//! Properties of any query of `/events`; the fuzz target runs them, too.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use carafe_protocol::{EventType, Topic, TopicPattern};
 
 use crate::asking::{Place, all, pairs};
 
-/// /// Which requests accept a query.
+/// Which requests accept a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judged {
     pub(crate) published: bool,
     pub(crate) subscribed: bool,
 }
 
-/// /// A query is accepted exactly if all of it is understood, and then it has its effect. `None`
+/// A query is accepted exactly if all of it is understood, and then it has its effect. `None`
 /// if no request can have it.
 pub(crate) fn any_query_is_understood_or_refused(input: &[u8]) -> Option<Judged> {
     let target = [b"/events?", input].concat();
@@ -51,7 +51,7 @@ fn publishes(request: Request<Body>, pairs: Option<&[(String, String)]>) -> bool
     expected.is_some()
 }
 
-/// /// A batch accepts no query: its lines say everything, and the query would be ignored silently.
+/// A batch accepts no query: its lines say everything, and the query would be ignored silently.
 fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
     let line = r#"{"topic":"a","data":"x"}"#;
     let batch =
@@ -66,7 +66,7 @@ fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
     }
 }
 
-/// /// The publication that a query describes.
+/// The publication that a query describes.
 fn publication(pairs: &[(String, String)]) -> Option<Publication> {
     are_known(pairs, &["topic", "event", "id", "retry", "private"])?;
     let topics: Vec<_> =
@@ -111,11 +111,11 @@ fn asks_for_a_stream(pairs: &[(String, String)]) -> Option<()> {
     let mut distinct = [topics, patterns].concat();
     distinct.sort_unstable();
     distinct.dedup();
-    // // Whether two patterns are equivalent is not checked: few inputs are long enough.
+    // Whether two patterns are equivalent is not checked: few inputs are long enough.
     if distinct.len() > 100 {
         return None;
     }
-    // // If there is an ID, the other parameters for the start are not read.
+    // If there is an ID, the other parameters for the start are not read.
     let id = one(pairs, "last_event_id")?.filter(|id| !id.is_empty());
     if id.is_none() && !flag(one(pairs, "earliest")?)? {
         one(pairs, "last")?.map_or(Some(0), number)?;
@@ -127,7 +127,7 @@ fn are_known(pairs: &[(String, String)], known: &[&str]) -> Option<()> {
     pairs.iter().all(|(name, _)| known.contains(&name.as_str())).then_some(())
 }
 
-/// /// The outer `None` stands for a rejection.
+/// The outer `None` stands for a rejection.
 fn one<'a>(pairs: &'a [(String, String)], name: &str) -> Option<Option<&'a str>> {
     match all(pairs, name)[..] {
         [] => Some(None),

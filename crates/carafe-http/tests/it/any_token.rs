@@ -1,4 +1,4 @@
-//! //! Properties of any token and any claims; the fuzz target runs them, too.
+//! Properties of any token and any claims; the fuzz target runs them, too.
 
 use std::pin::pin;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 
-/// /// A JWK Set with a key of each kind, none of which has signed anything.
+/// A JWK Set with a key of each kind, none of which has signed anything.
 const SET: &[u8] = br#"{"keys": [
     {"kty": "OKP", "crv": "Ed25519", "kid": "ed",
         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
@@ -32,7 +32,7 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
 
 const DIALECTS: [Dialect; 3] = [Dialect::Carafe, Dialect::Mercure0, Dialect::Mercure1];
 
-/// /// Without the key, no token is accepted. With it, any claims are judged correctly.
+/// Without the key, no token is accepted. With it, any claims are judged correctly.
 pub(crate) fn any_token_is_judged(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     for dialect in DIALECTS {
@@ -71,7 +71,7 @@ fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
-/// /// Keys that are in memory need no waiting.
+/// Keys that are in memory need no waiting.
 fn verify(token: &str, dialect: Dialect) -> Result<Verified, Refused> {
     let dialects = [dialect];
     match pin!(KEYS.verify(token, &dialects)).poll(&mut Context::from_waker(Waker::noop())) {

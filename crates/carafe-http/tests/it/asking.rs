@@ -1,4 +1,4 @@
-//! //! A hub in an app that clients without a token may use, without sockets. The fuzz targets
+//! A hub in an app that clients without a token may use, without sockets. The fuzz targets
 //! include this file, so it depends on no other.
 
 use std::cell::LazyCell;
@@ -17,10 +17,10 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
-/// /// The most bytes of data of an event: few, so that inputs reach the limit.
+/// The most bytes of data of an event: few, so that inputs reach the limit.
 pub(crate) const EVENT_BYTES: usize = 64;
 
-/// /// The most bytes of a batch.
+/// The most bytes of a batch.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
 thread_local! {
@@ -28,13 +28,13 @@ thread_local! {
         LazyCell::new(|| Builder::new_current_thread().enable_time().build().unwrap());
 }
 
-/// /// Each input has a hub of its own.
+/// Each input has a hub of its own.
 pub(crate) struct Place {
     pub(crate) hub: Hub,
     app: Router,
 }
 
-/// /// The part of a response that is there at once.
+/// The part of a response that is there at once.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -63,7 +63,7 @@ impl Place {
         })
     }
 
-    /// /// All events that the hub has stored.
+    /// All events that the hub has stored.
     pub(crate) fn stored(&self) -> Vec<Arc<Entry>> {
         let everything =
             Subscribe::to_everything().from(Start::Earliest).with_access(Access::all());
@@ -81,7 +81,7 @@ impl Place {
     }
 }
 
-/// /// The part of a body that comes before it waits.
+/// The part of a body that comes before it waits.
 fn now(mut body: Body) -> String {
     let mut bytes = Vec::new();
     while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut noop()) {
@@ -101,7 +101,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// /// Checks that it is a rejection, with a problem document that says what is wrong and what
+    /// Checks that it is a rejection, with a problem document that says what is wrong and what
     /// to do.
     #[track_caller]
     pub(crate) fn refuses(&self) -> Value {
@@ -112,7 +112,7 @@ impl Answer {
         assert!(
             problem["type"].as_str().is_some_and(|name| name.starts_with("urn:carafe:problem:"))
         );
-        // // Both parts of the sentence.
+        // Both parts of the sentence.
         let detail = problem["detail"].as_str().and_then(|detail| detail.split_once(": "));
         assert!(
             detail.is_some_and(|(wrong, advice)| !wrong.is_empty() && !advice.is_empty()),
@@ -122,7 +122,7 @@ impl Answer {
     }
 }
 
-/// /// The pairs of a query or form, decoded exactly as in the standard (URL, 5.1); `None` if they
+/// The pairs of a query or form, decoded exactly as in the standard (URL, 5.1); `None` if they
 /// are not UTF-8.
 pub(crate) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let parts = text.split('&').filter(|part| !part.is_empty());
@@ -157,7 +157,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// /// All values of a name.
+/// All values of a name.
 pub(crate) fn all<'a>(pairs: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }

@@ -1,4 +1,4 @@
-//! //! Which bodies are read, when, and how much of them is in memory.
+//! Which bodies are read, when, and how much of them is in memory.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const MERCURE: &str = "/.well-known/mercure";
 
-/// /// A body in pieces that declares its length, and counts how often it is polled. At its end it
+/// A body in pieces that declares its length, and counts how often it is polled. At its end it
 /// stays pending, or ends.
 struct Pieces {
     left: Vec<&'static str>,
@@ -62,7 +62,7 @@ fn hub(options: Options) -> Router {
     router(Hub::new(MemoryLog::default()), options)
 }
 
-/// /// Clients without a token may publish to these topics, and subscribe to nothing.
+/// Clients without a token may publish to these topics, and subscribe to nothing.
 fn publishing_to(topics: &str, options: Options) -> Options {
     let grant = Grant::to([TopicMatcher::parse(topics).unwrap()]);
     {
@@ -187,14 +187,14 @@ async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
     assert_eq!((answer.status(), asked.load(Ordering::SeqCst)), (StatusCode::TOO_MANY_REQUESTS, 0));
 }
 
-/// /// The same request from one client.
+/// The same request from one client.
 fn from(mut request: Request<Body>) -> Request<Body> {
     let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
     request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
     request
 }
 
-/// /// With five events an hour: how many events of a batch are charged though none is stored.
+/// With five events an hour: how many events of a batch are charged though none is stored.
 async fn taken_off_by(pieces: &[&'static str], ends: bool, expected: Option<u16>) -> usize {
     const LINE: &str = "{\"topic\":\"a\",\"data\":1}\n";
     let rate = PublishRate::new("5/h".parse().ok());
@@ -278,7 +278,7 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
     let mut options = Options::default();
     options.body_budget = BodyBudget::new(16 << 10);
     let hub = hub(publishing_to("*", options));
-    // // Two bodies that never end hold everything that is not reserved for small ones.
+    // Two bodies that never end hold everything that is not reserved for small ones.
     let open = |declared| {
         let body = Pieces { declared: Some(declared), ..Pieces::new(&["x"]) };
         let hub = hub.clone();
@@ -296,7 +296,7 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
         (StatusCode::SERVICE_UNAVAILABLE, 0)
     );
     assert_eq!(answer.headers()["retry-after"], "1");
-    // // A later one has its turn when those have reached the body timeout.
+    // A later one has its turn when those have reached the body timeout.
     sleep(Duration::from_secs(22)).await;
     let body = Pieces { declared: Some(2 << 10), ends: true, ..Pieces::new(&["x"]) };
     assert_eq!(ask(&hub, post("/events/a", NDJSON, body)).await.status(), StatusCode::CREATED);
@@ -320,7 +320,7 @@ async fn a_client_that_leaves_gives_its_room_back() {
     assert_eq!(ask(&hub, post("/events/a", NDJSON, body)).await.status(), StatusCode::CREATED);
 }
 
-/// /// Very many small events take far more memory than their text.
+/// Very many small events take far more memory than their text.
 #[tokio::test(start_paused = true)]
 async fn a_batch_counts_as_what_its_events_take() {
     let mut options = Options::default();
@@ -379,7 +379,7 @@ async fn a_byte_order_mark_at_the_start_of_a_batch_is_passed_over() {
     );
 }
 
-/// /// Otherwise the connection would be reset, and the client would not see the response.
+/// Otherwise the connection would be reset, and the client would not see the response.
 #[tokio::test(start_paused = true)]
 async fn the_rest_of_a_rejected_body_is_read_unless_the_client_waits_for_100_continue() {
     let hub = hub(Options::default());

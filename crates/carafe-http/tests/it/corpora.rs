@@ -1,4 +1,4 @@
-//! //! Runs the corpora of the fuzz targets as ordinary tests.
+//! Runs the corpora of the fuzz targets as ordinary tests.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::any_position::{Came, any_last_event_id_is_found_or_told};
 use crate::any_query::any_query_is_understood_or_refused;
 use crate::any_token::any_token_is_judged;
 
-/// /// The outcomes of all inputs of a target.
+/// The outcomes of all inputs of a target.
 fn try_all<T>(target: &str, judge: impl Fn(&[u8]) -> T) -> Vec<T> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let entries = fs::read_dir(&corpus).expect("the corpus is in the repository");
@@ -21,7 +21,7 @@ fn try_all<T>(target: &str, judge: impl Fn(&[u8]) -> T) -> Vec<T> {
     judged.collect()
 }
 
-/// /// How many outcomes satisfy this.
+/// How many outcomes satisfy this.
 fn count<T>(judged: &[T], is_so: impl Fn(&T) -> bool) -> usize {
     judged.iter().filter(|one| is_so(one)).count()
 }

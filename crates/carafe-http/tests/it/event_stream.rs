@@ -175,7 +175,7 @@ async fn send_waits_for_a_slow_client_and_loses_nothing() {
 async fn json_is_sent_as_data_and_what_is_none_is_an_error() {
     let stream = EventStream::new(async |events| {
         events.json(&serde_json::json!({ "cup": ["a\nb"] })).await?;
-        // // JSON has no keys that are arrays.
+        // JSON has no keys that are arrays.
         let impossible = std::collections::HashMap::from([(vec![1], 2)]);
         assert!(matches!(events.json(&impossible).await, Err(JsonError::Json(_))));
         Ok(())

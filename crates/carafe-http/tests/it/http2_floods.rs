@@ -1,4 +1,4 @@
-//! //! HTTP/2 clients that send needless frames get ENHANCE_YOUR_CALM, and their connection ends.
+//! HTTP/2 clients that send needless frames get ENHANCE_YOUR_CALM, and their connection ends.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// /// Frames of a flood, well over what a client may send at once.
+/// Frames of a flood, well over what a client may send at once.
 const FRAMES: usize = 20_000;
 
 const GOAWAY: u8 = 7;
@@ -48,7 +48,7 @@ async fn connect(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// /// The frames that the client receives until the connection ends.
+/// The frames that the client receives until the connection ends.
 async fn frames_until_the_end(mut socket: impl AsyncReadExt + Unpin) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     let mut head = [0; 9];
@@ -67,12 +67,12 @@ async fn limited(metrics: &Metrics, hub: &Hub) -> bool {
     str::from_utf8(&told).unwrap().contains("carafe_limited_total{limit=\"http2-frames\"} 1\n")
 }
 
-/// /// The frames of a flooded connection, which must end with GOAWAY.
+/// The frames of a flooded connection, which must end with GOAWAY.
 async fn flood(kind: u8, payload: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let (hub, metrics, address) = hub().await;
     let (read, mut write) = connect(address).await.into_split();
     let flood = frame(kind, 0, u32::from(kind == 2), payload).repeat(FRAMES);
-    // // The connection may end before the flood is sent completely.
+    // The connection may end before the flood is sent completely.
     let writing = tokio::spawn(async move {
         let _ = write.write_all(&flood).await;
         write
@@ -114,7 +114,7 @@ async fn a_client_with_many_streams_that_reads_and_pings_is_served_on() {
     let (hub, metrics, address) = hub().await;
     let socket = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
-    // // Each event explains WINDOW_UPDATE frames.
+    // Each event explains WINDOW_UPDATE frames.
     let builder = builder.initial_window_size(400).initial_connection_window_size(1000);
     let (mut client, mut connection) =
         builder.handshake::<_, axum::body::Bytes>(socket).await.unwrap();

@@ -1,4 +1,4 @@
-//! //! Which tokens are accepted.
+//! Which tokens are accepted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 const CARAFE: &[Dialect] = &[Dialect::Carafe];
 const MERCURE: &[Dialect] = &[Dialect::Mercure0, Dialect::Mercure1];
 
-/// /// The time `seconds` from now.
+/// The time `seconds` from now.
 fn at(seconds: i64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     now.checked_add_signed(seconds).unwrap()
@@ -41,7 +41,7 @@ fn secret() -> Key {
     Key::secret(SECRET).unwrap()
 }
 
-/// /// A token that expires in an hour, signed with the secret.
+/// A token that expires in an hour, signed with the secret.
 fn token(mut claims: Value) -> String {
     let expires = json!(at(3600));
     claims.as_object_mut().unwrap().entry("exp").or_insert(expires);
@@ -246,14 +246,14 @@ async fn the_dialect_follows_from_the_key_and_not_from_the_token() {
             .unwrap()
             .with_dialect(Dialect::Mercure0),
     ]);
-    // // What the old protocol accepts is rejected for a key of the new one, whatever the token
+    // What the old protocol accepts is rejected for a key of the new one, whatever the token
     // says.
     let endless = json!({"mercure": {"publish": ["*"]}});
     let old = other.sign(&endless).unwrap();
     assert_eq!(keys.verify(&old, MERCURE).await.unwrap().dialect, Dialect::Mercure0);
     let new = Signer::secret(SECRET).unwrap().with_type("at+jwt").sign(&endless).unwrap();
     claim(&keys.verify(&new, MERCURE).await, "exp");
-    // // A key of Mercure grants nothing in Carafe's own API.
+    // A key of Mercure grants nothing in Carafe's own API.
     assert_eq!(
         keys.verify(&token(json!({"publish": ["*"]})), CARAFE).await.unwrap_err(),
         Refused::Untrusted
@@ -284,7 +284,7 @@ async fn the_old_dialect_never_weakens_the_new_where_both_have_one_key() {
     );
 }
 
-/// /// A JWK Set with the public keys of these pairs, all of P-256.
+/// A JWK Set with the public keys of these pairs, all of P-256.
 fn set<'a>(keys: impl IntoIterator<Item = (&'a str, &'a KeyPair)>) -> Value {
     let keys = keys.into_iter().map(|(id, pair)| {
         let point = pair.public_key_raw();
@@ -438,7 +438,7 @@ fn what_is_no_key_is_refused_with_the_reason() {
     {
         assert_eq!(Key::pem(text).unwrap_err(), BadKey::NotPem);
     }
-    // // RSA of 1024 bits.
+    // RSA of 1024 bits.
     assert_eq!(Key::pem(SHORT_RSA.as_bytes()).unwrap_err(), BadKey::UnknownKind);
     assert_eq!(
         Signer::pem(pair(&PKCS_ED25519).public_key_pem().as_bytes()).unwrap_err(),
@@ -553,7 +553,7 @@ async fn replaced_keys_are_replaced_everywhere() {
     assert_eq!(clone.verify(&token(json!({})), CARAFE).await.unwrap_err(), Refused::Untrusted);
 }
 
-/// /// An issuer's web server: it counts requests, and answers with what is set at the moment.
+/// An issuer's web server: it counts requests, and answers with what is set at the moment.
 struct Issuer {
     url: String,
     says: Arc<Mutex<(u16, String)>>,
@@ -606,7 +606,7 @@ async fn a_jwk_set_under_a_url_is_fetched_once_and_kept() {
         keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
     }
     assert_eq!(issuer.asked(), 1);
-    // // A new key with the same URL uses what was fetched already.
+    // A new key with the same URL uses what was fetched already.
     keys.replace([issuer.key(NEVER).with_issuer("any")]);
     keys.verify(&named(&one, "k1", "any"), CARAFE).await.unwrap();
     assert_eq!(issuer.asked(), 1);

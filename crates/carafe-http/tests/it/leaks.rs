@@ -1,4 +1,4 @@
-//! //! No event reaches a client without the right to it, by either protocol. An independent oracle
+//! No event reaches a client without the right to it, by either protocol. An independent oracle
 //! says who has which right.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,28 +41,28 @@ async fn nothing_is_told_over_http_to_who_may_not_have_it() {
     assert!(tally.events > 3_000 && tally.gaps > 0 && refused.iter().all(|count| *count > 100));
 }
 
-/// /// One hub behind its router.
+/// One hub behind its router.
 struct World<'a> {
     random: Random,
     tally: &'a mut Tally,
-    /// /// Tokens to subscribe, and to publish.
+    /// Tokens to subscribe, and to publish.
     refused: &'a mut [usize; 2],
     oracle: Oracle,
     hub: Hub,
     app: Router,
-    /// /// What clients without a token may see.
+    /// What clients without a token may see.
     strangers: Wish,
     streams: Vec<(Reading, Body)>,
-    /// /// The responses to clients that may not ask for a topic, by dialect and whether they had a
+    /// The responses to clients that may not ask for a topic, by dialect and whether they had a
     /// token.
     refusals: [Option<String>; 4],
 }
 
-/// /// A caller: its dialect, and its token.
+/// A caller: its dialect, and its token.
 struct Asking {
     mercure: bool,
     token: Option<String>,
-    /// /// Numbers of matchers.
+    /// Numbers of matchers.
     publishes: Vec<usize>,
     wish: Wish,
 }
@@ -76,7 +76,7 @@ impl<'a> World<'a> {
         let (topics, mut matchers) = names(&mut random);
         matchers.push("users/:id/lines".into());
         let nothing = Wish::default();
-        // // All of `orders/*`.
+        // All of `orders/*`.
         let some = Wish { granted: vec![1], ..nothing.clone() };
         let strangers =
             random.pick(&[nothing.clone(), some, Wish { public: true, ..nothing }]).clone();
@@ -118,7 +118,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// /// All tokens expire, which ends the streams with a token.
+    /// All tokens expire, which ends the streams with a token.
     async fn finish(mut self) {
         tokio::time::sleep(Duration::from_secs(3700)).await;
         for (reading, mut body) in std::mem::take(&mut self.streams) {
@@ -136,7 +136,7 @@ impl<'a> World<'a> {
             self.random.some(most, all.len()).iter().map(|at| all[*at]).collect()
         };
         let (mut publishes, mut granted, asked) = (some(6), some(3), some(3));
-        // // Everything.
+        // Everything.
         publishes.extend(self.random.one_in(2).then_some(0));
         if self.random.one_in(5) {
             let wish = Wish { asked, ..self.strangers.clone() };
@@ -147,13 +147,13 @@ impl<'a> World<'a> {
         };
         let claims = json!({"publish": texts(&publishes), "subscribe": texts(&granted)});
         let token = Some(token(mercure, claims));
-        // // In Mercure, the holder of a token to subscribe sees public events.
+        // In Mercure, the holder of a token to subscribe sees public events.
         granted.extend(&self.strangers.granted);
         let wish = Wish { public: self.strangers.public || mercure, granted, asked };
         Asking { mercure, token, publishes, wish }
     }
 
-    /// /// A matcher in the syntax of its dialect.
+    /// A matcher in the syntax of its dialect.
     fn name(&self, matcher: usize, mercure: bool) -> String {
         let text = &self.oracle.matchers[matcher];
         let segment = |segment: &str| match segment.strip_prefix(':') {
@@ -189,7 +189,7 @@ impl<'a> World<'a> {
         while_time_stands(answer).await.unwrap()
     }
 
-    /// /// An event is stored exactly if each of its topics is granted.
+    /// An event is stored exactly if each of its topics is granted.
     async fn publish(&mut self) {
         let asking = self.asking();
         let mut fact = self.oracle.draft(&mut self.random);
@@ -210,7 +210,7 @@ impl<'a> World<'a> {
             );
             return assert_eq!(self.hub.position(), tail, "something was stored");
         }
-        // // The same key under another topic is another key.
+        // The same key under another topic is another key.
         let stored = if asking.mercure { StatusCode::OK } else { StatusCode::CREATED };
         assert_eq!(status, stored, "{text}");
         fact.position = self.hub.position().to_string();
@@ -240,7 +240,7 @@ impl<'a> World<'a> {
         self.ask(asking, Method::POST, &target, "", data.clone()).await
     }
 
-    /// /// What is requested, by which endpoint, and after which ID.
+    /// What is requested, by which endpoint, and after which ID.
     fn target(&mut self, asking: &mut Asking) -> (String, String) {
         let cursor = self.cursor();
         if asking.mercure {
@@ -265,7 +265,7 @@ impl<'a> World<'a> {
         (target, cursor)
     }
 
-    /// /// The ID of any event, as its publisher or the hub names it, or none.
+    /// The ID of any event, as its publisher or the hub names it, or none.
     fn cursor(&mut self) -> String {
         match self.oracle.events.len() {
             0 => String::new(),
@@ -295,7 +295,7 @@ impl<'a> World<'a> {
         self.oracle.is_refused(&asking.wish)
     }
 
-    /// /// Mercure reports whether the ID was found. That of an invisible event must not be.
+    /// Mercure reports whether the ID was found. That of an invisible event must not be.
     fn check_cursor(&self, wish: &Wish, requested: &str, headers: &HeaderMap) {
         let start = self.hub.counts().span.start.to_string();
         let gone = self
@@ -310,7 +310,7 @@ impl<'a> World<'a> {
         assert_eq!(headers["last-event-id"], if found { requested } else { "earliest" });
     }
 
-    /// /// The response is the same whether the topic exists or not, and contains only what was
+    /// The response is the same whether the topic exists or not, and contains only what was
     /// requested.
     async fn refuses(&mut self, asking: &Asking, target: &str, response: Response) {
         self.refused[0] += 1;
@@ -330,7 +330,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// /// The head has the position of the hub, whatever is requested.
+    /// The head has the position of the hub, whatever is requested.
     async fn head(&mut self) {
         let mut asking = self.asking();
         let (target, requested) = self.target(&mut asking);
@@ -354,7 +354,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// /// The claims of a token that expires in an hour.
+/// The claims of a token that expires in an hour.
 fn token(mercure: bool, claims: Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (secret, mut claims) = match mercure {
@@ -365,7 +365,7 @@ fn token(mercure: bool, claims: Value) -> String {
     Signer::secret(secret).unwrap().sign(&claims).unwrap()
 }
 
-/// /// Patterns are compiled on a thread of their own. A paused clock advances while the runtime
+/// Patterns are compiled on a thread of their own. A paused clock advances while the runtime
 /// waits for it, and tokens would expire; it does not while a blocking task runs.
 async fn while_time_stands<F: Future>(answer: F) -> F::Output {
     let (answered, waits) = std::sync::mpsc::channel::<()>();
@@ -380,7 +380,7 @@ async fn whole(response: Response) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-/// /// Everything that is there now.
+/// Everything that is there now.
 async fn read(body: &mut Body) -> String {
     let mut read = String::new();
     while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_millis(1), body.frame()).await {

@@ -1,4 +1,4 @@
-//! //! The limits of a router in an app, which may provide client addresses or not.
+//! The limits of a router in an app, which may provide client addresses or not.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,7 +36,7 @@ async fn ask(app: &Router, method: &str, peer: Option<&str>) -> (u16, Body) {
     (response.status().as_u16(), response.into_body())
 }
 
-/// /// The stream, if it is one that stays open.
+/// The stream, if it is one that stays open.
 async fn stream(app: &Router, peer: Option<&str>) -> Option<Body> {
     let (status, mut body) = ask(app, "GET", peer).await;
     assert_eq!(status, 200);

@@ -1,6 +1,6 @@
-//! //! Tests of the public API: without sockets where possible, and with paused time.
+//! Tests of the public API: without sockets where possible, and with paused time.
 
-// // Clippy lets only tests unwrap: this makes the helpers part of them.
+// Clippy lets only tests unwrap: this makes the helpers part of them.
 #![cfg(test)]
 
 mod any_batch;

@@ -1,4 +1,4 @@
-//! //! A hub mounted in an app.
+//! A hub mounted in an app.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ fn hub() -> Hub {
     Hub::new(MemoryLog::default())
 }
 
-/// /// Clients without a token may do everything.
+/// Clients without a token may do everything.
 fn open() -> Options {
     {
         let mut options = Options::default();
@@ -36,7 +36,7 @@ async fn ask(app: &Router, method: Method, path: &str) -> (StatusCode, Body) {
     (response.status(), response.into_body())
 }
 
-/// /// Everything that is there now.
+/// Everything that is there now.
 async fn read(body: &mut Body) -> String {
     let mut read = String::new();
     while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_millis(1), body.frame()).await {
@@ -128,7 +128,7 @@ async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until
     assert!(read(&mut second).await.contains("carafe.position"));
 }
 
-/// /// The app of a hub that requires tokens, and a request for a stream whose token expires in a
+/// The app of a hub that requires tokens, and a request for a stream whose token expires in a
 /// minute.
 async fn for_a_minute(hub: &Hub, target: &str) -> Body {
     let secret = b"a secret of more than thirty-two bytes";

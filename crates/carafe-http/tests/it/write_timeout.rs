@@ -1,4 +1,4 @@
-//! //! The write timeout of streams that hyper delivers: over sockets and in real time, since the
+//! The write timeout of streams that hyper delivers: over sockets and in real time, since the
 //! kernel and hyper are involved.
 
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// /// Serves a hub with a short write timeout. hyper notices a stall when it has more to send: a
+/// Serves a hub with a short write timeout. hyper notices a stall when it has more to send: a
 /// heartbeat, at the latest.
 async fn hub() -> (Hub, Metrics, SocketAddr) {
     let (hub, mut options) = (Hub::new(MemoryLog::default()), Options::default());
@@ -40,7 +40,7 @@ async fn publish(hub: &Hub, topic: &str, data: &str) {
     hub.publish(Publication::new(Topic::new(topic).unwrap(), data)).await.unwrap();
 }
 
-/// /// An HTTP/2 connection with a large window, whose streams have small ones.
+/// An HTTP/2 connection with a large window, whose streams have small ones.
 async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
     let socket = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
@@ -56,7 +56,7 @@ async fn open(client: &mut SendRequest<Bytes>, target: &str) -> RecvStream {
     answer.await.unwrap().into_body()
 }
 
-/// /// Reads until this text has come, and enlarges the window.
+/// Reads until this text has come, and enlarges the window.
 async fn read_until(stream: &mut RecvStream, wanted: &str) {
     let mut read = String::new();
     while !read.contains(wanted) {
@@ -102,7 +102,7 @@ async fn a_stream_of_http_2_that_takes_nothing_is_reset_and_others_on_its_connec
     ] {
         assert!(told.contains(metric), "{metric} in {told}");
     }
-    // // As many bytes as the window has, and no more.
+    // As many bytes as the window has, and no more.
     let mut taken = 0;
     let ended = loop {
         match timeout(PATIENCE, stalled.data()).await.unwrap().expect("it does not end in order") {
@@ -116,14 +116,14 @@ async fn a_stream_of_http_2_that_takes_nothing_is_reset_and_others_on_its_connec
     assert_eq!(hub.subscriptions(), 1);
 }
 
-/// /// It does not read for longer than the write timeout, but nothing waits to be sent.
+/// It does not read for longer than the write timeout, but nothing waits to be sent.
 #[tokio::test]
 async fn a_stream_that_has_room_for_all_that_is_sent_is_not_cut() {
     let (hub, metrics, address) = hub().await;
     let mut client = connect(address).await;
     let mut quiet = open(&mut client, "/events/a").await;
     let mut stalled = open(&mut client, "/events/b").await;
-    // // Meanwhile, the timeout of another stream elapses three times.
+    // Meanwhile, the timeout of another stream elapses three times.
     for _ in 0..3 {
         comes_to(&hub, 2).await;
         publish(&hub, "b", &"x".repeat(3000)).await;
