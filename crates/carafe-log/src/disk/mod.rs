@@ -1,8 +1,19 @@
 //! The log on disk.
 //!
-//! Modules depend on each other in this order: `format` knows only the form of files; `index` and
-//! `segment` build on it; `view` and `state` hold the segments that there are; `read` and `write`
-//! work on them; `maintain` opens, checks and repairs; `log` puts all together.
+//! Dependencies between the modules point in one direction. `storage` is the file system. `format`
+//! encodes and decodes files. `index` and `segment` use both. `view` and `state` hold the current
+//! segments. `read` and `write` work on them. `maintain` opens, checks and repairs a log. `log` is
+//! the public type.
+//!
+//! Threads: one writer appends and syncs (`write::writer`), one thread writes indexes
+//! (`write::indexer`), and several read (`crate::readers`). Readers use an immutable `View` and
+//! atomics, and take no lock of the writer.
+//!
+//! Locks: no thread holds one lock of the log while it acquires another, except the locks inside an
+//! index, which only the thread that adds entries uses. Followers run while the state in
+//! `state::DiskShared` is locked; so a follower must not call the log. No lock is held while a file
+//! is read or written, except one per segment while its index is made again, and one per selection
+//! while it is made.
 
 #[cfg(test)]
 mod costs;

@@ -1,4 +1,4 @@
-//! The mark that a log was closed in order.
+//! The clean mark: a small file that says that the log was closed in order, and where it ends.
 
 use std::io;
 
@@ -14,7 +14,8 @@ pub(crate) const CLEAN: &str = "clean";
 const CLEAN_NEW: &str = "clean.new";
 pub(crate) const CLEAN_MAGIC: &[u8; 8] = b"CARAFEOK";
 
-/// Marks that all was written and closed in order: whatever the end looks like later, it was good.
+/// Writes the mark. It says that the log ends here: any other end found later is damage and not a
+/// torn commit.
 pub(crate) fn write_clean_mark(
     storage: &dyn Storage,
     tail: Position,
@@ -26,7 +27,8 @@ pub(crate) fn write_clean_mark(
     mark.put_u32(end.commit);
     let sum = checksum(0, &mark);
     mark.put_u32(sum);
-    // The log's own were removed when it was opened.
+    // Files of these names that the log wrote were removed when it was opened. So this file belongs
+    // to someone else, and must not be replaced.
     if let Some(name) =
         storage.list()?.iter().find(|name| [CLEAN, CLEAN_NEW].contains(&name.as_str()))
     {
@@ -45,9 +47,7 @@ pub(crate) fn clean_mark(storage: &dyn Storage) -> io::Result<Option<(Position, 
     }
     let mark = decode_mark(&read_whole(&*storage.open(CLEAN)?)?);
     if mark.is_none() {
-        tracing::warn!(
-            "the mark that the log was closed in order cannot be read; going on without it"
-        );
+        tracing::warn!("the clean mark cannot be read; the log is opened without it");
     }
     Ok(mark)
 }

@@ -1,6 +1,7 @@
-//! How numbers and texts stand in the log's files: little-endian, each text after its length.
+//! The encoding of numbers and texts in the files of the log: little-endian numbers, and each text
+//! after its length in bytes.
 
-/// Appends fields to bytes.
+/// Appends fields to a buffer.
 pub(crate) trait Put {
     fn put_u8(&mut self, value: u8);
     fn put_u32(&mut self, value: u32);
@@ -27,7 +28,8 @@ impl Put for Vec<u8> {
     }
 }
 
-/// Takes fields off the front of bytes; `None` where they end too early or are no UTF-8.
+/// Takes fields from the front of a buffer. Returns `None` if the buffer is too short or a text is
+/// not UTF-8.
 pub(crate) struct Take<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Take<'a> {
@@ -59,7 +61,7 @@ impl<'a> Take<'a> {
     }
 }
 
-/// Segments end long before four gigabytes, and all lengths are within one.
+/// Converts a length. Segments are shorter than 4 GiB, and each length is within one segment.
 pub(crate) fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a segment is shorter than 4 GiB")
 }

@@ -1,4 +1,4 @@
-//! A commit of a segment: the unit that is written and synced at once.
+//! A commit: the entries that are written and synced at once. Its records follow its head.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::disk::format::record::{self, checksum};
 pub(crate) const COMMIT: &[u8; 4] = b"CMIT";
 pub(crate) const COMMIT_HEAD: usize = 24;
 
-/// Where a record stands in its segment.
+/// The place of a record in its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) offset: Offset,
     pub(crate) at: u32,
     pub(crate) length: u32,
-    /// Not every subscriber may see it.
+    /// Only subscribers with access to private events may see the entry.
     pub(crate) private: bool,
 }
 
@@ -28,7 +28,9 @@ impl Row {
     }
 }
 
-/// Where the next commit goes, and which number it follows.
+/// The end of the commits of a segment: the place of the next commit, and the number of the last
+/// one. A commit names the number of the commit before it, so that an old commit that was left in
+/// the file is not read as the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CommitEnd {
     pub(crate) at: u32,
@@ -36,13 +38,13 @@ pub(crate) struct CommitEnd {
 }
 
 impl CommitEnd {
-    /// Of a segment without commits.
+    /// The end of a segment without commits.
     pub(crate) fn of_empty(header: &Header) -> Self {
         Self { at: length(HEADER), commit: header.salt }
     }
 }
 
-/// A commit, ready to be written.
+/// An encoded commit.
 pub(crate) struct Commit {
     pub(crate) bytes: Vec<u8>,
     pub(crate) rows: Vec<Row>,
@@ -50,7 +52,7 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    /// Encodes entries to stand at `end` of a segment.
+    /// Encodes entries as the commit at `end` of a segment.
     pub(crate) fn encode(entries: &[Arc<Entry>], header: &Header, end: CommitEnd) -> Self {
         let mut bytes = vec![0; COMMIT_HEAD];
         let mut rows = Vec::with_capacity(entries.len());
@@ -74,7 +76,7 @@ impl Commit {
     }
 }
 
-/// What the head of a commit says.
+/// The head of a commit.
 pub(crate) struct CommitHead {
     pub(crate) size: u32,
     pub(crate) previous: u32,

@@ -1,13 +1,13 @@
-//! What a sealed segment may have, in memory: topics, keys and IDs that are not there are told
-//! without a look at the disk.
+//! The filter of a sealed segment. It is held in memory and rules out most topics, keys and IDs
+//! that the segment does not have, without reading the disk.
 //!
-//! A split-block Bloom filter, as Parquet has it: the upper half of a hash chooses a block of 256
-//! bits, the lower half one bit in each of its eight words. With 16 bits for each of what it holds,
-//! it wrongly says "maybe" once in 600 times.
+//! A split-block Bloom filter, as in Parquet: the upper half of a hash selects a block of 256 bits,
+//! the lower half selects one bit in each of its eight words. With 16 bits for each hash, one in
+//! 600 negative lookups returns a false positive.
 //!
 //! The file has a head (`CARAFEFI`, version, number of blocks, number of entries that the hub
-//! published itself), the blocks, and a CRC32C of all that, seeded with the segment's salt. It is
-//! not synced: one that is lost or damaged is made again from the index.
+//! published itself), the blocks, and a CRC32C of all that, seeded with the salt of the segment. It
+//! is not synced: a lost or damaged filter is made again from the index.
 
 use crate::disk::format::codec::{Put, Take, length};
 use crate::disk::format::header::Header;
@@ -18,13 +18,13 @@ const VERSION: u32 = 1;
 const HEAD: usize = 8 + 4 + 4 + 4;
 const SUM: usize = 4;
 
-/// Bits for each of what a filter holds. A log of many segments asks all of their filters: with
-/// fewer bits, most lookups of unknown keys would end on the disk.
+/// The number of bits for each hash. A lookup tests the filters of all segments: with fewer bits,
+/// most lookups of unknown keys would read the disk.
 const BITS: usize = 16;
 
 const WORDS: usize = 8;
 
-/// Odd multipliers, one for each word of a block, as Parquet has them.
+/// Odd multipliers, one for each word of a block, as in Parquet.
 const MULTIPLIERS: [u32; WORDS] = [
     0x47b6_137b,
     0x4497_4d91,
@@ -36,17 +36,17 @@ const MULTIPLIERS: [u32; WORDS] = [
     0x5c6b_fb31,
 ];
 
-/// What a hash is of.
+/// The kind of text that was hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HashKind {
     Topic,
-    /// A topic with a key.
+    /// A topic and an idempotency key.
     Key,
     Id,
 }
 
 impl HashKind {
-    /// Keeps an ID apart from a topic of the same text.
+    /// Separates the kinds: an ID and a topic with the same text get different bits.
     fn of(self, hash: u64) -> u64 {
         match self {
             Self::Topic => hash,
@@ -56,7 +56,7 @@ impl HashKind {
     }
 }
 
-/// What a segment may have.
+/// The hashes that a segment may have.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     blocks: Box<[[u32; WORDS]]>,
@@ -64,7 +64,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// An empty filter with room for so many hashes.
+    /// An empty filter for this number of hashes.
     pub(crate) fn with_room_for(count: usize) -> Self {
         Self { blocks: vec![[0; WORDS]; blocks_for(count)].into(), of_hub: 0 }
     }
@@ -83,7 +83,7 @@ impl Filter {
         self.blocks[block].iter_mut().zip(bits).for_each(|(word, bit)| *word |= bit);
     }
 
-    /// Whether the segment may have it. If not, it certainly has not.
+    /// Whether the segment may have the hash. `false` is certain.
     pub(crate) fn may_have(&self, kind: HashKind, hash: u64) -> bool {
         let (block, bits) = self.place(kind, hash);
         self.blocks[block].iter().zip(bits).all(|(word, bit)| word & bit != 0)
@@ -93,17 +93,17 @@ impl Filter {
         Self { of_hub, ..self }
     }
 
-    /// How many of the segment's entries the hub published itself.
+    /// The number of entries that the hub published itself.
     pub(crate) fn of_hub(&self) -> u32 {
         self.of_hub
     }
 
-    /// The size of its file.
+    /// The size of the file in bytes.
     pub(crate) fn len(&self) -> usize {
         encoded_len(self.blocks.len())
     }
 
-    /// The file's content for a segment.
+    /// Encodes the file.
     pub(crate) fn encode(&self, header: &Header) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
         out.extend_from_slice(MAGIC);
@@ -116,7 +116,7 @@ impl Filter {
         out
     }
 
-    /// Reads a whole file; `None` if it is damaged.
+    /// Decodes a whole file. `None` if it is damaged.
     pub(crate) fn decode(bytes: &[u8], header: &Header) -> Option<Self> {
         let (content, sum) = bytes.split_last_chunk::<SUM>()?;
         let mut take = Take(content);
@@ -142,7 +142,7 @@ fn encoded_len(blocks: usize) -> usize {
     HEAD + blocks * WORDS * 4 + SUM
 }
 
-/// The size of the file for so many hashes.
+/// The size of the file for this number of hashes.
 pub(crate) fn file_len(hashes: usize) -> usize {
     encoded_len(blocks_for(hashes))
 }

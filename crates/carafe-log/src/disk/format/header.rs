@@ -1,28 +1,28 @@
-//! A segment: a file of commits, each written at once and synced before the next.
+//! A segment is a file of commits. Each commit is written at once and synced before the next one.
 //!
 //! The file begins with a header:
 //!
 //! | field | bytes |
 //! | --- | --- |
 //! | `CARAFELG` | 8 |
-//! | version: 1; 2 if entries between the segment before and this one are lost, and a repair says so | 4 |
+//! | version: 1, or 2 if a repair recorded that entries before this segment are lost | 4 |
 //! | salt, random: seeds all checksums of the file | 4 |
 //! | generation of its entries | 8 |
 //! | the position before its first entry: generation, offset, nonce | 8, 8, 4 |
 //! | CRC32C of the header up to here | 4 |
 //!
-//! Then commits follow, each with a head:
+//! Commits follow. Each has a head:
 //!
 //! | field | bytes |
 //! | --- | --- |
 //! | `CMIT` | 4 |
 //! | length of its records | 4 |
 //! | number of its records | 4 |
-//! | the number of the commit before, the salt for the first | 4 |
-//! | its own number, random | 4 |
+//! | the number of the previous commit; the salt for the first commit | 4 |
+//! | the number of this commit, random | 4 |
 //! | CRC32C of the head up to here and of the records, seeded with the salt | 4 |
 //!
-//! Zeros follow, up to the size that was allocated.
+//! Zeros follow, up to the allocated size.
 
 use carafe_protocol::{Generation, Position};
 
@@ -30,27 +30,27 @@ use crate::disk::format::codec::{Put, Take};
 use crate::disk::format::record::checksum;
 
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFELG";
-/// The highest version that this program knows.
+/// The highest version of the format that this program reads.
 pub(crate) const VERSION: u32 = AFTER_HOLE;
 const CONTIGUOUS: u32 = 1;
 const AFTER_HOLE: u32 = 2;
 pub(crate) const HEADER: usize = 48;
 
-/// What a segment's first bytes say of it.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) salt: u32,
     pub(crate) generation: Generation,
-    /// The position before its first entry.
+    /// The position before the first entry of the segment.
     pub(crate) previous: Position,
-    /// Entries between the segment before and this one are lost, and known to be.
+    /// Whether entries between the previous segment and this one are lost, as recorded by a repair.
     pub(crate) after_hole: bool,
 }
 
-/// Why a header is none.
+/// The bytes are not a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadHeader {
-    /// Written by another version of the program.
+    /// A version of the format that this program does not know.
     Version(u32),
     Damaged,
 }
@@ -81,7 +81,7 @@ impl Header {
         let after_hole = match take.u32().ok_or(damaged)? {
             CONTIGUOUS => false,
             AFTER_HOLE => true,
-            // A header that is only half there.
+            // A crash may have left only the first part of the header.
             0 => return Err(damaged),
             other => return Err(BadHeader::Version(other)),
         };

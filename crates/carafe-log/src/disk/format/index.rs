@@ -1,10 +1,11 @@
-//! The index of a segment that is not written any more, as it is in its file.
+//! The format of the index file of a sealed segment.
 //!
-//! After a head, everything is numbers of four bytes: rows (offset from the segment's previous one,
-//! place, length with the highest bit set for private ones), topics with keys, and IDs (each a hash
-//! in two halves, and an ordinal), topics (place and length of the name, place and number of the
-//! ordinals), ordinals; then the names. Hashes and names are sorted, and names stand in the order
-//! of their topics. The file ends with its CRC32C.
+//! A head is followed by tables of 32-bit words. In this order: rows (offset from the position
+//! before the segment, place, and length with the highest bit set for private entries), topics with
+//! keys and then IDs (a hash in two words, and an ordinal), topics (place and length of the name,
+//! place and number of the ordinals), and ordinals. Then the names follow. Keys and IDs are sorted
+//! by hash and topics by name; the names have the order of their topics. The file ends with its
+//! CRC32C.
 
 use std::hash::Hasher;
 use std::time::SystemTime;
@@ -16,35 +17,35 @@ use crate::disk::format::codec::Take;
 use crate::disk::format::header::{Header, take_position};
 use crate::disk::format::record::checksum;
 
-/// The number of an entry within its segment, from 0 on.
+/// The number of an entry within its segment, from 0.
 pub(crate) type Ordinal = u32;
 
-/// What is known of a sealed segment without its index.
+/// The summary of a segment. It is known without reading the tables of its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) first: Position,
     pub(crate) last: Position,
     pub(crate) entries: Ordinal,
-    /// Milliseconds since 1970.
+    /// The time of the newest entry, in milliseconds since 1970.
     pub(crate) newest: u64,
 }
 
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFEIX";
 pub(crate) const VERSION: u32 = 1;
 
-/// The bytes of the head.
+/// The size of the head in bytes.
 pub(crate) const SUMMARY: usize = 8 + 4 + 2 * 20 + 4 + 8 + 5 * 4 + 4;
 
-/// Marks the length of a private entry's record. None is so long.
+/// Marks a private entry in the length of its record. No record is this long.
 pub(crate) const PRIVATE: u32 = 1 << 31;
 
 pub(crate) const WORD: usize = 4;
-/// Words of a row, of a key or ID, and of a topic.
+/// The numbers of words of a row, of a key or ID, and of a topic.
 pub(crate) const ROW: usize = 3;
 pub(crate) const KEY: usize = 3;
 pub(crate) const TOPIC: usize = 4;
 
-/// What the head says.
+/// The head: the summary and the sizes of the tables.
 pub(crate) struct Counts {
     pub(crate) summary: Summary,
     pub(crate) topic_keys: usize,
@@ -55,7 +56,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Reads a file's first [`SUMMARY`] bytes; `None` if they are not what was written.
+    /// Decodes the first [`SUMMARY`] bytes of a file. `None` if they are damaged.
     pub(crate) fn decode(bytes: &[u8], header: &Header) -> Option<Self> {
         let mut take = Take(bytes);
         if take.bytes(8)? != MAGIC || take.u32()? != VERSION {
@@ -79,19 +80,19 @@ impl Counts {
         self.summary.entries as usize
     }
 
-    /// The words before the names.
+    /// The number of words before the names.
     pub(crate) fn words(&self) -> usize {
         self.rows() * ROW + (self.topic_keys + self.ids) * KEY + self.topics * TOPIC + self.ordinals
     }
 }
 
-/// The same in every version of the program and on every machine; what the salt adds, publishers
-/// cannot guess.
+/// Hashes texts. The hash is part of the file format, so it must not change. It is seeded with the
+/// salt, so that publishers cannot construct collisions.
 pub(crate) fn hash(texts: &[&str], salt: u32) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(u64::from(salt), 0);
     for text in texts {
         hasher.write(text.as_bytes());
-        // No text has this byte.
+        // A separator that cannot occur in UTF-8: ("a", "bc") and ("ab", "c") must differ.
         hasher.write(&[0xff]);
     }
     hasher.finish()

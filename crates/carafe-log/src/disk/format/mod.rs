@@ -1,5 +1,5 @@
-//! The form of the files on disk: segments, indexes, filters and the mark of an orderly end. Nothing
-//! here opens a file by name or knows of threads.
+//! The format of the files on disk: segments, indexes, filters and the clean mark. Nothing here
+//! opens a file by its name or knows of threads.
 
 pub(crate) mod clean_mark;
 pub(crate) mod codec;

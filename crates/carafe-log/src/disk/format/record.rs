@@ -1,15 +1,15 @@
-//! One entry as it stands in a segment.
+//! The record of one entry in a commit:
 //!
 //! | field | bytes |
 //! | --- | --- |
 //! | length of all that follows the checksum | 4 |
 //! | CRC32C of all that follows, seeded with the segment's salt | 4 |
-//! | kind: 1 is an event; 2 is kept for the end of a topic | 1 |
-//! | flags: 1 private, 2 type, 4 retry, 8 external ID, 16 which is no idempotency key, 32 of the hub itself | 1 |
+//! | kind: 1 is an event; 2 is reserved for the end of a topic | 1 |
+//! | flags: 1 private, 2 has a type, 4 has a retry time, 8 has an external ID, 16 that ID is no key, 32 published by the hub itself | 1 |
 //! | number of topics | 4 |
 //! | offset, time in milliseconds since 1970 | 8, 8 |
 //! | nonce | 4 |
-//! | retry in milliseconds, if flagged | 8 |
+//! | retry time in milliseconds, if flagged | 8 |
 //! | topics, type if flagged, external ID if flagged, data: each after its length | 4 + n |
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use carafe_protocol::{EventType, Generation, Position, Topic};
 use crate::disk::format::codec::{Put, Take, length};
 use crate::{Entry, ExternalId, IdempotencyKey, Publication};
 
-/// Length and checksum.
+/// The size of the length and the checksum.
 pub(crate) const HEAD: usize = 8;
 
 const EVENT: u8 = 1;
@@ -28,10 +28,10 @@ const TYPE: u8 = 2;
 const RETRY: u8 = 4;
 const ID: u8 = 8;
 const REPEATABLE: u8 = 16;
-// Older versions pass over it: to them, it is an event like any other.
+// Older versions of the program ignore this flag and treat the entry as any other event.
 const OF_HUB: u8 = 32;
 
-/// Appends the entry's record.
+/// Appends the record of the entry.
 pub(crate) fn encode(entry: &Entry, salt: u32, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
@@ -71,17 +71,18 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The CRC32C of `bytes`. The salt keeps what publishers write from ever passing for the log's own.
+/// The CRC32C of `bytes`, seeded with the salt. Without the random salt, a publisher could send
+/// data that passes for a record or commit of the log.
 pub(crate) fn checksum(salt: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(salt, bytes)
 }
 
-/// The length of the whole record whose first bytes these are.
+/// The length of the whole record that begins with these bytes.
 pub(crate) fn record_length(head: &[u8]) -> Option<usize> {
     Some(HEAD + Take(head).u32()? as usize)
 }
 
-/// Reads a whole record; `None` if it is damaged.
+/// Decodes a whole record. `None` if it is damaged.
 pub(crate) fn decode(record: &[u8], salt: u32, generation: Generation) -> Option<Entry> {
     let mut take = Take(record);
     let (length, sum) = (take.u32()?, take.u32()?);

@@ -1,4 +1,4 @@
-//! Reading all commits of a segment, and telling a torn end from damage.
+//! Reads all commits of a segment, and distinguishes a torn end from damage.
 
 use std::io;
 use std::time::SystemTime;
@@ -13,37 +13,38 @@ use crate::disk::format::header::{HEADER, Header};
 use crate::disk::format::record::{self, checksum};
 use crate::disk::storage::StorageFile;
 
-/// A segment's content, of which only a part is in memory.
+/// The content of a segment, read in windows, so that a scan takes little memory.
 pub(crate) struct Content<'a> {
     file: &'a dyn StorageFile,
     header: Header,
     size: usize,
-    /// What was read last, and from where.
+    /// The bytes that were read last, and their place.
     window: Vec<u8>,
     from: usize,
 }
 
-/// Where the good commits of a segment end, and what follows there.
+/// The end of the valid commits of a segment, and what follows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scan {
     pub(crate) end: CommitEnd,
-    /// Where the last of them begins; the header, if there is none.
+    /// The place of the last commit, or of the header if there is none.
     pub(crate) last: u32,
     pub(crate) rest: Rest,
 }
 
-/// What stands after the last good commit.
+/// What follows the last valid commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Zeros, or nothing.
+    /// Zeros or nothing.
     Nothing,
-    /// A commit that was being written when the machine stopped: nobody was told that it is there.
+    /// A commit that was not complete when the machine stopped. Its publishers received no
+    /// acknowledgement.
     Torn,
-    /// Something that later commits prove to have been synced.
+    /// Bytes that were synced once, as a later valid commit proves, and are invalid now.
     Damage,
 }
 
-/// How much of a segment is read at once, if a commit has no more.
+/// The number of bytes to read at once, unless a commit is larger.
 const WINDOW: usize = 256 << 10;
 
 impl<'a> Content<'a> {
@@ -52,7 +53,7 @@ impl<'a> Content<'a> {
         Ok(Self { file, header, size, window: Vec::new(), from: 0 })
     }
 
-    /// Reads the commits in order, hands each of their entries over, and looks at what follows.
+    /// Reads the commits in order, calls `each` for each entry, and determines what follows them.
     pub(crate) fn scan(&mut self, mut each: impl FnMut(Entry, Row)) -> io::Result<Scan> {
         let header = self.header;
         let (mut end, mut begin) = (CommitEnd::of_empty(&header), 0);
@@ -67,9 +68,9 @@ impl<'a> Content<'a> {
         Ok(Scan { end, last: begin, rest: self.rest(end.at as usize)? })
     }
 
-    /// All good commits: runs of such that follow each other, and what stands after the last.
-    /// Unlike a scan, it goes on after damage. Hands each commit's entries over, with the number of
-    /// its run.
+    /// Finds all valid commits, as runs of consecutive ones, and determines what follows the last
+    /// one. Unlike [`scan`](Self::scan), it continues after damage. Calls `each` with the number of
+    /// the run and the entries of each commit.
     pub(crate) fn runs(
         &mut self,
         mut each: impl FnMut(usize, &[Entry]),
@@ -88,7 +89,9 @@ impl<'a> Content<'a> {
                     ))
                 });
             let Some((entries, end)) = commit else {
-                // Directly after a good commit, it may be the end.
+                // After a valid commit, a commit at this very place may be valid without being the
+                // next of the chain, so the search begins here. Otherwise it begins one byte later,
+                // or it would find the same commit again.
                 let Some(next) = self.next_commit(at + usize::from(follows.is_none()))? else {
                     break;
                 };
@@ -109,7 +112,7 @@ impl<'a> Content<'a> {
         Ok((runs, self.rest(end)?))
     }
 
-    /// Where the next commit begins whose checksum is right.
+    /// The place of the next commit with a valid checksum.
     fn next_commit(&mut self, mut at: usize) -> io::Result<Option<usize>> {
         while at < self.size {
             let count = WINDOW.min(self.size - at);
@@ -121,13 +124,13 @@ impl<'a> Content<'a> {
                 }
             }
             let is_last = at + count == self.size;
-            // A mark may begin in one part and end in the next.
+            // A mark may cross the end of the window.
             at += if is_last { count } else { count - (COMMIT.len() - 1) };
         }
         Ok(None)
     }
 
-    /// These bytes; `None` if there are not so many.
+    /// The bytes at a place. `None` if the file has fewer.
     fn bytes(&mut self, at: usize, count: usize) -> io::Result<Option<&[u8]>> {
         if self.size.checked_sub(at).is_none_or(|left| left < count) {
             return Ok(None);
@@ -141,7 +144,7 @@ impl<'a> Content<'a> {
         Ok(Some(&self.window[at - self.from..][..count]))
     }
 
-    /// The records of a good commit, and where it ends.
+    /// The records of a valid commit, and its end.
     fn commit_at(
         &mut self,
         at: usize,
@@ -162,8 +165,8 @@ impl<'a> Content<'a> {
         Ok(good.then_some((records, end)))
     }
 
-    /// A commit is written only when all before it are synced: one that is good proves that what is
-    /// not good was.
+    /// What follows the valid commits. A commit is written only after all commits before it are
+    /// synced. So a valid commit after an invalid one proves that the invalid one was synced.
     fn rest(&mut self, end: usize) -> io::Result<Rest> {
         if self.next_commit(end)?.is_some() {
             return Ok(Rest::Damage);
@@ -181,10 +184,10 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Good commits that follow each other, with damage before and after them, or the segment's ends.
+/// A run of consecutive valid commits. Damage or an end of the segment is before and after it.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// Where the first one begins.
+    /// The place of the first commit.
     pub(crate) at: usize,
     pub(crate) end: CommitEnd,
     pub(crate) first: (Position, SystemTime),
@@ -193,7 +196,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Of entries that are not empty.
+    /// A run that begins with these entries, of which there is at least one.
     fn beginning(at: usize, entries: &[Entry]) -> Self {
         let first = (entries[0].position, entries[0].time);
         Self { at, end: CommitEnd { at: length(at), commit: 0 }, first, last: first, entries: 0 }
@@ -206,7 +209,8 @@ impl Run {
     }
 }
 
-/// The entries of a commit; `None` if one is damaged, or does not lie beyond the one before.
+/// The entries of a commit. `None` if a record is damaged, or an offset is not larger than the one
+/// before.
 fn entries(
     header: &Header,
     records: &[u8],

@@ -1,4 +1,5 @@
-//! The index of the segment that is being written, in memory.
+//! The index of the segment that is being written. The writer thread adds entries while reader
+//! threads look them up.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -13,33 +14,32 @@ use crate::disk::index::paged::Paged;
 use crate::disk::index::postings::{List, ListId, Postings};
 use crate::{Entry, ExternalId, IdempotencyKey};
 
-/// The number of a topic within its segment, from 0 on.
+/// The number of a topic within its segment, from 0.
 pub(crate) type TopicId = ListId;
 
-/// Marks an entry of several topics: the rest of the word is the place of their list.
+/// Marks an entry with several topics. The other bits are the place of the list of its topics.
 const SEVERAL: u32 = 1 << 31;
 
-/// Which entries of a segment are of which topic, key and ID, and where they stand.
+/// The topics, keys and IDs of the entries of a segment, and the places of their records.
 ///
-/// The writer adds entries while readers look: nothing is copied, and nobody waits. What a reader
-/// may look at is said by the `View` that it took, which counts entries;
-/// anything beyond has to be passed over.
+/// Lock-free for readers, and nothing is copied. A reader considers only the number of entries that
+/// its `View` counts, and skips entries that were added later.
 pub(crate) struct ActiveIndex {
     base: Offset,
     pub(crate) salt: u32,
     rows: Paged<PackedRow>,
-    /// The topics of each entry that has several: their number, then each.
+    /// The topics of each entry with several topics: their number, then each.
     several: Paged<AtomicU32>,
     names: Paged<OnceLock<Topic>>,
     pub(crate) topics: Postings,
     pub(crate) topic_keys: Postings,
     pub(crate) ids: Postings,
     entries: AtomicU32,
-    /// How many of them the hub published itself.
+    /// The number of entries that the hub published itself.
     of_hub: AtomicU32,
-    /// The bytes of its file, without the head.
+    /// The size of the index file in bytes, without its head.
     bytes: AtomicUsize,
-    // Only for the writer, which never finds it locked: where the next list of several topics goes.
+    // Used by the writer alone, so it is never contended: the place of the next list of topics.
     filled: Mutex<u32>,
 }
 
@@ -52,7 +52,7 @@ struct PackedRow {
 }
 
 impl ActiveIndex {
-    /// Of a segment without entries.
+    /// The index of a segment without entries.
     pub(crate) fn new(header: &Header) -> Self {
         Self {
             base: header.previous.offset,
@@ -70,12 +70,16 @@ impl ActiveIndex {
         }
     }
 
-    /// Adds the next entry. One thread does this.
+    /// Adds the next entry. Only the writer thread may call this.
+    ///
+    /// The stores of a row are `Relaxed`. The `Release` store of `entries` at the end publishes
+    /// them: a reader that loads the count with `Acquire`, or gets it from a `View`, sees all rows
+    /// below it.
     pub(crate) fn push(&self, entry: &Entry, row: Row) {
         let ordinal = self.entries();
         let mut topics: Vec<TopicId> = Vec::with_capacity(1);
         for topic in entry.publication.topics() {
-            // An event may name a topic twice.
+            // An event may have the same topic twice. Each topic lists the entry once.
             if !self.is_last(topic, ordinal) {
                 topics.push(self.push_topic(topic, ordinal));
             }
@@ -133,18 +137,18 @@ impl ActiveIndex {
         self.bytes.fetch_add(words * WORD + bytes, Ordering::Relaxed);
     }
 
-    /// The bytes that its file will have, and the segment's filter.
+    /// The size of the index file and the filter file in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
         (SUMMARY + self.bytes.load(Ordering::Relaxed) + WORD + filter::file_len(self.hashes()))
             as u64
     }
 
-    /// How many topics, keys and IDs there are.
+    /// The number of distinct topics, keys and IDs.
     pub(crate) fn hashes(&self) -> usize {
         self.postings().iter().map(|(_, postings)| postings.lists() as usize).sum()
     }
 
-    /// Whether there is an entry with this hash.
+    /// Whether an entry has this hash.
     pub(crate) fn has(&self, kind: HashKind, hash: u64) -> bool {
         let [topics, keys, ids] = self.postings();
         let postings = match kind {
@@ -163,12 +167,13 @@ impl ActiveIndex {
         ]
     }
 
-    /// How many entries there are. The writer may have added more than a reader's view has.
+    /// The number of entries. The writer may have added more than the view of a reader counts.
     pub(crate) fn entries(&self) -> Ordinal {
         self.entries.load(Ordering::Acquire)
     }
 
-    /// How many of the entries the hub published itself. They do not count against its limits.
+    /// The number of entries that the hub published itself. They do not count toward the limits.
+    /// `Relaxed`: the value is only used by the writer and after the segment is sealed.
     pub(crate) fn of_hub(&self) -> Ordinal {
         self.of_hub.load(Ordering::Relaxed)
     }
@@ -186,12 +191,12 @@ impl ActiveIndex {
         }
     }
 
-    /// An entry's offset from the one before the segment.
+    /// The offset of an entry, counted from the position before the segment.
     pub(crate) fn offset_within(&self, ordinal: Ordinal) -> u32 {
         self.rows.get(ordinal as usize).map_or(0, |row| row.offset.load(Ordering::Relaxed))
     }
 
-    /// The first of `end` entries after an offset.
+    /// The first entry after an offset, among the first `end` entries.
     pub(crate) fn first_after(&self, offset: Offset, end: Ordinal) -> Ordinal {
         let (mut low, mut high) = (0, end);
         while low < high {
@@ -201,7 +206,7 @@ impl ActiveIndex {
         low
     }
 
-    /// Whether one of an entry's topics is accepted.
+    /// Whether `accept` accepts one of the topics of an entry.
     pub(crate) fn any_topic(
         &self,
         ordinal: Ordinal,
@@ -222,12 +227,12 @@ impl ActiveIndex {
         self.names.get(topic as usize)?.get()
     }
 
-    /// The entries of a topic that come before `end`.
+    /// The entries of a topic before `end`.
     pub(crate) fn of_topic(&self, topic: &Topic, end: Ordinal) -> List<'_> {
         self.topics.list_of(self.topic_hash(topic), end, |id| self.name(id) == Some(topic))
     }
 
-    /// Entries of this topic that may have this key: their hashes are the same.
+    /// Entries that may have this topic and key: their hashes are equal.
     pub(crate) fn of_topic_and_key(
         &self,
         topic: &Topic,
@@ -237,7 +242,7 @@ impl ActiveIndex {
         self.topic_keys.list_of(self.key_hash(topic, key), end, |_| true)
     }
 
-    /// Entries of any topic that may have this ID: their hashes are the same.
+    /// Entries of any topic that may have this external ID: their hashes are equal.
     pub(crate) fn of_external_id(&self, id: &ExternalId, end: Ordinal) -> List<'_> {
         self.ids.list_of(self.id_hash(id), end, |_| true)
     }

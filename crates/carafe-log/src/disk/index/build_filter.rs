@@ -1,4 +1,4 @@
-//! Making the filter of a segment from its index.
+//! Builds the filter of a segment from its index.
 
 use std::io;
 
@@ -7,11 +7,11 @@ use crate::disk::format::index::hash;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::file::IndexFile;
 
-/// Topics that are read at once to make a filter from an index.
+/// The number of topics that are read at once.
 const TOPICS: usize = 4096;
 
 impl Filter {
-    /// Of a segment whose index is in memory.
+    /// Builds the filter from an index in memory.
     pub(crate) fn of(index: &ActiveIndex) -> Self {
         let mut filter = Self::with_room_for(index.hashes()).with_of_hub(index.of_hub());
         for (kind, postings) in index.postings() {
@@ -20,8 +20,8 @@ impl Filter {
         filter
     }
 
-    /// Of a segment whose index is in a file. Which entries the hub published itself is lost: all
-    /// count as published.
+    /// Builds the filter from an index file. The file does not say which entries the hub published
+    /// itself, so all entries count as published by others.
     pub(crate) fn of_file(file: &IndexFile, salt: u32) -> io::Result<Self> {
         let counts = file.counts();
         let mut filter = Self::with_room_for(counts.topic_keys + counts.ids + counts.topics);

@@ -1,4 +1,4 @@
-//! Writing the index of a segment in the form that its file has.
+//! Encodes the index of a sealed segment as an index file.
 
 use crate::disk::format::codec::{Put, length};
 use crate::disk::format::header::{Header, put_position};
@@ -7,7 +7,7 @@ use crate::disk::format::record::checksum;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::postings::Postings;
 
-/// The file's content for a segment.
+/// Encodes the first `summary.entries` entries of the index.
 pub(crate) fn encode_index(index: &ActiveIndex, header: &Header, summary: Summary) -> Vec<u8> {
     let sections = Sections::of(index, summary.entries);
     let mut out = MAGIC.to_vec();
@@ -32,7 +32,7 @@ pub(crate) fn encode_index(index: &ActiveIndex, header: &Header, summary: Summar
     out
 }
 
-/// The parts of the file, in order.
+/// The tables of the file, in order.
 #[derive(Default)]
 struct Sections {
     rows: Vec<u32>,

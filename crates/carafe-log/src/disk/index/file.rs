@@ -1,4 +1,4 @@
-//! Looking things up in the index file of a sealed segment, of which only what is needed is read.
+//! Lookups in the index file of a sealed segment. They read only the parts that they need.
 
 use std::io;
 use std::ops::Range;
@@ -14,18 +14,18 @@ use crate::disk::index::active::ActiveIndex;
 use crate::disk::storage::StorageFile;
 use crate::{ExternalId, IdempotencyKey, ReadError};
 
-/// Rows, or keys, that are read at once: a page of the system's cache.
+/// The number of rows or keys that are read at once: one page of the page cache.
 const RUN: u32 = 340;
 
-/// After so many guesses, a hash is looked for by halves.
+/// The number of interpolation steps before a lookup uses binary search.
 const GUESSES: usize = 8;
 
-/// How much is read at once to check a whole file.
+/// The number of bytes that are read at once to check a whole file.
 const WINDOW: usize = 256 << 10;
 
 /// The index of one segment.
 pub(crate) enum SegmentIndex {
-    /// Of so many entries.
+    /// The index in memory, of which only this number of entries counts.
     Memory(Arc<ActiveIndex>, Ordinal),
     File(IndexFile),
 }
@@ -34,21 +34,21 @@ pub(crate) fn unreadable(error: io::Error) -> ReadError {
     ReadError::Disk(error.into())
 }
 
-/// An index file that is open, and goes on being readable when it is removed.
+/// An open index file. It can still be read after it is removed.
 pub(crate) struct IndexFile {
     file: Arc<dyn StorageFile>,
     header: Header,
     counts: Counts,
 }
 
-/// Where a topic's name and entries stand.
+/// The places of the name and of the entries of a topic.
 pub(crate) struct TopicPlaces {
     pub(crate) name: Range<usize>,
     pub(crate) ordinals: Range<usize>,
 }
 
 impl IndexFile {
-    /// Reads the head; `None` if it is damaged, or the file is not as long as it says.
+    /// Reads the head. `None` if it is damaged, or if the file has another length than it says.
     pub(crate) fn open(file: Arc<dyn StorageFile>, header: Header) -> io::Result<Option<Self>> {
         let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
         let mut bytes = vec![0; SUMMARY.min(size)];
@@ -58,7 +58,7 @@ impl IndexFile {
         Ok((size == whole).then_some(Self { file, header, counts }))
     }
 
-    /// Whether the whole file is what was written. All that follows relies on that.
+    /// Whether the checksum of the whole file is right. All lookups rely on this.
     pub(crate) fn is_good(&self) -> io::Result<bool> {
         let end = self.names_at() + self.counts.names;
         let (mut at, mut sum) = (0, self.header.salt);
@@ -115,7 +115,7 @@ impl IndexFile {
         Ok(words.as_chunks().0.iter().map(row).collect())
     }
 
-    /// The rows of these entries, which are in order; near neighbours are read at once.
+    /// The rows of these entries, which are in order. Neighbours are read at once.
     pub(crate) fn rows(&self, ordinals: &[Ordinal]) -> io::Result<Vec<Row>> {
         let (mut rows, mut rest) = (Vec::with_capacity(ordinals.len()), ordinals);
         while let Some(first) = rest.first() {
@@ -131,7 +131,7 @@ impl IndexFile {
     pub(crate) fn first_after(&self, offset: Offset) -> io::Result<Ordinal> {
         let (first, last) = (self.header.previous.offset, self.counts.summary.last.offset);
         let entries = self.entries();
-        // Offsets have gaps only where another node gave them out.
+        // Only offsets that another node assigned have gaps. Without gaps, no search is needed.
         if last - first == u64::from(entries) {
             return Ok(u32::try_from(offset.saturating_sub(first)).unwrap_or(entries).min(entries));
         }
@@ -147,7 +147,7 @@ impl IndexFile {
         Ok(low)
     }
 
-    /// Entries of this topic that may have this key: their hashes are the same.
+    /// Entries that may have this topic and key: their hashes are equal.
     pub(crate) fn of_topic_and_key(
         &self,
         topic: &Topic,
@@ -159,14 +159,14 @@ impl IndexFile {
         )
     }
 
-    /// Entries of any topic that may have this external ID, in order: their hashes are the same.
+    /// Entries of any topic that may have this external ID, in order: their hashes are equal.
     pub(crate) fn of_external_id(&self, id: &ExternalId) -> io::Result<Vec<Ordinal>> {
         let table = self.counts.topic_keys..self.counts.topic_keys + self.counts.ids;
         self.keyed(table, hash(&[id.as_str()], self.header.salt))
     }
 
-    /// The entries of a hash. Hashes are spread evenly, so a guess by their size comes near at
-    /// once.
+    /// The entries of a hash. Hashes are evenly distributed, so an interpolation search needs few
+    /// reads.
     fn keyed(&self, table: Range<usize>, wanted: u64) -> io::Result<Vec<Ordinal>> {
         let (mut low, mut high, mut lowest, mut highest) = (table.start, table.end, 0, u64::MAX);
         let run = RUN as usize;
@@ -187,7 +187,7 @@ impl IndexFile {
         self.keyed_from(low..high, table.end, wanted)
     }
 
-    /// The entries of a hash that begin in a range, by halves.
+    /// The entries of a hash whose first key is in a range, by binary search.
     fn keyed_from(&self, range: Range<usize>, end: usize, wanted: u64) -> io::Result<Vec<Ordinal>> {
         let (mut low, mut high) = (range.start, range.end);
         while high - low > RUN as usize {
@@ -210,14 +210,14 @@ impl IndexFile {
         Ok(found)
     }
 
-    /// A part of the keys, which the IDs follow.
+    /// A range of the table of keys, which the IDs follow.
     pub(crate) fn keys(&self, range: Range<usize>) -> io::Result<Vec<(u64, Ordinal)>> {
         let words = self.words(self.keys_at() + range.start * KEY * WORD, range.len() * KEY)?;
         let key = |key: &[u32; KEY]| (u64::from(key[0]) << 32 | u64::from(key[1]), key[2]);
         Ok(words.as_chunks().0.iter().map(key).collect())
     }
 
-    /// The topics of a range, in the order of their names.
+    /// A range of topics, in the order of their names.
     pub(crate) fn topics(&self, range: Range<usize>) -> io::Result<Vec<TopicPlaces>> {
         let words =
             self.words(self.topics_at() + range.start * TOPIC * WORD, range.len() * TOPIC)?;
@@ -229,19 +229,19 @@ impl IndexFile {
         Ok(words.as_chunks().0.iter().map(topic).collect())
     }
 
-    /// A part of the names.
+    /// A range of the names.
     pub(crate) fn names(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; range.len()];
         self.file.read_at((self.names_at() + range.start) as u64, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// A part of the topics' entries.
+    /// A range of the table of ordinals.
     pub(crate) fn ordinals(&self, range: Range<usize>) -> io::Result<Vec<Ordinal>> {
         self.words(self.ordinals_at() + range.start * WORD, range.len())
     }
 
-    /// Where the entries of a topic stand; an empty range if there are none.
+    /// The place of the entries of a topic. Empty if there are none.
     pub(crate) fn of_topic(&self, topic: &Topic) -> io::Result<Range<usize>> {
         let wanted = topic.as_str().as_bytes();
         let (mut low, mut high) = (0, self.counts.topics);

@@ -1,4 +1,4 @@
-//! The index of one segment, in memory while the segment is written and in a file afterwards.
+//! The index of one segment: in memory while the segment is written, and in a file afterwards.
 
 pub(crate) mod active;
 pub(crate) mod build_filter;

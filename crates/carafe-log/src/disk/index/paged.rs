@@ -1,18 +1,17 @@
-//! Storage that only grows: one thread fills it while others read it, without a lock.
+//! An array that only grows. One thread fills it while others read it without a lock.
 
 use std::sync::OnceLock;
 
-/// Slots in a page. A page is small, so that to make one is no pause.
+/// The number of slots in a page. A page is small, so that allocating one causes no pause.
 const PAGE: usize = 512;
 
-/// Group `n` has `2^n` pages: together room for more than a segment of 4 GiB needs.
+/// Group `n` has `2^n` pages. Together, the groups have enough slots for a segment of 4 GiB.
 const GROUPS: usize = 25;
 
 type Page<T> = OnceLock<Box<[T]>>;
 
-/// An array of atomics, or of what else changes through a shared reference. Slots are made when
-/// they are first used and never move, so a reader needs no lock and the one that fills the slots
-/// never waits.
+/// An array of atomics, or of other types that change through a shared reference. A slot is made at
+/// its first use and never moves. So readers need no lock, and the writing thread never waits.
 pub(crate) struct Paged<T> {
     groups: [OnceLock<Box<[Page<T>]>>; GROUPS],
 }
@@ -24,14 +23,14 @@ impl<T> Default for Paged<T> {
 }
 
 impl<T: Default> Paged<T> {
-    /// The slot of this number; `None` if nothing near it was ever used.
+    /// A slot. `None` if its page was never used.
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
         let (group, page) = place(at);
         let page = self.groups[group].get()?[page].get()?;
         Some(&page[at % PAGE])
     }
 
-    /// The slot of this number, which is made if it is not there.
+    /// A slot, which is made if necessary.
     pub(crate) fn slot(&self, at: usize) -> &T {
         let (group, page) = place(at);
         let pages =
@@ -40,7 +39,7 @@ impl<T: Default> Paged<T> {
     }
 }
 
-/// The group of a slot's page, and the page's place within it.
+/// The group of the page of a slot, and the index of the page in the group.
 fn place(at: usize) -> (usize, usize) {
     let page = at / PAGE + 1;
     let group = page.ilog2() as usize;

@@ -1,8 +1,8 @@
-//! Which entries have what: for each hash of a topic, a key or an ID, its entries in order.
+//! Posting lists: for each hash of a topic, a key or an ID, its entries in order.
 //!
-//! One thread adds; others read at the same time, without a lock. Nothing is ever moved: a hash
-//! table that is full stays, and another of twice its size takes what comes, so that no addition
-//! pauses for more than a page to be made.
+//! One thread adds entries while others read without a lock. Nothing ever moves: a full hash table
+//! stays, and a table of twice its size takes new lists. So no addition pauses for longer than it
+//! takes to allocate a page.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,52 +10,56 @@ use std::sync::{Mutex, PoisonError};
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::paged::Paged;
 
-/// Slots of the first table.
+/// The number of slots of the first table.
 const FIRST: usize = 256;
 
-/// Entries of a list's first block; each further block has twice as many.
+/// The number of entries of the first block of a list. Each further block has twice as many.
 const BLOCK: u32 = 4;
 
-/// The number of a list, from 0 on, in the order of their beginning.
+/// The number of a list, from 0, in the order of creation.
 pub(crate) type ListId = u32;
 
-/// Lists of entries, found by hash.
+/// Lists of entries by hash.
+///
+/// Readers depend on four `Release` stores, which they load with `Acquire`: `tables` publishes a
+/// new table, the slot of a table publishes the head of a new list, `count` publishes the number of
+/// lists, and the count of a head publishes its entries. What these cover is read with `Relaxed`.
 #[derive(Default)]
 pub(crate) struct Postings {
-    /// Tables one after the other. A slot has the upper half of a hash, and one more than its
-    /// list's number.
+    /// The tables, one after the other. A slot has the upper half of a hash, and the number of its
+    /// list plus one. 0 is an empty slot.
     slots: Paged<AtomicU64>,
     tables: AtomicUsize,
     lists: Paged<Head>,
     count: AtomicU32,
-    /// Blocks of ordinals, each after a link to the next one.
+    /// Blocks of ordinals. Each begins with a link to the next one.
     blocks: Paged<AtomicU32>,
-    // Only for the thread that adds, which never finds it locked.
+    // Used by the adding thread alone, so it is never contended.
     filled: Mutex<Filled>,
 }
 
-/// A list's first entry stands here: most topics and keys have no other.
+/// The head of a list. It contains the first entry, since most topics and keys have no other.
 #[derive(Default)]
 struct Head {
     hash: AtomicU64,
     first: AtomicU32,
     count: AtomicU32,
-    /// Where its blocks begin, and where the last of them does.
+    /// The places of the first and the last block.
     blocks: AtomicU32,
     last: AtomicU32,
 }
 
 #[derive(Default)]
 struct Filled {
-    /// Slots that are taken in the newest table.
+    /// The number of used slots in the newest table.
     newest: usize,
-    /// Where the next block goes.
+    /// The place of the next block.
     blocks: u32,
 }
 
 impl Postings {
-    /// Adds an entry to the list of a hash for which `is_it` holds. `begin` is called with the
-    /// number of a new list before readers can find it.
+    /// Adds an entry to the list of a hash for which `is_it` returns `true`, or to a new list.
+    /// `begin` is called with the number of a new list before readers can find it.
     pub(crate) fn push(
         &self,
         hash: u64,
@@ -74,9 +78,9 @@ impl Postings {
         list
     }
 
-    /// The list of a hash for which `is_it` holds.
+    /// The list of a hash for which `is_it` returns `true`.
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(ListId) -> bool) -> Option<ListId> {
-        // The newest table is the largest: most lists are there.
+        // The newest table is the largest and has most lists.
         (0..self.tables.load(Ordering::Acquire))
             .rev()
             .find_map(|table| self.find_in(table, hash, &is_it))
@@ -102,7 +106,7 @@ impl Postings {
 
     fn begin(&self, filled: &mut Filled, hash: u64) {
         let tables = self.tables.load(Ordering::Relaxed);
-        // Longer runs of taken slots cost more than the room is worth.
+        // A table is full at three quarters: with more, runs of used slots become long.
         if tables == 0 || filled.newest * 4 >= size(tables - 1) * 3 {
             self.tables.store(tables + 1, Ordering::Release);
             filled.newest = 0;
@@ -116,7 +120,8 @@ impl Postings {
         while self.slots.slot(start + at).load(Ordering::Relaxed) != 0 {
             at = (at + 1) & mask;
         }
-        // The list is found from here on.
+        // Readers can find the list from here on. The store releases its hash and what `begin` has
+        // set.
         let slot = (hash >> 32) << 32 | u64::from(list + 1);
         self.slots.slot(start + at).store(slot, Ordering::Release);
         self.count.store(list + 1, Ordering::Release);
@@ -135,7 +140,7 @@ impl Postings {
                 self.blocks.slot(at as usize).store(ordinal, Ordering::Relaxed);
             }
         }
-        // Readers go by the count: what it covers is there.
+        // Publishes the entry: readers that see this count see the entries that it covers.
         head.count.store(count + 1, Ordering::Release);
     }
 
@@ -150,19 +155,19 @@ impl Postings {
         filled.blocks += 1 + (BLOCK << block);
     }
 
-    /// How many lists there are.
+    /// The number of lists.
     pub(crate) fn lists(&self) -> ListId {
         self.count.load(Ordering::Acquire)
     }
 
-    /// The entries of a list that come before `end`.
+    /// The entries of a list before `end`.
     pub(crate) fn list(&self, list: ListId, end: Ordinal) -> List<'_> {
         let mut list = List::of(self, self.lists.get(list as usize));
         list.count = list.partition_point(end);
         list
     }
 
-    /// The entries before `end` of a hash for which `is_it` holds.
+    /// The entries before `end` of a hash for which `is_it` returns `true`.
     pub(crate) fn list_of(
         &self,
         hash: u64,
@@ -172,7 +177,8 @@ impl Postings {
         self.find(hash, is_it).map_or_else(|| List::of(self, None), |list| self.list(list, end))
     }
 
-    /// Each hash with each of its entries before `end`; when nothing is added any more.
+    /// Each pair of a hash and an entry before `end`. Only for use when no entries are added any
+    /// more.
     pub(crate) fn all(&self, end: Ordinal) -> impl Iterator<Item = (u64, Ordinal)> {
         (0..self.lists()).flat_map(move |list| {
             let hash = self.hash(list);
@@ -189,13 +195,13 @@ fn size(table: usize) -> usize {
     FIRST << table
 }
 
-/// The block of a list's entry, and its place there, by its number among those after the first.
+/// The block of an entry and its index there, by its number among the entries after the first.
 fn within(further: u32) -> (u32, u32) {
     let block = (further / BLOCK + 1).ilog2();
     (block, further - BLOCK * ((1 << block) - 1))
 }
 
-/// Entries in order, as they were when the list was looked at.
+/// The entries of a list at the moment of the lookup, in order.
 #[derive(Clone, Copy)]
 pub(crate) struct List<'a> {
     postings: &'a Postings,
@@ -241,7 +247,7 @@ impl<'a> List<'a> {
         self.word(self.blocks[block as usize] + 1 + within)
     }
 
-    /// How many of its entries come before `end`.
+    /// The number of entries before `end`.
     pub(crate) fn partition_point(&self, end: Ordinal) -> u32 {
         let (mut low, mut high) = (0, self.count);
         while low < high {
@@ -261,7 +267,7 @@ impl<'a> IntoIterator for List<'a> {
     }
 }
 
-/// The entries of a list, from both ends.
+/// An iterator over the entries of a list, from both ends.
 pub(crate) struct Entries<'a> {
     list: List<'a>,
     next: u32,

@@ -1,4 +1,4 @@
-//! The files that are made from a segment, and can be made again: its index and its filter.
+//! The files that are derived from a segment and can be made again: its index and its filter.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +12,13 @@ use crate::disk::segment::file::Segment;
 use crate::disk::segment::files;
 use crate::disk::storage::{Storage, StorageFile, read_whole};
 
-/// Of each file, one thread writes at a time: the one that settles a segment, or one of those that
-/// need its index later.
+/// Writes a derived file. Only one thread at a time writes a file: the one that opens the log, the
+/// indexer, or a reader that holds the lock of the segment for making its index again.
 fn write(storage: &dyn Storage, name: &str, content: &[u8]) -> io::Result<()> {
     let unfinished = format!("{name}{}", files::UNFINISHED);
     let written = storage.create(&unfinished).and_then(|file| file.write_at(0, content));
     written.and_then(|()| storage.rename(&unfinished, name)).inspect_err(|_| {
-        // What cannot be removed is removed when the log is opened.
+        // If this fails, the file is removed when the log is opened.
         let _ = storage.remove(&unfinished);
     })
 }
@@ -47,8 +47,8 @@ fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<std::sync::Arc<d
     }
 }
 
-/// Opens an index file; `None` if it is lost or damaged. Once it was read whole and found good, it
-/// is `checked`.
+/// Opens an index file. `None` if it is lost or damaged. Sets `checked` once the whole file was
+/// read and is valid. `Relaxed`: the flag guards no other data, and checking twice is harmless.
 pub(crate) fn open_index(
     storage: &dyn Storage,
     segment: &Segment,
@@ -61,7 +61,7 @@ pub(crate) fn open_index(
     Ok(is_good.then_some(index))
 }
 
-/// Reads the filter. One that is lost or damaged is made again from the index; `None` if that is
+/// Reads the filter. A lost or damaged filter is made again from the index. `None` if the index is
 /// lost or damaged, too.
 pub(crate) fn read_filter(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<Filter>> {
     if let Some(file) = open(storage, &segment.filter_name())?
@@ -74,7 +74,11 @@ pub(crate) fn read_filter(storage: &dyn Storage, segment: &Segment) -> io::Resul
     };
     let filter = Filter::of_file(&index, segment.header.salt)?;
     if let Err(error) = write_filter(storage, segment, &filter) {
-        tracing::warn!(%error, segment = segment.name, "its filter cannot be kept; making it again next time");
+        tracing::warn!(
+            %error,
+            segment = segment.name,
+            "the filter cannot be written; it is made again at the next start"
+        );
     }
     Ok(Some(filter))
 }

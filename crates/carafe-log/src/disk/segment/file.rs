@@ -1,4 +1,4 @@
-//! The file of one segment: making, opening and reading it.
+//! The file of one segment: creating, opening and reading it.
 
 use std::io;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::disk::segment::files;
 use crate::disk::storage::{Storage, StorageFile, not_full};
 use crate::{Entry, ReadError};
 
-/// The most bytes of neighbouring records that are read at once.
+/// The maximum number of bytes of neighbouring records that are read at once.
 const RUN: u32 = 64 << 10;
 
-/// The most bytes that are read along between two records.
+/// The maximum number of bytes between two records that are read along with them.
 const BETWEEN: u32 = 4 << 10;
 
-/// What reading a whole segment gives.
+/// The result of reading a whole segment.
 pub(crate) struct Scanned {
     pub(crate) end: CommitEnd,
-    /// Where the last commit begins.
+    /// The place of the last commit.
     pub(crate) last: u32,
     pub(crate) rest: Rest,
     pub(crate) index: ActiveIndex,
     pub(crate) summary: Summary,
 }
 
-/// A segment's file and header.
+/// The file and the header of a segment.
 #[derive(Clone)]
 pub(crate) struct Segment {
     pub(crate) header: Header,
@@ -40,7 +40,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes a new one, durably.
+    /// Creates a segment durably. The name is durable only after the sync of the directory.
     pub(crate) fn create(storage: &dyn Storage, header: Header, size: u32) -> io::Result<Self> {
         let name = header.name();
         let file = storage.create(&name)?;
@@ -51,7 +51,7 @@ impl Segment {
         Ok(Self { header, name, file })
     }
 
-    /// Opens one that is there; `None` if it was being made when the machine stopped.
+    /// Opens a segment. `None` if the machine stopped while the segment was created.
     pub(crate) fn open(storage: &dyn Storage, name: String) -> Result<Option<Self>, OpenError> {
         let file = storage.open(&name)?;
         let mut bytes = vec![0; HEADER.min(usize::try_from(file.size()?).unwrap_or(HEADER))];
@@ -72,7 +72,7 @@ impl Segment {
         filter_name(&self.name)
     }
 
-    /// Reads it to its end and makes its index.
+    /// Reads the whole segment and makes its index.
     pub(crate) fn scan(&self) -> io::Result<Scanned> {
         let previous = self.header.previous;
         let index = ActiveIndex::new(&self.header);
@@ -90,10 +90,10 @@ impl Segment {
         Ok(Scanned { end, last, rest, index, summary })
     }
 
-    /// Writes the last commit again and syncs it. A commit that is there may have been written and
-    /// not synced, or its sync may have failed: then the operating system takes what it holds in
-    /// memory for what is on the disk, and another sync alone writes nothing. All commits before it
-    /// were synced.
+    /// Writes the last commit again and syncs it. After a crash, the last commit may be in the page
+    /// cache and not on the disk: it was written and not synced, or its sync failed. A second sync
+    /// alone would write nothing then, since the operating system regards the page as clean. All
+    /// earlier commits were synced.
     pub(crate) fn make_durable(&self, scan: &Scanned) -> io::Result<()> {
         let mut bytes = vec![0; (scan.end.at - scan.last) as usize];
         self.file.read_at(u64::from(scan.last), &mut bytes)?;
@@ -101,7 +101,7 @@ impl Segment {
         self.file.sync()
     }
 
-    /// Reads one that is sealed: it ends with its last commit.
+    /// Reads a sealed segment, which ends with its last commit.
     pub(crate) fn scan_whole(&self) -> Result<Scanned, OpenError> {
         let scan = self.scan()?;
         if scan.rest != Rest::Nothing {
@@ -113,13 +113,13 @@ impl Segment {
         Ok(scan)
     }
 
-    /// Reads records, in their order; each run of near neighbours at once.
+    /// Reads records in order, until `each` returns `false`. Neighbouring records are read at once.
     pub(crate) fn entries(
         &self,
         rows: &[Row],
         mut each: impl FnMut(Entry) -> bool,
     ) -> Result<(), ReadError> {
-        // To read what lies between them costs less than another call.
+        // Reading the bytes between two near records costs less than another system call.
         let neighbours = |one: &Row, next: &Row| {
             next.at.checked_sub(one.at + one.length).is_some_and(|between| between <= BETWEEN)
         };
@@ -168,7 +168,7 @@ impl Segment {
         found.ok_or_else(|| self.damaged(row))
     }
 
-    /// The first of these entries that is the one.
+    /// The first of these entries for which `is_it` returns `true`.
     pub(crate) fn first_of(
         &self,
         rows: &[Row],
@@ -195,8 +195,8 @@ pub(crate) fn filter_name(segment: &str) -> String {
     format!("{}.filter", files::number(segment))
 }
 
-/// Whether nothing follows where the header would be. Commits are written only after the header was
-/// synced.
+/// Whether only zeros follow the header. Commits are written only after the header was synced, so a
+/// segment with an invalid header and commits is damaged.
 fn is_unused(file: &dyn StorageFile) -> io::Result<bool> {
     let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
     let mut bytes = vec![0; size];

@@ -1,5 +1,4 @@
-//! Which files in a log's folder are its own. Others are left alone, whatever their names look
-//! like.
+//! The names of the files of a log. Other files in its directory are left alone.
 
 use std::io;
 
@@ -9,43 +8,42 @@ use crate::disk::format::header;
 use crate::disk::format::index;
 use crate::disk::storage::{Storage, StorageFile};
 
-/// What segments are called after their numbers.
+/// The end of the name of a segment, after its number.
 const SEGMENT: &str = ".segment";
 
-/// What follows the name of a file that is being made.
+/// The end of the name of a file that is being written.
 pub(crate) const UNFINISHED: &str = ".new";
 
-/// What follows the name of a segment that `carafe log repair` has kept a copy of; from the second
-/// copy on, a number follows.
+/// The end of the name of a backup that `carafe log repair` has made of a segment. From the second
+/// backup on, a number follows.
 pub(crate) const DAMAGED: &str = ".damaged";
 
-/// Files beside a segment that can be made again from it: the end of the name, and how the content
-/// begins.
+/// The derived files: the end of the name, and the first bytes of the content.
 const DERIVED: [(&str, &[u8; 8]); 2] = [(".index", index::MAGIC), (".filter", filter::MAGIC)];
 
-/// As many digits as the largest offset has.
+/// The number of digits of the largest offset.
 const DIGITS: usize = 20;
 
-/// What a file is to the log, by its name.
+/// The role of a file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind<'a> {
     Segment,
-    /// Made from the segment of this number, and begins so.
+    /// Derived from the segment with this number. It begins with `magic`.
     Derived {
         number: &'a str,
         magic: &'static [u8; 8],
     },
-    /// Left by a crash or a full disk while it was made.
+    /// Left over from a write that a crash or a full disk interrupted.
     Unfinished {
         magic: &'static [u8; 8],
     },
-    /// The mark of an orderly end.
+    /// The clean mark.
     Clean,
-    /// Locked while the log is open, or set aside by a repair.
+    /// The lock file, or a backup of a repair.
     Kept,
 }
 
-/// `None` for a file that is none of the log's.
+/// The role of a file. `None` if the file does not belong to the log.
 pub(crate) fn kind(name: &str) -> Option<FileKind<'_>> {
     if name == clean_mark::CLEAN {
         return Some(FileKind::Clean);
@@ -80,7 +78,7 @@ pub(crate) fn number(segment: &str) -> &str {
     segment.strip_suffix(SEGMENT).unwrap_or(segment)
 }
 
-/// A name for a copy of a segment.
+/// An unused name for a backup of a segment.
 pub(crate) fn backup(storage: &dyn Storage, segment: &str) -> io::Result<String> {
     let names = storage.list()?;
     let numbered = (2..).map(|number: u32| format!("{segment}{DAMAGED}{number}"));
@@ -96,8 +94,8 @@ pub(crate) fn segments(storage: &dyn Storage) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether the log can have begun to write this file: its first bytes are these, or only some of
-/// them, as a crash leaves what was not synced, with nothing after them.
+/// Whether the log may have begun to write this file: it begins with `magic`, or with a part of it
+/// followed by zeros, as a crash leaves a file that was not synced.
 pub(crate) fn begins_as(file: &dyn StorageFile, magic: &[u8; 8]) -> io::Result<bool> {
     let mut bytes = [0; 8];
     let count = usize::try_from(file.size()?).unwrap_or(usize::MAX).min(bytes.len());
@@ -106,8 +104,8 @@ pub(crate) fn begins_as(file: &dyn StorageFile, magic: &[u8; 8]) -> io::Result<b
     Ok(bytes[same..].iter().all(|byte| *byte == 0))
 }
 
-/// Removes files of the log's own that nothing belongs to, and gives the names of those that are
-/// not its own.
+/// Removes files of the log that belong to no segment. Returns the names of files that are not the
+/// log's.
 pub(crate) fn tidy(storage: &dyn Storage, keeps: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
     let (mut foreign, mut removed) = (Vec::new(), false);
     for name in storage.list()? {
@@ -129,14 +127,15 @@ pub(crate) fn tidy(storage: &dyn Storage, keeps: impl Fn(&str) -> bool) -> io::R
             foreign.push(name);
         }
     }
-    // The mark must be gone before anything is written after it.
+    // The removal of the clean mark must be durable before a new commit is written: with the mark,
+    // that commit would count as damage.
     if removed {
         storage.sync()?;
     }
     Ok(foreign)
 }
 
-/// Whether a file that has no header yet can be a segment that was being made.
+/// Whether a file without a valid header may be a segment that was being created.
 pub(crate) fn is_begun_segment(file: &dyn StorageFile) -> io::Result<bool> {
     begins_as(file, header::MAGIC)
 }

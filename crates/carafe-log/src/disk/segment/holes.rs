@@ -1,22 +1,21 @@
-//! Where entries are known to be lost in the middle of a log.
+//! The holes of a log: ranges of entries that are known to be lost.
 
 use carafe_protocol::{Offset, Position};
 
 use crate::disk::format::header::Header;
 
-/// All holes, in order. They are as they were when the log was opened: a running log gets no new
-/// ones.
+/// All holes, in order. They are determined when the log is opened; only a repair makes new ones.
 pub(crate) struct Holes(Vec<Hole>);
 
 struct Hole {
-    /// The last entry before it.
+    /// The offset of the last entry before the hole.
     after: Offset,
-    /// The position before the first entry after it. It stands for all lost ones.
+    /// The position before the first entry after the hole. It stands for all lost entries.
     end: Position,
 }
 
 impl Holes {
-    /// Takes all segments in order, each with its last offset.
+    /// Determines the holes from all segments in order, each with its last offset.
     pub(crate) fn of(segments: impl Iterator<Item = (Header, Offset)>) -> Self {
         let (mut holes, mut after) = (Vec::new(), None);
         for (header, last) in segments {
@@ -30,7 +29,7 @@ impl Holes {
         Self(holes)
     }
 
-    /// The end of the hole that begins right after an offset, or that the offset lies in.
+    /// The end of the hole that begins directly after an offset or contains it.
     pub(crate) fn after(&self, offset: Offset) -> Option<Position> {
         self.0
             .iter()
@@ -38,7 +37,7 @@ impl Holes {
             .map(|hole| hole.end)
     }
 
-    /// The end of the hole that a lost entry was in.
+    /// The end of the hole that contains a lost entry.
     pub(crate) fn with(&self, offset: Offset) -> Option<Position> {
         self.0
             .iter()

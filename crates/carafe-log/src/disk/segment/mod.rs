@@ -1,4 +1,4 @@
-//! Segments and the files that belong to them.
+//! Segments, the files that are derived from them, and the names of all files.
 
 pub(crate) mod derived;
 pub(crate) mod file;

@@ -1,4 +1,5 @@
-//! A segment that is written no more, with its index and filter.
+//! A sealed segment, with its index and filter. It is shared by the writer, the indexer and the
+//! readers.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,28 +19,29 @@ use crate::disk::segment::file::Segment;
 use crate::disk::storage::Storage;
 use crate::wanted::Wanted;
 
-/// A segment that is written no more.
+/// A segment that is no longer written.
 pub(crate) struct Sealed {
     pub(crate) segment: Segment,
     pub(crate) summary: Summary,
-    /// Entries that others than the hub published.
+    /// The number of entries that clients published, and not the hub itself.
     pub(crate) published: u32,
-    /// The bytes of all its files.
+    /// The size of all its files in bytes.
     pub(crate) bytes: u64,
-    /// Its index, until that is in a file.
+    /// The index in memory, until it is written to a file.
     index: ArcSwapOption<ActiveIndex>,
     filter: OnceLock<Filter>,
-    /// Whether the index file was read whole once, and is good.
+    /// Whether the whole index file was read once and is valid.
     checked: AtomicBool,
-    // Held while the index is made again, so that this is done once.
+    // Held while the index is made again, so that only one reader does this. A leaf in the lock
+    // order.
     again: Mutex<()>,
-    /// History was trimmed up to its end: its files are being removed.
+    /// Whether the segment was trimmed: its files are being removed.
     gone: AtomicBool,
 }
 
 impl Sealed {
-    /// Cuts the file off after its last commit: it will be written no more. Its index stays in
-    /// memory until it is [settled](Self::settle).
+    /// Seals a segment: truncates the file after its last commit. The index stays in memory until
+    /// [`settle`](Self::settle).
     pub(crate) fn freeze(
         segment: Segment,
         end: u32,
@@ -72,8 +74,8 @@ impl Sealed {
         }
     }
 
-    /// Writes index and filter, and gives back the index, which is not needed in memory any more.
-    /// Neither is synced: a crash that loses them costs making the index again.
+    /// Writes the index and the filter, and returns the index, which is no longer needed in memory.
+    /// Neither file is synced: if a crash loses them, they are made again.
     pub(crate) fn settle(&self, storage: &dyn Storage) -> io::Result<Option<Arc<ActiveIndex>>> {
         let Some(index) = self.index.load_full() else { return Ok(None) };
         if !self.is_gone() {
@@ -91,8 +93,8 @@ impl Sealed {
         self.index.load().is_none()
     }
 
-    /// Opens one whose index is there. Without an index, or with a damaged one, it is read whole
-    /// and indexed again.
+    /// Opens a sealed segment. If its index or filter is lost or damaged, reads the whole segment
+    /// and makes them again.
     pub(crate) fn open(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
         let Some((summary, index_bytes)) = Self::summary(storage, &segment)? else {
             return Self::open_again(storage, segment);
@@ -113,8 +115,7 @@ impl Sealed {
         Ok(sealed)
     }
 
-    /// What its index says of it, and how large that is; nothing if there is none, or it is
-    /// damaged.
+    /// The summary from the index file, and the size of that file. `None` if it is lost or damaged.
     pub(crate) fn summary(
         storage: &dyn Storage,
         segment: &Segment,
@@ -129,7 +130,7 @@ impl Sealed {
         Ok(Counts::decode(&bytes, &segment.header).map(|counts| (counts.summary, size)))
     }
 
-    /// Whether it may have an entry of this hash, which `hash` makes with its salt.
+    /// Whether an entry may have this hash. `hash` uses the salt of the segment.
     pub(crate) fn may_have(&self, kind: HashKind, texts: &[&str]) -> bool {
         let hash = hash(texts, self.segment.header.salt);
         match &*self.index.load() {
@@ -138,7 +139,7 @@ impl Sealed {
         }
     }
 
-    /// Whether one of these topics may be among its entries'. Patterns may always match.
+    /// Whether an entry may have one of these topics. Patterns may always match.
     pub(crate) fn may_have_any_of(&self, wanted: &Wanted) -> bool {
         let mut topics = wanted.topics();
         topics.as_mut().is_none_or(|topics| {
@@ -146,8 +147,8 @@ impl Sealed {
         })
     }
 
-    /// Its index: in memory, or in its file. One that is lost or damaged is made again, once,
-    /// whoever asks for it.
+    /// The index, in memory or in a file. If the file is lost or damaged, it is made again once,
+    /// however many readers request it.
     pub(crate) fn index(&self, storage: &dyn Storage) -> Result<SegmentIndex, ReadError> {
         if let Some(index) = self.index.load_full() {
             return Ok(SegmentIndex::Memory(index, self.summary.entries));
@@ -168,21 +169,21 @@ impl Sealed {
             return Err(ReadError::Trimmed { after, start });
         }
         let lost =
-            || ReadError::Damaged(format!("the index of {} cannot be kept", self.segment.name));
+            || ReadError::Damaged(format!("the index of {} cannot be written", self.segment.name));
         self.open_index(storage)?.ok_or_else(lost)
     }
 
     fn index_again(&self, storage: &dyn Storage) -> Result<(), ReadError> {
         tracing::warn!(
             segment = self.segment.name,
-            "its index is lost or damaged; making it again"
+            "the index is lost or damaged; making it again"
         );
         let scan =
             self.segment.scan_whole().map_err(|error| ReadError::Damaged(error.to_string()))?;
         derived::write_index(storage, &self.segment, &scan.index, scan.summary).map_err(unreadable)
     }
 
-    /// `None` if it is lost or damaged.
+    /// `None` if the index file is lost or damaged.
     fn open_index(&self, storage: &dyn Storage) -> Result<Option<SegmentIndex>, ReadError> {
         let index = derived::open_index(storage, &self.segment, &self.checked);
         Ok(index.map_err(unreadable)?.map(SegmentIndex::File))
@@ -192,13 +193,17 @@ impl Sealed {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Removes what was written while the segment was being removed.
+    /// Removes derived files that were written while the segment was being removed. The writer sets
+    /// `gone` before it removes them, and this check follows a write, so that one of the two always
+    /// removes the file.
     fn leave_nothing(&self, storage: &dyn Storage) -> io::Result<()> {
         if self.is_gone() { derived::remove(storage, &self.segment) } else { Ok(()) }
     }
 
-    /// Removes index and filter of a segment that was removed. Who still reads it goes on, or is
-    /// told that it is trimmed.
+    /// Removes the index and the filter of a trimmed segment. A reader with an open index
+    /// continues; another one gets [`ReadError::Trimmed`].
+    ///
+    /// The `Release` store pairs with the `Acquire` load in `is_gone`: see `leave_nothing`.
     pub(crate) fn remove_derived(&self, storage: &dyn Storage) -> io::Result<()> {
         self.gone.store(true, Ordering::Release);
         derived::remove(storage, &self.segment)
