@@ -106,6 +106,8 @@ impl Wakeups {
     pub(crate) fn wait(&mut self, id: SubscriptionId, waiter: Waiter) -> bool {
         let slot = &mut self.subscriptions[id];
         if slot.ending {
+            // Drops a clone of a waker under the lock. The caller holds the waker itself, so this
+            // ends no task.
             return false;
         }
         slot.state = WaitState::Waiting(waiter);

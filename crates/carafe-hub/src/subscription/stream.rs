@@ -218,19 +218,13 @@ impl Subscription {
         }
         waited_to.into_iter().for_each(|position| cursor.advance(position));
         match state.core.step(&cursor.interest, &mut cursor.position, format) {
-            Step::Entry(entry, _) if hub.retentions.has_expired(&entry) => {
+            Step::Entry(entry, frame) => {
                 drop(state);
-                self.skip_expired(&entry);
-                Poll::Ready(RingPoll::Again)
+                Poll::Ready(self.take_entry(entry, &frame))
             }
-            Step::Entry(..) | Step::CaughtUp if self.opening.is_growing_gap() => {
+            Step::CaughtUp if self.opening.is_growing_gap() => {
                 self.finish_gap();
                 Poll::Ready(RingPoll::Again)
-            }
-            Step::Entry(entry, frame) => {
-                self.opening.leave_history();
-                self.last_sent = entry.position;
-                Poll::Ready(RingPoll::Item((Delivery::Entry(entry), frame.block())))
             }
             Step::Hidden => Poll::Ready(RingPoll::Again),
             Step::Behind if read_log == ReadLog::NotNow => Poll::Pending,
@@ -248,6 +242,22 @@ impl Subscription {
                 if waits { Poll::Pending } else { Poll::Ready(RingPoll::End) }
             }
         }
+    }
+
+    /// Delivers an entry from the ring, unless a gap has to be reported first.
+    fn take_entry(&mut self, entry: Arc<Entry>, frame: &Frame) -> RingPoll {
+        if self.registration.hub.retentions.has_expired(&entry) {
+            self.skip_expired(&entry);
+            return RingPoll::Again;
+        }
+        if self.opening.is_growing_gap() {
+            // The cursor moves back to the end of the gap, and finds this entry again.
+            self.finish_gap();
+            return RingPoll::Again;
+        }
+        self.opening.leave_history();
+        self.last_sent = entry.position;
+        RingPoll::Item((Delivery::Entry(entry), frame.block()))
     }
 
     /// The tail has reached the position of a stream that was ahead: the position is searched
