@@ -2,8 +2,8 @@
 //!
 //! - [`EventStream`] makes any handler an event stream for one connection;
 //! - [`router`] mounts a hub in any app: publish with `curl`, read with `new EventSource(…)`;
-//! - [`auth`] checks the tokens of who asks: [`Keys`](auth::Keys) in the [`Options`] of a router;
-//! - [`serve`] runs an app until it is told to stop, and then drains its streams.
+//! - [`auth`] verifies tokens: put [`Keys`](auth::Keys) into the [`Options`] of a router;
+//! - [`serve`] runs an app with shards and limits until it is stopped, and then drains its streams.
 //!
 //! ```no_run
 //! use carafe_hub::Hub;

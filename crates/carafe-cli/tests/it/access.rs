@@ -674,8 +674,8 @@ fn keys_that_cannot_be_used_are_refused_at_the_start_with_exit_2() {
         ),
         ("[[key]]\nsecret-file = \"secret\"\nalgorithms = [\"none\"]\n", "none"),
         ("[[key]]\nsecret-file = \"secret\"\nrefresh = \"1m\"\n", "refresh applies to"),
-        ("[[key]]\npublic-key = \"secret\"\n", "no public key in it"),
-        ("[[key]]\njwk-set = \"secret\"\n", "no JWK Set"),
+        ("[[key]]\npublic-key = \"secret\"\n", "contains no public key"),
+        ("[[key]]\njwk-set = \"secret\"\n", "not a JWK Set"),
         ("[[key]]\njwk-set = \"http://issuer.example/keys\"\n", "use https"),
         ("[[key]]\nsecret-file = \"secret\"\ndialect = \"esperanto\"\n", "esperanto"),
         (
@@ -810,7 +810,7 @@ fn a_token_that_would_be_of_no_use_is_not_made() {
     let many: Vec<_> = topics.iter().flat_map(|topic| ["--publish", topic]).collect();
     token(&many, "more than the 8192 that hubs accept");
     fails(&["token", "--publish", "a", "--secret-file", "nowhere"], 2, "cannot read nowhere");
-    fails(&["token", "--publish", "a", "--private-key", &secret], 2, "no private key in it");
+    fails(&["token", "--publish", "a", "--private-key", &secret], 2, "contains no private key");
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 pub(crate) const MERCURE_LAST_EVENT_ID: HeaderName =
     HeaderName::from_static("mercure-last-event-id");
 
-/// For responses that are no pages: a browser that takes one for a page loads and runs nothing.
+/// For responses that are not pages: should a browser show one as a page, it loads and runs
+/// nothing.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// Keeps pages of other sites from embedding responses. CORS decides what they may fetch.

@@ -82,9 +82,7 @@ impl Caller {
     /// Rejects callers that may publish to no topic at all, before anything else is parsed.
     pub(crate) fn may_publish(&self) -> Result<(), Problem> {
         if self.rights.publish.is_empty() {
-            return Err(self.refused(
-                "there is no topic that may be published to: ask for a grant of one".into(),
-            ));
+            return Err(self.refused("no topic may be published to: ask for a grant of one".into()));
         }
         Ok(())
     }

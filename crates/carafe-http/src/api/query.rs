@@ -81,7 +81,7 @@ fn pair(part: &str, known: &[&str]) -> Result<(String, String), Problem> {
     let name = percent_decode(&name.replace('+', " "))?;
     if !known.contains(&name.as_str()) {
         let known = known.join("`, `");
-        return Err(bad(format!("there is no such parameter: the parameters here are `{known}`")));
+        return Err(bad(format!("unknown parameter: the parameters here are `{known}`")));
     }
     Ok((name, percent_decode(&value.replace('+', " "))?))
 }

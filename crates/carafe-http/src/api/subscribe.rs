@@ -235,7 +235,7 @@ fn format(query: &Query) -> Result<Format, Problem> {
         None => Ok(Format::Plain),
         Some("json") => Ok(Format::Enveloped),
         Some(_) => {
-            let detail = "there is no such envelope: use envelope=json, or leave it out";
+            let detail = "unknown envelope: use envelope=json, or leave it out";
             Err(Problem::of(ProblemKind::BadParameter, detail))
         }
     }

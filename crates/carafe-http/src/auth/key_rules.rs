@@ -27,19 +27,19 @@ pub enum BadKey {
     #[error("the secret has fewer than {SECRET_BYTES} bytes: make one with `openssl rand -hex 32`")]
     ShortSecret,
     /// The text contains no public key in PEM.
-    #[error("there is no public key in it: give PEM that begins with -----BEGIN PUBLIC KEY-----")]
+    #[error("it contains no public key: give PEM that begins with -----BEGIN PUBLIC KEY-----")]
     NotPem,
     /// The text contains no private key in PEM.
     #[error(
-        "there is no private key in it: give PEM that is not encrypted, such as from `openssl \
+        "it contains no private key: give PEM that is not encrypted, such as from `openssl \
          genpkey`"
     )]
     NotPrivatePem,
     /// The key is of an unknown kind, or too short.
     #[error("the key is of an unknown kind: use RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519")]
     UnknownKind,
-    /// The text is no JWK Set.
-    #[error("it is no JWK Set: give JSON such as {{\"keys\": [{{\"kty\": …}}]}}")]
+    /// The text is not a JWK Set.
+    #[error("it is not a JWK Set: give JSON such as {{\"keys\": [{{\"kty\": …}}]}}")]
     NotJwkSet,
     /// The JWK Set has too many keys.
     #[error("the JWK Set has more than 100 keys: remove those that are no longer used")]
@@ -50,9 +50,7 @@ pub enum BadKey {
     )]
     NoKey,
     /// The URL of a JWK Set does not authenticate its server.
-    #[error(
-        "it is no URL that can be trusted: use https, or http on this machine, without a user name"
-    )]
+    #[error("the URL cannot be trusted: use https, or http on this machine, without a user name")]
     BadUrl,
     /// The system has no root certificates to check an `https` server with.
     #[error(

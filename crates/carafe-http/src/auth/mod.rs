@@ -1,4 +1,6 @@
-//! Who asks, by a token: the keys that tokens are checked with, and what they grant.
+//! Keys and tokens: finding the token of a request, and verifying it.
+//!
+//! What a token grants is decided in `policy`, by the claims of its dialect.
 //!
 //! ```
 //! use carafe_hub::Hub;

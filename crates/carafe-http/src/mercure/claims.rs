@@ -39,7 +39,7 @@ impl Claims {
         let mercure = claims.get("mercure").or_else(|| claims.get("https://mercure.rocks/"));
         let Some(mercure) = mercure else { return Ok(Self::default()) };
         if !mercure.is_object() {
-            return Err(bad("mercure", "is no object: give `publish` and `subscribe` in it"));
+            return Err(bad("mercure", "is not an object: give `publish` and `subscribe` in it"));
         }
         Ok(Self {
             publish: selectors(mercure, "publish")?,
@@ -55,7 +55,7 @@ impl Claims {
         }
         let Some(details) = claims.get("authorization_details") else { return Ok(Self::default()) };
         let details = details.as_array().filter(|details| details.len() <= DETAILS);
-        let details = details.ok_or_else(|| wrong("is no array of at most 100 objects"))?;
+        let details = details.ok_or_else(|| wrong("is not an array of at most 100 objects"))?;
         let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
         for detail in details {
             let Some(detail) = Detail::read(detail, resource)? else { continue };
@@ -89,8 +89,9 @@ fn selectors(mercure: &Value, name: &'static str) -> Result<Option<Grant>, Refus
     let texts = value
         .as_array()
         .and_then(|values| values.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
-    let texts = texts
-        .ok_or_else(|| bad("mercure", &format!("has a `{name}` that is no array of texts")))?;
+    let texts = texts.ok_or_else(|| {
+        bad("mercure", &format!("has a `{name}` that is not an array of strings"))
+    })?;
     let mut grant = Vec::new();
     for text in texts {
         match selector::zero(text) {

@@ -161,6 +161,6 @@ async fn publish(hub: &Hub, all: &[Subscription]) {
     if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await
     {
         // While the hub drains, all subscriptions end: nobody would receive the update.
-        tracing::debug!(%error, "a subscription is not told");
+        tracing::debug!(%error, "cannot publish that a subscription opened or closed");
     }
 }

@@ -120,7 +120,7 @@ fn retry(form: &FormData) -> Result<Option<Duration>, Problem> {
     let milliseconds: Option<u64> =
         text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     let milliseconds = milliseconds
-        .ok_or_else(|| bad("retry", "it is no number of milliseconds: use digits only"))?;
+        .ok_or_else(|| bad("retry", "it is not a number of milliseconds: use digits only"))?;
     Ok(Some(Duration::from_millis(milliseconds)).filter(|time| !time.is_zero()))
 }
 

@@ -56,7 +56,7 @@ fn counters(counts: &HubCounts) -> [Told<u64>; 5] {
             "Publications that were not stored, since their idempotency key was known",
             counts.repeated,
         ),
-        ("carafe_gaps", "Gaps in history that subscribers were told", counts.gaps),
+        ("carafe_gaps", "Gaps in history that were reported to subscribers", counts.gaps),
         (
             "carafe_replays_waited",
             "How often a stream had to wait for its turn to read the log",

@@ -28,7 +28,7 @@ impl Verified {
         let wrong = || {
             Refused::claim(
                 claim,
-                "is no array of texts: give topics and patterns such as [\"orders/*\"]",
+                "is not an array of strings: give topics and patterns such as [\"orders/*\"]",
             )
         };
         let texts = value.as_array().ok_or_else(wrong)?;

@@ -170,8 +170,8 @@ impl Acceptor {
     }
 }
 
-/// A client that left before its connection was accepted is no error of the listener. Running out
-/// of descriptors is one, and must not spin.
+/// A client that left before its connection was accepted is not an error of the listener. Running
+/// out of descriptors is one, and must not spin.
 fn is_client_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
