@@ -34,8 +34,7 @@ impl HubExt for Hub {
     }
 }
 
-/// The hub's endpoints: `/events…`, `/healthz`, `/readyz`, and Mercure's and a page at `/` if the
-/// options say so.
+/// The hub's API and health checks; Mercure and a page at `/` if the options enable them.
 ///
 /// Limits per client address need the address: serve the app with
 /// `into_make_service_with_connect_info::<SocketAddr>()` or with [`serve`](crate::serve).

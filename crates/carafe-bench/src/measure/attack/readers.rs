@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use carafe_protocol::{Generation, Position};
+
 use super::attacker::Attacker;
 
 /// Patterns of a stream: as many as one may have.
@@ -21,11 +23,16 @@ pub(crate) fn attempt(attacker: &mut Attacker<'_>) {
             drop(attacker.ask(&target, &[], 1));
         }
         _ => {
-            let unknown = format!("0badcafe0bad-{}-0badcafe", attacker.done);
-            drop(attacker.ask("/events?pattern=dev/*", &[("Last-Event-ID", &unknown)], SOME));
+            let id = unknown_position(attacker.done).to_string();
+            drop(attacker.ask("/events?pattern=dev/*", &[("Last-Event-ID", &id)], SOME));
         }
     }
     attacker.pause(Duration::from_millis(20));
+}
+
+/// A well-formed position of a log that does not exist.
+fn unknown_position(offset: u64) -> Position {
+    Position { generation: Generation::new(0x0bad_cafe_0bad), offset, nonce: 0x0bad_cafe }
 }
 
 /// Patterns that no topic matches and that are no simple ones, so that every topic has to be tried.
