@@ -1,27 +1,27 @@
-//! The heads of answers.
+//! Parses the heads of responses.
 
 use httparse::{EMPTY_HEADER, Header, Response, Status};
 
 use crate::framing::Framing;
 
-/// What a head says.
+/// The parts of a response head that matter to a run.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// How many bytes the head has.
+    /// The length of the head in bytes.
     pub(crate) length: usize,
     pub(crate) body: Body,
     pub(crate) closes: bool,
     pub(crate) is_event_stream: bool,
 }
 
-/// How the body's end is found.
+/// How the end of the body is found.
 pub(crate) enum Body {
     Length(u64),
     Framed(Framing),
 }
 
 impl Answer {
-    /// Reads a head, if all of it has come.
+    /// Parses a head; `None` if it is incomplete.
     pub(crate) fn read(bytes: &[u8]) -> Result<Option<Self>, httparse::Error> {
         let mut headers = [EMPTY_HEADER; 64];
         let mut response = Response::new(&mut headers);

@@ -1,29 +1,29 @@
-//! Whether each connection gets each event once and in order.
+//! Checks that each connection receives each event once and in order.
 
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
-/// Numbers that one connection may be remembered to lack, since a broken server may skip any
+/// The most skipped numbers that are remembered per connection; a broken server may skip any
 /// number.
-const REMEMBERED: u64 = 10_000;
+const MAX_SKIPPED: u64 = 10_000;
 
-/// What was wrong, over all connections.
+/// Faults of all connections together.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Faults {
-    /// Events that were skipped and did not come later either.
+    /// Events that were skipped and did not arrive later.
     pub(crate) gaps: u64,
-    /// Events that came again.
+    /// Events that arrived twice.
     pub(crate) doubles: u64,
-    /// Events that came after a later one.
+    /// Events that arrived after a later one.
     pub(crate) reorders: u64,
-    /// Events of a topic that the connection had not asked for, or that nobody had published.
+    /// Events of a topic that the connection is not subscribed to, or that were never published.
     pub(crate) strays: u64,
-    /// Events that had not come when the run ended.
+    /// Events that had not arrived at the end of the run.
     pub(crate) missing: u64,
-    /// Times that the server said that it cannot give all.
-    pub(crate) gaps_told: u64,
-    /// Connections that ended and were not to.
+    /// `carafe.gap` events.
+    pub(crate) gap_events: u64,
+    /// Streams that ended unexpectedly.
     pub(crate) lost: u64,
 }
 
@@ -48,22 +48,22 @@ impl Checks {
         &mut self.faults
     }
 
-    /// An event came to a connection that waits for the one numbered `next`. Whether it is a new
-    /// one.
-    pub(crate) fn came(&mut self, connection: usize, next: u64, number: u64) -> bool {
+    /// Checks an event that arrived on a connection which expects the number `next`. Returns
+    /// whether the event is new.
+    pub(crate) fn arrived(&mut self, connection: usize, next: u64, number: u64) -> bool {
         if number < next {
-            self.came_before(connection, number);
+            self.arrived_late(connection, number);
             return false;
         }
         if number > next {
             self.faults.gaps += number - next;
-            let skipped = next..number.min(next.saturating_add(REMEMBERED));
+            let skipped = next..number.min(next.saturating_add(MAX_SKIPPED));
             self.skipped.entry(connection).or_default().extend(skipped);
         }
         true
     }
 
-    fn came_before(&mut self, connection: usize, number: u64) {
+    fn arrived_late(&mut self, connection: usize, number: u64) {
         let skipped = self.skipped.get_mut(&connection);
         if skipped.is_some_and(|skipped| skipped.remove(&number)) {
             self.faults.gaps -= 1;

@@ -1,4 +1,4 @@
-//! Clocks that are the same for all processes of a machine.
+//! Clocks that all processes of a machine share.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -7,7 +7,7 @@ pub(crate) fn now() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
-/// Nanoseconds of processor time that this process has had.
+/// Nanoseconds of processor time of this process.
 pub(crate) fn processor() -> u64 {
     nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
 }

@@ -1,4 +1,4 @@
-//! One connection: it asks for a stream, and reads it.
+//! One connection: requests a stream, and reads it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,50 +10,50 @@ use crate::framing::Framing;
 use crate::mark::Run;
 use crate::scanner::{Found, LastEventId, Scanner};
 
-/// A head that is longer than this is none.
-const HEAD: usize = 16 << 10;
+/// The longest response head.
+const MAX_HEAD: usize = 16 << 10;
 
-/// A connection, which costs little while nothing happens on it: a run may have very many.
+/// A connection. It is small while idle, because a run may have a million; a test bounds its size.
 pub(crate) struct Connection {
     state: State,
-    /// The number of the event that comes next.
+    /// The number of the next event.
     pub(crate) next: u64,
-    /// Kept only by runs that resume.
+    /// The last event ID, only in runs that resume.
     pub(crate) id: Option<Box<LastEventId>>,
-    /// Milliseconds to wait before reconnecting, as the server said.
+    /// Milliseconds to wait before reconnecting, as set by the server.
     pub(crate) retry: u32,
-    /// When the connection was lost or left, by the monotonic clock; 0 before the first one.
+    /// When the previous stream ended, by the monotonic clock; 0 before the first stream.
     pub(crate) left: u64,
 }
 
 enum State {
     Closed,
-    /// Waits until it is connected.
+    /// The TCP connection is being established.
     Opening(TcpStream),
-    /// Waits for the head of the answer.
+    /// The request is sent; the head of the response has not arrived.
     Asked(TcpStream, Vec<u8>),
     Open(TcpStream, Scanner),
-    /// Does not read.
+    /// Open, and no longer read.
     Stalled(TcpStream),
 }
 
-/// What came of looking after a connection.
+/// The result of reading from a connection.
 #[derive(Default)]
 pub(crate) struct Happened {
-    /// The answer is a stream.
+    /// The stream has opened.
     pub(crate) opened: bool,
-    /// The connection is gone.
+    /// The stream has ended.
     pub(crate) lost: Option<Loss>,
 }
 
 pub(crate) enum Loss {
-    /// There is no connection to be had.
+    /// The connection cannot be established.
     Unreachable(io::Error),
-    /// The answer is no stream.
+    /// The response is not a stream.
     Refused(String),
-    /// The server has ended the stream.
+    /// The server ended the stream.
     Ended,
-    /// It broke.
+    /// The connection failed.
     Broken(String),
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Loss {
             Self::Unreachable(error) => write!(f, "cannot connect: {error}"),
             Self::Refused(answer) => {
                 let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
-                write!(f, "the answer is no event stream: {answer}")
+                write!(f, "the response is not an event stream: {answer}")
             }
             Self::Ended => f.write_str("the server ended the stream"),
             Self::Broken(reason) => f.write_str(reason),
@@ -81,7 +81,7 @@ impl Connection {
         self.state = State::Opening(socket);
     }
 
-    /// Closes the socket, which leaves the poll with that.
+    /// Closes the socket, which also deregisters it.
     pub(crate) fn close(&mut self) {
         self.state = State::Closed;
     }
@@ -104,7 +104,7 @@ impl Connection {
         }
     }
 
-    /// Stops reading, and keeps the connection.
+    /// Stops reading, and keeps the connection open.
     pub(crate) fn stall(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Open(socket, _) => State::Stalled(socket),
@@ -112,7 +112,8 @@ impl Connection {
         };
     }
 
-    /// The socket can be written for the first time: it is connected, or cannot be.
+    /// Sends the request once the socket is writable for the first time: the connection is
+    /// established, or has failed.
     pub(crate) fn connected(&mut self, request: impl FnOnce(&Self) -> Vec<u8>) -> Result<(), Loss> {
         let State::Opening(socket) = &mut self.state else {
             return Ok(());
@@ -125,7 +126,7 @@ impl Connection {
         }
         let request = request(self);
         if let State::Opening(mut socket) = std::mem::replace(&mut self.state, State::Closed) {
-            // A request fits into the buffer of a new socket.
+            // A request fits into the send buffer of a new socket.
             let written = socket.write_all(&request);
             self.state = State::Asked(socket, Vec::new());
             written.map_err(Loss::Unreachable)?;
@@ -133,7 +134,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads all that is there.
+    /// Reads everything that has arrived.
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -162,8 +163,7 @@ impl Connection {
                 Err(error) => return Err(Loss::Broken(error.to_string())),
             };
             self.take(&buffer[..read], run, found)?;
-            // A stream socket that gives less than was asked for has no more: epoll(7), "Questions
-            // and answers".
+            // A short read means that the socket is drained: epoll(7), "Questions and answers".
             if read < buffer.len() {
                 break;
             }
@@ -187,15 +187,16 @@ impl Connection {
         }
     }
 
-    /// The head of the answer, if it is whole: what of the body came with it.
+    /// Parses the head of the response. Returns the part of the body that arrived with it, or
+    /// `None` if the head is incomplete.
     fn answer(&mut self) -> Result<Option<Vec<u8>>, Loss> {
         let State::Asked(_, head) = &mut self.state else {
             return Ok(None);
         };
         let answer = Answer::read(head).map_err(|error| Loss::Broken(error.to_string()))?;
         let Some(answer) = answer else {
-            let too_long = || Loss::Broken("the head of the answer does not end".into());
-            return if head.len() > HEAD { Err(too_long()) } else { Ok(None) };
+            let too_long = || Loss::Broken("the head of the response is too long".into());
+            return if head.len() > MAX_HEAD { Err(too_long()) } else { Ok(None) };
         };
         if answer.status != 200 || !answer.is_event_stream {
             return Err(Loss::Refused(String::from_utf8_lossy(head).into_owned()));
@@ -224,14 +225,14 @@ impl Connection {
             Found::Retry(milliseconds) => *retry = milliseconds,
             it => found(next, it),
         });
-        fed.map_err(|_| Loss::Broken("the body's chunks are not framed as HTTP says".into()))?;
+        fed.map_err(|_| Loss::Broken("the body has invalid chunked framing".into()))?;
         if scanner.is_ended() { Err(Loss::Ended) } else { Ok(()) }
     }
 
     fn end(&self) -> Loss {
         match &self.state {
             State::Asked(_, head) if head.is_empty() => {
-                Loss::Broken("closed before an answer came".into())
+                Loss::Broken("the server closed the connection before it responded".into())
             }
             State::Asked(_, head) => Loss::Refused(String::from_utf8_lossy(head).into_owned()),
             _ => Loss::Ended,

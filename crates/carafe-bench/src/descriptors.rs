@@ -1,4 +1,4 @@
-//! File descriptors, of which each connection needs one.
+//! The limit on file descriptors; each connection takes one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -7,7 +7,7 @@ use crate::error::Error;
 /// Descriptors that are not connections: standard streams, the poll, the waker, the publisher.
 const RESERVED: u64 = 16;
 
-/// Raises the limit on open files as far as the process may, and fails if that is not enough.
+/// Raises the soft limit to the hard limit, and fails if that is too low.
 pub(crate) fn raise_limit_for(connections: usize) -> Result<(), Error> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

@@ -1,4 +1,4 @@
-//! Why a run could not go on.
+//! The errors of a run.
 
 use std::io;
 
@@ -12,7 +12,7 @@ pub enum Error {
     /// The server is unreachable or misbehaves, or not every event arrived once and in order.
     #[error("{0}")]
     Failed(String),
-    /// The reader of standard output, or the program that drives the stages, has gone.
+    /// The reader of standard output, or the program that drives the stages, has closed its end.
     #[error("standard input or output is closed")]
     ClosedPipe,
 }

@@ -1,4 +1,4 @@
-//! All connections of a run: opening, losing and reopening them.
+//! All connections of a run: opens, closes and reopens them.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -17,11 +17,11 @@ use crate::sources::Sources;
 use crate::tally::Tally;
 use crate::target::Target;
 
-/// Connections that may be on their way at once: a server's queue of those to accept is not long.
+/// The most connections that are being established at once; the accept queue of a server is short.
 const OPENING: usize = 512;
 
-/// Refused connections are not asked for more often than this.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// The least time between two attempts to connect.
+const MIN_RETRY: Duration = Duration::from_millis(100);
 
 pub(crate) struct Fleet {
     target: Target,
@@ -63,22 +63,22 @@ impl Fleet {
         self.open
     }
 
-    /// What became of the connection that was lost last.
+    /// How the latest lost stream ended.
     pub(crate) fn latest_loss(&self) -> Option<&Loss> {
         self.latest_loss.as_ref()
     }
 
-    /// When a connection that waits may try again.
+    /// When the next waiting connection may reconnect.
     pub(crate) fn next_try(&self) -> Option<Instant> {
         self.waiting.peek().map(|Reverse((when, _))| *when)
     }
 
-    /// Lets a connection open, as soon as not too many others are at it.
+    /// Queues a connection to be opened, subject to `OPENING`.
     pub(crate) fn let_open(&mut self, connection: usize) {
         self.to_open.push_back(connection);
     }
 
-    /// Begins to open what may.
+    /// Starts to open queued connections.
     pub(crate) fn begin_to_open(&mut self, tally: &mut Tally) -> Result<(), Error> {
         let now = Instant::now();
         while self.next_try().is_some_and(|when| when <= now) {
@@ -103,7 +103,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Looks after a connection on which something has happened.
+    /// Handles readiness of a socket.
     pub(crate) fn ready(
         &mut self,
         connection: usize,
@@ -141,8 +141,9 @@ impl Fleet {
         }
     }
 
-    /// A run that resumes waits as long as the server said, and comes back, as `EventSource` does.
-    /// Any other does without the connection. Where there never was one, the run cannot begin.
+    /// Handles the end of a stream. A run that resumes reconnects after the time that the server
+    /// has set, as `EventSource` does; in others the connection is lost. It is an error if the
+    /// first stream of a connection cannot be opened.
     fn lost(&mut self, connection: usize, loss: Loss, tally: &mut Tally) -> Result<(), Error> {
         let it = &mut self.connections[connection];
         let never_open = it.left == 0 && !it.is_open();
@@ -157,7 +158,7 @@ impl Fleet {
             return Err(Error::Failed(format!("{}: {loss}", self.target.address)));
         }
         if self.resumes {
-            let wait = Duration::from_millis(it.retry.into()).max(SHORTEST_WAIT);
+            let wait = Duration::from_millis(it.retry.into()).max(MIN_RETRY);
             self.waiting.push(Reverse((Instant::now() + wait, connection)));
         } else {
             tally.checks.faults_mut().lost += 1;
@@ -167,7 +168,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Leaves a stream, and comes back at once.
+    /// Closes a stream and reconnects at once.
     pub(crate) fn reconnect(&mut self, connection: usize) {
         let it = &mut self.connections[connection];
         if it.is_open() {
@@ -178,7 +179,7 @@ impl Fleet {
         }
     }
 
-    /// Stops reading a stream; nobody waits for its events.
+    /// Stops reading a stream. Its events are no longer in flight.
     pub(crate) fn stall(&mut self, connection: usize, tally: &mut Tally) -> io::Result<()> {
         let it = &mut self.connections[connection];
         if it.is_open() {
@@ -190,7 +191,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Leaves the streams that were not read, and comes back to get what they lack.
+    /// Reconnects the stalled streams, which then receive the events that they missed.
     pub(crate) fn wake_stalled(&mut self) {
         let now = clock::now();
         for connection in 0..self.connections.len() {
@@ -203,13 +204,13 @@ impl Fleet {
         }
     }
 
-    /// How many connections have nothing to resume after.
+    /// The number of connections without a last event ID.
     pub(crate) fn without_id(&self) -> usize {
         let lacks = |it: &&Connection| it.id.as_ref().is_none_or(|id| id.latest().is_empty());
         self.connections.iter().filter(lacks).count()
     }
 
-    /// How many events connections lack that were published.
+    /// The number of published events that have not arrived, over all connections.
     pub(crate) fn lacking(&self, tally: &Tally) -> u64 {
         let lacks = |(connection, it): (usize, &Connection)| {
             (tally.flight.published(tally.topic(connection)) + 1).saturating_sub(it.next)

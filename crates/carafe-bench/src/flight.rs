@@ -1,9 +1,9 @@
-//! The events that have been published and not yet reached everybody.
+//! The events in flight: published, and not yet received on all streams.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Counts, for each event, the connections that still lack it.
+/// For each event in flight, the number of connections that have not received it.
 pub(crate) struct Flight {
     topics: Vec<Topic>,
     events: usize,
@@ -13,19 +13,19 @@ pub(crate) struct Flight {
 struct Topic {
     receivers: u32,
     published: u64,
-    /// Of the latest events; those before have arrived everywhere.
+    /// Counts of the latest events; earlier events have arrived everywhere.
     lacking: VecDeque<u32>,
 }
 
 impl Flight {
-    /// Connections take turns at the topics.
+    /// Connection n subscribes to topic n modulo the number of topics.
     pub(crate) fn new(connections: usize, topics: usize) -> Self {
         let mut flight = Self { topics: vec![Topic::default(); topics], events: 0 };
         (0..connections).for_each(|connection| flight.topics[connection % topics].receivers += 1);
         flight
     }
 
-    /// How many events are in flight.
+    /// The number of events in flight.
     pub(crate) fn events(&self) -> usize {
         self.events
     }
@@ -34,7 +34,7 @@ impl Flight {
         self.topics[topic].published
     }
 
-    /// The number of the topic's next event, which now is in flight.
+    /// Adds the next event of a topic, and returns its number.
     pub(crate) fn publish(&mut self, topic: usize) -> u64 {
         let topic = &mut self.topics[topic];
         topic.published += 1;
@@ -45,7 +45,7 @@ impl Flight {
         number
     }
 
-    /// A connection has these events now. Tells whether the latest had been in flight.
+    /// A connection has received these events. Returns whether the latest was in flight.
     pub(crate) fn arrived(&mut self, topic: usize, numbers: Range<u64>) -> bool {
         let topic = &mut self.topics[topic];
         let first = topic.first();
@@ -60,7 +60,7 @@ impl Flight {
         numbers.end > first
     }
 
-    /// A connection that has the events before `next` is not waited for any longer.
+    /// Stops waiting for a connection that has received the events before `next`.
     pub(crate) fn give_up(&mut self, topic: usize, next: u64) {
         let published = self.topics[topic].published;
         self.topics[topic].receivers -= 1;
@@ -73,7 +73,7 @@ impl Topic {
         self.published + 1 - self.lacking.len() as u64
     }
 
-    /// Drops the events at the front that everybody has.
+    /// Removes the oldest events that have arrived everywhere.
     fn settle(&mut self) -> usize {
         let settled = self.lacking.iter().take_while(|lacking| **lacking == 0).count();
         self.lacking.drain(..settled);

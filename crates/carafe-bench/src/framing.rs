@@ -1,25 +1,25 @@
-//! The framing of an answer's body.
+//! Decodes the framing of a response body.
 
 use memchr::memchr;
 
-/// Where a body stands between its frames.
+/// The state of the decoder.
 pub(crate) enum Framing {
-    /// The body is all that comes until the connection ends.
+    /// The body ends with the connection.
     Plain,
     Chunked(Chunk),
 }
 
-/// A part of a chunked body, RFC 9112, 7.1.
+/// A part of a chunked body (RFC 9112, section 7.1).
 pub(crate) enum Chunk {
     Size(u64),
     Extension(u64),
     Data(u64),
     AfterData,
-    /// What follows the last chunk.
+    /// After the last chunk.
     Ended,
 }
 
-/// The body is not framed as it says.
+/// The framing is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadFraming;
 
@@ -28,12 +28,12 @@ impl Framing {
         Self::Chunked(Chunk::Size(0))
     }
 
-    /// Whether the server has said that nothing follows.
+    /// Whether the body is complete.
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self, Self::Chunked(Chunk::Ended))
     }
 
-    /// Takes the next piece of the body off `input`; `None` when all of it is consumed.
+    /// Takes the next part of the body from `input`; `None` when the input is consumed.
     pub(crate) fn next<'a>(
         &mut self,
         input: &mut &'a [u8],
@@ -61,7 +61,7 @@ fn take_data<'a>(chunk: &mut Chunk, left: u64, input: &mut &'a [u8]) -> &'a [u8]
 }
 
 impl Chunk {
-    /// Reads on in what is no data.
+    /// Parses bytes that are framing, not data.
     fn step(&mut self, input: &mut &[u8]) -> Result<(), BadFraming> {
         match *self {
             Self::Size(size) => *self = read_size(size, input)?,
@@ -101,7 +101,7 @@ fn read_size(mut size: u64, input: &mut &[u8]) -> Result<Chunk, BadFraming> {
     Ok(Chunk::Size(size))
 }
 
-/// The first byte of what is not empty.
+/// The first byte of a non-empty slice.
 fn split_first(input: &mut &[u8]) -> u8 {
     let first = input[0];
     *input = &input[1..];

@@ -1,8 +1,23 @@
-//! `carafe bench`: many connections to one server, each of which checks that it gets every event.
+//! The load generator `carafe bench`: opens many event streams to one server, publishes, and checks
+//! that each stream receives every event.
 //!
-//! One thread with a poll of its own drives them all: what measures must be quicker than what is
-//! measured. Any server of event streams will do that takes an event as the body of a POST. The
-//! events carry marks, so that others' are passed over.
+//! One thread with its own poller drives all connections, because the load generator must be faster
+//! than the server. It works with any server that accepts an event as the body of a POST. Published
+//! events carry a mark; other events are ignored.
+//!
+//! ```no_run
+//! use carafe_bench::{Error, Options, run};
+//! use clap::{Args, Command, FromArgMatches};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let command = Options::augment_args(Command::new("bench"));
+//! let options = Options::from_arg_matches(&command.get_matches())?;
+//! match run(&options) {
+//!     Err(Error::Usage(reason)) => eprintln!("usage: {reason}"),
+//!     other => other?,
+//! }
+//! # Ok(()) }
+//! ```
 
 mod answer;
 mod checks;
@@ -39,17 +54,21 @@ use load::Load;
 use plan::Plan;
 use progress::Progress;
 use report::Report;
-use stages::{Stages, Word};
+use stages::{Signal, Stages};
 
-/// Measures, and fails if any event was lost, doubled or out of order.
+/// Runs the load and prints reports to standard output.
+///
+/// # Errors
+/// When the options are invalid, the server cannot be used, or an event was lost, doubled or out of
+/// order.
 pub fn run(options: &Options) -> Result<(), Error> {
     let plan = Plan::of(options)?;
     descriptors::raise_limit_for(plan.connections)?;
     let mut load = Load::new(plan)?;
-    let mut teller = Teller::new(options, &load)?;
+    let mut reporter = Reporter::new(options, &load)?;
     let mut progress = Progress::new(load.plan.connections);
     load.connect(|load| progress.show(load, 0))?;
-    teller.stage(&mut load, "connected", None)?;
+    reporter.stage(&mut load, "connected", None)?;
     for number in 1..=load.plan.rounds {
         let round = load.round(|load, published| progress.show(load, published))?;
         let is_last = number == load.plan.rounds;
@@ -60,7 +79,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
             load.count_missing();
             progress.end();
         }
-        teller.stage(&mut load, "round", Some(&round))?;
+        reporter.stage(&mut load, "round", Some(&round))?;
     }
     verdict(&load)
 }
@@ -72,11 +91,11 @@ fn verdict(load: &Load) -> Result<(), Error> {
     }
     let lost = load.fleet.latest_loss().filter(|_| faults.lost > 0);
     let lost = lost.map(|loss| format!("; the last: {loss}")).unwrap_or_default();
-    Err(Error::Failed(format!("not everything arrived once and in order: {faults}{lost}")))
+    Err(Error::Failed(format!("not every event arrived once and in order: {faults}{lost}")))
 }
 
-/// Says what was found.
-struct Teller {
+/// Prints reports, and waits for the driver between stages.
+struct Reporter {
     json: bool,
     stages: Option<Stages>,
 }
@@ -88,13 +107,13 @@ struct Stage<'a> {
     report: Option<Report>,
 }
 
-impl Teller {
+impl Reporter {
     fn new(options: &Options, load: &Load) -> Result<Self, Error> {
         let stages = options.stages.then(|| load.stages()).transpose()?;
         Ok(Self { json: options.json || options.stages, stages })
     }
 
-    /// Tells a stage, and waits for the word to go on, while all connections go on living.
+    /// Reports a stage, then keeps all connections going until the driver continues the run.
     fn stage(
         &mut self,
         load: &mut Load,
@@ -110,16 +129,16 @@ impl Teller {
             (None, None) => {}
         }
         let Some(stages) = &self.stages else { return Ok(()) };
-        let mut word = Word::None;
+        let mut signal = Signal::None;
         load.idle_until(|| {
-            word = stages.word();
-            word != Word::None
+            signal = stages.signal();
+            signal != Signal::None
         })?;
-        if word == Word::End { Err(Error::ClosedPipe) } else { Ok(()) }
+        if signal == Signal::End { Err(Error::ClosedPipe) } else { Ok(()) }
     }
 }
 
-/// Prints a line at once.
+/// Prints a line and flushes it.
 fn print_line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;

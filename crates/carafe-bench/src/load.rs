@@ -1,4 +1,4 @@
-//! The loop that drives all connections of a run, on one thread.
+//! The event loop that drives all connections of a run, on the calling thread.
 
 use std::time::{Duration, Instant};
 
@@ -17,17 +17,16 @@ use crate::tally::Tally;
 const PUBLISHER: Token = Token(usize::MAX - 1);
 const STAGES: Token = Token(usize::MAX - 2);
 
-/// The most that the loop rests, so that what it shows is not old.
-const REST: Duration = Duration::from_millis(100);
+/// The longest wait for an event, which bounds the age of the progress bar.
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// The same while connections open at a pace.
-const RAMP: Duration = Duration::from_millis(10);
+/// The same while connections are opened at a rate.
+const RAMP_WAIT: Duration = Duration::from_millis(10);
 
-/// How long a server may be silent before it is taken for one that gives no ID at the beginning of
-/// a stream.
+/// How long to wait for an ID at the beginning of a stream. Many servers send none.
 const FIRST_ID: Duration = Duration::from_secs(1);
 
-/// How often connections are counted that catch up.
+/// How often the missing events of all connections are counted.
 const COUNTING: Duration = Duration::from_millis(20);
 
 pub(crate) struct Load {
@@ -40,16 +39,16 @@ pub(crate) struct Load {
     events: Events,
 }
 
-/// What one round of publishing was.
+/// The result of one round of publishing.
 pub(crate) struct Round {
     pub(crate) published: u64,
-    /// From the first event on until the last had arrived.
+    /// From the first publish until the last event has arrived.
     pub(crate) seconds: f64,
-    /// The share of one core that this process took meanwhile.
+    /// The share of one core that this process used.
     pub(crate) core: f64,
 }
 
-/// Things that happen so often a second.
+/// Actions at a fixed rate.
 struct Pace {
     start: Instant,
     a_second: f64,
@@ -61,7 +60,7 @@ impl Pace {
         Self { start: Instant::now(), a_second, done: 0 }
     }
 
-    /// How many are due now that have not been done.
+    /// The number of actions that are due.
     fn due(&self) -> u64 {
         let all = self.start.elapsed().as_secs_f64() * self.a_second;
         (all as u64 + 1).saturating_sub(self.done)
@@ -72,14 +71,14 @@ impl Pace {
     }
 }
 
-/// How long to wait for something to change.
-struct Patience<T> {
+/// A timeout that restarts whenever the observed state changes.
+struct IdleTimeout<T> {
     limit: Duration,
     since: Instant,
     state: Option<T>,
 }
 
-impl<T: PartialEq> Patience<T> {
+impl<T: PartialEq> IdleTimeout<T> {
     fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), state: None }
     }
@@ -111,18 +110,18 @@ impl Load {
         Stages::new(self.poll.registry(), STAGES)
     }
 
-    /// Opens all connections; those that are to be stalled then stop reading.
+    /// Opens all connections, then stops reading those that are to be stalled.
     pub(crate) fn connect(&mut self, mut seen: impl FnMut(&Self)) -> Result<(), Error> {
         let pace = self.plan.ramp.map(Pace::new);
-        let mut told = 0;
-        let mut patience = Patience::new(self.plan.patience);
+        let mut queued = 0;
+        let mut timeout = IdleTimeout::new(self.plan.timeout);
         while self.fleet.open() + self.lost() < self.plan.connections {
-            told = self.let_open(told, pace.as_ref());
-            self.turn(if pace.is_some() { RAMP } else { REST })?;
+            queued = self.let_open(queued, pace.as_ref());
+            self.turn(if pace.is_some() { RAMP_WAIT } else { MAX_WAIT })?;
             let open = self.fleet.open();
-            if patience.is_over_at((told, open)) {
+            if timeout.is_over_at((queued, open)) {
                 let all = self.plan.connections;
-                return Err(Error::Failed(format!("only {open} of {all} streams have opened")));
+                return Err(Error::Failed(format!("only {open} of {all} streams opened")));
             }
             seen(self);
         }
@@ -136,24 +135,24 @@ impl Load {
         Ok(())
     }
 
-    /// Who leaves before it has an ID has nothing to resume after. Servers that tell where a stream
-    /// begins do so at once; from others, there is none to wait for.
+    /// Waits until all connections have an ID to resume from. Servers that send one at the
+    /// beginning of a stream do so at once; for others this waits in vain, for `FIRST_ID`.
     fn wait_for_ids(&mut self) -> Result<(), Error> {
-        let mut patience = Patience::new(FIRST_ID);
+        let mut timeout = IdleTimeout::new(FIRST_ID);
         loop {
             let without_id = self.fleet.without_id();
-            if without_id == 0 || patience.is_over_at(without_id) {
+            if without_id == 0 || timeout.is_over_at(without_id) {
                 return Ok(());
             }
-            self.turn(RAMP)?;
+            self.turn(RAMP_WAIT)?;
         }
     }
 
-    /// Lets open what is due. How many have been told to.
-    fn let_open(&mut self, told: usize, pace: Option<&Pace>) -> usize {
+    /// Queues the connections that are due. Returns how many have been queued in all.
+    fn let_open(&mut self, queued: usize, pace: Option<&Pace>) -> usize {
         let due = pace.map_or(u64::MAX, Pace::due);
-        let due = usize::try_from(due).unwrap_or(usize::MAX).clamp(told, self.plan.connections);
-        (told..due).for_each(|connection| self.fleet.let_open(connection));
+        let due = usize::try_from(due).unwrap_or(usize::MAX).clamp(queued, self.plan.connections);
+        (queued..due).for_each(|connection| self.fleet.let_open(connection));
         due
     }
 
@@ -161,7 +160,7 @@ impl Load {
         usize::try_from(self.tally.checks.faults().lost).unwrap_or(usize::MAX)
     }
 
-    /// Publishes, and waits until all has arrived or patience is over.
+    /// Publishes, and waits until all events have arrived or the timeout is over.
     pub(crate) fn round(&mut self, mut seen: impl FnMut(&Self, u64)) -> Result<Round, Error> {
         let (start, processor) = (Instant::now(), clock::processor());
         let published = self.publish_all(start, &mut seen)?;
@@ -187,7 +186,9 @@ impl Load {
             leaving.iter_mut().for_each(|pace| self.churn(pace));
             let next =
                 events.iter().filter(|_| self.may_publish()).chain(&leaving).map(Pace::next).min();
-            self.turn(next.map_or(REST, |next| next.saturating_duration_since(Instant::now())))?;
+            self.turn(
+                next.map_or(MAX_WAIT, |next| next.saturating_duration_since(Instant::now())),
+            )?;
             seen(self, published);
         }
         Ok(published)
@@ -247,22 +248,21 @@ impl Load {
         self.run.write(&mark, data);
     }
 
-    /// Lets the connections that are due leave and come back, each in its turn.
+    /// Closes and reopens the connections that are due, in turn.
     fn churn(&mut self, pace: &mut Pace) {
-        // Where the server does not keep up, there is nobody to leave.
+        // A server that does not keep up has fewer open streams than are due.
         for _ in 0..pace.due().min(self.fleet.open() as u64) {
             self.fleet.reconnect((pace.done % self.plan.connections as u64) as usize);
             pace.done += 1;
         }
     }
 
-    /// Waits until everything has arrived.
+    /// Waits until all events have arrived and all connections are open.
     fn settle(&mut self, mut seen: impl FnMut(&Self)) -> Result<(), Error> {
-        let mut patience = Patience::new(self.plan.patience);
-        while self.is_unsettled()
-            && !patience.is_over_at((self.tally.deliveries, self.fleet.open()))
+        let mut timeout = IdleTimeout::new(self.plan.timeout);
+        while self.is_unsettled() && !timeout.is_over_at((self.tally.deliveries, self.fleet.open()))
         {
-            self.turn(REST)?;
+            self.turn(MAX_WAIT)?;
             seen(self);
         }
         Ok(())
@@ -273,13 +273,13 @@ impl Load {
         self.tally.flight.events() > 0 || self.publisher.unanswered() > 0 || away
     }
 
-    /// Lets those that were stalled come back, and get all they lack.
+    /// Reconnects the stalled connections, and waits until they have received everything.
     pub(crate) fn wake_stalled(&mut self) -> Result<(), Error> {
         self.fleet.wake_stalled();
-        let (mut patience, mut counted) = (Patience::new(self.plan.patience), Instant::now());
-        while !patience.is_over_at((self.tally.deliveries, self.fleet.open())) {
+        let (mut timeout, mut counted) = (IdleTimeout::new(self.plan.timeout), Instant::now());
+        while !timeout.is_over_at((self.tally.deliveries, self.fleet.open())) {
             self.turn(COUNTING)?;
-            // It takes a look at every connection.
+            // Counting visits every connection.
             if counted.elapsed() >= COUNTING {
                 if self.fleet.lacking(&self.tally) == 0 {
                     break;
@@ -290,20 +290,20 @@ impl Load {
         Ok(())
     }
 
-    /// Keeps all connections going for a while, however long that is.
+    /// Keeps all connections going until `is_over`.
     pub(crate) fn idle_until(&mut self, mut is_over: impl FnMut() -> bool) -> Result<(), Error> {
         while !is_over() {
-            self.turn(REST)?;
+            self.turn(MAX_WAIT)?;
         }
         Ok(())
     }
 
-    /// What never came, at the end of the run.
+    /// Counts the events that never arrived, at the end of the run.
     pub(crate) fn count_missing(&mut self) {
         self.tally.checks.faults_mut().missing = self.fleet.lacking(&self.tally);
     }
 
-    /// Does what there is to do, or rests until there is something.
+    /// Handles the events that are ready, or waits for some, for `rest` at most.
     fn turn(&mut self, rest: Duration) -> Result<(), Error> {
         self.fleet.begin_to_open(&mut self.tally)?;
         self.publisher.flush()?;
@@ -321,7 +321,7 @@ impl Load {
     }
 }
 
-/// Differs from that of every other run.
+/// A number that differs from that of other runs.
 fn run_id() -> u32 {
     (clock::now() >> 8) as u32 ^ std::process::id().rotate_left(16)
 }

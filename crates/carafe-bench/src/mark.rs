@@ -1,18 +1,18 @@
-//! What the events of a run carry, so that each can be told from all others.
+//! The mark in each event of a run, which identifies it.
 
 use std::io::Write;
 
-/// Makes and reads the marks of one run. Events of others are none of its business.
+/// Writes and parses the marks of one run. Events of other runs have none of its marks.
 pub(crate) struct Run {
     prefix: Vec<u8>,
     padding: Vec<u8>,
 }
 
-/// Which event this is, and when it was due to be sent.
+/// Which event this is, and when it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) topic: u32,
-    /// Counts the topic's events from 1.
+    /// The number of the event in its topic, from 1 on.
     pub(crate) number: u64,
     /// Nanoseconds of this machine's monotonic clock.
     pub(crate) sent: u64,
@@ -27,16 +27,17 @@ impl Run {
         }
     }
 
-    /// An event's data: the mark, and what fills it up to its size.
+    /// Writes the data of an event: the mark, and padding up to the payload size.
     pub(crate) fn write(&self, mark: &Mark, data: &mut Vec<u8>) {
         let start = data.len();
         data.extend_from_slice(&self.prefix);
-        write!(data, "{} {} {} ", mark.topic, mark.number, mark.sent).expect("a Vec takes all");
+        write!(data, "{} {} {} ", mark.topic, mark.number, mark.sent)
+            .expect("writing to a Vec does not fail");
         let written = (data.len() - start).min(self.padding.len());
         data.extend_from_slice(&self.padding[written..]);
     }
 
-    /// The mark at the front of an event's data, if the event is of this run.
+    /// Parses the mark at the start of an event's data; `None` for events of others.
     pub(crate) fn read(&self, data: &[u8]) -> Option<Mark> {
         let mut numbers = data.strip_prefix(&self.prefix[..])?;
         let topic = u32::try_from(number(&mut numbers)?).ok()?;
@@ -44,7 +45,7 @@ impl Run {
     }
 }
 
-/// Takes a number and the space after it off the front.
+/// Takes a number and the space after it from the front.
 fn number(bytes: &mut &[u8]) -> Option<u64> {
     let mut number: u64 = 0;
     loop {

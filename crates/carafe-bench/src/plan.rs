@@ -1,4 +1,4 @@
-//! What a run is to do.
+//! The parameters of a run, from its options.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use crate::options::Options;
 
 use crate::target::Target;
 
-/// Events in flight when it is the rate that limits them.
+/// The window with `--rate`, which limits the events in flight by itself.
 const UNLIMITED: usize = 1 << 40;
 
-/// How long a run publishes that was not told how much.
-const TIME: Duration = Duration::from_secs(10);
+/// The default duration of a round.
+const DURATION: Duration = Duration::from_secs(10);
 
 pub(crate) struct Plan {
     pub(crate) stream: Target,
@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) reconnects: Option<f64>,
     pub(crate) resumes: bool,
     pub(crate) rounds: usize,
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Plan {
@@ -38,7 +38,7 @@ impl Plan {
             (options.connections.get(), options.topics.get(), options.stalled);
         if stalled > connections {
             return Err(Error::Usage(format!(
-                "of {connections} connections, {stalled} cannot be stalled"
+                "--stalled {stalled} is more than the {connections} connections"
             )));
         }
         let publish = match &options.publish {
@@ -56,18 +56,18 @@ impl Plan {
             events: options.events,
             time: options
                 .duration
-                .or_else(|| options.events.is_none_or(|events| events == 0).then_some(TIME)),
+                .or_else(|| options.events.is_none_or(|events| events == 0).then_some(DURATION)),
             rate: options.rate,
             window: options.window.unwrap_or(if options.rate.is_some() { UNLIMITED } else { 1 }),
             ramp: options.ramp,
             reconnects: options.reconnects,
             resumes: options.resume || options.reconnects.is_some(),
             rounds: options.rounds,
-            patience: options.timeout,
+            timeout: options.timeout,
         })
     }
 
-    /// Events that are published at once.
+    /// The number of events of one POST.
     pub(crate) fn publication(&self) -> usize {
         if self.batch.is_some() { self.topics } else { 1 }
     }

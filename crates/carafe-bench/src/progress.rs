@@ -1,4 +1,4 @@
-//! What a run shows meanwhile, on a terminal.
+//! The progress bar of a run, on terminals.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::load::Load;
 
-/// How often it is written anew.
+/// The interval at which the bar is redrawn.
 const PERIOD: Duration = Duration::from_millis(100);
 
 pub(crate) struct Progress {
@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows nothing where standard error is no terminal.
+    /// Hidden if standard error is not a terminal.
     pub(crate) fn new(connections: usize) -> Self {
         let bar = ProgressBar::new(connections as u64);
         let style = ProgressStyle::with_template("{bar:30} {pos} of {len} connections open {msg}");

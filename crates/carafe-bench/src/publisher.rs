@@ -1,4 +1,4 @@
-//! The connection that events are published on, each by one POST.
+//! The connection on which events are published, with one POST each.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -14,23 +14,22 @@ use crate::answer::{Answer, Body};
 use crate::framing::Framing;
 use crate::target::Target;
 
-/// How long to wait before the server is asked again for a connection.
+/// The pause before reconnecting.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Requests are pipelined: the server has them in order, and their answers are waited for by
-/// nobody.
+/// A pipelining publisher: it does not wait for a response before the next request.
 pub(crate) struct Publisher {
     target: Target,
     registry: Registry,
     token: Token,
-    /// Whether to go on after the connection broke.
+    /// Whether to reconnect after a failure.
     resumes: bool,
     socket: Option<TcpStream>,
-    /// Without an answer, the oldest first.
+    /// Requests without a response, the oldest first.
     requests: VecDeque<Vec<u8>>,
-    /// What of them the socket does not have.
+    /// Bytes of requests that are not written yet.
     outgoing: Vec<u8>,
-    /// Whether it has anything of them.
+    /// Whether any byte of the requests has been written on this connection.
     touched: bool,
     again: Option<Instant>,
     incoming: Vec<u8>,
@@ -56,24 +55,24 @@ impl Publisher {
         }
     }
 
-    /// Events that the server has not said to have.
+    /// The number of requests without a response.
     pub(crate) fn unanswered(&self) -> usize {
         self.requests.len()
     }
 
-    /// When a connection may be asked for again.
+    /// When to reconnect.
     pub(crate) fn next_try(&self) -> Option<Instant> {
         self.again
     }
 
-    /// Publishes as soon as it can; `flush` must follow.
+    /// Queues a request; call `flush` afterwards.
     pub(crate) fn publish(&mut self, topic: usize, media_type: &str, body: &[u8]) {
         let request = self.target.post(topic, media_type, body);
         self.outgoing.extend_from_slice(&request);
         self.requests.push_back(request);
     }
 
-    /// Writes what the socket takes.
+    /// Writes until the socket is full.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         if self.requests.is_empty() || self.again.is_some_and(|again| again > Instant::now()) {
             return Ok(());
@@ -102,13 +101,13 @@ impl Publisher {
     fn connect(&mut self) -> io::Result<()> {
         let mut socket = TcpStream::connect(self.target.address)?;
         self.registry.register(&mut socket, self.token, Interest::READABLE | Interest::WRITABLE)?;
-        // Requests are written whole, and no later one is to wait for the answer to an earlier.
+        // Nagle's algorithm would delay a request until the previous one is acknowledged.
         socket.set_nodelay(true)?;
         self.socket = Some(socket);
         Ok(())
     }
 
-    /// Something has happened on the socket.
+    /// Handles readiness of the socket.
     pub(crate) fn ready(&mut self) -> Result<(), Error> {
         match self.read() {
             Ok(()) => self.flush(),
@@ -136,7 +135,8 @@ impl Publisher {
             self.body = None;
             self.requests.pop_front();
             self.touched = !self.requests.is_empty();
-            // What was asked after it is not answered: it is asked again on a new connection.
+            // The server does not answer the requests after this one: they are sent on a new
+            // connection.
             if std::mem::take(&mut self.closes) {
                 self.leave();
             }
@@ -144,7 +144,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Whether an answer's head is there, and good.
+    /// Parses the head of the next response, and checks its status.
     fn head(&mut self) -> io::Result<bool> {
         if self.body.is_some() {
             return Ok(true);
@@ -186,8 +186,9 @@ impl Publisher {
         self.outgoing = self.requests.iter().flatten().copied().collect();
     }
 
-    /// A connection that rested may go. One that breaks with requests on it may have published them
-    /// or not: that is no run to trust. One that never came about has taken nothing.
+    /// Handles the end of the connection. Without requests it is harmless. With requests that were
+    /// partly written, it is unknown which events were published, so the run fails. Requests that
+    /// were never written are sent again.
     fn broken(&mut self, error: &io::Error) -> Result<(), Error> {
         let harmless = self.requests.is_empty() || self.resumes && !self.touched;
         self.leave();
@@ -197,25 +198,25 @@ impl Publisher {
         }
         let address = self.target.address;
         Err(Error::Failed(match error.kind() {
-            io::ErrorKind::PermissionDenied => format!("{address} refused an event: {error}"),
+            io::ErrorKind::PermissionDenied => format!("{address} rejected an event: {error}"),
             io::ErrorKind::UnexpectedEof => {
-                format!("{address} closed the connection before an event was answered")
+                format!("{address} closed the connection without a response to an event")
             }
             _ => format!("cannot publish to {address}: {error}"),
         }))
     }
 }
 
-/// Whether the last chunk has come. The answer to a POST that ends with the connection cannot be
-/// told from one that broke.
+/// Whether the chunked body is complete.
 fn read_chunks(framing: &mut Framing, incoming: &mut Vec<u8>) -> io::Result<bool> {
     let length = incoming.len();
     let mut input = &incoming[..];
     while !framing.is_ended()
         && let Some(_) = framing
             .next(&mut input)
-            .map_err(|_| io::Error::other("the answer to a POST has bad chunks"))?
-    {}
+            .map_err(|_| io::Error::other("the response to a POST has invalid chunked framing"))?
+    {
+    }
     let read = length - input.len();
     incoming.drain(..read);
     Ok(framing.is_ended())

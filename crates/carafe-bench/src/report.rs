@@ -1,4 +1,4 @@
-//! What a run has found, for people and for programs.
+//! The report of a round, as text and as JSON.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::checks::Faults;
 use crate::load::{Load, Round};
 
-/// What one round was, and all that was wrong until its end.
+/// The figures of one round, and all faults up to its end.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) connections: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Report {
     pub(crate) reconnects: u64,
     /// Microseconds.
     pub(crate) reconnect: Spread,
-    /// The share of one core that measuring took.
+    /// The share of one core that the load generator used.
     pub(crate) core: f64,
     pub(crate) faults: Faults,
 }
@@ -87,7 +87,7 @@ impl fmt::Display for Report {
         if self.reconnects > 0 {
             writeln!(f, "reconnects    {}, {}", self.reconnects, self.reconnect)?;
         }
-        writeln!(f, "measuring     took {:.0} % of a core", self.core * 100.0)?;
+        writeln!(f, "load          used {:.0} % of a core", self.core * 100.0)?;
         write!(f, "faults        {}", self.faults)
     }
 }
@@ -106,14 +106,14 @@ impl fmt::Display for Spread {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gaps, doubles, reorders, strays, missing, gaps_told, lost } = *self;
+        let Self { gaps, doubles, reorders, strays, missing, gap_events, lost } = *self;
         let all = [
             (gaps, "skipped"),
             (doubles, "twice"),
             (reorders, "out of order"),
             (strays, "of no use"),
             (missing, "missing"),
-            (gaps_told, "gaps told"),
+            (gap_events, "gaps told"),
             (lost, "connections lost"),
         ];
         let found: Vec<_> = all

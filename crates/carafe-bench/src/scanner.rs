@@ -1,23 +1,21 @@
-//! Reads event streams in search of marks, without a copy or an allocation for an event that came
-//! whole.
+//! Scans event streams for marks, without copies or allocations for events that arrive in one read.
 //!
-//! `carafe_protocol::Decoder` says what an event stream means; this one must find the same, at a
-//! fraction of the cost, or it would be measured instead of the server. A test holds one against
-//! the other.
+//! It must find the same events as `carafe_protocol::Decoder` at a fraction of the cost, or the
+//! load generator would be the bottleneck. A property test compares the two.
 
 use memchr::{memchr, memchr2};
 
 use crate::framing::{BadFraming, Framing};
 use crate::mark::{Mark, Run};
 
-/// Where the reading of one stream stands.
+/// The state of one stream.
 pub(crate) struct Scanner {
     framing: Framing,
     lines: Lines,
     block: Block,
 }
 
-/// The beginning of a line whose end has not come.
+/// The start of an incomplete line.
 #[derive(Default)]
 struct Lines {
     held: Vec<u8>,
@@ -25,7 +23,7 @@ struct Lines {
     begun: bool,
 }
 
-/// What the fields since the latest blank line told.
+/// The fields since the last blank line.
 #[derive(Default)]
 struct Block {
     mark: Option<Mark>,
@@ -34,18 +32,18 @@ struct Block {
     has_id: bool,
 }
 
-/// Something that matters to a run.
+/// What the scanner reports.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// An event of this run.
     Event(Mark),
-    /// The server says that it cannot give all.
+    /// A `carafe.gap` event.
     Gap,
     /// Milliseconds to wait before reconnecting.
     Retry(u32),
 }
 
-/// The last event ID, kept only by runs that resume.
+/// The last event ID, only in runs that resume.
 #[derive(Default)]
 pub(crate) struct LastEventId {
     latest: Vec<u8>,
@@ -63,12 +61,12 @@ impl Scanner {
         Self { framing, lines: Lines::default(), block: Block::default() }
     }
 
-    /// Whether the server has ended the stream in order.
+    /// Whether the server has ended the stream with a last chunk.
     pub(crate) fn is_ended(&self) -> bool {
         self.framing.is_ended()
     }
 
-    /// Reads what has come, and hands over what it tells.
+    /// Scans bytes, and reports what they contain.
     pub(crate) fn feed(
         &mut self,
         mut input: &[u8],
@@ -111,7 +109,7 @@ impl Lines {
         }
         self.held.extend_from_slice(end);
         line(without_bom(&self.held));
-        // Its memory is given away: most lines come whole, and there may be a million connections.
+        // Frees the buffer: most lines arrive whole, and there may be a million connections.
         self.held = Vec::new();
     }
 }
@@ -135,7 +133,7 @@ impl Block {
         None
     }
 
-    /// The first line alone can have the mark.
+    /// Only the first data line can have the mark.
     fn data(&mut self, value: &[u8], run: &Run) {
         if !std::mem::replace(&mut self.has_data, true) {
             self.mark = run.read(value);
@@ -150,7 +148,7 @@ impl Block {
         }
     }
 
-    /// The blank line: only now has the event come.
+    /// A blank line completes the event.
     fn dispatch(&mut self, id: Option<&mut LastEventId>) -> Option<Found> {
         let block = std::mem::take(self);
         if let Some(id) = id.filter(|_| block.has_id) {

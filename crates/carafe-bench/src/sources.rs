@@ -1,4 +1,4 @@
-//! The addresses that connections come from.
+//! The source addresses of connections.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, connect, ipproto, socket};
 
-/// An address has some 28,000 ports for one server, where those of closed connections rest for a
-/// minute. And a server may let one address have only so many streams.
+/// Connections per source address. An address has about 28,000 ports per server, and ports of
+/// closed connections stay in TIME_WAIT for a minute. Servers may limit streams per address.
 const CONNECTIONS: usize = 500;
 
-/// The fewest addresses, for connections that come and go.
+/// The least number of addresses, for runs that reconnect.
 const ADDRESSES: usize = 16;
 
-/// Gives each connection a source.
+/// Assigns source addresses to connections.
 pub(crate) struct Sources {
     own: Option<[u8; 2]>,
     addresses: u8,
@@ -21,7 +21,8 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// On Linux all of 127.0.0.0/8 is this machine's: a process then has some of it for itself.
+    /// On Linux all of 127.0.0.0/8 is local, so each process uses its own part of it. Elsewhere the
+    /// system selects the source.
     pub(crate) fn toward(target: SocketAddr, connections: usize) -> Self {
         let local = cfg!(target_os = "linux") && target.is_ipv4() && target.ip().is_loopback();
         let [.., high, low] = std::process::id().to_be_bytes();
@@ -29,7 +30,7 @@ impl Sources {
         Self { own: local.then_some([high, low]), addresses, next: 0 }
     }
 
-    /// Begins to connect, without waiting until it is done.
+    /// Starts a non-blocking connect.
     pub(crate) fn connect(&mut self, target: SocketAddr) -> io::Result<TcpStream> {
         let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket(family, SocketType::STREAM, Some(ipproto::TCP))?;
@@ -47,7 +48,7 @@ impl Sources {
     fn next(&mut self) -> Option<IpAddr> {
         let [high, low] = self.own?;
         self.next = self.next % self.addresses + 1;
-        // The servers under test have 127.0.0.1, and tests use its neighbours.
+        // Avoids 127.0.0.1 of the server, and the addresses near it that tests use.
         Some(Ipv4Addr::new(127, high | 0x80, low, self.next).into())
     }
 }

@@ -1,4 +1,4 @@
-//! A run in stages, for a program that measures the server meanwhile.
+//! A run in stages, driven by a program that measures the server in between.
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -7,22 +7,23 @@ use std::thread;
 
 use mio::{Registry, Token, Waker};
 
-/// The lines of standard input, each of which lets the run go on.
+/// Lines of standard input, each of which starts the next stage.
 pub(crate) struct Stages {
     lines: Receiver<String>,
 }
 
-/// Whether the run goes on.
+/// What the driver has sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum Signal {
     None,
     Go,
-    /// Who drives the run is gone.
+    /// The driver has closed standard input.
     End,
 }
 
 impl Stages {
-    /// Reads on a thread of its own, which wakes the loop: standard input cannot always be polled.
+    /// Starts a thread that reads standard input, which cannot always be polled, and wakes the
+    /// loop.
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let waker = Arc::new(Waker::new(registry, token)?);
         let (sender, lines) = channel();
@@ -33,17 +34,17 @@ impl Stages {
                 }
             }
             drop(sender);
-            // The loop looks again soon in any case.
+            // On failure, the loop notices the closed channel when it wakes up next.
             let _ = waker.wake();
         });
         Ok(Self { lines })
     }
 
-    pub(crate) fn word(&self) -> Word {
+    pub(crate) fn signal(&self) -> Signal {
         match self.lines.try_recv() {
-            Ok(_) => Word::Go,
-            Err(TryRecvError::Empty) => Word::None,
-            Err(TryRecvError::Disconnected) => Word::End,
+            Ok(_) => Signal::Go,
+            Err(TryRecvError::Empty) => Signal::None,
+            Err(TryRecvError::Disconnected) => Signal::End,
         }
     }
 }

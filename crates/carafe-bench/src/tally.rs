@@ -1,4 +1,4 @@
-//! What a run counts.
+//! The counters of a run.
 
 use hdrhistogram::Histogram;
 
@@ -7,16 +7,16 @@ use crate::flight::Flight;
 use crate::mark::Mark;
 use crate::scanner::Found;
 
-/// An hour in microseconds, which no latency passes.
+/// The largest latency: an hour in microseconds.
 const LONGEST: u64 = 3_600_000_000;
 
-/// Everything that arriving events change.
+/// Everything that changes when events arrive.
 pub(crate) struct Tally {
     pub(crate) flight: Flight,
     pub(crate) checks: Checks,
     /// Microseconds from when an event was sent until it arrived.
     pub(crate) latency: Histogram<u64>,
-    /// Microseconds from when a connection was gone until its stream was open again.
+    /// Microseconds from the end of a stream until it is open again.
     pub(crate) reconnect: Histogram<u64>,
     pub(crate) deliveries: u64,
     topics: usize,
@@ -38,19 +38,18 @@ impl Tally {
         connection % self.topics
     }
 
-    /// Forgets what was counted, except for faults: the next round begins with what comes now, be
-    /// it before anything is published.
+    /// Resets the counters, except for faults. What arrives from now on belongs to the next round.
     pub(crate) fn end_round(&mut self) {
         self.latency.reset();
         self.reconnect.reset();
         self.deliveries = 0;
     }
 
-    /// A connection that waits for the event numbered `next` has found something, at `now`.
+    /// Records what the scanner reports for a connection that expects the number `next`.
     pub(crate) fn found(&mut self, connection: usize, next: &mut u64, found: &Found, now: u64) {
         match found {
             Found::Event(mark) => self.event(connection, next, mark, now),
-            Found::Gap => self.checks.faults_mut().gaps_told += 1,
+            Found::Gap => self.checks.faults_mut().gap_events += 1,
             Found::Retry(_) => {}
         }
     }
@@ -61,7 +60,7 @@ impl Tally {
             self.checks.faults_mut().strays += 1;
             return;
         }
-        if !self.checks.came(connection, *next, mark.number) {
+        if !self.checks.arrived(connection, *next, mark.number) {
             return;
         }
         self.deliveries += 1;
@@ -73,5 +72,5 @@ impl Tally {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(LONGEST, 3).expect("an hour in microseconds has three digits")
+    Histogram::new_with_max(LONGEST, 3).expect("the bounds of the histogram are valid")
 }

@@ -1,4 +1,4 @@
-//! Where streams are read and events published.
+//! URLs of streams and of publishing, and the requests to them.
 
 use std::fmt::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -7,11 +7,11 @@ use url::Url;
 
 use crate::error::Error;
 
-/// Stands for `{topic}` while the URL is parsed, which would encode the braces.
+/// Replaces `{topic}` while the URL is parsed, because parsing encodes braces.
 const TOPIC: &str = "0carafe-topic0";
 const CONNECTION: &str = "0carafe-connection0";
 
-/// A URL, in which `{topic}` and `{connection}` are numbers.
+/// A URL in which `{topic}` and `{connection}` are replaced by numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
@@ -26,7 +26,9 @@ impl Target {
         let bad = |reason: &str| Error::Usage(format!("{text}: {reason}"));
         let url = Url::parse(&marked).map_err(|error| bad(&error.to_string()))?;
         if url.scheme() != "http" {
-            return Err(bad("carafe bench speaks plain http alone; measure behind what ends TLS"));
+            return Err(bad(
+                "carafe bench supports http only: put it behind the proxy that terminates TLS",
+            ));
         }
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
@@ -35,20 +37,20 @@ impl Target {
         let mut addresses =
             (host, port).to_socket_addrs().map_err(|error| bad(&error.to_string()))?;
         Ok(Self {
-            address: addresses.next().ok_or_else(|| bad("its host has no address"))?,
+            address: addresses.next().ok_or_else(|| bad("the host has no address"))?,
             authority: authority.into(),
             path: format!("{}{query}", url.path()),
             headers: headers.iter().map(|header| format!("{header}\r\n")).collect(),
         })
     }
 
-    /// The same for requests that publish, which have no query of their own.
+    /// Removes the query, for publishing to the URL of the stream.
     pub(crate) fn without_query(mut self) -> Self {
         self.path.truncate(self.path.find('?').unwrap_or(self.path.len()));
         self
     }
 
-    /// The request for a stream, which goes on after the event with this ID.
+    /// The request for a stream that resumes after this event ID, if it is not empty.
     pub(crate) fn get(&self, topic: usize, connection: usize, last_event_id: &[u8]) -> Vec<u8> {
         let path = self.path(topic, connection);
         let Self { authority, headers, .. } = self;
@@ -73,7 +75,7 @@ impl Target {
             body.len(),
             self.headers
         )
-        .expect("a String takes all");
+        .expect("writing to a String does not fail");
         [head.as_bytes(), body].concat()
     }
 

@@ -161,7 +161,7 @@ fn a_body_that_is_not_in_chunks_is_told() {
 fn faults(numbers: &[u64]) -> Faults {
     let (mut checks, mut next) = (Checks::default(), 1);
     for number in numbers {
-        if checks.came(0, next, *number) {
+        if checks.arrived(0, next, *number) {
             next = number + 1;
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::child::raise_descriptor_limit;
-use crate::load::Load;
+use crate::driver::Load;
 use crate::outcome::Outcome;
 use crate::subject::{Server, Subject, carafe};
 use crate::usage::{self, Memory};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::child::raise_descriptor_limit;
+use crate::driver::{Load, Report};
 use crate::figure::Limit;
-use crate::load::{Load, Report};
 use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;

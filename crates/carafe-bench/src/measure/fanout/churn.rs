@@ -1,7 +1,7 @@
 //! Connections that come and go.
 
+use crate::driver::Load;
 use crate::figure::Limit;
-use crate::load::Load;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;

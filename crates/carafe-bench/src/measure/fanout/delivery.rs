@@ -1,8 +1,8 @@
 //! Events to 10,000 subscribers of one topic: processor time, throughput, memory.
 
+use crate::driver::Load;
 use crate::figure::Limit;
 use crate::floor::Writes;
-use crate::load::Load;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;

@@ -1,7 +1,7 @@
 //! What a connection costs on which nothing happens.
 
+use crate::driver::Load;
 use crate::figure::Limit;
-use crate::load::Load;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::driver::Load;
 use crate::figure::Limit;
-use crate::load::Load;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::child::Program;
+use crate::driver::Load;
 use crate::figure::Limit;
-use crate::load::Load;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;

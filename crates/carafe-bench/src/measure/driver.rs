@@ -50,7 +50,7 @@ pub(crate) struct Faults {
     reorders: u64,
     strays: u64,
     missing: u64,
-    gaps_told: u64,
+    gap_events: u64,
     lost: u64,
 }
 
@@ -117,7 +117,7 @@ impl Load {
         if report.faults == Faults::default() {
             return Ok(report);
         }
-        Err(format!("not everything arrived once and in order: {:?}", report.faults).into())
+        Err(format!("not every event arrived once and in order: {:?}", report.faults).into())
     }
 
     pub(crate) fn round(&mut self) -> Outcome<Report> {
