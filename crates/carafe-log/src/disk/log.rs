@@ -1,4 +1,4 @@
-//! The log on disk, as the rest of the program sees it.
+//! The public type of the log on disk. It starts the threads, queues appends and dispatches reads.
 
 use std::future::ready;
 use std::io;
@@ -26,7 +26,21 @@ use crate::{
     Clock, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError, Span,
 };
 
-/// A log on disk: what was appended stays, whatever happens to the process.
+/// A log on disk. Appended entries survive a crash of the process and of the machine.
+///
+/// An append completes when its entries are on the disk, by `fdatasync`. Appends that arrive during
+/// one sync share the next one. When the log is opened, it truncates a torn end, as a crash leaves
+/// it. It distinguishes that from damage to synced entries, and does not open a damaged log.
+///
+/// ```no_run
+/// use carafe_log::{Append, DiskLog, DiskOptions, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let log = DiskLog::open("/var/lib/carafe", DiskOptions::default().with_bytes(1 << 30))?;
+/// log.append(vec![Publication::new(Topic::new("orders")?, "espresso")]).await?;
+/// # Ok(()) }
+/// ```
 ///
 /// Appending completes when the entries are on the disk, by `fdatasync`; all that arrives during
 /// one sync shares the next. A torn end, as a crash leaves it, is cut off when the log is opened.
@@ -35,25 +49,25 @@ pub struct DiskLog {
     pub(crate) shared: Arc<DiskShared>,
     queue: Arc<Queue>,
     readers: Readers,
-    // Publishers do not wait for readers: a key that has to be looked up on the disk costs a read
-    // or two.
+    // A thread of its own, so that publishers do not wait for long reads. Looking up a key on the
+    // disk takes one or two reads.
     key_readers: Readers,
     pattern_tests: u64,
     writer: Option<JoinHandle<()>>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
     closed: Mutex<Option<oneshot::Receiver<()>>>,
-    // Released when the writer has ended, while reader threads may still finish a turn. `None` on a
-    // storage of a test.
+    // Released when the writer has ended, while a reader thread may still finish a turn. `None`
+    // with a storage of a test.
     lock: Option<FolderLock>,
-    // The last field: it is dropped when all else is.
+    // The last field, so that it is dropped after all others: this completes `closed`.
     _closing: oneshot::Sender<()>,
 }
 
 impl DiskLog {
-    /// Opens the log in a folder, which is made if it is not there, and locked.
+    /// Opens and locks the log in a directory, which is created if it does not exist.
     ///
     /// # Errors
-    /// When the folder cannot be used, another process has it open, or what is there is damaged.
+    /// When the directory cannot be used, another process has it open, or the log is damaged.
     pub fn open(path: impl AsRef<Path>, options: DiskOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let locked = Folder::lock(path);
@@ -64,18 +78,18 @@ impl DiskLog {
         Ok(log)
     }
 
-    /// Opens the log on any storage.
+    /// Opens the log on a storage.
     ///
     /// # Errors
-    /// When the storage cannot be read, or what is there is damaged.
+    /// When the storage cannot be read, or the log is damaged.
     pub fn open_on(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Self, OpenError> {
         Self::open_with(storage, options, Clock::system())
     }
 
-    /// Opens the log on any storage, with a clock of its own.
+    /// Opens the log on a storage, with another clock.
     ///
     /// # Errors
-    /// When the storage cannot be read, or what is there is damaged.
+    /// When the storage cannot be read, or the log is damaged.
     pub fn open_with(
         storage: Arc<dyn Storage>,
         options: DiskOptions,
@@ -113,8 +127,8 @@ impl DiskLog {
         })
     }
 
-    /// Completes with a reason when the disk has failed, after which nothing more is taken. For
-    /// whoever asks first.
+    /// Completes with a reason when the disk has failed. The log stores nothing more then. Only the
+    /// first future that is requested completes.
     pub fn failure(&self) -> impl Future<Output = String> + Send + use<> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move {
@@ -127,20 +141,20 @@ impl DiskLog {
         }
     }
 
-    /// Completes when the log is dropped, all that waited is stored, and the log is marked as
-    /// closed in order. For whoever asks first.
+    /// Completes when the log is dropped, all queued appends are stored, and the clean mark is
+    /// written. Only the first future that is requested completes.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move {
             if let Some(closed) = closed {
-                // Nothing is ever sent: the other end is dropped.
+                // Nothing is ever sent; the sender is dropped.
                 let _ = closed.await;
             }
         }
     }
 
-    /// Puts a batch into the queue; first, if need be, its keys are looked up. Whoever asked need
-    /// not wait for that.
+    /// Queues a batch. If necessary, the keys of the batch are looked up first, on another thread,
+    /// while the room in the queue is already reserved.
     fn take(
         &self,
         batch: Vec<Publication>,
@@ -165,7 +179,7 @@ impl DiskLog {
     }
 }
 
-/// Gives back what was taken ahead for larger segments than there are now.
+/// Frees allocated space, if segments are smaller now than at the last run.
 fn fit(state: &State, room_to: u32, options: &DiskOptions) -> io::Result<u32> {
     let size = options.segment_size().max(state.active.end.at);
     if room_to > size {
@@ -176,13 +190,13 @@ fn fit(state: &State, room_to: u32, options: &DiskOptions) -> io::Result<u32> {
         tracing::warn!(
             segment,
             history,
-            "the log keeps less than its limit: its segments are larger than an eighth of it"
+            "the log keeps less than its limit: a segment is larger than an eighth of it"
         );
     }
     Ok(room_to.min(size))
 }
 
-/// Without the newest entry's time, the wall clock's stands.
+/// If the time cannot be read, the clock starts with the wall clock.
 fn resume_clock(shared: &DiskShared) {
     match shared.newest_time() {
         Ok(newest) => newest.into_iter().for_each(|newest| shared.clock.resume(newest)),
@@ -190,7 +204,7 @@ fn resume_clock(shared: &DiskShared) {
     }
 }
 
-/// Looks up the keys of a batch turn by turn, and puts it into the queue then.
+/// Looks up the keys of a batch in turns, and queues the batch then.
 fn look_up(shared: Arc<DiskShared>, job: Job, admitted: Admitted) -> Turn {
     let mut coming = Some((job, admitted));
     Box::new(move || {
@@ -208,7 +222,7 @@ fn look_up(shared: Arc<DiskShared>, job: Job, admitted: Admitted) -> Turn {
 }
 
 impl Drop for DiskLog {
-    /// Stores what waits, and marks that all was closed in order.
+    /// Stores all queued appends and writes the clean mark.
     fn drop(&mut self) {
         self.queue.close();
         if let Some(writer) = self.writer.take() {

@@ -1,51 +1,52 @@
-//! How large segments are, by what is to be kept.
+//! The sizes of segments and commits, derived from the limits of the history.
 
 use crate::disk::options::DiskOptions;
 
-/// History has at least so many segments, unless their size is set: it is trimmed by whole ones.
+/// The history has at least this many segments, unless their size is set. It is trimmed by whole
+/// segments, so few segments make it coarse.
 const SEGMENTS: u64 = 32;
 
-/// A segment that is larger than this part of the history keeps it far from its limit.
+/// A segment that is larger than the history divided by this keeps the history far below its limit.
 const COARSE: u64 = 8;
 
 const SMALLEST: u64 = 4 << 10;
 const LARGEST: u64 = 64 << 20;
 
-/// The most bytes of entries that one commit takes up, unless a single batch has more.
+/// The maximum number of bytes of entries in one commit, unless a single batch has more.
 const COMMIT: usize = 16 << 20;
 
-/// The fewest entries after which a segment is ended, if the number of entries is limited.
+/// The minimum number of entries after which a segment ends, if the number of entries is limited.
 const FEWEST: u64 = 256;
 
 impl DiskOptions {
-    /// The size of a segment: what is set, or a 32nd of the history, from 4 KiB to 64 MiB. One
-    /// batch that is larger gets a segment of its own.
+    /// The size of a segment in bytes: `segment_bytes` if it is set, or a 32nd of `bytes`, from 4
+    /// KiB to 64 MiB. A batch that is larger gets a segment of its own.
     #[must_use]
     pub fn segment_size(&self) -> u32 {
         let derived = (self.bytes / SEGMENTS).clamp(SMALLEST, LARGEST);
         self.segment_bytes.unwrap_or_else(|| u32::try_from(derived).unwrap_or(u32::MAX))
     }
 
-    /// About how many files the log has open at most, if batches are small.
+    /// The approximate maximum number of files that the log has open, if batches are small.
     #[must_use]
     pub fn files(&self) -> u64 {
-        // Room for a quarter of a segment is left at the end of each.
+        // Up to a quarter of each segment stays unused at its end.
         let by_size = self.bytes / u64::from(self.segment_size());
         by_size + by_size / 3 + COARSE + self.readers as u64
     }
 
-    /// After so many entries, a segment is ended.
+    /// The number of entries after which a segment ends.
     pub(crate) fn segment_entries(&self) -> u64 {
         (self.entries / COARSE).max(FEWEST)
     }
 
-    /// How many bytes of entries one commit takes up: so few that little room is left at the end of
-    /// segments.
+    /// The maximum number of bytes of entries in one commit. It is small enough that little space
+    /// is unused at the end of a segment.
     pub(crate) fn commit_bytes(&self) -> usize {
         COMMIT.min(self.segment_size() as usize / 4)
     }
 
-    /// Why the limit of bytes cannot be kept well.
+    /// Whether segments are so large that the log stays far below its limit of bytes.
     pub(crate) fn too_coarse(&self) -> bool {
         u64::from(self.segment_size()) > self.bytes / COARSE
     }

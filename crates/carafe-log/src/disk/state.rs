@@ -1,4 +1,4 @@
-//! What writer and readers share.
+//! The state that the writer shares with the readers.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -23,29 +23,31 @@ use crate::disk::view::{Place, View};
 use crate::wanted::Budget;
 use crate::{Clock, Entry, Follower, ReadError};
 
-/// Bytes of what was found out about patterns and topics that are held in memory.
+/// The maximum number of bytes of selections that are held in memory.
 const SELECTIONS: usize = 32 << 20;
 
-/// What writer and readers share. Readers take the newest [`View`], and no lock.
+/// The state that the writer shares with the readers. Readers load the newest [`View`] and take no
+/// lock.
 pub(crate) struct DiskShared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Clock,
-    /// Another node may still deliver what lies beyond the tail.
+    /// Whether another node may still supply entries beyond the tail.
     pub(crate) supplied: bool,
-    /// How long keys are known.
+    /// How long the log remembers idempotency keys.
     pub(crate) key_window: Duration,
-    // The writer's; others take it only to begin following. Never held while the disk is read or
-    // written.
+    // Changed by the writer; other threads lock it only to register a follower. Never held while a
+    // file is read or written.
     state: Mutex<State>,
     view: ArcSwap<View>,
     pub(crate) selections: Selections,
-    /// Tests of a pattern so far.
+    /// The number of pattern tests so far. `Relaxed`: a statistic.
     tests: AtomicU64,
     pub(crate) holes: Holes,
 }
 
 pub(crate) struct State {
-    /// The oldest first. Views share the list: it is copied when it changes, which is seldom.
+    /// The sealed segments, the oldest first. Views share the list, and a change copies it, which
+    /// is rare.
     pub(crate) sealed: Arc<VecDeque<Arc<Sealed>>>,
     pub(crate) active: Active,
     pub(crate) tail: Position,
@@ -58,12 +60,12 @@ pub(crate) struct Active {
     pub(crate) index: Arc<ActiveIndex>,
     pub(crate) first: Option<Position>,
     pub(crate) end: CommitEnd,
-    /// Milliseconds since 1970 of its newest entry.
+    /// The time of its newest entry, in milliseconds since 1970.
     pub(crate) newest: u64,
 }
 
-/// The state to look at: it is changed by [`DiskShared::change`] alone, which shows readers what came
-/// of it.
+/// A read-only guard of the state. Only [`DiskShared::change`] and [`DiskShared::take_in`] change
+/// it, because they also publish a new view.
 pub(crate) struct Locked<'a>(MutexGuard<'a, State>);
 
 impl Deref for Locked<'_> {
@@ -75,7 +77,7 @@ impl Deref for Locked<'_> {
 }
 
 impl State {
-    /// What the active segment's index has, and its summary.
+    /// The index and the summary of the active segment.
     pub(crate) fn active_summary(&self) -> (Arc<ActiveIndex>, Summary) {
         let Active { index, first, newest, .. } = &self.active;
         let summary = Summary {
@@ -135,7 +137,7 @@ impl DiskShared {
         Locked(self.lock())
     }
 
-    /// Changes the state, and shows readers the outcome.
+    /// Changes the state and publishes a view of the result.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let outcome = change(&mut state);
@@ -143,8 +145,9 @@ impl DiskShared {
         outcome
     }
 
-    /// Takes a commit in. Followers are called once readers see it, and before anyone else begins
-    /// to follow.
+    /// Adds a commit to the state, publishes a view and calls the followers. All three happen under
+    /// the lock: a follower that registers later finds the commit in its view, and one that
+    /// registered earlier receives it. So each follower gets each entry once.
     pub(crate) fn take_in<T>(
         &self,
         entries: &[Arc<Entry>],
@@ -157,7 +160,7 @@ impl DiskShared {
         outcome
     }
 
-    /// Takes notice of a turn's tests.
+    /// Counts the pattern tests of a turn.
     pub(crate) fn spent(&self, budget: &Budget) {
         self.tests.fetch_add(budget.tests(), Ordering::Relaxed);
     }
@@ -167,12 +170,12 @@ impl DiskShared {
         self.tests.load(Ordering::Relaxed)
     }
 
-    /// What there is now.
+    /// The newest view.
     pub(crate) fn view(&self) -> Arc<View> {
         self.view.load_full()
     }
 
-    /// A segment of a view, with its index.
+    /// A reader of a segment of a view.
     pub(crate) fn part(&self, view: &View, place: &Place) -> Result<SegmentReader, ReadError> {
         match place {
             Place::Active => Ok(view.active()),

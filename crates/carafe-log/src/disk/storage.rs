@@ -1,5 +1,5 @@
-//! What the log needs of a disk: one folder, files that are written at positions, and the three
-//! syncs.
+//! The file system as the log uses it: one directory, and files that are written at given places.
+//! It knows nothing of the content of files.
 
 use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io;
@@ -7,77 +7,101 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// One folder of a disk. A test may bring its own, which forgets what was not synced.
+/// One directory. Tests can use their own, such as one that forgets what was not synced.
+///
+/// ```
+/// use std::io;
+/// use std::sync::Arc;
+///
+/// use carafe_log::{DiskLog, DiskOptions, OpenError, Storage};
+///
+/// fn open(storage: Arc<dyn Storage>) -> Result<DiskLog, OpenError> {
+///     DiskLog::open_on(storage, DiskOptions::default())
+/// }
+/// ```
 pub trait Storage: Send + Sync + 'static {
-    /// The names of all files, without folders.
+    /// The names of all files, without directories.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// A new, empty file; one of that name is replaced.
+    /// Creates an empty file. Replaces an existing one.
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>>;
 
-    /// A file that is there.
+    /// Opens an existing file.
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>>;
 
-    /// Gives a file another name, in place of what had it. Durable after [`sync`](Self::sync).
+    /// Renames a file. Replaces an existing file of the new name. Durable after
+    /// [`sync`](Self::sync).
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Removes a file, which who has it open may go on reading. Durable after [`sync`](Self::sync).
+    /// Removes a file. Open handles can still read it. Durable after [`sync`](Self::sync).
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes names durable: what was created, renamed and removed.
+    /// Makes created, renamed and removed names durable.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// One file.
+///
+/// ```
+/// use std::io;
+///
+/// use carafe_log::StorageFile;
+///
+/// fn read_all(file: &dyn StorageFile) -> io::Result<Vec<u8>> {
+///     let mut bytes = vec![0; file.size()? as usize];
+///     file.read_at(0, &mut bytes)?;
+///     Ok(bytes)
+/// }
+/// ```
 pub trait StorageFile: Send + Sync {
-    /// How many bytes it has.
+    /// The size in bytes.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads exactly so many bytes.
+    /// Fills `bytes` from the file, starting at `at`.
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()>;
 
-    /// Writes all of it. Durable after [`sync`](Self::sync).
+    /// Writes all of `bytes` at `at`. Durable after [`sync`](Self::sync).
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes it so long, filled with zeros, and takes the room on the disk for it now.
+    /// Extends the file with zeros to this size, and allocates the disk space now.
     fn allocate(&self, size: u64) -> io::Result<()>;
 
-    /// Cuts it off.
+    /// Truncates the file to this size.
     fn truncate(&self, size: u64) -> io::Result<()>;
 
-    /// Makes content and size durable.
+    /// Makes the content and the size durable.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// All that a file has.
+/// The whole content of a file.
 pub(crate) fn read_whole(file: &dyn StorageFile) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
     file.read_at(0, &mut bytes)?;
     Ok(bytes)
 }
 
-/// A sync that fails for want of room has lost data like any other.
+/// Hides the kind of an error of a sync. If a sync fails because the disk is full, data is lost as
+/// with any other error, so the caller must not treat it as a full disk, which stored nothing.
 pub(crate) fn not_full(error: io::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// A folder of the operating system.
+/// A directory of the operating system.
 pub(crate) struct Folder {
     path: PathBuf,
-    // Held open, so that syncing it needs no other descriptor.
+    // Open, so that syncing it does not need another file descriptor.
     folder: fs::File,
 }
 
-/// Keeps other processes from opening the log in a folder, until it is dropped.
+/// Prevents other processes from opening the log in a directory, until it is dropped.
 ///
-/// It is not part of [`Folder`]: a reader thread may still hold that for a moment when the log is
-/// closed.
+/// It is not part of [`Folder`]: a reader thread may own that for a moment after the log is closed.
 pub(crate) struct FolderLock {
     _file: fs::File,
 }
 
 impl Folder {
-    /// Creates the folder if it does not exist, and locks it.
+    /// Creates the directory if it does not exist, and locks it.
     pub(crate) fn lock(path: &Path) -> io::Result<(Self, FolderLock)> {
         make_private(path)?;
         warn_if_shared(path)?;
@@ -100,7 +124,7 @@ impl FolderLock {
     }
 }
 
-/// Makes the folder for its owner alone. Events in it may be private.
+/// Creates the directory for its owner alone, since events in it may be private.
 fn make_private(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -111,7 +135,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A folder that was there keeps its mode.
+/// An existing directory keeps its mode.
 fn warn_if_shared(path: &Path) -> io::Result<()> {
     if fs::metadata(path)?.mode() & 0o077 != 0 {
         let path = path.display();
@@ -132,9 +156,9 @@ impl Storage for Folder {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let kind = entry.file_type()?;
-            // A link may lead to a folder, or to nothing.
+            // A symbolic link may point to a directory or to nothing.
             let is_file = kind.is_file() || (kind.is_symlink() && entry.path().is_file());
-            // Names that are not UTF-8 are none of the log's.
+            // The log has no names that are not UTF-8.
             names.extend(entry.file_name().into_string().ok().filter(|_| is_file));
         }
         Ok(names)
@@ -183,7 +207,7 @@ impl StorageFile for fs::File {
 
     fn allocate(&self, size: u64) -> io::Result<()> {
         match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, size) {
-            // A file system that cannot take the room ahead takes it as it is written.
+            // Some file systems cannot allocate space ahead. They allocate it on each write.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.set_len(size),
             outcome => Ok(outcome?),
         }

@@ -1,4 +1,4 @@
-//! The segments and entries that there are at one moment.
+//! A view: the segments and entries of a log at one moment.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::disk::read::part::SegmentReader;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::sealed::Sealed;
 
-/// What a reader sees. It never changes; the writer publishes another one after each commit.
+/// An immutable snapshot for readers. The writer publishes another one after each commit.
 pub(crate) struct View {
-    /// The oldest first.
+    /// The sealed segments, the oldest first.
     pub(crate) sealed: Arc<VecDeque<Arc<Sealed>>>,
     pub(crate) segment: Segment,
     pub(crate) index: Arc<ActiveIndex>,
-    /// Entries of the active segment: its index may have more.
+    /// The number of entries of the active segment. Its index may have more, which readers ignore.
     pub(crate) entries: Ordinal,
     pub(crate) first: Option<Position>,
     pub(crate) tail: Position,
@@ -33,7 +33,7 @@ pub(crate) enum Place {
 }
 
 impl View {
-    /// Just before the oldest entry that is kept.
+    /// The position before the oldest stored entry.
     pub(crate) fn start(&self) -> Position {
         self.sealed
             .front()
@@ -45,13 +45,13 @@ impl View {
         Span { start: self.start(), oldest, tail: self.tail }
     }
 
-    /// The segment in which an offset is, or would be.
+    /// The segment that contains an offset or would contain it.
     pub(crate) fn place_of(&self, offset: Offset) -> Place {
         let at = self.sealed.partition_point(|sealed| sealed.last_offset() < offset);
         self.sealed.get(at).map_or(Place::Active, |sealed| Place::Sealed(Arc::clone(sealed)))
     }
 
-    /// The newest first.
+    /// The segments, the newest first.
     pub(crate) fn places(&self) -> impl DoubleEndedIterator<Item = Place> {
         let sealed = self.sealed.iter().map(|sealed| Place::Sealed(Arc::clone(sealed)));
         sealed.chain([Place::Active]).rev()
@@ -65,8 +65,8 @@ impl View {
         }
     }
 
-    /// The last position of an earlier generation: the first segment of the next one names it.
-    /// `None` if it is not known.
+    /// The last position of an earlier generation, which the first segment of the next generation
+    /// names. `None` if it is not known.
     pub(crate) fn end_of(&self, generation: Generation) -> Option<Position> {
         let sealed = self.sealed.iter().map(|sealed| &sealed.segment);
         let mut headers = sealed.chain([&self.segment]).map(|segment| segment.header);
@@ -75,7 +75,7 @@ impl View {
         next.map(|next| next.previous)
     }
 
-    /// Whether a position's generation is one of those that are kept.
+    /// Whether the generation of a position is one of those that are stored.
     pub(crate) fn knows(&self, position: Position) -> bool {
         let mut generations = self.sealed.iter().map(|sealed| sealed.segment.header.generation);
         self.tail.generation == position.generation

@@ -5,12 +5,15 @@
 //! | length of all that follows the checksum | 4 |
 //! | CRC32C of all that follows, seeded with the segment's salt | 4 |
 //! | kind: 1 is an event; 2 is reserved for the end of a topic | 1 |
-//! | flags: 1 private, 2 has a type, 4 has a retry time, 8 has an external ID, 16 that ID is no key, 32 published by the hub itself | 1 |
+//! | flags, see below | 1 |
 //! | number of topics | 4 |
 //! | offset, time in milliseconds since 1970 | 8, 8 |
 //! | nonce | 4 |
 //! | retry time in milliseconds, if flagged | 8 |
 //! | topics, type if flagged, external ID if flagged, data: each after its length | 4 + n |
+//!
+//! Flags: 1 the entry is private, 2 it has a type, 4 a retry time, 8 an external ID, 16 that ID is no
+//! idempotency key, 32 the hub itself published the entry.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,4 @@
-//! `carafe log verify`, `repair`, `restore` and `stat`: a log is looked at and mended while no hub
-//! has it open.
+//! Checking a log that no hub has open: `carafe log verify`, `restore` and `stat`.
 
 use std::io;
 use std::path::Path;
@@ -17,55 +16,96 @@ use crate::disk::segment::files;
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::storage::{Folder, FolderLock, Storage, read_whole};
 
-/// A log that is looked at from outside.
+/// A log that is checked or repaired while no hub has it open.
+///
+/// ```no_run
+/// use carafe_log::OfflineLog;
+///
+/// # fn main() -> Result<(), carafe_log::OpenError> {
+/// let log = OfflineLog::lock("/var/lib/carafe")?;
+/// for finding in log.verify(&mut |done, all| println!("{done} of {all}"))? {
+///     println!("{}: {}", finding.file, finding.what);
+/// }
+/// # Ok(()) }
+/// ```
 pub struct OfflineLog {
     pub(crate) storage: Arc<dyn Storage>,
-    // `None` on a storage of a test.
+    // `None` with a storage of a test.
     _lock: Option<FolderLock>,
 }
 
-/// What a log has.
+/// The size and the extent of a log, from [`OfflineLog::stat`].
+///
+/// ```no_run
+/// use carafe_log::OfflineLog;
+///
+/// # fn main() -> Result<(), carafe_log::OpenError> {
+/// let stat = OfflineLog::lock("/var/lib/carafe")?.stat()?;
+/// println!("{} entries in {} bytes", stat.entries, stat.bytes);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stat {
-    /// Files with entries.
+    /// The number of segments.
     pub segments: usize,
-    /// Entries in them.
+    /// The number of entries in the segments.
     pub entries: u64,
-    /// Bytes of all files of the log.
+    /// The size of all files of the log in bytes.
     pub bytes: u64,
-    /// The position of the oldest entry, and of the newest.
+    /// The positions of the oldest and the newest entry. `None` if there are no entries.
     pub span: Option<(Position, Position)>,
 }
 
-/// Something that is not what was written.
+/// A file that does not have the content that the log wrote.
+///
+/// ```no_run
+/// use carafe_log::{Finding, OfflineLog};
+///
+/// # fn main() -> Result<(), carafe_log::OpenError> {
+/// let findings = OfflineLog::lock("/var/lib/carafe")?.verify(&mut |_, _| {})?;
+/// let is_lost = |finding: &Finding| finding.loses_entries;
+/// println!("{}", findings.iter().any(is_lost));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
-    /// The file.
+    /// The name of the file.
     pub file: String,
-    /// What is wrong with it.
+    /// A description of the damage.
     pub what: String,
-    /// Whether entries are lost with it.
+    /// Whether the damage loses entries.
     pub loses_entries: bool,
 }
 
-/// How far a look at a log has come: segments done, and how many there are.
+/// A function that is called with the number of segments that are done, and the number of all
+/// segments.
+///
+/// ```
+/// use carafe_log::Progress;
+///
+/// let mut print = |done: usize, all: usize| println!("{done} of {all}");
+/// let progress: Progress<'_> = &mut print;
+/// progress(1, 2);
+/// ```
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
-/// A segment as it was found.
+/// The state of a segment.
 pub(crate) enum Found {
     Whole(Segment, Box<Scanned>),
-    /// It ends with what a crash left of a commit.
+    /// The segment ends with a torn commit, as a crash leaves it.
     Torn(Segment, Box<Scanned>),
-    /// It was only being made when the machine stopped.
+    /// The machine stopped while the segment was created. It has no entries.
     Unused,
     Damaged(Finding),
 }
 
 impl OfflineLog {
-    /// Takes hold of the log in a folder.
+    /// Opens and locks the log in a directory.
     ///
     /// # Errors
-    /// When the folder is not there, or a process has it open.
+    /// When the directory does not exist, or another process has it open.
     pub fn lock(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let failed = |error| OpenError::Folder { path: path.to_owned(), error };
@@ -76,16 +116,16 @@ impl OfflineLog {
         Ok(Self { storage: Arc::new(folder), _lock: Some(lock) })
     }
 
-    /// Takes a log on any storage.
+    /// Opens a log on a storage.
     #[must_use]
     pub fn on(storage: Arc<dyn Storage>) -> Self {
         Self { storage, _lock: None }
     }
 
-    /// Reads every byte, and tells what is not as it was written. A torn end is none of that.
+    /// Reads the whole log and returns all damage. A torn end is not damage.
     ///
     /// # Errors
-    /// When the disk cannot be read, or a file is of another version.
+    /// When the disk cannot be read, or a file has a newer version of the format.
     pub fn verify(&self, progress: Progress<'_>) -> Result<Vec<Finding>, OpenError> {
         let (mut findings, mut previous) = (Vec::new(), None);
         let names = files::segments(&*self.storage)?;
@@ -108,9 +148,9 @@ impl OfflineLog {
         Ok(findings)
     }
 
-    /// Tells the log that it comes from a backup: it begins a new generation after its newest
-    /// entry, whose position is the answer. Entries that came later are known as lost from then on,
-    /// and their offsets are not taken for new ones.
+    /// Tells the log that it was restored from a backup. It begins a new generation after its
+    /// newest entry, and returns the position of that entry. From then on, later entries are known
+    /// to be lost, and their positions are not mistaken for those of new entries.
     ///
     /// # Errors
     /// When the disk cannot be read or written, there is no log, or it is damaged.
@@ -119,7 +159,7 @@ impl OfflineLog {
         Ok(open::restore(&*self.storage)?.ok_or_else(none)?)
     }
 
-    /// Tells what the log has, by its indexes where there are some.
+    /// The size and the extent of the log, from its indexes if there are any.
     ///
     /// # Errors
     /// When the disk cannot be read, or the log is damaged.
@@ -168,7 +208,7 @@ impl OfflineLog {
         })
     }
 
-    /// A sealed segment's index must be what its entries give.
+    /// Compares the index file of a segment with the index that its entries give.
     pub(crate) fn look_at_index(
         &self,
         segment: &Segment,

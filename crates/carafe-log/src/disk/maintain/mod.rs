@@ -1,4 +1,4 @@
-//! Opening a log, and checking and repairing one that no hub has open.
+//! Opening a log, and checking and repairing a log that no hub has open.
 
 pub(crate) mod check;
 pub(crate) mod open;

@@ -1,4 +1,4 @@
-//! Opening a log: what a crash left behind is put in order, and damage is told from it.
+//! Opening a log: cleans up after a crash, and distinguishes a crash from damage.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,8 @@ use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::{Active, State};
 use crate::disk::storage::Storage;
 
-/// Opens what is there, or begins a log. The number is how far the active segment has room.
+/// Opens an existing log or creates one. The number is the size up to which space is allocated for
+/// the active segment.
 pub(crate) fn open(
     storage: &Arc<dyn Storage>,
     options: &DiskOptions,
@@ -32,18 +33,18 @@ pub(crate) fn open(
     }
 }
 
-/// Begins a new generation after the last entry, whose position it gives; `None` if there is no
+/// Begins a new generation after the last entry, and returns its position. `None` if there is no
 /// log.
 pub(crate) fn restore(storage: &dyn Storage) -> Result<Option<Position>, OpenError> {
     let Some(Checked { sealed, newest, scan }) = Checked::read(storage)? else { return Ok(None) };
-    // The hub gives it the room that it wants.
+    // The segment gets its full size when a hub opens the log.
     let options = DiskOptions { segment_bytes: Some(length(HEADER)), ..DiskOptions::default() };
     let last = scan.summary.last;
     begin_generation(storage, &options, sealed, newest, scan)?;
     Ok(Some(last))
 }
 
-/// A log that is not damaged, with what a crash left half done removed, but for a torn end.
+/// An undamaged log. Remains of a crash are removed, except a torn end.
 struct Checked {
     sealed: VecDeque<Arc<Sealed>>,
     newest: Segment,
@@ -60,8 +61,8 @@ impl Checked {
         check_chain(&sealed, &newest)?;
         let scan = newest.scan()?;
         let clean = clean_mark(storage)?;
-        // The mark stays on a log that is refused: without it, damage at the end would pass for a
-        // torn commit.
+        // The mark stays if opening fails. Without the mark, damage at the end would pass for a
+        // torn commit at the next attempt.
         check_end(&newest, &scan, clean)?;
         if clean.is_none() {
             newest.make_durable(&scan)?;
@@ -84,7 +85,7 @@ fn state(sealed: VecDeque<Arc<Sealed>>, active: Active, tail: Position) -> State
     State { sealed: Arc::new(sealed), active, tail, followers: Vec::new() }
 }
 
-/// All segments in order, but one that was only being made when the machine stopped.
+/// All segments in order, except one that was being created when the machine stopped.
 fn segments(storage: &dyn Storage) -> Result<VecDeque<Segment>, OpenError> {
     let names = files::segments(storage)?;
     let mut segments = VecDeque::new();
@@ -104,8 +105,8 @@ fn segments(storage: &dyn Storage) -> Result<VecDeque<Segment>, OpenError> {
     Ok(segments)
 }
 
-/// Each segment names the last position of the one before. None may be missing in between, unless a
-/// repair says so.
+/// Checks that each segment names the last position of the one before it, unless a repair has
+/// recorded a hole.
 fn check_chain(sealed: &VecDeque<Arc<Sealed>>, newest: &Segment) -> Result<(), OpenError> {
     let next = sealed.iter().skip(1).map(|sealed| &sealed.segment).chain([newest]);
     for (one, next) in sealed.iter().zip(next) {
@@ -119,12 +120,13 @@ fn check_chain(sealed: &VecDeque<Arc<Sealed>>, newest: &Segment) -> Result<(), O
     Ok(())
 }
 
-/// Whether nothing is missing between an entry and the next segment, or it is known what is.
+/// Whether no entry is missing between a position and the next segment, or the missing entries are
+/// recorded as a hole.
 pub(crate) fn follows(last: Position, next: &Header) -> bool {
     next.previous == last || (next.after_hole && next.previous.offset >= last.offset)
 }
 
-/// Removes what a crash left half done, and what no segment belongs to.
+/// Removes unfinished files, and files that belong to no segment.
 fn tidy(storage: &dyn Storage, sealed: &VecDeque<Arc<Sealed>>) -> io::Result<()> {
     let keeps =
         |number: &str| sealed.iter().any(|sealed| files::number(&sealed.segment.name) == number);
@@ -133,14 +135,14 @@ fn tidy(storage: &dyn Storage, sealed: &VecDeque<Arc<Sealed>>) -> io::Result<()>
         let files = foreign.join(", ");
         tracing::warn!(
             files,
-            "these files in the log's folder are not the log's; they stay as they are"
+            "the directory has files that do not belong to the log; they are left alone"
         );
     }
     Ok(())
 }
 
-/// A log that was closed in order ends where its mark says. Another may end with what a crash left
-/// of a commit.
+/// Checks the end of the log. With a clean mark, the log has to end where the mark says. Without
+/// one, it may end with a torn commit.
 fn check_end(
     newest: &Segment,
     scan: &Scanned,
@@ -169,7 +171,7 @@ fn open_newest(
         tracing::warn!(
             segment = name,
             at,
-            "cut off what was being written when the machine stopped"
+            "removed a commit that was incomplete when the machine stopped"
         );
         return begin_generation(storage, options, sealed, segment, scan);
     }
@@ -180,8 +182,8 @@ fn open_newest(
     Ok((state(sealed, active, summary.last), room_to))
 }
 
-/// Goes on in a new generation: whatever stood beyond the cut must not be taken for what comes
-/// there now.
+/// Begins a new generation. Positions that were assigned to lost entries after the cut must not
+/// equal those of new entries.
 fn begin_generation(
     storage: &dyn Storage,
     options: &DiskOptions,
@@ -193,7 +195,7 @@ fn begin_generation(
     let Scanned { end, index, summary, .. } = scan;
     let header =
         Header { salt: rand::random(), generation, previous: summary.last, after_hole: false };
-    // Once others follow, what is cut off here would be damage.
+    // The torn commit is removed: once another segment follows, it would count as damage.
     segment.file.truncate(u64::from(end.at))?;
     segment.file.sync()?;
     if summary.entries > 0 {
@@ -201,7 +203,7 @@ fn begin_generation(
         newest.settle(storage)?;
         sealed.push_back(Arc::new(newest));
     }
-    // An empty one has the same name, and is replaced.
+    // A segment without entries has the same name as the new one and is replaced.
     let segment = Segment::create(storage, header, options.segment_size())?;
     Ok((state(sealed, Active::empty(segment), summary.last), options.segment_size()))
 }

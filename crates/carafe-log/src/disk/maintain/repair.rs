@@ -1,8 +1,9 @@
-//! `carafe log repair`: what is damaged is given up, and nothing else.
+//! `carafe log repair`: gives up damaged entries and keeps all others.
 //!
-//! A segment with damage becomes several: the commits before it stay in its file, and those after
-//! it are written to a new one whose header says that entries before it are lost. They keep their
-//! positions. If the damaged file cannot be used at all, the header of the next segment says so.
+//! A damaged segment is split. The commits before the damage stay in its file. Those after it are
+//! written to a new segment, whose header records that entries before it are lost. Entries keep
+//! their positions. If the damaged file cannot be used at all, the header of the next segment
+//! records the loss.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -23,7 +24,18 @@ use crate::disk::segment::file::Segment;
 use crate::disk::segment::files::{self, FileKind};
 use crate::disk::storage::{Storage, read_whole};
 
-/// What a repair would do.
+/// The steps of a repair, from [`OfflineLog::plan_repair`].
+///
+/// ```no_run
+/// use carafe_log::OfflineLog;
+///
+/// # fn main() -> Result<(), carafe_log::OpenError> {
+/// let log = OfflineLog::lock("/var/lib/carafe")?;
+/// let plan = log.plan_repair(&mut |_, _| {})?;
+/// println!("keeps {} entries", plan.kept());
+/// plan.apply()?;
+/// # Ok(()) }
+/// ```
 pub struct RepairPlan {
     storage: Arc<dyn Storage>,
     findings: Vec<Finding>,
@@ -34,34 +46,44 @@ pub struct RepairPlan {
     lost_end: bool,
 }
 
-/// Entries that are lost.
+/// A range of lost entries.
+///
+/// ```no_run
+/// use carafe_log::{Loss, OfflineLog};
+///
+/// # fn main() -> Result<(), carafe_log::OpenError> {
+/// let plan = OfflineLog::lock("/var/lib/carafe")?.plan_repair(&mut |_, _| {})?;
+/// for Loss { offsets, .. } in plan.losses() {
+///     println!("lost: {offsets:?}");
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Their offsets, as far as they are known: of lost entries at the end of a log, only the first
-    /// may be.
+    /// The offsets, if they are known. At the end of a log, they may not be.
     pub offsets: Option<RangeInclusive<Offset>>,
-    /// When the last entry before them was stored, and the first one after them.
+    /// The times of the last entry before the lost ones and of the first one after them.
     pub between: (Option<SystemTime>, Option<SystemTime>),
 }
 
 enum Step {
-    /// Its index is removed; opening the log makes it again.
+    /// Removes a wrong index. It is made again when the log is opened.
     RemoveIndex(String),
-    /// Nothing of it can be read.
+    /// Renames a segment of which nothing can be read.
     SetAside { name: String, backup: String },
-    /// Only these runs of it are good.
+    /// Keeps only these runs of a segment.
     Split { segment: Segment, runs: Vec<Run>, backup: String },
-    /// Its header says that entries before it are lost.
+    /// Records in the header that entries before the segment are lost.
     MarkHole(Segment),
-    /// The mark of an orderly end is not true any more.
+    /// Removes the clean mark, which is no longer true.
     RemoveMark,
 }
 
 impl OfflineLog {
-    /// Says what a repair would keep, and what is lost. Nothing is changed.
+    /// Determines what a repair would keep and lose. Changes nothing.
     ///
     /// # Errors
-    /// When the disk cannot be read, or a file is of another version.
+    /// When the disk cannot be read, or a file has a newer version of the format.
     pub fn plan_repair(&self, progress: Progress<'_>) -> Result<RepairPlan, OpenError> {
         let names = files::segments(&*self.storage)?;
         let mut planner = Planner::new(self);
@@ -74,11 +96,11 @@ impl OfflineLog {
     }
 }
 
-/// Goes through the segments in order.
+/// Plans the repair, segment by segment in order.
 struct Planner<'a> {
     log: &'a OfflineLog,
     plan: RepairPlan,
-    /// The newest entry that is kept so far, or the position before all, of which no time is known.
+    /// The newest entry that is kept so far, or the position before all entries, which has no time.
     last: Option<(Position, Option<SystemTime>)>,
 }
 
@@ -121,7 +143,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// An earlier repair that did not come to its end has written it, and this one writes it again.
+    /// Whether an interrupted repair has written this segment. The new repair writes it again.
     fn is_left_over(&self, header: &Header) -> bool {
         header.after_hole && self.last.is_some_and(|(last, _)| header.previous.offset < last.offset)
     }
@@ -158,14 +180,14 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Whether entries may have stood behind the last good commit of the newest segment.
+    /// Whether entries may have followed the last valid commit of the newest segment.
     fn has_lost_end(&self, runs: &[Run], rest: Rest) -> io::Result<bool> {
         let mark = clean_mark(&*self.log.storage)?;
         let last = runs.last().map(|run| (run.last.0, run.end));
         Ok(rest != Rest::Nothing || mark.is_some_and(|mark| Some(mark) != last))
     }
 
-    /// Takes a segment that goes on after what is kept, or has a hole before it.
+    /// Continues with a segment that follows the kept entries, or records the hole before it.
     fn take_segment(&mut self, segment: &Segment, first: Option<&Run>) {
         let header = &segment.header;
         self.last.get_or_insert((header.previous, None));
@@ -198,37 +220,37 @@ impl<'a> Planner<'a> {
 }
 
 impl RepairPlan {
-    /// Whether the log is as it was written.
+    /// Whether there is nothing to repair.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// What is not as it was written.
+    /// The damage that was found.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// What is lost, in order.
+    /// The lost entries, in order.
     #[must_use]
     pub fn losses(&self) -> &[Loss] {
         &self.losses
     }
 
-    /// The files in the log's folder that will have what the damaged ones have now.
+    /// The names of the backups that the repair makes of damaged files.
     #[must_use]
     pub fn backups(&self) -> &[String] {
         &self.backups
     }
 
-    /// How many entries stay.
+    /// The number of entries that are kept.
     #[must_use]
     pub fn kept(&self) -> u64 {
         self.kept
     }
 
-    /// Repairs the log. If it is interrupted, another plan goes on from there.
+    /// Repairs the log. If it is interrupted, another plan completes the repair.
     ///
     /// # Errors
     /// When the disk cannot be read or written.
@@ -275,12 +297,12 @@ fn copy(storage: &dyn Storage, segment: &Segment, backup: &str) -> io::Result<()
     storage.sync()
 }
 
-/// Writes the runs behind damage to segments of their own, and then cuts the damaged one off before
-/// it.
+/// Writes the runs after the damage to new segments, and only then truncates the damaged segment
+/// before it: an interruption loses nothing.
 fn split(storage: &dyn Storage, segment: &Segment, runs: &[Run]) -> io::Result<()> {
     let stays = runs.first().filter(|run| run.at == HEADER);
     write_parts(storage, segment, usize::from(stays.is_some()))?;
-    // It describes the whole segment.
+    // The derived files describe the whole segment.
     remove_derived(storage, &segment.name)?;
     storage.sync()?;
     match stays {
@@ -292,8 +314,8 @@ fn split(storage: &dyn Storage, segment: &Segment, runs: &[Run]) -> io::Result<(
     }
 }
 
-/// Makes the newest segment end as after a crash. The log begins a new generation when it is opened
-/// then, so that no position of a lost entry is taken for another.
+/// Makes the newest segment end with a torn commit. When the log is opened, it begins a new
+/// generation, so that no new entry gets the position of a lost one.
 fn leave_torn_end(storage: &dyn Storage) -> io::Result<()> {
     let Some(name) = files::segments(storage)?.pop() else { return Ok(()) };
     let Ok(Some(segment)) = Segment::open(storage, name) else { return Ok(()) };
@@ -303,7 +325,7 @@ fn leave_torn_end(storage: &dyn Storage) -> io::Result<()> {
     segment.file.sync()
 }
 
-/// Writes the runs from a number on, each to a new segment.
+/// Writes each run from a number on to a new segment.
 fn write_parts(storage: &dyn Storage, segment: &Segment, from: usize) -> io::Result<()> {
     let mut commits: Vec<Vec<Vec<Arc<Entry>>>> = Vec::new();
     Content::new(&*segment.file, segment.header)?.runs(|number, entries| {
@@ -319,7 +341,7 @@ fn write_part(
     commits: &[Vec<Arc<Entry>>],
 ) -> io::Result<()> {
     let first = commits.iter().flatten().next().map_or(0, |entry| entry.offset());
-    // Nobody knows the nonce of the lost entry that had this offset. None was given to this one.
+    // The nonce of the lost entry with this offset is unknown. 0 matches none.
     let previous = Position { generation: damaged.generation, offset: first - 1, nonce: 0 };
     let header =
         Header { salt: rand::random(), generation: damaged.generation, previous, after_hole: true };
@@ -340,7 +362,8 @@ fn write_part(
 
 fn remove_derived(storage: &dyn Storage, segment: &str) -> io::Result<()> {
     for name in storage.list()? {
-        if matches!(files::kind(&name), Some(FileKind::Derived { number, .. }) if number == files::number(segment))
+        let number = files::number(segment);
+        if matches!(files::kind(&name), Some(FileKind::Derived { number: of, .. }) if of == number)
         {
             storage.remove(&name)?;
         }

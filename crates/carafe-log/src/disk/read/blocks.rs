@@ -1,4 +1,4 @@
-//! Finding and reading entries.
+//! Finding positions and reading blocks of entries.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,11 +13,11 @@ use crate::disk::view::{Place, View};
 use crate::wanted::{Budget, Wanted};
 use crate::{Block, BlockLimit, Entry, Find, ReadError};
 
-/// The most entries in one block.
+/// The maximum number of entries in one block.
 const BLOCK: usize = 4096;
 
 impl DiskShared {
-    /// How a position stands to the log, if that takes no look at an entry.
+    /// The relation of a position to the log, if no entry has to be read to determine it.
     pub(crate) fn find_at_once(&self, position: Position) -> Option<Find> {
         let view = self.view();
         if position == view.tail || position == view.start() {
@@ -32,10 +32,10 @@ impl DiskShared {
         if position.generation == view.segment.header.generation
             && position.offset > view.tail.offset
         {
-            // A log that was copied back by hand goes on in the same generation. Which of its
-            // newest entries differ from those that the client has seen cannot be told then: the
-            // stream goes on after all of them, and the gap says so. `carafe log restore` begins a
-            // new generation, and so the end of the common part is known.
+            // A log that was restored by copying files continues in the same generation. Then it is
+            // unknown which of its newest entries differ from those that the client has seen. So
+            // the stream resumes after all of them, and the gap says so. `carafe log restore`
+            // begins a new generation, which records the end of the common part.
             return Some(if self.supplied {
                 Find::Ahead
             } else {
@@ -65,7 +65,7 @@ impl DiskShared {
         Ok(self.entry_at(&view, view.tail.offset)?.map(|entry| entry.time))
     }
 
-    /// The entry of exactly this offset.
+    /// The entry with exactly this offset.
     fn entry_at(&self, view: &View, offset: Offset) -> Result<Option<Entry>, ReadError> {
         let part = self.part(view, &view.place_of(offset))?;
         let ordinal = part.first_after(offset.saturating_sub(1))?;
@@ -76,7 +76,7 @@ impl DiskShared {
         row.map(|row| part.segment.entry(row)).transpose()
     }
 
-    /// Reads a block. `None` if the turn is over before there was anything to say.
+    /// Reads a block. `None` if the turn ended before there was a result.
     pub(crate) fn read(
         &self,
         after: Offset,
@@ -93,7 +93,7 @@ impl DiskShared {
         }
         let (place, after) = self.first_with(&view, after, &asked.wanted);
         match self.part(&view, &place).and_then(|part| self.read_part(&part, after, asked, limit)) {
-            // It was trimmed between the two looks at the log.
+            // The segment was trimmed after the view was loaded: start again with a newer view.
             Err(ReadError::Trimmed { .. }) => self.read(after, asked, limit),
             block => block,
         }
@@ -126,8 +126,8 @@ impl DiskShared {
         part.pick(part.first_after(after)?, &mut finder, count, budget).map(Some)
     }
 
-    /// The first segment after an offset that may have what is wanted, and from where on to read
-    /// there. It does not lie behind a hole.
+    /// The first segment after an offset that may have a matching entry, and the offset from which
+    /// to read there. The search does not pass a hole, which has to be reported.
     fn first_with(&self, view: &View, mut after: Offset, wanted: &Wanted) -> (Place, Offset) {
         let is_passed = |sealed: &Sealed| {
             !sealed.may_have_any_of(wanted) && self.holes.after(sealed.last_offset()).is_none()
@@ -141,7 +141,7 @@ impl DiskShared {
     }
 }
 
-/// Reads entries that were picked, as many as the limit allows.
+/// Reads the picked entries, up to the limit.
 fn block(part: &SegmentReader, picked: &Picked, limit: BlockLimit) -> Result<Block, ReadError> {
     let rows = part.rows(&picked.ordinals)?;
     let (mut entries, mut bytes) = (Vec::<Arc<Entry>>::with_capacity(rows.len()), 0);

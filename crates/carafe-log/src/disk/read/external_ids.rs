@@ -13,21 +13,22 @@ use crate::disk::state::DiskShared;
 use crate::disk::view::{Place, View};
 use crate::{Access, Entry, ExternalId, ReadError};
 
-/// Entries that are looked at in one turn.
+/// The number of entries that are read in one turn.
 const TURN: usize = 256;
 
-/// The most bytes of them, if they are more than one.
+/// The maximum number of bytes of these entries, unless a single one has more.
 const BYTES: usize = 4 << 20;
 
-/// A search through the segments for the earliest entry with an external ID that the reader may see, turn by turn.
+/// A search through the segments for the earliest entry with an external ID that the reader may
+/// see, in turns.
 pub(crate) struct ExternalIdSearch {
     id: ExternalId,
     access: Access,
     view: Arc<View>,
-    /// Segments that were not looked at yet, the newest first.
+    /// The segments that are still to be searched, the newest first. The search takes them from the
+    /// end, so it begins with the oldest.
     places: Vec<Place>,
-    /// The segment that is being looked at, and what is left of the entries there that may have the
-    /// ID.
+    /// The segment that is being searched, and its remaining entries that may have the ID.
     part: Option<(SegmentReader, Vec<Ordinal>)>,
 }
 
@@ -48,12 +49,12 @@ impl ExternalIdSearch {
         }
     }
 
-    /// Whether it is certain that there is none.
+    /// Whether it is certain that no entry has the ID.
     pub(crate) fn finds_nothing(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Searches for a turn. `None` if there is more to do.
+    /// Runs one turn. `None` if the search is not finished.
     pub(crate) fn step(
         &mut self,
         shared: &DiskShared,
@@ -73,7 +74,7 @@ impl ExternalIdSearch {
         let mut rows = part.rows(&ordinals[..ordinals.len().min(TURN)])?;
         rows.truncate(fitting(&rows));
         let later = &ordinals[rows.len()..];
-        // Who has no grant sees no private entry: those need not be read.
+        // Without a grant, no private entry is shown, so these need not be read.
         rows.retain(|row| !self.access.grant().is_empty() || !row.private);
         let is_it = |known: &Entry| {
             known.publication.external_id() == Some(&self.id)
@@ -90,7 +91,7 @@ impl ExternalIdSearch {
     }
 }
 
-/// How many of these records are read in one turn.
+/// The number of these records that are read in one turn.
 fn fitting(rows: &[Row]) -> usize {
     let mut bytes = 0;
     let fits = |row: &&Row| {

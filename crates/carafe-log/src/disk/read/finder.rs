@@ -1,4 +1,4 @@
-//! Finding the wanted entries of one segment one after the other, in both directions.
+//! Finds the matching entries of one segment one by one, in both directions.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,29 +11,28 @@ use crate::disk::read::selection::{Memo, Selection};
 use crate::wanted::{Budget, Wanted};
 use crate::{Entry, ReadError};
 
-/// Entries of a sealed segment that are read at once to test them.
+/// The number of entries of a sealed segment that are read at once to test them.
 const TESTED: Ordinal = 64;
 
-/// The most bytes of them, if they are more than one.
+/// The maximum number of bytes of these entries, unless a single one has more.
 const READ: usize = 1 << 20;
 
-/// The wanted entries of a segment.
+/// The matching entries of a segment.
 pub(crate) enum Finder<'a> {
     All,
-    /// Those of a few topics, by the index in memory.
+    /// The entries of a few topics, from the index in memory.
     Lists(Vec<Cursor<'a>>),
-    /// Each is tested by its topics, by the index in memory.
+    /// Each entry is tested by its topics, from the index in memory.
     Tested(&'a ActiveIndex, &'a Wanted, Option<Arc<Memo>>),
-    /// Those of a sealed segment, as found out before.
+    /// The entries of a sealed segment from a finished selection.
     Selected(Arc<Selection>),
-    /// Each is read and tested, when there is no room to find out anything.
+    /// Each entry is read and tested, because there is no memory for a selection.
     Read(Tests<'a>),
 }
 
-/// Where a search got to.
+/// The result of one search step.
 pub(crate) struct Step {
-    /// The entry that was found; if none was, how far was looked: nothing is wanted on this side of
-    /// it.
+    /// The entry that was found. If none was found: how far the search has come without a match.
     pub(crate) at: Ordinal,
     pub(crate) found: bool,
 }
@@ -46,7 +45,7 @@ impl Step {
 }
 
 impl Finder<'_> {
-    /// The first wanted entry of a range, as far as the budget goes.
+    /// The first matching entry of a range, as far as the budget allows.
     pub(crate) fn next(
         &mut self,
         range: Range<Ordinal>,
@@ -71,7 +70,7 @@ impl Finder<'_> {
         Ok(Step::of(found, &range, range.end))
     }
 
-    /// The last wanted entry of a range, as far as the budget goes.
+    /// The last matching entry of a range, as far as the budget allows.
     pub(crate) fn next_back(
         &mut self,
         range: Range<Ordinal>,
@@ -96,7 +95,7 @@ impl Finder<'_> {
         Ok(Step::of(found, &range, range.start))
     }
 
-    /// Whether an entry is wanted. If it has to be read, so are those `near` it.
+    /// Whether an entry matches. If it has to be read, the entries in `near` are read with it.
     pub(crate) fn contains(
         &mut self,
         at: Ordinal,
@@ -123,7 +122,7 @@ impl Finder<'_> {
     }
 }
 
-/// A list of entries, and a place in it: the next search usually goes on from there.
+/// A list of entries with a place in it, since the next search usually continues there.
 pub(crate) struct Cursor<'a> {
     list: List<'a>,
     at: u32,
@@ -134,7 +133,7 @@ impl<'a> Cursor<'a> {
         Self { list, at: 0 }
     }
 
-    /// How many entries of the list come before a bound.
+    /// The number of entries of the list before a bound.
     fn seek(&mut self, bound: Ordinal) -> u32 {
         let divides = |at: u32| {
             (at == 0 || self.list.get(at - 1) < bound)

@@ -1,4 +1,4 @@
-//! Following the log, from its newest entries on.
+//! Following the log from its newest entries on.
 
 use std::sync::Arc;
 
@@ -10,22 +10,21 @@ use crate::disk::view::{Place, View};
 use crate::{Entry, Followed, Follower, ReadError};
 
 impl DiskShared {
-    /// Hands the follower what comes from now on, and reads the newest entries up to now.
+    /// Registers a follower, and reads the newest entries up to now.
     pub(crate) fn follow(&self, recent: usize, follower: Follower) -> Followed {
-        // The follower has its place first: what is appended while the newest entries are read goes
-        // to it.
+        // Registered before the newest entries are read: it receives what is appended meanwhile.
         let view = self.change(|state| {
             state.followers.push(follower);
             state.view()
         });
         let (after, recent) = self.recent(&view, recent).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the newest entries cannot be held ready");
+            tracing::warn!(%error, "the newest entries cannot be read into the ring");
             (view.tail, Vec::new())
         });
         Followed { after, recent }
     }
 
-    /// The newest entries, of about so many bytes at most, and the position before them.
+    /// The newest entries, of about `bytes` bytes at most, and the position before them.
     fn recent(&self, view: &View, bytes: usize) -> Result<(Position, Vec<Arc<Entry>>), ReadError> {
         let mut room = bytes;
         let (mut after, mut entries) = newest_of(&view.active(), &mut room)?;

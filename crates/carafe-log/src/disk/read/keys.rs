@@ -1,8 +1,8 @@
-//! Finding entries by the keys of their publishers, before the writer has to know.
+//! Looks up idempotency keys before a batch reaches the writer.
 //!
-//! Whether a key is known is looked up outside the writer: in the filters of the sealed segments,
-//! and on the disk only if one of them says "maybe". The writer then looks at what came after that,
-//! which is in memory.
+//! The lookup runs outside the writer: it tests the filters of the sealed segments, and reads the
+//! disk only if a filter returns a positive. The writer then checks only the entries that were
+//! stored since, which are in memory.
 
 use std::time::SystemTime;
 
@@ -23,11 +23,12 @@ pub(crate) fn key_of(publication: &Publication) -> Option<Name> {
     publication.key().map(|key| (publication.topic().clone(), key.clone()))
 }
 
-/// What was found out about the keys of a batch.
+/// The result of looking up the keys of a batch.
 pub(crate) struct KeyLookup {
-    /// The entries with these keys, by the publication's number. None if no key is known.
+    /// The entries with these keys, by the index of the publication in the batch. Empty if no key
+    /// is known.
     found: Vec<Option<StoredKey>>,
-    /// The last offset of those that were looked at.
+    /// The offset up to which entries were searched.
     up_to: Offset,
 }
 
@@ -37,21 +38,21 @@ struct StoredKey {
     time: SystemTime,
 }
 
-/// Filters that are asked at once, which takes some tens of microseconds.
+/// The number of filters to test without another turn: some tens of microseconds.
 const PROBES: usize = 1024;
 
-/// Keys that are looked up on the disk in one turn.
+/// The number of keys that are looked up on the disk in one turn.
 const LOOKUPS: usize = 32;
 
 impl KeyLookup {
-    /// At nothing yet.
+    /// A lookup that has found nothing so far.
     pub(crate) fn at_nothing(up_to: Offset) -> Self {
         Self { found: Vec::new(), up_to }
     }
 }
 
 impl DiskShared {
-    /// Looks up the keys of a batch, if that takes no look at the disk and no time.
+    /// Looks up the keys of a batch if that needs neither the disk nor much time.
     pub(crate) fn look_up_at_once(&self, batch: &[Publication]) -> Option<KeyLookup> {
         let view = self.view();
         let keyed = || {
@@ -65,18 +66,18 @@ impl DiskShared {
         (!keyed().any(may_be_known)).then(|| KeyLookup::at_nothing(view.tail.offset))
     }
 
-    /// Begins to look up the keys of a batch, turn by turn.
+    /// Starts a lookup of the keys of a batch.
     pub(crate) fn look_up(&self) -> KeyLookup {
         KeyLookup::at_nothing(self.view().tail.offset)
     }
 
-    /// Milliseconds since 1970 after which entries were stored whose keys are still known.
+    /// The time in milliseconds since 1970 after which stored keys are still remembered.
     fn known_since(&self, now: SystemTime) -> Option<u64> {
         let window = u64::try_from(self.key_window.as_millis()).unwrap_or(u64::MAX);
         milliseconds(now).checked_sub(window)
     }
 
-    /// Where the entry is kept that makes a publication of a batch a repeated one.
+    /// The position of the entry that a publication of a batch repeats.
     pub(crate) fn known(
         &self,
         (topic, key): &Name,
@@ -95,7 +96,7 @@ impl DiskShared {
         Ok(known.map(|known| known.position))
     }
 
-    /// The entry beyond an offset that has this key, and was stored recently enough.
+    /// The first entry after an offset that has this key and was stored recently enough.
     fn first_known(
         &self,
         view: &View,
@@ -125,7 +126,7 @@ impl DiskShared {
 }
 
 impl KeyLookup {
-    /// Goes on for a turn, and says whether all keys are looked up.
+    /// Runs one turn. Returns whether all keys are looked up.
     pub(crate) fn go_on(
         &mut self,
         batch: &[Publication],
@@ -154,8 +155,8 @@ fn is_since(time: u64, since: Option<u64>) -> bool {
     since.is_none_or(|since| time > since)
 }
 
-/// The segments that may have an entry of this topic with this key beyond an offset, the newest
-/// first: publishers repeat what they sent just now.
+/// The segments that may have an entry with this topic and key after an offset, the newest first:
+/// publishers usually repeat recent events.
 fn places_of(
     view: &View,
     topic: &Topic,

@@ -1,4 +1,4 @@
-//! Finding the position before the last entries that are wanted.
+//! Finds the position before the last matching entries.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use crate::disk::view::{Place, View};
 use crate::wanted::{Budget, Wanted};
 use crate::{Access, ReadError};
 
-/// A search through the segments, the newest first, turn by turn.
+/// A search through the segments, the newest first, in turns.
 pub(crate) struct LastSearch {
     asked: MatcherSet,
     public: bool,
     granted: MatcherSet,
     view: Arc<View>,
-    /// Segments that were not looked at yet, the oldest first.
+    /// The segments that are still to be searched, the oldest first.
     places: Vec<Place>,
-    /// The segment that is being looked at, and the entry before which.
+    /// The segment that is being searched, and the entry before which the search continues.
     part: Option<(SegmentReader, Ordinal)>,
-    /// Entries that are still to be found.
+    /// The number of entries that are still to be found.
     left: usize,
     tests: u64,
     limit: u64,
@@ -52,14 +52,14 @@ impl LastSearch {
         }
     }
 
-    /// Searches for a turn. `None` if there is more to do.
+    /// Runs one turn. `None` if the search is not finished.
     pub(crate) fn step(&mut self, shared: &DiskShared) -> Result<Option<Position>, ReadError> {
         if self.left == 0 {
             return Ok(Some(self.view.tail));
         }
         let mut budget = Budget::turn();
         let found = match self.search(shared, &mut budget) {
-            // All that is older is gone, too.
+            // The segment was trimmed meanwhile, and so were all older ones.
             Err(ReadError::Trimmed { .. }) => Ok(Some(shared.view().start())),
             found => found,
         };
@@ -126,10 +126,10 @@ impl LastSearch {
     }
 }
 
-/// What came of looking at a segment.
+/// The result of searching a segment.
 enum Outcome {
-    /// The first entry that is wanted.
+    /// The first of the last entries.
     Found(Ordinal),
-    /// From where on it was looked at.
+    /// The entry down to which the segment was searched.
     DownTo(Ordinal),
 }

@@ -1,4 +1,5 @@
-//! Reading: searches that run turn by turn on the reader threads, and never take the writer's lock.
+//! Reading. Searches run in turns on the reader threads. They use an immutable view and never take
+//! the lock of the writer.
 
 pub(crate) mod blocks;
 pub(crate) mod external_ids;

@@ -1,4 +1,4 @@
-//! One segment as a reader sees it, whether its index is in memory or in a file.
+//! Reading one segment, whether its index is in memory or in a file.
 
 use std::ops::Range;
 
@@ -10,15 +10,15 @@ use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::segment::file::Segment;
 use crate::{Entry, ReadError};
 
-/// A segment as one reader sees it: what is appended later is not part of it.
+/// One segment at the moment of a view. Entries that are appended later are not part of it.
 pub(crate) struct SegmentReader {
     pub(crate) segment: Segment,
-    /// The position of its last entry.
+    /// The position of the last entry.
     pub(crate) last: Position,
     pub(crate) index: SegmentIndex,
 }
 
-/// Rows that are read at once to see which entries are private.
+/// The number of rows that are read at once to find private entries.
 pub(crate) const ROWS: Ordinal = 340;
 
 impl SegmentReader {
@@ -63,8 +63,8 @@ impl SegmentReader {
         Ok(entries)
     }
 
-    /// The entries of a range that are next to one of it, and the first one's number: as many as
-    /// have so many bytes.
+    /// The entries of a range around `at`, up to a number of bytes, and the number of the first
+    /// one.
     pub(crate) fn run_near(
         &self,
         at: Ordinal,
@@ -86,8 +86,7 @@ impl SegmentReader {
         Ok((at - earlier, self.run(at - earlier..at + later as Ordinal)?))
     }
 
-    /// The first of the newest entries whose records have so many bytes at most, which are taken
-    /// off.
+    /// The first of the newest entries that together fit into `room` bytes, which are subtracted.
     pub(crate) fn first_within(&self, room: &mut usize) -> Result<Ordinal, ReadError> {
         let mut first = self.entries();
         while first > 0 {

@@ -1,4 +1,4 @@
-//! Picking the wanted entries of one segment.
+//! Picks the matching entries of one segment.
 
 use crate::ReadError;
 use crate::disk::format::commit::Row;
@@ -9,7 +9,7 @@ use crate::disk::read::part::{ROWS, SegmentReader};
 use crate::disk::read::selection::Selections;
 use crate::wanted::{Budget, SetId, Wanted};
 
-/// A set of matchers, with the number it is known by.
+/// A set of matchers and its identity.
 pub(crate) struct MatcherSet {
     pub(crate) wanted: Wanted,
     pub(crate) set: SetId,
@@ -21,22 +21,22 @@ impl MatcherSet {
     }
 }
 
-/// Entries that were selected, and how far the segment was looked at for them.
+/// Picked entries, and how far the segment was searched.
 pub(crate) struct Picked {
     pub(crate) ordinals: Vec<Ordinal>,
-    /// All that is wanted of those before it is selected.
+    /// All matching entries before this one are picked.
     pub(crate) up_to: Ordinal,
 }
 
-/// How many entries were found from the end of a range, and how far it was looked at for them.
+/// The number of entries that were counted from the end of a range, and how far it was searched.
 pub(crate) struct Counted {
     pub(crate) found: usize,
     pub(crate) down_to: Ordinal,
 }
 
 impl SegmentReader {
-    /// What finds the wanted entries. `None` if the budget was spent before all was known that this
-    /// takes.
+    /// The finder of the matching entries. `None` if the budget was spent before the finder was
+    /// complete.
     pub(crate) fn finder<'a>(
         &'a self,
         asked: &'a MatcherSet,
@@ -76,7 +76,7 @@ impl SegmentReader {
         }
     }
 
-    /// Up to `count` wanted entries from `first` on; fewer if the budget is spent.
+    /// Up to `count` matching entries from `first` on, fewer if the budget is spent.
     pub(crate) fn pick(
         &self,
         first: Ordinal,
@@ -97,9 +97,8 @@ impl SegmentReader {
         Ok(picked)
     }
 
-    /// Counts wanted entries that are shown before `end`, the newest first, up to `count`; fewer if
-    /// the budget is spent. Of entries that are not public if `public`, those are shown that
-    /// `granted` finds, or all without it.
+    /// Counts matching entries before `end` that the reader may see, the newest first, up to
+    /// `count`. Counts fewer if the budget is spent.
     pub(crate) fn count_back(
         &self,
         end: Ordinal,
@@ -121,11 +120,11 @@ impl SegmentReader {
     }
 }
 
-/// Which entries of a segment a reader may see.
+/// The entries of a segment that a reader may see.
 pub(crate) struct Shown<'a> {
     public: bool,
     granted: Finder<'a>,
-    /// Rows that were read, and the first one's number.
+    /// Rows that were read, starting with the entry `from`.
     rows: Vec<Row>,
     from: Ordinal,
 }

@@ -1,5 +1,5 @@
-//! Which entries of a segment a set of matchers selects, found once and held ready for the next
-//! block.
+//! Selections: the entries of a segment that a set of matchers selects, cached for the next block.
+//! Used by the reader threads.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,8 +15,7 @@ use crate::disk::index::file::IndexFile;
 use crate::disk::index::paged::Paged;
 use crate::wanted::{Budget, SetId, SetKeys, Wanted};
 
-/// The topics that a set of matchers was tested with, and the outcomes. Readers share it without a
-/// lock.
+/// The results of testing topics with a set of matchers. Readers share it without a lock.
 #[derive(Default)]
 pub(crate) struct Memo {
     tested: Paged<AtomicU64>,
@@ -24,7 +23,7 @@ pub(crate) struct Memo {
 }
 
 impl Memo {
-    /// The outcome for a topic: remembered, or made and remembered.
+    /// The result for a topic: the cached one, or that of `test`, which is then cached.
     pub(crate) fn get(&self, topic: TopicId, test: impl FnOnce() -> bool) -> bool {
         let (word, bit) = (topic as usize / 64, 1_u64 << (topic % 64));
         let is_set = |bits: &Paged<AtomicU64>| {
@@ -37,7 +36,8 @@ impl Memo {
         if matched {
             self.matched.slot(word).fetch_or(bit, Ordering::Relaxed);
         }
-        // Whoever sees that it was tested sees the outcome.
+        // Stored after `matched` and with `Release`: a reader that sees with `Acquire` that the
+        // topic was tested also sees the result.
         self.tested.slot(word).fetch_or(bit, Ordering::Release);
         matched
     }
@@ -47,7 +47,7 @@ impl Memo {
     }
 }
 
-/// Entries of a sealed segment, in order.
+/// Selected entries of a sealed segment, in order.
 pub(crate) enum Selection {
     Few(Box<[Ordinal]>),
     /// One bit for each entry of the segment.
@@ -70,7 +70,7 @@ impl Selection {
         Self::Few(few.into())
     }
 
-    /// The first entry from `first` on.
+    /// The first selected entry from `first` on.
     pub(crate) fn next_from(&self, first: Ordinal) -> Option<Ordinal> {
         match self {
             Self::Few(all) => all.get(all.partition_point(|ordinal| *ordinal < first)).copied(),
@@ -85,7 +85,7 @@ impl Selection {
         }
     }
 
-    /// The last entry before `end`.
+    /// The last selected entry before `end`.
     pub(crate) fn last_before(&self, end: Ordinal) -> Option<Ordinal> {
         match self {
             Self::Few(all) => {
@@ -114,26 +114,27 @@ impl Selection {
     }
 }
 
-/// A selection that is being made, turn by turn, by whoever needs it.
+/// A selection that is being made in turns. Each reader that needs it continues it. The lock is
+/// held while a part of the index file is read, so that two readers do not do the same work.
 #[derive(Default)]
 pub(crate) struct Resolution(Mutex<Partial>);
 
 #[derive(Default)]
 struct Partial {
-    /// Topics that were tested.
+    /// The number of topics that were tested.
     topics: usize,
     bits: Vec<u64>,
     made: Option<Arc<Selection>>,
 }
 
-/// Topics that are read at once.
+/// The number of topics that are read at once.
 const TOPICS: usize = 1024;
 
-/// Entries of topics that are read at once.
+/// The number of ordinals that are read at once.
 const ORDINALS: usize = 64 << 10;
 
 impl Resolution {
-    /// Goes on for a turn. `None` if that was not enough.
+    /// Runs one turn. `None` if the selection is not finished.
     pub(crate) fn advance(
         &self,
         file: &IndexFile,
@@ -184,7 +185,7 @@ impl Partial {
         }
     }
 
-    /// Tests topics while the budget lasts, and says whether that was all of them.
+    /// Tests topics while the budget lasts. Returns whether all topics are tested.
     fn test_topics(
         &mut self,
         file: &IndexFile,
@@ -197,7 +198,7 @@ impl Partial {
             let (Some(first), Some(last)) = (rows.first(), rows.last()) else { break };
             let names = file.names(first.name.start..last.name.end)?;
             let ordinals = first.ordinals.start..last.ordinals.end;
-            // Most topics have few entries, which stand one after the other.
+            // Most topics have few entries, and these are next to each other in the file.
             let near = if ordinals.len() <= ORDINALS {
                 Some(file.ordinals(ordinals.clone())?)
             } else {
@@ -221,7 +222,7 @@ impl Partial {
                         None => self.select(file, row.ordinals.clone())?,
                     }
                 }
-                // Only now: after an error, whoever goes on begins with this topic again.
+                // Counted last: after an error, the next turn begins with this topic again.
                 self.topics += 1;
             }
         }
@@ -229,11 +230,11 @@ impl Partial {
     }
 }
 
-/// CachedResult was found out of sets of matchers, within a number of bytes.
+/// A cache of selections, with a limit in bytes.
 ///
-/// CachedResult was used a moment ago is never given up for something else: when there is no room, a read
-/// goes without. It then tests entries one by one, and so the cost of a replay is bounded by what
-/// it passes over, whatever else is read.
+/// Recently used results are never evicted for others. Without memory, a read works without a
+/// selection: it tests entries one by one. So the cost of a replay is bounded by the entries that
+/// it passes, whatever else is read.
 pub(crate) struct Selections {
     pub(crate) keys: SetKeys,
     held: Mutex<Held>,
@@ -244,7 +245,7 @@ pub(crate) struct Selections {
 struct Held {
     found: HashMap<(Offset, SetId), Cached>,
     bytes: usize,
-    /// When what is idle was last looked for.
+    /// The last time when idle results were evicted.
     swept: Option<Instant>,
 }
 
@@ -260,13 +261,13 @@ enum CachedResult {
     Resolution(Arc<Resolution>),
 }
 
-/// CachedResult was not used for so long makes room.
+/// Results that were not used for this time can be evicted.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How often what is idle is looked for, at most.
+/// The minimum time between two searches for idle results.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// CachedResult it takes beside what was found.
+/// The approximate overhead of one cached result in bytes.
 const OVERHEAD: usize = 256;
 
 impl Selections {
@@ -274,7 +275,8 @@ impl Selections {
         Self { keys: SetKeys::default(), held: Mutex::default(), room }
     }
 
-    /// For a segment that is in memory and has so many topics.
+    /// The memo for a segment whose index is in memory and has this many topics. `None` if there is
+    /// no memory for it.
     pub(crate) fn memo(&self, segment: Offset, set: SetId, topics: TopicId) -> Option<Arc<Memo>> {
         let known = |what: &CachedResult| match what {
             CachedResult::Memo(memo) => Some(Arc::clone(memo)),
@@ -283,7 +285,8 @@ impl Selections {
         self.get((segment, set), Memo::weight(topics), known, || CachedResult::Memo(Arc::default()))
     }
 
-    /// For a sealed segment of so many entries.
+    /// The selection for a sealed segment with this many entries. `None` if there is no memory for
+    /// it.
     pub(crate) fn resolution(
         &self,
         segment: Offset,
@@ -299,12 +302,12 @@ impl Selections {
         })
     }
 
-    /// Says what a finished selection takes.
+    /// Records the size of a finished selection.
     pub(crate) fn settle(&self, segment: Offset, set: SetId, selection: &Selection) {
         self.held().resize((segment, set), selection.weight());
     }
 
-    /// Leaves no room for anything more.
+    /// Leaves no memory for further results.
     #[cfg(test)]
     pub(crate) fn fill_up(&self) {
         let mut held = self.held();
@@ -328,7 +331,8 @@ impl Selections {
             && let Some(known) = known(&found.what)
         {
             found.used = now;
-            // A memo grows with the topics, a resolution has been settled.
+            // A memo grows with the number of topics. The size of a selection is recorded by
+            // `settle`.
             if matches!(found.what, CachedResult::Memo(_)) && bytes + OVERHEAD > found.bytes {
                 held.resize(key, bytes);
             }
@@ -356,7 +360,7 @@ impl Held {
         }
     }
 
-    /// Gives up what is idle, until there are so many bytes at most; `None` if that is not enough.
+    /// Evicts idle results until at most `most` bytes are used. `None` if that is not enough.
     fn make_room(&mut self, most: usize, now: Instant) -> Option<()> {
         if self.bytes <= most {
             return Some(());

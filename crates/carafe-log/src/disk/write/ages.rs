@@ -1,5 +1,5 @@
-//! How old segments are: by the steady clock where it saw them, by their entries' times where it
-//! did not.
+//! The ages of segments: by the steady clock for segments that were written since the log was
+//! opened, and by the times of their entries for older ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,41 +8,41 @@ use carafe_protocol::Offset;
 
 use crate::clock::{Reading, TOLERANCE, duration, nanos};
 
-/// How often one segment may be removed whose age rests on the wall clock alone.
+/// The minimum time between two removals of segments that are too old only by the wall clock.
 pub(crate) const CAREFUL: Duration = Duration::from_secs(60);
 
 const MILLISECOND: i64 = 1_000_000;
 
-/// What is known of a segment's age.
+/// The times that are known of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// The offset before its first entry, by which it is known here.
+    /// The offset before its first entry, which identifies the segment here.
     pub(crate) previous: Offset,
     /// The time of its newest entry, in milliseconds since 1970.
     pub(crate) newest: u64,
 }
 
-/// Whether a segment is older than what is kept.
+/// Whether a segment is older than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Kept,
     Aged,
-    /// Only by the wall clock, by which the segment is so old.
+    /// Too old only by the wall clock, by which it has this age.
     Doubtful(Duration),
 }
 
-/// How old the segments are, and which are older than what is kept.
+/// The ages of the segments.
 pub(crate) struct Ages {
     limit: Option<i64>,
     opened: i64,
-    /// When the steady clock saw the newest entry of each segment that took entries since the log
-    /// was opened.
+    /// The steady time of the newest entry of each segment that was written since the log was
+    /// opened.
     taken: BTreeMap<Offset, i64>,
-    /// From when on another segment may be removed on the wall clock's word.
+    /// The steady time before which no segment is removed that is too old only by the wall clock.
     careful_until: i64,
 }
 
-/// At least, and if the wall clock is right, in nanoseconds.
+/// The minimum age, and the age if the wall clock is right, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Age {
     certain: i64,
@@ -61,19 +61,20 @@ impl Ages {
         Self { limit: limit.map(nanos), opened: now.steady, taken: BTreeMap::new(), careful_until }
     }
 
-    /// The segment has just taken entries. Those that were supplied may be old already.
+    /// Records that a segment has stored entries. Supplied entries may be old already.
     pub(crate) fn take(&mut self, segment: Seen, now: Reading) {
         let old = now.time.saturating_sub(time_of(segment)).max(0);
         self.taken.insert(segment.previous, now.steady.saturating_sub(old));
     }
 
-    /// Looks at the first of these segments. The others follow it in order, up to the newest.
+    /// Judges the first of these segments. The others follow it in order, up to the newest.
     pub(crate) fn judge(&self, mut segments: impl Iterator<Item = Seen>, now: Reading) -> Verdict {
         let (Some(limit), Some(first)) = (self.limit, segments.next()) else {
             return Verdict::Kept;
         };
         let age = self.age_of(first, now).unwrap_or_else(|| {
-            // Its time lies in the future, so nobody knows it. What follows was stored later.
+            // Its time is in the future, so its age is unknown. It is at least that of a later
+            // segment.
             let later = segments.find_map(|segment| self.age_of(segment, now)).unwrap_or_default();
             later.at_least(self.uptime(now))
         });
@@ -88,7 +89,7 @@ impl Ages {
         }
     }
 
-    /// A segment is removed.
+    /// Forgets a removed segment.
     pub(crate) fn forget(&mut self, segment: Offset, verdict: Verdict, now: Reading) {
         self.taken.remove(&segment);
         if matches!(verdict, Verdict::Doubtful(_)) {

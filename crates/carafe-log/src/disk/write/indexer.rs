@@ -1,4 +1,4 @@
-//! The thread that writes the indexes of segments that were sealed, while the writer goes on in the
+//! The indexer thread. It writes the indexes of sealed segments while the writer continues with the
 //! next segment.
 
 use std::collections::VecDeque;
@@ -12,10 +12,10 @@ use crate::disk::segment::sealed::Sealed;
 use crate::disk::storage::Storage;
 use crate::panics::caught;
 
-/// How many sealed segments may have their index in memory. Beyond that, the writer waits.
+/// The maximum number of sealed segments whose index is in memory. With more, the writer waits.
 const WAITING: usize = 2;
 
-/// When writing an index has failed, it is tried again after this time.
+/// The time after which a failed write of an index is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Indexer {
@@ -32,9 +32,9 @@ struct Segments {
 #[derive(Default)]
 struct Waiting {
     segments: VecDeque<Arc<Sealed>>,
-    /// Why the oldest could not be written, until it is.
+    /// The error of writing the oldest index, until it succeeds.
     failed: Option<io::Error>,
-    /// What a panic said that has ended the thread.
+    /// The message of a panic that has ended the thread.
     ended: Option<String>,
     closed: bool,
 }
@@ -48,10 +48,10 @@ impl Indexer {
         Ok(Self { waiting, thread: Some(thread) })
     }
 
-    /// Waits until another segment may be sealed.
+    /// Blocks the writer until another segment may be sealed.
     ///
     /// # Errors
-    /// When the indexes that wait cannot be written, or none will be any more.
+    /// When the waiting indexes cannot be written, or the thread has ended.
     pub(crate) fn wait_for_room(&self) -> io::Result<()> {
         let full = |waiting: &mut Waiting| {
             waiting.segments.len() >= WAITING && waiting.failed.is_none() && waiting.ended.is_none()
@@ -65,15 +65,15 @@ impl Indexer {
         }
     }
 
-    /// Whether there is a thread that writes.
+    /// Checks that the thread runs.
     ///
     /// # Errors
-    /// When it has ended by a panic.
+    /// When the thread has ended by a panic.
     pub(crate) fn check(&self) -> io::Result<()> {
         self.waiting.lock().check_thread()
     }
 
-    /// Has the index of a sealed segment written.
+    /// Queues the index of a sealed segment.
     pub(crate) fn write(&self, sealed: Arc<Sealed>) {
         self.waiting.lock().segments.push_back(sealed);
         self.waiting.changed.notify_all();
@@ -81,7 +81,7 @@ impl Indexer {
 }
 
 impl Drop for Indexer {
-    /// Writes what waits, each once.
+    /// Tries to write each waiting index once, and ends the thread.
     fn drop(&mut self) {
         self.waiting.lock().closed = true;
         self.waiting.changed.notify_all();
@@ -105,7 +105,7 @@ impl Segments {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A panic ends it, and the writer is told: it would wait for ever.
+    /// Records a panic, which ends the thread. Without this, the writer would wait forever.
     fn write_or_end(&self, storage: &dyn Storage) {
         if let Err(panic) = caught(|| self.write_all(storage)) {
             self.lock().ended = Some(panic);
@@ -125,11 +125,19 @@ impl Segments {
                     unused.extend(index);
                 }
                 Err(error) if waiting.closed => {
-                    tracing::warn!(%error, segment = sealed.segment.name, "its index is made when the log is opened");
+                    tracing::warn!(
+                        %error,
+                        segment = sealed.segment.name,
+                        "the index cannot be written; it is made when the log is opened"
+                    );
                     waiting.segments.pop_front();
                 }
                 Err(error) => {
-                    tracing::warn!(%error, segment = sealed.segment.name, "its index cannot be written now");
+                    tracing::warn!(
+                        %error,
+                        segment = sealed.segment.name,
+                        "the index cannot be written now; trying again"
+                    );
                     waiting.failed = Some(error);
                     self.changed.notify_all();
                     drop(self.changed.wait_timeout(waiting, AGAIN));
@@ -141,8 +149,8 @@ impl Segments {
         }
     }
 
-    /// The oldest segment that waits. Meanwhile, indexes that nobody reads any more are dropped:
-    /// that may take long, and so no other thread is to be the last to have one.
+    /// The oldest waiting segment. While there is none, drops indexes that no reader uses any more.
+    /// Dropping one may take long, so this thread keeps a reference until it is the last owner.
     fn next(&self, unused: &mut Vec<Arc<ActiveIndex>>) -> Option<Arc<Sealed>> {
         let mut waiting = self.lock();
         loop {

@@ -1,4 +1,5 @@
-//! Writing: the queue, the thread that writes and syncs, and the thread that writes indexes.
+//! Writing: the queue, the thread that writes and syncs, retention, and the thread that writes
+//! indexes.
 
 pub(crate) mod ages;
 pub(crate) mod indexer;

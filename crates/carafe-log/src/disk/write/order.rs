@@ -1,4 +1,4 @@
-//! The order of what is written: positions are given out, and idempotency keys are looked up.
+//! Orders a commit: assigns positions and checks idempotency keys. Runs on the writer thread.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::disk::state::DiskShared;
 use crate::disk::write::queue::{Job, Work};
 use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
 
-/// Work was asked for, put in order: what to store, and what to answer then.
+/// Ordered jobs: the entries to store, and the answers to send afterwards.
 pub(crate) struct Ordered {
     now: Reading,
     pub(crate) entries: Vec<Arc<Entry>>,
@@ -29,12 +29,12 @@ enum Answer {
 }
 
 impl Ordered {
-    /// Nothing yet; what is published gets this time.
+    /// No jobs yet. Publications get the time of `now`.
     pub(crate) fn at(now: Reading) -> Self {
         Self { now, entries: Vec::new(), keys: Keys::new(), answers: Vec::new() }
     }
 
-    /// Puts what was asked for in order after what is there; what cannot be is refused at once.
+    /// Orders a job after the ones before it. Rejects it immediately if it cannot be ordered.
     pub(crate) fn take(&mut self, job: Job, shared: &DiskShared) {
         let tail = self.entries.last().map_or_else(|| shared.state().tail, |entry| entry.position);
         match job.what {
@@ -54,7 +54,7 @@ impl Ordered {
         }
     }
 
-    /// Orders a batch; if one of its keys cannot be looked up, nothing of it is taken.
+    /// Orders a batch. If one of its keys cannot be looked up, nothing of the batch is ordered.
     fn publications(
         &mut self,
         publications: Vec<Publication>,
@@ -94,7 +94,7 @@ impl Ordered {
         })
     }
 
-    /// Who asked may have left.
+    /// Sends the answers. A caller may have dropped its receiver.
     pub(crate) fn answer(self, stored: &Result<(), AppendError>) {
         for answer in self.answers {
             match answer {
@@ -107,8 +107,8 @@ impl Ordered {
     }
 }
 
-/// Work one batch adds. It is kept apart until the whole batch is ordered: a batch that is refused
-/// leaves nothing.
+/// The entries and keys of one batch. They are merged only after the whole batch is ordered, so
+/// that a rejected batch leaves nothing.
 struct Batch {
     tail: Position,
     entries: Vec<Arc<Entry>>,

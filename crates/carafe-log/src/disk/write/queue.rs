@@ -1,4 +1,4 @@
-//! Work waits to be written.
+//! The queue of jobs for the writer. Any thread pushes; the writer takes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,25 +11,26 @@ use crate::disk::read::keys::KeyLookup;
 use crate::disk::state::DiskShared;
 use crate::{AppendAtError, AppendError, Appended, Entry, Publication, ReadError};
 
-/// The most bytes that one batch may have: a segment ends before 4 GiB.
+/// The maximum size of a batch. A segment is shorter than 4 GiB.
 const BATCH: usize = 1 << 30;
 
-/// How often entries are looked at that may have become too old.
+/// The time after which an idle writer checks whether entries are too old.
 const AGING: Duration = Duration::from_secs(1);
 
-/// Work waits to be written.
+/// The queue of jobs for the writer.
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     came: Condvar,
     limit: usize,
-    /// Bytes that one batch may have.
+    /// The maximum size of a batch.
     batch: usize,
-    /// Bytes that one commit takes up, unless a single batch has more.
+    /// The size after which a commit takes no further job.
     commit: usize,
 }
 
-/// A place in the queue for a job that is yet to come.
+/// Reserved room in the queue for a job whose keys are still being looked up. Dropping it frees the
+/// room.
 pub(crate) struct Admitted {
     queue: Arc<Queue>,
     bytes: usize,
@@ -38,7 +39,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     pub(crate) fn push(mut self, job: Job) {
         let mut waiting = self.queue.waiting();
-        // They are the job's from here on.
+        // The job has the room now, so dropping `self` must not free it.
         self.bytes = 0;
         waiting.jobs.push_back(job);
         self.queue.arrived.notify_one();
@@ -58,12 +59,12 @@ impl Drop for Admitted {
 struct Waiting {
     jobs: VecDeque<Job>,
     bytes: usize,
-    /// Jobs that were admitted and are yet to come.
+    /// The number of admitted jobs that were not pushed yet.
     coming: usize,
     closed: bool,
 }
 
-/// Something to store, and who waits for it.
+/// Publications or entries to store, and the channel for the answer.
 pub(crate) struct Job {
     pub(crate) what: Work,
     bytes: usize,
@@ -87,7 +88,7 @@ impl Job {
         self.bytes
     }
 
-    /// Goes on to look up its keys, and says whether that is done.
+    /// Runs one turn of looking up the keys. Returns whether all are looked up.
     pub(crate) fn look_up(&mut self, shared: &DiskShared) -> Result<bool, ReadError> {
         match &mut self.what {
             Work::Publications(batch, looked, _) => looked.go_on(batch, shared),
@@ -96,7 +97,7 @@ impl Job {
     }
 
     pub(crate) fn refuse(self, error: AppendError) {
-        // Who asked may have left.
+        // The caller may have dropped its receiver.
         match self.what {
             Work::Publications(.., reply) => drop(reply.send(Err(error))),
             Work::Entries(_, reply) => drop(reply.send(Err(error.into()))),
@@ -127,10 +128,10 @@ impl Queue {
         }
     }
 
-    /// Takes so many bytes in that are yet to come.
+    /// Reserves room for a job of this size.
     ///
     /// # Errors
-    /// When that is more than may wait.
+    /// When the job is too large, or too many bytes wait.
     pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admitted, AppendError> {
         if bytes > self.batch {
             return Err(AppendError::TooLarge { bytes, limit: self.batch });
@@ -144,7 +145,7 @@ impl Queue {
         Ok(Admitted { queue: Arc::clone(self), bytes })
     }
 
-    /// Takes nothing more, once all that was admitted has come.
+    /// Closes the queue after all admitted jobs have been pushed.
     pub(crate) fn close(&self) {
         let coming = |waiting: &mut Waiting| waiting.coming > 0;
         let waiting = self.came.wait_while(self.waiting(), coming);
@@ -152,8 +153,8 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Work waits, as much as one commit takes; nothing if nothing came for a while; `None` when
-    /// there will be no more.
+    /// The next jobs, up to the size of one commit. Empty if no job arrived for a while. `None` if
+    /// the queue is closed and empty.
     pub(crate) fn take(&self) -> Option<Vec<Job>> {
         let waiting = self.waiting();
         let nothing = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;

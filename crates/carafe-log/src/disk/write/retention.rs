@@ -1,4 +1,4 @@
-//! Which segments are kept, and how the others are removed.
+//! Retention: which segments are stored, and how old ones are removed. Runs on the writer thread.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::disk::write::ages::{Seen, Verdict};
 use crate::disk::write::writer::{Writer, passing};
 
 impl Writer {
-    /// Forgets the oldest segments while they are beyond what is to be kept.
+    /// Removes the oldest segments while the log exceeds its limits.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         let now = self.shared.clock.reading();
         self.end_aged_segment(now)?;
@@ -26,22 +26,26 @@ impl Writer {
     fn remove(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
         let storage = &*self.shared.storage;
         self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
-        // One that cannot be removed stays in the list: removing a newer one would leave a hole
-        // between them.
+        // A segment that cannot be removed stays in the list. Removing a newer one would leave a
+        // hole.
         storage.remove(&oldest.segment.name).inspect_err(|_| {
             self.shared
                 .change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
         })?;
-        // Without it, a crash could bring this one back and lose the next.
+        // Without this sync, a crash could bring this segment back and lose the next one.
         storage.sync().map_err(not_full)?;
         // An index without a segment is removed when the log is opened.
         if let Err(error) = oldest.remove_derived(storage) {
-            tracing::warn!(%error, segment = oldest.segment.name, "its index cannot be removed");
+            tracing::warn!(
+                %error,
+                segment = oldest.segment.name,
+                "the index of a trimmed segment cannot be removed"
+            );
         }
         Ok(())
     }
 
-    /// Forgets the oldest segments until a new active one of this size fits beside the others.
+    /// Removes the oldest segments until a new active segment of this size fits into the limit.
     pub(crate) fn make_room(&mut self, size: u32) -> io::Result<()> {
         loop {
             let oldest = {
@@ -59,15 +63,14 @@ impl Writer {
         }
     }
 
-    /// What the active segment takes. Once it is nearly full, the next one counts, too: room for
-    /// that is made between two commits, so that no publisher waits for it.
+    /// The space of the active segment. Once it is nearly full, the next one counts, too: space for
+    /// it is freed between two commits, so that no publisher waits for that.
     fn active_bytes(&self, end: u32) -> u64 {
         let (end, room) = (u64::from(end), u64::from(self.room_to));
         if end * 4 > room * 3 { end + u64::from(self.options.segment_size()) } else { room }
     }
 
-    /// Whether the log takes more than it may on the disk, with so many bytes for the active
-    /// segment.
+    /// Whether the log exceeds its limit of bytes, if the active segment takes `active` bytes.
     fn takes_too_much(&self, state: &State, active: u64) -> bool {
         let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
         sealed + active + state.active.index.file_bytes() > self.options.bytes
@@ -84,12 +87,13 @@ impl Writer {
         (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
     }
 
-    /// Whether the active segment has so many that trimming by it would be too coarse.
+    /// Whether the active segment has so many entries that trimming by whole segments would be too
+    /// coarse with more.
     pub(crate) fn has_enough_entries(&self) -> bool {
         self.shared.state().active.published() >= self.options.segment_entries()
     }
 
-    /// Entries age in the active segment too, if no others come.
+    /// Seals an active segment that is too old. Without new entries, it would never be trimmed.
     fn end_aged_segment(&mut self, now: Reading) -> io::Result<()> {
         let aged = {
             let state = self.shared.state();
@@ -111,14 +115,15 @@ impl Writer {
                 segment = oldest.segment.name,
                 ?age,
                 jump = ?duration(now.doubt),
-                "removes old events on the system clock's word; if that clock is wrong, stop the hub within a minute"
+                "removing events that are too old only by the system clock; if that clock is \
+                 wrong, stop the hub within a minute"
             );
         }
     }
 }
 
 impl State {
-    /// All segments, the oldest first.
+    /// The times of all segments, the oldest first.
     fn seen(&self) -> impl Iterator<Item = Seen> {
         let sealed = self.sealed.iter().map(|sealed| Seen {
             previous: sealed.segment.header.previous.offset,
@@ -129,7 +134,7 @@ impl State {
 }
 
 impl Active {
-    /// Entries that others than the hub published.
+    /// The number of entries that clients published, and not the hub itself.
     fn published(&self) -> u64 {
         u64::from(self.index.entries().saturating_sub(self.index.of_hub()))
     }

@@ -1,5 +1,5 @@
-//! The one thread that writes: it commits everything that arrived while it synced the commit
-//! before.
+//! The writer thread. It commits all jobs that arrived while it synced the previous commit. It
+//! alone changes the segments.
 
 use std::io;
 use std::sync::Arc;
@@ -30,11 +30,12 @@ pub(crate) struct Writer {
     pub(crate) options: DiskOptions,
     pub(crate) ages: Ages,
     indexer: Indexer,
-    /// How far the active segment has room.
+    /// The size up to which space is allocated for the active segment.
     pub(crate) room_to: u32,
-    /// A part of a commit that was refused may stand behind the last whole one.
+    /// Whether a part of a rejected commit may follow the last whole one.
     unfinished: bool,
-    /// A segment that could be neither begun nor removed. The next one that is begun replaces it.
+    /// A segment that could be neither created nor removed. The next segment that is created
+    /// replaces it.
     abandoned: Option<String>,
     failed: Option<DiskError>,
     failure: Option<oneshot::Sender<String>>,
@@ -62,8 +63,8 @@ impl Writer {
         }
     }
 
-    /// Writes what comes, until there will be no more. After a panic, nobody knows what is written:
-    /// like a failed write, it ends writing, and who publishes is told.
+    /// Runs until the queue is closed. After a panic it is unknown what was written. So a panic
+    /// ends writing like a failed write, and publishers get an error.
     pub(crate) fn run(mut self, queue: &Queue) {
         if let Err(panic) = caught(|| self.write_all(queue)) {
             self.fail("the thread that writes has panicked", io::Error::other(panic));
@@ -83,7 +84,7 @@ impl Writer {
         if self.failed.is_none()
             && let Err(error) = self.close()
         {
-            tracing::warn!(%error, "cannot mark the log as closed in order");
+            tracing::warn!(%error, "cannot write the clean mark");
         }
     }
 
@@ -95,7 +96,7 @@ impl Writer {
         }
     }
 
-    /// Marks the log as closed in order. The mark says that nothing stands behind the last commit.
+    /// Writes the clean mark. It says that nothing follows the last commit.
     fn close(&mut self) -> io::Result<()> {
         self.cut_unfinished()?;
         let storage = &*self.shared.storage;
@@ -103,7 +104,7 @@ impl Writer {
             storage.remove(&name)?;
             storage.sync()?;
         }
-        // Copied out, so that the lock is not held while the disk is written.
+        // Copied, so that the lock is not held while the file is written.
         let (tail, end) = {
             let state = self.shared.state();
             (state.tail, state.active.end)
@@ -127,7 +128,7 @@ impl Writer {
         ordered.answer(&stored);
     }
 
-    /// Writes and syncs a commit, takes it in, and hands it to the followers.
+    /// Writes and syncs a commit, adds it to the state, and calls the followers.
     fn store(&mut self, entries: &[Arc<Entry>], now: Reading) -> Result<(), AppendError> {
         let commit = match self.write(entries) {
             Ok(commit) => commit,
@@ -147,8 +148,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Says what the publishers of a commit are told that was not written. Without room, it is
-    /// certain that nothing of it stays. After any other error the disk is not trusted any more.
+    /// The error for the publishers of a commit that was not written. If there was no space, it is
+    /// certain that nothing of the commit stays. After any other error, the disk is not trusted any
+    /// more.
     fn refuse(&mut self, error: io::Error) -> AppendError {
         let Some(refused) = passing(&error) else {
             return self.fail("a commit cannot be written", error);
@@ -157,7 +159,7 @@ impl Writer {
             Err(error) if passing(&error).is_none() => {
                 self.fail("a refused commit cannot be removed", error)
             }
-            // Without room for that, it is tried again before anything else is written.
+            // If there is no space to restore the end, this is tried again before the next write.
             _ => refused,
         }
     }
@@ -170,7 +172,7 @@ impl Writer {
         let (segment, end) = self.active();
         segment.file.truncate(u64::from(end.at))?;
         if segment.file.allocate(u64::from(self.room_to.max(end.at))).is_err() {
-            // The next commit begins another segment.
+            // The next commit then begins a new segment.
             self.room_to = end.at;
         }
         segment.file.sync().map_err(not_full)?;
@@ -201,26 +203,28 @@ impl Writer {
         (state.active.segment.clone(), state.active.end)
     }
 
-    /// Whether the offsets lie so near to the segment's first that its index can hold them.
+    /// Whether the index can represent the offsets: it stores 32 bits relative to the first one.
     fn spans(&self, header: &Header, entries: &[Arc<Entry>]) -> bool {
         entries
             .last()
             .is_none_or(|last| last.offset() - header.previous.offset <= u64::from(u32::MAX))
     }
 
-    /// Seals the active segment and begins another with room for so many bytes; one without entries
-    /// gets the room itself.
+    /// Seals the active segment and begins another with space for a commit of this size. An active
+    /// segment without entries is enlarged instead.
     pub(crate) fn begin_segment(&mut self, bytes: u32) -> io::Result<Segment> {
-        // What is cut off when a segment is sealed is not synced.
+        // The truncation when a segment is sealed is not synced. So an unfinished commit has to be
+        // removed durably before.
         self.cut_unfinished()?;
         let (segment, end) = self.active();
-        // Whatever fails from here on, the sealed file takes nothing more.
+        // From here on, the sealed file takes no further commit, even if a later step fails.
         self.room_to = 0;
         let size = self.options.segment_size().max(CommitEnd::of_empty(&segment.header).at + bytes);
         self.make_room(size).or_else(later)?;
         let (index, summary) = self.shared.state().active_summary();
         if summary.entries == 0 {
-            // Another would have the same name, and nothing to go back to if it could not be begun.
+            // A new segment would have the same name and replace this one. If creating it failed,
+            // no segment would be left.
             segment.file.allocate(u64::from(size))?;
             self.room_to = size;
             return Ok(segment);
@@ -254,7 +258,8 @@ impl Writer {
         Ok(created)
     }
 
-    /// Nothing is written after a failure: what a disk has after a failed sync, nobody knows.
+    /// Records a failure and stops writing for good: after a failed sync, the content of the disk
+    /// is unknown.
     fn fail(&mut self, what: &str, error: io::Error) -> AppendError {
         let reason = DiskError::of(what, error);
         tracing::error!(%reason, "the log has failed");
@@ -266,22 +271,22 @@ impl Writer {
     }
 }
 
-/// What has stored nothing, and may be over when it is tried again.
+/// The error of an operation that stored nothing and may succeed later. `None` for any other error.
 pub(crate) fn passing(error: &io::Error) -> Option<AppendError> {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     match (error.kind(), errno) {
-        // A quota and a limit on the size of files are like a full disk.
+        // A quota or a limit on the file size is like a full disk.
         (
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge,
             _,
         ) => Some(AppendError::Full),
-        // Only opening a file comes to this, before anything is written to it.
+        // Only opening a file returns this, before anything is written to it.
         (_, Some(Errno::MFILE | Errno::NFILE)) => Some(AppendError::NoDescriptors),
         _ => None,
     }
 }
 
-/// History that cannot be trimmed for want of room is trimmed later.
+/// If there is no space to trim the history, it is trimmed later.
 fn later(error: io::Error) -> io::Result<()> {
     let Some(reason) = passing(&error) else { return Err(error) };
     tracing::warn!(%reason, "history cannot be trimmed now");
