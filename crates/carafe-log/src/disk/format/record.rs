@@ -12,8 +12,8 @@
 //! | retry time in milliseconds, if flagged | 8 |
 //! | topics, type if flagged, external ID if flagged, data: each after its length | 4 + n |
 //!
-//! Flags: 1 the entry is private, 2 it has a type, 4 a retry time, 8 an external ID, 16 that ID is no
-//! idempotency key, 32 the hub itself published the entry.
+//! Flags: 1 the entry is private, 2 it has a type, 4 a retry time, 8 an external ID, 16 that ID
+//! is no idempotency key, 32 the hub itself published the entry.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
