@@ -1,4 +1,4 @@
-//! The measurements.
+//! `cargo xtask bench`: installs the peers, builds, and runs the measurements of carafe-bench.
 
 use std::ffi::{OsStr, OsString};
 
@@ -6,7 +6,7 @@ use crate::install::{Piece, install};
 use crate::step::Step;
 use crate::unpack::{NCHAN, NGINX};
 
-/// What others are made of, beside whom the hub is measured, and what counts its system calls.
+/// The servers with which the hub is compared, and strace, which counts its system calls.
 const PEERS: [Piece; 6] = [
     Piece::Strace,
     Piece::Node,
@@ -18,8 +18,8 @@ const PEERS: [Piece; 6] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `million`, `storm`, `shape` or `catch-up`, and its options,
-    /// which `--help` after it tells
+    /// `durable`, `replay`, `fanout`, `million`, `storm`, `shape` or `catch-up`, with its options;
+    /// add `--help` to list them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     match options.measurement.first().and_then(|name| name.to_str()) {
         Some("fanout") => {
-            bring_peers()?;
+            install_peers()?;
             build_carafe()?;
         }
         Some("catch-up") => {
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     options.measurement.iter().map(OsStr::new).fold(step, Step::arg).run()
 }
 
-fn bring_peers() -> Result<(), String> {
+fn install_peers() -> Result<(), String> {
     let missing: Vec<_> = PEERS.into_iter().filter(|piece| !piece.is_here()).collect();
     if missing.is_empty() { Ok(()) } else { install(&missing) }
 }

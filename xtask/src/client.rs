@@ -1,9 +1,9 @@
-//! The programs from outside the project that its tests drive the hub with.
+//! Third-party programs that the tests use.
 
 use crate::install::Piece;
 use crate::unpack::{CADDY, NGINX};
 
-/// A client that real users read streams with, or a tool of the tests.
+/// A client of event streams, a proxy, or a tool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Client {
     Curl,
@@ -12,7 +12,7 @@ pub(crate) enum Client {
     Browser,
     /// Makes system calls fail.
     Strace,
-    /// Proxies that stand in front of a hub.
+    /// A proxy in front of a hub.
     Nginx,
     Caddy,
 }
@@ -28,7 +28,7 @@ impl Client {
         Self::Caddy,
     ];
 
-    /// The name under which tests know it, in `CARAFE_TEST_WITHOUT` too.
+    /// The name of the client in `CARAFE_TEST_WITHOUT`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Curl => "curl",
@@ -41,7 +41,7 @@ impl Client {
         }
     }
 
-    /// What it is made of, in the order of installing.
+    /// What has to be installed for it, in order.
     pub(crate) fn pieces(self) -> Vec<Piece> {
         match self {
             Self::Curl => vec![Piece::Curl],

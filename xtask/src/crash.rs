@@ -1,18 +1,18 @@
-//! Kills the program under load, again and again.
+//! `cargo xtask crash`: kills the hub under load repeatedly.
 
 use crate::step::Step;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How often to kill it
+    /// Number of times to kill the hub
     #[arg(long, default_value = "100")]
     cycles: u64,
-    /// Repeats the moments of another run
+    /// Seed of an earlier run, to repeat it
     #[arg(long)]
     seed: Option<u64>,
 }
 
-/// The test of `carafe-cli` that ordinary runs have too, over more cycles.
+/// Runs a test of `carafe-cli` with more cycles than ordinary runs.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let test = "nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed";
     let mut step =

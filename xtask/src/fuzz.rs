@@ -1,33 +1,33 @@
-//! The fuzzing, on stable Rust.
+//! `cargo xtask fuzz`, on stable Rust.
 
 use std::fs;
 
 use crate::step::Step;
 use crate::tool::Tool;
 
-/// What is fuzzed.
+/// The fuzz targets.
 const TARGETS: [&str; 7] =
     ["batch", "decoder", "form", "last-event-id", "query", "template", "token"];
 
-/// What the fuzzer finds goes here; what is worth keeping moves to the corpus by hand.
+/// Inputs that the fuzzer finds. Those worth keeping are moved to `fuzz/corpus` by hand.
 const FOUND: &str = "fuzz/target/corpus";
 
-/// Bytes that are tried at most: those that limits are met with.
-const LONGEST: u32 = 8192;
+/// The longest input, which is enough to exceed the limits of the parsers.
+const MAX_LENGTH: u32 = 8192;
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// What to fuzz [default: everything]
+    /// Target to fuzz [default: all]
     #[arg(value_parser = TARGETS)]
     target: Option<String>,
-    /// How long to try each target
+    /// Seconds per target
     #[arg(long, default_value_t = 60)]
     seconds: u32,
 }
 
-/// The sanitizer needs nightly Rust; what is fuzzed has no `unsafe` that it could watch.
+/// Without a sanitizer, which needs nightly Rust; the fuzzed code has no `unsafe`.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     if !CARGO_FUZZ.is_here() {
         CARGO_FUZZ.install()?;
@@ -41,6 +41,6 @@ fn fuzz(target: &str, seconds: u32) -> Result<(), String> {
     fs::create_dir_all(&found).map_err(|error| format!("{found}: {error}"))?;
     let program = CARGO_FUZZ.program();
     let arguments =
-        format!("{found} fuzz/corpus/{target} -- -max_total_time={seconds} -max_len={LONGEST}");
+        format!("{found} fuzz/corpus/{target} -- -max_total_time={seconds} -max_len={MAX_LENGTH}");
     Step::new("fuzz", &format!("{program} run --sanitizer none {target} {arguments}")).run()
 }

@@ -1,4 +1,4 @@
-//! All attacks at once, on a release build.
+//! `cargo xtask hostile`: all attacks at once, on a release build.
 
 use std::ffi::{OsStr, OsString};
 
@@ -7,7 +7,7 @@ use crate::step::Step;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Attacks [default: all of them], and options, which `--help` after `hostile` tells
+    /// Attacks [default: all], and options; add `--help` to list them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<OsString>,
 }

@@ -1,18 +1,18 @@
-//! What the tests need beside Rust: how to see whether it is there, and how to bring it.
+//! Detects and installs what the tests need besides Rust.
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::apt::{apt_get_as_root, update_lists};
-use crate::deny::CARGO_DENY;
+use crate::dependencies::CARGO_DENY;
 use crate::step::{Step, output, runs};
 use crate::unpack::Package;
 
 const VENV: &str = "target/clients-venv";
 const REQUIREMENTS: &str = "tests/clients/requirements.txt";
 
-/// One thing that can be missing.
+/// Something that the tests need.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece {
     Curl,
@@ -20,11 +20,11 @@ pub(crate) enum Piece {
     Chromium,
     Python,
     Strace,
-    /// The packages that the lock file of this folder names.
+    /// The npm packages in the lock file of this folder.
     NodeModules(&'static str),
     PythonModules,
     CargoDeny,
-    /// A program whose Debian package is not installed but unpacked.
+    /// A Debian package that is unpacked instead of installed.
     Unpacked(&'static Package),
 }
 
@@ -43,7 +43,7 @@ impl Piece {
         }
     }
 
-    /// The packages of Debian that bring it; none if something else does.
+    /// The Debian packages that contain it.
     fn debian_packages(self) -> &'static [&'static str] {
         match self {
             Self::Curl => &["curl"],
@@ -78,7 +78,7 @@ impl fmt::Display for Piece {
     }
 }
 
-/// Brings all of `pieces`: first what Debian has, since the others stand on it.
+/// Installs `pieces`: the Debian packages first, because the others need them.
 pub(crate) fn install(pieces: &[Piece]) -> Result<(), String> {
     for piece in pieces {
         println!("install: {piece}");
@@ -95,8 +95,8 @@ fn install_debian_packages(packages: &[&str]) -> Result<(), String> {
     let packages = packages.join(" ");
     let Some(apt_get) = apt_get_as_root() else {
         return Err(format!(
-            "cannot install {packages}: this takes Debian's apt-get, as root or with sudo; \
-             install them by other means, or go on without by --no-install"
+            "cannot install {packages} without Debian's apt-get, as root or with sudo: install \
+             them in another way, or skip what needs them with --no-install"
         ));
     };
     update_lists(apt_get)?;
@@ -104,7 +104,7 @@ fn install_debian_packages(packages: &[&str]) -> Result<(), String> {
     Step::new("install", &format!("{apt_get} {install} {packages}")).run()
 }
 
-/// npm leaves its own copy of the lock file behind when all of it is installed.
+/// npm writes its own copy of the lock file once everything is installed.
 fn node_modules_are_current(folder: &str) -> bool {
     let written = |path: PathBuf| fs::metadata(path)?.modified();
     let wanted = written(Path::new(folder).join("package-lock.json"));
@@ -123,7 +123,7 @@ fn python_modules_are_current() -> bool {
     matches!((fs::read(REQUIREMENTS), installed), (Ok(wanted), Ok(installed)) if wanted == installed)
 }
 
-/// The copy of the requirements is written last: it says that all of them are there.
+/// The copy of the requirements is written last, as the mark of a complete installation.
 fn install_python_modules() -> Result<(), String> {
     Step::new("install", "python3 -m venv --clear").arg(VENV).run()?;
     let pip = format!("{VENV}/bin/pip install --quiet --requirement {REQUIREMENTS}");

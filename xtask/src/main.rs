@@ -1,11 +1,11 @@
-//! The chores of the workspace: `cargo xtask test` and its parts.
+//! The tasks of the workspace: `cargo xtask test` and its parts, fuzzing, stress tests,
+//! measurements.
 
-mod advisories;
 mod apt;
 mod bench;
 mod client;
 mod crash;
-mod deny;
+mod dependencies;
 mod features;
 mod fuzz;
 mod hostile;
@@ -23,43 +23,42 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The chores of the workspace.
+/// The tasks of the workspace
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Chore {
-    /// Install what the tests need beside Rust, then check and test everything
+enum Task {
+    /// Install what the tests need besides Rust, then check and test everything
     Test(test::Options),
-    /// Build each feature of the library alone, and count the crates of the smallest
+    /// Build each feature of the library alone, and limit the crates of the smallest build
     Features,
-    /// Check the order of crates and modules, headers, widths and `unsafe`
+    /// Check the order of crates and modules, import cycles, headers, line widths and `unsafe`
     Tidy,
-    /// Check the licences, bans and sources of the dependencies
+    /// Check the licenses, bans and sources of the dependencies
     Deny,
-    /// Check the dependencies against the database of security advisories
-    Advisories(advisories::Options),
-    /// Kill the hub under load, again and again, and check that nothing is lost
+    /// Check the dependencies against the RustSec advisory database
+    Advisories(dependencies::AdvisoryOptions),
+    /// Kill the hub under load repeatedly, and check that no event is lost
     Crash(crash::Options),
-    /// Attack a hub that has honest clients in every way at once, and check that these notice
-    /// nothing
+    /// Run all attacks on a hub at once, and check that honest clients are not affected
     Hostile(hostile::Options),
-    /// Fuzz the decoder of event streams
+    /// Fuzz the parsers of untrusted input
     Fuzz(fuzz::Options),
-    /// Measure the log on disk, and the hub beside others
+    /// Measure the log on disk, and the hub compared with other servers
     Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
-    let chore = Chore::parse();
-    let outcome = enter_workspace().and_then(|()| match chore {
-        Chore::Test(options) => test::run(&options),
-        Chore::Features => features::run(),
-        Chore::Tidy => tidy::run(),
-        Chore::Deny => deny::run(),
-        Chore::Advisories(options) => advisories::run(&options),
-        Chore::Crash(options) => crash::run(&options),
-        Chore::Hostile(options) => hostile::run(&options),
-        Chore::Fuzz(options) => fuzz::run(&options),
-        Chore::Bench(options) => bench::run(&options),
+    let task = Task::parse();
+    let outcome = enter_workspace().and_then(|()| match task {
+        Task::Test(options) => test::run(&options),
+        Task::Features => features::run(),
+        Task::Tidy => tidy::run(),
+        Task::Deny => dependencies::deny(),
+        Task::Advisories(options) => dependencies::advisories(&options),
+        Task::Crash(options) => crash::run(&options),
+        Task::Hostile(options) => hostile::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::Bench(options) => bench::run(&options),
     });
     let Err(failure) = outcome else {
         return ExitCode::SUCCESS;
@@ -68,7 +67,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Makes every chore work from any folder: all of them name paths from the workspace's root.
+/// Changes to the root of the workspace, to which all paths in the tasks are relative.
 fn enter_workspace() -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     env::set_current_dir(&root).map_err(|error| format!("cannot enter {}: {error}", root.display()))

@@ -1,18 +1,18 @@
-//! One command of a chore: announced, timed, and easy to repeat by hand.
+//! A command of a task: printed, timed, and repeatable by hand.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-/// A command with the name under which a chore tells of it.
+/// A command with a name for messages.
 pub(crate) struct Step {
     name: &'static str,
     command: Command,
 }
 
 impl Step {
-    /// `words` is the command as a person types it, without quotes.
+    /// `words` is the command line, separated by spaces, without quoting.
     pub(crate) fn new(name: &'static str, words: &str) -> Self {
         let mut words = words.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -34,8 +34,7 @@ impl Step {
         self.run_reading(None)
     }
 
-    /// Shows what the command prints as it comes, and hands each line of its standard output to
-    /// `read`.
+    /// Prints the output of the command, and passes each line of its standard output to `read`.
     pub(crate) fn run_and_read(self, mut read: impl FnMut(&str)) -> Result<(), String> {
         self.run_reading(Some(&mut read))
     }
@@ -93,7 +92,7 @@ pub(crate) fn runs(program: &str, arg: &str) -> bool {
     output(program, &[arg]).is_some()
 }
 
-/// What the program prints, if it is there and ends well.
+/// The standard output of a program; `None` if it cannot be run or fails.
 pub(crate) fn output(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -1,4 +1,4 @@
-//! The count of tests, from what the test harness prints.
+//! Counts tests from the output of the test harness.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Takes in one line of output: a binary's result, or a test's word that it was skipped.
+    /// Parses one line of output: the result of a test binary, or the note of a skipped test.
     pub(crate) fn read(&mut self, line: &str) {
         if line.contains("skipped: ") {
             self.skipped += 1;
@@ -26,7 +26,7 @@ impl Tally {
 }
 
 impl fmt::Display for Tally {
-    /// A test that skips itself ends well, so the harness has counted it as passed.
+    /// The harness counts a test that skips itself as passed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let passed = self.passed.saturating_sub(self.skipped);
         let skipped = self.skipped + self.ignored;

@@ -1,7 +1,7 @@
-//! Everything that is checked before a commit, the fast failures first.
+//! `cargo xtask test`: all checks before a commit, the fast ones first.
 
 use crate::client::Client;
-use crate::deny;
+use crate::dependencies;
 use crate::features;
 use crate::install::{self, Piece};
 use crate::step::Step;
@@ -13,7 +13,7 @@ const ALL: &str = "--workspace --all-features";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Install nothing: skip what needs something that is missing
+    /// Install nothing, and skip tests whose clients are missing
     #[arg(long)]
     no_install: bool,
     /// Skip the tests that drive Chromium
@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Step::new("fmt", "cargo fmt --all --check").run()?;
     tidy::run()?;
     let setup = Setup::of(options);
-    setup.tell();
+    setup.report();
     install::install(&setup.to_install)?;
     Step::new("clippy", &format!("cargo clippy {ALL} --all-targets -- -D warnings")).run()?;
     let tally = test(&setup.without)?;
@@ -40,13 +40,13 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .run()?;
     features::run()?;
     if setup.checks_dependencies {
-        deny::check()?;
+        dependencies::check()?;
     }
     println!("{tally}");
     Ok(())
 }
 
-/// What a run brings first, and what it goes without.
+/// What has to be installed first, and which clients the run does without.
 struct Setup {
     to_install: Vec<Piece>,
     without: Vec<(Client, String)>,
@@ -79,7 +79,7 @@ impl Setup {
         }
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         for (client, reason) in &self.without {
             println!("without {}: {reason}", client.name());
         }
@@ -108,7 +108,7 @@ impl Options {
     }
 }
 
-/// Runs on after a failure, so that the count is of all tests.
+/// Continues after a failure, so that all tests are counted.
 fn test(without: &[(Client, String)]) -> Result<Tally, String> {
     let names: Vec<&str> = without.iter().map(|(client, _)| client.name()).collect();
     let mut tally = Tally::default();

@@ -1,11 +1,11 @@
-//! Cargo subcommands that chores use, built once into `target/tools`.
+//! Cargo subcommands that tasks use, built once into `target/tools`.
 
 use std::env;
 use std::process::Command;
 
 use crate::step::Step;
 
-/// A crate with a program of the same name, at the version that the chores were written for.
+/// A crate with a program of the same name, at a fixed version.
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
@@ -17,12 +17,12 @@ impl Tool {
     pub(crate) fn is_here(&self) -> bool {
         let output = Command::new(self.program()).arg("--version").output();
         output.is_ok_and(|output| {
-            let told = String::from_utf8_lossy(&output.stdout);
-            told.split_whitespace().any(|word| word == self.version)
+            let output = String::from_utf8_lossy(&output.stdout);
+            output.split_whitespace().any(|word| word == self.version)
         })
     }
 
-    /// Builds without optimisation: that takes a third of the time, and no chore is slow for it.
+    /// Builds without optimization, which takes a third of the time; no task needs the speed.
     pub(crate) fn install(&self) -> Result<(), String> {
         let Self { name, version } = self;
         let install = "cargo install --quiet --locked --debug";

@@ -1,5 +1,5 @@
-//! Programs from Debian that run as services once they are installed. They are unpacked instead:
-//! nothing is started, and the machine stays as it was. What they link to is on every Debian.
+//! Unpacks Debian packages whose installation would start services. They need only libraries that
+//! every Debian has.
 
 use std::fmt;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::apt::{apt_get_as_root, update_lists};
 use crate::step::{Step, runs};
 
-/// Where the tests look before they take what is installed.
+/// Where the tests look before they use an installed program.
 const FOLDER: &str = "target/proxies";
 
 pub(crate) const NGINX: Package =
@@ -21,12 +21,12 @@ pub(crate) const NCHAN: Package = Package {
     version: None,
 };
 
-/// A package of Debian with one program, or one module for a program.
+/// A Debian package with one program, or one module of a program.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Package {
     name: &'static str,
     file: &'static str,
-    /// The argument that makes a program tell its version, and end.
+    /// The argument that makes a program print its version and exit.
     version: Option<&'static str>,
 }
 
@@ -56,7 +56,7 @@ impl Package {
         Step::new("install", &download).run()
     }
 
-    /// The newest, if there is one from before.
+    /// The newest package file, since an older one may be there.
     fn downloaded(&self) -> Option<PathBuf> {
         let files = fs::read_dir(FOLDER).ok()?.flatten();
         let ours = files.filter(|file| {
@@ -70,8 +70,8 @@ impl Package {
     fn way_out(&self) -> String {
         let name = self.name;
         format!(
-            "cannot get {name}: this takes Debian's apt-get; \
-             install it by other means, or go on without by --no-install"
+            "cannot download {name} without Debian's apt-get: install it in another way, or skip \
+             what needs it with --no-install"
         )
     }
 }

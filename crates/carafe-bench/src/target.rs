@@ -27,7 +27,7 @@ impl Target {
         let url = Url::parse(&marked).map_err(|error| bad(&error.to_string()))?;
         if url.scheme() != "http" {
             return Err(bad(
-                "carafe bench supports http only: put it behind the proxy that terminates TLS",
+                "carafe bench supports http only: connect to the server behind the TLS proxy",
             ));
         }
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();

@@ -218,7 +218,7 @@ fn a_gap_that_is_told_is_a_fault_too() {
 
 #[test]
 fn what_cannot_be_measured_is_told_in_one_sentence() {
-    fails(&["bench", "https://hub.example/"], 2, "plain http alone");
+    fails(&["bench", "https://hub.example/"], 2, "supports http only");
     fails(&["bench", "nonsense"], 2, "nonsense");
     fails(
         &["bench", "http://127.0.0.1:9/", "-c", "5", "--stalled", "6"],
