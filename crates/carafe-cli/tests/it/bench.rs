@@ -230,7 +230,7 @@ fn what_cannot_be_measured_is_told_in_one_sentence() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fails(&["bench", &format!("http://{free}/"), "-c", "5"], 1, "cannot connect");
     let hub = Server::start(&[]);
-    fails(&["bench", &hub.url("/nowhere"), "-c", "5"], 1, "no event stream: HTTP/1.1 404");
+    fails(&["bench", &hub.url("/nowhere"), "-c", "5"], 1, "not an event stream: HTTP/1.1 404");
     let hub = Server::anonymous("subscribe");
     fails(&["bench", &hub.url("/events/a"), "-c", "5"], 1, "rejected an event: HTTP/1.1 40");
 }
