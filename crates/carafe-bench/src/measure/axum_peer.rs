@@ -61,6 +61,6 @@ async fn publish(
 }
 
 fn sender(topics: &Topics, topic: String) -> Sender<Arc<str>> {
-    let mut topics = topics.lock().expect("nobody panics while holding it");
+    let mut topics = topics.lock().expect("no thread panics while it holds the lock");
     topics.entry(topic).or_insert_with(|| channel(ROOM).0).clone()
 }

@@ -56,7 +56,7 @@ impl Program {
     pub(crate) fn next_line(&self, patience: Duration) -> Outcome<String> {
         self.stdout
             .recv_timeout(patience)
-            .map_err(|_| format!("no line came: {}", self.last_words()).into())
+            .map_err(|_| format!("no line was printed: {}", self.last_words()).into())
     }
 
     /// The address that it says it listens on.

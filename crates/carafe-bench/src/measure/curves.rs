@@ -12,13 +12,13 @@ const TITLE: f64 = 44.0;
 const PLOT: f64 = 300.0;
 const FOOT: f64 = 50.0;
 
-/// Told apart on light and on dark pages, and by who sees few colours.
+/// Distinguishable on light and on dark pages, and with colour blindness.
 const COLOURS: [&str; 12] = [
     "#a4502a", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a7a", "#8a6d00",
     "#7d5fff", "#c1121f", "#5c8a00", "#00a5b5",
 ];
 
-/// Degrees between the hues of further curves: the golden angle, so that none comes again.
+/// Degrees between the hues of further curves: the golden angle, so that no hue repeats.
 const BETWEEN_HUES: f64 = 137.508;
 
 /// What they take of a picture.

@@ -55,7 +55,7 @@ impl Part {
         Ok(())
     }
 
-    /// The files that are written, for who looks for other changes.
+    /// The files that this writes, which a check for other changes ignores.
     pub(crate) fn files(self) -> [String; 2] {
         [FILE.into(), format!("bench/{}", self.plot())]
     }

@@ -1,4 +1,4 @@
-//! What a long history costs that nobody reads: memory, and time to open it after a crash.
+//! The cost of a long history that is not read: memory, and time to open it after a crash.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -44,7 +44,7 @@ fn this_program(chore: &str, folder: &Path) -> Outcome<Command> {
 
 /// Reads the tails that the process prints until there are as many entries.
 fn wait_for(filling: &mut Child, entries: u64) -> Outcome {
-    let tails = filling.stdout.take().ok_or("the process that fills the log tells nothing")?;
+    let tails = filling.stdout.take().ok_or("the process that fills the log printed nothing")?;
     for tail in BufReader::new(tails).lines() {
         if tail?.parse::<u64>()? >= entries {
             return Ok(());
@@ -93,5 +93,5 @@ fn entries_of_newest_segment(log: &DiskLog, folder: &Path) -> Outcome<u64> {
 fn resident_kib() -> Outcome<u32> {
     let status = fs::read_to_string("/proc/self/status")?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
-    Ok(resident.ok_or("/proc/self/status does not tell VmRSS")?.trim().parse()?)
+    Ok(resident.ok_or("/proc/self/status has no VmRSS")?.trim().parse()?)
 }

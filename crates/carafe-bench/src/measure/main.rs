@@ -1,9 +1,9 @@
-//! Measures Carafe: `cargo xtask bench durable` and `replay` its log on disk, `fanout`, `million`
-//! and `storm` the hub, and `shape` cost against size.
+//! The measurements of `cargo xtask bench`: `durable` and `replay` measure the log on disk,
+//! `fanout`, `million` and `storm` the hub, and `shape` cost against size.
 //!
-//! Every figure is a ratio of two things that were measured in turns, in one run on one disk:
-//! machines are noisy, ratios less so. A figure that is missed is told, and is no failure unless
-//! `--check` asks for one.
+//! Each figure is a ratio of two things that are measured alternately, in one run on one disk:
+//! ratios vary less than absolute figures. A missed target is reported; it is a failure only with
+//! `--check`.
 
 mod attack;
 mod axum_peer;
@@ -54,51 +54,51 @@ use crate::outcome::Outcome;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 enum Bench {
-    /// What it costs to store events durably
+    /// Measure the cost of storing events durably
     Durable(Options),
-    /// How fast history is read, and what a long one costs
+    /// Measure how fast history is read, and the cost of a long history
     Replay(ReplayOptions),
-    /// What it costs to bring events to very many, beside the floor and beside others
+    /// Measure delivery to many subscribers, compared with plain writes and with other servers
     Fanout(fanout::Options),
-    /// Bring three events to 1,000,000 subscribers on this machine
+    /// Deliver three events to 1,000,000 subscribers on this machine
     Million(million::Options),
-    /// Kill a hub under 18,000 clients, and see them come back
+    /// Kill a hub with 18,000 clients, and check that all of them resume
     Storm(storm::Options),
-    /// What operations cost by the size of the log, and with clients that read it
+    /// Measure how the cost of operations grows with the size of the log
     Shape(shape::Options),
-    /// How fast clients catch up, directly and through nginx on the same host
+    /// Measure how fast clients catch up, directly and through nginx on the same host
     CatchUp(catch_up::Options),
-    /// Serve so many bytes to each connection
+    /// Serve a number of bytes to each connection
     #[command(hide = true)]
     BareLoop { bytes: usize },
-    /// Attack a hub that has honest clients, in every way at once
+    /// Run all attacks on a hub at once, and check that honest clients are not affected
     Hostile(hostile::Options),
-    /// Serve event streams with nothing but writes
+    /// Serve event streams with plain writes
     #[command(hide = true)]
     Floor { writes: floor::Writes },
-    /// Serve event streams as users of axum do
+    /// Serve event streams with axum alone
     #[command(hide = true)]
     AxumPeer,
     /// Append small entries until killed
     #[command(hide = true)]
     Fill { folder: PathBuf },
-    /// Open a log and tell what that took
+    /// Open a log and print the cost
     #[command(hide = true)]
     Open { folder: PathBuf },
-    /// Attack a hub, and report
+    /// Run one attack, and report
     #[command(hide = true)]
     Attack(attack::Options),
-    /// Open a log, tell the seconds, and close it when standard input ends
+    /// Open a log, print the seconds, and close it when standard input ends
     #[command(hide = true)]
     Opened { folder: PathBuf },
 }
 
 #[derive(clap::Args)]
 struct Options {
-    /// The folder whose disk is measured; what is written there is removed again
+    /// Folder on the disk to measure; files are removed afterwards
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
-    /// How often the two sides of a figure take turns
+    /// Number of rounds in which the two sides of a figure alternate
     #[arg(long, default_value_t = 21)]
     rounds: usize,
 }
@@ -107,7 +107,7 @@ struct Options {
 struct ReplayOptions {
     #[command(flatten)]
     options: Options,
-    /// Entries of the log that lies idle
+    /// Number of entries in the idle log
     #[arg(long, default_value_t = 10_000_000)]
     entries: u64,
 }

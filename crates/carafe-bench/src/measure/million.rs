@@ -59,7 +59,7 @@ pub(crate) fn measure(options: &Options) -> Outcome {
         .try_for_each(|pair| pair.load.begin_to_kill().and_then(|()| pair.server.begin_to_kill()))
 }
 
-/// Each load publishes to its own hub. It fails by itself if anything is missing or comes twice.
+/// Each load generator publishes to its own hub, and fails if an event is missing or doubled.
 fn publish(options: &Options, pairs: &mut [Pair]) -> Outcome {
     let start = Instant::now();
     pairs.iter_mut().try_for_each(|pair| pair.load.go())?;
@@ -99,10 +99,10 @@ fn tell_memory(pairs: &[Pair], kernel_before: u64, when: &str) -> Outcome {
         pairs.iter().map(|pair| Ok(Memory::of(pair.load.id())?.anonymous)).sum::<Outcome<u64>>()?;
     let kernel = usage::kernel()?.saturating_sub(kernel_before);
     let subscribers: usize = pairs.iter().map(|pair| pair.subscribers).sum();
-    let told = |bytes: u64| {
+    let shown = |bytes: u64| {
         format!("{:.0} MB ({} bytes a subscriber)", bytes as f64 / 1e6, bytes / subscribers as u64)
     };
-    println!("{when}: user memory of the hubs {}, of the loads {}", told(hubs), told(loads));
-    println!("{when}: kernel, both ends, {}", told(kernel));
+    println!("{when}: user memory of the hubs {}, of the loads {}", shown(hubs), shown(loads));
+    println!("{when}: kernel, both ends, {}", shown(kernel));
     Ok(())
 }

@@ -37,7 +37,7 @@ pub(crate) fn measure(folder: &Path, rounds: usize) -> Outcome {
     Ok(())
 }
 
-/// Where others use the disk too, the median may hide what the log adds; the quickest tell it best.
+/// On a shared disk the median may hide the cost of the log; the fastest rounds show it best.
 fn micros(side: &Side) -> String {
     format!("{:.0} µs (quickest tenth: {:.0} µs)", side.median() * 1e6, side.lowest_tenth() * 1e6)
 }

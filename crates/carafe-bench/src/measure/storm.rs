@@ -87,7 +87,7 @@ fn section(hubs: usize, clients: usize, reports: &[Report], memory: &[(f64, f64)
     };
     let back: u64 = reports.iter().map(|report| report.reconnects).sum();
     section.note(format!(
-        "{back} came back and resumed exactly; the last after {} s.",
+        "{back} reconnected and resumed exactly; the last after {} s.",
         seconds(|report| report.reconnect.max)
     ));
     let mega = |of: fn(&(f64, f64)) -> f64| {

@@ -147,8 +147,8 @@ const MODULE: [&str; 2] = [
     "/usr/lib/nginx/modules/ngx_nchan_module.so",
 ];
 
-/// With nchan, Debian's nginx insists on its folder in /var/lib, whatever it is told: it gets one
-/// that only it sees.
+/// With nchan, Debian's nginx insists on its folder in /var/lib, whatever its configuration: it
+/// gets one that only it sees.
 const WITH_A_FOLDER: &str = "mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/nginx && \
     exec setpriv --pdeathsig KILL -- \"$@\"";
 

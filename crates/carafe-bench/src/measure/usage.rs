@@ -10,7 +10,7 @@ pub(crate) fn processor(id: u32) -> Outcome<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{id}/task"))? {
         let times = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let time = times.split(' ').next().ok_or("schedstat tells nothing")?;
+        let time = times.split(' ').next().ok_or("schedstat is empty")?;
         sum += time.parse::<u64>()?;
     }
     Ok(sum)
@@ -21,7 +21,7 @@ pub(crate) fn processor(id: u32) -> Outcome<u64> {
 pub(crate) struct Memory {
     /// All that is in memory, the program included.
     pub(crate) resident: u64,
-    /// What the program has asked for.
+    /// The memory that the program has allocated.
     pub(crate) anonymous: u64,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn kernel() -> Outcome<u64> {
 
 fn kib(text: &str, name: &str) -> Outcome<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix("kB"));
-    Ok(value.ok_or_else(|| format!("the kernel does not tell {name}"))?.trim().parse()?)
+    Ok(value.ok_or_else(|| format!("the kernel does not report {name}"))?.trim().parse()?)
 }
 
 /// Bytes in the send queues of all connections that a local port has.

@@ -101,7 +101,7 @@ pub(crate) fn answer(stream: &mut TcpStream) -> io::Result<Answer> {
     Ok(Answer { status, closes, body })
 }
 
-/// The head, and what came with it of the body.
+/// The head, and the part of the body that arrived with it.
 pub(crate) fn answer_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];

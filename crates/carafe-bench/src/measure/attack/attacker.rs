@@ -54,7 +54,7 @@ impl Attacker<'_> {
         *tally.1.entry(outcome.into()).or_default() += 1;
     }
 
-    /// A rate that this machine bears, or the rest of the time.
+    /// A rate that this machine can sustain, or the rest of the time.
     pub(crate) fn pause(&self, time: Duration) {
         thread::sleep(time.min(self.until.saturating_duration_since(Instant::now())));
     }

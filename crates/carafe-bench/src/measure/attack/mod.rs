@@ -52,9 +52,9 @@ pub(crate) struct Options {
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Attack {
-    /// Batches of 16 MiB of which the last byte never comes
+    /// Batches of 16 MiB without their last byte
     Bodies,
-    /// Bodies of which a byte comes now and then
+    /// Bodies that arrive byte by byte
     SlowBodies,
     /// Batches that are one giant JSON array
     Arrays,
@@ -66,13 +66,13 @@ pub(crate) enum Attack {
     MissingTopic,
     /// Connections that say nothing
     Silent,
-    /// Clients that are told to come back later, and keep their connection
+    /// Clients that are rejected with 503 and keep their connections
     Keepers,
     /// Frames of HTTP/2 without end
     Http2,
     /// Streams that are not read
     Stalled,
-    /// Heads of which a byte comes now and then
+    /// Request heads that arrive byte by byte
     SlowHeads,
     /// Requests without a host, or with two
     BadHost,

@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// The program to measure
     #[arg(long)]
     pub(super) carafe: Option<PathBuf>,
-    /// Measure on the network that is there, and tell the figures as JSON
+    /// Measure on the current network, and print the figures as JSON
     #[arg(long, hide = true)]
     pub(super) here: bool,
 }

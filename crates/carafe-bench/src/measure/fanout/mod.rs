@@ -1,4 +1,5 @@
-//! What it costs to bring events to very many, beside the floor and beside others.
+//! The cost of delivering events to many subscribers, compared with the floor of plain writes and
+//! with other servers.
 
 mod authorised;
 mod bench;
@@ -24,18 +25,18 @@ use bench::Bench;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// What to measure; all of it without any
+    /// What to measure [default: everything]
     parts: Vec<Part>,
-    /// How often the servers take turns
+    /// Number of rounds in which the servers alternate
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Measure with a fifth of the connections, and shortly: to see that it runs
+    /// Measure briefly, with a fifth of the connections, as a smoke test
     #[arg(long)]
     quick: bool,
-    /// Fail if a demand is missed
+    /// Fail if a target is missed
     #[arg(long)]
     check: bool,
-    /// Write this part of bench/RESULTS.md, and bench/results.svg
+    /// Write the results to bench/RESULTS.md and bench/results.svg
     #[arg(long)]
     write: bool,
     /// The program to measure

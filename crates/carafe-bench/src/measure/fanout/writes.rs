@@ -1,4 +1,4 @@
-//! How often the hub writes to bring events to all.
+//! The number of system calls per delivery.
 
 use std::fs;
 use std::path::Path;

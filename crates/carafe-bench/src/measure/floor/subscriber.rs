@@ -15,7 +15,7 @@ impl Subscriber {
         Self { socket, left: Vec::new() }
     }
 
-    /// A socket that is broken tells so by an event.
+    /// A broken socket reports that by an event.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let written = if self.left.is_empty() { self.socket.write(bytes).unwrap_or(0) } else { 0 };
         self.left.extend_from_slice(&bytes[written..]);

@@ -1,4 +1,4 @@
-//! The answer that a stream comes in: a head, and a chunked body (RFC 9112, section 7.1).
+//! Parses the response of a stream: a head, and a chunked body (RFC 9112, section 7.1).
 
 use std::io;
 

@@ -18,7 +18,7 @@ const OF_ADDRESS: usize = 10;
 /// One subscriber in so many follows all publishers by a pattern; the others follow one.
 const BY_PATTERN: usize = 20;
 
-/// How often a subscriber leaves and comes back.
+/// How often a subscriber disconnects and reconnects.
 const CHURN: Duration = Duration::from_millis(200);
 
 /// How often subscribers are looked at that are away.
@@ -100,7 +100,7 @@ impl Fleet {
         self.subscribers.iter().map(|subscriber| subscriber.seen.lacks(&published)).sum()
     }
 
-    /// What never came is lost.
+    /// Counts events that never arrived as lost.
     fn delivered(&self) -> Delivered {
         let mut all = Delivered::default();
         for subscriber in &self.subscribers {

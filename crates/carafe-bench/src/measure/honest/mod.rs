@@ -1,5 +1,5 @@
-//! Clients that mean well, and know exactly what they are owed: publishers that number their
-//! events, and subscribers that check every number.
+//! Honest clients, which check the hub during an attack: publishers number their events, and
+//! subscribers check that each number arrives once and in order.
 
 mod chunks;
 mod fleet;
@@ -31,7 +31,7 @@ pub(crate) struct Honest {
 }
 
 impl Honest {
-    /// Connects so many subscribers, and then begins to publish. The tokens are the publishers'.
+    /// Connects the subscribers, and then starts one publisher for each token.
     pub(crate) fn start(hub: SocketAddr, subscribers: usize, tokens: &[String]) -> Outcome<Self> {
         let state = Arc::new(RunState {
             hub,

@@ -1,4 +1,4 @@
-//! A publisher that goes on to its next event when the one before is acknowledged.
+//! A publisher, which sends the next event once the previous one is acknowledged.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(super) struct Publisher {
 pub(crate) struct Published {
     /// When each event was first sent, and how long it took until it was acknowledged.
     pub(crate) latencies: Vec<(Instant, Duration)>,
-    /// Answers that asked to try again, by status, and connections that ended without one.
+    /// Responses that ask to retry, by status, and connections that ended without a response.
     pub(crate) refused: u64,
     pub(crate) cut: u64,
 }
@@ -64,7 +64,7 @@ impl Publisher {
         Self { state, number, authorization, socket: None, published: Published::default() }
     }
 
-    /// Publishes until it is told to stop.
+    /// Publishes until the run ends.
     pub(super) fn run(&mut self) -> Result<Published, String> {
         let mut due = Instant::now() + INTERVAL.mul_f64(self.number as f64 / PUBLISHERS as f64);
         for event in 1.. {
@@ -125,7 +125,7 @@ impl Publisher {
     }
 }
 
-/// A token that lets its holder publish to these topics.
+/// A token that grants publishing to these topics.
 pub(crate) fn token(carafe: &Path, secret: &Path, subject: &str, topics: &str) -> Outcome<String> {
     let mut command = Command::new(carafe);
     command.args([

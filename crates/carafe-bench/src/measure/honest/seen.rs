@@ -1,4 +1,4 @@
-//! What a subscriber has seen, and whether that is what it is owed.
+//! The events that a subscriber has received, and their faults.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ pub(crate) struct Faults {
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     pub(crate) disordered: u64,
-    /// Gaps that were told.
+    /// `carafe.gap` events.
     pub(crate) gaps: u64,
-    /// Events that are nobody's.
+    /// Events that no publisher has sent.
     pub(crate) strange: u64,
 }
 
@@ -87,7 +87,7 @@ impl Seen {
         self.offset = position.offset;
     }
 
-    /// How many events it lacks, where these were published.
+    /// The number of published events that it has not received.
     pub(super) fn lacks(&self, published: &[u64; PUBLISHERS]) -> u64 {
         self.wanted
             .iter()

@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 use super::seen::Seen;
 use crate::wire;
 
-/// How long it waits before it comes back, whatever the hub asks: the test has an end.
+/// How long it waits before it reconnects. It ignores `retry`, to keep the run short.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// How long it waits for the head of an answer.
@@ -29,7 +29,7 @@ pub(super) struct Subscriber {
 enum Way {
     /// Comes back then.
     Away(Instant),
-    /// Waits until it is connected, and has asked.
+    /// The connection is being established.
     Connecting(TcpStream, Instant),
     /// Waits for the head, or reads.
     Open(TcpStream, Box<super::chunks::Chunks>, Instant),
@@ -119,7 +119,7 @@ impl Subscriber {
         }
     }
 
-    /// Reads all that is there. Whether the stream goes on.
+    /// Reads everything that has arrived. Returns whether the stream is still open.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         let Self { seen, decoder, way, .. } = self;
         let Way::Open(stream, chunks, _) = way else { return Ok(true) };

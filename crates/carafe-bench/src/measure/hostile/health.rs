@@ -1,4 +1,4 @@
-//! Somebody who looks whether the hub is well.
+//! A client that checks the health of the hub.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ pub(super) struct Health {
     pub(super) longest: Duration,
 }
 
-/// Looks until it is told to stop.
+/// Checks until the run ends.
 pub(super) struct Watching {
     stopped: Arc<AtomicBool>,
     thread: JoinHandle<Health>,
@@ -60,7 +60,7 @@ impl Health {
 impl Watching {
     pub(super) fn finish(self) -> Outcome<Health> {
         self.stopped.store(true, Ordering::Relaxed);
-        Ok(self.thread.join().map_err(|_| "who looks at the hub's health panicked")?)
+        Ok(self.thread.join().map_err(|_| "the health check panicked")?)
     }
 }
 

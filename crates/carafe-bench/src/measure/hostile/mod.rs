@@ -28,7 +28,7 @@ use setting::Setting;
 /// Honest subscribers; there are 20 publishers.
 const SUBSCRIBERS: usize = 500;
 
-/// Undisturbed publishing is measured for a part of the time, and so is what comes after.
+/// Publishing without attacks is measured before and afterwards, each for a part of the time.
 const PART: f64 = 0.25;
 
 /// After the attacks, until their last requests are over.
@@ -130,7 +130,7 @@ impl Found {
         let one = |value: f64| Series::of([value]);
         let faults = delivered.faults.count() as f64;
         section.demand(
-            "events lost, doubled, out of order or told as a gap",
+            "events lost, doubled, out of order or reported as a gap",
             one(faults),
             Limit::AtMost(0.0),
         );

@@ -1,4 +1,4 @@
-//! The hub that is attacked: its log, its limits, and who may do what.
+//! The hub that is attacked: its log, its limits and its keys.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -37,7 +37,7 @@ impl Setting {
         let folder = tempfile::tempdir_in("target/bench")?;
         let secret = folder.path().join("secret");
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&secret)?;
-        file.write_all(b"a secret that is known to everybody who reads this")?;
+        file.write_all(b"a secret of the measurements, not secret at all")?;
         let token =
             |number| honest::token(carafe, &secret, &format!("publisher-{number}"), "honest/*");
         let tokens = (0..PUBLISHERS).map(token).collect::<Outcome<_>>()?;

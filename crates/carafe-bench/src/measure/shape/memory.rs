@@ -149,7 +149,7 @@ fn of_pattern(bench: &Bench, count: u64, pattern: fn(u64) -> String) -> Outcome<
     Ok(((with - without) - (without - before)) / (streams * PATTERNS) as f64)
 }
 
-/// Opens a stream, and returns when its position has been told.
+/// Opens a stream, and returns after its position event.
 fn subscribe(server: &Server, stream: u64, query: &str) -> Outcome<TcpStream> {
     let from = Ipv4Addr::new(127, 2, (stream / 250) as u8, (stream % 250) as u8 + 1);
     let mut socket = wire::connect(from, server.address, wire::PATIENCE)?;

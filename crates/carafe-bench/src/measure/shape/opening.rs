@@ -133,9 +133,9 @@ impl Opened {
     }
 }
 
-/// Opens a log, tells the seconds that it took, and closes it in order when standard input ends.
+/// Opens a log, prints how many seconds that took, and closes it when standard input ends.
 pub(crate) fn serve_opened(folder: &Path) -> Outcome {
-    // What opening reads comes from the page cache, whichever turn it is.
+    // Fills the page cache, so that all rounds read from it.
     fs::read_dir(folder)?.try_for_each(|file| fs::read(file?.path()).map(drop))?;
     let start = Instant::now();
     let log = DiskLog::open(folder, DiskOptions::default())?;

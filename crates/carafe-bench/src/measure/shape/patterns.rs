@@ -180,7 +180,7 @@ impl Topics {
         let mut subscription =
             self.hub.subscribe(Subscribe::to(wanted).from(Start::Last(1))).await?;
         let mut found = 0;
-        // The position comes first; where nothing matches, nothing else does.
+        // The position event is first; if nothing matches, it is the only one.
         while found < expected || found == 0 {
             match timeout(Duration::from_secs(60), subscription.next()).await? {
                 Some(Delivery::Entry(_)) => found += 1,

@@ -58,7 +58,8 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     section.row(without.row("without them"));
     section.row(with.row("with them"));
     section.note(format!(
-        "They asked {attempts} times: the last event of 100 complex patterns, replays by pattern, \
+        "They made {attempts} requests: the last event of 100 complex patterns, replays by \
+         pattern, \
          resumes from the oldest \
          event, unknown IDs."
     ));

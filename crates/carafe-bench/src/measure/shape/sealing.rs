@@ -120,7 +120,7 @@ fn publish_until(log: &DiskLog, sealed: &AtomicBool) -> Outcome<Vec<(Instant, In
     Ok(all)
 }
 
-/// When sealing begins and ends: from the next segment, or the first bytes of the index, whichever
+/// When sealing starts and ends: from the next segment, or the first bytes of the index, whichever
 /// is there first, until the index is whole.
 fn watch(folder: &Path, sealed: &AtomicBool) -> Outcome<(Instant, Instant)> {
     let deadline = Instant::now() + PATIENCE;
