@@ -19,6 +19,7 @@ macro_rules! table_key {
                 number(index).map(Self)
             }
 
+            #[inline]
             fn index(self) -> usize {
                 self.0.get() as usize - 1
             }

@@ -77,10 +77,12 @@ impl Groups {
         }
     }
 
+    #[inline]
     pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
         self.table.get(id)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
         self.table.get_mut(id)
     }
@@ -149,6 +151,7 @@ impl Groups {
     }
 
     /// The next member of the broadcast.
+    #[inline]
     pub(super) fn next_member(&mut self, id: GroupId) -> Option<SubscriberId> {
         let group = self.table.get(id)?;
         let broadcast = self.broadcasts.get_mut(group.broadcast?)?;
@@ -206,6 +209,7 @@ impl Group {
         &mut self.registration
     }
 
+    #[inline]
     pub(super) fn cursor(&self) -> &Cursor {
         &self.registration.cursor
     }
@@ -223,6 +227,7 @@ impl Group {
     }
 
     /// The number of the last broadcast.
+    #[inline]
     pub(super) fn number(&self) -> u32 {
         self.number
     }

@@ -1,4 +1,7 @@
 //! The subscribers of a dispatcher, each with its delivery state.
+//!
+//! The small functions are inlined: they run once per delivery, in code that is generic over the
+//! driver's sink and so compiled in the driver's crate.
 
 use super::delivery_state::{DeliveryState, GroupPlace, Replaying};
 use crate::ids::SubscriberId;
@@ -41,15 +44,18 @@ impl Members {
         self.table.clear();
     }
 
+    #[inline]
     pub(super) fn get(&self, id: SubscriberId) -> Option<&DeliveryState> {
         self.table.get(id)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut DeliveryState> {
         self.table.get_mut(id)
     }
 
     /// The state of a subscriber that replays.
+    #[inline]
     pub(super) fn replaying(&mut self, id: SubscriberId) -> Option<&mut Replaying> {
         match self.table.get_mut(id)? {
             DeliveryState::Replaying(state) => Some(state),
