@@ -108,8 +108,8 @@ pub enum PublishError {
     },
     /// The connection broke before the response arrived. The hub may have stored the events.
     #[error(
-        "the connection broke before the hub responded, so it may have stored the events or not: {0}; \
-         with an idempotency key it is safe to publish again"
+        "the connection broke before the hub responded, so it may have stored the events or not: \
+         {0}; with an idempotency key it is safe to publish again"
     )]
     Unknown(#[source] TransportError),
 }

@@ -9,8 +9,6 @@ pub(super) const CYCLES: &[&str] = &[];
 pub(super) const WIDE: &[&str] = &[
     "README.md",
     "bench/RESULTS.md",
-    "crates/carafe-client/",
-    "crates/carafe-log/",
     "docs/OPERATIONS.md",
 ];
 

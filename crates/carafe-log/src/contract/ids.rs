@@ -23,9 +23,10 @@ pub fn a_repeated_key_stores_nothing_and_answers_as_the_first_did<F: Factory>() 
 
 pub fn a_key_is_repeated_within_a_batch_too<F: Factory>() {
     let log = F::roomy();
-    let told = wait(log.append(vec![keyed("a", "k"), keyed("b", "k"), keyed("a", "k")])).unwrap();
-    assert_eq!((told[2].position, told[2].repeated), (told[0].position, true));
-    let stored = [told[0].position, told[1].position];
+    let appended =
+        wait(log.append(vec![keyed("a", "k"), keyed("b", "k"), keyed("a", "k")])).unwrap();
+    assert_eq!((appended[2].position, appended[2].repeated), (appended[0].position, true));
+    let stored = [appended[0].position, appended[1].position];
     assert_eq!(positions(&read_all(&log, log.span().start.offset, &any())), stored);
 }
 
@@ -39,8 +40,8 @@ pub fn a_key_is_valid_within_its_topic<F: Factory>() {
         publication("a", "without"),
         publication("a", "without"),
     ];
-    let told = wait(log.append(batch)).unwrap();
-    assert!(told.iter().all(|appended| !appended.repeated));
+    let appended = wait(log.append(batch)).unwrap();
+    assert!(appended.iter().all(|appended| !appended.repeated));
 }
 
 pub fn a_key_is_forgotten_when_its_entry_is_trimmed<F: Factory>() {
@@ -62,10 +63,10 @@ pub fn an_external_id_that_is_no_key_is_stored_each_time<F: Factory>() {
     let start = log.span().start.offset;
     let batch =
         vec![named("a", "k"), named("a", "k"), keyed("a", "k"), keyed("a", "k"), named("a", "k")];
-    let told = wait(log.append(batch.clone())).unwrap();
-    let repeated: Vec<_> = told.iter().map(|appended| appended.repeated).collect();
+    let appended = wait(log.append(batch.clone())).unwrap();
+    let repeated: Vec<_> = appended.iter().map(|appended| appended.repeated).collect();
     assert_eq!(repeated, [false, false, false, true, false], "only a key is an idempotency key");
-    assert_eq!(told[3].position, told[2].position);
+    assert_eq!(appended[3].position, appended[2].position);
     let read = read_all(&log, start, &any());
     let stored = [0, 1, 2, 4].map(|at| &batch[at]);
     assert!(read.iter().map(|entry| &entry.publication).eq(stored), "as what they were published");

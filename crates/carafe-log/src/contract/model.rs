@@ -122,20 +122,20 @@ impl Model {
 
     fn append(&mut self, log: &impl Log, start: Position, drafts: Vec<Draft>) {
         let publications: Vec<_> = drafts.into_iter().map(Draft::publication).collect();
-        let told = wait(log.append(publications.clone())).unwrap();
-        assert_eq!(told.len(), publications.len());
-        for (told, publication) in told.iter().zip(publications) {
+        let appended = wait(log.append(publications.clone())).unwrap();
+        assert_eq!(appended.len(), publications.len());
+        for (appended, publication) in appended.iter().zip(publications) {
             let first = self.all.iter().find(|entry| {
                 entry.position.offset > start.offset
                     && publication.key().is_some()
                     && same_key(entry, &publication)
             });
-            assert_eq!(told.repeated, first.is_some());
+            assert_eq!(appended.repeated, first.is_some());
             match first {
-                Some(first) => assert_eq!(told.position, first.position),
+                Some(first) => assert_eq!(appended.position, first.position),
                 None => {
                     self.push(Entry {
-                        position: told.position,
+                        position: appended.position,
                         time: std::time::UNIX_EPOCH,
                         publication,
                     });

@@ -19,16 +19,16 @@ pub fn two_logs_are_two_generations<F: Factory>() {
 pub fn every_position_given_out_is_found<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start;
-    let told = append(&log, (0..5).map(|_| publication("a", "")).collect());
-    assert!(told.iter().all(|position| find(&log, *position) == Find::Found));
+    let positions_given = append(&log, (0..5).map(|_| publication("a", "")).collect());
+    assert!(positions_given.iter().all(|position| find(&log, *position) == Find::Found));
     assert_eq!(find(&log, start), Find::Found);
 }
 
 pub fn a_position_that_was_not_given_out_is_foreign<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start;
-    let told = append(&log, (0..3).map(|_| publication("a", "")).collect());
-    for known in told.iter().copied().chain([start]) {
+    let positions_given = append(&log, (0..3).map(|_| publication("a", "")).collect());
+    for known in positions_given.iter().copied().chain([start]) {
         assert_eq!(
             find(&log, Position { nonce: known.nonce ^ 1, ..known }),
             Find::Foreign,

@@ -30,16 +30,18 @@ pub fn appended_entries_are_read_back_in_order<F: Factory>() {
         publication("b", "2\n").with_alternates([topic("a")]).with_private(true).with_hub(true),
         keyed("a", "3"),
     ];
-    let told = append(&log, sent.to_vec());
-    let told = [told, vec![append_one(&log, publication("c", ""))]].concat();
+    let stored_at = append(&log, sent.to_vec());
+    let stored_at = [stored_at, vec![append_one(&log, publication("c", ""))]].concat();
     let entries = read_all(&log, start.offset, &any());
 
-    assert_eq!(positions(&entries), told);
+    assert_eq!(positions(&entries), stored_at);
     assert!(entries.iter().zip(&sent).all(|(entry, sent)| entry.publication == *sent));
-    assert!(told.is_sorted_by(|a, b| a.offset < b.offset) && told[0].offset > start.offset);
-    assert!(told.iter().all(|position| position.generation == start.generation));
+    assert!(
+        stored_at.is_sorted_by(|a, b| a.offset < b.offset) && stored_at[0].offset > start.offset
+    );
+    assert!(stored_at.iter().all(|position| position.generation == start.generation));
     let span = log.span();
-    assert_eq!((span.start, span.oldest, span.tail), (start, Some(told[0]), told[3]));
+    assert_eq!((span.start, span.oldest, span.tail), (start, Some(stored_at[0]), stored_at[3]));
 }
 
 pub fn an_append_once_polled_happens<F: Factory>() {
@@ -76,19 +78,19 @@ pub fn an_entry_that_several_matchers_match_is_read_once<F: Factory>() {
 pub fn a_block_says_how_far_it_looked<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start.offset;
-    let told = append(&log, ["a", "b", "a", "b", "b"].map(|to| publication(to, "")).to_vec());
+    let stored_at = append(&log, ["a", "b", "a", "b", "b"].map(|to| publication(to, "")).to_vec());
     let block = read(&log, start, &[topic("a").into()], BlockLimit { entries: 1, ..NO_LIMIT });
-    assert_eq!(positions(&block.entries), [told[0]]);
-    assert!([told[0], told[1]].contains(&block.up_to), "the second a was not looked at");
+    assert_eq!(positions(&block.entries), [stored_at[0]]);
+    assert!([stored_at[0], stored_at[1]].contains(&block.up_to), "the second a was not looked at");
 
     let block = read(&log, block.up_to.offset, &[topic("a").into()], NO_LIMIT);
-    assert_eq!(positions(&block.entries), [told[2]]);
-    assert!(told[2..].contains(&block.up_to));
+    assert_eq!(positions(&block.entries), [stored_at[2]]);
+    assert!(stored_at[2..].contains(&block.up_to));
 
     let nothing = read_all(&log, start, &[topic("c").into()]);
     assert!(nothing.is_empty(), "and yet the reader gets to the tail");
-    let at_tail = read(&log, told[4].offset, &any(), NO_LIMIT);
-    assert_eq!((at_tail.entries.len(), at_tail.up_to), (0, told[4]));
+    let at_tail = read(&log, stored_at[4].offset, &any(), NO_LIMIT);
+    assert_eq!((at_tail.entries.len(), at_tail.up_to), (0, stored_at[4]));
 }
 
 pub fn a_block_keeps_its_limits_and_has_at_least_one_entry<F: Factory>() {
@@ -126,11 +128,11 @@ pub fn the_last_entries_are_counted_by_what_is_wanted<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start;
     let batch = ["a", "b", "a", "b", "a", "b"].map(|to| publication(to, ""));
-    let told = append(&log, batch.to_vec());
+    let stored_at = append(&log, batch.to_vec());
     let a = [topic("a").into()];
     for count in 0..=4 {
         let from = before_last(&log, count, &a);
-        let expected = [told[0], told[2], told[4]];
+        let expected = [stored_at[0], stored_at[2], stored_at[4]];
         assert_eq!(find(&log, from), Find::Found);
         assert_eq!(
             positions(&read_all(&log, from.offset, &a)),
@@ -138,14 +140,14 @@ pub fn the_last_entries_are_counted_by_what_is_wanted<F: Factory>() {
             "the last {count}"
         );
     }
-    assert_eq!(before_last(&log, 0, &a), told[5]);
+    assert_eq!(before_last(&log, 0, &a), stored_at[5]);
     assert_eq!(before_last(&log, usize::MAX, &any()), start);
     assert_eq!(before_last(&log, 1, &[topic("nobody").into()]), start);
 }
 
 pub fn private_entries_count_among_the_last_only_for_readers_that_may_see_them<F: Factory>() {
     let log = F::roomy();
-    let told: Vec<_> = (0..300)
+    let stored_at: Vec<_> = (0..300)
         .map(|number| append_one(&log, publication("a", "").with_private(number % 3 == 2)))
         .collect();
     let last_of = |granted: &[TopicMatcher], public, count| {
@@ -153,18 +155,18 @@ pub fn private_entries_count_among_the_last_only_for_readers_that_may_see_them<F
         wait(log.before_last(count, any().to_vec(), access)).unwrap()
     };
     let public_last = |count| last_of(&[], true, count);
-    assert_eq!(before_last(&log, 3, &any()), told[296]);
-    assert_eq!(public_last(2), told[296]);
-    assert_eq!(public_last(4), told[293]);
+    assert_eq!(before_last(&log, 3, &any()), stored_at[296]);
+    assert_eq!(public_last(2), stored_at[296]);
+    assert_eq!(public_last(4), stored_at[293]);
     assert_eq!(public_last(200), log.span().start);
-    assert_eq!(public_last(199), told[0]);
+    assert_eq!(public_last(199), stored_at[0]);
     let other = append_one(&log, publication("b", "").with_private(true));
     assert_eq!(
         last_of(&[topic("a").into()], false, 1),
-        told[298],
+        stored_at[298],
         "of the topics that are granted"
     );
-    assert_eq!(last_of(&[topic("b").into()], true, 2), told[297], "and public ones of all");
+    assert_eq!(last_of(&[topic("b").into()], true, 2), stored_at[297], "and public ones of all");
     assert_eq!(last_of(&[], false, 1), log.span().start);
     append_one(&log, publication("b", ""));
     assert_eq!(last_of(&[], true, 1), other);

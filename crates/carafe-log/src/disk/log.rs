@@ -41,10 +41,6 @@ use crate::{
 /// log.append(vec![Publication::new(Topic::new("orders")?, "espresso")]).await?;
 /// # Ok(()) }
 /// ```
-///
-/// Appending completes when the entries are on the disk, by `fdatasync`; all that arrives during
-/// one sync shares the next. A torn end, as a crash leaves it, is cut off when the log is opened.
-/// Damage in what was synced is told from that, and refused.
 pub struct DiskLog {
     pub(crate) shared: Arc<DiskShared>,
     queue: Arc<Queue>,

@@ -32,21 +32,21 @@ fn key(offset: Offset) -> IdempotencyKey {
 
 struct Rig {
     log: DiskLog,
-    /// What publishers were told, from the first offset on.
-    told: Mutex<Vec<Position>>,
+    /// The answers to publishers, from the first offset on.
+    stored_at: Mutex<Vec<Position>>,
     done: AtomicBool,
 }
 
 impl Rig {
     fn publish(&self, random: &mut StdRng) {
-        while (self.told.lock().unwrap().len() as u64) < EVENTS {
-            let next = self.told.lock().unwrap().len() as u64 + 1;
+        while (self.stored_at.lock().unwrap().len() as u64) < EVENTS {
+            let next = self.stored_at.lock().unwrap().len() as u64 + 1;
             let batch = (next..next + random.random_range(1..30)).map(event).collect();
             let appended = wait(self.log.append(batch)).unwrap();
-            let mut told = self.told.lock().unwrap();
+            let mut stored_at = self.stored_at.lock().unwrap();
             assert!(appended.iter().all(|appended| !appended.repeated));
-            told.extend(appended.iter().map(|appended| appended.position));
-            drop(told);
+            stored_at.extend(appended.iter().map(|appended| appended.position));
+            drop(stored_at);
             self.publish_again(random);
         }
         self.done.store(true, Ordering::Release);
@@ -55,15 +55,15 @@ impl Rig {
     /// A key that is kept is known, and where its entry is; others are stored again under another
     /// topic's name.
     fn publish_again(&self, random: &mut StdRng) {
-        let told = self.told.lock().unwrap().clone();
-        let recent = told.len().saturating_sub(200)..told.len();
+        let stored_at = self.stored_at.lock().unwrap().clone();
+        let recent = stored_at.len().saturating_sub(200)..stored_at.len();
         let number = random.random_range(recent) as u64 / 10 * 10;
         if number < 10 || number < self.log.span().start.offset + 1 {
             return;
         }
         let again = wait(self.log.append(vec![event(number)])).unwrap()[0];
         assert!(again.repeated, "the key of {number} is not known");
-        assert_eq!(again.position, told[number as usize - 1]);
+        assert_eq!(again.position, stored_at[number as usize - 1]);
     }
 
     fn read(&self, random: &mut StdRng) {
@@ -98,9 +98,9 @@ impl Rig {
     }
 
     fn find(&self, random: &mut StdRng) {
-        let told = self.told.lock().unwrap().clone();
-        let Some(last) = told.len().checked_sub(1) else { return };
-        let known = told[random.random_range(0..=last)];
+        let stored_at = self.stored_at.lock().unwrap().clone();
+        let Some(last) = stored_at.len().checked_sub(1) else { return };
+        let known = stored_at[random.random_range(0..=last)];
         let start = self.log.span().start.offset;
         let find = wait(self.log.find(known)).unwrap();
         let trimmed = find == Find::Trimmed && known.offset < self.log.span().start.offset;
@@ -123,7 +123,7 @@ fn readers_get_exactly_what_is_kept_while_segments_are_sealed_and_trimmed() {
     let folder = tempfile::tempdir().unwrap();
     let options = small_segments().with_segment_bytes(4096).with_bytes(96 << 10).with_readers(3);
     let log = DiskLog::open(folder.path().join("log"), options).unwrap();
-    let rig = Rig { log, told: Mutex::default(), done: AtomicBool::new(false) };
+    let rig = Rig { log, stored_at: Mutex::default(), done: AtomicBool::new(false) };
     thread::scope(|scope| {
         scope.spawn(|| rig.publish(&mut StdRng::seed_from_u64(seed)));
         for number in 1..4 {

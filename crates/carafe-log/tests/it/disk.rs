@@ -208,7 +208,7 @@ fn after_a_failed_sync_nothing_is_taken_or_acknowledged_any_more() {
 
 #[test]
 fn damage_at_the_end_stays_refused_when_opening_is_tried_again() {
-    let (disk, told) = filled(3);
+    let (disk, stored_at) = filled(3);
     let end =
         disk.content()["00000000000000000001.segment"].iter().rposition(|byte| *byte != 0).unwrap();
     flip(&disk, "00000000000000000001.segment", end);
@@ -217,7 +217,7 @@ fn damage_at_the_end_stays_refused_when_opening_is_tried_again() {
         assert!(matches!(error, OpenError::Damaged(_)), "{error}");
     }
     flip(&disk, "00000000000000000001.segment", end);
-    assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), told);
+    assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), stored_at);
 }
 
 #[test]
@@ -236,9 +236,9 @@ fn more_than_may_wait_is_refused_and_none_of_it_is_stored() {
 fn filled(count: usize) -> (SimDisk, Vec<Position>) {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();
-    let told =
+    let stored_at =
         (0..count).map(|number| append_one(&log, publication("a", &number.to_string()))).collect();
-    (disk, told)
+    (disk, stored_at)
 }
 
 pub(crate) fn flip(disk: &SimDisk, name: &str, at: usize) {

@@ -91,8 +91,8 @@ fn who_publishes_with_a_key_that_cannot_be_read_is_told_to_publish_again_and_oth
     let refused = wait(log.append(vec![keyed("a", "known")])).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "nothing was stored, since its idempotency keys cannot be looked up: publish again in a moment \
-         (the log cannot be read: Input/output error (os error 5))"
+        "nothing was stored, since its idempotency keys cannot be looked up: publish again in a \
+         moment (the log cannot be read: Input/output error (os error 5))"
     );
     append_one(&log, publication("a", "without a key"));
     disk.heal();
@@ -168,7 +168,7 @@ fn history_that_cannot_be_trimmed_for_want_of_room_is_trimmed_later() {
     assert!(kept.len() < 200 && stored.ends_with(&kept), "{kept:?}");
 }
 
-/// A topic of so many entries that their list is not read together with others'.
+/// A topic with so many entries that their list is not read together with those of others.
 #[test]
 fn entries_selected_by_a_pattern_are_all_read_after_their_list_could_not_be() {
     const ENTRIES: usize = 70_000;

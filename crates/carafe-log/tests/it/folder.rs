@@ -1,4 +1,4 @@
-//! The log's folder: files of others in it, and who may read it.
+//! The directory of a log: foreign files in it, and its permissions.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};

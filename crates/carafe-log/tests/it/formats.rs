@@ -61,7 +61,8 @@ pub(crate) fn line(entry: &Entry) -> String {
     let (retry, data) = (event.retry_time(), event.data().unwrap_or_default());
     let event_type = event.event_type().map(EventType::as_str);
     format!(
-        "{} time={time} topics={topics:?} private={private} type={event_type:?} retry={retry:?} key={:?} id={:?} {data:?}",
+        "{} time={time} topics={topics:?} private={private} type={event_type:?} \
+         retry={retry:?} key={:?} id={:?} {data:?}",
         entry.position,
         key.map(IdempotencyKey::as_str),
         id.map(ExternalId::as_str),

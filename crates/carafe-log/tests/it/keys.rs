@@ -94,13 +94,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// All that was answered: the key, and what its publisher was told, at what time.
+/// All answers: the key, the answer to its publisher, and the time.
 #[derive(Default)]
-struct Told(Vec<(String, Appended, SystemTime)>);
+struct Answers(Vec<(String, Appended, SystemTime)>);
 
-impl Told {
+impl Answers {
     fn publish<L: Log>(&mut self, log: &L, group: &Group, now: SystemTime) {
-        let told = thread::scope(|scope| {
+        let answers = thread::scope(|scope| {
             let publisher = |batches: &'_ Vec<Vec<u8>>| -> Vec<(String, Appended)> {
                 let publish = |batch: &Vec<u8>| {
                     let appended =
@@ -116,10 +116,10 @@ impl Told {
                 .flat_map(|publisher| publisher.join().unwrap())
                 .collect::<Vec<_>>()
         });
-        self.0.extend(told.into_iter().map(|(key, appended)| (key, appended, now)));
+        self.0.extend(answers.into_iter().map(|(key, appended)| (key, appended, now)));
     }
 
-    /// Each key is stored once in each window, and each publisher was told where.
+    /// Each key is stored once in each window, and each publisher gets its position.
     fn check(&self, entries: &[Arc<Entry>]) {
         let mut stored: HashMap<Position, (String, SystemTime)> = HashMap::new();
         let mut newest: HashMap<String, SystemTime> = HashMap::new();
@@ -130,16 +130,16 @@ impl Told {
             assert!(age.is_none_or(|age| age >= WINDOW), "{key} is stored again after {age:?}");
             stored.insert(entry.position, (key, entry.time));
         }
-        let mut told: Vec<_> = self
+        let mut acknowledged: Vec<_> = self
             .0
             .iter()
-            .filter(|(_, told, _)| !told.repeated)
-            .map(|(_, told, _)| told.position)
+            .filter(|(_, appended, _)| !appended.repeated)
+            .map(|(_, appended, _)| appended.position)
             .collect();
-        told.sort_by_key(|position| position.offset);
+        acknowledged.sort_by_key(|position| position.offset);
         assert!(
-            told.iter().eq(entries.iter().map(|entry| &entry.position)),
-            "what was told is stored"
+            acknowledged.iter().eq(entries.iter().map(|entry| &entry.position)),
+            "each acknowledged entry is stored"
         );
         for (key, appended, now) in &self.0 {
             let (of_key, time) = &stored[&appended.position];
@@ -165,13 +165,13 @@ fn each_key_is_stored_once_in_each_window_whoever_publishes_at_the_same_time() {
         ..ProptestConfig::with_cases(100)
     };
     let run = |steps: Vec<Step>| {
-        let (disk, machine, mut told) = (SimDisk::default(), Machine::new(), Told::default());
+        let (disk, machine, mut answers) = (SimDisk::default(), Machine::new(), Answers::default());
         let mut log = disk_log(&disk, &machine);
-        let (in_memory, mut told_in_memory) = (memory_log(&machine), Told::default());
+        let (in_memory, mut told_in_memory) = (memory_log(&machine), Answers::default());
         for step in steps {
             match step {
                 Step::Publish(group) => {
-                    told.publish(&log, &group, log.clock().now());
+                    answers.publish(&log, &group, log.clock().now());
                     told_in_memory.publish(&in_memory, &group, in_memory.clock().now());
                 }
                 Step::Pass(hours) => machine.pass(hours * HOUR),
@@ -183,7 +183,7 @@ fn each_key_is_stored_once_in_each_window_whoever_publishes_at_the_same_time() {
         }
         settle(&log);
         let any = [carafe_protocol::TopicMatcher::any()];
-        told.check(&read_all(&log, 0, &any));
+        answers.check(&read_all(&log, 0, &any));
         told_in_memory.check(&read_all(&in_memory, 0, &any));
         Ok(())
     };

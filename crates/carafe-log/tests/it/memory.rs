@@ -89,19 +89,19 @@ fn of_hub(number: usize) -> Publication {
 #[test]
 fn the_hubs_own_events_push_no_published_one_out() {
     let log = keeping(3);
-    let mut told = vec![append_one(&log, publication("orders", "0"))];
+    let mut stored_at = vec![append_one(&log, publication("orders", "0"))];
     for number in 0..2000 {
-        told.push(append_one(&log, of_hub(number)));
+        stored_at.push(append_one(&log, of_hub(number)));
     }
-    told.push(append_one(&log, publication("orders", "1")));
+    stored_at.push(append_one(&log, publication("orders", "1")));
     let all = read_all(&log, log.span().start.offset, &[TopicMatcher::any()]);
     let (orders, own): (Vec<_>, Vec<_>) =
         all.iter().partition(|entry| !entry.publication.is_of_hub());
     assert_eq!((orders.len(), own.len()), (2, 1000), "and of its own, the newest are kept");
-    assert!(all.is_sorted_by_key(|entry| entry.offset()) && own[999].position == told[2000]);
+    assert!(all.is_sorted_by_key(|entry| entry.offset()) && own[999].position == stored_at[2000]);
     // A stream may stand where an event was that is gone: nothing that was published after it is
     // missing.
-    for position in told {
+    for position in stored_at {
         assert_eq!(wait(log.find(position)).unwrap(), Find::Found, "{position}");
     }
     append(&log, vec![publication("orders", "more"); 2]);
@@ -115,16 +115,16 @@ fn the_hubs_own_events_push_no_published_one_out() {
 #[test]
 fn the_last_of_both_kinds_are_counted_in_their_order() {
     let log = keeping(100);
-    let told: Vec<_> = (0..6)
+    let stored_at: Vec<_> = (0..6)
         .map(|number| append_one(&log, publication("a", "").with_hub(number % 2 == 0)))
         .collect();
     for count in 1..6 {
         let before =
             wait(log.before_last(count, vec![TopicMatcher::any()], Access::all())).unwrap();
-        assert_eq!(before, told[5 - count]);
+        assert_eq!(before, stored_at[5 - count]);
         assert_eq!(
             positions(&read_all(&log, before.offset, &[TopicMatcher::any()])),
-            told[6 - count..]
+            stored_at[6 - count..]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Threads of the log that panic: whoever waits for them gets an error, and nobody waits for ever.
+//! Threads of the log that panic: callers get an error and do not wait forever.
 
 use carafe_log::contract::helpers::{append_one, keyed, positions, publication, supplied, wait};
 use carafe_log::{Append, AppendAt, AppendError, Read, ReadError};

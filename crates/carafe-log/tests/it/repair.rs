@@ -20,9 +20,9 @@ const HEADER: usize = 48;
 fn filled(count: usize) -> (SimDisk, Vec<Position>) {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();
-    let told =
+    let stored_at =
         (0..count).map(|number| append_one(&log, keyed("a", &format!("{number:03}")))).collect();
-    (disk, told)
+    (disk, stored_at)
 }
 
 fn segments(disk: &SimDisk) -> Vec<String> {
@@ -50,7 +50,8 @@ fn commit(number: usize) -> usize {
     HEADER + number * (size - HEADER)
 }
 
-/// All entries that a reader gets, and after which positions it was told that others are lost.
+/// All entries that a reader gets, and the positions after which it got an error that entries are
+/// lost.
 fn read_over_holes(log: &DiskLog) -> (Vec<Position>, Vec<u64>) {
     read_wanted_over_holes(log, &TopicMatcher::any())
 }
@@ -81,7 +82,7 @@ fn read_wanted_over_holes(log: &DiskLog, wanted: &TopicMatcher) -> (Vec<Position
 
 /// Damages one entry, repairs the log, and expects all others to stay.
 fn loses_only(number: usize, count: usize, flip_at: impl Fn(usize) -> usize) {
-    let (disk, told) = filled(count);
+    let (disk, stored_at) = filled(count);
     let name = segments(&disk).into_iter().rfind(|name| first(name) <= number as u64 + 1).unwrap();
     let content = disk.content();
     flip(&disk, &name, flip_at(number + 1 - usize::try_from(first(&name)).unwrap()));
@@ -89,7 +90,7 @@ fn loses_only(number: usize, count: usize, flip_at: impl Fn(usize) -> usize) {
     let damaged = disk.content();
     let planned = plan(&disk);
     assert_eq!(disk.content(), damaged, "a plan changes nothing");
-    let lost = told[number].offset;
+    let lost = stored_at[number].offset;
     assert_eq!(
         planned.losses().iter().map(|loss| loss.offsets.clone()).collect::<Vec<_>>(),
         [Some(lost..=lost)]
@@ -101,17 +102,17 @@ fn loses_only(number: usize, count: usize, flip_at: impl Fn(usize) -> usize) {
     planned.apply().unwrap();
     assert_eq!(disk.content()[&format!("{name}.damaged")], damaged[&name]);
     assert_ne!(content[&name], damaged[&name]);
-    is_whole_but_for(&disk, &told, number);
+    is_whole_but_for(&disk, &stored_at, number);
 }
 
-fn is_whole_but_for(disk: &SimDisk, told: &[Position], number: usize) {
+fn is_whole_but_for(disk: &SimDisk, stored_at: &[Position], number: usize) {
     assert_eq!(verify(disk), []);
     assert!(plan(disk).is_empty());
-    let lost = told[number];
+    let lost = stored_at[number];
     for _ in 0..2 {
         let log = open(disk, small_segments()).unwrap();
-        let kept: Vec<_> = told.iter().copied().filter(|position| *position != lost).collect();
-        let is_last = number == told.len() - 1;
+        let kept: Vec<_> = stored_at.iter().copied().filter(|position| *position != lost).collect();
+        let is_last = number == stored_at.len() - 1;
         let (mut entries, holes) = read_over_holes(&log);
         entries.truncate(kept.len());
         assert_eq!(entries, kept);
@@ -120,7 +121,7 @@ fn is_whole_but_for(disk: &SimDisk, told: &[Position], number: usize) {
         assert!(!matches!(wait(log.find(lost)).unwrap(), Find::Found));
         let key = usize::from(number == 0);
         let again = wait(log.append(vec![keyed("a", &format!("{key:03}"))])).unwrap();
-        assert_eq!(again, [Appended { position: told[key], repeated: true }]);
+        assert_eq!(again, [Appended { position: stored_at[key], repeated: true }]);
         append_one(&log, keyed("a", "next"));
     }
 }
@@ -145,7 +146,7 @@ fn a_damaged_head_of_a_commit_costs_one_entry() {
 
 #[test]
 fn a_lost_end_begins_a_new_generation() {
-    let (disk, told) = filled(10);
+    let (disk, stored_at) = filled(10);
     flip(&disk, "00000000000000000001.segment", commit(9) + 60);
     let planned = plan(&disk);
     assert_eq!(planned.losses().len(), 1);
@@ -157,14 +158,14 @@ fn a_lost_end_begins_a_new_generation() {
     planned.apply().unwrap();
     assert_eq!(verify(&disk), []);
     let log = open(&disk, small_segments()).unwrap();
-    assert_eq!(read_over_holes(&log).0, told[..9]);
-    assert_eq!(wait(log.find(told[9])).unwrap(), Find::Lost { common: told[8] });
-    assert_ne!(append_one(&log, keyed("a", "next")).generation, told[0].generation);
+    assert_eq!(read_over_holes(&log).0, stored_at[..9]);
+    assert_eq!(wait(log.find(stored_at[9])).unwrap(), Find::Lost { common: stored_at[8] });
+    assert_ne!(append_one(&log, keyed("a", "next")).generation, stored_at[0].generation);
 }
 
 #[test]
 fn several_damaged_places_cost_what_they_hit() {
-    let (disk, told) = filled(60);
+    let (disk, stored_at) = filled(60);
     let names = segments(&disk);
     flip(&disk, &names[0], commit(2) + 60);
     flip(&disk, &names[0], commit(5) + 60);
@@ -173,7 +174,7 @@ fn several_damaged_places_cost_what_they_hit() {
     assert_eq!(verify(&disk), []);
     let log = open(&disk, small_segments()).unwrap();
     let gone = first(&names[1])..first(&names[2]);
-    let kept: Vec<_> = told
+    let kept: Vec<_> = stored_at
         .into_iter()
         .filter(|position| ![3, 6].contains(&position.offset) && !gone.contains(&position.offset))
         .collect();
@@ -182,7 +183,7 @@ fn several_damaged_places_cost_what_they_hit() {
 
 #[test]
 fn a_segment_that_is_missing_is_a_hole_after_a_repair() {
-    let (disk, told) = filled(60);
+    let (disk, stored_at) = filled(60);
     let names = segments(&disk);
     disk.remove(&names[1]).unwrap();
     assert!(open(&disk, small_segments()).is_err());
@@ -191,7 +192,8 @@ fn a_segment_that_is_missing_is_a_hole_after_a_repair() {
     let (entries, holes) = read_over_holes(&log);
     assert_eq!(holes, [first(&names[1]) - 1]);
     assert_eq!(entries.len() as u64, 60 - (first(&names[2]) - first(&names[1])));
-    let last_lost = told.iter().find(|position| position.offset == first(&names[2]) - 1).unwrap();
+    let last_lost =
+        stored_at.iter().find(|position| position.offset == first(&names[2]) - 1).unwrap();
     assert_eq!(wait(log.find(*last_lost)).unwrap(), Find::Found, "nothing after it is missing");
 }
 
@@ -231,7 +233,7 @@ fn an_interrupted_repair_can_be_repeated() {
     let calls =
         [Call::Create, Call::Write, Call::SyncFile, Call::SyncNames, Call::Remove, Call::Truncate];
     for (call, after) in calls.into_iter().flat_map(|call| (0..6).map(move |after| (call, after))) {
-        let (disk, told) = filled(60);
+        let (disk, stored_at) = filled(60);
         let names = segments(&disk);
         flip(&disk, &names[1], commit(3) + 60);
         disk.fail_once(call, after, Fault::Error(Errno::Io));
@@ -241,6 +243,6 @@ fn an_interrupted_repair_can_be_repeated() {
             plan(&disk).apply().unwrap();
         }
         let lost = usize::try_from(first(&names[1])).unwrap() + 2;
-        is_whole_but_for(&disk, &told, lost);
+        is_whole_but_for(&disk, &stored_at, lost);
     }
 }

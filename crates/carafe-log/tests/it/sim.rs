@@ -13,7 +13,7 @@ mod faults;
 use faults::Faults;
 pub(crate) use faults::{Call, Errno, Fault};
 
-/// A disk that records everything that is done to it, and that fails when it is told to.
+/// A simulated disk. It records each call, and fails on request.
 #[derive(Clone, Default)]
 pub(crate) struct SimDisk {
     shared: Arc<Shared>,
@@ -125,12 +125,12 @@ impl SimDisk {
         self.shared.disk().faults.fail_all(call, fault);
     }
 
-    /// Makes one such call fail, after so many that succeed.
+    /// Makes one such call fail, after a number of calls that succeed.
     pub(crate) fn fail_once(&self, call: Call, succeed: usize, fault: Fault) {
         self.shared.disk().faults.fail_once(call, succeed, fault);
     }
 
-    /// Makes one call in so many fail, and one read in so many, by a seed.
+    /// Makes a random call fail, one in a given number, and a random read, by a seed.
     pub(crate) fn fail_at_random(&self, seed: u64, one_in: u32, reads: u32) {
         self.shared.disk().faults.fail_at_random(seed, one_in, reads);
     }

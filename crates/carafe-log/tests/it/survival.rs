@@ -1,4 +1,5 @@
-//! Random use of a log on a disk that fails, stops and crashes: what publishers were told is true.
+//! Random use of a log on a disk that fails, stops and crashes. The answers to publishers stay
+//! true.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -24,12 +25,12 @@ const SEED: u64 = 0xD15C;
 
 const ROUNDS: usize = 6;
 const GROUPS: usize = 12;
-/// One call in so many fails.
+/// The odds of a failing call: one in this number.
 const FAULTS: u32 = 40;
-/// One read of an entry with a key in so many fails.
+/// The odds of a failing read of an entry with a key: one in this number.
 const KEY_FAULTS: u32 = 6;
 
-/// A log's life, and what its publishers were told.
+/// The life of a log, and the answers to its publishers.
 struct Life {
     random: StdRng,
     options: DiskOptions,
@@ -122,8 +123,8 @@ impl Life {
         // What could not be trimmed is trimmed now.
         trimmed(log);
         trimmed(log);
-        let told = [first].into_iter().chain(batches).zip(answers).collect();
-        self.told(told, kept_after..log.span().start.offset);
+        let answered = [first].into_iter().chain(batches).zip(answers).collect();
+        self.record(answered, kept_after..log.span().start.offset);
         self.trimmed = self.trimmed.max(log.span().start.offset);
     }
 
@@ -155,7 +156,7 @@ impl Life {
     }
 
     /// Takes notice of the answers to a group. Meanwhile, history was trimmed by this much.
-    fn told(&mut self, group: Vec<(Vec<Publication>, Answer)>, trimmed: Range<Offset>) {
+    fn record(&mut self, group: Vec<(Vec<Publication>, Answer)>, trimmed: Range<Offset>) {
         let (done, mut all) = (self.disk.done(), Vec::new());
         for (batch, answer) in group {
             match answer {

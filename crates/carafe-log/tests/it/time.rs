@@ -160,8 +160,8 @@ impl Rig {
     }
 
     fn off(&self) -> Duration {
-        let (told, right) = (self.last_time(), self.machine.right_time());
-        told.duration_since(right).or_else(|_| right.duration_since(told)).unwrap()
+        let (shown, right) = (self.last_time(), self.machine.right_time());
+        shown.duration_since(right).or_else(|_| right.duration_since(shown)).unwrap()
     }
 
     /// How long ago the newest event that is gone was published.
@@ -302,9 +302,9 @@ fn a_wall_clock_behind_the_newest_event_when_the_log_is_opened_is_not_taken() {
 enum Step {
     Publish(usize),
     Pass(Duration),
-    /// The wall clock is wrong for so many minutes.
+    /// The wall clock is wrong for this number of minutes.
     Jump(Wall, u32),
-    /// The wall clock is wrong for so many minutes after it.
+    /// The wall clock is wrong for this number of minutes after it.
     Restart(Wall, u32),
 }
 
@@ -392,8 +392,8 @@ fn history_ages_by_true_time_whatever_the_wall_clock_does() {
     };
     let run = |steps: Vec<Step>| {
         let mut rig = Rig::new();
-        // A clock that is behind at the very first start cannot be told from one that jumps ahead
-        // later.
+        // A clock that is behind at the very first start cannot be distinguished from one that
+        // jumps ahead
         rig.publish(1);
         steps.into_iter().for_each(|step| rig.take(step));
         let old = rig.published.len();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use carafe_protocol::{Decoder, EventTooLarge, Received, ReceivedEvent};
 
-/// All that a stream told.
+/// All items of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) received: Vec<Received>,
@@ -58,7 +58,7 @@ fn cuts(stream: &[u8]) -> impl Iterator<Item = usize> {
     (0..=stream.len()).step_by(1 + stream.len() / 128)
 }
 
-/// After each part, all that the part says must have been told: nothing waits for what follows.
+/// After each part, all items that the part completes must have been yielded.
 fn tells_each_part_at_once(stream: &[u8], cut: usize, expected: &Told) {
     let mut decoder = Decoder::new().with_last_event_id("seed");
     let (first, second) = stream.split_at(cut);

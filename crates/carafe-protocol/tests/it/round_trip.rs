@@ -53,7 +53,7 @@ fn event() -> impl Strategy<Value = Event> {
     })
 }
 
-/// What a receiver must be told of `event`: its parts, line breaks normalised to LF.
+/// The items that a receiver must get from `event`, with line breaks normalized to LF.
 fn expected_of(event: &Event, last_event_id: &mut String) -> Vec<Received> {
     let normal = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
     let mut expected = Vec::new();

@@ -67,9 +67,9 @@ pub(super) struct Faults {
 /// Every call fails now and then.
 struct Random {
     source: StdRng,
-    /// One call in so many.
+    /// The odds of a failing call: one in this number.
     one_in: u32,
-    /// One read in so many: publishing reads only to look keys up.
+    /// The odds of a failing read: one in this number. Publishing reads only to look up keys.
     reads: u32,
 }
 
