@@ -5,10 +5,28 @@ use std::str::FromStr;
 
 /// The number of an entry in its log. Offsets increase and may have gaps. 0 is before the first
 /// entry.
+///
+/// ```
+/// use carafe_protocol::{Offset, Position};
+///
+/// let position: Position = "5f0c9a3be812-42-0badcafe".parse()?;
+/// let offset: Offset = position.offset;
+/// assert_eq!(offset, 42);
+/// # Ok::<(), carafe_protocol::BadPosition>(())
+/// ```
 pub type Offset = u64;
 
 /// A random number that is stored with an entry. If a failover loses the tail of a log, another
 /// entry may get the same offset; the nonce distinguishes the two.
+///
+/// ```
+/// use carafe_protocol::{Nonce, Position};
+///
+/// let position: Position = "5f0c9a3be812-42-0badcafe".parse()?;
+/// let nonce: Nonce = position.nonce;
+/// assert_eq!(nonce, 0x0bad_cafe);
+/// # Ok::<(), carafe_protocol::BadPosition>(())
+/// ```
 pub type Nonce = u32;
 
 /// Identifies one life of a log. A new generation begins when the log may have lost entries that

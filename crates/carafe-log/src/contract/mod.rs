@@ -64,7 +64,7 @@ pub mod supplied;
 pub use crate::__contract_tests as tests;
 use crate::{AppendAt, Log};
 
-/// Makes the logs under test. Each call makes a new, empty log.
+/// Makes the logs under test. Each call makes a new, empty log. The [module](self) has an example.
 pub trait Factory {
     /// The log under test.
     type Log: Log + AppendAt + 'static;
