@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 /// The options of `carafe bench`.
+#[allow(rustdoc::bare_urls, reason = "the texts are help on the command line, too")]
 #[derive(Args, Debug)]
 pub struct Options {
     /// URL of the stream, such as http://127.0.0.1:3000/events/bench. {topic} and {connection} are

@@ -113,7 +113,7 @@ impl fmt::Display for Faults {
             (reorders, "out of order"),
             (strays, "of no use"),
             (missing, "missing"),
-            (gap_events, "gaps told"),
+            (gap_events, "gaps reported"),
             (lost, "connections lost"),
         ];
         let found: Vec<_> = all

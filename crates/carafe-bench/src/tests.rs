@@ -1,4 +1,5 @@
-//! The quick reader finds what the decoder of the protocol finds, and faults are told apart.
+//! The scanner finds the same events as the decoder of the protocol, and each kind of fault is
+//! detected.
 
 use carafe_protocol::{Decoder, Received};
 use proptest::prelude::*;
@@ -184,7 +185,7 @@ fn an_event_is_in_flight_until_every_connection_of_its_topic_has_it() {
     assert_eq!((flight.publish(0), flight.publish(1), flight.publish(0)), (1, 1, 2));
     assert_eq!(flight.events(), 3);
     assert!(flight.arrived(0, 1..2) && flight.arrived(1, 1..2));
-    assert_eq!(flight.events(), 2, "one of the two connections of topic 0 lacks both");
+    assert_eq!(flight.events(), 2, "one of the two connections of topic 0 misses both");
     assert!(flight.arrived(0, 2..3) && flight.arrived(0, 1..3));
     assert_eq!(flight.events(), 0);
     assert!(!flight.arrived(0, 1..2), "it had been over");

@@ -116,7 +116,7 @@ fn confirm(yes: bool) -> Result<bool, Failure> {
 
 fn restore(folder: &LogFolder) -> Result<(), Failure> {
     let newest = OfflineLog::lock(&folder.path)?.restore()?;
-    Ok(Output::new().line(&format!("a new generation begins after {newest}"))?)
+    Ok(Output::new().line(&format!("started a new generation after {newest}"))?)
 }
 
 fn print(findings: &[Finding]) -> std::io::Result<()> {

@@ -95,8 +95,8 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Process {
-    /// The next line of standard output that `wanted` accepts. If the program ends before, its last
-    /// words are told.
+    /// The next line of standard output that `wanted` accepts. Panics with the standard error of
+    /// the program if it ends first.
     #[track_caller]
     pub fn next_line(&self, wanted: impl FnMut(&str) -> bool) -> String {
         next_line(&self.stdout, wanted).unwrap_or_else(|reason| {

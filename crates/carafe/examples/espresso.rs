@@ -99,8 +99,7 @@ pub(crate) fn app() -> Router {
 fn bar() -> Router<Menu> {
     let middleware =
         ServiceBuilder::new().layer(from_fn(baristas_only)).layer(from_fn_with_state("bar", timed));
-    // A `route_layer` runs for routes that exist: nobody has to be a barista to learn that a path
-    // does not.
+    // A `route_layer` runs only for routes that exist: an unknown path is a 404 for everyone.
     Router::new().route("/pour/{name}", post(pour)).route_layer(middleware)
 }
 

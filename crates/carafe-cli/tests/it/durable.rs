@@ -416,7 +416,7 @@ fn a_client_that_has_seen_more_than_a_restored_log_gets_a_gap_and_the_rest() {
     assert!(hub.wait().success());
 
     let restored = carafe_log("restore", &backup);
-    assert_eq!(text(&restored.stdout), format!("a new generation begins after {}\n", ids[4]));
+    assert_eq!(text(&restored.stdout), format!("started a new generation after {}\n", ids[4]));
     let hub = Server::on_disk(&backup, &[]);
     (16..=18).for_each(|number| drop(publish(hub.address, "/events/a", &number.to_string())));
     for seen in [5, 6, 9, 14] {
