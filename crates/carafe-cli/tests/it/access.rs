@@ -69,7 +69,7 @@ impl Guarded {
     }
 }
 
-/// A hub in memory that strangers may not use unless `options` say so.
+/// A hub in memory that clients without a token may not use unless `options` say so.
 fn serve(options: &[&str], variables: &[(&str, &str)]) -> Server {
     let mut command = carafe();
     command.args(["serve", "--log", "memory:", "--listen", "127.0.0.1:0"]).args(options);
@@ -137,8 +137,8 @@ fn is_forbidden(answer: &Answer) {
     check(answer, 403, "forbidden", Some("Bearer error=\"insufficient_scope\""));
 }
 
-/// The token is refused for publishing, subscribing and asking for the position, where strangers
-/// may do all of it.
+/// The token is refused for publishing, subscribing and asking for the position, where clients
+/// without a token may do all of it.
 #[track_caller]
 fn is_refused_by(address: SocketAddr, token: &str, what: &str) {
     for (method, target) in
@@ -937,8 +937,8 @@ fn who_holds_a_token_publishes_at_a_rate_of_its_own_whichever_token_it_shows() {
     let status = |token: &str| ask(hub.address(), "POST", "/events/a", token).status;
     assert_eq!((status(&of("one", 3600)), status(&of("one", 1800))), (201, 429));
     assert_eq!((status(&of("two", 3600)), status(&of("two", 3600))), (201, 429));
-    let stranger = || request(hub.address(), "POST", "/events/a", &[], b"data").status;
-    assert_eq!((stranger(), stranger()), (201, 429));
+    let anonymous = || request(hub.address(), "POST", "/events/a", &[], b"data").status;
+    assert_eq!((anonymous(), anonymous()), (201, 429));
 }
 
 #[test]

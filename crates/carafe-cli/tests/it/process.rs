@@ -20,13 +20,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A hub in memory that strangers may use, with these options beside.
+    /// A hub in memory that clients without a token may use, with these options beside.
     pub(crate) fn start(options: &[&str]) -> Self {
         let open = ["serve", "--anonymous", "subscribe,publish"];
         Self::run(&[&open, MEMORY, options].concat())
     }
 
-    /// A hub where strangers may do only this.
+    /// A hub where clients without a token may do only this.
     pub(crate) fn anonymous(what: &str) -> Self {
         Self::run(&[&["serve", "--anonymous", what], MEMORY].concat())
     }
@@ -36,7 +36,7 @@ impl Server {
         Self::run(&[&["dev"], MEMORY].concat())
     }
 
-    /// A hub on disk that strangers may use, with these options beside.
+    /// A hub on disk that clients without a token may use, with these options beside.
     pub(crate) fn on_disk(log: &Path, options: &[&str]) -> Self {
         let log = format!("disk:{}", log.display());
         let open = ["serve", "--anonymous", "subscribe,publish", "--log", &log];
@@ -77,7 +77,8 @@ impl Server {
         Self { address: address_in(&ready), process }
     }
 
-    /// A hub that strangers may use, with these options beside, and where it tells its metrics.
+    /// A hub that clients without a token may use, with these options beside, and where it tells
+    /// its metrics.
     pub(crate) fn with_metrics(options: &[&str]) -> (Self, Metrics) {
         let hub = Self::start(&[&["--metrics-listen", "127.0.0.1:0"], options].concat());
         let metrics = Metrics::of(&hub);

@@ -90,8 +90,8 @@ fn the_program_publishes_and_subscribes_over_tls_to_a_hub_whose_certificate_is_t
     assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
     let read = run(&["subscribe", "a", "--earliest", "-n", "1"], &certificate.path());
     assert_eq!(String::from_utf8(read.stdout).unwrap(), "x\n");
-    let stranger = Certificate::new();
-    let refused = run(&["publish", "a", "x"], &stranger.path());
+    let other = Certificate::new();
+    let refused = run(&["publish", "a", "x"], &other.path());
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(1) && said.contains("certificate"), "{said}");
 }

@@ -136,10 +136,10 @@ fn a_subscription_is_told_by_a_private_update_when_it_begins_and_when_it_ends() 
 #[test]
 fn strangers_are_told_of_no_subscription() {
     let hub = hub();
-    let mut stranger = hub.stream(&[("topic", "*")], &[]);
+    let mut anonymous = hub.stream(&[("topic", "*")], &[]);
     hub.stream(&[("topic", "a")], &[]);
     hub.publish(&[("topic", "a"), ("data", "open")]);
-    assert_eq!(stranger.data(1), ["open"]);
+    assert_eq!(anonymous.data(1), ["open"]);
 }
 
 #[test]

@@ -198,7 +198,10 @@ fn all_that_is_wrong_with_a_token_is_401() {
         with_zero(&json!({"publish": ["{a:999}"], "subscribe": ["*"]})),
     ] {
         let answer = hub.refused(&[("topic", "a")], &[&header]);
-        assert_eq!(answer.status, 401, "{header}, even where strangers may subscribe");
+        assert_eq!(
+            answer.status, 401,
+            "{header}, even where clients without a token may subscribe"
+        );
         assert!(
             answer.header("www-authenticate").unwrap().starts_with("Bearer error="),
             "{}",

@@ -66,7 +66,7 @@ pub(super) fn over(way: Way, test: &str, check: impl Fn(Way)) {
 }
 
 impl Way {
-    /// A hub in memory where strangers may publish, and subscribe to public events.
+    /// A hub in memory where clients without a token may publish, and subscribe to public events.
     pub(super) fn hub(self, settings: Settings) -> Hub {
         let place = match self {
             Self::InProcess => Place::mounted(&settings),
@@ -130,9 +130,9 @@ impl Place {
         let kept = MemoryLimits::default().with_entries(settings.history_events);
         let limits = HubLimits::default().with_ring_bytes(settings.ring_bytes);
         let hub = carafe::Hub::with_limits(MemoryLog::new(kept), limits);
-        let strangers = Rights::subscribe().with_publish(Grant::all());
+        let anonymous = Rights::subscribe().with_publish(Grant::all());
         let mut options = Options::default();
-        options.anonymous = strangers;
+        options.anonymous = anonymous;
         options.heartbeat = settings.heartbeat;
         Self::Mounted { app: router(hub.clone(), options), hub, runtime: Runtime::new().unwrap() }
     }
