@@ -6,11 +6,7 @@ use crate::tidy::finding::Finding;
 pub(super) const CYCLES: &[&str] = &[];
 
 /// Folders and files that still have lines that are too wide.
-pub(super) const WIDE: &[&str] = &[
-    "README.md",
-    "bench/RESULTS.md",
-    "docs/OPERATIONS.md",
-];
+pub(super) const WIDE: &[&str] = &["README.md", "bench/RESULTS.md", "docs/OPERATIONS.md"];
 
 /// Leaves out what is accepted. An entry that is not needed any more is a finding, so that the list
 /// only shrinks.
