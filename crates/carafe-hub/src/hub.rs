@@ -41,6 +41,14 @@ pub enum PublishError {
     /// The log rejected the event.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The log breaks its contract: it returns one position for each event.
+    #[error("the log returned {returned} positions for {published} events: repair the log's code")]
+    WrongCount {
+        /// Events that were appended.
+        published: usize,
+        /// Positions that the log returned.
+        returned: usize,
+    },
 }
 
 impl Hub {
@@ -79,7 +87,11 @@ impl Hub {
         }
         batch.iter().try_for_each(reject_reserved_type)?;
         let sizes = data_sizes(&batch);
+        let count = batch.len();
         let appended = self.inner.log.append(batch).await?;
+        if appended.len() != count {
+            return Err(PublishError::WrongCount { published: count, returned: appended.len() });
+        }
         self.inner.counts.add_published(&sizes, &appended);
         Ok(appended)
     }

@@ -113,7 +113,7 @@ pub(crate) async fn open(
 pub(crate) fn stream(
     options: &Options,
     permit: Permit,
-    asked: StreamRequest,
+    asked: Option<Box<StreamRequest>>,
     handoff: Result<Handoff, FallbackReason>,
     body: impl FnOnce(Option<Handoff>, StreamRecord) -> HubBody,
 ) -> Response {
@@ -165,12 +165,12 @@ async fn parse(
     app: &App,
     caller: &Caller,
     parts: &Parts,
-) -> Result<(Subscribe, Format, StreamRequest), Problem> {
+) -> Result<(Subscribe, Format, Option<Box<StreamRequest>>), Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let (start, format) = (start(&parts.headers, &query)?, format(&query)?);
     let client = hub_client(&app.options.proxies, caller.identity, parts);
     let matchers = matchers(app, caller, parts, &query, client).await?;
-    let asked = StreamRequest::new(&matchers, caller.subject.as_deref());
+    let asked = StreamRequest::if_logged(&matchers, caller.subject.as_deref());
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),

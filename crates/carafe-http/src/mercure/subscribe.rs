@@ -45,7 +45,7 @@ pub(crate) async fn subscribe(
     let asked = asked(adapter, version, &parameters, client).await?;
     let access = caller.rights.subscribe.clone();
     let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await?;
-    let described = StreamRequest::new(&asked, caller.subject.as_deref());
+    let described = StreamRequest::if_logged(&asked, caller.subject.as_deref());
     let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access);
     let request = request.from(cursor.start).by(client);
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;
@@ -100,7 +100,7 @@ async fn stream(
     parts: &Parts,
     parameters: &FormData,
     request: Subscribe,
-    described: StreamRequest,
+    described: Option<Box<StreamRequest>>,
 ) -> Result<Response, Refusal> {
     let (permit, subscription) = match subscribe::open(&adapter.app, parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => (permit, subscription),

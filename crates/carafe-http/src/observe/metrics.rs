@@ -16,7 +16,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::answer::limit::Limit;
-use crate::observe::stream_request::StreamRequests;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -32,7 +31,6 @@ struct Counters {
     limited: Family<Labels<1>, Counter>,
     refused: Family<Labels<2>, Counter>,
     stored: Histogram,
-    requests: StreamRequests,
 }
 
 /// How a stream is delivered.
@@ -76,7 +74,6 @@ impl Default for Metrics {
             limited: Family::default(),
             refused: Family::default(),
             stored: Histogram::new(buckets),
-            requests: StreamRequests::default(),
         }));
         // All limits are exported from the start: an alert cannot see a rise from an absent series.
         Limit::ALL
@@ -100,11 +97,6 @@ impl Metrics {
     /// Records how long it took to store events that were passed to the log at this time.
     pub(crate) fn stored(&self, since: Instant) {
         self.0.stored.observe(since.elapsed().as_secs_f64());
-    }
-
-    /// What the open streams asked for.
-    pub(crate) fn requests(&self) -> &StreamRequests {
-        &self.0.requests
     }
 
     fn opened(&self, path: DeliveryPath) {
@@ -232,10 +224,6 @@ impl Counted {
         metrics.opened(path);
         // Every other end is reported by whoever delivers the stream.
         Self { metrics: metrics.clone(), path, end: EndReason::Left, has_connection: false }
-    }
-
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     pub(crate) fn path(&self) -> DeliveryPath {

@@ -5,7 +5,6 @@
 //! shard. Whoever delivers the stream tells it how many bytes were sent and why the stream ended.
 //! There may be a million records, so their size is tested.
 
-use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -37,8 +36,8 @@ pub(crate) struct StreamRecord {
     permit: Permit,
     /// Knows the delivery path and the end reason.
     counted: Counted,
-    /// What the stream asked for, unless there are very many different requests.
-    request: Option<Arc<StreamRequest>>,
+    /// What the stream asked for, if its log lines are shown.
+    request: Option<Box<StreamRequest>>,
     /// Bytes that were handed to the connection, without the response head.
     sent: u64,
     /// Names the stream in log lines; unique among the last 2^32 streams.
@@ -54,13 +53,12 @@ impl StreamRecord {
     pub(crate) fn open(
         metrics: &Metrics,
         permit: Permit,
-        request: StreamRequest,
+        request: Option<Box<StreamRequest>>,
         path: DeliveryPath,
     ) -> Self {
         // Relaxed: only uniqueness matters, and nothing is published with the ID.
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let request = metrics.requests().share(request);
         let (counted, opened) = (Counted::new(metrics, path), ticks());
         let record = Self { permit, counted, request, sent: 0, id, opened, attachment: None };
         record.log_opened();
@@ -131,9 +129,6 @@ impl StreamObserver for StreamRecord {
 impl Drop for StreamRecord {
     fn drop(&mut self) {
         self.log_ended();
-        if let Some(request) = self.request.take() {
-            self.counted.metrics().requests().release(request);
-        }
         if self.counted.has_connection {
             self.permit.disconnect();
         }

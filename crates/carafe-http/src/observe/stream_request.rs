@@ -1,26 +1,18 @@
-//! What streams asked for, kept once for all streams that asked for the same.
+//! What a stream asked for, as its log lines show it.
 //!
-//! A node may have a million idle streams. Where most of them ask for the same, a stream keeps one
-//! pointer to its request, and the table has each request as long as a stream uses it. Where each
-//! asks for something else, the table is full after [`REQUESTS`], and further streams keep nothing:
-//! their log lines have no topics. The limit does not hold while debug lines are logged.
+//! A node may have a million idle streams, so a stream keeps a description of its request only
+//! while its log lines are shown, at level debug.
 
-use std::collections::HashSet;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carafe_protocol::TopicMatcher;
 use tracing::Level;
-
-/// The most requests in the table: some megabytes.
-const REQUESTS: usize = 10_000;
 
 /// The most bytes of the topics, and of the subject: enough to recognise a stream in a log line.
 const TOPICS: usize = 200;
 const SUBJECT: usize = 100;
 
 /// What a stream asked for, and whose token asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StreamRequest {
     /// The topics and patterns, cut off where they are long; `*` for all topics.
     topics: Box<str>,
@@ -29,7 +21,12 @@ pub(crate) struct StreamRequest {
 }
 
 impl StreamRequest {
-    pub(crate) fn new(matchers: &[TopicMatcher], subject: Option<&str>) -> Self {
+    /// Describes a request; `None` if nothing is logged at level debug.
+    pub(crate) fn if_logged(matchers: &[TopicMatcher], subject: Option<&str>) -> Option<Box<Self>> {
+        tracing::enabled!(Level::DEBUG).then(|| Box::new(Self::new(matchers, subject)))
+    }
+
+    fn new(matchers: &[TopicMatcher], subject: Option<&str>) -> Self {
         let subject = cut(subject.unwrap_or_default(), SUBJECT);
         Self { topics: describe(matchers).into(), subject: subject.into() }
     }
@@ -67,41 +64,6 @@ fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-/// The requests of all open streams.
-#[derive(Debug, Default)]
-pub(crate) struct StreamRequests(Mutex<HashSet<Arc<StreamRequest>>>);
-
-impl StreamRequests {
-    /// The shared copy of a request; `None` if the table is full.
-    pub(crate) fn share(&self, request: StreamRequest) -> Option<Arc<StreamRequest>> {
-        let mut table = self.table();
-        if let Some(known) = table.get(&request) {
-            return Some(Arc::clone(known));
-        }
-        if table.len() >= REQUESTS && !tracing::enabled!(Level::DEBUG) {
-            return None;
-        }
-        let shared = Arc::new(request);
-        table.insert(Arc::clone(&shared));
-        Some(shared)
-    }
-
-    /// Forgets the request if no other stream uses it. It is dropped under the lock: of two streams
-    /// that end at once, the second sees that it is the last.
-    pub(crate) fn release(&self, request: Arc<StreamRequest>) {
-        let mut table = self.table();
-        // One count is the table's, one this stream's.
-        if Arc::strong_count(&request) <= 2 {
-            table.remove(&*request);
-        }
-        drop(request);
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashSet<Arc<StreamRequest>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use carafe_protocol::Topic;
@@ -115,27 +77,9 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_ask_for_the_same_share_one_copy_until_the_last_ends() {
-        let requests = StreamRequests::default();
-        let [one, same, other] =
-            [&["a"], &["a"], &["b"]].map(|topics| requests.share(request(topics, None)).unwrap());
-        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
-        requests.release(one);
-        requests.release(other);
-        assert_eq!(requests.table().len(), 1);
-        requests.release(same);
-        assert!(requests.table().is_empty());
-    }
-
-    #[test]
-    fn very_many_different_requests_take_no_more_memory() {
-        let requests = StreamRequests::default();
-        let share = |number: usize| requests.share(request(&[&number.to_string()], None));
-        let kept: Vec<_> = (0..REQUESTS + 100).filter_map(share).collect();
-        assert_eq!((kept.len(), requests.table().len()), (REQUESTS, REQUESTS));
-        assert!(share(7).is_some(), "one that is kept is shared");
-        kept.into_iter().for_each(|request| requests.release(request));
-        assert!(share(REQUESTS).is_some());
+    fn a_request_is_not_kept_while_nothing_is_logged_at_level_debug() {
+        let matchers = [Topic::new("a").unwrap().into()];
+        assert!(StreamRequest::if_logged(&matchers, Some("anna")).is_none());
     }
 
     #[test]

@@ -289,3 +289,14 @@ fn very_many_hidden_events_are_skipped() {
         assert_eq!(rig.log.reads(), 0);
     }
 }
+
+#[test]
+fn a_log_that_returns_too_few_positions_is_an_error_and_no_panic() {
+    let rig = Rig::roomy();
+    rig.log.return_too_few_positions();
+    let one = at_once(rig.hub.publish(publication("a", "one")));
+    assert!(matches!(one, Err(PublishError::WrongCount { published: 1, returned: 0 })), "{one:?}");
+    let two = vec![publication("a", "two"), publication("a", "three")];
+    let two = at_once(rig.hub.publish_all(two));
+    assert!(matches!(two, Err(PublishError::WrongCount { published: 2, returned: 1 })), "{two:?}");
+}

@@ -17,6 +17,8 @@ struct Watched {
     log: MemoryLog,
     reads: AtomicUsize,
     failing: AtomicBool,
+    /// Appends return one position too few.
+    short: AtomicBool,
     reading: AtomicUsize,
     most_reading: AtomicUsize,
     /// Each read needs a permit while reads are held.
@@ -31,6 +33,7 @@ impl Spy {
             log,
             reads: none(),
             failing: AtomicBool::new(false),
+            short: AtomicBool::new(false),
             reading: none(),
             most_reading: none(),
             may_read: Semaphore::new(0),
@@ -67,11 +70,22 @@ impl Spy {
     pub(crate) fn fail_next_read(&self) {
         self.0.failing.store(true, Ordering::SeqCst);
     }
+
+    /// Makes each append return one position too few from now on.
+    pub(crate) fn return_too_few_positions(&self) {
+        self.0.short.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Append for Spy {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
-        self.log().append(batch)
+        Box::pin(async move {
+            let mut appended = self.log().append(batch).await?;
+            if self.0.short.load(Ordering::SeqCst) {
+                appended.pop();
+            }
+            Ok(appended)
+        })
     }
 }
 
