@@ -3,7 +3,6 @@
 //! Each check reads the files of [`tree`](crate::tidy::tree) and returns findings. None of them
 //! compiles anything, so `cargo xtask tidy` takes a second.
 
-mod accepted;
 mod cycles;
 mod finding;
 mod imports;
@@ -38,10 +37,9 @@ fn check(files: &[File]) -> Vec<Finding> {
         header.into_iter().chain(markers).chain(text::check_words(file))
     });
     let mut findings: Vec<_> = per_file.collect();
-    let wide = files.iter().flat_map(width::check).collect();
-    findings.extend(accepted::leave_out(wide, accepted::WIDE));
+    findings.extend(files.iter().flat_map(width::check));
     findings.extend(unsafe_code::check(files));
     findings.extend(order::check(files));
-    findings.extend(accepted::leave_out(cycles::check(files), accepted::CYCLES));
+    findings.extend(cycles::check(files));
     findings
 }

@@ -84,7 +84,7 @@ impl fmt::Display for Section {
         if !self.rows.is_empty() {
             table(f, &self.head, &self.rows)?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(f, "{note}\n"))?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "{}\n", wrapped(note)))?;
         let verdicts = self.bars.iter().map(|bar| {
             let Bar { name, measured, limit } = bar;
             vec![
@@ -100,6 +100,24 @@ impl fmt::Display for Section {
         }
         table(f, &["demanded", "measured", "aim", ""].map(String::from), &verdicts)
     }
+}
+
+/// The width of prose in the repository's documents.
+const WIDTH: usize = 100;
+
+/// A paragraph in lines of that width. A word that is longer has a line of its own.
+fn wrapped(paragraph: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in paragraph.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines.join("\n")
 }
 
 fn verdict(is_met: bool) -> &'static str {
@@ -128,9 +146,18 @@ fn table(f: &mut fmt::Formatter<'_>, head: &[String], rows: &[Vec<String>]) -> f
 
 #[cfg(test)]
 mod tests {
-    use super::Section;
+    use super::{Section, WIDTH, wrapped};
     use crate::figure::Limit;
     use crate::series::Series;
+
+    #[test]
+    fn a_note_is_wrapped_and_loses_no_word() {
+        let note = "seven letters ".repeat(40);
+        let lines = wrapped(&note);
+        assert!(lines.lines().all(|line| line.len() <= WIDTH) && lines.lines().count() > 5);
+        assert!(lines.split_whitespace().eq(note.split_whitespace()));
+        assert_eq!(wrapped("short"), "short");
+    }
 
     #[test]
     fn a_demand_is_missed_by_the_median() {
