@@ -40,7 +40,7 @@ pub struct CustomFormat(u8);
 /// use carafe_hub::{Encoder, Format};
 /// use carafe_protocol::{EventId, Position};
 ///
-/// Writes events with their offset as ID.
+/// // Writes events with their offset as ID.
 /// static BY_OFFSET: Encoder = Encoder {
 ///     event: |entry, block| {
 ///         let id = EventId::new(entry.offset().to_string()).expect("digits are an ID");

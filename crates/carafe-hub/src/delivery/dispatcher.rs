@@ -31,7 +31,7 @@ use crate::subscription::frames::Frames;
 /// use carafe_hub::{Format, Hub, Sink, SubscriberId, Written};
 /// use carafe_log::MemoryLog;
 ///
-/// Clients that take everything.
+/// // Clients that take everything.
 /// struct Clients(Vec<u8>);
 ///
 /// impl Sink for Clients {
