@@ -1,6 +1,6 @@
 //! The conventions of the source tree that no other tool checks.
 //!
-//! Each check reads the files of [`tree`](crate::tidy::tree) and returns findings. None of them
+//! Each check reads the files of [`tree`] and returns findings. None of them
 //! compiles anything, so `cargo xtask tidy` takes a second.
 
 mod cycles;
