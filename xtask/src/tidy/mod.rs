@@ -32,9 +32,9 @@ pub(crate) fn run() -> Result<(), String> {
 
 fn check(files: &[File]) -> Vec<Finding> {
     let per_file = files.iter().flat_map(|file| {
-        let header = file.is_rust().then(|| text::check_header(file)).flatten();
-        let markers = file.is_rust().then(|| text::check_markers(file)).into_iter().flatten();
-        header.into_iter().chain(markers).chain(text::check_words(file))
+        let in_rust = || text::check_header(file).into_iter().chain(text::check_markers(file));
+        let rust = file.is_rust().then(in_rust).into_iter().flatten();
+        rust.chain(text::check_words(file))
     });
     let mut findings: Vec<_> = per_file.collect();
     findings.extend(files.iter().flat_map(width::check));
