@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
+use clap::ValueEnum;
+
 use crate::document::Part;
 use crate::outcome::Outcome;
 use crate::plot;
@@ -19,7 +21,22 @@ impl Results {
         Self { sections: Vec::new(), quick }
     }
 
+    /// Measures the parts that were asked for, or all of them if none was.
+    pub(crate) fn measure<P: ValueEnum + PartialEq>(
+        &mut self,
+        asked: &[P],
+        measure: impl Fn(&P) -> Outcome<Section>,
+    ) -> Outcome {
+        let is_asked = |part: &&P| asked.is_empty() || asked.contains(part);
+        for part in P::value_variants().iter().filter(is_asked) {
+            self.add(measure(part)?);
+        }
+        Ok(())
+    }
+
+    /// Prints a section and keeps it.
     pub(crate) fn add(&mut self, section: Section) {
+        println!("{section}");
         self.sections.push(section);
     }
 

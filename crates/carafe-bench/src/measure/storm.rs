@@ -57,7 +57,6 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     };
     for (hubs, clients) in runs {
         let section = storm(&carafe, hubs, clients)?;
-        println!("{section}");
         results.add(section);
     }
     results.finish(None, options.check)

@@ -35,7 +35,6 @@ pub(crate) fn measure(options: &Options) -> Outcome {
             Err(reason) => section.note(format!("Skipped: {reason}")),
         }
         section.note(noise.to_string()?);
-        println!("{section}");
         results.add(section);
     }
     results.finish(options.write.then_some(document::Part::CatchUp), options.check)

@@ -68,13 +68,7 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     raise_descriptor_limit()?;
     let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
     let mut results = Results::new(bench.is_quick());
-    for part in Part::value_variants() {
-        if options.parts.is_empty() || options.parts.contains(part) {
-            let section = measure_part(&bench, *part)?;
-            println!("{section}");
-            results.add(section);
-        }
-    }
+    results.measure(&options.parts, |part| measure_part(&bench, *part))?;
     results.finish(options.write.then_some(document::Part::Fanout), options.check)
 }
 

@@ -68,7 +68,6 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let found = attack(&Setting::new(&carafe)?, attacks, Duration::from_secs(options.seconds))?;
     let mut results = Results::new(false);
     for section in [found.of_attacks(), found.of_honest()] {
-        println!("{section}");
         results.add(section);
     }
     results.finish(None, true)

@@ -74,13 +74,7 @@ pub(crate) fn measure(options: &Options) -> Outcome {
         dir: options.dir.clone(),
     };
     let mut results = Results::new(bench.quick);
-    for part in Part::value_variants() {
-        if options.parts.is_empty() || options.parts.contains(part) {
-            let section = measure_part(&bench, *part)?;
-            println!("{section}");
-            results.add(section);
-        }
-    }
+    results.measure(&options.parts, |part| measure_part(&bench, *part))?;
     results.finish(options.write.then_some(document::Part::Shape), options.check)
 }
 
