@@ -9,8 +9,8 @@ use mio::{Interest, Token};
 use crate::end_reason::EndReason;
 use crate::pollers::Pollers;
 use crate::send_buffer::{SendBuffer, SendBuffers};
-use crate::socket;
 use crate::stream::StreamObserver;
+use crate::transport::Transport;
 
 /// The clients, by the IDs of their subscribers in the dispatcher.
 pub(crate) struct Clients<G> {
@@ -26,6 +26,8 @@ pub(crate) struct Clients<G> {
     /// Clients whose send buffer was full lately. They are few: in the table, the fields would take
     /// memory for all.
     full: HashMap<SubscriberId, Full>,
+    /// For the records that are being written.
+    records: Vec<u8>,
 }
 
 /// A send buffer that was full.
@@ -38,23 +40,23 @@ struct Full {
 
 /// A client of an open stream.
 pub(crate) struct Client<G> {
-    pub(crate) socket: TcpStream,
+    pub(crate) transport: Transport,
     /// Distinguishes the client from others that have the same ID one after the other.
     pub(crate) number: u32,
     observer: G,
 }
 
 impl<G: StreamObserver> Client<G> {
-    pub(crate) fn end(self, reason: EndReason) -> TcpStream {
+    pub(crate) fn end(self, reason: EndReason) -> Transport {
         self.observer.ended(reason);
-        self.socket
+        self.transport
     }
 }
 
 impl<G: StreamObserver> Clients<G> {
     pub(crate) fn new(pollers: Pollers, buffers: SendBuffers) -> Self {
         let (table, ended, full) = (PagedTable::new(), Vec::new(), HashMap::new());
-        Self { table, newest: 0, ended, writes: 0, pollers, buffers, full }
+        Self { table, newest: 0, ended, writes: 0, pollers, buffers, full, records: Vec::new() }
     }
 
     pub(crate) fn pollers(&self) -> &Pollers {
@@ -63,6 +65,15 @@ impl<G: StreamObserver> Clients<G> {
 
     pub(crate) fn get(&self, subscriber: SubscriberId) -> Option<&Client<G>> {
         self.table.get(subscriber)
+    }
+
+    pub(crate) fn get_mut(&mut self, subscriber: SubscriberId) -> Option<&mut Client<G>> {
+        self.table.get_mut(subscriber)
+    }
+
+    /// Ends the client's connection as its encryption requires.
+    pub(crate) fn close(&mut self, transport: Transport) -> TcpStream {
+        transport.close(&mut self.records)
     }
 
     /// A bound above the indexes of all clients. Some indexes below it are free.
@@ -74,11 +85,11 @@ impl<G: StreamObserver> Clients<G> {
     pub(crate) fn insert(
         &mut self,
         subscriber: SubscriberId,
-        socket: TcpStream,
+        transport: Transport,
         observer: G,
     ) -> u32 {
         self.newest = self.newest.wrapping_add(1);
-        self.table.insert_at(subscriber, Client { socket, number: self.newest, observer });
+        self.table.insert_at(subscriber, Client { transport, number: self.newest, observer });
         self.newest
     }
 
@@ -86,22 +97,22 @@ impl<G: StreamObserver> Clients<G> {
     /// It is not asked before: most sockets always have room.
     fn try_write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Result<usize, EndReason> {
         let Some(client) = self.table.get_mut(subscriber) else { return Err(EndReason::Left) };
-        let mut written = socket::write(&client.socket, bytes)?;
+        let mut written = client.transport.write(bytes, &mut self.records)?;
         client.observer.sent(written);
         if written == bytes.len() {
             return Ok(written);
         }
         let full = self.full.entry(subscriber).or_default();
         full.lately = true;
-        if self.buffers.filled(&mut full.buffer, &client.socket) {
-            let more = socket::write(&client.socket, &bytes[written..])?;
+        if self.buffers.filled(&mut full.buffer, &client.transport.socket) {
+            let more = client.transport.write(&bytes[written..], &mut self.records)?;
             client.observer.sent(more);
             written += more;
         }
         if written < bytes.len() {
             let interest = Interest::READABLE | Interest::WRITABLE;
-            let waits =
-                self.pollers.promptly(&mut client.socket, Token(subscriber.index()), interest);
+            let (socket, token) = (&mut client.transport.socket, Token(subscriber.index()));
+            let waits = self.pollers.promptly(socket, token, interest);
             waits.map_err(|_| EndReason::Left)?;
         }
         Ok(written)
@@ -114,7 +125,7 @@ impl<G: StreamObserver> Clients<G> {
             && let Some(mut full) = self.full.remove(&subscriber)
             && let Some(client) = self.get(subscriber)
         {
-            self.buffers.relax(&mut full.buffer, &client.socket);
+            self.buffers.relax(&mut full.buffer, &client.transport.socket);
         }
     }
 

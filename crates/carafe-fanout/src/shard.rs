@@ -7,7 +7,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -31,6 +30,7 @@ use crate::send_buffer::SendBuffers;
 use crate::shard_inbox::ShardInbox;
 use crate::socket;
 use crate::stream::{NewStream, StreamObserver};
+use crate::transport::Transport;
 
 /// The token of the waker. Those of subscribers are their IDs, which are smaller.
 const WAKE: Token = Token(usize::MAX);
@@ -53,7 +53,7 @@ pub(crate) struct Shard<G: StreamObserver> {
     hangups: HangupPoller,
     closing: ClosingSockets,
     /// Streams that were taken from the inbox, the first to be added last.
-    new: Vec<(TcpStream, NewStream<G>)>,
+    new: Vec<(Transport, NewStream<G>)>,
     /// When to look into the inbox again, if there were streams lately.
     next_look: Option<Instant>,
     /// When streams expire, the earliest first, with the number of the client: its ID may be
@@ -178,21 +178,20 @@ impl<G: StreamObserver> Shard<G> {
             }
         }
         let rest = self.new.len().saturating_sub(NEW_STREAMS);
-        for (socket, stream) in self.new.split_off(rest).into_iter().rev() {
-            self.add(socket, stream);
+        for (transport, stream) in self.new.split_off(rest).into_iter().rev() {
+            self.add(transport, stream);
         }
     }
 
-    fn add(&mut self, socket: TcpStream, stream: NewStream<G>) {
+    fn add(&mut self, mut transport: Transport, stream: NewStream<G>) {
         let NewStream { frames, until, observer } = stream;
         let subscriber = self.dispatcher.add(frames);
-        let mut socket = mio::net::TcpStream::from_std(socket);
         let registered = self.hangups.registry().register(
-            &mut socket,
+            &mut transport.socket,
             Token(subscriber.index()),
             Interest::READABLE,
         );
-        let number = self.clients.insert(subscriber, socket, observer);
+        let number = self.clients.insert(subscriber, transport, observer);
         match registered {
             Ok(()) => {
                 self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))));
@@ -245,13 +244,15 @@ impl<G: StreamObserver> Shard<G> {
         while let Some((subscriber, reason)) = self.clients.ended.pop() {
             let Some(client) = self.clients.remove(subscriber) else { continue };
             ended += 1;
-            let socket = client.end(reason);
+            let transport = client.end(reason);
             match reason {
                 EndReason::Completed | EndReason::Failed => {
+                    let socket = self.clients.close(transport);
                     self.closing.add(socket, self.clients.pollers(), now);
                 }
-                EndReason::Stalled => socket::abort(socket),
-                EndReason::Left | EndReason::Cut => drop(socket),
+                EndReason::Stalled => socket::abort(transport.socket),
+                EndReason::Left => drop(self.clients.close(transport)),
+                EndReason::Cut => drop(transport),
             }
         }
         self.inbox.load.fetch_sub(ended, Ordering::Relaxed);
@@ -261,15 +262,8 @@ impl<G: StreamObserver> Shard<G> {
 /// Handles an event of a subscriber's socket.
 fn handle<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>, event: &Event) {
     let Some(subscriber) = SubscriberId::try_from_index(event.token().0) else { return };
-    let Some(client) = clients.get(subscriber) else { return };
-    let ended = if event.is_read_closed() || event.is_error() {
-        Some(socket::why_closed(&client.socket))
-    } else if event.is_readable() {
-        socket::read(&client.socket)
-    } else {
-        None
-    };
-    if let Some(reason) = ended {
+    let Some(client) = clients.get_mut(subscriber) else { return };
+    if let Some(reason) = client.transport.end_by(event) {
         dispatcher.remove(subscriber);
         clients.ended.push((subscriber, reason));
     } else if event.is_writable() {

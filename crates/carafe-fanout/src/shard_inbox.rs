@@ -3,19 +3,19 @@
 //! Waking a shard costs a system call. A stream with nothing to send has time: if the shard will
 //! look into the inbox soon anyway, it is not woken.
 
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::end_reason::EndReason;
 use crate::stream::{NewStream, StreamObserver};
+use crate::transport::Transport;
 
 /// The shard is woken once this many streams are queued: until it takes them, hyper's buffers of
 /// their connections are in use.
 const MANY: usize = 64;
 
-type Queued<G> = (TcpStream, NewStream<G>);
+type Queued<G> = (Transport, NewStream<G>);
 
 /// The state that a shard shares with other threads.
 pub(crate) struct ShardInbox<G> {
@@ -45,7 +45,7 @@ impl<G: StreamObserver> ShardInbox<G> {
     }
 
     /// Queues a stream. If the shard has ended, so does the stream.
-    pub(crate) fn put(&self, socket: TcpStream, mut stream: NewStream<G>) {
+    pub(crate) fn put(&self, transport: Transport, mut stream: NewStream<G>) {
         self.load.fetch_add(1, Ordering::Relaxed);
         // From here on, frames for the stream wake the shard by themselves.
         let is_quiet = stream.frames.wait(&self.waker);
@@ -54,7 +54,7 @@ impl<G: StreamObserver> ShardInbox<G> {
             drop(queue);
             return stream.observer.ended(EndReason::Cut);
         };
-        streams.push((socket, stream));
+        streams.push((transport, stream));
         let wakes = !(is_quiet && *shard_looks) || streams.len() >= MANY;
         drop(queue);
         if wakes {

@@ -1,7 +1,6 @@
 //! The shards of a hub.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +14,7 @@ use crate::shard::Shard;
 use crate::shard_inbox::ShardInbox;
 use crate::socket;
 use crate::stream::{NewStream, StreamObserver};
+use crate::transport::Transport;
 
 /// The shards that deliver a hub's streams. Clones are handles to the same shards. When the last is
 /// dropped, the shards end and cut their streams.
@@ -58,10 +58,10 @@ impl<G: StreamObserver> ShardPool<G> {
     /// Passes a stream to the shard with the fewest streams. The socket must not block, and the
     /// frames must be [served](Self::serves) here. As long as nothing is to be sent, it may take a
     /// tenth of a second until the shard notices that the client has left.
-    pub fn add(&self, socket: TcpStream, stream: NewStream<G>) {
+    pub fn add(&self, transport: impl Into<Transport>, stream: NewStream<G>) {
         let shards = self.shards.0.iter();
         if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {
-            shard.put(socket, stream);
+            shard.put(transport.into(), stream);
         }
     }
 

@@ -1,0 +1,240 @@
+//! The records of an encrypted connection on their way to its socket, and from it.
+//!
+//! A record cannot be encrypted twice. So when the kernel takes only a part of a record, the rest
+//! is kept. Its data counts as taken only when the record is: the dispatcher offers the same bytes
+//! again, and sees a client without room, as on a cleartext connection.
+
+use std::io::ErrorKind;
+use std::io::Read;
+
+use mio::net::TcpStream;
+
+use crate::end_reason::EndReason;
+use crate::record_layer::RecordLayer;
+use crate::socket;
+
+/// The most data of one record (RFC 8446, 5.1).
+const RECORD: usize = 16 << 10;
+
+/// The most that a client may send while its stream is open. A client has nothing to say but that
+/// it closes (24 bytes), and now and then that it changes its keys (27 bytes).
+const ALLOWED: u16 = 4096;
+
+pub(crate) struct Encrypted {
+    records: Box<dyn RecordLayer>,
+    /// The rest of a record that was written in part.
+    rest: Vec<u8>,
+    /// The bytes of its data that were not reported as taken.
+    unreported: usize,
+    /// What the client may still send.
+    allowed: u16,
+}
+
+impl Encrypted {
+    pub(crate) fn new(records: impl RecordLayer) -> Self {
+        Self { records: Box::new(records), rest: Vec::new(), unreported: 0, allowed: ALLOWED }
+    }
+
+    /// Writes records until the kernel has no more room. `scratch` is for the record that is being
+    /// written.
+    pub(crate) fn write(
+        &mut self,
+        socket: &TcpStream,
+        bytes: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Result<usize, EndReason> {
+        let mut taken = self.write_rest(socket)?;
+        while taken < bytes.len() && self.rest.is_empty() {
+            let data = &bytes[taken..bytes.len().min(taken + RECORD)];
+            scratch.clear();
+            self.records.encrypt(data, scratch).map_err(|_| EndReason::Cut)?;
+            let written = socket::write(socket, scratch)?;
+            self.rest.extend_from_slice(&scratch[written..]);
+            self.unreported = data.len();
+            taken += self.report(written);
+        }
+        Ok(taken)
+    }
+
+    fn write_rest(&mut self, socket: &TcpStream) -> Result<usize, EndReason> {
+        if self.rest.is_empty() {
+            return Ok(0);
+        }
+        let written = socket::write(socket, &self.rest)?;
+        self.rest.drain(..written);
+        Ok(self.report(written))
+    }
+
+    /// How much of its data counts as taken after so many bytes of a record were written: all with
+    /// its last byte, and not all before.
+    fn report(&mut self, written: usize) -> usize {
+        let taken = if self.rest.is_empty() {
+            self.rest = Vec::new();
+            self.unreported
+        } else {
+            written.min(self.unreported.saturating_sub(1))
+        };
+        self.unreported -= taken;
+        taken
+    }
+
+    /// Reads what the client has sent; the end reason if that ends the stream.
+    pub(crate) fn read(&mut self, mut socket: &TcpStream) -> Option<EndReason> {
+        let mut buffer = [0; 256];
+        loop {
+            match socket.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Some(EndReason::by(&error)),
+                Ok(read) if self.may_send(read) && self.records.receive(&buffer[..read]) => {}
+                Ok(_) => return Some(EndReason::Left),
+            }
+        }
+    }
+
+    /// Whether the client may send so many bytes now.
+    fn may_send(&mut self, read: usize) -> bool {
+        let left = u16::try_from(read).ok().and_then(|read| self.allowed.checked_sub(read));
+        self.allowed = left.unwrap_or(0);
+        read > 0 && left.is_some()
+    }
+
+    /// Sends the last record, unless another is incomplete or the kernel has no room.
+    pub(crate) fn close(&mut self, socket: &TcpStream, scratch: &mut Vec<u8>) {
+        if self.rest.is_empty() {
+            scratch.clear();
+            self.records.close(scratch);
+            if socket::write(socket, scratch).is_err() {
+                tracing::trace!("the client left before the end of its connection was sent");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use super::*;
+    use crate::record_layer::Exhausted;
+
+    /// A record is a length of two bytes and its data. The client may send `k`.
+    struct Framed;
+
+    impl RecordLayer for Framed {
+        fn encrypt(&mut self, data: &[u8], records: &mut Vec<u8>) -> Result<(), Exhausted> {
+            if data == b"too much" {
+                return Err(Exhausted);
+            }
+            records.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+            records.extend_from_slice(data);
+            Ok(())
+        }
+
+        fn receive(&mut self, bytes: &[u8]) -> bool {
+            bytes.iter().all(|byte| *byte == b'k')
+        }
+
+        fn close(&mut self, records: &mut Vec<u8>) {
+            records.extend([0, 0]);
+        }
+    }
+
+    fn pair() -> (TcpStream, StdStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (TcpStream::from_std(socket), client)
+    }
+
+    /// The data of all records up to the last.
+    fn received(client: &mut StdStream) -> Vec<u8> {
+        let mut data = Vec::new();
+        loop {
+            let mut length = [0; 2];
+            client.read_exact(&mut length).unwrap();
+            match usize::from(u16::from_be_bytes(length)) {
+                0 => return data,
+                length => {
+                    let from = data.len();
+                    data.resize(from + length, 0);
+                    client.read_exact(&mut data[from..]).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_written_in_part_is_finished_before_the_next_and_its_data_is_offered_again()
+    {
+        let (socket, mut client) = pair();
+        let (mut encrypted, mut scratch) = (Encrypted::new(Framed), Vec::new());
+        let sent: Vec<u8> = (0..32_u32 << 20).map(|at| (at / 7) as u8).collect();
+        let expected = sent.clone();
+        let reading = std::thread::spawn(move || received(&mut client) == expected);
+        let (mut taken, mut parts) = (0, 0);
+        while taken < sent.len() {
+            // Each call offers another number of bytes beyond those that were not taken.
+            let offered = sent.len().min(taken + RECORD + 1 + taken % 50_000);
+            let now = encrypted.write(&socket, &sent[taken..offered], &mut scratch).unwrap();
+            parts += usize::from(!encrypted.rest.is_empty());
+            assert!(encrypted.rest.is_empty() || taken + now < offered, "{taken} {now} {offered}");
+            assert!(encrypted.rest.len() <= RECORD + 2);
+            taken += now;
+        }
+        encrypted.close(&socket, &mut scratch);
+        assert!(reading.join().unwrap());
+        assert!(parts > 0, "all records were written at once");
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_takes_nothing_and_one_record_is_kept() {
+        let (socket, _client) = pair();
+        let (mut encrypted, mut scratch) = (Encrypted::new(Framed), Vec::new());
+        let bytes = vec![1; 64 << 20];
+        let taken = encrypted.write(&socket, &bytes, &mut scratch).unwrap();
+        assert!(taken < bytes.len());
+        for _ in 0..3 {
+            assert_eq!(encrypted.write(&socket, &bytes[taken..], &mut scratch), Ok(0));
+        }
+        assert!(encrypted.rest.capacity() <= RECORD + 2, "{}", encrypted.rest.capacity());
+    }
+
+    #[test]
+    fn exhausted_keys_cut_the_stream() {
+        let (socket, _client) = pair();
+        let written = Encrypted::new(Framed).write(&socket, b"too much", &mut Vec::new());
+        assert_eq!(written, Err(EndReason::Cut));
+    }
+
+    #[track_caller]
+    fn check(sent: &[u8], ends: Option<EndReason>) {
+        let (socket, mut client) = pair();
+        client.write_all(sent).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut encrypted = Encrypted::new(Framed);
+        while socket.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {}
+        assert_eq!(encrypted.read(&socket), ends);
+    }
+
+    #[test]
+    fn what_a_client_sends_ends_the_stream_unless_the_record_layer_expects_it() {
+        check(b"x", Some(EndReason::Left));
+        check(b"", Some(EndReason::Left));
+        let (socket, mut client) = pair();
+        let mut encrypted = Encrypted::new(Framed);
+        client.write_all(b"kkk").unwrap();
+        while socket.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {}
+        assert_eq!(encrypted.read(&socket), None);
+    }
+
+    #[test]
+    fn a_client_may_send_only_so_much() {
+        let mut encrypted = Encrypted::new(Framed);
+        assert!((0..ALLOWED / 256).all(|_| encrypted.may_send(256)));
+        assert!(!encrypted.may_send(1));
+        assert!(!encrypted.may_send(0));
+    }
+}

@@ -1,0 +1,68 @@
+//! The connection of a stream: its socket, and its encryption if it has one.
+
+use std::net::TcpStream as StdStream;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use crate::encrypted::Encrypted;
+use crate::end_reason::EndReason;
+use crate::record_layer::RecordLayer;
+use crate::socket;
+
+/// The connection of a stream. Its socket must not block.
+pub struct Transport {
+    pub(crate) socket: TcpStream,
+    /// Boxed: most streams have none, and there may be a million.
+    encrypted: Option<Box<Encrypted>>,
+}
+
+impl From<StdStream> for Transport {
+    /// A cleartext connection.
+    fn from(socket: StdStream) -> Self {
+        Self { socket: TcpStream::from_std(socket), encrypted: None }
+    }
+}
+
+impl Transport {
+    /// A connection whose bytes pass through a record layer.
+    #[must_use]
+    pub fn encrypted(socket: StdStream, records: impl RecordLayer) -> Self {
+        Self { encrypted: Some(Box::new(Encrypted::new(records))), ..Self::from(socket) }
+    }
+
+    /// Writes what the kernel has room for. Unless that is all, the next call must begin with the
+    /// bytes that were not taken.
+    pub(crate) fn write(
+        &mut self,
+        bytes: &[u8],
+        records: &mut Vec<u8>,
+    ) -> Result<usize, EndReason> {
+        match &mut self.encrypted {
+            None => socket::write(&self.socket, bytes),
+            Some(encrypted) => encrypted.write(&self.socket, bytes, records),
+        }
+    }
+
+    /// Whether the stream ends with what its client did.
+    pub(crate) fn end_by(&mut self, event: &Event) -> Option<EndReason> {
+        if event.is_error() {
+            return Some(socket::why_closed(&self.socket));
+        }
+        match &mut self.encrypted {
+            // The client may have said that it closes before it did.
+            Some(encrypted) if event.is_readable() => encrypted.read(&self.socket),
+            None if event.is_readable() && !event.is_read_closed() => socket::read(&self.socket),
+            _ => event.is_read_closed().then(|| socket::why_closed(&self.socket)),
+        }
+    }
+
+    /// Tells the client that nothing more comes, if the encryption has a word for it. The socket is
+    /// to be closed then.
+    pub(crate) fn close(mut self, records: &mut Vec<u8>) -> TcpStream {
+        if let Some(encrypted) = &mut self.encrypted {
+            encrypted.close(&self.socket, records);
+        }
+        self.socket
+    }
+}
