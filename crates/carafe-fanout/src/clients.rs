@@ -95,10 +95,17 @@ impl<G: StreamObserver> Clients<G> {
 
     /// Writes what the kernel takes. If that is not all, the poller will report when there is room.
     /// It is not asked before: most sockets always have room.
-    fn try_write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Result<usize, EndReason> {
+    fn try_write(
+        &mut self,
+        subscriber: SubscriberId,
+        bytes: &[u8],
+        events: u32,
+    ) -> Result<usize, EndReason> {
         let Some(client) = self.table.get_mut(subscriber) else { return Err(EndReason::Left) };
         let mut written = client.transport.write(bytes, &mut self.records)?;
-        client.observer.sent(written);
+        // The events are sent with the last byte, and only with it.
+        let events_in = |written| if written == bytes.len() { events } else { 0 };
+        client.observer.sent(written, events_in(written));
         if written == bytes.len() {
             return Ok(written);
         }
@@ -106,8 +113,8 @@ impl<G: StreamObserver> Clients<G> {
         full.lately = true;
         if self.buffers.filled(&mut full.buffer, &client.transport.socket) {
             let more = client.transport.write(&bytes[written..], &mut self.records)?;
-            client.observer.sent(more);
             written += more;
+            client.observer.sent(more, events_in(written));
         }
         if written < bytes.len() {
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -141,9 +148,9 @@ impl<G: StreamObserver> Clients<G> {
 }
 
 impl<G: StreamObserver> Sink for Clients<G> {
-    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written {
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8], events: u32) -> Written {
         self.writes += 1;
-        match self.try_write(subscriber, bytes) {
+        match self.try_write(subscriber, bytes, events) {
             Ok(written) => Written::Bytes(written),
             Err(reason) => {
                 self.ended.push((subscriber, reason));

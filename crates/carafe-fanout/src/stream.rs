@@ -23,9 +23,10 @@ pub trait StreamObserver: Send + 'static {
     /// The stream has ended.
     fn ended(self, reason: EndReason);
 
-    /// The kernel has taken so many bytes of the stream.
-    fn sent(&mut self, bytes: usize) {
-        let _ = bytes;
+    /// The kernel has taken so many bytes of the stream, and with them the last byte of so many
+    /// events.
+    fn sent(&mut self, bytes: usize, events: u32) {
+        let _ = (bytes, events);
     }
 
     /// The client that the hub's limits count, if it is known.

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 struct Writes(usize);
 
 impl Sink for Writes {
-    fn write(&mut self, _seat: SubscriberId, bytes: &[u8]) -> Written {
+    fn write(&mut self, _: SubscriberId, bytes: &[u8], _events: u32) -> Written {
         self.0 += 1;
         Written::Bytes(bytes.len())
     }

@@ -17,6 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Watcher {
     /// Reports the end reason of its stream.
     Witness(Sender<EndReason>),
+    /// Reports how many bytes and events were sent when its stream ends.
+    Counter { bytes: usize, events: u32, totals: Sender<(usize, u32)> },
     /// Makes its shard panic.
     Wrecker,
 }
@@ -25,7 +27,15 @@ impl StreamObserver for Watcher {
     fn ended(self, ended: EndReason) {
         match self {
             Self::Witness(sender) => sender.send(ended).unwrap(),
+            Self::Counter { bytes, events, totals } => totals.send((bytes, events)).unwrap(),
             Self::Wrecker => panic!("as a test wants it"),
+        }
+    }
+
+    fn sent(&mut self, more_bytes: usize, more_events: u32) {
+        if let Self::Counter { bytes, events, .. } = self {
+            *bytes += more_bytes;
+            *events += more_events;
         }
     }
 }
@@ -173,6 +183,31 @@ fn a_drained_stream_ends_whole_after_what_it_is_owed() {
     assert!(all.ends_with("data: last\n\n\r\n0\r\n\r\n"), "{all}");
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Completed));
     rig.is_left_by_all();
+}
+
+/// One client takes what it is sent at once. The other reads only after its socket was full, so its
+/// events are written in parts and several at a time.
+#[test]
+fn the_observer_of_a_stream_counts_its_bytes_and_events() {
+    const BIG: usize = 1 << 20;
+    let rig = Rig::new(&ShardOptions::default());
+    let (totals, ends) = channel();
+    let counter = || Watcher::Counter { bytes: 0, events: 0, totals: totals.clone() };
+    let (mut prompt, mut late) = (rig.join(None, counter()), rig.join(None, counter()));
+    let opening = read_to(&mut prompt, "carafe.position\ndata:\n\n\r\n").len();
+    for number in 0..20 {
+        rig.publish(number.to_string());
+        read_to(&mut prompt, &format!("data: {number}\n\n\r\n"));
+    }
+    let before = 20;
+    let reader = std::thread::spawn(move || std::io::copy(&mut prompt, &mut std::io::sink()));
+    (0..16).for_each(|_| rig.publish("x".repeat(BIG)));
+    rig.hub.drain().end(2);
+    let read = std::io::copy(&mut late, &mut std::io::sink()).unwrap() as usize;
+    reader.join().unwrap().unwrap();
+    for _ in 0..2 {
+        assert_eq!(ends.recv_timeout(PATIENCE), Ok((read - opening, before + 16)));
+    }
 }
 
 #[test]

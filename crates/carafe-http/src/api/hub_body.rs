@@ -117,7 +117,8 @@ impl HubBody {
 
     fn count(&mut self, chunk: &Bytes) {
         if let Some(stream) = &mut self.stream {
-            stream.observer.sent(chunk.len());
+            let events = stream.frames.take_events();
+            stream.observer.sent(chunk.len(), events);
         }
     }
 

@@ -217,17 +217,33 @@ pub(crate) struct Counted {
     /// Whether the stream's permit counts its connection, too. The flag is kept here, where it fits
     /// into padding.
     pub(crate) has_connection: bool,
+    /// Events that were sent; the number stops at its maximum. It fits into padding, too.
+    events: u32,
 }
 
 impl Counted {
     pub(crate) fn new(metrics: &Metrics, path: DeliveryPath) -> Self {
         metrics.opened(path);
         // Every other end is reported by whoever delivers the stream.
-        Self { metrics: metrics.clone(), path, end: EndReason::Left, has_connection: false }
+        Self {
+            metrics: metrics.clone(),
+            path,
+            end: EndReason::Left,
+            has_connection: false,
+            events: 0,
+        }
     }
 
     pub(crate) fn path(&self) -> DeliveryPath {
         self.path
+    }
+
+    pub(crate) fn events(&self) -> u32 {
+        self.events
+    }
+
+    pub(crate) fn sends(&mut self, events: u32) {
+        self.events = self.events.saturating_add(events);
     }
 
     pub(crate) fn end(&self) -> EndReason {

@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) struct StreamRecord {
     /// Counts the stream for its client address, which it knows.
     permit: Permit,
-    /// Knows the delivery path and the end reason.
+    /// Knows the delivery path, the number of events and the end reason.
     counted: Counted,
     /// What the stream asked for, if its log lines are shown.
     request: Option<Box<StreamRequest>>,
@@ -100,6 +100,7 @@ impl StreamRecord {
             client = self.permit.client().map(tracing::field::display),
             path = %self.counted.path(),
             duration = ?(TICK * ticks().wrapping_sub(self.opened)),
+            events = self.counted.events(),
             bytes = self.sent,
             reason = self.counted.end().name(),
             "stream ended"
@@ -117,8 +118,9 @@ impl StreamObserver for StreamRecord {
         self.permit.client().map(client_at)
     }
 
-    fn sent(&mut self, bytes: usize) {
+    fn sent(&mut self, bytes: usize, events: u32) {
         self.sent += bytes as u64;
+        self.counted.sends(events);
     }
 
     fn ended(mut self, reason: EndReason) {

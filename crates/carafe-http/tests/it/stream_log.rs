@@ -10,7 +10,8 @@ use axum::http::Request;
 use carafe_http::auth::{Key, Keys, Signer};
 use carafe_http::{Options, router};
 use carafe_hub::Hub;
-use carafe_log::MemoryLog;
+use carafe_log::{MemoryLog, Publication};
+use carafe_protocol::Topic;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tracing::Level;
@@ -67,15 +68,18 @@ async fn a_stream_is_logged_with_its_identity_when_it_opens_and_when_it_ends() {
     let request = Request::get("/events/orders/1?topic=orders/2")
         .extension(ConnectInfo(std::net::SocketAddr::from(([192, 0, 2, 1], 4711))))
         .header("authorization", format!("Bearer {}", token()));
-    let answer = router(hub, options).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let answer =
+        router(hub.clone(), options).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let mut body = answer.into_body();
     let opening = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    hub.publish(Publication::new(Topic::new("orders/1").unwrap(), "paid")).await.unwrap();
+    let event = body.frame().await.unwrap().unwrap().into_data().unwrap();
     drop(body);
     let id =
         "topics=\"orders/1, orders/2\" subject=\"anna\" client=192.0.2.1 path=hyper (elsewhere)";
     let opened = lines.find("stream opened");
     assert!(opened.contains(id), "{opened}");
     let ended = lines.find("stream ended");
-    let bytes = format!("bytes={} reason=\"left\"", opening.len());
-    assert!(ended.contains(id) && ended.contains("duration=") && ended.contains(&bytes), "{ended}");
+    let sent = format!("events=1 bytes={} reason=\"left\"", opening.len() + event.len());
+    assert!(ended.contains(id) && ended.contains("duration=") && ended.contains(&sent), "{ended}");
 }

@@ -30,10 +30,10 @@ pub(super) fn serve(roster: &mut Roster, id: GroupId, sink: &mut impl Sink) {
         start(roster, id);
     }
     let Some(broadcast) = roster.groups.broadcast(id) else { return };
-    let (bytes, from) = (broadcast.bytes.clone(), broadcast.from);
+    let (bytes, events, from) = (broadcast.bytes.clone(), broadcast.events, broadcast.from);
     for _ in 0..AT_ONCE {
         let Some(member) = roster.groups.next_member(id) else { return end(roster, id) };
-        send(roster, member, from, &bytes, sink);
+        send(roster, member, from, (&bytes, events), sink);
     }
     // A group whose last member has gone does not exist any more.
     if roster.groups.get(id).is_some() {
@@ -91,7 +91,8 @@ fn start_with(roster: &mut Roster, id: GroupId, next: NextRun) {
     match next {
         NextRun::Run(run) => {
             let (up_to, last_entry, more) = (run.up_to, run.up_to.offset, run.more);
-            let new = NewBroadcast { bytes: run.bytes(), up_to, last_entry, more };
+            let (bytes, events) = (run.bytes(), run.events());
+            let new = NewBroadcast { bytes, events, up_to, last_entry, more };
             roster.groups.start_broadcast(id, new, roster.now);
         }
         NextRun::Hidden(position) => {
@@ -119,7 +120,7 @@ fn send(
     roster: &mut Roster,
     id: SubscriberId,
     from: Position,
-    bytes: &Bytes,
+    (bytes, events): (&Bytes, u32),
     sink: &mut impl Sink,
 ) {
     let member = match roster.members.get_mut(id) {
@@ -137,11 +138,11 @@ fn send(
         return send_rest_to_ahead(roster, id, sink);
     }
     member.broadcast = group.number();
-    match sink.write(id, bytes) {
+    match sink.write(id, bytes, events) {
         Written::Bytes(written) if written == bytes.len() => {}
         Written::Bytes(written) => {
             let (position, number) = (group.cursor().position, Some(group.number()));
-            roster.fall_behind(id, bytes.slice(written..), position, number);
+            roster.fall_behind(id, (bytes.slice(written..), events), position, number);
         }
         Written::Gone => roster.remove(id),
     }
@@ -168,6 +169,6 @@ fn send_rest_to_ahead(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sin
     let Some(ahead_to) = member.ahead_to.take_if(|ahead_to| ahead_to.offset < up_to.offset) else {
         return;
     };
-    roster.fall_behind(id, Bytes::new(), *ahead_to, None);
+    roster.fall_behind(id, (Bytes::new(), 0), *ahead_to, None);
     catch_up::serve(roster, id, sink);
 }

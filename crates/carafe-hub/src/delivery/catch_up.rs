@@ -48,7 +48,7 @@ pub(super) fn serve(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sink)
 /// The run becomes the rest that has to be written. If there is no more, the member has everything
 /// up to the group's last broadcast then.
 fn begin_run(member: &mut CatchingUp, run: &RingRun, number: u32) {
-    member.rest = run.bytes();
+    (member.rest, member.rest_events) = (run.bytes(), run.events());
     (member.resume_after, member.last_sent) = (run.up_to, run.up_to.offset);
     member.broadcast = (!run.more).then_some(number);
 }

@@ -52,6 +52,8 @@ pub(super) struct CatchingUp {
     pub(super) place: GroupPlace,
     /// The rest of a chunk that was partly written. It has to be finished before anything else.
     pub(super) rest: Bytes,
+    /// The number of events that are sent when the rest is written.
+    pub(super) rest_events: u32,
     /// The position of the subscriber after the rest, or a later one if it waits with its group.
     pub(super) resume_after: Position,
     /// The number of the group's last broadcast, if the subscriber has everything up to it. Then it
@@ -68,6 +70,7 @@ pub(super) struct Replaying {
     /// Gives the subscriber a turn.
     pub(super) waker: Waker,
     pub(super) rest: Bytes,
+    pub(super) rest_events: u32,
     pub(super) phase: ReplayPhase,
     pub(super) sent: Tick,
     /// If the subscriber was in a group before.
@@ -103,7 +106,9 @@ impl Replaying {
         }
         let mut cx = Context::from_waker(&self.waker);
         match Pin::new(&mut self.frames).poll_next(&mut cx) {
-            Poll::Ready(Some(block)) => self.rest = chunk(&block),
+            Poll::Ready(Some(block)) => {
+                (self.rest, self.rest_events) = (chunk(&block), self.frames.take_events());
+            }
             Poll::Ready(None) => self.finish(&[]),
             Poll::Pending => return false,
         }
@@ -128,7 +133,7 @@ impl Replaying {
 
     fn finish(&mut self, chunk: &[u8]) {
         self.phase = ReplayPhase::Finishing;
-        self.rest = [chunk, LAST_CHUNK].concat().into();
+        (self.rest, self.rest_events) = ([chunk, LAST_CHUNK].concat().into(), 0);
     }
 }
 
@@ -154,13 +159,13 @@ impl DeliveryState {
         }
     }
 
-    /// The rest that has to be written before anything else, and when the client last took
-    /// something.
-    pub(super) fn rest_mut(&mut self) -> Option<(&mut Bytes, &mut Tick)> {
+    /// The rest that has to be written before anything else, its events, and when the client last
+    /// took something.
+    pub(super) fn rest_mut(&mut self) -> Option<(&mut Bytes, u32, &mut Tick)> {
         match self {
             Self::InGroup(_) => None,
-            Self::CatchingUp(state) => Some((&mut state.rest, &mut state.sent)),
-            Self::Replaying(state) => Some((&mut state.rest, &mut state.sent)),
+            Self::CatchingUp(state) => Some((&mut state.rest, state.rest_events, &mut state.sent)),
+            Self::Replaying(state) => Some((&mut state.rest, state.rest_events, &mut state.sent)),
         }
     }
 

@@ -35,7 +35,7 @@ use crate::subscription::frames::Frames;
 /// struct Clients(Vec<u8>);
 ///
 /// impl Sink for Clients {
-///     fn write(&mut self, _: SubscriberId, bytes: &[u8]) -> Written {
+///     fn write(&mut self, _: SubscriberId, bytes: &[u8], _events: u32) -> Written {
 ///         self.0.extend_from_slice(bytes);
 ///         Written::Bytes(bytes.len())
 ///     }

@@ -49,7 +49,9 @@ fn broadcast_block(roster: &mut Roster, id: GroupId, block: &Block) {
     };
     let frames: Vec<Frame> =
         shown.iter().map(|entry| group.registration().encode(entry, group.format())).collect();
+    // A block holds far fewer than 2^32 entries.
+    let events = frames.len() as u32;
     let (up_to, last_entry) = (block.up_to, last.offset());
-    let new = NewBroadcast { bytes: concat(&frames), up_to, last_entry, more: true };
+    let new = NewBroadcast { bytes: concat(&frames), events, up_to, last_entry, more: true };
     roster.groups.start_broadcast(id, new, roster.now);
 }

@@ -38,6 +38,8 @@ pub(super) struct Group {
 /// Bytes that are being sent to all members of a group.
 pub(super) struct Broadcast {
     pub(super) bytes: Bytes,
+    /// The number of events in the bytes.
+    pub(super) events: u32,
     /// The position of the members that the broadcast has not reached.
     pub(super) from: Position,
     /// The members that the broadcast has not reached, counted from the front: it goes from the
@@ -50,6 +52,8 @@ pub(super) struct Broadcast {
 /// The bytes of a new broadcast.
 pub(super) struct NewBroadcast {
     pub(super) bytes: Bytes,
+    /// The number of events in the bytes.
+    pub(super) events: u32,
     /// The position of the group after the broadcast.
     pub(super) up_to: Position,
     /// The last entry in the bytes.
@@ -142,9 +146,9 @@ impl Groups {
     /// Starts a broadcast to all current members.
     pub(super) fn start_broadcast(&mut self, id: GroupId, new: NewBroadcast, now: Tick) {
         let Some(group) = self.table.get_mut(id) else { return };
-        let NewBroadcast { bytes, up_to, last_entry, more } = new;
+        let NewBroadcast { bytes, events, up_to, last_entry, more } = new;
         let from = std::mem::replace(&mut group.registration.cursor.position, up_to);
-        let broadcast = Broadcast { bytes, from, left: group.members.len(), more };
+        let broadcast = Broadcast { bytes, events, from, left: group.members.len(), more };
         (group.last_sent, group.sent) = (last_entry, now);
         group.number = group.number.wrapping_add(1);
         group.broadcast = Some(self.broadcasts.insert(broadcast));

@@ -56,7 +56,7 @@ pub(super) fn send(
         Some((format, position)) => frames.position(format, position),
         None => frames.heartbeat.clone(),
     };
-    match sink.write(id, &bytes) {
+    match sink.write(id, &bytes, 0) {
         Written::Bytes(written) => {
             let position = moved.map(|(_, position)| position);
             after_write(roster, id, bytes.slice(written..), position);
@@ -109,12 +109,12 @@ fn after_write(roster: &mut Roster, id: SubscriberId, rest: Bytes, position: Opt
             }
             if !rest.is_empty() {
                 let broadcast = Some(member.broadcast);
-                roster.fall_behind(id, rest, resume_after, broadcast);
+                roster.fall_behind(id, (rest, 0), resume_after, broadcast);
             }
         }
         Some(DeliveryState::Replaying(replaying)) => {
             replaying.sent = roster.now;
-            replaying.rest = rest;
+            (replaying.rest, replaying.rest_events) = (rest, 0);
         }
         Some(DeliveryState::CatchingUp(_)) | None => {}
     }

@@ -114,6 +114,11 @@ impl RingRun {
     pub(super) fn bytes(&self) -> Bytes {
         concat(&self.frames)
     }
+
+    /// The number of events. Each has a byte at least, and a run has about `CHUNK_BYTES`.
+    pub(super) fn events(&self) -> u32 {
+        self.frames.len() as u32
+    }
 }
 
 /// Frames as one piece of bytes. A single frame is not copied.

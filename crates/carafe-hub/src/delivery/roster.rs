@@ -63,6 +63,7 @@ impl Roster {
             frames,
             waker: self.schedule.waker(Turn::Subscriber(id)),
             rest: Bytes::new(),
+            rest_events: 0,
             phase: ReplayPhase::Open,
             sent: self.now,
             left_group: None,
@@ -103,7 +104,7 @@ impl Roster {
         let Some(state) = self.members.get_mut(id) else { return };
         let DeliveryState::Replaying(replaying) = std::mem::replace(state, joined) else { return };
         if self.groups.get(group_id).is_none() {
-            let Frames { subscription, format } = replaying.frames;
+            let Frames { subscription, format, .. } = replaying.frames;
             self.groups.insert(subscription.registration, format);
         }
         if let Some(group) = self.groups.get_mut(group_id) {
@@ -116,13 +117,15 @@ impl Roster {
     pub(super) fn leave_group(&mut self, id: SubscriberId) {
         let Some(state) = self.members.get_mut(id) else { return };
         let Some(place) = state.place() else { return };
-        let (rest, position, last_sent, sent) = match state {
+        let ((rest, rest_events), position, last_sent, sent) = match state {
             DeliveryState::InGroup(member) => {
-                (Bytes::new(), self.groups.position_of(member), member.last_sent, self.now)
+                let position = self.groups.position_of(member);
+                ((Bytes::new(), 0), position, member.last_sent, self.now)
             }
             DeliveryState::CatchingUp(member) => {
                 let position = self.groups.position_after_rest(member);
-                (std::mem::take(&mut member.rest), position, member.last_sent, member.sent)
+                let rest = (std::mem::take(&mut member.rest), member.rest_events);
+                (rest, position, member.last_sent, member.sent)
             }
             DeliveryState::Replaying(_) => return,
         };
@@ -135,6 +138,7 @@ impl Roster {
             frames,
             waker: self.schedule.waker(Turn::Subscriber(id)),
             rest,
+            rest_events,
             phase: ReplayPhase::Open,
             sent,
             left_group: Some(LeftGroup { resumed_after: position.offset, last_sent }),
@@ -148,15 +152,22 @@ impl Roster {
     pub(super) fn fall_behind(
         &mut self,
         id: SubscriberId,
-        rest: Bytes,
+        (rest, rest_events): (Bytes, u32),
         resume_after: Position,
         broadcast: Option<u32>,
     ) {
         let Some(state) = self.members.get_mut(id) else { return };
         if let DeliveryState::InGroup(InGroup { place, last_sent, .. }) = *state {
             let sent = self.now;
-            let behind = CatchingUp { place, rest, resume_after, broadcast, last_sent, sent };
-            *state = DeliveryState::CatchingUp(Box::new(behind));
+            *state = DeliveryState::CatchingUp(Box::new(CatchingUp {
+                place,
+                rest,
+                rest_events,
+                resume_after,
+                broadcast,
+                last_sent,
+                sent,
+            }));
         }
     }
 
@@ -191,13 +202,12 @@ impl Roster {
 
     /// Writes the rest of what was begun; whether that is all of it.
     pub(super) fn write_rest(&mut self, id: SubscriberId, sink: &mut impl Sink) -> bool {
-        let Some((rest, sent)) = self.members.get_mut(id).and_then(DeliveryState::rest_mut) else {
-            return false;
-        };
+        let rest = self.members.get_mut(id).and_then(DeliveryState::rest_mut);
+        let Some((rest, events, sent)) = rest else { return false };
         if rest.is_empty() {
             return true;
         }
-        match sink.write(id, rest) {
+        match sink.write(id, rest, events) {
             Written::Bytes(written) => {
                 rest.advance(written);
                 if written > 0 {

@@ -10,7 +10,11 @@ pub type Tick = u32;
 /// example.
 pub trait Sink {
     /// Writes as many of `bytes` as this subscriber's client takes now.
-    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written;
+    ///
+    /// `bytes` end with the last byte of so many `events`; positions, gaps and heartbeats are none.
+    /// If the client takes a part, the rest is written later with the same number: the events are
+    /// sent when the client has taken all.
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8], events: u32) -> Written;
 
     /// Everything was written to this subscriber, and the end of its stream; or its history could
     /// not be read and it has `failed`. The dispatcher has removed the subscriber.

@@ -32,12 +32,14 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 pub struct Frames {
     pub(crate) subscription: Subscription,
     pub(crate) format: Format,
+    /// Events that were returned and that `take_events` has not counted.
+    events: u32,
 }
 
 impl Subscription {
     /// The same subscription as the bytes that a client receives.
     pub fn into_frames(self, format: Format) -> Frames {
-        Frames { subscription: self, format }
+        Frames { subscription: self, format, events: 0 }
     }
 }
 
@@ -45,7 +47,7 @@ impl Frames {
     /// What the stream sends before any event: the gap, if there is one, and its position. Empty if
     /// that was sent.
     pub fn opening(&mut self) -> Bytes {
-        let Self { subscription, format } = self;
+        let Self { subscription, format, .. } = self;
         let frames =
             std::iter::from_fn(|| subscription.next_opening(Some(*format)).map(|(_, bytes)| bytes));
         let mut frames: SmallVec<[Bytes; 2]> = frames.collect();
@@ -70,22 +72,32 @@ impl Frames {
     }
 
     fn poll_joined(&mut self, cx: &mut Context<'_>, read_ahead: ReadLog) -> Poll<Option<Bytes>> {
-        let Self { subscription, format } = self;
-        let Some((_, first)) = ready!(subscription.poll_item(cx, Some(*format), ReadLog::Allowed))
+        let Self { subscription, format, events } = self;
+        let Some((delivery, first)) =
+            ready!(subscription.poll_item(cx, Some(*format), ReadLog::Allowed))
         else {
             return Poll::Ready(None);
         };
+        // Saturates: a caller need not ever ask for the number.
+        *events = events.saturating_add(delivery.events());
         // One frame is not copied.
         let mut joined: Option<BytesMut> = None;
         while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK_BYTES {
-            let Poll::Ready(Some((_, frame))) =
+            let Poll::Ready(Some((delivery, frame))) =
                 subscription.poll_item(cx, Some(*format), read_ahead)
             else {
                 break;
             };
+            *events = events.saturating_add(delivery.events());
             joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
         }
         Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
+    }
+
+    /// The number of events in the bytes that were returned since the last call. Positions, gaps
+    /// and heartbeats are none.
+    pub fn take_events(&mut self) -> u32 {
+        std::mem::take(&mut self.events)
     }
 
     /// Whether there is nothing to send. If so, the waker is called when there is.

@@ -62,6 +62,13 @@ pub enum Delivery {
     Entry(Arc<Entry>),
 }
 
+impl Delivery {
+    /// How many events it is.
+    pub(super) fn events(&self) -> u32 {
+        u32::from(matches!(self, Self::Entry(_)))
+    }
+}
+
 /// Where the next entry comes from.
 enum Source {
     Ring,

@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) is_gone: bool,
     /// Bytes that it was offered and has not taken.
     rest: Vec<u8>,
+    /// Events of the last write, which it has not taken completely.
+    events_begun: u32,
     /// Since when it has not taken everything.
     blocked_since: Option<Tick>,
     decoder: Decoder,
@@ -56,6 +58,7 @@ impl Clients {
             room,
             is_gone: false,
             rest: Vec::new(),
+            events_begun: 0,
             blocked_since: None,
             decoder: Decoder::new(),
             received: Vec::new(),
@@ -96,7 +99,7 @@ impl Clients {
 }
 
 impl Sink for Clients {
-    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written {
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8], events: u32) -> Written {
         assert!(!self.left.contains(&subscriber), "written to one that has left");
         self.served.push(subscriber);
         self.received_at = self.now;
@@ -105,7 +108,7 @@ impl Sink for Clients {
             self.left.push(subscriber);
             return Written::Gone;
         }
-        Written::Bytes(client.take(bytes, self.now))
+        Written::Bytes(client.take(bytes, events, self.now))
     }
 
     fn ended(&mut self, subscriber: SubscriberId, failed: bool) {
@@ -130,14 +133,18 @@ impl Client {
         self.blocked_since
     }
 
-    fn take(&mut self, bytes: &[u8], now: Tick) -> usize {
+    fn take(&mut self, bytes: &[u8], events: u32, now: Tick) -> usize {
         assert!(!bytes.is_empty(), "nothing is written");
         let offered = bytes.strip_prefix(&self.rest[..]).expect("what was begun is finished first");
         let was_blocked = self.blocked_since.is_some();
         self.hear(offered);
+        assert_eq!(events, self.events_begun, "the events of a write are those it completes");
         let taken = bytes.len().min(self.room);
         self.room -= if self.room == usize::MAX { 0 } else { taken };
         self.rest = bytes[taken..].to_vec();
+        if self.rest.is_empty() {
+            self.events_begun = 0;
+        }
         match (self.rest.is_empty(), was_blocked && taken == 0) {
             (true, _) => self.blocked_since = None,
             (false, false) => self.blocked_since = Some(now),
@@ -176,12 +183,14 @@ impl Client {
         }
     }
 
-    fn client_event(&self, event: ReceivedEvent) -> Sent {
+    fn client_event(&mut self, event: ReceivedEvent) -> Sent {
         if event.event_type == "carafe.expired" {
             assert_eq!(event.data, "");
             return Sent::Expired(event.last_event_id.parse().unwrap());
         }
-        Sent::Heard(Heard::of(event, self.format))
+        let heard = Heard::of(event, self.format);
+        self.events_begun += u32::from(matches!(heard, Heard::Event(_)));
+        Sent::Heard(heard)
     }
 }
 

@@ -484,7 +484,7 @@ impl Clients {
 }
 
 impl Sink for Clients {
-    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8]) -> Written {
+    fn write(&mut self, subscriber: SubscriberId, bytes: &[u8], _events: u32) -> Written {
         let client = &mut self.all[self.seated[&subscriber]];
         let taken = bytes.len().min(client.room);
         client.room -= if client.room == usize::MAX { 0 } else { taken };
