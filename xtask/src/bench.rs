@@ -6,8 +6,9 @@ use crate::install::{Piece, install};
 use crate::step::Step;
 use crate::unpack::{NCHAN, NGINX};
 
-/// The servers with which the hub is compared, and strace, which counts its system calls.
-const PEERS: [Piece; 6] = [
+/// What `fanout` needs: the servers with which the hub is compared, and strace, which counts its
+/// system calls.
+const FANOUT: [Piece; 6] = [
     Piece::Strace,
     Piece::Node,
     Piece::NodeModules("bench/peers/express"),
@@ -16,10 +17,14 @@ const PEERS: [Piece; 6] = [
     Piece::Unpacked(&NCHAN),
 ];
 
+/// The servers with which `events` compares the hub, and does without where they cannot be
+/// installed.
+const EVENTS: [Piece; 2] = [Piece::Unpacked(&NGINX), Piece::Unpacked(&NCHAN)];
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `million`, `storm`, `shape` or `catch-up`, with its options;
-    /// add `--help` to list them
+    /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape` or `catch-up`, with its
+    /// options; add `--help` to list them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
@@ -27,7 +32,12 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     match options.measurement.first().and_then(|name| name.to_str()) {
         Some("fanout") => {
-            install_peers()?;
+            let missing: Vec<_> = FANOUT.into_iter().filter(|piece| !piece.is_here()).collect();
+            install(&missing)?;
+            build_carafe()?;
+        }
+        Some("events") => {
+            EVENTS.into_iter().for_each(install_if_possible);
             build_carafe()?;
         }
         Some("catch-up") => {
@@ -44,9 +54,13 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     options.measurement.iter().map(OsStr::new).fold(step, Step::arg).run()
 }
 
-fn install_peers() -> Result<(), String> {
-    let missing: Vec<_> = PEERS.into_iter().filter(|piece| !piece.is_here()).collect();
-    if missing.is_empty() { Ok(()) } else { install(&missing) }
+/// The measurement names the servers that are missing.
+fn install_if_possible(piece: Piece) {
+    if !piece.is_here()
+        && let Err(reason) = install(&[piece])
+    {
+        println!("skipped: {piece}: {reason}");
+    }
 }
 
 pub(crate) fn build_carafe() -> Result<(), String> {

@@ -33,13 +33,18 @@ impl Faults {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Checks {
+    /// Whether a later event must not overtake an earlier one.
+    is_ordered: bool,
     faults: Faults,
     skipped: HashMap<usize, BTreeSet<u64>>,
 }
 
 impl Checks {
+    pub(crate) fn new(is_ordered: bool) -> Self {
+        Self { is_ordered, faults: Faults::default(), skipped: HashMap::new() }
+    }
+
     pub(crate) fn faults(&self) -> Faults {
         self.faults
     }
@@ -52,8 +57,7 @@ impl Checks {
     /// whether the event is new.
     pub(crate) fn arrived(&mut self, connection: usize, next: u64, number: u64) -> bool {
         if number < next {
-            self.arrived_late(connection, number);
-            return false;
+            return self.arrived_late(connection, number);
         }
         if number > next {
             self.faults.gaps += number - next;
@@ -63,13 +67,14 @@ impl Checks {
         true
     }
 
-    fn arrived_late(&mut self, connection: usize, number: u64) {
+    fn arrived_late(&mut self, connection: usize, number: u64) -> bool {
         let skipped = self.skipped.get_mut(&connection);
-        if skipped.is_some_and(|skipped| skipped.remove(&number)) {
-            self.faults.gaps -= 1;
-            self.faults.reorders += 1;
-        } else {
+        if !skipped.is_some_and(|skipped| skipped.remove(&number)) {
             self.faults.doubles += 1;
+            return false;
         }
+        self.faults.gaps -= 1;
+        self.faults.reorders += u64::from(self.is_ordered);
+        !self.is_ordered
     }
 }

@@ -19,6 +19,7 @@
 //! # Ok(()) }
 //! ```
 
+mod alarm;
 mod answer;
 mod checks;
 mod clock;
@@ -34,6 +35,7 @@ mod options;
 mod plan;
 mod progress;
 mod publisher;
+mod publishers;
 mod report;
 mod scanner;
 mod sources;

@@ -6,15 +6,16 @@ use mio::{Events, Poll, Token};
 
 use crate::error::Error;
 
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::mark::{Mark, Run};
 use crate::plan::Plan;
-use crate::publisher::Publisher;
+use crate::publishers::Publishers;
 use crate::stages::Stages;
 use crate::tally::Tally;
 
-const PUBLISHER: Token = Token(usize::MAX - 1);
+const ALARM: Token = Token(usize::MAX - 1);
 const STAGES: Token = Token(usize::MAX - 2);
 
 /// The longest wait for an event, which bounds the age of the progress bar.
@@ -33,7 +34,8 @@ pub(crate) struct Load {
     pub(crate) plan: Plan,
     pub(crate) tally: Tally,
     pub(crate) fleet: Fleet,
-    publisher: Publisher,
+    publishers: Publishers,
+    alarm: Alarm,
     run: Run,
     poll: Poll,
     events: Events,
@@ -94,11 +96,16 @@ impl<T: PartialEq> IdleTimeout<T> {
 impl Load {
     pub(crate) fn new(plan: Plan) -> Result<Self, Error> {
         let poll = Poll::new()?;
-        let registry = || poll.registry().try_clone();
         Ok(Self {
-            tally: Tally::new(plan.connections, plan.topics),
-            fleet: Fleet::new(plan.stream.clone(), registry()?, plan.connections, plan.resumes),
-            publisher: Publisher::new(plan.publish.clone(), registry()?, PUBLISHER, plan.resumes),
+            tally: Tally::new(plan.connections, plan.topics, plan.is_ordered()),
+            fleet: Fleet::new(
+                plan.stream.clone(),
+                poll.registry().try_clone()?,
+                plan.connections,
+                plan.resumes,
+            ),
+            publishers: Publishers::new(&plan, poll.registry())?,
+            alarm: Alarm::new(poll.registry(), ALARM)?,
             run: Run::new(run_id(), plan.payload),
             plan,
             events: Events::with_capacity(4096),
@@ -223,7 +230,7 @@ impl Load {
             }
             any = true;
         }
-        if any { self.publisher.flush() } else { Ok(()) }
+        if any { self.publishers.flush() } else { Ok(()) }
     }
 
     fn publish(&mut self, published: u64) {
@@ -231,7 +238,7 @@ impl Load {
         let Some(name) = self.plan.batch.clone() else {
             let topic = (published % self.plan.topics as u64) as usize;
             self.write_event(topic, &mut body);
-            return self.publisher.publish(topic, "text/plain; charset=utf-8", &body);
+            return self.publishers.publish(topic, "text/plain; charset=utf-8", &body);
         };
         for topic in 0..self.plan.topics {
             let name = name.replace("{topic}", &topic.to_string());
@@ -239,7 +246,7 @@ impl Load {
             self.write_event(topic, &mut body);
             body.extend_from_slice(b"\"}\n");
         }
-        self.publisher.publish(0, "application/x-ndjson", &body);
+        self.publishers.publish(0, "application/x-ndjson", &body);
     }
 
     fn write_event(&mut self, topic: usize, data: &mut Vec<u8>) {
@@ -270,7 +277,7 @@ impl Load {
 
     fn is_unsettled(&self) -> bool {
         let away = self.fleet.open() + self.plan.stalled + self.lost() < self.plan.connections;
-        self.tally.flight.events() > 0 || self.publisher.unanswered() > 0 || away
+        self.tally.flight.events() > 0 || self.publishers.unanswered() > 0 || away
     }
 
     /// Reconnects the stalled connections, and waits until they have received everything.
@@ -306,14 +313,18 @@ impl Load {
     /// Handles the events that are ready, or waits for some, for `rest` at most.
     fn turn(&mut self, rest: Duration) -> Result<(), Error> {
         self.fleet.begin_to_open(&mut self.tally)?;
-        self.publisher.flush()?;
-        let tries = self.fleet.next_try().into_iter().chain(self.publisher.next_try());
+        self.publishers.flush()?;
+        let tries = self.fleet.next_try().into_iter().chain(self.publishers.next_try());
         let next = tries.min().map_or(rest, |next| next.saturating_duration_since(Instant::now()));
-        self.poll.poll(&mut self.events, Some(rest.min(next)))?;
+        let rest = rest.min(next);
+        if !rest.is_zero() && rest < MAX_WAIT {
+            self.alarm.set(rest)?;
+        }
+        self.poll.poll(&mut self.events, Some(rest))?;
         for event in &self.events {
             match event.token() {
-                STAGES => {}
-                PUBLISHER => self.publisher.ready()?,
+                STAGES | ALARM => {}
+                token if self.publishers.ready(token)? => {}
                 Token(connection) => self.fleet.ready(connection, &self.run, &mut self.tally)?,
             }
         }

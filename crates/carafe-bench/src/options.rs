@@ -21,6 +21,10 @@ pub struct Options {
     /// URL to POST events to [default: the stream's URL without its query]
     #[arg(long, value_name = "URL")]
     pub publish: Option<String>,
+    /// Number of connections to publish on. The events of a topic use one connection if there are
+    /// as many topics; otherwise they may arrive in any order
+    #[arg(long, default_value = "1", value_name = "N")]
+    pub publishers: NonZeroUsize,
     /// Publish NDJSON batches with one event for each topic; the name of the topics, such as
     /// bench/{topic}
     #[arg(long, value_name = "TOPIC")]

@@ -19,6 +19,7 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     pub(crate) stalled: usize,
     pub(crate) topics: usize,
+    pub(crate) publishers: usize,
     pub(crate) batch: Option<String>,
     pub(crate) payload: usize,
     pub(crate) events: Option<u64>,
@@ -51,6 +52,7 @@ impl Plan {
             connections,
             stalled,
             topics,
+            publishers: options.publishers.get(),
             batch: options.batch.clone(),
             payload: options.payload,
             events: options.events,
@@ -65,6 +67,12 @@ impl Plan {
             rounds: options.rounds,
             timeout: options.timeout,
         })
+    }
+
+    /// Whether all events of a topic are published on the same connection, so that they must arrive
+    /// in order.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.publishers <= self.topics || self.batch.is_some()
     }
 
     /// The number of events of one POST.

@@ -20,17 +20,19 @@ pub(crate) struct Tally {
     pub(crate) reconnect: Histogram<u64>,
     pub(crate) deliveries: u64,
     topics: usize,
+    is_ordered: bool,
 }
 
 impl Tally {
-    pub(crate) fn new(connections: usize, topics: usize) -> Self {
+    pub(crate) fn new(connections: usize, topics: usize, is_ordered: bool) -> Self {
         Self {
             flight: Flight::new(connections, topics),
-            checks: Checks::default(),
+            checks: Checks::new(is_ordered),
             latency: histogram(),
             reconnect: histogram(),
             deliveries: 0,
             topics,
+            is_ordered,
         }
     }
 
@@ -64,10 +66,12 @@ impl Tally {
             return;
         }
         self.deliveries += 1;
-        if self.flight.arrived(topic, *next..mark.number + 1) {
+        // In order, an event that was skipped is lost: nothing waits for it any longer.
+        let first = if self.is_ordered { *next } else { mark.number };
+        if self.flight.arrived(topic, first..mark.number + 1) {
             self.latency.saturating_record(now.saturating_sub(mark.sent) / 1000);
         }
-        *next = mark.number + 1;
+        *next = (*next).max(mark.number + 1);
     }
 }
 

@@ -160,10 +160,14 @@ fn a_body_that_is_not_in_chunks_is_told() {
 
 /// What is wrong with the numbers that come to one connection.
 fn faults(numbers: &[u64]) -> Faults {
-    let (mut checks, mut next) = (Checks::default(), 1);
+    faults_of(Checks::new(true), numbers)
+}
+
+fn faults_of(mut checks: Checks, numbers: &[u64]) -> Faults {
+    let mut next = 1;
     for number in numbers {
         if checks.arrived(0, next, *number) {
-            next = number + 1;
+            next = next.max(number + 1);
         }
     }
     checks.faults()
@@ -177,6 +181,14 @@ fn gaps_doubles_and_reorders_are_told_apart() {
     assert_eq!(faults(&[1, 2, 2, 1, 3]), Faults { doubles: 2, ..none });
     assert_eq!(faults(&[1, 3, 2, 4]), Faults { reorders: 1, ..none });
     assert_eq!(faults(&[1, 4, 2, 2]), Faults { gaps: 1, reorders: 1, doubles: 1, ..none });
+}
+
+#[test]
+fn events_of_several_publishers_may_arrive_in_any_order() {
+    let (none, faults) = (Faults::default(), |numbers| faults_of(Checks::new(false), numbers));
+    assert_eq!(faults(&[1, 4, 2, 3, 5]), none);
+    assert_eq!(faults(&[1, 4, 2]), Faults { gaps: 1, ..none });
+    assert_eq!(faults(&[1, 4, 2, 2]), Faults { gaps: 1, doubles: 1, ..none });
 }
 
 #[test]

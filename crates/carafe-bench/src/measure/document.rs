@@ -12,6 +12,7 @@ const FILE: &str = "bench/RESULTS.md";
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Fanout,
+    Events,
     Shape,
     CatchUp,
 }
@@ -20,6 +21,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Fanout => "fanout",
+            Self::Events => "events",
             Self::Shape => "shape",
             Self::CatchUp => "catch-up",
         }
@@ -29,6 +31,7 @@ impl Part {
     pub(crate) fn plot(self) -> &'static str {
         match self {
             Self::Fanout => "results.svg",
+            Self::Events => "events.svg",
             Self::Shape => "shape.svg",
             Self::CatchUp => "catch-up.svg",
         }
@@ -38,6 +41,7 @@ impl Part {
     pub(crate) fn caption(self) -> &'static str {
         match self {
             Self::Fanout => "Processor time of a delivery, and memory of a connection",
+            Self::Events => "The price of one event",
             Self::Shape => "Cost against size, each as a multiple of the cost at the smallest size",
             Self::CatchUp => {
                 "Replay through nginx on the same host, as a share of what a bare loop reaches"

@@ -1,7 +1,8 @@
-//! `carafe bench`, driven in stages.
+//! The load, `carafe bench`, driven in stages. It is this program, so that servers of different
+//! versions have the same load.
 
+use std::env;
 use std::io::Write;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(crate) struct Stage {
 #[derive(Deserialize)]
 pub(crate) struct Report {
     pub(crate) connections: usize,
+    pub(crate) published: u64,
     pub(crate) deliveries: u64,
     pub(crate) deliveries_per_second: f64,
     pub(crate) latency: Spread,
@@ -38,8 +40,10 @@ pub(crate) struct Report {
 /// Microseconds.
 #[derive(Deserialize)]
 pub(crate) struct Spread {
+    pub(crate) p50: u64,
     pub(crate) p95: u64,
     pub(crate) p99: u64,
+    pub(crate) p999: u64,
     pub(crate) max: u64,
 }
 
@@ -56,37 +60,26 @@ pub(crate) struct Faults {
 
 impl Load {
     /// Begins to open the streams; `options` as a person types them.
-    pub(crate) fn start(
-        carafe: &Path,
-        url: &str,
-        options: &str,
-        core: Option<usize>,
-    ) -> Outcome<Self> {
-        Self::with_headers(carafe, url, options, &[], core)
+    pub(crate) fn start(url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
+        Self::with_headers(url, options, &[], core)
     }
 
     /// The same, and returns when all are open.
-    pub(crate) fn connected(
-        carafe: &Path,
-        url: &str,
-        options: &str,
-        core: Option<usize>,
-    ) -> Outcome<Self> {
-        let load = Self::start(carafe, url, options, core)?;
+    pub(crate) fn connected(url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
+        let load = Self::start(url, options, core)?;
         load.wait_until_connected()?;
         Ok(load)
     }
 
     /// Every request has these headers.
     pub(crate) fn with_headers(
-        carafe: &Path,
         url: &str,
         options: &str,
         headers: &[String],
         core: Option<usize>,
     ) -> Outcome<Self> {
-        let mut command = Command::new(carafe);
-        command.args(["bench", url, "--stages"]).args(options.split_whitespace());
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["load", url, "--stages"]).args(options.split_whitespace());
         command.args(headers.iter().flat_map(|header| ["--header", header]));
         Ok(Self(Program::start(&command, core)?))
     }
@@ -126,7 +119,7 @@ impl Load {
     }
 
     fn stage(&self) -> Outcome<Stage> {
-        let line = self.0.next_line(PATIENCE).map_err(|error| format!("carafe bench: {error}"))?;
+        let line = self.0.next_line(PATIENCE).map_err(|error| format!("the load: {error}"))?;
         Ok(serde_json::from_str(&line)?)
     }
 }

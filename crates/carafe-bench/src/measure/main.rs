@@ -1,5 +1,5 @@
 //! The measurements of `cargo xtask bench`: `durable` and `replay` measure the log on disk,
-//! `fanout`, `million` and `storm` the hub, and `shape` cost against size.
+//! `fanout`, `events`, `million` and `storm` the hub, and `shape` cost against size.
 //!
 //! Each figure is a ratio of two things that are measured alternately, in one run on one disk:
 //! ratios vary less than absolute figures. A missed target is reported; it is a failure only with
@@ -9,11 +9,13 @@ mod attack;
 mod axum_peer;
 mod bare;
 mod batches;
+mod bench;
 mod catch_up;
 mod child;
 mod curves;
 mod document;
 mod driver;
+mod events;
 mod fanout;
 mod figure;
 mod filling;
@@ -60,6 +62,8 @@ enum Bench {
     Replay(ReplayOptions),
     /// Measure delivery to many subscribers, compared with plain writes and with other servers
     Fanout(fanout::Options),
+    /// Measure the price of one event, with few subscribers and many publishers
+    Events(events::Options),
     /// Deliver three events to 1,000,000 subscribers on this machine
     Million(million::Options),
     /// Kill a hub with 18,000 clients, and check that all of them resume
@@ -68,6 +72,9 @@ enum Bench {
     Shape(shape::Options),
     /// Measure how fast clients catch up, directly and through nginx on the same host
     CatchUp(catch_up::Options),
+    /// Load a server, as `carafe bench` does
+    #[command(hide = true)]
+    Load(carafe_bench::Options),
     /// Serve a number of bytes to each connection
     #[command(hide = true)]
     BareLoop { bytes: usize },
@@ -117,6 +124,7 @@ fn main() -> ExitCode {
         Bench::Durable(options) => durable(&options),
         Bench::Replay(options) => replay(&options),
         Bench::Fanout(options) => fanout::measure(&options),
+        Bench::Events(options) => events::measure(&options),
         Bench::Million(options) => million::measure(&options),
         Bench::Storm(options) => storm::measure(&options),
         Bench::Floor { writes } => floor::serve(writes),
@@ -125,6 +133,7 @@ fn main() -> ExitCode {
         Bench::Open { folder } => idle::open(&folder),
         Bench::Shape(options) => shape::measure(&options),
         Bench::CatchUp(options) => catch_up::measure(&options),
+        Bench::Load(options) => carafe_bench::run(&options).map_err(Into::into),
         Bench::BareLoop { bytes } => catch_up::serve_bare(bytes),
         Bench::Attack(options) => attack::serve(&options),
         Bench::Hostile(options) => hostile::run(&options),

@@ -86,7 +86,7 @@ impl Pair {
         let carafe = carafe(options.carafe.as_deref())?;
         let server = Subject::Carafe.start(&carafe, None)?;
         let options = format!("-c {subscribers} -n {} --timeout 300s", options.events);
-        let load = Load::start(&carafe, &server.url("/events/bench"), &options, None)?;
+        let load = Load::start(&server.url("/events/bench"), &options, None)?;
         Ok(Self { server, load, subscribers })
     }
 }

@@ -113,7 +113,7 @@ impl Pair {
         let folder = tempfile::tempdir_in("target/bench")?;
         let server = Server::carafe(carafe, &["--log", &log(&folder)], None)?;
         let options = format!("-c {clients} -n 20 --rate 10 --rounds 2 --resume --timeout 120s");
-        let load = Load::start(carafe, &server.url("/events/bench"), &options, None)?;
+        let load = Load::start(&server.url("/events/bench"), &options, None)?;
         let address = server.address;
         Ok(Self { server, clients: Clients { folder, address, load, steady: 0 } })
     }

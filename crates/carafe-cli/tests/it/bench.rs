@@ -49,6 +49,18 @@ fn topics_have_numbers_of_their_own_and_can_be_published_to_in_batches() {
 }
 
 #[test]
+fn events_can_be_published_on_many_connections() {
+    let hub = Server::start(&[]);
+    let options = ["-c", "3", "-n", "400", "--publishers", "16", "--window", "64"];
+    let report = passes(&hub.url("/events/bench"), &options);
+    assert_eq!((&report["deliveries"], &report["faults"]), (&json!(1200), &no_faults()));
+    let options =
+        ["-c", "20", "--topics", "20", "-n", "400", "--publishers", "16", "--rate", "4000"];
+    let report = passes(&hub.url("/events/bench/{topic}"), &options);
+    assert_eq!((&report["deliveries"], &report["faults"]), (&json!(400), &no_faults()));
+}
+
+#[test]
 fn a_connection_can_have_a_topic_of_its_own_besides() {
     let hub = Server::start(&[]);
     let url = hub.url("/events?topic=news&topic=own/{connection}");

@@ -9,8 +9,8 @@ use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Server;
 
-use super::bench::Bench;
 use super::churn::Churned;
+use crate::bench::Bench;
 
 const SECONDS: u64 = 10;
 

@@ -7,7 +7,7 @@ use crate::section::Section;
 use crate::series::Series;
 use crate::subject::{Server, Subject};
 
-use super::bench::Bench;
+use crate::bench::Bench;
 
 const CONNECTIONS: usize = 1_000;
 const RECONNECTS: u64 = 2_000;
@@ -64,7 +64,7 @@ impl Churned {
             "-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --duration {seconds}s --rounds 2"
         );
         let url = server.url("/events/bench");
-        let mut load = Load::with_headers(&bench.carafe, &url, &options, headers, bench.load)?;
+        let mut load = Load::with_headers(&url, &options, headers, bench.load)?;
         load.wait_until_connected()?;
         // The first round is there to have been: before it, nothing has ever been given back.
         load.round()?;

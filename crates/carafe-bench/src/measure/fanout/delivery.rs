@@ -8,7 +8,7 @@ use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::bench::Bench;
+use crate::bench::Bench;
 
 const SUBSCRIBERS: usize = 10_000;
 
@@ -136,8 +136,7 @@ impl Delivered {
         let before = server.memory()?;
         let with_name = |error| format!("{}: {error}", subject.name());
         let load = load.replace("HUB", &server.url(""));
-        let mut load = Load::connected(&bench.carafe, &server.url(path), &load, bench.load)
-            .map_err(with_name)?;
+        let mut load = Load::connected(&server.url(path), &load, bench.load).map_err(with_name)?;
         let idle = server.memory()?;
         load.round().map_err(with_name)?;
         let start = server.processor()?;

@@ -7,7 +7,7 @@ use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::bench::Bench;
+use crate::bench::Bench;
 
 const FEW: usize = 2_000;
 const MANY: usize = 18_000;
@@ -59,12 +59,7 @@ fn idle(bench: &Bench, path: &str, publish: &str) -> Outcome<Idle> {
     let process = server.memory()?.resident as f64;
     let connect = |name: &str, count: usize| {
         let options = format!("-c {count} -n 20 --publish {}", server.url(publish));
-        Load::connected(
-            &bench.carafe,
-            &server.url(&path.replace("NAME", name)),
-            &options,
-            bench.load,
-        )
+        Load::connected(&server.url(&path.replace("NAME", name)), &options, bench.load)
     };
     let (few, many) = (bench.connections(FEW), bench.connections(MANY));
     let _few = connect("few", few)?;

@@ -2,7 +2,6 @@
 //! with other servers.
 
 mod authorised;
-mod bench;
 mod churn;
 mod delivery;
 mod idle;
@@ -21,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 
-use bench::Bench;
+use crate::bench::Bench;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

@@ -11,7 +11,7 @@ use crate::series::Series;
 use crate::subject::Server;
 use crate::usage;
 
-use super::bench::Bench;
+use crate::bench::Bench;
 
 /// As many read on.
 const STALLED: usize = 8_000;
@@ -61,7 +61,7 @@ fn stall(bench: &Bench, stalled: usize) -> Outcome<Stalled> {
     let server = Server::carafe(&bench.carafe, &options, bench.server)?;
     let load = |options: &str| {
         let options = format!("-c {stalled} {options}");
-        Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)
+        Load::connected(&server.url("/events/bench"), &options, bench.load)
     };
     let mut others = load(&format!("--rate 5 --duration {}s --rounds 5", bench.seconds(5)))?;
     let mut p99 = || -> Outcome<f64> { Ok(others.round()?.latency.p99 as f64) };

@@ -7,8 +7,8 @@ use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::bench::Bench;
 use super::delivery::{Delivered, HEAD};
+use crate::bench::Bench;
 
 const SUBSCRIBERS: usize = 10_000;
 const TOPICS: usize = 1_000;

@@ -12,7 +12,7 @@ use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
 
-use super::bench::Bench;
+use crate::bench::Bench;
 
 const SUBSCRIBERS: usize = 2_000;
 const EVENTS: u64 = 48;
@@ -36,8 +36,7 @@ fn writes(bench: &Bench, window: usize) -> Outcome<f64> {
     let server = Subject::Carafe.start(&bench.carafe, bench.server)?;
     let subscribers = bench.connections(SUBSCRIBERS);
     let options = format!("-c {subscribers} -n {EVENTS} --window {window}");
-    let mut load =
-        Load::connected(&bench.carafe, &server.url("/events/bench"), &options, bench.load)?;
+    let mut load = Load::connected(&server.url("/events/bench"), &options, bench.load)?;
     let folder = tempfile::tempdir()?;
     let counts = folder.path().join("counts");
     let strace = attach(server.id(), &counts)?;

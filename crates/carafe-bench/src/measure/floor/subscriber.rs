@@ -6,13 +6,15 @@ use mio::net::TcpStream;
 
 pub(crate) struct Subscriber {
     socket: TcpStream,
+    /// The number of its topic.
+    pub(super) topic: u32,
     /// Nothing, as long as the other end reads.
     left: Vec<u8>,
 }
 
 impl Subscriber {
-    pub(crate) fn new(socket: TcpStream) -> Self {
-        Self { socket, left: Vec::new() }
+    pub(crate) fn new(socket: TcpStream, topic: u32) -> Self {
+        Self { socket, topic, left: Vec::new() }
     }
 
     /// A broken socket reports that by an event.

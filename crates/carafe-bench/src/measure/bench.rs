@@ -17,7 +17,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn new(program: Option<&Path>, rounds: usize, quick: bool) -> Outcome<Self> {
+    pub(crate) fn new(program: Option<&Path>, rounds: usize, quick: bool) -> Outcome<Self> {
         let [server, load, ..] = cores()?[..] else {
             return Err("this takes two cores: one for the server, one for the load".into());
         };
@@ -40,7 +40,7 @@ impl Bench {
         if self.quick { seconds.div_ceil(5) } else { seconds }
     }
 
-    pub(super) fn is_quick(&self) -> bool {
+    pub(crate) fn is_quick(&self) -> bool {
         self.quick
     }
 }
