@@ -49,7 +49,7 @@ pub(crate) enum FallbackReason {
     Http2,
     /// HTTP/1.0 has no chunks.
     Http10,
-    /// A shard does not speak TLS.
+    /// A shard does not speak TLS 1.2.
     Tls,
     /// The request has a body.
     Body,

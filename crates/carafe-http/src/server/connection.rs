@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::future::{pending, poll_fn, ready};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -23,10 +24,10 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::debug;
 
 use crate::answer::limit::Limit;
@@ -36,20 +37,21 @@ use crate::observe::stream_record::StreamRecord;
 use crate::server::conformance;
 use crate::server::frame_guard::FrameGuard;
 use crate::server::handoff::{ConnectionHandoff, Handoff};
-use crate::server::handoff_socket::HandoffSocket;
+use crate::server::handoff_socket::{GiveAway, HandoffSocket};
 use crate::server::idle::ConnectionEntry;
 use crate::server::lazy_socket::LazySocket;
 use crate::server::options::ServerOptions;
 use crate::server::protocol::{Builders, Protocol};
 use crate::server::stall::{StallDetector, WatchedBody};
 use crate::server::tls::Tls;
+use crate::server::tls_socket::TlsSocket;
 use crate::server::watched_socket::WatchedSocket;
 
 /// What all connections of a server have in common.
 pub(crate) struct ConnectionSettings {
     builders: Builders,
     app: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ServerConfig>>,
     shards: Option<ShardPool<StreamRecord>>,
     header_timeout: Duration,
     write_timeout: Duration,
@@ -68,7 +70,7 @@ impl ConnectionSettings {
         Self {
             builders: Builders::new(options),
             app: if options.tls.is_some() { with_hsts(app, options.hsts) } else { app },
-            tls: options.tls.as_ref().map(Tls::acceptor),
+            tls: options.tls.as_ref().map(Tls::config),
             shards,
             header_timeout: options.header_timeout,
             write_timeout: options.shards.write_timeout,
@@ -103,24 +105,18 @@ impl Connection {
         };
         let stall = StallDetector::new(self.settings.write_timeout);
         let socket = WatchedSocket::new(socket, stall.clone(), self.settings.buffers.clone());
-        match (self.settings.tls.clone(), self.settings.shards.clone().map(Handoff::new)) {
-            (Some(tls), _) => {
-                Box::pin(self.shake_hands(tls.accept(socket), stall, deadline, stopping)).await;
+        match self.settings.tls.clone() {
+            Some(tls) => {
+                let handshake = TlsSocket::accept(socket, tls);
+                Box::pin(self.shake_hands(handshake, stall, deadline, stopping)).await;
             }
-            (None, Some(handoff)) => {
-                let socket = HandoffSocket::new(socket, handoff.clone());
-                self.run(socket, protocol, stall, deadline, ConnectionHandoff(Ok(handoff))).await;
-            }
-            (None, None) => {
-                let handoff = ConnectionHandoff(Err(FallbackReason::NoShards));
-                self.run(socket, protocol, stall, deadline, handoff).await;
-            }
+            None => self.run_or_hand_over(socket, protocol, stall, deadline).await,
         }
     }
 
     async fn shake_hands(
         self,
-        handshake: Accept<WatchedSocket>,
+        handshake: impl Future<Output = io::Result<TlsSocket>>,
         stall: StallDetector,
         deadline: Instant,
         mut stopping: watch::Receiver<()>,
@@ -132,11 +128,35 @@ impl Connection {
         match shaken {
             Ok(Ok(socket)) => {
                 let deadline = Instant::now() + self.settings.header_timeout;
+                let protocol = Protocol::by_alpn(socket.connection().alpn());
+                if socket.connection().is_tls_1_3() {
+                    return self.run_or_hand_over(socket, protocol, stall, deadline).await;
+                }
                 let handoff = ConnectionHandoff(Err(FallbackReason::Tls));
-                self.run(socket, Protocol::Unknown, stall, deadline, handoff).await;
+                self.run(socket, protocol, stall, deadline, handoff).await;
             }
             Ok(Err(error)) => debug!(%error, "the TLS handshake failed"),
             Err(_) => too_late(&self.settings.metrics, "the TLS handshake took too long"),
+        }
+    }
+
+    /// Serves the connection, whose event stream a shard takes over if there are shards.
+    async fn run_or_hand_over(
+        self,
+        socket: impl GiveAway + Send + 'static,
+        protocol: Protocol,
+        stall: StallDetector,
+        deadline: Instant,
+    ) {
+        match self.settings.shards.clone().map(Handoff::new) {
+            Some(handoff) => {
+                let socket = HandoffSocket::new(socket, handoff.clone());
+                self.run(socket, protocol, stall, deadline, ConnectionHandoff(Ok(handoff))).await;
+            }
+            None => {
+                let handoff = ConnectionHandoff(Err(FallbackReason::NoShards));
+                self.run(socket, protocol, stall, deadline, handoff).await;
+            }
         }
     }
 

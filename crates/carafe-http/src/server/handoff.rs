@@ -12,13 +12,12 @@
 //! ([`stream_head`](crate::server::stream_head)), because a layer of the app may have changed the
 //! response. A stream whose handoff is revoked is served by its body.
 
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use carafe_fanout::{NewStream, ShardPool};
+use carafe_fanout::{NewStream, ShardPool, Transport};
 use carafe_hub::Frames;
 use http::Version;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -73,9 +72,9 @@ impl Handoff {
 
     /// Decides whether a shard may serve the stream that answers this request.
     ///
-    /// A shard writes HTTP/1.1 chunks to a cleartext socket and treats any byte from the client as
-    /// the end of the stream. So the request must be HTTP/1.1 without a body, on a connection of
-    /// [`serve`](crate::serve) without TLS, and the stream one of the shards' own hub.
+    /// A shard writes HTTP/1.1 chunks and treats any data from the client as the end of the stream.
+    /// So the request must be HTTP/1.1 without a body, on a connection of [`serve`](crate::serve)
+    /// that is cleartext or TLS 1.3, and the stream one of the shards' own hub.
     pub(crate) fn choose(parts: &Parts, frames: &Frames) -> Result<Self, FallbackReason> {
         let handoff = match parts.version {
             Version::HTTP_2 => Err(FallbackReason::Http2),
@@ -212,9 +211,9 @@ impl Handoff {
         taken
     }
 
-    /// Passes the socket of the connection to a shard.
-    pub(crate) fn add_to_shard(&self, socket: TcpStream, stream: NewStream<StreamRecord>) {
-        self.0.shards.add(socket, stream);
+    /// Passes the connection to a shard.
+    pub(crate) fn add_to_shard(&self, transport: Transport, stream: NewStream<StreamRecord>) {
+        self.0.shards.add(transport, stream);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,19 +8,26 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use carafe_fanout::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::policy::subscribers::ConnectionPermit;
 use crate::server::handoff::Handoff;
-use crate::server::watched_socket::WatchedSocket;
+
+/// A socket that a shard can go on with, whose client has been sent all that was flushed.
+pub(crate) trait GiveAway: AsyncRead + AsyncWrite + Unpin {
+    /// Gives the connection away, and its permit.
+    fn give_away(self) -> io::Result<(Transport, Option<ConnectionPermit>)>;
+}
 
 /// A connection's socket that a shard may take over. `stream` is `None` afterwards.
-pub(crate) struct HandoffSocket {
-    stream: Option<WatchedSocket>,
+pub(crate) struct HandoffSocket<S> {
+    stream: Option<S>,
     handoff: Handoff,
 }
 
-impl HandoffSocket {
-    pub(crate) fn new(stream: WatchedSocket, handoff: Handoff) -> Self {
+impl<S: GiveAway> HandoffSocket<S> {
+    pub(crate) fn new(stream: S, handoff: Handoff) -> Self {
         Self { stream: Some(stream), handoff }
     }
 
@@ -31,18 +38,18 @@ impl HandoffSocket {
             return Ok(());
         }
         if let Some(mut stream) = self.handoff.take_offered()
-            && let Some(mut socket) = self.stream.take()
+            && let Some(socket) = self.stream.take()
         {
-            let (socket, permit) = socket.give_away()?;
+            let (transport, permit) = socket.give_away()?;
             permit.into_iter().for_each(|permit| stream.observer.has_connection(permit));
-            self.handoff.add_to_shard(socket, stream);
+            self.handoff.add_to_shard(transport, stream);
         }
         Ok(())
     }
 
     fn poll_write_with<'a>(
         &mut self,
-        write: impl FnOnce(Pin<&mut WatchedSocket>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<usize>>,
         bytes: impl Iterator<Item = &'a [u8]>,
     ) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Pending };
@@ -59,7 +66,7 @@ impl HandoffSocket {
     }
 }
 
-impl AsyncRead for HandoffSocket {
+impl<S: GiveAway> AsyncRead for HandoffSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -72,7 +79,7 @@ impl AsyncRead for HandoffSocket {
     }
 }
 
-impl AsyncWrite for HandoffSocket {
+impl<S: GiveAway> AsyncWrite for HandoffSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

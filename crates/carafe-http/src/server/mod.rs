@@ -36,4 +36,10 @@ pub(crate) mod stream_head;
 #[cfg(feature = "server")]
 pub(crate) mod tls;
 #[cfg(feature = "server")]
+pub(crate) mod tls_connection;
+#[cfg(feature = "server")]
+pub(crate) mod tls_keys;
+#[cfg(feature = "server")]
+pub(crate) mod tls_socket;
+#[cfg(feature = "server")]
 pub(crate) mod watched_socket;

@@ -44,8 +44,8 @@ pub struct ServerOptions {
     /// connections that have been idle for the longest are closed; if none is idle, new ones are.
     /// Without this limit, the log could lack descriptors, too.
     pub descriptors: Option<u64>,
-    /// The shards that serve a hub's streams over HTTP/1.1 and cleartext on Linux. Their write
-    /// timeout is that of all connections, and of each HTTP/2 stream.
+    /// The shards that serve a hub's streams over HTTP/1.1 on Linux, in cleartext or over TLS 1.3.
+    /// Their write timeout is that of all connections, and of each HTTP/2 stream.
     pub shards: ShardOptions,
     /// What the server has in common with the router.
     pub(crate) shared: SharedSettings,

@@ -27,7 +27,7 @@ const SEND_BUFFER: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// It may be HTTP/2: the bytes are a prefix of its preface, or encrypted.
+    /// It may be HTTP/2: the bytes are a prefix of its preface, or ALPN says so or nothing.
     Unknown,
 }
 
@@ -35,6 +35,11 @@ impl Protocol {
     pub(crate) fn of(first: &[u8]) -> Self {
         let begins = first.iter().zip(PREFACE).all(|(said, expected)| said == expected);
         if begins { Self::Unknown } else { Self::Http1 }
+    }
+
+    /// The version that was agreed on by ALPN, if one was.
+    pub(crate) fn by_alpn(name: Option<&[u8]>) -> Self {
+        if name == Some(b"http/1.1") { Self::Http1 } else { Self::Unknown }
     }
 }
 

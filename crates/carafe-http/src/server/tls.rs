@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
-use tokio_rustls::TlsAcceptor;
+
+use crate::server::tls_keys;
 
 /// The certificate and the private key of a server. Clones share them: reloading one reloads
 /// all.
@@ -29,7 +31,7 @@ impl Tls {
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(tls_keys::provider());
         let files = Files { certificate: certificate.into(), key: key.into(), provider };
         let shown = Arc::new(Shown(ArcSwap::from_pointee(files.read()?)));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&files.provider))
@@ -37,6 +39,8 @@ impl Tls {
             .map_err(TlsError::Provider)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        // Stateless, and not affected by reloads. The keys change every six hours.
+        config.ticketer = Ticketer::new().map_err(TlsError::Provider)?;
         config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
         Ok(Self { files: Arc::new(files), shown, config: Arc::new(config) })
     }
@@ -48,8 +52,8 @@ impl Tls {
         Ok(())
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.config).into()
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
     }
 }
 

@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use carafe_fanout::{SendBuffer, SendBuffers};
+use carafe_fanout::{SendBuffer, SendBuffers, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::policy::subscribers::ConnectionPermit;
+use crate::server::handoff_socket::GiveAway;
 use crate::server::lazy_socket::LazySocket;
 use crate::server::stall::StallDetector;
 
@@ -36,7 +37,7 @@ impl WatchedSocket {
 
     /// Gives the socket away with its usual send buffer, together with the permit of the
     /// connection.
-    pub(crate) fn give_away(&mut self) -> io::Result<(StdStream, Option<ConnectionPermit>)> {
+    pub(crate) fn give_away_socket(&mut self) -> io::Result<(StdStream, Option<ConnectionPermit>)> {
         self.relax();
         Ok((self.socket.give_away()?, self.socket.take_permit()))
     }
@@ -82,6 +83,13 @@ impl WatchedSocket {
             self.relax();
         }
         written
+    }
+}
+
+impl GiveAway for WatchedSocket {
+    fn give_away(mut self) -> io::Result<(Transport, Option<ConnectionPermit>)> {
+        let (socket, permit) = self.give_away_socket()?;
+        Ok((socket.into(), permit))
     }
 }
 

@@ -31,7 +31,12 @@ pub(super) enum Way {
     Http10,
     /// Over cleartext, by prior knowledge.
     Http2,
+    /// A shard writes it, encrypted.
     TlsHttp11,
+    TlsAes128,
+    TlsChaCha20,
+    /// hyper writes it.
+    Tls12,
     TlsHttp2,
     /// The frames of the answer's body.
     InProcess,
@@ -73,7 +78,11 @@ impl Way {
             Self::TakenOver | Self::Http10 | Self::Http2 => {
                 Place::Program(serve(&settings, &[]), None)
             }
-            Self::TlsHttp11 | Self::TlsHttp2 => {
+            Self::TlsHttp11
+            | Self::TlsAes128
+            | Self::TlsChaCha20
+            | Self::Tls12
+            | Self::TlsHttp2 => {
                 let certificate = Certificate::new();
                 Place::Program(serve(&settings, &certificate.options()), Some(certificate))
             }
@@ -82,21 +91,30 @@ impl Way {
     }
 
     /// What makes curl go this way.
-    fn option(self) -> &'static str {
+    fn options(self) -> &'static [&'static str] {
         match self {
-            Self::TakenOver | Self::TlsHttp11 | Self::InProcess => "--http1.1",
-            Self::Http10 => "--http1.0",
-            Self::Http2 => "--http2-prior-knowledge",
-            Self::TlsHttp2 => "--http2",
+            Self::TakenOver | Self::InProcess => &["--http1.1"],
+            Self::TlsHttp11 => &["--http1.1", "--tlsv1.3"],
+            Self::TlsAes128 => &["--http1.1", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256"],
+            Self::TlsChaCha20 => &["--http1.1", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256"],
+            Self::Tls12 => &["--http1.1", "--tls-max", "1.2"],
+            Self::Http10 => &["--http1.0"],
+            Self::Http2 => &["--http2-prior-knowledge"],
+            Self::TlsHttp2 => &["--http2"],
         }
+    }
+
+    /// Whether a shard writes the stream.
+    pub(super) fn is_taken_over(self) -> bool {
+        matches!(self, Self::TakenOver | Self::TlsHttp11 | Self::TlsAes128 | Self::TlsChaCha20)
     }
 
     /// How an answer begins that came this way.
     fn status(self) -> &'static str {
         match self {
-            Self::TakenOver | Self::TlsHttp11 | Self::InProcess => "HTTP/1.1 200",
             Self::Http10 => "HTTP/1.0 200",
             Self::Http2 | Self::TlsHttp2 => "HTTP/2 200",
+            _ => "HTTP/1.1 200",
         }
     }
 }
@@ -196,7 +214,7 @@ impl Hub {
         headers: &[&str],
     ) -> Command {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--no-buffer", self.way.option()]);
+        curl.args(["--silent", "--show-error", "--no-buffer"]).args(self.way.options());
         let scheme = if certificate.is_some() { "https" } else { "http" };
         if let Some(certificate) = certificate {
             curl.arg("--cacert").arg(certificate.path());
@@ -217,7 +235,7 @@ impl Hub {
                 let stream = Stream::of_curl(Process::start(curl.arg("--include")));
                 assert!(stream.head.starts_with(self.way.status()), "{}", stream.head);
                 let closes = stream.header("connection") == Some("close");
-                assert_eq!(closes, self.way == Way::TakenOver, "{}", stream.head);
+                assert_eq!(closes, self.way.is_taken_over(), "{}", stream.head);
                 stream
             }
             Place::Mounted { app, runtime, .. } => {
