@@ -1,4 +1,4 @@
-//! One connection: requests a stream, and reads it.
+//! One connection: requests a stream, or several over HTTP/2, and reads them.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -7,8 +7,10 @@ use mio::net::TcpStream;
 
 use crate::answer::{Answer, Body};
 use crate::framing::Framing;
+use crate::http2::{Failure, Streams};
 use crate::mark::Run;
 use crate::scanner::{Found, LastEventId, Scanner};
+use crate::socket::Socket;
 
 /// The longest response head.
 const MAX_HEAD: usize = 16 << 10;
@@ -29,19 +31,27 @@ pub(crate) struct Connection {
 enum State {
     Closed,
     /// The TCP connection is being established.
-    Opening(TcpStream),
+    Opening(Socket),
     /// The request is sent; the head of the response has not arrived.
-    Asked(TcpStream, Vec<u8>),
-    Open(TcpStream, Scanner),
+    Asked(Socket, Vec<u8>),
+    Open(Socket, Scanner),
     /// Open, and no longer read.
-    Stalled(TcpStream),
+    Stalled(Socket),
+    /// HTTP/2.
+    Multiplexed(Socket, Box<Streams>),
+}
+
+/// What a connection sends first.
+pub(crate) enum Request {
+    Http1(Vec<u8>),
+    Http2(Box<Streams>),
 }
 
 /// The result of reading from a connection.
 #[derive(Default)]
 pub(crate) struct Happened {
-    /// The stream has opened.
-    pub(crate) opened: bool,
+    /// The number of streams that have opened.
+    pub(crate) opened: usize,
     /// The stream has ended.
     pub(crate) lost: Option<Loss>,
 }
@@ -77,7 +87,7 @@ impl Connection {
         Self { state: State::Closed, next: 1, id, retry: 3000, left: 0 }
     }
 
-    pub(crate) fn open(&mut self, socket: TcpStream) {
+    pub(crate) fn open(&mut self, socket: Socket) {
         self.state = State::Opening(socket);
     }
 
@@ -87,7 +97,23 @@ impl Connection {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(..))
+        self.open_streams() > 0
+    }
+
+    pub(crate) fn open_streams(&self) -> usize {
+        match &self.state {
+            State::Open(..) => 1,
+            State::Multiplexed(_, streams) => streams.open(),
+            _ => 0,
+        }
+    }
+
+    /// For each stream, the number of the next event.
+    pub(crate) fn next_numbers(&self) -> Vec<u64> {
+        match &self.state {
+            State::Multiplexed(_, streams) => streams.next_numbers().collect(),
+            _ => vec![self.next],
+        }
     }
 
     pub(crate) fn is_stalled(&self) -> bool {
@@ -100,7 +126,8 @@ impl Connection {
             State::Opening(socket)
             | State::Asked(socket, _)
             | State::Open(socket, _)
-            | State::Stalled(socket) => Some(socket),
+            | State::Stalled(socket)
+            | State::Multiplexed(socket, _) => Some(socket.tcp()),
         }
     }
 
@@ -114,10 +141,11 @@ impl Connection {
 
     /// Sends the request once the socket is writable for the first time: the connection is
     /// established, or has failed.
-    pub(crate) fn connected(&mut self, request: impl FnOnce(&Self) -> Vec<u8>) -> Result<(), Loss> {
+    pub(crate) fn connected(&mut self, request: impl FnOnce(&Self) -> Request) -> Result<(), Loss> {
         let State::Opening(socket) = &mut self.state else {
             return Ok(());
         };
+        let socket = socket.tcp();
         if let Ok(Some(error)) | Err(error) = socket.take_error() {
             return Err(Loss::Unreachable(error));
         }
@@ -125,36 +153,49 @@ impl Connection {
             return Ok(());
         }
         let request = request(self);
-        if let State::Opening(mut socket) = std::mem::replace(&mut self.state, State::Closed) {
-            // A request fits into the send buffer of a new socket.
-            let written = socket.write_all(&request);
-            self.state = State::Asked(socket, Vec::new());
-            written.map_err(Loss::Unreachable)?;
+        if let State::Opening(socket) = std::mem::replace(&mut self.state, State::Closed) {
+            self.ask(socket, request).map_err(Loss::Unreachable)?;
         }
         Ok(())
     }
 
-    /// Reads everything that has arrived.
+    /// Requests fit into the send buffer of a new socket.
+    fn ask(&mut self, mut socket: Socket, request: Request) -> io::Result<()> {
+        let written;
+        (written, self.state) = match request {
+            Request::Http1(request) => {
+                (socket.write_all(&request), State::Asked(socket, Vec::new()))
+            }
+            Request::Http2(mut streams) => {
+                let written = socket.write_all(&std::mem::take(&mut streams.outgoing));
+                (written, State::Multiplexed(socket, streams))
+            }
+        };
+        written
+    }
+
+    /// Reads everything that has arrived. `found` gets the place of the stream in the connection.
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
         run: &Run,
-        mut found: impl FnMut(&mut u64, Found),
+        mut found: impl FnMut(usize, &mut u64, Found),
     ) -> Happened {
-        let mut happened = Happened::default();
-        let was_open = self.is_open();
-        happened.lost = self.read_all(buffer, run, &mut found).err();
-        happened.opened = !was_open && self.is_open();
-        happened
+        let were_open = self.open_streams();
+        let lost = self.read_all(buffer, run, &mut found).err();
+        Happened { opened: self.open_streams() - were_open, lost }
     }
 
     fn read_all(
         &mut self,
         buffer: &mut [u8],
         run: &Run,
-        found: &mut impl FnMut(&mut u64, Found),
+        found: &mut impl FnMut(usize, &mut u64, Found),
     ) -> Result<(), Loss> {
-        while let State::Asked(socket, _) | State::Open(socket, _) = &mut self.state {
+        while let State::Asked(socket, _) | State::Open(socket, _) | State::Multiplexed(socket, _) =
+            &mut self.state
+        {
+            let is_drained_by_short_read = socket.is_drained_by_short_read();
             let read = match socket.read(buffer) {
                 Ok(0) => return Err(self.end()),
                 Ok(read) => read,
@@ -163,8 +204,7 @@ impl Connection {
                 Err(error) => return Err(Loss::Broken(error.to_string())),
             };
             self.take(&buffer[..read], run, found)?;
-            // A short read means that the socket is drained: epoll(7), "Questions and answers".
-            if read < buffer.len() {
+            if is_drained_by_short_read && read < buffer.len() {
                 break;
             }
         }
@@ -175,10 +215,15 @@ impl Connection {
         &mut self,
         bytes: &[u8],
         run: &Run,
-        found: &mut impl FnMut(&mut u64, Found),
+        found: &mut impl FnMut(usize, &mut u64, Found),
     ) -> Result<(), Loss> {
-        let State::Asked(_, head) = &mut self.state else {
-            return self.scan(bytes, run, found);
+        let head = match &mut self.state {
+            State::Asked(_, head) => head,
+            State::Multiplexed(socket, streams) => {
+                streams.feed(bytes, run, found)?;
+                return answer_frames(socket, &mut streams.outgoing);
+            }
+            _ => return self.scan(bytes, run, found),
         };
         head.extend_from_slice(bytes);
         match self.answer()? {
@@ -216,14 +261,14 @@ impl Connection {
         &mut self,
         bytes: &[u8],
         run: &Run,
-        found: &mut impl FnMut(&mut u64, Found),
+        found: &mut impl FnMut(usize, &mut u64, Found),
     ) -> Result<(), Loss> {
         let Self { state: State::Open(_, scanner), next, retry, id, .. } = self else {
             return Ok(());
         };
         let fed = scanner.feed(bytes, run, id.as_deref_mut(), |it| match it {
             Found::Retry(milliseconds) => *retry = milliseconds,
-            it => found(next, it),
+            it => found(0, next, it),
         });
         fed.map_err(|_| Loss::Broken("the body has invalid chunked framing".into()))?;
         if scanner.is_ended() { Err(Loss::Ended) } else { Ok(()) }
@@ -236,6 +281,26 @@ impl Connection {
             }
             State::Asked(_, head) => Loss::Refused(String::from_utf8_lossy(head).into_owned()),
             _ => Loss::Ended,
+        }
+    }
+}
+
+/// Writes acknowledgements and window updates, which are few and short.
+fn answer_frames(socket: &mut Socket, outgoing: &mut Vec<u8>) -> Result<(), Loss> {
+    if outgoing.is_empty() {
+        return Ok(());
+    }
+    let written = socket.write_all(outgoing);
+    outgoing.clear();
+    written.map_err(|error| Loss::Broken(error.to_string()))
+}
+
+impl From<Failure> for Loss {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Ended => Self::Ended,
+            Failure::Refused => Self::Refused("HTTP/2 with a status other than 200".into()),
+            Failure::Invalid => Self::Broken("the response has invalid HTTP/2 frames".into()),
         }
     }
 }

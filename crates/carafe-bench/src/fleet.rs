@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -11,8 +12,11 @@ use mio::{Interest, Registry, Token};
 use crate::error::Error;
 
 use crate::clock;
-use crate::connection::{Connection, Loss};
+use crate::connection::{Connection, Loss, Request};
+use crate::http2::Streams;
 use crate::mark::Run;
+use crate::plan::Plan;
+use crate::socket::Socket;
 use crate::sources::Sources;
 use crate::tally::Tally;
 use crate::target::Target;
@@ -28,6 +32,8 @@ pub(crate) struct Fleet {
     sources: Sources,
     registry: Registry,
     resumes: bool,
+    /// Streams of each connection, with HTTP/2.
+    streams: Option<usize>,
     connections: Vec<Connection>,
     to_open: VecDeque<usize>,
     waiting: BinaryHeap<Reverse<(Instant, usize)>>,
@@ -38,18 +44,15 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(
-        target: Target,
-        registry: Registry,
-        connections: usize,
-        resumes: bool,
-    ) -> Self {
+    pub(crate) fn new(plan: &Plan, registry: Registry) -> Self {
+        let (target, connections) = (plan.stream.clone(), plan.sockets());
         Self {
             sources: Sources::toward(target.address, connections),
             target,
             registry,
-            resumes,
-            connections: (0..connections).map(|_| Connection::new(resumes)).collect(),
+            resumes: plan.resumes,
+            streams: plan.http2,
+            connections: (0..connections).map(|_| Connection::new(plan.resumes)).collect(),
             to_open: VecDeque::new(),
             waiting: BinaryHeap::new(),
             opening: 0,
@@ -59,6 +62,7 @@ impl Fleet {
         }
     }
 
+    /// The number of open streams.
     pub(crate) fn open(&self) -> usize {
         self.open
     }
@@ -99,6 +103,7 @@ impl Fleet {
         let mut socket = TcpStream::from_std(self.sources.connect(self.target.address)?);
         let both = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut socket, Token(connection), both)?;
+        let socket = Socket::new(socket, self.target.tls.as_ref())?;
         self.connections[connection].open(socket);
         Ok(())
     }
@@ -110,31 +115,48 @@ impl Fleet {
         run: &Run,
         tally: &mut Tally,
     ) -> Result<(), Error> {
-        let (target, topic) = (&self.target, tally.topic(connection));
+        let (target, first) = (&self.target, self.first_stream(connection));
+        let streams = self.streams.map(|_| self.streams_of(connection));
         let it = &mut self.connections[connection];
-        let request = |it: &Connection| {
-            let id = it.id.as_ref().map_or(&b""[..], |id| id.latest());
-            target.get(topic, connection, id)
+        let request = |it: &Connection| match streams {
+            Some(streams) => Request::Http2(requests(target, streams, tally)),
+            None => {
+                let id = it.id.as_ref().map_or(&b""[..], |id| id.latest());
+                Request::Http1(target.get(tally.topic(connection), connection, id))
+            }
         };
         if let Err(loss) = it.connected(request) {
             return self.lost(connection, loss, tally);
         }
         let mut now = 0;
-        let happened = it.read(&mut self.buffer, run, |next, found| {
+        let happened = it.read(&mut self.buffer, run, |stream, next, found| {
             if now == 0 {
                 now = clock::now();
             }
-            tally.found(connection, next, &found, now);
+            tally.found(first + stream, next, &found, now);
         });
-        if happened.opened {
-            self.opened(connection, tally);
+        if happened.opened > 0 {
+            self.opened(connection, happened.opened, tally);
         }
         happened.lost.map_or(Ok(()), |loss| self.lost(connection, loss, tally))
     }
 
-    fn opened(&mut self, connection: usize, tally: &mut Tally) {
-        self.opening -= 1;
-        self.open += 1;
+    /// The streams of a connection, numbered over all connections.
+    fn streams_of(&self, connection: usize) -> Range<usize> {
+        let first = self.first_stream(connection);
+        first..first + self.streams.unwrap_or(1)
+    }
+
+    fn first_stream(&self, connection: usize) -> usize {
+        connection * self.streams.unwrap_or(1)
+    }
+
+    fn opened(&mut self, connection: usize, streams: usize, tally: &mut Tally) {
+        // These are the first of the connection.
+        if self.connections[connection].open_streams() == streams {
+            self.opening -= 1;
+        }
+        self.open += streams;
         let left = self.connections[connection].left;
         if left > 0 {
             tally.reconnect.saturating_record((clock::now() - left) / 1000);
@@ -148,11 +170,12 @@ impl Fleet {
         let it = &mut self.connections[connection];
         let never_open = it.left == 0 && !it.is_open();
         if it.is_open() {
-            self.open -= 1;
+            self.open -= it.open_streams();
             it.left = clock::now();
         } else {
             self.opening -= 1;
         }
+        let next_numbers = it.next_numbers();
         it.close();
         if never_open && !matches!(loss, Loss::Ended) {
             return Err(Error::Failed(format!("{}: {loss}", self.target.address)));
@@ -161,8 +184,10 @@ impl Fleet {
             let wait = Duration::from_millis(it.retry.into()).max(MIN_RETRY);
             self.waiting.push(Reverse((Instant::now() + wait, connection)));
         } else {
-            tally.checks.faults_mut().lost += 1;
-            tally.flight.give_up(tally.topic(connection), it.next);
+            for (stream, next) in self.streams_of(connection).zip(next_numbers) {
+                tally.checks.faults_mut().lost += 1;
+                tally.flight.give_up(tally.topic(stream), next);
+            }
         }
         self.latest_loss = Some(loss);
         Ok(())
@@ -212,9 +237,18 @@ impl Fleet {
 
     /// The number of published events that have not arrived, over all connections.
     pub(crate) fn lacking(&self, tally: &Tally) -> u64 {
-        let lacks = |(connection, it): (usize, &Connection)| {
-            (tally.flight.published(tally.topic(connection)) + 1).saturating_sub(it.next)
+        let lacks = |(connection, it): (usize, &Connection)| -> u64 {
+            let published = |stream| tally.flight.published(tally.topic(stream)) + 1;
+            let streams = self.streams_of(connection).zip(it.next_numbers());
+            streams.map(|(stream, next)| published(stream).saturating_sub(next)).sum()
         };
         self.connections.iter().enumerate().filter(|(_, it)| !it.is_stalled()).map(lacks).sum()
     }
+}
+
+/// The requests of a connection with HTTP/2.
+fn requests(target: &Target, streams: Range<usize>, tally: &Tally) -> Box<Streams> {
+    let paths: Vec<_> = streams.map(|stream| target.path(tally.topic(stream), stream)).collect();
+    let scheme = if target.tls.is_some() { "https" } else { "http" };
+    Box::new(Streams::new(scheme, &target.authority, &paths))
 }

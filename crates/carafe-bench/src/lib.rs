@@ -29,6 +29,7 @@ mod error;
 mod fleet;
 mod flight;
 mod framing;
+mod http2;
 mod load;
 mod mark;
 mod options;
@@ -38,12 +39,15 @@ mod publisher;
 mod publishers;
 mod report;
 mod scanner;
+mod socket;
 mod sources;
 mod stages;
 mod tally;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 
 pub use error::Error;
 pub use options::Options;
@@ -65,7 +69,7 @@ use stages::{Signal, Stages};
 /// order.
 pub fn run(options: &Options) -> Result<(), Error> {
     let plan = Plan::of(options)?;
-    descriptors::raise_limit_for(plan.connections)?;
+    descriptors::raise_limit_for(plan.sockets() + plan.publishers)?;
     let mut load = Load::new(plan)?;
     let mut reporter = Reporter::new(options, &load)?;
     let mut progress = Progress::new(load.plan.connections);

@@ -98,12 +98,7 @@ impl Load {
         let poll = Poll::new()?;
         Ok(Self {
             tally: Tally::new(plan.connections, plan.topics, plan.is_ordered()),
-            fleet: Fleet::new(
-                plan.stream.clone(),
-                poll.registry().try_clone()?,
-                plan.connections,
-                plan.resumes,
-            ),
+            fleet: Fleet::new(&plan, poll.registry().try_clone()?),
             publishers: Publishers::new(&plan, poll.registry())?,
             alarm: Alarm::new(poll.registry(), ALARM)?,
             run: Run::new(run_id(), plan.payload),
@@ -158,7 +153,7 @@ impl Load {
     /// Queues the connections that are due. Returns how many have been queued in all.
     fn let_open(&mut self, queued: usize, pace: Option<&Pace>) -> usize {
         let due = pace.map_or(u64::MAX, Pace::due);
-        let due = usize::try_from(due).unwrap_or(usize::MAX).clamp(queued, self.plan.connections);
+        let due = usize::try_from(due).unwrap_or(usize::MAX).clamp(queued, self.plan.sockets());
         (queued..due).for_each(|connection| self.fleet.let_open(connection));
         due
     }

@@ -15,6 +15,13 @@ pub struct Options {
     /// Number of streams to open
     #[arg(long, short, default_value = "1000", value_name = "N")]
     pub connections: NonZeroUsize,
+    /// Use HTTP/2 with this many streams per connection
+    #[arg(long, value_name = "STREAMS")]
+    pub http2: Option<NonZeroUsize>,
+    /// PEM file with the certificates to trust, for https
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<std::path::PathBuf>,
     /// Number of topics; the streams are spread over them
     #[arg(long, default_value = "1", value_name = "N")]
     pub topics: NonZeroUsize,

@@ -1,5 +1,6 @@
 //! The parameters of a run, from its options.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -13,10 +14,15 @@ const UNLIMITED: usize = 1 << 40;
 /// The default duration of a round.
 const DURATION: Duration = Duration::from_secs(10);
 
+/// The protocol of ALPN for publishing, and for streams without HTTP/2.
+const HTTP_1: &str = "http/1.1";
+
 pub(crate) struct Plan {
     pub(crate) stream: Target,
     pub(crate) publish: Target,
     pub(crate) connections: usize,
+    /// Streams of each connection, with HTTP/2.
+    pub(crate) http2: Option<usize>,
     pub(crate) stalled: usize,
     pub(crate) topics: usize,
     pub(crate) publishers: usize,
@@ -42,14 +48,16 @@ impl Plan {
                 "--stalled {stalled} is more than the {connections} connections"
             )));
         }
-        let publish = match &options.publish {
-            Some(url) => Target::parse(url, &options.header)?,
-            None => Target::parse(&options.url, &options.header)?.without_query(),
-        };
+        let http2 = options.http2.map(NonZeroUsize::get);
+        check_http2(options, http2)?;
         Ok(Self {
-            stream: Target::parse(&options.url, &options.header)?,
-            publish,
+            stream: target(options, &options.url, if http2.is_some() { "h2" } else { HTTP_1 })?,
+            publish: match &options.publish {
+                Some(url) => target(options, url, HTTP_1)?,
+                None => target(options, &options.url, HTTP_1)?.without_query(),
+            },
             connections,
+            http2,
             stalled,
             topics,
             publishers: options.publishers.get(),
@@ -69,6 +77,11 @@ impl Plan {
         })
     }
 
+    /// The number of connections, which have one stream each unless they use HTTP/2.
+    pub(crate) fn sockets(&self) -> usize {
+        self.connections / self.http2.unwrap_or(1)
+    }
+
     /// Whether all events of a topic are published on the same connection, so that they must arrive
     /// in order.
     pub(crate) fn is_ordered(&self) -> bool {
@@ -79,4 +92,35 @@ impl Plan {
     pub(crate) fn publication(&self) -> usize {
         if self.batch.is_some() { self.topics } else { 1 }
     }
+}
+
+/// With HTTP/2, streams are opened once.
+fn check_http2(options: &Options, streams: Option<usize>) -> Result<(), Error> {
+    let Some(streams) = streams else { return Ok(()) };
+    if !options.connections.get().is_multiple_of(streams) {
+        return Err(Error::Usage(format!(
+            "--connections {} is not a multiple of --http2 {streams}",
+            options.connections
+        )));
+    }
+    if options.resume || options.reconnects.is_some() || options.stalled > 0 {
+        return Err(Error::Usage(
+            "--http2 cannot be combined with --resume, --reconnects or --stalled".into(),
+        ));
+    }
+    if !options.header.is_empty() {
+        return Err(Error::Usage("--http2 cannot be combined with --header".into()));
+    }
+    Ok(())
+}
+
+#[cfg(feature = "tls")]
+fn target(options: &Options, url: &str, protocol: &str) -> Result<Target, Error> {
+    let trust = options.ca.as_ref().map(|file| crate::tls::Trust::new(file, protocol));
+    Target::parse(url, &options.header, trust.transpose()?.as_ref())
+}
+
+#[cfg(not(feature = "tls"))]
+fn target(options: &Options, url: &str, _protocol: &str) -> Result<Target, Error> {
+    Target::parse(url, &options.header, None)
 }

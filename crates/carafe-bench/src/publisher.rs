@@ -12,6 +12,7 @@ use crate::error::Error;
 
 use crate::answer::{Answer, Body};
 use crate::framing::Framing;
+use crate::socket::Socket;
 use crate::target::Target;
 
 /// The pause before reconnecting.
@@ -24,7 +25,7 @@ pub(crate) struct Publisher {
     token: Token,
     /// Whether to reconnect after a failure.
     resumes: bool,
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
     /// Requests without a response, the oldest first.
     requests: VecDeque<Vec<u8>>,
     /// Bytes of requests that are not written yet.
@@ -103,7 +104,7 @@ impl Publisher {
         self.registry.register(&mut socket, self.token, Interest::READABLE | Interest::WRITABLE)?;
         // Nagle's algorithm would delay a request until the previous one is acknowledged.
         socket.set_nodelay(true)?;
-        self.socket = Some(socket);
+        self.socket = Some(Socket::new(socket, self.target.tls.as_ref())?);
         Ok(())
     }
 
@@ -178,8 +179,8 @@ impl Publisher {
     }
 
     fn leave(&mut self) {
-        if let Some(socket) = self.socket.take() {
-            let _ = socket.shutdown(Shutdown::Both);
+        if let Some(mut socket) = self.socket.take() {
+            let _ = socket.tcp().shutdown(Shutdown::Both);
         }
         (self.body, self.touched) = (None, false);
         self.incoming.clear();

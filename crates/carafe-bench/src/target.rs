@@ -7,6 +7,8 @@ use url::Url;
 
 use crate::error::Error;
 
+use crate::tls;
+
 /// Replaces `{topic}` while the URL is parsed, because parsing encodes braces.
 const TOPIC: &str = "0carafe-topic0";
 const CONNECTION: &str = "0carafe-connection0";
@@ -15,21 +17,32 @@ const CONNECTION: &str = "0carafe-connection0";
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    authority: String,
+    /// How to connect with TLS, for https.
+    pub(crate) tls: Option<tls::Client>,
+    pub(crate) authority: String,
     path: String,
     headers: String,
 }
 
 impl Target {
-    pub(crate) fn parse(text: &str, headers: &[String]) -> Result<Self, Error> {
+    /// Without `trust`, https is not supported.
+    pub(crate) fn parse(
+        text: &str,
+        headers: &[String],
+        trust: Option<&tls::Trust>,
+    ) -> Result<Self, Error> {
         let marked = text.replace("{topic}", TOPIC).replace("{connection}", CONNECTION);
         let bad = |reason: &str| Error::Usage(format!("{text}: {reason}"));
         let url = Url::parse(&marked).map_err(|error| bad(&error.to_string()))?;
-        if url.scheme() != "http" {
-            return Err(bad(
-                "carafe bench supports http only: connect to the server behind the TLS proxy",
-            ));
-        }
+        let tls = match (url.scheme(), trust) {
+            ("http", _) => None,
+            ("https", Some(trust)) => Some(trust.client(url.host_str().unwrap_or_default())?),
+            _ => {
+                return Err(bad(
+                    "carafe bench supports http only: connect to the server behind the TLS proxy",
+                ));
+            }
+        };
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -38,6 +51,7 @@ impl Target {
             (host, port).to_socket_addrs().map_err(|error| bad(&error.to_string()))?;
         Ok(Self {
             address: addresses.next().ok_or_else(|| bad("the host has no address"))?,
+            tls,
             authority: authority.into(),
             path: format!("{}{query}", url.path()),
             headers: headers.iter().map(|header| format!("{header}\r\n")).collect(),
@@ -79,7 +93,7 @@ impl Target {
         [head.as_bytes(), body].concat()
     }
 
-    fn path(&self, topic: usize, connection: usize) -> String {
+    pub(crate) fn path(&self, topic: usize, connection: usize) -> String {
         self.path.replace(TOPIC, &topic.to_string()).replace(CONNECTION, &connection.to_string())
     }
 }

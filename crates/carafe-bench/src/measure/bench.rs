@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::child::cores;
 use crate::outcome::Outcome;
-use crate::subject::carafe;
+use crate::server::carafe;
 
 /// How a part is to be measured.
 pub(crate) struct Bench {

@@ -15,8 +15,8 @@ use crate::outcome::Outcome;
 /// How long a program may take to get ready.
 const READY: Duration = Duration::from_secs(30);
 
-/// What a server says when it is ready, before its address.
-const LISTENING: &str = "listening on http://";
+/// What a server says when it is ready, before its URL.
+const LISTENING: &str = "listening on ";
 
 /// A program that is killed when this is dropped; should this process be killed itself, the kernel
 /// does that.
@@ -59,11 +59,15 @@ impl Program {
             .map_err(|_| format!("no line was printed: {}", self.last_words()).into())
     }
 
-    /// The address that it says it listens on.
-    pub(crate) fn listening(&self) -> Outcome<SocketAddr> {
+    /// The scheme and the address that it says it listens on.
+    pub(crate) fn listening(&self) -> Outcome<(&'static str, SocketAddr)> {
         let line = self.wait_for_words(LISTENING)?;
-        let (_, address) = line.split_once(LISTENING).ok_or("it does not say where it listens")?;
-        Ok(address.parse()?)
+        let (_, url) = line.split_once(LISTENING).ok_or("it does not say where it listens")?;
+        match url.split_once("://") {
+            Some(("http", address)) => Ok(("http", address.parse()?)),
+            Some(("https", address)) => Ok(("https", address.parse()?)),
+            _ => Err(format!("it listens on {url}, which is not understood").into()),
+        }
     }
 
     pub(crate) fn last_words(&self) -> String {

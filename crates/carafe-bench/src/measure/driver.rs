@@ -61,26 +61,35 @@ pub(crate) struct Faults {
 impl Load {
     /// Begins to open the streams; `options` as a person types them.
     pub(crate) fn start(url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
-        Self::with_headers(url, options, &[], core)
+        Self::start_with(url, options, &[], core)
     }
 
     /// The same, and returns when all are open.
     pub(crate) fn connected(url: &str, options: &str, core: Option<usize>) -> Outcome<Self> {
-        let load = Self::start(url, options, core)?;
+        Self::connected_with(url, options, &[], core)
+    }
+
+    /// The same, with further arguments, which may have spaces.
+    pub(crate) fn connected_with(
+        url: &str,
+        options: &str,
+        arguments: &[String],
+        core: Option<usize>,
+    ) -> Outcome<Self> {
+        let load = Self::start_with(url, options, arguments, core)?;
         load.wait_until_connected()?;
         Ok(load)
     }
 
-    /// Every request has these headers.
-    pub(crate) fn with_headers(
+    fn start_with(
         url: &str,
         options: &str,
-        headers: &[String],
+        arguments: &[String],
         core: Option<usize>,
     ) -> Outcome<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.args(["load", url, "--stages"]).args(options.split_whitespace());
-        command.args(headers.iter().flat_map(|header| ["--header", header]));
+        command.args(arguments);
         Ok(Self(Program::start(&command, core)?))
     }
 

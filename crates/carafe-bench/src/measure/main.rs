@@ -11,8 +11,11 @@ mod bare;
 mod batches;
 mod bench;
 mod catch_up;
+mod certificate;
 mod child;
+mod churned;
 mod curves;
+mod deliveries;
 mod document;
 mod driver;
 mod events;
@@ -25,6 +28,7 @@ mod hostile;
 mod idle;
 mod many_publishers;
 mod million;
+mod nginx;
 mod noise;
 mod one_publisher;
 mod one_topic;
@@ -34,6 +38,7 @@ mod results;
 mod section;
 mod segment;
 mod series;
+mod server;
 mod shape;
 mod storm;
 mod subject;
@@ -74,7 +79,7 @@ enum Bench {
     CatchUp(catch_up::Options),
     /// Load a server, as `carafe bench` does
     #[command(hide = true)]
-    Load(carafe_bench::Options),
+    Load(Box<carafe_bench::Options>),
     /// Serve a number of bytes to each connection
     #[command(hide = true)]
     BareLoop { bytes: usize },

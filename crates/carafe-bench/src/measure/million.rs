@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::child::raise_descriptor_limit;
 use crate::driver::Load;
 use crate::outcome::Outcome;
-use crate::subject::{Server, Subject, carafe};
+use crate::server::{Server, carafe};
+use crate::subject::Subject;
 use crate::usage::{self, Memory};
 
 /// Descriptors that are none of a subscriber's.

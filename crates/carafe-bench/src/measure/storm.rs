@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::{Server, carafe};
+use crate::server::{Server, carafe};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

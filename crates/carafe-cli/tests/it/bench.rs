@@ -61,6 +61,15 @@ fn events_can_be_published_on_many_connections() {
 }
 
 #[test]
+fn streams_can_share_connections_with_http2() {
+    let hub = Server::start(&[]);
+    let options = ["-c", "40", "--http2", "10", "--topics", "5", "-n", "400", "--window", "8"];
+    let report = passes(&hub.url("/events/bench/{topic}"), &options);
+    assert_eq!((&report["open"], &report["faults"]), (&json!(40), &no_faults()));
+    assert_eq!(report["deliveries"], json!(3200));
+}
+
+#[test]
 fn a_connection_can_have_a_topic_of_its_own_besides() {
     let hub = Server::start(&[]);
     let url = hub.url("/events?topic=news&topic=own/{connection}");
@@ -232,6 +241,7 @@ fn a_gap_that_is_told_is_a_fault_too() {
 fn what_cannot_be_measured_is_told_in_one_sentence() {
     fails(&["bench", "https://hub.example/"], 2, "supports http only");
     fails(&["bench", "nonsense"], 2, "nonsense");
+    fails(&["bench", "http://127.0.0.1:9/", "-c", "5", "--http2", "2"], 2, "not a multiple");
     fails(
         &["bench", "http://127.0.0.1:9/", "-c", "5", "--stalled", "6"],
         2,

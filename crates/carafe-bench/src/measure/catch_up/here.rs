@@ -4,7 +4,7 @@ use super::measured::Measured;
 use super::options::Options;
 use super::replay::Pair;
 use crate::outcome::Outcome;
-use crate::subject::carafe;
+use crate::server::carafe;
 
 /// Bytes of an event's data.
 const EVENTS: [usize; 3] = [100, 1_000, 300_000];

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Instant;
 
 use super::measured::{Measured, Rate};
+use crate::nginx;
 use crate::outcome::Outcome;
-use crate::subject::Server;
+use crate::server::Server;
 use crate::wire;
 
 const TARGET: &str = "/events/replay?earliest=true";
@@ -70,7 +71,7 @@ fn proxy(upstream: SocketAddr) -> Outcome<Server> {
         .replace("PORT", &port.to_string())
         .replace("UPSTREAM", &upstream.to_string());
     fs::write(folder.join("nginx.conf"), config)?;
-    Server::nginx(&folder, port)
+    nginx::proxy(&folder, port)
 }
 
 fn publish(hub: SocketAddr, event: usize, bytes: usize) -> Outcome {

@@ -70,6 +70,10 @@ impl<const N: usize> Contest<N> {
         Series::ratio(self.column(one, column), self.column(other, column))
     }
 
+    pub(super) fn series(&self, contestant: Contestant, column: usize) -> Series {
+        Series::of(self.column(contestant, column).iter().copied())
+    }
+
     /// The medians of a column, for the picture.
     pub(super) fn bars(&self, column: usize) -> Vec<(String, f64)> {
         let measured = self.rows.iter().filter(|row| row.skipped.is_none());

@@ -4,10 +4,13 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::bench::Bench;
+use crate::driver::Load;
 use crate::floor::Writes;
 use crate::outcome::Outcome;
-use crate::subject::{Server, Subject};
+use crate::server::{Server, Setup};
+use crate::subject::Subject;
+
+use super::setting::Setting;
 
 /// Where the logs on disk are, in folders that are removed afterwards.
 const FOLDER: &str = "target/bench";
@@ -16,7 +19,8 @@ const FOLDER: &str = "target/bench";
 pub(super) struct Contestant {
     pub(super) subject: Subject,
     /// Whether an event is on the disk before it is acknowledged.
-    pub(super) durable: bool,
+    durable: bool,
+    tls: bool,
 }
 
 pub(super) const FLOOR: Contestant = Contestant::new(Subject::Floor(Writes::Each));
@@ -27,21 +31,29 @@ pub(super) const NCHAN: Contestant = Contestant::new(Subject::Nchan);
 /// A server that runs, with the folder of its log.
 pub(super) struct Running {
     pub(super) server: Server,
+    /// Arguments of its load.
+    pub(super) arguments: Vec<String>,
     _folder: Option<TempDir>,
 }
 
 impl Contestant {
     const fn new(subject: Subject) -> Self {
-        Self { subject, durable: false }
+        Self { subject, durable: false, tls: false }
     }
 
     pub(super) const fn durable(self) -> Self {
         Self { durable: true, ..self }
     }
 
+    pub(super) const fn tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
     pub(super) fn name(self) -> String {
-        let Self { subject, durable } = self;
-        format!("{}{}", subject.name(), if durable { ", durable" } else { "" })
+        let Self { subject, durable, tls } = self;
+        let more = [(durable, ", durable"), (tls, ", TLS")];
+        let more = more.iter().filter(|(is, _)| *is).map(|(_, more)| *more);
+        std::iter::once(subject.name()).chain(more).collect()
     }
 
     /// Whether the measurement can do without it.
@@ -49,15 +61,29 @@ impl Contestant {
         self.subject == Subject::Nchan
     }
 
-    pub(super) fn start(self, bench: &Bench) -> Outcome<Running> {
-        if !self.durable {
-            let server = self.subject.start(&bench.carafe, bench.server)?;
-            return Ok(Running { server, _folder: None });
-        }
-        fs::create_dir_all(FOLDER)?;
-        let folder = tempfile::tempdir_in(FOLDER)?;
-        let log = format!("disk:{}", folder.path().join("log").display());
-        let server = Server::carafe(&bench.carafe, &["--log", &log], bench.server)?;
-        Ok(Running { server, _folder: Some(folder) })
+    pub(super) fn start(self, setting: &Setting) -> Outcome<Running> {
+        let folder = if self.durable { Some(folder()?) } else { None };
+        let tls = self.tls.then_some(&setting.certificate);
+        let server = self.subject.start_with(&Setup {
+            carafe: &setting.bench.carafe,
+            core: setting.bench.server,
+            log: folder.as_ref().map(TempDir::path),
+            tls,
+        })?;
+        let trust = tls.map(|tls| ["--ca".to_owned(), tls.chain().display().to_string()]);
+        Ok(Running { server, arguments: trust.into_iter().flatten().collect(), _folder: folder })
     }
+}
+
+impl Running {
+    /// A load whose streams are open.
+    pub(super) fn load(&self, setting: &Setting, options: &str) -> Outcome<Load> {
+        let url = self.server.url("/events/bench/{topic}");
+        Load::connected_with(&url, options, &self.arguments, setting.bench.load)
+    }
+}
+
+fn folder() -> Outcome<TempDir> {
+    fs::create_dir_all(FOLDER)?;
+    Ok(tempfile::tempdir_in(FOLDER)?)
 }

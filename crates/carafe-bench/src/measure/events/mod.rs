@@ -1,10 +1,13 @@
-//! The price of one event with small audiences and many publishers, compared with the floor and
-//! with other servers.
+//! The price of one event with small audiences, many publishers and TLS, compared with the floor
+//! and with other servers.
 
 mod contest;
 mod contestant;
 mod publish;
+mod reconnect;
+mod setting;
 mod small;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -17,6 +20,8 @@ use crate::noise::Noise;
 use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
+
+use setting::Setting;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -47,27 +52,40 @@ pub(crate) enum Part {
     Ten,
     /// 64 publishers with 256 events in flight, one subscriber
     Publish,
+    /// 2,000 reconnects a second
+    Reconnect,
+    /// TLS with HTTP/1.1: 2,000 streams
+    TlsH1,
+    /// TLS with HTTP/2: 2,000 connections of one stream
+    TlsH2One,
+    /// TLS with HTTP/2: 40 connections of 50 streams
+    TlsH2Many,
 }
 
 pub(crate) fn measure(options: &Options) -> Outcome {
     raise_descriptor_limit()?;
     let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
     let mut results = Results::new(bench.is_quick());
-    results.measure(&options.parts, |part| measure_part(&bench, *part))?;
+    let setting = Setting::new(bench)?;
+    results.measure(&options.parts, |part| measure_part(&setting, *part))?;
     results.finish(options.write.then_some(document::Part::Events), options.check)
 }
 
-fn measure_part(bench: &Bench, part: Part) -> Outcome<Section> {
+fn measure_part(setting: &Setting, part: Part) -> Outcome<Section> {
     let noise = Noise::listen()?;
-    let mut section = part_of(bench, part)?;
+    let mut section = part_of(setting, part)?;
     section.note(noise.to_string()?);
     Ok(section)
 }
 
-fn part_of(bench: &Bench, part: Part) -> Outcome<Section> {
+fn part_of(setting: &Setting, part: Part) -> Outcome<Section> {
     match part {
-        Part::OneToOne => small::one_to_one(bench),
-        Part::Ten => small::ten(bench),
-        Part::Publish => publish::measure(bench),
+        Part::OneToOne => small::one_to_one(setting),
+        Part::Ten => small::ten(setting),
+        Part::Publish => publish::measure(setting),
+        Part::Reconnect => reconnect::measure(setting),
+        Part::TlsH1 => tls::http1(setting),
+        Part::TlsH2One => tls::http2_one(setting),
+        Part::TlsH2Many => tls::http2_many(setting),
     }
 }

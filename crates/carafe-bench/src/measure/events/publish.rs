@@ -1,13 +1,12 @@
 //! Many publishers, and one subscriber.
 
-use crate::bench::Bench;
-use crate::driver::Load;
 use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::contest::Contest;
 use super::contestant::{AXUM, CARAFE, Contestant, FLOOR, NCHAN};
+use super::setting::Setting;
 
 const PUBLISHERS: usize = 64;
 const WINDOW: usize = 256;
@@ -17,8 +16,9 @@ const SECONDS: u64 = 3;
 
 const CONTESTANTS: [Contestant; 5] = [FLOOR, CARAFE, CARAFE.durable(), AXUM, NCHAN];
 
-pub(super) fn measure(bench: &Bench) -> Outcome<Section> {
-    let contest = Contest::run(bench, &CONTESTANTS, |contestant| publish(bench, contestant))?;
+pub(super) fn measure(setting: &Setting) -> Outcome<Section> {
+    let contest =
+        Contest::run(&setting.bench, &CONTESTANTS, |contestant| publish(setting, contestant))?;
     let mut section = Section::new(format!(
         "{PUBLISHERS} publishers with {WINDOW} events in flight, one subscriber"
     ));
@@ -44,14 +44,14 @@ pub(super) fn measure(bench: &Bench) -> Outcome<Section> {
     Ok(section)
 }
 
-fn publish(bench: &Bench, contestant: Contestant) -> Outcome<[f64; 4]> {
-    let running = contestant.start(bench)?;
+fn publish(setting: &Setting, contestant: Contestant) -> Outcome<[f64; 4]> {
+    let running = contestant.start(setting)?;
     let server = &running.server;
     let options = format!(
         "-c 1 --publishers {PUBLISHERS} --window {WINDOW} --duration {}s --rounds 2",
-        bench.seconds(SECONDS)
+        setting.bench.seconds(SECONDS)
     );
-    let mut load = Load::connected(&server.url("/events/bench"), &options, bench.load)?;
+    let mut load = running.load(setting, &options)?;
     load.round()?;
     let start = server.processor()?;
     let report = load.round()?;

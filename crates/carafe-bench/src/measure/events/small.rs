@@ -1,13 +1,12 @@
 //! Topics with few subscribers, at a fixed rate: what one event costs.
 
-use crate::bench::Bench;
-use crate::driver::Load;
 use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::contest::Contest;
 use super::contestant::{AXUM, CARAFE, Contestant, FLOOR, NCHAN};
+use super::setting::Setting;
 
 /// Events per second, over this many connections.
 const RATE: u64 = 2_000;
@@ -18,17 +17,19 @@ const SECONDS: u64 = 3;
 
 const CONTESTANTS: [Contestant; 4] = [FLOOR, CARAFE, AXUM, NCHAN];
 
-pub(super) fn one_to_one(bench: &Bench) -> Outcome<Section> {
-    let topics = bench.connections(2_000);
+pub(super) fn one_to_one(setting: &Setting) -> Outcome<Section> {
+    let topics = setting.bench.connections(2_000);
     let title = format!("{topics} topics with one subscriber each, {RATE} events a second");
-    let contest = Contest::run(bench, &CONTESTANTS, |it| measure(bench, it, topics, topics))?;
+    let contest =
+        Contest::run(&setting.bench, &CONTESTANTS, |it| measure(setting, it, topics, topics))?;
     Ok(section(&title, "an event", &contest, 1.4))
 }
 
-pub(super) fn ten(bench: &Bench) -> Outcome<Section> {
-    let topics = bench.connections(1_000);
+pub(super) fn ten(setting: &Setting) -> Outcome<Section> {
+    let topics = setting.bench.connections(1_000);
     let title = format!("{topics} topics with ten subscribers each, {RATE} events a second");
-    let contest = Contest::run(bench, &CONTESTANTS, |it| measure(bench, it, 10 * topics, topics))?;
+    let contest =
+        Contest::run(&setting.bench, &CONTESTANTS, |it| measure(setting, it, 10 * topics, topics))?;
     Ok(section(&title, "a delivery", &contest, 1.25))
 }
 
@@ -48,19 +49,19 @@ fn section(title: &str, unit: &str, contest: &Contest<4>, aim: f64) -> Section {
 }
 
 fn measure(
-    bench: &Bench,
+    setting: &Setting,
     contestant: Contestant,
     subscribers: usize,
     topics: usize,
 ) -> Outcome<[f64; 4]> {
-    let running = contestant.start(bench)?;
+    let running = contestant.start(setting)?;
     let server = &running.server;
     let options = format!(
         "-c {subscribers} --topics {topics} --publishers {PUBLISHERS} --rate {RATE} \
          --duration {}s --rounds 2",
-        bench.seconds(SECONDS)
+        setting.bench.seconds(SECONDS)
     );
-    let mut load = Load::connected(&server.url("/events/bench/{topic}"), &options, bench.load)?;
+    let mut load = running.load(setting, &options)?;
     load.round()?;
     let start = server.processor()?;
     let report = load.round()?;

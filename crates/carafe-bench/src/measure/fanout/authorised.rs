@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::bench::Bench;
+use crate::churned::Churned;
 use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::Server;
-
-use super::churn::Churned;
-use crate::bench::Bench;
+use crate::server::Server;
 
 const SECONDS: u64 = 10;
 
@@ -20,10 +19,11 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "a secret of the measurements, not secret at all")?;
     let header = format!("Authorization: Bearer {}", token(&bench.carafe, &secret)?);
+    let header = ["--header".to_owned(), header];
     let (mut strangers, mut holders) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
         strangers.push(processor(bench, &secret, &[])?);
-        holders.push(processor(bench, &secret, std::slice::from_ref(&header))?);
+        holders.push(processor(bench, &secret, &header)?);
     }
     let mut section = Section::new("Subscribing with a token");
     section.head(&["", "µs of processor a subscription"]);
@@ -39,14 +39,15 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     Ok(section)
 }
 
-fn processor(bench: &Bench, secret: &Path, headers: &[String]) -> Outcome<f64> {
+fn processor(bench: &Bench, secret: &Path, arguments: &[String]) -> Outcome<f64> {
     let secret = secret.to_str().ok_or("the folder's name is no text")?;
     let server = Server::carafe(
         &bench.carafe,
         &["--log", "memory:", "--secret-file", secret],
         bench.server,
     )?;
-    Ok(Churned::measure(bench, &server, headers, bench.seconds(SECONDS))?.processor)
+    let seconds = bench.seconds(SECONDS);
+    Ok(Churned::measure(bench, &server, "/events/bench", arguments, seconds)?.processor)
 }
 
 fn token(carafe: &Path, secret: &Path) -> Outcome<String> {

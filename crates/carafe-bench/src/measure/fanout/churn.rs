@@ -1,16 +1,12 @@
 //! Connections that come and go.
 
-use crate::driver::Load;
+use crate::bench::Bench;
+use crate::churned::{CONNECTIONS, Churned, RECONNECTS};
 use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::{Server, Subject};
-
-use crate::bench::Bench;
-
-const CONNECTIONS: usize = 1_000;
-const RECONNECTS: u64 = 2_000;
+use crate::subject::Subject;
 
 /// From round to round the ratio differs by a fifth either way: of fewer, the median says little.
 const ROUNDS: usize = 7;
@@ -18,16 +14,6 @@ const ROUNDS: usize = 7;
 /// How long connections come and go while the servers take turns, and how long for the memory.
 const SECONDS: u64 = 10;
 const LONG: u64 = 50;
-
-/// What connections that come and go have cost a server.
-pub(crate) struct Churned {
-    /// Microseconds of its processor time for a reconnect.
-    pub(crate) processor: f64,
-    reconnects: u64,
-    /// Bytes of user memory.
-    before: f64,
-    after: f64,
-}
 
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let (mut carafe, mut axum) = (Vec::new(), Vec::new());
@@ -50,31 +36,6 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
 }
 
 fn churn(bench: &Bench, subject: Subject, seconds: u64) -> Outcome<Churned> {
-    Churned::measure(bench, &subject.start(&bench.carafe, bench.server)?, &[], seconds)
-}
-
-impl Churned {
-    pub(crate) fn measure(
-        bench: &Bench,
-        server: &Server,
-        headers: &[String],
-        seconds: u64,
-    ) -> Outcome<Self> {
-        let options = format!(
-            "-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --duration {seconds}s --rounds 2"
-        );
-        let url = server.url("/events/bench");
-        let mut load = Load::with_headers(&url, &options, headers, bench.load)?;
-        load.wait_until_connected()?;
-        // The first round is there to have been: before it, nothing has ever been given back.
-        load.round()?;
-        let (before, start) = (server.memory()?, server.processor()?);
-        let report = load.round()?;
-        Ok(Self {
-            processor: (server.processor()? - start) * 1e6 / report.reconnects as f64,
-            reconnects: report.reconnects,
-            before: before.resident as f64,
-            after: server.memory()?.resident as f64,
-        })
-    }
+    let server = subject.start(&bench.carafe, bench.server)?;
+    Churned::measure(bench, &server, "/events/bench", &[], seconds)
 }

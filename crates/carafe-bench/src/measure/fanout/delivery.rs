@@ -1,14 +1,13 @@
 //! Events to 10,000 subscribers of one topic: processor time, throughput, memory.
 
-use crate::driver::Load;
+use crate::bench::Bench;
+use crate::deliveries::Deliveries;
 use crate::figure::Limit;
 use crate::floor::Writes;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
-
-use crate::bench::Bench;
 
 const SUBSCRIBERS: usize = 10_000;
 
@@ -91,10 +90,7 @@ const FLOOR: Subject = Subject::Floor(Writes::Each);
 
 fn in_turns(bench: &Bench, window: usize) -> Outcome<(Section, Vec<(Subject, Delivered)>)> {
     let subscribers = bench.connections(SUBSCRIBERS);
-    let load = format!(
-        "-c {subscribers} --window {window} --duration {}s --rounds 2",
-        bench.seconds(SECONDS)
-    );
+    let load = format!("-c {subscribers} --window {window} --duration {}s", bench.seconds(SECONDS));
     let mut all: Vec<_> = SUBJECTS.map(|subject| (subject, Delivered::default())).into();
     for _ in 0..bench.rounds {
         for (subject, delivered) in &mut all {
@@ -133,22 +129,14 @@ impl Delivered {
         load: &str,
     ) -> Outcome {
         let server = subject.start(&bench.carafe, bench.server)?;
-        let before = server.memory()?;
-        let with_name = |error| format!("{}: {error}", subject.name());
         let load = load.replace("HUB", &server.url(""));
-        let mut load = Load::connected(&server.url(path), &load, bench.load).map_err(with_name)?;
-        let idle = server.memory()?;
-        load.round().map_err(with_name)?;
-        let start = server.processor()?;
-        let report = load.round().map_err(with_name)?;
-        let processor = server.processor()? - start;
-        let connections = report.connections as f64;
-        let a_connection = |bytes: u64| (bytes as f64 - before.anonymous as f64) / connections;
-        self.processor.push(processor * 1e6 / report.deliveries as f64);
-        self.a_second.push(report.deliveries_per_second);
-        self.idle.push(a_connection(idle.anonymous));
-        self.after.push(a_connection(server.memory()?.anonymous));
-        self.core.push(report.core);
+        let measured = Deliveries::measure(bench, &server, path, &load, &[])
+            .map_err(|error| format!("{}: {error}", subject.name()))?;
+        self.processor.push(measured.processor);
+        self.a_second.push(measured.report.deliveries_per_second);
+        self.idle.push(measured.idle);
+        self.after.push(measured.after);
+        self.core.push(measured.report.core);
         Ok(())
     }
 

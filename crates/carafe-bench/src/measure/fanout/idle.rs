@@ -1,13 +1,12 @@
 //! What a connection costs on which nothing happens.
 
+use crate::bench::Bench;
 use crate::driver::Load;
 use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
-
-use crate::bench::Bench;
 
 const FEW: usize = 2_000;
 const MANY: usize = 18_000;

@@ -13,14 +13,13 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use crate::bench::Bench;
 use crate::child::raise_descriptor_limit;
 use crate::document;
 use crate::noise::Noise;
 use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
-
-use crate::bench::Bench;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

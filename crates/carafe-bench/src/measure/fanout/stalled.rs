@@ -3,15 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::bench::Bench;
 use crate::driver::Load;
 use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::Server;
+use crate::server::Server;
 use crate::usage;
-
-use crate::bench::Bench;
 
 /// As many read on.
 const STALLED: usize = 8_000;

@@ -1,5 +1,6 @@
 //! 10,000 subscribers of 1,000 topics.
 
+use crate::bench::Bench;
 use crate::figure::Limit;
 use crate::floor::Writes;
 use crate::outcome::Outcome;
@@ -8,7 +9,6 @@ use crate::series::Series;
 use crate::subject::Subject;
 
 use super::delivery::{Delivered, HEAD};
-use crate::bench::Bench;
 
 const SUBSCRIBERS: usize = 10_000;
 const TOPICS: usize = 1_000;
@@ -18,7 +18,7 @@ const SECONDS: u64 = 3;
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let (subscribers, topics) = (bench.connections(SUBSCRIBERS), bench.connections(TOPICS));
     let load = format!(
-        "-c {subscribers} --topics {topics} --batch bench/{{topic}} --publish HUB/events --duration {}s --rounds 2",
+        "-c {subscribers} --topics {topics} --batch bench/{{topic}} --publish HUB/events --duration {}s",
         bench.seconds(SECONDS)
     );
     let (mut floor, mut carafe) = (Delivered::default(), Delivered::default());

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::bench::Bench;
 use crate::child::Program;
 use crate::driver::Load;
 use crate::figure::Limit;
@@ -11,8 +12,6 @@ use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 use crate::subject::Subject;
-
-use crate::bench::Bench;
 
 const SUBSCRIBERS: usize = 2_000;
 const EVENTS: u64 = 48;

@@ -19,8 +19,8 @@ use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 use crate::series::Series;
+use crate::server::carafe;
 use crate::shape::permille;
-use crate::subject::carafe;
 
 use health::Health;
 use setting::Setting;

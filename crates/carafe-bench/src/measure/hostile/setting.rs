@@ -14,7 +14,7 @@ use crate::child::cores;
 use crate::filling::Filling;
 use crate::honest::{self, PUBLISHERS};
 use crate::outcome::Outcome;
-use crate::subject::Server;
+use crate::server::Server;
 
 use super::limits;
 

@@ -19,7 +19,7 @@ use crate::noise::Noise;
 use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
-use crate::subject::carafe;
+use crate::server::carafe;
 
 use bench::Bench;
 pub(crate) use bench::permille;

@@ -14,7 +14,7 @@ use crate::filling::Filling;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
-use crate::subject::Server;
+use crate::server::Server;
 use crate::wire;
 
 use super::bench::{Bench, amount, permille};

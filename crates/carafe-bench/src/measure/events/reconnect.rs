@@ -1,0 +1,37 @@
+//! Streams that are closed and opened again.
+
+use crate::churned::{CONNECTIONS, Churned, RECONNECTS};
+use crate::figure::Limit;
+use crate::outcome::Outcome;
+use crate::section::Section;
+
+use super::contest::Contest;
+use super::contestant::{AXUM, CARAFE, Contestant, FLOOR, NCHAN};
+use super::setting::Setting;
+
+/// How long streams are reconnected, after the same time that warms the server up.
+const SECONDS: u64 = 3;
+
+const CONTESTANTS: [Contestant; 4] = [FLOOR, CARAFE, AXUM, NCHAN];
+
+pub(super) fn measure(setting: &Setting) -> Outcome<Section> {
+    let contest = Contest::run(&setting.bench, &CONTESTANTS, |contestant| {
+        let running = contestant.start(setting)?;
+        let (server, arguments) = (&running.server, &running.arguments);
+        let seconds = setting.bench.seconds(SECONDS);
+        let churned =
+            Churned::measure(&setting.bench, server, "/events/bench/{topic}", arguments, seconds)?;
+        Ok([churned.processor, churned.core])
+    })?;
+    let mut section = Section::new(format!(
+        "Close, connect and subscribe: {CONNECTIONS} streams, {RECONNECTS} reconnects a second"
+    ));
+    let figure = "µs of processor a reconnect";
+    contest.tabulate(&mut section, [figure, "load's share of a core"]);
+    for (rival, most) in [(FLOOR, 1.4), (AXUM, 1.0), (NCHAN, 1.0)] {
+        let figure = ("processor time of a reconnect", 0);
+        contest.demand(&mut section, figure, (CARAFE, rival), Limit::AtMost(most));
+    }
+    section.plot(format!("Reconnecting: {figure}"), contest.bars(0));
+    Ok(section)
+}
