@@ -360,6 +360,20 @@ fn an_unknown_key_is_seldom_looked_for_on_the_disk() {
 }
 
 #[test]
+fn a_key_has_one_hash_in_all_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    for _ in 0..2 {
+        let log = open(&spy, options());
+        fill(&log, 10);
+        let view = log.shared.view();
+        let mut salts = view.sealed.iter().map(|sealed| sealed.segment.header.salt);
+        assert!(view.sealed.len() >= 4, "{}", view.sealed.len());
+        assert!(salts.all(|salt| salt == view.index.salt));
+    }
+}
+
+#[test]
 fn an_unknown_id_is_not_looked_for_on_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let spy = Spy::on(&folder);

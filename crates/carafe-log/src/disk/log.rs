@@ -156,10 +156,12 @@ impl DiskLog {
         batch: Vec<Publication>,
         reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
     ) {
-        if let Some(looked) = self.shared.look_up_at_once(&batch) {
-            return self.queue.push(Job::new(Work::Publications(batch, looked, reply)));
+        let looked = self.shared.look_up(&batch);
+        let is_done = looked.is_done(&batch);
+        let job = Job::new(Work::Publications(batch, looked, reply));
+        if is_done {
+            return self.queue.push(job);
         }
-        let job = Job::new(Work::Publications(batch, self.shared.look_up(), reply));
         match self.queue.admit(job.bytes()) {
             Ok(admitted) => self.key_readers.push(look_up(Arc::clone(&self.shared), job, admitted)),
             Err(error) => job.refuse(error),

@@ -74,6 +74,29 @@ fn a_window_counts_in_sealed_segments_and_after_a_restart() {
     assert!(!publish().repeated);
 }
 
+/// The keys of a batch are looked up in turns: filters first, then the disk.
+#[test]
+fn every_known_key_of_a_large_batch_is_repeated_and_every_other_one_is_stored() {
+    const KEYS: usize = 4000;
+    let (disk, machine) = (SimDisk::default(), Machine::new());
+    let log = disk_log(&disk, &machine);
+    let batch = |keys: std::ops::Range<usize>| -> Vec<_> {
+        keys.map(|key| keyed(["a", "b"][key % 2], &key.to_string())).collect()
+    };
+    let stored: Vec<_> =
+        (0..KEYS).step_by(20).flat_map(|from| append(&log, batch(from..from + 20))).collect();
+    drop(log);
+    let log = disk_log(&disk, &machine);
+    let mut mixed = vec![publication("a", "without a key")];
+    mixed.extend(batch(0..KEYS + 100));
+    let answers = wait(log.append(mixed)).unwrap();
+    let known = stored.iter().map(|position| Appended { position: *position, repeated: true });
+    assert!(answers[1..=KEYS].iter().copied().eq(known));
+    let new: Vec<_> = answers.iter().filter(|answer| !answer.repeated).collect();
+    assert_eq!(new.len(), 101);
+    assert!(new[1..].iter().zip(&answers[KEYS + 1..]).all(|(new, answer)| *new == answer));
+}
+
 /// What several publishers do: each its own batches, one after the other.
 type Group = Vec<Vec<Vec<u8>>>;
 

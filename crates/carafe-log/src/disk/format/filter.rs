@@ -9,6 +9,8 @@
 //! published itself), the blocks, and a CRC32C of all that, seeded with the salt of the segment. It
 //! is not synced: a lost or damaged filter is made again from the index.
 
+use std::hint::black_box;
+
 use crate::disk::format::codec::{Put, Take, length};
 use crate::disk::format::header::Header;
 use crate::disk::format::record::checksum;
@@ -59,34 +61,62 @@ impl HashKind {
 /// The hashes that a segment may have.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
-    blocks: Box<[[u32; WORDS]]>,
+    blocks: Box<[Block]>,
     of_hub: u32,
+}
+
+/// Aligned, so that no block spans two cache lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(32))]
+struct Block([u32; WORDS]);
+
+/// A hash in the form in which filters are tested.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    upper: u32,
+    /// A bit for each word of a block.
+    bits: [u32; WORDS],
+}
+
+impl Probe {
+    pub(crate) fn new(kind: HashKind, hash: u64) -> Self {
+        let hash = kind.of(hash);
+        let bit = |multiplier| 1 << ((hash as u32).wrapping_mul(multiplier) >> 27);
+        Self { upper: (hash >> 32) as u32, bits: MULTIPLIERS.map(bit) }
+    }
 }
 
 impl Filter {
     /// An empty filter for this number of hashes.
     pub(crate) fn with_room_for(count: usize) -> Self {
-        Self { blocks: vec![[0; WORDS]; blocks_for(count)].into(), of_hub: 0 }
+        Self { blocks: vec![Block::default(); blocks_for(count)].into(), of_hub: 0 }
     }
 
-    fn place(&self, kind: HashKind, hash: u64) -> (usize, [u32; WORDS]) {
-        let hash = kind.of(hash);
-        let block = ((hash >> 32) * self.blocks.len() as u64) >> 32;
-        (
-            block as usize,
-            MULTIPLIERS.map(|multiplier| 1 << ((hash as u32).wrapping_mul(multiplier) >> 27)),
-        )
+    fn block(&self, probe: &Probe) -> usize {
+        ((u64::from(probe.upper) * self.blocks.len() as u64) >> 32) as usize
     }
 
     pub(crate) fn add(&mut self, kind: HashKind, hash: u64) {
-        let (block, bits) = self.place(kind, hash);
-        self.blocks[block].iter_mut().zip(bits).for_each(|(word, bit)| *word |= bit);
+        let probe = Probe::new(kind, hash);
+        let words = self.blocks[self.block(&probe)].0.iter_mut();
+        words.zip(probe.bits).for_each(|(word, bit)| *word |= bit);
     }
 
     /// Whether the segment may have the hash. `false` is certain.
-    pub(crate) fn may_have(&self, kind: HashKind, hash: u64) -> bool {
-        let (block, bits) = self.place(kind, hash);
-        self.blocks[block].iter().zip(bits).all(|(word, bit)| word & bit != 0)
+    pub(crate) fn may_have(&self, probe: &Probe) -> bool {
+        let Block(words) = &self.blocks[self.block(probe)];
+        let missing = |missing, (word, bit): (&u32, &u32)| missing | (bit & !word);
+        words.iter().zip(&probe.bits).fold(0, missing) == 0
+    }
+
+    /// The indexes of the hashes that the segment may have.
+    ///
+    /// Most blocks are not in a processor cache. The first loop only loads them, so that the
+    /// processor fetches many at the same time.
+    pub(crate) fn which_it_may_have(&self, probes: &[Probe]) -> Vec<usize> {
+        let load = |sum: u32, probe| sum ^ self.blocks[self.block(probe)].0[0];
+        black_box(probes.iter().fold(0, load));
+        (0..probes.len()).filter(|at| self.may_have(&probes[*at])).collect()
     }
 
     pub(crate) fn with_of_hub(self, of_hub: u32) -> Self {
@@ -110,7 +140,7 @@ impl Filter {
         out.put_u32(VERSION);
         out.put_u32(length(self.blocks.len()));
         out.put_u32(self.of_hub);
-        self.blocks.iter().flatten().for_each(|word| out.put_u32(*word));
+        self.blocks.iter().flat_map(|block| block.0).for_each(|word| out.put_u32(word));
         let sum = checksum(header.salt, &out);
         out.put_u32(sum);
         out
@@ -130,7 +160,8 @@ impl Filter {
         }
         let words: Vec<u32> =
             take.0.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        Some(Self { blocks: words.as_chunks().0.into(), of_hub })
+        let blocks = words.as_chunks().0.iter().map(|words| Block(*words)).collect();
+        Some(Self { blocks, of_hub })
     }
 }
 
@@ -165,9 +196,13 @@ mod tests {
         let add = |number| kinds.iter().for_each(|kind| filter.add(*kind, of(number)));
         (0..count as Ordinal).for_each(add);
         for kind in kinds {
-            assert!((0..count as Ordinal).all(|number| filter.may_have(kind, of(number))));
+            let probe = |number| Probe::new(kind, of(number));
+            assert!((0..count as Ordinal).all(|number| filter.may_have(&probe(number))));
+            let probes: Vec<_> = (0..2 * count as Ordinal).map(probe).collect();
+            let all = (0..probes.len()).filter(|at| filter.may_have(&probes[*at]));
+            assert!(filter.which_it_may_have(&probes).into_iter().eq(all));
             let others = count as Ordinal..2 * count as Ordinal;
-            let wrong = others.filter(|number| filter.may_have(kind, of(*number))).count();
+            let wrong = others.filter(|number| filter.may_have(&probe(*number))).count();
             println!("{kind:?}: {wrong} of {count}");
             assert!(wrong * 400 < count, "{wrong} of {count}");
         }

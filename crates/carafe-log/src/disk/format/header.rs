@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `CARAFELG` | 8 |
 //! | version: 1, or 2 if a repair recorded that entries before this segment are lost | 4 |
-//! | salt, random: seeds all checksums of the file | 4 |
+//! | salt, random: seeds all checksums and hashes of the segment | 4 |
 //! | generation of its entries | 8 |
 //! | the position before its first entry: generation, offset, nonce | 8, 8, 4 |
 //! | CRC32C of the header up to here | 4 |
@@ -23,6 +23,9 @@
 //! | CRC32C of the head up to here and of the records, seeded with the salt | 4 |
 //!
 //! Zeros follow, up to the allocated size.
+//!
+//! A segment takes over the salt of the previous one, unless it begins a generation. So a key has
+//! the same hash in all of them. Readers accept any salts.
 
 use carafe_protocol::{Generation, Position};
 

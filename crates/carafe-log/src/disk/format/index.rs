@@ -98,7 +98,38 @@ pub(crate) fn hash(texts: &[&str], salt: u32) -> u64 {
     hasher.finish()
 }
 
+/// Texts in the form in which [`hash`] reads them. They can be hashed with the salts of many
+/// segments at little cost.
+pub(crate) struct HashInput(Box<[u8]>);
+
+impl HashInput {
+    pub(crate) fn of(texts: &[&str]) -> Self {
+        let parts = texts.iter().flat_map(|text| [text.as_bytes(), &[0xff]]);
+        Self(parts.collect::<Vec<_>>().concat().into())
+    }
+
+    /// The same as [`hash`] of the texts.
+    pub(crate) fn hash(&self, salt: u32) -> u64 {
+        SipHasher13::new_with_keys(u64::from(salt), 0).hash(&self.0)
+    }
+}
+
 pub(crate) fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_have_one_hash_however_it_is_computed() {
+        for texts in [&["orders", "order-000000000123"][..], &["a", "bc"], &["ab", "c"], &["", ""]]
+        {
+            for salt in [0, 7, u32::MAX] {
+                assert_eq!(HashInput::of(texts).hash(salt), hash(texts, salt), "{texts:?}");
+            }
+        }
+    }
 }

@@ -80,7 +80,7 @@ impl ActiveIndex {
         let mut topics: Vec<TopicId> = Vec::with_capacity(1);
         for topic in entry.publication.topics() {
             // An event may have the same topic twice. Each topic lists the entry once.
-            if !self.is_last(topic, ordinal) {
+            if topics.is_empty() || !self.is_last(topic, ordinal) {
                 topics.push(self.push_topic(topic, ordinal));
             }
         }
@@ -232,14 +232,9 @@ impl ActiveIndex {
         self.topics.list_of(self.topic_hash(topic), end, |id| self.name(id) == Some(topic))
     }
 
-    /// Entries that may have this topic and key: their hashes are equal.
-    pub(crate) fn of_topic_and_key(
-        &self,
-        topic: &Topic,
-        key: &IdempotencyKey,
-        end: Ordinal,
-    ) -> List<'_> {
-        self.topic_keys.list_of(self.key_hash(topic, key), end, |_| true)
+    /// Entries that may have a topic and a key with this hash.
+    pub(crate) fn of_key(&self, hash: u64, end: Ordinal) -> List<'_> {
+        self.topic_keys.list_of(hash, end, |_| true)
     }
 
     /// Entries of any topic that may have this external ID: their hashes are equal.

@@ -12,7 +12,7 @@ use crate::disk::format::index::{Counts, KEY, Ordinal, PRIVATE, ROW, SUMMARY, TO
 use crate::disk::format::record::checksum;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::storage::StorageFile;
-use crate::{ExternalId, IdempotencyKey, ReadError};
+use crate::{ExternalId, ReadError};
 
 /// The number of rows or keys that are read at once: one page of the page cache.
 const RUN: u32 = 340;
@@ -147,16 +147,9 @@ impl IndexFile {
         Ok(low)
     }
 
-    /// Entries that may have this topic and key: their hashes are equal.
-    pub(crate) fn of_topic_and_key(
-        &self,
-        topic: &Topic,
-        key: &IdempotencyKey,
-    ) -> io::Result<Vec<Ordinal>> {
-        self.keyed(
-            0..self.counts.topic_keys,
-            hash(&[topic.as_str(), key.as_str()], self.header.salt),
-        )
+    /// Entries that may have a topic and a key with this hash.
+    pub(crate) fn of_key(&self, hash: u64) -> io::Result<Vec<Ordinal>> {
+        self.keyed(0..self.counts.topic_keys, hash)
     }
 
     /// Entries of any topic that may have this external ID, in order: their hashes are equal.
@@ -181,6 +174,8 @@ impl IndexFile {
             match (keys[0].0, keys[run - 1].0) {
                 (first, _) if wanted <= first => (high, highest) = (from + 1, first),
                 (_, last) if wanted > last => (low, lowest) = (from + run, last),
+                (_, last) if wanted < last => return Ok(of_hash(&keys, wanted)),
+                // Entries of the hash may follow this run.
                 _ => return self.keyed_from(from..from + run, table.end, wanted),
             }
         }

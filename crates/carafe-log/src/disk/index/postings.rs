@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::paged::Paged;
 
-/// The number of slots of the first table.
-const FIRST: usize = 256;
+/// The number of slots of the first table. A lookup of an unknown hash reads all tables, so a small
+/// first table would add several. Its pages are allocated only when they are used.
+const FIRST: usize = 16 << 10;
 
 /// The number of entries of the first block of a list. Each further block has twice as many.
 const BLOCK: u32 = 4;
@@ -106,8 +107,9 @@ impl Postings {
 
     fn begin(&self, filled: &mut Filled, hash: u64) {
         let tables = self.tables.load(Ordering::Relaxed);
-        // A table is full at three quarters: with more, runs of used slots become long.
-        if tables == 0 || filled.newest * 4 >= size(tables - 1) * 3 {
+        // A table is full when half of it is used: with more, runs of used slots become long, and each
+        // lookup of an unknown hash reads one run in every table.
+        if tables == 0 || filled.newest * 2 >= size(tables - 1) {
             self.tables.store(tables + 1, Ordering::Release);
             filled.newest = 0;
         }

@@ -4,14 +4,17 @@
 //! disk only if a filter returns a positive. The writer then checks only the entries that were
 //! stored since, which are in memory.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic};
 
 use crate::disk::format::filter::HashKind;
-use crate::disk::format::index::{Ordinal, milliseconds};
+use crate::disk::format::index::{HashInput, Ordinal, hash, milliseconds};
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::read::part::SegmentReader;
+use crate::disk::segment::hashed_texts::HashedTexts;
 use crate::disk::state::DiskShared;
 use crate::disk::view::{Place, View};
 use crate::{Entry, IdempotencyKey, Publication, ReadError};
@@ -20,16 +23,28 @@ use crate::{Entry, IdempotencyKey, Publication, ReadError};
 pub(crate) type Name = (Topic, IdempotencyKey);
 
 pub(crate) fn key_of(publication: &Publication) -> Option<Name> {
-    publication.key().map(|key| (publication.topic().clone(), key.clone()))
+    name_of(publication).map(|(topic, key)| (topic.clone(), key.clone()))
 }
 
-/// The result of looking up the keys of a batch.
+fn name_of(publication: &Publication) -> Option<(&Topic, &IdempotencyKey)> {
+    publication.key().map(|key| (publication.topic(), key))
+}
+
+fn hash_input((topic, key): (&Topic, &IdempotencyKey)) -> HashInput {
+    HashInput::of(&[topic.as_str(), key.as_str()])
+}
+
+/// The lookup of the keys of a batch.
 pub(crate) struct KeyLookup {
-    /// The entries with these keys, by the index of the publication in the batch. Empty if no key
-    /// is known.
-    found: Vec<Option<StoredKey>>,
-    /// The offset up to which entries were searched.
-    up_to: Offset,
+    /// The entries that are searched. The writer searches the later ones.
+    view: Arc<View>,
+    /// The number of publications whose keys the filters were tested with.
+    tested: usize,
+    /// Publications, by their index in the batch, and the segments that may have their keys. For
+    /// each publication, the newest segment is the first: publishers usually repeat recent events.
+    candidates: VecDeque<(usize, Place)>,
+    /// The entries that the publications repeat.
+    found: HashMap<usize, StoredKey>,
 }
 
 #[derive(Clone, Copy)]
@@ -38,37 +53,29 @@ struct StoredKey {
     time: SystemTime,
 }
 
-/// The number of filters to test without another turn: some tens of microseconds.
-const PROBES: usize = 1024;
+/// The number of filters that are tested without another turn: some tens of microseconds.
+const AT_ONCE: usize = 2 << 10;
 
-/// The number of keys that are looked up on the disk in one turn.
+/// The number of filters that are tested in one turn: less than a millisecond.
+const PROBES: usize = 32 << 10;
+
+/// The number of candidates that are read from the disk in one turn.
 const LOOKUPS: usize = 32;
 
-impl KeyLookup {
-    /// A lookup that has found nothing so far.
-    pub(crate) fn at_nothing(up_to: Offset) -> Self {
-        Self { found: Vec::new(), up_to }
-    }
-}
-
 impl DiskShared {
-    /// Looks up the keys of a batch if that needs neither the disk nor much time.
-    pub(crate) fn look_up_at_once(&self, batch: &[Publication]) -> Option<KeyLookup> {
-        let view = self.view();
-        let keyed = || {
-            batch.iter().filter_map(|publication| Some((publication.topic(), publication.key()?)))
+    /// Starts looking up the keys of a batch. If there are few, tests the filters.
+    pub(crate) fn look_up(&self, batch: &[Publication]) -> KeyLookup {
+        let mut lookup = KeyLookup {
+            view: self.view(),
+            tested: 0,
+            candidates: VecDeque::new(),
+            found: HashMap::new(),
         };
-        if keyed().count() * (view.sealed.len() + 1) > PROBES {
-            return None;
+        let keys = batch.iter().filter(|publication| publication.key().is_some()).count();
+        if keys * (lookup.view.sealed.len() + 1) <= AT_ONCE {
+            lookup.test_filters(batch, self.known_since(self.clock.now()));
         }
-        let since = self.known_since(self.clock.now());
-        let may_be_known = |(topic, key)| !places_of(&view, topic, key, 0, since).is_empty();
-        (!keyed().any(may_be_known)).then(|| KeyLookup::at_nothing(view.tail.offset))
-    }
-
-    /// Starts a lookup of the keys of a batch.
-    pub(crate) fn look_up(&self) -> KeyLookup {
-        KeyLookup::at_nothing(self.view().tail.offset)
+        lookup
     }
 
     /// The time in milliseconds since 1970 after which stored keys are still remembered.
@@ -86,68 +93,89 @@ impl DiskShared {
         now: SystemTime,
     ) -> Result<Option<Position>, ReadError> {
         let (view, since) = (self.view(), self.known_since(now));
-        if let Some(Some(known)) = looked.found.get(number)
+        if let Some(known) = looked.found.get(&number)
             && known.position.offset > view.start().offset
             && is_since(milliseconds(known.time), since)
         {
             return Ok(Some(known.position));
         }
-        let known = self.first_known(&view, topic, key, looked.up_to, since)?;
-        Ok(known.map(|known| known.position))
-    }
-
-    /// The first entry after an offset that has this key and was stored recently enough.
-    fn first_known(
-        &self,
-        view: &View,
-        topic: &Topic,
-        key: &IdempotencyKey,
-        beyond: Offset,
-        since: Option<u64>,
-    ) -> Result<Option<StoredKey>, ReadError> {
-        for place in places_of(view, topic, key, beyond, since) {
-            let part = match self.part(view, &place) {
-                Err(ReadError::Trimmed { .. }) => continue,
-                part => part?,
-            };
-            let mut rows = part.rows(&of_topic_and_key(&part, topic, key)?)?;
-            rows.retain(|row| row.offset > beyond);
-            let is_it = |known: &Entry| {
-                known.publication.topic() == topic
-                    && known.publication.key() == Some(key)
-                    && is_since(milliseconds(known.time), since)
-            };
-            if let Some(Entry { position, time, .. }) = part.segment.first_of(&rows, is_it)? {
-                return Ok(Some(StoredKey { position, time }));
+        let beyond = looked.view.tail.offset;
+        if view.tail.offset <= beyond {
+            return Ok(None);
+        }
+        for (_, place) in candidates(&view, vec![hash_input((topic, key))], beyond, since) {
+            if let Some(known) = self.first_in(&view, &place, (topic, key), beyond, since)? {
+                return Ok(Some(known.position));
             }
         }
         Ok(None)
     }
+
+    /// The first entry of a segment after an offset that has this key and was stored recently
+    /// enough.
+    fn first_in(
+        &self,
+        view: &View,
+        place: &Place,
+        (topic, key): (&Topic, &IdempotencyKey),
+        beyond: Offset,
+        since: Option<u64>,
+    ) -> Result<Option<StoredKey>, ReadError> {
+        let part = match self.part(view, place) {
+            Err(ReadError::Trimmed { .. }) => return Ok(None),
+            part => part?,
+        };
+        let hash = hash(&[topic.as_str(), key.as_str()], part.segment.header.salt);
+        let mut rows = part.rows(&of_key(&part, hash)?)?;
+        rows.retain(|row| row.offset > beyond);
+        let is_it = |known: &Entry| {
+            known.publication.topic() == topic
+                && known.publication.key() == Some(key)
+                && is_since(milliseconds(known.time), since)
+        };
+        let first = part.segment.first_of(&rows, is_it)?;
+        Ok(first.map(|Entry { position, time, .. }| StoredKey { position, time }))
+    }
 }
 
 impl KeyLookup {
+    /// Whether all keys are looked up.
+    pub(crate) fn is_done(&self, batch: &[Publication]) -> bool {
+        self.tested == batch.len() && self.candidates.is_empty()
+    }
+
     /// Runs one turn. Returns whether all keys are looked up.
     pub(crate) fn go_on(
         &mut self,
         batch: &[Publication],
         shared: &DiskShared,
     ) -> Result<bool, ReadError> {
-        let (view, since) = (shared.view(), shared.known_since(shared.clock.now()));
-        let (mut probes, mut lookups) = (0, 0);
-        while let Some(publication) = batch.get(self.found.len()) {
-            if probes > PROBES || lookups > LOOKUPS {
-                return Ok(false);
-            }
-            let Some(key) = publication.key() else {
-                self.found.push(None);
-                continue;
-            };
-            probes += view.sealed.len() + 1;
-            let known = shared.first_known(&view, publication.topic(), key, 0, since)?;
-            lookups += usize::from(known.is_some());
-            self.found.push(known);
+        let since = shared.known_since(shared.clock.now());
+        if self.candidates.is_empty() {
+            let count = (PROBES / (self.view.sealed.len() + 1)).max(1);
+            self.test_filters(&batch[..batch.len().min(self.tested + count)], since);
         }
-        Ok(true)
+        for _ in 0..LOOKUPS {
+            let Some((number, place)) = self.candidates.pop_front() else { break };
+            if let Some(name) = name_of(&batch[number])
+                && !self.found.contains_key(&number)
+                && let Some(known) = shared.first_in(&self.view, &place, name, 0, since)?
+            {
+                self.found.insert(number, known);
+            }
+        }
+        Ok(self.is_done(batch))
+    }
+
+    /// Tests the filters with the keys of the publications that come next, up to the end of
+    /// `batch`.
+    fn test_filters(&mut self, batch: &[Publication], since: Option<u64>) {
+        let keyed = |number: &usize| batch[*number].key().is_some();
+        let numbers: Vec<_> = (self.tested..batch.len()).filter(keyed).collect();
+        let names = numbers.iter().filter_map(|number| name_of(&batch[*number]));
+        let found = candidates(&self.view, names.map(hash_input).collect(), 0, since);
+        self.candidates.extend(found.into_iter().map(|(at, place)| (numbers[at], place)));
+        self.tested = batch.len();
     }
 }
 
@@ -155,38 +183,41 @@ fn is_since(time: u64, since: Option<u64>) -> bool {
     since.is_none_or(|since| time > since)
 }
 
-/// The segments that may have an entry with this topic and key after an offset, the newest first:
-/// publishers usually repeat recent events.
-fn places_of(
+/// The segments that may have an entry with one of these keys after an offset, by the number of the
+/// key, and the newest first. Each filter is tested with all keys before the next one is: their
+/// loads from memory overlap then, and the filter stays in the processor's cache.
+fn candidates(
     view: &View,
-    topic: &Topic,
-    key: &IdempotencyKey,
+    names: Vec<HashInput>,
     beyond: Offset,
     since: Option<u64>,
-) -> Vec<Place> {
-    let mut places = Vec::new();
-    let active = view.index.of_topic_and_key(topic, key, view.entries);
-    if active.last().is_some_and(|last| view.index.row(last).offset > beyond) {
-        places.push(Place::Active);
+) -> Vec<(usize, Place)> {
+    let mut names = HashedTexts::new(HashKind::Key, names);
+    if names.is_empty() {
+        return Vec::new();
     }
-    let texts = [topic.as_str(), key.as_str()];
+    let is_active = |hash| {
+        let last = view.index.of_key(hash, view.entries).last();
+        last.is_some_and(|last| view.index.row(last).offset > beyond)
+    };
+    let (_, hashes, _) = names.hashed(view.index.salt);
+    let active = (0..hashes.len()).filter(|number| is_active(hashes[*number]));
+    let mut found: Vec<_> = active.map(|number| (number, Place::Active)).collect();
     for sealed in view.sealed.iter().rev().take_while(|sealed| sealed.last_offset() > beyond) {
-        if is_since(sealed.summary.newest, since) && sealed.may_have(HashKind::Key, &texts) {
-            places.push(Place::Sealed(sealed.clone()));
+        if is_since(sealed.summary.newest, since) {
+            let numbers = sealed.which_it_may_have(&mut names).into_iter();
+            found.extend(numbers.map(|number| (number, Place::Sealed(Arc::clone(sealed)))));
         }
     }
-    places
+    // A stable sort: the segments of each key keep their order.
+    found.sort_by_key(|(number, _)| *number);
+    found
 }
 
-fn of_topic_and_key(
-    part: &SegmentReader,
-    topic: &Topic,
-    key: &IdempotencyKey,
-) -> Result<Vec<Ordinal>, ReadError> {
+/// The entries of a segment with this hash of a topic and a key.
+fn of_key(part: &SegmentReader, hash: u64) -> Result<Vec<Ordinal>, ReadError> {
     match &part.index {
-        SegmentIndex::Memory(index, end) => {
-            Ok(index.of_topic_and_key(topic, key, *end).into_iter().collect())
-        }
-        SegmentIndex::File(file) => file.of_topic_and_key(topic, key).map_err(unreadable),
+        SegmentIndex::Memory(index, end) => Ok(index.of_key(hash, *end).into_iter().collect()),
+        SegmentIndex::File(file) => file.of_key(hash).map_err(unreadable),
     }
 }

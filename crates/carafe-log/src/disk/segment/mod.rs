@@ -3,5 +3,6 @@
 pub(crate) mod derived;
 pub(crate) mod file;
 pub(crate) mod files;
+pub(crate) mod hashed_texts;
 pub(crate) mod holes;
 pub(crate) mod sealed;

@@ -9,13 +9,14 @@ use arc_swap::ArcSwapOption;
 use carafe_protocol::Offset;
 
 use crate::ReadError;
-use crate::disk::format::filter::{Filter, HashKind};
+use crate::disk::format::filter::{Filter, HashKind, Probe};
 use crate::disk::format::index::{Counts, SUMMARY, Summary, hash};
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::options::OpenError;
 use crate::disk::segment::derived;
 use crate::disk::segment::file::Segment;
+use crate::disk::segment::hashed_texts::HashedTexts;
 use crate::disk::storage::Storage;
 use crate::wanted::Wanted;
 
@@ -135,7 +136,19 @@ impl Sealed {
         let hash = hash(texts, self.segment.header.salt);
         match &*self.index.load() {
             Some(index) => index.has(kind, hash),
-            None => self.filter.get().is_none_or(|filter| filter.may_have(kind, hash)),
+            None => self.filter.get().is_none_or(|filter| filter.may_have(&Probe::new(kind, hash))),
+        }
+    }
+
+    /// The indexes of the texts that an entry may have.
+    pub(crate) fn which_it_may_have(&self, texts: &mut HashedTexts) -> Vec<usize> {
+        let (kind, hashes, probes) = texts.hashed(self.segment.header.salt);
+        match (&*self.index.load(), self.filter.get()) {
+            (Some(index), _) => {
+                (0..hashes.len()).filter(|at| index.has(kind, hashes[*at])).collect()
+            }
+            (None, Some(filter)) => filter.which_it_may_have(probes),
+            (None, None) => (0..hashes.len()).collect(),
         }
     }
 

@@ -243,13 +243,8 @@ impl Writer {
 
     fn create_segment(&mut self, after: &Sealed, size: u32) -> io::Result<Segment> {
         let storage = &*self.shared.storage;
-        let generation = after.segment.header.generation;
-        let header = Header {
-            salt: rand::random(),
-            generation,
-            previous: after.summary.last,
-            after_hole: false,
-        };
+        let Header { salt, generation, .. } = after.segment.header;
+        let header = Header { salt, generation, previous: after.summary.last, after_hole: false };
         let created = Segment::create(storage, header, size).inspect_err(|_| {
             let name = header.name();
             self.abandoned = storage.remove(&name).is_err().then_some(name);
