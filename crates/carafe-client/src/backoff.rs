@@ -29,6 +29,8 @@ impl Backoff {
     /// The wait before the next attempt. It is spread by a quarter, so that the clients of a server
     /// do not all reconnect at once.
     pub(crate) fn next(&mut self) -> Duration {
+        // 2^16 is far beyond the maximum for any base, and the shift stays within 32 bits. A base
+        // that the server chose may exceed the maximum.
         let time = self.base.saturating_mul(1 << self.failures.min(16)).min(LONGEST.max(self.base));
         self.failures += 1;
         // A server may send any number of milliseconds, and a timer panics beyond some hundred

@@ -32,9 +32,11 @@ pub(crate) async fn request(
         Err(reason) => return Answer::Fatal(Error::BadUrl { url, reason }),
     };
     let request =
+        // The headers that `EventSource` of a browser sends (WHATWG HTML, 9.2.2).
         client.get(parsed).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
     let request = request.headers(headers);
     match tokio::time::timeout(time, request.send()).await {
+        // Covers name resolution, the handshakes and the response head.
         Err(_) => Answer::Lost(Lost::Idle(time)),
         Ok(Err(error)) => Answer::Lost(Lost::Unreachable(TransportError::of(error))),
         Ok(Ok(response)) => judge(response).await,
@@ -44,6 +46,7 @@ pub(crate) async fn request(
 async fn judge(response: Response) -> Answer {
     match response.status() {
         StatusCode::OK if is_event_stream(&response) => Answer::Open(response),
+        // 9.2.3 fails the connection for good here, too.
         StatusCode::OK => Answer::Fatal(Error::NotAnEventStream),
         StatusCode::NO_CONTENT => Answer::NoContent,
         status if is_temporary(status) => {
@@ -58,6 +61,7 @@ async fn judge(response: Response) -> Answer {
 
 fn is_event_stream(response: &Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // Parameters such as `charset` are ignored: an event stream is always UTF-8.
     let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("text/event-stream")
 }

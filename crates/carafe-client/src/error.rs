@@ -69,7 +69,8 @@ pub enum Error {
         /// The URL.
         url: String,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: TransportError,
     },
     /// The server rejects the request, and another attempt would not help.
     #[error("the server rejects the request ({status}): {words}")]
@@ -99,7 +100,7 @@ pub enum Error {
     UnsendableToken,
 }
 
-/// A failure of the connection, or a response that cannot be read.
+/// A failure of the connection, a response that cannot be read, or a URL that cannot be parsed.
 ///
 /// Its text is that of the innermost error, which a person can act on: `Connection refused`
 /// instead of `error sending request`. [`source`](std::error::Error::source) is the error of the
@@ -175,5 +176,13 @@ mod tests {
         assert_eq!(lost.to_string(), format!("cannot connect: {text}"));
         let source = lost.source().and_then(|transport| transport.source()).unwrap();
         assert!(source.is::<io::Error>());
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_parsed_keeps_the_error_of_the_parser() {
+        let (url, reason) = ("http://".to_owned(), crate::http::parse("http://").unwrap_err());
+        let error = Error::BadUrl { url, reason };
+        let reason = error.source().and_then(|reason| reason.source()).unwrap();
+        assert!(error.to_string().contains(&reason.to_string()), "{error}");
     }
 }

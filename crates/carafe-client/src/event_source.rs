@@ -86,6 +86,7 @@ impl EventSource {
             phase: Phase::Closed,
             options,
         };
+        // Nothing is sent yet: the request is a future, which runs when the source is first polled.
         source.phase = source.connecting();
         source
     }
@@ -114,9 +115,12 @@ impl EventSource {
         let mut headers = HeaderMap::new();
         let id = self.decoder.last_event_id();
         if !id.is_empty() {
+            // UTF-8 as it is, as browsers send it. Resuming without an ID that cannot be sent would
+            // skip events silently.
             let id = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| Error::UnsendableId)?;
             headers.insert("last-event-id", id);
         }
+        // Asked before each connection: the previous token may have expired.
         if let Some(token) = self.options.bearer.as_mut().and_then(|token| token()) {
             headers.insert(AUTHORIZATION, bearer(&token).ok_or(Error::UnsendableToken)?);
         }
@@ -135,6 +139,7 @@ impl EventSource {
                 self.phase = Phase::Closed;
                 Ok(())
             }
+            // Only until the first connection: later ones are always made again.
             Answer::Lost(lost) if self.options.first_must_succeed && !self.was_open => {
                 Err(Error::Unreachable(lost))
             }
@@ -150,8 +155,10 @@ impl EventSource {
         if let Some(on_lost) = &mut self.options.on_lost {
             on_lost(lost);
         }
+        // An event without its blank line is not delivered, and its ID does not count (9.2.6).
         self.decoder.next_stream();
         let wait = match lost {
+            // `Retry-After` is a minimum. The backoff is counted all the same.
             Lost::Refused { retry_after: Some(time), .. } => self.backoff.next().max(*time),
             _ => self.backoff.next(),
         };
@@ -163,6 +170,8 @@ impl EventSource {
         let Phase::Open(open) = &mut self.phase else { return Ok(None) };
         let mut input = &open.chunk[..];
         let received = self.decoder.decode(&mut input);
+        // `input` is a part of the chunk, so `slice_ref` cannot panic. The rest waits until the
+        // next poll.
         open.chunk = open.chunk.slice_ref(input);
         match received? {
             Some(Received::Event(event)) => Ok(Some(event)),
@@ -202,9 +211,12 @@ impl Open {
         cx: &mut Context<'_>,
         options: &EventSourceOptions,
     ) -> Poll<Result<(), Lost>> {
+        // The body first: bytes that have arrived in time win over a timer that has elapsed
+        // meanwhile.
         let Poll::Ready(chunk) = self.body.as_mut().poll_next(cx) else {
             return self.dead.as_mut().poll(cx).map(|()| Err(Lost::Idle(options.idle)));
         };
+        // Any byte counts, so a heartbeat keeps a quiet stream alive.
         self.dead.as_mut().reset(Instant::now() + options.idle);
         Poll::Ready(match chunk {
             Some(Ok(chunk)) => {
@@ -243,9 +255,13 @@ impl Stream for EventSource {
                 Phase::Open(_) => match this.decode() {
                     Ok(None) => {}
                     Ok(Some(event)) => {
+                        // At an event, not when the connection is made: a server that accepts
+                        // streams and ends them at once must not be asked again without a pause.
                         this.backoff.succeeded();
                         return Poll::Ready(Some(Ok(event)));
                     }
+                    // The event was too large, and will be so again: another connection would not
+                    // help.
                     Err(error) => return this.close(error),
                 },
                 Phase::Closed => return Poll::Ready(None),

@@ -6,6 +6,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use crate::error::TransportError;
 use crate::tls;
 
 /// The time limit for a TCP and TLS handshake.
@@ -19,16 +20,20 @@ const WORDS_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) fn client() -> Client {
     let client = Client::builder().connect_timeout(CONNECT).user_agent("carafe").tcp_nodelay(true);
+    // No time limit for a whole request: a stream has none. Publishing sets its own.
     let client = client.tls_backend_preconfigured(tls::CONFIG.clone()).build();
     client.expect("a client with constant settings can always be built")
 }
 
 /// Parses an HTTP or HTTPS URL. The error text says what is wrong with it.
-pub(crate) fn parse(url: &str) -> Result<Url, String> {
-    let url = Url::parse(url).map_err(|error| error.to_string())?;
+pub(crate) fn parse(url: &str) -> Result<Url, TransportError> {
+    let url = Url::parse(url).map_err(TransportError::of)?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        scheme => Err(format!("the scheme {scheme} is not supported, only http and https are")),
+        scheme => {
+            let text = format!("the scheme {scheme} is not supported, only http and https are");
+            Err(text.into())
+        }
     }
 }
 
@@ -66,6 +71,7 @@ pub(crate) async fn words(response: Response) -> String {
 
 async fn read_some(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
+    // May exceed the limit by one chunk, which is bounded by the buffers of the connection.
     while body.len() < WORDS
         && let Ok(Some(chunk)) = response.chunk().await
     {

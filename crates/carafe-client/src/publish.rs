@@ -84,7 +84,8 @@ pub enum PublishError {
         /// The URL.
         url: String,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: TransportError,
     },
     /// The hub cannot be reached. Nothing was stored.
     #[error("cannot connect to {url}: {reason}")]
@@ -182,6 +183,7 @@ impl Publisher {
     /// # Errors
     /// When the hub cannot be reached or rejects the request, or the outcome is unknown.
     pub async fn publish_all(&self, events: &[Publish]) -> Result<Vec<String>, PublishError> {
+        // Without a key, a second attempt could store an event twice.
         let repeatable = events.iter().all(|event| event.id.is_some());
         let mut backoff = Backoff::new(PAUSE);
         let mut attempt = 1;
@@ -202,6 +204,8 @@ impl Publisher {
             .map_err(|reason| PublishError::BadUrl { url: self.url.clone(), reason })?;
         let mut request =
             self.client.post(url).timeout(ANSWER).header(CONTENT_TYPE, "application/x-ndjson");
+        // A token that cannot be sent is an error of the request, because `with_bearer` does not
+        // fail.
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer.clone()?);
         }
@@ -217,6 +221,8 @@ impl Publisher {
     }
 
     fn failure(&self, error: reqwest::Error) -> PublishError {
+        // Before the connection is made, nothing was sent: the only failure after which surely
+        // nothing is stored.
         let is_connect = error.is_connect();
         let reason = TransportError::of(error);
         if is_connect {

@@ -5,6 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The budget for the larger send buffers of clients that are behind. Clones share it.
+///
+/// ```
+/// use carafe_fanout::{CatchUp, ShardOptions};
+///
+/// let catch_up = CatchUp::new(16 << 20);
+/// catch_up.on_refused(|| eprintln!("a client catches up more slowly"));
+/// let mut options = ShardOptions::default();
+/// options.catch_up = catch_up;
+/// ```
 #[derive(Clone)]
 pub struct CatchUp(Arc<Pool>);
 

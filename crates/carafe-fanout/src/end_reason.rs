@@ -3,6 +3,14 @@
 use std::io::{self, ErrorKind};
 
 /// Why a stream ended.
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+/// use carafe_fanout::EndReason;
+///
+/// assert_eq!(EndReason::by(&Error::from(ErrorKind::BrokenPipe)), EndReason::Left);
+/// assert_eq!(EndReason::by(&Error::from(ErrorKind::TimedOut)), EndReason::Stalled);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {

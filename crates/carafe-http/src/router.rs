@@ -38,6 +38,17 @@ impl HubExt for Hub {
 ///
 /// Limits per client address need the address: serve the app with
 /// `into_make_service_with_connect_info::<SocketAddr>()` or with [`serve`](crate::serve).
+///
+/// ```
+/// use carafe_http::{Options, Rights, router};
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+///
+/// let mut options = Options::default();
+/// options.anonymous = Rights::all();
+/// let hub = Hub::new(MemoryLog::default());
+/// let app: axum::Router = axum::Router::new().nest("/live", router(hub, options));
+/// ```
 pub fn router(hub: Hub, options: Options) -> Router {
     let app = App::new(hub, options);
     let adapters = adapters(&app);

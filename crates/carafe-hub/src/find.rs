@@ -12,6 +12,23 @@ const ONE_ENTRY: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
 
 /// The ID of an event in formats whose events have external IDs: its publisher's, or else its
 /// position.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use carafe_hub::event_id;
+/// use carafe_log::{Entry, ExternalId, Publication};
+/// use carafe_protocol::{Position, Topic};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let publication = Publication::new(Topic::new("orders/42")?, "paid");
+/// let position: Position = "000000000001-2-00000003".parse()?;
+/// let mut entry = Entry { position, time: SystemTime::now(), publication };
+/// assert_eq!(event_id(&entry).as_str(), "000000000001-2-00000003");
+///
+/// entry.publication = entry.publication.with_external_id(ExternalId::new("urn:order:42")?);
+/// assert_eq!(event_id(&entry).as_str(), "urn:order:42");
+/// # Ok(()) }
+/// ```
 #[must_use]
 pub fn event_id(entry: &Entry) -> EventId {
     let id = entry.publication.external_id().map(ToString::to_string);

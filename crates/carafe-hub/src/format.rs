@@ -14,6 +14,18 @@ use crate::frame::Frame;
 use crate::gap::Gap;
 
 /// How a stream writes events. See [`Frames`](crate::Frames) and [`Encoder`] for examples.
+///
+/// ```
+/// use carafe_hub::{Format, Hub};
+/// use carafe_log::MemoryLog;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let frames = hub.subscribe("orders/*").await?.into_frames(Format::Enveloped);
+/// # drop(frames);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -28,6 +40,17 @@ pub enum Format {
 }
 
 /// Identifies an [`Encoder`] in this process.
+///
+/// ```
+/// use carafe_hub::{Encoder, Format};
+/// use carafe_protocol::Event;
+///
+/// // Events without an ID, and nothing else.
+/// static DATA_ONLY: Encoder =
+///     Encoder::new(|entry, block| Event::new(entry.data()).encode(block), |_, _| {}, |_, _| {});
+/// let Format::Custom(format) = Format::custom(&DATA_ONLY) else { panic!("an encoder is custom") };
+/// assert_eq!(Format::Custom(format), Format::custom(&DATA_ONLY));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CustomFormat(u8);
 
@@ -41,18 +64,18 @@ pub struct CustomFormat(u8);
 /// use carafe_protocol::{EventId, Position};
 ///
 /// // Writes events with their offset as ID.
-/// static BY_OFFSET: Encoder = Encoder {
-///     event: |entry, block| {
+/// static BY_OFFSET: Encoder = Encoder::new(
+///     |entry, block| {
 ///         let id = EventId::new(entry.offset().to_string()).expect("digits are an ID");
 ///         entry.publication.event().encode_with(&id, block);
 ///     },
-///     position: None,
-///     expired: |_, block| block.extend_from_slice(b": expired\n"),
-///     gap: |gap, block| block.extend_from_slice(format!(": gap {}\n", gap.to_json()).as_bytes()),
-/// };
+///     |_, block| block.extend_from_slice(b": expired\n"),
+///     |gap, block| block.extend_from_slice(format!(": gap {}\n", gap.to_json()).as_bytes()),
+/// );
 /// assert_eq!(Format::custom(&BY_OFFSET), Format::custom(&BY_OFFSET));
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Encoder {
     /// Encodes an event.
     pub event: fn(&Entry, &mut Vec<u8>),
@@ -63,6 +86,25 @@ pub struct Encoder {
     pub expired: fn(Position, &mut Vec<u8>),
     /// Encodes that requested history is gone.
     pub gap: fn(&Gap, &mut Vec<u8>),
+}
+
+impl Encoder {
+    /// An encoder of a format that states no positions.
+    #[must_use]
+    pub const fn new(
+        event: fn(&Entry, &mut Vec<u8>),
+        expired: fn(Position, &mut Vec<u8>),
+        gap: fn(&Gap, &mut Vec<u8>),
+    ) -> Self {
+        Self { event, position: None, expired, gap }
+    }
+
+    /// Sets how the position of a stream is encoded.
+    #[must_use]
+    pub const fn with_position(mut self, position: fn(Position, &mut Vec<u8>)) -> Self {
+        self.position = Some(position);
+        self
+    }
 }
 
 /// The encoders that adapters have supplied. Entries are set once and never change, so reading one

@@ -21,6 +21,7 @@ use serde::{Serialize, Serializer};
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Gap {
     /// The ID after which the subscriber wanted to resume.
     pub requested: String,
@@ -57,6 +58,19 @@ pub enum GapReason {
 }
 
 impl Gap {
+    /// A gap of a log that keeps no entry; see [`with_oldest`](Self::with_oldest).
+    #[must_use]
+    pub fn new(requested: impl Into<String>, reason: GapReason, resume_after: Position) -> Self {
+        Self { requested: requested.into(), oldest: None, reason, resume_after }
+    }
+
+    /// Sets the oldest entry that the log keeps, if it keeps any.
+    #[must_use]
+    pub fn with_oldest(mut self, oldest: impl Into<Option<Position>>) -> Self {
+        self.oldest = oldest.into();
+        self
+    }
+
     /// The gap as a JSON object in one line, as in the data of the event `carafe.gap`.
     #[must_use]
     pub fn to_json(&self) -> String {

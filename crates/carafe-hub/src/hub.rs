@@ -20,12 +20,44 @@ use crate::subscription::stream::Subscription;
 use crate::subscription::subscribe::{Subscribe, SubscribeError};
 
 /// Publishes to a log, and delivers from it. Clones are handles to the same hub.
+///
+/// ```
+/// use carafe_hub::{Delivery, Hub};
+/// use carafe_log::{MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+/// use futures_util::StreamExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let mut subscription = hub.subscribe("orders/*").await?;
+/// hub.publish(Publication::new(Topic::new("orders/42")?, "paid")).await?;
+///
+/// assert!(matches!(subscription.next().await, Some(Delivery::Position(_))));
+/// let Some(Delivery::Entry(entry)) = subscription.next().await else { panic!("no event") };
+/// assert_eq!((entry.topic().as_str(), entry.data()), ("orders/42", "paid"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Hub {
     pub(crate) inner: Arc<HubInner>,
 }
 
 /// Why an event was not published.
+///
+/// ```
+/// use carafe_hub::{Hub, PublishError};
+/// use carafe_log::{MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let _drain = hub.drain();
+/// let published = hub.publish(Publication::new(Topic::new("orders/42")?, "paid")).await;
+/// assert_eq!(published, Err(PublishError::Draining));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {

@@ -36,6 +36,23 @@ macro_rules! table_key {
 table_key! {
     /// Identifies a subscriber of a [`Dispatcher`](crate::Dispatcher). It is reused after the
     /// subscriber was removed.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::task::Waker;
+    /// use carafe_hub::{Format, Hub, SubscriberId};
+    /// use carafe_log::MemoryLog;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::new(MemoryLog::default());
+    /// let mut dispatcher = hub.dispatcher(Waker::noop().clone());
+    /// // The driver keeps what it knows of a client under the ID of its subscriber.
+    /// let mut clients: BTreeMap<SubscriberId, &str> = BTreeMap::new();
+    /// let subscriber = dispatcher.add(hub.subscribe("orders").await?.into_frames(Format::Plain));
+    /// clients.insert(subscriber, "192.0.2.1");
+    /// # Ok(()) }
+    /// ```
     pub struct SubscriberId;
 }
 

@@ -14,17 +14,26 @@ use carafe_protocol::{Topic, TopicPattern};
 /// use carafe_protocol::TopicPattern;
 ///
 /// let topics = TopicPattern::new("typing/*")?;
-/// let rule = Retention { topics, age: Duration::from_secs(60) };
+/// let rule = Retention::new(topics, Duration::from_secs(60));
 /// let limits = HubLimits::default().with_retention(vec![rule]);
 /// # drop(limits);
 /// # Ok::<(), carafe_protocol::BadPattern>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Retention {
     /// The topics.
     pub topics: TopicPattern,
     /// How long an event is shown after it was published.
     pub age: Duration,
+}
+
+impl Retention {
+    /// Shows events of these topics for `age` after they were published.
+    #[must_use]
+    pub fn new(topics: TopicPattern, age: Duration) -> Self {
+        Self { topics, age }
+    }
 }
 
 /// All rules. For each topic, the first rule that matches applies.

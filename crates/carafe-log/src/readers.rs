@@ -103,6 +103,14 @@ pub(crate) fn read_or_fail<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Re
 
 /// Lowers the priority of this thread, so that it gives way to publishing and delivery where all
 /// processors are in use. Only Linux has a priority for each thread: elsewhere nothing changes.
+///
+/// ```
+/// let indexing = std::thread::spawn(|| {
+///     carafe_log::give_way();
+///     // Expensive work that may wait.
+/// });
+/// indexing.join().unwrap();
+/// ```
 pub fn give_way() {
     // On other systems, this sets the priority of the whole process.
     #[cfg(target_os = "linux")]

@@ -155,6 +155,8 @@ impl Decoder {
     ) -> Result<Option<Cow<'a, [u8]>>, EventTooLarge> {
         // The block alone can exceed the limit, because an invalid byte becomes three bytes of
         // UTF-8.
+        // One budget for the line and the block, so that a client cannot make an event unbounded by
+        // many short lines.
         let room = self.limit.checked_sub(self.stream.block.len());
         room.filter(|_| !self.stream.rejected)
             .and_then(|room| self.stream.next_line(input, room).ok())
@@ -171,16 +173,22 @@ impl Decoder {
 
     fn accept(&mut self, line: &[u8]) -> Option<Received> {
         let line = self.stream.without_bom(line);
+        // 9.2.6: a blank line dispatches the event. A line with spaces only is not blank.
         if line.is_empty() {
             return self.dispatch().map(Received::Event);
         }
         let (name, value) = split_field(line);
         let block = &mut self.stream.block;
         match name {
+            // 9.2.6 ignores a line that begins with a colon. It is yielded here, because heartbeats
+            // tell an idle stream from a dead one.
             b"" => return Some(Received::Comment(text(value).into_owned())),
+            // Takes effect at its line, without a blank line, as in 9.2.6.
             b"retry" => return retry(value).map(Received::Retry),
             b"data" => block.push_data(&text(value)),
+            // The last `event` and the last `id` of a block win; `data` accumulates.
             b"event" => block.event_type = text(value).into_owned(),
+            // An ID with a NUL is ignored: it could not be sent back in a header.
             b"id" if memchr(0, value).is_none() => block.id = Some(text(value).into_owned()),
             _ => {}
         }
@@ -190,10 +198,14 @@ impl Decoder {
     /// Handles a blank line. The ID counts even without data; the type counts for this block only.
     fn dispatch(&mut self) -> Option<ReceivedEvent> {
         let block = mem::take(&mut self.stream.block);
+        // Committed before the check of the data: a block with an ID alone moves the position of
+        // the client.
         if let Some(id) = block.id {
             self.last_event_id = id;
         }
         let mut data = block.data;
+        // Removes the LF after the last line. A block without data lines dispatches no event.
+        // `data:` alone gives one with empty data, since its LF is there.
         data.pop()?;
         Some(ReceivedEvent {
             event_type: if block.event_type.is_empty() {
@@ -245,12 +257,17 @@ impl Stream {
         input: &mut &'a [u8],
         room: usize,
     ) -> Result<Option<Cow<'a, [u8]>>, LineTooLong> {
+        // A CR ends its line at once, because the LF of a CRLF may be in a later chunk, or never
+        // come.
         self.skip_lf_of_crlf(input);
         let found = memchr2(b'\r', b'\n', input);
         let (line, rest) = input.split_at(found.unwrap_or(input.len()));
+        // Checked before the copy, and for complete lines, too: the result must not depend on how
+        // the bytes were split. The sum cannot overflow: both are lengths in memory.
         if self.line.len() + line.len() > room {
             return Err(LineTooLong);
         }
+        // Without a line end, all of `input` is the start of a line. Only this case copies.
         let Some((end, rest)) = rest.split_first() else {
             self.line.extend_from_slice(line);
             *input = rest;
@@ -265,6 +282,7 @@ impl Stream {
         let Some((first, rest)) = input.split_first() else {
             return;
         };
+        // `take` comes first: the flag is for the next byte only, whatever that is.
         if mem::take(&mut self.after_cr) && *first == b'\n' {
             *input = rest;
         }
@@ -283,6 +301,7 @@ impl Stream {
     /// Removes the byte order mark. It contains no line break, so it is complete at the start of
     /// the first line, however the bytes were split.
     fn without_bom<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
+        // 9.2.5: one byte order mark at the start of the stream is ignored; later ones are text.
         let first = !mem::replace(&mut self.begun, true);
         line.strip_prefix(b"\xEF\xBB\xBF").filter(|_| first).unwrap_or(line)
     }
@@ -305,6 +324,7 @@ fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     let Some(colon) = memchr(b':', line) else {
         return (line, b"");
     };
+    // A colon is one byte, so both indexes are within the line.
     let value = &line[colon + 1..];
     (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
 }
@@ -316,6 +336,7 @@ fn text(value: &[u8]) -> Cow<'_, str> {
 }
 
 fn retry(value: &[u8]) -> Option<Duration> {
+    // `parse` alone would accept a `+`, which 9.2.6 does not.
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

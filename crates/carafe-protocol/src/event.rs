@@ -122,6 +122,8 @@ impl Event {
     }
 
     fn encode_fields(&self, id: Option<&str>, out: &mut Vec<u8>) {
+        // The order of the fields means nothing to clients. Data comes last, so that a client that
+        // reads line by line knows the type and the ID before it.
         for line in self.comment.iter().flat_map(|text| lines(text)) {
             field(out, "", line);
         }
@@ -143,6 +145,7 @@ impl Event {
     /// The block as bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        // 64 bytes cover the names of the fields, a position and a short type.
         let mut out = Vec::with_capacity(64 + self.data.as_ref().map_or(0, String::len));
         self.encode(&mut out);
         out
@@ -179,6 +182,7 @@ impl EventType {
     /// When the text is empty, which clients read as `message`, or has a line break.
     pub fn new(text: impl Into<String>) -> Result<Self, BadEventType> {
         let text = text.into();
+        // A line break would end the field and could forge others.
         if text.is_empty() || has_line_break(&text) {
             return Err(BadEventType);
         }
@@ -194,6 +198,7 @@ impl EventType {
         let bytes = text.as_bytes();
         assert!(!bytes.is_empty(), "an event type is not empty");
         let mut at = 0;
+        // A loop by index: iterators and `memchr` do not run in a `const`.
         while at < bytes.len() {
             assert!(bytes[at] != b'\n' && bytes[at] != b'\r', "an event type is one line");
             at += 1;
@@ -246,6 +251,7 @@ impl EventId {
     /// When the text has a line break or a NUL.
     pub fn new(text: impl Into<String>) -> Result<Self, BadEventId> {
         let text = text.into();
+        // A line break would end the field and could forge others. 9.2.6 ignores an ID with a NUL.
         if has_line_break(&text) || text.contains('\0') {
             return Err(BadEventId);
         }
@@ -275,6 +281,7 @@ fn has_line_break(text: &str) -> bool {
 /// begins with a space keeps it.
 fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
+    // An empty value needs no space: `data:` and `data: ` mean the same.
     out.extend_from_slice(if value.is_empty() { b":" } else { b": " });
     out.extend_from_slice(value.as_bytes());
     out.push(b'\n');
@@ -290,6 +297,8 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
             return rest.take();
         };
         let after = &text[end..];
+        // `after` begins with CR or LF, which are one byte each, so `get(1..)` is on a character
+        // boundary. CRLF is one line break.
         rest = after.strip_prefix("\r\n").or(after.get(1..));
         Some(&text[..end])
     })

@@ -58,6 +58,9 @@ impl TopicMatcher {
             return Ok(Topic::new(text)?.into());
         }
         let pattern = TopicPattern::new(text)?;
+        // A pattern of literals is stored as a topic: it is found by hash, and needs no place in
+        // the trie of patterns. The topic is checked again, because unescaping can make a dot
+        // segment.
         match literal(&pattern) {
             Some(topic) => Ok(Topic::new(&topic)?.into()),
             None => Ok(pattern.into()),
@@ -82,6 +85,8 @@ impl TopicMatcher {
 
 fn has_operators(text: &str) -> bool {
     let named = |at: usize| {
+        // A colon is one byte, so `at + 1` is a character boundary. `a:` and `https://` name
+        // nothing.
         text[at + 1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))
     };
     text.contains(['*', '+', '?', '(', ')', '{', '}', '\\'])
@@ -95,6 +100,7 @@ fn literal(pattern: &TopicPattern) -> Option<String> {
         PatternSegment::Name | PatternSegment::Any => None,
     });
     let topic = segments.collect::<Option<Vec<_>>>()?.join("/");
+    // `segments` leaves a leading slash out, which is not significant in patterns. Topics keep it.
     Some(if pattern.as_str().starts_with('/') { format!("/{topic}") } else { topic })
 }
 

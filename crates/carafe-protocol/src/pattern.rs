@@ -216,6 +216,7 @@ impl TopicPattern {
     /// complex, has a control character or a byte order mark, or is not a URL Pattern.
     pub fn relative_to(text: &str, base: &Url) -> Result<Self, BadPattern> {
         check_text(text, Self::MAX_RELATIVE_BYTES)?;
+        // `*` as a URL Pattern would not match topics that are no URL, such as `a://[`.
         if text == "*" {
             return Ok(Self::any());
         }
@@ -251,12 +252,14 @@ impl TopicPattern {
         match &self.0.kind {
             Kind::Simple => match Self::topic_segments(topic) {
                 Some(segments) => match_segments(&self.0.text, segments),
+                // An absolute URL. `/*` is the same pattern as `*`.
                 None => split(&self.0.text).eq(["*"]),
             },
             Kind::Url(matcher) => resolve(topic).is_some_and(|url| matcher.matches(&url)),
             Kind::Relative(relative) => {
                 relative.1.join(topic).is_ok_and(|url| relative.0.matches(&url))
             }
+            // Mercure: a selector matches the topic with its own text, too.
             Kind::Template(template) => topic == self.as_str() || template.matches(topic),
         }
     }
@@ -326,6 +329,7 @@ fn is_simple(text: &str) -> bool {
 fn check_names(text: &str) -> Result<(), BadPattern> {
     let mut names: Vec<_> = split(text).filter(|s| s.starts_with(':')).collect();
     names.sort_unstable();
+    // Sorted, so equal names are neighbours.
     match names.windows(2).any(|pair| pair[0] == pair[1]) {
         true => Err(BadPattern::DuplicateName),
         false => Ok(()),
@@ -362,19 +366,23 @@ fn match_segments(pattern: &str, mut topic: Split<'_, char>) -> bool {
     let mut pattern = split(pattern);
     let mut latest_any = None;
     while let Some(segment) = topic.next() {
+        // A simple pattern always parses, so `None` means that the pattern is at its end.
         let wanted = pattern.next().and_then(PatternSegment::parse);
         if wanted == Some(PatternSegment::Any) {
+            // `*` has taken one segment. If the rest fails, it takes one more, from here on.
             latest_any = Some((pattern.clone(), topic.clone()));
         } else if !wanted.is_some_and(|wanted| wanted.matches(segment)) {
             let Some((after_any, rest)) = &mut latest_any else {
                 return false;
             };
+            // The topic has no segment left that `*` could take.
             if rest.next().is_none() {
                 return false;
             }
             (pattern, topic) = (after_any.clone(), rest.clone());
         }
     }
+    // The topic is at its end. A `*` that is left would need a segment.
     pattern.next().is_none()
 }
 
@@ -383,6 +391,7 @@ fn match_segments(pattern: &str, mut topic: Split<'_, char>) -> bool {
 fn is_absolute_url(topic: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     topic.split_once("://").is_some_and(|(scheme, _)| {
+        // RFC 3986, 3.1: a letter, then letters, digits, `+`, `-` and `.`.
         scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(allowed)
     })
 }
@@ -395,6 +404,7 @@ fn resolve(topic: &str) -> Option<Url> {
     if is_absolute_url(topic) {
         return Url::parse(topic).ok();
     }
+    // A topic with `?` or `#` is a path as a whole: `set_path` escapes both.
     let path = topic.strip_prefix('/').unwrap_or(topic);
     let mut url = BASE.clone();
     // The URL parser turns a backslash into a slash, which would match another topic.
@@ -439,6 +449,8 @@ impl UrlMatcher {
             pattern.search.matcher,
             pattern.hash.matcher,
         ];
+        // Now, not at the first match: a wrong expression is an error of the request, and the time
+        // is spent where the caller expects it.
         matchers.iter().try_for_each(compile)?;
         Ok(Self(matchers))
     }
@@ -449,6 +461,7 @@ impl UrlMatcher {
             url.username(),
             url.password().unwrap_or_default(),
             url.host_str().unwrap_or_default(),
+            // Empty for the default port of the scheme, as the standard matches it.
             url::quirks::port(url),
             url.path(),
             url.query().unwrap_or_default(),
@@ -491,6 +504,8 @@ impl BoundedRegex {
             #[cfg(test)]
             tests::COMPILED.set(tests::COMPILED.get() + 1);
             let mut builder = RegexBuilder::new(&self.text);
+            // Both limits: the first bounds the compiled program, the second the cache that grows
+            // during matches.
             builder.size_limit(Self::MAX_BYTES).dfa_size_limit(Self::MAX_BYTES);
             builder.build().ok()
         };
@@ -536,6 +551,7 @@ fn absolute(text: &str) -> Result<Option<UrlPatternInit>, BadPattern> {
     check_brackets(scheme, rest)?;
     match UrlPatternInit::parse_constructor_string::<BoundedRegex>(text, None) {
         Ok(init) => Ok(Some(init)),
+        // The parser finds no scheme before the `://`: it belongs to the path.
         Err(Error::BaseUrlRequired) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -545,6 +561,7 @@ fn absolute(text: &str) -> Result<Option<UrlPatternInit>, BadPattern> {
 /// number of open brackets below zero. After a plain scheme and host, the parser is past the host
 /// when it reaches a bracket.
 fn check_brackets(scheme: &str, rest: &str) -> Result<(), BadPattern> {
+    // `split` yields at least one part.
     let host = rest.split('/').next().unwrap_or(rest);
     let plain = |part: &str| !part.contains(['[', ']', '{', '(', '\\']);
     let bracket = scheme.contains(']') || rest.contains(']');
@@ -567,6 +584,7 @@ fn check_brackets_without_scheme(text: &str) -> Result<(), BadPattern> {
 
 /// Limits the cost of a match and the number of regular expressions to compile.
 fn check_cost(text: &str) -> Result<(), BadPattern> {
+    // Too many rather than too few: an escaped operator counts as well.
     let operators = text.matches([':', '*', '+', '?', '(', '{', '[', '|', '\\']);
     match operators.count() > TopicPattern::MAX_OPERATORS {
         true => Err(BadPattern::TooComplex),

@@ -44,6 +44,7 @@ impl Generation {
     /// Uses the low 48 bits of `random`, which are 12 hexadecimal digits on the wire.
     #[must_use]
     pub const fn new(random: u64) -> Self {
+        // 12 digits on the wire: with 48 random bits, two lives of a log do not meet by chance.
         Self(random & ((1 << 48) - 1))
     }
 
@@ -108,6 +109,7 @@ impl FromStr for Position {
     /// spelling.
     fn from_str(text: &str) -> Result<Self, BadPosition> {
         let position = parse(text).ok_or(BadPosition)?;
+        // `from_str_radix` and `parse` also accept a sign, capitals and leading zeros.
         if position.to_string() != text {
             return Err(BadPosition);
         }
@@ -116,6 +118,7 @@ impl FromStr for Position {
 }
 
 fn parse(text: &str) -> Option<Position> {
+    // `splitn` leaves further dashes in the last part, which then is no number.
     let mut parts = text.splitn(3, '-');
     Some(Position {
         generation: Generation::new(u64::from_str_radix(parts.next()?, 16).ok()?),

@@ -33,6 +33,8 @@ impl Template {
     pub(crate) fn new(text: &str) -> Result<Self, BadTemplate> {
         let pattern = compile(text)?;
         let mut builder = RegexBuilder::new(&pattern);
+        // Both limits: the first bounds the compiled program, the second the cache that grows
+        // during matches.
         builder.size_limit(Self::MAX_BYTES).dfa_size_limit(Self::MAX_BYTES);
         builder.build().map(Self).map_err(|_| BadTemplate::TooComplex)
     }
@@ -44,6 +46,8 @@ impl Template {
 
 /// The regular expression of a template.
 fn compile(text: &str) -> Result<String, BadTemplate> {
+    // Anchored at both ends: a template describes the whole topic. The group keeps alternatives
+    // within the anchors.
     let mut pattern = String::from(r"\A(?:");
     let (mut rest, mut variables) = (text, 0);
     while let Some((literal, after)) = rest.split_once('{') {
@@ -52,6 +56,8 @@ fn compile(text: &str) -> Result<String, BadTemplate> {
         let expression = Expression::parse(expression)?;
         let in_expression = expression.variables.len();
         variables += in_expression;
+        // Checked while the text is read: the expression below grows with the square of its
+        // variables.
         if variables > Template::MAX_VARIABLES || in_expression > Template::MAX_IN_EXPRESSION {
             return Err(BadTemplate::TooComplex);
         }
@@ -79,6 +85,8 @@ fn compile_literal(text: &str, pattern: &mut String) -> Result<(), BadTemplate> 
         } else {
             let escaped: String =
                 char.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+            // Writing to a string does not fail. Expansion writes capital digits (section 2.1 of
+            // RFC 3986), so only these match.
             let _ = write!(pattern, "(?:{literal}|{escaped})");
         }
     }
@@ -88,6 +96,7 @@ fn compile_literal(text: &str, pattern: &mut String) -> Result<(), BadTemplate> 
 /// Checks that each `%` begins a percent-escape.
 fn check_escapes(text: &str) -> Result<(), BadTemplate> {
     let mut parts = text.split('%');
+    // What is before the first `%` is no escape.
     parts.next();
     let is_escape =
         |part: &str| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
@@ -142,6 +151,8 @@ enum Modifier {
 
 impl<'a> Expression<'a> {
     fn parse(text: &'a str) -> Result<Self, BadTemplate> {
+        // A reserved operator such as `=` or `!` falls to the last row, and is rejected as part of
+        // a name.
         let operator = OPERATORS.iter().find(|operator| text.starts_with(operator.sign));
         let operator = operator.ok_or(BadTemplate::Syntax)?;
         let variables = text[operator.sign.len()..].split(',').map(Variable::parse);
@@ -156,10 +167,15 @@ impl<'a> Expression<'a> {
             self.variables.iter().map(|variable| variable.pattern(self.operator)).collect();
         let separator = regex::escape(separator);
         let optional = |variable: &String| format!("(?:{separator}{variable})?");
+        // `first` and the separator are the same text, so each variable brings its own and any may
+        // be left out.
         if regex::escape(first) == separator {
             pattern.extend(variables.iter().map(optional));
             return;
         }
+        // Otherwise the first variable that is defined follows `first`, and each further one a
+        // separator: one alternative for each variable that may be the first. This is where the
+        // size is quadratic.
         let beginning_with = |at: usize| {
             let further: String = variables[at + 1..].iter().map(optional).collect();
             format!("{}{further}", variables[at])
@@ -218,6 +234,7 @@ impl<'a> Variable<'a> {
 
 /// Parses the length of a prefix, 1 to 9999.
 fn prefix(text: &str) -> Result<usize, BadTemplate> {
+    // RFC 6570, 2.4.1: at most 9999, without leading zeros. `parse` alone would accept a sign.
     let is_number = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let length = text.parse().ok().filter(|_| is_number && !text.starts_with('0'));
     length.ok_or(BadTemplate::Syntax)

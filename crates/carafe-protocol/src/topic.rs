@@ -90,6 +90,7 @@ impl Topic {
         if text.chars().any(char::is_control) {
             return Err(BadTopic::ControlCharacter);
         }
+        // The URL standard also treats a backslash as a slash.
         if text.split(['/', '\\']).any(is_dot_segment) {
             return Err(BadTopic::DotSegment);
         }
@@ -111,6 +112,7 @@ fn is_dot_segment(segment: &str) -> bool {
     let mut rest = segment;
     let mut dots = 0;
     while !rest.is_empty() {
+        // `get` returns nothing within a character, so a text of any script is safe.
         let escaped = rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2e"));
         match rest.strip_prefix('.').or(escaped.then(|| &rest[3..])) {
             Some(after) => rest = after,
@@ -118,6 +120,7 @@ fn is_dot_segment(segment: &str) -> bool {
         }
         dots += 1;
     }
+    // Three dots and more are an ordinary segment.
     dots == 1 || dots == 2
 }
 

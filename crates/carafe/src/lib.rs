@@ -149,10 +149,8 @@ pub mod stream {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut limits = HubLimits::default();
 /// limits.matchers = 10;
-/// limits.retention = vec![Retention {
-///     topics: TopicPattern::new("sessions/*")?,
-///     age: std::time::Duration::from_secs(3600),
-/// }];
+/// let hour = std::time::Duration::from_secs(3600);
+/// limits.retention = vec![Retention::new(TopicPattern::new("sessions/*")?, hour)];
 /// let mut kept = MemoryLimits::default();
 /// kept.entries = 10_000;
 /// let hub = Hub::with_limits(MemoryLog::new(kept), limits);

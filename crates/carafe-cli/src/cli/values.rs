@@ -48,7 +48,7 @@ pub(super) fn retention(text: &str) -> Result<Retention, String> {
     let (topics, age) =
         text.rsplit_once('=').ok_or("expected a pattern and a duration such as sessions/*=1h")?;
     let topics = TopicPattern::new(topics).map_err(|error| error.to_string())?;
-    Ok(Retention { topics, age: positive_duration(age)? })
+    Ok(Retention::new(topics, positive_duration(age)?))
 }
 
 pub(super) fn segment_bytes(text: &str) -> Result<u32, String> {

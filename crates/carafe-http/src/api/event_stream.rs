@@ -61,18 +61,71 @@ pub struct EventStream {
 type Handler = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 
 /// Sends events to one client. Clones send to the same client.
+///
+/// ```
+/// use carafe_http::EventStream;
+/// use carafe_protocol::{Event, EventType};
+///
+/// const DONE: EventType = EventType::from_static("done");
+///
+/// async fn export() -> EventStream {
+///     EventStream::new(async |events| {
+///         for percent in [0, 50, 100] {
+///             events.json(&serde_json::json!({"percent": percent})).await?;
+///         }
+///         events.send(Event::new("").with_type(DONE)).await?;
+///         Ok(())
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Events {
     sender: mpsc::Sender<Bytes>,
 }
 
 /// The client has left: nothing more can be sent.
+///
+/// ```
+/// use std::time::Duration;
+/// use carafe_http::{EventStream, Gone};
+///
+/// async fn ticks() -> EventStream {
+///     EventStream::new(async |events| {
+///         let ticks = events.clone();
+///         // A task of its own is not dropped with the stream: it has to notice its end.
+///         tokio::spawn(async move {
+///             while ticks.data("tick").await != Err(Gone) {
+///                 tokio::time::sleep(Duration::from_secs(1)).await;
+///             }
+///         });
+///         events.closed().await;
+///         Ok(())
+///     })
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the client is gone")]
 pub struct Gone;
 
 /// Why a handler ended its stream early, from any error by `?`. For the client, the stream ends
 /// as if the handler had returned.
+///
+/// ```
+/// use carafe_http::{EventStream, Events, HandlerError};
+///
+/// async fn sum(events: Events) -> Result<(), HandlerError> {
+///     let mut sum = 0;
+///     for number in ["1", "2", "three"] {
+///         sum += number.parse::<u32>()?; // The stream ends here, after two events.
+///         events.data(sum).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// async fn sums() -> EventStream {
+///     EventStream::new(sum)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct HandlerError(Box<dyn Error + Send + Sync>);
 
@@ -83,6 +136,20 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
 }
 
 /// Why a value was not sent as JSON.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use carafe_http::{Events, Gone, JsonError};
+///
+/// // The keys of a JSON object are strings, so not every map can be sent.
+/// async fn send(events: &Events, cells: &BTreeMap<(u8, u8), i32>) -> Result<(), Gone> {
+///     match events.json(cells).await {
+///         Err(JsonError::Gone(gone)) => Err(gone),
+///         Err(error) => events.comment(format!("this table cannot be shown: {error}")).await,
+///         Ok(()) => Ok(()),
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {

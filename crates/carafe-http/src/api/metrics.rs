@@ -19,6 +19,18 @@ use crate::observe::{hub_metrics, process_metrics};
 ///
 /// Serve it on a listener of its own. Metrics tell more than clients should know, and the listener
 /// stays reachable when clients use up all connections of the hub's.
+///
+/// ```no_run
+/// use carafe_http::{Options, metrics_router};
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:9090").await?;
+/// axum::serve(listener, metrics_router(&options.metrics, hub)).await
+/// # }
+/// ```
 pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
     let mut registry = Registry::default();
     metrics.register(&mut registry);

@@ -105,6 +105,16 @@ impl Options {
 
 /// How Mercure is spoken. Rights follow from the keys of a Mercure dialect, and from what clients
 /// without a token may do.
+///
+/// ```
+/// use carafe_http::{Mercure, Options};
+///
+/// let mut mercure = Mercure::default();
+/// mercure.public_url = Some("https://hub.example.com".parse()?);
+/// let mut options = Options::default();
+/// options.mercure = Some(mercure);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg(feature = "mercure")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,6 +130,13 @@ pub struct Mercure {
 }
 
 /// The page at `/`.
+///
+/// ```
+/// use carafe_http::{Options, Page};
+///
+/// let mut options = Options::default();
+/// options.page = Page::Console;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Page {

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use carafe_hub::{Client, Format, Start, Subscribe, SubscribeError, Subscription};
 use carafe_log::ReadError;
-use carafe_protocol::{TopicMatcher, TopicPattern};
+use carafe_protocol::{BadMatcher, BadPattern, TopicMatcher, TopicPattern};
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
@@ -24,7 +24,7 @@ use crate::api::hub_body::{self, HubBody};
 use crate::api::last_event_id;
 use crate::api::options::Options;
 use crate::api::query::Query;
-use crate::api::topic::{topic, topic_in_path};
+use crate::api::topic::{bad_topic, topic, topic_in_path};
 use crate::observe::metrics::{DeliveryPath, FallbackReason};
 use crate::observe::stream_record::{StreamRecord, log_refused};
 use crate::observe::stream_request::StreamRequest;
@@ -213,7 +213,11 @@ async fn pattern(app: &App, client: Option<Client>, text: &str) -> Result<TopicP
         }
         false => TopicPattern::new(text),
     };
-    pattern.map_err(|error| Problem::of(ProblemKind::BadPattern, error.to_string()))
+    pattern.map_err(bad_pattern)
+}
+
+fn bad_pattern(error: BadPattern) -> Problem {
+    Problem::of(ProblemKind::BadPattern, error.to_string())
 }
 
 /// Where the stream starts. The header wins over the parameters.
@@ -242,20 +246,60 @@ fn format(query: &Query) -> Result<Format, Problem> {
 }
 
 fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
+    problem(error).unwrap_or_else(|| caller.refused(error.to_string()))
+}
+
+/// The problem document of a rejected subscription. `None` if the client lacks the right: whether it
+/// needs a token, or another one, depends on the protocol.
+pub(crate) fn problem(error: &SubscribeError) -> Option<Problem> {
     let detail = error.to_string();
-    match error {
+    Some(match error {
+        SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => return None,
+        SubscribeError::BadMatcher(BadMatcher::Topic(error)) => bad_topic(*error),
+        SubscribeError::BadMatcher(BadMatcher::Pattern(error)) => bad_pattern(*error),
+        SubscribeError::BadMatcher(_) => Problem::of(ProblemKind::BadPattern, detail),
         SubscribeError::TooManyMatchers { .. } => {
             Problem::of(ProblemKind::TooManyMatchers, detail).over(Limit::Matchers)
         }
-        SubscribeError::TooComplex { .. } => too_complex(detail),
+        SubscribeError::TooComplex { .. } => {
+            Problem::of(ProblemKind::TooComplex, detail).over(Limit::ComplexPatternsPerClient)
+        }
         SubscribeError::Read(error @ ReadError::TooMuchWork { .. }) => {
             Problem::of(ProblemKind::TooMuchWork, error.to_string()).over(Limit::PatternTests)
         }
-        SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => caller.refused(detail),
+        // Only what passes by itself: draining, and limits that other clients use up.
         _ => Problem::try_again(detail),
-    }
+    })
 }
 
-pub(crate) fn too_complex(detail: String) -> Problem {
-    Problem::of(ProblemKind::TooComplex, detail).over(Limit::ComplexPatternsPerClient)
+#[cfg(test)]
+mod tests {
+    use carafe_protocol::{BadTopic, Topic};
+    use http::StatusCode;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(error: impl Into<SubscribeError>, kind: ProblemKind, status: StatusCode) {
+        let problem = problem(&error.into()).expect("it is not about rights");
+        assert_eq!(serde_json::to_value(&problem).unwrap()["type"], kind.urn());
+        assert_eq!(problem.into_response().status(), status);
+    }
+
+    #[test]
+    fn a_request_that_is_wrong_is_rejected_for_good_and_another_one_for_now() {
+        let bad = StatusCode::BAD_REQUEST;
+        check(BadMatcher::Topic(BadTopic::Empty), ProblemKind::BadTopic, bad);
+        check(BadMatcher::Topic(BadTopic::TooLong(9999)), ProblemKind::BadTopic, bad);
+        check(BadMatcher::Pattern(BadPattern::Syntax), ProblemKind::BadPattern, bad);
+        check(SubscribeError::TooComplex { limit: 1 }, ProblemKind::TooComplex, bad);
+        let later = StatusCode::SERVICE_UNAVAILABLE;
+        check(SubscribeError::Draining, ProblemKind::Unavailable, later);
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_reported_by_the_protocol_of_the_request() {
+        assert!(problem(&SubscribeError::NothingGranted).is_none());
+        assert!(problem(&SubscribeError::NotGranted(Topic::new("a").unwrap())).is_none());
+    }
 }

@@ -14,12 +14,10 @@ pub(crate) fn topic_in_path(uri: &Uri) -> Result<Option<Topic>, Problem> {
 }
 
 pub(crate) fn topic(text: &str) -> Result<Topic, Problem> {
-    Topic::new(text).map_err(|error| {
-        let problem = Problem::of(ProblemKind::BadTopic, error.to_string());
-        if matches!(error, BadTopic::TooLong(_)) {
-            problem.over(Limit::TopicBytes)
-        } else {
-            problem
-        }
-    })
+    Topic::new(text).map_err(bad_topic)
+}
+
+pub(crate) fn bad_topic(error: BadTopic) -> Problem {
+    let problem = Problem::of(ProblemKind::BadTopic, error.to_string());
+    if matches!(error, BadTopic::TooLong(_)) { problem.over(Limit::TopicBytes) } else { problem }
 }

@@ -12,6 +12,16 @@ use crate::answer::problem::Problem;
 const PARAMETER: &str = "access_token";
 
 /// Where tokens are taken from, besides `Authorization: Bearer`.
+///
+/// ```
+/// use carafe_http::Options;
+/// use carafe_http::auth::Credentials;
+///
+/// let mut credentials = Credentials::default();
+/// credentials.cookie = "session".into();
+/// let mut options = Options::default();
+/// options.credentials = credentials;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Credentials {

@@ -15,6 +15,18 @@ use crate::auth::trusted::{Head, Trusted};
 use crate::auth::verified::Dialect;
 
 /// A key, or an issuer's set of keys, and the requirements on tokens that it signs.
+///
+/// ```
+/// use carafe_http::auth::{Algorithm, Key};
+///
+/// // The login service signs with this secret, and only with this algorithm.
+/// let key = Key::secret(b"a secret of more than thirty-two bytes")?
+///     .with_algorithms(&[Algorithm::HS512])?
+///     .with_issuer("https://login.example.com")
+///     .with_audience(["https://hub.example.com"]);
+/// # let _ = key;
+/// # Ok::<(), carafe_http::auth::BadKey>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Key {

@@ -20,6 +20,12 @@ pub(crate) const ASYMMETRIC: &[Algorithm] =
     &[RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
 
 /// Why a key cannot be used.
+///
+/// ```
+/// use carafe_http::auth::{BadKey, Key};
+///
+/// assert_eq!(Key::secret(b"too short").err(), Some(BadKey::ShortSecret));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadKey {

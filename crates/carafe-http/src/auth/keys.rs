@@ -16,6 +16,19 @@ use crate::auth::verified::{Dialect, Verified};
 
 /// The keys that a hub trusts. Clones share them: replacing the keys of one replaces those of
 /// all.
+///
+/// ```
+/// use carafe_http::Options;
+/// use carafe_http::auth::{Key, Keys};
+///
+/// let (old, new) = ([1; 32], [2; 32]);
+/// let keys = Keys::new([Key::secret(&old)?]);
+/// let mut options = Options::default();
+/// options.keys = keys.clone();
+/// // While tokens of the old key are valid, the hub trusts both.
+/// keys.replace([Key::secret(&old)?, Key::secret(&new)?]);
+/// # Ok::<(), carafe_http::auth::BadKey>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<TrustStore>);
 

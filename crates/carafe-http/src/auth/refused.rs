@@ -5,6 +5,21 @@ pub(crate) const TOKEN_BYTES: usize = 8 << 10;
 
 /// Why a token is rejected. The text reveals nothing that the issuer of the token does not
 /// know.
+///
+/// ```
+/// use carafe_http::auth::{Dialect, Key, Keys, Refused, Signer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let secret = b"a secret of more than thirty-two bytes";
+/// let keys = Keys::new([Key::secret(secret)?]);
+/// let claims = serde_json::json!({"sub": "anna", "exp": 1_000_000_000});
+/// let token = Signer::secret(secret)?.sign(&claims).ok_or("the claims are no JSON")?;
+///
+/// let refused = keys.verify(&token, &[Dialect::Carafe]).await.err();
+/// assert_eq!(refused, Some(Refused::Expired));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {

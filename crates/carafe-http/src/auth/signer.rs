@@ -12,6 +12,23 @@ use serde::Serialize;
 use crate::auth::key_rules::{BadKey, SECRET_BYTES};
 
 /// Signs tokens for a hub that trusts the key.
+///
+/// ```
+/// use std::time::{Duration, SystemTime, UNIX_EPOCH};
+/// use carafe_http::auth::Signer;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let signer = Signer::secret(b"a secret of more than thirty-two bytes")?;
+/// let expires = SystemTime::now() + Duration::from_secs(600);
+/// let claims = serde_json::json!({
+///     "sub": "anna",
+///     "exp": expires.duration_since(UNIX_EPOCH)?.as_secs(),
+///     "subscribe": ["users/anna/*"],
+/// });
+/// let token = signer.sign(&claims).ok_or("the claims are no JSON")?;
+/// assert_eq!(token.split('.').count(), 3);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Signer {

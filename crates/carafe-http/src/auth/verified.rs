@@ -5,6 +5,21 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 /// The claims of a token that is signed by a trusted key and valid now.
+///
+/// ```
+/// use carafe_http::auth::{Dialect, Key, Keys, Signer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let secret = b"a secret of more than thirty-two bytes";
+/// let keys = Keys::new([Key::secret(secret)?]);
+/// let claims = serde_json::json!({"sub": "anna", "exp": 4_000_000_000_u64});
+/// let token = Signer::secret(secret)?.sign(&claims).ok_or("the claims are no JSON")?;
+///
+/// let verified = keys.verify(&token, &[Dialect::Carafe]).await?;
+/// assert_eq!(verified.subject(), Some("anna"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verified {
@@ -29,6 +44,16 @@ impl Verified {
 }
 
 /// The rules by which the tokens of a key are read. They follow from the key, never from a token.
+///
+/// ```
+/// use carafe_http::auth::{Dialect, Key, Keys};
+///
+/// // Tokens that an existing Mercure 0.x hub accepts are accepted here, too.
+/// let key = Key::secret(b"a secret of more than thirty-two bytes")?;
+/// let keys = Keys::new([key.with_dialect(Dialect::Mercure0)]);
+/// assert!(keys.speak(Dialect::Mercure0) && !keys.speak(Dialect::Carafe));
+/// # Ok::<(), carafe_http::auth::BadKey>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {

@@ -5,15 +5,14 @@ use carafe_hub::{Encoder, event_id};
 
 /// Encodes the streams of Mercure's clients. They are sent no positions: a comment could not
 /// set their last event ID.
-pub(crate) static ENCODER: Encoder = Encoder {
-    event: |entry, block| entry.publication.event().encode_with(&event_id(entry), block),
-    position: None,
-    expired: |_, block| block.extend_from_slice(b": carafe.expired\n"),
-    // The JSON has one line.
-    gap: |gap, block| {
+pub(crate) static ENCODER: Encoder = Encoder::new(
+    |entry, block| entry.publication.event().encode_with(&event_id(entry), block),
+    |_, block| block.extend_from_slice(b": carafe.expired\n"),
+    |gap, block| {
+        // The JSON has one line, so it cannot end the comment.
         block.extend_from_slice(format!(": carafe.gap {}\n", gap.to_json()).as_bytes());
     },
-};
+);
 
 #[cfg(test)]
 mod tests {
@@ -60,12 +59,7 @@ mod tests {
         let position = entry().position;
         assert!(ENCODER.position.is_none(), "a heartbeat is sent instead");
         check(|block| (ENCODER.expired)(position, block), ": carafe.expired\n");
-        let gap = Gap {
-            requested: "a\r\nb".into(),
-            oldest: None,
-            reason: GapReason::Foreign,
-            resume_after: position,
-        };
+        let gap = Gap::new("a\r\nb", GapReason::Foreign, position);
         let expected =
             ": carafe.gap {\"requested\":\"a\\r\\nb\",\"oldest\":null,\"reason\":\"foreign\"}\n";
         check(|block| (ENCODER.gap)(&gap, block), expected);

@@ -147,18 +147,16 @@ fn spread(age: Duration) -> Duration {
 }
 
 fn refusal(adapter: &Adapter, caller: &MercureCaller, error: &SubscribeError) -> Refusal {
-    let detail = error.to_string();
-    match error {
-        SubscribeError::TooManyMatchers { .. } => {
-            Problem::of(ProblemKind::TooManyMatchers, detail).over(Limit::Matchers).into()
-        }
-        SubscribeError::TooComplex { .. } => subscribe::too_complex(detail).into(),
-        SubscribeError::NotGranted(topic) => {
-            caller.refused(adapter, &format!("the topic `{topic}` may not be subscribed to"))
-        }
-        SubscribeError::NothingGranted => caller.refused(adapter, "nothing may be subscribed to"),
-        _ => Problem::try_again(detail).into(),
+    if let Some(problem) = subscribe::problem(error) {
+        return problem.into();
     }
+    let detail = match error {
+        SubscribeError::NotGranted(topic) => {
+            format!("the topic `{topic}` may not be subscribed to")
+        }
+        _ => "nothing may be subscribed to".to_owned(),
+    };
+    caller.refused(adapter, &detail)
 }
 
 #[cfg(test)]

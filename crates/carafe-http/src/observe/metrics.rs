@@ -20,6 +20,18 @@ use crate::answer::limit::Limit;
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// Counters of what happens over HTTP. Clones are handles to the same counters.
+///
+/// ```
+/// use carafe_http::{Options, metrics_router, router};
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+///
+/// let hub = Hub::new(MemoryLog::default());
+/// let options = Options::default();
+/// // The router counts, and a listener of its own shows the counters.
+/// let metrics: axum::Router = metrics_router(&options.metrics, hub.clone());
+/// let app: axum::Router = router(hub, options);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Counters>);
 

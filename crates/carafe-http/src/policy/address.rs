@@ -52,6 +52,16 @@ impl fmt::Debug for ClientAddress {
 }
 
 /// The proxies whose headers tell the addresses of clients.
+///
+/// ```
+/// use carafe_http::{Options, Proxies, ProxyHeader};
+///
+/// // The load balancers are in one network, and set `Forwarded`.
+/// let networks = vec!["10.1.0.0/16".parse()?];
+/// let mut options = Options::default();
+/// options.proxies = Proxies::new(networks, ProxyHeader::Forwarded);
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     networks: Vec<Network>,
@@ -60,6 +70,14 @@ pub struct Proxies {
 
 /// The header in which proxies tell a client's address. Only one is read: a proxy may pass the
 /// other on as the client wrote it.
+///
+/// ```
+/// use carafe_http::{Proxies, ProxyHeader};
+///
+/// let nginx = vec!["127.0.0.1".parse()?];
+/// let proxies = Proxies::new(nginx, ProxyHeader::XForwardedFor);
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyHeader {
@@ -71,6 +89,13 @@ pub enum ProxyHeader {
 }
 
 /// A network or a single address, such as `10.0.0.0/8` or `192.0.2.1`.
+///
+/// ```
+/// use carafe_http::Network;
+///
+/// assert!("2001:db8::/32".parse::<Network>().is_ok());
+/// assert!("10.0.0.0/33".parse::<Network>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 

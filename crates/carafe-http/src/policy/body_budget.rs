@@ -29,6 +29,15 @@ pub(crate) const SMALL: usize = 64 << 10;
 /// One client may hold half of the budget; a larger body is rejected. A client is the holder of a
 /// token, else an address, as for the [publish rate](crate::PublishRate). An eighth is reserved for
 /// bodies up to 64 KiB, so that large bodies that arrive slowly do not keep out small ones.
+///
+/// ```
+/// use carafe_http::{BodyBudget, Options};
+///
+/// let mut options = Options::default();
+/// options.body_budget = BodyBudget::new(32 << 20);
+/// // Every batch that the options allow fits into the budget.
+/// assert!(options.batch_bytes <= options.body_budget.largest_body());
+/// ```
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<BudgetPools>);
 

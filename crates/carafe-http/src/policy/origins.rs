@@ -12,6 +12,16 @@ use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, POSITION};
 
 /// An origin such as `https://app.example`, or `*` for any.
+///
+/// ```
+/// use carafe_http::Origin;
+///
+/// // Browsers leave out the default port, and so does an origin.
+/// let origin: Origin = "https://app.example:443".parse()?;
+/// assert_eq!(origin, "https://app.example".parse()?);
+/// assert!("app.example".parse::<Origin>().is_err());
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
@@ -46,6 +56,17 @@ const PREFLIGHT: Duration = Duration::from_secs(600);
 ///
 /// Pages of a listed origin may send cookies and tokens. With `*` in the list, pages of all others
 /// may do what needs neither.
+///
+/// ```
+/// use axum::http::HeaderValue;
+/// use carafe_http::{Options, Origins};
+///
+/// let mut options = Options::default();
+/// options.origins = Origins::new(&["https://app.example".parse()?]);
+/// assert!(options.origins.allows(&HeaderValue::from_static("https://app.example")));
+/// assert!(!options.origins.allows(&HeaderValue::from_static("https://other.example")));
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Arc<ArcSwap<Allowed>>);
 

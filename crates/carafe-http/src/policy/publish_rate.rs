@@ -16,6 +16,17 @@ const PUBLISHERS: usize = 100_000;
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Events in a time, such as `100/s`, with a burst.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use std::time::Duration;
+/// use carafe_http::Rate;
+///
+/// let burst = NonZeroU32::new(1000).ok_or("a burst of nothing")?;
+/// let rate: Rate = "100/s".parse()?;
+/// assert_eq!(rate.with_burst(burst), Rate::new(burst, Duration::from_secs(10)));
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// The time of one event at this rate.
@@ -55,6 +66,17 @@ impl FromStr for Rate {
 }
 
 /// The publish rate of each publisher. Clones share it.
+///
+/// ```
+/// use carafe_http::{Options, PublishRate};
+///
+/// let mut options = Options::default();
+/// options.publish_rate = PublishRate::new(Some("600/m".parse()?));
+/// // Later, while the hub runs.
+/// let rate = options.publish_rate.clone();
+/// rate.set(Some("1000/m".parse()?));
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct PublishRate(Arc<Mutex<Table>>);
 

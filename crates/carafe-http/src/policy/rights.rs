@@ -3,6 +3,18 @@
 use carafe_hub::{Access, Grant};
 
 /// What a client may do: which events it may see, and to which topics it may publish.
+///
+/// ```
+/// use carafe_http::{Options, Rights};
+/// use carafe_hub::Grant;
+/// use carafe_protocol::TopicMatcher;
+///
+/// // Clients without a token see public events, and publish to topics below `feedback/`.
+/// let feedback = Grant::to([TopicMatcher::parse("feedback/*")?]);
+/// let mut options = Options::default();
+/// options.anonymous = Rights::subscribe().with_publish(feedback);
+/// # Ok::<(), carafe_protocol::BadMatcher>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rights {

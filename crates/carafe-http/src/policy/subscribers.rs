@@ -12,10 +12,30 @@ use crate::answer::limit::Limit;
 use crate::policy::address::ClientAddress;
 
 /// The limits on open streams and connections, and their counts. Clones share both.
+///
+/// ```
+/// use carafe_http::{Options, SubscriberLimits, Subscribers};
+///
+/// let mut limits = SubscriberLimits::default();
+/// limits.total = 10_000;
+/// let mut options = Options::default();
+/// options.subscribers = Subscribers::new(limits);
+/// // Later, while the hub runs.
+/// limits.total = 20_000;
+/// options.subscribers.set(limits);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Subscribers(Arc<Mutex<Open>>);
 
 /// The limits on open streams and connections.
+///
+/// ```
+/// use carafe_http::SubscriberLimits;
+///
+/// let mut limits = SubscriberLimits::default();
+/// limits.per_address = 20;
+/// limits.connections_per_address = 50;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriberLimits {

@@ -9,6 +9,23 @@ use tokio::time::{sleep, timeout};
 use crate::answer::stream_drain::end_streams;
 
 /// How serving ended.
+///
+/// ```no_run
+/// use carafe_http::{HubExt, Served, ServerOptions, serve};
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+///
+/// # async fn signal() {}
+/// # #[tokio::main] async fn main() -> std::io::Result<()> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// let options = ServerOptions::default();
+/// let served: Served = serve(listener, hub.router(), &hub, options, signal()).await?;
+/// if served.cut > 0 {
+///     eprintln!("{} streams did not end in time", served.cut);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {

@@ -22,6 +22,22 @@ use crate::server::options::ServerOptions;
 /// # Errors
 ///
 /// Fails before anything is served if the listener cannot be polled.
+///
+/// ```no_run
+/// use carafe_http::{Options, router, serve};
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+///
+/// # async fn signal() {}
+/// # #[tokio::main] async fn main() -> std::io::Result<()> {
+/// let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
+/// let server = options.server();
+/// let app = router(hub.clone(), options);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// let served = serve(listener, app, &hub, server, signal()).await?;
+/// println!("{} streams were cut", served.cut);
+/// # Ok(()) }
+/// ```
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -50,6 +66,19 @@ pub async fn serve(
 /// # Errors
 ///
 /// Fails if the listener cannot be polled.
+///
+/// ```no_run
+/// use carafe_http::{Options, ServerOptions, metrics_router, serve_beside};
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+///
+/// # #[tokio::main] async fn main() -> std::io::Result<()> {
+/// let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:9090").await?;
+/// let metrics = metrics_router(&options.metrics, hub);
+/// tokio::spawn(serve_beside(listener, metrics, ServerOptions::default())?);
+/// # Ok(()) }
+/// ```
 pub fn serve_beside(
     listener: TcpListener,
     app: Router,

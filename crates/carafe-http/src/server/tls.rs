@@ -18,6 +18,18 @@ use crate::server::tls_keys;
 
 /// The certificate and the private key of a server. Clones share them: reloading one reloads
 /// all.
+///
+/// ```no_run
+/// use carafe_http::{Options, Tls};
+///
+/// # fn main() -> Result<(), carafe_http::TlsError> {
+/// let tls = Tls::load("cert.pem", "key.pem")?;
+/// let mut server = Options::default().server();
+/// server.tls = Some(tls.clone());
+/// // Later, when the certificate was renewed.
+/// tls.reload()?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: Arc<Files>,
@@ -58,6 +70,13 @@ impl Tls {
 }
 
 /// Why a certificate and its key cannot be used.
+///
+/// ```
+/// use carafe_http::{Tls, TlsError};
+///
+/// let error = Tls::load("no-such-cert.pem", "no-such-key.pem").err();
+/// assert!(matches!(error, Some(TlsError::Unreadable { .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -67,6 +86,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// The error of the system.
+        #[source]
         error: io::Error,
     },
     /// A file is not PEM, or is incomplete.
@@ -75,6 +95,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// What is wrong in it.
+        #[source]
         error: pem::Error,
     },
     /// The file contains no certificate.
@@ -103,6 +124,7 @@ pub enum TlsError {
         /// The file of the key.
         key: PathBuf,
         /// The error of rustls.
+        #[source]
         error: rustls::Error,
     },
     /// The key does not belong to the certificate.
@@ -119,7 +141,7 @@ pub enum TlsError {
     },
     /// The cryptography provider supports no version of TLS.
     #[error("TLS is not available: {0}")]
-    Provider(rustls::Error),
+    Provider(#[source] rustls::Error),
 }
 
 #[derive(Debug)]

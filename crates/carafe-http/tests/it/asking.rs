@@ -74,7 +74,7 @@ impl Place {
             match delivery {
                 Delivery::Entry(entry) => entries.push(entry),
                 Delivery::Position(_) => {}
-                Delivery::Gap(gap) => panic!("nothing was trimmed: {gap:?}"),
+                other => panic!("nothing was trimmed: {other:?}"),
             }
         }
         entries

@@ -16,6 +16,21 @@ pub(crate) struct PatternTrie<K> {
 }
 
 /// The hub has as many complex patterns as it may have.
+///
+/// ```
+/// use carafe_hub::{Hub, HubLimits, SubscribeError, TooManyComplexPatterns};
+/// use carafe_log::MemoryLog;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let limits = HubLimits::default().with_complex_patterns(1);
+/// let hub = Hub::with_limits(MemoryLog::default(), limits);
+/// let _open = hub.subscribe("shop-:id").await?;
+/// let refused = hub.subscribe("orders-:id").await.err();
+/// let expected = SubscribeError::TooManyComplexPatterns(TooManyComplexPatterns { limit: 1 });
+/// assert_eq!(refused, Some(expected));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the hub has {limit} complex patterns in use, as many as it allows: use literals, \

@@ -52,7 +52,21 @@ pub struct Subscription {
 }
 
 /// What a subscription delivers. See [`Subscription`] for an example.
+///
+/// ```
+/// use carafe_hub::Delivery;
+///
+/// fn describe(delivery: &Delivery) -> String {
+///     match delivery {
+///         Delivery::Entry(entry) => format!("{}: {}", entry.topic(), entry.data()),
+///         Delivery::Position(position) => format!("a client resumes after {position}"),
+///         Delivery::Gap(gap) => format!("events after {} are gone", gap.requested),
+///         _ => "something new".into(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Delivery {
     /// The position of the stream.
     Position(Position),

@@ -32,14 +32,13 @@ pub(crate) const FORMATS: [Option<Format>; 3] =
 
 /// Encodes streams as a protocol adapter may do: events have their publishers' IDs, and what the
 /// hub reports itself is a comment.
-pub(crate) static EXTERNAL_IDS: Encoder = Encoder {
-    event: |entry, block| entry.publication.event().encode_with(&event_id(entry), block),
-    position: None,
-    expired: |_, block| block.extend_from_slice(b": carafe.expired\n"),
-    gap: |gap, block| {
+pub(crate) static EXTERNAL_IDS: Encoder = Encoder::new(
+    |entry, block| entry.publication.event().encode_with(&event_id(entry), block),
+    |_, block| block.extend_from_slice(b": carafe.expired\n"),
+    |gap, block| {
         block.extend_from_slice(format!(": carafe.gap {}\n", gap.to_json()).as_bytes());
     },
-};
+);
 
 impl Rig {
     /// The log and the ring keep everything.
@@ -82,13 +81,13 @@ impl Rig {
     /// The gap of history that is trimmed or foreign.
     pub(crate) fn gap(&self, requested: &impl ToString, reason: GapReason) -> Heard {
         let Span { start, oldest, .. } = self.span();
-        Heard::Gap(Gap { requested: requested.to_string(), oldest, reason, resume_after: start })
+        Heard::Gap(Gap::new(requested.to_string(), reason, start).with_oldest(oldest))
     }
 
     /// The gap of a client that has seen events that this log has lost.
     pub(crate) fn lost(&self, requested: Position, common: Position) -> Heard {
-        let (requested, oldest) = (requested.to_string(), self.span().oldest);
-        Heard::Gap(Gap { requested, oldest, reason: GapReason::Lost, resume_after: common })
+        let gap = Gap::new(requested.to_string(), GapReason::Lost, common);
+        Heard::Gap(gap.with_oldest(self.span().oldest))
     }
 
     pub(crate) fn listen(&self, request: Subscribe) -> Listener {

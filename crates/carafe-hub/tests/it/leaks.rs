@@ -445,6 +445,7 @@ fn as_text(delivery: &Delivery) -> String {
                 entry.publication.event().data().unwrap()
             )
         }
+        other => panic!("{other:?}"),
     }
 }
 

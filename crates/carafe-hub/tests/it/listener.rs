@@ -188,7 +188,7 @@ fn gap_of(json: &str, resume_after: Position) -> Gap {
         other => panic!("{other}"),
     };
     let oldest = json["oldest"].as_str().map(|oldest| oldest.parse().unwrap());
-    Gap { requested: text(&json["requested"]), oldest, reason, resume_after }
+    Gap::new(text(&json["requested"]), reason, resume_after).with_oldest(oldest)
 }
 
 fn said_in_envelope(event: &ReceivedEvent, position: Position) -> Said {
@@ -227,6 +227,7 @@ impl From<Delivery> for Heard {
             Delivery::Position(position) => Self::Position(position),
             Delivery::Gap(gap) => Self::Gap(gap),
             Delivery::Entry(entry) => Self::Event(Said::of(&entry, None)),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -186,8 +186,8 @@ impl Account {
             Find::Trimmed => self.beyond_gap(span, position.to_string(), GapReason::Trimmed),
             Find::Foreign => self.beyond_gap(span, position.to_string(), GapReason::Foreign),
             Find::Lost { common } => {
-                let gap = gap(span, position.to_string(), GapReason::Lost);
-                self.opening.push_back(Heard::Gap(Gap { resume_after: common, ..gap }));
+                let gap = Gap::new(position.to_string(), GapReason::Lost, common);
+                self.opening.push_back(Heard::Gap(gap.with_oldest(span.oldest)));
                 self.at(common)
             }
             found @ (Find::Found | Find::Ahead) => {
@@ -348,5 +348,5 @@ impl Account {
 }
 
 fn gap(span: Span, requested: String, reason: GapReason) -> Gap {
-    Gap { requested, oldest: span.oldest, reason, resume_after: span.start }
+    Gap::new(requested, reason, span.start).with_oldest(span.oldest)
 }

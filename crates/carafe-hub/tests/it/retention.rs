@@ -13,7 +13,7 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Hubs that deliver from the ring, and from the log.
 fn rigs() -> [Rig; 2] {
-    let rule = |topics, age| Retention { topics: TopicPattern::new(topics).unwrap(), age };
+    let rule = |topics, age| Retention::new(TopicPattern::new(topics).unwrap(), age);
     [HubLimits::default(), no_ring()].map(|limits| {
         let retention = vec![rule("brief/long", 3 * HOUR), rule("brief/*", HOUR)];
         Rig::new(MemoryLimits::default(), limits.with_retention(retention))
@@ -43,12 +43,8 @@ fn a_client_that_resumes_before_expired_events_receives_one_gap_and_then_the_res
         for format in FORMATS {
             let request = Subscribe::to(pattern("brief/*")).from(after(start));
             let heard = rig.listen_in(format, request).hear();
-            let gap = Gap {
-                requested: start.to_string(),
-                oldest: Some(oldest),
-                reason: GapReason::Trimmed,
-                resume_after: last_over,
-            };
+            let gap =
+                Gap::new(start.to_string(), GapReason::Trimmed, last_over).with_oldest(oldest);
             assert_eq!(heard[0], Heard::Position(start));
             assert_eq!(heard[1], Heard::Gap(gap));
             assert_eq!(data(&heard), ["kept"]);
@@ -74,7 +70,7 @@ fn a_gap_is_sent_although_nothing_follows_it() {
 
 #[test]
 fn a_gap_that_continues_in_trimmed_history_is_sent_as_one() {
-    let retention = vec![Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR }];
+    let retention = vec![Retention::new(TopicPattern::new("brief/*").unwrap(), HOUR)];
     let kept = MemoryLimits::default().with_entries(4);
     let rig = Rig::new(kept, no_ring().with_retention(retention));
     let shown = rig.was_published(0, &["brief/a"], "shown");

@@ -787,7 +787,7 @@ fn a_reused_id_has_nothing_of_the_subscriber_before() {
 
 #[test]
 fn an_event_that_is_no_longer_shown_is_a_gap_for_members_and_for_those_catching_up() {
-    let rule = Retention { topics: TopicPattern::new("brief/*").unwrap(), age: HOUR };
+    let rule = Retention::new(TopicPattern::new("brief/*").unwrap(), HOUR);
     let limits = HubLimits::default().with_retention(vec![rule]);
     let mut driver = Driver::on(Rig::new(MemoryLimits::default(), limits));
     let subscribers: Vec<_> =

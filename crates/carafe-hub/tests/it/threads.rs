@@ -70,7 +70,7 @@ fn entries(subscription: Subscription) -> impl Stream<Item = Event> {
             Some((entry.position, entry.publication.event().data()?.to_owned()))
         }
         Delivery::Position(_) => None,
-        Delivery::Gap(gap) => panic!("{gap:?}"),
+        other => panic!("{other:?}"),
     })
 }
 

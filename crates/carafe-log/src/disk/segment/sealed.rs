@@ -191,8 +191,7 @@ impl Sealed {
             segment = self.segment.name,
             "the index is lost or damaged; making it again"
         );
-        let scan =
-            self.segment.scan_whole().map_err(|error| ReadError::Damaged(error.to_string()))?;
+        let scan = self.segment.scan_whole().map_err(unscannable)?;
         derived::write_index(storage, &self.segment, &scan.index, scan.summary).map_err(unreadable)
     }
 
@@ -224,5 +223,31 @@ impl Sealed {
 
     pub(crate) fn last_offset(&self) -> Offset {
         self.summary.last.offset
+    }
+}
+
+/// Why the segment cannot be read to make its index again. A read that fails may succeed later: it
+/// is no damage.
+fn unscannable(error: OpenError) -> ReadError {
+    match error {
+        OpenError::Disk(error) => unreadable(error),
+        OpenError::Damaged(what) => ReadError::Damaged(what),
+        error => ReadError::Damaged(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_segment_that_cannot_be_read_for_its_index_keeps_the_error_of_the_operating_system() {
+        let error = unscannable(io::Error::from(io::ErrorKind::TimedOut).into());
+        let disk = error.source().unwrap();
+        let source = disk.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(unscannable(OpenError::Damaged("a".into())), ReadError::Damaged("a".into()));
     }
 }
