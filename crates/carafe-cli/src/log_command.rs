@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_lost_entry_is_told_by_its_offset_and_several_by_their_range() {
+    fn one_lost_entry_is_reported_by_its_offset_and_several_by_their_range() {
         let lost = |offsets| line(&Loss { offsets, between: (None, None) });
         assert_eq!(lost(Some(37..=37)), "entry 37 is lost");
         assert_eq!(lost(Some(37..=39)), "entries 37 to 39 are lost, up to 3 of them");

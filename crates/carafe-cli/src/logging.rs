@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_one_line_without_control_characters_whatever_is_in_it() {
+    fn a_record_is_always_one_line_without_control_characters() {
         let to = Written::default();
         let writer = to.clone();
         let log = written(text(EnvFilter::new("info"), false, move || writer.clone()), &to);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_in_json_is_one_line_of_it_that_says_what_was_logged() {
+    fn a_record_in_json_is_one_line_with_all_fields() {
         let to = Written::default();
         let writer = to.clone();
         let log = written(json(EnvFilter::new("info"), move || JsonLines(writer.clone())), &to);

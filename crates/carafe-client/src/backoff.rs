@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_stream_begins_anew() {
+    fn an_open_stream_resets_the_wait() {
         let mut backoff = Backoff::new(Duration::from_secs(2));
         let _ = (backoff.next(), backoff.next());
         backoff.succeeded();

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_goes_on_when_the_clock_begins_anew() {
+    fn time_continues_when_the_clock_starts_again() {
         let clock = Clock::new();
         let last = clock.start + TICK * Tick::MAX;
         assert_eq!((clock.at(last), clock.at(last + TICK)), (Tick::MAX, 0));

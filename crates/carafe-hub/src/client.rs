@@ -26,6 +26,8 @@ static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 impl Client {
     /// The client with this identity, such as its address or the subject of its token.
     pub fn of(identity: impl Hash) -> Self {
+        // Never zero, so that `Option<Client>` takes no more memory. A collision would share a
+        // budget between two clients, and nothing else.
         Self(NonZeroU64::new(KEY.hash_one(identity)).unwrap_or(NonZeroU64::MAX))
     }
 }

@@ -40,11 +40,16 @@ impl Compiler {
         client: Option<Client>,
         compile: impl FnOnce() -> T + Send + 'static,
     ) -> T {
+        // Held until the answer is here, so the channel never holds more than one job of a request
+        // that is still wanted.
         let _permit = self.permit.acquire(client).await;
         let (reply, answer) = oneshot::channel();
         self.push(Box::new(move || {
             // Nobody waits for the result of a request that was dropped.
             if !reply.is_closed() {
+                // Unwind safety: a job that panicked leaves nothing behind but its own values, and
+                // the caller panics as well. The send fails only if the request was dropped, which
+                // loses nothing.
                 let _ = reply.send(panic::catch_unwind(AssertUnwindSafe(compile)));
             }
         }));
@@ -58,6 +63,7 @@ impl Compiler {
     /// Without a thread, the job runs here.
     fn push(&self, job: Job) {
         match self.jobs.get_or_init(start) {
+            // The send fails only if the thread has ended, and a job cannot end it.
             Some(jobs) => jobs.send(job).unwrap_or_else(|unsent| (unsent.0)()),
             None => job(),
         }
@@ -107,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_of_a_job_reaches_its_caller_and_the_thread_goes_on() {
+    async fn a_panic_of_a_job_reaches_its_caller_and_the_thread_continues() {
         let compiler = Arc::new(Compiler::new());
         let asking = Arc::clone(&compiler);
         let panics = tokio::spawn(async move { asking.run(None, || panic!("for the test")).await });

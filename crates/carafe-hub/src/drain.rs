@@ -45,6 +45,7 @@ impl Drain {
     /// Lets up to `count` more streams end, and returns how many those are.
     pub fn end(&self, count: usize) -> usize {
         let (ended, wakers) = self.hub.state().end(count);
+        // The guard was a temporary of the statement before, so the lock is free here.
         wakers.into_iter().for_each(Waker::wake);
         ended
     }

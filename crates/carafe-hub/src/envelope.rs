@@ -42,6 +42,8 @@ pub(crate) fn envelope(entry: &Entry, names: impl Fn(&Topic) -> bool) -> Event {
 
 /// The time in UTC to the millisecond, such as `2026-11-23T08:15:00.123Z`.
 fn rfc3339(time: SystemTime) -> String {
+    // A time beyond the year 9999 comes from a clock that is wrong. The event is delivered all the
+    // same.
     let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX);
     format!("{time:.3}")
 }

@@ -56,11 +56,15 @@ impl Hub {
             return Ok(Some(position));
         }
         let Ok(position) = id.parse::<Position>() else { return Ok(None) };
+        // Offset 0 is before the first entry, and is no event.
         let Some(before) = position.offset.checked_sub(1) else { return Ok(None) };
         let entry = match self.first_after(before).await {
+            // The event is gone, or never was: for the caller both mean that there is none.
             Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => None,
             read => read?,
         };
+        // Compared as a whole, and checked against the access: an ID must not reveal that a private
+        // event exists.
         let is_it =
             |entry: &Arc<Entry>| entry.position == position && access.shows(&entry.publication);
         Ok(entry.filter(is_it).map(|entry| entry.position))
@@ -77,6 +81,8 @@ impl Hub {
     ) -> Result<Option<Arc<Entry>>, ReadError> {
         let _permit = self.inner.replay_permits.acquire(client).await;
         let before =
+            // The log searches by the access. What it finds is checked again below, since the entry
+            // may have been trimmed meanwhile and the next one be another.
             self.inner.log.before_last(1, vec![TopicMatcher::any()], access.clone()).await?;
         let entry = self.first_after(before.offset).await?;
         Ok(entry.filter(|entry| access.shows(&entry.publication)))

@@ -103,6 +103,7 @@ impl Hub {
     /// stored then.
     pub async fn publish(&self, publication: Publication) -> Result<Appended, PublishError> {
         let appended = self.publish_all(vec![publication]).await?;
+        // `publish_all` has checked that there is one position for each publication.
         Ok(appended[0])
     }
 
@@ -118,6 +119,7 @@ impl Hub {
             return Err(PublishError::Draining);
         }
         batch.iter().try_for_each(reject_reserved_type)?;
+        // Before the log takes the batch.
         let sizes = data_sizes(&batch);
         let count = batch.len();
         let appended = self.inner.log.append(batch).await?;
@@ -166,6 +168,8 @@ impl Hub {
             return Err(SubscribeError::TooManyMatchers { limit });
         }
         self.inner.check_complex(request.complex_patterns(), request.client)?;
+        // Before the subscription is registered: it may wait for a permit, and a waiting request
+        // should hold no feed.
         let origin = origin::resolve(&self.inner, &request).await?;
         let subscription = self.register(&request, origin)?;
         self.inner.backfill(&subscription.registration.cursor).await;
@@ -257,8 +261,12 @@ impl Hub {
     ) -> Result<Subscription, SubscribeError> {
         let mut state = self.inner.state();
         if state.draining {
+            // Checked under the lock: `drain` sets the flag under it too, so no stream is opened
+            // that a drain would not end.
             return Err(SubscribeError::Draining);
         }
+        // The tail is read under the lock that registers: an entry that comes later finds the
+        // subscription in its feeds.
         let position = origin.position().unwrap_or(state.core.tail());
         let (id, interest) = state.subscribe(&request.matchers, &request.access, request.client)?;
         drop(state);

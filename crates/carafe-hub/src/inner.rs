@@ -41,6 +41,8 @@ pub(crate) struct HubInner {
 impl HubInner {
     /// The shared part of a hub on this log, which the hub follows from now on.
     pub(crate) fn start(log: Arc<dyn Log>, limits: HubLimits) -> Arc<Self> {
+        // Replaced by `HubState::start`: entries that are appended between here and `follow` move
+        // the tail.
         let core = Core::new(limits.ring_bytes, limits.patterns(), log.span().tail);
         let inner = Arc::new(Self {
             retentions: Retentions::new(limits.retention.clone(), log.clock()),
@@ -59,6 +61,8 @@ impl HubInner {
             }
         };
         let followed = inner.log.follow(inner.limits.ring_bytes, Box::new(follower));
+        // The log may have called the follower meanwhile: `HubState::push` keeps such entries until
+        // the start.
         inner.state().start(&followed, &inner.limits);
         inner
     }
@@ -74,6 +78,8 @@ impl HubInner {
         for entries in entries.chunks(PUSHED_AT_ONCE) {
             let wakers = self.push(entries);
             wakers.into_iter().for_each(Waker::wake);
+            // After the wakers: a subscriber on another thread reads while this thread evicts. The
+            // guard of each round is dropped before the next.
             while self.state().core.evict() {}
         }
     }
@@ -81,6 +87,9 @@ impl HubInner {
     fn push(&self, entries: &[Arc<Entry>]) -> Vec<Waker> {
         loop {
             let mut state = self.state();
+            // Checked under the lock that pushes: a pattern that was added during the tests is
+            // found by the next round. Each round tests a bounded number, so a flood of new
+            // patterns delays entries but never holds the lock.
             let Some(untested) = state.core.untested(entries) else { return state.push(entries) };
             drop(state);
             let tested = untested.test();

@@ -96,11 +96,13 @@ impl<K: TableKey, V> PagedTable<K, V> {
     pub fn insert_at(&mut self, key: K, value: V) -> Option<V> {
         let (page, slot) = place(key);
         while self.pages.len() <= page {
+            // Pages before the one of this key are empty, and have room.
             self.roomy.insert(self.pages.len());
             self.pages.push(Page::new(self.pages.is_empty()));
         }
         let replaced = self.pages[page].insert(slot, value);
         self.len += usize::from(replaced.is_none());
+        // A full page leaves the bitmap, so the search for a free key never looks at it.
         if self.pages[page].len == PAGE {
             self.roomy.remove(page);
         }
@@ -167,11 +169,14 @@ impl<V> Page<V> {
     }
 
     fn first_free(&self) -> usize {
+        // The caller has found the page in the bitmap of pages with room, so there is a free bit.
         let word = self.used.iter().position(|word| *word != u64::MAX).unwrap_or(0);
         word * WORD + self.used[word].trailing_ones() as usize
     }
 
     fn insert(&mut self, slot: usize, value: V) -> Option<V> {
+        // Slots up to this one exist, as empty ones. The lowest free key comes first, so few are
+        // added ahead of their use.
         let lacking = (slot + 1).saturating_sub(self.slots.len());
         self.slots.extend(iter::repeat_with(|| None).take(lacking));
         let replaced = self.slots[slot].replace(value);

@@ -54,6 +54,7 @@ impl Retentions {
         if self.rules.is_empty() {
             return false;
         }
+        // An entry of the future, after the clock was set back, has age zero: it is shown.
         let age = self.clock.now().duration_since(entry.time).unwrap_or_default();
         // Live entries are younger than every rule, so their topics are not matched.
         age > self.shortest && entry.publication.topics().all(|topic| self.age_of(topic) < age)

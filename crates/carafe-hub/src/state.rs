@@ -52,6 +52,8 @@ impl HubState {
         }
         let (mut interested, mut wakers) = (Vec::new(), Vec::new());
         for entry in entries {
+            // The tail before this entry: a subscription that waited has missed nothing up to
+            // there.
             let before = self.core.tail();
             self.core.push(Arc::clone(entry), &mut interested);
             wakers.extend(interested.drain(..).filter_map(|id| self.wakeups.wake(id, before)));
@@ -65,6 +67,8 @@ impl HubState {
         access: &Access,
         client: Option<Client>,
     ) -> Result<(SubscriptionId, Interest), TooManyPatterns> {
+        // With the ID that `add` gives out below, under the same lock. A limit that is met leaves
+        // nothing to undo.
         let interest = self.core.subscribe(self.wakeups.next_id(), matchers, access, client)?;
         Ok((self.wakeups.add(), interest))
     }
@@ -106,6 +110,8 @@ impl HubState {
     ) -> (bool, Option<Waiter>) {
         let waiter = self.stop_waiting(id, cursor);
         let has_caught_up = !self.wakeups.is_ending(id)
+            // After `stop_waiting`, which has moved the cursor: the ring may no longer reach back
+            // to where the wait began.
             && self.core.has_caught_up(&cursor.interest, cursor.position);
         if has_caught_up {
             cursor.advance(self.core.tail());

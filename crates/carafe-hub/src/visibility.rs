@@ -43,6 +43,7 @@ pub(crate) struct VisibilityCache(Option<Box<HashMap<AccessId, bool>>>);
 impl AccessTable {
     /// The shared access of a subscription that requests these matchers.
     pub(crate) fn intern(&mut self, access: &Access, matchers: &[TopicMatcher]) -> InternedAccess {
+        // Shows every entry, so there is nothing to intern, to test or to compare.
         if access.grant().is_all() {
             return InternedAccess(None);
         }
@@ -57,6 +58,7 @@ impl AccessTable {
         if let Some(interned) = self.interned.get(&access) {
             return InternedAccess(Some(Arc::clone(interned)));
         }
+        // 64 bits do not wrap around within the life of a process.
         self.last_id += 1;
         let id = AccessId(self.last_id);
         let interned = Arc::new(Interned { id, access: access.clone(), covers_request });

@@ -72,6 +72,7 @@ impl Wakeups {
     /// Removes a subscription. The caller drops its waiter after the lock.
     pub(crate) fn remove(&mut self, id: SubscriptionId) -> Option<Waiter> {
         let slot = self.subscriptions.remove(id);
+        // Cannot go below zero: `become_group` sets the flag once, and counts.
         self.groups -= usize::from(slot.is_group);
         match slot.state {
             WaitState::Waiting(waiter) => Some(waiter),
@@ -95,8 +96,11 @@ impl Wakeups {
     /// An entry came that a subscription may want; `before` is the position before it. Returns the
     /// waker to call, unless nothing waits or the dispatcher was woken already.
     pub(crate) fn wake(&mut self, id: SubscriptionId, before: Position) -> Option<Waker> {
+        // The ID is in use: feeds name only subscriptions that are registered, and both change
+        // under this lock.
         match self.subscriptions[id].take_waiter(before)? {
             Waiter::Task(waker) => Some(waker),
+            // A dispatcher drops the subscriptions of its groups before it removes its inbox.
             Waiter::Group(dispatcher, group) => self.inboxes[dispatcher].touch(group),
         }
     }
@@ -110,6 +114,7 @@ impl Wakeups {
             // ends no task.
             return false;
         }
+        // Replaces no waiter: whoever comes here has called `stop_waiting` under the same lock.
         slot.state = WaitState::Waiting(waiter);
         true
     }
@@ -160,6 +165,8 @@ impl Wakeups {
     /// How many streams are open: the subscriptions of tasks, and the members of groups.
     pub(crate) fn streams(&self) -> usize {
         let in_groups: usize = self.inboxes.values().map(DispatcherInbox::in_groups).sum();
+        // The subscription of a group is in the table, but is no stream; its members are counted by
+        // the inbox.
         self.subscriptions.len() + in_groups - self.groups
     }
 
@@ -172,15 +179,20 @@ impl Wakeups {
     /// are, and the wakers to call.
     pub(crate) fn end(&mut self, count: usize, tail: Position) -> (usize, Vec<Waker>) {
         let (mut ended, mut wakers) = (0, Vec::new());
+        // Linear in the number of subscriptions. A drain calls it a few times per second, each time
+        // for a share of the streams.
         let open = self.subscriptions.values_mut().filter(|slot| slot.is_open_stream());
         for slot in open.take(count) {
             ended += 1;
             slot.ending = true;
+            // A subscription that does not wait sees the flag when it has caught up.
             if let Some(Waiter::Task(waker)) = slot.take_waiter(tail) {
                 wakers.push(waker);
             }
         }
         for inbox in self.inboxes.values_mut() {
+            // Not below zero: `take(count)` bounds what ended so far, and an inbox ends at most
+            // what it is asked for.
             let (more, waker) = inbox.end(count - ended);
             ended += more;
             wakers.extend(waker);

@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_goes_on_jumping_is_never_believed_and_seldom_reported() {
+    fn a_wall_clock_that_keeps_jumping_is_never_believed_and_seldom_reported() {
         let mut clock = Fake::new();
         let mut events = Vec::new();
         for round in 0..300 {

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_panics_is_answered_by_an_error_and_the_thread_goes_on() {
+    fn a_read_that_panics_returns_an_error_and_the_thread_continues() {
         let readers = Readers::start(1).unwrap();
         let panics = readers.run(|| -> Result<Option<()>, _> { panic!("for the test") });
         let expected = ReadError::Disk("reading it has panicked: for the test".into());
@@ -193,7 +193,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn readers_give_way_and_those_for_publishers_do_not() {
+    fn readers_have_a_low_priority_and_those_for_publishers_do_not() {
         let nice = || rustix::process::getpriority_process(None).map_err(|error| error.to_string());
         let of = |readers: Readers| block_on(readers.run(move || Ok(Some(nice())))).unwrap();
         assert_eq!(of(Readers::start(1).unwrap()), Ok(NICE));

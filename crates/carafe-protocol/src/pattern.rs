@@ -945,7 +945,7 @@ mod tests {
     }
 
     #[test]
-    fn only_simple_patterns_tell_their_segments() {
+    fn only_simple_patterns_have_segments() {
         let pattern = TopicPattern::new(r"/a\:b/:c/*").unwrap();
         let segments: Vec<_> = pattern.segments().unwrap().collect();
         let literal = PatternSegment::Literal("a:b".into());
@@ -1042,14 +1042,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
-        fn simple_patterns_mean_what_the_standard_says(pattern in simple_patterns(), topics in topics()) {
+        fn simple_patterns_follow_the_standard(pattern in simple_patterns(), topics in topics()) {
             let compiled = TopicPattern::new(&pattern).unwrap();
             assert!(compiled.segments().is_some());
             check_as_the_crate(&compiled, &topics);
         }
 
         #[test]
-        fn other_patterns_mean_what_the_standard_says(pattern in other_patterns(), topics in topics()) {
+        fn other_patterns_follow_the_standard(pattern in other_patterns(), topics in topics()) {
             if let Ok(compiled) = TopicPattern::new(&pattern) {
                 check_as_the_crate(&compiled, &topics);
             }

@@ -35,6 +35,7 @@ impl Heartbeat {
     /// Ready once the silence has lasted for the interval.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(interval) = self.interval else { return Poll::Pending };
+        // Made when it is first needed: a stream that ends at once has no timer.
         let timer = self.sleep.get_or_insert_with(|| Box::pin(sleep(interval)));
         ready!(timer.as_mut().poll(cx));
         self.reset();

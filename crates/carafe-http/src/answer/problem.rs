@@ -178,6 +178,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, headers, body).into_response();
         response.extensions_mut().insert(self.refused());
         if let Some((name, value)) = self.header
+            // Values are numbers, method names and constants, so none is skipped.
             && let Ok(value) = HeaderValue::from_str(&value)
         {
             response.headers_mut().insert(name, value);

@@ -87,6 +87,7 @@ impl StreamDrain {
 
     /// Ends the event streams of handlers.
     pub(crate) fn start(&self) {
+        // `send_replace` stores the value even if no stream listens yet.
         self.started.send_replace(true);
     }
 
@@ -140,6 +141,7 @@ pub(crate) async fn end_streams(drain: &Drain, time: Duration) {
     const STEPS: u32 = 50;
     const AT_ONCE: usize = 100;
     let share = drain.open().div_ceil(STEPS as usize).max(AT_ONCE);
+    // Fewer than a share ended, so none is left: new streams are rejected by then.
     while drain.end(share) == share {
         sleep(time / STEPS).await;
     }

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn data_beyond_the_limit_is_told_and_read_to_its_end() {
+    fn data_beyond_the_limit_is_reported_and_read_to_its_end() {
         assert!(data(&format!("\"{}\"", "x".repeat(32))).is_some());
         assert!(data(&format!("\"{}\"", "x".repeat(33))).is_none());
         assert!(data(&format!("[{}1]", "1,".repeat(14))).is_some());

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_the_same_lines_in_whatever_pieces_it_comes() {
+    fn a_text_has_the_same_lines_however_it_is_split() {
         let text = "first\n\nthird\r\n12345678\nlast";
         let expected = [(1, "first"), (2, ""), (3, "third\r"), (4, "12345678"), (5, "last")];
         let expected = expected.map(|(number, line)| (number, line.to_owned()));

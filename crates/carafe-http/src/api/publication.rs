@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_publishes_with_a_key_that_cannot_be_looked_up_is_told_to_come_back() {
+    fn a_publication_whose_key_cannot_be_looked_up_is_rejected_for_now() {
         let error = AppendError::Keys(ReadError::Disk("for the test".into()));
         let problem = not_stored(error.into());
         assert!(

@@ -27,9 +27,13 @@ impl Bounds {
         now: SystemTime,
     ) -> Result<Option<SystemTime>, Refused> {
         let claims = &signed.claims;
+        // The issuer first: keys of several issuers may be the same, and the caller then tries the
+        // next one.
         self.check_issuer(claims)?;
         self.check_type(signed.token_type.as_deref())?;
         self.check_audience(claims)?;
+        // Leeway only for tokens from the future: an expired token gets none, because the stream
+        // ends at `exp` exactly.
         if time(claims, "nbf")?.is_some_and(|begins| begins > now + AHEAD) {
             return Err(Refused::NotYetValid);
         }
@@ -42,6 +46,7 @@ impl Bounds {
 
     fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
         match &self.issuer {
+            // Compared as text, case and all (RFC 7519, 4.1.1).
             Some(issuer) if claims.get("iss").and_then(Value::as_str) != Some(issuer) => {
                 Err(Refused::Issuer)
             }
@@ -72,6 +77,7 @@ impl Bounds {
         };
         let fits = match claims.get("aud") {
             _ if self.audience.is_empty() => true,
+            // RFC 7519, 4.1.3: a string, or an array of strings.
             Some(Value::Array(names)) => names.iter().any(is_meant),
             Some(name) => is_meant(name),
             None => false,
@@ -84,6 +90,7 @@ impl Bounds {
 fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<SystemTime>, Refused> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let wrong = || Refused::claim(claim, "is not a time: give seconds since 1970 as a number");
+    // A fraction is allowed (RFC 7519, 2, NumericDate).
     let seconds = value.as_f64().filter(|_| value.is_number()).ok_or_else(wrong)?;
     // Times before 1970 are past anyway.
     let since = Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|_| wrong())?;

@@ -49,6 +49,7 @@ pub(crate) struct FoundToken {
 impl Credentials {
     /// Takes the token out of the request: from the header, else the cookie, else the query.
     pub(crate) fn take(&self, parts: &mut Parts) -> Result<Option<FoundToken>, Problem> {
+        // Removed first, and even if another place wins: it must not reach logs.
         let in_query = if self.in_query { take_from_query(&mut parts.uri)? } else { None };
         if let Some(token) = bearer(&parts.headers)? {
             return Ok(Some(FoundToken { text: token.into(), in_cookie: false }));
@@ -71,6 +72,7 @@ pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = one(headers, &AUTHORIZATION) else { return Ok(None) };
     let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
+        // RFC 9110, 11.4: one space or more between the scheme and the token.
         let token = token.trim_matches(' ');
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' '))
             .then_some(token)
@@ -89,6 +91,8 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
     let mut values =
         pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'));
     let first = values.next();
+    // A page on a sibling domain can set a second cookie of the same name, and the order says
+    // nothing.
     if values.next().is_some() {
         return Err(Problem::bad_token(format!(
             "there are two cookies `{name}`: keep one of them"
@@ -121,6 +125,7 @@ fn take_from_query(uri: &mut Uri) -> Result<Option<String>, Problem> {
     })?;
     let token = Some(token.into_owned());
     let mut parts = uri.clone().into_parts();
+    // The other pairs stay as they were written, escapes and all.
     let rest = format!("{}?{}", uri.path(), others.join("&"));
     parts.path_and_query = Some(rest.parse::<PathAndQuery>().expect("a part of a query is one"));
     *uri = Uri::from_parts(parts).expect("with another query it stays a URL");

@@ -45,7 +45,11 @@ impl JwkSet {
     pub(crate) fn find(&self, head: &Head) -> Option<&Arc<Trusted>> {
         let mut fit = self.0.iter().filter(|key| key.algorithms.contains(&head.algorithm));
         match &head.key_id {
+            // Two keys may have the same ID if their kinds differ (RFC 7517, 4.5). `fit` has only
+            // keys of the token's algorithm.
             Some(id) => fit.find(|key| key.key_id.as_ref() == Some(id)),
+            // Trying all keys would let a token without an ID cost as many checks as the set has
+            // keys.
             None => fit.next().filter(|_| fit.next().is_none()),
         }
     }
@@ -59,6 +63,7 @@ fn trusted(key: Value) -> Option<Trusted> {
     let mut algorithms = fitting(&key.algorithm)?.to_vec();
     if let Some(only) = key.common.key_algorithm {
         let only = Algorithm::try_from(only).ok()?;
+        // Empty if the algorithm does not fit the key. Such a key is kept, and never found.
         algorithms.retain(|algorithm| *algorithm == only);
     }
     let mut trusted = Trusted::new(DecodingKey::from_jwk(&key).ok()?, algorithms);

@@ -54,6 +54,7 @@ impl Keys {
     /// same URL is not fetched again.
     pub fn replace(&self, keys: impl IntoIterator<Item = Key>) {
         let mut keys: Vec<_> = keys.into_iter().collect();
+        // Not atomic with the store below: keys are replaced by one task, at a reload.
         let before = self.0.keys.load();
         keys.iter_mut().for_each(|key| key.adopt(&before));
         // The rules of this dialect are the weakest: a key of another dialect with the same
@@ -100,12 +101,16 @@ impl Keys {
     /// When the token is rejected.
     pub async fn verify(&self, token: &str, dialects: &[Dialect]) -> Result<Verified, Refused> {
         let head = Head::read(token)?;
+        // One snapshot for the whole verification: `replace` may run meanwhile, and an index must
+        // keep naming the same key.
         let keys = self.0.keys.load_full();
         let judged = self.judge(&keys, token, &head, dialects);
         let remotes = unknown(&keys, &head, dialects);
         if !matches!(judged, Err(Refused::Untrusted)) || remotes.is_empty() {
             return judged;
         }
+        // One after the other. A token with an unknown key ID costs one fetch per set, and each set
+        // limits how often it is fetched.
         for remote in &remotes {
             remote.fetch_for_unknown_key().await;
         }
@@ -153,9 +158,11 @@ impl Keys {
 
     fn identity(&self, key: usize, claims: &Map<String, Value>, token: &str) -> u64 {
         let text = |claim| claims.get(claim).and_then(Value::as_str);
+        // Keyed at random, so that nobody can make a subject that collides with another's.
         let mut hasher = self.0.identities.build_hasher();
         match text("sub") {
             Some(subject) => (key, text("iss"), subject).hash(&mut hasher),
+            // Without a subject, holders of two tokens cannot be recognised as the same.
             None => token.hash(&mut hasher),
         }
         hasher.finish()

@@ -20,6 +20,7 @@ pub(crate) fn parse(pem: &[u8]) -> Result<Trusted, BadKey> {
 
 fn kind_of(der: &[u8]) -> Option<Trusted> {
     let is = |kind: &'static dyn VerificationAlgorithm| ParsedPublicKey::new(kind, der).is_ok();
+    // The label of the PEM is the same for all kinds, so the kind is found by parsing.
     if is(&RSA_PKCS1_2048_8192_SHA256) {
         return is_strong_rsa(der).then(|| Trusted::new(DecodingKey::from_rsa_der(der), RSA));
     }

@@ -1,7 +1,7 @@
 //! A JWK Set that an issuer publishes under a URL.
 //!
-//! It is fetched on the task of whoever needs it: a refresher, or a request with an unknown key.
-//! Others wait for that attempt at an async lock. Readers never wait: they load the last set.
+//! It is fetched on the task that needs it: a refresher, or a request with an unknown key. Other
+//! tasks wait for that attempt at an async lock. Readers never wait: they load the last set.
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +55,7 @@ impl RemoteSet {
     pub(crate) fn new(url: &str, refresh: Duration) -> Result<Self, BadKey> {
         let url: Uri = url.parse().map_err(|_| BadKey::BadUrl)?;
         let is_safe = url.scheme_str() == Some("https") || url.host().is_some_and(is_loopback);
+        // A user name would be sent as a credential, and logged with the URL.
         let names_user = url.authority().is_none_or(|authority| authority.as_str().contains('@'));
         if !is_safe || names_user || !matches!(url.scheme_str(), Some("http" | "https")) {
             return Err(BadKey::BadUrl);
@@ -66,6 +67,8 @@ impl RemoteSet {
             .enable_http1()
             .build();
         let client =
+            // No idle connection is kept: fetches are minutes apart, and each would hold a
+            // descriptor.
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let (set, fetches) = (ArcSwapOption::empty(), Mutex::default());
         Ok(Self(Arc::new(Remote { url, client, refresh, set, fetches })))
@@ -83,6 +86,8 @@ impl RemoteSet {
 
     /// Fetches the set if it is too old.
     pub(crate) async fn refresh(&self) {
+        // Held during the fetch, so that there is one at a time. It is an async lock: waiting
+        // blocks no thread.
         let fetches = self.0.fetches.lock().await;
         if fetches.succeeded.is_none_or(|time| time.elapsed() >= self.0.refresh) {
             self.fetch(fetches).await;
@@ -91,7 +96,7 @@ impl RemoteSet {
 
     /// Fetches the set because a token names a key that is not in it.
     pub(crate) async fn fetch_for_unknown_key(&self) {
-        // Whoever waits for the lock uses what the attempt before has fetched.
+        // A task that waits for the lock uses what the attempt before it has fetched.
         self.fetch(self.0.fetches.lock().await).await;
     }
 
@@ -100,6 +105,7 @@ impl RemoteSet {
         if fetches.tried.is_some_and(|time| time.elapsed() < PAUSE.min(self.0.refresh)) {
             return;
         }
+        // Before the attempt: one that fails, or whose request is dropped, counts as well.
         fetches.tried = Some(Instant::now());
         let url = &self.0.url;
         match timeout(TIME, self.0.get()).await.unwrap_or_else(|_| Err("it took too long".into())) {
@@ -124,6 +130,7 @@ impl Remote {
         if response.status() != StatusCode::OK {
             return Err(format!("the answer is {}", response.status()));
         }
+        // The issuer is trusted to name keys, not to use memory without a limit.
         let body = Limited::new(response.into_body(), BYTES)
             .collect()
             .await

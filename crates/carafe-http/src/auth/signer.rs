@@ -56,6 +56,7 @@ impl Signer {
     pub fn pem(text: &[u8]) -> Result<Self, BadKey> {
         let key = PrivateKeyDer::from_pem_slice(text).map_err(|_| BadKey::NotPrivatePem)?;
         let der = key.secret_der();
+        // The kinds are tried one after the other: their encodings exclude each other.
         let of_kind = rsa(der).or_else(|| ed25519(der)).or_else(|| {
             ec(&ECDSA_P256_SHA256_FIXED_SIGNING, Algorithm::ES256, der)
                 .or_else(|| ec(&ECDSA_P384_SHA384_FIXED_SIGNING, Algorithm::ES384, der))
@@ -97,6 +98,7 @@ impl Signer {
 }
 
 fn rsa(der: &[u8]) -> Option<Signer> {
+    // The library for tokens takes RSA keys in PKCS #1 only.
     let pkcs1 = if RsaKeyPair::from_pkcs8(der).is_ok() { inside_pkcs8(der)? } else { der };
     RsaKeyPair::from_der(pkcs1).ok()?;
     Some(Signer::new(EncodingKey::from_rsa_der(pkcs1), Algorithm::RS256))
@@ -126,6 +128,8 @@ fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
+        // X.690, 8.1.3: below 128 the byte is the length; above, its low bits count the bytes of
+        // the length.
         0..0x80 => (usize::from(first), rest),
         _ => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;

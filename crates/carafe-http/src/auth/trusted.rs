@@ -20,6 +20,7 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn read(token: &str) -> Result<Self, Refused> {
+        // Before anything is decoded: the cost of a token is bounded by its length.
         if token.len() > TOKEN_BYTES {
             return Err(Refused::TooLong);
         }
@@ -65,6 +66,8 @@ impl Trusted {
 
     /// Checks the signature, and only then parses the claims.
     pub(crate) fn verify(&self, token: &str, head: &Head) -> Result<Signed, Refused> {
+        // The key decides which algorithms are accepted, never the token (RFC 8725, 3.1): with
+        // HS256 and a public key as its secret, anybody could sign.
         if !self.algorithms.contains(&head.algorithm) {
             return Err(Refused::Untrusted);
         }
@@ -85,6 +88,7 @@ impl Trusted {
 /// claims, and is stricter.
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
+    // The library's default requires `exp`, which tokens of Mercure 0.x need not have.
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;

@@ -36,6 +36,7 @@ impl Claims {
     }
 
     fn zero(claims: &Value) -> Result<Self, Refused> {
+        // The second name is the namespaced one of 0.x, for issuers that require URIs.
         let mercure = claims.get("mercure").or_else(|| claims.get("https://mercure.rocks/"));
         let Some(mercure) = mercure else { return Ok(Self::default()) };
         if !mercure.is_object() {

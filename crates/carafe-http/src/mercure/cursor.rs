@@ -33,7 +33,7 @@ impl Cursor {
         client: Option<Client>,
     ) -> Result<Self, Problem> {
         let Some(id) = requested(version, parameters, parts) else { return Ok(Self::default()) };
-        let (start, told) = if id == EARLIEST {
+        let (start, stated) = if id == EARLIEST {
             (Start::Earliest, EARLIEST)
         } else {
             let found = adapter.app.hub.find_id(&id, access, client).await;
@@ -45,7 +45,7 @@ impl Cursor {
             }
         };
         // An ID that was found consists of valid header characters.
-        let value = HeaderValue::from_bytes(told.as_bytes()).ok();
+        let value = HeaderValue::from_bytes(stated.as_bytes()).ok();
         Ok(Self { start, header: value.map(|value| (header(version), value)) })
     }
 }

@@ -23,6 +23,7 @@ impl FormData {
             Ok((decode(name)?, decode(value)?))
         };
         let parts = text.split('&').filter(|part| !part.is_empty());
+        // One more than allowed tells too many from just enough, and decodes nothing beyond.
         let pairs = parts.take(PAIRS + 1).map(pair).collect::<Result<Vec<_>, _>>()?;
         if pairs.len() > PAIRS { Err(too_many()) } else { Ok(Self { pairs }) }
     }
@@ -58,6 +59,7 @@ fn decode(text: &str) -> Result<String, Problem> {
         decoded.extend((at > 0).then_some(b' '));
         decoded.extend(percent_decode_str(word));
     }
+    // Escapes decode to a third: the reservation of the body counts what is kept.
     decoded.shrink_to_fit();
     String::from_utf8(decoded).map_err(|_| bad_escapes())
 }

@@ -67,6 +67,8 @@ impl MercureCaller {
         parts: &Parts,
     ) -> Result<Self, Refusal> {
         let found = find(adapter, BOTH, query, parts)?;
+        // Without keys of 0.x, its rules cannot apply: a request without a token is answered as 1.0
+        // says.
         let only_one =
             !adapter.app.options.keys.speak(Dialect::Mercure0) && adapter.resource.is_some();
         let version = if only_one { Version::One } else { Version::Zero };
@@ -85,10 +87,10 @@ impl MercureCaller {
         found: Option<Found>,
     ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
-        let strangers = &options.anonymous;
+        let anonymous = &options.anonymous;
         // Without keys, a token may be meant for the app around this router.
         let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
-            let rights = strangers.clone();
+            let rights = anonymous.clone();
             return Ok(Self {
                 version,
                 rights,
@@ -108,7 +110,7 @@ impl MercureCaller {
             claims.subscribe.map_or(nothing, |grant| Access::to(grant).with_public(true));
         Ok(Self {
             version: Version::of_dialect(verified.dialect),
-            rights: Rights { subscribe, publish: claims.publish.unwrap_or_default() }.or(strangers),
+            rights: Rights { subscribe, publish: claims.publish.unwrap_or_default() }.or(anonymous),
             expires: verified.expires,
             payload: claims.payload,
             identity: Some(verified.identity),
@@ -160,6 +162,7 @@ fn find(
     if let Some(token) = bearer(&parts.headers).map_err(malformed)? {
         return Ok(Some(Found { token: token.into(), dialects }));
     }
+    // Only 0.x takes tokens from the URL.
     if dialects != ONE
         && let Some(token) = query.filled("authorization")
     {

@@ -79,6 +79,7 @@ impl Subscriptions {
         Present {
             subscriptions: Arc::clone(self),
             hub: hub.clone(),
+            // Kept, because a shard drops the stream on a thread of its own, outside the runtime.
             runtime: Handle::current(),
             all,
         }
@@ -146,6 +147,7 @@ impl Present {
 impl Drop for Present {
     fn drop(&mut self) {
         {
+            // In a block of its own: the lock is free before anything is published.
             let mut open = self.subscriptions.open();
             for one in &mut self.all {
                 open.remove(&one.key());

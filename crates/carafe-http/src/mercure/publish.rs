@@ -37,6 +37,7 @@ pub(crate) async fn publish(
     }
     let options = &adapter.app.options;
     let publisher = publisher(&options.proxies, caller.identity, &parts);
+    // Before the body: a publisher that is too fast must not cost memory.
     allowance::take(&adapter.app, publisher, 1)?;
     // In memory three times: as received, decoded, and as data.
     let most = Most {
@@ -46,6 +47,7 @@ pub(crate) async fn publish(
         grows: 1,
     };
     let body = BodyReader::begin(options, publisher, &parts, body, most).await?;
+    // `_held` lives until the update is stored, and with it the reservation.
     let (update, _held) = read(body, options.event_bytes).await?;
     update.check(caller.version, adapter.resource.as_deref())?;
     caller.check_publish(adapter, update.publication.topics())?;

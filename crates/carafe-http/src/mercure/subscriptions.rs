@@ -35,7 +35,8 @@ pub(crate) async fn list(
 ) -> Result<Response, Refusal> {
     let (parts, _) = request.into_parts();
     let reader = reader(&adapter, &parts).await?;
-    let subscriptions = told(&adapter).list(topic.as_ref().map(|Path(topic)| topic.as_str()));
+    let subscriptions =
+        open_subscriptions(&adapter).list(topic.as_ref().map(|Path(topic)| topic.as_str()));
     let content = Collection { id: parts.uri.path().into(), kind: "Subscriptions", subscriptions };
     answer(&adapter, content, &reader).await
 }
@@ -48,11 +49,12 @@ pub(crate) async fn one(
 ) -> Result<Response, Refusal> {
     let (parts, _) = request.into_parts();
     let reader = reader(&adapter, &parts).await?;
-    let one = told(&adapter).one(&topic, &subscriber).ok_or_else(Problem::not_found)?;
+    let one =
+        open_subscriptions(&adapter).one(&topic, &subscriber).ok_or_else(Problem::not_found)?;
     answer(&adapter, one, &reader).await
 }
 
-fn told(adapter: &Adapter) -> Arc<Subscriptions> {
+fn open_subscriptions(adapter: &Adapter) -> Arc<Subscriptions> {
     adapter.subscriptions.clone().unwrap_or_default()
 }
 

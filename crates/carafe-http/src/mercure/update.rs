@@ -81,6 +81,7 @@ fn check_topic(topic: &Topic, resource: &Url) -> Result<(), Problem> {
     if has_invisible(text) {
         return Err(bad("topic", "it has a control or format character: use printable text"));
     }
+    // As URLs: a relative topic, or one with escapes or dots, may name the hub as well.
     match resource.join(text).is_ok_and(|url| is_hubs_own(&url, resource)) {
         true => Err(bad("topic", "it is the hub's own URL: use another")),
         false => Ok(()),
@@ -132,6 +133,7 @@ pub(crate) fn new_urn() -> String {
     let mut urn = String::from("urn:uuid:");
     for (at, byte) in bytes.iter().enumerate() {
         let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+        // Writing to a string does not fail.
         let _ = write!(urn, "{dash}{byte:02x}");
     }
     urn

@@ -41,9 +41,9 @@ impl Collector for OfHub {
     }
 }
 
-type Told<V> = (&'static str, &'static str, V);
+type Sample<V> = (&'static str, &'static str, V);
 
-fn counters(counts: &HubCounts) -> [Told<u64>; 5] {
+fn counters(counts: &HubCounts) -> [Sample<u64>; 5] {
     [
         ("carafe_events_published", "Events that were stored", counts.published),
         (
@@ -65,7 +65,7 @@ fn counters(counts: &HubCounts) -> [Told<u64>; 5] {
     ]
 }
 
-fn gauges(hub: &Hub) -> [Told<i64>; 5] {
+fn gauges(hub: &Hub) -> [Sample<i64>; 5] {
     let counts = hub.counts();
     [
         (
@@ -89,6 +89,7 @@ fn gauges(hub: &Hub) -> [Told<i64>; 5] {
 }
 
 fn signed(count: impl TryInto<i64>) -> i64 {
+    // Gauges are signed in the text format; no count comes near the limit.
     count.try_into().unwrap_or(i64::MAX)
 }
 

@@ -117,12 +117,14 @@ impl Metrics {
     }
 
     fn moved(&self, from: DeliveryPath, to: DeliveryPath) {
+        // The gauge of the old path; what was opened there stays counted.
         self.0.streams.get_or_create(&from).dec();
         self.opened(to);
     }
 
     fn closed(&self, path: DeliveryPath, end: EndReason) {
         self.0.streams.get_or_create(&path).dec();
+        // The limit has its counter here, where every delivery path ends its streams.
         if end == EndReason::Stalled {
             self.limited(Limit::WriteTimeout);
         }
@@ -236,7 +238,7 @@ pub(crate) struct Counted {
 impl Counted {
     pub(crate) fn new(metrics: &Metrics, path: DeliveryPath) -> Self {
         metrics.opened(path);
-        // Every other end is reported by whoever delivers the stream.
+        // Every other end is reported by the code that delivers the stream.
         Self {
             metrics: metrics.clone(),
             path,

@@ -2,8 +2,8 @@
 //! the counters.
 //!
 //! The record moves with the stream: from the endpoint into the response body, and from there to a
-//! shard. Whoever delivers the stream tells it how many bytes were sent and why the stream ended.
-//! There may be a million records, so their size is tested.
+//! shard. The code that delivers the stream reports what was sent, and why the stream ended. There
+//! may be a million records, so their size is tested.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -22,6 +22,8 @@ const V4: u64 = 0xff << 56;
 
 impl ClientAddress {
     fn of_network(bits: u64) -> Self {
+        // Only `ffff:ffff:ffff:ffff::/64` has no bit left when inverted. It is a multicast prefix,
+        // and shares the value of `::/64`.
         Self(NonZeroU64::new(!bits).unwrap_or(NonZeroU64::MAX))
     }
 }
@@ -30,6 +32,7 @@ impl From<IpAddr> for ClientAddress {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::of_network(V4 | u64::from(address.to_bits())),
+            // One client has a /64 at least, and could otherwise choose among 2^64 addresses.
             IpAddr::V6(address) => Self::of_network((address.to_bits() >> 64) as u64),
         }
     }
@@ -131,9 +134,11 @@ impl Proxies {
     /// client.
     fn beyond(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer.to_canonical();
-        let mut told = self.told(headers);
+        let mut addresses = self.forwarded(headers);
         while self.trusts(nearest) {
-            let Some(Some(next)) = told.next() else { break };
+            // A malformed address ends the search: what is before it may be forged. Then the proxy
+            // itself is the client.
+            let Some(Some(next)) = addresses.next() else { break };
             nearest = next.to_canonical();
         }
         nearest
@@ -148,12 +153,17 @@ impl Proxies {
     ///
     /// The lists are split from their end and without regard to quotes: the client could open a
     /// quote in its part.
-    fn told<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
+    fn forwarded<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
         let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
             ProxyHeader::XForwardedFor => ("x-forwarded-for", address),
             ProxyHeader::Forwarded => ("forwarded", forwarded_for),
         };
         let lists: Vec<_> = headers.get_all(name).iter().collect();
+        // A header field that is not text counts as malformed, not as absent: skipping it would
+        // believe what is before it.
         let lists = lists.into_iter().rev().map(|list| list.to_str().unwrap_or_default());
         lists.flat_map(|list| list.rsplit(',')).map(read)
     }
@@ -184,10 +194,10 @@ mod tests {
     const F: ProxyHeader = ProxyHeader::Forwarded;
 
     /// The client's address, where 10.0.0.0/8 and fd00::/8 are proxies.
-    fn client(header: ProxyHeader, peer: &str, told: &[(&'static str, &str)]) -> String {
+    fn client(header: ProxyHeader, peer: &str, sent: &[(&'static str, &str)]) -> String {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
         let mut headers = HeaderMap::new();
-        for (name, value) in told {
+        for (name, value) in sent {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let mut extensions = Extensions::new();
@@ -196,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_proxy_is_the_client_whatever_it_says() {
+    fn a_peer_that_is_no_proxy_is_the_client_whatever_its_headers() {
         let forged = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=1.1.1.1")];
         for (peer, shown) in [
             ("192.0.2.1", "192.0.2.1"),
@@ -210,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_nearest_that_is_no_proxy() {
-        for (told, shown) in [
+        for (sent, shown) in [
             ("192.0.2.1", "192.0.2.1"),
             ("1.1.1.1, 192.0.2.1", "192.0.2.1"),
             ("1.1.1.1,192.0.2.1 , 10.1.1.1", "192.0.2.1"),
@@ -221,7 +231,7 @@ mod tests {
             ("1.1.1.1, unknown", "10.0.0.1"),
             ("1.1.1.1, unknown, 10.1.1.1", "10.1.1.1"),
         ] {
-            assert_eq!(client(X, "10.0.0.1", &[("x-forwarded-for", told)]), shown, "{told}");
+            assert_eq!(client(X, "10.0.0.1", &[("x-forwarded-for", sent)]), shown, "{sent}");
         }
         let several = [("x-forwarded-for", "1.1.1.1, 192.0.2.1"), ("x-forwarded-for", "10.1.1.1")];
         assert_eq!(client(X, "10.0.0.1", &several), "192.0.2.1");
@@ -229,7 +239,7 @@ mod tests {
 
     #[test]
     fn forwarded_is_read_where_proxies_write_it_and_not_what_they_pass_on() {
-        for (told, shown) in [
+        for (sent, shown) in [
             ("for=192.0.2.1", "192.0.2.1"),
             ("For=1.1.1.1;proto=http, proto=https; FOR=\"192.0.2.1:80\"", "192.0.2.1"),
             ("for=1.1.1.1, for=\"[2001:db8::1]:4711\";by=10.0.0.1, for=10.1.1.1", "2001:db8::/64"),
@@ -237,8 +247,8 @@ mod tests {
             ("for=\", for=192.0.2.1", "192.0.2.1"),
             ("proto=http", "10.0.0.1"),
         ] {
-            let told = [("forwarded", told), ("x-forwarded-for", "1.1.1.1")];
-            assert_eq!(client(F, "10.0.0.1", &told), shown, "{told:?}");
+            let sent = [("forwarded", sent), ("x-forwarded-for", "1.1.1.1")];
+            assert_eq!(client(F, "10.0.0.1", &sent), shown, "{sent:?}");
         }
         let passed_on = [("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "192.0.2.1")];
         assert_eq!(client(X, "10.0.0.1", &passed_on), "192.0.2.1");

@@ -107,6 +107,7 @@ impl BodyBudget {
     /// A budget of so many bytes, at least 2 KiB.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
+        // At least one unit for each of the two shares; at most what a semaphore can count.
         let units = (bytes / UNIT).clamp(SHARE, Semaphore::MAX_PERMITS);
         let small = Pool::new(units / KEPT, units / KEPT / SHARE);
         let any = Pool::new(units - small.units, units / SHARE);
@@ -122,6 +123,7 @@ impl BodyBudget {
     /// The most bytes that were in use at once since the last call.
     #[must_use]
     pub fn take_peak(&self) -> usize {
+        // Relaxed: a statistic. A reservation between the two reads is in this peak or in the next.
         self.0.peak.swap(self.0.held(), Relaxed).saturating_mul(UNIT)
     }
 
@@ -192,10 +194,12 @@ impl Held {
         if units <= held {
             return Ok(());
         }
+        // A wait for more than the share would never end.
         if units > self.entry.pool.share {
             return Err(NoRoom::Ever);
         }
         let more = u32::try_from(units - held).map_err(|_| NoRoom::Ever)?;
+        // A body that has begun in one pool stays there: its permits belong to that pool.
         if self.is_small && held == 0 {
             self.begin_small(more, patience).await?;
         } else {
@@ -211,6 +215,7 @@ impl Held {
             return Ok(());
         }
         let publisher = self.entry.client.as_ref().map(|(publisher, _)| *publisher);
+        // Holds nothing of the old pool yet, so the entry may be replaced.
         self.entry = PoolEntry::new(&self.budget.0.small, publisher);
         self.grow_by(units, patience).await
     }
@@ -222,6 +227,7 @@ impl Held {
             Some((_, free)) => Some(take(free, units, patience).await.ok_or(NoRoom::OfClient)?),
             None => None,
         };
+        // On an error the client's permits drop here: nothing is held by a body that does not grow.
         let of_all = take(&self.entry.pool.free, units, patience).await.ok_or(NoRoom::AtAll)?;
         of_client.into_iter().for_each(|of_client| merge(&mut self.of_client, of_client));
         merge(&mut self.of_all, of_all);
@@ -232,6 +238,7 @@ impl Held {
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         for permit in [&mut self.of_all, &mut self.of_client].into_iter().flatten() {
             let beyond = permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+            // `beyond` is at most what the permit has, so `split` never fails.
             drop(permit.split(beyond));
         }
     }
@@ -251,6 +258,7 @@ async fn take(
     let start = Instant::now();
     let taken = timeout(*patience, Arc::clone(from).acquire_many_owned(units)).await;
     *patience = patience.saturating_sub(start.elapsed());
+    // The semaphore is never closed, so the inner result is always a permit.
     taken.ok()?.ok()
 }
 
@@ -390,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_most_that_was_held_is_told_once() {
+    async fn the_peak_is_reported_once() {
         let budget = budget();
         let body = held(&budget, A, 1);
         drop(held(&budget, B, 3));

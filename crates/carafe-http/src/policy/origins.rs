@@ -42,6 +42,7 @@ impl FromStr for Origin {
         if !word(scheme, "+-.") || !word(host, "-._:[]") {
             return Err(bad);
         }
+        // Browsers write scheme and host in lower case, and the header is compared as it is.
         let text = text.to_ascii_lowercase();
         // Browsers omit the default port.
         let usual = if text.starts_with("https:") { ":443" } else { ":80" };
@@ -122,6 +123,7 @@ impl Origins {
                 WWW_AUTHENTICATE,
             ])
             .max_age(PREFLIGHT)
+            // `Vary` is set for every response elsewhere, also for those that CORS does not touch.
             .vary([])
     }
 }

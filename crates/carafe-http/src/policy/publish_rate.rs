@@ -120,6 +120,7 @@ impl PublishRate {
     pub fn set(&self, rate: Option<Rate>) {
         let mut table = self.table();
         if table.rate != rate {
+            // The times were computed by the old rate.
             *table = Table { rate, ..Table::default() };
         }
     }
@@ -138,6 +139,7 @@ impl PublishRate {
         let busy_until = table.busy_until(publisher, now);
         let until = (*busy_until).max(now) + rate.each * events;
         let full = now + rate.each * rate.burst.get();
+        // Nothing is taken on this path: a rejected request does not delay the next one.
         if until > full {
             return Err(TooFast::Wait(until - full));
         }
@@ -184,8 +186,11 @@ impl Table {
         if self.busy_until.len() < PUBLISHERS || self.busy_until.contains_key(&publisher) {
             return true;
         }
+        // Linear in the number of publishers, under the lock: so at most once per second.
         if self.swept.is_none_or(|swept| now - swept >= SWEEP) {
             self.swept = Some(now);
+            // Forgetting a publisher whose time is past gives it nothing: it has its whole burst
+            // either way.
             self.busy_until.retain(|_, until| *until > now);
         }
         self.busy_until.len() < PUBLISHERS

@@ -103,6 +103,7 @@ impl Subscribers {
 
 impl Open {
     fn admit(&mut self, client: Option<ClientAddress>) -> Result<(), Limit> {
+        // Both checks before either count: a refusal changes nothing.
         if self.total >= self.limits.total {
             return Err(Limit::Subscribers);
         }
@@ -118,6 +119,7 @@ impl Open {
     }
 
     fn leave(&mut self, client: Option<ClientAddress>) {
+        // Each permit was counted once, and its drop runs once.
         self.total -= 1;
         client.into_iter().for_each(|client| self.change(client, |count| count.streams -= 1));
     }
@@ -186,6 +188,7 @@ impl ConnectionPermit {
     /// elsewhere. Then the connection is no longer counted.
     pub(crate) fn hand_over(mut self, stream: &Permit) -> bool {
         self.handed_over = stream.client == Some(self.client)
+            // The counts of another `Subscribers` know nothing of this connection.
             && Arc::ptr_eq(&self.subscribers.0, &stream.subscribers.0);
         self.handed_over
     }

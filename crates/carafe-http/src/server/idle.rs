@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_waited_for_the_longest_is_closed_first() {
+    async fn the_connection_idle_for_the_longest_is_closed_first() {
         let idle = Idle::new();
         let [first, second, third, fourth] = [(); 4].map(|()| register(&idle));
         let (one, other) = (first.0.begin().unwrap(), first.0.begin().unwrap());

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_asked_at_once_is_answered_and_given_away_without_the_runtime() {
+    async fn a_request_that_is_there_at_once_is_answered_and_given_away_without_the_runtime() {
         let (mut socket, mut client) = pair().await;
         client.write_all(b"asked").await.unwrap();
         assert_eq!(socket.first().await.unwrap(), b"asked");
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_speaks_late_or_long_is_read_to_the_end_in_order() {
+    async fn late_and_long_input_is_read_to_the_end_in_order() {
         let (mut socket, mut client) = pair().await;
         let said: Vec<u8> = (0..5 * FIRST).map(|at| at as u8).collect();
         let expected = said.clone();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_without_a_word_is_an_error_and_so_is_a_socket_that_is_gone() {
+    async fn a_client_that_closes_without_an_alert_is_an_error_and_so_is_a_closed_socket() {
         let (mut socket, client) = pair().await;
         drop(client);
         assert_eq!(socket.first().await.unwrap_err().kind(), ErrorKind::UnexpectedEof);

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_may_still_come_to_speak_http_2_is_looked_at_further() {
+    fn only_a_possible_http_2_preface_is_read_further() {
         for (first, protocol) in [
             (&b"GET / HTTP/1.1\r\n"[..], Protocol::Http1),
             (b"POST / HTTP/1.1\r\n", Protocol::Http1),

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_something_within_the_time_is_not_cut() {
+    async fn a_connection_with_write_progress_stays_open() {
         let stall = StallDetector::new(ALLOWED);
         let driver = async {
             for _ in 0..5 {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_is_cut_when_the_time_is_over_and_with_the_connection_its_streams() {
+    async fn a_stalled_connection_ends_after_the_write_timeout_with_its_streams() {
         let (stall, start) = (StallDetector::new(ALLOWED), Instant::now());
         let (stream, other) = (stall.over_stream(), StallDetector::new(ALLOWED));
         let driver = async {

@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_untouched_stream_that_has_said_just_its_opening_lets_the_socket_go() {
+    fn only_an_unchanged_stream_that_has_sent_just_its_opening_gives_the_socket_away() {
         const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
         const CHUNK: &str = "B\r\nopening one\r\n";
         check(&format!("{HEAD}date: now\r\n\r\n{CHUNK}"), true);

@@ -84,6 +84,8 @@ impl ComplexPatterns {
     ) -> Option<Untested> {
         let (mut untested, mut room) = (Vec::new(), PATTERNS_AT_ONCE);
         for (topic, tested_to) in topics {
+            // Serials grow, so what follows `tested_to` are exactly the patterns that were added
+            // since.
             let rest = self.patterns.range(tested_to + 1..).take(room);
             let patterns: Vec<_> =
                 rest.map(|(serial, (pattern, _))| (*serial, pattern.clone())).collect();
@@ -116,6 +118,7 @@ impl Untested {
 fn test(topic: Topic, patterns: Vec<(Serial, TopicPattern)>) -> (Topic, Tested) {
     #[cfg(test)]
     TESTS.set(TESTS.get() + patterns.len());
+    // Sorted by serial, so the last one covers all before it.
     let to = patterns.last().map_or(0, |(serial, _)| *serial);
     let matching = patterns.into_iter().filter(|(_, pattern)| pattern.matches(topic.as_str()));
     let matching = matching.map(|(serial, _)| serial).collect();

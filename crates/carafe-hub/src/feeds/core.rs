@@ -79,6 +79,8 @@ impl Core {
     /// Adds the next entry, and appends the subscriptions that may want it to `interested`, some
     /// perhaps twice. All patterns of its topics have been tested.
     pub(crate) fn push(&mut self, entry: Arc<Entry>, interested: &mut Vec<SubscriptionId>) {
+        // Both under one lock: an offset in a feed always has its entry in the ring, until `evict`
+        // removes both.
         self.feeds.push(entry.offset(), &entry.publication, interested);
         self.ring.push(entry);
     }
@@ -89,6 +91,8 @@ impl Core {
     /// The tested patterns of a topic leave with its last entry. So all pushes come before this.
     pub(crate) fn evict(&mut self) -> bool {
         for _ in 0..EVICTED_AT_ONCE {
+            // The ring first, then its feeds: the lock is held over both, so no subscriber sees one
+            // without the other.
             let Some(evicted) = self.ring.evict() else { return false };
             self.feeds.evict(evicted.offset(), &evicted.publication);
         }
@@ -100,6 +104,7 @@ impl Core {
     /// tests.
     pub(crate) fn backfill(&self, interest: &Interest, position: Position) -> Option<Backfill> {
         let after = position.offset;
+        // The ring does not reach back so far: the log has to be read anyway.
         if after < self.ring.floor() {
             return None;
         }
@@ -110,6 +115,8 @@ impl Core {
         let entries = self.ring.newest_before(after, until, ENTRIES_AT_ONCE);
         let is_last = entries.len() < ENTRIES_AT_ONCE;
         let oldest = entries.last().filter(|_| !is_last);
+        // Entries are tested from the newest to the oldest. Not below zero: offsets of entries
+        // begin at 1.
         let since = oldest.map_or(after, |oldest| oldest.offset() - 1);
         let matcher = self.feeds.get(feed).matcher().clone();
         Some(Backfill { feed, matcher, until, since, entries })
@@ -144,11 +151,13 @@ impl Core {
             match self.feeds.subscribe(matcher, id, client, tail) {
                 Ok(feed) => interest.feeds.push(feed),
                 Err(error) => {
+                    // Gives back what the matchers before this one have taken, and the access.
                     self.unsubscribe(&interest);
                     return Err(error);
                 }
             }
         }
+        // Sorted, so that two requests for the same are equal whatever the order of their matchers.
         interest.feeds.sort_unstable();
         Ok(interest)
     }
@@ -182,6 +191,8 @@ impl Core {
                 advance(position, self.tail());
                 return Step::CaughtUp;
             };
+            // Absent only if the ring evicted it, which `covers` rules out; reading the log is
+            // right all the same.
             match self.ring.get(offset, &interest.access, format) {
                 None => return Step::Behind,
                 Some(RingEntry::Hidden(hidden)) => *position = hidden,
@@ -221,6 +232,8 @@ impl Core {
 
     /// The next entry in the feeds, whether it is shown or not.
     fn next_offset(&self, interest: &Interest, after: Position) -> Option<Offset> {
+        // A merge by binary search in each feed: no feed keeps a cursor, so a million subscriptions
+        // share it.
         interest.feed_ids().filter_map(|feed| self.feeds.get(feed).next_after(after.offset)).min()
     }
 

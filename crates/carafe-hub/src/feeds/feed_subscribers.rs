@@ -47,6 +47,7 @@ impl FeedSubscribers {
             }
             Self::One(first) => {
                 let mut slots = Slots { slots: Vec::new(), first_free: NO_SLOT, used: 0 };
+                // Gets slot 0, the one that `One` has given out.
                 slots.insert(*first);
                 let slot = slots.insert(subscription);
                 *self = Self::Many(Box::new(slots));
@@ -60,6 +61,7 @@ impl FeedSubscribers {
         match self {
             Self::None => {}
             Self::One(_) => *self = Self::None,
+            // Stays `Many`, even with one left: slots that were given out keep their numbers.
             Self::Many(slots) => slots.remove(slot),
         }
     }
@@ -88,6 +90,7 @@ impl Slots {
     }
 
     fn remove(&mut self, slot: FeedSlot) {
+        // The free slots form a list within the vector: freeing allocates nothing.
         self.slots[slot.index()] = FREE | self.first_free;
         self.first_free = slot.index() as u32;
         self.used -= 1;

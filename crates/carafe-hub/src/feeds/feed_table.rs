@@ -108,6 +108,8 @@ impl FeedTable {
             let id = self.topic_feed(&topic);
             let Self { feeds, complex, .. } = self;
             let tested = feeds[id].recent().tested.get_or_insert_default();
+            // Serials are never reused, so one without a feed is a removed pattern. Removed here,
+            // or a topic with many short-lived patterns would collect them.
             tested.matching.retain(|serial| complex.feed(*serial).is_some());
             learned.matching.into_iter().for_each(|serial| tested.add(serial));
             tested.to = tested.to.max(learned.to);
@@ -122,6 +124,8 @@ impl FeedTable {
         publication: &Publication,
         interested: &mut Vec<SubscriptionId>,
     ) {
+        // The complex patterns were tested before (`untested`), so this takes time by what matches
+        // only.
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id];
             feed.recent().offsets.push_back(offset);
@@ -133,6 +137,7 @@ impl FeedTable {
     pub(crate) fn evict(&mut self, offset: Offset, publication: &Publication) {
         for id in self.matching(publication) {
             let offsets = &mut self.feeds[id].recent().offsets;
+            // `<=`: what is older than the evicted entry is gone from the ring, too.
             while offsets.front().is_some_and(|oldest| *oldest <= offset) {
                 offsets.pop_front();
             }
@@ -209,6 +214,7 @@ impl FeedTable {
             let matching = tested.into_iter().flat_map(|tested| &tested.matching);
             all.extend(matching.filter_map(|serial| self.complex.feed(*serial)));
         }
+        // Several topics of one entry may match the same pattern: its feed gets the offset once.
         all.sort_unstable();
         all.dedup();
         all
@@ -232,6 +238,8 @@ impl FeedTable {
 
     fn find_topic_feed(&self, topic: &Topic) -> Option<FeedId> {
         let hash = self.hasher.hash_one(Some(topic));
+        // Hashed as an `Option`, because the rehashing of the table has only the feed, whose topic
+        // is optional.
         self.by_topic.find(hash, |id| self.get(*id).topic() == Some(topic)).copied()
     }
 
@@ -265,6 +273,7 @@ impl FeedTable {
         if complex {
             self.check_limits(known, client)?;
         }
+        // After the limits: a rejected pattern leaves nothing behind.
         let id = known.unwrap_or_else(|| self.new_pattern_feed(pattern, complex, tail));
         if let (true, Some(client)) = (complex, client) {
             self.budgets.take(client, id);
@@ -288,6 +297,7 @@ impl FeedTable {
 
     fn new_pattern_feed(&mut self, pattern: &TopicPattern, complex: bool, tail: Offset) -> FeedId {
         let mut feed = Feed::new(pattern.clone().into());
+        // A new pattern knows nothing of the entries that are in the ring already.
         feed.recent().since = tail;
         let id = self.feeds.insert(feed);
         self.by_pattern.insert(pattern.clone(), id);
@@ -295,6 +305,7 @@ impl FeedTable {
             self.complex.insert(pattern.clone(), id);
         } else {
             self.simple.insert(pattern, id);
+            // Invalidates what each topic's feed has kept, without visiting a million of them.
             self.simple_version += 1;
         }
         id
@@ -359,6 +370,8 @@ impl Feed {
     /// The first match after `offset`.
     pub(crate) fn next_after(&self, offset: Offset) -> Option<Offset> {
         let offsets = &self.recent.as_ref()?.offsets;
+        // Offsets are sorted: pushes come in order, and a backfill adds older ones at the front,
+        // newest first.
         let at = offsets.partition_point(|known| *known <= offset);
         offsets.get(at).copied()
     }

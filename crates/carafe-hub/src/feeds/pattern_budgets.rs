@@ -38,6 +38,7 @@ impl PatternBudgets {
     }
 
     pub(crate) fn give_back(&mut self, client: Client, feed: FeedId) {
+        // A simple pattern or a topic: neither is in a budget.
         let Some(held) = self.held.get_mut(&(client, feed)) else { return };
         *held -= 1;
         if *held > 0 {

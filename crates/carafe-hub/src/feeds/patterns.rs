@@ -179,6 +179,7 @@ impl<K: Copy + Eq> Node<K> {
             let exact = self.leaves.iter().filter(|leaf| !leaf.tail);
             return exact.for_each(|leaf| f(leaf.key));
         };
+        // The address identifies the node: the trie is borrowed, so no node moves during the walk.
         if self.tails().next().is_some() && reported.insert(ptr::from_ref(self)) {
             self.tails().for_each(&mut *f);
         }
@@ -186,6 +187,7 @@ impl<K: Copy + Eq> Node<K> {
             return;
         };
         for child in children.matching(segment) {
+            // Recursion is as deep as the pattern has segments, which its maximum length bounds.
             child.walk(topic.clone(), reported, f);
         }
         if let Some(child) = &children.any {
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_matches_in_several_ways_is_reported_once() {
+    fn a_pattern_that_matches_along_several_paths_is_reported_once() {
         check(&["*/a/*"], "a/a/a/a/a", &["*/a/*"]);
         check(&["*/:x/a"], "a/a/a/a/a", &["*/:x/a"]);
     }

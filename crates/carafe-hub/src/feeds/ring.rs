@@ -56,11 +56,13 @@ impl Ring {
     }
 
     pub(crate) fn contains(&self, position: Position) -> bool {
+        // The whole position: after a lost tail, another entry may have the same offset.
         self.find(position.offset).is_some_and(|at| self.entries[at].entry.position == position)
     }
 
     /// How many entries the ring has after one offset, up to another.
     pub(crate) fn count(&self, after: Offset, until: Offset) -> usize {
+        // Not below zero: callers pass `after` up to `until`, and the index grows with the offset.
         self.index_after(until) - self.index_after(after)
     }
 
@@ -77,6 +79,7 @@ impl Ring {
     }
 
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
+        // A log appends in order, so the entries stay sorted for the binary searches.
         self.tail = entry.position;
         self.bytes += entry.weight();
         let (frames, visibility) = (SmallVec::new(), VisibilityCache::default());
@@ -85,11 +88,14 @@ impl Ring {
 
     /// Removes the oldest entry if the ring is over its limit. The newest entry always stays.
     pub(crate) fn evict(&mut self) -> Option<Arc<Entry>> {
+        // One entry may be larger than the ring. It stays, or no subscriber would be served from
+        // memory.
         if self.bytes <= self.limit || self.entries.len() <= 1 {
             return None;
         }
         let oldest = self.entries.pop_front()?;
         self.bytes -= oldest.weight();
+        // Offsets have holes, so this is not the first entry's offset less one.
         self.floor = oldest.entry.offset();
         Some(oldest.entry)
     }
@@ -135,6 +141,7 @@ impl RecentEntry {
     fn is_shown(&mut self, access: &InternedAccess, bytes: &mut usize) -> bool {
         let before = self.visibility.weight();
         let shown = access.shows_cached(&self.entry.publication, &mut self.visibility);
+        // A cache never shrinks.
         *bytes += self.visibility.weight() - before;
         shown
     }

@@ -14,6 +14,7 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// Moves forward to `position`, up to which there is nothing for the subscription.
     pub(crate) fn advance(&mut self, position: Position) {
+        // Never back: the cursor may have passed the position while the subscription was polled.
         advance(&mut self.position, position);
     }
 }

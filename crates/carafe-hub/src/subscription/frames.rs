@@ -82,6 +82,7 @@ impl Frames {
         *events = events.saturating_add(delivery.events());
         // One frame is not copied.
         let mut joined: Option<BytesMut> = None;
+        // The last frame may exceed the limit: a frame is never split.
         while joined.as_ref().map_or(first.len(), BytesMut::len) < CHUNK_BYTES {
             let Poll::Ready(Some((delivery, frame))) =
                 subscription.poll_item(cx, Some(*format), read_ahead)
@@ -89,6 +90,8 @@ impl Frames {
                 break;
             };
             *events = events.saturating_add(delivery.events());
+            // The buffer is made for the second frame, so most streams, with one event at a time,
+            // copy nothing.
             joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
         }
         Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))

@@ -91,7 +91,10 @@ impl Opening {
     /// history.
     pub(super) fn grow_gap(&mut self, new_gap: impl FnOnce() -> Gap, resume_after: Position) {
         let mut gap = match std::mem::replace(self, Self::done()) {
+            // `last=N` and `earliest` ask for what there is. Nothing that the client knows of is
+            // missing.
             history @ Self::FromHistory { .. } => return *self = history,
+            // Not reported yet: both gaps become one, which begins where the first did.
             Self::Gap { gap, .. } | Self::GrowingGap(gap) => gap,
             Self::Live { .. } | Self::Ahead { .. } => Box::new(new_gap()),
         };

@@ -41,6 +41,7 @@ impl Origin {
 pub(crate) async fn resolve(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadError> {
     match &request.start {
         Start::Tail => Ok(Origin::Tail),
+        // `start` is before the oldest entry, and its position is known even if the log is empty.
         Start::Earliest => Ok(Origin::History(hub.log.span().start)),
         Start::Last(count) => {
             let _permit = hub.replay_permits.acquire(request.client).await;
@@ -50,6 +51,8 @@ pub(crate) async fn resolve(hub: &HubInner, request: &Subscribe) -> Result<Origi
         Start::After(position) => resume(hub, *position, request.client).await,
         Start::AfterId(id) => match id.parse() {
             Ok(position) => resume(hub, position, request.client).await,
+            // An ID that no log of this kind has written. The stream is served, and says what it
+            // lacks.
             Err(_) => Ok(Origin::Gap(gap_to_oldest(hub, id.clone(), GapReason::Foreign))),
         },
     }

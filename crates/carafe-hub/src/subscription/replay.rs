@@ -37,6 +37,8 @@ pub(crate) fn read_block(
     matchers: Vec<TopicMatcher>,
 ) -> Pending<Result<Block, ReadError>> {
     Box::pin(async move {
+        // Given back when the block is read, not when it is delivered: a slow client holds a block,
+        // and no permit.
         let _permit = hub.replay_permits.acquire(client).await;
         hub.log.read(after, matchers, BLOCK_LIMIT).await
     })

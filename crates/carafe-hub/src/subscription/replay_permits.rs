@@ -131,6 +131,7 @@ impl<'a> Future for Acquire<'a> {
         let mut queues = permits.queues();
         let ticket = match state {
             AcquireState::NotRequested => queues.request(*client, &mut waker),
+            // The permit was assigned since the last poll, and counts as this one's already.
             AcquireState::Queued(ticket) if queues.unclaimed.remove(ticket) => None,
             AcquireState::Queued(ticket) => {
                 queues.replace_waker(*client, *ticket, &mut waker);
@@ -156,6 +157,7 @@ impl Drop for Acquire<'_> {
             drop(queues);
             return self.permits.give_back(self.client);
         }
+        // The waker is dropped after the lock: dropping it may end a task, which may hold a permit.
         let waker = queues.cancel(self.client, ticket);
         drop(queues);
         drop(waker);
@@ -178,6 +180,7 @@ impl Queues {
             .clients
             .entry(client)
             .or_insert_with(|| ClientQueue { served: ticket, ..ClientQueue::default() });
+        // Nobody is overtaken: while a permit is free, no client that may have one more waits.
         if is_free && queue.assigned < max {
             queue.assigned += 1;
             queue.served = ticket;
@@ -243,8 +246,11 @@ impl Queues {
     ) -> T {
         let max = self.max_of(client);
         let queue = self.clients.entry(client).or_default();
+        // By the old key, before the change: the set is ordered by what changes.
         self.eligible.remove(&(queue.assigned, queue.served, client));
         let changed = change(queue);
+        // The map keeps no client without a permit and without a request, so its size is bounded by
+        // those.
         if !queue.waiting.is_empty() && queue.assigned < max {
             self.eligible.insert((queue.assigned, queue.served, client));
         } else if queue.waiting.is_empty() && queue.assigned == 0 {

@@ -215,6 +215,7 @@ impl Subscription {
     /// The position, if it has moved since the subscriber was sent one.
     pub(super) fn moved_position(&mut self, format: Format) -> Option<Bytes> {
         let has_moved = self.registration.cursor.position != self.last_sent;
+        // A stream that is ahead must not state a position that the log does not have yet.
         let is_live = matches!(self.source, Source::Ring) && !self.opening.is_ahead();
         (has_moved && is_live).then(|| self.position_item(Some(format)).1)
     }
@@ -230,6 +231,8 @@ impl Subscription {
         let (waited_to, _waiter);
         let Registration { id, cursor, .. } = &mut self.registration;
         let mut state = hub.state();
+        // One tail for the whole look: the wait ends, and the next step is made, at the same point
+        // of the log.
         let tail = state.core.tail();
         (waited_to, _waiter) = state.wakeups.stop_waiting(*id, tail);
         // Before the cursor moves: a stream that is ahead searches the position it was given.
@@ -243,16 +246,19 @@ impl Subscription {
                 drop(state);
                 Poll::Ready(self.take_entry(entry, &frame))
             }
+            // Nothing that is shown follows, so the gap ends here.
             Step::CaughtUp if self.opening.is_growing_gap() => {
                 self.finish_gap();
                 Poll::Ready(RingPoll::Again)
             }
             Step::Hidden => Poll::Ready(RingPoll::Again),
+            // Without a waker: the caller has frames to send, and polls again after them.
             Step::Behind if read_log == ReadLog::NotNow => Poll::Pending,
             Step::Behind => {
                 let (after, matchers) =
                     (cursor.position.offset, state.core.matchers(&cursor.interest));
                 drop(state);
+                // After the lock: the future may take a permit, and the log has locks of its own.
                 self.source = Source::ReadingLog(read_block(hub, self.client, after, matchers));
                 Poll::Ready(RingPoll::Again)
             }
@@ -297,6 +303,7 @@ impl Subscription {
     /// Counts a heartbeat; whether the stream has waited for its tail for too long, and has a gap
     /// to report instead.
     pub(crate) fn gives_up_waiting(&mut self) -> bool {
+        // A stream that searches its position already does not wait for the tail.
         if !matches!(self.source, Source::Ring) {
             return false;
         }
@@ -359,12 +366,15 @@ impl Subscription {
     fn next_of_block(&mut self, format: Option<Format>) -> Option<Item> {
         while let Source::Block(block) = &mut self.source {
             let cursor = &mut self.registration.cursor;
+            // The block covers more than its last entry: nothing up to `up_to` is wanted, and it is
+            // not read again.
             let Some(entry) = block.entries.pop_front() else {
                 cursor.position = block.up_to;
                 self.source = Source::Ring;
                 return None;
             };
             cursor.position = entry.position;
+            // The log selects by matchers; what may be seen is decided here, as for the ring.
             if !cursor.interest.shows(&entry) {
                 continue;
             }

@@ -194,7 +194,7 @@ fn finding_the_last_of_what_is_not_there_is_refused_beyond_a_number_of_tests() {
 }
 
 #[test]
-fn a_lost_index_is_made_again_once_by_all_who_need_it() {
+fn a_lost_index_is_made_again_once_for_all_readers() {
     let folder = tempfile::tempdir().unwrap();
     let spy = Spy::on(&folder);
     let log = open(&spy, DiskOptions { readers: 8, ..options() });
@@ -308,7 +308,7 @@ fn an_append_completes_while_all_readers_are_busy() {
 }
 
 #[test]
-fn the_writer_goes_on_in_the_next_segment_while_an_index_is_made() {
+fn the_writer_continues_in_the_next_segment_while_an_index_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let spy = Spy::on(&folder);
     let log = open(&spy, options());

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_one_hash_are_told_apart_by_who_asks() {
+    fn lists_of_one_hash_are_distinguished_by_the_reader() {
         let postings = Postings::default();
         let one = postings.push(5, 0, |list| list == 0, |_| {});
         let other = postings.push(5, 1, |list| list == 1, |_| {});
