@@ -8,5 +8,5 @@ mod any_position;
 mod asking;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    any_position::any_last_event_id_is_found_or_told(input);
+    any_position::any_last_event_id_is_found_or_reported(input);
 });

@@ -213,7 +213,7 @@ fn a_token_that_is_not_valid_yet_is_refused() {
 }
 
 #[test]
-fn a_token_for_somebody_else_is_refused() {
+fn a_token_for_another_audience_is_rejected() {
     let hub = Guarded::start(&[STRANGERS, &["--audience", "https://hub.example"]].concat());
     for wrong in [all(), json!({"publish": ["*"], "aud": "https://other.example"})] {
         is_refused_by(hub.address(), &token(wrong), "`aud`");
@@ -310,7 +310,7 @@ fn an_authorization_that_is_not_one_bearer_token_is_refused() {
 }
 
 #[test]
-fn who_has_no_token_is_asked_for_one_and_who_has_the_wrong_one_is_told_so() {
+fn a_missing_token_is_401_and_a_wrong_one_is_reported_as_such() {
     let hub = Guarded::start(&[]);
     let narrow = token(json!({"publish": ["a"], "subscribe": ["a", "users/:id"]}));
     for (method, target) in [
@@ -352,7 +352,7 @@ fn topics_that_exist_and_those_that_do_not_answer_alike() {
 }
 
 #[test]
-fn a_private_event_reaches_only_who_holds_a_grant_for_its_topic() {
+fn a_private_event_reaches_only_holders_of_a_grant_for_its_topic() {
     let hub = Guarded::start(&["--anonymous", "subscribe"]);
     let holder = token(json!({"subscribe": ["users/1/*"]}));
     let mut live = [
@@ -385,7 +385,7 @@ fn a_private_event_reaches_only_who_holds_a_grant_for_its_topic() {
 }
 
 #[test]
-fn where_strangers_may_nothing_a_token_sees_its_topics_and_no_others() {
+fn where_anonymous_clients_may_do_nothing_a_token_sees_only_its_topics() {
     let hub = Guarded::start(&[]);
     let holder = token(json!({"subscribe": ["a"]}));
     let mut everything = open(&hub, "/events?earliest", &holder);
@@ -398,7 +398,7 @@ fn where_strangers_may_nothing_a_token_sees_its_topics_and_no_others() {
 }
 
 #[test]
-fn an_idempotency_key_works_within_its_topic_and_tells_nobody_else_of_it() {
+fn an_idempotency_key_works_within_its_topic_and_reveals_nothing_to_other_topics() {
     let hub = Guarded::start(&[]);
     let [one, two] = ["a", "b"].map(|topic| token(json!({"publish": [topic]})));
     assert_eq!(ask(hub.address(), "POST", "/events/a?id=k", &one).status, 201);
@@ -415,7 +415,7 @@ fn an_idempotency_key_works_within_its_topic_and_tells_nobody_else_of_it() {
 }
 
 #[test]
-fn a_stream_ends_with_its_token_and_another_token_goes_on_without_loss() {
+fn a_stream_ends_with_its_token_and_resumes_with_another_token_without_loss() {
     let hub = Guarded::start(&["--retry", "50ms"]);
     let mut stream = open(&hub, "/events/a", &token(json!({"subscribe": ["a"], "exp": at(2)})));
     publish(&hub, "/events/a", "before");
@@ -611,7 +611,7 @@ fn rotates(tell: impl Fn(&Server)) {
 }
 
 #[test]
-fn new_keys_that_are_not_good_are_told_and_the_old_ones_stay_in_use() {
+fn bad_new_keys_are_reported_and_the_old_ones_stay_in_use() {
     let folder = Folder::new();
     folder.write("secret", SECRET);
     let whole = "[[key]]\nsecret-file = \"secret\"\n";
@@ -921,7 +921,7 @@ fn a_hub_without_keys_does_not_look_at_tokens() {
 }
 
 #[test]
-fn who_holds_a_token_may_do_what_strangers_may() {
+fn a_holder_of_a_token_may_do_what_anonymous_clients_may() {
     let hub = Guarded::start(&["--anonymous", "publish"]);
     let narrow = token(json!({"subscribe": ["a"]}));
     assert_eq!(ask(hub.address(), "POST", "/events/b", &narrow).status, 201);
@@ -929,7 +929,7 @@ fn who_holds_a_token_may_do_what_strangers_may() {
 }
 
 #[test]
-fn who_holds_a_token_publishes_at_a_rate_of_its_own_whichever_token_it_shows() {
+fn a_holder_publishes_at_its_own_rate_with_any_of_its_tokens() {
     let hub = Guarded::start(&["--anonymous", "publish", "--publish-rate", "1/h"]);
     let of = |subject: &str, seconds: i64| {
         token(json!({"publish": ["*"], "sub": subject, "exp": at(seconds)}))

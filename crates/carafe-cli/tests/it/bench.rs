@@ -78,7 +78,7 @@ fn a_connection_can_have_a_topic_of_its_own_besides() {
 }
 
 #[test]
-fn connections_that_leave_and_come_back_miss_nothing() {
+fn connections_that_reconnect_miss_nothing() {
     let hub = Server::start(&[]);
     let options = ["-c", "20", "--reconnects", "200", "--rate", "100", "--duration", "1s"];
     let report = passes(&hub.url("/events/bench"), &options);
@@ -87,7 +87,7 @@ fn connections_that_leave_and_come_back_miss_nothing() {
 }
 
 #[test]
-fn connections_that_did_not_read_come_back_for_what_they_lack() {
+fn connections_that_did_not_read_reconnect_for_what_they_lack() {
     let hub = Server::start(&[]);
     let report =
         passes(&hub.url("/events/bench"), &["-c", "20", "--stalled", "8", "-n", "10", "--resume"]);
@@ -205,17 +205,17 @@ fn an_event_that_is_skipped_is_found() {
 }
 
 #[test]
-fn an_event_that_comes_twice_is_found() {
+fn an_event_that_is_received_twice_is_found() {
     assert_eq!(Liar::found_out(&[0, 1, 1, 2, 3]), json!({ "doubles": 1 }));
 }
 
 #[test]
-fn an_event_that_comes_late_is_found() {
+fn an_event_that_is_late_is_found() {
     assert_eq!(Liar::found_out(&[0, 2, 1, 3]), json!({ "reorders": 1 }));
 }
 
 #[test]
-fn an_event_that_never_comes_is_found() {
+fn an_event_that_is_never_received_is_found() {
     assert_eq!(Liar::found_out(&[0, 1]), json!({ "missing": 2 }));
 }
 
@@ -229,7 +229,7 @@ fn an_event_that_nobody_published_is_found() {
 }
 
 #[test]
-fn a_gap_that_is_told_is_a_fault_too() {
+fn a_reported_gap_is_a_fault_too() {
     let tell = |events: &[String]| {
         let events = events.iter().map(|event| format!("data: {event}\n\n"));
         std::iter::once("event: carafe.gap\ndata: {}\n\n".into()).chain(events).collect::<String>()
@@ -238,7 +238,7 @@ fn a_gap_that_is_told_is_a_fault_too() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_told_in_one_sentence() {
+fn a_measurement_that_is_impossible_is_explained_in_one_sentence() {
     fails(&["bench", "https://hub.example/"], 2, "supports http only");
     fails(&["bench", "nonsense"], 2, "nonsense");
     fails(&["bench", "http://127.0.0.1:9/", "-c", "5", "--http2", "2"], 2, "not a multiple");

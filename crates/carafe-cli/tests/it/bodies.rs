@@ -20,7 +20,7 @@ fn unfinished(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn who_may_not_publish_is_answered_instead_of_told_to_send_the_body() {
+fn a_publisher_without_rights_is_rejected_instead_of_100_continue() {
     let hub = Server::anonymous("subscribe");
     for target in ["/events/a", "/events", "/.well-known/mercure"] {
         let mut socket = connect(hub.address);
@@ -122,7 +122,7 @@ fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
 }
 
 #[test]
-fn what_small_events_took_is_given_back_when_they_are_gone() {
+fn memory_of_small_events_is_freed_when_they_are_gone() {
     let limits =
         ["--body-bytes-in-flight", "64MiB", "--history-bytes", "32MiB", "--history-events", "10"];
     let hub = Server::start(

@@ -55,7 +55,7 @@ fn a_command_line_that_cannot_be_is_refused_in_one_sentence_with_exit_2() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_exit_2() {
+fn a_port_in_use_is_reported_with_exit_2() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     fails(
@@ -66,7 +66,7 @@ fn a_port_in_use_is_told_with_exit_2() {
 }
 
 #[test]
-fn a_hub_that_is_not_there_is_told_with_exit_1() {
+fn an_unreachable_hub_is_reported_with_exit_1() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
     fails(&["publish", "a", "x", "--url", &url], 1, "cannot connect");
@@ -76,7 +76,7 @@ fn a_hub_that_is_not_there_is_told_with_exit_1() {
 }
 
 #[test]
-fn a_refusal_of_the_hub_is_told_in_its_own_words_with_exit_1() {
+fn a_rejection_is_reported_with_the_detail_of_the_hub_and_exit_1() {
     let hub = Server::start(&[]);
     fails(&["publish", "a/../b", "x", "--url", &hub.url("")], 1, "leave such segments out");
     fails(&["subscribe", "a/../b", "--url", &hub.url("")], 1, "leave such segments out");
@@ -98,7 +98,7 @@ fn each_line_of_standard_input_is_an_event_and_each_event_a_line_of_standard_out
 }
 
 #[test]
-fn data_comes_from_the_argument_from_lines_or_from_all_of_standard_input() {
+fn data_is_the_argument_a_line_or_all_of_standard_input() {
     let hub = Server::start(&[]);
     let url = hub.url("");
     let publish = |arguments: &[&str], input: &str| {
@@ -116,7 +116,7 @@ fn data_comes_from_the_argument_from_lines_or_from_all_of_standard_input() {
 }
 
 #[test]
-fn a_line_is_published_when_it_comes() {
+fn a_line_is_published_when_it_arrives() {
     let hub = Server::start(&[]);
     let mut stream = Stream::open(hub.address, "/events/a", &[]);
     let mut child = carafe()
@@ -149,7 +149,7 @@ fn a_line_that_is_not_utf_8_ends_publishing_after_the_lines_before_it() {
 }
 
 #[test]
-fn json_tells_ids_when_publishing_and_everything_when_subscribing() {
+fn json_has_the_ids_when_publishing_and_all_fields_when_subscribing() {
     let hub = Server::start(&[]);
     let url = hub.url("");
     let published = run(&["publish", "a", "x\ny", "--event", "t", "--json", "--url", &url], "");
@@ -164,7 +164,7 @@ fn json_tells_ids_when_publishing_and_everything_when_subscribing() {
 }
 
 #[test]
-fn subscribing_begins_where_it_is_told_to() {
+fn subscribing_begins_where_its_options_say() {
     let hub = Server::start(&[]);
     let url = hub.url("");
     let ids: Vec<_> =
@@ -220,7 +220,7 @@ fn the_flag_wins_then_the_variable_then_the_file() {
 }
 
 #[test]
-fn a_bad_file_is_told_with_its_name_and_exit_2() {
+fn a_bad_file_is_reported_with_its_name_and_exit_2() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("carafe.toml");
     let file = path.to_str().unwrap();
@@ -306,7 +306,7 @@ fn dev_counts_every_second() {
 }
 
 #[test]
-fn a_hub_says_when_it_drains() {
+fn a_hub_reports_that_it_drains() {
     let hub = Server::start(&[]);
     hub.terminate();
     let process = hub.process();

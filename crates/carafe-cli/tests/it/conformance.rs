@@ -38,7 +38,7 @@ fn a_request_without_one_host_is_refused_in_words_and_its_connection_ends() {
 }
 
 #[test]
-fn where_metrics_are_told_a_request_has_a_host_too() {
+fn where_metrics_are_served_a_request_has_a_host_too() {
     let hub = Server::start(&["--metrics-listen", "127.0.0.1:0"]);
     let metrics = Metrics::of(&hub);
     let answer = send(metrics.address, b"GET /metrics HTTP/1.1\r\n\r\n");
@@ -59,7 +59,7 @@ fn http_1_0_needs_no_host() {
 }
 
 #[test]
-fn a_stream_over_http_1_0_does_not_say_that_the_connection_goes_on() {
+fn a_stream_over_http_1_0_does_not_claim_to_keep_the_connection() {
     let hub = Server::start(&[]);
     for asked in ["", "Connection: keep-alive\r\n", "Connection: close\r\n"] {
         let mut socket = connect(hub.address);
@@ -72,7 +72,7 @@ fn a_stream_over_http_1_0_does_not_say_that_the_connection_goes_on() {
 }
 
 #[test]
-fn an_answer_with_a_length_keeps_a_connection_over_http_1_0_if_it_is_asked_to() {
+fn a_response_with_a_length_keeps_a_connection_over_http_1_0_on_request() {
     let hub = Server::start(&[]);
     let mut socket = connect(hub.address);
     for _ in 0..2 {
@@ -88,7 +88,7 @@ fn an_answer_with_a_length_keeps_a_connection_over_http_1_0_if_it_is_asked_to() 
 }
 
 #[test]
-fn head_of_a_stream_tells_no_length_as_the_stream_does_not() {
+fn head_of_a_stream_has_no_length() {
     let hub = Server::start(&["--mercure"]);
     for target in ["/events/a", "/events?pattern=*", "/.well-known/mercure?topic=a"] {
         let answer = request(hub.address, "HEAD", target, &[], b"");

@@ -59,7 +59,7 @@ fn connections_of_trusted_proxies_are_not_limited() {
 }
 
 #[test]
-fn a_client_that_is_told_to_come_back_later_holds_no_connection() {
+fn a_client_that_has_to_reconnect_later_holds_no_connection() {
     let hub = Server::start(&["--subscribers", "0"]);
     let mut socket = connect(hub.address);
     write!(socket, "GET /events/a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -70,7 +70,7 @@ fn a_client_that_is_told_to_come_back_later_holds_no_connection() {
 }
 
 #[test]
-fn health_is_told_beside_the_metrics_too() {
+fn health_has_an_endpoint_beside_the_metrics_too() {
     let (_hub, metrics) = Server::with_metrics(&[]);
     let health = ["/healthz", "/readyz"].map(|path| get(metrics.address, path));
     assert_eq!(

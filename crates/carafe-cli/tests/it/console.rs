@@ -17,8 +17,8 @@ fn the_page_holds_its_promises() {
 }
 
 #[test]
-fn the_page_tells_the_gap_of_a_restart_and_goes_on() {
-    if !is_here("browser", "the_page_tells_the_gap_of_a_restart_and_goes_on") {
+fn the_page_shows_the_gap_of_a_restart_and_continues() {
+    if !is_here("browser", "the_page_shows_the_gap_of_a_restart_and_continues") {
         return;
     }
     let first = Server::dev();

@@ -109,7 +109,7 @@ fn a_foreign_origin_is_allowed_nothing() {
 }
 
 #[test]
-fn who_is_no_page_of_another_origin_is_told_nothing_of_origins_but_that_answers_vary() {
+fn other_requests_get_no_cors_header_but_vary() {
     let hub = hub(APP);
     for (method, path, status) in
         [("GET", "/healthz", 200), ("HEAD", "/events/a", 200), ("OPTIONS", "/events/a", 405)]
@@ -122,7 +122,7 @@ fn who_is_no_page_of_another_origin_is_told_nothing_of_origins_but_that_answers_
 }
 
 #[test]
-fn a_preflight_is_told_methods_and_headers_and_publishes_nothing() {
+fn a_preflight_lists_methods_and_headers_and_publishes_nothing() {
     let hub = hub(APP);
     for method in ["GET", "HEAD", "POST", "QUERY"] {
         let answer = preflight(&hub, APP, method, "authorization, last-event-id, content-type");

@@ -231,7 +231,7 @@ impl Oracle {
 }
 
 #[test]
-fn the_oracle_notices_what_is_lost_doubled_out_of_order_or_gone() {
+fn the_oracle_finds_lost_repeated_reordered_and_missing_events() {
     let event = |event_type: &str, offset: u64, count: u64| ReceivedEvent {
         event_type: event_type.into(),
         data: format!("{{\"topic\":\"a\",\"data\":\"{count}\"}}"),

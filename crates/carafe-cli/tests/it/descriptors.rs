@@ -27,7 +27,7 @@ fn hub(limit: &str, options: &[&str]) -> (Server, Vec<String>) {
 }
 
 #[test]
-fn the_soft_limit_is_raised_to_the_hard_one_and_that_is_said() {
+fn the_soft_limit_is_raised_to_the_hard_one_and_logged() {
     let (hub, words) = hub("ulimit -Sn 100 && ulimit -Hn 200", &["--log", "memory:"]);
     let raised = |word: &String| {
         word.contains("raised the limit on open files") && word.contains("from=100 to=200")
@@ -68,7 +68,7 @@ fn publish_on(socket: &mut TcpStream, data: &str) -> u16 {
 }
 
 #[test]
-fn silent_connections_leave_the_descriptors_of_the_log_and_give_way_to_newcomers() {
+fn silent_connections_leave_the_descriptors_of_the_log_and_are_closed_for_new_ones() {
     let (_folder, place) = log();
     let place = format!("disk:{}", place.display());
     let (hub, _) = hub(

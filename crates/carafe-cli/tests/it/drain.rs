@@ -7,7 +7,7 @@ use crate::http::{self, Stream, get, publish};
 use crate::process::Server;
 
 #[test]
-fn every_stream_ends_after_what_it_is_owed_and_the_program_exits_with_0() {
+fn every_stream_ends_after_all_that_was_published_and_the_program_exits_with_0() {
     let hub = Server::start(&["--drain-timeout", "20s"]);
     let mut streams: Vec<_> =
         (0..20).map(|_| Stream::open(hub.address, "/events/orders", &[])).collect();

@@ -55,22 +55,22 @@ fn goes_on_after_a_crash(client: Client, test: &str) {
 }
 
 #[test]
-fn node_goes_on_after_a_crash() {
-    goes_on_after_a_crash(Client::Node, "node_goes_on_after_a_crash");
+fn node_resumes_after_a_crash() {
+    goes_on_after_a_crash(Client::Node, "node_resumes_after_a_crash");
 }
 
 #[test]
-fn python_goes_on_after_a_crash() {
-    goes_on_after_a_crash(Client::Python, "python_goes_on_after_a_crash");
+fn python_resumes_after_a_crash() {
+    goes_on_after_a_crash(Client::Python, "python_resumes_after_a_crash");
 }
 
 #[test]
-fn chromium_goes_on_after_a_crash() {
-    goes_on_after_a_crash(Client::Browser, "chromium_goes_on_after_a_crash");
+fn chromium_resumes_after_a_crash() {
+    goes_on_after_a_crash(Client::Browser, "chromium_resumes_after_a_crash");
 }
 
 #[test]
-fn carafe_subscribe_goes_on_after_a_crash() {
+fn carafe_subscribe_resumes_after_a_crash() {
     let (_folder, log) = log();
     let first = Server::on_disk(&log, &["--retry", "50ms"]);
     let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
@@ -89,8 +89,8 @@ fn carafe_subscribe_goes_on_after_a_crash() {
 }
 
 #[test]
-fn the_page_goes_on_after_a_restart() {
-    if !is_here("browser", "the_page_goes_on_after_a_restart") {
+fn the_page_resumes_after_a_restart() {
+    if !is_here("browser", "the_page_resumes_after_a_restart") {
         return;
     }
     let (_folder, log) = log();

@@ -29,7 +29,7 @@ fn what_is_published_arrives_with_all_its_fields() {
 }
 
 #[test]
-fn topics_are_told_apart_and_patterns_join_them() {
+fn topics_are_distinct_and_patterns_join_them() {
     let hub = hub();
     for topic in ["orders/1", "orders/2", "payments/1", "orders/1/items"] {
         publish(hub.address, &format!("/events/{topic}"), topic);
@@ -65,7 +65,7 @@ fn a_topic_is_the_percent_decoded_rest_of_the_path_and_the_query_reaches_any_str
 }
 
 #[test]
-fn head_tells_the_position_to_stream_from() {
+fn head_has_the_position_to_stream_from() {
     let hub = hub();
     publish(hub.address, "/events/a", "in the snapshot");
     let answer = request(hub.address, "HEAD", "/events/a", &[], b"");
@@ -105,7 +105,7 @@ fn a_batch_is_published_in_order() {
 }
 
 #[test]
-fn health_and_readiness_are_told() {
+fn health_and_readiness_have_endpoints() {
     let hub = hub();
     assert_eq!(
         (get(hub.address, "/healthz").status, get(hub.address, "/readyz").status),

@@ -28,7 +28,7 @@ fn stream_for(hub: &Server, client: &str) -> Stream {
 }
 
 #[test]
-fn over_the_limit_of_streams_a_client_is_told_to_come_back_much_later_until_one_leaves() {
+fn over_the_limit_of_streams_a_client_reconnects_much_later_until_one_leaves() {
     let (hub, metrics) = Server::with_metrics(&["--subscribers", "2"]);
     let (_first, second) =
         (Stream::open(hub.address, "/events/a", &[]), Stream::open(hub.address, "/events/b", &[]));
@@ -67,7 +67,7 @@ fn a_client_may_have_so_many_streams_and_others_do_not_notice() {
 }
 
 #[test]
-fn what_a_client_says_of_its_address_is_not_taken() {
+fn the_address_that_a_client_claims_is_ignored() {
     let hub = Server::start(&["--subscribers-per-address", "1", "--trusted-proxies", "10.0.0.0/8"]);
     let _own = stream_for(&hub, "192.0.2.1");
     comes_back_after(&get_for(&hub, "192.0.2.2", "/events/a"));
@@ -105,7 +105,7 @@ fn post_for(hub: &Server, client: &str) -> Answer {
 }
 
 #[test]
-fn who_publishes_too_fast_is_told_when_to_go_on() {
+fn a_publisher_over_its_rate_gets_the_time_to_wait() {
     let options =
         ["--publish-rate", "60/h", "--publish-burst", "3", "--trusted-proxies", "127.0.0.1"];
     let (hub, metrics) = Server::with_metrics(&options);
@@ -237,7 +237,7 @@ fn an_event_that_history_has_no_room_for_is_refused_and_counted() {
 }
 
 #[test]
-fn publishers_are_told_to_come_back_when_too_much_waits_to_be_stored() {
+fn publishers_are_rejected_for_now_when_too_much_waits_to_be_stored() {
     let (_folder, place) = log();
     let hub =
         Server::on_disk(&place, &["--waiting-bytes", "1B", "--metrics-listen", "127.0.0.1:0"]);

@@ -57,7 +57,7 @@ impl Metrics {
 }
 
 #[test]
-fn metrics_are_told_on_their_own_listener_alone() {
+fn metrics_are_served_on_their_own_listener_only() {
     let (hub, metrics) = Server::with_metrics(&[]);
     let answer = get(metrics.address, "/metrics");
     assert_eq!(answer.status, 200);
@@ -154,7 +154,7 @@ fn what_is_refused_is_counted_by_its_reason() {
 }
 
 #[test]
-fn history_and_gaps_are_told() {
+fn history_and_gaps_have_metrics() {
     let (hub, metrics) = Server::with_metrics(&["--history-events", "2"]);
     let ids: Vec<_> = (0..4).map(|_| publish(hub.address, "/events/a", "x")).collect();
     let after = format!("/events/a?last_event_id={}", ids[0]);
@@ -166,7 +166,7 @@ fn history_and_gaps_are_told() {
 }
 
 #[test]
-fn the_process_is_told_by_its_usual_names() {
+fn the_process_has_metrics_with_the_usual_names() {
     let (hub, metrics) = Server::with_metrics(&[]);
     let before = metrics.get("process_open_fds");
     let _streams: Vec<_> = (0..20).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();

@@ -44,7 +44,7 @@ fn connect_from_everywhere(to: SocketAddr, count: u32) -> Vec<TcpStream> {
 }
 
 #[test]
-fn five_thousand_half_open_heads_keep_nobody_from_connecting_and_from_events() {
+fn five_thousand_half_open_heads_keep_no_client_from_connecting_and_from_events() {
     raise_descriptors(u64::from(SLOW) + 1000);
     let (hub, metrics) = Server::with_metrics(&["--header-timeout", "10m"]);
     let mut before = Stream::open(hub.address, "/events/a", &[]);

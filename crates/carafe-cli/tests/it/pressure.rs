@@ -108,7 +108,7 @@ fn is_number(event: &ReceivedEvent, number: usize) -> bool {
 
 /// The shard never runs out of work here: whatever had to wait until it does would never come.
 #[test]
-fn who_comes_is_served_while_others_are_sent_more_without_end() {
+fn a_new_subscriber_is_served_while_others_are_sent_events_without_end() {
     let hub = Server::start(&["--shards", "1", "--heartbeat", "100ms"]);
     let address = hub.address;
     let busy: Vec<_> = (0..500).map(|_| Stream::open(address, "/events/busy", &[])).collect();

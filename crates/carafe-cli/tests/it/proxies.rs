@@ -341,13 +341,13 @@ fn behind_caddy_a_large_batch_is_taken() {
 }
 
 #[test]
-fn behind_nginx_nobody_forges_an_address() {
-    tells_who_asks(Kind::Nginx, "behind_nginx_nobody_forges_an_address");
+fn behind_nginx_no_client_forges_an_address() {
+    tells_who_asks(Kind::Nginx, "behind_nginx_no_client_forges_an_address");
 }
 
 #[test]
-fn behind_caddy_nobody_forges_an_address() {
-    tells_who_asks(Kind::Caddy, "behind_caddy_nobody_forges_an_address");
+fn behind_caddy_no_client_forges_an_address() {
+    tells_who_asks(Kind::Caddy, "behind_caddy_no_client_forges_an_address");
 }
 
 #[test]

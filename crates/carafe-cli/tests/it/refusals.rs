@@ -32,7 +32,7 @@ fn an_unknown_path_is_not_found() {
 }
 
 #[test]
-fn a_wrong_method_is_told_the_right_ones() {
+fn a_wrong_method_is_rejected_with_the_allowed_ones() {
     let hub = hub();
     for (method, path, allow) in [
         ("PUT", "/events/a", "GET, HEAD, POST"),
@@ -207,7 +207,7 @@ fn ndjson(hub: &Server, body: &str) -> Answer {
 }
 
 #[test]
-fn a_post_without_topic_and_batch_is_told_both_ways() {
+fn a_post_without_topic_and_batch_is_rejected_with_both_alternatives() {
     let hub = hub();
     check(&post(hub.address, "/events", "x"), 415, "no-topic", "post to /events/{topic}");
 }
@@ -221,7 +221,7 @@ fn too_many_matchers_are_refused() {
 }
 
 #[test]
-fn strangers_may_do_only_what_they_were_allowed() {
+fn clients_without_a_token_may_do_only_what_is_allowed() {
     let reading = Server::anonymous("subscribe");
     check(&post(reading.address, "/events/a", "x"), 403, "forbidden", "may be published to");
     Stream::open(reading.address, "/events/a", &[]);
@@ -237,14 +237,14 @@ fn strangers_may_do_only_what_they_were_allowed() {
 }
 
 #[test]
-fn a_body_that_does_not_come_is_refused_in_time() {
+fn a_body_that_does_not_arrive_is_rejected_in_time() {
     let hub = hub();
     let head = "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
     check(&send(hub.address, head.as_bytes()), 408, "body-timeout", "did not arrive in time");
 }
 
 #[test]
-fn a_head_that_does_not_come_is_cut_in_time() {
+fn a_head_that_does_not_arrive_ends_the_connection_in_time() {
     let hub = Server::start(&["--header-timeout", "200ms"]);
     let mut socket = http::connect(hub.address);
     socket.write_all(b"GET /events/a HTTP/1.1\r\nHo").unwrap();
@@ -255,7 +255,7 @@ fn a_head_that_does_not_come_is_cut_in_time() {
 }
 
 #[test]
-fn what_is_no_http_or_too_long_a_head_is_refused_and_nobody_else_notices() {
+fn a_head_that_is_no_http_or_too_long_is_rejected_without_effect_on_others() {
     let hub = hub();
     let mut other = Stream::open(hub.address, "/events/a", &[]);
     let long = format!("GET /events/a HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));

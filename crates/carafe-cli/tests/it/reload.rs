@@ -67,7 +67,7 @@ fn limits_and_origins_are_read_again_and_a_stream_stays_open() {
 }
 
 #[test]
-fn a_file_that_changes_is_read_without_being_told() {
+fn a_file_that_changes_is_read_without_a_signal() {
     let configured = Configured::start("subscribers = 0\n");
     comes_back_after(&get(configured.hub.address, "/events/a"));
     fs::write(&configured.file, "subscribers = 10\n").unwrap();
@@ -76,7 +76,7 @@ fn a_file_that_changes_is_read_without_being_told() {
 }
 
 #[test]
-fn a_bad_file_is_told_and_what_was_there_before_stays_in_use() {
+fn a_bad_file_is_reported_and_the_previous_settings_stay_in_use() {
     let configured = Configured::start("subscribers = 0\n");
     for (text, reason) in [
         ("subscribers = \"many\"", "expected a whole number"),

@@ -180,23 +180,23 @@ fn is_told_the_gap_of_a_restart(client: Client, test: &str) {
 }
 
 #[test]
-fn node_is_told_the_gap_of_a_restart() {
-    is_told_the_gap_of_a_restart(Client::Node, "node_is_told_the_gap_of_a_restart");
+fn node_receives_the_gap_of_a_restart() {
+    is_told_the_gap_of_a_restart(Client::Node, "node_receives_the_gap_of_a_restart");
 }
 
 #[test]
-fn python_is_told_the_gap_of_a_restart() {
-    is_told_the_gap_of_a_restart(Client::Python, "python_is_told_the_gap_of_a_restart");
+fn python_receives_the_gap_of_a_restart() {
+    is_told_the_gap_of_a_restart(Client::Python, "python_receives_the_gap_of_a_restart");
 }
 
 #[test]
-fn chromium_is_told_the_gap_of_a_restart() {
-    is_told_the_gap_of_a_restart(Client::Browser, "chromium_is_told_the_gap_of_a_restart");
+fn chromium_receives_the_gap_of_a_restart() {
+    is_told_the_gap_of_a_restart(Client::Browser, "chromium_receives_the_gap_of_a_restart");
 }
 
 #[test]
-fn curl_is_told_the_gap_of_a_restart() {
-    if !is_here("curl", "curl_is_told_the_gap_of_a_restart") {
+fn curl_receives_the_gap_of_a_restart() {
+    if !is_here("curl", "curl_receives_the_gap_of_a_restart") {
         return;
     }
     let first = hub();
@@ -222,7 +222,7 @@ fn curl_is_told_the_gap_of_a_restart() {
 }
 
 #[test]
-fn carafe_subscribe_is_told_the_gap_of_a_restart() {
+fn carafe_subscribe_receives_the_gap_of_a_restart() {
     let first = hub();
     let proxy = Proxy::start(first.address, 0, Cut::Anywhere);
     let url = format!("http://{}", proxy.address);

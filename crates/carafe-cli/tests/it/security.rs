@@ -49,8 +49,8 @@ fn every_answer_has_security_headers_refusals_too() {
 }
 
 #[test]
-fn strict_transport_security_is_told_over_tls_alone_and_can_be_left_out() {
-    if !is_here("curl", "strict_transport_security_is_told_over_tls_alone_and_can_be_left_out") {
+fn strict_transport_security_is_sent_over_tls_only_and_can_be_turned_off() {
+    if !is_here("curl", "strict_transport_security_is_sent_over_tls_only_and_can_be_turned_off") {
         return;
     }
     let certificate = Certificate::new();

@@ -103,7 +103,7 @@ fn a_request_sent_together_with_a_stream_is_never_a_part_of_it() {
 }
 
 #[test]
-fn a_head_may_come_byte_by_byte() {
+fn a_head_may_arrive_byte_by_byte() {
     let hub = Server::start(&[]);
     let mut socket = connect(hub.address);
     socket.set_nodelay(true).unwrap();
@@ -170,7 +170,7 @@ fn what_is_no_request_ends_the_connection_and_no_other() {
 }
 
 #[test]
-fn a_client_that_expects_to_be_told_to_go_on_gets_its_stream() {
+fn a_client_that_expects_100_continue_gets_its_stream() {
     let hub = Server::start(&[]);
     for headers in ["Expect: 100-continue\r\n", "Expect: 100-continue\r\nContent-Length: 0\r\n"] {
         let mut socket = connect(hub.address);
@@ -181,7 +181,7 @@ fn a_client_that_expects_to_be_told_to_go_on_gets_its_stream() {
 
 /// Whether the body comes with the head or after it.
 #[test]
-fn a_request_for_a_stream_may_have_a_body_that_nobody_reads() {
+fn a_request_for_a_stream_may_have_a_body_that_is_not_read() {
     let hub = Server::start(&[]);
     for (header, body) in
         [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")]
@@ -297,12 +297,12 @@ fn ends_the_stream(act: impl Fn(&mut TcpStream)) {
 }
 
 #[test]
-fn a_client_that_closes_its_side_is_gone() {
+fn a_client_that_closes_its_side_has_left() {
     ends_the_stream(|socket| socket.shutdown(Shutdown::Write).unwrap());
 }
 
 #[test]
-fn a_client_that_asks_for_more_on_its_stream_is_cut() {
+fn a_client_that_sends_another_request_on_its_stream_is_disconnected() {
     for more in [HEALTH, STREAM, "x"] {
         ends_the_stream(|socket| ask(socket, more));
     }
@@ -383,7 +383,7 @@ fn a_drain_ends_a_share_of_the_streams_at_a_time() {
 }
 
 #[test]
-fn streams_of_many_topics_end_in_order_when_the_program_is_told_to() {
+fn streams_of_many_topics_end_in_order_when_the_program_is_stopped() {
     let hub = Server::start(&["--drain-timeout", "20s"]);
     let mut streams: Vec<_> = (0..60)
         .map(|number| Stream::open(hub.address, &format!("/events/t/{}", number % 7), &[]))

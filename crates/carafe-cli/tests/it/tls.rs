@@ -60,8 +60,8 @@ fn over_tls_the_client_chooses_the_version_by_alpn() {
 }
 
 #[test]
-fn cleartext_http_2_needs_prior_knowledge_and_a_stream_comes_by_it() {
-    if !is_here("curl", "cleartext_http_2_needs_prior_knowledge_and_a_stream_comes_by_it") {
+fn cleartext_http_2_needs_prior_knowledge_and_serves_streams() {
+    if !is_here("curl", "cleartext_http_2_needs_prior_knowledge_and_serves_streams") {
         return;
     }
     let hub = Server::start(&[]);
@@ -107,8 +107,8 @@ fn cleartext_is_not_spoken_where_tls_is() {
 }
 
 #[test]
-fn a_refusal_over_http_2_reaches_who_still_sends_a_body() {
-    if !is_here("curl", "a_refusal_over_http_2_reaches_who_still_sends_a_body") {
+fn a_rejection_over_http_2_reaches_a_client_that_still_sends_a_body() {
+    if !is_here("curl", "a_rejection_over_http_2_reaches_a_client_that_still_sends_a_body") {
         return;
     }
     let hub = Server::start(&["--event-bytes", "1KiB"]);
@@ -163,8 +163,8 @@ fn renews(tell: impl Fn(&Server)) {
 }
 
 #[test]
-fn a_bad_new_certificate_is_told_and_the_old_one_stays_in_use() {
-    if !is_here("curl", "a_bad_new_certificate_is_told_and_the_old_one_stays_in_use") {
+fn a_bad_new_certificate_is_reported_and_the_old_one_stays_in_use() {
+    if !is_here("curl", "a_bad_new_certificate_is_reported_and_the_old_one_stays_in_use") {
         return;
     }
     let certificate = Certificate::new();
@@ -219,8 +219,9 @@ fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_exit_2() {
 }
 
 #[test]
-fn a_client_that_never_shakes_hands_holds_nobody_up_and_is_closed() {
-    if !is_here("curl", "a_client_that_never_shakes_hands_holds_nobody_up_and_is_closed") {
+fn a_client_that_never_completes_its_handshake_delays_no_other_and_is_closed() {
+    if !is_here("curl", "a_client_that_never_completes_its_handshake_delays_no_other_and_is_closed")
+    {
         return;
     }
     let certificate = Certificate::new();
@@ -233,7 +234,7 @@ fn a_client_that_never_shakes_hands_holds_nobody_up_and_is_closed() {
 }
 
 #[test]
-fn a_client_that_never_asks_is_closed_whatever_version_it_begins_to_speak() {
+fn a_client_that_sends_no_request_is_closed_in_every_version_of_http() {
     let hub = Server::start(&["--header-timeout", "300ms"]);
     for begun in [
         "",
@@ -251,7 +252,7 @@ fn a_client_that_never_asks_is_closed_whatever_version_it_begins_to_speak() {
 }
 
 #[test]
-fn a_handshake_under_way_does_not_hold_up_the_end() {
+fn an_unfinished_handshake_does_not_delay_the_drain() {
     let hub = hub(&Certificate::new(), &["--header-timeout", "120s", "--drain-timeout", "120s"]);
     let mut silent = connect(hub.address);
     // A handshake that has begun: a record's head, and nothing in it.

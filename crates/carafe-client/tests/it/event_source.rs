@@ -50,7 +50,7 @@ async fn it_reconnects_after_the_last_event_id_until_there_is_no_content() {
 }
 
 #[tokio::test]
-async fn it_goes_on_after_an_id_from_an_earlier_life() {
+async fn it_resumes_after_an_id_of_an_earlier_run() {
     let script = Script::play(&[&answer("204 No Content", "", "")]).await;
     let mut source = source(&script).last_event_id("7").connect();
     assert_eq!(source.last_event_id(), "7");
@@ -79,7 +79,7 @@ async fn an_answer_that_is_no_event_stream_ends_it() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_now_and_a_loss_are_told_and_tried_again() {
+async fn a_rejection_for_now_and_a_lost_connection_are_reported_and_retried() {
     let script = Script::play(&[
         &answer("503 Service Unavailable", "Retry-After: 0\r\n", r#"{"detail":"later"}"#),
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n",
@@ -150,7 +150,7 @@ async fn an_id_that_no_header_can_carry_ends_it() {
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_asked_ends_it() {
+async fn a_url_that_cannot_be_requested_ends_it() {
     for url in ["", "events", "ftp://127.0.0.1"] {
         let (_, error) = all(EventSource::new(url)).await;
         assert!(matches!(error, Some(Error::BadUrl { .. })), "{url}: {error:?}");
@@ -158,7 +158,7 @@ async fn a_url_that_cannot_be_asked_ends_it() {
 }
 
 #[tokio::test]
-async fn the_stream_says_how_long_to_wait() {
+async fn the_stream_has_the_time_to_wait() {
     let script = Script::play(&[&stream("retry: 1\n\n"), &answer("204 No Content", "", "")]).await;
     let source = EventSource::options(script.url()).retry(Duration::from_secs(3600)).connect();
     assert_eq!(all(source).await, (vec![], None));
@@ -166,7 +166,7 @@ async fn the_stream_says_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn the_token_is_asked_for_before_each_connection() {
+async fn the_token_is_requested_before_each_connection() {
     let script = Script::play(&[&stream("data: one\n\n"), &stream("data: two\n\n")]).await;
     let mut number = 0;
     let options = EventSource::options(script.url()).retry(Duration::from_millis(1));

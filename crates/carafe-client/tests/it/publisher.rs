@@ -41,7 +41,7 @@ async fn a_batch_is_one_request() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_the_hubs_words() {
+async fn a_rejection_has_the_detail_of_the_hub() {
     let script =
         Script::play(&[&answer("400 Bad Request", JSON, r#"{"detail":"use another"}"#)]).await;
     let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
@@ -49,7 +49,7 @@ async fn a_refusal_is_told_in_the_hubs_words() {
 }
 
 #[tokio::test]
-async fn a_hub_that_refuses_for_now_is_asked_again() {
+async fn a_request_rejected_for_now_is_sent_again() {
     let busy = answer("503 Service Unavailable", JSON, r#"{"detail":"later"}"#);
     let script = Script::play(&[&busy, &created()]).await;
     assert_eq!(Publisher::new(script.url()).publish(&order()).await, Ok("1-1-1".into()));
@@ -80,7 +80,7 @@ async fn where_the_outcome_is_unknown_only_events_with_keys_are_sent_again() {
 }
 
 #[tokio::test]
-async fn a_hub_that_is_not_there_is_told_with_its_url() {
+async fn an_unreachable_hub_is_reported_with_its_url() {
     let gone = Script::play(&[]).await.url();
     let error = Publisher::new(&*gone).publish(&order().with_key("k")).await.unwrap_err();
     assert!(
@@ -90,7 +90,7 @@ async fn a_hub_that_is_not_there_is_told_with_its_url() {
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_asked_is_told() {
+async fn a_url_that_cannot_be_requested_is_reported() {
     for url in ["", "hub", "ftp://127.0.0.1"] {
         let error = Publisher::new(url).publish(&order()).await.unwrap_err();
         assert!(matches!(error, PublishError::BadUrl { .. }), "{error:?}");
@@ -98,7 +98,7 @@ async fn a_url_that_cannot_be_asked_is_told() {
 }
 
 #[tokio::test]
-async fn a_token_is_sent_with_each_request_and_shown_in_no_other_way() {
+async fn a_token_is_sent_with_each_request_and_appears_nowhere_else() {
     let script = Script::play(&[&created()]).await;
     let publisher = Publisher::new(script.url()).with_bearer("a.b.c");
     publisher.publish(&order()).await.unwrap();

@@ -129,7 +129,7 @@ fn read_to(client: &mut TcpStream, wanted: &str) -> String {
 
 /// The shard takes its time to add streams with nothing to send, but not once there is an event.
 #[test]
-fn whoever_comes_while_others_do_is_sent_what_comes_then() {
+fn streams_that_arrive_together_receive_the_events_published_meanwhile() {
     let rig = Rig::new(&ShardOptions::default());
     let (mut clients, mut ends) = (Vec::new(), Vec::new());
     for number in 0..600 {
@@ -148,7 +148,7 @@ fn whoever_comes_while_others_do_is_sent_what_comes_then() {
 }
 
 #[test]
-fn a_client_that_leaves_is_gone() {
+fn the_stream_of_a_client_that_leaves_ends() {
     let rig = Rig::new(&ShardOptions::default());
     for leave in [
         |client: TcpStream| drop(client),
@@ -165,7 +165,7 @@ fn a_client_that_leaves_is_gone() {
 
 /// It may have left before the shard registers its socket.
 #[test]
-fn a_client_that_is_gone_when_its_stream_comes_to_the_shard_leaves_nothing() {
+fn a_client_that_has_left_when_its_stream_reaches_the_shard_leaves_nothing() {
     let rig = Rig::new(&ShardOptions::default());
     let ends: Vec<_> = (0..100).map(|_| rig.witnessed(None).1).collect();
     ends.iter().for_each(|ends| assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Left)));
@@ -173,7 +173,7 @@ fn a_client_that_is_gone_when_its_stream_comes_to_the_shard_leaves_nothing() {
 }
 
 #[test]
-fn a_drained_stream_ends_whole_after_what_it_is_owed() {
+fn a_drained_stream_ends_after_all_that_was_published() {
     let rig = Rig::new(&ShardOptions::default());
     let (mut client, ends) = rig.witnessed(None);
     rig.publish("last");
@@ -211,7 +211,7 @@ fn the_observer_of_a_stream_counts_its_bytes_and_events() {
 }
 
 #[test]
-fn a_stream_whose_time_is_over_says_so_and_ends() {
+fn an_expired_stream_reports_it_and_ends() {
     let rig = Rig::new(&ShardOptions::default());
     let (mut stays, _ends) = rig.witnessed(Some(Instant::now() + 100 * PATIENCE));
     for wait in [Duration::ZERO, Duration::from_millis(50)] {
@@ -270,7 +270,7 @@ fn streams_are_cut_when_the_last_handle_is_dropped() {
 
 /// A shard never ends by itself. If it does (a panic), its streams are cut and it gets no others.
 #[test]
-fn nobody_is_left_to_a_shard_that_is_no_more() {
+fn no_stream_is_left_to_a_shard_that_has_panicked() {
     let rig = Rig::new(&ShardOptions::default());
     let (mut other, ends) = rig.witnessed(None);
     read_to(&mut other, "carafe.position\ndata:\n\n\r\n");

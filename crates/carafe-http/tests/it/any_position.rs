@@ -22,7 +22,7 @@ pub(crate) enum Came {
 /// An ID is a position of this hub, or is reported as a gap. In inputs, `$1` to `$3` stand for
 /// the positions of the events, and `$g` for the generation of the log. `None` if no request can
 /// have the ID.
-pub(crate) fn any_last_event_id_is_found_or_told(input: &[u8]) -> Option<Came> {
+pub(crate) fn any_last_event_id_is_found_or_reported(input: &[u8]) -> Option<Came> {
     let place = Place::new();
     let ids = [1, 2, 3].map(|number| publish(&place, number));
     let bytes = with_positions(input, &ids);

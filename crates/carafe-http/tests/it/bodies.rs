@@ -87,7 +87,7 @@ async fn text(answer: Response<Body>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_publish_nothing_is_refused_before_the_body_is_asked_for() {
+async fn a_publisher_without_rights_is_rejected_before_the_body_is_requested() {
     let mut options = Options::default();
     options.mercure = Some(Mercure::default());
     let hub = hub(options);
@@ -103,7 +103,7 @@ async fn who_may_publish_nothing_is_refused_before_the_body_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_subscribe_to_nothing_is_refused_before_the_body_of_a_query_is_asked_for() {
+async fn a_subscriber_without_rights_is_rejected_before_the_body_of_a_query_is_requested() {
     let mut mercure = Mercure::default();
     mercure.public_url = Some("https://hub.example".parse().unwrap());
     let hub = hub({
@@ -120,7 +120,7 @@ async fn who_may_subscribe_to_nothing_is_refused_before_the_body_of_a_query_is_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_may_not_be_published_is_refused_before_the_next_has_come() {
+async fn a_line_that_may_not_be_published_is_rejected_before_the_next_has_arrived() {
     let hub = hub(publishing_to("a/*", Options::default()));
     let pieces = ["{\"topic\":\"a/1\",\"data\":1}\n{\"topic\":\"b\",", "\"data\":2}\n"];
     let answer = ask(&hub, post("/events", NDJSON, Pieces::new(&pieces))).await;
@@ -150,7 +150,7 @@ async fn a_line_that_is_too_long_is_refused_before_it_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_asked_for() {
+async fn a_body_declared_too_large_is_rejected_before_it_is_requested() {
     let hub = hub(publishing_to("*", {
         let mut options = Options::default();
         options.event_bytes = 100;
@@ -172,7 +172,7 @@ async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_publishes_too_fast_is_refused_before_the_batch_is_asked_for() {
+async fn a_publisher_over_its_rate_is_rejected_before_the_batch_is_requested() {
     let rate = PublishRate::new("1/h".parse().ok());
     let mut options = Options::default();
     options.publish_rate = rate;
@@ -274,7 +274,7 @@ async fn a_refusal_of_what_is_too_large_names_the_option_that_sets_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn above_the_budget_a_body_waits_unread_and_is_then_told_to_come_back() {
+async fn above_the_budget_a_body_waits_unread_and_is_then_rejected_for_now() {
     let mut options = Options::default();
     options.body_budget = BodyBudget::new(16 << 10);
     let hub = hub(publishing_to("*", options));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::any_batch::any_batch_is_stored_whole_or_not_at_all;
 use crate::any_form::any_form_is_stored_or_refused;
-use crate::any_position::{Came, any_last_event_id_is_found_or_told};
+use crate::any_position::{Came, any_last_event_id_is_found_or_reported};
 use crate::any_query::any_query_is_understood_or_refused;
 use crate::any_token::any_token_is_judged;
 
@@ -50,8 +50,8 @@ fn every_query_of_the_fuzz_corpus_is_understood_or_refused() {
 }
 
 #[test]
-fn every_last_event_id_of_the_fuzz_corpus_is_found_or_told() {
-    let judged = try_all("last-event-id", any_last_event_id_is_found_or_told);
+fn every_last_event_id_of_the_fuzz_corpus_is_found_or_reported() {
+    let judged = try_all("last-event-id", any_last_event_id_is_found_or_reported);
     let is = |came| count(&judged, |one| *one == Some(came));
     assert!(judged.len() >= 20 && count(&judged, Option::is_none) >= 1);
     assert!(is(Came::Nothing) == 1 && is(Came::AllHistory) == 1, "{judged:?}");

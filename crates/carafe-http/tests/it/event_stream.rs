@@ -44,7 +44,7 @@ async fn a_handler_pushes_and_its_return_ends_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_is_an_event_stream_that_nobody_stores_or_holds_back() {
+async fn the_response_is_an_event_stream_that_is_not_stored_or_buffered() {
     let response = EventStream::new(async |_| Ok(())).into_response();
     let header = |name: &str| response.headers()[name].to_str().unwrap();
     assert_eq!(response.status(), 200);
@@ -71,7 +71,7 @@ async fn each_event_is_a_chunk_as_soon_as_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_comes_only_after_so_long_without_output() {
+async fn a_heartbeat_is_sent_only_after_an_interval_without_output() {
     let mut body = body(EventStream::new(async |events| {
         for pause in [14, 16] {
             sleep(Duration::from_secs(pause)).await;
@@ -122,7 +122,7 @@ async fn a_client_that_leaves_drops_the_handler() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn send_fails_once_the_client_is_gone() {
+async fn send_fails_once_the_client_has_left() {
     let (handed_over, kept) = oneshot::channel();
     let mut body = body(EventStream::new(async move |events: Events| {
         handed_over.send(events.clone()).unwrap();

@@ -165,7 +165,7 @@ async fn only_the_algorithms_on_the_keys_list_are_taken() {
 }
 
 #[tokio::test]
-async fn the_end_is_a_number_that_is_to_come() {
+async fn the_end_is_a_number_that_is_not_used_yet() {
     for wrong in [json!("9999999999"), json!(true), json!(null), json!({}), json!(1e300)] {
         claim(&verify(secret(), &token(json!({"exp": wrong}))).await, "exp");
     }
@@ -182,7 +182,7 @@ async fn the_end_is_a_number_that_is_to_come() {
 }
 
 #[tokio::test]
-async fn the_beginning_is_a_number_that_has_come() {
+async fn the_beginning_is_a_number_that_was_used() {
     for wrong in [json!("0"), json!(false), json!(null)] {
         claim(&verify(secret(), &token(json!({"nbf": wrong}))).await, "nbf");
     }
@@ -613,7 +613,7 @@ async fn a_jwk_set_under_a_url_is_fetched_once_and_kept() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_known_is_asked_for_but_not_for_each_token() {
+async fn an_unknown_key_is_fetched_but_not_for_each_token() {
     let [one, evil] = [(); 2].map(|()| pair(&PKCS_ECDSA_P256_SHA256));
     let issuer = Issuer::start(&set([("k1", &one)])).await;
     let keys = Keys::new([issuer.key(NEVER)]);
@@ -626,7 +626,7 @@ async fn a_key_that_is_not_known_is_asked_for_but_not_for_each_token() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_taken_and_one_that_is_gone_is_not() {
+async fn a_new_key_is_accepted_and_a_removed_one_is_not() {
     let [one, two] = [(); 2].map(|()| pair(&PKCS_ECDSA_P256_SHA256));
     let issuer = Issuer::start(&set([("k1", &one)])).await;
     let keys = Keys::new([issuer.key(Duration::ZERO)]);
@@ -681,7 +681,7 @@ async fn a_secret_that_is_published_is_none() {
 }
 
 #[test]
-fn only_a_url_that_nobody_can_tamper_with_is_trusted() {
+fn only_a_url_with_an_authenticated_server_is_trusted() {
     for url in [
         "https://issuer.example/keys",
         "http://127.0.0.1:1/keys",

@@ -26,7 +26,7 @@ const MERCURE: &[u8] = b"another secret, of more than thirty-two bytes";
 const MERCURE_PATH: &str = "/.well-known/mercure";
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_told_over_http_to_who_may_not_have_it() {
+async fn nothing_is_revealed_over_http_without_access() {
     let seed = std::env::var("CARAFE_TEST_SEED").map_or(SEED, |seed| seed.parse().unwrap());
     println!("CARAFE_TEST_SEED={seed}");
     let (mut tally, mut random, mut refused) = (Tally::default(), Random::new(seed), [0, 0]);

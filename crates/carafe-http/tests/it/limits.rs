@@ -47,7 +47,7 @@ async fn stream(app: &Router, peer: Option<&str>) -> Option<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_app_that_tells_who_asks_has_limits_on_each_client() {
+async fn an_app_with_client_addresses_has_limits_on_each_client() {
     let (app, _) = app({
         let mut limits = SubscriberLimits::default();
         limits.total = 10;
@@ -64,7 +64,7 @@ async fn an_app_that_tells_who_asks_has_limits_on_each_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_app_that_does_not_tell_who_asks_has_limits_on_all_together() {
+async fn an_app_without_client_addresses_has_limits_on_all_clients_together() {
     let (app, _) = app({
         let mut limits = SubscriberLimits::default();
         limits.total = 3;
@@ -101,7 +101,7 @@ async fn limits_are_changed_while_streams_stay_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metrics_are_counted_where_the_app_says() {
+async fn metrics_are_counted_in_the_counters_of_the_app() {
     let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
     let app = router(hub.clone(), {
         let mut options = Options::default();

@@ -58,7 +58,7 @@ async fn a_hub_is_mounted_under_any_path() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_do_not_publish_unless_the_app_allows_it() {
+async fn clients_without_a_token_publish_only_if_the_app_allows_it() {
     let hub = hub();
     assert_eq!(ask(&hub.router(), Method::POST, "/events/a").await.0, StatusCode::FORBIDDEN);
     let app = router(hub.clone(), open());
@@ -66,7 +66,7 @@ async fn strangers_do_not_publish_unless_the_app_allows_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn private_events_are_shown_only_where_the_app_says_so() {
+async fn private_events_are_shown_only_if_the_app_allows_it() {
     let hub = hub();
     let secret = Publication::new(Topic::new("a").unwrap(), "secret").with_private(true);
     hub.publish(secret).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_stream_that_is_dropped_leaves_the_hub() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_hub_tells_streams_to_come_back_and_publishers_to_try_again() {
+async fn a_draining_hub_makes_streams_reconnect_and_publishers_try_again() {
     let hub = hub();
     let app = router(hub.clone(), open());
     let drain = hub.drain();
@@ -107,7 +107,7 @@ async fn a_draining_hub_tells_streams_to_come_back_and_publishers_to_try_again()
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_distinct_complex_patterns_than_allowed_are_told_to_come_back_until_one_is_free() {
+async fn more_distinct_complex_patterns_than_allowed_reconnect_later_until_one_is_free() {
     let limits = HubLimits::default().with_complex_patterns(1);
     let hub = Hub::with_limits(MemoryLog::default(), limits);
     let (app, complex) =
@@ -166,7 +166,7 @@ async fn a_stream_ends_when_its_token_does_even_while_events_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_is_told_even_by_a_stream_whose_token_has_expired() {
+async fn a_gap_is_reported_even_by_a_stream_whose_token_has_expired() {
     let hub = hub();
     publish(&hub, "a", "x").await;
     let body = for_a_minute(&hub, "/events/a?last_event_id=of-another-hub").await;

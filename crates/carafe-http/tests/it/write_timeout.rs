@@ -82,7 +82,7 @@ async fn comes_to(hub: &Hub, subscriptions: usize) {
 }
 
 #[tokio::test]
-async fn a_stream_of_http_2_that_takes_nothing_is_reset_and_others_on_its_connection_go_on() {
+async fn a_stalled_http_2_stream_is_reset_and_others_on_its_connection_continue() {
     let (hub, metrics, address) = hub().await;
     let mut client = connect(address).await;
     let (mut stalled, mut reading) =

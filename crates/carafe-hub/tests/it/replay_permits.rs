@@ -65,7 +65,7 @@ fn a_live_subscription_needs_no_permit() {
 
 /// The writer of the bytes may not poll again for long: the next reader must not wait for that.
 #[test]
-fn a_stream_with_something_to_send_does_not_read_ahead_unless_asked() {
+fn a_stream_with_something_to_send_reads_ahead_only_on_request() {
     let rig = Rig::new(MemoryLimits::default(), no_ring().with_replays(1));
     rig.count("a", 300);
     let request = Subscribe::to(exact("a")).from(Start::Earliest);

@@ -269,7 +269,7 @@ fn a_member_that_leaves_before_a_broadcast_reaches_anyone_makes_no_other_be_skip
 }
 
 #[test]
-fn a_client_found_to_be_gone_during_a_broadcast_makes_no_other_be_skipped_or_served_twice() {
+fn a_client_that_disconnects_during_a_broadcast_makes_no_other_be_skipped_or_served_twice() {
     let mut driver = Driver::roomy();
     let subscribers = driver.in_group("a", MANY);
     let (gone, staying): (Vec<_>, Vec<_>) =

@@ -84,7 +84,7 @@ fn the_keys_of_a_discarded_batch_are_forgotten() {
 }
 
 #[test]
-fn who_publishes_with_a_key_that_cannot_be_read_is_told_to_publish_again_and_others_go_on() {
+fn a_publication_whose_key_cannot_be_read_is_rejected_for_now_and_others_are_stored() {
     let disk = SimDisk::default();
     let log = with_a_sealed_key(&disk);
     disk.fail_all(Call::Read, Fault::Error(Errno::Io));

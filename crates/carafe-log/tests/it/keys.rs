@@ -180,7 +180,7 @@ fn event(key: u8) -> Publication {
 }
 
 #[test]
-fn each_key_is_stored_once_in_each_window_whoever_publishes_at_the_same_time() {
+fn each_key_is_stored_once_in_each_window_with_concurrent_publishers() {
     println!("seed {SEED:#x}");
     let config = ProptestConfig {
         rng_seed: RngSeed::Fixed(SEED),

@@ -41,7 +41,7 @@ fn a_panic_in_the_thread_that_writes_indexes_ends_writing_with_an_error() {
 }
 
 #[test]
-fn a_panic_in_the_thread_that_writes_is_an_error_for_all_who_publish() {
+fn a_panic_in_the_writer_thread_is_an_error_for_all_publishers() {
     for call in [Call::SyncFile, Call::Write] {
         let disk = SimDisk::default();
         let log = open(&disk, small_segments()).unwrap();
@@ -63,7 +63,7 @@ fn a_panic_in_the_thread_that_writes_is_an_error_for_all_who_publish() {
 }
 
 #[test]
-fn a_panic_while_history_is_read_is_an_error_for_who_reads_and_later_reads_are_answered() {
+fn a_panic_while_history_is_read_is_an_error_for_the_reader_and_later_reads_succeed() {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();
     let stored: Vec<_> = (0..100).map(|_| append_one(&log, publication("a", "stored"))).collect();

@@ -199,7 +199,7 @@ fn a_segment_that_is_missing_is_a_hole_after_a_repair() {
 
 /// Segments without the topic are passed over without a look at their index.
 #[test]
-fn who_reads_a_topic_that_is_only_after_a_hole_is_told_of_the_hole() {
+fn a_reader_of_a_topic_that_is_only_after_a_hole_receives_the_hole() {
     let damages: [fn(&SimDisk, &str) -> u64; 2] = [
         |disk, name| {
             flip(disk, name, commit(3) + 60);

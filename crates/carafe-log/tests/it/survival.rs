@@ -283,7 +283,7 @@ fn seeds() -> Range<u64> {
 }
 
 #[test]
-fn what_publishers_were_told_is_true_whatever_the_disk_does() {
+fn acknowledgements_hold_under_all_disk_faults() {
     let seeds = seeds();
     println!("seeds {seeds:?}");
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -382,7 +382,7 @@ impl Rig {
 /// is removed; at most a segment a minute is while it is wrong; in the end, all that is old is
 /// gone.
 #[test]
-fn history_ages_by_true_time_whatever_the_wall_clock_does() {
+fn history_ages_by_true_time_even_if_the_wall_clock_jumps() {
     let seed = 0xCAFE;
     println!("seed {seed:#x}");
     let config = ProptestConfig {

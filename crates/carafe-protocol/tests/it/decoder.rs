@@ -158,7 +158,7 @@ fn unknown_names_are_ignored_and_known_ones_are_exact() {
 }
 
 #[test]
-fn a_comment_is_told_at_its_line_and_ends_no_block() {
+fn a_comment_is_yielded_at_its_line_and_ends_no_block() {
     check(":\n", &[comment("")]);
     check(":a\n: b\n:  c\n:: d\n", &[comment("a"), comment("b"), comment(" c"), comment(": d")]);
     check("data: a\n: between\ndata: b\n\n", &[comment("between"), message("a\nb")]);
@@ -192,7 +192,7 @@ fn the_type_holds_for_its_block_only() {
 }
 
 #[test]
-fn the_id_holds_until_another_comes() {
+fn the_id_holds_until_another_arrives() {
     check(
         "id: 7\ndata: a\n\ndata: b\n\n",
         &[event("message", "a", "7"), event("message", "b", "7")],
@@ -325,12 +325,12 @@ proptest! {
     #![proptest_config(fixed_seed(512))]
 
     #[test]
-    fn odd_streams_decode_as_the_standard_says_in_every_split(stream in stream_of_odd_parts()) {
+    fn odd_streams_decode_by_the_standard_in_every_split(stream in stream_of_odd_parts()) {
         decoder_follows_the_standard(&stream);
     }
 
     #[test]
-    fn arbitrary_bytes_decode_as_the_standard_says_in_every_split(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_decode_by_the_standard_in_every_split(stream in prop::collection::vec(any::<u8>(), 0..200)) {
         decoder_follows_the_standard(&stream);
     }
 }

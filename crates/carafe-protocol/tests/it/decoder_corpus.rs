@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::any_split::decoder_follows_the_standard;
 
 #[test]
-fn every_stream_of_the_fuzz_corpus_decodes_as_the_standard_says() {
+fn every_stream_of_the_fuzz_corpus_decodes_by_the_standard() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/decoder");
     let mut streams = 0;
     for entry in fs::read_dir(&corpus).expect("the corpus is in the repository") {

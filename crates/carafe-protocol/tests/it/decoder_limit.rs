@@ -70,7 +70,7 @@ fn without_a_limit_nothing_is_too_large() {
 }
 
 #[test]
-fn a_line_is_refused_before_its_end_has_come() {
+fn a_line_is_rejected_before_its_end_has_arrived() {
     let mut decoder = Decoder::new().with_limit(10);
     assert_eq!(decoder.decode(&mut &b"data: "[..]), Ok(None));
     assert_eq!(error(&mut decoder, b"12345").limit, 10);

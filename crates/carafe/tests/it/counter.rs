@@ -50,7 +50,8 @@ fn the_body_is_the_tutorials_and_each_event_is_flushed_alone() {
 }
 
 #[test]
-fn the_head_comes_before_the_body_with_the_tutorials_headers_and_the_first_event_a_second_later() {
+fn the_head_is_sent_before_the_body_with_the_tutorials_headers_and_the_first_event_a_second_later()
+{
     let counter = Counter::start();
     let start = Instant::now();
     let mut socket = http::connect(counter.address);

@@ -104,7 +104,7 @@ async fn what_is_not_a_coffee_is_refused_with_a_problem_document() {
 }
 
 #[tokio::test]
-async fn the_stream_tells_the_menu_and_then_each_change() {
+async fn the_stream_has_the_menu_and_then_each_change() {
     let app = app();
     let mut stream = ask(&app, request("GET", "/events")).await.into_body();
     let mut next = async || stream.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -131,7 +131,7 @@ async fn a_refusal_by_middleware_goes_no_further_in_and_still_passes_what_is_fur
 }
 
 #[tokio::test]
-async fn the_cors_layer_answers_a_preflight_before_any_route_is_asked() {
+async fn the_cors_layer_answers_a_preflight_before_any_route() {
     let mut preflight = request("OPTIONS", "/bar/pour/espresso");
     preflight.headers_mut().insert("origin", "https://example.com".parse().unwrap());
     preflight.headers_mut().insert("access-control-request-method", "POST".parse().unwrap());
@@ -167,7 +167,7 @@ async fn an_unknown_path_is_a_problem_document_in_the_sub_router_too() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_a_problem_document_that_says_which_are_right() {
+async fn a_wrong_method_is_a_problem_document_that_lists_the_allowed_ones() {
     for (method, path, allow) in
         [("DELETE", "/coffees", "GET,HEAD,POST"), ("GET", "/bar/pour/espresso", "POST")]
     {

@@ -1,4 +1,4 @@
-//! A hub and its streams, reached over one way.
+//! A hub and its streams, over one delivery path.
 
 use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -23,11 +23,11 @@ use crate::http::header;
 use crate::metrics::Metrics;
 use crate::process::{PATIENCE, Process, Server};
 
-/// How a stream gets from the hub to its client.
+/// How a stream gets from the hub to its client: what writes it, and in which protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum DeliveryPath {
     /// HTTP/1.1 over cleartext: a shard writes it.
-    TakenOver,
+    Shard,
     Http10,
     /// Over cleartext, by prior knowledge.
     Http2,
@@ -42,7 +42,7 @@ pub(super) enum Way {
     InProcess,
 }
 
-/// What a check needs otherwise than usual.
+/// The settings that a check may change.
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub(super) heartbeat: Duration,
@@ -63,21 +63,19 @@ impl Default for Settings {
     }
 }
 
-/// Runs a check over a way, if this run has what the way needs.
-pub(super) fn over(way: Way, test: &str, check: impl Fn(Way)) {
-    if way == Way::InProcess || is_here("curl", test) {
-        check(way);
+/// Runs a check over a path, if the program that the path needs is installed.
+pub(super) fn over(via: DeliveryPath, test: &str, check: impl Fn(DeliveryPath)) {
+    if via == DeliveryPath::InProcess || is_here("curl", test) {
+        check(via);
     }
 }
 
-impl Way {
+impl DeliveryPath {
     /// A hub in memory where clients without a token may publish, and subscribe to public events.
     pub(super) fn hub(self, settings: Settings) -> Hub {
         let place = match self {
             Self::InProcess => Place::mounted(&settings),
-            Self::TakenOver | Self::Http10 | Self::Http2 => {
-                Place::Program(serve(&settings, &[]), None)
-            }
+            Self::Shard | Self::Http10 | Self::Http2 => Place::Program(serve(&settings, &[]), None),
             Self::TlsHttp11
             | Self::TlsAes128
             | Self::TlsChaCha20
@@ -87,13 +85,13 @@ impl Way {
                 Place::Program(serve(&settings, &certificate.options()), Some(certificate))
             }
         };
-        Hub { way: self, place }
+        Hub { via: self, place }
     }
 
-    /// What makes curl go this way.
+    /// The options that make curl use this path.
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::TakenOver | Self::InProcess => &["--http1.1"],
+            Self::Shard | Self::InProcess => &["--http1.1"],
             Self::TlsHttp11 => &["--http1.1", "--tlsv1.3"],
             Self::TlsAes128 => &["--http1.1", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256"],
             Self::TlsChaCha20 => &["--http1.1", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256"],
@@ -105,11 +103,11 @@ impl Way {
     }
 
     /// Whether a shard writes the stream.
-    pub(super) fn is_taken_over(self) -> bool {
-        matches!(self, Self::TakenOver | Self::TlsHttp11 | Self::TlsAes128 | Self::TlsChaCha20)
+    pub(super) fn uses_a_shard(self) -> bool {
+        matches!(self, Self::Shard | Self::TlsHttp11 | Self::TlsAes128 | Self::TlsChaCha20)
     }
 
-    /// How an answer begins that came this way.
+    /// The first bytes of a response over this path.
     fn status(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0 200",
@@ -134,7 +132,7 @@ fn serve(settings: &Settings, certificate: &[String]) -> Server {
 }
 
 pub(super) struct Hub {
-    way: Way,
+    via: DeliveryPath,
     place: Place,
 }
 
@@ -157,7 +155,7 @@ impl Place {
 }
 
 impl Hub {
-    /// Publishes, and gives the position.
+    /// Publishes an event, and returns its position.
     #[track_caller]
     pub(super) fn publish(&self, target: &str, data: &str) -> String {
         let answer = self.post(target, "text/plain", data);
@@ -214,7 +212,7 @@ impl Hub {
         headers: &[&str],
     ) -> Command {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--no-buffer"]).args(self.way.options());
+        curl.args(["--silent", "--show-error", "--no-buffer"]).args(self.via.options());
         let scheme = if certificate.is_some() { "https" } else { "http" };
         if let Some(certificate) = certificate {
             curl.arg("--cacert").arg(certificate.path());
@@ -233,9 +231,9 @@ impl Hub {
             Place::Program(server, certificate) => {
                 let mut curl = self.curl(server, certificate.as_ref(), target, headers);
                 let stream = Stream::of_curl(Process::start(curl.arg("--include")));
-                assert!(stream.head.starts_with(self.way.status()), "{}", stream.head);
+                assert!(stream.head.starts_with(self.via.status()), "{}", stream.head);
                 let closes = stream.header("connection") == Some("close");
-                assert_eq!(closes, self.way.is_taken_over(), "{}", stream.head);
+                assert_eq!(closes, self.via.uses_a_shard(), "{}", stream.head);
                 stream
             }
             Place::Mounted { app, runtime, .. } => {
@@ -255,7 +253,7 @@ impl Hub {
         }
     }
 
-    /// Where it tells its metrics, if it is a program.
+    /// Its metrics, if it is a program.
     #[track_caller]
     pub(super) fn metrics(&self) -> Metrics {
         match &self.place {
@@ -278,7 +276,7 @@ pub(super) struct Stream {
     head: String,
     lines: Receiver<String>,
     decoder: Decoder,
-    /// What reads it, if that is a program.
+    /// The program that reads it, if there is one.
     process: Option<Process>,
 }
 
@@ -320,11 +318,11 @@ impl Stream {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("nothing came within {PATIENCE:?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("nothing arrived within {PATIENCE:?}"),
         }
     }
 
-    /// What comes next; `None` when the stream has ended.
+    /// The next item; `None` when the stream has ended.
     #[track_caller]
     pub(super) fn next(&mut self) -> Option<Received> {
         loop {
@@ -342,7 +340,7 @@ impl Stream {
             match self.next() {
                 Some(Received::Event(event)) => return event,
                 Some(_) => {}
-                None => panic!("the stream ended before the event came"),
+                None => panic!("the stream ended before the event"),
             }
         }
     }
@@ -355,7 +353,7 @@ impl Stream {
         published.take(count).map(|event| event.data).collect()
     }
 
-    /// Keeps the client from running.
+    /// Stops the client's process.
     pub(super) fn stop(&self) {
         self.process.iter().for_each(|process| process.signal(Signal::STOP));
     }

@@ -1,4 +1,4 @@
-//! What every stream does, whichever way it goes: the same checks over all ways out.
+//! What every stream does, over each delivery path and protocol: the same checks for all.
 
 mod hub;
 
@@ -7,55 +7,55 @@ use std::time::Duration;
 use carafe_protocol::{Received, ReceivedEvent};
 use serde_json::{Value, json};
 
-use self::hub::{Hub, Settings, Way};
+use self::hub::{DeliveryPath, Hub, Settings};
 
 /// One test for each check.
 macro_rules! over {
-    ($name:ident, $way:expr, $($check:ident)*) => {
+    ($name:ident, $via:expr, $($check:ident)*) => {
         mod $name {
-            use super::Way;
+            use super::DeliveryPath;
             $(#[test]
             fn $check() {
-                super::hub::over($way, concat!(stringify!($name), "::", stringify!($check)), super::$check);
+                super::hub::over($via, concat!(stringify!($name), "::", stringify!($check)), super::$check);
             })*
         }
     };
 }
 
-/// All checks, over one way.
+/// All checks, over one delivery path.
 macro_rules! checks {
-    ($name:ident, $way:expr $(, $more:ident)*) => {
-        over!($name, $way,
-            begins_with_the_time_to_wait_and_the_position_in_one_block
-            brings_events_in_order_with_all_their_fields
+    ($name:ident, $via:expr $(, $more:ident)*) => {
+        over!($name, $via,
+            begins_with_retry_and_the_position_in_one_block
+            delivers_events_in_order_with_all_their_fields
             merges_topics_and_patterns_each_event_once
-            goes_on_after_the_id_in_the_header_before_the_one_in_the_query
+            resumes_after_the_id_in_the_header_before_the_one_in_the_query
             begins_with_all_history_or_the_last_events
-            wraps_events_where_an_envelope_is_asked_for
-            tells_that_history_is_gone
-            tells_that_an_id_is_of_another_log
-            shows_no_private_events_to_strangers_and_passes_over_them
-            says_that_it_is_alive_while_nothing_comes
-            brings_large_events_and_many_at_once
-            replays_from_the_log_and_goes_on_live
-            ends_in_order_after_what_it_is_owed
+            wraps_events_if_an_envelope_is_requested
+            reports_that_history_is_trimmed
+            reports_that_an_id_is_of_another_log
+            shows_no_private_events_without_a_token_and_skips_them
+            sends_heartbeats_while_idle
+            delivers_large_events_and_many_at_once
+            replays_from_the_log_and_continues_live
+            ends_in_order_after_all_that_was_published
             $($more)*
         );
     };
 }
 
-checks!(taken_over, Way::TakenOver);
-checks!(http_1_0, Way::Http10, cuts_who_takes_nothing_and_frees_its_place);
-checks!(http_2, Way::Http2, cuts_who_takes_nothing_and_frees_its_place);
-checks!(tls_http_1_1, Way::TlsHttp11, cuts_who_takes_nothing_and_frees_its_place);
-checks!(tls_aes_128, Way::TlsAes128);
-checks!(tls_chacha_20, Way::TlsChaCha20);
-checks!(tls_1_2, Way::Tls12, cuts_who_takes_nothing_and_frees_its_place);
-checks!(tls_http_2, Way::TlsHttp2, cuts_who_takes_nothing_and_frees_its_place);
-checks!(in_process, Way::InProcess);
+checks!(shard, DeliveryPath::Shard);
+checks!(http_1_0, DeliveryPath::Http10, disconnects_stalled_clients_and_frees_their_places);
+checks!(http_2, DeliveryPath::Http2, disconnects_stalled_clients_and_frees_their_places);
+checks!(tls_http_1_1, DeliveryPath::TlsHttp11, disconnects_stalled_clients_and_frees_their_places);
+checks!(tls_aes_128, DeliveryPath::TlsAes128);
+checks!(tls_chacha_20, DeliveryPath::TlsChaCha20);
+checks!(tls_1_2, DeliveryPath::Tls12, disconnects_stalled_clients_and_frees_their_places);
+checks!(tls_http_2, DeliveryPath::TlsHttp2, disconnects_stalled_clients_and_frees_their_places);
+checks!(in_process, DeliveryPath::InProcess);
 
-fn begins_with_the_time_to_wait_and_the_position_in_one_block(way: Way) {
-    let hub = way.hub(Settings::default());
+fn begins_with_retry_and_the_position_in_one_block(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let mut stream = hub.open("/events/a", &[]);
     let lines: Vec<_> = (0..5).map(|_| stream.line().unwrap()).collect();
     let wait: u64 = lines[0].strip_prefix("retry: ").unwrap().parse().unwrap();
@@ -72,8 +72,8 @@ fn begins_with_the_time_to_wait_and_the_position_in_one_block(way: Way) {
     }
 }
 
-fn brings_events_in_order_with_all_their_fields(way: Way) {
-    let hub = way.hub(Settings::default());
+fn delivers_events_in_order_with_all_their_fields(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let mut stream = hub.open("/events/a", &[]);
     assert_eq!(stream.event().event_type, "carafe.position");
     for number in 0..5 {
@@ -85,8 +85,8 @@ fn brings_events_in_order_with_all_their_fields(way: Way) {
     }
 }
 
-fn merges_topics_and_patterns_each_event_once(way: Way) {
-    let hub = way.hub(Settings::default());
+fn merges_topics_and_patterns_each_event_once(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let mut stream = hub.open("/events?topic=orders/1&pattern=orders/*&pattern=*/1", &[]);
     stream.event();
     for target in
@@ -107,8 +107,8 @@ fn numbers(hub: &Hub, count: usize) -> Vec<String> {
     (1..=count).map(|number| hub.publish("/events/a", &number.to_string())).collect()
 }
 
-fn goes_on_after_the_id_in_the_header_before_the_one_in_the_query(way: Way) {
-    let hub = way.hub(Settings::default());
+fn resumes_after_the_id_in_the_header_before_the_one_in_the_query(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let ids = numbers(&hub, 5);
     let query = format!("/events/a?last_event_id={}", ids[1]);
     let header = format!("Last-Event-ID: {}", ids[3]);
@@ -126,8 +126,8 @@ fn goes_on_after_the_id_in_the_header_before_the_one_in_the_query(way: Way) {
     }
 }
 
-fn begins_with_all_history_or_the_last_events(way: Way) {
-    let hub = way.hub(Settings::default());
+fn begins_with_all_history_or_the_last_events(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let ids = numbers(&hub, 5);
     assert_eq!(hub.open("/events/a?earliest", &[]).data(5), ["1", "2", "3", "4", "5"]);
     assert_eq!(
@@ -143,8 +143,8 @@ fn begins_with_all_history_or_the_last_events(way: Way) {
     );
 }
 
-fn wraps_events_where_an_envelope_is_asked_for(way: Way) {
-    let hub = way.hub(Settings::default());
+fn wraps_events_if_an_envelope_is_requested(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let mut plain = hub.open("/events/orders/1", &[]);
     let mut enveloped = hub.open("/events/orders/1?envelope=json", &[]);
     plain.event();
@@ -164,14 +164,14 @@ fn wraps_events_where_an_envelope_is_asked_for(way: Way) {
     );
 }
 
-fn tells_that_history_is_gone(way: Way) {
-    let hub = way.hub(Settings { history_events: 3, ..Settings::default() });
+fn reports_that_history_is_trimmed(via: DeliveryPath) {
+    let hub = via.hub(Settings { history_events: 3, ..Settings::default() });
     let ids = numbers(&hub, 5);
     let mut stream = hub.open("/events/a", &[&format!("Last-Event-ID: {}", ids[0])]);
     let gap = stream.event();
     assert_eq!((&*gap.event_type, &gap.last_event_id), ("carafe.gap", &ids[1]));
-    let told: Value = serde_json::from_str(&gap.data).unwrap();
-    assert_eq!(told, json!({ "requested": ids[0], "oldest": ids[2], "reason": "trimmed" }));
+    let data: Value = serde_json::from_str(&gap.data).unwrap();
+    assert_eq!(data, json!({ "requested": ids[0], "oldest": ids[2], "reason": "trimmed" }));
     assert_eq!(stream.event().event_type, "carafe.position");
     assert_eq!(stream.data(3), ["3", "4", "5"]);
     hub.publish("/events/a", "6");
@@ -181,21 +181,21 @@ fn tells_that_history_is_gone(way: Way) {
     assert_eq!(at_the_edge.data(3), ["4", "5", "6"]);
 }
 
-fn tells_that_an_id_is_of_another_log(way: Way) {
-    let hub = way.hub(Settings::default());
+fn reports_that_an_id_is_of_another_log(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let ids = numbers(&hub, 1);
     for foreign in ["42", "garbage \u{2615}", "000000000000-1-00000000"] {
         let mut stream = hub.open("/events/a", &[&format!("Last-Event-ID: {foreign}")]);
         let gap = stream.event();
-        let told: Value = serde_json::from_str(&gap.data).unwrap();
-        assert_eq!(told, json!({ "requested": foreign, "oldest": ids[0], "reason": "foreign" }));
+        let data: Value = serde_json::from_str(&gap.data).unwrap();
+        assert_eq!(data, json!({ "requested": foreign, "oldest": ids[0], "reason": "foreign" }));
         assert_eq!(stream.data(1), ["1"]);
     }
 }
 
-/// The position goes over them, so that they are not asked for again.
-fn shows_no_private_events_to_strangers_and_passes_over_them(way: Way) {
-    let hub = way.hub(Settings { heartbeat: Duration::from_millis(50), ..Settings::default() });
+/// The position moves over them, so that a client that resumes does not request them again.
+fn shows_no_private_events_without_a_token_and_skips_them(via: DeliveryPath) {
+    let hub = via.hub(Settings { heartbeat: Duration::from_millis(50), ..Settings::default() });
     let secret = hub.publish("/events/a?private", "secret, before");
     let mut stream = hub.open("/events/a?earliest", &[]);
     assert_eq!(stream.event().event_type, "carafe.position");
@@ -207,9 +207,9 @@ fn shows_no_private_events_to_strangers_and_passes_over_them(way: Way) {
     assert_eq!((&*open.event_type, &*open.data), ("message", "open"));
 }
 
-/// With the position if it has moved, and with a comment otherwise.
-fn says_that_it_is_alive_while_nothing_comes(way: Way) {
-    let hub = way.hub(Settings { heartbeat: Duration::from_millis(50), ..Settings::default() });
+/// The position if it has moved, and a comment otherwise.
+fn sends_heartbeats_while_idle(via: DeliveryPath) {
+    let hub = via.hub(Settings { heartbeat: Duration::from_millis(50), ..Settings::default() });
     let mut stream = hub.open("/events/quiet", &[]);
     stream.event();
     for _ in 0..3 {
@@ -221,14 +221,14 @@ fn says_that_it_is_alive_while_nothing_comes(way: Way) {
     assert_eq!(
         stream.next(),
         Some(Received::Comment(String::new())),
-        "the same position is told once"
+        "the same position is sent once"
     );
     let id = hub.publish("/events/quiet", "for it");
     assert_eq!(stream.event().last_event_id, id);
 }
 
-fn brings_large_events_and_many_at_once(way: Way) {
-    let hub = way.hub(Settings::default());
+fn delivers_large_events_and_many_at_once(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let mut stream = hub.open("/events/a", &[]);
     stream.event();
     let large = "x".repeat(700 << 10);
@@ -239,9 +239,9 @@ fn brings_large_events_and_many_at_once(way: Way) {
     assert!(stream.data(2000) == many);
 }
 
-/// The ring holds a few of them only.
-fn replays_from_the_log_and_goes_on_live(way: Way) {
-    let hub = way.hub(Settings { ring_bytes: 4 << 10, ..Settings::default() });
+/// The ring holds only a few of them.
+fn replays_from_the_log_and_continues_live(via: DeliveryPath) {
+    let hub = via.hub(Settings { ring_bytes: 4 << 10, ..Settings::default() });
     let stored: Vec<_> = (0..3000).map(|number| number.to_string()).collect();
     hub.publish_batch("a", &stored);
     let mut stream = hub.open("/events/a?earliest", &[]);
@@ -252,8 +252,8 @@ fn replays_from_the_log_and_goes_on_live(way: Way) {
     assert!(stream.data(3000) == stored);
 }
 
-fn ends_in_order_after_what_it_is_owed(way: Way) {
-    let hub = way.hub(Settings::default());
+fn ends_in_order_after_all_that_was_published(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
     let mut streams = [hub.open("/events/a", &[]), hub.open("/events/b", &[])];
     streams.iter_mut().for_each(|stream| drop(stream.event()));
     let ids = numbers(&hub, 20);
@@ -267,9 +267,9 @@ fn ends_in_order_after_what_it_is_owed(way: Way) {
     }
 }
 
-fn cuts_who_takes_nothing_and_frees_its_place(way: Way) {
+fn disconnects_stalled_clients_and_frees_their_places(via: DeliveryPath) {
     let hub =
-        way.hub(Settings { write_timeout: Duration::from_millis(500), ..Settings::default() });
+        via.hub(Settings { write_timeout: Duration::from_millis(500), ..Settings::default() });
     let metrics = hub.metrics();
     let (mut stalled, mut reading) = (hub.open("/events/a", &[]), hub.open("/events/b", &[]));
     let id = stalled.event().last_event_id;
@@ -278,7 +278,7 @@ fn cuts_who_takes_nothing_and_frees_its_place(way: Way) {
     for _ in 0..many {
         hub.publish("/events/a", &large);
     }
-    let path = if way.is_taken_over() { "shard" } else { "hyper" };
+    let path = if via.uses_a_shard() { "shard" } else { "hyper" };
     metrics.comes_to(
         &format!("carafe_streams_closed_total{{path=\"{path}\",reason=\"stalled\"}}"),
         1.0,

@@ -7,7 +7,7 @@ use crate::mercure::fixture::{Hub, PATH, form, ids};
 use crate::process::Server;
 
 #[test]
-fn an_id_that_comes_again_is_another_update() {
+fn a_repeated_id_is_another_update() {
     let hub = Hub::open(&[]);
     let mut stream = hub.stream(&[("topic", "a")], &[]);
     for data in ["1", "2"] {
@@ -27,7 +27,7 @@ fn resuming_is_after_the_earliest_that_is_kept() {
 }
 
 #[test]
-fn an_idempotency_key_is_the_id_here_and_goes_on_to_be_one_there() {
+fn an_idempotency_key_is_the_id_in_mercure_and_stays_a_key_in_the_api() {
     let hub = Server::start(&["--mercure"]);
     let publish = |target: &str, body: &str| crate::http::post(hub.address, target, body).status;
     assert_eq!([publish("/events/a?id=k", "1"), publish("/events/a?id=k", "2")], [201, 200]);

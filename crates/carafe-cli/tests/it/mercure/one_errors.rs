@@ -27,7 +27,7 @@ fn without_a_token_it_is_401_and_the_metadata_is_named() {
 }
 
 #[test]
-fn with_a_bad_token_it_is_401_invalid_token_even_where_strangers_may() {
+fn with_a_bad_token_it_is_401_invalid_token_even_where_anonymous_clients_may() {
     let hub = Hub::open(&[]);
     check(
         &hub.refused(&[("match", "a")], &["Authorization: Bearer bad"]),

@@ -4,7 +4,7 @@ use crate::http::{Stream, header, request};
 use crate::mercure::fixture::{Hub, PATH, RESOURCE, form, ids};
 
 #[test]
-fn match_is_exact_and_urlpattern_is_what_the_standard_says_relative_to_the_hub() {
+fn match_is_exact_and_urlpattern_is_a_url_pattern_relative_to_the_hub() {
     let hub = Hub::open(&[]);
     let all = [
         "https://hub.example/books/1",
@@ -44,7 +44,7 @@ fn match_is_exact_and_urlpattern_is_what_the_standard_says_relative_to_the_hub()
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_400() {
+fn an_invalid_subscription_is_400() {
     let hub = Hub::open(&[]);
     let long = "x".repeat(4097);
     let hundred: Vec<_> = (0..100).map(|number| number.to_string()).collect();
@@ -87,7 +87,7 @@ fn other_parameters_are_passed_over() {
 }
 
 #[test]
-fn query_asks_by_a_form_in_the_body() {
+fn query_takes_its_parameters_from_a_form_in_the_body() {
     let hub = Hub::open(&[]);
     hub.publish(&[("topic", "a"), ("id", "1")]);
     hub.publish(&[("topic", "a"), ("id", "2")]);
@@ -116,7 +116,7 @@ fn head_answers_as_get_and_returns() {
 }
 
 #[test]
-fn the_cursor_is_a_header_then_the_query_and_the_answer_tells_what_was_found() {
+fn the_cursor_is_a_header_then_the_query_and_the_response_names_what_was_found() {
     let hub = Hub::open(&[]);
     for id in ["1", "2", "3"] {
         hub.publish(&[("topic", "a"), ("id", id)]);
@@ -177,7 +177,7 @@ fn anonymous_subscribing_is_off_unless_configured() {
 }
 
 #[test]
-fn the_metadata_of_the_resource_is_told() {
+fn the_metadata_of_the_resource_is_served() {
     let hub = Hub::closed(&[]);
     let path = "/.well-known/oauth-protected-resource/.well-known/mercure";
     let answer = request(hub.server.address, "GET", path, &[], b"");

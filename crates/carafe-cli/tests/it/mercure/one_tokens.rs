@@ -189,7 +189,7 @@ fn there_are_a_hundred_details_and_a_hundred_topics_at_most() {
 }
 
 #[test]
-fn a_token_that_grants_nothing_subscribes_only_where_strangers_may() {
+fn a_token_that_grants_nothing_subscribes_only_where_anonymous_clients_may() {
     let nothing = with_one(&json!([]));
     assert_eq!(Hub::closed(&[]).refused(&[("match", "a")], &[&nothing]).status, 403);
     Hub::open(&[]).stream(&[("match", "a")], &[&nothing]);

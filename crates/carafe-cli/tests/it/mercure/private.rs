@@ -47,7 +47,7 @@ fn check_zero(asked: &[&str], granted: &[&str], topics: &[&str], expected: bool)
 }
 
 #[test]
-fn in_0_a_private_update_is_for_who_asked_for_one_topic_and_has_a_grant_for_one() {
+fn in_0_a_private_update_reaches_subscribers_of_one_topic_with_a_grant_for_one() {
     check_zero(&["a"], &["a"], &["a"], true);
     check_zero(&["a"], &["b"], &["a"], false);
     check_zero(&["a"], &[], &["a"], false);
@@ -86,7 +86,7 @@ fn in_1_the_routing_and_the_grant_each_match_any_topic() {
 }
 
 #[test]
-fn strangers_get_no_private_update() {
+fn clients_without_a_token_get_no_private_update() {
     let hub = Hub::open(&[]);
     check(&hub, &[("topic", "a")], "lastEventID", "X-No: token", &["a"], false);
 }
@@ -106,7 +106,7 @@ fn the_id_of_an_update_that_may_not_be_seen_is_unknown() {
 }
 
 #[test]
-fn nobody_keeps_others_from_resuming_by_taking_their_id_before() {
+fn no_publisher_keeps_others_from_resuming_by_using_their_id_first() {
     let hub = Hub::open(&[]);
     hub.publish(&[("topic", "elsewhere"), ("private", "on"), ("id", "order-1")]);
     hub.publish(&[("topic", "a"), ("id", "order-1")]);

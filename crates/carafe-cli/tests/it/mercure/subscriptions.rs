@@ -29,7 +29,7 @@ fn told(hub: &Hub, path: &str) -> Value {
 }
 
 #[test]
-fn the_api_tells_all_subscriptions_those_of_a_topic_and_one() {
+fn the_api_lists_all_subscriptions_those_of_a_topic_and_one() {
     let hub = hub();
     hub.publish(&[("topic", "x"), ("id", "urn:last")]);
     let token = with_zero(&json!({"subscribe": [], "payload": {"user": 7}}));
@@ -111,7 +111,7 @@ fn next(stream: &mut Stream) -> Value {
 }
 
 #[test]
-fn a_subscription_is_told_by_a_private_update_when_it_begins_and_when_it_ends() {
+fn a_private_update_reports_the_start_and_the_end_of_a_subscription() {
     let hub = hub();
     let all = "/.well-known/mercure/subscriptions/{topic}/{subscriber}";
     let mut watching = hub.stream(&[("topic", all)], &[&watcher()]);
@@ -134,7 +134,7 @@ fn a_subscription_is_told_by_a_private_update_when_it_begins_and_when_it_ends() 
 }
 
 #[test]
-fn strangers_are_told_of_no_subscription() {
+fn clients_without_a_token_learn_of_no_subscription() {
     let hub = hub();
     let mut anonymous = hub.stream(&[("topic", "*")], &[]);
     hub.stream(&[("topic", "a")], &[]);
@@ -143,7 +143,7 @@ fn strangers_are_told_of_no_subscription() {
 }
 
 #[test]
-fn without_the_option_nothing_is_told() {
+fn without_the_option_nothing_is_reported() {
     let hub = Hub::open(&[]);
     let mut watching = hub.stream(&[("topic", "*")], &[&with_zero(&json!({"subscribe": ["*"]}))]);
     hub.stream(&[("topic", "a")], &[]);
@@ -153,7 +153,7 @@ fn without_the_option_nothing_is_told() {
 }
 
 #[test]
-fn who_joins_and_leaves_pushes_no_update_out_of_history() {
+fn subscribers_that_come_and_go_push_no_update_out_of_history() {
     let hub = Hub::open(&["--mercure-subscriptions", "--history-events", "10"]);
     hub.publish(&[("topic", "orders"), ("data", "the order")]);
     for _ in 0..30 {

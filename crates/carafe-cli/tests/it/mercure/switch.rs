@@ -38,7 +38,7 @@ fn a_key_of_a_mercure_dialect_switches_it_on() {
 }
 
 #[test]
-fn other_methods_are_405_and_told_what_there_is() {
+fn other_methods_are_405_with_the_allowed_ones() {
     let hub = Hub::open(&[]);
     for method in ["PUT", "DELETE", "PATCH", "TRACE", "SUBSCRIBE"] {
         let answer = hub.ask(method, "?topic=a", &[], "");
@@ -51,7 +51,7 @@ fn other_methods_are_405_and_told_what_there_is() {
 }
 
 #[test]
-fn strangers_publish_only_where_they_may() {
+fn clients_without_a_token_publish_only_where_they_may() {
     let open = Server::start(&["--mercure"]);
     let headers = ["Content-Type: application/x-www-form-urlencoded"];
     let post = |address| request(address, "POST", PATH, &headers, b"topic=a&data=1");

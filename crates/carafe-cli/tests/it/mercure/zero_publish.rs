@@ -50,7 +50,7 @@ fn the_first_topic_is_canonical_and_the_rest_are_alternates() {
 }
 
 #[test]
-fn who_asked_for_several_of_its_topics_gets_an_update_once() {
+fn a_subscriber_of_several_topics_gets_an_update_once() {
     let hub = Hub::open(&[]);
     let mut stream = hub.stream(&[("topic", "a"), ("topic", "b"), ("topic", "{x}")], &[]);
     hub.publish(&[("topic", "a"), ("topic", "b"), ("data", "1")]);
@@ -59,7 +59,7 @@ fn who_asked_for_several_of_its_topics_gets_an_update_once() {
 }
 
 #[test]
-fn the_presence_of_private_counts_whatever_its_value() {
+fn the_presence_of_private_counts_with_any_value() {
     let hub = Hub::open(&[]);
     let mut stream = hub.stream(&[("topic", "a")], &[]);
     for value in ["", "on", "off", "false", "0"] {
@@ -70,7 +70,7 @@ fn the_presence_of_private_counts_whatever_its_value() {
 }
 
 #[test]
-fn what_cannot_be_an_update_is_400_and_says_why() {
+fn an_invalid_update_is_400_with_the_reason() {
     let hub = Hub::open(&[]);
     let token = with_zero(&json!({"publish": ["*"]}));
     let cases: &[(&[(&str, &str)], &str)] = &[

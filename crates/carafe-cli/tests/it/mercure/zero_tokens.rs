@@ -170,7 +170,7 @@ fn publish_empty_grants_nothing_and_absent_is_401() {
 }
 
 #[test]
-fn who_holds_a_token_without_subscribe_is_as_a_stranger() {
+fn a_token_without_subscribe_grants_no_more_than_anonymous_clients_have() {
     let token = with_zero(&json!({"publish": ["*"]}));
     assert_eq!(Hub::closed(&[]).refused(&[("topic", "a")], &[&token]).status, 401);
     Hub::open(&[]).stream(&[("topic", "a")], &[&token]);
