@@ -249,8 +249,8 @@ fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
     problem(error).unwrap_or_else(|| caller.refused(error.to_string()))
 }
 
-/// The problem document of a rejected subscription. `None` if the client lacks the right: whether it
-/// needs a token, or another one, depends on the protocol.
+/// The problem document of a rejected subscription. `None` if the client lacks the right: whether
+/// it needs a token, or another one, depends on the protocol.
 pub(crate) fn problem(error: &SubscribeError) -> Option<Problem> {
     let detail = error.to_string();
     Some(match error {

@@ -9,7 +9,7 @@ use crate::ids::SubscriberId;
 /// use std::time::Instant;
 /// use carafe_hub::Tick;
 ///
-/// /// Milliseconds since the driver has started. They wrap around after 49 days.
+/// // Milliseconds since the driver has started. They wrap around after 49 days.
 /// fn now(started: Instant) -> Tick {
 ///     started.elapsed().as_millis() as Tick
 /// }
@@ -22,7 +22,7 @@ pub type Tick = u32;
 /// ```
 /// use carafe_hub::{Sink, SubscriberId, Written};
 ///
-/// /// Keeps the bytes of all subscribers, and the number of their events.
+/// // Keeps the bytes of all subscribers, and the number of their events.
 /// #[derive(Default)]
 /// struct Kept(Vec<u8>, u32);
 ///
@@ -62,7 +62,7 @@ pub trait Sink {
 /// use std::io::{ErrorKind, Write};
 /// use carafe_hub::Written;
 ///
-/// /// Writes to a socket that does not block.
+/// // Writes to a socket that does not block.
 /// fn write(socket: &mut impl Write, bytes: &[u8]) -> Written {
 ///     match socket.write(bytes) {
 ///         Ok(0) => Written::Gone,
