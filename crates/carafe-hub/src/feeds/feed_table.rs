@@ -22,6 +22,9 @@ use crate::feeds::patterns::{PatternTrie, TooManyPatterns, is_complex};
 use crate::ids::{FeedId, FeedSlot, SubscriptionId};
 use crate::paged_table::PagedTable;
 
+/// Offsets at the end of a feed that are looked at one by one.
+const NEAR: usize = 16;
+
 /// How many complex patterns the hub allows.
 #[derive(Clone, Copy)]
 pub(crate) struct PatternLimits {
@@ -370,11 +373,20 @@ impl Feed {
     /// The first match after `offset`.
     pub(crate) fn next_after(&self, offset: Offset) -> Option<Offset> {
         let offsets = &self.recent.as_ref()?.offsets;
-        // Offsets are sorted: pushes come in order, and a backfill adds older ones at the front,
-        // newest first.
-        let at = offsets.partition_point(|known| *known <= offset);
-        offsets.get(at).copied()
+        offsets.get(first_after(offsets, offset)).copied()
     }
+}
+
+/// The index of the first offset after another. Most subscriptions are near the tail: there, a
+/// search would touch offsets that are in no cache.
+fn first_after(offsets: &VecDeque<Offset>, offset: Offset) -> usize {
+    let near_tail = offsets.iter().rev().take(NEAR).take_while(|known| **known > offset).count();
+    if near_tail < NEAR {
+        return offsets.len() - near_tail;
+    }
+    // Offsets are sorted: pushes come in order, and a backfill adds older ones at the front,
+    // newest first.
+    offsets.partition_point(|known| *known <= offset)
 }
 
 #[cfg(test)]
@@ -384,6 +396,17 @@ mod tests {
     use super::*;
     use crate::feeds::complex_patterns::TESTS;
     use crate::paged_table::TableKey;
+
+    #[test]
+    fn the_first_offset_after_another_is_found_wherever_it_is() {
+        for known in 0..2 * NEAR as Offset {
+            let offsets: VecDeque<Offset> = (1..=known).map(|number| 3 * number).collect();
+            for offset in 0..=3 * known + 1 {
+                let expected = offsets.iter().filter(|known| **known <= offset).count();
+                assert_eq!(first_after(&offsets, offset), expected, "{offset} among {offsets:?}");
+            }
+        }
+    }
 
     fn subscription(number: usize) -> SubscriptionId {
         SubscriptionId::from_index(number)

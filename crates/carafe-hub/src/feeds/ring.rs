@@ -123,6 +123,16 @@ impl Ring {
     }
 
     fn find(&self, offset: Offset) -> Option<usize> {
+        let newest = self.entries.back()?.entry.offset();
+        // Holes are rare, and most subscriptions are near the tail: a search would touch entries
+        // that are in no cache.
+        let without_holes =
+            self.entries.len().checked_sub(1 + (newest.checked_sub(offset)? as usize));
+        if let Some(at) = without_holes
+            && self.entries[at].entry.offset() == offset
+        {
+            return Some(at);
+        }
         self.entries.binary_search_by_key(&offset, |recent| recent.entry.offset()).ok()
     }
 

@@ -91,7 +91,9 @@ impl State {
     }
 
     pub(super) fn tail(&self) -> Position {
-        self.up_to(Offset::MAX).next().map_or(self.start, |entry| entry.position)
+        let newest = [&self.published, &self.of_hub].map(|kept| kept.entries.back());
+        let newest = newest.into_iter().flatten().max_by_key(|entry| entry.offset());
+        newest.map_or(self.start, |entry| entry.position)
     }
 
     /// All entries after an offset, in order.
