@@ -12,6 +12,9 @@ use crate::send_buffer::{SendBuffer, SendBuffers};
 use crate::stream::StreamObserver;
 use crate::transport::Transport;
 
+/// Bytes that take about as long to write as the system call.
+const BYTES_PER_COST: usize = 16 << 10;
+
 /// The clients, by the IDs of their subscribers in the dispatcher.
 pub(crate) struct Clients<G> {
     table: PagedTable<SubscriberId, Client<G>>,
@@ -19,8 +22,8 @@ pub(crate) struct Clients<G> {
     newest: u32,
     /// Subscribers that the dispatcher has removed, and whose sockets are to be closed.
     pub(crate) ended: Vec<(SubscriberId, EndReason)>,
-    /// Counts writes, which take most of the time of a round.
-    pub(crate) writes: usize,
+    /// The cost of the writes of a turn, which take most of its time.
+    pub(crate) cost: usize,
     pollers: Pollers,
     buffers: SendBuffers,
     /// Clients whose send buffer was full lately. They are few: in the table, the fields would take
@@ -56,7 +59,7 @@ impl<G: StreamObserver> Client<G> {
 impl<G: StreamObserver> Clients<G> {
     pub(crate) fn new(pollers: Pollers, buffers: SendBuffers) -> Self {
         let (table, ended, full) = (PagedTable::new(), Vec::new(), HashMap::new());
-        Self { table, newest: 0, ended, writes: 0, pollers, buffers, full, records: Vec::new() }
+        Self { table, newest: 0, ended, cost: 0, pollers, buffers, full, records: Vec::new() }
     }
 
     pub(crate) fn pollers(&self) -> &Pollers {
@@ -149,7 +152,7 @@ impl<G: StreamObserver> Clients<G> {
 
 impl<G: StreamObserver> Sink for Clients<G> {
     fn write(&mut self, subscriber: SubscriberId, bytes: &[u8], events: u32) -> Written {
-        self.writes += 1;
+        self.cost += 1 + bytes.len() / BYTES_PER_COST;
         match self.try_write(subscriber, bytes, events) {
             Ok(written) => Written::Bytes(written),
             Err(reason) => {

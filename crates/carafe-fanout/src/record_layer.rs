@@ -3,8 +3,8 @@
 /// Encrypts what a stream sends, and understands what its client sends: the record layer of a TLS
 /// connection whose handshake is complete.
 ///
-/// It does no I/O. The shard calls it on its own thread, between two system calls: it must not
-/// block.
+/// It does no I/O. The shard calls it between two system calls, on its thread or on that of its
+/// helper: it must not block.
 pub trait RecordLayer: Send + 'static {
     /// Appends records that contain `data`, and whatever has to be sent before it. The data has at
     /// most 16 KiB.

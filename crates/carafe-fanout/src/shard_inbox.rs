@@ -3,7 +3,7 @@
 //! Waking a shard costs a system call. A stream with nothing to send has time: if the shard will
 //! look into the inbox soon anyway, it is not woken.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -24,7 +24,6 @@ pub(crate) struct ShardInbox<G> {
     /// Streams of the shard, queued ones included. Relaxed: it only balances the shards, and a
     /// stale count is as good.
     pub(crate) load: AtomicUsize,
-    stopped: AtomicBool,
     waker: Waker,
 }
 
@@ -39,7 +38,6 @@ impl<G: StreamObserver> ShardInbox<G> {
         Arc::new(Self {
             queue: Mutex::new(Some(Queue { streams: Vec::new(), shard_looks: false })),
             load: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
             waker,
         })
     }
@@ -78,17 +76,6 @@ impl<G: StreamObserver> ShardInbox<G> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.queue().is_none()
-    }
-
-    /// Ends the shard.
-    pub(crate) fn stop(&self) {
-        // Release, and Acquire below: what happened before the stop is visible to the shard.
-        self.stopped.store(true, Ordering::Release);
-        self.waker.wake_by_ref();
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
     }
 
     fn queue(&self) -> MutexGuard<'_, Option<Queue<G>>> {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use carafe_hub::{Frames, Hub};
 
+use crate::helper::ShardHelper;
 use crate::options::ShardOptions;
-use crate::shard::Shard;
-use crate::shard_inbox::ShardInbox;
+use crate::shard::{Shard, ShardThread};
 use crate::socket;
 use crate::stream::{NewStream, StreamObserver};
 use crate::transport::Transport;
@@ -20,7 +20,7 @@ use crate::transport::Transport;
 /// dropped, the shards end and cut their streams.
 pub struct ShardPool<G: StreamObserver> {
     hub: Hub,
-    shards: Arc<Inboxes<G>>,
+    shards: Arc<Shards<G>>,
 }
 
 impl<G: StreamObserver> Clone for ShardPool<G> {
@@ -29,8 +29,8 @@ impl<G: StreamObserver> Clone for ShardPool<G> {
     }
 }
 
-/// One inbox for each shard.
-struct Inboxes<G: StreamObserver>(Vec<Arc<ShardInbox<G>>>);
+/// The shards, which end when this is dropped.
+struct Shards<G: StreamObserver>(Vec<Arc<Shard<G>>>);
 
 impl<G: StreamObserver> ShardPool<G> {
     /// Starts the shards. A stream sends a sign of life after a silence of `heartbeat`, or up to a
@@ -40,13 +40,20 @@ impl<G: StreamObserver> ShardPool<G> {
     /// When the system has no poller or no thread left.
     pub fn start(hub: &Hub, options: &ShardOptions, heartbeat: Duration) -> io::Result<Self> {
         let shard = |number| {
-            let shard = Shard::new(hub, options.clone(), heartbeat)?;
-            let inbox = Arc::clone(shard.inbox());
-            thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?;
-            Ok(inbox)
+            let thread = ShardThread::new(hub, options, heartbeat)?;
+            let shard = Arc::clone(&thread.shard);
+            thread::Builder::new().name(format!("shard-{number}")).spawn(move || thread.run())?;
+            Ok(shard)
         };
         let shards = (0..options.threads.get()).map(shard).collect::<io::Result<_>>()?;
-        Ok(Self { hub: hub.clone(), shards: Arc::new(Inboxes(shards)) })
+        Ok(Self { hub: hub.clone(), shards: Arc::new(Shards(shards)) })
+    }
+
+    /// The helpers of the shards: futures to be run on the executor that runs the publishers, each
+    /// as a task. They deliver events to few subscribers without waking a shard's thread. A shard
+    /// has one helper at a time: those of a second call replace the first.
+    pub fn helpers(&self) -> impl Iterator<Item = ShardHelper<G>> {
+        self.shards.0.iter().map(|shard| ShardHelper::new(Arc::clone(shard)))
     }
 
     /// Sets the socket options of a listener that its accepted sockets inherit: the send buffer and
@@ -60,25 +67,25 @@ impl<G: StreamObserver> ShardPool<G> {
     /// tenth of a second until the shard notices that the client has left.
     pub fn add(&self, transport: impl Into<Transport>, stream: NewStream<G>) {
         let shards = self.shards.0.iter();
-        if let Some(shard) = shards.min_by_key(|shard| shard.load.load(Ordering::Relaxed)) {
-            shard.put(transport.into(), stream);
+        if let Some(shard) = shards.min_by_key(|shard| shard.inbox.load.load(Ordering::Relaxed)) {
+            shard.inbox.put(transport.into(), stream);
         }
     }
 
     /// Whether the frames are of the hub that the shards serve, and at least one shard runs.
     #[must_use]
     pub fn serves(&self, frames: &Frames) -> bool {
-        self.hub.owns(frames) && !self.shards.0.iter().all(|shard| shard.is_closed())
+        self.hub.owns(frames) && !self.shards.0.iter().all(|shard| shard.inbox.is_closed())
     }
 
     /// The number of open streams.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.shards.0.iter().map(|shard| shard.load.load(Ordering::Relaxed)).sum()
+        self.shards.0.iter().map(|shard| shard.inbox.load.load(Ordering::Relaxed)).sum()
     }
 }
 
-impl<G: StreamObserver> Drop for Inboxes<G> {
+impl<G: StreamObserver> Drop for Shards<G> {
     fn drop(&mut self) {
         self.0.iter().for_each(|shard| shard.stop());
     }

@@ -18,7 +18,8 @@ pub struct NewStream<G> {
 
 /// What is kept with a stream as long as it is open.
 ///
-/// The shard calls it on its own thread, between two system calls: it must not block.
+/// The shard calls it between two system calls, on its thread or on that of its helper: it must not
+/// block.
 pub trait StreamObserver: Send + 'static {
     /// The stream has ended.
     fn ended(self, reason: EndReason);

@@ -80,9 +80,11 @@ impl Traced {
         record.lines().filter(|line| !line.contains("<... ")).map(ToOwned::to_owned).collect()
     }
 
-    /// The shard's writes up to now.
+    /// The shard's writes up to now: those of its thread, and those of its helper, which runs on
+    /// other threads. hyper writes in another way.
     fn writes(&self) -> Vec<String> {
-        self.all_writes().into_iter().filter(|line| line.starts_with(&*self.shard)).collect()
+        let is_own = |line: &String| line.starts_with(&*self.shard) || line.contains(" sendto(");
+        self.all_writes().into_iter().filter(is_own).collect()
     }
 
     fn publish(&self, events: &[(&str, &str)]) {
@@ -101,15 +103,17 @@ impl Traced {
     }
 }
 
-/// The number of a process's thread.
+/// The number of a process's thread, once it has its name.
 fn thread_named(process: u32, name: &str) -> String {
-    let tasks =
-        fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| task.unwrap().path());
     let is_it = |task: &PathBuf| {
         fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
     };
-    let task = tasks.into_iter().find(is_it).unwrap();
-    format!("{} ", task.file_name().unwrap().to_str().unwrap())
+    let find = || {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        tasks.map(|task| task.unwrap().path()).find(is_it)
+    };
+    eventually("the thread has its name", || find().is_some());
+    format!("{} ", find().unwrap().file_name().unwrap().to_str().unwrap())
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{ThreadId, current};
 use std::time::{Duration, Instant};
 
-use carafe_fanout::{EndReason, NewStream, ShardOptions, ShardPool, StreamObserver};
+use carafe_fanout::{EndReason, NewStream, ShardHelper, ShardOptions, ShardPool, StreamObserver};
 use carafe_hub::{Format, Hub, Subscribe};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -19,8 +20,12 @@ pub(crate) enum Watcher {
     Witness(Sender<EndReason>),
     /// Reports how many bytes and events were sent when its stream ends.
     Counter { bytes: usize, events: u32, totals: Sender<(usize, u32)> },
+    /// Reports the thread that sends, for each write.
+    Sent(Sender<ThreadId>),
     /// Makes its shard panic.
     Wrecker,
+    /// Makes whoever takes a turn of its shard panic.
+    SendWrecker,
 }
 
 impl StreamObserver for Watcher {
@@ -29,13 +34,20 @@ impl StreamObserver for Watcher {
             Self::Witness(sender) => sender.send(ended).unwrap(),
             Self::Counter { bytes, events, totals } => totals.send((bytes, events)).unwrap(),
             Self::Wrecker => panic!("as a test wants it"),
+            Self::Sent(_) | Self::SendWrecker => {}
         }
     }
 
     fn sent(&mut self, more_bytes: usize, more_events: u32) {
-        if let Self::Counter { bytes, events, .. } = self {
-            *bytes += more_bytes;
-            *events += more_events;
+        match self {
+            Self::Counter { bytes, events, .. } => {
+                *bytes += more_bytes;
+                *events += more_events;
+            }
+            // The test may have ended.
+            Self::Sent(sender) => drop(sender.send(current().id())),
+            Self::SendWrecker => panic!("as a test wants it"),
+            Self::Witness(_) | Self::Wrecker => {}
         }
     }
 }
@@ -57,6 +69,10 @@ impl Rig {
         options.threads = NonZeroUsize::MIN;
         let shards = ShardPool::start(&hub, &options, heartbeat).unwrap();
         Self { hub, shards, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    pub(crate) fn helper(&self) -> ShardHelper<Watcher> {
+        self.shards.helpers().next().unwrap()
     }
 
     pub(crate) fn publish(&self, data: impl Into<String>) {
@@ -88,7 +104,7 @@ impl Rig {
         (client, seen)
     }
 
-    fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<EndReason>) {
+    pub(crate) fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<EndReason>) {
         let (sender, ends) = channel();
         (self.join(until, Watcher::Witness(sender)), ends)
     }
@@ -117,7 +133,7 @@ fn topic() -> Topic {
 
 /// Reads until the text ends with this.
 #[track_caller]
-fn read_to(client: &mut TcpStream, wanted: &str) -> String {
+pub(crate) fn read_to(client: &mut TcpStream, wanted: &str) -> String {
     let mut read = String::new();
     while !read.ends_with(wanted) {
         let mut byte = [0];

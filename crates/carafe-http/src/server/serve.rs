@@ -88,12 +88,14 @@ pub fn serve_beside(
     Ok(async move { Acceptor::new(app, &options, None).accept(listener).await })
 }
 
-/// The shards; `None` if the system has none. Then hyper delivers the streams.
+/// The shards, with their helpers; `None` if the system has none. Then hyper delivers the streams.
 fn shards(hub: &Hub, options: &ServerOptions) -> Option<ShardPool<StreamRecord>> {
     if cfg!(not(target_os = "linux")) {
         return None;
     }
-    ShardPool::start(hub, &options.shards, options.shared.heartbeat)
+    let shards = ShardPool::start(hub, &options.shards, options.shared.heartbeat)
         .inspect_err(|error| warn!(%error, "cannot start shards; hyper delivers all streams"))
-        .ok()
+        .ok()?;
+    shards.helpers().for_each(|helper| drop(tokio::spawn(helper)));
+    Some(shards)
 }

@@ -21,8 +21,11 @@ use crate::ids::{GroupId, SubscriberId};
 use crate::state::HubState;
 use crate::wakeups::Waiter;
 
-/// Members that are sent a broadcast in one turn, and groups for which the lock is taken once.
-const AT_ONCE: usize = 64;
+/// Members that are sent a broadcast in one turn.
+const MEMBERS: usize = 16;
+
+/// Groups for which the lock is taken once.
+const GROUPS: usize = 64;
 
 /// Serves the turn of a group.
 pub(super) fn serve(roster: &mut Roster, id: GroupId, sink: &mut impl Sink) {
@@ -31,7 +34,7 @@ pub(super) fn serve(roster: &mut Roster, id: GroupId, sink: &mut impl Sink) {
     }
     let Some(broadcast) = roster.groups.broadcast(id) else { return };
     let (bytes, events, from) = (broadcast.bytes.clone(), broadcast.events, broadcast.from);
-    for _ in 0..AT_ONCE {
+    for _ in 0..MEMBERS {
         let Some(member) = roster.groups.next_member(id) else { return end(roster, id) };
         send(roster, member, from, (&bytes, events), sink);
     }
@@ -53,10 +56,10 @@ fn start(roster: &mut Roster, id: GroupId) {
 /// Starts broadcasts from the ring for this group and the next ones: the lock is taken once for all
 /// of them.
 fn start_from_ring(roster: &mut Roster, id: GroupId) {
-    let next = roster.schedule.next_groups(AT_ONCE);
-    let ids: SmallVec<[GroupId; AT_ONCE]> = std::iter::once(id).chain(next).collect();
+    let next = roster.schedule.next_groups(GROUPS);
+    let ids: SmallVec<[GroupId; GROUPS]> = std::iter::once(id).chain(next).collect();
     let hub = Arc::clone(&roster.hub);
-    let mut found: SmallVec<[(GroupId, NextRun); AT_ONCE]> = SmallVec::new();
+    let mut found: SmallVec<[(GroupId, NextRun); GROUPS]> = SmallVec::new();
     let mut state = hub.state();
     for id in ids {
         let is_busy = roster.groups.broadcast(id).is_some() || roster.group_reads.contains_key(&id);
