@@ -88,6 +88,29 @@ fn a_request_sent_together_with_the_one_before_is_answered_after_it() {
     check_stream(&hub, Stream::answered(socket));
 }
 
+#[test]
+fn answers_to_requests_sent_together_come_in_order_and_do_not_wait_for_what_follows() {
+    let hub = Server::start(&["--anonymous", "publish"]);
+    let mut socket = connect(hub.address);
+    let publish = "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
+    let looks_like_requests = format!("{publish}\r\n\r\n");
+    let (begun, rest) = HEALTH.split_at(9);
+    for requests in [1, 2, 3, 100] {
+        let together = looks_like_requests.repeat(requests);
+        ask(&mut socket, &[&together, HEALTH, begun].concat());
+        let offsets: Vec<u64> = (0..requests).map(|_| offset(&answer(&mut socket).1)).collect();
+        assert!(offsets.is_sorted_by(|one, next| one + 1 == *next), "{offsets:?}");
+        assert_eq!(answer(&mut socket).1, "alive\n");
+        ask(&mut socket, rest);
+        assert_eq!(answer(&mut socket).1, "alive\n");
+    }
+}
+
+/// The offset in the answer to an event.
+fn offset(answer: &str) -> u64 {
+    answer.split('-').nth(1).unwrap().parse().unwrap()
+}
+
 /// The head says that the connection serves nothing after the stream, and so what was asked for
 /// after it is not answered.
 #[test]

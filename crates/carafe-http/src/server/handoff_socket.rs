@@ -12,6 +12,7 @@ use carafe_fanout::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::policy::subscribers::ConnectionPermit;
+use crate::server::answer_batch::AnswerBatch;
 use crate::server::handoff::Handoff;
 
 /// A socket that a shard can go on with, whose client has been sent all that was flushed.
@@ -24,11 +25,12 @@ pub(crate) trait GiveAway: AsyncRead + AsyncWrite + Unpin {
 pub(crate) struct HandoffSocket<S> {
     stream: Option<S>,
     handoff: Handoff,
+    answers: AnswerBatch,
 }
 
 impl<S: GiveAway> HandoffSocket<S> {
     pub(crate) fn new(stream: S, handoff: Handoff) -> Self {
-        Self { stream: Some(stream), handoff }
+        Self { stream: Some(stream), handoff, answers: AnswerBatch::default() }
     }
 
     /// Moves the socket to a shard if a stream is offered. Called after each complete flush: at
@@ -47,14 +49,22 @@ impl<S: GiveAway> HandoffSocket<S> {
         Ok(())
     }
 
+    /// Writes the head and the opening of an offered stream apart from earlier answers, and records
+    /// them.
     fn poll_write_with<'a>(
         &mut self,
-        write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<usize>>,
-        bytes: impl Iterator<Item = &'a [u8]>,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+        bytes: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Pending };
-        let written = ready!(write(Pin::new(stream)))?;
-        if self.handoff.is_offered() {
+        let is_offered = self.handoff.is_offered();
+        if !is_offered && let Some(held) = self.answers.hold(bytes.clone()) {
+            return Poll::Ready(Ok(held));
+        }
+        ready!(self.answers.poll_write(cx, Pin::new(stream)))?;
+        let written = ready!(write(Pin::new(stream), cx))?;
+        if is_offered {
             let mut left = written;
             for part in bytes {
                 let seen = left.min(part.len());
@@ -72,10 +82,11 @@ impl<S: GiveAway> AsyncRead for HandoffSocket<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_read(cx, buffer),
-            None => Poll::Pending,
-        }
+        let Self { stream: Some(stream), answers, .. } = &mut *self else { return Poll::Pending };
+        let before = buffer.filled().len();
+        ready!(Pin::new(stream).poll_read(cx, buffer))?;
+        answers.received(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -85,7 +96,8 @@ impl<S: GiveAway> AsyncWrite for HandoffSocket<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(|stream| stream.poll_write(cx, bytes), std::iter::once(bytes))
+        let write = |stream: Pin<&mut S>, cx: &mut Context<'_>| stream.poll_write(cx, bytes);
+        self.poll_write_with(cx, write, std::iter::once(bytes))
     }
 
     fn poll_write_vectored(
@@ -93,8 +105,9 @@ impl<S: GiveAway> AsyncWrite for HandoffSocket<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let bytes = parts.iter().map(|part| &**part);
-        self.poll_write_with(|stream| stream.poll_write_vectored(cx, parts), bytes)
+        let write =
+            |stream: Pin<&mut S>, cx: &mut Context<'_>| stream.poll_write_vectored(cx, parts);
+        self.poll_write_with(cx, write, parts.iter().map(|part| &**part))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -102,15 +115,15 @@ impl<S: GiveAway> AsyncWrite for HandoffSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        let Self { stream: Some(stream), answers, .. } = &mut *self else { return Poll::Pending };
+        ready!(answers.poll_flush(cx, Pin::new(stream)))?;
         ready!(Pin::new(stream).poll_flush(cx))?;
         Poll::Ready(self.give_away())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_shutdown(cx),
-            None => Poll::Pending,
-        }
+        let Self { stream: Some(stream), answers, .. } = &mut *self else { return Poll::Pending };
+        ready!(answers.poll_write(cx, Pin::new(stream)))?;
+        Pin::new(stream).poll_shutdown(cx)
     }
 }

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "server")]
 pub(crate) mod acceptor;
+#[cfg(feature = "server")]
+pub(crate) mod answer_batch;
 pub(crate) mod conformance;
 #[cfg(feature = "server")]
 pub(crate) mod connection;

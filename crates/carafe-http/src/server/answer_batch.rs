@@ -1,0 +1,79 @@
+//! Joins the answers to requests that a client has sent together (pipelining, RFC 9112, 9.3.2).
+//!
+//! hyper flushes after each answer. If the client has sent the next request already, its answer
+//! follows at once, and one system call can take both. Nothing is held beyond the turn in which
+//! hyper has written it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use memchr::memmem;
+use tokio::io::AsyncWrite;
+
+/// The most bytes that are held.
+const HELD: usize = 8 << 10;
+
+/// The answers of a connection that are not written to its socket yet.
+#[derive(Default)]
+pub(crate) struct AnswerBatch {
+    /// Requests among the bytes that were read last, without an answer. An estimate: a body may
+    /// look like a request.
+    unanswered: usize,
+    held: Vec<u8>,
+    /// Something was held since the last flush.
+    is_new: bool,
+}
+
+impl AnswerBatch {
+    /// The client has sent these bytes.
+    pub(crate) fn received(&mut self, bytes: &[u8]) {
+        self.unanswered = memmem::find_iter(bytes, b"\r\n\r\n").count();
+    }
+
+    /// Holds an answer, if others follow or precede it. Returns its length, or `None` if it has to
+    /// be written.
+    pub(crate) fn hold<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Option<usize> {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        let length = parts.clone().map(<[u8]>::len).sum();
+        let is_alone = self.unanswered == 0 && self.held.is_empty();
+        if is_alone || self.held.len() + length > HELD {
+            return None;
+        }
+        parts.for_each(|part| self.held.extend_from_slice(part));
+        self.is_new = true;
+        Some(length)
+    }
+
+    /// Writes what is held, unless more answers are about to follow. Then the task is woken once:
+    /// if they do not, hyper flushes again, and nothing is held any more.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: Pin<&mut impl AsyncWrite>,
+    ) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.is_new) && self.unanswered > 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_write(cx, socket)
+    }
+
+    /// Writes what is held.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut socket: Pin<&mut impl AsyncWrite>,
+    ) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            match ready!(socket.as_mut().poll_write(cx, &self.held))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => drop(self.held.drain(..written)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
