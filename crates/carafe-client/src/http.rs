@@ -1,13 +1,15 @@
-//! HTTP helpers that reading and publishing share.
+//! HTTP helpers that reading and publishing share, and the certificates that they trust.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use crate::error::TransportError;
-use crate::tls;
 
 /// The time limit for a TCP and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -18,10 +20,23 @@ const WORDS: usize = 64 << 10;
 /// The time limit for reading a rejection's body.
 const WORDS_TIME: Duration = Duration::from_secs(5);
 
+/// Trusts the root certificates of the operating system. They are read once, and all clients share
+/// them. If there are none, as in an empty container, plain HTTP works, and HTTPS fails with an
+/// unknown issuer.
+static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider and rustls have TLS versions in common")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+});
+
 pub(crate) fn client() -> Client {
     let client = Client::builder().connect_timeout(CONNECT).user_agent("carafe").tcp_nodelay(true);
     // No time limit for a whole request: a stream has none. Publishing sets its own.
-    let client = client.tls_backend_preconfigured(tls::CONFIG.clone()).build();
+    let client = client.tls_backend_preconfigured(TLS.clone()).build();
     client.expect("a client with constant settings can always be built")
 }
 

@@ -35,7 +35,6 @@ mod event_source;
 mod http;
 mod options;
 mod publish;
-mod tls;
 
 pub use carafe_protocol::ReceivedEvent;
 pub use error::{Error, Lost, TransportError};

@@ -18,11 +18,10 @@
 //! # }
 //! ```
 
-#![cfg_attr(
-    not(all(feature = "auth", feature = "mercure", feature = "server")),
-    allow(dead_code, unused_imports, reason = "what only a feature that is off uses")
+#[cfg_attr(
+    not(feature = "hub"),
+    allow(dead_code, reason = "most problems, limits and headers are the hub's")
 )]
-
 mod answer;
 mod api;
 #[cfg(feature = "auth")]

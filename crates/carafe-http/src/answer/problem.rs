@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+#[cfg(feature = "mercure")]
+use http::Method;
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::answer::limit::Limit;
@@ -78,6 +80,7 @@ impl Problem {
     }
 
     /// The request has a token that is rejected: 401.
+    #[cfg(feature = "auth")]
     pub(crate) fn bad_token(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::of(ProblemKind::BadToken, detail)
             .with_header("www-authenticate", "Bearer error=\"invalid_token\"")
@@ -133,6 +136,7 @@ impl Problem {
     }
 
     /// Answers with another status than is usual for the kind.
+    #[cfg(feature = "mercure")]
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
@@ -163,6 +167,7 @@ impl Problem {
 }
 
 /// Rejects methods other than `GET` and `HEAD`.
+#[cfg(feature = "mercure")]
 pub(crate) fn check_read_only(method: &Method) -> Result<(), Problem> {
     match *method {
         Method::GET | Method::HEAD => Ok(()),

@@ -12,8 +12,10 @@ pub(crate) enum ProblemKind {
     BadLine,
     BadParameter,
     BadPattern,
+    #[cfg(feature = "auth")]
     BadToken,
     BadTopic,
+    #[cfg(feature = "mercure")]
     BadUpdate,
     BadUtf8,
     BodyBroken,
@@ -21,6 +23,7 @@ pub(crate) enum ProblemKind {
     ContentEncoding,
     DiskFull,
     Forbidden,
+    #[cfg(feature = "auth")]
     ForeignOrigin,
     NoToken,
     NoTopic,
@@ -30,6 +33,7 @@ pub(crate) enum ProblemKind {
     TooFast,
     TooLarge,
     TooManyMatchers,
+    #[cfg(feature = "mercure")]
     TooManyParameters,
     TooManyTopics,
     TooMuchWork,
@@ -72,8 +76,10 @@ impl ProblemKind {
             Self::BadLine => (urn!("bad-line"), "Bad line in a batch", S::BAD_REQUEST),
             Self::BadParameter => (urn!("bad-parameter"), "Bad parameter", S::BAD_REQUEST),
             Self::BadPattern => (urn!("bad-pattern"), "Bad pattern", S::BAD_REQUEST),
+            #[cfg(feature = "auth")]
             Self::BadToken => (urn!("bad-token"), "Bad token", S::UNAUTHORIZED),
             Self::BadTopic => (urn!("bad-topic"), "Bad topic", S::BAD_REQUEST),
+            #[cfg(feature = "mercure")]
             Self::BadUpdate => (urn!("bad-update"), "Bad update", S::BAD_REQUEST),
             Self::BadUtf8 => (urn!("bad-utf-8"), "Text is not UTF-8", S::BAD_REQUEST),
             Self::BodyBroken => (urn!("body-broken"), "Incomplete body", S::BAD_REQUEST),
@@ -83,6 +89,7 @@ impl ProblemKind {
             }
             Self::DiskFull => (urn!("disk-full"), "The disk is full", S::INSUFFICIENT_STORAGE),
             Self::Forbidden => (urn!("forbidden"), "Not allowed", S::FORBIDDEN),
+            #[cfg(feature = "auth")]
             Self::ForeignOrigin => (urn!("foreign-origin"), "Origin not allowed", S::FORBIDDEN),
             Self::NoToken => (urn!("no-token"), "No token", S::UNAUTHORIZED),
             Self::NoTopic => (urn!("no-topic"), "No topic", S::UNSUPPORTED_MEDIA_TYPE),
@@ -94,6 +101,7 @@ impl ProblemKind {
             Self::TooManyMatchers => {
                 (urn!("too-many-matchers"), "Too many topics and patterns", S::BAD_REQUEST)
             }
+            #[cfg(feature = "mercure")]
             Self::TooManyParameters => {
                 (urn!("too-many-parameters"), "Too many parameters", S::BAD_REQUEST)
             }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use carafe_protocol::Topic;
 use http::request::Parts;
 
+#[cfg(feature = "auth")]
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;

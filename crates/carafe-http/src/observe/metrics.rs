@@ -62,6 +62,7 @@ pub(crate) enum FallbackReason {
     /// HTTP/1.0 has no chunks.
     Http10,
     /// A shard does not speak TLS 1.2.
+    #[cfg(feature = "server")]
     Tls,
     /// The request has a body.
     Body,
@@ -70,6 +71,7 @@ pub(crate) enum FallbackReason {
     /// Another server than [`serve`](crate::serve) runs the app, or the stream is another hub's.
     Elsewhere,
     /// The server has no shards.
+    #[cfg(feature = "server")]
     NoShards,
 }
 
@@ -213,10 +215,12 @@ impl FallbackReason {
         match self {
             Self::Http2 => "http2",
             Self::Http10 => "http1.0",
+            #[cfg(feature = "server")]
             Self::Tls => "tls",
             Self::Body => "body",
             Self::Changed => "changed",
             Self::Elsewhere => "elsewhere",
+            #[cfg(feature = "server")]
             Self::NoShards => "no-shards",
         }
     }

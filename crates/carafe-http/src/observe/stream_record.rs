@@ -19,7 +19,9 @@ use crate::observe::metrics::{Counted, DeliveryPath, Metrics};
 use crate::observe::stream_request::StreamRequest;
 use crate::policy::address::ClientAddress;
 use crate::policy::client::client_at;
-use crate::policy::subscribers::{ConnectionPermit, Permit};
+#[cfg(feature = "server")]
+use crate::policy::subscribers::ConnectionPermit;
+use crate::policy::subscribers::Permit;
 
 /// Limits on streams are logged at most once in this time.
 static LIMIT_LOG: LogInterval = LogInterval::every(Duration::from_secs(60));
@@ -45,6 +47,7 @@ pub(crate) struct StreamRecord {
     /// Ticks since `EPOCH`.
     opened: u32,
     /// A value that is dropped when the stream ends. Few streams have one, so it is one pointer.
+    #[cfg(feature = "mercure")]
     attachment: Option<Box<Box<dyn Send>>>,
 }
 
@@ -60,18 +63,29 @@ impl StreamRecord {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (counted, opened) = (Counted::new(metrics, path), ticks());
-        let record = Self { permit, counted, request, sent: 0, id, opened, attachment: None };
+        let record = Self {
+            permit,
+            counted,
+            request,
+            sent: 0,
+            id,
+            opened,
+            #[cfg(feature = "mercure")]
+            attachment: None,
+        };
         record.log_opened();
         record
     }
 
     /// Drops this value when the stream ends.
+    #[cfg(feature = "mercure")]
     pub(crate) fn with_attachment(mut self, attachment: impl Send + 'static) -> Self {
         self.attachment = Some(Box::new(Box::new(attachment)));
         self
     }
 
     /// The stream has a connection for itself, which is counted until the stream ends.
+    #[cfg(feature = "server")]
     pub(crate) fn has_connection(&mut self, connection: ConnectionPermit) {
         self.counted.has_connection = connection.hand_over(&self.permit);
     }

@@ -91,6 +91,7 @@ impl Subscribers {
 
     /// Counts one more connection until the permit is dropped, or names the limit that forbids
     /// it.
+    #[cfg(feature = "server")]
     pub(crate) fn connect(&self, client: ClientAddress) -> Result<ConnectionPermit, Limit> {
         self.open().connect(client)?;
         Ok(ConnectionPermit { subscribers: self.clone(), client, handed_over: false })
@@ -124,6 +125,7 @@ impl Open {
         client.into_iter().for_each(|client| self.change(client, |count| count.streams -= 1));
     }
 
+    #[cfg(feature = "server")]
     fn connect(&mut self, client: ClientAddress) -> Result<(), Limit> {
         let count = self.by_address.get(&client).copied().unwrap_or_default();
         if count.connections as usize >= self.limits.connections_per_address {
@@ -175,6 +177,7 @@ impl Drop for Permit {
 }
 
 /// The permit of one open connection.
+#[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     subscribers: Subscribers,
@@ -182,6 +185,7 @@ pub(crate) struct ConnectionPermit {
     handed_over: bool,
 }
 
+#[cfg(feature = "server")]
 impl ConnectionPermit {
     /// Lets the stream's permit count the connection, too: a stream of a shard has no room for
     /// two permits. `false` if the stream is counted for another address, as behind a proxy, or
@@ -194,6 +198,7 @@ impl ConnectionPermit {
     }
 }
 
+#[cfg(feature = "server")]
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if !self.handed_over {

@@ -4,6 +4,11 @@
 //! It knows no endpoint: an app is any router, and a stream whatever body offers itself for a
 //! handoff. One task serves each connection.
 
+#![cfg_attr(
+    not(feature = "server"),
+    allow(dead_code, reason = "streams offer themselves to a server that is not there")
+)]
+
 #[cfg(feature = "server")]
 pub(crate) mod acceptor;
 #[cfg(feature = "server")]

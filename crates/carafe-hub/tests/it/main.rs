@@ -20,7 +20,6 @@ mod positions;
 mod replay_permits;
 mod retention;
 mod script;
-mod size;
 mod spy;
 mod subscribe;
 mod subscribers;
