@@ -48,5 +48,8 @@ pub(crate) mod tls_connection;
 pub(crate) mod tls_keys;
 #[cfg(feature = "server")]
 pub(crate) mod tls_socket;
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod tls_tests;
 #[cfg(feature = "server")]
 pub(crate) mod watched_socket;

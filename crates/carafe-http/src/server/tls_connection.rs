@@ -130,8 +130,8 @@ impl TlsConnection {
         records: &mut Vec<u8>,
         write: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> T,
     ) -> Result<T, Exhausted> {
-        self.take_answers(records);
         while !self.has_failed {
+            self.take_answers(records);
             match self.rustls.process_tls_records(&mut self.received).state {
                 Ok(ConnectionState::EncodeTlsData(mut message)) => {
                     encode(&mut message, records).map_err(|_| Exhausted)?;
@@ -165,7 +165,8 @@ impl RecordLayer for TlsConnection {
     }
 
     fn close(&mut self, records: &mut Vec<u8>) {
-        // After a failure, the alert is among the answers, which are in `records` then.
+        // After a failure, the alert is among the answers, and nothing follows it.
+        self.take_answers(records);
         let _ = self.write_traffic(records, |traffic, records| {
             append(records, OVERHEAD, |room| {
                 traffic.queue_close_notify(room).map_err(|error| required_by(&error))

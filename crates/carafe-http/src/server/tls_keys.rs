@@ -128,6 +128,10 @@ impl MessageDecrypter for Keys {
         mut message: InboundOpaqueMessage<'a>,
         sequence: u64,
     ) -> Result<InboundPlainMessage<'a>, Error> {
+        // It is a part of the additional data (RFC 8446, 5.2), which rustls takes for granted.
+        if message.typ != ContentType::ApplicationData {
+            return Err(Error::DecryptError);
+        }
         let payload = &mut message.payload;
         let aad = Aad::from(make_tls13_aad(payload.len()));
         let opened = self.cipher(sequence).and_then(|(cipher, nonce)| {

@@ -67,7 +67,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsSocket<S> {
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.poll_send(cx))?;
+            // A client may send before it reads what it was sent, so this is not waited for.
+            let _ = self.poll_send(cx)?;
             if !self.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
@@ -190,5 +191,107 @@ impl GiveAway for TlsSocket {
     fn give_away(mut self) -> io::Result<(Transport, Option<ConnectionPermit>)> {
         let (socket, permit) = self.socket.give_away_socket()?;
         Ok((Transport::encrypted(socket, self.tls), permit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rustls::ClientConnection;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::server::tls_keys;
+    use crate::server::tls_tests::{SUITES, client, server_config};
+
+    /// Sends what TLS has to send.
+    async fn send(client: &mut ClientConnection, stream: &mut DuplexStream) {
+        let mut records = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut records).unwrap();
+        }
+        // The server may have closed.
+        let _ = stream.write_all(&records).await;
+    }
+
+    /// A client that sends a request and reads to the end.
+    async fn ask(mut client: ClientConnection, mut stream: DuplexStream) -> Vec<u8> {
+        client.writer().write_all(b"ask").unwrap();
+        let mut answer = Vec::new();
+        loop {
+            send(&mut client, &mut stream).await;
+            let mut bytes = [0; 600];
+            let read = stream.read(&mut bytes).await.unwrap();
+            client.read_tls(&mut &bytes[..read]).unwrap();
+            let state = client.process_new_packets().unwrap();
+            let from = answer.len();
+            answer.resize(from + state.plaintext_bytes_to_read(), 0);
+            client.reader().read_exact(&mut answer[from..]).unwrap();
+            if state.peer_has_closed() {
+                return answer;
+            }
+            assert!(read > 0, "the end was not said");
+        }
+    }
+
+    fn buffers(socket: &TlsSocket<DuplexStream>) -> usize {
+        socket.data.capacity() + socket.written.capacity() + socket.records.capacity()
+    }
+
+    #[tokio::test]
+    async fn a_socket_may_take_and_give_a_byte_at_a_time_and_holds_no_buffers_when_idle() {
+        let config = server_config(tls_keys::provider());
+        let answer: Vec<u8> = (0..50_000_u32).map(|at| (at / 3) as u8).collect();
+        for (suite, bytes) in SUITES.into_iter().flat_map(|suite| [(suite, 1), (suite, 100_000)]) {
+            let (theirs, ours) = duplex(bytes);
+            let asking = tokio::spawn(ask(client(suite), theirs));
+            let mut socket = TlsSocket::accept(ours, Arc::clone(&config)).await.unwrap();
+            let mut asked = [0; 3];
+            socket.read_exact(&mut asked).await.unwrap();
+            socket.flush().await.unwrap();
+            assert_eq!((&asked, buffers(&socket)), (b"ask", 0), "{suite:?}");
+            socket.write_all(&answer).await.unwrap();
+            socket.flush().await.unwrap();
+            assert_eq!(buffers(&socket), 0, "{suite:?}");
+            socket.shutdown().await.unwrap();
+            assert!(asking.await.unwrap() == answer, "{suite:?} {bytes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_before_a_flush_shares_a_record() {
+        let (theirs, ours) = duplex(100_000);
+        let asking = tokio::spawn(ask(client(SUITES[0]), theirs));
+        let mut socket =
+            TlsSocket::accept(ours, server_config(tls_keys::provider())).await.unwrap();
+        socket.read_exact(&mut [0; 3]).await.unwrap();
+        for part in [&b"one, "[..], b"two, ", b"three"] {
+            socket.write_all(part).await.unwrap();
+        }
+        assert_eq!((socket.written.len(), socket.records.len()), (15, 0));
+        socket.shutdown().await.unwrap();
+        assert_eq!(asking.await.unwrap(), b"one, two, three");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_speaks_no_tls_is_sent_an_alert() {
+        let (mut theirs, ours) = duplex(1000);
+        let accepting = TlsSocket::accept(ours, server_config(tls_keys::provider()));
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let error = accepting.await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let mut alert = Vec::new();
+        theirs.read_to_end(&mut alert).await.unwrap();
+        assert_eq!(alert[0], 21, "{alert:?}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_within_the_handshake_is_an_error() {
+        let (mut theirs, ours) = duplex(1000);
+        theirs.write_all(&[22, 3, 1]).await.unwrap();
+        drop(theirs);
+        let accepted = TlsSocket::accept(ours, server_config(tls_keys::provider())).await;
+        assert_eq!(accepted.err().unwrap().kind(), ErrorKind::UnexpectedEof);
     }
 }
