@@ -19,7 +19,12 @@ const FANOUT: [Piece; 6] = [
 
 /// The servers with which `events` compares the hub, and does without where they cannot be
 /// installed.
-const EVENTS: [Piece; 2] = [Piece::Unpacked(&NGINX), Piece::Unpacked(&NCHAN)];
+const EVENTS: [Piece; 4] = [
+    Piece::Unpacked(&NGINX),
+    Piece::Unpacked(&NCHAN),
+    Piece::Peer("centrifugo"),
+    Piece::Peer("mercure"),
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

@@ -24,6 +24,8 @@ pub(crate) enum Piece {
     NodeModules(&'static str),
     PythonModules,
     CargoDeny,
+    /// A server that `bench/peers/NAME/install.sh` builds.
+    Peer(&'static str),
     /// A Debian package that is unpacked instead of installed.
     Unpacked(&'static Package),
 }
@@ -39,6 +41,7 @@ impl Piece {
             Self::NodeModules(folder) => node_modules_are_current(folder),
             Self::PythonModules => python_modules_are_current(),
             Self::CargoDeny => CARGO_DENY.is_here(),
+            Self::Peer(name) => Path::new("target/peers/bin").join(name).exists(),
             Self::Unpacked(package) => package.is_here(),
         }
     }
@@ -51,7 +54,11 @@ impl Piece {
             Self::Chromium => &["chromium"],
             Self::Strace => &["strace"],
             Self::Python => &["python3", "python3-venv"],
-            Self::NodeModules(_) | Self::PythonModules | Self::CargoDeny | Self::Unpacked(_) => &[],
+            Self::NodeModules(_)
+            | Self::PythonModules
+            | Self::CargoDeny
+            | Self::Peer(_)
+            | Self::Unpacked(_) => &[],
         }
     }
 
@@ -61,6 +68,9 @@ impl Piece {
             Self::NodeModules(folder) => Step::new("install", "npm ci --prefix").arg(folder).run(),
             Self::PythonModules => install_python_modules(),
             Self::CargoDeny => CARGO_DENY.install(),
+            Self::Peer(name) => {
+                Step::new("install", "sh").arg(format!("bench/peers/{name}/install.sh")).run()
+            }
             Self::Unpacked(package) => package.unpack(),
         }
     }
@@ -72,6 +82,7 @@ impl fmt::Display for Piece {
             Self::NodeModules(folder) => write!(f, "the Node packages of {folder}"),
             Self::PythonModules => write!(f, "the Python packages of {REQUIREMENTS}"),
             Self::CargoDeny => write!(f, "{} {}", CARGO_DENY.name, CARGO_DENY.version),
+            Self::Peer(name) => write!(f, "{name}, built into target/peers/bin"),
             Self::Unpacked(package) => write!(f, "{package}"),
             debian => write!(f, "{} (Debian)", debian.debian_packages().join(", ")),
         }

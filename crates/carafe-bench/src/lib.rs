@@ -21,6 +21,7 @@
 
 mod alarm;
 mod answer;
+mod body;
 mod checks;
 mod clock;
 mod connection;

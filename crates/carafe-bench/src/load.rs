@@ -232,22 +232,30 @@ impl Load {
         let mut body = Vec::new();
         let Some(name) = self.plan.batch.clone() else {
             let topic = (published % self.plan.topics as u64) as usize;
-            self.write_event(topic, &mut body);
-            return self.publishers.publish(topic, "text/plain; charset=utf-8", &body);
+            self.write_body(topic, &mut body);
+            return self.publishers.publish(topic, &self.plan.media_type, &body);
         };
         for topic in 0..self.plan.topics {
             let name = name.replace("{topic}", &topic.to_string());
             body.extend_from_slice(format!("{{\"topic\":\"{name}\",\"data\":\"").as_bytes());
-            self.write_event(topic, &mut body);
+            let mark = self.next_mark(topic);
+            self.run.write(&mark, &mut body);
             body.extend_from_slice(b"\"}\n");
         }
         self.publishers.publish(0, "application/x-ndjson", &body);
     }
 
-    fn write_event(&mut self, topic: usize, data: &mut Vec<u8>) {
+    fn write_body(&mut self, topic: usize, body: &mut Vec<u8>) {
+        let mark = self.next_mark(topic);
+        match &self.plan.body {
+            Some(template) => template.write(topic, body, |body| self.run.write(&mark, body)),
+            None => self.run.write(&mark, body),
+        }
+    }
+
+    fn next_mark(&mut self, topic: usize) -> Mark {
         let number = self.tally.flight.publish(topic);
-        let mark = Mark { topic: topic as u32, number, sent: clock::now() };
-        self.run.write(&mark, data);
+        Mark { topic: topic as u32, number, sent: clock::now() }
     }
 
     /// Closes and reopens the connections that are due, in turn.

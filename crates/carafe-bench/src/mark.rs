@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use memchr::memmem;
+
 /// Writes and parses the marks of one run. Events of other runs have none of its marks.
 pub(crate) struct Run {
     prefix: Vec<u8>,
@@ -37,9 +39,11 @@ impl Run {
         data.extend_from_slice(&self.padding[written..]);
     }
 
-    /// Parses the mark at the start of an event's data; `None` for events of others.
+    /// Parses the mark at the start of an event's data, or within JSON, in which some servers wrap
+    /// the data; `None` for events of others.
     pub(crate) fn read(&self, data: &[u8]) -> Option<Mark> {
-        let mut numbers = data.strip_prefix(&self.prefix[..])?;
+        let start = if data.starts_with(b"{") { memmem::find(data, &self.prefix)? } else { 0 };
+        let mut numbers = data[start..].strip_prefix(&self.prefix[..])?;
         let topic = u32::try_from(number(&mut numbers)?).ok()?;
         Some(Mark { topic, number: number(&mut numbers)?, sent: number(&mut numbers)? })
     }

@@ -28,6 +28,15 @@ pub struct Options {
     /// URL to POST events to [default: the stream's URL without its query]
     #[arg(long, value_name = "URL")]
     pub publish: Option<String>,
+    /// Body of a POST, with {topic} and {data} for the event [default: the event's data alone]
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "batch")]
+    pub body: Option<String>,
+    /// Media type of the body of a POST
+    #[arg(long, value_name = "TYPE", default_value = "text/plain; charset=utf-8")]
+    pub media_type: String,
+    /// Header for every POST. May be repeated
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    pub publish_header: Vec<String>,
     /// Number of connections to publish on. The events of a topic use one connection if there are
     /// as many topics; otherwise they may arrive in any order
     #[arg(long, default_value = "1", value_name = "N")]

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::body::Body;
 use crate::error::Error;
 use crate::options::Options;
 
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) topics: usize,
     pub(crate) publishers: usize,
     pub(crate) batch: Option<String>,
+    pub(crate) body: Option<Body>,
+    pub(crate) media_type: String,
     pub(crate) payload: usize,
     pub(crate) events: Option<u64>,
     pub(crate) time: Option<Duration>,
@@ -50,11 +53,14 @@ impl Plan {
         }
         let http2 = options.http2.map(NonZeroUsize::get);
         check_http2(options, http2)?;
+        let (url, headers) = (&options.url, &options.header);
+        let publish_headers = [&headers[..], &options.publish_header].concat();
+        let protocol = if http2.is_some() { "h2" } else { HTTP_1 };
         Ok(Self {
-            stream: target(options, &options.url, if http2.is_some() { "h2" } else { HTTP_1 })?,
+            stream: target(options, url, headers, protocol)?,
             publish: match &options.publish {
-                Some(url) => target(options, url, HTTP_1)?,
-                None => target(options, &options.url, HTTP_1)?.without_query(),
+                Some(url) => target(options, url, &publish_headers, HTTP_1)?,
+                None => target(options, url, &publish_headers, HTTP_1)?.without_query(),
             },
             connections,
             http2,
@@ -62,6 +68,8 @@ impl Plan {
             topics,
             publishers: options.publishers.get(),
             batch: options.batch.clone(),
+            body: options.body.as_deref().map(Body::parse).transpose()?,
+            media_type: options.media_type.clone(),
             payload: options.payload,
             events: options.events,
             time: options
@@ -115,12 +123,22 @@ fn check_http2(options: &Options, streams: Option<usize>) -> Result<(), Error> {
 }
 
 #[cfg(feature = "tls")]
-fn target(options: &Options, url: &str, protocol: &str) -> Result<Target, Error> {
+fn target(
+    options: &Options,
+    url: &str,
+    headers: &[String],
+    protocol: &str,
+) -> Result<Target, Error> {
     let trust = options.ca.as_ref().map(|file| crate::tls::Trust::new(file, protocol));
-    Target::parse(url, &options.header, trust.transpose()?.as_ref())
+    Target::parse(url, headers, trust.transpose()?.as_ref())
 }
 
 #[cfg(not(feature = "tls"))]
-fn target(options: &Options, url: &str, _protocol: &str) -> Result<Target, Error> {
-    Target::parse(url, &options.header, None)
+fn target(
+    _options: &Options,
+    url: &str,
+    headers: &[String],
+    _protocol: &str,
+) -> Result<Target, Error> {
+    Target::parse(url, headers, None)
 }

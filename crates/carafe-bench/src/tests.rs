@@ -145,6 +145,12 @@ fn events_of_other_runs_are_passed_over() {
 }
 
 #[test]
+fn an_event_is_found_within_json() {
+    let stream = format!("data: {{\"pub\":{{\"data\":\"{}\"}}}}\n\n", data(&run(), 1));
+    assert_eq!(scan(&[stream.as_bytes()], Framing::Plain).unwrap().0, [Found::Event(mark(1))]);
+}
+
+#[test]
 fn an_events_data_has_the_size_that_was_asked_for() {
     assert_eq!(data(&Run::new(1, 128), 1).len(), 128);
     let least = "carafe-bench 00000001 3 1 99 ";

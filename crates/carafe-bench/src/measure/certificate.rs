@@ -23,6 +23,11 @@ impl Certificate {
         Ok(certificate)
     }
 
+    /// The paths of the chain and of the key.
+    pub(crate) fn files(&self) -> [String; 2] {
+        [self.chain(), self.key()].map(|file| file.display().to_string())
+    }
+
     pub(crate) fn chain(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")
     }

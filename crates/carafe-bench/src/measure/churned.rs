@@ -25,14 +25,14 @@ impl Churned {
     pub(crate) fn measure(
         bench: &Bench,
         server: &Server,
-        path: &str,
+        url: &str,
         arguments: &[String],
         seconds: u64,
     ) -> Outcome<Self> {
         let options = format!(
             "-c {CONNECTIONS} -n 0 --reconnects {RECONNECTS} --duration {seconds}s --rounds 2"
         );
-        let mut load = Load::connected_with(&server.url(path), &options, arguments, bench.load)?;
+        let mut load = Load::connected_with(url, &options, arguments, bench.load)?;
         // The first round warms up: before it, nothing has ever been given back.
         load.round()?;
         let (before, start) = (server.memory()?, server.processor()?);

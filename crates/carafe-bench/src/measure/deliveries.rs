@@ -20,13 +20,13 @@ impl Deliveries {
     pub(crate) fn measure(
         bench: &Bench,
         server: &Server,
-        path: &str,
+        url: &str,
         options: &str,
         arguments: &[String],
     ) -> Outcome<Self> {
         let before = server.memory()?;
         let options = format!("{options} --rounds 2");
-        let mut load = Load::connected_with(&server.url(path), &options, arguments, bench.load)?;
+        let mut load = Load::connected_with(url, &options, arguments, bench.load)?;
         let idle = server.memory()?;
         load.round()?;
         let start = server.processor()?;

@@ -23,6 +23,7 @@ mod fanout;
 mod figure;
 mod filling;
 mod floor;
+mod go_peers;
 mod honest;
 mod hostile;
 mod idle;

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
+use crate::certificate::Certificate;
 use crate::floor::Writes;
+use crate::go_peers;
 use crate::nginx;
 use crate::outcome::Outcome;
 use crate::server::{Server, Setup, this_program};
@@ -15,6 +17,8 @@ pub(crate) enum Subject {
     Floor(Writes),
     Carafe,
     Nchan,
+    Mercure,
+    Centrifugo,
     Axum,
     Express,
     BetterSse,
@@ -27,6 +31,8 @@ impl Subject {
             Self::Floor(Writes::Coalesced) => "floor, coalescing",
             Self::Carafe => "Carafe",
             Self::Nchan => "nginx with nchan",
+            Self::Mercure => "Mercure",
+            Self::Centrifugo => "Centrifugo",
             Self::Axum => "axum Sse + broadcast",
             Self::Express => "Express",
             Self::BetterSse => "better-sse",
@@ -55,14 +61,45 @@ impl Subject {
                 Server::start(Command::new("node").arg("bench/peers/better-sse/server.mjs"), core)
             }
             Self::Nchan => nginx::nchan(setup),
+            Self::Mercure => go_peers::mercure(setup),
+            Self::Centrifugo => go_peers::centrifugo(setup),
         }
+    }
+
+    /// The path of the streams of `bench/{topic}`.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Mercure => "/.well-known/mercure?match=bench/{topic}",
+            Self::Centrifugo => {
+                // {"subs":{"bench/{topic}":{}}}
+                "/connection/uni_sse?cf_connect=%7B%22subs%22:%7B%22bench/{topic}%22:%7B%7D%7D%7D"
+            }
+            _ => "/events/bench/{topic}",
+        }
+    }
+
+    /// Arguments of the load that publish to `bench/{topic}`.
+    pub(crate) fn publishing(self, server: &Server) -> Outcome<Vec<String>> {
+        let arguments = match self {
+            Self::Mercure => [
+                "--body=topic=bench/{topic}&data={data}".into(),
+                "--media-type=application/x-www-form-urlencoded".into(),
+                format!("--publish-header={}", go_peers::mercure_authorization()?),
+            ],
+            Self::Centrifugo => [
+                r#"--body={"channel":"bench/{topic}","data":"{data}"}"#.into(),
+                "--media-type=application/json".into(),
+                format!("--publish={}", server.url("/api/publish")),
+            ],
+            _ => return Ok(Vec::new()),
+        };
+        Ok(arguments.into())
     }
 }
 
 fn carafe(setup: &Setup<'_>) -> Outcome<Server> {
     let log = setup.log.map_or("memory:".into(), |folder| format!("disk:{}", folder.display()));
-    let files =
-        setup.tls.map(|tls| [tls.chain(), tls.key()].map(|file| file.display().to_string()));
+    let files = setup.tls.map(Certificate::files);
     let mut options = vec!["--log", &log];
     if let Some([chain, key]) = &files {
         options.extend(["--tls-cert", chain, "--tls-key", key]);

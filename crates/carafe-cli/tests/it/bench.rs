@@ -70,6 +70,17 @@ fn streams_can_share_connections_with_http2() {
 }
 
 #[test]
+fn events_can_be_published_in_the_form_of_another_server() {
+    let hub = Server::start(&[]);
+    let publish = hub.url("/events/bench");
+    let options = ["-c", "5", "-n", "20", "--publish", &publish, "--publish-header", "X-Bench: 1"];
+    let body =
+        ["--media-type", "text/plain", "--body", r#"{"pub":{"topic":{topic},"data":"{data}"}}"#];
+    let report = passes(&publish, &[&options[..], &body].concat());
+    assert_eq!((&report["deliveries"], &report["faults"]), (&json!(100), &no_faults()));
+}
+
+#[test]
 fn a_connection_can_have_a_topic_of_its_own_besides() {
     let hub = Server::start(&[]);
     let url = hub.url("/events?topic=news&topic=own/{connection}");
@@ -241,6 +252,7 @@ fn a_reported_gap_is_a_fault_too() {
 fn a_measurement_that_is_impossible_is_explained_in_one_sentence() {
     fails(&["bench", "https://hub.example/"], 2, "supports http only");
     fails(&["bench", "nonsense"], 2, "nonsense");
+    fails(&["bench", "http://127.0.0.1:9/", "--body", "x"], 2, "does not have {data}");
     fails(&["bench", "http://127.0.0.1:9/", "-c", "5", "--http2", "2"], 2, "not a multiple");
     fails(
         &["bench", "http://127.0.0.1:9/", "-c", "5", "--stalled", "6"],

@@ -26,11 +26,15 @@ pub(super) struct Contestant {
 pub(super) const FLOOR: Contestant = Contestant::new(Subject::Floor(Writes::Each));
 pub(super) const CARAFE: Contestant = Contestant::new(Subject::Carafe);
 pub(super) const AXUM: Contestant = Contestant::new(Subject::Axum);
+pub(super) const MERCURE: Contestant = Contestant::new(Subject::Mercure);
+pub(super) const CENTRIFUGO: Contestant = Contestant::new(Subject::Centrifugo);
 pub(super) const NCHAN: Contestant = Contestant::new(Subject::Nchan);
 
 /// A server that runs, with the folder of its log.
 pub(super) struct Running {
     pub(super) server: Server,
+    /// The URL of a stream.
+    pub(super) url: String,
     /// Arguments of its load.
     pub(super) arguments: Vec<String>,
     _folder: Option<TempDir>,
@@ -58,7 +62,7 @@ impl Contestant {
 
     /// Whether the measurement can do without it.
     pub(super) fn is_optional(self) -> bool {
-        self.subject == Subject::Nchan
+        matches!(self.subject, Subject::Nchan | Subject::Mercure | Subject::Centrifugo)
     }
 
     pub(super) fn start(self, setting: &Setting) -> Outcome<Running> {
@@ -70,16 +74,18 @@ impl Contestant {
             log: folder.as_ref().map(TempDir::path),
             tls,
         })?;
-        let trust = tls.map(|tls| ["--ca".to_owned(), tls.chain().display().to_string()]);
-        Ok(Running { server, arguments: trust.into_iter().flatten().collect(), _folder: folder })
+        let trust = tls.map(|tls| format!("--ca={}", tls.chain().display()));
+        let mut arguments = self.subject.publishing(&server)?;
+        arguments.extend(trust);
+        let url = server.url(self.subject.path());
+        Ok(Running { server, url, arguments, _folder: folder })
     }
 }
 
 impl Running {
     /// A load whose streams are open.
     pub(super) fn load(&self, setting: &Setting, options: &str) -> Outcome<Load> {
-        let url = self.server.url("/events/bench/{topic}");
-        Load::connected_with(&url, options, &self.arguments, setting.bench.load)
+        Load::connected_with(&self.url, options, &self.arguments, setting.bench.load)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::contest::Contest;
-use super::contestant::{AXUM, CARAFE, Contestant, FLOOR, NCHAN};
+use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NCHAN};
 use super::setting::Setting;
 
 const PUBLISHERS: usize = 64;
@@ -14,7 +14,8 @@ const WINDOW: usize = 256;
 /// How long a round publishes, after one that warms the server up.
 const SECONDS: u64 = 3;
 
-const CONTESTANTS: [Contestant; 5] = [FLOOR, CARAFE, CARAFE.durable(), AXUM, NCHAN];
+const CONTESTANTS: [Contestant; 8] =
+    [FLOOR, CARAFE, CARAFE.durable(), AXUM, NCHAN, MERCURE, MERCURE.durable(), CENTRIFUGO];
 
 pub(super) fn measure(setting: &Setting) -> Outcome<Section> {
     let contest =

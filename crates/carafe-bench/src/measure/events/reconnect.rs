@@ -6,21 +6,20 @@ use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::contest::Contest;
-use super::contestant::{AXUM, CARAFE, Contestant, FLOOR, NCHAN};
+use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NCHAN};
 use super::setting::Setting;
 
 /// How long streams are reconnected, after the same time that warms the server up.
 const SECONDS: u64 = 3;
 
-const CONTESTANTS: [Contestant; 4] = [FLOOR, CARAFE, AXUM, NCHAN];
+const CONTESTANTS: [Contestant; 6] = [FLOOR, CARAFE, AXUM, NCHAN, MERCURE, CENTRIFUGO];
 
 pub(super) fn measure(setting: &Setting) -> Outcome<Section> {
     let contest = Contest::run(&setting.bench, &CONTESTANTS, |contestant| {
         let running = contestant.start(setting)?;
-        let (server, arguments) = (&running.server, &running.arguments);
+        let (server, url, arguments) = (&running.server, &running.url, &running.arguments);
         let seconds = setting.bench.seconds(SECONDS);
-        let churned =
-            Churned::measure(&setting.bench, server, "/events/bench/{topic}", arguments, seconds)?;
+        let churned = Churned::measure(&setting.bench, server, url, arguments, seconds)?;
         Ok([churned.processor, churned.core])
     })?;
     let mut section = Section::new(format!(

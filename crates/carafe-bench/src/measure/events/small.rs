@@ -5,7 +5,7 @@ use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::contest::Contest;
-use super::contestant::{AXUM, CARAFE, Contestant, FLOOR, NCHAN};
+use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NCHAN};
 use super::setting::Setting;
 
 /// Events per second, over this many connections.
@@ -15,7 +15,7 @@ const PUBLISHERS: usize = 64;
 /// How long a round publishes, after one that warms the server up.
 const SECONDS: u64 = 3;
 
-const CONTESTANTS: [Contestant; 4] = [FLOOR, CARAFE, AXUM, NCHAN];
+const CONTESTANTS: [Contestant; 6] = [FLOOR, CARAFE, AXUM, NCHAN, MERCURE, CENTRIFUGO];
 
 pub(super) fn one_to_one(setting: &Setting) -> Outcome<Section> {
     let topics = setting.bench.connections(2_000);

@@ -6,7 +6,7 @@ use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::contest::Contest;
-use super::contestant::{CARAFE, Contestant, NCHAN};
+use super::contestant::{CARAFE, Contestant, MERCURE, NCHAN};
 use super::setting::Setting;
 
 const STREAMS: usize = 2_000;
@@ -32,7 +32,7 @@ type Found = Contest<5>;
 
 pub(super) fn http1(setting: &Setting) -> Outcome<Section> {
     let streams = setting.bench.connections(STREAMS);
-    let contestants = [CARAFE, CARAFE.tls(), NCHAN.tls()];
+    let contestants = [CARAFE, CARAFE.tls(), NCHAN.tls(), MERCURE.tls()];
     let found = Contest::run(&setting.bench, &contestants, |contestant| {
         deliver(setting, contestant, &format!("-c {streams}"))
     })?;
@@ -67,7 +67,7 @@ pub(super) fn http2_many(setting: &Setting) -> Outcome<Section> {
 }
 
 fn http2(setting: &Setting, streams: &str) -> Outcome<Found> {
-    Contest::run(&setting.bench, &[CARAFE.tls(), NCHAN.tls()], |contestant| {
+    Contest::run(&setting.bench, &[CARAFE.tls(), NCHAN.tls(), MERCURE.tls()], |contestant| {
         deliver(setting, contestant, streams)
     })
 }
@@ -75,9 +75,8 @@ fn http2(setting: &Setting, streams: &str) -> Outcome<Found> {
 fn deliver(setting: &Setting, contestant: Contestant, streams: &str) -> Outcome<[f64; 5]> {
     let running = contestant.start(setting)?;
     let options = format!("{streams} --duration {}s", setting.bench.seconds(SECONDS));
-    let (server, arguments) = (&running.server, &running.arguments);
-    let path = "/events/bench/{topic}";
-    let it = Deliveries::measure(&setting.bench, server, path, &options, arguments)?;
+    let (server, url, arguments) = (&running.server, &running.url, &running.arguments);
+    let it = Deliveries::measure(&setting.bench, server, url, &options, arguments)?;
     Ok([it.processor, it.idle, it.after, it.report.deliveries_per_second, it.report.core])
 }
 

@@ -47,7 +47,8 @@ fn processor(bench: &Bench, secret: &Path, arguments: &[String]) -> Outcome<f64>
         bench.server,
     )?;
     let seconds = bench.seconds(SECONDS);
-    Ok(Churned::measure(bench, &server, "/events/bench", arguments, seconds)?.processor)
+    Ok(Churned::measure(bench, &server, &server.url("/events/bench"), arguments, seconds)?
+        .processor)
 }
 
 fn token(carafe: &Path, secret: &Path) -> Outcome<String> {

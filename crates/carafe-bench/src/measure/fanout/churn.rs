@@ -37,5 +37,5 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
 
 fn churn(bench: &Bench, subject: Subject, seconds: u64) -> Outcome<Churned> {
     let server = subject.start(&bench.carafe, bench.server)?;
-    Churned::measure(bench, &server, "/events/bench", &[], seconds)
+    Churned::measure(bench, &server, &server.url("/events/bench"), &[], seconds)
 }

@@ -130,7 +130,7 @@ impl Delivered {
     ) -> Outcome {
         let server = subject.start(&bench.carafe, bench.server)?;
         let load = load.replace("HUB", &server.url(""));
-        let measured = Deliveries::measure(bench, &server, path, &load, &[])
+        let measured = Deliveries::measure(bench, &server, &server.url(path), &load, &[])
             .map_err(|error| format!("{}: {error}", subject.name()))?;
         self.processor.push(measured.processor);
         self.a_second.push(measured.report.deliveries_per_second);
