@@ -117,6 +117,7 @@ impl Clock {
         let (last, doubt) = (state.last, state.doubt);
         let agrees = state.jump.is_none() && state.unset.is_none();
         drop(state);
+        // After the lock: logging may block.
         event.into_iter().for_each(Event::report);
         Reading { steady: last.steady, time: last.time, doubt, agrees }
     }
@@ -124,6 +125,7 @@ impl Clock {
     /// Resumes after the time of the newest entry of a log that is opened.
     pub(crate) fn resume(&self, newest: SystemTime) {
         let mut state = self.state();
+        // Read under the lock: otherwise two threads could apply their readings in the wrong order.
         let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
         *state = State::resuming(since_1970(newest), wall, steady);
         let behind = state.unset.map(|newest| newest - wall);
@@ -217,6 +219,7 @@ impl State {
     }
 
     fn advance(&mut self, wall: i64, steady: i64) -> Option<Event> {
+        // A source that goes back counts as standing still: the log's time never decreases.
         let elapsed = steady.saturating_sub(self.last.steady).max(0);
         let steady = self.last.steady.saturating_add(elapsed);
         let time = self.last.time.saturating_add(elapsed);
@@ -224,6 +227,8 @@ impl State {
         self.last = Tick { steady, time };
         if error.saturating_abs() <= nanos(TOLERANCE) {
             (self.jump, self.unset) = (None, None);
+            // At most a tenth of the elapsed time, so the time still grows when it is corrected
+            // downwards.
             self.last.time = time + error.clamp(-elapsed / RATE, elapsed / RATE);
             return None;
         }
@@ -250,6 +255,7 @@ impl State {
             Some(_) => None,
             None => {
                 self.jump = Some(Jump { since: steady, offset });
+                // A clock that jumps all the time must not fill the log file.
                 let silent = self.reported.is_some_and(|at| steady - at < nanos(REPORT));
                 (!silent).then(|| {
                     self.reported = Some(steady);

@@ -91,6 +91,7 @@ impl DiskLog {
         options: DiskOptions,
         clock: Clock,
     ) -> Result<Self, OpenError> {
+        // No thread runs before the log is opened: recovery changes files without a lock.
         let (state, room_to) = open(&storage, &options)?;
         let room_to = fit(&state, room_to, &options)?;
         let shared = Arc::new(DiskShared::new(storage, state, clock, &options));
@@ -222,6 +223,8 @@ fn look_up(shared: Arc<DiskShared>, job: Job, admitted: Admitted) -> Turn {
 impl Drop for DiskLog {
     /// Stores all queued appends and writes the clean mark.
     fn drop(&mut self) {
+        // Waits for keys that are still being looked up; `key_readers` runs until it is dropped,
+        // after this.
         self.queue.close();
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();

@@ -139,6 +139,7 @@ impl DiskShared {
 
     /// Changes the state and publishes a view of the result.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        // The view is swapped under the lock, so views are published in the order of changes.
         let mut state = self.lock();
         let outcome = change(&mut state);
         self.view.store(Arc::new(state.view()));
@@ -156,6 +157,8 @@ impl DiskShared {
         let mut state = self.lock();
         let outcome = change(&mut state);
         self.view.store(Arc::new(state.view()));
+        // A follower runs under this lock, so it must not call the log. The order is this lock, then
+        // the hub's.
         state.followers.iter().for_each(|follower| follower(entries));
         outcome
     }

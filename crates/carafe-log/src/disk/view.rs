@@ -47,6 +47,7 @@ impl View {
 
     /// The segment that contains an offset or would contain it.
     pub(crate) fn place_of(&self, offset: Offset) -> Place {
+        // Sealed segments are sorted by offset and do not overlap.
         let at = self.sealed.partition_point(|sealed| sealed.last_offset() < offset);
         self.sealed.get(at).map_or(Place::Active, |sealed| Place::Sealed(Arc::clone(sealed)))
     }
@@ -78,6 +79,8 @@ impl View {
     /// Whether the generation of a position is one of those that are stored.
     pub(crate) fn knows(&self, position: Position) -> bool {
         let mut generations = self.sealed.iter().map(|sealed| sealed.segment.header.generation);
+        // The tail, too: an active segment without entries has a new generation, and the tail is
+        // still of the previous one.
         self.tail.generation == position.generation
             || self.segment.header.generation == position.generation
             || self.start().generation == position.generation

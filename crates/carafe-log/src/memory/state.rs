@@ -91,6 +91,8 @@ impl State {
     }
 
     pub(super) fn tail(&self) -> Position {
+        // Both queues are sorted, so the newest entry is the last of one of them. Without entries,
+        // the tail is where history was trimmed to.
         let newest = [&self.published, &self.of_hub].map(|kept| kept.entries.back());
         let newest = newest.into_iter().flatten().max_by_key(|entry| entry.offset());
         newest.map_or(self.start, |entry| entry.position)
@@ -124,6 +126,8 @@ impl State {
                 if let Some(position) = self.first_with_key_of(&publication, time) {
                     return Appended { position, repeated: true };
                 }
+                // The keys of the batch are remembered at once, so that a second event with the
+                // same key in it counts as repeated.
                 tail.offset += 1;
                 tail.nonce = rand::random();
                 self.remember_key(&publication, tail);
@@ -165,6 +169,7 @@ impl State {
         let position = *self.keys.get(&(publication.topic().clone(), key.clone()))?;
         // An entry that is not stored yet belongs to the same batch.
         let stored = self.entry_at(position.offset).map_or(time, |entry| entry.time);
+        // An entry of the future has age zero: its key is known.
         let age = time.duration_since(stored).unwrap_or_default();
         (age < self.limits.key_window).then_some(position)
     }
@@ -211,6 +216,7 @@ impl State {
     fn forget_key(&mut self, entry: &Entry) {
         if let Some(key) = entry.publication.key() {
             let name = (entry.publication.topic().clone(), key.clone());
+            // A later entry may have the key, after the window of this one had passed.
             if self.keys.get(&name) == Some(&entry.position) {
                 self.keys.remove(&name);
             }
@@ -218,6 +224,7 @@ impl State {
         if let Some(id) = entry.publication.external_id()
             && let Some(positions) = self.by_external_id.get_mut(id)
         {
+            // Trimmed in order, except that events of the hub go before older publications.
             if positions.front() == Some(&entry.position) {
                 positions.pop_front();
             } else {

@@ -54,6 +54,7 @@ pub(crate) struct Commit {
 impl Commit {
     /// Encodes entries as the commit at `end` of a segment.
     pub(crate) fn encode(entries: &[Arc<Entry>], header: &Header, end: CommitEnd) -> Self {
+        // The head is filled in last: its checksum covers the records.
         let mut bytes = vec![0; COMMIT_HEAD];
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -62,6 +63,8 @@ impl Commit {
             let at = end.at + length(start);
             rows.push(Row::of(entry, at, length(bytes.len() - start)));
         }
+        // Drawn, not counted: no old commit in the file, and none that a publisher forges, can name
+        // it.
         let commit = rand::random();
         let mut head = COMMIT.to_vec();
         head.put_u32(length(bytes.len() - COMMIT_HEAD));

@@ -89,6 +89,7 @@ pub(crate) fn record_length(head: &[u8]) -> Option<usize> {
 pub(crate) fn decode(record: &[u8], salt: u32, generation: Generation) -> Option<Entry> {
     let mut take = Take(record);
     let (length, sum) = (take.u32()?, take.u32()?);
+    // The length first: the checksum of a record that is cut off says nothing.
     if take.0.len() != length as usize || checksum(salt, take.0) != sum {
         return None;
     }
@@ -96,6 +97,8 @@ pub(crate) fn decode(record: &[u8], salt: u32, generation: Generation) -> Option
 }
 
 fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
+    // A kind that this version does not know is damage here: a newer format has another version in
+    // the header of the segment, which is checked before.
     if take.u8()? != EVENT {
         return None;
     }
@@ -104,6 +107,8 @@ fn decode_body(take: &mut Take<'_>, generation: Generation) -> Option<Entry> {
     let (offset, time, nonce) = (take.u64()?, take.u64()?, take.u32()?);
     let retry = if flags & RETRY != 0 { Some(Duration::from_millis(take.u64()?)) } else { None };
     let mut topics = (0..topics)
+        // The number of topics is bounded by the bytes: `text` fails at the end of the record,
+        // before anything is allocated for topics that are not there.
         .map(|_| Topic::stored(take.text()?).ok())
         .collect::<Option<Vec<_>>>()?
         .into_iter();

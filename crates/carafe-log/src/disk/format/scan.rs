@@ -60,6 +60,7 @@ impl<'a> Content<'a> {
         let mut last = header.previous.offset;
         while let Some((records, next)) = self.commit_at(end.at as usize, Some(end.commit))? {
             let at = next.at - length(records.len());
+            // All of a commit or nothing: its records are decoded before any of them is passed on.
             let Some(entries) = entries(&header, records, at, last) else { break };
             last = entries.last().map_or(last, |(_, row)| row.offset);
             entries.into_iter().for_each(|(entry, row)| each(entry, row));
@@ -137,6 +138,8 @@ impl<'a> Content<'a> {
         }
         let is_there = self.from <= at && at + count <= self.from + self.window.len();
         if !is_there {
+            // A commit larger than the window enlarges it once. Its size is bounded by the file,
+            // whatever its head says.
             self.window.resize(count.max(WINDOW).min(self.size - at), 0);
             self.from = at;
             self.file.read_at(at as u64, &mut self.window)?;
@@ -154,11 +157,13 @@ impl<'a> Content<'a> {
         let Some(head) = self.bytes(at, COMMIT_HEAD)?.and_then(CommitHead::decode) else {
             return Ok(None);
         };
+        // An old commit that was left behind the end of a file that is used again.
         if follows.is_some_and(|follows| head.previous != follows) {
             return Ok(None);
         }
         let size = head.size as usize;
         let Some(bytes) = self.bytes(at, COMMIT_HEAD + size)? else { return Ok(None) };
+        // The checksum is the last field of the head, and covers all of the head before it.
         let (coded, records) = (&bytes[..COMMIT_HEAD - 4], &bytes[COMMIT_HEAD..]);
         let good = checksum(checksum(salt, coded), records) == head.sum;
         let end = CommitEnd { at: length(at + COMMIT_HEAD + size), commit: head.commit };
@@ -220,6 +225,7 @@ fn entries(
     let mut entries = Vec::new();
     let mut rest = records;
     while !rest.is_empty() {
+        // A length beyond the commit is damage, not a panic.
         let (record, next) = rest.split_at_checked(record::record_length(rest)?)?;
         let entry = record::decode(record, header.salt, header.generation)?;
         if entry.offset() <= last {

@@ -23,6 +23,7 @@ impl DiskShared {
         if position == view.tail || position == view.start() {
             return Some(Find::Found);
         }
+        // Before the comparison with the start: a position in a hole is lost, not trimmed.
         if let Some(end) = self.holes.with(position.offset).filter(|_| view.knows(position)) {
             return Some(if position == end { Find::Found } else { Find::Lost { common: end } });
         }
@@ -51,6 +52,8 @@ impl DiskShared {
             return Ok(find);
         }
         match self.entry_at(&self.view(), position.offset) {
+            // The segment went after the view was loaded. A newer view has a later start, so this
+            // ends after as many rounds as there are trims.
             Err(ReadError::Trimmed { .. }) => self.find(position),
             entry => {
                 let found = entry?.is_some_and(|entry| entry.position == position);
@@ -88,6 +91,7 @@ impl DiskShared {
         if after < start.offset {
             return Err(ReadError::Trimmed { after, start });
         }
+        // Reported even if nothing in the hole would match: what was lost there is unknown.
         if let Some(up_to) = self.holes.after(after) {
             return Err(ReadError::Lost { after, up_to });
         }
@@ -107,6 +111,8 @@ impl DiskShared {
         limit: BlockLimit,
     ) -> Result<Option<Block>, ReadError> {
         let mut budget = Budget::turn();
+        // Picked by the index first, and read afterwards in one run: neighbouring records need one
+        // system call.
         let picked = self.pick(part, after, asked, limit.entries.clamp(1, BLOCK), &mut budget);
         self.spent(&budget);
         picked?.map(|picked| block(part, &picked, limit)).transpose()
@@ -146,6 +152,7 @@ fn block(part: &SegmentReader, picked: &Picked, limit: BlockLimit) -> Result<Blo
     let rows = part.rows(&picked.ordinals)?;
     let (mut entries, mut bytes) = (Vec::<Arc<Entry>>::with_capacity(rows.len()), 0);
     part.segment.entries(&rows, |entry| {
+        // The first entry is returned whatever its size, or the reader would never get past it.
         bytes += entry.weight();
         if !entries.is_empty() && bytes > limit.bytes {
             return false;
@@ -154,6 +161,9 @@ fn block(part: &SegmentReader, picked: &Picked, limit: BlockLimit) -> Result<Blo
         true
     })?;
     let up_to = match entries.last() {
+        // If the block ends with its last picked entry, or was cut off by the limit, it reaches
+        // exactly to that entry. Otherwise it reaches as far as the search came, over entries that
+        // do not match.
         Some(last)
             if entries.len() < rows.len()
                 || picked.ordinals.last() == Some(&(picked.up_to - 1)) =>

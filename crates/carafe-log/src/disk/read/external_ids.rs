@@ -64,6 +64,8 @@ impl ExternalIdSearch {
             None => {
                 let Some(place) = self.places.pop() else { return Ok(Some(None)) };
                 let part = match shared.part(&self.view, &place) {
+                    // Trimmed meanwhile: whatever it had is gone. The next turn continues with the
+                    // next segment.
                     Err(ReadError::Trimmed { .. }) => return Ok(None),
                     part => part?,
                 };
@@ -76,6 +78,7 @@ impl ExternalIdSearch {
         let later = &ordinals[rows.len()..];
         // Without a grant, no private entry is shown, so these need not be read.
         rows.retain(|row| !self.access.grant().is_empty() || !row.private);
+        // Compared again: the index has only hashes of IDs.
         let is_it = |known: &Entry| {
             known.publication.external_id() == Some(&self.id)
                 && self.access.shows(&known.publication)

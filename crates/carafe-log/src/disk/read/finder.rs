@@ -54,10 +54,13 @@ impl Finder<'_> {
         let first = range.start;
         let found = match self {
             Self::All => Some(first),
+            // A merge: each list keeps its place, so that successive searches are constant in time.
             Self::Lists(lists) => lists.iter_mut().filter_map(|list| list.from(first)).min(),
             Self::Selected(selection) => selection.next_from(first),
             Self::Tested(..) | Self::Read(_) => {
                 let mut at = first;
+                // At least one entry per turn if the budget is fresh, so that each turn makes
+                // progress.
                 while at < range.end && !budget.is_spent() {
                     if self.contains(at, at..range.end.min(at + TESTED), budget)? {
                         return Ok(Step { at, found: true });
@@ -139,6 +142,8 @@ impl<'a> Cursor<'a> {
             (at == 0 || self.list.get(at - 1) < bound)
                 && (at >= self.list.len() || self.list.get(at) >= bound)
         };
+        // Searches move by one entry in either direction, so the place is nearly always a neighbour
+        // of the last one.
         let near = [self.at, self.at + 1, self.at.saturating_sub(1)];
         let near = near.into_iter().find(|at| *at <= self.list.len() && divides(*at));
         self.at = near.unwrap_or_else(|| self.list.partition_point(bound));
@@ -178,6 +183,7 @@ impl<'a> Tests<'a> {
         if !read.contains(&at) {
             (self.from, self.read) = self.part.run_near(at, near, READ)?;
         }
+        // Present: `run_near` reads the entry at `at`, whatever its size.
         let entry = self.read.get((at - self.from) as usize);
         budget.read(entry.map_or(0, Entry::weight));
         Ok(entry.is_some_and(|entry| self.wanted.matches_any_of(&entry.publication, budget)))

@@ -30,6 +30,8 @@ impl DiskShared {
         let (mut after, mut entries) = newest_of(&view.active(), &mut room)?;
         let header = view.segment.header;
         if after == header.previous
+            // Entries on both sides of a hole must not be in the ring: readers there would not
+            // notice the hole.
             && !header.after_hole
             && let Some(sealed) = view.sealed.back()
         {

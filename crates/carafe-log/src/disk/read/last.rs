@@ -65,6 +65,8 @@ impl LastSearch {
         };
         shared.spent(&budget);
         self.tests += budget.tests();
+        // Only an unfinished search is given up: a result that is there is returned, whatever it
+        // cost.
         if self.tests > self.limit && matches!(found, Ok(None)) {
             return Err(ReadError::TooMuchWork { limit: self.limit });
         }
@@ -80,6 +82,8 @@ impl LastSearch {
             let (part, end) = match self.part.take() {
                 Some(part) => part,
                 None => {
+                    // Fewer entries match than were requested: the stream begins at the start of
+                    // history.
                     let Some(place) = self.places.pop() else { return Ok(Some(self.view.start())) };
                     budget.examine();
                     if let Place::Sealed(sealed) = &place
@@ -112,6 +116,8 @@ impl LastSearch {
         let Some(mut finder) = part.finder(&self.asked, &shared.selections, budget)? else {
             return Ok(Outcome::DownTo(end));
         };
+        // Both selections are made in turns. The first one is cached, so that the next turn
+        // finishes it at once.
         let Some(granted) = part.finder(&self.granted, &shared.selections, budget)? else {
             return Ok(Outcome::DownTo(end));
         };

@@ -72,6 +72,7 @@ impl SegmentReader {
         bytes: usize,
     ) -> Result<(Ordinal, Vec<Entry>), ReadError> {
         let rows = self.row_run(range.clone())?;
+        // `at` is in `range`, as callers pass it.
         let (before, after) = rows.split_at((at - range.start) as usize);
         let mut room = bytes;
         let mut fits = |row: &&Row| match room.checked_sub(row.length as usize) {
@@ -81,6 +82,7 @@ impl SegmentReader {
             }
             None => false,
         };
+        // The wanted entry is read even if it alone exceeds the limit.
         let later = after.iter().take_while(&mut fits).count().max(1);
         let earlier = before.iter().rev().take_while(&mut fits).count() as Ordinal;
         Ok((at - earlier, self.run(at - earlier..at + later as Ordinal)?))
@@ -105,6 +107,8 @@ impl SegmentReader {
         match ordinal.checked_sub(1) {
             None => Ok(self.segment.header.previous),
             Some(_) if ordinal == self.entries() => Ok(self.last),
+            // The row exists: `last` is below the number of entries. The nonce of a position is
+            // only in the record.
             Some(last) => Ok(self.segment.entry(self.row_run(last..ordinal)?[0])?.position),
         }
     }

@@ -48,6 +48,7 @@ impl SegmentReader {
             return Ok(Some(Finder::All));
         }
         if wanted.none() {
+            // No matchers select nothing. A request for everything has the pattern `*`.
             return Ok(Some(Finder::Lists(Vec::new())));
         }
         match &self.index {
@@ -70,6 +71,7 @@ impl SegmentReader {
                 else {
                     return Ok(None);
                 };
+                // Charged for its true size from now on; until then, for one bit per entry.
                 selections.settle(number, asked.set, &selection);
                 Ok(Some(Finder::Selected(selection)))
             }
@@ -140,6 +142,8 @@ impl<'a> Shown<'a> {
         at: Ordinal,
         budget: &mut Budget,
     ) -> Result<bool, ReadError> {
+        // Whether an entry is private is in its row, so its topics need not be tested for public
+        // ones.
         if matches!(self.granted, Finder::All) || (self.public && !self.is_private(part, at)?) {
             return Ok(true);
         }

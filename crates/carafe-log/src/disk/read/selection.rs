@@ -57,6 +57,8 @@ pub(crate) enum Selection {
 impl Selection {
     fn new(bits: Vec<u64>) -> Self {
         let count: usize = bits.iter().map(|word| word.count_ones() as usize).sum();
+        // A list has four bytes for each entry, a bitmap eight for each 64: the list is smaller
+        // below two per word.
         if count >= 2 * bits.len() {
             return Self::Many(bits.into());
         }
@@ -76,6 +78,7 @@ impl Selection {
             Self::Few(all) => all.get(all.partition_point(|ordinal| *ordinal < first)).copied(),
             Self::Many(bits) => {
                 let from = first as usize / 64;
+                // Clears the bits below `first`. The shift is below 64.
                 let rest = bits.get(from)? >> (first % 64) << (first % 64);
                 let later = || (from + 1..bits.len()).map(|at| (at, bits[at]));
                 let (at, word) =
@@ -141,10 +144,13 @@ impl Resolution {
         wanted: &Wanted,
         budget: &mut Budget,
     ) -> io::Result<Option<Arc<Selection>>> {
+        // A leaf in the lock order. After a panic, a part was tested once more at worst: bits are
+        // only ever set.
         let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &progress.made {
             return Ok(Some(Arc::clone(made)));
         }
+        // The first turn allocates; later ones leave the bits as they are.
         progress.bits.resize((file.entries() as usize).div_ceil(64), 0);
         if let Some(topics) = wanted.topics() {
             progress.select_topics(file, topics)?;

@@ -44,6 +44,8 @@ impl Segment {
     pub(crate) fn create(storage: &dyn Storage, header: Header, size: u32) -> io::Result<Self> {
         let name = header.name();
         let file = storage.create(&name)?;
+        // Allocated at once, so that commits need no metadata on the disk: `fdatasync` then writes
+        // data only.
         file.allocate(u64::from(size))?;
         file.write_at(0, &header.encode())?;
         file.sync()?;
@@ -54,11 +56,14 @@ impl Segment {
     /// Opens a segment. `None` if the machine stopped while the segment was created.
     pub(crate) fn open(storage: &dyn Storage, name: String) -> Result<Option<Self>, OpenError> {
         let file = storage.open(&name)?;
+        // A file shorter than a header is decoded as what it is, and fails there.
         let mut bytes = vec![0; HEADER.min(usize::try_from(file.size()?).unwrap_or(HEADER))];
         file.read_at(0, &mut bytes)?;
         match Header::decode(&bytes) {
             Ok(header) if header.name() == name => Ok(Some(Self { header, name, file })),
             Err(BadHeader::Version(version)) => Err(OpenError::Version { file: name, version }),
+            // Both checks: a header that was synced and is damaged since must not pass for one that
+            // was never written.
             _ if files::is_begun_segment(&*file)? && is_unused(&*file)? => Ok(None),
             _ => Err(OpenError::Damaged(format!("the header of {name} is not what was written"))),
         }
@@ -126,6 +131,7 @@ impl Segment {
         for run in rows.chunk_by(neighbours) {
             let mut rest = run;
             while let Some(first) = rest.first() {
+                // Rows are sorted by their place, so the difference is not negative.
                 let fits = |row: &Row| row.at + row.length - first.at <= RUN;
                 let count = rest.iter().take_while(|row| fits(row)).count().max(1);
                 let (now, later) = rest.split_at(count);
@@ -147,9 +153,12 @@ impl Segment {
         let mut bytes = vec![0; (last.at + last.length - first.at) as usize];
         self.file.read_at(u64::from(first.at), &mut bytes).map_err(unreadable)?;
         for row in rows {
+            // In bounds: the buffer reaches to the end of the last row, and the rows are in order.
             let record = &bytes[(row.at - first.at) as usize..][..row.length as usize];
             let entry = record::decode(record, self.header.salt, self.header.generation);
             let entry = entry
+                // The checksum covers the record, not its place: an index that names another record
+                // is noticed here.
                 .filter(|entry| entry.offset() == row.offset)
                 .ok_or_else(|| self.damaged(*row))?;
             if !each(entry) {

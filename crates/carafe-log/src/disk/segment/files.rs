@@ -100,6 +100,7 @@ pub(crate) fn begins_as(file: &dyn StorageFile, magic: &[u8; 8]) -> io::Result<b
     let mut bytes = [0; 8];
     let count = usize::try_from(file.size()?).unwrap_or(usize::MAX).min(bytes.len());
     file.read_at(0, &mut bytes[..count])?;
+    // An empty file counts: it was created, and nothing of it was written.
     let same = bytes.iter().zip(magic).take_while(|(byte, magic)| byte == magic).count();
     Ok(bytes[same..].iter().all(|byte| *byte == 0))
 }
@@ -120,6 +121,7 @@ pub(crate) fn tidy(storage: &dyn Storage, keeps: impl Fn(&str) -> bool) -> io::R
             Some(magic) => begins_as(&*storage.open(&name)?, magic)?,
             None => false,
         };
+        // The name alone is not enough: a file that a user has put here is never removed.
         if is_own {
             storage.remove(&name)?;
             removed = true;

@@ -63,6 +63,7 @@ impl Ages {
 
     /// Records that a segment has stored entries. Supplied entries may be old already.
     pub(crate) fn take(&mut self, segment: Seen, now: Reading) {
+        // A time in the future counts as now.
         let old = now.time.saturating_sub(time_of(segment)).max(0);
         self.taken.insert(segment.previous, now.steady.saturating_sub(old));
     }
@@ -75,12 +76,16 @@ impl Ages {
         let age = self.age_of(first, now).unwrap_or_else(|| {
             // Its time is in the future, so its age is unknown. It is at least that of a later
             // segment.
+            // A later segment was written later, so it is younger or equal: its age is a lower
+            // bound.
             let later = segments.find_map(|segment| self.age_of(segment, now)).unwrap_or_default();
             later.at_least(self.uptime(now))
         });
         match age {
             Age { certain, .. } if certain > limit => Verdict::Aged,
             Age { estimated, .. }
+                // One segment per minute, so that an operator can stop the hub if the clock is
+                // wrong.
                 if estimated > limit && now.agrees && now.steady >= self.careful_until =>
             {
                 Verdict::Doubtful(duration(estimated))

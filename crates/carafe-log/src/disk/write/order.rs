@@ -36,6 +36,7 @@ impl Ordered {
 
     /// Orders a job after the ones before it. Rejects it immediately if it cannot be ordered.
     pub(crate) fn take(&mut self, job: Job, shared: &DiskShared) {
+        // Jobs of one commit follow each other before any of them is in the state.
         let tail = self.entries.last().map_or_else(|| shared.state().tail, |entry| entry.position);
         match job.what {
             Work::Publications(batch, looked, reply) => {
@@ -63,6 +64,7 @@ impl Ordered {
         shared: &DiskShared,
     ) -> Result<Vec<Appended>, AppendError> {
         let generation = shared.state().active.segment.header.generation;
+        // The tail may be of an earlier generation, if this one has no entry yet.
         let mut batch = Batch::after(Position { generation, ..tail });
         let time = self.now.time();
         for (number, publication) in publications.into_iter().enumerate() {
@@ -85,6 +87,8 @@ impl Ordered {
         looked: &KeyLookup,
         shared: &DiskShared,
     ) -> Result<Option<Position>, AppendError> {
+        // Keys of this commit come first: they are in no index yet. `looked` knows the entries up
+        // to its view, and `known` searches what was stored since.
         if let Some(position) = batch.keys.get(name).or_else(|| self.keys.get(name)) {
             return Ok(Some(*position));
         }
@@ -125,6 +129,8 @@ impl Batch {
         if let Some(position) = known {
             return self.appended.push(Appended { position, repeated: true });
         }
+        // Does not overflow: at a million events per second, 2^64 offsets last for half a million
+        // years.
         let position =
             Position { offset: self.tail.offset + 1, nonce: rand::random(), ..self.tail };
         self.tail = position;

@@ -49,6 +49,7 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         let mut waiting = self.queue.waiting();
+        // Zero after `push`: the bytes are given back when the writer takes the job.
         waiting.bytes -= self.bytes;
         waiting.coming -= 1;
         self.queue.came.notify_all();
@@ -137,6 +138,8 @@ impl Queue {
             return Err(AppendError::TooLarge { bytes, limit: self.batch });
         }
         let mut waiting = self.waiting();
+        // A batch larger than the limit is accepted by an empty queue: it could never be stored
+        // otherwise.
         if waiting.bytes > 0 && waiting.bytes + bytes > self.limit {
             return Err(AppendError::Busy);
         }
@@ -149,6 +152,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         let coming = |waiting: &mut Waiting| waiting.coming > 0;
         let waiting = self.came.wait_while(self.waiting(), coming);
+        // Under the same guard as the check: no job is admitted between the two.
         waiting.unwrap_or_else(PoisonError::into_inner).closed = true;
         self.arrived.notify_one();
     }
@@ -166,6 +170,7 @@ impl Queue {
             return None;
         }
         let (mut jobs, mut bytes) = (Vec::new(), 0);
+        // At least one job, however large: the check follows the push.
         while let Some(job) = waiting.jobs.pop_front() {
             bytes += job.bytes;
             jobs.push(job);

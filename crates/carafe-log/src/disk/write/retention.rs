@@ -25,6 +25,8 @@ impl Writer {
 
     fn remove(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
         let storage = &*self.shared.storage;
+        // The view first: a reader that loads it from now on does not find the segment, and one
+        // with an older view has the file open or gets `Trimmed`.
         self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
         // A segment that cannot be removed stays in the list. Removing a newer one would leave a
         // hole.
@@ -50,6 +52,7 @@ impl Writer {
         loop {
             let oldest = {
                 let state = self.shared.state();
+                // The active segment as sealed, without its allocated rest, plus its successor.
                 let active = u64::from(state.active.end.at) + u64::from(size);
                 if !self.takes_too_much(&state, active) {
                     return Ok(());
@@ -73,6 +76,8 @@ impl Writer {
     /// Whether the log exceeds its limit of bytes, if the active segment takes `active` bytes.
     fn takes_too_much(&self, state: &State, active: u64) -> bool {
         let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
+        // `sealed.bytes` includes index and filter; those of the active segment are written when it
+        // is sealed, and count already.
         sealed + active + state.active.index.file_bytes() > self.options.bytes
     }
 
@@ -80,6 +85,8 @@ impl Writer {
         let state = self.shared.state();
         let oldest = state.sealed.front()?;
         let sealed: u64 = state.sealed.iter().map(|sealed| u64::from(sealed.published)).sum();
+        // Not below zero: the oldest segment is part of the sum. What is left must reach the limit,
+        // or trimming would keep fewer entries than were asked for.
         let left = sealed - u64::from(oldest.published) + state.active.published();
         let is_over = self.takes_too_much(&state, self.active_bytes(state.active.end.at))
             || left >= self.options.entries;

@@ -67,6 +67,9 @@ impl Writer {
     /// ends writing like a failed write, and publishers get an error.
     pub(crate) fn run(mut self, queue: &Queue) {
         if let Err(panic) = caught(|| self.write_all(queue)) {
+            // Publishers of the jobs that were being committed get an error as their channels are
+            // dropped. Then the queue is served further, so that nobody waits: `commit` rejects all
+            // jobs from now on.
             self.fail("the thread that writes has panicked", io::Error::other(panic));
             self.write_all(queue);
         }
@@ -77,6 +80,8 @@ impl Writer {
             if !jobs.is_empty() {
                 self.commit(jobs);
             }
+            // Also without jobs: `take` returns nothing after a while, so that an idle log is
+            // trimmed by age.
             if self.failed.is_none() {
                 self.keep_to_limits();
             }
@@ -130,11 +135,14 @@ impl Writer {
 
     /// Writes and syncs a commit, adds it to the state, and calls the followers.
     fn store(&mut self, entries: &[Arc<Entry>], now: Reading) -> Result<(), AppendError> {
+        // Written and synced before anything is changed in memory: readers and followers see only
+        // what is durable.
         let commit = match self.write(entries) {
             Ok(commit) => commit,
             Err(error) => return Err(self.refuse(error)),
         };
         let seen = self.shared.take_in(entries, |State { active, tail, .. }| {
+            // The commit has one row for each entry, in order.
             for (entry, row) in entries.iter().zip(commit.rows) {
                 active.index.push(entry, row);
                 active.first.get_or_insert(entry.position);
@@ -170,6 +178,7 @@ impl Writer {
             return Ok(());
         }
         let (segment, end) = self.active();
+        // Cuts off the bytes, then allocates again what the truncation freed.
         segment.file.truncate(u64::from(end.at))?;
         if segment.file.allocate(u64::from(self.room_to.max(end.at))).is_err() {
             // The next commit then begins a new segment.
@@ -183,6 +192,8 @@ impl Writer {
     fn write(&mut self, entries: &[Arc<Entry>]) -> io::Result<Commit> {
         self.cut_unfinished()?;
         let (segment, end) = self.active();
+        // Encoded before it is known whether it fits: its length is known only then. It is encoded
+        // again for a new segment, whose salt and place differ.
         let mut commit = Commit::encode(entries, &segment.header, end);
         let mut segment = segment;
         if commit.end.at > self.room_to
@@ -192,8 +203,11 @@ impl Writer {
             segment = self.begin_segment(length(commit.bytes.len()))?;
             commit = Commit::encode(entries, &segment.header, CommitEnd::of_empty(&segment.header));
         }
+        // Not below zero: `end.at` is the place of the commit plus its length.
         let at = u64::from(commit.end.at) - commit.bytes.len() as u64;
         segment.file.write_at(at, &commit.bytes).inspect_err(|_| self.unfinished = true)?;
+        // A sync that reports a full disk counts as failed: what it should have written may be
+        // lost, unlike after a write.
         segment.file.sync().map_err(not_full)?;
         Ok(commit)
     }
@@ -220,6 +234,8 @@ impl Writer {
         // From here on, the sealed file takes no further commit, even if a later step fails.
         self.room_to = 0;
         let size = self.options.segment_size().max(CommitEnd::of_empty(&segment.header).at + bytes);
+        // Before the file is created, so that the log never takes more than its limit, not even for
+        // a moment.
         self.make_room(size).or_else(later)?;
         let (index, summary) = self.shared.state().active_summary();
         if summary.entries == 0 {
@@ -229,7 +245,11 @@ impl Writer {
             self.room_to = size;
             return Ok(segment);
         }
+        // Bounds the indexes in memory: with a slow disk, publishing waits here rather than using
+        // more memory.
         self.indexer.wait_for_room()?;
+        // The sealed segment becomes visible only after its successor exists durably: in between, a
+        // failure leaves the active segment as it is.
         let sealed = Arc::new(Sealed::freeze(segment, end.at, index, summary)?);
         let segment = self.create_segment(&sealed, size)?;
         self.room_to = size;
@@ -259,6 +279,7 @@ impl Writer {
         let reason = DiskError::of(what, error);
         tracing::error!(%reason, "the log has failed");
         if let Some(failure) = self.failure.take() {
+            // Sent once. The receiver is gone if nobody has asked for it.
             let _ = failure.send(reason.to_string());
         }
         self.failed = Some(reason.clone());
