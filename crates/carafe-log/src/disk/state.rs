@@ -157,8 +157,8 @@ impl DiskShared {
         let mut state = self.lock();
         let outcome = change(&mut state);
         self.view.store(Arc::new(state.view()));
-        // A follower runs under this lock, so it must not call the log. The order is this lock, then
-        // the hub's.
+        // A follower runs under this lock, so it must not call the log. The order is this lock,
+        // then the hub's.
         state.followers.iter().for_each(|follower| follower(entries));
         outcome
     }

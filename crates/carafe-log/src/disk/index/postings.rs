@@ -107,8 +107,8 @@ impl Postings {
 
     fn begin(&self, filled: &mut Filled, hash: u64) {
         let tables = self.tables.load(Ordering::Relaxed);
-        // A table is full when half of it is used: with more, runs of used slots become long, and each
-        // lookup of an unknown hash reads one run in every table.
+        // A table is full when half of it is used: with more, runs of used slots become long, and
+        // each lookup of an unknown hash reads one run in every table.
         if tables == 0 || filled.newest * 2 >= size(tables - 1) {
             self.tables.store(tables + 1, Ordering::Release);
             filled.newest = 0;
