@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use carafe_log::{Appended, Publication, Span};
+use smallvec::SmallVec;
 
 use crate::subscription::replay_permits::ReplayPermits;
 
@@ -50,7 +51,7 @@ pub(crate) struct Counts {
 }
 
 /// The bytes of data of each publication.
-pub(crate) fn data_sizes(batch: &[Publication]) -> Vec<usize> {
+pub(crate) fn data_sizes(batch: &[Publication]) -> SmallVec<[usize; 1]> {
     batch.iter().map(|publication| publication.event().data().map_or(0, str::len)).collect()
 }
 

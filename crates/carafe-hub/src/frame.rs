@@ -1,6 +1,11 @@
 //! Encoded blocks of an event stream, as they are sent to subscribers.
 
+use std::io::Write;
+
 use bytes::Bytes;
+
+/// The longest size line of a chunk.
+const SIZE_LINE: usize = 18;
 
 /// One block of an event stream, encoded once for both delivery paths: as it is, and as a chunk of
 /// HTTP/1.1 (RFC 9112, 7.1). Clones share the bytes.
@@ -21,9 +26,13 @@ impl Frame {
 
     /// `block` as a chunk.
     pub(crate) fn chunked(block: &[u8]) -> Self {
-        let size = format!("{:x}\r\n", block.len());
-        let chunk = [size.as_bytes(), block, b"\r\n"].concat();
-        Self { chunk: chunk.into(), start: size.len() }
+        let mut line = [0; SIZE_LINE];
+        let mut rest = &mut line[..];
+        write!(rest, "{:x}\r\n", block.len()).expect("a size has at most 16 digits");
+        let start = SIZE_LINE - rest.len();
+        // Of the exact size: a frame may stay in the ring for long.
+        let chunk = [&line[..start], block, b"\r\n"].concat();
+        Self { chunk: chunk.into(), start }
     }
 
     /// The block without the chunk's framing.

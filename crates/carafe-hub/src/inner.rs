@@ -15,7 +15,7 @@ use crate::counts::Counts;
 use crate::feeds::core::Core;
 use crate::limits::HubLimits;
 use crate::retention::Retentions;
-use crate::state::HubState;
+use crate::state::{HubState, Wakers};
 use crate::subscription::cursor::Cursor;
 use crate::subscription::replay_permits::ReplayPermits;
 use crate::subscription::subscribe::SubscribeError;
@@ -84,7 +84,7 @@ impl HubInner {
         }
     }
 
-    fn push(&self, entries: &[Arc<Entry>]) -> Vec<Waker> {
+    fn push(&self, entries: &[Arc<Entry>]) -> Wakers {
         loop {
             let mut state = self.state();
             // Checked under the lock that pushes: a pattern that was added during the tests is

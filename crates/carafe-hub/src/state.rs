@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use carafe_log::{Access, Entry, Followed};
 use carafe_protocol::{Position, TopicMatcher};
+use smallvec::SmallVec;
 
 use crate::client::Client;
 use crate::feeds::core::Core;
@@ -18,6 +19,9 @@ use crate::ids::SubscriptionId;
 use crate::limits::HubLimits;
 use crate::subscription::cursor::Cursor;
 use crate::wakeups::{Waiter, Wakeups};
+
+/// Wakers to call after the lock. Most entries wake one dispatcher.
+pub(crate) type Wakers = SmallVec<[Waker; 1]>;
 
 /// What the hub's lock protects.
 pub(crate) struct HubState {
@@ -45,12 +49,13 @@ impl HubState {
     }
 
     /// Adds entries to the ring, and returns the wakers to call after the lock.
-    pub(crate) fn push(&mut self, entries: &[Arc<Entry>]) -> Vec<Waker> {
+    pub(crate) fn push(&mut self, entries: &[Arc<Entry>]) -> Wakers {
+        let mut wakers = Wakers::new();
         if let Some(early) = &mut self.early {
             early.extend_from_slice(entries);
-            return Vec::new();
+            return wakers;
         }
-        let (mut interested, mut wakers) = (Vec::new(), Vec::new());
+        let mut interested: SmallVec<[SubscriptionId; 4]> = SmallVec::new();
         for entry in entries {
             // The tail before this entry: a subscription that waited has missed nothing up to
             // there.

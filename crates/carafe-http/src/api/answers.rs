@@ -1,6 +1,7 @@
 //! The layer around all endpoints: security headers, CORS, counters of rejected requests, and a log
 //! line for each request.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::ORIGIN;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 use tracing::debug;
 
@@ -34,11 +35,27 @@ impl Answers {
         Self { metrics, cors: options.origins.cors(), loopback_only }
     }
 
+    /// The answer of an endpoint, with what this layer adds. The endpoint is called once at most.
+    pub(crate) async fn around<F: Future<Output = Response>>(
+        &self,
+        request: Request,
+        endpoint: impl FnOnce(Request) -> F,
+    ) -> Response {
+        let version = request.version();
+        let mut response = self.observe(unread::read_on(request), endpoint).await;
+        secure(response.headers_mut());
+        conformance::of_version(version, response)
+    }
+
     /// Counts rejected requests and logs each request, without its query, which may hold a token.
-    async fn observe(&self, request: Request, next: Next) -> Response {
+    async fn observe<F: Future<Output = Response>>(
+        &self,
+        request: Request,
+        endpoint: impl FnOnce(Request) -> F,
+    ) -> Response {
         let (start, method, uri) =
             (Instant::now(), request.method().clone(), request.uri().clone());
-        let response = self.protect(request, next).await;
+        let response = self.protect(request, endpoint).await;
         if let Some(refused) = response.extensions().get::<Refused>() {
             self.metrics.refused(endpoint::label(&method, &uri), refused.reason);
             refused.limit.into_iter().for_each(|limit| self.metrics.limited(limit));
@@ -49,30 +66,35 @@ impl Answers {
     }
 
     /// Rejects requests of pages that may not use the hub.
-    async fn protect(&self, request: Request, next: Next) -> Response {
+    async fn protect<F: Future<Output = Response>>(
+        &self,
+        request: Request,
+        endpoint: impl FnOnce(Request) -> F,
+    ) -> Response {
         if self.loopback_only
             && let Err(problem) = loopback::check(&request)
         {
             return problem.into_response();
         }
-        // Only browsers send `Origin`. Other requests skip the CORS layer, which clones the
-        // service.
+        // Only browsers send `Origin`. Other requests skip the CORS layer.
         if !request.headers().contains_key(ORIGIN) {
-            return next.run(request).await;
+            return endpoint(request).await;
         }
-        let Ok(response) = self.cors.layer(next).oneshot(request).await;
+        let mut endpoint = Some(endpoint);
+        let once = service_fn(|request| {
+            let endpoint = endpoint.take().expect("the layer calls its service once");
+            async { Ok::<_, Infallible>(endpoint(request).await) }
+        });
+        let Ok(response) = self.cors.layer(once).oneshot(request).await;
         response
     }
 }
 
-/// The middleware. It is one layer, since axum clones all layers of a router for each request.
+/// The layer as a middleware of axum, for endpoints that are handlers.
 pub(crate) async fn answer(
     State(answers): State<Arc<Answers>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let version = request.version();
-    let mut response = answers.observe(unread::read_on(request), next).await;
-    secure(response.headers_mut());
-    conformance::of_version(version, response)
+    answers.around(request, |request| next.run(request)).await
 }

@@ -14,6 +14,8 @@ pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod event_stream;
 #[cfg(feature = "hub")]
+pub(crate) mod events;
+#[cfg(feature = "hub")]
 pub(crate) mod health;
 #[cfg(feature = "hub")]
 pub(crate) mod hub_body;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use carafe_hub::{Client, Format, Start, Subscribe, SubscribeError, Subscription};
 use carafe_log::ReadError;
@@ -45,14 +45,11 @@ const HEADERS: usize = 12;
 const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Opens a stream: the response has the headers and the position at once, then events.
-pub(crate) async fn subscribe(
-    State(app): State<App>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    let caller = Caller::of(&app, &mut parts).await?;
-    let (request, format, asked) = parse(&app, &caller, &parts).await?;
-    match open(&app, &parts, request).await {
+    let caller = Caller::of(app, &mut parts).await?;
+    let (request, format, asked) = parse(app, &caller, &parts).await?;
+    match open(app, &parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
             let (options, frames) = (&app.options, subscription.into_frames(format));
             let handoff = Handoff::choose(&parts, &frames);
@@ -150,13 +147,10 @@ fn come_back(
 }
 
 /// Answers with the current position. A stream that resumes there misses no later event.
-pub(crate) async fn position(
-    State(app): State<App>,
-    request: Request,
-) -> Result<Response, Problem> {
+pub(crate) async fn position(app: &App, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    let caller = Caller::of(&app, &mut parts).await?;
-    let (request, ..) = parse(&app, &caller, &parts).await?;
+    let caller = Caller::of(app, &mut parts).await?;
+    let (request, ..) = parse(app, &caller, &parts).await?;
     request.check().map_err(|error| refusal(&caller, &error))?;
     Ok(([(POSITION, app.hub.position().to_string())], head_of_a_stream()).into_response())
 }

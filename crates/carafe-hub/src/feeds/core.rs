@@ -78,7 +78,7 @@ impl Core {
 
     /// Adds the next entry, and appends the subscriptions that may want it to `interested`, some
     /// perhaps twice. All patterns of its topics have been tested.
-    pub(crate) fn push(&mut self, entry: Arc<Entry>, interested: &mut Vec<SubscriptionId>) {
+    pub(crate) fn push(&mut self, entry: Arc<Entry>, interested: &mut impl Extend<SubscriptionId>) {
         // Both under one lock: an offset in a feed always has its entry in the ring, until `evict`
         // removes both.
         self.feeds.push(entry.offset(), &entry.publication, interested);

@@ -125,14 +125,14 @@ impl FeedTable {
         &mut self,
         offset: Offset,
         publication: &Publication,
-        interested: &mut Vec<SubscriptionId>,
+        interested: &mut impl Extend<SubscriptionId>,
     ) {
         // The complex patterns were tested before (`untested`), so this takes time by what matches
         // only.
         for id in self.matching(publication) {
             let feed = &mut self.feeds[id];
             feed.recent().offsets.push_back(offset);
-            feed.subscribers.for_each(|subscription| interested.push(subscription));
+            feed.subscribers.for_each(|subscription| interested.extend([subscription]));
         }
     }
 

@@ -131,11 +131,11 @@ impl State {
                 tail.offset += 1;
                 tail.nonce = rand::random();
                 self.remember_key(&publication, tail);
-                fresh.push(Entry { position: tail, time, publication });
+                fresh.push(Arc::new(Entry { position: tail, time, publication }));
                 Appended { position: tail, repeated: false }
             })
             .collect();
-        self.store(fresh);
+        self.store(&fresh);
         Ok(appended)
     }
 
@@ -147,7 +147,8 @@ impl State {
             }
             tail = entry.offset();
         }
-        self.store(entries);
+        let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
+        self.store(&entries);
         Ok(())
     }
 
@@ -180,9 +181,8 @@ impl State {
         }
     }
 
-    fn store(&mut self, entries: Vec<Entry>) {
-        let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
-        for entry in &entries {
+    fn store(&mut self, entries: &[Arc<Entry>]) {
+        for entry in entries {
             self.remember_key(&entry.publication, entry.position);
             if let Some(id) = entry.publication.external_id() {
                 self.by_external_id.entry(id.clone()).or_default().push_back(entry.position);
@@ -193,7 +193,7 @@ impl State {
         }
         self.trim();
         if !entries.is_empty() {
-            self.followers.iter().for_each(|follower| follower(&entries));
+            self.followers.iter().for_each(|follower| follower(entries));
         }
     }
 
