@@ -708,8 +708,8 @@ mod tests {
     #[track_caller]
     fn check_refused(pattern: &str, expected: BadPattern) {
         assert_eq!(TopicPattern::new(pattern), Err(expected), "{pattern:?}");
-        let told = expected.to_string();
-        assert!(told.contains(": ") && !told.contains('\n'), "{told}");
+        let message = expected.to_string();
+        assert!(message.contains(": ") && !message.contains('\n'), "{message}");
     }
 
     #[test]

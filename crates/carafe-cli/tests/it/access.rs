@@ -420,9 +420,9 @@ fn a_stream_ends_with_its_token_and_resumes_with_another_token_without_loss() {
     let mut stream = open(&hub, "/events/a", &token(json!({"subscribe": ["a"], "exp": at(2)})));
     publish(&hub, "/events/a", "before");
     let events: Vec<_> = std::iter::from_fn(|| stream.next()).collect();
-    let told: Vec<_> =
+    let seen: Vec<_> =
         events.iter().map(|event| (event.event_type.as_str(), event.data.as_str())).collect();
-    assert_eq!(told, [("carafe.position", ""), ("message", "before"), ("carafe.expired", "")]);
+    assert_eq!(seen, [("carafe.position", ""), ("message", "before"), ("carafe.expired", "")]);
     publish(&hub, "/events/a", "between");
     let last = format!("Last-Event-ID: {}", events[2].last_event_id);
     let another = bearer(&token(json!({"subscribe": ["a"]})));
@@ -622,8 +622,8 @@ fn bad_new_keys_are_reported_and_the_old_ones_stay_in_use() {
     {
         folder.write(file, text);
         hub.hang_up();
-        let told = hub.next_word(|line| line.contains("cannot reload the keys"));
-        assert!(told.contains("ERROR") && !told.contains("short\""), "{told}");
+        let seen = hub.next_word(|line| line.contains("cannot reload the keys"));
+        assert!(seen.contains("ERROR") && !seen.contains("short\""), "{seen}");
         assert_eq!(ask(hub.address, "POST", "/events/a", &token(all())).status, 201);
     }
     // Another file is named, and then looked after.

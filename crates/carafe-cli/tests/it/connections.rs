@@ -63,9 +63,12 @@ fn a_client_that_has_to_reconnect_later_holds_no_connection() {
     let hub = Server::start(&["--subscribers", "0"]);
     let mut socket = connect(hub.address);
     write!(socket, "GET /events/a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut told = String::new();
-    socket.read_to_string(&mut told).expect("the hub closes the connection");
-    assert!(told.contains("\r\nconnection: close\r\n") && told.contains("retry: "), "{told}");
+    let mut response = String::new();
+    socket.read_to_string(&mut response).expect("the hub closes the connection");
+    assert!(
+        response.contains("\r\nconnection: close\r\n") && response.contains("retry: "),
+        "{response}"
+    );
     comes_back_after(&get(hub.address, "/events/a"));
 }
 

@@ -207,7 +207,7 @@ impl Oracle {
         }
         assert_eq!(
             event.event_type, "message",
-            "history is there, and so no gap is told: {}",
+            "history is there, so no gap is reported: {}",
             event.data
         );
         let position: Position = event.last_event_id.parse().unwrap();

@@ -130,8 +130,10 @@ fn open_unless_full(hub: &Server) -> Option<Stream> {
 fn get_unless_full(hub: &Server, target: &str) -> bool {
     let mut socket = connect(hub.address);
     let asked = write!(socket, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let mut told = String::new();
-    asked.is_ok() && socket.read_to_string(&mut told).is_ok() && told.starts_with("HTTP/1.1 200 ")
+    let mut response = String::new();
+    asked.is_ok()
+        && socket.read_to_string(&mut response).is_ok()
+        && response.starts_with("HTTP/1.1 200 ")
 }
 
 #[test]
@@ -160,12 +162,12 @@ fn a_log_that_can_open_no_more_files_refuses_publishers_until_it_can_and_ends_no
     eventually("a publisher is taken again", || publish_on(&mut publisher, "again") == 201);
     assert_eq!(stream.data(1), ["again"]);
     write!(scrape, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut told = String::new();
-    scrape.read_to_string(&mut told).unwrap();
-    let met = told
+    let mut response = String::new();
+    scrape.read_to_string(&mut response).unwrap();
+    let met = response
         .lines()
         .find_map(|line| line.strip_prefix("carafe_limited_total{limit=\"descriptors\"} "));
-    assert!(met.unwrap().parse::<f64>().unwrap() >= 2.0, "{told}");
+    assert!(met.unwrap().parse::<f64>().unwrap() >= 2.0, "{response}");
 }
 
 /// The listener stays readable all the time, since what waits there cannot be accepted.

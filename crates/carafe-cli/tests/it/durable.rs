@@ -207,12 +207,12 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
     let report =
         text(&carafe().args(["log", "repair", "--dry-run"]).arg(&log).output().unwrap().stdout);
     assert_eq!(report, text(&asked.stdout));
-    for told in [
+    for part in [
         "is not what was written from byte 48 on",
         &format!("entry {} is lost, stored between", first_of(newest)),
         "199 entries are whole",
     ] {
-        assert!(report.contains(told), "{report}");
+        assert!(report.contains(part), "{report}");
     }
     assert!(report.contains(&format!("is kept as {}.damaged", newest.display())), "{report}");
     assert_eq!(carafe_log("verify", &log).status.code(), Some(1), "nothing was changed");
@@ -228,8 +228,8 @@ fn a_damaged_log_is_refused_verified_and_repaired() {
         |numbers: Range<usize>| numbers.map(|number| number.to_string()).collect::<Vec<_>>();
     assert_eq!(stream.data(lost - 10), numbers(10..lost));
     let gap = stream.next().unwrap();
-    let told: Value = serde_json::from_str(&gap.data).unwrap();
-    assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"lost".into()));
+    let gap_data: Value = serde_json::from_str(&gap.data).unwrap();
+    assert_eq!((gap.event_type.as_str(), &gap_data["reason"]), ("carafe.gap", &"lost".into()));
     assert_eq!(stream.data(199 - lost), numbers(lost + 1..200));
 }
 
@@ -423,8 +423,8 @@ fn a_client_that_has_seen_more_than_a_restored_log_gets_a_gap_and_the_rest() {
         let mut stream =
             Stream::open(hub.address, "/events/a", &[&format!("Last-Event-ID: {}", ids[seen])]);
         let gap = stream.next().unwrap();
-        let told: Value = serde_json::from_str(&gap.data).unwrap();
-        assert_eq!((gap.event_type.as_str(), &told["reason"]), ("carafe.gap", &"lost".into()));
+        let gap_data: Value = serde_json::from_str(&gap.data).unwrap();
+        assert_eq!((gap.event_type.as_str(), &gap_data["reason"]), ("carafe.gap", &"lost".into()));
         assert_eq!(gap.last_event_id, ids[4], "the stream goes on after the common part");
         assert_eq!(stream.data(3), ["16", "17", "18"]);
     }

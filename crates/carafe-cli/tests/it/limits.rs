@@ -1,4 +1,4 @@
-//! Every limit that a client can meet: what it is told, and how it is counted.
+//! Every limit that a client can meet: the response, and how it is counted.
 
 use std::iter::repeat_with;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use crate::http::{Answer, Stream, get, post, publish, request, send};
 use crate::metrics::Metrics;
 use crate::process::Server;
 
-/// After how many milliseconds the client is told to come back, on a stream that is nothing else.
+/// The milliseconds after which the client reconnects, on a stream that has nothing else.
 #[track_caller]
 pub(crate) fn comes_back_after(answer: &Answer) -> u64 {
     assert_eq!(answer.status, 200, "EventSource never retries after 4xx and 5xx: {}", answer.body);
@@ -32,9 +32,9 @@ fn over_the_limit_of_streams_a_client_reconnects_much_later_until_one_leaves() {
     let (hub, metrics) = Server::with_metrics(&["--subscribers", "2"]);
     let (_first, second) =
         (Stream::open(hub.address, "/events/a", &[]), Stream::open(hub.address, "/events/b", &[]));
-    let told: Vec<_> = (0..20).map(|_| comes_back_after(&get(hub.address, "/events/a"))).collect();
-    assert!(told.iter().all(|retry| (15_000..=25_000).contains(retry)), "{told:?}");
-    assert!(told.iter().any(|retry| *retry != told[0]), "they would all come at once: {told:?}");
+    let waits: Vec<_> = (0..20).map(|_| comes_back_after(&get(hub.address, "/events/a"))).collect();
+    assert!(waits.iter().all(|retry| (15_000..=25_000).contains(retry)), "{waits:?}");
+    assert!(waits.iter().any(|retry| *retry != waits[0]), "all would reconnect at once: {waits:?}");
     assert_eq!(metrics.limited("subscribers"), 20.0);
     let refused = "carafe_refused_total{request=\"subscribe\",reason=\"subscribers\"}";
     assert_eq!(metrics.get(refused), 20.0);
@@ -88,12 +88,12 @@ fn proxies_that_write_forwarded_are_read_there() {
     let _first = Stream::open(hub.address, "/events/a", &["Forwarded: for=192.0.2.1;proto=https"]);
     let second = "Forwarded: for=9.9.9.9, for=\"192.0.2.2:4711\"";
     let _second = Stream::open(hub.address, "/events/a", &[second]);
-    for told in [second, "Forwarded: for=\"192.0.2.1\""] {
+    for header in [second, "Forwarded: for=\"192.0.2.1\""] {
         comes_back_after(&request(
             hub.address,
             "GET",
             "/events/a",
-            &[told, "X-Forwarded-For: 5.5.5.5"],
+            &[header, "X-Forwarded-For: 5.5.5.5"],
             b"",
         ));
     }

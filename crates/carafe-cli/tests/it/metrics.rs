@@ -80,9 +80,9 @@ fn metrics_are_what_prometheus_reads() {
     let (hub, metrics) = Server::with_metrics(&[]);
     let _stream = Stream::open(hub.address, "/events/a", &[]);
     publish(hub.address, "/events/a", "x");
-    let told = get(metrics.address, "/metrics").body;
+    let exported = get(metrics.address, "/metrics").body;
     let mut described = "";
-    for line in told.lines() {
+    for line in exported.lines() {
         if let Some(description) = line.strip_prefix("# TYPE ") {
             described = description.split(' ').next().unwrap();
         } else if !line.starts_with('#') {
@@ -96,7 +96,7 @@ fn metrics_are_what_prometheus_reads() {
         "carafe_events_published_total counter",
         "carafe_publish_seconds histogram",
     ] {
-        assert!(told.contains(&format!("# TYPE {kind}\n")), "{told}");
+        assert!(exported.contains(&format!("# TYPE {kind}\n")), "{exported}");
     }
 }
 
@@ -106,13 +106,13 @@ fn the_documentation_names_every_metric_and_every_limit() {
     // Some are there only when there is something to tell.
     publish(hub.address, "/events/a", "x");
     let page = fs::read_to_string(repository("docs/OPERATIONS.md")).unwrap();
-    let told = get(metrics.address, "/metrics").body;
-    let names = told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let limits = told
+    let exported = get(metrics.address, "/metrics").body;
+    let names = exported.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let limits = exported
         .lines()
         .filter_map(|line| line.strip_prefix("carafe_limited_total{limit=\"")?.split('"').next());
     let (names, limits): (Vec<_>, Vec<_>) = (names.collect(), limits.collect());
-    assert!(names.len() > 15 && limits.len() > 15, "{told}");
+    assert!(names.len() > 15 && limits.len() > 15, "{exported}");
     for name in names.iter().chain(&limits) {
         assert!(page.contains(&format!("`{name}")), "{name} is not in docs/OPERATIONS.md");
     }

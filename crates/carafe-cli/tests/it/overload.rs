@@ -135,9 +135,9 @@ fn a_header_bomb_over_http_2_is_refused_and_others_do_not_notice() {
     let hub = Server::start(&[]);
     let mut other = Stream::open(hub.address, "/events/a", &[]);
     let (url, bomb) = (hub.url("/healthz"), format!("X: {}", "x".repeat(4000)));
-    let told =
+    let options =
         ["--http2-prior-knowledge", "--write-out", "%{http_code}", "--output", "/dev/null", &url];
-    let answer = curl(&[&told[..], &["--header", &bomb].repeat(40)].concat());
+    let answer = curl(&[&options[..], &["--header", &bomb].repeat(40)].concat());
     let status = String::from_utf8(answer.stdout).unwrap();
     assert!(matches!(&status[..], "000" | "431"), "{status}");
     publish(hub.address, "/events/a", "still here");

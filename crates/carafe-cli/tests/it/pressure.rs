@@ -120,7 +120,7 @@ fn a_new_subscriber_is_served_while_others_are_sent_events_without_end() {
         let id = publish(address, "/events/comes", &number.to_string());
         let event = comes.next_published();
         assert_eq!((event.last_event_id, event.data), (id, number.to_string()));
-        // What goes on elsewhere moves its position on, which is told where a heartbeat would be.
+        // Events of other topics move its position, which is sent in place of a heartbeat.
         assert_eq!(comes.next().unwrap().event_type, "carafe.position");
     }
     stop.store(true, Ordering::Relaxed);

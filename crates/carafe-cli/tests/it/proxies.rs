@@ -97,10 +97,10 @@ impl Front {
 
     #[track_caller]
     fn publish(&self, version: &str, path: &str, arguments: &[&str]) {
-        let told = ["--write-out", " %{response_code}", version, &self.url(path)];
-        let answer = self.certificate.curl(&[&told, arguments].concat());
-        let told = String::from_utf8(answer.stdout).unwrap();
-        assert!(told.ends_with(" 201"), "{told} {}", String::from_utf8_lossy(&answer.stderr));
+        let options = ["--write-out", " %{response_code}", version, &self.url(path)];
+        let answer = self.certificate.curl(&[&options, arguments].concat());
+        let text = String::from_utf8(answer.stdout).unwrap();
+        assert!(text.ends_with(" 201"), "{text} {}", String::from_utf8_lossy(&answer.stderr));
     }
 }
 
@@ -227,7 +227,7 @@ fn resumes(kind: Kind, test: &str) {
     assert!(cutting.cuts() > 0);
 }
 
-/// A batch that is larger than what proxies take unless they are told to.
+/// A batch that is larger than what proxies accept by default.
 #[track_caller]
 fn takes_a_large_batch(kind: Kind, test: &str) {
     if !kind.is_here(test) {
@@ -245,10 +245,9 @@ fn takes_a_large_batch(kind: Kind, test: &str) {
     }
 }
 
-/// The hub is told who the client is by the proxy alone, and is asked over connections that may be
-/// kept.
+/// Only the proxy states the client's address to the hub, over connections that may be kept.
 #[track_caller]
-fn tells_who_asks(kind: Kind, test: &str) {
+fn passes_the_address_of_the_client(kind: Kind, test: &str) {
     if !kind.is_here(test) {
         return;
     }
@@ -290,10 +289,10 @@ fn counts_clients(kind: Kind, test: &str) {
     });
     for from in [first, second] {
         let forged = ["--interface", from, "--header", "X-Forwarded-For: 192.0.2.1", &url];
-        let told = String::from_utf8(front.certificate.curl(&forged).stdout).unwrap();
+        let text = String::from_utf8(front.certificate.curl(&forged).stdout).unwrap();
         assert!(
-            told.starts_with("retry: ") && told.ends_with("\n\n") && told.lines().count() == 2,
-            "{told}"
+            text.starts_with("retry: ") && text.ends_with("\n\n") && text.lines().count() == 2,
+            "{text}"
         );
     }
     publish(hub.address, "/events/orders", "x");
@@ -342,12 +341,12 @@ fn behind_caddy_a_large_batch_is_taken() {
 
 #[test]
 fn behind_nginx_no_client_forges_an_address() {
-    tells_who_asks(Kind::Nginx, "behind_nginx_no_client_forges_an_address");
+    passes_the_address_of_the_client(Kind::Nginx, "behind_nginx_no_client_forges_an_address");
 }
 
 #[test]
 fn behind_caddy_no_client_forges_an_address() {
-    tells_who_asks(Kind::Caddy, "behind_caddy_no_client_forges_an_address");
+    passes_the_address_of_the_client(Kind::Caddy, "behind_caddy_no_client_forges_an_address");
 }
 
 #[test]

@@ -82,8 +82,8 @@ fn a_bad_file_is_reported_and_the_previous_settings_stay_in_use() {
         ("subscribers = \"many\"", "expected a whole number"),
         ("nope = 1", "unknown option `nope`"),
     ] {
-        let told = configured.change(text, "cannot reload the limits and origins");
-        assert!(told.contains("ERROR") && told.contains(reason), "{told}");
+        let record = configured.change(text, "cannot reload the limits and origins");
+        assert!(record.contains("ERROR") && record.contains(reason), "{record}");
         comes_back_after(&get(configured.hub.address, "/events/a"));
     }
     fs::remove_file(&configured.file).unwrap();

@@ -137,10 +137,10 @@ fn shown(event: ReceivedEvent) -> Shown {
     Shown { event_type: event.event_type, id: event.last_event_id, data: event.data }
 }
 
-/// A restart of a hub in memory begins a new history: every client is told so, and gets what there
-/// is of it.
+/// A restart of a hub in memory begins a new history: every client receives a gap, and then the new
+/// history.
 #[track_caller]
-fn is_told_the_gap_of_a_restart(client: Client, test: &str) {
+fn receives_the_gap_of_a_restart(client: Client, test: &str) {
     if !client.is_here(test) {
         return;
     }
@@ -160,9 +160,9 @@ fn is_told_the_gap_of_a_restart(client: Client, test: &str) {
 
     let gap = next_shown(&reading);
     assert_eq!(gap.event_type, "carafe.gap");
-    let told: serde_json::Value = serde_json::from_str(&gap.data).unwrap();
+    let gap_data: serde_json::Value = serde_json::from_str(&gap.data).unwrap();
     assert_eq!(
-        told,
+        gap_data,
         serde_json::json!({ "requested": before, "oldest": after, "reason": "foreign" })
     );
     assert_eq!(next_shown(&reading).event_type, "carafe.position");
@@ -181,17 +181,17 @@ fn is_told_the_gap_of_a_restart(client: Client, test: &str) {
 
 #[test]
 fn node_receives_the_gap_of_a_restart() {
-    is_told_the_gap_of_a_restart(Client::Node, "node_receives_the_gap_of_a_restart");
+    receives_the_gap_of_a_restart(Client::Node, "node_receives_the_gap_of_a_restart");
 }
 
 #[test]
 fn python_receives_the_gap_of_a_restart() {
-    is_told_the_gap_of_a_restart(Client::Python, "python_receives_the_gap_of_a_restart");
+    receives_the_gap_of_a_restart(Client::Python, "python_receives_the_gap_of_a_restart");
 }
 
 #[test]
 fn chromium_receives_the_gap_of_a_restart() {
-    is_told_the_gap_of_a_restart(Client::Browser, "chromium_receives_the_gap_of_a_restart");
+    receives_the_gap_of_a_restart(Client::Browser, "chromium_receives_the_gap_of_a_restart");
 }
 
 #[test]

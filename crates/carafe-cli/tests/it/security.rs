@@ -56,12 +56,16 @@ fn strict_transport_security_is_sent_over_tls_only_and_can_be_turned_off() {
     let certificate = Certificate::new();
     let shown = certificate.options();
     let shown: Vec<_> = shown.iter().map(String::as_str).collect();
-    for (options, told) in [(&[][..], true), (&["--hsts", "0s"], false)] {
+    for (options, is_sent) in [(&[][..], true), (&["--hsts", "0s"], false)] {
         let hub = Server::start(&[&shown, options].concat());
         let url = format!("https://{}/nope", hub.address);
         let answer = certificate.curl(&["--include", &url]);
         let head = String::from_utf8(answer.stdout).unwrap().to_ascii_lowercase();
-        assert_eq!(head.contains("strict-transport-security: max-age=2592000\r\n"), told, "{head}");
+        assert_eq!(
+            head.contains("strict-transport-security: max-age=2592000\r\n"),
+            is_sent,
+            "{head}"
+        );
         assert!(head.contains("x-content-type-options: nosniff"), "{head}");
     }
 }

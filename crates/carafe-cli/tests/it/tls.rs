@@ -38,8 +38,8 @@ fn version(arguments: &[&str], url: &str) -> String {
     let publish =
         ["--write-out", "%{http_version} %{response_code}", "--output", "/dev/null", "--data", "x"];
     let answer = curl(&[&publish[..], arguments, &[url]].concat());
-    let told = String::from_utf8(answer.stdout).unwrap();
-    let (version, status) = told.split_once(' ').unwrap();
+    let text = String::from_utf8(answer.stdout).unwrap();
+    let (version, status) = text.split_once(' ').unwrap();
     assert_eq!(status, "201", "{}", String::from_utf8_lossy(&answer.stderr));
     version.into()
 }
@@ -122,8 +122,8 @@ fn a_rejection_over_http_2_reaches_a_client_that_still_sends_a_body() {
         for _ in 0..50 {
             let answer =
                 curl(&[&tell[..], &["--path-as-is", "--data", data, &hub.url(path)]].concat());
-            let told = String::from_utf8(answer.stdout).unwrap();
-            assert_eq!(told.trim(), status, "{path}: {}", String::from_utf8_lossy(&answer.stderr));
+            let text = String::from_utf8(answer.stdout).unwrap();
+            assert_eq!(text.trim(), status, "{path}: {}", String::from_utf8_lossy(&answer.stderr));
         }
     }
 }
@@ -172,15 +172,15 @@ fn a_bad_new_certificate_is_reported_and_the_old_one_stays_in_use() {
     let hub = hub(&certificate, &[]);
     let foreign = Certificate::new();
     fs::copy(foreign.key(), certificate.key()).unwrap();
-    let told = hub.next_word(|line| line.contains("cannot reload the certificate"));
+    let record = hub.next_word(|line| line.contains("cannot reload the certificate"));
     assert!(
-        told.contains("ERROR") && told.contains("does not belong to the certificate in"),
-        "{told}"
+        record.contains("ERROR") && record.contains("does not belong to the certificate in"),
+        "{record}"
     );
     assert!(shows(&hub, &old));
     fs::remove_file(certificate.path()).unwrap();
-    let told = hub.next_word(|line| line.contains("cannot reload the certificate"));
-    assert!(told.contains("cannot read"), "{told}");
+    let record = hub.next_word(|line| line.contains("cannot reload the certificate"));
+    assert!(record.contains("cannot read"), "{record}");
     assert!(shows(&hub, &old));
     certificate.renew();
     hub.next_word(|line| line.contains("reloaded the certificate"));
@@ -259,9 +259,9 @@ fn an_unfinished_handshake_does_not_delay_the_drain() {
     silent.write_all(&[22, 3, 1, 2, 0]).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let process = hub.process();
-    let told = Instant::now();
+    let start = Instant::now();
     process.signal(Signal::TERM);
-    assert!(process.wait().success() && told.elapsed() < PATIENCE);
+    assert!(process.wait().success() && start.elapsed() < PATIENCE);
 }
 
 #[test]

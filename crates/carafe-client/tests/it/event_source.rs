@@ -87,16 +87,19 @@ async fn a_rejection_for_now_and_a_lost_connection_are_reported_and_retried() {
         &answer("204 No Content", "", ""),
     ])
     .await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let telling = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Arc::clone(&reported);
     let source =
-        source(&script).on_lost(move |lost| telling.lock().unwrap().push(lost.clone())).connect();
+        source(&script).on_lost(move |lost| recorder.lock().unwrap().push(lost.clone())).connect();
     assert_eq!(all(source).await, (vec!["a".into(), "b".into()], None));
-    let told = told.lock().unwrap();
-    assert_eq!(told[0], Lost::Refused { words: "later".into(), retry_after: Some(Duration::ZERO) });
-    assert!(matches!(told[1], Lost::Broken(_)), "{told:?}");
-    assert_eq!(told[2], Lost::Ended);
-    assert_eq!(told.len(), 3);
+    let reported = reported.lock().unwrap();
+    assert_eq!(
+        reported[0],
+        Lost::Refused { words: "later".into(), retry_after: Some(Duration::ZERO) }
+    );
+    assert!(matches!(reported[1], Lost::Broken(_)), "{reported:?}");
+    assert_eq!(reported[2], Lost::Ended);
+    assert_eq!(reported.len(), 3);
 }
 
 #[tokio::test]
@@ -107,13 +110,13 @@ async fn a_server_that_is_not_there_is_tried_again_unless_the_first_connection_m
     let (_, error) = all(strict).await;
     assert!(matches!(error, Some(Error::Unreachable(Lost::Unreachable(_)))), "{error:?}");
 
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (report, mut reported) = tokio::sync::mpsc::unbounded_channel();
     let patient = EventSource::options(&url)
         .retry(SOON)
-        .on_lost(move |lost| tell.send(lost.clone()).unwrap());
+        .on_lost(move |lost| report.send(lost.clone()).unwrap());
     let trying = tokio::spawn(all(patient.connect()));
     for _ in 0..3 {
-        assert!(matches!(told.recv().await, Some(Lost::Unreachable(_))));
+        assert!(matches!(reported.recv().await, Some(Lost::Unreachable(_))));
     }
     trying.abort();
 }
@@ -128,11 +131,11 @@ async fn a_connection_without_a_byte_for_too_long_is_made_again() {
     ])
     .await;
     let idle = Duration::from_millis(50);
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let source = source(&script).idle(idle).on_lost(move |lost| tell.send(lost.clone()).unwrap());
+    let (report, mut reported) = tokio::sync::mpsc::unbounded_channel();
+    let source = source(&script).idle(idle).on_lost(move |lost| report.send(lost.clone()).unwrap());
     assert_eq!(all(source.connect()).await, (vec!["back".into()], None));
-    assert_eq!(told.recv().await, Some(Lost::Idle(idle)), "a silent stream");
-    assert_eq!(told.recv().await, Some(Lost::Idle(idle)), "a silent server");
+    assert_eq!(reported.recv().await, Some(Lost::Idle(idle)), "a silent stream");
+    assert_eq!(reported.recv().await, Some(Lost::Idle(idle)), "a silent server");
 }
 
 #[tokio::test]

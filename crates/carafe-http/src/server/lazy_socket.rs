@@ -245,9 +245,9 @@ mod tests {
         assert!(!is_registered(&socket));
         socket.give_away().unwrap().write_all(b", and more").unwrap();
         drop(socket);
-        let mut told = String::new();
-        client.read_to_string(&mut told).await.unwrap();
-        assert_eq!((&asked, told.as_str()), (b"asked", "answered, and more"));
+        let mut response = String::new();
+        client.read_to_string(&mut response).await.unwrap();
+        assert_eq!((&asked, response.as_str()), (b"asked", "answered, and more"));
     }
 
     #[tokio::test]

@@ -47,8 +47,8 @@ fn publish(place: &Place, batch: &[u8]) -> Answer {
 fn names_the_line(answer: &Answer, input: &[u8]) {
     let Some(line) = answer.refuses()["line"].as_u64() else { return };
     let lines: Vec<_> = input.split(|byte| *byte == b'\n').collect();
-    let told = usize::try_from(line).ok().and_then(|line| lines.get(line.checked_sub(1)?));
-    assert!(told.is_some_and(|line| !line.trim_ascii().is_empty()), "{answer:?}");
+    let named = usize::try_from(line).ok().and_then(|line| lines.get(line.checked_sub(1)?));
+    assert!(named.is_some_and(|line| !line.trim_ascii().is_empty()), "{answer:?}");
 }
 
 /// The publication that a line describes.

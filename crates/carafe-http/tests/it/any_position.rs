@@ -87,20 +87,21 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
         ),
         // Before the first event.
         (_, None) if gap.is_none() => {
-            let told: Position = text.parse().expect("it is a position");
+            let stated: Position = text.parse().expect("it is a position");
             let known: Position = ids[2].parse().expect("it is a position");
-            let before = (told.offset, told.nonce) == (0, 0) && shown == ["1", "2", "3"];
-            check(Came::ItsEvent, told.generation == known.generation && before)
+            let before = (stated.offset, stated.nonce) == (0, 0) && shown == ["1", "2", "3"];
+            check(Came::ItsEvent, stated.generation == known.generation && before)
         }
         _ => {
-            let told = gap.map(|gap| serde_json::from_str::<Value>(&gap.data).expect("it is JSON"));
+            let stated =
+                gap.map(|gap| serde_json::from_str::<Value>(&gap.data).expect("it is JSON"));
             let (reason, expected) = if is_beyond(text, &ids[2]) {
                 ("lost", &[][..])
             } else {
                 ("foreign", &["1", "2", "3"][..])
             };
             let gap = json!({ "requested": text, "oldest": ids[0], "reason": reason });
-            assert_eq!(told, Some(gap));
+            assert_eq!(stated, Some(gap));
             check(Came::Gap, shown == expected)
         }
     }
@@ -110,7 +111,7 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
 fn is_beyond(text: &str, newest: &str) -> bool {
     let newest: Position = newest.parse().expect("it is a position");
     let beyond =
-        |told: Position| told.generation == newest.generation && told.offset > newest.offset;
+        |stated: Position| stated.generation == newest.generation && stated.offset > newest.offset;
     text.parse().is_ok_and(beyond)
 }
 
@@ -140,10 +141,10 @@ fn mercure_says_whether_it_is_known(
 ) {
     let answer = ask(place, "/.well-known/mercure?topic=a", header);
     assert_eq!(answer.status, 200, "{answer:?}");
-    let told = answer.headers.get("last-event-id").map(HeaderValue::as_bytes);
+    let stated = answer.headers.get("last-event-id").map(HeaderValue::as_bytes);
     let known = ids.iter().any(|id| id == text);
     let expected = if known { text } else { "earliest" };
-    assert_eq!(told, Some(expected.as_bytes()).filter(|_| !text.is_empty()), "{answer:?}");
+    assert_eq!(stated, Some(expected.as_bytes()).filter(|_| !text.is_empty()), "{answer:?}");
 }
 
 fn escaped(text: &str) -> String {

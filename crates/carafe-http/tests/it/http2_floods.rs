@@ -63,8 +63,8 @@ async fn frames_until_the_end(mut socket: impl AsyncReadExt + Unpin) -> Vec<(u8,
 async fn limited(metrics: &Metrics, hub: &Hub) -> bool {
     let request = Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
     let answer = metrics_router(metrics, hub.clone()).oneshot(request).await.unwrap();
-    let told = answer.into_body().collect().await.unwrap().to_bytes();
-    str::from_utf8(&told).unwrap().contains("carafe_limited_total{limit=\"http2-frames\"} 1\n")
+    let content = answer.into_body().collect().await.unwrap().to_bytes();
+    str::from_utf8(&content).unwrap().contains("carafe_limited_total{limit=\"http2-frames\"} 1\n")
 }
 
 /// The frames of a flooded connection, which must end with GOAWAY.
@@ -78,8 +78,8 @@ async fn flood(kind: u8, payload: &[u8]) -> Vec<(u8, Vec<u8>)> {
         write
     });
     let frames = timeout(PATIENCE, frames_until_the_end(read)).await.unwrap();
-    let (last, told) = frames.last().expect("it was sent something");
-    assert_eq!((*last, &told[4..8]), (GOAWAY, &ENHANCE_YOUR_CALM[..]), "{kind}");
+    let (last, content) = frames.last().expect("it was sent something");
+    assert_eq!((*last, &content[4..8]), (GOAWAY, &ENHANCE_YOUR_CALM[..]), "{kind}");
     assert!(limited(&metrics, &hub).await, "{kind}");
     drop(timeout(PATIENCE, writing).await.unwrap());
     frames

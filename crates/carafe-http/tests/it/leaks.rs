@@ -319,12 +319,12 @@ impl<'a> World<'a> {
         let status = if asking.mercure { StatusCode::UNAUTHORIZED } else { status };
         assert_eq!(response.status(), status, "{target}");
         let mut words = whole(response).await;
-        let told: Vec<_> = secrets(&words).map(ToOwned::to_owned).collect();
-        assert!(told.iter().all(|secret| target.contains(secret)), "{words}");
+        let revealed: Vec<_> = secrets(&words).map(ToOwned::to_owned).collect();
+        assert!(revealed.iter().all(|secret| target.contains(secret)), "{words}");
         for topic in &self.oracle.topics {
             words = words.replace(&format!("`{topic}`"), "it");
         }
-        if !told.is_empty() {
+        if !revealed.is_empty() {
             let at = usize::from(asking.mercure) * 2 + usize::from(has_token);
             assert_eq!(self.refusals[at].get_or_insert_with(|| words.clone()), &words);
         }
@@ -336,14 +336,14 @@ impl<'a> World<'a> {
         let (target, requested) = self.target(&mut asking);
         let response = self.ask(&asking, Method::HEAD, &target, &requested, String::new()).await;
         let position = response.headers().get("carafe-position").cloned();
-        let told: String = response
+        let revealed: String = response
             .headers()
             .values()
             .map(|value| String::from_utf8_lossy(value.as_bytes()))
             .collect();
         assert!(
-            secrets(&told).all(|secret| secret == requested || target.contains(secret)),
-            "{told}"
+            secrets(&revealed).all(|secret| secret == requested || target.contains(secret)),
+            "{revealed}"
         );
         assert_eq!(response.status() == StatusCode::OK, !self.is_refused(&asking), "{target}");
         if response.status() == StatusCode::OK && !asking.mercure {

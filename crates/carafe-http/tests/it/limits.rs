@@ -111,13 +111,13 @@ async fn metrics_are_counted_in_the_counters_of_the_app() {
     let _open = stream(&app, None).await.unwrap();
     assert_eq!(ask(&app, "POST", None).await.0, 403);
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let told = metrics_router(&metrics, hub).oneshot(request).await.unwrap().into_body();
-    let told = String::from_utf8(told.collect().await.unwrap().to_bytes().into()).unwrap();
+    let exported = metrics_router(&metrics, hub).oneshot(request).await.unwrap().into_body();
+    let exported = String::from_utf8(exported.collect().await.unwrap().to_bytes().into()).unwrap();
     for line in [
         "carafe_streams{path=\"hyper\",reason=\"elsewhere\"} 1\n",
         "carafe_refused_total{request=\"publish\",reason=\"forbidden\"} 1\n",
         "carafe_limited_total{limit=\"subscribers\"} 0\n",
     ] {
-        assert!(told.contains(line), "{line} is not in {told}");
+        assert!(exported.contains(line), "{line} is not in {exported}");
     }
 }

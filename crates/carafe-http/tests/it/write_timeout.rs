@@ -66,7 +66,7 @@ async fn read_until(stream: &mut RecvStream, wanted: &str) {
     }
 }
 
-async fn told(metrics: &Metrics, hub: &Hub) -> String {
+async fn exported(metrics: &Metrics, hub: &Hub) -> String {
     let request = Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
     let answer = metrics_router(metrics, hub.clone()).oneshot(request).await.unwrap();
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
@@ -94,13 +94,13 @@ async fn a_stalled_http_2_stream_is_reset_and_others_on_its_connection_continue(
     }
     read_until(&mut reading, "data: last\n").await;
     comes_to(&hub, 1).await;
-    let told = told(&metrics, &hub).await;
+    let exported = exported(&metrics, &hub).await;
     for metric in [
         "carafe_streams{path=\"hyper\",reason=\"http2\"} 1\n",
         "carafe_streams_closed_total{path=\"hyper\",reason=\"stalled\"} 1\n",
         "carafe_limited_total{limit=\"write-timeout\"} 1\n",
     ] {
-        assert!(told.contains(metric), "{metric} in {told}");
+        assert!(exported.contains(metric), "{metric} in {exported}");
     }
     // As many bytes as the window has, and no more.
     let mut taken = 0;
@@ -134,6 +134,6 @@ async fn a_stream_that_has_room_for_all_that_is_sent_is_not_cut() {
     drop(stalled);
     publish(&hub, "a", "still here").await;
     read_until(&mut quiet, "data: still here\n").await;
-    let told = told(&metrics, &hub).await;
-    assert!(told.contains("carafe_limited_total{limit=\"write-timeout\"} 3\n"), "{told}");
+    let exported = exported(&metrics, &hub).await;
+    assert!(exported.contains("carafe_limited_total{limit=\"write-timeout\"} 3\n"), "{exported}");
 }

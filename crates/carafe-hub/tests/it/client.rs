@@ -9,12 +9,12 @@ use std::task::{Wake, Waker};
 use carafe_hub::{Format, Sink, SubscriberId, Tick, Written};
 use carafe_protocol::{Decoder, HEARTBEAT, Position, Received, ReceivedEvent};
 
-use crate::listener::Heard;
+use crate::listener::Item;
 
 /// What a client receives, in the order of its bytes.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Sent {
-    Heard(Heard),
+    Item(Item),
     Heartbeat,
     Expired(Position),
     End,
@@ -103,7 +103,7 @@ impl Sink for Clients {
         assert!(!self.left.contains(&subscriber), "written to one that has left");
         self.served.push(subscriber);
         self.received_at = self.now;
-        let client = self.open.get_mut(&subscriber).expect("written to nobody");
+        let client = self.open.get_mut(&subscriber).expect("the subscriber is open");
         if client.is_gone {
             self.left.push(subscriber);
             return Written::Gone;
@@ -137,7 +137,7 @@ impl Client {
         assert!(!bytes.is_empty(), "nothing is written");
         let offered = bytes.strip_prefix(&self.rest[..]).expect("what was begun is finished first");
         let was_blocked = self.blocked_since.is_some();
-        self.hear(offered);
+        self.receive(offered);
         assert_eq!(events, self.events_begun, "the events of a write are those it completes");
         let taken = bytes.len().min(self.room);
         self.room -= if self.room == usize::MAX { 0 } else { taken };
@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// Decodes whole chunks, as strictly as the strictest client does.
-    fn hear(&mut self, mut chunks: &[u8]) {
+    fn receive(&mut self, mut chunks: &[u8]) {
         while !chunks.is_empty() {
             assert_ne!(self.received.last(), Some(&Sent::End), "something after the end");
             let ends =
@@ -164,11 +164,11 @@ impl Client {
             assert_eq!(line, format!("{size:x}"));
             let (block, after) = chunks[ends + 2..].split_at(size);
             chunks = after.strip_prefix(b"\r\n").expect("a chunk ends with a line's end");
-            self.hear_block(block);
+            self.receive_block(block);
         }
     }
 
-    pub(crate) fn hear_block(&mut self, mut block: &[u8]) {
+    pub(crate) fn receive_block(&mut self, mut block: &[u8]) {
         match block {
             b"" => return self.received.push(Sent::End),
             HEARTBEAT => return self.received.push(Sent::Heartbeat),
@@ -188,9 +188,9 @@ impl Client {
             assert_eq!(event.data, "");
             return Sent::Expired(event.last_event_id.parse().unwrap());
         }
-        let heard = Heard::of(event, self.format);
-        self.events_begun += u32::from(matches!(heard, Heard::Event(_)));
-        Sent::Heard(heard)
+        let items = Item::of(event, self.format);
+        self.events_begun += u32::from(matches!(items, Item::Event(_)));
+        Sent::Item(items)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::fixture::{
     FORMATS, Rig, at_once, data, event_type, exact, no_ring, pattern, publication, publish,
     subscribe, topic,
 };
-use crate::listener::{Heard, Listener, Polled};
+use crate::listener::{Item, Listener, Polled};
 
 fn everything() -> Subscribe {
     Subscribe::to(TopicMatcher::any())
@@ -29,9 +29,9 @@ fn an_event_with_several_topics_is_delivered_once_to_a_subscription_to_several()
         let to_all = publication("a", "once").with_alternates(["b", "c/d", "a"].map(topic));
         publish(&rig.hub, to_all);
         rig.publish("b", "and then");
-        assert_eq!(data(&live.hear()), ["once", "and then"]);
+        assert_eq!(data(&live.receive()), ["once", "and then"]);
         let replayed =
-            rig.listen_in(format, Subscribe::to_all(several).from(Start::Earliest)).hear();
+            rig.listen_in(format, Subscribe::to_all(several).from(Start::Earliest)).receive();
         assert_eq!(data(&replayed), ["once", "and then"]);
     }
 }
@@ -64,8 +64,8 @@ fn an_envelope_names_no_topic_of_a_private_event_that_its_reader_may_not_see() {
             publication("ann", "1").with_alternates(["bob", "cyd"].map(topic)).with_private(true),
         );
         rig.publish("other", "2");
-        let heard = rig.listen_in(Some(Format::Enveloped), asks).hear();
-        let Heard::Event(said) = &heard[1] else { panic!("{heard:?}") };
+        let received = rig.listen_in(Some(Format::Enveloped), asks).receive();
+        let Item::Event(said) = &received[1] else { panic!("{received:?}") };
         assert_eq!(said.topics.as_deref().unwrap(), *named, "to a subscription to {asked:?}");
     }
 }
@@ -78,7 +78,7 @@ fn an_event_reaches_a_subscription_to_an_alternate_topic() {
         publish(&rig.hub, publication("a", "1").with_alternates([topic("b")]));
         publish(&rig.hub, publication("a", "2").with_alternates([topic("x"), topic("c/d")]));
         publish(&rig.hub, publication("a", "3"));
-        assert_eq!(data(&listener.hear()), ["1", "2"]);
+        assert_eq!(data(&listener.receive()), ["1", "2"]);
     }
 }
 
@@ -87,7 +87,7 @@ fn a_subscription_to_nothing_receives_nothing() {
     let rig = Rig::roomy();
     let mut listener = rig.listen(Subscribe::to_all([]).from(Start::Earliest));
     rig.count("a", 3);
-    assert_eq!(listener.hear().len(), 1, "the position");
+    assert_eq!(listener.receive().len(), 1, "the position");
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn private_events_are_skipped_where_they_are_not_granted() {
         rig.publish("a", "1");
         publish(&rig.hub, publication("a", "secret").with_private(true));
         rig.publish("a", "2");
-        assert_eq!(data(&public.hear()), ["1", "2"]);
-        assert_eq!(data(&private.hear()), ["1", "secret", "2"]);
+        assert_eq!(data(&public.receive()), ["1", "2"]);
+        assert_eq!(data(&private.receive()), ["1", "secret", "2"]);
     }
 }
 
@@ -117,7 +117,7 @@ fn reserved_types_are_rejected_with_their_whole_batch() {
     for allowed in ["carafe", "Carafe.gap", "x.carafe.gap"] {
         publish(&rig.hub, publication("a", allowed).with_type(event_type(allowed)));
     }
-    assert_eq!(data(&listener.hear()), ["carafe", "Carafe.gap", "x.carafe.gap"]);
+    assert_eq!(data(&listener.receive()), ["carafe", "Carafe.gap", "x.carafe.gap"]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn an_event_that_the_log_rejects_is_not_delivered() {
         matches!(refused, Err(PublishError::Append(AppendError::TooLarge { .. }))),
         "{refused:?}"
     );
-    assert_eq!(listener.hear().len(), 1, "the position");
+    assert_eq!(listener.receive().len(), 1, "the position");
 }
 
 #[test]
@@ -137,13 +137,13 @@ fn a_repeated_idempotency_key_delivers_nothing_new() {
     let rig = Rig::roomy();
     let mut listener = rig.listen(everything());
     let first = publish(&rig.hub, keyed("a", "k"));
-    assert_eq!(data(&listener.hear()), ["k"]);
+    assert_eq!(data(&listener.receive()), ["k"]);
     let woken = listener.wakes();
     let again = at_once(rig.hub.publish(keyed("a", "k"))).unwrap();
     assert_eq!((again.position, again.repeated), (first, true));
     assert_eq!((listener.wakes(), listener.poll()), (woken, Polled::Waiting));
     publish(&rig.hub, keyed("b", "k"));
-    assert_eq!(listener.hear().len(), 1, "a key is valid within its topic");
+    assert_eq!(listener.receive().len(), 1, "a key is valid within its topic");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn clones_are_the_same_hub() {
     let other: Hub = rig.hub.clone();
     let mut listener = rig.listen(everything());
     let published = publish(&other, publication("a", "from the clone"));
-    assert_eq!(data(&listener.hear()), ["from the clone"]);
+    assert_eq!(data(&listener.receive()), ["from the clone"]);
     assert_eq!((rig.hub.position(), other.subscriptions()), (published, 1));
     let _drain = other.drain();
     assert!(rig.hub.is_draining());
@@ -171,7 +171,7 @@ fn a_stream_outlives_the_handles_to_its_hub() {
     let mut listener = Listener::new(subscribe(&hub, everything()).unwrap(), None);
     publish(&hub, publication("a", "last words"));
     drop((hub, log));
-    assert_eq!(data(&listener.hear()), ["last words"]);
+    assert_eq!(data(&listener.receive()), ["last words"]);
 }
 
 #[test]
@@ -180,11 +180,11 @@ fn a_waiting_subscriber_is_woken_once_and_only_by_what_it_requested() {
     let mut listener =
         rig.listen(Subscribe::to_all([exact("a"), pattern("a/*"), TopicMatcher::any()]));
     let mut other = rig.listen(Subscribe::to(topic("b")));
-    listener.hear();
-    other.hear();
+    listener.receive();
+    other.receive();
     rig.count("a", 5);
     assert_eq!((listener.wakes(), other.wakes()), (1, 0));
-    listener.hear();
+    listener.receive();
     rig.publish("b", "");
     assert_eq!((listener.wakes(), other.wakes()), (2, 1));
 }
@@ -215,12 +215,12 @@ fn a_position_sent_between_two_chunks_skips_nothing() {
             rig.publish("b", "between");
             rig.publish("a", &data);
         }
-        let Polled::Told(mut heard) = listener.poll() else { panic!() };
-        assert!(heard.len() < 100, "there is more to come");
+        let Polled::Items(mut received) = listener.poll() else { panic!() };
+        assert!(received.len() < 100, "there is more to come");
         assert_eq!(listener.position_if_moved(), None);
-        heard.extend(listener.hear());
+        received.extend(listener.receive());
         let numbers: Vec<usize> =
-            data(&heard).into_iter().map(|data| data.parse().unwrap()).collect();
+            data(&received).into_iter().map(|data| data.parse().unwrap()).collect();
         assert!(numbers.into_iter().eq(0..200));
     }
 }
@@ -230,10 +230,10 @@ fn a_frame_larger_than_a_chunk_is_sent_whole() {
     let rig = Rig::roomy();
     let mut listener = rig.listen_in(Some(Format::Plain), everything());
     let large = "x".repeat(200 << 10);
-    listener.hear();
+    listener.receive();
     rig.publish("a", &large);
     rig.publish("a", "small");
-    assert_eq!(data(&listener.hear()), [&large, "small"]);
+    assert_eq!(data(&listener.receive()), [&large, "small"]);
 }
 
 #[test]
@@ -242,8 +242,8 @@ fn every_format_has_the_same_events() {
     let mut listeners = FORMATS.map(|format| rig.listen_in(format, everything()));
     let event = publication("a", " two\nlines\r\nand\rmore\n").with_alternates([topic("b")]);
     publish(&rig.hub, event.with_type(event_type("t")));
-    let said = listeners.each_mut().map(|listener| match listener.hear().pop() {
-        Some(Heard::Event(said)) => said,
+    let said = listeners.each_mut().map(|listener| match listener.receive().pop() {
+        Some(Item::Event(said)) => said,
         nothing => panic!("{nothing:?}"),
     });
     let [entry, plain, enveloped] = said;
@@ -256,10 +256,10 @@ fn every_format_has_the_same_events() {
 fn a_subscriber_of_a_quiet_topic_is_served_from_the_ring_when_it_is_woken() {
     let rig = Rig::keeping(1000);
     let mut listener = rig.listen(Subscribe::to(topic("quiet")));
-    listener.hear();
+    listener.receive();
     rig.count("busy", 10);
     rig.publish("quiet", "newest");
-    assert_eq!(data(&listener.hear()), ["newest"]);
+    assert_eq!(data(&listener.receive()), ["newest"]);
     assert_eq!(rig.log.reads(), 0, "it had everything up to the event that is in the ring");
 }
 
@@ -268,7 +268,7 @@ fn the_last_events_are_counted_by_what_the_subscriber_may_see() {
     let rig = Rig::roomy();
     rig.count("a", 2);
     publish(&rig.hub, publication("a", "secret").with_private(true));
-    assert_eq!(data(&rig.listen(everything().from(Start::Last(2))).hear()), ["0", "1"]);
+    assert_eq!(data(&rig.listen(everything().from(Start::Last(2))).receive()), ["0", "1"]);
 }
 
 #[test]
@@ -276,16 +276,16 @@ fn very_many_hidden_events_are_skipped() {
     for format in FORMATS {
         let rig = Rig::roomy();
         let mut listener = rig.listen_in(format, Subscribe::to(topic("a")));
-        listener.hear();
+        listener.receive();
         for number in 0..1000 {
             publish(&rig.hub, publication("a", &number.to_string()).with_private(true));
         }
-        assert_eq!(listener.hear(), []);
+        assert_eq!(listener.receive(), []);
         for number in 0..1000 {
             publish(&rig.hub, publication("a", &number.to_string()).with_private(true));
         }
         rig.publish("a", "shown");
-        assert_eq!(data(&listener.hear()), ["shown"]);
+        assert_eq!(data(&listener.receive()), ["shown"]);
         assert_eq!(rig.log.reads(), 0);
     }
 }

@@ -12,7 +12,7 @@ use proptest::sample::{Index, select};
 
 use crate::client::{Clients, Sent, WakeCounter};
 use crate::fixture::{Rig, at_once, subscribe};
-use crate::listener::Heard;
+use crate::listener::Item;
 use crate::model::{Account, Model, Wish};
 use crate::script::{self, Ask, Draft, From};
 
@@ -215,7 +215,7 @@ impl World {
         let id = self.dispatcher.add(frames);
         self.clients.join(id, format, room.unwrap_or(usize::MAX));
         if !opening.is_empty() {
-            self.clients.get_mut(id).hear_block(&opening);
+            self.clients.get_mut(id).receive_block(&opening);
         }
         let subscriber = Subscriber { account, expires: false, idle: false, called: false };
         self.subscribers.insert(id, subscriber);
@@ -295,12 +295,12 @@ impl World {
         if has_all && silent_for >= silence {
             let tail = self.model.tail();
             let moved = subscriber.account.seen() != tail;
-            let expected = if moved { Sent::Heard(Heard::Position(tail)) } else { Sent::Heartbeat };
+            let expected = if moved { Sent::Item(Item::Position(tail)) } else { Sent::Heartbeat };
             assert_eq!(received, [expected]);
         }
         match received[..] {
             [] | [Sent::Heartbeat] => {}
-            [Sent::Heard(Heard::Position(position))] => {
+            [Sent::Item(Item::Position(position))] => {
                 subscriber.account.hear_moved(&self.model, position);
             }
             _ => panic!("{received:?}"),
@@ -337,7 +337,7 @@ impl World {
             let subscriber = self.subscribers.get_mut(&id).unwrap();
             for received in all {
                 match received {
-                    Sent::Heard(heard) => subscriber.account.hear(&self.model, span, &heard),
+                    Sent::Item(items) => subscriber.account.receive(&self.model, span, &items),
                     Sent::Heartbeat => panic!("a heartbeat was not due"),
                     Sent::Expired(position) => {
                         assert!(subscriber.expires);

@@ -5,7 +5,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::fixture::{FORMATS, Rig, after, at_once, data, publication, subscribe};
-use crate::listener::{Heard, Listener, Polled};
+use crate::listener::{Item, Listener, Polled};
 
 fn everything() -> Subscribe {
     Subscribe::to(TopicMatcher::any())
@@ -13,7 +13,7 @@ fn everything() -> Subscribe {
 
 fn waiting(rig: &Rig, count: usize) -> Vec<Listener> {
     let mut listeners: Vec<_> = (0..count).map(|_| rig.listen(everything())).collect();
-    listeners.iter_mut().for_each(|listener| drop(listener.hear()));
+    listeners.iter_mut().for_each(|listener| drop(listener.receive()));
     listeners
 }
 
@@ -22,7 +22,7 @@ fn a_stream_ends_only_after_everything_that_was_published() {
     for format in FORMATS {
         let rig = Rig::keeping(1000);
         let mut live = rig.listen_in(format, everything());
-        live.hear();
+        live.receive();
         let mut replaying = rig.listen_in(format, everything().from(Start::Earliest));
         let expected: Vec<_> = (0..600).map(|n| n.to_string()).collect();
         rig.count("a", 600);
@@ -39,9 +39,9 @@ fn a_gap_and_the_position_are_sent_before_the_end() {
     let first = rig.count("a", 5)[0];
     let mut listener = rig.listen(everything().from(after(first)));
     rig.hub.drain().end(1);
-    let heard = listener.hear_to_the_end();
-    assert!(matches!(heard[..2], [Heard::Gap(_), Heard::Position(_)]), "{heard:?}");
-    assert_eq!(data(&heard), ["3", "4"]);
+    let received = listener.hear_to_the_end();
+    assert!(matches!(received[..2], [Item::Gap(_), Item::Position(_)]), "{received:?}");
+    assert_eq!(data(&received), ["3", "4"]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_draining_hub_rejects_subscriptions_and_events() {
     assert_eq!(subscribe(&rig.hub, everything()).err(), Some(SubscribeError::Draining));
     assert_eq!(at_once(rig.hub.publish(publication("a", ""))), Err(PublishError::Draining));
     assert_eq!((drain.open(), rig.span().oldest), (1, None));
-    assert_eq!(listener.hear().len(), 1, "the position, and not the end");
+    assert_eq!(listener.receive().len(), 1, "the position, and not the end");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_stream_that_waits_for_the_tail_ends_too() {
     let tail = rig.publish("a", "");
     let ahead = Position { offset: tail.offset + 5, ..tail };
     let mut listener = rig.listen(everything().from(after(ahead)));
-    assert_eq!(listener.hear(), [Heard::Position(ahead)]);
+    assert_eq!(listener.receive(), [Item::Position(ahead)]);
     rig.hub.drain().end(1);
     assert_eq!(listener.hear_to_the_end(), []);
 }

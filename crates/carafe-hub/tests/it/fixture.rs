@@ -8,7 +8,7 @@ use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read, Sp
 use carafe_protocol::{EventType, Generation, Position, Topic, TopicMatcher, TopicPattern};
 use futures_util::FutureExt;
 
-use crate::listener::{Heard, Listener};
+use crate::listener::{Item, Listener};
 use crate::spy::Spy;
 
 /// A hub on a log in memory that the test can look into.
@@ -79,15 +79,15 @@ impl Rig {
     }
 
     /// The gap of history that is trimmed or foreign.
-    pub(crate) fn gap(&self, requested: &impl ToString, reason: GapReason) -> Heard {
+    pub(crate) fn gap(&self, requested: &impl ToString, reason: GapReason) -> Item {
         let Span { start, oldest, .. } = self.span();
-        Heard::Gap(Gap::new(requested.to_string(), reason, start).with_oldest(oldest))
+        Item::Gap(Gap::new(requested.to_string(), reason, start).with_oldest(oldest))
     }
 
     /// The gap of a client that has seen events that this log has lost.
-    pub(crate) fn lost(&self, requested: Position, common: Position) -> Heard {
+    pub(crate) fn lost(&self, requested: Position, common: Position) -> Item {
         let gap = Gap::new(requested.to_string(), GapReason::Lost, common);
-        Heard::Gap(gap.with_oldest(self.span().oldest))
+        Item::Gap(gap.with_oldest(self.span().oldest))
     }
 
     pub(crate) fn listen(&self, request: Subscribe) -> Listener {
@@ -149,10 +149,10 @@ pub(crate) fn entry(position: Position, publication: Publication) -> Entry {
 }
 
 /// The data of the received events.
-pub(crate) fn data(heard: &[Heard]) -> Vec<&str> {
-    let events = heard.iter().filter_map(|heard| match heard {
-        Heard::Event(said) => Some(said.data.as_str()),
-        Heard::Position(_) | Heard::Gap(_) => None,
+pub(crate) fn data(items: &[Item]) -> Vec<&str> {
+    let events = items.iter().filter_map(|items| match items {
+        Item::Event(said) => Some(said.data.as_str()),
+        Item::Position(_) | Item::Gap(_) => None,
     });
     events.collect()
 }

@@ -5,7 +5,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
 use crate::fixture::{FORMATS, Rig, after, data, topic};
-use crate::listener::{Heard, Listener, Polled};
+use crate::listener::{Item, Listener, Polled};
 
 fn everything() -> Subscribe {
     Subscribe::to(TopicMatcher::any())
@@ -17,12 +17,12 @@ fn history_trimmed_while_a_subscriber_was_behind_is_a_gap() {
         let rig = Rig::keeping(3);
         let mut listener = rig.listen_in(format, everything());
         let seen = rig.publish("a", "seen");
-        assert_eq!(data(&listener.hear()), ["seen"]);
+        assert_eq!(data(&listener.receive()), ["seen"]);
         rig.count("a", 8);
-        let heard = listener.hear();
-        assert_eq!(heard[0], rig.gap(&seen, GapReason::Trimmed));
-        assert_eq!(data(&heard), ["5", "6", "7"]);
-        assert_eq!(heard.len(), 4, "a gap has an ID of its own and needs no position after it");
+        let received = listener.receive();
+        assert_eq!(received[0], rig.gap(&seen, GapReason::Trimmed));
+        assert_eq!(data(&received), ["5", "6", "7"]);
+        assert_eq!(received.len(), 4, "a gap has an ID of its own and needs no position after it");
     }
 }
 
@@ -31,10 +31,10 @@ fn the_gap_of_an_id_whose_history_was_trimmed_comes_before_the_position() {
     for format in FORMATS {
         let rig = Rig::keeping(3);
         let published = rig.count("a", 8);
-        let heard = rig.listen_in(format, everything().from(after(published[2]))).hear();
-        assert_eq!(heard[0], rig.gap(&published[2], GapReason::Trimmed));
-        assert_eq!(heard[1], Heard::Position(published[4]));
-        assert_eq!(data(&heard[2..]), ["5", "6", "7"]);
+        let received = rig.listen_in(format, everything().from(after(published[2]))).receive();
+        assert_eq!(received[0], rig.gap(&published[2], GapReason::Trimmed));
+        assert_eq!(received[1], Item::Position(published[4]));
+        assert_eq!(data(&received[2..]), ["5", "6", "7"]);
     }
 }
 
@@ -42,9 +42,9 @@ fn the_gap_of_an_id_whose_history_was_trimmed_comes_before_the_position() {
 fn just_before_the_oldest_there_is_no_gap() {
     let rig = Rig::keeping(3);
     let published = rig.count("a", 8);
-    let heard = rig.listen(everything().from(after(published[4]))).hear();
-    assert_eq!(heard[0], Heard::Position(published[4]));
-    assert_eq!(data(&heard), ["5", "6", "7"]);
+    let received = rig.listen(everything().from(after(published[4]))).receive();
+    assert_eq!(received[0], Item::Position(published[4]));
+    assert_eq!(data(&received), ["5", "6", "7"]);
 }
 
 #[test]
@@ -59,10 +59,10 @@ fn a_foreign_id_is_a_gap_and_the_stream_continues_with_the_oldest_event() {
     for (format, id) in FORMATS.into_iter().flat_map(|format| ids.map(|id| (format, id.to_owned())))
     {
         let mut listener = rig.listen_in(format, everything().from(Start::AfterId(id.clone())));
-        let heard = listener.hear();
-        assert_eq!(heard[0], rig.gap(&id, GapReason::Foreign));
-        assert_eq!(heard[1], Heard::Position(rig.span().start));
-        assert_eq!(data(&heard[2..]), ["0", "1", "2"]);
+        let received = listener.receive();
+        assert_eq!(received[0], rig.gap(&id, GapReason::Foreign));
+        assert_eq!(received[1], Item::Position(rig.span().start));
+        assert_eq!(data(&received[2..]), ["0", "1", "2"]);
     }
 }
 
@@ -70,8 +70,9 @@ fn a_foreign_id_is_a_gap_and_the_stream_continues_with_the_oldest_event() {
 fn the_gap_of_an_empty_log_has_no_oldest_event() {
     for format in FORMATS {
         let rig = Rig::roomy();
-        let heard = rig.listen_in(format, everything().from(Start::AfterId("x".to_owned()))).hear();
-        let Heard::Gap(gap) = &heard[0] else { panic!("{heard:?}") };
+        let received =
+            rig.listen_in(format, everything().from(Start::AfterId("x".to_owned()))).receive();
+        let Item::Gap(gap) = &received[0] else { panic!("{received:?}") };
         assert_eq!(gap.oldest, None);
     }
 }
@@ -83,20 +84,21 @@ fn a_gap_that_grows_before_it_is_sent_is_sent_as_one() {
     let mut listener = rig.listen(everything().from(after(published[0])));
     let first = rig.gap(&published[0], GapReason::Trimmed);
     rig.count("a", 8);
-    let heard = listener.hear();
+    let received = listener.receive();
     let second = rig.gap(&published[4], GapReason::Trimmed);
-    assert_eq!(heard[..3], [first, Heard::Position(published[4]), second]);
-    assert_eq!(data(&heard), ["5", "6", "7"]);
+    assert_eq!(received[..3], [first, Item::Position(published[4]), second]);
+    assert_eq!(data(&received), ["5", "6", "7"]);
 }
 
 #[test]
 fn a_client_disconnected_right_after_a_gap_receives_it_once() {
     let rig = Rig::keeping(3);
     let published = rig.count("a", 8);
-    let heard = rig.listen_in(Some(Format::Plain), everything().from(after(published[0]))).hear();
-    let Heard::Gap(gap) = &heard[0] else { panic!("{heard:?}") };
-    let again = rig.listen(everything().from(after(gap.resume_after))).hear();
-    assert_eq!(again[0], Heard::Position(gap.resume_after));
+    let received =
+        rig.listen_in(Some(Format::Plain), everything().from(after(published[0]))).receive();
+    let Item::Gap(gap) = &received[0] else { panic!("{received:?}") };
+    let again = rig.listen(everything().from(after(gap.resume_after))).receive();
+    assert_eq!(again[0], Item::Position(gap.resume_after));
     assert_eq!(data(&again), ["5", "6", "7"]);
 }
 
@@ -105,7 +107,7 @@ fn events_that_the_ring_still_has_are_no_gap_though_the_log_trimmed_them() {
     let rig = Rig::new(MemoryLimits::default().with_entries(1), HubLimits::default());
     let mut listener = rig.listen(everything());
     rig.count("a", 5);
-    assert_eq!(data(&listener.hear()), ["0", "1", "2", "3", "4"]);
+    assert_eq!(data(&listener.receive()), ["0", "1", "2", "3", "4"]);
 }
 
 #[test]
@@ -116,14 +118,14 @@ fn a_block_that_was_read_is_sent_to_its_end_before_the_gap_after_it() {
     let begun = [poll_one(&mut listener), poll_one(&mut listener)];
     assert_eq!(data(&begun), ["0"]);
     rig.count("b", 5);
-    let heard = listener.hear();
-    assert_eq!(data(&heard), ["1", "2", "2", "3", "4"]);
-    assert!(matches!(heard[2], Heard::Gap(_)), "{heard:?}");
+    let received = listener.receive();
+    assert_eq!(data(&received), ["1", "2", "2", "3", "4"]);
+    assert!(matches!(received[2], Item::Gap(_)), "{received:?}");
 }
 
-fn poll_one(listener: &mut Listener) -> Heard {
+fn poll_one(listener: &mut Listener) -> Item {
     match listener.poll() {
-        Polled::Told(heard) => heard.into_iter().next().unwrap(),
+        Polled::Items(received) => received.into_iter().next().unwrap(),
         nothing => panic!("{nothing:?}"),
     }
 }
@@ -132,12 +134,12 @@ fn poll_one(listener: &mut Listener) -> Heard {
 fn a_subscriber_of_a_quiet_topic_that_missed_nothing_receives_no_gap() {
     let rig = Rig::keeping(3);
     let mut listener = rig.listen(Subscribe::to(topic("quiet")));
-    listener.hear();
+    listener.receive();
     rig.count("busy", 10);
     rig.publish("quiet", "first");
-    let heard = listener.hear();
-    assert_eq!(data(&heard), ["first"]);
-    assert_eq!(heard.len(), 1, "nothing that it asked for was trimmed: {heard:?}");
+    let received = listener.receive();
+    assert_eq!(data(&received), ["first"]);
+    assert_eq!(received.len(), 1, "nothing that it asked for was trimmed: {received:?}");
 }
 
 #[test]
@@ -145,10 +147,13 @@ fn a_log_that_cannot_be_read_moves_no_stream_back() {
     let rig = Rig::keeping(1000);
     let mut listener = rig.listen(everything());
     let last = rig.count("a", 4)[3];
-    assert_eq!(data(&listener.hear()), ["0", "1", "2", "3"]);
+    assert_eq!(data(&listener.receive()), ["0", "1", "2", "3"]);
     rig.count("b", 4);
     rig.log.fail_next_read();
-    let (heard, _) = listener.hear_out();
+    let (received, _) = listener.hear_out();
     assert!(rig.log.reads() > 0);
-    assert!(heard.iter().all(|heard| heard.position().offset > last.offset), "again: {heard:?}");
+    assert!(
+        received.iter().all(|received| received.position().offset > last.offset),
+        "again: {received:?}"
+    );
 }

@@ -454,7 +454,7 @@ fn as_text(delivery: &Delivery) -> String {
 struct Clients {
     all: Vec<Client>,
     /// By subscriber.
-    seated: HashMap<SubscriberId, usize>,
+    by_subscriber: HashMap<SubscriberId, usize>,
 }
 
 struct Client {
@@ -468,7 +468,7 @@ impl Clients {
         let name = self.all.len();
         self.all.push(Client { subscriber: Some(subscriber), room, raw: Vec::new() });
         assert_eq!(
-            self.seated.insert(subscriber, name),
+            self.by_subscriber.insert(subscriber, name),
             None,
             "a name is given out while it is in use"
         );
@@ -478,7 +478,7 @@ impl Clients {
     fn leave(&mut self, client: usize) -> Option<SubscriberId> {
         let subscriber = self.all[client].subscriber.take();
         if let Some(subscriber) = subscriber {
-            self.seated.remove(&subscriber);
+            self.by_subscriber.remove(&subscriber);
         }
         subscriber
     }
@@ -486,7 +486,7 @@ impl Clients {
 
 impl Sink for Clients {
     fn write(&mut self, subscriber: SubscriberId, bytes: &[u8], _events: u32) -> Written {
-        let client = &mut self.all[self.seated[&subscriber]];
+        let client = &mut self.all[self.by_subscriber[&subscriber]];
         let taken = bytes.len().min(client.room);
         client.room -= if client.room == usize::MAX { 0 } else { taken };
         client.raw.extend_from_slice(&bytes[..taken]);
@@ -494,7 +494,7 @@ impl Sink for Clients {
     }
 
     fn ended(&mut self, subscriber: SubscriberId, _failed: bool) {
-        self.leave(self.seated[&subscriber]);
+        self.leave(self.by_subscriber[&subscriber]);
     }
 }
 

@@ -56,7 +56,7 @@ fn distinct_complex_patterns_are_limited_until_one_is_no_longer_used() {
     drop(same);
     let mut third = rig.listen(Subscribe::to(pattern("c-:id")));
     rig.publish("c-1", "recovered");
-    assert_eq!(data(&third.hear()), ["recovered"]);
+    assert_eq!(data(&third.receive()), ["recovered"]);
 }
 
 #[test]
@@ -94,34 +94,34 @@ fn a_rejected_subscription_leaves_nothing() {
     let mut listener = rig.listen(Subscribe::to(pattern("b-:id")));
     rig.publish("a", "");
     rig.publish("b-1", "");
-    assert_eq!((listener.hear().len(), rig.log.reads()), (2, 0));
+    assert_eq!((listener.receive().len(), rig.log.reads()), (2, 0));
 }
 
 #[test]
 fn a_dropped_subscription_is_removed_and_wakes_nothing() {
     let rig = Rig::roomy();
     let mut listeners: Vec<_> = (0..10).map(|_| rig.listen(Subscribe::to(exact("a")))).collect();
-    listeners.iter_mut().for_each(|listener| drop(listener.hear()));
+    listeners.iter_mut().for_each(|listener| drop(listener.receive()));
     listeners.drain(..5);
     assert_eq!(rig.hub.subscriptions(), 5);
     rig.publish("a", "");
     assert!(listeners.iter().all(|listener| listener.wakes() == 1));
     listeners.clear();
     assert_eq!(rig.hub.subscriptions(), 0);
-    rig.publish("a", "to nobody");
+    rig.publish("a", "without a subscriber");
 }
 
 #[test]
 fn a_subscription_that_reuses_an_id_has_nothing_of_the_one_before() {
     let rig = Rig::roomy();
     let mut old = rig.listen(Subscribe::to_all([exact("a"), pattern("a*b")]));
-    old.hear();
+    old.receive();
     drop(old);
     let mut new = rig.listen(Subscribe::to(exact("b")));
-    new.hear();
+    new.receive();
     rig.publish("a", "");
     rig.publish("axb", "");
-    assert_eq!((new.wakes(), new.hear()), (0, vec![]));
+    assert_eq!((new.wakes(), new.receive()), (0, vec![]));
 }
 
 /// A waker that uses the hub when it is dropped, as the waker of a task with a stream of its own
@@ -159,7 +159,7 @@ fn a_waker_may_use_the_hub_when_it_is_dropped() {
 fn check_few_topics_are_known(rig: &Rig, position: Position, expected: &[&str]) {
     let before = rig.log.reads();
     let mut listener = rig.listen(Subscribe::to(pattern("known/:topic")).from(after(position)));
-    assert_eq!(data(&listener.hear()), expected);
+    assert_eq!(data(&listener.receive()), expected);
     assert_eq!(rig.log.reads() - before, 0, "topics were left behind");
 }
 
@@ -196,11 +196,11 @@ fn the_ring_holds_about_its_limit_however_much_is_published() {
         let rig = rig(HubLimits::default().with_ring_bytes(10_000));
         let mut encoding = rig.listen_in(format, Subscribe::to(TopicMatcher::any()));
         let published: Vec<_> =
-            (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.hear()).0).collect();
+            (0..1000).map(|n| (rig.publish("a", &n.to_string()), encoding.receive()).0).collect();
         let reads = |back: usize| {
             let before = rig.log.reads();
             let start = after(published[published.len() - 1 - back]);
-            assert_eq!(rig.listen(Subscribe::to(exact("a")).from(start)).hear().len(), 1 + back);
+            assert_eq!(rig.listen(Subscribe::to(exact("a")).from(start)).receive().len(), 1 + back);
             rig.log.reads() - before
         };
         assert_eq!(reads(10), 0, "so many are held");
@@ -217,11 +217,11 @@ fn a_new_pattern_over_very_many_topics_reads_the_log_and_then_is_live() {
     }
     let request = || Subscribe::to(pattern("t/:n"));
     let mut first = rig.listen(request().from(Start::Earliest));
-    assert_eq!(data(&first.hear()), expected);
+    assert_eq!(data(&first.receive()), expected);
     let reads = rig.log.reads();
     assert!(reads > 0, "looking through all topics would hold up everybody");
     let mut second = rig.listen(request());
     rig.publish("t/live", "live");
-    assert_eq!((data(&first.hear()), data(&second.hear())), (vec!["live"], vec!["live"]));
+    assert_eq!((data(&first.receive()), data(&second.receive())), (vec!["live"], vec!["live"]));
     assert_eq!(rig.log.reads(), reads);
 }

@@ -26,22 +26,22 @@ enum Source {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Polled {
     /// One delivery, or everything in one chunk of frames.
-    Told(Vec<Heard>),
+    Items(Vec<Item>),
     Waiting,
     Ended,
 }
 
 /// What a subscriber receives, in any format.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Heard {
+pub(crate) enum Item {
     Position(Position),
     Gap(Gap),
-    Event(Said),
+    Event(EventFields),
 }
 
 /// The fields of an event.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Said {
+pub(crate) struct EventFields {
     pub(crate) position: Position,
     pub(crate) event_type: Option<String>,
     pub(crate) data: String,
@@ -93,64 +93,64 @@ impl Listener {
                 let (frames, decoder) = &mut **frames;
                 Pin::new(frames)
                     .poll_next(&mut cx)
-                    .map(|next| next.map(|chunk| hear(decoder, &chunk, *format)))
+                    .map(|next| next.map(|chunk| receive(decoder, &chunk, *format)))
             }
         };
         match polled {
-            Poll::Ready(Some(heard)) => Polled::Told(heard),
+            Poll::Ready(Some(items)) => Polled::Items(items),
             Poll::Ready(None) => Polled::Ended,
             Poll::Pending => Polled::Waiting,
         }
     }
 
     /// Everything that is ready now. The stream must not end.
-    pub(crate) fn hear(&mut self) -> Vec<Heard> {
-        let (heard, end) = self.hear_out();
+    pub(crate) fn receive(&mut self) -> Vec<Item> {
+        let (items, end) = self.hear_out();
         assert_eq!(end, Polled::Waiting);
-        heard
+        items
     }
 
     /// Everything until the stream ends.
-    pub(crate) fn hear_to_the_end(&mut self) -> Vec<Heard> {
-        let (heard, end) = self.hear_out();
+    pub(crate) fn hear_to_the_end(&mut self) -> Vec<Item> {
+        let (items, end) = self.hear_out();
         assert_eq!(end, Polled::Ended);
-        heard
+        items
     }
 
     /// Everything that is ready now, and the result of the poll after it.
-    pub(crate) fn hear_out(&mut self) -> (Vec<Heard>, Polled) {
+    pub(crate) fn hear_out(&mut self) -> (Vec<Item>, Polled) {
         let mut all = Vec::new();
         loop {
             match self.poll() {
-                Polled::Told(heard) => all.extend(heard),
+                Polled::Items(items) => all.extend(items),
                 end @ (Polled::Waiting | Polled::Ended) => return (all, end),
             }
         }
     }
 
     /// What an idle stream of frames sends instead of a heartbeat.
-    pub(crate) fn position_if_moved(&mut self) -> Option<Heard> {
+    pub(crate) fn position_if_moved(&mut self) -> Option<Item> {
         let Source::Frames(frames, format) = &mut self.stream else {
             panic!("only frames tell their position again");
         };
         let (frames, decoder) = &mut **frames;
         let chunk = frames.instead_of_heartbeat()?;
-        Some(hear(decoder, &chunk, *format).remove(0))
+        Some(receive(decoder, &chunk, *format).remove(0))
     }
 }
 
 /// Decodes a chunk of whole frames.
-fn hear(decoder: &mut Decoder, mut chunk: &[u8], format: Format) -> Vec<Heard> {
+fn receive(decoder: &mut Decoder, mut chunk: &[u8], format: Format) -> Vec<Item> {
     assert!(chunk.ends_with(b"\n\n"));
-    let mut heard = Vec::new();
+    let mut items = Vec::new();
     while let Some(received) = decoder.decode(&mut chunk).unwrap() {
         let Received::Event(event) = received else { panic!("{received:?}") };
-        heard.push(Heard::of(event, format));
+        items.push(Item::of(event, format));
     }
-    heard
+    items
 }
 
-impl Heard {
+impl Item {
     /// The position after which the subscriber resumes.
     pub(crate) fn position(&self) -> Position {
         match self {
@@ -169,7 +169,7 @@ impl Heard {
             }
             "carafe.gap" => Self::Gap(gap_of(&event.data, position)),
             _ if format == Format::Enveloped => Self::Event(said_in_envelope(&event, position)),
-            _ => Self::Event(Said {
+            _ => Self::Event(EventFields {
                 position,
                 event_type: Some(event.event_type).filter(|text| text != "message"),
                 data: event.data,
@@ -191,11 +191,11 @@ fn gap_of(json: &str, resume_after: Position) -> Gap {
     Gap::new(text(&json["requested"]), reason, resume_after).with_oldest(oldest)
 }
 
-fn said_in_envelope(event: &ReceivedEvent, position: Position) -> Said {
+fn said_in_envelope(event: &ReceivedEvent, position: Position) -> EventFields {
     let json: Value = serde_json::from_str(&event.data).unwrap();
     assert_eq!((event.event_type.as_str(), text(&json["id"])), ("message", position.to_string()));
     let alternates = json["alternates"].as_array().into_iter().flatten();
-    Said {
+    EventFields {
         position,
         event_type: json.get("type").map(text),
         data: text(&json["data"]),
@@ -207,7 +207,7 @@ fn text(json: &Value) -> String {
     json.as_str().unwrap().to_owned()
 }
 
-impl Said {
+impl EventFields {
     /// The fields of an entry in this format, or as the entry itself.
     pub(crate) fn of(entry: &Entry, format: Option<Format>) -> Self {
         let (publication, event) = (&entry.publication, entry.publication.event());
@@ -221,12 +221,12 @@ impl Said {
     }
 }
 
-impl From<Delivery> for Heard {
+impl From<Delivery> for Item {
     fn from(delivery: Delivery) -> Self {
         match delivery {
             Delivery::Position(position) => Self::Position(position),
             Delivery::Gap(gap) => Self::Gap(gap),
-            Delivery::Entry(entry) => Self::Event(Said::of(&entry, None)),
+            Delivery::Entry(entry) => Self::Event(EventFields::of(&entry, None)),
             other => panic!("{other:?}"),
         }
     }

@@ -6,7 +6,7 @@ use carafe_hub::{Format, Gap, GapReason, Start, SubscribeError};
 use carafe_log::{Entry, Find, Publication, Span};
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
-use crate::listener::{Heard, Said};
+use crate::listener::{EventFields, Item};
 
 pub(crate) struct Model {
     first: Position,
@@ -126,7 +126,7 @@ pub(crate) struct Account {
     wish: Wish,
     format: Option<Format>,
     /// What it has to receive before any event.
-    opening: VecDeque<Heard>,
+    opening: VecDeque<Item>,
     /// The last position that it received. Everything it still has to receive comes after.
     seen: Position,
     /// It resumed after a position that no entry has yet.
@@ -177,7 +177,7 @@ impl Account {
 
     fn at(mut self, position: Position) -> Self {
         self.seen = position;
-        self.opening.push_back(Heard::Position(position));
+        self.opening.push_back(Item::Position(position));
         self
     }
 
@@ -187,7 +187,7 @@ impl Account {
             Find::Foreign => self.beyond_gap(span, position.to_string(), GapReason::Foreign),
             Find::Lost { common } => {
                 let gap = Gap::new(position.to_string(), GapReason::Lost, common);
-                self.opening.push_back(Heard::Gap(gap.with_oldest(span.oldest)));
+                self.opening.push_back(Item::Gap(gap.with_oldest(span.oldest)));
                 self.at(common)
             }
             found @ (Find::Found | Find::Ahead) => {
@@ -198,7 +198,7 @@ impl Account {
     }
 
     fn beyond_gap(mut self, span: Span, requested: String, reason: GapReason) -> Self {
-        self.opening.push_back(Heard::Gap(gap(span, requested, reason)));
+        self.opening.push_back(Item::Gap(gap(span, requested, reason)));
         self.at(span.start)
     }
 
@@ -212,30 +212,30 @@ impl Account {
     }
 
     /// The subscriber receives what the model says, next and in full.
-    pub(crate) fn hear(&mut self, model: &Model, span: Span, heard: &Heard) {
+    pub(crate) fn receive(&mut self, model: &Model, span: Span, items: &Item) {
         self.caught_up_at = None;
-        match (self.opening.pop_front(), heard) {
-            (Some(expected), heard) => assert_eq!(*heard, expected),
-            (None, Heard::Gap(gap)) => self.check_gap(model, span, gap),
-            (None, Heard::Event(said)) => self.check_event(model, said),
-            (None, Heard::Position(_)) => {
+        match (self.opening.pop_front(), items) {
+            (Some(expected), items) => assert_eq!(*items, expected),
+            (None, Item::Gap(gap)) => self.check_gap(model, span, gap),
+            (None, Item::Event(said)) => self.check_event(model, said),
+            (None, Item::Position(_)) => {
                 panic!("the position is sent once, and then when it is requested")
             }
         }
-        self.see(heard);
+        self.see(items);
     }
 
-    fn see(&mut self, heard: &Heard) {
-        self.seen = heard.position();
+    fn see(&mut self, items: &Item) {
+        self.seen = items.position();
         self.ids.push(self.seen);
     }
 
-    fn check_event(&self, model: &Model, said: &Said) {
+    fn check_event(&self, model: &Model, said: &EventFields) {
         assert!(!self.ahead, "what it has seen is not known yet");
         let expected = model.next_after(self.seen.offset, &self.wish).map(|entry| {
             let named = |_| self.wish.named(&entry.publication);
-            let said = Said::of(entry, self.format);
-            Said {
+            let said = EventFields::of(entry, self.format);
+            EventFields {
                 topics: if self.format.is_some() { said.topics.map(named) } else { said.topics },
                 ..said
             }
@@ -299,18 +299,18 @@ impl Account {
     }
 
     /// What it received while it was idle, if anything.
-    pub(crate) fn hear_idle(&mut self, model: &Model, span: Span, heard: Option<&Heard>) {
+    pub(crate) fn hear_idle(&mut self, model: &Model, span: Span, items: Option<&Item>) {
         self.heartbeat();
-        if let Some(lost @ Heard::Gap(_)) = heard {
+        if let Some(lost @ Item::Gap(_)) = items {
             assert_eq!(lost.position(), model.tail(), "whatever there is now was there before");
-            return self.hear(model, span, lost);
+            return self.receive(model, span, lost);
         }
         if let Some(cursor) = self.caught_up_at {
             let moved = cursor != self.seen && !self.ahead;
-            assert_eq!(heard, moved.then_some(Heard::Position(cursor)).as_ref());
+            assert_eq!(items, moved.then_some(Item::Position(cursor)).as_ref());
         }
-        let Some(heard) = heard else { return };
-        let Heard::Position(position) = heard else { panic!("{heard:?}") };
+        let Some(items) = items else { return };
+        let Item::Position(position) = items else { panic!("{items:?}") };
         self.hear_moved(model, *position);
     }
 
@@ -324,7 +324,7 @@ impl Account {
         assert!(!self.ahead, "where it stands is not known yet");
         assert_ne!(position, self.seen, "it has not moved");
         self.check_skipped(model, position);
-        self.see(&Heard::Position(position));
+        self.see(&Item::Position(position));
     }
 
     /// It received that its time is over, and where to resume: nothing that it lacks is before that

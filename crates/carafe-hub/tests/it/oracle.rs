@@ -286,7 +286,7 @@ impl Oracle {
 
     fn what(&self, secret: &str) -> String {
         match self.secrets.get(secret) {
-            None => "which nobody knows".into(),
+            None => "which no log has".into(),
             Some(Secret::Topic(topic)) => format!("the topic {}", self.topics[*topic]),
             Some(Secret::Events(events)) => {
                 let event = &self.events[events[0]];

@@ -5,7 +5,7 @@ use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::fixture::{FORMATS, Rig, after, data, entry, no_ring, publication, publish, topic};
-use crate::listener::{Heard, Listener};
+use crate::listener::{Item, Listener};
 
 fn everything() -> Subscribe {
     Subscribe::to(TopicMatcher::any())
@@ -14,9 +14,10 @@ fn everything() -> Subscribe {
 #[track_caller]
 fn check(rig: &Rig, start: &Start, position: Position, expected: &[&str]) {
     for format in FORMATS {
-        let heard = rig.listen_in(format, Subscribe::to(topic("a")).from(start.clone())).hear();
-        assert_eq!(heard[0], Heard::Position(position), "{start:?}");
-        assert_eq!(data(&heard), expected, "{start:?}");
+        let received =
+            rig.listen_in(format, Subscribe::to(topic("a")).from(start.clone())).receive();
+        assert_eq!(received[0], Item::Position(position), "{start:?}");
+        assert_eq!(data(&received), expected, "{start:?}");
     }
 }
 
@@ -52,10 +53,10 @@ fn history_and_live_events_are_one_stream() {
         let mut listener = rig.listen_in(format, everything().from(Start::Earliest));
         listener.poll();
         rig.publish("a", "live");
-        let heard = listener.hear();
-        assert_eq!(data(&heard).last(), Some(&"live"));
+        let received = listener.receive();
+        assert_eq!(data(&received).last(), Some(&"live"));
         rig.publish("a", "later");
-        assert_eq!(data(&listener.hear()), ["later"]);
+        assert_eq!(data(&listener.receive()), ["later"]);
     }
 }
 
@@ -65,9 +66,9 @@ fn events_between_subscribing_and_the_first_poll_are_delivered() {
         let rig = Rig::keeping(1000);
         let mut listener = rig.listen_in(format, everything());
         rig.count("a", 3);
-        let heard = listener.hear();
-        assert_eq!(heard[0], Heard::Position(rig.span().start));
-        assert_eq!(data(&heard), ["0", "1", "2"]);
+        let received = listener.receive();
+        assert_eq!(received[0], Item::Position(rig.span().start));
+        assert_eq!(data(&received), ["0", "1", "2"]);
     }
 }
 
@@ -86,8 +87,8 @@ fn a_client_that_reconnects_soon_to_a_new_hub_is_served_from_memory() {
     let hub = carafe_hub::Hub::new(old.log.clone());
     let again = Rig { hub, log: old.log };
     assert_eq!(again.hub.position(), published[4]);
-    let heard = again.listen(everything().from(after(published[1]))).hear();
-    assert_eq!(data(&heard), ["2", "3", "4"]);
+    let received = again.listen(everything().from(after(published[1]))).receive();
+    assert_eq!(data(&received), ["2", "3", "4"]);
     assert_eq!(again.log.reads(), 0);
 }
 
@@ -111,17 +112,17 @@ fn an_id_ahead_of_this_node_waits_until_the_tail_arrives() {
 
         let mut listener = behind.listen_in(format, everything().from(after(all[2].position)));
         assert_eq!(
-            listener.hear(),
-            [Heard::Position(all[2].position)],
+            listener.receive(),
+            [Item::Position(all[2].position)],
             "it stands where the client does"
         );
         behind.supply(all[1..2].to_vec());
-        assert_eq!(listener.hear(), [], "the client has had this one");
+        assert_eq!(listener.receive(), [], "the client has had this one");
         behind.supply(all[2..3].to_vec());
-        assert_eq!(listener.hear(), [], "and this one");
+        assert_eq!(listener.receive(), [], "and this one");
         behind.supply(all[3..].to_vec());
-        let heard = listener.hear();
-        assert_eq!((data(&heard), heard.len()), (vec!["3"], 1));
+        let received = listener.receive();
+        assert_eq!((data(&received), received.len()), (vec!["3"], 1));
     }
 }
 
@@ -132,10 +133,10 @@ fn an_id_ahead_that_the_tail_jumps_over_with_what_follows_misses_nothing() {
     let all: Vec<_> =
         all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
     let mut listener = behind.listen(everything().from(after(all[1].position)));
-    listener.hear();
+    listener.receive();
     behind.supply(all);
-    let heard = listener.hear();
-    assert_eq!((data(&heard), heard.len()), (vec!["2"], 1));
+    let received = listener.receive();
+    assert_eq!((data(&received), received.len()), (vec!["2"], 1));
 }
 
 /// Subscribes ahead of the tail with an ID of which only the offset will exist.
@@ -143,7 +144,7 @@ fn ahead_with_a_lost_id(rig: &Rig) -> (Position, Listener) {
     let tail = rig.publish("a", "0");
     let lost = Position { offset: tail.offset + 2, ..tail };
     let mut listener = rig.listen(everything().from(after(lost)));
-    assert_eq!(listener.hear(), [Heard::Position(lost)]);
+    assert_eq!(listener.receive(), [Item::Position(lost)]);
     (lost, listener)
 }
 
@@ -152,12 +153,12 @@ fn an_id_ahead_that_turns_out_to_be_foreign_is_a_gap() {
     let rig = supplied();
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.publish("a", "1");
-    assert_eq!(listener.hear(), []);
+    assert_eq!(listener.receive(), []);
     let published = rig.publish("a", "2");
     assert_eq!(published.offset, lost.offset);
-    let heard = listener.hear();
-    assert_eq!(heard[0], rig.gap(&lost, GapReason::Foreign));
-    assert_eq!(data(&heard[1..]), ["0", "1", "2"], "what there is of this generation");
+    let received = listener.receive();
+    assert_eq!(received[0], rig.gap(&lost, GapReason::Foreign));
+    assert_eq!(data(&received[1..]), ["0", "1", "2"], "what there is of this generation");
 }
 
 #[test]
@@ -165,9 +166,9 @@ fn an_id_ahead_whose_offset_is_trimmed_meanwhile_is_a_gap() {
     let rig = Rig::supplied(MemoryLimits::default().with_entries(2), no_ring());
     let (lost, mut listener) = ahead_with_a_lost_id(&rig);
     rig.count("a", 8);
-    let heard = listener.hear();
-    assert_eq!(heard[0], rig.gap(&lost, GapReason::Trimmed));
-    assert_eq!(data(&heard[1..]), ["6", "7"]);
+    let received = listener.receive();
+    assert_eq!(received[0], rig.gap(&lost, GapReason::Trimmed));
+    assert_eq!(data(&received[1..]), ["6", "7"]);
 }
 
 #[test]
@@ -176,11 +177,11 @@ fn an_id_ahead_between_sparse_offsets_is_foreign_when_the_tail_has_passed() {
     let at = |offset| Position { offset, nonce: 1, ..rig.span().start };
     rig.supply([entry(at(5), publication("a", "5"))]);
     let mut listener = rig.listen(everything().from(after(at(15))));
-    listener.hear();
+    listener.receive();
     rig.supply([entry(at(10), publication("a", "10")), entry(at(20), publication("a", "20"))]);
-    let heard = listener.hear();
-    assert_eq!(heard[0], rig.gap(&at(15), GapReason::Foreign));
-    assert_eq!(data(&heard[1..]), ["5", "10", "20"]);
+    let received = listener.receive();
+    assert_eq!(received[0], rig.gap(&at(15), GapReason::Foreign));
+    assert_eq!(data(&received[1..]), ["5", "10", "20"]);
 }
 
 #[test]
@@ -189,14 +190,14 @@ fn a_stream_on_a_quiet_topic_states_once_that_its_position_has_moved() {
         let rig = Rig::roomy();
         let mut listener = rig.listen_in(Some(format), Subscribe::to(topic("quiet")));
         assert_eq!(listener.position_if_moved(), None, "it has yet to say where it begins");
-        listener.hear();
+        listener.receive();
         assert_eq!(listener.position_if_moved(), None);
         let published = rig.count("busy", 3);
-        assert_eq!(listener.hear(), []);
-        assert_eq!(listener.position_if_moved(), Some(Heard::Position(published[2])));
+        assert_eq!(listener.receive(), []);
+        assert_eq!(listener.position_if_moved(), Some(Item::Position(published[2])));
         assert_eq!(listener.position_if_moved(), None);
         rig.publish("quiet", "event");
-        listener.hear();
+        listener.receive();
         assert_eq!(listener.position_if_moved(), None, "the event stated it");
     }
 }
@@ -205,17 +206,17 @@ fn a_stream_on_a_quiet_topic_states_once_that_its_position_has_moved() {
 fn a_position_from_a_quiet_topic_resumes_without_a_gap() {
     let rig = Rig::keeping(2);
     let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("quiet")));
-    let begin = listener.hear()[0].position();
+    let begin = listener.receive()[0].position();
     rig.count("busy", 1);
-    listener.hear();
+    listener.receive();
     let idle = listener.position_if_moved().unwrap().position();
     rig.publish("busy", "another");
     rig.publish("quiet", "missed");
-    let heard = rig.listen(Subscribe::to(topic("quiet")).from(after(idle))).hear();
-    assert_eq!((data(&heard), &heard[0]), (vec!["missed"], &Heard::Position(idle)));
-    let heard = rig.listen(Subscribe::to(topic("quiet")).from(after(begin))).hear();
+    let received = rig.listen(Subscribe::to(topic("quiet")).from(after(idle))).receive();
+    assert_eq!((data(&received), &received[0]), (vec!["missed"], &Item::Position(idle)));
+    let received = rig.listen(Subscribe::to(topic("quiet")).from(after(begin))).receive();
     assert_eq!(
-        heard[0],
+        received[0],
         rig.gap(&begin, GapReason::Trimmed),
         "which the first position would not have"
     );
@@ -225,10 +226,10 @@ fn a_position_from_a_quiet_topic_resumes_without_a_gap() {
 fn a_private_event_that_is_skipped_moves_the_position() {
     let rig = Rig::roomy();
     let mut listener = rig.listen_in(Some(Format::Plain), Subscribe::to(topic("a")));
-    listener.hear();
+    listener.receive();
     let private = publish(&rig.hub, publication("a", "secret").with_private(true));
-    assert_eq!(listener.hear(), []);
-    assert_eq!(listener.position_if_moved(), Some(Heard::Position(private)));
+    assert_eq!(listener.receive(), []);
+    assert_eq!(listener.position_if_moved(), Some(Item::Position(private)));
 }
 
 #[test]
@@ -237,9 +238,9 @@ fn a_stream_that_is_ahead_states_no_position_before_its_own() {
     let tail = rig.publish("a", "");
     let ahead = Position { offset: tail.offset + 10, ..tail };
     let mut listener = rig.listen_in(Some(Format::Plain), everything().from(after(ahead)));
-    listener.hear();
+    listener.receive();
     rig.count("a", 3);
-    assert_eq!(listener.hear(), []);
+    assert_eq!(listener.receive(), []);
     assert_eq!(listener.position_if_moved(), None);
 }
 
@@ -252,9 +253,9 @@ fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_cont
             let lost = Position { offset: tail.offset + further, ..tail };
             let mut listener = rig.listen_in(format, everything().from(after(lost)));
             let now = rig.span().tail;
-            assert_eq!(listener.hear(), [rig.lost(lost, now), Heard::Position(now)]);
+            assert_eq!(listener.receive(), [rig.lost(lost, now), Item::Position(now)]);
             rig.publish("a", "next");
-            assert_eq!(data(&listener.hear()), ["next"]);
+            assert_eq!(data(&listener.receive()), ["next"]);
         }
     }
 }
@@ -266,12 +267,12 @@ fn a_tail_that_does_not_arrive_is_lost_after_some_heartbeats() {
         let tail = rig.publish("a", "0");
         let lost = Position { offset: tail.offset + 10, ..tail };
         let mut listener = rig.listen_in(Some(format), everything().from(after(lost)));
-        listener.hear();
+        listener.receive();
         assert_eq!([listener.position_if_moved(), listener.position_if_moved()], [None, None]);
         let tail = rig.publish("a", "1");
         assert_eq!(listener.position_if_moved(), Some(rig.lost(lost, tail)));
         assert_eq!(listener.position_if_moved(), None, "it has been sent");
         rig.publish("a", "2");
-        assert_eq!(data(&listener.hear()), ["2"]);
+        assert_eq!(data(&listener.receive()), ["2"]);
     }
 }

@@ -16,7 +16,7 @@ fn crowd(count: usize) -> (Rig, Vec<Listener>) {
     rig.log.hold_reads();
     let request = || Subscribe::to(exact("a")).from(Start::Earliest);
     let mut listeners: Vec<_> = (0..count).map(|_| rig.listen(request())).collect();
-    listeners.iter_mut().for_each(|listener| assert_eq!(data(&listener.hear()), [""; 0]));
+    listeners.iter_mut().for_each(|listener| assert_eq!(data(&listener.receive()), [""; 0]));
     (rig, listeners)
 }
 
@@ -30,14 +30,14 @@ fn turns(rig: &Rig) -> (usize, usize) {
 fn a_subscription_without_a_free_permit_waits_for_one_and_is_woken() {
     let (rig, mut listeners) = crowd(5);
     assert_eq!((rig.log.reads(), turns(&rig), rig.hub.counts().replays_waited), (2, (2, 3), 3));
-    let mut heard = vec![Vec::new(); listeners.len()];
+    let mut received = vec![Vec::new(); listeners.len()];
     for _ in 0..2 * listeners.len() {
         rig.log.let_reads_go(1);
         let woken =
-            listeners.iter_mut().zip(&mut heard).filter(|(listener, _)| listener.wakes() > 0);
-        woken.for_each(|(listener, heard)| heard.extend(listener.hear()));
+            listeners.iter_mut().zip(&mut received).filter(|(listener, _)| listener.wakes() > 0);
+        woken.for_each(|(listener, received)| received.extend(listener.receive()));
     }
-    assert!(heard.iter().all(|heard| data(heard) == ["0", "1", "2"]), "{heard:?}");
+    assert!(received.iter().all(|received| data(received) == ["0", "1", "2"]), "{received:?}");
     assert_eq!((rig.log.most_reading(), turns(&rig)), (2, (0, 0)));
 }
 
@@ -48,7 +48,11 @@ fn a_dropped_subscription_gives_up_its_permit_and_its_place_in_the_queue() {
     drop(listeners.remove(0));
     drop(listeners.remove(1));
     let woken = listeners.iter_mut().filter(|listener| listener.wakes() > 0);
-    assert_eq!(woken.map(|listener| drop(listener.hear())).count(), 1, "the turn goes to the next");
+    assert_eq!(
+        woken.map(|listener| drop(listener.receive())).count(),
+        1,
+        "the turn goes to the next"
+    );
     assert_eq!(turns(&rig), (2, 1));
     drop(listeners);
     assert_eq!(turns(&rig), (0, 0));
@@ -59,7 +63,7 @@ fn a_live_subscription_needs_no_permit() {
     let (rig, listeners) = crowd(3);
     let mut live = rig.listen(Subscribe::to(exact("a")));
     rig.publish("a", "live");
-    assert_eq!(data(&live.hear()), ["live"]);
+    assert_eq!(data(&live.receive()), ["live"]);
     assert_eq!((turns(&rig), listeners.len()), ((2, 1), 3));
 }
 
@@ -99,7 +103,7 @@ fn two_clients(replays: usize, per_client: usize) -> (Rig, Vec<Listener>, Listen
     rig.log.hold_reads();
     let request = |client| Subscribe::to(exact("a")).from(Start::Earliest).by(Client::of(client));
     let mut many: Vec<_> = (0..200).map(|_| rig.listen(request("one"))).collect();
-    many.iter_mut().for_each(|listener| assert_eq!(data(&listener.hear()), [""; 0]));
+    many.iter_mut().for_each(|listener| assert_eq!(data(&listener.receive()), [""; 0]));
     let other = rig.listen(request("other"));
     (rig, many, other)
 }
@@ -107,7 +111,7 @@ fn two_clients(replays: usize, per_client: usize) -> (Rig, Vec<Listener>, Listen
 #[test]
 fn a_client_after_two_hundred_requests_of_another_is_next() {
     let (rig, many, mut other) = two_clients(2, 2);
-    assert_eq!(data(&other.hear()), [""; 0]);
+    assert_eq!(data(&other.receive()), [""; 0]);
     assert_eq!(turns(&rig), (2, 199));
     drop(many.into_iter().next());
     assert_eq!(other.wakes(), 1, "the first turn that is free is its own");
@@ -117,6 +121,6 @@ fn a_client_after_two_hundred_requests_of_another_is_next() {
 fn one_client_does_not_have_all_permits() {
     let (rig, _many, mut other) = two_clients(64, 4);
     assert_eq!((rig.log.reads(), turns(&rig)), (4, (4, 196)));
-    other.hear();
+    other.receive();
     assert_eq!((rig.log.reads(), turns(&rig)), (5, (5, 196)));
 }

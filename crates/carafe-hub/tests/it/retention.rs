@@ -7,7 +7,7 @@ use carafe_log::{Entry, MemoryLimits};
 use carafe_protocol::{Position, TopicPattern};
 
 use crate::fixture::{FORMATS, Rig, after, data, exact, no_ring, pattern, publication, topic};
-use crate::listener::{Heard, Polled};
+use crate::listener::{Item, Polled};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
@@ -42,17 +42,17 @@ fn a_client_that_resumes_before_expired_events_receives_one_gap_and_then_the_res
         let kept = rig.was_published(0, &["brief/a"], "kept");
         for format in FORMATS {
             let request = Subscribe::to(pattern("brief/*")).from(after(start));
-            let heard = rig.listen_in(format, request).hear();
+            let received = rig.listen_in(format, request).receive();
             let gap =
                 Gap::new(start.to_string(), GapReason::Trimmed, last_over).with_oldest(oldest);
-            assert_eq!(heard[0], Heard::Position(start));
-            assert_eq!(heard[1], Heard::Gap(gap));
-            assert_eq!(data(&heard), ["kept"]);
-            assert_eq!(heard.last().unwrap().position(), kept);
+            assert_eq!(received[0], Item::Position(start));
+            assert_eq!(received[1], Item::Gap(gap));
+            assert_eq!(data(&received), ["kept"]);
+            assert_eq!(received.last().unwrap().position(), kept);
             let resumed = rig
                 .listen_in(format, Subscribe::to(pattern("brief/*")).from(after(last_over)))
-                .hear();
-            assert_eq!(resumed[0], Heard::Position(last_over), "after it, nothing is missing");
+                .receive();
+            assert_eq!(resumed[0], Item::Position(last_over), "after it, nothing is missing");
         }
     }
 }
@@ -62,9 +62,9 @@ fn a_gap_is_sent_although_nothing_follows_it() {
     for rig in rigs() {
         let start = rig.span().start;
         let over = rig.was_published(2, &["brief/a"], "over");
-        let heard = rig.listen(Subscribe::to(exact("brief/a")).from(after(start))).hear();
-        assert_eq!(heard.len(), 2, "{heard:?}");
-        assert!(matches!(&heard[1], Heard::Gap(gap) if gap.resume_after == over), "{heard:?}");
+        let received = rig.listen(Subscribe::to(exact("brief/a")).from(after(start))).receive();
+        assert_eq!(received.len(), 2, "{received:?}");
+        assert!(matches!(&received[1], Item::Gap(gap) if gap.resume_after == over), "{received:?}");
     }
 }
 
@@ -78,11 +78,11 @@ fn a_gap_that_continues_in_trimmed_history_is_sent_as_one() {
     rig.publish("other", "what the ring holds");
     let mut listener = rig.listen(Subscribe::to(exact("brief/a")).from(Start::Earliest));
     listener.poll();
-    assert!(matches!(listener.poll(), Polled::Told(heard) if data(&heard) == ["shown"]));
+    assert!(matches!(listener.poll(), Polled::Items(received) if data(&received) == ["shown"]));
     rig.count("brief/a", 6);
-    let heard = listener.hear();
-    assert_eq!(heard[0], rig.gap(&shown, GapReason::Trimmed));
-    assert_eq!(data(&heard), ["2", "3", "4", "5"]);
+    let received = listener.receive();
+    assert_eq!(received[0], rig.gap(&shown, GapReason::Trimmed));
+    assert_eq!(data(&received), ["2", "3", "4", "5"]);
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn a_stream_from_the_earliest_event_has_no_gap_for_expired_events() {
         rig.was_published(2, &["brief/a"], "over");
         rig.was_published(0, &["brief/a"], "kept");
         for start in [Start::Earliest, Start::Last(5)] {
-            let heard = rig.listen(Subscribe::to(exact("brief/a")).from(start)).hear();
-            assert!(matches!(heard[0], Heard::Position(_)));
-            assert_eq!((heard.len(), data(&heard)), (2, vec!["kept"]));
+            let received = rig.listen(Subscribe::to(exact("brief/a")).from(start)).receive();
+            assert!(matches!(received[0], Item::Position(_)));
+            assert_eq!((received.len(), data(&received)), (2, vec!["kept"]));
         }
     }
 }
@@ -106,7 +106,7 @@ fn the_first_matching_rule_of_a_topic_applies_and_any_topic_may_show_an_event() 
         rig.was_published(2, &["brief/a", "brief/b"], "over under both");
         rig.was_published(2, &["brief/a", "other"], "shown by the other");
         rig.was_published(4, &["brief/long"], "over under its own rule");
-        let heard = rig.listen(Subscribe::to(pattern("*")).from(Start::Earliest)).hear();
-        assert_eq!(data(&heard), ["has no rule", "has a rule of its own", "shown by the other"]);
+        let received = rig.listen(Subscribe::to(pattern("*")).from(Start::Earliest)).receive();
+        assert_eq!(data(&received), ["has no rule", "has a rule of its own", "shown by the other"]);
     }
 }

@@ -273,9 +273,9 @@ impl World {
         let polled = subscriber.listener.poll();
         subscriber.wakes = None;
         match &polled {
-            Polled::Told(heard) => {
+            Polled::Items(items) => {
                 let span = self.rig.span();
-                heard.iter().for_each(|heard| subscriber.account.hear(&self.model, span, heard));
+                items.iter().for_each(|items| subscriber.account.receive(&self.model, span, items));
             }
             Polled::Waiting | Polled::Ended => {
                 subscriber.account.check_caught_up(&self.model);
@@ -288,8 +288,8 @@ impl World {
 
     fn idle(&self, subscriber: &mut Subscriber) {
         if subscriber.listener.format().is_some() {
-            let heard = subscriber.listener.position_if_moved();
-            subscriber.account.hear_idle(&self.model, self.rig.span(), heard.as_ref());
+            let items = subscriber.listener.position_if_moved();
+            subscriber.account.hear_idle(&self.model, self.rig.span(), items.as_ref());
         }
     }
 

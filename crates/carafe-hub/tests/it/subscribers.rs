@@ -10,7 +10,7 @@ use carafe_protocol::TopicPattern;
 
 use crate::client::{Clients, Sent, WakeCounter};
 use crate::fixture::{Rig, after, exact, no_ring, pattern, publication, publish, subscribe};
-use crate::listener::Heard;
+use crate::listener::Item;
 use crate::retention::HOUR;
 
 /// A dispatcher and its driver.
@@ -49,7 +49,7 @@ impl Driver {
         let subscribers: Vec<_> = (0..count).map(|_| self.join(Subscribe::to(exact(to)))).collect();
         self.serve_all();
         subscribers.iter().for_each(|subscriber| {
-            assert!(matches!(self.received(*subscriber)[..], [Sent::Heard(_)]));
+            assert!(matches!(self.received(*subscriber)[..], [Sent::Item(_)]));
         });
         subscribers
     }
@@ -123,7 +123,7 @@ impl Driver {
 #[track_caller]
 fn events(received: Vec<Sent>) -> Vec<String> {
     let events = received.into_iter().map(|received| match received {
-        Sent::Heard(Heard::Event(said)) => said.data,
+        Sent::Item(Item::Event(said)) => said.data,
         other => panic!("{other:?}"),
     });
     events.collect()
@@ -385,7 +385,7 @@ fn a_dropped_dispatcher_leaves_nothing_in_the_hub() {
         other
     };
     assert_eq!(rig.hub.subscriptions(), 0);
-    rig.publish("a-1", "to nobody");
+    rig.publish("a-1", "without a subscriber");
     assert!(subscribe(&rig.hub, Subscribe::to(pattern("b-:id"))).is_ok());
 }
 
@@ -416,13 +416,13 @@ fn the_waker_is_called_once_until_the_dispatcher_collects() {
     }
     driver.wakes.take();
     for _ in 0..3 {
-        for topic in ["a", "b", "c", "nobody's"] {
+        for topic in ["a", "b", "c", "unrequested"] {
             driver.rig.count(topic, 5);
         }
         assert_eq!(driver.wakes.take(), 1);
         driver.serve_all();
     }
-    driver.rig.publish("nobody's", "");
+    driver.rig.publish("unrequested", "");
     assert_eq!(driver.wakes.take(), 0);
 }
 
@@ -450,7 +450,7 @@ fn heartbeats_are_sent_after_silence_and_state_the_position_if_it_has_moved() {
     driver.at(15);
     let position = driver.rig.publish("b", "");
     assert_eq!(driver.heartbeat(subscriber, 6), []);
-    assert_eq!(driver.heartbeat(subscriber, 5), [Sent::Heard(Heard::Position(position))]);
+    assert_eq!(driver.heartbeat(subscriber, 5), [Sent::Item(Item::Position(position))]);
     assert_eq!(driver.heartbeat(subscriber, 0), [Sent::Heartbeat], "it has not moved");
     driver.at(20);
     driver.rig.publish("a", "0");
@@ -476,12 +476,12 @@ fn the_position_that_the_first_member_was_sent_does_not_count_for_later_members(
     driver.rig.log.hold_reads();
     let slow = driver.join(Subscribe::to(exact("a")).from(after(start)));
     driver.serve_all();
-    assert_eq!(driver.received(slow), [Sent::Heard(Heard::Position(start))]);
+    assert_eq!(driver.received(slow), [Sent::Item(Item::Position(start))]);
     driver.at(10);
     driver.in_group("a", 1);
     driver.rig.log.let_reads_go(100);
     driver.serve_all();
-    assert_eq!(driver.heartbeat(slow, 10), [Sent::Heard(Heard::Position(tail))]);
+    assert_eq!(driver.heartbeat(slow, 10), [Sent::Item(Item::Position(tail))]);
 }
 
 #[test]
@@ -606,7 +606,7 @@ fn a_member_that_expires_before_a_broadcast_reaches_it_resumes_before_the_broadc
     driver.serve_all();
     let ends: Vec<_> = subscribers.iter().map(|subscriber| driver.received(*subscriber)).collect();
     let sent = ends.iter().filter(|received| {
-        matches!(&received[..], [Sent::Heard(Heard::Event(_)), Sent::Expired(at), Sent::End]
+        matches!(&received[..], [Sent::Item(Item::Event(_)), Sent::Expired(at), Sent::End]
             if *at == event)
     });
     let unsent = ends.iter().filter(
@@ -781,7 +781,7 @@ fn a_reused_id_has_nothing_of_the_subscriber_before() {
     driver.rig.publish("a", "not asked for");
     driver.rig.publish("b", "new");
     driver.serve_all();
-    assert!(matches!(&driver.received(new)[..], [Sent::Heard(_), Sent::Heard(Heard::Event(said))]
+    assert!(matches!(&driver.received(new)[..], [Sent::Item(_), Sent::Item(Item::Event(said))]
             if said.data == "new"));
 }
 
@@ -804,7 +804,7 @@ fn an_event_that_is_no_longer_shown_is_a_gap_for_members_and_for_those_catching_
     driver.serve_all();
     for subscriber in subscribers {
         let received = driver.received(subscriber);
-        let [Sent::Heard(first), Sent::Heard(Heard::Gap(gap)), Sent::Heard(last)] = &received[..]
+        let [Sent::Item(first), Sent::Item(Item::Gap(gap)), Sent::Item(last)] = &received[..]
         else {
             panic!("{received:?}");
         };

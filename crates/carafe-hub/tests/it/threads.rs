@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 use crate::client::{self, Clients};
 use crate::fixture::{Rig, after, at_once, exact, no_ring, pattern, publication, subscribe};
-use crate::listener::Heard;
+use crate::listener::Item;
 
 const PUBLISHERS: usize = 4;
 const EACH: usize = 250;
@@ -90,7 +90,7 @@ fn event(received: Received) -> Option<Event> {
     (event.event_type == "message").then(|| (event.last_event_id.parse().unwrap(), event.data))
 }
 
-fn hear(received: impl Stream<Item = Event>, count: usize) -> Vec<Event> {
+fn receive(received: impl Stream<Item = Event>, count: usize) -> Vec<Event> {
     wait(received.take(count).collect())
 }
 
@@ -120,9 +120,9 @@ fn several_threads_publish_to_several_and_nothing_is_lost_or_out_of_order() {
         let one = join(Subscribe::to_all([exact("from/2"), pattern("from/(2)")]));
         let (tail, all) = (join(Subscribe::to(TopicMatcher::any())), join(everything()));
         thread::scope(|scope| {
-            scope.spawn(|| check_all(&hear(entries(one), EACH), [2]));
-            scope.spawn(|| check_all(&hear(frames(tail), ALL), 0..PUBLISHERS));
-            scope.spawn(|| check_all(&hear(entries(all), ALL), 0..PUBLISHERS));
+            scope.spawn(|| check_all(&receive(entries(one), EACH), [2]));
+            scope.spawn(|| check_all(&receive(frames(tail), ALL), 0..PUBLISHERS));
+            scope.spawn(|| check_all(&receive(entries(all), ALL), 0..PUBLISHERS));
             while_all_publish(hub, || ());
         });
         assert_eq!(hub.subscriptions(), 0);
@@ -135,7 +135,7 @@ fn hear_with_interruptions(hub: &Hub) -> Vec<Event> {
     while all.len() < ALL {
         let start = all.last().map_or(Start::Earliest, |(position, _)| after(*position));
         let subscription = subscribe(hub, everything().from(start)).unwrap();
-        all.extend(hear(frames(subscription), 7.min(ALL - all.len())));
+        all.extend(receive(frames(subscription), 7.min(ALL - all.len())));
     }
     all
 }
@@ -155,7 +155,7 @@ fn a_hub_that_starts_while_all_append_misses_nothing() {
     let mut hub = None;
     while_all_append(append, || hub = Some(Hub::new(log.clone())));
     let hub = hub.unwrap();
-    let received = hear(entries(subscribe(&hub, everything()).unwrap()), ALL);
+    let received = receive(entries(subscribe(&hub, everything()).unwrap()), ALL);
     check_all(&received, 0..PUBLISHERS);
     assert_eq!(hub.position(), received[ALL - 1].0);
     assert_eq!(log.reads(), 0, "all fits into the ring");
@@ -186,20 +186,20 @@ fn hear_through_dispatcher(hub: &Hub, count: usize) -> Vec<Vec<Event>> {
     let wakes = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
     let (mut dispatcher, mut clients) =
         (hub.dispatcher(Arc::clone(&wakes).into()), Clients::default());
-    let mut heard: Vec<Vec<Event>> = Vec::new();
-    while heard.len() < count || heard.iter().any(|heard| heard.len() < ALL) {
-        if heard.len() < count && heard.iter().all(|received| received.len() > heard.len() * 100) {
+    let mut items: Vec<Vec<Event>> = Vec::new();
+    while items.len() < count || items.iter().any(|items| items.len() < ALL) {
+        if items.len() < count && items.iter().all(|received| received.len() > items.len() * 100) {
             let mut frames = subscribe(hub, everything()).unwrap().into_frames(Format::Plain);
             frames.opening();
             // The waker may be called for it before it is added, or after.
             frames.wait(&Arc::clone(&wakes).into());
             let subscriber = dispatcher.add(frames);
             clients.join(subscriber, Format::Plain, usize::MAX);
-            heard.push(Vec::new());
+            items.push(Vec::new());
         }
         while dispatcher.serve_next(&mut clients) {}
         for (subscriber, received) in clients.take_received() {
-            heard[subscriber.index()].extend(received.into_iter().filter_map(event_of));
+            items[subscriber.index()].extend(received.into_iter().filter_map(event_of));
         }
         let blocked: Vec<_> = clients
             .subscribers()
@@ -213,19 +213,19 @@ fn hear_through_dispatcher(hub: &Hub, count: usize) -> Vec<Vec<Event>> {
             clients.get_mut(subscriber).room = 700;
         }
         blocked.iter().for_each(|subscriber| dispatcher.writable(*subscriber));
-        let done = heard.iter().all(|heard| heard.len() == ALL);
+        let done = items.iter().all(|items| items.len() == ALL);
         if blocked.is_empty() && !done {
             wait_for_wake(&wakes);
             dispatcher.collect_wakes();
         }
     }
-    heard
+    items
 }
 
 fn event_of(received: client::Sent) -> Option<Event> {
     match received {
-        client::Sent::Heard(Heard::Event(said)) => Some((said.position, said.data)),
-        client::Sent::Heard(Heard::Position(_)) => None,
+        client::Sent::Item(Item::Event(said)) => Some((said.position, said.data)),
+        client::Sent::Item(Item::Position(_)) => None,
         other => panic!("{other:?}"),
     }
 }
@@ -233,10 +233,10 @@ fn event_of(received: client::Sent) -> Option<Event> {
 #[test]
 fn subscribers_added_while_all_publish_receive_everything_once_in_order() {
     check_rings(|Rig { hub, .. }| {
-        let mut heard = Vec::new();
-        while_all_publish(hub, || heard = hear_through_dispatcher(hub, 6));
-        heard.iter().for_each(|received| check_all(received, 0..PUBLISHERS));
-        assert_eq!((heard.len(), hub.subscriptions()), (6, 0));
+        let mut items = Vec::new();
+        while_all_publish(hub, || items = hear_through_dispatcher(hub, 6));
+        items.iter().for_each(|received| check_all(received, 0..PUBLISHERS));
+        assert_eq!((items.len(), hub.subscriptions()), (6, 0));
     });
 }
 
@@ -260,7 +260,7 @@ fn a_drain_during_publishing_ends_every_stream_without_a_missing_event() {
             let streams =
                 streams.map(|stream| scope.spawn(|| wait(entries(stream).collect::<Vec<_>>())));
             let first = pin!(entries(subscribe(hub, everything()).unwrap()));
-            hear(first, 50);
+            receive(first, 50);
             assert!(hub.drain().end(usize::MAX) >= 3);
             let published = publisher.join().unwrap();
             for stream in streams {

@@ -7,7 +7,7 @@ use carafe_protocol::{Decoder, EventTooLarge, Received, ReceivedEvent};
 
 /// All items of a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Decoded {
     pub(crate) received: Vec<Received>,
     pub(crate) last_event_id: String,
     pub(crate) refused: bool,
@@ -17,11 +17,11 @@ pub(crate) struct Told {
 pub(crate) fn decode<'a>(
     decoder: &mut Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Told {
+) -> Decoded {
     let mut received = Vec::new();
     let refused =
         pieces.into_iter().any(|piece| decode_piece(decoder, piece, &mut received).is_err());
-    Told { received, last_event_id: decoder.last_event_id().to_owned(), refused }
+    Decoded { received, last_event_id: decoder.last_event_id().to_owned(), refused }
 }
 
 fn decode_piece(
@@ -41,8 +41,8 @@ pub(crate) fn decoder_follows_the_standard(stream: &[u8]) {
     let expected = reference(stream, "seed");
     for size in [1, 2, 3, 7, stream.len().max(1)] {
         let mut decoder = Decoder::new().with_last_event_id("seed");
-        let told = decode(&mut decoder, stream.chunks(size));
-        assert_eq!(told, expected, "in chunks of {size}");
+        let outcome = decode(&mut decoder, stream.chunks(size));
+        assert_eq!(outcome, expected, "in chunks of {size}");
         resumes_on_the_next_stream(decoder, stream);
     }
     for cut in cuts(stream) {
@@ -59,25 +59,25 @@ fn cuts(stream: &[u8]) -> impl Iterator<Item = usize> {
 }
 
 /// After each part, all items that the part completes must have been yielded.
-fn tells_each_part_at_once(stream: &[u8], cut: usize, expected: &Told) {
+fn tells_each_part_at_once(stream: &[u8], cut: usize, expected: &Decoded) {
     let mut decoder = Decoder::new().with_last_event_id("seed");
     let (first, second) = stream.split_at(cut);
-    let mut told = decode(&mut decoder, [first]);
-    assert_eq!(told, reference(first, "seed"), "before the cut at {cut}");
+    let mut outcome = decode(&mut decoder, [first]);
+    assert_eq!(outcome, reference(first, "seed"), "before the cut at {cut}");
     let rest = decode(&mut decoder, [b"", second]);
-    told.received.extend(rest.received);
-    assert_eq!(told.received, expected.received, "cut at {cut}");
+    outcome.received.extend(rest.received);
+    assert_eq!(outcome.received, expected.received, "cut at {cut}");
     assert_eq!(rest.last_event_id, expected.last_event_id, "cut at {cut}");
 }
 
 fn resumes_on_the_next_stream(mut decoder: Decoder, stream: &[u8]) {
     let expected = reference(stream, decoder.last_event_id());
     decoder.next_stream();
-    let told = decode(&mut decoder, [stream]);
-    assert_eq!(told, expected, "as the second stream");
+    let outcome = decode(&mut decoder, [stream]);
+    assert_eq!(outcome, expected, "as the second stream");
 }
 
-fn limit_is_the_same_in_every_split(stream: &[u8], limit: usize, unlimited: &Told) {
+fn limit_is_the_same_in_every_split(stream: &[u8], limit: usize, unlimited: &Decoded) {
     let decoder = Decoder::new().with_last_event_id("seed").with_limit(limit);
     let whole = decode(&mut decoder.clone(), [stream]);
     for size in [1, 3] {
@@ -90,7 +90,7 @@ fn limit_is_the_same_in_every_split(stream: &[u8], limit: usize, unlimited: &Tol
 }
 
 /// The standard's algorithm on a whole stream, clause by clause, by means of text alone.
-pub(crate) fn reference(stream: &[u8], seed: &str) -> Told {
+pub(crate) fn reference(stream: &[u8], seed: &str) -> Decoded {
     let decoded = String::from_utf8_lossy(stream);
     let text = decoded.strip_prefix('\u{feff}').unwrap_or(&decoded);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -124,7 +124,7 @@ pub(crate) fn reference(stream: &[u8], seed: &str) -> Told {
             _ => {}
         }
     }
-    Told { received, last_event_id, refused: false }
+    Decoded { received, last_event_id, refused: false }
 }
 
 fn type_or_message(event_type: &str) -> String {

@@ -37,8 +37,8 @@ fn check(stream: impl AsRef<[u8]>, expected: &[Received]) {
     for second in 0..=stream.len() {
         for first in 0..=second {
             let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
-            let told = decode(&mut Decoder::new(), pieces);
-            assert_eq!(told.received, expected, "{pieces:?}");
+            let decoded = decode(&mut Decoder::new(), pieces);
+            assert_eq!(decoded.received, expected, "{pieces:?}");
         }
     }
     decoder_follows_the_standard(stream);
@@ -269,8 +269,8 @@ fn the_next_stream_starts_afresh_but_for_the_last_event_id() {
         ("\u{feff}data: d\r\r", "d"),
         ("\ndata: e\n\n", "e"),
     ] {
-        let told = decode(&mut decoder, [stream.as_bytes()]);
-        assert_eq!(told.received, [event("message", data, "7")]);
+        let decoded = decode(&mut decoder, [stream.as_bytes()]);
+        assert_eq!(decoded.received, [event("message", data, "7")]);
         decoder.next_stream();
     }
 }
@@ -310,8 +310,8 @@ fn a_sequence_cut_off_by_a_line_break_does_not_swallow_it() {
 fn a_long_line_byte_by_byte_is_read_once() {
     let data = "x".repeat(4 << 20);
     let stream = format!("data: {data}\n\n");
-    let told = decode(&mut Decoder::new(), stream.as_bytes().chunks(1));
-    assert!(told.received == [message(&data)], "the event came out altered");
+    let decoded = decode(&mut Decoder::new(), stream.as_bytes().chunks(1));
+    assert!(decoded.received == [message(&data)], "the event came out altered");
 }
 
 fn stream_of_odd_parts() -> impl Strategy<Value = Vec<u8>> {

@@ -65,8 +65,8 @@ fn replaced_bytes_count_as_what_replaces_them() {
 #[test]
 fn without_a_limit_nothing_is_too_large() {
     let stream = "data: a long line\n".repeat(100_000) + "\n";
-    let told = decode(&mut Decoder::new(), [stream.as_bytes()]);
-    assert_eq!((told.received.len(), told.refused), (1, false));
+    let decoded = decode(&mut Decoder::new(), [stream.as_bytes()]);
+    assert_eq!((decoded.received.len(), decoded.refused), (1, false));
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn a_line_is_rejected_before_its_end_has_arrived() {
 fn after_an_event_too_large_the_stream_is_refused_and_the_id_stays() {
     let mut decoder = Decoder::new().with_limit(12);
     let stream = b"id: 6\ndata: a\n\nid: 7\ndata: too long\n\nid: 8\ndata: b\n\n";
-    let told = decode(&mut decoder, [&stream[..]]);
-    assert!(told.refused);
-    assert_eq!((told.received.len(), &*told.last_event_id), (1, "6"));
+    let decoded = decode(&mut decoder, [&stream[..]]);
+    assert!(decoded.refused);
+    assert_eq!((decoded.received.len(), &*decoded.last_event_id), (1, "6"));
     for more in [&b""[..], b"\n\n", b"id: 8\ndata: b\n\n"] {
         error(&mut decoder, more);
         assert_eq!(decoder.last_event_id(), "6");
@@ -105,9 +105,9 @@ fn the_next_stream_is_read_again_under_the_same_limit() {
     let mut decoder = Decoder::new().with_limit(12).with_last_event_id("6");
     error(&mut decoder, b"id: 7\ndata: too long\n\n");
     decoder.next_stream();
-    let told = decode(&mut decoder, [&b"data: b\n\n"[..]]);
-    let Some(Received::Event(event)) = told.received.first() else {
-        panic!("no event: {told:?}");
+    let decoded = decode(&mut decoder, [&b"data: b\n\n"[..]]);
+    let Some(Received::Event(event)) = decoded.received.first() else {
+        panic!("no event: {decoded:?}");
     };
     assert_eq!((&*event.data, &*event.last_event_id), ("b", "6"));
     error(&mut decoder, b"data: too long\n\n");

@@ -97,9 +97,9 @@ proptest! {
         let bytes = event.to_bytes();
         for cut in 0..=bytes.len() {
             let (first, second) = bytes.split_at(cut);
-            let told = decode(&mut Decoder::new(), [first, second]);
-            prop_assert_eq!(&told.received, &expected, "cut at {}", cut);
-            prop_assert_eq!(&told.last_event_id, &last_event_id, "cut at {}", cut);
+            let decoded = decode(&mut Decoder::new(), [first, second]);
+            prop_assert_eq!(&decoded.received, &expected, "cut at {}", cut);
+            prop_assert_eq!(&decoded.last_event_id, &last_event_id, "cut at {}", cut);
         }
         decoder_follows_the_standard(&bytes);
     }
@@ -114,8 +114,8 @@ proptest! {
             event.encode(&mut bytes);
             expected.extend(expected_of(event, &mut last_event_id));
         }
-        let told = decode(&mut Decoder::new(), pieces(&bytes, &sizes));
-        prop_assert_eq!(told.received, expected);
-        prop_assert_eq!(told.last_event_id, last_event_id);
+        let decoded = decode(&mut Decoder::new(), pieces(&bytes, &sizes));
+        prop_assert_eq!(decoded.received, expected);
+        prop_assert_eq!(decoded.last_event_id, last_event_id);
     }
 }

@@ -122,26 +122,26 @@ fn the_cursor_is_a_header_then_the_query_and_the_response_names_what_was_found()
         hub.publish(&[("topic", "a"), ("id", id)]);
     }
     let open = |headers: &[&str]| hub.stream(&[("match", "a"), ("last_event_id", "1")], headers);
-    let told = |stream: &Stream| header(&stream.head, "mercure-last-event-id").map(str::to_owned);
+    let stated = |stream: &Stream| header(&stream.head, "mercure-last-event-id").map(str::to_owned);
     let mut by_query = open(&["Last-Event-ID:"]);
     assert_eq!(
-        (told(&by_query).as_deref(), ids(&mut by_query, 2)),
+        (stated(&by_query).as_deref(), ids(&mut by_query, 2)),
         (Some("1"), vec!["2".into(), "3".into()])
     );
     let mut by_header = open(&["Last-Event-ID: 2"]);
     assert_eq!(
-        (told(&by_header).as_deref(), ids(&mut by_header, 1)),
+        (stated(&by_header).as_deref(), ids(&mut by_header, 1)),
         (Some("2"), vec!["3".into()])
     );
     let mut earliest = open(&["Last-Event-ID: earliest"]);
-    assert_eq!((told(&earliest).as_deref(), ids(&mut earliest, 3).len()), (Some("earliest"), 3));
+    assert_eq!((stated(&earliest).as_deref(), ids(&mut earliest, 3).len()), (Some("earliest"), 3));
     let mut unknown = open(&["Last-Event-ID: unknown"]);
     hub.publish(&[("topic", "a"), ("id", "next")]);
     assert_eq!(
-        (told(&unknown).as_deref(), ids(&mut unknown, 1)),
+        (stated(&unknown).as_deref(), ids(&mut unknown, 1)),
         (Some("earliest"), vec!["next".into()])
     );
-    assert_eq!(told(&hub.stream(&[("match", "a")], &[])), None);
+    assert_eq!(stated(&hub.stream(&[("match", "a")], &[])), None);
     assert!(header(&earliest.head, "last-event-id").is_none(), "that is the header of 0.x");
 }
 

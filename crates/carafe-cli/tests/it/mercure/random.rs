@@ -118,7 +118,7 @@ fn update(random: &mut StdRng) -> Update {
 
 /// The numbers of the updates that come before the end.
 #[track_caller]
-fn told(mut stream: Stream) -> Vec<usize> {
+fn numbers_received(mut stream: Stream) -> Vec<usize> {
     let data = std::iter::from_fn(|| stream.next())
         .map(|event| event.data)
         .take_while(|data| data != "end");
@@ -154,16 +154,20 @@ fn everybody_gets_what_is_theirs_and_nothing_else_live_and_from_history() {
         let gets = |number: &usize| subscriber.gets(&updates[*number]);
         let expected: Vec<_> = (0..updates.len()).filter(gets).collect();
         private += expected.iter().filter(|number| updates[**number].private).count();
-        assert_eq!(told(live), expected, "live: {:?}", subscriber.asked);
+        assert_eq!(numbers_received(live), expected, "live: {:?}", subscriber.asked);
         assert_eq!(
-            told(subscriber.open(&hub, Some("earliest"))),
+            numbers_received(subscriber.open(&hub, Some("earliest"))),
             expected,
             "all: {:?}",
             subscriber.asked
         );
         if let Some(at) = expected.len().checked_sub(2) {
             let id = format!("urn:{}", expected[at]);
-            assert_eq!(told(subscriber.open(&hub, Some(&id))), expected[at + 1..], "after {id}");
+            assert_eq!(
+                numbers_received(subscriber.open(&hub, Some(&id))),
+                expected[at + 1..],
+                "after {id}"
+            );
         }
     }
     assert!(private > 0, "no private update was to be seen");

@@ -1,4 +1,4 @@
-//! 0.x: who is subscribed, told by an API and by private updates.
+//! 0.x: the open subscriptions, as an API and private updates report them.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn ask(hub: &Hub, path: &str, headers: &[&str]) -> Answer {
 }
 
 #[track_caller]
-fn told(hub: &Hub, path: &str) -> Value {
+fn document(hub: &Hub, path: &str) -> Value {
     let answer = ask(hub, path, &[&watcher()]);
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.header("content-type"), Some("application/ld+json"));
@@ -34,7 +34,7 @@ fn the_api_lists_all_subscriptions_those_of_a_topic_and_one() {
     hub.publish(&[("topic", "x"), ("id", "urn:last")]);
     let token = with_zero(&json!({"subscribe": [], "payload": {"user": 7}}));
     let _stream = hub.stream(&[("topic", TEMPLATE), ("topic", "a"), ("topic", "a")], &[&token]);
-    let all = told(&hub, "");
+    let all = document(&hub, "");
     let subscriber = all["subscriptions"][0]["subscriber"].as_str().unwrap().to_owned();
     assert!(subscriber.starts_with("urn:uuid:"), "{all}");
     let id =
@@ -52,13 +52,13 @@ fn the_api_lists_all_subscriptions_those_of_a_topic_and_one() {
         all,
         collection(format!("{PATH}/subscriptions"), json!([one("a", "a"), one(TEMPLATE, ESCAPED)]))
     );
-    let of_topic = told(&hub, &format!("/{ESCAPED}"));
+    let of_topic = document(&hub, &format!("/{ESCAPED}"));
     assert_eq!(
         of_topic,
         collection(format!("{PATH}/subscriptions/{ESCAPED}"), json!([one(TEMPLATE, ESCAPED)]))
     );
     assert_eq!(
-        told(&hub, "/nobody"),
+        document(&hub, "/nobody"),
         collection(format!("{PATH}/subscriptions/nobody"), json!([]))
     );
 
@@ -68,17 +68,17 @@ fn the_api_lists_all_subscriptions_those_of_a_topic_and_one() {
         ("lastEventID".to_owned(), last.clone()),
     ]);
     let path = id(ESCAPED).replace(&format!("{PATH}/subscriptions"), "");
-    assert_eq!(told(&hub, &path), expected);
+    assert_eq!(document(&hub, &path), expected);
     assert_eq!(ask(&hub, "/a/urn%3Auuid%3Anobody", &[&watcher()]).status, 404);
 }
 
 #[test]
 fn the_last_id_is_that_of_the_newest_update_that_the_caller_may_see() {
     let hub = hub();
-    assert_eq!(told(&hub, "")["lastEventID"], "earliest");
+    assert_eq!(document(&hub, "")["lastEventID"], "earliest");
     hub.publish(&[("topic", "a"), ("id", "open")]);
     hub.publish(&[("topic", "a"), ("id", "secret"), ("private", "on")]);
-    assert_eq!(told(&hub, "")["lastEventID"], "open");
+    assert_eq!(document(&hub, "")["lastEventID"], "open");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_private_update_reports_the_start_and_the_end_of_a_subscription() {
     let mut expected = began.clone();
     expected["active"] = json!(false);
     assert_eq!(ended, expected);
-    assert_eq!(told(&hub, &format!("/{ESCAPED}"))["subscriptions"], json!([]));
+    assert_eq!(document(&hub, &format!("/{ESCAPED}"))["subscriptions"], json!([]));
 }
 
 #[test]

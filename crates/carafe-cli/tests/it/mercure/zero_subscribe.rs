@@ -110,15 +110,15 @@ fn earliest_replays_all_history() {
 fn the_answer_has_the_requested_id_if_it_is_found_and_else_earliest() {
     let hub = Hub::open(&[]);
     hub.publish(&[("topic", "a"), ("id", "caf\u{e9}")]);
-    let told = |headers: &[&str]| {
+    let stated = |headers: &[&str]| {
         let stream = hub.stream(&[("topic", "a")], headers);
         header(&stream.head, "last-event-id").map(str::to_owned)
     };
-    assert_eq!(told(&["Last-Event-ID: caf\u{e9}"]).as_deref(), Some("caf\u{e9}"));
-    assert_eq!(told(&["Last-Event-ID: unknown"]).as_deref(), Some("earliest"));
-    assert_eq!(told(&["Last-Event-ID: earliest"]).as_deref(), Some("earliest"));
-    assert_eq!(told(&[]), None, "nothing was asked for");
-    assert_eq!(told(&["Last-Event-ID:"]), None);
+    assert_eq!(stated(&["Last-Event-ID: caf\u{e9}"]).as_deref(), Some("caf\u{e9}"));
+    assert_eq!(stated(&["Last-Event-ID: unknown"]).as_deref(), Some("earliest"));
+    assert_eq!(stated(&["Last-Event-ID: earliest"]).as_deref(), Some("earliest"));
+    assert_eq!(stated(&[]), None, "nothing was asked for");
+    assert_eq!(stated(&["Last-Event-ID:"]), None);
 }
 
 #[test]

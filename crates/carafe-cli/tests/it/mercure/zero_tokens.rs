@@ -218,6 +218,6 @@ fn a_stream_ends_when_its_token_does() {
     let hub = Hub::closed(&[]);
     let token = sign_zero(&json!({"mercure": {"subscribe": ["a"]}, "exp": at(2)}));
     let mut stream = hub.stream(&[("topic", "a")], &[&bearer(&token)]);
-    assert_eq!(stream.next(), None, "and nothing is told but by comments");
+    assert_eq!(stream.next(), None, "and only comments are sent");
     assert_eq!(hub.refused(&[("topic", "a")], &[&bearer(&token)]).status, 401);
 }
