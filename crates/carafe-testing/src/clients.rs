@@ -19,7 +19,7 @@ pub enum Client {
     Browser,
 }
 
-/// An event as the client showed it.
+/// An event as the client prints it.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 pub struct Shown {
     #[serde(rename = "type")]
@@ -37,12 +37,12 @@ impl Client {
         }
     }
 
-    /// Whether this run has the client; if not, says that `test` is skipped.
+    /// Whether the client is installed for this run. If not, prints that `test` is skipped.
     pub fn is_here(self, test: &str) -> bool {
         is_here(self.name(), test)
     }
 
-    /// Begins to read `count` events of a stream.
+    /// Starts reading `count` events of a stream.
     pub fn read(self, address: SocketAddr, path: &str, count: usize) -> Process {
         let base = format!("http://{address}");
         let url = format!("{base}{path}");
@@ -56,7 +56,7 @@ impl Client {
     }
 }
 
-/// Whether this run has a client of this name; if not, says that `test` is skipped.
+/// Whether a client of this name is installed for this run. If not, prints that `test` is skipped.
 pub fn is_here(client: &str, test: &str) -> bool {
     let without = std::env::var("CARAFE_TEST_WITHOUT").unwrap_or_default();
     let is_here = without.split(',').all(|name| name != client);
@@ -66,14 +66,14 @@ pub fn is_here(client: &str, test: &str) -> bool {
     is_here
 }
 
-/// Says that a test is skipped.
+/// Prints that a test is skipped.
 pub fn skip(test: &str, reason: &str) {
-    // Not `println!`, which the harness keeps to itself when a test ends well.
+    // Not `println!`: the harness hides its output when a test passes.
     let mut stdout = io::stdout();
     writeln!(stdout, "skipped: {test} because {reason}").unwrap();
 }
 
-/// The next event that the client shows.
+/// The next event that the client prints.
 #[track_caller]
 pub fn next_shown(process: &Process) -> Shown {
     let line = process.next_line(|line| !line.contains("\"state\""));

@@ -1,4 +1,4 @@
-//! HTTP byte by byte: what no well-behaved client would send, and what others hide of an answer.
+//! HTTP byte by byte: requests that no correct client sends, and responses in full.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::process::PATIENCE;
 
-/// A whole answer.
+/// A whole response.
 pub struct Answer {
     pub status: u16,
     pub head: String,
@@ -17,7 +17,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The value of a header, of which there is one at most.
+    /// The value of a header that occurs at most once.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
@@ -62,7 +62,7 @@ pub fn post(address: SocketAddr, target: &str, body: &str) -> Answer {
     request(address, "POST", target, &[], body.as_bytes())
 }
 
-/// Publishes, and gives the position.
+/// Publishes an event, and returns its position.
 #[track_caller]
 pub fn publish(address: SocketAddr, target: &str, body: &str) -> String {
     let answer = post(address, target, body);
@@ -73,7 +73,7 @@ pub fn publish(address: SocketAddr, target: &str, body: &str) -> String {
 /// Sends any bytes, and reads until the server closes.
 pub fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut socket = connect(address);
-    // A server may refuse, and close, before it has read all.
+    // A server may reject the request, and close, before it has read everything.
     let _ = socket.write_all(bytes);
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
@@ -107,7 +107,7 @@ impl Stream {
         Self::open_by(address, "GET", target, headers, "")
     }
 
-    /// The same, asked for in another way.
+    /// The same, with another method and body.
     #[track_caller]
     pub fn open_by(
         address: SocketAddr,
@@ -123,7 +123,7 @@ impl Stream {
         Self::answered(socket)
     }
 
-    /// The stream that is the next answer on a connection.
+    /// The stream that is the next response on a connection.
     #[track_caller]
     pub fn answered(socket: TcpStream) -> Self {
         Self::answered_with(200, socket)
@@ -150,7 +150,7 @@ impl Stream {
         events.find(|event| !event.event_type.starts_with("carafe.")).unwrap()
     }
 
-    /// The bytes as they come, up to the first `end`.
+    /// The bytes as they arrive, up to the first `end`.
     #[track_caller]
     pub fn text_until(&mut self, end: &str) -> String {
         loop {
@@ -176,7 +176,7 @@ impl Stream {
         assert!(read > 0, "the server closed without ending the stream");
     }
 
-    /// Reads so many bytes at most, and answers how many those were.
+    /// Reads at most so many bytes, and returns how many those were.
     pub fn read_some(&mut self, most: usize) -> io::Result<usize> {
         let mut buffer = vec![0; most];
         let read = self.socket.read(&mut buffer)?;
@@ -189,7 +189,7 @@ impl Stream {
         String::from_utf8_lossy(&self.rest)
     }
 
-    /// The next event of those that have been read whole.
+    /// The next event among those that were read completely.
     pub fn next_read(&mut self) -> Option<ReceivedEvent> {
         let rest = std::mem::take(&mut self.rest);
         let mut input = &rest[..];
@@ -221,13 +221,13 @@ impl Iterator for Stream {
     }
 }
 
-/// What there is up to the first `end`, which is included.
+/// The bytes up to the first `end`, which is included.
 pub fn up_to(bytes: &[u8], end: &str) -> Option<String> {
     let at = bytes.windows(end.len()).position(|window| window == end.as_bytes())?;
     Some(String::from_utf8(bytes[..at + end.len()].to_vec()).unwrap())
 }
 
-/// Reads an answer's head, and what of its body came with it.
+/// Reads the head of a response, and the part of its body that arrived with it.
 pub fn read_head(socket: &mut TcpStream) -> (String, Vec<u8>) {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
@@ -246,7 +246,7 @@ pub fn read_head(socket: &mut TcpStream) -> (String, Vec<u8>) {
     }
 }
 
-/// Takes chunked framing off.
+/// Removes chunked framing.
 #[derive(Default)]
 struct Chunks {
     held: Vec<u8>,

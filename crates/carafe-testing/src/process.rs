@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long anything may take that takes a moment on an idle machine.
+/// The time limit for anything that takes a moment on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a program says when it is ready.
+/// The text that a program prints when it is ready.
 pub const READY: &str = "listening on http";
 
-/// A running program, the lines of its output as they come.
+/// A running program, and the lines of its output as they arrive.
 pub struct Process {
     child: Child,
     pub stdout: Receiver<String>,
@@ -28,7 +28,7 @@ impl Process {
         Self::of(command.stdin(Stdio::null()))
     }
 
-    /// The same, and where its standard input comes from.
+    /// The same, with a standard input.
     pub fn start_with_input(command: &mut Command) -> (Self, ChildStdin) {
         let mut process = Self::of(command.stdin(Stdio::piped()));
         let input = process.child.stdin.take().unwrap();
@@ -42,7 +42,7 @@ impl Process {
         Self { child, stdout, stderr }
     }
 
-    /// The address in the line that says it is ready.
+    /// The address in the line that the program prints when it is ready.
     pub fn listening(&self, output: &Receiver<String>) -> SocketAddr {
         let line = next_line(output, |line| line.contains(READY))
             .unwrap_or_else(|reason| panic!("{reason}"));
@@ -111,7 +111,8 @@ impl Process {
     }
 }
 
-/// What a test's random numbers come from. It is printed; `CARAFE_TEST_SEED` repeats a run's.
+/// The seed of a test's random numbers. It is printed, and `CARAFE_TEST_SEED` sets it to repeat a
+/// run.
 pub fn seed() -> u64 {
     let seed = std::env::var("CARAFE_TEST_SEED")
         .map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
@@ -119,7 +120,7 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -140,10 +141,10 @@ fn next_line(
             Ok(line) if wanted(&line) => return Ok(line),
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("the line did not come within {PATIENCE:?}"));
+                return Err(format!("the line was not printed within {PATIENCE:?}"));
             }
             Err(RecvTimeoutError::Disconnected) => {
-                return Err("the program ended before the line came".into());
+                return Err("the program ended before it printed the line".into());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The tutorial this project grew from: `/events` counts every second, and a page shows it.
+//! The tutorial that this project began with: `/events` counts every second, and a page shows it.
 //!
 //! `cargo run --example counter`, then open <http://127.0.0.1:3000>. `PORT` chooses another port.
 
@@ -47,7 +47,7 @@ async fn events(version: Version) -> impl IntoResponse {
         }
         Ok(())
     });
-    // The tutorial's own headers. HTTP/1.0 and HTTP/2 know no `Connection: keep-alive`.
+    // The headers of the tutorial. HTTP/1.0 and HTTP/2 have no `Connection: keep-alive`.
     let keep_alive = (version == Version::HTTP_11).then_some([(CONNECTION, "keep-alive")]);
     (keep_alive, [(CACHE_CONTROL, "no-cache")], stream)
 }

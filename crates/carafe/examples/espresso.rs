@@ -1,4 +1,4 @@
-//! The tutorial's companion: a coffee bar as one would write it with Express, on axum as it is.
+//! The companion of the tutorial: a coffee bar in the style of Express, on plain axum.
 //!
 //! `cargo run --example espresso`, then open <http://127.0.0.1:3000>. `PORT` chooses another port.
 //!
@@ -51,7 +51,7 @@ const MOST_COFFEES: usize = 12;
 const TIME_PER_SHOT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// What there is today: handlers read and change it, `/events` watches it.
+/// Today's menu: handlers read and change it, and `/events` watches it.
 type Menu = watch::Sender<Vec<Coffee>>;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ struct Coffee {
     shots: u8,
 }
 
-/// Who stands behind the bar.
+/// The barista who handles the request.
 #[derive(Clone)]
 struct Barista(String);
 
@@ -103,7 +103,7 @@ fn bar() -> Router<Menu> {
     Router::new().route("/pour/{name}", post(pour)).route_layer(middleware)
 }
 
-/// Says in `Server-Timing`, which browsers show, how long all that is further in took.
+/// Adds the time that the inner layers took as `Server-Timing`, which browsers show.
 async fn timed(
     State(name): State<&'static str>,
     request: Request,
@@ -117,7 +117,7 @@ async fn timed(
 
 async fn baristas_only(mut request: Request, next: Next) -> Result<Response, Problem> {
     let Some(name) = request.headers().get("barista").and_then(|name| name.to_str().ok()) else {
-        return Err(refuse(StatusCode::FORBIDDEN, "say who you are in the header `barista`"));
+        return Err(refuse(StatusCode::FORBIDDEN, "name yourself in the header `barista`"));
     };
     let barista = Barista(name.into());
     request.extensions_mut().insert(barista);
@@ -141,7 +141,7 @@ async fn add(
         }
         fits
     });
-    let detail = "it is on the menu already, or the menu is full";
+    let detail = "it is already on the menu, or the menu is full";
     added
         .then_some((StatusCode::CREATED, Json(coffee)))
         .ok_or_else(|| refuse(StatusCode::CONFLICT, detail))
@@ -174,7 +174,7 @@ async fn pour(
 
 async fn brew(shots: u8) -> Result<(), Problem> {
     timeout(PATIENCE, sleep(TIME_PER_SHOT * shots.into())).await.map_err(|_| {
-        let detail = format!("nobody waits for {shots} shots: order something smaller");
+        let detail = format!("{shots} shots take too long: order something smaller");
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "urn:espresso:problem:too-slow",
@@ -189,10 +189,13 @@ async fn not_found(uri: Uri) -> Problem {
 }
 
 async fn wrong_method(method: Method) -> Problem {
-    refuse(StatusCode::METHOD_NOT_ALLOWED, format!("not by {method}: the header `allow` says how"))
+    refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{method} is not allowed here: see the header `allow`"),
+    )
 }
 
-/// A problem of which the status says all that a program has to know: RFC 9457, section 4.2.1.
+/// A problem whose status is all that a program needs to know (RFC 9457, 4.2.1).
 fn refuse(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::new(status, "about:blank", status.canonical_reason().unwrap_or("Refused"), detail)
 }

@@ -77,7 +77,7 @@ async fn a_posted_coffee_is_on_the_menu() {
 #[tokio::test]
 async fn the_menu_takes_a_coffee_once() {
     let doppio = post_coffee(r#"{ "name": "doppio", "shots": 3 }"#);
-    check_refusal(doppio, StatusCode::CONFLICT, "about:blank", "on the menu already").await;
+    check_refusal(doppio, StatusCode::CONFLICT, "about:blank", "already on the menu").await;
 }
 
 #[tokio::test]
