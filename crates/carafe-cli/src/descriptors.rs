@@ -25,8 +25,7 @@ impl Descriptors {
             warn!(
                 limit = all.limit,
                 "the log may need {files} open files, more than the limit allows: raise the limit \
-                 on \
-                 open files (ulimit -n), or --segment-bytes"
+                 on open files (ulimit -n), or --segment-bytes"
             );
         }
         all

@@ -79,8 +79,8 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     assert!(complete.is_ok(), "not all subscribers got all events within {PATIENCE:?}");
     println!(
         "{cycles} kills in {} s: {} events acknowledged, {} keys repeated, {} events received by \
-         {SUBSCRIBERS} \
-         subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 doubled, 0 out of order",
+         {SUBSCRIBERS} subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 doubled, 0 out of \
+         order",
         start_time.elapsed().as_secs(),
         counts.values().sum::<u64>(),
         repeated.load(Ordering::Relaxed),

@@ -6,8 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 /// Nothing from other origins and nothing inline: the data of an event can never become a
 /// script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src \
- 'self'; img-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// One file of the console.
 pub(crate) struct File {

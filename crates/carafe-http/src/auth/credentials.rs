@@ -118,10 +118,7 @@ fn take_from_query(uri: &mut Uri) -> Result<Option<String>, Problem> {
         }
     };
     let token = token.map_err(|_| {
-        Problem::bad_token(format!(
-            "`{PARAMETER}` is not a token: send the token as \
-         it is"
-        ))
+        Problem::bad_token(format!("`{PARAMETER}` is not a token: send the token as it is"))
     })?;
     let token = Some(token.into_owned());
     let mut parts = uri.clone().into_parts();

@@ -160,7 +160,7 @@ pub(crate) async fn all_one(
         let match_type = MatchType::of_parameter(name).ok_or_else(|| {
             bad(format!(
                 "there is no parameter `{name}` in Mercure 1.0: use `match`, \
-             `match_exact` and `match_urlpattern`"
+                 `match_exact` and `match_urlpattern`"
             ))
         })?;
         let matcher = match match_type {

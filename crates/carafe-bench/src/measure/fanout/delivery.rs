@@ -59,8 +59,7 @@ pub(crate) fn window(bench: &Bench) -> Outcome<Section> {
         |subject| Series::ratio(&of(&all, subject).processor, &of(&all, Subject::Carafe).processor);
     section.note(format!(
         "Deliveries for the same processor time, on a machine that is not quiet the better \
-         measure: Carafe / coalescing \
-         floor {}, Carafe / nchan {}.",
+         measure: Carafe / coalescing floor {}, Carafe / nchan {}.",
         processor(Subject::Floor(Writes::Coalesced)),
         processor(Subject::Nchan)
     ));

@@ -45,8 +45,8 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     ]);
     section.note(format!(
         "For each stalled connection: {user:.0} bytes of user memory, {kernel:.0} in the kernel's \
-         send queue. \
-         All were disconnected after {CUT_AFTER}, reconnected, and received what they had missed."
+         send queue. All were disconnected after {CUT_AFTER}, reconnected, and received what they \
+         had missed."
     ));
     let bytes = Series::of([user + kernel]);
     section.demand("bytes on our side for a stalled connection", bytes, Limit::AtMost(65536.0));

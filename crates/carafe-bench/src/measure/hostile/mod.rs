@@ -122,8 +122,7 @@ impl Found {
         }
         section.note(format!(
             "{SUBSCRIBERS} subscribers got {} events, and resumed {} times: {}. Of publications, \
-             {} were answered to try \
-             again, {} not at all; all were acknowledged in the end.",
+             {} were rejected for now, {} were not answered; all were acknowledged in the end.",
             delivered.events, delivered.resumed, delivered.faults, published.refused, published.cut
         ));
         let one = |value: f64| Series::of([value]);

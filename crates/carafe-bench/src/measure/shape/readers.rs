@@ -59,9 +59,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     section.row(with.row("with them"));
     section.note(format!(
         "They made {attempts} requests: the last event of 100 complex patterns, replays by \
-         pattern, \
-         resumes from the oldest \
-         event, unknown IDs."
+         pattern, resumes from the oldest event, unknown IDs."
     ));
     let p50 = Series::ratio(&with.median, &without.median);
     section.demand(
