@@ -20,12 +20,11 @@ use carafe_fanout::{SendBuffers, ShardPool};
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -42,6 +41,7 @@ use crate::server::idle::ConnectionEntry;
 use crate::server::lazy_socket::LazySocket;
 use crate::server::options::ServerOptions;
 use crate::server::protocol::{Builders, Protocol};
+use crate::server::service::{Answers, ConnectionError, boxed, serve};
 use crate::server::stall::{StallDetector, WatchedBody};
 use crate::server::tls::Tls;
 use crate::server::tls_socket::TlsSocket;
@@ -108,79 +108,79 @@ impl Connection {
         match self.settings.tls.clone() {
             Some(tls) => {
                 let handshake = TlsSocket::accept(socket, tls);
-                Box::pin(self.shake_hands(handshake, stall, deadline, stopping)).await;
+                // Boxed: the memory of the handshake is free while requests are served.
+                let shaken = Box::pin(self.begin_tls(handshake, stall, deadline, stopping)).await;
+                if let Some(served) = shaken {
+                    served.await;
+                }
             }
-            None => self.run_or_hand_over(socket, protocol, stall, deadline).await,
+            None => {
+                let handoff = self.handoff();
+                self.run(socket, protocol, stall, deadline, handoff).await;
+            }
         }
     }
 
-    async fn shake_hands(
+    /// Returns what serves the requests after the handshake.
+    async fn begin_tls(
         self,
         handshake: impl Future<Output = io::Result<TlsSocket>>,
         stall: StallDetector,
         deadline: Instant,
+        stopping: watch::Receiver<()>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let socket = self.shake_hands(handshake, deadline, stopping).await?;
+        let deadline = Instant::now() + self.settings.header_timeout;
+        let protocol = Protocol::by_alpn(socket.connection().alpn());
+        let is_tls_1_3 = socket.connection().is_tls_1_3();
+        let handoff = if is_tls_1_3 { self.handoff() } else { Err(FallbackReason::Tls) };
+        Some(Box::pin(self.run(socket, protocol, stall, deadline, handoff)))
+    }
+
+    async fn shake_hands(
+        &self,
+        handshake: impl Future<Output = io::Result<TlsSocket>>,
+        deadline: Instant,
         mut stopping: watch::Receiver<()>,
-    ) {
+    ) -> Option<TlsSocket> {
         let shaken = tokio::select! {
             shaken = timeout_at(deadline, handshake) => shaken,
-            _ = stopping.changed() => return,
+            _ = stopping.changed() => return None,
         };
         match shaken {
-            Ok(Ok(socket)) => {
-                let deadline = Instant::now() + self.settings.header_timeout;
-                let protocol = Protocol::by_alpn(socket.connection().alpn());
-                if socket.connection().is_tls_1_3() {
-                    return self.run_or_hand_over(socket, protocol, stall, deadline).await;
-                }
-                let handoff = ConnectionHandoff(Err(FallbackReason::Tls));
-                self.run(socket, protocol, stall, deadline, handoff).await;
-            }
+            Ok(Ok(socket)) => return Some(socket),
             Ok(Err(error)) => debug!(%error, "the TLS handshake failed"),
             Err(_) => too_late(&self.settings.metrics, "the TLS handshake took too long"),
         }
+        None
     }
 
-    /// Serves the connection, whose event stream a shard takes over if there are shards.
-    async fn run_or_hand_over(
-        self,
-        socket: impl GiveAway + Send + 'static,
-        protocol: Protocol,
-        stall: StallDetector,
-        deadline: Instant,
-    ) {
-        match self.settings.shards.clone().map(Handoff::new) {
-            Some(handoff) => {
-                let socket = HandoffSocket::new(socket, handoff.clone());
-                self.run(socket, protocol, stall, deadline, ConnectionHandoff(Ok(handoff))).await;
-            }
-            None => {
-                let handoff = ConnectionHandoff(Err(FallbackReason::NoShards));
-                self.run(socket, protocol, stall, deadline, handoff).await;
-            }
-        }
+    /// Where the connection meets the stream that a shard takes over with it.
+    fn handoff(&self) -> Result<Handoff, FallbackReason> {
+        self.settings.shards.clone().map(Handoff::new).ok_or(FallbackReason::NoShards)
     }
 
     /// Serves all requests of the connection.
     fn run(
         self,
-        socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        socket: impl GiveAway + Send + 'static,
         protocol: Protocol,
         stall: StallDetector,
         deadline: Instant,
-        connection_handoff: ConnectionHandoff,
+        handoff: Result<Handoff, FallbackReason>,
     ) -> impl Future<Output = ()> + Send {
         let Self { settings, watcher, entry, peer } = self;
-        let handoff = connection_handoff.0.as_ref().ok().cloned();
         let (entry, metrics) = (Arc::new(entry), settings.metrics.clone());
-        let service = service(Arc::clone(&settings), Arc::clone(&entry), peer, connection_handoff);
-        let socket = FrameGuard::new(socket, protocol == Protocol::Unknown, &metrics);
-        let connection = settings
-            .builders
-            .of(protocol)
-            .serve_connection(TokioIo::new(socket), service)
-            .into_owned();
-        // Boxed: the futures around it stay small, and moving them does not copy it.
-        let connection = Box::pin(watcher.watch(connection));
+        let extension = ConnectionHandoff(handoff.clone());
+        let service = service(Arc::clone(&settings), Arc::clone(&entry), peer, extension);
+        let handoff = handoff.ok();
+        let socket = HandoffSocket::new(socket, handoff.clone());
+        let socket = TokioIo::new(FrameGuard::new(socket, protocol != Protocol::Http1, &metrics));
+        let builder = settings.builders.of(protocol);
+        let connection = match protocol {
+            Protocol::Http1 => serve(builder, socket, service, watcher),
+            Protocol::Http2 | Protocol::Unknown => serve(builder, socket, boxed(service), watcher),
+        };
         drive(stall.over(unless_taken(connection, handoff)), entry, deadline, metrics)
     }
 }
@@ -191,13 +191,7 @@ fn service(
     entry: Arc<ConnectionEntry>,
     peer: SocketAddr,
     handoff: ConnectionHandoff,
-) -> impl Service<
-    Request<Incoming>,
-    Response = http::Response<WatchedBody>,
-    Error = std::convert::Infallible,
-    Future: Send,
-> + Send
-+ 'static {
+) -> impl Answers {
     let app = TowerToHyperService::new(settings.app.clone());
     service_fn(move |mut request: Request<Incoming>| {
         let in_flight = entry.begin();
@@ -247,8 +241,6 @@ async fn drive(
         debug!(error, "connection ended");
     }
 }
-
-type ConnectionError = Box<dyn Error + Send + Sync>;
 
 fn too_late(metrics: &Metrics, what: &str) {
     metrics.limited(Limit::HeaderTimeout);

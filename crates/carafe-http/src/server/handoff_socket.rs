@@ -24,27 +24,28 @@ pub(crate) trait GiveAway: AsyncRead + AsyncWrite + Unpin {
 /// A connection's socket that a shard may take over. `stream` is `None` afterwards.
 pub(crate) struct HandoffSocket<S> {
     stream: Option<S>,
-    handoff: Handoff,
+    /// `None` if no shard takes streams of this connection.
+    handoff: Option<Handoff>,
     answers: AnswerBatch,
 }
 
 impl<S: GiveAway> HandoffSocket<S> {
-    pub(crate) fn new(stream: S, handoff: Handoff) -> Self {
+    pub(crate) fn new(stream: S, handoff: Option<Handoff>) -> Self {
         Self { stream: Some(stream), handoff, answers: AnswerBatch::default() }
     }
 
     /// Moves the socket to a shard if a stream is offered. Called after each complete flush: at
     /// that moment hyper holds no byte of the head and the opening in its own buffer.
     fn give_away(&mut self) -> io::Result<()> {
-        if !self.handoff.is_offered() {
+        let Some(handoff) = self.handoff.as_ref().filter(|handoff| handoff.is_offered()) else {
             return Ok(());
-        }
-        if let Some(mut stream) = self.handoff.take_offered()
+        };
+        if let Some(mut stream) = handoff.take_offered()
             && let Some(socket) = self.stream.take()
         {
             let (transport, permit) = socket.give_away()?;
             permit.into_iter().for_each(|permit| stream.observer.has_connection(permit));
-            self.handoff.add_to_shard(transport, stream);
+            handoff.add_to_shard(transport, stream);
         }
         Ok(())
     }
@@ -58,17 +59,19 @@ impl<S: GiveAway> HandoffSocket<S> {
         bytes: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Pending };
-        let is_offered = self.handoff.is_offered();
-        if !is_offered && let Some(held) = self.answers.hold(bytes.clone()) {
+        let offered = self.handoff.as_ref().filter(|handoff| handoff.is_offered());
+        if offered.is_none()
+            && let Some(held) = self.answers.hold(bytes.clone())
+        {
             return Poll::Ready(Ok(held));
         }
         ready!(self.answers.poll_write(cx, Pin::new(stream)))?;
         let written = ready!(write(Pin::new(stream), cx))?;
-        if is_offered {
+        if let Some(handoff) = offered {
             let mut left = written;
             for part in bytes {
                 let seen = left.min(part.len());
-                self.handoff.record_written(&part[..seen]);
+                handoff.record_written(&part[..seen]);
                 left -= seen;
             }
         }

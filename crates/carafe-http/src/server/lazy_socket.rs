@@ -162,6 +162,9 @@ impl AsyncRead for LazySocket {
             let taken = self.first.len().min(buffer.remaining());
             buffer.put_slice(&self.first[..taken]);
             self.first.drain(..taken);
+            if self.first.is_empty() {
+                self.first = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         if let Stream::Fresh { read_in_vain, .. } = &mut self.stream

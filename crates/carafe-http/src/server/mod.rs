@@ -38,6 +38,8 @@ pub(crate) mod options;
 pub(crate) mod protocol;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
+#[cfg(feature = "server")]
+pub(crate) mod service;
 pub(crate) mod stall;
 pub(crate) mod stream_head;
 #[cfg(feature = "server")]

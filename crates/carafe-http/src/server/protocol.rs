@@ -27,7 +27,9 @@ const SEND_BUFFER: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// It may be HTTP/2: the bytes are a prefix of its preface, or ALPN says so or nothing.
+    /// ALPN says so.
+    Http2,
+    /// It may be HTTP/2: the bytes are a prefix of its preface, or ALPN says nothing.
     Unknown,
 }
 
@@ -39,14 +41,19 @@ impl Protocol {
 
     /// The version that was agreed on by ALPN, if one was.
     pub(crate) fn by_alpn(name: Option<&[u8]>) -> Self {
-        if name == Some(b"http/1.1") { Self::Http1 } else { Self::Unknown }
+        match name {
+            Some(b"http/1.1") => Self::Http1,
+            Some(b"h2") => Self::Http2,
+            _ => Self::Unknown,
+        }
     }
 }
 
-/// hyper's settings for both cases.
+/// hyper's settings for each case.
 pub(crate) struct Builders {
-    /// Does not detect the version, which would take an extra read.
+    /// These do not detect the version, which would take an extra read.
     http1: Builder<StreamExecutor>,
+    http2: Builder<StreamExecutor>,
     any: Builder<StreamExecutor>,
 }
 
@@ -67,12 +74,14 @@ impl Builders {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(options.header_bytes).unwrap_or(u32::MAX));
-        Self { http1: builder.clone().http1_only(), any: builder }
+        let (http1, http2) = (builder.clone().http1_only(), builder.clone().http2_only());
+        Self { http1, http2, any: builder }
     }
 
     pub(crate) fn of(&self, protocol: Protocol) -> &Builder<StreamExecutor> {
         match protocol {
             Protocol::Http1 => &self.http1,
+            Protocol::Http2 => &self.http2,
             Protocol::Unknown => &self.any,
         }
     }
