@@ -1,8 +1,10 @@
 //! The price of one event with small audiences, many publishers and TLS, compared with the floor
 //! and with other servers.
 
+mod audience;
 mod contest;
 mod contestant;
+mod latency;
 mod publish;
 mod reconnect;
 mod setting;
@@ -21,6 +23,7 @@ use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
 
+use audience::Audience;
 use setting::Setting;
 
 #[derive(clap::Args)]
@@ -50,6 +53,10 @@ pub(crate) enum Part {
     OneToOne,
     /// 1,000 topics with ten subscribers each, 2,000 events a second
     Ten,
+    /// Latency at shares of the maximum rate, 2,000 topics with one subscriber each
+    LatencyOneToOne,
+    /// The same, 1,000 topics with ten subscribers each
+    LatencyTen,
     /// 64 publishers with 256 events in flight, one subscriber
     Publish,
     /// 2,000 reconnects a second
@@ -82,6 +89,8 @@ fn part_of(setting: &Setting, part: Part) -> Outcome<Section> {
     match part {
         Part::OneToOne => small::one_to_one(setting),
         Part::Ten => small::ten(setting),
+        Part::LatencyOneToOne => latency::measure(setting, Audience::one_to_one(setting)),
+        Part::LatencyTen => latency::measure(setting, Audience::ten(setting)),
         Part::Publish => publish::measure(setting),
         Part::Reconnect => reconnect::measure(setting),
         Part::TlsH1 => tls::http1(setting),

@@ -12,7 +12,7 @@ const PUBLISHERS: usize = 64;
 const WINDOW: usize = 256;
 
 /// How long a round publishes, after one that warms the server up.
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 2;
 
 const CONTESTANTS: [Contestant; 8] =
     [FLOOR, CARAFE, CARAFE.durable(), AXUM, NCHAN, MERCURE, MERCURE.durable(), CENTRIFUGO];

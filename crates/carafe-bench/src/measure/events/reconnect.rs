@@ -10,7 +10,7 @@ use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NC
 use super::setting::Setting;
 
 /// How long streams are reconnected, after the same time that warms the server up.
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 2;
 
 const CONTESTANTS: [Contestant; 6] = [FLOOR, CARAFE, AXUM, NCHAN, MERCURE, CENTRIFUGO];
 

@@ -4,37 +4,36 @@ use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 
+use super::audience::Audience;
 use super::contest::Contest;
 use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NCHAN};
 use super::setting::Setting;
 
-/// Events per second, over this many connections.
+/// Events per second.
 const RATE: u64 = 2_000;
-const PUBLISHERS: usize = 64;
 
 /// How long a round publishes, after one that warms the server up.
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 2;
 
 const CONTESTANTS: [Contestant; 6] = [FLOOR, CARAFE, AXUM, NCHAN, MERCURE, CENTRIFUGO];
 
 pub(super) fn one_to_one(setting: &Setting) -> Outcome<Section> {
-    let topics = setting.bench.connections(2_000);
-    let title = format!("{topics} topics with one subscriber each, {RATE} events a second");
-    let contest =
-        Contest::run(&setting.bench, &CONTESTANTS, |it| measure(setting, it, topics, topics))?;
-    Ok(section(&title, "an event", &contest, 1.4))
+    let contest = contest(setting, Audience::one_to_one(setting))?;
+    Ok(section(Audience::one_to_one(setting), "an event", &contest, 1.4))
 }
 
 pub(super) fn ten(setting: &Setting) -> Outcome<Section> {
-    let topics = setting.bench.connections(1_000);
-    let title = format!("{topics} topics with ten subscribers each, {RATE} events a second");
-    let contest =
-        Contest::run(&setting.bench, &CONTESTANTS, |it| measure(setting, it, 10 * topics, topics))?;
-    Ok(section(&title, "a delivery", &contest, 1.25))
+    let contest = contest(setting, Audience::ten(setting))?;
+    Ok(section(Audience::ten(setting), "a delivery", &contest, 1.25))
 }
 
-fn section(title: &str, unit: &str, contest: &Contest<4>, aim: f64) -> Section {
-    let mut section = Section::new(title);
+fn contest(setting: &Setting, audience: Audience) -> Outcome<Contest<4>> {
+    Contest::run(&setting.bench, &CONTESTANTS, |contestant| measure(setting, contestant, audience))
+}
+
+fn section(audience: Audience, unit: &str, contest: &Contest<4>, aim: f64) -> Section {
+    let title = format!("{}, {RATE} events a second", audience.name());
+    let mut section = Section::new(title.as_str());
     let processor = format!("µs of processor {unit}");
     contest.tabulate(
         &mut section,
@@ -48,19 +47,10 @@ fn section(title: &str, unit: &str, contest: &Contest<4>, aim: f64) -> Section {
     section
 }
 
-fn measure(
-    setting: &Setting,
-    contestant: Contestant,
-    subscribers: usize,
-    topics: usize,
-) -> Outcome<[f64; 4]> {
+fn measure(setting: &Setting, contestant: Contestant, audience: Audience) -> Outcome<[f64; 4]> {
     let running = contestant.start(setting)?;
     let server = &running.server;
-    let options = format!(
-        "-c {subscribers} --topics {topics} --publishers {PUBLISHERS} --rate {RATE} \
-         --duration {}s --rounds 2",
-        setting.bench.seconds(SECONDS)
-    );
+    let options = format!("{} --rate {RATE}", audience.load(setting, SECONDS));
     let mut load = running.load(setting, &options)?;
     load.round()?;
     let start = server.processor()?;

@@ -15,7 +15,7 @@ const STREAMS: usize = 2_000;
 const MANY: usize = 50;
 
 /// How long a round publishes, with one event in flight.
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 2;
 
 const PROCESSOR: usize = 0;
 const AFTER: usize = 2;

@@ -54,7 +54,7 @@ pub(crate) fn window(bench: &Bench) -> Outcome<Section> {
     let carafe = &of(&all, Subject::Carafe).a_second;
     let ratio = |subject| Series::ratio(carafe, &of(&all, subject).a_second);
     let floor = ratio(Subject::Floor(Writes::Coalesced));
-    section.demand("deliveries a second, Carafe / coalescing floor", floor, Limit::AtLeast(0.7));
+    section.demand("deliveries a second, Carafe / coalescing floor", floor, Limit::AtLeast(0.9));
     let processor =
         |subject| Series::ratio(&of(&all, subject).processor, &of(&all, Subject::Carafe).processor);
     section.note(format!(
