@@ -41,8 +41,13 @@ impl Admitted {
         let mut waiting = self.queue.waiting();
         // The job has the room now, so dropping `self` must not free it.
         self.bytes = 0;
+        // The writer waits only while there is no job. Each notification is a system call.
+        let may_wait = waiting.jobs.is_empty();
         waiting.jobs.push_back(job);
-        self.queue.arrived.notify_one();
+        drop(waiting);
+        if may_wait {
+            self.queue.arrived.notify_one();
+        }
     }
 }
 
@@ -52,7 +57,11 @@ impl Drop for Admitted {
         // Zero after `push`: the bytes are given back when the writer takes the job.
         waiting.bytes -= self.bytes;
         waiting.coming -= 1;
-        self.queue.came.notify_all();
+        let is_awaited = waiting.closing && waiting.coming == 0;
+        drop(waiting);
+        if is_awaited {
+            self.queue.came.notify_all();
+        }
     }
 }
 
@@ -62,6 +71,8 @@ struct Waiting {
     bytes: usize,
     /// The number of admitted jobs that were not pushed yet.
     coming: usize,
+    /// The queue is to be closed once all admitted jobs have been pushed.
+    closing: bool,
     closed: bool,
 }
 
@@ -151,7 +162,9 @@ impl Queue {
     /// Closes the queue after all admitted jobs have been pushed.
     pub(crate) fn close(&self) {
         let coming = |waiting: &mut Waiting| waiting.coming > 0;
-        let waiting = self.came.wait_while(self.waiting(), coming);
+        let mut waiting = self.waiting();
+        waiting.closing = true;
+        let waiting = self.came.wait_while(waiting, coming);
         // Under the same guard as the check: no job is admitted between the two.
         waiting.unwrap_or_else(PoisonError::into_inner).closed = true;
         self.arrived.notify_one();
