@@ -53,7 +53,8 @@ impl Transport {
             // The client may have said that it closes before it did.
             Some(encrypted) if event.is_readable() => encrypted.read(&self.socket),
             None if event.is_readable() && !event.is_read_closed() => socket::read(&self.socket),
-            _ => event.is_read_closed().then(|| socket::why_closed(&self.socket)),
+            // Without an error of the socket, the client has closed.
+            _ => event.is_read_closed().then_some(EndReason::Left),
         }
     }
 

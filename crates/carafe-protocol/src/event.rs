@@ -1,7 +1,7 @@
 //! One event and its encoding for the wire.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use memchr::memchr2;
@@ -10,6 +10,9 @@ use crate::Position;
 
 /// An empty comment line. It keeps an idle stream open, and clients ignore it.
 pub const HEARTBEAT: &[u8] = b":\n";
+
+/// Bytes of the longest position: 16 digits, 20 and 8, and two hyphens.
+const LONGEST_POSITION: usize = 46;
 
 /// One block of an event stream: data, type, ID, retry time and comment, each optional.
 ///
@@ -113,7 +116,10 @@ impl Event {
 
     /// Appends the block with `position` as its ID.
     pub fn encode_at(&self, position: Position, out: &mut Vec<u8>) {
-        self.encode_fields(Some(&position.to_string()), out);
+        // With the capacity at once: the text is written in pieces.
+        let mut id = String::with_capacity(LONGEST_POSITION);
+        write!(id, "{position}").expect("a String takes everything");
+        self.encode_fields(Some(&id), out);
     }
 
     /// Appends the block with this ID.
