@@ -41,6 +41,9 @@ const OF_THREAD: usize = 128;
 /// last broadcast of the turn may exceed it by one slice.
 const OF_HELPER: usize = 32;
 
+/// Turns of the dispatcher that write nothing cost as much as one write.
+const TURNS_PER_COST: usize = 4;
+
 /// How long a stream with nothing to send may wait in the inbox: several are taken in together.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -162,7 +165,10 @@ impl<G: StreamObserver> Turns<G> {
     /// Lets the dispatcher write; `true` if it has more.
     fn serve(&mut self, cost: usize) -> bool {
         self.clients.cost = 0;
-        while self.clients.cost < cost {
+        for _ in 0..cost * TURNS_PER_COST {
+            if self.clients.cost >= cost {
+                break;
+            }
             if !self.dispatcher.serve_next(&mut self.clients) {
                 return false;
             }
