@@ -27,9 +27,16 @@ struct Spy {
     created: AtomicUsize,
     reads: Arc<AtomicUsize>,
     bytes: Arc<AtomicUsize>,
+    /// The size of the largest write.
+    largest_write: Arc<AtomicUsize>,
 }
 
-struct SpyFile(Arc<dyn StorageFile>, Arc<AtomicUsize>, Arc<AtomicUsize>);
+struct SpyFile {
+    file: Arc<dyn StorageFile>,
+    reads: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
+    largest_write: Arc<AtomicUsize>,
+}
 
 impl Spy {
     fn on(folder: &tempfile::TempDir) -> Arc<Self> {
@@ -40,11 +47,17 @@ impl Spy {
             created: AtomicUsize::new(0),
             reads: Arc::default(),
             bytes: Arc::default(),
+            largest_write: Arc::default(),
         })
     }
 
     fn file(&self, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
-        Arc::new(SpyFile(file, Arc::clone(&self.reads), Arc::clone(&self.bytes)))
+        Arc::new(SpyFile {
+            file,
+            reads: Arc::clone(&self.reads),
+            bytes: Arc::clone(&self.bytes),
+            largest_write: Arc::clone(&self.largest_write),
+        })
     }
 }
 
@@ -80,25 +93,26 @@ impl Storage for Spy {
 
 impl StorageFile for SpyFile {
     fn size(&self) -> io::Result<u64> {
-        self.0.size()
+        self.file.size()
     }
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.2.fetch_add(bytes.len(), Ordering::Relaxed);
-        self.0.read_at(at, bytes)
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.file.read_at(at, bytes)
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_at(at, bytes)
+        self.largest_write.fetch_max(bytes.len(), Ordering::Relaxed);
+        self.file.write_at(at, bytes)
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
-        self.0.allocate(size)
+        self.file.allocate(size)
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        self.0.truncate(size)
+        self.file.truncate(size)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -328,6 +342,22 @@ fn the_writer_continues_in_the_next_segment_while_an_index_is_made() {
     drop(held);
     drop(log);
     assert_eq!(indexes(), 2, "an orderly stop waits for it");
+}
+
+/// A commit must not wait while a large write keeps the processor.
+#[test]
+fn an_index_is_written_in_small_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { segment_bytes: Some(1 << 20), ..options() });
+    fill(&log, 10);
+    drop(log);
+    let size = |name: &str| spy.open(name).unwrap().size().unwrap();
+    let names = spy.list().unwrap();
+    let indexes = names.iter().filter(|name| name.ends_with(".index")).map(|name| size(name));
+    assert!(indexes.max() > Some(200 << 10));
+    let largest = spy.largest_write.load(Ordering::Relaxed);
+    assert!(largest < 66 << 10, "{largest}");
 }
 
 fn keyed(number: usize) -> Publication {

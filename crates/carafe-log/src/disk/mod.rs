@@ -22,6 +22,7 @@ mod index;
 mod log;
 mod maintain;
 mod options;
+mod pace;
 mod read;
 mod segment;
 mod sizes;

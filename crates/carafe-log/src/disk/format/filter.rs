@@ -10,10 +10,13 @@
 //! is not synced: a lost or damaged filter is made again from the index.
 
 use std::hint::black_box;
+use std::io;
 
-use crate::disk::format::codec::{Put, Take, length};
+use crate::disk::format::codec::{Take, length};
 use crate::disk::format::header::Header;
+use crate::disk::format::pieces::{Pieces, Sink};
 use crate::disk::format::record::checksum;
+use crate::disk::pace::Pace;
 
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFEFI";
 const VERSION: u32 = 1;
@@ -134,16 +137,17 @@ impl Filter {
     }
 
     /// Encodes the file.
-    pub(crate) fn encode(&self, header: &Header) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len());
-        out.extend_from_slice(MAGIC);
-        out.put_u32(VERSION);
-        out.put_u32(length(self.blocks.len()));
-        out.put_u32(self.of_hub);
-        self.blocks.iter().flat_map(|block| block.0).for_each(|word| out.put_u32(word));
-        let sum = checksum(header.salt, &out);
-        out.put_u32(sum);
-        out
+    pub(crate) fn encode<'a>(
+        &self,
+        header: &Header,
+        pace: &'a Pace<'a>,
+        sink: &'a mut Sink<'a>,
+    ) -> io::Result<()> {
+        let mut out = Pieces::new(header.salt, pace, sink);
+        out.put(MAGIC)?;
+        out.put_words([VERSION, length(self.blocks.len()), self.of_hub])?;
+        self.blocks.iter().try_for_each(|block| out.put_words(block.0))?;
+        out.finish()
     }
 
     /// Decodes a whole file. `None` if it is damaged.
@@ -184,6 +188,7 @@ mod tests {
 
     use super::*;
     use crate::disk::format::index::{Ordinal, hash};
+    use crate::disk::format::pieces::whole;
 
     fn of(index: Ordinal) -> u64 {
         hash(&[&index.to_string()], 7)
@@ -219,7 +224,8 @@ mod tests {
         };
         let mut filter = Filter::with_room_for(10);
         (0..10).for_each(|number| filter.add(HashKind::Key, of(number)));
-        let bytes = filter.encode(&header);
+        let pace = Pace::urgent();
+        let bytes = whole(|sink| filter.encode(&header, &pace, sink)).unwrap();
         assert_eq!(bytes.len(), file_len(10));
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();

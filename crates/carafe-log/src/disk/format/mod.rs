@@ -7,5 +7,6 @@ pub(crate) mod commit;
 pub(crate) mod filter;
 pub(crate) mod header;
 pub(crate) mod index;
+pub(crate) mod pieces;
 pub(crate) mod record;
 pub(crate) mod scan;

@@ -12,6 +12,7 @@ use crate::disk::format::header::Header;
 use crate::disk::format::index::{KEY, Ordinal, PRIVATE, ROW, SUMMARY, TOPIC, WORD, hash};
 use crate::disk::index::paged::Paged;
 use crate::disk::index::postings::{List, ListId, Postings};
+use crate::disk::pace::Pace;
 use crate::{Entry, ExternalId, IdempotencyKey};
 
 /// The number of a topic within its segment, from 0.
@@ -67,6 +68,16 @@ impl ActiveIndex {
             of_hub: AtomicU32::new(0),
             bytes: AtomicUsize::new(0),
             filled: Mutex::default(),
+        }
+    }
+
+    /// Drops the index without a long pause for others.
+    pub(crate) fn drop_in_steps(self, pace: &Pace<'_>) {
+        self.rows.drop_in_steps(pace);
+        self.several.drop_in_steps(pace);
+        self.names.drop_in_steps(pace);
+        for postings in [self.topics, self.topic_keys, self.ids] {
+            postings.drop_in_steps(pace);
         }
     }
 

@@ -6,16 +6,20 @@ use crate::disk::format::filter::{Filter, HashKind};
 use crate::disk::format::index::hash;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::file::IndexFile;
+use crate::disk::pace::Pace;
 
 /// The number of topics that are read at once.
 const TOPICS: usize = 4096;
 
 impl Filter {
     /// Builds the filter from an index in memory.
-    pub(crate) fn of(index: &ActiveIndex) -> Self {
+    pub(crate) fn of(index: &ActiveIndex, pace: &Pace<'_>) -> Self {
         let mut filter = Self::with_room_for(index.hashes()).with_of_hub(index.of_hub());
         for (kind, postings) in index.postings() {
-            (0..postings.lists()).for_each(|list| filter.add(kind, postings.hash(list)));
+            for list in 0..postings.lists() {
+                pace.step();
+                filter.add(kind, postings.hash(list));
+            }
         }
         filter
     }

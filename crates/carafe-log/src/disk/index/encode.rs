@@ -1,91 +1,133 @@
 //! Encodes the index of a sealed segment as an index file.
 
+use std::io;
+
 use crate::disk::format::codec::{Put, length};
 use crate::disk::format::header::{Header, put_position};
-use crate::disk::format::index::{KEY, MAGIC, Ordinal, PRIVATE, ROW, Summary, TOPIC, VERSION};
+use crate::disk::format::index::{MAGIC, Ordinal, PRIVATE, Summary, VERSION};
+use crate::disk::format::pieces::{Pieces, Sink};
 use crate::disk::format::record::checksum;
-use crate::disk::index::active::ActiveIndex;
+use crate::disk::index::active::{ActiveIndex, TopicId};
 use crate::disk::index::postings::Postings;
+use crate::disk::pace::Pace;
 
 /// Encodes the first `summary.entries` entries of the index.
-pub(crate) fn encode_index(index: &ActiveIndex, header: &Header, summary: Summary) -> Vec<u8> {
-    let sections = Sections::of(index, summary.entries);
-    let mut out = MAGIC.to_vec();
-    out.put_u32(VERSION);
-    put_position(&mut out, summary.first);
-    put_position(&mut out, summary.last);
-    out.put_u32(summary.entries);
-    out.put_u64(summary.newest);
-    out.put_u32(length(sections.topic_keys.len() / KEY));
-    out.put_u32(length(sections.ids.len() / KEY));
-    out.put_u32(length(sections.topics.len() / TOPIC));
-    out.put_u32(length(sections.ordinals.len()));
-    out.put_u32(length(sections.names.len()));
-    let sum = checksum(header.salt, &out);
-    out.put_u32(sum);
-    for word in sections.words() {
-        out.put_u32(*word);
+pub(crate) fn encode_index<'a>(
+    index: &ActiveIndex,
+    header: &Header,
+    summary: Summary,
+    pace: &'a Pace<'a>,
+    sink: &'a mut Sink<'a>,
+) -> io::Result<()> {
+    let tables = Tables::of(index, summary.entries, pace);
+    let mut out = Pieces::new(header.salt, pace, sink);
+    out.put(&tables.head(header, summary))?;
+    put_rows(&mut out, index, summary.entries, pace)?;
+    for (hash, ordinal) in tables.topic_keys.iter().chain(&tables.ids) {
+        out.put_words([(hash >> 32) as u32, *hash as u32, *ordinal])?;
     }
-    out.extend_from_slice(&sections.names);
-    let sum = checksum(header.salt, &out);
-    out.put_u32(sum);
-    out
-}
-
-/// The tables of the file, in order.
-#[derive(Default)]
-struct Sections {
-    rows: Vec<u32>,
-    topic_keys: Vec<u32>,
-    ids: Vec<u32>,
-    topics: Vec<u32>,
-    ordinals: Vec<u32>,
-    names: Vec<u8>,
-}
-
-impl Sections {
-    fn of(index: &ActiveIndex, entries: Ordinal) -> Self {
-        let mut sections = Self::default();
-        sections.rows.reserve_exact(entries as usize * ROW);
-        for ordinal in 0..entries {
-            let (row, offset) = (index.row(ordinal), index.offset_within(ordinal));
-            sections.rows.extend([
-                offset,
-                row.at,
-                row.length | if row.private { PRIVATE } else { 0 },
-            ]);
+    tables.put_topics(&mut out)?;
+    for topic in &tables.topics {
+        for ordinal in index.topics.list(topic.id, summary.entries) {
+            pace.step();
+            out.put_words([ordinal])?;
         }
-        sections.topic_keys = sorted_by_hash(&index.topic_keys, entries);
-        sections.ids = sorted_by_hash(&index.ids, entries);
-        let mut sorted: Vec<_> = (0..index.topics.lists())
-            .filter_map(|id| Some((index.name(id)?.as_str(), id)))
-            .collect();
-        sorted.sort_unstable();
-        for (name, id) in sorted {
-            let list = index.topics.list(id, entries);
-            let places =
-                [sections.names.len(), name.len(), sections.ordinals.len(), list.len() as usize];
-            sections.topics.extend(places.map(length));
-            sections.names.extend_from_slice(name.as_bytes());
-            sections.ordinals.extend(list);
+    }
+    for topic in &tables.topics {
+        pace.step();
+        out.put(topic.name.as_bytes())?;
+    }
+    out.finish()
+}
+
+/// The tables that are sorted.
+struct Tables<'a> {
+    topic_keys: Vec<(u64, Ordinal)>,
+    ids: Vec<(u64, Ordinal)>,
+    topics: Vec<NamedTopic<'a>>,
+}
+
+struct NamedTopic<'a> {
+    name: &'a str,
+    id: TopicId,
+    entries: u32,
+}
+
+impl<'a> Tables<'a> {
+    fn of(index: &'a ActiveIndex, entries: Ordinal, pace: &Pace<'_>) -> Self {
+        let mut topics = Vec::with_capacity(index.topics.lists() as usize);
+        for id in 0..index.topics.lists() {
+            pace.step();
+            let Some(name) = index.name(id) else { continue };
+            let entries = index.topics.list(id, entries).len();
+            topics.push(NamedTopic { name: name.as_str(), id, entries });
         }
-        sections
+        topics.sort_unstable_by(|one, other| {
+            pace.step();
+            one.name.cmp(other.name)
+        });
+        Self {
+            topic_keys: sorted_by_hash(&index.topic_keys, entries, pace),
+            ids: sorted_by_hash(&index.ids, entries, pace),
+            topics,
+        }
     }
 
-    fn words(&self) -> impl Iterator<Item = &u32> {
-        self.rows
-            .iter()
-            .chain(&self.topic_keys)
-            .chain(&self.ids)
-            .chain(&self.topics)
-            .chain(&self.ordinals)
+    /// The head of the file, with a checksum of its own.
+    fn head(&self, header: &Header, summary: Summary) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.put_u32(VERSION);
+        put_position(&mut out, summary.first);
+        put_position(&mut out, summary.last);
+        out.put_u32(summary.entries);
+        out.put_u64(summary.newest);
+        out.put_u32(length(self.topic_keys.len()));
+        out.put_u32(length(self.ids.len()));
+        out.put_u32(length(self.topics.len()));
+        out.put_u32(self.topics.iter().map(|topic| topic.entries).sum());
+        out.put_u32(length(self.topics.iter().map(|topic| topic.name.len()).sum()));
+        let sum = checksum(header.salt, &out);
+        out.put_u32(sum);
+        out
+    }
+
+    /// Writes the places of the name and of the entries of each topic.
+    fn put_topics(&self, out: &mut Pieces<'_>) -> io::Result<()> {
+        let (mut name, mut entry) = (0, 0);
+        for topic in &self.topics {
+            let size = length(topic.name.len());
+            out.put_words([name, size, entry, topic.entries])?;
+            name += size;
+            entry += topic.entries;
+        }
+        Ok(())
     }
 }
 
-fn sorted_by_hash(keys: &Postings, entries: Ordinal) -> Vec<u32> {
-    let mut keys: Vec<_> = keys.all(entries).collect();
-    keys.sort_unstable();
-    keys.into_iter()
-        .flat_map(|(hash, ordinal)| [(hash >> 32) as u32, hash as u32, ordinal])
-        .collect()
+fn put_rows(
+    out: &mut Pieces<'_>,
+    index: &ActiveIndex,
+    entries: Ordinal,
+    pace: &Pace<'_>,
+) -> io::Result<()> {
+    for ordinal in 0..entries {
+        pace.step();
+        let row = index.row(ordinal);
+        let private = if row.private { PRIVATE } else { 0 };
+        out.put_words([index.offset_within(ordinal), row.at, row.length | private])?;
+    }
+    Ok(())
+}
+
+fn sorted_by_hash(keys: &Postings, entries: Ordinal, pace: &Pace<'_>) -> Vec<(u64, Ordinal)> {
+    let mut all = Vec::with_capacity(keys.lists() as usize);
+    for key in keys.all(entries) {
+        pace.step();
+        all.push(key);
+    }
+    all.sort_unstable_by(|one, other| {
+        pace.step();
+        one.cmp(other)
+    });
+    all
 }

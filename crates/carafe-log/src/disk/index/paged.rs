@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use crate::disk::pace::Pace;
+
 /// The number of slots in a page. A page is small, so that allocating one causes no pause.
 const PAGE: usize = 512;
 
@@ -36,6 +38,16 @@ impl<T: Default> Paged<T> {
         let pages =
             self.groups[group].get_or_init(|| (0..1_usize << group).map(|_| Page::new()).collect());
         &pages[page].get_or_init(|| (0..PAGE).map(|_| T::default()).collect())[at % PAGE]
+    }
+}
+
+impl<T> Paged<T> {
+    pub(crate) fn drop_in_steps(self, pace: &Pace<'_>) {
+        let pages = self.groups.into_iter().filter_map(OnceLock::into_inner).flatten();
+        for page in pages.filter_map(OnceLock::into_inner) {
+            drop(page);
+            pace.pause();
+        }
     }
 }
 

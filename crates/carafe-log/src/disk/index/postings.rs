@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::paged::Paged;
+use crate::disk::pace::Pace;
 
 /// The number of slots of the first table. A lookup of an unknown hash reads all tables, so a small
 /// first table would add several. Its pages are allocated only when they are used.
@@ -77,6 +78,12 @@ impl Postings {
         });
         self.extend(&mut filled, self.lists.slot(list as usize), ordinal);
         list
+    }
+
+    pub(crate) fn drop_in_steps(self, pace: &Pace<'_>) {
+        self.slots.drop_in_steps(pace);
+        self.lists.drop_in_steps(pace);
+        self.blocks.drop_in_steps(pace);
     }
 
     /// The list of a hash for which `is_it` returns `true`.

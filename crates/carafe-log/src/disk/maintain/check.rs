@@ -7,10 +7,12 @@ use std::sync::Arc;
 use carafe_protocol::Position;
 
 use crate::disk::format::clean_mark::clean_mark;
+use crate::disk::format::pieces::whole;
 use crate::disk::format::scan::Rest;
 use crate::disk::index::encode::encode_index;
 use crate::disk::maintain::open;
 use crate::disk::options::OpenError;
+use crate::disk::pace::Pace;
 use crate::disk::segment::file::{Scanned, Segment};
 use crate::disk::segment::files;
 use crate::disk::segment::sealed::Sealed;
@@ -219,7 +221,9 @@ impl OfflineLog {
             return Ok(None);
         }
         let bytes = read_whole(&*self.storage.open(&file)?)?;
-        let expected = encode_index(&scanned.index, &segment.header, scanned.summary);
+        let (index, pace) = (&scanned.index, Pace::urgent());
+        let expected =
+            whole(|sink| encode_index(index, &segment.header, scanned.summary, &pace, sink))?;
         let what = "it is not the index of its segment; it will be made again".into();
         Ok((bytes != expected).then_some(Finding { file, what, loses_entries: false }))
     }

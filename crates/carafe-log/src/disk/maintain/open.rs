@@ -12,6 +12,7 @@ use crate::disk::format::commit::CommitEnd;
 use crate::disk::format::header::{HEADER, Header};
 use crate::disk::format::scan::Rest;
 use crate::disk::options::{DiskOptions, OpenError};
+use crate::disk::pace::Pace;
 use crate::disk::segment::file::{Scanned, Segment};
 use crate::disk::segment::files;
 use crate::disk::segment::sealed::Sealed;
@@ -200,7 +201,7 @@ fn begin_generation(
     segment.file.sync()?;
     if summary.entries > 0 {
         let newest = Sealed::freeze(segment, end.at, Arc::new(index), summary)?;
-        newest.settle(storage)?;
+        newest.settle(storage, &Pace::urgent())?;
         sealed.push_back(Arc::new(newest));
     }
     // A segment without entries has the same name as the new one and is replaced.

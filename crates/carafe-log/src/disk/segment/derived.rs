@@ -5,18 +5,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disk::format::filter::Filter;
 use crate::disk::format::index::Summary;
+use crate::disk::format::pieces::Sink;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::encode::encode_index;
 use crate::disk::index::file::IndexFile;
+use crate::disk::pace::Pace;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::files;
 use crate::disk::storage::{Storage, StorageFile, read_whole};
 
 /// Writes a derived file. Only one thread at a time writes a file: the one that opens the log, the
 /// indexer, or a reader that holds the lock of the segment for making its index again.
-fn write(storage: &dyn Storage, name: &str, content: &[u8]) -> io::Result<()> {
+fn write(
+    storage: &dyn Storage,
+    name: &str,
+    encode: impl FnOnce(&mut Sink<'_>) -> io::Result<()>,
+) -> io::Result<()> {
     let unfinished = format!("{name}{}", files::UNFINISHED);
-    let written = storage.create(&unfinished).and_then(|file| file.write_at(0, content));
+    let written = storage.create(&unfinished).and_then(|file| {
+        let mut at = 0;
+        encode(&mut |piece| {
+            file.write_at(at, piece)?;
+            at += piece.len() as u64;
+            Ok(())
+        })
+    });
     written.and_then(|()| storage.rename(&unfinished, name)).inspect_err(|_| {
         // If this fails, the file is removed when the log is opened.
         let _ = storage.remove(&unfinished);
@@ -28,16 +41,20 @@ pub(crate) fn write_index(
     segment: &Segment,
     index: &ActiveIndex,
     summary: Summary,
+    pace: &Pace<'_>,
 ) -> io::Result<()> {
-    write(storage, &segment.index_name(), &encode_index(index, &segment.header, summary))
+    write(storage, &segment.index_name(), |sink| {
+        encode_index(index, &segment.header, summary, pace, sink)
+    })
 }
 
 pub(crate) fn write_filter(
     storage: &dyn Storage,
     segment: &Segment,
     filter: &Filter,
+    pace: &Pace<'_>,
 ) -> io::Result<()> {
-    write(storage, &segment.filter_name(), &filter.encode(&segment.header))
+    write(storage, &segment.filter_name(), |sink| filter.encode(&segment.header, pace, sink))
 }
 
 fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<std::sync::Arc<dyn StorageFile>>> {
@@ -73,7 +90,7 @@ pub(crate) fn read_filter(storage: &dyn Storage, segment: &Segment) -> io::Resul
         return Ok(None);
     };
     let filter = Filter::of_file(&index, segment.header.salt)?;
-    if let Err(error) = write_filter(storage, segment, &filter) {
+    if let Err(error) = write_filter(storage, segment, &filter, &Pace::urgent()) {
         tracing::warn!(
             %error,
             segment = segment.name,

@@ -14,6 +14,7 @@ use crate::disk::format::index::{Counts, SUMMARY, Summary, hash};
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::options::OpenError;
+use crate::disk::pace::Pace;
 use crate::disk::segment::derived;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::hashed_texts::HashedTexts;
@@ -77,12 +78,16 @@ impl Sealed {
 
     /// Writes the index and the filter, and returns the index, which is no longer needed in memory.
     /// Neither file is synced: if a crash loses them, they are made again.
-    pub(crate) fn settle(&self, storage: &dyn Storage) -> io::Result<Option<Arc<ActiveIndex>>> {
+    pub(crate) fn settle(
+        &self,
+        storage: &dyn Storage,
+        pace: &Pace<'_>,
+    ) -> io::Result<Option<Arc<ActiveIndex>>> {
         let Some(index) = self.index.load_full() else { return Ok(None) };
         if !self.is_gone() {
-            derived::write_index(storage, &self.segment, &index, self.summary)?;
-            let filter = self.filter.get_or_init(|| Filter::of(&index));
-            derived::write_filter(storage, &self.segment, filter)?;
+            derived::write_index(storage, &self.segment, &index, self.summary, pace)?;
+            let filter = self.filter.get_or_init(|| Filter::of(&index, pace));
+            derived::write_filter(storage, &self.segment, filter, pace)?;
         }
         self.index.store(None);
         self.leave_nothing(storage)?;
@@ -112,7 +117,7 @@ impl Sealed {
     fn open_again(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
         let scan = segment.scan_whole()?;
         let sealed = Self::freeze(segment, scan.end.at, Arc::new(scan.index), scan.summary)?;
-        sealed.settle(storage)?;
+        sealed.settle(storage, &Pace::urgent())?;
         Ok(sealed)
     }
 
@@ -192,7 +197,8 @@ impl Sealed {
             "the index is lost or damaged; making it again"
         );
         let scan = self.segment.scan_whole().map_err(unscannable)?;
-        derived::write_index(storage, &self.segment, &scan.index, scan.summary).map_err(unreadable)
+        derived::write_index(storage, &self.segment, &scan.index, scan.summary, &Pace::urgent())
+            .map_err(unreadable)
     }
 
     /// `None` if the index file is lost or damaged.

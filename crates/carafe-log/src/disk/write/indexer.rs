@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::disk::index::active::ActiveIndex;
+use crate::disk::pace::Pace;
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::storage::Storage;
 use crate::panics::caught;
@@ -115,8 +116,11 @@ impl Segments {
 
     fn write_all(&self, storage: &dyn Storage) {
         let mut unused = Vec::new();
-        while let Some(sealed) = self.next(&mut unused) {
-            let settled = sealed.settle(storage);
+        // With as many waiting segments, the writer will wait for this thread.
+        let is_urgent = || self.lock().segments.len() >= WAITING;
+        let pace = Pace::new(&is_urgent);
+        while let Some(sealed) = self.next(&mut unused, &pace) {
+            let settled = sealed.settle(storage, &pace);
             let mut waiting = self.lock();
             match settled {
                 Ok(index) => {
@@ -151,7 +155,7 @@ impl Segments {
 
     /// The oldest waiting segment. While there is none, drops indexes that no reader uses any more.
     /// Dropping one may take long, so this thread keeps a reference until it is the last owner.
-    fn next(&self, unused: &mut Vec<Arc<ActiveIndex>>) -> Option<Arc<Sealed>> {
+    fn next(&self, unused: &mut Vec<Arc<ActiveIndex>>, pace: &Pace<'_>) -> Option<Arc<Sealed>> {
         let mut waiting = self.lock();
         loop {
             if let Some(sealed) = waiting.segments.front() {
@@ -164,11 +168,22 @@ impl Segments {
                 waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             } else {
                 drop(waiting);
-                unused.retain(|index| Arc::strong_count(index) > 1);
+                *unused = unused.drain(..).filter_map(|index| still_used(index, pace)).collect();
                 let pause = if unused.is_empty() { Duration::ZERO } else { AGAIN };
                 let woken = self.changed.wait_timeout(self.lock(), pause);
                 waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
+    }
+}
+
+/// Drops an index step by step, unless it has another owner.
+fn still_used(index: Arc<ActiveIndex>, pace: &Pace<'_>) -> Option<Arc<ActiveIndex>> {
+    match Arc::try_unwrap(index) {
+        Ok(index) => {
+            index.drop_in_steps(pace);
+            None
+        }
+        Err(index) => Some(index),
     }
 }
