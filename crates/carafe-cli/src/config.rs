@@ -12,6 +12,8 @@ use crate::failure::Failure;
 /// Sets the values of the file as defaults, so that options and environment variables override
 /// them.
 pub(crate) fn with_file(command: Command, args: &[OsString]) -> Result<Command, Failure> {
+    // Only to find `--config`. Errors are reported by the parse that follows, with the values of
+    // the file.
     let first_look = command.clone().ignore_errors(true).try_get_matches_from(args);
     let Ok(matches) = first_look else { return Ok(command) };
     let Some((name, matches)) = matches.subcommand() else { return Ok(command) };

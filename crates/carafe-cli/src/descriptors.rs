@@ -32,12 +32,15 @@ impl Descriptors {
     }
 
     fn of(limit: u64, files: u64) -> Self {
+        // With a very low limit, half is left for connections: a hub that accepts none is of no
+        // use.
         Self { limit, files: (files + SHORT_LIVED).min(limit / 2) }
     }
 
     /// For connections. The reserve keeps the log able to open its files, without which publishing
     /// fails.
     pub(crate) fn for_connections(self) -> u64 {
+        // Not below zero: `files` is at most half of the limit.
         self.limit - self.files
     }
 
@@ -53,6 +56,7 @@ impl Descriptors {
 fn raise() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    // Some systems report no limit as `None` for both.
     if current == maximum {
         return number(current);
     }

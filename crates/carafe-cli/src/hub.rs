@@ -70,6 +70,7 @@ pub(crate) async fn serve(options: ServeOptions, closing: Closing) -> Result<(),
     let mut serving = settings::server_options(&options.hub, descriptors, &access);
     serving.hsts = options.hsts;
     serving.tls = tls(options.tls_cert, options.tls_key, &mut reloads)?;
+    // After all have been added: SIGHUP is handled from here on, and would end the process before.
     reloads.start()?;
     run(&options.hub, access, serving, &closing, |_| {
         tokio::spawn(keys::refresh_sets(keys));
@@ -107,7 +108,9 @@ async fn run(
     closing: &Closing,
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
+    // First, so that a signal during the rest of the start drains the hub instead of killing it.
     let stop = stop_signal()?;
+    // Before the log is opened, which may take long: a port in use is reported at once.
     let listener = listen::listen(options.listen)?;
     let (hub, failure) = hub(options, closing)?;
     let metrics = serve_metrics(options, hub.clone(), &access.metrics).await?;
@@ -161,6 +164,8 @@ fn hub(options: &HubOptions, closing: &Closing) -> Result<(Hub, LogFailure), Fai
             let log =
                 DiskLog::open(path, settings::disk_options(options)).map_err(Failure::failed)?;
             let failure = log.failure();
+            // The log closes when the last handle of the hub is dropped, which may be on another
+            // thread. The program must not exit before the clean mark is written.
             closing.wait_for(log.closed());
             Ok((Hub::with_limits(log, limits), Box::pin(failure)))
         }

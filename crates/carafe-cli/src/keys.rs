@@ -40,6 +40,7 @@ pub(crate) fn keys(options: KeyOptions, reloads: &mut Reloads) -> Result<Keys, F
         let reload = move || {
             let loaded = load(&options)?;
             reloaded.replace(loaded.keys);
+            // The file of keys may name other files than before: these are watched from now on.
             *files.lock().unwrap_or_else(PoisonError::into_inner) = loaded.files;
             Ok(())
         };
@@ -66,6 +67,7 @@ pub(crate) fn secret(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
     warn_if_shared(file);
     if secret.ends_with(b"\n") {
         secret.pop();
+        // One line break, as editors and `echo` add it. Other white space is part of the secret.
         secret.pop_if(|last| *last == b'\r');
     }
     Ok(Some(secret))
@@ -181,6 +183,8 @@ impl Loaded {
     }
 
     fn key(&mut self, folder: &Path, table: Table) -> Result<Key, String> {
+        // Mercure 1.0 requires both of a token. Without them, a token for another service would be
+        // accepted.
         let is_bound = table.issuer.is_some() && !table.audience.is_empty();
         if matches!(table.dialect, Spoken::Mercure1) && !is_bound {
             return Err(
@@ -235,6 +239,7 @@ impl Loaded {
 /// Whether the set has symmetric or private keys.
 fn has_secrets(set: &[u8]) -> bool {
     let set: serde_json::Value = serde_json::from_slice(set).unwrap_or_default();
+    // `k` is a symmetric key, `d` the private part of any other (RFC 7518, 6).
     let mut keys = set["keys"].as_array().into_iter().flatten();
     keys.any(|key| key.get("k").is_some() || key.get("d").is_some())
 }

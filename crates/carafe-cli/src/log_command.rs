@@ -103,6 +103,7 @@ fn confirm(yes: bool) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
+    // Both: the question goes to standard error, and a script must not answer it by accident.
     if !(stdin().is_terminal() && stderr().is_terminal()) {
         return Err(Failure::failed(
             "nothing was changed: give --yes to repair the log, or --dry-run for a report only",

@@ -18,6 +18,7 @@ impl Output {
     pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
         let mut stdout = self.stdout.lock();
         writeln!(stdout, "{text}")?;
+        // Each line at once: a reader behind a pipe sees events as they arrive.
         stdout.flush()
     }
 

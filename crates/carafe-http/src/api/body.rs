@@ -65,6 +65,8 @@ impl<'a> BodyReader<'a> {
         let deadline = Instant::now();
         let mut reader = Self { options, body, most, read: 0, held, patience: WAIT, deadline };
         reader.hold(most.copies * declared.max(1)).await?;
+        // The time for the body begins when it may be sent: waiting for memory is the hub's delay,
+        // not the client's.
         reader.deadline = Instant::now() + options.body_timeout;
         Ok(reader)
     }
@@ -78,6 +80,8 @@ impl<'a> BodyReader<'a> {
             // Other frames are trailers, which mean nothing here.
             let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
             self.read += data.len();
+            // Checked as the bytes arrive, because a chunked body declares no length, and a client
+            // may send more than it declared.
             if self.read > self.most.bytes {
                 return Err(too_large(self.most.bytes).over(self.most.limit));
             }
@@ -103,6 +107,7 @@ impl<'a> BodyReader<'a> {
             self.make_room(&mut bytes, data.len()).await?;
             bytes.extend_from_slice(&data);
         }
+        // What is kept may be much less than the buffer, and is counted by its capacity.
         bytes.shrink_to_fit();
         Ok((String::from_utf8(bytes).map_err(|_| bad_utf_8())?, self.held))
     }
@@ -113,6 +118,7 @@ impl<'a> BodyReader<'a> {
         if needed > bytes.capacity() {
             let capacity = needed.max((2 * bytes.capacity()).min(self.most.bytes));
             self.hold(self.most.copies * capacity).await?;
+            // Exactly what was reserved: `reserve` would round up beyond the budget.
             bytes.reserve_exact(capacity - bytes.len());
         }
         Ok(())

@@ -44,6 +44,8 @@ impl Caller {
         let Some(token) = options.credentials.take(parts)? else {
             return Ok(Self::anonymous(app));
         };
+        // Only a cookie is sent without the page's doing: a header or parameter is set by a script
+        // that knows the token.
         if token.in_cookie {
             cookies::check_origin(parts, &options.origins)?;
         }
@@ -104,6 +106,8 @@ impl Caller {
 
     /// What is not granted: 401 if a token could grant it, else 403.
     pub(crate) fn refused(&self, detail: String) -> Problem {
+        // 401 tells a page to log in. With a token that does not grant it, or a hub without keys,
+        // it would log in again and again.
         if self.may_have_token {
             return Problem::no_token(&detail);
         }

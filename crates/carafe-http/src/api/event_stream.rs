@@ -267,6 +267,8 @@ impl EventBody {
                 debug!(error, "an event stream's handler ended early");
             }
         }
+        // After the handler: it may have filled the queue just now, or waits for room in it. Taking
+        // an event wakes it then.
         match self.events.poll_recv(cx) {
             // Clones of the sender may still exist elsewhere: the handler's return ends the
             // stream all the same.
@@ -281,6 +283,8 @@ impl EventBody {
         while joined.len() < CHUNK
             && let Ok(next) = self.events.try_recv()
         {
+            // Copies, so that many small events cost one chunk and one write. At most `WAITING`
+            // events are queued.
             joined = [joined, next].concat().into();
         }
         joined

@@ -32,6 +32,7 @@ async fn alive() -> Plain {
 
 /// 200 as long as the hub takes new streams and events; 503 while it drains.
 async fn ready(State(hub): State<Hub>) -> Result<Plain, Problem> {
+    // Load balancers stop sending work while the open streams still end.
     if hub.is_draining() {
         return Err(Problem::try_again("the hub is shutting down: send requests to another node"));
     }

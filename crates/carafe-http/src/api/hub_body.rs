@@ -70,6 +70,7 @@ impl HubBody {
         if let Some(opening) = self.opening.take() {
             self.count(&opening);
             if let Some(handoff) = &self.handoff {
+                // With the opening, which the server compares with what hyper has written.
                 handoff.offer(&mut self.stream, &opening, cx.waker());
             }
             return Poll::Ready(Some(opening));
@@ -132,6 +133,8 @@ impl HubBody {
 impl Drop for HubBody {
     fn drop(&mut self) {
         if self.stream.is_none() {
+            // The stream was offered and not taken: the client left in between, and the stream has
+            // to be counted as ended.
             self.stream = self.handoff.as_ref().and_then(Handoff::take_back);
         }
         let stalled = self.stall.as_ref().is_some_and(StallDetector::has_stalled);

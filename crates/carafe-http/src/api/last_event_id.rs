@@ -49,6 +49,8 @@ pub(crate) fn in_header(headers: &HeaderMap) -> Option<String> {
 
 fn in_query(query: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    // Leniently: an ID that cannot be decoded is a foreign ID, which leads to a gap, and not to an
+    // error that `EventSource` would never recover from.
     let (_, value) = pairs.find(|(name, _)| *name == PARAMETER)?;
     let value = value.replace('+', " ");
     let id = percent_decode_str(&value).decode_utf8_lossy();

@@ -42,6 +42,7 @@ impl Line {
         let mut json = serde_json::Deserializer::from_str(text);
         let line = json
             .deserialize_map(LineVisitor { event_bytes, alternates: topics.saturating_sub(1) })?;
+        // Nothing may follow the object: two events on one line would become one.
         json.end()?;
         Ok(line)
     }
@@ -137,6 +138,8 @@ impl<'de> Visitor<'de> for AtMost {
             topics.push(topic);
         }
         let mut is_over = false;
+        // Skipped, not stored: the memory stays within that of the allowed topics. The rest must
+        // still be valid JSON.
         while seq.next_element::<IgnoredAny>()?.is_some() {
             is_over = true;
         }
@@ -159,6 +162,8 @@ impl Bounded {
     fn put(&mut self, bytes: &[u8]) {
         self.is_over |= self.text.len() + bytes.len() > self.limit;
         if self.is_over {
+            // Frees what was written. The value is read to its end all the same, so that the line's
+            // other errors are reported.
             self.text = Vec::new();
         } else {
             self.text.extend_from_slice(bytes);
@@ -233,6 +238,7 @@ impl<'de> Visitor<'de> for Json<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        // Within another value it keeps its quotes and escapes.
         if self.within {
             return self.out.put_json(value);
         }

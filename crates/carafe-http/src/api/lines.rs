@@ -56,6 +56,7 @@ impl Lines {
     ) -> Result<(), Problem> {
         let mut begun = std::mem::take(&mut self.begun);
         self.ended(|number| line(number, &begun))?;
+        // A large buffer is freed: one long line must not occupy memory until the batch ends.
         if begun.capacity() <= KEPT {
             begun.clear();
             self.begun = begun;
@@ -67,6 +68,8 @@ impl Lines {
         let length = self.begun.len() + bytes.len();
         self.check(length)?;
         if length > self.begun.capacity() {
+            // Doubled, so that a line in many pieces is copied a constant number of times, and
+            // never beyond the limit.
             let capacity = length.max((2 * self.begun.capacity()).min(self.longest));
             self.begun.reserve_exact(capacity - self.begun.len());
         }

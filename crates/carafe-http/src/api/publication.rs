@@ -78,6 +78,8 @@ pub(crate) fn not_stored(error: PublishError) -> Problem {
         PublishError::Append(AppendError::Busy) => {
             Problem::try_again(detail).over(Limit::WaitingBytes)
         }
+        // Draining, a failed disk, keys that cannot be looked up: nothing was stored, or it is
+        // unknown, and another attempt is right.
         _ => Problem::try_again(detail),
     }
 }

@@ -41,6 +41,7 @@ struct Lent(Body);
 impl Drop for Lent {
     fn drop(&mut self) {
         if !self.0.is_end_stream()
+            // Outside the runtime, as during its shutdown, the body is just dropped.
             && let Ok(runtime) = Handle::try_current()
         {
             let rest = Limited::new(std::mem::take(&mut self.0), BYTES);
@@ -50,6 +51,7 @@ impl Drop for Lent {
 }
 
 async fn throw_away(mut body: Limited<Body>) {
+    // Ends at the limit, too: `Limited` returns an error there.
     while let Some(Ok(_)) = body.frame().await {}
 }
 
