@@ -109,6 +109,8 @@ impl Access {
         match matcher {
             TopicMatcher::Exact(topic) => self.grant.covers(topic),
             TopicMatcher::Pattern(_) => {
+                // Whether one pattern covers another cannot be decided cheaply. A wrong `false`
+                // only means that entries are tested one by one.
                 self.grant.is_all() || self.grant.matchers().contains(matcher)
             }
         }
@@ -120,6 +122,7 @@ impl Access {
     pub fn may_show(&self, matcher: &TopicMatcher) -> bool {
         match matcher {
             TopicMatcher::Exact(topic) => self.public || self.grant.covers(topic),
+            // A wrong `true` only opens a stream that shows nothing.
             TopicMatcher::Pattern(_) => !self.is_empty(),
         }
     }

@@ -52,6 +52,7 @@ impl Readers {
 
     fn start_after(count: usize, prepare: fn()) -> std::io::Result<Self> {
         let readers = Self { queue: Arc::default() };
+        // Without a thread, reads would wait forever.
         for _ in 0..count.max(1) {
             let queue = Arc::clone(&readers.queue);
             thread::Builder::new().name("carafe-log-read".into()).spawn(move || {
@@ -88,6 +89,7 @@ impl Readers {
             reply.is_none()
         }));
         Box::pin(async move {
+            // The sender is dropped without an answer only when the log is dropped.
             answer.await.map_err(|_| ReadError::Disk("the threads that read it are gone".into()))?
         })
     }
@@ -153,6 +155,7 @@ impl Queue {
 
     fn work(&self) {
         while let Some(mut turn) = self.take() {
+            // To the end of the queue: every read that waits gets its turn first.
             if !turn() {
                 self.push(turn);
             }

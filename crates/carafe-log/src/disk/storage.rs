@@ -105,6 +105,7 @@ impl Folder {
     pub(crate) fn lock(path: &Path) -> io::Result<(Self, FolderLock)> {
         make_private(path)?;
         warn_if_shared(path)?;
+        // Before anything is read: what another process writes would look like damage.
         let lock = FolderLock::acquire(path)?;
         Ok((Self { path: path.to_owned(), folder: fs::File::open(path)? }, lock))
     }
@@ -112,6 +113,7 @@ impl Folder {
 
 impl FolderLock {
     fn acquire(path: &Path) -> io::Result<Self> {
+        // The file stays when the process ends; the kernel releases the lock, also after a crash.
         let file = private().create(true).truncate(false).write(true).open(path.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -188,6 +190,7 @@ impl Storage for Folder {
     }
 
     fn sync(&self) -> io::Result<()> {
+        // A directory has no data of its own for `fdatasync`: its entries are metadata.
         self.folder.sync_all()
     }
 }
@@ -218,6 +221,8 @@ impl StorageFile for fs::File {
     }
 
     fn sync(&self) -> io::Result<()> {
+        // `fdatasync` also writes the size, which is needed to read what was written
+        // (fdatasync(2)).
         self.sync_data()
     }
 }

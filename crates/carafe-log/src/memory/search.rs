@@ -47,11 +47,14 @@ impl BlockRead {
                     bytes += entry.weight();
                     let is_full =
                         block.entries.len() >= self.limit.entries || bytes > self.limit.bytes;
+                    // The first entry is returned whatever its size, or the reader would never get
+                    // past it.
                     if is_full && !block.entries.is_empty() {
                         return Ok(Some(block.clone()));
                     }
                     block.entries.push(Arc::clone(&entry));
                 }
+                // Also for an entry that does not match: the next block need not test it again.
                 block.up_to = entry.position;
             }
             if count < TAKEN {
@@ -106,9 +109,12 @@ impl LastSearch {
         }
         while !budget.is_spent() {
             let (before, taken) = log.state().take_before(self.before, TAKEN);
+            // No older entry is left: fewer match than were requested.
             let Some(first) = taken.first().map(|entry| entry.offset()) else {
                 return Some(before);
             };
+            // A turn ends after a whole portion, so it may exceed its budget by the tests of
+            // `TAKEN` entries.
             for at in (0..taken.len()).rev() {
                 if self.counts(&taken[at], budget) {
                     self.left -= 1;
@@ -143,6 +149,7 @@ impl ExternalIdSearch {
     pub(super) fn turn(&mut self, log: &MemoryShared) -> Option<Option<Position>> {
         let taken = log.state().take_with_external_id(&self.id, self.after, TAKEN);
         let shown = taken.iter().find(|entry| self.access.shows(&entry.publication));
+        // A full portion without a shown entry may be followed by others.
         if shown.is_some() || taken.len() < TAKEN {
             return Some(shown.map(|entry| entry.position));
         }

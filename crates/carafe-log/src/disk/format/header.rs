@@ -60,6 +60,7 @@ pub(crate) enum BadHeader {
 
 impl Header {
     pub(crate) fn name(&self) -> String {
+        // Twenty digits hold any offset, so the names sort by number.
         format!("{:020}.segment", self.previous.offset + 1)
     }
 
@@ -89,6 +90,8 @@ impl Header {
             other => return Err(BadHeader::Version(other)),
         };
         let header = take_header(&mut take, after_hole).ok_or(damaged)?;
+        // In bounds: `take_header` has taken all fields before the checksum. Seeded with 0, because
+        // the salt is part of what is checked.
         let sum = checksum(0, &bytes[..HEADER - 4]);
         if take.u32() == Some(sum) { Ok(header) } else { Err(damaged) }
     }

@@ -130,6 +130,7 @@ impl<'a> Planner<'a> {
                     self.plan.steps.push(Step::RemoveIndex(finding.file.clone()));
                     self.plan.findings.push(finding);
                 }
+                // Frees the index of the segment before its content is read once more.
                 drop(scanned);
                 let (runs, _) = Content::new(&*segment.file, segment.header)?.runs(|_, _| {})?;
                 self.take_segment(&segment, runs.first());
@@ -169,6 +170,8 @@ impl<'a> Planner<'a> {
             if run.at == HEADER {
                 self.take_segment(&segment, Some(run));
             } else {
+                // Not below zero: offsets of entries begin at 1. The range is an upper bound,
+                // because offsets have holes.
                 self.lose_up_to(run.first.0.offset - 1, Some(run.first.1));
             }
             self.keep(run);
@@ -184,6 +187,7 @@ impl<'a> Planner<'a> {
     fn has_lost_end(&self, runs: &[Run], rest: Rest) -> io::Result<bool> {
         let mark = clean_mark(&*self.log.storage)?;
         let last = runs.last().map(|run| (run.last.0, run.end));
+        // The mark is the only witness of entries whose bytes are gone without a trace.
         Ok(rest != Rest::Nothing || mark.is_some_and(|mark| Some(mark) != last))
     }
 
@@ -191,6 +195,7 @@ impl<'a> Planner<'a> {
     fn take_segment(&mut self, segment: &Segment, first: Option<&Run>) {
         let header = &segment.header;
         self.last.get_or_insert((header.previous, None));
+        // A segment is missing, or the one before it has lost its end.
         if self.last.is_some_and(|(last, _)| !open::follows(last, header)) {
             self.lose_up_to(header.previous.offset, first.map(|run| run.first.1));
             self.plan.steps.push(Step::MarkHole(segment.clone()));
@@ -277,6 +282,8 @@ impl Step {
                 split(storage, segment, runs)
             }
             Self::MarkHole(segment) => {
+                // The header keeps its length and place, so it is written over. If that is torn,
+                // the next repair finds a damaged header.
                 let header = Header { after_hole: true, ..segment.header };
                 segment.file.write_at(0, &header.encode())?;
                 segment.file.sync()
@@ -301,6 +308,7 @@ fn copy(storage: &dyn Storage, segment: &Segment, backup: &str) -> io::Result<()
 /// before it: an interruption loses nothing.
 fn split(storage: &dyn Storage, segment: &Segment, runs: &[Run]) -> io::Result<()> {
     let stays = runs.first().filter(|run| run.at == HEADER);
+    // The first run stays in the damaged file if it begins right after the header.
     write_parts(storage, segment, usize::from(stays.is_some()))?;
     // The derived files describe the whole segment.
     remove_derived(storage, &segment.name)?;
@@ -329,6 +337,7 @@ fn leave_torn_end(storage: &dyn Storage) -> io::Result<()> {
 fn write_parts(storage: &dyn Storage, segment: &Segment, from: usize) -> io::Result<()> {
     let mut commits: Vec<Vec<Vec<Arc<Entry>>>> = Vec::new();
     Content::new(&*segment.file, segment.header)?.runs(|number, entries| {
+        // Commits are kept apart, as they were: a segment is checked commit by commit.
         commits.resize_with(commits.len().max(number + 1), Vec::new);
         commits[number].push(entries.iter().cloned().map(Arc::new).collect());
     })?;
@@ -340,6 +349,7 @@ fn write_part(
     damaged: Header,
     commits: &[Vec<Arc<Entry>>],
 ) -> io::Result<()> {
+    // A run has at least one entry, so the offset is at least 1.
     let first = commits.iter().flatten().next().map_or(0, |entry| entry.offset());
     // The nonce of the lost entry with this offset is unknown. 0 matches none.
     let previous = Position { generation: damaged.generation, offset: first - 1, nonce: 0 };
@@ -352,6 +362,8 @@ fn write_part(
         bytes.extend_from_slice(&commit.bytes);
         end = commit.end;
     }
+    // Under another name until it is complete and synced: an interrupted repair leaves no half
+    // segment.
     let unfinished = format!("{}{}", header.name(), files::UNFINISHED);
     let file = storage.create(&unfinished)?;
     file.write_at(0, &bytes)?;

@@ -193,7 +193,7 @@ impl Writer {
         self.cut_unfinished()?;
         let (segment, end) = self.active();
         // Encoded before it is known whether it fits: its length is known only then. It is encoded
-        // again for a new segment, whose salt and place differ.
+        // again for a new segment, where its place and the commit before it differ.
         let mut commit = Commit::encode(entries, &segment.header, end);
         let mut segment = segment;
         if commit.end.at > self.room_to
