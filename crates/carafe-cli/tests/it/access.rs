@@ -526,8 +526,8 @@ fn no_token_and_no_secret_is_ever_in_a_log() {
         "--token-in-query",
     ];
     let process = Process::start(carafe().args(options).env("RUST_LOG", "trace"));
-    let mut said = String::new();
-    let ready = words(&process.stderr, &mut said, |line| line.starts_with("listening on"));
+    let mut printed = String::new();
+    let ready = words(&process.stderr, &mut printed, |line| line.starts_with("listening on"));
     let (_, address) = ready.split_once("://").unwrap();
     let address: SocketAddr = address.parse().unwrap();
     let [good, bad] = [token(all()), signed(&Signer::secret(OTHER.as_bytes()).unwrap(), all())];
@@ -557,23 +557,23 @@ fn no_token_and_no_secret_is_ever_in_a_log() {
         }
     }
     process.signal(Signal::HUP);
-    words(&process.stderr, &mut said, |line| line.contains("reloaded the keys"));
+    words(&process.stderr, &mut printed, |line| line.contains("reloaded the keys"));
     process.signal(Signal::TERM);
-    words(&process.stderr, &mut said, |_| false);
-    assert!(said.contains("TRACE"), "{said}");
+    words(&process.stderr, &mut printed, |_| false);
+    assert!(printed.contains("TRACE"), "{printed}");
     for token in [&good, &bad] {
         for part in token.split('.').skip(1) {
-            assert!(!said.contains(part), "{}", line_with(&said, part));
+            assert!(!printed.contains(part), "{}", line_with(&printed, part));
         }
     }
-    assert!(!said.contains(SECRET), "{}", line_with(&said, SECRET));
+    assert!(!printed.contains(SECRET), "{}", line_with(&printed, SECRET));
 }
 
-/// Adds to `said` what comes, up to the line that is `wanted`, which it gives, or to the end.
-fn words(stderr: &Receiver<String>, said: &mut String, wanted: impl Fn(&str) -> bool) -> String {
+/// Appends lines to `printed`, up to the line that is `wanted`, which it returns, or to the end.
+fn words(stderr: &Receiver<String>, printed: &mut String, wanted: impl Fn(&str) -> bool) -> String {
     while let Ok(line) = stderr.recv_timeout(PATIENCE) {
-        said.push_str(&line);
-        said.push('\n');
+        printed.push_str(&line);
+        printed.push('\n');
         if wanted(&line) {
             return line;
         }
@@ -581,8 +581,8 @@ fn words(stderr: &Receiver<String>, said: &mut String, wanted: impl Fn(&str) -> 
     String::new()
 }
 
-fn line_with<'a>(said: &'a str, part: &str) -> &'a str {
-    said.lines().find(|line| line.contains(part)).unwrap_or_default()
+fn line_with<'a>(printed: &'a str, part: &str) -> &'a str {
+    printed.lines().find(|line| line.contains(part)).unwrap_or_default()
 }
 
 #[test]
@@ -753,8 +753,8 @@ fn the_program_makes_tokens_and_publishes_and_subscribes_with_them() {
         ("x", "log", "(401)"),
     ] {
         let refused = publish(token, topic);
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
+        let printed = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(1) && printed.contains(words), "{printed}");
     }
     let subscribe = |arguments: &[&str]| {
         run(carafe().args(["subscribe", "-n", "1", "--earliest", "--url", &url]).args(arguments))

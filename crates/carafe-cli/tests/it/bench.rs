@@ -1,4 +1,4 @@
-//! `carafe bench`: it passes a hub that is right, and tells what is wrong with one that is not.
+//! `carafe bench`: it passes a correct hub, and reports the faults of an incorrect one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -139,8 +139,8 @@ struct Liar {
 }
 
 impl Liar {
-    /// It waits for `count` events, and then sends what `tell` makes of them.
-    fn start(count: usize, tell: impl Fn(&[String]) -> String + Send + 'static) -> Self {
+    /// Waits for `count` events, and then sends what `respond` makes of them.
+    fn start(count: usize, respond: impl Fn(&[String]) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
@@ -150,7 +150,7 @@ impl Liar {
             let events = published(listener.accept().unwrap().0);
             let events: Vec<_> =
                 (0..count).map(|_| events.recv_timeout(PATIENCE).unwrap()).collect();
-            stream.write_all(tell(&events).as_bytes()).unwrap();
+            stream.write_all(respond(&events).as_bytes()).unwrap();
             // The other end closes when it has seen enough.
             let _ = stream.read_to_end(&mut Vec::new());
         });

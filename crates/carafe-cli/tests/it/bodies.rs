@@ -1,4 +1,4 @@
-//! The bodies of requests: who is refused before sending one, and what they take of memory.
+//! The bodies of requests: which are rejected before they are sent, and the memory they take.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -42,7 +42,7 @@ fn a_publisher_without_rights_is_rejected_instead_of_100_continue() {
     assert!(read_head(&mut socket).0.starts_with("HTTP/1.1 201 "));
 }
 
-/// The answer comes though none of the bodies ever ends.
+/// The hub responds although none of the bodies ever ends.
 #[test]
 fn bodies_of_clients_that_may_not_publish_take_no_memory() {
     let hub = Server::anonymous("subscribe");
@@ -96,7 +96,7 @@ fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
         }
         let answers: Vec<_> = sockets.iter().map(|socket| scope.spawn(|| answer(socket))).collect();
         metrics.comes_to("carafe_limited_total{limit=\"body-bytes-in-flight\"}", 57.0);
-        // Those who have room go on to hold it.
+        // The bodies that have memory keep it.
         sockets.iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
         answers
             .into_iter()

@@ -1,4 +1,4 @@
-//! Certificates that nobody has signed but their own keys.
+//! Self-signed certificates.
 
 use std::fs;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ impl Certificate {
         curl_stream(&[&["--cacert", path.to_str().unwrap()], arguments].concat())
     }
 
-    /// A copy of the certificate as it is now, for who is to trust this one and no other.
+    /// A copy of the certificate as it is now, for a client that trusts only this one.
     pub(crate) fn copy(&self, name: &str) -> PathBuf {
         let copy = self.folder.path().join(name);
         fs::copy(self.path(), &copy).unwrap();
@@ -62,7 +62,7 @@ impl Certificate {
     }
 }
 
-/// A request by `curl`, with what comes of it.
+/// A request by `curl`, and its output.
 pub(crate) fn curl(arguments: &[&str]) -> Output {
     let common = ["--silent", "--show-error", "--max-time", "30"];
     Command::new("curl").args(common).args(arguments).output().unwrap()

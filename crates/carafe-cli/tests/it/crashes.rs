@@ -1,5 +1,5 @@
 //! The program is killed at random moments under load, and started again: nothing that was
-//! acknowledged is lost, nothing comes twice, nothing out of order.
+//! acknowledged is lost, repeated or reordered.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ const SUBSCRIBERS: usize = 200;
 const OF_EVERYTHING: usize = 20;
 const BY_PATTERN: usize = 60;
 
-/// After one event in so many, a publisher repeats the key of an event that was acknowledged.
+/// After this many events, a publisher repeats the key of an event that was acknowledged.
 const REPEATS: u32 = 3;
 
 /// How often the program is killed; `cargo xtask crash --cycles N` sets another number.

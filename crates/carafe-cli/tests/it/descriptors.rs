@@ -14,7 +14,7 @@ use crate::limits::comes_back_after;
 use crate::metrics::Metrics;
 use crate::process::{Process, Server, carafe, eventually};
 
-/// A hub that may have so many, by what a shell sets before.
+/// A hub with this limit on descriptors, which a shell sets.
 fn hub(limit: &str, options: &[&str]) -> (Server, Vec<String>) {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]).arg(carafe().get_program());

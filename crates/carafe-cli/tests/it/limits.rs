@@ -18,7 +18,7 @@ pub(crate) fn comes_back_after(answer: &Answer) -> u64 {
     retry.unwrap_or_else(|| panic!("{:?}", answer.body)).parse().unwrap()
 }
 
-/// The answer to who asks from behind a proxy.
+/// The response to a client behind a proxy.
 fn get_for(hub: &Server, client: &str, path: &str) -> Answer {
     request(hub.address, "GET", path, &[&format!("X-Forwarded-For: {client}")], b"")
 }

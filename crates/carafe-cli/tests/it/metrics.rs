@@ -1,4 +1,4 @@
-//! What a hub tells of itself, on a listener of its own.
+//! The metrics of a hub, on their own listener.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::http::{Stream, get, post, publish, request};
 use crate::process::{PATIENCE, Server, repository};
 
-/// Where a hub tells its metrics.
+/// The metrics listener of a hub.
 #[derive(Clone, Copy)]
 pub(crate) struct Metrics {
     pub(crate) address: SocketAddr,
@@ -103,7 +103,7 @@ fn metrics_are_what_prometheus_reads() {
 #[test]
 fn the_documentation_names_every_metric_and_every_limit() {
     let (hub, metrics) = Server::with_metrics(&[]);
-    // Some are there only when there is something to tell.
+    // Some exist only after the first event.
     publish(hub.address, "/events/a", "x");
     let page = fs::read_to_string(repository("docs/OPERATIONS.md")).unwrap();
     let exported = get(metrics.address, "/metrics").body;

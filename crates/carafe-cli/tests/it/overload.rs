@@ -111,8 +111,8 @@ fn header_bombs_are_refused_and_take_no_memory() {
     let throw = |times: usize| {
         for (name, bomb) in bombs() {
             for _ in 0..times {
-                // The answer may be lost in the reset that who sends on gets; the connection is
-                // closed all the same.
+                // The response may be lost: a client that still sends gets a reset. The connection
+                // is closed all the same.
                 let answer = send(hub.address, bomb.as_bytes());
                 assert!(matches!(answer.status, 0 | 400 | 414 | 431), "{name}: {}", answer.head);
             }

@@ -37,7 +37,7 @@ fn publish_batch(address: SocketAddr, batch: &str) {
     assert_eq!(answer.status, 201, "{}", answer.body);
 }
 
-/// The ring holds few events, so that who lags or begins with history goes by the log.
+/// The ring holds few events, so that subscribers that lag or begin with history read the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn between_history_and_live_there_is_no_gap_double_or_disorder() {
     let seed = seed();
@@ -140,8 +140,7 @@ fn publish_on(address: SocketAddr, stop: Arc<AtomicBool>) -> thread::JoinHandle<
     })
 }
 
-/// Reads what there is on all streams in turn until it is stopped, and answers how many events that
-/// were.
+/// Reads all streams in turn until it is stopped, and returns the number of events.
 fn read_on(mut streams: Vec<Stream>, stop: Arc<AtomicBool>) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
         streams.iter().for_each(|stream| stream.socket().set_nonblocking(true).unwrap());

@@ -77,8 +77,7 @@ impl Server {
         Self { address: address_in(&ready), process }
     }
 
-    /// A hub that clients without a token may use, with these options beside, and where it tells
-    /// its metrics.
+    /// A hub that clients without a token may use, with these further options, and its metrics.
     pub(crate) fn with_metrics(options: &[&str]) -> (Self, Metrics) {
         let hub = Self::start(&[&["--metrics-listen", "127.0.0.1:0"], options].concat());
         let metrics = Metrics::of(&hub);
@@ -141,7 +140,7 @@ impl Server {
 
 pub(crate) fn carafe() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carafe"));
-    // What the person who runs the tests has set is none of theirs.
+    // Settings of the person who runs the tests must not change the program under test.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARAFE_") || name == "RUST_LOG" {
             command.env_remove(name);

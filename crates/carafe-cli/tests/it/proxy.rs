@@ -66,7 +66,7 @@ impl Proxy {
         self.shared.lock().unwrap().target = Some(target);
     }
 
-    /// Cuts whatever is open now, and lets nobody through until there is another target.
+    /// Cuts all open connections, and accepts none until there is another target.
     pub(crate) fn hold(&self) {
         self.shared.lock().unwrap().target = None;
         self.cut();

@@ -25,12 +25,12 @@ impl Configured {
         Self { hub, file, _folder: folder }
     }
 
-    /// Writes the file anew, tells the hub, and waits until it says this.
+    /// Writes the file again, signals the hub, and waits until it logs this.
     #[track_caller]
-    fn change(&self, text: &str, said: &str) -> String {
+    fn change(&self, text: &str, logged: &str) -> String {
         fs::write(&self.file, text).unwrap();
         self.hub.hang_up();
-        self.hub.next_word(|line| line.contains(said))
+        self.hub.next_word(|line| line.contains(logged))
     }
 
     fn origin(&self, origin: &str) -> Option<String> {

@@ -42,7 +42,7 @@ fn resumes_without_gap_or_double(client: Client, test: &str) {
     let hub = hub();
     let cut = if let Client::Browser = client { Cut::InBody } else { Cut::Anywhere };
     let proxy = Proxy::start(hub.address, CUTS, cut);
-    // With `earliest`, a client that is cut before it was given any ID is owed everything.
+    // With `earliest`, a client that is disconnected before its first ID receives everything.
     let reading = client.read(proxy.address, "/events?pattern=orders/*&earliest", EVENTS);
     let published = publish_many(hub.address);
     let shown = std::iter::repeat_with(|| next_shown(&reading));

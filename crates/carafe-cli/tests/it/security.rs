@@ -120,7 +120,7 @@ fn next_envelope(stream: &mut Stream) -> serde_json::Value {
     serde_json::from_str(&stream.data(1)[0]).unwrap()
 }
 
-/// A hub that tells each request, and others, in its log.
+/// A hub that logs each request.
 fn talkative(format: &str) -> Server {
     let mut command: Command = carafe();
     command.args([

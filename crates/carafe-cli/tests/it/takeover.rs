@@ -202,7 +202,7 @@ fn a_client_that_expects_100_continue_gets_its_stream() {
     }
 }
 
-/// Whether the body comes with the head or after it.
+/// Whether the body is sent with the head or after it.
 #[test]
 fn a_request_for_a_stream_may_have_a_body_that_is_not_read() {
     let hub = Server::start(&[]);
@@ -344,7 +344,7 @@ fn a_client_that_leaves_within_a_frame_leaves_nothing_behind() {
     eventually("the descriptor is free", || hub.descriptors() == before);
 }
 
-/// It is not left with half an event: what it got whole counts, and the rest comes when it resumes.
+/// It never keeps half an event: complete events count, and it receives the others when it resumes.
 #[test]
 fn a_client_that_takes_nothing_is_cut_in_time_and_resumes_exactly() {
     let mut random = StdRng::seed_from_u64(seed());

@@ -81,7 +81,7 @@ impl Place {
     }
 }
 
-/// The part of a body that comes before it waits.
+/// The part of a body before it waits.
 fn now(mut body: Body) -> String {
     let mut bytes = Vec::new();
     while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut noop()) {

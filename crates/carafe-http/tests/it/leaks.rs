@@ -1,5 +1,5 @@
 //! No event reaches a client without the right to it, by either protocol. An independent oracle
-//! says who has which right.
+//! knows the rights of each client.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! The log lines of a stream: who asked for what, how it was delivered, and how it ended.
+//! The log lines of a stream: its client, its request, its delivery path and its end.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

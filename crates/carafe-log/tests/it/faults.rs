@@ -17,8 +17,8 @@ use crate::sim::{Call, Errno, Fault, SimDisk};
 
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
 
-/// Appends `batches` in one group commit: they wait while `first` is synced. Then the disk may be
-/// told to fail.
+/// Appends `batches` in one group commit: they wait while `first` is synced. Then a failure of the
+/// disk may be set up.
 pub(crate) fn append_together(
     disk: &SimDisk,
     log: &DiskLog,
@@ -168,7 +168,7 @@ fn history_that_cannot_be_trimmed_for_want_of_room_is_trimmed_later() {
     assert!(kept.len() < 200 && stored.ends_with(&kept), "{kept:?}");
 }
 
-/// A topic with so many entries that their list is not read together with those of others.
+/// A topic whose list of entries is too long to be read together with those of others.
 #[test]
 fn entries_selected_by_a_pattern_are_all_read_after_their_list_could_not_be() {
     const ENTRIES: usize = 70_000;

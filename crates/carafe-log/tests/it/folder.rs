@@ -62,7 +62,7 @@ fn files_and_folders_of_others_disturb_nothing_and_stay() {
     }
 }
 
-/// The mark of an orderly end is a convenience: the file of somebody else is not.
+/// The log may remove its own clean mark, but no file that a user has put there.
 #[test]
 fn a_file_of_others_with_the_name_of_the_mark_stays() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Idempotency keys: each is stored once within its window, whoever publishes at the same time and
-//! whatever is sealed, trimmed or restarted meanwhile.
+//! Idempotency keys: each is stored once within its window, with concurrent publishers, and while
+//! segments are sealed and trimmed and the log is opened again.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -260,7 +260,7 @@ impl Life {
     }
 }
 
-/// Waits until history has been trimmed after the commit before: that comes before the next answer.
+/// Waits until history is trimmed after the previous commit: the next append returns after that.
 fn trimmed(log: &DiskLog) {
     let _ = wait(log.append(Vec::new()));
 }

@@ -36,7 +36,8 @@ fn decode_piece(
     Ok(())
 }
 
-/// The property: the decoder tells what the standard says, no later than it can, in every split.
+/// The property: in every split, the decoder yields the items of the standard, each as early as
+/// possible.
 pub(crate) fn decoder_follows_the_standard(stream: &[u8]) {
     let expected = reference(stream, "seed");
     for size in [1, 2, 3, 7, stream.len().max(1)] {

@@ -9,7 +9,7 @@ use crate::clients::{is_here, node};
 use crate::http::{self, header, read_head};
 use crate::process::{Process, example};
 
-/// What a person sees who starts the example.
+/// The output of the example.
 struct Counter {
     address: SocketAddr,
     process: Process,

@@ -122,7 +122,7 @@ pub(crate) fn with_zero(mercure: &Value) -> String {
     bearer(&zero(mercure))
 }
 
-/// A time so many seconds from now.
+/// The time this many seconds from now.
 pub(crate) fn at(seconds: i64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     now.checked_add_signed(seconds).unwrap()

@@ -1,12 +1,11 @@
-//! Private updates: who gets them, live, from history, and by their IDs.
+//! Private updates: which subscribers receive them live, from history, and by their IDs.
 
 use serde_json::{Value, json};
 
 use crate::http::header;
 use crate::mercure::fixture::{Hub, detail, ids, pattern_detail, with_one, with_zero};
 
-/// A private update to some topics, and a public one to the first, which tells that nothing else is
-/// to come.
+/// A private update to some topics, and then a public one to the first, which marks the end.
 fn publish(hub: &Hub, topics: &[&str]) {
     let topics: Vec<_> = topics.iter().map(|topic| ("topic", *topic)).collect();
     hub.publish(

@@ -134,8 +134,8 @@ impl Random {
 }
 
 impl Call {
-    /// What the operating system may answer. What a log survives without being opened again comes
-    /// more often.
+    /// The errors of the operating system. Those that a log survives without being opened again are
+    /// more frequent.
     fn errnos(self) -> &'static [Errno] {
         use Errno::{FileTooLarge, Io, NoSpace, TooManyFiles};
         match self {
