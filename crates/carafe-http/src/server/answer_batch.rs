@@ -77,3 +77,71 @@ impl AnswerBatch {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Records each write.
+    #[derive(Default)]
+    struct Socket(Vec<String>);
+
+    impl AsyncWrite for Socket {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(str::from_utf8(bytes).unwrap().to_owned());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Writes and flushes the answers as hyper does, and flushes once more, as it does when it is
+    /// polled again. Returns what is written to the socket.
+    fn written(requests: &str, answers: &[&str]) -> Vec<String> {
+        let (mut batch, mut socket) = (AnswerBatch::default(), Socket::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        batch.received(requests.as_bytes());
+        for answer in answers {
+            if batch.hold(std::iter::once(answer.as_bytes())).is_none() {
+                assert!(batch.poll_write(&mut cx, Pin::new(&mut socket)).is_ready());
+                socket.0.push((*answer).to_owned());
+            }
+            assert!(batch.poll_flush(&mut cx, Pin::new(&mut socket)).is_ready());
+        }
+        assert!(batch.poll_flush(&mut cx, Pin::new(&mut socket)).is_ready());
+        socket.0
+    }
+
+    #[test]
+    fn answers_to_requests_that_came_together_share_a_write() {
+        assert_eq!(written("1\r\n\r\n", &["one"]), ["one"]);
+        assert_eq!(
+            written("1\r\n\r\n2\r\n\r\n3\r\n\r\n4", &["one", "two", "three"]),
+            ["onetwothree"]
+        );
+    }
+
+    #[test]
+    fn an_answer_whose_successors_do_not_come_at_once_is_written_by_the_next_flush() {
+        assert_eq!(written("1\r\n\r\nlooks like a second\r\n\r\n", &["one"]), ["one"]);
+        assert_eq!(written("1\r\n\r\n2\r\n\r\n3\r\n\r\n", &["one", "two"]), ["onetwo"]);
+    }
+
+    #[test]
+    fn a_large_answer_is_written_after_those_before_it() {
+        let large = "x".repeat(HELD);
+        assert_eq!(written("1\r\n\r\n2\r\n\r\n", &["one", &large]), ["one", &large]);
+    }
+}
