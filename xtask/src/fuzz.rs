@@ -6,8 +6,8 @@ use crate::step::Step;
 use crate::tool::Tool;
 
 /// The fuzz targets.
-const TARGETS: [&str; 7] =
-    ["batch", "decoder", "form", "last-event-id", "query", "template", "token"];
+const TARGETS: [&str; 8] =
+    ["batch", "decoder", "form", "last-event-id", "query", "records", "template", "token"];
 
 /// Inputs that the fuzzer finds. Those worth keeping are moved to `fuzz/corpus` by hand.
 const FOUND: &str = "fuzz/target/corpus";

@@ -36,4 +36,5 @@ mod security;
 mod smuggling;
 mod takeover;
 mod tls;
+mod tls_streams;
 mod writes;

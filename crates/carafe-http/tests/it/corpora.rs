@@ -7,6 +7,7 @@ use crate::any_batch::any_batch_is_stored_whole_or_not_at_all;
 use crate::any_form::any_form_is_stored_or_refused;
 use crate::any_position::{Came, any_last_event_id_is_found_or_reported};
 use crate::any_query::any_query_is_understood_or_refused;
+use crate::any_records::any_records_end_their_own_stream_only;
 use crate::any_token::any_token_is_judged;
 
 /// The outcomes of all inputs of a target.
@@ -70,4 +71,10 @@ fn every_form_of_the_fuzz_corpus_is_stored_or_refused() {
     let stored = try_all("form", any_form_is_stored_or_refused);
     let whole = count(&stored, |stored| *stored);
     assert!(whole >= 8 && stored.len() - whole >= 10, "{whole} of {}", stored.len());
+}
+
+#[test]
+fn all_records_of_the_fuzz_corpus_end_their_own_stream_only() {
+    let answered = try_all("records", any_records_end_their_own_stream_only);
+    assert!(answered.len() >= 30 && count(&answered, |bytes| *bytes > 0) >= 20, "{answered:?}");
 }

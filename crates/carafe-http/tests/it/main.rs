@@ -7,6 +7,7 @@ mod any_batch;
 mod any_form;
 mod any_position;
 mod any_query;
+mod any_records;
 mod any_token;
 mod asking;
 mod bodies;
