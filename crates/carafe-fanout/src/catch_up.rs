@@ -69,6 +69,7 @@ pub(crate) struct Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
+        // Relaxed, as above. Never beyond the budget: each share was taken from it once.
         self.pool.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }

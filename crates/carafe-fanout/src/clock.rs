@@ -17,6 +17,7 @@ impl Clock {
     }
 
     pub(crate) fn at(&self, now: Instant) -> Tick {
+        // Truncated on purpose: ticks wrap around, and only differences are used.
         count(now.saturating_duration_since(self.start)) as Tick
     }
 

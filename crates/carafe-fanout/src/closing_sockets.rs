@@ -33,9 +33,11 @@ impl ClosingSockets {
         let (key, until) = (entry.key(), now + PATIENCE);
         let waits = socket::end(&socket)
             .and_then(|()| {
+                // Tokens of subscribers are below 2^31, so the two never meet.
                 pollers.promptly(&mut socket, Token(FIRST_TOKEN + key), Interest::READABLE)
             })
             .is_ok();
+        // Otherwise the client has left already, or the poller failed: the socket is closed here.
         if waits {
             entry.insert((socket, until));
             self.deadlines.push_back((until, key));

@@ -46,6 +46,8 @@ impl HangupPoller {
 
     /// The shard's poller has reported the first hangup.
     pub(crate) fn begin(&mut self, now: Instant) -> io::Result<()> {
+        // Until `look` finds nothing, the shard's poller must not report: it would wake the shard
+        // for each hangup.
         self.next = Some(now);
         self.shard.deregister(&mut SourceFd(&self.poll.as_raw_fd()))
     }

@@ -46,9 +46,12 @@ impl HeartbeatRounds {
             return 0..0;
         }
         let parts = entries.div_ceil(AT_ONCE).min(PARTS);
+        // The table may have shrunk since the last part.
         let from = if self.index < entries { self.index } else { 0 };
         let to = from.saturating_add(entries.div_ceil(parts)).min(entries);
         self.index = to;
+        // From now, not from when it was due: a late shard does not make up for the parts that it
+        // has missed.
         self.next = now + self.interval / ROUNDS / parts;
         from..to
     }

@@ -22,6 +22,8 @@ impl Pollers {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
+        // Fails if the socket is registered with the other poller. Asking the kernel is cheaper
+        // than a flag for each client.
         if self.prompt.reregister(socket, token, interest).is_ok() {
             return Ok(());
         }

@@ -44,6 +44,8 @@ impl SendBuffers {
             return false;
         }
         buffer.share = self.catch_up.take(LARGE - self.usual);
+        // The budget first. If the kernel refuses, the part is held until `relax`, and the client
+        // keeps its usual buffer.
         buffer.share.is_some() && set(socket, LARGE).is_ok()
     }
 
@@ -54,6 +56,7 @@ impl SendBuffers {
         {
             tracing::debug!(%error, "SO_SNDBUF");
         }
+        // Dropping the share returns its part to the budget.
         *buffer = SendBuffer::default();
     }
 }

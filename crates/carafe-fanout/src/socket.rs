@@ -76,6 +76,7 @@ pub(crate) fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, EndRe
 /// left, has shut down its side, or sends another request.
 pub(crate) fn read(mut socket: &TcpStream) -> Option<EndReason> {
     loop {
+        // How much there is does not matter.
         match socket.read(&mut [0; 16]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -111,6 +112,7 @@ pub(crate) fn is_closed(mut socket: &TcpStream) -> bool {
 /// Closes the connection with a reset: the kernel frees its send buffer at once, instead of trying
 /// to deliver it.
 pub(crate) fn abort(socket: TcpStream) {
+    // With a linger time of zero, close sends a reset and drops what is queued (socket(7)).
     if let Err(error) = sockopt::set_socket_linger(&socket, Some(Duration::ZERO)) {
         tracing::debug!(%error, "SO_LINGER");
     }

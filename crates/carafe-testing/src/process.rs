@@ -106,7 +106,7 @@ impl Process {
 
     /// The next line of standard error that `wanted` accepts.
     #[track_caller]
-    pub fn next_word(&self, wanted: impl FnMut(&str) -> bool) -> String {
+    pub fn next_record(&self, wanted: impl FnMut(&str) -> bool) -> String {
         next_line(&self.stderr, wanted).unwrap_or_else(|reason| panic!("{reason}"))
     }
 }

@@ -527,7 +527,7 @@ fn no_token_and_no_secret_is_ever_in_a_log() {
     ];
     let process = Process::start(carafe().args(options).env("RUST_LOG", "trace"));
     let mut printed = String::new();
-    let ready = words(&process.stderr, &mut printed, |line| line.starts_with("listening on"));
+    let ready = lines_up_to(&process.stderr, &mut printed, |line| line.starts_with("listening on"));
     let (_, address) = ready.split_once("://").unwrap();
     let address: SocketAddr = address.parse().unwrap();
     let [good, bad] = [token(all()), signed(&Signer::secret(OTHER.as_bytes()).unwrap(), all())];
@@ -557,9 +557,9 @@ fn no_token_and_no_secret_is_ever_in_a_log() {
         }
     }
     process.signal(Signal::HUP);
-    words(&process.stderr, &mut printed, |line| line.contains("reloaded the keys"));
+    lines_up_to(&process.stderr, &mut printed, |line| line.contains("reloaded the keys"));
     process.signal(Signal::TERM);
-    words(&process.stderr, &mut printed, |_| false);
+    lines_up_to(&process.stderr, &mut printed, |_| false);
     assert!(printed.contains("TRACE"), "{printed}");
     for token in [&good, &bad] {
         for part in token.split('.').skip(1) {
@@ -570,7 +570,11 @@ fn no_token_and_no_secret_is_ever_in_a_log() {
 }
 
 /// Appends lines to `printed`, up to the line that is `wanted`, which it returns, or to the end.
-fn words(stderr: &Receiver<String>, printed: &mut String, wanted: impl Fn(&str) -> bool) -> String {
+fn lines_up_to(
+    stderr: &Receiver<String>,
+    printed: &mut String,
+    wanted: impl Fn(&str) -> bool,
+) -> String {
     while let Ok(line) = stderr.recv_timeout(PATIENCE) {
         printed.push_str(&line);
         printed.push('\n');
@@ -604,7 +608,7 @@ fn rotates(tell: impl Fn(&Server)) {
     is_bad(&ask(guarded.address(), "POST", "/events/a", &new));
     guarded.folder.write("secret", OTHER);
     tell(&guarded.hub);
-    guarded.hub.next_word(|line| line.contains("reloaded the keys"));
+    guarded.hub.next_record(|line| line.contains("reloaded the keys"));
     is_bad(&ask(guarded.address(), "POST", "/events/a", &old));
     assert_eq!(ask(guarded.address(), "POST", "/events/a", &new).status, 201);
     assert_eq!(stream.data(1), ["data"]);
@@ -622,7 +626,7 @@ fn bad_new_keys_are_reported_and_the_old_ones_stay_in_use() {
     {
         folder.write(file, text);
         hub.hang_up();
-        let seen = hub.next_word(|line| line.contains("cannot reload the keys"));
+        let seen = hub.next_record(|line| line.contains("cannot reload the keys"));
         assert!(seen.contains("ERROR") && !seen.contains("short\""), "{seen}");
         assert_eq!(ask(hub.address, "POST", "/events/a", &token(all())).status, 201);
     }
@@ -631,9 +635,9 @@ fn bad_new_keys_are_reported_and_the_old_ones_stay_in_use() {
     folder.write("other", SECRET);
     folder.write("keys.toml", "[[key]]\nsecret-file = \"other\"\n");
     hub.hang_up();
-    hub.next_word(|line| line.contains("reloaded the keys"));
+    hub.next_record(|line| line.contains("reloaded the keys"));
     folder.write("other", OTHER);
-    hub.next_word(|line| line.contains("reloaded the keys"));
+    hub.next_record(|line| line.contains("reloaded the keys"));
     let new = signed(&Signer::secret(OTHER.as_bytes()).unwrap(), all());
     assert_eq!(ask(hub.address, "POST", "/events/a", &new).status, 201);
 }
@@ -909,7 +913,7 @@ fn an_issuer_that_changes_its_keys_under_a_url_is_followed_while_a_stream_stays_
     becomes(&hub, &old, 401);
     // What is no set changes nothing.
     *issuer.says.lock().unwrap() = "<html>".into();
-    hub.next_word(|line| line.contains("cannot fetch the JWK Set"));
+    hub.next_record(|line| line.contains("cannot fetch the JWK Set"));
     assert_eq!(ask(hub.address, "POST", "/events/b", &new).status, 201);
     assert_eq!(stream.data(1), ["data"]);
 }

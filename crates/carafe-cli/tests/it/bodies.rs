@@ -95,7 +95,7 @@ fn bodies_in_flight_have_one_budget_and_their_memory_is_returned() {
             scope.spawn(move || send(socket, 4 * MIB, &client, body));
         }
         let answers: Vec<_> = sockets.iter().map(|socket| scope.spawn(|| answer(socket))).collect();
-        metrics.comes_to("carafe_limited_total{limit=\"body-bytes-in-flight\"}", 57.0);
+        metrics.wait_for("carafe_limited_total{limit=\"body-bytes-in-flight\"}", 57.0);
         // The bodies that have memory keep it.
         sockets.iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
         answers
@@ -167,7 +167,7 @@ fn one_client_leaves_room_for_the_bodies_of_others() {
     for socket in &sockets {
         send(socket, MIB, "X-Forwarded-For: 192.0.2.1\r\n", b"{");
     }
-    metrics.comes_to("carafe_limited_total{limit=\"body-bytes-in-flight\"}", 2.0);
+    metrics.wait_for("carafe_limited_total{limit=\"body-bytes-in-flight\"}", 2.0);
     let body = "x".repeat(MIB);
     let other = ["X-Forwarded-For: 192.0.2.2"];
     assert_eq!(request(hub.address, "POST", "/events/a", &other, body.as_bytes()).status, 201);

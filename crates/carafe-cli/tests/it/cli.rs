@@ -310,6 +310,6 @@ fn a_hub_reports_that_it_drains() {
     let hub = Server::start(&[]);
     hub.terminate();
     let process = hub.process();
-    process.next_word(|line| line.contains("draining"));
+    process.next_record(|line| line.contains("draining"));
     assert!(process.wait().success());
 }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use socket2::{Domain, Socket, Type};
 
 use crate::http::{Stream, connect, get, read_head};
-use crate::limits::comes_back_after;
+use crate::limits::reconnect_delay;
 use crate::process::{PATIENCE, Server, eventually};
 
 /// The answer to a health check on this connection; `None` if it is closed.
@@ -35,7 +35,9 @@ fn a_client_may_have_so_many_connections_and_others_do_not_notice() {
     assert!(ask(&first).is_some() && ask(&second).is_some());
     assert_eq!(ask(&connect(hub.address)), None, "it is one too many");
     assert_eq!(metrics.limited("connections-per-address"), 1.0);
-    hub.next_word(|line| line.contains("address=127.0.0.1") && line.contains("--trusted-proxies"));
+    hub.next_record(|line| {
+        line.contains("address=127.0.0.1") && line.contains("--trusted-proxies")
+    });
     assert!(ask(&connect_from([127, 0, 0, 9], hub.address)).is_some(), "another has its own");
     drop(stream);
     eventually("the stream's connection is counted no more", || {
@@ -69,7 +71,7 @@ fn a_client_that_has_to_reconnect_later_holds_no_connection() {
         response.contains("\r\nconnection: close\r\n") && response.contains("retry: "),
         "{response}"
     );
-    comes_back_after(&get(hub.address, "/events/a"));
+    reconnect_delay(&get(hub.address, "/events/a"));
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Oracle {
             "{last:?} and then {position:?}"
         );
         let envelope: Envelope = serde_json::from_str(&event.data).unwrap();
-        assert!((wanted.matches)(&envelope.topic), "nobody asked for {}", envelope.topic);
+        assert!((wanted.matches)(&envelope.topic), "no subscriber requested {}", envelope.topic);
         let count = self.counts.entry(envelope.topic).or_default();
         *count += 1;
         assert_eq!(envelope.data, count.to_string(), "lost, doubled or out of order");

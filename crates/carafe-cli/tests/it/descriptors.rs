@@ -10,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::durable::log;
 use crate::http::{Stream, connect, get, post, publish, read_head};
-use crate::limits::comes_back_after;
+use crate::limits::reconnect_delay;
 use crate::metrics::Metrics;
 use crate::process::{Process, Server, carafe, eventually};
 
@@ -42,7 +42,7 @@ fn streams_leave_descriptors_for_others() {
     let metrics = Metrics::of(&hub);
     let mut streams: Vec<_> =
         (0..52).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
-    comes_back_after(&get(hub.address, "/events/a"));
+    reconnect_delay(&get(hub.address, "/events/a"));
     assert_eq!(metrics.limited("subscribers"), 1.0);
     assert_eq!(
         (get(hub.address, "/healthz").status, get(hub.address, "/readyz").status),
@@ -107,7 +107,7 @@ fn newcomers_are_closed_when_no_connection_waits() {
         streams.push(stream);
         assert!(streams.len() < 100, "each has a descriptor");
     }
-    hub.next_word(|line| line.contains("connections use all descriptors and none is idle"));
+    hub.next_record(|line| line.contains("connections use all descriptors and none is idle"));
     assert!(metrics.limited("descriptors") >= 1.0);
     assert_eq!(
         get(metrics.address, "/healthz").status,
@@ -181,7 +181,7 @@ fn a_hub_without_descriptors_waits_and_does_not_spin() {
     let mut newcomer = connect(hub.address);
     write!(newcomer, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let tries_again = || {
-        hub.next_word(|line| line.contains("cannot accept connections; trying again in a second"))
+        hub.next_record(|line| line.contains("cannot accept connections; trying again in a second"))
     };
     tries_again();
     let (start, before, mut tries) = (Instant::now(), processor_time(&hub), 0);

@@ -49,7 +49,7 @@ fn a_client_that_does_not_read_is_cut_when_the_drain_time_is_over() {
     }
     let process = hub.process();
     process.signal(rustix::process::Signal::TERM);
-    let line = process.next_word(|line| line.contains("cut"));
+    let line = process.next_record(|line| line.contains("cut"));
     assert!(
         line.contains("disconnected the remaining streams") && line.contains("cut=1"),
         "{line}"

@@ -360,7 +360,7 @@ fn after_a_failed_sync_there_is_no_further_201_and_the_program_ends_with_the_rea
         "the stream ends in order, and never showed what was not stored"
     );
     let process = hub.process();
-    let reason = process.next_word(|line| line.starts_with("carafe: "));
+    let reason = process.next_record(|line| line.starts_with("carafe: "));
     assert!(reason.starts_with("carafe: the log failed: a commit cannot be written: "), "{reason}");
     assert_eq!(process.wait().code(), Some(1));
 

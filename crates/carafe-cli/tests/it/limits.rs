@@ -11,7 +11,7 @@ use crate::process::Server;
 
 /// The milliseconds after which the client reconnects, on a stream that has nothing else.
 #[track_caller]
-pub(crate) fn comes_back_after(answer: &Answer) -> u64 {
+pub(crate) fn reconnect_delay(answer: &Answer) -> u64 {
     assert_eq!(answer.status, 200, "EventSource never retries after 4xx and 5xx: {}", answer.body);
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     let retry = answer.body.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n"));
@@ -32,13 +32,13 @@ fn over_the_limit_of_streams_a_client_reconnects_much_later_until_one_leaves() {
     let (hub, metrics) = Server::with_metrics(&["--subscribers", "2"]);
     let (_first, second) =
         (Stream::open(hub.address, "/events/a", &[]), Stream::open(hub.address, "/events/b", &[]));
-    let waits: Vec<_> = (0..20).map(|_| comes_back_after(&get(hub.address, "/events/a"))).collect();
+    let waits: Vec<_> = (0..20).map(|_| reconnect_delay(&get(hub.address, "/events/a"))).collect();
     assert!(waits.iter().all(|retry| (15_000..=25_000).contains(retry)), "{waits:?}");
     assert!(waits.iter().any(|retry| *retry != waits[0]), "all would reconnect at once: {waits:?}");
     assert_eq!(metrics.limited("subscribers"), 20.0);
     let refused = "carafe_refused_total{request=\"subscribe\",reason=\"subscribers\"}";
     assert_eq!(metrics.get(refused), 20.0);
-    hub.next_word(|line| line.contains("the limit of streams is reached"));
+    hub.next_record(|line| line.contains("the limit of streams is reached"));
     assert_eq!(get(hub.address, "/healthz").status, 200);
     assert_eq!(
         request(hub.address, "HEAD", "/events/a", &[], b"").status,
@@ -46,7 +46,7 @@ fn over_the_limit_of_streams_a_client_reconnects_much_later_until_one_leaves() {
         "a position is no stream"
     );
     drop(second);
-    metrics.comes_to("carafe_subscriptions", 1.0);
+    metrics.wait_for("carafe_subscriptions", 1.0);
     publish(hub.address, "/events/a", "x");
     assert_eq!(Stream::open(hub.address, "/events/a?earliest", &[]).data(1), ["x"]);
 }
@@ -56,13 +56,13 @@ fn a_client_may_have_so_many_streams_and_others_do_not_notice() {
     let options = ["--subscribers-per-address", "2", "--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"];
     let (hub, metrics) = Server::with_metrics(&options);
     let _own = [stream_for(&hub, "192.0.2.1"), stream_for(&hub, "1.1.1.1, 192.0.2.1, 10.1.1.1")];
-    comes_back_after(&get_for(&hub, "192.0.2.1", "/events/a"));
-    comes_back_after(&get_for(&hub, "203.0.113.9, 192.0.2.1", "/events/a"));
+    reconnect_delay(&get_for(&hub, "192.0.2.1", "/events/a"));
+    reconnect_delay(&get_for(&hub, "203.0.113.9, 192.0.2.1", "/events/a"));
     assert_eq!(metrics.limited("subscribers-per-address"), 2.0);
-    hub.next_word(|line| line.contains("client=192.0.2.1") && line.contains("--trusted-proxies"));
+    hub.next_record(|line| line.contains("client=192.0.2.1") && line.contains("--trusted-proxies"));
     let _other = stream_for(&hub, "192.0.2.2");
     let _sixth = [stream_for(&hub, "2001:db8::1"), stream_for(&hub, "2001:db8::2:3:4:5")];
-    comes_back_after(&get_for(&hub, "2001:db8::ffff", "/events/a"));
+    reconnect_delay(&get_for(&hub, "2001:db8::ffff", "/events/a"));
     let _neighbour = stream_for(&hub, "2001:db8:0:1::1");
 }
 
@@ -70,8 +70,8 @@ fn a_client_may_have_so_many_streams_and_others_do_not_notice() {
 fn the_address_that_a_client_claims_is_ignored() {
     let hub = Server::start(&["--subscribers-per-address", "1", "--trusted-proxies", "10.0.0.0/8"]);
     let _own = stream_for(&hub, "192.0.2.1");
-    comes_back_after(&get_for(&hub, "192.0.2.2", "/events/a"));
-    comes_back_after(&request(hub.address, "GET", "/events/a", &["Forwarded: for=192.0.2.3"], b""));
+    reconnect_delay(&get_for(&hub, "192.0.2.2", "/events/a"));
+    reconnect_delay(&request(hub.address, "GET", "/events/a", &["Forwarded: for=192.0.2.3"], b""));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn proxies_that_write_forwarded_are_read_there() {
     let second = "Forwarded: for=9.9.9.9, for=\"192.0.2.2:4711\"";
     let _second = Stream::open(hub.address, "/events/a", &[second]);
     for header in [second, "Forwarded: for=\"192.0.2.1\""] {
-        comes_back_after(&request(
+        reconnect_delay(&request(
             hub.address,
             "GET",
             "/events/a",
@@ -157,7 +157,7 @@ fn meets(metrics: Metrics, limit: &str, status: u16, what: impl FnOnce() -> Answ
     let before = metrics.limited(limit);
     let answer = what();
     assert_eq!(answer.status, status, "{limit}: {}", answer.body);
-    metrics.comes_to(&format!("carafe_limited_total{{limit=\"{limit}\"}}"), before + 1.0);
+    metrics.wait_for(&format!("carafe_limited_total{{limit=\"{limit}\"}}"), before + 1.0);
     answer
 }
 
@@ -195,7 +195,7 @@ fn every_limit_of_a_request_has_its_status_and_its_counter() {
     meets(metrics, "header-timeout", 0, || send(at, b""));
     let _complex = Stream::open(at, "/events?pattern=a-:id", &[]);
     let answer = meets(metrics, "complex-patterns", 200, || get(at, "/events?pattern=b-:id"));
-    comes_back_after(&answer);
+    reconnect_delay(&answer);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn one_client_has_its_part_of_the_complex_patterns() {
     let at = hub.address;
     let _complex = Stream::open(at, "/events?pattern=a-:id", &[]);
     let limit = "complex-patterns-per-client";
-    comes_back_after(&meets(metrics, limit, 200, || get(at, "/events?pattern=b-:id")));
+    reconnect_delay(&meets(metrics, limit, 200, || get(at, "/events?pattern=b-:id")));
     let never = meets(metrics, limit, 400, || get(at, "/events?pattern=a-:id&pattern=b-:id"));
     assert!(never.body.contains("urn:carafe:problem:too-complex"), "{}", never.body);
     Stream::open(at, "/events?pattern=a-:id", &[]);
@@ -271,9 +271,9 @@ fn a_stream_that_the_hub_ends_is_counted_as_ended() {
     // More than are ended at once, so that the hub is still there when the first have ended.
     let streams: Vec<_> = (0..150).map(|_| Stream::open(hub.address, "/events/a", &[])).collect();
     hub.terminate();
-    metrics.comes_true(|metrics| metrics.get("carafe_draining") == 1.0);
+    metrics.wait_until(|metrics| metrics.get("carafe_draining") == 1.0);
     let ended = "carafe_streams_closed_total{path=\"shard\",reason=\"ended\"}";
-    metrics.comes_true(|metrics| metrics.get(ended) >= 100.0);
+    metrics.wait_until(|metrics| metrics.get(ended) >= 100.0);
     for mut stream in streams {
         assert!(stream.next().is_some() && stream.next().is_none(), "each ends in order");
     }

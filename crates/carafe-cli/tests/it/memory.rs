@@ -292,7 +292,7 @@ fn all_limits_at_once_take_no_more_memory_than_the_formula_says() {
     replay(&hub, &mut held);
     send_bodies(&hub, &mut held);
     send_bodies_over_http_2(&hub, &mut held);
-    metrics.comes_true(|metrics| metrics.limited("body-bytes-in-flight") > 0.0);
+    metrics.wait_until(|metrics| metrics.limited("body-bytes-in-flight") > 0.0);
     eventually("streams wait for their turn to read history, or have had it", || {
         metrics.get("carafe_replays_waited_total") > 0.0 || metrics.get("carafe_replays") > 0.0
     });

@@ -18,7 +18,7 @@ impl Metrics {
     /// Where its log says.
     #[track_caller]
     pub(crate) fn of(hub: &Server) -> Self {
-        let line = hub.next_word(|line| line.contains("metrics on http://"));
+        let line = hub.next_record(|line| line.contains("metrics on http://"));
         let (_, address) = line.split_once("metrics on http://").unwrap();
         Self { address: address.strip_suffix("/metrics").unwrap().parse().unwrap() }
     }
@@ -41,13 +41,13 @@ impl Metrics {
 
     /// Waits until the metric has this value.
     #[track_caller]
-    pub(crate) fn comes_to(self, metric: &str, value: f64) {
-        self.comes_true(|metrics| (metrics.get(metric) - value).abs() < f64::EPSILON);
+    pub(crate) fn wait_for(self, metric: &str, value: f64) {
+        self.wait_until(|metrics| (metrics.get(metric) - value).abs() < f64::EPSILON);
     }
 
     /// Waits until this is true.
     #[track_caller]
-    pub(crate) fn comes_true(self, is_true: impl Fn(Self) -> bool) {
+    pub(crate) fn wait_until(self, is_true: impl Fn(Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_true(self) {
             assert!(Instant::now() < deadline, "{}", get(self.address, "/metrics").body);
@@ -133,7 +133,7 @@ fn streams_and_events_are_counted() {
     assert_eq!(metrics.get("carafe_publications_repeated_total"), 1.0);
     assert_eq!(metrics.get("carafe_publish_seconds_count"), 2.0);
     drop(second);
-    metrics.comes_to(streams, 1.0);
+    metrics.wait_for(streams, 1.0);
     assert_eq!(metrics.get("carafe_streams_opened_total{path=\"shard\",reason=\"\"}"), 2.0);
     assert_eq!(metrics.get("carafe_streams_closed_total{path=\"shard\",reason=\"left\"}"), 1.0);
 }

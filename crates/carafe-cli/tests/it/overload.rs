@@ -79,7 +79,7 @@ fn half_open_heads_are_closed_in_time_and_counted() {
     let (hub, metrics) = Server::with_metrics(&["--header-timeout", "300ms"]);
     let slow = connect_from_everywhere(hub.address, 200);
     slow.iter().for_each(|mut socket| socket.write_all(b"GET / HTTP/1.1\r\nHo").unwrap());
-    metrics.comes_to("carafe_limited_total{limit=\"header-timeout\"}", 200.0);
+    metrics.wait_for("carafe_limited_total{limit=\"header-timeout\"}", 200.0);
     for mut socket in slow {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         // Bytes may come before the end, or the end as a reset, since it was sent more than was

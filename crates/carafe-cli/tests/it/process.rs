@@ -70,7 +70,7 @@ impl Server {
 
     /// The same, and what it says before it is ready.
     pub(crate) fn of_hearing(process: Process, words: &mut Vec<String>) -> Self {
-        let ready = process.next_word(|line| {
+        let ready = process.next_record(|line| {
             words.push(line.into());
             line.contains(READY)
         });
@@ -129,8 +129,8 @@ impl Server {
 
     /// The next line of its log that `wanted` accepts.
     #[track_caller]
-    pub(crate) fn next_word(&self, wanted: impl FnMut(&str) -> bool) -> String {
-        self.process.next_word(wanted)
+    pub(crate) fn next_record(&self, wanted: impl FnMut(&str) -> bool) -> String {
+        self.process.next_record(wanted)
     }
 
     pub(crate) fn process(self) -> Process {

@@ -119,7 +119,7 @@ fn wait_for(address: SocketAddr, process: &Process) {
     let mut said = Vec::new();
     while TcpStream::connect(address).is_err() {
         said.extend(process.stderr.try_iter());
-        assert!(Instant::now() < deadline, "nobody listens on {address}: {said:?}");
+        assert!(Instant::now() < deadline, "no listener on {address}: {said:?}");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::http::{Stream, get, post, publish, request};
-use crate::limits::comes_back_after;
+use crate::limits::reconnect_delay;
 use crate::process::Server;
 
 /// A hub with a file of options.
@@ -30,7 +30,7 @@ impl Configured {
     fn change(&self, text: &str, logged: &str) -> String {
         fs::write(&self.file, text).unwrap();
         self.hub.hang_up();
-        self.hub.next_word(|line| line.contains(logged))
+        self.hub.next_record(|line| line.contains(logged))
     }
 
     fn origin(&self, origin: &str) -> Option<String> {
@@ -48,18 +48,18 @@ fn limits_and_origins_are_read_again_and_a_stream_stays_open() {
     let configured = Configured::start(&format!("subscribers = 1\nallow-origin = [\"{a}\"]\n"));
     let at = configured.hub.address;
     let mut stream = Stream::open(at, "/events/a", &[]);
-    comes_back_after(&get(at, "/events/a"));
+    reconnect_delay(&get(at, "/events/a"));
     assert_eq!((configured.origin(a), configured.origin(b)), (Some(a.into()), None));
 
     configured.change(&format!("subscribers = 2\nallow-origin = [\"{b}\"]\n"), RELOADED);
     let mut second = Stream::open(at, "/events/a", &[]);
-    comes_back_after(&get(at, "/events/a"));
+    reconnect_delay(&get(at, "/events/a"));
     assert_eq!((configured.origin(a), configured.origin(b)), (None, Some(b.into())));
     publish(at, "/events/a", "x");
     assert_eq!((stream.data(1), second.data(1)), (vec!["x".into()], vec!["x".into()]));
 
     configured.change("subscribers-per-address = 1\npublish-rate = \"1/h\"\n", RELOADED);
-    comes_back_after(&get(at, "/events/a"));
+    reconnect_delay(&get(at, "/events/a"));
     assert_eq!((post(at, "/events/a", "y").status, post(at, "/events/a", "z").status), (201, 429));
     assert_eq!((stream.data(1), second.data(1)), (vec!["y".into()], vec!["y".into()]));
     configured.change("", RELOADED);
@@ -69,9 +69,9 @@ fn limits_and_origins_are_read_again_and_a_stream_stays_open() {
 #[test]
 fn a_file_that_changes_is_read_without_a_signal() {
     let configured = Configured::start("subscribers = 0\n");
-    comes_back_after(&get(configured.hub.address, "/events/a"));
+    reconnect_delay(&get(configured.hub.address, "/events/a"));
     fs::write(&configured.file, "subscribers = 10\n").unwrap();
-    configured.hub.next_word(|line| line.contains(RELOADED));
+    configured.hub.next_record(|line| line.contains(RELOADED));
     Stream::open(configured.hub.address, "/events/a", &[]);
 }
 
@@ -84,10 +84,12 @@ fn a_bad_file_is_reported_and_the_previous_settings_stay_in_use() {
     ] {
         let record = configured.change(text, "cannot reload the limits and origins");
         assert!(record.contains("ERROR") && record.contains(reason), "{record}");
-        comes_back_after(&get(configured.hub.address, "/events/a"));
+        reconnect_delay(&get(configured.hub.address, "/events/a"));
     }
     fs::remove_file(&configured.file).unwrap();
     configured.hub.hang_up();
-    configured.hub.next_word(|line| line.contains("cannot reload") && line.contains("cannot read"));
-    comes_back_after(&get(configured.hub.address, "/events/a"));
+    configured
+        .hub
+        .next_record(|line| line.contains("cannot reload") && line.contains("cannot read"));
+    reconnect_delay(&get(configured.hub.address, "/events/a"));
 }

@@ -241,7 +241,7 @@ fn carafe_subscribe_receives_the_gap_of_a_restart() {
     publish(second.address, "/events/orders", "after");
     proxy.retarget(second.address);
     proxy.cut();
-    let gap = reading.next_word(|line| line.contains("gap"));
+    let gap = reading.next_record(|line| line.contains("gap"));
     assert!(
         gap.starts_with(&format!("carafe: gap: some events after {before} are no longer stored")),
         "{gap}"

@@ -360,11 +360,11 @@ fn a_client_that_takes_nothing_is_cut_in_time_and_resumes_exactly() {
     for data in &published {
         publish(hub.address, "/events/a", data);
     }
-    assert!(healthy.data(published.len()) == published, "whoever reads notices nothing");
+    assert!(healthy.data(published.len()) == published, "a client that reads notices nothing");
     eventually("all who take nothing are cut", || hub.descriptors() == before);
     let quiet = publish(hub.address, "/events/b", "not for it");
     let position = std::iter::from_fn(|| healthy.next()).find(|event| event.last_event_id == quiet);
-    assert_eq!(position.unwrap().event_type, "carafe.position", "whoever reads goes on");
+    assert_eq!(position.unwrap().event_type, "carafe.position", "a client that reads continues");
     for stream in &mut stalled {
         while stream.read_some(16 << 10).is_ok_and(|read| read > 0) {}
         let got: Vec<_> = std::iter::from_fn(|| stream.next_read()).collect();

@@ -156,7 +156,7 @@ fn renews(tell: impl Fn(&Server)) {
 
     certificate.renew();
     tell(&hub);
-    hub.next_word(|line| line.contains("reloaded the certificate"));
+    hub.next_record(|line| line.contains("reloaded the certificate"));
     assert!(shows(&hub, &certificate.path()) && !shows(&hub, &old));
     assert_eq!(version(&["--insecure"], &events), "2");
     stream.next_line(|line| line == "data: x");
@@ -172,18 +172,18 @@ fn a_bad_new_certificate_is_reported_and_the_old_one_stays_in_use() {
     let hub = hub(&certificate, &[]);
     let foreign = Certificate::new();
     fs::copy(foreign.key(), certificate.key()).unwrap();
-    let record = hub.next_word(|line| line.contains("cannot reload the certificate"));
+    let record = hub.next_record(|line| line.contains("cannot reload the certificate"));
     assert!(
         record.contains("ERROR") && record.contains("does not belong to the certificate in"),
         "{record}"
     );
     assert!(shows(&hub, &old));
     fs::remove_file(certificate.path()).unwrap();
-    let record = hub.next_word(|line| line.contains("cannot reload the certificate"));
+    let record = hub.next_record(|line| line.contains("cannot reload the certificate"));
     assert!(record.contains("cannot read"), "{record}");
     assert!(shows(&hub, &old));
     certificate.renew();
-    hub.next_word(|line| line.contains("reloaded the certificate"));
+    hub.next_record(|line| line.contains("reloaded the certificate"));
     assert!(shows(&hub, &certificate.path()));
 }
 

@@ -115,7 +115,7 @@ impl Rig {
     pub(crate) fn is_left_by_all(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.hub.subscriptions() + self.shards.streams() > 0 {
-            assert!(Instant::now() < deadline, "somebody is left");
+            assert!(Instant::now() < deadline, "a stream is left");
             std::thread::yield_now();
         }
     }

@@ -19,6 +19,7 @@ pub(crate) fn refuse<B>(request: &Request<B>, metrics: &Metrics) -> Option<Respo
     metrics.refused(endpoint::label(request.method(), request.uri()), problem.reason());
     let mut answer = problem.into_response();
     secure(answer.headers_mut());
+    // HTTP/2 has no such field (RFC 9113, 8.2.2), and its frames show where a request ends.
     if request.version() != Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -72,6 +73,7 @@ fn agrees(host: &HeaderValue, uri: &Uri, version: Version) -> bool {
     let Some(expected) = uri.authority().filter(|_| version == Version::HTTP_2) else {
         return true;
     };
+    // The port may be left out in one of the two.
     authority(host).is_some_and(|host| host.host().eq_ignore_ascii_case(expected.host()))
 }
 

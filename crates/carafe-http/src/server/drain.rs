@@ -47,6 +47,7 @@ pub(crate) async fn drain(drain: &Drain, connections: GracefulShutdown, time: Du
 
 /// Waits for the streams of the shards: hyper has no connection for them.
 async fn all_ended(drain: &Drain) {
+    // Polled: the end of a stream on a shard wakes no task, and draining happens once.
     while drain.open() > 0 {
         sleep(Duration::from_millis(10)).await;
     }

@@ -69,6 +69,7 @@ impl FrameScanner {
                 return;
             }
             let [a, b, c, kind, flags, ..] = self.head;
+            // 24 bits (RFC 9113, 4.1). The rest of the header, the stream, does not matter.
             let length = u32::from_be_bytes([0, a, b, c]);
             (self.seen, self.left) = (0, length as usize);
             each(Head { length, kind, flags });
@@ -109,10 +110,12 @@ impl Budget {
     }
 
     fn earn(&mut self, frames: u32) {
+        // Cannot overflow: the sum is at most `AT_ONCE` plus two.
         self.frames = (self.frames + frames).min(AT_ONCE);
     }
 
     fn spend(&mut self) -> bool {
+        // Refilled only when it is empty, so that most frames do not read the clock.
         if self.frames == 0 {
             self.fill_up();
         }

@@ -28,6 +28,7 @@ pub(crate) fn is_untouched_stream(written: &[u8], opening: &[u8]) -> bool {
 
 /// Whether `body` is one HTTP chunk (RFC 9112, 7.1) with these bytes, without extensions.
 fn is_one_chunk(body: &[u8], chunk: &[u8]) -> bool {
+    // hyper writes the size in capitals and without leading zeros.
     let size = format!("{:X}\r\n", chunk.len());
     let rest = body.strip_prefix(size.as_bytes()).and_then(|body| body.strip_suffix(b"\r\n"));
     rest == Some(chunk)

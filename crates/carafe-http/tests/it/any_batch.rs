@@ -72,13 +72,13 @@ fn publication(line: &str) -> Option<Publication> {
         .map_or(Some(Vec::new()), |value| value.as_array()?.iter().map(topic).collect())?;
     let mut expected =
         Publication::new(topic(line.get("topic")?)?, data).with_alternates(alternates);
-    if let Some(event_type) = said(line, "event") {
+    if let Some(event_type) = present(line, "event") {
         expected = expected.with_type(EventType::new(event_type.as_str()?).ok()?);
     }
-    if let Some(id) = said(line, "id") {
+    if let Some(id) = present(line, "id") {
         expected = expected.with_key(IdempotencyKey::new(id.as_str()?).ok()?);
     }
-    if let Some(retry) = said(line, "retry") {
+    if let Some(retry) = present(line, "retry") {
         expected = expected.with_retry(Duration::from_millis(retry.as_u64()?));
     }
     Some(expected.with_private(line.get("private").map_or(Some(false), Value::as_bool)?))
@@ -105,7 +105,7 @@ fn of_tree(publication: &Publication) -> Publication {
 }
 
 /// A field that may be absent or `null`.
-fn said<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+fn present<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     line.get(name).filter(|value| !value.is_null())
 }
 

@@ -72,13 +72,13 @@ async fn exported(metrics: &Metrics, hub: &Hub) -> String {
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
-async fn comes_to(hub: &Hub, subscriptions: usize) {
-    let come = async {
+async fn wait_for_subscriptions(hub: &Hub, subscriptions: usize) {
+    let reached = async {
         while hub.subscriptions() != subscriptions {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, come).await.unwrap();
+    timeout(PATIENCE, reached).await.unwrap();
 }
 
 #[tokio::test]
@@ -87,13 +87,13 @@ async fn a_stalled_http_2_stream_is_reset_and_others_on_its_connection_continue(
     let mut client = connect(address).await;
     let (mut stalled, mut reading) =
         (open(&mut client, "/events/a").await, open(&mut client, "/events/b").await);
-    comes_to(&hub, 2).await;
+    wait_for_subscriptions(&hub, 2).await;
     for topic in ["a", "b"] {
         publish(&hub, topic, &"x".repeat(3000)).await;
         publish(&hub, topic, "last").await;
     }
     read_until(&mut reading, "data: last\n").await;
-    comes_to(&hub, 1).await;
+    wait_for_subscriptions(&hub, 1).await;
     let exported = exported(&metrics, &hub).await;
     for metric in [
         "carafe_streams{path=\"hyper\",reason=\"http2\"} 1\n",
@@ -125,12 +125,12 @@ async fn a_stream_that_has_room_for_all_that_is_sent_is_not_cut() {
     let mut stalled = open(&mut client, "/events/b").await;
     // Meanwhile, the timeout of another stream elapses three times.
     for _ in 0..3 {
-        comes_to(&hub, 2).await;
+        wait_for_subscriptions(&hub, 2).await;
         publish(&hub, "b", &"x".repeat(3000)).await;
-        comes_to(&hub, 1).await;
+        wait_for_subscriptions(&hub, 1).await;
         stalled = open(&mut client, "/events/b").await;
     }
-    comes_to(&hub, 2).await;
+    wait_for_subscriptions(&hub, 2).await;
     drop(stalled);
     publish(&hub, "a", "still here").await;
     read_until(&mut quiet, "data: still here\n").await;

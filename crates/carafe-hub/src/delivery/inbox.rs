@@ -41,6 +41,7 @@ impl DispatcherInbox {
     /// A subscriber has left its group; whether it has to end, since all that stay have to.
     pub(crate) fn remove_member(&mut self) -> bool {
         self.in_groups -= 1;
+        // `to_end` counts members, not which ones: it never exceeds those that are there.
         let ends = self.to_end > self.in_groups;
         self.to_end -= usize::from(ends);
         ends
@@ -49,6 +50,7 @@ impl DispatcherInbox {
     /// Lets up to `count` members end. Returns how many those are, and the waker to call after the
     /// lock, if any.
     pub(crate) fn end(&mut self, count: usize) -> (usize, Option<Waker>) {
+        // Members that have to end already are not counted twice.
         let more = count.min(self.in_groups.saturating_sub(self.to_end));
         self.to_end += more;
         (more, if more > 0 { self.wake() } else { None })
@@ -56,6 +58,8 @@ impl DispatcherInbox {
 
     /// Moves the touched groups to `touched`, and returns how many members have to end.
     pub(crate) fn collect(&mut self, touched: &mut Vec<GroupId>) -> usize {
+        // Before the caller looks at the groups, and under the hub's lock: what comes from here on
+        // wakes it again.
         self.woken = false;
         touched.append(&mut self.touched);
         std::mem::take(&mut self.to_end)

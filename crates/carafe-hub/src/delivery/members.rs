@@ -71,11 +71,13 @@ impl Members {
     /// Up to `count` members of groups, round the table: each call continues where the last ended.
     pub(super) fn next_in_groups(&mut self, count: usize) -> Vec<SubscriberId> {
         let (mut found, bound) = (Vec::new(), self.table.bound());
+        // At most once round the table, also if fewer than `count` are in groups.
         for _ in 0..bound {
             if found.len() == count {
                 break;
             }
             self.next_to_end = (self.next_to_end + 1) % bound;
+            // Below the bound of the table, so the key exists. Its slot may be free.
             let id = SubscriberId::from_index(self.next_to_end);
             found.extend(self.place(id).map(|_| id));
         }

@@ -65,6 +65,8 @@ impl Schedule {
     /// Schedules the turns that were woken.
     pub(super) fn collect_woken(&mut self) {
         let mut turns = self.woken.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // `append` moves the turns and leaves the other list its memory: a waker rarely allocates
+        // under the lock.
         self.collected.append(&mut turns);
         drop(turns);
         self.queue.extend(self.collected.drain(..));

@@ -131,7 +131,7 @@ impl Listener {
     /// What an idle stream of frames sends instead of a heartbeat.
     pub(crate) fn position_if_moved(&mut self) -> Option<Item> {
         let Source::Frames(frames, format) = &mut self.stream else {
-            panic!("only frames tell their position again");
+            panic!("only frames repeat their position");
         };
         let (frames, decoder) = &mut **frames;
         let chunk = frames.instead_of_heartbeat()?;

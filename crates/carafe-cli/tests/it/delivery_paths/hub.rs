@@ -358,8 +358,8 @@ impl Stream {
         self.process.iter().for_each(|process| process.signal(Signal::STOP));
     }
 
-    /// Lets it run again.
-    pub(super) fn go_on(&self) {
+    /// Continues the client's process.
+    pub(super) fn resume(&self) {
         self.process.iter().for_each(|process| process.signal(Signal::CONT));
     }
 

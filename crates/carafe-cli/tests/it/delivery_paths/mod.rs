@@ -279,14 +279,14 @@ fn disconnects_stalled_clients_and_frees_their_places(via: DeliveryPath) {
         hub.publish("/events/a", &large);
     }
     let path = if via.uses_a_shard() { "shard" } else { "hyper" };
-    metrics.comes_to(
+    metrics.wait_for(
         &format!("carafe_streams_closed_total{{path=\"{path}\",reason=\"stalled\"}}"),
         1.0,
     );
     assert_eq!((metrics.get("carafe_subscriptions"), metrics.limited("write-timeout")), (1.0, 1.0));
     hub.publish("/events/b", "still here");
     assert_eq!(reading.data(1), ["still here"]);
-    stalled.go_on();
+    stalled.resume();
     while stalled.next().is_some() {}
     assert!(!stalled.has_ended_in_order());
     let mut resumed = hub.open("/events/a", &[&format!("Last-Event-ID: {id}")]);
