@@ -63,7 +63,7 @@ const TABLE: &[Row] = &[
     ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| {
         limits.complex_patterns * 2 * MIB
     }),
-    ("connections", "48 KiB + `--header-bytes` each; 48 KiB more with TLS", |limits| {
+    ("connections", "48 KiB + `--header-bytes` each; 96 KiB more with TLS", |limits| {
         limits.connections * (48 * KIB + limits.header_bytes)
     }),
     (

@@ -189,6 +189,7 @@ impl GiveAway for TlsSocket {
     /// Called after a flush: the client has all records. What it has sent and nobody has read is
     /// lost, as on a cleartext connection.
     fn give_away(mut self) -> io::Result<(Transport, Option<ConnectionPermit>)> {
+        debug_assert!(self.written.is_empty() && self.records.is_empty(), "it was flushed");
         let (socket, permit) = self.socket.give_away_socket()?;
         Ok((Transport::encrypted(socket, self.tls), permit))
     }
