@@ -123,7 +123,7 @@ fn a_client_that_changes_its_keys_byte_by_byte_goes_on_and_one_that_closes_has_l
     stream.0.conn.send_close_notify();
     stream.send_slowly();
     assert!(stream.is_closed_in_order());
-    hub.metrics.comes_to(&closed("left"), 1.0);
+    hub.metrics.wait_for(&closed("left"), 1.0);
     hub.publish("for who stays");
     other.read_to("data: for who stays\n");
 }
@@ -135,7 +135,7 @@ fn ends_the_stream(act: impl Fn(&mut Stream)) -> Stream {
     let client = hub.client();
     let (mut stream, mut other) = (hub.open(&client), hub.open(&client));
     act(&mut stream);
-    hub.metrics.comes_to(&closed("left"), 1.0);
+    hub.metrics.wait_for(&closed("left"), 1.0);
     hub.publish("for who stays");
     other.read_to("data: for who stays\n");
     stream
@@ -193,7 +193,7 @@ fn openssl_changes_keys_and_the_stream_goes_on() {
     process.next_line(|line| line.starts_with("event: carafe.position"));
     for (command, data) in [("K\n", "one"), ("k\n", "two"), ("K\n", "three")] {
         input.write_all(command.as_bytes()).unwrap();
-        process.next_word(|line| line.contains("KEYUPDATE"));
+        process.next_record(|line| line.contains("KEYUPDATE"));
         hub.publish(data);
         process.next_line(|line| line == format!("data: {data}"));
     }
@@ -209,7 +209,7 @@ fn sessions_are_resumed_also_after_the_certificate_was_reloaded() {
     assert_eq!(kind(&hub.open(&client)), Some(HandshakeKind::Resumed));
     hub.certificate.renew();
     hub.server.hang_up();
-    hub.server.next_word(|line| line.contains("reloaded the certificate"));
+    hub.server.next_record(|line| line.contains("reloaded the certificate"));
     assert_eq!(kind(&hub.open(&client)), Some(HandshakeKind::Resumed));
     assert_eq!(kind(&hub.open(&hub.client())), Some(HandshakeKind::Full));
 }
@@ -222,7 +222,7 @@ fn very_many_streams_stay_open_while_the_certificate_is_reloaded() {
     hub.publish("before");
     hub.certificate.renew();
     hub.server.hang_up();
-    hub.server.next_word(|line| line.contains("reloaded the certificate"));
+    hub.server.next_record(|line| line.contains("reloaded the certificate"));
     hub.publish("after");
     for stream in &mut streams {
         let read = stream.read_to("data: after\n");
@@ -248,5 +248,5 @@ fn clients_that_do_not_read_take_one_record_each() {
     let events = 3 * 40 * data.len();
     assert!(more < events + STREAMS * 64 * KIB, "{} KiB", more / KIB);
     drop(streams);
-    hub.metrics.comes_to(&closed("left"), STREAMS as f64);
+    hub.metrics.wait_for(&closed("left"), STREAMS as f64);
 }
