@@ -119,3 +119,73 @@ impl Write for Session {
 fn is_not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
 }
+
+// The certificate needs rcgen, which is a dependency of the measurements.
+#[cfg(feature = "measure")]
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use mio::{Events, Interest, Poll, Token};
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+
+    /// Answers a request with its bytes, and ends the connection.
+    fn serve(listener: &TcpListener, config: ServerConfig) -> io::Result<()> {
+        let (socket, _) = listener.accept()?;
+        let tls = ServerConnection::new(Arc::new(config)).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(tls, socket);
+        let mut request = [0; 5];
+        stream.read_exact(&mut request)?;
+        stream.write_all(&request)?;
+        stream.conn.send_close_notify();
+        stream.flush()
+    }
+
+    /// Everything up to the end of the connection.
+    fn read_all(mut poll: Poll, mut session: Session) -> io::Result<Vec<u8>> {
+        let (mut events, mut received, mut buffer) =
+            (Events::with_capacity(8), Vec::new(), [0; 64]);
+        loop {
+            match session.read(&mut buffer) {
+                Ok(0) => return Ok(received),
+                Ok(read) => received.extend_from_slice(&buffer[..read]),
+                Err(error) if is_not_yet(&error) => poll.poll(&mut events, None)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_is_sent_after_the_handshake_and_the_end_is_reported() {
+        let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let chain = vec![issued.cert.der().clone()];
+        let config = ServerConfig::builder().with_no_client_auth();
+        let mut config = config.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = vec!["http/1.1".into()];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), issued.cert.pem()).unwrap();
+
+        let client = Trust::new(file.path(), "http/1.1").unwrap().client("127.0.0.1").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let server = thread::spawn(move || serve(&listener, config));
+        let poll = Poll::new().unwrap();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut socket, Token(0), both).unwrap();
+        let mut session = client.open(socket).unwrap();
+        session.write_all(b"hello").unwrap();
+        assert_eq!(read_all(poll, session).unwrap(), b"hello");
+        server.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_an_error() {
+        let missing = Trust::new(Path::new("does-not-exist"), "h2").map(|_| ());
+        assert!(matches!(missing, Err(Error::Usage(reason)) if reason.contains("does-not-exist")));
+    }
+}

@@ -47,7 +47,7 @@ fn draw_one(svg: &mut String, plotted: &Plotted, top: f64) {
         text(NAMES + value * scale + 8.0, row_top(row) + 14.0, " fill=\"#555\"", &shown(*value));
     }
     for ((name, value), row) in rows {
-        let colour = if name == "Carafe" { "#a4502a" } else { "#b9b2a8" };
+        let colour = if name.starts_with("Carafe") { "#a4502a" } else { "#b9b2a8" };
         let (y, width) = (row_top(row), value * scale);
         writeln!(
             svg,
