@@ -29,7 +29,7 @@ pub(crate) struct Shard<G: StreamObserver> {
     pub(crate) inbox: Arc<ShardInbox<G>>,
     pub(crate) waker: Arc<ShardWaker>,
     stopped: AtomicBool,
-    /// `None` once the shard has ended. Whoever takes a turn holds the lock meanwhile. Below it,
+    /// `None` once the shard has ended. Thread and helper hold the lock during a turn. Below it,
     /// the hub's lock and that of the inbox are taken. It is poisoned if a turn panics: then the
     /// shard ends.
     pub(crate) turns: Mutex<Option<Turns<G>>>,

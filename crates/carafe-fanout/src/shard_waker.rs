@@ -1,4 +1,4 @@
-//! Wakes whoever takes a shard's next turn: its thread, or its helper.
+//! Wakes what takes a shard's next turn: its thread, or its helper.
 
 use std::io;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::task::{Wake, Waker};
 use futures_util::task::AtomicWaker;
 use mio::{Registry, Token};
 
-/// Wakes a shard from any thread. However often it is woken before it looks, somebody is called
-/// once. While the thread is awake, nobody is called: the thread looks again before it waits. While
+/// Wakes a shard from any thread. However often it is woken before it looks, one waker is called,
+/// once. While the thread is awake, none is called: the thread looks again before it waits. While
 /// it waits, its [helper](crate::ShardHelper) is called, if it has one.
 pub(crate) struct ShardWaker {
     thread: mio::Waker,
@@ -33,8 +33,8 @@ impl ShardWaker {
         }))
     }
 
-    /// Lets the next wake through. Whoever takes a turn calls it before they look for what the
-    /// shard was woken for: in the other order, they would miss what comes in between.
+    /// Lets the next wake through. Thread and helper call it before they look for what the shard
+    /// was woken for: in the other order, they would miss what arrives in between.
     pub(crate) fn reset(&self) {
         // A swap, not a store: it reads the `true` of a waker, so that what the waker did before is
         // visible to the look that follows.
@@ -56,7 +56,7 @@ impl ShardWaker {
         self.waits.store(false, Ordering::SeqCst);
     }
 
-    /// Wakes the thread, whoever else was woken.
+    /// Wakes the thread, even if the helper was woken.
     pub(crate) fn wake_thread(&self) {
         if let Err(error) = self.thread.wake() {
             tracing::error!(%error, "cannot wake a shard");

@@ -45,7 +45,7 @@ impl Compiler {
         let _permit = self.permit.acquire(client).await;
         let (reply, answer) = oneshot::channel();
         self.push(Box::new(move || {
-            // Nobody waits for the result of a request that was dropped.
+            // The result of a dropped request is not needed.
             if !reply.is_closed() {
                 // Unwind safety: a job that panicked leaves nothing behind but its own values, and
                 // the caller panics as well. The send fails only if the request was dropped, which
@@ -56,7 +56,7 @@ impl Compiler {
         match answer.await {
             Ok(Ok(compiled)) => compiled,
             Ok(Err(panicked)) => panic::resume_unwind(panicked),
-            Err(_) => unreachable!("a job always replies while somebody waits for it"),
+            Err(_) => unreachable!("a job always replies while its caller waits"),
         }
     }
 

@@ -42,7 +42,7 @@ impl HubState {
     pub(crate) fn start(&mut self, followed: &Followed, limits: &HubLimits) {
         self.core = Core::new(limits.ring_bytes, limits.patterns(), followed.after);
         let early = self.early.take().unwrap_or_default();
-        // Nobody has subscribed yet, so there is nobody to wake.
+        // There is no subscription yet, so there is no waker to call.
         self.push(&followed.recent);
         self.push(&early);
         while self.core.evict() {}

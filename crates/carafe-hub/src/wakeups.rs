@@ -25,7 +25,7 @@ pub(crate) struct Wakeups {
     groups: usize,
 }
 
-/// What the hub knows of a subscription while nobody polls it.
+/// What the hub knows of a subscription between two polls.
 #[derive(Default)]
 struct WaitSlot {
     state: WaitState,
@@ -114,7 +114,7 @@ impl Wakeups {
             // ends no task.
             return false;
         }
-        // Replaces no waiter: whoever comes here has called `stop_waiting` under the same lock.
+        // Replaces no waiter: every caller has called `stop_waiting` under the same lock.
         slot.state = WaitState::Waiting(waiter);
         true
     }

@@ -153,11 +153,11 @@ fn is_refused_by(address: SocketAddr, token: &str, what: &str) {
     }
 }
 
-const STRANGERS: &[&str] = &["--anonymous", "subscribe,publish"];
+const ANONYMOUS: &[&str] = &["--anonymous", "subscribe,publish"];
 
 #[track_caller]
 fn is_refused(token: &str, what: &str) {
-    is_refused_by(Guarded::start(STRANGERS).address(), token, what);
+    is_refused_by(Guarded::start(ANONYMOUS).address(), token, what);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_token_that_is_not_valid_yet_is_refused() {
 
 #[test]
 fn a_token_for_another_audience_is_rejected() {
-    let hub = Guarded::start(&[STRANGERS, &["--audience", "https://hub.example"]].concat());
+    let hub = Guarded::start(&[ANONYMOUS, &["--audience", "https://hub.example"]].concat());
     for wrong in [all(), json!({"publish": ["*"], "aud": "https://other.example"})] {
         is_refused_by(hub.address(), &token(wrong), "`aud`");
     }
@@ -224,7 +224,7 @@ fn a_token_for_another_audience_is_rejected() {
 
 #[test]
 fn a_token_of_another_issuer_is_refused() {
-    let hub = Guarded::start(&[STRANGERS, &["--issuer", "https://one.example"]].concat());
+    let hub = Guarded::start(&[ANONYMOUS, &["--issuer", "https://one.example"]].concat());
     for wrong in [all(), json!({"publish": ["*"], "iss": "https://two.example"})] {
         is_refused_by(hub.address(), &token(wrong), "`iss`");
     }
@@ -276,7 +276,7 @@ fn base64url(bytes: &[u8]) -> String {
 
 #[test]
 fn a_token_that_is_too_long_is_refused_unread_and_one_of_a_megabyte_with_its_head() {
-    let hub = Guarded::start(STRANGERS);
+    let hub = Guarded::start(ANONYMOUS);
     let long = token(json!({"publish": ["*"], "pad": "x".repeat(6200)}));
     assert!(long.len() > 8192 && long.len() < 9000);
     is_refused_by(hub.address(), &long, "more than 8192 bytes");
@@ -291,7 +291,7 @@ fn a_token_that_is_too_long_is_refused_unread_and_one_of_a_megabyte_with_its_hea
 
 #[test]
 fn an_authorization_that_is_not_one_bearer_token_is_refused() {
-    let hub = Guarded::start(STRANGERS);
+    let hub = Guarded::start(ANONYMOUS);
     let good = bearer(&token(all()));
     for headers in [
         &["Authorization: Basic dXNlcjpwYXNz"][..],
@@ -491,7 +491,7 @@ fn a_cookie_publishes_for_pages_of_the_origins_that_are_listed_too() {
 
 #[test]
 fn a_token_in_the_query_is_taken_only_where_it_is_switched_on() {
-    let hub = Guarded::start(STRANGERS);
+    let hub = Guarded::start(ANONYMOUS);
     let token = token(json!({"publish": ["a"], "subscribe": ["a"]}));
     let target = format!("/events/a?access_token={token}");
     for method in ["GET", "POST"] {

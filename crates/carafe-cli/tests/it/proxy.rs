@@ -28,7 +28,7 @@ pub(crate) enum Cut {
 }
 
 struct Shared {
-    /// Nobody while clients are held off.
+    /// `None` while clients are held off.
     target: Option<SocketAddr>,
     cut: Cut,
     random: StdRng,

@@ -24,7 +24,7 @@ pub(crate) enum Watcher {
     Sent(Sender<ThreadId>),
     /// Makes its shard panic.
     Wrecker,
-    /// Makes whoever takes a turn of its shard panic.
+    /// Makes the thread or the helper panic that takes a turn of its shard.
     SendWrecker,
 }
 

@@ -158,7 +158,7 @@ impl Keys {
 
     fn identity(&self, key: usize, claims: &Map<String, Value>, token: &str) -> u64 {
         let text = |claim| claims.get(claim).and_then(Value::as_str);
-        // Keyed at random, so that nobody can make a subject that collides with another's.
+        // Keyed at random, so that no holder can choose a subject that collides with another's.
         let mut hasher = self.0.identities.build_hasher();
         match text("sub") {
             Some(subject) => (key, text("iss"), subject).hash(&mut hasher),

@@ -162,7 +162,7 @@ impl Drop for Present {
 async fn publish(hub: &Hub, all: &[Subscription]) {
     if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await
     {
-        // While the hub drains, all subscriptions end: nobody would receive the update.
+        // While the hub drains, all subscriptions end: no client would receive the update.
         tracing::debug!(%error, "cannot publish that a subscription opened or closed");
     }
 }

@@ -49,7 +49,7 @@ impl LazySocket {
         Self { stream: Stream::Fresh { stream, read_in_vain: false }, first: Vec::new(), permit }
     }
 
-    /// Moves the permit to whoever has the socket from now on.
+    /// Moves the permit to the next owner of the socket.
     pub(crate) fn take_permit(&mut self) -> Option<ConnectionPermit> {
         self.permit.take()
     }

@@ -186,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsSocket<S> {
 }
 
 impl GiveAway for TlsSocket {
-    /// Called after a flush: the client has all records. What it has sent and nobody has read is
+    /// Called after a flush: the client has all records. Bytes of the client that were not read are
     /// lost, as on a cleartext connection.
     fn give_away(mut self) -> io::Result<(Transport, Option<ConnectionPermit>)> {
         debug_assert!(self.written.is_empty() && self.records.is_empty(), "it was flushed");

@@ -31,7 +31,7 @@ struct Served {
     runtime: Runtime,
     address: SocketAddr,
     client: Arc<ClientConfig>,
-    /// A stream that nobody disturbs, and how many events it has received.
+    /// An undisturbed stream, and how many events it has received.
     witness: Mutex<(Connection, usize)>,
 }
 

@@ -18,7 +18,8 @@ use crate::subscription::replay::read_block;
 pub(super) fn poll(roster: &mut Roster, id: GroupId) {
     let Roster { hub, groups, group_reads, schedule, .. } = roster;
     let Some(group) = groups.get(id) else { return };
-    // A read for one member counts as its client's; a read for several counts as nobody's.
+    // A read for one member counts as its client's; a read for several counts as that of an unknown
+    // client.
     let client = group.interest().client().filter(|_| group.members().len() == 1);
     let reading = group_reads.entry(id).or_insert_with(|| {
         let matchers = hub.state().core.matchers(group.interest());

@@ -180,7 +180,7 @@ impl Queues {
             .clients
             .entry(client)
             .or_insert_with(|| ClientQueue { served: ticket, ..ClientQueue::default() });
-        // Nobody is overtaken: while a permit is free, no client that may have one more waits.
+        // No client is overtaken: while a permit is free, no client that may have one more waits.
         if is_free && queue.assigned < max {
             queue.assigned += 1;
             queue.served = ticket;

@@ -22,7 +22,7 @@ impl<'a> Pace<'a> {
         Self { steps: Cell::new(0), is_urgent }
     }
 
-    /// For work that somebody waits for.
+    /// For work that a caller waits for.
     pub(crate) fn urgent() -> Self {
         Self::new(&|| true)
     }

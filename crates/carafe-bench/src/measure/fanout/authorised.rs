@@ -13,24 +13,25 @@ use crate::server::Server;
 
 const SECONDS: u64 = 10;
 
-/// Clients come and go, first as strangers, then with a token.
+/// Clients come and go, first without a token, then with one.
 pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
     let folder = tempfile::tempdir()?;
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "a secret of the measurements, not secret at all")?;
     let header = format!("Authorization: Bearer {}", token(&bench.carafe, &secret)?);
     let header = ["--header".to_owned(), header];
-    let (mut strangers, mut holders) = (Vec::new(), Vec::new());
+    let (mut anonymous, mut holders) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
-        strangers.push(processor(bench, &secret, &[])?);
+        anonymous.push(processor(bench, &secret, &[])?);
         holders.push(processor(bench, &secret, &header)?);
     }
     let mut section = Section::new("Subscribing with a token");
     section.head(&["", "µs of processor a subscription"]);
-    for (who, processor) in [("without a token", &strangers), ("with a token, HS256", &holders)] {
-        section.row(vec![who.into(), Series::of(processor.iter().copied()).to_string()]);
+    for (clients, processor) in [("without a token", &anonymous), ("with a token, HS256", &holders)]
+    {
+        section.row(vec![clients.into(), Series::of(processor.iter().copied()).to_string()]);
     }
-    let ratio = Series::ratio(&holders, &strangers);
+    let ratio = Series::ratio(&holders, &anonymous);
     section.demand(
         "processor time of a subscription, with a token / without",
         ratio,

@@ -22,12 +22,12 @@ pub(super) struct Subscriber {
     target: String,
     pub(super) seen: Seen,
     decoder: Decoder,
-    way: Way,
+    state: ConnectionState,
     pub(super) resumed: u64,
 }
 
-enum Way {
-    /// Comes back then.
+enum ConnectionState {
+    /// Reconnects at this time.
     Away(Instant),
     /// The connection is being established.
     Connecting(TcpStream, Instant),
@@ -37,16 +37,16 @@ enum Way {
 
 impl Subscriber {
     pub(super) fn new(address: Ipv4Addr, target: String, seen: Seen) -> Self {
-        let way = Way::Away(Instant::now());
-        Self { address, target, seen, decoder: Decoder::new(), way, resumed: 0 }
+        let state = ConnectionState::Away(Instant::now());
+        Self { address, target, seen, decoder: Decoder::new(), state, resumed: 0 }
     }
 
     /// Whether it has the head of its stream.
     pub(super) fn is_open(&self) -> bool {
-        matches!(&self.way, Way::Open(_, chunks, _) if chunks.has_begun())
+        matches!(&self.state, ConnectionState::Open(_, chunks, _) if chunks.has_begun())
     }
 
-    /// Connects if it is time to, and gives up an answer that does not come.
+    /// Connects if it is time to, and gives up a response that does not arrive.
     pub(super) fn look(
         &mut self,
         hub: SocketAddr,
@@ -54,11 +54,13 @@ impl Subscriber {
         token: Token,
     ) -> io::Result<()> {
         let now = Instant::now();
-        let is_late = match &self.way {
-            Way::Away(until) if now >= *until => return self.connect(hub, registry, token),
-            Way::Away(_) => false,
-            Way::Connecting(_, since) => now > *since + HEAD,
-            Way::Open(_, chunks, since) => !chunks.has_begun() && now > *since + HEAD,
+        let is_late = match &self.state {
+            ConnectionState::Away(until) if now >= *until => {
+                return self.connect(hub, registry, token);
+            }
+            ConnectionState::Away(_) => false,
+            ConnectionState::Connecting(_, since) => now > *since + HEAD,
+            ConnectionState::Open(_, chunks, since) => !chunks.has_begun() && now > *since + HEAD,
         };
         if is_late {
             self.leave();
@@ -71,7 +73,7 @@ impl Subscriber {
             Ok(stream) => {
                 let mut stream = TcpStream::from_std(stream);
                 registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-                self.way = Way::Connecting(stream, Instant::now());
+                self.state = ConnectionState::Connecting(stream, Instant::now());
             }
             Err(_) => self.leave(),
         }
@@ -84,12 +86,12 @@ impl Subscriber {
             self.resumed += 1;
             self.decoder.next_stream();
         }
-        self.way = Way::Away(Instant::now() + RETRY);
+        self.state = ConnectionState::Away(Instant::now() + RETRY);
     }
 
     /// The socket can be written, or read.
     pub(super) fn ready(&mut self, buffer: &mut [u8]) {
-        if let Way::Connecting(stream, _) = &mut self.way {
+        if let ConnectionState::Connecting(stream, _) = &mut self.state {
             match stream.peer_addr() {
                 Ok(_) => self.ask(),
                 Err(error)
@@ -98,13 +100,13 @@ impl Subscriber {
                 Err(_) => self.leave(),
             }
         }
-        if matches!(self.way, Way::Open(..)) && !self.read(buffer).unwrap_or(false) {
+        if matches!(self.state, ConnectionState::Open(..)) && !self.read(buffer).unwrap_or(false) {
             self.leave();
         }
     }
 
     fn ask(&mut self) {
-        let Way::Connecting(stream, _) = &mut self.way else { return };
+        let ConnectionState::Connecting(stream, _) = &mut self.state else { return };
         let id = self.decoder.last_event_id();
         let headers = if id.is_empty() { vec![] } else { vec![("Last-Event-ID", id)] };
         let request = wire::get(&self.target, &headers);
@@ -112,17 +114,17 @@ impl Subscriber {
         if !stream.write(request.as_bytes()).is_ok_and(|written| written == request.len()) {
             return self.leave();
         }
-        if let Way::Connecting(stream, _) =
-            std::mem::replace(&mut self.way, Way::Away(Instant::now()))
+        if let ConnectionState::Connecting(stream, _) =
+            std::mem::replace(&mut self.state, ConnectionState::Away(Instant::now()))
         {
-            self.way = Way::Open(stream, Box::default(), Instant::now());
+            self.state = ConnectionState::Open(stream, Box::default(), Instant::now());
         }
     }
 
     /// Reads everything that has arrived. Returns whether the stream is still open.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        let Self { seen, decoder, way, .. } = self;
-        let Way::Open(stream, chunks, _) = way else { return Ok(true) };
+        let Self { seen, decoder, state, .. } = self;
+        let ConnectionState::Open(stream, chunks, _) = state else { return Ok(true) };
         loop {
             let count = match stream.read(buffer) {
                 Ok(0) => return Ok(false),

@@ -137,7 +137,7 @@ fn watch(folder: &Path, sealed: &AtomicBool) -> Outcome<(Instant, Instant)> {
         if let Some(start) =
             start.filter(|_| segments > 1 && names.iter().any(|name| name.ends_with(".index")))
         {
-            // Whoever publishes at this moment belongs to it, and is waited for.
+            // A publication that is under way at this moment belongs to it, and is waited for.
             sealed.store(true, Ordering::Relaxed);
             return Ok((start, now));
         }

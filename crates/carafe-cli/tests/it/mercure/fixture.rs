@@ -30,7 +30,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Strangers may do nothing.
+    /// Clients without a token may do nothing.
     pub(crate) fn closed(options: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("zero"), ZERO).unwrap();
@@ -45,7 +45,7 @@ impl Hub {
         Self { server, _folder: folder }
     }
 
-    /// Strangers may subscribe.
+    /// Clients without a token may subscribe.
     pub(crate) fn open(options: &[&str]) -> Self {
         Self::closed(&[&["--anonymous", "subscribe"], options].concat())
     }

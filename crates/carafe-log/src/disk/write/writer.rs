@@ -68,8 +68,8 @@ impl Writer {
     pub(crate) fn run(mut self, queue: &Queue) {
         if let Err(panic) = caught(|| self.write_all(queue)) {
             // Publishers of the jobs that were being committed get an error as their channels are
-            // dropped. Then the queue is served further, so that nobody waits: `commit` rejects all
-            // jobs from now on.
+            // dropped. Then the queue is served further, so that no publisher waits: `commit` rejects
+            // all jobs from now on.
             self.fail("the thread that writes has panicked", io::Error::other(panic));
             self.write_all(queue);
         }
@@ -279,7 +279,7 @@ impl Writer {
         let reason = DiskError::of(what, error);
         tracing::error!(%reason, "the log has failed");
         if let Some(failure) = self.failure.take() {
-            // Sent once. The receiver is gone if nobody has asked for it.
+            // Sent once. The receiver is gone if the caller of `failure` has dropped it.
             let _ = failure.send(reason.to_string());
         }
         self.failed = Some(reason.clone());
