@@ -68,8 +68,8 @@ impl Writer {
     pub(crate) fn run(mut self, queue: &Queue) {
         if let Err(panic) = caught(|| self.write_all(queue)) {
             // Publishers of the jobs that were being committed get an error as their channels are
-            // dropped. Then the queue is served further, so that no publisher waits: `commit` rejects
-            // all jobs from now on.
+            // dropped. Then the queue is served further, so that no publisher waits: `commit`
+            // rejects all jobs from now on.
             self.fail("the thread that writes has panicked", io::Error::other(panic));
             self.write_all(queue);
         }
