@@ -80,6 +80,7 @@ pub(crate) fn hub_limits(options: &HubOptions) -> HubLimits {
 pub(crate) fn apply(options: &HubOptions, access: &mut Options) -> Result<(), Failure> {
     access.heartbeat = options.heartbeat;
     access.retry = options.retry;
+    access.event_retry = options.event_retry.clone();
     access.event_bytes = bytes(options.event_bytes);
     access.batch_bytes = bytes(options.batch_bytes);
     access.body_timeout = options.body_timeout;

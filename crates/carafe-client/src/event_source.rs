@@ -176,7 +176,9 @@ impl EventSource {
         match received? {
             Some(Received::Event(event)) => Ok(Some(event)),
             Some(Received::Retry(time)) => {
-                self.backoff.set_base(time);
+                let (least, most) =
+                    (self.options.retry_range.start(), self.options.retry_range.end());
+                self.backoff.set_base(time.min(*most).max(*least));
                 Ok(None)
             }
             Some(Received::Comment(_)) | None => Ok(None),

@@ -1,5 +1,6 @@
 //! The options of an event source.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::error::Lost;
@@ -22,6 +23,7 @@ pub struct EventSourceOptions {
     pub(crate) url: String,
     pub(crate) last_event_id: String,
     pub(crate) retry: Duration,
+    pub(crate) retry_range: RangeInclusive<Duration>,
     pub(crate) idle: Duration,
     pub(crate) event_bytes: usize,
     pub(crate) first_must_succeed: bool,
@@ -39,6 +41,7 @@ impl EventSourceOptions {
             url: url.into(),
             last_event_id: String::new(),
             retry: Duration::from_secs(2),
+            retry_range: Duration::from_millis(100)..=Duration::from_secs(300),
             idle: Duration::from_secs(60),
             event_bytes: 64 << 20,
             first_must_succeed: false,
@@ -57,6 +60,14 @@ impl EventSourceOptions {
     /// default. Each failure in a row doubles it.
     pub fn retry(mut self, time: Duration) -> Self {
         self.retry = time;
+        self
+    }
+
+    /// Sets the range of retry times that the stream may send: others are replaced by the nearest
+    /// within. 100 ms to 5 minutes by default. So a server can neither make the program reconnect
+    /// all the time, nor stop it for ever.
+    pub fn retry_range(mut self, range: RangeInclusive<Duration>) -> Self {
+        self.retry_range = range;
         self
     }
 

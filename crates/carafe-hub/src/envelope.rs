@@ -6,6 +6,8 @@ use carafe_log::Entry;
 use carafe_protocol::{Event, EventType, Topic};
 use serde::Serialize;
 
+use crate::json_line::json_line;
+
 #[derive(Serialize)]
 struct Envelope<'a> {
     topic: &'a str,
@@ -32,8 +34,7 @@ pub(crate) fn envelope(entry: &Entry, names: impl Fn(&Topic) -> bool) -> Event {
         event_type: publication.event().event_type().map(EventType::as_str),
         data: publication.event().data().unwrap_or_default(),
     };
-    let json = serde_json::to_string(&envelope).expect("an object of strings is always JSON");
-    let event = Event::new(json);
+    let event = Event::new(json_line(&envelope));
     match publication.event().retry_time() {
         Some(time) => event.with_retry(time),
         None => event,

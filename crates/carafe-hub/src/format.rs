@@ -35,6 +35,12 @@ pub enum Format {
     /// Topic, ID, time, type and data as one JSON object in the data of an event without a type, so
     /// that one listener receives events of every type.
     Enveloped,
+    /// As [`Plain`](Self::Plain), but what the hub itself reports is a comment. So clients that do
+    /// not tell event types apart receive published events only.
+    PlainCommented,
+    /// As [`Enveloped`](Self::Enveloped), with comments like
+    /// [`PlainCommented`](Self::PlainCommented).
+    EnvelopedCommented,
     /// The format of a protocol adapter, made by [`Format::custom`].
     Custom(CustomFormat),
 }
@@ -134,12 +140,34 @@ impl Format {
         Self::Custom(CustomFormat(index as u8))
     }
 
+    /// The same format with comments for what the hub itself reports. Adapters' formats stay as
+    /// they are.
+    #[must_use]
+    pub fn commented(self) -> Self {
+        match self {
+            Self::Plain | Self::PlainCommented => Self::PlainCommented,
+            Self::Enveloped | Self::EnvelopedCommented => Self::EnvelopedCommented,
+            Self::Custom(_) => self,
+        }
+    }
+
+    /// The format that encodes the same events: frames of events are shared under this one.
+    pub(crate) fn of_events(self) -> Self {
+        match self {
+            Self::PlainCommented => Self::Plain,
+            Self::EnvelopedCommented => Self::Enveloped,
+            Self::Plain | Self::Enveloped | Self::Custom(_) => self,
+        }
+    }
+
     /// Encodes an entry for all subscribers that may know its topics.
     pub(crate) fn event(self, entry: &Entry) -> Frame {
         let event = entry.publication.event();
         match self {
-            Self::Plain => block_at(event, entry.position),
-            Self::Enveloped => block_at(&envelope(entry, |_| true), entry.position),
+            Self::Plain | Self::PlainCommented => block_at(event, entry.position),
+            Self::Enveloped | Self::EnvelopedCommented => {
+                block_at(&envelope(entry, |_| true), entry.position)
+            }
             Self::Custom(format) => {
                 let data = event.data().map_or(0, str::len);
                 Frame::encoded(BLOCK_HEADER + data, |block| (format.encoder().event)(entry, block))
@@ -150,32 +178,29 @@ impl Format {
     /// Whether the stream states its position, in events of their own.
     pub(crate) fn states_position(self) -> bool {
         match self {
-            Self::Plain | Self::Enveloped => true,
             Self::Custom(format) => format.encoder().position.is_some(),
+            _ => true,
         }
     }
 
-    /// `carafe.position`: the position of the stream. Clients ignore an ID without data, so the
-    /// event has one empty data line.
+    /// `carafe.position`: the position of the stream.
     pub(crate) fn position(self, position: Position) -> Frame {
         match self {
-            Self::Plain | Self::Enveloped => {
-                block_at(&Event::new("").with_type(POSITION), position)
-            }
             Self::Custom(format) => match format.encoder().position {
                 Some(encode) => Frame::encoded(BLOCK_HEADER, |block| encode(position, block)),
                 None => Frame::chunked(HEARTBEAT),
             },
+            _ => self.control(POSITION, position_json(position), position),
         }
     }
 
     /// `carafe.expired`: the stream ends, and a client that reconnects resumes after the position.
     pub(crate) fn expired(self, position: Position) -> Frame {
         match self {
-            Self::Plain | Self::Enveloped => block_at(&Event::new("").with_type(EXPIRED), position),
             Self::Custom(format) => {
                 Frame::encoded(BLOCK_HEADER, |block| (format.encoder().expired)(position, block))
             }
+            _ => self.control(EXPIRED, position_json(position), position),
         }
     }
 
@@ -183,13 +208,25 @@ impl Format {
     /// right after it was informed and asks again does not receive the gap twice.
     pub(crate) fn gap(self, gap: &Gap) -> Frame {
         match self {
-            Self::Plain | Self::Enveloped => {
-                block_at(&Event::new(gap.to_json()).with_type(GAP), gap.resume_after)
-            }
             Self::Custom(format) => {
                 Frame::encoded(BLOCK_HEADER, |block| (format.encoder().gap)(gap, block))
             }
+            _ => self.control(GAP, gap.to_json(), gap.resume_after),
         }
+    }
+
+    /// A report of the hub. Its data is JSON: there are clients that parse the data of every event.
+    ///
+    /// A comment has its ID in a block without data. Browsers remember that ID and dispatch no
+    /// event (WHATWG HTML, 9.2.6).
+    fn control(self, event_type: EventType, json: String, position: Position) -> Frame {
+        let event = match self {
+            Self::PlainCommented | Self::EnvelopedCommented => {
+                Event::default().with_comment(format!("{event_type} {json}"))
+            }
+            _ => Event::new(json).with_type(event_type),
+        };
+        block_at(&event, position)
     }
 }
 
@@ -197,6 +234,10 @@ impl CustomFormat {
     fn encoder(self) -> &'static Encoder {
         ENCODERS[usize::from(self.0)].get().expect("an encoder is set before its format is made")
     }
+}
+
+fn position_json(position: Position) -> String {
+    format!("{{\"position\":\"{position}\"}}")
 }
 
 /// An event with a position as ID.
@@ -234,22 +275,48 @@ mod tests {
 
     #[test]
     fn a_plain_frame_is_the_event_with_its_position_as_id() {
-        let expected = "retry: 7\nid: 000000000001-2-00000003\nevent: t\ndata: x\ndata: \"y\"\n\n";
+        let expected = "retry: 7\nevent: t\ndata: x\ndata: \"y\"\nid: 000000000001-2-00000003\n\n";
         check(&Format::Plain.event(&entry()), expected);
     }
 
     #[test]
     fn an_envelope_has_all_fields_in_one_data_line_and_no_type() {
-        let expected = "retry: 7\nid: 000000000001-2-00000003\ndata: {\"topic\":\"a/b\",\
+        let expected = "retry: 7\ndata: {\"topic\":\"a/b\",\
             \"id\":\"000000000001-2-00000003\",\"time\":\"1970-01-01T00:00:01.500Z\",\
-            \"type\":\"t\",\"data\":\"x\\n\\\"y\\\"\"}\n\n";
+            \"type\":\"t\",\"data\":\"x\\n\\\"y\\\"\"}\nid: 000000000001-2-00000003\n\n";
         check(&Format::Enveloped.event(&entry()), expected);
     }
 
     #[test]
-    fn a_position_event_has_one_empty_data_line() {
-        let expected = "id: 000000000001-2-00000003\nevent: carafe.position\ndata:\n\n";
-        check(&Format::Plain.position(entry().position), expected);
+    fn a_report_of_the_hub_has_json_data() {
+        let data =
+            "data: {\"position\":\"000000000001-2-00000003\"}\nid: 000000000001-2-00000003\n\n";
+        let expected = format!("event: carafe.position\n{data}");
+        check(&Format::Plain.position(entry().position), &expected);
+        let expected = format!("event: carafe.expired\n{data}");
+        check(&Format::Enveloped.expired(entry().position), &expected);
+    }
+
+    #[test]
+    fn a_commented_format_has_the_same_events_and_reports_in_comments() {
+        for (format, commented) in [
+            (Format::Plain, Format::PlainCommented),
+            (Format::Enveloped, Format::EnvelopedCommented),
+        ] {
+            assert_eq!((format.commented(), commented.commented()), (commented, commented));
+            assert_eq!(format.event(&entry()).block(), commented.event(&entry()).block());
+            let position = entry().position;
+            let expected =
+                format!(": carafe.position {{\"position\":\"{position}\"}}\nid: {position}\n\n");
+            check(&commented.position(position), &expected);
+            let (requested, reason) = ("a\u{2028}".into(), GapReason::Foreign);
+            let gap = Gap { requested, oldest: None, reason, resume_after: position };
+            let expected = format!(
+                ": carafe.gap {{\"requested\":\"a\\u2028\",\"oldest\":null,\
+                 \"reason\":\"foreign\"}}\nid: {position}\n\n"
+            );
+            check(&commented.gap(&gap), &expected);
+        }
     }
 
     static SILENT: Encoder = Encoder {

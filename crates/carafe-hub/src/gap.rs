@@ -3,6 +3,8 @@
 use carafe_protocol::Position;
 use serde::{Serialize, Serializer};
 
+use crate::json_line::json_line;
+
 /// Requested history is gone. The stream reports this before it delivers anything else.
 ///
 /// ```
@@ -74,7 +76,7 @@ impl Gap {
     /// The gap as a JSON object in one line, as in the data of the event `carafe.gap`.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("an object of strings is always JSON")
+        json_line(self)
     }
 }
 

@@ -110,7 +110,9 @@ impl InternedAccess {
     pub(crate) fn shares_frame(&self, publication: &Publication, format: Format) -> bool {
         let has_one_topic = || publication.topics().nth(1).is_none();
         let is_public = |interned: &Arc<Interned>| interned.access.shows_as_public(publication);
-        format != Format::Enveloped || self.0.as_ref().is_none_or(is_public) || has_one_topic()
+        format.of_events() != Format::Enveloped
+            || self.0.as_ref().is_none_or(is_public)
+            || has_one_topic()
     }
 
     /// Whether all entries of this topic are shown, as far as they are requested.

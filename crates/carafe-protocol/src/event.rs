@@ -26,7 +26,7 @@ const LONGEST_POSITION: usize = 46;
 ///
 /// let brewed = EventType::new("brewed")?;
 /// let event = Event::new("one\ntwo").with_type(brewed).with_id(EventId::new("7")?);
-/// assert_eq!(event.to_bytes(), b"id: 7\nevent: brewed\ndata: one\ndata: two\n\n");
+/// assert_eq!(event.to_bytes(), b"event: brewed\ndata: one\ndata: two\nid: 7\n\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,14 +136,16 @@ impl Event {
         if let Some(retry) = self.retry {
             field(out, "retry", &retry.as_millis().to_string());
         }
-        if let Some(id) = id {
-            field(out, "id", id);
-        }
         if let Some(event_type) = &self.event_type {
             field(out, "event", event_type.as_str());
         }
         for line in self.data.iter().flat_map(|data| lines(data)) {
             field(out, "data", line);
+        }
+        // Some clients store the ID at its line, and not at the blank line. If the connection is
+        // lost within the block, they must not have it: they would never get the event.
+        if let Some(id) = id {
+            field(out, "id", id);
         }
         out.push(b'\n');
     }
@@ -362,7 +364,7 @@ mod tests {
             .with_type(EventType::from_static("t"))
             .with_id(EventId::new("7").unwrap())
             .with_retry(Duration::from_millis(5));
-        check(&event, ": c\nretry: 5\nid: 7\nevent: t\ndata: x\n\n");
+        check(&event, ": c\nretry: 5\nevent: t\ndata: x\nid: 7\n\n");
     }
 
     #[test]

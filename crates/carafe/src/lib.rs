@@ -161,7 +161,8 @@ pub mod stream {
 pub mod hub {
     pub use carafe_hub::{
         Access, Client, CustomFormat, Delivery, Drain, Encoder, Format, Frames, Gap, GapReason,
-        Grant, HubCounts, HubLimits, PublishError, Retention, Start, SubscribeError, Subscription,
+        Grant, HubCounts, HubLimits, OnGap, PublishError, Retention, Start, SubscribeError,
+        Subscription,
     };
 }
 

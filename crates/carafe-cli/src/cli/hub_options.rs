@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use clap::{ArgAction, Args, ValueEnum};
 use url::Url;
 
 use super::values::{
-    LogPlace, duration, limit, log_place, positive_duration, public_url, retention, segment_bytes,
+    LogPlace, duration, duration_range, limit, log_place, positive_duration, public_url, retention,
+    segment_bytes,
 };
 
 #[derive(Args, Debug)]
@@ -154,6 +156,15 @@ pub(crate) struct HubOptions {
         value_parser = duration
     )]
     pub(crate) retry: Duration,
+    /// Range of the wait that publishers may set by the field `retry` of an event
+    #[arg(
+        long,
+        env = "CARAFE_EVENT_RETRY",
+        default_value = "500ms..5m",
+        value_name = "MIN..MAX",
+        value_parser = duration_range
+    )]
+    pub(crate) event_retry: RangeInclusive<Duration>,
     /// Timeout for a TLS handshake, and for the head of each request
     #[arg(
         long,

@@ -1,5 +1,6 @@
 //! Parsers of option values.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,13 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     Some(duration(text)?)
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "expected a duration above zero, such as 15s".into())
+}
+
+pub(super) fn duration_range(text: &str) -> Result<RangeInclusive<Duration>, String> {
+    let (least, most) = text.split_once("..").ok_or("expected a range such as 500ms..5m")?;
+    Some(duration(least)?..=duration(most)?)
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| "expected a range that begins with the shorter time".into())
 }
 
 /// A limit on a number.

@@ -142,8 +142,8 @@ fn streams_and_events_are_counted() {
 fn what_is_refused_is_counted_by_its_reason() {
     let (hub, metrics) = Server::with_metrics(&["--anonymous", "subscribe"]);
     assert_eq!(post(hub.address, "/events/a/../b", "x").status, 400);
-    assert_eq!(get(hub.address, "/events?nope=1").status, 400);
-    assert_eq!(get(hub.address, "/events?nope=2").status, 400);
+    assert_eq!(get(hub.address, "/events?topics=1").status, 400);
+    assert_eq!(get(hub.address, "/events?topics=2").status, 400);
     assert_eq!(get(hub.address, "/nope").status, 404);
     let refused = |request: &str, reason: &str| {
         metrics.get(&format!("carafe_refused_total{{request=\"{request}\",reason=\"{reason}\"}}"))

@@ -211,12 +211,13 @@ fn curl_receives_the_gap_of_a_restart() {
     let raw = String::from_utf8(curl.unwrap().stdout).unwrap();
     let (retry, rest) = raw.split_once('\n').unwrap();
     assert!(retry.starts_with("retry: "), "{raw}");
-    let generation = after.split('-').next().unwrap();
+    let start = format!("{}-0-00000000", after.split('-').next().unwrap());
     let expected = format!(
-        "id: {generation}-0-00000000\nevent: carafe.gap\n\
-         data: {{\"requested\":\"{before}\",\"oldest\":\"{after}\",\"reason\":\"foreign\"}}\n\n\
-         id: {generation}-0-00000000\nevent: carafe.position\ndata:\n\n\
-         id: {after}\ndata: after\n\n"
+        "event: carafe.gap\n\
+         data: {{\"requested\":\"{before}\",\"oldest\":\"{after}\",\"reason\":\"foreign\"}}\n\
+         id: {start}\n\n\
+         event: carafe.position\ndata: {{\"position\":\"{start}\"}}\nid: {start}\n\n\
+         data: after\nid: {after}\n\n"
     );
     assert_eq!(rest, expected);
 }

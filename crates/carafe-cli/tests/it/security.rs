@@ -33,7 +33,7 @@ fn every_answer_has_security_headers_refusals_too() {
             ("GET", "/healthz"),
             ("GET", "/readyz"),
             ("GET", "/nope"),
-            ("GET", "/events?nope"),
+            ("GET", "/events?topics"),
             ("PUT", "/events/a"),
             ("POST", "/events/a"),
             ("HEAD", "/events/a"),
@@ -139,7 +139,7 @@ fn talkative(format: &str) -> Server {
 /// Asks for all kinds of evil, and gives the lines of the log until the hub has ended.
 fn log_of_evil(hub: Server) -> Vec<String> {
     for evil in EVIL {
-        get(hub.address, &format!("/events/a{evil}b?secret=query{evil}"));
+        get(hub.address, &format!("/events/a{evil}b?last=secret-query{evil}"));
         let headers =
             [&format!("Last-Event-ID: {evil}\x1b[31m")[..], "Authorization: Bearer secret"];
         request(hub.address, "POST", &format!("/{evil}?event={evil}&id=secret"), &headers, b"x");

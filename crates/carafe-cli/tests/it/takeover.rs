@@ -149,7 +149,7 @@ fn an_answer_that_is_no_stream_leaves_the_connection_to_the_next_request() {
     );
     assert!(body.is_empty(), "{body:?}");
     for (method, target, status) in [
-        ("GET", "/events/a?typo", "400"),
+        ("GET", "/events/a?topics", "400"),
         ("GET", "/nowhere", "404"),
         ("PUT", "/events/a", "405"),
         ("GET", "/events?pattern=(", "400"),

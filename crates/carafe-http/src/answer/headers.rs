@@ -34,11 +34,12 @@ const OWN_PAGES: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("same-origin"),
 );
 
-/// The headers of an event stream. Caches must not store it, and nginx must not buffer it.
+/// The headers of an event stream. Caches must not store it, proxies must not compress it, since
+/// they would hold events back, and nginx must not buffer it.
 pub(crate) fn stream_headers() -> [(HeaderName, HeaderValue); 3] {
     [
         (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store"),
+        (CACHE_CONTROL, "no-store, no-transform"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ]
     .map(|(name, value)| (name, HeaderValue::from_static(value)))

@@ -22,6 +22,7 @@ use crate::api::body::{BodyReader, bad_utf_8, too_large};
 use crate::api::caller::Caller;
 use crate::api::line::{Alternates, Data, Line};
 use crate::api::lines::Lines;
+use crate::api::options::Options;
 use crate::api::publication::{Parameters, TOPICS, event_type, key, not_stored, too_many_topics};
 use crate::api::topic::topic;
 use crate::policy::body_budget::Held;
@@ -70,9 +71,9 @@ async fn read(
     mut body: BodyReader<'_>,
     unpaid: &mut UnpaidBatch<'_>,
 ) -> Result<(Vec<Publication>, Held), Problem> {
-    let event_bytes = app.options.event_bytes;
-    let mut batch = Batch { caller, event_bytes, unpaid, publications: Vec::new(), weight: 0 };
-    let longest = event_bytes.saturating_mul(ESCAPE).saturating_add(NAMES);
+    let options = &app.options;
+    let mut batch = Batch { caller, options, unpaid, publications: Vec::new(), weight: 0 };
+    let longest = options.event_bytes.saturating_mul(ESCAPE).saturating_add(NAMES);
     let mut lines = Lines::new(longest, too_long);
     while let Some(bytes) = body.next().await? {
         lines.push(&bytes, |number, line| batch.take(number, line))?;
@@ -87,7 +88,7 @@ async fn read(
 /// The publications that were read so far.
 struct Batch<'a, 'b> {
     caller: &'a Caller,
-    event_bytes: usize,
+    options: &'a Options,
     unpaid: &'a mut UnpaidBatch<'b>,
     publications: Vec<Publication>,
     /// The memory that they take.
@@ -103,7 +104,7 @@ impl Batch<'_, '_> {
             return Ok(());
         }
         self.unpaid.count();
-        let publication = parse(line, self.event_bytes)?;
+        let publication = parse(line, self.options)?;
         self.caller.may_publish_to(publication.topics())?;
         self.weight += publication.weight() + BESIDE;
         self.publications.push(publication);
@@ -111,7 +112,8 @@ impl Batch<'_, '_> {
     }
 }
 
-fn parse(line: &str, event_bytes: usize) -> Result<Publication, Problem> {
+fn parse(line: &str, options: &Options) -> Result<Publication, Problem> {
+    let event_bytes = options.event_bytes;
     let line =
         Line::parse(line, event_bytes, TOPICS).map_err(|error| bad_line(error.to_string()))?;
     let Data::Text(data) = line.data else {
@@ -125,7 +127,8 @@ fn parse(line: &str, event_bytes: usize) -> Result<Publication, Problem> {
         retry: line.retry.map(Duration::from_millis),
         private: line.private,
     };
-    Ok(parameters.apply(Publication::new(topic(&line.topic)?, data).with_alternates(alternates)))
+    let publication = Publication::new(topic(&line.topic)?, data).with_alternates(alternates);
+    Ok(parameters.apply(publication, options))
 }
 
 #[derive(Serialize)]
@@ -183,7 +186,7 @@ mod tests {
             "\"b\",".repeat(900)
         );
         for line in ["{\"topic\":\"a\",\"data\":1}", &alternates] {
-            let weight = parse(line, 1024).unwrap().weight() + BESIDE;
+            let weight = parse(line, &Options::default()).unwrap().weight() + BESIDE;
             assert!(weight <= GROWS * (line.len() + 1), "{weight}: {line}");
         }
     }

@@ -10,11 +10,13 @@ use percent_encoding::percent_decode_str;
 use crate::answer::headers::LAST_EVENT_ID;
 
 /// The parameter for clients that cannot set the header.
-const PARAMETER: &str = "last_event_id";
+#[cfg(feature = "hub")]
+pub(crate) const PARAMETER: &str = "last_event_id";
 
 /// The ID of the last event that the client received, for handlers with an
 /// [`EventStream`](crate::EventStream): from the header `Last-Event-ID`, else from the query
-/// parameter `last_event_id`. `None` if the client has received none.
+/// parameter `last_event_id`, also spelt `lastEventId` and `Last-Event-ID`. `None` if the client
+/// has received none.
 ///
 /// ```
 /// use carafe_http::{EventStream, LastEventId};
@@ -47,11 +49,18 @@ pub(crate) fn in_header(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(id.as_bytes()).into_owned()).filter(|id| !id.is_empty())
 }
 
+/// Whether the name is a spelling of the parameter that clients use: `last_event_id`,
+/// `lastEventId`, `lastEventID`, `Last-Event-ID`.
+pub(crate) fn is_parameter(name: &str) -> bool {
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase()).eq(*b"lasteventid")
+}
+
 fn in_query(query: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     // Leniently: an ID that cannot be decoded is a foreign ID, which leads to a gap, and not to an
     // error that `EventSource` would never recover from.
-    let (_, value) = pairs.find(|(name, _)| *name == PARAMETER)?;
+    let (_, value) = pairs.rfind(|(name, _)| is_parameter(name))?;
     let value = value.replace('+', " ");
     let id = percent_decode_str(&value).decode_utf8_lossy();
     Some(id.into_owned()).filter(|id| !id.is_empty())
@@ -81,5 +90,7 @@ mod tests {
         check(Some(""), "/?last_event_id=3", Some("3"));
         check(None, "/?a=b&last_event_id=a%20%26b", Some("a &b"));
         check(None, "/?last_event_id=", None);
+        check(None, "/?last_event_id=7&lastEventId=8", Some("8"));
+        check(None, "/?Last-Event-ID=9", Some("9"));
     }
 }

@@ -1,5 +1,6 @@
 //! What a router allows, and how it serves streams.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 #[cfg(feature = "mercure")]
@@ -68,6 +69,10 @@ pub struct Options {
     /// How long clients wait before they reconnect, give or take a quarter, so that they do not all
     /// reconnect at once.
     pub retry: Duration,
+    /// The wait that a publisher may make clients take on before they reconnect, by the field
+    /// `retry` of an event. Values outside are replaced by the nearest within: a browser waits as
+    /// long as it is told, and one that may not wait would reconnect all the time.
+    pub event_retry: RangeInclusive<Duration>,
     /// The most bytes of data of one event.
     pub event_bytes: usize,
     /// The most bytes of a batch.
@@ -92,6 +97,13 @@ impl Options {
             subscribers: self.subscribers.clone(),
         };
         ServerOptions { shared, ..ServerOptions::default() }
+    }
+
+    /// The wait of clients that a publisher asks for, within the range that it may ask for.
+    pub(crate) fn limited_retry(&self, time: Duration) -> Duration {
+        let (least, most) = (self.event_retry.start(), self.event_retry.end());
+        // Not `clamp`, which panics if an app has set an empty range.
+        time.min(*most).max(*least)
     }
 
     /// Whether a token could grant more than requests without one have.
@@ -168,6 +180,7 @@ impl Default for Options {
             loopback_only: false,
             heartbeat: heartbeat::DEFAULT,
             retry: Duration::from_secs(2),
+            event_retry: Duration::from_millis(500)..=Duration::from_secs(300),
             event_bytes: 1 << 20,
             batch_bytes: 16 << 20,
             body_timeout: Duration::from_secs(30),

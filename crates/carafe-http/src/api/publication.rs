@@ -9,6 +9,7 @@ use carafe_protocol::EventType;
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
+use crate::api::options::Options;
 use crate::api::query::Query;
 
 /// The most topics of one event.
@@ -32,7 +33,7 @@ impl Parameters {
         })
     }
 
-    pub(crate) fn apply(self, mut publication: Publication) -> Publication {
+    pub(crate) fn apply(self, mut publication: Publication, options: &Options) -> Publication {
         if let Some(event_type) = self.event_type {
             publication = publication.with_type(event_type);
         }
@@ -40,7 +41,7 @@ impl Parameters {
             publication = publication.with_key(key);
         }
         if let Some(retry) = self.retry {
-            publication = publication.with_retry(retry);
+            publication = publication.with_retry(options.limited_retry(retry));
         }
         publication.with_private(self.private)
     }

@@ -71,7 +71,8 @@ async fn one(
     let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
     // The memory stays reserved until the event is stored: from then on it is the log's.
     let (data, _held) = body.text().await?;
-    let publication = parameters.apply(Publication::new(first, data).with_alternates(alternates));
+    let publication = Publication::new(first, data).with_alternates(alternates);
+    let publication = parameters.apply(publication, &app.options);
     let start = Instant::now();
     let appended = app.hub.publish(publication).await.map_err(not_stored)?;
     app.options.metrics.stored(start);

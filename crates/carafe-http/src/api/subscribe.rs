@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use carafe_hub::{Client, Format, Start, Subscribe, SubscribeError, Subscription};
+use carafe_hub::{Client, Format, OnGap, Start, Subscribe, SubscribeError, Subscription};
 use carafe_log::ReadError;
 use carafe_protocol::{BadMatcher, BadPattern, TopicMatcher, TopicPattern};
 use http::header::CONNECTION;
@@ -32,7 +32,16 @@ use crate::policy::client::hub_client;
 use crate::policy::subscribers::Permit;
 use crate::server::handoff::Handoff;
 
-const PARAMETERS: &[&str] = &["topic", "pattern", "last_event_id", "earliest", "last", "envelope"];
+const PARAMETERS: &[&str] = &[
+    "topic",
+    "pattern",
+    last_event_id::PARAMETER,
+    "earliest",
+    "last",
+    "envelope",
+    "control",
+    "on_gap",
+];
 
 /// The factor by which a client waits longer than usual if a limit is met: a full hub must not be
 /// asked all the time.
@@ -169,7 +178,8 @@ async fn parse(
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),
     };
-    let request = request.with_access(caller.rights.subscribe.clone()).from(start).by(client);
+    let request = request.from(start).on_gap(on_gap(&query)?).by(client);
+    let request = request.with_access(caller.rights.subscribe.clone());
     Ok((request, format, asked))
 }
 
@@ -214,11 +224,14 @@ fn bad_pattern(error: BadPattern) -> Problem {
     Problem::of(ProblemKind::BadPattern, error.to_string())
 }
 
-/// Where the stream starts. The header wins over the parameters.
+/// Where the stream starts. The header wins over the parameters. Of several last event IDs the last
+/// one counts: clients that cannot set the header append theirs to the URL that they were given.
 fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
     let id = match last_event_id::in_header(headers) {
         Some(id) => Some(id),
-        None => query.one("last_event_id")?.filter(|id| !id.is_empty()).map(Into::into),
+        None => {
+            query.all(last_event_id::PARAMETER).filter(|id| !id.is_empty()).last().map(Into::into)
+        }
     };
     Ok(match id {
         Some(id) if id == "earliest" => Start::Earliest,
@@ -229,14 +242,29 @@ fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
 }
 
 fn format(query: &Query) -> Result<Format, Problem> {
-    match query.one("envelope")? {
-        None => Ok(Format::Plain),
-        Some("json") => Ok(Format::Enveloped),
-        Some(_) => {
-            let detail = "unknown envelope: use envelope=json, or leave it out";
-            Err(Problem::of(ProblemKind::BadParameter, detail))
-        }
+    let format = match query.one("envelope")? {
+        None => Format::Plain,
+        Some("json") => Format::Enveloped,
+        Some(_) => return Err(bad("unknown envelope: use envelope=json, or leave it out")),
+    };
+    match query.one("control")? {
+        None | Some("events") => Ok(format),
+        Some("comments") => Ok(format.commented()),
+        Some(_) => Err(bad("unknown control: use control=comments, or leave it out")),
     }
+}
+
+fn on_gap(query: &Query) -> Result<OnGap, Problem> {
+    match query.one("on_gap")? {
+        None => Ok(OnGap::Nearest),
+        Some("live") => Ok(OnGap::Live),
+        Some("earliest") => Ok(OnGap::Earliest),
+        Some(_) => Err(bad("unknown on_gap: use on_gap=live or on_gap=earliest, or leave it out")),
+    }
+}
+
+fn bad(detail: &'static str) -> Problem {
+    Problem::of(ProblemKind::BadParameter, detail)
 }
 
 fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {

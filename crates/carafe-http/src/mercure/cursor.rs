@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID};
 use crate::answer::problem::Problem;
+use crate::api::last_event_id::{in_header, is_parameter};
 use crate::mercure::form_data::FormData;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
@@ -32,7 +33,7 @@ impl Cursor {
         access: &Access,
         client: Option<Client>,
     ) -> Result<Self, Problem> {
-        let Some(id) = requested(version, parameters, parts) else { return Ok(Self::default()) };
+        let Some(id) = requested(parameters, parts) else { return Ok(Self::default()) };
         let (start, stated) = if id == EARLIEST {
             (Start::Earliest, EARLIEST)
         } else {
@@ -51,17 +52,11 @@ impl Cursor {
 }
 
 /// The header wins over the parameter: a browser that reconnects sends the header, and repeats
-/// the URL that it was first given.
-fn requested(version: Version, parameters: &FormData, parts: &Parts) -> Option<String> {
-    let header = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
-    let names: &[&str] = match version {
-        // The second one is an older name, which clients without headers still use.
-        Version::Zero => &["lastEventID", "Last-Event-ID"],
-        Version::One => &["last_event_id"],
-    };
-    header
-        .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
-        .or_else(|| names.iter().find_map(|name| parameters.filled(name)).map(Into::into))
+/// the URL that it was first given. The parameter has a name of its own in each version, and
+/// clients use further spellings of it: all are accepted in both, and the last one counts.
+fn requested(parameters: &FormData, parts: &Parts) -> Option<String> {
+    let in_query = || parameters.pairs().find(|(name, id)| is_parameter(name) && !id.is_empty());
+    in_header(&parts.headers).or_else(|| in_query().map(|(_, id)| id.to_owned()))
 }
 
 fn header(version: Version) -> HeaderName {

@@ -43,15 +43,18 @@ mod tests {
 
     #[test]
     fn an_event_has_the_publishers_id_or_else_its_position() {
-        let fields = "event: t\ndata: x\ndata: \"y\"\n\n";
+        let fields = "event: t\ndata: x\ndata: \"y\"\n";
         check(
             |block| (ENCODER.event)(&entry(), block),
-            &format!("retry: 7\nid: 000000000001-2-00000003\n{fields}"),
+            &format!("retry: 7\n{fields}id: 000000000001-2-00000003\n\n"),
         );
         let mut named = entry();
         let id = ExternalId::new("urn:a é").unwrap();
         named.publication = named.publication.with_external_id(id);
-        check(|block| (ENCODER.event)(&named, block), &format!("retry: 7\nid: urn:a é\n{fields}"));
+        check(
+            |block| (ENCODER.event)(&named, block),
+            &format!("retry: 7\n{fields}id: urn:a é\n\n"),
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::allowance;
 use crate::api::body::{BodyReader, Most};
+use crate::api::options::Options;
 use crate::api::publication::not_stored;
 use crate::mercure::form_data::FormData;
 use crate::mercure::mercure_caller::MercureCaller;
@@ -48,7 +49,7 @@ pub(crate) async fn publish(
     };
     let body = BodyReader::begin(options, publisher, &parts, body, most).await?;
     // `_held` lives until the update is stored, and with it the reservation.
-    let (update, _held) = read(body, options.event_bytes).await?;
+    let (update, _held) = read(body, options).await?;
     update.check(caller.version, adapter.resource.as_deref())?;
     caller.check_publish(adapter, update.publication.topics())?;
     let start = Instant::now();
@@ -59,9 +60,9 @@ pub(crate) async fn publish(
 }
 
 /// The update in a form, and its memory reservation. The rest of the form is released.
-async fn read(body: BodyReader<'_>, event_bytes: usize) -> Result<(Update, Held), Problem> {
+async fn read(body: BodyReader<'_>, options: &Options) -> Result<(Update, Held), Problem> {
     let (text, mut held) = body.text().await?;
-    let update = Update::parse(&FormData::parse(&text)?, event_bytes)?;
+    let update = Update::parse(&FormData::parse(&text)?, options)?;
     drop(text);
     held.shrink_to(update.publication.weight());
     Ok((update, held))

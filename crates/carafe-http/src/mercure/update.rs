@@ -12,6 +12,7 @@ use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::body::too_large;
+use crate::api::options::Options;
 use crate::api::publication::{TOPICS, event_type, too_many_topics};
 use crate::api::topic::topic;
 use crate::mercure::form_data::FormData;
@@ -27,13 +28,14 @@ pub(crate) struct Update {
 impl Update {
     /// Parses the form of a publisher. The first topic is canonical; the presence of `private`
     /// counts, whatever its value.
-    pub(crate) fn parse(form: &FormData, event_bytes: usize) -> Result<Self, Problem> {
+    pub(crate) fn parse(form: &FormData, options: &Options) -> Result<Self, Problem> {
         let topics =
             form.all("topic").take(TOPICS + 1).map(topic).collect::<Result<Vec<_>, _>>()?;
         if topics.len() > TOPICS {
             return Err(too_many_topics());
         }
         let (canonical, alternates) = topics.split_first().ok_or_else(no_topic)?;
+        let event_bytes = options.event_bytes;
         let data = form.all("data").next().unwrap_or_default();
         if data.len() > event_bytes {
             return Err(too_large(event_bytes).over(Limit::EventBytes));
@@ -49,7 +51,8 @@ impl Update {
             .transpose()?
             .into_iter()
             .fold(publication, Publication::with_type);
-        let publication = retry(form)?.into_iter().fold(publication, Publication::with_retry);
+        let retry = retry(form)?.map(|time| options.limited_retry(time));
+        let publication = retry.into_iter().fold(publication, Publication::with_retry);
         Ok(Self { publication, id: id.to_string() })
     }
 

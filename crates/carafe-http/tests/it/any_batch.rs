@@ -1,7 +1,5 @@
 //! Properties of any batch; the fuzz target runs them, too.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::Request;
 use carafe_log::{IdempotencyKey, Publication};
@@ -79,7 +77,7 @@ fn publication(line: &str) -> Option<Publication> {
         expected = expected.with_key(IdempotencyKey::new(id.as_str()?).ok()?);
     }
     if let Some(retry) = present(line, "retry") {
-        expected = expected.with_retry(Duration::from_millis(retry.as_u64()?));
+        expected = expected.with_retry(crate::asking::retry(retry.as_u64()?));
     }
     Some(expected.with_private(line.get("private").map_or(Some(false), Value::as_bool)?))
 }

@@ -1,7 +1,5 @@
 //! Properties of any form of Mercure, in a body and in a query; the fuzz target runs them, too.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::Request;
 use carafe_log::{ExternalId, Publication};
@@ -69,7 +67,7 @@ fn update(pairs: &[(String, String)]) -> Option<Publication> {
         let digits = retry.bytes().all(|byte| byte.is_ascii_digit());
         let retry: u64 = retry.parse().ok().filter(|_| digits)?;
         if retry > 0 {
-            update = update.with_retry(Duration::from_millis(retry));
+            update = update.with_retry(crate::asking::retry(retry));
         }
     }
     Some(update.with_private(pairs.iter().any(|(name, _)| name == "private")))

@@ -74,7 +74,8 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
     let mut events = events(answer).into_iter().peekable();
     let gap = events.next_if(|event| event.event_type == "carafe.gap");
     let position = events.next().expect("it begins with its position");
-    assert_eq!((&*position.event_type, &*position.data), ("carafe.position", ""));
+    let data = format!("{{\"position\":\"{}\"}}", position.last_event_id);
+    assert_eq!((&*position.event_type, &*position.data), ("carafe.position", &*data));
     let shown: Vec<_> = events.map(|event| event.data).collect();
     match (text, ids.iter().position(|id| id == text)) {
         ("", _) => check(Came::Nothing, gap.is_none() && shown.is_empty()),
@@ -97,6 +98,8 @@ fn begins(answer: &Answer, text: &str, ids: &[String]) -> Came {
                 gap.map(|gap| serde_json::from_str::<Value>(&gap.data).expect("it is JSON"));
             let (reason, expected) = if is_beyond(text, &ids[2]) {
                 ("lost", &[][..])
+            } else if text.parse::<Position>().is_err() {
+                ("foreign", &[][..])
             } else {
                 ("foreign", &["1", "2", "3"][..])
             };

@@ -5,6 +5,7 @@ use std::cell::LazyCell;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -132,6 +133,57 @@ pub(crate) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
             Some((unescaped(name)?, unescaped(value.get(1..).unwrap_or_default())?))
         })
         .collect()
+}
+
+/// The pairs of a query with `known` names; `None` if one is misspelt, or not UTF-8.
+pub(crate) fn understood(query: &str, known: &[&str]) -> Option<Vec<(String, String)>> {
+    let mut understood = Vec::new();
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_at(part.find('=').unwrap_or(part.len()));
+        let Some(name) = unescaped(name) else { continue };
+        let is_known = |known: &&&str| {
+            name == **known || (**known == "last_event_id" && letters(&name) == "lasteventid")
+        };
+        if let Some(known) = known.iter().find(is_known) {
+            understood.push((String::from(*known), unescaped(value.get(1..).unwrap_or_default())?));
+        } else if letters(&name) == "accesstoken"
+            || known.iter().any(|known| is_slip(&letters(&name), &letters(known)))
+        {
+            return None;
+        }
+    }
+    Some(understood)
+}
+
+fn letters(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+}
+
+/// Whether the texts differ by one inserted, omitted, replaced or exchanged letter at most, or by
+/// two in a long name; in the shortest, by none.
+fn is_slip(text: &str, known: &str) -> bool {
+    let slips = if known.len() < 3 { 0 } else { 1 + usize::from(known.len() > 7) };
+    distance(text.as_bytes(), known.as_bytes()) <= slips
+}
+
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, j) in (0..=a.len()).flat_map(|i| (0..=b.len()).map(move |j| (i, j))) {
+        rows[i][j] = if i == 0 || j == 0 {
+            i + j
+        } else {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            let exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if exchanged { least.min(rows[i - 2][j - 2] + 1) } else { least }
+        };
+    }
+    rows[a.len()][b.len()]
+}
+
+/// The retry time of an event that is published with this one.
+pub(crate) fn retry(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds.clamp(500, 300_000))
 }
 
 fn unescaped(text: &str) -> Option<String> {

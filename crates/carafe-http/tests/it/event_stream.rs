@@ -39,7 +39,7 @@ async fn a_handler_pushes_and_its_return_ends_the_stream() {
         Ok(())
     });
     let expected = "retry: 10000\n\ndata: 1\n\n: a break\n\nevent: t\ndata: two\ndata: \
-     lines\n\nid: 7\ndata: x\n\n";
+     lines\n\ndata: x\nid: 7\n\n";
     assert_eq!(all(stream).await, expected);
 }
 
@@ -49,7 +49,7 @@ async fn the_response_is_an_event_stream_that_is_not_stored_or_buffered() {
     let header = |name: &str| response.headers()[name].to_str().unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(header("content-type"), "text/event-stream");
-    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("cache-control"), "no-store, no-transform");
     assert_eq!(header("x-accel-buffering"), "no");
 }
 

@@ -158,6 +158,7 @@ impl RecentEntry {
 
     /// The frame in this format. It is encoded when it is first needed.
     fn frame(&mut self, format: Format, bytes: &mut usize) -> Frame {
+        let format = format.of_events();
         if let Some((_, frame)) = self.frames.iter().find(|(known, _)| *known == format) {
             return frame.clone();
         }

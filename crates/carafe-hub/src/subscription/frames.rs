@@ -25,7 +25,7 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::new(MemoryLog::default());
 /// let mut frames = hub.subscribe("orders").await?.into_frames(Format::Plain);
-/// let opening = format!("id: {}\nevent: carafe.position\ndata:\n\n", hub.position());
+/// let opening = format!("event: carafe.position\ndata: {{\"position\":\"{0}\"}}\nid: {0}\n\n", hub.position());
 /// assert_eq!(frames.next().await.as_deref(), Some(opening.as_bytes()));
 /// # Ok(()) }
 /// ```

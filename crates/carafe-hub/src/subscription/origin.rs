@@ -6,7 +6,7 @@ use carafe_protocol::Position;
 use crate::client::Client;
 use crate::gap::{Gap, GapReason};
 use crate::inner::HubInner;
-use crate::subscription::subscribe::{Start, Subscribe};
+use crate::subscription::subscribe::{OnGap, Start, Subscribe};
 
 /// Where a stream begins.
 pub(crate) enum Origin {
@@ -39,6 +39,17 @@ impl Origin {
 
 /// Resolves the start of a request.
 pub(crate) async fn resolve(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadError> {
+    Ok(match find_start(hub, request).await? {
+        Origin::Gap(gap) => Origin::Gap(match request.on_gap {
+            OnGap::Nearest => gap,
+            OnGap::Live => Gap { resume_after: hub.state().core.tail(), ..gap },
+            OnGap::Earliest => Gap { resume_after: hub.log.span().start, ..gap },
+        }),
+        origin => origin,
+    })
+}
+
+async fn find_start(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadError> {
     match &request.start {
         Start::Tail => Ok(Origin::Tail),
         // `start` is before the oldest entry, and its position is known even if the log is empty.
@@ -51,9 +62,9 @@ pub(crate) async fn resolve(hub: &HubInner, request: &Subscribe) -> Result<Origi
         Start::After(position) => resume(hub, *position, request.client).await,
         Start::AfterId(id) => match id.parse() {
             Ok(position) => resume(hub, position, request.client).await,
-            // An ID that no log of this kind has written. The stream is served, and says what it
-            // lacks.
-            Err(_) => Ok(Origin::Gap(gap_to_oldest(hub, id.clone(), GapReason::Foreign))),
+            // `undefined`, `0`, or the ID of another program: nothing is known of what the client
+            // has. All history might be far more than it wants.
+            Err(_) => Ok(Origin::Gap(gap_to_tail(hub, id.clone()))),
         },
     }
 }
@@ -83,6 +94,12 @@ pub(crate) async fn resume(
 pub(crate) fn gap_to_oldest(hub: &HubInner, requested: String, reason: GapReason) -> Gap {
     let span = hub.log.span();
     Gap { requested, oldest: span.oldest, reason, resume_after: span.start }
+}
+
+/// The gap of a stream that resumes with new events, after an ID that is no position.
+fn gap_to_tail(hub: &HubInner, requested: String) -> Gap {
+    let tail = hub.state().core.tail();
+    Gap { resume_after: tail, ..gap_to_oldest(hub, requested, GapReason::Foreign) }
 }
 
 /// The gap of a stream whose client received entries that the log has lost. It resumes after the

@@ -26,6 +26,7 @@ pub struct Subscribe {
     pub(crate) matchers: Vec<TopicMatcher>,
     everything: bool,
     pub(crate) start: Start,
+    pub(crate) on_gap: OnGap,
     pub(crate) access: Access,
     pub(crate) limit: Option<usize>,
     pub(crate) client: Option<Client>,
@@ -56,6 +57,29 @@ pub enum Start {
     AfterId(String),
 }
 
+/// Where a stream resumes after a gap at its start.
+///
+/// ```
+/// use carafe_hub::{OnGap, Start, Subscribe};
+///
+/// let start = Start::AfterId("of another hub".into());
+/// let request = Subscribe::to_everything().from(start).on_gap(OnGap::Earliest);
+/// # drop(request);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnGap {
+    /// As near to the request as possible: after the last event that the client is known to have,
+    /// or else with the oldest event. If the ID is no position, nothing is known of what the client
+    /// has: with new events.
+    #[default]
+    Nearest,
+    /// With new events.
+    Live,
+    /// With the oldest event.
+    Earliest,
+}
+
 impl Subscribe {
     /// Requests everything that the subscriber may see.
     pub fn to_everything() -> Self {
@@ -75,13 +99,26 @@ impl Subscribe {
     pub fn to_all(matchers: impl IntoIterator<Item = TopicMatcher>) -> Self {
         let mut known = HashSet::new();
         let unique = matchers.into_iter().filter(|matcher| known.insert(matcher.clone())).collect();
-        let (start, access) = (Start::Tail, Access::public());
-        Self { matchers: unique, everything: false, start, access, limit: None, client: None }
+        Self {
+            matchers: unique,
+            everything: false,
+            start: Start::Tail,
+            on_gap: OnGap::default(),
+            access: Access::public(),
+            limit: None,
+            client: None,
+        }
     }
 
     /// Sets from where on to deliver.
     pub fn from(mut self, start: Start) -> Self {
         self.start = start;
+        self
+    }
+
+    /// Sets where the stream resumes if the history after its start is gone.
+    pub fn on_gap(mut self, on_gap: OnGap) -> Self {
+        self.on_gap = on_gap;
         self
     }
 

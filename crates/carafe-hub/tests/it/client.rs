@@ -185,7 +185,7 @@ impl Client {
 
     fn client_event(&mut self, event: ReceivedEvent) -> Sent {
         if event.event_type == "carafe.expired" {
-            assert_eq!(event.data, "");
+            assert_eq!(event.data, format!("{{\"position\":\"{}\"}}", event.last_event_id));
             return Sent::Expired(event.last_event_id.parse().unwrap());
         }
         let items = Item::of(event, self.format);

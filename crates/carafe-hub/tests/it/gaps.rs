@@ -1,6 +1,6 @@
 //! Gaps: every stream reports history that is gone.
 
-use carafe_hub::{Format, GapReason, HubLimits, Start, Subscribe};
+use carafe_hub::{Format, GapReason, HubLimits, OnGap, Start, Subscribe};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Generation, Position, TopicMatcher};
 
@@ -53,9 +53,7 @@ fn a_foreign_id_is_a_gap_and_the_stream_continues_with_the_oldest_event() {
     let known = rig.count("a", 3)[1];
     let wrong_nonce = Position { nonce: known.nonce ^ 1, ..known };
     let other_log = Position { generation: Generation::new(known.generation.get() + 1), ..known };
-    let upper_case = known.to_string().to_uppercase() + "F";
-    let ids =
-        [&wrong_nonce.to_string(), &other_log.to_string(), &upper_case, "", "no\n\"position\""];
+    let ids = [&wrong_nonce.to_string(), &other_log.to_string()];
     for (format, id) in FORMATS.into_iter().flat_map(|format| ids.map(|id| (format, id.to_owned())))
     {
         let mut listener = rig.listen_in(format, everything().from(Start::AfterId(id.clone())));
@@ -64,6 +62,42 @@ fn a_foreign_id_is_a_gap_and_the_stream_continues_with_the_oldest_event() {
         assert_eq!(received[1], Item::Position(rig.span().start));
         assert_eq!(data(&received[2..]), ["0", "1", "2"]);
     }
+}
+
+#[test]
+fn an_id_that_is_no_position_is_a_gap_and_the_stream_continues_with_new_events() {
+    let rig = Rig::roomy();
+    let newest = rig.count("a", 3)[2];
+    let upper_case = newest.to_string().to_uppercase() + "F";
+    let ids = ["undefined", "0", "1665666647", &upper_case, "", "no\n\"position\""];
+    for (format, id) in FORMATS.into_iter().flat_map(|format| ids.map(|id| (format, id.to_owned())))
+    {
+        let request = everything().from(Start::AfterId(id.clone()));
+        let received = rig.listen_in(format, request).receive();
+        let Item::Gap(gap) = &received[0] else { panic!("{received:?}") };
+        assert_eq!((&gap.requested, gap.reason), (&id, GapReason::Foreign));
+        assert_eq!(gap.resume_after, newest);
+        assert_eq!(received[1..], [Item::Position(newest)]);
+    }
+}
+
+#[test]
+fn a_subscriber_may_choose_where_its_stream_continues_after_a_gap() {
+    let rig = Rig::keeping(3);
+    let published = rig.count("a", 8);
+    let other_log = Position { generation: Generation::new(1), ..published[6] };
+    let ids = [published[0].to_string(), other_log.to_string(), "0".to_owned()];
+    for (format, id) in FORMATS.into_iter().flat_map(|format| ids.clone().map(|id| (format, id))) {
+        for (on_gap, expected) in [(OnGap::Live, &[][..]), (OnGap::Earliest, &["5", "6", "7"])] {
+            let request = everything().from(Start::AfterId(id.clone())).on_gap(on_gap);
+            let received = rig.listen_in(format, request).receive();
+            assert!(matches!(&received[0], Item::Gap(gap) if gap.requested == id), "{received:?}");
+            assert_eq!(data(&received[2..]), expected, "{id} {on_gap:?}");
+        }
+    }
+    let known = everything().from(after(published[5])).on_gap(OnGap::Live);
+    let received = rig.listen(known).receive();
+    assert_eq!(data(&received[1..]), ["6", "7"], "without a gap it does not matter");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Events with their publishers' IDs.
 
-use carafe_hub::{Access, Format, Grant, Start, Subscribe, event_id};
+use carafe_hub::{Access, Format, Grant, OnGap, Start, Subscribe, event_id};
 use carafe_log::{ExternalId, Publication};
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::{FutureExt, StreamExt};
@@ -81,14 +81,14 @@ fn a_stream_in_an_adapters_format_has_what_its_encoder_writes() {
         publish(&rig.hub, named("a", &format!("urn:{number}")));
     }
     let foreign = Start::AfterId("nowhere".into());
-    let request = Subscribe::to(topic("a")).from(foreign);
+    let request = Subscribe::to(topic("a")).from(foreign).on_gap(OnGap::Earliest);
     let mut frames =
         subscribe(&rig.hub, request).unwrap().into_frames(Format::custom(&EXTERNAL_IDS));
     let chunk = frames.next().now_or_never().flatten().unwrap();
     let text = std::str::from_utf8(&chunk).unwrap();
     let oldest = rig.span().oldest.unwrap();
     let gap = format!(r#"{{"requested":"nowhere","oldest":"{oldest}","reason":"foreign"}}"#);
-    let events = "id: urn:2\ndata: urn:2\n\nid: urn:3\ndata: urn:3\n\n";
+    let events = "data: urn:2\nid: urn:2\n\ndata: urn:3\nid: urn:3\n\n";
     assert_eq!(text, format!(": carafe.gap {gap}\n:\n{events}"));
 }
 

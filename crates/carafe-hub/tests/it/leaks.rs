@@ -429,20 +429,22 @@ fn poll<S: Stream + Unpin>(stream: &mut S, times: usize, has_ended: &mut bool) -
 fn as_text(delivery: &Delivery) -> String {
     match delivery {
         Delivery::Position(position) => {
-            format!("id: {position}\nevent: carafe.position\ndata:\n\n")
+            format!(
+                "event: carafe.position\ndata: {{\"position\":\"{position}\"}}\nid: {position}\n\n"
+            )
         }
         Delivery::Gap(gap) => {
             format!(
-                "id: {}\nevent: carafe.gap\ndata: {}\n\n",
-                gap.resume_after,
-                serde_json::to_string(gap).unwrap()
+                "event: carafe.gap\ndata: {}\nid: {}\n\n",
+                serde_json::to_string(gap).unwrap(),
+                gap.resume_after
             )
         }
         Delivery::Entry(entry) => {
             format!(
-                "id: {}\ndata: {}\n\n",
-                entry.position,
-                entry.publication.event().data().unwrap()
+                "data: {}\nid: {}\n\n",
+                entry.publication.event().data().unwrap(),
+                entry.position
             )
         }
         other => panic!("{other:?}"),

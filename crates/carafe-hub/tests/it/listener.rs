@@ -164,7 +164,7 @@ impl Item {
         let position = event.last_event_id.parse().unwrap();
         match event.event_type.as_str() {
             "carafe.position" => {
-                assert_eq!(event.data, "");
+                assert_eq!(event.data, format!("{{\"position\":\"{position}\"}}"));
                 Self::Position(position)
             }
             "carafe.gap" => Self::Gap(gap_of(&event.data, position)),

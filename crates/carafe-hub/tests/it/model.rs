@@ -148,7 +148,7 @@ impl Account {
         format: Option<Format>,
         start: &Start,
     ) -> Self {
-        let account = Self {
+        let mut account = Self {
             wish,
             format,
             opening: VecDeque::new(),
@@ -169,7 +169,12 @@ impl Account {
             Start::After(position) => account.at_found(model, span, *position),
             Start::AfterId(id) => match id.parse() {
                 Ok(position) => account.at_found(model, span, position),
-                Err(_) => account.beyond_gap(span, id.clone(), GapReason::Foreign),
+                Err(_) => {
+                    let mut gap = gap(span, id.clone(), GapReason::Foreign);
+                    gap.resume_after = model.tail();
+                    account.opening.push_back(Item::Gap(gap));
+                    account.at(model.tail())
+                }
             },
             start => panic!("the model does not know {start:?}"),
         }

@@ -218,7 +218,8 @@ impl Oracle {
                 tally.events += 1;
             }
             (None, "carafe.position" | "carafe.expired") => {
-                assert_eq!(field("data"), "", "{block}");
+                let data = format!("{{\"position\":\"{}\"}}", field("id"));
+                assert_eq!(field("data"), data, "{block}");
                 self.judge_position(reading, field("id"));
                 tally.positions += 1;
             }

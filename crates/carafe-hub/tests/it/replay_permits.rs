@@ -78,7 +78,7 @@ fn a_stream_with_something_to_send_reads_ahead_only_on_request() {
     let mut given = String::new();
     rig.log.hold_reads();
     let mut reads = 0;
-    while !given.ends_with("data: 299\n\n") {
+    while !given.contains("data: 299\n") {
         match frames.poll_at_hand(&mut cx) {
             Poll::Ready(chunk) => {
                 given += std::str::from_utf8(&chunk.unwrap()).unwrap();
@@ -91,7 +91,8 @@ fn a_stream_with_something_to_send_reads_ahead_only_on_request() {
             }
         }
     }
-    assert_eq!((given.matches("\ndata: ").count(), reads), (300, 2), "a block has 256");
+    let events = given.matches("data: ").count() - 1;
+    assert_eq!((events, reads), (300, 2), "a block has 256, and the position is no event");
 }
 
 /// Requests for history of one client and then of another, with this many permits in all and of one

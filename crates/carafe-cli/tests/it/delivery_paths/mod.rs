@@ -34,6 +34,7 @@ macro_rules! checks {
             wraps_events_if_an_envelope_is_requested
             reports_that_history_is_trimmed
             reports_that_an_id_is_of_another_log
+            sends_comments_in_place_of_its_own_events_if_requested
             shows_no_private_events_without_a_token_and_skips_them
             sends_heartbeats_while_idle
             delivers_large_events_and_many_at_once
@@ -60,12 +61,13 @@ fn begins_with_retry_and_the_position_in_one_block(via: DeliveryPath) {
     let lines: Vec<_> = (0..5).map(|_| stream.line().unwrap()).collect();
     let wait: u64 = lines[0].strip_prefix("retry: ").unwrap().parse().unwrap();
     assert!((1500..=2500).contains(&wait), "{wait}");
-    let position = lines[1].strip_prefix("id: ").unwrap();
+    let position = lines[3].strip_prefix("id: ").unwrap();
     assert!(position.ends_with("-0-00000000"), "{position}");
-    assert_eq!(lines[2..], ["event: carafe.position", "data:", ""]);
+    let data = format!("data: {{\"position\":\"{position}\"}}");
+    assert_eq!((&*lines[1], &*lines[2], &*lines[4]), ("event: carafe.position", &*data, ""));
     for (name, value) in [
         ("content-type", "text/event-stream"),
-        ("cache-control", "no-store"),
+        ("cache-control", "no-store, no-transform"),
         ("x-accel-buffering", "no"),
     ] {
         assert_eq!(stream.header(name), Some(value), "{name}");
@@ -184,13 +186,46 @@ fn reports_that_history_is_trimmed(via: DeliveryPath) {
 fn reports_that_an_id_is_of_another_log(via: DeliveryPath) {
     let hub = via.hub(Settings::default());
     let ids = numbers(&hub, 1);
-    for foreign in ["42", "garbage \u{2615}", "000000000000-1-00000000"] {
-        let mut stream = hub.open("/events/a", &[&format!("Last-Event-ID: {foreign}")]);
+    let mut wanted = vec![];
+    for (target, foreign, replays) in [
+        ("/events/a", "42", false),
+        ("/events/a", "garbage \u{2615}", false),
+        ("/events/a", "000000000000-1-00000000", true),
+        ("/events/a?on_gap=earliest", "42", true),
+        ("/events/a?on_gap=live", "000000000000-1-00000000", false),
+    ] {
+        let mut stream = hub.open(target, &[&format!("Last-Event-ID: {foreign}")]);
         let gap = stream.event();
         let data: Value = serde_json::from_str(&gap.data).unwrap();
         assert_eq!(data, json!({ "requested": foreign, "oldest": ids[0], "reason": "foreign" }));
-        assert_eq!(stream.data(1), ["1"]);
+        assert_eq!(stream.event().event_type, "carafe.position");
+        wanted.push((stream, replays));
     }
+    hub.publish("/events/a", "2");
+    for (mut stream, replays) in wanted {
+        assert_eq!(stream.event().data, if replays { "1" } else { "2" });
+    }
+}
+
+fn sends_comments_in_place_of_its_own_events_if_requested(via: DeliveryPath) {
+    let hub = via.hub(Settings { heartbeat: Duration::from_millis(50), ..Settings::default() });
+    let id = hub.publish("/events/b", "not for it");
+    let mut stream = hub.open("/events/a?control=comments", &["Last-Event-ID: 0"]);
+    assert!(matches!(stream.next(), Some(Received::Retry(_))));
+    let mut comments = vec![];
+    while comments.len() < 3 {
+        let Some(Received::Comment(text)) = stream.next() else { panic!("an event") };
+        comments.push(text);
+    }
+    assert!(comments[0].starts_with("carafe.gap {\"requested\":\"0\""), "{comments:?}");
+    assert_eq!(comments[1], format!("carafe.position {{\"position\":\"{id}\"}}"));
+    assert_eq!(comments[2], "", "a heartbeat");
+    let id = hub.publish("/events/a", "x");
+    let event = std::iter::from_fn(|| stream.next())
+        .find(|received| !matches!(received, Received::Comment(_)));
+    let expected =
+        ReceivedEvent { event_type: "message".into(), data: "x".into(), last_event_id: id };
+    assert_eq!(event, Some(Received::Event(expected)));
 }
 
 /// The position moves over them, so that a client that resumes does not request them again.
