@@ -12,7 +12,7 @@ use crate::disk::index::file::IndexFile;
 use crate::disk::pace::Pace;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::files;
-use crate::disk::storage::{Storage, StorageFile, read_whole};
+use crate::disk::storage::{Storage, StorageFile};
 
 /// Writes a derived file. Only one thread at a time writes a file: the one that opens the log, the
 /// indexer, or a reader that holds the lock of the segment for making its index again.
@@ -82,7 +82,7 @@ pub(crate) fn open_index(
 /// lost or damaged, too.
 pub(crate) fn read_filter(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<Filter>> {
     if let Some(file) = open(storage, &segment.filter_name())?
-        && let Some(filter) = Filter::decode(&read_whole(&*file)?, &segment.header)
+        && let Some(filter) = Filter::read(&*file, &segment.header)?
     {
         return Ok(Some(filter));
     }
