@@ -16,6 +16,8 @@ use crate::auth::refused::Refused;
 use crate::auth::verified::{Dialect, Verified};
 #[cfg(feature = "auth")]
 use crate::policy::cookies;
+#[cfg(feature = "mercure")]
+use crate::policy::reserved_topics::is_of_subscriptions;
 use crate::policy::rights::Rights;
 
 /// Who makes a request: a client without a token, or the holder of one.
@@ -29,6 +31,9 @@ pub(crate) struct Caller {
     pub(crate) subject: Option<Box<str>>,
     /// A token could grant more: the hub has keys, and the request has no token.
     may_have_token: bool,
+    /// Whether Mercure is spoken, whose subscription events only the hub may publish.
+    #[cfg(feature = "mercure")]
+    speaks_mercure: bool,
 }
 
 impl Caller {
@@ -67,6 +72,8 @@ impl Caller {
             identity: None,
             subject: None,
             may_have_token: app.options.accepts_tokens(),
+            #[cfg(feature = "mercure")]
+            speaks_mercure: app.options.mercure.is_some(),
         }
     }
 
@@ -79,6 +86,8 @@ impl Caller {
             identity: Some(verified.identity),
             subject: verified.subject().map(Into::into),
             may_have_token: false,
+            #[cfg(feature = "mercure")]
+            speaks_mercure: app.options.mercure.is_some(),
         })
     }
 
@@ -95,9 +104,21 @@ impl Caller {
         &self,
         topics: impl IntoIterator<Item = &'a Topic>,
     ) -> Result<(), Problem> {
-        match topics.into_iter().find(|topic| !self.rights.publish.covers(topic)) {
-            None => Ok(()),
-            Some(topic) => Err(self.refused(format!(
+        for topic in topics {
+            self.may_publish_to_one(topic)?;
+        }
+        Ok(())
+    }
+
+    fn may_publish_to_one(&self, topic: &Topic) -> Result<(), Problem> {
+        #[cfg(feature = "mercure")]
+        if self.speaks_mercure && is_of_subscriptions(topic) {
+            let detail = format!("only the hub publishes to `{topic}`: use another topic");
+            return Err(Problem::of(ProblemKind::Forbidden, detail));
+        }
+        match self.rights.publish.covers(topic) {
+            true => Ok(()),
+            false => Err(self.refused(format!(
                 "the topic `{topic}` is not among those that may be published to: use others, or \
                  ask for a grant of it"
             ))),

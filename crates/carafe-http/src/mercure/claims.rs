@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::auth::refused::Refused;
 use crate::auth::verified::Verified;
-use crate::mercure::selector::{self, BadSelector, MatchType};
+use crate::mercure::selector::{self, ALL, BadSelector, MatchType};
 use crate::mercure::version::Version;
 
 /// The type of Mercure's authorization details.
@@ -125,7 +125,9 @@ impl Detail {
             match action.as_str() {
                 Some("publish") => read.publish = true,
                 Some("subscribe") => read.subscribe = true,
-                _ => return Err(wrong("has another action than `publish` and `subscribe`")),
+                // Later drafts may have more.
+                Some(_) => {}
+                None => return Err(wrong("has an action that is not a string")),
             }
         }
         let topics = list("topics").filter(|topics| topics.len() <= DETAILS);
@@ -139,6 +141,10 @@ impl Detail {
 fn matcher(topic: &Value, resource: &Url) -> Result<TopicMatcher, Refused> {
     let text = topic.get("match").and_then(Value::as_str);
     let text = text.ok_or_else(|| wrong("has a topic without `match`"))?;
+    // Before the type: `*` stands for all topics with each of them.
+    if text == ALL {
+        return Ok(TopicMatcher::any());
+    }
     let match_type = match topic.get("match_type").map(Value::as_str) {
         None | Some(Some("exact")) => MatchType::Exact,
         Some(Some("urlpattern")) => MatchType::UrlPattern,

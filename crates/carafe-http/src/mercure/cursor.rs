@@ -33,7 +33,12 @@ impl Cursor {
         access: &Access,
         client: Option<Client>,
     ) -> Result<Self, Problem> {
-        let Some(id) = requested(parameters, parts) else { return Ok(Self::default()) };
+        let Some(id) = requested(parameters, parts) else {
+            // Of 1.0, an empty cursor is one: the stream begins with new updates, and says so.
+            let says = version == Version::One && has_cursor(parameters, parts);
+            let earliest = || (header(version), HeaderValue::from_static(EARLIEST));
+            return Ok(Self { start: Start::Tail, header: says.then(earliest) });
+        };
         let (start, stated) = if id == EARLIEST {
             (Start::Earliest, EARLIEST)
         } else {
@@ -55,8 +60,13 @@ impl Cursor {
 /// the URL that it was first given. The parameter has a name of its own in each version, and
 /// clients use further spellings of it: all are accepted in both, and the last one counts.
 fn requested(parameters: &FormData, parts: &Parts) -> Option<String> {
-    let in_query = || parameters.pairs().find(|(name, id)| is_parameter(name) && !id.is_empty());
+    let in_query =
+        || parameters.pairs().filter(|(name, id)| is_parameter(name) && !id.is_empty()).last();
     in_header(&parts.headers).or_else(|| in_query().map(|(_, id)| id.to_owned()))
+}
+
+fn has_cursor(parameters: &FormData, parts: &Parts) -> bool {
+    parts.headers.contains_key(LAST_EVENT_ID) || parameters.names().any(is_parameter)
 }
 
 fn header(version: Version) -> HeaderName {

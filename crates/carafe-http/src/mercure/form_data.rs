@@ -1,5 +1,7 @@
 //! Parameters in the format of HTML forms, from a query or a body.
 
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::limit::Limit;
@@ -28,6 +30,12 @@ impl FormData {
         if pairs.len() > PAIRS { Err(too_many()) } else { Ok(Self { pairs }) }
     }
 
+    /// These pairs, and then others.
+    pub(crate) fn and(mut self, others: Self) -> Result<Self, Problem> {
+        self.pairs.extend(others.pairs);
+        if self.pairs.len() > PAIRS { Err(too_many()) } else { Ok(self) }
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.pairs.iter().map(|(name, _)| name.as_str())
     }
@@ -50,6 +58,13 @@ impl FormData {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names().any(|known| known == name)
     }
+}
+
+/// Whether a body with these headers is a form.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Decodes with one copy, whatever is escaped.

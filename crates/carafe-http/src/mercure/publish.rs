@@ -14,7 +14,7 @@ use crate::api::allowance;
 use crate::api::body::{BodyReader, Most};
 use crate::api::options::Options;
 use crate::api::publication::not_stored;
-use crate::mercure::form_data::FormData;
+use crate::mercure::form_data::{FormData, is_form};
 use crate::mercure::mercure_caller::MercureCaller;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
@@ -30,10 +30,7 @@ pub(crate) async fn publish(
     let (parts, body) = request.into_parts();
     let query = FormData::parse(parts.uri.query().unwrap_or_default())?;
     let caller = MercureCaller::publisher(adapter, &query, &parts).await?;
-    let content_type =
-        parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !is_form(&parts.headers) {
         return Err(no_form().into());
     }
     let options = &adapter.app.options;
@@ -50,7 +47,7 @@ pub(crate) async fn publish(
     let body = BodyReader::begin(options, publisher, &parts, body, most).await?;
     // `_held` lives until the update is stored, and with it the reservation.
     let (update, _held) = read(body, options).await?;
-    update.check(caller.version, adapter.resource.as_deref())?;
+    update.check(caller.version)?;
     caller.check_publish(adapter, update.publication.topics())?;
     let start = Instant::now();
     adapter.app.hub.publish(update.publication).await.map_err(not_stored)?;

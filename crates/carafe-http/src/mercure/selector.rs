@@ -11,6 +11,9 @@ use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::mercure::form_data::FormData;
 
+/// The selector of all topics, whatever the type of the matcher.
+pub(crate) const ALL: &str = "*";
+
 /// The most selectors of a subscription of 0.x.
 pub(crate) const SELECTORS: usize = 1000;
 
@@ -38,7 +41,7 @@ pub(crate) enum BadSelector {
 /// A selector of 0.x: `*`, a URI Template, or the topic itself. Each selector also matches the
 /// topic with its own text.
 pub(crate) fn zero(text: &str) -> Result<TopicMatcher, BadSelector> {
-    if text == "*" {
+    if text == ALL {
         return Ok(TopicMatcher::any());
     }
     if text.contains('{') {
@@ -116,6 +119,9 @@ impl MatchType {
 
     /// The matcher, or why the text is invalid.
     pub(crate) fn matcher(self, text: &str, resource: &Url) -> Result<TopicMatcher, String> {
+        if text == ALL {
+            return Ok(TopicMatcher::any());
+        }
         if has_invisible(text) {
             return Err(
                 "a topic or pattern has a control or format character: use printable text".into()
@@ -130,6 +136,12 @@ impl MatchType {
     }
 }
 
+/// Whether a parameter is, or may become, one of the matchers of 1.0: the prefix is reserved in
+/// every letter case.
+pub(crate) fn is_match(name: &str) -> bool {
+    name.as_bytes().get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"match"))
+}
+
 /// The matchers of a subscription of 1.0.
 pub(crate) async fn all_one(
     hub: &Hub,
@@ -137,8 +149,7 @@ pub(crate) async fn all_one(
     parameters: &FormData,
     resource: &Url,
 ) -> Result<Vec<TopicMatcher>, Problem> {
-    let asked =
-        parameters.pairs().filter(|(name, _)| name.starts_with("match") || *name == "topic");
+    let asked = parameters.pairs().filter(|(name, _)| is_match(name) || *name == "topic");
     // The number is checked before any is compiled.
     let asked: Vec<_> = asked.take(MATCHERS + 1).collect();
     match asked.len() {

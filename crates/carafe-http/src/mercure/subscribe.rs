@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use carafe_hub::{Client, Format, Subscribe, SubscribeError};
 use http::request::Parts;
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 
 use crate::answer::headers::head_of_a_stream;
 use crate::answer::limit::Limit;
@@ -17,7 +17,7 @@ use crate::api::hub_body::HubBody;
 use crate::api::subscribe::{self, Opened};
 use crate::mercure::cursor::Cursor;
 use crate::mercure::encoder::ENCODER;
-use crate::mercure::form_data::FormData;
+use crate::mercure::form_data::{FormData, is_form};
 use crate::mercure::mercure_caller::MercureCaller;
 use crate::mercure::presence::Present;
 use crate::mercure::refusal::Refusal;
@@ -57,7 +57,8 @@ pub(crate) async fn subscribe(
     Ok(response)
 }
 
-/// The parameters of the URL, or those of the body of a `QUERY`.
+/// The parameters of the URL, and those of the body of a `QUERY` (RFC 10008). The last cursor
+/// counts, and that of the URL wins: so its parameters come last.
 async fn parameters(
     adapter: &Adapter,
     caller: &MercureCaller,
@@ -68,11 +69,16 @@ async fn parameters(
     if parts.method.as_str() != "QUERY" {
         return Ok(in_url);
     }
+    if !is_form(&parts.headers) {
+        let detail = "the body is no form: send it as application/x-www-form-urlencoded";
+        let problem = Problem::of(ProblemKind::BadParameter, detail);
+        return Err(problem.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
+    }
     let publisher = publisher(&adapter.app.options.proxies, caller.identity, parts);
     let most = Most { bytes: QUERY_BYTES, limit: Limit::Matchers, copies: 3, grows: 1 };
     let body = BodyReader::begin(&adapter.app.options, publisher, parts, body, most).await?;
     let (text, _held) = body.text().await?;
-    Ok(FormData::parse(&text)?)
+    Ok(FormData::parse(&text)?.and(in_url)?)
 }
 
 async fn asked(

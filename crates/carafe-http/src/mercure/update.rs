@@ -4,9 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use carafe_log::{ExternalId, Publication};
-use carafe_protocol::{EventType, Topic};
-use percent_encoding::percent_decode_str;
-use url::Url;
+use carafe_protocol::{BadTopic, EventType, Topic};
+use http::StatusCode;
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
@@ -14,10 +13,11 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::api::body::too_large;
 use crate::api::options::Options;
 use crate::api::publication::{TOPICS, event_type, too_many_topics};
-use crate::api::topic::topic;
+use crate::api::topic::bad_topic;
 use crate::mercure::form_data::FormData;
 use crate::mercure::selector::has_invisible;
 use crate::mercure::version::Version;
+use crate::policy::reserved_topics::{is_hubs_own, is_of_subscriptions};
 
 /// An update, and the ID under which subscribers know it.
 pub(crate) struct Update {
@@ -29,10 +29,10 @@ impl Update {
     /// Parses the form of a publisher. The first topic is canonical; the presence of `private`
     /// counts, whatever its value.
     pub(crate) fn parse(form: &FormData, options: &Options) -> Result<Self, Problem> {
-        let topics =
-            form.all("topic").take(TOPICS + 1).map(topic).collect::<Result<Vec<_>, _>>()?;
+        let topics = form.all("topic").take(TOPICS + 1);
+        let topics = topics.map(own_topic).collect::<Result<Vec<_>, _>>()?;
         if topics.len() > TOPICS {
-            return Err(too_many_topics());
+            return Err(too_many_topics().with_status(StatusCode::PAYLOAD_TOO_LARGE));
         }
         let (canonical, alternates) = topics.split_first().ok_or_else(no_topic)?;
         let event_bytes = options.event_bytes;
@@ -57,12 +57,14 @@ impl Update {
     }
 
     /// Rejects what the version forbids to publish.
-    pub(crate) fn check(&self, version: Version, resource: Option<&Url>) -> Result<(), Problem> {
-        let event_type = self.publication.event().event_type().map(EventType::as_str);
-        let (Version::One, Some(resource)) = (version, resource) else { return Ok(()) };
+    pub(crate) fn check(&self, version: Version) -> Result<(), Problem> {
         for topic in self.publication.topics() {
-            check_topic(topic, resource)?;
+            check_topic(topic, version)?;
         }
+        if version == Version::Zero {
+            return Ok(());
+        }
+        let event_type = self.publication.event().event_type().map(EventType::as_str);
         if event_type == Some("mercure") {
             return Err(bad("type", "`mercure` is the hub's own: use another"));
         }
@@ -76,27 +78,32 @@ impl Update {
     }
 }
 
-fn check_topic(topic: &Topic, resource: &Url) -> Result<(), Problem> {
-    let text = topic.as_str();
-    if text == "*" {
-        return Err(bad("topic", "`*` stands for all topics: publish to one"));
-    }
-    if has_invisible(text) {
-        return Err(bad("topic", "it has a control or format character: use printable text"));
-    }
-    // As URLs: a relative topic, or one with escapes or dots, may name the hub as well.
-    match resource.join(text).is_ok_and(|url| is_hubs_own(&url, resource)) {
-        true => Err(bad("topic", "it is the hub's own URL: use another")),
-        false => Ok(()),
-    }
+/// Mercure's status for what is too long is 413.
+fn own_topic(text: &str) -> Result<Topic, Problem> {
+    Topic::new(text).map_err(|error| match error {
+        BadTopic::TooLong(_) => bad_topic(error).with_status(StatusCode::PAYLOAD_TOO_LARGE),
+        _ => bad_topic(error),
+    })
 }
 
-/// Whether it is the URL of the hub, or below it.
-fn is_hubs_own(url: &Url, resource: &Url) -> bool {
-    let path = percent_decode_str(url.path()).decode_utf8_lossy();
-    let rest = path.strip_prefix(resource.path());
-    url.origin() == resource.origin()
-        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn check_topic(topic: &Topic, version: Version) -> Result<(), Problem> {
+    let text = topic.as_str();
+    match version {
+        _ if is_of_subscriptions(topic) => {
+            Err(bad("topic", "it is that of the hub's subscription events: use another"))
+        }
+        Version::Zero => Ok(()),
+        Version::One if text == "*" => {
+            Err(bad("topic", "`*` stands for all topics: publish to one"))
+        }
+        Version::One if has_invisible(text) => {
+            Err(bad("topic", "it has a control or format character: use printable text"))
+        }
+        Version::One if is_hubs_own(topic) => {
+            Err(bad("topic", "it is the hub's own URL: use another"))
+        }
+        Version::One => Ok(()),
+    }
 }
 
 /// The publisher's ID, or a new one. It is not an idempotency key: several updates may have it.
@@ -164,27 +171,5 @@ mod tests {
         assert_eq!(lengths, [8, 4, 4, 4, 12]);
         assert_eq!(uuid.as_bytes()[14], b'4');
         assert!(b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
-    }
-
-    #[test]
-    fn the_hubs_own_url_is_known_however_it_is_written() {
-        let resource = Url::parse("https://hub.example/.well-known/mercure").unwrap();
-        for own in [
-            "https://hub.example/.well-known/mercure",
-            "https://HUB.example:443/.well-known/mercure?a#b",
-            "/.well-known/mercure/subscriptions",
-            "mercure",
-            "//hub.example/.well-known/%6dercure",
-        ] {
-            assert!(is_hubs_own(&resource.join(own).unwrap(), &resource), "{own}");
-        }
-        for other in [
-            "https://hub.example/.well-known/mercure2",
-            "http://hub.example/.well-known/mercure",
-            "/a",
-            "urn:a",
-        ] {
-            assert!(!is_hubs_own(&resource.join(other).unwrap(), &resource), "{other}");
-        }
     }
 }

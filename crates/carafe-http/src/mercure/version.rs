@@ -4,6 +4,7 @@ use http::Method;
 
 use crate::auth::verified::Dialect;
 use crate::mercure::form_data::FormData;
+use crate::mercure::selector::is_match;
 
 /// The version of a request. It accepts only tokens of keys of its own dialect: the laxer rules
 /// of one version must not apply to the other.
@@ -18,7 +19,7 @@ pub(crate) enum Version {
 impl Version {
     /// The version of a subscription, which follows from the names of its parameters.
     pub(crate) fn of_subscription(method: &Method, parameters: &FormData) -> Self {
-        let asks_by_match = parameters.names().any(|name| name.starts_with("match"));
+        let asks_by_match = parameters.names().any(is_match);
         if asks_by_match || method.as_str() == "QUERY" { Self::One } else { Self::Zero }
     }
 

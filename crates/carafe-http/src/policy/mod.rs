@@ -9,6 +9,8 @@ pub(crate) mod cookies;
 pub(crate) mod loopback;
 pub(crate) mod origins;
 pub(crate) mod publish_rate;
+#[cfg(feature = "mercure")]
+pub(crate) mod reserved_topics;
 pub(crate) mod rights;
 pub(crate) mod subscribers;
 #[cfg(feature = "auth")]

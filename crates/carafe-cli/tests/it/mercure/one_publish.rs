@@ -34,6 +34,7 @@ fn what_cannot_be_an_update_is_400() {
         &[("topic", "https://hub.example/.well-known/mercure")],
         &[("topic", "/.well-known/mercure")],
         &[("topic", "/.well-known/mercure/subscriptions/a/b")],
+        &[("topic", "http://other.example/.well-known/%6Dercure/subscriptions/a/b")],
         &[("topic", "mercure")],
         &[("topic", "?")],
         &[("topic", "/a"), ("id", "#1")],
@@ -66,6 +67,11 @@ fn too_much_is_413() {
     let post =
         |bytes: usize| hub.post(&[("topic", "/a"), ("data", &"&".repeat(bytes))], &[&token]).status;
     assert_eq!([post(1024), post(1025), post(100_000)], [200, 413, 413]);
+    let long = "/".repeat(1025);
+    assert_eq!(hub.post(&[("topic", &long)], &[&token]).status, 413);
+    let many: Vec<_> = (0..1001).map(|number| format!("/{number}")).collect();
+    let many: Vec<_> = many.iter().map(|topic| ("topic", topic.as_str())).collect();
+    assert_eq!(hub.post(&many, &[&token]).status, 413);
 }
 
 #[test]

@@ -30,7 +30,8 @@ fn match_is_exact_and_urlpattern_is_a_url_pattern_relative_to_the_hub() {
         (&[("match_urlpattern", "/books/([3-9])")], &[]),
         (&[("match_urlpattern", "*")], &all),
         (&[("match", "/books/2"), ("match_urlpattern", "chapters/4")], &[all[1], all[3]]),
-        (&[("match", "*")], &[]),
+        (&[("match", "*")], &all),
+        (&[("match_exact", "*")], &all),
     ];
     for (asked, expected) in cases {
         let mut stream =
@@ -57,6 +58,8 @@ fn an_invalid_subscription_is_400() {
         &[("topic", "a"), ("match", "b")],
         &[("match", "a"), ("match_template", "b")],
         &[("matches", "a")],
+        &[("MATCH", "a")],
+        &[("match", "a"), ("Match_UrlPattern", "b")],
         &[("match_urlpattern", &long)],
         &[("match_urlpattern", "/a{")],
         &[("match_urlpattern", "/(")],
@@ -99,6 +102,40 @@ fn query_takes_its_parameters_from_a_form_in_the_body() {
     let mut stream = Stream::open_by(hub.server.address, "QUERY", PATH, &type_and_length, &body);
     assert_eq!(header(&stream.head, "mercure-last-event-id"), Some("1"));
     assert_eq!(ids(&mut stream, 1), ["2"]);
+}
+
+#[test]
+fn query_unites_the_parameters_of_the_url_and_of_the_body() {
+    let hub = Hub::open(&[]);
+    for (topic, id) in [("a", "1"), ("b", "2"), ("a", "3")] {
+        hub.publish(&[("topic", topic), ("id", id)]);
+    }
+    let target = format!("{PATH}?match=b&last_event_id=1");
+    let body = form(&[("match", "a"), ("last_event_id", "2")]);
+    let length = format!("Content-Length: {}", body.len());
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let address = hub.server.address;
+    let mut stream = Stream::open_by(address, "QUERY", &target, &[form, &length], &body);
+    assert_eq!(header(&stream.head, "mercure-last-event-id"), Some("1"), "the URL's cursor wins");
+    assert_eq!(ids(&mut stream, 2), ["2", "3"]);
+    for content_type in ["Content-Type: application/json", "X: none"] {
+        assert_eq!(hub.ask("QUERY", "?match=a", &[content_type], &body).status, 415);
+    }
+}
+
+#[test]
+fn an_empty_cursor_is_answered_with_the_header_of_the_cursor() {
+    let hub = Hub::open(&[]);
+    hub.publish(&[("topic", "a"), ("id", "1")]);
+    for (pairs, headers) in [
+        (&[("match", "a"), ("last_event_id", "")][..], &[][..]),
+        (&[("match", "a")], &["Last-Event-ID:"]),
+    ] {
+        let mut stream = hub.stream(pairs, headers);
+        assert_eq!(header(&stream.head, "mercure-last-event-id"), Some("earliest"), "{pairs:?}");
+        hub.publish(&[("topic", "a"), ("id", "next")]);
+        assert_eq!(ids(&mut stream, 1), ["next"], "nothing is replayed");
+    }
 }
 
 #[test]

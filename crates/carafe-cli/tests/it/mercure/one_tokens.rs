@@ -150,12 +150,13 @@ fn details_of_other_types_are_passed_over_and_one_bad_entry_is_401() {
     let with = |detail: Value| with_one(&json!([ours(json!({})), detail]));
     check(&hub, &with(json!({"type": "payment", "actions": 7})), 200, "another type");
     check(&hub, &with(ours(json!({"payload": {"a": 1}, "unknown": true}))), 200, "more");
+    check(&hub, &with(ours(json!({"actions": ["publish", "delete"]}))), 200, "another action");
     for bad in [
         json!({"actions": ["publish"], "topics": [{"match": "/a"}]}),
         json!("text"),
         ours(json!({"actions": []})),
         ours(json!({"actions": "publish"})),
-        ours(json!({"actions": ["publish", "delete"]})),
+        ours(json!({"actions": ["publish", 7]})),
         ours(json!({"topics": []})),
         ours(json!({"topics": ["/a"]})),
         ours(json!({"topics": [{"match": 1}]})),

@@ -31,7 +31,7 @@ const ONE: [(&str, &str, &[usize]); 8] = [
     ("urlpattern", "/x/:n", &[2, 3]),
     ("urlpattern", "a", &[0]),
     ("urlpattern", "https://example.com/*", &[4]),
-    ("exact", "*", &[]),
+    ("exact", "*", &[0, 1, 2, 3, 4]),
     ("urlpattern", "/y/:n", &[]),
 ];
 

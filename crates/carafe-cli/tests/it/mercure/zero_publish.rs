@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::Stream;
+use crate::http::{Stream, request};
 use crate::mercure::fixture::{Hub, form, with_zero};
 
 #[test]
@@ -102,4 +102,30 @@ fn an_invalid_update_is_400_with_the_reason() {
         typed("Content-Type: application/x-www-form-urlencoded; charset=utf-8", "topic=a&data=%20"),
         200
     );
+}
+
+#[test]
+fn nobody_publishes_to_the_topics_of_subscription_events() {
+    let hub = Hub::closed(&["--anonymous", "subscribe,publish"]);
+    let token = with_zero(&json!({"publish": ["*"]}));
+    for own in [
+        "/.well-known/mercure/subscriptions/a/b",
+        "/.well-known/mercure/subscriptions",
+        "https://other.example/.well-known/%6Dercure/%73ubscriptions/x",
+    ] {
+        let fields = [("topic", "a"), ("topic", own)];
+        assert_eq!(hub.post(&fields, &[&token]).status, 400, "{own}");
+        let target = format!("/events?topic=a&{}", form(&[("topic", own)]));
+        let answer = request(hub.server.address, "POST", &target, &[], b"x");
+        assert_eq!(
+            (answer.status, answer.json()["type"].as_str()),
+            (403, Some("urn:carafe:problem:forbidden")),
+            "{own}"
+        );
+        let line = json!({"topic": own, "data": "x"}).to_string();
+        let ndjson = ["Content-Type: application/x-ndjson"];
+        let answer = request(hub.server.address, "POST", "/events", &ndjson, line.as_bytes());
+        assert_eq!(answer.status, 403, "{own}");
+    }
+    assert_eq!(hub.post(&[("topic", "mercure/subscribers")], &[&token]).status, 200);
 }
