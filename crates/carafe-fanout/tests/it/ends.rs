@@ -131,11 +131,11 @@ fn topic() -> Topic {
     Topic::new("a").unwrap()
 }
 
-/// Reads until the text ends with this.
+/// Reads until an event has this line, to the end of the event.
 #[track_caller]
 pub(crate) fn read_to(client: &mut TcpStream, wanted: &str) -> String {
     let mut read = String::new();
-    while !read.ends_with(wanted) {
+    while !(read.ends_with("\n\n\r\n") && read.contains(wanted)) {
         let mut byte = [0];
         client.read_exact(&mut byte).unwrap();
         read.push(char::from(byte[0]));
@@ -153,7 +153,7 @@ fn streams_that_arrive_together_receive_the_events_published_meanwhile() {
         clients.push(client);
         ends.push(end);
         if number % 40 == 0 {
-            let event = format!("data: {number}\n\n\r\n");
+            let event = format!("data: {number}\n");
             rig.publish(number.to_string());
             clients.iter_mut().for_each(|client| drop(read_to(client, &event)));
         }
@@ -172,7 +172,7 @@ fn the_stream_of_a_client_that_leaves_ends() {
         |mut client: TcpStream| client.write_all(b"x").unwrap(),
     ] {
         let (mut client, ends) = rig.witnessed(None);
-        read_to(&mut client, "carafe.position\ndata:\n\n\r\n");
+        read_to(&mut client, "event: carafe.position\n");
         leave(client);
         assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Left));
         rig.is_left_by_all();
@@ -196,7 +196,7 @@ fn a_drained_stream_ends_after_all_that_was_published() {
     assert_eq!(rig.hub.drain().end(1), 1);
     let mut all = String::new();
     client.read_to_string(&mut all).unwrap();
-    assert!(all.ends_with("data: last\n\n\r\n0\r\n\r\n"), "{all}");
+    assert!(all.contains("data: last\n") && all.ends_with("\n\n\r\n0\r\n\r\n"), "{all}");
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Completed));
     rig.is_left_by_all();
 }
@@ -210,10 +210,10 @@ fn the_observer_of_a_stream_counts_its_bytes_and_events() {
     let (totals, ends) = channel();
     let counter = || Watcher::Counter { bytes: 0, events: 0, totals: totals.clone() };
     let (mut prompt, mut late) = (rig.join(None, counter()), rig.join(None, counter()));
-    let opening = read_to(&mut prompt, "carafe.position\ndata:\n\n\r\n").len();
+    let opening = read_to(&mut prompt, "event: carafe.position\n").len();
     for number in 0..20 {
         rig.publish(number.to_string());
-        read_to(&mut prompt, &format!("data: {number}\n\n\r\n"));
+        read_to(&mut prompt, &format!("data: {number}\n"));
     }
     let before = 20;
     let reader = std::thread::spawn(move || std::io::copy(&mut prompt, &mut std::io::sink()));
@@ -239,7 +239,7 @@ fn an_expired_stream_reports_it_and_ends() {
         assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Completed));
     }
     rig.publish("still here");
-    read_to(&mut stays, "data: still here\n\n\r\n");
+    read_to(&mut stays, "data: still here\n");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_client_that_the_kernel_gives_up_has_stalled() {
 fn streams_are_cut_when_the_last_handle_is_dropped() {
     let rig = Rig::new(&ShardOptions::default());
     let (mut client, ends) = rig.witnessed(None);
-    read_to(&mut client, "carafe.position\ndata:\n\n\r\n");
+    read_to(&mut client, "event: carafe.position\n");
     let Rig { hub, shards, .. } = rig;
     let other = shards.clone();
     drop(shards);
@@ -289,7 +289,7 @@ fn streams_are_cut_when_the_last_handle_is_dropped() {
 fn no_stream_is_left_to_a_shard_that_has_panicked() {
     let rig = Rig::new(&ShardOptions::default());
     let (mut other, ends) = rig.witnessed(None);
-    read_to(&mut other, "carafe.position\ndata:\n\n\r\n");
+    read_to(&mut other, "event: carafe.position\n");
     let frames =
         || block_on(rig.hub.subscribe(Subscribe::to(topic()))).unwrap().into_frames(Format::Plain);
     assert!(rig.shards.serves(&frames()));
@@ -297,7 +297,7 @@ fn no_stream_is_left_to_a_shard_that_has_panicked() {
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Cut));
     let (mut late, ends) = rig.witnessed(None);
     assert_eq!(ends.recv_timeout(PATIENCE), Ok(EndReason::Cut));
-    read_to(&mut late, "carafe.position\ndata:\n\n\r\n");
+    read_to(&mut late, "event: carafe.position\n");
     assert_eq!(late.read(&mut [0; 16]).unwrap(), 0);
     assert!(!rig.shards.serves(&frames()), "streams go by themselves from now on");
 }
