@@ -27,6 +27,10 @@ pub(crate) struct TlsConnection {
 }
 
 /// Whether the peer may send more.
+/// The most received bytes that wait for more. A record has 18 KiB at most, and a handshake message
+/// of a client without a certificate a few KiB.
+const MAX_UNPROCESSED: usize = 64 << 10;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Open,
@@ -60,7 +64,7 @@ impl TlsConnection {
             return Err(Error::General("the connection has failed".into()));
         }
         self.received.extend_from_slice(bytes);
-        let received = self.process(data);
+        let received = self.process(data).and_then(|peer| self.check_unprocessed(peer));
         if received.is_err() {
             self.has_failed = true;
             self.queue_alert();
@@ -69,6 +73,16 @@ impl TlsConnection {
             self.received = Vec::new();
         }
         received
+    }
+
+    /// Bounds what waits for the rest of a record or of a handshake message. rustls bounds the
+    /// message, but not the records that it is sent in: each may have one byte of it and 16 KiB of
+    /// padding (RFC 8446, 5.4), and all of them wait.
+    fn check_unprocessed(&self, peer: Peer) -> Result<Peer, Error> {
+        match self.received.len() {
+            0..=MAX_UNPROCESSED => Ok(peer),
+            _ => Err(Error::General("a handshake message is sent in too many bytes".into())),
+        }
     }
 
     fn process(&mut self, data: &mut Vec<u8>) -> Result<Peer, Error> {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use carafe_fanout::RecordLayer;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    CipherSuite, CipherSuiteCommon, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
-    ServerConfig, SignatureScheme, SupportedCipherSuite, Tls13CipherSuite,
+    CipherSuite, CipherSuiteCommon, ClientConfig, ClientConnection, ConnectionTrafficSecrets,
+    ContentType, DigitallySignedStruct, Error, ProtocolVersion, ServerConfig, SignatureScheme,
+    SupportedCipherSuite, Tls13CipherSuite,
 };
 
 use crate::server::tls_connection::{Peer, TlsConnection};
@@ -71,12 +74,13 @@ pub(crate) fn client(suite: CipherSuite) -> ClientConnection {
     let mut provider = default_provider();
     provider.cipher_suites.retain(|offered| offered.suite() == suite);
     let verifier = AnyCertificate(provider.signature_verification_algorithms);
-    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
+    config.enable_secret_extraction = true;
     ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap()
 }
 
@@ -249,6 +253,53 @@ fn a_record_beyond_the_longest_is_refused_by_its_head() {
     assert!(RecordLayer::receive(&mut pair.server, &[23, 3, 3]));
     assert!(!RecordLayer::receive(&mut pair.server, &[0x48, 0x01]));
     assert!(!pair.close().is_empty());
+}
+
+/// How many of these bytes the server takes before it refuses the connection.
+fn taken_of(mut server: TlsConnection, records: impl Iterator<Item = Vec<u8>>) -> usize {
+    let mut taken = 0;
+    for record in records {
+        for part in record.chunks(4096) {
+            if server.receive(part, &mut Vec::new()).is_err() {
+                return taken;
+            }
+            taken += part.len();
+        }
+    }
+    panic!("it takes {taken} bytes of one message");
+}
+
+/// The first byte of the handshake message after its head, and then others.
+fn long_message(kind: u8) -> impl Iterator<Item = u8> {
+    [kind, 0, 0xff, 0xff].into_iter().chain(std::iter::repeat_n(0, 0xffff))
+}
+
+#[test]
+fn a_handshake_message_in_small_records_does_not_fill_the_memory() {
+    let server = TlsConnection::new(server_config(tls_keys::provider())).unwrap();
+    let hello = long_message(1).map(|byte| vec![22, 3, 1, 0, 1, byte]);
+    assert!(taken_of(server, hello) < 70 << 10);
+}
+
+#[test]
+fn a_handshake_message_in_padded_records_does_not_fill_the_memory() {
+    let Pair { client, server, .. } = Pair::new(SUITES[2], 3000);
+    let secrets = client.dangerous_extract_secrets().unwrap();
+    let (first, ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) = secrets.tx else {
+        panic!("the client offers one suite");
+    };
+    let suite = TLS13_CHACHA20_POLY1305_SHA256.tls13().unwrap();
+    let mut encrypter = suite.aead_alg.encrypter(key, iv);
+    // The type that is appended is 0, and so a part of the padding.
+    let (typ, version) = (ContentType::from(0), ProtocolVersion::TLSv1_2);
+    let update = long_message(24).zip(first..).map(|(byte, number)| {
+        let mut padded = vec![0; 16_000];
+        padded[..2].copy_from_slice(&[byte, 22]);
+        let payload = OutboundChunks::Single(&padded);
+        let message = OutboundPlainMessage { typ, version, payload };
+        encrypter.encrypt(message, number).unwrap().encode()
+    });
+    assert!(taken_of(server, update) < 90 << 10);
 }
 
 #[test]
