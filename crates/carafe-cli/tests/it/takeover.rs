@@ -382,6 +382,25 @@ fn a_client_that_takes_nothing_is_cut_in_time_and_resumes_exactly() {
     }
 }
 
+/// An answer waits for the next one if the client has sent more. Here the rest is no request.
+#[test]
+fn an_answer_is_sent_even_if_the_next_request_is_cut_off() {
+    let hub = Server::start(&[]);
+    let body = "a blank line\r\n\r\nwithin";
+    let length = body.len();
+    for rest in ["GET /events/a HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0\r\n\r\n"] {
+        let mut socket = connect(hub.address);
+        let request = format!(
+            "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}{rest}"
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{rest:?}: {answer:?}");
+    }
+}
+
 /// A hundred at once, and the next in a while: those are served meanwhile.
 #[test]
 fn a_drain_ends_a_share_of_the_streams_at_a_time() {

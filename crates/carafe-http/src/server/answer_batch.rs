@@ -1,8 +1,8 @@
 //! Joins the answers to requests that a client has sent together (pipelining, RFC 9112, 9.3.2).
 //!
 //! hyper flushes after each answer. If the client has sent the next request already, its answer
-//! follows at once, and one system call can take both. Nothing is held beyond the turn in which
-//! hyper has written it.
+//! follows at once, and one system call can take both. An answer is held until hyper flushes once
+//! more, for which its task is woken at once, or until its connection is dropped.
 
 use std::io;
 use std::pin::Pin;
@@ -29,6 +29,11 @@ impl AnswerBatch {
     /// The client has sent these bytes.
     pub(crate) fn received(&mut self, bytes: &[u8]) {
         self.unanswered = memmem::find_iter(bytes, b"\r\n\r\n").count();
+    }
+
+    /// Whether answers have to be written.
+    pub(crate) fn are_held(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Holds an answer, if others follow or precede it. Returns its length, or `None` if it has to
@@ -74,6 +79,8 @@ impl AnswerBatch {
                 written => drop(self.held.drain(..written)),
             }
         }
+        // An idle connection has no buffer.
+        self.held = Vec::new();
         Poll::Ready(Ok(()))
     }
 }

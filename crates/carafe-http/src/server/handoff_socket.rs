@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use carafe_fanout::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,7 +22,7 @@ pub(crate) trait GiveAway: AsyncRead + AsyncWrite + Unpin {
 }
 
 /// A connection's socket that a shard may take over. `stream` is `None` afterwards.
-pub(crate) struct HandoffSocket<S> {
+pub(crate) struct HandoffSocket<S: GiveAway> {
     stream: Option<S>,
     /// `None` if no shard takes streams of this connection.
     handoff: Option<Handoff>,
@@ -76,6 +76,21 @@ impl<S: GiveAway> HandoffSocket<S> {
             }
         }
         Poll::Ready(Ok(written))
+    }
+}
+
+/// Writes the answers that are held. hyper may drop its connection in the turn in which it has
+/// written them, for instance because the next request is incomplete, and so may the server when
+/// it closes an idle connection.
+impl<S: GiveAway> Drop for HandoffSocket<S> {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.as_mut().filter(|_| self.answers.are_held()) {
+            let mut cx = Context::from_waker(Waker::noop());
+            // As far as the kernel has room: there is no task any more that could wait for it.
+            if self.answers.poll_write(&mut cx, Pin::new(stream)).is_ready() {
+                let _ = Pin::new(stream).poll_flush(&mut cx);
+            }
+        }
     }
 }
 
