@@ -11,6 +11,7 @@ use mio::net::TcpStream;
 
 use crate::end_reason::EndReason;
 use crate::record_layer::RecordLayer;
+use crate::send_buffer;
 use crate::socket;
 
 /// The most data of one record (RFC 8446, 5.1).
@@ -99,13 +100,21 @@ impl Encrypted {
         read > 0 && left.is_some()
     }
 
-    /// Sends the last record, unless another is incomplete or the kernel has no room.
+    /// Sends the last record, unless another is incomplete. A client that is behind may leave no
+    /// room for it in the kernel: then its send buffer grows, since nothing else will be written.
     pub(crate) fn close(&mut self, socket: &TcpStream, scratch: &mut Vec<u8>) {
         if self.rest.is_empty() {
             scratch.clear();
             self.records.close(scratch);
-            if socket::write(socket, scratch).is_err() {
-                tracing::trace!("the client left before the end of its connection was sent");
+            let written = socket::write(socket, scratch).and_then(|written| {
+                let rest = &scratch[written..];
+                match rest.is_empty() || send_buffer::set(socket, send_buffer::LARGE).is_err() {
+                    true => Ok(written),
+                    false => socket::write(socket, rest).map(|more| written + more),
+                }
+            });
+            if written != Ok(scratch.len()) {
+                tracing::trace!("the end of its connection was not sent to the client");
             }
         }
     }
@@ -200,6 +209,20 @@ mod tests {
             assert_eq!(encrypted.write(&socket, &bytes[taken..], &mut scratch), Ok(0));
         }
         assert!(encrypted.rest.capacity() <= RECORD + 2, "{}", encrypted.rest.capacity());
+    }
+
+    #[test]
+    fn a_client_that_is_behind_receives_the_last_record_too() {
+        let (socket, mut client) = pair();
+        send_buffer::set(&socket, 16 << 10).unwrap();
+        while socket::write(&socket, &[1; 100]).unwrap() > 0 {}
+        Encrypted::new(Framed).close(&socket, &mut Vec::new());
+        client.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        let (mut received, mut bytes) = (vec![], [0; 4096]);
+        while !received.ends_with(&[0, 0]) {
+            let read = client.read(&mut bytes).unwrap();
+            received.extend_from_slice(&bytes[..read]);
+        }
     }
 
     #[test]

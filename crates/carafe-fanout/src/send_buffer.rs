@@ -14,7 +14,7 @@ use crate::options::ShardOptions;
 
 /// The buffer of a client that is behind. Larger ones were not faster on loopback. The kernel may
 /// allow less (`net.core.wmem_max`).
-const LARGE: usize = 256 << 10;
+pub(crate) const LARGE: usize = 256 << 10;
 
 /// How often a buffer must have been full and had room again before it grows. By then the client
 /// has received more than its receive window holds: a client that never reads gets no larger

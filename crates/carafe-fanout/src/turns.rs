@@ -260,8 +260,7 @@ impl<G: StreamObserver> Turns<G> {
                     self.closing.add(socket, self.clients.pollers(), now);
                 }
                 EndReason::Stalled => socket::abort(transport.socket),
-                EndReason::Left => drop(self.clients.close(transport)),
-                EndReason::Cut => drop(transport),
+                EndReason::Left | EndReason::Cut => drop(self.clients.close(transport)),
             }
         }
         self.inbox.load.fetch_sub(ended, Ordering::Relaxed);
