@@ -394,7 +394,7 @@ fn an_answer_is_sent_even_if_the_next_request_is_cut_off() {
             "POST /events/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}{rest}"
         );
         socket.write_all(request.as_bytes()).unwrap();
-        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 201 "), "{rest:?}: {answer:?}");
