@@ -48,28 +48,39 @@ pub(super) fn serve(roster: &mut Roster, id: GroupId, sink: &mut impl Sink) {
 fn start(roster: &mut Roster, id: GroupId) {
     if roster.group_reads.contains_key(&id) {
         group_read::poll(roster, id);
-    } else {
+    } else if roster.groups.is_queued(id) {
         start_from_ring(roster, id);
     }
+    // Else the group's turn is stale: it was served together with another one.
 }
 
 /// Starts broadcasts from the ring for this group and the next ones: the lock is taken once for all
 /// of them.
 fn start_from_ring(roster: &mut Roster, id: GroupId) {
-    let next = roster.schedule.next_groups(GROUPS);
-    let ids: SmallVec<[GroupId; GROUPS]> = std::iter::once(id).chain(next).collect();
+    let ids = due_groups(roster, id);
     let hub = Arc::clone(&roster.hub);
     let mut found: SmallVec<[(GroupId, NextRun); GROUPS]> = SmallVec::new();
     let mut state = hub.state();
     for id in ids {
-        let is_busy = roster.groups.broadcast(id).is_some() || roster.group_reads.contains_key(&id);
-        if !is_busy {
-            found.extend(collect(roster, &mut state, id).map(|next| (id, next)));
-        }
+        found.extend(collect(roster, &mut state, id).map(|next| (id, next)));
     }
     drop(state);
     // The frames are joined without the lock.
     found.into_iter().for_each(|(id, next)| start_with(roster, id, next));
+}
+
+/// This group and those of the next turns that a broadcast may start for, each once: a group may
+/// have several turns in the queue, and a second look would take the first for a wait that is over.
+fn due_groups(roster: &Roster, id: GroupId) -> SmallVec<[GroupId; GROUPS]> {
+    let next = roster.schedule.next_groups(GROUPS);
+    let mut ids: SmallVec<[GroupId; GROUPS]> = std::iter::once(id).chain(next).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.retain(|id| {
+        let is_busy = roster.groups.broadcast(*id).is_some() || roster.group_reads.contains_key(id);
+        roster.groups.is_queued(*id) && !is_busy
+    });
+    ids
 }
 
 /// What the ring has for a group. A group that will have everything waits from now on: the waiter
@@ -174,4 +185,74 @@ fn send_rest_to_ahead(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sin
     };
     roster.fall_behind(id, (Bytes::new(), 0), *ahead_to, None);
     catch_up::serve(roster, id, sink);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use carafe_log::{MemoryLog, Publication};
+    use carafe_protocol::Topic;
+
+    use super::*;
+    use crate::format::Format;
+    use crate::hub::Hub;
+    use crate::paged_table::TableKey;
+
+    struct Clients;
+
+    impl Sink for Clients {
+        fn write(&mut self, _: SubscriberId, bytes: &[u8], _events: u32) -> Written {
+            Written::Bytes(bytes.len())
+        }
+
+        fn ended(&mut self, _: SubscriberId, _failed: bool) {}
+    }
+
+    /// Groups of one member each, which have received everything.
+    async fn groups(hub: &Hub, count: usize) -> (Roster, Vec<GroupId>) {
+        let mut roster = Roster::new(Arc::clone(&hub.inner), Waker::noop().clone());
+        for number in 0..count {
+            let topic = format!("topic-{number}");
+            let frames = hub.subscribe(topic.as_str()).await.unwrap().into_frames(Format::Plain);
+            let id = roster.add(frames);
+            while !matches!(roster.members.get(id), Some(DeliveryState::InGroup(_))) {
+                super::super::replay::serve(&mut roster, id, &mut Clients);
+            }
+        }
+        while roster.schedule.pop().is_some() {}
+        let place = |index| roster.members.place(SubscriberId::from_index(index)).unwrap().group;
+        let ids = (0..count).map(place).collect();
+        (roster, ids)
+    }
+
+    fn serve_next(roster: &mut Roster) {
+        let Some(Turn::Group(id)) = roster.schedule.pop() else { panic!("no turn of a group") };
+        serve(roster, id, &mut Clients);
+    }
+
+    #[tokio::test]
+    async fn the_turns_of_groups_that_were_found_idle_together_are_stale() {
+        let (mut roster, ids) = groups(&Hub::new(MemoryLog::default()), 3).await;
+        ids.iter().for_each(|id| roster.touch(*id));
+        serve_next(&mut roster);
+        assert_eq!(roster.schedule.next_groups(GROUPS).collect::<Vec<_>>(), ids[1..]);
+        assert!(due_groups(&roster, ids[1]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_group_with_a_stale_turn_is_looked_at_once() {
+        let hub = Hub::new(MemoryLog::default());
+        let (mut roster, ids) = groups(&hub, 2).await;
+        ids.iter().for_each(|id| roster.touch(*id));
+        serve_next(&mut roster);
+        let topic = Topic::new("topic-1").unwrap();
+        hub.publish(Publication::new(topic, "data")).await.unwrap();
+        roster.touch(ids[1]);
+        assert_eq!(roster.schedule.next_groups(GROUPS).collect::<Vec<_>>(), [ids[1], ids[1]]);
+        start_from_ring(&mut roster, ids[1]);
+        let broadcast = roster.groups.broadcast(ids[1]).unwrap();
+        assert_eq!(broadcast.from.offset, 0, "the broadcast begins after its own events");
+        assert!(roster.groups.is_queued(ids[1]));
+    }
 }

@@ -30,6 +30,8 @@ pub(super) struct Group {
     last_sent: Offset,
     /// When it was sent.
     sent: Tick,
+    /// It has a turn to come, waits for the log, or has a broadcast. Turns of a group that is not
+    /// queued are stale.
     queued: bool,
     /// Something came while the group was queued.
     touched: bool,
@@ -89,6 +91,11 @@ impl Groups {
     #[inline]
     pub(super) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
         self.table.get_mut(id)
+    }
+
+    /// Whether the group has a turn to come, or waits for the log.
+    pub(super) fn is_queued(&self, id: GroupId) -> bool {
+        self.get(id).is_some_and(|group| group.queued)
     }
 
     /// The group of subscribers that request this in this format.
