@@ -47,8 +47,10 @@ impl<G: StreamObserver> ShardHelper<G> {
     fn turn(&mut self) -> bool {
         let mut turns = match self.shard.turns.try_lock() {
             Ok(turns) => turns,
-            // The thread is awake, and looks again before it waits.
-            Err(TryLockError::WouldBlock) => return true,
+            Err(TryLockError::WouldBlock) => {
+                self.shard.waker.wake_waiting_thread();
+                return true;
+            }
             Err(TryLockError::Poisoned(_)) => return false,
         };
         let Some(turns) = &mut *turns else { return false };

@@ -119,3 +119,64 @@ impl<G: StreamObserver> Drop for ShardThread<G> {
         self.shard.waker.end_helper();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use carafe_log::MemoryLog;
+
+    use super::*;
+    use crate::end_reason::EndReason;
+    use crate::helper::ShardHelper;
+
+    struct Observer;
+
+    impl StreamObserver for Observer {
+        fn ended(self, _: EndReason) {}
+
+        fn sent(&mut self, _: usize, _: u32) {}
+    }
+
+    /// A shard whose thread does not run.
+    fn thread() -> ShardThread<Observer> {
+        let hub = Hub::new(MemoryLog::default());
+        ShardThread::new(&hub, &ShardOptions::default(), Duration::from_secs(15)).unwrap()
+    }
+
+    /// Wakes the shard while its state is locked, and polls a helper.
+    fn wake_while_locked(shard: &Shard<Observer>, helper: &mut ShardHelper<Observer>) {
+        let _turn = shard.turns.lock().unwrap();
+        Waker::from(Arc::clone(&shard.waker)).wake();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(helper).poll(&mut cx).is_pending());
+    }
+
+    fn is_thread_woken(thread: &mut ShardThread<Observer>) -> bool {
+        let mut events = Events::with_capacity(8);
+        thread.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        events.iter().any(|event| event.token() == WAKE)
+    }
+
+    #[test]
+    fn a_helper_wakes_the_thread_that_waits_if_another_helper_has_a_turn() {
+        let mut thread = thread();
+        let shard = Arc::clone(&thread.shard);
+        let mut helper = ShardHelper::new(Arc::clone(&shard));
+        shard.waker.register_helper(Waker::noop());
+        assert!(shard.waker.may_wait());
+        wake_while_locked(&shard, &mut helper);
+        assert!(is_thread_woken(&mut thread));
+    }
+
+    #[test]
+    fn a_helper_leaves_the_thread_alone_that_has_a_turn() {
+        let mut thread = thread();
+        let shard = Arc::clone(&thread.shard);
+        let mut helper = ShardHelper::new(Arc::clone(&shard));
+        wake_while_locked(&shard, &mut helper);
+        assert!(!is_thread_woken(&mut thread));
+        assert!(!shard.waker.may_wait());
+    }
+}

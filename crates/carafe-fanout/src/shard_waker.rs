@@ -63,6 +63,15 @@ impl ShardWaker {
         }
     }
 
+    /// Wakes the thread if it waits, for a helper that cannot take its turn. A thread that is awake
+    /// looks again before it waits. While it waits, it takes no turn: then another helper does,
+    /// which may have looked already.
+    pub(crate) fn wake_waiting_thread(&self) {
+        if self.waits.load(Ordering::SeqCst) {
+            self.wake_thread();
+        }
+    }
+
     /// From now on, this waker is called while the thread waits.
     pub(crate) fn register_helper(&self, waker: &Waker) {
         self.helper.register(waker);
