@@ -84,7 +84,7 @@ impl<G: StreamObserver> ShardThread<G> {
         let mut events = Events::with_capacity(1024);
         let mut wait = None;
         while !self.shard.is_stopped() {
-            let wait_now = if self.shard.waker.may_wait() { wait } else { Some(Duration::ZERO) };
+            let wait_now = self.wait(wait);
             let polled = self.poll.poll(&mut events, wait_now);
             self.shard.waker.is_awake();
             if let Err(error) = polled
@@ -97,6 +97,13 @@ impl<G: StreamObserver> ShardThread<G> {
                 Err(error) => return error!(%error, "a shard ends: it cannot poll for hangups"),
             };
         }
+    }
+
+    /// How long to wait, if there is nothing to do for `wait`. A thread that does not wait is not
+    /// to be woken either: its turn comes anyway.
+    fn wait(&self, wait: Option<Duration>) -> Option<Duration> {
+        let waits = wait != Some(Duration::ZERO) && self.shard.waker.may_wait();
+        if waits { wait } else { Some(Duration::ZERO) }
     }
 
     /// Takes a turn. Returns how long the thread may wait after it.
@@ -123,7 +130,7 @@ impl<G: StreamObserver> Drop for ShardThread<G> {
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
-    use std::task::Context;
+    use std::task::{Context, Wake};
 
     use carafe_log::MemoryLog;
 
@@ -178,5 +185,14 @@ mod tests {
         wake_while_locked(&shard, &mut helper);
         assert!(!is_thread_woken(&mut thread));
         assert!(!shard.waker.may_wait());
+    }
+
+    #[test]
+    fn a_thread_that_does_not_wait_is_not_woken() {
+        let mut thread = thread();
+        assert_eq!(thread.wait(Some(Duration::ZERO)), Some(Duration::ZERO));
+        thread.shard.waker.wake_by_ref();
+        assert!(!is_thread_woken(&mut thread));
+        assert_eq!(thread.wait(None), Some(Duration::ZERO), "its turn comes without a wait");
     }
 }
