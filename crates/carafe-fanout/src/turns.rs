@@ -147,8 +147,8 @@ impl<G: StreamObserver> Turns<G> {
         let now = Instant::now();
         self.dispatcher.set_time(self.clock.at(now));
         self.take_in(now);
-        self.dispatcher.collect_wakes();
-        let has_more = self.serve(OF_HELPER) | !self.new.is_empty();
+        let has_more =
+            !self.dispatcher.collect_few_wakes() || self.serve(OF_HELPER) || !self.new.is_empty();
         self.busy = has_more || !self.clients.ended.is_empty();
         let is_due = |next| self.thread_waits.is_none_or(|waits| next < waits);
         self.busy || self.next().is_some_and(is_due)

@@ -13,6 +13,12 @@ use crate::ids::{GroupId, SubscriberId};
 use crate::inner::HubInner;
 use crate::subscription::frames::Frames;
 
+/// Touched groups that are collected in a small turn.
+const FEW_GROUPS: usize = 512;
+
+/// Subscribers that are let end in a small turn: each gets a subscription of its own.
+const FEW_TO_END: usize = 32;
+
 /// Decides what each of many subscribers is sent next. Its driver writes the bytes, each frame as a
 /// chunk of HTTP/1.1, and reports how many were taken. A dispatcher does no I/O and reads no clock.
 ///
@@ -121,11 +127,29 @@ impl Dispatcher {
 
     /// Collects what has come since the last call.
     pub fn collect_wakes(&mut self) {
+        self.collect_at_most(usize::MAX, usize::MAX);
+    }
+
+    /// The same, but only if it is little: less than about 0.1 ms of work. Else it returns `false`,
+    /// and the waker is not called again before [`collect_wakes`](Self::collect_wakes).
+    #[must_use]
+    pub fn collect_few_wakes(&mut self) -> bool {
+        self.collect_at_most(FEW_GROUPS, FEW_TO_END)
+    }
+
+    fn collect_at_most(&mut self, groups: usize, to_end: usize) -> bool {
         let Self { roster, touched, .. } = self;
-        let to_end = roster.hub.state().wakeups.inbox(roster.dispatcher).collect(touched);
+        let mut state = roster.hub.state();
+        let inbox = state.wakeups.inbox(roster.dispatcher);
+        if !inbox.holds_at_most(groups, to_end) {
+            return false;
+        }
+        let to_end = inbox.collect(touched);
+        drop(state);
         touched.drain(..).for_each(|group| roster.touch(group));
         roster.schedule.collect_woken();
         roster.end(to_end);
+        true
     }
 
     /// Sends some subscribers what they lack; `false` if there is nothing to send.
@@ -153,5 +177,33 @@ impl Dispatcher {
         sink: &mut impl Sink,
     ) {
         heartbeat::send(&mut self.roster, &mut self.heartbeats, subscriber, silence, sink);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carafe_log::MemoryLog;
+
+    use super::*;
+    use crate::hub::Hub;
+    use crate::paged_table::TableKey;
+
+    fn touch(dispatcher: &Dispatcher, groups: usize) {
+        let roster = &dispatcher.roster;
+        let mut state = roster.hub.state();
+        let inbox = state.wakeups.inbox(roster.dispatcher);
+        (0..groups).for_each(|group| drop(inbox.touch(GroupId::from_index(group))));
+    }
+
+    #[test]
+    fn touched_groups_are_collected_in_a_small_turn_only_if_they_are_few() {
+        let hub = Hub::new(MemoryLog::default());
+        let mut dispatcher = hub.dispatcher(Waker::noop().clone());
+        touch(&dispatcher, FEW_GROUPS);
+        assert!(dispatcher.collect_few_wakes());
+        touch(&dispatcher, FEW_GROUPS + 1);
+        assert!(!dispatcher.collect_few_wakes());
+        dispatcher.collect_wakes();
+        assert!(dispatcher.collect_few_wakes());
     }
 }

@@ -56,6 +56,11 @@ impl DispatcherInbox {
         (more, if more > 0 { self.wake() } else { None })
     }
 
+    /// Whether that is at most so much for which the dispatcher was woken.
+    pub(crate) fn holds_at_most(&self, groups: usize, to_end: usize) -> bool {
+        self.touched.len() <= groups && self.to_end <= to_end
+    }
+
     /// Moves the touched groups to `touched`, and returns how many members have to end.
     pub(crate) fn collect(&mut self, touched: &mut Vec<GroupId>) -> usize {
         // Before the caller looks at the groups, and under the hub's lock: what comes from here on
@@ -68,5 +73,20 @@ impl DispatcherInbox {
     fn wake(&mut self) -> Option<Waker> {
         let is_first = !std::mem::replace(&mut self.woken, true);
         is_first.then(|| self.waker.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_have_to_end_count_for_how_much_there_is() {
+        let mut inbox = DispatcherInbox::new(Waker::noop().clone());
+        (0..3).for_each(|_| inbox.add_member());
+        assert!(inbox.holds_at_most(0, 0));
+        assert_eq!(inbox.end(2).0, 2);
+        assert!(inbox.holds_at_most(0, 2));
+        assert!(!inbox.holds_at_most(0, 1));
     }
 }
