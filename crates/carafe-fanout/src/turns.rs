@@ -200,17 +200,16 @@ impl<G: StreamObserver> Turns<G> {
             Token(subscriber.index()),
             Interest::READABLE,
         );
-        let number = self.clients.insert(subscriber, transport, observer);
-        match registered {
-            Ok(()) => {
-                self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))));
-            }
-            Err(error) => {
-                debug!(%error, "cannot watch the socket of a new stream");
-                self.dispatcher.remove(subscriber);
-                self.clients.ended.push((subscriber, EndReason::Left));
-            }
+        if let Err(error) = registered {
+            debug!(%error, "cannot watch the socket of a new stream");
+            // It never becomes a client: the dispatcher may give its ID to the next stream at once.
+            self.dispatcher.remove(subscriber);
+            observer.ended(EndReason::Left);
+            self.inbox.load.fetch_sub(1, Ordering::Relaxed);
+            return drop(self.clients.close(transport));
         }
+        let number = self.clients.insert(subscriber, transport, observer);
+        self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))));
     }
 
     /// Expires streams, visits subscribers, and closes sockets.

@@ -8,7 +8,7 @@ use std::thread::{ThreadId, current};
 use std::time::{Duration, Instant};
 
 use carafe_fanout::{EndReason, NewStream, ShardHelper, ShardOptions, ShardPool, StreamObserver};
-use carafe_hub::{Format, Hub, Subscribe};
+use carafe_hub::{Format, Frames, Hub, Subscribe};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
 use futures_executor::block_on;
@@ -93,15 +93,18 @@ impl Rig {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut socket, _) = self.listener.accept().unwrap();
-        let mut frames = block_on(self.hub.subscribe(Subscribe::to(topic())))
-            .unwrap()
-            .into_frames(Format::Plain);
+        let mut frames = self.frames();
         let opening = frames.opening();
         write!(socket, "{:x}\r\n{}\r\n", opening.len(), str::from_utf8(&opening).unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let seen = socket.try_clone().unwrap();
         self.shards.add(socket, NewStream { frames, until, observer });
         (client, seen)
+    }
+
+    fn frames(&self) -> Frames {
+        let subscription = block_on(self.hub.subscribe(Subscribe::to(topic())));
+        subscription.unwrap().into_frames(Format::Plain)
     }
 
     pub(crate) fn witnessed(&self, until: Option<Instant>) -> (TcpStream, Receiver<EndReason>) {
@@ -300,4 +303,34 @@ fn no_stream_is_left_to_a_shard_that_has_panicked() {
     read_to(&mut late, "event: carafe.position\n");
     assert_eq!(late.read(&mut [0; 16]).unwrap(), 0);
     assert!(!rig.shards.serves(&frames()), "streams go by themselves from now on");
+}
+
+/// The kernel may refuse to watch a socket. Here it is a file, which it never watches.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_socket_that_cannot_be_watched_ends_its_own_stream_only() {
+    let rig = Rig::new(&ShardOptions::default());
+    let mut ended = vec![];
+    let mut served = vec![];
+    for _ in 0..200 {
+        let file = std::os::fd::OwnedFd::from(
+            std::fs::File::open(std::env::current_exe().unwrap()).unwrap(),
+        );
+        let (sender, receiver) = channel();
+        let mut frames = rig.frames();
+        frames.opening();
+        let observer = Watcher::Witness(sender);
+        rig.shards.add(TcpStream::from(file), NewStream { frames, until: None, observer });
+        ended.push(receiver);
+        served.push(rig.witnessed(None));
+    }
+    for receiver in ended {
+        assert_eq!(receiver.recv_timeout(PATIENCE), Ok(EndReason::Left));
+    }
+    rig.publish("for all others");
+    for (client, receiver) in &mut served {
+        read_to(client, "for all others");
+        assert_eq!(receiver.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+    }
+    assert_eq!(rig.shards.streams(), 200);
 }
