@@ -49,6 +49,16 @@ pub(crate) fn in_header(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(id.as_bytes()).into_owned()).filter(|id| !id.is_empty())
 }
 
+/// The ID that a request resumes after: that of the header, else of the last parameter that is not
+/// empty. Clients that cannot set the header append theirs to the URL that they were given.
+#[cfg(feature = "hub")]
+pub(crate) fn requested<'a>(
+    headers: &HeaderMap,
+    parameters: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    in_header(headers).or_else(|| parameters.filter(|id| !id.is_empty()).last().map(Into::into))
+}
+
 /// Whether the name is a spelling of the parameter that clients use: `last_event_id`,
 /// `lastEventId`, `lastEventID`, `Last-Event-ID`.
 pub(crate) fn is_parameter(name: &str) -> bool {

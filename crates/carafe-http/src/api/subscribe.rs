@@ -224,15 +224,9 @@ fn bad_pattern(error: BadPattern) -> Problem {
     Problem::of(ProblemKind::BadPattern, error.to_string())
 }
 
-/// Where the stream starts. The header wins over the parameters. Of several last event IDs the last
-/// one counts: clients that cannot set the header append theirs to the URL that they were given.
+/// Where the stream starts.
 fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
-    let id = match last_event_id::in_header(headers) {
-        Some(id) => Some(id),
-        None => {
-            query.all(last_event_id::PARAMETER).filter(|id| !id.is_empty()).last().map(Into::into)
-        }
-    };
+    let id = last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
     Ok(match id {
         Some(id) if id == "earliest" => Start::Earliest,
         Some(id) => Start::AfterId(id),

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID};
 use crate::answer::problem::Problem;
-use crate::api::last_event_id::{in_header, is_parameter};
+use crate::api::last_event_id::{self, is_parameter};
 use crate::mercure::form_data::FormData;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
@@ -56,13 +56,11 @@ impl Cursor {
     }
 }
 
-/// The header wins over the parameter: a browser that reconnects sends the header, and repeats
-/// the URL that it was first given. The parameter has a name of its own in each version, and
-/// clients use further spellings of it: all are accepted in both, and the last one counts.
+/// The parameter has a name of its own in each version, and clients use further spellings of it:
+/// all are accepted in both.
 fn requested(parameters: &FormData, parts: &Parts) -> Option<String> {
-    let in_query =
-        || parameters.pairs().filter(|(name, id)| is_parameter(name) && !id.is_empty()).last();
-    in_header(&parts.headers).or_else(|| in_query().map(|(_, id)| id.to_owned()))
+    let in_query = parameters.pairs().filter(|(name, _)| is_parameter(name)).map(|(_, id)| id);
+    last_event_id::requested(&parts.headers, in_query)
 }
 
 fn has_cursor(parameters: &FormData, parts: &Parts) -> bool {
