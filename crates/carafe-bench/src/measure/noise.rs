@@ -6,12 +6,21 @@ use std::time::Instant;
 use rustix::param::clock_ticks_per_second;
 
 use crate::outcome::Outcome;
+use crate::section::Section;
 
 /// Since when, and what had been done by then.
 pub(crate) struct Noise {
     start: Instant,
     machine: u64,
     own: u64,
+}
+
+/// Measures a section, and notes in it what others did meanwhile.
+pub(crate) fn noted(measure: impl FnOnce() -> Outcome<Section>) -> Outcome<Section> {
+    let noise = Noise::listen()?;
+    let mut section = measure()?;
+    section.note(noise.to_string()?);
+    Ok(section)
 }
 
 impl Noise {

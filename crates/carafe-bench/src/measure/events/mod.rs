@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use crate::bench::Bench;
 use crate::child::raise_descriptor_limit;
 use crate::document;
-use crate::noise::Noise;
+use crate::noise::noted;
 use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
@@ -74,15 +74,8 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
     let mut results = Results::new(bench.is_quick());
     let setting = Setting::new(bench)?;
-    results.measure(&options.parts, |part| measure_part(&setting, *part))?;
+    results.measure(&options.parts, |part| noted(|| part_of(&setting, *part)))?;
     results.finish(options.write.then_some(document::Part::Events), options.check)
-}
-
-fn measure_part(setting: &Setting, part: Part) -> Outcome<Section> {
-    let noise = Noise::listen()?;
-    let mut section = part_of(setting, part)?;
-    section.note(noise.to_string()?);
-    Ok(section)
 }
 
 fn part_of(setting: &Setting, part: Part) -> Outcome<Section> {

@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use crate::bench::Bench;
 use crate::child::raise_descriptor_limit;
 use crate::document;
-use crate::noise::Noise;
+use crate::noise::noted;
 use crate::outcome::Outcome;
 use crate::results::Results;
 use crate::section::Section;
@@ -66,15 +66,8 @@ pub(crate) fn measure(options: &Options) -> Outcome {
     raise_descriptor_limit()?;
     let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
     let mut results = Results::new(bench.is_quick());
-    results.measure(&options.parts, |part| measure_part(&bench, *part))?;
+    results.measure(&options.parts, |part| noted(|| part_of(&bench, *part)))?;
     results.finish(options.write.then_some(document::Part::Fanout), options.check)
-}
-
-fn measure_part(bench: &Bench, part: Part) -> Outcome<Section> {
-    let noise = Noise::listen()?;
-    let mut section = part_of(bench, part)?;
-    section.note(noise.to_string()?);
-    Ok(section)
 }
 
 fn part_of(bench: &Bench, part: Part) -> Outcome<Section> {
