@@ -34,10 +34,8 @@ impl HeartbeatRounds {
         self.next
     }
 
-    /// The silence after which a visit sends a heartbeat. One that came a round later would exceed
-    /// the interval.
-    pub(crate) fn silence(&self) -> Tick {
-        ticks(self.interval * (ROUNDS - 1) / ROUNDS)
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// The part of a table of so many entries that is visited now.
@@ -55,6 +53,12 @@ impl HeartbeatRounds {
         self.next = now + self.interval / ROUNDS / parts;
         from..to
     }
+}
+
+/// The silence after which a visit sends a heartbeat. One that came a round later would exceed the
+/// interval.
+pub(crate) fn silence(interval: Duration) -> Tick {
+    ticks(interval * (ROUNDS - 1) / ROUNDS)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod helper;
 mod options;
 mod pollers;
 mod record_layer;
+mod requested_heartbeats;
 mod send_buffer;
 mod shard;
 mod shard_inbox;

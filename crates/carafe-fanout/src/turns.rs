@@ -21,7 +21,8 @@ use crate::clock::{Clock, ticks};
 use crate::closing_sockets::ClosingSockets;
 use crate::end_reason::EndReason;
 use crate::hangup_poller::HangupPoller;
-use crate::heartbeats::HeartbeatRounds;
+use crate::heartbeats::{HeartbeatRounds, silence};
+use crate::requested_heartbeats::RequestedHeartbeats;
 use crate::shard_inbox::ShardInbox;
 use crate::socket;
 use crate::stream::{NewStream, StreamObserver};
@@ -64,6 +65,7 @@ pub(crate) struct Turns<G: StreamObserver> {
     /// reused by then.
     deadlines: BinaryHeap<Reverse<(Instant, SubscriberId, u32)>>,
     heartbeats: HeartbeatRounds,
+    requested: RequestedHeartbeats,
     clock: Clock,
     inbox: Arc<ShardInbox<G>>,
     write_timeout: Duration,
@@ -91,6 +93,7 @@ impl<G: StreamObserver> Turns<G> {
             next_look: None,
             deadlines: BinaryHeap::new(),
             heartbeats: HeartbeatRounds::new(heartbeat, Instant::now()),
+            requested: RequestedHeartbeats::default(),
             clock: Clock::new(),
             inbox,
             write_timeout,
@@ -158,7 +161,8 @@ impl<G: StreamObserver> Turns<G> {
     fn next(&self) -> Option<Instant> {
         let deadline = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
         let heartbeat = (!self.dispatcher.is_empty()).then(|| self.heartbeats.next());
-        let all = [deadline, heartbeat, self.closing.next(), self.next_look, self.hangups.next()];
+        let (requested, closing) = (self.requested.next(), self.closing.next());
+        let all = [deadline, heartbeat, requested, closing, self.next_look, self.hangups.next()];
         all.into_iter().flatten().min()
     }
 
@@ -188,12 +192,14 @@ impl<G: StreamObserver> Turns<G> {
         }
         let rest = self.new.len().saturating_sub(NEW_STREAMS);
         for (transport, stream) in self.new.split_off(rest).into_iter().rev() {
-            self.add(transport, stream);
+            self.add(transport, stream, now);
         }
     }
 
-    fn add(&mut self, mut transport: Transport, stream: NewStream<G>) {
+    fn add(&mut self, mut transport: Transport, stream: NewStream<G>, now: Instant) {
         let NewStream { frames, until, observer } = stream;
+        let often =
+            frames.heartbeat().interval().filter(|wanted| *wanted < self.heartbeats.interval());
         let subscriber = self.dispatcher.add(frames);
         let registered = self.hangups.registry().register(
             &mut transport.socket,
@@ -209,6 +215,7 @@ impl<G: StreamObserver> Turns<G> {
             return drop(self.clients.close(transport));
         }
         let number = self.clients.insert(subscriber, transport, observer);
+        often.into_iter().for_each(|wanted| self.requested.add(wanted, subscriber, number, now));
         self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))));
     }
 
@@ -226,6 +233,16 @@ impl<G: StreamObserver> Turns<G> {
         for index in self.heartbeats.due(self.clients.bound(), now) {
             self.visit(SubscriberId::from_index(index as usize), now);
         }
+        let mut requested = std::mem::take(&mut self.requested);
+        requested.visit_due(now, |subscriber, number| {
+            let is_here =
+                self.clients.get(subscriber).is_some_and(|client| client.number == number);
+            if is_here {
+                self.visit(subscriber, now);
+            }
+            is_here
+        });
+        self.requested = requested;
         self.closing.close_late(now);
     }
 
@@ -242,7 +259,8 @@ impl<G: StreamObserver> Turns<G> {
         if self.dispatcher.blocked_since(subscriber).is_none() {
             self.clients.relax(subscriber);
         }
-        let silence = self.heartbeats.silence();
+        let requested = self.dispatcher.heartbeat_interval(subscriber);
+        let silence = silence(requested.unwrap_or(self.heartbeats.interval()));
         self.dispatcher.send_heartbeat(subscriber, silence, &mut self.clients);
     }
 

@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use carafe_log::Entry;
-use carafe_protocol::{Event, EventType, HEARTBEAT, Position};
+use carafe_protocol::{Event, EventType, Position};
 
 use crate::envelope::envelope;
 use crate::frame::Frame;
@@ -125,6 +125,7 @@ const MAX_ENCODERS: usize = 16;
 const BLOCK_HEADER: usize = 96;
 
 const POSITION: EventType = EventType::from_static("carafe.position");
+const HEARTBEAT: EventType = EventType::from_static("carafe.heartbeat");
 const EXPIRED: EventType = EventType::from_static("carafe.expired");
 const GAP: EventType = EventType::from_static("carafe.gap");
 
@@ -188,9 +189,21 @@ impl Format {
         match self {
             Self::Custom(format) => match format.encoder().position {
                 Some(encode) => Frame::encoded(BLOCK_HEADER, |block| encode(position, block)),
-                None => Frame::chunked(HEARTBEAT),
+                None => Frame::chunked(carafe_protocol::HEARTBEAT),
             },
             _ => self.control(POSITION, position_json(position), position),
+        }
+    }
+
+    /// `carafe.heartbeat`: an event with the position, also where other reports are comments: its
+    /// client has asked for an event. Formats of adapters have a position or a comment in its place.
+    pub(crate) fn heartbeat(self, position: Position) -> Frame {
+        match self {
+            Self::Custom(_) => self.position(position),
+            _ => {
+                let event = Event::new(position_json(position)).with_type(HEARTBEAT);
+                block_at(&event, position)
+            }
         }
     }
 
@@ -295,6 +308,9 @@ mod tests {
         check(&Format::Plain.position(entry().position), &expected);
         let expected = format!("event: carafe.expired\n{data}");
         check(&Format::Enveloped.expired(entry().position), &expected);
+        let expected = format!("event: carafe.heartbeat\n{data}");
+        check(&Format::Plain.heartbeat(entry().position), &expected);
+        check(&Format::EnvelopedCommented.heartbeat(entry().position), &expected);
     }
 
     #[test]
@@ -340,6 +356,7 @@ mod tests {
         check(&silent.event(&entry()), ": 2\n");
         check(&silent.position(entry().position), ":\n");
         check(&stating.position(entry().position), ": position 000000000001-2-00000003\n");
+        check(&silent.heartbeat(entry().position), ":\n");
         check(&silent.expired(entry().position), ": expired 000000000001-2-00000003\n");
         assert_eq!((silent.states_position(), stating.states_position()), (false, true));
         let (reason, resume_after) = (GapReason::Foreign, entry().position);

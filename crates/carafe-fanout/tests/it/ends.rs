@@ -8,7 +8,7 @@ use std::thread::{ThreadId, current};
 use std::time::{Duration, Instant};
 
 use carafe_fanout::{EndReason, NewStream, ShardHelper, ShardOptions, ShardPool, StreamObserver};
-use carafe_hub::{Format, Frames, Hub, Subscribe};
+use carafe_hub::{Format, Frames, Heartbeat, Hub, Subscribe};
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
 use futures_executor::block_on;
@@ -90,10 +90,23 @@ impl Rig {
         until: Option<Instant>,
         observer: Watcher,
     ) -> (TcpStream, TcpStream) {
+        self.join_with(self.frames(), until, observer)
+    }
+
+    /// A client that wants this heartbeat.
+    pub(crate) fn join_wanting(&self, heartbeat: Heartbeat, observer: Watcher) -> TcpStream {
+        self.join_with(self.frames().with_heartbeat(heartbeat), None, observer).0
+    }
+
+    fn join_with(
+        &self,
+        mut frames: Frames,
+        until: Option<Instant>,
+        observer: Watcher,
+    ) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut socket, _) = self.listener.accept().unwrap();
-        let mut frames = self.frames();
         let opening = frames.opening();
         write!(socket, "{:x}\r\n{}\r\n", opening.len(), str::from_utf8(&opening).unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();

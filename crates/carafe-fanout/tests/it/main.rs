@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod ends;
+mod heartbeats;
 mod helpers;
 // Only Linux reports the sizes that are set.
 #[cfg(target_os = "linux")]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::delivery_state::{DeliveryState, ReplayPhase};
 use super::heartbeat::{self, HeartbeatFrames};
@@ -168,8 +169,14 @@ impl Dispatcher {
         true
     }
 
-    /// Sends a heartbeat to a subscriber that was sent nothing for `silence`: its position, if that
-    /// has moved.
+    /// The silence after which the subscriber wants a heartbeat; `None` for the driver's interval.
+    #[must_use]
+    pub fn heartbeat_interval(&self, subscriber: SubscriberId) -> Option<Duration> {
+        heartbeat::requested(&self.roster, subscriber)?.interval()
+    }
+
+    /// Sends a heartbeat to a subscriber that was sent nothing for `silence`: the event that it has
+    /// requested, else its position, if that has moved.
     pub fn send_heartbeat(
         &mut self,
         subscriber: SubscriberId,

@@ -11,6 +11,7 @@ use super::delivery_state::{CatchingUp, InGroup};
 use super::sink::Tick;
 use crate::feeds::interest::Interest;
 use crate::format::Format;
+use crate::heartbeat::Heartbeat;
 use crate::ids::{BroadcastId, GroupId, SubscriberId};
 use crate::paged_table::PagedTable;
 use crate::subscription::cursor::Cursor;
@@ -21,6 +22,7 @@ use crate::subscription::registration::Registration;
 pub(super) struct Group {
     registration: Registration,
     format: Format,
+    heartbeat: Heartbeat,
     /// Those that are catching up are members too, and a broadcast skips them.
     members: SmallVec<[SubscriberId; 4]>,
     broadcast: Option<BroadcastId>,
@@ -30,11 +32,17 @@ pub(super) struct Group {
     last_sent: Offset,
     /// When it was sent.
     sent: Tick,
-    /// It has a turn to come, waits for the log, or has a broadcast. Turns of a group that is not
-    /// queued are stale.
-    queued: bool,
+    queue: QueueState,
+}
+
+/// Whether a group has a turn to come, waits for the log, or has a broadcast.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum QueueState {
+    /// Turns of the group are stale.
+    NotQueued,
+    Queued,
     /// Something came while the group was queued.
-    touched: bool,
+    Touched,
 }
 
 /// Bytes that are being sent to all members of a group.
@@ -95,16 +103,21 @@ impl Groups {
 
     /// Whether the group has a turn to come, or waits for the log.
     pub(super) fn is_queued(&self, id: GroupId) -> bool {
-        self.get(id).is_some_and(|group| group.queued)
+        self.get(id).is_some_and(|group| group.queue != QueueState::NotQueued)
     }
 
-    /// The group of subscribers that request this in this format.
-    pub(super) fn find(&self, interest: &Interest, format: Format) -> Option<GroupId> {
+    /// The group of subscribers that request this in this format, with this heartbeat.
+    pub(super) fn find(
+        &self,
+        interest: &Interest,
+        format: Format,
+        heartbeat: Heartbeat,
+    ) -> Option<GroupId> {
         let is_it = |id: &GroupId| {
             let group = &self.table[*id];
-            group.format == format && *group.interest() == *interest
+            (group.format, group.heartbeat) == (format, heartbeat) && *group.interest() == *interest
         };
-        let hash = self.hasher.hash_one((interest, format));
+        let hash = self.hasher.hash_one((interest, format, heartbeat));
         self.by_interest.find(hash, is_it).copied()
     }
 
@@ -114,17 +127,22 @@ impl Groups {
     }
 
     /// Adds a group without members that was sent nothing.
-    pub(super) fn insert(&mut self, registration: Registration, format: Format) {
+    pub(super) fn insert(
+        &mut self,
+        registration: Registration,
+        format: Format,
+        heartbeat: Heartbeat,
+    ) {
         let group = Group {
             registration,
             format,
+            heartbeat,
             members: SmallVec::new(),
             broadcast: None,
             number: 0,
             last_sent: 0,
             sent: 0,
-            queued: false,
-            touched: false,
+            queue: QueueState::NotQueued,
         };
         let hash = hash_of(&self.hasher, &group);
         let id = self.table.insert(group);
@@ -175,9 +193,10 @@ impl Groups {
     pub(super) fn end_broadcast(&mut self, id: GroupId) -> bool {
         let Some(group) = self.table.get_mut(id) else { return false };
         let broadcast = group.broadcast.take().map(|broadcast| self.broadcasts.remove(broadcast));
-        let touched = std::mem::take(&mut group.touched);
-        group.queued = touched || broadcast.is_some_and(|broadcast| broadcast.more);
-        group.queued
+        let is_touched = group.queue == QueueState::Touched;
+        let has_more = is_touched || broadcast.is_some_and(|broadcast| broadcast.more);
+        group.queue = if has_more { QueueState::Queued } else { QueueState::NotQueued };
+        has_more
     }
 
     /// The position up to which a member has everything.
@@ -208,7 +227,7 @@ fn later(one: Position, other: Position) -> Position {
 }
 
 fn hash_of(hasher: &RandomState, group: &Group) -> u64 {
-    hasher.hash_one((group.interest(), group.format))
+    hasher.hash_one((group.interest(), group.format, group.heartbeat))
 }
 
 impl Group {
@@ -231,6 +250,10 @@ impl Group {
 
     pub(super) fn format(&self) -> Format {
         self.format
+    }
+
+    pub(super) fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat
     }
 
     pub(super) fn members(&self) -> &[SubscriberId] {
@@ -260,16 +283,14 @@ impl Group {
 
     /// Something came for the group; whether it has to be queued.
     pub(super) fn touch(&mut self) -> bool {
-        if std::mem::replace(&mut self.queued, true) {
-            self.touched = true;
-            return false;
-        }
-        true
+        let has_to_be = self.queue == QueueState::NotQueued;
+        self.queue = if has_to_be { QueueState::Queued } else { QueueState::Touched };
+        has_to_be
     }
 
     /// The group waits, and is not queued.
     pub(super) fn unqueue(&mut self) {
-        (self.queued, self.touched) = (false, false);
+        self.queue = QueueState::NotQueued;
     }
 
     pub(super) fn add_member(&mut self, id: SubscriberId) {

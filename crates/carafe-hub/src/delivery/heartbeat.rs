@@ -3,39 +3,62 @@
 use bytes::Bytes;
 use carafe_protocol::{HEARTBEAT, Position};
 
-use super::delivery_state::DeliveryState;
+use super::delivery_state::{DeliveryState, InGroup};
 use super::roster::Roster;
 use super::sink::{Sink, Tick, Written};
 use crate::format::Format;
 use crate::frame::Frame;
+use crate::heartbeat::Heartbeat;
 use crate::ids::SubscriberId;
 
 /// The bytes of heartbeats, encoded once for all subscribers.
 pub(super) struct HeartbeatFrames {
-    heartbeat: Bytes,
-    /// The last position that was sent in place of a heartbeat.
-    position: Option<(Format, Position, Bytes)>,
+    comment: Bytes,
+    /// The last position that was stated.
+    stated: Option<(Stated, Bytes)>,
+}
+
+/// A position that a heartbeat states.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stated {
+    format: Format,
+    position: Position,
+    /// As `carafe.heartbeat`, else as `carafe.position`.
+    is_event: bool,
 }
 
 impl HeartbeatFrames {
     pub(super) fn new() -> Self {
-        Self { heartbeat: Frame::chunked(HEARTBEAT).chunk().clone(), position: None }
+        Self { comment: Frame::chunked(HEARTBEAT).chunk().clone(), stated: None }
     }
 
-    fn position(&mut self, format: Format, position: Position) -> Bytes {
-        match &self.position {
-            Some((known, sent, chunk)) if (*known, *sent) == (format, position) => chunk.clone(),
+    fn chunk(&mut self, stated: Option<Stated>) -> Bytes {
+        let Some(new) = stated else { return self.comment.clone() };
+        match &self.stated {
+            Some((last, chunk)) if *last == new => chunk.clone(),
             _ => {
-                let chunk = format.position(position).chunk().clone();
-                self.position = Some((format, position, chunk.clone()));
+                let Stated { format, position, is_event } = new;
+                let frame =
+                    if is_event { format.heartbeat(position) } else { format.position(position) };
+                let chunk = frame.chunk().clone();
+                self.stated = Some((new, chunk.clone()));
                 chunk
             }
         }
     }
 }
 
-/// Sends a heartbeat to a subscriber that was sent nothing for `silence`: its position, if that has
-/// moved.
+/// What the subscriber wants after a silence; `None` while its client takes less than there is.
+pub(super) fn requested(roster: &Roster, id: SubscriberId) -> Option<Heartbeat> {
+    match roster.members.get(id)? {
+        DeliveryState::InGroup(member) => Some(roster.groups.get(member.place.group)?.heartbeat()),
+        DeliveryState::CatchingUp(_) => None,
+        DeliveryState::Replaying(replaying) => Some(replaying.frames.heartbeat),
+    }
+}
+
+/// Sends a heartbeat to a subscriber that was sent nothing for `silence`: the event that it has
+/// requested, else its position, if that has moved.
 pub(super) fn send(
     roster: &mut Roster,
     frames: &mut HeartbeatFrames,
@@ -51,14 +74,11 @@ pub(super) fn send(
     {
         return replaying.waker.wake_by_ref();
     }
-    let moved = moved_position(roster, id);
-    let bytes = match moved {
-        Some((format, position)) => frames.position(format, position),
-        None => frames.heartbeat.clone(),
-    };
+    let stated = stated(roster, id);
+    let bytes = frames.chunk(stated);
     match sink.write(id, &bytes, 0) {
         Written::Bytes(written) => {
-            let position = moved.map(|(_, position)| position);
+            let position = stated.map(|stated| stated.position);
             after_write(roster, id, bytes.slice(written..), position);
         }
         Written::Gone => roster.remove(id),
@@ -81,22 +101,41 @@ fn silence_of(roster: &Roster, id: SubscriberId) -> Option<Tick> {
     }
 }
 
-/// The position up to which the subscriber has everything, if it was not sent that position yet.
-fn moved_position(roster: &Roster, id: SubscriberId) -> Option<(Format, Position)> {
-    let DeliveryState::InGroup(member) = roster.members.get(id)? else { return None };
+/// The position that the heartbeat states, if it states one.
+fn stated(roster: &Roster, id: SubscriberId) -> Option<Stated> {
+    match roster.members.get(id)? {
+        DeliveryState::InGroup(member) => in_group(roster, member),
+        DeliveryState::CatchingUp(_) => None,
+        DeliveryState::Replaying(replaying) => {
+            let (format, heartbeat) = (replaying.frames.format, replaying.frames.heartbeat);
+            let position = replaying.frames.subscription.resumes_after()?;
+            heartbeat.is_event().then_some(Stated { format, position, is_event: true })
+        }
+    }
+}
+
+/// The position up to which the member has everything, if it was not sent that position yet, or
+/// wants an event.
+fn in_group(roster: &Roster, member: &InGroup) -> Option<Stated> {
     let group = roster.groups.get(member.place.group)?;
+    let (format, is_event) = (group.format(), group.heartbeat().is_event());
+    if !format.states_position() {
+        return None;
+    }
     // A broadcast is under way and has not reached the subscriber.
     let lacks_broadcast =
         member.broadcast != group.number() && roster.groups.broadcast(member.place.group).is_some();
-    if !group.format().states_position() || lacks_broadcast {
-        return None;
+    if !lacks_broadcast {
+        let state = roster.hub.state();
+        let tail = state.core.tail();
+        let has_moved = tail.offset > member.last_sent.max(group.last_sent());
+        // Only a group that waits has everything up to the tail.
+        if (has_moved || is_event) && state.wakeups.is_waiting(group.registration().id) {
+            return Some(Stated { format, position: tail, is_event });
+        }
     }
-    let state = roster.hub.state();
-    let tail = state.core.tail();
-    let has_moved = tail.offset > member.last_sent.max(group.last_sent());
-    // Only a group that waits has everything up to the tail.
-    (has_moved && state.wakeups.is_waiting(group.registration().id))
-        .then_some((group.format(), tail))
+    let position = roster.groups.position_of(member);
+    is_event.then_some(Stated { format, position, is_event })
 }
 
 fn after_write(roster: &mut Roster, id: SubscriberId, rest: Bytes, position: Option<Position>) {
@@ -105,7 +144,7 @@ fn after_write(roster: &mut Roster, id: SubscriberId, rest: Bytes, position: Opt
             member.sent = roster.now;
             let resume_after = position.unwrap_or_else(|| roster.groups.position_of(member));
             if let Some(position) = position {
-                member.last_sent = position.offset;
+                member.last_sent = member.last_sent.max(position.offset);
             }
             if !rest.is_empty() {
                 let broadcast = Some(member.broadcast);

@@ -104,8 +104,8 @@ impl Roster {
         let Some(state) = self.members.get_mut(id) else { return };
         let DeliveryState::Replaying(replaying) = std::mem::replace(state, joined) else { return };
         if self.groups.get(group_id).is_none() {
-            let Frames { subscription, format, .. } = replaying.frames;
-            self.groups.insert(subscription.registration, format);
+            let Frames { subscription, format, heartbeat, .. } = replaying.frames;
+            self.groups.insert(subscription.registration, format, heartbeat);
         }
         if let Some(group) = self.groups.get_mut(group_id) {
             group.add_member(id);
@@ -265,7 +265,7 @@ fn find_group(
         return None;
     }
     state.wakeups.inbox(dispatcher).add_member();
-    let Some(known) = groups.find(&cursor.interest, frames.format) else {
+    let Some(known) = groups.find(&cursor.interest, frames.format, frames.heartbeat) else {
         state.wakeups.become_group(*id, dispatcher, groups.next_id());
         return Some((groups.next_id(), None));
     };
@@ -295,5 +295,7 @@ fn own_subscription(
     }
     drop(state);
     let registration = Registration { hub: Arc::clone(hub), id, cursor };
-    Subscription::resumed(registration).into_frames(group.format())
+    Subscription::resumed(registration)
+        .into_frames(group.format())
+        .with_heartbeat(group.heartbeat())
 }

@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
+use carafe_protocol::HEARTBEAT;
 use futures_core::Stream;
 use smallvec::SmallVec;
 
 use crate::format::Format;
+use crate::heartbeat::Heartbeat;
 use crate::subscription::stream::{ReadLog, Subscription};
 
 /// Bytes of frames that are joined in one chunk, approximately.
@@ -32,6 +34,7 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 pub struct Frames {
     pub(crate) subscription: Subscription,
     pub(crate) format: Format,
+    pub(crate) heartbeat: Heartbeat,
     /// Events that were returned and that `take_events` has not counted.
     events: u32,
 }
@@ -39,11 +42,24 @@ pub struct Frames {
 impl Subscription {
     /// The same subscription as the bytes that a client receives.
     pub fn into_frames(self, format: Format) -> Frames {
-        Frames { subscription: self, format, events: 0 }
+        Frames { subscription: self, format, heartbeat: Heartbeat::default(), events: 0 }
     }
 }
 
 impl Frames {
+    /// Sets what is sent after a silence.
+    #[must_use]
+    pub fn with_heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// What is sent after a silence.
+    #[must_use]
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat
+    }
+
     /// What the stream sends before any event: the gap, if there is one, and its position. Empty if
     /// that was sent.
     pub fn opening(&mut self) -> Bytes {
@@ -64,6 +80,21 @@ impl Frames {
         self.subscription.moved_position(self.format)
     }
 
+    /// What to send on a stream that was idle for the interval of its heartbeat.
+    pub fn heartbeat_block(&mut self) -> Bytes {
+        if self.subscription.gives_up_waiting() {
+            return self.opening();
+        }
+        // Also for an event, which states the position that this moves to.
+        let moved = self.subscription.moved_position(self.format);
+        if self.heartbeat.is_event()
+            && let Some(position) = self.subscription.resumes_after()
+        {
+            return self.format.heartbeat(position).block();
+        }
+        moved.unwrap_or(Bytes::from_static(HEARTBEAT))
+    }
+
     /// The next bytes, as [`poll_next`](Stream::poll_next) returns them, but without reading ahead
     /// in the log. For callers that may not poll again for a long time: the stream would hold a
     /// permit to read the log meanwhile.
@@ -72,7 +103,7 @@ impl Frames {
     }
 
     fn poll_joined(&mut self, cx: &mut Context<'_>, read_ahead: ReadLog) -> Poll<Option<Bytes>> {
-        let Self { subscription, format, events } = self;
+        let Self { subscription, format, events, .. } = self;
         let Some((delivery, first)) =
             ready!(subscription.poll_item(cx, Some(*format), ReadLog::Allowed))
         else {

@@ -220,6 +220,13 @@ impl Subscription {
         (has_moved && is_live).then(|| self.position_item(Some(format)).1)
     }
 
+    /// The position that a client may resume after at any time; `None` if there is a gap to report,
+    /// or if the log does not have the position yet.
+    pub(crate) fn resumes_after(&self) -> Option<Position> {
+        let may_state = !self.opening.has_gap() && !self.opening.is_ahead();
+        may_state.then_some(self.last_sent)
+    }
+
     fn poll_ring(
         &mut self,
         cx: &Context<'_>,

@@ -16,6 +16,7 @@ use crate::listener::Item;
 pub(crate) enum Sent {
     Item(Item),
     Heartbeat,
+    HeartbeatEvent(Position),
     Expired(Position),
     End,
 }
@@ -187,6 +188,10 @@ impl Client {
         if event.event_type == "carafe.expired" {
             assert_eq!(event.data, format!("{{\"position\":\"{}\"}}", event.last_event_id));
             return Sent::Expired(event.last_event_id.parse().unwrap());
+        }
+        if event.event_type == "carafe.heartbeat" {
+            assert_eq!(event.data, format!("{{\"position\":\"{}\"}}", event.last_event_id));
+            return Sent::HeartbeatEvent(event.last_event_id.parse().unwrap());
         }
         let items = Item::of(event, self.format);
         self.events_begun += u32::from(matches!(items, Item::Event(_)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carafe_hub::{Dispatcher, Drain, Format, HubLimits, SubscriberId, Tick};
+use carafe_hub::{Dispatcher, Drain, Format, Heartbeat, HubLimits, SubscriberId, Tick};
 use carafe_log::{Entry, MemoryLimits, Publication};
 use carafe_protocol::Position;
 use proptest::prelude::*;
@@ -131,6 +131,7 @@ struct World {
 
 struct Subscriber {
     account: Account,
+    wants_events: bool,
     expires: bool,
     /// The client had received and taken everything.
     idle: bool,
@@ -208,7 +209,9 @@ impl World {
         let (wish, start) = (ask.get(&self.wishes).clone(), from.start(&self.model));
         let subscription = subscribe(&self.rig.hub, script::request(&wish, start.clone())).unwrap();
         let account = Account::open(&self.model, self.rig.span(), wish, Some(format), &start);
-        let mut frames = subscription.into_frames(format);
+        let wants_events = self.published % 3 == 1;
+        let heartbeat = if wants_events { Heartbeat::event() } else { Heartbeat::comment() };
+        let mut frames = subscription.into_frames(format).with_heartbeat(heartbeat);
         // Some drivers send the opening with the response head.
         let opening =
             if self.published.is_multiple_of(2) { frames.opening() } else { Bytes::new() };
@@ -217,7 +220,8 @@ impl World {
         if !opening.is_empty() {
             self.clients.get_mut(id).receive_block(&opening);
         }
-        let subscriber = Subscriber { account, expires: false, idle: false, called: false };
+        let subscriber =
+            Subscriber { account, wants_events, expires: false, idle: false, called: false };
         self.subscribers.insert(id, subscriber);
     }
 
@@ -295,11 +299,19 @@ impl World {
         if has_all && silent_for >= silence {
             let tail = self.model.tail();
             let moved = subscriber.account.seen() != tail;
-            let expected = if moved { Sent::Item(Item::Position(tail)) } else { Sent::Heartbeat };
+            let expected = match (subscriber.wants_events, moved) {
+                (true, _) => Sent::HeartbeatEvent(tail),
+                (false, true) => Sent::Item(Item::Position(tail)),
+                (false, false) => Sent::Heartbeat,
+            };
             assert_eq!(received, [expected]);
         }
         match received[..] {
             [] | [Sent::Heartbeat] => {}
+            [Sent::HeartbeatEvent(position)] => {
+                assert!(subscriber.wants_events);
+                subscriber.account.hear_stated(&self.model, position);
+            }
             [Sent::Item(Item::Position(position))] => {
                 subscriber.account.hear_moved(&self.model, position);
             }
@@ -338,7 +350,9 @@ impl World {
             for received in all {
                 match received {
                     Sent::Item(items) => subscriber.account.receive(&self.model, span, &items),
-                    Sent::Heartbeat => panic!("a heartbeat was not due"),
+                    Sent::Heartbeat | Sent::HeartbeatEvent(_) => {
+                        panic!("a heartbeat was not due")
+                    }
                     Sent::Expired(position) => {
                         assert!(subscriber.expires);
                         subscriber.account.hear_expired(&self.model, position);

@@ -332,6 +332,17 @@ impl Account {
         self.see(&Item::Position(position));
     }
 
+    /// A heartbeat has stated a position: a client that resumes there receives all that it lacks,
+    /// and nothing twice.
+    pub(crate) fn hear_stated(&mut self, model: &Model, position: Position) {
+        assert!(!self.ahead, "where it stands is not known yet");
+        if position.offset > self.seen.offset {
+            return self.hear_moved(model, position);
+        }
+        let next = model.next_after(position.offset, &self.wish);
+        assert!(next.is_none_or(|entry| entry.offset() > self.seen.offset), "twice: {next:?}");
+    }
+
     /// It received that its time is over, and where to resume: nothing that it lacks is before that
     /// position.
     pub(crate) fn hear_expired(&mut self, model: &Model, position: Position) {

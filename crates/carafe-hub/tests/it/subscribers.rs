@@ -1,9 +1,10 @@
 //! How a dispatcher serves its subscribers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use carafe_hub::{
-    Dispatcher, Format, HubLimits, Retention, Start, Subscribe, SubscriberId, TableKey,
+    Dispatcher, Format, Heartbeat, HubLimits, Retention, Start, Subscribe, SubscriberId, TableKey,
 };
 use carafe_log::MemoryLimits;
 use carafe_protocol::TopicPattern;
@@ -38,8 +39,12 @@ impl Driver {
     }
 
     fn join(&mut self, request: Subscribe) -> SubscriberId {
+        self.join_with(request, Heartbeat::default())
+    }
+
+    fn join_with(&mut self, request: Subscribe, heartbeat: Heartbeat) -> SubscriberId {
         let frames = subscribe(&self.rig.hub, request).unwrap().into_frames(Format::Plain);
-        let subscriber = self.dispatcher.add(frames);
+        let subscriber = self.dispatcher.add(frames.with_heartbeat(heartbeat));
         self.clients.join(subscriber, Format::Plain, usize::MAX);
         subscriber
     }
@@ -465,6 +470,73 @@ fn heartbeats_are_sent_after_silence_and_state_the_position_if_it_has_moved() {
         (vec!["0".to_owned()], vec![])
     );
     assert_eq!(driver.heartbeat(subscriber, 0), [Sent::Heartbeat], "it was received by the event");
+}
+
+#[test]
+fn a_client_that_wants_events_is_sent_its_position_as_an_event_after_each_silence() {
+    let mut driver = Driver::roomy();
+    let start = driver.rig.span().start;
+    let subscriber = driver.join_with(Subscribe::to(exact("a")), Heartbeat::event());
+    driver.serve_all();
+    assert_eq!(driver.received(subscriber), [Sent::Item(Item::Position(start))]);
+    driver.at(10);
+    assert_eq!(driver.heartbeat(subscriber, 11), []);
+    assert_eq!(driver.heartbeat(subscriber, 10), [Sent::HeartbeatEvent(start)]);
+    let position = driver.rig.publish("b", "");
+    for _ in 0..2 {
+        assert_eq!(driver.heartbeat(subscriber, 0), [Sent::HeartbeatEvent(position)]);
+    }
+    driver.rig.publish("a", "0");
+    let lacks_one = driver.heartbeat(subscriber, 0);
+    assert!(
+        matches!(lacks_one[..], [Sent::HeartbeatEvent(stated)] if stated.offset <= position.offset),
+        "{lacks_one:?}: a client that resumes there must receive the event that it lacks"
+    );
+    driver.serve_all();
+    assert_eq!(driver.events(subscriber), ["0"]);
+}
+
+#[test]
+fn a_client_that_replays_is_sent_the_position_that_it_has_reached_as_a_heartbeat_event() {
+    let mut driver = Driver::on(Rig::keeping(100));
+    let start = driver.rig.span().start;
+    driver.rig.publish("a", "0");
+    driver.rig.count("b", 300);
+    driver.rig.log.hold_reads();
+    let request = Subscribe::to(exact("a")).from(after(start));
+    let subscriber = driver.join_with(request, Heartbeat::event());
+    driver.serve_all();
+    let opening = driver.received(subscriber);
+    let [.., Sent::Item(Item::Position(stated))] = opening[..] else { panic!("{opening:?}") };
+    driver.at(10);
+    assert_eq!(driver.heartbeat(subscriber, 10), [Sent::HeartbeatEvent(stated)]);
+    driver.rig.log.let_reads_go(100);
+}
+
+#[test]
+fn subscribers_with_different_heartbeats_receive_the_same_events_and_keep_their_intervals() {
+    let mut driver = Driver::roomy();
+    let seconds = |seconds| Heartbeat::comment().every(Duration::from_secs(seconds));
+    let wanted = [Heartbeat::default(), seconds(4), seconds(20), Heartbeat::event()];
+    let subscribers =
+        wanted.map(|heartbeat| driver.join_with(Subscribe::to(exact("a")), heartbeat));
+    driver.serve_all();
+    subscribers.iter().for_each(|subscriber| drop(driver.received(*subscriber)));
+    driver.rig.publish("a", "0");
+    driver.serve_all();
+    driver.check_all(&subscribers, &["0"]);
+    for (subscriber, heartbeat) in subscribers.into_iter().zip(wanted) {
+        assert_eq!(driver.dispatcher.heartbeat_interval(subscriber), heartbeat.interval());
+        driver.limit(subscriber, 3);
+    }
+    driver.rig.publish("a", "1");
+    driver.serve_all();
+    subscribers.iter().for_each(|subscriber| driver.give_room(*subscriber, usize::MAX));
+    driver.serve_all();
+    driver.check_all(&subscribers, &["1"]);
+    for (subscriber, heartbeat) in subscribers.into_iter().zip(wanted) {
+        assert_eq!(driver.dispatcher.heartbeat_interval(subscriber), heartbeat.interval());
+    }
 }
 
 #[test]
