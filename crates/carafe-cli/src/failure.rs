@@ -3,6 +3,10 @@
 use std::fmt::{self, Display};
 use std::process::ExitCode;
 
+/// What to do when a hub cannot be reached.
+pub(crate) const START_A_HUB: &str =
+    "is a hub running? start one with `carafe dev`, or give the address of yours with --url";
+
 /// A message for standard error, and the exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -4,14 +4,16 @@
 //! lines.
 
 use std::io::{self, BufRead, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use carafe_client::{Publish, PublishError, Publisher};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::cli::PublishOptions;
-use crate::failure::Failure;
+use crate::failure::{Failure, START_A_HUB};
 use crate::output::Output;
 use crate::token;
 
@@ -21,23 +23,38 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Publishes the data of the command line or of standard input.
 pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
-    let mut hub = Publisher::new(options.url.as_str());
+    let outage = Outage::default();
+    let mut hub = Publisher::new(options.url.as_str()).on_retry(outage.recorder());
     if let Some(token) = token::to_send(options.token_file.as_deref())? {
         hub = hub.with_bearer(&token);
     }
-    let mut reporter = Reporter { output: Output::new(), json: options.json };
-    match &options.data {
-        Some(data) if data != "-" => reporter.publish(&hub, &[options.event(data.clone())]).await,
-        _ if options.whole => reporter.publish(&hub, &[options.event(all_of_stdin()?)]).await,
-        _ if options.id.is_some() => Err(Failure::usage(
+    if let Some(timeout) = options.timeout {
+        hub = hub.with_timeout(timeout);
+    }
+    if options.no_retry {
+        hub = hub.without_retry();
+    }
+    let mut reporter = Reporter { output: Output::new(), json: options.json, outage };
+    match options.event_data()? {
+        Some(data) => reporter.publish_one(&hub, &options.event(data)).await,
+        None if options.id.is_some() => Err(Failure::usage(
             "an idempotency key applies to one event: give its data as an argument, or --whole to \
              read standard input as one event",
         )),
-        _ => publish_lines(&hub, &options, &mut reporter).await,
+        None => publish_lines(&hub, &options, &mut reporter).await,
     }
 }
 
 impl PublishOptions {
+    /// The data of the only event; `None` if each line of standard input is an event.
+    fn event_data(&self) -> Result<Option<String>, Failure> {
+        match self.data.as_deref() {
+            Some("-") | None if self.whole => all_of_stdin().map(Some),
+            Some("-") | None => Ok(None),
+            Some(data) => Ok(Some(data.into())),
+        }
+    }
+
     fn event(&self, data: String) -> Publish {
         let mut event = Publish::to(self.topic.as_str(), data).with_private(self.private);
         if let Some(event_type) = &self.event {
@@ -54,6 +71,7 @@ impl PublishOptions {
 struct Reporter {
     output: Output,
     json: bool,
+    outage: Outage,
 }
 
 #[derive(Serialize)]
@@ -62,8 +80,18 @@ struct Published<'a> {
 }
 
 impl Reporter {
-    async fn publish(&mut self, hub: &Publisher, events: &[Publish]) -> Result<(), Failure> {
-        let ids = hub.publish_all(events).await?;
+    async fn publish_one(&mut self, hub: &Publisher, event: &Publish) -> Result<(), Failure> {
+        let id = hub.publish(event).await?;
+        self.published(&[id])
+    }
+
+    async fn publish_lines(&mut self, hub: &Publisher, lines: &[Publish]) -> Result<(), Failure> {
+        let ids = hub.publish_all(lines).await?;
+        self.published(&ids)
+    }
+
+    fn published(&mut self, ids: &[String]) -> Result<(), Failure> {
+        self.outage.end();
         if self.json {
             ids.iter().try_for_each(|id| self.output.json(&Published { id }))?;
         }
@@ -71,27 +99,54 @@ impl Reporter {
     }
 }
 
+/// Why publishing is tried again. Each reason is printed once until publishing succeeds.
+#[derive(Clone, Default)]
+struct Outage(Arc<Mutex<Option<String>>>);
+
+impl Outage {
+    fn recorder(&self) -> impl Fn(&PublishError) + Send + Sync + 'static {
+        let outage = self.clone();
+        move |reason| {
+            let reason = reason.to_string();
+            let mut last = outage.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.as_ref() != Some(&reason) {
+                eprintln!("carafe: {reason}; trying again");
+                *last = Some(reason);
+            }
+        }
+    }
+
+    fn end(&self) {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            eprintln!("carafe: published");
+        }
+    }
+}
+
 impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::BadUrl { .. } | PublishError::UnsendableToken => Self::usage(error),
+            PublishError::Unreachable { .. } => Self::failed(format!("{error}; {START_A_HUB}")),
             _ => Self::failed(error),
         }
     }
 }
 
-/// Publishes each line at once. Lines that arrive during a request form the next batch.
+/// Publishes each line at once, and without a time limit unless there is an option for it: who
+/// feeds the pipe may not be able to repeat a line. Lines that arrive during a request form the next batch.
 async fn publish_lines(
     hub: &Publisher,
     options: &PublishOptions,
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
+    let hub = hub.clone().with_timeout(options.timeout.unwrap_or(Duration::MAX));
     let mut lines = lines_of_stdin();
     while let Some(first) = lines.recv().await {
         let (batch, broken) = batch(first, &mut lines);
         let events: Vec<_> = batch.into_iter().map(|line| options.event(line)).collect();
         if !events.is_empty() {
-            reporter.publish(hub, &events).await?;
+            reporter.publish_lines(&hub, &events).await?;
         }
         broken?;
     }

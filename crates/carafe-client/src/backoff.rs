@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
-/// The maximum wait, unless the server asks for a longer one.
+/// The default of the maximum wait. A base that the server asks for may be longer.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Computes the wait before the next attempt: the base time, doubled for each failure in a row.
 pub(crate) struct Backoff {
     base: Duration,
+    longest: Duration,
     failures: u32,
 }
 
 impl Backoff {
     pub(crate) fn new(base: Duration) -> Self {
-        Self { base, failures: 0 }
+        Self { base, longest: LONGEST, failures: 0 }
+    }
+
+    /// Sets the maximum wait.
+    pub(crate) fn with_longest(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// Sets the base time, for instance to the `retry` time of the stream.
@@ -31,8 +37,9 @@ impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
         // 2^16 is far beyond the maximum for any base, and the shift stays within 32 bits. A base
         // that the server chose may exceed the maximum.
-        let time = self.base.saturating_mul(1 << self.failures.min(16)).min(LONGEST.max(self.base));
-        self.failures += 1;
+        let longest = self.longest.max(self.base);
+        let time = self.base.saturating_mul(1 << self.failures.min(16)).min(longest);
+        self.failures = self.failures.saturating_add(1);
         // A server may send any number of milliseconds, and a timer panics beyond some hundred
         // years.
         time.min(Duration::from_secs(365 * 86_400)).mul_f64(rand::random_range(0.75..=1.25))

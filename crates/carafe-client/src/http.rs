@@ -66,6 +66,22 @@ pub(crate) fn is_temporary(status: StatusCode) -> bool {
         || status == StatusCode::REQUEST_TIMEOUT
 }
 
+/// Whether the connection failed because the server's certificate is not trusted, or because the
+/// server does not speak TLS: another attempt would fail, too.
+pub(crate) fn is_untrusted(error: &reqwest::Error) -> bool {
+    use rustls::Error::{InvalidCertificate, InvalidMessage};
+    matches!(tls_error(error), Some(InvalidCertificate(_) | InvalidMessage(_)))
+}
+
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    // The source of an I/O error is that of the error in it, so that one would be skipped.
+    let inner = error.downcast_ref().and_then(std::io::Error::get_ref);
+    error
+        .downcast_ref()
+        .or_else(|| inner.and_then(|inner| tls_error(inner)))
+        .or_else(|| error.source().and_then(tls_error))
+}
+
 /// The seconds of `Retry-After`. The other form of the header, a date, is ignored.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get("retry-after")?.to_str().ok()?.parse().ok().map(Duration::from_secs)

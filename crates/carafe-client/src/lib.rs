@@ -35,9 +35,13 @@ mod event_source;
 mod http;
 mod options;
 mod publish;
+mod publish_error;
+mod publisher;
 
 pub use carafe_protocol::ReceivedEvent;
 pub use error::{Error, Lost, TransportError};
 pub use event_source::EventSource;
 pub use options::EventSourceOptions;
-pub use publish::{Publish, PublishError, Publisher};
+pub use publish::Publish;
+pub use publish_error::PublishError;
+pub use publisher::Publisher;

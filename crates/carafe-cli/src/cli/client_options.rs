@@ -29,6 +29,13 @@ pub(crate) struct PublishOptions {
     /// Print the hub's response for each event as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// How long to try while the hub is away or busy [default: 10s for one event, unlimited for
+    /// lines of standard input]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Fail at once when the hub is away or busy
+    #[arg(long)]
+    pub(crate) no_retry: bool,
     /// URL of the hub
     #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
     pub(crate) url: String,

@@ -69,7 +69,7 @@ fn a_port_in_use_is_reported_with_exit_2() {
 fn an_unreachable_hub_is_reported_with_exit_1() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
-    fails(&["publish", "a", "x", "--url", &url], 1, "cannot connect");
+    fails(&["publish", "a", "x", "--no-retry", "--url", &url], 1, "start one with `carafe dev`");
     fails(&["subscribe", "a", "--url", &url], 1, "cannot connect");
     fails(&["subscribe", "a", "--url", "hub"], 2, "expected one such as http://");
     fails(&["publish", "a", "x", "--url", "ftp://hub.example"], 2, "only http and https are");

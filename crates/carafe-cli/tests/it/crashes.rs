@@ -101,7 +101,7 @@ async fn publish(
     repeated: Arc<AtomicU64>,
 ) -> (String, u64) {
     let topic = format!("publisher/{number}");
-    let hub = Publisher::new(format!("http://{address}"));
+    let hub = Publisher::new(format!("http://{address}")).without_retry();
     let mut ids = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         ids.push(publish_keyed(&hub, &topic, ids.len() + 1).await);

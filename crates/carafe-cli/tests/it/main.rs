@@ -29,6 +29,7 @@ mod pressure;
 mod process;
 mod proxies;
 mod proxy;
+mod publish_retries;
 mod refusals;
 mod reload;
 mod resume;

@@ -1,6 +1,11 @@
 //! The publisher.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use carafe_client::{Publish, PublishError, Publisher};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::script::{Script, answer};
 
@@ -12,6 +17,12 @@ fn created() -> String {
 
 fn order() -> Publish {
     Publish::to("orders", "one\nflat white")
+}
+
+/// The body of a request.
+fn body(script: &Script, request: usize) -> serde_json::Value {
+    let request = script.requests().remove(request);
+    serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 #[tokio::test]
@@ -29,11 +40,11 @@ async fn an_event_is_sent_with_all_its_fields() {
 }
 
 #[tokio::test]
-async fn a_batch_is_one_request() {
+async fn a_batch_is_one_request_and_without_retry_has_no_other_keys_than_its_own() {
     let script =
         Script::play(&[&answer("201 Created", JSON, r#"{"ids":["1-1-1","1-2-2"]}"#)]).await;
-    let ids =
-        Publisher::new(script.url()).publish_all(&[order(), Publish::to("b", "")]).await.unwrap();
+    let publisher = Publisher::new(script.url()).without_retry();
+    let ids = publisher.publish_all(&[order(), Publish::to("b", "")]).await.unwrap();
     assert_eq!(ids, ["1-1-1", "1-2-2"]);
     let expected =
         "{\"topic\":\"orders\",\"data\":\"one\\nflat white\"}\n{\"topic\":\"b\",\"data\":\"\"}\n";
@@ -41,52 +52,127 @@ async fn a_batch_is_one_request() {
 }
 
 #[tokio::test]
-async fn a_rejection_has_the_detail_of_the_hub() {
+async fn a_rejection_has_the_detail_of_the_hub_and_ends_the_attempts() {
     let script =
         Script::play(&[&answer("400 Bad Request", JSON, r#"{"detail":"use another"}"#)]).await;
     let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
     assert_eq!(error, PublishError::Refused { status: 400, words: "use another".into() });
-}
-
-#[tokio::test]
-async fn a_request_rejected_for_now_is_sent_again() {
-    let busy = answer("503 Service Unavailable", JSON, r#"{"detail":"later"}"#);
-    let script = Script::play(&[&busy, &created()]).await;
-    assert_eq!(Publisher::new(script.url()).publish(&order()).await, Ok("1-1-1".into()));
-}
-
-#[tokio::test]
-async fn where_the_outcome_is_unknown_only_events_with_keys_are_sent_again() {
-    let script = Script::play(&["", &created()]).await;
-    let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
-    assert!(matches!(error, PublishError::Unknown(_)), "{error:?}");
     assert_eq!(script.requests().len(), 1);
-
-    let script = Script::play(&["", &created()]).await;
-    let mixed = [order().with_key("k"), order()];
-    assert!(matches!(
-        Publisher::new(script.url()).publish_all(&mixed).await,
-        Err(PublishError::Unknown(_))
-    ));
-
-    let script =
-        Script::play(&["", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", &created()])
-            .await;
-    assert_eq!(
-        Publisher::new(script.url()).publish(&order().with_key("k")).await,
-        Ok("1-1-1".into())
-    );
-    assert_eq!(script.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn an_unreachable_hub_is_reported_with_its_url() {
+async fn a_request_is_sent_again_with_the_same_key_until_the_hub_accepts_it() {
+    let script = Script::play(&[
+        &answer("503 Service Unavailable", JSON, r#"{"detail":"later"}"#),
+        &answer("429 Too Many Requests", "Retry-After: 0\r\n", ""),
+        "",
+        &answer("502 Bad Gateway", "", ""),
+        &answer("507 Insufficient Storage", JSON, r#"{"detail":"full"}"#),
+        &created(),
+    ])
+    .await;
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Arc::clone(&reasons);
+    let publisher = Publisher::new(script.url())
+        .with_timeout(Duration::MAX)
+        .on_retry(move |reason| recorder.lock().unwrap().push(reason.clone()));
+    assert_eq!(publisher.publish(&order()).await, Ok("1-1-1".into()));
+    let keys: Vec<_> = (0..6).map(|request| body(&script, request)["id"].clone()).collect();
+    assert_eq!(keys[0].as_str().unwrap().len(), 32, "{keys:?}");
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    let reasons = reasons.lock().unwrap();
+    let later = PublishError::Refused { status: 503, words: "later".into() };
+    assert_eq!((reasons.len(), &reasons[0]), (5, &later));
+    assert!(matches!(&reasons[2..4], [PublishError::Unknown(_), PublishError::Unknown(_)]));
+}
+
+#[tokio::test]
+async fn each_event_has_a_key_of_its_own() {
+    let ids = answer("201 Created", JSON, r#"{"ids":["1-1-1","1-2-2"]}"#);
+    let script = Script::play(&[&ids]).await;
+    Publisher::new(script.url()).publish_all(&[order(), order()]).await.unwrap();
+    let request = script.requests().remove(0);
+    let lines = request.split_once("\r\n\r\n").unwrap().1.lines();
+    let keys: Vec<_> = lines
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].clone())
+        .collect();
+    assert!(keys.len() == 2 && keys[0] != keys[1], "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_hub_that_is_not_there_yet_is_waited_for() {
+    // Bound and not listening: connections are refused, and nobody else can take the port.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let (started, starts) = tokio::sync::oneshot::channel();
+    let (socket, started) = (Mutex::new(Some(socket)), Mutex::new(Some(started)));
+    let publisher = Publisher::new(url).with_timeout(Duration::MAX).on_retry(move |reason| {
+        assert!(matches!(reason, PublishError::Unreachable { .. }), "{reason}");
+        if let Some(socket) = socket.lock().unwrap().take() {
+            let listener = socket.listen(8).unwrap();
+            let sent = started.lock().unwrap().take().unwrap().send(listener);
+            assert!(sent.is_ok());
+        }
+    });
+    let publishing = tokio::spawn(async move { publisher.publish(&order()).await });
+    let script = Script::play_on(starts.await.unwrap(), &[&created()]);
+    assert_eq!(publishing.await.unwrap(), Ok("1-1-1".into()));
+    assert_eq!(script.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn without_retry_there_is_one_attempt() {
+    for refusal in ["", &answer("503 Service Unavailable", JSON, r#"{"detail":"later"}"#)] {
+        let script = Script::play(&[refusal, &created()]).await;
+        let publisher = Publisher::new(script.url()).without_retry();
+        publisher.publish(&order().with_key("k")).await.unwrap_err();
+        assert_eq!(script.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_wait_beyond_the_timeout_is_not_begun() {
+    let busy = "Retry-After: 3600\r\nContent-Type: application/json\r\n";
+    let script =
+        Script::play(&[&answer("503 Service Unavailable", busy, r#"{"detail":"later"}"#)]).await;
+    let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
+    assert_eq!(error, PublishError::Refused { status: 503, words: "later".into() });
+}
+
+#[tokio::test]
+async fn an_error_after_an_attempt_of_unknown_outcome_says_that_it_is_unknown() {
+    let script = Script::play(&["", &answer("403 Forbidden", "", "")]).await;
+    let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
+    assert!(matches!(&error, PublishError::Unknown(reason) if reason.to_string().contains("403")));
+}
+
+#[tokio::test]
+async fn an_unreachable_hub_is_reported_with_its_url_when_the_time_is_over() {
     let gone = Script::play(&[]).await.url();
-    let error = Publisher::new(&*gone).publish(&order().with_key("k")).await.unwrap_err();
+    let publisher = Publisher::new(&*gone).with_timeout(Duration::ZERO);
+    let error = publisher.publish(&order().with_key("k")).await.unwrap_err();
     assert!(
         matches!(&error, PublishError::Unreachable { url, .. } if url.starts_with(&gone)),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_not_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        }
+    });
+    let publisher = Publisher::new(url).with_timeout(Duration::MAX);
+    let publisher = publisher.on_retry(|reason| panic!("tried again: {reason}"));
+    let error = publisher.publish(&order()).await.unwrap_err();
+    assert!(matches!(error, PublishError::Unreachable { .. }), "{error:?}");
+    serving.abort();
 }
 
 #[tokio::test]

@@ -28,7 +28,16 @@ impl Script {
     }
 
     pub(crate) async fn play_then(answers: &[(&str, Then)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::playing(TcpListener::bind("127.0.0.1:0").await.unwrap(), answers)
+    }
+
+    /// Answers connections of this listener.
+    pub(crate) fn play_on(listener: TcpListener, answers: &[&str]) -> Self {
+        let answers: Vec<_> = answers.iter().map(|answer| (*answer, Then::Close)).collect();
+        Self::playing(listener, &answers)
+    }
+
+    fn playing(listener: TcpListener, answers: &[(&str, Then)]) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let answers: Vec<_> =
