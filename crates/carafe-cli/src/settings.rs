@@ -79,6 +79,7 @@ pub(crate) fn hub_limits(options: &HubOptions) -> HubLimits {
 
 pub(crate) fn apply(options: &HubOptions, access: &mut Options) -> Result<(), Failure> {
     access.heartbeat = options.heartbeat;
+    access.heartbeat_range = options.heartbeat_range.clone();
     access.retry = options.retry;
     access.event_retry = options.event_retry.clone();
     access.event_bytes = bytes(options.event_bytes);

@@ -195,8 +195,8 @@ impl Format {
         }
     }
 
-    /// `carafe.heartbeat`: an event with the position, also where other reports are comments: its
-    /// client has asked for an event. Formats of adapters have a position or a comment in its place.
+    /// `carafe.heartbeat`: an event with the position, also where other reports are comments, since
+    /// its client requests an event. Formats of adapters have a position or a comment in its place.
     pub(crate) fn heartbeat(self, position: Position) -> Frame {
         match self {
             Self::Custom(_) => self.position(position),

@@ -13,8 +13,8 @@ use clap::{ArgAction, Args, ValueEnum};
 use url::Url;
 
 use super::values::{
-    LogPlace, duration, duration_range, limit, log_place, positive_duration, public_url, retention,
-    segment_bytes,
+    LogPlace, duration, duration_range, heartbeat_range, limit, log_place, positive_duration,
+    public_url, retention, segment_bytes,
 };
 
 #[derive(Args, Debug)]
@@ -147,6 +147,16 @@ pub(crate) struct HubOptions {
         value_parser = positive_duration
     )]
     pub(crate) heartbeat: Duration,
+    /// Range of the interval that a client may request by ?heartbeat=4s; one outside is replaced by
+    /// the nearest within
+    #[arg(
+        long,
+        env = "CARAFE_HEARTBEAT_RANGE",
+        default_value = "1s..60s",
+        value_name = "MIN..MAX",
+        value_parser = heartbeat_range
+    )]
+    pub(crate) heartbeat_range: RangeInclusive<Duration>,
     /// How long clients wait before they reconnect; varied by up to a quarter per stream
     #[arg(
         long,

@@ -36,6 +36,15 @@ pub(super) fn duration_range(text: &str) -> Result<RangeInclusive<Duration>, Str
         .ok_or_else(|| "expected a range that begins with the shorter time".into())
 }
 
+/// A range of the intervals that [`carafe_hub::Heartbeat`] has.
+pub(super) fn heartbeat_range(text: &str) -> Result<RangeInclusive<Duration>, String> {
+    let range = duration_range(text)?;
+    let possible = Duration::from_millis(100)..=Duration::from_secs(600);
+    Some(range)
+        .filter(|range| possible.contains(range.start()) && possible.contains(range.end()))
+        .ok_or_else(|| "expected a range within 100ms..10m, such as 1s..60s".into())
+}
+
 /// A limit on a number.
 pub(super) fn limit(text: &str) -> Result<usize, String> {
     match text {

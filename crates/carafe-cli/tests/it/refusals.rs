@@ -134,6 +134,8 @@ fn bad_parameters_are_refused_by_name() {
         ("tpoic=a", "did you mean `topic`?"),
         ("control=none", "control=comments"),
         ("on_gap=never", "on_gap=live"),
+        ("heartbeat=off", "heartbeat=event:20s"),
+        ("heartbeat=0s", "heartbeat=event:20s"),
     ] {
         check(&get(hub.address, &format!("/events/a?{query}")), 400, "bad-parameter", what);
     }

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use carafe_fanout::{EndReason, NewStream, StreamObserver};
 use carafe_hub::Frames;
-use carafe_protocol::HEARTBEAT;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -56,11 +55,12 @@ impl HubBody {
         let mut opening = Vec::with_capacity(OPENING);
         retry.into_iter().for_each(|retry| push_retry(retry, &mut opening));
         opening.extend_from_slice(&frames.opening());
+        let interval = frames.heartbeat().interval().unwrap_or(options.heartbeat);
         Self {
             opening: Some(opening.into()),
             handoff,
             stream: Some(NewStream { frames, until: until.map(Instant::into_std), observer }),
-            heartbeat: Heartbeat::every(Some(options.heartbeat)),
+            heartbeat: Heartbeat::every(Some(interval)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
             stall: StallDetector::current(),
         }
@@ -102,10 +102,8 @@ impl HubBody {
             }
             return Poll::Ready(chunk);
         }
-        // A position that has moved replaces the heartbeat, so that a quiet stream resumes exactly.
         ready!(self.heartbeat.poll(cx));
-        let position = stream.frames.instead_of_heartbeat();
-        Poll::Ready(Some(position.unwrap_or(Bytes::from_static(HEARTBEAT))))
+        Poll::Ready(Some(stream.frames.heartbeat_block()))
     }
 
     /// The handoff is declined: the body delivers the stream itself.

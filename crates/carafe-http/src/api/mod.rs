@@ -18,6 +18,8 @@ pub(crate) mod events;
 #[cfg(feature = "hub")]
 pub(crate) mod health;
 #[cfg(feature = "hub")]
+pub(crate) mod heartbeat;
+#[cfg(feature = "hub")]
 pub(crate) mod hub_body;
 pub(crate) mod last_event_id;
 #[cfg(feature = "hub")]

@@ -66,6 +66,9 @@ pub struct Options {
     pub loopback_only: bool,
     /// After how long without output a stream sends a sign of life.
     pub heartbeat: Duration,
+    /// The interval that a client may request instead, by `?heartbeat=4s`. One that is outside is
+    /// replaced by the nearest within.
+    pub heartbeat_range: RangeInclusive<Duration>,
     /// How long clients wait before they reconnect, give or take a quarter, so that they do not all
     /// reconnect at once.
     pub retry: Duration,
@@ -101,9 +104,12 @@ impl Options {
 
     /// The wait of clients that a publisher asks for, within the range that it may ask for.
     pub(crate) fn limited_retry(&self, time: Duration) -> Duration {
-        let (least, most) = (self.event_retry.start(), self.event_retry.end());
-        // Not `clamp`, which panics if an app has set an empty range.
-        time.min(*most).max(*least)
+        within(&self.event_retry, time)
+    }
+
+    /// The interval of heartbeats that a client requests, within the range that it may request.
+    pub(crate) fn limited_heartbeat(&self, interval: Duration) -> Duration {
+        within(&self.heartbeat_range, interval)
     }
 
     /// Whether a token could grant more than requests without one have.
@@ -113,6 +119,12 @@ impl Options {
         #[cfg(not(feature = "auth"))]
         return false;
     }
+}
+
+/// The nearest time within a range.
+fn within(range: &RangeInclusive<Duration>, time: Duration) -> Duration {
+    // Not `clamp`, which panics if an app has set an empty range.
+    time.min(*range.end()).max(*range.start())
 }
 
 /// How Mercure is spoken. Rights follow from the keys of a Mercure dialect, and from what clients
@@ -179,6 +191,7 @@ impl Default for Options {
             page: Page::None,
             loopback_only: false,
             heartbeat: heartbeat::DEFAULT,
+            heartbeat_range: Duration::from_secs(1)..=Duration::from_secs(60),
             retry: Duration::from_secs(2),
             event_retry: Duration::from_millis(500)..=Duration::from_secs(300),
             event_bytes: 1 << 20,

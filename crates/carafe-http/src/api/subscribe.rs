@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use carafe_hub::{Client, Format, OnGap, Start, Subscribe, SubscribeError, Subscription};
+use carafe_hub::{
+    Client, Format, Heartbeat, OnGap, Start, Subscribe, SubscribeError, Subscription,
+};
 use carafe_log::ReadError;
 use carafe_protocol::{BadMatcher, BadPattern, TopicMatcher, TopicPattern};
 use http::header::CONNECTION;
@@ -20,6 +22,7 @@ use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
 use crate::api::caller::Caller;
+use crate::api::heartbeat;
 use crate::api::hub_body::{self, HubBody};
 use crate::api::last_event_id;
 use crate::api::options::Options;
@@ -41,6 +44,7 @@ const PARAMETERS: &[&str] = &[
     "envelope",
     "control",
     "on_gap",
+    heartbeat::PARAMETER,
 ];
 
 /// The factor by which a client waits longer than usual if a limit is met: a full hub must not be
@@ -57,12 +61,12 @@ const SHORTEST: Duration = Duration::from_millis(500);
 pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(app, &mut parts).await?;
-    let (request, format, asked) = parse(app, &caller, &parts).await?;
+    let Asked { request, format, heartbeat, described } = parse(app, &caller, &parts).await?;
     match open(app, &parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
-            let (options, frames) = (&app.options, subscription.into_frames(format));
-            let handoff = Handoff::choose(&parts, &frames);
-            Ok(stream(options, permit, asked, handoff, |handoff, record| {
+            let frames = subscription.into_frames(format).with_heartbeat(heartbeat);
+            let (options, handoff) = (&app.options, Handoff::choose(&parts, &frames));
+            Ok(stream(options, permit, described, handoff, |handoff, record| {
                 HubBody::new(frames, handoff, options, Some(options.retry), caller.expires, record)
             }))
         }
@@ -159,28 +163,34 @@ fn come_back(
 pub(crate) async fn position(app: &App, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(app, &mut parts).await?;
-    let (request, ..) = parse(app, &caller, &parts).await?;
+    let Asked { request, .. } = parse(app, &caller, &parts).await?;
     request.check().map_err(|error| refusal(&caller, &error))?;
     Ok(([(POSITION, app.hub.position().to_string())], head_of_a_stream()).into_response())
 }
 
-async fn parse(
-    app: &App,
-    caller: &Caller,
-    parts: &Parts,
-) -> Result<(Subscribe, Format, Option<Box<StreamRequest>>), Problem> {
+/// What a request asks for.
+struct Asked {
+    request: Subscribe,
+    format: Format,
+    heartbeat: Heartbeat,
+    /// For the log, if its lines have that.
+    described: Option<Box<StreamRequest>>,
+}
+
+async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<Asked, Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let (start, format) = (start(&parts.headers, &query)?, format(&query)?);
+    let heartbeat = heartbeat::requested(query.one(heartbeat::PARAMETER)?, &app.options)?;
     let client = hub_client(&app.options.proxies, caller.identity, parts);
     let matchers = matchers(app, caller, parts, &query, client).await?;
-    let asked = StreamRequest::if_logged(&matchers, caller.subject.as_deref());
+    let described = StreamRequest::if_logged(&matchers, caller.subject.as_deref());
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),
     };
     let request = request.from(start).on_gap(on_gap(&query)?).by(client);
     let request = request.with_access(caller.rights.subscribe.clone());
-    Ok((request, format, asked))
+    Ok(Asked { request, format, heartbeat, described })
 }
 
 /// What the path and the query ask for; nothing stands for all topics.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::Response;
-use carafe_hub::{Client, Format, Subscribe, SubscribeError};
+use carafe_hub::{Client, Format, Heartbeat, Subscribe, SubscribeError};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 
@@ -13,6 +13,7 @@ use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::body::{BodyReader, Most};
+use crate::api::heartbeat;
 use crate::api::hub_body::HubBody;
 use crate::api::subscribe::{self, Opened};
 use crate::mercure::cursor::Cursor;
@@ -41,6 +42,7 @@ pub(crate) async fn subscribe(
     let version = Version::of_subscription(&parts.method, &in_url);
     let caller = MercureCaller::subscriber(adapter, version, &in_url, &parts).await?;
     let parameters = parameters(adapter, &caller, &parts, in_url, body).await?;
+    let heartbeat = heartbeat(adapter, &parameters)?;
     let client = hub_client(&adapter.app.options.proxies, caller.identity, &parts);
     let asked = asked(adapter, version, &parameters, client).await?;
     let access = caller.rights.subscribe.clone();
@@ -51,7 +53,10 @@ pub(crate) async fn subscribe(
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;
     let mut response = match parts.method {
         Method::HEAD => head_of_a_stream(),
-        _ => stream(adapter, &caller, &parts, &parameters, request, described).await?,
+        _ => {
+            let asked = Asked { request, heartbeat, described };
+            stream(adapter, &caller, &parts, &parameters, asked).await?
+        }
     };
     response.headers_mut().extend(cursor.header);
     Ok(response)
@@ -100,13 +105,31 @@ async fn asked(
     }
 }
 
+/// The interval that the client requests. A heartbeat is a comment here: streams carry only
+/// updates.
+fn heartbeat(adapter: &Adapter, parameters: &FormData) -> Result<Heartbeat, Problem> {
+    let value = parameters.filled(heartbeat::PARAMETER);
+    if value.is_some_and(|value| value.starts_with("event")) {
+        let detail = "a stream of Mercure carries only updates: request an interval, such as \
+                      heartbeat=4s";
+        return Err(Problem::of(ProblemKind::BadParameter, detail));
+    }
+    heartbeat::requested(value, &adapter.app.options)
+}
+
+/// A request for a stream.
+struct Asked {
+    request: Subscribe,
+    heartbeat: Heartbeat,
+    described: Option<Box<StreamRequest>>,
+}
+
 async fn stream(
     adapter: &Adapter,
     caller: &MercureCaller,
     parts: &Parts,
     parameters: &FormData,
-    request: Subscribe,
-    described: Option<Box<StreamRequest>>,
+    Asked { request, heartbeat, described }: Asked,
 ) -> Result<Response, Refusal> {
     let (permit, subscription) = match subscribe::open(&adapter.app, parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => (permit, subscription),
@@ -114,9 +137,8 @@ async fn stream(
         Err(error) => return Err(refusal(adapter, caller, &error)),
     };
     let present = register(adapter, caller, parameters).await;
-    let (options, frames) =
-        (&adapter.app.options, subscription.into_frames(Format::custom(&ENCODER)));
-    let handoff = Handoff::choose(parts, &frames);
+    let frames = subscription.into_frames(Format::custom(&ENCODER)).with_heartbeat(heartbeat);
+    let (options, handoff) = (&adapter.app.options, Handoff::choose(parts, &frames));
     Ok(subscribe::stream(options, permit, described, handoff, |handoff, open| {
         let open = match present {
             Some(present) => open.with_attachment(present),

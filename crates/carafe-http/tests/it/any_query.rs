@@ -16,8 +16,17 @@ pub(crate) struct Judged {
 
 const PUBLISHING: &[&str] = &["topic", "event", "id", "retry", "private"];
 
-const SUBSCRIBING: &[&str] =
-    &["topic", "pattern", "last_event_id", "earliest", "last", "envelope", "control", "on_gap"];
+const SUBSCRIBING: &[&str] = &[
+    "topic",
+    "pattern",
+    "last_event_id",
+    "earliest",
+    "last",
+    "envelope",
+    "control",
+    "on_gap",
+    "heartbeat",
+];
 
 /// A query is accepted exactly if its parameters are understood, and then they have their effect.
 /// Parameters that resemble none of the endpoint's are ignored. `None` if no request can have the
@@ -132,7 +141,17 @@ fn asks_for_a_stream(pairs: &[(String, String)]) -> Option<()> {
     ] {
         one(pairs, name)?.is_none_or(|value| values.contains(&value)).then_some(())?;
     }
-    Some(())
+    one(pairs, "heartbeat")?.is_none_or(is_heartbeat).then_some(())
+}
+
+fn is_heartbeat(text: &str) -> bool {
+    let interval = text.strip_prefix("event:").or_else(|| text.strip_prefix("comment:"));
+    let interval = interval.unwrap_or(text);
+    let number = interval.strip_suffix("ms").or_else(|| interval.strip_suffix(['s', 'm']));
+    let is_number = |text: &str| {
+        text.chars().all(|digit| digit.is_ascii_digit()) && text.chars().any(|digit| digit != '0')
+    };
+    ["event", "comment"].contains(&text) || number.is_some_and(is_number)
 }
 
 /// The outer `None` stands for a rejection.

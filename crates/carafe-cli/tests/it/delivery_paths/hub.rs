@@ -121,6 +121,7 @@ fn serve(settings: &Settings, certificate: &[String]) -> Server {
     let Settings { heartbeat, history_events, ring_bytes, write_timeout } = settings;
     let settings = [
         format!("--heartbeat={}ms", heartbeat.as_millis()),
+        "--heartbeat-range=200ms..60s".into(),
         format!("--history-events={history_events}"),
         format!("--ring-bytes={ring_bytes}"),
         format!("--write-timeout={}ms", write_timeout.as_millis()),
@@ -150,6 +151,7 @@ impl Place {
         let mut options = Options::default();
         options.anonymous = anonymous;
         options.heartbeat = settings.heartbeat;
+        options.heartbeat_range = Duration::from_millis(200)..=Duration::from_secs(60);
         Self::Mounted { app: router(hub.clone(), options), hub, runtime: Runtime::new().unwrap() }
     }
 }

@@ -37,6 +37,7 @@ macro_rules! checks {
             sends_comments_in_place_of_its_own_events_if_requested
             shows_no_private_events_without_a_token_and_skips_them
             sends_heartbeats_while_idle
+            sends_the_heartbeats_that_the_client_requests
             delivers_large_events_and_many_at_once
             replays_from_the_log_and_continues_live
             ends_in_order_after_all_that_was_published
@@ -260,6 +261,24 @@ fn sends_heartbeats_while_idle(via: DeliveryPath) {
     );
     let id = hub.publish("/events/quiet", "for it");
     assert_eq!(stream.event().last_event_id, id);
+}
+
+/// The hub's own interval is far longer.
+fn sends_the_heartbeats_that_the_client_requests(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
+    let mut comments = hub.open("/events/quiet?heartbeat=1ms", &[]);
+    let mut events = hub.open("/events/quiet?heartbeat=event:200ms&control=comments", &[]);
+    comments.event();
+    for _ in 0..2 {
+        assert_eq!(comments.next(), Some(Received::Comment(String::new())));
+    }
+    let first = events.event();
+    assert_eq!(first.event_type, "carafe.heartbeat");
+    assert_eq!(first.data, format!("{{\"position\":\"{}\"}}", first.last_event_id));
+    assert_eq!(events.event(), first, "each states the position");
+    let id = hub.publish("/events/busy", "not for it");
+    let moved = std::iter::repeat_with(|| events.event()).find(|event| *event != first).unwrap();
+    assert_eq!((&*moved.event_type, moved.last_event_id), ("carafe.heartbeat", id));
 }
 
 fn delivers_large_events_and_many_at_once(via: DeliveryPath) {

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod flows;
+mod heartbeats;
 mod ids;
 mod one_errors;
 mod one_publish;
