@@ -11,11 +11,13 @@ mod listen;
 mod log_command;
 mod logging;
 mod output;
+mod printer;
 mod publish;
 mod reload;
 mod reloadable;
 mod returned;
 mod settings;
+mod state_file;
 mod subscribe;
 mod token;
 

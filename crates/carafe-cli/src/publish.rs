@@ -3,6 +3,7 @@
 //! A thread reads standard input, which cannot be polled, and a task publishes batches of its
 //! lines.
 
+use std::fs;
 use std::io::{self, BufRead, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -51,7 +52,8 @@ impl PublishOptions {
         match self.data.as_deref() {
             Some("-") | None if self.whole => all_of_stdin().map(Some),
             Some("-") | None => Ok(None),
-            Some(data) => Ok(Some(data.into())),
+            Some("@-") => all_of_stdin().map(Some),
+            Some(data) => literal_or_file(data).map(Some),
         }
     }
 
@@ -194,6 +196,19 @@ fn text(mut line: Vec<u8>, number: usize) -> Line {
     String::from_utf8(line).map_err(|_| {
         Failure::failed(format!("line {number} is not UTF-8: the lines before it were published"))
     })
+}
+
+/// Data as it is, or `@FILE`. With `@@`, the data begins with an `@`.
+fn literal_or_file(data: &str) -> Result<String, Failure> {
+    match data.strip_prefix('@') {
+        None => Ok(data.into()),
+        Some(literal) if literal.starts_with('@') => Ok(literal.into()),
+        Some(path) => fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!(
+                "cannot read {path}: {error}; to publish data that begins with @, write @@"
+            ))
+        }),
+    }
 }
 
 fn all_of_stdin() -> Result<String, Failure> {

@@ -3,16 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use carafe_http::auth::Algorithm;
+use carafe_protocol::TopicMatcher;
 use clap::Args;
 
-use super::values::positive_duration;
+use super::template::Template;
+use super::values::{duration, positive_duration};
 
 #[derive(Args, Debug)]
 pub(crate) struct PublishOptions {
     /// Topic to publish to
     pub(crate) topic: String,
-    /// Data of the event [default: each line of standard input is an event, as with -]
+    /// Data of the event, or @FILE to read it from a file; @@ begins data with an @ [default: each
+    /// line of standard input is an event, as with -]
+    #[arg(allow_negative_numbers = true)]
     pub(crate) data: Option<String>,
     /// Read standard input as the data of one event
     #[arg(long)]
@@ -46,8 +51,13 @@ pub(crate) struct PublishOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct SubscribeOptions {
-    /// Topics to subscribe to [default: all, unless there are patterns]
-    pub(crate) topics: Vec<String>,
+    /// Topics to subscribe to; those with operators are URL Patterns, as in tokens: orders/*,
+    /// orders/:id [default: all topics]
+    #[arg(value_name = "TOPIC", value_parser = TopicMatcher::parse)]
+    pub(crate) topics: Vec<TopicMatcher>,
+    /// Topic to subscribe to exactly as it is written. May be repeated
+    #[arg(long, short, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
     /// URL Pattern of topics to subscribe to, such as orders/*. May be repeated
     #[arg(long, short, value_name = "PATTERN")]
     pub(crate) pattern: Vec<String>,
@@ -55,17 +65,30 @@ pub(crate) struct SubscribeOptions {
     #[arg(long, short = 'n', value_name = "N")]
     pub(crate) count: Option<u64>,
     /// Print topic, ID, time, type and data of each event as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+    /// Print each event in this form, such as '{time} {topic} {data}'; {id} and {type} exist, too
+    #[arg(long, value_name = "FORM", value_parser = Template::parse)]
+    pub(crate) format: Option<Template>,
     /// Start with the oldest stored event
     #[arg(long, group = "start")]
     pub(crate) earliest: bool,
     /// Start with the last N events
     #[arg(long, group = "start", value_name = "N")]
     pub(crate) last: Option<u64>,
+    /// Start with the events of this time, such as 10m or 2h
+    #[arg(long, group = "start", value_name = "DURATION", value_parser = duration)]
+    pub(crate) since: Option<Duration>,
     /// Start after the event with this ID
     #[arg(long, group = "start", value_name = "ID")]
     pub(crate) after: Option<String>,
+    /// Keep the position in this file: the next run with the same file resumes after the last event
+    /// that was printed. The other start options apply to the first run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Maximum size of an event with its fields
+    #[arg(long, default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) event_bytes: ByteSize,
     /// URL of the hub
     #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
     pub(crate) url: String,

@@ -4,6 +4,7 @@
 mod client_options;
 mod hub_options;
 mod serve_options;
+mod template;
 mod values;
 
 use std::env;
@@ -18,6 +19,7 @@ pub(crate) use hub_options::{HubOptions, LogFormat, MercureOptions};
 pub(crate) use serve_options::{
     Anonymous, CredentialOptions, KeyOptions, ProxyHeaderName, ServeOptions,
 };
+pub(crate) use template::{Field, Template};
 pub(crate) use values::{LogPlace, positive_duration};
 
 use crate::config;

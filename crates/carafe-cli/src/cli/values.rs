@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use carafe_hub::Retention;
 use carafe_protocol::TopicPattern;
+use jiff::{Span, SpanRelativeTo};
 use url::Url;
 
 /// Where events are stored.
@@ -16,11 +17,12 @@ pub(crate) enum LogPlace {
     Disk(PathBuf),
 }
 
+/// A duration; a day has 24 hours.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let duration: Option<jiff::SignedDuration> = text.parse().ok();
-    duration
+    let span: Option<Span> = text.parse().ok();
+    span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
         .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "expected a duration such as 500ms, 15s or 2m".into())
+        .ok_or_else(|| "expected a duration such as 500ms, 15s, 2m or 30d".into())
 }
 
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -81,5 +83,37 @@ pub(super) fn log_place(text: &str) -> Result<LogPlace, String> {
         Some(("memory", "")) => Ok(LogPlace::Memory),
         Some(("disk", path)) if !path.is_empty() => Ok(LogPlace::Disk(path.into())),
         _ => Err("expected disk:PATH or memory:".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_from_milliseconds_to_weeks() {
+        for (text, seconds) in [
+            ("500ms", 0.5),
+            ("15s", 15.0),
+            ("2m", 120.0),
+            ("1h 30m", 5400.0),
+            ("30d", 30.0 * 86_400.0),
+            ("1w", 7.0 * 86_400.0),
+            ("0s", 0.0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "15", "-15s", "1 month", "1y", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_decimal_and_binary_units() {
+        for (text, bytes) in
+            [("10MB", 10_000_000), ("512KiB", 524_288), ("512", 512), ("1.5GiB", 3 << 29)]
+        {
+            assert_eq!(text.parse::<ByteSize>().map(|size| size.as_u64()), Ok(bytes), "{text}");
+        }
     }
 }

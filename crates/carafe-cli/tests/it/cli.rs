@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 use crate::http::{Stream, get, publish};
 use crate::process::{Process, Server, carafe};
 
-fn run(arguments: &[&str], input: &str) -> Output {
+pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
     let command = &mut carafe();
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -79,7 +79,8 @@ fn an_unreachable_hub_is_reported_with_exit_1() {
 fn a_rejection_is_reported_with_the_detail_of_the_hub_and_exit_1() {
     let hub = Server::start(&[]);
     fails(&["publish", "a/../b", "x", "--url", &hub.url("")], 1, "leave such segments out");
-    fails(&["subscribe", "a/../b", "--url", &hub.url("")], 1, "leave such segments out");
+    fails(&["subscribe", "-t", "a/../b", "--url", &hub.url("")], 1, "leave such segments out");
+    fails(&["subscribe", "a/../b", "--url", &hub.url("")], 2, "leave such segments out");
 }
 
 #[test]
@@ -113,6 +114,24 @@ fn data_is_the_argument_a_line_or_all_of_standard_input() {
     publish(&["last"], "");
     let data = Stream::open(hub.address, "/events/a?earliest", &[]).data(7);
     assert_eq!(data, ["an argument", "first", "", "third", "all\nof it\n", "once", "last"]);
+}
+
+#[test]
+fn data_may_be_a_file_or_a_negative_number() {
+    let hub = Server::start(&[]);
+    let url = hub.url("");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    fs::write(&file, "two\nlines\n").unwrap();
+    let file = format!("@{}", file.display());
+    for data in [&file, "-5", "-2.5", "@@ann", "@-"] {
+        let output = run(&["publish", "temp", data, "--url", &url], "input");
+        assert!(output.status.success(), "{data}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let data = Stream::open(hub.address, "/events/temp?earliest", &[]).data(5);
+    assert_eq!(data, ["two\nlines\n", "-5", "-2.5", "@ann", "input"]);
+    fails(&["publish", "a", "@missing", "--url", &url], 2, "cannot read missing: ");
+    fails(&["publish", "a", "--private", "--nope"], 2, "--nope");
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod reload;
 mod resume;
 mod security;
 mod smuggling;
+mod subscribe_command;
 mod takeover;
 mod tls;
 mod tls_streams;
