@@ -39,7 +39,8 @@ mod server;
 
 pub use answer::problem::Problem;
 pub use answer::stream_drain::StreamDrain;
-pub use api::event_stream::{EventStream, Events, Gone, HandlerError, JsonError};
+pub use api::event_sender::{Events, Gone, HandlerError, JsonError};
+pub use api::event_stream::EventStream;
 pub use api::last_event_id::LastEventId;
 #[cfg(feature = "hub")]
 pub use api::metrics::metrics_router;

@@ -1,4 +1,4 @@
-//! Response headers that several endpoints share.
+//! Headers that several endpoints read or send.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -64,6 +64,13 @@ impl http_body::Body for OfUnknownLength {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(None)
     }
+}
+
+/// The only value of a request header as text: `Some(None)` if it is not text, or there are several.
+pub(crate) fn only_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(first.to_str().ok().filter(|_| values.next().is_none()))
 }
 
 /// Sets the headers that limit what browsers and caches do with a response.

@@ -23,7 +23,6 @@ pub(crate) enum ProblemKind {
     ContentEncoding,
     DiskFull,
     Forbidden,
-    #[cfg(feature = "auth")]
     ForeignOrigin,
     NoToken,
     NoTopic,
@@ -89,7 +88,6 @@ impl ProblemKind {
             }
             Self::DiskFull => (urn!("disk-full"), "The disk is full", S::INSUFFICIENT_STORAGE),
             Self::Forbidden => (urn!("forbidden"), "Not allowed", S::FORBIDDEN),
-            #[cfg(feature = "auth")]
             Self::ForeignOrigin => (urn!("foreign-origin"), "Origin not allowed", S::FORBIDDEN),
             Self::NoToken => (urn!("no-token"), "No token", S::UNAUTHORIZED),
             Self::NoTopic => (urn!("no-topic"), "No topic", S::UNSUPPORTED_MEDIA_TYPE),

@@ -1,7 +1,5 @@
 //! Who makes a request, and what they may do.
 
-use std::time::SystemTime;
-
 use carafe_protocol::Topic;
 use http::request::Parts;
 
@@ -14,33 +12,52 @@ use crate::api::app::App;
 use crate::auth::refused::Refused;
 #[cfg(feature = "auth")]
 use crate::auth::verified::{Dialect, Verified};
+use crate::policy::app_rights::AppRights;
 #[cfg(feature = "auth")]
 use crate::policy::cookies;
 #[cfg(feature = "mercure")]
 use crate::policy::reserved_topics::is_of_subscriptions;
 use crate::policy::rights::Rights;
 
-/// Who makes a request: a client without a token, or the holder of one.
+/// Who makes a request, and what they may do.
 pub(crate) struct Caller {
     pub(crate) rights: Rights,
-    /// When the token expires, and a stream with it.
-    pub(crate) expires: Option<SystemTime>,
-    /// Distinguishes holders of tokens; see [`Verified::identity`].
+    /// Distinguishes holders of tokens and users of the app; see [`Verified::identity`].
     pub(crate) identity: Option<u64>,
-    /// The token's subject, for log lines.
-    pub(crate) subject: Option<Box<str>>,
-    /// A token could grant more: the hub has keys, and the request has no token.
-    may_have_token: bool,
+    source: RightsSource,
+    /// Whether the hub has keys for tokens.
+    accepts_tokens: bool,
     /// Whether Mercure is spoken, whose subscription events only the hub may publish.
     #[cfg(feature = "mercure")]
     speaks_mercure: bool,
 }
 
+/// Where the rights of a caller come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RightsSource {
+    /// The request has no token, or none that the hub looks at.
+    Anonymous,
+    #[cfg(feature = "auth")]
+    Token,
+    /// A middleware of the app around this router.
+    App,
+}
+
 impl Caller {
+    /// The caller: by the rights that the app has decided on, else by the token.
+    pub(crate) async fn of(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
+        match AppRights::of(parts, &app.options.origins)? {
+            Some(AppRights { rights, identity }) => {
+                Ok(Self::new(app, rights, identity, RightsSource::App))
+            }
+            None => Self::of_token(app, parts).await,
+        }
+    }
+
     /// Takes the token out of the request. A bad token is rejected even if the request needs none:
     /// its holder has to notice.
     #[cfg(feature = "auth")]
-    pub(crate) async fn of(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
+    async fn of_token(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
         let options = &app.options;
         // Without keys, a token may be meant for the app around this router.
         if options.keys.is_empty() {
@@ -61,34 +78,30 @@ impl Caller {
     /// Without the feature `auth`, the router looks at no token.
     #[cfg(not(feature = "auth"))]
     #[expect(clippy::unused_async, reason = "the signature is that of the feature `auth`")]
-    pub(crate) async fn of(app: &App, _: &mut Parts) -> Result<Self, Problem> {
+    async fn of_token(app: &App, _: &mut Parts) -> Result<Self, Problem> {
         Ok(Self::anonymous(app))
     }
 
     fn anonymous(app: &App) -> Self {
-        Self {
-            rights: app.options.anonymous.clone(),
-            expires: None,
-            identity: None,
-            subject: None,
-            may_have_token: app.options.accepts_tokens(),
-            #[cfg(feature = "mercure")]
-            speaks_mercure: app.options.mercure.is_some(),
-        }
+        Self::new(app, app.options.anonymous.clone(), None, RightsSource::Anonymous)
     }
 
     /// The holder of a token has the rights of clients without a token, too.
     #[cfg(feature = "auth")]
     fn holder(app: &App, verified: &Verified) -> Result<Self, Refused> {
-        Ok(Self {
-            rights: verified.rights()?.or(&app.options.anonymous),
-            expires: verified.expires,
-            identity: Some(verified.identity),
-            subject: verified.subject().map(Into::into),
-            may_have_token: false,
+        let rights = verified.rights()?.or(&app.options.anonymous);
+        Ok(Self::new(app, rights, Some(verified.identity), RightsSource::Token))
+    }
+
+    fn new(app: &App, rights: Rights, identity: Option<u64>, source: RightsSource) -> Self {
+        Self {
+            rights,
+            identity,
+            source,
+            accepts_tokens: app.options.accepts_tokens(),
             #[cfg(feature = "mercure")]
             speaks_mercure: app.options.mercure.is_some(),
-        })
+        }
     }
 
     /// Rejects callers that may publish to no topic at all, before anything else is parsed.
@@ -127,17 +140,15 @@ impl Caller {
 
     /// What is not granted: 401 if a token could grant it, else 403.
     pub(crate) fn refused(&self, detail: String) -> Problem {
-        // 401 tells a page to log in. With a token that does not grant it, or a hub without keys,
-        // it would log in again and again.
-        if self.may_have_token {
-            return Problem::no_token(&detail);
-        }
-        let problem = Problem::of(ProblemKind::Forbidden, detail);
-        match self.identity {
-            Some(_) => {
-                problem.with_header("www-authenticate", "Bearer error=\"insufficient_scope\"")
-            }
-            None => problem,
+        let problem = |detail| Problem::of(ProblemKind::Forbidden, detail);
+        match self.source {
+            // 401 tells a page to log in. With a token that does not grant it, or a hub without
+            // keys, it would log in again and again.
+            RightsSource::Anonymous if self.accepts_tokens => Problem::no_token(&detail),
+            RightsSource::Anonymous | RightsSource::App => problem(detail),
+            #[cfg(feature = "auth")]
+            RightsSource::Token => problem(detail)
+                .with_header("www-authenticate", "Bearer error=\"insufficient_scope\""),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,14 +12,17 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use carafe_protocol::{Event, HEARTBEAT};
 use futures_core::Stream;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
 use http_body::Frame;
-use serde::Serialize;
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::answer::headers::stream_headers;
 use crate::answer::heartbeat::{self, Heartbeat};
 use crate::answer::stream_drain::EndsOnDrain;
+use crate::api::event_sender::{Events, HandlerError};
+use crate::api::last_event_id::LastEventId;
 
 /// Events that may be queued before `send` waits.
 const WAITING: usize = 16;
@@ -46,120 +48,34 @@ const CHUNK: usize = 64 << 10;
 /// ```
 ///
 /// The handler's future runs as part of the response, without a task of its own. When the
-/// client leaves, the future is dropped at its next `await`. The stream ends when the handler
-/// returns. A comment is sent after 15 s without output; see [`heartbeat`](Self::heartbeat).
+/// client leaves, the future is dropped at its next `await`. A comment is sent after 15 s without
+/// output; see [`heartbeat`](Self::heartbeat).
+///
+/// The stream ends when the handler returns. **Then `EventSource` reconnects, and the handler runs
+/// again.** A stream that has an end, such as an export or the answer of a language model, is made
+/// with [`resume_from`](Self::resume_from), or tells the client that it is over by
+/// [`ended`](Self::ended).
+///
+/// A handler that returns an error ends its stream, too. The error is logged at the level `warn`,
+/// and sent to the client if [`on_error`](Self::on_error) says how.
 ///
 /// [`serve`](crate::serve) ends the stream when it drains. Under `axum::serve`, a
 /// [`StreamDrain`](crate::StreamDrain) does.
 #[must_use]
 pub struct EventStream {
-    handler: Handler,
-    events: mpsc::Receiver<Bytes>,
-    heartbeat: Option<Duration>,
+    /// `None` if the stream has ended for good.
+    body: Option<EventBody>,
 }
 
 type Handler = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 
-/// Sends events to one client. Clones send to the same client.
-///
-/// ```
-/// use carafe_http::EventStream;
-/// use carafe_protocol::{Event, EventType};
-///
-/// const DONE: EventType = EventType::from_static("done");
-///
-/// async fn export() -> EventStream {
-///     EventStream::new(async |events| {
-///         for percent in [0, 50, 100] {
-///             events.json(&serde_json::json!({"percent": percent})).await?;
-///         }
-///         events.send(Event::new("").with_type(DONE)).await?;
-///         Ok(())
-///     })
-/// }
-/// ```
-#[derive(Clone, Debug)]
-pub struct Events {
-    sender: mpsc::Sender<Bytes>,
-}
+type OnError = Box<dyn FnOnce(&(dyn Error + Send + Sync)) -> Event + Send>;
 
-/// The client has left: nothing more can be sent.
-///
-/// ```
-/// use std::time::Duration;
-/// use carafe_http::{EventStream, Gone};
-///
-/// async fn ticks() -> EventStream {
-///     EventStream::new(async |events| {
-///         let ticks = events.clone();
-///         // A task of its own is not dropped with the stream: it has to notice its end.
-///         tokio::spawn(async move {
-///             while ticks.data("tick").await != Err(Gone) {
-///                 tokio::time::sleep(Duration::from_secs(1)).await;
-///             }
-///         });
-///         events.closed().await;
-///         Ok(())
-///     })
-/// }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the client is gone")]
-pub struct Gone;
+/// The last event of a stream that ends for good, with the ID [`END_ID`].
+const END: &[u8] = b"event: carafe.end\ndata: {\"outcome\":\"done\"}\nid: end\n\n";
 
-/// Why a handler ended its stream early, from any error by `?`. For the client, the stream ends
-/// as if the handler had returned.
-///
-/// ```
-/// use carafe_http::{EventStream, Events, HandlerError};
-///
-/// async fn sum(events: Events) -> Result<(), HandlerError> {
-///     let mut sum = 0;
-///     for number in ["1", "2", "three"] {
-///         sum += number.parse::<u32>()?; // The stream ends here, after two events.
-///         events.data(sum).await?;
-///     }
-///     Ok(())
-/// }
-///
-/// async fn sums() -> EventStream {
-///     EventStream::new(sum)
-/// }
-/// ```
-#[derive(Debug)]
-pub struct HandlerError(Box<dyn Error + Send + Sync>);
-
-impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for HandlerError {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-/// Why a value was not sent as JSON.
-///
-/// ```
-/// use std::collections::BTreeMap;
-/// use carafe_http::{Events, Gone, JsonError};
-///
-/// // The keys of a JSON object are strings, so not every map can be sent.
-/// async fn send(events: &Events, cells: &BTreeMap<(u8, u8), i32>) -> Result<(), Gone> {
-///     match events.json(cells).await {
-///         Err(JsonError::Gone(gone)) => Err(gone),
-///         Err(error) => events.comment(format!("this table cannot be shown: {error}")).await,
-///         Ok(()) => Ok(()),
-///     }
-/// }
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JsonError {
-    /// The value cannot be serialized.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    /// The client has left.
-    #[error(transparent)]
-    Gone(#[from] Gone),
-}
+/// The last event ID of a client that has received everything. The other IDs are numbers.
+const END_ID: &str = "end";
 
 impl EventStream {
     /// A stream of the events that `handler` sends until it returns.
@@ -169,8 +85,82 @@ impl EventStream {
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let (sender, events) = mpsc::channel(WAITING);
-        let handler = Box::pin(handler(Events { sender }));
-        Self { handler, events, heartbeat: Some(heartbeat::DEFAULT) }
+        Self::of_handler(handler(Events::new(sender)), events, None)
+    }
+
+    /// A stream with an end, which a client receives once and whole, over however many connections.
+    ///
+    /// The events have consecutive numbers as IDs, in place of any ID that the handler sets. The
+    /// handler receives the number of the first event that the client lacks, which is 0 for a new
+    /// client, and sends the events from there on. When it returns, an event of the type
+    /// `carafe.end` tells the client that it has everything. `EventSource` reconnects even then,
+    /// and is answered with status 204, which stops it; the handler does not run again.
+    ///
+    /// The events have to be the same at each request: what is costly, or happens only once, has to
+    /// run elsewhere and be stored. The example `llm` shows how an answer that is generated once
+    /// reaches each client whole.
+    ///
+    /// ```
+    /// use carafe_http::{EventStream, LastEventId};
+    ///
+    /// const LINES: [&str; 3] = ["Grind.", "Tamp.", "Pour."];
+    ///
+    /// async fn recipe(last: LastEventId) -> EventStream {
+    ///     EventStream::resume_from(last, |events, next| async move {
+    ///         for line in LINES.iter().skip(next) {
+    ///             events.data(line).await?;
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    pub fn resume_from<H, F>(last: LastEventId, handler: H) -> Self
+    where
+        H: FnOnce(Events, usize) -> F,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let last = last.0.unwrap_or_default();
+        if last == END_ID {
+            return Self::ended();
+        }
+        // An ID that is no number is not of this stream.
+        let next = last.parse().ok().and_then(|last: usize| last.checked_add(1)).unwrap_or(0);
+        let (sender, events) = mpsc::channel(WAITING);
+        let handler = handler(Events::new(sender).number_from(next), next);
+        Self::of_handler(handler, events, Some(Bytes::from_static(END)))
+    }
+
+    /// A stream that is over: status 204, after which `EventSource` does not reconnect (WHATWG
+    /// HTML, 9.2.3).
+    ///
+    /// ```
+    /// use carafe_http::{EventStream, LastEventId};
+    /// use carafe_protocol::{Event, EventId};
+    ///
+    /// async fn notice(LastEventId(last): LastEventId) -> EventStream {
+    ///     if last.as_deref() == Some("read") {
+    ///         return EventStream::ended();
+    ///     }
+    ///     EventStream::new(async |events| {
+    ///         let read = EventId::new("read")?;
+    ///         events.send(Event::new("The bar closes at six.").with_id(read)).await?;
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    pub fn ended() -> Self {
+        Self { body: None }
+    }
+
+    fn of_handler(
+        handler: impl Future<Output = Result<(), HandlerError>> + Send + 'static,
+        events: mpsc::Receiver<Bytes>,
+        end: Option<Bytes>,
+    ) -> Self {
+        let heartbeat = Heartbeat::every(Some(heartbeat::DEFAULT));
+        let handler: Handler = Box::pin(handler);
+        let body = EventBody { handler: Some(handler), events, heartbeat, end, on_error: None };
+        Self { body: Some(body) }
     }
 
     /// A stream of these events.
@@ -187,64 +177,46 @@ impl EventStream {
     /// Sets the silence after which a comment is sent to keep the stream open; `None` sends
     /// none.
     pub fn heartbeat(mut self, interval: Option<Duration>) -> Self {
-        self.heartbeat = interval;
+        if let Some(body) = &mut self.body {
+            body.heartbeat = Heartbeat::every(interval);
+        }
         self
     }
-}
 
-impl Events {
-    /// Sends an event. It waits while the client reads too slowly.
+    /// Sends the client an event when the handler returns an error, after the events that it has
+    /// sent. By default the client is sent nothing: an error may tell more than clients should know.
     ///
-    /// # Errors
-    /// When the client has left.
-    pub async fn send(&self, event: Event) -> Result<(), Gone> {
-        self.sender.send(event.to_bytes().into()).await.map_err(|_| Gone)
-    }
-
-    /// Sends data, without type and ID.
+    /// ```
+    /// use carafe_http::{EventStream, Events, HandlerError};
+    /// use carafe_protocol::{Event, EventType};
     ///
-    /// # Errors
-    /// When the client has left.
-    pub async fn data(&self, data: impl Display) -> Result<(), Gone> {
-        self.send(Event::new(data.to_string())).await
-    }
-
-    /// Sends a value as JSON.
+    /// const FAILED: EventType = EventType::from_static("failed");
     ///
-    /// # Errors
-    /// When the value cannot be serialized, or the client has left.
-    pub async fn json(&self, value: &impl Serialize) -> Result<(), JsonError> {
-        Ok(self.data(serde_json::to_string(value)?).await?)
-    }
-
-    /// Sends a comment, which clients ignore.
+    /// async fn export(events: Events) -> Result<(), HandlerError> {
+    ///     events.data(std::fs::read_to_string("orders.csv")?).await?;
+    ///     Ok(())
+    /// }
     ///
-    /// # Errors
-    /// When the client has left.
-    pub async fn comment(&self, text: impl Into<String>) -> Result<(), Gone> {
-        self.send(Event::comment(text)).await
-    }
-
-    /// Tells the client how long to wait before it reconnects.
-    ///
-    /// # Errors
-    /// When the client has left.
-    pub async fn retry(&self, time: Duration) -> Result<(), Gone> {
-        self.send(Event::retry(time)).await
-    }
-
-    /// Waits until the client has left.
-    pub async fn closed(&self) {
-        self.sender.closed().await;
+    /// async fn exports() -> EventStream {
+    ///     EventStream::new(export).on_error(|_| Event::new("try again later").with_type(FAILED))
+    /// }
+    /// ```
+    pub fn on_error(
+        mut self,
+        event: impl FnOnce(&(dyn Error + Send + Sync)) -> Event + Send + 'static,
+    ) -> Self {
+        if let Some(body) = &mut self.body {
+            body.on_error = Some(Box::new(event));
+        }
+        self
     }
 }
 
 impl IntoResponse for EventStream {
     fn into_response(self) -> Response {
-        let body = EventBody {
-            handler: Some(self.handler),
-            events: self.events,
-            heartbeat: Heartbeat::every(self.heartbeat),
+        let Some(body) = self.body else {
+            let not_stored = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            return (StatusCode::NO_CONTENT, not_stored).into_response();
         };
         (Extension(EndsOnDrain), stream_headers(), Body::new(body)).into_response()
     }
@@ -254,6 +226,9 @@ struct EventBody {
     handler: Option<Handler>,
     events: mpsc::Receiver<Bytes>,
     heartbeat: Heartbeat,
+    /// What is sent after the handler has returned.
+    end: Option<Bytes>,
+    on_error: Option<OnError>,
 }
 
 impl EventBody {
@@ -263,19 +238,27 @@ impl EventBody {
             && let Poll::Ready(ended) = handler.as_mut().poll(cx)
         {
             self.handler = None;
-            if let Err(HandlerError(error)) = ended {
-                debug!(error, "an event stream's handler ended early");
+            if let Err(error) = ended {
+                self.failed(&error);
             }
         }
         // After the handler: it may have filled the queue just now, or waits for room in it. Taking
         // an event wakes it then.
         match self.events.poll_recv(cx) {
+            Poll::Ready(Some(first)) => Poll::Ready(Some(self.concat(first))),
             // Clones of the sender may still exist elsewhere: the handler's return ends the
             // stream all the same.
-            Poll::Pending if self.handler.is_none() => Poll::Ready(None),
-            Poll::Ready(Some(first)) => Poll::Ready(Some(self.concat(first))),
-            other => other,
+            Poll::Pending if self.handler.is_some() => Poll::Pending,
+            Poll::Pending | Poll::Ready(None) => Poll::Ready(self.end.take()),
         }
+    }
+
+    fn failed(&mut self, error: &HandlerError) {
+        if error.is_gone() {
+            return debug!("the handler of an event stream ended: its client had left");
+        }
+        warn!(error = &error.0, "the handler of an event stream failed");
+        self.end = self.on_error.take().map(|event| event(&*error.0).to_bytes().into());
     }
 
     fn concat(&mut self, first: Bytes) -> Bytes {

@@ -12,6 +12,7 @@ pub(crate) mod batch;
 pub(crate) mod body;
 #[cfg(feature = "hub")]
 pub(crate) mod caller;
+pub(crate) mod event_sender;
 pub(crate) mod event_stream;
 #[cfg(feature = "hub")]
 pub(crate) mod events;

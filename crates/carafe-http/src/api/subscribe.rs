@@ -65,9 +65,10 @@ pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Response, P
     match open(app, &parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
             let frames = subscription.into_frames(format).with_heartbeat(heartbeat);
+            let expires = caller.rights.expires;
             let (options, handoff) = (&app.options, Handoff::choose(&parts, &frames));
             Ok(stream(options, permit, described, handoff, |handoff, record| {
-                HubBody::new(frames, handoff, options, Some(options.retry), caller.expires, record)
+                HubBody::new(frames, handoff, options, Some(options.retry), expires, record)
             }))
         }
         Ok(Opened::Later(answer)) => Ok(answer),
@@ -183,7 +184,7 @@ async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<Asked, Probl
     let heartbeat = heartbeat::requested(query.one(heartbeat::PARAMETER)?, &app.options)?;
     let client = hub_client(&app.options.proxies, caller.identity, parts);
     let matchers = matchers(app, caller, parts, &query, client).await?;
-    let described = StreamRequest::if_logged(&matchers, caller.subject.as_deref());
+    let described = StreamRequest::if_logged(&matchers, caller.rights.identity.as_deref());
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),

@@ -6,6 +6,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::answer::headers::only_value;
 use crate::answer::problem::Problem;
 
 /// The query parameter that may carry a token.
@@ -61,16 +62,9 @@ impl Credentials {
     }
 }
 
-/// The only value of a header as text: `Some(None)` if it is not text, or there are several.
-pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<Option<&'a str>> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    Some(first.to_str().ok().filter(|_| values.next().is_none()))
-}
-
 /// The token of `Authorization: Bearer` (RFC 6750, 2.1).
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = one(headers, &AUTHORIZATION) else { return Ok(None) };
+    let Some(value) = only_value(headers, &AUTHORIZATION) else { return Ok(None) };
     let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
         // RFC 9110, 11.4: one space or more between the scheme and the token.
         let token = token.trim_matches(' ');

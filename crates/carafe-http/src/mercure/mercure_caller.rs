@@ -1,7 +1,5 @@
 //! Who makes a request of Mercure, by a token in one of Mercure's places.
 
-use std::time::SystemTime;
-
 use carafe_hub::{Access, Grant};
 use carafe_protocol::Topic;
 use http::header::REFERER;
@@ -16,21 +14,18 @@ use crate::mercure::form_data::FormData;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
+use crate::policy::app_rights::AppRights;
 use crate::policy::cookies::may_send_cookies;
 use crate::policy::rights::Rights;
 
-/// Who makes a request: a client without a token, or the holder of one.
+/// Who makes a request: a client without a token, the holder of one, or a user of the app.
 pub(crate) struct MercureCaller {
     pub(crate) version: Version,
     pub(crate) rights: Rights,
-    /// When the token expires, and a stream with it.
-    pub(crate) expires: Option<SystemTime>,
     /// The payload that is published with its subscriptions.
     pub(crate) payload: Option<Value>,
-    /// Distinguishes holders of tokens.
+    /// Distinguishes holders of tokens and users of the app.
     pub(crate) identity: Option<u64>,
-    /// The token's subject, for log lines.
-    pub(crate) subject: Option<Box<str>>,
 }
 
 /// A token that was found, and the rules by which it may be read.
@@ -52,8 +47,7 @@ impl MercureCaller {
         parts: &Parts,
     ) -> Result<Self, Refusal> {
         let dialects = if version == Version::Zero { ZERO } else { ONE };
-        let found = find(adapter, dialects, parameters, parts)?;
-        let caller = Self::of(adapter, version, found).await?;
+        let caller = Self::of(adapter, version, dialects, parameters, parts).await?;
         if caller.rights.subscribe == Access::to(Grant::default()) {
             return Err(caller.refused(adapter, "nothing may be subscribed to"));
         }
@@ -66,40 +60,45 @@ impl MercureCaller {
         query: &FormData,
         parts: &Parts,
     ) -> Result<Self, Refusal> {
-        let found = find(adapter, BOTH, query, parts)?;
         // Without keys of 0.x, its rules cannot apply: a request without a token is answered as 1.0
         // says.
         let only_one =
             !adapter.app.options.keys.speak(Dialect::Mercure0) && adapter.resource.is_some();
         let version = if only_one { Version::One } else { Version::Zero };
-        let caller = Self::of(adapter, version, found).await?;
+        let caller = Self::of(adapter, version, BOTH, query, parts).await?;
         if caller.rights.publish.is_empty() {
             return Err(caller.refused(adapter, "nothing may be published"));
         }
         Ok(caller)
     }
 
-    /// The holder of a token has the rights of clients without a token, too. A bad token is
-    /// rejected even if the request needs none.
+    /// The caller: by the rights that the app has decided on, else by the token.
     async fn of(
         adapter: &Adapter,
         version: Version,
-        found: Option<Found>,
+        dialects: &'static [Dialect],
+        parameters: &FormData,
+        parts: &Parts,
     ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
-        let anonymous = &options.anonymous;
+        if let Some(AppRights { rights, identity }) = AppRights::of(parts, &options.origins)? {
+            return Ok(Self { version, rights, payload: None, identity });
+        }
+        let found = find(adapter, dialects, parameters, parts)?;
         // Without keys, a token may be meant for the app around this router.
-        let Some(found) = found.filter(|_| !options.keys.is_empty()) else {
-            let rights = anonymous.clone();
-            return Ok(Self {
-                version,
-                rights,
-                expires: None,
-                payload: None,
-                identity: None,
-                subject: None,
-            });
-        };
+        match found.filter(|_| !options.keys.is_empty()) {
+            Some(found) => Self::holder(adapter, &found).await,
+            None => {
+                let rights = options.anonymous.clone();
+                Ok(Self { version, rights, payload: None, identity: None })
+            }
+        }
+    }
+
+    /// The holder of a token has the rights of clients without a token, too. A bad token is
+    /// rejected even if the request needs none.
+    async fn holder(adapter: &Adapter, found: &Found) -> Result<Self, Refusal> {
+        let options = &adapter.app.options;
         let verified = options.keys.verify(&found.token, found.dialects).await;
         let verified = verified.map_err(|refused| Refusal::of_token(adapter, &refused))?;
         let claims = Claims::of(&verified, adapter.resource.as_deref());
@@ -108,13 +107,17 @@ impl MercureCaller {
         let nothing = Access::to(Grant::default());
         let subscribe =
             claims.subscribe.map_or(nothing, |grant| Access::to(grant).with_public(true));
+        let rights = Rights {
+            subscribe,
+            publish: claims.publish.unwrap_or_default(),
+            expires: verified.expires,
+            identity: verified.subject().map(Into::into),
+        };
         Ok(Self {
             version: Version::of_dialect(verified.dialect),
-            rights: Rights { subscribe, publish: claims.publish.unwrap_or_default() }.or(anonymous),
-            expires: verified.expires,
+            rights: rights.or(&options.anonymous),
             payload: claims.payload,
             identity: Some(verified.identity),
-            subject: verified.subject().map(Into::into),
         })
     }
 

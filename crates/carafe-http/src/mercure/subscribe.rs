@@ -47,7 +47,7 @@ pub(crate) async fn subscribe(
     let asked = asked(adapter, version, &parameters, client).await?;
     let access = caller.rights.subscribe.clone();
     let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await?;
-    let described = StreamRequest::if_logged(&asked, caller.subject.as_deref());
+    let described = StreamRequest::if_logged(&asked, caller.rights.identity.as_deref());
     let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access);
     let request = request.from(cursor.start).by(client);
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;
@@ -165,7 +165,7 @@ async fn register(
 /// When the stream ends: with its token, or at its maximum age.
 fn ends(adapter: &Adapter, caller: &MercureCaller) -> Option<SystemTime> {
     let old = adapter.max_age.and_then(|age| SystemTime::now().checked_add(spread(age)));
-    caller.expires.into_iter().chain(old).min()
+    caller.rights.expires.into_iter().chain(old).min()
 }
 
 /// A time within the last fifth of an age: streams that were opened together do not end

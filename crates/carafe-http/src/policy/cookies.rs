@@ -9,12 +9,13 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Uri};
 
+use crate::answer::headers::only_value;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
-use crate::auth::credentials::one;
 use crate::policy::origins::Origins;
 
 /// Rejects a request that changes something, whose token is in a cookie, from a foreign page.
+#[cfg(feature = "auth")]
 pub(crate) fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
     if matches!(parts.method, Method::GET | Method::HEAD)
         || may_send_cookies(parts, origins, || None)
@@ -26,6 +27,21 @@ pub(crate) fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Probl
     Err(Problem::of(ProblemKind::ForeignOrigin, detail))
 }
 
+/// Rejects a request that changes something from a foreign page, in the name of a user that the app
+/// may have recognised by a cookie. Browsers name the origin in all such requests; other clients
+/// need not.
+pub(crate) fn check_page(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
+    if matches!(parts.method, Method::GET | Method::HEAD)
+        || !parts.headers.contains_key(ORIGIN)
+        || may_send_cookies(parts, origins, || None)
+    {
+        return Ok(());
+    }
+    let detail =
+        "pages of this origin may not publish in a user's name: publish from an allowed origin";
+    Err(Problem::of(ProblemKind::ForeignOrigin, detail))
+}
+
 /// Whether the page is of the hub's own host or of a listed origin. `otherwise` supplies the origin
 /// if the request has no `Origin`.
 pub(crate) fn may_send_cookies(
@@ -33,7 +49,7 @@ pub(crate) fn may_send_cookies(
     origins: &Origins,
     otherwise: impl FnOnce() -> Option<String>,
 ) -> bool {
-    let origin = match one(&parts.headers, &ORIGIN) {
+    let origin = match only_value(&parts.headers, &ORIGIN) {
         Some(origin) => origin.map(Into::into),
         None => otherwise(),
     };
@@ -52,6 +68,6 @@ fn is_listed(origin: &str, origins: &Origins) -> bool {
 
 /// The authority of the URL on HTTP/2, the `Host` before.
 fn host(parts: &Parts) -> Option<Authority> {
-    let host = || one(&parts.headers, &HOST)??.parse().ok();
+    let host = || only_value(&parts.headers, &HOST)??.parse().ok();
     parts.uri.authority().cloned().or_else(host)
 }

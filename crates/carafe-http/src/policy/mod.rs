@@ -2,9 +2,9 @@
 //! here reads a request body or writes to a socket.
 
 pub(crate) mod address;
+pub(crate) mod app_rights;
 pub(crate) mod body_budget;
 pub(crate) mod client;
-#[cfg(feature = "auth")]
 pub(crate) mod cookies;
 pub(crate) mod loopback;
 pub(crate) mod origins;

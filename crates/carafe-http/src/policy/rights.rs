@@ -1,5 +1,7 @@
 //! What a client may do.
 
+use std::time::SystemTime;
+
 use carafe_hub::{Access, Grant};
 
 /// What a client may do: which events it may see, and to which topics it may publish.
@@ -15,6 +17,48 @@ use carafe_hub::{Access, Grant};
 /// options.anonymous = Rights::subscribe().with_publish(feedback);
 /// # Ok::<(), carafe_protocol::BadMatcher>(())
 /// ```
+///
+/// # An app's own users
+///
+/// A middleware decides the rights of a request by putting them into its extensions. Then the
+/// router looks at no token, and [`Options::anonymous`](crate::Options::anonymous) is not added:
+///
+/// ```
+/// use axum::extract::Request;
+/// use axum::http::StatusCode;
+/// use axum::middleware::{Next, from_fn};
+/// use axum::response::Response;
+/// use carafe_http::{HubExt, Rights};
+/// use carafe_hub::{Access, Grant, Hub};
+/// use carafe_log::MemoryLog;
+/// use carafe_protocol::TopicMatcher;
+/// # use std::time::{Duration, SystemTime};
+/// # struct Session { user: u32, expires: SystemTime }
+/// # fn session_of(_: &Request) -> Option<Session> {
+/// #     Some(Session { user: 7, expires: SystemTime::now() + Duration::from_secs(60) })
+/// # }
+///
+/// async fn users(mut request: Request, next: Next) -> Result<Response, StatusCode> {
+///     // However the app recognises its users.
+///     let session = session_of(&request).ok_or(StatusCode::UNAUTHORIZED)?;
+///     let own = TopicMatcher::parse(&format!("users/{}/*", session.user));
+///     let own = Grant::to([own.expect("a number is a valid segment")]);
+///     let rights = Rights::none()
+///         .with_subscribe(Access::to(own))
+///         .with_identity(session.user.to_string())
+///         .with_expiry(session.expires);
+///     request.extensions_mut().insert(rights);
+///     Ok(next.run(request).await)
+/// }
+///
+/// let hub = Hub::new(MemoryLog::default());
+/// let app: axum::Router =
+///     axum::Router::new().nest("/live", hub.router().layer(from_fn(users)));
+/// ```
+///
+/// Browsers send a session cookie with requests of any page. So a request that publishes with such
+/// rights is rejected if its `Origin` is neither the app's own nor one of
+/// [`Options::origins`](crate::Options::origins).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rights {
@@ -22,13 +66,24 @@ pub struct Rights {
     pub subscribe: Access,
     /// Which topics may be published to. All topics of an event have to be granted.
     pub publish: Grant,
+    /// When the rights end, and with them a stream that was opened with them.
+    pub expires: Option<SystemTime>,
+    /// Whose rights they are: a user's ID, or the subject of a token. Limits per client and per
+    /// publisher distinguish clients by it, and log lines name it. Clients without one are
+    /// distinguished by their address.
+    pub identity: Option<String>,
 }
 
 impl Rights {
     /// No rights.
     #[must_use]
     pub fn none() -> Self {
-        Self { subscribe: Access::to(Grant::default()), publish: Grant::default() }
+        Self {
+            subscribe: Access::to(Grant::default()),
+            publish: Grant::default(),
+            expires: None,
+            identity: None,
+        }
     }
 
     /// The right to see all public events.
@@ -40,7 +95,7 @@ impl Rights {
     /// All rights: to see private events, too, and to publish to any topic.
     #[must_use]
     pub fn all() -> Self {
-        Self { subscribe: Access::all(), publish: Grant::all() }
+        Self { subscribe: Access::all(), publish: Grant::all(), ..Self::none() }
     }
 
     /// Sets which events may be seen.
@@ -57,12 +112,28 @@ impl Rights {
         self
     }
 
-    /// The rights of both.
+    /// Sets when the rights end.
+    #[must_use]
+    pub fn with_expiry(mut self, expires: SystemTime) -> Self {
+        self.expires = Some(expires);
+        self
+    }
+
+    /// Sets whose rights they are.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// The rights of both, until the first of them end.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {
             subscribe: self.subscribe.or(&other.subscribe),
             publish: self.publish.or(&other.publish),
+            expires: self.expires.into_iter().chain(other.expires).min(),
+            identity: self.identity.or_else(|| other.identity.clone()),
         }
     }
 }

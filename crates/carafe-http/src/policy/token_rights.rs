@@ -11,8 +11,8 @@ use crate::policy::rights::Rights;
 const MATCHERS: usize = 100;
 
 impl Verified {
-    /// The rights that the claims `publish` and `subscribe` grant. A missing claim grants
-    /// nothing.
+    /// The rights that the claims `publish` and `subscribe` grant to the token's subject until the
+    /// token expires. A missing claim grants nothing.
     ///
     /// # Errors
     /// When a claim is not an array of at most 100 topics and patterns.
@@ -20,6 +20,8 @@ impl Verified {
         Ok(Rights {
             subscribe: Access::to(self.grant("subscribe")?),
             publish: self.grant("publish")?,
+            expires: self.expires,
+            identity: self.subject().map(Into::into),
         })
     }
 

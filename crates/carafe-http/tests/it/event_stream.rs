@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use carafe_http::{EventStream, Events, Gone, JsonError};
+use carafe_http::{EventStream, Events, Gone, HandlerError, JsonError, LastEventId};
 use carafe_protocol::{Event, EventId, EventType};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::stream_log::Lines;
 
 fn body(stream: EventStream) -> Body {
     stream.into_response().into_body()
@@ -187,4 +189,111 @@ async fn json_is_sent_as_data_and_what_is_none_is_an_error() {
 async fn a_stream_of_events_is_an_event_stream() {
     let events = futures_util::stream::iter(["a", "b"].map(Event::new));
     assert_eq!(all(EventStream::from_stream(events)).await, "data: a\n\ndata: b\n\n");
+}
+
+fn last(id: &str) -> LastEventId {
+    LastEventId(Some(id.into()).filter(|id: &String| !id.is_empty()))
+}
+
+/// Counts to three, with the numbers as events.
+fn three(last: LastEventId) -> EventStream {
+    EventStream::resume_from(last, async |events, next| {
+        events.comment("ready").await?;
+        for number in next..3 {
+            events.data(number).await?;
+        }
+        Ok(())
+    })
+}
+
+const END: &str = "event: carafe.end\ndata: {\"outcome\":\"done\"}\nid: end\n\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_an_end_is_received_once_and_whole_over_several_connections() {
+    let event = |number| format!("data: {number}\nid: {number}\n\n");
+    for (id, first) in [("", 0), ("0", 1), ("1", 2), ("2", 3), ("7", 8)] {
+        let rest: String = (first..3).map(event).collect();
+        assert_eq!(all(three(last(id))).await, format!(": ready\n\n{rest}{END}"), "{id:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_is_not_of_the_stream_starts_it_anew() {
+    for id in ["undefined", "-1", "18446744073709551615", "99999999999999999999", "END"] {
+        let stream = all(three(last(id))).await;
+        assert!(stream.contains("data: 0\nid: 0\n"), "{id}: {stream}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_a_whole_stream_is_told_to_stop() {
+    let called = Arc::new(AtomicBool::new(false));
+    let sees = Arc::clone(&called);
+    let stream = EventStream::resume_from(last("end"), move |_, _| async move {
+        sees.store(true, Ordering::Relaxed);
+        Ok(())
+    });
+    let response = stream.heartbeat(None).on_error(|_| Event::new("")).into_response();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["cache-control"]),
+        (204, &"no-store".parse().unwrap())
+    );
+    assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+    assert!(!called.load(Ordering::Relaxed), "the handler does not run again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ids_of_a_numbered_stream_are_in_order_whoever_sends() {
+    let stream = EventStream::resume_from(LastEventId(None), async |events, _| {
+        let senders = (0..8).map(|_| {
+            let events = events.clone();
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    let own_id = EventId::new("own").unwrap();
+                    events.send(Event::new("x").with_id(own_id)).await.unwrap();
+                }
+            })
+        });
+        for sender in senders.collect::<Vec<_>>() {
+            sender.await?;
+        }
+        Ok(())
+    });
+    let expected: String = (0..400).map(|number| format!("data: x\nid: {number}\n\n")).collect();
+    assert_eq!(all(stream).await, expected + END);
+}
+
+async fn failing(events: Events) -> Result<(), HandlerError> {
+    events.data("before").await?;
+    Err("the disk is full".into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_a_handler_is_sent_only_as_the_app_says() {
+    assert_eq!(all(EventStream::new(failing)).await, "data: before\n\n");
+    let failed = EventType::from_static("failed");
+    let stream = EventStream::new(failing)
+        .on_error(|error| Event::new(format!("sorry: {error}")).with_type(failed));
+    let expected = "data: before\n\nevent: failed\ndata: sorry: the disk is full\n\n";
+    assert_eq!(all(stream).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_an_end_that_fails_is_resumed() {
+    let stream = |last| EventStream::resume_from(last, |events, _| failing(events));
+    assert_eq!(all(stream(last(""))).await, "data: before\nid: 0\n\n");
+    let stream = stream(last("0")).on_error(|_| Event::new("later"));
+    assert_eq!(all(stream).await, "data: before\nid: 1\n\ndata: later\n\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_a_handler_is_logged_unless_its_client_has_left() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).finish();
+    let _log = tracing::subscriber::set_default(subscriber);
+    all(EventStream::new(async |_| Err(Gone.into()))).await;
+    all(EventStream::new(async |_| Err(JsonError::Gone(Gone).into()))).await;
+    assert_eq!(lines.text(), "");
+    all(EventStream::new(failing)).await;
+    assert!(lines.text().contains("WARN") && lines.text().contains("the disk is full"));
 }

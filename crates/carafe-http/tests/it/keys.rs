@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use carafe_http::Rights;
 use carafe_http::auth::{Algorithm, BadKey, Dialect, Key, Keys, Refused, Signer, Verified};
 use carafe_hub::{Access, Grant};
 use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
@@ -505,8 +506,17 @@ async fn publish_and_subscribe_grant_topics_and_patterns() {
     let orders = TopicPattern::new("orders/*").unwrap().into();
     assert_eq!(rights.publish, Grant::to([topic("a"), orders, topic("b*")]));
     assert_eq!(rights.subscribe, Access::all());
-    let rights = verify(secret(), &token(json!({}))).await.unwrap().rights().unwrap();
-    assert_eq!(rights, carafe_http::Rights::none());
+    let verified = verify(secret(), &token(json!({}))).await.unwrap();
+    let nothing = Rights::none().with_expiry(verified.expires.unwrap());
+    assert_eq!(verified.rights().unwrap(), nothing);
+}
+
+#[tokio::test]
+async fn the_rights_of_a_token_have_its_expiry_and_its_subject() {
+    let verified = verify(secret(), &token(json!({"sub": "anna"}))).await.unwrap();
+    let rights = verified.rights().unwrap();
+    assert_eq!((rights.expires, rights.identity.as_deref()), (verified.expires, Some("anna")));
+    assert!(rights.expires.is_some());
 }
 
 #[tokio::test]

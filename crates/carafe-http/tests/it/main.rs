@@ -9,6 +9,7 @@ mod any_position;
 mod any_query;
 mod any_records;
 mod any_token;
+mod app_rights;
 mod asking;
 mod bodies;
 mod corpora;

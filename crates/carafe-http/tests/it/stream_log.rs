@@ -21,7 +21,7 @@ const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 
 /// Collects log lines.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -42,10 +42,14 @@ impl MakeWriter<'_> for Lines {
 }
 
 impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     /// The line with this message.
     #[track_caller]
     fn find(&self, message: &str) -> String {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = self.text();
         let line = text.lines().find(|line| line.contains(message));
         line.unwrap_or_else(|| panic!("no {message:?} in {text}")).to_owned()
     }

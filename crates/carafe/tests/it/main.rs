@@ -7,4 +7,6 @@ use carafe_testing::{clients, http, process};
 
 mod counter;
 mod espresso;
+mod llm;
 mod mounted;
+mod sessions;
