@@ -9,12 +9,12 @@ const FLAGS = [
 ];
 
 /** Runs `work(browser, base, args)`; closes the browser whatever happens, and exits with what came of it. */
-export async function run(usage, work) {
+export async function run(usage, work, limitMs = LIMIT_MS) {
   const [base, ...args] = process.argv.slice(2);
   if (!base) end(2, `usage: ${usage}`);
   // Playwright makes a fresh user data directory for each launch, and removes it.
   const browser = await launch().catch((error) => end(1, `no browser: ${error.message}`));
-  const limit = setTimeout(() => finish(browser, new Error(`not done after ${LIMIT_MS / 1000} s`)), LIMIT_MS);
+  const limit = setTimeout(() => finish(browser, new Error(`not done after ${limitMs / 1000} s`)), limitMs);
   const failure = await work(browser, asDirectory(base), args).then(() => null, (error) => error);
   clearTimeout(limit);
   await finish(browser, failure);

@@ -1,5 +1,6 @@
 //! Third-party programs that the tests use.
 
+use crate::compiled_clients::{GO, JAVA};
 use crate::install::Piece;
 use crate::unpack::{CADDY, NGINX};
 
@@ -9,6 +10,8 @@ pub(crate) enum Client {
     Curl,
     Node,
     Python,
+    Go,
+    Java,
     Browser,
     /// Makes system calls fail.
     Strace,
@@ -18,10 +21,12 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Curl,
         Self::Node,
         Self::Python,
+        Self::Go,
+        Self::Java,
         Self::Browser,
         Self::Strace,
         Self::Nginx,
@@ -34,10 +39,21 @@ impl Client {
             Self::Curl => "curl",
             Self::Node => "node",
             Self::Python => "python",
+            Self::Go => "go",
+            Self::Java => "java",
             Self::Browser => "browser",
             Self::Strace => "strace",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
+        }
+    }
+
+    /// A toolchain that it needs, and that is not installed for it.
+    pub(crate) fn toolchain(self) -> Option<Piece> {
+        match self {
+            Self::Go => Some(Piece::Go),
+            Self::Java => Some(Piece::Java),
+            _ => None,
         }
     }
 
@@ -47,8 +63,11 @@ impl Client {
             Self::Curl => vec![Piece::Curl],
             Self::Node => vec![Piece::Node, Piece::NodeModules("tests/clients")],
             Self::Python => vec![Piece::Python, Piece::PythonModules],
+            Self::Go => vec![Piece::Go, Piece::Compiled(&GO)],
+            Self::Java => vec![Piece::Java, Piece::Compiled(&JAVA)],
             Self::Browser => {
-                vec![Piece::Chromium, Piece::Node, Piece::NodeModules("tests/browser")]
+                let modules = ["tests/browser", "tests/clients"].map(Piece::NodeModules);
+                [Piece::Chromium, Piece::Node].into_iter().chain(modules).collect()
             }
             Self::Strace => vec![Piece::Strace],
             Self::Nginx => vec![Piece::Unpacked(&NGINX)],

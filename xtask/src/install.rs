@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::apt::{apt_get_as_root, update_lists};
+use crate::compiled_clients::{Build, go_is_new_enough};
 use crate::dependencies::CARGO_DENY;
 use crate::step::{Step, output, runs};
 use crate::unpack::Package;
@@ -23,6 +24,11 @@ pub(crate) enum Piece {
     /// The npm packages in the lock file of this folder.
     NodeModules(&'static str),
     PythonModules,
+    Go,
+    /// The JDK, and Maven for the libraries of the clients.
+    Java,
+    /// Clients that are compiled.
+    Compiled(&'static Build),
     CargoDeny,
     /// A server that `bench/peers/NAME/install.sh` builds.
     Peer(&'static str),
@@ -40,6 +46,9 @@ impl Piece {
             Self::Python => output("python3", &["-c", "import ensurepip, venv"]).is_some(),
             Self::NodeModules(folder) => node_modules_are_current(folder),
             Self::PythonModules => python_modules_are_current(),
+            Self::Go => go_is_new_enough(),
+            Self::Java => runs("javac", "-version") && runs("mvn", "--version"),
+            Self::Compiled(build) => build.is_here(),
             Self::CargoDeny => CARGO_DENY.is_here(),
             Self::Peer(name) => Path::new("target/peers/bin").join(name).exists(),
             Self::Unpacked(package) => package.is_here(),
@@ -56,6 +65,9 @@ impl Piece {
             Self::Python => &["python3", "python3-venv"],
             Self::NodeModules(_)
             | Self::PythonModules
+            | Self::Go
+            | Self::Java
+            | Self::Compiled(_)
             | Self::CargoDeny
             | Self::Peer(_)
             | Self::Unpacked(_) => &[],
@@ -64,7 +76,14 @@ impl Piece {
 
     fn install(self) -> Result<(), String> {
         match self {
-            Self::Curl | Self::Node | Self::Chromium | Self::Python | Self::Strace => Ok(()),
+            Self::Curl
+            | Self::Node
+            | Self::Chromium
+            | Self::Python
+            | Self::Go
+            | Self::Java
+            | Self::Strace => Ok(()),
+            Self::Compiled(build) => build.install(),
             Self::NodeModules(folder) => Step::new("install", "npm ci --prefix").arg(folder).run(),
             Self::PythonModules => install_python_modules(),
             Self::CargoDeny => CARGO_DENY.install(),
@@ -81,6 +100,9 @@ impl fmt::Display for Piece {
         match self {
             Self::NodeModules(folder) => write!(f, "the Node packages of {folder}"),
             Self::PythonModules => write!(f, "the Python packages of {REQUIREMENTS}"),
+            Self::Go => write!(f, "Go 1.23"),
+            Self::Java => write!(f, "a JDK and Maven"),
+            Self::Compiled(build) => write!(f, "{}", build.name()),
             Self::CargoDeny => write!(f, "{} {}", CARGO_DENY.name, CARGO_DENY.version),
             Self::Peer(name) => write!(f, "{name}, built into target/peers/bin"),
             Self::Unpacked(package) => write!(f, "{package}"),

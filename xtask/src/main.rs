@@ -4,6 +4,7 @@
 mod apt;
 mod bench;
 mod client;
+mod compiled_clients;
 mod crash;
 mod dependencies;
 mod features;

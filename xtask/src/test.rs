@@ -92,13 +92,21 @@ impl Setup {
 impl Options {
     fn reason_against(&self, client: Client) -> Option<String> {
         let unwanted = match client {
-            Client::Curl | Client::Strace | Client::Nginx | Client::Caddy => false,
+            Client::Curl
+            | Client::Go
+            | Client::Java
+            | Client::Strace
+            | Client::Nginx
+            | Client::Caddy => false,
             Client::Node => self.no_node,
             Client::Python => self.no_python,
             Client::Browser => self.no_browser,
         };
         if unwanted {
             return Some(format!("--no-{} was given", client.name()));
+        }
+        if let Some(toolchain) = client.toolchain().filter(|toolchain| !toolchain.is_here()) {
+            return Some(format!("{toolchain}: missing"));
         }
         if !self.no_install {
             return None;

@@ -66,6 +66,19 @@ pub fn is_here(client: &str, test: &str) -> bool {
     is_here
 }
 
+/// Whether the clients of this language, `go` or `java`, are compiled. If not, prints that `test`
+/// is skipped.
+pub fn are_compiled(language: &str, test: &str) -> bool {
+    if !is_here(language, test) {
+        return false;
+    }
+    let are_here = repository("target").join(format!("clients-{language}/sources")).exists();
+    if !are_here {
+        skip(test, &format!("the {language} clients are missing; cargo xtask test brings them"));
+    }
+    are_here
+}
+
 /// Prints that a test is skipped.
 pub fn skip(test: &str, reason: &str) {
     // Not `println!`: the harness hides its output when a test passes.
@@ -80,14 +93,30 @@ pub fn next_shown(process: &Process) -> Shown {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
+/// A program of `tests/clients/go`.
+pub fn go(name: &str) -> Command {
+    Command::new(repository("target/clients-go/bin").join(name))
+}
+
+/// A program of `tests/clients/java`.
+pub fn java(class: &str) -> Command {
+    let folder = repository("target/clients-java");
+    let mut command = Command::new("java");
+    // A small heap, and no time for optimization: the program reads some events.
+    command.args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
+    command.arg(format!("{0}/classes:{0}/lib/*", folder.display())).arg(class);
+    command
+}
+
 pub fn node(script: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(repository(script));
     command
 }
 
-fn python(script: &str) -> Command {
+pub fn python(script: &str) -> Command {
     let mut command = Command::new(repository("target/clients-venv/bin/python"));
-    command.arg(repository(script));
+    // Without files that it compiles beside the scripts.
+    command.arg("-B").arg(repository(script));
     command
 }

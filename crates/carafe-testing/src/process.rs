@@ -1,7 +1,7 @@
 //! Programs under test as child processes, which end with the test.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -74,6 +74,15 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An address that was free a moment ago, for programs that cannot be asked to take any, or that
+/// start again at the same. Its port is none of those that the system gives to connections: other
+/// tests have thousands, and such a port may be taken again at once.
+pub fn free_address() -> SocketAddr {
+    let ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000));
+    let mut addresses = ports.take(1000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("some port is free")
 }
 
 pub fn address_in(line: &str) -> SocketAddr {

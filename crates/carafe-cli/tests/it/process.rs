@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
-pub(crate) use carafe_testing::process::{PATIENCE, Process, eventually, repository, seed};
+pub(crate) use carafe_testing::process::{
+    PATIENCE, Process, eventually, free_address, repository, seed,
+};
 use carafe_testing::process::{READY, address_in};
 use rustix::process::Signal;
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::certificate::Certificate;
 use crate::clients::{is_here, next_shown, node, skip};
 use crate::http::{publish, read_head};
-use crate::process::{PATIENCE, Process, Server, repository};
+use crate::process::{PATIENCE, Process, Server, free_address, repository};
 use crate::proxy::{Cut, Proxy};
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ impl Front {
     #[track_caller]
     pub(crate) fn start(kind: Kind, hub: SocketAddr) -> Self {
         let (certificate, folder) = (Certificate::new(), TempDir::new().unwrap());
-        let (secure, clear) = (free(), free());
+        let (secure, clear) = (free_address(), free_address());
         let process = match kind {
             Kind::Nginx => nginx(folder.path(), &certificate, [hub, secure, clear]),
             Kind::Caddy => caddy(folder.path(), &certificate, [hub, secure]),
@@ -102,15 +102,6 @@ impl Front {
         let text = String::from_utf8(answer.stdout).unwrap();
         assert!(text.ends_with(" 201"), "{text} {}", String::from_utf8_lossy(&answer.stderr));
     }
-}
-
-/// An address that was free a moment ago. These programs cannot be asked to take any. Its port is
-/// none of those that the system gives to connections: other tests have thousands, and such a port
-/// may be taken again at once.
-fn free() -> SocketAddr {
-    let ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000));
-    let mut addresses = ports.take(1000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("some port is free")
 }
 
 #[track_caller]
