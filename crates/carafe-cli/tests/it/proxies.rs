@@ -16,7 +16,7 @@ use crate::http::{publish, read_head};
 use crate::process::{PATIENCE, Process, Server, free_address, repository};
 use crate::proxy::{Cut, Proxy};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Nginx,
     Caddy,
@@ -61,6 +61,16 @@ impl Kind {
     }
 }
 
+/// What a proxy compresses beside the documented configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    Off,
+    /// All that it can compress, event streams too. The documented configuration has its say.
+    On,
+    /// The same, without the line of the documented configuration that switches it off.
+    OnForStreams,
+}
+
 /// A proxy in front of a hub.
 pub(crate) struct Front {
     certificate: Certificate,
@@ -75,11 +85,16 @@ pub(crate) struct Front {
 impl Front {
     #[track_caller]
     pub(crate) fn start(kind: Kind, hub: SocketAddr) -> Self {
+        Self::compressing(kind, hub, Compression::Off)
+    }
+
+    #[track_caller]
+    fn compressing(kind: Kind, hub: SocketAddr, compression: Compression) -> Self {
         let (certificate, folder) = (Certificate::new(), TempDir::new().unwrap());
         let (secure, clear) = (free_address(), free_address());
         let process = match kind {
-            Kind::Nginx => nginx(folder.path(), &certificate, [hub, secure, clear]),
-            Kind::Caddy => caddy(folder.path(), &certificate, [hub, secure]),
+            Kind::Nginx => nginx(folder.path(), &certificate, [hub, secure, clear], compression),
+            Kind::Caddy => caddy(folder.path(), &certificate, [hub, secure], compression),
         };
         wait_for(secure, &process);
         Self { certificate, secure, clear, _process: process, _folder: folder }
@@ -129,7 +144,13 @@ fn nginx(
     folder: &Path,
     certificate: &Certificate,
     [hub, secure, clear]: [SocketAddr; 3],
+    compression: Compression,
 ) -> Process {
+    let off = if compression == Compression::OnForStreams { "" } else { "gzip off;" };
+    let gzip = match compression {
+        Compression::Off => "",
+        _ => "gzip on; gzip_types text/event-stream; gzip_min_length 0;",
+    };
     let site = filled(
         "docs/proxies/nginx.conf",
         &[
@@ -137,6 +158,7 @@ fn nginx(
             ("listen 443 ssl http2;", format!("listen {secure} ssl http2; listen {clear};")),
             ("/etc/ssl/events.example.org.pem", certificate.path().display().to_string()),
             ("/etc/ssl/private/events.example.org.key", certificate.key().display().to_string()),
+            ("gzip off;", off.into()),
         ],
     );
     // One process, which ends with the test. The time limits are for requests that are never whole.
@@ -146,6 +168,7 @@ fn nginx(
          http {{
             access_log off; client_header_timeout 1s; client_body_timeout 1s; keepalive_timeout 1s;
             client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+            {gzip}
             {site}
          }}"
     );
@@ -154,15 +177,25 @@ fn nginx(
     Process::start(program.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(folder))
 }
 
-fn caddy(folder: &Path, certificate: &Certificate, [hub, secure]: [SocketAddr; 2]) -> Process {
+fn caddy(
+    folder: &Path,
+    certificate: &Certificate,
+    [hub, secure]: [SocketAddr; 2],
+    compression: Compression,
+) -> Process {
     let (path, key) = (certificate.path(), certificate.key());
+    let encode = if compression == Compression::Off { "" } else { "encode gzip zstd" };
     let site = filled(
         "docs/proxies/Caddyfile",
         &[
             ("127.0.0.1:3000", hub.to_string()),
             (
                 "events.example.org {",
-                format!("https://{secure} {{\n\ttls {} {}", path.display(), key.display()),
+                format!(
+                    "https://{secure} {{\n\t{encode}\n\ttls {} {}",
+                    path.display(),
+                    key.display()
+                ),
             ),
         ],
     );
@@ -190,6 +223,61 @@ fn delivers_at_once(kind: Kind, test: &str) {
         }
         stream.next_line(|line| line == ":");
         stream.next_line(|line| line == ":");
+    }
+}
+
+/// A stream is sent as the hub wrote it, to a client that accepts compression, by a proxy that
+/// compresses other responses.
+#[track_caller]
+fn leaves_streams_uncompressed(kind: Kind, test: &str) {
+    const ACCEPTS: [&str; 2] = ["--header", "Accept-Encoding: gzip, zstd"];
+    if !kind.is_here(test) {
+        return;
+    }
+    // Its page is large enough to be compressed.
+    let hub = Server::dev();
+    let front = Front::compressing(kind, hub.address, Compression::On);
+    let (page, stream) = (front.url("/"), front.url("/events/orders"));
+    for version in ["--http2", "--http1.1"] {
+        let head = [&["--head", "--request", "GET", version, &page], &ACCEPTS[..]].concat();
+        let page = String::from_utf8(front.certificate.curl(&head).stdout).unwrap().to_lowercase();
+        let compresses = page.contains("content-encoding: gzip");
+        assert_eq!(
+            compresses,
+            kind == Kind::Caddy,
+            "the page, which nginx passes on as it is: {page}"
+        );
+        let stream = [&["--include", version, &stream], &ACCEPTS[..]].concat();
+        let stream = front.certificate.curl_stream(&stream);
+        stream.next_line(|line| {
+            assert!(!line.to_lowercase().starts_with("content-encoding"), "{line}");
+            line == "event: carafe.position"
+        });
+        for data in ["first", "second"] {
+            publish(hub.address, "/events/orders", data);
+            stream.next_line(|line| line == format!("data: {data}"));
+        }
+    }
+}
+
+/// nginx ignores `no-transform`, and flushes what it compresses with each event.
+#[test]
+fn behind_nginx_that_compresses_streams_events_arrive_at_once() {
+    if !Kind::Nginx.is_here("behind_nginx_that_compresses_streams_events_arrive_at_once") {
+        return;
+    }
+    let hub = Server::start(&[]);
+    let front = Front::compressing(Kind::Nginx, hub.address, Compression::OnForStreams);
+    let url = front.url("/events/orders");
+    for version in ["--http2", "--http1.1"] {
+        let arguments = ["--include", "--compressed", version, &url];
+        let stream = front.certificate.curl_stream(&arguments);
+        stream.next_line(|line| line.to_lowercase() == "content-encoding: gzip");
+        stream.next_line(|line| line == "event: carafe.position");
+        for data in ["first", "second"] {
+            publish(hub.address, "/events/orders", data);
+            stream.next_line(|line| line == format!("data: {data}"));
+        }
     }
 }
 
@@ -308,6 +396,16 @@ fn behind_nginx_events_and_heartbeats_arrive_at_once() {
 #[test]
 fn behind_caddy_events_and_heartbeats_arrive_at_once() {
     delivers_at_once(Kind::Caddy, "behind_caddy_events_and_heartbeats_arrive_at_once");
+}
+
+#[test]
+fn behind_nginx_with_gzip_streams_stay_uncompressed() {
+    leaves_streams_uncompressed(Kind::Nginx, "behind_nginx_with_gzip_streams_stay_uncompressed");
+}
+
+#[test]
+fn behind_caddy_with_encode_streams_stay_uncompressed() {
+    leaves_streams_uncompressed(Kind::Caddy, "behind_caddy_with_encode_streams_stay_uncompressed");
 }
 
 #[test]
