@@ -1,18 +1,19 @@
 //! `carafe dev` and `carafe serve`: start a hub, serve it until SIGTERM or SIGINT, and drain it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::{Metrics, Options, Page, Rights, Served, ServerOptions, Tls, metrics_router};
+use carafe_http::{
+    BasePath, Metrics, Options, Page, Rights, Served, ServerOptions, Tls, metrics_router,
+};
 use carafe_hub::Hub;
 use carafe_log::{DiskLog, MemoryLog, Publication};
 use carafe_protocol::Topic;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
 use crate::cli::{HubOptions, LogPlace, ServeOptions};
@@ -20,15 +21,21 @@ use crate::closing::Closing;
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::keys;
-use crate::listen;
+use crate::listen::{self, Places, Sockets};
 use crate::logging;
+use crate::passed_sockets::PassedSockets;
 use crate::reload::Reloads;
 use crate::reloadable::Adjustable;
 use crate::returned;
+use crate::service_manager;
 use crate::settings;
 
 /// Runs a hub for development, open to programs and pages of this machine.
-pub(crate) async fn dev(options: HubOptions, closing: Closing) -> Result<(), Failure> {
+pub(crate) async fn dev(
+    options: HubOptions,
+    passed: PassedSockets,
+    closing: Closing,
+) -> Result<(), Failure> {
     logging::start(options.log_format);
     let mut access = Options::default();
     access.anonymous = Rights::all();
@@ -38,14 +45,18 @@ pub(crate) async fn dev(options: HubOptions, closing: Closing) -> Result<(), Fai
     Adjustable::new(descriptors, &options, &[]).share_with(&mut access);
     settings::apply(&options, &mut access)?;
     let serving = settings::server_options(&options, descriptors, &access);
-    run(&options, access, serving, &closing, |hub| {
+    run(&options, access, serving, (passed, &closing), |hub| {
         tokio::spawn(tick(hub));
     })
     .await
 }
 
 /// Runs a hub.
-pub(crate) async fn serve(options: ServeOptions, closing: Closing) -> Result<(), Failure> {
+pub(crate) async fn serve(
+    options: ServeOptions,
+    passed: PassedSockets,
+    closing: Closing,
+) -> Result<(), Failure> {
     // Before the keys, which may cause warnings about their files.
     logging::start(options.hub.log_format);
     let mut reloads = Reloads::default();
@@ -72,7 +83,7 @@ pub(crate) async fn serve(options: ServeOptions, closing: Closing) -> Result<(),
     serving.tls = tls(options.tls_cert, options.tls_key, &mut reloads)?;
     // After all have been added: SIGHUP is handled from here on, and would end the process before.
     reloads.start()?;
-    run(&options.hub, access, serving, &closing, |_| {
+    run(&options.hub, access, serving, (passed, &closing), |_| {
         tokio::spawn(keys::refresh_sets(keys));
     })
     .await
@@ -105,26 +116,34 @@ async fn run(
     options: &HubOptions,
     access: Options,
     serving: ServerOptions,
-    closing: &Closing,
+    (mut passed, closing): (PassedSockets, &Closing),
     started: impl FnOnce(Hub),
 ) -> Result<(), Failure> {
     // First, so that a signal during the rest of the start drains the hub instead of killing it.
-    let stop = stop_signal()?;
+    let signals = StopSignals::new()?;
     // Before the log is opened, which may take long: a port in use is reported at once.
-    let listener = listen::listen(options.listen)?;
+    let Sockets { listeners, places } = listen::open(options, &mut passed)?;
     let (hub, failure) = hub(options, closing)?;
-    let metrics = serve_metrics(options, hub.clone(), &access.metrics).await?;
+    let metrics = serve_metrics(options, &mut passed, hub.clone(), &access.metrics)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
     let app = carafe_http::router(hub.clone(), access);
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
-    logging::announce_address(options.log_format, scheme, listener.local_addr()?);
-    metrics.into_iter().for_each(|address| info!("metrics on http://{address}/metrics"));
+    for address in &places.addresses {
+        logging::announce_address(options.log_format, &url(scheme, address, &options.base_path));
+    }
+    for address in metrics.iter().flat_map(|places| &places.addresses) {
+        info!("metrics on {}/metrics", url("http", address, &BasePath::default()));
+    }
     started(hub.clone());
-    let stop = first_of(stop, failure);
+    service_manager::is_ready(hub.clone());
+    let stop = first_of(signals.stop(hub.clone(), options.shutdown_delay), failure);
     let (sender, stopped) = oneshot::channel();
-    let Served { cut, .. } = carafe_http::serve(listener, app, &hub, serving, async {
+    let Served { cut, .. } = carafe_http::serve(listeners, app, &hub, serving, async {
+        let reason = stop.await;
+        info!("draining");
+        service_manager::stops();
         // The receiver is read after serving; an error means that serving has failed.
-        let _ = sender.send(stop.await);
+        let _ = sender.send(reason);
     })
     .await?;
     if cut > 0 {
@@ -133,20 +152,30 @@ async fn run(
     stopped.await.unwrap_or(Ok(()))
 }
 
-/// Serves metrics on their own listener until the program ends, and returns its address.
-async fn serve_metrics(
+/// The URL of a socket, or the place of a Unix socket.
+fn url(scheme: &str, address: &str, base_path: &BasePath) -> String {
+    match address.starts_with("unix:") {
+        true => address.into(),
+        false => format!("{scheme}://{address}{base_path}"),
+    }
+}
+
+/// Serves metrics on their own listener until the program ends.
+fn serve_metrics(
     options: &HubOptions,
+    passed: &mut PassedSockets,
     hub: Hub,
     metrics: &Metrics,
-) -> Result<Option<SocketAddr>, Failure> {
-    let Some(address) = options.metrics_listen else { return Ok(None) };
-    let listener = listen::listen(address)?;
-    let address = listener.local_addr()?;
+) -> Result<Option<Places>, Failure> {
+    let Some(address) = &options.metrics_listen else { return Ok(None) };
+    let Sockets { listeners, places } =
+        listen::open_for_metrics(address, options.unix_mode, passed)?;
     let mut serving = ServerOptions::default();
     serving.header_timeout = options.header_timeout;
     serving.header_bytes = settings::bytes(options.header_bytes);
-    tokio::spawn(carafe_http::serve_beside(listener, metrics_router(metrics, hub), serving)?);
-    Ok(Some(address))
+    let router = metrics_router(metrics, hub);
+    tokio::spawn(carafe_http::serve_beside(listeners, router, serving)?);
+    Ok(Some(places))
 }
 
 /// Completes with the reason when the log on disk fails.
@@ -180,17 +209,40 @@ async fn first_of(stop: impl Future<Output = ()>, failure: LogFailure) -> Result
     }
 }
 
-/// Completes on SIGTERM, from service managers, or SIGINT, from the keyboard.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// SIGTERM, from service managers, and SIGINT, from the keyboard.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        info!("draining");
-    })
+    }
+
+    /// Completes when the hub shall drain: with a signal, or as much later as load balancers need
+    /// to learn that the hub retires. A second signal ends the wait.
+    async fn stop(mut self, hub: Hub, delay: Duration) {
+        self.next().await;
+        if delay.is_zero() {
+            return;
+        }
+        hub.retire();
+        service_manager::retires();
+        info!(?delay, "/readyz returns 503; serving until the shutdown delay is over");
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = self.next() => {}
+        }
+    }
 }
 
 /// Publishes a count each second to the topic `count`, for the console, until the hub drains.

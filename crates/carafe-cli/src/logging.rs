@@ -3,7 +3,6 @@
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 
 use tracing::field::Field;
 use tracing::{Subscriber, info};
@@ -41,10 +40,10 @@ where
 }
 
 /// Announces the address. In text format the line has no time and level, since scripts wait for it.
-pub(crate) fn announce_address(format: LogFormat, scheme: &str, address: SocketAddr) {
+pub(crate) fn announce_address(format: LogFormat, address: &str) {
     match format {
-        LogFormat::Text => eprintln!("listening on {scheme}://{address}"),
-        LogFormat::Json => info!("listening on {scheme}://{address}"),
+        LogFormat::Text => eprintln!("listening on {address}"),
+        LogFormat::Json => info!("listening on {address}"),
     }
 }
 

@@ -11,11 +11,13 @@ mod listen;
 mod log_command;
 mod logging;
 mod output;
+mod passed_sockets;
 mod printer;
 mod publish;
 mod reload;
 mod reloadable;
 mod returned;
+mod service_manager;
 mod settings;
 mod state_file;
 mod subscribe;
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 use cli::{Cli, Command};
 use closing::Closing;
 use failure::Failure;
+use passed_sockets::PassedSockets;
 use rustix::process::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let closing = Closing::default();
-    let outcome = run_until_done(cli, closing.clone());
+    let outcome = run_until_done(cli, PassedSockets::from_environment(), closing.clone());
     // The runtime has ended, and with it all tasks that held the hub. Threads may hold it a little
     // longer.
     closing.wait();
@@ -50,25 +53,29 @@ fn run(cli: Cli) -> Result<(), Failure> {
 /// waits at each step for dozens of other requests, whatever these cost.
 const EVENT_INTERVAL: u32 = 8;
 
-fn run_until_done(cli: Cli, closing: Closing) -> Result<(), Failure> {
+fn run_until_done(cli: Cli, passed: PassedSockets, closing: Closing) -> Result<(), Failure> {
     let mut runtime = Builder::new_multi_thread();
     runtime.enable_all().event_interval(EVENT_INTERVAL);
-    runtime.build().map_err(Failure::failed)?.block_on(serve_until_done(cli, closing))
+    runtime.build().map_err(Failure::failed)?.block_on(serve_until_done(cli, passed, closing))
 }
 
-async fn serve_until_done(cli: Cli, closing: Closing) -> Result<(), Failure> {
+async fn serve_until_done(
+    cli: Cli,
+    passed: PassedSockets,
+    closing: Closing,
+) -> Result<(), Failure> {
     // Turns a write beyond the limit on file sizes (`ulimit -f`) into an error, which the log
     // handles like a full disk. Without a handler the signal kills the process.
     let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     // As a task, the accept loop runs on the worker threads: connections are not moved from the
     // main thread to others.
-    tokio::spawn(command(cli, closing)).await.map_err(Failure::failed)?
+    tokio::spawn(command(cli, passed, closing)).await.map_err(Failure::failed)?
 }
 
-async fn command(cli: Cli, closing: Closing) -> Result<(), Failure> {
+async fn command(cli: Cli, passed: PassedSockets, closing: Closing) -> Result<(), Failure> {
     match cli.command {
-        Command::Dev(options) => hub::dev(*options, closing).await,
-        Command::Serve(options) => hub::serve(*options, closing).await,
+        Command::Dev(options) => hub::dev(*options, passed, closing).await,
+        Command::Serve(options) => hub::serve(*options, passed, closing).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
         Command::Token(options) => token::token(&options),

@@ -13,6 +13,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info};
 
+use crate::service_manager;
+
 /// How often files are checked for changes.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,9 @@ impl Reloads {
                 Some(()) = hangup.recv() => true,
                 _ = look.tick(), if !self.0.is_empty() => false,
             };
+            if requested {
+                service_manager::reloads();
+            }
             let checked = spawn_blocking(move || {
                 self.0.iter_mut().for_each(|reloadable| reloadable.check(requested));
                 self
@@ -76,6 +81,9 @@ impl Reloads {
                 return error!("reloading has stopped: a reload panicked");
             };
             self = after;
+            if requested {
+                service_manager::has_reloaded();
+            }
         }
     }
 }

@@ -78,6 +78,7 @@ pub(crate) fn hub_limits(options: &HubOptions) -> HubLimits {
 }
 
 pub(crate) fn apply(options: &HubOptions, access: &mut Options) -> Result<(), Failure> {
+    access.base_path = options.base_path.clone();
     access.heartbeat = options.heartbeat;
     access.heartbeat_range = options.heartbeat_range.clone();
     access.retry = options.retry;

@@ -55,6 +55,8 @@ pub use observe::metrics::Metrics;
 #[cfg(feature = "hub")]
 pub use policy::address::{Network, Proxies, ProxyHeader};
 #[cfg(feature = "hub")]
+pub use policy::base_path::BasePath;
+#[cfg(feature = "hub")]
 pub use policy::body_budget::BodyBudget;
 #[cfg(feature = "hub")]
 pub use policy::origins::{Origin, Origins};
@@ -68,6 +70,8 @@ pub use policy::subscribers::{SubscriberLimits, Subscribers};
 pub use router::{HubExt, router};
 #[cfg(feature = "server")]
 pub use server::drain::Served;
+#[cfg(feature = "server")]
+pub use server::listener::Listeners;
 #[cfg(feature = "server")]
 pub use server::options::ServerOptions;
 #[cfg(feature = "server")]

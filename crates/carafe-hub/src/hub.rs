@@ -240,6 +240,20 @@ impl Hub {
         counts.snapshot(self.subscriptions(), replay_permits, log.span())
     }
 
+    /// Announces that the hub will drain soon: [`is_ready`](Self::is_ready) is false from now on,
+    /// so that load balancers send new clients to other nodes. Everything else goes on as before.
+    pub fn retire(&self) {
+        self.inner.state().retiring = true;
+    }
+
+    /// Whether load balancers shall send new clients: until [`retire`](Self::retire) or
+    /// [`drain`](Self::drain) is called.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let state = self.inner.state();
+        !state.retiring && !state.draining
+    }
+
     /// Whether [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {

@@ -29,12 +29,20 @@ pub(crate) struct HubState {
     pub(crate) wakeups: Wakeups,
     /// Entries that the log delivered before the hub knew after which position it follows the log.
     early: Option<Vec<Arc<Entry>>>,
+    /// Load balancers shall send no new clients.
+    pub(crate) retiring: bool,
     pub(crate) draining: bool,
 }
 
 impl HubState {
     pub(crate) fn new(core: Core) -> Self {
-        Self { core, wakeups: Wakeups::new(), early: Some(Vec::new()), draining: false }
+        Self {
+            core,
+            wakeups: Wakeups::new(),
+            early: Some(Vec::new()),
+            retiring: false,
+            draining: false,
+        }
     }
 
     /// Starts with the newest entries of the log, so that clients that reconnect after a restart

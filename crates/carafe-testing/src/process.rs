@@ -28,6 +28,11 @@ impl Process {
         Self::of(command.stdin(Stdio::null()))
     }
 
+    /// The same, with something open as its standard input.
+    pub fn start_on(command: &mut Command, input: impl Into<Stdio>) -> Self {
+        Self::of(command.stdin(input))
+    }
+
     /// The same, with a standard input.
     pub fn start_with_input(command: &mut Command) -> (Self, ChildStdin) {
         let mut process = Self::of(command.stdin(Stdio::piped()));
@@ -87,8 +92,8 @@ pub fn free_address() -> SocketAddr {
 
 pub fn address_in(line: &str) -> SocketAddr {
     let (_, address) = line.split_once("://").unwrap();
-    // In JSON, more follows.
-    address.split('"').next().unwrap().parse().unwrap()
+    // A base path may follow, and in JSON more.
+    address.split(['"', '/']).next().unwrap().parse().unwrap()
 }
 
 fn lines(output: impl Read + Send + 'static) -> Receiver<String> {

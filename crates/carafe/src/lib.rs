@@ -183,8 +183,9 @@ pub mod http {
     pub use carafe_http::Mercure;
     #[cfg(feature = "hub")]
     pub use carafe_http::{
-        BodyBudget, Metrics, Network, Options, Origin, Origins, Page, Proxies, ProxyHeader,
-        PublishRate, Rate, Rights, SubscriberLimits, Subscribers, metrics_router, router,
+        BasePath, BodyBudget, Metrics, Network, Options, Origin, Origins, Page, Proxies,
+        ProxyHeader, PublishRate, Rate, Rights, SubscriberLimits, Subscribers, metrics_router,
+        router,
     };
     pub use carafe_http::{Problem, StreamDrain};
 }
@@ -206,7 +207,7 @@ pub mod http {
 #[cfg(feature = "server")]
 pub mod server {
     pub use carafe_http::{
-        CatchUp, Served, ServerOptions, ShardOptions, Tls, TlsError, serve, serve_beside,
+        CatchUp, Listeners, Served, ServerOptions, ShardOptions, Tls, TlsError, serve, serve_beside,
     };
 }
 

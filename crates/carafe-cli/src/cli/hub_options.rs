@@ -1,17 +1,17 @@
 //! The options of `carafe dev` and `carafe serve`: log, limits, timeouts, Mercure.
 
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use carafe_http::Rate;
+use carafe_http::{BasePath, Rate};
 use carafe_hub::Retention;
 use clap::{ArgAction, Args, ValueEnum};
 use url::Url;
 
+use super::listen_address::{ListenAddress, file_mode};
 use super::values::{
     LogPlace, duration, duration_range, heartbeat_range, limit, log_place, positive_duration,
     public_url, retention, segment_bytes,
@@ -19,9 +19,24 @@ use super::values::{
 
 #[derive(Args, Debug)]
 pub(crate) struct HubOptions {
-    /// Address to listen on; port 0 selects a free port
-    #[arg(long, env = "CARAFE_LISTEN", default_value = "127.0.0.1:3000", value_name = "ADDR")]
-    pub(crate) listen: SocketAddr,
+    /// Address to listen on, such as localhost:3000, :3000 for all addresses,
+    /// unix:/run/carafe.sock, or fd://3 for a socket of the service manager; port 0 selects a free
+    /// port. May be repeated [default: the sockets that the service manager passes, or
+    /// 127.0.0.1:3000]
+    #[arg(long, env = "CARAFE_LISTEN", value_delimiter = ',', value_name = "ADDR")]
+    pub(crate) listen: Vec<ListenAddress>,
+    /// Permissions of the files of Unix sockets, in octal digits
+    #[arg(
+        long,
+        env = "CARAFE_UNIX_MODE",
+        default_value = "660",
+        value_name = "MODE",
+        value_parser = file_mode
+    )]
+    pub(crate) unix_mode: u32,
+    /// Path under which all endpoints are, such as /sse; /healthz and /readyz are at the root, too
+    #[arg(long, env = "CARAFE_BASE_PATH", default_value = "", value_name = "PATH")]
+    pub(crate) base_path: BasePath,
     /// Where events are stored: disk:PATH, or memory:, which is lost when the hub stops
     #[arg(
         long,
@@ -216,10 +231,19 @@ pub(crate) struct HubOptions {
     pub(crate) catch_up_bytes: ByteSize,
     /// Serve metrics for Prometheus at http://ADDR/metrics; use a loopback or private address
     #[arg(long, env = "CARAFE_METRICS_LISTEN", value_name = "ADDR")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) metrics_listen: Option<ListenAddress>,
     /// Format of log lines on standard error
     #[arg(long, env = "CARAFE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
+    /// How long the hub serves requests after SIGTERM, with 503 for /readyz, before it ends streams
+    #[arg(
+        long,
+        env = "CARAFE_SHUTDOWN_DELAY",
+        default_value = "0s",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) shutdown_delay: Duration,
     /// Timeout for ending all streams at shutdown
     #[arg(
         long,

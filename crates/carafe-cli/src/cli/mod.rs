@@ -3,6 +3,7 @@
 
 mod client_options;
 mod hub_options;
+mod listen_address;
 mod serve_options;
 mod template;
 mod values;
@@ -16,6 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use client_options::{PublishOptions, SubscribeOptions, TokenOptions};
 pub(crate) use hub_options::{HubOptions, LogFormat, MercureOptions};
+pub(crate) use listen_address::ListenAddress;
 pub(crate) use serve_options::{
     Anonymous, CredentialOptions, KeyOptions, ProxyHeaderName, ServeOptions,
 };

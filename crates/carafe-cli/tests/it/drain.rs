@@ -4,7 +4,8 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use crate::http::{self, Stream, get, publish};
-use crate::process::Server;
+use crate::metrics::Metrics;
+use crate::process::{Server, eventually};
 
 #[test]
 fn every_stream_ends_after_all_that_was_published_and_the_program_exits_with_0() {
@@ -56,4 +57,32 @@ fn a_client_that_does_not_read_is_cut_when_the_drain_time_is_over() {
     );
     assert!(process.wait().success());
     drop(stalled);
+}
+
+#[test]
+fn after_sigterm_the_hub_is_not_ready_and_serves_until_the_shutdown_delay_is_over() {
+    let hub = Server::start(&["--shutdown-delay", "1h", "--metrics-listen", "127.0.0.1:0"]);
+    let metrics = Metrics::of(&hub);
+    let mut before = Stream::open(hub.address, "/events/a", &[]);
+    assert_eq!(get(hub.address, "/readyz").status, 200);
+    hub.terminate();
+    eventually("/readyz is 503", || get(hub.address, "/readyz").status == 503);
+    assert_eq!(get(metrics.address, "/readyz").status, 503);
+    assert_eq!(get(hub.address, "/healthz").status, 200);
+    let mut during = Stream::open(hub.address, "/events/a", &[]);
+    publish(hub.address, "/events/a", "served");
+    assert_eq!((before.data(1), during.data(1)), (vec!["served".into()], vec!["served".into()]));
+    // A second signal ends the wait.
+    hub.terminate();
+    assert_eq!((before.next(), during.next()), (None, None));
+    assert!(hub.wait().success());
+}
+
+#[test]
+fn a_hub_drains_by_itself_when_the_shutdown_delay_is_over() {
+    let hub = Server::start(&["--shutdown-delay", "10ms"]);
+    let mut stream = Stream::open(hub.address, "/events/a", &[]);
+    hub.terminate();
+    assert_eq!(stream.data(1), Vec::<String>::new());
+    assert!(hub.wait().success());
 }

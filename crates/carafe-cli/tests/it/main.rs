@@ -6,6 +6,7 @@
 use carafe_testing::{clients, http};
 
 mod access;
+mod base_path;
 mod bench;
 mod bodies;
 mod certificate;
@@ -22,6 +23,7 @@ mod drain;
 mod durable;
 mod http_api;
 mod limits;
+mod listening;
 mod memory;
 mod mercure;
 mod metrics;
@@ -36,6 +38,7 @@ mod reload;
 mod resume;
 mod sdk_decoders;
 mod security;
+mod service_manager;
 mod smuggling;
 mod subscribe_command;
 mod takeover;

@@ -30,10 +30,10 @@ async fn alive() -> Plain {
     ([(CACHE_CONTROL, "no-store")], "alive\n")
 }
 
-/// 200 as long as the hub takes new streams and events; 503 while it drains.
+/// 200 as long as the hub takes new streams and events; 503 before and while it drains.
 async fn ready(State(hub): State<Hub>) -> Result<Plain, Problem> {
-    // Load balancers stop sending work while the open streams still end.
-    if hub.is_draining() {
+    // Load balancers stop sending work while requests are still served, and open streams end.
+    if !hub.is_ready() {
         return Err(Problem::try_again("the hub is shutting down: send requests to another node"));
     }
     Ok(([(CACHE_CONTROL, "no-store")], "ready\n"))

@@ -13,6 +13,7 @@ use crate::auth::credentials::Credentials;
 use crate::auth::keys::Keys;
 use crate::observe::metrics::Metrics;
 use crate::policy::address::Proxies;
+use crate::policy::base_path::BasePath;
 use crate::policy::body_budget::BodyBudget;
 use crate::policy::origins::Origins;
 use crate::policy::publish_rate::PublishRate;
@@ -61,6 +62,9 @@ pub struct Options {
     pub mercure: Option<Mercure>,
     /// The page at `/`.
     pub page: Page,
+    /// The path under which all endpoints are, such as `/sse`. The health checks are at the root,
+    /// too.
+    pub base_path: BasePath,
     /// Whether only programs and pages of this machine are answered: the `Host` must be a loopback
     /// name, and an `Origin` must be the same.
     pub loopback_only: bool,
@@ -189,6 +193,7 @@ impl Default for Options {
             #[cfg(feature = "mercure")]
             mercure: None,
             page: Page::None,
+            base_path: BasePath::default(),
             loopback_only: false,
             heartbeat: heartbeat::DEFAULT,
             heartbeat_range: Duration::from_secs(1)..=Duration::from_secs(60),

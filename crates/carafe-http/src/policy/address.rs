@@ -54,6 +54,11 @@ impl fmt::Debug for ClientAddress {
     }
 }
 
+/// The peer of a Unix socket, which has no address: the unspecified one, which no peer over TCP
+/// has. Whoever may open such a socket is trusted like a proxy: permissions of its file decide
+/// that.
+pub(crate) const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// The proxies whose headers tell the addresses of clients.
 ///
 /// ```
@@ -146,7 +151,8 @@ impl Proxies {
 
     /// Whether a canonical address is that of a proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.0.contains(&address))
+        address == UNIX_PEER.ip()
+            || self.networks.iter().any(|network| network.0.contains(&address))
     }
 
     /// The addresses in the header, the nearest first; `None` for a malformed one.

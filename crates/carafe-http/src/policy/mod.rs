@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod app_rights;
+pub(crate) mod base_path;
 pub(crate) mod body_budget;
 pub(crate) mod client;
 pub(crate) mod cookies;

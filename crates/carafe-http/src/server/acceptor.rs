@@ -1,5 +1,6 @@
 //! The accept loop: decides which connections are served, and spawns a task for each.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const AT_ONCE: usize = 16;
 static DESCRIPTORS_LOG: LogInterval = LogInterval::every(Duration::from_secs(60));
 static ADDRESS_LOG: LogInterval = LogInterval::every(Duration::from_secs(60));
 
-/// Accepts the connections of one listener.
+/// Accepts the connections of a server's listeners.
 pub(crate) struct Acceptor {
     settings: Arc<ConnectionSettings>,
     /// Dropped to end connections whose clients have sent nothing yet, and handshakes.
@@ -77,12 +78,12 @@ impl Acceptor {
         (self.connections, self.settings)
     }
 
-    pub(crate) async fn accept(&self, listener: Listener) {
+    pub(crate) async fn accept(&self, mut listener: Listener) {
         for accepted in 1_usize.. {
             if accepted.is_multiple_of(AT_ONCE) {
                 yield_now().await;
             }
-            match listener.accept().await {
+            match poll_fn(|cx| listener.poll_accept(cx)).await {
                 Ok((socket, peer)) => self.admit(socket, peer).await,
                 Err(error) => {
                     self.metrics.limited(Limit::Descriptors);
@@ -140,7 +141,7 @@ impl Acceptor {
         }
     }
 
-    /// A proxy's connections carry many clients, and are not limited.
+    /// The connections of a proxy, or over a Unix socket, carry many clients, and are not limited.
     fn permit(&self, peer: IpAddr) -> Result<Option<ConnectionPermit>, Limit> {
         if self.proxies.trusts(peer.to_canonical()) {
             return Ok(None);

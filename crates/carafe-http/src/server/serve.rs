@@ -5,19 +5,18 @@ use std::io;
 use axum::Router;
 use carafe_fanout::ShardPool;
 use carafe_hub::Hub;
-use tokio::net::TcpListener;
 use tracing::warn;
 
 use crate::answer::limit::Limit;
 use crate::observe::stream_record::StreamRecord;
 use crate::server::acceptor::Acceptor;
 use crate::server::drain::{Served, drain};
-use crate::server::listener::Listener;
+use crate::server::listener::{Listener, Listeners};
 use crate::server::options::ServerOptions;
 
-/// Serves `app` over HTTP/1 and HTTP/2 until `stop` completes, and then drains: the hub takes no
-/// new streams and events, the server no new connections, and every stream ends after the events
-/// that are stored by then, a share of them at a time.
+/// Serves `app` on one or more [`Listeners`] over HTTP/1 and HTTP/2 until `stop` completes, and
+/// then drains: the hub takes no new streams and events, the server no new connections, and every
+/// stream ends after the events that are stored by then, a share of them at a time.
 ///
 /// # Errors
 ///
@@ -39,13 +38,13 @@ use crate::server::options::ServerOptions;
 /// # Ok(()) }
 /// ```
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     app: Router,
     hub: &Hub,
     options: ServerOptions,
     stop: impl Future<Output = ()>,
 ) -> io::Result<Served> {
-    let listener = Listener::new(listener, &options.shards)?;
+    let listener = Listener::new(listeners.into(), &options.shards)?;
     let acceptor = Acceptor::new(app, &options, shards(hub, &options));
     tokio::select! {
         () = stop => {}
@@ -79,12 +78,12 @@ pub async fn serve(
 /// tokio::spawn(serve_beside(listener, metrics, ServerOptions::default())?);
 /// # Ok(()) }
 /// ```
-pub fn serve_beside(
-    listener: TcpListener,
+pub fn serve_beside<L: Into<Listeners>>(
+    listeners: L,
     app: Router,
     options: ServerOptions,
-) -> io::Result<impl Future<Output = ()> + Send> {
-    let listener = Listener::new(listener, &options.shards)?;
+) -> io::Result<impl Future<Output = ()> + Send + use<L>> {
+    let listener = Listener::new(listeners.into(), &options.shards)?;
     Ok(async move { Acceptor::new(app, &options, None).accept(listener).await })
 }
 
