@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
-use crate::cli::{HubOptions, LogPlace, ServeOptions};
+use crate::check;
+use crate::cli::{HubOptions, LogPlace, ServeOptions, Settings};
 use crate::closing::Closing;
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
@@ -55,12 +56,13 @@ pub(crate) async fn dev(
 pub(crate) async fn serve(
     options: ServeOptions,
     passed: PassedSockets,
+    in_use: Settings,
     closing: Closing,
 ) -> Result<(), Failure> {
     // Before the keys, which may cause warnings about their files.
     logging::start(options.hub.log_format);
     let mut reloads = Reloads::default();
-    let keys = keys::keys(options.keys, &mut reloads)?;
+    let keys = keys::keys(options.keys.clone(), &mut reloads)?;
     if options.anonymous.is_empty() && keys.is_empty() {
         return Err(Failure::usage(
             "nobody could use this hub: give it keys with --secret-file or --keys, or allow \
@@ -70,17 +72,20 @@ pub(crate) async fn serve(
     let mut access = Options::default();
     access.anonymous = settings::anonymous(&options.anonymous);
     access.keys = keys.clone();
-    access.credentials = settings::credentials(options.credentials);
-    access.proxies = settings::proxies(options.trusted_proxies, options.proxy_header);
+    access.credentials = settings::credentials(&options.credentials);
+    access.proxies = settings::proxies(&options.trusted_proxies, options.proxy_header);
     access.page = Page::Plain;
     let descriptors = Descriptors::raise(settings::log_files(&options.hub));
     let adjustable = Adjustable::new(descriptors, &options.hub, &options.allow_origin);
-    adjustable.reload_from(options.hub.config.as_ref(), &mut reloads);
+    adjustable.reload_from(options.hub.config.as_ref(), in_use, &mut reloads);
     adjustable.share_with(&mut access);
     settings::apply(&options.hub, &mut access)?;
     let mut serving = settings::server_options(&options.hub, descriptors, &access);
     serving.hsts = options.hsts;
-    serving.tls = tls(options.tls_cert, options.tls_key, &mut reloads)?;
+    serving.tls = tls(options.tls_cert.clone(), options.tls_key.clone(), &mut reloads)?;
+    if options.check {
+        return check::report(&options);
+    }
     // After all have been added: SIGHUP is handled from here on, and would end the process before.
     reloads.start()?;
     run(&options.hub, access, serving, (passed, &closing), |_| {
@@ -107,7 +112,7 @@ fn tls(
     let tls = Tls::load(&certificate, &key).map_err(Failure::usage)?;
     keys::warn_if_shared(&key);
     let reloaded = tls.clone();
-    let reload = move || reloaded.reload().map_err(|error| error.to_string());
+    let reload = move || reloaded.reload().map_err(|error| error.to_string()).map(|()| None);
     reloads.add("the certificate", [certificate, key], reload);
     Ok(Some(tls))
 }

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::cli::{KeyOptions, positive_duration};
+use crate::config::place_and_reason;
 use crate::failure::Failure;
 use crate::reload::Reloads;
 
@@ -42,7 +43,7 @@ pub(crate) fn keys(options: KeyOptions, reloads: &mut Reloads) -> Result<Keys, F
             reloaded.replace(loaded.keys);
             // The file of keys may name other files than before: these are watched from now on.
             *files.lock().unwrap_or_else(PoisonError::into_inner) = loaded.files;
-            Ok(())
+            Ok(None)
         };
         let files = move || now.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reloads.add_changing("the keys", files, reload);
@@ -163,8 +164,8 @@ impl Loaded {
     fn add_file(&mut self, path: &Path) -> Result<(), String> {
         let place = path.display();
         let text = String::from_utf8(read(path)?).map_err(|_| format!("{place} is not UTF-8"))?;
-        let file: File =
-            toml::from_str(&text).map_err(|error| format!("{place}: {}", one_line(&error)))?;
+        let file: File = toml::from_str(&text)
+            .map_err(|error| format!("{place}{}", place_and_reason(&text, &error)))?;
         if file.key.is_empty() || file.key.len() > MAX_KEYS {
             return Err(format!(
                 "{place} has {} keys: expected 1 to {MAX_KEYS}, each under [[key]]",
@@ -242,8 +243,4 @@ fn has_secrets(set: &[u8]) -> bool {
     // `k` is a symmetric key, `d` the private part of any other (RFC 7518, 6).
     let mut keys = set["keys"].as_array().into_iter().flatten();
     keys.any(|key| key.get("k").is_some() || key.get("d").is_some())
-}
-
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().lines().collect::<Vec<_>>().join(" ")
 }

@@ -141,7 +141,7 @@ fn stat(folder: &LogFolder) -> Result<(), Failure> {
 }
 
 /// A progress bar, which is shown on terminals only.
-fn progress() -> impl FnMut(usize, usize) {
+pub(crate) fn progress() -> impl FnMut(usize, usize) {
     let bar = ProgressBar::no_length();
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} segments, {eta} left");
     bar.set_style(style.expect("the template is valid"));

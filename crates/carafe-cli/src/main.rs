@@ -1,9 +1,12 @@
 //! The program `carafe`: a hub, its command line client, and a load generator.
 
+mod check;
 mod cli;
 mod closing;
 mod config;
+mod config_command;
 mod descriptors;
+mod documents;
 mod failure;
 mod hub;
 mod keys;
@@ -75,11 +78,14 @@ async fn serve_until_done(
 async fn command(cli: Cli, passed: PassedSockets, closing: Closing) -> Result<(), Failure> {
     match cli.command {
         Command::Dev(options) => hub::dev(*options, passed, closing).await,
-        Command::Serve(options) => hub::serve(*options, passed, closing).await,
+        Command::Serve(options) => hub::serve(*options, passed, cli.settings, closing).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
         Command::Token(options) => token::token(&options),
         Command::Bench(options) => carafe_bench::run(&options).map_err(Failure::from),
         Command::Log(command) => log_command::run(&command),
+        Command::Config(_) => config_command::run(&cli.settings),
+        Command::Completions(options) => documents::completions(&options),
+        Command::Man(options) => documents::man(&options),
     }
 }

@@ -18,7 +18,8 @@ use crate::service_manager;
 /// How often files are checked for changes.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-type Reload = Box<dyn Fn() -> Result<(), String> + Send>;
+/// Returns what has changed, or `None` if the changed files say enough.
+type Reload = Box<dyn Fn() -> Result<Option<String>, String> + Send>;
 
 /// Everything that can be reloaded.
 #[derive(Default)]
@@ -31,7 +32,7 @@ impl Reloads {
         &mut self,
         what: &'static str,
         files: impl IntoIterator<Item = impl Into<PathBuf>>,
-        reload: impl Fn() -> Result<(), String> + Send + 'static,
+        reload: impl Fn() -> Result<Option<String>, String> + Send + 'static,
     ) {
         let files: Vec<_> = files.into_iter().map(Into::into).collect();
         self.add_changing(what, move || files.clone(), reload);
@@ -43,7 +44,7 @@ impl Reloads {
         &mut self,
         what: &'static str,
         files: impl Fn() -> Vec<PathBuf> + Send + 'static,
-        reload: impl Fn() -> Result<(), String> + Send + 'static,
+        reload: impl Fn() -> Result<Option<String>, String> + Send + 'static,
     ) {
         let stamps = stamps(&files());
         self.0.push(Reloadable {
@@ -72,6 +73,11 @@ impl Reloads {
             };
             if requested {
                 service_manager::reloads();
+            }
+            if requested && self.0.is_empty() {
+                info!(
+                    "nothing to reload: there is no --config, and no file with keys or a certificate"
+                );
             }
             let checked = spawn_blocking(move || {
                 self.0.iter_mut().for_each(|reloadable| reloadable.check(requested));
@@ -104,15 +110,16 @@ impl Reloadable {
         let is_stable = now == self.seen;
         self.seen.clone_from(&now);
         if requested || (is_stable && now != self.loaded) {
+            let changed = changed_files(&self.loaded, &now);
             self.loaded = now;
-            self.reload();
+            self.reload(changed);
         }
     }
 
-    fn reload(&self) {
+    fn reload(&self, changed: String) {
         let what = self.what;
         match (self.reload)() {
-            Ok(()) => info!("reloaded {what}"),
+            Ok(changes) => info!("reloaded {what}: {}", changes.unwrap_or(changed)),
             Err(reason) => {
                 error!(reason, "cannot reload {what}; the previous state stays in use");
             }
@@ -122,13 +129,22 @@ impl Reloadable {
 
 /// Modification time, size and inode of each file, by which changes are detected; `None` if it does
 /// not exist.
-type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
+type Stamps = Vec<(PathBuf, Option<(SystemTime, u64, u64)>)>;
 
 fn stamps(files: &[PathBuf]) -> Stamps {
-    files.iter().map(|file| stamp(file).ok()).collect()
+    files.iter().map(|file| (file.clone(), stamp(file).ok())).collect()
 }
 
 fn stamp(file: &Path) -> io::Result<(SystemTime, u64, u64)> {
     let metadata = fs::metadata(file)?;
     Ok((metadata.modified()?, metadata.len(), metadata.ino()))
+}
+
+fn changed_files(before: &Stamps, now: &Stamps) -> String {
+    let changed = now.iter().filter(|file| !before.contains(file));
+    let names: Vec<_> = changed.map(|(path, _)| path.display().to_string()).collect();
+    if names.is_empty() {
+        return "no file has changed".into();
+    }
+    format!("changed: {}", names.join(", "))
 }

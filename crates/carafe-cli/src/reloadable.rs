@@ -1,10 +1,13 @@
 //! Limits and origins that can be changed while the hub runs.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use carafe_http::{Options, Origin, Origins, PublishRate, Rate, SubscriberLimits, Subscribers};
 
-use crate::cli::{Cli, Command, HubOptions, ServeOptions};
+use tracing::warn;
+
+use crate::cli::{Cli, Command, HubOptions, Settings};
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::reload::Reloads;
@@ -48,20 +51,55 @@ impl Adjustable {
     }
 
     /// Reloads the settings from the file when it changes, and on SIGHUP.
-    pub(crate) fn reload_from(&self, file: Option<&PathBuf>, reloads: &mut Reloads) {
+    pub(crate) fn reload_from(
+        &self,
+        file: Option<&PathBuf>,
+        in_use: Settings,
+        reloads: &mut Reloads,
+    ) {
         let Some(file) = file else { return };
-        let adjustable = self.clone();
-        let reload = move || adjustable.reload().map_err(|failure| failure.to_string());
+        let (adjustable, in_use) = (self.clone(), Mutex::new(in_use));
+        let reload = move || {
+            let mut in_use = in_use.lock().unwrap_or_else(PoisonError::into_inner);
+            adjustable.reload(&mut in_use).map(Some).map_err(|failure| failure.to_string())
+        };
         reloads.add("the limits and origins", [file], reload);
     }
 
-    fn reload(&self) -> Result<(), Failure> {
-        if let Command::Serve(options) = Cli::from_process()?.command {
-            let ServeOptions { hub, allow_origin, .. } = *options;
-            self.set(&hub, &allow_origin);
+    /// Returns what has changed, and warns about changes that need a restart.
+    fn reload(&self, in_use: &mut Settings) -> Result<String, Failure> {
+        let cli = Cli::from_process()?;
+        if let Command::Serve(options) = &cli.command {
+            self.set(&options.hub, &options.allow_origin);
         }
-        Ok(())
+        let (now, late) = changes(in_use, &cli.settings);
+        if !late.is_empty() {
+            warn!("restart the hub to use: {}", late.join("; "));
+        }
+        in_use.adopt(&cli.settings, RELOADED);
+        Ok(if now.is_empty() { "nothing has changed".into() } else { now.join("; ") })
     }
+}
+
+/// The settings that can change while the hub runs.
+const RELOADED: &[&str] = &[
+    "subscribers",
+    "subscribers-per-address",
+    "connections-per-address",
+    "publish-rate",
+    "publish-burst",
+    "allow-origin",
+];
+
+/// The changes that apply now, and those that need a restart.
+fn changes(in_use: &Settings, new: &Settings) -> (Vec<String>, Vec<String>) {
+    let (now, late): (Vec<_>, Vec<_>) =
+        new.changed(in_use).partition(|(setting, _)| RELOADED.contains(&&*setting.key));
+    let now =
+        now.iter().map(|(new, old)| format!("{} is {}, was {}", new.key, new.words(), old.words()));
+    let late =
+        late.iter().map(|(new, old)| format!("{} {} (is {})", new.key, new.words(), old.words()));
+    (now.collect(), late.collect())
 }
 
 /// The least default of `--connections-per-address`, which leaves connections to publishers and

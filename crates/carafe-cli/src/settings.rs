@@ -14,17 +14,17 @@ use crate::cli::{
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 
-pub(crate) fn proxies(trusted: Vec<Network>, header: ProxyHeaderName) -> Proxies {
+pub(crate) fn proxies(trusted: &[Network], header: ProxyHeaderName) -> Proxies {
     let header = match header {
         ProxyHeaderName::XForwardedFor => ProxyHeader::XForwardedFor,
         ProxyHeaderName::Forwarded => ProxyHeader::Forwarded,
     };
-    Proxies::new(trusted, header)
+    Proxies::new(trusted.to_vec(), header)
 }
 
-pub(crate) fn credentials(options: CredentialOptions) -> Credentials {
+pub(crate) fn credentials(options: &CredentialOptions) -> Credentials {
     let mut credentials = Credentials::default();
-    credentials.cookie = options.cookie;
+    credentials.cookie.clone_from(&options.cookie);
     credentials.in_query = options.token_in_query;
     credentials
 }

@@ -98,13 +98,21 @@ fn signer(options: &TokenOptions) -> Result<Signer, Failure> {
     })
 }
 
-/// The token to send: from the file, else from the environment.
+/// The token to send: from the file, else from the environment. An empty token is an error: the
+/// command that should have made it has failed.
 pub(crate) fn to_send(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    let token = match file {
+    let (token, place) = match file {
         Some(file) => {
-            Some(String::from_utf8_lossy(&read(file).map_err(Failure::usage)?).into_owned())
+            let text = read(file).map_err(Failure::usage)?;
+            (String::from_utf8_lossy(&text).into_owned(), file.display().to_string())
         }
-        None => env::var(TOKEN).ok(),
+        None => match env::var(TOKEN) {
+            Ok(token) => (token, format!("the variable {TOKEN}")),
+            Err(_) => return Ok(None),
+        },
     };
-    Ok(token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
+    match token.trim() {
+        "" => Err(Failure::usage(format!("{place} is empty: expected a token"))),
+        token => Ok(Some(token.to_owned())),
+    }
 }

@@ -2,30 +2,33 @@
 //! of a TOML file.
 
 mod client_options;
+mod environment;
+mod groups;
+mod help;
 mod hub_options;
 mod listen_address;
+mod parse;
+mod sentence;
 mod serve_options;
+mod settings;
 mod template;
 mod values;
 
-use std::env;
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub(crate) use client_options::{PublishOptions, SubscribeOptions, TokenOptions};
+pub(crate) use groups::GROUPS;
 pub(crate) use hub_options::{HubOptions, LogFormat, MercureOptions};
 pub(crate) use listen_address::ListenAddress;
 pub(crate) use serve_options::{
     Anonymous, CredentialOptions, KeyOptions, ProxyHeaderName, ServeOptions,
 };
+pub(crate) use settings::{Kind, Setting, Settings, may_be_in_file};
 pub(crate) use template::{Field, Template};
 pub(crate) use values::{LogPlace, positive_duration};
-
-use crate::config;
-use crate::failure::Failure;
 
 /// Pushes events from servers to browsers with Server-Sent Events, and resumes without loss.
 #[derive(Parser, Debug)]
@@ -33,6 +36,9 @@ use crate::failure::Failure;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// The settings of the command, if it has any.
+    #[arg(skip)]
+    pub(crate) settings: Settings,
 }
 
 #[derive(Subcommand, Debug)]
@@ -52,6 +58,12 @@ pub(crate) enum Command {
     /// Inspect or repair a log on disk while no hub has it open
     #[command(subcommand)]
     Log(LogCommand),
+    /// Print the settings that carafe serve would use as a TOML file with comments
+    Config(Box<ServeOptions>),
+    /// Print the completions of a shell
+    Completions(CompletionOptions),
+    /// Print a manual page, or write all of them
+    Man(ManOptions),
 }
 
 #[derive(Subcommand, Debug)]
@@ -85,27 +97,18 @@ pub(crate) struct RepairOptions {
     pub(crate) dry_run: bool,
 }
 
-impl Cli {
-    /// Reads options from the command line, else from the environment, else from the TOML file.
-    pub(crate) fn from_process() -> Result<Self, Failure> {
-        let args: Vec<OsString> = env::args_os().collect();
-        let command = config::with_file(Self::command(), &args)?;
-        let parsed =
-            command.try_get_matches_from(args).and_then(|matches| Self::from_arg_matches(&matches));
-        parsed.map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp
-            | ErrorKind::DisplayVersion
-            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
-            _ => Failure::usage(one_sentence(&error)),
-        })
-    }
+#[derive(Args, Debug)]
+pub(crate) struct CompletionOptions {
+    /// The shell
+    pub(crate) shell: Shell,
 }
 
-/// The first paragraph of clap's message; the rest is usage, which `--help` shows in full.
-fn one_sentence(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let paragraph: Vec<_> =
-        text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    let sentence = paragraph.join(" ");
-    format!("{}; see carafe --help", sentence.trim_start_matches("error: "))
+#[derive(Args, Debug)]
+pub(crate) struct ManOptions {
+    /// The command whose page to print, such as serve or log verify [default: carafe itself]
+    #[arg(conflicts_with = "folder")]
+    pub(crate) command: Vec<String>,
+    /// Write the pages of all commands to this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
 }

@@ -11,6 +11,9 @@ use super::values::duration;
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
+    /// Check the settings, the keys, the certificate and the log, and exit
+    #[arg(long)]
+    pub(crate) check: bool,
     /// What clients without a token may do. Required unless keys are configured
     #[arg(long, env = "CARAFE_ANONYMOUS", value_delimiter = ',', value_name = "PERMISSION")]
     pub(crate) anonymous: Vec<Anonymous>,
@@ -57,7 +60,7 @@ pub(crate) struct ServeOptions {
 }
 
 /// The keys that verify tokens.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct KeyOptions {
     /// File with a secret of at least 32 bytes that verifies tokens signed with HS256;
     /// CARAFE_SECRET may hold the secret itself. Reloaded when it changes, and on SIGHUP

@@ -246,7 +246,7 @@ fn a_bad_file_is_reported_with_its_name_and_exit_2() {
     fails(&["dev", "--config", file], 2, "cannot read");
     for (text, sentence) in [
         ("colour = \"red\"", "unknown option `colour`"),
-        ("retry = ", "carafe.toml: "),
+        ("retry = ", "carafe.toml, line 1: "),
         ("retry = true", "`retry` must be a string"),
         ("config = \"other.toml\"", "unknown option `config`"),
         ("retry = \"soon\"", "expected a duration such as"),

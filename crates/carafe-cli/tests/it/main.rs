@@ -12,6 +12,7 @@ mod bodies;
 mod certificate;
 mod cli;
 mod client_matrix;
+mod command_line;
 mod conformance;
 mod connections;
 mod console;

@@ -93,3 +93,30 @@ fn a_bad_file_is_reported_and_the_previous_settings_stay_in_use() {
         .next_record(|line| line.contains("cannot reload") && line.contains("cannot read"));
     reconnect_delay(&get(configured.hub.address, "/events/a"));
 }
+
+#[test]
+fn a_signal_logs_what_changed_and_what_needs_a_restart() {
+    let configured = Configured::start("subscribers = 1\nheartbeat = \"20s\"\n");
+    let changed = "subscribers = 2\nheartbeat = \"30s\"\nretain = [\"a/*=1h\"]\n";
+    let late = configured.change(changed, "restart the hub to use");
+    assert!(late.contains("WARN"), "{late}");
+    assert!(late.contains("retain a/*=1h (is unset); heartbeat 30s (is 20s)"), "{late}");
+    let now = configured.hub.next_record(|line| line.contains(RELOADED));
+    assert!(now.contains("subscribers is 2, was 1"), "{now}");
+
+    // Nothing has changed, and a restart is still needed.
+    configured.hub.hang_up();
+    configured.hub.next_record(|line| line.contains("heartbeat 30s (is 20s)"));
+    configured
+        .hub
+        .next_record(|line| line.contains(RELOADED) && line.contains("nothing has changed"));
+    let now = configured.change("heartbeat = \"20s\"\n", RELOADED);
+    assert!(now.contains("subscribers is unset, was 2"), "{now}");
+}
+
+#[test]
+fn a_signal_with_nothing_to_reload_says_so() {
+    let hub = Server::start(&[]);
+    hub.hang_up();
+    hub.next_record(|line| line.contains("nothing to reload"));
+}
