@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use carafe_client::{Publish, PublishError, Publisher};
+use carafe_client::{Publish, Publisher, PublisherError};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -106,7 +106,7 @@ impl Reporter {
 struct Outage(Arc<Mutex<Option<String>>>);
 
 impl Outage {
-    fn recorder(&self) -> impl Fn(&PublishError) + Send + Sync + 'static {
+    fn recorder(&self) -> impl Fn(&PublisherError) + Send + Sync + 'static {
         let outage = self.clone();
         move |reason| {
             let reason = reason.to_string();
@@ -125,11 +125,11 @@ impl Outage {
     }
 }
 
-impl From<PublishError> for Failure {
-    fn from(error: PublishError) -> Self {
+impl From<PublisherError> for Failure {
+    fn from(error: PublisherError) -> Self {
         match error {
-            PublishError::BadUrl { .. } | PublishError::UnsendableToken => Self::usage(error),
-            PublishError::Unreachable { .. } => Self::failed(format!("{error}; {START_A_HUB}")),
+            PublisherError::BadUrl { .. } | PublisherError::UnsendableToken => Self::usage(error),
+            PublisherError::Unreachable { .. } => Self::failed(format!("{error}; {START_A_HUB}")),
             _ => Self::failed(error),
         }
     }

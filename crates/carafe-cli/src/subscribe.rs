@@ -1,6 +1,8 @@
 //! `carafe subscribe`: prints the events of a hub, and reconnects when the stream is lost.
 
+use std::convert::Infallible;
 use std::fmt::Write;
+use std::future::ready;
 use std::time::{Duration, Instant};
 
 use carafe_client::{Error, EventSource, Lost, ReceivedEvent};
@@ -34,8 +36,12 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
         .last_event_id(after.as_str())
         .event_bytes(settings::bytes(options.event_bytes))
         .first_must_succeed()
-        .bearer_with(token(&options)?)
+        .with_control_events()
         .on_lost(|lost| eprintln!("carafe: {lost}; reconnecting"));
+    let source = match token(&options)? {
+        Some(mut token) => source.bearer_from(move || ready(Ok::<_, Infallible>(token()))),
+        None => source,
+    };
     let subscriber = Subscriber {
         events: source.connect(),
         printer,
@@ -110,7 +116,7 @@ impl Subscriber {
                     }
                     None => return Ok(()),
                 },
-                () = std::future::ready(()), if self.printed != state.id() => true,
+                () = ready(()), if self.printed != state.id() => true,
             };
             if idle || saved.elapsed() >= SAVE_INTERVAL {
                 state.save(&self.printed)?;
@@ -139,17 +145,19 @@ impl Subscriber {
 /// it may have been replaced.
 fn token(
     options: &SubscribeOptions,
-) -> Result<impl FnMut() -> Option<String> + Send + 'static, Failure> {
-    let mut token = token::to_send(options.token_file.as_deref())?;
+) -> Result<Option<impl FnMut() -> String + Send + 'static>, Failure> {
     let file = options.token_file.clone();
-    Ok(move || {
-        if let Some(file) = &file
-            && let Ok(Some(read)) = token::to_send(Some(file))
-        {
-            token = Some(read);
+    let token = token::to_send(file.as_deref())?;
+    Ok(token.map(|mut token| {
+        move || {
+            if let Some(file) = &file
+                && let Ok(Some(read)) = token::to_send(Some(file))
+            {
+                token = read;
+            }
+            token.clone()
         }
-        token.clone()
-    })
+    }))
 }
 
 impl SubscribeOptions {

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 
 use crate::error::{Error, Lost, TransportError};
 use crate::http::{is_temporary, parse, retry_after, words};
+use crate::token::{NoToken, TokenFuture};
 
 /// The outcome of a request.
 pub(crate) enum Answer {
@@ -21,12 +22,38 @@ pub(crate) enum Answer {
     Fatal(Error),
 }
 
+/// Requests the stream, with a token if there is one to fetch.
 pub(crate) async fn request(
     client: Client,
     url: String,
     headers: HeaderMap,
+    token: Option<TokenFuture>,
     time: Duration,
 ) -> Answer {
+    let sent = async {
+        let headers = authorized(headers, token).await?;
+        Ok(send(client, url, headers).await)
+    };
+    // Covers the token, name resolution, the handshakes and the response head.
+    match tokio::time::timeout(time, sent).await {
+        Err(_) => Answer::Lost(Lost::Idle(time)),
+        Ok(Ok(answer)) => answer,
+        Ok(Err(NoToken::Failed(error))) => Answer::Lost(Lost::NoToken(error)),
+        Ok(Err(NoToken::Unsendable)) => Answer::Fatal(Error::UnsendableToken),
+    }
+}
+
+async fn authorized(
+    mut headers: HeaderMap,
+    token: Option<TokenFuture>,
+) -> Result<HeaderMap, NoToken> {
+    if let Some(token) = token {
+        headers.insert(AUTHORIZATION, token.await?);
+    }
+    Ok(headers)
+}
+
+async fn send(client: Client, url: String, headers: HeaderMap) -> Answer {
     let parsed = match parse(&url) {
         Ok(parsed) => parsed,
         Err(reason) => return Answer::Fatal(Error::BadUrl { url, reason }),
@@ -35,11 +62,9 @@ pub(crate) async fn request(
         // The headers that `EventSource` of a browser sends (WHATWG HTML, 9.2.2).
         client.get(parsed).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
     let request = request.headers(headers);
-    match tokio::time::timeout(time, request.send()).await {
-        // Covers name resolution, the handshakes and the response head.
-        Err(_) => Answer::Lost(Lost::Idle(time)),
-        Ok(Err(error)) => Answer::Lost(Lost::Unreachable(TransportError::of(error))),
-        Ok(Ok(response)) => judge(response).await,
+    match request.send().await {
+        Err(error) => Answer::Lost(Lost::Unreachable(TransportError::of(error))),
+        Ok(response) => judge(response).await,
     }
 }
 

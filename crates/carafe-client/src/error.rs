@@ -33,6 +33,10 @@ pub enum Lost {
         /// The time of the `Retry-After` header.
         retry_after: Option<Duration>,
     },
+    /// There is no token for the connection: see
+    /// [`EventSourceOptions::bearer_from`](crate::EventSourceOptions::bearer_from).
+    #[error("cannot get a token: {0}")]
+    NoToken(#[source] TransportError),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(#[source] TransportError),
@@ -109,11 +113,11 @@ pub enum Error {
 /// ```no_run
 /// use std::error::Error;
 ///
-/// use carafe_client::{Publish, PublishError, Publisher};
+/// use carafe_client::{Publish, PublisherError, Publisher};
 ///
 /// # async fn example() {
 /// let hub = Publisher::new("http://127.0.0.1:3000");
-/// if let Err(PublishError::Unreachable { reason, .. }) = hub.publish(&Publish::to("a", "b")).await {
+/// if let Err(PublisherError::Unreachable { reason, .. }) = hub.publish(&Publish::to("a", "b")).await {
 ///     println!("{reason}, because of {:?}", reason.source());
 /// }
 /// # }

@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use carafe_protocol::{Decoder, Received, ReceivedEvent};
 use futures_core::Stream;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::backoff::Backoff;
 use crate::connection::{Answer, request};
 use crate::error::{Error, Lost, TransportError};
-use crate::http::{bearer, client};
+use crate::http::client;
 use crate::options::EventSourceOptions;
 
 /// The events of a stream. It reconnects when the connection is lost.
@@ -24,7 +24,8 @@ use crate::options::EventSourceOptions;
 /// the last event ID, so that a server with a history resumes after that event. The stream ends
 /// after `204 No Content` and after an [`Error`].
 ///
-/// Events of the hub itself, such as `carafe.gap`, arrive like all others.
+/// Events of the hub itself, such as `carafe.gap`, are hidden unless
+/// [`with_control_events`](EventSourceOptions::with_control_events) asks for them.
 ///
 /// ```no_run
 /// use carafe_client::EventSource;
@@ -108,10 +109,12 @@ impl EventSource {
             Err(error) => return Phase::Connecting(Box::pin(async { Answer::Fatal(error) })),
         };
         let (client, url) = (self.client.clone(), self.options.url.clone());
-        Phase::Connecting(Box::pin(request(client, url, headers, self.options.idle)))
+        // Fetched before each connection: the previous token may have expired.
+        let token = self.options.bearer.as_mut().map(|token| token());
+        Phase::Connecting(Box::pin(request(client, url, headers, token, self.options.idle)))
     }
 
-    fn headers(&mut self) -> Result<HeaderMap, Error> {
+    fn headers(&self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         let id = self.decoder.last_event_id();
         if !id.is_empty() {
@@ -119,10 +122,6 @@ impl EventSource {
             // skip events silently.
             let id = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| Error::UnsendableId)?;
             headers.insert("last-event-id", id);
-        }
-        // Asked before each connection: the previous token may have expired.
-        if let Some(token) = self.options.bearer.as_mut().and_then(|token| token()) {
-            headers.insert(AUTHORIZATION, bearer(&token).ok_or(Error::UnsendableToken)?);
         }
         Ok(headers)
     }
@@ -189,6 +188,11 @@ impl EventSource {
         self.phase = Phase::Closed;
         Poll::Ready(Some(Err(error)))
     }
+}
+
+/// Whether the hub itself has sent the event: applications cannot publish these types.
+fn is_control(event: &ReceivedEvent) -> bool {
+    event.event_type.starts_with("carafe.")
 }
 
 impl EventSourceOptions {
@@ -260,7 +264,9 @@ impl Stream for EventSource {
                         // At an event, not when the connection is made: a server that accepts
                         // streams and ends them at once must not be asked again without a pause.
                         this.backoff.succeeded();
-                        return Poll::Ready(Some(Ok(event)));
+                        if this.options.control_events || !is_control(&event) {
+                            return Poll::Ready(Some(Ok(event)));
+                        }
                     }
                     // The event was too large, and will be so again: another connection would not
                     // help.

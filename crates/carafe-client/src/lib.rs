@@ -19,7 +19,7 @@
 //! ```no_run
 //! use carafe_client::{Publish, Publisher};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), carafe_client::PublishError> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), carafe_client::PublisherError> {
 //! let hub = Publisher::new("http://127.0.0.1:3000");
 //! let id = hub.publish(&Publish::to("orders", "one flat white")).await?;
 //! # Ok(()) }
@@ -35,13 +35,14 @@ mod event_source;
 mod http;
 mod options;
 mod publish;
-mod publish_error;
 mod publisher;
+mod publisher_error;
+mod token;
 
 pub use carafe_protocol::ReceivedEvent;
 pub use error::{Error, Lost, TransportError};
 pub use event_source::EventSource;
 pub use options::EventSourceOptions;
 pub use publish::Publish;
-pub use publish_error::PublishError;
 pub use publisher::Publisher;
+pub use publisher_error::PublisherError;

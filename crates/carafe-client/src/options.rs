@@ -1,9 +1,13 @@
 //! The options of an event source.
 
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::ready;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::error::Lost;
+use crate::token::{TokenFuture, fetch};
 
 /// How an [`EventSource`](crate::EventSource) connects. [`connect`](Self::connect) makes one.
 ///
@@ -29,9 +33,10 @@ pub struct EventSourceOptions {
     pub(crate) first_must_succeed: bool,
     pub(crate) on_lost: Option<OnLost>,
     pub(crate) bearer: Option<Bearer>,
+    pub(crate) control_events: bool,
 }
 
-pub(crate) type Bearer = Box<dyn FnMut() -> Option<String> + Send>;
+pub(crate) type Bearer = Box<dyn FnMut() -> TokenFuture + Send>;
 
 pub(crate) type OnLost = Box<dyn FnMut(&Lost) + Send>;
 
@@ -47,6 +52,7 @@ impl EventSourceOptions {
             first_must_succeed: false,
             on_lost: None,
             bearer: None,
+            control_events: false,
         }
     }
 
@@ -94,13 +100,36 @@ impl EventSourceOptions {
     /// Sends this token with each request, as `Authorization: Bearer`.
     pub fn bearer(self, token: impl Into<String>) -> Self {
         let token = token.into();
-        self.bearer_with(move || Some(token.clone()))
+        self.bearer_from(move || ready(Ok::<_, Infallible>(token.clone())))
     }
 
-    /// Calls `token` before each connection and sends what it returns. Use it for tokens that
-    /// expire: a hub ends the stream when the token of the stream expires.
-    pub fn bearer_with(mut self, token: impl FnMut() -> Option<String> + Send + 'static) -> Self {
-        self.bearer = Some(Box::new(token));
+    /// Fetches a token before each connection. Use it for tokens that expire: a hub ends the stream
+    /// when the token of the stream expires. An error counts as a lost connection: the source
+    /// fetches a token again after a wait.
+    ///
+    /// ```
+    /// use carafe_client::EventSource;
+    ///
+    /// let source = EventSource::options("https://hub.example/events/orders")
+    ///     .bearer_from(async || tokio::fs::read_to_string("orders.token").await)
+    ///     .connect();
+    /// # drop(source);
+    /// ```
+    pub fn bearer_from<F, T, E>(mut self, mut token: F) -> Self
+    where
+        F: FnMut() -> T + Send + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: Error + Send + Sync + 'static,
+    {
+        self.bearer = Some(Box::new(move || fetch(token())));
+        self
+    }
+
+    /// Returns the hub's own events, too, whose types begin with `carafe.`: positions, gaps,
+    /// heartbeats. They are hidden by default, and count for
+    /// [`EventSource::last_event_id`](crate::EventSource::last_event_id) all the same.
+    pub fn with_control_events(mut self) -> Self {
+        self.control_events = true;
         self
     }
 

@@ -1,20 +1,25 @@
 //! Publishing events to a hub. A request runs on the task that awaits it.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::error::TransportError;
-use crate::http::{bearer, client, is_temporary, is_untrusted, parse, retry_after, words};
+use crate::http::{client, is_temporary, is_untrusted, parse, retry_after, words};
 use crate::publish::{Publish, batch, repeatable_batch};
-use crate::publish_error::PublishError;
+use crate::publisher_error::PublisherError;
+use crate::token::{NoToken, TokenFuture, fetch};
 
 /// The default time limits for one event, and for a batch.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +45,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// ```no_run
 /// use carafe_client::{Publish, Publisher};
 ///
-/// # async fn example() -> Result<(), carafe_client::PublishError> {
+/// # async fn example() -> Result<(), carafe_client::PublisherError> {
 /// let hub = Publisher::new("http://127.0.0.1:3000").with_bearer("the token");
 /// let position = hub.publish(&Publish::to("orders", "one flat white")).await?;
 /// println!("stored at {position}");
@@ -50,13 +55,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Publisher {
     url: String,
     client: Client,
-    bearer: Option<Result<HeaderValue, PublishError>>,
+    bearer: Option<Bearer>,
     timeout: Option<Duration>,
     retries: bool,
     on_retry: Option<OnRetry>,
 }
 
-type OnRetry = Arc<dyn Fn(&PublishError) + Send + Sync>;
+type Bearer = Arc<dyn Fn() -> TokenFuture + Send + Sync>;
+
+type OnRetry = Arc<dyn Fn(&PublisherError) + Send + Sync>;
 
 impl Publisher {
     /// A publisher to the hub at this URL. It posts to the path `/events` below it.
@@ -75,8 +82,21 @@ impl Publisher {
 
     /// Sends this token with each request, as `Authorization: Bearer`.
     #[must_use]
-    pub fn with_bearer(mut self, token: &str) -> Self {
-        self.bearer = Some(bearer(token).ok_or(PublishError::UnsendableToken));
+    pub fn with_bearer(self, token: impl Into<String>) -> Self {
+        let token = token.into();
+        self.with_bearer_from(move || ready(Ok::<_, Infallible>(token.clone())))
+    }
+
+    /// Fetches a token before each request. An error counts as a hub that cannot be reached: the
+    /// request is repeated until the [timeout](Self::with_timeout).
+    #[must_use]
+    pub fn with_bearer_from<F, T, E>(mut self, token: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: Error + Send + Sync + 'static,
+    {
+        self.bearer = Some(Arc::new(move || fetch(token())));
         self
     }
 
@@ -97,7 +117,7 @@ impl Publisher {
 
     /// Calls `on_retry` with the reason before each pause and further attempt.
     #[must_use]
-    pub fn on_retry(mut self, on_retry: impl Fn(&PublishError) + Send + Sync + 'static) -> Self {
+    pub fn on_retry(mut self, on_retry: impl Fn(&PublisherError) + Send + Sync + 'static) -> Self {
         self.on_retry = Some(Arc::new(on_retry));
         self
     }
@@ -106,18 +126,18 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish_all`](Self::publish_all).
-    pub async fn publish(&self, event: &Publish) -> Result<String, PublishError> {
+    pub async fn publish(&self, event: &Publish) -> Result<String, PublisherError> {
         let timeout = self.timeout.unwrap_or(EVENT_TIMEOUT);
         let mut ids = self.publish_within(std::slice::from_ref(event), timeout).await?;
         ids.pop()
-            .ok_or_else(|| PublishError::Unknown(String::from("the response has no ID").into()))
+            .ok_or_else(|| PublisherError::Unknown(String::from("the response has no ID").into()))
     }
 
     /// Publishes a batch in order. The hub stores all events or none. Returns their positions.
     ///
     /// # Errors
     /// When the hub rejects the request for good, or when the time is over.
-    pub async fn publish_all(&self, events: &[Publish]) -> Result<Vec<String>, PublishError> {
+    pub async fn publish_all(&self, events: &[Publish]) -> Result<Vec<String>, PublisherError> {
         self.publish_within(events, self.timeout.unwrap_or(BATCH_TIMEOUT)).await
     }
 
@@ -125,7 +145,7 @@ impl Publisher {
         &self,
         events: &[Publish],
         timeout: Duration,
-    ) -> Result<Vec<String>, PublishError> {
+    ) -> Result<Vec<String>, PublisherError> {
         // Encoded once: all attempts send the same keys.
         let body = if self.retries { repeatable_batch(events) } else { batch(events) };
         let deadline = Deadline(Instant::now().checked_add(timeout));
@@ -136,7 +156,7 @@ impl Publisher {
                 Ok(ids) => return Ok(ids),
                 Err(failed) => failed,
             };
-            unknown |= matches!(failed.error, PublishError::Unknown(_));
+            unknown |= matches!(failed.error, PublisherError::Unknown(_));
             let Some(pause) = self.pause(&failed, deadline, &mut backoff) else {
                 return Err(failed.error.after_unknown(unknown));
             };
@@ -160,26 +180,24 @@ impl Publisher {
 
     async fn attempt(&self, body: Bytes, time: Duration) -> Result<Vec<String>, Failed> {
         let request = self.request()?.timeout(time).body(body);
+        let request = match &self.bearer {
+            Some(token) => request.header(AUTHORIZATION, timeout(time, token()).await??),
+            None => request,
+        };
         let response = request.send().await.map_err(|error| self.failure(error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
         let body = response.bytes().await.map_err(|error| self.failure(error))?;
         let published: Published = serde_json::from_slice(&body)
-            .map_err(|error| PublishError::Unknown(TransportError::of(error)))?;
+            .map_err(|error| PublisherError::Unknown(TransportError::of(error)))?;
         Ok(published.ids)
     }
 
-    fn request(&self) -> Result<RequestBuilder, PublishError> {
+    fn request(&self) -> Result<RequestBuilder, PublisherError> {
         let url = parse(&self.url)
-            .map_err(|reason| PublishError::BadUrl { url: self.url.clone(), reason })?;
-        let request = self.client.post(url).header(CONTENT_TYPE, "application/x-ndjson");
-        // A token that cannot be sent is an error of the request, because `with_bearer` does not
-        // fail.
-        match &self.bearer {
-            Some(bearer) => Ok(request.header(AUTHORIZATION, bearer.clone()?)),
-            None => Ok(request),
-        }
+            .map_err(|reason| PublisherError::BadUrl { url: self.url.clone(), reason })?;
+        Ok(self.client.post(url).header(CONTENT_TYPE, "application/x-ndjson"))
     }
 
     fn failure(&self, error: reqwest::Error) -> Failed {
@@ -189,9 +207,9 @@ impl Publisher {
         let is_temporary = !is_untrusted(&error);
         let reason = TransportError::of(error);
         let error = if is_connect {
-            PublishError::Unreachable { url: self.url.clone(), reason }
+            PublisherError::Unreachable { url: self.url.clone(), reason }
         } else {
-            PublishError::Unknown(reason)
+            PublisherError::Unknown(reason)
         };
         Failed { error, is_temporary, retry_after: Duration::ZERO }
     }
@@ -229,15 +247,30 @@ impl Deadline {
 
 /// A failed attempt.
 struct Failed {
-    error: PublishError,
+    error: PublisherError,
     /// Whether another attempt may succeed.
     is_temporary: bool,
     retry_after: Duration,
 }
 
-impl From<PublishError> for Failed {
-    fn from(error: PublishError) -> Self {
-        let is_temporary = matches!(error, PublishError::Unknown(_));
+impl From<NoToken> for Failed {
+    fn from(missing: NoToken) -> Self {
+        match missing {
+            NoToken::Failed(error) => PublisherError::NoToken(error).into(),
+            NoToken::Unsendable => PublisherError::UnsendableToken.into(),
+        }
+    }
+}
+
+impl From<Elapsed> for Failed {
+    fn from(elapsed: Elapsed) -> Self {
+        PublisherError::NoToken(TransportError::of(elapsed)).into()
+    }
+}
+
+impl From<PublisherError> for Failed {
+    fn from(error: PublisherError) -> Self {
+        let is_temporary = matches!(error, PublisherError::Unknown(_) | PublisherError::NoToken(_));
         Self { error, is_temporary, retry_after: Duration::ZERO }
     }
 }
@@ -259,9 +292,9 @@ async fn refusal(response: Response) -> Failed {
     let retry_after = retry_after(response.headers()).unwrap_or_default();
     let words = words(response).await;
     let error = if status.is_server_error() && !rejects_for_now(status) {
-        PublishError::Unknown(words.into())
+        PublisherError::Unknown(words.into())
     } else {
-        PublishError::Refused { status: status.as_u16(), words }
+        PublisherError::Refused { status: status.as_u16(), words }
     };
     Failed { error, is_temporary: is_temporary(status), retry_after }
 }

@@ -65,7 +65,7 @@ pub enum Received {
 /// let mut input = &b"id: 7\ndata: espresso\n\n"[..];
 /// let Ok(Some(Received::Event(event))) = Decoder::new().decode(&mut input) else { panic!() };
 /// assert_eq!(event.event_type, "message");
-/// assert_eq!((&*event.data, &*event.last_event_id), ("espresso", "7"));
+/// assert_eq!((&*event.data, event.id()), ("espresso", "7"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedEvent {
@@ -75,6 +75,14 @@ pub struct ReceivedEvent {
     pub data: String,
     /// The ID after which to resume: the ID of this event, or the latest ID before it, or empty.
     pub last_event_id: String,
+}
+
+impl ReceivedEvent {
+    /// The ID after which to resume, as browsers' `lastEventId`. It is empty if there is none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.last_event_id
+    }
 }
 
 /// An event has more bytes than the decoder may buffer.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::str::FromStr;
 use std::time::Duration;
 
 use memchr::memchr2;
@@ -221,6 +222,14 @@ impl EventType {
     }
 }
 
+impl FromStr for EventType {
+    type Err = BadEventType;
+
+    fn from_str(text: &str) -> Result<Self, BadEventType> {
+        Self::new(text)
+    }
+}
+
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -270,6 +279,14 @@ impl EventId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for EventId {
+    type Err = BadEventId;
+
+    fn from_str(text: &str) -> Result<Self, BadEventId> {
+        Self::new(text)
     }
 }
 
@@ -371,10 +388,14 @@ mod tests {
     fn a_type_or_id_that_could_forge_a_field_is_never_constructed() {
         for bad in ["", "a\nb", "a\rb", "a\r\n"] {
             assert_eq!(EventType::new(bad), Err(BadEventType), "{bad:?}");
+            assert_eq!(bad.parse::<EventType>(), Err(BadEventType), "{bad:?}");
         }
         for bad in ["a\nb", "\r", "a\0b"] {
             assert_eq!(EventId::new(bad), Err(BadEventId), "{bad:?}");
+            assert_eq!(bad.parse::<EventId>(), Err(BadEventId), "{bad:?}");
         }
+        assert_eq!("t".parse(), EventType::new("t"));
+        assert_eq!("7".parse(), EventId::new("7"));
         assert_eq!(EventId::new("").unwrap().as_str(), "");
     }
 }

@@ -1,6 +1,9 @@
 //! The event source.
 
-use std::sync::{Arc, Mutex};
+use std::convert::Infallible;
+use std::future::ready;
+use std::io;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use carafe_client::{Error, EventSource, EventSourceOptions, Lost};
@@ -174,9 +177,13 @@ async fn the_token_is_requested_before_each_connection() {
     let mut number = 0;
     let options = EventSource::options(script.url()).retry(Duration::from_millis(1));
     let mut events = options
-        .bearer_with(move || {
+        .bearer_from(move || {
             number += 1;
-            Some(format!("token-{number}"))
+            // Takes its time, as a request to a login service does.
+            async move {
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(format!("token-{number}"))
+            }
         })
         .connect();
     for data in ["one", "two"] {
@@ -184,4 +191,39 @@ async fn the_token_is_requested_before_each_connection() {
     }
     let sent = [0, 1].map(|request| script.header(request, "authorization").unwrap());
     assert_eq!(sent, ["Bearer token-1", "Bearer token-2"]);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_had_now_is_fetched_again() {
+    let script = Script::play(&[&stream("data: one\n\n")]).await;
+    let (lost, losses) = mpsc::channel();
+    let mut tokens = [Err(io::Error::other("the login service is down")), Ok("token")].into_iter();
+    let mut events = source(&script)
+        .bearer_from(move || ready(tokens.next().unwrap().map(String::from)))
+        .on_lost(move |reason| lost.send(reason.to_string()).unwrap())
+        .connect();
+    assert_eq!(events.next().await.unwrap().unwrap().data, "one");
+    assert_eq!(losses.recv().unwrap(), "cannot get a token: the login service is down");
+    assert_eq!(script.header(0, "authorization").unwrap(), "Bearer token");
+}
+
+#[tokio::test]
+async fn events_of_the_hub_itself_are_hidden_unless_they_are_asked_for() {
+    let body = "event: carafe.position\ndata: {}\nid: 7\n\ndata: one\n\n\
+                event: carafe.gap\ndata: {}\nid: 8\n\n";
+    let ended = answer("204 No Content", "", "");
+    for (wanted, types) in
+        [(false, vec!["message"]), (true, vec!["carafe.position", "message", "carafe.gap"])]
+    {
+        let script = Script::play(&[&stream(body), &ended]).await;
+        let options = if wanted { source(&script).with_control_events() } else { source(&script) };
+        let mut events = options.connect();
+        let mut received = Vec::new();
+        while let Some(event) = events.next().await {
+            received.push(event.unwrap().event_type);
+        }
+        assert_eq!(received, types);
+        assert_eq!(events.last_event_id(), "8");
+        assert_eq!(script.header(1, "last-event-id").unwrap(), "8");
+    }
 }

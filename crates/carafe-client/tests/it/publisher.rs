@@ -1,9 +1,12 @@
 //! The publisher.
 
+use std::future::ready;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carafe_client::{Publish, PublishError, Publisher};
+use carafe_client::{Publish, Publisher, PublisherError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -56,7 +59,7 @@ async fn a_rejection_has_the_detail_of_the_hub_and_ends_the_attempts() {
     let script =
         Script::play(&[&answer("400 Bad Request", JSON, r#"{"detail":"use another"}"#)]).await;
     let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
-    assert_eq!(error, PublishError::Refused { status: 400, words: "use another".into() });
+    assert_eq!(error, PublisherError::Refused { status: 400, words: "use another".into() });
     assert_eq!(script.requests().len(), 1);
 }
 
@@ -81,9 +84,9 @@ async fn a_request_is_sent_again_with_the_same_key_until_the_hub_accepts_it() {
     assert_eq!(keys[0].as_str().unwrap().len(), 32, "{keys:?}");
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     let reasons = reasons.lock().unwrap();
-    let later = PublishError::Refused { status: 503, words: "later".into() };
+    let later = PublisherError::Refused { status: 503, words: "later".into() };
     assert_eq!((reasons.len(), &reasons[0]), (5, &later));
-    assert!(matches!(&reasons[2..4], [PublishError::Unknown(_), PublishError::Unknown(_)]));
+    assert!(matches!(&reasons[2..4], [PublisherError::Unknown(_), PublisherError::Unknown(_)]));
 }
 
 #[tokio::test]
@@ -108,7 +111,7 @@ async fn a_hub_that_is_not_there_yet_is_waited_for() {
     let (started, starts) = tokio::sync::oneshot::channel();
     let (socket, started) = (Mutex::new(Some(socket)), Mutex::new(Some(started)));
     let publisher = Publisher::new(url).with_timeout(Duration::MAX).on_retry(move |reason| {
-        assert!(matches!(reason, PublishError::Unreachable { .. }), "{reason}");
+        assert!(matches!(reason, PublisherError::Unreachable { .. }), "{reason}");
         if let Some(socket) = socket.lock().unwrap().take() {
             let listener = socket.listen(8).unwrap();
             let sent = started.lock().unwrap().take().unwrap().send(listener);
@@ -137,14 +140,16 @@ async fn a_wait_beyond_the_timeout_is_not_begun() {
     let script =
         Script::play(&[&answer("503 Service Unavailable", busy, r#"{"detail":"later"}"#)]).await;
     let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
-    assert_eq!(error, PublishError::Refused { status: 503, words: "later".into() });
+    assert_eq!(error, PublisherError::Refused { status: 503, words: "later".into() });
 }
 
 #[tokio::test]
 async fn an_error_after_an_attempt_of_unknown_outcome_says_that_it_is_unknown() {
     let script = Script::play(&["", &answer("403 Forbidden", "", "")]).await;
     let error = Publisher::new(script.url()).publish(&order()).await.unwrap_err();
-    assert!(matches!(&error, PublishError::Unknown(reason) if reason.to_string().contains("403")));
+    assert!(
+        matches!(&error, PublisherError::Unknown(reason) if reason.to_string().contains("403"))
+    );
 }
 
 #[tokio::test]
@@ -153,7 +158,7 @@ async fn an_unreachable_hub_is_reported_with_its_url_when_the_time_is_over() {
     let publisher = Publisher::new(&*gone).with_timeout(Duration::ZERO);
     let error = publisher.publish(&order().with_key("k")).await.unwrap_err();
     assert!(
-        matches!(&error, PublishError::Unreachable { url, .. } if url.starts_with(&gone)),
+        matches!(&error, PublisherError::Unreachable { url, .. } if url.starts_with(&gone)),
         "{error:?}"
     );
 }
@@ -171,7 +176,7 @@ async fn a_server_that_does_not_speak_tls_is_not_tried_again() {
     let publisher = Publisher::new(url).with_timeout(Duration::MAX);
     let publisher = publisher.on_retry(|reason| panic!("tried again: {reason}"));
     let error = publisher.publish(&order()).await.unwrap_err();
-    assert!(matches!(error, PublishError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, PublisherError::Unreachable { .. }), "{error:?}");
     serving.abort();
 }
 
@@ -179,7 +184,7 @@ async fn a_server_that_does_not_speak_tls_is_not_tried_again() {
 async fn a_url_that_cannot_be_requested_is_reported() {
     for url in ["", "hub", "ftp://127.0.0.1"] {
         let error = Publisher::new(url).publish(&order()).await.unwrap_err();
-        assert!(matches!(error, PublishError::BadUrl { .. }), "{error:?}");
+        assert!(matches!(error, PublisherError::BadUrl { .. }), "{error:?}");
     }
 }
 
@@ -191,6 +196,30 @@ async fn a_token_is_sent_with_each_request_and_appears_nowhere_else() {
     assert_eq!(script.header(0, "authorization").unwrap(), "Bearer a.b.c");
     assert!(!format!("{publisher:?}").contains("a.b.c"), "{publisher:?}");
     let broken = Publisher::new(script.url()).with_bearer("a\nb");
-    assert_eq!(broken.publish(&order()).await, Err(PublishError::UnsendableToken));
+    assert_eq!(broken.publish(&order()).await, Err(PublisherError::UnsendableToken));
     assert_eq!(script.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_had_now_is_fetched_again() {
+    let script = Script::play(&[&created()]).await;
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&attempts);
+    let publisher = Publisher::new(script.url()).with_bearer_from(move || {
+        let attempt = counted.fetch_add(1, Ordering::Relaxed);
+        ready(if attempt == 0 { Err(io::Error::other("down")) } else { Ok("token".into()) })
+    });
+    publisher.publish(&order()).await.unwrap();
+    assert_eq!(script.header(0, "authorization").unwrap(), "Bearer token");
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_sent() {
+    let script = Script::play(&[]).await;
+    let failing = || ready(Err::<String, _>(io::Error::other("down")));
+    let publisher = Publisher::new(script.url()).with_bearer_from(failing).without_retry();
+    let error = publisher.publish(&order()).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot get a token: down");
+    assert_eq!(script.requests().len(), 0);
 }

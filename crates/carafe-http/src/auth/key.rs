@@ -48,7 +48,8 @@ impl Key {
     ///
     /// # Errors
     /// When it is shorter.
-    pub fn secret(secret: &[u8]) -> Result<Self, BadKey> {
+    pub fn secret(secret: impl AsRef<[u8]>) -> Result<Self, BadKey> {
+        let secret = secret.as_ref();
         if secret.len() < SECRET_BYTES {
             return Err(BadKey::ShortSecret);
         }
@@ -60,8 +61,8 @@ impl Key {
     ///
     /// # Errors
     /// When there is none, or it is of an unknown kind.
-    pub fn pem(text: &[u8]) -> Result<Self, BadKey> {
-        let trusted = public_key::parse(text)?;
+    pub fn pem(text: impl AsRef<[u8]>) -> Result<Self, BadKey> {
+        let trusted = public_key::parse(text.as_ref())?;
         let algorithms = trusted.algorithms.clone();
         Ok(Self::new(Material::One(Arc::new(trusted)), algorithms))
     }
@@ -71,8 +72,8 @@ impl Key {
     ///
     /// # Errors
     /// When it is malformed, or has no key that can be used.
-    pub fn jwk_set(text: &[u8]) -> Result<Self, BadKey> {
-        Ok(Self::new(Material::Set(JwkSet::parse(text)?), ASYMMETRIC))
+    pub fn jwk_set(text: impl AsRef<[u8]>) -> Result<Self, BadKey> {
+        Ok(Self::new(Material::Set(JwkSet::parse(text.as_ref())?), ASYMMETRIC))
     }
 
     /// The JWK Set that an issuer publishes under this URL: `https`, or `http` on this machine.

@@ -41,7 +41,8 @@ impl Signer {
     ///
     /// # Errors
     /// When it is shorter.
-    pub fn secret(secret: &[u8]) -> Result<Self, BadKey> {
+    pub fn secret(secret: impl AsRef<[u8]>) -> Result<Self, BadKey> {
+        let secret = secret.as_ref();
         if secret.len() < SECRET_BYTES {
             return Err(BadKey::ShortSecret);
         }
@@ -53,8 +54,9 @@ impl Signer {
     ///
     /// # Errors
     /// When there is none, or it is of an unknown kind.
-    pub fn pem(text: &[u8]) -> Result<Self, BadKey> {
-        let key = PrivateKeyDer::from_pem_slice(text).map_err(|_| BadKey::NotPrivatePem)?;
+    pub fn pem(text: impl AsRef<[u8]>) -> Result<Self, BadKey> {
+        let key =
+            PrivateKeyDer::from_pem_slice(text.as_ref()).map_err(|_| BadKey::NotPrivatePem)?;
         let der = key.secret_der();
         // The kinds are tried one after the other: their encodings exclude each other.
         let of_kind = rsa(der).or_else(|| ed25519(der)).or_else(|| {

@@ -80,7 +80,7 @@ fn the_type_the_algorithm_and_the_key_are_those_of_the_issuer() {
         401,
         "another algorithm",
     );
-    check(Signer::secret(&[7; 32]).unwrap().with_type("at+jwt"), 401, "a foreign key");
+    check(Signer::secret([7; 32]).unwrap().with_type("at+jwt"), 401, "a foreign key");
     assert_eq!(
         hub.refused(
             &[("match", "a")],

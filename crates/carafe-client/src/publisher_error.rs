@@ -5,12 +5,12 @@ use crate::error::TransportError;
 /// An error of publishing. Its variants say whether events were stored.
 ///
 /// ```no_run
-/// use carafe_client::{Publish, PublishError, Publisher};
+/// use carafe_client::{Publish, PublisherError, Publisher};
 ///
 /// # async fn example() {
 /// let hub = Publisher::new("http://127.0.0.1:3000");
 /// match hub.publish(&Publish::to("orders", "espresso").with_key("order-7")).await {
-///     Err(PublishError::Unknown(reason)) => println!("perhaps stored: {reason}"),
+///     Err(PublisherError::Unknown(reason)) => println!("perhaps stored: {reason}"),
 ///     Err(error) => println!("not stored: {error}"),
 ///     Ok(position) => println!("stored at {position}"),
 /// }
@@ -18,7 +18,7 @@ use crate::error::TransportError;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PublishError {
+pub enum PublisherError {
     /// The URL is invalid or is neither `http` nor `https`. Nothing was sent.
     #[error("cannot request {url}: {reason}; use the URL of a hub, such as http://127.0.0.1:3000")]
     BadUrl {
@@ -37,6 +37,10 @@ pub enum PublishError {
         #[source]
         reason: TransportError,
     },
+    /// There is no token for the request: see
+    /// [`Publisher::with_bearer_from`](crate::Publisher::with_bearer_from). Nothing was sent.
+    #[error("cannot get a token: {0}")]
+    NoToken(#[source] TransportError),
     /// The token cannot be sent in a header. Nothing was sent.
     #[error("the token has control characters: use it as it was issued, on one line")]
     UnsendableToken,
@@ -57,12 +61,12 @@ pub enum PublishError {
     Unknown(#[source] TransportError),
 }
 
-impl PublishError {
+impl PublisherError {
     /// The same error, when an earlier attempt may have stored the events: it must not say that
     /// nothing was stored.
     pub(crate) fn after_unknown(self, unknown: bool) -> Self {
         match self {
-            Self::Unreachable { .. } | Self::Refused { .. } if unknown => {
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::NoToken(_) if unknown => {
                 Self::Unknown(self.to_string().into())
             }
             error => error,
