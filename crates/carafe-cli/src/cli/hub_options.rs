@@ -288,7 +288,8 @@ pub(crate) struct MercureOptions {
         value_parser = positive_duration
     )]
     pub(crate) mercure_max_age: Option<Duration>,
-    /// Public origin of the hub, such as https://hub.example.com; required for Mercure 1.0
+    /// URL under which clients reach the hub, such as https://hub.example.com or, if a proxy
+    /// removes the path, https://example.com/sse; required for Mercure 1.0
     #[arg(long, env = "CARAFE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     pub(crate) public_url: Option<Url>,
 }

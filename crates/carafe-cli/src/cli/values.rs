@@ -57,10 +57,16 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
 
 pub(super) fn public_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let is_origin =
-        |url: &Url| url.origin().ascii_serialization() == url.as_str().trim_end_matches('/');
-    url.filter(is_origin)
-        .ok_or_else(|| "expected an origin without a path, such as https://hub.example.com".into())
+    let is_plain = |url: &Url| {
+        let path = url.path().trim_end_matches('/');
+        url.as_str().trim_end_matches('/') == url.origin().ascii_serialization() + path
+            && !path.contains(['{', '}', '%'])
+    };
+    url.filter(is_plain).ok_or_else(|| {
+        "expected the URL of the hub without query and fragment, such as https://hub.example.com \
+         or https://example.com/sse"
+            .into()
+    })
 }
 
 pub(super) fn retention(text: &str) -> Result<Retention, String> {

@@ -1,5 +1,8 @@
 //! Who makes a request, and what they may do.
 
+#[cfg(feature = "mercure")]
+use std::sync::Arc;
+
 use carafe_protocol::Topic;
 use http::request::Parts;
 
@@ -8,6 +11,8 @@ use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
+#[cfg(feature = "mercure")]
+use crate::api::options::Options;
 #[cfg(feature = "auth")]
 use crate::auth::refused::Refused;
 #[cfg(feature = "auth")]
@@ -27,9 +32,9 @@ pub(crate) struct Caller {
     source: RightsSource,
     /// Whether the hub has keys for tokens.
     accepts_tokens: bool,
-    /// Whether Mercure is spoken, whose subscription events only the hub may publish.
+    /// For Mercure, whose subscription events only the hub may publish.
     #[cfg(feature = "mercure")]
-    speaks_mercure: bool,
+    options: Arc<Options>,
 }
 
 /// Where the rights of a caller come from.
@@ -100,7 +105,7 @@ impl Caller {
             source,
             accepts_tokens: app.options.accepts_tokens(),
             #[cfg(feature = "mercure")]
-            speaks_mercure: app.options.mercure.is_some(),
+            options: Arc::clone(&app.options),
         }
     }
 
@@ -125,7 +130,9 @@ impl Caller {
 
     fn may_publish_to_one(&self, topic: &Topic) -> Result<(), Problem> {
         #[cfg(feature = "mercure")]
-        if self.speaks_mercure && is_of_subscriptions(topic) {
+        if let Some(mercure) = &self.options.mercure
+            && is_of_subscriptions(topic, mercure.prefix())
+        {
             let detail = format!("only the hub publishes to `{topic}`: use another topic");
             return Err(Problem::of(ProblemKind::Forbidden, detail));
         }

@@ -147,14 +147,22 @@ fn within(range: &RangeInclusive<Duration>, time: Duration) -> Duration {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mercure {
-    /// The origin under which clients reach the hub, such as `https://hub.example.com`. The URL of
-    /// the hub below it is the resource identifier in tokens of 1.0; without it, only 0.x is
-    /// spoken.
+    /// The URL under which clients reach the hub, such as `https://hub.example.com`, or
+    /// `https://example.com/sse` if a proxy removes this path. The URL of the hub's endpoint below
+    /// it is the resource identifier in tokens of 1.0; without it, only 0.x is spoken.
     pub public_url: Option<Url>,
     /// Whether open subscriptions of 0.x are reported, by an API and by private updates.
     pub subscriptions: bool,
     /// The maximum age of a stream; each stream ends within the last fifth of it.
     pub max_age: Option<Duration>,
+}
+
+#[cfg(feature = "mercure")]
+impl Mercure {
+    /// The path of the public URL, without a slash at its end.
+    pub(crate) fn prefix(&self) -> &str {
+        self.public_url.as_ref().map_or("", |url| url.path().trim_end_matches('/'))
+    }
 }
 
 /// The page at `/`.

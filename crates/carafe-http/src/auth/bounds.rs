@@ -27,10 +27,10 @@ impl Bounds {
         now: SystemTime,
     ) -> Result<Option<SystemTime>, Refused> {
         let claims = &signed.claims;
-        // The issuer first: keys of several issuers may be the same, and the caller then tries the
-        // next one.
+        // Type and issuer first: keys of several dialects or issuers may be the same, and the
+        // caller then tries the next one.
+        self.check_type(signed)?;
         self.check_issuer(claims)?;
-        self.check_type(signed.token_type.as_deref())?;
         self.check_audience(claims)?;
         // Leeway only for tokens from the future: an expired token gets none, because the stream
         // ends at `exp` exactly.
@@ -56,9 +56,9 @@ impl Bounds {
 
     /// A token of another kind, signed with the same key, must not be accepted (RFC 8725,
     /// 3.11).
-    fn check_type(&self, token_type: Option<&str>) -> Result<(), Refused> {
+    pub(crate) fn check_type(&self, signed: &Signed) -> Result<(), Refused> {
         // A media type whose `application/` may be omitted (RFC 7515, 4.1.9).
-        let essence = token_type.map(|text| {
+        let essence = signed.token_type.as_ref().map(|text| {
             let text = text.to_ascii_lowercase();
             text.strip_prefix("application/").map(Into::into).unwrap_or(text)
         });

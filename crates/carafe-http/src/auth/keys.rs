@@ -124,7 +124,7 @@ impl Keys {
         head: &Head,
         dialects: &[Dialect],
     ) -> Result<Verified, Refused> {
-        let mut foreign = None;
+        let (mut foreign, mut refused) = (None, Refused::Untrusted);
         for (number, key) in keys.iter().enumerate() {
             let dialect = key.bounds.dialect;
             if !dialects.contains(&dialect)
@@ -135,11 +135,16 @@ impl Keys {
             match self.judge_by(number, key, token, head) {
                 // Two issuers may share a key, but not across dialects.
                 Err(Refused::Issuer) => foreign = Some(dialect),
+                // A key of 0.x may have the same material: the signed type tells whose token it is.
+                Err(Refused::Type) if dialect == Dialect::Mercure1 => refused = Refused::Type,
+                Ok(_) if dialect == Dialect::Mercure0 && is_of_one(keys, token, head) => {
+                    refused = Refused::Type;
+                }
                 Err(Refused::Untrusted) => {}
                 decided => return decided,
             }
         }
-        Err(if foreign.is_some() { Refused::Issuer } else { Refused::Untrusted })
+        Err(if foreign.is_some() { Refused::Issuer } else { refused })
     }
 
     fn judge_by(
@@ -167,6 +172,16 @@ impl Keys {
         }
         hasher.finish()
     }
+}
+
+/// Whether a key of Mercure 1.0 has signed this access token. The rules of 0.x, which are weaker,
+/// must not apply to it, although a key of 0.x has the same material.
+fn is_of_one(keys: &[Key], token: &str, head: &Head) -> bool {
+    let mut of_one = keys.iter().filter(|key| key.bounds.dialect == Dialect::Mercure1);
+    of_one.any(|key| {
+        let signed = key.find(head).and_then(|trusted| trusted.verify(token, head).ok());
+        signed.is_some_and(|signed| key.bounds.check_type(&signed).is_ok())
+    })
 }
 
 /// The sets under URLs that have no key for the token.

@@ -41,7 +41,9 @@ pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
     let adapter = Adapter::new(app, options);
     let mut router = Router::new().route(endpoint::MERCURE, any(hub));
     if adapter.resource.is_some() {
-        router = router.route(state::METADATA, any(metadata::metadata));
+        for path in adapter.metadata_paths() {
+            router = router.route(&path, any(metadata::metadata));
+        }
     }
     if options.subscriptions {
         router = router

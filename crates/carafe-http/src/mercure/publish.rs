@@ -47,7 +47,7 @@ pub(crate) async fn publish(
     let body = BodyReader::begin(options, publisher, &parts, body, most).await?;
     // `_held` lives until the update is stored, and with it the reservation.
     let (update, _held) = read(body, options).await?;
-    update.check(caller.version)?;
+    update.check(caller.version, &adapter.prefix)?;
     caller.check_publish(adapter, update.publication.topics())?;
     let start = Instant::now();
     adapter.app.hub.publish(update.publication).await.map_err(not_stored)?;

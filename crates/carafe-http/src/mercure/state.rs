@@ -1,5 +1,6 @@
 //! The state that all handlers of the adapter share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use crate::api::options::Mercure;
 use crate::mercure::presence::Subscriptions;
 use crate::observe::endpoint;
 
-/// The path of the metadata of the protected resource (RFC 9728): the well-known prefix before the
-/// path of the hub.
-pub(crate) const METADATA: &str = "/.well-known/oauth-protected-resource/.well-known/mercure";
+/// What the path of the metadata of a protected resource begins with; the path of the resource
+/// follows (RFC 9728, 3.1).
+const METADATA: &str = "/.well-known/oauth-protected-resource";
 
 /// The hub and the options of the adapter. Clones are handles to the same.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Adapter {
     pub(crate) resource: Option<Arc<Url>>,
     /// The URL of the metadata of this resource.
     pub(crate) metadata: Option<Arc<Url>>,
+    /// The path before that of the hub in its public URL.
+    pub(crate) prefix: Arc<str>,
     /// The open subscriptions, if they are reported.
     pub(crate) subscriptions: Option<Arc<Subscriptions>>,
     pub(crate) max_age: Option<Duration>,
@@ -29,14 +32,26 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     pub(crate) fn new(app: &App, options: &Mercure) -> Self {
-        let below =
-            |path| options.public_url.as_ref().and_then(|url| url.join(path).ok()).map(Arc::new);
+        let prefix = options.prefix();
+        let at = |path: String| {
+            let mut url = options.public_url.clone()?;
+            url.set_path(&path);
+            Some(Arc::new(url))
+        };
         Self {
             app: app.clone(),
-            resource: below(endpoint::MERCURE),
-            metadata: below(METADATA),
+            resource: at(format!("{prefix}{}", endpoint::MERCURE)),
+            metadata: at(format!("{METADATA}{prefix}{}", endpoint::MERCURE)),
+            prefix: prefix.into(),
             subscriptions: options.subscriptions.then(Arc::default),
             max_age: options.max_age,
         }
+    }
+
+    /// The paths of the metadata, for a proxy that removes the prefix and for one that does not: it
+    /// is in the middle of the path.
+    pub(crate) fn metadata_paths(&self) -> BTreeSet<String> {
+        let prefixes = ["", &*self.prefix];
+        prefixes.map(|prefix| format!("{METADATA}{prefix}{}", endpoint::MERCURE)).into()
     }
 }

@@ -57,9 +57,9 @@ impl Update {
     }
 
     /// Rejects what the version forbids to publish.
-    pub(crate) fn check(&self, version: Version) -> Result<(), Problem> {
+    pub(crate) fn check(&self, version: Version, prefix: &str) -> Result<(), Problem> {
         for topic in self.publication.topics() {
-            check_topic(topic, version)?;
+            check_topic(topic, version, prefix)?;
         }
         if version == Version::Zero {
             return Ok(());
@@ -86,10 +86,10 @@ fn own_topic(text: &str) -> Result<Topic, Problem> {
     })
 }
 
-fn check_topic(topic: &Topic, version: Version) -> Result<(), Problem> {
+fn check_topic(topic: &Topic, version: Version, prefix: &str) -> Result<(), Problem> {
     let text = topic.as_str();
     match version {
-        _ if is_of_subscriptions(topic) => {
+        _ if is_of_subscriptions(topic, prefix) => {
             Err(bad("topic", "it is that of the hub's subscription events: use another"))
         }
         Version::Zero => Ok(()),
@@ -99,7 +99,7 @@ fn check_topic(topic: &Topic, version: Version) -> Result<(), Problem> {
         Version::One if has_invisible(text) => {
             Err(bad("topic", "it has a control or format character: use printable text"))
         }
-        Version::One if is_hubs_own(topic) => {
+        Version::One if is_hubs_own(topic, prefix) => {
             Err(bad("topic", "it is the hub's own URL: use another"))
         }
         Version::One => Ok(()),

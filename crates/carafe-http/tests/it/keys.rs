@@ -264,6 +264,7 @@ async fn the_dialect_follows_from_the_key_and_not_from_the_token() {
 
 #[tokio::test]
 async fn the_old_dialect_never_weakens_the_new_where_both_have_one_key() {
+    const ZERO: &[Dialect] = &[Dialect::Mercure0];
     let keys = Keys::new([
         secret().with_dialect(Dialect::Mercure0),
         secret().with_dialect(Dialect::Mercure1).with_issuer("one").with_audience(["hub"]),
@@ -277,12 +278,29 @@ async fn the_old_dialect_never_weakens_the_new_where_both_have_one_key() {
         (json!({"iss": "two", "aud": "hub", "exp": at(60)}), Refused::Issuer),
         (json!({"mercure": {"publish": ["*"]}}), Refused::Issuer),
     ] {
-        assert_eq!(keys.verify(&sign(claims), MERCURE).await.unwrap_err(), refused);
+        let token = sign(claims);
+        assert_eq!(keys.verify(&token, MERCURE).await.unwrap_err(), refused);
+        assert_eq!(keys.verify(&token, ZERO).await.unwrap_err(), Refused::Type);
     }
-    assert_eq!(
-        keys.verify(&token(json!({"iss": "one"})), MERCURE).await.unwrap_err(),
-        Refused::Type
-    );
+    assert_eq!(keys.verify(&whole, ZERO).await.unwrap_err(), Refused::Type);
+}
+
+#[tokio::test]
+async fn the_signed_type_tells_whose_token_it_is_where_both_dialects_have_one_key() {
+    let keys = Keys::new([
+        secret().with_dialect(Dialect::Mercure0),
+        secret().with_dialect(Dialect::Mercure1).with_issuer("one").with_audience(["hub"]),
+    ]);
+    for claims in [json!({}), json!({"iss": "one"}), json!({"iss": "two", "aud": "other"})] {
+        let old = keys.verify(&token(claims.clone()), MERCURE).await.unwrap();
+        assert_eq!(old.dialect, Dialect::Mercure0, "{claims}");
+    }
+    let of_one = [Dialect::Mercure1];
+    assert_eq!(keys.verify(&token(json!({})), &of_one).await.unwrap_err(), Refused::Type);
+    // Where only a key of 0.x has signed it, the type of its token does not matter.
+    let alone = Keys::new([secret().with_dialect(Dialect::Mercure0)]);
+    let typed = Signer::secret(SECRET).unwrap().with_type("at+jwt").sign(&json!({})).unwrap();
+    assert_eq!(alone.verify(&typed, MERCURE).await.unwrap().dialect, Dialect::Mercure0);
 }
 
 /// A JWK Set with the public keys of these pairs, all of P-256.

@@ -32,6 +32,11 @@ pub(crate) struct Hub {
 impl Hub {
     /// Clients without a token may do nothing.
     pub(crate) fn closed(options: &[&str]) -> Self {
+        Self::at("https://hub.example", options)
+    }
+
+    /// The same under another public URL.
+    pub(crate) fn at(public_url: &str, options: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("zero"), ZERO).unwrap();
         fs::write(folder.path().join("one"), ONE).unwrap();
@@ -40,7 +45,7 @@ impl Hub {
         let keys = keys.to_str().unwrap();
         let all = ["serve", "--listen", "127.0.0.1:0", "--log", "memory:", "--keys", keys];
         let server = Server::of(Process::start(
-            carafe().args(all).args(["--public-url", "https://hub.example"]).args(options),
+            carafe().args(all).args(["--public-url", public_url]).args(options),
         ));
         Self { server, _folder: folder }
     }

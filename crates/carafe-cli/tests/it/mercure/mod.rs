@@ -8,6 +8,7 @@ mod one_errors;
 mod one_publish;
 mod one_subscribe;
 mod one_tokens;
+mod prefix;
 mod private;
 mod random;
 mod subscriptions;
