@@ -1,7 +1,7 @@
 //! The limit on file descriptors, and its shares for connections, streams and files.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 /// The largest default of `--subscribers`: more streams need a decision about memory, too.
 const MAX_SUBSCRIBERS: u64 = 1_000_000;
@@ -62,7 +62,7 @@ fn raise() -> u64 {
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => {
-            info!(from = number(current), to = number(maximum), "raised the limit on open files");
+            debug!(from = number(current), to = number(maximum), "raised the limit on open files");
             number(maximum)
         }
         Err(error) => {

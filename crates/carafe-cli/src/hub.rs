@@ -30,6 +30,7 @@ use crate::reloadable::Adjustable;
 use crate::returned;
 use crate::service_manager;
 use crate::settings;
+use crate::startup::Startup;
 
 /// Runs a hub for development, open to programs and pages of this machine.
 pub(crate) async fn dev(
@@ -131,11 +132,11 @@ async fn run(
     let (hub, failure) = hub(options, closing)?;
     let metrics = serve_metrics(options, &mut passed, hub.clone(), &access.metrics)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
+    let startup = Startup::of(options, &access);
     let app = carafe_http::router(hub.clone(), access);
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
-    for address in &places.addresses {
-        logging::announce_address(options.log_format, &url(scheme, address, &options.base_path));
-    }
+    let urls = places.addresses.iter().map(|address| url(scheme, address, &options.base_path));
+    startup.announce(&urls.collect::<Vec<_>>());
     for address in metrics.iter().flat_map(|places| &places.addresses) {
         info!("metrics on {}/metrics", url("http", address, &BasePath::default()));
     }

@@ -1,11 +1,12 @@
 //! Log lines on standard error: one line per record, also when values contain line breaks or
 //! control characters.
 
+use std::env;
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
 
+use tracing::Subscriber;
 use tracing::field::Field;
-use tracing::{Subscriber, info};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,9 +19,14 @@ use crate::cli::LogFormat;
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     match format {
-        LogFormat::Text => text(filter, io::stderr().is_terminal(), io::stderr).init(),
+        LogFormat::Text => text(filter, has_colors(), io::stderr).init(),
         LogFormat::Json => json(filter, || JsonLines(io::stderr())).init(),
     }
+}
+
+/// Whether standard error shows colors, and the user wants them: <https://no-color.org>.
+fn has_colors() -> bool {
+    io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn text<W>(filter: EnvFilter, colours: bool, writer: W) -> impl Subscriber + Send + Sync
@@ -37,14 +43,6 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(writer).finish()
-}
-
-/// Announces the address. In text format the line has no time and level, since scripts wait for it.
-pub(crate) fn announce_address(format: LogFormat, address: &str) {
-    match format {
-        LogFormat::Text => eprintln!("listening on {address}"),
-        LogFormat::Json => info!("listening on {address}"),
-    }
 }
 
 /// Escapes line breaks, with which a client could forge a log line, and control characters, which

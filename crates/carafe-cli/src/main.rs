@@ -22,6 +22,7 @@ mod reloadable;
 mod returned;
 mod service_manager;
 mod settings;
+mod startup;
 mod state_file;
 mod subscribe;
 mod token;

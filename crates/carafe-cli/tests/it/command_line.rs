@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
+use rustix::process::Signal;
+
 use crate::cli::{fails, run};
-use crate::process::{Server, carafe};
+use crate::process::{Process, Server, carafe};
 
 fn text(arguments: &[&str]) -> String {
     let output = run(arguments, "");
@@ -244,4 +246,52 @@ fn a_check_fails_for_each_part_that_a_start_would_refuse() {
     bytes[at] ^= 1;
     fs::write(&segment, bytes).unwrap();
     fails_check(&["--log", &log_option(&data)], 1, "carafe log verify");
+}
+
+/// What a hub prints up to its address.
+fn start_lines(arguments: &[&str]) -> (Process, Vec<String>) {
+    let process = Process::start(carafe().args(arguments));
+    let mut lines = Vec::new();
+    process.next_record(|line| {
+        lines.push(line.to_owned());
+        line.contains("listening on ")
+    });
+    (process, lines)
+}
+
+#[test]
+fn a_start_prints_version_data_access_a_command_and_the_address_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_option(&folder.path().join("data"));
+    let serve = ["serve", "--anonymous", "subscribe", "--log", &log, "--listen", "127.0.0.1:0"];
+    let (hub, lines) = start_lines(&serve);
+    let address = lines.last().unwrap().strip_prefix("listening on http://").unwrap();
+    let version = format!("carafe {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!((lines.len(), &lines[0]), (5, &version), "{lines:?}");
+    assert!(lines[1].starts_with("  data    ") && lines[1].contains("data, "), "{lines:?}");
+    assert_eq!(lines[2], "  access  everyone may subscribe; nobody may publish without keys");
+    assert_eq!(lines[3], format!("  try     curl -N http://{address}/events"));
+    hub.signal(Signal::TERM);
+    let rest: Vec<_> = hub.stderr.iter().collect();
+    assert!(rest.len() == 1 && rest[0].contains("draining"), "{rest:?}");
+}
+
+#[test]
+fn a_start_in_json_is_logged_in_records() {
+    let serve = ["serve", "--anonymous", "publish", "--log", "memory:", "--log-format", "json"];
+    let (_hub, lines) = start_lines(&[&serve[..], &["--listen", "127.0.0.1:0"]].concat());
+    let records: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records[0]["fields"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(records[0]["fields"]["data"], "in memory: a restart forgets it");
+}
+
+#[test]
+fn dev_warns_if_other_machines_can_reach_it() {
+    let dev = |listen| start_lines(&["dev", "--log", "memory:", "--listen", listen]).0;
+    let warning = dev("0.0.0.0:0").next_record(|line| line.contains("other machines can reach"));
+    assert!(warning.contains("WARN") && warning.contains("run carafe serve"), "{warning}");
+    let quiet = dev("127.0.0.1:0");
+    quiet.signal(Signal::TERM);
+    assert!(quiet.stderr.iter().all(|line| !line.contains("WARN")));
 }

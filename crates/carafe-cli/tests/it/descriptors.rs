@@ -20,6 +20,7 @@ fn hub(limit: &str, options: &[&str]) -> (Server, Vec<String>) {
     command.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]).arg(carafe().get_program());
     command.args(["serve", "--anonymous", "subscribe,publish", "--listen", "127.0.0.1:0"]);
     command.args(["--metrics-listen", "127.0.0.1:0"]).args(options);
+    command.env("RUST_LOG", "info,carafe::descriptors=debug");
     let process = Process::start(&mut command);
     let mut first_words = Vec::new();
     let hub = Server::of_hearing(process, &mut first_words);
