@@ -6,6 +6,8 @@ const STEP_MS = 15_000;
 const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  // Else a page that a script answers itself is one of the Internet, and may not reach this machine.
+  "--disable-features=LocalNetworkAccessChecks",
 ];
 
 /** Runs `work(browser, base, args)`; closes the browser whatever happens, and exits with what came of it. */

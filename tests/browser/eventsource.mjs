@@ -1,6 +1,6 @@
 // eventsource.mjs BASE_URL STREAM_PATH COUNT [TYPE…]
 //
-// A plain EventSource in a blank page of the same origin. Prints {"state":"open"|"error"} and, for each event,
+// A plain EventSource in a blank page of this base. The path may be a URL of another origin. Prints {"state":"open"|"error"} and, for each event,
 // {"event":N,"type":…,"id":…,"data":…}, until COUNT events were seen; the hub's own (carafe.…) are printed, with N
 // null, but not counted. Events of other types are seen if they are named.
 import { check, print, run } from "./chromium.mjs";
@@ -11,12 +11,14 @@ await run("eventsource.mjs BASE_URL STREAM_PATH COUNT [TYPE…]", async (browser
   check(path && Number(count) > 0, "STREAM_PATH and a COUNT above 0 are needed");
   const page = await blankPage(browser, base);
   await page.exposeFunction("report", print);
+  // The page does not learn why an EventSource gave up. Chromium writes it to the console.
+  page.on("console", (line) => console.error(line.text()));
   await page.evaluate(listen, { path, count: Number(count), own: OWN, types: ["message", ...types] });
 });
 
 /** Answered here and not by the server, which may be behind a proxy that cuts what it carries. */
 async function blankPage(browser, base) {
-  const page = await browser.newPage();
+  const page = await browser.newPage({ ignoreHTTPSErrors: true });
   const address = new URL("blank", base).href;
   await page.route(address, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
   await page.goto(address);

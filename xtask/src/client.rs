@@ -2,7 +2,7 @@
 
 use crate::compiled_clients::{GO, JAVA};
 use crate::install::Piece;
-use crate::unpack::{CADDY, NGINX};
+use crate::unpack::{APACHE, CADDY, HAPROXY, NGINX};
 
 /// A client of event streams, a proxy, or a tool.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,10 +18,12 @@ pub(crate) enum Client {
     /// A proxy in front of a hub.
     Nginx,
     Caddy,
+    Apache,
+    Haproxy,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Curl,
         Self::Node,
         Self::Python,
@@ -31,6 +33,8 @@ impl Client {
         Self::Strace,
         Self::Nginx,
         Self::Caddy,
+        Self::Apache,
+        Self::Haproxy,
     ];
 
     /// The name of the client in `CARAFE_TEST_WITHOUT`.
@@ -45,6 +49,8 @@ impl Client {
             Self::Strace => "strace",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
+            Self::Apache => "apache",
+            Self::Haproxy => "haproxy",
         }
     }
 
@@ -72,6 +78,8 @@ impl Client {
             Self::Strace => vec![Piece::Strace],
             Self::Nginx => vec![Piece::Unpacked(&NGINX)],
             Self::Caddy => vec![Piece::Unpacked(&CADDY)],
+            Self::Apache => vec![Piece::Unpacked(&APACHE)],
+            Self::Haproxy => vec![Piece::Unpacked(&HAPROXY)],
         }
     }
 }

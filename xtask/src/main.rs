@@ -30,6 +30,8 @@ use clap::Parser;
 enum Task {
     /// Install what the tests need besides Rust, then check and test everything
     Test(test::Options),
+    /// Install what the tests need besides Rust, and nothing else
+    Install(test::Options),
     /// Build each feature of the library alone, and limit the crates of the smallest build
     Features,
     /// Check the order of crates and modules, import cycles, headers, line widths and `unsafe`
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let task = Task::parse();
     let outcome = enter_workspace().and_then(|()| match task {
         Task::Test(options) => test::run(&options),
+        Task::Install(options) => test::install(&options),
         Task::Features => features::run(),
         Task::Tidy => tidy::run(),
         Task::Deny => dependencies::deny(),

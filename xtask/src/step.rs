@@ -92,6 +92,13 @@ pub(crate) fn runs(program: &str, arg: &str) -> bool {
     output(program, &[arg]).is_some()
 }
 
+/// The same for a program that has libraries of its own in a folder.
+pub(crate) fn runs_with(libraries: &str, program: &str, arg: &str) -> bool {
+    let mut command = Command::new(program);
+    let output = command.arg(arg).env("LD_LIBRARY_PATH", libraries).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 /// The standard output of a program; `None` if it cannot be run or fails.
 pub(crate) fn output(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;

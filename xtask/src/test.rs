@@ -46,6 +46,12 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
+pub(crate) fn install(options: &Options) -> Result<(), String> {
+    let setup = Setup::of(options);
+    setup.report();
+    install::install(&setup.to_install)
+}
+
 /// What has to be installed first, and which clients the run does without.
 struct Setup {
     to_install: Vec<Piece>,
@@ -92,15 +98,10 @@ impl Setup {
 impl Options {
     fn reason_against(&self, client: Client) -> Option<String> {
         let unwanted = match client {
-            Client::Curl
-            | Client::Go
-            | Client::Java
-            | Client::Strace
-            | Client::Nginx
-            | Client::Caddy => false,
             Client::Node => self.no_node,
             Client::Python => self.no_python,
             Client::Browser => self.no_browser,
+            _ => false,
         };
         if unwanted {
             return Some(format!("--no-{} was given", client.name()));
