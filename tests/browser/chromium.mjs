@@ -1,7 +1,7 @@
 // What the scripts here share: one Chromium, one overall time-out, one line of JSON for each thing seen.
 import { chromium } from "playwright-core";
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 180_000;
 const STEP_MS = 15_000;
 const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

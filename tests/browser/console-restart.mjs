@@ -42,7 +42,7 @@ async function goesOn(page, seen) {
 }
 
 function wasAway(states) {
-  return states.includes("reconnecting") || states.includes("ended");
+  return states.includes("waiting");
 }
 
 /** Runs in the page. */

@@ -5,14 +5,14 @@ export function measureContrasts() {
   const rare = showWhatIsRare();
   const all = [...document.querySelectorAll("body *")].filter(isSeen);
   const texts = all.filter(hasOwnText).map((element) => measure(element, "color", groundOf(element)));
-  const fields = all.filter((element) => element.matches("input, textarea, select, button"));
+  const fields = all.filter((element) => element.matches("input, textarea, select, button:not(table button)"));
   const edges = fields.map((element) => measure(element, "borderTopColor", groundOf(element.parentElement)));
   for (const element of rare) element.remove();
   return { texts, edges };
 
   /** The style goes by ids, so a copy keeps the id of its original for as long as it is there. */
   function showWhatIsRare() {
-    const states = ["connecting", "live", "reconnecting", "ended"].map((state) => {
+    const states = ["connecting", "live", "cut", "waiting", "ended", "refused"].map((state) => {
       const copy = copyOf("state", state);
       copy.dataset.state = state;
       return copy;
@@ -20,7 +20,9 @@ export function measureContrasts() {
     const answers = ["done", "problem"].map((kind) => Object.assign(copyOf("answer", kind), { className: kind }));
     const tally = copyOf("gaps", "1");
     tally.dataset.some = "true";
-    return [...states, ...answers, tally, noteRow("gap"), noteRow("resumed")];
+    const error = copyOf("publish-topic-error", "wrong");
+    const fresh = Object.assign(copyOf("fresh", "Show 1 new event"), { hidden: false });
+    return [...states, ...answers, tally, error, fresh, noteRow("gap"), noteRow("resumed")];
   }
 
   function copyOf(id, text) {
@@ -31,9 +33,8 @@ export function measureContrasts() {
   }
 
   function noteRow(kind) {
-    const row = document.getElementById("rows").insertRow();
-    row.className = kind;
-    Object.assign(row.insertCell(), { className: "note", textContent: kind });
+    const row = Object.assign(document.createElement("li"), { className: kind, textContent: kind });
+    document.getElementById("rows").append(row);
     return row;
   }
 

@@ -15,28 +15,52 @@ pub(crate) struct File {
     body: &'static str,
 }
 
-/// The console: its page, style, script and icon.
-pub(crate) static CONSOLE: [File; 4] = [
+/// A module of the console's script.
+macro_rules! module {
+    ($name:literal) => {
+        File {
+            path: concat!("/console/", $name, ".js"),
+            content_type: "text/javascript; charset=utf-8",
+            body: include_str!(concat!("console/", $name, ".js")),
+        }
+    };
+}
+
+/// The console: its page and icon, and below `/console`, its style and the modules of its script.
+/// All refer to each other by relative URLs, so that the console works under any prefix.
+pub(crate) static CONSOLE: [File; 20] = [
     File {
         path: "/",
         content_type: "text/html; charset=utf-8",
         body: include_str!("console/console.html"),
     },
     File {
-        path: "/console.css",
-        content_type: "text/css; charset=utf-8",
-        body: include_str!("console/console.css"),
-    },
-    File {
-        path: "/console.js",
-        content_type: "text/javascript; charset=utf-8",
-        body: include_str!("console/console.js"),
-    },
-    File {
         path: "/favicon.svg",
         content_type: "image/svg+xml",
         body: include_str!("console/favicon.svg"),
     },
+    File {
+        path: "/console/console.css",
+        content_type: "text/css; charset=utf-8",
+        body: include_str!("console/console.css"),
+    },
+    module!("code"),
+    module!("console"),
+    module!("demo"),
+    module!("dom"),
+    module!("filter"),
+    module!("json"),
+    module!("list"),
+    module!("pace"),
+    module!("parser"),
+    module!("problem"),
+    module!("publish"),
+    module!("row"),
+    module!("status"),
+    module!("store"),
+    module!("stream"),
+    module!("topics"),
+    module!("view"),
 ];
 
 const PLAIN: File = File {

@@ -1,0 +1,65 @@
+// The demonstration: a counter whose numbers follow each other, so that a missing or repeated event shows.
+import { $, setText } from "./dom.js";
+
+const REMEMBERED = 10_000;
+
+const tally = { received: 0, doubles: 0, holes: 0, gaps: 0 };
+const seen = new Set();
+let newest = null;
+
+export function countTick({ id, data }) {
+  $("count").textContent = data.slice(0, 16);
+  $("count").dataset.long = String(data.length > 5);
+  if (/^\d{1,15}$/.test(data)) judge(id, Number(data));
+  showTally();
+}
+
+export function countGap() {
+  tally.gaps += 1;
+  newest = null;
+  showTally();
+}
+
+/** Another view leaves ticks out, or repeats some, rightly. */
+export function forgetTicks() {
+  newest = null;
+  seen.clear();
+  $("count").textContent = "–";
+}
+
+function judge(id, number) {
+  tally.received += 1;
+  if (seen.has(id)) {
+    tally.doubles += 1;
+    return;
+  }
+  // A smaller number under a new ID is no double: the server was started again, and counts from 1.
+  if (newest !== null) tally.holes += Math.max(0, number - newest - 1);
+  newest = number;
+  remember(id);
+  pour(number);
+}
+
+function remember(id) {
+  seen.add(id);
+  if (seen.size > REMEMBERED) seen.delete(seen.values().next().value);
+}
+
+function showTally() {
+  for (const [name, number] of Object.entries(tally)) {
+    $(name).textContent = number.toLocaleString("en");
+    $(name).dataset.some = String(number > 0);
+  }
+  setText($("verdict"), verdict());
+}
+
+function verdict() {
+  if (tally.holes) return "Events are missing.";
+  if (tally.doubles) return "Events came twice.";
+  return tally.gaps ? "History was lost, and reported." : "Nothing missing, nothing twice.";
+}
+
+/** The drawing: a minute of ticks fills the carafe. */
+function pour(number) {
+  $("coffee").setAttribute("y", String(90 - (number % 60 || 60) * 0.6));
+}
