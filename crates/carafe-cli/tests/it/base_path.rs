@@ -66,8 +66,11 @@ fn the_console_works_below_a_base_path() {
         return;
     }
     let hub = dev();
-    let page = Process::start(node("tests/browser/console.mjs").arg(hub.url("/live/sse/")));
-    let failure = page.stderr.recv_timeout(4 * PATIENCE).unwrap_or_default();
-    let seen: Vec<_> = page.stdout.iter().collect();
-    assert!(page.wait().success(), "{failure}\n{}", seen.join("\n"));
+    for part in ["stream", "forms"] {
+        let mut script = node("tests/browser/console.mjs");
+        let page = Process::start(script.args([&hub.url("/live/sse/"), part]));
+        let failure = page.stderr.recv_timeout(12 * PATIENCE).unwrap_or_default();
+        let seen: Vec<_> = page.stdout.iter().collect();
+        assert!(page.wait().success(), "{failure}\n{}", seen.join("\n"));
+    }
 }
