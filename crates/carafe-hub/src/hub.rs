@@ -268,6 +268,32 @@ impl Hub {
         Drain::new(Arc::clone(&self.inner))
     }
 
+    /// Closes the hub: it rejects new subscriptions and events, lets all streams end that have
+    /// received everything, and closes the log. Completes when every event whose publishing has
+    /// succeeded is as safe as the log makes it, so that the process may exit.
+    ///
+    /// It does not wait for streams: their server sends them what is left. `carafe::server::serve`
+    /// and a `StreamDrain` wait for streams, and end them at a limited rate.
+    ///
+    /// ```
+    /// use carafe_hub::{Hub, PublishError};
+    /// use carafe_log::{MemoryLog, Publication};
+    /// use carafe_protocol::Topic;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::new(MemoryLog::default());
+    /// hub.close().await;
+    /// let late = hub.publish(Publication::new(Topic::new("orders/42")?, "paid")).await;
+    /// assert_eq!(late, Err(PublishError::Draining));
+    /// # Ok(()) }
+    /// ```
+    pub async fn close(&self) {
+        let drain = self.drain();
+        drain.end(usize::MAX);
+        self.inner.log.close().await;
+    }
+
     fn register(
         &self,
         request: &Subscribe,

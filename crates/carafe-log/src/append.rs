@@ -1,5 +1,7 @@
 //! The traits of a log that store events.
 
+use std::future::ready;
+
 use carafe_protocol::{Offset, Position};
 
 use crate::{BoxFuture, DiskError, Entry, Publication, ReadError};
@@ -25,6 +27,14 @@ pub trait Append: Send + Sync {
     /// position of the first one. Once the future is polled, the append happens even if the future
     /// is dropped.
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>>;
+
+    /// Stores what was appended before, and rejects what is appended from then on. Completes when
+    /// the log may be abandoned: nothing of it is left to write. Reading still works.
+    ///
+    /// By default there is nothing to do.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
 }
 
 /// The answer for one stored publication.
@@ -78,6 +88,9 @@ pub enum AppendError {
     /// Too many bytes of events wait to be stored. The batch was not stored.
     #[error("too many events wait to be stored: publish again in a moment")]
     Busy,
+    /// The log was closed. The batch was not stored. Reading still works.
+    #[error("the log is closed: open it again to store more")]
+    Closed,
     /// The disk is full. The batch was not stored. Reading still works.
     #[error("the disk is full: free some room and publish again")]
     Full,

@@ -72,6 +72,8 @@ while let Some(delivery) = events.next().await {
 # Ok(()) }
 ```
 
+[`Hub::close`] ends all streams and closes the log, before the app exits.
+
 # Under `axum::serve`
 
 A hub works under any server. These parts need the accept loop of the feature `server`,

@@ -58,6 +58,17 @@ fn a_draining_hub_rejects_subscriptions_and_events() {
 }
 
 #[test]
+fn a_closed_hub_has_ended_its_streams_and_stores_nothing_more() {
+    let rig = Rig::roomy();
+    let mut listener = rig.listen(everything());
+    rig.count("a", 3);
+    at_once(rig.hub.close());
+    assert_eq!(data(&listener.hear_to_the_end()), ["0", "1", "2"]);
+    assert_eq!(at_once(rig.hub.publish(publication("a", ""))), Err(PublishError::Draining));
+    assert_eq!(subscribe(&rig.hub, everything()).err(), Some(SubscribeError::Draining));
+}
+
+#[test]
 fn streams_end_at_the_pace_at_which_the_drain_is_driven() {
     let rig = Rig::roomy();
     let mut listeners = waiting(&rig, 5);

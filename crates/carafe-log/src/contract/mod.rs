@@ -94,6 +94,7 @@ macro_rules! __contract_tests {
                 an_empty_log_has_nothing_before_its_tail,
                 appended_entries_are_read_back_in_order,
                 an_append_once_polled_happens,
+                a_log_that_was_closed_has_what_was_appended_before,
                 only_wanted_entries_are_read,
                 an_entry_that_several_matchers_match_is_read_once,
                 a_block_says_how_far_it_looked,

@@ -53,6 +53,17 @@ pub fn an_append_once_polled_happens<F: Factory>() {
     assert_eq!(data(&read_all(&log, log.span().start.offset, &any())), ["first", "second"]);
 }
 
+pub fn a_log_that_was_closed_has_what_was_appended_before<F: Factory>() {
+    let log = F::roomy();
+    let mut dropped = log.append(vec![publication("a", "first")]);
+    let _ = dropped.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    drop(dropped);
+    for _ in 0..2 {
+        wait(log.close());
+        assert_eq!(data(&read_all(&log, log.span().start.offset, &any())), ["first"]);
+    }
+}
+
 pub fn only_wanted_entries_are_read<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start.offset;

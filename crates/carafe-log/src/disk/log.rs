@@ -49,7 +49,7 @@ pub struct DiskLog {
     // disk takes one or two reads.
     key_readers: Readers,
     pattern_tests: u64,
-    writer: Option<JoinHandle<()>>,
+    writer: Arc<WriterThread>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
     closed: Mutex<Option<oneshot::Receiver<()>>>,
     // Released when the writer has ended, while a reader thread may still finish a turn. `None`
@@ -107,6 +107,7 @@ impl DiskLog {
         let writer = thread::Builder::new()
             .name("carafe-log-write".into())
             .spawn(move || writer.run(&taking))?;
+        let writer = Arc::new(WriterThread(Mutex::new(Some(writer))));
         let failure = Mutex::new(Some(failure));
         let (closing, closed) = oneshot::channel();
         let closed = Mutex::new(Some(closed));
@@ -116,7 +117,7 @@ impl DiskLog {
             readers,
             key_readers,
             pattern_tests,
-            writer: Some(writer),
+            writer,
             failure,
             closed,
             lock: None,
@@ -220,15 +221,27 @@ fn look_up(shared: Arc<DiskShared>, job: Job, admitted: Admitted) -> Turn {
     })
 }
 
+/// The thread that writes, until it has ended.
+struct WriterThread(Mutex<Option<JoinHandle<()>>>);
+
+impl WriterThread {
+    /// Lets the writer store all queued appends and write the clean mark, and waits for it.
+    fn finish(&self, queue: &Queue) {
+        // Waits for keys that are still being looked up, by a thread that runs meanwhile.
+        queue.close();
+        // The lock is held while the writer ends: a second call waits, too.
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
 impl Drop for DiskLog {
     /// Stores all queued appends and writes the clean mark.
     fn drop(&mut self) {
-        // Waits for keys that are still being looked up; `key_readers` runs until it is dropped,
-        // after this.
-        self.queue.close();
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
+        // `key_readers` runs until it is dropped, after this.
+        self.writer.finish(&self.queue);
     }
 }
 
@@ -240,6 +253,23 @@ impl Append for DiskLog {
             answer.await.unwrap_or_else(|_| {
                 Err(AppendError::Failed("the thread that writes has panicked".into()))
             })
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let (writer, queue) = (Arc::clone(&self.writer), Arc::clone(&self.queue));
+            let (done, finished) = oneshot::channel::<()>();
+            // A thread of its own: the executor must not wait for the disk.
+            let closing = thread::Builder::new().name("carafe-log-close".into()).spawn(move || {
+                writer.finish(&queue);
+                drop(done);
+            });
+            if let Err(error) = closing {
+                tracing::warn!(%error, "the log is closed only when it is dropped");
+            }
+            // Nothing is ever sent; the sender is dropped.
+            let _ = finished.await;
         })
     }
 }

@@ -49,6 +49,19 @@ pub(crate) fn all(log: &DiskLog) -> Vec<Arc<Entry>> {
 }
 
 #[test]
+fn a_closed_log_stores_nothing_more_and_is_marked_as_complete() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    append_one(&log, publication("a", "before"));
+    wait(log.close());
+    assert_eq!(wait(log.append(vec![publication("a", "after")])), Err(AppendError::Closed));
+    assert!(disk.content().contains_key("clean"), "before the log is dropped");
+    assert_eq!(data(&all(&log)), ["before"]);
+    drop(log);
+    assert_eq!(data(&all(&open(&disk, small_segments()).unwrap())), ["before"]);
+}
+
+#[test]
 fn what_was_appended_is_there_after_opening_again() {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();

@@ -143,12 +143,15 @@ impl Queue {
     /// Reserves room for a job of this size.
     ///
     /// # Errors
-    /// When the job is too large, or too many bytes wait.
+    /// When the job is too large, too many bytes wait, or the queue is being closed.
     pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admitted, AppendError> {
         if bytes > self.batch {
             return Err(AppendError::TooLarge { bytes, limit: self.batch });
         }
         let mut waiting = self.waiting();
+        if waiting.closing {
+            return Err(AppendError::Closed);
+        }
         // A batch larger than the limit is accepted by an empty queue: it could never be stored
         // otherwise.
         if waiting.bytes > 0 && waiting.bytes + bytes > self.limit {
