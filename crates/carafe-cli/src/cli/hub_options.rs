@@ -269,7 +269,7 @@ pub(crate) struct MercureOptions {
         default_value = "false", default_missing_value = "true", value_name = "BOOL"
     )]
     pub(crate) mercure: bool,
-    /// Enable the subscription API of Mercure 0.x, and its updates about subscriptions
+    /// Enable the subscription API of Mercure, and its updates about subscriptions
     #[arg(
         long,
         env = "CARAFE_MERCURE_SUBSCRIPTIONS",

@@ -151,7 +151,7 @@ pub struct Mercure {
     /// `https://example.com/sse` if a proxy removes this path. The URL of the hub's endpoint below
     /// it is the resource identifier in tokens of 1.0; without it, only 0.x is spoken.
     pub public_url: Option<Url>,
-    /// Whether open subscriptions of 0.x are reported, by an API and by private updates.
+    /// Whether open subscriptions are reported, by an API and by private updates.
     pub subscriptions: bool,
     /// The maximum age of a stream; each stream ends within the last fifth of it.
     pub max_age: Option<Duration>,

@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::auth::refused::Refused;
 use crate::auth::verified::Verified;
+use crate::mercure::payloads::Payloads;
 use crate::mercure::selector::{self, ALL, BadSelector, MatchType};
 use crate::mercure::version::Version;
 
@@ -21,8 +22,8 @@ const DETAILS: usize = 100;
 pub(crate) struct Claims {
     pub(crate) publish: Option<Grant>,
     pub(crate) subscribe: Option<Grant>,
-    /// The payload that is published with the holder's subscriptions.
-    pub(crate) payload: Option<Value>,
+    /// The payloads that are published with the holder's subscriptions.
+    pub(crate) payloads: Payloads,
 }
 
 impl Claims {
@@ -42,10 +43,11 @@ impl Claims {
         if !mercure.is_object() {
             return Err(bad("mercure", "is not an object: give `publish` and `subscribe` in it"));
         }
+        let payload = mercure.get("payload").filter(|payload| !payload.is_null());
         Ok(Self {
             publish: selectors(mercure, "publish")?,
             subscribe: selectors(mercure, "subscribe")?,
-            payload: mercure.get("payload").cloned().filter(|payload| !payload.is_null()),
+            payloads: payload.cloned().map(Payloads::of_all).unwrap_or_default(),
         })
     }
 
@@ -58,18 +60,22 @@ impl Claims {
         let details = details.as_array().filter(|details| details.len() <= DETAILS);
         let details = details.ok_or_else(|| wrong("is not an array of at most 100 objects"))?;
         let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
+        let mut payloads = Payloads::default();
         for detail in details {
             let Some(detail) = Detail::read(detail, resource)? else { continue };
             if detail.publish {
                 publish.extend_from_slice(&detail.matchers);
             }
             if detail.subscribe {
+                if let Some(payload) = detail.payload {
+                    payloads.add(Grant::to(detail.matchers.clone()), payload);
+                }
                 subscribe.extend(detail.matchers);
             }
         }
         let grant =
             |matchers: Vec<TopicMatcher>| (!matchers.is_empty()).then(|| Grant::to(matchers));
-        Ok(Self { publish: grant(publish), subscribe: grant(subscribe), payload: None })
+        Ok(Self { publish: grant(publish), subscribe: grant(subscribe), payloads })
     }
 }
 
@@ -109,6 +115,7 @@ struct Detail {
     publish: bool,
     subscribe: bool,
     matchers: Vec<TopicMatcher>,
+    payload: Option<Value>,
 }
 
 impl Detail {
@@ -120,7 +127,11 @@ impl Detail {
         }
         let list =
             |name: &str| detail.get(name).and_then(Value::as_array).filter(|list| !list.is_empty());
-        let mut read = Self { publish: false, subscribe: false, matchers: Vec::new() };
+        let payload = detail.get("payload").cloned();
+        if payload.as_ref().is_some_and(|payload| !payload.is_object()) {
+            return Err(wrong("has a `payload` that is not an object"));
+        }
+        let mut read = Self { publish: false, subscribe: false, matchers: Vec::new(), payload };
         for action in list("actions").ok_or_else(|| wrong("has an entry without `actions`"))? {
             match action.as_str() {
                 Some("publish") => read.publish = true,
@@ -146,10 +157,11 @@ fn matcher(topic: &Value, resource: &Url) -> Result<TopicMatcher, Refused> {
         return Ok(TopicMatcher::any());
     }
     let match_type = match topic.get("match_type").map(Value::as_str) {
-        None | Some(Some("exact")) => MatchType::Exact,
-        Some(Some("urlpattern")) => MatchType::UrlPattern,
-        Some(_) => return Err(wrong("has another `match_type` than `exact` and `urlpattern`")),
+        None => Some(MatchType::Exact),
+        Some(name) => name.and_then(MatchType::named),
     };
+    let match_type = match_type
+        .ok_or_else(|| wrong("has another `match_type` than `exact` and `urlpattern`"))?;
     match_type.matcher(text, resource).map_err(|reason| wrong(&format!("has `{text}`: {reason}")))
 }
 

@@ -4,13 +4,13 @@ use carafe_hub::{Access, Grant};
 use carafe_protocol::Topic;
 use http::header::REFERER;
 use http::request::Parts;
-use serde_json::Value;
 use url::Url;
 
 use crate::auth::credentials::{bearer, cookie};
 use crate::auth::verified::Dialect;
 use crate::mercure::claims::Claims;
 use crate::mercure::form_data::FormData;
+use crate::mercure::payloads::Payloads;
 use crate::mercure::refusal::Refusal;
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
@@ -22,8 +22,8 @@ use crate::policy::rights::Rights;
 pub(crate) struct MercureCaller {
     pub(crate) version: Version,
     pub(crate) rights: Rights,
-    /// The payload that is published with its subscriptions.
-    pub(crate) payload: Option<Value>,
+    /// The payloads that are published with its subscriptions.
+    pub(crate) payloads: Payloads,
     /// Distinguishes holders of tokens and users of the app.
     pub(crate) identity: Option<u64>,
 }
@@ -60,16 +60,33 @@ impl MercureCaller {
         query: &FormData,
         parts: &Parts,
     ) -> Result<Self, Refusal> {
+        let caller = Self::of_any_version(adapter, query, parts).await?;
+        if caller.rights.publish.is_empty() {
+            return Err(caller.refused(adapter, "nothing may be published"));
+        }
+        Ok(caller)
+    }
+
+    /// The reader of the API of subscriptions. The version is that of the token.
+    pub(crate) async fn reader(
+        adapter: &Adapter,
+        query: &FormData,
+        parts: &Parts,
+    ) -> Result<Self, Refusal> {
+        Self::of_any_version(adapter, query, parts).await
+    }
+
+    async fn of_any_version(
+        adapter: &Adapter,
+        query: &FormData,
+        parts: &Parts,
+    ) -> Result<Self, Refusal> {
         // Without keys of 0.x, its rules cannot apply: a request without a token is answered as 1.0
         // says.
         let only_one =
             !adapter.app.options.keys.speak(Dialect::Mercure0) && adapter.resource.is_some();
         let version = if only_one { Version::One } else { Version::Zero };
-        let caller = Self::of(adapter, version, BOTH, query, parts).await?;
-        if caller.rights.publish.is_empty() {
-            return Err(caller.refused(adapter, "nothing may be published"));
-        }
-        Ok(caller)
+        Self::of(adapter, version, BOTH, query, parts).await
     }
 
     /// The caller: by the rights that the app has decided on, else by the token.
@@ -82,7 +99,7 @@ impl MercureCaller {
     ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
         if let Some(AppRights { rights, identity }) = AppRights::of(parts, &options.origins)? {
-            return Ok(Self { version, rights, payload: None, identity });
+            return Ok(Self { version, rights, payloads: Payloads::default(), identity });
         }
         let found = find(adapter, dialects, parameters, parts)?;
         // Without keys, a token may be meant for the app around this router.
@@ -90,7 +107,7 @@ impl MercureCaller {
             Some(found) => Self::holder(adapter, &found).await,
             None => {
                 let rights = options.anonymous.clone();
-                Ok(Self { version, rights, payload: None, identity: None })
+                Ok(Self { version, rights, payloads: Payloads::default(), identity: None })
             }
         }
     }
@@ -116,7 +133,7 @@ impl MercureCaller {
         Ok(Self {
             version: Version::of_dialect(verified.dialect),
             rights: rights.or(&options.anonymous),
-            payload: claims.payload,
+            payloads: claims.payloads,
             identity: Some(verified.identity),
         })
     }

@@ -20,6 +20,7 @@ struct Metadata<'a> {
     authorization_servers: Vec<String>,
     bearer_methods_supported: [&'static str; 1],
     authorization_details_types_supported: [&'static str; 1],
+    mercure_subscriptions: bool,
 }
 
 pub(crate) async fn metadata(
@@ -32,6 +33,7 @@ pub(crate) async fn metadata(
         authorization_servers: adapter.app.options.keys.issuers(Dialect::Mercure1),
         bearer_methods_supported: ["header"],
         authorization_details_types_supported: [DETAIL],
+        mercure_subscriptions: adapter.subscriptions.is_some(),
     };
     Ok(([(CACHE_CONTROL, "no-cache")], Json(metadata)).into_response())
 }

@@ -13,6 +13,7 @@ mod encoder;
 mod form_data;
 mod mercure_caller;
 mod metadata;
+mod payloads;
 mod presence;
 mod publish;
 mod refusal;
@@ -46,13 +47,10 @@ pub(crate) fn routes(app: &App, options: &Mercure) -> Router {
         }
     }
     if options.subscriptions {
-        router = router
-            .route(presence::SUBSCRIPTIONS, any(subscriptions::list))
-            .route(&format!("{}/{{topic}}", presence::SUBSCRIPTIONS), any(subscriptions::list))
-            .route(
-                &format!("{}/{{topic}}/{{subscriber}}", presence::SUBSCRIPTIONS),
-                any(subscriptions::one),
-            );
+        for segments in ["", "/{a}", "/{a}/{b}", "/{a}/{b}/{c}"] {
+            let path = format!("{}{segments}", presence::SUBSCRIPTIONS);
+            router = router.route(&path, any(subscriptions::get));
+        }
     }
     router.with_state(adapter)
 }

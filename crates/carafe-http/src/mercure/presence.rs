@@ -1,20 +1,24 @@
-//! The open subscriptions of Mercure 0.x, and the private updates when one opens or closes.
+//! The open subscriptions, and the private updates when one opens or closes.
 //!
 //! Handlers register a subscriber. Its [`Present`] is dropped with the stream, on whichever thread
 //! ends it, and publishes on the runtime.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carafe_hub::Hub;
 use carafe_log::{ExternalId, Publication};
-use carafe_protocol::Topic;
+use carafe_protocol::{EventType, Topic};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use crate::mercure::encoder::OF_HUB;
+use crate::mercure::payloads::Payloads;
 use crate::mercure::update::new_urn;
+use crate::mercure::version::Version;
 
 /// The API of open subscriptions.
 pub(crate) const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
@@ -24,29 +28,51 @@ pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
 /// Escapes all but the unreserved characters (RFC 3986, 2.3) in a segment of a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The open subscriptions of 0.x, by selector and subscriber.
-#[derive(Default)]
+/// The open subscriptions of both versions, by selector and subscriber.
 pub(crate) struct Subscriptions {
     // Held for lookups only, never while an update is published. No other lock is taken
     // meanwhile.
-    open: Mutex<BTreeMap<(String, String), Subscription>>,
+    open: Mutex<BTreeSet<Arc<Subscription>>>,
+    /// The path before that of the hub, in topics of 1.0.
+    prefix: Arc<str>,
 }
 
-/// One selector of a subscriber, as it is reported.
-#[derive(Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// What a subscription asks for, as its version names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Selector {
+    /// 0.x.
+    Topic { topic: String },
+    /// 1.0.
+    Matcher {
+        match_type: &'static str,
+        #[serde(rename = "match")]
+        text: String,
+    },
+}
+
+/// One selector of a subscriber. Two are equal if both are the same.
 pub(crate) struct Subscription {
+    selector: Selector,
+    subscriber: Arc<str>,
+    payload: Option<Arc<Value>>,
+}
+
+/// A subscription as it is reported.
+#[derive(Serialize)]
+pub(crate) struct Report<'a> {
     id: String,
     #[serde(rename = "type")]
     kind: &'static str,
-    topic: String,
-    subscriber: String,
+    #[serde(flatten)]
+    selector: &'a Selector,
+    subscriber: &'a str,
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<Value>,
+    payload: Option<&'a Value>,
 }
 
-/// A JSON-LD document.
+/// A JSON-LD document of 0.x.
 #[derive(Serialize)]
 pub(crate) struct Document<T> {
     #[serde(rename = "@context")]
@@ -58,24 +84,30 @@ pub(crate) struct Document<T> {
 }
 
 impl Subscriptions {
-    fn open(&self) -> MutexGuard<'_, BTreeMap<(String, String), Subscription>> {
+    pub(crate) fn new(prefix: Arc<str>) -> Self {
+        Self { open: Mutex::default(), prefix }
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeSet<Arc<Subscription>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a subscriber until the result is dropped.
-    pub(crate) fn register<'a>(
+    /// Registers a subscriber until the result is dropped. A selector whose URL is too long for a
+    /// topic is not reported: so a subscription takes little memory here.
+    pub(crate) fn register(
         self: &Arc<Self>,
         hub: &Hub,
-        selectors: impl Iterator<Item = &'a str>,
-        payload: Option<&Value>,
+        selectors: impl Iterator<Item = Selector>,
+        payloads: &Payloads,
     ) -> Present {
-        let subscriber = new_urn();
+        let subscriber: Arc<str> = new_urn().into();
         let selectors: BTreeSet<_> = selectors.collect();
-        let all: Vec<_> = selectors
-            .into_iter()
-            .map(|topic| Subscription::new(topic, &subscriber, payload.cloned()))
-            .collect();
-        self.open().extend(all.iter().map(|one| (one.key(), one.clone())));
+        let all = selectors.into_iter().map(|selector| {
+            let payload = payloads.of(selector.text());
+            Arc::new(Subscription { selector, subscriber: Arc::clone(&subscriber), payload })
+        });
+        let all: Vec<_> = all.filter(|one| Topic::new(&self.url(one)).is_ok()).collect();
+        self.open().extend(all.iter().cloned());
         Present {
             subscriptions: Arc::clone(self),
             hub: hub.clone(),
@@ -85,47 +117,123 @@ impl Subscriptions {
         }
     }
 
-    /// The subscriptions of a selector, or all.
-    pub(crate) fn list(&self, topic: Option<&str>) -> Vec<Subscription> {
+    /// The subscriptions of a version.
+    pub(crate) fn of_version(&self, version: Version) -> Vec<Arc<Subscription>> {
         let open = self.open();
-        let wanted = open.values().filter(|one| topic.is_none_or(|topic| one.topic == topic));
-        wanted.cloned().collect()
+        open.iter().filter(|one| one.selector.version() == version).cloned().collect()
     }
 
-    pub(crate) fn one(&self, topic: &str, subscriber: &str) -> Option<Subscription> {
-        self.open().get(&(topic.into(), subscriber.into())).cloned()
+    /// The subscriptions with this selector.
+    pub(crate) fn with(&self, selector: Selector) -> Vec<Arc<Subscription>> {
+        // The empty text is before all subscribers.
+        let first = Subscription { selector, subscriber: "".into(), payload: None };
+        let open = self.open();
+        let from_first = open
+            .range::<Subscription, _>(&first..)
+            .take_while(|one| one.selector == first.selector);
+        from_first.cloned().collect()
+    }
+
+    pub(crate) fn one(&self, selector: Selector, subscriber: &str) -> Option<Arc<Subscription>> {
+        let wanted = Subscription { selector, subscriber: subscriber.into(), payload: None };
+        self.open().get(&wanted).cloned()
+    }
+
+    /// A subscription as it is reported.
+    pub(crate) fn report<'a>(&self, one: &'a Subscription, active: bool) -> Report<'a> {
+        Report {
+            id: self.url(one),
+            kind: match one.selector.version() {
+                Version::Zero => "Subscription",
+                Version::One => "subscription",
+            },
+            selector: &one.selector,
+            subscriber: &one.subscriber,
+            active,
+            payload: one.payload.as_deref(),
+        }
+    }
+
+    /// The URL of a subscription, which is the topic of its updates.
+    fn url(&self, one: &Subscription) -> String {
+        let escaped = |text| utf8_percent_encode(text, ESCAPED);
+        let subscriber = escaped(&one.subscriber);
+        match &one.selector {
+            Selector::Topic { topic } => format!("{SUBSCRIPTIONS}/{}/{subscriber}", escaped(topic)),
+            Selector::Matcher { match_type, text } => {
+                let text = escaped(text);
+                format!("{}{SUBSCRIPTIONS}/{match_type}/{text}/{subscriber}", self.prefix)
+            }
+        }
+    }
+
+    /// The private update that reports a subscription.
+    fn update(&self, one: &Subscription, active: bool) -> Option<Publication> {
+        let content = self.report(one, active);
+        let topic = Topic::new(&content.id).ok()?;
+        let data = match one.selector.version() {
+            Version::Zero => {
+                serde_json::to_string(&Document { context: CONTEXT, content, last_event_id: None })
+            }
+            Version::One => serde_json::to_string(&content),
+        };
+        let data = data.expect("an object of texts is always JSON");
+        let id = ExternalId::new(&new_urn()).expect("a URN of a UUID is short");
+        let update = Publication::new(topic, data).with_external_id(id);
+        let update = update.with_private(true).with_hub(true);
+        Some(match one.selector.version() {
+            Version::Zero => update,
+            Version::One => update.with_type(EventType::from_static(OF_HUB)),
+        })
+    }
+
+    async fn publish(&self, hub: &Hub, all: &[Arc<Subscription>], active: bool) {
+        let updates = all.iter().filter_map(|one| self.update(one, active)).collect();
+        if let Err(error) = hub.publish_all(updates).await {
+            // While the hub drains, all subscriptions end: no client would receive the update.
+            tracing::debug!(%error, "cannot publish that a subscription opened or closed");
+        }
+    }
+}
+
+impl Selector {
+    fn version(&self) -> Version {
+        match self {
+            Self::Topic { .. } => Version::Zero,
+            Self::Matcher { .. } => Version::One,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Topic { topic: text } | Self::Matcher { text, .. } => text,
+        }
     }
 }
 
 impl Subscription {
-    fn new(topic: &str, subscriber: &str, payload: Option<Value>) -> Self {
-        let [in_topic, in_subscriber] =
-            [topic, subscriber].map(|text| utf8_percent_encode(text, ESCAPED));
-        Self {
-            id: format!("{SUBSCRIPTIONS}/{in_topic}/{in_subscriber}"),
-            kind: "Subscription",
-            topic: topic.into(),
-            subscriber: subscriber.into(),
-            active: true,
-            payload,
-        }
+    fn key(&self) -> (&Selector, &str) {
+        (&self.selector, &self.subscriber)
     }
+}
 
-    fn key(&self) -> (String, String) {
-        (self.topic.clone(), self.subscriber.clone())
+impl PartialEq for Subscription {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
     }
+}
 
-    /// The private update that reports it; `None` if its URL is too long for a topic.
-    fn update(&self) -> Option<Publication> {
-        let document = Document { context: CONTEXT, content: self, last_event_id: None };
-        let data = serde_json::to_string(&document).expect("an object of texts is always JSON");
-        let id = ExternalId::new(&new_urn()).expect("a URN of a UUID is short");
-        Some(
-            Publication::new(Topic::new(&self.id).ok()?, data)
-                .with_external_id(id)
-                .with_private(true)
-                .with_hub(true),
-        )
+impl Eq for Subscription {}
+
+impl PartialOrd for Subscription {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Subscription {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
     }
 }
 
@@ -134,13 +242,13 @@ pub(crate) struct Present {
     subscriptions: Arc<Subscriptions>,
     hub: Hub,
     runtime: Handle,
-    all: Vec<Subscription>,
+    all: Vec<Arc<Subscription>>,
 }
 
 impl Present {
     /// Publishes that the subscriber is active.
     pub(crate) async fn announce(&self) {
-        publish(&self.hub, &self.all).await;
+        self.subscriptions.publish(&self.hub, &self.all, true).await;
     }
 }
 
@@ -149,20 +257,12 @@ impl Drop for Present {
         {
             // In a block of its own: the lock is free before anything is published.
             let mut open = self.subscriptions.open();
-            for one in &mut self.all {
-                open.remove(&one.key());
-                one.active = false;
+            for one in &self.all {
+                open.remove(one);
             }
         }
-        let (hub, all) = (self.hub.clone(), std::mem::take(&mut self.all));
-        self.runtime.spawn(async move { publish(&hub, &all).await });
-    }
-}
-
-async fn publish(hub: &Hub, all: &[Subscription]) {
-    if let Err(error) = hub.publish_all(all.iter().filter_map(Subscription::update).collect()).await
-    {
-        // While the hub drains, all subscriptions end: no client would receive the update.
-        tracing::debug!(%error, "cannot publish that a subscription opened or closed");
+        let (subscriptions, hub) = (Arc::clone(&self.subscriptions), self.hub.clone());
+        let all = std::mem::take(&mut self.all);
+        self.runtime.spawn(async move { subscriptions.publish(&hub, &all, false).await });
     }
 }

@@ -109,11 +109,24 @@ pub(crate) enum MatchType {
 }
 
 impl MatchType {
-    fn of_parameter(name: &str) -> Option<Self> {
+    /// The type of the matchers that this parameter has.
+    pub(crate) fn of_parameter(name: &str) -> Option<Self> {
         match name {
             "match" | "match_exact" => Some(Self::Exact),
             "match_urlpattern" => Some(Self::UrlPattern),
             _ => None,
+        }
+    }
+
+    /// The type of this name, in its only letter case.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Exact, Self::UrlPattern].into_iter().find(|known| known.name() == name)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::UrlPattern => "urlpattern",
         }
     }
 

@@ -43,7 +43,9 @@ impl Adapter {
             resource: at(format!("{prefix}{}", endpoint::MERCURE)),
             metadata: at(format!("{METADATA}{prefix}{}", endpoint::MERCURE)),
             prefix: prefix.into(),
-            subscriptions: options.subscriptions.then(Arc::default),
+            subscriptions: options
+                .subscriptions
+                .then(|| Arc::new(Subscriptions::new(prefix.into()))),
             max_age: options.max_age,
         }
     }

@@ -17,12 +17,12 @@ use crate::api::heartbeat;
 use crate::api::hub_body::HubBody;
 use crate::api::subscribe::{self, Opened};
 use crate::mercure::cursor::Cursor;
-use crate::mercure::encoder::ENCODER;
+use crate::mercure::encoder;
 use crate::mercure::form_data::{FormData, is_form};
 use crate::mercure::mercure_caller::MercureCaller;
-use crate::mercure::presence::Present;
+use crate::mercure::presence::{Present, Selector};
 use crate::mercure::refusal::Refusal;
-use crate::mercure::selector;
+use crate::mercure::selector::{self, MatchType};
 use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
 use crate::observe::stream_request::StreamRequest;
@@ -137,7 +137,9 @@ async fn stream(
         Err(error) => return Err(refusal(adapter, caller, &error)),
     };
     let present = register(adapter, caller, parameters).await;
-    let frames = subscription.into_frames(Format::custom(&ENCODER)).with_heartbeat(heartbeat);
+    let frames = subscription
+        .into_frames(Format::custom(encoder::of(caller.version)))
+        .with_heartbeat(heartbeat);
     let (options, handoff) = (&adapter.app.options, Handoff::choose(parts, &frames));
     Ok(subscribe::stream(options, permit, described, handoff, |handoff, open| {
         let open = match present {
@@ -154,12 +156,23 @@ async fn register(
     caller: &MercureCaller,
     parameters: &FormData,
 ) -> Option<Present> {
-    let subscriptions =
-        adapter.subscriptions.as_ref().filter(|_| caller.version == Version::Zero)?;
-    let present =
-        subscriptions.register(&adapter.app.hub, parameters.all("topic"), caller.payload.as_ref());
+    let subscriptions = adapter.subscriptions.as_ref()?;
+    let selectors = parameters.pairs().filter_map(|pair| selector(caller.version, pair));
+    let present = subscriptions.register(&adapter.app.hub, selectors, &caller.payloads);
     present.announce().await;
     Some(present)
+}
+
+/// What a parameter asks for, if anything.
+fn selector(version: Version, (name, text): (&str, &str)) -> Option<Selector> {
+    let text = text.to_owned();
+    match version {
+        Version::Zero => (name == "topic").then_some(Selector::Topic { topic: text }),
+        Version::One => {
+            let match_type = MatchType::of_parameter(name)?.name();
+            Some(Selector::Matcher { match_type, text })
+        }
+    }
 }
 
 /// When the stream ends: with its token, or at its maximum age.

@@ -14,6 +14,7 @@ use crate::api::body::too_large;
 use crate::api::options::Options;
 use crate::api::publication::{TOPICS, event_type, too_many_topics};
 use crate::api::topic::bad_topic;
+use crate::mercure::encoder::OF_HUB;
 use crate::mercure::form_data::FormData;
 use crate::mercure::selector::has_invisible;
 use crate::mercure::version::Version;
@@ -65,7 +66,7 @@ impl Update {
             return Ok(());
         }
         let event_type = self.publication.event().event_type().map(EventType::as_str);
-        if event_type == Some("mercure") {
+        if event_type == Some(OF_HUB) {
             return Err(bad("type", "`mercure` is the hub's own: use another"));
         }
         match event_type.into_iter().chain([&*self.id]).any(has_invisible) {

@@ -7,6 +7,7 @@ mod ids;
 mod one_errors;
 mod one_publish;
 mod one_subscribe;
+mod one_subscriptions;
 mod one_tokens;
 mod prefix;
 mod private;
