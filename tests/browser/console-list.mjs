@@ -185,8 +185,6 @@ export async function leavesTheCounterOut(page, base) {
   await publish(page, `test/${MARK}/counter`, "mine");
   await until("the row", () => rowsOf(page, `test/${MARK}/counter`));
   check(!(await rowsOf(page, "count")), "the counter is among the user's events");
-  await open(page, base, "topic=count");
-  await until("the counter, asked for by name", () => rowsOf(page, "count"));
 }
 
 export async function isReadByTheKeyboard(page, base) {

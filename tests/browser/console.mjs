@@ -1,6 +1,6 @@
 // console.mjs BASE_URL [list|stream|forms|looks] [--screenshots DIR]
 //
-// Asserts what the console page promises; prints {"ok":…} for each promise kept. The hub must tick topic `count`.
+// Asserts what the console page promises; prints {"ok":…} for each promise kept. The hub must be that of `carafe dev`.
 import { check, print, run } from "./chromium.mjs";
 import * as forms from "./console-forms.mjs";
 import * as list from "./console-list.mjs";

@@ -9,16 +9,16 @@ use carafe_http::{
     BasePath, Metrics, Options, Page, Rights, Served, ServerOptions, Tls, metrics_router,
 };
 use carafe_hub::Hub;
-use carafe_log::{DiskLog, MemoryLog, Publication};
-use carafe_protocol::Topic;
+use carafe_log::{DiskLog, MemoryLog};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::check;
 use crate::cli::{HubOptions, LogPlace, ServeOptions, Settings};
 use crate::closing::Closing;
+use crate::demo::{self, Demo};
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::keys;
@@ -47,10 +47,7 @@ pub(crate) async fn dev(
     Adjustable::new(descriptors, &options, &[]).share_with(&mut access);
     settings::apply(&options, &mut access)?;
     let serving = settings::server_options(&options, descriptors, &access);
-    run(&options, access, serving, (passed, &closing), |hub| {
-        tokio::spawn(tick(hub));
-    })
-    .await
+    run(&options, access, serving, (passed, &closing), Some(Demo::start())).await
 }
 
 /// Runs a hub.
@@ -89,10 +86,8 @@ pub(crate) async fn serve(
     }
     // After all have been added: SIGHUP is handled from here on, and would end the process before.
     reloads.start()?;
-    run(&options.hub, access, serving, (passed, &closing), |_| {
-        tokio::spawn(keys::refresh_sets(keys));
-    })
-    .await
+    tokio::spawn(keys::refresh_sets(keys));
+    run(&options.hub, access, serving, (passed, &closing), None).await
 }
 
 /// Loads the certificate, if one is configured.
@@ -123,7 +118,7 @@ async fn run(
     access: Options,
     serving: ServerOptions,
     (mut passed, closing): (PassedSockets, &Closing),
-    started: impl FnOnce(Hub),
+    demo: Option<Demo>,
 ) -> Result<(), Failure> {
     // First, so that a signal during the rest of the start drains the hub instead of killing it.
     let signals = StopSignals::new()?;
@@ -133,14 +128,17 @@ async fn run(
     let metrics = serve_metrics(options, &mut passed, hub.clone(), &access.metrics)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
     let startup = Startup::of(options, &access);
-    let app = carafe_http::router(hub.clone(), access);
+    let mut app = carafe_http::router(hub.clone(), access);
+    if let Some((hub, access)) = demo.as_ref().map(Demo::endpoint) {
+        let path = format!("{}{}", options.base_path, demo::PATH);
+        app = app.nest_service(&path, carafe_http::router(hub, access));
+    }
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
     let urls = places.addresses.iter().map(|address| url(scheme, address, &options.base_path));
     startup.announce(&urls.collect::<Vec<_>>());
     for address in metrics.iter().flat_map(|places| &places.addresses) {
         info!("metrics on {}/metrics", url("http", address, &BasePath::default()));
     }
-    started(hub.clone());
     service_manager::is_ready(hub.clone());
     let stop = first_of(signals.stop(hub.clone(), options.shutdown_delay), failure);
     let (sender, stopped) = oneshot::channel();
@@ -148,6 +146,7 @@ async fn run(
         let reason = stop.await;
         info!("draining");
         service_manager::stops();
+        demo.iter().for_each(Demo::end);
         // The receiver is read after serving; an error means that serving has failed.
         let _ = sender.send(reason);
     })
@@ -247,19 +246,6 @@ impl StopSignals {
         tokio::select! {
             () = sleep(delay) => {}
             () = self.next() => {}
-        }
-    }
-}
-
-/// Publishes a count each second to the topic `count`, for the console, until the hub drains.
-async fn tick(hub: Hub) {
-    let topic = Topic::new("count").expect("a plain word is a topic");
-    let mut second = interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for count in 1_u64.. {
-        second.tick().await;
-        if hub.publish(Publication::new(topic.clone(), count.to_string())).await.is_err() {
-            return;
         }
     }
 }

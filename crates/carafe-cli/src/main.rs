@@ -5,6 +5,7 @@ mod cli;
 mod closing;
 mod config;
 mod config_command;
+mod demo;
 mod descriptors;
 mod documents;
 mod failure;

@@ -4,6 +4,7 @@
 //! lines.
 
 use std::fs;
+use std::future::ready;
 use std::io::{self, BufRead, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,7 +28,11 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     let outage = Outage::default();
     let mut hub = Publisher::new(options.url.as_str()).on_retry(outage.recorder());
     if let Some(token) = token::to_send(options.token_file.as_deref())? {
-        hub = hub.with_bearer(&token);
+        hub = match options.token_file.clone() {
+            // Read again for each request, because the token in it may have been replaced.
+            Some(file) => hub.with_bearer_from(move || ready(token::read_again(&file))),
+            None => hub.with_bearer(&token),
+        };
     }
     if let Some(timeout) = options.timeout {
         hub = hub.with_timeout(timeout);

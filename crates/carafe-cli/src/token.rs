@@ -1,6 +1,7 @@
 //! `carafe token`, and the tokens that `carafe publish` and `carafe subscribe` send.
 
 use std::env;
+use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -115,4 +116,10 @@ pub(crate) fn to_send(file: Option<&Path>) -> Result<Option<String>, Failure> {
         "" => Err(Failure::usage(format!("{place} is empty: expected a token"))),
         token => Ok(Some(token.to_owned())),
     }
+}
+
+/// The token in a file that had one before.
+pub(crate) fn read_again(file: &Path) -> io::Result<String> {
+    let token = to_send(Some(file)).map_err(|failure| io::Error::other(failure.to_string()))?;
+    Ok(token.unwrap_or_default())
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
-use crate::http::{Stream, get, publish};
+use crate::http::{Stream, get, post, publish};
 use crate::process::{Process, Server, carafe};
 
 pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
@@ -317,11 +317,27 @@ fn help_shows_every_limit_with_its_default() {
 }
 
 #[test]
-fn dev_counts_every_second() {
+fn dev_counts_every_second_beside_the_users_data() {
     let hub = Server::dev();
-    let mut count = Stream::open(hub.address, "/events/count?earliest", &[]);
+    let mut count = Stream::open(hub.address, "/demo/events/count?earliest", &[]);
     assert_eq!(count.data(3), ["1", "2", "3"]);
+    publish(hub.address, "/events/count", "mine");
+    for everything in ["/events?earliest", "/events?pattern=*&earliest", "/events/count?last=2"] {
+        assert_eq!(Stream::open(hub.address, everything, &[]).data(1), ["mine"]);
+    }
     assert!(get(hub.address, "/").body.contains("<script"), "the console is at /");
+    assert_eq!(post(hub.address, "/demo/events/count", "4").status, 403);
+}
+
+#[test]
+fn the_counter_of_dev_ends_with_the_hub() {
+    let hub = Server::dev();
+    let mut count = Stream::open(hub.address, "/demo/events/count?earliest", &[]);
+    assert_eq!(count.data(1), ["1"]);
+    hub.terminate();
+    assert!(hub.wait().success());
+    // Panics if the stream breaks off.
+    assert!(count.all(|event| event.data.parse::<u32>().is_ok()));
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //   #demo             #count #received #doubles #holes #gaps #verdict #last-event-id #cut
 import { $, announce } from "./dom.js";
 import { showCode, startCode } from "./code.js";
-import { countGap, countTick, forgetTicks } from "./demo.js";
+import { cutDemo, reconnectDemo, startDemo, stopDemo } from "./demo.js";
 import { Filter } from "./filter.js";
 import { EventList } from "./list.js";
 import { startPublishing } from "./publish.js";
@@ -22,7 +22,7 @@ import { showState } from "./status.js";
 import { Store } from "./store.js";
 import { Stream } from "./stream.js";
 import { Topics } from "./topics.js";
-import { COUNTER, addressOfView, ownAddress, viewOfAddress, wordsOfBegin, wordsOfView } from "./view.js";
+import { addressOfView, ownAddress, viewOfAddress, wordsOfBegin, wordsOfView } from "./view.js";
 
 let view = viewOfAddress();
 let awaySince = null;
@@ -31,7 +31,7 @@ const store = new Store();
 const list = new EventList(store, toggleFilter);
 const topics = new Topics(toggleFilter);
 const stream = new Stream({
-  address: (lastEventId) => ownAddress(view, lastEventId, withCounter(lastEventId)),
+  address: (lastEventId) => ownAddress(view, lastEventId),
   onState,
   onEvents,
 });
@@ -43,11 +43,9 @@ function startAfresh() {
   awaySince = null;
   showView();
   topics.reset();
-  forgetTicks();
   list.reset();
   applyFilter();
   stream.start();
-  $("last-event-id").textContent = "none yet";
 }
 
 function showView() {
@@ -94,11 +92,6 @@ function applyFilter() {
   showCode(view);
 }
 
-/** The last events of a view are to be the view's own, so the counter comes in when these are there. */
-function withCounter(lastEventId) {
-  return $("demo").open && Boolean(lastEventId || !view.begin.startsWith("last="));
-}
-
 // ---- The stream
 
 function onState(state) {
@@ -117,16 +110,12 @@ function onEvents(events) {
     if (type === "message") listed += onEvent(JSON.parse(data));
     else if (type === "carafe.gap") onGap(JSON.parse(data));
   }
-  $("last-event-id").textContent = stream.lastEventId || "none yet";
   list.grown(listed);
 }
 
 /** Returns how many events were added to the list. */
 function onEvent({ topic, alternates = [], id, time, type, data }) {
   const event = { topics: [topic, ...alternates], id, time, type, data };
-  if (topic === COUNTER) countTick(event);
-  // The demonstration's events are not among the user's, unless a view asks for them by name.
-  if (topic === COUNTER && !view.topics.includes(COUNTER)) return 0;
   topics.count(event);
   store.add(event);
   return 1;
@@ -134,7 +123,6 @@ function onEvent({ topic, alternates = [], id, time, type, data }) {
 
 function onGap(gap) {
   const text = gapText(gap);
-  countGap();
   addNote("gap", text);
   announce(text);
 }
@@ -161,14 +149,9 @@ function addNote(note, text) {
   store.add({ note, data: text, topics: [] });
 }
 
-let demoWasOpen = false;
-
-/** With the demonstration, the same stream continues with one more topic. */
-function onDemo() {
-  if ($("demo").open === demoWasOpen) return;
-  demoWasOpen = $("demo").open;
-  forgetTicks();
+function reconnect() {
   stream.reconnect();
+  reconnectDemo();
 }
 
 // ---- The beginning
@@ -185,13 +168,18 @@ $("unfilter").addEventListener("click", () => {
   filterChanged();
   $("filter").focus();
 });
-$("cut").addEventListener("click", () => stream.cut());
-$("reconnect").addEventListener("click", () => stream.reconnect());
+$("cut").addEventListener("click", () => {
+  stream.cut();
+  cutDemo();
+});
+$("reconnect").addEventListener("click", reconnect);
 window.addEventListener("popstate", startAfresh);
-window.addEventListener("pagehide", () => stream.stop());
-window.addEventListener("pageshow", (event) => event.persisted && stream.reconnect());
-demoWasOpen = $("demo").open = !view.begin.startsWith("last=");
+window.addEventListener("pagehide", () => {
+  stream.stop();
+  stopDemo();
+});
+window.addEventListener("pageshow", (event) => event.persisted && reconnect());
 startPublishing();
 startCode();
 startAfresh();
-$("demo").addEventListener("toggle", onDemo);
+startDemo();

@@ -1,5 +1,7 @@
 // The demonstration: a counter whose numbers follow each other, so that a missing or repeated event shows.
 import { $, setText } from "./dom.js";
+import { Stream } from "./stream.js";
+import { counterAddress } from "./view.js";
 
 const REMEMBERED = 10_000;
 
@@ -7,24 +9,57 @@ const tally = { received: 0, doubles: 0, holes: 0, gaps: 0 };
 const seen = new Set();
 let newest = null;
 
-export function countTick({ id, data }) {
+const stream = new Stream({ address: counterAddress, onState() {}, onEvents });
+let isOpen = false;
+
+/** Counts while the demonstration is shown. */
+export function startDemo() {
+  $("demo").addEventListener("toggle", follow);
+  $("demo").open = true;
+  follow();
+}
+
+export function cutDemo() {
+  if (isOpen) stream.cut();
+}
+
+export function reconnectDemo() {
+  if (isOpen) stream.reconnect();
+}
+
+export function stopDemo() {
+  stream.stop();
+}
+
+/** Between two openings, ticks are left out rightly. */
+function follow() {
+  if ($("demo").open === isOpen) return;
+  isOpen = $("demo").open;
+  newest = null;
+  seen.clear();
+  if (isOpen) stream.start();
+  else stream.stop();
+}
+
+function onEvents(events) {
+  for (const { type, data } of events) {
+    if (type === "message") countTick(JSON.parse(data));
+    else if (type === "carafe.gap") countGap();
+  }
+  $("last-event-id").textContent = stream.lastEventId || "none yet";
+}
+
+function countTick({ id, data }) {
   $("count").textContent = data.slice(0, 16);
   $("count").dataset.long = String(data.length > 5);
   if (/^\d{1,15}$/.test(data)) judge(id, Number(data));
   showTally();
 }
 
-export function countGap() {
+function countGap() {
   tally.gaps += 1;
   newest = null;
   showTally();
-}
-
-/** Another view leaves ticks out, or repeats some, rightly. */
-export function forgetTicks() {
-  newest = null;
-  seen.clear();
-  $("count").textContent = "–";
 }
 
 function judge(id, number) {

@@ -1,8 +1,5 @@
 // What the page reads: the page's query has the names and the meaning of the stream's query, and the list's filter.
 
-/** The topic of the counter of `carafe dev`. */
-export const COUNTER = "count";
-
 export function viewOfAddress() {
   const query = new URLSearchParams(location.search);
   const begin = query.has("earliest") ? "earliest" : query.has("last") ? `last=${query.get("last")}` : "";
@@ -24,18 +21,23 @@ export function streamAddress(view, parameters = {}) {
   return new URL(text ? `events?${text}` : "events", document.baseURI).href;
 }
 
-/** The address of the page's own stream. It asks for the counter, too, if that is wanted. */
-export function ownAddress(view, lastEventId, withCounter) {
+/** The address of the page's own stream. */
+export function ownAddress(view, lastEventId) {
   const query = matchers(view);
-  if (withCounter) {
-    if (isEverything(view)) query.append("pattern", "*");
-    query.append("topic", COUNTER);
-  }
+  const begin = lastEventId || !view.begin ? "" : `&${view.begin}`;
+  return `events?${resuming(query, lastEventId)}${begin}`;
+}
+
+/** The address of the counter of `carafe dev`, which is a hub of its own beside the user's. */
+export function counterAddress(lastEventId) {
+  return `demo/events/count?${resuming(new URLSearchParams(), lastEventId)}`;
+}
+
+function resuming(query, lastEventId) {
   query.append("envelope", "json");
   query.append("heartbeat", "5s");
   if (lastEventId) query.append("last_event_id", lastEventId);
-  const begin = lastEventId || !view.begin ? "" : `&${view.begin}`;
-  return `events?${query}${begin}`;
+  return query;
 }
 
 export function isEverything({ topics, patterns }) {
