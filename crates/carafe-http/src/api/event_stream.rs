@@ -159,7 +159,9 @@ impl EventStream {
     ) -> Self {
         let heartbeat = Heartbeat::every(Some(heartbeat::DEFAULT));
         let handler: Handler = Box::pin(handler);
-        let body = EventBody { handler: Some(handler), events, heartbeat, end, on_error: None };
+        let beat = Bytes::from_static(HEARTBEAT);
+        let body =
+            EventBody { handler: Some(handler), events, heartbeat, beat, end, on_error: None };
         Self { body: Some(body) }
     }
 
@@ -179,6 +181,31 @@ impl EventStream {
     pub fn heartbeat(mut self, interval: Option<Duration>) -> Self {
         if let Some(body) = &mut self.body {
             body.heartbeat = Heartbeat::every(interval);
+        }
+        self
+    }
+
+    /// Sends this event in place of the comment, for pages that notice only events.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use carafe_http::EventStream;
+    /// use carafe_protocol::{Event, EventType};
+    ///
+    /// const ALIVE: EventType = EventType::from_static("alive");
+    ///
+    /// async fn rare() -> EventStream {
+    ///     let stream = EventStream::new(async |events| {
+    ///         tokio::time::sleep(Duration::from_secs(3600)).await;
+    ///         events.data("the hour is over").await?;
+    ///         Ok(())
+    ///     });
+    ///     stream.heartbeat_event(&Event::new("{}").with_type(ALIVE))
+    /// }
+    /// ```
+    pub fn heartbeat_event(mut self, event: &Event) -> Self {
+        if let Some(body) = &mut self.body {
+            body.beat = event.to_bytes().into();
         }
         self
     }
@@ -226,6 +253,8 @@ struct EventBody {
     handler: Option<Handler>,
     events: mpsc::Receiver<Bytes>,
     heartbeat: Heartbeat,
+    /// What is sent after a silence.
+    beat: Bytes,
     /// What is sent after the handler has returned.
     end: Option<Bytes>,
     on_error: Option<OnError>,
@@ -287,7 +316,7 @@ impl http_body::Body for EventBody {
                 self.heartbeat.reset();
                 Poll::Ready(events)
             }
-            Poll::Pending => self.heartbeat.poll(cx).map(|()| Some(Bytes::from_static(HEARTBEAT))),
+            Poll::Pending => self.heartbeat.poll(cx).map(|()| Some(self.beat.clone())),
         };
         polled.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }

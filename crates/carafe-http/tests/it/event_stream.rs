@@ -103,6 +103,17 @@ async fn the_heartbeat_can_be_set_and_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_may_take_the_place_of_the_comment() {
+    let alive = Event::new("{}").with_type(EventType::from_static("alive"));
+    let quiet = EventStream::new(async |_| pending().await).heartbeat_event(&alive);
+    let (start, mut body) = (Instant::now(), body(quiet));
+    for seconds in [15, 30] {
+        assert_eq!(chunk(&mut body).await.unwrap(), "event: alive\ndata: {}\n\n");
+        assert_eq!(start.elapsed().as_secs(), seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_drops_the_handler() {
     struct Dropped(Arc<AtomicBool>);
     impl Drop for Dropped {
