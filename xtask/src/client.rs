@@ -2,7 +2,7 @@
 
 use crate::compiled_clients::{GO, JAVA};
 use crate::install::Piece;
-use crate::unpack::{APACHE, CADDY, HAPROXY, NGINX};
+use crate::unpack::{APACHE, CADDY, HAPROXY, NGINX, PROMETHEUS};
 
 /// A client of event streams, a proxy, or a tool.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,10 +20,12 @@ pub(crate) enum Client {
     Caddy,
     Apache,
     Haproxy,
+    /// Checks what Prometheus reads.
+    Promtool,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Curl,
         Self::Node,
         Self::Python,
@@ -35,6 +37,7 @@ impl Client {
         Self::Caddy,
         Self::Apache,
         Self::Haproxy,
+        Self::Promtool,
     ];
 
     /// The name of the client in `CARAFE_TEST_WITHOUT`.
@@ -51,6 +54,7 @@ impl Client {
             Self::Caddy => "caddy",
             Self::Apache => "apache",
             Self::Haproxy => "haproxy",
+            Self::Promtool => "promtool",
         }
     }
 
@@ -80,6 +84,7 @@ impl Client {
             Self::Caddy => vec![Piece::Unpacked(&CADDY)],
             Self::Apache => vec![Piece::Unpacked(&APACHE)],
             Self::Haproxy => vec![Piece::Unpacked(&HAPROXY)],
+            Self::Promtool => vec![Piece::Unpacked(&PROMETHEUS)],
         }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) const NGINX: Package =
     Package { name: "nginx", file: "usr/sbin/nginx", version: Some("-v") };
 pub(crate) const CADDY: Package =
     Package { name: "caddy", file: "usr/bin/caddy", version: Some("version") };
+/// `promtool` checks the metrics.
+pub(crate) const PROMETHEUS: Package =
+    Package { name: "prometheus", file: "usr/bin/promtool", version: Some("--version") };
 pub(crate) const NCHAN: Package = Package {
     name: "libnginx-mod-nchan",
     file: "usr/lib/nginx/modules/ngx_nchan_module.so",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use carafe_log::{AppendError, Appended, Log, Publication};
+use carafe_log::{AppendError, Appended, DiskUsage, Log, Publication};
 use carafe_protocol::Position;
 
 use crate::client::Client;
@@ -238,6 +238,12 @@ impl Hub {
     pub fn counts(&self) -> HubCounts {
         let HubInner { log, replay_permits, counts, .. } = &*self.inner;
         counts.snapshot(self.subscriptions(), replay_permits, log.span())
+    }
+
+    /// What the log takes on disk, if it is on disk.
+    #[must_use]
+    pub fn disk_usage(&self) -> Option<DiskUsage> {
+        self.inner.log.disk_usage()
     }
 
     /// Announces that the hub will drain soon: [`is_ready`](Self::is_ready) is false from now on,

@@ -60,7 +60,7 @@ pub use entry::Entry;
 pub use grant::Grant;
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
-pub use read::{Block, BlockLimit, Find, Followed, Follower, Read, ReadError, Span};
+pub use read::{Block, BlockLimit, DiskUsage, Find, Followed, Follower, Read, ReadError, Span};
 pub use readers::give_way;
 
 /// How long a log remembers idempotency keys by default.

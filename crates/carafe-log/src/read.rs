@@ -33,6 +33,11 @@ pub trait Read: Send + Sync {
     /// The oldest and the newest position that the log holds now.
     fn span(&self) -> Span;
 
+    /// What the log takes on disk; `None` for a log that is not there.
+    fn disk_usage(&self) -> Option<DiskUsage> {
+        None
+    }
+
     /// Whether reading can resume after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 
@@ -71,6 +76,30 @@ pub trait Read: Send + Sync {
     /// The log calls the follower while it holds the lock that orders entries. So the follower must
     /// be quick and must not call the log.
     fn follow(&self, recent: usize, follower: Follower) -> Followed;
+}
+
+/// What a log takes on disk.
+///
+/// ```
+/// use carafe_log::{MemoryLog, Read};
+///
+/// assert_eq!(MemoryLog::default().disk_usage(), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiskUsage {
+    /// Bytes of all segments with their indexes, without space that is allocated and not used.
+    pub bytes: u64,
+    /// Segments, including the one that is being written.
+    pub segments: u64,
+}
+
+impl DiskUsage {
+    /// So many bytes in so many segments.
+    #[must_use]
+    pub fn new(bytes: u64, segments: u64) -> Self {
+        Self { bytes, segments }
+    }
 }
 
 /// The newest entries at the moment when a follower was registered.

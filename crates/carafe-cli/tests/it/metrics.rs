@@ -1,10 +1,16 @@
 //! The metrics of a hub, on their own listener.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::clients::is_here;
 use crate::http::{Stream, get, post, publish, request};
 use crate::process::{PATIENCE, Server, repository};
 
@@ -173,4 +179,128 @@ fn the_process_has_metrics_with_the_usual_names() {
     assert!(metrics.get("process_open_fds") >= before + 20.0);
     assert!(metrics.get("process_max_fds") > before);
     assert!(metrics.get("process_start_time_seconds") > 1_600_000_000.0);
+}
+
+#[test]
+fn the_build_the_log_and_the_use_of_the_process_have_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--metrics-listen", "127.0.0.1:0", "--segment-bytes", "4KiB"];
+    let hub = Server::on_disk(folder.path(), &options);
+    let metrics = Metrics::of(&hub);
+    let build = format!("carafe_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(metrics.get(&build), 1.0);
+    let (bytes, segments) = (metrics.get("carafe_log_bytes"), metrics.get("carafe_log_segments"));
+    assert_eq!(segments, 1.0);
+    let data = "x".repeat(3000);
+    (0..4).for_each(|_| drop(publish(hub.address, "/events/a", &data)));
+    assert!(metrics.get("carafe_log_bytes") >= bytes + 12_000.0);
+    assert!(metrics.get("carafe_log_segments") >= 3.0);
+    let resident = metrics.get("process_resident_memory_bytes");
+    assert!(resident > 1e6 && metrics.get("process_virtual_memory_bytes") > resident);
+    // It was busy for a tick of the clock at least once while this waits.
+    metrics.wait_until(|metrics| metrics.get("process_cpu_seconds_total") > 0.0);
+}
+
+#[test]
+fn delivered_events_and_bytes_are_counted_on_every_path() {
+    let (hub, metrics) = Server::with_metrics(&[]);
+    let mut streams = [
+        Stream::open(hub.address, "/events/a", &[]),
+        // With a body, hyper delivers it.
+        Stream::open_by(hub.address, "GET", "/events/a", &["Content-Length: 1"], "x"),
+    ];
+    publish(hub.address, "/events/a", "four");
+    streams.iter_mut().for_each(|stream| assert_eq!(stream.data(1), ["four"]));
+    metrics.wait_for("carafe_events_delivered_total", 2.0);
+    assert!(metrics.get("carafe_delivered_bytes_total") >= 2.0 * "data: four\n\n".len() as f64);
+    assert_eq!(metrics.get("carafe_streams{path=\"hyper\",reason=\"body\"}"), 1.0);
+}
+
+/// A hub that has exported everything that exists only after its first use.
+fn used() -> (Server, Metrics, Stream, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Server::on_disk(folder.path(), &["--metrics-listen", "127.0.0.1:0"]);
+    let metrics = Metrics::of(&hub);
+    let stream = Stream::open(hub.address, "/events/a", &[]);
+    drop(Stream::open(hub.address, "/events/a", &[]));
+    publish(hub.address, "/events/a", "x");
+    assert_eq!(get(hub.address, "/nothing").status, 404);
+    metrics.wait_for("carafe_streams_closed_total{path=\"shard\",reason=\"left\"}", 1.0);
+    (hub, metrics, stream, folder)
+}
+
+#[test]
+fn promtool_finds_no_fault_with_the_metrics() {
+    if !is_here("promtool", "promtool_finds_no_fault_with_the_metrics") {
+        return;
+    }
+    let (_hub, metrics, _stream, _folder) = used();
+    let unpacked = repository("target/proxies/usr/bin/promtool");
+    let program = if unpacked.exists() { unpacked } else { "promtool".into() };
+    let mut promtool = Command::new(program)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let exported = get(metrics.address, "/metrics").body;
+    promtool.stdin.take().unwrap().write_all(exported.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+    assert!(checked.status.success() && said.is_empty(), "{said}\n{exported}");
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_and_labels_that_exist() {
+    let (_hub, metrics, _stream, _folder) = used();
+    let exported = get(metrics.address, "/metrics").body;
+    let file = fs::read_to_string(repository("deploy/grafana/carafe.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&file).unwrap();
+    let mut queries = Vec::new();
+    collect_queries(&dashboard, &mut queries);
+    assert!(queries.len() > 20, "{queries:?}");
+    for query in queries {
+        for name in words(&query).filter(|word| is_metric(word)) {
+            let is_exported = exported.lines().any(|line| {
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            });
+            assert!(is_exported, "{name} of {query} is not exported:\n{exported}");
+        }
+        for label in query.split("by (").skip(1).flat_map(|rest| {
+            rest.split(')').next().unwrap_or_default().split(", ").collect::<Vec<_>>()
+        }) {
+            assert!(exported.contains(&format!("{label}=\"")), "no label {label}: {query}");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_shows_every_metric() {
+    let (_hub, metrics, _stream, _folder) = used();
+    let exported = get(metrics.address, "/metrics").body;
+    let dashboard = fs::read_to_string(repository("deploy/grafana/carafe.json")).unwrap();
+    for name in exported.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+    {
+        assert!(dashboard.contains(name), "{name} is in no panel");
+    }
+}
+
+fn collect_queries(value: &Value, queries: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
+            Value::String(text) if name == "expr" || name == "query" => queries.push(text.clone()),
+            value => collect_queries(value, queries),
+        }),
+        Value::Array(values) => values.iter().for_each(|value| collect_queries(value, queries)),
+        _ => {}
+    }
+}
+
+fn words(query: &str) -> impl Iterator<Item = &str> {
+    query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+}
+
+fn is_metric(word: &str) -> bool {
+    word.starts_with("carafe_") || word.starts_with("process_")
 }

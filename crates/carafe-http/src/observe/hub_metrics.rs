@@ -30,6 +30,12 @@ impl Collector for OfHub {
         for (name, help, value) in gauges(&self.0) {
             write(&mut encoder, name, help, &ConstGauge::new(value))?;
         }
+        if let Some(disk) = self.0.disk_usage() {
+            let help = "Bytes of the log on disk";
+            write(&mut encoder, "carafe_log_bytes", help, &ConstGauge::new(signed(disk.bytes)))?;
+            let (help, segments) = ("Segments of the log on disk", signed(disk.segments));
+            write(&mut encoder, "carafe_log_segments", help, &ConstGauge::new(segments))?;
+        }
         let Some(oldest) = span.oldest else { return Ok(()) };
         let help = "Offset of the oldest event in history";
         write(
@@ -88,7 +94,7 @@ fn gauges(hub: &Hub) -> [Sample<i64>; 5] {
     ]
 }
 
-fn signed(count: impl TryInto<i64>) -> i64 {
+pub(crate) fn signed(count: impl TryInto<i64>) -> i64 {
     // Gauges are signed in the text format; no count comes near the limit.
     count.try_into().unwrap_or(i64::MAX)
 }

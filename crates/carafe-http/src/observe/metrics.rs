@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use carafe_fanout::EndReason;
-use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::answer::limit::Limit;
+use crate::observe::delivered::{self, Delivered};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -43,6 +46,7 @@ struct Counters {
     limited: Family<Labels<1>, Counter>,
     refused: Family<Labels<2>, Counter>,
     stored: Histogram,
+    delivered: Delivered,
 }
 
 /// How a stream is delivered.
@@ -88,6 +92,7 @@ impl Default for Metrics {
             limited: Family::default(),
             refused: Family::default(),
             stored: Histogram::new(buckets),
+            delivered: Delivered::default(),
         }));
         // All limits are exported from the start: an alert cannot see a rise from an absent series.
         Limit::ALL
@@ -162,6 +167,22 @@ impl Metrics {
             "Seconds until events were stored, as durably as the log makes it",
             counters.stored.clone(),
         );
+        registry.register(
+            "carafe_build",
+            "The version of the running hub",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register_collector(Box::new(OfDeliveries(self.clone())));
+    }
+}
+
+/// What was delivered, summed when it is scraped.
+#[derive(Debug)]
+struct OfDeliveries(Metrics);
+
+impl Collector for OfDeliveries {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        delivered::encode(&self.0.0.delivered, &mut encoder)
     }
 }
 
@@ -260,7 +281,8 @@ impl Counted {
         self.events
     }
 
-    pub(crate) fn sends(&mut self, events: u32) {
+    pub(crate) fn sends(&mut self, events: u32, bytes: usize) {
+        self.metrics.0.delivered.add(events, bytes);
         self.events = self.events.saturating_add(events);
     }
 

@@ -134,7 +134,7 @@ impl StreamObserver for StreamRecord {
 
     fn sent(&mut self, bytes: usize, events: u32) {
         self.sent += bytes as u64;
-        self.counted.sends(events);
+        self.counted.sends(events, bytes);
     }
 
     fn ended(mut self, reason: EndReason) {

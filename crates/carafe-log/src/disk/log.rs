@@ -23,7 +23,8 @@ use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError, Span,
+    Clock, DiskUsage, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError,
+    Span,
 };
 
 /// A log on disk. Appended entries survive a crash of the process and of the machine.
@@ -292,6 +293,10 @@ impl Read for DiskLog {
 
     fn span(&self) -> Span {
         self.shared.view().span()
+    }
+
+    fn disk_usage(&self) -> Option<DiskUsage> {
+        Some(self.shared.state().disk_usage())
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

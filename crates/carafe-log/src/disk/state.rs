@@ -21,7 +21,7 @@ use crate::disk::segment::sealed::Sealed;
 use crate::disk::storage::Storage;
 use crate::disk::view::{Place, View};
 use crate::wanted::Budget;
-use crate::{Clock, Entry, Follower, ReadError};
+use crate::{Clock, DiskUsage, Entry, Follower, ReadError};
 
 /// The maximum number of bytes of selections that are held in memory.
 const SELECTIONS: usize = 32 << 20;
@@ -87,6 +87,13 @@ impl State {
             newest: *newest,
         };
         (Arc::clone(index), summary)
+    }
+
+    pub(crate) fn disk_usage(&self) -> DiskUsage {
+        let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
+        // Like retention, which counts the index of the active segment before it is written.
+        let active = u64::from(self.active.end.at) + self.active.index.file_bytes();
+        DiskUsage::new(sealed + active, self.sealed.len() as u64 + 1)
     }
 
     pub(crate) fn view(&self) -> View {
