@@ -9,6 +9,7 @@ mod demo;
 mod descriptors;
 mod documents;
 mod failure;
+mod healthcheck;
 mod hub;
 mod keys;
 mod listen;
@@ -85,6 +86,7 @@ async fn command(cli: Cli, passed: PassedSockets, closing: Closing) -> Result<()
         Command::Subscribe(options) => subscribe::subscribe(options).await,
         Command::Token(options) => token::token(&options),
         Command::Bench(options) => carafe_bench::run(&options).map_err(Failure::from),
+        Command::Healthcheck(options) => healthcheck::healthcheck(&options),
         Command::Log(command) => log_command::run(&command),
         Command::Config(_) => config_command::run(&cli.settings),
         Command::Completions(options) => documents::completions(&options),

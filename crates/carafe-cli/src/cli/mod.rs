@@ -30,6 +30,8 @@ pub(crate) use settings::{Kind, Setting, Settings, may_be_in_file};
 pub(crate) use template::{Field, Template};
 pub(crate) use values::{LogPlace, positive_duration};
 
+use crate::healthcheck::HealthcheckOptions;
+
 /// Pushes events from servers to browsers with Server-Sent Events, and resumes without loss.
 #[derive(Parser, Debug)]
 #[command(name = "carafe", version, max_term_width = 100)]
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Token(TokenOptions),
     /// Load-test a server: open many streams, publish, and check that each receives every event
     Bench(carafe_bench::Options),
+    /// Check whether a hub on this machine is alive; exits with 0 or 1
+    Healthcheck(HealthcheckOptions),
     /// Inspect or repair a log on disk while no hub has it open
     #[command(subcommand)]
     Log(LogCommand),
