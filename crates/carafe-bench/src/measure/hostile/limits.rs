@@ -1,5 +1,7 @@
 //! The limits of the hub that is attacked, and the memory that it may take by them.
 
+use std::fs;
+
 use super::formula::Formula;
 use crate::outcome::Outcome;
 
@@ -33,7 +35,9 @@ pub(super) fn options() -> Vec<String> {
 
 /// Bytes that the hub may take, by the table "Memory" in docs/OPERATIONS.md.
 pub(super) fn memory() -> Outcome<u64> {
-    let page = include_str!("../../../../../docs/OPERATIONS.md");
+    // Read at run time: the file is not part of the crate.
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/OPERATIONS.md"))
+        .map_err(|error| format!("docs/OPERATIONS.md: {error}"))?;
     let section =
         page.split_once("\n## Memory\n").ok_or("docs/OPERATIONS.md has no section on memory")?.1;
     let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter_map(row);
