@@ -7,10 +7,12 @@ mod client;
 mod compiled_clients;
 mod crash;
 mod dependencies;
+mod deploy;
 mod features;
 mod fuzz;
 mod hostile;
 mod install;
+mod package;
 mod step;
 mod tally;
 mod test;
@@ -46,6 +48,10 @@ enum Task {
     Hostile(hostile::Options),
     /// Fuzz the parsers of untrusted input
     Fuzz(fuzz::Options),
+    /// Build the Debian package, install it into a folder, and run what it installs
+    Package(package::Options),
+    /// Check the Dockerfile, the manifests for Kubernetes and the workflows with their linters
+    Deploy,
     /// Measure the log on disk, and the hub compared with other servers
     Bench(bench::Options),
 }
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         Task::Crash(options) => crash::run(&options),
         Task::Hostile(options) => hostile::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Package(options) => package::run(&options),
+        Task::Deploy => deploy::run(),
         Task::Bench(options) => bench::run(&options),
     });
     let Err(failure) = outcome else {
