@@ -201,6 +201,7 @@ fn hub(options: &HubOptions, closing: &Closing) -> Result<(Hub, LogFailure), Fai
             // The log closes when the last handle of the hub is dropped, which may be on another
             // thread. The program must not exit before the clean mark is written.
             closing.wait_for(log.closed());
+            tokio::spawn(log.answering());
             Ok((Hub::with_limits(log, limits), Box::pin(failure)))
         }
     }

@@ -26,6 +26,9 @@ pub trait Append: Send + Sync {
     /// A publication whose idempotency key is known in its topic is not stored again. It gets the
     /// position of the first one. Once the future is polled, the append happens even if the future
     /// is dropped.
+    ///
+    /// Batches without idempotency keys are stored in the order in which their futures were first
+    /// polled: a publisher need not wait for one before it begins with the next.
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>>;
 
     /// Stores what was appended before, and rejects what is appended from then on. Completes when

@@ -95,6 +95,7 @@ macro_rules! __contract_tests {
                 appended_entries_are_read_back_in_order,
                 an_append_once_polled_happens,
                 a_log_that_was_closed_has_what_was_appended_before,
+                batches_are_stored_in_the_order_in_which_they_were_first_polled,
                 only_wanted_entries_are_read,
                 an_entry_that_several_matchers_match_is_read_once,
                 a_block_says_how_far_it_looked,

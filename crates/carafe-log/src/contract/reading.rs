@@ -64,6 +64,22 @@ pub fn a_log_that_was_closed_has_what_was_appended_before<F: Factory>() {
     }
 }
 
+pub fn batches_are_stored_in_the_order_in_which_they_were_first_polled<F: Factory>() {
+    let log = F::roomy();
+    let batches: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    let mut appends: Vec<_> =
+        batches.iter().map(|data| log.append(vec![publication("a", data)])).collect();
+    // In another order than that in which they were made.
+    for append in appends.iter_mut().rev() {
+        let _ = append.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+    drop(appends);
+    append_one(&log, publication("a", "last"));
+    let stored = read_all(&log, log.span().start.offset, &any());
+    let expected: Vec<_> = batches.iter().rev().map(String::as_str).chain(["last"]).collect();
+    assert_eq!(data(&stored), expected);
+}
+
 pub fn only_wanted_entries_are_read<F: Factory>() {
     let log = F::roomy();
     let start = log.span().start.offset;

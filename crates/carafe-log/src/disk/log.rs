@@ -16,6 +16,7 @@ use crate::disk::read::last::LastSearch;
 use crate::disk::read::pick::MatcherSet;
 use crate::disk::state::{DiskShared, State};
 use crate::disk::storage::{Folder, FolderLock, Storage};
+use crate::disk::write::answers::{AnswerHelper, Outbox};
 use crate::disk::write::indexer::Indexer;
 use crate::disk::write::queue::{Admitted, Job, Queue, Work};
 use crate::disk::write::writer::Writer;
@@ -45,6 +46,7 @@ use crate::{
 pub struct DiskLog {
     pub(crate) shared: Arc<DiskShared>,
     queue: Arc<Queue>,
+    outbox: Arc<Outbox>,
     readers: Readers,
     // A thread of its own, so that publishers do not wait for long reads. Looking up a key on the
     // disk takes one or two reads.
@@ -103,7 +105,9 @@ impl DiskLog {
             (Readers::start(options.readers)?, Readers::start_for_publishers()?);
         let pattern_tests = options.pattern_tests;
         let indexer = Indexer::start(Arc::clone(&shared.storage))?;
-        let writer = Writer::new(Arc::clone(&shared), options, room_to, indexer, failed);
+        let outbox = Arc::<Outbox>::default();
+        let answering = Arc::clone(&outbox);
+        let writer = Writer::new(Arc::clone(&shared), options, room_to, indexer, answering, failed);
         let taking = Arc::clone(&queue);
         let writer = thread::Builder::new()
             .name("carafe-log-write".into())
@@ -115,6 +119,7 @@ impl DiskLog {
         Ok(Self {
             shared,
             queue,
+            outbox,
             readers,
             key_readers,
             pattern_tests,
@@ -150,6 +155,25 @@ impl DiskLog {
                 let _ = closed.await;
             }
         }
+    }
+
+    /// Completes the appends of this log on the executor that polls it, until the log is dropped.
+    ///
+    /// Without it, the thread that writes completes them, and wakes the executor for each. With
+    /// many publishers, the two take the processor from each other. An executor that does not poll
+    /// it delays the appends. Only the first future that is polled does this; others end at once.
+    ///
+    /// ```no_run
+    /// use carafe_log::{DiskLog, DiskOptions};
+    ///
+    /// # fn spawn(_: impl Future<Output = ()> + Send + 'static) {}
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let log = DiskLog::open("/var/lib/carafe", DiskOptions::default())?;
+    /// spawn(log.answering());
+    /// # Ok(()) }
+    /// ```
+    pub fn answering(&self) -> impl Future<Output = ()> + Send + use<> {
+        AnswerHelper::new(Arc::clone(&self.outbox))
     }
 
     /// Queues a batch. If necessary, the keys of the batch are looked up first, on another thread,
@@ -243,6 +267,7 @@ impl Drop for DiskLog {
     fn drop(&mut self) {
         // `key_readers` runs until it is dropped, after this.
         self.writer.finish(&self.queue);
+        self.outbox.close();
     }
 }
 

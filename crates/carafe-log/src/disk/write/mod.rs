@@ -2,6 +2,7 @@
 //! indexes.
 
 pub(crate) mod ages;
+pub(crate) mod answers;
 pub(crate) mod indexer;
 pub(crate) mod order;
 pub(crate) mod queue;

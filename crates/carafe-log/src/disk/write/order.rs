@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use carafe_protocol::Position;
-use futures_channel::oneshot;
 
 use crate::clock::Reading;
 use crate::disk::read::keys::{KeyLookup, Name, key_of};
 use crate::disk::state::DiskShared;
+use crate::disk::write::answers::{Answer, CommitAnswers};
 use crate::disk::write::queue::{Job, Work};
 use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
 
@@ -22,11 +22,6 @@ pub(crate) struct Ordered {
 }
 
 type Keys = HashMap<Name, Position>;
-
-enum Answer {
-    Appended(oneshot::Sender<Result<Vec<Appended>, AppendError>>, Vec<Appended>),
-    Supplied(oneshot::Sender<Result<(), AppendAtError>>),
-}
 
 impl Ordered {
     /// No jobs yet. Publications get the time of `now`.
@@ -98,16 +93,9 @@ impl Ordered {
         })
     }
 
-    /// Sends the answers. A caller may have dropped its receiver.
-    pub(crate) fn answer(self, stored: &Result<(), AppendError>) {
-        for answer in self.answers {
-            match answer {
-                Answer::Appended(reply, appended) => {
-                    drop(reply.send(stored.clone().map(|()| appended)));
-                }
-                Answer::Supplied(reply) => drop(reply.send(stored.clone().map_err(Into::into))),
-            }
-        }
+    /// The answers, once it is known whether the entries are stored.
+    pub(crate) fn answers(self, stored: Result<(), AppendError>) -> CommitAnswers {
+        CommitAnswers { answers: self.answers, stored }
     }
 }
 

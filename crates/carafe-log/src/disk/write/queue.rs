@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -69,6 +70,8 @@ impl Drop for Admitted {
 struct Waiting {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// The most jobs of the last commits; those of earlier ones count less and less.
+    usual: usize,
     /// The number of admitted jobs that were not pushed yet.
     coming: usize,
     /// The queue is to be closed once all admitted jobs have been pushed.
@@ -185,6 +188,13 @@ impl Queue {
         if waiting.jobs.is_empty() && waiting.closed {
             return None;
         }
+        if waiting.jobs.len().max(waiting.usual) > 1 {
+            // Threads that are ready to run go first, where they need the processor of this one:
+            // what they publish shares the commit. A single publisher waits for nobody.
+            drop(waiting);
+            thread::yield_now();
+            waiting = self.waiting();
+        }
         let (mut jobs, mut bytes) = (Vec::new(), 0);
         // At least one job, however large: the check follows the push.
         while let Some(job) = waiting.jobs.pop_front() {
@@ -195,6 +205,7 @@ impl Queue {
             }
         }
         waiting.bytes -= bytes;
+        waiting.usual = jobs.len().max(waiting.usual * 7 / 8);
         Some(jobs)
     }
 }

@@ -19,6 +19,7 @@ use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::{Active, DiskShared, State};
 use crate::disk::storage::not_full;
 use crate::disk::write::ages::Ages;
+use crate::disk::write::answers::Outbox;
 use crate::disk::write::indexer::Indexer;
 use crate::disk::write::order::Ordered;
 use crate::disk::write::queue::{Job, Queue};
@@ -30,6 +31,7 @@ pub(crate) struct Writer {
     pub(crate) options: DiskOptions,
     pub(crate) ages: Ages,
     indexer: Indexer,
+    outbox: Arc<Outbox>,
     /// The size up to which space is allocated for the active segment.
     pub(crate) room_to: u32,
     /// Whether a part of a rejected commit may follow the last whole one.
@@ -47,6 +49,7 @@ impl Writer {
         options: DiskOptions,
         room_to: u32,
         indexer: Indexer,
+        outbox: Arc<Outbox>,
         failure: oneshot::Sender<String>,
     ) -> Self {
         let ages = Ages::new(options.age, shared.clock.reading());
@@ -55,6 +58,7 @@ impl Writer {
             options,
             ages,
             indexer,
+            outbox,
             room_to,
             unfinished: false,
             abandoned: None,
@@ -130,7 +134,7 @@ impl Writer {
         }
         let stored =
             if ordered.entries.is_empty() { Ok(()) } else { self.store(&ordered.entries, now) };
-        ordered.answer(&stored);
+        self.outbox.send(ordered.answers(stored));
     }
 
     /// Writes and syncs a commit, adds it to the state, and calls the followers.
