@@ -16,6 +16,7 @@ pub(crate) mod answer_batch;
 pub(crate) mod conformance;
 #[cfg(feature = "server")]
 pub(crate) mod connection;
+pub(crate) mod deferred_answer;
 #[cfg(feature = "server")]
 pub(crate) mod descriptors;
 #[cfg(feature = "server")]
@@ -34,6 +35,8 @@ pub(crate) mod lazy_socket;
 pub(crate) mod listener;
 #[cfg(feature = "server")]
 pub(crate) mod options;
+pub(crate) mod pipeline;
+pub(crate) mod placeholder;
 #[cfg(feature = "server")]
 pub(crate) mod protocol;
 #[cfg(feature = "server")]
