@@ -1,4 +1,4 @@
-// console.mjs BASE_URL [list|stream|forms|looks] [--screenshots DIR]
+// console.mjs BASE_URL [list|stream|forms|looks|PROMISE] [--screenshots DIR]
 //
 // Asserts what the console page promises; prints {"ok":…} for each promise kept. The hub must be that of `carafe dev`.
 import { check, print, run } from "./chromium.mjs";
@@ -8,16 +8,16 @@ import * as looks from "./console-looks.mjs";
 import * as stream from "./console-stream.mjs";
 import { DESKTOP, takePictures } from "./pictures.mjs";
 
-const USAGE = "console.mjs BASE_URL [list|stream|forms|looks] [--screenshots DIR]";
+const USAGE = "console.mjs BASE_URL [list|stream|forms|looks|PROMISE] [--screenshots DIR]";
 const PARTS = { list, stream, forms, looks };
 const AT_ONCE = 3;
 
 await run(USAGE, async (browser, base, args) => {
   const at = args.indexOf("--screenshots");
   if (at >= 0) return takePictures(browser, base, args[at + 1]);
-  const parts = args.length ? [PARTS[args[0]]] : Object.values(PARTS);
-  check(parts.every(Boolean), `usage: ${USAGE}`);
-  const waiting = parts.flatMap((part) => Object.values(part));
+  const all = Object.values(PARTS).flatMap((part) => Object.values(part));
+  const waiting = Object.values(PARTS[args[0]] ?? all.filter(({ name }) => !args.length || name === args[0]));
+  check(waiting.length > 0, `usage: ${USAGE}`);
   const keepInTurn = async () => {
     for (let promise; (promise = waiting.shift()); ) await keep(promise, browser, base);
   };
@@ -27,7 +27,7 @@ await run(USAGE, async (browser, base, args) => {
 /** Each promise has a page of its own, and on none may anything be refused, thrown or fetched from elsewhere. */
 async function keep(promise, browser, base) {
   const permissions = ["clipboard-read", "clipboard-write"];
-  const context = await browser.newContext({ viewport: DESKTOP, permissions });
+  const context = await browser.newContext({ viewport: DESKTOP, permissions, ignoreHTTPSErrors: true });
   const page = await context.newPage();
   const tolerated = [];
   const wrongs = watchForWrongs(page, base, tolerated);

@@ -6,6 +6,7 @@ mod forwarding;
 mod front;
 mod kind;
 mod unavailable;
+mod under_a_path;
 
 use std::fs;
 

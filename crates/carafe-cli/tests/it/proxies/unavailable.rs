@@ -116,11 +116,22 @@ fn a_stream_is_told_to_come_back_when_the_hub_does_not_answer(kind: Kind, _test:
     check_streams(&Front::start_changed(kind, hub.local_addr().unwrap(), &[limit]), &BOTH);
 }
 
-/// At once, because HAProxy waits some seconds for a hub that refuses connections.
+/// The same of streams of a hub that is served under this path.
+#[track_caller]
+pub(crate) fn check_streams_under(path: &str, front: &Front) {
+    check_paths(&[&format!("{path}/events/menu")], front, &BOTH);
+}
+
 #[track_caller]
 fn check_streams(front: &Front, versions: &[&str]) {
     // An extension in a topic must not decide the content type.
     let paths = ["/events/menu.html", "/events?topic=a&topic=b", "/.well-known/mercure?topic=a"];
+    check_paths(&paths, front, versions);
+}
+
+/// At once, because HAProxy waits some seconds for a hub that refuses connections.
+#[track_caller]
+fn check_paths(paths: &[&str], front: &Front, versions: &[&str]) {
     thread::scope(|scope| {
         for path in paths {
             for version in versions {
