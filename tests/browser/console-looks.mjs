@@ -102,6 +102,8 @@ export async function fitsEveryWidth(page, base) {
     await page.setViewportSize({ width, height: PHONE.height });
     const wide = await page.evaluate(widerThanTheirPlace);
     check(wide.length === 0, `at ${width} px too wide: ${wide}`);
+    const cutOff = await page.evaluate(cutOffCounts, ["8888", "88888", "8888888"]);
+    check(cutOff.length === 0, `at ${width} px the count is cut off: ${cutOff}`);
   }
   return { widths: WIDTHS };
 }
@@ -110,6 +112,16 @@ export async function fitsEveryWidth(page, base) {
 function widerThanTheirPlace() {
   const scrollers = [document.documentElement, ...document.querySelectorAll("main, .list, .side, #scroller, pre, .panel, form")];
   return scrollers.filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => `${each.tagName} ${each.id} ${each.className}`);
+}
+
+/** Runs in the page, between two ticks. */
+function cutOffCounts(counts) {
+  const [content, count] = [document.getElementById("content"), document.getElementById("count")];
+  return counts.filter((digits) => {
+    count.textContent = digits;
+    count.dataset.long = String(digits.length > 4);
+    return count.getBoundingClientRect().right > content.getBoundingClientRect().right + 1;
+  });
 }
 
 export async function showsEventsOnTheFirstScreen(page, base) {

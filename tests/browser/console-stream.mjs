@@ -102,6 +102,9 @@ export async function tellsItsState(page, base, { tolerate }) {
   await next((route) => route.fulfill({ contentType: "text/event-stream", body: "retry: 9000\ndata: {}\nevent: x\n\n" }));
   await is(page, "Reconnecting", "The server ended the stream.", /^Reconnects in [89] s\.$/);
   await connectNow();
+  await next((route) => route.fulfill({ contentType: "text/html", body: "<p>A page of a proxy</p>" }));
+  await is(page, "Refused", "The response is no event stream.", /^$/);
+  await connectNow();
   await next((route) => route.continue());
   await live(page);
   check((await page.title()) === "Carafe console", await page.title());

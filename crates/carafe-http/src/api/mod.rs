@@ -44,6 +44,8 @@ pub(crate) mod router;
 #[cfg(feature = "hub")]
 pub(crate) mod subscribe;
 #[cfg(feature = "hub")]
+pub(crate) mod subscribers;
+#[cfg(feature = "hub")]
 pub(crate) mod topic;
 #[cfg(feature = "hub")]
 pub(crate) mod unread;

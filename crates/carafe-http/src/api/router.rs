@@ -17,12 +17,13 @@ use crate::api::events::Events;
 use crate::api::health::{self, read_only};
 use crate::api::options::Page;
 use crate::api::page;
+use crate::api::subscribers::subscribers;
 use crate::policy::base_path::BasePath;
 
 /// The endpoints of this API and those of the adapters, within the layer around all answers.
 pub(crate) fn with_adapters(app: App, adapters: Router) -> Router {
     let answers = Arc::new(Answers::new(&app.options));
-    let (health, pages) = (health::routes(app.hub.clone()), pages(app.options.page));
+    let (health, pages) = (health::routes(app.hub.clone()), pages(&app));
     let base = app.options.base_path.clone();
     let layer = middleware::from_fn_with_state(Arc::clone(&answers), answers::answer);
     let others = health.clone().merge(pages).merge(adapters).fallback(not_found);
@@ -58,12 +59,16 @@ fn events(events: &Events) -> Router {
         .route("/events/{*topic}", events())
 }
 
-fn pages(page: Page) -> Router {
-    match page {
+fn pages(app: &App) -> Router {
+    match app.options.page {
         Page::None => Router::new(),
         Page::Plain => Router::new().route("/", read_only(get(page::plain))),
-        Page::Console => page::CONSOLE.iter().fold(Router::new(), |router, file| {
-            router.route(file.path, read_only(get(async || file.response())))
-        }),
+        Page::Console => {
+            let subscribers = read_only(get(subscribers)).with_state(app.clone());
+            let router = Router::new().route("/console/subscribers", subscribers);
+            page::CONSOLE.iter().fold(router, |router, file| {
+                router.route(file.path, read_only(get(async || file.response())))
+            })
+        }
     }
 }

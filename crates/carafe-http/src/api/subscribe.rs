@@ -174,7 +174,7 @@ struct Asked {
     request: Subscribe,
     format: Format,
     heartbeat: Heartbeat,
-    /// For the log, if its lines have that.
+    /// For the log and the console, if they show that.
     described: Option<Box<StreamRequest>>,
 }
 
@@ -184,7 +184,8 @@ async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<Asked, Probl
     let heartbeat = heartbeat::requested(query.one(heartbeat::PARAMETER)?, &app.options)?;
     let client = hub_client(&app.options.proxies, caller.identity, parts);
     let matchers = matchers(app, caller, parts, &query, client).await?;
-    let described = StreamRequest::if_logged(&matchers, caller.rights.identity.as_deref());
+    let identity = caller.rights.identity.as_deref();
+    let described = StreamRequest::if_used(app.audience.as_ref(), &matchers, identity);
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),
@@ -272,7 +273,7 @@ fn bad(detail: &'static str) -> Problem {
     Problem::of(ProblemKind::BadParameter, detail)
 }
 
-fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
+pub(crate) fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
     problem(error).unwrap_or_else(|| caller.refused(error.to_string()))
 }
 

@@ -47,7 +47,8 @@ pub(crate) async fn subscribe(
     let asked = asked(adapter, version, &parameters, client).await?;
     let access = caller.rights.subscribe.clone();
     let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await?;
-    let described = StreamRequest::if_logged(&asked, caller.rights.identity.as_deref());
+    let identity = caller.rights.identity.as_deref();
+    let described = StreamRequest::if_used(adapter.app.audience.as_ref(), &asked, identity);
     let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access);
     let request = request.from(cursor.start).by(client);
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;

@@ -2,6 +2,7 @@
 //!
 //! It knows the limits of `policy`, and neither sockets nor endpoints.
 
+pub(crate) mod audience;
 pub(crate) mod delivered;
 pub(crate) mod endpoint;
 pub(crate) mod hub_metrics;

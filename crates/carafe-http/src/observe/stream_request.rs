@@ -1,12 +1,14 @@
-//! What a stream asked for, as its log lines show it.
+//! What a stream asked for, as its log lines and the console show it.
 //!
 //! A node may have a million idle streams, so a stream keeps a description of its request only
-//! while its log lines are shown, at level debug.
+//! while its log lines are shown, at level debug, or if the hub has the console.
 
 use std::fmt::Write;
 
 use carafe_protocol::TopicMatcher;
 use tracing::Level;
+
+use crate::observe::audience::{Audience, Seat};
 
 /// The most bytes of the topics, and of the subject: enough to recognise a stream in a log line.
 const TOPICS: usize = 200;
@@ -18,17 +20,25 @@ pub(crate) struct StreamRequest {
     topics: Box<str>,
     /// The subject of the token; empty without one.
     subject: Box<str>,
+    /// Counts the stream for the console.
+    _seat: Option<Seat>,
 }
 
 impl StreamRequest {
-    /// Describes a request; `None` if nothing is logged at level debug.
-    pub(crate) fn if_logged(matchers: &[TopicMatcher], subject: Option<&str>) -> Option<Box<Self>> {
-        tracing::enabled!(Level::DEBUG).then(|| Box::new(Self::new(matchers, subject)))
+    /// Describes a request; `None` if nothing is logged at level debug, and there is no console.
+    pub(crate) fn if_used(
+        audience: Option<&Audience>,
+        matchers: &[TopicMatcher],
+        subject: Option<&str>,
+    ) -> Option<Box<Self>> {
+        let seat = audience.map(|audience| audience.join(matchers));
+        let is_used = seat.is_some() || tracing::enabled!(Level::DEBUG);
+        is_used.then(|| Box::new(Self::new(matchers, subject, seat)))
     }
 
-    fn new(matchers: &[TopicMatcher], subject: Option<&str>) -> Self {
+    fn new(matchers: &[TopicMatcher], subject: Option<&str>, seat: Option<Seat>) -> Self {
         let subject = cut(subject.unwrap_or_default(), SUBJECT);
-        Self { topics: describe(matchers).into(), subject: subject.into() }
+        Self { topics: describe(matchers).into(), subject: subject.into(), _seat: seat }
     }
 
     pub(crate) fn topics(&self) -> &str {
@@ -73,13 +83,13 @@ mod tests {
     fn request(topics: &[&str], subject: Option<&str>) -> StreamRequest {
         let matchers: Vec<TopicMatcher> =
             topics.iter().map(|topic| Topic::new(topic).unwrap().into()).collect();
-        StreamRequest::new(&matchers, subject)
+        StreamRequest::new(&matchers, subject, None)
     }
 
     #[test]
     fn a_request_is_not_kept_while_nothing_is_logged_at_level_debug() {
         let matchers = [Topic::new("a").unwrap().into()];
-        assert!(StreamRequest::if_logged(&matchers, Some("anna")).is_none());
+        assert!(StreamRequest::if_used(None, &matchers, Some("anna")).is_none());
     }
 
     #[test]

@@ -25,4 +25,5 @@ mod oracle;
 mod pipelining;
 mod router;
 mod stream_log;
+mod subscribers;
 mod write_timeout;

@@ -35,9 +35,9 @@ export function quoted(text) {
 function asJavaScript(address) {
   return [
     `const events = new EventSource(${JSON.stringify(address)});`,
-    "events.onmessage = ({ data: envelope, lastEventId }) => {",
-    "  const { topic, type, data } = JSON.parse(envelope);",
-    "  console.log(lastEventId, topic, type, data);",
+    "events.onmessage = (message) => {",
+    "  const { id, topic, type, data } = JSON.parse(message.data);",
+    "  console.log(id, topic, type, data);",
     "};",
     'events.addEventListener("carafe.gap", ({ data }) => {',
     '  console.warn("history lost", JSON.parse(data));',

@@ -7,7 +7,7 @@
 //                     was opened: .panel), li.gap (history lost), li.resumed (the stream was away)
 //   #filter #pause #clear #fresh #older #shown    what is listed
 //   #view             the view: #view-words, and the form #choice: #topics #patterns #begin #choice-apply
-//   #topic-rows       topics: .only, .rate, .total, .subscribers, .hide
+//   #topic-rows       topics: .only, .rate, .subscribers, .hide
 //   #publish          the form: #publish-topic #publish-type #publish-private #publish-data #publish-send, each with an
 //                     error such as #publish-topic-error; its result: #answer; #publish-curl
 //   #as-curl #as-javascript   the view for other clients
@@ -25,6 +25,7 @@ import { Topics } from "./topics.js";
 import { addressOfView, ownAddress, viewOfAddress, wordsOfBegin, wordsOfView } from "./view.js";
 
 let view = viewOfAddress();
+let search = location.search;
 let awaySince = null;
 
 const store = new Store();
@@ -40,6 +41,7 @@ const stream = new Stream({
 
 function startAfresh() {
   view = viewOfAddress();
+  search = location.search;
   awaySince = null;
   showView();
   topics.reset();
@@ -83,6 +85,7 @@ function toggleFilter(field, value, excludes) {
 function filterChanged() {
   view.filter = $("filter").value.trim();
   history.replaceState(null, "", addressOfView(view));
+  search = location.search;
   applyFilter();
 }
 
@@ -105,20 +108,17 @@ function onState(state) {
 }
 
 function onEvents(events) {
-  let listed = 0;
   for (const { type, data } of events) {
-    if (type === "message") listed += onEvent(JSON.parse(data));
+    if (type === "message") onEvent(JSON.parse(data));
     else if (type === "carafe.gap") onGap(JSON.parse(data));
   }
-  list.grown(listed);
+  list.grown(events.filter(({ type }) => type === "message").length);
 }
 
-/** Returns how many events were added to the list. */
 function onEvent({ topic, alternates = [], id, time, type, data }) {
   const event = { topics: [topic, ...alternates], id, time, type, data };
   topics.count(event);
   store.add(event);
-  return 1;
 }
 
 function onGap(gap) {
@@ -173,7 +173,8 @@ $("cut").addEventListener("click", () => {
   cutDemo();
 });
 $("reconnect").addEventListener("click", reconnect);
-window.addEventListener("popstate", startAfresh);
+// A link within the page, such as the one that skips to the events, is no other view.
+window.addEventListener("popstate", () => location.search !== search && startAfresh());
 window.addEventListener("pagehide", () => {
   stream.stop();
   stopDemo();

@@ -9,12 +9,13 @@ const tally = { received: 0, doubles: 0, holes: 0, gaps: 0 };
 const seen = new Set();
 let newest = null;
 
-const stream = new Stream({ address: counterAddress, onState() {}, onEvents });
+const stream = new Stream({ address: counterAddress, onState, onEvents });
 let isOpen = false;
 
 /** Counts while the demonstration is shown. */
 export function startDemo() {
   $("demo").addEventListener("toggle", follow);
+  document.addEventListener("visibilitychange", rest);
   $("demo").open = true;
   follow();
 }
@@ -41,6 +42,17 @@ function follow() {
   else stream.stop();
 }
 
+/** Over HTTP/1.1, all tabs share six connections to a server, and one in the background needs no counter. */
+function rest() {
+  if (document.hidden) stream.stop();
+  else reconnectDemo();
+}
+
+/** Only `carafe dev` has a counter. */
+function onState({ name, until }) {
+  $("demo").hidden = name === "refused" && until === null;
+}
+
 function onEvents(events) {
   for (const { type, data } of events) {
     if (type === "message") countTick(JSON.parse(data));
@@ -51,7 +63,7 @@ function onEvents(events) {
 
 function countTick({ id, data }) {
   $("count").textContent = data.slice(0, 16);
-  $("count").dataset.long = String(data.length > 5);
+  $("count").dataset.long = String(data.length > 4);
   if (/^\d{1,15}$/.test(data)) judge(id, Number(data));
   showTally();
 }

@@ -4,8 +4,8 @@ import { Filter } from "./filter.js";
 import { count } from "./pace.js";
 import { rowOf } from "./row.js";
 
-/** What one frame does at most. */
-export const FRAME = { rows: 50, scanned: 1_000 };
+/** What one frame does at most; the last event that it scans may go beyond the characters. */
+export const FRAME = { rows: 50, scanned: 1_000, characters: 1_000_000 };
 const ROWS = { first: 200, step: 200, most: 2_000 };
 /** A list that is scrolled this far is being read. */
 const SCROLLED = 4;
@@ -94,7 +94,7 @@ export class EventList {
     [this.#fresh, this.#counted] = [0, 0];
     const made = [];
     this.#high = Math.max(this.#high, this.#store.first);
-    for (; this.#high < this.#store.end && left.rows && left.scanned; this.#high++) this.#add(this.#high, made, left);
+    for (; this.#high < this.#store.end && hasRoom(left); this.#high++) this.#add(this.#high, made, left);
     $("rows").prepend(...made.reverse());
     // Too far behind: all rows are about to be replaced, so the newest come first.
     if (this.#store.end - this.#high > ROWS.first) this.#restart();
@@ -103,27 +103,28 @@ export class EventList {
   #addOlder(left) {
     const made = [];
     const room = this.#limit - $("rows").childElementCount;
-    while (this.#low > this.#store.first && left.rows && left.scanned && made.length < room) this.#add(--this.#low, made, left);
+    while (this.#low > this.#store.first && hasRoom(left) && made.length < room) this.#add(--this.#low, made, left);
     $("rows").append(...made);
   }
 
   #add(number, made, left) {
-    left.scanned -= 1;
-    const entry = this.#store.get(number);
-    if (!this.#passes(entry)) return;
+    if (!this.#passes(number, left)) return;
     left.rows -= 1;
-    made.push(rowOf(entry, this.#onFilter));
+    made.push(rowOf(this.#store.get(number), this.#onFilter));
   }
 
-  #passes(entry) {
+  #passes(number, left) {
+    const entry = this.#store.get(number);
+    left.scanned -= 1;
+    left.characters -= entry.data.length;
     return Boolean(entry.note) || this.#filter.matches(entry);
   }
 
   #countFresh(left) {
-    const from = Math.max(this.#counted, this.#high, this.#store.first);
-    this.#counted = Math.min(this.#store.end, from + left.scanned);
-    left.scanned -= this.#counted - from;
-    for (let number = from; number < this.#counted; number++) if (this.#passes(this.#store.get(number))) this.#fresh += 1;
+    this.#counted = Math.max(this.#counted, this.#high, this.#store.first);
+    for (; this.#counted < this.#store.end && hasRoom(left); this.#counted++) {
+      if (this.#passes(this.#counted, left)) this.#fresh += 1;
+    }
   }
 
   /** Removes rows beyond the limit, and those of events that are no longer kept. */
@@ -201,4 +202,8 @@ export class EventList {
     this.#stopAt(summaries[to]);
     summaries[to].focus();
   }
+}
+
+function hasRoom({ rows, scanned, characters }) {
+  return rows > 0 && scanned > 0 && characters > 0;
 }

@@ -134,7 +134,7 @@ export class Stream {
 
   /** Nothing that stays wrong is asked again: only what the server may answer otherwise later. */
   async #refused(response, attempt) {
-    const { text } = await problemOf(response);
+    const text = response.ok ? "The response is no event stream." : (await problemOf(response)).text;
     if (!this.#isCurrent(attempt)) return;
     const passes = response.status >= 500 || [408, 425, 429].includes(response.status);
     if (!passes) return this.#finish("refused", text);

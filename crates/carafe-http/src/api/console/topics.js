@@ -1,4 +1,4 @@
-// The topics that events came from: how many a second, and how many streams receive them.
+// The topics that events came from: how many a second, and how many streams request them, this page's included.
 import { $, button, element, plural, setText } from "./dom.js";
 
 const SECONDS = 10;
@@ -16,6 +16,7 @@ export class Topics {
   constructor(onFilter) {
     this.#onFilter = onFilter;
     setInterval(() => this.#second(), 1_000);
+    setInterval(() => this.#askForSubscribers(), 2_000);
   }
 
   count({ topics }) {
@@ -73,8 +74,16 @@ export class Topics {
   #row({ name, total, rate }) {
     const row = this.#rows.get(name) ?? this.#newRow(name);
     setText(row.querySelector(".rate"), rateText(rate));
-    setText(row.querySelector(".total"), total.toLocaleString("en"));
+    row.querySelector(".rate").title = `${plural(total, "event")} in all`;
     return row;
+  }
+
+  async #askForSubscribers() {
+    const names = [...this.#rows.keys()];
+    if (document.hidden || names.length === 0) return;
+    const query = new URLSearchParams(names.map((name) => ["topic", name]));
+    const streams = await subscribers(query);
+    for (const [name, row] of this.#rows) setText(row.querySelector(".subscribers"), streams[name]?.toLocaleString("en") ?? "–");
   }
 
   #newRow(name) {
@@ -84,7 +93,7 @@ export class Topics {
     hide.setAttribute("aria-label", `Hide ${name}`);
     const head = element("th", "", only);
     head.scope = "row";
-    const row = element("tr", "", head, element("td", "rate"), element("td", "total"), element("td", "", hide));
+    const row = element("tr", "", head, element("td", "rate"), element("td", "subscribers", "–"), element("td", "", hide));
     this.#press(name, row);
     return row;
   }
@@ -99,4 +108,14 @@ export class Topics {
 function rateText(rate) {
   const digits = rate >= 10 || rate === 0 ? 0 : 1;
   return `${rate.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })}/s`;
+}
+
+/** Streams by topic; none if the server does not tell, which the connection's state explains. */
+async function subscribers(query) {
+  try {
+    const response = await fetch(`console/subscribers?${query}`);
+    return response.ok ? await response.json() : {};
+  } catch {
+    return {};
+  }
 }
