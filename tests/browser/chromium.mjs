@@ -8,6 +8,7 @@ const FLAGS = [
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
   // Else a page that a script answers itself is one of the Internet, and may not reach this machine.
   "--disable-features=LocalNetworkAccessChecks",
+  ...(process.env.CHROMIUM_FLAGS?.split(" ") ?? []),
 ];
 
 /** Runs `work(browser, base, args)`; closes the browser whatever happens, and exits with what came of it. */

@@ -46,5 +46,6 @@ mod subscribe_command;
 mod systemd_unit;
 mod takeover;
 mod tls;
+mod tls_clients;
 mod tls_streams;
 mod writes;

@@ -18,10 +18,10 @@ use crate::process::{Process, Server};
 const KIB: usize = 1 << 10;
 
 /// A hub that shows a certificate.
-struct Hub {
-    certificate: Certificate,
-    server: Server,
-    metrics: Metrics,
+pub(crate) struct Hub {
+    pub(crate) certificate: Certificate,
+    pub(crate) server: Server,
+    pub(crate) metrics: Metrics,
 }
 
 /// The streams of this hub that have ended for this reason.
@@ -30,12 +30,23 @@ fn closed(reason: &str) -> String {
 }
 
 impl Hub {
-    fn start(options: &[&str]) -> Self {
+    pub(crate) fn start(options: &[&str]) -> Self {
         let certificate = Certificate::new();
         let shown = certificate.options();
         let shown: Vec<_> = shown.iter().map(String::as_str).collect();
         let (server, metrics) = Server::with_metrics(&[&shown, options].concat());
         Self { certificate, server, metrics }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.server.address)
+    }
+
+    /// Shows another certificate from now on.
+    pub(crate) fn reload_certificate(&self) {
+        self.certificate.renew();
+        self.server.hang_up();
+        self.server.next_record(|line| line.contains("reloaded the certificate"));
     }
 
     /// The settings of a client that trusts the present certificate.
@@ -64,7 +75,7 @@ impl Hub {
     }
 
     #[track_caller]
-    fn publish(&self, data: &str) {
+    pub(crate) fn publish(&self, data: &str) {
         let name = "localhost".try_into().unwrap();
         let tls = ClientConnection::new(self.client(), name).unwrap();
         let mut stream = Stream(StreamOwned::new(tls, connect(self.server.address)));
@@ -207,9 +218,7 @@ fn sessions_are_resumed_also_after_the_certificate_was_reloaded() {
     let first = hub.open(&client);
     assert_eq!(kind(&first), Some(HandshakeKind::Full));
     assert_eq!(kind(&hub.open(&client)), Some(HandshakeKind::Resumed));
-    hub.certificate.renew();
-    hub.server.hang_up();
-    hub.server.next_record(|line| line.contains("reloaded the certificate"));
+    hub.reload_certificate();
     assert_eq!(kind(&hub.open(&client)), Some(HandshakeKind::Resumed));
     assert_eq!(kind(&hub.open(&hub.client())), Some(HandshakeKind::Full));
 }
@@ -220,9 +229,7 @@ fn very_many_streams_stay_open_while_the_certificate_is_reloaded() {
     let client = hub.client();
     let mut streams: Vec<_> = (0..1000).map(|_| hub.open(&client)).collect();
     hub.publish("before");
-    hub.certificate.renew();
-    hub.server.hang_up();
-    hub.server.next_record(|line| line.contains("reloaded the certificate"));
+    hub.reload_certificate();
     hub.publish("after");
     for stream in &mut streams {
         let read = stream.read_to("data: after\n");
