@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use carafe_hub::{PagedTable, Sink, SubscriberId, TableKey, Written};
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
+use crate::encrypted::Received;
 use crate::end_reason::EndReason;
 use crate::pollers::Pollers;
 use crate::send_buffer::{SendBuffer, SendBuffers};
@@ -14,6 +16,10 @@ use crate::transport::Transport;
 
 /// Bytes that take about as long to write as the system call.
 const BYTES_PER_COST: usize = 16 << 10;
+
+/// Bytes of received records that are processed in a turn: several hundred small records, which
+/// take about a millisecond. Clients that send many must not delay others.
+const PROCESSED_IN_A_TURN: usize = 8 << 10;
 
 /// The clients, by the IDs of their subscribers in the dispatcher.
 pub(crate) struct Clients<G> {
@@ -31,6 +37,10 @@ pub(crate) struct Clients<G> {
     full: HashMap<SubscriberId, Full>,
     /// For the records that are being written.
     records: Vec<u8>,
+    /// How many bytes of received records may still be processed in this turn.
+    to_process: usize,
+    /// Clients whose records wait for the next turn. An ID may be reused by then.
+    unprocessed: Vec<SubscriberId>,
 }
 
 /// A send buffer that was full.
@@ -58,8 +68,18 @@ impl<G: StreamObserver> Client<G> {
 
 impl<G: StreamObserver> Clients<G> {
     pub(crate) fn new(pollers: Pollers, buffers: SendBuffers) -> Self {
-        let (table, ended, full) = (PagedTable::new(), Vec::new(), HashMap::new());
-        Self { table, newest: 0, ended, cost: 0, pollers, buffers, full, records: Vec::new() }
+        Self {
+            table: PagedTable::new(),
+            newest: 0,
+            ended: Vec::new(),
+            cost: 0,
+            pollers,
+            buffers,
+            full: HashMap::new(),
+            records: Vec::new(),
+            to_process: 0,
+            unprocessed: Vec::new(),
+        }
     }
 
     pub(crate) fn pollers(&self) -> &Pollers {
@@ -70,8 +90,37 @@ impl<G: StreamObserver> Clients<G> {
         self.table.get(subscriber)
     }
 
-    pub(crate) fn get_mut(&mut self, subscriber: SubscriberId) -> Option<&mut Client<G>> {
-        self.table.get_mut(subscriber)
+    /// Begins a turn, with what was too much for the last.
+    pub(crate) fn receive_more(&mut self, mut end: impl FnMut(SubscriberId)) {
+        self.to_process = PROCESSED_IN_A_TURN;
+        for subscriber in std::mem::take(&mut self.unprocessed) {
+            let Some(client) = self.table.get_mut(subscriber) else { continue };
+            let received = client.transport.receive_more(&mut self.to_process);
+            if self.note(subscriber, received) {
+                end(subscriber);
+            }
+        }
+    }
+
+    /// Whether the stream ends with what its client did. Then it is among those that have ended.
+    pub(crate) fn ends_by(&mut self, subscriber: SubscriberId, event: &Event) -> bool {
+        let Some(client) = self.table.get_mut(subscriber) else { return false };
+        let received = client.transport.receive(event, &mut self.to_process);
+        self.note(subscriber, received)
+    }
+
+    fn note(&mut self, subscriber: SubscriberId, received: Received) -> bool {
+        match received {
+            Received::All => {}
+            Received::More => self.unprocessed.push(subscriber),
+            Received::End(reason) => self.ended.push((subscriber, reason)),
+        }
+        matches!(received, Received::End(_))
+    }
+
+    /// Whether records wait for the next turn.
+    pub(crate) fn has_unprocessed(&self) -> bool {
+        !self.unprocessed.is_empty()
     }
 
     /// Ends the client's connection as its encryption requires.

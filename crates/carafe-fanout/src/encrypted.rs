@@ -18,8 +18,20 @@ use crate::socket;
 const RECORD: usize = 16 << 10;
 
 /// The most that a client may send while its stream is open. A client has nothing to say but that
-/// it closes (24 bytes), and now and then that it changes its keys (27 bytes).
-const ALLOWED: u16 = 4096;
+/// it closes (24 bytes), and now and then that it changes its keys (27 bytes). The TLS library
+/// accepts 32 changes from a client that sends no data.
+const ALLOWED: u16 = 1024;
+
+/// What was read from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// All that there was, and the stream goes on.
+    All,
+    /// As much as may be processed now. There may be more.
+    More,
+    /// The stream ends.
+    End(EndReason),
+}
 
 pub(crate) struct Encrypted {
     records: Box<dyn RecordLayer>,
@@ -79,25 +91,30 @@ impl Encrypted {
         taken
     }
 
-    /// Reads what the client has sent; the end reason if that ends the stream.
-    pub(crate) fn read(&mut self, mut socket: &TcpStream) -> Option<EndReason> {
+    /// Reads what the client has sent, and processes it while `budget` has bytes left.
+    pub(crate) fn read(&mut self, mut socket: &TcpStream, budget: &mut usize) -> Received {
         let mut buffer = [0; 256];
-        loop {
+        while *budget > 0 {
             match socket.read(&mut buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Received::All,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Some(EndReason::by(&error)),
-                Ok(read) if self.may_send(read) && self.records.receive(&buffer[..read]) => {}
-                Ok(_) => return Some(EndReason::Left),
+                Err(error) => return Received::End(EndReason::by(&error)),
+                Ok(0) => return Received::End(EndReason::Left),
+                Ok(read) if !self.may_send(read) => return Received::End(EndReason::Exceeded),
+                Ok(read) if self.records.receive(&buffer[..read]) => {
+                    *budget = budget.saturating_sub(read);
+                }
+                Ok(_) => return Received::End(EndReason::Left),
             }
         }
+        Received::More
     }
 
     /// Whether the client may send so many bytes now.
     fn may_send(&mut self, read: usize) -> bool {
         let left = u16::try_from(read).ok().and_then(|read| self.allowed.checked_sub(read));
         self.allowed = left.unwrap_or(0);
-        read > 0 && left.is_some()
+        left.is_some()
     }
 
     /// Sends the last record, unless another is incomplete. A client that is behind may leave no
@@ -233,31 +250,38 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(sent: &[u8], ends: Option<EndReason>) {
+    fn check(sent: &[u8], ends: EndReason) {
         let (socket, mut client) = pair();
         client.write_all(sent).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
         let mut encrypted = Encrypted::new(Framed);
         while socket.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {}
-        assert_eq!(encrypted.read(&socket), ends);
+        assert_eq!(encrypted.read(&socket, &mut 10_000), Received::End(ends));
     }
 
     #[test]
     fn what_a_client_sends_ends_the_stream_unless_the_record_layer_expects_it() {
-        check(b"x", Some(EndReason::Left));
-        check(b"", Some(EndReason::Left));
+        check(b"x", EndReason::Left);
+        check(b"", EndReason::Left);
+        check(&[b'k'; ALLOWED as usize], EndReason::Left);
+        check(&[b'k'; ALLOWED as usize + 1], EndReason::Exceeded);
         let (socket, mut client) = pair();
         let mut encrypted = Encrypted::new(Framed);
         client.write_all(b"kkk").unwrap();
         while socket.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {}
-        assert_eq!(encrypted.read(&socket), None);
+        assert_eq!(encrypted.read(&socket, &mut 10_000), Received::All);
     }
 
     #[test]
-    fn a_client_may_send_only_so_much() {
+    fn only_so_much_is_processed_at_once_and_the_rest_later() {
+        let (socket, mut client) = pair();
         let mut encrypted = Encrypted::new(Framed);
-        assert!((0..ALLOWED / 256).all(|_| encrypted.may_send(256)));
-        assert!(!encrypted.may_send(1));
-        assert!(!encrypted.may_send(0));
+        client.write_all(&[b'k'; 600]).unwrap();
+        while socket.peek(&mut [0; 600]).ok() != Some(600) {}
+        let mut budget = 300;
+        assert_eq!((encrypted.read(&socket, &mut budget), budget), (Received::More, 0));
+        assert_eq!(socket.peek(&mut [0; 600]).unwrap(), 600 - 2 * 256);
+        assert_eq!(encrypted.read(&socket, &mut budget), Received::More);
+        assert_eq!(encrypted.read(&socket, &mut 300), Received::All);
     }
 }

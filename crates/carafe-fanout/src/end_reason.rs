@@ -22,6 +22,8 @@ pub enum EndReason {
     Left,
     /// The client made no write progress within the write timeout.
     Stalled,
+    /// The client sent more than it may while its stream is open.
+    Exceeded,
     /// The shard or the connection that served the stream ended first.
     Cut,
 }
@@ -50,6 +52,7 @@ impl EndReason {
             Self::Failed => "failed",
             Self::Left => "left",
             Self::Stalled => "stalled",
+            Self::Exceeded => "exceeded",
             Self::Cut => "cut",
         }
     }

@@ -5,7 +5,7 @@ use std::net::TcpStream as StdStream;
 use mio::event::Event;
 use mio::net::TcpStream;
 
-use crate::encrypted::Encrypted;
+use crate::encrypted::{Encrypted, Received};
 use crate::end_reason::EndReason;
 use crate::record_layer::RecordLayer;
 use crate::socket;
@@ -44,17 +44,26 @@ impl Transport {
         }
     }
 
-    /// Whether the stream ends with what its client did.
-    pub(crate) fn end_by(&mut self, event: &Event) -> Option<EndReason> {
-        if event.is_error() {
-            return Some(socket::why_closed(&self.socket));
-        }
-        match &mut self.encrypted {
+    /// What the client did. The budget is for the records that are processed.
+    pub(crate) fn receive(&mut self, event: &Event, budget: &mut usize) -> Received {
+        let ends = match &mut self.encrypted {
+            _ if event.is_error() => Some(socket::why_closed(&self.socket)),
             // The client may have said that it closes before it did.
-            Some(encrypted) if event.is_readable() => encrypted.read(&self.socket),
+            Some(encrypted) if event.is_readable() => {
+                return encrypted.read(&self.socket, budget);
+            }
             None if event.is_readable() && !event.is_read_closed() => socket::read(&self.socket),
             // Without an error of the socket, the client has closed.
             _ => event.is_read_closed().then_some(EndReason::Left),
+        };
+        ends.map_or(Received::All, Received::End)
+    }
+
+    /// Processes records that the budget was too small for.
+    pub(crate) fn receive_more(&mut self, budget: &mut usize) -> Received {
+        match &mut self.encrypted {
+            Some(encrypted) => encrypted.read(&self.socket, budget),
+            None => Received::All,
         }
     }
 

@@ -107,6 +107,10 @@ impl<G: StreamObserver> Turns<G> {
     pub(crate) fn take(&mut self, events: &Events) -> io::Result<()> {
         let now = Instant::now();
         self.dispatcher.set_time(self.clock.at(now));
+        let Self { dispatcher, clients, .. } = self;
+        clients.receive_more(|subscriber| dispatcher.remove(subscriber));
+        // Before events are handled: a client has one end.
+        self.close_ended(now);
         for event in events {
             if event.token() == HANGUPS {
                 self.hangups.begin(now)?;
@@ -121,7 +125,7 @@ impl<G: StreamObserver> Turns<G> {
         self.close_ended(now);
         self.take_in(now);
         self.dispatcher.collect_wakes();
-        self.busy = self.serve(OF_THREAD) | !self.new.is_empty();
+        self.busy = self.serve(OF_THREAD) | !self.new.is_empty() | self.clients.has_unprocessed();
         self.keep_time(now);
         self.close_ended(now);
         Ok(())
@@ -277,7 +281,9 @@ impl<G: StreamObserver> Turns<G> {
                     self.closing.add(socket, self.clients.pollers(), now);
                 }
                 EndReason::Stalled => socket::abort(transport.socket),
-                EndReason::Left | EndReason::Cut => drop(self.clients.close(transport)),
+                EndReason::Left | EndReason::Exceeded | EndReason::Cut => {
+                    drop(self.clients.close(transport));
+                }
             }
         }
         self.inbox.load.fetch_sub(ended, Ordering::Relaxed);
@@ -287,10 +293,11 @@ impl<G: StreamObserver> Turns<G> {
 /// Handles an event of a subscriber's socket.
 fn handle<G: StreamObserver>(dispatcher: &mut Dispatcher, clients: &mut Clients<G>, event: &Event) {
     let Some(subscriber) = SubscriberId::try_from_index(event.token().0) else { return };
-    let Some(client) = clients.get_mut(subscriber) else { return };
-    if let Some(reason) = client.transport.end_by(event) {
+    if clients.get(subscriber).is_none() {
+        return;
+    }
+    if clients.ends_by(subscriber, event) {
         dispatcher.remove(subscriber);
-        clients.ended.push((subscriber, reason));
     } else if event.is_writable() {
         dispatcher.writable(subscriber);
     }

@@ -142,11 +142,19 @@ fn a_client_that_changes_its_keys_byte_by_byte_goes_on_and_one_that_closes_has_l
 /// What a client does to its connection ends its stream, and no other.
 #[track_caller]
 fn ends_the_stream(act: impl Fn(&mut Stream)) -> Stream {
+    ends_the_stream_as("left", act)
+}
+
+/// The same, with this reason in the metrics.
+#[track_caller]
+fn ends_the_stream_as(reason: &str, act: impl Fn(&mut Stream)) -> Stream {
     let hub = Hub::start(&[]);
     let client = hub.client();
     let (mut stream, mut other) = (hub.open(&client), hub.open(&client));
     act(&mut stream);
-    hub.metrics.wait_for(&closed("left"), 1.0);
+    hub.metrics.wait_for(&closed(reason), 1.0);
+    let limited = if reason == "exceeded" { 1.0 } else { 0.0 };
+    assert!((hub.metrics.limited("received-bytes") - limited).abs() < f64::EPSILON);
     hub.publish("for who stays");
     other.read_to("data: for who stays\n");
     stream
@@ -182,9 +190,51 @@ fn what_is_no_record_ends_the_stream() {
 
 #[test]
 fn a_record_that_is_never_complete_ends_the_stream_once_it_is_too_long() {
-    ends_the_stream(|stream| {
+    ends_the_stream_as("exceeded", |stream| {
         stream.0.sock.write_all(&[&[23, 3, 3, 0x40, 0], &[7; 5000][..]].concat()).unwrap();
     });
+}
+
+#[test]
+fn a_change_of_keys_may_arrive_byte_by_byte_between_events() {
+    let hub = Hub::start(&[]);
+    let mut stream = hub.open(&hub.client());
+    stream.0.sock.set_nodelay(true).unwrap();
+    stream.0.conn.refresh_traffic_keys().unwrap();
+    let mut bytes = Vec::new();
+    stream.0.conn.write_tls(&mut bytes).unwrap();
+    for (number, byte) in bytes.into_iter().enumerate() {
+        stream.0.sock.write_all(&[byte]).unwrap();
+        hub.publish(&format!("event {number}"));
+        stream.read_to(&format!("data: event {number}\n"));
+    }
+    stream.0.conn.send_close_notify();
+    stream.send_slowly();
+    assert!(stream.is_closed_in_order(), "the hub has the keys of the client");
+}
+
+/// What they send is more than a shard processes in one turn.
+#[test]
+fn many_clients_that_change_their_keys_again_and_again_at_once_are_all_understood() {
+    const CHANGES: usize = 30;
+    let hub = Hub::start(&[]);
+    let client = hub.client();
+    let mut other = hub.open(&client);
+    let mut streams: Vec<_> = (0..50).map(|_| hub.open(&client)).collect();
+    for stream in &mut streams {
+        let mut bytes = Vec::new();
+        for _ in 0..CHANGES {
+            stream.0.conn.refresh_traffic_keys().unwrap();
+            stream.0.conn.write_tls(&mut bytes).unwrap();
+        }
+        stream.0.conn.send_close_notify();
+        stream.0.conn.write_tls(&mut bytes).unwrap();
+        stream.0.sock.write_all(&bytes).unwrap();
+    }
+    hub.metrics.wait_for(&closed("left"), 50.0);
+    assert!(streams.iter_mut().all(Stream::is_closed_in_order));
+    hub.publish("for who stays");
+    other.read_to("data: for who stays\n");
 }
 
 /// A client that asks the hub to change its keys, too. openssl reads its commands as lines.

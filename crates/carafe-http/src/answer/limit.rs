@@ -23,6 +23,7 @@ pub(crate) enum Limit {
     Matchers,
     PatternTests,
     PublishRate,
+    ReceivedBytes,
     Subscribers,
     SubscribersPerAddress,
     TokenBytes,
@@ -33,7 +34,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTimeout,
@@ -54,6 +55,7 @@ impl Limit {
         Self::Matchers,
         Self::PatternTests,
         Self::PublishRate,
+        Self::ReceivedBytes,
         Self::Subscribers,
         Self::SubscribersPerAddress,
         Self::TokenBytes,
@@ -71,6 +73,7 @@ impl Limit {
             | Self::FormFields
             | Self::Http2Frames
             | Self::IdleConnections
+            | Self::ReceivedBytes
             | Self::TokenBytes
             | Self::TopicBytes
             | Self::Topics => None,
@@ -101,6 +104,7 @@ impl Limit {
             Self::Matchers => "matchers",
             Self::PatternTests => "pattern-tests",
             Self::PublishRate => "publish-rate",
+            Self::ReceivedBytes => "received-bytes",
             Self::Subscribers => "subscribers",
             Self::SubscribersPerAddress => "subscribers-per-address",
             Self::TokenBytes => "token-bytes",

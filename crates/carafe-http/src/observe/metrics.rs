@@ -132,8 +132,10 @@ impl Metrics {
     fn closed(&self, path: DeliveryPath, end: EndReason) {
         self.0.streams.get_or_create(&path).dec();
         // The limit has its counter here, where every delivery path ends its streams.
-        if end == EndReason::Stalled {
-            self.limited(Limit::WriteTimeout);
+        match end {
+            EndReason::Stalled => self.limited(Limit::WriteTimeout),
+            EndReason::Exceeded => self.limited(Limit::ReceivedBytes),
+            _ => {}
         }
         self.0.closed.get_or_create(&Closed { path: path.name(), end }).inc();
     }
@@ -152,8 +154,8 @@ impl Metrics {
         );
         registry.register(
             "carafe_streams_closed",
-            "Streams closed, by end reason: left and stalled by the client, ended and cut by the \
-             hub, failed by the log",
+            "Streams closed, by end reason: left, stalled and exceeded by the client, ended and cut by \
+             the hub, failed by the log",
             counters.closed.clone(),
         );
         registry.register("carafe_limited", "How often a limit was met", counters.limited.clone());
