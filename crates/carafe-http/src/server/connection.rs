@@ -131,9 +131,12 @@ impl Connection {
         deadline: Instant,
         stopping: watch::Receiver<()>,
     ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let socket = self.shake_hands(handshake, deadline, stopping).await?;
+        let mut socket = self.shake_hands(handshake, deadline, stopping).await?;
         let deadline = Instant::now() + self.settings.header_timeout;
         let protocol = Protocol::by_alpn(socket.connection().alpn());
+        if protocol == Protocol::Http2 {
+            socket.share_writes();
+        }
         let is_tls_1_3 = socket.connection().is_tls_1_3();
         let handoff = if is_tls_1_3 { self.handoff() } else { Err(FallbackReason::Tls) };
         Some(Box::pin(self.run(socket, protocol, stall, deadline, handoff)))

@@ -22,7 +22,8 @@ pub(crate) mod descriptors;
 #[cfg(feature = "server")]
 pub(crate) mod drain;
 #[cfg(feature = "server")]
-pub(crate) mod frame_guard;
+pub(crate) mod flush_delay;
+mod frame_guard;
 pub(crate) mod handoff;
 #[cfg(feature = "server")]
 pub(crate) mod handoff_socket;
@@ -30,7 +31,8 @@ pub(crate) mod handoff_socket;
 pub(crate) mod http2_frames;
 pub(crate) mod idle;
 #[cfg(feature = "server")]
-pub(crate) mod lazy_socket;
+pub(crate) mod kernel_tls;
+mod lazy_socket;
 #[cfg(feature = "server")]
 pub(crate) mod listener;
 #[cfg(feature = "server")]

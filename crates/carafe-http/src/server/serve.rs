@@ -11,6 +11,7 @@ use crate::answer::limit::Limit;
 use crate::observe::stream_record::StreamRecord;
 use crate::server::acceptor::Acceptor;
 use crate::server::drain::{Served, drain};
+use crate::server::kernel_tls;
 use crate::server::listener::{Listener, Listeners};
 use crate::server::options::ServerOptions;
 
@@ -45,6 +46,9 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> io::Result<Served> {
     let listener = Listener::new(listeners.into(), &options.shards)?;
+    if options.tls.is_some() {
+        kernel_tls::report();
+    }
     let acceptor = Acceptor::new(app, &options, shards(hub, &options));
     tokio::select! {
         () = stop => {}

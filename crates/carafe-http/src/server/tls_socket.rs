@@ -13,6 +13,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::policy::subscribers::ConnectionPermit;
+use crate::server::flush_delay::FlushDelay;
 use crate::server::handoff_socket::GiveAway;
 use crate::server::tls_connection::{Peer, TlsConnection};
 use crate::server::watched_socket::WatchedSocket;
@@ -38,6 +39,8 @@ pub(crate) struct TlsSocket<S = WatchedSocket> {
     is_at_end: bool,
     /// The client has been told that nothing more comes.
     is_closed: bool,
+    /// For HTTP/2, whose streams share the socket.
+    delay: Option<FlushDelay>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsSocket<S> {
@@ -55,9 +58,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsSocket<S> {
             sent: 0,
             is_at_end: false,
             is_closed: false,
+            delay: None,
         };
         std::future::poll_fn(|cx| socket.poll_handshake(cx)).await?;
         Ok(socket)
+    }
+
+    /// Lets flushes wait for the tasks that are ready to write.
+    pub(crate) fn share_writes(&mut self) {
+        self.delay = Some(FlushDelay::default());
     }
 
     /// The state of the connection.
@@ -169,6 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = self.written.len();
+        if self.delay.as_mut().is_some_and(|delay| delay.waits(written)) {
+            // The runtime first runs the tasks that are ready.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
@@ -273,6 +288,25 @@ mod tests {
         assert_eq!((socket.written.len(), socket.records.len()), (15, 0));
         socket.shutdown().await.unwrap();
         assert_eq!(asking.await.unwrap(), b"one, two, three");
+    }
+
+    #[tokio::test]
+    async fn a_shared_flush_sends_what_ready_tasks_write_meanwhile_in_one_record() {
+        let (theirs, ours) = duplex(100_000);
+        let asking = tokio::spawn(ask(client(SUITES[0]), theirs));
+        let mut socket =
+            TlsSocket::accept(ours, server_config(tls_keys::provider())).await.unwrap();
+        socket.read_exact(&mut [0; 3]).await.unwrap();
+        socket.share_writes();
+        socket.write_all(b"one, ").await.unwrap();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut socket).poll_flush(&mut cx).is_pending());
+        socket.write_all(b"two").await.unwrap();
+        assert_eq!((socket.written.len(), socket.records.len()), (8, 0));
+        socket.flush().await.unwrap();
+        assert_eq!(buffers(&socket), 0);
+        socket.shutdown().await.unwrap();
+        assert_eq!(asking.await.unwrap(), b"one, two");
     }
 
     #[tokio::test]
