@@ -47,6 +47,8 @@ mod tally;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tickets;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 

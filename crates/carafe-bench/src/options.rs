@@ -22,6 +22,10 @@ pub struct Options {
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE")]
     pub ca: Option<std::path::PathBuf>,
+    /// Resume TLS sessions, as browsers do; without this, each connection has a full handshake
+    #[cfg(feature = "tls")]
+    #[arg(long)]
+    pub tls_tickets: bool,
     /// Number of topics; the streams are spread over them
     #[arg(long, default_value = "1", value_name = "N")]
     pub topics: NonZeroUsize,

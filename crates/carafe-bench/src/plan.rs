@@ -129,7 +129,8 @@ fn target(
     headers: &[String],
     protocol: &str,
 ) -> Result<Target, Error> {
-    let trust = options.ca.as_ref().map(|file| crate::tls::Trust::new(file, protocol));
+    let tickets = options.tls_tickets;
+    let trust = options.ca.as_ref().map(|file| crate::tls::Trust::new(file, protocol, tickets));
     Target::parse(url, headers, trust.transpose()?.as_ref())
 }
 

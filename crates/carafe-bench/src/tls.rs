@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::error::Error;
+use crate::tickets::Tickets;
 
 /// The certificates that are trusted, and the protocol that is offered by ALPN.
 pub(crate) struct Trust(Arc<ClientConfig>);
@@ -29,8 +30,8 @@ pub(crate) struct Session {
 }
 
 impl Trust {
-    /// Trusts the certificates in a PEM file.
-    pub(crate) fn new(file: &Path, protocol: &str) -> Result<Self, Error> {
+    /// Trusts the certificates in a PEM file. With `tickets`, sessions are resumed.
+    pub(crate) fn new(file: &Path, protocol: &str, tickets: bool) -> Result<Self, Error> {
         let bad = |error: String| Error::Usage(format!("{}: {error}", file.display()));
         let certificates = CertificateDer::pem_file_iter(file)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -42,8 +43,12 @@ impl Trust {
         let mut config =
             ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![protocol.into()];
-        // Each connection has a complete handshake, so that all cost the server the same.
-        config.resumption = Resumption::disabled();
+        // Without tickets, each connection has a full handshake, so that all cost the server the
+        // same.
+        config.resumption = match tickets {
+            true => Resumption::store(Arc::new(Tickets::default())),
+            false => Resumption::disabled(),
+        };
         Ok(Self(Arc::new(config)))
     }
 
@@ -170,7 +175,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), issued.cert.pem()).unwrap();
 
-        let client = Trust::new(file.path(), "http/1.1").unwrap().client("127.0.0.1").unwrap();
+        let trust = Trust::new(file.path(), "http/1.1", false).unwrap();
+        let client = trust.client("127.0.0.1").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let server = thread::spawn(move || serve(&listener, config));
@@ -185,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_file_without_certificates_is_an_error() {
-        let missing = Trust::new(Path::new("does-not-exist"), "h2").map(|_| ());
+        let missing = Trust::new(Path::new("does-not-exist"), "h2", true).map(|_| ());
         assert!(matches!(missing, Err(Error::Usage(reason)) if reason.contains("does-not-exist")));
     }
 }

@@ -24,6 +24,7 @@ mod figure;
 mod filling;
 mod floor;
 mod go_peers;
+mod handshakes;
 mod honest;
 mod hostile;
 mod idle;

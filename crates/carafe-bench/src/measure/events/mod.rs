@@ -9,6 +9,7 @@ mod publish;
 mod reconnect;
 mod setting;
 mod small;
+mod storm_tls;
 mod tls;
 
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ pub(crate) enum Part {
     Publish,
     /// 2,000 reconnects a second
     Reconnect,
+    /// 20,000 TLS clients that reconnect, with full handshakes and with resumed sessions
+    StormTls,
     /// TLS with HTTP/1.1: 2,000 streams
     TlsH1,
     /// TLS with HTTP/2: 2,000 connections of one stream
@@ -86,6 +89,7 @@ fn part_of(setting: &Setting, part: Part) -> Outcome<Section> {
         Part::LatencyTen => latency::measure(setting, Audience::ten(setting)),
         Part::Publish => publish::measure(setting),
         Part::Reconnect => reconnect::measure(setting),
+        Part::StormTls => storm_tls::measure(setting),
         Part::TlsH1 => tls::http1(setting),
         Part::TlsH2One => tls::http2_one(setting),
         Part::TlsH2Many => tls::http2_many(setting),
