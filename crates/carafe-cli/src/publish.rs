@@ -6,7 +6,6 @@
 use std::fs;
 use std::future::ready;
 use std::io::{self, BufRead, Read};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::PublishOptions;
 use crate::failure::{Failure, START_A_HUB};
+use crate::outage::Outage;
 use crate::output::Output;
 use crate::token;
 
@@ -26,7 +26,10 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Publishes the data of the command line or of standard input.
 pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     let outage = Outage::default();
-    let mut hub = Publisher::new(options.url.as_str()).on_retry(outage.recorder());
+    let mut hub = Publisher::new(options.url.as_str()).on_retry({
+        let outage = outage.clone();
+        move |reason| outage.report(reason, "trying again")
+    });
     if let Some(token) = token::to_send(options.token_file.as_deref())? {
         hub = match options.token_file.clone() {
             // Read again for each request, because the token in it may have been replaced.
@@ -40,7 +43,8 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     if options.no_retry {
         hub = hub.without_retry();
     }
-    let mut reporter = Reporter { output: Output::new(), json: options.json, outage };
+    let (output, json, batch_lines) = (Output::new(), options.json, BATCH_LINES);
+    let mut reporter = Reporter { output, json, outage, batch_lines };
     match options.event_data()? {
         Some(data) => reporter.publish_one(&hub, &options.event(data)).await,
         None if options.id.is_some() => Err(Failure::usage(
@@ -79,6 +83,8 @@ struct Reporter {
     output: Output,
     json: bool,
     outage: Outage,
+    /// The most lines of a batch that the hub takes, as far as is known.
+    batch_lines: usize,
 }
 
 #[derive(Serialize)]
@@ -92,41 +98,34 @@ impl Reporter {
         self.published(&[id])
     }
 
-    async fn publish_lines(&mut self, hub: &Publisher, lines: &[Publish]) -> Result<(), Failure> {
-        let ids = hub.publish_all(lines).await?;
-        self.published(&ids)
+    /// Publishes lines in order. A batch that is larger than the hub allows (413) is divided, and
+    /// later batches are not larger.
+    async fn publish_lines(
+        &mut self,
+        hub: &Publisher,
+        mut lines: &[Publish],
+    ) -> Result<(), Failure> {
+        while !lines.is_empty() {
+            let (batch, rest) = lines.split_at(lines.len().min(self.batch_lines));
+            match hub.publish_all(batch).await {
+                Err(PublisherError::Refused { status: 413, .. }) if batch.len() > 1 => {
+                    self.batch_lines = batch.len().div_ceil(2);
+                }
+                outcome => {
+                    self.published(&outcome?)?;
+                    lines = rest;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn published(&mut self, ids: &[String]) -> Result<(), Failure> {
-        self.outage.end();
+        self.outage.end("published");
         if self.json {
             ids.iter().try_for_each(|id| self.output.json(&Published { id }))?;
         }
         Ok(())
-    }
-}
-
-/// Why publishing is tried again. Each reason is printed once until publishing succeeds.
-#[derive(Clone, Default)]
-struct Outage(Arc<Mutex<Option<String>>>);
-
-impl Outage {
-    fn recorder(&self) -> impl Fn(&PublisherError) + Send + Sync + 'static {
-        let outage = self.clone();
-        move |reason| {
-            let reason = reason.to_string();
-            let mut last = outage.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.as_ref() != Some(&reason) {
-                eprintln!("carafe: {reason}; trying again");
-                *last = Some(reason);
-            }
-        }
-    }
-
-    fn end(&self) {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            eprintln!("carafe: published");
-        }
     }
 }
 

@@ -6,19 +6,27 @@ use clap::{Arg, Command};
 
 use super::groups::{GROUPS, Group, SHORT};
 
-/// Groups the options of hubs. For `-h`, it leaves only the most used, and no variables.
+/// Groups the options of hubs, and adds examples. For `-h`, it leaves only the most used options,
+/// and no variables.
 pub(super) fn arrange(command: Command, args: &[OsString]) -> Command {
     let short = args.iter().any(|arg| arg == "-h");
-    let command = ["dev", "serve", "config"].into_iter().fold(command, |command, name| {
-        let more = format!("See carafe {name} --help for all options.");
-        command.mut_subcommand(name, |sub| match short {
-            true => sub.mut_args(shortened).after_help(more),
-            false => grouped(&sub),
-        })
-    });
-    EXAMPLES.into_iter().fold(command, |command, (name, text)| {
-        command.mut_subcommand(name, |sub| sub.after_long_help(examples(text)))
+    // The order as it is: a command that is made again has lost its place.
+    let mut places = 0..;
+    command.mut_subcommands(|sub| {
+        let name = sub.get_name().to_owned();
+        let examples = EXAMPLES.iter().find(|(of, _)| *of == name).map(|(_, text)| examples(text));
+        let sub = match ["dev", "serve", "config"].contains(&&*name) {
+            true if short => shortened(sub),
+            true => grouped(&sub),
+            false => sub,
+        };
+        sub.after_long_help(examples.unwrap_or_default()).display_order(places.next())
     })
+}
+
+fn shortened(sub: Command) -> Command {
+    let more = format!("See carafe {} --help for all options.", sub.get_name());
+    sub.mut_args(in_few_words).after_help(more)
 }
 
 /// The command with its options in the order of their groups. clap shows headings in the order of
@@ -45,7 +53,7 @@ fn place_of(arg: &Arg) -> Option<(usize, usize)> {
 }
 
 /// Few words for each of the most used options, in the order of their list.
-fn shortened(arg: Arg) -> Arg {
+fn in_few_words(arg: Arg) -> Arg {
     let place = SHORT.iter().position(|(name, _)| arg.get_long() == Some(name));
     let Some(place) = place else { return arg.hide_short_help(true) };
     arg.help(SHORT[place].1).hide_env(true).display_order(place)
@@ -56,7 +64,7 @@ fn examples(text: &str) -> String {
     format!("\u{1b}[1m\u{1b}[4mExamples:\u{1b}[0m\n{text}")
 }
 
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 9] = [
     (
         "dev",
         "  carafe dev                            A hub with its data in ./carafe-data
@@ -91,6 +99,18 @@ const EXAMPLES: [(&str, &str); 7] = [
         "token",
         "  carafe token --secret-file carafe.secret --publish 'orders/*' --ttl 1h
   export CARAFE_TOKEN=$(carafe token --secret-file carafe.secret --subscribe '*')",
+    ),
+    (
+        "config",
+        "  carafe config > carafe.toml           All settings, with their defaults
+  carafe config --config carafe.toml --heartbeat 20s
+                                        The settings that would be in use",
+    ),
+    (
+        "log",
+        "  carafe log stat carafe-data
+  carafe log verify carafe-data
+  carafe log repair carafe-data --dry-run",
     ),
     (
         "completions",

@@ -746,9 +746,10 @@ fn the_program_makes_tokens_and_publishes_and_subscribes_with_them() {
     let file = guarded.folder.write("token", &format!("{subscriber}\n"));
 
     let publish = |token: &str, topic: &str| {
+        let token = (!token.is_empty()).then_some(("CARAFE_TOKEN", token));
         run(carafe()
             .args(["publish", topic, "one flat white", "--private", "--url", &url])
-            .env("CARAFE_TOKEN", token))
+            .envs(token))
     };
     for topic in ["orders/1", "log"] {
         assert!(publish(&publisher, topic).status.success(), "{topic}");

@@ -110,7 +110,10 @@ fn completions_and_manual_pages_name_commands_and_options() {
         let script = text(&["completions", shell]);
         assert!(script.contains("subscribe") && script.contains("history-bytes"), "{script}");
     }
-    assert!(text(&["man"]).contains("carafe\\-serve(1)"));
+    let page = text(&["man"]);
+    let names = ["carafe\\-dev(1)", "carafe\\-serve(1)", "carafe\\-publish(1)", "carafe\\-man(1)"];
+    let places: Vec<_> = names.iter().map(|name| page.find(name)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{page}");
     let page = text(&["man", "serve"]);
     assert!(
         page.contains(".TH carafe-serve 1") && page.contains("\\-\\-history\\-bytes"),

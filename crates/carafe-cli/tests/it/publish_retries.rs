@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::cli::fails;
+use crate::cli::{fails, run};
 use crate::http::{Stream, publish};
 use crate::process::{Server, carafe};
 
@@ -101,4 +101,19 @@ fn an_event_waits_for_the_hub_until_the_timeout_or_not_at_all() {
         let sentence = format!("cannot connect to {url}/events: Connection refused");
         fails(&[&["publish", "a", "x", "--url", &url], option].concat(), 1, &sentence);
     }
+}
+
+#[test]
+fn lines_beyond_a_limit_on_batches_are_published_in_smaller_batches() {
+    let hub = Server::start(&["--publish-rate", "1000000/s", "--publish-burst", "30"]);
+    let lines: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    let published = run(&["publish", "log", "--url", &hub.url("")], &lines.join("\n"));
+    assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
+    assert_eq!(history(hub.address).data(100), lines);
+    // One line that is too large is an error.
+    let small = Server::start(&["--event-bytes", "10"]);
+    let refused = run(&["publish", "log", "--url", &small.url("")], "01234567890");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("raise --event-bytes"), "{said}");
 }

@@ -59,6 +59,12 @@ fn since_starts_with_the_events_of_this_time() {
         publish(hub.address, "/events/a", data);
     }
     assert_eq!(printed(&hub, &["--since", "1d", "-n", "2"]), ["1", "2"]);
+    // More than are asked for at first.
+    for data in 3..=250 {
+        publish(hub.address, "/events/a", &data.to_string());
+    }
+    let all: Vec<_> = (1..=250).map(|data| data.to_string()).collect();
+    assert_eq!(printed(&hub, &["a", "--since", "1d", "-n", "250"]), all);
     // From now on: none of the events before.
     let mut command = carafe();
     command.args(["subscribe", "--since", "0s", "--url", &hub.url("")]);

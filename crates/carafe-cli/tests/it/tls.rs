@@ -156,7 +156,8 @@ fn renews(tell: impl Fn(&Server)) {
 
     certificate.renew();
     tell(&hub);
-    hub.next_record(|line| line.contains("reloaded the certificate"));
+    let reloaded = hub.next_record(|line| line.contains("reloaded the certificate"));
+    assert!(reloaded.contains(&format!("changed: {}", certificate.path().display())), "{reloaded}");
     assert!(shows(&hub, &certificate.path()) && !shows(&hub, &old));
     assert_eq!(version(&["--insecure"], &events), "2");
     stream.next_line(|line| line == "data: x");
