@@ -13,6 +13,7 @@ mod fuzz;
 mod hostile;
 mod install;
 mod package;
+mod platforms;
 mod step;
 mod tally;
 mod test;
@@ -50,6 +51,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Build the Debian package, install it into a folder, and run what it installs
     Package(package::Options),
+    /// Compile the library's defaults for Windows and macOS
+    Platforms,
     /// Check the Dockerfile, the manifests for Kubernetes and the workflows with their linters
     Deploy,
     /// Measure the log on disk, and the hub compared with other servers
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Hostile(options) => hostile::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Package(options) => package::run(&options),
+        Task::Platforms => platforms::run(),
         Task::Deploy => deploy::run(),
         Task::Bench(options) => bench::run(&options),
     });

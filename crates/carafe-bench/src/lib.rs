@@ -19,6 +19,11 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(not(unix))]
+compile_error!(
+    "the load generator and the program `carafe` need Unix: use the library on this system"
+);
+
 mod alarm;
 mod answer;
 mod body;

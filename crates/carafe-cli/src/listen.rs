@@ -152,7 +152,8 @@ fn v6_only(address: SocketAddr, all: &[ListenAddress]) -> Option<bool> {
 
 fn bind(address: SocketAddr, v6_only: Option<bool>) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
     // Allows a restart while connections of the previous process are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if let Some(only) = v6_only {
@@ -166,7 +167,8 @@ fn bind(address: SocketAddr, v6_only: Option<bool>) -> io::Result<TcpListener> {
 /// Listens on a file, which is replaced if no program listens on it.
 fn unix(path: &Path, mode: u32) -> io::Result<Opened> {
     remove_stale(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
     // Before `listen`, so that nobody connects with other permissions.
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;

@@ -1,5 +1,8 @@
 //! The program `carafe`: a hub, its command line client, and a load generator.
 
+#[cfg(not(unix))]
+compile_error!("the program `carafe` needs Unix: use the library on this system");
+
 mod check;
 mod cli;
 mod closing;

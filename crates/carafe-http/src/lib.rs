@@ -18,6 +18,11 @@
 //! # }
 //! ```
 
+#[cfg(all(feature = "server", not(unix)))]
+compile_error!(
+    "the feature `server` of Carafe needs Unix: leave it out, and serve the router with `axum::serve`"
+);
+
 #[cfg_attr(
     not(feature = "hub"),
     allow(dead_code, reason = "most problems, limits and headers are the hub's")

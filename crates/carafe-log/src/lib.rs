@@ -27,6 +27,11 @@
     allow(dead_code, reason = "what only the log on disk uses of the shared modules")
 )]
 
+#[cfg(all(feature = "disk", not(unix)))]
+compile_error!(
+    "the feature `disk` of Carafe's log needs Unix: leave it out, and keep the log in memory"
+);
+
 mod access;
 mod append;
 mod clock;

@@ -9,8 +9,6 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::process::{Resource, getrlimit};
 
 use crate::observe::hub_metrics::{signed, write};
 
@@ -37,13 +35,12 @@ impl Collector for OfProcess {
                 &ConstGauge::new(open),
             )?;
         }
-        if let Some(most) = getrlimit(Resource::Nofile).current {
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
+        if let Some(most) = most_descriptors() {
             write(
                 &mut encoder,
                 "process_max_fds",
                 "Maximum number of open file descriptors",
-                &ConstGauge::new(most),
+                &ConstGauge::new(signed(most)),
             )?;
         }
         self.encode_usage(&mut encoder)
@@ -72,13 +69,21 @@ struct Usage {
 }
 
 impl Usage {
-    /// `None` if the system does not show it: only Linux has the file.
+    #[cfg(target_os = "linux")]
     fn now() -> Option<Self> {
+        use rustix::param::{clock_ticks_per_second, page_size};
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         Self::of(&stat, page_size() as u64, clock_ticks_per_second())
     }
 
+    /// Only Linux has the file.
+    #[cfg(not(target_os = "linux"))]
+    fn now() -> Option<Self> {
+        None
+    }
+
     /// Reads the fields of proc_pid_stat(5).
+    #[cfg(any(test, target_os = "linux"))]
     fn of(stat: &str, page: u64, ticks_per_second: u64) -> Option<Self> {
         // The name of the program may contain spaces and parentheses. The field after it is the
         // third.
@@ -92,6 +97,18 @@ impl Usage {
             cpu_seconds: ticks as f64 / ticks_per_second as f64,
         })
     }
+}
+
+/// The limit on open descriptors; `None` if there is none.
+#[cfg(unix)]
+fn most_descriptors() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current
+}
+
+#[cfg(not(unix))]
+fn most_descriptors() -> Option<u64> {
+    None
 }
 
 /// The number of open descriptors; `None` if the system does not show it.
