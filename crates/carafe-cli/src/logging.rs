@@ -5,10 +5,11 @@ use std::env;
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
 
-use tracing::Subscriber;
 use tracing::field::Field;
+use tracing::{Subscriber, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -17,11 +18,26 @@ use crate::cli::LogFormat;
 
 /// Installs the global subscriber. `RUST_LOG` sets the level; the default is `info`.
 pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, error) = match level() {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new(LEVEL), Some(error)),
+    };
     match format {
         LogFormat::Text => text(filter, has_colors(), io::stderr).init(),
         LogFormat::Json => json(filter, || JsonLines(io::stderr())).init(),
     }
+    if let Some(error) = error {
+        warn!(%error, "the variable {VARIABLE} is not used");
+    }
+}
+
+const VARIABLE: &str = EnvFilter::DEFAULT_ENV;
+const LEVEL: &str = "info";
+
+/// An empty variable counts as unset.
+fn level() -> Result<EnvFilter, ParseError> {
+    let level = env::var(VARIABLE).unwrap_or_default();
+    EnvFilter::builder().parse(if level.is_empty() { LEVEL } else { &level })
 }
 
 /// Whether standard error shows colors, and the user wants them: <https://no-color.org>.

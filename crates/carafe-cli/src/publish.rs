@@ -140,7 +140,8 @@ impl From<PublisherError> for Failure {
 }
 
 /// Publishes each line at once, and without a time limit unless there is an option for it: who
-/// feeds the pipe may not be able to repeat a line. Lines that arrive during a request form the next batch.
+/// feeds the pipe may not be able to repeat a line. Lines that arrive during a request form the
+/// next batch.
 async fn publish_lines(
     hub: &Publisher,
     options: &PublishOptions,

@@ -76,7 +76,8 @@ impl Reloads {
             }
             if requested && self.0.is_empty() {
                 info!(
-                    "nothing to reload: there is no --config, and no file with keys or a certificate"
+                    "nothing to reload: there is no --config, and no file with keys or a \
+                     certificate"
                 );
             }
             let checked = spawn_blocking(move || {

@@ -9,7 +9,7 @@ use carafe_protocol::TopicMatcher;
 use clap::Args;
 
 use super::template::Template;
-use super::values::{duration, positive_duration};
+use super::values::{duration, hub_url, positive_duration};
 
 #[derive(Args, Debug)]
 pub(crate) struct PublishOptions {
@@ -42,7 +42,12 @@ pub(crate) struct PublishOptions {
     #[arg(long)]
     pub(crate) no_retry: bool,
     /// URL of the hub
-    #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
+    #[arg(
+        long,
+        env = "CARAFE_URL",
+        default_value = "http://127.0.0.1:3000",
+        value_parser = hub_url
+    )]
     pub(crate) url: String,
     /// File with the token to send; CARAFE_TOKEN may hold the token itself
     #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
@@ -90,7 +95,12 @@ pub(crate) struct SubscribeOptions {
     #[arg(long, default_value = "64MiB", value_name = "SIZE")]
     pub(crate) event_bytes: ByteSize,
     /// URL of the hub
-    #[arg(long, env = "CARAFE_URL", default_value = "http://127.0.0.1:3000")]
+    #[arg(
+        long,
+        env = "CARAFE_URL",
+        default_value = "http://127.0.0.1:3000",
+        value_parser = hub_url
+    )]
     pub(crate) url: String,
     /// File with the token to send; CARAFE_TOKEN may hold the token itself
     #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]

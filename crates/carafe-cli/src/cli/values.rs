@@ -55,6 +55,16 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
     }
 }
 
+/// The URL of a hub, as text: requests append to it.
+pub(super) fn hub_url(text: &str) -> Result<String, String> {
+    const EXAMPLE: &str = "expected one such as http://127.0.0.1:3000";
+    let url = Url::parse(text).map_err(|error| format!("{error}; {EXAMPLE}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(text.into()),
+        scheme => Err(format!("the scheme {scheme} is not supported; {EXAMPLE}")),
+    }
+}
+
 pub(super) fn public_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let is_plain = |url: &Url| {

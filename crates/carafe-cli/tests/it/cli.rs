@@ -72,7 +72,7 @@ fn an_unreachable_hub_is_reported_with_exit_1() {
     fails(&["publish", "a", "x", "--no-retry", "--url", &url], 1, "start one with `carafe dev`");
     fails(&["subscribe", "a", "--url", &url], 1, "cannot connect");
     fails(&["subscribe", "a", "--url", "hub"], 2, "expected one such as http://");
-    fails(&["publish", "a", "x", "--url", "ftp://hub.example"], 2, "only http and https are");
+    fails(&["publish", "a", "x", "--url", "ftp://hub.example"], 2, "scheme ftp is not supported");
 }
 
 #[test]

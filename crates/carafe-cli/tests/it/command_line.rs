@@ -54,6 +54,8 @@ fn a_bad_value_is_reported_with_the_variable_or_the_file_that_has_it() {
     fails_with("CARAFE_HEARTBEAT", "often", &dev, "'often' in the variable CARAFE_HEARTBEAT: ");
     let flag = ["dev", "--config", file, "--heartbeat=never"];
     fails_with("CARAFE_HEARTBEAT", "often", &flag, "'never' for '--heartbeat <DURATION>': ");
+    let subscribe = ["subscribe", "a"];
+    fails_with("CARAFE_URL", "hub", &subscribe, "'hub' in the variable CARAFE_URL: relative URL");
     fs::write(&path, "retry = \"1s\"\n\nheartbeat =\n").unwrap();
     fails(&["dev", "--config", file], 2, "carafe.toml, line 3: ");
 }
@@ -297,4 +299,22 @@ fn dev_warns_if_other_machines_can_reach_it() {
     let quiet = dev("127.0.0.1:0");
     quiet.signal(Signal::TERM);
     assert!(quiet.stderr.iter().all(|line| !line.contains("WARN")));
+}
+
+#[test]
+fn a_level_that_cannot_be_read_is_warned_of_and_an_empty_one_counts_as_unset() {
+    let first = |level: &str| {
+        let mut command = carafe();
+        command.args(["dev", "--log", "memory:", "--listen", "127.0.0.1:0"]);
+        let hub = Process::start(command.env("RUST_LOG", level));
+        hub.next_record(|line| line.contains("listening on"));
+        hub.signal(Signal::TERM);
+        hub.stderr.iter().collect::<Vec<_>>()
+    };
+    assert!(first("").iter().any(|line| line.contains("draining")));
+    let mut command = carafe();
+    command.args(["dev", "--log", "memory:", "--listen", "127.0.0.1:0"]);
+    let hub = Process::start(command.env("RUST_LOG", "carafe=loud"));
+    hub.next_record(|line| line.contains("WARN") && line.contains("RUST_LOG"));
+    hub.next_record(|line| line.contains("listening on"));
 }

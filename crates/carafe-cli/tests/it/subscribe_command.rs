@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::cli::{fails, run};
 use crate::http::publish;
-use crate::process::{PATIENCE, Server, carafe};
+use crate::process::{PATIENCE, Server, carafe, eventually};
 
 /// The lines that `carafe subscribe` prints.
 #[track_caller]
@@ -117,6 +117,23 @@ fn a_signal_ends_a_run_with_its_state_saved() {
         assert!(subscriber.wait().success());
         assert_eq!(fs::read_to_string(&state).unwrap(), format!("{id}\n"));
     }
+}
+
+#[test]
+fn a_run_without_events_keeps_its_position() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let hub = Server::start(&[]);
+    publish(hub.address, "/events/a", "before");
+    let mut command = carafe();
+    command.args(["subscribe", "a", "--url", &hub.url(""), "--state"]);
+    let subscriber = Process::start(command.arg(&state));
+    eventually("the position is saved", || state.exists());
+    subscriber.signal(Signal::TERM);
+    assert!(subscriber.wait().success());
+    publish(hub.address, "/events/a", "meanwhile");
+    let next = ["a", "-n", "1", "--state", state.to_str().unwrap()];
+    assert_eq!(printed(&hub, &next), ["meanwhile"]);
 }
 
 #[test]

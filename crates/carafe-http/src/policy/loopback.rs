@@ -14,8 +14,9 @@ use crate::policy::address::UNIX_PEER;
 
 /// Rejects requests from other machines, and of their names and pages.
 ///
-/// The peer counts: a hub may listen on an address that others reach. Any website can send requests to a loopback address. A foreign name in `Host` reveals DNS
-/// rebinding, and a foreign `Origin` a page that posts here.
+/// The peer counts: a hub may listen on an address that others reach. Any website can send requests
+/// to a loopback address. A foreign name in `Host` reveals DNS rebinding, and a foreign `Origin` a
+/// page that posts here.
 pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>()
         && !is_of_this_machine(peer.ip())
