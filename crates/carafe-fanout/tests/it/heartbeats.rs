@@ -22,9 +22,10 @@ fn read(client: &TcpStream, count: usize, line: &str) {
 fn a_client_that_wants_heartbeats_more_often_receives_them_and_no_other_does() {
     let rig = Rig::with_heartbeat(&ShardOptions::default(), Duration::from_secs(3600));
     let often = Duration::from_millis(100);
-    let (sender, _ends) = channel();
-    let usual = rig.join(None, Watcher::Witness(sender.clone()));
-    let join = |heartbeat| rig.join_wanting(heartbeat, Watcher::Witness(sender.clone()));
+    // A watcher that does not mind that nobody listens when its stream ends.
+    let watcher = || Watcher::Sent(channel().0);
+    let usual = rig.join(None, watcher());
+    let join = |heartbeat| rig.join_wanting(heartbeat, watcher());
     let event = join(Heartbeat::event().every(often));
     let comment = join(Heartbeat::comment().every(often));
     read(&event, 3, "event: carafe.heartbeat");
