@@ -54,12 +54,15 @@ struct Full {
 /// A client of an open stream.
 pub(crate) struct Client<G> {
     pub(crate) transport: Transport,
-    /// Distinguishes the client from others that have the same ID one after the other.
-    pub(crate) number: u32,
     observer: G,
 }
 
 impl<G: StreamObserver> Client<G> {
+    /// Distinguishes the client from others that have the same ID one after the other.
+    pub(crate) fn number(&self) -> u32 {
+        self.transport.number
+    }
+
     pub(crate) fn end(self, reason: EndReason) -> Transport {
         self.observer.ended(reason);
         self.transport
@@ -137,11 +140,12 @@ impl<G: StreamObserver> Clients<G> {
     pub(crate) fn insert(
         &mut self,
         subscriber: SubscriberId,
-        transport: Transport,
+        mut transport: Transport,
         observer: G,
     ) -> u32 {
         self.newest = self.newest.wrapping_add(1);
-        self.table.insert_at(subscriber, Client { transport, number: self.newest, observer });
+        transport.number = self.newest;
+        self.table.insert_at(subscriber, Client { transport, observer });
         self.newest
     }
 
@@ -218,5 +222,20 @@ impl<G: StreamObserver> Sink for Clients<G> {
 
     fn client(&self, subscriber: SubscriberId) -> Option<carafe_hub::Client> {
         self.get(subscriber)?.observer.client()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be a million clients. In release builds, a socket takes 4 bytes, and a client 16
+    /// beside its observer.
+    #[test]
+    fn a_client_takes_its_socket_its_number_and_a_pointer_beside_its_observer() {
+        type Observer = Box<u64>;
+        let socket_and_number = (size_of::<TcpStream>() + 4).next_multiple_of(8);
+        let expected = socket_and_number + 8 + size_of::<Observer>();
+        assert_eq!(size_of::<Option<Client<Observer>>>(), expected);
     }
 }

@@ -13,6 +13,8 @@ use crate::socket;
 /// The connection of a stream. Its socket must not block.
 pub struct Transport {
     pub(crate) socket: TcpStream,
+    /// The number of the client, once it has one. It is here, where it fits into padding.
+    pub(crate) number: u32,
     /// Boxed: most streams have none, and there may be a million.
     encrypted: Option<Box<Encrypted>>,
 }
@@ -20,7 +22,7 @@ pub struct Transport {
 impl From<StdStream> for Transport {
     /// A cleartext connection.
     fn from(socket: StdStream) -> Self {
-        Self { socket: TcpStream::from_std(socket), encrypted: None }
+        Self { socket: TcpStream::from_std(socket), number: 0, encrypted: None }
     }
 }
 

@@ -229,7 +229,7 @@ impl<G: StreamObserver> Turns<G> {
             && until <= now
         {
             self.deadlines.pop();
-            if self.clients.get(subscriber).is_some_and(|client| client.number == number) {
+            if self.clients.get(subscriber).is_some_and(|client| client.number() == number) {
                 self.dispatcher.expire(subscriber);
                 self.busy = true;
             }
@@ -240,7 +240,7 @@ impl<G: StreamObserver> Turns<G> {
         let mut requested = std::mem::take(&mut self.requested);
         requested.visit_due(now, |subscriber, number| {
             let is_here =
-                self.clients.get(subscriber).is_some_and(|client| client.number == number);
+                self.clients.get(subscriber).is_some_and(|client| client.number() == number);
             if is_here {
                 self.visit(subscriber, now);
             }
