@@ -8,6 +8,7 @@ mod compiled_clients;
 mod crash;
 mod dependencies;
 mod deploy;
+mod docs;
 mod features;
 mod fuzz;
 mod hostile;
@@ -39,6 +40,8 @@ enum Task {
     Features,
     /// Check the order of crates and modules, import cycles, headers, line widths and `unsafe`
     Tidy,
+    /// Run the commands that the documents show
+    Docs(docs::Options),
     /// Check the licenses, bans and sources of the dependencies
     Deny,
     /// Check the dependencies against the RustSec advisory database
@@ -62,10 +65,11 @@ enum Task {
 fn main() -> ExitCode {
     let task = Task::parse();
     let outcome = enter_workspace().and_then(|()| match task {
-        Task::Test(options) => test::run(&options),
+        Task::Test(options) => test::run(&options, check_task),
         Task::Install(options) => test::install(&options),
         Task::Features => features::run(),
         Task::Tidy => tidy::run(),
+        Task::Docs(options) => docs::run(&options, check_task),
         Task::Deny => dependencies::deny(),
         Task::Advisories(options) => dependencies::advisories(&options),
         Task::Crash(options) => crash::run(&options),
@@ -81,6 +85,11 @@ fn main() -> ExitCode {
     };
     eprintln!("xtask: {failure}");
     ExitCode::FAILURE
+}
+
+/// Whether these words, from `xtask` on, are a task.
+fn check_task(words: &[&str]) -> Result<(), String> {
+    Task::try_parse_from(words).map(drop).map_err(|error| error.to_string())
 }
 
 /// Changes to the root of the workspace, to which all paths in the tasks are relative.

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::dependencies;
+use crate::docs;
 use crate::features;
 use crate::install::{self, Piece};
 use crate::step::Step;
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     no_python: bool,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), String> {
+pub(crate) fn run(options: &Options, check_task: docs::CheckTask) -> Result<(), String> {
     Step::new("fmt", "cargo fmt --all --check").run()?;
     tidy::run()?;
     let setup = Setup::of(options);
@@ -35,6 +36,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     install::install(&setup.to_install)?;
     Step::new("clippy", &format!("cargo clippy {ALL} --all-targets -- -D warnings")).run()?;
     let tally = test(&setup.without)?;
+    if setup.is_without(Client::Curl) {
+        println!("docs: skipped: the documents use curl, which is missing");
+    } else {
+        docs::run(&docs::Options::default(), check_task)?;
+    }
     Step::new("doc", &format!("cargo doc {ALL} --no-deps"))
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()?;
@@ -83,6 +89,10 @@ impl Setup {
                 self.to_install.push(piece);
             }
         }
+    }
+
+    fn is_without(&self, client: Client) -> bool {
+        self.without.iter().any(|(without, _)| *without == client)
     }
 
     fn report(&self) {
