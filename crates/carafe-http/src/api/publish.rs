@@ -23,7 +23,6 @@ use crate::api::query::Query;
 use crate::api::topic::{topic, topic_in_path};
 use crate::api::{allowance, batch};
 use crate::policy::client::publisher;
-use crate::server::pipeline::Deferral;
 
 const PARAMETERS: &[&str] = &["topic", "event", "id", "retry", "private"];
 
@@ -73,12 +72,9 @@ async fn one(
     // The memory stays reserved until the event is stored: from then on it is the log's.
     let (data, _held) = body.text().await?;
     let publication = Publication::new(first, data).with_alternates(alternates);
-    // The log may have to look a key up before it orders the event.
-    let deferral = parts.extensions.get::<Deferral>().filter(|_| parameters.key.is_none()).cloned();
     let publication = parameters.apply(publication, &app.options);
     let start = Instant::now();
-    let publishing = app.hub.publish(publication);
-    let appended = Deferral::run(deferral, publishing).await.map_err(not_stored)?;
+    let appended = app.hub.publish(publication).await.map_err(not_stored)?;
     app.options.metrics.stored(start);
     Ok(published(appended))
 }

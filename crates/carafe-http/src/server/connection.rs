@@ -17,7 +17,6 @@ use axum::extract::ConnectInfo;
 use axum::middleware::map_response;
 use axum::response::Response;
 use carafe_fanout::{SendBuffers, ShardPool};
-use futures_util::future::Either;
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
@@ -41,7 +40,6 @@ use crate::server::handoff_socket::{GiveAway, HandoffSocket};
 use crate::server::idle::ConnectionEntry;
 use crate::server::lazy_socket::LazySocket;
 use crate::server::options::ServerOptions;
-use crate::server::pipeline::{Deferrable, Pipeline};
 use crate::server::protocol::{Builders, Protocol};
 use crate::server::service::{Answers, ConnectionError, boxed, serve};
 use crate::server::stall::{StallDetector, WatchedBody};
@@ -177,18 +175,16 @@ impl Connection {
         let Self { settings, watcher, entry, peer } = self;
         let (entry, metrics) = (Arc::new(entry), settings.metrics.clone());
         let extension = ConnectionHandoff(handoff.clone());
-        let pipeline = Pipeline::new(protocol == Protocol::Http1);
-        let service =
-            service(Arc::clone(&settings), Arc::clone(&entry), peer, extension, pipeline.clone());
+        let service = service(Arc::clone(&settings), Arc::clone(&entry), peer, extension);
         let handoff = handoff.ok();
-        let socket = HandoffSocket::new(socket, handoff.clone(), pipeline.clone());
+        let socket = HandoffSocket::new(socket, handoff.clone());
         let socket = TokioIo::new(FrameGuard::new(socket, protocol != Protocol::Http1, &metrics));
         let builder = settings.builders.of(protocol);
         let connection = match protocol {
             Protocol::Http1 => serve(builder, socket, service, watcher),
             Protocol::Http2 | Protocol::Unknown => serve(builder, socket, boxed(service), watcher),
         };
-        drive(stall.over(unless_taken(connection, handoff, pipeline)), entry, deadline, metrics)
+        drive(stall.over(unless_taken(connection, handoff)), entry, deadline, metrics)
     }
 }
 
@@ -198,7 +194,6 @@ fn service(
     entry: Arc<ConnectionEntry>,
     peer: SocketAddr,
     handoff: ConnectionHandoff,
-    pipeline: Pipeline,
 ) -> impl Answers {
     let app = TowerToHyperService::new(settings.app.clone());
     service_fn(move |mut request: Request<Incoming>| {
@@ -207,14 +202,10 @@ fn service(
         let refused = conformance::refuse(&request, &settings.metrics);
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(handoff.clone());
-        let deferral = pipeline.begin(&request);
-        deferral.iter().for_each(|deferral| {
-            request.extensions_mut().insert(deferral.clone());
-        });
         let is_served = in_flight.is_some() && refused.is_none();
         let answer = is_served.then(|| app.call(request));
         let settings = Arc::clone(&settings);
-        let answer = async move {
+        async move {
             let answer = match (answer, refused) {
                 (Some(answer), _) => answer.await?,
                 (None, Some(refusal)) if in_flight.is_some() => refusal,
@@ -223,10 +214,6 @@ fn service(
             };
             let answer = settings.streams.wrap(conformance::of_version(version, answer));
             Ok(answer.map(|body| WatchedBody::new(body, in_flight)))
-        };
-        match deferral {
-            Some(deferral) => Either::Left(Deferrable::new(Box::pin(answer), deferral)),
-            None => Either::Right(answer),
         }
     })
 }
@@ -268,10 +255,8 @@ fn too_late(metrics: &Metrics, what: &str) {
 async fn unless_taken<C: Future + Unpin>(
     mut connection: C,
     handoff: Option<Handoff>,
-    pipeline: Pipeline,
 ) -> Option<C::Output> {
     poll_fn(|cx| {
-        pipeline.poll(cx);
         handoff.iter().for_each(|handoff| handoff.is_driven_by(cx.waker()));
         match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),

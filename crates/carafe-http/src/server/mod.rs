@@ -16,13 +16,13 @@ pub(crate) mod answer_batch;
 pub(crate) mod conformance;
 #[cfg(feature = "server")]
 pub(crate) mod connection;
-pub(crate) mod deferred_answer;
 #[cfg(feature = "server")]
 pub(crate) mod descriptors;
 #[cfg(feature = "server")]
 pub(crate) mod drain;
 #[cfg(feature = "server")]
 pub(crate) mod flush_delay;
+#[cfg(feature = "server")]
 mod frame_guard;
 pub(crate) mod handoff;
 #[cfg(feature = "server")]
@@ -32,13 +32,12 @@ pub(crate) mod http2_frames;
 pub(crate) mod idle;
 #[cfg(feature = "server")]
 pub(crate) mod kernel_tls;
+#[cfg(feature = "server")]
 mod lazy_socket;
 #[cfg(feature = "server")]
 pub(crate) mod listener;
 #[cfg(feature = "server")]
 pub(crate) mod options;
-pub(crate) mod pipeline;
-pub(crate) mod placeholder;
 #[cfg(feature = "server")]
 pub(crate) mod protocol;
 #[cfg(feature = "server")]

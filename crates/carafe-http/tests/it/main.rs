@@ -15,14 +15,12 @@ mod bodies;
 mod corpora;
 mod drain;
 mod event_stream;
-mod held_log;
 mod http2_floods;
 mod keys;
 mod leaks;
 mod limits;
 #[path = "../../../carafe-hub/tests/it/oracle.rs"]
 mod oracle;
-mod pipelining;
 mod random_records;
 mod router;
 mod stream_log;
