@@ -37,9 +37,14 @@ impl Hub {
 
     /// The same under another public URL.
     pub(crate) fn at(public_url: &str, options: &[&str]) -> Self {
+        Self::with_secrets([ZERO, ONE], public_url, options)
+    }
+
+    /// The same, with these secrets of the two keys.
+    pub(crate) fn with_secrets([zero, one]: [&str; 2], public_url: &str, options: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join("zero"), ZERO).unwrap();
-        fs::write(folder.path().join("one"), ONE).unwrap();
+        fs::write(folder.path().join("zero"), zero).unwrap();
+        fs::write(folder.path().join("one"), one).unwrap();
         let keys = folder.path().join("keys.toml");
         fs::write(&keys, KEYS).unwrap();
         let keys = keys.to_str().unwrap();

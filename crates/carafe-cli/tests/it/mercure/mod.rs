@@ -6,6 +6,7 @@ mod heartbeats;
 mod ids;
 mod one_errors;
 mod one_publish;
+mod one_secret;
 mod one_subscribe;
 mod one_subscriptions;
 mod one_tokens;
