@@ -20,7 +20,7 @@
 
 #[cfg(all(feature = "server", not(unix)))]
 compile_error!(
-    "the feature `server` of Carafe needs Unix: leave it out, and serve the router with `axum::serve`"
+    "the feature `server` of Carafe needs Unix: leave it out, and serve the router with axum::serve"
 );
 
 #[cfg_attr(

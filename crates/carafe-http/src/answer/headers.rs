@@ -66,7 +66,8 @@ impl http_body::Body for OfUnknownLength {
     }
 }
 
-/// The only value of a request header as text: `Some(None)` if it is not text, or there are several.
+/// The only value of a request header as text: `Some(None)` if it is not text, or there are
+/// several.
 pub(crate) fn only_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;

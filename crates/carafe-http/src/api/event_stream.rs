@@ -211,7 +211,8 @@ impl EventStream {
     }
 
     /// Sends the client an event when the handler returns an error, after the events that it has
-    /// sent. By default the client is sent nothing: an error may tell more than clients should know.
+    /// sent. By default the client is sent nothing: an error may tell more than clients should
+    /// know.
     ///
     /// ```
     /// use carafe_http::{EventStream, Events, HandlerError};
