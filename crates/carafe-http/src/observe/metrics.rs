@@ -154,8 +154,8 @@ impl Metrics {
         );
         registry.register(
             "carafe_streams_closed",
-            "Streams closed, by end reason: left, stalled and exceeded by the client, ended and cut \
-             by the hub, failed by the log",
+            "Streams closed, by end reason: left, stalled and exceeded by the client, ended and \
+             cut by the hub, failed by the log",
             counters.closed.clone(),
         );
         registry.register("carafe_limited", "How often a limit was met", counters.limited.clone());
