@@ -118,6 +118,45 @@ async function is(page, state, note, countdown) {
   check((await page.title()).startsWith(state), `the title is ${await page.title()}`);
 }
 
+export async function noticesASilentConnection(page, base) {
+  await page.clock.install();
+  await page.route("**/events?*", () => {});
+  await page.goto(base);
+  await stateIs(page, "Connecting");
+  await page.clock.fastForward(15_000);
+  await is(page, "Reconnecting", "Nothing came for 15 s.", /^Reconnects in 3 s\.$/);
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+}
+
+export async function hidesTheDemonstrationWithoutACounter(page, base, { tolerate }) {
+  tolerate("status of 404");
+  await page.route("**/demo/events/**", (route) => route.fulfill({ status: 404 }));
+  await open(page, base);
+  await page.locator("#demo").waitFor({ state: "hidden" });
+}
+
+export async function restsTheDemonstrationInTheBackground(page, base) {
+  const counters = [];
+  const ofCounter = (request) => request.url().includes("/demo/events/count");
+  page.on("request", (request) => ofCounter(request) && counters.push(new URL(request.url())));
+  await open(page, base);
+  await until("a few ticks", async () => (await number(page, "#received")) >= 2);
+  const ended = page.waitForEvent("requestfailed", ofCounter);
+  await page.evaluate(becomes, "hidden");
+  await ended;
+  const [received, lastId] = [await number(page, "#received"), await page.textContent("#last-event-id")];
+  await page.evaluate(becomes, "visible");
+  await until("a further tick", async () => (await number(page, "#received")) > received);
+  check(counters.at(-1).searchParams.get("last_event_id") === lastId, `${counters.at(-1)} does not continue after ${lastId}`);
+  check((await page.textContent("#verdict")) === "Nothing missing, nothing twice.", await page.textContent("#verdict"));
+}
+
+/** Runs in the page, as if its tab went to the background or came back. */
+function becomes(state) {
+  Object.defineProperty(document, "hidden", { configurable: true, value: state === "hidden" });
+  document.dispatchEvent(new Event("visibilitychange"));
+}
+
 /** The parser of the page, with a stream in all pieces of one size. */
 export async function parsesAStreamInAnyPieces(page, base) {
   await open(page, base);
