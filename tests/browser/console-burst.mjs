@@ -3,7 +3,7 @@
 // A burst of 10,000 events in one page. Prints {"burst":…}: what the page did at most in one step, which is exact; the
 // longest task by its processor time; and the long tasks that the page itself observes. Those go by the clock, and other
 // programs may take the processor in the middle of a task, so they are only reported.
-import { check, print, run, until } from "./chromium.mjs";
+import { STEP_MS, check, print, run, until } from "./chromium.mjs";
 import { MARK, allRows, only, open, publishMany } from "./console-page.mjs";
 
 const EVENTS = 10_000;
@@ -13,6 +13,7 @@ const TASKS = "disabled-by-default-devtools.timeline";
 
 await run("console-burst.mjs BASE_URL", async (browser, base) => {
   const page = await browser.newPage();
+  page.setDefaultTimeout(STEP_MS);
   const topic = `test/${MARK}/burst`;
   await open(page, base, only(topic));
   const longestTask = await traceTasks(page);

@@ -5,7 +5,6 @@ import { MARK, clipboard, only, open, publish, rowsOf, tabTo } from "./console-p
 
 export async function publishesByKeyboard(page, base) {
   const topic = `test/${MARK}/keyboard`;
-  const published = page.waitForRequest((request) => request.method() === "POST");
   await open(page, base);
   await tabTo(page, "publish-topic");
   await page.keyboard.press("Control+A");
@@ -18,13 +17,14 @@ export async function publishesByKeyboard(page, base) {
   await tabTo(page, "publish-private");
   await page.keyboard.press("Space");
   await tabTo(page, "publish-send");
-  await page.keyboard.press("Enter");
+  const isPublish = (request) => request.method() === "POST";
+  const [published] = await Promise.all([page.waitForRequest(isPublish), page.keyboard.press("Enter")]);
   const answer = await until("the answer", () => page.textContent("#answer"));
   const [row] = await until("the row", () => rowsOf(page, topic));
   check(answer === `Published as ${row.id}`, answer);
   check(row.type === "brewed" && row.data === "first line ⏎ second line", row);
   check(!Number.isNaN(Date.parse(row.time)), `the time is ${row.time}`);
-  const { search } = new URL((await published).url());
+  const { search } = new URL(published.url());
   check(search === "?event=brewed&private", `published with ${search}`);
 }
 
@@ -87,9 +87,10 @@ export async function showsTheViewAsJavaScript(page, base) {
   const [{ id }] = await until("the row", () => rowsOf(page, topic));
   await page.click("#code summary");
   check(await page.locator("#code-filter").isVisible(), "nothing says that the filter is left out");
-  const logged = page.waitForEvent("console", (line) => line.text().includes("for JavaScript"));
-  await page.evaluate(await page.textContent("#as-javascript"));
-  check((await logged).text() === `${id} ${topic} brewed for JavaScript`, (await logged).text());
+  const script = await page.textContent("#as-javascript");
+  const isOfScript = (line) => line.text().includes("for JavaScript");
+  const [logged] = await Promise.all([page.waitForEvent("console", isOfScript), page.evaluate(script)]);
+  check(logged.text() === `${id} ${topic} brewed for JavaScript`, logged.text());
 }
 
 function shell(command) {

@@ -4,11 +4,12 @@
 // Prints {"state":…} at every change of state and, for the first gap row that follows a reconnect and once the count
 // goes on, {"gap":…,"count":…}. With --without-gap the hub is expected to know its history again: the count must go on
 // after a reconnect, and a gap row is a failure.
-import { check, print, run, until } from "./chromium.mjs";
+import { STEP_MS, check, print, run, until } from "./chromium.mjs";
 import { number } from "./console-page.mjs";
 
 await run("console-restart.mjs BASE_URL [--without-gap]", async (browser, base, args) => {
   const page = await browser.newPage();
+  page.setDefaultTimeout(STEP_MS);
   const seen = { states: [], gaps: [] };
   await page.exposeFunction("reportState", (state) => {
     seen.states.push(state);

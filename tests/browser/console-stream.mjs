@@ -151,9 +151,7 @@ export async function restsTheDemonstrationInTheBackground(page, base) {
   page.on("request", (request) => ofCounter(request) && counters.push(new URL(request.url())));
   await open(page, base);
   await until("a few ticks", async () => (await number(page, "#received")) >= 2);
-  const ended = page.waitForEvent("requestfailed", ofCounter);
-  await page.evaluate(becomes, "hidden");
-  await ended;
+  await Promise.all([page.waitForEvent("requestfailed", ofCounter), page.evaluate(becomes, "hidden")]);
   const [received, lastId] = [await number(page, "#received"), await page.textContent("#last-event-id")];
   await page.evaluate(becomes, "visible");
   await until("a further tick", async () => (await number(page, "#received")) > received);

@@ -1,7 +1,7 @@
 // console.mjs BASE_URL [list|stream|forms|looks|PROMISE] [--screenshots DIR]
 //
 // Asserts what the console page promises; prints {"ok":…} for each promise kept. The hub must be that of `carafe dev`.
-import { check, print, run } from "./chromium.mjs";
+import { STEP_MS, check, print, run } from "./chromium.mjs";
 import * as forms from "./console-forms.mjs";
 import * as list from "./console-list.mjs";
 import * as looks from "./console-looks.mjs";
@@ -10,7 +10,7 @@ import { DESKTOP, takePictures } from "./pictures.mjs";
 
 const USAGE = "console.mjs BASE_URL [list|stream|forms|looks|PROMISE] [--screenshots DIR]";
 const PARTS = { list, stream, forms, looks };
-const AT_ONCE = 3;
+const AT_ONCE = 2;
 
 await run(USAGE, async (browser, base, args) => {
   const at = args.indexOf("--screenshots");
@@ -28,6 +28,7 @@ await run(USAGE, async (browser, base, args) => {
 async function keep(promise, browser, base) {
   const permissions = ["clipboard-read", "clipboard-write"];
   const context = await browser.newContext({ viewport: DESKTOP, permissions, ignoreHTTPSErrors: true });
+  context.setDefaultTimeout(STEP_MS);
   const page = await context.newPage();
   const tolerated = [];
   const wrongs = watchForWrongs(page, base, tolerated);
