@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use carafe_http::Listeners;
-use rustix::net::sockopt::socket_acceptconn;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -227,18 +227,29 @@ fn take(descriptor: u32, passed: &mut PassedSockets) -> Result<Opened, Failure> 
         Failure::usage(format!("cannot listen on fd://{descriptor}: {reason}"))
     };
     if let Some(listener) = passed.take_tcp(descriptor) {
-        let listening = socket_acceptconn(&listener).is_ok_and(|listens| listens);
-        let listener = listening.then_some(listener).ok_or_else(|| fails(&NOT_LISTENING))?;
+        let listener =
+            is_listening(&listener).then_some(listener).ok_or_else(|| fails(&NOT_LISTENING))?;
         listener.set_nonblocking(true).map_err(|error| fails(&error))?;
         return TcpListener::from_std(listener).map(Opened::Tcp).map_err(|error| fails(&error));
     }
     let listener = passed.take_unix(descriptor).ok_or_else(|| fails(&NOT_PASSED))?;
-    let listening = socket_acceptconn(&listener).is_ok_and(|listens| listens);
-    let listener = listening.then_some(listener).ok_or_else(|| fails(&NOT_LISTENING))?;
+    let listener =
+        is_listening(&listener).then_some(listener).ok_or_else(|| fails(&NOT_LISTENING))?;
     listener.set_nonblocking(true).map_err(|error| fails(&error))?;
     let listener = UnixListener::from_std(listener).map_err(|error| fails(&error))?;
     // The file belongs to the service manager.
     Ok(Opened::Unix(listener, None))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn is_listening(socket: &impl AsFd) -> bool {
+    rustix::net::sockopt::socket_acceptconn(socket).is_ok_and(|listens| listens)
+}
+
+/// The system does not tell. `accept` fails on a socket that does not listen.
+#[cfg(target_vendor = "apple")]
+fn is_listening(_: &impl AsFd) -> bool {
+    true
 }
 
 const NOT_PASSED: &str = "the service manager passes no such stream socket (LISTEN_FDS), or it is \
