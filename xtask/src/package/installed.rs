@@ -4,8 +4,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::step::Step;
 
@@ -38,6 +40,17 @@ fn expect(is_so: bool, what: &str) -> Result<(), String> {
     if is_so { Ok(()) } else { Err(format!("expected: {what}")) }
 }
 
+/// Waits until the hub tells its service manager that it is ready.
+fn is_told(manager: &UnixDatagram) -> Result<(), String> {
+    let mut message = [0; 4096];
+    let heard = manager
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .and_then(|()| manager.recv(&mut message))
+        .map_err(|error| format!("the hub tells its service manager nothing: {error}"))?;
+    let is_ready = message[..heard].starts_with(b"READY=1\n");
+    expect(is_ready, "the first message to the service manager is READY=1")
+}
+
 /// The folder that stands for `/`.
 struct Root(PathBuf);
 
@@ -68,39 +81,40 @@ impl Root {
     }
 
     fn serve_and_publish(&self) -> Result<(), String> {
-        let mut hub = self.start()?;
-        let outcome = self.publish(&mut hub);
+        let (mut hub, manager) = self.start()?;
+        let outcome = is_told(&manager).and_then(|()| self.publish(&mut hub));
         // Both fail only if the hub has ended already.
         let _ = hub.kill();
         let _ = hub.wait();
         outcome
     }
 
-    /// Runs the command of the unit, with folders below this one.
-    fn start(&self) -> Result<Child, String> {
-        let unit = ["lib", "usr/lib"]
-            .iter()
-            .find_map(|lib| {
-                fs::read_to_string(self.path(&format!("{lib}/systemd/system/carafe.service"))).ok()
-            })
-            .ok_or("the unit is not installed")?;
-        let command =
-            unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).ok_or("no ExecStart")?;
-        let root = self.0.display().to_string();
-        let command = command
-            .replace("%d/secret", "/etc/carafe/secret")
-            .split(' ')
-            .map(
-                |word| {
-                    if word.starts_with('/') { format!("{root}{word}") } else { word.to_owned() }
-                },
-            )
-            .collect::<Vec<_>>();
-        let state = format!("disk:{root}/var/lib/carafe/log");
+    /// Runs the command of the unit, with folders below this one, and a service manager.
+    fn start(&self) -> Result<(Child, UnixDatagram), String> {
+        let socket = self.path("notify");
+        let manager = UnixDatagram::bind(&socket).map_err(|error| error.to_string())?;
+        let command = self.command()?;
+        let state = format!("disk:{}", self.path("var/lib/carafe/log").display());
         let mut hub = Command::new(&command[0]);
         // A free port, and a folder of this test; the rest is the installed file.
         hub.args(&command[1..]).args(["--listen", "127.0.0.1:0", "--log", &state]);
-        hub.stderr(Stdio::piped()).spawn().map_err(|error| format!("{}: {error}", command[0]))
+        hub.env("NOTIFY_SOCKET", socket).stderr(Stdio::piped());
+        let hub = hub.spawn().map_err(|error| format!("{}: {error}", command[0]))?;
+        Ok((hub, manager))
+    }
+
+    /// The words of the unit's command, with paths below this folder.
+    fn command(&self) -> Result<Vec<String>, String> {
+        let unit = ["lib", "usr/lib"].map(|lib| format!("{lib}/systemd/system/carafe.service"));
+        let unit = unit.iter().find_map(|unit| fs::read_to_string(self.path(unit)).ok());
+        let unit = unit.ok_or("the unit is not installed")?;
+        let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart="));
+        let command = command.ok_or("the unit has no command")?;
+        let below = |word: &str| match word.strip_prefix('/') {
+            Some(path) => self.path(path).display().to_string(),
+            None => word.to_owned(),
+        };
+        Ok(command.replace("%d/secret", "/etc/carafe/secret").split(' ').map(below).collect())
     }
 
     fn publish(&self, hub: &mut Child) -> Result<(), String> {
