@@ -181,7 +181,9 @@ pub enum Page {
     None,
     /// A plain page that says what this is.
     Plain,
-    /// The console: publish, watch, and try how streams resume.
+    /// The console: publish, watch, and try how streams resume. The hub then keeps what each stream
+    /// requests, and `/console/subscribers?topic=…` tells clients that may subscribe to a topic how
+    /// many streams request it.
     Console,
 }
 
