@@ -9,8 +9,8 @@ RUN apk add --no-cache build-base cmake
 WORKDIR /carafe
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/carafe/target \
-    cargo build --locked --release --package carafe-cli && \
-    cp target/release/carafe /usr/local/bin/ && \
+    cargo build --locked --profile dist --package carafe-cli && \
+    cp target/dist/carafe /usr/local/bin/ && \
     install -d -o 65532 -g 65532 -m 700 /data
 
 FROM gcr.io/distroless/static-debian12:nonroot
