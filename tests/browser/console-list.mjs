@@ -1,7 +1,7 @@
 // What the console promises of its list: JSON, copies, filters, and a list that can be read while events arrive.
 import { check, until } from "./chromium.mjs";
 import {
-  MARK, allRows, clipboard, listIs, number, only, open, openRow, publish, publishMany, rowsOf,
+  MARK, allRows, clipboard, listIs, live, number, only, open, openRow, publish, publishMany, rowsOf,
 } from "./console-page.mjs";
 
 export async function printsJsonThatOpens(page, base) {
@@ -106,6 +106,7 @@ export async function filtersByButtons(page, base) {
   await (await openRow(page, "oat milk")).getByRole("button", { name: "Only this topic" }).click();
   await listIs(page, ["oat milk"]);
   await page.reload();
+  await live(page);
   check((await page.inputValue("#filter")) === `topic:"test/${MARK}/buttons/a \\"b\\" *"`, "the address loses the filter");
   await publish(page, orders, "espresso", "created");
   await publish(page, stock, "soy milk");

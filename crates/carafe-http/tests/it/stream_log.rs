@@ -1,7 +1,8 @@
 //! The log lines of a stream: its client, its request, its delivery path and its end.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -19,13 +20,18 @@ use tracing_subscriber::fmt::MakeWriter;
 
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 
-/// Collects log lines.
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The log lines of this thread. One subscriber serves all tests of the process: subscribers of
+/// several threads change the levels of each other.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        LINES.with_borrow_mut(|lines| lines.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -37,18 +43,29 @@ impl MakeWriter<'_> for Lines {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
-        self.clone()
+        *self
     }
 }
 
 impl Lines {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    /// Collects the lines that this thread logs from now on, at the level debug.
+    pub(crate) fn collect() -> Self {
+        static START: Once = Once::new();
+        START.call_once(|| {
+            let log = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
+            log.with_writer(Self).init();
+        });
+        LINES.take();
+        Self
+    }
+
+    pub(crate) fn text(self) -> String {
+        String::from_utf8(LINES.with_borrow(Clone::clone)).unwrap()
     }
 
     /// The line with this message.
     #[track_caller]
-    fn find(&self, message: &str) -> String {
+    fn find(self, message: &str) -> String {
         let text = self.text();
         let line = text.lines().find(|line| line.contains(message));
         line.unwrap_or_else(|| panic!("no {message:?} in {text}")).to_owned()
@@ -64,9 +81,7 @@ fn token() -> String {
 
 #[tokio::test]
 async fn a_stream_is_logged_with_its_identity_when_it_opens_and_when_it_ends() {
-    let lines = Lines::default();
-    let log = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
-    let _guard = tracing::subscriber::set_default(log.with_writer(lines.clone()).finish());
+    let lines = Lines::collect();
     let (hub, mut options) = (Hub::new(MemoryLog::default()), Options::default());
     options.keys = Keys::new([Key::secret(SECRET).unwrap()]);
     let request = Request::get("/events/orders/1?topic=orders/2")
