@@ -17,7 +17,7 @@ export async function printsJsonThatOpens(page, base) {
   check((await panel.getByText('"flat white"').count()) === 0, "what is closed was built");
   await panel.getByText('"lines"').click();
   await panel.getByText("1 key }", { exact: true }).click();
-  check(await panel.getByText('"flat white"').isVisible(), "a nested object does not open");
+  await until("the nested object", async () => await panel.getByText('"flat white"').isVisible());
 }
 
 export async function showsLongDataInParts(page, base) {
@@ -31,11 +31,11 @@ export async function showsLongDataInParts(page, base) {
   check((await text.locator(".text").innerText()).length < 21_000, "a long text is shown at once");
   await text.locator(".more").click();
   await text.locator(".more").click();
-  check((await text.locator(".text").textContent()).trim() === "x".repeat(50_000), "a long text is not shown in full");
-  check((await list.locator(".json .leaf").count()) === 100, "a long array is shown at once");
+  await until("the whole text", async () => (await text.locator(".text").textContent()).trim() === "x".repeat(50_000));
+  await until("the first part of the array", async () => (await list.locator(".json .leaf").count()) === 100);
   await list.locator(".more").click();
   await list.locator(".more").click();
-  check((await list.locator(".json .leaf").count()) === 250, "a long array is not shown in full");
+  await until("the whole array", async () => (await list.locator(".json .leaf").count()) === 250);
 }
 
 export async function copiesDataAndEvent(page, base) {
@@ -47,7 +47,7 @@ export async function copiesDataAndEvent(page, base) {
   const panel = await openRow(page, "two ⏎ lines");
   await panel.getByRole("button", { name: "Copy data" }).click();
   await panel.getByRole("button", { name: "Copied" }).waitFor();
-  check((await clipboard(page)) === "two\nlines", `copied ${await clipboard(page)}`);
+  await until("the copy of the data", async () => (await clipboard(page)) === "two\nlines");
   await panel.getByRole("button", { name: "Copy event" }).click();
   const copied = await until("the event", async () => /^\{/.test(await clipboard(page)) && JSON.parse(await clipboard(page)));
   const { id, time } = row;
@@ -115,7 +115,7 @@ export async function filtersByButtons(page, base) {
   await listIs(page, ["soy milk", "espresso"]);
   await (await openRow(page, "espresso")).getByRole("button", { name: "Hide this type" }).click();
   await listIs(page, ["soy milk"]);
-  check((await page.inputValue("#filter")) === "-type:created", await page.inputValue("#filter"));
+  await until("the filter hides the type", async () => (await page.inputValue("#filter")) === "-type:created");
 }
 
 export async function listsTopicsWithRateAndSubscribers(page, base) {
@@ -203,18 +203,18 @@ export async function isReadByTheKeyboard(page, base) {
   await listIs(page, ["3", "2", "1"]);
   const focused = () => page.evaluate(() => document.activeElement.querySelector(".data")?.textContent ?? null);
   await page.keyboard.press("Tab");
-  check((await page.evaluate(() => document.activeElement.className)) === "skip", "the first stop is no link to the events");
+  await until("the link to the events as the first stop", async () => (await page.evaluate(() => document.activeElement.className)) === "skip");
   await page.keyboard.press("Enter");
   await page.keyboard.press("Tab");
-  check((await focused()) === "3", `the Tab key leads to ${await focused()}`);
+  await until("the focus on the newest row", async () => (await focused()) === "3");
   for (const [key, data] of [["ArrowDown", "2"], ["End", "1"], ["ArrowUp", "2"], ["Home", "3"], ["ArrowDown", "2"]]) {
     await page.keyboard.press(key);
-    check((await focused()) === data, `${key} leads to ${await focused()}`);
+    await until(`the row that ${key} leads to`, async () => (await focused()) === data);
   }
   await page.keyboard.press("Enter");
-  await page.locator(".panel").waitFor();
+  await page.getByRole("button", { name: "Copy data" }).waitFor();
   await page.keyboard.press("Tab");
-  check((await page.evaluate(() => document.activeElement.textContent)) === "Copy data", "the panel cannot be reached");
+  await until("the focus in the panel", async () => (await page.evaluate(() => document.activeElement.textContent)) === "Copy data");
   await page.keyboard.press("Escape");
-  check((await page.evaluate(() => document.activeElement.tagName)) === "BODY", "Escape does not leave the list");
+  await until("the focus outside of the list", async () => (await page.evaluate(() => document.activeElement.tagName)) === "BODY");
 }

@@ -48,12 +48,12 @@ export async function keepsTheView(page, base) {
   await page.press("#choice-apply", "Enter");
   await checkViewHolds(page, wanted, other);
   await page.reload();
-  check((await page.inputValue("#patterns")) === `test/${MARK}/view/*`, "a reload loses the patterns");
-  check((await page.inputValue("#topics")) === `test/${MARK} with & and spaces`, "a reload loses the topics");
+  await until("the patterns after a reload", async () => (await page.inputValue("#patterns")) === `test/${MARK}/view/*`);
+  await until("the topics after a reload", async () => (await page.inputValue("#topics")) === `test/${MARK} with & and spaces`);
   await checkViewHolds(page, wanted, other);
   await page.goBack();
-  check((await page.inputValue("#patterns")) === "", "going back does not bring back the view before");
-  check((await page.textContent("#view-words")) === "every topic, from now on", "the view is not in words");
+  await until("the view before", async () => (await page.inputValue("#patterns")) === "");
+  await until("the view in words", async () => (await page.textContent("#view-words")) === "every topic, from now on");
 }
 
 async function checkViewHolds(page, wanted, other) {
