@@ -48,7 +48,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// read.
 pub(crate) async fn publish(
     app: &App,
-    caller: &Caller,
+    caller: &Caller<'_>,
     publisher: Option<Publisher>,
     body: BodyReader<'_>,
 ) -> Result<Response, Problem> {
@@ -67,7 +67,7 @@ pub(crate) async fn publish(
 /// Reads and checks the whole batch.
 async fn read(
     app: &App,
-    caller: &Caller,
+    caller: &Caller<'_>,
     mut body: BodyReader<'_>,
     unpaid: &mut UnpaidBatch<'_>,
 ) -> Result<(Vec<Publication>, Held), Problem> {
@@ -87,7 +87,7 @@ async fn read(
 
 /// The publications that were read so far.
 struct Batch<'a, 'b> {
-    caller: &'a Caller,
+    caller: &'a Caller<'a>,
     options: &'a Options,
     unpaid: &'a mut UnpaidBatch<'b>,
     publications: Vec<Publication>,

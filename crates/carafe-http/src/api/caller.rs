@@ -1,8 +1,5 @@
 //! Who makes a request, and what they may do.
 
-#[cfg(feature = "mercure")]
-use std::sync::Arc;
-
 use carafe_protocol::Topic;
 use http::request::Parts;
 
@@ -11,7 +8,6 @@ use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
-#[cfg(feature = "mercure")]
 use crate::api::options::Options;
 #[cfg(feature = "auth")]
 use crate::auth::refused::Refused;
@@ -25,20 +21,16 @@ use crate::policy::reserved_topics::is_of_subscriptions;
 use crate::policy::rights::Rights;
 
 /// Who makes a request, and what they may do.
-pub(crate) struct Caller {
+pub(crate) struct Caller<'a> {
     pub(crate) rights: Rights,
     /// Distinguishes holders of tokens and users of the app; see [`Verified::identity`].
     pub(crate) identity: Option<u64>,
     source: RightsSource,
-    /// Whether the hub has keys for tokens.
-    accepts_tokens: bool,
-    /// For Mercure, whose subscription events only the hub may publish.
-    #[cfg(feature = "mercure")]
-    options: Arc<Options>,
+    options: &'a Options,
 }
 
 /// Where the rights of a caller come from.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum RightsSource {
     /// The request has no token, or none that the hub looks at.
     Anonymous,
@@ -48,12 +40,12 @@ enum RightsSource {
     App,
 }
 
-impl Caller {
+impl<'a> Caller<'a> {
     /// The caller: by the rights that the app has decided on, else by the token.
-    pub(crate) async fn of(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
+    pub(crate) async fn of(app: &'a App, parts: &mut Parts) -> Result<Self, Problem> {
         match AppRights::of(parts, &app.options.origins)? {
             Some(AppRights { rights, identity }) => {
-                Ok(Self::new(app, rights, identity, RightsSource::App))
+                Ok(Self { rights, identity, source: RightsSource::App, options: &app.options })
             }
             None => Self::of_token(app, parts).await,
         }
@@ -62,14 +54,14 @@ impl Caller {
     /// Takes the token out of the request. A bad token is rejected even if the request needs none:
     /// its holder has to notice.
     #[cfg(feature = "auth")]
-    async fn of_token(app: &App, parts: &mut Parts) -> Result<Self, Problem> {
+    async fn of_token(app: &'a App, parts: &mut Parts) -> Result<Self, Problem> {
         let options = &app.options;
         // Without keys, a token may be meant for the app around this router.
         if options.keys.is_empty() {
-            return Ok(Self::anonymous(app));
+            return Ok(Self::anonymous(options));
         }
         let Some(token) = options.credentials.take(parts)? else {
-            return Ok(Self::anonymous(app));
+            return Ok(Self::anonymous(options));
         };
         // Only a cookie is sent without the page's doing: a header or parameter is set by a script
         // that knows the token.
@@ -77,36 +69,27 @@ impl Caller {
             cookies::check_origin(parts, &options.origins)?;
         }
         let verified = options.keys.verify(&token.text, &[Dialect::Carafe]).await;
-        verified.and_then(|verified| Self::holder(app, &verified)).map_err(Problem::from)
+        verified.and_then(|verified| Self::holder(options, &verified)).map_err(Problem::from)
     }
 
     /// Without the feature `auth`, the router looks at no token.
     #[cfg(not(feature = "auth"))]
     #[expect(clippy::unused_async, reason = "the signature is that of the feature `auth`")]
-    async fn of_token(app: &App, _: &mut Parts) -> Result<Self, Problem> {
-        Ok(Self::anonymous(app))
+    async fn of_token(app: &'a App, _: &mut Parts) -> Result<Self, Problem> {
+        Ok(Self::anonymous(&app.options))
     }
 
-    fn anonymous(app: &App) -> Self {
-        Self::new(app, app.options.anonymous.clone(), None, RightsSource::Anonymous)
+    fn anonymous(options: &'a Options) -> Self {
+        let rights = options.anonymous.clone();
+        Self { rights, identity: None, source: RightsSource::Anonymous, options }
     }
 
     /// The holder of a token has the rights of clients without a token, too.
     #[cfg(feature = "auth")]
-    fn holder(app: &App, verified: &Verified) -> Result<Self, Refused> {
-        let rights = verified.rights()?.or(&app.options.anonymous);
-        Ok(Self::new(app, rights, Some(verified.identity), RightsSource::Token))
-    }
-
-    fn new(app: &App, rights: Rights, identity: Option<u64>, source: RightsSource) -> Self {
-        Self {
-            rights,
-            identity,
-            source,
-            accepts_tokens: app.options.accepts_tokens(),
-            #[cfg(feature = "mercure")]
-            options: Arc::clone(&app.options),
-        }
+    fn holder(options: &'a Options, verified: &Verified) -> Result<Self, Refused> {
+        let rights = verified.rights()?.or(&options.anonymous);
+        let identity = Some(verified.identity);
+        Ok(Self { rights, identity, source: RightsSource::Token, options })
     }
 
     /// Rejects callers that may publish to no topic at all, before anything else is parsed.
@@ -118,9 +101,9 @@ impl Caller {
     }
 
     /// Rejects an event unless all its topics are granted.
-    pub(crate) fn may_publish_to<'a>(
+    pub(crate) fn may_publish_to<'t>(
         &self,
-        topics: impl IntoIterator<Item = &'a Topic>,
+        topics: impl IntoIterator<Item = &'t Topic>,
     ) -> Result<(), Problem> {
         for topic in topics {
             self.may_publish_to_one(topic)?;
@@ -151,7 +134,7 @@ impl Caller {
         match self.source {
             // 401 tells a page to log in. With a token that does not grant it, or a hub without
             // keys, it would log in again and again.
-            RightsSource::Anonymous if self.accepts_tokens => Problem::no_token(&detail),
+            RightsSource::Anonymous if self.options.accepts_tokens() => Problem::no_token(&detail),
             RightsSource::Anonymous | RightsSource::App => problem(detail),
             #[cfg(feature = "auth")]
             RightsSource::Token => problem(detail)

@@ -56,7 +56,7 @@ fn topics(query: &Query, parts: &Parts) -> Result<Option<(Topic, Vec<Topic>)>, P
 
 async fn one(
     app: &App,
-    caller: &Caller,
+    caller: &Caller<'_>,
     (first, alternates): (Topic, Vec<Topic>),
     query: &Query,
     parts: &Parts,
@@ -94,7 +94,7 @@ fn published(appended: Appended) -> Response {
 
 async fn batch(
     app: &App,
-    caller: &Caller,
+    caller: &Caller<'_>,
     query: &Query,
     parts: &Parts,
     body: Body,

@@ -178,7 +178,7 @@ struct Asked {
     described: Option<Box<StreamRequest>>,
 }
 
-async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<Asked, Problem> {
+async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let (start, format) = (start(&parts.headers, &query)?, format(&query)?);
     let heartbeat = heartbeat::requested(query.one(heartbeat::PARAMETER)?, &app.options)?;
@@ -198,7 +198,7 @@ async fn parse(app: &App, caller: &Caller, parts: &Parts) -> Result<Asked, Probl
 /// What the path and the query ask for; nothing stands for all topics.
 async fn matchers(
     app: &App,
-    caller: &Caller,
+    caller: &Caller<'_>,
     parts: &Parts,
     query: &Query,
     client: Option<Client>,
@@ -273,7 +273,7 @@ fn bad(detail: &'static str) -> Problem {
     Problem::of(ProblemKind::BadParameter, detail)
 }
 
-pub(crate) fn refusal(caller: &Caller, error: &SubscribeError) -> Problem {
+pub(crate) fn refusal(caller: &Caller<'_>, error: &SubscribeError) -> Problem {
     problem(error).unwrap_or_else(|| caller.refused(error.to_string()))
 }
 
