@@ -17,29 +17,29 @@ use crate::policy::origins::Origins;
 /// Rejects a request that changes something, whose token is in a cookie, from a foreign page.
 #[cfg(feature = "auth")]
 pub(crate) fn check_origin(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
-    if matches!(parts.method, Method::GET | Method::HEAD)
-        || may_send_cookies(parts, origins, || None)
-    {
-        return Ok(());
-    }
     let detail = "pages of this origin may not publish with a cookie: publish from an allowed \
                   origin, or with `Authorization: Bearer`";
-    Err(Problem::of(ProblemKind::ForeignOrigin, detail))
+    check(parts, origins, detail)
 }
 
 /// Rejects a request that changes something from a foreign page, in the name of a user that the app
 /// may have recognised by a cookie. Browsers name the origin in all such requests; other clients
 /// need not.
 pub(crate) fn check_page(parts: &Parts, origins: &Origins) -> Result<(), Problem> {
-    if matches!(parts.method, Method::GET | Method::HEAD)
-        || !parts.headers.contains_key(ORIGIN)
-        || may_send_cookies(parts, origins, || None)
-    {
+    if !parts.headers.contains_key(ORIGIN) {
         return Ok(());
     }
     let detail =
         "pages of this origin may not publish in a user's name: publish from an allowed origin";
-    Err(Problem::of(ProblemKind::ForeignOrigin, detail))
+    check(parts, origins, detail)
+}
+
+fn check(parts: &Parts, origins: &Origins, detail: &'static str) -> Result<(), Problem> {
+    let is_read_only = matches!(parts.method, Method::GET | Method::HEAD);
+    match is_read_only || may_send_cookies(parts, origins, || None) {
+        true => Ok(()),
+        false => Err(Problem::of(ProblemKind::ForeignOrigin, detail)),
+    }
 }
 
 /// Whether the page is of the hub's own host or of a listed origin. `otherwise` supplies the origin
