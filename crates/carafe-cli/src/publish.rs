@@ -26,12 +26,12 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Publishes the data of the command line or of standard input.
 pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     let outage = Outage::default();
-    let mut hub = Publisher::new(options.url.as_str()).on_retry({
+    let mut hub = Publisher::new(options.hub.url.as_str()).on_retry({
         let outage = outage.clone();
         move |reason| outage.report(reason, "trying again")
     });
-    if let Some(token) = token::to_send(options.token_file.as_deref())? {
-        hub = match options.token_file.clone() {
+    if let Some(token) = token::to_send(options.hub.token_file.as_deref())? {
+        hub = match options.hub.token_file.clone() {
             // Read again for each request, because the token in it may have been replaced.
             Some(file) => hub.with_bearer_from(move || ready(token::read_again(&file))),
             None => hub.with_bearer(&token),

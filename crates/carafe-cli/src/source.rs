@@ -82,9 +82,10 @@ impl Source<'_> {
 
     fn url(&self, start: Option<(&str, String)>) -> Result<String, Failure> {
         let Self { options, envelopes, .. } = self;
-        let mut url = Url::parse(&options.url).map_err(|error| bad_url(&options.url, &error))?;
+        let mut url =
+            Url::parse(&options.hub.url).map_err(|error| bad_url(&options.hub.url, &error))?;
         url.path_segments_mut()
-            .map_err(|()| bad_url(&options.url, &"it has no path"))?
+            .map_err(|()| bad_url(&options.hub.url, &"it has no path"))?
             .pop_if_empty()
             .push("events");
         url.query_pairs_mut()
@@ -97,7 +98,7 @@ impl Source<'_> {
     }
 
     pub(crate) fn failure(&self, error: Error) -> Failure {
-        let url = &self.options.url;
+        let url = &self.options.hub.url;
         match error {
             Error::BadUrl { .. } | Error::UnsendableToken => Failure::usage(error),
             Error::Unreachable(Lost::Unreachable(reason)) => {
@@ -144,7 +145,7 @@ fn bad_url(url: &str, reason: &dyn Display) -> Failure {
 fn token(
     options: &SubscribeOptions,
 ) -> Result<Option<impl FnMut() -> String + Send + 'static>, Failure> {
-    let file = options.token_file.clone();
+    let file = options.hub.token_file.clone();
     let token = token::to_send(file.as_deref())?;
     Ok(token.map(|mut token| {
         move || {

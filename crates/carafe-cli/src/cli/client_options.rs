@@ -11,6 +11,22 @@ use clap::Args;
 use super::template::Template;
 use super::values::{duration, hub_url, positive_duration};
 
+/// The hub that a command talks to.
+#[derive(Args, Debug)]
+pub(crate) struct RemoteHub {
+    /// URL of the hub
+    #[arg(
+        long,
+        env = "CARAFE_URL",
+        default_value = "http://127.0.0.1:3000",
+        value_parser = hub_url
+    )]
+    pub(crate) url: String,
+    /// File with the token to send; CARAFE_TOKEN may hold the token itself
+    #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct PublishOptions {
     /// Topic to publish to
@@ -41,17 +57,8 @@ pub(crate) struct PublishOptions {
     /// Fail at once when the hub is away or busy
     #[arg(long)]
     pub(crate) no_retry: bool,
-    /// URL of the hub
-    #[arg(
-        long,
-        env = "CARAFE_URL",
-        default_value = "http://127.0.0.1:3000",
-        value_parser = hub_url
-    )]
-    pub(crate) url: String,
-    /// File with the token to send; CARAFE_TOKEN may hold the token itself
-    #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) hub: RemoteHub,
 }
 
 #[derive(Args, Debug)]
@@ -94,17 +101,8 @@ pub(crate) struct SubscribeOptions {
     /// Maximum size of an event with its fields
     #[arg(long, default_value = "64MiB", value_name = "SIZE")]
     pub(crate) event_bytes: ByteSize,
-    /// URL of the hub
-    #[arg(
-        long,
-        env = "CARAFE_URL",
-        default_value = "http://127.0.0.1:3000",
-        value_parser = hub_url
-    )]
-    pub(crate) url: String,
-    /// File with the token to send; CARAFE_TOKEN may hold the token itself
-    #[arg(long, env = "CARAFE_TOKEN_FILE", value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) hub: RemoteHub,
 }
 
 #[derive(Args, Debug)]
