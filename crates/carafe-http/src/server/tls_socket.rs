@@ -216,6 +216,7 @@ mod tests {
 
     use rustls::ClientConnection;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
 
     use super::*;
     use crate::server::tls_keys;
@@ -275,13 +276,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_is_written_before_a_flush_shares_a_record() {
+    /// A client that has asked, and the socket that is to answer it.
+    async fn asked() -> (JoinHandle<Vec<u8>>, TlsSocket<DuplexStream>) {
         let (theirs, ours) = duplex(100_000);
         let asking = tokio::spawn(ask(client(SUITES[0]), theirs));
-        let mut socket =
-            TlsSocket::accept(ours, server_config(tls_keys::provider())).await.unwrap();
+        let config = server_config(tls_keys::provider());
+        let mut socket = TlsSocket::accept(ours, config).await.unwrap();
         socket.read_exact(&mut [0; 3]).await.unwrap();
+        (asking, socket)
+    }
+
+    #[tokio::test]
+    async fn what_is_written_before_a_flush_shares_a_record() {
+        let (asking, mut socket) = asked().await;
         for part in [&b"one, "[..], b"two, ", b"three"] {
             socket.write_all(part).await.unwrap();
         }
@@ -292,11 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shared_flush_sends_what_ready_tasks_write_meanwhile_in_one_record() {
-        let (theirs, ours) = duplex(100_000);
-        let asking = tokio::spawn(ask(client(SUITES[0]), theirs));
-        let mut socket =
-            TlsSocket::accept(ours, server_config(tls_keys::provider())).await.unwrap();
-        socket.read_exact(&mut [0; 3]).await.unwrap();
+        let (asking, mut socket) = asked().await;
         socket.share_writes();
         socket.write_all(b"one, ").await.unwrap();
         let mut cx = Context::from_waker(std::task::Waker::noop());

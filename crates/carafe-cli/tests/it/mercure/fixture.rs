@@ -167,6 +167,25 @@ pub(crate) fn pattern_detail(actions: &[&str], patterns: &[&str]) -> Value {
     json!({"type": "https://mercure.rocks/authorization-detail", "actions": actions, "topics": topics})
 }
 
+/// A hub that reports its open subscriptions.
+pub(crate) fn hub_with_subscriptions() -> Hub {
+    Hub::open(&["--mercure-subscriptions"])
+}
+
+/// Asks for a document below that of all subscriptions.
+pub(crate) fn ask_subscriptions(hub: &Hub, path: &str, headers: &[&str]) -> Answer {
+    request(hub.server.address, "GET", &format!("{PATH}/subscriptions{path}"), headers, b"")
+}
+
+/// The same document, as this content type.
+#[track_caller]
+pub(crate) fn subscriptions_as(hub: &Hub, path: &str, token: &str, content_type: &str) -> Value {
+    let answer = ask_subscriptions(hub, path, &[token]);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.header("content-type"), Some(content_type));
+    answer.json()
+}
+
 /// The IDs of the next updates.
 #[track_caller]
 pub(crate) fn ids(stream: &mut Stream, count: usize) -> Vec<String> {

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::http::{Answer, Stream, post, request};
+use crate::http::{Stream, post};
 use crate::mercure::fixture::{
-    Hub, PATH, bearer, claims, detail, pattern_detail, sign_one, with_one, with_zero,
+    Hub, PATH, ask_subscriptions, bearer, claims, detail, hub_with_subscriptions, pattern_detail,
+    sign_one, subscriptions_as, with_one, with_zero,
 };
 
 const PATTERN: &str = "https://example.com/:id";
@@ -12,10 +13,6 @@ const ESCAPED: &str = "https%3A%2F%2Fexample.com%2F%3Aid";
 
 /// The subscriptions of both versions, as a pattern of 1.0.
 const ALL: &str = "/.well-known/mercure/subscriptions{/*}?";
-
-fn hub() -> Hub {
-    Hub::open(&["--mercure-subscriptions"])
-}
 
 fn watcher() -> String {
     with_one(&json!([pattern_detail(&["subscribe"], &[ALL])]))
@@ -31,16 +28,9 @@ fn with_payloads(payloads: &[(&str, Value)]) -> String {
     with_one(&details.collect())
 }
 
-fn ask(hub: &Hub, path: &str, headers: &[&str]) -> Answer {
-    request(hub.server.address, "GET", &format!("{PATH}/subscriptions{path}"), headers, b"")
-}
-
 #[track_caller]
 fn document(hub: &Hub, path: &str) -> Value {
-    let answer = ask(hub, path, &[&watcher()]);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    answer.json()
+    subscriptions_as(hub, path, &watcher(), "application/json")
 }
 
 #[track_caller]
@@ -52,7 +42,7 @@ fn next(stream: &mut Stream) -> Value {
 
 #[test]
 fn the_api_lists_all_subscriptions_those_of_a_matcher_and_one() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let matchers = [("match_urlpattern", PATTERN), ("match", "a"), ("match_exact", "a")];
     let _stream = hub.stream(&matchers, &[]);
     let all = document(&hub, "");
@@ -74,20 +64,20 @@ fn the_api_lists_all_subscriptions_those_of_a_matcher_and_one() {
     for other in
         ["/exact", "/EXACT/a", "/template/a", "/exact/a/urn%3Auuid%3Anobody", "/exact/a/b/c"]
     {
-        assert_eq!(ask(&hub, other, &[&watcher()]).status, 404, "{other}");
+        assert_eq!(ask_subscriptions(&hub, other, &[&watcher()]).status, 404, "{other}");
     }
 }
 
 #[test]
 fn the_link_has_the_newest_id_that_the_caller_may_see() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let link = |last: &str| {
         format!(
             "<https://hub.example{PATH}>; rel=\"mercure\"; last-event-id=\"{last}\"; \
             type=\"mercure\"; content-type=\"application/json\""
         )
     };
-    let ask = || ask(&hub, "", &[&watcher(), "Origin: https://hub.example"]);
+    let ask = || ask_subscriptions(&hub, "", &[&watcher(), "Origin: https://hub.example"]);
     assert_eq!(ask().header("link"), Some(&*link("earliest")));
     hub.publish(&[("topic", "a"), ("id", "open")]);
     hub.publish(&[("topic", "a"), ("id", "secret"), ("private", "on")]);
@@ -98,8 +88,8 @@ fn the_link_has_the_newest_id_that_the_caller_may_see() {
 
 #[test]
 fn the_api_takes_a_token_that_may_subscribe_to_its_url() {
-    let hub = hub();
-    assert_eq!(ask(&hub, "", &[]).status, 401);
+    let hub = hub_with_subscriptions();
+    assert_eq!(ask_subscriptions(&hub, "", &[]).status, 401);
     let exact = |topic: &str| with_one(&json!([detail(&["subscribe"], &[topic])]));
     let pattern = |text: &str| with_one(&json!([pattern_detail(&["subscribe"], &[text])]));
     let all = "/.well-known/mercure/subscriptions";
@@ -114,13 +104,13 @@ fn the_api_takes_a_token_that_may_subscribe_to_its_url() {
         (pattern(&format!("{all}/:match_type/:match/:subscriber")), "", 403),
         (with_one(&json!([detail(&["publish"], &["*"])])), "", 403),
     ] {
-        assert_eq!(ask(&hub, path, &[&token]).status, status, "{path}");
+        assert_eq!(ask_subscriptions(&hub, path, &[&token]).status, status, "{path}");
     }
 }
 
 #[test]
 fn a_private_update_reports_the_start_and_the_end_of_a_subscription() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let all = "/.well-known/mercure/subscriptions/:match_type/:match/:subscriber";
     let mut watching = hub.stream(&[("match_urlpattern", all)], &[&watcher()]);
     let own = next(&mut watching);
@@ -141,7 +131,7 @@ fn a_private_update_reports_the_start_and_the_end_of_a_subscription() {
 
 #[test]
 fn clients_without_a_token_learn_of_no_subscription() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let mut anonymous = hub.stream(&[("match", "*")], &[]);
     hub.stream(&[("match", "a")], &[]);
     hub.publish(&[("topic", "a"), ("data", "open")]);
@@ -150,7 +140,7 @@ fn clients_without_a_token_learn_of_no_subscription() {
 
 #[test]
 fn the_payload_of_a_subscription_is_the_first_whose_topics_match_its_matcher() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let token = with_payloads(&[
         ("https://example.com/foo", json!({"of": "foo"})),
         ("https://example.com/bar/:id", json!({"of": "bar"})),
@@ -179,7 +169,7 @@ fn the_payload_of_a_subscription_is_the_first_whose_topics_match_its_matcher() {
 
 #[test]
 fn each_version_reports_its_own_subscriptions() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let _zero = hub.stream(&[("topic", "of zero")], &[]);
     let _one = hub.stream(&[("match", "of one")], &[]);
     let names = |document: &Value, name: &str| {
@@ -187,7 +177,7 @@ fn each_version_reports_its_own_subscriptions() {
         all.iter().map(|one| one[name].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names(&document(&hub, ""), "match"), ["of one"]);
-    let zero = ask(&hub, "", &[&with_zero(&json!({"subscribe": ["*"]}))]);
+    let zero = ask_subscriptions(&hub, "", &[&with_zero(&json!({"subscribe": ["*"]}))]);
     assert_eq!(names(&zero.json(), "topic"), ["of zero"]);
 }
 
@@ -217,7 +207,7 @@ fn below_a_prefix_the_topics_have_the_path_of_the_public_url() {
     let own = next(&mut watching);
     let id = own["id"].as_str().unwrap();
     assert!(id.starts_with("/sse/.well-known/mercure/subscriptions/urlpattern/"), "{id}");
-    let answer = ask(&hub, "", &[&token]);
+    let answer = ask_subscriptions(&hub, "", &[&token]);
     assert_eq!(
         (answer.status, &answer.json()["id"]),
         (200, &json!(format!("/sse{PATH}/subscriptions")))

@@ -2,35 +2,26 @@
 
 use serde_json::{Value, json};
 
-use crate::http::{Answer, Stream, request};
-use crate::mercure::fixture::{Hub, PATH, with_zero};
+use crate::http::{Stream, request};
+use crate::mercure::fixture::{
+    Hub, PATH, ask_subscriptions, hub_with_subscriptions, subscriptions_as, with_zero,
+};
 
 const TEMPLATE: &str = "https://example.com/{id}";
 const ESCAPED: &str = "https%3A%2F%2Fexample.com%2F%7Bid%7D";
-
-fn hub() -> Hub {
-    Hub::open(&["--mercure-subscriptions"])
-}
 
 fn watcher() -> String {
     with_zero(&json!({"subscribe": ["/.well-known/mercure/subscriptions{/topic}{/subscriber}"]}))
 }
 
-fn ask(hub: &Hub, path: &str, headers: &[&str]) -> Answer {
-    request(hub.server.address, "GET", &format!("{PATH}/subscriptions{path}"), headers, b"")
-}
-
 #[track_caller]
 fn document(hub: &Hub, path: &str) -> Value {
-    let answer = ask(hub, path, &[&watcher()]);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.header("content-type"), Some("application/ld+json"));
-    answer.json()
+    subscriptions_as(hub, path, &watcher(), "application/ld+json")
 }
 
 #[test]
 fn the_api_lists_all_subscriptions_those_of_a_topic_and_one() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     hub.publish(&[("topic", "x"), ("id", "urn:last")]);
     let token = with_zero(&json!({"subscribe": [], "payload": {"user": 7}}));
     let _stream = hub.stream(&[("topic", TEMPLATE), ("topic", "a"), ("topic", "a")], &[&token]);
@@ -69,12 +60,12 @@ fn the_api_lists_all_subscriptions_those_of_a_topic_and_one() {
     ]);
     let path = id(ESCAPED).replace(&format!("{PATH}/subscriptions"), "");
     assert_eq!(document(&hub, &path), expected);
-    assert_eq!(ask(&hub, "/a/urn%3Auuid%3Anobody", &[&watcher()]).status, 404);
+    assert_eq!(ask_subscriptions(&hub, "/a/urn%3Auuid%3Anobody", &[&watcher()]).status, 404);
 }
 
 #[test]
 fn the_last_id_is_that_of_the_newest_update_that_the_caller_may_see() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     assert_eq!(document(&hub, "")["lastEventID"], "earliest");
     hub.publish(&[("topic", "a"), ("id", "open")]);
     hub.publish(&[("topic", "a"), ("id", "secret"), ("private", "on")]);
@@ -83,8 +74,8 @@ fn the_last_id_is_that_of_the_newest_update_that_the_caller_may_see() {
 
 #[test]
 fn the_api_takes_a_token_that_may_subscribe_to_its_url() {
-    let hub = hub();
-    assert_eq!(ask(&hub, "", &[]).status, 401);
+    let hub = hub_with_subscriptions();
+    assert_eq!(ask_subscriptions(&hub, "", &[]).status, 401);
     for (selector, path, status) in [
         ("*", "", 200),
         ("/.well-known/mercure/subscriptions", "", 200),
@@ -94,10 +85,10 @@ fn the_api_takes_a_token_that_may_subscribe_to_its_url() {
         ("/.well-known/mercure/subscriptions/{topic}/{subscriber}", "", 401),
     ] {
         let token = with_zero(&json!({ "subscribe": [selector] }));
-        assert_eq!(ask(&hub, path, &[&token]).status, status, "{selector} {path}");
+        assert_eq!(ask_subscriptions(&hub, path, &[&token]).status, status, "{selector} {path}");
     }
     let publisher = with_zero(&json!({"publish": ["*"]}));
-    assert_eq!(ask(&hub, "", &[&publisher]).status, 401);
+    assert_eq!(ask_subscriptions(&hub, "", &[&publisher]).status, 401);
     assert_eq!(
         request(hub.server.address, "POST", &format!("{PATH}/subscriptions"), &[&watcher()], b"")
             .status,
@@ -112,7 +103,7 @@ fn next(stream: &mut Stream) -> Value {
 
 #[test]
 fn a_private_update_reports_the_start_and_the_end_of_a_subscription() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let all = "/.well-known/mercure/subscriptions/{topic}/{subscriber}";
     let mut watching = hub.stream(&[("topic", all)], &[&watcher()]);
     let own = next(&mut watching);
@@ -135,7 +126,7 @@ fn a_private_update_reports_the_start_and_the_end_of_a_subscription() {
 
 #[test]
 fn clients_without_a_token_learn_of_no_subscription() {
-    let hub = hub();
+    let hub = hub_with_subscriptions();
     let mut anonymous = hub.stream(&[("topic", "*")], &[]);
     hub.stream(&[("topic", "a")], &[]);
     hub.publish(&[("topic", "a"), ("data", "open")]);
@@ -149,7 +140,7 @@ fn without_the_option_nothing_is_reported() {
     hub.stream(&[("topic", "a")], &[]);
     hub.publish(&[("topic", "a"), ("data", "open")]);
     assert_eq!(watching.data(1), ["open"]);
-    assert_eq!(ask(&hub, "", &[&watcher()]).status, 404);
+    assert_eq!(ask_subscriptions(&hub, "", &[&watcher()]).status, 404);
 }
 
 #[test]
