@@ -57,9 +57,11 @@ pub(super) fn measure(setting: &Setting, audience: Audience) -> Outcome<Section>
 
 /// A rate that both rivals keep up with.
 fn common_maximum(setting: &Setting, audience: Audience) -> Outcome<f64> {
-    let maxima = [CARAFE, AXUM].map(|contestant| maximum(setting, contestant, audience));
-    let [carafe, axum] = maxima;
-    Ok(carafe?.min(axum?))
+    let maximum = |contestant: Contestant| {
+        let name = contestant.name();
+        maximum(setting, contestant, audience).map_err(|error| format!("{name}: {error}"))
+    };
+    Ok(maximum(CARAFE)?.min(maximum(AXUM)?))
 }
 
 /// Events per second.

@@ -51,11 +51,14 @@ pub(crate) fn serve(writes: Writes) -> Outcome {
     let mut floor = Floor { poll, listener, connections, topics, buffer: vec![0; 256 << 10] };
     let mut events = Events::with_capacity(4096);
     loop {
-        floor.poll.poll(&mut events, None)?;
+        match floor.poll.poll(&mut events, None) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
         for event in &events {
             match event.token() {
                 LISTENER => floor.accept()?,
-                Token(connection) => floor.ready(connection, event)?,
+                Token(connection) => floor.ready(connection, event),
             }
         }
         floor.topics.write_waiting(&mut floor.connections);
@@ -79,20 +82,19 @@ impl Floor {
         }
     }
 
-    fn ready(&mut self, token: usize, event: &Event) -> Outcome {
+    fn ready(&mut self, token: usize, event: &Event) {
         let is_alive = match self.connections.get(token) {
-            None => return Ok(()),
+            None => return,
             Some(Connection::Subscribed(subscriber)) => subscriber.is_alive(),
             Some(Connection::Asking(asking)) => {
                 let is_alive = asking.read(&mut self.buffer) && !event.is_read_closed();
-                self.answer(token)?;
-                is_alive
+                // A client that has left before it was answered concerns nobody else.
+                self.answer(token).is_ok() && is_alive
             }
         };
         if !is_alive {
             self.remove(token);
         }
-        Ok(())
     }
 
     fn answer(&mut self, token: usize) -> Outcome {
