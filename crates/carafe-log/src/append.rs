@@ -2,9 +2,9 @@
 
 use std::future::ready;
 
-use carafe_protocol::{Offset, Position};
+use carafe_protocol::{Offset, Position, Topic};
 
-use crate::{BoxFuture, DiskError, Entry, Publication, ReadError};
+use crate::{BoxFuture, DiskError, Entry, Outcome, Publication, ReadError};
 
 /// Stores publications and returns their positions.
 ///
@@ -26,6 +26,10 @@ pub trait Append: Send + Sync {
     /// A publication whose idempotency key is known in its topic is not stored again. It gets the
     /// position of the first one. Once the future is polled, the append happens even if the future
     /// is dropped.
+    ///
+    /// Then the state of its topics decides: an event or a stop of an ended topic is refused. The
+    /// same end again, or a stop of a topic that was stopped, is not stored again, and gets the
+    /// position of the first one. All this is decided in the order of the log.
     ///
     /// Batches without idempotency keys are stored in the order in which their futures were first
     /// polled: a publisher need not wait for one before it begins with the next.
@@ -60,7 +64,8 @@ pub trait Append: Send + Sync {
 pub struct Appended {
     /// The position of the entry.
     pub position: Position,
-    /// Whether the entry was already stored, with the same idempotency key.
+    /// Whether the entry was already stored: with the same idempotency key, or as the same end or
+    /// stop of its topic.
     pub repeated: bool,
 }
 
@@ -107,13 +112,34 @@ pub enum AppendError {
          moment ({0})"
     )]
     Keys(#[source] ReadError),
+    /// A topic of the batch has ended. The batch was not stored.
+    #[error("the topic `{topic}` has ended ({outcome}): publish to another topic, or reopen it")]
+    Ended {
+        /// The topic.
+        topic: Topic,
+        /// How it has ended.
+        outcome: Outcome,
+        /// The position of its end. `None` if the end is in the same batch, and was not stored
+        /// either.
+        position: Option<Position>,
+    },
+    /// The log remembers the end or the stop of as many topics as it may. The batch was not stored.
+    #[error(
+        "the log remembers {limit} ended or stopped topics, which is its limit: end topics after \
+         older ends have left the history, or raise the limit"
+    )]
+    TooManyEnded {
+        /// The maximum number of topics.
+        limit: usize,
+    },
     /// The disk failed. The batch may be stored or not. The log stores nothing more until it is
     /// opened again.
     #[error("the log stores nothing more: {0}")]
     Failed(#[source] DiskError),
 }
 
-/// Stores entries that another node has ordered, with the offsets that they have there.
+/// Stores entries that another node has ordered, with the offsets that they have there. That node
+/// has decided over ends: they are applied, and nothing is refused for them.
 ///
 /// ```
 /// use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read};

@@ -42,6 +42,8 @@ mod disk;
 mod disk_error;
 mod entry;
 mod grant;
+mod kind;
+mod lifecycle;
 mod memory;
 mod panics;
 mod publication;
@@ -63,6 +65,8 @@ pub use disk::{
 pub use disk_error::DiskError;
 pub use entry::Entry;
 pub use grant::Grant;
+pub use kind::{BadOutcome, Erase, Kind, Outcome, Removed};
+pub use lifecycle::{TopicEnd, TopicState};
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
 pub use read::{Block, BlockLimit, DiskUsage, Find, Followed, Follower, Read, ReadError, Span};
@@ -70,6 +74,9 @@ pub use readers::give_way;
 
 /// How long a log remembers idempotency keys by default.
 const KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The maximum number of ended and stopped topics that a log remembers, by default.
+const ENDED_TOPICS: usize = 1_000_000;
 
 /// The maximum number of pattern tests for one search of the last entries, by default. They take
 /// some seconds of processor time.

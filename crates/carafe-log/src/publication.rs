@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use carafe_protocol::{Event, EventType, Topic, TopicMatcher};
 
+use crate::kind::Tag;
+use crate::{Erase, Kind, Outcome};
+
 /// An event to publish: its data, its topics, and how the log treats it.
 ///
 /// ```
@@ -30,6 +33,8 @@ pub struct Publication {
     id: Option<IdempotencyKey>,
     deduplicated: bool,
     of_hub: bool,
+    tag: Tag,
+    reopens: bool,
 }
 
 impl Publication {
@@ -44,7 +49,50 @@ impl Publication {
             id: None,
             deduplicated: false,
             of_hub: false,
+            tag: Tag::Event,
+            reopens: false,
         }
+    }
+
+    /// The end of a topic. From then on, the log refuses events of the topic, until one
+    /// [reopens](Self::with_reopening) it.
+    pub fn end(topic: Topic, outcome: Outcome) -> Self {
+        Self::new(topic, "").with_kind(Kind::End(outcome))
+    }
+
+    /// A request to the producer of a topic that it stop.
+    pub fn stop(topic: Topic) -> Self {
+        Self::new(topic, "").with_kind(Kind::Stop)
+    }
+
+    /// The erasure of earlier events of a topic.
+    pub fn erase(topic: Topic, erase: Erase) -> Self {
+        Self::new(topic, "").with_kind(Kind::Erase(erase))
+    }
+
+    /// Sets the data.
+    pub fn with_data(mut self, data: impl Into<String>) -> Self {
+        let mut event = Event::new(data);
+        event = self.event.event_type().cloned().into_iter().fold(event, Event::with_type);
+        event = self.event.retry_time().into_iter().fold(event, Event::with_retry);
+        self.event = event;
+        self
+    }
+
+    /// Sets what the entry is. The data of an [`Erase::One`] becomes its offset.
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.tag = Tag::of(kind);
+        match kind {
+            Kind::Erase(Erase::One(offset)) => self.with_data(offset.to_string()),
+            _ => self,
+        }
+    }
+
+    /// Sets whether the event reopens its topics: if they have ended, a new life of them begins
+    /// with this event.
+    pub fn with_reopening(mut self, reopens: bool) -> Self {
+        self.reopens = reopens;
+        self
     }
 
     /// Publishes the event to further topics, too. A subscriber to several of them receives it
@@ -141,6 +189,18 @@ impl Publication {
     #[must_use]
     pub fn is_of_hub(&self) -> bool {
         self.of_hub
+    }
+
+    /// What the entry is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.tag.kind(self.data())
+    }
+
+    /// Whether the event begins a new life of its topics.
+    #[must_use]
+    pub fn reopens(&self) -> bool {
+        self.reopens
     }
 
     /// The idempotency key.

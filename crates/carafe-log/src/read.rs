@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
-use crate::{Access, BoxFuture, Clock, DiskError, Entry, ExternalId};
+use crate::{Access, BoxFuture, Clock, DiskError, Entry, ExternalId, TopicState};
 
 /// Finds, reads and follows entries.
 ///
@@ -36,6 +36,14 @@ pub trait Read: Send + Sync {
     /// What the log takes on disk; `None` for a log that is not there.
     fn disk_usage(&self) -> Option<DiskUsage> {
         None
+    }
+
+    /// Whether a topic has ended, and whether its producer was asked to stop. Answers from memory.
+    /// The state is at least as new as the newest entry that a reader or follower has.
+    ///
+    /// By default no topic ends.
+    fn topic_state(&self, _topic: &Topic) -> TopicState {
+        TopicState::default()
     }
 
     /// Whether reading can resume after `position`.

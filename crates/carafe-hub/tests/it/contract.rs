@@ -6,9 +6,9 @@ use carafe_log::contract::Factory;
 use carafe_log::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
     Clock, Entry, ExternalId, Find, Followed, Follower, MemoryLimits, MemoryLog, Publication, Read,
-    ReadError, Span,
+    ReadError, Span, TopicState,
 };
-use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
+use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
 /// Hands each call on to the log that it wraps.
 struct Wrapper(Arc<MemoryLog>);
@@ -38,6 +38,10 @@ impl Read for Wrapper {
 
     fn span(&self) -> Span {
         self.0.span()
+    }
+
+    fn topic_state(&self, topic: &Topic) -> TopicState {
+        self.0.topic_state(topic)
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

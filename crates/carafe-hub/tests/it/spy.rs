@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carafe_log::{
     Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, ExternalId, Find,
-    Followed, Follower, MemoryLog, Publication, Read, ReadError, Span,
+    Followed, Follower, MemoryLog, Publication, Read, ReadError, Span, TopicState,
 };
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::sync::Semaphore;
 
 /// A log in memory behind a hub, shared with the test.
@@ -96,6 +96,10 @@ impl Read for Spy {
 
     fn span(&self) -> Span {
         self.log().span()
+    }
+
+    fn topic_state(&self, topic: &Topic) -> TopicState {
+        self.log().topic_state(topic)
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

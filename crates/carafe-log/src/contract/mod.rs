@@ -44,6 +44,8 @@
 
 // The macro below calls the tests from another crate, so they have to be public.
 #[doc(hidden)]
+pub mod ends;
+#[doc(hidden)]
 pub mod followers;
 #[doc(hidden)]
 pub mod helpers;
@@ -121,6 +123,18 @@ macro_rules! __contract_tests {
                 an_external_id_that_is_no_key_is_stored_each_time,
                 an_external_id_finds_only_entries_that_the_reader_may_see,
                 an_external_id_finds_its_earliest_entry_of_any_topic,
+            ]);
+            $crate::__tests_of!($factory, ends: [
+                an_ended_topic_refuses_events_and_names_its_end,
+                a_topic_ends_once_and_has_one_outcome,
+                a_batch_is_decided_in_its_order,
+                a_known_key_is_answered_after_the_end_too,
+                a_reopened_topic_has_a_new_life,
+                a_stop_is_known_until_the_topic_ends_or_is_reopened,
+                supplied_entries_end_and_reopen_topics_and_are_never_refused,
+                an_end_is_forgotten_when_its_entry_is_trimmed,
+                of_two_that_end_a_topic_at_once_one_decides,
+                whoever_reads_an_end_can_ask_for_it,
             ]);
             $crate::__tests_of!($factory, supplied: [
                 supplied_entries_keep_their_offsets,

@@ -1,9 +1,10 @@
 //! Random use of a log, against a model that is a `Vec`.
 
 use crate::{
-    Access, AppendAt, BlockLimit, Entry, Find, IdempotencyKey, Log, Publication, Read, ReadError,
+    Access, AppendAt, AppendError, Appended, BlockLimit, Entry, Find, IdempotencyKey, Kind, Log,
+    Outcome, Publication, Read, ReadError, TopicState,
 };
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -23,14 +24,28 @@ enum Step {
     BeforeLast(usize, usize),
 }
 
-/// A publication to be: its topic, an alternate, a key.
+/// A publication to be: its topic, an alternate, a key, and what it is.
 #[derive(Clone, Debug)]
-struct Draft(usize, Option<usize>, Option<u8>);
+struct Draft(usize, Option<usize>, Option<u8>, What);
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Event,
+    Reopening,
+    End(Outcome),
+    Stop,
+}
 
 fn draft() -> impl Strategy<Value = Draft> {
     let topic = || 0..TOPICS.len();
-    (topic(), prop::option::of(topic()), prop::option::of(0_u8..4))
-        .prop_map(|(t, a, k)| Draft(t, a, k))
+    let what = prop_oneof![
+        20 => Just(What::Event),
+        2 => Just(What::Reopening),
+        2 => prop::sample::select(&Outcome::ALL[..]).prop_map(What::End),
+        1 => Just(What::Stop),
+    ];
+    (topic(), prop::option::of(topic()), prop::option::of(0_u8..4), what)
+        .prop_map(|(t, a, k, w)| Draft(t, a, k, w))
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -94,7 +109,9 @@ impl Model {
                 assert_eq!(self.find(start, from), Find::Found);
             }
         }
-        self.check_span(log);
+        settle(log);
+        let start = self.check_span(log);
+        self.check_states(log, start);
     }
 
     /// The start is where an entry was that is gone, or the very first; all after it is kept.
@@ -122,25 +139,87 @@ impl Model {
 
     fn append(&mut self, log: &impl Log, start: Position, drafts: Vec<Draft>) {
         let publications: Vec<_> = drafts.into_iter().map(Draft::publication).collect();
-        let appended = wait(log.append(publications.clone())).unwrap();
-        assert_eq!(appended.len(), publications.len());
-        for (appended, publication) in appended.iter().zip(publications) {
-            let first = self.all.iter().find(|entry| {
-                entry.position.offset > start.offset
-                    && publication.key().is_some()
-                    && same_key(entry, &publication)
-            });
-            assert_eq!(appended.repeated, first.is_some());
-            match first {
-                Some(first) => assert_eq!(appended.position, first.position),
-                None => {
-                    self.push(Entry {
-                        position: appended.position,
-                        time: std::time::UNIX_EPOCH,
-                        publication,
-                    });
+        let (before, answer) = (self.all.len(), wait(log.append(publications.clone())));
+        // The model takes the positions of the answer. Where the batch was refused, it has none,
+        // and finds the refusal before it asks for one that matters.
+        let given = answer.clone().unwrap_or_default();
+        let mut appended = Vec::new();
+        for (number, publication) in publications.into_iter().enumerate() {
+            match self.decide(start, before, &publication) {
+                Err(refused) => {
+                    self.all.truncate(before);
+                    return assert_eq!(answer, Err(refused));
+                }
+                Ok(Some(position)) => appended.push(Appended { position, repeated: true }),
+                Ok(None) => {
+                    let next = Position { offset: self.tail().offset + 1, ..self.tail() };
+                    let position = given.get(number).map_or(next, |given| given.position);
+                    appended.push(Appended { position, repeated: false });
+                    self.push(Entry { position, time: std::time::UNIX_EPOCH, publication });
                 }
             }
+        }
+        assert_eq!(answer, Ok(appended));
+    }
+
+    /// The position of the entry that a publication repeats. Entries from `before` on belong to the
+    /// same batch.
+    fn decide(
+        &self,
+        start: Position,
+        before: usize,
+        publication: &Publication,
+    ) -> Result<Option<Position>, AppendError> {
+        let mut kept = self.all.iter().filter(|entry| entry.position.offset > start.offset);
+        if let Some(known) =
+            kept.find(|entry| publication.key().is_some() && same_key(entry, publication))
+        {
+            return Ok(Some(known.position));
+        }
+        if publication.reopens() {
+            return Ok(None);
+        }
+        for topic in publication.topics() {
+            let Some((at, entry)) = self.newest_of_life(start, topic) else { continue };
+            let Kind::End(outcome) = entry.publication.kind() else { continue };
+            if publication.kind() == Kind::End(outcome) {
+                return Ok(Some(entry.position));
+            }
+            let position = (at < before).then_some(entry.position);
+            return Err(AppendError::Ended { topic: topic.clone(), outcome, position });
+        }
+        let newest = self.newest_of_life(start, publication.topic());
+        let stop = newest.filter(|_| publication.kind() == Kind::Stop);
+        Ok(stop
+            .filter(|(_, entry)| entry.publication.kind() == Kind::Stop)
+            .map(|(_, entry)| entry.position))
+    }
+
+    /// The newest kept entry that has ended, stopped or reopened a topic.
+    fn newest_of_life(&self, start: Position, topic: &Topic) -> Option<(usize, &Entry)> {
+        self.all.iter().enumerate().rev().find(|(_, entry)| {
+            let publication = &entry.publication;
+            let changes = match publication.kind() {
+                Kind::Event => publication.reopens() && publication.topics().any(|of| of == topic),
+                _ => publication.topic() == topic,
+            };
+            changes && entry.position.offset > start.offset
+        })
+    }
+
+    fn check_states(&self, log: &impl Read, start: Position) {
+        for topic in TOPICS.map(topic) {
+            let (mut end, mut stop) = (None, None);
+            if let Some((_, entry)) = self.newest_of_life(start, &topic) {
+                match entry.publication.kind() {
+                    Kind::End(outcome) => end = Some((outcome, entry.position)),
+                    Kind::Stop => stop = Some(entry.position),
+                    _ => {}
+                }
+            }
+            let TopicState { end: of_log, stop: stop_of_log } = log.topic_state(&topic);
+            let of_log = of_log.map(|end| (end.outcome, end.position));
+            assert_eq!((of_log, stop_of_log), (end, stop), "{topic}");
         }
     }
 
@@ -149,10 +228,10 @@ impl Model {
         let mut good = true;
         let entries: Vec<_> = drafts
             .into_iter()
-            .map(|(further, Draft(topic, alternate, _))| {
+            .map(|(further, Draft(topic, alternate, _, what))| {
                 good &= further > 0;
                 offset += further;
-                supplied(log, offset, Draft(topic, alternate, None).publication())
+                supplied(log, offset, Draft(topic, alternate, None, what).publication())
             })
             .collect();
         assert_eq!(wait(log.append_at(entries.clone())).is_ok(), good);
@@ -223,9 +302,16 @@ impl Model {
 
 impl Draft {
     fn publication(self) -> Publication {
-        let Self(to, alternate, key) = self;
-        let publication =
-            publication(TOPICS[to], "").with_alternates(alternate.map(|at| topic(TOPICS[at])));
+        let Self(to, alternate, key, what) = self;
+        let with_alternate = |publication: Publication| {
+            publication.with_alternates(alternate.map(|at| topic(TOPICS[at])))
+        };
+        let publication = match what {
+            What::Event => with_alternate(publication(TOPICS[to], "")),
+            What::Reopening => with_alternate(publication(TOPICS[to], "")).with_reopening(true),
+            What::End(outcome) => Publication::end(topic(TOPICS[to]), outcome),
+            What::Stop => Publication::stop(topic(TOPICS[to])),
+        };
         let key = key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
         key.into_iter().fold(publication, Publication::with_key)
     }

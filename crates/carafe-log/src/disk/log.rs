@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use futures_channel::oneshot;
 
 use crate::disk::maintain::open::open;
@@ -25,7 +25,7 @@ use crate::wanted::Wanted;
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
     Clock, DiskUsage, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError,
-    Span,
+    Span, TopicState,
 };
 
 /// A log on disk. Appended entries survive a crash of the process and of the machine.
@@ -95,9 +95,9 @@ impl DiskLog {
         clock: Clock,
     ) -> Result<Self, OpenError> {
         // No thread runs before the log is opened: recovery changes files without a lock.
-        let (state, room_to) = open(&storage, &options)?;
-        let room_to = fit(&state, room_to, &options)?;
-        let shared = Arc::new(DiskShared::new(storage, state, clock, &options));
+        let opened = open(&storage, &options)?;
+        let room_to = fit(&opened.state, opened.room_to, &options)?;
+        let shared = Arc::new(DiskShared::new(storage, opened, clock, &options));
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
@@ -322,6 +322,10 @@ impl Read for DiskLog {
 
     fn disk_usage(&self) -> Option<DiskUsage> {
         Some(self.shared.state().disk_usage())
+    }
+
+    fn topic_state(&self, topic: &Topic) -> TopicState {
+        self.shared.lifecycle().state(topic)
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

@@ -47,6 +47,10 @@ pub struct DiskOptions {
     /// The maximum number of pattern tests that one search for the last entries may take: patterns
     /// times the topics that they are tested with. 20 million by default.
     pub pattern_tests: u64,
+    /// The maximum number of ended and stopped topics that the log remembers; a further end or stop
+    /// fails with [`AppendError::TooManyEnded`](crate::AppendError::TooManyEnded). A million by
+    /// default.
+    pub ended_topics: usize,
 }
 
 impl Default for DiskOptions {
@@ -61,6 +65,7 @@ impl Default for DiskOptions {
             supplied: false,
             key_window: crate::KEY_WINDOW,
             pattern_tests: crate::PATTERN_TESTS,
+            ended_topics: crate::ENDED_TOPICS,
         }
     }
 }
@@ -126,6 +131,13 @@ impl DiskOptions {
     #[must_use]
     pub fn with_pattern_tests(mut self, pattern_tests: u64) -> Self {
         self.pattern_tests = pattern_tests;
+        self
+    }
+
+    /// Sets [`ended_topics`](Self::ended_topics).
+    #[must_use]
+    pub fn with_ended_topics(mut self, ended_topics: usize) -> Self {
+        self.ended_topics = ended_topics;
         self
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use carafe_protocol::Position;
+use carafe_protocol::{Offset, Position};
 
 use crate::disk::format::commit::CommitEnd;
 use crate::disk::format::index::Summary;
@@ -20,6 +20,7 @@ use crate::disk::segment::holes::Holes;
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::storage::Storage;
 use crate::disk::view::{Place, View};
+use crate::lifecycle::{Lifecycle, changes_life};
 use crate::wanted::Budget;
 use crate::{Clock, DiskUsage, Entry, Follower, ReadError};
 
@@ -39,6 +40,9 @@ pub(crate) struct DiskShared {
     // file is read or written.
     state: Mutex<State>,
     view: ArcSwap<View>,
+    // Changed by the writer, before a view shows the entry that changes it. A leaf in the lock
+    // order.
+    lifecycle: RwLock<Lifecycle>,
     pub(crate) selections: Selections,
     /// The number of pattern tests so far. `Relaxed`: a statistic.
     tests: AtomicU64,
@@ -52,6 +56,14 @@ pub(crate) struct State {
     pub(crate) active: Active,
     pub(crate) tail: Position,
     pub(crate) followers: Vec<Follower>,
+}
+
+/// A log that was opened.
+pub(crate) struct Opened {
+    pub(crate) state: State,
+    /// The size up to which space is allocated for the active segment.
+    pub(crate) room_to: u32,
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// The segment that is being written.
@@ -112,10 +124,11 @@ impl State {
 impl DiskShared {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
-        state: State,
+        opened: Opened,
         clock: Clock,
         options: &DiskOptions,
     ) -> Self {
+        let Opened { state, lifecycle, .. } = opened;
         let view = ArcSwap::from_pointee(state.view());
         let selections = Selections::new(SELECTIONS);
         let DiskOptions { supplied, key_window, .. } = *options;
@@ -130,6 +143,7 @@ impl DiskShared {
             key_window,
             state,
             view,
+            lifecycle: RwLock::new(lifecycle),
             selections,
             tests: AtomicU64::new(0),
             holes,
@@ -162,12 +176,31 @@ impl DiskShared {
         change: impl FnOnce(&mut State) -> T,
     ) -> T {
         let mut state = self.lock();
+        self.apply(entries);
         let outcome = change(&mut state);
         self.view.store(Arc::new(state.view()));
         // A follower runs under this lock, so it must not call the log. The order is this lock,
         // then the hub's.
         state.followers.iter().for_each(|follower| follower(entries));
         outcome
+    }
+
+    /// Ends, reopens and stops topics. Before the view and the followers have the entries, so that
+    /// nobody reads an entry whose effect is not known.
+    fn apply(&self, entries: &[Arc<Entry>]) {
+        if entries.iter().any(|entry| changes_life(&entry.publication)) {
+            let mut lifecycle = self.lifecycle.write().unwrap_or_else(PoisonError::into_inner);
+            entries.iter().for_each(|entry| lifecycle.apply(entry));
+        }
+    }
+
+    pub(crate) fn lifecycle(&self) -> RwLockReadGuard<'_, Lifecycle> {
+        self.lifecycle.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the ends of entries that were trimmed, up to an offset.
+    pub(crate) fn forget_life(&self, start: Offset) {
+        self.lifecycle.write().unwrap_or_else(PoisonError::into_inner).trim(start);
     }
 
     /// Counts the pattern tests of a turn.

@@ -26,12 +26,17 @@ pub struct MemoryLimits {
     /// The maximum number of pattern tests that one search for the last entries may take: patterns
     /// times the entries that they are tested with. 20 million by default.
     pub pattern_tests: u64,
+    /// The maximum number of ended and stopped topics that the log remembers; a further end or stop
+    /// fails with [`AppendError::TooManyEnded`](crate::AppendError::TooManyEnded). A million by
+    /// default.
+    pub ended_topics: usize,
 }
 
 impl Default for MemoryLimits {
     fn default() -> Self {
         let (key_window, pattern_tests) = (crate::KEY_WINDOW, crate::PATTERN_TESTS);
-        Self { entries: 1_000_000, bytes: 64 << 20, key_window, pattern_tests }
+        let ended_topics = crate::ENDED_TOPICS;
+        Self { entries: 1_000_000, bytes: 64 << 20, key_window, pattern_tests, ended_topics }
     }
 }
 
@@ -61,6 +66,13 @@ impl MemoryLimits {
     #[must_use]
     pub fn with_pattern_tests(mut self, pattern_tests: u64) -> Self {
         self.pattern_tests = pattern_tests;
+        self
+    }
+
+    /// Sets [`ended_topics`](Self::ended_topics).
+    #[must_use]
+    pub fn with_ended_topics(mut self, ended_topics: usize) -> Self {
+        self.ended_topics = ended_topics;
         self
     }
 }

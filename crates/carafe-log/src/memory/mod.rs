@@ -9,7 +9,7 @@ mod state;
 use std::future::ready;
 use std::sync::{Arc, MutexGuard};
 
-use carafe_protocol::{Generation, Offset, Position, TopicMatcher};
+use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
 pub use self::limits::MemoryLimits;
 use self::search::{BlockRead, ExternalIdSearch, LastSearch};
@@ -19,6 +19,7 @@ use crate::wanted::{Budget, Wanted};
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
     Clock, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError, Span,
+    TopicState,
 };
 
 /// A log in memory. It keeps the newest entries, within [`MemoryLimits`]. Each log is a new
@@ -122,6 +123,10 @@ impl Read for MemoryLog {
             oldest: state.after(0).next().map(|entry| entry.position),
             tail: state.tail(),
         }
+    }
+
+    fn topic_state(&self, topic: &Topic) -> TopicState {
+        self.state().lifecycle.state(topic)
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

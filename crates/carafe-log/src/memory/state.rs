@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use carafe_protocol::{Offset, Position, Topic};
 
 use super::limits::MemoryLimits;
+use crate::lifecycle::{Changes, Decisions, Lifecycle};
 use crate::{
     AppendAtError, AppendError, Appended, Clock, Entry, ExternalId, Find, Followed, Follower,
     IdempotencyKey, Publication,
@@ -19,6 +20,7 @@ const OF_HUB: MemoryLimits = MemoryLimits {
     bytes: 1 << 20,
     key_window: crate::KEY_WINDOW,
     pattern_tests: crate::PATTERN_TESTS,
+    ended_topics: crate::ENDED_TOPICS,
 };
 
 pub(super) struct State {
@@ -33,11 +35,18 @@ pub(super) struct State {
     /// The offset of the newest dropped event of the hub. Positions up to here may belong to
     /// dropped events.
     pub(super) gone_of_hub: Offset,
-    pub(super) keys: HashMap<(Topic, IdempotencyKey), Position>,
+    pub(super) keys: HashMap<Key, Position>,
     /// The positions of all entries with an external ID, of any topic.
     pub(super) by_external_id: HashMap<ExternalId, VecDeque<Position>>,
+    pub(super) lifecycle: Lifecycle,
     pub(super) followers: Vec<Follower>,
 }
+
+/// An idempotency key, and the topic within which it is valid.
+type Key = (Topic, IdempotencyKey);
+
+/// The new entries of a batch, and the answers.
+type Ordered = (Vec<Arc<Entry>>, Vec<Appended>);
 
 /// Entries of one kind, the oldest first.
 #[derive(Default)]
@@ -86,6 +95,7 @@ impl State {
             gone_of_hub: 0,
             keys: HashMap::new(),
             by_external_id: HashMap::new(),
+            lifecycle: Lifecycle::default(),
             followers: Vec::new(),
         }
     }
@@ -117,26 +127,39 @@ impl State {
         if bytes > self.limits.bytes {
             return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
         }
-        let time = self.clock.now();
-        let mut tail = self.tail();
-        let mut fresh = Vec::with_capacity(batch.len());
-        let appended = batch
-            .into_iter()
-            .map(|publication| {
-                if let Some(position) = self.first_with_key_of(&publication, time) {
-                    return Appended { position, repeated: true };
-                }
-                // The keys of the batch are remembered at once, so that a second event with the
-                // same key in it counts as repeated.
-                tail.offset += 1;
-                tail.nonce = rand::random();
-                self.remember_key(&publication, tail);
-                fresh.push(Arc::new(Entry { position: tail, time, publication }));
-                Appended { position: tail, repeated: false }
-            })
-            .collect();
+        let (fresh, appended) = self.ordered(batch)?;
         self.store(&fresh);
         Ok(appended)
+    }
+
+    /// Gives the publications their positions and answers. Changes nothing, so that a batch can be
+    /// refused.
+    fn ordered(&self, batch: Vec<Publication>) -> Result<Ordered, AppendError> {
+        let (time, mut tail) = (self.clock.now(), self.tail());
+        let (mut fresh, mut appended) = (Vec::with_capacity(batch.len()), Vec::new());
+        let nothing = Changes::default();
+        let mut decisions = Decisions::new(&self.lifecycle, &nothing, self.limits.ended_topics);
+        let mut keys = HashMap::new();
+        for publication in batch {
+            let key = key_of(&publication);
+            // A second event with the same key in the batch counts as repeated, too.
+            let known = key
+                .as_ref()
+                .and_then(|key| keys.get(key).copied().or_else(|| self.first_with_key(key, time)));
+            // Known keys first: a producer may send its last events again after the end.
+            let known = known.map_or_else(|| decisions.check(&publication), |key| Ok(Some(key)))?;
+            if let Some(position) = known {
+                appended.push(Appended { position, repeated: true });
+                continue;
+            }
+            tail = Position { offset: tail.offset + 1, nonce: rand::random(), ..tail };
+            keys.extend(key.map(|key| (key, tail)));
+            let entry = Arc::new(Entry { position: tail, time, publication });
+            decisions.record(&entry);
+            fresh.push(entry);
+            appended.push(Appended { position: tail, repeated: false });
+        }
+        Ok((fresh, appended))
     }
 
     pub(super) fn append_at(&mut self, entries: Vec<Entry>) -> Result<(), AppendAtError> {
@@ -164,26 +187,19 @@ impl State {
         Followed { after: before.map_or(self.start, |entry| entry.position), recent: newest }
     }
 
-    /// The entry that a publication at this time would repeat.
-    fn first_with_key_of(&self, publication: &Publication, time: SystemTime) -> Option<Position> {
-        let key = publication.key()?;
-        let position = *self.keys.get(&(publication.topic().clone(), key.clone()))?;
-        // An entry that is not stored yet belongs to the same batch.
-        let stored = self.entry_at(position.offset).map_or(time, |entry| entry.time);
+    /// The stored entry with this key that a publication at this time would repeat.
+    fn first_with_key(&self, key: &Key, time: SystemTime) -> Option<Position> {
+        let position = *self.keys.get(key)?;
+        let stored = self.entry_at(position.offset)?.time;
         // An entry of the future has age zero: its key is known.
         let age = time.duration_since(stored).unwrap_or_default();
         (age < self.limits.key_window).then_some(position)
     }
 
-    fn remember_key(&mut self, publication: &Publication, position: Position) {
-        if let Some(key) = publication.key() {
-            self.keys.insert((publication.topic().clone(), key.clone()), position);
-        }
-    }
-
     fn store(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
-            self.remember_key(&entry.publication, entry.position);
+            self.keys.extend(key_of(&entry.publication).map(|key| (key, entry.position)));
+            self.lifecycle.apply(entry);
             if let Some(id) = entry.publication.external_id() {
                 self.by_external_id.entry(id.clone()).or_default().push_back(entry.position);
             }
@@ -201,6 +217,7 @@ impl State {
         while self.published.is_over(self.limits) {
             let Some(entry) = self.published.pop() else { return };
             self.start = entry.position;
+            self.lifecycle.trim(self.start.offset);
             self.forget_key(&entry);
         }
         while let Some(oldest) = self.of_hub.entries.front()
@@ -214,12 +231,11 @@ impl State {
     }
 
     fn forget_key(&mut self, entry: &Entry) {
-        if let Some(key) = entry.publication.key() {
-            let name = (entry.publication.topic().clone(), key.clone());
-            // A later entry may have the key, after the window of this one had passed.
-            if self.keys.get(&name) == Some(&entry.position) {
-                self.keys.remove(&name);
-            }
+        // A later entry may have the key, after the window of this one had passed.
+        if let Some(key) = key_of(&entry.publication)
+            && self.keys.get(&key) == Some(&entry.position)
+        {
+            self.keys.remove(&key);
         }
         if let Some(id) = entry.publication.external_id()
             && let Some(positions) = self.by_external_id.get_mut(id)
@@ -260,6 +276,10 @@ impl State {
     pub(super) fn entry_at(&self, offset: Offset) -> Option<&Arc<Entry>> {
         self.published.at(offset).or_else(|| self.of_hub.at(offset))
     }
+}
+
+fn key_of(publication: &Publication) -> Option<Key> {
+    publication.key().map(|key| (publication.topic().clone(), key.clone()))
 }
 
 /// Merges two iterators that are sorted by `key`.

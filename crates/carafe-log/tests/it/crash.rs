@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use carafe_log::contract::helpers::{append, append_one, publication, read_all, try_read_all};
-use carafe_log::{DiskOptions, Entry, Read};
+use carafe_log::contract::helpers::{
+    append, append_one, publication, read_all, topic, try_read_all,
+};
+use carafe_log::{DiskLog, DiskOptions, Entry, Kind, Outcome, Publication, Read, TopicState};
 use carafe_protocol::TopicMatcher;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -47,7 +49,7 @@ impl Life {
         life
     }
 
-    fn append(&mut self, log: &carafe_log::DiskLog, random: &mut StdRng) {
+    fn append(&mut self, log: &DiskLog, random: &mut StdRng) {
         let from = log.span().tail.offset;
         let batch: Vec<_> = (0..random.random_range(1..4)).map(|_| self.next(random)).collect();
         append(log, batch);
@@ -58,12 +60,50 @@ impl Life {
     }
 
     /// Every publication says which it is.
-    fn next(&mut self, random: &mut StdRng) -> carafe_log::Publication {
+    fn next(&mut self, random: &mut StdRng) -> Publication {
         self.offered += 1;
         // A large one takes the room of several segments, which are trimmed together.
         let size = if random.random_ratio(1, 20) { 2500 } else { random.random_range(0..120) };
         let text = format!("{} {}", self.offered, "x".repeat(size));
-        publication(["a", "b"][self.offered % 2], &text)
+        let publication = publication(["a", "b"][self.offered % 2], &text);
+        match random.random_range(0..10) {
+            0 => self.of_topic(self.offered, Kind::End(Outcome::ALL[self.offered % 3]), &text),
+            1 => self.of_topic(self.offered, Kind::Stop, &text),
+            // A topic that has ended, was stopped, or never was.
+            2 => self
+                .of_topic(random.random_range(0..self.offered), Kind::Event, &text)
+                .with_reopening(true),
+            _ => publication,
+        }
+    }
+
+    /// A publication of one of as many topics as there are publications.
+    fn of_topic(&self, number: usize, kind: Kind, text: &str) -> Publication {
+        publication(&number.to_string(), text).with_kind(kind)
+    }
+
+    /// Whether the log knows the state of each topic as the kept entries tell it, and of none that
+    /// was trimmed.
+    fn knows_states(&self, log: &DiskLog, kept: &[Arc<Entry>]) -> Result<(), String> {
+        let mut states = BTreeMap::new();
+        for entry in kept {
+            let state = match entry.publication.kind() {
+                Kind::End(outcome) => (Some((outcome, entry.position)), None),
+                Kind::Stop => (None, Some(entry.position)),
+                _ => (None, None),
+            };
+            if entry.publication.reopens() || state != (None, None) {
+                states.insert(entry.topic().clone(), state);
+            }
+        }
+        for topic in (0..=self.offered).map(|number| topic(&number.to_string())) {
+            let TopicState { end, stop, .. } = log.topic_state(&topic);
+            let known = (end.map(|end| (end.outcome, end.position)), stop);
+            if known != states.remove(&topic).unwrap_or_default() {
+                return Err(format!("the state of {topic} is not what the entries say"));
+            }
+        }
+        Ok(())
     }
 
     /// What is wrong with the log that is opened after a crash, if anything is.
@@ -91,11 +131,12 @@ impl Life {
             let known =
                 usize::try_from(offset).ok().and_then(|offset| self.acknowledged.get(offset - 1));
             // It was on its way when the machine stopped: then it must be what was given.
-            let given = known.map(|(_, known)| known.publication.event());
-            if entry.offset() != offset || given != Some(entry.publication.event()) {
+            let given = known.map(|(_, known)| &known.publication);
+            if entry.offset() != offset || given != Some(&entry.publication) {
                 return Err(format!("entry {offset} is invented"));
             }
         }
+        self.knows_states(&log, &kept)?;
         let next = append_one(&log, publication("a", "goes on"));
         drop(log);
         let log = open(&disk, options()).map_err(|error| format!("again: {error}"))?;

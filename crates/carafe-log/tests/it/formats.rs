@@ -7,7 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use carafe_log::contract::helpers::{append_one, pattern, positions, publication, read_all, wait};
 use carafe_log::{
-    Access, Append, Appended, DiskLog, Entry, ExternalId, Find, IdempotencyKey, OfflineLog, Read,
+    Access, Append, Appended, DiskLog, Entry, ExternalId, Find, IdempotencyKey, Kind, OfflineLog,
+    Read, TopicState,
 };
 use carafe_protocol::{EventType, Position, Topic, TopicMatcher};
 
@@ -15,8 +16,11 @@ use crate::disk::{all, small_segments};
 
 /// See the README.md there.
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
+
+/// The logs of each version.
+const ALL: [&str; 4] = ["v1/clean", "v1/unclean", "v3/clean", "v3/unclean"];
 
 /// A copy of a fixture.
 struct Copy {
@@ -33,7 +37,8 @@ impl Copy {
             let file = file.unwrap();
             fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
         }
-        let text = fs::read_to_string(fixtures().join("entries.txt")).unwrap();
+        let entries = fixtures().join(name).with_file_name("entries.txt");
+        let text = fs::read_to_string(entries).unwrap();
         let mut lines = text.lines().map(str::to_owned);
         let start = lines.next().unwrap().strip_prefix("start ").unwrap().to_owned();
         Self { folder, start, lines: lines.collect() }
@@ -60,8 +65,13 @@ pub(crate) fn line(entry: &Entry) -> String {
         (publication.is_private(), publication.key(), publication.external_id());
     let (retry, data) = (event.retry_time(), event.data().unwrap_or_default());
     let event_type = event.event_type().map(EventType::as_str);
+    let kind = match publication.kind() {
+        Kind::Event if publication.reopens() => "reopening ".into(),
+        Kind::Event => String::new(),
+        kind => format!("{kind:?} "),
+    };
     format!(
-        "{} time={time} topics={topics:?} private={private} type={event_type:?} \
+        "{} {kind}time={time} topics={topics:?} private={private} type={event_type:?} \
          retry={retry:?} key={:?} id={:?} {data:?}",
         entry.position,
         key.map(IdempotencyKey::as_str),
@@ -78,6 +88,7 @@ fn is_opened_without_loss(name: &str) {
     assert_eq!(log.span().start.to_string(), copy.start);
     resumes_after_each(&log, &before);
     knows_keys_and_ids(&log, &before);
+    knows_ends_and_stops(&log, &before);
     let next = append_one(&log, publication("plain", "continues"));
     drop(log);
     assert_eq!(copy.offline().verify(&mut |_, _| {}).unwrap(), []);
@@ -120,19 +131,65 @@ fn knows_keys_and_ids(log: &DiskLog, entries: &[std::sync::Arc<Entry>]) {
     assert!(keys > 5 && ids > keys, "the fixture has some of each");
 }
 
+/// The state of each topic is that of its newest entry that has one.
+fn knows_ends_and_stops(log: &DiskLog, entries: &[std::sync::Arc<Entry>]) {
+    let mut states = BTreeMap::new();
+    for entry in entries {
+        let known = states.entry(entry.topic().clone()).or_insert((None, None));
+        match entry.publication.kind() {
+            Kind::End(outcome) => *known = (Some((outcome, entry.position)), None),
+            Kind::Stop => *known = (None, Some(entry.position)),
+            _ if entry.publication.reopens() => *known = (None, None),
+            _ => {}
+        }
+    }
+    for (topic, known) in states {
+        let TopicState { end, stop, .. } = log.topic_state(&topic);
+        assert_eq!((end.map(|end| (end.outcome, end.position)), stop), known, "{topic}");
+    }
+}
+
 #[test]
 fn a_log_of_version_1_is_opened_without_loss() {
-    is_opened_without_loss("clean");
+    is_opened_without_loss("v1/clean");
 }
 
 #[test]
 fn a_log_of_version_1_that_a_crash_left_is_opened_without_loss() {
-    is_opened_without_loss("unclean");
+    is_opened_without_loss("v1/unclean");
 }
 
 #[test]
-fn verify_and_stat_know_a_log_of_version_1() {
-    for name in ["clean", "unclean"] {
+fn a_log_of_version_3_is_opened_without_loss() {
+    is_opened_without_loss("v3/clean");
+}
+
+#[test]
+fn a_log_of_version_3_that_a_crash_left_is_opened_without_loss() {
+    is_opened_without_loss("v3/unclean");
+}
+
+#[test]
+fn the_fixture_of_version_3_has_each_kind_of_entry() {
+    let copy = Copy::of("v3/clean");
+    for kind in [
+        "End(Done)",
+        "End(Failed)",
+        "End(Cancelled)",
+        "Stop",
+        "Erase(Before)",
+        "Erase(One(",
+        "Removed(Erased)",
+        "Removed(Compacted)",
+        "reopening",
+    ] {
+        assert!(copy.lines.iter().any(|line| line.contains(kind)), "{kind}");
+    }
+}
+
+#[test]
+fn verify_and_stat_know_logs_of_each_version() {
+    for name in ALL {
         let copy = Copy::of(name);
         assert_eq!(copy.offline().verify(&mut |_, _| {}).unwrap(), []);
         let stat = copy.offline().stat().unwrap();
@@ -147,7 +204,7 @@ fn verify_and_stat_know_a_log_of_version_1() {
 
 #[test]
 fn a_log_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
-    let copy = Copy::of("unclean");
+    let copy = Copy::of("v1/unclean");
     let name = "00000000000000000041.segment";
     let path = copy.folder.path().join(name);
     let mut bytes = fs::read(&path).unwrap();
@@ -156,7 +213,7 @@ fn a_log_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
     let before = content(copy.folder.path());
     let error = DiskLog::open(copy.folder.path(), small_segments()).err().unwrap();
     let expected = format!(
-        "{name} has version 9 of the log's format, and this program knows versions up to 2"
+        "{name} has version 9 of the log's format, and this program knows versions up to 4"
     );
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(error.to_string().contains("a newer version of carafe wrote it"), "{error}");

@@ -7,6 +7,7 @@ mod answering;
 mod concurrency;
 mod crash;
 mod disk;
+mod ends;
 mod faults;
 mod folder;
 mod formats;

@@ -257,12 +257,7 @@ mod tests {
     #[test]
     fn a_filter_reads_back_as_written_and_every_flipped_bit_is_noticed() {
         let position = Position { generation: Generation::new(7), offset: 0, nonce: 0 };
-        let header = Header {
-            salt: 5,
-            generation: position.generation,
-            previous: position,
-            after_hole: false,
-        };
+        let header = Header::new(5, position.generation, position);
         let mut filter = Filter::with_room_for(10);
         (0..10).for_each(|number| filter.add(HashKind::Key, of(number)));
         let pace = Pace::urgent();

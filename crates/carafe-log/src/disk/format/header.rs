@@ -5,11 +5,15 @@
 //! | field | bytes |
 //! | --- | --- |
 //! | `CARAFELG` | 8 |
-//! | version: 1, or 2 if a repair recorded that entries before this segment are lost | 4 |
+//! | version, see below | 4 |
 //! | salt, random: seeds all checksums and hashes of the segment | 4 |
 //! | generation of its entries | 8 |
 //! | the position before its first entry: generation, offset, nonce | 8, 8, 4 |
 //! | CRC32C of the header up to here | 4 |
+//!
+//! The version is 3, or 4 if a repair recorded that entries before this segment are lost. Segments
+//! of the versions 1 and 2, which older programs wrote, are the same, except that all their entries
+//! are plain events, and that their index has no table of control entries.
 //!
 //! Commits follow. Each has a head:
 //!
@@ -35,8 +39,10 @@ use crate::disk::format::record::checksum;
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFELG";
 /// The highest version of the format that this program reads.
 pub(crate) const VERSION: u32 = AFTER_HOLE;
-const CONTIGUOUS: u32 = 1;
-const AFTER_HOLE: u32 = 2;
+const EVENTS: u32 = 1;
+const EVENTS_AFTER_HOLE: u32 = 2;
+const CONTIGUOUS: u32 = 3;
+const AFTER_HOLE: u32 = 4;
 pub(crate) const HEADER: usize = 48;
 
 /// The header of a segment.
@@ -48,6 +54,9 @@ pub(crate) struct Header {
     pub(crate) previous: Position,
     /// Whether entries between the previous segment and this one are lost, as recorded by a repair.
     pub(crate) after_hole: bool,
+    /// Whether the segment may have entries other than plain events. An older program wrote a
+    /// segment that may not, and can still read it.
+    pub(crate) kinds: bool,
 }
 
 /// The bytes are not a valid header.
@@ -64,10 +73,24 @@ impl Header {
         format!("{:020}.segment", self.previous.offset + 1)
     }
 
+    /// The header of a new segment.
+    pub(crate) fn new(salt: u32, generation: Generation, previous: Position) -> Self {
+        Self { salt, generation, previous, after_hole: false, kinds: true }
+    }
+
+    fn version(&self) -> u32 {
+        match (self.kinds, self.after_hole) {
+            (false, false) => EVENTS,
+            (false, true) => EVENTS_AFTER_HOLE,
+            (true, false) => CONTIGUOUS,
+            (true, true) => AFTER_HOLE,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(MAGIC);
-        out.put_u32(if self.after_hole { AFTER_HOLE } else { CONTIGUOUS });
+        out.put_u32(self.version());
         out.put_u32(self.salt);
         out.put_u64(self.generation.get());
         put_position(&mut out, self.previous);
@@ -82,14 +105,17 @@ impl Header {
         if take.bytes(MAGIC.len()) != Some(MAGIC) {
             return Err(damaged);
         }
-        let after_hole = match take.u32().ok_or(damaged)? {
-            CONTIGUOUS => false,
-            AFTER_HOLE => true,
+        let (kinds, after_hole) = match take.u32().ok_or(damaged)? {
+            EVENTS => (false, false),
+            EVENTS_AFTER_HOLE => (false, true),
+            CONTIGUOUS => (true, false),
+            AFTER_HOLE => (true, true),
             // A crash may have left only the first part of the header.
             0 => return Err(damaged),
             other => return Err(BadHeader::Version(other)),
         };
-        let header = take_header(&mut take, after_hole).ok_or(damaged)?;
+        let header = take_header(&mut take).ok_or(damaged)?;
+        let header = Self { kinds, after_hole, ..header };
         // In bounds: `take_header` has taken all fields before the checksum. Seeded with 0, because
         // the salt is part of what is checked.
         let sum = checksum(0, &bytes[..HEADER - 4]);
@@ -97,13 +123,9 @@ impl Header {
     }
 }
 
-fn take_header(take: &mut Take<'_>, after_hole: bool) -> Option<Header> {
-    Some(Header {
-        salt: take.u32()?,
-        generation: Generation::new(take.u64()?),
-        previous: take_position(take)?,
-        after_hole,
-    })
+fn take_header(take: &mut Take<'_>) -> Option<Header> {
+    let (salt, generation) = (take.u32()?, Generation::new(take.u64()?));
+    Some(Header::new(salt, generation, take_position(take)?))
 }
 
 pub(crate) fn put_position(out: &mut Vec<u8>, position: Position) {

@@ -4,8 +4,11 @@
 //! before the segment, place, and length with the highest bit set for private entries), topics with
 //! keys and then IDs (a hash in two words, and an ordinal), topics (place and length of the name,
 //! place and number of the ordinals), and ordinals. Then the names follow. Keys and IDs are sorted
-//! by hash and topics by name; the names have the order of their topics. The file ends with its
-//! CRC32C.
+//! by hash and topics by name; the names have the order of their topics. Then the control entries
+//! follow ([`control`](super::control)). The file ends with its CRC32C.
+//!
+//! That is version 2. The index of a segment of version 1 or 2 has version 1: without control
+//! entries, and without their size in the head.
 
 use std::hash::Hasher;
 use std::time::SystemTime;
@@ -31,10 +34,21 @@ pub(crate) struct Summary {
 }
 
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFEIX";
-pub(crate) const VERSION: u32 = 1;
+const EVENTS: u32 = 1;
+const KINDS: u32 = 2;
 
-/// The size of the head in bytes.
-pub(crate) const SUMMARY: usize = 8 + 4 + 2 * 20 + 4 + 8 + 5 * 4 + 4;
+/// The version of the index of a segment.
+pub(crate) fn version(header: &Header) -> u32 {
+    if header.kinds { KINDS } else { EVENTS }
+}
+
+/// The size of the head of version 1 in bytes.
+const EVENTS_HEAD: usize = 8 + 4 + 2 * 20 + 4 + 8 + 5 * 4 + 4;
+
+/// The size of the head in bytes: the size of the control entries is its last field.
+pub(crate) fn head_size(header: &Header) -> usize {
+    EVENTS_HEAD + if header.kinds { WORD } else { 0 }
+}
 
 /// Marks a private entry in the length of its record. No record is this long.
 pub(crate) const PRIVATE: u32 = 1 << 31;
@@ -47,41 +61,61 @@ pub(crate) const TOPIC: usize = 4;
 
 /// The head: the summary and the sizes of the tables.
 pub(crate) struct Counts {
+    /// The size of the head in bytes.
+    pub(crate) head: usize,
     pub(crate) summary: Summary,
     pub(crate) topic_keys: usize,
     pub(crate) ids: usize,
     pub(crate) topics: usize,
     pub(crate) ordinals: usize,
+    /// The sizes of the names and of the control entries in bytes.
     pub(crate) names: usize,
+    pub(crate) control: usize,
 }
 
 impl Counts {
-    /// Decodes the first [`SUMMARY`] bytes of a file. `None` if they are damaged.
+    /// Decodes the first [`head_size`] bytes of a file. `None` if they are damaged.
     pub(crate) fn decode(bytes: &[u8], header: &Header) -> Option<Self> {
-        let mut take = Take(bytes);
-        if take.bytes(8)? != MAGIC || take.u32()? != VERSION {
+        let (head, mut take) = (head_size(header), Take(bytes));
+        if take.bytes(8)? != MAGIC || take.u32()? != version(header) {
             return None;
         }
         let (first, last) = (take_position(&mut take)?, take_position(&mut take)?);
         let summary = Summary { first, last, entries: take.u32()?, newest: take.u64()? };
         let mut count = || Some(take.u32()? as usize);
         let counts = Self {
+            head,
             summary,
             topic_keys: count()?,
             ids: count()?,
             topics: count()?,
             ordinals: count()?,
             names: count()?,
+            control: if header.kinds { count()? } else { 0 },
         };
-        (take.u32()? == checksum(header.salt, &bytes[..SUMMARY - WORD])).then_some(counts)
+        (take.u32()? == checksum(header.salt, &bytes[..head - WORD])).then_some(counts)
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.summary.entries as usize
     }
 
+    /// The place of the names, which the tables of words precede.
+    pub(crate) fn names_at(&self) -> usize {
+        self.head + self.words() * WORD
+    }
+
+    pub(crate) fn control_at(&self) -> usize {
+        self.names_at() + self.names
+    }
+
+    /// The place of the checksum, which is the end of the file.
+    pub(crate) fn end(&self) -> usize {
+        self.control_at() + self.control
+    }
+
     /// The number of words before the names.
-    pub(crate) fn words(&self) -> usize {
+    fn words(&self) -> usize {
         self.rows() * ROW + (self.topic_keys + self.ids) * KEY + self.topics * TOPIC + self.ordinals
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod clean_mark;
 pub(crate) mod codec;
 pub(crate) mod commit;
+pub(crate) mod control;
 pub(crate) mod filter;
 pub(crate) mod header;
 pub(crate) mod index;

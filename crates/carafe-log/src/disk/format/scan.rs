@@ -285,7 +285,7 @@ mod tests {
 
     fn header() -> Header {
         let previous = Position { generation: GENERATION, offset: 0, nonce: 0 };
-        Header { salt: 5, generation: GENERATION, previous, after_hole: false }
+        Header::new(5, GENERATION, previous)
     }
 
     fn commit(offset: Offset, size: usize, end: CommitEnd) -> Commit {

@@ -2,14 +2,15 @@
 //! threads look them up.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use carafe_protocol::{Offset, Topic};
 
 use crate::disk::format::commit::Row;
+use crate::disk::format::control;
 use crate::disk::format::filter::{self, HashKind};
 use crate::disk::format::header::Header;
-use crate::disk::format::index::{KEY, Ordinal, PRIVATE, ROW, SUMMARY, TOPIC, WORD, hash};
+use crate::disk::format::index::{KEY, Ordinal, PRIVATE, ROW, TOPIC, WORD, hash, head_size};
 use crate::disk::index::paged::Paged;
 use crate::disk::index::postings::{List, ListId, Postings};
 use crate::disk::pace::Pace;
@@ -38,8 +39,11 @@ pub(crate) struct ActiveIndex {
     entries: AtomicU32,
     /// The number of entries that the hub published itself.
     of_hub: AtomicU32,
-    /// The size of the index file in bytes, without its head.
+    /// The size of the index file in bytes, without its checksum.
     bytes: AtomicUsize,
+    /// The table of control entries, encoded. The writer adds to it, and whoever writes the index
+    /// file reads it.
+    control: Mutex<Vec<u8>>,
     // Used by the writer alone, so it is never contended: the place of the next list of topics.
     filled: Mutex<u32>,
 }
@@ -66,7 +70,8 @@ impl ActiveIndex {
             ids: Postings::default(),
             entries: AtomicU32::new(0),
             of_hub: AtomicU32::new(0),
-            bytes: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(head_size(header)),
+            control: Mutex::default(),
             filled: Mutex::default(),
         }
     }
@@ -104,7 +109,7 @@ impl ActiveIndex {
         }
         let keys = usize::from(entry.publication.key().is_some())
             + usize::from(entry.publication.external_id().is_some());
-        self.grow(ROW + topics.len() + keys * KEY, 0);
+        self.grow(ROW + topics.len() + keys * KEY, self.push_control(entry));
         self.push_row(ordinal, row, &topics);
         self.of_hub.fetch_add(u32::from(entry.publication.is_of_hub()), Ordering::Relaxed);
         self.entries.store(ordinal + 1, Ordering::Release);
@@ -134,6 +139,23 @@ impl ActiveIndex {
         packed.topics.store(topics, Ordering::Relaxed);
     }
 
+    /// Returns by how many bytes the table has grown.
+    fn push_control(&self, entry: &Entry) -> usize {
+        let mut table = self.lock_control();
+        let before = table.len();
+        control::put(entry, self.salt, &mut table);
+        table.len() - before
+    }
+
+    /// The table of control entries.
+    pub(crate) fn control(&self) -> Vec<u8> {
+        self.lock_control().clone()
+    }
+
+    fn lock_control(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push_several(&self, topics: &[TopicId]) -> u32 {
         let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
         let place = *filled;
@@ -150,8 +172,7 @@ impl ActiveIndex {
 
     /// The size of the index file and the filter file in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
-        (SUMMARY + self.bytes.load(Ordering::Relaxed) + WORD + filter::file_len(self.hashes()))
-            as u64
+        (self.bytes.load(Ordering::Relaxed) + WORD + filter::file_len(self.hashes())) as u64
     }
 
     /// The number of distinct topics, keys and IDs.

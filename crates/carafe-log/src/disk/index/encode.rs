@@ -4,7 +4,7 @@ use std::io;
 
 use crate::disk::format::codec::{Put, length};
 use crate::disk::format::header::{Header, put_position};
-use crate::disk::format::index::{MAGIC, Ordinal, PRIVATE, Summary, VERSION};
+use crate::disk::format::index::{MAGIC, Ordinal, PRIVATE, Summary, version};
 use crate::disk::format::pieces::{Pieces, Sink};
 use crate::disk::format::record::checksum;
 use crate::disk::index::active::{ActiveIndex, TopicId};
@@ -37,6 +37,7 @@ pub(crate) fn encode_index<'a>(
         pace.step();
         out.put(topic.name.as_bytes())?;
     }
+    out.put(&tables.control)?;
     out.finish()
 }
 
@@ -45,6 +46,7 @@ struct Tables<'a> {
     topic_keys: Vec<(u64, Ordinal)>,
     ids: Vec<(u64, Ordinal)>,
     topics: Vec<NamedTopic<'a>>,
+    control: Vec<u8>,
 }
 
 struct NamedTopic<'a> {
@@ -70,13 +72,14 @@ impl<'a> Tables<'a> {
             topic_keys: sorted_by_hash(&index.topic_keys, entries, pace),
             ids: sorted_by_hash(&index.ids, entries, pace),
             topics,
+            control: index.control(),
         }
     }
 
     /// The head of the file, with a checksum of its own.
     fn head(&self, header: &Header, summary: Summary) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        out.put_u32(VERSION);
+        out.put_u32(version(header));
         put_position(&mut out, summary.first);
         put_position(&mut out, summary.last);
         out.put_u32(summary.entries);
@@ -86,6 +89,9 @@ impl<'a> Tables<'a> {
         out.put_u32(length(self.topics.len()));
         out.put_u32(self.topics.iter().map(|topic| topic.entries).sum());
         out.put_u32(length(self.topics.iter().map(|topic| topic.name.len()).sum()));
+        if header.kinds {
+            out.put_u32(length(self.control.len()));
+        }
         let sum = checksum(header.salt, &out);
         out.put_u32(sum);
         out

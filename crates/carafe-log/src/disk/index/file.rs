@@ -7,12 +7,15 @@ use std::sync::Arc;
 use carafe_protocol::{Offset, Topic};
 
 use crate::disk::format::commit::Row;
+use crate::disk::format::control;
 use crate::disk::format::header::Header;
-use crate::disk::format::index::{Counts, KEY, Ordinal, PRIVATE, ROW, SUMMARY, TOPIC, WORD, hash};
+use crate::disk::format::index::{
+    Counts, KEY, Ordinal, PRIVATE, ROW, TOPIC, WORD, hash, head_size,
+};
 use crate::disk::format::record::checksum;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::storage::StorageFile;
-use crate::{ExternalId, ReadError};
+use crate::{Entry, ExternalId, ReadError};
 
 /// The number of rows or keys that are read at once: one page of the page cache.
 const RUN: u32 = 340;
@@ -51,16 +54,15 @@ impl IndexFile {
     /// Reads the head. `None` if it is damaged, or if the file has another length than it says.
     pub(crate) fn open(file: Arc<dyn StorageFile>, header: Header) -> io::Result<Option<Self>> {
         let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; SUMMARY.min(size)];
+        let mut bytes = vec![0; head_size(&header).min(size)];
         file.read_at(0, &mut bytes)?;
         let Some(counts) = Counts::decode(&bytes, &header) else { return Ok(None) };
-        let whole = SUMMARY + counts.words() * WORD + counts.names + WORD;
-        Ok((size == whole).then_some(Self { file, header, counts }))
+        Ok((size == counts.end() + WORD).then_some(Self { file, header, counts }))
     }
 
     /// Whether the checksum of the whole file is right. All lookups rely on this.
     pub(crate) fn is_good(&self) -> io::Result<bool> {
-        let end = self.names_at() + self.counts.names;
+        let end = self.counts.end();
         let (mut at, mut sum) = (0, self.header.salt);
         let mut window = vec![0; WINDOW.min(end)];
         while at < end {
@@ -87,7 +89,7 @@ impl IndexFile {
     }
 
     fn keys_at(&self) -> usize {
-        SUMMARY + self.counts.rows() * ROW * WORD
+        self.counts.head + self.counts.rows() * ROW * WORD
     }
 
     fn topics_at(&self) -> usize {
@@ -98,13 +100,17 @@ impl IndexFile {
         self.topics_at() + self.counts.topics * TOPIC * WORD
     }
 
-    fn names_at(&self) -> usize {
-        self.ordinals_at() + self.counts.ordinals * WORD
+    /// The control entries. `None` if the table is damaged: opening reads it without the rest of
+    /// the file, so it does not know the checksum of the whole.
+    pub(crate) fn control(&self) -> io::Result<Option<Vec<Entry>>> {
+        let mut bytes = vec![0; self.counts.control];
+        self.file.read_at(self.counts.control_at() as u64, &mut bytes)?;
+        Ok(control::decode(&bytes, &self.header))
     }
 
     /// The rows of a range of entries.
     pub(crate) fn run(&self, entries: Range<Ordinal>) -> io::Result<Vec<Row>> {
-        let at = SUMMARY + entries.start as usize * ROW * WORD;
+        let at = self.counts.head + entries.start as usize * ROW * WORD;
         let words = self.words(at, entries.len() * ROW)?;
         let row = |row: &[u32; ROW]| Row {
             offset: self.header.previous.offset + u64::from(row[0]),
@@ -227,7 +233,7 @@ impl IndexFile {
     /// A range of the names.
     pub(crate) fn names(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; range.len()];
-        self.file.read_at((self.names_at() + range.start) as u64, &mut bytes)?;
+        self.file.read_at((self.counts.names_at() + range.start) as u64, &mut bytes)?;
         Ok(bytes)
     }
 

@@ -171,7 +171,7 @@ impl OfflineLog {
         for name in files::segments(storage)? {
             let Some(segment) = Segment::open(storage, name)? else { continue };
             let summary = match Sealed::summary(storage, &segment)? {
-                Some((summary, _)) => summary,
+                Some(summary) => summary,
                 None => segment.scan()?.summary,
             };
             stat.segments += 1;

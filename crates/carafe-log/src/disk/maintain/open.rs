@@ -16,28 +16,28 @@ use crate::disk::pace::Pace;
 use crate::disk::segment::file::{Scanned, Segment};
 use crate::disk::segment::files;
 use crate::disk::segment::sealed::Sealed;
-use crate::disk::state::{Active, State};
+use crate::disk::state::{Active, Opened, State};
 use crate::disk::storage::Storage;
+use crate::lifecycle::Lifecycle;
 
-/// Opens an existing log or creates one. The number is the size up to which space is allocated for
-/// the active segment.
-pub(crate) fn open(
-    storage: &Arc<dyn Storage>,
-    options: &DiskOptions,
-) -> Result<(State, u32), OpenError> {
+/// Opens an existing log or creates one.
+pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<Opened, OpenError> {
     let storage = &**storage;
-    match Checked::read(storage)? {
-        None => Ok(begin(storage, options)?),
-        Some(Checked { sealed, newest, scan }) => {
-            open_newest(storage, options, sealed, newest, scan)
+    let (lifecycle, (state, room_to)) = match Checked::read(storage)? {
+        None => (Lifecycle::default(), begin(storage, options)?),
+        Some(Checked { sealed, newest, scan, lifecycle }) => {
+            (lifecycle, open_newest(storage, options, sealed, newest, scan)?)
         }
-    }
+    };
+    Ok(Opened { state, room_to, lifecycle })
 }
 
 /// Begins a new generation after the last entry, and returns its position. `None` if there is no
 /// log.
 pub(crate) fn restore(storage: &dyn Storage) -> Result<Option<Position>, OpenError> {
-    let Some(Checked { sealed, newest, scan }) = Checked::read(storage)? else { return Ok(None) };
+    let Some(Checked { sealed, newest, scan, .. }) = Checked::read(storage)? else {
+        return Ok(None);
+    };
     // The segment gets its full size when a hub opens the log.
     let options = DiskOptions { segment_bytes: Some(length(HEADER)), ..DiskOptions::default() };
     let last = scan.summary.last;
@@ -50,17 +50,22 @@ struct Checked {
     sealed: VecDeque<Arc<Sealed>>,
     newest: Segment,
     scan: Scanned,
+    lifecycle: Lifecycle,
 }
 
 impl Checked {
     fn read(storage: &dyn Storage) -> Result<Option<Self>, OpenError> {
         let mut segments = segments(storage)?;
         let Some(newest) = segments.pop_back() else { return Ok(None) };
-        let sealed =
-            segments.into_iter().map(|segment| Sealed::open(storage, segment).map(Arc::new));
-        let sealed = sealed.collect::<Result<VecDeque<_>, _>>()?;
+        let (mut sealed, mut lifecycle) = (VecDeque::new(), Lifecycle::default());
+        for segment in segments {
+            let (segment, control) = Sealed::open(storage, segment)?;
+            sealed.push_back(Arc::new(segment));
+            control.iter().for_each(|entry| lifecycle.apply(entry));
+        }
         check_chain(&sealed, &newest)?;
         let scan = newest.scan()?;
+        scan.control.iter().for_each(|entry| lifecycle.apply(entry));
         let clean = clean_mark(storage)?;
         // The mark stays if opening fails. Without the mark, damage at the end would pass for a
         // torn commit at the next attempt.
@@ -70,14 +75,14 @@ impl Checked {
             storage.sync()?;
         }
         tidy(storage, &sealed)?;
-        Ok(Some(Self { sealed, newest, scan }))
+        Ok(Some(Self { sealed, newest, scan, lifecycle }))
     }
 }
 
 fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32)> {
     let generation = Generation::new(rand::random());
     let tail = Position { generation, offset: 0, nonce: 0 };
-    let header = Header { salt: rand::random(), generation, previous: tail, after_hole: false };
+    let header = Header::new(rand::random(), generation, tail);
     let segment = Segment::create(storage, header, options.segment_size())?;
     Ok((state(VecDeque::new(), Active::empty(segment), tail), options.segment_size()))
 }
@@ -176,6 +181,9 @@ fn open_newest(
         );
         return begin_generation(storage, options, sealed, segment, scan);
     }
+    if !segment.header.kinds {
+        return go_on_in_new_format(storage, options, sealed, segment, scan);
+    }
     let room_to = u32::try_from(segment.file.size()?).unwrap_or(u32::MAX);
     let Scanned { end, index, summary, .. } = scan;
     let first = (summary.entries > 0).then_some(summary.first);
@@ -193,18 +201,43 @@ fn begin_generation(
     scan: Scanned,
 ) -> Result<(State, u32), OpenError> {
     let generation = Generation::new(rand::random());
-    let Scanned { end, index, summary, .. } = scan;
-    let header =
-        Header { salt: rand::random(), generation, previous: summary.last, after_hole: false };
+    let header = Header::new(rand::random(), generation, scan.summary.last);
     // The torn commit is removed: once another segment follows, it would count as damage.
-    segment.file.truncate(u64::from(end.at))?;
+    segment.file.truncate(u64::from(scan.end.at))?;
     segment.file.sync()?;
-    if summary.entries > 0 {
-        let newest = Sealed::freeze(segment, end.at, Arc::new(index), summary)?;
-        newest.settle(storage, &Pace::urgent())?;
-        sealed.push_back(Arc::new(newest));
+    if scan.summary.entries > 0 {
+        sealed.push_back(seal(storage, segment, scan)?);
     }
     // A segment without entries has the same name as the new one and is replaced.
+    let last = header.previous;
     let segment = Segment::create(storage, header, options.segment_size())?;
-    Ok((state(sealed, Active::empty(segment), summary.last), options.segment_size()))
+    Ok((state(sealed, Active::empty(segment), last), options.segment_size()))
+}
+
+/// Begins a segment of the newest version: no entry that an older program does not know may get
+/// into a segment that it would read. The generation stays.
+fn go_on_in_new_format(
+    storage: &dyn Storage,
+    options: &DiskOptions,
+    mut sealed: VecDeque<Arc<Sealed>>,
+    segment: Segment,
+    scan: Scanned,
+) -> Result<(State, u32), OpenError> {
+    let (Header { salt, generation, .. }, last) = (segment.header, scan.summary.last);
+    let header = Header::new(salt, generation, last);
+    let segment = if scan.summary.entries > 0 {
+        sealed.push_back(seal(storage, segment, scan)?);
+        Segment::create(storage, header, options.segment_size())?
+    } else {
+        // The hole before it stays, and so does its generation, whenever the machine stops.
+        let header = Header { kinds: true, ..segment.header };
+        Segment::replace(storage, header, options.segment_size())?
+    };
+    Ok((state(sealed, Active::empty(segment), last), options.segment_size()))
+}
+
+fn seal(storage: &dyn Storage, segment: Segment, scan: Scanned) -> io::Result<Arc<Sealed>> {
+    let sealed = Sealed::freeze(segment, scan.end.at, Arc::new(scan.index), scan.summary)?;
+    sealed.settle(storage, &Pace::urgent())?;
+    Ok(Arc::new(sealed))
 }

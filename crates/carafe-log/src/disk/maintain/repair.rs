@@ -353,8 +353,7 @@ fn write_part(
     let first = commits.iter().flatten().next().map_or(0, |entry| entry.offset());
     // The nonce of the lost entry with this offset is unknown. 0 matches none.
     let previous = Position { generation: damaged.generation, offset: first - 1, nonce: 0 };
-    let header =
-        Header { salt: rand::random(), generation: damaged.generation, previous, after_hole: true };
+    let header = Header { salt: rand::random(), previous, after_hole: true, ..damaged };
     let mut end = CommitEnd::of_empty(&header);
     let mut bytes = header.encode();
     for commit in commits {

@@ -1,9 +1,11 @@
 //! The file of one segment: creating, opening and reading it.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
 use crate::disk::format::commit::{CommitEnd, Row};
+use crate::disk::format::control;
 use crate::disk::format::header::{BadHeader, HEADER, Header};
 use crate::disk::format::index::{Summary, milliseconds};
 use crate::disk::format::record;
@@ -29,6 +31,8 @@ pub(crate) struct Scanned {
     pub(crate) rest: Rest,
     pub(crate) index: ActiveIndex,
     pub(crate) summary: Summary,
+    /// The control entries, as an index file has them.
+    pub(crate) control: Vec<Entry>,
 }
 
 /// The file and the header of a segment.
@@ -49,6 +53,19 @@ impl Segment {
         file.allocate(u64::from(size))?;
         file.write_at(0, &header.encode())?;
         file.sync()?;
+        storage.sync().map_err(not_full)?;
+        Ok(Self { header, name, file })
+    }
+
+    /// Replaces a segment without entries, in one step, by one with another header.
+    pub(crate) fn replace(storage: &dyn Storage, header: Header, size: u32) -> io::Result<Self> {
+        let name = header.name();
+        let unfinished = format!("{name}{}", files::UNFINISHED);
+        let file = storage.create(&unfinished)?;
+        file.allocate(u64::from(size))?;
+        file.write_at(0, &header.encode())?;
+        file.sync()?;
+        storage.rename(&unfinished, &name)?;
         storage.sync().map_err(not_full)?;
         Ok(Self { header, name, file })
     }
@@ -80,7 +97,7 @@ impl Segment {
     /// Reads the whole segment and makes its index.
     pub(crate) fn scan(&self) -> io::Result<Scanned> {
         let previous = self.header.previous;
-        let index = ActiveIndex::new(&self.header);
+        let (index, mut control) = (ActiveIndex::new(&self.header), Vec::new());
         let mut summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
         let Scan { end, last, rest } =
             Content::new(&*self.file, self.header)?.scan(|entry, row| {
@@ -91,8 +108,9 @@ impl Segment {
                 summary.entries += 1;
                 summary.newest = summary.newest.max(milliseconds(entry.time));
                 index.push(&entry, row);
+                control.extend(control::of(&entry).map(Cow::into_owned));
             })?;
-        Ok(Scanned { end, last, rest, index, summary })
+        Ok(Scanned { end, last, rest, index, summary, control })
     }
 
     /// Writes the last commit again and syncs it. After a crash, the last commit may be in the page

@@ -8,18 +8,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwapOption;
 use carafe_protocol::Offset;
 
-use crate::ReadError;
 use crate::disk::format::filter::{Filter, HashKind, Probe};
-use crate::disk::format::index::{Counts, SUMMARY, Summary, hash};
+use crate::disk::format::index::{Counts, Summary, hash, head_size};
 use crate::disk::index::active::ActiveIndex;
-use crate::disk::index::file::{SegmentIndex, unreadable};
+use crate::disk::index::file::{IndexFile, SegmentIndex, unreadable};
 use crate::disk::options::OpenError;
 use crate::disk::pace::Pace;
 use crate::disk::segment::derived;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::hashed_texts::HashedTexts;
-use crate::disk::storage::Storage;
+use crate::disk::storage::{Storage, StorageFile};
 use crate::wanted::Wanted;
+use crate::{Entry, ReadError};
+
+type Head = (Counts, Arc<dyn StorageFile>);
 
 /// A segment that is no longer written.
 pub(crate) struct Sealed {
@@ -99,41 +101,59 @@ impl Sealed {
         self.index.load().is_none()
     }
 
-    /// Opens a sealed segment. If its index or filter is lost or damaged, reads the whole segment
-    /// and makes them again.
-    pub(crate) fn open(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
-        let Some((summary, index_bytes)) = Self::summary(storage, &segment)? else {
+    /// Opens a sealed segment. Returns its control entries, too. If its index or filter is lost or
+    /// damaged, reads the whole segment and makes them again.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        segment: Segment,
+    ) -> Result<(Self, Vec<Entry>), OpenError> {
+        let Some((counts, file)) = Self::head(storage, &segment)? else {
             return Self::open_again(storage, segment);
         };
+        let index_bytes = file.size()?;
+        let control = match counts.control {
+            0 => Some(Vec::new()),
+            // The file is not synced: it may be shorter than its head says.
+            _ => match IndexFile::open(file, segment.header)? {
+                Some(index) => index.control()?,
+                None => None,
+            },
+        };
+        let Some(control) = control else { return Self::open_again(storage, segment) };
         let Some(filter) = derived::read_filter(storage, &segment)? else {
             return Self::open_again(storage, segment);
         };
         let bytes = segment.file.size()? + index_bytes + filter.len() as u64;
-        let sealed = Self::new(segment, summary, filter.of_hub(), bytes, None);
+        let sealed = Self::new(segment, counts.summary, filter.of_hub(), bytes, None);
         sealed.filter.get_or_init(|| filter);
-        Ok(sealed)
+        Ok((sealed, control))
     }
 
-    fn open_again(storage: &dyn Storage, segment: Segment) -> Result<Self, OpenError> {
+    fn open_again(
+        storage: &dyn Storage,
+        segment: Segment,
+    ) -> Result<(Self, Vec<Entry>), OpenError> {
         let scan = segment.scan_whole()?;
         let sealed = Self::freeze(segment, scan.end.at, Arc::new(scan.index), scan.summary)?;
         sealed.settle(storage, &Pace::urgent())?;
-        Ok(sealed)
+        Ok((sealed, scan.control))
     }
 
-    /// The summary from the index file, and the size of that file. `None` if it is lost or damaged.
-    pub(crate) fn summary(
-        storage: &dyn Storage,
-        segment: &Segment,
-    ) -> io::Result<Option<(Summary, u64)>> {
+    /// The summary from the index file. `None` if it is lost or damaged.
+    pub(crate) fn summary(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<Summary>> {
+        Ok(Self::head(storage, segment)?.map(|(counts, _)| counts.summary))
+    }
+
+    /// The head of the index file, and the file. `None` if it is lost or damaged.
+    fn head(storage: &dyn Storage, segment: &Segment) -> io::Result<Option<Head>> {
         let file = match storage.open(&segment.index_name()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let size = file.size()?;
-        let mut bytes = vec![0; SUMMARY.min(usize::try_from(size).unwrap_or(SUMMARY))];
+        let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; head_size(&segment.header).min(size)];
         file.read_at(0, &mut bytes)?;
-        Ok(Counts::decode(&bytes, &segment.header).map(|counts| (counts.summary, size)))
+        Ok(Counts::decode(&bytes, &segment.header).map(|counts| (counts, file)))
     }
 
     /// Whether an entry may have this hash. `hash` uses the salt of the segment.

@@ -15,6 +15,8 @@ use crate::{AppendAtError, AppendError, Appended};
 /// The answer to one job, if its commit is stored.
 pub(crate) enum Answer {
     Appended(oneshot::Sender<Result<Vec<Appended>, AppendError>>, Vec<Appended>),
+    /// Refused because of what comes before it in the commit.
+    Refused(oneshot::Sender<Result<Vec<Appended>, AppendError>>, AppendError),
     Supplied(oneshot::Sender<Result<(), AppendAtError>>),
 }
 
@@ -32,6 +34,9 @@ impl CommitAnswers {
             match answer {
                 Answer::Appended(reply, appended) => {
                     drop(reply.send(stored.clone().map(|()| appended)));
+                }
+                Answer::Refused(reply, error) => {
+                    drop(reply.send(stored.clone().and(Err(error))));
                 }
                 Answer::Supplied(reply) => drop(reply.send(stored.clone().map_err(Into::into))),
             }

@@ -1,4 +1,5 @@
-//! Orders a commit: assigns positions and checks idempotency keys. Runs on the writer thread.
+//! Orders a commit: assigns positions, checks idempotency keys, and decides over ended topics. Runs
+//! on the writer thread.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::disk::read::keys::{KeyLookup, Name, key_of};
 use crate::disk::state::DiskShared;
 use crate::disk::write::answers::{Answer, CommitAnswers};
 use crate::disk::write::queue::{Job, Work};
+use crate::lifecycle::{Changes, Decisions};
 use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
 
 /// Ordered jobs: the entries to store, and the answers to send afterwards.
@@ -18,15 +20,24 @@ pub(crate) struct Ordered {
     now: Reading,
     pub(crate) entries: Vec<Arc<Entry>>,
     keys: Keys,
+    life: Changes,
+    ended_topics: usize,
     answers: Vec<Answer>,
 }
 
 type Keys = HashMap<Name, Position>;
 
 impl Ordered {
-    /// No jobs yet. Publications get the time of `now`.
-    pub(crate) fn at(now: Reading) -> Self {
-        Self { now, entries: Vec::new(), keys: Keys::new(), answers: Vec::new() }
+    /// No jobs yet. Publications get the time of `now`. The log may remember so many ended topics.
+    pub(crate) fn at(now: Reading, ended_topics: usize) -> Self {
+        Self {
+            now,
+            entries: Vec::new(),
+            keys: Keys::new(),
+            life: Changes::default(),
+            ended_topics,
+            answers: Vec::new(),
+        }
     }
 
     /// Orders a job after the ones before it. Rejects it immediately if it cannot be ordered.
@@ -37,11 +48,16 @@ impl Ordered {
             Work::Publications(batch, looked, reply) => {
                 match self.publications(batch, &looked, tail, shared) {
                     Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
+                    // The end may be of this commit: nobody may know of it before it is stored.
+                    Err(error @ AppendError::Ended { .. }) => {
+                        self.answers.push(Answer::Refused(reply, error));
+                    }
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
             Work::Entries(entries, reply) => match in_order(&entries, tail) {
                 Ok(()) => {
+                    self.supplied(&entries, shared);
                     self.entries.extend(entries.into_iter().map(Arc::new));
                     self.answers.push(Answer::Supplied(reply));
                 }
@@ -50,7 +66,17 @@ impl Ordered {
         }
     }
 
-    /// Orders a batch. If one of its keys cannot be looked up, nothing of the batch is ordered.
+    /// What another node has decided holds for the jobs that follow.
+    fn supplied(&mut self, entries: &[Entry], shared: &DiskShared) {
+        let lifecycle = shared.lifecycle();
+        let mut decisions = Decisions::new(&lifecycle, &self.life, self.ended_topics);
+        entries.iter().for_each(|entry| decisions.record(entry));
+        let changes = decisions.finish();
+        self.life.extend(changes);
+    }
+
+    /// Orders a batch. If one of its keys cannot be looked up, or a topic has ended, nothing of the
+    /// batch is ordered.
     fn publications(
         &mut self,
         publications: Vec<Publication>,
@@ -61,14 +87,22 @@ impl Ordered {
         let generation = shared.state().active.segment.header.generation;
         // The tail may be of an earlier generation, if this one has no entry yet.
         let mut batch = Batch::after(Position { generation, ..tail });
+        let lifecycle = shared.lifecycle();
+        let mut decisions = Decisions::new(&lifecycle, &self.life, self.ended_topics);
         let time = self.now.time();
         for (number, publication) in publications.into_iter().enumerate() {
             let known = match key_of(&publication) {
                 Some(name) => self.known(&name, &batch, number, looked, shared)?,
                 None => None,
             };
-            batch.push(publication, known, time);
+            // Known keys first: a producer may send its last events again after the end.
+            let known = known.map_or_else(|| decisions.check(&publication), |key| Ok(Some(key)))?;
+            if let Some(entry) = batch.push(publication, known, time) {
+                decisions.record(entry);
+            }
         }
+        let changes = decisions.finish();
+        self.life.extend(changes);
         self.entries.extend(batch.entries);
         self.keys.extend(batch.keys);
         Ok(batch.appended)
@@ -113,9 +147,16 @@ impl Batch {
         Self { tail, entries: Vec::new(), keys: Keys::new(), appended: Vec::new() }
     }
 
-    fn push(&mut self, publication: Publication, known: Option<Position>, time: SystemTime) {
+    /// Returns the entry of a publication that is not known yet.
+    fn push(
+        &mut self,
+        publication: Publication,
+        known: Option<Position>,
+        time: SystemTime,
+    ) -> Option<&Entry> {
         if let Some(position) = known {
-            return self.appended.push(Appended { position, repeated: true });
+            self.appended.push(Appended { position, repeated: true });
+            return None;
         }
         // Does not overflow: at a million events per second, 2^64 offsets last for half a million
         // years.
@@ -125,6 +166,7 @@ impl Batch {
         self.keys.extend(key_of(&publication).map(|name| (name, position)));
         self.entries.push(Arc::new(Entry { position, time, publication }));
         self.appended.push(Appended { position, repeated: false });
+        self.entries.last().map(|entry| &**entry)
     }
 }
 

@@ -34,6 +34,7 @@ impl Writer {
             self.shared
                 .change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
         })?;
+        self.shared.forget_life(oldest.last_offset());
         // Without this sync, a crash could bring this segment back and lose the next one.
         storage.sync().map_err(not_full)?;
         // An index without a segment is removed when the log is opened.

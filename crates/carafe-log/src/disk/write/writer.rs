@@ -128,7 +128,7 @@ impl Writer {
                 .for_each(|job| job.refuse(AppendError::Failed(reason.clone())));
         }
         let now = self.shared.clock.reading();
-        let mut ordered = Ordered::at(now);
+        let mut ordered = Ordered::at(now, self.options.ended_topics);
         for job in jobs {
             ordered.take(job, &self.shared);
         }
@@ -268,7 +268,7 @@ impl Writer {
     fn create_segment(&mut self, after: &Sealed, size: u32) -> io::Result<Segment> {
         let storage = &*self.shared.storage;
         let Header { salt, generation, .. } = after.segment.header;
-        let header = Header { salt, generation, previous: after.summary.last, after_hole: false };
+        let header = Header::new(salt, generation, after.summary.last);
         let created = Segment::create(storage, header, size).inspect_err(|_| {
             let name = header.name();
             self.abandoned = storage.remove(&name).is_err().then_some(name);

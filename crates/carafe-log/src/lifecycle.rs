@@ -1,0 +1,312 @@
+//! Which topics have ended, and which producers were asked to stop. Both logs decide by it, in
+//! their order.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::SystemTime;
+
+use carafe_protocol::{Offset, Position, Topic};
+
+use crate::{AppendError, Entry, Kind, Outcome, Publication};
+
+/// What a log knows of the life of a topic.
+///
+/// ```
+/// use carafe_log::{Append, MemoryLog, Outcome, Publication, Read, TopicState};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let (log, topic) = (MemoryLog::default(), Topic::new("jobs/7")?);
+/// assert_eq!(log.topic_state(&topic), TopicState::default());
+///
+/// let ended = log.append(vec![Publication::end(topic.clone(), Outcome::Done)]).await?;
+/// let end = log.topic_state(&topic).end.unwrap();
+/// assert_eq!((end.outcome, end.position), (Outcome::Done, ended[0].position));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicState {
+    /// The end of the topic, if it has ended and was not reopened since.
+    pub end: Option<TopicEnd>,
+    /// The position of the request to stop, if its producer was asked to stop and the topic has
+    /// neither ended nor been reopened since.
+    pub stop: Option<Position>,
+}
+
+/// The end of a topic.
+///
+/// ```
+/// use carafe_log::TopicState;
+///
+/// let state = TopicState::default();
+/// assert_eq!(state.end.map(|end| end.outcome), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicEnd {
+    /// How the topic has ended.
+    pub outcome: Outcome,
+    /// The position of the end.
+    pub position: Position,
+    /// The time of the end, by the clock of the log.
+    pub time: SystemTime,
+    /// Whether only subscribers with access to private events of the topic may know of the end.
+    pub private: bool,
+}
+
+impl TopicState {
+    fn is_known(&self) -> bool {
+        self != &Self::default()
+    }
+
+    /// The position of the entry that this state came from.
+    fn position(&self) -> Option<Position> {
+        self.end.map(|end| end.position).or(self.stop)
+    }
+}
+
+/// Whether an entry changes the life of its topics.
+pub(crate) fn changes_life(publication: &Publication) -> bool {
+    publication.reopens() || matches!(publication.kind(), Kind::End(_) | Kind::Stop)
+}
+
+/// The ended and the stopped topics of a log.
+#[derive(Default)]
+pub(crate) struct Lifecycle {
+    topics: HashMap<Topic, TopicState>,
+    /// The offset and the topic of each end and stop, in order. Those of topics that have another
+    /// state since stay here until they are about as many as the others.
+    order: VecDeque<(Offset, Topic)>,
+}
+
+impl Lifecycle {
+    pub(crate) fn state(&self, topic: &Topic) -> TopicState {
+        self.topics.get(topic).copied().unwrap_or_default()
+    }
+
+    /// Applies the next entry. Its offset is larger than those of all entries before it.
+    pub(crate) fn apply(&mut self, entry: &Entry) {
+        for_each_change(entry, |topic, state| self.set(topic, state));
+    }
+
+    fn set(&mut self, topic: &Topic, state: TopicState) {
+        let Some(position) = state.position() else {
+            self.topics.remove(topic);
+            return;
+        };
+        self.topics.insert(topic.clone(), state);
+        self.order.push_back((position.offset, topic.clone()));
+        if self.order.len() > 2 * self.topics.len() + 64 {
+            let topics = &self.topics;
+            self.order.retain(|(offset, topic)| is_of(topics, topic, *offset));
+        }
+    }
+
+    /// Forgets the ends and stops up to an offset, whose entries were trimmed.
+    pub(crate) fn trim(&mut self, start: Offset) {
+        while let Some((offset, _)) = self.order.front()
+            && *offset <= start
+        {
+            let Some((offset, topic)) = self.order.pop_front() else { return };
+            if is_of(&self.topics, &topic, offset) {
+                self.topics.remove(&topic);
+            }
+        }
+    }
+}
+
+/// Whether the state of a topic came from the entry with this offset.
+fn is_of(topics: &HashMap<Topic, TopicState>, topic: &Topic, offset: Offset) -> bool {
+    let position = topics.get(topic).and_then(TopicState::position);
+    position.is_some_and(|position| position.offset == offset)
+}
+
+/// Calls `change` with each topic whose state the entry changes, and its new state.
+fn for_each_change(entry: &Entry, mut change: impl FnMut(&Topic, TopicState)) {
+    let (publication, position) = (&entry.publication, entry.position);
+    let state = match publication.kind() {
+        Kind::Event if publication.reopens() => {
+            return publication.topics().for_each(|topic| change(topic, TopicState::default()));
+        }
+        Kind::End(outcome) => {
+            let private = publication.is_private();
+            let end = TopicEnd { outcome, position, time: entry.time, private };
+            TopicState { end: Some(end), stop: None }
+        }
+        Kind::Stop => TopicState { end: None, stop: Some(position) },
+        _ => return,
+    };
+    change(publication.topic(), state);
+}
+
+/// The changes of entries that are ordered and not stored yet.
+#[derive(Default)]
+pub(crate) struct Changes {
+    topics: HashMap<Topic, TopicState>,
+    /// By how many topics with a state there are more.
+    growth: isize,
+}
+
+impl Changes {
+    /// Adds the changes of entries that follow these.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.topics.extend(later.topics);
+        self.growth += later.growth;
+    }
+}
+
+/// Decides over the publications of one batch, one after the other: what is stored before them is
+/// in `stored`, what comes before them in the same commit in `commit`.
+pub(crate) struct Decisions<'a> {
+    stored: &'a Lifecycle,
+    commit: &'a Changes,
+    batch: Changes,
+    limit: usize,
+}
+
+impl<'a> Decisions<'a> {
+    pub(crate) fn new(stored: &'a Lifecycle, commit: &'a Changes, limit: usize) -> Self {
+        Self { stored, commit, batch: Changes::default(), limit }
+    }
+
+    fn state(&self, topic: &Topic) -> TopicState {
+        let changed = self.batch.topics.get(topic).or_else(|| self.commit.topics.get(topic));
+        changed.copied().unwrap_or_else(|| self.stored.state(topic))
+    }
+
+    /// The position of the entry that the publication would repeat; `None` if it is to be stored.
+    ///
+    /// # Errors
+    /// When a topic has ended, or the log remembers as many ended topics as it may.
+    pub(crate) fn check(&self, publication: &Publication) -> Result<Option<Position>, AppendError> {
+        let kind = publication.kind();
+        let is_bound = match kind {
+            Kind::Event => !publication.reopens(),
+            Kind::End(_) | Kind::Stop => true,
+            // What removes content from a topic is possible after its end, too.
+            Kind::Erase(_) | Kind::Removed(_) => false,
+        };
+        if !is_bound {
+            return Ok(None);
+        }
+        for topic in publication.topics() {
+            match self.state(topic).end {
+                Some(end) if kind == Kind::End(end.outcome) => return Ok(Some(end.position)),
+                Some(end) => return Err(self.ended(topic, end)),
+                None => {}
+            }
+        }
+        if kind == Kind::Event {
+            return Ok(None);
+        }
+        let state = self.state(publication.topic());
+        if kind == Kind::Stop && state.stop.is_some() {
+            return Ok(state.stop);
+        }
+        if state.is_known() || self.has_room() { Ok(None) } else { Err(self.full()) }
+    }
+
+    fn has_room(&self) -> bool {
+        let known = self.stored.topics.len();
+        known.saturating_add_signed(self.commit.growth + self.batch.growth) < self.limit
+    }
+
+    fn full(&self) -> AppendError {
+        AppendError::TooManyEnded { limit: self.limit }
+    }
+
+    fn ended(&self, topic: &Topic, end: TopicEnd) -> AppendError {
+        // The end of the same batch is refused with it, so nobody will find its position.
+        let is_of_batch = self.batch.topics.contains_key(topic);
+        let position = (!is_of_batch).then_some(end.position);
+        AppendError::Ended { topic: topic.clone(), outcome: end.outcome, position }
+    }
+
+    /// Records an entry of the batch, which follows those before.
+    pub(crate) fn record(&mut self, entry: &Entry) {
+        for_each_change(entry, |topic, state| {
+            let was = self.state(topic).is_known();
+            self.batch.growth += isize::from(state.is_known()) - isize::from(was);
+            self.batch.topics.insert(topic.clone(), state);
+        });
+    }
+
+    /// The changes of the batch.
+    pub(crate) fn finish(self) -> Changes {
+        self.batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use carafe_protocol::Generation;
+
+    use super::*;
+
+    fn entry(offset: Offset, publication: Publication) -> Entry {
+        let position = Position { generation: Generation::new(7), offset, nonce: 1 };
+        Entry { position, time: UNIX_EPOCH, publication }
+    }
+
+    fn topic(number: u64) -> Topic {
+        Topic::new(&format!("jobs/{number}")).unwrap()
+    }
+
+    fn end(number: u64) -> Publication {
+        Publication::end(topic(number), Outcome::Done)
+    }
+
+    #[test]
+    fn a_topic_that_ends_and_is_reopened_over_and_over_takes_the_memory_of_one() {
+        let mut lifecycle = Lifecycle::default();
+        for offset in (1..20_000).step_by(2) {
+            lifecycle.apply(&entry(offset, end(1)));
+            let event = Publication::new(topic(1), "").with_reopening(true);
+            lifecycle.apply(&entry(offset + 1, event));
+        }
+        assert!(lifecycle.order.len() < 100, "{}", lifecycle.order.len());
+        assert!(lifecycle.topics.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_trimmed() {
+        let mut lifecycle = Lifecycle::default();
+        (1..=1000).for_each(|offset| lifecycle.apply(&entry(offset, end(offset))));
+        lifecycle.trim(400);
+        assert_eq!((lifecycle.topics.len(), lifecycle.order.len()), (600, 600));
+        assert!(
+            !lifecycle.state(&topic(400)).is_known() && lifecycle.state(&topic(401)).is_known()
+        );
+        lifecycle.trim(1000);
+        assert_eq!((lifecycle.topics.len(), lifecycle.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_later_end_of_a_reopened_topic_outlives_the_first() {
+        let mut lifecycle = Lifecycle::default();
+        lifecycle.apply(&entry(1, end(1)));
+        lifecycle.apply(&entry(2, Publication::new(topic(1), "").with_reopening(true)));
+        lifecycle.apply(&entry(3, end(1)));
+        lifecycle.trim(2);
+        assert_eq!(lifecycle.state(&topic(1)).end.unwrap().position.offset, 3);
+    }
+
+    #[test]
+    fn the_limit_counts_topics_of_the_log_the_commit_and_the_batch() {
+        let mut lifecycle = Lifecycle::default();
+        lifecycle.apply(&entry(1, end(1)));
+        let none = Changes::default();
+        let mut decisions = Decisions::new(&lifecycle, &none, 3);
+        decisions.record(&entry(2, end(2)));
+        let commit = decisions.finish();
+        let mut decisions = Decisions::new(&lifecycle, &commit, 3);
+        assert_eq!(decisions.check(&end(3)), Ok(None));
+        decisions.record(&entry(3, end(3)));
+        assert_eq!(decisions.check(&end(4)), Err(AppendError::TooManyEnded { limit: 3 }));
+        assert_eq!(decisions.check(&Publication::new(topic(4), "")), Ok(None), "events are free");
+        assert_eq!(decisions.check(&end(2)).unwrap().unwrap().offset, 2, "it is known");
+        decisions.record(&entry(4, Publication::new(topic(1), "").with_reopening(true)));
+        assert_eq!(decisions.check(&end(4)), Ok(None), "a reopened topic makes room");
+    }
+}
