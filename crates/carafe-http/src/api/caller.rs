@@ -1,5 +1,6 @@
 //! Who makes a request, and what they may do.
 
+use carafe_hub::Grant;
 use carafe_protocol::Topic;
 use http::request::Parts;
 
@@ -124,6 +125,23 @@ impl<'a> Caller<'a> {
             false => Err(self.refused(format!(
                 "the topic `{topic}` is not among those that may be published to: use others, or \
                  ask for a grant of it"
+            ))),
+        }
+    }
+
+    /// Rejects what a right over topics does not cover. `action` says what, as in "may be stopped".
+    #[allow(dead_code, reason = "the endpoints that ask for it follow")]
+    pub(crate) fn may<'t>(
+        &self,
+        right: impl Fn(&Rights) -> &Grant,
+        topics: impl IntoIterator<Item = &'t Topic>,
+        action: &str,
+    ) -> Result<(), Problem> {
+        let granted = right(&self.rights);
+        match topics.into_iter().find(|topic| !granted.covers(topic)) {
+            None => Ok(()),
+            Some(topic) => Err(self.refused(format!(
+                "the topic `{topic}` is not among those that {action}: ask for a grant of it"
             ))),
         }
     }

@@ -129,6 +129,7 @@ impl MercureCaller {
             publish: claims.publish.unwrap_or_default(),
             expires: verified.expires,
             identity: verified.subject().map(Into::into),
+            ..Rights::none()
         };
         Ok(Self {
             version: Version::of_dialect(verified.dialect),

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use carafe_hub::{Access, Grant};
 
-/// What a client may do: which events it may see, and to which topics it may publish.
+/// What a client may do: which events it may see, to which topics it may publish, and what else it
+/// may do with topics.
 ///
 /// ```
 /// use carafe_http::{Options, Rights};
@@ -66,6 +67,14 @@ pub struct Rights {
     pub subscribe: Access,
     /// Which topics may be published to. All topics of an event have to be granted.
     pub publish: Grant,
+    /// Of which topics the producer may be asked to stop.
+    pub stop: Grant,
+    /// Which ended topics may be reopened. Publishing to them has to be granted, too.
+    pub reopen: Grant,
+    /// Of which topics events may be erased.
+    pub erase: Grant,
+    /// Whether tokens may be revoked.
+    pub revoke: bool,
     /// When the rights end, and with them a stream that was opened with them.
     pub expires: Option<SystemTime>,
     /// Whose rights they are: a user's ID, or the subject of a token. Limits per client and per
@@ -81,6 +90,10 @@ impl Rights {
         Self {
             subscribe: Access::to(Grant::default()),
             publish: Grant::default(),
+            stop: Grant::default(),
+            reopen: Grant::default(),
+            erase: Grant::default(),
+            revoke: false,
             expires: None,
             identity: None,
         }
@@ -92,10 +105,19 @@ impl Rights {
         Self { subscribe: Access::public(), ..Self::none() }
     }
 
-    /// All rights: to see private events, too, and to publish to any topic.
+    /// All rights: to see private events, too, to do everything with any topic, and to revoke
+    /// tokens.
     #[must_use]
     pub fn all() -> Self {
-        Self { subscribe: Access::all(), publish: Grant::all(), ..Self::none() }
+        Self {
+            subscribe: Access::all(),
+            publish: Grant::all(),
+            stop: Grant::all(),
+            reopen: Grant::all(),
+            erase: Grant::all(),
+            revoke: true,
+            ..Self::none()
+        }
     }
 
     /// Sets which events may be seen.
@@ -109,6 +131,34 @@ impl Rights {
     #[must_use]
     pub fn with_publish(mut self, grant: Grant) -> Self {
         self.publish = grant;
+        self
+    }
+
+    /// Sets of which topics the producer may be asked to stop.
+    #[must_use]
+    pub fn with_stop(mut self, grant: Grant) -> Self {
+        self.stop = grant;
+        self
+    }
+
+    /// Sets which ended topics may be reopened.
+    #[must_use]
+    pub fn with_reopen(mut self, grant: Grant) -> Self {
+        self.reopen = grant;
+        self
+    }
+
+    /// Sets of which topics events may be erased.
+    #[must_use]
+    pub fn with_erase(mut self, grant: Grant) -> Self {
+        self.erase = grant;
+        self
+    }
+
+    /// Sets whether tokens may be revoked.
+    #[must_use]
+    pub fn with_revoke(mut self, revoke: bool) -> Self {
+        self.revoke = revoke;
         self
     }
 
@@ -132,6 +182,10 @@ impl Rights {
         Self {
             subscribe: self.subscribe.or(&other.subscribe),
             publish: self.publish.or(&other.publish),
+            stop: self.stop.or(&other.stop),
+            reopen: self.reopen.or(&other.reopen),
+            erase: self.erase.or(&other.erase),
+            revoke: self.revoke || other.revoke,
             expires: self.expires.into_iter().chain(other.expires).min(),
             identity: self.identity.or_else(|| other.identity.clone()),
         }

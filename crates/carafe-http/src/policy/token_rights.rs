@@ -11,18 +11,28 @@ use crate::policy::rights::Rights;
 const MATCHERS: usize = 100;
 
 impl Verified {
-    /// The rights that the claims `publish` and `subscribe` grant to the token's subject until the
-    /// token expires. A missing claim grants nothing.
+    /// The rights that the claims `publish`, `subscribe`, `stop`, `reopen`, `erase` and `revoke`
+    /// grant to the token's subject until the token expires. A missing claim grants nothing.
     ///
     /// # Errors
-    /// When a claim is not an array of at most 100 topics and patterns.
+    /// When a claim is not an array of at most 100 topics and patterns, or `revoke` is not a
+    /// boolean.
     pub fn rights(&self) -> Result<Rights, Refused> {
         Ok(Rights {
             subscribe: Access::to(self.grant("subscribe")?),
             publish: self.grant("publish")?,
+            stop: self.grant("stop")?,
+            reopen: self.grant("reopen")?,
+            erase: self.grant("erase")?,
+            revoke: self.flag("revoke")?,
             expires: self.expires,
             identity: self.subject().map(Into::into),
         })
+    }
+
+    fn flag(&self, claim: &'static str) -> Result<bool, Refused> {
+        let Some(value) = self.claims.get(claim) else { return Ok(false) };
+        value.as_bool().ok_or_else(|| Refused::claim(claim, "is not `true` or `false`"))
     }
 
     fn grant(&self, claim: &'static str) -> Result<Grant, Refused> {

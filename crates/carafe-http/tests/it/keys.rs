@@ -517,6 +517,25 @@ async fn the_claims_are_an_object() {
 }
 
 #[tokio::test]
+async fn stop_reopen_erase_and_revoke_are_granted_by_claims_of_their_own() {
+    let claims = json!({"stop": ["a"], "reopen": ["b"], "erase": ["c"], "revoke": true});
+    let rights = verify(secret(), &token(claims)).await.unwrap().rights().unwrap();
+    let only = |name| Grant::to([TopicMatcher::parse(name).unwrap()]);
+    assert_eq!(
+        (rights.stop.clone(), rights.reopen.clone(), rights.erase.clone(), rights.revoke),
+        (only("a"), only("b"), only("c"), true)
+    );
+    assert!(rights.publish.is_empty() && rights.subscribe.is_empty());
+    let none = verify(secret(), &token(json!({"publish": ["*"]}))).await.unwrap().rights().unwrap();
+    assert!(none.stop.is_empty() && none.reopen.is_empty() && none.erase.is_empty());
+    assert!(!none.revoke && none.or(&rights).revoke);
+    for wrong in [json!({"revoke": "yes"}), json!({"stop": true}), json!({"erase": ["("]})] {
+        let verified = verify(secret(), &token(wrong)).await.unwrap();
+        assert!(matches!(verified.rights(), Err(Refused::Claim { .. })));
+    }
+}
+
+#[tokio::test]
 async fn publish_and_subscribe_grant_topics_and_patterns() {
     let claims = json!({"publish": ["a", "orders/*", r"b\*"], "subscribe": ["*"]});
     let rights = verify(secret(), &token(claims)).await.unwrap().rights().unwrap();
