@@ -271,6 +271,7 @@ impl Hub {
     #[must_use = "the open streams end only as the drain is driven"]
     pub fn drain(&self) -> Drain {
         self.inner.state().draining = true;
+        self.inner.watches.notify_all();
         Drain::new(Arc::clone(&self.inner))
     }
 

@@ -19,6 +19,7 @@ use crate::state::{HubState, Wakers};
 use crate::subscription::cursor::Cursor;
 use crate::subscription::replay_permits::ReplayPermits;
 use crate::subscription::subscribe::SubscribeError;
+use crate::watch::Watches;
 
 /// Entries that are added to the ring under one lock.
 const PUSHED_AT_ONCE: usize = 32;
@@ -30,6 +31,7 @@ pub(crate) struct HubInner {
     pub(crate) replay_permits: ReplayPermits,
     pub(crate) compiler: Compiler,
     pub(crate) counts: Counts,
+    pub(crate) watches: Watches,
     /// The hub's only lock for state, held for microseconds. While it is held:
     /// - the log is never called, since it calls the hub under locks of its own;
     /// - no other lock is taken. The permits and the woken list of a dispatcher have locks of their
@@ -49,6 +51,7 @@ impl HubInner {
             replay_permits: ReplayPermits::new(limits.replays, limits.replays_per_client),
             compiler: Compiler::new(),
             counts: Counts::default(),
+            watches: Watches::default(),
             state: Mutex::new(HubState::new(core)),
             log,
             limits,

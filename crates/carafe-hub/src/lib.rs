@@ -46,6 +46,7 @@ mod state;
 mod subscription;
 mod visibility;
 mod wakeups;
+mod watch;
 
 pub use carafe_log::{Access, Grant};
 pub use client::Client;
@@ -67,3 +68,4 @@ pub use retention::Retention;
 pub use subscription::frames::Frames;
 pub use subscription::stream::{Delivery, Subscription};
 pub use subscription::subscribe::{OnGap, Start, Subscribe, SubscribeError};
+pub use watch::TopicWatch;

@@ -134,6 +134,40 @@ impl Decoder {
         &self.last_event_id
     }
 
+    /// Takes the last event ID away: later events have an ID only if a block of the stream sets one
+    /// from now on. Called after each event, it tells the IDs of events apart from those that they
+    /// inherit.
+    ///
+    /// ```
+    /// use carafe_protocol::{Decoder, Received};
+    ///
+    /// let (mut decoder, mut input) = (Decoder::new(), &b"id: 7\ndata: a\n\ndata: b\n\n"[..]);
+    /// let mut ids = Vec::new();
+    /// while let Some(Received::Event(_)) = decoder.decode(&mut input)? {
+    ///     ids.push(decoder.take_last_event_id());
+    /// }
+    /// assert_eq!(ids, ["7", ""]);
+    /// # Ok::<(), carafe_protocol::EventTooLarge>(())
+    /// ```
+    pub fn take_last_event_id(&mut self) -> String {
+        mem::take(&mut self.last_event_id)
+    }
+
+    /// The bytes that are buffered of the event that is not complete.
+    ///
+    /// ```
+    /// use carafe_protocol::Decoder;
+    ///
+    /// let mut decoder = Decoder::new();
+    /// assert_eq!(decoder.decode(&mut &b"data: 12\ndata: 3"[..])?, None);
+    /// assert_eq!(decoder.buffered(), "12\n".len() + "data: 3".len());
+    /// # Ok::<(), carafe_protocol::EventTooLarge>(())
+    /// ```
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.stream.line.len() + self.stream.block.len()
+    }
+
     /// Decodes the next item from the front of `input` and moves `input` past it. `Ok(None)` means
     /// that all of `input` is consumed: call it again with the next chunk.
     ///
@@ -321,6 +355,10 @@ impl Block {
     }
 
     fn push_data(&mut self, line: &str) {
+        if self.data.is_empty() {
+            // Most events have one line. Growing by the LF alone would double the buffer.
+            self.data.reserve_exact(line.len() + 1);
+        }
         self.data.push_str(line);
         self.data.push('\n');
     }

@@ -8,4 +8,5 @@ pub(crate) mod host;
 pub(crate) mod limit;
 pub(crate) mod problem;
 pub(crate) mod problem_kind;
+pub(crate) mod progress;
 pub(crate) mod stream_drain;

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::answer::limit::Limit;
 use crate::answer::problem_kind::ProblemKind;
+use crate::answer::progress::Progress;
 
 /// A problem document: what is wrong with a request, and what to do.
 #[derive(Clone, Debug, Serialize)]
@@ -22,13 +23,33 @@ pub struct Problem {
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
     detail: Cow<'static, str>,
-    /// The line of a batch that is wrong, counted from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
+    /// Boxed: a problem is returned by value everywhere, and most have none of these.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    members: Option<Box<Members>>,
     #[serde(skip)]
     header: Option<(&'static str, Cow<'static, str>)>,
     #[serde(skip)]
     limit: Option<Limit>,
+}
+
+/// What a document says beyond the members of RFC 9457.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Members {
+    /// The line of a body that is wrong, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    /// The event of an event stream that is wrong, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<u64>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+}
+
+/// The place in the body of an ingest request, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Line(u64),
+    Event(u64),
 }
 
 /// Response extension with what the metrics count of a problem.
@@ -60,7 +81,7 @@ impl Problem {
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         let detail = detail.into();
-        Self { problem_type, title, status, detail, line: None, header: None, limit: None }
+        Self { problem_type, title, status, detail, members: None, header: None, limit: None }
     }
 
     /// A problem of one of the hub's kinds.
@@ -117,7 +138,31 @@ impl Problem {
     pub(crate) fn at_line(mut self, line: usize) -> Self {
         self.detail =
             format!("line {line}: {}; nothing of the batch was stored", self.detail).into();
-        self.line = Some(line);
+        self.at(Place::Line(line as u64))
+    }
+
+    /// Names the line or event of an ingest request that is wrong.
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        let members = self.members.get_or_insert_default();
+        match place {
+            Place::Line(line) => members.line = Some(line),
+            Place::Event(event) => members.event = Some(event),
+        }
+        self
+    }
+
+    /// Says what an ingest request has stored before.
+    pub(crate) fn after(mut self, progress: Progress) -> Self {
+        let members = self.members.get_or_insert_default();
+        members.progress = Some(progress);
+        let place = match (members.line, members.event) {
+            (Some(line), _) => format!("line {line}: "),
+            (None, Some(event)) => format!("event {event}: "),
+            (None, None) => String::new(),
+        };
+        let before = progress.stored + progress.repeated;
+        self.detail =
+            format!("{place}{}; {before} events before that are stored", self.detail).into();
         self
     }
 

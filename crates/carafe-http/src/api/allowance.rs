@@ -4,7 +4,7 @@
 //! its publishers itself.
 
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
@@ -22,6 +22,23 @@ pub(crate) fn take(app: &App, publisher: Option<Publisher>, events: usize) -> Re
 pub(crate) fn check(app: &App, publisher: Option<Publisher>) -> Result<(), Problem> {
     let Some(publisher) = publisher else { return Ok(()) };
     app.options.publish_rate.check(publisher, Instant::now()).map_err(too_fast)
+}
+
+/// Takes one event off the allowance, or says after which time it has one.
+pub(crate) fn take_or_wait(app: &App, publisher: Option<Publisher>) -> Option<Duration> {
+    // The runtime's clock: whoever waits does so by the same.
+    let now = tokio::time::Instant::now().into_std();
+    match app.options.publish_rate.take(publisher?, 1, now) {
+        Err(TooFast::Wait(time)) => Some(time),
+        // One event never exceeds the burst.
+        Ok(()) | Err(TooFast::Never(_)) => None,
+    }
+}
+
+/// Takes an event that is not stored off the allowance.
+pub(crate) fn spend(app: &App, publisher: Option<Publisher>) {
+    let Some(publisher) = publisher else { return };
+    app.options.publish_rate.spend(publisher, 1, tokio::time::Instant::now().into_std());
 }
 
 /// The events of a batch while it is read. A batch that is rejected is charged too, since reading

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use carafe_hub::Hub;
 
+use crate::api::ingest::feeding::Feeding;
 use crate::api::options::{Options, Page};
 use crate::observe::audience::Audience;
 
@@ -14,11 +15,13 @@ pub(crate) struct App {
     pub(crate) options: Arc<Options>,
     /// What the open streams request, for the console.
     pub(crate) audience: Option<Audience>,
+    /// The topics with open ingest requests.
+    pub(crate) feeding: Feeding,
 }
 
 impl App {
     pub(crate) fn new(hub: Hub, options: Options) -> Self {
         let audience = matches!(options.page, Page::Console).then(Audience::default);
-        Self { hub, options: Arc::new(options), audience }
+        Self { hub, options: Arc::new(options), audience, feeding: Feeding::default() }
     }
 }

@@ -3,7 +3,7 @@
 //! The body is read and checked line by line. Neither the body nor a tree of its JSON is ever in
 //! memory as a whole.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -13,26 +13,17 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::{Serialize, Serializer};
 
-use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
-use crate::answer::problem_kind::ProblemKind;
 use crate::api::allowance::UnpaidBatch;
 use crate::api::app::App;
-use crate::api::body::{BodyReader, bad_utf_8, too_large};
+use crate::api::body::{BodyReader, bad_utf_8};
 use crate::api::caller::Caller;
-use crate::api::line::{Alternates, Data, Line};
+use crate::api::line_event::{LineEvent, bad_line, longest_line, too_long};
 use crate::api::lines::Lines;
 use crate::api::options::Options;
-use crate::api::publication::{Parameters, TOPICS, event_type, key, not_stored, too_many_topics};
-use crate::api::topic::topic;
+use crate::api::publication::not_stored;
 use crate::policy::body_budget::Held;
 use crate::policy::publish_rate::Publisher;
-
-/// Bytes of a line besides its data: topics and other parameters.
-const NAMES: usize = 64 << 10;
-
-/// The most bytes of JSON for one byte of data: `\u0000`.
-const ESCAPE: usize = 6;
 
 /// Memory of an event besides its publication: the allocator's overhead, and its part of the
 /// response.
@@ -40,9 +31,6 @@ const BESIDE: usize = 128;
 
 /// The most memory that a batch takes, as a multiple of its text: that of events without data.
 pub(crate) const GROWS: usize = 16;
-
-/// Some editors put it at the start of a file.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Publishes the batch in the body. A line that is rejected ends the batch; the rest is not
 /// read.
@@ -73,14 +61,20 @@ async fn read(
 ) -> Result<(Vec<Publication>, Held), Problem> {
     let options = &app.options;
     let mut batch = Batch { caller, options, unpaid, publications: Vec::new(), weight: 0 };
-    let longest = options.event_bytes.saturating_mul(ESCAPE).saturating_add(NAMES);
-    let mut lines = Lines::new(longest, too_long);
+    let mut lines = Lines::new(longest_line(options), too_long);
     while let Some(bytes) = body.next().await? {
-        lines.push(&bytes, |number, line| batch.take(number, line))?;
+        let mut input = &bytes[..];
+        while let Some((number, line)) =
+            lines.next(&mut input).map_err(|problem| problem.at_line(lines.number()))?
+        {
+            batch.take(&line).map_err(|problem| problem.at_line(number))?;
+        }
         // An incomplete line is in memory twice while it is parsed: as received, and decoded.
         body.hold(batch.weight + 2 * lines.begun()).await?;
     }
-    lines.end(|number, line| batch.take(number, line))?;
+    if let Some((number, line)) = lines.last() {
+        batch.take(&line).map_err(|problem| problem.at_line(number))?;
+    }
     body.hold(batch.weight).await?;
     Ok((batch.publications, body.into_held()))
 }
@@ -96,39 +90,18 @@ struct Batch<'a, 'b> {
 }
 
 impl Batch<'_, '_> {
-    fn take(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
-        let line =
-            if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+    fn take(&mut self, line: &[u8]) -> Result<(), Problem> {
         let line = std::str::from_utf8(line).map_err(|_| bad_utf_8())?;
         if line.trim().is_empty() {
             return Ok(());
         }
         self.unpaid.count();
-        let publication = parse(line, self.options)?;
+        let publication = LineEvent::parse(line, self.options)?.publication()?;
         self.caller.may_publish_to(publication.topics())?;
         self.weight += publication.weight() + BESIDE;
         self.publications.push(publication);
         Ok(())
     }
-}
-
-fn parse(line: &str, options: &Options) -> Result<Publication, Problem> {
-    let event_bytes = options.event_bytes;
-    let line =
-        Line::parse(line, event_bytes, TOPICS).map_err(|error| bad_line(error.to_string()))?;
-    let Data::Text(data) = line.data else {
-        return Err(too_large(event_bytes).over(Limit::EventBytes));
-    };
-    let Alternates::Topics(alternates) = line.alternates else { return Err(too_many_topics()) };
-    let alternates = alternates.iter().map(|text| topic(text)).collect::<Result<Vec<_>, _>>()?;
-    let parameters = Parameters {
-        event_type: line.event.as_deref().map(event_type).transpose()?,
-        key: line.id.as_deref().map(key).transpose()?,
-        retry: line.retry.map(Duration::from_millis),
-        private: line.private,
-    };
-    let publication = Publication::new(topic(&line.topic)?, data).with_alternates(alternates);
-    Ok(parameters.apply(publication, options))
 }
 
 #[derive(Serialize)]
@@ -164,16 +137,6 @@ impl AsRef<[u8]> for HeldBytes {
     }
 }
 
-fn too_long(longest: usize) -> Problem {
-    let detail =
-        format!("more than the {longest} bytes that a line may have: publish less in one event");
-    Problem::of(ProblemKind::TooLarge, detail).over(Limit::EventBytes)
-}
-
-fn bad_line(detail: String) -> Problem {
-    Problem::of(ProblemKind::BadLine, detail)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +149,9 @@ mod tests {
             "\"b\",".repeat(900)
         );
         for line in ["{\"topic\":\"a\",\"data\":1}", &alternates] {
-            let weight = parse(line, &Options::default()).unwrap().weight() + BESIDE;
+            let options = Options::default();
+            let event = LineEvent::parse(line, &options).unwrap();
+            let weight = event.publication().unwrap().weight() + BESIDE;
             assert!(weight <= GROWS * (line.len() + 1), "{weight}: {line}");
         }
     }

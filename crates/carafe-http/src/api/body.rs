@@ -17,7 +17,7 @@ use crate::policy::body_budget::{Held, NoRoom};
 use crate::policy::publish_rate::Publisher;
 
 /// How long, in all, a body may wait for memory.
-const WAIT: Duration = Duration::from_secs(5);
+pub(crate) const WAIT: Duration = Duration::from_secs(5);
 
 /// A body that is being read. Memory is reserved before bytes are kept.
 pub(crate) struct BodyReader<'a> {
@@ -131,7 +131,7 @@ fn declared(body: &Body) -> usize {
 }
 
 /// Rejects compressed bodies: a few bytes could become very many.
-fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
+pub(crate) fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
     let mut encodings = parts.headers.get_all(CONTENT_ENCODING).iter();
     if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Ok(());
@@ -141,7 +141,7 @@ fn refuse_encoded(parts: &Parts) -> Result<(), Problem> {
         .with_header("accept-encoding", "identity"))
 }
 
-fn no_room(why: NoRoom, largest: usize) -> Problem {
+pub(crate) fn no_room(why: NoRoom, largest: usize) -> Problem {
     let problem = match why {
         NoRoom::Ever => too_large_for_memory(largest),
         NoRoom::OfClient => Problem::try_again(
@@ -174,7 +174,7 @@ fn too_slow() -> Problem {
     Problem::of(ProblemKind::BodyTimeout, detail).over(Limit::BodyTimeout)
 }
 
-fn broken_off() -> Problem {
+pub(crate) fn broken_off() -> Problem {
     let detail = "the body is incomplete: send it again";
     Problem::of(ProblemKind::BodyBroken, detail)
 }

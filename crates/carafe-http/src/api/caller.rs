@@ -146,6 +146,19 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// The rights have ended while a request was served.
+    pub(crate) fn expired(&self) -> Problem {
+        match self.source {
+            #[cfg(feature = "auth")]
+            RightsSource::Token => {
+                Problem::bad_token("the token has expired: send the rest with a new one")
+            }
+            RightsSource::Anonymous | RightsSource::App => {
+                Problem::of(ProblemKind::Forbidden, "the session has ended: log in again")
+            }
+        }
+    }
+
     /// What is not granted: 401 if a token could grant it, else 403.
     pub(crate) fn refused(&self, detail: String) -> Problem {
         let problem = |detail| Problem::of(ProblemKind::Forbidden, detail);

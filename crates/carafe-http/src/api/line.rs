@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// The fields of a line, not validated yet.
 pub(crate) struct Line {
-    pub(crate) topic: String,
-    pub(crate) alternates: Alternates,
+    pub(crate) topic: Option<String>,
+    pub(crate) alternates: Option<Alternates>,
     pub(crate) data: Data,
     pub(crate) event: Option<String>,
     pub(crate) id: Option<String>,
@@ -54,6 +54,8 @@ enum Field {
     Topic,
     Alternates,
     Data,
+    /// Envelopes and other programs call it `type`.
+    #[serde(alias = "type")]
     Event,
     Id,
     Retry,
@@ -69,7 +71,7 @@ impl<'de> Visitor<'de> for LineVisitor {
     type Value = Line;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with `topic` and `data`")
+        f.write_str("an object with `data`")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
@@ -95,8 +97,8 @@ impl<'de> Visitor<'de> for LineVisitor {
             }
         }
         Ok(Line {
-            topic: topic.ok_or_else(|| A::Error::missing_field("topic"))?,
-            alternates: alternates.unwrap_or(Alternates::Topics(Vec::new())),
+            topic,
+            alternates,
             data: data.ok_or_else(|| A::Error::missing_field("data"))?,
             event: event.flatten(),
             id: id.flatten(),
@@ -348,9 +350,9 @@ mod tests {
     #[test]
     fn what_is_no_line_is_refused_with_its_reason() {
         for (text, reason) in [
-            ("[]", "an object with `topic` and `data`"),
+            ("[]", "an object with `data`"),
             ("{\"topic\":\"a\"}", "missing field `data`"),
-            ("{\"data\":1}", "missing field `topic`"),
+            ("{\"data\":1,\"type\":\"a\",\"event\":\"a\"}", "duplicate field `event`"),
             ("{\"topic\":\"a\",\"data\":1,\"typo\":1}", "unknown field `typo`"),
             ("{\"topic\":\"a\",\"topic\":\"a\",\"data\":1}", "duplicate field `topic`"),
             ("{\"topic\":1,\"data\":1}", "expected a string"),
@@ -368,8 +370,8 @@ mod tests {
         let alternates = |topics: &str| {
             let line = parse(&format!("{{\"topic\":\"a\",\"alternates\":[{topics}],\"data\":1}}"));
             match line.unwrap().alternates {
-                Alternates::Topics(topics) => Some(topics.len()),
-                Alternates::TooMany => None,
+                Some(Alternates::Topics(topics)) => Some(topics.len()),
+                Some(Alternates::TooMany) | None => None,
             }
         };
         assert_eq!([alternates(""), alternates("\"b\",\"c\"")], [Some(0), Some(2)]);

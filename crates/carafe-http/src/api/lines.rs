@@ -1,9 +1,13 @@
 //! Splits a body into lines as its bytes arrive.
 
+use std::borrow::Cow;
+
+use memchr::memchr;
+
 use crate::answer::problem::Problem;
 
-/// The largest buffer that is kept for the next line.
-const KEPT: usize = 64 << 10;
+/// Some editors put it at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lines of a text that arrives in pieces.
 pub(crate) struct Lines {
@@ -12,14 +16,18 @@ pub(crate) struct Lines {
     too_long: fn(usize) -> Problem,
     /// The start of the next line.
     begun: Vec<u8>,
-    number: usize,
+    /// The lines before it.
+    before: usize,
 }
+
+/// A line with its number, counted from 1.
+pub(crate) type BodyLine<'a> = (usize, Cow<'a, [u8]>);
 
 impl Lines {
     /// Lines of at most so many bytes, and the problem for longer ones. A longer line is
     /// rejected before it has ended.
     pub(crate) fn new(longest: usize, too_long: fn(usize) -> Problem) -> Self {
-        Self { longest, too_long, begun: Vec::new(), number: 1 }
+        Self { longest, too_long, begun: Vec::new(), before: 0 }
     }
 
     /// The bytes of the incomplete line.
@@ -27,41 +35,36 @@ impl Lines {
         self.begun.len()
     }
 
-    /// Passes on each line that ends in these bytes, without its line break.
-    pub(crate) fn push(
-        &mut self,
-        bytes: &[u8],
-        mut line: impl FnMut(usize, &[u8]) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match piece.strip_suffix(b"\n") {
-                None => self.begin(piece)?,
-                Some(end) if self.begun.is_empty() => {
-                    self.check(end.len())?;
-                    self.ended(|number| line(number, end))?;
-                }
-                Some(end) => {
-                    self.begin(end)?;
-                    self.end(&mut line)?;
-                }
-            }
-        }
-        Ok(())
+    /// The number of the line that is being read, counted from 1.
+    pub(crate) fn number(&self) -> usize {
+        self.before + 1
     }
 
-    /// Passes on the last line, which has no line break.
-    pub(crate) fn end(
+    /// Takes the next line that ends in `input`, with its number and without its line break, and
+    /// moves `input` past it. `None` if no more lines end there: the rest is kept.
+    pub(crate) fn next<'a>(
         &mut self,
-        line: impl FnOnce(usize, &[u8]) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
-        let mut begun = std::mem::take(&mut self.begun);
-        self.ended(|number| line(number, &begun))?;
-        // A large buffer is freed: one long line must not occupy memory until the batch ends.
-        if begun.capacity() <= KEPT {
-            begun.clear();
-            self.begun = begun;
+        input: &mut &'a [u8],
+    ) -> Result<Option<BodyLine<'a>>, Problem> {
+        let Some(end) = memchr(b'\n', input) else {
+            self.begin(std::mem::take(input))?;
+            return Ok(None);
+        };
+        let (line, rest) = input.split_at(end);
+        *input = &rest[1..];
+        if self.begun.is_empty() {
+            self.check(line.len())?;
+            return Ok(Some(self.ended(line.into())));
         }
-        Ok(())
+        self.begin(line)?;
+        Ok(self.last())
+    }
+
+    /// The last line, which has no line break; `None` if the text ended with one.
+    pub(crate) fn last<'a>(&mut self) -> Option<BodyLine<'a>> {
+        // The buffer is given away: one long line must not occupy memory until the body ends.
+        let begun = std::mem::take(&mut self.begun);
+        (!begun.is_empty()).then(|| self.ended(begun.into()))
     }
 
     fn begin(&mut self, bytes: &[u8]) -> Result<(), Problem> {
@@ -78,14 +81,20 @@ impl Lines {
     }
 
     fn check(&self, length: usize) -> Result<(), Problem> {
-        let is_short = length <= self.longest;
-        is_short.then_some(()).ok_or_else(|| (self.too_long)(self.longest).at_line(self.number))
+        if length <= self.longest { Ok(()) } else { Err((self.too_long)(self.longest)) }
     }
 
-    fn ended(&mut self, line: impl FnOnce(usize) -> Result<(), Problem>) -> Result<(), Problem> {
-        let number = self.number;
-        self.number += 1;
-        line(number).map_err(|problem| problem.at_line(number))
+    fn ended<'a>(&mut self, line: Cow<'a, [u8]>) -> BodyLine<'a> {
+        self.before += 1;
+        let line = match line {
+            line if self.before > 1 || !line.starts_with(BYTE_ORDER_MARK) => line,
+            Cow::Borrowed(line) => Cow::Borrowed(&line[BYTE_ORDER_MARK.len()..]),
+            Cow::Owned(mut line) => {
+                line.drain(..BYTE_ORDER_MARK.len());
+                Cow::Owned(line)
+            }
+        };
+        (self.before, line)
     }
 }
 
@@ -100,33 +109,49 @@ mod tests {
     /// The lines of a text in pieces of so many bytes.
     fn lines(text: &str, piece: usize) -> Vec<(usize, String)> {
         let (mut lines, mut found) = (Lines::new(8, too_long), Vec::new());
-        let mut line = |number, line: &[u8]| {
-            found.push((number, String::from_utf8(line.to_vec()).unwrap()));
-            Ok(())
-        };
-        text.as_bytes().chunks(piece).for_each(|piece| lines.push(piece, &mut line).unwrap());
-        lines.end(&mut line).unwrap();
-        found
+        for mut piece in text.as_bytes().chunks(piece) {
+            found.extend(std::iter::from_fn(|| lines.next(&mut piece).unwrap()));
+        }
+        found.extend(lines.last());
+        let text = |line: Cow<'_, [u8]>| String::from_utf8(line.into_owned()).unwrap();
+        found.into_iter().map(|(number, line)| (number, text(line))).collect()
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[(usize, &str)]) {
+        let expected: Vec<_> =
+            expected.iter().map(|(number, line)| (*number, (*line).to_owned())).collect();
+        for piece in 1..=text.len().max(1) {
+            assert_eq!(lines(text, piece), expected, "{piece}");
+        }
     }
 
     #[test]
     fn a_text_has_the_same_lines_however_it_is_split() {
-        let text = "first\n\nthird\r\n12345678\nlast";
-        let expected = [(1, "first"), (2, ""), (3, "third\r"), (4, "12345678"), (5, "last")];
-        let expected = expected.map(|(number, line)| (number, line.to_owned()));
-        for piece in 1..=text.len() {
-            assert_eq!(lines(text, piece), expected, "{piece}");
-        }
-        assert_eq!(lines("", 1), [(1, String::new())]);
+        check(
+            "first\n\nthird\r\n12345678\nlast",
+            &[(1, "first"), (2, ""), (3, "third\r"), (4, "12345678"), (5, "last")],
+        );
+        check("", &[]);
+        check("a\n", &[(1, "a")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_removed_at_the_start_only() {
+        check("\u{feff}a\n\u{feff}b\n", &[(1, "a"), (2, "\u{feff}b")]);
+        check("\u{feff}\u{feff}", &[(1, "\u{feff}")]);
     }
 
     #[test]
     fn a_line_that_is_too_long_is_refused_before_it_has_ended() {
         for piece in 1..=9 {
             let mut lines = Lines::new(8, too_long);
-            let pieces: Vec<_> = b"a\n123456789".chunks(piece).collect();
-            let refused = pieces.iter().position(|piece| lines.push(piece, |_, _| Ok(())).is_err());
-            assert_eq!(refused, Some(pieces.len() - 1), "{piece}");
+            let mut pieces = b"a\n123456789".chunks(piece);
+            let last = b"a\n123456789".len().div_ceil(piece) - 1;
+            let refused = pieces.position(|mut piece| {
+                std::iter::from_fn(|| lines.next(&mut piece).transpose()).any(|it| it.is_err())
+            });
+            assert_eq!((refused, lines.number()), (Some(last), 2), "{piece}");
             assert!(lines.begun() <= 8);
         }
     }

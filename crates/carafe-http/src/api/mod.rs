@@ -22,9 +22,13 @@ pub(crate) mod health;
 pub(crate) mod heartbeat;
 #[cfg(feature = "hub")]
 pub(crate) mod hub_body;
+#[cfg(feature = "hub")]
+pub(crate) mod ingest;
 pub(crate) mod last_event_id;
 #[cfg(feature = "hub")]
 pub(crate) mod line;
+#[cfg(feature = "hub")]
+pub(crate) mod line_event;
 #[cfg(feature = "hub")]
 pub(crate) mod lines;
 #[cfg(feature = "hub")]

@@ -1,4 +1,4 @@
-//! `POST /events/{topic}`: publishes one event, or passes a batch on.
+//! `POST /events/{topic}`: publishes one event, or passes a batch or an open body on.
 
 use std::io::Write;
 use std::time::Instant;
@@ -18,13 +18,15 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
 use crate::api::body::{BodyReader, Most};
 use crate::api::caller::Caller;
+use crate::api::ingest::handler::ingest;
+use crate::api::ingest::request::{Form, Template, essence};
 use crate::api::publication::{Parameters, TOPICS, not_stored, too_many_topics};
 use crate::api::query::Query;
 use crate::api::topic::{topic, topic_in_path};
 use crate::api::{allowance, batch};
 use crate::policy::client::publisher;
 
-const PARAMETERS: &[&str] = &["topic", "event", "id", "retry", "private"];
+const PARAMETERS: &[&str] = &["topic", "event", "id", "retry", "private", "split", "stream"];
 
 /// The most bytes of the answer to an event.
 const ANSWER: usize = 64;
@@ -39,7 +41,13 @@ pub(crate) async fn publish(app: &App, request: Request<Body>) -> Result<Respons
     let caller = Caller::of(app, &mut parts).await?;
     caller.may_publish()?;
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    match topics(&query, &parts)? {
+    let topics = topics(&query, &parts)?;
+    if let Some(form) = Form::of(&query, &parts, topics.is_some())? {
+        let request = (form, Template::parse(&query, topics)?);
+        // Boxed: the future of a single event stays small.
+        return Box::pin(ingest(app, &caller, request, &parts, body)).await;
+    }
+    match topics {
         Some(topics) => one(app, &caller, topics, &query, &parts, body).await,
         None => batch(app, &caller, &query, &parts, body).await,
     }
@@ -99,10 +107,7 @@ async fn batch(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Problem> {
-    let content_type =
-        parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/x-ndjson") {
+    if essence(parts) != "application/x-ndjson" {
         return Err(no_topic());
     }
     if !query.is_empty() {

@@ -29,22 +29,27 @@ const TIME: Duration = Duration::from_secs(5);
 /// to go on.
 pub(crate) fn read_on(request: Request) -> Request {
     let waits = request.version() != Version::HTTP_2 && request.headers().contains_key(EXPECT);
-    if waits || request.body().is_end_stream() {
+    if request.body().is_end_stream() {
         return request;
     }
-    request.map(|body| Body::new(Lent(body)))
+    request.map(|body| Body::new(Lent { body, waits }))
 }
 
 /// A body whose rest is read when it is dropped.
-struct Lent(Body);
+struct Lent {
+    body: Body,
+    /// The client waits for `100 Continue`, which it gets when the body is first read.
+    waits: bool,
+}
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if !self.0.is_end_stream()
+        if !self.waits
+            && !self.body.is_end_stream()
             // Outside the runtime, as during its shutdown, the body is just dropped.
             && let Ok(runtime) = Handle::try_current()
         {
-            let rest = Limited::new(std::mem::take(&mut self.0), BYTES);
+            let rest = Limited::new(std::mem::take(&mut self.body), BYTES);
             runtime.spawn(timeout(TIME, throw_away(rest)));
         }
     }
@@ -63,14 +68,15 @@ impl HttpBody for Lent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
+        self.waits = false;
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }

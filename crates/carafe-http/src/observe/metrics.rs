@@ -46,6 +46,7 @@ struct Counters {
     limited: Family<Labels<1>, Counter>,
     refused: Family<Labels<2>, Counter>,
     stored: Histogram,
+    ingests: Gauge,
     delivered: Delivered,
 }
 
@@ -92,6 +93,7 @@ impl Default for Metrics {
             limited: Family::default(),
             refused: Family::default(),
             stored: Histogram::new(buckets),
+            ingests: Gauge::default(),
             delivered: Delivered::default(),
         }));
         // All limits are exported from the start: an alert cannot see a rise from an absent series.
@@ -116,6 +118,12 @@ impl Metrics {
     /// Records how long it took to store events that were passed to the log at this time.
     pub(crate) fn stored(&self, since: Instant) {
         self.0.stored.observe(since.elapsed().as_secs_f64());
+    }
+
+    /// Counts an ingest request, until it is dropped.
+    pub(crate) fn ingests(&self) -> OpenIngest {
+        self.0.ingests.inc();
+        OpenIngest(self.clone())
     }
 
     fn opened(&self, path: DeliveryPath) {
@@ -170,11 +178,25 @@ impl Metrics {
             counters.stored.clone(),
         );
         registry.register(
+            "carafe_ingests",
+            "Open ingest requests: their events are stored as they arrive",
+            counters.ingests.clone(),
+        );
+        registry.register(
             "carafe_build",
             "The version of the running hub",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register_collector(Box::new(OfDeliveries(self.clone())));
+    }
+}
+
+/// An open ingest request in the gauge.
+pub(crate) struct OpenIngest(Metrics);
+
+impl Drop for OpenIngest {
+    fn drop(&mut self) {
+        self.0.0.ingests.dec();
     }
 }
 

@@ -166,6 +166,13 @@ impl PoolEntry {
     }
 }
 
+impl PoolEntry {
+    /// One more entry of the same client.
+    fn another(&self) -> Self {
+        Self::new(&self.pool, self.client.as_ref().map(|(publisher, _)| *publisher))
+    }
+}
+
 impl Drop for PoolEntry {
     fn drop(&mut self) {
         let Some((publisher, _)) = &self.client else { return };
@@ -209,6 +216,12 @@ impl Held {
         Ok(())
     }
 
+    /// Extends the reservation to `bytes` if there is room now.
+    pub(crate) async fn has_room(&mut self, bytes: usize) -> bool {
+        // Without patience it does not wait.
+        self.grow_to(bytes, &mut { Duration::ZERO }).await.is_ok()
+    }
+
     /// A small body that finds no memory at once may wait for the reserved part.
     async fn begin_small(&mut self, units: u32, patience: &mut Duration) -> Result<(), NoRoom> {
         if self.grow_by(units, &mut { Duration::ZERO }).await.is_ok() {
@@ -232,6 +245,22 @@ impl Held {
         of_client.into_iter().for_each(|of_client| merge(&mut self.of_client, of_client));
         merge(&mut self.of_all, of_all);
         Ok(())
+    }
+
+    /// The most bytes that it can ever be extended to.
+    pub(crate) fn largest_body(&self) -> usize {
+        self.budget.largest_body()
+    }
+
+    /// Takes the reservation out of this one, which is empty then.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            of_all: self.of_all.take(),
+            of_client: self.of_client.take(),
+            entry: self.entry.another(),
+            is_small: self.is_small,
+            budget: self.budget.clone(),
+        }
     }
 
     /// Returns what is beyond `bytes`.

@@ -51,10 +51,14 @@ fn names_the_line(answer: &Answer, input: &[u8]) {
 
 /// The publication that a line describes.
 fn publication(line: &str) -> Option<Publication> {
-    let known = ["topic", "alternates", "data", "event", "id", "retry", "private"];
+    let known = ["topic", "alternates", "data", "event", "type", "id", "retry", "private"];
     let value: Value = serde_json::from_str(line).ok()?;
     let line = value.as_object()?;
     if line.keys().any(|key| !known.contains(&key.as_str())) {
+        return None;
+    }
+    // Two names of one field.
+    if line.contains_key("event") && line.contains_key("type") {
         return None;
     }
     let data = match line.get("data")? {
@@ -70,7 +74,7 @@ fn publication(line: &str) -> Option<Publication> {
         .map_or(Some(Vec::new()), |value| value.as_array()?.iter().map(topic).collect())?;
     let mut expected =
         Publication::new(topic(line.get("topic")?)?, data).with_alternates(alternates);
-    if let Some(event_type) = present(line, "event") {
+    if let Some(event_type) = present(line, "event").or(present(line, "type")) {
         expected = expected.with_type(EventType::new(event_type.as_str()?).ok()?);
     }
     if let Some(id) = present(line, "id") {

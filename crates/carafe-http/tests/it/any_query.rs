@@ -14,7 +14,7 @@ pub(crate) struct Judged {
     pub(crate) subscribed: bool,
 }
 
-const PUBLISHING: &[&str] = &["topic", "event", "id", "retry", "private"];
+const PUBLISHING: &[&str] = &["topic", "event", "id", "retry", "private", "split", "stream"];
 
 const SUBSCRIBING: &[&str] = &[
     "topic",
@@ -44,17 +44,19 @@ pub(crate) fn any_query_is_understood_or_refused(input: &[u8]) -> Option<Judged>
     })
 }
 
-fn publishes(request: Request<Body>, pairs: Option<&[(String, String)]>) -> bool {
+fn publishes(request: Request<Body>, published: Option<&[(String, String)]>) -> bool {
     let place = Place::new();
     let answer = place.ask(request);
-    let expected = pairs.and_then(publication);
+    let expected = published.and_then(publication);
     let stored = place.stored();
     match &expected {
         Some(expected) => {
             assert_eq!(answer.status, 201, "{answer:?}");
             let [entry] = &stored[..] else { panic!("{stored:?}") };
             assert_eq!(entry.publication, *expected);
-            assert_eq!(answer.json()["id"], entry.position.to_string());
+            // The line of an ingest request, or an event.
+            let name = if has(published.unwrap_or_default(), "split") { "last" } else { "id" };
+            assert_eq!(answer.json()[name], entry.position.to_string());
         }
         None => {
             answer.refuses();
@@ -73,13 +75,17 @@ fn a_batch_has_no_query(target: &[u8], pairs: Option<&[(String, String)]>) {
     let answer = place.ask(batch.expect("it was a request before"));
     if pairs.is_some_and(<[_]>::is_empty) {
         assert_eq!(answer.status, 201, "{answer:?}");
-    } else if !pairs.is_some_and(|pairs| pairs.iter().any(|(name, _)| name == "topic")) {
+    } else if !pairs.is_some_and(|pairs| has(pairs, "topic") || has(pairs, "stream")) {
         answer.refuses();
         assert!(place.stored().is_empty());
     }
 }
 
-/// The publication that a query describes.
+fn has(pairs: &[(String, String)], name: &str) -> bool {
+    pairs.iter().any(|(found, _)| found == name)
+}
+
+/// The publication that a query describes: of the whole body, or of its only line.
 fn publication(pairs: &[(String, String)]) -> Option<Publication> {
     let topics: Vec<_> =
         all(pairs, "topic").into_iter().map(Topic::new).collect::<Result<_, _>>().ok()?;
@@ -98,6 +104,17 @@ fn publication(pairs: &[(String, String)]) -> Option<Publication> {
     }
     if let Some(milliseconds) = one(pairs, "retry")? {
         expected = expected.with_retry(retry(number(milliseconds)?));
+    }
+    let splits = match one(pairs, "split")? {
+        None => false,
+        Some("lines") => true,
+        Some(_) => return None,
+    };
+    if flag(one(pairs, "stream")?)? && !splits {
+        return None;
+    }
+    if splits && (has(pairs, "id") || has(pairs, "retry")) {
+        return None;
     }
     Some(expected.with_private(flag(one(pairs, "private")?)?))
 }

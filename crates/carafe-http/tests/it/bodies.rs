@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
+const TEXT: (&str, &str) = ("content-type", "text/plain");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const MERCURE: &str = "/.well-known/mercure";
 
@@ -92,7 +93,7 @@ async fn a_publisher_without_rights_is_rejected_before_the_body_is_requested() {
     options.mercure = Some(Mercure::default());
     let hub = hub(options);
     for (target, header) in
-        [("/events/a", NDJSON), ("/events", NDJSON), ("/events?topic=a", FORM), (MERCURE, FORM)]
+        [("/events/a", TEXT), ("/events", NDJSON), ("/events?topic=a", FORM), (MERCURE, FORM)]
     {
         let body = Pieces::new(&["topic=a&data=x"]);
         let asked = Arc::clone(&body.asked);
@@ -158,7 +159,7 @@ async fn a_body_declared_too_large_is_rejected_before_it_is_requested() {
         options
     }));
     for (target, header, declared) in
-        [("/events/a", NDJSON, 101), ("/events", NDJSON, 101), (MERCURE, FORM, 301 + (64 << 10))]
+        [("/events/a", TEXT, 101), ("/events", NDJSON, 101), (MERCURE, FORM, 301 + (64 << 10))]
     {
         let body = Pieces { declared: Some(declared), ..Pieces::new(&["x"]) };
         let asked = Arc::clone(&body.asked);
@@ -259,7 +260,7 @@ async fn a_refusal_of_what_is_too_large_names_the_option_that_sets_the_limit() {
         options
     };
     for (target, header, body, options, option) in [
-        ("/events/a", NDJSON, long, small(100, 1000), "--event-bytes"),
+        ("/events/a", TEXT, long, small(100, 1000), "--event-bytes"),
         ("/events", NDJSON, line, small(100, 1000), "--event-bytes"),
         (MERCURE, FORM, form, small(100, 1000), "--event-bytes"),
         ("/events", NDJSON, line, small(1000, 100), "--batch-bytes"),
@@ -282,15 +283,15 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_rejected_for_now() {
     let open = |declared| {
         let body = Pieces { declared: Some(declared), ..Pieces::new(&["x"]) };
         let hub = hub.clone();
-        tokio::spawn(async move { ask(&hub, post("/events/a", NDJSON, body)).await.status() })
+        tokio::spawn(async move { ask(&hub, post("/events/a", TEXT, body)).await.status() })
     };
     let holders = [8 << 10, 6 << 10].map(open);
     tokio::task::yield_now().await;
     let small = Pieces { declared: Some(1), ends: true, ..Pieces::new(&["x"]) };
-    assert_eq!(ask(&hub, post("/events/a", NDJSON, small)).await.status(), StatusCode::CREATED);
+    assert_eq!(ask(&hub, post("/events/a", TEXT, small)).await.status(), StatusCode::CREATED);
     let body = Pieces { declared: Some(2 << 10), ends: true, ..Pieces::new(&["x"]) };
     let asked = Arc::clone(&body.asked);
-    let answer = ask(&hub, post("/events/a", NDJSON, body)).await;
+    let answer = ask(&hub, post("/events/a", TEXT, body)).await;
     assert_eq!(
         (answer.status(), asked.load(Ordering::SeqCst)),
         (StatusCode::SERVICE_UNAVAILABLE, 0)
@@ -299,7 +300,7 @@ async fn above_the_budget_a_body_waits_unread_and_is_then_rejected_for_now() {
     // A later one has its turn when those have reached the body timeout.
     sleep(Duration::from_secs(22)).await;
     let body = Pieces { declared: Some(2 << 10), ends: true, ..Pieces::new(&["x"]) };
-    assert_eq!(ask(&hub, post("/events/a", NDJSON, body)).await.status(), StatusCode::CREATED);
+    assert_eq!(ask(&hub, post("/events/a", TEXT, body)).await.status(), StatusCode::CREATED);
     for holder in holders {
         assert_eq!(holder.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
     }
@@ -312,12 +313,11 @@ async fn a_client_that_leaves_gives_its_room_back() {
     let hub = hub(publishing_to("*", options));
     for _ in 0..3 {
         let body = Pieces { declared: Some(1 << 10), ..Pieces::new(&["x"]) };
-        let left =
-            timeout(Duration::from_secs(1), ask(&hub, post("/events/a", NDJSON, body))).await;
+        let left = timeout(Duration::from_secs(1), ask(&hub, post("/events/a", TEXT, body))).await;
         assert!(left.is_err(), "it waits for the rest of its body");
     }
     let body = Pieces { declared: Some(1 << 10), ends: true, ..Pieces::new(&["x"]) };
-    assert_eq!(ask(&hub, post("/events/a", NDJSON, body)).await.status(), StatusCode::CREATED);
+    assert_eq!(ask(&hub, post("/events/a", TEXT, body)).await.status(), StatusCode::CREATED);
 }
 
 /// Very many small events take far more memory than their text.
@@ -386,7 +386,7 @@ async fn the_rest_of_a_rejected_body_is_read_unless_the_client_waits_for_100_con
     let refused = async |expect: bool| {
         let body = Pieces::new(&["x"; 5]);
         let asked = Arc::clone(&body.asked);
-        let mut request = post("/events/a", NDJSON, body);
+        let mut request = post("/events/a", TEXT, body);
         if expect {
             request.headers_mut().insert("expect", "100-continue".parse().unwrap());
         }

@@ -174,8 +174,10 @@ impl<'a> World<'a> {
         let target = target.replace('{', "%7B").replace('}', "%7D");
         let kind = if asking.mercure {
             "application/x-www-form-urlencoded"
-        } else {
+        } else if target == "/events" {
             "application/x-ndjson"
+        } else {
+            "text/plain"
         };
         let mut request =
             Request::builder().method(method).uri(target).header("content-type", kind);

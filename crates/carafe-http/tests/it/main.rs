@@ -16,6 +16,7 @@ mod corpora;
 mod drain;
 mod event_stream;
 mod http2_floods;
+mod ingest;
 mod keys;
 mod leaks;
 mod limits;

@@ -1,0 +1,76 @@
+//! What ends an ingest request while its body is open.
+
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use carafe_hub::{Hub, TopicWatch};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::api::ingest::request::Template;
+
+/// Why a request ends before its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// The hub shuts down.
+    Draining,
+    /// The rights of the client have ended.
+    Expired,
+}
+
+impl Interruption {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Waits for what ends a request.
+pub(crate) struct Interruptions {
+    hub: Hub,
+    watch: TopicWatch,
+    expiry: Option<Pin<Box<Sleep>>>,
+    /// Something may have happened since this was checked last.
+    is_unchecked: bool,
+}
+
+impl Interruptions {
+    pub(crate) fn new(hub: &Hub, template: &Template, expires: Option<SystemTime>) -> Self {
+        let watch = hub.watch(template.topics());
+        let expiry = expires.and_then(|expires| {
+            let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+            // A time that cannot be reached is no end.
+            Instant::now().checked_add(left).map(|end| Box::pin(sleep_until(end)))
+        });
+        Self { hub: hub.clone(), watch, expiry, is_unchecked: true }
+    }
+
+    /// Waits for an interruption. It may be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Interruption {
+        loop {
+            if std::mem::take(&mut self.is_unchecked)
+                && let Some(interruption) = self.due()
+            {
+                return interruption;
+            }
+            let Self { watch, expiry, is_unchecked, .. } = self;
+            tokio::select! {
+                biased;
+                () = watch.changed() => *is_unchecked = true,
+                () = expired(expiry) => return Interruption::Expired,
+            }
+        }
+    }
+
+    fn due(&self) -> Option<Interruption> {
+        self.hub.is_draining().then_some(Interruption::Draining)
+    }
+}
+
+async fn expired(expiry: &mut Option<Pin<Box<Sleep>>>) {
+    match expiry {
+        Some(expiry) => expiry.await,
+        None => std::future::pending().await,
+    }
+}

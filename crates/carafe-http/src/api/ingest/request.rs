@@ -1,0 +1,119 @@
+//! What a request to ingest says: how its events are written, and what holds for all of them.
+
+use carafe_log::Publication;
+use carafe_protocol::{EventType, Topic};
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+
+use crate::answer::problem::Problem;
+use crate::answer::problem_kind::ProblemKind;
+use crate::api::publication::event_type;
+use crate::api::query::Query;
+
+/// How the events of a body are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `text/event-stream`: each block is an event.
+    EventStream,
+    /// `application/x-ndjson`: each line is an event as JSON.
+    Ndjson,
+    /// Text of any other type with `?split=lines`: each line is the data of an event.
+    Lines,
+}
+
+impl Form {
+    /// The form of a request whose events are stored as they arrive; `None` if it publishes one
+    /// event, or a batch.
+    pub(crate) fn of(
+        query: &Query,
+        parts: &Parts,
+        has_topic: bool,
+    ) -> Result<Option<Self>, Problem> {
+        let splits = splits(query)?;
+        let streams = query.flag("stream")?;
+        let content_type = essence(parts);
+        let form = match &*content_type {
+            "text/event-stream" => Self::EventStream,
+            "application/x-ndjson" if has_topic || streams => Self::Ndjson,
+            "application/x-ndjson" => return Ok(None),
+            _ if splits => Self::Lines,
+            _ if streams => return Err(bad(NO_FORM)),
+            _ => return Ok(None),
+        };
+        if splits && form != Self::Lines {
+            return Err(bad("`split` is for plain text: the content type says how this body is \
+                            split, so remove it"));
+        }
+        if !has_topic && form != Self::Ndjson {
+            let detail = "no topic is named: post to /events/{topic}";
+            return Err(Problem::of(ProblemKind::NoTopic, detail));
+        }
+        Ok(Some(form))
+    }
+}
+
+const NO_FORM: &str = "`stream` needs a body of several events: send application/x-ndjson or \
+                       text/event-stream, or add split=lines";
+
+fn splits(query: &Query) -> Result<bool, Problem> {
+    match query.one("split")? {
+        None => Ok(false),
+        Some("lines") => Ok(true),
+        Some(_) => Err(bad("unknown split: use split=lines, or leave it out")),
+    }
+}
+
+/// The content type in lower case, without its parameters.
+pub(crate) fn essence(parts: &Parts) -> String {
+    let value = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_lowercase()
+}
+
+/// What holds for all events of a request.
+#[derive(Debug)]
+pub(crate) struct Template {
+    /// The topics of all events, the canonical one first; `None` if each line names its own.
+    pub(crate) topics: Option<(Topic, Vec<Topic>)>,
+    private: bool,
+    event_type: Option<EventType>,
+}
+
+impl Template {
+    pub(crate) fn parse(
+        query: &Query,
+        topics: Option<(Topic, Vec<Topic>)>,
+    ) -> Result<Self, Problem> {
+        if query.one("id")?.is_some() || query.one("retry")?.is_some() {
+            return Err(bad("`id` and `retry` are of one event: write them in the body"));
+        }
+        let event_type = query.one("event")?.map(event_type).transpose()?;
+        Ok(Self { topics, private: query.flag("private")?, event_type })
+    }
+
+    /// The topics of all events; none if each line names its own.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.iter().flat_map(|(first, others)| std::iter::once(first).chain(others))
+    }
+
+    /// An event with this data for the topics of the request.
+    pub(crate) fn publication(&self, data: String) -> Option<Publication> {
+        let (first, others) = self.topics.as_ref()?;
+        Some(Publication::new(first.clone(), data).with_alternates(others.iter().cloned()))
+    }
+
+    /// Adds what holds for all events. What an event says itself stays.
+    pub(crate) fn apply(&self, publication: Publication) -> Publication {
+        let private = self.private || publication.is_private();
+        let publication = publication.with_private(private);
+        match &self.event_type {
+            Some(event_type) if publication.event_type().is_none() => {
+                publication.with_type(event_type.clone())
+            }
+            _ => publication,
+        }
+    }
+}
+
+fn bad(detail: &'static str) -> Problem {
+    Problem::of(ProblemKind::BadParameter, detail)
+}

@@ -1,0 +1,165 @@
+//! The events of an ingest request on their way into the log, and the memory that they hold.
+//!
+//! One batch is being appended at a time, while the next one is decoded: so the order of the events
+//! is kept, and as many share a commit as arrive during one.
+
+use std::mem;
+use std::pin::Pin;
+
+use carafe_hub::Hub;
+use carafe_log::Publication;
+use tokio::runtime::Handle;
+
+use crate::answer::problem::{Place, Problem};
+use crate::answer::progress::Progress;
+use crate::api::body::{WAIT, no_room};
+use crate::api::ingest::append::{Appended, append};
+use crate::api::ingest::decoder::Decoded;
+use crate::observe::metrics::Metrics;
+use crate::policy::body_budget::Held;
+
+/// The most events of a batch, and the most bytes after which it takes no more.
+const EVENTS: usize = 1000;
+const BYTES: usize = 256 << 10;
+
+/// Memory of an event besides its publication: the allocator's overhead, and its place.
+const BESIDE: usize = 128;
+
+/// How often an event is in memory while it is appended: an append that fails is repeated for a
+/// part of its batch.
+const COPIES: usize = 2;
+
+/// Events that are appended together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) publications: Vec<Publication>,
+    pub(crate) places: Vec<Place>,
+    weight: usize,
+}
+
+/// The events that were decoded and are not stored yet. If it is dropped, the rest is stored all
+/// the same: its events have arrived.
+pub(crate) struct Store {
+    hub: Hub,
+    metrics: Metrics,
+    waiting: Batch,
+    appending: Option<Appending>,
+    progress: Progress,
+    held: Held,
+}
+
+struct Appending {
+    weight: usize,
+    done: Pin<Box<dyn Future<Output = Appended> + Send>>,
+}
+
+impl Store {
+    pub(crate) fn new(hub: &Hub, metrics: &Metrics, held: Held) -> Self {
+        Self {
+            hub: hub.clone(),
+            metrics: metrics.clone(),
+            waiting: Batch::default(),
+            appending: None,
+            progress: Progress::default(),
+            held,
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Whether all events are stored.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.appending.is_none() && self.waiting.publications.is_empty()
+    }
+
+    /// Whether a batch is being appended.
+    pub(crate) fn is_appending(&self) -> bool {
+        self.appending.is_some()
+    }
+
+    /// Whether no event can be added until a batch is stored.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.publications.len() >= EVENTS || self.waiting.weight >= BYTES
+    }
+
+    pub(crate) fn push(&mut self, event: Decoded) {
+        self.waiting.weight += event.publication.weight() + BESIDE;
+        self.waiting.publications.push(event.publication);
+        self.waiting.places.push(event.place);
+    }
+
+    /// Whether there is memory for the events, and so many bytes of the next one. What is not
+    /// needed any more is given back.
+    pub(crate) async fn has_room(&mut self, next: usize) -> bool {
+        let needed = self.needed(next);
+        self.held.shrink_to(needed);
+        self.held.has_room(needed).await
+    }
+
+    /// Waits until there is memory.
+    pub(crate) async fn wait_for_room(&mut self, next: usize) -> Result<(), Problem> {
+        let needed = self.needed(next);
+        let room = self.held.grow_to(needed, &mut { WAIT }).await;
+        room.map_err(|why| no_room(why, self.held.largest_body()))
+    }
+
+    fn needed(&self, next: usize) -> usize {
+        let appending = self.appending.as_ref().map_or(0, |appending| appending.weight);
+        // An open request holds something always, so the budget limits how many there are.
+        (COPIES * appending + self.waiting.weight + next).max(1)
+    }
+
+    /// Begins to append what waits, unless a batch is being appended.
+    pub(crate) fn begin(&mut self) {
+        if self.appending.is_some() || self.waiting.publications.is_empty() {
+            return;
+        }
+        let batch = mem::take(&mut self.waiting);
+        let weight = batch.weight;
+        let done = Box::pin(append(self.hub.clone(), self.metrics.clone(), batch));
+        self.appending = Some(Appending { weight, done });
+    }
+
+    /// Waits for the batch that is being appended. It may be dropped and called again.
+    pub(crate) async fn appended(&mut self) -> Result<(), Problem> {
+        let Some(appending) = &mut self.appending else { return Ok(()) };
+        let Appended { progress, failed } = appending.done.as_mut().await;
+        self.appending = None;
+        self.progress.join(progress);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Stores everything. After a failure, the rest is dropped: nothing may follow a gap.
+    pub(crate) async fn flush(&mut self) -> Result<(), Problem> {
+        while !self.is_idle() {
+            self.begin();
+            if let Err(failed) = self.appended().await {
+                self.waiting = Batch::default();
+                return Err(failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what waits: an event before it was not stored.
+    pub(crate) fn discard(&mut self) {
+        self.waiting = Batch::default();
+    }
+}
+
+impl Drop for Store {
+    /// The client has left in the middle of the body.
+    fn drop(&mut self) {
+        // Outside the runtime, as during its shutdown, nothing is stored any more.
+        if let Ok(runtime) = Handle::try_current()
+            && !self.is_idle()
+        {
+            let mut rest = Self::new(&self.hub, &self.metrics, self.held.take());
+            mem::swap(&mut rest.waiting, &mut self.waiting);
+            mem::swap(&mut rest.appending, &mut self.appending);
+            runtime.spawn(async move { rest.flush().await.is_ok() });
+        }
+    }
+}

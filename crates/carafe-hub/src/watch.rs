@@ -1,0 +1,107 @@
+//! Wakes whoever feeds topics when something happens to those, or to the hub.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use carafe_protocol::Topic;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use crate::hub::Hub;
+use crate::inner::HubInner;
+
+/// The watches of a hub. It has a lock of its own, which is never held together with another.
+#[derive(Default)]
+pub(crate) struct Watches(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    watches: HashMap<u64, Arc<Notify>>,
+    of_topic: HashMap<Topic, SmallVec<[u64; 1]>>,
+    last: u64,
+}
+
+/// Wakes when one of its topics may have ended or been told to stop, and when the hub begins to
+/// drain. Ask the hub what has happened.
+///
+/// ```
+/// use carafe_hub::Hub;
+/// use carafe_log::MemoryLog;
+/// use carafe_protocol::Topic;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let watch = hub.watch([&Topic::new("answers/7")?]);
+/// let _drain = hub.drain();
+/// watch.changed().await;
+/// assert!(hub.is_draining());
+/// # Ok(()) }
+/// ```
+pub struct TopicWatch {
+    hub: Arc<HubInner>,
+    id: u64,
+    topics: SmallVec<[Topic; 1]>,
+    notify: Arc<Notify>,
+}
+
+impl Hub {
+    /// Watches topics, from now on.
+    pub fn watch<'t>(&self, topics: impl IntoIterator<Item = &'t Topic>) -> TopicWatch {
+        let mut topics: SmallVec<[Topic; 1]> = topics.into_iter().cloned().collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let (id, notify) = self.inner.watches.add(&topics);
+        TopicWatch { hub: Arc::clone(&self.inner), id, topics, notify }
+    }
+}
+
+impl TopicWatch {
+    /// Waits for the next change. One that came since the last call is not missed.
+    pub async fn changed(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for TopicWatch {
+    fn drop(&mut self) {
+        self.hub.watches.remove(self.id, &self.topics);
+    }
+}
+
+impl Watches {
+    fn add(&self, topics: &[Topic]) -> (u64, Arc<Notify>) {
+        let (mut table, notify) = (self.table(), Arc::new(Notify::new()));
+        table.last += 1;
+        let id = table.last;
+        table.watches.insert(id, Arc::clone(&notify));
+        for topic in topics {
+            table.of_topic.entry(topic.clone()).or_default().push(id);
+        }
+        (id, notify)
+    }
+
+    fn remove(&self, id: u64, topics: &[Topic]) {
+        let mut table = self.table();
+        table.watches.remove(&id);
+        for topic in topics {
+            if let Some(ids) = table.of_topic.get_mut(topic) {
+                ids.retain(|it| *it != id);
+                if ids.is_empty() {
+                    table.of_topic.remove(topic);
+                }
+            }
+        }
+    }
+
+    /// Wakes all watches.
+    pub(crate) fn notify_all(&self) {
+        let watches: Vec<_> = self.table().watches.values().cloned().collect();
+        // After the lock: waking a task may run code of its waker.
+        watches.iter().for_each(|watch| watch.notify_one());
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
