@@ -1,5 +1,7 @@
 //! Translates the options of the command line into those of the libraries.
 
+use std::time::Duration;
+
 use carafe_http::auth::{Credentials, Dialect};
 use carafe_http::{
     BodyBudget, CatchUp, Mercure, Network, Options, Proxies, ProxyHeader, Rights, ServerOptions,
@@ -13,6 +15,9 @@ use crate::cli::{
 };
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
+
+/// How long shared caches may show full pages of history.
+const SHARED_PAGE_AGE: Duration = Duration::from_secs(60 * 60);
 
 pub(crate) fn proxies(trusted: &[Network], header: ProxyHeaderName) -> Proxies {
     let header = match header {
@@ -83,6 +88,7 @@ pub(crate) fn apply(options: &HubOptions, access: &mut Options) -> Result<(), Fa
     access.heartbeat_range = options.heartbeat_range.clone();
     access.retry = options.retry;
     access.event_retry = options.event_retry.clone();
+    access.shared_page_age = SHARED_PAGE_AGE;
     access.event_bytes = bytes(options.event_bytes);
     access.batch_bytes = bytes(options.batch_bytes);
     access.body_timeout = options.body_timeout;

@@ -23,6 +23,15 @@ struct Envelope<'a> {
 /// The entry in an envelope with those of its topics that `names` selects: the topics that the
 /// subscriber may know.
 pub(crate) fn envelope(entry: &Entry, names: impl Fn(&Topic) -> bool) -> Event {
+    let event = Event::new(envelope_json(entry, names));
+    match entry.publication.event().retry_time() {
+        Some(time) => event.with_retry(time),
+        None => event,
+    }
+}
+
+/// The JSON object in the data of [`envelope`], which is also an event of a page.
+pub(crate) fn envelope_json(entry: &Entry, names: impl Fn(&Topic) -> bool) -> String {
     let publication = &entry.publication;
     let mut topics = publication.topics().filter(|topic| names(topic)).map(Topic::as_str);
     let envelope = Envelope {
@@ -34,11 +43,7 @@ pub(crate) fn envelope(entry: &Entry, names: impl Fn(&Topic) -> bool) -> Event {
         event_type: publication.event().event_type().map(EventType::as_str),
         data: publication.event().data().unwrap_or_default(),
     };
-    let event = Event::new(json_line(&envelope));
-    match publication.event().retry_time() {
-        Some(time) => event.with_retry(time),
-        None => event,
-    }
+    json_line(&envelope)
 }
 
 /// The time in UTC to the millisecond, such as `2026-11-23T08:15:00.123Z`.

@@ -66,6 +66,7 @@ pub use limits::HubLimits;
 pub use paged_table::{PagedTable, TableKey};
 pub use retention::Retention;
 pub use subscription::frames::Frames;
+pub use subscription::page::{Page, PageLimit, PageReader};
 pub use subscription::stream::{Delivery, Subscription};
 pub use subscription::subscribe::{OnGap, Start, Subscribe, SubscribeError};
 pub use watch::TopicWatch;

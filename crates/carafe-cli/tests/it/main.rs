@@ -30,6 +30,7 @@ mod memory;
 mod mercure;
 mod metrics;
 mod overload;
+mod pages;
 mod pressure;
 mod process;
 mod proxies;

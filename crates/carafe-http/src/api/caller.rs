@@ -93,6 +93,11 @@ impl<'a> Caller<'a> {
         Ok(Self { rights, identity, source: RightsSource::Token, options })
     }
 
+    /// Whether the rights are those of all clients without a token.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        matches!(self.source, RightsSource::Anonymous)
+    }
+
     /// Rejects callers that may publish to no topic at all, before anything else is parsed.
     pub(crate) fn may_publish(&self) -> Result<(), Problem> {
         if self.rights.publish.is_empty() {

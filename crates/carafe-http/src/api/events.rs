@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::Method;
+use http::header::VARY;
+use http::{HeaderValue, Method};
 use tower::Service;
 
 use crate::answer::problem::Problem;
@@ -46,10 +47,16 @@ impl Service<Request> for Events {
     }
 }
 
+/// One URL is a stream and pages of history, as the client accepts.
+fn varying(mut response: Response) -> Response {
+    response.headers_mut().append(VARY, HeaderValue::from_static("accept"));
+    response
+}
+
 async fn answer(app: &App, request: Request) -> Response {
     let answer = match *request.method() {
         Method::POST => publish::publish(app, request).await,
-        Method::GET => subscribe::subscribe(app, request).await,
+        Method::GET => subscribe::subscribe(app, request).await.map(varying),
         Method::HEAD => subscribe::position(app, request).await,
         _ => Err(Problem::wrong_method("GET, HEAD, POST")),
     };

@@ -32,7 +32,7 @@ pub(crate) fn requested(value: Option<&str>, options: &Options) -> Result<Heartb
 }
 
 /// A whole number above zero with a unit; `None` if it is none.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = match unit {

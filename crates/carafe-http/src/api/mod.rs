@@ -1,6 +1,8 @@
 //! The hub's endpoints, one file each, with the router and the state that handlers share.
 
 #[cfg(feature = "hub")]
+pub(crate) mod accept;
+#[cfg(feature = "hub")]
 pub(crate) mod allowance;
 #[cfg(feature = "hub")]
 pub(crate) mod answers;
@@ -21,6 +23,8 @@ pub(crate) mod health;
 #[cfg(feature = "hub")]
 pub(crate) mod heartbeat;
 #[cfg(feature = "hub")]
+pub(crate) mod history;
+#[cfg(feature = "hub")]
 pub(crate) mod hub_body;
 #[cfg(feature = "hub")]
 pub(crate) mod ingest;
@@ -37,6 +41,8 @@ pub(crate) mod metrics;
 pub(crate) mod options;
 #[cfg(feature = "hub")]
 pub(crate) mod page;
+#[cfg(feature = "hub")]
+pub(crate) mod page_body;
 #[cfg(feature = "hub")]
 pub(crate) mod publication;
 #[cfg(feature = "hub")]

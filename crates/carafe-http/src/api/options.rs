@@ -80,6 +80,11 @@ pub struct Options {
     /// `retry` of an event. Values outside are replaced by the nearest within: a browser waits as
     /// long as it is told, and one that may not wait would reconnect all the time.
     pub event_retry: RangeInclusive<Duration>,
+    /// How long shared caches, such as a CDN, may show full pages of history. Events that are erased
+    /// or no longer shown may be seen there for as long. Only pages for clients without credentials
+    /// are meant. Zero by default, which allows none: an app may decide who is let through to the
+    /// hub, and a cache in front of it would not ask.
+    pub shared_page_age: Duration,
     /// The most bytes of data of one event.
     pub event_bytes: usize,
     /// The most bytes of a batch.
@@ -209,6 +214,7 @@ impl Default for Options {
             heartbeat_range: Duration::from_secs(1)..=Duration::from_secs(60),
             retry: Duration::from_secs(2),
             event_retry: Duration::from_millis(500)..=Duration::from_secs(300),
+            shared_page_age: Duration::ZERO,
             event_bytes: 1 << 20,
             batch_bytes: 16 << 20,
             body_timeout: Duration::from_secs(30),

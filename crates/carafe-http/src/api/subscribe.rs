@@ -1,4 +1,5 @@
-//! `GET /events…` opens an event stream; `HEAD /events…` answers with the current position.
+//! `GET /events…` opens an event stream, or answers with a page of history; `HEAD /events…` answers
+//! with the current position.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::heartbeat;
+use crate::api::history;
 use crate::api::hub_body::{self, HubBody};
 use crate::api::last_event_id;
 use crate::api::options::Options;
@@ -44,6 +46,10 @@ const PARAMETERS: &[&str] = &[
     "envelope",
     "control",
     "on_gap",
+    "format",
+    "limit",
+    "wait",
+    "absent",
     heartbeat::PARAMETER,
 ];
 
@@ -61,18 +67,35 @@ const SHORTEST: Duration = Duration::from_millis(500);
 pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(app, &mut parts).await?;
-    let Asked { request, format, heartbeat, described } = parse(app, &caller, &parts).await?;
-    match open(app, &parts, request).await {
+    let asked = parse(app, &caller, &parts).await?;
+    // Another error is reported when the stream or page is opened.
+    if asked.unless_absent && history::is_absent(app, &asked.request).await.unwrap_or(false) {
+        return Ok(history::nothing());
+    }
+    match &asked.page {
+        Some(page) => history::page(app, &parts, &caller, asked.request, page).await,
+        None => open_stream(app, &parts, &caller, asked).await,
+    }
+}
+
+async fn open_stream(
+    app: &App,
+    parts: &Parts,
+    caller: &Caller<'_>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let Asked { request, format, heartbeat, described, .. } = asked;
+    match open(app, parts, request).await {
         Ok(Opened::Stream(permit, subscription)) => {
             let frames = subscription.into_frames(format).with_heartbeat(heartbeat);
             let expires = caller.rights.expires;
-            let (options, handoff) = (&app.options, Handoff::choose(&parts, &frames));
+            let (options, handoff) = (&app.options, Handoff::choose(parts, &frames));
             Ok(stream(options, permit, described, handoff, |handoff, record| {
                 HubBody::new(frames, handoff, options, Some(options.retry), expires, record)
             }))
         }
         Ok(Opened::Later(answer)) => Ok(answer),
-        Err(error) => Err(refusal(&caller, &error)),
+        Err(error) => Err(refusal(caller, &error)),
     }
 }
 
@@ -172,6 +195,10 @@ pub(crate) async fn position(app: &App, request: Request) -> Result<Response, Pr
 /// What a request asks for.
 struct Asked {
     request: Subscribe,
+    /// A page of history, in place of a stream.
+    page: Option<history::Asked>,
+    /// Whether the client wants nothing if there is no history.
+    unless_absent: bool,
     format: Format,
     heartbeat: Heartbeat,
     /// For the log and the console, if they show that.
@@ -180,7 +207,9 @@ struct Asked {
 
 async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    let (start, format) = (start(&parts.headers, &query)?, format(&query)?);
+    let page = history::asked(&parts.headers, &query)?;
+    let begin = if page.is_some() { Start::Earliest } else { Start::Tail };
+    let (start, format) = (start(&parts.headers, &query, begin)?, format(&query)?);
     let heartbeat = heartbeat::requested(query.one(heartbeat::PARAMETER)?, &app.options)?;
     let client = hub_client(&app.options.proxies, caller.identity, parts);
     let matchers = matchers(app, caller, parts, &query, client).await?;
@@ -192,7 +221,7 @@ async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, P
     };
     let request = request.from(start).on_gap(on_gap(&query)?).by(client);
     let request = request.with_access(caller.rights.subscribe.clone());
-    Ok(Asked { request, format, heartbeat, described })
+    Ok(Asked { request, page, unless_absent: unless_absent(&query)?, format, heartbeat, described })
 }
 
 /// What the path and the query ask for; nothing stands for all topics.
@@ -236,14 +265,14 @@ fn bad_pattern(error: BadPattern) -> Problem {
     Problem::of(ProblemKind::BadPattern, error.to_string())
 }
 
-/// Where the stream starts.
-fn start(headers: &HeaderMap, query: &Query) -> Result<Start, Problem> {
+/// Where the stream or page starts, `otherwise` if the request does not say.
+fn start(headers: &HeaderMap, query: &Query, otherwise: Start) -> Result<Start, Problem> {
     let id = last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
     Ok(match id {
         Some(id) if id == "earliest" => Start::Earliest,
         Some(id) => Start::AfterId(id),
         None if query.flag("earliest")? => Start::Earliest,
-        None => query.number("last")?.map_or(Start::Tail, Start::Last),
+        None => query.number("last")?.map_or(otherwise, Start::Last),
     })
 }
 
@@ -257,6 +286,14 @@ fn format(query: &Query) -> Result<Format, Problem> {
         None | Some("events") => Ok(format),
         Some("comments") => Ok(format.commented()),
         Some(_) => Err(bad("unknown control: use control=comments, or leave it out")),
+    }
+}
+
+fn unless_absent(query: &Query) -> Result<bool, Problem> {
+    match query.one("absent")? {
+        None => Ok(false),
+        Some("204") => Ok(true),
+        Some(_) => Err(bad("unknown absent: use absent=204, or leave it out")),
     }
 }
 

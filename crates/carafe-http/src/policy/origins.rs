@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::{LINK, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ETAG, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
@@ -189,6 +189,7 @@ impl Origins {
             // The origin decides. Libraries add headers of their own, such as `traceparent`.
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers([
+                ETAG,
                 LINK,
                 POSITION,
                 LAST_EVENT_ID,

@@ -10,7 +10,7 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use smallvec::SmallVec;
 
 use crate::client::Client;
-use crate::envelope::envelope;
+use crate::envelope::{envelope, envelope_json};
 use crate::feeds::backfill::{Backfill, BackfillResult, ENTRIES_AT_ONCE, MAX_TESTS};
 use crate::feeds::complex_patterns::{Tested, Untested};
 use crate::feeds::feed_table::{FeedTable, PatternLimits};
@@ -216,18 +216,26 @@ impl Core {
         interest.feed_ids().map(|feed| self.feeds.get(feed).matcher().clone()).collect()
     }
 
-    /// The entry in an envelope for a subscription that may not know all its topics. The envelope
-    /// names the topics that the subscription requests and may see, or if there are none, those
-    /// that it may see.
+    /// The entry in an envelope for a subscription that may not know all its topics.
     pub(crate) fn own_envelope(&self, interest: &Interest, entry: &Entry) -> Frame {
+        block_at(&envelope(entry, self.names(interest, entry)), entry.position)
+    }
+
+    /// The JSON object of [`own_envelope`](Self::own_envelope).
+    pub(crate) fn own_envelope_json(&self, interest: &Interest, entry: &Entry) -> String {
+        envelope_json(entry, self.names(interest, entry))
+    }
+
+    /// Which topics of the entry an envelope names: those that the subscription requests and may
+    /// see, or if there are none, those that it may see.
+    fn names(&self, interest: &Interest, entry: &Entry) -> impl Fn(&Topic) -> bool {
         let is_requested = |topic: &Topic| {
             interest.feed_ids().any(|feed| self.feeds.get(feed).matcher().matches(topic))
         };
         let is_shown = |topic: &Topic| interest.access.covers_topic(topic);
         let has_both =
             entry.publication.topics().any(|topic| is_shown(topic) && is_requested(topic));
-        let event = envelope(entry, |topic| is_shown(topic) && (!has_both || is_requested(topic)));
-        block_at(&event, entry.position)
+        move |topic| is_shown(topic) && (!has_both || is_requested(topic))
     }
 
     /// The next entry in the feeds, whether it is shown or not.

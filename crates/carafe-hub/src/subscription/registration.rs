@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use carafe_log::Entry;
 
+use crate::envelope::envelope_json;
 use crate::format::Format;
 use crate::frame::Frame;
 use crate::ids::SubscriptionId;
@@ -24,6 +25,15 @@ impl Registration {
             return format.event(entry);
         }
         self.hub.state().core.own_envelope(&self.cursor.interest, entry)
+    }
+
+    /// The entry as the JSON object of an envelope, with the topics that this subscription may
+    /// know.
+    pub(crate) fn envelope_json(&self, entry: &Entry) -> String {
+        if self.cursor.interest.shares_frame(entry, Format::Enveloped) {
+            return envelope_json(entry, |_| true);
+        }
+        self.hub.state().core.own_envelope_json(&self.cursor.interest, entry)
     }
 }
 

@@ -93,7 +93,7 @@ enum Source {
     /// The tail has reached the position of the stream: the log is searching it.
     FindingPosition(Pending<Result<Origin, ReadError>>),
     /// The log cannot be read. The stream ends, and its client reconnects.
-    Failed,
+    Failed(Box<ReadError>),
 }
 
 /// Whether a poll may start to read the log.
@@ -146,7 +146,7 @@ impl Subscription {
                 let found = ready!(finding.as_mut().poll(cx));
                 self.restart(found);
             }
-            Source::Ring | Source::Block(_) | Source::Failed => {}
+            Source::Ring | Source::Block(_) | Source::Failed(_) => {}
         }
         Poll::Ready(())
     }
@@ -189,7 +189,7 @@ impl Subscription {
                         return Poll::Ready(Some(item));
                     }
                 }
-                Source::Failed => return Poll::Ready(None),
+                Source::Failed(_) => return Poll::Ready(None),
             }
         }
     }
@@ -341,7 +341,7 @@ impl Subscription {
                 let gap = origin::gap_damaged(hub, self.missed_after(), up_to);
                 self.restart(Ok(Origin::Gap(gap)));
             }
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(error),
         }
     }
 
@@ -349,7 +349,7 @@ impl Subscription {
     fn restart(&mut self, found: Result<Origin, ReadError>) {
         let origin = match found {
             Ok(origin) => origin,
-            Err(error) => return self.fail(&error),
+            Err(error) => return self.fail(error),
         };
         let cursor = &mut self.registration.cursor;
         cursor.position = origin.position().unwrap_or(cursor.position);
@@ -357,13 +357,26 @@ impl Subscription {
         self.source = Source::Ring;
     }
 
-    fn fail(&mut self, error: &ReadError) {
+    fn fail(&mut self, error: ReadError) {
         tracing::error!(%error, "a stream ends because its history cannot be read");
-        self.source = Source::Failed;
+        self.source = Source::Failed(Box::new(error));
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        matches!(self.source, Source::Failed)
+        self.failure().is_some()
+    }
+
+    /// Why the log cannot be read.
+    pub(super) fn failure(&self) -> Option<&ReadError> {
+        match &self.source {
+            Source::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether the log has a question that it has not answered.
+    pub(super) fn asks_log(&self) -> bool {
+        matches!(self.source, Source::ReadingLog(_) | Source::FindingPosition(_))
     }
 
     pub(super) fn has_gap(&self) -> bool {

@@ -16,6 +16,7 @@ mod limits;
 mod listener;
 mod model;
 mod oracle;
+mod pages;
 mod positions;
 mod replay_permits;
 mod retention;

@@ -1,0 +1,249 @@
+//! A page: what a subscription delivers, up to a limit, as one value.
+//!
+//! A page is read by a subscription, so it has the rules of streams for access, gaps and positions.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use carafe_log::{Entry, ReadError};
+use carafe_protocol::Position;
+
+use crate::gap::Gap;
+use crate::hub::Hub;
+use crate::json_line::json_line;
+use crate::subscription::stream::{Delivery, ReadLog, Subscription};
+use crate::subscription::subscribe::{Subscribe, SubscribeError};
+
+/// A part of history, and the position after which the next part begins.
+///
+/// ```
+/// use carafe_hub::{Hub, PageLimit, Start, Subscribe};
+/// use carafe_log::{MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let orders = Topic::new("orders")?;
+/// for order in ["espresso", "latte", "mocha"] {
+///     hub.publish(Publication::new(orders.clone(), order)).await?;
+/// }
+/// let limit = PageLimit { events: 2, ..PageLimit::default() };
+/// let from = |start| Subscribe::to(orders.clone()).from(start);
+/// let first = hub.page(from(Start::Earliest), limit).await?;
+/// assert_eq!((first.events.len(), first.is_up_to_date), (2, false));
+///
+/// let second = hub.page(from(Start::After(first.next)), limit).await?;
+/// assert_eq!(second.events[0].data(), "mocha");
+/// assert!(second.is_up_to_date);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// The events, in order.
+    pub events: Vec<Arc<Entry>>,
+    /// The position after which the next page, or a stream, continues exactly.
+    pub next: Position,
+    /// Whether the page has everything that was published by now.
+    pub is_up_to_date: bool,
+    /// Whether the page ends because of its limit. The same request then has the same answer, as
+    /// long as its events are kept and it begins after the same position.
+    pub is_full: bool,
+    /// Requested history before the events is gone.
+    pub gap: Option<Gap>,
+    /// The events as JSON objects, separated by commas.
+    json: String,
+}
+
+/// The maximum size of a page. A page has at least one event if there is one.
+///
+/// ```
+/// use carafe_hub::PageLimit;
+///
+/// let limit = PageLimit { events: 10, ..PageLimit::default() };
+/// assert_eq!(limit.bytes, 64 << 10);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// The maximum number of events.
+    pub events: usize,
+    /// The maximum number of bytes of the events as JSON.
+    pub bytes: usize,
+}
+
+impl Default for PageLimit {
+    /// 100 events of 64 KiB in all: as much memory as a stream takes that reads history.
+    fn default() -> Self {
+        Self { events: 100, bytes: 64 << 10 }
+    }
+}
+
+impl Page {
+    /// The page as a JSON object in one line. Its events are those of the format
+    /// [`Enveloped`](crate::Format::Enveloped).
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let Self { json, next, is_up_to_date, gap, .. } = self;
+        let gap =
+            gap.as_ref().map(|gap| format!(",\"gap\":{}", json_line(gap))).unwrap_or_default();
+        format!("{{\"events\":[{json}],\"next\":\"{next}\",\"up_to_date\":{is_up_to_date}{gap}}}")
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.gap.is_none()
+    }
+
+    fn push(&mut self, entry: Arc<Entry>, json: &str) {
+        if !self.json.is_empty() {
+            self.json.push(',');
+        }
+        self.json.push_str(json);
+        self.next = entry.position;
+        self.events.push(entry);
+    }
+}
+
+impl Hub {
+    /// Reads one page: what a stream for this request delivers at once, up to a limit.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn page(&self, request: Subscribe, limit: PageLimit) -> Result<Page, SubscribeError> {
+        Ok(self.read_page(request, limit).await?.finish().await?)
+    }
+
+    /// Opens a page that may wait for its first event.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn read_page(
+        &self,
+        request: Subscribe,
+        limit: PageLimit,
+    ) -> Result<PageReader, SubscribeError> {
+        Ok(PageReader::new(self.subscribe(request).await?, limit))
+    }
+}
+
+/// A page that is being read. While it is open, it counts as a subscription.
+///
+/// ```
+/// use carafe_hub::{Hub, PageLimit, Subscribe};
+/// use carafe_log::{MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(MemoryLog::default());
+/// let orders = Topic::new("orders")?;
+/// let mut page = hub.read_page(Subscribe::to(orders.clone()), PageLimit::default()).await?;
+/// let publish = hub.publish(Publication::new(orders, "espresso"));
+/// let (_, published) = tokio::join!(page.wait(), publish);
+/// published?;
+/// assert_eq!(page.finish().await?.events.len(), 1);
+/// # Ok(()) }
+/// ```
+pub struct PageReader {
+    subscription: Subscription,
+    limit: PageLimit,
+    page: Page,
+    /// Whether something was delivered that belongs to the next page.
+    is_cut: bool,
+}
+
+impl PageReader {
+    fn new(subscription: Subscription, limit: PageLimit) -> Self {
+        let page = Page {
+            events: Vec::new(),
+            next: subscription.last_sent,
+            is_up_to_date: false,
+            is_full: false,
+            gap: None,
+            json: String::new(),
+        };
+        Self { subscription, limit, page, is_cut: false }
+    }
+
+    /// Waits until the page has something to show: an event or a gap. Also completes when the hub
+    /// drains. May be dropped and called again.
+    pub async fn wait(&mut self) {
+        poll_fn(|cx| match self.poll_read(cx) {
+            // The subscription has left a waker.
+            Poll::Ready(Read::CaughtUp) if self.page.is_empty() => Poll::Pending,
+            read => read.map(drop),
+        })
+        .await;
+    }
+
+    /// The page with what is there now.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn finish(mut self) -> Result<Page, ReadError> {
+        poll_fn(|cx| self.poll_read(cx)).await;
+        match self.subscription.failure() {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.page),
+        }
+    }
+
+    /// Reads until the page is complete for now.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        while !self.page.is_full && !self.is_cut {
+            match self.subscription.poll_item(cx, None, ReadLog::Allowed) {
+                Poll::Ready(Some((delivery, _))) => self.take(delivery),
+                // The hub drains: the stream has delivered everything.
+                Poll::Ready(None) => {
+                    self.catch_up();
+                    return Poll::Ready(Read::Ended);
+                }
+                Poll::Pending if self.subscription.asks_log() => return Poll::Pending,
+                Poll::Pending => {
+                    self.catch_up();
+                    return Poll::Ready(Read::CaughtUp);
+                }
+            }
+        }
+        Poll::Ready(Read::Ended)
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        self.page.is_up_to_date = false;
+        match delivery {
+            Delivery::Position(position) => self.page.next = position,
+            // A page has one gap, before its events. The next page begins before this gap, and
+            // finds it again.
+            Delivery::Gap(_) if !self.page.is_empty() => self.is_cut = true,
+            Delivery::Gap(gap) => {
+                self.page.next = gap.resume_after;
+                self.page.gap = Some(gap);
+            }
+            Delivery::Entry(entry) => self.add(entry),
+        }
+    }
+
+    fn add(&mut self, entry: Arc<Entry>) {
+        let json = self.subscription.registration.envelope_json(&entry);
+        // The first event is returned whatever its size, or the reader would never get past it.
+        let fits = self.page.json.len() + json.len() <= self.limit.bytes;
+        if fits || self.page.events.is_empty() {
+            self.page.push(entry, &json);
+        }
+        self.page.is_full = !fits || self.page.events.len() >= self.limit.events;
+    }
+
+    fn catch_up(&mut self) {
+        self.page.next = self.subscription.registration.cursor.position;
+        self.page.is_up_to_date = true;
+    }
+}
+
+/// How far a page was read.
+enum Read {
+    /// To the tail. There may be more later.
+    CaughtUp,
+    /// To its end.
+    Ended,
+}
