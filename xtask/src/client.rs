@@ -4,6 +4,9 @@ use crate::compiled_clients::{GO, JAVA};
 use crate::install::Piece;
 use crate::unpack::{APACHE, CADDY, HAPROXY, NGINX, PROMETHEUS};
 
+/// The folder of the client for JavaScript.
+pub(crate) const JAVASCRIPT: &str = "clients/js";
+
 /// A client of event streams, a proxy, or a tool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Client {
@@ -71,7 +74,10 @@ impl Client {
     pub(crate) fn pieces(self) -> Vec<Piece> {
         match self {
             Self::Curl => vec![Piece::Curl],
-            Self::Node => vec![Piece::Node, Piece::NodeModules("tests/clients")],
+            Self::Node => {
+                let modules = ["tests/clients", JAVASCRIPT].map(Piece::NodeModules);
+                [Piece::Node].into_iter().chain(modules).collect()
+            }
             Self::Python => vec![Piece::Python, Piece::PythonModules],
             Self::Go => vec![Piece::Go, Piece::Compiled(&GO)],
             Self::Java => vec![Piece::Java, Piece::Compiled(&JAVA)],

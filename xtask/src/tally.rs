@@ -12,9 +12,18 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Parses one line of output: the result of a test binary, or the note of a skipped test.
+    /// Parses one line of output: the result of a test binary or of Node's test runner, or the note
+    /// of a skipped test.
     pub(crate) fn read(&mut self, line: &str) {
-        if line.contains("skipped: ") {
+        if let Some((what, count)) = node_count(line) {
+            match what {
+                "pass" => self.passed += count,
+                "fail" => self.failed += count,
+                // These were noted before, and the sum below takes them from those that passed.
+                "skipped" => self.passed += count,
+                _ => {}
+            }
+        } else if line.contains("skipped: ") {
             self.skipped += 1;
         }
         if let Some((_, counts)) = line.split_once("test result: ") {
@@ -36,6 +45,13 @@ impl fmt::Display for Tally {
         }
         Ok(())
     }
+}
+
+/// A line of the summary of Node's test runner: `# pass 3`, or `ℹ pass 3` for a terminal.
+fn node_count(line: &str) -> Option<(&str, usize)> {
+    let rest = line.strip_prefix("# ").or_else(|| line.strip_prefix("ℹ "))?;
+    let (what, count) = rest.split_once(' ')?;
+    Some((what, count.parse().ok()?))
 }
 
 /// The number before `what` in `ok. 3 passed; 0 failed; 1 ignored; …`.
@@ -65,6 +81,17 @@ mod tests {
              test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.10s",
             "7 passed, 2 failed",
         );
+    }
+
+    #[test]
+    fn results_of_nodes_test_runner_are_added() {
+        check(
+            "ok 2 - deno reads a stream # SKIP skipped: deno is not installed\n\
+             test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+             # tests 5\n# suites 0\n# pass 3\n# fail 1\n# cancelled 0\n# skipped 1",
+            "4 passed, 1 failed, 1 skipped",
+        );
+        check("ℹ tests 3\nℹ pass 2\nℹ fail 1\nℹ duration_ms 12.5", "2 passed, 1 failed");
     }
 
     #[test]

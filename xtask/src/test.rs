@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks before a commit, the fast ones first.
 
-use crate::client::Client;
+use crate::client::{Client, JAVASCRIPT};
 use crate::dependencies;
 use crate::docs;
 use crate::features;
@@ -35,7 +35,12 @@ pub(crate) fn run(options: &Options, check_task: docs::CheckTask) -> Result<(), 
     setup.report();
     install::install(&setup.to_install)?;
     Step::new("clippy", &format!("cargo clippy {ALL} --all-targets -- -D warnings")).run()?;
-    let tally = test(&setup.without)?;
+    let mut tally = test(&setup.without)?;
+    if setup.is_without(Client::Node) {
+        println!("client (JavaScript): skipped: this run is without node");
+    } else {
+        test_javascript(&setup.without, &mut tally)?;
+    }
     if setup.is_without(Client::Curl) {
         println!("docs: skipped: the documents use curl, which is missing");
     } else {
@@ -129,12 +134,23 @@ impl Options {
 
 /// Continues after a failure, so that all tests are counted.
 fn test(without: &[(Client, String)]) -> Result<Tally, String> {
-    let names: Vec<&str> = without.iter().map(|(client, _)| client.name()).collect();
     let mut tally = Tally::default();
-    let mut step = Step::new("test", &format!("cargo test {ALL} --no-fail-fast"));
-    if !names.is_empty() {
-        step = step.env("CARAFE_TEST_WITHOUT", &names.join(","));
-    }
-    step.run_and_read(|line| tally.read(line)).inspect_err(|_| println!("{tally}"))?;
+    let step = Step::new("test", &format!("cargo test {ALL} --no-fail-fast"));
+    run_and_count(without_clients(step, without), &mut tally)?;
     Ok(tally)
+}
+
+/// The tests in Chromium use the hub that `cargo test` has built.
+fn test_javascript(without: &[(Client, String)], tally: &mut Tally) -> Result<(), String> {
+    let step = Step::new("client (JavaScript)", "npm test --silent --prefix").arg(JAVASCRIPT);
+    run_and_count(without_clients(step, without), tally)
+}
+
+fn without_clients(step: Step, without: &[(Client, String)]) -> Step {
+    let names: Vec<&str> = without.iter().map(|(client, _)| client.name()).collect();
+    if names.is_empty() { step } else { step.env("CARAFE_TEST_WITHOUT", &names.join(",")) }
+}
+
+fn run_and_count(step: Step, tally: &mut Tally) -> Result<(), String> {
+    step.run_and_read(|line| tally.read(line)).inspect_err(|_| println!("{tally}"))
 }

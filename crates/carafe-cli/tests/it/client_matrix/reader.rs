@@ -106,6 +106,7 @@ pub(super) fn readers(address: SocketAddr, count: usize, test: &str) -> Vec<Read
         carafe_subscribe(address, count),
     ];
     if is_here("node", test) {
+        readers.push(program("carafe-client", node("tests/clients/carafe_client.mjs")));
         readers.push(program("eventsource", node("tests/clients/eventsource.mjs")));
         readers.push(program("eventsource-client", node("tests/clients/eventsource_client.mjs")));
     }

@@ -1,0 +1,57 @@
+// Long polling, where something on the way buffers streams.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { namesOf, read } from "./support/read.js";
+import { serve, status, stream } from "./support/server.js";
+
+const page = (events, next, more) => (response) => {
+  response.writeHead(200, { "content-type": "application/json" });
+  response.end(JSON.stringify({ events, next, up_to_date: true, ended: false, ...more }));
+};
+/** A proxy that holds back what follows the head. */
+const buffered = (response) => response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+const event = (id, data, more) => ({ topic: "a", id, time: "2026-01-01T00:00:00.000Z", data, ...more });
+
+test("a stream that nothing arrives on is replaced by pages", async (t) => {
+  const { url, requests } = await serve(t, buffered, page([event("1", "a"), event("2", "b")], "2"), page([], "3"), page([event("4", "c")], "4", { ended: true }));
+  const { data, ids, states } = await read(`${url}?topic=a`, { fallback: 30 });
+  assert.deepEqual([data, ids], [["a", "b", "c"], ["1", "2", "4"]]);
+  assert.deepEqual(namesOf(states), ["connecting", "open", "connecting buffered", "open", "ended done"]);
+  assert.deepEqual(states.map(({ transport }) => transport), [undefined, "stream", undefined, "poll", undefined]);
+  assert.deepEqual(requests.slice(1).map(({ url }) => url), ["", "&last_event_id=2", "&last_event_id=3"].map((id) => `/events?topic=a&format=json&wait=22500ms${id}`));
+  assert.equal(requests[1].headers.accept, "application/json");
+});
+
+test("types, gaps and envelopes are as on a stream", async (t) => {
+  const gap = { requested: "x", oldest: null, reason: "lost" };
+  const { url } = await serve(t, buffered, page([event("1", "a", { type: "add" })], "1", { gap, ended: true }));
+  const { data, controls } = await read(`${url}?envelope=json`, { fallback: 30 });
+  assert.deepEqual(controls, [{ ...gap, control: "gap", id: "" }]);
+  assert.deepEqual(data.map(JSON.parse), [event("1", "a", { type: "add" })]);
+});
+
+test("the client returns to streaming, and polls for longer each time that this fails", async (t) => {
+  const now = Date.now;
+  let later = 0;
+  Date.now = () => now() + later;
+  t.after(() => { Date.now = now; });
+  const sleep = (minutes) => (response) => { later += minutes * 60_000; page([], "1")(response); };
+  const { url, requests } = await serve(t, buffered, sleep(1), buffered, sleep(1), sleep(1), stream("data: a\n\n"));
+  const { data } = await read(url, { fallback: 300, silence: 0 }, 1);
+  assert.deepEqual(data, ["a"]);
+  assert.deepEqual(requests.map(({ headers }) => headers.accept.split("/")[1]), ["event-stream", "json", "event-stream", "json", "json", "event-stream"]);
+});
+
+test("a server without pages keeps its stream", async (t) => {
+  const late = (response) => { buffered(response); setTimeout(() => response.write("data: a\n\n"), 200); };
+  const { url, requests } = await serve(t, buffered, status(406), late);
+  assert.deepEqual((await read(url, { fallback: 30 }, 1)).data, ["a"]);
+  assert.equal(requests.length, 3);
+});
+
+test("a stream that bytes arrive on is kept", async (t) => {
+  const quiet = (response) => { stream(":\n\n")(response); setTimeout(() => response.write("data: a\n\n"), 200); };
+  const { url, requests } = await serve(t, quiet);
+  await read(url, { fallback: 100 }, 1);
+  assert.ok(requests.every(({ headers }) => headers.accept === "text/event-stream"));
+});

@@ -1,0 +1,49 @@
+// A server that answers each request by the next step of a script.
+import { once } from "node:events";
+import { createServer } from "node:http";
+
+/**
+ * Starts a server for one test. Each step is `(response, request) => …`; the last step answers all further requests.
+ * `requests` has the method, headers, URL and body of each.
+ */
+export async function serve(t, ...steps) {
+  const requests = [];
+  const server = createServer(async (request, response) => {
+    const { method, headers, url } = request;
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const step = steps[Math.min(requests.push({ method, headers, url, body }), steps.length) - 1];
+    step(response, request);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { url: `http://127.0.0.1:${server.address().port}/events`, requests, server };
+}
+
+/** A stream with this text. It stays open unless `end` is given. */
+export function stream(text, end) {
+  return (response) => {
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.write(text);
+    if (end) response.end();
+  };
+}
+
+/** A stream that breaks after this text, without an end. */
+export function broken(text) {
+  return (response) => {
+    stream(text)(response);
+    setImmediate(() => response.destroy());
+  };
+}
+
+export function status(code, headers = {}, body = "") {
+  return (response) => response.writeHead(code, headers).end(body);
+}
+
+/** Ends the stream for good. */
+export const done = status(204);
