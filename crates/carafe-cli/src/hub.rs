@@ -42,6 +42,7 @@ pub(crate) async fn dev(
     let mut access = Options::default();
     access.anonymous = Rights::all();
     access.page = Page::Console;
+    access.revocations = settings::revocations(&options, None);
     access.loopback_only = true;
     let descriptors = Descriptors::raise(settings::log_files(&options));
     Adjustable::new(descriptors, &options, &[]).share_with(&mut access);
@@ -73,6 +74,7 @@ pub(crate) async fn serve(
     access.credentials = settings::credentials(&options.credentials);
     access.proxies = settings::proxies(&options.trusted_proxies, options.proxy_header);
     access.page = Page::Plain;
+    access.revocations = settings::revocations(&options.hub, options.keys.token_life);
     let descriptors = Descriptors::raise(settings::log_files(&options.hub));
     let adjustable = Adjustable::new(descriptors, &options.hub, &options.allow_origin);
     adjustable.reload_from(options.hub.config.as_ref(), in_use, &mut reloads);
@@ -128,7 +130,11 @@ async fn run(
     let metrics = serve_metrics(options, &mut passed, hub.clone(), &access.metrics)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
     let startup = Startup::of(options, &access);
+    let revocations = access.revocations.clone();
     let mut app = carafe_http::router(hub.clone(), access);
+    // Before the first request, and an error ends the program: the hub must not accept tokens that
+    // it cannot check.
+    revocations.load().await.map_err(Failure::failed)?;
     if let Some((hub, access)) = demo.as_ref().map(Demo::endpoint) {
         let path = format!("{}{}", options.base_path, demo::PATH);
         app = app.nest_service(&path, carafe_http::router(hub, access));

@@ -26,6 +26,7 @@ mod publish;
 mod reload;
 mod reloadable;
 mod returned;
+mod revoke;
 mod service_manager;
 mod settings;
 mod source;
@@ -89,6 +90,7 @@ async fn command(cli: Cli, passed: PassedSockets, closing: Closing) -> Result<()
         Command::Serve(options) => hub::serve(*options, passed, cli.settings, closing).await,
         Command::Publish(options) => publish::publish(options).await,
         Command::Subscribe(options) => subscribe::subscribe(options).await,
+        Command::Revoke(options) => revoke::revoke(options).await,
         Command::Token(options) => token::token(&options),
         Command::Bench(options) => carafe_bench::run(&options).map_err(Failure::from),
         Command::Healthcheck(options) => healthcheck::healthcheck(&options),

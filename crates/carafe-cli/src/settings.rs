@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use carafe_http::auth::{Credentials, Dialect};
 use carafe_http::{
-    BodyBudget, CatchUp, Mercure, Network, Options, Proxies, ProxyHeader, Rights, ServerOptions,
-    ShardOptions,
+    BodyBudget, CatchUp, Mercure, Network, Options, Proxies, ProxyHeader, RevocationLimits,
+    Revocations, Rights, ServerOptions, ShardOptions,
 };
 use carafe_hub::{Grant, HubLimits};
 use carafe_log::{DiskOptions, MemoryLimits};
@@ -38,6 +38,15 @@ pub(crate) fn anonymous(anonymous: &[Anonymous]) -> Rights {
     let may = |what| anonymous.contains(&what);
     let rights = if may(Anonymous::Subscribe) { Rights::subscribe() } else { Rights::none() };
     if may(Anonymous::Publish) { rights.with_publish(Grant::all()) } else { rights }
+}
+
+/// What the hub may remember of revocations.
+pub(crate) fn revocations(options: &HubOptions, token_life: Option<Duration>) -> Revocations {
+    let mut limits = RevocationLimits::default();
+    limits.most = options.revocations;
+    limits.token_life = token_life;
+    limits.history_age = options.history_age;
+    Revocations::new(limits)
 }
 
 pub(crate) fn memory_limits(options: &HubOptions) -> MemoryLimits {

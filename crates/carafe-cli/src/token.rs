@@ -23,6 +23,8 @@ struct Claims<'a> {
     iss: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     aud: &'a [String],
     iat: u64,
@@ -31,12 +33,14 @@ struct Claims<'a> {
     publish: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     subscribe: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoke: Option<bool>,
 }
 
 /// Prints a token with the grants that the options name.
 pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
     let granted = options.publish.iter().chain(&options.subscribe);
-    if granted.clone().next().is_none() {
+    if granted.clone().next().is_none() && !options.revoke {
         return Err(Failure::usage(
             "the token would grant nothing: give --publish or --subscribe, for example --subscribe \
              'orders/*'",
@@ -64,11 +68,13 @@ fn claims(options: &TokenOptions) -> Result<Claims<'_>, Failure> {
     Ok(Claims {
         iss: options.issuer.as_deref(),
         sub: options.subject.as_deref(),
+        jti: options.token_id.as_deref(),
         aud: &options.audience,
         iat: now.as_secs(),
         exp: now.saturating_add(options.ttl).as_secs(),
         publish: &options.publish,
         subscribe: &options.subscribe,
+        revoke: options.revoke.then_some(true),
     })
 }
 

@@ -25,8 +25,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Both use HTTP or HTTPS. The operating system has to trust the certificate of the server. Both
-//! send a token if they have one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`].
+//! [`Revoker`] revokes tokens at a hub.
+//!
+//! All use HTTP or HTTPS. The operating system has to trust the certificate of the server. They
+//! send a token if they have one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`],
+//! [`Revoker::with_bearer`].
 
 mod backoff;
 mod connection;
@@ -37,6 +40,7 @@ mod options;
 mod publish;
 mod publisher;
 mod publisher_error;
+mod revoker;
 mod token;
 
 pub use carafe_protocol::ReceivedEvent;
@@ -46,3 +50,4 @@ pub use options::EventSourceOptions;
 pub use publish::Publish;
 pub use publisher::Publisher;
 pub use publisher_error::PublisherError;
+pub use revoker::{Revoke, Revoked, Revoker, RevokerError};

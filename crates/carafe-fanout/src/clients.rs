@@ -63,6 +63,11 @@ impl<G: StreamObserver> Client<G> {
         self.transport.number
     }
 
+    /// Whether the stream was revoked, and has to end.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.observer.is_revoked()
+    }
+
     pub(crate) fn end(self, reason: EndReason) -> Transport {
         self.observer.ended(reason);
         self.transport

@@ -26,6 +26,11 @@ impl<G: StreamObserver> ShardPool<G> {
         match self.never {}
     }
 
+    /// Ends streams that were revoked.
+    pub fn review(&self) {
+        match self.never {}
+    }
+
     /// Whether the frames are of the hub that the shards serve.
     #[must_use]
     pub fn serves(&self, _: &Frames) -> bool {

@@ -16,6 +16,8 @@ use std::io::{self, ErrorKind};
 pub enum EndReason {
     /// The stream was sent completely: the hub drained, or the subscriber's token expired.
     Completed,
+    /// The subscriber's rights were revoked.
+    Revoked,
     /// The log could not be read.
     Failed,
     /// The client closed the connection.
@@ -49,6 +51,7 @@ impl EndReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Completed => "ended",
+            Self::Revoked => "revoked",
             Self::Failed => "failed",
             Self::Left => "left",
             Self::Stalled => "stalled",

@@ -38,6 +38,8 @@ mod record_layer;
 #[cfg(unix)]
 mod requested_heartbeats;
 #[cfg(unix)]
+mod review;
+#[cfg(unix)]
 mod send_buffer;
 #[cfg(unix)]
 mod shard;

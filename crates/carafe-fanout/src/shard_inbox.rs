@@ -3,7 +3,7 @@
 //! Waking a shard costs a system call. A stream with nothing to send has time: if the shard will
 //! look into the inbox soon anyway, it is not woken.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -24,6 +24,8 @@ pub(crate) struct ShardInbox<G> {
     /// Streams of the shard, queued ones included. Relaxed: it only balances the shards, and a
     /// stale count is as good.
     pub(crate) load: AtomicUsize,
+    /// A review was requested since the shard began the last.
+    review: AtomicBool,
     waker: Waker,
 }
 
@@ -38,6 +40,7 @@ impl<G: StreamObserver> ShardInbox<G> {
         Arc::new(Self {
             queue: Mutex::new(Some(Queue { streams: Vec::new(), shard_looks: false })),
             load: AtomicUsize::new(0),
+            review: AtomicBool::new(false),
             waker,
         })
     }
@@ -67,6 +70,19 @@ impl<G: StreamObserver> ShardInbox<G> {
         let Some(Queue { streams, shard_looks }) = &mut *queue else { return Vec::new() };
         *shard_looks = looks_again || !streams.is_empty();
         std::mem::take(streams)
+    }
+
+    /// Lets the shard ask all its streams whether they were revoked.
+    pub(crate) fn request_review(&self) {
+        // Release, and Acquire below: the shard sees what was revoked before.
+        self.review.store(true, Ordering::Release);
+        self.waker.wake_by_ref();
+    }
+
+    /// Whether a review was requested since the last call.
+    pub(crate) fn take_review(&self) -> bool {
+        // Loaded first: a shard asks in each turn, and there is hardly ever a review.
+        self.review.load(Ordering::Relaxed) && self.review.swap(false, Ordering::Acquire)
     }
 
     /// Rejects further streams, and returns those that are queued.

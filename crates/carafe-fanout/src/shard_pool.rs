@@ -72,6 +72,13 @@ impl<G: StreamObserver> ShardPool<G> {
         }
     }
 
+    /// Ends the streams whose observers say that they [were revoked](StreamObserver::is_revoked).
+    /// The shards ask all observers, some in each turn. Streams that are added later are asked
+    /// then: so none is missed if what the observers look at was changed before this call.
+    pub fn review(&self) {
+        self.shards.0.iter().for_each(|shard| shard.inbox.request_review());
+    }
+
     /// Whether the frames are of the hub that the shards serve, and at least one shard runs.
     #[must_use]
     pub fn serves(&self, frames: &Frames) -> bool {

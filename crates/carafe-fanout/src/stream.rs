@@ -30,6 +30,13 @@ pub trait StreamObserver: Send + 'static {
         let _ = (bytes, events);
     }
 
+    /// Whether the stream has to end although its time is not over, as when its token was revoked.
+    /// Asked when the stream is added, and at each [review](crate::ShardPool::review). The client
+    /// receives what it would when the stream expires.
+    fn is_revoked(&self) -> bool {
+        false
+    }
+
     /// The client that the hub's limits count, if it is known.
     fn client(&self) -> Option<Client> {
         None

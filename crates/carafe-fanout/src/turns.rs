@@ -16,13 +16,14 @@ use mio::event::Event;
 use mio::{Events, Interest, Token};
 use tracing::debug;
 
-use crate::clients::Clients;
+use crate::clients::{Client, Clients};
 use crate::clock::{Clock, ticks};
 use crate::closing_sockets::ClosingSockets;
 use crate::end_reason::EndReason;
 use crate::hangup_poller::HangupPoller;
 use crate::heartbeats::{HeartbeatRounds, silence};
 use crate::requested_heartbeats::RequestedHeartbeats;
+use crate::review::Review;
 use crate::shard_inbox::ShardInbox;
 use crate::socket;
 use crate::stream::{NewStream, StreamObserver};
@@ -66,6 +67,7 @@ pub(crate) struct Turns<G: StreamObserver> {
     deadlines: BinaryHeap<Reverse<(Instant, SubscriberId, u32)>>,
     heartbeats: HeartbeatRounds,
     requested: RequestedHeartbeats,
+    review: Review,
     clock: Clock,
     inbox: Arc<ShardInbox<G>>,
     write_timeout: Duration,
@@ -94,6 +96,7 @@ impl<G: StreamObserver> Turns<G> {
             deadlines: BinaryHeap::new(),
             heartbeats: HeartbeatRounds::new(heartbeat, Instant::now()),
             requested: RequestedHeartbeats::default(),
+            review: Review::default(),
             clock: Clock::new(),
             inbox,
             write_timeout,
@@ -125,7 +128,9 @@ impl<G: StreamObserver> Turns<G> {
         self.close_ended(now);
         self.take_in(now);
         self.dispatcher.collect_wakes();
-        self.busy = self.serve(OF_THREAD) | !self.new.is_empty() | self.clients.has_unprocessed();
+        let reviews = self.review_some();
+        let serves = self.serve(OF_THREAD);
+        self.busy = serves | reviews | !self.new.is_empty() | self.clients.has_unprocessed();
         self.keep_time(now);
         self.close_ended(now);
         Ok(())
@@ -168,6 +173,18 @@ impl<G: StreamObserver> Turns<G> {
         let (requested, closing) = (self.requested.next(), self.closing.next());
         let all = [deadline, heartbeat, requested, closing, self.next_look, self.hangups.next()];
         all.into_iter().flatten().min()
+    }
+
+    /// Asks some streams whether they were revoked; `true` if there are more to ask.
+    fn review_some(&mut self) -> bool {
+        if self.inbox.take_review() {
+            self.review.begin(self.clients.bound());
+        }
+        let Self { review, clients, dispatcher, .. } = self;
+        review.ask(
+            |subscriber| clients.get(subscriber).is_some_and(Client::is_revoked),
+            |subscriber| dispatcher.expire(subscriber),
+        )
     }
 
     /// Lets the dispatcher write; `true` if it has more.
@@ -218,7 +235,12 @@ impl<G: StreamObserver> Turns<G> {
             self.inbox.load.fetch_sub(1, Ordering::Relaxed);
             return drop(self.clients.close(transport));
         }
+        // A stream that was revoked on its way here was asked by no review.
+        let is_revoked = observer.is_revoked();
         let number = self.clients.insert(subscriber, transport, observer);
+        if is_revoked {
+            self.dispatcher.expire(subscriber);
+        }
         often.into_iter().for_each(|wanted| self.requested.add(wanted, subscriber, number, now));
         self.deadlines.extend(until.map(|until| Reverse((until, subscriber, number))));
     }
@@ -276,7 +298,7 @@ impl<G: StreamObserver> Turns<G> {
             ended += 1;
             let transport = client.end(reason);
             match reason {
-                EndReason::Completed | EndReason::Failed => {
+                EndReason::Completed | EndReason::Revoked | EndReason::Failed => {
                     let socket = self.clients.close(transport);
                     self.closing.add(socket, self.clients.pollers(), now);
                 }

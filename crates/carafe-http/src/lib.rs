@@ -68,6 +68,10 @@ pub use policy::origins::{Origin, Origins};
 #[cfg(feature = "hub")]
 pub use policy::publish_rate::{PublishRate, Rate};
 #[cfg(feature = "hub")]
+pub use policy::revocations::{
+    BadRevocation, Revocation, RevocationLimits, Revocations, RevokeError, Revoked,
+};
+#[cfg(feature = "hub")]
 pub use policy::rights::Rights;
 #[cfg(feature = "hub")]
 pub use policy::subscribers::{SubscriberLimits, Subscribers};

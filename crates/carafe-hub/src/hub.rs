@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use carafe_log::{AppendError, Appended, DiskUsage, Log, Publication};
-use carafe_protocol::Position;
+use carafe_log::{AppendError, Appended, DiskUsage, Log, Publication, Read};
+use carafe_protocol::{Position, Topic};
 
 use crate::client::Client;
 use crate::counts::{HubCounts, data_sizes};
@@ -67,6 +67,12 @@ pub enum PublishError {
          own, use another"
     )]
     ReservedType(String),
+    /// Topics that begin with `carafe/` are reserved for the hub.
+    #[error(
+        "the topic `{0}` is reserved: topics that begin with `carafe/` are the hub's own, use \
+         another"
+    )]
+    ReservedTopic(Topic),
     /// The hub is draining.
     #[error("the hub is shutting down: publish again in a moment")]
     Draining,
@@ -118,7 +124,7 @@ impl Hub {
         if self.is_draining() {
             return Err(PublishError::Draining);
         }
-        batch.iter().try_for_each(reject_reserved_type)?;
+        batch.iter().try_for_each(reject_reserved)?;
         // Before the log takes the batch.
         let sizes = data_sizes(&batch);
         let count = batch.len();
@@ -240,6 +246,13 @@ impl Hub {
         counts.snapshot(self.subscriptions(), replay_permits, log.span())
     }
 
+    /// The log that the hub delivers from, for what is no stream: to follow or read the entries
+    /// that the hub itself has published.
+    #[must_use]
+    pub fn log(&self) -> &dyn Read {
+        &*self.inner.log
+    }
+
     /// What the log takes on disk, if it is on disk.
     #[must_use]
     pub fn disk_usage(&self) -> Option<DiskUsage> {
@@ -323,7 +336,11 @@ impl Hub {
     }
 }
 
-fn reject_reserved_type(publication: &Publication) -> Result<(), PublishError> {
+fn reject_reserved(publication: &Publication) -> Result<(), PublishError> {
+    let reserved = publication.topics().find(|topic| topic.is_reserved());
+    if let Some(topic) = reserved.filter(|_| !publication.is_of_hub()) {
+        return Err(PublishError::ReservedTopic(topic.clone()));
+    }
     match publication.event().event_type() {
         Some(event_type) if event_type.as_str().starts_with("carafe.") => {
             Err(PublishError::ReservedType(event_type.to_string()))

@@ -86,9 +86,10 @@ impl InternedAccess {
 
     /// Whether an entry is shown that one of the subscription's matchers matches.
     pub(crate) fn shows(&self, publication: &Publication) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|interned| interned.covers_request || interned.access.shows(publication))
+        let shows = |interned: &Arc<Interned>| {
+            interned.covers_request || interned.access.shows(publication)
+        };
+        !publication.is_internal() && self.0.as_ref().is_none_or(shows)
     }
 
     /// The same as [`shows`](Self::shows), with the cache of the entry.
@@ -97,12 +98,13 @@ impl InternedAccess {
         publication: &Publication,
         cache: &mut VisibilityCache,
     ) -> bool {
-        self.0.as_ref().is_none_or(|interned| {
+        let shows = |interned: &Arc<Interned>| {
             let access = &interned.access;
             interned.covers_request
                 || access.shows_as_public(publication)
                 || cache.get_or_test(interned.id, || access.shows(publication))
-        })
+        };
+        !publication.is_internal() && self.0.as_ref().is_none_or(shows)
     }
 
     /// Whether a subscriber that sees the entry may know everything that its shared frame contains.

@@ -86,14 +86,15 @@ impl Access {
     /// Whether this entry is shown.
     #[must_use]
     pub fn shows(&self, publication: &Publication) -> bool {
-        self.shows_as_public(publication) || publication.matches(self.grant.matchers())
+        self.shows_as_public(publication)
+            || (publication.matches(self.grant.matchers()) && !publication.is_internal())
     }
 
     /// Whether this entry is shown because it is public. Does not look at its topics, so it takes
     /// constant time.
     #[must_use]
     pub fn shows_as_public(&self, publication: &Publication) -> bool {
-        self.public && !publication.is_private()
+        self.public && !publication.is_private() && !publication.is_internal()
     }
 
     /// Whether all entries of this topic are shown, private ones too.
@@ -121,6 +122,7 @@ impl Access {
     #[must_use]
     pub fn may_show(&self, matcher: &TopicMatcher) -> bool {
         match matcher {
+            TopicMatcher::Exact(topic) if topic.is_reserved() => false,
             TopicMatcher::Exact(topic) => self.public || self.grant.covers(topic),
             // A wrong `true` only opens a stream that shows nothing.
             TopicMatcher::Pattern(_) => !self.is_empty(),

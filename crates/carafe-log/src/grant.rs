@@ -60,10 +60,11 @@ impl Grant {
             .any(|matcher| matches!(matcher, TopicMatcher::Pattern(pattern) if pattern.is_any()))
     }
 
-    /// Whether the grant covers this topic.
+    /// Whether the grant covers this topic. None covers a [reserved](Topic::is_reserved) topic, not
+    /// even one that covers all others.
     #[must_use]
     pub fn covers(&self, topic: &Topic) -> bool {
-        self.0.iter().any(|matcher| matcher.matches(topic))
+        !topic.is_reserved() && self.0.iter().any(|matcher| matcher.matches(topic))
     }
 
     /// The matchers of the grant, sorted and without duplicates.

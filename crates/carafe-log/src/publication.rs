@@ -203,6 +203,14 @@ impl Publication {
         self.reopens
     }
 
+    /// Whether the event is a note of the hub to itself: the hub has published it to a
+    /// [reserved](Topic::is_reserved) topic. No subscriber receives it.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        // The flag first: it is at hand, and nearly always false.
+        self.of_hub && self.topic.is_reserved()
+    }
+
     /// The idempotency key.
     #[must_use]
     pub fn key(&self) -> Option<&IdempotencyKey> {

@@ -102,6 +102,21 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether the topic begins with `carafe/`. Such topics are the hub's own: no client publishes
+    /// or subscribes to them.
+    ///
+    /// ```
+    /// use carafe_protocol::Topic;
+    ///
+    /// assert!(Topic::new("carafe/revocations")?.is_reserved());
+    /// assert!(!Topic::new("carafes")?.is_reserved());
+    /// # Ok::<(), carafe_protocol::BadTopic>(())
+    /// ```
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with("carafe/")
+    }
 }
 
 /// Invisible, but not a control character by its Unicode category.

@@ -106,6 +106,47 @@ pub(crate) struct SubscribeOptions {
 }
 
 #[derive(Args, Debug)]
+#[group(id = "what", required = true)]
+pub(crate) struct Revokable {
+    /// Subject (sub) whose tokens to revoke, or user of the app that the hub is part of
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
+    /// ID (jti) of the token to revoke
+    #[arg(long, value_name = "JTI")]
+    pub(crate) token_id: Option<String>,
+    /// Print the revocations that are in force
+    #[arg(long, conflicts_with_all = ["issuer", "lasts", "issued_before", "lift"])]
+    pub(crate) list: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RevokeOptions {
+    #[command(flatten)]
+    pub(crate) what: Revokable,
+    /// Revoke only tokens of this issuer (iss) [default: of all issuers]
+    #[arg(long, value_name = "ISSUER")]
+    pub(crate) issuer: Option<String>,
+    /// How long the tokens are refused [default: --token-life of the hub; without it, until the
+    /// revocation is lifted]
+    #[arg(
+        long = "for",
+        value_name = "DURATION",
+        value_parser = positive_duration,
+        conflicts_with = "lift"
+    )]
+    pub(crate) lasts: Option<Duration>,
+    /// Refuse only tokens of the subject that were issued (iat) before this time, in seconds since
+    /// 1970 [default: the second after now]
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["lift", "token_id"])]
+    pub(crate) issued_before: Option<u64>,
+    /// Lift the revocation: the tokens are accepted again
+    #[arg(long)]
+    pub(crate) lift: bool,
+    #[command(flatten)]
+    pub(crate) hub: RemoteHub,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct TokenOptions {
     /// Topic or URL Pattern that the token grants publishing to. May be repeated
     #[arg(long, value_name = "TOPIC")]
@@ -114,6 +155,9 @@ pub(crate) struct TokenOptions {
     /// repeated
     #[arg(long, value_name = "TOPIC")]
     pub(crate) subscribe: Vec<String>,
+    /// Grant revoking tokens of others
+    #[arg(long)]
+    pub(crate) revoke: bool,
     /// Lifetime of the token
     #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) ttl: Duration,
@@ -138,4 +182,7 @@ pub(crate) struct TokenOptions {
     /// Subject (sub) of the token
     #[arg(long, value_name = "NAME")]
     pub(crate) subject: Option<String>,
+    /// ID (jti) of the token, by which it can be revoked
+    #[arg(long, value_name = "JTI")]
+    pub(crate) token_id: Option<String>,
 }

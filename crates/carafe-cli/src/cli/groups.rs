@@ -45,6 +45,7 @@ pub(crate) const GROUPS: [Group; 8] = [
             "audience",
             "cookie",
             "token-in-query",
+            "token-life",
         ],
     },
     Group {
@@ -64,6 +65,7 @@ pub(crate) const GROUPS: [Group; 8] = [
             "complex-patterns",
             "complex-patterns-per-client",
             "pattern-tests",
+            "revocations",
             "replays",
             "replays-per-client",
             "header-bytes",

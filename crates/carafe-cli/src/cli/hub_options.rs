@@ -151,6 +151,9 @@ pub(crate) struct HubOptions {
     /// Maximum burst of events per publisher [default: the number in --publish-rate]
     #[arg(long, env = "CARAFE_PUBLISH_BURST", value_name = "N")]
     pub(crate) publish_burst: Option<NonZeroU32>,
+    /// Maximum number of revocations of tokens in force
+    #[arg(long, env = "CARAFE_REVOCATIONS", default_value = "10000", value_name = "N")]
+    pub(crate) revocations: usize,
     #[command(flatten)]
     pub(crate) mercure: MercureOptions,
     /// Interval of heartbeat comments on an idle stream

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use client_options::{PublishOptions, SubscribeOptions, TokenOptions};
+pub(crate) use client_options::{PublishOptions, RevokeOptions, SubscribeOptions, TokenOptions};
 pub(crate) use groups::GROUPS;
 pub(crate) use hub_options::{HubOptions, LogFormat, MercureOptions};
 pub(crate) use listen_address::ListenAddress;
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Subscribe(SubscribeOptions),
     /// Create and print a token that grants publishing or subscribing
     Token(TokenOptions),
+    /// End the streams of a token or a subject, and refuse its tokens until they have expired
+    Revoke(RevokeOptions),
     /// Load-test a server: open many streams, publish, and check that each receives every event
     Bench(carafe_bench::Options),
     /// Check whether a hub on this machine is alive; exits with 0 or 1

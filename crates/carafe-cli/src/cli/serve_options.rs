@@ -7,7 +7,7 @@ use carafe_http::{Network, Origin};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::hub_options::HubOptions;
-use super::values::duration;
+use super::values::{duration, positive_duration};
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
@@ -77,6 +77,15 @@ pub(crate) struct KeyOptions {
     /// commas to accept several
     #[arg(long, env = "CARAFE_AUDIENCE", value_delimiter = ',', value_name = "AUDIENCE")]
     pub(crate) audience: Vec<String>,
+    /// Longest life of a token: tokens that expire later are rejected, and revocations end after
+    /// this time [default: unlimited; revocations end when they are lifted]
+    #[arg(
+        long,
+        env = "CARAFE_TOKEN_LIFE",
+        value_name = "DURATION",
+        value_parser = positive_duration
+    )]
+    pub(crate) token_life: Option<Duration>,
 }
 
 /// Where tokens are read from, besides the header `Authorization`.

@@ -39,6 +39,7 @@ mod publish_retries;
 mod refusals;
 mod reload;
 mod resume;
+mod revocation;
 mod sdk_decoders;
 mod security;
 mod service_manager;

@@ -26,6 +26,7 @@ struct Limits {
     header_bytes: usize,
     replays: usize,
     complex_patterns: usize,
+    revocations: usize,
     /// Clients that are connected, those with streams too.
     connections: usize,
     over_http_2: usize,
@@ -63,6 +64,7 @@ const TABLE: &[Row] = &[
     ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| {
         limits.complex_patterns * 2 * MIB
     }),
+    ("revocations", "`--revocations` × 8 KiB", |limits| limits.revocations * 8 * KIB),
     ("connections", "48 KiB + `--header-bytes` each; 96 KiB more with TLS", |limits| {
         limits.connections * (48 * KIB + limits.header_bytes)
     }),
@@ -85,6 +87,7 @@ const LIMITS: Limits = Limits {
     header_bytes: 16 * KIB,
     replays: 8,
     complex_patterns: 8,
+    revocations: 8,
     connections: 0,
     over_http_2: 20,
     requests_over_http_2: 2000,
@@ -108,6 +111,7 @@ impl Limits {
             ("subscribers", self.subscribers),
             ("replays", self.replays),
             ("complex-patterns", self.complex_patterns),
+            ("revocations", self.revocations),
         ];
         let bytes = bytes.map(|(name, bytes)| format!("--{name}={bytes}B"));
         let numbers = numbers.map(|(name, number)| format!("--{name}={number}"));

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{ThreadId, current};
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub(crate) enum Watcher {
     Counter { bytes: usize, events: u32, totals: Sender<(usize, u32)> },
     /// Reports the thread that sends, for each write.
     Sent(Sender<ThreadId>),
+    /// Is revoked once the flag is set, and reports the end of its stream.
+    Revocable(Arc<AtomicBool>, Sender<EndReason>),
     /// Makes its shard panic.
     Wrecker,
     /// Makes the thread or the helper panic that takes a turn of its shard.
@@ -33,7 +37,7 @@ impl StreamObserver for Watcher {
         match self {
             // A test may end before its streams do: in a shard that ends by a panic, another panic
             // would end all tests.
-            Self::Witness(sender) => drop(sender.send(ended)),
+            Self::Witness(sender) | Self::Revocable(_, sender) => drop(sender.send(ended)),
             Self::Counter { bytes, events, totals } => drop(totals.send((bytes, events))),
             Self::Wrecker => panic!("as a test wants it"),
             Self::Sent(_) | Self::SendWrecker => {}
@@ -49,8 +53,12 @@ impl StreamObserver for Watcher {
             // The test may have ended.
             Self::Sent(sender) => drop(sender.send(current().id())),
             Self::SendWrecker => panic!("as a test wants it"),
-            Self::Witness(_) | Self::Wrecker => {}
+            Self::Witness(_) | Self::Revocable(..) | Self::Wrecker => {}
         }
+    }
+
+    fn is_revoked(&self) -> bool {
+        matches!(self, Self::Revocable(revoked, _) if revoked.load(Ordering::SeqCst))
     }
 }
 
@@ -79,6 +87,10 @@ impl Rig {
 
     pub(crate) fn publish(&self, data: impl Into<String>) {
         block_on(self.hub.publish(Publication::new(topic(), data.into()))).unwrap();
+    }
+
+    pub(crate) fn review(&self) {
+        self.shards.review();
     }
 
     /// A client whose stream expires at this time, if one is given.

@@ -6,6 +6,7 @@
 mod ends;
 mod heartbeats;
 mod helpers;
+mod revoked;
 // Only Linux reports the sizes that are set.
 #[cfg(target_os = "linux")]
 mod send_buffers;

@@ -24,6 +24,7 @@ pub(crate) enum Limit {
     PatternTests,
     PublishRate,
     ReceivedBytes,
+    Revocations,
     Subscribers,
     SubscribersPerAddress,
     TokenBytes,
@@ -34,7 +35,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTimeout,
@@ -56,6 +57,7 @@ impl Limit {
         Self::PatternTests,
         Self::PublishRate,
         Self::ReceivedBytes,
+        Self::Revocations,
         Self::Subscribers,
         Self::SubscribersPerAddress,
         Self::TokenBytes,
@@ -105,6 +107,7 @@ impl Limit {
             Self::PatternTests => "pattern-tests",
             Self::PublishRate => "publish-rate",
             Self::ReceivedBytes => "received-bytes",
+            Self::Revocations => "revocations",
             Self::Subscribers => "subscribers",
             Self::SubscribersPerAddress => "subscribers-per-address",
             Self::TokenBytes => "token-bytes",

@@ -181,7 +181,6 @@ impl Problem {
     }
 
     /// Answers with another status than is usual for the kind.
-    #[cfg(feature = "mercure")]
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self

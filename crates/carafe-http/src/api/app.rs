@@ -21,6 +21,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(hub: Hub, options: Options) -> Self {
+        options.revocations.attach(&hub, options.metrics.revocations());
         let audience = matches!(options.page, Page::Console).then(Audience::default);
         Self { hub, options: Arc::new(options), audience, feeding: Feeding::default() }
     }

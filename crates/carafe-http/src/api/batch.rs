@@ -46,6 +46,7 @@ pub(crate) async fn publish(
         return Err(bad_line("the batch is empty: send one JSON object on each line".into()));
     }
     unpaid.pay()?;
+    caller.check_revoked()?;
     let start = Instant::now();
     let appended = app.hub.publish_all(batch).await.map_err(not_stored)?;
     app.options.metrics.stored(start);

@@ -19,6 +19,8 @@ use crate::policy::app_rights::AppRights;
 use crate::policy::cookies;
 #[cfg(feature = "mercure")]
 use crate::policy::reserved_topics::is_of_subscriptions;
+use crate::policy::revocations::Revocations;
+use crate::policy::revocations::bearer::Bearer;
 use crate::policy::rights::Rights;
 
 /// Who makes a request, and what they may do.
@@ -26,6 +28,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) rights: Rights,
     /// Distinguishes holders of tokens and users of the app; see [`Verified::identity`].
     pub(crate) identity: Option<u64>,
+    /// Whose rights they are, to end streams when these are revoked.
+    pub(crate) bearer: Option<Bearer>,
     source: RightsSource,
     options: &'a Options,
 }
@@ -44,9 +48,10 @@ enum RightsSource {
 impl<'a> Caller<'a> {
     /// The caller: by the rights that the app has decided on, else by the token.
     pub(crate) async fn of(app: &'a App, parts: &mut Parts) -> Result<Self, Problem> {
-        match AppRights::of(parts, &app.options.origins)? {
-            Some(AppRights { rights, identity }) => {
-                Ok(Self { rights, identity, source: RightsSource::App, options: &app.options })
+        let options = &app.options;
+        match AppRights::of(parts, &options.origins, &options.revocations).await? {
+            Some(AppRights { rights, identity, bearer }) => {
+                Ok(Self { rights, identity, bearer, source: RightsSource::App, options })
             }
             None => Self::of_token(app, parts).await,
         }
@@ -69,6 +74,7 @@ impl<'a> Caller<'a> {
         if token.in_cookie {
             cookies::check_origin(parts, &options.origins)?;
         }
+        options.revocations.are_known().await?;
         let verified = options.keys.verify(&token.text, &[Dialect::Carafe]).await;
         verified.and_then(|verified| Self::holder(options, &verified)).map_err(Problem::from)
     }
@@ -82,15 +88,15 @@ impl<'a> Caller<'a> {
 
     fn anonymous(options: &'a Options) -> Self {
         let rights = options.anonymous.clone();
-        Self { rights, identity: None, source: RightsSource::Anonymous, options }
+        Self { rights, identity: None, bearer: None, source: RightsSource::Anonymous, options }
     }
 
     /// The holder of a token has the rights of clients without a token, too.
     #[cfg(feature = "auth")]
     fn holder(options: &'a Options, verified: &Verified) -> Result<Self, Refused> {
         let rights = verified.rights()?.or(&options.anonymous);
-        let identity = Some(verified.identity);
-        Ok(Self { rights, identity, source: RightsSource::Token, options })
+        let (identity, bearer) = (Some(verified.identity), options.revocations.admit(verified)?);
+        Ok(Self { rights, identity, bearer, source: RightsSource::Token, options })
     }
 
     /// Whether the rights are those of all clients without a token.
@@ -161,6 +167,31 @@ impl<'a> Caller<'a> {
             RightsSource::Anonymous | RightsSource::App => {
                 Problem::of(ProblemKind::Forbidden, "the session has ended: log in again")
             }
+        }
+    }
+
+    /// Rejects a caller whose rights were revoked while the request was read, which may take long.
+    pub(crate) fn check_revoked(&self) -> Result<(), Problem> {
+        match self.bearer.as_ref().is_some_and(Bearer::is_revoked) {
+            true => Err(self.revoked()),
+            false => Ok(()),
+        }
+    }
+
+    /// The rights were revoked while a request was served.
+    pub(crate) fn revoked(&self) -> Problem {
+        match self.source {
+            #[cfg(feature = "auth")]
+            RightsSource::Token => Refused::Revoked.into(),
+            RightsSource::Anonymous | RightsSource::App => Revocations::user_is_revoked(),
+        }
+    }
+
+    /// Rejects callers that may not revoke tokens.
+    pub(crate) fn may_revoke(&self) -> Result<(), Problem> {
+        match self.rights.revoke {
+            true => Ok(()),
+            false => Err(self.refused("tokens may not be revoked: ask for this right".into())),
         }
     }
 

@@ -25,6 +25,7 @@ use crate::api::page_body::PageBody;
 use crate::api::query::Query;
 use crate::api::subscribe::refusal;
 use crate::observe::stream_record::log_refused;
+use crate::policy::revocations::bearer::revoked;
 use crate::policy::subscribers::Permit;
 
 /// The parameters of pages, which streams do not have.
@@ -103,7 +104,10 @@ pub(crate) async fn page(
     let refused = |error: SubscribeError| page_refusal(caller, &error);
     let mut reader = app.hub.read_page(request, asked.limit).await.map_err(refused)?;
     if let Some(wait) = asked.wait {
-        wait_for(&mut reader, wait, caller.rights.expires).await;
+        tokio::select! {
+            () = wait_for(&mut reader, wait, caller.rights.expires) => {}
+            () = revoked(caller.bearer.as_ref()) => return Err(caller.revoked()),
+        }
     }
     let page = reader.finish().await.map_err(|error| refused(error.into()))?;
     // The history before the page may be kept by then, so a page with a gap is not fixed.

@@ -19,6 +19,7 @@ use crate::answer::heartbeat::Heartbeat;
 use crate::api::options::Options;
 use crate::observe::metrics::{DeliveryPath, FallbackReason};
 use crate::observe::stream_record::StreamRecord;
+use crate::policy::revocations::bearer::Watched;
 use crate::server::handoff::Handoff;
 use crate::server::stall::StallDetector;
 
@@ -36,6 +37,8 @@ pub(crate) struct HubBody {
     stream: Option<NewStream<StreamRecord>>,
     heartbeat: Heartbeat,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether the stream's rights were revoked. A shard asks in its own way.
+    revoked: Revoked,
     /// The detector of the connection or HTTP/2 stream that polls the body, if there is one.
     stall: Option<StallDetector>,
 }
@@ -62,6 +65,7 @@ impl HubBody {
             stream: Some(NewStream { frames, until: until.map(Instant::into_std), observer }),
             heartbeat: Heartbeat::every(Some(interval)),
             deadline: until.map(|until| Box::pin(sleep_until(until))),
+            revoked: Revoked::NotAsked,
             stall: StallDetector::current(),
         }
     }
@@ -88,7 +92,9 @@ impl HubBody {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         // Polled before the frames: a stream that always has frames must expire, too.
         let is_over = |deadline: &mut Pin<Box<Sleep>>| deadline.as_mut().poll(cx).is_ready();
-        if stream.frames.may_expire() && self.deadline.as_mut().is_some_and(is_over) {
+        let is_over = self.deadline.as_mut().is_some_and(is_over)
+            || self.revoked.poll(&stream.observer, cx).is_ready();
+        if is_over && stream.frames.may_expire() {
             let expired = stream.frames.expired();
             self.count(&expired);
             self.end(EndReason::Completed);
@@ -124,6 +130,29 @@ impl HubBody {
     fn end(&mut self, reason: EndReason) {
         if let Some(stream) = self.stream.take() {
             stream.observer.ended(reason);
+        }
+    }
+}
+
+/// Whether the rights of a stream were revoked.
+enum Revoked {
+    /// The body has not begun to deliver the stream itself.
+    NotAsked,
+    /// No revocation can name them.
+    Never,
+    /// The watcher is boxed: few streams have one.
+    Watched(Box<Watched>),
+}
+
+impl Revoked {
+    fn poll(&mut self, record: &StreamRecord, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self, Self::NotAsked) {
+            let watched = record.bearer().map(|bearer| Box::new(bearer.watch()));
+            *self = watched.map_or(Self::Never, Self::Watched);
+        }
+        match self {
+            Self::Watched(watched) => Pin::new(&mut **watched).poll(cx),
+            Self::NotAsked | Self::Never => Poll::Pending,
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) mod publish;
 #[cfg(feature = "hub")]
 pub(crate) mod query;
 #[cfg(feature = "hub")]
+pub(crate) mod revocations;
+#[cfg(feature = "hub")]
 pub(crate) mod router;
 #[cfg(feature = "hub")]
 pub(crate) mod subscribe;

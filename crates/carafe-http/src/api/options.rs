@@ -17,6 +17,7 @@ use crate::policy::base_path::BasePath;
 use crate::policy::body_budget::BodyBudget;
 use crate::policy::origins::Origins;
 use crate::policy::publish_rate::PublishRate;
+use crate::policy::revocations::Revocations;
 use crate::policy::rights::Rights;
 use crate::policy::subscribers::Subscribers;
 #[cfg(feature = "server")]
@@ -55,6 +56,8 @@ pub struct Options {
     pub subscribers: Subscribers,
     /// How fast each publisher may publish.
     pub publish_rate: PublishRate,
+    /// The revoked tokens and users.
+    pub revocations: Revocations,
     /// The counters.
     pub metrics: Metrics,
     /// The Mercure protocol on `/.well-known/mercure`, if it is wanted.
@@ -107,6 +110,7 @@ impl Options {
             metrics: self.metrics.clone(),
             proxies: self.proxies.clone(),
             subscribers: self.subscribers.clone(),
+            revocations: self.revocations.clone(),
         };
         ServerOptions { shared, ..ServerOptions::default() }
     }
@@ -204,6 +208,7 @@ impl Default for Options {
             proxies: Proxies::default(),
             subscribers: Subscribers::default(),
             publish_rate: PublishRate::default(),
+            revocations: Revocations::default(),
             metrics: Metrics::default(),
             #[cfg(feature = "mercure")]
             mercure: None,

@@ -66,6 +66,7 @@ pub(crate) fn too_many_topics() -> Problem {
 pub(crate) fn not_stored(error: PublishError) -> Problem {
     let detail = error.to_string();
     match error {
+        PublishError::ReservedTopic(_) => Problem::of(ProblemKind::Forbidden, detail),
         PublishError::ReservedType(_) => Problem::of(ProblemKind::BadEventType, detail),
         PublishError::Append(AppendError::TooLarge { .. }) => {
             Problem::of(ProblemKind::TooLarge, detail).over(Limit::HistoryBytes)

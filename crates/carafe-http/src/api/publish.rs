@@ -79,6 +79,7 @@ async fn one(
     let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
     // The memory stays reserved until the event is stored: from then on it is the log's.
     let (data, _held) = body.text().await?;
+    caller.check_revoked()?;
     let publication = Publication::new(first, data).with_alternates(alternates);
     let publication = parameters.apply(publication, &app.options);
     let start = Instant::now();

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::RawQuery;
 use axum::middleware;
 use axum::response::Redirect;
-use axum::routing::{any_service, get};
+use axum::routing::{any, any_service, get};
 
 use crate::answer::problem::Problem;
 use crate::api::answers::{self, Answers};
@@ -17,6 +17,7 @@ use crate::api::events::Events;
 use crate::api::health::{self, read_only};
 use crate::api::options::Page;
 use crate::api::page;
+use crate::api::revocations;
 use crate::api::subscribers::subscribers;
 use crate::policy::base_path::BasePath;
 
@@ -26,6 +27,9 @@ pub(crate) fn with_adapters(app: App, adapters: Router) -> Router {
     let (health, pages) = (health::routes(app.hub.clone()), pages(&app));
     let base = app.options.base_path.clone();
     let layer = middleware::from_fn_with_state(Arc::clone(&answers), answers::answer);
+    let revocations =
+        Router::new().route("/revocations", any(revocations::revocations)).with_state(app.clone());
+    let adapters = adapters.merge(revocations);
     let others = health.clone().merge(pages).merge(adapters).fallback(not_found);
     let hub = events(&Events::new(app, answers)).merge(others.layer(layer.clone()));
     match base.as_str() {

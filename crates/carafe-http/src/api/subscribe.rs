@@ -91,6 +91,7 @@ async fn open_stream(
             let expires = caller.rights.expires;
             let (options, handoff) = (&app.options, Handoff::choose(parts, &frames));
             Ok(stream(options, permit, described, handoff, |handoff, record| {
+                let record = record.with_bearer(caller.bearer.clone());
                 HubBody::new(frames, handoff, options, Some(options.retry), expires, record)
             }))
         }

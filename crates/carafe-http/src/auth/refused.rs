@@ -52,6 +52,9 @@ pub enum Refused {
     /// It has expired.
     #[error("the token has expired: get a new one")]
     Expired,
+    /// It was revoked.
+    #[error("the token was revoked: get a new one")]
+    Revoked,
     /// It is not valid yet.
     #[error("the token is not valid yet: check the clocks, or wait")]
     NotYetValid,

@@ -7,6 +7,7 @@ use http::request::Parts;
 use url::Url;
 
 use crate::auth::credentials::{bearer, cookie};
+use crate::auth::refused::Refused;
 use crate::auth::verified::Dialect;
 use crate::mercure::claims::Claims;
 use crate::mercure::form_data::FormData;
@@ -16,6 +17,7 @@ use crate::mercure::state::Adapter;
 use crate::mercure::version::Version;
 use crate::policy::app_rights::AppRights;
 use crate::policy::cookies::may_send_cookies;
+use crate::policy::revocations::bearer::Bearer;
 use crate::policy::rights::Rights;
 
 /// Who makes a request: a client without a token, the holder of one, or a user of the app.
@@ -26,6 +28,8 @@ pub(crate) struct MercureCaller {
     pub(crate) payloads: Payloads,
     /// Distinguishes holders of tokens and users of the app.
     pub(crate) identity: Option<u64>,
+    /// Whose rights they are, to end streams when these are revoked.
+    pub(crate) bearer: Option<Bearer>,
 }
 
 /// A token that was found, and the rules by which it may be read.
@@ -98,16 +102,17 @@ impl MercureCaller {
         parts: &Parts,
     ) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
-        if let Some(AppRights { rights, identity }) = AppRights::of(parts, &options.origins)? {
-            return Ok(Self { version, rights, payloads: Payloads::default(), identity });
+        let of_app = AppRights::of(parts, &options.origins, &options.revocations).await?;
+        if let Some(AppRights { rights, identity, bearer }) = of_app {
+            return Ok(Self { version, rights, payloads: Payloads::default(), identity, bearer });
         }
         let found = find(adapter, dialects, parameters, parts)?;
         // Without keys, a token may be meant for the app around this router.
         match found.filter(|_| !options.keys.is_empty()) {
             Some(found) => Self::holder(adapter, &found).await,
             None => {
-                let rights = options.anonymous.clone();
-                Ok(Self { version, rights, payloads: Payloads::default(), identity: None })
+                let (rights, payloads) = (options.anonymous.clone(), Payloads::default());
+                Ok(Self { version, rights, payloads, identity: None, bearer: None })
             }
         }
     }
@@ -116,8 +121,11 @@ impl MercureCaller {
     /// rejected even if the request needs none.
     async fn holder(adapter: &Adapter, found: &Found) -> Result<Self, Refusal> {
         let options = &adapter.app.options;
+        options.revocations.are_known().await?;
         let verified = options.keys.verify(&found.token, found.dialects).await;
         let verified = verified.map_err(|refused| Refusal::of_token(adapter, &refused))?;
+        let bearer = options.revocations.admit(&verified);
+        let bearer = bearer.map_err(|refused| Refusal::of_token(adapter, &refused))?;
         let claims = Claims::of(&verified, adapter.resource.as_deref());
         let claims = claims.map_err(|refused| Refusal::of_token(adapter, &refused))?;
         // Any token lets its holder see public updates.
@@ -136,6 +144,7 @@ impl MercureCaller {
             rights: rights.or(&options.anonymous),
             payloads: claims.payloads,
             identity: Some(verified.identity),
+            bearer,
         })
     }
 
@@ -150,6 +159,14 @@ impl MercureCaller {
             Some(topic) => {
                 Err(self.refused(adapter, &format!("the topic `{topic}` may not be published to")))
             }
+        }
+    }
+
+    /// Rejects a caller whose rights were revoked while the request was read, which may take long.
+    pub(crate) fn check_revoked(&self, adapter: &Adapter) -> Result<(), Refusal> {
+        match self.bearer.as_ref().is_some_and(Bearer::is_revoked) {
+            true => Err(Refusal::of_token(adapter, &Refused::Revoked)),
+            false => Ok(()),
         }
     }
 

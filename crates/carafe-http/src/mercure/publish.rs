@@ -49,6 +49,7 @@ pub(crate) async fn publish(
     let (update, _held) = read(body, options).await?;
     update.check(caller.version, &adapter.prefix)?;
     caller.check_publish(adapter, update.publication.topics())?;
+    caller.check_revoked(adapter)?;
     let start = Instant::now();
     adapter.app.hub.publish(update.publication).await.map_err(not_stored)?;
     options.metrics.stored(start);

@@ -143,6 +143,7 @@ async fn stream(
         .with_heartbeat(heartbeat);
     let (options, handoff) = (&adapter.app.options, Handoff::choose(parts, &frames));
     Ok(subscribe::stream(options, permit, described, handoff, |handoff, open| {
+        let open = open.with_bearer(caller.bearer.clone());
         let open = match present {
             Some(present) => open.with_attachment(present),
             None => open,

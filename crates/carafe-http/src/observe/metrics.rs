@@ -47,6 +47,7 @@ struct Counters {
     refused: Family<Labels<2>, Counter>,
     stored: Histogram,
     ingests: Gauge,
+    revocations: Gauge,
     delivered: Delivered,
 }
 
@@ -94,6 +95,7 @@ impl Default for Metrics {
             refused: Family::default(),
             stored: Histogram::new(buckets),
             ingests: Gauge::default(),
+            revocations: Gauge::default(),
             delivered: Delivered::default(),
         }));
         // All limits are exported from the start: an alert cannot see a rise from an absent series.
@@ -124,6 +126,11 @@ impl Metrics {
     pub(crate) fn ingests(&self) -> OpenIngest {
         self.0.ingests.inc();
         OpenIngest(self.clone())
+    }
+
+    /// Shows how many revocations are in force.
+    pub(crate) fn revocations(&self) -> Gauge {
+        self.0.revocations.clone()
     }
 
     fn opened(&self, path: DeliveryPath) {
@@ -162,8 +169,8 @@ impl Metrics {
         );
         registry.register(
             "carafe_streams_closed",
-            "Streams closed, by end reason: left, stalled and exceeded by the client, ended and \
-             cut by the hub, failed by the log",
+            "Streams closed, by end reason: left, stalled and exceeded by the client, ended, \
+             revoked and cut by the hub, failed by the log",
             counters.closed.clone(),
         );
         registry.register("carafe_limited", "How often a limit was met", counters.limited.clone());
@@ -181,6 +188,11 @@ impl Metrics {
             "carafe_ingests",
             "Open ingest requests: their events are stored as they arrive",
             counters.ingests.clone(),
+        );
+        registry.register(
+            "carafe_revocations",
+            "Revocations of tokens and users that are in force",
+            counters.revocations.clone(),
         );
         registry.register(
             "carafe_build",

@@ -19,6 +19,7 @@ use crate::observe::metrics::{Counted, DeliveryPath, Metrics};
 use crate::observe::stream_request::StreamRequest;
 use crate::policy::address::ClientAddress;
 use crate::policy::client::client_at;
+use crate::policy::revocations::bearer::Bearer;
 #[cfg(feature = "server")]
 use crate::policy::subscribers::ConnectionPermit;
 use crate::policy::subscribers::Permit;
@@ -53,6 +54,8 @@ pub(crate) struct StreamRecord {
 struct Details {
     /// What the stream asked for, if its log lines are shown.
     request: Option<Box<StreamRequest>>,
+    /// Whose rights the stream was opened with, if they can be revoked.
+    bearer: Option<Bearer>,
     /// A value that is dropped when the stream ends.
     #[cfg(feature = "mercure")]
     attachment: Option<Box<dyn Send>>,
@@ -76,6 +79,19 @@ impl StreamRecord {
         }
         record.log_opened();
         record
+    }
+
+    /// Sets whose rights the stream is opened with.
+    pub(crate) fn with_bearer(mut self, bearer: Option<Bearer>) -> Self {
+        if bearer.is_some() {
+            self.details().bearer = bearer;
+        }
+        self
+    }
+
+    /// Whose rights the stream was opened with, if they can be revoked.
+    pub(crate) fn bearer(&self) -> Option<&Bearer> {
+        self.details.as_ref()?.bearer.as_ref()
     }
 
     /// Drops this value when the stream ends.
@@ -147,7 +163,13 @@ impl StreamObserver for StreamRecord {
     }
 
     fn ended(mut self, reason: EndReason) {
-        self.counted.ends(reason);
+        // What delivers the stream only knows that it was sent to the end.
+        let is_revoked = reason == EndReason::Completed && self.is_revoked();
+        self.counted.ends(if is_revoked { EndReason::Revoked } else { reason });
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.bearer().is_some_and(Bearer::is_revoked)
     }
 }
 
@@ -178,6 +200,12 @@ pub(crate) fn log_refused(limit: Limit, client: Option<ClientAddress>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A stream with a token, with its topics for the log, or of Mercure, has these.
+    #[test]
+    fn what_few_streams_have_takes_no_more_memory_than_now() {
+        assert!(size_of::<Details>() <= 64, "{}", size_of::<Details>());
+    }
 
     /// A stream takes 40 bytes for its limits and counters, and 16 for its identity.
     #[test]

@@ -12,6 +12,7 @@ pub(crate) mod origins;
 pub(crate) mod publish_rate;
 #[cfg(feature = "mercure")]
 pub(crate) mod reserved_topics;
+pub(crate) mod revocations;
 pub(crate) mod rights;
 pub(crate) mod subscribers;
 #[cfg(feature = "auth")]

@@ -185,7 +185,7 @@ impl Origins {
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(move |origin, _| allows.allows(origin)))
             .allow_credentials(AllowCredentials::predicate(move |origin, _| lists.lists(origin)))
-            .allow_methods([Method::GET, Method::HEAD, Method::POST, query])
+            .allow_methods([Method::DELETE, Method::GET, Method::HEAD, Method::POST, query])
             // The origin decides. Libraries add headers of their own, such as `traceparent`.
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers([

@@ -81,6 +81,9 @@ pub struct Rights {
     /// publisher distinguish clients by it, and log lines name it. Clients without one are
     /// distinguished by their address.
     pub identity: Option<String>,
+    /// When they were issued, as at a login. [`Revocations`](crate::Revocations) of the identity
+    /// refuse only rights that were issued before; without a time, they refuse all.
+    pub issued: Option<SystemTime>,
 }
 
 impl Rights {
@@ -96,6 +99,7 @@ impl Rights {
             revoke: false,
             expires: None,
             identity: None,
+            issued: None,
         }
     }
 
@@ -176,6 +180,13 @@ impl Rights {
         self
     }
 
+    /// Sets when they were issued.
+    #[must_use]
+    pub fn with_issued(mut self, issued: SystemTime) -> Self {
+        self.issued = Some(issued);
+        self
+    }
+
     /// The rights of both, until the first of them end.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
@@ -188,6 +199,7 @@ impl Rights {
             revoke: self.revoke || other.revoke,
             expires: self.expires.into_iter().chain(other.expires).min(),
             identity: self.identity.or_else(|| other.identity.clone()),
+            issued: self.issued.or(other.issued),
         }
     }
 }

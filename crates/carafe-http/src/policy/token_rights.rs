@@ -27,6 +27,7 @@ impl Verified {
             revoke: self.flag("revoke")?,
             expires: self.expires,
             identity: self.subject().map(Into::into),
+            issued: None,
         })
     }
 

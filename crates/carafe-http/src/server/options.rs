@@ -7,6 +7,7 @@ use carafe_fanout::ShardOptions;
 use crate::answer::heartbeat;
 use crate::observe::metrics::Metrics;
 use crate::policy::address::Proxies;
+use crate::policy::revocations::Revocations;
 use crate::policy::subscribers::Subscribers;
 use crate::server::tls::Tls;
 
@@ -58,6 +59,7 @@ pub(crate) struct SharedSettings {
     pub(crate) metrics: Metrics,
     pub(crate) proxies: Proxies,
     pub(crate) subscribers: Subscribers,
+    pub(crate) revocations: Revocations,
 }
 
 impl Default for SharedSettings {
@@ -67,6 +69,7 @@ impl Default for SharedSettings {
             metrics: Metrics::default(),
             proxies: Proxies::default(),
             subscribers: Subscribers::default(),
+            revocations: Revocations::default(),
         }
     }
 }

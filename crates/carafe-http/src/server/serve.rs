@@ -5,6 +5,7 @@ use std::io;
 use axum::Router;
 use carafe_fanout::ShardPool;
 use carafe_hub::Hub;
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::answer::limit::Limit;
@@ -49,10 +50,13 @@ pub async fn serve(
     if options.tls.is_some() {
         kernel_tls::report();
     }
-    let acceptor = Acceptor::new(app, &options, shards(hub, &options));
+    let shards = shards(hub, &options);
+    let reviews = review(options.shared.revocations.changes(), shards.clone());
+    let acceptor = Acceptor::new(app, &options, shards);
     tokio::select! {
         () = stop => {}
         () = acceptor.accept(listener) => {}
+        () = reviews => {}
     }
     // The settings hold the shards, which have to deliver until the hub is drained.
     let (connections, _settings) = acceptor.stop();
@@ -89,6 +93,16 @@ pub fn serve_beside<L: Into<Listeners>>(
 ) -> io::Result<impl Future<Output = ()> + Send + use<L>> {
     let listener = Listener::new(listeners.into(), &options.shards)?;
     Ok(async move { Acceptor::new(app, &options, None).accept(listener).await })
+}
+
+/// Lets the shards look for streams whose rights were revoked, after each change of the
+/// revocations. Never completes.
+async fn review(mut changes: watch::Receiver<u64>, shards: Option<ShardPool<StreamRecord>>) {
+    while changes.changed().await.is_ok() {
+        shards.iter().for_each(ShardPool::review);
+    }
+    // The revocations are gone, and nothing can be revoked any more.
+    std::future::pending::<()>().await;
 }
 
 /// The shards, with their helpers; `None` if the system has none. Then hyper delivers the streams.

@@ -23,6 +23,7 @@ mod limits;
 #[path = "../../../carafe-hub/tests/it/oracle.rs"]
 mod oracle;
 mod random_records;
+mod revocations;
 mod router;
 mod stream_log;
 mod subscribers;

@@ -19,6 +19,7 @@ mod oracle;
 mod pages;
 mod positions;
 mod replay_permits;
+mod reserved;
 mod retention;
 mod script;
 mod spy;

@@ -72,6 +72,7 @@ fn value(option: &str) -> Option<u64> {
         "--complex-patterns" => COMPLEX_PATTERNS,
         "--readers" => 4,
         "--replays" => 64,
+        "--revocations" => 10_000,
         _ => return None,
     })
 }

@@ -11,6 +11,7 @@ use carafe::MemoryLog;
 use carafe::http::{Options, Rights, router};
 use carafe::hub::{Grant, HubLimits};
 use carafe::log::MemoryLimits;
+use carafe_http::auth::{Key, Keys};
 use carafe_protocol::{Decoder, Received, ReceivedEvent};
 use http_body_util::BodyExt;
 use rustix::process::Signal;
@@ -49,6 +50,8 @@ pub(super) struct Settings {
     pub(super) history_events: usize,
     pub(super) ring_bytes: usize,
     pub(super) write_timeout: Duration,
+    /// The secret that verifies tokens.
+    pub(super) secret: Option<&'static str>,
 }
 
 impl Default for Settings {
@@ -59,6 +62,7 @@ impl Default for Settings {
             history_events: 1_000_000,
             ring_bytes: 64 << 20,
             write_timeout: long,
+            secret: None,
         }
     }
 }
@@ -118,7 +122,14 @@ impl DeliveryPath {
 }
 
 fn serve(settings: &Settings, certificate: &[String]) -> Server {
-    let Settings { heartbeat, history_events, ring_bytes, write_timeout } = settings;
+    let Settings { heartbeat, history_events, ring_bytes, write_timeout, secret } = settings;
+    // Read at the start only.
+    let file = secret.map(|secret| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, secret.as_bytes()).unwrap();
+        file
+    });
+    let secret = file.iter().map(|file| format!("--secret-file={}", file.path().display()));
     let settings = [
         format!("--heartbeat={}ms", heartbeat.as_millis()),
         "--heartbeat-range=200ms..60s".into(),
@@ -128,8 +139,9 @@ fn serve(settings: &Settings, certificate: &[String]) -> Server {
         "--drain-timeout=20s".into(),
         "--metrics-listen=127.0.0.1:0".into(),
     ];
-    let options: Vec<_> = settings.iter().chain(certificate).map(String::as_str).collect();
-    Server::start(&options)
+    let settings: Vec<_> =
+        settings.into_iter().chain(certificate.iter().cloned()).chain(secret).collect();
+    Server::start(&settings.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 pub(super) struct Hub {
@@ -150,6 +162,7 @@ impl Place {
         let anonymous = Rights::subscribe().with_publish(Grant::all());
         let mut options = Options::default();
         options.anonymous = anonymous;
+        options.keys = Keys::new(settings.secret.map(|secret| Key::secret(secret).unwrap()));
         options.heartbeat = settings.heartbeat;
         options.heartbeat_range = Duration::from_millis(200)..=Duration::from_secs(60);
         Self::Mounted { app: router(hub.clone(), options), hub, runtime: Runtime::new().unwrap() }
@@ -160,7 +173,7 @@ impl Hub {
     /// Publishes an event, and returns its position.
     #[track_caller]
     pub(super) fn publish(&self, target: &str, data: &str) -> String {
-        let answer = self.post(target, "text/plain", data);
+        let answer = self.post(target, &["Content-Type: text/plain"], data);
         answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).into()
     }
 
@@ -168,19 +181,22 @@ impl Hub {
     pub(super) fn publish_batch(&self, topic: &str, data: &[String]) {
         let line = |data| serde_json::json!({ "topic": topic, "data": data }).to_string() + "\n";
         let batch: String = data.iter().map(line).collect();
-        let answer = self.post("/events", "application/x-ndjson", &batch);
+        let answer = self.post("/events", &["Content-Type: application/x-ndjson"], &batch);
         assert_eq!(answer["ids"].as_array().map(Vec::len), Some(data.len()), "{answer}");
     }
 
-    fn post(&self, target: &str, content_type: &str, body: &str) -> serde_json::Value {
+    /// Posts a body, and returns the answer.
+    pub(super) fn post(&self, target: &str, headers: &[&str], body: &str) -> serde_json::Value {
         let answer = match &self.place {
             Place::Program(server, certificate) => {
-                self.post_by_curl(server, certificate.as_ref(), target, content_type, body)
+                self.post_by_curl(server, certificate.as_ref(), target, headers, body)
             }
             Place::Mounted { app, runtime, .. } => {
-                let request = Request::post(target)
-                    .header("content-type", content_type)
-                    .body(Body::from(body.to_owned()));
+                let mut request = Request::post(target);
+                for (name, value) in headers.iter().filter_map(|header| header.split_once(": ")) {
+                    request = request.header(name, value);
+                }
+                let request = request.body(Body::from(body.to_owned()));
                 let answer = runtime.block_on(app.clone().oneshot(request.unwrap())).unwrap();
                 runtime.block_on(answer.into_body().collect()).unwrap().to_bytes().to_vec()
             }
@@ -193,13 +209,12 @@ impl Hub {
         server: &Server,
         certificate: Option<&Certificate>,
         target: &str,
-        content_type: &str,
+        headers: &[&str],
         body: &str,
     ) -> Vec<u8> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, body.as_bytes()).unwrap();
-        let mut curl =
-            self.curl(server, certificate, target, &[&format!("Content-Type: {content_type}")]);
+        let mut curl = self.curl(server, certificate, target, headers);
         let output =
             curl.arg("--data-binary").arg(format!("@{}", file.path().display())).output().unwrap();
         assert!(output.status.success(), "{output:?}");

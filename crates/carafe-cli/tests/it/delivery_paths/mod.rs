@@ -4,6 +4,7 @@ mod hub;
 
 use std::time::Duration;
 
+use carafe_http::auth::Signer;
 use carafe_protocol::{Received, ReceivedEvent};
 use serde_json::{Value, json};
 
@@ -41,6 +42,7 @@ macro_rules! checks {
             delivers_large_events_and_many_at_once
             replays_from_the_log_and_continues_live
             ends_in_order_after_all_that_was_published
+            ends_when_its_token_is_revoked
             $($more)*
         );
     };
@@ -318,6 +320,36 @@ fn ends_in_order_after_all_that_was_published(via: DeliveryPath) {
     for stream in [&mut owed, &mut nothing] {
         assert_eq!(stream.next(), None);
         assert!(stream.has_ended_in_order());
+    }
+}
+
+fn ends_when_its_token_is_revoked(via: DeliveryPath) {
+    let secret = "a secret of more than thirty-two bytes";
+    let hub = via.hub(Settings { secret: Some(secret), ..Settings::default() });
+    let bearer = |claims: Value| {
+        let token = Signer::secret(secret).unwrap().sign(&claims).unwrap();
+        format!("Authorization: Bearer {token}")
+    };
+    let of = |subject| bearer(json!({"sub": subject, "exp": 4_000_000_000_u64}));
+    let mut anonymous = hub.open("/events/a", &[]);
+    let [mut ann, mut other, mut bob] =
+        ["ann", "ann", "bob"].map(|subject| hub.open("/events/a", &[&of(subject)]));
+    hub.publish("/events/a", "before");
+    for stream in [&mut ann, &mut other, &mut bob, &mut anonymous] {
+        assert_eq!(stream.data(1), ["before"]);
+    }
+    let admin = bearer(json!({"revoke": true, "exp": 4_000_000_000_u64}));
+    let headers = [&*admin, "Content-Type: application/json"];
+    let revoked = hub.post("/revocations", &headers, r#"{"subject":"ann"}"#);
+    assert_eq!(revoked["subject"], "ann", "{revoked}");
+    for stream in [&mut ann, &mut other] {
+        assert_eq!(stream.event().event_type, "carafe.expired");
+        assert_eq!(stream.next(), None);
+        assert!(stream.has_ended_in_order());
+    }
+    hub.publish("/events/a", "after");
+    for stream in [&mut bob, &mut anonymous] {
+        assert_eq!(stream.data(1), ["after"]);
     }
 }
 

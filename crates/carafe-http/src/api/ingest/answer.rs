@@ -24,6 +24,7 @@ pub(crate) fn answer(
         End::Failed(problem) | End::Broken(problem) => problem.after(progress).into_response(),
         End::Interrupted(Interruption::Draining) => draining().after(progress).into_response(),
         End::Interrupted(Interruption::Expired) => caller.expired().after(progress).into_response(),
+        End::Interrupted(Interruption::Revoked) => caller.revoked().after(progress).into_response(),
     };
     // The rest of the body is not read to its end, so no other request can follow it. HTTP/2 has no
     // such field (RFC 9113, 8.2.2): there the stream is reset with NO_ERROR after the response.

@@ -42,7 +42,7 @@ pub(crate) async fn ingest(
     // Before anything is read: it limits how many requests are open.
     store.wait_for_room(0).await?;
     let _open = (options.metrics.ingests(), app.feeding.begin(template.topics()));
-    let mut interruptions = Interruptions::new(&app.hub, &template, caller.rights.expires);
+    let mut interruptions = Interruptions::new(&app.hub, &template, caller);
     let mut feed = Feed {
         app,
         caller,

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use carafe_hub::{Hub, TopicWatch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::api::caller::Caller;
 use crate::api::ingest::request::Template;
+use crate::policy::revocations::bearer::{Bearer, Watched};
 
 /// Why a request ends before its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(crate) enum Interruption {
     Draining,
     /// The rights of the client have ended.
     Expired,
+    /// The rights of the client were revoked.
+    Revoked,
 }
 
 impl Interruption {
@@ -22,6 +26,7 @@ impl Interruption {
         match self {
             Self::Draining => "draining",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -31,19 +36,21 @@ pub(crate) struct Interruptions {
     hub: Hub,
     watch: TopicWatch,
     expiry: Option<Pin<Box<Sleep>>>,
+    revoked: Option<Watched>,
     /// Something may have happened since this was checked last.
     is_unchecked: bool,
 }
 
 impl Interruptions {
-    pub(crate) fn new(hub: &Hub, template: &Template, expires: Option<SystemTime>) -> Self {
+    pub(crate) fn new(hub: &Hub, template: &Template, caller: &Caller<'_>) -> Self {
+        let (expires, revoked) = (caller.rights.expires, caller.bearer.as_ref().map(Bearer::watch));
         let watch = hub.watch(template.topics());
         let expiry = expires.and_then(|expires| {
             let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
             // A time that cannot be reached is no end.
             Instant::now().checked_add(left).map(|end| Box::pin(sleep_until(end)))
         });
-        Self { hub: hub.clone(), watch, expiry, is_unchecked: true }
+        Self { hub: hub.clone(), watch, expiry, revoked, is_unchecked: true }
     }
 
     /// Waits for an interruption. It may be dropped and called again.
@@ -54,11 +61,12 @@ impl Interruptions {
             {
                 return interruption;
             }
-            let Self { watch, expiry, is_unchecked, .. } = self;
+            let Self { watch, expiry, revoked, is_unchecked, .. } = self;
             tokio::select! {
                 biased;
                 () = watch.changed() => *is_unchecked = true,
-                () = expired(expiry) => return Interruption::Expired,
+                () = reached(revoked.as_mut()) => return Interruption::Revoked,
+                () = reached(expiry.as_mut()) => return Interruption::Expired,
             }
         }
     }
@@ -68,9 +76,10 @@ impl Interruptions {
     }
 }
 
-async fn expired(expiry: &mut Option<Pin<Box<Sleep>>>) {
-    match expiry {
-        Some(expiry) => expiry.await,
+/// Completes with the future; never without one.
+async fn reached(future: Option<&mut (impl Future<Output = ()> + Unpin)>) {
+    match future {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }

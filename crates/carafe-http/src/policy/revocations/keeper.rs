@@ -1,0 +1,70 @@
+//! The task that does what has to be done with revocations: it lets watchers learn of them, forgets
+//! those that have ended, and stores again those whose entries the log is about to trim.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use carafe_hub::Hub;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::policy::revocations::record::Record;
+use crate::policy::revocations::state::{Attached, State};
+
+/// How often the keeper looks at a hub with revocations.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Revocations that are stored again at once.
+const BATCH: usize = 100;
+
+/// Runs until the state is dropped.
+pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
+    let mut reviewed = 0;
+    loop {
+        let Some(state) = state.upgrade() else { return };
+        // Read first: a change during the review leads to another one.
+        let changes = *state.changes.borrow();
+        if std::mem::replace(&mut reviewed, changes) != changes {
+            state.watchers.review(|names| state.revokes(names)).await;
+        }
+        let is_used = state.is_used();
+        if is_used {
+            state.sweep();
+            store_again(&state).await;
+        }
+        // The state is not held during the wait.
+        drop(state);
+        match is_used {
+            // An error means that nobody has woken the keeper.
+            true => drop(timeout(PERIOD, work.notified()).await),
+            false => work.notified().await,
+        }
+    }
+}
+
+/// Stores revocations again that would be trimmed with their entries. Only a log on disk is read
+/// again after a restart.
+async fn store_again(state: &State) {
+    let Some(Attached { hub, .. }) = state.attached.get() else { return };
+    if hub.disk_usage().is_none() {
+        return;
+    }
+    while let Some(due) = due(state, hub) {
+        let (count, batch) = (due.len(), due.iter().map(Record::publication).collect());
+        match hub.publish_all(batch).await {
+            Ok(_) if count == BATCH => {}
+            Ok(_) => return,
+            Err(_) if hub.is_draining() => return,
+            Err(error) => {
+                return warn!(%error, "cannot store revocations again; trying again in a second");
+            }
+        }
+    }
+}
+
+fn due(state: &State, hub: &Hub) -> Option<Vec<Record>> {
+    let (span, now) = (hub.log().span(), hub.log().clock().now());
+    let due = state.table().to_store_again(&span, now, state.limits.history_age, BATCH);
+    (!due.is_empty()).then_some(due)
+}
