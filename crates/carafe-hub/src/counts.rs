@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use carafe_log::{Appended, Publication, Span};
+use carafe_log::{Appended, Kind, Publication, Span};
 use smallvec::SmallVec;
 
 use crate::subscription::replay_permits::ReplayPermits;
@@ -50,19 +50,28 @@ pub(crate) struct Counts {
     gaps: AtomicU64,
 }
 
-/// The bytes of data of each publication.
-pub(crate) fn data_sizes(batch: &[Publication]) -> SmallVec<[usize; 1]> {
-    batch.iter().map(|publication| publication.event().data().map_or(0, str::len)).collect()
+/// The bytes of data of each publication; `None` if it is no event.
+pub(crate) fn data_sizes(batch: &[Publication]) -> SmallVec<[Option<usize>; 1]> {
+    let size = |publication: &Publication| {
+        (publication.kind() == Kind::Event).then(|| publication.data().len())
+    };
+    batch.iter().map(size).collect()
 }
 
 impl Counts {
-    /// Counts publications, given the bytes of data of each.
-    pub(crate) fn add_published(&self, sizes: &[usize], appended: &[Appended]) {
-        let stored = || sizes.iter().zip(appended).filter(|(_, appended)| !appended.repeated);
-        let count = stored().count();
-        self.published.fetch_add(count as u64, Relaxed);
-        self.published_bytes.fetch_add(stored().map(|(size, _)| *size as u64).sum(), Relaxed);
-        self.repeated.fetch_add((appended.len() - count) as u64, Relaxed);
+    /// Counts the events of publications, given the bytes of data of each.
+    pub(crate) fn add_published(&self, sizes: &[Option<usize>], appended: &[Appended]) {
+        let (mut published, mut bytes, mut repeated) = (0, 0, 0);
+        for (size, appended) in sizes.iter().zip(appended) {
+            match size {
+                Some(_) if appended.repeated => repeated += 1,
+                Some(size) => (published, bytes) = (published + 1, bytes + *size as u64),
+                None => {}
+            }
+        }
+        self.published.fetch_add(published, Relaxed);
+        self.published_bytes.fetch_add(bytes, Relaxed);
+        self.repeated.fetch_add(repeated, Relaxed);
     }
 
     /// Counts a gap that was reported.

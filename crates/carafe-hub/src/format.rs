@@ -6,12 +6,13 @@
 use std::ptr;
 use std::sync::OnceLock;
 
-use carafe_log::Entry;
+use carafe_log::{Entry, Kind};
 use carafe_protocol::{Event, EventType, Position};
 
 use crate::envelope::envelope;
 use crate::frame::Frame;
 use crate::gap::Gap;
+use crate::report::{end_json, stop_json};
 
 /// How a stream writes events. See [`Frames`](crate::Frames) and [`Encoder`] for examples.
 ///
@@ -92,6 +93,10 @@ pub struct Encoder {
     pub expired: fn(Position, &mut Vec<u8>),
     /// Encodes that requested history is gone.
     pub gap: fn(&Gap, &mut Vec<u8>),
+    /// Encodes an entry that is the end of a topic, or a request to stop. With it, streams of exact
+    /// topics end with them. Without it, clients are sent a heartbeat instead, and their streams go
+    /// on.
+    pub life: Option<fn(&Entry, &mut Vec<u8>)>,
 }
 
 impl Encoder {
@@ -102,13 +107,20 @@ impl Encoder {
         expired: fn(Position, &mut Vec<u8>),
         gap: fn(&Gap, &mut Vec<u8>),
     ) -> Self {
-        Self { event, position: None, expired, gap }
+        Self { event, position: None, expired, gap, life: None }
     }
 
     /// Sets how the position of a stream is encoded.
     #[must_use]
     pub const fn with_position(mut self, position: fn(Position, &mut Vec<u8>)) -> Self {
         self.position = Some(position);
+        self
+    }
+
+    /// Sets how ends of topics and requests to stop are encoded.
+    #[must_use]
+    pub const fn with_life(mut self, life: fn(&Entry, &mut Vec<u8>)) -> Self {
+        self.life = Some(life);
         self
     }
 }
@@ -128,6 +140,8 @@ const POSITION: EventType = EventType::from_static("carafe.position");
 const HEARTBEAT: EventType = EventType::from_static("carafe.heartbeat");
 const EXPIRED: EventType = EventType::from_static("carafe.expired");
 const GAP: EventType = EventType::from_static("carafe.gap");
+const END: EventType = EventType::from_static("carafe.end");
+const STOP: EventType = EventType::from_static("carafe.stop");
 
 impl Format {
     /// The format of an encoder. The same encoder always gives the same format.
@@ -152,17 +166,46 @@ impl Format {
         }
     }
 
-    /// The format that encodes the same events: frames of events are shared under this one.
-    pub(crate) fn of_events(self) -> Self {
+    /// The format that encodes entries of this kind in the same way: their frames are shared under
+    /// this one.
+    pub(crate) fn of_kind(self, kind: Kind) -> Self {
+        match (self, kind) {
+            (Self::PlainCommented, Kind::Event) => Self::Plain,
+            (Self::EnvelopedCommented, Kind::Event) => Self::Enveloped,
+            (_, Kind::Event) | (Self::Custom(_), _) => self,
+            // Reports have no envelope.
+            (Self::Plain | Self::Enveloped, _) => Self::Plain,
+            (Self::PlainCommented | Self::EnvelopedCommented, _) => Self::PlainCommented,
+        }
+    }
+
+    /// Whether a stream in this format ends with its topics.
+    pub(crate) fn ends_with_topics(self) -> bool {
         match self {
-            Self::PlainCommented => Self::Plain,
-            Self::EnvelopedCommented => Self::Enveloped,
-            Self::Plain | Self::Enveloped | Self::Custom(_) => self,
+            Self::Custom(format) => format.encoder().life.is_some(),
+            _ => true,
         }
     }
 
     /// Encodes an entry for all subscribers that may know its topics.
-    pub(crate) fn event(self, entry: &Entry) -> Frame {
+    pub(crate) fn entry(self, entry: &Entry) -> Frame {
+        let Self::Custom(format) = self else {
+            return match entry.publication.kind() {
+                Kind::End(outcome) => self.control(END, end_json(entry, outcome), entry.position),
+                Kind::Stop => self.control(STOP, stop_json(entry), entry.position),
+                _ => self.event(entry),
+            };
+        };
+        match (entry.publication.kind(), format.encoder().life) {
+            (Kind::End(_) | Kind::Stop, None) => Frame::chunked(carafe_protocol::HEARTBEAT),
+            (Kind::End(_) | Kind::Stop, Some(encode)) => {
+                Frame::encoded(BLOCK_HEADER, |block| encode(entry, block))
+            }
+            _ => self.event(entry),
+        }
+    }
+
+    fn event(self, entry: &Entry) -> Frame {
         let event = entry.publication.event();
         match self {
             Self::Plain | Self::PlainCommented => block_at(event, entry.position),
@@ -263,7 +306,7 @@ pub(crate) fn block_at(event: &Event, position: Position) -> Frame {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use carafe_log::Publication;
+    use carafe_log::{Outcome, Publication};
     use carafe_protocol::{Generation, Topic};
 
     use super::*;
@@ -289,7 +332,7 @@ mod tests {
     #[test]
     fn a_plain_frame_is_the_event_with_its_position_as_id() {
         let expected = "retry: 7\nevent: t\ndata: x\ndata: \"y\"\nid: 000000000001-2-00000003\n\n";
-        check(&Format::Plain.event(&entry()), expected);
+        check(&Format::Plain.entry(&entry()), expected);
     }
 
     #[test]
@@ -335,11 +378,43 @@ mod tests {
         }
     }
 
+    fn of_life(publication: Publication) -> Entry {
+        Entry { publication, ..entry() }
+    }
+
+    #[test]
+    fn an_end_and_a_stop_are_reports_with_their_position_as_id() {
+        let topic = || Topic::new("a/b").unwrap();
+        let position = entry().position;
+        let end = of_life(Publication::end(topic(), Outcome::Failed).with_data("no\nbeans"));
+        let data = format!(
+            r#"{{"topic":"a/b","outcome":"failed","reason":"no\nbeans","position":"{position}"}}"#
+        );
+        let stop = of_life(Publication::stop(topic()));
+        let of_stop = format!(r#"{{"topic":"a/b","reason":null,"position":"{position}"}}"#);
+        for (format, commented) in [
+            (Format::Plain, Format::PlainCommented),
+            (Format::Enveloped, Format::EnvelopedCommented),
+        ] {
+            check(
+                &format.entry(&end),
+                &format!("event: carafe.end\ndata: {data}\nid: {position}\n\n"),
+            );
+            check(&commented.entry(&end), &format!(": carafe.end {data}\nid: {position}\n\n"));
+            let expected = format!("event: carafe.stop\ndata: {of_stop}\nid: {position}\n\n");
+            check(&format.entry(&stop), &expected);
+        }
+        check(&Format::custom(&SILENT).entry(&end), ":\n");
+        assert!(!Format::custom(&SILENT).ends_with_topics());
+        assert!(Format::PlainCommented.ends_with_topics());
+    }
+
     static SILENT: Encoder = Encoder {
         event: |entry, block| block.extend_from_slice(format!(": {}\n", entry.offset()).as_bytes()),
         position: None,
         expired: |position, block| write(block, "expired", position),
         gap: |gap, block| block.extend_from_slice(gap.to_json().as_bytes()),
+        life: None,
     };
 
     static STATING: Encoder =

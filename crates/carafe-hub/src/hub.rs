@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use carafe_log::{AppendError, Appended, DiskUsage, Log, Publication, Read};
+use carafe_log::{
+    AppendError, Appended, DiskUsage, Log, Outcome, Publication, Read, TopicState,
+};
 use carafe_protocol::{Position, Topic};
 
 use crate::client::Client;
@@ -136,6 +138,49 @@ impl Hub {
         Ok(appended)
     }
 
+    /// Ends a topic. Its subscribers receive [`Delivery::End`](crate::Delivery::End). From then on,
+    /// the log refuses events of the topic.
+    ///
+    /// The end has a reason if it is published with one as data.
+    ///
+    /// ```
+    /// use carafe_hub::{Hub, PublishError};
+    /// use carafe_log::{AppendError, MemoryLog, Outcome, Publication};
+    /// use carafe_protocol::Topic;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (hub, topic) = (Hub::new(MemoryLog::default()), Topic::new("jobs/7")?);
+    /// let end = Publication::end(topic.clone(), Outcome::Failed).with_data("out of beans");
+    /// hub.publish(end).await?;
+    ///
+    /// let late = hub.publish(Publication::new(topic, "late")).await;
+    /// assert!(matches!(late, Err(PublishError::Append(AppendError::Ended { .. }))));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish). When the topic has ended with another outcome.
+    pub async fn end(&self, topic: Topic, outcome: Outcome) -> Result<Appended, PublishError> {
+        self.publish(Publication::end(topic, outcome)).await
+    }
+
+    /// Asks the producer of a topic to stop. Its subscribers receive
+    /// [`Delivery::Stop`](crate::Delivery::Stop), and [`topic_state`](Self::topic_state) says so
+    /// until the topic ends or is reopened.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish). When the topic has ended.
+    pub async fn stop(&self, topic: Topic) -> Result<Appended, PublishError> {
+        self.publish(Publication::stop(topic)).await
+    }
+
+    /// Whether a topic has ended, and whether its producer was asked to stop.
+    #[must_use]
+    pub fn topic_state(&self, topic: &Topic) -> TopicState {
+        self.inner.log.topic_state(topic)
+    }
+
     /// Opens a subscription. The request is a [`Subscribe`], or anything that converts into one: a
     /// topic, a pattern, a matcher, or a text that [`TopicMatcher::parse`] accepts.
     ///
@@ -176,8 +221,8 @@ impl Hub {
         self.inner.check_complex(request.complex_patterns(), request.client)?;
         // Before the subscription is registered: it may wait for a permit, and a waiting request
         // should hold no feed.
-        let origin = origin::resolve(&self.inner, &request).await?;
-        let subscription = self.register(&request, origin)?;
+        let (origin, over) = origin::resolve(&self.inner, &request).await?;
+        let subscription = self.register(&request, origin, over)?;
         self.inner.backfill(&subscription.registration.cursor).await;
         Ok(subscription)
     }
@@ -318,6 +363,7 @@ impl Hub {
         &self,
         request: &Subscribe,
         origin: Origin,
+        over: bool,
     ) -> Result<Subscription, SubscribeError> {
         let mut state = self.inner.state();
         if state.draining {
@@ -332,7 +378,7 @@ impl Hub {
         drop(state);
         let cursor = Cursor { interest, position };
         let registration = Registration { hub: Arc::clone(&self.inner), id, cursor };
-        Ok(Subscription::new(registration, origin))
+        Ok(Subscription::new(registration, origin, over))
     }
 }
 

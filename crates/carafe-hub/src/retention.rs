@@ -5,6 +5,8 @@ use std::time::Duration;
 use carafe_log::{Clock, Entry};
 use carafe_protocol::{Topic, TopicPattern};
 
+use crate::report::is_end;
+
 /// Shows events of some topics for a limited time.
 ///
 /// ```
@@ -51,7 +53,8 @@ impl Retentions {
 
     /// Whether the entry is no longer shown under any of its topics.
     pub(crate) fn has_expired(&self, entry: &Entry) -> bool {
-        if self.rules.is_empty() {
+        // Whoever comes late learns of an end as long as the log keeps it.
+        if self.rules.is_empty() || is_end(entry) {
             return false;
         }
         // An entry of the future, after the clock was set back, has age zero: it is shown.

@@ -11,6 +11,7 @@ use carafe_log::{Access, Publication};
 use carafe_protocol::{Topic, TopicMatcher};
 
 use crate::format::Format;
+use crate::report::is_delivered;
 
 /// The access of a subscription, shared by all with the same one. `None` shows every entry.
 #[derive(Clone)]
@@ -86,10 +87,10 @@ impl InternedAccess {
 
     /// Whether an entry is shown that one of the subscription's matchers matches.
     pub(crate) fn shows(&self, publication: &Publication) -> bool {
-        let shows = |interned: &Arc<Interned>| {
-            interned.covers_request || interned.access.shows(publication)
-        };
-        !publication.is_internal() && self.0.as_ref().is_none_or(shows)
+        is_delivered(publication)
+            && self.0.as_ref().is_none_or(|interned| {
+                interned.covers_request || interned.access.shows(publication)
+            })
     }
 
     /// The same as [`shows`](Self::shows), with the cache of the entry.
@@ -98,13 +99,13 @@ impl InternedAccess {
         publication: &Publication,
         cache: &mut VisibilityCache,
     ) -> bool {
-        let shows = |interned: &Arc<Interned>| {
+        let is_shown = |interned: &Arc<Interned>| {
             let access = &interned.access;
             interned.covers_request
                 || access.shows_as_public(publication)
                 || cache.get_or_test(interned.id, || access.shows(publication))
         };
-        !publication.is_internal() && self.0.as_ref().is_none_or(shows)
+        is_delivered(publication) && self.0.as_ref().is_none_or(is_shown)
     }
 
     /// Whether a subscriber that sees the entry may know everything that its shared frame contains.
@@ -112,7 +113,7 @@ impl InternedAccess {
     pub(crate) fn shares_frame(&self, publication: &Publication, format: Format) -> bool {
         let has_one_topic = || publication.topics().nth(1).is_none();
         let is_public = |interned: &Arc<Interned>| interned.access.shows_as_public(publication);
-        format.of_events() != Format::Enveloped
+        format.of_kind(publication.kind()) != Format::Enveloped
             || self.0.as_ref().is_none_or(is_public)
             || has_one_topic()
     }

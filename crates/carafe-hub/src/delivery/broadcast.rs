@@ -34,9 +34,13 @@ pub(super) fn serve(roster: &mut Roster, id: GroupId, sink: &mut impl Sink) {
     }
     let Some(broadcast) = roster.groups.broadcast(id) else { return };
     let (bytes, events, from) = (broadcast.bytes.clone(), broadcast.events, broadcast.from);
+    let is_last = broadcast.is_last;
     for _ in 0..MEMBERS {
         let Some(member) = roster.groups.next_member(id) else { return end(roster, id) };
-        send(roster, member, from, (&bytes, events), sink);
+        let is_sent = send(roster, member, from, (&bytes, events), sink);
+        if is_sent && is_last {
+            roster.let_end(member);
+        }
     }
     // A group whose last member has gone does not exist any more.
     if roster.groups.get(id).is_some() {
@@ -106,7 +110,9 @@ fn start_with(roster: &mut Roster, id: GroupId, next: NextRun) {
         NextRun::Run(run) => {
             let (up_to, last_entry, more) = (run.up_to, run.up_to.offset, run.more);
             let (bytes, events) = (run.bytes(), run.events());
-            let new = NewBroadcast { bytes, events, up_to, last_entry, more };
+            let is_over = || roster.groups.get(id).is_some_and(|group| group.is_over(up_to));
+            let is_last = run.has_end && is_over();
+            let new = NewBroadcast { bytes, events, up_to, last_entry, more, is_last };
             roster.groups.start_broadcast(id, new, roster.now);
         }
         NextRun::Hidden(position) => {
@@ -129,27 +135,32 @@ fn end(roster: &mut Roster, id: GroupId) {
     }
 }
 
-/// Sends a broadcast to a member, unless the member has it already or is catching up.
+/// Sends a broadcast to a member, unless the member has it already or is catching up. Whether the
+/// member has it now, or has it when its client has taken the rest.
 fn send(
     roster: &mut Roster,
     id: SubscriberId,
     from: Position,
     (bytes, events): (&Bytes, u32),
     sink: &mut impl Sink,
-) {
+) -> bool {
     let member = match roster.members.get_mut(id) {
         Some(DeliveryState::InGroup(member)) => member,
-        Some(DeliveryState::CatchingUp(_)) => return skip(roster, id, from),
-        Some(DeliveryState::Replaying(_)) | None => return,
+        Some(DeliveryState::CatchingUp(_)) => {
+            skip(roster, id, from);
+            return false;
+        }
+        Some(DeliveryState::Replaying(_)) | None => return false,
     };
-    let Some(group) = roster.groups.get(member.place.group) else { return };
+    let Some(group) = roster.groups.get(member.place.group) else { return false };
     if member.broadcast == group.number() {
-        return;
+        return false;
     }
     // The group waited up to `from`, so up to there nothing came for the member.
     member.ahead_to.take_if(|ahead_to| ahead_to.offset <= from.offset);
     if member.ahead_to.is_some() {
-        return send_rest_to_ahead(roster, id, sink);
+        send_rest_to_ahead(roster, id, sink);
+        return false;
     }
     member.broadcast = group.number();
     match sink.write(id, bytes, events) {
@@ -158,8 +169,12 @@ fn send(
             let (position, number) = (group.cursor().position, Some(group.number()));
             roster.fall_behind(id, (bytes.slice(written..), events), position, number);
         }
-        Written::Gone => roster.remove(id),
+        Written::Gone => {
+            roster.remove(id);
+            return false;
+        }
     }
+    true
 }
 
 /// A broadcast begins where the group has waited to. A member that is catching up and had

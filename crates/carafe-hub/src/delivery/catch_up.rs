@@ -30,6 +30,10 @@ pub(super) fn serve(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sink)
             let number = group.number();
             begin_run(member, &run, number);
             member.sent = roster.now;
+            // A stream that may be over writes its rest as a subscription of its own.
+            if run.has_end && group.is_over(run.up_to) {
+                return roster.let_end(id);
+            }
             if roster.write_rest(id, sink) {
                 roster.schedule.push(Turn::Subscriber(id));
             }

@@ -12,6 +12,7 @@ use super::roster::Roster;
 use super::schedule::Turn;
 use crate::frame::Frame;
 use crate::ids::GroupId;
+use crate::report;
 use crate::subscription::replay::read_block;
 
 /// Starts or continues to read the log for a group. With the answer, it starts a broadcast.
@@ -51,8 +52,10 @@ fn broadcast_block(roster: &mut Roster, id: GroupId, block: &Block) {
     let frames: Vec<Frame> =
         shown.iter().map(|entry| group.registration().encode(entry, group.format())).collect();
     // A block holds far fewer than 2^32 entries.
-    let events = frames.len() as u32;
+    let events = shown.iter().map(|entry| report::events(entry)).sum();
     let (up_to, last_entry) = (block.up_to, last.offset());
-    let new = NewBroadcast { bytes: concat(&frames), events, up_to, last_entry, more: true };
+    let is_last = shown.iter().any(|entry| report::is_end(entry)) && group.is_over(up_to);
+    let bytes = concat(&frames);
+    let new = NewBroadcast { bytes, events, up_to, last_entry, more: true, is_last };
     roster.groups.start_broadcast(id, new, roster.now);
 }

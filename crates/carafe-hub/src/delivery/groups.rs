@@ -57,6 +57,8 @@ pub(super) struct Broadcast {
     left: usize,
     /// There is more in the ring than one broadcast takes.
     more: bool,
+    /// The streams of the members that it reaches end after it.
+    pub(super) is_last: bool,
 }
 
 /// The bytes of a new broadcast.
@@ -70,6 +72,8 @@ pub(super) struct NewBroadcast {
     pub(super) last_entry: Offset,
     /// There is more in the ring or in the log.
     pub(super) more: bool,
+    /// With it, all topics of the group have ended.
+    pub(super) is_last: bool,
 }
 
 /// The groups of a dispatcher, found by what their members request.
@@ -171,9 +175,10 @@ impl Groups {
     /// Starts a broadcast to all current members.
     pub(super) fn start_broadcast(&mut self, id: GroupId, new: NewBroadcast, now: Tick) {
         let Some(group) = self.table.get_mut(id) else { return };
-        let NewBroadcast { bytes, events, up_to, last_entry, more } = new;
+        let NewBroadcast { bytes, events, up_to, last_entry, more, is_last } = new;
         let from = std::mem::replace(&mut group.registration.cursor.position, up_to);
-        let broadcast = Broadcast { bytes, events, from, left: group.members.len(), more };
+        let left = group.members.len();
+        let broadcast = Broadcast { bytes, events, from, left, more, is_last };
         (group.last_sent, group.sent) = (last_entry, now);
         group.number = group.number.wrapping_add(1);
         group.broadcast = Some(self.broadcasts.insert(broadcast));
@@ -274,6 +279,13 @@ impl Group {
     /// When the last entry was sent.
     pub(super) fn sent(&self) -> Tick {
         self.sent
+    }
+
+    /// Whether everything that the members will ever receive is at or before this position. Not to
+    /// be called under the hub's lock.
+    pub(super) fn is_over(&self, up_to: Position) -> bool {
+        let Registration { hub, cursor, .. } = &self.registration;
+        self.format.ends_with_topics() && hub.is_over(&cursor.interest, up_to)
     }
 
     /// Moves the cursor over entries that are not shown.

@@ -10,6 +10,7 @@ use crate::feeds::interest::Interest;
 use crate::format::Format;
 use crate::frame::Frame;
 use crate::inner::HubInner;
+use crate::report;
 use crate::state::HubState;
 use crate::subscription::frames::CHUNK_BYTES;
 
@@ -24,6 +25,9 @@ pub(super) struct RingRun {
     pub(super) up_to: Position,
     /// There is more in the ring.
     pub(super) more: bool,
+    events: u32,
+    /// One of the entries is the end of a topic.
+    pub(super) has_end: bool,
 }
 
 /// What there is after a position.
@@ -79,7 +83,7 @@ fn collect(
     range: &Range,
 ) -> NextRun {
     let mut frames: SmallVec<[Frame; 1]> = SmallVec::new();
-    let (mut up_to, mut bytes) = (range.after, 0);
+    let (mut up_to, mut bytes, mut events, mut has_end) = (range.after, 0, 0, false);
     let stopped = loop {
         if bytes >= range.max_bytes {
             break Stopped::Full;
@@ -94,9 +98,12 @@ fn collect(
             Step::Behind => break Stopped::Behind,
             Step::Entry(entry, _) if entry.offset() > range.until => break Stopped::CaughtUp,
             Step::Entry(entry, _) if hub.retentions.has_expired(&entry) => break Stopped::Expired,
-            Step::Entry(_, frame) => {
+            Step::Entry(entry, frame) => {
                 up_to = position;
                 bytes += frame.len();
+                // Each has a byte at least, and a run has about `CHUNK_BYTES`.
+                events += report::events(&entry);
+                has_end |= report::is_end(&entry);
                 frames.push(frame);
             }
         }
@@ -106,7 +113,10 @@ fn collect(
         Stopped::Full if frames.is_empty() => NextRun::Hidden(up_to),
         Stopped::Behind if frames.is_empty() => NextRun::Behind,
         Stopped::Expired if frames.is_empty() => NextRun::Expired,
-        stopped => NextRun::Run(RingRun { frames, up_to, more: stopped != Stopped::CaughtUp }),
+        stopped => {
+            let more = stopped != Stopped::CaughtUp;
+            NextRun::Run(RingRun { frames, up_to, more, events, has_end })
+        }
     }
 }
 
@@ -115,9 +125,9 @@ impl RingRun {
         concat(&self.frames)
     }
 
-    /// The number of events. Each has a byte at least, and a run has about `CHUNK_BYTES`.
+    /// The number of events.
     pub(super) fn events(&self) -> u32 {
-        self.frames.len() as u32
+        self.events
     }
 }
 

@@ -181,6 +181,16 @@ impl Roster {
         }
     }
 
+    /// The end of the last topic of a member was sent. Its stream ends when it has taken the rest,
+    /// unless a topic is reopened before.
+    pub(super) fn let_end(&mut self, id: SubscriberId) {
+        self.leave_group(id);
+        if let Some(replaying) = self.members.replaying(id) {
+            replaying.frames.may_be_over();
+        }
+        self.schedule.push(Turn::Subscriber(id));
+    }
+
     /// Something came for a group.
     pub(super) fn touch(&mut self, id: GroupId) {
         if self.groups.get_mut(id).is_some_and(Group::touch) {

@@ -211,6 +211,15 @@ impl Core {
         self.covers(interest, position) && self.next_offset(interest, position).is_none()
     }
 
+    /// The topics of a subscription that requests exact topics only.
+    pub(crate) fn exact_topics(&self, interest: &Interest) -> Option<Vec<Topic>> {
+        let exact = |feed| match self.feeds.get(feed).matcher() {
+            TopicMatcher::Exact(topic) => Some(topic.clone()),
+            TopicMatcher::Pattern(_) => None,
+        };
+        interest.feed_ids().map(exact).collect()
+    }
+
     /// The matchers of a subscription, for reading the log.
     pub(crate) fn matchers(&self, interest: &Interest) -> Vec<TopicMatcher> {
         interest.feed_ids().map(|feed| self.feeds.get(feed).matcher().clone()).collect()

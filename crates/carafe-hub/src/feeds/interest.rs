@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use carafe_log::Entry;
+use carafe_protocol::Topic;
 use smallvec::SmallVec;
 
 use crate::client::Client;
@@ -24,6 +25,11 @@ impl Interest {
     /// Whether the subscription may see an entry that one of its matchers matches.
     pub(crate) fn shows(&self, entry: &Entry) -> bool {
         self.access.shows(&entry.publication)
+    }
+
+    /// Whether the subscription may see all entries of a topic, private ones too.
+    pub(crate) fn covers_topic(&self, topic: &Topic) -> bool {
+        self.access.covers_topic(topic)
     }
 
     /// Whether the subscription receives the entry in the frame that is shared by all others.

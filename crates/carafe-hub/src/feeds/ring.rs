@@ -158,11 +158,11 @@ impl RecentEntry {
 
     /// The frame in this format. It is encoded when it is first needed.
     fn frame(&mut self, format: Format, bytes: &mut usize) -> Frame {
-        let format = format.of_events();
+        let format = format.of_kind(self.entry.publication.kind());
         if let Some((_, frame)) = self.frames.iter().find(|(known, _)| *known == format) {
             return frame.clone();
         }
-        let frame = format.event(&self.entry);
+        let frame = format.entry(&self.entry);
         *bytes += frame.len();
         self.frames.push((format, frame.clone()));
         frame

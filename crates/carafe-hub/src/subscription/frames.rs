@@ -139,6 +139,11 @@ impl Frames {
         self.subscription.wait(waker)
     }
 
+    /// An end was sent to the client.
+    pub(crate) fn may_be_over(&mut self) {
+        self.subscription.may_be_over();
+    }
+
     /// Whether the stream ends because the log cannot be read.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -37,16 +37,51 @@ impl Origin {
     }
 }
 
-/// Resolves the start of a request.
-pub(crate) async fn resolve(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadError> {
-    Ok(match find_start(hub, request).await? {
+/// Resolves the start of a request. The flag is set if all its topics have ended, and the stream
+/// begins after the ends or right before the last.
+pub(crate) async fn resolve(
+    hub: &HubInner,
+    request: &Subscribe,
+) -> Result<(Origin, bool), ReadError> {
+    let origin = match find_start(hub, request).await? {
         Origin::Gap(gap) => Origin::Gap(match request.on_gap {
             OnGap::Nearest => gap,
             OnGap::Live => Gap { resume_after: hub.state().core.tail(), ..gap },
             OnGap::Earliest => Gap { resume_after: hub.log.span().start, ..gap },
         }),
         origin => origin,
+    };
+    let Some(last) = hub.last_end_of(request) else { return Ok((origin, false)) };
+    let position = origin.position().unwrap_or_else(|| hub.state().core.tail());
+    let is_over = !matches!(origin, Origin::Ahead(_)) && last <= position.offset;
+    let origin = if is_over { tell_of_end(hub, request, origin).await? } else { origin };
+    Ok((origin, is_over))
+}
+
+/// Lets a client that does not say that it has the end begin right before it.
+async fn tell_of_end(
+    hub: &HubInner,
+    request: &Subscribe,
+    origin: Origin,
+) -> Result<Origin, ReadError> {
+    Ok(match origin {
+        Origin::After(_) | Origin::Ahead(_) => origin,
+        // It had received entries behind the end.
+        Origin::Gap(Gap { reason: GapReason::Lost, .. }) => origin,
+        Origin::Gap(gap) => {
+            Origin::Gap(Gap { resume_after: before_last(hub, request, 1).await?, ..gap })
+        }
+        Origin::Tail | Origin::History(_) => Origin::History(before_last(hub, request, 1).await?),
     })
+}
+
+async fn before_last(
+    hub: &HubInner,
+    request: &Subscribe,
+    count: usize,
+) -> Result<Position, ReadError> {
+    let _permit = hub.replay_permits.acquire(request.client).await;
+    hub.log.before_last(count, request.matchers.clone(), request.access.clone()).await
 }
 
 async fn find_start(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadError> {
@@ -54,11 +89,7 @@ async fn find_start(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadE
         Start::Tail => Ok(Origin::Tail),
         // `start` is before the oldest entry, and its position is known even if the log is empty.
         Start::Earliest => Ok(Origin::History(hub.log.span().start)),
-        Start::Last(count) => {
-            let _permit = hub.replay_permits.acquire(request.client).await;
-            let (matchers, access) = (request.matchers.clone(), request.access.clone());
-            Ok(Origin::History(hub.log.before_last(*count, matchers, access).await?))
-        }
+        Start::Last(count) => Ok(Origin::History(before_last(hub, request, *count).await?)),
         Start::After(position) => resume(hub, *position, request.client).await,
         Start::AfterId(id) => match id.parse() {
             Ok(position) => resume(hub, position, request.client).await,

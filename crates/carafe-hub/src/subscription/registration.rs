@@ -22,7 +22,7 @@ impl Registration {
     /// Encodes an entry that was read from the log for this subscription.
     pub(crate) fn encode(&self, entry: &Entry, format: Format) -> Frame {
         if self.cursor.interest.shares_frame(entry, format) {
-            return format.event(entry);
+            return format.entry(entry);
         }
         self.hub.state().core.own_envelope(&self.cursor.interest, entry)
     }

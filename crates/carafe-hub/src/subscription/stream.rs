@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use carafe_log::{Block, Entry, ReadError};
+use carafe_log::{Block, Entry, Kind, ReadError};
 use carafe_protocol::Position;
 use futures_core::Stream;
 
@@ -17,6 +17,7 @@ use crate::feeds::core::Step;
 use crate::format::Format;
 use crate::frame::Frame;
 use crate::gap::{Gap, GapReason};
+use crate::report::is_end;
 use crate::subscription::opening::Opening;
 use crate::subscription::origin::{self, Origin};
 use crate::subscription::registration::Registration;
@@ -27,7 +28,8 @@ use crate::wakeups::Waiter;
 /// is published.
 ///
 /// It begins with its position. It ends when the hub drains and everything that was published has
-/// been delivered. Dropping it unsubscribes.
+/// been delivered. A subscription to exact topics also ends after the ends of all of them. Dropping
+/// it unsubscribes.
 ///
 /// ```
 /// use carafe_hub::{Delivery, Hub};
@@ -49,6 +51,18 @@ pub struct Subscription {
     /// The last position that the subscriber was sent.
     pub(crate) last_sent: Position,
     source: Source,
+    life: Life,
+}
+
+/// Whether the topics of a stream may all have ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// No end was delivered since the log was asked.
+    GoesOn,
+    /// When the stream has caught up, the log is asked.
+    MayBeOver,
+    /// The same, and the subscriber has all ends already, as it said.
+    KnownToBeOver,
 }
 
 /// What a subscription delivers. See [`Subscription`] for an example.
@@ -61,6 +75,7 @@ pub struct Subscription {
 ///         Delivery::Entry(entry) => format!("{}: {}", entry.topic(), entry.data()),
 ///         Delivery::Position(position) => format!("a client resumes after {position}"),
 ///         Delivery::Gap(gap) => format!("events after {} are gone", gap.requested),
+///         Delivery::End(entry) => format!("{} has ended", entry.topic()),
 ///         _ => "something new".into(),
 ///     }
 /// }
@@ -74,9 +89,22 @@ pub enum Delivery {
     Gap(Gap),
     /// An event.
     Entry(Arc<Entry>),
+    /// The end of a topic. When all topics of a subscription to exact topics have ended, the
+    /// subscription ends.
+    End(Arc<Entry>),
+    /// A request to the producer of a topic that it stop.
+    Stop(Arc<Entry>),
 }
 
 impl Delivery {
+    fn of(entry: Arc<Entry>) -> Self {
+        match entry.publication.kind() {
+            Kind::End(_) => Self::End(entry),
+            Kind::Stop => Self::Stop(entry),
+            _ => Self::Entry(entry),
+        }
+    }
+
     /// How many events it is.
     pub(super) fn events(&self) -> u32 {
         u32::from(matches!(self, Self::Entry(_)))
@@ -94,6 +122,8 @@ enum Source {
     FindingPosition(Pending<Result<Origin, ReadError>>),
     /// The log cannot be read. The stream ends, and its client reconnects.
     Failed(Box<ReadError>),
+    /// All topics have ended.
+    Over,
 }
 
 /// Whether a poll may start to read the log.
@@ -117,22 +147,42 @@ enum RingPoll {
 }
 
 impl Subscription {
-    pub(crate) fn new(registration: Registration, origin: Origin) -> Self {
+    /// `over`: all topics have ended at or before the newest entry.
+    pub(crate) fn new(registration: Registration, origin: Origin, over: bool) -> Self {
         let (last_sent, client) =
             (registration.cursor.position, registration.cursor.interest.client());
+        let life = match origin {
+            _ if !over => Life::GoesOn,
+            Origin::After(_) => Life::KnownToBeOver,
+            _ => Life::MayBeOver,
+        };
         let opening = Opening::of(origin, true);
-        Self { registration, client, opening, last_sent, source: Source::Ring }
+        Self { registration, client, opening, last_sent, source: Source::Ring, life }
     }
 
     /// Continues for a subscriber that was sent everything up to the cursor.
     pub(crate) fn resumed(registration: Registration) -> Self {
         let (last_sent, opening) = (registration.cursor.position, Opening::done());
-        Self { registration, client: None, opening, last_sent, source: Source::Ring }
+        let life = Life::GoesOn;
+        Self { registration, client: None, opening, last_sent, source: Source::Ring, life }
+    }
+
+    /// Whether the subscriber has requested topics that have all ended, and has their ends already.
+    /// The subscription states its position, and ends.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.life == Life::KnownToBeOver
+    }
+
+    /// An end was delivered: the stream ends when it has caught up, if all its topics have ended.
+    pub(crate) fn may_be_over(&mut self) {
+        self.life = Life::MayBeOver;
     }
 
     /// Whether the next thing that the stream sends, if any, is an entry from the ring.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.source, Source::Ring) && self.opening.is_done()
+        let goes_on = self.life == Life::GoesOn;
+        goes_on && matches!(self.source, Source::Ring) && self.opening.is_done()
     }
 
     /// Takes the answer of the log, if it was asked. Sends nothing.
@@ -146,7 +196,7 @@ impl Subscription {
                 let found = ready!(finding.as_mut().poll(cx));
                 self.restart(found);
             }
-            Source::Ring | Source::Block(_) | Source::Failed(_) => {}
+            Source::Ring | Source::Block(_) | Source::Failed(_) | Source::Over => {}
         }
         Poll::Ready(())
     }
@@ -189,7 +239,7 @@ impl Subscription {
                         return Poll::Ready(Some(item));
                     }
                 }
-                Source::Failed(_) => return Poll::Ready(None),
+                Source::Failed(_) | Source::Over => return Poll::Ready(None),
             }
         }
     }
@@ -269,12 +319,28 @@ impl Subscription {
                 self.source = Source::ReadingLog(read_block(hub, self.client, after, matchers));
                 Poll::Ready(RingPoll::Again)
             }
+            Step::CaughtUp if self.life != Life::GoesOn => {
+                drop(state);
+                self.end_if_over(format);
+                Poll::Ready(RingPoll::Again)
+            }
             Step::CaughtUp => {
                 self.opening.leave_history();
                 let waiter = Waiter::Task(cx.waker().clone());
                 let waits = state.wakeups.wait(*id, waiter);
                 if waits { Poll::Pending } else { Poll::Ready(RingPoll::End) }
             }
+        }
+    }
+
+    /// Ends the stream if all its topics have ended. Not to be called under the hub's lock.
+    fn end_if_over(&mut self, format: Option<Format>) {
+        self.life = Life::GoesOn;
+        let Registration { hub, cursor, .. } = &self.registration;
+        if format.is_none_or(Format::ends_with_topics)
+            && hub.is_over(&cursor.interest, cursor.position)
+        {
+            self.source = Source::Over;
         }
     }
 
@@ -289,9 +355,17 @@ impl Subscription {
             self.finish_gap();
             return RingPoll::Again;
         }
+        RingPoll::Item((self.delivered(entry), frame.block()))
+    }
+
+    /// Records that an entry is delivered now.
+    fn delivered(&mut self, entry: Arc<Entry>) -> Delivery {
         self.opening.leave_history();
         self.last_sent = entry.position;
-        RingPoll::Item((Delivery::Entry(entry), frame.block()))
+        if is_end(&entry) {
+            self.may_be_over();
+        }
+        Delivery::of(entry)
     }
 
     /// The tail has reached the position of a stream that was ahead: the position is searched
@@ -326,6 +400,7 @@ impl Subscription {
         let gap = origin::gap_lost(hub, cursor.position, tail);
         cursor.position = tail;
         self.opening = Opening::of(Origin::Gap(gap), false);
+        self.may_be_over();
         true
     }
 
@@ -355,6 +430,8 @@ impl Subscription {
         cursor.position = origin.position().unwrap_or(cursor.position);
         self.opening = Opening::of(origin, false);
         self.source = Source::Ring;
+        // An end may be before the new position, which was beyond the tail until now.
+        self.may_be_over();
     }
 
     fn fail(&mut self, error: ReadError) {
@@ -406,10 +483,8 @@ impl Subscription {
                 self.finish_gap();
                 return None;
             } else {
-                self.opening.leave_history();
-                self.last_sent = entry.position;
                 let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
-                return Some((Delivery::Entry(entry), bytes));
+                return Some((self.delivered(entry), bytes));
             }
         }
         None

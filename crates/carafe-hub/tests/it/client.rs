@@ -194,7 +194,8 @@ impl Client {
             return Sent::HeartbeatEvent(event.last_event_id.parse().unwrap());
         }
         let items = Item::of(event, self.format);
-        self.events_begun += u32::from(matches!(items, Item::Event(_)));
+        let is_event = matches!(&items, Item::Event(fields) if !fields.is_report());
+        self.events_begun += u32::from(is_event);
         Sent::Item(items)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use carafe_hub::{Delivery, Format, Frames, Gap, GapReason, Subscription};
-use carafe_log::Entry;
+use carafe_log::{Entry, Kind};
 use carafe_protocol::{Decoder, Position, Received, ReceivedEvent, Topic};
 use futures_core::Stream;
 use serde_json::Value;
@@ -168,6 +168,10 @@ impl Item {
                 Self::Position(position)
             }
             "carafe.gap" => Self::Gap(gap_of(&event.data, position)),
+            "carafe.end" | "carafe.stop" => {
+                let (event_type, data) = (Some(event.event_type), event.data);
+                Self::Event(EventFields { position, event_type, data, topics: None }.normal())
+            }
             _ if format == Format::Enveloped => Self::Event(said_in_envelope(&event, position)),
             _ => Self::Event(EventFields {
                 position,
@@ -208,8 +212,41 @@ fn text(json: &Value) -> String {
 }
 
 impl EventFields {
+    /// Whether it says that a topic has ended, or that it shall.
+    pub(crate) fn is_report(&self) -> bool {
+        self.event_type.as_deref().is_some_and(|text| text.starts_with("carafe."))
+    }
+
+    /// What a stream says of an end or a stop, in any format.
+    fn of_life(entry: &Entry, of: &str) -> Self {
+        let mut json = serde_json::json!({
+            "topic": entry.topic().as_str(),
+            "position": entry.position.to_string(),
+            "reason": Some(entry.data()).filter(|reason| !reason.is_empty()),
+        });
+        if let Kind::End(outcome) = entry.publication.kind() {
+            json["outcome"] = outcome.as_str().into();
+        }
+        let event_type = Some(format!("carafe.{of}"));
+        Self { position: entry.position, event_type, data: json.to_string(), topics: None }
+    }
+
+    /// The same with the members of JSON data in the order of their names.
+    fn normal(mut self) -> Self {
+        if self.is_report() {
+            let json: Value = serde_json::from_str(&self.data).unwrap();
+            self.data = json.to_string();
+        }
+        self
+    }
+
     /// The fields of an entry in this format, or as the entry itself.
     pub(crate) fn of(entry: &Entry, format: Option<Format>) -> Self {
+        match entry.publication.kind() {
+            Kind::End(_) => return Self::of_life(entry, "end"),
+            Kind::Stop => return Self::of_life(entry, "stop"),
+            _ => {}
+        }
         let (publication, event) = (&entry.publication, entry.publication.event());
         let topics = || publication.topics().map(Topic::to_string).collect();
         Self {
@@ -226,7 +263,12 @@ impl From<Delivery> for Item {
         match delivery {
             Delivery::Position(position) => Self::Position(position),
             Delivery::Gap(gap) => Self::Gap(gap),
-            Delivery::Entry(entry) => Self::Event(EventFields::of(&entry, None)),
+            Delivery::Entry(entry) => {
+                assert_eq!(entry.publication.kind(), Kind::Event);
+                Self::Event(EventFields::of(&entry, None))
+            }
+            Delivery::End(entry) => Self::Event(EventFields::of_life(&entry, "end")),
+            Delivery::Stop(entry) => Self::Event(EventFields::of_life(&entry, "stop")),
             other => panic!("{other:?}"),
         }
     }

@@ -8,6 +8,7 @@ mod contract;
 mod delivery;
 mod dispatcher;
 mod drain;
+mod ends;
 mod fixture;
 mod gaps;
 mod ids;

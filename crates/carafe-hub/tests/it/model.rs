@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use carafe_hub::{Format, Gap, GapReason, Start, SubscribeError};
-use carafe_log::{Entry, Find, Publication, Span};
+use carafe_hub::{Format, Gap, GapReason, PublishError, Start, SubscribeError};
+use carafe_log::{AppendError, Appended, Entry, Find, Kind, Publication, Span};
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
 use crate::listener::{EventFields, Item};
@@ -68,6 +68,49 @@ impl Model {
         at.map_or(span.start, |at| self.positions()[at])
     }
 
+    /// The answer to a batch. `None` if it was refused, because a topic has ended.
+    pub(crate) fn appended(
+        &self,
+        span: Span,
+        batch: &[Publication],
+        answer: Result<Vec<Appended>, PublishError>,
+    ) -> Option<Vec<Appended>> {
+        match answer {
+            Ok(appended) => Some(appended),
+            Err(PublishError::Append(AppendError::Ended { topic, position, .. })) => {
+                let of_batch = |publication: &Publication| {
+                    matches!(publication.kind(), Kind::End(_)) && *publication.topic() == topic
+                };
+                match position {
+                    Some(position) => {
+                        let kept = self.all.iter().filter(|e| e.offset() > span.start.offset);
+                        let end = end_of(kept.rev(), &topic);
+                        assert_eq!(end.map(|end| end.position), Some(position));
+                    }
+                    None => assert!(batch.iter().any(of_batch)),
+                }
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Whether all topics have ended, as far as the subscriber may know.
+    pub(crate) fn is_over(&self, span: Span, wish: &Wish) -> bool {
+        self.last_end(span, wish).is_some()
+    }
+
+    /// Whether all topics had ended when this was the newest position.
+    pub(crate) fn was_over(&self, wish: &Wish, at: Position) -> bool {
+        let known = self.all.partition_point(|entry| entry.offset() <= at.offset);
+        last_end(&self.all[..known], wish).is_some()
+    }
+
+    fn last_end(&self, span: Span, wish: &Wish) -> Option<Offset> {
+        let from = self.all.partition_point(|entry| entry.offset() <= span.start.offset);
+        last_end(&self.all[from..], wish)
+    }
+
     fn next_after(&self, offset: Offset, wish: &Wish) -> Option<&Entry> {
         let from = self.all.partition_point(|entry| entry.offset() <= offset);
         self.all[from..].iter().find(|entry| wish.sees(&entry.publication))
@@ -117,6 +160,30 @@ impl Wish {
     }
 }
 
+/// The last end of a subscriber's topics, if all have ended with these entries.
+fn last_end(entries: &[Entry], wish: &Wish) -> Option<Offset> {
+    let end = |matcher: &TopicMatcher| match matcher {
+        TopicMatcher::Exact(topic) => {
+            end_of(entries.iter().rev(), topic).filter(|end| wish.sees(&end.publication))
+        }
+        TopicMatcher::Pattern(_) => None,
+    };
+    let ends: Option<Vec<_>> = wish.matchers.iter().map(end).collect();
+    ends?.iter().map(|end| end.offset()).max()
+}
+
+/// The end of a topic, if it has ended with these entries, of which the newest comes first.
+fn end_of<'a>(mut entries: impl Iterator<Item = &'a Entry>, topic: &Topic) -> Option<&'a Entry> {
+    let of_life = |entry: &&Entry| {
+        let publication = &entry.publication;
+        match publication.kind() {
+            Kind::Event => publication.reopens() && publication.topics().any(|of| of == topic),
+            _ => publication.topic() == topic,
+        }
+    };
+    entries.find(of_life).filter(|entry| matches!(entry.publication.kind(), Kind::End(_)))
+}
+
 fn among(publication: &Publication, matchers: &[TopicMatcher]) -> bool {
     publication.topics().any(|topic| matchers.iter().any(|matcher| matcher.matches(topic)))
 }
@@ -159,11 +226,20 @@ impl Account {
             waited_to: 0,
             ids: Vec::new(),
         };
+        // Who does not say that it has the end of its topics begins right before it.
+        let or_end = |position: Position, wish: &Wish| {
+            let is_over = model.last_end(span, wish).is_some_and(|end| end <= position.offset);
+            if is_over { model.before_last(span, 1, wish) } else { position }
+        };
         match start {
-            Start::Tail => account.at(model.tail()),
+            Start::Tail => {
+                let position = or_end(model.tail(), &account.wish);
+                account.at(position)
+            }
             Start::Earliest => account.at(span.start),
             Start::Last(count) => {
                 let position = model.before_last(span, *count, &account.wish);
+                let position = or_end(position, &account.wish);
                 account.at(position)
             }
             Start::After(position) => account.at_found(model, span, *position),
@@ -171,9 +247,10 @@ impl Account {
                 Ok(position) => account.at_found(model, span, position),
                 Err(_) => {
                     let mut gap = gap(span, id.clone(), GapReason::Foreign);
-                    gap.resume_after = model.tail();
+                    gap.resume_after = or_end(model.tail(), &account.wish);
+                    let position = gap.resume_after;
                     account.opening.push_back(Item::Gap(gap));
-                    account.at(model.tail())
+                    account.at(position)
                 }
             },
             start => panic!("the model does not know {start:?}"),

@@ -3,7 +3,7 @@
 use carafe_hub::{
     Access, Format, Grant, HubLimits, PublishError, Start, Subscribe, SubscribeError,
 };
-use carafe_log::{Entry, IdempotencyKey, MemoryLimits, Publication};
+use carafe_log::{Entry, IdempotencyKey, Kind, MemoryLimits, Outcome, Publication};
 use carafe_protocol::{Generation, Position, TopicMatcher};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -41,6 +41,17 @@ pub(crate) struct Draft {
     typed: bool,
     key: Option<u8>,
     pub(crate) padding: usize,
+    what: What,
+}
+
+/// What a publication is.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Event,
+    /// An event that reopens its topics.
+    Reopening,
+    End(Outcome),
+    Stop,
 }
 
 /// A subscription of a script.
@@ -84,16 +95,26 @@ pub(crate) fn draft() -> impl Strategy<Value = Draft> {
     let alternate = prop::option::weighted(0.3, select(&TOPICS));
     let (private, typed) = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
     let key = prop::option::weighted(0.2, 0_u8..4);
-    (select(&TOPICS), alternate, private, typed, key, 0..200_usize).prop_map(
-        |(to, alternate, private, typed, key, padding)| Draft {
+    (select(&TOPICS), alternate, private, typed, key, 0..200_usize, what()).prop_map(
+        |(to, alternate, private, typed, key, padding, what)| Draft {
             to,
             alternate,
             private,
             typed,
             key,
             padding,
+            what,
         },
     )
+}
+
+fn what() -> impl Strategy<Value = What> {
+    prop_oneof![
+        16 => Just(What::Event),
+        6 => Just(What::Reopening),
+        4 => select(&Outcome::ALL[..]).prop_map(What::End),
+        1 => Just(What::Stop),
+    ]
 }
 
 pub(crate) fn ask() -> impl Strategy<Value = Ask> {
@@ -169,6 +190,7 @@ struct World {
     model: Model,
     subscribers: Vec<Subscriber>,
     published: usize,
+    draining: bool,
 }
 
 struct Subscriber {
@@ -179,13 +201,15 @@ struct Subscriber {
     wakes: Option<usize>,
     /// Something it requested was published since it waits.
     called: bool,
+    /// All its topics have ended, and so has its stream.
+    ended: bool,
 }
 
 impl World {
     fn new(kept: MemoryLimits, supplied: bool, limits: HubLimits) -> Self {
         let rig = if supplied { Rig::supplied(kept, limits) } else { Rig::new(kept, limits) };
         let model = Model::new(rig.span().start, supplied);
-        Self { rig, model, subscribers: Vec::new(), published: 0 }
+        Self { rig, model, subscribers: Vec::new(), published: 0, draining: false }
     }
 
     fn take(&mut self, step: Step) {
@@ -205,7 +229,8 @@ impl World {
 
     fn publish(&mut self, drafts: Vec<Draft>) {
         let batch: Vec<_> = drafts.into_iter().map(|draft| self.publication(&draft)).collect();
-        let appended = at_once(self.rig.hub.publish_all(batch.clone())).unwrap();
+        let appended = at_once(self.rig.hub.publish_all(batch.clone()));
+        let Some(appended) = self.model.appended(self.rig.span(), &batch, appended) else { return };
         for (appended, publication) in
             appended.iter().zip(batch).filter(|(appended, _)| !appended.repeated)
         {
@@ -236,7 +261,7 @@ impl World {
         let request = request(&wish, start.clone());
         let listener = Listener::new(subscribe(&self.rig.hub, request).unwrap(), format);
         let account = Account::open(&self.model, self.rig.span(), wish, format, &start);
-        Subscriber { listener, account, start, wakes: None, called: false }
+        Subscriber { listener, account, start, wakes: None, called: false, ended: false }
     }
 
     fn with(&mut self, at: Index, act: impl FnOnce(&Self, &mut Subscriber)) {
@@ -263,7 +288,7 @@ impl World {
 
     fn poll(&self, subscriber: &mut Subscriber, times: usize) {
         for _ in 0..times {
-            if self.poll_once(subscriber) == Polled::Waiting {
+            if matches!(self.poll_once(subscriber), Polled::Waiting | Polled::Ended) {
                 return;
             }
         }
@@ -271,15 +296,22 @@ impl World {
 
     fn poll_once(&self, subscriber: &mut Subscriber) -> Polled {
         let polled = subscriber.listener.poll();
+        if subscriber.ended {
+            assert_eq!(polled, Polled::Ended, "whatever comes after the end");
+            return polled;
+        }
         subscriber.wakes = None;
+        let span = self.rig.span();
         match &polled {
             Polled::Items(items) => {
-                let span = self.rig.span();
                 items.iter().for_each(|items| subscriber.account.receive(&self.model, span, items));
             }
             Polled::Waiting | Polled::Ended => {
                 subscriber.account.check_caught_up(&self.model);
-                subscriber.wakes = Some(subscriber.listener.wakes());
+                let is_over = self.model.is_over(span, subscriber.account.wish());
+                subscriber.ended = polled == Polled::Ended;
+                assert_eq!(subscriber.ended, is_over || self.draining);
+                subscriber.wakes = (!is_over).then(|| subscriber.listener.wakes());
                 subscriber.called = false;
             }
         }
@@ -287,7 +319,7 @@ impl World {
     }
 
     fn idle(&self, subscriber: &mut Subscriber) {
-        if subscriber.listener.format().is_some() {
+        if subscriber.listener.format().is_some() && !subscriber.ended {
             let items = subscriber.listener.position_if_moved();
             subscriber.account.hear_idle(&self.model, self.rig.span(), items.as_ref());
         }
@@ -296,6 +328,7 @@ impl World {
     fn end(mut self) {
         self.resume_after_every_id();
         let drain = self.rig.hub.drain();
+        self.draining = true;
         assert_eq!(drain.end(usize::MAX), self.subscribers.len());
         for subscriber in &mut self.subscribers {
             subscriber.called = true;
@@ -317,7 +350,7 @@ impl World {
             for id in account.ids() {
                 let mut again =
                     self.join(account.wish().clone(), format, Start::AfterId(id.to_string()));
-                while self.poll_once(&mut again) != Polled::Waiting {}
+                while matches!(self.poll_once(&mut again), Polled::Items(_)) {}
             }
         }
     }
@@ -333,12 +366,18 @@ impl World {
 impl Draft {
     pub(crate) fn publication(&self, number: usize) -> Publication {
         let data = format!("{}\n{}", number, "x".repeat(self.padding));
-        let publication = publication(self.to, &data)
-            .with_alternates(self.alternate.map(topic))
-            .with_private(self.private);
+        let event = || publication(self.to, &data).with_alternates(self.alternate.map(topic));
+        let publication = match self.what {
+            What::Event => event(),
+            What::Reopening => event().with_reopening(true),
+            What::End(outcome) => Publication::end(topic(self.to), outcome).with_data(data),
+            What::Stop => Publication::stop(topic(self.to)),
+        };
+        let publication = publication.with_private(self.private);
         let key = self.key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
         let publication = key.into_iter().fold(publication, Publication::with_key);
-        if self.typed { publication.with_type(event_type("typed")) } else { publication }
+        let typed = self.typed && publication.kind() == Kind::Event;
+        if typed { publication.with_type(event_type("typed")) } else { publication }
     }
 }
 

@@ -1,0 +1,48 @@
+//! Whether a stream is over: it requests exact topics only, and all of them have ended.
+//!
+//! The log is asked, never the entries that a stream has passed: a topic that ended may have been
+//! reopened behind them. Only a stream that has delivered an end asks.
+
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
+
+use crate::feeds::interest::Interest;
+use crate::inner::HubInner;
+use crate::subscription::subscribe::Subscribe;
+
+impl HubInner {
+    /// Whether everything that a subscription will ever receive is at or before this position,
+    /// unless a topic is reopened. Not to be called under the hub's lock.
+    pub(crate) fn is_over(&self, interest: &Interest, up_to: Position) -> bool {
+        let topics = self.state().core.exact_topics(interest);
+        let topics = topics.iter().flatten().map(Some);
+        let last = self.last_end(topics, |topic| interest.covers_topic(topic));
+        last.is_some_and(|last| last <= up_to.offset)
+    }
+
+    /// The last end of a request, if it requests exact topics only, and all of them have ended.
+    pub(crate) fn last_end_of(&self, request: &Subscribe) -> Option<Offset> {
+        let topics = request.matchers.iter().map(|matcher| match matcher {
+            TopicMatcher::Exact(topic) => Some(topic),
+            TopicMatcher::Pattern(_) => None,
+        });
+        self.last_end(topics, |topic| request.access.covers_topic(topic))
+    }
+
+    /// `None` also for no topics, and for a topic that is none.
+    fn last_end<'a>(
+        &self,
+        topics: impl Iterator<Item = Option<&'a Topic>>,
+        sees_private: impl Fn(&Topic) -> bool,
+    ) -> Option<Offset> {
+        let mut last = None;
+        for topic in topics {
+            let end = self.log.topic_state(topic?).end?;
+            // Who may not see the end waits for events, as before.
+            if end.private && !sees_private(topic?) {
+                return None;
+            }
+            last = last.max(Some(end.position.offset));
+        }
+        last
+    }
+}
