@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use carafe_log::{
-    AppendError, Appended, DiskUsage, Log, Outcome, Publication, Read, TopicState,
-};
+use carafe_log::{AppendError, Appended, DiskUsage, Log, Outcome, Publication, Read, TopicState};
 use carafe_protocol::{Position, Topic};
 
 use crate::client::Client;

@@ -85,6 +85,7 @@ impl HubInner {
             // guard of each round is dropped before the next.
             while self.state().core.evict() {}
         }
+        self.watches.notify(entries);
     }
 
     fn push(&self, entries: &[Arc<Entry>]) -> Wakers {

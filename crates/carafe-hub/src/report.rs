@@ -49,6 +49,11 @@ pub(crate) fn is_delivered(publication: &Publication) -> bool {
     is_told && !publication.is_internal()
 }
 
+/// Whether the entry says that a topic has ended, or that it shall.
+pub(crate) fn is_of_life(entry: &Entry) -> bool {
+    matches!(entry.publication.kind(), Kind::End(_) | Kind::Stop)
+}
+
 pub(crate) fn is_end(entry: &Entry) -> bool {
     matches!(entry.publication.kind(), Kind::End(_))
 }

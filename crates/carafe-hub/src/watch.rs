@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use carafe_log::Entry;
 use carafe_protocol::Topic;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::hub::Hub;
 use crate::inner::HubInner;
+use crate::report;
 
 /// The watches of a hub. It has a lock of its own, which is never held together with another.
 #[derive(Default)]
@@ -91,6 +93,18 @@ impl Watches {
                     table.of_topic.remove(topic);
                 }
             }
+        }
+    }
+
+    /// Wakes the watches of the topics whose life these entries change.
+    pub(crate) fn notify(&self, entries: &[Arc<Entry>]) {
+        for entry in entries.iter().filter(|entry| report::is_of_life(entry)) {
+            let watches: SmallVec<[Arc<Notify>; 1]> = {
+                let table = self.table();
+                let ids = table.of_topic.get(entry.topic()).into_iter().flatten();
+                ids.filter_map(|id| table.watches.get(id)).cloned().collect()
+            };
+            watches.iter().for_each(|watch| watch.notify_one());
         }
     }
 

@@ -221,6 +221,7 @@ impl PageReader {
                 self.page.gap = Some(gap);
             }
             Delivery::Entry(entry) => self.add(entry),
+            Delivery::End(entry) | Delivery::Stop(entry) => self.page.next = entry.position,
         }
     }
 

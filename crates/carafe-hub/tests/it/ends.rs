@@ -11,6 +11,7 @@ use carafe_hub::{
 use carafe_log::{AppendError, Entry, MemoryLimits, MemoryLog, Outcome, Publication, TopicState};
 use carafe_protocol::{Position, TopicMatcher, TopicPattern};
 use futures_core::Stream;
+use futures_util::FutureExt;
 
 use crate::client::{Clients, Sent};
 use crate::fixture::{
@@ -157,6 +158,20 @@ fn a_stop_reaches_the_producer_and_ends_nothing() {
         assert_eq!(rig.hub.topic_state(&topic("b")), TopicState::default());
         assert_eq!(rig.hub.counts().published, 0, "neither is an event");
     }
+}
+
+#[test]
+fn a_watch_is_woken_by_the_end_and_the_stop_of_its_topics_only() {
+    let rig = Rig::roomy();
+    let watch = rig.hub.watch([&topic("a"), &topic("b")]);
+    let changed = || watch.changed().now_or_never().is_some();
+    rig.publish("a", "event");
+    rig.end("c");
+    assert!(!changed());
+    at_once(rig.hub.stop(topic("b"))).unwrap();
+    assert!(changed() && !changed());
+    rig.end("a");
+    assert!(changed() && !changed());
 }
 
 #[test]
