@@ -164,7 +164,7 @@ pub mod hub {
     pub use carafe_hub::{
         Access, Client, CustomFormat, Delivery, Drain, Encoder, Format, Frames, Gap, GapReason,
         Grant, HubCounts, HubLimits, OnGap, PublishError, Retention, Start, SubscribeError,
-        Subscription, TopicWatch,
+        Subscription, TopicTail, TopicWatch,
     };
 }
 

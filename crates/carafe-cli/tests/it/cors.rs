@@ -57,6 +57,8 @@ fn a_listed_origin_is_allowed_by_its_name_with_credentials() {
         let shown = answer.header("access-control-expose-headers").unwrap();
         let names = [
             "carafe-position",
+            "carafe-last-position",
+            "carafe-last-key",
             "last-event-id",
             "mercure-last-event-id",
             "retry-after",

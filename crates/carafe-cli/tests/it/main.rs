@@ -24,6 +24,7 @@ mod drain;
 mod durable;
 mod healthcheck;
 mod http_api;
+mod ingest;
 mod limits;
 mod listening;
 mod memory;

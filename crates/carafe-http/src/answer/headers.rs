@@ -17,6 +17,13 @@ use http_body::Frame;
 /// The newest position of the hub. A page fetches a snapshot and subscribes from this position.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("carafe-position");
 
+/// The position of the newest event of a topic.
+pub(crate) const LAST_POSITION: HeaderName = HeaderName::from_static("carafe-last-position");
+
+/// The newest idempotency key of a topic. Bytes that a header cannot have as they are, spaces and
+/// `%` are percent-encoded.
+pub(crate) const LAST_KEY: HeaderName = HeaderName::from_static("carafe-last-key");
+
 /// The ID of the event after which a stream resumes. Mercure 0.x uses it in responses, too.
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 

@@ -60,4 +60,6 @@ pub(crate) mod subscribers;
 #[cfg(feature = "hub")]
 pub(crate) mod topic;
 #[cfg(feature = "hub")]
+pub(crate) mod topic_state;
+#[cfg(feature = "hub")]
 pub(crate) mod unread;

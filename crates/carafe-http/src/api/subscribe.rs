@@ -11,7 +11,7 @@ use carafe_hub::{
     Client, Format, Heartbeat, OnGap, Start, Subscribe, SubscribeError, Subscription,
 };
 use carafe_log::ReadError;
-use carafe_protocol::{BadMatcher, BadPattern, TopicMatcher, TopicPattern};
+use carafe_protocol::{BadMatcher, BadPattern, Topic, TopicMatcher, TopicPattern};
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
@@ -30,6 +30,7 @@ use crate::api::last_event_id;
 use crate::api::options::Options;
 use crate::api::query::Query;
 use crate::api::topic::{bad_topic, topic, topic_in_path};
+use crate::api::topic_state;
 use crate::observe::metrics::{DeliveryPath, FallbackReason};
 use crate::observe::stream_record::{StreamRecord, log_refused};
 use crate::observe::stream_request::StreamRequest;
@@ -184,13 +185,16 @@ fn come_back(
     (stream_headers(), AppendHeaders(closes), hub_body::come_back(retry)).into_response()
 }
 
-/// Answers with the current position. A stream that resumes there misses no later event.
+/// Answers with the current position. A stream that resumes there misses no later event. For one
+/// topic it has the state of that, for whoever feeds it.
 pub(crate) async fn position(app: &App, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let caller = Caller::of(app, &mut parts).await?;
-    let Asked { request, .. } = parse(app, &caller, &parts).await?;
-    request.check().map_err(|error| refusal(&caller, &error))?;
-    Ok(([(POSITION, app.hub.position().to_string())], head_of_a_stream()).into_response())
+    let Asked { request, only, .. } = parse(app, &caller, &parts).await?;
+    let may_read = request.check().map_err(|error| refusal(&caller, &error));
+    let state = topic_state::headers(app, &caller, &parts, only.as_ref(), may_read).await?;
+    let position = [(POSITION, app.hub.position().to_string())];
+    Ok((position, state, head_of_a_stream()).into_response())
 }
 
 /// What a request asks for.
@@ -200,6 +204,8 @@ struct Asked {
     page: Option<history::Asked>,
     /// Whether the client wants nothing if there is no history.
     unless_absent: bool,
+    /// The topic, if the request names one and nothing else.
+    only: Option<Topic>,
     format: Format,
     heartbeat: Heartbeat,
     /// For the log and the console, if they show that.
@@ -216,13 +222,18 @@ async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, P
     let matchers = matchers(app, caller, parts, &query, client).await?;
     let identity = caller.rights.identity.as_deref();
     let described = StreamRequest::if_used(app.audience.as_ref(), &matchers, identity);
+    let only = match &matchers[..] {
+        [TopicMatcher::Exact(topic)] => Some(topic.clone()),
+        _ => None,
+    };
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),
     };
     let request = request.from(start).on_gap(on_gap(&query)?).by(client);
     let request = request.with_access(caller.rights.subscribe.clone());
-    Ok(Asked { request, page, unless_absent: unless_absent(&query)?, format, heartbeat, described })
+    let unless_absent = unless_absent(&query)?;
+    Ok(Asked { request, page, unless_absent, only, format, heartbeat, described })
 }
 
 /// What the path and the query ask for; nothing stands for all topics.
@@ -340,7 +351,7 @@ pub(crate) fn problem(error: &SubscribeError) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use carafe_protocol::{BadTopic, Topic};
+    use carafe_protocol::BadTopic;
     use http::StatusCode;
 
     use super::*;

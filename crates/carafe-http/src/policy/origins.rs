@@ -9,7 +9,9 @@ use http::header::{ETAG, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, POSITION};
+use crate::answer::headers::{
+    LAST_EVENT_ID, LAST_KEY, LAST_POSITION, MERCURE_LAST_EVENT_ID, POSITION,
+};
 
 /// The origin of pages, such as `https://app.example`, or a pattern of origins: `*` for any,
 /// `https://*.app.example` for each label in place of the star, `http://localhost:*` for each port.
@@ -192,6 +194,8 @@ impl Origins {
                 ETAG,
                 LINK,
                 POSITION,
+                LAST_POSITION,
+                LAST_KEY,
                 LAST_EVENT_ID,
                 MERCURE_LAST_EVENT_ID,
                 RETRY_AFTER,

@@ -704,6 +704,52 @@ async fn a_compressed_body_is_rejected() {
     assert_eq!(ask(place.app.clone(), request).await.status, 415);
 }
 
+/// What `HEAD` says of the position and the key of the newest event.
+async fn state(place: &Place, target: &str) -> (u16, Option<String>, Option<String>) {
+    let request = Request::head(target).body(Body::empty()).unwrap();
+    let answer = place.app.clone().oneshot(request).await.unwrap();
+    let header = |name| answer.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), header("carafe-last-position"), header("carafe-last-key"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_learns_the_last_position_and_key_of_its_topic() {
+    let place = Place::new();
+    assert_eq!(state(&place, "/events/a").await, (200, None, None));
+    let body = "id: k 1\u{e9}%\ndata: one\n\ndata: two\n\n";
+    let answer = place.send("/events/a?private", STREAM, body).await;
+    let last = answer.body["last"].as_str().map(str::to_owned);
+    // Of another topic, and of this one as an alternate: keys belong to the canonical topic.
+    place.send("/events/b", STREAM, "id: 2\ndata: x\n\n").await.is(201, 1, 0);
+    let key = Some("k%201%C3%A9%25".to_owned());
+    assert_eq!(state(&place, "/events/a").await, (200, last.clone(), key.clone()));
+    assert_eq!(state(&place, "/events?topic=a").await, (200, last, key.clone()));
+    assert_eq!(state(&place, "/events?topic=a&topic=b").await, (200, None, None));
+    assert_eq!(state(&place, "/events").await, (200, None, None));
+    let answer = place.send("/events/b?topic=a", STREAM, "id: 3\ndata: y\n\n").await;
+    let last = answer.body["last"].as_str().map(str::to_owned);
+    assert_eq!(state(&place, "/events/a").await, (200, last, key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_publish_to_a_topic_learns_its_state_and_who_reads_what_they_may_see() {
+    let grant = |text: &str| Grant::to([TopicMatcher::parse(text).unwrap()]);
+    let place = Place::with(|options| {
+        options.anonymous = Rights::none().with_publish(grant("a/*"));
+    });
+    place.send("/events/a/1?private", STREAM, "id: 1\ndata: x\n\n").await.is(201, 1, 0);
+    let key = Some("1".to_owned());
+    assert_eq!(state(&place, "/events/a/1").await.2, key);
+    assert_eq!(state(&place, "/events/b").await, (403, None, None));
+    // A reader of public events does not learn of a private one.
+    let place = Place::with(|options| options.anonymous = Rights::subscribe());
+    let event = keyed(event("x"), "1");
+    place.hub.publish(event.clone().with_private(true)).await.unwrap();
+    assert_eq!(state(&place, "/events/a").await, (200, None, None));
+    place.hub.publish(keyed(event, "2").with_private(false)).await.unwrap();
+    assert_eq!(state(&place, "/events/a").await.2, Some("2".to_owned()));
+}
+
 /// Random bodies of fragments that matter, in random pieces.
 #[tokio::test(start_paused = true)]
 async fn any_split_of_any_body_stores_the_same_events() {
