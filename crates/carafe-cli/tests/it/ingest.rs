@@ -9,7 +9,7 @@ use carafe_testing::clients::{is_here, node};
 use serde_json::Value;
 
 use crate::http::{Stream, connect, header, publish, read_head, request};
-use crate::process::{Process, Server, eventually};
+use crate::process::{Process, Server, carafe, eventually, repository};
 
 const MIB: usize = 1 << 20;
 
@@ -109,14 +109,25 @@ fn a_client_that_waits_for_100_continue_is_told_to_go_on_and_gets_an_early_answe
 
 #[test]
 fn open_requests_are_counted() {
-    let (hub, metrics) = Server::with_metrics(&["--log-level", "debug"]);
+    let (hub, metrics) = Server::with_metrics(&[]);
     let mut upload = Upload::open(hub.address, "/events/a", &[STREAM]);
     metrics.wait_for("carafe_ingests", 1.0);
     upload.send("data: 1\n\n");
     upload.end();
+    metrics.wait_for("carafe_ingests", 0.0);
+}
+
+#[test]
+fn the_log_says_what_has_become_of_a_request() {
+    let mut program = carafe();
+    program.args(["serve", "--anonymous", "publish", "--log", "memory:"]);
+    program.args(["--listen", "127.0.0.1:0"]).env("RUST_LOG", "debug");
+    let hub = Server::of(Process::start(&mut program));
+    let mut upload = Upload::open(hub.address, "/events/a", &[STREAM]);
+    upload.send("data: 1\n\n");
+    upload.end();
     let line = hub.next_record(|line| line.contains("an ingest request has ended"));
     assert!(line.contains("stored=1") && line.contains("end=\"complete\""), "{line}");
-    metrics.wait_for("carafe_ingests", 0.0);
 }
 
 #[test]
@@ -225,7 +236,7 @@ fn curl_node_and_python_send_events_as_they_happen() {
         check("node", &hub, program);
     }
     let mut program = Command::new("python3");
-    program.arg("-B").arg(crate::process::repository("tests/clients/ingest.py"));
+    program.arg("-B").arg(repository("tests/clients/ingest.py"));
     program.args([&url("python"), "text/plain"]);
     check("python", &hub, program);
 }

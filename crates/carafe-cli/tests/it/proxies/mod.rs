@@ -4,6 +4,7 @@ mod compression;
 mod configuration;
 mod forwarding;
 mod front;
+mod ingest;
 mod kind;
 mod unavailable;
 mod under_a_path;
