@@ -178,6 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn a_helper_leaves_a_review_to_the_thread() {
+        let mut thread = thread();
+        let shard = Arc::clone(&thread.shard);
+        let mut helper = ShardHelper::new(Arc::clone(&shard));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut helper).poll(&mut cx).is_pending());
+        assert!(shard.waker.may_wait());
+        shard.inbox.request_review();
+        assert!(Pin::new(&mut helper).poll(&mut cx).is_pending());
+        assert!(is_thread_woken(&mut thread));
+    }
+
+    #[test]
     fn a_helper_leaves_the_thread_alone_that_has_a_turn() {
         let mut thread = thread();
         let shard = Arc::clone(&thread.shard);

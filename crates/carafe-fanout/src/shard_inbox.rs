@@ -79,6 +79,11 @@ impl<G: StreamObserver> ShardInbox<G> {
         self.waker.wake_by_ref();
     }
 
+    /// Whether a review was requested and has not begun.
+    pub(crate) fn has_review(&self) -> bool {
+        self.review.load(Ordering::Relaxed)
+    }
+
     /// Whether a review was requested since the last call.
     pub(crate) fn take_review(&self) -> bool {
         // Loaded first: a shard asks in each turn, and there is hardly ever a review.

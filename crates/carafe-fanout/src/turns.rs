@@ -161,7 +161,7 @@ impl<G: StreamObserver> Turns<G> {
         self.take_in(now);
         let has_more =
             !self.dispatcher.collect_few_wakes() || self.serve(OF_HELPER) || !self.new.is_empty();
-        self.busy = has_more || !self.clients.ended.is_empty();
+        self.busy = has_more || !self.clients.ended.is_empty() || self.inbox.has_review();
         let is_due = |next| self.thread_waits.is_none_or(|waits| next < waits);
         self.busy || self.next().is_some_and(is_due)
     }
