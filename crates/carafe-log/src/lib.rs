@@ -43,6 +43,7 @@ mod disk_error;
 mod entry;
 mod grant;
 mod kind;
+mod latest;
 mod lifecycle;
 mod memory;
 mod panics;
@@ -66,10 +67,13 @@ pub use disk_error::DiskError;
 pub use entry::Entry;
 pub use grant::Grant;
 pub use kind::{BadOutcome, Erase, Kind, Outcome, Removed};
+pub use latest::{Latest, LatestQuery};
 pub use lifecycle::{TopicEnd, TopicState};
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
-pub use read::{Block, BlockLimit, DiskUsage, Find, Followed, Follower, Read, ReadError, Span};
+pub use read::{
+    Block, BlockLimit, DiskUsage, Find, Followed, Follower, Picked, Read, ReadError, Span,
+};
 pub use readers::give_way;
 
 /// How long a log remembers idempotency keys by default.

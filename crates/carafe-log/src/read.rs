@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
-use crate::{Access, BoxFuture, Clock, DiskError, Entry, ExternalId, TopicState};
+use crate::latest::Newest;
+use crate::{
+    Access, BoxFuture, Clock, DiskError, Entry, ExternalId, Latest, LatestQuery, TopicState,
+};
 
 /// Finds, reads and follows entries.
 ///
@@ -76,6 +79,25 @@ pub trait Read: Send + Sync {
         wanted: Vec<TopicMatcher>,
         access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
+
+    /// The newest events of each topic. Entries of other kinds do not count.
+    ///
+    /// This default reads the whole log.
+    fn latest(&self, query: LatestQuery) -> BoxFuture<'_, Result<Latest, ReadError>> {
+        Box::pin(latest_by_reading(self, query))
+    }
+
+    /// Reads the entries at these offsets, which are in order. Entries that are no longer stored
+    /// are left out.
+    ///
+    /// This default reads them one by one.
+    fn read_at(
+        &self,
+        offsets: Vec<Offset>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Picked, ReadError>> {
+        Box::pin(read_one_by_one(self, offsets, limit))
+    }
 
     /// Registers a follower, which receives each further batch of durable entries in order. Returns
     /// the newest entries, of about `recent` bytes at most. No entry is missing or repeated between
@@ -224,6 +246,31 @@ pub struct Block {
     pub up_to: Position,
 }
 
+/// Entries that were read by their offsets, and how far that came.
+///
+/// ```
+/// use carafe_log::{Append, BlockLimit, MemoryLog, Publication, Read};
+/// use carafe_protocol::Topic;
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::default();
+/// for data in ["1", "2", "3"] {
+///     log.append(vec![Publication::new(Topic::new("a")?, data)]).await?;
+/// }
+/// let limit = BlockLimit { entries: 1, bytes: 1 << 20 };
+/// let picked = log.read_at(vec![1, 3], limit).await?;
+/// assert_eq!((picked.entries[0].data(), picked.passed), ("1", 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Picked {
+    /// The entries, in order.
+    pub entries: Vec<Arc<Entry>>,
+    /// How many of the offsets are done: at least one, if there was one.
+    pub passed: usize,
+}
+
 /// Entries cannot be read.
 ///
 /// ```
@@ -260,6 +307,15 @@ pub enum ReadError {
         /// The maximum number of pattern tests of one request.
         limit: u64,
     },
+    /// More entries would be found than one request may ask for.
+    #[error(
+        "more than {limit} events are the latest of their topics: ask for fewer topics, or read \
+         from an earlier event on"
+    )]
+    TooManyLatest {
+        /// The maximum number of events.
+        limit: usize,
+    },
     /// Entries after the offset are lost: the log was damaged and repaired.
     #[error("the history after offset {after} up to {up_to} is lost")]
     Lost {
@@ -274,4 +330,50 @@ pub enum ReadError {
     /// The disk cannot be read.
     #[error("the log cannot be read: {0}")]
     Disk(#[source] DiskError),
+}
+
+/// How much of the log the defaults of [`Read`] read at once.
+const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
+
+async fn latest_by_reading<L: Read + ?Sized>(
+    log: &L,
+    query: LatestQuery,
+) -> Result<Latest, ReadError> {
+    let (up_to, start) = (log.span().tail, log.span().start.offset);
+    let (mut entries, mut after) = (Vec::new(), query.after.max(start));
+    while after < up_to.offset {
+        let block = log.read(after, query.wanted.clone(), BLOCK).await?;
+        entries.extend(block.entries);
+        after = block.up_to.offset;
+    }
+    let mut newest = Newest::new(&query);
+    for entry in entries.iter().rev().filter(|entry| entry.offset() <= up_to.offset) {
+        let is_wanted = |topic: &Topic| query.wanted.iter().any(|matcher| matcher.matches(topic));
+        newest.take(entry, is_wanted, || query.access.shows(&entry.publication))?;
+    }
+    Ok(newest.finish(up_to))
+}
+
+async fn read_one_by_one<L: Read + ?Sized>(
+    log: &L,
+    offsets: Vec<Offset>,
+    limit: BlockLimit,
+) -> Result<Picked, ReadError> {
+    let (mut picked, mut bytes) = (Picked { entries: Vec::new(), passed: 0 }, 0);
+    let one = BlockLimit { entries: 1, ..limit };
+    for offset in offsets {
+        let read = log.read(offset.saturating_sub(1), vec![TopicMatcher::any()], one).await;
+        let entry = match read {
+            Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => None,
+            block => block?.entries.into_iter().next().filter(|entry| entry.offset() == offset),
+        };
+        bytes += entry.as_ref().map_or(0, |entry| entry.weight());
+        let is_full = picked.entries.len() >= limit.entries || bytes > limit.bytes;
+        if is_full && !picked.entries.is_empty() {
+            break;
+        }
+        picked.entries.extend(entry);
+        picked.passed += 1;
+    }
+    Ok(picked)
 }

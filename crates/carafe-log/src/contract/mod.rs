@@ -52,6 +52,8 @@ pub mod helpers;
 #[doc(hidden)]
 pub mod ids;
 #[doc(hidden)]
+pub mod latest;
+#[doc(hidden)]
 pub mod model;
 #[doc(hidden)]
 pub mod patterns;
@@ -146,6 +148,17 @@ macro_rules! __contract_tests {
                 a_batch_that_stores_nothing_is_not_handed_to_followers,
                 concurrent_appenders_and_a_follower_agree,
                 a_follower_that_comes_in_between_misses_nothing,
+            ]);
+            $crate::__tests_of!($factory, latest: [
+                an_empty_log_has_no_newest_entry,
+                each_topic_has_its_newest_entries_in_the_order_of_the_log,
+                only_entries_after_an_offset_count,
+                an_entry_may_be_the_newest_of_several_topics,
+                the_newest_entry_is_one_that_the_reader_may_see,
+                ends_and_stops_are_no_newest_entries,
+                more_entries_than_the_limit_are_an_error,
+                entries_are_read_by_their_offsets,
+                entries_that_are_gone_are_left_out,
             ]);
             $crate::__tests_of!($factory, model: [
                 random_use_agrees_with_a_vec,

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::{Access, AppendAt, BlockLimit, Entry, Grant, Log, Publication, Read};
+use crate::{Access, AppendAt, BlockLimit, Entry, Grant, LatestQuery, Log, Publication, Read};
 use carafe_protocol::{Position, TopicMatcher};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-use super::Factory;
 use super::helpers::{
     NO_LIMIT, append, data, pattern, publication, read, settle, supplied, topic, wait,
 };
+use super::{Factory, latest};
 
 const SEED: u64 = 0x7E57;
 
@@ -121,6 +121,12 @@ fn answers_as_a_test_of_each(log: &impl Log, question: &Question) {
         }
     };
     assert_eq!(last, expected);
+
+    let after = kept.first().map_or(0, |first| first.offset() + question.count as u64 / 3);
+    let query = LatestQuery::of(question.wanted.clone()).with_access(access);
+    latest::agrees_with(log, &kept, &query);
+    latest::agrees_with(log, &kept, &query.clone().with_count(question.count));
+    latest::agrees_with(log, &kept, &query.with_after(after));
 }
 
 fn read_by(

@@ -13,6 +13,7 @@ use crate::disk::maintain::open::open;
 use crate::disk::options::{DiskOptions, OpenError};
 use crate::disk::read::external_ids::ExternalIdSearch;
 use crate::disk::read::last::LastSearch;
+use crate::disk::read::latest::LatestSearch;
 use crate::disk::read::pick::MatcherSet;
 use crate::disk::state::{DiskShared, State};
 use crate::disk::storage::{Folder, FolderLock, Storage};
@@ -24,8 +25,8 @@ use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, DiskUsage, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError,
-    Span, TopicState,
+    Clock, DiskUsage, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery, Picked,
+    Publication, Read, ReadError, Span, TopicState,
 };
 
 /// A log on disk. Appended entries survive a crash of the process and of the machine.
@@ -365,6 +366,19 @@ impl Read for DiskLog {
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
         let mut search = LastSearch::new(&self.shared, count, wanted, &access, self.pattern_tests);
         self.read_with(move |shared| search.step(shared))
+    }
+
+    fn latest(&self, query: LatestQuery) -> BoxFuture<'_, Result<Latest, ReadError>> {
+        let mut search = LatestSearch::new(&self.shared, query, self.pattern_tests);
+        self.read_with(move |shared| search.step(shared))
+    }
+
+    fn read_at(
+        &self,
+        offsets: Vec<Offset>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Picked, ReadError>> {
+        self.read_with(move |shared| shared.read_at(&offsets, limit).map(Some))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {

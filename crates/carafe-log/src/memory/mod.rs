@@ -12,14 +12,14 @@ use std::sync::{Arc, MutexGuard};
 use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
 pub use self::limits::MemoryLimits;
-use self::search::{BlockRead, ExternalIdSearch, LastSearch};
+use self::search::{BlockRead, ExternalIdSearch, LastSearch, LatestSearch};
 use self::shared::MemoryShared;
 use self::state::State;
 use crate::wanted::{Budget, Wanted};
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, Entry, ExternalId, Find, Followed, Follower, Publication, Read, ReadError, Span,
-    TopicState,
+    Clock, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery, Picked, Publication,
+    Read, ReadError, Span, TopicState,
 };
 
 /// A log in memory. It keeps the newest entries, within [`MemoryLimits`]. Each log is a new
@@ -161,6 +161,20 @@ impl Read for MemoryLog {
         let mut search = LastSearch::new(count, wanted, &access);
         let limit = self.shared.limits.pattern_tests;
         self.run(move |shared, budget, _| search.turn(shared, budget, limit))
+    }
+
+    fn latest(&self, query: LatestQuery) -> BoxFuture<'_, Result<Latest, ReadError>> {
+        let mut search = LatestSearch::new(query);
+        let limit = self.shared.limits.pattern_tests;
+        self.run(move |shared, budget, _| search.turn(shared, budget, limit))
+    }
+
+    fn read_at(
+        &self,
+        offsets: Vec<Offset>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Picked, ReadError>> {
+        Box::pin(ready(Ok(self.state().read_at(&offsets, limit))))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {

@@ -1,14 +1,16 @@
 //! Reads of a log in memory. They copy out references to a few entries under the lock, and test
 //! them without it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use carafe_protocol::{Offset, Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
 use super::shared::MemoryShared;
 use super::state::State;
+use crate::latest::Newest;
 use crate::wanted::{Budget, Wanted};
-use crate::{Access, Block, BlockLimit, Entry, ExternalId, ReadError};
+use crate::{Access, Block, BlockLimit, Entry, ExternalId, Latest, LatestQuery, Picked, ReadError};
 
 /// The number of entries that are copied out at once. The lock is held for some microseconds.
 const TAKEN: usize = 256;
@@ -136,6 +138,103 @@ impl LastSearch {
     }
 }
 
+/// A search for the newest entries of each topic, in turns.
+pub(super) struct LatestSearch {
+    wanted: Wanted,
+    public: bool,
+    granted: Wanted,
+    after: Offset,
+    /// The search continues before this offset. `None` at the start.
+    before: Option<Offset>,
+    /// The newest position at the start.
+    up_to: Option<Position>,
+    /// How many topics still lack entries. `None` if patterns are wanted.
+    lacking: Option<usize>,
+    newest: Newest,
+    tests: u64,
+}
+
+impl LatestSearch {
+    pub(super) fn new(query: LatestQuery) -> Self {
+        let newest = Newest::new(&query);
+        let wanted = Wanted::new(query.wanted);
+        Self {
+            public: query.access.includes_public(),
+            granted: Wanted::new(query.access.grant().matchers()),
+            after: query.after,
+            before: None,
+            up_to: None,
+            lacking: if query.count == 0 { Some(0) } else { wanted.topics().map(Iterator::count) },
+            wanted,
+            newest,
+            tests: 0,
+        }
+    }
+
+    /// Runs one turn. `None` if the search is not finished.
+    pub(super) fn turn(
+        &mut self,
+        log: &MemoryShared,
+        budget: &mut Budget,
+        limit: u64,
+    ) -> Result<Option<Latest>, ReadError> {
+        let spent = budget.tests();
+        let found = self.search(log, budget)?;
+        self.tests += budget.tests() - spent;
+        if found.is_none() && self.tests > limit {
+            return Err(ReadError::TooMuchWork { limit });
+        }
+        Ok(found)
+    }
+
+    fn search(
+        &mut self,
+        log: &MemoryShared,
+        budget: &mut Budget,
+    ) -> Result<Option<Latest>, ReadError> {
+        while !budget.is_spent() {
+            let taken = self.take(log);
+            let after = self.after;
+            let mut examined = 0;
+            for entry in taken.iter().rev().filter(|entry| entry.offset() > after) {
+                examined += 1;
+                self.before = Some(entry.offset());
+                self.examine(entry, budget)?;
+            }
+            if examined == 0 || self.lacking == Some(0) {
+                return Ok(self.up_to.map(|up_to| self.newest.finish(up_to)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next entries, and at the start the tail, under one lock.
+    fn take(&mut self, log: &MemoryShared) -> Vec<Arc<Entry>> {
+        let state = log.state();
+        let tail = state.tail();
+        self.up_to.get_or_insert(tail);
+        state.take_before(self.before, TAKEN).1
+    }
+
+    fn examine(&mut self, entry: &Entry, budget: &mut Budget) -> Result<(), ReadError> {
+        budget.examine();
+        let Self { wanted, public, granted, newest, lacking, .. } = self;
+        let publication = &entry.publication;
+        // The two closures take turns with the budget.
+        let budget = RefCell::new(budget);
+        let is_wanted = |topic: &Topic| wanted.matches(topic, &mut budget.borrow_mut());
+        let is_shown = || {
+            (*public && !publication.is_private())
+                || granted.matches_any_of(publication, &mut budget.borrow_mut())
+        };
+        let completed = newest.take(entry, is_wanted, is_shown)?;
+        if let Some(lacking) = lacking {
+            *lacking -= completed;
+        }
+        Ok(())
+    }
+}
+
 /// A search for the earliest entry with an external ID that the reader may see, in turns.
 pub(super) struct ExternalIdSearch {
     pub(super) id: ExternalId,
@@ -178,6 +277,23 @@ impl State {
         let mut taken: Vec<_> = older.by_ref().take(count).cloned().collect();
         taken.reverse();
         (older.next().map_or(self.start, |entry| entry.position), taken)
+    }
+
+    /// The entries at these offsets that are stored.
+    pub(super) fn read_at(&self, offsets: &[Offset], limit: BlockLimit) -> Picked {
+        let (mut picked, mut bytes) = (Picked { entries: Vec::new(), passed: 0 }, 0);
+        // The lock is held for some microseconds.
+        for offset in offsets.iter().take(TAKEN) {
+            let entry = self.entry_at(*offset);
+            bytes += entry.map_or(0, |entry| entry.weight());
+            let is_full = picked.entries.len() >= limit.entries || bytes > limit.bytes;
+            if is_full && !picked.entries.is_empty() {
+                break;
+            }
+            picked.entries.extend(entry.cloned());
+            picked.passed += 1;
+        }
+        picked
     }
 
     /// Entries with an external ID after an offset.

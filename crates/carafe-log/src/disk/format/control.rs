@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use carafe_protocol::Offset;
+
 use crate::disk::format::header::Header;
 use crate::disk::format::record;
 use crate::{Entry, Kind};
@@ -31,11 +33,28 @@ pub(crate) fn of(entry: &Entry) -> Option<Cow<'_, Entry>> {
 
 /// The entries of a table. `None` if it is damaged.
 pub(crate) fn decode(table: &[u8], header: &Header) -> Option<Vec<Entry>> {
-    let (mut entries, mut rest) = (Vec::new(), table);
+    let mut entries = Vec::new();
+    for_each(table, header, |entry| entries.push(entry))?;
+    Some(entries)
+}
+
+/// The offsets of those entries of a table that are no events, in order. `None` if it is damaged.
+pub(crate) fn offsets(table: &[u8], header: &Header) -> Option<Vec<Offset>> {
+    let mut offsets = Vec::new();
+    for_each(table, header, |entry| {
+        if entry.publication.kind() != Kind::Event {
+            offsets.push(entry.offset());
+        }
+    })?;
+    Some(offsets)
+}
+
+fn for_each(table: &[u8], header: &Header, mut each: impl FnMut(Entry)) -> Option<()> {
+    let mut rest = table;
     while !rest.is_empty() {
         let (record, next) = rest.split_at_checked(record::record_length(rest)?)?;
-        entries.push(record::decode(record, header.salt, header.generation)?);
+        each(record::decode(record, header.salt, header.generation)?);
         rest = next;
     }
-    Some(entries)
+    Some(())
 }

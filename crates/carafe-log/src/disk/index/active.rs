@@ -259,6 +259,11 @@ impl ActiveIndex {
         self.names.get(topic as usize)?.get()
     }
 
+    /// The number of a topic.
+    pub(crate) fn topic(&self, topic: &Topic) -> Option<TopicId> {
+        self.topics.find(self.topic_hash(topic), |id| self.name(id) == Some(topic))
+    }
+
     /// The entries of a topic before `end`.
     pub(crate) fn of_topic(&self, topic: &Topic, end: Ordinal) -> List<'_> {
         self.topics.list_of(self.topic_hash(topic), end, |id| self.name(id) == Some(topic))

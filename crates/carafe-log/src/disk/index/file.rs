@@ -108,6 +108,13 @@ impl IndexFile {
         Ok(control::decode(&bytes, &self.header))
     }
 
+    /// The offsets of entries that are no events, in order. `None` if the table is damaged.
+    pub(crate) fn offsets_of_control(&self) -> io::Result<Option<Vec<Offset>>> {
+        let mut bytes = vec![0; self.counts.control];
+        self.file.read_at(self.counts.control_at() as u64, &mut bytes)?;
+        Ok(control::offsets(&bytes, &self.header))
+    }
+
     /// The rows of a range of entries.
     pub(crate) fn run(&self, entries: Range<Ordinal>) -> io::Result<Vec<Row>> {
         let at = self.counts.head + entries.start as usize * ROW * WORD;

@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use carafe_protocol::{Offset, Position};
 
 use crate::disk::read::part::SegmentReader;
-use crate::disk::read::pick::{MatcherSet, Picked};
+use crate::disk::read::pick::{self, MatcherSet};
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::DiskShared;
 use crate::disk::view::{Place, View};
 use crate::wanted::{Budget, Wanted};
-use crate::{Block, BlockLimit, Entry, Find, ReadError};
+use crate::{Block, BlockLimit, Entry, Find, Picked, ReadError};
 
 /// The maximum number of entries in one block.
 const BLOCK: usize = 4096;
@@ -103,6 +103,23 @@ impl DiskShared {
         }
     }
 
+    /// Reads entries at these offsets from the segment of the first one.
+    pub(crate) fn read_at(
+        &self,
+        offsets: &[Offset],
+        limit: BlockLimit,
+    ) -> Result<Picked, ReadError> {
+        let view = self.view();
+        let gone = Picked { entries: Vec::new(), passed: 1.min(offsets.len()) };
+        let Some(first) = offsets.first().filter(|first| **first > view.start().offset) else {
+            return Ok(gone);
+        };
+        match self.part(&view, &view.place_of(*first)).and_then(|part| at(&part, offsets, limit)) {
+            Err(ReadError::Trimmed { .. }) => Ok(gone),
+            picked => picked,
+        }
+    }
+
     fn read_part(
         &self,
         part: &SegmentReader,
@@ -125,7 +142,7 @@ impl DiskShared {
         asked: &MatcherSet,
         count: usize,
         budget: &mut Budget,
-    ) -> Result<Option<Picked>, ReadError> {
+    ) -> Result<Option<pick::Picked>, ReadError> {
         let Some(mut finder) = part.finder(asked, &self.selections, budget)? else {
             return Ok(None);
         };
@@ -147,8 +164,38 @@ impl DiskShared {
     }
 }
 
+/// Reads the entries of this segment at these offsets, of which the first is there.
+fn at(part: &SegmentReader, offsets: &[Offset], limit: BlockLimit) -> Result<Picked, ReadError> {
+    let here = offsets.partition_point(|offset| *offset <= part.last.offset).max(1);
+    let offsets = &offsets[..here.min(limit.entries.clamp(1, BLOCK))];
+    let mut ordinals = Vec::with_capacity(offsets.len());
+    for offset in offsets {
+        ordinals.push(part.first_after(offset.saturating_sub(1))?);
+    }
+    // An offset that is no entry has found the next one.
+    ordinals.retain(|ordinal| *ordinal < part.entries());
+    ordinals.dedup();
+    let mut rows = part.rows(&ordinals)?;
+    rows.retain(|row| offsets.binary_search(&row.offset).is_ok());
+    let (mut picked, mut bytes) = (Picked { entries: Vec::new(), passed: offsets.len() }, 0);
+    part.segment.entries(&rows, |entry| {
+        bytes += entry.weight();
+        if !picked.entries.is_empty() && bytes > limit.bytes {
+            picked.passed = offsets.partition_point(|offset| *offset < entry.offset());
+            return false;
+        }
+        picked.entries.push(Arc::new(entry));
+        true
+    })?;
+    Ok(picked)
+}
+
 /// Reads the picked entries, up to the limit.
-fn block(part: &SegmentReader, picked: &Picked, limit: BlockLimit) -> Result<Block, ReadError> {
+fn block(
+    part: &SegmentReader,
+    picked: &pick::Picked,
+    limit: BlockLimit,
+) -> Result<Block, ReadError> {
     let rows = part.rows(&picked.ordinals)?;
     let (mut entries, mut bytes) = (Vec::<Arc<Entry>>::with_capacity(rows.len()), 0);
     part.segment.entries(&rows, |entry| {

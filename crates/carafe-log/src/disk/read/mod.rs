@@ -7,6 +7,7 @@ pub(crate) mod finder;
 pub(crate) mod follow;
 pub(crate) mod keys;
 pub(crate) mod last;
+pub(crate) mod latest;
 pub(crate) mod part;
 pub(crate) mod pick;
 pub(crate) mod selection;

@@ -1,5 +1,7 @@
 //! Picks the matching entries of one segment.
 
+use carafe_protocol::Offset;
+
 use crate::ReadError;
 use crate::disk::format::commit::Row;
 use crate::disk::format::index::Ordinal;
@@ -136,7 +138,8 @@ impl<'a> Shown<'a> {
         Self { public, granted, rows: Vec::new(), from: 0 }
     }
 
-    fn shows(
+    /// Whether the reader may see an entry. Entries are asked for from the newest to the oldest.
+    pub(crate) fn shows(
         &mut self,
         part: &SegmentReader,
         at: Ordinal,
@@ -150,11 +153,24 @@ impl<'a> Shown<'a> {
         self.granted.contains(at, at..at + 1, budget)
     }
 
+    /// The offset of an entry.
+    pub(crate) fn offset(
+        &mut self,
+        part: &SegmentReader,
+        at: Ordinal,
+    ) -> Result<Offset, ReadError> {
+        Ok(self.row(part, at)?.offset)
+    }
+
     fn is_private(&mut self, part: &SegmentReader, at: Ordinal) -> Result<bool, ReadError> {
+        Ok(self.row(part, at)?.private)
+    }
+
+    fn row(&mut self, part: &SegmentReader, at: Ordinal) -> Result<Row, ReadError> {
         if !(self.from..self.from + self.rows.len() as Ordinal).contains(&at) {
             self.from = at.saturating_sub(ROWS - 1);
             self.rows = part.row_run(self.from..at + 1)?;
         }
-        Ok(self.rows[(at - self.from) as usize].private)
+        Ok(self.rows[(at - self.from) as usize])
     }
 }
