@@ -18,6 +18,7 @@ use crate::retention::Retentions;
 use crate::state::{HubState, Wakers};
 use crate::subscription::cursor::Cursor;
 use crate::subscription::replay_permits::ReplayPermits;
+use crate::subscription::snapshot_room::SnapshotRoom;
 use crate::subscription::subscribe::SubscribeError;
 use crate::watch::Watches;
 
@@ -29,6 +30,7 @@ pub(crate) struct HubInner {
     pub(crate) limits: HubLimits,
     pub(crate) retentions: Retentions,
     pub(crate) replay_permits: ReplayPermits,
+    pub(crate) snapshot_room: SnapshotRoom,
     pub(crate) compiler: Compiler,
     pub(crate) counts: Counts,
     pub(crate) watches: Watches,
@@ -49,6 +51,7 @@ impl HubInner {
         let inner = Arc::new(Self {
             retentions: Retentions::new(limits.retention.clone(), log.clock()),
             replay_permits: ReplayPermits::new(limits.replays, limits.replays_per_client),
+            snapshot_room: SnapshotRoom::new(limits.snapshot_bytes),
             compiler: Compiler::new(),
             counts: Counts::default(),
             watches: Watches::default(),

@@ -29,6 +29,11 @@ pub struct HubLimits {
     pub replays: usize,
     /// Permits of one client, given by [`Subscribe::by`](crate::Subscribe::by).
     pub replays_per_client: usize,
+    /// Events of one snapshot: the newest of each topic that a subscription requests.
+    pub latest_events: usize,
+    /// Bytes of memory for the snapshots of all open subscriptions, eight for each event that is
+    /// not delivered yet. One client may use a half.
+    pub snapshot_bytes: usize,
     /// Topics whose events are shown for a shorter time than the log keeps them. A stream that
     /// resumes before events that are no longer shown reports a gap.
     pub retention: Vec<Retention>,
@@ -77,6 +82,20 @@ impl HubLimits {
         self
     }
 
+    /// Sets [`latest_events`](Self::latest_events).
+    #[must_use]
+    pub fn with_latest_events(mut self, latest_events: usize) -> Self {
+        self.latest_events = latest_events;
+        self
+    }
+
+    /// Sets [`snapshot_bytes`](Self::snapshot_bytes).
+    #[must_use]
+    pub fn with_snapshot_bytes(mut self, snapshot_bytes: usize) -> Self {
+        self.snapshot_bytes = snapshot_bytes;
+        self
+    }
+
     /// Sets [`retention`](Self::retention).
     #[must_use]
     pub fn with_retention(mut self, retention: Vec<Retention>) -> Self {
@@ -90,8 +109,8 @@ impl HubLimits {
 }
 
 impl Default for HubLimits {
-    /// 64 MiB, 100 matchers, 1000 complex patterns, 100 of one client, 64 replays, 4 of one client.
-    /// Everything that the log keeps is shown.
+    /// 64 MiB, 100 matchers, 1000 complex patterns, 100 of one client, 64 replays, 4 of one client,
+    /// 100,000 events of a snapshot, and 64 MiB for all snapshots. Everything that the log keeps is shown.
     fn default() -> Self {
         Self {
             ring_bytes: 64 << 20,
@@ -100,6 +119,8 @@ impl Default for HubLimits {
             complex_patterns_per_client: 100,
             replays: 64,
             replays_per_client: 4,
+            latest_events: 100_000,
+            snapshot_bytes: 64 << 20,
             retention: Vec::new(),
         }
     }

@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use crate::format::Format;
 use crate::heartbeat::Heartbeat;
-use crate::subscription::stream::{ReadLog, Subscription};
+use crate::subscription::replay::ReadLog;
+use crate::subscription::stream::Subscription;
 
 /// Bytes of frames that are joined in one chunk, approximately.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;

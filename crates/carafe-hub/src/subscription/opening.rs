@@ -20,6 +20,9 @@ pub(super) enum Opening {
     FromHistory { position_due: bool },
     /// The position is beyond the tail. When the tail gets there, the position is searched again.
     Ahead { position_due: bool, heartbeats: u8 },
+    /// The stream delivers a snapshot. Its position comes after it: a client that loses its
+    /// connection before has no ID, and asks for the snapshot again.
+    Snapshot,
     /// A gap has to be reported, before the position.
     Gap { gap: Box<Gap>, position_due: bool },
     /// A gap is not reported yet, since the next entries may belong to it too.
@@ -33,7 +36,13 @@ impl Opening {
             Origin::History(_) => Self::FromHistory { position_due },
             Origin::Ahead(_) => Self::Ahead { position_due, heartbeats: 0 },
             Origin::Gap(gap) => Self::Gap { gap: Box::new(gap), position_due },
+            Origin::Snapshot(_) => Self::Snapshot,
         }
+    }
+
+    /// A stream whose snapshot is complete.
+    pub(super) fn after_snapshot() -> Self {
+        Self::Live { position_due: true }
     }
 
     /// A stream that only delivers events.
@@ -51,6 +60,10 @@ impl Opening {
 
     pub(super) fn is_ahead(&self) -> bool {
         matches!(self, Self::Ahead { .. })
+    }
+
+    pub(super) fn is_snapshot(&self) -> bool {
+        matches!(self, Self::Snapshot)
     }
 
     pub(super) fn has_gap(&self) -> bool {
@@ -76,7 +89,7 @@ impl Opening {
             Self::Live { position_due }
             | Self::FromHistory { position_due }
             | Self::Ahead { position_due, .. } => std::mem::take(position_due),
-            Self::Gap { .. } | Self::GrowingGap(_) => false,
+            Self::Snapshot | Self::Gap { .. } | Self::GrowingGap(_) => false,
         }
     }
 
@@ -96,7 +109,7 @@ impl Opening {
             history @ Self::FromHistory { .. } => return *self = history,
             // Not reported yet: both gaps become one, which begins where the first did.
             Self::Gap { gap, .. } | Self::GrowingGap(gap) => gap,
-            Self::Live { .. } | Self::Ahead { .. } => Box::new(new_gap()),
+            Self::Live { .. } | Self::Ahead { .. } | Self::Snapshot => Box::new(new_gap()),
         };
         gap.resume_after = resume_after;
         *self = Self::GrowingGap(gap);

@@ -1,12 +1,13 @@
 //! Where a stream begins: resolves the start of a request, which may read the log.
 
 use carafe_log::{Find, ReadError};
-use carafe_protocol::Position;
+use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
 use crate::gap::{Gap, GapReason};
 use crate::inner::HubInner;
-use crate::subscription::subscribe::{OnGap, Start, Subscribe};
+use crate::subscription::snapshot::{self, Snapshot};
+use crate::subscription::subscribe::{OnGap, Start, Subscribe, SubscribeError};
 
 /// Where a stream begins.
 pub(crate) enum Origin {
@@ -22,6 +23,8 @@ pub(crate) enum Origin {
     Ahead(Position),
     /// After a gap.
     Gap(Gap),
+    /// After a snapshot.
+    Snapshot(Box<Snapshot>),
 }
 
 impl Origin {
@@ -33,6 +36,7 @@ impl Origin {
                 Some(*position)
             }
             Self::Gap(gap) => Some(gap.resume_after),
+            Self::Snapshot(snapshot) => Some(snapshot.up_to),
         }
     }
 }
@@ -42,7 +46,7 @@ impl Origin {
 pub(crate) async fn resolve(
     hub: &HubInner,
     request: &Subscribe,
-) -> Result<(Origin, bool), ReadError> {
+) -> Result<(Origin, bool), SubscribeError> {
     let origin = match find_start(hub, request).await? {
         Origin::Gap(gap) => Origin::Gap(match request.on_gap {
             OnGap::Nearest => gap,
@@ -53,7 +57,7 @@ pub(crate) async fn resolve(
     };
     let Some(last) = hub.last_end_of(request) else { return Ok((origin, false)) };
     let position = origin.position().unwrap_or_else(|| hub.state().core.tail());
-    let is_over = !matches!(origin, Origin::Ahead(_)) && last <= position.offset;
+    let is_over = !matches!(origin, Origin::Ahead(_)) && last.position.offset <= position.offset;
     let origin = if is_over { tell_of_end(hub, request, origin).await? } else { origin };
     Ok((origin, is_over))
 }
@@ -72,6 +76,10 @@ async fn tell_of_end(
             Origin::Gap(Gap { resume_after: before_last(hub, request, 1).await?, ..gap })
         }
         Origin::Tail | Origin::History(_) => Origin::History(before_last(hub, request, 1).await?),
+        Origin::Snapshot(mut snapshot) => {
+            snapshot.up_to = before_last(hub, request, 1).await?;
+            Origin::Snapshot(snapshot)
+        }
     })
 }
 
@@ -84,20 +92,50 @@ async fn before_last(
     hub.log.before_last(count, request.matchers.clone(), request.access.clone()).await
 }
 
-async fn find_start(hub: &HubInner, request: &Subscribe) -> Result<Origin, ReadError> {
+async fn find_start(hub: &HubInner, request: &Subscribe) -> Result<Origin, SubscribeError> {
     match &request.start {
         Start::Tail => Ok(Origin::Tail),
         // `start` is before the oldest entry, and its position is known even if the log is empty.
         Start::Earliest => Ok(Origin::History(hub.log.span().start)),
+        Start::Latest => taken(hub, request, 0, 1).await,
+        Start::LatestAfter(position) => {
+            let after = offset_here(hub, *position, request.client).await?;
+            taken(hub, request, after, 1).await
+        }
+        Start::Last(count) if request.has_several_topics() => taken(hub, request, 0, *count).await,
         Start::Last(count) => Ok(Origin::History(before_last(hub, request, *count).await?)),
-        Start::After(position) => resume(hub, *position, request.client).await,
+        Start::After(position) => Ok(resume(hub, *position, request.client).await?),
         Start::AfterId(id) => match id.parse() {
-            Ok(position) => resume(hub, position, request.client).await,
+            Ok(position) => Ok(resume(hub, position, request.client).await?),
             // `undefined`, `0`, or the ID of another program: nothing is known of what the client
             // has. All history might be far more than it wants.
             Err(_) => Ok(Origin::Gap(gap_to_tail(hub, id.clone()))),
         },
     }
+}
+
+async fn taken(
+    hub: &HubInner,
+    request: &Subscribe,
+    after: Offset,
+    count: usize,
+) -> Result<Origin, SubscribeError> {
+    let snapshot = snapshot::take(hub, request, after, count).await?;
+    Ok(Origin::Snapshot(Box::new(snapshot)))
+}
+
+/// The offset up to which a reader has the snapshot of this log. What it has of another log, or of
+/// a part that was lost, says nothing.
+async fn offset_here(
+    hub: &HubInner,
+    position: Position,
+    client: Option<Client>,
+) -> Result<Offset, ReadError> {
+    Ok(match resume(hub, position, client).await? {
+        Origin::Gap(Gap { reason: GapReason::Foreign, .. }) => 0,
+        Origin::Gap(Gap { reason: GapReason::Trimmed, .. }) => position.offset,
+        origin => origin.position().map_or(0, |position| position.offset),
+    })
 }
 
 /// Where a stream continues that has received everything up to `position`.

@@ -6,13 +6,14 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use carafe_log::{Entry, ReadError};
-use carafe_protocol::Position;
+use carafe_log::{Access, Entry, Log, ReadError, TopicEnd};
+use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::gap::Gap;
 use crate::hub::Hub;
 use crate::json_line::json_line;
-use crate::subscription::stream::{Delivery, ReadLog, Subscription};
+use crate::subscription::replay::ReadLog;
+use crate::subscription::stream::{Delivery, Subscription};
 use crate::subscription::subscribe::{Subscribe, SubscribeError};
 
 /// A part of history, and the position after which the next part begins.
@@ -49,10 +50,13 @@ pub struct Page {
     /// Whether the page has everything that was published by now.
     pub is_up_to_date: bool,
     /// Whether the page ends because of its limit. The same request then has the same answer, as
-    /// long as its events are kept and it begins after the same position.
+    /// long as its events are kept and it begins after the same position with all history.
     pub is_full: bool,
     /// Requested history before the events is gone.
     pub gap: Option<Gap>,
+    /// How the topics have ended, if only topics were requested, and no patterns, and nothing will
+    /// come after this page: the last of their ends.
+    pub ended: Option<TopicEnd>,
     /// The events as JSON objects, separated by commas.
     json: String,
 }
@@ -88,7 +92,11 @@ impl Page {
         let Self { json, next, is_up_to_date, gap, .. } = self;
         let gap =
             gap.as_ref().map(|gap| format!(",\"gap\":{}", json_line(gap))).unwrap_or_default();
-        format!("{{\"events\":[{json}],\"next\":\"{next}\",\"up_to_date\":{is_up_to_date}{gap}}}")
+        let ended = self.ended.as_ref().map_or_else(|| "null".into(), end_json);
+        format!(
+            "{{\"events\":[{json}],\"next\":\"{next}\",\"up_to_date\":{is_up_to_date},\
+             \"ended\":{ended}{gap}}}"
+        )
     }
 
     fn is_empty(&self) -> bool {
@@ -103,6 +111,11 @@ impl Page {
         self.next = entry.position;
         self.events.push(entry);
     }
+}
+
+fn end_json(end: &TopicEnd) -> String {
+    let TopicEnd { outcome, position, .. } = end;
+    format!("{{\"outcome\":\"{outcome}\",\"position\":\"{position}\"}}")
 }
 
 impl Hub {
@@ -123,7 +136,8 @@ impl Hub {
         request: Subscribe,
         limit: PageLimit,
     ) -> Result<PageReader, SubscribeError> {
-        Ok(PageReader::new(self.subscribe(request).await?, limit))
+        let ends = Ends::of(&request);
+        Ok(PageReader::new(self.subscribe(request).await?, limit, ends))
     }
 }
 
@@ -151,19 +165,21 @@ pub struct PageReader {
     page: Page,
     /// Whether something was delivered that belongs to the next page.
     is_cut: bool,
+    ends: Ends,
 }
 
 impl PageReader {
-    fn new(subscription: Subscription, limit: PageLimit) -> Self {
+    fn new(subscription: Subscription, limit: PageLimit, ends: Ends) -> Self {
         let page = Page {
             events: Vec::new(),
             next: subscription.last_sent,
             is_up_to_date: false,
             is_full: false,
             gap: None,
+            ended: None,
             json: String::new(),
         };
-        Self { subscription, limit, page, is_cut: false }
+        Self { subscription, limit, page, is_cut: false, ends }
     }
 
     /// Waits until the page has something to show: an event or a gap. Also completes when the hub
@@ -183,10 +199,14 @@ impl PageReader {
     /// When the log cannot be read.
     pub async fn finish(mut self) -> Result<Page, ReadError> {
         poll_fn(|cx| self.poll_read(cx)).await;
-        match self.subscription.failure() {
-            Some(error) => Err(error.clone()),
-            None => Ok(self.page),
+        if let Some(error) = self.subscription.failure() {
+            return Err(error.clone());
         }
+        if self.page.is_up_to_date {
+            let log = &self.subscription.registration.hub.log;
+            self.page.ended = self.ends.before(self.page.next, &**log);
+        }
+        Ok(self.page)
     }
 
     /// Reads until the page is complete for now.
@@ -238,6 +258,35 @@ impl PageReader {
     fn catch_up(&mut self) {
         self.page.next = self.subscription.registration.cursor.position;
         self.page.is_up_to_date = true;
+    }
+}
+
+/// The topics whose ends a page reports.
+struct Ends {
+    /// Empty if the request has patterns: then something may always come.
+    topics: Vec<Topic>,
+    access: Access,
+}
+
+impl Ends {
+    fn of(request: &Subscribe) -> Self {
+        let topics = request.matchers.iter().map(|matcher| match matcher {
+            TopicMatcher::Exact(topic) => Some(topic.clone()),
+            TopicMatcher::Pattern(_) => None,
+        });
+        let topics = topics.collect::<Option<Vec<_>>>().unwrap_or_default();
+        Self { topics, access: request.access.clone() }
+    }
+
+    /// The last of the ends, if all topics have ended up to a position.
+    fn before(&self, position: Position, log: &dyn Log) -> Option<TopicEnd> {
+        let end = |topic: &Topic| {
+            let end = log.topic_state(topic).end?;
+            let is_shown = !end.private || self.access.covers_topic(topic);
+            (is_shown && end.position.offset <= position.offset).then_some(end)
+        };
+        let ends = self.topics.iter().map(end).collect::<Option<Vec<_>>>()?;
+        ends.into_iter().max_by_key(|end| end.position.offset)
     }
 }
 

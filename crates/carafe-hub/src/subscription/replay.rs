@@ -11,10 +11,19 @@ use crate::client::Client;
 use crate::inner::HubInner;
 
 /// How much a subscription reads from the log at once.
-const BLOCK_LIMIT: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
+pub(super) const BLOCK_LIMIT: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
 
 /// A question to the log that is not answered yet.
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Whether a poll may start to read the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadLog {
+    Allowed,
+    /// The stream already has something to send, and may not be polled again for a long time. It
+    /// would hold a permit meanwhile.
+    NotNow,
+}
 
 /// What is left of a block that was read from the log.
 pub(super) struct ReplayBlock {

@@ -21,15 +21,16 @@ use crate::report::is_end;
 use crate::subscription::opening::Opening;
 use crate::subscription::origin::{self, Origin};
 use crate::subscription::registration::Registration;
-use crate::subscription::replay::{Pending, ReplayBlock, read_block};
+use crate::subscription::replay::{Pending, ReadLog, ReplayBlock, read_block};
+use crate::subscription::snapshot::Snapshot;
 use crate::wakeups::Waiter;
 
 /// A subscription: what it requested, in order, each event once, first from history and then as it
 /// is published.
 ///
-/// It begins with its position. It ends when the hub drains and everything that was published has
-/// been delivered. A subscription to exact topics also ends after the ends of all of them. Dropping
-/// it unsubscribes.
+/// It begins with its position, or with a snapshot and then its position. It ends when the hub
+/// drains and everything that was published has been delivered. A subscription to exact topics also
+/// ends after the ends of all of them. Dropping it unsubscribes.
 ///
 /// ```
 /// use carafe_hub::{Delivery, Hub};
@@ -118,21 +119,14 @@ enum Source {
     ReadingLog(Pending<Result<Block, ReadError>>),
     /// A block that was read from the log.
     Block(Box<ReplayBlock>),
+    /// The snapshot with which the stream begins.
+    Snapshot(Box<Snapshot>),
     /// The tail has reached the position of the stream: the log is searching it.
     FindingPosition(Pending<Result<Origin, ReadError>>),
     /// The log cannot be read. The stream ends, and its client reconnects.
     Failed(Box<ReadError>),
     /// All topics have ended.
     Over,
-}
-
-/// Whether a poll may start to read the log.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadLog {
-    Allowed,
-    /// The stream already has something to send, and may not be polled again for a long time. It
-    /// would hold a permit meanwhile.
-    NotNow,
 }
 
 /// A delivery, and its bytes if a format was given.
@@ -149,15 +143,19 @@ enum RingPoll {
 impl Subscription {
     /// `over`: all topics have ended at or before the newest entry.
     pub(crate) fn new(registration: Registration, origin: Origin, over: bool) -> Self {
-        let (last_sent, client) =
-            (registration.cursor.position, registration.cursor.interest.client());
+        let client = registration.cursor.interest.client();
         let life = match origin {
             _ if !over => Life::GoesOn,
             Origin::After(_) => Life::KnownToBeOver,
             _ => Life::MayBeOver,
         };
-        let opening = Opening::of(origin, true);
-        Self { registration, client, opening, last_sent, source: Source::Ring, life }
+        let (last_sent, opening, source) = match origin {
+            Origin::Snapshot(snapshot) => {
+                (snapshot.start, Opening::Snapshot, Source::Snapshot(snapshot))
+            }
+            origin => (registration.cursor.position, Opening::of(origin, true), Source::Ring),
+        };
+        Self { registration, client, opening, last_sent, source, life }
     }
 
     /// Continues for a subscriber that was sent everything up to the cursor.
@@ -192,6 +190,7 @@ impl Subscription {
                 let read = ready!(reading.as_mut().poll(cx));
                 self.take_block(read);
             }
+            Source::Snapshot(snapshot) => ready!(snapshot.poll_log(cx)),
             Source::FindingPosition(finding) => {
                 let found = ready!(finding.as_mut().poll(cx));
                 self.restart(found);
@@ -234,6 +233,11 @@ impl Subscription {
                     RingPoll::Again => {}
                 },
                 Source::ReadingLog(_) | Source::FindingPosition(_) => ready!(self.poll_log(cx)),
+                Source::Snapshot(_) => {
+                    if let Some(item) = ready!(self.poll_snapshot(cx, format, read_log)) {
+                        return Poll::Ready(Some(item));
+                    }
+                }
                 Source::Block(_) => {
                     if let Some(item) = self.next_of_block(format) {
                         return Poll::Ready(Some(item));
@@ -273,7 +277,8 @@ impl Subscription {
     /// The position that a client may resume after at any time; `None` if there is a gap to report,
     /// or if the log does not have the position yet.
     pub(crate) fn resumes_after(&self) -> Option<Position> {
-        let may_state = !self.opening.has_gap() && !self.opening.is_ahead();
+        let Self { opening, .. } = self;
+        let may_state = !opening.has_gap() && !opening.is_ahead() && !opening.is_snapshot();
         may_state.then_some(self.last_sent)
     }
 
@@ -404,6 +409,33 @@ impl Subscription {
         true
     }
 
+    /// The next event of the snapshot; `None` if it is skipped, or the snapshot is complete.
+    fn poll_snapshot(
+        &mut self,
+        cx: &mut Context<'_>,
+        format: Option<Format>,
+        read_log: ReadLog,
+    ) -> Poll<Option<Item>> {
+        let Source::Snapshot(snapshot) = &mut self.source else { return Poll::Ready(None) };
+        let Registration { hub, cursor, .. } = &self.registration;
+        match ready!(snapshot.poll_next(cx, (hub, self.client), read_log)) {
+            Some(Ok(entry))
+                if cursor.interest.shows(&entry) && !hub.retentions.has_expired(&entry) =>
+            {
+                self.last_sent = entry.position;
+                let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
+                return Poll::Ready(Some((Delivery::Entry(entry), bytes)));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => self.fail(error),
+            None => {
+                self.source = Source::Ring;
+                self.opening = Opening::after_snapshot();
+            }
+        }
+        Poll::Ready(None)
+    }
+
     fn take_block(&mut self, read: Result<Block, ReadError>) {
         let hub = &self.registration.hub;
         match read {
@@ -453,7 +485,10 @@ impl Subscription {
 
     /// Whether the log has a question that it has not answered.
     pub(super) fn asks_log(&self) -> bool {
-        matches!(self.source, Source::ReadingLog(_) | Source::FindingPosition(_))
+        matches!(
+            self.source,
+            Source::ReadingLog(_) | Source::FindingPosition(_) | Source::Snapshot(_)
+        )
     }
 
     pub(super) fn has_gap(&self) -> bool {

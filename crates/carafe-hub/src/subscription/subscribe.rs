@@ -48,8 +48,14 @@ pub enum Start {
     Tail,
     /// All history, and then new events.
     Earliest,
-    /// The newest matching events, this many, and then new events.
+    /// The newest matching events, this many, and then new events. If only topics are requested,
+    /// and no patterns, this many of each topic.
     Last(usize),
+    /// The newest event of each topic, in order, and then new events.
+    Latest,
+    /// The newest event of each topic, of those after this position, and then new events. So a
+    /// snapshot continues that was read in part. The position may be of history that is gone.
+    LatestAfter(Position),
     /// Events after this position.
     After(Position),
     /// Events after the event with this ID, as a client sent it back. If the ID is no position, the
@@ -148,6 +154,12 @@ impl Subscribe {
         if self.everything {
             self.matchers = self.access.matchers();
         }
+    }
+
+    /// Whether several topics are requested, and no patterns.
+    pub(crate) fn has_several_topics(&self) -> bool {
+        let is_topic = |matcher: &TopicMatcher| matches!(matcher, TopicMatcher::Exact(_));
+        self.matchers.len() > 1 && self.matchers.iter().all(is_topic)
     }
 
     /// How many complex patterns the request has.
@@ -272,6 +284,12 @@ pub enum SubscribeError {
         /// How many distinct complex patterns a client may use.
         limit: usize,
     },
+    /// The snapshots of other subscriptions use all memory that snapshots may use.
+    #[error(
+        "the snapshots that other streams have not read yet use all memory for them: try again in \
+         a moment"
+    )]
+    TooManySnapshots,
     /// The hub is draining.
     #[error("the hub is shutting down: connect again in a moment")]
     Draining,

@@ -1,7 +1,7 @@
 //! No subscriber receives what it may not see, on any delivery path: judged by an independent
 //! oracle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -224,12 +224,16 @@ impl<'a> World<'a> {
     fn start(&mut self, wish: &Wish) -> (Start, Option<String>) {
         let any = self.random.below(self.oracle.events.len().max(1));
         let event = self.oracle.events.get(any);
-        match (self.random.below(8), event) {
+        match (self.random.below(9), event) {
             (0, _) => (Start::Earliest, None),
             (1 | 2, _) => {
                 let count = self.random.below(6);
-                (Start::Last(count), Some(self.before_last(wish, count)))
+                // A stream of several topics begins with those of each, and no position.
+                let begins =
+                    (!self.has_several_topics(wish)).then(|| self.before_last(wish, count));
+                (Start::Last(count), begins)
             }
+            (8, _) => (Start::Latest, None),
             (3 | 4, Some(event)) => (Start::AfterId(event.position.clone()), None),
             (5, Some(event)) => (Start::AfterId(event.id.clone()), None),
             _ => (Start::Tail, None),
@@ -241,6 +245,16 @@ impl<'a> World<'a> {
         let start = self.hub.counts().span.start.to_string();
         let at = self.oracle.events.iter().rposition(|event| event.position == start);
         at.map_or(0, |at| at + 1)
+    }
+
+    fn has_several_topics(&self, wish: &Wish) -> bool {
+        let asked = match &wish.asked[..] {
+            [] if wish.public => return false,
+            [] => &wish.granted,
+            asked => asked,
+        };
+        let distinct: HashSet<_> = asked.iter().collect();
+        distinct.len() > 1 && asked.iter().all(|at| self.oracle.is_exact(*at))
     }
 
     fn before_last(&self, wish: &Wish, count: usize) -> String {

@@ -12,6 +12,7 @@ mod ends;
 mod fixture;
 mod gaps;
 mod ids;
+mod latest;
 mod leaks;
 mod limits;
 mod listener;

@@ -1,6 +1,6 @@
 //! What a hub has to deliver, according to a `Vec` of everything that was published.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use carafe_hub::{Format, Gap, GapReason, PublishError, Start, SubscribeError};
 use carafe_log::{AppendError, Appended, Entry, Find, Kind, Publication, Span};
@@ -111,6 +111,25 @@ impl Model {
         last_end(&self.all[from..], wish)
     }
 
+    /// The newest events of each topic, in order.
+    fn latest(&self, span: Span, count: usize, wish: &Wish) -> Vec<&Entry> {
+        let kept = self.all.iter().filter(|entry| {
+            entry.offset() > span.start.offset
+                && wish.sees(&entry.publication)
+                && entry.publication.kind() == Kind::Event
+        });
+        let kept: Vec<_> = kept.collect();
+        let mut found = BTreeMap::new();
+        for topic in kept.iter().flat_map(|entry| entry.publication.topics()) {
+            let has_it = |entry: &&&Entry| entry.publication.topics().any(|one| one == topic);
+            if wish.matchers.iter().any(|matcher| matcher.matches(topic)) {
+                let newest = kept.iter().rev().filter(has_it).take(count);
+                found.extend(newest.map(|entry| (entry.offset(), *entry)));
+            }
+        }
+        found.into_values().collect()
+    }
+
     fn next_after(&self, offset: Offset, wish: &Wish) -> Option<&Entry> {
         let from = self.all.partition_point(|entry| entry.offset() <= offset);
         self.all[from..].iter().find(|entry| wish.sees(&entry.publication))
@@ -126,6 +145,13 @@ impl Wish {
     fn sees(&self, publication: &Publication) -> bool {
         let granted = among(publication, &self.granted);
         self.matches(publication) && (granted || (self.public && !publication.is_private()))
+    }
+
+    /// Whether several topics are requested, and no patterns.
+    fn has_several_topics(&self) -> bool {
+        let topics: BTreeSet<_> = self.matchers.iter().map(ToString::to_string).collect();
+        let is_topic = |matcher: &TopicMatcher| matches!(matcher, TopicMatcher::Exact(_));
+        topics.len() > 1 && self.matchers.iter().all(is_topic)
     }
 
     /// The topics that an envelope names.
@@ -237,6 +263,14 @@ impl Account {
                 account.at(position)
             }
             Start::Earliest => account.at(span.start),
+            Start::Latest => {
+                let position = or_end(model.tail(), &account.wish);
+                account.with_snapshot(model, span, 1).at(position)
+            }
+            Start::Last(count) if account.wish.has_several_topics() => {
+                let position = or_end(model.tail(), &account.wish);
+                account.with_snapshot(model, span, *count).at(position)
+            }
             Start::Last(count) => {
                 let position = model.before_last(span, *count, &account.wish);
                 let position = or_end(position, &account.wish);
@@ -260,6 +294,14 @@ impl Account {
     fn at(mut self, position: Position) -> Self {
         self.seen = position;
         self.opening.push_back(Item::Position(position));
+        self
+    }
+
+    fn with_snapshot(mut self, model: &Model, span: Span, count: usize) -> Self {
+        let newest = model.latest(span, count, &self.wish);
+        let events: Vec<_> =
+            newest.into_iter().map(|entry| Item::Event(self.fields(entry))).collect();
+        self.opening.extend(events);
         self
     }
 
@@ -296,7 +338,12 @@ impl Account {
     /// The subscriber receives what the model says, next and in full.
     pub(crate) fn receive(&mut self, model: &Model, span: Span, items: &Item) {
         self.caught_up_at = None;
-        match (self.opening.pop_front(), items) {
+        let mut expected = self.opening.pop_front();
+        // An event of a snapshot that was trimmed before it was read is left out.
+        while expected.as_ref().is_some_and(|it| it != items && is_trimmed(it, span)) {
+            expected = self.opening.pop_front();
+        }
+        match (expected, items) {
             (Some(expected), items) => assert_eq!(*items, expected),
             (None, Item::Gap(gap)) => self.check_gap(model, span, gap),
             (None, Item::Event(said)) => self.check_event(model, said),
@@ -314,15 +361,19 @@ impl Account {
 
     fn check_event(&self, model: &Model, said: &EventFields) {
         assert!(!self.ahead, "what it has seen is not known yet");
-        let expected = model.next_after(self.seen.offset, &self.wish).map(|entry| {
-            let named = |_| self.wish.named(&entry.publication);
-            let said = EventFields::of(entry, self.format);
-            EventFields {
-                topics: if self.format.is_some() { said.topics.map(named) } else { said.topics },
-                ..said
-            }
-        });
+        let next = model.next_after(self.seen.offset, &self.wish);
+        let expected = next.map(|entry| self.fields(entry));
         assert_eq!(Some(said), expected.as_ref(), "after {}", self.seen);
+    }
+
+    /// What it receives of an event.
+    fn fields(&self, entry: &Entry) -> EventFields {
+        let named = |_| self.wish.named(&entry.publication);
+        let said = EventFields::of(entry, self.format);
+        EventFields {
+            topics: if self.format.is_some() { said.topics.map(named) } else { said.topics },
+            ..said
+        }
     }
 
     fn check_gap(&mut self, model: &Model, span: Span, gap_sent: &Gap) {
@@ -438,6 +489,10 @@ impl Account {
         let there = model.all.iter().filter(|entry| entry.offset() >= self.seen.offset);
         self.ahead && !there.into_iter().any(|entry| self.wish.matches(&entry.publication))
     }
+}
+
+fn is_trimmed(item: &Item, span: Span) -> bool {
+    matches!(item, Item::Event(said) if said.position.offset <= span.start.offset)
 }
 
 fn gap(span: Span, requested: String, reason: GapReason) -> Gap {

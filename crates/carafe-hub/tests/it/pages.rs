@@ -1,7 +1,7 @@
 //! Pages: parts of history that together are what a stream delivers.
 
 use carafe_hub::{Access, Delivery, Format, GapReason, Hub, Page, PageLimit, Start, Subscribe};
-use carafe_log::MemoryLimits;
+use carafe_log::{MemoryLimits, Outcome, Publication};
 use carafe_protocol::{Position, TopicMatcher};
 use futures_util::FutureExt;
 use proptest::prelude::*;
@@ -105,7 +105,8 @@ fn a_page_is_json_with_its_events_in_envelopes() {
         "alternates": ["b"],
         "data": "x\n\u{2028}",
     });
-    let expected = json!({"events": [event], "next": first.to_string(), "up_to_date": true});
+    let expected =
+        json!({"events": [event], "next": first.to_string(), "up_to_date": true, "ended": null});
     assert_eq!(object, expected);
     assert!(!page.to_json().contains(['\u{2028}', '\n']));
 }
@@ -224,4 +225,34 @@ fn a_page_that_is_dropped_leaves_nothing() {
     assert_eq!((page.wait().now_or_never(), rig.hub.subscriptions()), (None, 1));
     drop(page);
     assert_eq!(rig.hub.subscriptions(), 0);
+}
+
+#[test]
+fn a_page_with_the_end_of_its_topics_says_how_they_have_ended() {
+    let rig = Rig::roomy();
+    rig.publish("a", "1");
+    rig.publish("b", "1");
+    let end = |to: &str, outcome| publish(&rig.hub, Publication::end(topic(to), outcome));
+    let first = end("a", Outcome::Done);
+    let both = || Subscribe::to_all([topic("a").into(), topic("b").into()]).from(Start::Earliest);
+    let ended = |request, events| page(&rig.hub, request, events).ended.map(|end| end.position);
+    let a = || Subscribe::to(topic("a")).from(Start::Earliest);
+    assert_eq!((ended(a(), 9), ended(both(), 9)), (Some(first), None));
+    let second = end("b", Outcome::Failed);
+    assert_eq!(ended(both(), 9), Some(second));
+    assert_eq!(ended(both(), 1), None, "more events follow");
+    assert_eq!(ended(everything(), 9), None, "something may always come");
+    let object = json(&page(&rig.hub, both(), 9));
+    assert_eq!(object["ended"], json!({"outcome": "failed", "position": second.to_string()}));
+    assert_eq!(object["events"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_private_end_is_not_told_to_those_who_may_not_see_it() {
+    let rig = Rig::roomy();
+    rig.publish("a", "1");
+    publish(&rig.hub, Publication::end(topic("a"), Outcome::Done).with_private(true));
+    let request = |access| Subscribe::to(topic("a")).from(Start::Earliest).with_access(access);
+    assert_eq!(page(&rig.hub, request(Access::public()), 9).ended, None);
+    assert!(page(&rig.hub, request(Access::all()), 9).ended.is_some());
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carafe_log::{
     Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, ExternalId, Find,
-    Followed, Follower, MemoryLog, Publication, Read, ReadError, Span, TopicState,
+    Followed, Follower, Latest, LatestQuery, MemoryLog, Picked, Publication, Read, ReadError, Span,
+    TopicState,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::sync::Semaphore;
@@ -77,6 +78,34 @@ impl Spy {
     }
 }
 
+impl Spy {
+    /// Counts a read, and holds it or lets it fail as the test wants. Counted before the future is
+    /// polled.
+    fn watch<'a, T: 'a>(
+        &'a self,
+        read: impl FnOnce(&'a MemoryLog) -> BoxFuture<'a, Result<T, ReadError>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, ReadError>> + Send + 'a {
+        let watched = &self.0;
+        watched.reads.fetch_add(1, Ordering::SeqCst);
+        let fails = watched.failing.swap(false, Ordering::SeqCst);
+        if !fails {
+            let reading = watched.reading.fetch_add(1, Ordering::SeqCst) + 1;
+            watched.most_reading.fetch_max(reading, Ordering::SeqCst);
+        }
+        async move {
+            if fails {
+                return Err(ReadError::Disk("for the test".into()));
+            }
+            if watched.held.load(Ordering::SeqCst) {
+                watched.may_read.acquire().await.unwrap().forget();
+            }
+            let read = read(&watched.log).await;
+            watched.reading.fetch_sub(1, Ordering::SeqCst);
+            read
+        }
+    }
+}
+
 impl Append for Spy {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
         Box::pin(async move {
@@ -120,21 +149,7 @@ impl Read for Spy {
         wanted: Vec<TopicMatcher>,
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>> {
-        self.0.reads.fetch_add(1, Ordering::SeqCst);
-        if self.0.failing.swap(false, Ordering::SeqCst) {
-            return Box::pin(std::future::ready(Err(ReadError::Disk("for the test".into()))));
-        }
-        let watched = &self.0;
-        let reading = watched.reading.fetch_add(1, Ordering::SeqCst) + 1;
-        watched.most_reading.fetch_max(reading, Ordering::SeqCst);
-        Box::pin(async move {
-            if watched.held.load(Ordering::SeqCst) {
-                watched.may_read.acquire().await.unwrap().forget();
-            }
-            let read = watched.log.read(after, wanted, limit).await;
-            watched.reading.fetch_sub(1, Ordering::SeqCst);
-            read
-        })
+        Box::pin(self.watch(move |log| log.read(after, wanted, limit)))
     }
 
     fn before_last(
@@ -144,6 +159,18 @@ impl Read for Spy {
         access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.log().before_last(count, wanted, access)
+    }
+
+    fn latest(&self, query: LatestQuery) -> BoxFuture<'_, Result<Latest, ReadError>> {
+        self.log().latest(query)
+    }
+
+    fn read_at(
+        &self,
+        offsets: Vec<Offset>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Picked, ReadError>> {
+        Box::pin(self.watch(move |log| log.read_at(offsets, limit)))
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {

@@ -1,0 +1,120 @@
+//! A snapshot: the newest events of each topic, which a stream delivers before new ones.
+//!
+//! The log finds their offsets at one moment. Only these are kept; the events are read in blocks,
+//! as the subscriber takes them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use carafe_log::{Entry, LatestQuery, Picked, ReadError};
+use carafe_protocol::{Offset, Position};
+
+use crate::client::Client;
+use crate::inner::HubInner;
+use crate::subscription::replay::{BLOCK_LIMIT, Pending, ReadLog};
+use crate::subscription::snapshot_room::Reservation;
+use crate::subscription::subscribe::{Subscribe, SubscribeError};
+
+/// The newest events of each topic at one moment.
+pub(crate) struct Snapshot {
+    /// A position before all of them.
+    pub(super) start: Position,
+    /// The stream continues after this position.
+    pub(super) up_to: Position,
+    offsets: Vec<Offset>,
+    /// How many of the offsets were read.
+    passed: usize,
+    block: VecDeque<Arc<Entry>>,
+    reading: Option<Pending<Result<Picked, ReadError>>>,
+    failed: Option<ReadError>,
+    /// The memory of the offsets.
+    _room: Reservation,
+}
+
+/// Takes a snapshot: the newest `count` events of each topic after an offset.
+pub(crate) async fn take(
+    hub: &HubInner,
+    request: &Subscribe,
+    after: Offset,
+    count: usize,
+) -> Result<Snapshot, SubscribeError> {
+    let start = hub.log.span().start;
+    let query = LatestQuery::of(request.matchers.clone())
+        .with_access(request.access.clone())
+        .with_after(after)
+        .with_count(count)
+        .with_limit(hub.limits.latest_events);
+    let permit = hub.replay_permits.acquire(request.client).await;
+    let latest = hub.log.latest(query).await?;
+    drop(permit);
+    let bytes = size_of_val(&*latest.offsets);
+    let room = hub.snapshot_room.reserve(request.client, bytes);
+    Ok(Snapshot {
+        start,
+        up_to: latest.up_to,
+        offsets: latest.offsets,
+        passed: 0,
+        block: VecDeque::new(),
+        reading: None,
+        failed: None,
+        _room: room.ok_or(SubscribeError::TooManySnapshots)?,
+    })
+}
+
+impl Snapshot {
+    /// The next event; `None` after the last.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        (hub, client): (&Arc<HubInner>, Option<Client>),
+        read_log: ReadLog,
+    ) -> Poll<Option<Result<Arc<Entry>, ReadError>>> {
+        loop {
+            ready!(self.poll_log(cx));
+            if let Some(error) = self.failed.take() {
+                return Poll::Ready(Some(Err(error)));
+            }
+            if let Some(entry) = self.block.pop_front() {
+                return Poll::Ready(Some(Ok(entry)));
+            }
+            let rest = &self.offsets[self.passed..];
+            if rest.is_empty() {
+                return Poll::Ready(None);
+            }
+            // Without a waker: the caller has frames to send, and polls again after them.
+            if read_log == ReadLog::NotNow {
+                return Poll::Pending;
+            }
+            let block = rest[..rest.len().min(BLOCK_LIMIT.entries)].to_vec();
+            self.reading = Some(read_at(Arc::clone(hub), client, block));
+        }
+    }
+
+    /// Takes the answer of the log, if it was asked.
+    pub(super) fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(reading) = &mut self.reading else { return Poll::Ready(()) };
+        match ready!(reading.as_mut().poll(cx)) {
+            Ok(picked) => {
+                // One at least, whatever the log says: the stream must come to its end.
+                self.passed = self.offsets.len().min(self.passed + picked.passed.max(1));
+                self.block = picked.entries.into();
+            }
+            Err(error) => self.failed = Some(error),
+        }
+        self.reading = None;
+        Poll::Ready(())
+    }
+}
+
+/// Reads a block when the client gets a permit.
+fn read_at(
+    hub: Arc<HubInner>,
+    client: Option<Client>,
+    offsets: Vec<Offset>,
+) -> Pending<Result<Picked, ReadError>> {
+    Box::pin(async move {
+        let _permit = hub.replay_permits.acquire(client).await;
+        hub.log.read_at(offsets, BLOCK_LIMIT).await
+    })
+}
