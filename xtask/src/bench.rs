@@ -28,7 +28,7 @@ const EVENTS: [Piece; 4] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape` or `catch-up`, with its
+    /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest` or `catch-up`, with its
     /// options; add `--help` to list them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,

@@ -14,6 +14,7 @@ pub(crate) enum Part {
     Fanout,
     Events,
     Shape,
+    Latest,
     CatchUp,
 }
 
@@ -23,6 +24,7 @@ impl Part {
             Self::Fanout => "fanout",
             Self::Events => "events",
             Self::Shape => "shape",
+            Self::Latest => "latest",
             Self::CatchUp => "catch-up",
         }
     }
@@ -33,6 +35,7 @@ impl Part {
             Self::Fanout => "results.svg",
             Self::Events => "events.svg",
             Self::Shape => "shape.svg",
+            Self::Latest => "latest.svg",
             Self::CatchUp => "catch-up.svg",
         }
     }
@@ -42,6 +45,7 @@ impl Part {
         match self {
             Self::Fanout => "Processor time of a delivery, and memory of a connection",
             Self::Events => "The price of one event",
+            Self::Latest => "Cost of a snapshot against the size of the log, at 100,000 topics",
             Self::Shape => "Cost against size, each as a multiple of the cost at the smallest size",
             Self::CatchUp => {
                 "Replay through nginx on the same host, as a share of what a bare loop reaches"

@@ -28,6 +28,7 @@ mod handshakes;
 mod honest;
 mod hostile;
 mod idle;
+mod latest;
 mod many_publishers;
 mod million;
 mod nginx;
@@ -77,6 +78,8 @@ enum Bench {
     Storm(storm::Options),
     /// Measure how the cost of operations grows with the size of the log
     Shape(shape::Options),
+    /// Measure a snapshot of the newest event of each topic, beside reading the whole log
+    Latest(latest::Options),
     /// Measure how fast clients catch up, directly and through nginx on the same host
     CatchUp(catch_up::Options),
     /// Load a server, as `carafe bench` does
@@ -139,6 +142,7 @@ fn main() -> ExitCode {
         Bench::Fill { folder } => idle::fill(&folder),
         Bench::Open { folder } => idle::open(&folder),
         Bench::Shape(options) => shape::measure(&options),
+        Bench::Latest(options) => latest::measure(&options),
         Bench::CatchUp(options) => catch_up::measure(&options),
         Bench::Load(options) => carafe_bench::run(&options).map_err(Into::into),
         Bench::BareLoop { bytes } => catch_up::serve_bare(bytes),

@@ -22,7 +22,7 @@ use crate::section::Section;
 use crate::server::carafe;
 
 use bench::Bench;
-pub(crate) use bench::permille;
+pub(crate) use bench::{amount, permille};
 pub(crate) use opening::serve_opened;
 
 #[derive(clap::Args)]
