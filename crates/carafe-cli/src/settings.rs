@@ -88,6 +88,8 @@ pub(crate) fn hub_limits(options: &HubOptions) -> HubLimits {
         .with_complex_patterns_per_client(options.complex_patterns_per_client)
         .with_replays(options.replays)
         .with_replays_per_client(options.replays_per_client)
+        .with_latest_events(options.latest_events)
+        .with_snapshot_bytes(bytes(options.snapshot_bytes))
         .with_retention(options.retain.clone())
 }
 

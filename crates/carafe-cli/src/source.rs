@@ -33,9 +33,11 @@ const FACTOR: u64 = 10;
 impl Source<'_> {
     /// A stream that begins where the options say.
     pub(crate) fn open(&self) -> Result<EventSource, Failure> {
-        let start = match self.options.last {
+        let SubscribeOptions { last, earliest, latest, .. } = self.options;
+        let start = match last {
             Some(last) => Some(("last", last.to_string())),
-            None => self.options.earliest.then(|| ("earliest", "true".into())),
+            None if *latest => Some(("latest", "true".into())),
+            None => earliest.then(|| ("earliest", "true".into())),
         };
         self.open_at(start)
     }

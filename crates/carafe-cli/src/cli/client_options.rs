@@ -85,9 +85,12 @@ pub(crate) struct SubscribeOptions {
     /// Start with the oldest stored event
     #[arg(long, group = "start")]
     pub(crate) earliest: bool,
-    /// Start with the last N events
+    /// Start with the last N events; those of each topic if several are given, and no patterns
     #[arg(long, group = "start", value_name = "N")]
     pub(crate) last: Option<u64>,
+    /// Start with the newest event of each topic
+    #[arg(long, group = "start")]
+    pub(crate) latest: bool,
     /// Start with the events of this time, such as 10m or 2h
     #[arg(long, group = "start", value_name = "DURATION", value_parser = duration)]
     pub(crate) since: Option<Duration>,

@@ -68,6 +68,8 @@ pub(crate) const GROUPS: [Group; 8] = [
             "revocations",
             "replays",
             "replays-per-client",
+            "latest-events",
+            "snapshot-bytes",
             "header-bytes",
             "header-timeout",
             "write-timeout",

@@ -145,6 +145,13 @@ pub(crate) struct HubOptions {
     /// Maximum number of such streams per client, by the subject of its token or its address
     #[arg(long, env = "CARAFE_REPLAYS_PER_CLIENT", default_value = "4", value_name = "N")]
     pub(crate) replays_per_client: usize,
+    /// Maximum number of events of a snapshot, the newest of each topic; a request for more is
+    /// rejected
+    #[arg(long, env = "CARAFE_LATEST_EVENTS", default_value = "100000", value_name = "N")]
+    pub(crate) latest_events: usize,
+    /// Memory for snapshots that clients have not read yet, half of it for one client
+    #[arg(long, env = "CARAFE_SNAPSHOT_BYTES", default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) snapshot_bytes: ByteSize,
     /// Maximum rate of events per publisher, such as 100/s [default: unlimited]
     #[arg(long, env = "CARAFE_PUBLISH_RATE", value_name = "N/TIME")]
     pub(crate) publish_rate: Option<Rate>,

@@ -300,6 +300,8 @@ fn help_shows_every_limit_with_its_default() {
         "--subscribers-per-address",
         "--replays",
         "--replays-per-client",
+        "--latest-events",
+        "--snapshot-bytes",
         "--publish-rate",
         "--publish-burst",
         "--allow-origin",

@@ -25,6 +25,7 @@ mod durable;
 mod healthcheck;
 mod http_api;
 mod ingest;
+mod latest;
 mod limits;
 mod listening;
 mod memory;

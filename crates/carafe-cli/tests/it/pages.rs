@@ -346,6 +346,24 @@ fn a_topic_without_history_is_absent_for_those_who_ask() {
 }
 
 #[test]
+fn a_topic_that_is_fed_is_not_absent() {
+    let hub = Server::start(&[]);
+    let target = "/events/fed?absent=204&format=json";
+    assert_eq!(get(hub.address, target).status, 204);
+    let mut feeder = connect(hub.address);
+    let address = hub.address;
+    write!(
+        feeder,
+        "POST /events/fed HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\n\
+         Content-Type: text/event-stream\r\n\r\n"
+    )
+    .unwrap();
+    eventually("the request is open", || get(hub.address, target).status == 200);
+    drop(feeder);
+    eventually("the request has ended", || get(hub.address, target).status == 204);
+}
+
+#[test]
 fn many_pages_at_once_are_all_answered() {
     let hub = Server::start(&[]);
     count(&hub, "a", 150);

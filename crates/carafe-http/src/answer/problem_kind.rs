@@ -31,6 +31,7 @@ pub(crate) enum ProblemKind {
     TooComplex,
     TooFast,
     TooLarge,
+    TooManyLatest,
     TooManyMatchers,
     #[cfg(feature = "mercure")]
     TooManyParameters,
@@ -96,6 +97,9 @@ impl ProblemKind {
             Self::TooComplex => (urn!("too-complex"), "Too many complex patterns", S::BAD_REQUEST),
             Self::TooFast => (urn!("too-fast"), "Too fast", S::TOO_MANY_REQUESTS),
             Self::TooLarge => (urn!("too-large"), "Too large", S::PAYLOAD_TOO_LARGE),
+            Self::TooManyLatest => {
+                (urn!("too-many-latest"), "Too many topics for a snapshot", S::BAD_REQUEST)
+            }
             Self::TooManyMatchers => {
                 (urn!("too-many-matchers"), "Too many topics and patterns", S::BAD_REQUEST)
             }

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use carafe_hub::{PageLimit, PageReader, Start, Subscribe, SubscribeError};
+use carafe_protocol::Topic;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -46,6 +47,8 @@ pub(crate) struct Asked {
     /// Whether the URL says everything that the page depends on: that it is JSON, and after which
     /// position it begins.
     is_in_url: bool,
+    /// Whether the page is a part of a snapshot, which changes.
+    is_latest: bool,
 }
 
 /// What a client asks for, if it wants a page.
@@ -64,7 +67,8 @@ pub(crate) fn asked(headers: &HeaderMap, query: &Query) -> Result<Option<Asked>,
     let is_in_url = format.is_some()
         && last_event_id::in_header(headers).is_none()
         && query.all(last_event_id::PARAMETER).any(|id| !id.is_empty());
-    Ok(Some(Asked { limit: limit(query)?, wait: wait(query)?, is_in_url }))
+    let is_latest = query.flag("latest")?;
+    Ok(Some(Asked { limit: limit(query)?, wait: wait(query)?, is_in_url, is_latest }))
 }
 
 fn limit(query: &Query) -> Result<PageLimit, Problem> {
@@ -111,7 +115,7 @@ pub(crate) async fn page(
     }
     let page = reader.finish().await.map_err(|error| refused(error.into()))?;
     // The history before the page may be kept by then, so a page with a gap is not fixed.
-    let caching = match page.is_full && page.gap.is_none() {
+    let caching = match page.is_full && page.gap.is_none() && !asked.is_latest {
         false => Caching::None,
         true if asked.is_in_url && !has_credentials(caller, parts) => {
             Caching::of(app.options.shared_page_age)
@@ -146,6 +150,7 @@ fn page_refusal(caller: &Caller<'_>, error: &SubscribeError) -> Problem {
         SubscribeError::TooManyComplexPatternsOfClient { .. } => {
             problem.counts_for(Limit::ComplexPatternsPerClient)
         }
+        SubscribeError::TooManySnapshots => problem.counts_for(Limit::SnapshotBytes),
         _ => problem,
     }
 }
@@ -226,9 +231,16 @@ fn matches(headers: &HeaderMap, tag: &[u8]) -> bool {
     })
 }
 
-/// Whether the request asks for something of which there is nothing: no event that the client may
-/// see is in history.
-pub(crate) async fn is_absent(app: &App, request: &Subscribe) -> Result<bool, SubscribeError> {
+/// Whether there is nothing to read or to resume: no event that the client may see is in history,
+/// and nobody feeds one of the topics.
+pub(crate) async fn is_absent(
+    app: &App,
+    topics: &[Topic],
+    request: &Subscribe,
+) -> Result<bool, SubscribeError> {
+    if topics.iter().any(|topic| app.feeding.is_fed(topic)) {
+        return Ok(false);
+    }
     let limit = PageLimit { events: 1, ..PageLimit::default() };
     let newest = app.hub.page(request.clone().from(Start::Last(1)), limit).await?;
     Ok(newest.events.is_empty())

@@ -44,6 +44,7 @@ const PARAMETERS: &[&str] = &[
     last_event_id::PARAMETER,
     "earliest",
     "last",
+    "latest",
     "envelope",
     "control",
     "on_gap",
@@ -70,7 +71,9 @@ pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Response, P
     let caller = Caller::of(app, &mut parts).await?;
     let asked = parse(app, &caller, &parts).await?;
     // Another error is reported when the stream or page is opened.
-    if asked.unless_absent && history::is_absent(app, &asked.request).await.unwrap_or(false) {
+    if let Some(topics) = &asked.unless_absent
+        && history::is_absent(app, topics, &asked.request).await.unwrap_or(false)
+    {
         return Ok(history::nothing());
     }
     match &asked.page {
@@ -134,8 +137,15 @@ pub(crate) async fn open(
         Err(SubscribeError::TooManyComplexPatternsOfClient { .. }) => {
             Ok(over(options, parts.version, Limit::ComplexPatternsPerClient))
         }
+        Err(SubscribeError::TooManySnapshots) => {
+            Ok(over(options, parts.version, Limit::SnapshotBytes))
+        }
         // The same request would fail again: the client gets a problem document.
-        Err(error @ SubscribeError::Read(ReadError::TooMuchWork { .. })) => Err(error),
+        Err(
+            error @ SubscribeError::Read(
+                ReadError::TooMuchWork { .. } | ReadError::TooManyLatest { .. },
+            ),
+        ) => Err(error),
         Err(SubscribeError::Read(error)) => {
             error!(%error, "cannot open a stream: the history cannot be read");
             let retry = OVER_LIMIT * options.retry.max(SHORTEST);
@@ -202,8 +212,8 @@ struct Asked {
     request: Subscribe,
     /// A page of history, in place of a stream.
     page: Option<history::Asked>,
-    /// Whether the client wants nothing if there is no history.
-    unless_absent: bool,
+    /// The topics by name, if the client wants nothing in case that nothing is there.
+    unless_absent: Option<Vec<Topic>>,
     /// The topic, if the request names one and nothing else.
     only: Option<Topic>,
     format: Format,
@@ -215,8 +225,7 @@ struct Asked {
 async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let page = history::asked(&parts.headers, &query)?;
-    let begin = if page.is_some() { Start::Earliest } else { Start::Tail };
-    let (start, format) = (start(&parts.headers, &query, begin)?, format(&query)?);
+    let (start, format) = (start(&parts.headers, &query, page.is_some())?, format(&query)?);
     let heartbeat = heartbeat::requested(query.one(heartbeat::PARAMETER)?, &app.options)?;
     let client = hub_client(&app.options.proxies, caller.identity, parts);
     let matchers = matchers(app, caller, parts, &query, client).await?;
@@ -226,13 +235,13 @@ async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, P
         [TopicMatcher::Exact(topic)] => Some(topic.clone()),
         _ => None,
     };
+    let unless_absent = unless_absent(&query, &matchers)?;
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),
     };
     let request = request.from(start).on_gap(on_gap(&query)?).by(client);
     let request = request.with_access(caller.rights.subscribe.clone());
-    let unless_absent = unless_absent(&query)?;
     Ok(Asked { request, page, unless_absent, only, format, heartbeat, described })
 }
 
@@ -277,14 +286,26 @@ fn bad_pattern(error: BadPattern) -> Problem {
     Problem::of(ProblemKind::BadPattern, error.to_string())
 }
 
-/// Where the stream or page starts, `otherwise` if the request does not say.
-fn start(headers: &HeaderMap, query: &Query, otherwise: Start) -> Result<Start, Problem> {
+/// Where the stream or page starts. If the request does not say, a stream starts with new events,
+/// and a page with the oldest.
+fn start(headers: &HeaderMap, query: &Query, is_page: bool) -> Result<Start, Problem> {
+    let (earliest, latest) = (query.flag("earliest")?, query.flag("latest")?);
+    if latest && (earliest || query.one("last")?.is_some()) {
+        return Err(bad("`latest`, `earliest` and `last` say where to begin: use one of them"));
+    }
     let id = last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
     Ok(match id {
         Some(id) if id == "earliest" => Start::Earliest,
+        // A snapshot is read page by page. A stream delivers all events after the ID.
+        Some(id) if latest && is_page => id.parse().map_or(Start::Latest, Start::LatestAfter),
         Some(id) => Start::AfterId(id),
-        None if query.flag("earliest")? => Start::Earliest,
-        None => query.number("last")?.map_or(otherwise, Start::Last),
+        None if earliest => Start::Earliest,
+        None if latest => Start::Latest,
+        None => match query.number("last")? {
+            Some(count) => Start::Last(count),
+            None if is_page => Start::Earliest,
+            None => Start::Tail,
+        },
     })
 }
 
@@ -301,10 +322,14 @@ fn format(query: &Query) -> Result<Format, Problem> {
     }
 }
 
-fn unless_absent(query: &Query) -> Result<bool, Problem> {
+fn unless_absent(query: &Query, matchers: &[TopicMatcher]) -> Result<Option<Vec<Topic>>, Problem> {
+    let topics = matchers.iter().filter_map(|matcher| match matcher {
+        TopicMatcher::Exact(topic) => Some(topic.clone()),
+        TopicMatcher::Pattern(_) => None,
+    });
     match query.one("absent")? {
-        None => Ok(false),
-        Some("204") => Ok(true),
+        None => Ok(None),
+        Some("204") => Ok(Some(topics.collect())),
         Some(_) => Err(bad("unknown absent: use absent=204, or leave it out")),
     }
 }
@@ -343,6 +368,9 @@ pub(crate) fn problem(error: &SubscribeError) -> Option<Problem> {
         }
         SubscribeError::Read(error @ ReadError::TooMuchWork { .. }) => {
             Problem::of(ProblemKind::TooMuchWork, error.to_string()).over(Limit::PatternTests)
+        }
+        SubscribeError::Read(error @ ReadError::TooManyLatest { .. }) => {
+            Problem::of(ProblemKind::TooManyLatest, error.to_string()).over(Limit::LatestEvents)
         }
         // Only what passes by itself: draining, and limits that other clients use up.
         _ => Problem::try_again(detail),

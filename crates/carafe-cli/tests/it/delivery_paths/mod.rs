@@ -32,6 +32,7 @@ macro_rules! checks {
             merges_topics_and_patterns_each_event_once
             resumes_after_the_id_in_the_header_before_the_one_in_the_query
             begins_with_all_history_or_the_last_events
+            begins_with_the_newest_event_of_each_topic
             wraps_events_if_an_envelope_is_requested
             reports_that_history_is_trimmed
             reports_that_an_id_is_of_another_log
@@ -146,6 +147,22 @@ fn begins_with_all_history_or_the_last_events(via: DeliveryPath) {
         ids[4],
         "without a start, it is the tail"
     );
+}
+
+fn begins_with_the_newest_event_of_each_topic(via: DeliveryPath) {
+    let hub = via.hub(Settings { ring_bytes: 4 << 10, ..Settings::default() });
+    for round in 0..2 {
+        for number in 0..30 {
+            hub.publish(&format!("/events/state/{number}"), &format!("{round}/{number}"));
+        }
+    }
+    let mut stream = hub.open("/events?pattern=state/:number&latest", &[]);
+    let expected: Vec<_> = (0..30).map(|number| format!("1/{number}")).collect();
+    assert_eq!(stream.data(30), expected);
+    hub.publish("/events/state/7", "live");
+    assert_eq!(stream.data(1), ["live"]);
+    hub.drain();
+    assert!(stream.next().is_none() && stream.has_ended_in_order());
 }
 
 fn wraps_events_if_an_envelope_is_requested(via: DeliveryPath) {

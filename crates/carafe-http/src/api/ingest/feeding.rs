@@ -26,7 +26,6 @@ impl Feeding {
     }
 
     /// Whether a request that feeds this topic is open.
-    #[allow(dead_code, reason = "reads with `absent=204` ask for it")]
     pub(crate) fn is_fed(&self, topic: &Topic) -> bool {
         self.counts().contains_key(topic)
     }
