@@ -22,6 +22,10 @@ use crate::subscription::snapshot_room::SnapshotRoom;
 use crate::subscription::subscribe::SubscribeError;
 use crate::watch::Watches;
 
+/// Searches for snapshots that run at once, and of these, those of one client. Others wait.
+const SNAPSHOT_SEARCHES: usize = 8;
+const SEARCHES_PER_CLIENT: usize = 2;
+
 /// Entries that are added to the ring under one lock.
 const PUSHED_AT_ONCE: usize = 32;
 
@@ -31,6 +35,8 @@ pub(crate) struct HubInner {
     pub(crate) retentions: Retentions,
     pub(crate) replay_permits: ReplayPermits,
     pub(crate) snapshot_room: SnapshotRoom,
+    /// Permits to search for a snapshot, which takes memory for each topic that is found.
+    pub(crate) snapshot_permits: ReplayPermits,
     pub(crate) compiler: Compiler,
     pub(crate) counts: Counts,
     pub(crate) watches: Watches,
@@ -52,6 +58,7 @@ impl HubInner {
             retentions: Retentions::new(limits.retention.clone(), log.clock()),
             replay_permits: ReplayPermits::new(limits.replays, limits.replays_per_client),
             snapshot_room: SnapshotRoom::new(limits.snapshot_bytes),
+            snapshot_permits: ReplayPermits::new(SNAPSHOT_SEARCHES, SEARCHES_PER_CLIENT),
             compiler: Compiler::new(),
             counts: Counts::default(),
             watches: Watches::default(),

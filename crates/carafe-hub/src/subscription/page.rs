@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use carafe_log::{Access, Entry, Log, ReadError, TopicEnd};
+use carafe_log::{Access, Entry, Kind, Log, ReadError, TopicEnd};
 use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::gap::Gap;
@@ -239,6 +239,10 @@ impl PageReader {
             Delivery::Gap(gap) => {
                 self.page.next = gap.resume_after;
                 self.page.gap = Some(gap);
+            }
+            // Ends and stops are no events.
+            Delivery::Entry(entry) if entry.publication.kind() != Kind::Event => {
+                self.page.next = entry.position;
             }
             Delivery::Entry(entry) => self.add(entry),
             Delivery::End(entry) | Delivery::Stop(entry) => self.page.next = entry.position,

@@ -45,7 +45,7 @@ pub(crate) async fn take(
         .with_after(after)
         .with_count(count)
         .with_limit(hub.limits.latest_events);
-    let permit = hub.replay_permits.acquire(request.client).await;
+    let permit = hub.snapshot_permits.acquire(request.client).await;
     let latest = hub.log.latest(query).await?;
     drop(permit);
     let bytes = size_of_val(&*latest.offsets);

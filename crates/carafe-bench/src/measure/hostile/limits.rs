@@ -63,7 +63,10 @@ fn times(what: &str) -> u64 {
 /// What an option is here.
 fn value(option: &str) -> Option<u64> {
     Some(match option {
-        "--body-bytes-in-flight" | "--waiting-bytes" | "--ring-bytes" => 64 * MIB,
+        "--body-bytes-in-flight" | "--waiting-bytes" | "--ring-bytes" | "--snapshot-bytes" => {
+            64 * MIB
+        }
+        "--latest-events" => 100_000,
         "--history-bytes" => 0,
         "--segment-bytes" => SEGMENT,
         "--event-bytes" => EVENT,
