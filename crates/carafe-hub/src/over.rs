@@ -3,7 +3,8 @@
 //! The log is asked, never the entries that a stream has passed: a topic that ended may have been
 //! reopened behind them. Only a stream that has delivered an end asks.
 
-use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
+use carafe_log::TopicEnd;
+use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::feeds::interest::Interest;
 use crate::inner::HubInner;
@@ -13,14 +14,19 @@ impl HubInner {
     /// Whether everything that a subscription will ever receive is at or before this position,
     /// unless a topic is reopened. Not to be called under the hub's lock.
     pub(crate) fn is_over(&self, interest: &Interest, up_to: Position) -> bool {
+        self.end_before(interest, up_to).is_some()
+    }
+
+    /// The last end of a subscription for which [`is_over`](Self::is_over) is true.
+    pub(crate) fn end_before(&self, interest: &Interest, up_to: Position) -> Option<TopicEnd> {
         let topics = self.state().core.exact_topics(interest);
         let topics = topics.iter().flatten().map(Some);
         let last = self.last_end(topics, |topic| interest.covers_topic(topic));
-        last.is_some_and(|last| last <= up_to.offset)
+        last.filter(|last| last.position.offset <= up_to.offset)
     }
 
     /// The last end of a request, if it requests exact topics only, and all of them have ended.
-    pub(crate) fn last_end_of(&self, request: &Subscribe) -> Option<Offset> {
+    pub(crate) fn last_end_of(&self, request: &Subscribe) -> Option<TopicEnd> {
         let topics = request.matchers.iter().map(|matcher| match matcher {
             TopicMatcher::Exact(topic) => Some(topic),
             TopicMatcher::Pattern(_) => None,
@@ -33,15 +39,16 @@ impl HubInner {
         &self,
         topics: impl Iterator<Item = Option<&'a Topic>>,
         sees_private: impl Fn(&Topic) -> bool,
-    ) -> Option<Offset> {
-        let mut last = None;
+    ) -> Option<TopicEnd> {
+        let mut last: Option<TopicEnd> = None;
         for topic in topics {
             let end = self.log.topic_state(topic?).end?;
             // Who may not see the end waits for events, as before.
             if end.private && !sees_private(topic?) {
                 return None;
             }
-            last = last.max(Some(end.position.offset));
+            let offset = last.map_or(0, |last| last.position.offset);
+            last = if end.position.offset > offset { Some(end) } else { last };
         }
         last
     }

@@ -6,12 +6,13 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use carafe_log::{Access, Entry, Kind, Log, ReadError, TopicEnd};
-use carafe_protocol::{Position, Topic, TopicMatcher};
+use carafe_log::{Entry, ReadError, TopicEnd};
+use carafe_protocol::Position;
 
 use crate::gap::Gap;
 use crate::hub::Hub;
 use crate::json_line::json_line;
+use crate::subscription::registration::Registration;
 use crate::subscription::replay::ReadLog;
 use crate::subscription::stream::{Delivery, Subscription};
 use crate::subscription::subscribe::{Subscribe, SubscribeError};
@@ -136,8 +137,7 @@ impl Hub {
         request: Subscribe,
         limit: PageLimit,
     ) -> Result<PageReader, SubscribeError> {
-        let ends = Ends::of(&request);
-        Ok(PageReader::new(self.subscribe(request).await?, limit, ends))
+        Ok(PageReader::new(self.subscribe(request).await?, limit))
     }
 }
 
@@ -165,11 +165,10 @@ pub struct PageReader {
     page: Page,
     /// Whether something was delivered that belongs to the next page.
     is_cut: bool,
-    ends: Ends,
 }
 
 impl PageReader {
-    fn new(subscription: Subscription, limit: PageLimit, ends: Ends) -> Self {
+    fn new(subscription: Subscription, limit: PageLimit) -> Self {
         let page = Page {
             events: Vec::new(),
             next: subscription.last_sent,
@@ -179,7 +178,7 @@ impl PageReader {
             ended: None,
             json: String::new(),
         };
-        Self { subscription, limit, page, is_cut: false, ends }
+        Self { subscription, limit, page, is_cut: false }
     }
 
     /// Waits until the page has something to show: an event or a gap. Also completes when the hub
@@ -203,8 +202,8 @@ impl PageReader {
             return Err(error.clone());
         }
         if self.page.is_up_to_date {
-            let log = &self.subscription.registration.hub.log;
-            self.page.ended = self.ends.before(self.page.next, &**log);
+            let Registration { hub, cursor, .. } = &self.subscription.registration;
+            self.page.ended = hub.end_before(&cursor.interest, self.page.next);
         }
         Ok(self.page)
     }
@@ -240,10 +239,6 @@ impl PageReader {
                 self.page.next = gap.resume_after;
                 self.page.gap = Some(gap);
             }
-            // Ends and stops are no events.
-            Delivery::Entry(entry) if entry.publication.kind() != Kind::Event => {
-                self.page.next = entry.position;
-            }
             Delivery::Entry(entry) => self.add(entry),
             Delivery::End(entry) | Delivery::Stop(entry) => self.page.next = entry.position,
         }
@@ -262,35 +257,6 @@ impl PageReader {
     fn catch_up(&mut self) {
         self.page.next = self.subscription.registration.cursor.position;
         self.page.is_up_to_date = true;
-    }
-}
-
-/// The topics whose ends a page reports.
-struct Ends {
-    /// Empty if the request has patterns: then something may always come.
-    topics: Vec<Topic>,
-    access: Access,
-}
-
-impl Ends {
-    fn of(request: &Subscribe) -> Self {
-        let topics = request.matchers.iter().map(|matcher| match matcher {
-            TopicMatcher::Exact(topic) => Some(topic.clone()),
-            TopicMatcher::Pattern(_) => None,
-        });
-        let topics = topics.collect::<Option<Vec<_>>>().unwrap_or_default();
-        Self { topics, access: request.access.clone() }
-    }
-
-    /// The last of the ends, if all topics have ended up to a position.
-    fn before(&self, position: Position, log: &dyn Log) -> Option<TopicEnd> {
-        let end = |topic: &Topic| {
-            let end = log.topic_state(topic).end?;
-            let is_shown = !end.private || self.access.covers_topic(topic);
-            (is_shown && end.position.offset <= position.offset).then_some(end)
-        };
-        let ends = self.topics.iter().map(end).collect::<Option<Vec<_>>>()?;
-        ends.into_iter().max_by_key(|end| end.position.offset)
     }
 }
 

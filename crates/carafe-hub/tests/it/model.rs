@@ -265,11 +265,11 @@ impl Account {
             Start::Earliest => account.at(span.start),
             Start::Latest => {
                 let position = or_end(model.tail(), &account.wish);
-                account.with_snapshot(model, span, 1).at(position)
+                account.with_snapshot(model, span, 1, position)
             }
             Start::Last(count) if account.wish.has_several_topics() => {
                 let position = or_end(model.tail(), &account.wish);
-                account.with_snapshot(model, span, *count).at(position)
+                account.with_snapshot(model, span, *count, position)
             }
             Start::Last(count) => {
                 let position = model.before_last(span, *count, &account.wish);
@@ -297,11 +297,19 @@ impl Account {
         self
     }
 
-    fn with_snapshot(mut self, model: &Model, span: Span, count: usize) -> Self {
+    /// A snapshot, and then the position.
+    fn with_snapshot(
+        mut self,
+        model: &Model,
+        span: Span,
+        count: usize,
+        position: Position,
+    ) -> Self {
         let newest = model.latest(span, count, &self.wish);
         let events: Vec<_> =
             newest.into_iter().map(|entry| Item::Event(self.fields(entry))).collect();
         self.opening.extend(events);
+        self.opening.push_back(Item::Position(position));
         self
     }
 
