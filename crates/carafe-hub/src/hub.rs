@@ -179,6 +179,13 @@ impl Hub {
         self.inner.log.topic_state(topic)
     }
 
+    /// Whether a request is for topics that have all ended, as far as its reader may know. A
+    /// request with a pattern is not.
+    #[must_use]
+    pub fn has_ended(&self, request: &Subscribe) -> bool {
+        self.inner.last_end_of(request).is_some()
+    }
+
     /// Opens a subscription. The request is a [`Subscribe`], or anything that converts into one: a
     /// topic, a pattern, a matcher, or a text that [`TopicMatcher::parse`] accepts.
     ///

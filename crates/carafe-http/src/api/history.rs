@@ -231,15 +231,27 @@ fn matches(headers: &HeaderMap, tag: &[u8]) -> bool {
     })
 }
 
-/// Whether there is nothing to read or to resume: no event that the client may see is in history,
-/// and nobody feeds one of the topics.
+/// What a client asks for that wants nothing in case that nothing is there.
+pub(crate) struct UnlessAbsent {
+    /// The topics by name.
+    pub(crate) topics: Vec<Topic>,
+    /// Whether the client has a position: then it wants the rest, and the end, also of topics that
+    /// have ended.
+    pub(crate) resumes: bool,
+}
+
+/// Whether there is nothing to resume: no event that the client may see is in history, or all
+/// topics have ended; and nobody feeds one of them.
 pub(crate) async fn is_absent(
     app: &App,
-    topics: &[Topic],
+    UnlessAbsent { topics, resumes }: &UnlessAbsent,
     request: &Subscribe,
 ) -> Result<bool, SubscribeError> {
     if topics.iter().any(|topic| app.feeding.is_fed(topic)) {
         return Ok(false);
+    }
+    if !resumes && app.hub.has_ended(request) {
+        return Ok(request.check().is_ok());
     }
     let limit = PageLimit { events: 1, ..PageLimit::default() };
     let newest = app.hub.page(request.clone().from(Start::Last(1)), limit).await?;

@@ -24,7 +24,7 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::heartbeat;
-use crate::api::history;
+use crate::api::history::{self, UnlessAbsent};
 use crate::api::hub_body::{self, HubBody};
 use crate::api::last_event_id;
 use crate::api::options::Options;
@@ -71,8 +71,8 @@ pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Response, P
     let caller = Caller::of(app, &mut parts).await?;
     let asked = parse(app, &caller, &parts).await?;
     // Another error is reported when the stream or page is opened.
-    if let Some(topics) = &asked.unless_absent
-        && history::is_absent(app, topics, &asked.request).await.unwrap_or(false)
+    if let Some(wanted) = &asked.unless_absent
+        && history::is_absent(app, wanted, &asked.request).await.unwrap_or(false)
     {
         return Ok(history::nothing());
     }
@@ -212,8 +212,8 @@ struct Asked {
     request: Subscribe,
     /// A page of history, in place of a stream.
     page: Option<history::Asked>,
-    /// The topics by name, if the client wants nothing in case that nothing is there.
-    unless_absent: Option<Vec<Topic>>,
+    /// Set if the client wants nothing in case that nothing is there.
+    unless_absent: Option<UnlessAbsent>,
     /// The topic, if the request names one and nothing else.
     only: Option<Topic>,
     format: Format,
@@ -235,7 +235,7 @@ async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, P
         [TopicMatcher::Exact(topic)] => Some(topic.clone()),
         _ => None,
     };
-    let unless_absent = unless_absent(&query, &matchers)?;
+    let unless_absent = unless_absent(&parts.headers, &query, &matchers)?;
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),
@@ -322,14 +322,21 @@ fn format(query: &Query) -> Result<Format, Problem> {
     }
 }
 
-fn unless_absent(query: &Query, matchers: &[TopicMatcher]) -> Result<Option<Vec<Topic>>, Problem> {
+fn unless_absent(
+    headers: &HeaderMap,
+    query: &Query,
+    matchers: &[TopicMatcher],
+) -> Result<Option<UnlessAbsent>, Problem> {
     let topics = matchers.iter().filter_map(|matcher| match matcher {
         TopicMatcher::Exact(topic) => Some(topic.clone()),
         TopicMatcher::Pattern(_) => None,
     });
     match query.one("absent")? {
         None => Ok(None),
-        Some("204") => Ok(Some(topics.collect())),
+        Some("204") => {
+            let id = last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
+            Ok(Some(UnlessAbsent { topics: topics.collect(), resumes: id.is_some() }))
+        }
         Some(_) => Err(bad("unknown absent: use absent=204, or leave it out")),
     }
 }
