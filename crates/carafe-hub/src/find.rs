@@ -56,18 +56,23 @@ impl Hub {
             return Ok(Some(position));
         }
         let Ok(position) = id.parse::<Position>() else { return Ok(None) };
-        // Offset 0 is before the first entry, and is no event.
+        let entry = self.entry_at(position).await?;
+        // Checked against the access: an ID must not reveal that a private event exists.
+        let is_shown = |entry: &Arc<Entry>| access.shows(&entry.publication);
+        Ok(entry.filter(is_shown).map(|entry| entry.position))
+    }
+
+    /// The entry at this position, whoever may see it; `None` if it is gone.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn entry_at(&self, position: Position) -> Result<Option<Arc<Entry>>, ReadError> {
+        // Offset 0 is before the first entry, and is none.
         let Some(before) = position.offset.checked_sub(1) else { return Ok(None) };
-        let entry = match self.first_after(before).await {
-            // The event is gone, or never was: for the caller both mean that there is none.
-            Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => None,
-            read => read?,
-        };
-        // Compared as a whole, and checked against the access: an ID must not reveal that a private
-        // event exists.
-        let is_it =
-            |entry: &Arc<Entry>| entry.position == position && access.shows(&entry.publication);
-        Ok(entry.filter(is_it).map(|entry| entry.position))
+        match self.first_after(before).await {
+            Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => Ok(None),
+            read => Ok(read?.filter(|entry| entry.position == position)),
+        }
     }
 
     /// The newest event that `access` shows. The log is read when `client` gets a permit.

@@ -26,7 +26,8 @@ use crate::api::topic::{topic, topic_in_path};
 use crate::api::{allowance, batch};
 use crate::policy::client::publisher;
 
-const PARAMETERS: &[&str] = &["topic", "event", "id", "retry", "private", "split", "stream"];
+const PARAMETERS: &[&str] =
+    &["topic", "event", "id", "retry", "private", "split", "stream", "on_abort"];
 
 /// The most bytes of the answer to an event.
 const ANSWER: usize = 64;

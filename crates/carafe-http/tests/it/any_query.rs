@@ -14,7 +14,8 @@ pub(crate) struct Judged {
     pub(crate) subscribed: bool,
 }
 
-const PUBLISHING: &[&str] = &["topic", "event", "id", "retry", "private", "split", "stream"];
+const PUBLISHING: &[&str] =
+    &["topic", "event", "id", "retry", "private", "split", "stream", "on_abort"];
 
 const SUBSCRIBING: &[&str] = &[
     "topic",
@@ -114,6 +115,10 @@ fn publication(pairs: &[(String, String)]) -> Option<Publication> {
         return None;
     }
     if splits && (has(pairs, "id") || has(pairs, "retry")) {
+        return None;
+    }
+    let known = ["keep", "end", "fail"];
+    if one(pairs, "on_abort")?.is_some_and(|it| !splits || !known.contains(&it)) {
         return None;
     }
     Some(expected.with_private(flag(one(pairs, "private")?)?))

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::http::Request;
 use carafe_http::{BodyBudget, Options, PublishRate, Rights, router};
 use carafe_hub::{Access, Delivery, Grant, Hub, Start, Subscribe, Subscription};
-use carafe_log::{Entry, IdempotencyKey, MemoryLimits, MemoryLog, Publication};
+use carafe_log::{Entry, IdempotencyKey, MemoryLimits, MemoryLog, Outcome, Publication};
 use carafe_protocol::{EventType, Topic, TopicMatcher};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
@@ -702,6 +702,113 @@ async fn a_compressed_body_is_rejected() {
     let mut request = request("/events/a", STREAM, Body::from("x"));
     request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
     assert_eq!(ask(place.app.clone(), request).await.status, 415);
+}
+
+fn end_of(place: &Place) -> Option<Outcome> {
+    place.hub.topic_state(&Topic::new("a").unwrap()).end.map(|end| end.outcome)
+}
+
+/// How a request ends, and whether its client is there then.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Breaks,
+    Leaves,
+    FallsSilent,
+    Completes,
+    IsWrong,
+    IsDrained,
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_abort_ends_the_topic_of_a_producer_that_is_gone_and_of_no_other() {
+    use Ending::{Breaks, Completes, FallsSilent, IsDrained, IsWrong, Leaves};
+    for (query, outcome) in [
+        ("", None),
+        ("&on_abort=keep", None),
+        ("&on_abort=end", Some(Outcome::Done)),
+        ("&on_abort=fail", Some(Outcome::Failed)),
+    ] {
+        for ending in [Breaks, Leaves, FallsSilent, Completes, IsWrong, IsDrained] {
+            let place = Place::new();
+            let mut reader = place.everything().await;
+            let request = place.open(&format!("/events/a?topic=b{query}"), NDJSON);
+            request.send("{\"data\":1}\n{\"data\":");
+            assert_eq!(next_data(&mut reader).await, "1");
+            match ending {
+                Breaks => request.breaks(),
+                Leaves => request.answer.abort(),
+                FallsSilent => {}
+                Completes => request.send("2}"),
+                IsWrong => request.send("}\n"),
+                IsDrained => drop(place.hub.drain()),
+            }
+            if !matches!(ending, FallsSilent | IsWrong | IsDrained) {
+                drop(request.sender);
+            }
+            let _ = request.answer.await;
+            // What was spawned when the client left.
+            sleep(SECOND).await;
+            let expected = outcome.filter(|_| matches!(ending, Breaks | Leaves | FallsSilent));
+            assert_eq!(end_of(&place), expected, "{query} {ending:?}");
+        }
+    }
+}
+
+/// The hub may notice only late that the first connection is gone.
+#[tokio::test(start_paused = true)]
+async fn on_abort_leaves_a_topic_to_a_producer_that_has_come_back() {
+    let place = Place::new();
+    let mut reader = place.everything().await;
+    let first = place.open("/events/a?on_abort=fail", STREAM);
+    first.send("data: 1\n\n");
+    assert_eq!(next_data(&mut reader).await, "1");
+    let second = place.open("/events/a?on_abort=fail", STREAM);
+    second.send("data: 2\n\n");
+    assert_eq!(next_data(&mut reader).await, "2");
+    first.breaks();
+    first.end().await.refuses(400, "body-broken", 1);
+    assert_eq!(end_of(&place), None);
+    second.breaks();
+    second.end().await.refuses(400, "body-broken", 1);
+    assert_eq!(end_of(&place), Some(Outcome::Failed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_abort_needs_a_topic_and_a_known_value() {
+    let place = Place::new();
+    for (target, kind) in [
+        ("/events/a?on_abort=explode", STREAM),
+        ("/events?stream&on_abort=end", NDJSON),
+        ("/events/a?on_abort=end", TEXT),
+    ] {
+        let answer = place.send(target, kind, "").await;
+        assert_eq!((answer.status, &*answer.kind), (400, "application/problem+json"), "{target}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_is_asked_to_stop_gets_its_answer_at_once() {
+    let place = Place::new();
+    let (topic, mut reader) = (Topic::new("a").unwrap(), place.everything().await);
+    let request = place.open("/events/a?on_abort=fail", STREAM);
+    request.send("data: first\n\ndata: part\n");
+    assert_eq!(next_data(&mut reader).await, "first");
+    // Another topic is none of its business.
+    place.hub.stop(Topic::new("b").unwrap()).await.unwrap();
+    request.send("\n");
+    assert_eq!(next_data(&mut reader).await, "part");
+    let stop = Publication::stop(topic.clone()).with_data("enough");
+    let position = place.hub.publish(stop).await.unwrap().position.to_string();
+    let answer = request.early().await;
+    let expected = json!({"topic": "a", "reason": "enough", "position": position});
+    assert_eq!(answer.is(201, 2, 0)["stop"], expected);
+    assert_eq!(answer.connection.as_deref(), Some("close"));
+    // Also if it comes later, until the topic ends.
+    let answer = place.open("/events/a", STREAM).early().await;
+    assert_eq!(answer.is(200, 0, 0)["stop"], expected);
+    assert_eq!(end_of(&place), None);
+    place.hub.end(topic, Outcome::Cancelled).await.unwrap();
+    place.send("/events/a", STREAM, "").await.is(200, 0, 0);
 }
 
 /// What `HEAD` says of the position and the key of the newest event.

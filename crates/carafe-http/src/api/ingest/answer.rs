@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode, Version};
+use serde::Serialize;
 
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
@@ -10,17 +11,23 @@ use crate::answer::progress::Progress;
 use crate::api::caller::Caller;
 use crate::api::ingest::feed::End;
 use crate::api::ingest::interruption::Interruption;
+use crate::api::ingest::stop::Stop;
+
+/// What has become of a request that has ended well, or was asked to: one line of JSON.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stop: Option<Stop>,
+    #[serde(flatten)]
+    pub(crate) progress: Progress,
+}
 
 /// The response that says what was stored, and why no more was.
-pub(crate) fn answer(
-    caller: &Caller<'_>,
-    version: Version,
-    progress: Progress,
-    end: End,
-) -> Response {
+pub(crate) fn answer(caller: &Caller<'_>, version: Version, report: &Report, end: End) -> Response {
     let is_early = !matches!(end, End::Complete);
+    let progress = report.progress;
     let mut response = match end {
-        End::Complete => done(progress),
+        End::Complete | End::Interrupted(Interruption::Stopped(..)) => done(report),
         End::Failed(problem) | End::Broken(problem) => problem.after(progress).into_response(),
         End::Interrupted(Interruption::Draining) => draining().after(progress).into_response(),
         End::Interrupted(Interruption::Expired) => caller.expired().after(progress).into_response(),
@@ -34,9 +41,10 @@ pub(crate) fn answer(
     response
 }
 
-fn done(progress: Progress) -> Response {
-    let status = if progress.stored > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    let body = serde_json::to_vec(&progress).expect("numbers and a text are always JSON");
+fn done(report: &Report) -> Response {
+    let status = if report.progress.stored > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    let mut body = serde_json::to_vec(report).expect("numbers and texts are always JSON");
+    body.push(b'\n');
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 

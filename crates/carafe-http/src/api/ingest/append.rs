@@ -71,7 +71,9 @@ async fn publish(
 fn is_of_one_event(error: &PublishError) -> bool {
     match error {
         PublishError::Draining | PublishError::WrongCount { .. } => false,
-        PublishError::Append(error) => matches!(error, AppendError::TooLarge { .. }),
+        PublishError::Append(error) => {
+            matches!(error, AppendError::TooLarge { .. } | AppendError::Ended { .. })
+        }
         _ => true,
     }
 }

@@ -63,7 +63,12 @@ impl Feed<'_> {
     /// Serves the request. All events before its end are stored, as far as the log takes them.
     pub(crate) async fn run(&mut self, interruptions: &mut Interruptions) -> End {
         let end = self.feed(interruptions).await.err().unwrap_or(End::Complete);
-        match (self.store.flush().await, end) {
+        let flushed = self.store.flush().await;
+        match end {
+            End::Broken(_) => self.store.abort().await,
+            _ => self.store.is_done(),
+        }
+        match (flushed, end) {
             // The log's answer: the event is before the one that has ended the request.
             (Err(failed), End::Complete | End::Failed(_)) => End::Failed(failed),
             (_, end) => end,

@@ -14,12 +14,14 @@ use crate::answer::progress::Progress;
 use crate::api::app::App;
 use crate::api::body::refuse_encoded;
 use crate::api::caller::Caller;
-use crate::api::ingest::answer::answer;
+use crate::api::ingest::answer::{Report, answer};
 use crate::api::ingest::decoder::Decoder;
 use crate::api::ingest::feed::{End, Feed};
-use crate::api::ingest::interruption::Interruptions;
+use crate::api::ingest::interruption::{Interruption, Interruptions};
+use crate::api::ingest::on_abort::OnAbort;
 use crate::api::ingest::open_body::OpenBody;
 use crate::api::ingest::request::{Form, Template};
+use crate::api::ingest::stop::Stop;
 use crate::api::ingest::store::Store;
 use crate::policy::client::publisher;
 
@@ -41,7 +43,9 @@ pub(crate) async fn ingest(
     let mut store = Store::new(&app.hub, &options.metrics, held);
     // Before anything is read: it limits how many requests are open.
     store.wait_for_room(0).await?;
-    let _open = (options.metrics.ingests(), app.feeding.begin(template.topics()));
+    let _open = options.metrics.ingests();
+    let fed = app.feeding.begin(template.topics());
+    store.set_on_abort(OnAbort::new(&app.feeding, fed, template.end_on_abort()));
     let mut interruptions = Interruptions::new(&app.hub, &template, caller);
     let mut feed = Feed {
         app,
@@ -58,7 +62,13 @@ pub(crate) async fn ingest(
     let end = feed.run(&mut interruptions).await;
     let progress = feed.store.progress();
     log(form, &template, progress, &end, start);
-    Ok(answer(caller, parts.version, progress, end))
+    let stop = match &end {
+        End::Interrupted(Interruption::Stopped(topic, position)) => {
+            Some(Stop::read(&app.hub, topic, *position).await)
+        }
+        _ => None,
+    };
+    Ok(answer(caller, parts.version, &Report { stop, progress }, end))
 }
 
 fn log(form: Form, template: &Template, progress: Progress, end: &End, start: Instant) {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::time::SystemTime;
 
 use carafe_hub::{Hub, TopicWatch};
+use carafe_protocol::{Position, Topic};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::api::caller::Caller;
@@ -19,6 +20,8 @@ pub(crate) enum Interruption {
     Expired,
     /// The rights of the client were revoked.
     Revoked,
+    /// The producer of a topic is asked to stop, by the entry at this position.
+    Stopped(Topic, Position),
 }
 
 impl Interruption {
@@ -27,6 +30,7 @@ impl Interruption {
             Self::Draining => "draining",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Stopped(..) => "stopped",
         }
     }
 }
@@ -34,6 +38,7 @@ impl Interruption {
 /// Waits for what ends a request.
 pub(crate) struct Interruptions {
     hub: Hub,
+    topics: Vec<Topic>,
     watch: TopicWatch,
     expiry: Option<Pin<Box<Sleep>>>,
     revoked: Option<Watched>,
@@ -50,7 +55,8 @@ impl Interruptions {
             // A time that cannot be reached is no end.
             Instant::now().checked_add(left).map(|end| Box::pin(sleep_until(end)))
         });
-        Self { hub: hub.clone(), watch, expiry, revoked, is_unchecked: true }
+        let topics = template.topics().cloned().collect();
+        Self { hub: hub.clone(), topics, watch, expiry, revoked, is_unchecked: true }
     }
 
     /// Waits for an interruption. It may be dropped and called again.
@@ -72,7 +78,13 @@ impl Interruptions {
     }
 
     fn due(&self) -> Option<Interruption> {
-        self.hub.is_draining().then_some(Interruption::Draining)
+        if self.hub.is_draining() {
+            return Some(Interruption::Draining);
+        }
+        self.topics.iter().find_map(|topic| {
+            let stop = self.hub.topic_state(topic).stop?;
+            Some(Interruption::Stopped(topic.clone(), stop))
+        })
     }
 }
 

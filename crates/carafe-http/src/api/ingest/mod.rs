@@ -10,6 +10,8 @@ pub(crate) mod feeding;
 pub(crate) mod handler;
 pub(crate) mod interruption;
 pub(crate) mod lines;
+pub(crate) mod on_abort;
 pub(crate) mod open_body;
 pub(crate) mod request;
+pub(crate) mod stop;
 pub(crate) mod store;

@@ -1,12 +1,13 @@
 //! What a request to ingest says: how its events are written, and what holds for all of them.
 
-use carafe_log::Publication;
+use carafe_log::{Outcome, Publication};
 use carafe_protocol::{EventType, Topic};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
+use crate::api::ingest::on_abort;
 use crate::api::publication::event_type;
 use crate::api::query::Query;
 
@@ -31,13 +32,14 @@ impl Form {
     ) -> Result<Option<Self>, Problem> {
         let splits = splits(query)?;
         let streams = query.flag("stream")?;
+        let wants = streams || query.one(on_abort::PARAMETER)?.is_some();
         let content_type = essence(parts);
         let form = match &*content_type {
             "text/event-stream" => Self::EventStream,
             "application/x-ndjson" if has_topic || streams => Self::Ndjson,
             "application/x-ndjson" => return Ok(None),
             _ if splits => Self::Lines,
-            _ if streams => return Err(bad(NO_FORM)),
+            _ if wants => return Err(bad(NO_FORM)),
             _ => return Ok(None),
         };
         if splits && form != Self::Lines {
@@ -52,8 +54,8 @@ impl Form {
     }
 }
 
-const NO_FORM: &str = "`stream` needs a body of several events: send application/x-ndjson or \
-                       text/event-stream, or add split=lines";
+const NO_FORM: &str = "`stream` and `on_abort` need a body of several events: send \
+                       application/x-ndjson or text/event-stream, or add split=lines";
 
 fn splits(query: &Query) -> Result<bool, Problem> {
     match query.one("split")? {
@@ -76,6 +78,8 @@ pub(crate) struct Template {
     pub(crate) topics: Option<(Topic, Vec<Topic>)>,
     private: bool,
     event_type: Option<EventType>,
+    /// How the topic ends if the request breaks off.
+    on_abort: Option<Outcome>,
 }
 
 impl Template {
@@ -86,13 +90,23 @@ impl Template {
         if query.one("id")?.is_some() || query.one("retry")?.is_some() {
             return Err(bad("`id` and `retry` are of one event: write them in the body"));
         }
+        let on_abort = on_abort::outcome(query)?;
+        if on_abort.is_some() && topics.is_none() {
+            return Err(bad("`on_abort` ends the topic of a request: post to /events/{topic}"));
+        }
         let event_type = query.one("event")?.map(event_type).transpose()?;
-        Ok(Self { topics, private: query.flag("private")?, event_type })
+        Ok(Self { topics, private: query.flag("private")?, event_type, on_abort })
     }
 
     /// The topics of all events; none if each line names its own.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter().flat_map(|(first, others)| std::iter::once(first).chain(others))
+    }
+
+    /// The topic that ends if the request breaks off, and how.
+    pub(crate) fn end_on_abort(&self) -> Option<(Topic, Outcome)> {
+        let (topic, _) = self.topics.as_ref()?;
+        Some((topic.clone(), self.on_abort?))
     }
 
     /// An event with this data for the topics of the request.

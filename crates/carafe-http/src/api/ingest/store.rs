@@ -15,6 +15,7 @@ use crate::answer::progress::Progress;
 use crate::api::body::{WAIT, no_room};
 use crate::api::ingest::append::{Appended, append};
 use crate::api::ingest::decoder::Decoded;
+use crate::api::ingest::on_abort::OnAbort;
 use crate::observe::metrics::Metrics;
 use crate::policy::body_budget::Held;
 
@@ -46,6 +47,8 @@ pub(crate) struct Store {
     appending: Option<Appending>,
     progress: Progress,
     held: Held,
+    /// What is to be done if the client leaves; `None` once the request has ended.
+    on_abort: Option<OnAbort>,
 }
 
 struct Appending {
@@ -62,6 +65,7 @@ impl Store {
             appending: None,
             progress: Progress::default(),
             held,
+            on_abort: None,
         }
     }
 
@@ -143,6 +147,27 @@ impl Store {
         Ok(())
     }
 
+    /// Sets what is to be done if the client leaves.
+    pub(crate) fn set_on_abort(&mut self, on_abort: OnAbort) {
+        self.on_abort = Some(on_abort);
+    }
+
+    /// The request has ended, and its client is there.
+    pub(crate) fn is_done(&mut self) {
+        self.on_abort = None;
+    }
+
+    /// The client has left, and all events are stored.
+    pub(crate) async fn abort(&mut self) {
+        if let Some(on_abort) = self.on_abort.take() {
+            on_abort.run(&self.hub).await;
+        }
+    }
+
+    fn has_more_to_do(&self) -> bool {
+        !self.is_idle() || self.on_abort.as_ref().is_some_and(OnAbort::ends_a_topic)
+    }
+
     /// Drops what waits: an event before it was not stored.
     pub(crate) fn discard(&mut self) {
         self.waiting = Batch::default();
@@ -154,12 +179,17 @@ impl Drop for Store {
     fn drop(&mut self) {
         // Outside the runtime, as during its shutdown, nothing is stored any more.
         if let Ok(runtime) = Handle::try_current()
-            && !self.is_idle()
+            && self.has_more_to_do()
         {
             let mut rest = Self::new(&self.hub, &self.metrics, self.held.take());
             mem::swap(&mut rest.waiting, &mut self.waiting);
             mem::swap(&mut rest.appending, &mut self.appending);
-            runtime.spawn(async move { rest.flush().await.is_ok() });
+            rest.on_abort = self.on_abort.take();
+            runtime.spawn(async move {
+                // An event that is not stored is as lost as one that did not arrive.
+                let _ = rest.flush().await;
+                rest.abort().await;
+            });
         }
     }
 }
