@@ -1,29 +1,34 @@
 // build.js [--write]
 //
-// Minifies the client into one module, and returns or prints its size. With --write, it is written to dist/.
-import { writeFile, mkdir } from "node:fs/promises";
+// Minifies the client: the module that a page loads, and the one that it loads in addition to share a stream. Prints their
+// sizes. With --write, they are written to dist/.
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-/** The minified module of an entry in src/. */
+const MODULES = { "index.js": "dist/carafe-client.js", "share/member.js": "dist/share/member.js" };
+const pathOf = (name) => fileURLToPath(new URL(name, import.meta.url));
+
+/** The minified module of an entry in src/, and its compressed size. */
 export async function minify(entry) {
-  const result = await build({
-    entryPoints: [fileURLToPath(new URL(`src/${entry}`, import.meta.url))],
-    bundle: true, minify: true, format: "esm", target: "es2022", write: false, legalComments: "none",
+  const { outputFiles: [{ contents }] } = await build({
+    entryPoints: [pathOf(`src/${entry}`)],
+    bundle: true, external: entry === "index.js" ? ["./share/member.js"] : [], minify: true, format: "esm",
+    target: "es2022", legalComments: "none", write: false,
   });
-  return result.outputFiles[0].contents;
+  return { contents, compressed: gzipSync(contents, { level: 9 }).length };
 }
 
-export function compressedSize(bytes) {
-  return gzipSync(bytes, { level: 9 }).length;
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const code = await minify("index.js");
-  console.log(`carafe-client: ${code.length} bytes minified, ${compressedSize(code)} compressed`);
-  if (process.argv.includes("--write")) {
-    await mkdir(new URL("dist/", import.meta.url), { recursive: true });
-    await writeFile(new URL("dist/carafe-client.js", import.meta.url), code);
+async function main() {
+  for (const [entry, output] of Object.entries(MODULES)) {
+    const { contents, compressed } = await minify(entry);
+    console.log(`${output}: ${contents.length} bytes, ${compressed} compressed`);
+    if (!process.argv.includes("--write")) continue;
+    await mkdir(dirname(pathOf(output)), { recursive: true });
+    await writeFile(pathOf(output), contents);
   }
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -1,7 +1,6 @@
 // The event-stream format: WHATWG HTML, "Server-sent events", "Interpreting an event stream".
 
-const FIELDS = { 100: "data", 101: "event", 105: "id", 114: "retry" };
-const [LF, SPACE, COLON] = [10, 32, 58];
+const [LF, SPACE, COLON, D, E, I, R] = [10, 32, 58, 100, 101, 105, 114];
 
 /** Decodes one stream. The ID is the last event ID of the stream before, if there was one. */
 export class Decoder {
@@ -10,12 +9,13 @@ export class Decoder {
   /** The server's reconnection time in milliseconds, once it has sent one. */
   retry;
   #utf8 = new TextDecoder();
+  /** The part of a line that has arrived. */
   #line = "";
   #endsWithCr = false;
+  /** The block that has not ended. */
   #data;
   #type = "";
   #nextId;
-  #events;
 
   constructor(id = "") {
     this.id = this.#nextId = id;
@@ -25,58 +25,55 @@ export class Decoder {
   push(bytes) {
     // One byte order mark at the start of the stream is removed here, even if it arrives in parts.
     let text = this.#utf8.decode(bytes, { stream: true });
-    this.#events = [];
-    if (!text) return this.#events;
+    const events = [];
     // A CR ends its line at once. An LF that follows it, in this chunk or the next, is part of it.
-    if (this.#endsWithCr && text.charCodeAt(0) === LF) text = text.slice(1);
-    this.#endsWithCr = text.endsWith("\r");
+    if (text) {
+      if (this.#endsWithCr && text.charCodeAt(0) === LF) text = text.slice(1);
+      this.#endsWithCr = text.endsWith("\r");
+    }
     if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n");
-    this.#split(text);
-    return this.#events;
+    const first = text.indexOf("\n") + 1;
+    // Only new text is searched and joined, so a long line in many chunks is read once.
+    const joined = first && this.#line;
+    if (joined) this.#decode(this.#line + text.slice(0, first), 0, events);
+    if (first) this.#decode(text, joined ? first : 0, events);
+    else this.#line += text;
+    return events;
   }
 
-  #split(text) {
-    let at = 0;
-    let end = text.indexOf("\n");
-    if (this.#line && end >= 0) {
-      const line = this.#line + text.slice(0, end);
-      this.#line = "";
-      this.#take(line, 0, line.length);
-      at = end + 1;
-      end = text.indexOf("\n", at);
+  /** Decodes the lines from `at` on, and keeps the rest. Local variables make this faster than methods and fields. */
+  #decode(text, at, events) {
+    const hasNul = text.includes("\0");
+    let [data, type, id] = [this.#data, this.#type, this.#nextId];
+    for (let end; (end = text.indexOf("\n", at)) >= 0; at = end + 1) {
+      const first = text.charCodeAt(at);
+      if (first === LF) {
+        // A block without data is no event, but its ID counts.
+        if (data !== undefined) events.push({ type: type || "message", data, id });
+        data = undefined;
+        type = "";
+        this.id = id;
+      } else if (first === D) {
+        const value = valueOf("data", text, at, end);
+        if (value !== undefined) data = data === undefined ? value : `${data}\n${value}`;
+      } else if (first === I) {
+        const value = valueOf("id", text, at, end);
+        if (value !== undefined && !(hasNul && value.includes("\0"))) id = value;
+      } else if (first === E) type = valueOf("event", text, at, end) ?? type;
+      else if (first === R) {
+        const value = valueOf("retry", text, at, end);
+        if (/^\d+$/.test(value)) this.retry = +value;
+      }
     }
-    for (; end >= 0; end = text.indexOf("\n", at)) {
-      this.#take(text, at, end);
-      at = end + 1;
-    }
-    // Only new text is searched, so a long line in many chunks is read once.
-    this.#line += at ? text.slice(at) : text;
+    [this.#line, this.#data, this.#type, this.#nextId] = [text.slice(at), data, type, id];
+    return events;
   }
+}
 
-  /** Takes the line between `at` and `end`. */
-  #take(text, at, end) {
-    if (at === end) return this.#dispatch();
-    const name = FIELDS[text.charCodeAt(at)];
-    if (!name || !text.startsWith(name, at)) return;
-    at += name.length;
-    if (at < end) {
-      if (text.charCodeAt(at++) !== COLON) return;
-      if (text.charCodeAt(at) === SPACE) at++;
-    }
-    const value = text.slice(at, end);
-    if (name === "data") this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
-    else if (name === "event") this.#type = value;
-    else if (name === "id") this.#nextId = value.includes("\0") ? this.#nextId : value;
-    else if (/^\d+$/.test(value)) this.retry = +value;
-  }
-
-  /** At a blank line. A block without data is no event, but its ID counts. */
-  #dispatch() {
-    this.id = this.#nextId;
-    if (this.#data !== undefined) {
-      this.#events.push({ type: this.#type || "message", data: this.#data, id: this.id });
-    }
-    this.#data = undefined;
-    this.#type = "";
-  }
+/** The value of the line between `at` and `end`, if its field has this name. */
+function valueOf(name, text, at, end) {
+  const colon = at + name.length;
+  if (!text.startsWith(name, at)) return;
+  if (colon === end) return "";
+  if (text.charCodeAt(colon) === COLON) return text.slice(text.charCodeAt(colon + 1) === SPACE ? colon + 2 : colon + 1, end);
 }

@@ -33,6 +33,7 @@ export class Stream {
   #silence;
   #ticker;
   #fallbackIsOff = false;
+  #member;
   #heardAt;
   #retry;
   #failures = 0;
@@ -91,7 +92,8 @@ export class Stream {
     try {
       return await (Date.now() < this.#pollUntil ? this.#poll(signal) : this.#stream(signal));
     } catch (error) {
-      return signal.aborted ? signal.reason : { reason: error.reason ?? "network", error };
+      if (signal.aborted) return signal.reason;
+      return error.reason ? error : { reason: "network", error };
     } finally {
       clearInterval(this.#ticker);
     }
@@ -111,9 +113,10 @@ export class Stream {
         clearTimeout(fallback);
         if (done) return { reason: "closed" };
         this.#pollingTime = POLLING_TIME;
-        const events = decoder.push(value);
+        // A shared connection is decoded once, by its leader.
+        const events = value.events ?? decoder.push(value);
         this.#retry = decoder.retry ?? this.#retry;
-        await this.#take(events, decoder.id);
+        await this.#take(events, value.id ?? decoder.id);
       }
     } finally {
       clearTimeout(fallback);
@@ -151,7 +154,7 @@ export class Stream {
   }
 
   async #request(signal, url, accept) {
-    const { headers, token, method, body, fetch = globalThis.fetch, withCredentials } = this.#options;
+    const { headers, token, method, body, fetch = globalThis.fetch, withCredentials, share } = this.#options;
     const init = { method, signal, cache: "no-store", credentials: withCredentials ? "include" : "same-origin" };
     try {
       init.headers = new Headers(await valueOf(headers));
@@ -159,11 +162,14 @@ export class Stream {
       const bearer = await valueOf(token, { refused: this.#isRefused });
       if (bearer) init.headers.set("authorization", `Bearer ${bearer}`);
     } catch (error) {
-      throw Object.assign(new Error("no token or headers", { cause: error }), { reason: "token" });
+      throw { reason: "token", error };
     }
     init.headers.set("accept", accept);
     if (accept === EVENT_STREAM && this.position.id) init.headers.set("last-event-id", asBytes(this.position.id));
-    return fetch(url, init);
+    if (!share) return fetch(url, init);
+    const { Member } = await import("./share/member.js");
+    this.#member ??= new Member(url, this.#options, { Stream, Decoder, failureOf, asBytes });
+    return this.#member.connect(init, this.position.id);
   }
 
   /** A token that is refused may have expired on the way: the function is called once more. */
@@ -200,8 +206,8 @@ export class Stream {
 
   /** If nothing arrives after the head of the response, something on the way buffers it. */
   #watchForBuffering() {
-    const { fallback } = this.#options;
-    if (!fallback || this.#fallbackIsOff) return;
+    const { fallback, share } = this.#options;
+    if (!fallback || share || this.#fallbackIsOff) return;
     return setTimeout(() => {
       this.#pollUntil = Date.now() + this.#pollingTime;
       this.#pollingTime *= 2;
@@ -210,15 +216,15 @@ export class Stream {
   }
 
   async #wait(why, lasted) {
-    const { now, after = 0 } = why;
+    const { now, after = 0, until } = why;
     if (now || (why === HIDDEN && !this.#isHidden)) return;
     const backoff = Math.min(LONGEST_BACKOFF, Math.max(this.#retry, LEAST_BACKOFF) * 2 ** this.#failures);
     this.#failures = lasted > backoff ? 0 : this.#failures + 1;
     // What the server asks for is a lower bound, so jitter is added to it.
     const delay = Math.max(after, this.#retry) + Math.random() * backoff;
     this.#earliest = Date.now() + after;
-    this.#until = this.#isHidden ? Infinity : Date.now() + delay;
-    this.#set({ name: "waiting", until: this.#until, ...why });
+    this.#until = this.#isHidden ? Infinity : until ?? Date.now() + delay;
+    this.#set({ ...why, name: "waiting", until: this.#until });
     for (let left; (left = this.#until - Date.now()) > 0 && !this.#hasEnded;) {
       let timer;
       await new Promise((resolve) => {
@@ -250,6 +256,7 @@ export class Stream {
     if (this.#hasEnded) return;
     this.#unwatch();
     clearInterval(this.#ticker);
+    this.#member?.leave();
     this.#set({ name: "ended", ...why });
     if (why.reason === "aborted") this.#abort.abort(why);
     this.#wakeUp();

@@ -13,60 +13,84 @@ export class StreamError extends Error {
 
 /** Opens a stream. Iterate over the result once. */
 export function subscribe(url, options = {}) {
-  let batch = [];
-  let delivered = () => {};
-  let changed = () => {};
-  const stream = new Stream(url, options, (events) => new Promise((resolve) => {
-    batch = events;
-    delivered = resolve;
-    changed();
-  }), (state) => {
-    options.onState?.(state);
-    if (state.name !== "ended") return;
-    changed();
-    delivered();
-  });
-  const events = iterate();
-  return {
-    get state() { return stream.state; },
-    get lastEventId() { return stream.position.id; },
-    close: () => stream.close(),
-    [Symbol.asyncIterator]: () => events,
-  };
-
-  async function* iterate() {
-    try {
-      for (;;) {
-        for (const event of batch) {
-          if (stream.state.reason === "aborted") return;
-          const control = asControl(event);
-          if (control) options.onControl?.(control);
-          try {
-            if (!control || options.controls) yield control ?? event;
-          } finally {
-            // The loop asks for the next event, or ends: it has handled this one.
-            stream.position.commit(event.id);
-          }
-        }
-        batch = [];
-        delivered();
-        await new Promise((resolve) => {
-          changed = resolve;
-          if (batch.length || stream.state.name === "ended") resolve();
-        });
-        if (!batch.length) return check(stream.state);
-      }
-    } finally {
-      stream.close();
-    }
-  }
+  return new Subscription(url, options);
 }
 
-function check(state) {
-  if (state.reason !== "done" && state.reason !== "aborted") throw new StreamError(state);
+class Subscription {
+  #stream;
+  #options;
+  /** What has arrived together. The stream reads on when the loop has handled it. */
+  #batch = [];
+  #at = 0;
+  /** The event that the loop handles. */
+  #current;
+  #delivered = () => {};
+  #changed = () => {};
+
+  constructor(url, options) {
+    this.#options = options;
+    this.#stream = new Stream(url, options, (events) => new Promise((resolve) => {
+      [this.#batch, this.#at, this.#delivered] = [events, 0, resolve];
+      this.#changed();
+    }), (state) => {
+      options.onState?.(state);
+      if (state.name !== "ended") return;
+      this.#changed();
+      this.#delivered();
+    });
+  }
+
+  get state() {
+    return this.#stream.state;
+  }
+
+  get lastEventId() {
+    return this.#stream.position.id;
+  }
+
+  close() {
+    this.#stream.close();
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  async next() {
+    for (;;) {
+      this.#commit();
+      const { name, reason } = this.state;
+      if (this.#at < this.#batch.length && reason !== "aborted") {
+        const event = (this.#current = this.#batch[this.#at++]);
+        if (!event.type.startsWith("carafe.")) return { value: event, done: false };
+        const value = asControl(event);
+        this.#options.onControl?.(value);
+        if (this.#options.controls) return { value, done: false };
+      } else if (name === "ended") {
+        if (reason !== "done" && reason !== "aborted") throw new StreamError(this.state);
+        return { value: undefined, done: true };
+      } else {
+        const change = new Promise((resolve) => { this.#changed = resolve; });
+        this.#delivered();
+        await change;
+      }
+    }
+  }
+
+  async return() {
+    this.#commit();
+    this.close();
+    return { value: undefined, done: true };
+  }
+
+  /** The loop asks for the next event, or ends: it has handled the one before. */
+  #commit() {
+    if (this.#current) this.#stream.position.commit(this.#current.id);
+    this.#current = undefined;
+  }
 }
 
 /** A report of the hub itself: gap, end, stop, expired, position, heartbeat. */
 function asControl({ type, data, id }) {
-  if (type.startsWith("carafe.")) return { ...JSON.parse(data), control: type.slice(7), id };
+  return { ...JSON.parse(data), control: type.slice(7), id };
 }

@@ -33,7 +33,7 @@ test("a token that cannot be had is a reason, and is asked for again", async (t)
   let call = 0;
   const { data, states } = await read(url, { token: () => { if (!call++) throw new Error("offline"); return "t"; } }, 1);
   assert.deepEqual([data, namesOf(states)[1]], [["a"], "waiting token"]);
-  assert.equal(states[1].error.cause.message, "offline");
+  assert.equal(states[1].error.message, "offline");
 });
 
 test("the fetch that is given is used", async () => {

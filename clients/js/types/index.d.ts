@@ -38,6 +38,11 @@ export interface StreamOptions {
    * to wait for the first byte, in milliseconds; `true` is 5000.
    */
   fallback?: boolean | number;
+  /**
+   * All tabs of an origin that share this URL have one connection. The other options should be the same in each. Needs a
+   * secure context. Default: `false`.
+   */
+  share?: boolean;
 }
 
 export interface SubscribeOptions extends StreamOptions {

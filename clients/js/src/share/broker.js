@@ -1,0 +1,89 @@
+// The one tab that has the connection.
+
+/** A tab may know more than a new leader, which then receives it in a moment: so long it is not sent away. */
+const PATIENCE = 2000;
+/** URLs with one of these begin in the past. */
+const STARTS = ["earliest", "last", "latest"];
+
+export class Broker {
+  #channel;
+  #recent;
+  #stream;
+  #beginsAtTail;
+  #waiting = new Set();
+  #isOpen = false;
+  /** What members are told while the connection waits or has ended. */
+  #down;
+  #name = crypto.randomUUID();
+
+  /** Continues after `recent`. */
+  constructor(Stream, url, options, channel, recent) {
+    this.#channel = new BroadcastChannel(channel);
+    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    this.#recent = recent;
+    this.#beginsAtTail = !STARTS.some((name) => url.searchParams.has(name));
+    const own = { ...options, share: false, resume: undefined, lastEventId: recent.id, background: "keep", signal: undefined };
+    this.#stream = new Stream(url, own, (events) => this.#publish(events), (state) => this.#change(state));
+    this.#say({ leads: true });
+  }
+
+  close() {
+    this.#stream.close();
+    this.#channel.close();
+  }
+
+  #say(message) {
+    this.#channel.postMessage({ from: this.#name, ...message });
+  }
+
+  #publish(events) {
+    const { id } = events.at(-1);
+    this.#recent.push(events, id);
+    this.#say({ events, id });
+    for (const member of this.#waiting) this.#admit(member);
+  }
+
+  #hear(message) {
+    if (message.ping) this.#say({});
+    if (!message.join) return;
+    if (this.#down) this.#say({ to: message.join, down: this.#down });
+    else if (!this.#isOpen) this.#waiting.add(message);
+    else this.#receive(message);
+  }
+
+  #receive(member) {
+    if (this.#admit(member)) return;
+    if (member.isDirect) this.#say({ to: member.join, unknown: true });
+    else this.#keepWaiting(member);
+  }
+
+  /** Gives a member what it has missed. From now on, it receives what all do. */
+  #admit(member) {
+    const { id, isDirect } = member;
+    const isNew = id === "" && this.#beginsAtTail && !isDirect;
+    const events = isNew ? [] : this.#recent.after(id);
+    if (!events) return false;
+    this.#waiting.delete(member);
+    this.#say({ to: member.join, events, id: this.#recent.id });
+    return true;
+  }
+
+  #keepWaiting(member) {
+    this.#waiting.add(member);
+    setTimeout(() => {
+      if (this.#waiting.delete(member)) this.#say({ to: member.join, unknown: true });
+    }, PATIENCE);
+  }
+
+  /** Members see a failure as their own. They come back when the connection does. */
+  #change({ name, reason, status, until }) {
+    if (reason === "aborted") return;
+    this.#isOpen = name === "open";
+    this.#down = name === "waiting" || name === "ended" ? { reason, status, until, final: name === "ended" } : undefined;
+    if (this.#isOpen) for (const member of this.#waiting) this.#receive(member);
+    if (!this.#down) return;
+    this.#say({ down: this.#down });
+    for (const { join } of this.#waiting) this.#say({ to: join, down: this.#down });
+    this.#waiting.clear();
+  }
+}

@@ -1,0 +1,175 @@
+// What each tab has in the place of a connection: a share of the one that the leader has.
+import { Broker } from "./broker.js";
+import { Recent } from "./recent.js";
+
+const EVENT_STREAM = "text/event-stream";
+/** A leader that says nothing for so long is asked. One that does not answer within as long again is replaced. */
+const QUIET = 5000;
+
+export class Member {
+  #client;
+  #url;
+  #options;
+  #group;
+  #name = crypto.randomUUID();
+  #channel;
+  #recent = new Recent("");
+  /** The connection of this tab's stream. */
+  #connection;
+  #broker;
+  /** The leader that has admitted this member. */
+  #leader;
+  #release = () => {};
+  #answered = () => {};
+  #isDirect = false;
+  #heardAt;
+  #askedAt;
+  #ticker;
+
+  /** `client` has what this module needs of the client, which loads it only to share a stream. */
+  constructor(url, options, client) {
+    this.#client = client;
+    this.#url = url;
+    this.#options = options;
+    this.#group = `carafe:${url.href}`;
+  }
+
+  /** Resembles `fetch`. The body yields `{ events, id }` instead of bytes. */
+  connect(init, id) {
+    return new Promise((resolve, reject) => {
+      if (id !== this.#recent.id) this.#recent = new Recent(id);
+      this.#connection = { init, resolve, reject };
+      this.#leader = undefined;
+      this.#isDirect = false;
+      const { signal } = init;
+      signal.addEventListener("abort", () => {
+        this.#fail(signal.reason);
+        // A page that runs no code leads nobody.
+        if (signal.reason?.reason === "hidden") this.leave();
+      });
+      if (!this.#channel) this.#enter();
+      this.#join();
+    });
+  }
+
+  leave() {
+    clearInterval(this.#ticker);
+    this.#channel?.close();
+    this.#channel = undefined;
+    this.#broker?.close();
+    this.#broker = undefined;
+    this.#release();
+  }
+
+  #enter() {
+    this.#channel = new BroadcastChannel(this.#group);
+    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    this.#heardAt = Date.now();
+    this.#askedAt = 0;
+    this.#ticker = setInterval(() => this.#listen(), QUIET);
+    this.#lead();
+  }
+
+  /** The lock is free when the tab of the leader closes or crashes. */
+  async #lead(how = {}) {
+    const channel = this.#channel;
+    const hasLeft = () => this.#channel !== channel;
+    try {
+      await navigator.locks.request(this.#group, how, () => !hasLeft() && new Promise((release) => {
+        this.#release = release;
+        this.#broker = new Broker(this.#client.Stream, this.#url, this.#options, this.#group, this.#recent.copy());
+      }));
+    } catch {
+      // Another tab has heard nothing of this one for too long, and leads now.
+      if (hasLeft()) return;
+      this.#broker?.close();
+      this.#broker = undefined;
+      this.#lead();
+    }
+  }
+
+  #join() {
+    this.#channel.postMessage({ join: this.#name, id: this.#recent.id, isDirect: this.#isDirect });
+  }
+
+  #hear({ from, to, leads, events, id, down, unknown }) {
+    if (!from) return;
+    this.#heardAt = Date.now();
+    if (leads && this.#connection) return this.#join();
+    if (to ? to !== this.#name : from !== this.#leader) return;
+    if (down) return this.#isDirect || this.#fail(down);
+    if (to) this.#answer(from, unknown);
+    // Also without events: they show that the connection is alive.
+    if (!unknown) this.#take(events ?? [], id ?? this.#recent.id);
+  }
+
+  #answer(from, unknown) {
+    this.#answered(!unknown);
+    if (!unknown) {
+      this.#leader = from;
+      this.#open({ status: 200, url: this.#url.href, headers: new Headers({ "content-type": EVENT_STREAM }) });
+    } else if (!this.#isDirect) this.#catchUp().catch((error) => this.#fail({ reason: "network", error }));
+  }
+
+  /** The leader cannot help with an old position: this tab reads by itself until the leader knows it. */
+  async #catchUp() {
+    this.#isDirect = true;
+    const { Decoder, failureOf, asBytes } = this.#client;
+    const { init, resolve } = this.#connection;
+    const abort = new AbortController();
+    init.signal.addEventListener("abort", () => abort.abort());
+    if (this.#recent.id) init.headers.set("last-event-id", asBytes(this.#recent.id));
+    const { fetch = globalThis.fetch } = this.#options;
+    const response = await fetch(this.#url, { ...init, signal: abort.signal });
+    if (failureOf(response, EVENT_STREAM)) return resolve(response);
+    this.#open(response);
+    const decoder = new Decoder(this.#recent.id);
+    const reader = response.body.getReader();
+    for (let isShared = false; !isShared;) {
+      const { done, value } = await reader.read();
+      if (done) return this.#fail({ reason: "closed" });
+      this.#take(decoder.push(value), decoder.id);
+      // Nothing is read meanwhile, so no event arrives twice.
+      isShared = await this.#asks();
+    }
+    this.#isDirect = false;
+    abort.abort();
+  }
+
+  #asks() {
+    return new Promise((resolve) => {
+      this.#answered = resolve;
+      this.#join();
+    });
+  }
+
+  #open({ status, url, headers }) {
+    if (!this.#connection || this.#connection.body) return;
+    const stream = new ReadableStream({ start: (controller) => { this.#connection.body = controller; } });
+    this.#connection.resolve({ status, url, headers, body: stream });
+  }
+
+  #take(events, id) {
+    if (!this.#connection?.body) return;
+    this.#recent.push(events, id);
+    this.#connection.body.enqueue({ events, id });
+  }
+
+  /** What the stream has not read yet, it receives from the next connection. */
+  #fail(failure) {
+    const { body, reject } = this.#connection ?? {};
+    this.#connection = this.#leader = undefined;
+    if (body) body.error(failure);
+    else reject?.(failure);
+  }
+
+  #listen() {
+    const now = Date.now();
+    if (now - this.#heardAt < QUIET || this.#broker) return;
+    if (now - this.#askedAt > 2.5 * QUIET) {
+      // The timers of this tab may have slept as well: it asks first.
+      this.#askedAt = now;
+      this.#channel.postMessage({ ping: true });
+    } else this.#lead({ steal: true });
+  }
+}

@@ -1,0 +1,45 @@
+// The newest events of a shared stream, so that a tab that joins or has missed some receives them without a request.
+
+const MOST_EVENTS = 2000;
+const MOST_DATA = 4_000_000;
+
+export class Recent {
+  /** The last event ID. */
+  id;
+  /** The ID before the oldest event. */
+  #base;
+  #events = [];
+  #data = 0;
+
+  constructor(id) {
+    this.id = this.#base = id;
+  }
+
+  copy() {
+    const copy = new Recent(this.#base);
+    copy.push(this.#events, this.id);
+    return copy;
+  }
+
+  push(events, id) {
+    this.#events.push(...events);
+    for (const { data } of events) this.#data += data.length;
+    this.id = id;
+    // By halves, so that it is seldom.
+    if (this.#events.length > MOST_EVENTS || this.#data > MOST_DATA) this.#forget(this.#events.length >> 1);
+  }
+
+  /** The events after this ID, or nothing if it is not known. */
+  after(id) {
+    if (id === this.id) return [];
+    const at = this.#events.findLastIndex((event) => event.id === id);
+    if (at >= 0 || id === this.#base) return this.#events.slice(at + 1);
+  }
+
+  #forget(count) {
+    for (const { data, id } of this.#events.splice(0, count)) {
+      this.#data -= data.length;
+      this.#base = id;
+    }
+  }
+}

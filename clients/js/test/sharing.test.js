@@ -1,0 +1,159 @@
+// Tabs that share one connection, in Chromium over a hub.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isOpen, numbers, openPage, seenBy, skip, startBrowser, until } from "./support/chromium.js";
+import { startHub } from "./support/hub.js";
+import { startSite } from "./support/site.js";
+
+const IS_LONG = !!process.env.LONG;
+const URL_PATH = "/events/orders";
+
+/** A hub, and tabs that share a stream of it. `publish` waits until all tabs have seen all events once and in order. */
+async function setUp(t, tabs) {
+  const hub = await startHub(t);
+  const site = await startSite(t, hub);
+  const context = await startBrowser(t);
+  const shared = { hub, site, context, pages: [], published: 0, open, publish, check };
+  for (let tab = 0; tab < tabs; tab++) await open();
+  return shared;
+
+  async function open(options = {}) {
+    const page = await openPage(context, site, URL_PATH, { share: true, ...options });
+    await isOpen(page);
+    shared.pages.push(page);
+    page.from = shared.published;
+    return page;
+  }
+
+  async function publish(count) {
+    await hub.publish("orders", shared.published, count);
+    shared.published += count;
+  }
+
+  async function check() {
+    for (const page of shared.pages) {
+      const count = shared.published - page.from;
+      assert.deepEqual(await seenBy(page, count), numbers(count, page.from), `tab ${shared.pages.indexOf(page)}`);
+    }
+    await until("one connection", () => site.streams.size === 1);
+  }
+}
+
+/** The tab that has the lock. */
+async function leaderOf(pages) {
+  for (const page of pages) if (await page.evaluate(leads)) return page;
+  throw new Error("no tab leads");
+}
+
+/** Runs in the page. */
+async function leads() {
+  const probe = `probe ${Math.random()}`;
+  const own = await navigator.locks.request(probe, async () => (await navigator.locks.query()).held.find(({ name }) => name === probe).clientId);
+  return (await navigator.locks.query()).held.some(({ name, clientId }) => name.startsWith("carafe:") && clientId === own);
+}
+
+test("10 tabs have one connection, and each event once and in order while leaders close", { skip }, async (t) => {
+  const shared = await setUp(t, 10);
+  await shared.publish(50);
+  await shared.check();
+  assert.equal(shared.site.most, 1, "connections at once");
+  for (let round = 0; round < (IS_LONG ? 20 : 3); round++) {
+    const leader = await leaderOf(shared.pages);
+    const publishing = shared.publish(200);
+    await leader.close();
+    shared.pages.splice(shared.pages.indexOf(leader), 1);
+    await publishing;
+    await shared.publish(10);
+    await shared.check();
+    await shared.open();
+  }
+});
+
+test("another tab leads when the leader is frozen, and the frozen tab catches up", { skip }, async (t) => {
+  const shared = await setUp(t, 3);
+  for (let round = 0; round < (IS_LONG ? 10 : 2); round++) {
+    const leader = await leaderOf(shared.pages);
+    const session = await shared.context.newCDPSession(leader);
+    await session.send("Page.setWebLifecycleState", { state: "frozen" });
+    await shared.publish(100);
+    const others = shared.pages.filter((page) => page !== leader);
+    for (const page of others) assert.deepEqual(await seenBy(page, shared.published), numbers(shared.published));
+    await session.send("Page.setWebLifecycleState", { state: "active" });
+    await shared.check();
+  }
+});
+
+test("another tab leads when the leader hangs or crashes", { skip }, async (t) => {
+  const shared = await setUp(t, 3);
+  const hanging = await leaderOf(shared.pages);
+  const session = await shared.context.newCDPSession(hanging);
+  await session.send("Debugger.enable");
+  await session.send("Debugger.pause");
+  hanging.evaluate(() => 1).catch(() => {});
+  await shared.publish(100);
+  for (const page of shared.pages.filter((page) => page !== hanging)) {
+    assert.deepEqual(await seenBy(page, 100), numbers(100));
+  }
+  await session.send("Debugger.disable");
+  await shared.check();
+  const crashing = await leaderOf(shared.pages);
+  const alive = shared.pages.filter((page) => page !== crashing);
+  let gone = 0;
+  for (const page of shared.pages) page.on("crash", () => gone++);
+  const crasher = await shared.context.newCDPSession(crashing);
+  crasher.send("Page.crash").catch(() => {});
+  await until("the crash", () => gone > 0);
+  if (gone > 1) return t.diagnostic("the tabs have one process: no tab is left after a crash");
+  shared.pages = alive;
+  await shared.publish(100);
+  await shared.check();
+});
+
+test("tabs that share survive a cut network and a killed hub", { skip }, async (t) => {
+  const shared = await setUp(t, 3);
+  for (let round = 0; round < (IS_LONG ? 10 : 2); round++) {
+    await shared.publish(10);
+    await shared.check();
+    shared.site.cut();
+    await shared.publish(10);
+    await shared.check();
+    await shared.hub.kill();
+    await shared.hub.start();
+    await shared.publish(10);
+    await shared.check();
+  }
+});
+
+test("a tab with an old position catches up by itself, and then shares", { skip }, async (t) => {
+  const shared = await setUp(t, 1);
+  await until("a position", () => shared.pages[0].evaluate(() => window.subscription.lastEventId));
+  const old = await shared.pages[0].evaluate(() => window.subscription.lastEventId);
+  await shared.publish(5000);
+  await shared.check();
+  const page = await openPage(shared.context, shared.site, URL_PATH, { share: true, lastEventId: old });
+  page.from = 0;
+  shared.pages.push(page);
+  await shared.check();
+  await shared.publish(10);
+  await shared.check();
+});
+
+test("tabs of the browser learn the end of a shared stream", { skip }, async (t) => {
+  const hub = await startHub(t);
+  let requests = 0;
+  const site = await startSite(t, hub, {
+    "/ends": (response) => {
+      if (requests++) return response.writeHead(204).end();
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write("retry: 1\n\nid: 1\ndata: a\n\n");
+      setTimeout(() => response.end(), 1000);
+    },
+  });
+  const context = await startBrowser(t);
+  const pages = [];
+  for (let tab = 0; tab < 2; tab++) pages.push(await openPage(context, site, "/ends?last=1", { share: true, retry: 1 }));
+  for (const page of pages) {
+    await until("the end", () => page.evaluate(() => window.states.at(-1) === "ended done"));
+    assert.deepEqual(await page.evaluate(() => window.seen), ["a"]);
+  }
+});

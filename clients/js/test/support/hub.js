@@ -1,0 +1,59 @@
+// A hub for tests: the program that CARAFE names, or the one that Cargo has built.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const PROGRAM = process.env.CARAFE ?? fileURLToPath(new URL("../../../../target/debug/carafe", import.meta.url));
+
+export const hasHub = await access(PROGRAM).then(() => true, () => false);
+
+/** Starts a hub on a port and a log that stay the same when it is killed and started again. */
+export async function startHub(t, ...args) {
+  const folder = await mkdtemp(join(tmpdir(), "carafe-client-"));
+  const port = await freePort();
+  const hub = { base: `http://127.0.0.1:${port}`, start, kill, publish };
+  let child;
+  t.after(async () => {
+    await kill();
+    await rm(folder, { recursive: true, force: true });
+  });
+  await start();
+  return hub;
+
+  async function start() {
+    child = spawn(PROGRAM, [...(args.length ? args : ["dev"]), "--listen", `127.0.0.1:${port}`, "--log", `disk:${join(folder, "log")}`, "--retry", "50ms"], {
+      stdio: "ignore",
+    });
+    child.once("error", (error) => { throw error; });
+    while (!(await fetch(`${hub.base}/readyz`).then(({ ok }) => ok, () => false))) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  async function kill() {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  }
+
+  /** Publishes events of the data `from`, `from + 1` and so on to a topic, and waits until they are stored. */
+  async function publish(topic, from, count, headers = {}) {
+    for (let at = from; at < from + count; at += 1000) {
+      const lines = Array.from({ length: Math.min(1000, from + count - at) }, (_, index) => JSON.stringify({ topic, data: String(at + index) }));
+      const response = await fetch(`${hub.base}/events`, {
+        method: "POST", body: lines.join("\n"), headers: { "content-type": "application/x-ndjson", ...headers },
+      });
+      if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+    }
+  }
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
