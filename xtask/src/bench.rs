@@ -26,9 +26,12 @@ const EVENTS: [Piece; 4] = [
     Piece::Peer("mercure"),
 ];
 
+/// Clients of event streams in Node, beside each other.
+const NODE_CLIENTS: &str = "bench/peers/clients";
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest` or `catch-up`, with its
+    /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest`, `catch-up` or `clients`, with its
     /// options; add `--help` to list them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
@@ -36,6 +39,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     match options.measurement.first().and_then(|name| name.to_str()) {
+        Some("clients") => return measure_clients(&options.measurement[1..]),
         Some("fanout") => {
             let missing: Vec<_> = FANOUT.into_iter().filter(|piece| !piece.is_here()).collect();
             install(&missing)?;
@@ -57,6 +61,14 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let step =
         Step::new("bench", "cargo run --quiet --release -p carafe-bench --features measure --");
     options.measurement.iter().map(OsStr::new).fold(step, Step::arg).run()
+}
+
+/// Needs neither a hub nor carafe-bench.
+fn measure_clients(args: &[OsString]) -> Result<(), String> {
+    let pieces = [Piece::Node, Piece::NodeModules(NODE_CLIENTS)];
+    install(&pieces.into_iter().filter(|piece| !piece.is_here()).collect::<Vec<_>>())?;
+    let step = Step::new("bench", "node").arg(format!("{NODE_CLIENTS}/bench.mjs"));
+    args.iter().fold(step, Step::arg).run()
 }
 
 /// The measurement names the servers that are missing.

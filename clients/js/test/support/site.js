@@ -1,4 +1,4 @@
-// A web site for tests: a page that runs the client, its modules, and a proxy to the hub that can be cut.
+// A web site for tests: a page that runs the client, its modules, and a proxy to the hub that can be cut, or buffers streams.
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer, request as send } from "node:http";
@@ -9,7 +9,7 @@ const PAGE = new URL("page.js", import.meta.url);
 /** `routes` maps further paths to steps as in `serve`. */
 export async function startSite(t, hub, routes = {}) {
   const streams = new Set();
-  const site = { most: 0, isCut: false, streams, cut };
+  const site = { most: 0, isCut: false, buffers: false, streams, cut };
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://site");
     const route = Object.keys(routes).find((name) => pathname.startsWith(name));
@@ -39,7 +39,11 @@ export async function startSite(t, hub, routes = {}) {
     const { method, headers, url } = request;
     const upstream = send(new URL(url, hub.base), { method, headers }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
-      answer.pipe(response);
+      // As some proxies do: the head at once, and the rest at the end.
+      if (site.buffers && answer.headers["content-type"] === "text/event-stream") {
+        response.flushHeaders();
+        answer.resume();
+      } else answer.pipe(response);
       answer.on("error", () => response.destroy());
     });
     upstream.on("error", () => response.headersSent ? response.destroy() : response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad Gateway</h1>"));
