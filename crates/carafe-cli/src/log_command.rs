@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stderr, stdin};
 use std::path::Path;
 use std::time::SystemTime;
 
-use carafe_log::{Finding, Loss, OfflineLog, OpenError, RepairPlan};
+use carafe_log::{Finding, Loss, OfflineLog, OpenError, RepairPlan, StoredErased};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
@@ -29,8 +29,10 @@ impl From<OpenError> for Failure {
 
 /// Prints one line per finding.
 fn verify(folder: &LogFolder) -> Result<(), Failure> {
-    let findings = OfflineLog::lock(&folder.path)?.verify(&mut progress())?;
+    let log = OfflineLog::lock(&folder.path)?;
+    let findings = log.verify(&mut progress())?;
     print(&findings)?;
+    print_erased(&log.erased(&mut progress())?)?;
     if findings.is_empty() {
         return Ok(());
     }
@@ -39,6 +41,19 @@ fn verify(folder: &LogFolder) -> Result<(), Failure> {
     Err(Failure::failed(format!(
         "{count} files of the log are damaged: {repair} --dry-run reports which events are lost"
     )))
+}
+
+/// Reports what was erased and is still stored. That is no damage.
+fn print_erased(erased: &StoredErased) -> std::io::Result<()> {
+    let since = erased.since.and_then(|since| Timestamp::try_from(since).ok());
+    let since = since.map(|since| format!(", erased since {since}")).unwrap_or_default();
+    match erased.entries {
+        0 => Ok(()),
+        count => Output::new().line(&format!(
+            "{count} erased entries are still on the disk{since}: a hub removes them within \
+             --erase-within"
+        )),
+    }
 }
 
 /// Reports which events are lost, and repairs the log after confirmation.

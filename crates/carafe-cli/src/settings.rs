@@ -69,6 +69,8 @@ pub(crate) fn disk_options(options: &HubOptions) -> DiskOptions {
         .with_readers(options.readers)
         .with_key_window(options.key_window)
         .with_pattern_tests(options.pattern_tests)
+        .with_erase_within(options.erase_within)
+        .with_erasures(options.erasures)
 }
 
 /// The most files that the log has open: its segments, and an index for each reader.

@@ -95,6 +95,6 @@ impl Hub {
 
     async fn first_after(&self, offset: Offset) -> Result<Option<Arc<Entry>>, ReadError> {
         let block = self.inner.log.read(offset, vec![TopicMatcher::any()], ONE_ENTRY).await?;
-        Ok(block.entries.into_iter().next())
+        Ok(block.entries.into_iter().next().filter(|entry| entry.publication.is_shown()))
     }
 }

@@ -12,6 +12,7 @@ use carafe_protocol::{Event, EventType, Position};
 use crate::envelope::envelope;
 use crate::frame::Frame;
 use crate::gap::Gap;
+use crate::recent_erasures::TopicBits;
 use crate::report::{end_json, stop_json};
 
 /// How a stream writes events. See [`Frames`](crate::Frames) and [`Encoder`] for examples.
@@ -189,6 +190,10 @@ impl Format {
 
     /// Encodes an entry for all subscribers that may know its topics.
     pub(crate) fn entry(self, entry: &Entry) -> Frame {
+        self.block_of(entry).of_topics(TopicBits::of(&entry.publication))
+    }
+
+    fn block_of(self, entry: &Entry) -> Frame {
         let Self::Custom(format) = self else {
             return match entry.publication.kind() {
                 Kind::End(outcome) => self.control(END, end_json(entry, outcome), entry.position),

@@ -4,6 +4,8 @@ use std::io::Write;
 
 use bytes::Bytes;
 
+use crate::recent_erasures::TopicBits;
+
 /// The longest size line of a chunk.
 const SIZE_LINE: usize = 18;
 
@@ -14,6 +16,8 @@ pub(crate) struct Frame {
     chunk: Bytes,
     /// Where the block begins in the chunk.
     start: usize,
+    /// The topics of its event. Of none, if the hub itself reports something.
+    topics: TopicBits,
 }
 
 impl Frame {
@@ -32,7 +36,16 @@ impl Frame {
         let start = SIZE_LINE - rest.len();
         // Of the exact size: a frame may stay in the ring for long.
         let chunk = [&line[..start], block, b"\r\n"].concat();
-        Self { chunk: chunk.into(), start }
+        Self { chunk: chunk.into(), start, topics: TopicBits::default() }
+    }
+
+    /// Sets the topics of the event.
+    pub(crate) fn of_topics(self, topics: TopicBits) -> Self {
+        Self { topics, ..self }
+    }
+
+    pub(crate) fn topics(&self) -> TopicBits {
+        self.topics
     }
 
     /// The block without the chunk's framing.

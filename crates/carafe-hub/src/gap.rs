@@ -57,6 +57,8 @@ pub enum GapReason {
     /// resumes after the last event that is known to be the same, or after the newest event if that
     /// is unknown. Or events in the middle of the log were damaged: the stream resumes behind them.
     Lost,
+    /// Events were erased. The stream resumes after them.
+    Erased,
 }
 
 impl Gap {

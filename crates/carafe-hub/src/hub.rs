@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use carafe_log::{AppendError, Appended, DiskUsage, Log, Outcome, Publication, Read, TopicState};
+use carafe_log::{
+    AppendError, Appended, DiskUsage, Log, Outcome, Publication, Read, TopicState, WaitingErasures,
+};
 use carafe_protocol::{Position, Topic};
 
 use crate::client::Client;
@@ -309,6 +311,12 @@ impl Hub {
         self.inner.log.disk_usage()
     }
 
+    /// The erasures whose events may still be on the disk. Nobody receives these events.
+    #[must_use]
+    pub fn waiting_erasures(&self) -> WaitingErasures {
+        self.inner.log.waiting_erasures()
+    }
+
     /// Announces that the hub will drain soon: [`is_ready`](Self::is_ready) is false from now on,
     /// so that load balancers send new clients to other nodes. Everything else goes on as before.
     pub fn retire(&self) {
@@ -387,7 +395,7 @@ impl Hub {
     }
 }
 
-fn reject_reserved(publication: &Publication) -> Result<(), PublishError> {
+pub(crate) fn reject_reserved(publication: &Publication) -> Result<(), PublishError> {
     let reserved = publication.topics().find(|topic| topic.is_reserved());
     if let Some(topic) = reserved.filter(|_| !publication.is_of_hub()) {
         return Err(PublishError::ReservedTopic(topic.clone()));

@@ -7,13 +7,15 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use carafe_log::{Entry, Log};
+use carafe_log::{Entry, Kind, Log, Removed};
 
 use crate::client::Client;
 use crate::compiler::Compiler;
 use crate::counts::Counts;
 use crate::feeds::core::Core;
+use crate::gap::GapReason;
 use crate::limits::HubLimits;
+use crate::recent_erasures::RecentErasures;
 use crate::retention::Retentions;
 use crate::state::{HubState, Wakers};
 use crate::subscription::cursor::Cursor;
@@ -33,6 +35,7 @@ pub(crate) struct HubInner {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) limits: HubLimits,
     pub(crate) retentions: Retentions,
+    pub(crate) erasures: RecentErasures,
     pub(crate) replay_permits: ReplayPermits,
     pub(crate) snapshot_room: SnapshotRoom,
     /// Permits to search for a snapshot, which takes memory for each topic that is found.
@@ -56,6 +59,7 @@ impl HubInner {
         let core = Core::new(limits.ring_bytes, limits.patterns(), log.span().tail);
         let inner = Arc::new(Self {
             retentions: Retentions::new(limits.retention.clone(), log.clock()),
+            erasures: RecentErasures::default(),
             replay_permits: ReplayPermits::new(limits.replays, limits.replays_per_client),
             snapshot_room: SnapshotRoom::new(limits.snapshot_bytes),
             snapshot_permits: ReplayPermits::new(SNAPSHOT_SEARCHES, SEARCHES_PER_CLIENT),
@@ -88,6 +92,7 @@ impl HubInner {
     /// Adds entries that the log has made durable, some at a time, so that the lock is never held
     /// for long.
     fn deliver(&self, entries: &[Arc<Entry>]) {
+        self.erasures.add(entries);
         for entries in entries.chunks(PUSHED_AT_ONCE) {
             let wakers = self.push(entries);
             wakers.into_iter().for_each(Waker::wake);
@@ -108,6 +113,16 @@ impl HubInner {
             drop(state);
             let tested = untested.test();
             self.state().core.learn(tested);
+        }
+    }
+
+    /// What a subscriber receives of an entry that its access shows.
+    pub(crate) fn presence(&self, entry: &Entry) -> Presence {
+        match entry.publication.kind() {
+            Kind::Erase(_) | Kind::Removed(Removed::Compacted) => Presence::Skipped,
+            Kind::Removed(Removed::Erased) => Presence::Gone(GapReason::Erased),
+            _ if self.retentions.has_expired(entry) => Presence::Gone(GapReason::Trimmed),
+            _ => Presence::Shown,
         }
     }
 
@@ -135,6 +150,15 @@ impl HubInner {
         let limit = complex_patterns.min(of_client);
         if count > limit { Err(SubscribeError::TooComplex { limit }) } else { Ok(()) }
     }
+}
+
+/// What a subscriber receives of an entry.
+pub(crate) enum Presence {
+    Shown,
+    /// Nothing, and it misses nothing.
+    Skipped,
+    /// A gap.
+    Gone(GapReason),
 }
 
 /// Lets the other tasks of the thread run.

@@ -1,6 +1,6 @@
 //! What a stream reports of the life of a topic: its end, and requests to stop.
 
-use carafe_log::{Entry, Kind, Outcome, Publication};
+use carafe_log::{Entry, Kind, Outcome, Publication, Removed};
 use serde::Serialize;
 
 use crate::json_line::json_line;
@@ -43,9 +43,13 @@ fn reason(entry: &Entry) -> Option<&str> {
     Some(entry.data()).filter(|reason| !reason.is_empty())
 }
 
-/// Whether some subscriber may receive the entry. What removes content is only for the log.
+/// Whether a subscriber notices the entry: receives it, or a gap in its place. What removes content
+/// is only for the log.
 pub(crate) fn is_delivered(publication: &Publication) -> bool {
-    let is_told = matches!(publication.kind(), Kind::Event | Kind::End(_) | Kind::Stop);
+    let is_told = matches!(
+        publication.kind(),
+        Kind::Event | Kind::End(_) | Kind::Stop | Kind::Removed(Removed::Erased)
+    );
     is_told && !publication.is_internal()
 }
 

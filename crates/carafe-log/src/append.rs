@@ -132,6 +132,15 @@ pub enum AppendError {
         /// The maximum number of topics.
         limit: usize,
     },
+    /// As many erasures as the log may remember are not carried out yet. The batch was not stored.
+    #[error(
+        "{limit} erasures wait until their events have left the disk, which is the limit: erase \
+         again later"
+    )]
+    TooManyErasures {
+        /// The maximum number of erasures.
+        limit: usize,
+    },
     /// The disk failed. The batch may be stored or not. The log stores nothing more until it is
     /// opened again.
     #[error("the log stores nothing more: {0}")]

@@ -60,6 +60,14 @@ impl Entry {
         self.publication.event_type()
     }
 
+    /// What an erasure leaves of the entry: its position, time, topics and privacy. An event becomes
+    /// [`Removed::Erased`](crate::Removed::Erased). The end of a topic stays one, without its reason.
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        let publication = self.publication.erased();
+        Self { position: self.position, time: self.time, publication }
+    }
+
     /// The approximate number of bytes of memory that the entry takes.
     #[must_use]
     pub fn weight(&self) -> usize {

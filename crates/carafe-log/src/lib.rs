@@ -41,6 +41,7 @@ pub mod contract;
 mod disk;
 mod disk_error;
 mod entry;
+mod erasures;
 mod grant;
 mod kind;
 mod latest;
@@ -61,10 +62,11 @@ pub use clock::{Clock, TimeSource};
 #[cfg(feature = "disk")]
 pub use disk::{
     DiskLog, DiskOptions, Finding, Loss, OfflineLog, OpenError, Progress, RepairPlan, Stat,
-    Storage, StorageFile,
+    Storage, StorageFile, StoredErased,
 };
 pub use disk_error::DiskError;
 pub use entry::Entry;
+pub use erasures::Erasures;
 pub use grant::Grant;
 pub use kind::{BadOutcome, Erase, Kind, Outcome, Removed};
 pub use latest::{Latest, LatestQuery};
@@ -73,6 +75,7 @@ pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
 pub use read::{
     Block, BlockLimit, DiskUsage, Find, Followed, Follower, Picked, Read, ReadError, Span,
+    WaitingErasures,
 };
 pub use readers::give_way;
 

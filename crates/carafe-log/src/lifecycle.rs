@@ -124,7 +124,8 @@ fn is_of(topics: &HashMap<Topic, TopicState>, topic: &Topic, offset: Offset) -> 
 fn for_each_change(entry: &Entry, mut change: impl FnMut(&Topic, TopicState)) {
     let (publication, position) = (&entry.publication, entry.position);
     let state = match publication.kind() {
-        Kind::Event if publication.reopens() => {
+        // An erased event has reopened its topics all the same.
+        Kind::Event | Kind::Removed(_) if publication.reopens() => {
             return publication.topics().for_each(|topic| change(topic, TopicState::default()));
         }
         Kind::End(outcome) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use carafe_protocol::{Event, EventType, Topic, TopicMatcher};
 
 use crate::kind::Tag;
-use crate::{Erase, Kind, Outcome};
+use crate::{Erase, Kind, Outcome, Removed};
 
 /// An event to publish: its data, its topics, and how the log treats it.
 ///
@@ -142,6 +142,38 @@ impl Publication {
     pub fn with_hub(mut self, of_hub: bool) -> Self {
         self.of_hub = of_hub;
         self
+    }
+
+    /// What an erasure leaves of the publication; see [`Entry::erased`](crate::Entry::erased).
+    pub(crate) fn erased(&self) -> Self {
+        match self.kind() {
+            Kind::Event => self.without_content(Kind::Removed(Removed::Erased)),
+            kind @ (Kind::End(_) | Kind::Stop) => self.without_content(kind),
+            Kind::Erase(_) | Kind::Removed(_) => self.clone(),
+        }
+    }
+
+    /// The topics, the privacy and what they mean for the life of the topics, and no content.
+    pub(crate) fn without_content(&self, kind: Kind) -> Self {
+        Self {
+            alternates: self.alternates.clone(),
+            private: self.private,
+            of_hub: self.of_hub,
+            reopens: self.reopens,
+            ..Self::new(self.topic.clone(), "").with_kind(kind)
+        }
+    }
+
+    /// Whether it is an event.
+    #[must_use]
+    pub fn is_event(&self) -> bool {
+        self.kind() == Kind::Event
+    }
+
+    /// Whether readers are shown the entry. They are not shown erasures, nor removed entries.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        !matches!(self.kind(), Kind::Erase(_) | Kind::Removed(_))
     }
 
     /// The canonical topic.

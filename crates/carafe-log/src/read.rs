@@ -1,6 +1,7 @@
 //! The trait of a log that finds, reads and follows entries.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
@@ -39,6 +40,11 @@ pub trait Read: Send + Sync {
     /// What the log takes on disk; `None` for a log that is not there.
     fn disk_usage(&self) -> Option<DiskUsage> {
         None
+    }
+
+    /// The erasures whose events may still be stored. Readers do not get these events.
+    fn waiting_erasures(&self) -> WaitingErasures {
+        WaitingErasures::default()
     }
 
     /// Whether a topic has ended, and whether its producer was asked to stop. Answers from memory.
@@ -130,6 +136,22 @@ impl DiskUsage {
     pub fn new(bytes: u64, segments: u64) -> Self {
         Self { bytes, segments }
     }
+}
+
+/// Erasures whose events may still be on the disk.
+///
+/// ```
+/// use carafe_log::{MemoryLog, Read, WaitingErasures};
+///
+/// assert_eq!(MemoryLog::default().waiting_erasures(), WaitingErasures::default());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaitingErasures {
+    /// The number of erased topics and events.
+    pub count: usize,
+    /// The time of the oldest erasure.
+    pub since: Option<SystemTime>,
 }
 
 /// The newest entries at the moment when a follower was registered.

@@ -162,9 +162,9 @@ pub mod stream {
 #[cfg(feature = "hub")]
 pub mod hub {
     pub use carafe_hub::{
-        Access, Client, CustomFormat, Delivery, Drain, Encoder, Format, Frames, Gap, GapReason,
-        Grant, HubCounts, HubLimits, OnGap, PublishError, Retention, Start, SubscribeError,
-        Subscription, TopicTail, TopicWatch,
+        Access, Client, CustomFormat, Delivery, Drain, Encoder, EraseError, EraseOne, Format,
+        Frames, Gap, GapReason, Grant, HubCounts, HubLimits, OnGap, PublishError, Retention, Start,
+        SubscribeError, Subscription, TopicTail, TopicWatch,
     };
 }
 

@@ -77,6 +77,18 @@ pub(crate) struct HubOptions {
     /// Maximum number of pattern tests of one request with last=N
     #[arg(long, env = "CARAFE_PATTERN_TESTS", default_value = "20000000", value_name = "N")]
     pub(crate) pattern_tests: u64,
+    /// Time within which the bytes of erased events leave the disk
+    #[arg(
+        long,
+        env = "CARAFE_ERASE_WITHIN",
+        default_value = "1h",
+        value_name = "DURATION",
+        value_parser = positive_duration
+    )]
+    pub(crate) erase_within: Duration,
+    /// Maximum number of erasures whose events have not left the disk yet
+    #[arg(long, env = "CARAFE_ERASURES", default_value = "100000", value_name = "N")]
+    pub(crate) erasures: usize,
     /// Retention of topics that is shorter than the history, such as sessions/*=1h. Repeat the
     /// option or separate values by commas
     #[arg(

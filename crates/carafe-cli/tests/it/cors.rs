@@ -126,12 +126,12 @@ fn other_requests_get_no_cors_header_but_vary() {
 #[test]
 fn a_preflight_lists_methods_and_headers_and_publishes_nothing() {
     let hub = hub(APP);
-    for method in ["GET", "HEAD", "POST", "QUERY"] {
+    for method in ["DELETE", "GET", "HEAD", "POST", "QUERY"] {
         let answer = preflight(&hub, APP, method, "authorization, last-event-id, content-type");
         assert_eq!((answer.status, answer.body.as_str()), (200, ""));
         assert_eq!(allowed(&answer), (Some(APP), Some("true")));
         let listed = |name: &str| answer.header(name).unwrap().to_ascii_lowercase();
-        assert_eq!(listed("access-control-allow-methods"), "get,head,post,query");
+        assert_eq!(listed("access-control-allow-methods"), "delete,get,head,post,query");
         assert_eq!(
             listed("access-control-allow-headers"),
             "authorization, last-event-id, content-type"

@@ -13,6 +13,7 @@ pub(crate) enum Limit {
     Descriptors,
     DiskFull,
     DrainTimeout,
+    Erasures,
     EventBytes,
     FormFields,
     HeaderBytes,
@@ -37,7 +38,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTimeout,
@@ -48,6 +49,7 @@ impl Limit {
         Self::Descriptors,
         Self::DiskFull,
         Self::DrainTimeout,
+        Self::Erasures,
         Self::EventBytes,
         Self::FormFields,
         Self::HeaderBytes,
@@ -100,6 +102,7 @@ impl Limit {
             Self::Descriptors => "descriptors",
             Self::DiskFull => "disk-full",
             Self::DrainTimeout => "drain-timeout",
+            Self::Erasures => "erasures",
             Self::EventBytes => "event-bytes",
             Self::FormFields => "form-fields",
             Self::HeaderBytes => "header-bytes",

@@ -141,7 +141,6 @@ impl<'a> Caller<'a> {
     }
 
     /// Rejects what a right over topics does not cover. `action` says what, as in "may be stopped".
-    #[allow(dead_code, reason = "the endpoints that ask for it follow")]
     pub(crate) fn may<'t>(
         &self,
         right: impl Fn(&Rights) -> &Grant,

@@ -17,7 +17,7 @@ use tower::Service;
 use crate::answer::problem::Problem;
 use crate::api::answers::Answers;
 use crate::api::app::App;
-use crate::api::{publish, subscribe};
+use crate::api::{erase, publish, subscribe};
 
 /// Answers the requests for `/events` and for topics below it.
 #[derive(Clone)]
@@ -58,7 +58,8 @@ async fn answer(app: &App, request: Request) -> Response {
         Method::POST => publish::publish(app, request).await,
         Method::GET => subscribe::subscribe(app, request).await.map(varying),
         Method::HEAD => subscribe::position(app, request).await,
-        _ => Err(Problem::wrong_method("GET, HEAD, POST")),
+        Method::DELETE => erase::erase(app, request).await,
+        _ => Err(Problem::wrong_method("DELETE, GET, HEAD, POST")),
     };
     answer.into_response()
 }

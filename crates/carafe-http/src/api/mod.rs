@@ -14,6 +14,8 @@ pub(crate) mod batch;
 pub(crate) mod body;
 #[cfg(feature = "hub")]
 pub(crate) mod caller;
+#[cfg(feature = "hub")]
+pub(crate) mod erase;
 pub(crate) mod event_sender;
 pub(crate) mod event_stream;
 #[cfg(feature = "hub")]

@@ -77,6 +77,9 @@ pub(crate) fn not_stored(error: PublishError) -> Problem {
         PublishError::Append(AppendError::NoDescriptors) => {
             Problem::try_again(detail).over(Limit::Descriptors)
         }
+        PublishError::Append(AppendError::TooManyErasures { .. }) => {
+            Problem::try_again(detail).over(Limit::Erasures)
+        }
         PublishError::Append(AppendError::Busy) => {
             Problem::try_again(detail).over(Limit::WaitingBytes)
         }

@@ -6,7 +6,7 @@ use http::{Method, Uri};
 /// before they are routed.
 pub(crate) const MERCURE: &str = "/.well-known/mercure";
 
-/// `publish`, `subscribe` or `other`.
+/// `publish`, `subscribe`, `erase` or `other`.
 ///
 /// An app may mount the router under any path; axum removes that prefix before this is called.
 pub(crate) fn label(method: &Method, uri: &Uri) -> &'static str {
@@ -15,6 +15,7 @@ pub(crate) fn label(method: &Method, uri: &Uri) -> &'static str {
         _ if !path.starts_with("/events") && path != MERCURE => "other",
         "POST" => "publish",
         "GET" | "QUERY" => "subscribe",
+        "DELETE" => "erase",
         _ => "other",
     }
 }

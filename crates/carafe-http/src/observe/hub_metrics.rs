@@ -1,6 +1,7 @@
 //! The hub's own counts as metrics, read when they are scraped.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use carafe_hub::{Hub, HubCounts};
 use prometheus_client::collector::Collector;
@@ -35,6 +36,7 @@ impl Collector for OfHub {
             write(&mut encoder, "carafe_log_bytes", help, &ConstGauge::new(signed(disk.bytes)))?;
             let (help, segments) = ("Segments of the log on disk", signed(disk.segments));
             write(&mut encoder, "carafe_log_segments", help, &ConstGauge::new(segments))?;
+            self.write_erasures(&mut encoder)?;
         }
         let Some(oldest) = span.oldest else { return Ok(()) };
         let help = "Offset of the oldest event in history";
@@ -44,6 +46,19 @@ impl Collector for OfHub {
             help,
             &ConstGauge::new(signed(oldest.offset)),
         )
+    }
+}
+
+impl OfHub {
+    fn write_erasures(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let waiting = self.0.waiting_erasures();
+        let (help, count) =
+            ("Erasures whose events may still be on the disk", signed(waiting.count));
+        write(encoder, "carafe_erasures_waiting", help, &ConstGauge::new(count))?;
+        let age = waiting.since.and_then(|since| SystemTime::now().duration_since(since).ok());
+        let (help, age) =
+            ("Seconds since the oldest of these", signed(age.unwrap_or_default().as_secs()));
+        write(encoder, "carafe_erasures_waiting_seconds", help, &ConstGauge::new(age))
     }
 }
 

@@ -5,19 +5,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use carafe_protocol::Position;
 use smallvec::SmallVec;
 
 use super::catch_up;
-use super::delivery_state::DeliveryState;
+use super::delivery_state::{DeliveryState, Rest};
 use super::group_read;
-use super::groups::NewBroadcast;
+use super::groups::{Broadcast, NewBroadcast};
 use super::ring_run::{NextRun, RingRun, next_of_group};
 use super::roster::Roster;
 use super::schedule::Turn;
 use super::sink::{Sink, Written};
 use crate::ids::{GroupId, SubscriberId};
+use crate::recent_erasures::ErasureStamp;
 use crate::state::HubState;
 use crate::wakeups::Waiter;
 
@@ -33,12 +33,15 @@ pub(super) fn serve(roster: &mut Roster, id: GroupId, sink: &mut impl Sink) {
         start(roster, id);
     }
     let Some(broadcast) = roster.groups.broadcast(id) else { return };
-    let (bytes, events, from) = (broadcast.bytes.clone(), broadcast.events, broadcast.from);
-    let is_last = broadcast.is_last;
+    if roster.hub.erasures.may_have_erased(broadcast.topics, broadcast.erasures) {
+        // Each member continues by itself, from where it is.
+        return roster.dissolve(id);
+    }
+    let broadcast = broadcast.clone();
     for _ in 0..MEMBERS {
         let Some(member) = roster.groups.next_member(id) else { return end(roster, id) };
-        let is_sent = send(roster, member, from, (&bytes, events), sink);
-        if is_sent && is_last {
+        let is_sent = send(roster, member, &broadcast, sink);
+        if is_sent && broadcast.is_last {
             roster.let_end(member);
         }
     }
@@ -63,6 +66,7 @@ fn start(roster: &mut Roster, id: GroupId) {
 fn start_from_ring(roster: &mut Roster, id: GroupId) {
     let ids = due_groups(roster, id);
     let hub = Arc::clone(&roster.hub);
+    let erasures = hub.erasures.stamp();
     let mut found: SmallVec<[(GroupId, NextRun); GROUPS]> = SmallVec::new();
     let mut state = hub.state();
     for id in ids {
@@ -70,7 +74,7 @@ fn start_from_ring(roster: &mut Roster, id: GroupId) {
     }
     drop(state);
     // The frames are joined without the lock.
-    found.into_iter().for_each(|(id, next)| start_with(roster, id, next));
+    found.into_iter().for_each(|(id, next)| start_with(roster, id, next, erasures));
 }
 
 /// This group and those of the next turns that a broadcast may start for, each once: a group may
@@ -105,14 +109,15 @@ fn collect(roster: &mut Roster, state: &mut HubState, id: GroupId) -> Option<Nex
     Some(next)
 }
 
-fn start_with(roster: &mut Roster, id: GroupId, next: NextRun) {
+fn start_with(roster: &mut Roster, id: GroupId, next: NextRun, erasures: ErasureStamp) {
     match next {
         NextRun::Run(run) => {
             let (up_to, last_entry, more) = (run.up_to, run.up_to.offset, run.more);
-            let (bytes, events) = (run.bytes(), run.events());
+            let (bytes, events, topics) = (run.bytes(), run.events(), run.topics());
             let is_over = || roster.groups.get(id).is_some_and(|group| group.is_over(up_to));
             let is_last = run.has_end && is_over();
-            let new = NewBroadcast { bytes, events, up_to, last_entry, more, is_last };
+            let new =
+                NewBroadcast { bytes, events, topics, erasures, up_to, last_entry, more, is_last };
             roster.groups.start_broadcast(id, new, roster.now);
         }
         NextRun::Hidden(position) => {
@@ -121,7 +126,7 @@ fn start_with(roster: &mut Roster, id: GroupId, next: NextRun) {
             roster.schedule.push(Turn::Group(id));
         }
         NextRun::Behind => group_read::poll(roster, id),
-        NextRun::Expired => roster.dissolve(id),
+        NextRun::Gone => roster.dissolve(id),
         NextRun::Nothing => {
             let Some(group) = roster.groups.get_mut(id) else { return };
             group.unqueue();
@@ -140,10 +145,10 @@ fn end(roster: &mut Roster, id: GroupId) {
 fn send(
     roster: &mut Roster,
     id: SubscriberId,
-    from: Position,
-    (bytes, events): (&Bytes, u32),
+    broadcast: &Broadcast,
     sink: &mut impl Sink,
 ) -> bool {
+    let from = broadcast.from;
     let member = match roster.members.get_mut(id) {
         Some(DeliveryState::InGroup(member)) => member,
         Some(DeliveryState::CatchingUp(_)) => {
@@ -163,11 +168,11 @@ fn send(
         return false;
     }
     member.broadcast = group.number();
-    match sink.write(id, bytes, events) {
-        Written::Bytes(written) if written == bytes.len() => {}
+    match sink.write(id, &broadcast.bytes, broadcast.events) {
+        Written::Bytes(written) if written == broadcast.bytes.len() => {}
         Written::Bytes(written) => {
             let (position, number) = (group.cursor().position, Some(group.number()));
-            roster.fall_behind(id, (bytes.slice(written..), events), position, number);
+            roster.fall_behind(id, broadcast.rest(written), position, number);
         }
         Written::Gone => {
             roster.remove(id);
@@ -198,7 +203,7 @@ fn send_rest_to_ahead(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sin
     let Some(ahead_to) = member.ahead_to.take_if(|ahead_to| ahead_to.offset < up_to.offset) else {
         return;
     };
-    roster.fall_behind(id, (Bytes::new(), 0), *ahead_to, None);
+    roster.fall_behind(id, Rest::default(), *ahead_to, None);
     catch_up::serve(roster, id, sink);
 }
 

@@ -1,6 +1,6 @@
 //! Serves a subscriber that is catching up: its client takes less than there is.
 
-use super::delivery_state::{CatchingUp, DeliveryState, InGroup};
+use super::delivery_state::{CatchingUp, DeliveryState, InGroup, Rest};
 use super::ring_run::{NextRun, RingRun, next_of_member};
 use super::roster::Roster;
 use super::schedule::Turn;
@@ -15,6 +15,7 @@ pub(super) fn serve(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sink)
     let Some(DeliveryState::CatchingUp(member)) = roster.members.get_mut(id) else { return };
     let Some(group) = roster.groups.get(member.place.group) else { return };
     let position = roster.groups.position_after_rest(member);
+    let stamp = roster.hub.erasures.stamp();
     match next_of_member(&roster.hub, group, position) {
         NextRun::Nothing => {
             let CatchingUp { place, last_sent, sent, .. } = **member;
@@ -28,7 +29,8 @@ pub(super) fn serve(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sink)
         }
         NextRun::Run(run) => {
             let number = group.number();
-            begin_run(member, &run, number);
+            let rest = Rest::new(run.bytes(), run.events(), run.topics(), stamp);
+            begin_run(member, &run, rest, number);
             member.sent = roster.now;
             // A stream that may be over writes its rest as a subscription of its own.
             if run.has_end && group.is_over(run.up_to) {
@@ -42,7 +44,7 @@ pub(super) fn serve(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sink)
             (member.resume_after, member.broadcast) = (position, None);
             roster.schedule.push(Turn::Subscriber(id));
         }
-        NextRun::Behind | NextRun::Expired => {
+        NextRun::Behind | NextRun::Gone => {
             roster.leave_group(id);
             roster.schedule.push(Turn::Subscriber(id));
         }
@@ -51,8 +53,8 @@ pub(super) fn serve(roster: &mut Roster, id: SubscriberId, sink: &mut impl Sink)
 
 /// The run becomes the rest that has to be written. If there is no more, the member has everything
 /// up to the group's last broadcast then.
-fn begin_run(member: &mut CatchingUp, run: &RingRun, number: u32) {
-    (member.rest, member.rest_events) = (run.bytes(), run.events());
+fn begin_run(member: &mut CatchingUp, run: &RingRun, rest: Rest, number: u32) {
+    member.rest = rest;
     (member.resume_after, member.last_sent) = (run.up_to, run.up_to.offset);
     member.broadcast = (!run.more).then_some(number);
 }

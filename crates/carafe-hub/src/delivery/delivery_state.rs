@@ -3,13 +3,14 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use carafe_protocol::{Offset, Position};
 use futures_core::Stream;
 
 use super::sink::Tick;
 use crate::frame::Frame;
 use crate::ids::GroupId;
+use crate::recent_erasures::{ErasureStamp, RecentErasures, TopicBits};
 use crate::subscription::frames::Frames;
 
 /// The end of a chunked body.
@@ -50,10 +51,7 @@ pub(super) struct GroupPlace {
 /// A subscriber whose client takes less than there is.
 pub(super) struct CatchingUp {
     pub(super) place: GroupPlace,
-    /// The rest of a chunk that was partly written. It has to be finished before anything else.
-    pub(super) rest: Bytes,
-    /// The number of events that are sent when the rest is written.
-    pub(super) rest_events: u32,
+    pub(super) rest: Rest,
     /// The position of the subscriber after the rest, or a later one if it waits with its group.
     pub(super) resume_after: Position,
     /// The number of the group's last broadcast, if the subscriber has everything up to it. Then it
@@ -64,13 +62,53 @@ pub(super) struct CatchingUp {
     pub(super) sent: Tick,
 }
 
+/// The rest of a chunk that was partly written. It has to be finished before anything else.
+#[derive(Default)]
+pub(super) struct Rest {
+    pub(super) bytes: Bytes,
+    /// The topics of the events in the chunk.
+    topics: TopicBits,
+    /// The number of events that are sent when the rest is written.
+    pub(super) events: u32,
+    /// When the events were collected.
+    erasures: ErasureStamp,
+}
+
+impl Rest {
+    pub(super) fn new(
+        bytes: Bytes,
+        events: u32,
+        topics: TopicBits,
+        erasures: ErasureStamp,
+    ) -> Self {
+        Self { bytes, topics, events, erasures }
+    }
+
+    /// The rest of what the hub itself reports.
+    pub(super) fn report(bytes: Bytes) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn advance(&mut self, written: usize) {
+        self.bytes.advance(written);
+    }
+
+    /// Whether one of its events may have been erased since they were collected.
+    pub(super) fn may_be_erased(&self, recent: &RecentErasures) -> bool {
+        !self.is_empty() && recent.may_have_erased(self.topics, self.erasures)
+    }
+}
+
 /// A subscriber with a subscription of its own.
 pub(super) struct Replaying {
     pub(super) frames: Frames,
     /// Gives the subscriber a turn.
     pub(super) waker: Waker,
-    pub(super) rest: Bytes,
-    pub(super) rest_events: u32,
+    pub(super) rest: Rest,
     pub(super) phase: ReplayPhase,
     pub(super) sent: Tick,
     /// If the subscriber was in a group before.
@@ -104,10 +142,13 @@ impl Replaying {
             self.finish(&expired);
             return true;
         }
+        // Before the events are collected.
+        let stamp = self.frames.subscription.registration.hub.erasures.stamp();
         let mut cx = Context::from_waker(&self.waker);
         match Pin::new(&mut self.frames).poll_next(&mut cx) {
             Poll::Ready(Some(block)) => {
-                (self.rest, self.rest_events) = (chunk(&block), self.frames.take_events());
+                let (events, topics) = (self.frames.take_events(), self.frames.take_topics());
+                self.rest = Rest::new(chunk(&block), events, topics, stamp);
             }
             Poll::Ready(None) => self.finish(&[]),
             Poll::Pending => return false,
@@ -133,7 +174,7 @@ impl Replaying {
 
     fn finish(&mut self, chunk: &[u8]) {
         self.phase = ReplayPhase::Finishing;
-        (self.rest, self.rest_events) = ([chunk, LAST_CHUNK].concat().into(), 0);
+        self.rest = Rest::report([chunk, LAST_CHUNK].concat().into());
     }
 }
 
@@ -159,13 +200,13 @@ impl DeliveryState {
         }
     }
 
-    /// The rest that has to be written before anything else, its events, and when the client last
-    /// took something.
-    pub(super) fn rest_mut(&mut self) -> Option<(&mut Bytes, u32, &mut Tick)> {
+    /// The rest that has to be written before anything else, and when the client last took
+    /// something.
+    pub(super) fn rest_mut(&mut self) -> Option<(&mut Rest, &mut Tick)> {
         match self {
             Self::InGroup(_) => None,
-            Self::CatchingUp(state) => Some((&mut state.rest, state.rest_events, &mut state.sent)),
-            Self::Replaying(state) => Some((&mut state.rest, state.rest_events, &mut state.sent)),
+            Self::CatchingUp(state) => Some((&mut state.rest, &mut state.sent)),
+            Self::Replaying(state) => Some((&mut state.rest, &mut state.sent)),
         }
     }
 
@@ -195,7 +236,7 @@ mod tests {
             size_of::<Group>(),
             size_of::<Broadcast>(),
         ];
-        let bounds = [40, 88, 256, 128, 72];
+        let bounds = [40, 104, 272, 128, 80];
         assert!(sizes.iter().zip(bounds).all(|(size, bound)| *size <= bound), "{sizes:?}");
     }
 }

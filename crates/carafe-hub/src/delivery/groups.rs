@@ -7,13 +7,14 @@ use carafe_protocol::{Offset, Position};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::delivery_state::{CatchingUp, InGroup};
+use super::delivery_state::{CatchingUp, InGroup, Rest};
 use super::sink::Tick;
 use crate::feeds::interest::Interest;
 use crate::format::Format;
 use crate::heartbeat::Heartbeat;
 use crate::ids::{BroadcastId, GroupId, SubscriberId};
 use crate::paged_table::PagedTable;
+use crate::recent_erasures::{ErasureStamp, TopicBits};
 use crate::subscription::cursor::Cursor;
 use crate::subscription::registration::Registration;
 
@@ -46,10 +47,15 @@ enum QueueState {
 }
 
 /// Bytes that are being sent to all members of a group.
+#[derive(Clone)]
 pub(super) struct Broadcast {
     pub(super) bytes: Bytes,
     /// The number of events in the bytes.
     pub(super) events: u32,
+    /// When they were collected.
+    pub(super) erasures: ErasureStamp,
+    /// Their topics.
+    pub(super) topics: TopicBits,
     /// The position of the members that the broadcast has not reached.
     pub(super) from: Position,
     /// The members that the broadcast has not reached, counted from the front: it goes from the
@@ -66,6 +72,10 @@ pub(super) struct NewBroadcast {
     pub(super) bytes: Bytes,
     /// The number of events in the bytes.
     pub(super) events: u32,
+    /// When they were collected.
+    pub(super) erasures: ErasureStamp,
+    /// Their topics.
+    pub(super) topics: TopicBits,
     /// The position of the group after the broadcast.
     pub(super) up_to: Position,
     /// The last entry in the bytes.
@@ -74,6 +84,13 @@ pub(super) struct NewBroadcast {
     pub(super) more: bool,
     /// With it, all topics of the group have ended.
     pub(super) is_last: bool,
+}
+
+impl Broadcast {
+    /// What is left for a member whose client took this many bytes.
+    pub(super) fn rest(&self, written: usize) -> Rest {
+        Rest::new(self.bytes.slice(written..), self.events, self.topics, self.erasures)
+    }
 }
 
 /// The groups of a dispatcher, found by what their members request.
@@ -175,10 +192,11 @@ impl Groups {
     /// Starts a broadcast to all current members.
     pub(super) fn start_broadcast(&mut self, id: GroupId, new: NewBroadcast, now: Tick) {
         let Some(group) = self.table.get_mut(id) else { return };
-        let NewBroadcast { bytes, events, up_to, last_entry, more, is_last } = new;
+        let NewBroadcast { bytes, events, erasures, topics, up_to, last_entry, more, is_last } =
+            new;
         let from = std::mem::replace(&mut group.registration.cursor.position, up_to);
         let left = group.members.len();
-        let broadcast = Broadcast { bytes, events, from, left, more, is_last };
+        let broadcast = Broadcast { bytes, events, erasures, topics, from, left, more, is_last };
         (group.last_sent, group.sent) = (last_entry, now);
         group.number = group.number.wrapping_add(1);
         group.broadcast = Some(self.broadcasts.insert(broadcast));

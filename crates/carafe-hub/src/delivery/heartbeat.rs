@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use carafe_protocol::{HEARTBEAT, Position};
 
-use super::delivery_state::{DeliveryState, InGroup};
+use super::delivery_state::{DeliveryState, InGroup, Rest};
 use super::roster::Roster;
 use super::sink::{Sink, Tick, Written};
 use crate::format::Format;
@@ -148,12 +148,12 @@ fn after_write(roster: &mut Roster, id: SubscriberId, rest: Bytes, position: Opt
             }
             if !rest.is_empty() {
                 let broadcast = Some(member.broadcast);
-                roster.fall_behind(id, (rest, 0), resume_after, broadcast);
+                roster.fall_behind(id, Rest::report(rest), resume_after, broadcast);
             }
         }
         Some(DeliveryState::Replaying(replaying)) => {
             replaying.sent = roster.now;
-            (replaying.rest, replaying.rest_events) = (rest, 0);
+            replaying.rest = Rest::report(rest);
         }
         Some(DeliveryState::CatchingUp(_)) | None => {}
     }

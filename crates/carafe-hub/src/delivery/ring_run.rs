@@ -9,7 +9,8 @@ use crate::feeds::core::Step;
 use crate::feeds::interest::Interest;
 use crate::format::Format;
 use crate::frame::Frame;
-use crate::inner::HubInner;
+use crate::inner::{HubInner, Presence};
+use crate::recent_erasures::TopicBits;
 use crate::report;
 use crate::state::HubState;
 use crate::subscription::frames::CHUNK_BYTES;
@@ -39,7 +40,7 @@ pub(super) enum NextRun {
     /// The ring does not reach back so far: the log has to be read.
     Behind,
     /// The next entry is no longer shown, which is a gap for each subscriber.
-    Expired,
+    Gone,
 }
 
 /// Why a run ends.
@@ -48,7 +49,7 @@ enum Stopped {
     CaughtUp,
     Full,
     Behind,
-    Expired,
+    Gone,
 }
 
 /// What the group lacks.
@@ -97,22 +98,29 @@ fn collect(
             }
             Step::Behind => break Stopped::Behind,
             Step::Entry(entry, _) if entry.offset() > range.until => break Stopped::CaughtUp,
-            Step::Entry(entry, _) if hub.retentions.has_expired(&entry) => break Stopped::Expired,
-            Step::Entry(entry, frame) => {
-                up_to = position;
-                bytes += frame.len();
-                // Each has a byte at least, and a run has about `CHUNK_BYTES`.
-                events += report::events(&entry);
-                has_end |= report::is_end(&entry);
-                frames.push(frame);
-            }
+            Step::Entry(entry, frame) => match hub.presence(&entry) {
+                Presence::Shown => {
+                    up_to = position;
+                    bytes += frame.len();
+                    // Each has a byte at least, and a run has about `CHUNK_BYTES`.
+                    events += report::events(&entry);
+                    has_end |= report::is_end(&entry);
+                    frames.push(frame);
+                }
+                // The lock is released before the next entry, as between hidden ones.
+                Presence::Skipped => {
+                    up_to = position;
+                    break Stopped::Full;
+                }
+                Presence::Gone(_) => break Stopped::Gone,
+            },
         }
     };
     match stopped {
         Stopped::CaughtUp if frames.is_empty() => NextRun::Nothing,
         Stopped::Full if frames.is_empty() => NextRun::Hidden(up_to),
         Stopped::Behind if frames.is_empty() => NextRun::Behind,
-        Stopped::Expired if frames.is_empty() => NextRun::Expired,
+        Stopped::Gone if frames.is_empty() => NextRun::Gone,
         stopped => {
             let more = stopped != Stopped::CaughtUp;
             NextRun::Run(RingRun { frames, up_to, more, events, has_end })
@@ -125,10 +133,22 @@ impl RingRun {
         concat(&self.frames)
     }
 
+    /// The topics of the events.
+    pub(super) fn topics(&self) -> TopicBits {
+        topics_of(&self.frames)
+    }
+
     /// The number of events.
     pub(super) fn events(&self) -> u32 {
         self.events
     }
+}
+
+/// The topics of the events in frames.
+pub(super) fn topics_of(frames: &[Frame]) -> TopicBits {
+    let mut topics = TopicBits::default();
+    frames.iter().for_each(|frame| topics.add(frame.topics()));
+    topics
 }
 
 /// Frames as one piece of bytes. A single frame is not copied.

@@ -11,12 +11,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::{Buf, Bytes};
-use carafe_log::{Block, ReadError};
+use carafe_log::ReadError;
 use carafe_protocol::Position;
 
 use super::delivery_state::{
-    CatchingUp, DeliveryState, GroupPlace, InGroup, LeftGroup, ReplayPhase, Replaying,
+    CatchingUp, DeliveryState, GroupPlace, InGroup, LeftGroup, ReplayPhase, Replaying, Rest,
 };
 use super::groups::{Group, Groups};
 use super::members::Members;
@@ -27,7 +26,7 @@ use crate::inner::HubInner;
 use crate::subscription::cursor::Cursor;
 use crate::subscription::frames::Frames;
 use crate::subscription::registration::Registration;
-use crate::subscription::replay::Pending;
+use crate::subscription::replay::{Pending, ReplayBlock};
 use crate::subscription::stream::Subscription;
 
 /// The subscribers of a dispatcher, their groups and whose turn it is.
@@ -38,7 +37,7 @@ pub(super) struct Roster {
     pub(super) members: Members,
     pub(super) groups: Groups,
     /// Blocks of the log that are being read for groups that the ring does not reach back to.
-    pub(super) group_reads: HashMap<GroupId, Pending<Result<Block, ReadError>>>,
+    pub(super) group_reads: HashMap<GroupId, Pending<Result<ReplayBlock, ReadError>>>,
     pub(super) schedule: Schedule,
 }
 
@@ -62,8 +61,7 @@ impl Roster {
         let replaying = Replaying {
             frames,
             waker: self.schedule.waker(Turn::Subscriber(id)),
-            rest: Bytes::new(),
-            rest_events: 0,
+            rest: Rest::default(),
             phase: ReplayPhase::Open,
             sent: self.now,
             left_group: None,
@@ -117,14 +115,14 @@ impl Roster {
     pub(super) fn leave_group(&mut self, id: SubscriberId) {
         let Some(state) = self.members.get_mut(id) else { return };
         let Some(place) = state.place() else { return };
-        let ((rest, rest_events), position, last_sent, sent) = match state {
+        let (rest, position, last_sent, sent) = match state {
             DeliveryState::InGroup(member) => {
                 let position = self.groups.position_of(member);
-                ((Bytes::new(), 0), position, member.last_sent, self.now)
+                (Rest::default(), position, member.last_sent, self.now)
             }
             DeliveryState::CatchingUp(member) => {
                 let position = self.groups.position_after_rest(member);
-                let rest = (std::mem::take(&mut member.rest), member.rest_events);
+                let rest = std::mem::take(&mut member.rest);
                 (rest, position, member.last_sent, member.sent)
             }
             DeliveryState::Replaying(_) => return,
@@ -138,7 +136,6 @@ impl Roster {
             frames,
             waker: self.schedule.waker(Turn::Subscriber(id)),
             rest,
-            rest_events,
             phase: ReplayPhase::Open,
             sent,
             left_group: Some(LeftGroup { resumed_after: position.offset, last_sent }),
@@ -152,7 +149,7 @@ impl Roster {
     pub(super) fn fall_behind(
         &mut self,
         id: SubscriberId,
-        (rest, rest_events): (Bytes, u32),
+        rest: Rest,
         resume_after: Position,
         broadcast: Option<u32>,
     ) {
@@ -162,7 +159,6 @@ impl Roster {
             *state = DeliveryState::CatchingUp(Box::new(CatchingUp {
                 place,
                 rest,
-                rest_events,
                 resume_after,
                 broadcast,
                 last_sent,
@@ -213,11 +209,17 @@ impl Roster {
     /// Writes the rest of what was begun; whether that is all of it.
     pub(super) fn write_rest(&mut self, id: SubscriberId, sink: &mut impl Sink) -> bool {
         let rest = self.members.get_mut(id).and_then(DeliveryState::rest_mut);
-        let Some((rest, events, sent)) = rest else { return false };
+        let Some((rest, sent)) = rest else { return false };
         if rest.is_empty() {
             return true;
         }
-        match sink.write(id, rest, events) {
+        if rest.may_be_erased(&self.hub.erasures) {
+            // A chunk cannot be taken back. The client reconnects, and learns that there is a gap.
+            self.remove(id);
+            sink.ended(id, true);
+            return false;
+        }
+        match sink.write(id, &rest.bytes, rest.events) {
             Written::Bytes(written) => {
                 rest.advance(written);
                 if written > 0 {

@@ -20,6 +20,7 @@ use crate::feeds::ring::{Ring, RingEntry};
 use crate::format::{Format, block_at};
 use crate::frame::Frame;
 use crate::ids::{FeedId, SubscriptionId};
+use crate::recent_erasures::TopicBits;
 use crate::visibility::AccessTable;
 
 /// Entries that leave the ring in one step. The lock is released between two steps.
@@ -227,7 +228,8 @@ impl Core {
 
     /// The entry in an envelope for a subscription that may not know all its topics.
     pub(crate) fn own_envelope(&self, interest: &Interest, entry: &Entry) -> Frame {
-        block_at(&envelope(entry, self.names(interest, entry)), entry.position)
+        let event = envelope(entry, self.names(interest, entry));
+        block_at(&event, entry.position).of_topics(TopicBits::of(&entry.publication))
     }
 
     /// The JSON object of [`own_envelope`](Self::own_envelope).

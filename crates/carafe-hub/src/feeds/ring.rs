@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use carafe_log::Entry;
+use carafe_log::{Entry, Erasures};
 use carafe_protocol::{Offset, Position};
 use smallvec::SmallVec;
 
@@ -20,7 +20,14 @@ pub(crate) struct Ring {
     /// All entries after this offset are in the ring.
     floor: Offset,
     tail: Position,
+    /// Erasures whose events may still be in the ring with their content.
+    erasures: Erasures,
+    /// The number of erasures beyond which those that the ring has passed are looked for.
+    most_erasures: usize,
 }
+
+/// The number of erasures that the ring holds without looking for those that it has passed.
+const ERASURES: usize = 64;
 
 /// One recent entry.
 struct RecentEntry {
@@ -42,7 +49,9 @@ pub(crate) enum RingEntry {
 impl Ring {
     /// An empty ring that continues after `tail` and holds about `limit` bytes.
     pub(crate) fn new(limit: usize, tail: Position) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, limit, floor: tail.offset, tail }
+        let (entries, erasures) = (VecDeque::new(), Erasures::default());
+        let floor = tail.offset;
+        Self { entries, bytes: 0, limit, floor, tail, erasures, most_erasures: ERASURES }
     }
 
     /// All entries after this offset are in the ring.
@@ -81,9 +90,31 @@ impl Ring {
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         // A log appends in order, so the entries stay sorted for the binary searches.
         self.tail = entry.position;
+        self.add_erasure(&entry);
         self.bytes += entry.weight();
         let (frames, visibility) = (SmallVec::new(), VisibilityCache::default());
         self.entries.push_back(RecentEntry { entry, frames, visibility });
+    }
+
+    /// From now on, earlier entries that the erasure covers are not in the ring with their content.
+    /// They are not looked for now, since that would take too long under the lock.
+    fn add_erasure(&mut self, entry: &Entry) {
+        if self.erasures.add(entry) && self.erasures.len() > self.most_erasures {
+            self.erasures.trim(self.floor);
+            self.most_erasures = ERASURES + 2 * self.erasures.len();
+        }
+    }
+
+    /// Takes the content out of an entry that was erased since it was added.
+    fn erase_if_covered(&mut self, at: usize) {
+        let recent = &mut self.entries[at];
+        if self.erasures.is_empty() || !self.erasures.covers(&recent.entry) {
+            return;
+        }
+        self.bytes -= recent.weight();
+        recent.entry = Arc::new(recent.entry.erased());
+        recent.frames.clear();
+        self.bytes += recent.weight();
     }
 
     /// Removes the oldest entry if the ring is over its limit. The newest entry always stays.
@@ -108,6 +139,7 @@ impl Ring {
         format: Option<Format>,
     ) -> Option<RingEntry> {
         let at = self.find(offset)?;
+        self.erase_if_covered(at);
         let recent = &mut self.entries[at];
         if !recent.is_shown(access, &mut self.bytes) {
             return Some(RingEntry::Hidden(recent.entry.position));

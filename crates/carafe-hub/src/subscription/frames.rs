@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::format::Format;
 use crate::heartbeat::Heartbeat;
+use crate::recent_erasures::TopicBits;
 use crate::subscription::replay::ReadLog;
 use crate::subscription::stream::Subscription;
 
@@ -38,12 +39,20 @@ pub struct Frames {
     pub(crate) heartbeat: Heartbeat,
     /// Events that were returned and that `take_events` has not counted.
     events: u32,
+    /// Their topics.
+    topics: TopicBits,
 }
 
 impl Subscription {
     /// The same subscription as the bytes that a client receives.
     pub fn into_frames(self, format: Format) -> Frames {
-        Frames { subscription: self, format, heartbeat: Heartbeat::default(), events: 0 }
+        Frames {
+            subscription: self,
+            format,
+            heartbeat: Heartbeat::default(),
+            events: 0,
+            topics: TopicBits::default(),
+        }
     }
 }
 
@@ -104,7 +113,7 @@ impl Frames {
     }
 
     fn poll_joined(&mut self, cx: &mut Context<'_>, read_ahead: ReadLog) -> Poll<Option<Bytes>> {
-        let Self { subscription, format, events, .. } = self;
+        let Self { subscription, format, events, topics, .. } = self;
         let Some((delivery, first)) =
             ready!(subscription.poll_item(cx, Some(*format), ReadLog::Allowed))
         else {
@@ -112,6 +121,7 @@ impl Frames {
         };
         // Saturates: a caller need not ever ask for the number.
         *events = events.saturating_add(delivery.events());
+        topics.add(delivery.topics());
         // One frame is not copied.
         let mut joined: Option<BytesMut> = None;
         // The last frame may exceed the limit: a frame is never split.
@@ -122,6 +132,7 @@ impl Frames {
                 break;
             };
             *events = events.saturating_add(delivery.events());
+            topics.add(delivery.topics());
             // The buffer is made for the second frame, so most streams, with one event at a time,
             // copy nothing.
             joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
@@ -133,6 +144,11 @@ impl Frames {
     /// and heartbeats are none.
     pub fn take_events(&mut self) -> u32 {
         std::mem::take(&mut self.events)
+    }
+
+    /// The topics of the events in the bytes that were returned since the last call.
+    pub(crate) fn take_topics(&mut self) -> TopicBits {
+        std::mem::take(&mut self.topics)
     }
 
     /// Whether there is nothing to send. If so, the waker is called when there is.
@@ -181,7 +197,7 @@ mod tests {
     /// needs more raises the bound knowingly.
     #[test]
     fn a_stream_takes_no_more_memory_than_now() {
-        assert!(size_of::<Subscription>() <= 152, "{}", size_of::<Subscription>());
-        assert!(size_of::<Frames>() <= 160, "{}", size_of::<Frames>());
+        assert!(size_of::<Subscription>() <= 160, "{}", size_of::<Subscription>());
+        assert!(size_of::<Frames>() <= 176, "{}", size_of::<Frames>());
     }
 }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use carafe_log::{Block, BlockLimit, Entry, ReadError};
+use carafe_log::{BlockLimit, Entry, ReadError};
 use carafe_protocol::{Offset, Position, TopicMatcher};
 
 use crate::client::Client;
 use crate::inner::HubInner;
+use crate::recent_erasures::{ErasureStamp, RecentErasures};
 
 /// How much a subscription reads from the log at once.
 pub(super) const BLOCK_LIMIT: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
@@ -26,15 +27,28 @@ pub(super) enum ReadLog {
 }
 
 /// What is left of a block that was read from the log.
-pub(super) struct ReplayBlock {
-    pub(super) entries: VecDeque<Arc<Entry>>,
+pub(crate) struct ReplayBlock {
+    pub(crate) entries: VecDeque<Arc<Entry>>,
     /// The block covers the log up to this position.
-    pub(super) up_to: Position,
+    pub(crate) up_to: Position,
+    /// Erasures after this are not applied to the entries.
+    erasures: ErasureStamp,
 }
 
-impl From<Block> for ReplayBlock {
-    fn from(block: Block) -> Self {
-        Self { entries: block.entries.into(), up_to: block.up_to }
+impl ReplayBlock {
+    /// Applies the erasures that have come since the block was read. If there were too many, it
+    /// returns `false`, and the block has to be read again.
+    pub(crate) fn apply_erasures(&mut self, recent: &RecentErasures) -> bool {
+        let now = recent.stamp();
+        if now == self.erasures {
+            return true;
+        }
+        let Some(erasures) = recent.since(self.erasures) else { return false };
+        for entry in self.entries.iter_mut().filter(|entry| erasures.covers(entry)) {
+            *entry = Arc::new(entry.erased());
+        }
+        self.erasures = now;
+        true
     }
 }
 
@@ -44,11 +58,14 @@ pub(crate) fn read_block(
     client: Option<Client>,
     after: Offset,
     matchers: Vec<TopicMatcher>,
-) -> Pending<Result<Block, ReadError>> {
+) -> Pending<Result<ReplayBlock, ReadError>> {
     Box::pin(async move {
         // Given back when the block is read, not when it is delivered: a slow client holds a block,
         // and no permit.
         let _permit = hub.replay_permits.acquire(client).await;
-        hub.log.read(after, matchers, BLOCK_LIMIT).await
+        // Before the log is asked: it applies the erasures up to here.
+        let erasures = hub.erasures.stamp();
+        let block = hub.log.read(after, matchers, BLOCK_LIMIT).await?;
+        Ok(ReplayBlock { entries: block.entries.into(), up_to: block.up_to, erasures })
     })
 }

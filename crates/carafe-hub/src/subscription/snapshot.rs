@@ -12,6 +12,7 @@ use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
 use crate::inner::HubInner;
+use crate::recent_erasures::{ErasureStamp, RecentErasures};
 use crate::subscription::replay::{BLOCK_LIMIT, Pending, ReadLog};
 use crate::subscription::snapshot_room::Reservation;
 use crate::subscription::subscribe::{Subscribe, SubscribeError};
@@ -26,6 +27,10 @@ pub(crate) struct Snapshot {
     /// How many of the offsets were read.
     passed: usize,
     block: VecDeque<Arc<Entry>>,
+    /// Erasures after this are not applied to the block.
+    erasures: ErasureStamp,
+    /// The last event that was returned.
+    returned: Offset,
     reading: Option<Pending<Result<Picked, ReadError>>>,
     failed: Option<ReadError>,
     /// The memory of the offsets.
@@ -56,6 +61,8 @@ pub(crate) async fn take(
         offsets: latest.offsets,
         passed: 0,
         block: VecDeque::new(),
+        erasures: hub.erasures.stamp(),
+        returned: 0,
         reading: None,
         failed: None,
         _room: room.ok_or(SubscribeError::TooManySnapshots)?,
@@ -75,7 +82,9 @@ impl Snapshot {
             if let Some(error) = self.failed.take() {
                 return Poll::Ready(Some(Err(error)));
             }
+            self.apply_erasures(&hub.erasures);
             if let Some(entry) = self.block.pop_front() {
+                self.returned = entry.offset();
                 return Poll::Ready(Some(Ok(entry)));
             }
             let rest = &self.offsets[self.passed..];
@@ -87,8 +96,28 @@ impl Snapshot {
                 return Poll::Pending;
             }
             let block = rest[..rest.len().min(BLOCK_LIMIT.entries)].to_vec();
+            // Before the log is asked: it applies the erasures up to here.
+            self.erasures = hub.erasures.stamp();
             self.reading = Some(read_at(Arc::clone(hub), client, block));
         }
+    }
+
+    /// Applies the erasures that have come since the block was read. After too many, what is left
+    /// of it is read again.
+    fn apply_erasures(&mut self, recent: &RecentErasures) {
+        let now = recent.stamp();
+        if self.block.is_empty() || now == self.erasures {
+            return;
+        }
+        let Some(erasures) = recent.since(self.erasures) else {
+            self.block.clear();
+            self.passed = self.offsets.partition_point(|offset| *offset <= self.returned);
+            return;
+        };
+        for entry in self.block.iter_mut().filter(|entry| erasures.covers(entry)) {
+            *entry = Arc::new(entry.erased());
+        }
+        self.erasures = now;
     }
 
     /// Takes the answer of the log, if it was asked.

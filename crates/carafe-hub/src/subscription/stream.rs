@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use carafe_log::{Block, Entry, Kind, ReadError};
+use carafe_log::{Entry, Kind, ReadError};
 use carafe_protocol::Position;
 use futures_core::Stream;
 
@@ -17,6 +17,8 @@ use crate::feeds::core::Step;
 use crate::format::Format;
 use crate::frame::Frame;
 use crate::gap::{Gap, GapReason};
+use crate::inner::Presence;
+use crate::recent_erasures::TopicBits;
 use crate::report::is_end;
 use crate::subscription::opening::Opening;
 use crate::subscription::origin::{self, Origin};
@@ -110,13 +112,23 @@ impl Delivery {
     pub(super) fn events(&self) -> u32 {
         u32::from(matches!(self, Self::Entry(_)))
     }
+
+    /// The topics of the entry, if it is one.
+    pub(super) fn topics(&self) -> TopicBits {
+        match self {
+            Self::Entry(entry) | Self::End(entry) | Self::Stop(entry) => {
+                TopicBits::of(&entry.publication)
+            }
+            Self::Position(_) | Self::Gap(_) => TopicBits::default(),
+        }
+    }
 }
 
 /// Where the next entry comes from.
 enum Source {
     Ring,
     /// The log: a block is being read.
-    ReadingLog(Pending<Result<Block, ReadError>>),
+    ReadingLog(Pending<Result<ReplayBlock, ReadError>>),
     /// A block that was read from the log.
     Block(Box<ReplayBlock>),
     /// The snapshot with which the stream begins.
@@ -351,9 +363,13 @@ impl Subscription {
 
     /// Delivers an entry from the ring, unless a gap has to be reported first.
     fn take_entry(&mut self, entry: Arc<Entry>, frame: &Frame) -> RingPoll {
-        if self.registration.hub.retentions.has_expired(&entry) {
-            self.skip_expired(&entry);
-            return RingPoll::Again;
+        match self.registration.hub.presence(&entry) {
+            Presence::Shown => {}
+            Presence::Skipped => return RingPoll::Again,
+            Presence::Gone(reason) => {
+                self.skip_gone(&entry, reason);
+                return RingPoll::Again;
+            }
         }
         if self.opening.is_growing_gap() {
             // The cursor moves back to the end of the gap, and finds this entry again.
@@ -420,7 +436,8 @@ impl Subscription {
         let Registration { hub, cursor, .. } = &self.registration;
         match ready!(snapshot.poll_next(cx, (hub, self.client), read_log)) {
             Some(Ok(entry))
-                if cursor.interest.shows(&entry) && !hub.retentions.has_expired(&entry) =>
+                if cursor.interest.shows(&entry)
+                    && matches!(hub.presence(&entry), Presence::Shown) =>
             {
                 self.last_sent = entry.position;
                 let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
@@ -436,10 +453,10 @@ impl Subscription {
         Poll::Ready(None)
     }
 
-    fn take_block(&mut self, read: Result<Block, ReadError>) {
+    fn take_block(&mut self, read: Result<ReplayBlock, ReadError>) {
         let hub = &self.registration.hub;
         match read {
-            Ok(block) => self.source = Source::Block(Box::new(block.into())),
+            Ok(block) => self.source = Source::Block(Box::new(block)),
             Err(ReadError::Trimmed { .. }) => {
                 let gap = origin::gap_to_oldest(hub, self.missed_after(), GapReason::Trimmed);
                 self.restart(Ok(Origin::Gap(gap)));
@@ -497,7 +514,12 @@ impl Subscription {
 
     fn next_of_block(&mut self, format: Option<Format>) -> Option<Item> {
         while let Source::Block(block) = &mut self.source {
-            let cursor = &mut self.registration.cursor;
+            let Registration { hub, cursor, .. } = &mut self.registration;
+            if !block.apply_erasures(&hub.erasures) {
+                // The cursor is behind the last entry that was delivered: the rest is read again.
+                self.source = Source::Ring;
+                return None;
+            }
             // The block covers more than its last entry: nothing up to `up_to` is wanted, and it is
             // not read again.
             let Some(entry) = block.entries.pop_front() else {
@@ -510,26 +532,30 @@ impl Subscription {
             if !cursor.interest.shows(&entry) {
                 continue;
             }
-            if self.registration.hub.retentions.has_expired(&entry) {
-                self.skip_expired(&entry);
-            } else if self.opening.is_growing_gap() {
+            match self.registration.hub.presence(&entry) {
+                Presence::Shown => {}
+                Presence::Skipped => continue,
+                Presence::Gone(reason) => {
+                    self.skip_gone(&entry, reason);
+                    continue;
+                }
+            }
+            if self.opening.is_growing_gap() {
                 // The gap comes first, and then this entry.
                 block.entries.push_front(entry);
                 self.finish_gap();
                 return None;
-            } else {
-                let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
-                return Some((self.delivered(entry), bytes));
             }
+            let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
+            return Some((self.delivered(entry), bytes));
         }
         None
     }
 
     /// Skips an entry that is no longer shown: a gap for the subscriber.
-    fn skip_expired(&mut self, entry: &Entry) {
+    fn skip_gone(&mut self, entry: &Entry, reason: GapReason) {
         let Self { registration, opening, last_sent, .. } = self;
-        let new_gap =
-            || origin::gap_to_oldest(&registration.hub, last_sent.to_string(), GapReason::Trimmed);
+        let new_gap = || origin::gap_to_oldest(&registration.hub, last_sent.to_string(), reason);
         opening.grow_gap(new_gap, entry.position);
     }
 

@@ -189,6 +189,7 @@ fn gap_of(json: &str, resume_after: Position) -> Gap {
         "trimmed" => GapReason::Trimmed,
         "foreign" => GapReason::Foreign,
         "lost" => GapReason::Lost,
+        "erased" => GapReason::Erased,
         other => panic!("{other}"),
     };
     let oldest = json["oldest"].as_str().map(|oldest| oldest.parse().unwrap());

@@ -9,6 +9,7 @@ mod delivery;
 mod dispatcher;
 mod drain;
 mod ends;
+mod erasing;
 mod fixture;
 mod gaps;
 mod ids;

@@ -46,6 +46,8 @@
 #[doc(hidden)]
 pub mod ends;
 #[doc(hidden)]
+pub mod erasing;
+#[doc(hidden)]
 pub mod followers;
 #[doc(hidden)]
 pub mod helpers;
@@ -141,6 +143,19 @@ macro_rules! __contract_tests {
             $crate::__tests_of!($factory, supplied: [
                 supplied_entries_keep_their_offsets,
                 supplied_entries_must_lie_beyond_the_tail,
+            ]);
+            $crate::__tests_of!($factory, erasing: [
+                an_erased_event_keeps_its_position_and_loses_its_content,
+                an_event_is_erased_by_any_of_its_topics,
+                one_event_can_be_erased,
+                erasing_a_topic_without_events_or_again_is_fine,
+                erased_events_are_not_among_the_last,
+                erased_events_are_not_the_latest,
+                an_erased_event_is_not_found_by_its_external_id,
+                the_key_of_an_erased_event_is_free_again,
+                the_end_of_an_erased_topic_stays_known_without_its_reason,
+                a_follower_that_comes_later_gets_nothing_erased,
+                supplied_erasures_erase,
             ]);
             $crate::__tests_of!($factory, followers: [
                 followers_get_every_batch_once_in_order,

@@ -1,8 +1,8 @@
 //! Random use of a log, against a model that is a `Vec`.
 
 use crate::{
-    Access, AppendAt, AppendError, Appended, BlockLimit, Entry, Find, IdempotencyKey, Kind, Log,
-    Outcome, Publication, Read, ReadError, TopicState,
+    Access, AppendAt, AppendError, Appended, BlockLimit, Entry, Erase, Find, IdempotencyKey, Kind,
+    Log, Outcome, Publication, Read, ReadError, TopicState,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use proptest::prelude::*;
@@ -34,6 +34,9 @@ enum What {
     Reopening,
     End(Outcome),
     Stop,
+    Erase,
+    /// So many offsets before the next one.
+    EraseOne(Offset),
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -43,6 +46,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         2 => Just(What::Reopening),
         2 => prop::sample::select(&Outcome::ALL[..]).prop_map(What::End),
         1 => Just(What::Stop),
+        1 => Just(What::Erase),
+        1 => (1..20_u64).prop_map(What::EraseOne),
     ];
     (topic(), prop::option::of(topic()), prop::option::of(0_u8..4), what)
         .prop_map(|(t, a, k, w)| Draft(t, a, k, w))
@@ -103,7 +108,7 @@ impl Model {
             }
             Step::BeforeLast(count, wanted) => {
                 let from = wait(log.before_last(count, matchers(wanted), Access::all())).unwrap();
-                let kept = self.wanted(start, wanted);
+                let kept = self.shown(start, wanted);
                 let left = kept.iter().filter(|position| position.offset > from.offset).count();
                 assert_eq!(left, count.min(kept.len()));
                 assert_eq!(self.find(start, from), Find::Found);
@@ -139,7 +144,12 @@ impl Model {
 
     fn append(&mut self, log: &impl Log, start: Position, drafts: Vec<Draft>) {
         let publications: Vec<_> = drafts.into_iter().map(Draft::publication).collect();
-        let (before, answer) = (self.all.len(), wait(log.append(publications.clone())));
+        let publications: Vec<_> = publications
+            .into_iter()
+            .map(|publication| with_offset(publication, self.tail().offset))
+            .collect();
+        let (kept, before) = (self.all.clone(), self.all.len());
+        let answer = wait(log.append(publications.clone()));
         // The model takes the positions of the answer. Where the batch was refused, it has none,
         // and finds the refusal before it asks for one that matters.
         let given = answer.clone().unwrap_or_default();
@@ -147,7 +157,7 @@ impl Model {
         for (number, publication) in publications.into_iter().enumerate() {
             match self.decide(start, before, &publication) {
                 Err(refused) => {
-                    self.all.truncate(before);
+                    self.all = kept;
                     return assert_eq!(answer, Err(refused));
                 }
                 Ok(Some(position)) => appended.push(Appended { position, repeated: true }),
@@ -176,7 +186,7 @@ impl Model {
         {
             return Ok(Some(known.position));
         }
-        if publication.reopens() {
+        if publication.reopens() || matches!(publication.kind(), Kind::Erase(_)) {
             return Ok(None);
         }
         for topic in publication.topics() {
@@ -200,7 +210,10 @@ impl Model {
         self.all.iter().enumerate().rev().find(|(_, entry)| {
             let publication = &entry.publication;
             let changes = match publication.kind() {
-                Kind::Event => publication.reopens() && publication.topics().any(|of| of == topic),
+                Kind::Event | Kind::Removed(_) => {
+                    publication.reopens() && publication.topics().any(|of| of == topic)
+                }
+                Kind::Erase(_) => false,
                 _ => publication.topic() == topic,
             };
             changes && entry.position.offset > start.offset
@@ -231,7 +244,8 @@ impl Model {
             .map(|(further, Draft(topic, alternate, _, what))| {
                 good &= further > 0;
                 offset += further;
-                supplied(log, offset, Draft(topic, alternate, None, what).publication())
+                let publication = Draft(topic, alternate, None, what).publication();
+                supplied(log, offset, with_offset(publication, self.tail().offset))
             })
             .collect();
         assert_eq!(wait(log.append_at(entries.clone())).is_ok(), good);
@@ -240,6 +254,14 @@ impl Model {
 
     fn push(&mut self, entry: Entry) {
         assert!(entry.position.offset > self.tail().offset);
+        if let Kind::Erase(erase) = entry.publication.kind() {
+            let topic = entry.publication.topic();
+            let is_erased = |known: &&mut Entry| match erase {
+                Erase::Before => known.publication.topics().any(|of| of == topic),
+                Erase::One(offset) => known.position.offset == offset,
+            };
+            self.all.iter_mut().filter(is_erased).for_each(|known| *known = known.erased());
+        }
         self.all.push(entry);
     }
 
@@ -278,6 +300,10 @@ impl Model {
             .into_iter()
             .filter(|entry| (after + 1..=up_to).contains(&entry.offset));
         assert_eq!(positions(&block.entries), owed.collect::<Vec<_>>());
+        for entry in &block.entries {
+            let known = self.all.iter().find(|known| known.position == entry.position).unwrap();
+            assert_eq!(entry.publication, known.publication);
+        }
         assert!(up_to >= after && up_to <= self.tail().offset);
         let (count, bytes) =
             (block.entries.len(), block.entries.iter().map(|entry| entry.weight()).sum::<usize>());
@@ -286,6 +312,17 @@ impl Model {
             up_to > after || after == self.tail().offset,
             "there was more and nothing was looked at"
         );
+    }
+
+    /// The same of entries that readers are shown.
+    fn shown(&self, start: Position, wanted: usize) -> Vec<Position> {
+        let mut shown = self.wanted(start, wanted);
+        let is_shown = |position: &Position| {
+            let known = self.all.iter().find(|known| known.position == *position).unwrap();
+            known.publication.is_shown()
+        };
+        shown.retain(is_shown);
+        shown
     }
 
     /// Of what is kept after `start`, the entries of a topic, or all.
@@ -309,11 +346,23 @@ impl Draft {
         let publication = match what {
             What::Event => with_alternate(publication(TOPICS[to], "")),
             What::Reopening => with_alternate(publication(TOPICS[to], "")).with_reopening(true),
-            What::End(outcome) => Publication::end(topic(TOPICS[to]), outcome),
+            What::End(outcome) => Publication::end(topic(TOPICS[to]), outcome).with_data("reason"),
             What::Stop => Publication::stop(topic(TOPICS[to])),
+            What::Erase => Publication::erase(topic(TOPICS[to]), Erase::Before),
+            What::EraseOne(back) => Publication::erase(topic(TOPICS[to]), Erase::One(back)),
         };
         let key = key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
         key.into_iter().fold(publication, Publication::with_key)
+    }
+}
+
+/// The offset of an erasure of one event, which is drawn relative to the tail.
+fn with_offset(publication: Publication, tail: Offset) -> Publication {
+    match publication.kind() {
+        Kind::Erase(Erase::One(back)) => {
+            publication.with_kind(Kind::Erase(Erase::One(tail.saturating_sub(back))))
+        }
+        _ => publication,
     }
 }
 

@@ -20,13 +20,14 @@ use crate::disk::storage::{Folder, FolderLock, Storage};
 use crate::disk::write::answers::{AnswerHelper, Outbox};
 use crate::disk::write::indexer::Indexer;
 use crate::disk::write::queue::{Admitted, Job, Queue, Work};
+use crate::disk::write::rewriter::Rewriter;
 use crate::disk::write::writer::Writer;
 use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
     Clock, DiskUsage, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery, Picked,
-    Publication, Read, ReadError, Span, TopicState,
+    Publication, Read, ReadError, Span, TopicState, WaitingErasures,
 };
 
 /// A log on disk. Appended entries survive a crash of the process and of the machine.
@@ -108,7 +109,9 @@ impl DiskLog {
         let indexer = Indexer::start(Arc::clone(&shared.storage))?;
         let outbox = Arc::<Outbox>::default();
         let answering = Arc::clone(&outbox);
-        let writer = Writer::new(Arc::clone(&shared), options, room_to, indexer, answering, failed);
+        let rewriter = Rewriter::start(Arc::clone(&shared), &options)?;
+        let own = Arc::clone(&shared);
+        let writer = Writer::new(own, options, room_to, indexer, rewriter, answering, failed);
         let taking = Arc::clone(&queue);
         let writer = thread::Builder::new()
             .name("carafe-log-write".into())
@@ -323,6 +326,12 @@ impl Read for DiskLog {
 
     fn disk_usage(&self) -> Option<DiskUsage> {
         Some(self.shared.state().disk_usage())
+    }
+
+    fn waiting_erasures(&self) -> WaitingErasures {
+        let view = self.shared.view();
+        let Some(erasures) = &view.erasures else { return WaitingErasures::default() };
+        WaitingErasures { count: erasures.len(), since: erasures.since() }
     }
 
     fn topic_state(&self, topic: &Topic) -> TopicState {

@@ -6,14 +6,16 @@
 //! the public type.
 //!
 //! Threads: one writer appends and syncs (`write::writer`), one thread writes indexes
-//! (`write::indexer`), and several read (`crate::readers`). Readers use an immutable `View` and
+//! (`write::indexer`), one writes segments again without erased content (`write::rewriter`), and
+//! several read (`crate::readers`). Readers use an immutable `View` and
 //! atomics, and take no lock of the writer.
 //!
 //! Locks: no thread holds one lock of the log while it acquires another, except the locks inside an
 //! index, which only the thread that adds entries uses. Followers run while the state in
 //! `state::DiskShared` is locked; so a follower must not call the log. No lock is held while a file
-//! is read or written, except one per segment while its index is made again, and one per selection
-//! while it is made.
+//! is read or written, except one per segment while its index is made again, one per selection while
+//! it is made, and one while the file of a sealed segment is removed or replaced. Under that one, the
+//! lock of the state is taken.
 
 #[cfg(test)]
 mod costs;
@@ -33,6 +35,7 @@ mod write;
 
 pub use log::DiskLog;
 pub use maintain::check::{Finding, OfflineLog, Progress, Stat};
+pub use maintain::erased::StoredErased;
 pub use maintain::repair::{Loss, RepairPlan};
 pub use options::{DiskOptions, OpenError};
 pub use storage::{Storage, StorageFile};

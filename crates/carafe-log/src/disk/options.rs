@@ -51,6 +51,12 @@ pub struct DiskOptions {
     /// fails with [`AppendError::TooManyEnded`](crate::AppendError::TooManyEnded). A million by
     /// default.
     pub ended_topics: usize,
+    /// The time within which the bytes of erased events leave the disk. One hour by default.
+    pub erase_within: Duration,
+    /// The maximum number of erasures that the log remembers until their bytes have left the disk; a
+    /// further erasure fails with
+    /// [`AppendError::TooManyErasures`](crate::AppendError::TooManyErasures). 100,000 by default.
+    pub erasures: usize,
 }
 
 impl Default for DiskOptions {
@@ -66,6 +72,8 @@ impl Default for DiskOptions {
             key_window: crate::KEY_WINDOW,
             pattern_tests: crate::PATTERN_TESTS,
             ended_topics: crate::ENDED_TOPICS,
+            erase_within: Duration::from_secs(60 * 60),
+            erasures: 100_000,
         }
     }
 }
@@ -131,6 +139,20 @@ impl DiskOptions {
     #[must_use]
     pub fn with_pattern_tests(mut self, pattern_tests: u64) -> Self {
         self.pattern_tests = pattern_tests;
+        self
+    }
+
+    /// Sets [`erase_within`](Self::erase_within).
+    #[must_use]
+    pub fn with_erase_within(mut self, time: Duration) -> Self {
+        self.erase_within = time;
+        self
+    }
+
+    /// Sets [`erasures`](Self::erasures).
+    #[must_use]
+    pub fn with_erasures(mut self, erasures: usize) -> Self {
+        self.erasures = erasures;
         self
     }
 

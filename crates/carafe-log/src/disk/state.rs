@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,7 @@ use crate::disk::storage::Storage;
 use crate::disk::view::{Place, View};
 use crate::lifecycle::{Lifecycle, changes_life};
 use crate::wanted::Budget;
-use crate::{Clock, DiskUsage, Entry, Follower, ReadError};
+use crate::{Clock, DiskUsage, Entry, Erasures, Follower, Kind, Publication, ReadError};
 
 /// The maximum number of bytes of selections that are held in memory.
 const SELECTIONS: usize = 32 << 20;
@@ -43,6 +43,15 @@ pub(crate) struct DiskShared {
     // Changed by the writer, before a view shows the entry that changes it. A leaf in the lock
     // order.
     lifecycle: RwLock<Lifecycle>,
+    // Held while the file of a sealed segment is removed or replaced: one thread trims, another
+    // replaces. The lock of the state is taken under it.
+    files: Mutex<()>,
+    /// Bytes that a segment takes that is being written again, beside its old file. `Relaxed`: the
+    /// writer may see it late.
+    rewriting: AtomicU64,
+    /// The offset before the active segment that is to be sealed, since it has erased content.
+    /// `Relaxed`: the writer may see it late.
+    seal_after: AtomicU64,
     pub(crate) selections: Selections,
     /// The number of pattern tests so far. `Relaxed`: a statistic.
     tests: AtomicU64,
@@ -56,6 +65,10 @@ pub(crate) struct State {
     pub(crate) active: Active,
     pub(crate) tail: Position,
     pub(crate) followers: Vec<Follower>,
+    /// Erasures whose content may still be stored.
+    pub(crate) erasures: Option<Arc<Erasures>>,
+    /// The offset of the newest erasure since the log was opened.
+    pub(crate) erased_to: Offset,
 }
 
 /// A log that was opened.
@@ -64,6 +77,19 @@ pub(crate) struct Opened {
     /// The size up to which space is allocated for the active segment.
     pub(crate) room_to: u32,
     pub(crate) lifecycle: Lifecycle,
+}
+
+pub(crate) fn is_erasure(publication: &Publication) -> bool {
+    matches!(publication.kind(), Kind::Erase(_))
+}
+
+/// Bytes that a segment takes while it is written again.
+pub(crate) struct Rewriting<'a>(&'a AtomicU64);
+
+impl Drop for Rewriting<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The segment that is being written.
@@ -101,6 +127,29 @@ impl State {
         (Arc::clone(index), summary)
     }
 
+    /// Adds the erasures among entries.
+    fn erase(&mut self, entries: &[Arc<Entry>]) {
+        let is_erasure = |entry: &&Arc<Entry>| is_erasure(&entry.publication);
+        for entry in entries.iter().filter(is_erasure) {
+            Arc::make_mut(self.erasures.get_or_insert_default()).add(entry);
+            self.erased_to = entry.offset();
+        }
+    }
+
+    /// Forgets erasures of trimmed entries.
+    pub(crate) fn forget_erasures_to(&mut self, start: Offset) {
+        self.change_erasures(|erasures| erasures.trim(start));
+    }
+
+    fn change_erasures(&mut self, change: impl FnOnce(&mut Erasures)) {
+        if let Some(erasures) = &mut self.erasures {
+            change(Arc::make_mut(erasures));
+            if erasures.is_empty() {
+                self.erasures = None;
+            }
+        }
+    }
+
     pub(crate) fn disk_usage(&self) -> DiskUsage {
         let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
         // Like retention, which counts the index of the active segment before it is written.
@@ -117,6 +166,8 @@ impl State {
             entries: index.entries(),
             first: *first,
             tail: self.tail,
+            erasures: self.erasures.clone(),
+            erased_to: self.erased_to,
         }
     }
 }
@@ -144,6 +195,9 @@ impl DiskShared {
             state,
             view,
             lifecycle: RwLock::new(lifecycle),
+            files: Mutex::default(),
+            rewriting: AtomicU64::new(0),
+            seal_after: AtomicU64::new(u64::MAX),
             selections,
             tests: AtomicU64::new(0),
             holes,
@@ -178,6 +232,8 @@ impl DiskShared {
         let mut state = self.lock();
         self.apply(entries);
         let outcome = change(&mut state);
+        // Before the followers: from the answer on, nobody reads what is erased.
+        state.erase(entries);
         self.view.store(Arc::new(state.view()));
         // A follower runs under this lock, so it must not call the log. The order is this lock,
         // then the hub's.
@@ -222,12 +278,83 @@ impl DiskShared {
     pub(crate) fn part(&self, view: &View, place: &Place) -> Result<SegmentReader, ReadError> {
         match place {
             Place::Active => Ok(view.active()),
-            Place::Sealed(sealed) => Ok(SegmentReader {
-                segment: sealed.segment.clone(),
-                last: sealed.summary.last,
-                index: sealed.index(&*self.storage)?,
+            Place::Sealed(sealed) => self.sealed_part(view, sealed),
+        }
+    }
+
+    fn sealed_part(&self, view: &View, sealed: &Sealed) -> Result<SegmentReader, ReadError> {
+        // A view may be older than a segment that was written again.
+        if let Some(rewritten) = sealed.rewritten() {
+            return self.sealed_part(view, &rewritten);
+        }
+        match sealed.index(&*self.storage) {
+            // Written again meanwhile.
+            Err(ReadError::Trimmed { .. }) if sealed.rewritten().is_some() => {
+                self.sealed_part(view, sealed)
+            }
+            index => Ok(SegmentReader {
+                erasures: view.erasures.clone(),
+                ..SegmentReader::of(sealed, index?)
             }),
         }
+    }
+
+    /// Keeps the files of sealed segments as they are while the guard lives.
+    pub(crate) fn lock_files(&self) -> MutexGuard<'_, ()> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, unless another thread has them.
+    pub(crate) fn try_lock_files(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.files.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether a sealed segment is part of the log.
+    pub(crate) fn has(&self, sealed: &Arc<Sealed>) -> bool {
+        self.lock().sealed.iter().any(|known| Arc::ptr_eq(known, sealed))
+    }
+
+    /// Shows readers another segment in place of one that it has; `false` if that was trimmed.
+    pub(crate) fn replace(&self, old: &Arc<Sealed>, new: &Arc<Sealed>) -> bool {
+        let is_there = self.change(|state| {
+            let at = state.sealed.iter().position(|known| Arc::ptr_eq(known, old));
+            if let Some(at) = at {
+                Arc::make_mut(&mut state.sealed)[at] = Arc::clone(new);
+            }
+            at.is_some()
+        });
+        if is_there {
+            old.give_way_to(new);
+        }
+        is_there
+    }
+
+    /// Counts bytes that a rewritten segment takes, until the guard is dropped.
+    pub(crate) fn rewriting(&self, bytes: u64) -> Rewriting<'_> {
+        self.rewriting.store(bytes, Ordering::Relaxed);
+        Rewriting(&self.rewriting)
+    }
+
+    pub(crate) fn rewriting_bytes(&self) -> u64 {
+        self.rewriting.load(Ordering::Relaxed)
+    }
+
+    /// Asks the writer to seal the active segment, if it is still the one after this offset.
+    pub(crate) fn seal_after(&self, offset: Offset) {
+        self.seal_after.store(offset, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_to_be_sealed(&self, segment: &Segment) -> bool {
+        self.seal_after.load(Ordering::Relaxed) == segment.header.previous.offset
+    }
+
+    /// Forgets erasures that have been carried out.
+    pub(crate) fn forget_erasures(&self, done: &Erasures) {
+        self.change(|state| state.change_erasures(|erasures| erasures.forget(done)));
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use carafe_protocol::{Generation, Offset, Position};
 
-use crate::Span;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::file::SegmentIndex;
 use crate::disk::read::part::SegmentReader;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::sealed::Sealed;
+use crate::{Erasures, Span};
 
 /// An immutable snapshot for readers. The writer publishes another one after each commit.
 pub(crate) struct View {
@@ -23,6 +23,10 @@ pub(crate) struct View {
     pub(crate) entries: Ordinal,
     pub(crate) first: Option<Position>,
     pub(crate) tail: Position,
+    /// Erasures that are applied to what is read in this view.
+    pub(crate) erasures: Option<Arc<Erasures>>,
+    /// The offset of the newest erasure since the log was opened.
+    pub(crate) erased_to: Offset,
 }
 
 /// A segment of a view.
@@ -63,7 +67,13 @@ impl View {
             segment: self.segment.clone(),
             last: self.tail,
             index: SegmentIndex::Memory(Arc::clone(&self.index), self.entries),
+            erasures: self.erasures.clone(),
         }
+    }
+
+    /// The active segment with what it has on the disk.
+    pub(crate) fn active_with_erased(&self) -> SegmentReader {
+        SegmentReader { erasures: None, ..self.active() }
     }
 
     /// The last position of an earlier generation, which the first segment of the next generation

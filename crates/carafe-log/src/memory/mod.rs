@@ -1,6 +1,7 @@
 //! The log in memory. Appending and short reads run on the calling thread, longer reads on reader
 //! threads.
 
+mod erase;
 mod limits;
 mod search;
 mod shared;
@@ -101,13 +102,27 @@ impl MemoryLog {
 
 impl Append for MemoryLog {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
-        Box::pin(async move { self.state().append(batch) })
+        Box::pin(async move {
+            let erases = batch.iter().any(erase::is_erasure);
+            let appended = self.state().append(batch)?;
+            if erases {
+                erase::carry_out(&self.shared).await;
+            }
+            Ok(appended)
+        })
     }
 }
 
 impl AppendAt for MemoryLog {
     fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>> {
-        Box::pin(async move { self.state().append_at(entries) })
+        Box::pin(async move {
+            let erases = entries.iter().any(|entry| erase::is_erasure(&entry.publication));
+            self.state().append_at(entries)?;
+            if erases {
+                erase::carry_out(&self.shared).await;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -133,7 +133,8 @@ impl LastSearch {
     fn counts(&self, entry: &Entry, budget: &mut Budget) -> bool {
         let publication = &entry.publication;
         let is_public = self.public && !publication.is_private();
-        self.wanted.matches_any_of(publication, budget)
+        publication.is_shown()
+            && self.wanted.matches_any_of(publication, budget)
             && (is_public || self.granted.matches_any_of(publication, budget))
     }
 }
@@ -247,7 +248,12 @@ impl ExternalIdSearch {
     /// Runs one turn. `None` if the search is not finished.
     pub(super) fn turn(&mut self, log: &MemoryShared) -> Option<Option<Position>> {
         let taken = log.state().take_with_external_id(&self.id, self.after, TAKEN);
-        let shown = taken.iter().find(|entry| self.access.shows(&entry.publication));
+        let is_it = |entry: &&Arc<Entry>| {
+            // An erased event has no ID any more.
+            entry.publication.external_id() == Some(&self.id)
+                && self.access.shows(&entry.publication)
+        };
+        let shown = taken.iter().find(is_it);
         // A full portion without a shown entry may be followed by others.
         if shown.is_some() || taken.len() < TAKEN {
             return Some(shown.map(|entry| entry.position));
@@ -268,13 +274,15 @@ impl State {
             return Err(ReadError::Trimmed { after, start: self.start });
         }
         let before = self.up_to(after).next().map_or(self.start, |entry| entry.position);
-        Ok((before, self.after(after).take(count).cloned().collect()))
+        let taken = self.after(after).take(count).map(|entry| self.readable(entry));
+        Ok((before, taken.collect()))
     }
 
     /// The last entries before an offset, and the position before them.
     fn take_before(&self, before: Option<Offset>, count: usize) -> (Position, Vec<Arc<Entry>>) {
         let mut older = self.up_to(before.map_or(Offset::MAX, |before| before.saturating_sub(1)));
-        let mut taken: Vec<_> = older.by_ref().take(count).cloned().collect();
+        let mut taken: Vec<_> =
+            older.by_ref().take(count).map(|entry| self.readable(entry)).collect();
         taken.reverse();
         (older.next().map_or(self.start, |entry| entry.position), taken)
     }
@@ -306,6 +314,7 @@ impl State {
         let Some(positions) = self.by_external_id.get(id) else { return Vec::new() };
         let from = positions.partition_point(|position| position.offset <= after);
         let positions = positions.range(from..positions.len().min(from + count));
-        positions.filter_map(|position| self.entry_at(position.offset)).cloned().collect()
+        let entries = positions.filter_map(|position| self.entry_at(position.offset));
+        entries.map(|entry| self.readable(entry)).collect()
     }
 }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use carafe_protocol::{Offset, Position, Topic};
 
 use super::limits::MemoryLimits;
+use crate::Erasures;
 use crate::lifecycle::{Changes, Decisions, Lifecycle};
 use crate::{
     AppendAtError, AppendError, Appended, Clock, Entry, ExternalId, Find, Followed, Follower,
@@ -39,6 +40,10 @@ pub(super) struct State {
     /// The positions of all entries with an external ID, of any topic.
     pub(super) by_external_id: HashMap<ExternalId, VecDeque<Position>>,
     pub(super) lifecycle: Lifecycle,
+    /// Erasures that are being carried out.
+    pub(super) erasures: Erasures,
+    /// Entries up to this offset have nothing that they erase.
+    pub(super) erased_to: Offset,
     pub(super) followers: Vec<Follower>,
 }
 
@@ -80,6 +85,14 @@ impl Kept {
         let at = self.entries.binary_search_by_key(&offset, |entry| entry.offset()).ok()?;
         Some(&self.entries[at])
     }
+
+    /// Replaces the entry with the same offset, if there is one.
+    pub(super) fn replace(&mut self, entry: Entry) {
+        let found = self.entries.binary_search_by_key(&entry.offset(), |entry| entry.offset());
+        let Some(known) = found.ok().and_then(|at| self.entries.get_mut(at)) else { return };
+        self.bytes = self.bytes - known.weight() + entry.weight();
+        *known = Arc::new(entry);
+    }
 }
 
 impl State {
@@ -96,6 +109,8 @@ impl State {
             keys: HashMap::new(),
             by_external_id: HashMap::new(),
             lifecycle: Lifecycle::default(),
+            erasures: Erasures::default(),
+            erased_to: 0,
             followers: Vec::new(),
         }
     }
@@ -139,13 +154,14 @@ impl State {
         let (mut fresh, mut appended) = (Vec::with_capacity(batch.len()), Vec::new());
         let nothing = Changes::default();
         let mut decisions = Decisions::new(&self.lifecycle, &nothing, self.limits.ended_topics);
-        let mut keys = HashMap::new();
+        let (mut keys, mut erasures) = (HashMap::new(), Erasures::default());
         for publication in batch {
             let key = key_of(&publication);
             // A second event with the same key in the batch counts as repeated, too.
             let known = key
                 .as_ref()
-                .and_then(|key| keys.get(key).copied().or_else(|| self.first_with_key(key, time)));
+                .and_then(|key| keys.get(key).copied().or_else(|| self.first_with_key(key, time)))
+                .filter(|known| !self.is_erased_by(&erasures, &fresh, *known));
             // Known keys first: a producer may send its last events again after the end.
             let known = known.map_or_else(|| decisions.check(&publication), |key| Ok(Some(key)))?;
             if let Some(position) = known {
@@ -156,6 +172,7 @@ impl State {
             keys.extend(key.map(|key| (key, tail)));
             let entry = Arc::new(Entry { position: tail, time, publication });
             decisions.record(&entry);
+            erasures.add(&entry);
             fresh.push(entry);
             appended.push(Appended { position: tail, repeated: false });
         }
@@ -180,7 +197,8 @@ impl State {
         let fits = |entry: &&Arc<Entry>| {
             room.checked_sub(entry.weight()).map(|left| room = left).is_some()
         };
-        let mut newest: Vec<_> = self.up_to(Offset::MAX).take_while(fits).cloned().collect();
+        let mut newest: Vec<_> =
+            self.up_to(Offset::MAX).take_while(fits).map(|entry| self.readable(entry)).collect();
         newest.reverse();
         let first = newest.first().map_or(Offset::MAX, |entry| entry.offset());
         let before = self.up_to(first.saturating_sub(1)).next();
@@ -190,7 +208,9 @@ impl State {
     /// The stored entry with this key that a publication at this time would repeat.
     fn first_with_key(&self, key: &Key, time: SystemTime) -> Option<Position> {
         let position = *self.keys.get(key)?;
-        let stored = self.entry_at(position.offset)?.time;
+        let stored = self.entry_at(position.offset)?;
+        // The key of an erased event is free again, as the key of a trimmed one.
+        let stored = if self.erasures.covers(stored) { return None } else { stored.time };
         // An entry of the future has age zero: its key is known.
         let age = time.duration_since(stored).unwrap_or_default();
         (age < self.limits.key_window).then_some(position)
@@ -200,6 +220,7 @@ impl State {
         for entry in entries {
             self.keys.extend(key_of(&entry.publication).map(|key| (key, entry.position)));
             self.lifecycle.apply(entry);
+            self.begin_erasure(entry);
             if let Some(id) = entry.publication.external_id() {
                 self.by_external_id.entry(id.clone()).or_default().push_back(entry.position);
             }
@@ -230,7 +251,7 @@ impl State {
         }
     }
 
-    fn forget_key(&mut self, entry: &Entry) {
+    pub(super) fn forget_key(&mut self, entry: &Entry) {
         // A later entry may have the key, after the window of this one had passed.
         if let Some(key) = key_of(&entry.publication)
             && self.keys.get(&key) == Some(&entry.position)

@@ -101,13 +101,14 @@ fn every_kind_of_entry_is_read_back_as_it_was_written() {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments().with_supplied(true)).unwrap();
     let kinds = [
+        // Before all that it would erase.
+        Kind::Erase(Erase::Before),
+        Kind::Erase(Erase::One(u64::MAX)),
         Kind::Event,
         Kind::End(Outcome::Done),
         Kind::End(Outcome::Failed),
         Kind::End(Outcome::Cancelled),
         Kind::Stop,
-        Kind::Erase(Erase::Before),
-        Kind::Erase(Erase::One(u64::MAX)),
         Kind::Removed(Removed::Erased),
         Kind::Removed(Removed::Compacted),
     ];

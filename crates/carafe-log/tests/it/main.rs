@@ -8,6 +8,7 @@ mod concurrency;
 mod crash;
 mod disk;
 mod ends;
+mod erase;
 mod faults;
 mod folder;
 mod formats;

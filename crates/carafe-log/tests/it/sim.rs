@@ -91,6 +91,12 @@ pub(crate) enum Sync {
     Trimmed,
     /// That the mark of an orderly end is gone.
     Unmarked,
+    /// A segment that was written again.
+    Rewritten,
+    /// That the index of a segment is gone that is about to be replaced.
+    Unindexed,
+    /// The name of a segment that was written again.
+    Replaced,
 }
 
 impl SimDisk {
@@ -298,7 +304,9 @@ impl Storage for SimDisk {
         let kind = disk.journal.iter().rev().find_map(|op| match op {
             Op::Link(name, _) if name.ends_with(".segment") => Some(Sync::Begun),
             Op::Unlink(name) if name == "clean" => Some(Sync::Unmarked),
-            Op::Unlink(_) => Some(Sync::Trimmed),
+            Op::Unlink(name) if name.ends_with(".segment") => Some(Sync::Trimmed),
+            Op::Unlink(_) => Some(Sync::Unindexed),
+            Op::Rename(_, name) if name.ends_with(".segment") => Some(Sync::Replaced),
             _ => None,
         });
         if kind.is_none() || kind != disk.left_out {
@@ -381,7 +389,10 @@ impl StorageFile for SimFile {
             drop(disk);
             return Err(fault.error());
         }
+        let mut names = disk.names.iter().filter(|(_, number)| **number == self.number);
+        let is_copy = names.any(|(name, _)| name.ends_with(".segment.new"));
         let kind = disk.journal.iter().rev().find_map(|op| match op {
+            Op::Write(number, ..) if *number == self.number && is_copy => Some(Sync::Rewritten),
             Op::Write(number, 0, _) if *number == self.number => Some(Sync::Header),
             Op::Write(number, ..) if *number == self.number => Some(Sync::Commit),
             _ => None,

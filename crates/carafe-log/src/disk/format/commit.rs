@@ -20,11 +20,14 @@ pub(crate) struct Row {
     pub(crate) length: u32,
     /// Only subscribers with access to private events may see the entry.
     pub(crate) private: bool,
+    /// Whether readers are shown the entry: it is no erasure, and not removed.
+    pub(crate) is_shown: bool,
 }
 
 impl Row {
     pub(crate) fn of(entry: &Entry, at: u32, length: u32) -> Self {
-        Self { offset: entry.offset(), at, length, private: entry.publication.is_private() }
+        let (private, is_shown) = (entry.publication.is_private(), entry.publication.is_shown());
+        Self { offset: entry.offset(), at, length, private, is_shown }
     }
 }
 

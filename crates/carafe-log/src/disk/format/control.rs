@@ -21,7 +21,7 @@ pub(crate) fn of(entry: &Entry) -> Option<Cow<'_, Entry>> {
     let publication = &entry.publication;
     match publication.kind() {
         Kind::End(_) | Kind::Stop | Kind::Erase(_) => Some(Cow::Borrowed(entry)),
-        Kind::Event if publication.reopens() => {
+        Kind::Event | Kind::Removed(_) if publication.reopens() => {
             // The event may be large. Its content is in the segment.
             let mut entry = entry.clone();
             entry.publication = entry.publication.with_data("");

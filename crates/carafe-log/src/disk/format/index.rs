@@ -1,8 +1,8 @@
 //! The format of the index file of a sealed segment.
 //!
 //! A head is followed by tables of 32-bit words. In this order: rows (offset from the position
-//! before the segment, place, and length with the highest bit set for private entries), topics with
-//! keys and then IDs (a hash in two words, and an ordinal), topics (place and length of the name,
+//! before the segment, place, and length, with the highest bit set for private entries and the next
+//! one for erasures and removed entries), topics with keys and then IDs (a hash in two words, and an ordinal), topics (place and length of the name,
 //! place and number of the ordinals), and ordinals. Then the names follow. Keys and IDs are sorted
 //! by hash and topics by name; the names have the order of their topics. Then the control entries
 //! follow ([`control`](super::control)). The file ends with its CRC32C.
@@ -13,10 +13,11 @@
 use std::hash::Hasher;
 use std::time::SystemTime;
 
-use carafe_protocol::Position;
+use carafe_protocol::{Offset, Position};
 use siphasher::sip::SipHasher13;
 
 use crate::disk::format::codec::Take;
+use crate::disk::format::commit::Row;
 use crate::disk::format::header::{Header, take_position};
 use crate::disk::format::record::checksum;
 
@@ -50,8 +51,23 @@ pub(crate) fn head_size(header: &Header) -> usize {
     EVENTS_HEAD + if header.kinds { WORD } else { 0 }
 }
 
-/// Marks a private entry in the length of its record. No record is this long.
-pub(crate) const PRIVATE: u32 = 1 << 31;
+/// Marks a private entry in the length of its record. No record has 1 GiB.
+const PRIVATE: u32 = 1 << 31;
+
+/// Marks an erasure, and what is left of a removed entry.
+const HIDDEN: u32 = 1 << 30;
+
+/// The length of a record with its marks.
+pub(crate) fn marked_length(row: &Row) -> u32 {
+    let mark = |mark, is_set| if is_set { mark } else { 0 };
+    row.length | mark(PRIVATE, row.private) | mark(HIDDEN, !row.is_shown)
+}
+
+/// A row with a length that may have marks.
+pub(crate) fn row(offset: Offset, at: u32, marked: u32) -> Row {
+    let (private, is_shown) = (marked & PRIVATE != 0, marked & HIDDEN == 0);
+    Row { offset, at, length: marked & !(PRIVATE | HIDDEN), private, is_shown }
+}
 
 pub(crate) const WORD: usize = 4;
 /// The numbers of words of a row, of a key or ID, and of a topic.

@@ -55,6 +55,18 @@ impl<'a> Content<'a> {
 
     /// Reads the commits in order, calls `each` for each entry, and determines what follows them.
     pub(crate) fn scan(&mut self, mut each: impl FnMut(Entry, Row)) -> io::Result<Scan> {
+        self.commits(|entries| {
+            entries.into_iter().for_each(|(entry, row)| each(entry, row));
+            Ok(())
+        })
+    }
+
+    /// Reads the commits in order, and determines what follows them. Ends with the first error of
+    /// `each`, which is called with the entries of each commit.
+    pub(crate) fn commits<E: From<io::Error>>(
+        &mut self,
+        mut each: impl FnMut(Vec<(Entry, Row)>) -> Result<(), E>,
+    ) -> Result<Scan, E> {
         let header = self.header;
         let (mut end, mut begin) = (CommitEnd::of_empty(&header), 0);
         let mut last = header.previous.offset;
@@ -63,7 +75,7 @@ impl<'a> Content<'a> {
             // All of a commit or nothing: its records are decoded before any of them is passed on.
             let Some(entries) = entries(&header, records, at, last) else { break };
             last = entries.last().map_or(last, |(_, row)| row.offset);
-            entries.into_iter().for_each(|(entry, row)| each(entry, row));
+            each(entries)?;
             (begin, end) = (end.at, next);
         }
         Ok(Scan { end, last: begin, rest: self.rest(end.at as usize)? })

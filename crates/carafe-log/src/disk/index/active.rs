@@ -10,7 +10,9 @@ use crate::disk::format::commit::Row;
 use crate::disk::format::control;
 use crate::disk::format::filter::{self, HashKind};
 use crate::disk::format::header::Header;
-use crate::disk::format::index::{KEY, Ordinal, PRIVATE, ROW, TOPIC, WORD, hash, head_size};
+use crate::disk::format::index::{
+    KEY, Ordinal, ROW, TOPIC, WORD, hash, head_size, marked_length, row,
+};
 use crate::disk::index::paged::Paged;
 use crate::disk::index::postings::{List, ListId, Postings};
 use crate::disk::pace::Pace;
@@ -133,8 +135,7 @@ impl ActiveIndex {
         let offset = offset.expect("a segment is ended before its offsets span 2^32");
         packed.offset.store(offset, Ordering::Relaxed);
         packed.at.store(row.at, Ordering::Relaxed);
-        let private = if row.private { PRIVATE } else { 0 };
-        packed.length.store(row.length | private, Ordering::Relaxed);
+        packed.length.store(marked_length(&row), Ordering::Relaxed);
         let topics = if let [topic] = topics { *topic } else { self.push_several(topics) };
         packed.topics.store(topics, Ordering::Relaxed);
     }
@@ -214,13 +215,8 @@ impl ActiveIndex {
         let load = |word: fn(&PackedRow) -> &AtomicU32| {
             self.rows.get(ordinal as usize).map_or(0, |row| word(row).load(Ordering::Relaxed))
         };
-        let length = load(|row| &row.length);
-        Row {
-            offset: self.base + u64::from(load(|row| &row.offset)),
-            at: load(|row| &row.at),
-            length: length & !PRIVATE,
-            private: length & PRIVATE != 0,
-        }
+        let offset = self.base + u64::from(load(|row| &row.offset));
+        row(offset, load(|row| &row.at), load(|row| &row.length))
     }
 
     /// The offset of an entry, counted from the position before the segment.

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::disk::format::codec::{Put, length};
 use crate::disk::format::header::{Header, put_position};
-use crate::disk::format::index::{MAGIC, Ordinal, PRIVATE, Summary, version};
+use crate::disk::format::index::{MAGIC, Ordinal, Summary, marked_length, version};
 use crate::disk::format::pieces::{Pieces, Sink};
 use crate::disk::format::record::checksum;
 use crate::disk::index::active::{ActiveIndex, TopicId};
@@ -119,8 +119,7 @@ fn put_rows(
     for ordinal in 0..entries {
         pace.step();
         let row = index.row(ordinal);
-        let private = if row.private { PRIVATE } else { 0 };
-        out.put_words([index.offset_within(ordinal), row.at, row.length | private])?;
+        out.put_words([index.offset_within(ordinal), row.at, marked_length(&row)])?;
     }
     Ok(())
 }

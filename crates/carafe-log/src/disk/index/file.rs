@@ -9,9 +9,7 @@ use carafe_protocol::{Offset, Topic};
 use crate::disk::format::commit::Row;
 use crate::disk::format::control;
 use crate::disk::format::header::Header;
-use crate::disk::format::index::{
-    Counts, KEY, Ordinal, PRIVATE, ROW, TOPIC, WORD, hash, head_size,
-};
+use crate::disk::format::index::{Counts, KEY, Ordinal, ROW, TOPIC, WORD, hash, head_size, row};
 use crate::disk::format::record::checksum;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::storage::StorageFile;
@@ -119,12 +117,8 @@ impl IndexFile {
     pub(crate) fn run(&self, entries: Range<Ordinal>) -> io::Result<Vec<Row>> {
         let at = self.counts.head + entries.start as usize * ROW * WORD;
         let words = self.words(at, entries.len() * ROW)?;
-        let row = |row: &[u32; ROW]| Row {
-            offset: self.header.previous.offset + u64::from(row[0]),
-            at: row[1],
-            length: row[2] & !PRIVATE,
-            private: row[2] & PRIVATE != 0,
-        };
+        let base = self.header.previous.offset;
+        let row = |[within, at, length]: &[u32; ROW]| row(base + u64::from(*within), *at, *length);
         Ok(words.as_chunks().0.iter().map(row).collect())
     }
 

@@ -19,16 +19,19 @@ use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::{Active, Opened, State};
 use crate::disk::storage::Storage;
 use crate::lifecycle::Lifecycle;
+use crate::{Entry, Erasures};
 
 /// Opens an existing log or creates one.
 pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<Opened, OpenError> {
     let storage = &**storage;
-    let (lifecycle, (state, room_to)) = match Checked::read(storage)? {
-        None => (Lifecycle::default(), begin(storage, options)?),
-        Some(Checked { sealed, newest, scan, lifecycle }) => {
-            (lifecycle, open_newest(storage, options, sealed, newest, scan)?)
+    let (lifecycle, erasures, (mut state, room_to)) = match Checked::read(storage)? {
+        None => (Lifecycle::default(), Erasures::default(), begin(storage, options)?),
+        Some(Checked { sealed, newest, scan, lifecycle, erasures }) => {
+            (lifecycle, erasures, open_newest(storage, options, sealed, newest, scan)?)
         }
     };
+    // Which of them were carried out is found out in the background.
+    state.erasures = (!erasures.is_empty()).then(|| Arc::new(erasures));
     Ok(Opened { state, room_to, lifecycle })
 }
 
@@ -51,21 +54,29 @@ struct Checked {
     newest: Segment,
     scan: Scanned,
     lifecycle: Lifecycle,
+    erasures: Erasures,
 }
 
 impl Checked {
     fn read(storage: &dyn Storage) -> Result<Option<Self>, OpenError> {
         let mut segments = segments(storage)?;
         let Some(newest) = segments.pop_back() else { return Ok(None) };
-        let (mut sealed, mut lifecycle) = (VecDeque::new(), Lifecycle::default());
+        let mut sealed = VecDeque::new();
+        let (mut lifecycle, mut erasures) = (Lifecycle::default(), Erasures::default());
+        let mut apply = |control: &[Entry]| {
+            for entry in control {
+                lifecycle.apply(entry);
+                erasures.add(entry);
+            }
+        };
         for segment in segments {
             let (segment, control) = Sealed::open(storage, segment)?;
             sealed.push_back(Arc::new(segment));
-            control.iter().for_each(|entry| lifecycle.apply(entry));
+            apply(&control);
         }
         check_chain(&sealed, &newest)?;
         let scan = newest.scan()?;
-        scan.control.iter().for_each(|entry| lifecycle.apply(entry));
+        apply(&scan.control);
         let clean = clean_mark(storage)?;
         // The mark stays if opening fails. Without the mark, damage at the end would pass for a
         // torn commit at the next attempt.
@@ -75,7 +86,7 @@ impl Checked {
             storage.sync()?;
         }
         tidy(storage, &sealed)?;
-        Ok(Some(Self { sealed, newest, scan, lifecycle }))
+        Ok(Some(Self { sealed, newest, scan, lifecycle, erasures }))
     }
 }
 
@@ -88,7 +99,14 @@ fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32
 }
 
 fn state(sealed: VecDeque<Arc<Sealed>>, active: Active, tail: Position) -> State {
-    State { sealed: Arc::new(sealed), active, tail, followers: Vec::new() }
+    State {
+        sealed: Arc::new(sealed),
+        active,
+        tail,
+        followers: Vec::new(),
+        erasures: None,
+        erased_to: 0,
+    }
 }
 
 /// All segments in order, except one that was being created when the machine stopped.

@@ -69,14 +69,9 @@ impl DiskShared {
     }
 
     /// The entry with exactly this offset.
-    fn entry_at(&self, view: &View, offset: Offset) -> Result<Option<Entry>, ReadError> {
+    pub(crate) fn entry_at(&self, view: &View, offset: Offset) -> Result<Option<Entry>, ReadError> {
         let part = self.part(view, &view.place_of(offset))?;
-        let ordinal = part.first_after(offset.saturating_sub(1))?;
-        if ordinal == part.entries() {
-            return Ok(None);
-        }
-        let row = part.rows(&[ordinal])?.pop().filter(|row| row.offset == offset);
-        row.map(|row| part.segment.entry(row)).transpose()
+        part.row_at(offset)?.map(|row| part.segment.entry(row)).transpose()
     }
 
     /// Reads a block. `None` if the turn ended before there was a result.
@@ -178,7 +173,7 @@ fn at(part: &SegmentReader, offsets: &[Offset], limit: BlockLimit) -> Result<Pic
     let mut rows = part.rows(&ordinals)?;
     rows.retain(|row| offsets.binary_search(&row.offset).is_ok());
     let (mut picked, mut bytes) = (Picked { entries: Vec::new(), passed: offsets.len() }, 0);
-    part.segment.entries(&rows, |entry| {
+    part.read(&rows, |entry| {
         bytes += entry.weight();
         if !picked.entries.is_empty() && bytes > limit.bytes {
             picked.passed = offsets.partition_point(|offset| *offset < entry.offset());
@@ -198,7 +193,7 @@ fn block(
 ) -> Result<Block, ReadError> {
     let rows = part.rows(&picked.ordinals)?;
     let (mut entries, mut bytes) = (Vec::<Arc<Entry>>::with_capacity(rows.len()), 0);
-    part.segment.entries(&rows, |entry| {
+    part.read(&rows, |entry| {
         // The first entry is returned whatever its size, or the reader would never get past it.
         bytes += entry.weight();
         if !entries.is_empty() && bytes > limit.bytes {

@@ -83,7 +83,7 @@ impl ExternalIdSearch {
             known.publication.external_id() == Some(&self.id)
                 && self.access.shows(&known.publication)
         };
-        if let Some(entry) = part.segment.first_of(&rows, is_it)? {
+        if let Some(entry) = part.first_of(&rows, is_it)? {
             return Ok(Some(Some(entry.position)));
         }
         if !later.is_empty() {

@@ -93,13 +93,16 @@ impl DiskShared {
         now: SystemTime,
     ) -> Result<Option<Position>, ReadError> {
         let (view, since) = (self.view(), self.known_since(now));
+        // What was found may have been erased since: then all is searched again, which is rare.
+        let is_as_looked = view.erased_to <= looked.view.tail.offset;
         if let Some(known) = looked.found.get(&number)
+            && is_as_looked
             && known.position.offset > view.start().offset
             && is_since(milliseconds(known.time), since)
         {
             return Ok(Some(known.position));
         }
-        let beyond = looked.view.tail.offset;
+        let beyond = if is_as_looked { looked.view.tail.offset } else { 0 };
         if view.tail.offset <= beyond {
             return Ok(None);
         }
@@ -133,7 +136,8 @@ impl DiskShared {
                 && known.publication.key() == Some(key)
                 && is_since(milliseconds(known.time), since)
         };
-        let first = part.segment.first_of(&rows, is_it)?;
+        // An erased event has no key any more.
+        let first = part.first_of(&rows, is_it)?;
         Ok(first.map(|Entry { position, time, .. }| StoredKey { position, time }))
     }
 }

@@ -216,6 +216,7 @@ impl LatestSearch {
                 continue;
             }
             let is_complete = control.binary_search(&offset).is_err()
+                && reader.is_shown(candidate.ordinal, &mut shown, budget)?
                 && shown.shows(reader, candidate.ordinal, budget)?
                 && self.newest.add(candidate.topic, offset)?;
             if is_complete {

@@ -2,6 +2,7 @@
 //! the lock of the writer.
 
 pub(crate) mod blocks;
+pub(crate) mod erased;
 pub(crate) mod external_ids;
 pub(crate) mod finder;
 pub(crate) mod follow;

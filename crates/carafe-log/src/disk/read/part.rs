@@ -1,15 +1,17 @@
 //! Reading one segment, whether its index is in memory or in a file.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use carafe_protocol::{Offset, Position};
+use carafe_protocol::{Offset, Position, Topic};
 
 use crate::disk::format::commit::Row;
 use crate::disk::format::control;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::segment::file::Segment;
-use crate::{Entry, ReadError};
+use crate::disk::segment::sealed::Sealed;
+use crate::{Entry, Erasures, ReadError};
 
 /// One segment at the moment of a view. Entries that are appended later are not part of it.
 pub(crate) struct SegmentReader {
@@ -17,12 +19,20 @@ pub(crate) struct SegmentReader {
     /// The position of the last entry.
     pub(crate) last: Position,
     pub(crate) index: SegmentIndex,
+    /// The erasures that are applied to what is read.
+    pub(crate) erasures: Option<Arc<Erasures>>,
 }
 
 /// The number of rows that are read at once to find private entries.
 pub(crate) const ROWS: Ordinal = 340;
 
 impl SegmentReader {
+    /// A reader of what a sealed segment has on the disk, with its index.
+    pub(crate) fn of(sealed: &Sealed, index: SegmentIndex) -> Self {
+        let (segment, last) = (sealed.segment.clone(), sealed.summary.last);
+        Self { segment, last, index, erasures: None }
+    }
+
     pub(crate) fn entries(&self) -> Ordinal {
         match &self.index {
             SegmentIndex::Memory(_, entries) => *entries,
@@ -66,10 +76,62 @@ impl SegmentReader {
         }
     }
 
+    /// The row of the entry with exactly this offset.
+    pub(crate) fn row_at(&self, offset: Offset) -> Result<Option<Row>, ReadError> {
+        let ordinal = self.first_after(offset.saturating_sub(1))?;
+        if ordinal == self.entries() {
+            return Ok(None);
+        }
+        Ok(self.rows(&[ordinal])?.pop().filter(|row| row.offset == offset))
+    }
+
+    /// The entries of a topic.
+    pub(crate) fn of_topic(&self, topic: &Topic) -> Result<Vec<Ordinal>, ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index, end) => {
+                Ok(index.of_topic(topic, *end).into_iter().collect())
+            }
+            SegmentIndex::File(file) => {
+                file.of_topic(topic).and_then(|places| file.ordinals(places)).map_err(unreadable)
+            }
+        }
+    }
+
+    /// Reads entries in order, as readers get them, until `each` returns `false`.
+    pub(crate) fn read(
+        &self,
+        rows: &[Row],
+        mut each: impl FnMut(Entry) -> bool,
+    ) -> Result<(), ReadError> {
+        match &self.erasures {
+            None => self.segment.entries(rows, each),
+            Some(erasures) => self.segment.entries(rows, |entry| each(erasures.apply(entry))),
+        }
+    }
+
+    /// The first of these entries, as readers get them, for which `is_it` returns `true`.
+    pub(crate) fn first_of(
+        &self,
+        rows: &[Row],
+        is_it: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Entry>, ReadError> {
+        let mut found = None;
+        self.read(rows, |entry| {
+            found = Some(entry).filter(&is_it);
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// Whether an erasure may cover an entry that is still stored with its content.
+    pub(crate) fn may_be_erased(&self, row: &Row) -> bool {
+        self.erasures.as_ref().is_some_and(|erasures| row.offset < erasures.newest())
+    }
+
     /// The entries of a range.
     pub(crate) fn run(&self, range: Range<Ordinal>) -> Result<Vec<Entry>, ReadError> {
         let (rows, mut entries) = (self.row_run(range)?, Vec::new());
-        self.segment.entries(&rows, |entry| {
+        self.read(&rows, |entry| {
             entries.push(entry);
             true
         })?;

@@ -2,7 +2,6 @@
 
 use carafe_protocol::Offset;
 
-use crate::ReadError;
 use crate::disk::format::commit::Row;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
@@ -10,6 +9,7 @@ use crate::disk::read::finder::{Cursor, Finder, Step, Tests};
 use crate::disk::read::part::{ROWS, SegmentReader};
 use crate::disk::read::selection::Selections;
 use crate::wanted::{Budget, SetId, Wanted};
+use crate::{Entry, ReadError};
 
 /// A set of matchers and its identity.
 pub(crate) struct MatcherSet {
@@ -116,11 +116,34 @@ impl SegmentReader {
             budget.examine();
             let Step { at, found } = finder.next_back(0..counted.down_to, budget)?;
             counted.down_to = at;
-            if found && shown.shows(self, at, budget)? {
+            if found && self.is_shown(at, shown, budget)? && shown.shows(self, at, budget)? {
                 counted.found += 1;
             }
         }
         Ok(counted)
+    }
+}
+
+impl SegmentReader {
+    /// Whether readers are shown the entry: it is no erasure, and nobody has erased it.
+    pub(crate) fn is_shown(
+        &self,
+        at: Ordinal,
+        shown: &mut Shown<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, ReadError> {
+        // An older program has written events only.
+        if !self.segment.header.kinds && self.erasures.is_none() {
+            return Ok(true);
+        }
+        let row = shown.row(self, at)?;
+        if !row.is_shown || !self.may_be_erased(&row) {
+            return Ok(row.is_shown);
+        }
+        // Its topics decide. Such an entry is rewritten soon.
+        budget.read(row.length as usize);
+        let erased = |entry: &Entry| !entry.publication.is_shown();
+        Ok(self.first_of(&[row], erased)?.is_none())
     }
 }
 
@@ -147,7 +170,7 @@ impl<'a> Shown<'a> {
     ) -> Result<bool, ReadError> {
         // Whether an entry is private is in its row, so its topics need not be tested for public
         // ones.
-        if matches!(self.granted, Finder::All) || (self.public && !self.is_private(part, at)?) {
+        if matches!(self.granted, Finder::All) || (self.public && !self.row(part, at)?.private) {
             return Ok(true);
         }
         self.granted.contains(at, at..at + 1, budget)
@@ -160,10 +183,6 @@ impl<'a> Shown<'a> {
         at: Ordinal,
     ) -> Result<Offset, ReadError> {
         Ok(self.row(part, at)?.offset)
-    }
-
-    fn is_private(&mut self, part: &SegmentReader, at: Ordinal) -> Result<bool, ReadError> {
-        Ok(self.row(part, at)?.private)
     }
 
     fn row(&mut self, part: &SegmentReader, at: Ordinal) -> Result<Row, ReadError> {

@@ -5,4 +5,5 @@ pub(crate) mod file;
 pub(crate) mod files;
 pub(crate) mod hashed_texts;
 pub(crate) mod holes;
+pub(crate) mod rewrite;
 pub(crate) mod sealed;

@@ -39,8 +39,10 @@ pub(crate) struct Sealed {
     // Held while the index is made again, so that only one reader does this. A leaf in the lock
     // order.
     again: Mutex<()>,
-    /// Whether the segment was trimmed: its files are being removed.
+    /// Whether the segment was trimmed or written again: its index and filter are being removed.
     gone: AtomicBool,
+    /// The same segment with all its entries, written again without the content of some.
+    rewritten: OnceLock<Arc<Self>>,
 }
 
 impl Sealed {
@@ -75,6 +77,7 @@ impl Sealed {
             checked: AtomicBool::new(false),
             again: Mutex::default(),
             gone: AtomicBool::new(false),
+            rewritten: OnceLock::new(),
         }
     }
 
@@ -96,7 +99,7 @@ impl Sealed {
         Ok(Some(index))
     }
 
-    #[cfg(test)]
+    /// Whether the index is in a file.
     pub(crate) fn is_settled(&self) -> bool {
         self.index.load().is_none()
     }
@@ -209,6 +212,19 @@ impl Sealed {
         let lost =
             || ReadError::Damaged(format!("the index of {} cannot be written", self.segment.name));
         self.open_index(storage)?.ok_or_else(lost)
+    }
+
+    /// The segment that has replaced this one. Its entries have the same numbers.
+    pub(crate) fn rewritten(&self) -> Option<Arc<Self>> {
+        self.rewritten.get().cloned()
+    }
+
+    /// Lets readers use another segment from now on, which was written in place of this one.
+    pub(crate) fn give_way_to(&self, new: &Arc<Self>) {
+        // The lock keeps a reader from writing an index of the old file after this.
+        let _again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.rewritten.set(Arc::clone(new));
+        self.gone.store(true, Ordering::Release);
     }
 
     fn index_again(&self, storage: &dyn Storage) -> Result<(), ReadError> {

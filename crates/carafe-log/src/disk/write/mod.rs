@@ -6,5 +6,7 @@ pub(crate) mod answers;
 pub(crate) mod indexer;
 pub(crate) mod order;
 pub(crate) mod queue;
+pub(crate) mod replace;
 pub(crate) mod retention;
+pub(crate) mod rewriter;
 pub(crate) mod writer;

@@ -8,12 +8,13 @@ use std::time::SystemTime;
 use carafe_protocol::Position;
 
 use crate::clock::Reading;
+use crate::disk::options::DiskOptions;
 use crate::disk::read::keys::{KeyLookup, Name, key_of};
-use crate::disk::state::DiskShared;
+use crate::disk::state::{DiskShared, is_erasure};
 use crate::disk::write::answers::{Answer, CommitAnswers};
 use crate::disk::write::queue::{Job, Work};
 use crate::lifecycle::{Changes, Decisions};
-use crate::{AppendAtError, AppendError, Appended, Entry, Publication};
+use crate::{AppendAtError, AppendError, Appended, Entry, Erasures, Publication, ReadError};
 
 /// Ordered jobs: the entries to store, and the answers to send afterwards.
 pub(crate) struct Ordered {
@@ -22,20 +23,26 @@ pub(crate) struct Ordered {
     keys: Keys,
     life: Changes,
     ended_topics: usize,
+    /// The erasures of this commit.
+    erasures: Erasures,
+    /// The maximum number of erasures that wait to be carried out.
+    most_erasures: usize,
     answers: Vec<Answer>,
 }
 
 type Keys = HashMap<Name, Position>;
 
 impl Ordered {
-    /// No jobs yet. Publications get the time of `now`. The log may remember so many ended topics.
-    pub(crate) fn at(now: Reading, ended_topics: usize) -> Self {
+    /// No jobs yet. Publications get the time of `now`.
+    pub(crate) fn at(now: Reading, options: &DiskOptions) -> Self {
         Self {
             now,
             entries: Vec::new(),
             keys: Keys::new(),
             life: Changes::default(),
-            ended_topics,
+            ended_topics: options.ended_topics,
+            erasures: Erasures::default(),
+            most_erasures: options.erasures,
             answers: Vec::new(),
         }
     }
@@ -73,6 +80,9 @@ impl Ordered {
         entries.iter().for_each(|entry| decisions.record(entry));
         let changes = decisions.finish();
         self.life.extend(changes);
+        for entry in entries {
+            self.erasures.add(entry);
+        }
     }
 
     /// Orders a batch. If one of its keys cannot be looked up, or a topic has ended, nothing of the
@@ -86,7 +96,8 @@ impl Ordered {
     ) -> Result<Vec<Appended>, AppendError> {
         let generation = shared.state().active.segment.header.generation;
         // The tail may be of an earlier generation, if this one has no entry yet.
-        let mut batch = Batch::after(Position { generation, ..tail });
+        let tail = Position { generation, ..tail };
+        let mut batch = Batch::after(tail, self.erasures.clone());
         let lifecycle = shared.lifecycle();
         let mut decisions = Decisions::new(&lifecycle, &self.life, self.ended_topics);
         let time = self.now.time();
@@ -97,12 +108,14 @@ impl Ordered {
             };
             // Known keys first: a producer may send its last events again after the end.
             let known = known.map_or_else(|| decisions.check(&publication), |key| Ok(Some(key)))?;
+            self.check_erasures(&publication, &batch, shared)?;
             if let Some(entry) = batch.push(publication, known, time) {
                 decisions.record(entry);
             }
         }
         let changes = decisions.finish();
         self.life.extend(changes);
+        self.erasures = batch.erasures;
         self.entries.extend(batch.entries);
         self.keys.extend(batch.keys);
         Ok(batch.appended)
@@ -118,13 +131,51 @@ impl Ordered {
     ) -> Result<Option<Position>, AppendError> {
         // Keys of this commit come first: they are in no index yet. `looked` knows the entries up
         // to its view, and `known` searches what was stored since.
-        if let Some(position) = batch.keys.get(name).or_else(|| self.keys.get(name)) {
-            return Ok(Some(*position));
-        }
-        shared.known(name, number, looked, self.now.time()).map_err(|error| {
+        let failed = |error| {
             tracing::warn!(%error, "idempotency keys cannot be looked up");
             AppendError::Keys(error)
-        })
+        };
+        let known = match batch.keys.get(name).or_else(|| self.keys.get(name)) {
+            Some(position) => Some(*position),
+            None => shared.known(name, number, looked, self.now.time()).map_err(failed)?,
+        };
+        let Some(position) = known.filter(|_| !batch.erasures.is_empty()) else {
+            return Ok(known);
+        };
+        // The key of an event that was erased in this commit is free again.
+        let is_erased = self.is_erased(position, batch, shared).map_err(failed)?;
+        Ok(known.filter(|_| !is_erased))
+    }
+
+    /// Whether an erasure of this commit erases an entry, which may be of this commit, too.
+    fn is_erased(
+        &self,
+        position: Position,
+        batch: &Batch,
+        shared: &DiskShared,
+    ) -> Result<bool, ReadError> {
+        let mut ordered = self.entries.iter().chain(&batch.entries);
+        if let Some(entry) = ordered.find(|entry| entry.position == position) {
+            return Ok(batch.erasures.covers(entry));
+        }
+        let entry = shared.entry_at(&shared.view(), position.offset)?;
+        Ok(entry.is_some_and(|entry| batch.erasures.covers(&entry)))
+    }
+
+    /// Bounds the erasures that wait to be carried out.
+    fn check_erasures(
+        &self,
+        publication: &Publication,
+        batch: &Batch,
+        shared: &DiskShared,
+    ) -> Result<(), AppendError> {
+        if !is_erasure(publication) {
+            return Ok(());
+        }
+        let waiting = shared.view().erasures.as_ref().map_or(0, |erasures| erasures.len());
+        let limit = self.most_erasures;
+        let is_full = waiting + batch.erasures.len() >= limit;
+        if is_full { Err(AppendError::TooManyErasures { limit }) } else { Ok(()) }
     }
 
     /// The answers, once it is known whether the entries are stored.
@@ -139,12 +190,15 @@ struct Batch {
     tail: Position,
     entries: Vec<Arc<Entry>>,
     keys: Keys,
+    /// The erasures of the commit up to here.
+    erasures: Erasures,
     appended: Vec<Appended>,
 }
 
 impl Batch {
-    fn after(tail: Position) -> Self {
-        Self { tail, entries: Vec::new(), keys: Keys::new(), appended: Vec::new() }
+    fn after(tail: Position, erasures: Erasures) -> Self {
+        let (entries, keys, appended) = (Vec::new(), Keys::new(), Vec::new());
+        Self { tail, entries, keys, erasures, appended }
     }
 
     /// Returns the entry of a publication that is not known yet.
@@ -164,7 +218,9 @@ impl Batch {
             Position { offset: self.tail.offset + 1, nonce: rand::random(), ..self.tail };
         self.tail = position;
         self.keys.extend(key_of(&publication).map(|name| (name, position)));
-        self.entries.push(Arc::new(Entry { position, time, publication }));
+        let entry = Arc::new(Entry { position, time, publication });
+        self.erasures.add(&entry);
+        self.entries.push(entry);
         self.appended.push(Appended { position, repeated: false });
         self.entries.last().map(|entry| &**entry)
     }

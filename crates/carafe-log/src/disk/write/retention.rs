@@ -1,7 +1,7 @@
 //! Retention: which segments are stored, and how old ones are removed. Runs on the writer thread.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use crate::clock::{Reading, duration};
 use crate::disk::segment::sealed::Sealed;
@@ -15,16 +15,23 @@ impl Writer {
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         let now = self.shared.clock.reading();
         self.end_aged_segment(now)?;
+        self.end_erased_segment()?;
         while let Some((oldest, verdict)) = self.beyond(now) {
+            let shared = Arc::clone(&self.shared);
+            // While a file is being replaced, publishers do not wait for that: this is done after
+            // the next commit.
+            let Some(files) = shared.try_lock_files() else { return Ok(()) };
             self.report(&oldest, verdict, now);
-            self.remove(&oldest)?;
+            self.remove_oldest(&files)?;
             self.ages.forget(oldest.segment.header.previous.offset, verdict, now);
         }
         Ok(())
     }
 
-    fn remove(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
+    fn remove_oldest(&self, _files: &MutexGuard<'_, ()>) -> io::Result<()> {
         let storage = &*self.shared.storage;
+        // Under the lock: before, it may have been written again.
+        let Some(oldest) = &self.shared.state().sealed.front().cloned() else { return Ok(()) };
         // The view first: a reader that loads it from now on does not find the segment, and one
         // with an older view has the file open or gets `Trimmed`.
         self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
@@ -35,6 +42,7 @@ impl Writer {
                 .change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
         })?;
         self.shared.forget_life(oldest.last_offset());
+        self.shared.change(|state| state.forget_erasures_to(oldest.last_offset()));
         // Without this sync, a crash could bring this segment back and lose the next one.
         storage.sync().map_err(not_full)?;
         // An index without a segment is removed when the log is opened.
@@ -61,7 +69,7 @@ impl Writer {
                 state.sealed.front().cloned()
             };
             let Some(oldest) = oldest else { return Ok(()) };
-            self.remove(&oldest)?;
+            self.remove_oldest(&self.shared.lock_files())?;
             let now = self.shared.clock.reading();
             self.ages.forget(oldest.segment.header.previous.offset, Verdict::Aged, now);
         }
@@ -79,7 +87,8 @@ impl Writer {
         let sealed: u64 = state.sealed.iter().map(|sealed| sealed.bytes).sum();
         // `sealed.bytes` includes index and filter; those of the active segment are written when it
         // is sealed, and count already.
-        sealed + active + state.active.index.file_bytes() > self.options.bytes
+        let more = active + state.active.index.file_bytes() + self.shared.rewriting_bytes();
+        sealed + more > self.options.bytes
     }
 
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
@@ -111,6 +120,20 @@ impl Writer {
         if !aged {
             return Ok(());
         }
+        self.end_segment()
+    }
+
+    /// Seals an active segment with erased content, so that it can be written again without it.
+    fn end_erased_segment(&mut self) -> io::Result<()> {
+        let is_due = {
+            let state = self.shared.state();
+            self.shared.is_to_be_sealed(&state.active.segment) && state.active.index.entries() > 0
+        };
+        if is_due { self.end_segment() } else { Ok(()) }
+    }
+
+    /// Seals the active segment, if there is room for another one.
+    fn end_segment(&mut self) -> io::Result<()> {
         match self.begin_segment(0) {
             Err(error) if passing(&error).is_some() => Ok(()),
             begun => begun.map(drop),

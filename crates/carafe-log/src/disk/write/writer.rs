@@ -16,13 +16,14 @@ use crate::disk::format::index::milliseconds;
 use crate::disk::options::DiskOptions;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::sealed::Sealed;
-use crate::disk::state::{Active, DiskShared, State};
+use crate::disk::state::{Active, DiskShared, State, is_erasure};
 use crate::disk::storage::not_full;
 use crate::disk::write::ages::Ages;
 use crate::disk::write::answers::Outbox;
 use crate::disk::write::indexer::Indexer;
 use crate::disk::write::order::Ordered;
 use crate::disk::write::queue::{Job, Queue};
+use crate::disk::write::rewriter::Rewriter;
 use crate::panics::caught;
 use crate::{AppendError, DiskError, Entry};
 
@@ -31,6 +32,7 @@ pub(crate) struct Writer {
     pub(crate) options: DiskOptions,
     pub(crate) ages: Ages,
     indexer: Indexer,
+    rewriter: Rewriter,
     outbox: Arc<Outbox>,
     /// The size up to which space is allocated for the active segment.
     pub(crate) room_to: u32,
@@ -49,6 +51,7 @@ impl Writer {
         options: DiskOptions,
         room_to: u32,
         indexer: Indexer,
+        rewriter: Rewriter,
         outbox: Arc<Outbox>,
         failure: oneshot::Sender<String>,
     ) -> Self {
@@ -58,6 +61,7 @@ impl Writer {
             options,
             ages,
             indexer,
+            rewriter,
             outbox,
             room_to,
             unfinished: false,
@@ -128,7 +132,7 @@ impl Writer {
                 .for_each(|job| job.refuse(AppendError::Failed(reason.clone())));
         }
         let now = self.shared.clock.reading();
-        let mut ordered = Ordered::at(now, self.options.ended_topics);
+        let mut ordered = Ordered::at(now, &self.options);
         for job in jobs {
             ordered.take(job, &self.shared);
         }
@@ -157,6 +161,9 @@ impl Writer {
             active.seen()
         });
         self.ages.take(seen, now);
+        if entries.iter().any(|entry| is_erasure(&entry.publication)) {
+            self.rewriter.wake();
+        }
         Ok(())
     }
 

@@ -1,0 +1,141 @@
+//! Erases events.
+
+use carafe_log::{AppendError, BlockLimit, Erase, Kind, Publication, ReadError, Removed};
+use carafe_protocol::{Position, Topic, TopicMatcher};
+
+use crate::client::Client;
+use crate::hub::{Hub, PublishError, reject_reserved};
+
+/// The outcome of erasing one event.
+///
+/// ```
+/// use carafe_hub::{EraseOne, Hub};
+/// use carafe_log::{MemoryLog, Publication};
+/// use carafe_protocol::Topic;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (hub, topic) = (Hub::new(MemoryLog::default()), Topic::new("users/7")?);
+/// let event = hub.publish(Publication::new(topic.clone(), "secret")).await?.position;
+/// assert!(matches!(hub.erase_one(&topic, event, None).await?, EraseOne::Erased(_)));
+/// assert_eq!(hub.erase_one(&topic, event, None).await?, EraseOne::ErasedBefore);
+/// assert_eq!(hub.erase_one(&Topic::new("a")?, event, None).await?, EraseOne::NotFound);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EraseOne {
+    /// The event is erased. The position is that of the erasure.
+    Erased(Position),
+    /// The event was erased before.
+    ErasedBefore,
+    /// The log has no event of this topic at this position.
+    NotFound,
+}
+
+/// Why nothing was erased.
+///
+/// ```
+/// use carafe_hub::{EraseError, PublishError};
+///
+/// let error = EraseError::from(PublishError::Draining);
+/// assert!(error.to_string().contains("shutting down"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EraseError {
+    /// The erasure cannot be stored.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Hub {
+    /// Erases all events of a topic that were published before, also those that have other topics,
+    /// too. Returns the position of the erasure. Once this returns, no subscriber and no reader
+    /// receives them any more. What was written to a socket before is out of reach.
+    ///
+    /// ```
+    /// use carafe_hub::{Hub, Start, Subscribe};
+    /// use carafe_log::{MemoryLog, Publication};
+    /// use carafe_protocol::Topic;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (hub, topic) = (Hub::new(MemoryLog::default()), Topic::new("users/7")?);
+    /// hub.publish(Publication::new(topic.clone(), "secret")).await?;
+    /// let erasure = hub.erase(topic).await?;
+    /// assert_eq!(erasure.offset, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the hub is draining, or the log rejects the erasure.
+    pub async fn erase(&self, topic: Topic) -> Result<Position, PublishError> {
+        self.append_erasure(Publication::erase(topic, Erase::Before)).await
+    }
+
+    /// Erases one event of a topic. The log is read when `client` gets a permit.
+    ///
+    /// # Errors
+    /// When the hub is draining, the log cannot be read, or it rejects the erasure.
+    pub async fn erase_one(
+        &self,
+        topic: &Topic,
+        event: Position,
+        client: Option<Client>,
+    ) -> Result<EraseOne, EraseError> {
+        let Some(publication) = self.publication_at(event, client).await? else {
+            return Ok(EraseOne::NotFound);
+        };
+        if !publication.topics().any(|of| of == topic) {
+            return Ok(EraseOne::NotFound);
+        }
+        match publication.kind() {
+            Kind::Event => {
+                // With the canonical topic, whatever name was used: whoever holds the event looks
+                // for any of its topics.
+                let one = Erase::One(event.offset);
+                let erasure = Publication::erase(publication.topic().clone(), one);
+                Ok(EraseOne::Erased(self.append_erasure(erasure).await?))
+            }
+            Kind::Removed(Removed::Erased) => Ok(EraseOne::ErasedBefore),
+            _ => Ok(EraseOne::NotFound),
+        }
+    }
+
+    /// What the log has at a position.
+    async fn publication_at(
+        &self,
+        position: Position,
+        client: Option<Client>,
+    ) -> Result<Option<Publication>, ReadError> {
+        // Offset 0 is before the first entry, and is no event.
+        let Some(before) = position.offset.checked_sub(1) else { return Ok(None) };
+        let _permit = self.inner.replay_permits.acquire(client).await;
+        let limit = BlockLimit { entries: 1, bytes: usize::MAX };
+        let block = match self.inner.log.read(before, vec![TopicMatcher::any()], limit).await {
+            Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => return Ok(None),
+            block => block?,
+        };
+        let entry = block.entries.into_iter().next().filter(|entry| entry.position == position);
+        Ok(entry.map(|entry| entry.publication.clone()))
+    }
+
+    async fn append_erasure(&self, erasure: Publication) -> Result<Position, PublishError> {
+        if self.is_draining() {
+            return Err(PublishError::Draining);
+        }
+        reject_reserved(&erasure)?;
+        let appended = self.inner.log.append(vec![erasure]).await?;
+        let missing = || PublishError::WrongCount { published: 1, returned: 0 };
+        appended.first().map(|appended| appended.position).ok_or_else(missing)
+    }
+}
+
+impl From<AppendError> for EraseError {
+    fn from(error: AppendError) -> Self {
+        Self::Publish(error.into())
+    }
+}

@@ -1,0 +1,84 @@
+//! Erasures in memory. From the moment when one is stored, readers do not get what it erases. The
+//! content is then taken out of the entries, some at a time, so that the lock is not held for long.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use carafe_protocol::{Offset, Position};
+
+use super::shared::MemoryShared;
+use super::state::State;
+use crate::{Entry, Erasures, Kind, Publication};
+
+/// The number of entries that are looked at under one lock: some tens of microseconds.
+const ENTRIES: usize = 512;
+
+pub(super) fn is_erasure(publication: &Publication) -> bool {
+    matches!(publication.kind(), Kind::Erase(_))
+}
+
+/// Takes erased content out of all entries. Lets other tasks of the thread run in between.
+pub(super) async fn carry_out(log: &MemoryShared) {
+    poll_fn(|cx| {
+        // The guard is dropped before the poll returns.
+        if log.state().erase_some() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl State {
+    /// Takes notice of an entry that is about to be stored.
+    pub(super) fn begin_erasure(&mut self, entry: &Entry) {
+        if self.erasures.add(entry) {
+            self.erased_to = self.start.offset;
+        }
+    }
+
+    /// The entry as readers get it.
+    pub(super) fn readable(&self, entry: &Arc<Entry>) -> Arc<Entry> {
+        if self.erasures.covers(entry) { Arc::new(entry.erased()) } else { Arc::clone(entry) }
+    }
+
+    /// Whether erasures of a batch erase an entry, which may be of the same batch.
+    pub(super) fn is_erased_by(
+        &self,
+        erasures: &Erasures,
+        batch: &[Arc<Entry>],
+        position: Position,
+    ) -> bool {
+        if erasures.is_empty() {
+            return false;
+        }
+        let of_batch = batch.iter().find(|entry| entry.position == position);
+        let entry = of_batch.or_else(|| self.entry_at(position.offset));
+        entry.is_some_and(|entry| erasures.covers(entry))
+    }
+
+    /// Takes erased content out of some entries; whether that were all.
+    pub(super) fn erase_some(&mut self) -> bool {
+        if self.erasures.is_empty() {
+            return true;
+        }
+        let next: Vec<_> = self.after(self.erased_to).take(ENTRIES).cloned().collect();
+        let erased: Vec<_> = next.iter().filter(|entry| self.erasures.covers(entry)).collect();
+        erased.into_iter().for_each(|entry| self.erase(entry));
+        self.erased_to = next.last().map_or(Offset::MAX, |entry| entry.offset());
+        let is_done = next.len() < ENTRIES;
+        if is_done {
+            self.erasures = Erasures::default();
+        }
+        is_done
+    }
+
+    fn erase(&mut self, entry: &Entry) {
+        self.forget_key(entry);
+        let kept =
+            if entry.publication.is_of_hub() { &mut self.of_hub } else { &mut self.published };
+        kept.replace(entry.erased());
+    }
+}
