@@ -60,8 +60,9 @@ impl Entry {
         self.publication.event_type()
     }
 
-    /// What an erasure leaves of the entry: its position, time, topics and privacy. An event becomes
-    /// [`Removed::Erased`](crate::Removed::Erased). The end of a topic stays one, without its reason.
+    /// What an erasure leaves of the entry: its position, time, topics and privacy. An event
+    /// becomes [`Removed::Erased`](crate::Removed::Erased). The end of a topic stays one, without
+    /// its reason.
     #[must_use]
     pub fn erased(&self) -> Self {
         let publication = self.publication.erased();

@@ -7,15 +7,15 @@
 //!
 //! Threads: one writer appends and syncs (`write::writer`), one thread writes indexes
 //! (`write::indexer`), one writes segments again without erased content (`write::rewriter`), and
-//! several read (`crate::readers`). Readers use an immutable `View` and
-//! atomics, and take no lock of the writer.
+//! several read (`crate::readers`). Readers use an immutable `View` and atomics, and take no lock
+//! of the writer.
 //!
 //! Locks: no thread holds one lock of the log while it acquires another, except the locks inside an
 //! index, which only the thread that adds entries uses. Followers run while the state in
 //! `state::DiskShared` is locked; so a follower must not call the log. No lock is held while a file
-//! is read or written, except one per segment while its index is made again, one per selection while
-//! it is made, and one while the file of a sealed segment is removed or replaced. Under that one, the
-//! lock of the state is taken.
+//! is read or written, except one per segment while its index is made again, one per selection
+//! while it is made, and one while the file of a sealed segment is removed or replaced. Under that
+//! one, the lock of the state is taken.
 
 #[cfg(test)]
 mod costs;

@@ -53,8 +53,8 @@ pub struct DiskOptions {
     pub ended_topics: usize,
     /// The time within which the bytes of erased events leave the disk. One hour by default.
     pub erase_within: Duration,
-    /// The maximum number of erasures that the log remembers until their bytes have left the disk; a
-    /// further erasure fails with
+    /// The maximum number of erasures that the log remembers until their bytes have left the disk;
+    /// a further erasure fails with
     /// [`AppendError::TooManyErasures`](crate::AppendError::TooManyErasures). 100,000 by default.
     pub erasures: usize,
 }

@@ -2,10 +2,11 @@
 //!
 //! A head is followed by tables of 32-bit words. In this order: rows (offset from the position
 //! before the segment, place, and length, with the highest bit set for private entries and the next
-//! one for erasures and removed entries), topics with keys and then IDs (a hash in two words, and an ordinal), topics (place and length of the name,
-//! place and number of the ordinals), and ordinals. Then the names follow. Keys and IDs are sorted
-//! by hash and topics by name; the names have the order of their topics. Then the control entries
-//! follow ([`control`](super::control)). The file ends with its CRC32C.
+//! one for erasures and removed entries), topics with keys and then IDs (a hash in two words, and
+//! an ordinal), topics (place and length of the name, place and number of the ordinals), and
+//! ordinals. Then the names follow. Keys and IDs are sorted by hash and topics by name; the names
+//! have the order of their topics. Then the control entries follow ([`control`](super::control)).
+//! The file ends with its CRC32C.
 //!
 //! That is version 2. The index of a segment of version 1 or 2 has version 1: without control
 //! entries, and without their size in the head.

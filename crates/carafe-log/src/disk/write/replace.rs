@@ -15,8 +15,8 @@ use crate::disk::state::DiskShared;
 ///    old one go on with its open file.
 /// 2. The index and the filter of the old file are removed, durably: the records have other places
 ///    in the new file, and a wrong index would not be noticed.
-/// 3. The new file is renamed over the old one, durably. A crash before leaves the old file, without
-///    an index; the index is made again when the log is opened.
+/// 3. The new file is renamed over the old one, durably. A crash before leaves the old file,
+///    without an index; the index is made again when the log is opened.
 /// 4. The index and the filter of the new file are written.
 pub(crate) struct Replacement {
     old: Arc<Sealed>,
