@@ -163,8 +163,8 @@ pub mod stream {
 pub mod hub {
     pub use carafe_hub::{
         Access, Client, CustomFormat, Delivery, Drain, Encoder, EraseError, EraseOne, Format,
-        Frames, Gap, GapReason, Grant, HubCounts, HubLimits, OnGap, PublishError, Retention, Start,
-        SubscribeError, Subscription, TopicTail, TopicWatch,
+        Frames, Gap, GapReason, Grant, HubCounts, HubLimits, OnGap, Page, PageLimit, PageReader,
+        PublishError, Retention, Start, SubscribeError, Subscription, TopicTail, TopicWatch,
     };
 }
 

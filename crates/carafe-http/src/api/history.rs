@@ -77,7 +77,7 @@ fn limit(query: &Query) -> Result<PageLimit, Problem> {
         Some(0) => return Err(bad("`limit` is zero: ask for one event at least")),
         Some(events) => events,
         // All of the last N, if they fit into one page.
-        None => query.number("last")?.unwrap_or(default.events).max(1),
+        None => query.number("last")?.unwrap_or(0).max(default.events),
     };
     Ok(PageLimit { events: events.min(MAX_EVENTS), ..default })
 }
@@ -250,12 +250,13 @@ pub(crate) async fn is_absent(
     if topics.iter().any(|topic| app.feeding.is_fed(topic)) {
         return Ok(false);
     }
-    if !resumes && app.hub.has_ended(request) {
-        return Ok(request.check().is_ok());
+    if app.hub.has_ended(request) {
+        return Ok(!resumes && request.check().is_ok());
     }
     let limit = PageLimit { events: 1, ..PageLimit::default() };
-    let newest = app.hub.page(request.clone().from(Start::Last(1)), limit).await?;
-    Ok(newest.events.is_empty())
+    // Not the last entry, which may be an end.
+    let oldest = app.hub.page(request.clone().from(Start::Earliest), limit).await?;
+    Ok(oldest.events.is_empty())
 }
 
 /// There is nothing to read or to resume: `EventSource` stops by itself.

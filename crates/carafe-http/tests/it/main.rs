@@ -22,6 +22,7 @@ mod leaks;
 mod limits;
 #[path = "../../../carafe-hub/tests/it/oracle.rs"]
 mod oracle;
+mod pages;
 mod random_records;
 mod revocations;
 mod router;

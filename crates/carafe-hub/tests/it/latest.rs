@@ -1,7 +1,7 @@
 //! Snapshots: the newest event of each topic, and then new events.
 
 use carafe_hub::{Client, Format, HubLimits, Page, PageLimit, Start, Subscribe, SubscribeError};
-use carafe_log::{MemoryLimits, ReadError};
+use carafe_log::{MemoryLimits, Outcome, Publication, ReadError};
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::fixture::{
@@ -150,6 +150,25 @@ fn events_of_a_snapshot_that_are_trimmed_before_they_are_read_are_left_out() {
     let received = listener.receive();
     assert_eq!(data(&received), ["b", "c", "d"]);
     assert_eq!(listener.poll(), Polled::Waiting);
+}
+
+#[test]
+fn topics_that_have_ended_keep_their_values_and_the_end_follows() {
+    for rig in rigs() {
+        rig.publish("a", "1");
+        rig.publish("b", "2");
+        publish(&rig.hub, Publication::end(topic("a"), Outcome::Done));
+        assert_eq!(data(&rig.listen(latest()).receive()), ["1", "2"], "a pattern goes on");
+        let end = publish(&rig.hub, Publication::end(topic("b"), Outcome::Failed));
+        for start in [Start::Latest, Start::Last(1)] {
+            let both = Subscribe::to_all([exact("a"), exact("b")]).from(start);
+            assert!(rig.hub.has_ended(&both));
+            let received = rig.listen(both).hear_to_the_end();
+            assert_eq!(data(&received)[..2], ["1", "2"]);
+            assert_eq!(received.last().unwrap().position(), end);
+        }
+        assert!(!rig.hub.has_ended(&latest()));
+    }
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::disk::read::pick::MatcherSet;
 use crate::disk::storage::{Folder, Storage, StorageFile};
 use crate::wanted::Wanted;
 use crate::{
-    Access, Append, Appended, BlockLimit, ExternalId, IdempotencyKey, Publication, Read, ReadError,
+    Access, Append, Appended, BlockLimit, ExternalId, IdempotencyKey, LatestQuery, Publication,
+    Read, ReadError,
 };
 
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
@@ -205,6 +206,53 @@ fn finding_the_last_of_what_is_not_there_is_refused_beyond_a_number_of_tests() {
         wait(log.before_last(1, vec![there], Access::all())).is_ok(),
         "what is near the end is found"
     );
+}
+
+#[test]
+fn a_topic_whose_newest_event_is_found_is_not_tested_in_older_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    fill(&log, 20);
+    assert!(log.shared.view().sealed.len() > 5);
+    let wanted: TopicMatcher = TopicPattern::new("dev/*").unwrap().into();
+    let latest = wait(log.latest(LatestQuery::of([wanted]))).unwrap();
+    assert_eq!((latest.offsets.len(), log.shared.tests()), (TOPICS, TOPICS as u64));
+}
+
+#[test]
+fn the_newest_events_are_found_without_reading_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    let data = "x".repeat(2000);
+    for _ in 0..4 {
+        let event = |number| publication(number).with_data(&data);
+        wait(log.append((0..500).map(event).collect())).unwrap();
+    }
+    let before = spy.bytes.load(Ordering::Relaxed);
+    // One who may see public events only: whether an event is private is in the index, too.
+    let latest = wait(log.latest(LatestQuery::of([TopicMatcher::any()]))).unwrap();
+    let found = spy.bytes.load(Ordering::Relaxed);
+    assert_eq!(latest.offsets.len(), 500);
+    assert!(found - before < 500 * 2000 / 4, "{} bytes", found - before);
+    let mut rest = &latest.offsets[..];
+    while !rest.is_empty() {
+        rest = &rest[wait(log.read_at(rest.to_vec(), BLOCK)).unwrap().passed..];
+    }
+    let read = spy.bytes.load(Ordering::Relaxed) - found;
+    assert!(read < 500 * 2000 * 3 / 2, "only the events of the result: {read} bytes");
+}
+
+#[test]
+fn the_newest_events_are_searched_within_a_number_of_tests() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, DiskOptions { pattern_tests: 50_000, ..options() });
+    fill(&log, 20);
+    let missing = |number| TopicPattern::new(&format!("none/({number})")).unwrap().into();
+    let query = LatestQuery::of((0..100).map(missing).collect::<Vec<_>>());
+    assert_eq!(wait(log.latest(query)), Err(ReadError::TooMuchWork { limit: 50_000 }));
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! Pages of history of topics that have ended, and of an app around the hub.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use carafe_http::{Options, router};
+use carafe_hub::Hub;
+use carafe_log::{MemoryLog, Outcome, Publication};
+use carafe_protocol::Topic;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+fn topic() -> Topic {
+    Topic::new("chat/1").unwrap()
+}
+
+/// The status, the value of `Cache-Control`, and the page.
+async fn get(app: &Router, target: &str) -> (StatusCode, String, Value) {
+    let request = Request::get(target).body(Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let caching = response.headers()["cache-control"].to_str().unwrap().to_owned();
+    let status = response.status();
+    let is_page = response.headers().get("content-type").is_some_and(|it| it == "application/json");
+    let body = match is_page {
+        true => response.into_body().collect().await.unwrap().to_bytes(),
+        false => "null".into(),
+    };
+    (status, caching, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn a_topic_that_has_ended_is_absent_for_clients_without_a_position() {
+    let hub = Hub::new(MemoryLog::default());
+    let app = router(hub.clone(), Options::default());
+    let first = hub.publish(Publication::new(topic(), "1")).await.unwrap().position;
+    hub.publish(Publication::new(topic(), "2")).await.unwrap();
+    let absent = "/events/chat/1?earliest&absent=204";
+    assert_eq!(get(&app, absent).await.0, StatusCode::OK, "there is something to resume");
+    hub.end(topic(), Outcome::Done).await.unwrap();
+    assert_eq!(get(&app, absent).await.0, StatusCode::NO_CONTENT);
+    let (status, _, page) =
+        get(&app, &format!("/events/chat/1?absent=204&format=json&last_event_id={first}")).await;
+    assert_eq!((status, page["events"].as_array().unwrap().len()), (StatusCode::OK, 1), "the rest");
+    hub.publish(Publication::new(topic(), "3").with_reopening(true)).await.unwrap();
+    assert_eq!(get(&app, absent).await.0, StatusCode::OK, "a new life");
+}
+
+#[tokio::test]
+async fn a_page_says_how_its_topic_has_ended_and_a_long_poll_ends_with_it() {
+    let hub = Hub::new(MemoryLog::default());
+    let app = router(hub.clone(), Options::default());
+    let last = hub.publish(Publication::new(topic(), "1")).await.unwrap().position;
+    assert_eq!(get(&app, "/events/chat/1?format=json").await.2["ended"], Value::Null);
+    let target = format!("/events/chat/1?format=json&wait=60s&last_event_id={last}");
+    let poll = get(&app, &target);
+    let end = async {
+        while hub.subscriptions() == 0 {
+            tokio::task::yield_now().await;
+        }
+        hub.end(topic(), Outcome::Cancelled).await.unwrap().position
+    };
+    let ((status, _, page), end) = tokio::join!(poll, end);
+    let ended = json!({"outcome": "cancelled", "position": end.to_string()});
+    assert_eq!((status, &page["ended"], &page["events"]), (StatusCode::OK, &ended, &json!([])));
+    let next = page["next"].as_str().unwrap();
+    let (status, _, page) =
+        get(&app, &format!("/events/chat/1?format=json&wait=60s&last_event_id={next}")).await;
+    assert_eq!((status, &page["ended"]), (StatusCode::OK, &ended), "nothing more to wait for");
+}
+
+#[tokio::test]
+async fn an_app_has_to_allow_shared_caches() {
+    let hub = Hub::new(MemoryLog::default());
+    let app = router(hub.clone(), Options::default());
+    let first = hub.publish(Publication::new(topic(), "1")).await.unwrap().position;
+    hub.publish(Publication::new(topic(), "2")).await.unwrap();
+    let target = format!("/events/chat/1?format=json&limit=1&last_event_id={first}");
+    assert_eq!(get(&app, &target).await.1, "private, no-cache");
+}
