@@ -130,7 +130,8 @@ fn a_wrong_request_for_a_page_is_told_what_to_do() {
         ("/events/a?wait=5s", "add format=json"),
         ("/events/a?wait=5&format=json", "wait=30s"),
         ("/events/a?wait=soon&format=json", "wait=30s"),
-        ("/events/a?absent=404", "absent=204"),
+        ("/events/a?absent=404", "use 204"),
+        ("/events/a?ended", "use 204"),
         ("/events/a?formt=json", "did you mean `format`?"),
     ] {
         let answer = get(hub.address, target);

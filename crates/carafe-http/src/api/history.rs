@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use carafe_hub::{PageLimit, PageReader, Start, Subscribe, SubscribeError};
-use carafe_protocol::Topic;
+use carafe_log::Access;
+use carafe_protocol::{Position, Topic, TopicMatcher};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -64,9 +65,11 @@ pub(crate) fn asked(headers: &HeaderMap, query: &Query) -> Result<Option<Asked>,
             None => Ok(None),
         };
     }
+    // Not `earliest`, which moves when history is trimmed.
+    let id = query.all(last_event_id::PARAMETER).filter(|id| !id.is_empty()).last();
     let is_in_url = format.is_some()
         && last_event_id::in_header(headers).is_none()
-        && query.all(last_event_id::PARAMETER).any(|id| !id.is_empty());
+        && id.is_some_and(|id| id.parse::<Position>().is_ok());
     let is_latest = query.flag("latest")?;
     Ok(Some(Asked { limit: limit(query)?, wait: wait(query)?, is_in_url, is_latest }))
 }
@@ -231,8 +234,13 @@ fn matches(headers: &HeaderMap, tag: &[u8]) -> bool {
     })
 }
 
-/// What a client asks for that wants nothing in case that nothing is there.
-pub(crate) struct UnlessAbsent {
+/// When a client wants nothing but a 204.
+#[derive(Default)]
+pub(crate) struct Unless {
+    /// If there is no event in history, and nobody feeds a topic.
+    pub(crate) absent: bool,
+    /// If all topics have ended.
+    pub(crate) ended: bool,
     /// The topics by name.
     pub(crate) topics: Vec<Topic>,
     /// Whether the client has a position: then it wants the rest, and the end, also of topics that
@@ -240,18 +248,50 @@ pub(crate) struct UnlessAbsent {
     pub(crate) resumes: bool,
 }
 
-/// Whether there is nothing to resume: no event that the client may see is in history, or all
-/// topics have ended; and nobody feeds one of them.
-pub(crate) async fn is_absent(
+impl Unless {
+    /// Reads the parameters `absent` and `ended`.
+    pub(crate) fn parse(
+        headers: &HeaderMap,
+        query: &Query,
+        matchers: &[TopicMatcher],
+    ) -> Result<Self, Problem> {
+        let is_asked = |name| match query.one(name)? {
+            None => Ok(false),
+            Some("204") => Ok(true),
+            Some(_) => Err(bad("`absent` and `ended` have one value: use 204, or leave them out")),
+        };
+        let topics = matchers.iter().filter_map(|matcher| match matcher {
+            TopicMatcher::Exact(topic) => Some(topic.clone()),
+            TopicMatcher::Pattern(_) => None,
+        });
+        let id = last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
+        Ok(Self {
+            absent: is_asked("absent")?,
+            ended: is_asked("ended")?,
+            topics: topics.collect(),
+            resumes: id.is_some(),
+        })
+    }
+}
+
+/// Whether there is nothing that the client wants.
+pub(crate) async fn is_nothing(
     app: &App,
-    UnlessAbsent { topics, resumes }: &UnlessAbsent,
+    access: &Access,
+    unless: &Unless,
     request: &Subscribe,
 ) -> Result<bool, SubscribeError> {
-    if topics.iter().any(|topic| app.feeding.is_fed(topic)) {
+    let Unless { absent, ended, topics, resumes } = unless;
+    if !absent && !ended {
         return Ok(false);
     }
-    if app.hub.has_ended(request) {
-        return Ok(!resumes && request.check().is_ok());
+    request.check()?;
+    if app.hub.has_ended(request) && (*ended || *resumes) {
+        return Ok(!resumes);
+    }
+    let is_fed = |topic: &Topic| app.feeding.is_fed(topic, access.covers_topic(topic));
+    if !absent || topics.iter().any(is_fed) {
+        return Ok(false);
     }
     let limit = PageLimit { events: 1, ..PageLimit::default() };
     // Not the last entry, which may be an end.

@@ -24,7 +24,7 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::heartbeat;
-use crate::api::history::{self, UnlessAbsent};
+use crate::api::history::{self, Unless};
 use crate::api::hub_body::{self, HubBody};
 use crate::api::last_event_id;
 use crate::api::options::Options;
@@ -52,6 +52,7 @@ const PARAMETERS: &[&str] = &[
     "limit",
     "wait",
     "absent",
+    "ended",
     heartbeat::PARAMETER,
 ];
 
@@ -71,9 +72,8 @@ pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Response, P
     let caller = Caller::of(app, &mut parts).await?;
     let asked = parse(app, &caller, &parts).await?;
     // Another error is reported when the stream or page is opened.
-    if let Some(wanted) = &asked.unless_absent
-        && history::is_absent(app, wanted, &asked.request).await.unwrap_or(false)
-    {
+    let (access, Asked { unless, request, .. }) = (&caller.rights.subscribe, &asked);
+    if history::is_nothing(app, access, unless, request).await.unwrap_or(false) {
         return Ok(history::nothing());
     }
     match &asked.page {
@@ -212,8 +212,7 @@ struct Asked {
     request: Subscribe,
     /// A page of history, in place of a stream.
     page: Option<history::Asked>,
-    /// Set if the client wants nothing in case that nothing is there.
-    unless_absent: Option<UnlessAbsent>,
+    unless: Unless,
     /// The topic, if the request names one and nothing else.
     only: Option<Topic>,
     format: Format,
@@ -235,14 +234,14 @@ async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, P
         [TopicMatcher::Exact(topic)] => Some(topic.clone()),
         _ => None,
     };
-    let unless_absent = unless_absent(&parts.headers, &query, &matchers)?;
+    let unless = Unless::parse(&parts.headers, &query, &matchers)?;
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),
     };
     let request = request.from(start).on_gap(on_gap(&query)?).by(client);
     let request = request.with_access(caller.rights.subscribe.clone());
-    Ok(Asked { request, page, unless_absent, only, format, heartbeat, described })
+    Ok(Asked { request, page, unless, only, format, heartbeat, described })
 }
 
 /// What the path and the query ask for; nothing stands for all topics.
@@ -319,25 +318,6 @@ fn format(query: &Query) -> Result<Format, Problem> {
         None | Some("events") => Ok(format),
         Some("comments") => Ok(format.commented()),
         Some(_) => Err(bad("unknown control: use control=comments, or leave it out")),
-    }
-}
-
-fn unless_absent(
-    headers: &HeaderMap,
-    query: &Query,
-    matchers: &[TopicMatcher],
-) -> Result<Option<UnlessAbsent>, Problem> {
-    let topics = matchers.iter().filter_map(|matcher| match matcher {
-        TopicMatcher::Exact(topic) => Some(topic.clone()),
-        TopicMatcher::Pattern(_) => None,
-    });
-    match query.one("absent")? {
-        None => Ok(None),
-        Some("204") => {
-            let id = last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
-            Ok(Some(UnlessAbsent { topics: topics.collect(), resumes: id.is_some() }))
-        }
-        Some(_) => Err(bad("unknown absent: use absent=204, or leave it out")),
     }
 }
 

@@ -30,20 +30,23 @@ async fn get(app: &Router, target: &str) -> (StatusCode, String, Value) {
 }
 
 #[tokio::test]
-async fn a_topic_that_has_ended_is_absent_for_clients_without_a_position() {
+async fn a_topic_that_has_ended_is_nothing_for_clients_who_say_so_and_have_no_position() {
     let hub = Hub::new(MemoryLog::default());
     let app = router(hub.clone(), Options::default());
     let first = hub.publish(Publication::new(topic(), "1")).await.unwrap().position;
     hub.publish(Publication::new(topic(), "2")).await.unwrap();
-    let absent = "/events/chat/1?earliest&absent=204";
-    assert_eq!(get(&app, absent).await.0, StatusCode::OK, "there is something to resume");
+    let ended = "/events/chat/1?earliest&absent=204&ended=204";
+    assert_eq!(get(&app, ended).await.0, StatusCode::OK, "there is something to resume");
+    hub.stop(topic()).await.unwrap();
+    assert_eq!(get(&app, ended).await.0, StatusCode::OK, "a stop is no end");
     hub.end(topic(), Outcome::Done).await.unwrap();
-    assert_eq!(get(&app, absent).await.0, StatusCode::NO_CONTENT);
-    let (status, _, page) =
-        get(&app, &format!("/events/chat/1?absent=204&format=json&last_event_id={first}")).await;
+    assert_eq!(get(&app, ended).await.0, StatusCode::NO_CONTENT);
+    let absent = "/events/chat/1?earliest&absent=204";
+    assert_eq!(get(&app, absent).await.0, StatusCode::OK, "the text is in history");
+    let (status, _, page) = get(&app, &format!("{ended}&format=json&last_event_id={first}")).await;
     assert_eq!((status, page["events"].as_array().unwrap().len()), (StatusCode::OK, 1), "the rest");
     hub.publish(Publication::new(topic(), "3").with_reopening(true)).await.unwrap();
-    assert_eq!(get(&app, absent).await.0, StatusCode::OK, "a new life");
+    assert_eq!(get(&app, ended).await.0, StatusCode::OK, "a new life");
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(crate) async fn ingest(
     // Before anything is read: it limits how many requests are open.
     store.wait_for_room(0).await?;
     let _open = options.metrics.ingests();
-    let fed = app.feeding.begin(template.topics());
+    let fed = app.feeding.begin(template.topics(), template.is_private());
     store.set_on_abort(OnAbort::new(&app.feeding, fed, template.end_on_abort()));
     let mut interruptions = Interruptions::new(&app.hub, &template, caller);
     let mut feed = Feed {

@@ -55,7 +55,7 @@ impl OnAbort {
         let Some((topic, outcome)) = end else { return };
         // A producer that has come back before the hub noticed the end of its first connection goes
         // on with the topic.
-        if feeding.is_fed(&topic) {
+        if feeding.is_fed(&topic, true) {
             return;
         }
         let end = Publication::end(topic, outcome).with_data(REASON);

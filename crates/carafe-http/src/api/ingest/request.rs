@@ -98,6 +98,11 @@ impl Template {
         Ok(Self { topics, private: query.flag("private")?, event_type, on_abort })
     }
 
+    /// Whether all events are private.
+    pub(crate) fn is_private(&self) -> bool {
+        self.private
+    }
+
     /// The topics of all events; none if each line names its own.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter().flat_map(|(first, others)| std::iter::once(first).chain(others))
