@@ -77,8 +77,8 @@ pub(crate) struct KeyOptions {
     /// commas to accept several
     #[arg(long, env = "CARAFE_AUDIENCE", value_delimiter = ',', value_name = "AUDIENCE")]
     pub(crate) audience: Vec<String>,
-    /// Longest life of a token: tokens that expire later are rejected, and revocations end after
-    /// this time [default: unlimited; revocations end when they are lifted]
+    /// Longest life of a token from iat to exp: tokens that live longer are rejected, and
+    /// revocations end after this time [default: unlimited; revocations end when they are lifted]
     #[arg(
         long,
         env = "CARAFE_TOKEN_LIFE",

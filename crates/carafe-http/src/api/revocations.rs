@@ -140,7 +140,7 @@ impl From<RevokeError> for Problem {
     fn from(error: RevokeError) -> Self {
         let detail = error.to_string();
         match error {
-            RevokeError::Bad(_) => bad(detail),
+            RevokeError::Bad(_) | RevokeError::Over => bad(detail),
             RevokeError::TooMany { .. } => Self::try_again(detail).over(Limit::Revocations),
             RevokeError::Publish(error) => not_stored(error),
             RevokeError::Read(_) | RevokeError::NoHub => Self::try_again(detail),

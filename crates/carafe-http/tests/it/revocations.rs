@@ -454,8 +454,14 @@ async fn tokens_that_live_longer_than_any_may_are_rejected() {
     let mut options = Options::default();
     options.revocations = Revocations::new(limits);
     let rig = Rig::with(options);
-    assert!(!rig.refuses(&token(json!({"exp": now() + 3600}))).await);
-    assert!(rig.refuses(&token(json!({"exp": now() + 3700}))).await);
+    let lives = |from: u64, to: u64| token(json!({"sub": "ann", "iat": from, "exp": to}));
+    assert!(!rig.refuses(&lives(now(), now() + 3600)).await);
+    assert!(!rig.refuses(&lives(now() - 3000, now() + 600)).await);
+    assert!(rig.refuses(&lives(now(), now() + 3601)).await);
+    // It ends soon, but a revocation that was made at its beginning has ended.
+    assert!(rig.refuses(&lives(now() - 86_400, now() + 60)).await);
+    assert!(rig.refuses(&lives(now() + 60, now() + 3600)).await, "issued in the future");
+    assert!(rig.refuses(&token(json!({"sub": "ann", "exp": now() + 60}))).await, "issued when?");
     let (_, revoked) = rig.revocations.revoke(&subject("ann")).await.unwrap();
     let until = revoked.until().unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!((now() + 3600..now() + 3620).contains(&until), "{until}");
@@ -510,6 +516,8 @@ async fn a_longer_revocation_extends_one_that_is_in_force_and_never_shortens_it(
     let longer = until(json!({"subject": "ann", "for": 600})).await;
     assert!(longer.as_u64() > first.as_u64());
     assert_eq!(until(json!({"subject": "ann", "for": 6})).await, longer);
+    let longest = until(json!({"subject": "ann", "for": u64::MAX})).await;
+    assert_eq!(longest, json!(u64::MAX), "a time that is never reached");
     assert_eq!(until(json!({"subject": "ann"})).await, Value::Null);
     assert_eq!(until(json!({"subject": "ann", "for": 600})).await, Value::Null);
     assert_eq!(rig.revocations.list().await.unwrap().len(), 1);

@@ -23,6 +23,10 @@ use crate::policy::revocations::revocation::{Revocation, RevocationLimits, Revok
 use crate::policy::revocations::state::{Attached, State, now};
 use crate::policy::revocations::{history, keeper};
 
+/// How far the clock of a token's issuer may be ahead, in milliseconds.
+#[cfg(feature = "auth")]
+const AHEAD: u64 = 5000;
+
 /// The revoked tokens and users of a hub. Clones share them.
 ///
 /// Put them into the [`Options`](crate::Options) of the hub's router, which begins to follow the
@@ -82,8 +86,7 @@ impl Revocations {
         self.store(hub, &record).await?;
         log_revoked(&record);
         let revoked = self.0.table().get(&record, now()).map(|(_, revoked)| revoked);
-        // It may have ended meanwhile, if it was made for a moment.
-        Ok((true, revoked.unwrap_or_else(|| Revoked::new(&record, hub.position()))))
+        revoked.map(|revoked| (true, revoked)).ok_or(RevokeError::Over)
     }
 
     /// Checks a record against the table. Returns what is in force if that includes it.
@@ -211,27 +214,34 @@ impl Revocations {
     /// The bearer of a verified token, unless the token was revoked or lives too long.
     #[cfg(feature = "auth")]
     pub(crate) fn admit(&self, verified: &Verified) -> Result<Option<Bearer>, Refused> {
-        self.check_life(verified.expires)?;
-        let bearer = Bearer::new(&self.0, Names::of_token(verified));
+        let names = Names::of_token(verified);
+        self.check_life(&names, verified.expires)?;
+        let bearer = Bearer::new(&self.0, names);
         if bearer.as_ref().is_some_and(Bearer::is_revoked) {
             return Err(Refused::Revoked);
         }
         Ok(bearer)
     }
 
+    /// Rejects a token that lives longer than any may: a revocation could end before it. So what
+    /// counts is its whole life, not what is left of it.
     #[cfg(feature = "auth")]
-    fn check_life(&self, expires: Option<SystemTime>) -> Result<(), Refused> {
-        /// How far the clock of a token's issuer may be ahead.
-        const AHEAD: std::time::Duration = std::time::Duration::from_secs(5);
+    fn check_life(&self, names: &Names, expires: Option<SystemTime>) -> Result<(), Refused> {
         let Some(life) = self.0.limits.token_life else { return Ok(()) };
-        let latest = SystemTime::now().checked_add(life.saturating_add(AHEAD));
-        if expires.is_some_and(|expires| latest.is_none_or(|latest| expires <= latest)) {
-            return Ok(());
+        // A token from the future would have its life still before it.
+        let issued =
+            names.issued().filter(|issued| *issued <= milliseconds(SystemTime::now()) + AHEAD);
+        let longest = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+        let fits = issued.zip(expires).is_some_and(|(issued, expires)| {
+            milliseconds(expires) <= issued.saturating_add(longest)
+        });
+        match fits {
+            true => Ok(()),
+            false => Err(Refused::claim(
+                "exp",
+                format!("is missing, or too long after `iat`: a token lives for {life:?} at most"),
+            )),
         }
-        Err(Refused::claim(
-            "exp",
-            format!("is missing or too far away: this hub accepts tokens for {life:?} at most"),
-        ))
     }
 
     /// The bearer of an app's rights, unless they were revoked.

@@ -18,9 +18,17 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Revocations that are stored again at once.
 const BATCH: usize = 100;
 
+/// At most so many are stored again in one look. A history that cannot keep all of them would be
+/// filled with copies without end.
+const IN_A_LOOK: usize = 10 * BATCH;
+
+/// After so many looks in which it did not store all again that is due, the history cannot keep all
+/// revocations.
+const TOO_MANY_LOOKS: u32 = 60;
+
 /// Runs until the state is dropped.
 pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
-    let mut reviewed = 0;
+    let (mut reviewed, mut unfinished) = (0, 0_u32);
     loop {
         let Some(state) = state.upgrade() else { return };
         // Read first: a change during the review leads to another one.
@@ -31,7 +39,14 @@ pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
         let is_used = state.is_used();
         if is_used {
             state.sweep();
-            store_again(&state).await;
+            let is_done = store_again(&state).await;
+            unfinished = if is_done { 0 } else { unfinished.saturating_add(1) };
+            if unfinished == TOO_MANY_LOOKS {
+                warn!(
+                    "the history is too small for all revocations, which are stored again and \
+                     again: raise --history-bytes, or lift some"
+                );
+            }
         }
         // The state is not held during the wait.
         drop(state);
@@ -43,24 +58,24 @@ pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
     }
 }
 
-/// Stores revocations again that would be trimmed with their entries. Only a log on disk is read
-/// again after a restart.
-async fn store_again(state: &State) {
-    let Some(Attached { hub, .. }) = state.attached.get() else { return };
+/// Stores revocations again that would be trimmed with their entries; `false` if more are due. Only
+/// a log on disk is read again after a restart.
+async fn store_again(state: &State) -> bool {
+    let Some(Attached { hub, .. }) = state.attached.get() else { return true };
     if hub.disk_usage().is_none() {
-        return;
+        return true;
     }
-    while let Some(due) = due(state, hub) {
-        let (count, batch) = (due.len(), due.iter().map(Record::publication).collect());
-        match hub.publish_all(batch).await {
-            Ok(_) if count == BATCH => {}
-            Ok(_) => return,
-            Err(_) if hub.is_draining() => return,
-            Err(error) => {
-                return warn!(%error, "cannot store revocations again; trying again in a second");
+    for _ in 0..IN_A_LOOK / BATCH {
+        let Some(due) = due(state, hub) else { return true };
+        let batch = due.iter().map(Record::publication).collect();
+        if let Err(error) = hub.publish_all(batch).await {
+            if !hub.is_draining() {
+                warn!(%error, "cannot store revocations again; trying again in a second");
             }
+            return true;
         }
     }
+    due(state, hub).is_none()
 }
 
 fn due(state: &State, hub: &Hub) -> Option<Vec<Record>> {

@@ -138,13 +138,15 @@ impl Revoked {
     /// Tokens of the subject that were issued before this time are refused.
     #[must_use]
     pub fn issued_before(&self) -> SystemTime {
-        time(self.issued_before)
+        // It was made from a time.
+        UNIX_EPOCH.checked_add(Duration::from_secs(self.issued_before)).unwrap_or(UNIX_EPOCH)
     }
 
-    /// When the revocation ends. `None`: when it is lifted.
+    /// When the revocation ends. `None`: when it is lifted, or at a time that is too far away to be
+    /// represented.
     #[must_use]
     pub fn until(&self) -> Option<SystemTime> {
-        self.until.map(time)
+        UNIX_EPOCH.checked_add(Duration::from_secs(self.until?))
     }
 
     /// The position of the log's entry that holds the revocation. It moves when the hub stores the
@@ -153,11 +155,6 @@ impl Revoked {
     pub fn position(&self) -> Position {
         self.position
     }
-}
-
-fn time(seconds: u64) -> SystemTime {
-    // A time that cannot be represented is never reached.
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -30,8 +30,9 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 pub struct RevocationLimits {
     /// The most revocations that are in force at the same time.
     pub most: usize,
-    /// The longest life of a token. Tokens that expire later are rejected, and revocations end
-    /// after this time unless they say otherwise. Without it, they end when they are lifted.
+    /// The longest life of a token, from its issue (`iat`) to its end (`exp`). Tokens that live
+    /// longer, or do not say both, are rejected, and revocations end after this time unless they
+    /// say otherwise. Without it, they end when they are lifted.
     pub token_life: Option<Duration>,
     /// The age at which the log removes entries, if there is one. Revocations in force are stored
     /// again before.
@@ -116,7 +117,8 @@ impl Revocation {
         // The issuer's clock may be a little ahead, so a token may live that much longer.
         let life = token_life.map(|life| life.saturating_add(TOLERANCE));
         // Rounded up: a time that is too far away is never reached.
-        let until = self.lasts.or(life).map(|lasts| now.saturating_add(lasts.as_secs() + 1));
+        let until =
+            self.lasts.or(life).map(|lasts| now.saturating_add(lasts.as_secs()).saturating_add(1));
         Record { target: self.target.clone(), issued_before, until, changed, lifted: false }
     }
 }
@@ -159,6 +161,9 @@ pub enum RevokeError {
         /// How many revocations may be in force.
         limit: usize,
     },
+    /// The revocation has ended, or was lifted, before it could be reported.
+    #[error("the revocation has ended already: let it last longer")]
+    Over,
     /// The revocations in the log cannot be read.
     #[error("the revocations cannot be read: {0}")]
     Read(#[from] ReadError),

@@ -83,7 +83,9 @@ impl State {
     pub(super) fn follow(&self, entries: &[Arc<Entry>]) {
         self.apply(entries);
         if self.is_used() {
-            let bytes: usize = entries.iter().map(|entry| entry.weight()).sum();
+            // Without what the keeper itself stores: it would wake itself.
+            let others = entries.iter().filter(|entry| !entry.publication.is_internal());
+            let bytes: usize = others.map(|entry| entry.weight()).sum();
             if self.appended.fetch_add(bytes, Ordering::Relaxed) + bytes >= BYTES {
                 self.appended.store(0, Ordering::Relaxed);
                 self.work.notify_one();
