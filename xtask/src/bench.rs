@@ -31,8 +31,8 @@ const NODE_CLIENTS: &str = "bench/peers/clients";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest`, `catch-up`
-    /// or `clients`, with its options; add `--help` to list them
+    /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest`, `ingest`,
+    /// `catch-up` or `clients`, with its options; add `--help` to list them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             }
             build_carafe()?;
         }
-        Some("million" | "storm" | "shape") => build_carafe()?,
+        Some("million" | "storm" | "shape" | "ingest") => build_carafe()?,
         _ => {}
     }
     let step =

@@ -28,6 +28,7 @@ mod handshakes;
 mod honest;
 mod hostile;
 mod idle;
+mod ingest;
 mod latest;
 mod many_publishers;
 mod million;
@@ -80,6 +81,8 @@ enum Bench {
     Shape(shape::Options),
     /// Measure a snapshot of the newest event of each topic, beside reading the whole log
     Latest(latest::Options),
+    /// Measure events of one ingest request, beside batches and beside single requests
+    Ingest(ingest::Options),
     /// Measure how fast clients catch up, directly and through nginx on the same host
     CatchUp(catch_up::Options),
     /// Load a server, as `carafe bench` does
@@ -143,6 +146,7 @@ fn main() -> ExitCode {
         Bench::Open { folder } => idle::open(&folder),
         Bench::Shape(options) => shape::measure(&options),
         Bench::Latest(options) => latest::measure(&options),
+        Bench::Ingest(options) => ingest::measure(&options),
         Bench::CatchUp(options) => catch_up::measure(&options),
         Bench::Load(options) => carafe_bench::run(&options).map_err(Into::into),
         Bench::BareLoop { bytes } => catch_up::serve_bare(bytes),

@@ -19,7 +19,7 @@ use crate::api::app::App;
 use crate::api::body::{BodyReader, Most};
 use crate::api::caller::Caller;
 use crate::api::ingest::handler::ingest;
-use crate::api::ingest::request::{Form, Template, essence};
+use crate::api::ingest::request::{Form, NDJSON, Template, is_of_type};
 use crate::api::publication::{Parameters, TOPICS, not_stored, too_many_topics};
 use crate::api::query::Query;
 use crate::api::topic::{topic, topic_in_path};
@@ -109,7 +109,7 @@ async fn batch(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Problem> {
-    if essence(parts) != "application/x-ndjson" {
+    if !is_of_type(parts, NDJSON) {
         return Err(no_topic());
     }
     if !query.is_empty() {

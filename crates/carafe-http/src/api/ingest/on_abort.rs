@@ -2,7 +2,6 @@
 
 use carafe_hub::Hub;
 use carafe_log::{Outcome, Publication};
-use carafe_protocol::Topic;
 use tracing::debug;
 
 use crate::answer::problem::Problem;
@@ -33,13 +32,13 @@ pub(crate) fn outcome(query: &Query) -> Result<Option<Outcome>, Problem> {
 /// The topics that a request feeds, and what happens to the first of them if the request breaks
 /// off.
 pub(crate) struct OnAbort {
-    end: Option<(Topic, Outcome)>,
+    end: Option<Publication>,
     feeding: Feeding,
     fed: Fed,
 }
 
 impl OnAbort {
-    pub(crate) fn new(feeding: &Feeding, fed: Fed, end: Option<(Topic, Outcome)>) -> Self {
+    pub(crate) fn new(feeding: &Feeding, fed: Fed, end: Option<Publication>) -> Self {
         Self { end, feeding: feeding.clone(), fed }
     }
 
@@ -52,14 +51,13 @@ impl OnAbort {
     pub(crate) async fn run(self, hub: &Hub) {
         let Self { end, feeding, fed } = self;
         drop(fed);
-        let Some((topic, outcome)) = end else { return };
+        let Some(end) = end else { return };
         // A producer that has come back before the hub noticed the end of its first connection goes
         // on with the topic.
-        if feeding.is_fed(&topic, true) {
+        if feeding.is_fed(end.topic(), true) {
             return;
         }
-        let end = Publication::end(topic, outcome).with_data(REASON);
-        if let Err(error) = hub.publish(end).await {
+        if let Err(error) = hub.publish(end.with_data(REASON)).await {
             debug!(%error, "the topic of a producer that has left is not ended");
         }
     }

@@ -33,14 +33,19 @@ impl Form {
         let splits = splits(query)?;
         let streams = query.flag("stream")?;
         let wants = streams || query.one(on_abort::PARAMETER)?.is_some();
-        let content_type = essence(parts);
-        let form = match &*content_type {
-            "text/event-stream" => Self::EventStream,
-            "application/x-ndjson" if has_topic || streams => Self::Ndjson,
-            "application/x-ndjson" => return Ok(None),
-            _ if splits => Self::Lines,
-            _ if wants => return Err(bad(NO_FORM)),
-            _ => return Ok(None),
+        let form = if is_of_type(parts, EVENT_STREAM) {
+            Self::EventStream
+        } else if is_of_type(parts, NDJSON) {
+            match has_topic || streams {
+                true => Self::Ndjson,
+                false => return Ok(None),
+            }
+        } else if splits {
+            Self::Lines
+        } else if wants {
+            return Err(bad(NO_FORM));
+        } else {
+            return Ok(None);
         };
         if splits && form != Self::Lines {
             return Err(bad("`split` is for plain text: the content type says how this body is \
@@ -54,6 +59,9 @@ impl Form {
     }
 }
 
+const EVENT_STREAM: &str = "text/event-stream";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+
 const NO_FORM: &str = "`stream` and `on_abort` need a body of several events: send \
                        application/x-ndjson or text/event-stream, or add split=lines";
 
@@ -65,10 +73,11 @@ fn splits(query: &Query) -> Result<bool, Problem> {
     }
 }
 
-/// The content type in lower case, without its parameters.
-pub(crate) fn essence(parts: &Parts) -> String {
+/// Whether the content type is this, whatever its parameters are.
+pub(crate) fn is_of_type(parts: &Parts, content_type: &str) -> bool {
     let value = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_lowercase()
+    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(content_type)
 }
 
 /// What holds for all events of a request.
@@ -108,10 +117,10 @@ impl Template {
         self.topics.iter().flat_map(|(first, others)| std::iter::once(first).chain(others))
     }
 
-    /// The topic that ends if the request breaks off, and how.
-    pub(crate) fn end_on_abort(&self) -> Option<(Topic, Outcome)> {
+    /// The end of the topic if the request breaks off.
+    pub(crate) fn end_on_abort(&self) -> Option<Publication> {
         let (topic, _) = self.topics.as_ref()?;
-        Some((topic.clone(), self.on_abort?))
+        Some(Publication::end(topic.clone(), self.on_abort?).with_private(self.private))
     }
 
     /// An event with this data for the topics of the request.
