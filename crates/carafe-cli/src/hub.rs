@@ -203,6 +203,7 @@ fn hub(options: &HubOptions, closing: &Closing) -> Result<(Hub, LogFailure), Fai
         LogPlace::Disk(path) => {
             let log =
                 DiskLog::open(path, settings::disk_options(options)).map_err(Failure::failed)?;
+            log.compact(options.compact.clone());
             let failure = log.failure();
             // The log closes when the last handle of the hub is dropped, which may be on another
             // thread. The program must not exit before the clean mark is written.

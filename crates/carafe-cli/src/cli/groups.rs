@@ -32,6 +32,7 @@ pub(crate) const GROUPS: [Group; 8] = [
             "history-age",
             "retain",
             "key-window",
+            "compact",
             "erase-within",
             "segment-bytes",
         ],

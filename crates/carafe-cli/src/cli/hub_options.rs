@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use carafe_http::{BasePath, Rate};
 use carafe_hub::Retention;
+use carafe_protocol::TopicMatcher;
 use clap::{ArgAction, Args, ValueEnum};
 use url::Url;
 
 use super::listen_address::{ListenAddress, file_mode};
 use super::values::{
-    LogPlace, duration, duration_range, heartbeat_range, limit, log_place, positive_duration,
-    public_url, retention, segment_bytes,
+    LogPlace, duration, duration_range, heartbeat_range, limit, log_place, matcher,
+    positive_duration, public_url, retention, segment_bytes,
 };
 
 #[derive(Args, Debug)]
@@ -77,6 +78,16 @@ pub(crate) struct HubOptions {
     /// Maximum number of pattern tests of one request with last=N
     #[arg(long, env = "CARAFE_PATTERN_TESTS", default_value = "20000000", value_name = "N")]
     pub(crate) pattern_tests: u64,
+    /// Topics of which only the newest event is sure to be kept on disk, such as state/*. Repeat the
+    /// option or separate values by commas
+    #[arg(
+        long,
+        env = "CARAFE_COMPACT",
+        value_delimiter = ',',
+        value_name = "PATTERN",
+        value_parser = matcher
+    )]
+    pub(crate) compact: Vec<TopicMatcher>,
     /// Time within which the bytes of erased events leave the disk
     #[arg(
         long,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use carafe_hub::Retention;
-use carafe_protocol::TopicPattern;
+use carafe_protocol::{TopicMatcher, TopicPattern};
 use jiff::{Span, SpanRelativeTo};
 use url::Url;
 
@@ -84,6 +84,10 @@ pub(super) fn retention(text: &str) -> Result<Retention, String> {
         text.rsplit_once('=').ok_or("expected a pattern and a duration such as sessions/*=1h")?;
     let topics = TopicPattern::new(topics).map_err(|error| error.to_string())?;
     Ok(Retention::new(topics, positive_duration(age)?))
+}
+
+pub(super) fn matcher(text: &str) -> Result<TopicMatcher, String> {
+    TopicMatcher::parse(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn segment_bytes(text: &str) -> Result<u32, String> {

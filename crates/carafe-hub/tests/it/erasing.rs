@@ -4,12 +4,12 @@ use bytes::Bytes;
 use carafe_hub::{
     EraseOne, Format, Gap, GapReason, HubLimits, Sink, Start, Subscribe, SubscriberId, Written,
 };
-use carafe_log::MemoryLimits;
+use carafe_log::{Kind, MemoryLimits, Removed};
 use carafe_protocol::{Position, TopicMatcher};
 use std::task::Waker;
 
 use crate::fixture::{
-    FORMATS, Rig, after, at_once, data, exact, no_ring, publication, subscribe, topic,
+    FORMATS, Rig, after, at_once, data, entry, exact, no_ring, publication, subscribe, topic,
 };
 use crate::listener::{Item, Polled};
 
@@ -226,4 +226,21 @@ fn the_members_of_a_group_receive_a_gap_for_what_was_erased_before_their_turn() 
     assert_eq!(count(&client, "a secret"), reached);
     assert_eq!(count(&client, "\"reason\":\"erased\""), 40 - reached);
     assert_eq!((count(&client, "data: new"), dispatcher.len()), (40, 40));
+}
+
+#[test]
+fn compacted_events_are_skipped_without_a_gap() {
+    for rig in rigs() {
+        let start = rig.span().start;
+        let position = Position { offset: 1, nonce: 1, ..start };
+        let removed = Kind::Removed(Removed::Compacted);
+        rig.supply([entry(position, publication("a", "").with_kind(removed))]);
+        let newest = rig.publish("a", "newest");
+        for format in FORMATS {
+            let received = rig.listen_in(format, everything().from(after(start))).receive();
+            assert_eq!(received[0], Item::Position(start));
+            assert_eq!((received.len(), data(&received)), (2, vec!["newest"]));
+            assert_eq!(received[1].position(), newest);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Tr
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use carafe_protocol::{Offset, Position};
+use carafe_protocol::{Offset, Position, TopicMatcher};
 
 use crate::disk::format::commit::CommitEnd;
 use crate::disk::format::index::Summary;
@@ -52,6 +52,8 @@ pub(crate) struct DiskShared {
     /// The offset before the active segment that is to be sealed, since it has erased content.
     /// `Relaxed`: the writer may see it late.
     seal_after: AtomicU64,
+    /// The topics of which only the newest event is kept.
+    pub(crate) compacted: ArcSwap<Vec<TopicMatcher>>,
     pub(crate) selections: Selections,
     /// The number of pattern tests so far. `Relaxed`: a statistic.
     tests: AtomicU64,
@@ -198,6 +200,7 @@ impl DiskShared {
             files: Mutex::default(),
             rewriting: AtomicU64::new(0),
             seal_after: AtomicU64::new(u64::MAX),
+            compacted: ArcSwap::default(),
             selections,
             tests: AtomicU64::new(0),
             holes,

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod answering;
+mod compact;
 mod concurrency;
 mod crash;
 mod disk;

@@ -12,3 +12,4 @@ pub(crate) mod latest;
 pub(crate) mod part;
 pub(crate) mod pick;
 pub(crate) mod selection;
+pub(crate) mod superseded;

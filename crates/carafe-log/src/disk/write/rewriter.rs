@@ -1,25 +1,26 @@
-//! The thread that removes erased content from the disk: it writes sealed segments again, one at a
-//! time and at a limited rate, and replaces their files.
+//! The thread that removes erased and superseded content from the disk: it writes sealed segments
+//! again, one at a time and at a limited rate, and replaces their files.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use carafe_protocol::Topic;
+use carafe_protocol::{Offset, Topic};
 
 use crate::disk::format::filter::HashKind;
 use crate::disk::options::DiskOptions;
 use crate::disk::pace::Pace;
 use crate::disk::read::erased::holds_erased;
 use crate::disk::read::part::SegmentReader;
+use crate::disk::read::superseded::Superseded;
 use crate::disk::segment::rewrite::{RewriteError, rewrite};
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::DiskShared;
 use crate::disk::write::replace::Replacement;
 use crate::panics::caught;
 use crate::readers::give_way;
-use crate::{Erasures, ReadError};
+use crate::{Entry, Erasures, ReadError};
 
 /// The time between two looks at the erasures.
 const LOOK: Duration = Duration::from_secs(1);
@@ -56,8 +57,13 @@ struct Signalled {
 impl Rewriter {
     pub(crate) fn start(shared: Arc<DiskShared>, options: &DiskOptions) -> io::Result<Self> {
         let signal = Arc::<Signal>::default();
-        let passes =
-            Passes { shared, signal: Arc::clone(&signal), limits: Limits::of(options), left: None };
+        let passes = Passes {
+            shared,
+            signal: Arc::clone(&signal),
+            limits: Limits::of(options),
+            left: None,
+            compacted: 0,
+        };
         let thread = thread::Builder::new().name("carafe-log-erase".into());
         let thread = thread.spawn(move || passes.run())?;
         Ok(Self { signal, thread: Some(thread) })
@@ -140,11 +146,13 @@ struct Passes {
     limits: Limits,
     /// A segment that was written again, and whose file does not have its name yet.
     left: Option<Replacement>,
+    /// The offset before the newest sealed segment, when segments were last compacted.
+    compacted: Offset,
 }
 
 impl Passes {
-    /// Runs until the log is closed. After a panic nothing is rewritten any more, and erased content
-    /// stays on the disk until the next start; readers still do not get it.
+    /// Runs until the log is closed. After a panic nothing is rewritten any more, and erased
+    /// content stays on the disk until the next start; readers still do not get it.
     fn run(mut self) {
         give_way();
         if let Err(panic) = caught(|| self.run_all()) {
@@ -176,14 +184,63 @@ impl Passes {
         if let Some(left) = self.left.take() {
             self.finish(left)?;
         }
-        let Some(erasures) = self.shared.view().erasures.clone() else { return Ok(()) };
-        if !self.limits.are_due(&erasures, self.shared.clock.now()) {
-            return Ok(());
-        }
-        if matches!(self.rewrite_all(&erasures)?, Pass::Done) {
+        if let Some(erasures) = self.shared.view().erasures.clone()
+            && self.limits.are_due(&erasures, self.shared.clock.now())
+            && matches!(self.rewrite_all(&erasures)?, Pass::Done)
+        {
             self.shared.forget_erasures(&erasures);
         }
+        self.compact()
+    }
+
+    /// Rewrites segments of which at least half is superseded, when a sixteenth of the segments is
+    /// new since the last time: this looks at the indexes of all.
+    fn compact(&mut self) -> Result<(), RewriteError> {
+        let (view, matchers) = (self.shared.view(), self.shared.compacted.load_full());
+        let is_new = |sealed: &&Arc<Sealed>| sealed.segment.header.previous.offset > self.compacted;
+        let new = view.sealed.iter().rev().take_while(is_new).count();
+        // The first segment begins after offset 0, so a log with one has none that is new.
+        if matchers.is_empty() || new == 0 || new < view.sealed.len() / 16 {
+            return Ok(());
+        }
+        let signal = Arc::clone(&self.signal);
+        let go_on = || signal.pause(Duration::ZERO);
+        let found = Superseded::find(&self.shared, &matchers, go_on).map_err(of_read)?;
+        let superseded = found.ok_or(RewriteError::Closed)?;
+        for sealed in view.sealed.iter() {
+            self.compact_one(sealed, &superseded)?;
+        }
+        let newest = view.sealed.back().map(|sealed| sealed.segment.header.previous.offset);
+        self.compacted = newest.unwrap_or(self.compacted);
         Ok(())
+    }
+
+    fn compact_one(
+        &mut self,
+        sealed: &Arc<Sealed>,
+        superseded: &Superseded,
+    ) -> Result<(), RewriteError> {
+        let Some(part) = self.reader(sealed)? else { return Ok(()) };
+        let size = sealed.segment.file.size()?;
+        if superseded.bytes(&part, &self.shared).map_err(of_read)? * 2 < size {
+            return Ok(());
+        }
+        self.replace(sealed, |entry| superseded.apply(entry))
+    }
+
+    /// A reader of a sealed segment that may be rewritten now; `None` if it was trimmed, or its
+    /// index file is still being written, under the name that the new one will have.
+    fn reader(&self, sealed: &Sealed) -> Result<Option<SegmentReader>, RewriteError> {
+        if !self.signal.pause(Duration::ZERO) {
+            return Err(RewriteError::Closed);
+        }
+        if !sealed.is_settled() {
+            return Ok(None);
+        }
+        match sealed.index(&*self.shared.storage) {
+            Err(ReadError::Trimmed { .. }) => Ok(None),
+            index => Ok(Some(SegmentReader::of(sealed, index.map_err(of_read)?))),
+        }
     }
 
     /// Rewrites all sealed segments with erased content. A segment that cannot be rewritten does
@@ -213,34 +270,28 @@ impl Passes {
         sealed: &Arc<Sealed>,
         erasures: &Erasures,
     ) -> Result<Pass, RewriteError> {
-        if !self.signal.pause(Duration::ZERO) {
-            return Err(RewriteError::Closed);
-        }
         if sealed.segment.header.previous.offset + 1 >= erasures.newest() {
             return Ok(Pass::Done);
         }
-        // Its index file is being written, under the name that the new one will have.
-        if !sealed.is_settled() {
-            return Ok(Pass::Waiting);
-        }
+        let Some(part) = self.reader(sealed)? else { return Ok(Pass::Waiting) };
         let may_have = |topic: &Topic| sealed.may_have(HashKind::Topic, &[topic.as_str()]);
-        let part = match sealed.index(&*self.shared.storage) {
-            Err(ReadError::Trimmed { .. }) => return Ok(Pass::Done),
-            index => SegmentReader::of(sealed, index.map_err(of_read)?),
-        };
         if !holds_erased(&part, erasures, may_have).map_err(of_read)? {
             return Ok(Pass::Done);
         }
-        self.replace(sealed, erasures)?;
+        self.replace(sealed, |entry| erasures.apply(entry))?;
         Ok(Pass::Done)
     }
 
-    fn replace(&mut self, old: &Arc<Sealed>, erasures: &Erasures) -> Result<(), RewriteError> {
+    fn replace(
+        &mut self,
+        old: &Arc<Sealed>,
+        change: impl Fn(Entry) -> Entry,
+    ) -> Result<(), RewriteError> {
         let shared = Arc::clone(&self.shared);
         let _room = shared.rewriting(old.bytes);
         let signal = Arc::clone(&self.signal);
         let pause = |written: u32| signal.pause(Duration::from_secs(1) * written / RATE);
-        let new = rewrite(&*shared.storage, &old.segment, |entry| erasures.apply(entry), pause)?;
+        let new = rewrite(&*shared.storage, &old.segment, change, pause)?;
         self.finish(Replacement::new(Arc::clone(old), new))
     }
 

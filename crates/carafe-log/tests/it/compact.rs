@@ -1,0 +1,144 @@
+//! Of compacted topics, only the newest event is sure to be kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use carafe_log::contract::helpers::{
+    append_one, before_last, find, keyed, pattern, positions, publication, settle, topic,
+    try_read_all, wait,
+};
+use carafe_log::{
+    Access, Append, DiskLog, Entry, Find, Kind, LatestQuery, OfflineLog, Publication, Read, Removed,
+};
+use carafe_protocol::{Position, TopicMatcher};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::disk::{all, open, small_segments};
+use crate::sim::SimDisk;
+
+fn compacting(disk: &SimDisk) -> DiskLog {
+    let log = open(disk, small_segments()).unwrap();
+    log.compact(vec![pattern("state/*")]);
+    log
+}
+
+fn has(files: &BTreeMap<String, Vec<u8>>, text: &str) -> bool {
+    files.values().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+}
+
+/// Waits until a text has left the disk. The test hangs if it never does.
+fn until_gone(disk: &SimDisk, log: &DiskLog, text: &str) {
+    while has(&disk.content(), text) {
+        settle(log);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Publishes values of three topics, and returns the positions of the newest ones.
+fn update(log: &DiskLog, rounds: usize) -> Vec<Position> {
+    let mut newest = Vec::new();
+    for round in 0..rounds {
+        newest = (0..3)
+            .map(|of| {
+                let value = format!("value-{of}-{round}-{}", "x".repeat(100));
+                append_one(log, publication(&format!("state/{of}"), &value))
+            })
+            .collect();
+    }
+    newest
+}
+
+fn with_content(log: &DiskLog) -> Vec<Arc<Entry>> {
+    let mut entries = all(log);
+    entries.retain(|entry| entry.publication.is_event());
+    entries
+}
+
+#[test]
+fn superseded_events_are_dropped_and_all_positions_stay_valid() {
+    let disk = SimDisk::default();
+    let log = compacting(&disk);
+    let other = append_one(&log, publication("other", "not compacted"));
+    let newest = update(&log, 60);
+    let before = positions(&all(&log));
+    until_gone(&disk, &log, "value-0-0-");
+    assert_eq!(positions(&all(&log)), before);
+    assert!(before.iter().all(|position| find(&log, *position) == Find::Found));
+    let kept = with_content(&log);
+    assert!(positions(&kept).contains(&other) && kept.len() < before.len());
+    assert!(newest.iter().all(|position| positions(&kept).contains(position)));
+    let dropped = all(&log).into_iter().find(|entry| !entry.publication.is_event()).unwrap();
+    assert_eq!(dropped.publication.kind(), Kind::Removed(Removed::Compacted));
+    let query = LatestQuery::of(vec![pattern("state/*")]).with_access(Access::all());
+    let offsets: Vec<_> = newest.iter().map(|position| position.offset).collect();
+    assert_eq!(wait(log.latest(query)).unwrap().offsets, offsets);
+    let first_of_all = [TopicMatcher::any()];
+    assert_eq!(before_last(&log, kept.len(), &first_of_all), log.span().start);
+    drop(log);
+    assert_eq!(OfflineLog::on(Arc::new(disk)).verify(&mut |_, _| {}).unwrap(), []);
+}
+
+#[test]
+fn an_event_that_a_reader_still_needs_stays() {
+    let disk = SimDisk::default();
+    let log = compacting(&disk);
+    append_one(&log, publication("state/0", "the newest public one"));
+    let of_two = publication("state/0", "of two").with_alternates([topic("state/quiet")]);
+    append_one(&log, of_two.with_private(true));
+    let of_other = publication("state/0", "of a topic that is not compacted");
+    append_one(&log, of_other.with_alternates([topic("other")]).with_private(true));
+    let key = keyed("state/0", "key").key().cloned().unwrap();
+    let with_key = publication("state/0", "with a key").with_key(key).with_private(true);
+    let known = append_one(&log, with_key.clone());
+    for round in 0..100 {
+        let value = format!("value-{round}-{}", "x".repeat(100));
+        append_one(&log, publication("state/0", &value).with_private(true));
+    }
+    until_gone(&disk, &log, "value-0-");
+    let kept = with_content(&log);
+    for text in ["the newest public one", "of two", "of a topic that is not", "with a key"] {
+        assert!(kept.iter().any(|entry| entry.data().starts_with(text)), "{text}");
+    }
+    let again = wait(log.append(vec![with_key])).unwrap();
+    assert_eq!((again[0].position, again[0].repeated), (known, true));
+}
+
+/// Crash images that are looked at.
+const CRASHES: usize = 500;
+const SEED: u64 = 0xC0;
+
+#[test]
+fn after_any_crash_during_a_compaction_the_newest_events_are_there() {
+    println!("seed {SEED:#x}");
+    let (disk, mut random) = (SimDisk::default(), StdRng::seed_from_u64(SEED));
+    let log = compacting(&disk);
+    let mut stored = Vec::<(usize, String, Position)>::new();
+    for round in 0..30 {
+        for of in 0..3 {
+            let to = format!("state/{of}");
+            let value = format!("value-{of}-{round}-{}", "x".repeat(100));
+            let position = append_one(&log, Publication::new(topic(&to), value));
+            stored.push((disk.done(), to, position));
+        }
+    }
+    until_gone(&disk, &log, "value-0-0-");
+    for _ in 0..CRASHES {
+        let done = random.random_range(0..=disk.done());
+        let image = SimDisk::with(disk.crash(done, &mut random));
+        let log = open(&image, small_segments()).unwrap();
+        let kept = try_read_all(&log, 0, &[TopicMatcher::any()]).unwrap();
+        let acknowledged: Vec<_> = stored.iter().filter(|(at, ..)| *at <= done).collect();
+        let positions = positions(&kept);
+        assert!(acknowledged.iter().all(|(_, _, position)| positions.contains(position)));
+        for of in 0..3 {
+            let of = format!("state/{of}");
+            let is_of = |entry: &&Arc<Entry>| entry.topic().as_str() == of;
+            let newest = kept.iter().rev().find(is_of);
+            assert!(newest.is_none_or(|newest| newest.publication.is_event()), "{done}");
+        }
+        drop(log);
+        assert_eq!(OfflineLog::on(Arc::new(image)).verify(&mut |_, _| {}).unwrap(), []);
+    }
+}
