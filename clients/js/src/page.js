@@ -6,7 +6,7 @@ const TYPES = ["online", "pageshow", "pagehide", "visibilitychange", "freeze", "
  * Calls `hide` when the page is about to run no code, and `wake(reason)` when it runs again or the network is back.
  * Returns a function that ends this. Does nothing where there are no such events.
  */
-export function watchPage({ background, hide, wake }) {
+export function watchPage(background, hide, wake) {
   const isHidden = () => background === "pause" && globalThis.document?.hidden;
   const listener = ({ type }) => {
     // A page with an open connection is not kept in the back-forward cache, or loses the connection there.

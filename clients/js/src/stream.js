@@ -5,7 +5,6 @@ import { Position } from "./position.js";
 import { failureOf } from "./response.js";
 
 const EVENT_STREAM = "text/event-stream";
-const JSON_TYPE = "application/json";
 const LONGEST_BACKOFF = 30_000;
 const LEAST_BACKOFF = 100;
 /** Timers take 31 bits. */
@@ -15,10 +14,17 @@ const FALLBACK_AFTER = 5_000;
 /** Time of long polling before the next attempt to stream. It doubles with each that fails. */
 const POLLING_TIME = 60_000;
 const HIDDEN = { reason: "hidden" };
+/** The next attempt follows without a wait. */
+const NOW = { now: true };
 
 const valueOf = (option, argument) => (typeof option === "function" ? option(argument) : option);
 /** Header values are bytes, and IDs are UTF-8. */
 const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
+const sleep = (time, signal) => new Promise((resolve) => {
+  const timer = setTimeout(resolve, time);
+  signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
+});
 
 export class Stream {
   state = { name: "connecting" };
@@ -54,10 +60,13 @@ export class Stream {
     this.#deliver = deliver;
     this.#onState = onState;
     this.#retry = retry;
-    this.#unwatch = watchPage({
-      background: options.background, hide: () => this.#hide(), wake: (reason) => this.#wake(reason),
-    });
-    signal?.addEventListener("abort", () => this.close());
+    const close = () => this.close();
+    const unwatch = watchPage(options.background, () => this.#hide(), (reason) => this.#wake(reason));
+    this.#unwatch = () => {
+      unwatch();
+      signal?.removeEventListener("abort", close);
+    };
+    signal?.addEventListener("abort", close);
     // After the caller has set its handlers.
     if (signal?.aborted) this.close();
     else queueMicrotask(() => this.#run());
@@ -100,6 +109,11 @@ export class Stream {
   }
 
   async #stream(signal) {
+    if (this.#mayFallBack && !this.position.id) {
+      // Without a position, events would be lost between a stream that is buffered and the first page.
+      const failure = await this.#page(signal, 0);
+      if (failure) return failure;
+    }
     const response = await this.#request(signal, this.url, EVENT_STREAM);
     const failure = failureOf(response, EVENT_STREAM);
     if (failure) return this.#refused(failure);
@@ -125,32 +139,30 @@ export class Stream {
 
   /** Long polling, until it is time to try a stream again. */
   async #poll(signal) {
-    const url = new URL(this.url);
-    const query = url.searchParams;
-    query.set("format", "json");
-    query.set("wait", `${Math.min(POLL_WAIT, this.#silence / 2)}ms`);
-    while (Date.now() < this.#pollUntil) {
-      if (this.position.id) query.set("last_event_id", this.position.id);
-      const response = await this.#request(signal, url, JSON_TYPE);
-      const failure = failureOf(response, JSON_TYPE);
-      if (failure?.final && failure.status) {
-        // The server has no pages, or the stream is told the same.
-        this.#fallbackIsOff = true;
-        this.#pollUntil = 0;
-        return { now: true };
-      }
+    for (let left; (left = this.#pollUntil - Date.now()) > 0;) {
+      const failure = await this.#page(signal, Math.min(left, POLL_WAIT, this.#silence / 2));
       if (failure) return failure;
-      if (this.state.name !== "open") this.#open(response, "poll");
-      const { events, next, gap, ended } = await response.json();
-      await this.#take([
-        ...(gap ? [{ type: "carafe.gap", data: JSON.stringify(gap), id: this.position.id }] : []),
-        ...events.map((event) => ({
-          type: event.type ?? "message", data: query.has("envelope") ? JSON.stringify(event) : event.data, id: event.id,
-        })),
-      ], next);
-      if (ended) return { final: true, reason: "done" };
     }
-    return { now: true };
+    return NOW;
+  }
+
+  /** Reads one page of the hub. Returns why there are no more. */
+  async #page(signal, wait) {
+    const { readPage } = await import("./pages.js");
+    const request = (url, accept) => this.#request(signal, url, accept);
+    const { failure, response, events, id, ended } = await readPage(this.url, this.position.id, wait, request, failureOf);
+    if (failure?.final && failure.status) {
+      // The server has no pages, or the stream is told the same.
+      this.#fallbackIsOff = true;
+      this.#pollUntil = 0;
+      return NOW;
+    }
+    if (failure) return failure;
+    if (wait && this.state.name !== "open") this.#open(response, "poll");
+    await this.#take(events, id);
+    if (ended) return { final: true, reason: "done" };
+    // A server that does not wait is asked no more often than others that end their answer.
+    if (wait && !events.length) await sleep(this.#retry, signal);
   }
 
   async #request(signal, url, accept) {
@@ -166,7 +178,7 @@ export class Stream {
     }
     init.headers.set("accept", accept);
     if (accept === EVENT_STREAM && this.position.id) init.headers.set("last-event-id", asBytes(this.position.id));
-    if (!share) return fetch(url, init);
+    if (!share || !globalThis.navigator?.locks) return fetch(url, init);
     const { Member } = await import("./share/member.js");
     this.#member ??= new Member(url, this.#options, { Stream, Decoder, failureOf, asBytes });
     return this.#member.connect(init, this.position.id);
@@ -176,7 +188,7 @@ export class Stream {
   #refused(failure) {
     if (failure.status !== 401 || this.#isRefused || typeof this.#options.token !== "function") return failure;
     this.#isRefused = true;
-    return { now: true };
+    return NOW;
   }
 
   #open(response, transport) {
@@ -200,18 +212,24 @@ export class Stream {
 
   /** Also late, when the timers of the page or the computer slept: the connection is as old then. */
   #listen() {
-    if (this.#isBusy) this.#heardAt = Date.now();
-    else if (Date.now() - this.#heardAt >= this.#silence) this.#abort.abort({ reason: "silence", now: true });
+    const quiet = Date.now() - this.#heardAt;
+    // The clock may have been set back.
+    if (this.#isBusy || quiet < 0) this.#heardAt = Date.now();
+    else if (quiet >= this.#silence) this.#abort.abort({ reason: "silence", ...NOW });
+  }
+
+  get #mayFallBack() {
+    return this.#options.fallback && !this.#options.share && !this.#fallbackIsOff;
   }
 
   /** If nothing arrives after the head of the response, something on the way buffers it. */
   #watchForBuffering() {
-    const { fallback, share } = this.#options;
-    if (!fallback || share || this.#fallbackIsOff) return;
+    const { fallback } = this.#options;
+    if (!this.#mayFallBack) return;
     return setTimeout(() => {
       this.#pollUntil = Date.now() + this.#pollingTime;
       this.#pollingTime *= 2;
-      this.#abort.abort({ reason: "buffered", now: true });
+      this.#abort.abort({ reason: "buffered", ...NOW });
     }, fallback === true ? FALLBACK_AFTER : fallback);
   }
 
@@ -229,7 +247,8 @@ export class Stream {
       let timer;
       await new Promise((resolve) => {
         this.#wakeUp = resolve;
-        timer = setTimeout(resolve, Math.min(left, LONGEST_TIMER));
+        // Timers go on when the clock is set back.
+        timer = setTimeout(() => resolve(left < LONGEST_TIMER && (this.#until = 0)), Math.min(left, LONGEST_TIMER));
       });
       clearTimeout(timer);
     }
@@ -248,7 +267,7 @@ export class Stream {
     if (this.state.name === "waiting") {
       this.#until = Math.min(this.#until, this.#earliest);
       this.#wakeUp();
-    } else if (reason === "online" || wasHidden) this.#abort.abort({ reason, now: true });
+    } else if (reason === "online" || wasHidden) this.#abort.abort({ reason, ...NOW });
     else this.#listen();
   }
 
@@ -264,6 +283,11 @@ export class Stream {
 
   #set(state) {
     this.state = { ...state, lastEventTime: this.lastEventTime };
-    this.#onState?.(this.state);
+    try {
+      this.#onState?.(this.state);
+    } catch (error) {
+      // An error of the page is one of its console, and does not end the stream.
+      queueMicrotask(() => { throw error; });
+    }
   }
 }

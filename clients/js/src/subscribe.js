@@ -63,8 +63,7 @@ class Subscription {
       if (this.#at < this.#batch.length && reason !== "aborted") {
         const event = (this.#current = this.#batch[this.#at++]);
         if (!event.type.startsWith("carafe.")) return { value: event, done: false };
-        const value = asControl(event);
-        this.#options.onControl?.(value);
+        const value = this.#report(event);
         if (this.#options.controls) return { value, done: false };
       } else if (name === "ended") {
         if (reason !== "done" && reason !== "aborted") throw new StreamError(this.state);
@@ -74,6 +73,18 @@ class Subscription {
         this.#delivered();
         await change;
       }
+    }
+  }
+
+  #report(event) {
+    try {
+      const control = asControl(event);
+      this.#options.onControl?.(control);
+      return control;
+    } catch (error) {
+      // The loop ends with the error, and does not close the iterator then.
+      this.close();
+      throw error;
     }
   }
 

@@ -10,23 +10,26 @@ const page = (events, next, more) => (response) => {
 };
 /** A proxy that holds back what follows the head. */
 const buffered = (response) => response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+/** The page before the first stream, which tells the position. */
+const first = page([], "0");
 const event = (id, data, more) => ({ topic: "a", id, time: "2026-01-01T00:00:00.000Z", data, ...more });
 
 test("a stream that nothing arrives on is replaced by pages", async (t) => {
-  const { url, requests } = await serve(t, buffered, page([event("1", "a"), event("2", "b")], "2"), page([], "3"), page([event("4", "c")], "4", { ended: true }));
+  const { url, requests } = await serve(t, first, buffered, page([event("1", "a"), event("2", "b")], "2"), page([], "3"), page([event("4", "c")], "4", { ended: true }));
   const { data, ids, states } = await read(`${url}?topic=a`, { fallback: 30 });
   assert.deepEqual([data, ids], [["a", "b", "c"], ["1", "2", "4"]]);
   assert.deepEqual(namesOf(states), ["connecting", "open", "connecting buffered", "open", "ended done"]);
   assert.deepEqual(states.map(({ transport }) => transport), [undefined, "stream", undefined, "poll", undefined]);
-  assert.deepEqual(requests.slice(1).map(({ url }) => url), ["", "&last_event_id=2", "&last_event_id=3"].map((id) => `/events?topic=a&format=json&wait=22500ms${id}`));
-  assert.equal(requests[1].headers.accept, "application/json");
+  assert.deepEqual(requests.slice(2).map(({ url }) => url), [0, 2, 3].map((id) => `/events?topic=a&format=json&wait=22500ms&last_event_id=${id}`));
+  assert.deepEqual([requests[0].url, requests[1].headers["last-event-id"]], ["/events?topic=a&format=json", "0"]);
+  assert.equal(requests[2].headers.accept, "application/json");
 });
 
 test("types, gaps and envelopes are as on a stream", async (t) => {
   const gap = { requested: "x", oldest: null, reason: "lost" };
-  const { url } = await serve(t, buffered, page([event("1", "a", { type: "add" })], "1", { gap, ended: true }));
+  const { url } = await serve(t, first, buffered, page([event("1", "a", { type: "add" })], "1", { gap, ended: true }));
   const { data, controls } = await read(`${url}?envelope=json`, { fallback: 30 });
-  assert.deepEqual(controls, [{ ...gap, control: "gap", id: "" }]);
+  assert.deepEqual(controls, [{ ...gap, control: "gap", id: "0" }]);
   assert.deepEqual(data.map(JSON.parse), [event("1", "a", { type: "add" })]);
 });
 
@@ -36,22 +39,32 @@ test("the client returns to streaming, and polls for longer each time that this 
   Date.now = () => now() + later;
   t.after(() => { Date.now = now; });
   const sleep = (minutes) => (response) => { later += minutes * 60_000; page([], "1")(response); };
-  const { url, requests } = await serve(t, buffered, sleep(1), buffered, sleep(1), sleep(1), stream("data: a\n\n"));
+  const { url, requests } = await serve(t, first, buffered, sleep(1), buffered, sleep(1), sleep(1), stream("data: a\n\n"));
   const { data } = await read(url, { fallback: 300, silence: 0 }, 1);
   assert.deepEqual(data, ["a"]);
-  assert.deepEqual(requests.map(({ headers }) => headers.accept.split("/")[1]), ["event-stream", "json", "event-stream", "json", "json", "event-stream"]);
+  assert.deepEqual(requests.map(({ headers }) => headers.accept.split("/")[1]), ["json", "event-stream", "json", "event-stream", "json", "json", "event-stream"]);
 });
 
 test("a server without pages keeps its stream", async (t) => {
   const late = (response) => { buffered(response); setTimeout(() => response.write("data: a\n\n"), 200); };
-  const { url, requests } = await serve(t, buffered, status(406), late);
-  assert.deepEqual((await read(url, { fallback: 30 }, 1)).data, ["a"]);
-  assert.equal(requests.length, 3);
+  for (const answer of [status(406), stream("data: a\n\n")]) {
+    const { url, requests } = await serve(t, answer, late);
+    const { data, states } = await read(url, { fallback: 30 }, 1);
+    assert.deepEqual([data, requests.length, states.at(-1).name], [["a"], 2, "ended"]);
+  }
 });
 
 test("a stream that bytes arrive on is kept", async (t) => {
   const quiet = (response) => { stream(":\n\n")(response); setTimeout(() => response.write("data: a\n\n"), 200); };
-  const { url, requests } = await serve(t, quiet);
+  const { url, requests } = await serve(t, first, quiet);
   await read(url, { fallback: 100 }, 1);
-  assert.ok(requests.every(({ headers }) => headers.accept === "text/event-stream"));
+  assert.ok(requests.slice(1).every(({ headers }) => headers.accept === "text/event-stream"));
+});
+
+test("a server that does not wait is not asked all the time", async (t) => {
+  const { url, requests } = await serve(t, first, buffered, page([], "0"));
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 500);
+  await read(url, { fallback: 30, retry: 60_000, signal: controller.signal });
+  assert.equal(requests.length, 3);
 });

@@ -181,3 +181,28 @@ test("close ends a stream that waits", async (t) => {
   for await (const _ of subscription);
   assert.deepEqual(namesOf(states), ["connecting", "waiting status", "ended aborted"]);
 });
+
+test("an error of onState is one of the page, and does not end the stream", async (t) => {
+  const { url } = await serve(t, stream("data: a\n\n"));
+  const uncaught = [];
+  process.setUncaughtExceptionCaptureCallback((error) => uncaught.push(error.message));
+  t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+  const { data } = await read(url, { onState: ({ name }) => { throw new Error(name); } }, 1);
+  assert.deepEqual([data, uncaught.slice(0, 2)], [["a"], ["connecting", "open"]]);
+});
+
+test("an error of onControl ends the loop and the stream", async (t) => {
+  const { url } = await serve(t, stream('event: carafe.gap\ndata: {}\n\n'));
+  const subscription = subscribe(url, { onControl() { throw new Error("a bug of the page"); } });
+  await assert.rejects(subscription.next(), { message: "a bug of the page" });
+  assert.equal(subscription.state.reason, "aborted");
+});
+
+test("a clock that is set back does not prolong the wait", async (t) => {
+  const { url } = await serve(t, stream("", true), done);
+  const now = Date.now;
+  t.after(() => { Date.now = now; });
+  const setBack = () => { Date.now = () => now() - 3_600_000; };
+  const onState = ({ name }) => { if (name === "waiting") setImmediate(setBack); };
+  assert.equal((await read(url, { onState, retry: 100 })).states.at(-1).reason, "done");
+});

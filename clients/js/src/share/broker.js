@@ -29,11 +29,18 @@ export class Broker {
 
   close() {
     this.#stream.close();
+    // Members ask who leads now.
+    this.#say({ leads: true });
     this.#channel.close();
   }
 
   #say(message) {
     this.#channel.postMessage({ from: this.#name, ...message });
+  }
+
+  /** To the question of a member with its number. */
+  #reply({ join, ask }, answer) {
+    this.#say({ to: join, ask, ...answer });
   }
 
   #publish(events) {
@@ -46,14 +53,14 @@ export class Broker {
   #hear(message) {
     if (message.ping) this.#say({});
     if (!message.join) return;
-    if (this.#down) this.#say({ to: message.join, down: this.#down });
+    if (this.#down) this.#reply(message, { down: this.#down });
     else if (!this.#isOpen) this.#waiting.add(message);
     else this.#receive(message);
   }
 
   #receive(member) {
     if (this.#admit(member)) return;
-    if (member.isDirect) this.#say({ to: member.join, unknown: true });
+    if (member.isDirect) this.#reply(member, { unknown: true });
     else this.#keepWaiting(member);
   }
 
@@ -64,14 +71,14 @@ export class Broker {
     const events = isNew ? [] : this.#recent.after(id);
     if (!events) return false;
     this.#waiting.delete(member);
-    this.#say({ to: member.join, events, id: this.#recent.id });
+    this.#reply(member, { events, id: this.#recent.id });
     return true;
   }
 
   #keepWaiting(member) {
     this.#waiting.add(member);
     setTimeout(() => {
-      if (this.#waiting.delete(member)) this.#say({ to: member.join, unknown: true });
+      if (this.#waiting.delete(member)) this.#reply(member, { unknown: true });
     }, PATIENCE);
   }
 
@@ -83,7 +90,7 @@ export class Broker {
     if (this.#isOpen) for (const member of this.#waiting) this.#receive(member);
     if (!this.#down) return;
     this.#say({ down: this.#down });
-    for (const { join } of this.#waiting) this.#say({ to: join, down: this.#down });
+    for (const member of this.#waiting) this.#reply(member, { down: this.#down });
     this.#waiting.clear();
   }
 }

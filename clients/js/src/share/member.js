@@ -20,6 +20,9 @@ export class Member {
   /** The leader that has admitted this member. */
   #leader;
   #release = () => {};
+  /** The number of the last question to the leader, and whether it is open. A late answer of a former leader is ignored. */
+  #ask = 0;
+  #isAsking = false;
   #answered = () => {};
   #isDirect = false;
   #heardAt;
@@ -79,43 +82,56 @@ export class Member {
         this.#release = release;
         this.#broker = new Broker(this.#client.Stream, this.#url, this.#options, this.#group, this.#recent.copy());
       }));
-    } catch {
-      // Another tab has heard nothing of this one for too long, and leads now.
+    } catch (error) {
       if (hasLeft()) return;
       this.#broker?.close();
       this.#broker = undefined;
-      this.#lead();
+      // Another tab has heard nothing of this one for too long, and leads now.
+      if (error.name === "AbortError") this.#lead();
+      else this.#fail({ reason: "network", error });
     }
   }
 
   #join() {
-    this.#channel.postMessage({ join: this.#name, id: this.#recent.id, isDirect: this.#isDirect });
+    this.#isAsking = true;
+    this.#channel.postMessage({ join: this.#name, ask: ++this.#ask, id: this.#recent.id, isDirect: this.#isDirect });
   }
 
-  #hear({ from, to, leads, events, id, down, unknown }) {
+  #hear({ from, to, ask, leads, events, id, down, unknown }) {
     if (!from) return;
     this.#heardAt = Date.now();
-    if (leads && this.#connection) return this.#join();
-    if (to ? to !== this.#name : from !== this.#leader) return;
+    if (leads) return this.#hearOfLeader();
+    const isAnswer = to === this.#name && ask === this.#ask && this.#isAsking;
+    if (to ? !isAnswer : from !== this.#leader) return;
     if (down) return this.#isDirect || this.#fail(down);
-    if (to) this.#answer(from, unknown);
+    if (isAnswer) this.#answer(from, unknown);
     // Also without events: they show that the connection is alive.
     if (!unknown) this.#take(events ?? [], id ?? this.#recent.id);
   }
 
+  /** A member that reads by itself asks at its next event. */
+  #hearOfLeader() {
+    if (this.#connection && (!this.#isDirect || this.#isAsking)) this.#join();
+  }
+
   #answer(from, unknown) {
+    this.#isAsking = false;
     this.#answered(!unknown);
     if (!unknown) {
       this.#leader = from;
+      this.#isDirect = false;
       this.#open({ status: 200, url: this.#url.href, headers: new Headers({ "content-type": EVENT_STREAM }) });
-    } else if (!this.#isDirect) this.#catchUp().catch((error) => this.#fail({ reason: "network", error }));
+    } else if (!this.#isDirect) {
+      const connection = this.#connection;
+      const isOver = () => this.#connection !== connection;
+      this.#catchUp(connection, isOver).catch((error) => isOver() || this.#fail({ reason: "network", error }));
+    }
   }
 
   /** The leader cannot help with an old position: this tab reads by itself until the leader knows it. */
-  async #catchUp() {
+  async #catchUp({ init, resolve }, isOver) {
     this.#isDirect = true;
     const { Decoder, failureOf, asBytes } = this.#client;
-    const { init, resolve } = this.#connection;
     const abort = new AbortController();
     init.signal.addEventListener("abort", () => abort.abort());
     if (this.#recent.id) init.headers.set("last-event-id", asBytes(this.#recent.id));
@@ -125,14 +141,13 @@ export class Member {
     this.#open(response);
     const decoder = new Decoder(this.#recent.id);
     const reader = response.body.getReader();
-    for (let isShared = false; !isShared;) {
+    // Nothing is read while the leader is asked, so no event arrives twice.
+    for (let isShared = false; !isShared && !isOver(); isShared = await this.#asks()) {
       const { done, value } = await reader.read();
+      if (isOver()) break;
       if (done) return this.#fail({ reason: "closed" });
       this.#take(decoder.push(value), decoder.id);
-      // Nothing is read meanwhile, so no event arrives twice.
-      isShared = await this.#asks();
     }
-    this.#isDirect = false;
     abort.abort();
   }
 

@@ -1,0 +1,24 @@
+// Pages of the hub: JSON instead of a stream. Loaded only with `fallback`.
+
+const TYPE = "application/json";
+
+/**
+ * Reads the page after `id`, which waits so many milliseconds for an event. `request` sends for a URL and a type.
+ * Returns `failure`, or the `events` as a stream has them.
+ */
+export async function readPage(url, id, wait, request, failureOf) {
+  const address = new URL(url);
+  const query = address.searchParams;
+  query.set("format", "json");
+  if (wait) query.set("wait", `${wait}ms`);
+  if (id) query.set("last_event_id", id);
+  const response = await request(address, TYPE);
+  const failure = failureOf(response, TYPE);
+  if (failure) return { failure };
+  const { events, next, gap, ended } = await response.json();
+  const asOnStream = (event) => ({
+    type: event.type ?? "message", data: query.has("envelope") ? JSON.stringify(event) : event.data, id: event.id,
+  });
+  const report = gap ? [{ type: "carafe.gap", data: JSON.stringify(gap), id }] : [];
+  return { response, events: [...report, ...events.map(asOnStream)], id: next, ended };
+}
