@@ -56,6 +56,7 @@ pub(crate) fn memory_limits(options: &HubOptions) -> MemoryLimits {
     }
     limits.bytes = options.history_bytes.map_or(limits.bytes, bytes);
     (limits.key_window, limits.pattern_tests) = (options.key_window, options.pattern_tests);
+    limits.ended_topics = options.ended_topics;
     limits
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn disk_options(options: &HubOptions) -> DiskOptions {
         .with_pattern_tests(options.pattern_tests)
         .with_erase_within(options.erase_within)
         .with_erasures(options.erasures)
+        .with_ended_topics(options.ended_topics)
 }
 
 /// The most files that the log has open: its segments, and an index for each reader.

@@ -67,6 +67,7 @@ pub(crate) const GROUPS: [Group; 8] = [
             "complex-patterns",
             "complex-patterns-per-client",
             "pattern-tests",
+            "ended-topics",
             "revocations",
             "erasures",
             "replays",

@@ -100,6 +100,10 @@ pub(crate) struct HubOptions {
     /// Maximum number of erasures whose events have not left the disk yet
     #[arg(long, env = "CARAFE_ERASURES", default_value = "100000", value_name = "N")]
     pub(crate) erasures: usize,
+    /// Maximum number of topics whose end or stop the hub remembers; each takes about 200 bytes of
+    /// memory
+    #[arg(long, env = "CARAFE_ENDED_TOPICS", default_value = "1000000", value_name = "N")]
+    pub(crate) ended_topics: usize,
     /// Retention of topics that is shorter than the history, such as sessions/*=1h. Repeat the
     /// option or separate values by commas
     #[arg(

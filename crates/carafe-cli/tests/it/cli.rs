@@ -287,6 +287,7 @@ fn help_shows_every_limit_with_its_default() {
         "--body-bytes-in-flight",
         "--key-window",
         "--pattern-tests",
+        "--ended-topics",
         "--matchers",
         "--complex-patterns",
         "--complex-patterns-per-client",

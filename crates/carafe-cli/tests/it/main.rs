@@ -54,4 +54,5 @@ mod takeover;
 mod tls;
 mod tls_clients;
 mod tls_streams;
+mod topic_ends;
 mod writes;

@@ -13,6 +13,7 @@ pub(crate) enum Limit {
     Descriptors,
     DiskFull,
     DrainTimeout,
+    EndedTopics,
     Erasures,
     EventBytes,
     FormFields,
@@ -38,7 +39,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTimeout,
@@ -49,6 +50,7 @@ impl Limit {
         Self::Descriptors,
         Self::DiskFull,
         Self::DrainTimeout,
+        Self::EndedTopics,
         Self::Erasures,
         Self::EventBytes,
         Self::FormFields,
@@ -102,6 +104,7 @@ impl Limit {
             Self::Descriptors => "descriptors",
             Self::DiskFull => "disk-full",
             Self::DrainTimeout => "drain-timeout",
+            Self::EndedTopics => "ended-topics",
             Self::Erasures => "erasures",
             Self::EventBytes => "event-bytes",
             Self::FormFields => "form-fields",

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use carafe_log::Outcome;
+use carafe_protocol::Position;
 #[cfg(feature = "mercure")]
 use http::Method;
 use http::StatusCode;
@@ -41,6 +43,11 @@ struct Members {
     /// The event of an event stream that is wrong, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<u64>,
+    /// How the topic has ended, and the position of its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
 }
@@ -148,6 +155,14 @@ impl Problem {
             Place::Line(line) => members.line = Some(line),
             Place::Event(event) => members.event = Some(event),
         }
+        self
+    }
+
+    /// Says how the topic has ended.
+    pub(crate) fn with_end(mut self, outcome: Outcome, position: Option<Position>) -> Self {
+        let members = self.members.get_or_insert_default();
+        members.outcome = Some(outcome.as_str());
+        members.position = position.map(|position| position.to_string());
         self
     }
 

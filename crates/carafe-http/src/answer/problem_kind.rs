@@ -37,6 +37,7 @@ pub(crate) enum ProblemKind {
     TooManyParameters,
     TooManyTopics,
     TooMuchWork,
+    TopicEnded,
     Unavailable,
     WrongMethod,
 }
@@ -109,6 +110,7 @@ impl ProblemKind {
             }
             Self::TooManyTopics => (urn!("too-many-topics"), "Too many topics", S::BAD_REQUEST),
             Self::TooMuchWork => (urn!("too-much-work"), "Too much to search", S::BAD_REQUEST),
+            Self::TopicEnded => (urn!("topic-ended"), "The topic has ended", S::CONFLICT),
             Self::Unavailable => (urn!("unavailable"), "Not available now", S::SERVICE_UNAVAILABLE),
             Self::WrongMethod => {
                 (urn!("wrong-method"), "Method not allowed", S::METHOD_NOT_ALLOWED)

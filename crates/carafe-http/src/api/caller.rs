@@ -112,6 +112,11 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
+    /// Rejects callers that may neither publish nor ask to stop.
+    pub(crate) fn may_publish_or_stop(&self) -> Result<(), Problem> {
+        if self.rights.stop.is_empty() { self.may_publish() } else { Ok(()) }
+    }
+
     /// Rejects an event unless all its topics are granted.
     pub(crate) fn may_publish_to<'t>(
         &self,
@@ -123,14 +128,20 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
-    fn may_publish_to_one(&self, topic: &Topic) -> Result<(), Problem> {
-        #[cfg(feature = "mercure")]
+    #[cfg(feature = "mercure")]
+    fn check_not_of_hub(&self, topic: &Topic) -> Result<(), Problem> {
         if let Some(mercure) = &self.options.mercure
             && is_of_subscriptions(topic, mercure.prefix())
         {
             let detail = format!("only the hub publishes to `{topic}`: use another topic");
             return Err(Problem::of(ProblemKind::Forbidden, detail));
         }
+        Ok(())
+    }
+
+    fn may_publish_to_one(&self, topic: &Topic) -> Result<(), Problem> {
+        #[cfg(feature = "mercure")]
+        self.check_not_of_hub(topic)?;
         match self.rights.publish.covers(topic) {
             true => Ok(()),
             false => Err(self.refused(format!(
@@ -148,12 +159,16 @@ impl<'a> Caller<'a> {
         action: &str,
     ) -> Result<(), Problem> {
         let granted = right(&self.rights);
-        match topics.into_iter().find(|topic| !granted.covers(topic)) {
-            None => Ok(()),
-            Some(topic) => Err(self.refused(format!(
-                "the topic `{topic}` is not among those that {action}: ask for a grant of it"
-            ))),
+        for topic in topics {
+            #[cfg(feature = "mercure")]
+            self.check_not_of_hub(topic)?;
+            if !granted.covers(topic) {
+                return Err(self.refused(format!(
+                    "the topic `{topic}` is not among those that {action}: ask for a grant of it"
+                )));
+            }
         }
+        Ok(())
     }
 
     /// The rights have ended while a request was served.

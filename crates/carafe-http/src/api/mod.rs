@@ -31,6 +31,7 @@ pub(crate) mod hub_body;
 #[cfg(feature = "hub")]
 pub(crate) mod ingest;
 pub(crate) mod last_event_id;
+pub(crate) mod life;
 #[cfg(feature = "hub")]
 pub(crate) mod line;
 #[cfg(feature = "hub")]

@@ -71,6 +71,12 @@ pub(crate) fn not_stored(error: PublishError) -> Problem {
         PublishError::Append(AppendError::TooLarge { .. }) => {
             Problem::of(ProblemKind::TooLarge, detail).over(Limit::HistoryBytes)
         }
+        PublishError::Append(AppendError::Ended { outcome, position, .. }) => {
+            Problem::of(ProblemKind::TopicEnded, detail).with_end(outcome, position)
+        }
+        PublishError::Append(AppendError::TooManyEnded { .. }) => {
+            Problem::try_again(detail).over(Limit::EndedTopics)
+        }
         PublishError::Append(AppendError::Full) => Problem::of(ProblemKind::DiskFull, detail)
             .with_header("retry-after", "10")
             .over(Limit::DiskFull),

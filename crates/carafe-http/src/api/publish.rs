@@ -20,14 +20,17 @@ use crate::api::body::{BodyReader, Most};
 use crate::api::caller::Caller;
 use crate::api::ingest::handler::ingest;
 use crate::api::ingest::request::{Form, NDJSON, Template, is_of_type};
+use crate::api::life::Life;
 use crate::api::publication::{Parameters, TOPICS, not_stored, too_many_topics};
 use crate::api::query::Query;
 use crate::api::topic::{topic, topic_in_path};
-use crate::api::{allowance, batch};
+use crate::api::{allowance, batch, life};
 use crate::policy::client::publisher;
 
-const PARAMETERS: &[&str] =
-    &["topic", "event", "id", "retry", "private", "split", "stream", "on_abort"];
+const PARAMETERS: &[&str] = &[
+    "topic", "event", "id", "retry", "private", "split", "stream", "on_abort", "end", "reason",
+    "stop", "reopen",
+];
 
 /// The most bytes of the answer to an event.
 const ANSWER: usize = 64;
@@ -40,16 +43,22 @@ const HEADERS: usize = 12;
 pub(crate) async fn publish(app: &App, request: Request<Body>) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let caller = Caller::of(app, &mut parts).await?;
-    caller.may_publish()?;
+    caller.may_publish_or_stop()?;
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    let topics = topics(&query, &parts)?;
+    let (life, topics) = (Life::parse(&query)?, topics(&query, &parts)?);
+    if let Life::Stop { reason } = life {
+        let topic = one_topic(topics)?;
+        return life::stop(app, &caller, (topic, reason), &query, &parts, body).await;
+    }
+    caller.may_publish()?;
     if let Some(form) = Form::of(&query, &parts, topics.is_some())? {
+        life.check_ingest()?;
         let request = (form, Template::parse(&query, topics)?);
         // Boxed: the future of a single event stays small.
         return Box::pin(ingest(app, &caller, request, &parts, body)).await;
     }
     match topics {
-        Some(topics) => one(app, &caller, topics, &query, &parts, body).await,
+        Some(topics) => one(app, &caller, (topics, life), &query, &parts, body).await,
         None => batch(app, &caller, &query, &parts, body).await,
     }
 }
@@ -63,15 +72,24 @@ fn topics(query: &Query, parts: &Parts) -> Result<Option<(Topic, Vec<Topic>)>, P
     if alternates.len() < TOPICS { Ok(Some((first, alternates))) } else { Err(too_many_topics()) }
 }
 
+fn one_topic(topics: Option<(Topic, Vec<Topic>)>) -> Result<Topic, Problem> {
+    match topics {
+        Some((topic, alternates)) if alternates.is_empty() => Ok(topic),
+        Some(_) => Err(life::several_topics("stop")),
+        None => Err(no_topic()),
+    }
+}
+
 async fn one(
     app: &App,
     caller: &Caller<'_>,
-    (first, alternates): (Topic, Vec<Topic>),
+    ((first, alternates), life): ((Topic, Vec<Topic>), Life),
     query: &Query,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Problem> {
     caller.may_publish_to(std::iter::once(&first).chain(&alternates))?;
+    life.check(caller, (&first, &alternates))?;
     let parameters = Parameters::parse(query)?;
     let publisher = publisher(&app.options.proxies, caller.identity, parts);
     allowance::take(app, publisher, 1)?;
@@ -81,15 +99,22 @@ async fn one(
     // The memory stays reserved until the event is stored: from then on it is the log's.
     let (data, _held) = body.text().await?;
     caller.check_revoked()?;
-    let publication = Publication::new(first, data).with_alternates(alternates);
-    let publication = parameters.apply(publication, &app.options);
+    let event = Publication::new(first.clone(), data).with_alternates(alternates);
+    let batch = life.publications(event, parameters, app)?;
+    // An event and the end of its topic.
+    if batch.len() > 1 {
+        allowance::take(app, publisher, batch.len() - 1)?;
+    }
     let start = Instant::now();
-    let appended = app.hub.publish(publication).await.map_err(not_stored)?;
+    let appended = app.hub.publish_all(batch).await.map_err(not_stored)?;
     app.options.metrics.stored(start);
-    Ok(published(appended))
+    // The hub has one answer for each publication.
+    let response = published(appended[appended.len() - 1]);
+    Ok(life::tell_stop(&app.hub, [&first], response))
 }
 
-fn published(appended: Appended) -> Response {
+/// The answer with the position of an entry.
+pub(super) fn published(appended: Appended) -> Response {
     let mut buffer = [0; ANSWER];
     let mut rest = &mut buffer[..];
     // A position needs no escaping in JSON.

@@ -12,9 +12,9 @@ use carafe_hub::{
 };
 use carafe_log::ReadError;
 use carafe_protocol::{BadMatcher, BadPattern, Topic, TopicMatcher, TopicPattern};
-use http::header::CONNECTION;
+use http::header::{CACHE_CONTROL, CONNECTION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use tracing::error;
 
 use crate::answer::headers::{POSITION, head_of_a_stream, stream_headers};
@@ -27,6 +27,7 @@ use crate::api::heartbeat;
 use crate::api::history::{self, Unless};
 use crate::api::hub_body::{self, HubBody};
 use crate::api::last_event_id;
+use crate::api::life;
 use crate::api::options::Options;
 use crate::api::query::Query;
 use crate::api::topic::{bad_topic, topic, topic_in_path};
@@ -90,6 +91,11 @@ async fn open_stream(
 ) -> Result<Response, Problem> {
     let Asked { request, format, heartbeat, described, .. } = asked;
     match open(app, parts, request).await {
+        // `EventSource` stops reconnecting.
+        Ok(Opened::Stream(_, subscription)) if subscription.is_over() => {
+            let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            Ok((StatusCode::NO_CONTENT, no_store).into_response())
+        }
         Ok(Opened::Stream(permit, subscription)) => {
             let frames = subscription.into_frames(format).with_heartbeat(heartbeat);
             let expires = caller.rights.expires;
@@ -204,7 +210,8 @@ pub(crate) async fn position(app: &App, request: Request) -> Result<Response, Pr
     let may_read = request.check().map_err(|error| refusal(&caller, &error));
     let state = topic_state::headers(app, &caller, &parts, only.as_ref(), may_read).await?;
     let position = [(POSITION, app.hub.position().to_string())];
-    Ok((position, state, head_of_a_stream()).into_response())
+    let response = (position, state, head_of_a_stream()).into_response();
+    Ok(life::tell_stop(&app.hub, request.topics(), response))
 }
 
 /// What a request asks for.

@@ -149,6 +149,14 @@ impl Subscribe {
         self
     }
 
+    /// The topics that are requested by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.matchers.iter().filter_map(|matcher| match matcher {
+            TopicMatcher::Exact(topic) => Some(topic),
+            TopicMatcher::Pattern(_) => None,
+        })
+    }
+
     /// Replaces a request for everything by the matchers that this subscriber may request.
     pub(crate) fn resolve_everything(&mut self) {
         if self.everything {

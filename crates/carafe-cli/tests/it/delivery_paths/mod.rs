@@ -44,6 +44,7 @@ macro_rules! checks {
             replays_from_the_log_and_continues_live
             ends_in_order_after_all_that_was_published
             ends_when_its_token_is_revoked
+            ends_after_the_last_end_of_its_topics_live_and_from_history
             $($more)*
         );
     };
@@ -338,6 +339,45 @@ fn ends_in_order_after_all_that_was_published(via: DeliveryPath) {
         assert_eq!(stream.next(), None);
         assert!(stream.has_ended_in_order());
     }
+}
+
+fn ends_after_the_last_end_of_its_topics_live_and_from_history(via: DeliveryPath) {
+    let hub = via.hub(Settings::default());
+    let mut of_a = hub.open("/events/a?control=comments", &[]);
+    let mut of_both = hub.open("/events?topic=a&topic=b", &[]);
+    let mut of_pattern = hub.open("/events?pattern=:all&envelope=json", &[]);
+    let first = hub.publish("/events/a", "first");
+    let end = hub.publish("/events/a?end=failed&reason=no%20beans", "last");
+    let data = json!({"topic": "a", "outcome": "failed", "reason": "no beans", "position": end});
+    assert_eq!(of_a.data(2), ["first", "last"]);
+    let Some(Received::Comment(comment)) = of_a.next() else { panic!("no comment") };
+    let json = comment.strip_prefix("carafe.end ").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(json).unwrap(), data);
+    assert_eq!(of_a.next(), None);
+    assert!(of_a.has_ended_in_order());
+    let is_end = |event: &ReceivedEvent| event.event_type == "carafe.end";
+    for stream in [&mut of_both, &mut of_pattern] {
+        let told = std::iter::repeat_with(|| stream.event()).find(is_end).unwrap();
+        assert_eq!(told.last_event_id, end);
+        assert_eq!(serde_json::from_str::<Value>(&told.data).unwrap(), data);
+    }
+    let last = hub.publish("/events/b?end=done", "");
+    assert_eq!(of_both.event().last_event_id, last);
+    assert_eq!(of_both.next(), None);
+    assert!(of_both.has_ended_in_order());
+    let mut late = hub.open(&format!("/events/a?last_event_id={first}"), &[]);
+    assert_eq!(late.data(1), ["last"]);
+    assert!(is_end(&late.event()));
+    assert_eq!(late.next(), None);
+    assert!(late.has_ended_in_order());
+    let mut of_tail = hub.open("/events/a", &[]);
+    of_tail.event();
+    assert!(is_end(&of_tail.event()));
+    assert_eq!(of_tail.next(), None);
+    hub.publish("/events/c", "goes on");
+    assert!(
+        std::iter::repeat_with(|| of_pattern.event()).any(|event| event.data.contains("goes on"))
+    );
 }
 
 fn ends_when_its_token_is_revoked(via: DeliveryPath) {
