@@ -33,13 +33,18 @@ struct Claims<'a> {
     publish: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     subscribe: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    reopen: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     revoke: Option<bool>,
 }
 
 /// Prints a token with the grants that the options name.
 pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
-    let granted = options.publish.iter().chain(&options.subscribe);
+    let TokenOptions { publish, subscribe, stop, reopen, .. } = options;
+    let granted = publish.iter().chain(subscribe).chain(stop).chain(reopen);
     if granted.clone().next().is_none() && !options.revoke {
         return Err(Failure::usage(
             "the token would grant nothing: give --publish or --subscribe, for example --subscribe \
@@ -74,6 +79,8 @@ fn claims(options: &TokenOptions) -> Result<Claims<'_>, Failure> {
         exp: now.saturating_add(options.ttl).as_secs(),
         publish: &options.publish,
         subscribe: &options.subscribe,
+        stop: &options.stop,
+        reopen: &options.reopen,
         revoke: options.revoke.then_some(true),
     })
 }

@@ -58,7 +58,7 @@ impl HubInner {
         // the tail.
         let core = Core::new(limits.ring_bytes, limits.patterns(), log.span().tail);
         let inner = Arc::new(Self {
-            retentions: Retentions::new(limits.retention.clone(), log.clock()),
+            retentions: Retentions::new(limits.retention.clone(), Arc::clone(&log)),
             erasures: RecentErasures::default(),
             replay_permits: ReplayPermits::new(limits.replays, limits.replays_per_client),
             snapshot_room: SnapshotRoom::new(limits.snapshot_bytes),
@@ -116,12 +116,23 @@ impl HubInner {
         }
     }
 
-    /// What a subscriber receives of an entry that its access shows.
+    /// What a subscriber receives of an entry that its access shows. May ask the log, so it is not
+    /// to be called under the hub's lock.
     pub(crate) fn presence(&self, entry: &Entry) -> Presence {
+        self.presence_if(entry, |entry| self.retentions.has_expired(entry))
+    }
+
+    /// The same without the log. An entry that may be gone counts as gone: each subscriber asks on
+    /// its own then.
+    pub(crate) fn presence_under_lock(&self, entry: &Entry) -> Presence {
+        self.presence_if(entry, |entry| self.retentions.may_have_expired(entry))
+    }
+
+    fn presence_if(&self, entry: &Entry, has_expired: impl Fn(&Entry) -> bool) -> Presence {
         match entry.publication.kind() {
             Kind::Erase(_) | Kind::Removed(Removed::Compacted) => Presence::Skipped,
             Kind::Removed(Removed::Erased) => Presence::Gone(GapReason::Erased),
-            _ if self.retentions.has_expired(entry) => Presence::Gone(GapReason::Trimmed),
+            _ if has_expired(entry) => Presence::Gone(GapReason::Trimmed),
             _ => Presence::Shown,
         }
     }

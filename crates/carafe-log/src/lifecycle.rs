@@ -57,11 +57,6 @@ impl TopicState {
     fn is_known(&self) -> bool {
         self != &Self::default()
     }
-
-    /// The position of the entry that this state came from.
-    fn position(&self) -> Option<Position> {
-        self.end.map(|end| end.position).or(self.stop)
-    }
 }
 
 /// Whether an entry changes the life of its topics.
@@ -69,10 +64,38 @@ pub(crate) fn changes_life(publication: &Publication) -> bool {
     publication.reopens() || matches!(publication.kind(), Kind::End(_) | Kind::Stop)
 }
 
+/// The state of a topic that has ended or was stopped, in less memory than a [`TopicState`].
+#[derive(Clone, Copy)]
+enum Known {
+    Ended(TopicEnd),
+    Stopped(Position),
+}
+
+impl Known {
+    fn of(state: TopicState) -> Option<Self> {
+        state.end.map(Self::Ended).or(state.stop.map(Self::Stopped))
+    }
+
+    fn state(self) -> TopicState {
+        match self {
+            Self::Ended(end) => TopicState { end: Some(end), stop: None },
+            Self::Stopped(position) => TopicState { end: None, stop: Some(position) },
+        }
+    }
+
+    /// The position of the entry that the state came from.
+    fn position(&self) -> Position {
+        match self {
+            Self::Ended(end) => end.position,
+            Self::Stopped(position) => *position,
+        }
+    }
+}
+
 /// The ended and the stopped topics of a log.
 #[derive(Default)]
 pub(crate) struct Lifecycle {
-    topics: HashMap<Topic, TopicState>,
+    topics: HashMap<Topic, Known>,
     /// The offset and the topic of each end and stop, in order. Those of topics that have another
     /// state since stay here until they are about as many as the others.
     order: VecDeque<(Offset, Topic)>,
@@ -80,7 +103,7 @@ pub(crate) struct Lifecycle {
 
 impl Lifecycle {
     pub(crate) fn state(&self, topic: &Topic) -> TopicState {
-        self.topics.get(topic).copied().unwrap_or_default()
+        self.topics.get(topic).copied().map(Known::state).unwrap_or_default()
     }
 
     /// Applies the next entry. Its offset is larger than those of all entries before it.
@@ -89,12 +112,12 @@ impl Lifecycle {
     }
 
     fn set(&mut self, topic: &Topic, state: TopicState) {
-        let Some(position) = state.position() else {
+        let Some(known) = Known::of(state) else {
             self.topics.remove(topic);
             return;
         };
-        self.topics.insert(topic.clone(), state);
-        self.order.push_back((position.offset, topic.clone()));
+        self.topics.insert(topic.clone(), known);
+        self.order.push_back((known.position().offset, topic.clone()));
         if self.order.len() > 2 * self.topics.len() + 64 {
             let topics = &self.topics;
             self.order.retain(|(offset, topic)| is_of(topics, topic, *offset));
@@ -115,9 +138,8 @@ impl Lifecycle {
 }
 
 /// Whether the state of a topic came from the entry with this offset.
-fn is_of(topics: &HashMap<Topic, TopicState>, topic: &Topic, offset: Offset) -> bool {
-    let position = topics.get(topic).and_then(TopicState::position);
-    position.is_some_and(|position| position.offset == offset)
+fn is_of(topics: &HashMap<Topic, Known>, topic: &Topic, offset: Offset) -> bool {
+    topics.get(topic).is_some_and(|known| known.position().offset == offset)
 }
 
 /// Calls `change` with each topic whose state the entry changes, and its new state.

@@ -158,6 +158,12 @@ pub(crate) struct TokenOptions {
     /// repeated
     #[arg(long, value_name = "TOPIC")]
     pub(crate) subscribe: Vec<String>,
+    /// Topic or URL Pattern whose producers the token may ask to stop. May be repeated
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) stop: Vec<String>,
+    /// Topic or URL Pattern that the token may reopen after its end. May be repeated
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) reopen: Vec<String>,
     /// Grant revoking tokens of others
     #[arg(long)]
     pub(crate) revoke: bool,

@@ -104,8 +104,9 @@ pub(crate) struct HubOptions {
     /// memory
     #[arg(long, env = "CARAFE_ENDED_TOPICS", default_value = "1000000", value_name = "N")]
     pub(crate) ended_topics: usize,
-    /// Retention of topics that is shorter than the history, such as sessions/*=1h. Repeat the
-    /// option or separate values by commas
+    /// Retention of topics that is shorter than the history, such as sessions/*=1h, or
+    /// 'sessions/*=1h after end' to count from the end of the topic. Repeat the option or separate
+    /// values by commas
     #[arg(
         long,
         env = "CARAFE_RETAIN",

@@ -79,11 +79,16 @@ pub(super) fn public_url(text: &str) -> Result<Url, String> {
     })
 }
 
+/// Follows a duration that counts from the end of a topic.
+const AFTER_END: &str = " after end";
+
 pub(super) fn retention(text: &str) -> Result<Retention, String> {
     let (topics, age) =
         text.rsplit_once('=').ok_or("expected a pattern and a duration such as sessions/*=1h")?;
     let topics = TopicPattern::new(topics).map_err(|error| error.to_string())?;
-    Ok(Retention::new(topics, positive_duration(age)?))
+    let after_end = age.strip_suffix(AFTER_END);
+    let age = positive_duration(after_end.unwrap_or(age))?;
+    Ok(Retention::new(topics, age).with_after_end(after_end.is_some()))
 }
 
 pub(super) fn matcher(text: &str) -> Result<TopicMatcher, String> {
@@ -125,6 +130,21 @@ mod tests {
         }
         for text in ["", "15", "-15s", "1 month", "1y", "soon"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_retention_counts_from_the_event_or_from_the_end_of_its_topic() {
+        let parsed = |text| {
+            retention(text).map(|Retention { topics, age, after_end, .. }| {
+                (topics.as_str().to_owned(), age.as_secs(), after_end)
+            })
+        };
+        assert_eq!(parsed("a/*=1h"), Ok(("a/*".into(), 3600, false)));
+        assert_eq!(parsed("a/*=1h 30m after end"), Ok(("a/*".into(), 5400, true)));
+        for text in ["a/*=after end", "a/*=1h after", "a/*=1h after end after end", "a/* after end"]
+        {
+            assert!(parsed(text).is_err(), "{text}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The program is killed at random moments under load, and started again: nothing that was
 //! acknowledged is lost, repeated or reordered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +17,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::ending_topics::{ENDING, end_topics};
 use crate::process::Server;
 
 const PUBLISHERS: usize = 50;
 /// Of the subscribers, these want everything, these ask by patterns, and the others want one
 /// publisher's topic each.
+/// These end topics, and reopen some.
+const ENDERS: usize = 5;
 const SUBSCRIBERS: usize = 200;
 const OF_EVERYTHING: usize = 20;
 const BY_PATTERN: usize = 60;
@@ -63,6 +66,8 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     let publishers: JoinSet<_> = (0..PUBLISHERS)
         .map(|number| publish(address, number, Arc::clone(&stop), Arc::clone(&repeated)))
         .collect();
+    let enders: JoinSet<_> =
+        (0..ENDERS).map(|number| end_topics(address, number, Arc::clone(&stop))).collect();
     let subscribers: JoinSet<_> = (0..SUBSCRIBERS)
         .map(|number| subscribe(address, number, finished.clone(), Arc::clone(&received)))
         .collect();
@@ -74,16 +79,22 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     }
     stop.store(true, Ordering::Relaxed);
     let counts: Counts = publishers.join_all().await.into_iter().collect();
+    let ending: Vec<_> = enders.join_all().await.into_iter().flatten().collect();
+    assert!(ending.len() > ENDERS, "topics have ended");
+    for topic in &ending {
+        topic.check(address).await;
+    }
     finish.send(Some(Arc::new(counts.clone()))).unwrap();
     let complete = timeout(PATIENCE, subscribers.join_all()).await;
     assert!(complete.is_ok(), "not all subscribers got all events within {PATIENCE:?}");
     println!(
-        "{cycles} kills in {} s: {} events acknowledged, {} keys repeated, {} events received by \
-         {SUBSCRIBERS} subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 doubled, 0 out of \
-         order",
+        "{cycles} kills in {} s: {} events acknowledged, {} keys repeated, {} topics ended, {} \
+         events received by {SUBSCRIBERS} subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 \
+         doubled, 0 out of order",
         start_time.elapsed().as_secs(),
         counts.values().sum::<u64>(),
         repeated.load(Ordering::Relaxed),
+        ending.len(),
         received.load(Ordering::Relaxed),
     );
 }
@@ -159,6 +170,11 @@ impl Wanted {
 }
 
 #[derive(Deserialize)]
+struct Ended {
+    topic: String,
+}
+
+#[derive(Deserialize)]
 struct Envelope {
     topic: String,
     data: String,
@@ -197,12 +213,19 @@ async fn subscribe(
 struct Oracle {
     counts: Counts,
     position: Option<Position>,
+    /// Topics of which it has got the end.
+    ended: HashSet<String>,
 }
 
 impl Oracle {
     /// Takes an event in, and answers whether a publisher sent it.
     fn check(&mut self, event: &ReceivedEvent, wanted: &Wanted) -> bool {
         if event.event_type == "carafe.position" {
+            return false;
+        }
+        if event.event_type == "carafe.end" {
+            let end: Ended = serde_json::from_str(&event.data).unwrap();
+            assert!(self.ended.insert(end.topic), "a topic has ended twice: {}", event.data);
             return false;
         }
         assert_eq!(
@@ -218,6 +241,11 @@ impl Oracle {
         );
         let envelope: Envelope = serde_json::from_str(&event.data).unwrap();
         assert!((wanted.matches)(&envelope.topic), "no subscriber requested {}", envelope.topic);
+        if envelope.topic.starts_with(ENDING) {
+            let was_ended = self.ended.remove(&envelope.topic);
+            assert!(!was_ended || envelope.data == "again", "{} has ended", envelope.topic);
+            return false;
+        }
         let count = self.counts.entry(envelope.topic).or_default();
         *count += 1;
         assert_eq!(envelope.data, count.to_string(), "lost, doubled or out of order");

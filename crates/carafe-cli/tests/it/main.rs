@@ -22,6 +22,7 @@ mod delivery_paths;
 mod descriptors;
 mod drain;
 mod durable;
+mod ending_topics;
 mod erasure;
 mod fed_topics;
 mod healthcheck;

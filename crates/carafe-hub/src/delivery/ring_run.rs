@@ -98,7 +98,7 @@ fn collect(
             }
             Step::Behind => break Stopped::Behind,
             Step::Entry(entry, _) if entry.offset() > range.until => break Stopped::CaughtUp,
-            Step::Entry(entry, frame) => match hub.presence(&entry) {
+            Step::Entry(entry, frame) => match hub.presence_under_lock(&entry) {
                 Presence::Shown => {
                     up_to = position;
                     bytes += frame.len();

@@ -360,6 +360,23 @@ fn ends_are_told_although_events_expire() {
     }
 }
 
+/// Under the lock, it is not known whether the topic has ended.
+#[test]
+fn a_group_receives_old_events_of_a_topic_that_has_not_ended() {
+    let rule = Retention::new(TopicPattern::new("chat/*").unwrap(), HOUR).with_after_end(true);
+    for limits in [HubLimits::default(), no_ring()] {
+        let rig = Rig::new(MemoryLimits::default(), limits.with_retention(vec![rule.clone()]));
+        let mut room = Room::new(rig);
+        let id = room.join(Subscribe::to(exact("chat/a")), usize::MAX);
+        room.serve();
+        room.rig.was_published(3, &["chat/a"], "old");
+        room.serve();
+        room.rig.publish("chat/a", "new");
+        room.serve();
+        assert_eq!(names(&room.received(id)), ["old", "new"]);
+    }
+}
+
 #[test]
 fn a_stream_of_nothing_never_ends() {
     let hub = Hub::new(MemoryLog::default());

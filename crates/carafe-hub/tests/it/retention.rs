@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use carafe_hub::{Gap, GapReason, HubLimits, Retention, Start, Subscribe};
-use carafe_log::{Entry, MemoryLimits};
+use carafe_log::{Entry, MemoryLimits, Outcome, Publication};
 use carafe_protocol::{Position, TopicPattern};
 
-use crate::fixture::{FORMATS, Rig, after, data, exact, no_ring, pattern, publication, topic};
+use crate::fixture::{
+    FORMATS, Rig, after, data, exact, no_ring, pattern, publication, publish, topic,
+};
 use crate::listener::{Item, Polled};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -95,6 +97,39 @@ fn a_stream_from_the_earliest_event_has_no_gap_for_expired_events() {
             assert!(matches!(received[0], Item::Position(_)));
             assert_eq!((received.len(), data(&received)), (2, vec!["kept"]));
         }
+    }
+}
+
+#[test]
+fn a_rule_that_counts_from_the_end_shows_everything_until_then() {
+    let topics = TopicPattern::new("chat/*").unwrap();
+    let rule = Retention::new(topics, 2 * HOUR).with_after_end(true);
+    for limits in [HubLimits::default(), no_ring()] {
+        let rig = Rig::new(MemoryLimits::default(), limits.with_retention(vec![rule.clone()]));
+        let shown = |name: &str| {
+            let request = Subscribe::to(exact(name)).from(Start::Earliest);
+            data(&rig.listen(request).hear_out().0)
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let end = |hours: u32, name: &str| {
+            let tail = rig.span().tail;
+            let position = Position { offset: tail.offset + 1, nonce: 1, ..tail };
+            let publication = Publication::end(topic(name), Outcome::Done);
+            let time = SystemTime::now() - hours * HOUR;
+            rig.supply([Entry { position, time, publication }]);
+        };
+        for name in ["chat/open", "chat/just", "chat/long"] {
+            rig.was_published(9, &[name], "text");
+        }
+        end(1, "chat/just");
+        end(3, "chat/long");
+        assert_eq!(shown("chat/open"), ["text"]);
+        assert_eq!(shown("chat/just").len(), 2, "and the end");
+        assert_eq!(shown("chat/long").len(), 1, "only the end");
+        publish(&rig.hub, publication("chat/long", "again").with_reopening(true));
+        assert_eq!(shown("chat/long").len(), 3, "its history is shown until it ends again");
     }
 }
 

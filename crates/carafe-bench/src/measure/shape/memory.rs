@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
-use carafe_log::{DiskOptions, IdempotencyKey, Publication};
+use carafe_log::{DiskOptions, IdempotencyKey, Outcome as End, Publication};
 use carafe_protocol::Topic;
 
 use crate::figure::Limit;
@@ -26,6 +26,8 @@ const BATCH: u64 = 5_000;
 
 const SEALED: u64 = 2_000_000;
 
+const ENDS: u64 = 400_000;
+
 /// Patterns of a stream.
 const PATTERNS: u64 = 50;
 
@@ -47,6 +49,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
         Each { what: "topic of the active segment", bytes: of_topic(bench)?, limit: TOPIC },
         Each { what: "key of the active segment", bytes: of_key(bench)?, limit: KEY },
         Each { what: "key of a sealed segment", bytes: of_sealed_key(bench)?, limit: SEALED_KEY },
+        Each { what: "ended topic", bytes: of_ended_topic(bench)?, limit: ENDED },
         Each { what: "simple pattern", bytes: of_pattern(bench, 10_000, simple)?, limit: SIMPLE },
         Each { what: "complex pattern", bytes: of_pattern(bench, 500, complex)?, limit: COMPLEX },
     ];
@@ -61,6 +64,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Section> {
 const TOPIC: f64 = 120.0;
 const KEY: f64 = 140.0;
 const SEALED_KEY: f64 = 5.5;
+const ENDED: f64 = 200.0;
 const SIMPLE: f64 = 640.0;
 const COMPLEX: f64 = 52_000.0;
 
@@ -117,6 +121,23 @@ fn of_sealed_key(bench: &Bench) -> Outcome<f64> {
         Ok(server.memory()?.anonymous as f64)
     };
     Ok((on(count)? - on(count / 10)?) / (count - count / 10) as f64)
+}
+
+/// Between a hub on a log of ends and one on a log of as many events of as many topics.
+fn of_ended_topic(bench: &Bench) -> Outcome<f64> {
+    let count = bench.size(ENDS);
+    let on = |of: fn(Topic) -> Publication| -> Outcome<f64> {
+        let folder = bench.folder()?;
+        let options = DiskOptions::default().with_segment_bytes(1 << 20);
+        let mut filling = Filling::open(folder.path(), options)?;
+        let topic = |number| Topic::new(&format!("jobs/{number:07}")).ok();
+        filling.append((0..count).filter_map(|number| topic(number).map(of)))?;
+        drop(filling);
+        let server = hub(bench, &format!("disk:{}", folder.path().display()))?;
+        Ok(server.memory()?.anonymous as f64)
+    };
+    let ends = on(|topic| Publication::end(topic, End::Done))?;
+    Ok((ends - on(|topic| Publication::new(topic, ""))?) / count as f64)
 }
 
 fn simple(number: u64) -> String {

@@ -1,6 +1,7 @@
 //! Cost against size: each operation beside the same operation at a small size, in one run.
 
 mod bench;
+mod ended;
 mod keys;
 mod memory;
 mod opening;
@@ -61,8 +62,10 @@ pub(crate) enum Part {
     Opening,
     /// Publish latency while a segment of 3 M topics is sealed
     Sealing,
-    /// Memory per topic, key and pattern
+    /// Memory per topic, key, pattern and ended topic
     Memory,
+    /// Opening, publishing and subscribing beside 0 to 100,000 ended topics
+    Ended,
 }
 
 pub(crate) fn measure(options: &Options) -> Outcome {
@@ -87,6 +90,7 @@ fn measure_part(bench: &Bench, part: Part) -> Outcome<Section> {
         Part::Opening => opening::measure(bench),
         Part::Sealing => sealing::measure(bench),
         Part::Memory => memory::measure(bench),
+        Part::Ended => ended::measure(bench),
     }?;
     section.note(format!("{} It took {:.0} s.", noise.to_string()?, start.elapsed().as_secs_f64()));
     Ok(section)
