@@ -185,7 +185,7 @@ impl Hub {
     /// request with a pattern is not.
     #[must_use]
     pub fn has_ended(&self, request: &Subscribe) -> bool {
-        self.inner.last_end_of(request).is_some()
+        self.inner.ends_of(request).is_some()
     }
 
     /// Opens a subscription. The request is a [`Subscribe`], or anything that converts into one: a

@@ -21,35 +21,32 @@ impl HubInner {
     pub(crate) fn end_before(&self, interest: &Interest, up_to: Position) -> Option<TopicEnd> {
         let topics = self.state().core.exact_topics(interest);
         let topics = topics.iter().flatten().map(Some);
-        let last = self.last_end(topics, |topic| interest.covers_topic(topic));
-        last.filter(|last| last.position.offset <= up_to.offset)
+        let ends = self.ends(topics, |topic| interest.covers_topic(topic))?;
+        ends.last().copied().filter(|last| last.position.offset <= up_to.offset)
     }
 
-    /// The last end of a request, if it requests exact topics only, and all of them have ended.
-    pub(crate) fn last_end_of(&self, request: &Subscribe) -> Option<TopicEnd> {
+    /// The ends of a request in order, if it requests exact topics only, and all of them have ended.
+    pub(crate) fn ends_of(&self, request: &Subscribe) -> Option<Vec<TopicEnd>> {
         let topics = request.matchers.iter().map(|matcher| match matcher {
             TopicMatcher::Exact(topic) => Some(topic),
             TopicMatcher::Pattern(_) => None,
         });
-        self.last_end(topics, |topic| request.access.covers_topic(topic))
+        self.ends(topics, |topic| request.access.covers_topic(topic))
     }
 
     /// `None` also for no topics, and for a topic that is none.
-    fn last_end<'a>(
+    fn ends<'a>(
         &self,
         topics: impl Iterator<Item = Option<&'a Topic>>,
         sees_private: impl Fn(&Topic) -> bool,
-    ) -> Option<TopicEnd> {
-        let mut last: Option<TopicEnd> = None;
-        for topic in topics {
+    ) -> Option<Vec<TopicEnd>> {
+        let end = |topic: Option<&Topic>| {
             let end = self.log.topic_state(topic?).end?;
             // Who may not see the end waits for events, as before.
-            if end.private && !sees_private(topic?) {
-                return None;
-            }
-            let offset = last.map_or(0, |last| last.position.offset);
-            last = if end.position.offset > offset { Some(end) } else { last };
-        }
-        last
+            (!end.private || sees_private(topic?)).then_some(end)
+        };
+        let mut ends = topics.map(end).collect::<Option<Vec<_>>>()?;
+        ends.sort_unstable_by_key(|end| end.position.offset);
+        (!ends.is_empty()).then_some(ends)
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
-use crate::{Access, Entry, Kind, ReadError};
+use crate::{Access, Entry, ReadError};
 
 /// A question for the newest events of each topic.
 ///
@@ -127,7 +127,7 @@ impl Newest {
         mut is_wanted: impl FnMut(&Topic) -> bool,
         is_shown: impl FnOnce() -> bool,
     ) -> Result<usize, ReadError> {
-        if entry.publication.kind() != Kind::Event {
+        if !entry.publication.counts() {
             return Ok(0);
         }
         let mut lacking = Vec::new();

@@ -37,6 +37,10 @@ pub struct Publication {
     reopens: bool,
 }
 
+/// What [reserved](Topic::is_reserved) topics begin with.
+#[cfg(feature = "disk")]
+pub(crate) const RESERVED: &str = "carafe/";
+
 impl Publication {
     /// A public event for one topic.
     pub fn new(topic: Topic, data: impl Into<String>) -> Self {
@@ -233,6 +237,13 @@ impl Publication {
     #[must_use]
     pub fn reopens(&self) -> bool {
         self.reopens
+    }
+
+    /// Whether the entry counts as an event for readers: it is neither of another kind, nor
+    /// [internal](Self::is_internal).
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.is_event() && !self.is_internal()
     }
 
     /// Whether the event is a note of the hub to itself: the hub has published it to a

@@ -77,14 +77,22 @@ pub trait Read: Send + Sync {
         limit: BlockLimit,
     ) -> BoxFuture<'_, Result<Block, ReadError>>;
 
-    /// The position before the last `count` entries that at least one of `wanted` matches and that
-    /// `access` shows.
+    /// The position before the last `count` events that at least one of `wanted` matches and that
+    /// `access` shows. Other entries do not [count](crate::Publication::counts).
     fn before_last(
         &self,
         count: usize,
         wanted: Vec<TopicMatcher>,
         access: Access,
     ) -> BoxFuture<'_, Result<Position, ReadError>>;
+
+    /// The position before an offset: that of the newest stored entry before it, or else of the
+    /// start of the log.
+    ///
+    /// This default reads the log.
+    fn before(&self, offset: Offset) -> BoxFuture<'_, Result<Position, ReadError>> {
+        Box::pin(before_by_reading(self, offset))
+    }
 
     /// The newest events of each topic. Entries of other kinds do not count.
     ///
@@ -374,6 +382,22 @@ async fn latest_by_reading<L: Read + ?Sized>(
         newest.take(entry, is_wanted, || query.access.shows(&entry.publication))?;
     }
     Ok(newest.finish(up_to))
+}
+
+async fn before_by_reading<L: Read + ?Sized>(
+    log: &L,
+    offset: Offset,
+) -> Result<Position, ReadError> {
+    let (mut position, tail) = (log.span().start, log.span().tail);
+    while position.offset < tail.offset && position.offset.saturating_add(1) < offset {
+        let block = log.read(position.offset, vec![TopicMatcher::any()], BLOCK).await?;
+        if block.up_to.offset >= offset {
+            let before = block.entries.iter().rev().find(|entry| entry.offset() < offset);
+            return Ok(before.map_or(position, |entry| entry.position));
+        }
+        position = block.up_to;
+    }
+    Ok(position)
 }
 
 async fn read_one_by_one<L: Read + ?Sized>(

@@ -1,6 +1,6 @@
 //! Where a stream begins: resolves the start of a request, which may read the log.
 
-use carafe_log::{Find, ReadError};
+use carafe_log::{Find, ReadError, TopicEnd};
 use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
@@ -55,29 +55,32 @@ pub(crate) async fn resolve(
         }),
         origin => origin,
     };
-    let Some(last) = hub.last_end_of(request) else { return Ok((origin, false)) };
+    let Some(ends) = hub.ends_of(request) else { return Ok((origin, false)) };
     let position = origin.position().unwrap_or_else(|| hub.state().core.tail());
-    let is_over = !matches!(origin, Origin::Ahead(_)) && last.position.offset <= position.offset;
-    let origin = if is_over { tell_of_end(hub, request, origin).await? } else { origin };
+    let is_over = !matches!(origin, Origin::Ahead(_))
+        && ends.iter().all(|end| end.position.offset <= position.offset);
+    let origin = if is_over { tell_of_ends(hub, &ends, origin).await? } else { origin };
     Ok((origin, is_over))
 }
 
-/// Lets a client that does not say that it has the end begin right before it.
-async fn tell_of_end(
+/// Lets a client that does not say that it has the ends begin right before the first. It may
+/// receive events of other topics behind it, which it did not ask for, but no end is kept from it.
+async fn tell_of_ends(
     hub: &HubInner,
-    request: &Subscribe,
+    ends: &[TopicEnd],
     origin: Origin,
 ) -> Result<Origin, ReadError> {
+    let offsets = || ends.iter().map(|end| end.position.offset);
+    let before = async || hub.log.before(offsets().next().unwrap_or_default()).await;
     Ok(match origin {
         Origin::After(_) | Origin::Ahead(_) => origin,
         // It had received entries behind the end.
         Origin::Gap(Gap { reason: GapReason::Lost, .. }) => origin,
-        Origin::Gap(gap) => {
-            Origin::Gap(Gap { resume_after: before_last(hub, request, 1).await?, ..gap })
-        }
-        Origin::Tail | Origin::History(_) => Origin::History(before_last(hub, request, 1).await?),
+        Origin::Gap(gap) => Origin::Gap(Gap { resume_after: before().await?, ..gap }),
+        Origin::Tail | Origin::History(_) => Origin::History(before().await?),
+        // The ends are among the values, which would be repeated behind an earlier position.
         Origin::Snapshot(mut snapshot) => {
-            snapshot.up_to = before_last(hub, request, 1).await?;
+            snapshot.add(offsets());
             Origin::Snapshot(snapshot)
         }
     })

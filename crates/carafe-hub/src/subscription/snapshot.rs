@@ -23,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(super) start: Position,
     /// The stream continues after this position.
     pub(super) up_to: Position,
+    /// The snapshot has nothing up to here: the reader has read that much of it.
+    after: Offset,
     offsets: Vec<Offset>,
     /// How many of the offsets were read.
     passed: usize,
@@ -58,6 +60,7 @@ pub(crate) async fn take(
     Ok(Snapshot {
         start,
         up_to: latest.up_to,
+        after,
         offsets: latest.offsets,
         passed: 0,
         block: VecDeque::new(),
@@ -118,6 +121,12 @@ impl Snapshot {
             *entry = Arc::new(entry.erased());
         }
         self.erasures = now;
+    }
+
+    /// Adds entries that are to be delivered, too, unless the reader has them already.
+    pub(super) fn add(&mut self, offsets: impl Iterator<Item = Offset>) {
+        self.offsets.extend(offsets.filter(|offset| *offset > self.after));
+        self.offsets.sort_unstable();
     }
 
     /// Takes the answer of the log, if it was asked.

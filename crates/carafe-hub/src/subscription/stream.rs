@@ -439,9 +439,8 @@ impl Subscription {
                 if cursor.interest.shows(&entry)
                     && matches!(hub.presence(&entry), Presence::Shown) =>
             {
-                self.last_sent = entry.position;
                 let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
-                return Poll::Ready(Some((Delivery::Entry(entry), bytes)));
+                return Poll::Ready(Some((self.delivered(entry), bytes)));
             }
             Some(Ok(_)) => {}
             Some(Err(error)) => self.fail(error),

@@ -58,7 +58,9 @@ impl Model {
 
     fn before_last(&self, span: Span, count: usize, wish: &Wish) -> Position {
         let kept = |at: &usize| {
-            self.all[*at].offset() > span.start.offset && wish.sees(&self.all[*at].publication)
+            self.all[*at].offset() > span.start.offset
+                && wish.sees(&self.all[*at].publication)
+                && self.all[*at].publication.kind() == Kind::Event
         };
         let Some(back) = count.checked_sub(1) else {
             return self.tail();
@@ -97,18 +99,24 @@ impl Model {
 
     /// Whether all topics have ended, as far as the subscriber may know.
     pub(crate) fn is_over(&self, span: Span, wish: &Wish) -> bool {
-        self.last_end(span, wish).is_some()
+        !self.ends(span, wish).is_empty()
     }
 
     /// Whether all topics had ended when this was the newest position.
     pub(crate) fn was_over(&self, wish: &Wish, at: Position) -> bool {
         let known = self.all.partition_point(|entry| entry.offset() <= at.offset);
-        last_end(&self.all[..known], wish).is_some()
+        !ends(&self.all[..known], wish).is_empty()
     }
 
-    fn last_end(&self, span: Span, wish: &Wish) -> Option<Offset> {
+    fn ends(&self, span: Span, wish: &Wish) -> Vec<&Entry> {
         let from = self.all.partition_point(|entry| entry.offset() <= span.start.offset);
-        last_end(&self.all[from..], wish)
+        ends(&self.all[from..], wish)
+    }
+
+    /// The position before an entry.
+    fn before(&self, entry: &Entry) -> Position {
+        let at = self.all.iter().position(|one| one.position == entry.position).unwrap();
+        self.positions()[at]
     }
 
     /// The newest events of each topic, in order.
@@ -186,8 +194,8 @@ impl Wish {
     }
 }
 
-/// The last end of a subscriber's topics, if all have ended with these entries.
-fn last_end(entries: &[Entry], wish: &Wish) -> Option<Offset> {
+/// The ends of a subscriber's topics in order, if all have ended with these entries.
+fn ends<'a>(entries: &'a [Entry], wish: &Wish) -> Vec<&'a Entry> {
     let end = |matcher: &TopicMatcher| match matcher {
         TopicMatcher::Exact(topic) => {
             end_of(entries.iter().rev(), topic).filter(|end| wish.sees(&end.publication))
@@ -195,7 +203,9 @@ fn last_end(entries: &[Entry], wish: &Wish) -> Option<Offset> {
         TopicMatcher::Pattern(_) => None,
     };
     let ends: Option<Vec<_>> = wish.matchers.iter().map(end).collect();
-    ends?.iter().map(|end| end.offset()).max()
+    let mut ends = ends.unwrap_or_default();
+    ends.sort_by_key(|end| end.offset());
+    ends
 }
 
 /// The end of a topic, if it has ended with these entries, of which the newest comes first.
@@ -252,10 +262,11 @@ impl Account {
             waited_to: 0,
             ids: Vec::new(),
         };
-        // Who does not say that it has the end of its topics begins right before it.
+        // Who does not say that it has the ends of its topics begins right before the first.
         let or_end = |position: Position, wish: &Wish| {
-            let is_over = model.last_end(span, wish).is_some_and(|end| end <= position.offset);
-            if is_over { model.before_last(span, 1, wish) } else { position }
+            let ends = model.ends(span, wish);
+            let is_over = ends.last().is_some_and(|end| end.offset() <= position.offset);
+            if is_over { model.before(ends[0]) } else { position }
         };
         match start {
             Start::Tail => {
@@ -263,13 +274,9 @@ impl Account {
                 account.at(position)
             }
             Start::Earliest => account.at(span.start),
-            Start::Latest => {
-                let position = or_end(model.tail(), &account.wish);
-                account.with_snapshot(model, span, 1, position)
-            }
+            Start::Latest => account.with_snapshot(model, span, 1),
             Start::Last(count) if account.wish.has_several_topics() => {
-                let position = or_end(model.tail(), &account.wish);
-                account.with_snapshot(model, span, *count, position)
+                account.with_snapshot(model, span, *count)
             }
             Start::Last(count) => {
                 let position = model.before_last(span, *count, &account.wish);
@@ -297,19 +304,15 @@ impl Account {
         self
     }
 
-    /// A snapshot, and then the position.
-    fn with_snapshot(
-        mut self,
-        model: &Model,
-        span: Span,
-        count: usize,
-        position: Position,
-    ) -> Self {
-        let newest = model.latest(span, count, &self.wish);
+    /// A snapshot, with the ends if all topics have ended, and then the position.
+    fn with_snapshot(mut self, model: &Model, span: Span, count: usize) -> Self {
+        let mut entries = model.latest(span, count, &self.wish);
+        entries.extend(model.ends(span, &self.wish));
+        entries.sort_by_key(|entry| entry.offset());
         let events: Vec<_> =
-            newest.into_iter().map(|entry| Item::Event(self.fields(entry))).collect();
+            entries.into_iter().map(|entry| Item::Event(self.fields(entry))).collect();
         self.opening.extend(events);
-        self.opening.push_back(Item::Position(position));
+        self.opening.push_back(Item::Position(model.tail()));
         self
     }
 

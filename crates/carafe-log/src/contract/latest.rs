@@ -7,11 +7,12 @@ use carafe_protocol::{Offset, Topic, TopicMatcher};
 
 use super::Factory;
 use super::helpers::{
-    NO_LIMIT, any, append, append_one, data, overflow, pattern, publication, topic, wait,
+    NO_LIMIT, any, append, append_one, before_last, data, overflow, pattern, publication, read_all,
+    supplied, topic, wait,
 };
 use crate::{
-    Access, BlockLimit, Entry, Grant, Latest, LatestQuery, Log, Outcome, Publication, Read,
-    ReadError,
+    Access, AppendAt, BlockLimit, Entry, Grant, Latest, LatestQuery, Log, Outcome, Publication,
+    Read, ReadError,
 };
 
 /// The data of the entries that the query finds.
@@ -106,6 +107,49 @@ pub fn ends_and_stops_are_no_newest_entries<F: Factory>() {
     append_one(&log, Publication::end(topic("b"), Outcome::Failed));
     assert_eq!(latest(&log, LatestQuery::of(any())), ["value"]);
     assert_eq!(latest(&log, of(&["a", "b"]).with_count(2)), ["value"]);
+}
+
+pub fn only_events_count_among_the_last<F: Factory>() {
+    let log = F::roomy();
+    let events = append(&log, (0..3).map(|_| publication("a", "event")).collect());
+    let note = publication("carafe/notes", "").with_private(true).with_hub(true);
+    let others = [
+        Publication::stop(topic("a")),
+        note.clone(),
+        publication("b", "event"),
+        Publication::end(topic("a"), Outcome::Done),
+        note,
+    ];
+    let others: Vec<_> = others.into_iter().map(|other| append_one(&log, other)).collect();
+    let a = [TopicMatcher::from(topic("a"))];
+    assert_eq!(before_last(&log, 1, &a), events[1]);
+    assert_eq!(before_last(&log, 3, &a), log.span().start);
+    assert_eq!(before_last(&log, 1, &any()), others[1], "the one of b");
+    assert_eq!(before_last(&log, 2, &any()), events[1]);
+    assert_eq!(before_last(&log, 0, &a), others[4]);
+    let everything = LatestQuery::of(any()).with_access(Access::all());
+    assert_eq!(latest(&log, everything), ["event", "event"], "without the notes of the hub");
+    // The same from the indexes of sealed segments.
+    append(&log, (0..300).map(|_| publication("c", "")).collect());
+    assert_eq!(before_last(&log, 1, &a), events[1]);
+    assert_eq!(before_last(&log, 301, &any()), others[1]);
+}
+
+pub fn the_position_before_an_offset_is_that_of_an_entry_or_of_the_start<F: Factory>() {
+    let log = F::roomy();
+    let start = log.span().start;
+    for number in 1..300 {
+        let entry = supplied(&log, start.offset + 2 * number, publication("a", ""));
+        wait(log.append_at(vec![entry])).unwrap();
+    }
+    let stored = read_all(&log, start.offset, &any());
+    let before = |offset| wait(log.before(offset)).unwrap();
+    assert_eq!((before(0), before(stored[0].offset())), (start, start));
+    for pair in stored.windows(2) {
+        assert_eq!(before(pair[1].offset()), pair[0].position);
+        assert_eq!(before(pair[1].offset() - 1), pair[0].position);
+    }
+    assert_eq!(before(Offset::MAX), log.span().tail);
 }
 
 pub fn more_entries_than_the_limit_are_an_error<F: Factory>() {

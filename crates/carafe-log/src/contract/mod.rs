@@ -171,6 +171,8 @@ macro_rules! __contract_tests {
                 an_entry_may_be_the_newest_of_several_topics,
                 the_newest_entry_is_one_that_the_reader_may_see,
                 ends_and_stops_are_no_newest_entries,
+                only_events_count_among_the_last,
+                the_position_before_an_offset_is_that_of_an_entry_or_of_the_start,
                 more_entries_than_the_limit_are_an_error,
                 entries_are_read_by_their_offsets,
                 entries_that_are_gone_are_left_out,

@@ -388,6 +388,10 @@ impl Read for DiskLog {
         self.read_with(move |shared| search.step(shared))
     }
 
+    fn before(&self, offset: Offset) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.read_with(move |shared| shared.before(offset).map(Some))
+    }
+
     fn latest(&self, query: LatestQuery) -> BoxFuture<'_, Result<Latest, ReadError>> {
         let mut search = LatestSearch::new(&self.shared, query, self.pattern_tests);
         self.read_with(move |shared| search.step(shared))

@@ -178,6 +178,10 @@ impl Read for MemoryLog {
         self.run(move |shared, budget, _| search.turn(shared, budget, limit))
     }
 
+    fn before(&self, offset: Offset) -> BoxFuture<'_, Result<Position, ReadError>> {
+        Box::pin(ready(Ok(self.state().before(offset))))
+    }
+
     fn latest(&self, query: LatestQuery) -> BoxFuture<'_, Result<Latest, ReadError>> {
         let mut search = LatestSearch::new(query);
         let limit = self.shared.limits.pattern_tests;

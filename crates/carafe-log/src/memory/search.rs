@@ -133,7 +133,7 @@ impl LastSearch {
     fn counts(&self, entry: &Entry, budget: &mut Budget) -> bool {
         let publication = &entry.publication;
         let is_public = self.public && !publication.is_private();
-        publication.is_shown()
+        publication.counts()
             && self.wanted.matches_any_of(publication, budget)
             && (is_public || self.granted.matches_any_of(publication, budget))
     }
@@ -285,6 +285,12 @@ impl State {
             older.by_ref().take(count).map(|entry| self.readable(entry)).collect();
         taken.reverse();
         (older.next().map_or(self.start, |entry| entry.position), taken)
+    }
+
+    /// The position before an offset.
+    pub(super) fn before(&self, offset: Offset) -> Position {
+        let older = self.up_to(offset.saturating_sub(1)).next();
+        older.map_or(self.start, |entry| entry.position)
     }
 
     /// The entries at these offsets that are stored.

@@ -243,6 +243,34 @@ impl IndexFile {
         self.words(self.ordinals_at() + range.start * WORD, range.len())
     }
 
+    /// The entries of all topics whose names begin so, in order.
+    pub(crate) fn of_prefix(&self, prefix: &str) -> io::Result<Vec<Ordinal>> {
+        let name_of = |topic: usize| -> io::Result<(Vec<u8>, Range<usize>)> {
+            let places = self.topics(topic..topic + 1)?.pop();
+            let places = places.ok_or(io::ErrorKind::UnexpectedEof)?;
+            Ok((self.names(places.name)?, places.ordinals))
+        };
+        let (mut low, mut high) = (0, self.counts.topics);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if name_of(middle)?.0.as_slice() < prefix.as_bytes() {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let mut ordinals = Vec::new();
+        for topic in low..self.counts.topics {
+            let (name, places) = name_of(topic)?;
+            if !name.starts_with(prefix.as_bytes()) {
+                break;
+            }
+            ordinals.extend(self.ordinals(places)?);
+        }
+        ordinals.sort_unstable();
+        Ok(ordinals)
+    }
+
     /// The place of the entries of a topic. Empty if there are none.
     pub(crate) fn of_topic(&self, topic: &Topic) -> io::Result<Range<usize>> {
         let wanted = topic.as_str().as_bytes();

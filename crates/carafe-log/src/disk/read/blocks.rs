@@ -98,6 +98,20 @@ impl DiskShared {
         }
     }
 
+    /// The position before an offset.
+    pub(crate) fn before(&self, offset: Offset) -> Result<Position, ReadError> {
+        let view = self.view();
+        if offset <= view.start().offset {
+            return Ok(view.start());
+        }
+        let part = self.part(&view, &view.place_of(offset));
+        match part.and_then(|part| part.before(part.first_after(offset.saturating_sub(1))?)) {
+            // A newer view has a later start.
+            Err(ReadError::Trimmed { .. }) => self.before(offset),
+            position => position,
+        }
+    }
+
     /// Reads entries at these offsets from the segment of the first one.
     pub(crate) fn read_at(
         &self,

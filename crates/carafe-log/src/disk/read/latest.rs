@@ -13,6 +13,7 @@ use carafe_protocol::{Offset, Topic};
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::active::{ActiveIndex, TopicId};
 use crate::disk::index::file::{IndexFile, SegmentIndex, unreadable};
+use crate::disk::read::no_events::NoEvents;
 use crate::disk::read::part::SegmentReader;
 use crate::disk::read::pick::{MatcherSet, Shown};
 use crate::disk::state::DiskShared;
@@ -37,9 +38,6 @@ const ORDINALS: usize = 64 << 10;
 const CANDIDATE: usize = 512;
 const OLDER: usize = 2048;
 
-/// The size of a control entry in its table.
-const BYTES_OF_CONTROL: usize = 128;
-
 /// A search through the segments, the newest first, in turns.
 pub(crate) struct LatestSearch {
     wanted: Wanted,
@@ -63,8 +61,7 @@ struct Part {
     /// The number of its topics whose entries are among the candidates or were examined.
     topics: usize,
     candidates: BinaryHeap<Candidate>,
-    /// The offsets of entries that are no events.
-    control: Vec<Offset>,
+    no_events: NoEvents,
 }
 
 /// An entry of a topic that may be the newest one. Compared by the entry.
@@ -168,9 +165,8 @@ impl LatestSearch {
                 }
             }
             let reader = shared.part(&self.view, &place)?;
-            let control = reader.offsets_of_control()?;
-            budget.read(control.len() * BYTES_OF_CONTROL);
-            return Ok(Some(Part { reader, topics: 0, candidates: BinaryHeap::new(), control }));
+            let (no_events, candidates) = (NoEvents::of(&reader, budget)?, BinaryHeap::new());
+            return Ok(Some(Part { reader, topics: 0, candidates, no_events }));
         }
         Ok(None)
     }
@@ -200,7 +196,7 @@ impl LatestSearch {
         shared: &DiskShared,
         budget: &mut Budget,
     ) -> Result<(), ReadError> {
-        let Part { reader, candidates, control, .. } = part;
+        let Part { reader, candidates, no_events, .. } = part;
         let reader = &*reader;
         let Some(granted) = reader.finder(&self.granted, &shared.selections, budget)? else {
             return Ok(());
@@ -215,9 +211,9 @@ impl LatestSearch {
             if offset <= self.after {
                 continue;
             }
-            let is_complete = control.binary_search(&offset).is_err()
-                && reader.is_shown(candidate.ordinal, &mut shown, budget)?
+            let is_complete = reader.is_shown(candidate.ordinal, &mut shown, budget)?
                 && shown.shows(reader, candidate.ordinal, budget)?
+                && !no_events.has(reader, candidate.ordinal, &mut shown)?
                 && self.newest.add(candidate.topic, offset)?;
             if is_complete {
                 self.lacking = self.lacking.map(|lacking| lacking - 1);

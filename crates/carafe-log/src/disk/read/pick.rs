@@ -6,6 +6,7 @@ use crate::disk::format::commit::Row;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::read::finder::{Cursor, Finder, Step, Tests};
+use crate::disk::read::no_events::NoEvents;
 use crate::disk::read::part::{ROWS, SegmentReader};
 use crate::disk::read::selection::Selections;
 use crate::wanted::{Budget, SetId, Wanted};
@@ -101,13 +102,13 @@ impl SegmentReader {
         Ok(picked)
     }
 
-    /// Counts matching entries before `end` that the reader may see, the newest first, up to
+    /// Counts matching events before `end` that the reader may see, the newest first, up to
     /// `count`. Counts fewer if the budget is spent.
     pub(crate) fn count_back(
         &self,
         end: Ordinal,
         finder: &mut Finder<'_>,
-        shown: &mut Shown<'_>,
+        (shown, no_events): (&mut Shown<'_>, &NoEvents),
         count: usize,
         budget: &mut Budget,
     ) -> Result<Counted, ReadError> {
@@ -116,7 +117,11 @@ impl SegmentReader {
             budget.examine();
             let Step { at, found } = finder.next_back(0..counted.down_to, budget)?;
             counted.down_to = at;
-            if found && self.is_shown(at, shown, budget)? && shown.shows(self, at, budget)? {
+            if found
+                && self.is_shown(at, shown, budget)?
+                && shown.shows(self, at, budget)?
+                && !no_events.has(self, at, shown)?
+            {
                 counted.found += 1;
             }
         }
