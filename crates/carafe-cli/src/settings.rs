@@ -16,9 +16,6 @@ use crate::cli::{
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 
-/// How long shared caches may show full pages of history.
-const SHARED_PAGE_AGE: Duration = Duration::from_secs(60 * 60);
-
 pub(crate) fn proxies(trusted: &[Network], header: ProxyHeaderName) -> Proxies {
     let header = match header {
         ProxyHeaderName::XForwardedFor => ProxyHeader::XForwardedFor,
@@ -103,7 +100,8 @@ pub(crate) fn apply(options: &HubOptions, access: &mut Options) -> Result<(), Fa
     access.heartbeat_range = options.heartbeat_range.clone();
     access.retry = options.retry;
     access.event_retry = options.event_retry.clone();
-    access.shared_page_age = SHARED_PAGE_AGE;
+    // An erased event is gone from caches when it is gone from the disk.
+    access.shared_page_age = options.erase_within;
     access.event_bytes = bytes(options.event_bytes);
     access.batch_bytes = bytes(options.batch_bytes);
     access.body_timeout = options.body_timeout;

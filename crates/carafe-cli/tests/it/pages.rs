@@ -297,6 +297,16 @@ fn only_a_page_of_the_past_that_its_url_fixes_is_for_all_caches() {
 }
 
 #[test]
+fn caches_show_a_page_no_longer_than_its_erased_events_stay_on_the_disk() {
+    let hub = Server::start(&["--erase-within", "10m"]);
+    let ids = count(&hub, "a", 3);
+    let target = format!("/events/a?format=json&limit=1&last_event_id={}", ids[0]);
+    assert_eq!(get(hub.address, &target).header("cache-control"), Some("max-age=600"));
+    let moves = "/events/a?format=json&limit=1&last_event_id=earliest";
+    assert_eq!(get(hub.address, moves).header("cache-control"), Some("private, no-cache"));
+}
+
+#[test]
 fn a_full_page_is_validated_by_its_tag_and_stays_the_same() {
     let (_folder, path) = log();
     let hub = Server::on_disk(&path, &[]);

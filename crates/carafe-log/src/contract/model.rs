@@ -108,7 +108,7 @@ impl Model {
             }
             Step::BeforeLast(count, wanted) => {
                 let from = wait(log.before_last(count, matchers(wanted), Access::all())).unwrap();
-                let kept = self.shown(start, wanted);
+                let kept = self.counted(start, wanted);
                 let left = kept.iter().filter(|position| position.offset > from.offset).count();
                 assert_eq!(left, count.min(kept.len()));
                 assert_eq!(self.find(start, from), Find::Found);
@@ -314,15 +314,15 @@ impl Model {
         );
     }
 
-    /// The same of entries that readers are shown.
-    fn shown(&self, start: Position, wanted: usize) -> Vec<Position> {
-        let mut shown = self.wanted(start, wanted);
-        let is_shown = |position: &Position| {
+    /// The same of entries that count as events.
+    fn counted(&self, start: Position, wanted: usize) -> Vec<Position> {
+        let mut counted = self.wanted(start, wanted);
+        let counts = |position: &Position| {
             let known = self.all.iter().find(|known| known.position == *position).unwrap();
-            known.publication.is_shown()
+            known.publication.counts()
         };
-        shown.retain(is_shown);
-        shown
+        counted.retain(counts);
+        counted
     }
 
     /// Of what is kept after `start`, the entries of a topic, or all.

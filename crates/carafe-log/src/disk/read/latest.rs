@@ -213,7 +213,7 @@ impl LatestSearch {
             }
             let is_complete = reader.is_shown(candidate.ordinal, &mut shown, budget)?
                 && shown.shows(reader, candidate.ordinal, budget)?
-                && !no_events.has(reader, candidate.ordinal, &mut shown)?
+                && !no_events.has(reader, candidate.ordinal, || Ok(offset))?
                 && self.newest.add(candidate.topic, offset)?;
             if is_complete {
                 self.lacking = self.lacking.map(|lacking| lacking - 1);

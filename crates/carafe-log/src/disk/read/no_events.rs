@@ -1,13 +1,12 @@
 //! Entries of a segment that are no events for subscribers: ends, stops and the like, and the hub's
 //! notes to itself.
 
-use carafe_protocol::Offset;
+use carafe_protocol::{Offset, Topic};
 
 use crate::ReadError;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::read::part::SegmentReader;
-use crate::disk::read::pick::Shown;
 use crate::publication::RESERVED;
 use crate::wanted::Budget;
 
@@ -34,22 +33,20 @@ impl NoEvents {
         Ok(Self { control, internal })
     }
 
-    /// Whether an entry is no event. `shown` knows the rows near the last entry that it was asked
-    /// for.
+    /// Whether an entry is no event. Its offset is asked for only if it decides.
     pub(crate) fn has(
         &self,
         part: &SegmentReader,
         at: Ordinal,
-        shown: &mut Shown<'_>,
+        offset: impl FnOnce() -> Result<Offset, ReadError>,
     ) -> Result<bool, ReadError> {
         let is_internal = match &part.index {
             SegmentIndex::Memory(index, _) => {
-                index.any_topic(at, |topic| index.name(topic).is_some_and(|it| it.is_reserved()))
+                index.any_topic(at, |topic| index.name(topic).is_some_and(Topic::is_reserved))
             }
             SegmentIndex::File(_) => self.internal.binary_search(&at).is_ok(),
         };
         Ok(is_internal
-            || (!self.control.is_empty()
-                && self.control.binary_search(&shown.offset(part, at)?).is_ok()))
+            || (!self.control.is_empty() && self.control.binary_search(&offset()?).is_ok()))
     }
 }

@@ -120,7 +120,7 @@ impl SegmentReader {
             if found
                 && self.is_shown(at, shown, budget)?
                 && shown.shows(self, at, budget)?
-                && !no_events.has(self, at, shown)?
+                && !no_events.has(self, at, || shown.offset(self, at))?
             {
                 counted.found += 1;
             }
