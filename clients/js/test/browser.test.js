@@ -1,5 +1,6 @@
 // The client in Chromium, over a hub.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -140,6 +141,41 @@ function tokenOf(secret, claims) {
   const encode = (object) => Buffer.from(JSON.stringify(object)).toString("base64url");
   const signed = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
   return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+}
+
+test("a page of another origin resumes over TLS and HTTP/2, where ten streams have one connection", { skip }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "carafe-client-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const [key, certificate] = ["key.pem", "certificate.pem"].map((name) => join(folder, name));
+  const request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"];
+  const { error } = spawnSync("openssl", [...request, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+  if (error) return t.skip("skipped: openssl is missing");
+  const hub = await startHub(
+    t, "serve", "--anonymous", "publish", "--anonymous", "subscribe", "--allow-origin", "http://127.0.0.1:*", "--tls-cert", certificate, "--tls-key", key,
+  );
+  const site = await startSite(t, hub);
+  const context = await startBrowser(t);
+  const page = await openPage(context, site, `${hub.base}${URL_PATH}`, { token: undefined });
+  await isOpen(page);
+  await page.evaluate(openMore, `${hub.base}${URL_PATH}`);
+  await until("ten streams", () => page.evaluate(() => window.more.every(({ state }) => state.name === "open")));
+  const publish = async (from, count) => {
+    for (const number of numbers(count, from)) {
+      assert.equal(await page.evaluate(([url, body]) => window.publish(url, body), [`${hub.base}${URL_PATH}`, number]), 201);
+    }
+  };
+  await publish(0, 10);
+  await seenBy(page, 10);
+  await hub.kill();
+  await hub.start();
+  await publish(10, 10);
+  assert.deepEqual(await seenBy(page, 20), numbers(20));
+});
+
+/** Runs in the page. Over HTTP/1.1, Chromium would open six. */
+async function openMore(url) {
+  const { EventSource: Own } = await import("/src/index.js");
+  window.more = Array.from({ length: 9 }, () => new Own(url));
 }
 
 test("generated streams decode as Chromium decodes them", { skip }, async (t) => {

@@ -62,9 +62,12 @@ test("a stream that bytes arrive on is kept", async (t) => {
 });
 
 test("a server that does not wait is not asked all the time", async (t) => {
-  const { url, requests } = await serve(t, first, buffered, page([], "0"));
   const controller = new AbortController();
-  setTimeout(() => controller.abort(), 500);
+  const atOnce = (response) => {
+    page([], "0")(response);
+    setTimeout(() => controller.abort(), 100);
+  };
+  const { url, requests } = await serve(t, first, buffered, atOnce);
   await read(url, { fallback: 30, retry: 60_000, signal: controller.signal });
   assert.equal(requests.length, 3);
 });

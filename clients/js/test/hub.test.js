@@ -17,7 +17,7 @@ test("where a proxy buffers streams, pages of the hub bring each event once, and
   const seen = [];
   const transports = [];
   const subscription = subscribe(`${site.base}/events/orders?earliest`, {
-    fallback: 300,
+    fallback: 2000,
     onState: ({ name, reason, transport }) => transports.push(transport ?? reason ?? name),
   });
   await hub.publish("orders", 0, 10);

@@ -12,6 +12,8 @@ const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--disable-features=LocalNetworkAccessChecks",
+  // Tests make their own certificates.
+  "--ignore-certificate-errors",
 ];
 const exists = (path) => access(path).then(() => true, () => false);
 
@@ -64,7 +66,7 @@ export async function openPage(context, site, url, options = {}) {
 }
 
 /** Asks `probe` until its answer is true. */
-export async function until(what, probe, limit = 30_000) {
+export async function until(what, probe, limit = 60_000) {
   const deadline = Date.now() + limit;
   let answer;
   while (!(answer = await probe())) {

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { access, mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,8 @@ export const hasHub = await access(PROGRAM).then(() => true, () => false);
 export async function startHub(t, ...args) {
   const folder = await mkdtemp(join(tmpdir(), "carafe-client-"));
   const port = await freePort();
-  const hub = { base: `http://127.0.0.1:${port}`, start, kill, publish };
+  const scheme = args.includes("--tls-cert") ? "https" : "http";
+  const hub = { base: `${scheme}://127.0.0.1:${port}`, start, kill, publish };
   let child;
   t.after(async () => {
     await kill();
@@ -29,7 +30,10 @@ export async function startHub(t, ...args) {
       stdio: "ignore",
     });
     child.once("error", (error) => { throw error; });
-    while (!(await fetch(`${hub.base}/readyz`).then(({ ok }) => ok, () => false))) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (!(await accepts(port))) {
+      if (child.exitCode !== null) throw new Error(`the hub has ended with ${child.exitCode}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
   async function kill() {
@@ -48,6 +52,13 @@ export async function startHub(t, ...args) {
       if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
     }
   }
+}
+
+function accepts(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => { socket.destroy(); resolve(true); });
+    socket.on("error", () => resolve(false));
+  });
 }
 
 async function freePort() {

@@ -5,6 +5,7 @@ const { url, tokens, ...options } = JSON.parse(decodeURIComponent(location.hash.
 window.seen = [];
 window.states = [];
 window.persisted = false;
+window.publish = async (address, body) => (await fetch(address, { method: "POST", body })).status;
 addEventListener("pageshow", ({ persisted }) => { window.persisted ||= persisted; });
 if (tokens) options.token = async () => (await fetch("/token")).text();
 window.subscription = subscribe(url, {
