@@ -75,14 +75,16 @@ impl Life {
         }
     }
 
-    /// Rejects what an ingest request does not do.
-    pub(crate) fn check_ingest(&self) -> Result<(), Problem> {
-        match self {
-            Self::Event { reopens: false } => Ok(()),
-            _ => Err(bad(
-                "`end` and `reopen` are for a single event: publish that before or after this body",
-            )),
-        }
+    /// Whether the first event of a request reopens its topics.
+    pub(crate) fn reopens(&self) -> bool {
+        matches!(self, Self::Event { reopens: true } | Self::End { reopens: true, .. })
+    }
+
+    /// The end of the topic after the events of a request, if it has one.
+    pub(crate) fn end_of(&self, topic: &Topic, private: bool) -> Option<Publication> {
+        let Self::End { outcome, reason, .. } = self else { return None };
+        let end = Publication::end(topic.clone(), *outcome).with_data(&**reason);
+        Some(end.with_private(private))
     }
 
     /// What the request publishes, in order: one or two publications.

@@ -52,8 +52,7 @@ pub(crate) async fn publish(app: &App, request: Request<Body>) -> Result<Respons
     }
     caller.may_publish()?;
     if let Some(form) = Form::of(&query, &parts, topics.is_some())? {
-        life.check_ingest()?;
-        let request = (form, Template::parse(&query, topics)?);
+        let request = (form, Template::parse(&query, topics, life)?);
         // Boxed: the future of a single event stays small.
         return Box::pin(ingest(app, &caller, request, &parts, body)).await;
     }

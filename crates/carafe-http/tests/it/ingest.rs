@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::http::Request;
 use carafe_http::{BodyBudget, Options, PublishRate, Rights, router};
 use carafe_hub::{Access, Delivery, Grant, Hub, Start, Subscribe, Subscription};
-use carafe_log::{Entry, IdempotencyKey, MemoryLimits, MemoryLog, Outcome, Publication};
+use carafe_log::{Entry, IdempotencyKey, Log, MemoryLimits, MemoryLog, Outcome, Publication};
 use carafe_protocol::{EventType, Topic, TopicMatcher};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
+
+use crate::slow_log::SlowLog;
 
 const STREAM: &str = "text/event-stream";
 const NDJSON: &str = "application/x-ndjson";
@@ -39,7 +41,7 @@ impl Place {
         Self::on(MemoryLog::default(), set)
     }
 
-    fn on(log: MemoryLog, set: impl FnOnce(&mut Options)) -> Self {
+    fn on(log: impl Log + 'static, set: impl FnOnce(&mut Options)) -> Self {
         let hub = Hub::new(log);
         let mut options = Options::default();
         options.anonymous = Rights::all();
@@ -324,6 +326,116 @@ async fn a_client_that_leaves_has_stored_what_has_arrived() {
     request.answer.abort();
     assert!(request.answer.await.unwrap_err().is_cancelled());
     assert_eq!([next_data(&mut reader).await, next_data(&mut reader).await], ["part", "last"]);
+}
+
+/// Lets everything run that does not wait for time.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_arrive_during_an_append_are_appended_together_and_in_order() {
+    let log = SlowLog::new();
+    let place = Place::on(log.clone(), |_| {});
+    let request = place.open("/events/a?split=lines", TEXT);
+    request.send("0\n");
+    settle().await;
+    (1..=500).for_each(|number| request.send(format!("{number}\n")));
+    settle().await;
+    assert_eq!(log.batches(), [1], "one append at a time");
+    log.let_go(1);
+    settle().await;
+    assert_eq!(log.batches(), [1, 500]);
+    // More than a batch takes.
+    (501..=2500).for_each(|number| request.send(format!("{number}\n")));
+    settle().await;
+    log.let_go(1);
+    settle().await;
+    let third = log.batches()[2];
+    assert!((500..=1000).contains(&third), "{third}");
+    // The next one is decoded meanwhile.
+    log.let_go(1);
+    settle().await;
+    let fourth = log.batches()[3];
+    assert!((500..=1000).contains(&fourth), "{fourth}");
+    log.let_go(10);
+    request.end().await.is(201, 2501, 0);
+    let expected: Vec<_> = (0..=2500).map(|number| number.to_string()).collect();
+    assert_eq!(place.data().await, expected);
+}
+
+/// The client has left, and the log is slow: what has arrived is appended by and by.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_the_log_is_slow_has_stored_what_has_arrived() {
+    let log = SlowLog::new();
+    let place = Place::on(log.clone(), |_| {});
+    let request = place.open("/events/a?on_abort=fail", STREAM);
+    request.send("data: 1\n\n");
+    settle().await;
+    request.send("data: 2\n\ndata: 3\n\ndata: part");
+    settle().await;
+    request.answer.abort();
+    settle().await;
+    assert!(place.data().await.is_empty());
+    log.let_go(2);
+    settle().await;
+    assert_eq!(
+        (place.data().await, end_of(&place)),
+        (vec!["1".into(), "2".into(), "3".into()], None)
+    );
+    log.let_go(1);
+    settle().await;
+    assert_eq!((log.batches(), end_of(&place)), (vec![1, 2, 1], Some(Outcome::Failed)));
+}
+
+/// What has arrived is stored by a task, which a runtime that shuts down drops at once.
+#[test]
+fn a_runtime_that_shuts_down_drops_a_request_whose_events_are_not_stored() {
+    let log = SlowLog::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let place = Place::on(log.clone(), |_| {});
+        let request = place.open("/events/a?on_abort=end", STREAM);
+        request.send("data: 1\n\ndata: 2\n\n");
+        settle().await;
+        assert_eq!(log.batches(), [2]);
+    });
+    drop(runtime);
+    assert_eq!(log.batches(), [2], "nothing is tried again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_busy_makes_the_producer_wait_for_a_while() {
+    let log = SlowLog::new();
+    let place = Place::on(log.clone(), |_| {});
+    log.let_go(1000);
+    log.is_busy(10);
+    place.send("/events/a?split=lines", TEXT, "1\n2\n").await.is(201, 2, 0);
+    log.is_busy(usize::MAX);
+    let start = Instant::now();
+    let answer = place.send("/events/a?split=lines", TEXT, "3\n").await;
+    answer.refuses(503, "unavailable", 0);
+    assert_eq!(start.elapsed().as_secs(), 4, "49 pauses of a tenth of a second");
+    assert_eq!(place.data().await, ["1", "2"]);
+}
+
+/// No wait for the disk counts as the client's silence.
+#[tokio::test(start_paused = true)]
+async fn a_slow_log_holds_the_producer_back_and_does_not_time_it_out() {
+    let log = SlowLog::new();
+    let budget = BodyBudget::default();
+    let place = Place::on(log.clone(), |options| options.body_budget = budget.clone());
+    let request = place.open("/events/a?split=lines", TEXT);
+    let line = format!("{}\n", "x".repeat(10_000));
+    for _ in 0..1000 {
+        request.send(line.clone());
+    }
+    sleep(100 * SECOND).await;
+    assert!(budget.take_peak() < 1 << 20, "the rest is not read");
+    log.let_go(1000);
+    settle().await;
+    sleep(29 * SECOND).await;
+    request.end().await.is(201, 1000, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -809,6 +921,70 @@ async fn a_producer_that_is_asked_to_stop_gets_its_answer_at_once() {
     assert_eq!(end_of(&place), None);
     place.hub.end(topic, Outcome::Cancelled).await.unwrap();
     place.send("/events/a", STREAM, "").await.is(200, 0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_an_ended_topic_is_refused_and_one_that_is_known_is_not() {
+    let place = Place::new();
+    let body = "id: 1\ndata: 1\n\nid: 2\ndata: 2\n\n";
+    place.send("/events/a", STREAM, body).await.is(201, 2, 0);
+    place.hub.end(Topic::new("a").unwrap(), Outcome::Done).await.unwrap();
+    place.send("/events/a", STREAM, body).await.is(200, 0, 2);
+    // The log rejects them as one batch, and the answer names the event all the same.
+    let request = place.open("/events/a", STREAM);
+    request.send(format!("{body}id: 3\ndata: 3\n\n"));
+    let answer = request.early().await;
+    assert_eq!(answer.is(409, 0, 2)["event"], 3);
+    let request = place.open("/events?stream", NDJSON);
+    request.send("{\"topic\":\"b\",\"data\":1}\n{\"topic\":\"a\",\"data\":2}\n{\"topic\":\"b\",\"data\":3}\n");
+    assert_eq!(request.early().await.is(409, 1, 0)["line"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn end_ends_the_topic_after_a_complete_body_only() {
+    let place = Place::new();
+    let request = place.open("/events/a?end=cancelled&reason=enough", STREAM);
+    request.send("data: 1\n\n");
+    request.end().await.is(201, 1, 0);
+    assert_eq!(end_of(&place), Some(Outcome::Cancelled));
+    // Another outcome than the topic has.
+    let answer = place.send("/events/a?end=done", STREAM, "").await;
+    answer.refuses(409, "topic-ended", 0);
+    assert_eq!(answer.body["outcome"], "cancelled");
+    let place = Place::new();
+    let request = place.open("/events/a?end=done", NDJSON);
+    request.send("{\"data\":1}\nno JSON\n");
+    request.early().await.refuses(400, "bad-line", 1);
+    let request = place.open("/events/a?end=done", NDJSON);
+    request.send("{\"data\":2}\n");
+    request.breaks();
+    request.end().await.refuses(400, "body-broken", 1);
+    assert_eq!(end_of(&place), None);
+    let answer = place.send("/events/a?topic=b&end=done", STREAM, "").await;
+    assert_eq!(answer.status, 400, "an end is of one topic");
+    let answer = place.send("/events?stream&end=done", NDJSON, "").await;
+    assert_eq!(answer.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reopen_begins_a_new_life_with_the_first_event() {
+    let (place, topic) = (Place::new(), Topic::new("a").unwrap());
+    place.send("/events/a?end=done", STREAM, "data: 1\n\n").await.is(201, 1, 0);
+    place.send("/events/a?reopen&end=done", STREAM, "data: 2\n\ndata: 3\n\n").await.is(201, 2, 0);
+    assert_eq!(end_of(&place), Some(Outcome::Done));
+    place.send("/events/a?reopen", STREAM, "data: 4\n\n").await.is(201, 1, 0);
+    assert_eq!(end_of(&place), None);
+    // What was asked of the old life does not stop the new one.
+    place.hub.stop(topic.clone()).await.unwrap();
+    place.send("/events/a?reopen", STREAM, "data: 5\n\n").await.is(201, 1, 0);
+    assert_eq!(place.hub.topic_state(&topic).stop, None);
+    assert_eq!(place.data().await, ["1", "2", "3", "4", "5"]);
+    let place = Place::with(|options| {
+        let all = Grant::to([TopicMatcher::parse("*").unwrap()]);
+        options.anonymous = Rights::none().with_publish(all);
+    });
+    let answer = place.send("/events/a?reopen", STREAM, "data: 1\n\n").await;
+    assert_eq!(answer.status, 403, "it needs a grant");
 }
 
 /// What `HEAD` says of the position and the key of the newest event.

@@ -26,6 +26,7 @@ mod pages;
 mod random_records;
 mod revocations;
 mod router;
+mod slow_log;
 mod stream_log;
 mod subscribers;
 mod write_timeout;

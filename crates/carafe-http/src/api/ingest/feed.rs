@@ -3,6 +3,7 @@
 use std::future::pending;
 
 use bytes::{Buf, Bytes};
+use carafe_log::Publication;
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer::problem::Problem;
@@ -13,6 +14,7 @@ use crate::api::ingest::decoder::{Decoded, Decoder};
 use crate::api::ingest::interruption::{Interruption, Interruptions};
 use crate::api::ingest::open_body::OpenBody;
 use crate::api::ingest::store::Store;
+use crate::api::publication::not_stored;
 use crate::policy::publish_rate::Publisher;
 
 /// How a request ends.
@@ -57,12 +59,22 @@ pub(crate) struct Feed<'a> {
     pub(crate) has_ended: bool,
     /// The hub does not read now, so the client's silence does not count.
     pub(crate) is_deaf: bool,
+    /// The next event begins a new life of the topics.
+    pub(crate) reopens: bool,
 }
 
 impl Feed<'_> {
     /// Serves the request. All events before its end are stored, as far as the log takes them.
-    pub(crate) async fn run(&mut self, interruptions: &mut Interruptions) -> End {
-        let end = self.feed(interruptions).await.err().unwrap_or(End::Complete);
+    /// `last` is the end of the topic after a complete body.
+    pub(crate) async fn run(
+        &mut self,
+        interruptions: &mut Interruptions,
+        last: Option<Publication>,
+    ) -> End {
+        let end = match self.feed(interruptions).await {
+            Ok(()) => self.end_topic(last).await.err().unwrap_or(End::Complete),
+            Err(end) => end,
+        };
         let flushed = self.store.flush().await;
         match end {
             End::Broken(_) => self.store.abort().await,
@@ -78,7 +90,9 @@ impl Feed<'_> {
     async fn feed(&mut self, interruptions: &mut Interruptions) -> Result<(), End> {
         loop {
             let need = self.decode().await?;
-            self.store.begin();
+            if self.store.begin() && need == Need::Append {
+                continue;
+            }
             if need == Need::Memory && !self.store.is_appending() {
                 self.store.wait_for_room(self.unfinished()).await.map_err(End::Failed)?;
                 continue;
@@ -105,6 +119,15 @@ impl Feed<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// All events are stored.
+    async fn end_topic(&mut self, last: Option<Publication>) -> Result<(), End> {
+        let Some(last) = last else { return Ok(()) };
+        // It counts for the rate, but a topic must not stay open for it.
+        allowance::spend(self.app, self.publisher);
+        let ended = self.app.hub.publish(last).await;
+        ended.map(drop).map_err(|error| End::Failed(not_stored(error)))
     }
 
     /// Decodes what has arrived, as far as there is room for it.
@@ -137,10 +160,17 @@ impl Feed<'_> {
                 self.early = Some(event);
                 return Ok(Need::Allowance(Instant::now() + time));
             }
-            self.store.push(event);
+            self.push(event);
         }
         self.body.unfinished(self.decoder.buffered(), is_another);
         Ok(if self.has_ended { Need::Nothing } else { Need::Bytes })
+    }
+
+    fn push(&mut self, mut event: Decoded) {
+        if std::mem::take(&mut self.reopens) {
+            event.publication = event.publication.with_reopening(true);
+        }
+        self.store.push(event);
     }
 
     /// The next event that is complete, if the client may publish it.

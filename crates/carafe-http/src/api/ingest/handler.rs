@@ -23,6 +23,7 @@ use crate::api::ingest::open_body::OpenBody;
 use crate::api::ingest::request::{Form, Template};
 use crate::api::ingest::stop::Stop;
 use crate::api::ingest::store::Store;
+use crate::api::life;
 use crate::policy::client::publisher;
 
 /// Stores the events of the body as they arrive. The body is not read if the caller may not publish
@@ -34,7 +35,7 @@ pub(crate) async fn ingest(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.may_publish_to(template.topics())?;
+    template.check(caller)?;
     refuse_encoded(parts)?;
     let start = Instant::now();
     let (options, publisher) =
@@ -58,8 +59,9 @@ pub(crate) async fn ingest(
         early: None,
         has_ended: false,
         is_deaf: false,
+        reopens: template.reopens(),
     };
-    let end = feed.run(&mut interruptions).await;
+    let end = feed.run(&mut interruptions, template.end()).await;
     let progress = feed.store.progress();
     log(form, &template, progress, &end, start);
     let stop = match &end {
@@ -68,7 +70,8 @@ pub(crate) async fn ingest(
         }
         _ => None,
     };
-    Ok(answer(caller, parts.version, &Report { stop, progress }, end))
+    let answer = answer(caller, parts.version, &Report { stop, progress }, end);
+    Ok(life::tell_stop(&app.hub, template.topics(), answer))
 }
 
 fn log(form: Form, template: &Template, progress: Progress, end: &End, start: Instant) {

@@ -39,6 +39,8 @@ impl Interruption {
 pub(crate) struct Interruptions {
     hub: Hub,
     topics: Vec<Topic>,
+    /// Requests to stop that are not for this request.
+    old: Vec<Position>,
     watch: TopicWatch,
     expiry: Option<Pin<Box<Sleep>>>,
     revoked: Option<Watched>,
@@ -55,8 +57,12 @@ impl Interruptions {
             // A time that cannot be reached is no end.
             Instant::now().checked_add(left).map(|end| Box::pin(sleep_until(end)))
         });
-        let topics = template.topics().cloned().collect();
-        Self { hub: hub.clone(), topics, watch, expiry, revoked, is_unchecked: true }
+        let topics: Vec<_> = template.topics().cloned().collect();
+        // A request that begins a new life of its topics is not stopped by what was asked of the
+        // old one.
+        let old = topics.iter().filter(|_| template.reopens());
+        let old = old.filter_map(|topic| hub.topic_state(topic).stop).collect();
+        Self { hub: hub.clone(), topics, old, watch, expiry, revoked, is_unchecked: true }
     }
 
     /// Waits for an interruption. It may be dropped and called again.
@@ -82,7 +88,7 @@ impl Interruptions {
             return Some(Interruption::Draining);
         }
         self.topics.iter().find_map(|topic| {
-            let stop = self.hub.topic_state(topic).stop?;
+            let stop = self.hub.topic_state(topic).stop.filter(|stop| !self.old.contains(stop))?;
             Some(Interruption::Stopped(topic.clone(), stop))
         })
     }

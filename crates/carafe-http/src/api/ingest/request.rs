@@ -7,7 +7,9 @@ use http::request::Parts;
 
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
+use crate::api::caller::Caller;
 use crate::api::ingest::on_abort;
+use crate::api::life::Life;
 use crate::api::publication::event_type;
 use crate::api::query::Query;
 
@@ -89,13 +91,19 @@ pub(crate) struct Template {
     event_type: Option<EventType>,
     /// How the topic ends if the request breaks off.
     on_abort: Option<Outcome>,
+    /// What the request does with the life of its topics.
+    life: Life,
 }
 
 impl Template {
     pub(crate) fn parse(
         query: &Query,
         topics: Option<(Topic, Vec<Topic>)>,
+        life: Life,
     ) -> Result<Self, Problem> {
+        if topics.is_none() && life != (Life::Event { reopens: false }) {
+            return Err(bad("`end` and `reopen` are of one topic: post to /events/{topic}"));
+        }
         if query.one("id")?.is_some() || query.one("retry")?.is_some() {
             return Err(bad("`id` and `retry` are of one event: write them in the body"));
         }
@@ -104,7 +112,7 @@ impl Template {
             return Err(bad("`on_abort` ends the topic of a request: post to /events/{topic}"));
         }
         let event_type = query.one("event")?.map(event_type).transpose()?;
-        Ok(Self { topics, private: query.flag("private")?, event_type, on_abort })
+        Ok(Self { topics, private: query.flag("private")?, event_type, on_abort, life })
     }
 
     /// Whether all events are private.
@@ -121,6 +129,26 @@ impl Template {
     pub(crate) fn end_on_abort(&self) -> Option<Publication> {
         let (topic, _) = self.topics.as_ref()?;
         Some(Publication::end(topic.clone(), self.on_abort?).with_private(self.private))
+    }
+
+    /// Rejects what the caller may not do with the topics of the request.
+    pub(crate) fn check(&self, caller: &Caller<'_>) -> Result<(), Problem> {
+        caller.may_publish_to(self.topics())?;
+        match &self.topics {
+            Some((first, others)) => self.life.check(caller, (first, others)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the first event reopens the topics.
+    pub(crate) fn reopens(&self) -> bool {
+        self.life.reopens()
+    }
+
+    /// The end of the topic after a body that has ended in order.
+    pub(crate) fn end(&self) -> Option<Publication> {
+        let (topic, _) = self.topics.as_ref()?;
+        self.life.end_of(topic, self.private)
     }
 
     /// An event with this data for the topics of the request.

@@ -49,6 +49,8 @@ pub(crate) struct Store {
     held: Held,
     /// What is to be done if the client leaves; `None` once the request has ended.
     on_abort: Option<OnAbort>,
+    /// It is the rest of a request whose client has left. A runtime that shuts down drops it.
+    is_rest: bool,
 }
 
 struct Appending {
@@ -66,6 +68,7 @@ impl Store {
             progress: Progress::default(),
             held,
             on_abort: None,
+            is_rest: false,
         }
     }
 
@@ -115,15 +118,17 @@ impl Store {
         (COPIES * appending + self.waiting.weight + next).max(1)
     }
 
-    /// Begins to append what waits, unless a batch is being appended.
-    pub(crate) fn begin(&mut self) {
+    /// Begins to append what waits, unless a batch is being appended. Returns whether it has begun,
+    /// and there is room for the next batch.
+    pub(crate) fn begin(&mut self) -> bool {
         if self.appending.is_some() || self.waiting.publications.is_empty() {
-            return;
+            return false;
         }
         let batch = mem::take(&mut self.waiting);
         let weight = batch.weight;
         let done = Box::pin(append(self.hub.clone(), self.metrics.clone(), batch));
         self.appending = Some(Appending { weight, done });
+        true
     }
 
     /// Waits for the batch that is being appended. It may be dropped and called again.
@@ -177,14 +182,17 @@ impl Store {
 impl Drop for Store {
     /// The client has left in the middle of the body.
     fn drop(&mut self) {
-        // Outside the runtime, as during its shutdown, nothing is stored any more.
-        if let Ok(runtime) = Handle::try_current()
+        // Outside the runtime, and during its shutdown, nothing is stored any more. A runtime that
+        // shuts down drops each task that is spawned at once, and with it this.
+        if !self.is_rest
+            && let Ok(runtime) = Handle::try_current()
             && self.has_more_to_do()
         {
             let mut rest = Self::new(&self.hub, &self.metrics, self.held.take());
             mem::swap(&mut rest.waiting, &mut self.waiting);
             mem::swap(&mut rest.appending, &mut self.appending);
             rest.on_abort = self.on_abort.take();
+            rest.is_rest = true;
             runtime.spawn(async move {
                 // An event that is not stored is as lost as one that did not arrive.
                 let _ = rest.flush().await;
