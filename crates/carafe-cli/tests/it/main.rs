@@ -24,6 +24,7 @@ mod drain;
 mod durable;
 mod ending_topics;
 mod erasure;
+mod examples;
 mod fed_topics;
 mod healthcheck;
 mod http_api;

@@ -97,8 +97,8 @@ impl EventStream {
     /// and is answered with status 204, which stops it; the handler does not run again.
     ///
     /// The events have to be the same at each request: what is costly, or happens only once, has to
-    /// run elsewhere and be stored. The example `llm` shows how an answer that is generated once
-    /// reaches each client whole.
+    /// run elsewhere and be stored. The example `answers` shows how an answer that is generated
+    /// once reaches each client whole.
     ///
     /// ```
     /// use carafe_http::{EventStream, LastEventId};

@@ -607,6 +607,8 @@ async fn subscribers_that_may_see_everything_do_not_see_revocations() {
     let rig = Rig::new();
     rig.revoke(subject("ann")).await;
     let all = token(json!({}));
+    let page = text(rig.open("/events?format=json", &all).await).await;
+    assert!(page.contains("\"events\":[]"), "{page}");
     let targets = ["/events", "/events?earliest", "/events?last=9", "/.well-known/mercure?topic=*"];
     let mut streams = Vec::new();
     for target in targets {

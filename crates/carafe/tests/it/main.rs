@@ -5,8 +5,8 @@
 
 use carafe_testing::{clients, http, process};
 
+mod answers;
 mod counter;
 mod espresso;
-mod llm;
 mod mounted;
 mod sessions;

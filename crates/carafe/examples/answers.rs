@@ -1,8 +1,8 @@
 //! The answer of a language model: generated once, and received whole by each client, however often
 //! its connection breaks.
 //!
-//! `cargo run --example llm`, then open <http://127.0.0.1:3000>, ask, and reload the page while the
-//! answer is written. `PORT` chooses another port.
+//! `cargo run --example answers`, then open <http://127.0.0.1:3000>, ask, and reload the page while
+//! the answer is written. `PORT` chooses another port.
 //!
 //! ```sh
 //! curl -d 'How is espresso made?' localhost:3000/answers      # prints the URL of the answer

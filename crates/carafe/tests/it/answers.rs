@@ -1,7 +1,7 @@
 //! The example with a language model: each answer is generated once, and received whole.
 
-#[allow(dead_code, reason = "its `main` is for `cargo run --example llm`")]
-#[path = "../../examples/llm.rs"]
+#[allow(dead_code, reason = "its `main` is for `cargo run --example answers`")]
+#[path = "../../examples/answers.rs"]
 mod example;
 
 use axum::Router;
