@@ -1,11 +1,9 @@
 // What the browser's own EventSource does, so that the table in docs/BROWSER.md is true.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { numbers, skip as reason, startBrowser, until } from "./support/chromium.js";
-import { startHub } from "./support/hub.js";
-import { startSite } from "./support/site.js";
-
-const skip = reason || (!process.env.LONG && "skipped: LONG=1 runs it");
+import { numbers, skip, startBrowser, until } from "../support/chromium.js";
+import { startHub } from "../support/hub.js";
+import { startSite } from "../support/site.js";
 
 /** A page with a native EventSource of the hub, or of another path. */
 async function setUp(t, routes = {}, path = "/events/orders") {
