@@ -78,8 +78,8 @@ pub(crate) struct HubOptions {
     /// Maximum number of pattern tests of one request with last=N
     #[arg(long, env = "CARAFE_PATTERN_TESTS", default_value = "20000000", value_name = "N")]
     pub(crate) pattern_tests: u64,
-    /// Topics of which only the newest event is sure to be kept on disk, such as state/*. Repeat the
-    /// option or separate values by commas
+    /// Topics of which only the newest event is sure to be kept on disk, such as state/*. Repeat
+    /// the option or separate values by commas
     #[arg(
         long,
         env = "CARAFE_COMPACT",

@@ -135,10 +135,10 @@ impl DiskLog {
         })
     }
 
-    /// Keeps only the newest event of each topic that one of the matchers matches, and the newest one
-    /// that is public. Older ones are dropped when so many of a segment are superseded that it is
-    /// worth to write it again. Their positions stay valid, and readers skip them. Without matchers,
-    /// nothing is dropped any more.
+    /// Keeps only the newest event of each topic that one of the matchers matches, and the newest
+    /// one that is public. Older ones are dropped when so many of a segment are superseded that it
+    /// is worth to write it again. Their positions stay valid, and readers skip them. Without
+    /// matchers, nothing is dropped any more.
     ///
     /// An event stays while one of its topics is not matched, or while its idempotency key is
     /// remembered.

@@ -286,6 +286,9 @@ impl Storage for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.shared.call(Call::Rename)?;
+        if !disk.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let op = Op::Rename(from.into(), to.into());
         rename(&mut disk.names, &op);
         disk.journal.push(op);

@@ -134,6 +134,7 @@ function gapText({ requested, oldest, reason }) {
   };
   const lost = reasons[reason] ?? `the events right after ${requested} are no longer kept`;
   if (reason === "lost") return `History lost: ${lost}. The list continues with what is known to come after.`;
+  if (reason === "erased") return `Events right after ${requested} were erased. The list continues after them.`;
   const next = oldest ? `The list continues with the oldest event kept, ${oldest}` : "Nothing is kept from before";
   return `History lost: ${lost}. ${next}.`;
 }

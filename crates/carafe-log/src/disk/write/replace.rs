@@ -7,6 +7,7 @@ use crate::disk::pace::Pace;
 use crate::disk::segment::rewrite::unfinished_name;
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::DiskShared;
+use crate::disk::storage::Storage;
 
 /// A segment that was written again, on its way to the name of the old one.
 ///
@@ -31,6 +32,7 @@ enum Step {
     Shown,
     Removed,
     Renamed,
+    Durable,
 }
 
 impl Replacement {
@@ -50,15 +52,12 @@ impl Replacement {
             let _files = shared.lock_files();
             if self.done == Step::None {
                 if !shared.replace(&self.old, &self.new) {
-                    return storage.remove(&unfinished_name(&self.old.segment));
+                    return self.discard(storage);
                 }
                 self.done = Step::Shown;
             } else if !shared.has(&self.new) {
                 // Trimmed meanwhile.
-                return match self.done {
-                    Step::Renamed => Ok(()),
-                    _ => storage.remove(&unfinished_name(&self.old.segment)),
-                };
+                return self.discard(storage);
             }
             if self.done == Step::Shown {
                 self.old.remove_derived(storage)?;
@@ -67,11 +66,23 @@ impl Replacement {
             }
             if self.done == Step::Removed {
                 storage.rename(&unfinished_name(&self.old.segment), &self.old.segment.name)?;
-                storage.sync()?;
                 self.done = Step::Renamed;
+            }
+            if self.done == Step::Renamed {
+                storage.sync()?;
+                self.done = Step::Durable;
             }
         }
         self.new.settle(storage, pace)?;
         Ok(())
+    }
+
+    /// Removes the copy of a segment that was trimmed meanwhile, unless it has the segment's name,
+    /// and was removed under that.
+    fn discard(&self, storage: &dyn Storage) -> io::Result<()> {
+        match storage.remove(&unfinished_name(&self.old.segment)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
