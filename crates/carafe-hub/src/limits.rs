@@ -110,7 +110,8 @@ impl HubLimits {
 
 impl Default for HubLimits {
     /// 64 MiB, 100 matchers, 1000 complex patterns, 100 of one client, 64 replays, 4 of one client,
-    /// 100,000 events of a snapshot, and 64 MiB for all snapshots. Everything that the log keeps is shown.
+    /// 100,000 events of a snapshot, and 64 MiB for all snapshots. Everything that the log keeps is
+    /// shown.
     fn default() -> Self {
         Self {
             ring_bytes: 64 << 20,

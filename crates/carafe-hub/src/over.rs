@@ -25,7 +25,8 @@ impl HubInner {
         ends.last().copied().filter(|last| last.position.offset <= up_to.offset)
     }
 
-    /// The ends of a request in order, if it requests exact topics only, and all of them have ended.
+    /// The ends of a request in order, if it requests exact topics only, and all of them have
+    /// ended.
     pub(crate) fn ends_of(&self, request: &Subscribe) -> Option<Vec<TopicEnd>> {
         let topics = request.matchers.iter().map(|matcher| match matcher {
             TopicMatcher::Exact(topic) => Some(topic),

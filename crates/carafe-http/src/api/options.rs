@@ -83,10 +83,10 @@ pub struct Options {
     /// `retry` of an event. Values outside are replaced by the nearest within: a browser waits as
     /// long as it is told, and one that may not wait would reconnect all the time.
     pub event_retry: RangeInclusive<Duration>,
-    /// How long shared caches, such as a CDN, may show full pages of history. Events that are erased
-    /// or no longer shown may be seen there for as long. Only pages for clients without credentials
-    /// are meant. Zero by default, which allows none: an app may decide who is let through to the
-    /// hub, and a cache in front of it would not ask.
+    /// How long shared caches, such as a CDN, may show full pages of history. Events that are
+    /// erased or no longer shown may be seen there for as long. Only pages for clients without
+    /// credentials are meant. Zero by default, which allows none: an app may decide who is let
+    /// through to the hub, and a cache in front of it would not ask.
     pub shared_page_age: Duration,
     /// The most bytes of data of one event.
     pub event_bytes: usize,

@@ -192,7 +192,8 @@ fn keyed(publication: Publication, key: &str) -> Publication {
     publication.with_key(IdempotencyKey::new(key).unwrap())
 }
 
-/// Sends a body in all splits into two pieces, and byte by byte: the stored events are always these.
+/// Sends a body in all splits into two pieces, and byte by byte: the stored events are always
+/// these.
 async fn check(target: &str, kind: &str, body: &str, expected: &[Publication]) {
     let body = body.as_bytes();
     for cut in 0..=body.len() {
