@@ -82,7 +82,8 @@ impl Client {
             Self::Go => vec![Piece::Go, Piece::Compiled(&GO)],
             Self::Java => vec![Piece::Java, Piece::Compiled(&JAVA)],
             Self::Browser => {
-                let modules = ["tests/browser", "tests/clients"].map(Piece::NodeModules);
+                let folders = ["tests/browser", "tests/clients", "examples/ai-sdk"];
+                let modules = folders.map(Piece::NodeModules);
                 [Piece::Chromium, Piece::Node].into_iter().chain(modules).collect()
             }
             Self::Strace => vec![Piece::Strace],

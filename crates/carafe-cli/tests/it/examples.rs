@@ -1,4 +1,4 @@
-//! `examples/llm` in Chromium: answers of a model that survive reloads, lost
+//! `examples/llm` and `examples/ai-sdk` in Chromium: answers of a model that survive reloads, lost
 //! networks, a stop, and a hub that is killed.
 
 use std::io::Write;
@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::clients::{is_here, node};
+use crate::clients::{is_here, node, skip};
 use crate::http::Stream;
-use crate::process::{PATIENCE, Process, Server, carafe, free_address};
+use crate::process::{PATIENCE, Process, Server, carafe, free_address, repository};
 
 const SECRET: &str = "a secret of more than thirty-two bytes";
 
@@ -121,4 +121,43 @@ fn every_tab_shows_the_whole_answer_of_a_model_that_is_called_once() {
     assert!(text.len() < whole.len() && whole.starts_with(&text), "{text}");
     succeeds(script);
     assert_eq!(rig.printed("the model answers"), 2, "once for each question");
+}
+
+#[test]
+fn a_chat_with_the_ai_sdk_resumes_in_every_tab() {
+    let test = "a_chat_with_the_ai_sdk_resumes_in_every_tab";
+    if !is_here("browser", test) {
+        return;
+    }
+    if !repository("examples/ai-sdk/node_modules").exists() {
+        return skip(test, "the packages of the example are missing; cargo xtask test brings them");
+    }
+    let mut rig = Rig::start("examples/ai-sdk/server.js");
+    let script = rig.script("tests/browser/ai_sdk.mjs");
+    let chat = next(&script, "asked")["asked"].as_str().unwrap().to_owned();
+    next(&script, "half");
+    rig.restart_hub();
+
+    let shown = next(&script, "whole");
+    assert_eq!(shown["tabs"], json!([shown["whole"], shown["whole"]]));
+    let (chunks, outcome) = rig.stored(&format!("chat/{chat}/1"));
+    assert_eq!((json!(text_of(&chunks)), outcome), (shown["whole"].clone(), json!("done")));
+
+    let shown = next(&script, "stopped");
+    let (chunks, outcome) = rig.stored(&format!("chat/{chat}/2"));
+    let text = text_of(&chunks);
+    assert_eq!((&shown["tabs"], outcome), (&json!([text, text]), json!("cancelled")));
+    assert!(chunks.iter().any(|chunk| chunk.contains("\"abort\"")), "{:?}", chunks.last());
+    succeeds(script);
+    assert_eq!(rig.printed("the model is called"), 2, "once for each question");
+}
+
+/// The text in the chunks of the AI SDK, which end with `[DONE]`.
+#[track_caller]
+fn text_of(chunks: &[String]) -> String {
+    let (last, chunks) = chunks.split_last().unwrap();
+    assert_eq!(last, "[DONE]");
+    let chunks = chunks.iter().map(|chunk| serde_json::from_str::<Value>(chunk).unwrap());
+    let deltas = chunks.filter(|chunk| chunk["type"] == "text-delta");
+    deltas.map(|chunk| chunk["delta"].as_str().unwrap().to_owned()).collect()
 }
