@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::process::Command;
 use std::thread;
 
@@ -27,11 +28,15 @@ impl Upload {
     }
 
     fn begin(&mut self, target: &str, headers: &[&str]) {
+        self.try_begin(target, headers).unwrap();
+    }
+
+    fn try_begin(&mut self, target: &str, headers: &[&str]) -> io::Result<()> {
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let head = format!(
             "POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n{headers}\r\n"
         );
-        self.socket.write_all(head.as_bytes()).unwrap();
+        self.socket.write_all(head.as_bytes())
     }
 
     fn try_send(&mut self, text: &str) -> io::Result<()> {
@@ -174,7 +179,8 @@ fn a_producer_goes_on_after_the_hub_was_killed_and_nothing_is_lost_or_doubled() 
     let address = hub.address;
     for kill in 1..=KILLS {
         // Feeds until the hub is gone, which is killed in the middle.
-        let producer = thread::spawn(move || feed(address, OVERLAP, usize::MAX));
+        let first = last_key(address).saturating_sub(OVERLAP) + 1;
+        let producer = thread::spawn(move || feed(address, first..=usize::MAX));
         let target = kill * EVENTS / KILLS;
         eventually("enough is stored", || last_key(address) >= target);
         hub.kill();
@@ -183,7 +189,7 @@ fn a_producer_goes_on_after_the_hub_was_killed_and_nothing_is_lost_or_doubled() 
     }
     let before = last_key(address);
     assert!(before >= EVENTS, "{before}");
-    let answer = feed(address, OVERLAP, before + 5).unwrap();
+    let answer = feed(address, before - OVERLAP + 1..=before + 5).unwrap();
     let counts = (answer["stored"].as_u64(), answer["repeated"].as_u64());
     assert_eq!(counts, (Some(5), Some(OVERLAP as u64)), "{answer}");
     let mut reader = Stream::open(address, "/events/a?earliest", &[]);
@@ -197,11 +203,13 @@ fn last_key(address: SocketAddr) -> usize {
     answer.header("carafe-last-key").map_or(0, |key| key.parse().unwrap())
 }
 
-/// Sends the numbers from the last key of the hub on, some of those before it again, up to `end`.
-fn feed(address: SocketAddr, overlap: usize, end: usize) -> io::Result<Value> {
-    let first = last_key(address).saturating_sub(overlap) + 1;
-    let mut upload = Upload::open(address, "/events/a", &[STREAM]);
-    for number in first..=end {
+/// Sends these numbers, each with its key. An error says that the hub is gone.
+fn feed(address: SocketAddr, numbers: RangeInclusive<usize>) -> io::Result<Value> {
+    // Not `Upload::open`: the hub may be gone already.
+    let socket = TcpStream::connect(address)?;
+    let mut upload = Upload { socket };
+    upload.try_begin("/events/a", &[STREAM])?;
+    for number in numbers {
         upload.try_send(&format!("id: {number}\ndata: {number}\n\n"))?;
     }
     Ok(upload.end().1)
@@ -273,6 +281,34 @@ fn curl_and_node_see_an_answer_that_comes_before_the_body_has_ended() {
     if is_here("node", "curl_and_node_see_an_answer_that_comes_before_the_body_has_ended") {
         let mut program = node("tests/clients/ingest.mjs");
         check_early("node", program.args([&url("node"), "application/x-ndjson"]));
+    }
+}
+
+/// Its body stays open.
+#[test]
+fn a_producer_that_is_asked_to_stop_is_told_at_once_by_its_client() {
+    let hub = Server::dev();
+    let header = ["--header", "Content-Type: text/event-stream"];
+    let mut clients = vec![];
+    for (topic, version) in [("http1", "--http1.1"), ("http2", "--http2-prior-knowledge")] {
+        let url = hub.url(&format!("/events/{topic}?on_abort=fail"));
+        clients.push((topic, curl(&[&header[..], &[version, &url]].concat())));
+    }
+    if is_here("node", "a_producer_that_is_asked_to_stop_is_told_at_once_by_its_client") {
+        let mut program = node("tests/clients/ingest.mjs");
+        program.args([&*hub.url("/events/node?on_abort=fail"), "text/event-stream"]);
+        clients.push(("node", program));
+    }
+    for (topic, mut program) in clients {
+        let mut reader = Stream::open(hub.address, &format!("/events/{topic}"), &[]);
+        let (client, mut input) = Process::start_with_input(&mut program);
+        input.write_all(b"data: first\n\n").unwrap();
+        assert_eq!(reader.next_published().data, "first", "{topic}");
+        publish(hub.address, &format!("/events/{topic}?stop&reason=enough"), "");
+        let line = client.next_line(|line| line.contains("{\"stop\":{"));
+        assert!(line.contains("\"reason\":\"enough\"") && line.contains("\"stored\":1,"), "{line}");
+        let state = request(hub.address, "HEAD", &format!("/events/{topic}"), &[], b"");
+        assert!(state.header("carafe-stop").is_some(), "the topic has not ended: {}", state.head);
     }
 }
 
