@@ -22,7 +22,7 @@ use crate::subscription::cursor::Cursor;
 use crate::subscription::replay_permits::ReplayPermits;
 use crate::subscription::snapshot_room::SnapshotRoom;
 use crate::subscription::subscribe::SubscribeError;
-use crate::watch::Watches;
+use crate::watches::Watches;
 
 /// Searches for snapshots that run at once, and of these, those of one client. Others wait.
 const SNAPSHOT_SEARCHES: usize = 8;

@@ -52,6 +52,7 @@ mod topic_tail;
 mod visibility;
 mod wakeups;
 mod watch;
+mod watches;
 
 pub use carafe_log::{Access, Grant};
 pub use client::Client;

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::answer::problem::Problem;
 use crate::answer::progress::Progress;
-use crate::api::ingest::store::Batch;
+use crate::api::ingest::events::Batch;
 use crate::api::publication::not_stored;
 use crate::observe::metrics::Metrics;
 

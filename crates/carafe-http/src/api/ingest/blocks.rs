@@ -8,7 +8,7 @@ use carafe_protocol::{Decoder, Received, ReceivedEvent};
 use crate::answer::limit::Limit;
 use crate::answer::problem::{Place, Problem};
 use crate::api::body::too_large;
-use crate::api::ingest::decoder::Decoded;
+use crate::api::ingest::events::Decoded;
 use crate::api::ingest::request::Template;
 use crate::api::options::Options;
 use crate::api::publication::{Parameters, event_type, key};

@@ -1,18 +1,11 @@
 //! Decodes the events of a body as their bytes arrive.
 
-use carafe_log::Publication;
-
-use crate::answer::problem::{Place, Problem};
+use crate::answer::problem::Problem;
 use crate::api::ingest::blocks::Blocks;
+use crate::api::ingest::events::Decoded;
 use crate::api::ingest::lines::EventLines;
 use crate::api::ingest::request::{Form, Template};
 use crate::api::options::Options;
-
-/// An event of a body.
-pub(crate) struct Decoded {
-    pub(crate) place: Place,
-    pub(crate) publication: Publication,
-}
 
 /// The decoder of a body. It yields the same events however the bytes are split, each when its last
 /// byte arrives.

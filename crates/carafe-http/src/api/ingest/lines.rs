@@ -5,7 +5,7 @@ use carafe_log::Publication;
 use crate::answer::limit::Limit;
 use crate::answer::problem::{Place, Problem};
 use crate::api::body::{bad_utf_8, too_large};
-use crate::api::ingest::decoder::Decoded;
+use crate::api::ingest::events::Decoded;
 use crate::api::ingest::request::Template;
 use crate::api::line_event::{LineEvent, longest_line, too_long};
 use crate::api::lines::Lines;

@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod append;
 pub(crate) mod blocks;
 pub(crate) mod decoder;
+pub(crate) mod events;
 pub(crate) mod feed;
 pub(crate) mod feeding;
 pub(crate) mod handler;

@@ -7,14 +7,13 @@ use std::mem;
 use std::pin::Pin;
 
 use carafe_hub::Hub;
-use carafe_log::Publication;
 use tokio::runtime::Handle;
 
-use crate::answer::problem::{Place, Problem};
+use crate::answer::problem::Problem;
 use crate::answer::progress::Progress;
 use crate::api::body::{WAIT, no_room};
 use crate::api::ingest::append::{Appended, append};
-use crate::api::ingest::decoder::Decoded;
+use crate::api::ingest::events::{Batch, Decoded};
 use crate::api::ingest::on_abort::OnAbort;
 use crate::observe::metrics::Metrics;
 use crate::policy::body_budget::Held;
@@ -29,14 +28,6 @@ const BESIDE: usize = 128;
 /// How often an event is in memory while it is appended: an append that fails is repeated for a
 /// part of its batch.
 const COPIES: usize = 2;
-
-/// Events that are appended together.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) publications: Vec<Publication>,
-    pub(crate) places: Vec<Place>,
-    weight: usize,
-}
 
 /// The events that were decoded and are not stored yet. If it is dropped, the rest is stored all
 /// the same: its events have arrived.
