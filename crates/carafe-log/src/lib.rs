@@ -51,6 +51,7 @@ mod panics;
 mod publication;
 mod read;
 mod readers;
+mod topic_state;
 mod wanted;
 
 use std::pin::Pin;
@@ -70,7 +71,6 @@ pub use erasures::Erasures;
 pub use grant::Grant;
 pub use kind::{BadOutcome, Erase, Kind, Outcome, Removed};
 pub use latest::{Latest, LatestQuery};
-pub use lifecycle::{TopicEnd, TopicState};
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
 pub use read::{
@@ -78,6 +78,7 @@ pub use read::{
     WaitingErasures,
 };
 pub use readers::give_way;
+pub use topic_state::{TopicEnd, TopicState};
 
 /// How long a log remembers idempotency keys by default.
 const KEY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);

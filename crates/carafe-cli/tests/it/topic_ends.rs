@@ -248,6 +248,14 @@ fn each_of_them_needs_its_own_right() {
     ] {
         assert_eq!(post(claims.clone(), target, body), status, "{claims} {target}");
     }
+    let stopped = |claims: Value| {
+        let answer = request(hub.address, "HEAD", "/events/c", &[&with_token(&claims)], b"");
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        answer.header("carafe-stop").is_some()
+    };
+    assert_eq!(post(json!({"stop": ["c"]}), "/events/c?stop&private", ""), 201);
+    assert!(stopped(json!({"publish": ["c"]})));
+    assert!(!stopped(json!({"subscribe": ["c"]})), "a reader is not the producer");
 }
 
 #[test]

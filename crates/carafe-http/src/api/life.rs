@@ -15,6 +15,7 @@ use crate::api::allowance;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::publication::{Parameters, not_stored};
+use crate::api::published::published;
 use crate::api::query::Query;
 use crate::policy::client::publisher;
 
@@ -135,7 +136,7 @@ pub(crate) async fn stop(
     allowance::take(app, publisher(&app.options.proxies, caller.identity, parts), 1)?;
     let stop = Publication::stop(topic).with_data(reason).with_private(private);
     let appended = app.hub.publish(stop).await.map_err(not_stored)?;
-    Ok(super::publish::published(appended))
+    Ok(published(appended))
 }
 
 /// Rejects a request to stop or to end that names several topics.

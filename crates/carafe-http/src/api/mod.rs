@@ -50,6 +50,7 @@ pub(crate) mod page_body;
 pub(crate) mod publication;
 #[cfg(feature = "hub")]
 pub(crate) mod publish;
+pub(crate) mod published;
 #[cfg(feature = "hub")]
 pub(crate) mod query;
 #[cfg(feature = "hub")]

@@ -1,16 +1,13 @@
 //! `POST /events/{topic}`: publishes one event, or passes a batch or an open body on.
 
-use std::io::Write;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use carafe_log::{Appended, Publication};
+use carafe_log::Publication;
 use carafe_protocol::Topic;
-use http::header::CONTENT_TYPE;
+use http::Request;
 use http::request::Parts;
-use http::{HeaderValue, Request, StatusCode};
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
@@ -22,6 +19,7 @@ use crate::api::ingest::handler::ingest;
 use crate::api::ingest::request::{Form, NDJSON, Template, is_of_type};
 use crate::api::life::Life;
 use crate::api::publication::{Parameters, TOPICS, not_stored, too_many_topics};
+use crate::api::published::published;
 use crate::api::query::Query;
 use crate::api::topic::{topic, topic_in_path};
 use crate::api::{allowance, batch, life};
@@ -31,12 +29,6 @@ const PARAMETERS: &[&str] = &[
     "topic", "event", "id", "retry", "private", "split", "stream", "on_abort", "end", "reason",
     "stop", "reopen",
 ];
-
-/// The most bytes of the answer to an event.
-const ANSWER: usize = 64;
-
-/// Capacity for the headers of an answer. Growing would move them.
-const HEADERS: usize = 12;
 
 /// Publishes the event or the batch in the body. The body is not read if the caller may publish
 /// nothing.
@@ -110,20 +102,6 @@ async fn one(
     // The hub has one answer for each publication.
     let response = published(appended[appended.len() - 1]);
     Ok(life::tell_stop(&app.hub, [&first], response))
-}
-
-/// The answer with the position of an entry.
-pub(super) fn published(appended: Appended) -> Response {
-    let mut buffer = [0; ANSWER];
-    let mut rest = &mut buffer[..];
-    // A position needs no escaping in JSON.
-    write!(rest, "{{\"id\":\"{}\"}}", appended.position).expect("a position has 46 bytes at most");
-    let length = ANSWER - rest.len();
-    let mut response = Response::new(Body::from(Bytes::copy_from_slice(&buffer[..length])));
-    *response.status_mut() = if appended.repeated { StatusCode::OK } else { StatusCode::CREATED };
-    response.headers_mut().reserve(HEADERS);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 async fn batch(

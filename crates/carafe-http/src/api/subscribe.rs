@@ -211,7 +211,9 @@ pub(crate) async fn position(app: &App, request: Request) -> Result<Response, Pr
     let state = topic_state::headers(app, &caller, &parts, only.as_ref(), may_read).await?;
     let position = [(POSITION, app.hub.position().to_string())];
     let response = (position, state, head_of_a_stream()).into_response();
-    Ok(life::tell_stop(&app.hub, request.topics(), response))
+    // A stop is for the producer.
+    let fed = request.topics().filter(|topic| caller.may_publish_to([*topic]).is_ok());
+    Ok(life::tell_stop(&app.hub, fed, response))
 }
 
 /// What a request asks for.
