@@ -91,8 +91,16 @@ impl HubInner {
 
     /// Adds entries that the log has made durable, some at a time, so that the lock is never held
     /// for long.
+    ///
+    /// The stamp of erasures moves last, when the ring has them, and before the log answers to who
+    /// has erased. So what is taken from the ring is safe, whenever its stamp was read:
+    /// - Before the move: the ring may lack the erasure, and the move shows that.
+    /// - After it: the ring has the erasure.
+    ///
+    /// If the stamp moved first, events that are taken before the ring has the erasure would have
+    /// its number, and nobody would look at them again. The log is safe in both orders: it applies
+    /// an erasure before it calls this.
     fn deliver(&self, entries: &[Arc<Entry>]) {
-        self.erasures.add(entries);
         for entries in entries.chunks(PUSHED_AT_ONCE) {
             let wakers = self.push(entries);
             wakers.into_iter().for_each(Waker::wake);
@@ -100,6 +108,7 @@ impl HubInner {
             // guard of each round is dropped before the next.
             while self.state().core.evict() {}
         }
+        self.erasures.add(entries);
         self.watches.notify(entries);
     }
 
@@ -183,4 +192,45 @@ async fn yield_now() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Wake};
+
+    use carafe_log::{Erase, MemoryLog, Publication};
+    use carafe_protocol::Topic;
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::hub::Hub;
+    use crate::recent_erasures::{ErasureStamp, TopicBits};
+
+    /// Reads the stamp when it is woken, as a shard does that reads the ring at once.
+    struct StampWhenWoken(Arc<HubInner>, Mutex<Vec<ErasureStamp>>);
+
+    impl Wake for StampWhenWoken {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0.erasures.stamp());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_erasure_covers_what_is_taken_while_the_ring_lacks_it() {
+        let (hub, topic) = (Hub::new(MemoryLog::default()), Topic::new("a").unwrap());
+        let shard = Arc::new(StampWhenWoken(Arc::clone(&hub.inner), Mutex::default()));
+        let waker = Waker::from(Arc::clone(&shard));
+        let mut subscription = hub.subscribe("a").await.unwrap();
+        let mut cx = Context::from_waker(&waker);
+        // Where the stream begins.
+        while subscription.poll_next_unpin(&mut cx).is_ready() {}
+
+        let event = Publication::new(topic.clone(), "data");
+        let mut batch = vec![event.clone(); PUSHED_AT_ONCE];
+        batch.push(Publication::erase(topic, Erase::Before));
+        hub.inner.log.append(batch).await.unwrap();
+        let stamps = shard.1.lock().unwrap();
+        assert_eq!(stamps.len(), 1);
+        assert!(hub.inner.erasures.may_have_erased(TopicBits::of(&event), stamps[0]));
+    }
 }
