@@ -1,5 +1,7 @@
 // Pages of the hub: JSON instead of a stream. Loaded only with `fallback`.
 
+import { isStartOpen } from "./start.js";
+
 const TYPE = "application/json";
 
 /**
@@ -12,6 +14,8 @@ export async function readPage(url, id, wait, request, failureOf) {
   query.set("format", "json");
   if (wait) query.set("wait", `${wait}ms`);
   if (id) query.set("last_event_id", id);
+  // A page would begin with the oldest event. This one only tells the position, and the next has what is new.
+  else if (isStartOpen(query)) query.set("last", 0);
   const response = await request(address, TYPE);
   const failure = failureOf(response, TYPE);
   if (failure) return { failure };

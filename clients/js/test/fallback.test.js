@@ -21,7 +21,7 @@ test("a stream that nothing arrives on is replaced by pages", async (t) => {
   assert.deepEqual(namesOf(states), ["connecting", "open", "connecting buffered", "open", "ended done"]);
   assert.deepEqual(states.map(({ transport }) => transport), [undefined, "stream", undefined, "poll", undefined]);
   assert.deepEqual(requests.slice(2).map(({ url }) => url), [0, 2, 3].map((id) => `/events?topic=a&format=json&wait=22500ms&last_event_id=${id}`));
-  assert.deepEqual([requests[0].url, requests[1].headers["last-event-id"]], ["/events?topic=a&format=json", "0"]);
+  assert.deepEqual([requests[0].url, requests[1].headers["last-event-id"]], ["/events?topic=a&format=json&last=0", "0"]);
   assert.equal(requests[2].headers.accept, "application/json");
 });
 

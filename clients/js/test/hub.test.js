@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { subscribe } from "../src/index.js";
 import { numbers } from "./support/chromium.js";
 import { hasHub, startHub } from "./support/hub.js";
+import { read } from "./support/read.js";
 import { startSite } from "./support/site.js";
 
 const skip = !hasHub && "skipped: there is no hub: build it, or name one in CARAFE";
@@ -35,6 +36,46 @@ test("where a proxy buffers streams, pages of the hub bring each event once, and
   }
   assert.deepEqual(seen, numbers(40));
   assert.deepEqual([transports.includes("poll"), transports.filter((name) => name === "stream" || name === "poll").at(-1)], [true, "stream"]);
+});
+
+/** The base URLs of a hub with three orders: its own, and that of a proxy that buffers streams. */
+async function withHistory(t) {
+  const hub = await startHub(t);
+  const site = await startSite(t, hub);
+  site.buffers = true;
+  await hub.publish("orders", 0, 3);
+  return { hub, bases: [hub.base, site.base] };
+}
+
+test("with fallback, a stream that asks for no history begins with new events, buffered or not", { skip }, async (t) => {
+  const { hub, bases } = await withHistory(t);
+  let published = 3;
+  for (const base of bases) {
+    for (const query of ["", "?last_event_id=", "?earliest=false"]) {
+      let isPublished = false;
+      const publishOnce = ({ name }) => {
+        if (name !== "open" || isPublished) return;
+        isPublished = true;
+        hub.publish("orders", published, 1);
+      };
+      const { data, error } = await read(`${base}/events/orders${query}`, { fallback: 300, onState: publishOnce }, 1);
+      assert.deepEqual([data, error], [[String(published++)], undefined], base + query);
+    }
+  }
+});
+
+test("with fallback, a stream begins where its URL says", { skip }, async (t) => {
+  const { bases } = await withHistory(t);
+  const { ids } = await read(`${bases[0]}/events/orders?earliest`, {}, 3);
+  for (const base of bases) {
+    for (const [query, wanted] of [
+      ["earliest", numbers(3)], ["last=2", numbers(2, 1)], ["latest", numbers(1, 2)],
+      [`last_event_id=${ids[0]}`, numbers(2, 1)], [`lastEventId=${ids[1]}`, numbers(1, 2)],
+    ]) {
+      const { data } = await read(`${base}/events/orders?${query}`, { fallback: 300 }, wanted.length);
+      assert.deepEqual(data, wanted, `${base} ${query}`);
+    }
+  }
 });
 
 test("an old position is a gap, and the stream goes on", { skip }, async (t) => {
