@@ -146,11 +146,12 @@ export class Stream {
     return NOW;
   }
 
-  /** Reads one page of the hub. Returns why there are no more. */
-  async #page(signal, wait) {
+  /** Reads one page of the hub, or all of a snapshot. Returns why there are no more. */
+  async #page(signal, wait, continues) {
     const { readPage } = await import("./pages.js");
     const request = (url, accept) => this.#request(signal, url, accept);
-    const { failure, response, events, id, ended } = await readPage(this.url, this.position.id, wait, request, failureOf);
+    const { failure, response, events, id, ended, more } =
+      await readPage(this.url, this.position.id, wait, request, failureOf, continues);
     if (failure?.final && failure.status) {
       // The server has no pages, or the stream is told the same.
       this.#fallbackIsOff = true;
@@ -161,6 +162,7 @@ export class Stream {
     if (wait && this.state.name !== "open") this.#open(response, "poll");
     await this.#take(events, id);
     if (ended) return { final: true, reason: "done" };
+    if (more) return this.#page(signal, wait, more);
     // A server that does not wait is asked no more often than others that end their answer.
     if (wait && !events.length) await sleep(this.#retry, signal);
   }

@@ -6,16 +6,17 @@ import { serve, status, stream } from "./support/server.js";
 
 const page = (events, next, more) => (response) => {
   response.writeHead(200, { "content-type": "application/json" });
-  response.end(JSON.stringify({ events, next, up_to_date: true, ended: false, ...more }));
+  response.end(JSON.stringify({ events, next, up_to_date: true, ended: null, ...more }));
 };
 /** A proxy that holds back what follows the head. */
 const buffered = (response) => response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
 /** The page before the first stream, which tells the position. */
 const first = page([], "0");
+const END = { outcome: "done", position: "9" };
 const event = (id, data, more) => ({ topic: "a", id, time: "2026-01-01T00:00:00.000Z", data, ...more });
 
 test("a stream that nothing arrives on is replaced by pages", async (t) => {
-  const { url, requests } = await serve(t, first, buffered, page([event("1", "a"), event("2", "b")], "2"), page([], "3"), page([event("4", "c")], "4", { ended: true }));
+  const { url, requests } = await serve(t, first, buffered, page([event("1", "a"), event("2", "b")], "2"), page([], "3"), page([event("4", "c")], "4", { ended: END }));
   const { data, ids, states } = await read(`${url}?topic=a`, { fallback: 30 });
   assert.deepEqual([data, ids], [["a", "b", "c"], ["1", "2", "4"]]);
   assert.deepEqual(namesOf(states), ["connecting", "open", "connecting buffered", "open", "ended done"]);
@@ -25,11 +26,11 @@ test("a stream that nothing arrives on is replaced by pages", async (t) => {
   assert.equal(requests[2].headers.accept, "application/json");
 });
 
-test("types, gaps and envelopes are as on a stream", async (t) => {
+test("types, gaps, ends and envelopes are as on a stream", async (t) => {
   const gap = { requested: "x", oldest: null, reason: "lost" };
-  const { url } = await serve(t, first, buffered, page([event("1", "a", { type: "add" })], "1", { gap, ended: true }));
+  const { url } = await serve(t, first, buffered, page([event("1", "a", { type: "add" })], "1", { gap, ended: END }));
   const { data, controls } = await read(`${url}?envelope=json`, { fallback: 30 });
-  assert.deepEqual(controls, [{ ...gap, control: "gap", id: "0" }]);
+  assert.deepEqual(controls, [{ ...gap, control: "gap", id: "0" }, { ...END, control: "end", id: "1" }]);
   assert.deepEqual(data.map(JSON.parse), [event("1", "a", { type: "add" })]);
 });
 

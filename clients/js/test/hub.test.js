@@ -78,6 +78,39 @@ test("with fallback, a stream begins where its URL says", { skip }, async (t) =>
   }
 });
 
+test("after a snapshot, polling has all events", { skip }, async (t) => {
+  const { hub, bases: [, buffering] } = await withHistory(t);
+  const seen = [];
+  for await (const { data } of subscribe(`${buffering}/events/orders?latest`, { fallback: 200 })) {
+    // Nothing is requested meanwhile, so both are there at the next poll.
+    if (seen.push(data) === 1) await hub.publish("orders", 3, 2);
+    if (data === "4") break;
+  }
+  assert.deepEqual(seen, ["2", "3", "4"]);
+});
+
+test("a snapshot of several pages has one event of each topic", { skip }, async (t) => {
+  const { hub, bases } = await withHistory(t);
+  await Promise.all(numbers(150).map((number) => hub.publish(`lamps/${number}`, 0, 1)));
+  await hub.publish("lamps/0", 1, 5);
+  for (const base of bases) {
+    const { data } = await read(`${base}/events?pattern=lamps/*&latest`, { fallback: 200 }, 150);
+    assert.deepEqual(data, [...Array(149).fill("0"), "5"], base);
+  }
+});
+
+test("polling tells how a topic has ended", { skip }, async (t) => {
+  const { hub, bases } = await withHistory(t);
+  const response = await fetch(`${hub.base}/events/orders?end=failed`, { method: "POST" });
+  assert.equal(response.status, 201);
+  for (const base of bases) {
+    const { data, controls, states } = await read(`${base}/events/orders?earliest`, { fallback: 200 });
+    assert.deepEqual([data, states.at(-1).reason], [numbers(3), "done"]);
+    const [{ control, outcome, position, id }] = controls.slice(-1);
+    assert.deepEqual([control, outcome, id], ["end", "failed", position], base);
+  }
+});
+
 test("an old position is a gap, and the stream goes on", { skip }, async (t) => {
   const hub = await startHub(t);
   await hub.publish("orders", 0, 3);

@@ -6,7 +6,7 @@ import { minify } from "../build.js";
 const LIMITS = [
   ["index.js", "the client", 4096],
   ["share/member.js", "sharing, which is loaded on demand,", 2100],
-  ["pages.js", "polling, which is loaded on demand,", 500],
+  ["pages.js", "polling, which is loaded on demand,", 550],
 ];
 
 for (const [entry, what, limit] of LIMITS) {
