@@ -1,8 +1,7 @@
 // The client in Chromium, over a hub.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { createHmac } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -10,6 +9,7 @@ import { isOpen, numbers, openPage, seenBy, skip, startBrowser, until } from "./
 import { startHub } from "./support/hub.js";
 import { SEED, oddStream, random } from "./support/random.js";
 import { startSite } from "./support/site.js";
+import { secretFile, tokenOf } from "./support/token.js";
 
 const IS_LONG = !!process.env.LONG;
 const URL_PATH = "/events/orders";
@@ -116,12 +116,8 @@ test("a hidden page with background: pause has no connection", { skip }, async (
 });
 
 test("tokens that expire are replaced, and no event is lost", { skip }, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "carafe-client-"));
-  t.after(() => rm(folder, { recursive: true }));
-  const secret = "0123456789abcdef0123456789abcdef";
-  await writeFile(join(folder, "secret"), secret, { mode: 0o600 });
-  const hub = await startHub(t, "serve", "--secret-file", join(folder, "secret"));
-  const expires = (seconds) => tokenOf(secret, { subscribe: ["*"], publish: ["*"], exp: Math.floor(Date.now() / 1000) + seconds });
+  const hub = await startHub(t, "serve", "--secret-file", await secretFile(t));
+  const expires = (seconds) => tokenOf({ subscribe: ["*"], publish: ["*"], exp: Math.floor(Date.now() / 1000) + seconds });
   let tokens = 0;
   const giveToken = (response) => { tokens++; response.end(expires(2)); };
   const site = await startSite(t, hub, { "/token": giveToken });
@@ -137,12 +133,6 @@ test("tokens that expire are replaced, and no event is lost", { skip }, async (t
   assert.deepEqual(await seenBy(page, published), numbers(published));
 });
 
-function tokenOf(secret, claims) {
-  const encode = (object) => Buffer.from(JSON.stringify(object)).toString("base64url");
-  const signed = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
-  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
-}
-
 test("a page of another origin resumes over TLS and HTTP/2, where ten streams have one connection", { skip }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "carafe-client-"));
   t.after(() => rm(folder, { recursive: true }));
@@ -157,8 +147,15 @@ test("a page of another origin resumes over TLS and HTTP/2, where ten streams ha
   const context = await startBrowser(t);
   const page = await openPage(context, site, `${hub.base}${URL_PATH}`, { token: undefined });
   await isOpen(page);
+  const responses = await responsesOf(context, page);
   await page.evaluate(openMore, `${hub.base}${URL_PATH}`);
   await until("ten streams", () => page.evaluate(() => window.more.every(({ state }) => state.name === "open")));
+  const streams = await until("their responses", () => {
+    const streams = responses.filter(({ mimeType }) => mimeType === "text/event-stream");
+    return streams.length >= 10 && streams;
+  });
+  assert.deepEqual(streams.map(({ protocol }) => protocol), Array(10).fill("h2"));
+  assert.equal(new Set(streams.map(({ connectionId }) => connectionId)).size, 1, "connections");
   const publish = async (from, count) => {
     for (const number of numbers(count, from)) {
       assert.equal(await page.evaluate(([url, body]) => window.publish(url, body), [`${hub.base}${URL_PATH}`, number]), 201);
@@ -172,10 +169,19 @@ test("a page of another origin resumes over TLS and HTTP/2, where ten streams ha
   assert.deepEqual(await seenBy(page, 20), numbers(20));
 });
 
+/** The responses that a page receives from now on, with their protocols and connections. */
+async function responsesOf(context, page) {
+  const responses = [];
+  const session = await context.newCDPSession(page);
+  session.on("Network.responseReceived", ({ response }) => responses.push(response));
+  await session.send("Network.enable");
+  return responses;
+}
+
 /** Runs in the page. Over HTTP/1.1, Chromium would open six. */
 async function openMore(url) {
   const { EventSource: Own } = await import("/src/index.js");
-  window.more = Array.from({ length: 9 }, () => new Own(url));
+  window.more = Array.from({ length: 10 }, () => new Own(url));
 }
 
 test("generated streams decode as Chromium decodes them", { skip }, async (t) => {
