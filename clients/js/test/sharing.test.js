@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isOpen, numbers, openPage, seenBy, skip, startBrowser, until } from "./support/chromium.js";
 import { startHub } from "./support/hub.js";
+import { read } from "./support/read.js";
 import { startSite } from "./support/site.js";
 
 const IS_LONG = !!process.env.LONG;
@@ -136,6 +137,18 @@ test("a tab with an old position catches up by itself, and then shares", { skip 
   await shared.check();
   await shared.publish(10);
   await shared.check();
+});
+
+test("a tab that joins begins at the last event ID of the URL", { skip }, async (t) => {
+  const hub = await startHub(t);
+  const site = await startSite(t, hub);
+  const context = await startBrowser(t);
+  await hub.publish("orders", 0, 3);
+  const { ids: [first] } = await read(`${hub.base}${URL_PATH}?earliest`, {}, 1);
+  for (let tab = 0; tab < 2; tab++) {
+    const page = await openPage(context, site, `${URL_PATH}?last_event_id=${first}`, { share: true });
+    assert.deepEqual(await seenBy(page, 2), numbers(2, 1), `tab ${tab}`);
+  }
 });
 
 test("tabs of the browser learn the end of a shared stream", { skip }, async (t) => {

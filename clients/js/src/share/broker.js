@@ -1,10 +1,8 @@
 // The one tab that has the connection.
+import { isStartOpen } from "../start.js";
 
 /** A tab may know more than a new leader, which then receives it in a moment: so long it is not sent away. */
 const PATIENCE = 2000;
-/** URLs with one of these begin in the past. */
-const STARTS = ["earliest", "last", "latest"];
-
 export class Broker {
   #channel;
   #recent;
@@ -21,7 +19,7 @@ export class Broker {
     this.#channel = new BroadcastChannel(channel);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     this.#recent = recent;
-    this.#beginsAtTail = !STARTS.some((name) => url.searchParams.has(name));
+    this.#beginsAtTail = isStartOpen(url.searchParams);
     const own = { ...options, share: false, resume: undefined, lastEventId: recent.id, background: "keep", signal: undefined };
     this.#stream = new Stream(url, own, (events) => this.#publish(events), (state) => this.#change(state));
     this.#say({ leads: true });
