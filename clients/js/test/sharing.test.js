@@ -5,6 +5,7 @@ import { isOpen, numbers, openPage, seenBy, skip, startBrowser, until } from "./
 import { startHub } from "./support/hub.js";
 import { read } from "./support/read.js";
 import { startSite } from "./support/site.js";
+import { secretFile, tokenOf } from "./support/token.js";
 
 const IS_LONG = !!process.env.LONG;
 const URL_PATH = "/events/orders";
@@ -149,6 +150,28 @@ test("a tab that joins begins at the last event ID of the URL", { skip }, async 
     const page = await openPage(context, site, `${URL_PATH}?last_event_id=${first}`, { share: true });
     assert.deepEqual(await seenBy(page, 2), numbers(2, 1), `tab ${tab}`);
   }
+});
+
+test("tabs of different names have different connections, and receive what their own rights allow", { skip }, async (t) => {
+  const hub = await startHub(t, "serve", "--secret-file", await secretFile(t));
+  const site = await startSite(t, hub);
+  const context = await startBrowser(t);
+  const exp = Math.floor(Date.now() / 1000) + 600;
+  const headers = { authorization: `Bearer ${tokenOf({ publish: ["*"], exp })}` };
+  const publish = async (topic) => {
+    const { status } = await fetch(`${hub.base}/events/${topic}?private`, { method: "POST", body: `of ${topic}`, headers });
+    assert.equal(status, 201);
+  };
+  const pages = [];
+  for (const user of ["ann", "bob", "bob"]) {
+    const token = tokenOf({ subscribe: [user, "all"], exp });
+    const page = await openPage(context, site, "/events?pattern=*", { share: user, token });
+    await isOpen(page);
+    pages.push({ user, page });
+  }
+  assert.equal(site.streams.size, 2, "connections");
+  for (const topic of ["ann", "bob", "all"]) await publish(topic);
+  for (const { user, page } of pages) assert.deepEqual(await seenBy(page, 2), [`of ${user}`, "of all"]);
 });
 
 test("tabs of the browser learn the end of a shared stream", { skip }, async (t) => {

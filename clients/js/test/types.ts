@@ -33,5 +33,8 @@ state.toFixed();
 subscribe("/events", { background: "no" });
 // @ts-expect-error: it cannot be set.
 source.readyState = 2;
+subscribe("/events", { share: "user-1" });
+// @ts-expect-error: a name is a string.
+subscribe("/events", { share: 1 });
 if (source.state.error instanceof StreamError) source.state.error.status?.toFixed();
 new Decoder("id").push(new Uint8Array()).map(({ data }) => data);

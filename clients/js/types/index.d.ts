@@ -39,10 +39,11 @@ export interface StreamOptions {
    */
   fallback?: boolean | number;
   /**
-   * All tabs of an origin that share this URL have one connection. The other options should be the same in each. Needs a
-   * secure context. Default: `false`.
+   * All tabs of an origin that share this URL by the same name, or by `true`, have one connection. They must have the same
+   * rights, so the name is usually the ID of the user; an empty one shares nothing. The other options should be the same in
+   * each. Needs a secure context. Default: `false`.
    */
-  share?: boolean;
+  share?: boolean | string;
 }
 
 export interface SubscribeOptions extends StreamOptions {

@@ -34,7 +34,8 @@ export class Member {
     this.#client = client;
     this.#url = url;
     this.#options = options;
-    this.#group = `carafe:${url.href}`;
+    // Tabs of another name have an own connection: their rights may be others.
+    this.#group = `carafe:${JSON.stringify(options.share)} ${url.href}`;
   }
 
   /** Resembles `fetch`. The body yields `{ events, id }` instead of bytes. */
