@@ -25,6 +25,10 @@ struct Limits {
     event_bytes: usize,
     header_bytes: usize,
     replays: usize,
+    latest_events: usize,
+    snapshot_bytes: usize,
+    ended_topics: usize,
+    erasures: usize,
     complex_patterns: usize,
     revocations: usize,
     /// Clients that are connected, those with streams too.
@@ -32,6 +36,9 @@ struct Limits {
     over_http_2: usize,
     requests_over_http_2: usize,
 }
+
+/// The longest name of a topic.
+const NAME: usize = KIB;
 
 /// What takes memory, the most of it as docs/OPERATIONS.md has it, and as a number.
 type Row = (&'static str, &'static str, fn(&Limits) -> usize);
@@ -61,6 +68,16 @@ const TABLE: &[Row] = &[
         "(`--replays` + `--readers`) × (128 KiB + 8 × `--event-bytes`)",
         |limits| (limits.replays + limits.readers) * (128 * KIB + 8 * limits.event_bytes),
     ),
+    (
+        "searches for snapshots, of which 8 run at once",
+        "8 × (2 MiB + `--latest-events` × 128 bytes)",
+        |limits| 8 * (2 * MIB + 128 * limits.latest_events),
+    ),
+    ("snapshots that clients have not read", "`--snapshot-bytes`", |limits| limits.snapshot_bytes),
+    ("ended topics", "`--ended-topics` × (256 bytes + the name)", |limits| {
+        limits.ended_topics * (256 + NAME)
+    }),
+    ("erasures", "`--erasures` × (512 bytes + the name)", |limits| limits.erasures * (512 + NAME)),
     ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| {
         limits.complex_patterns * 2 * MIB
     }),
@@ -86,6 +103,10 @@ const LIMITS: Limits = Limits {
     event_bytes: 16 * KIB,
     header_bytes: 16 * KIB,
     replays: 8,
+    latest_events: 1000,
+    snapshot_bytes: MIB,
+    ended_topics: 100,
+    erasures: 100,
     complex_patterns: 8,
     revocations: 8,
     connections: 0,
@@ -103,6 +124,7 @@ impl Limits {
             ("segment-bytes", self.segment_bytes),
             ("event-bytes", self.event_bytes),
             ("header-bytes", self.header_bytes),
+            ("snapshot-bytes", self.snapshot_bytes),
             ("batch-bytes", 2 * MIB),
             ("history-bytes", 16 * MIB),
         ];
@@ -110,6 +132,9 @@ impl Limits {
             ("readers", self.readers),
             ("subscribers", self.subscribers),
             ("replays", self.replays),
+            ("latest-events", self.latest_events),
+            ("ended-topics", self.ended_topics),
+            ("erasures", self.erasures),
             ("complex-patterns", self.complex_patterns),
             ("revocations", self.revocations),
         ];
@@ -195,6 +220,15 @@ fn publish(address: SocketAddr, rounds: usize) {
             });
         }
     });
+}
+
+/// As many topics end as the hub may remember, each with a long name.
+fn end_topics(address: SocketAddr) {
+    for number in 0..LIMITS.ended_topics {
+        let target = format!("/events/{}/{number}?end=done", "e".repeat(NAME - 8));
+        assert_eq!(post(address, &target, "").status, 201);
+    }
+    assert_eq!(post(address, "/events/one-more?end=done", "").status, 503);
 }
 
 /// More streams that read history than may at once: they take the places of others.
@@ -293,6 +327,7 @@ fn all_limits_at_once_take_no_more_memory_than_the_formula_says() {
     keep_silent(&hub, &mut held);
     open_streams(&hub, &mut held);
     publish(hub.address, 10);
+    end_topics(hub.address);
     replay(&hub, &mut held);
     send_bodies(&hub, &mut held);
     send_bodies_over_http_2(&hub, &mut held);
