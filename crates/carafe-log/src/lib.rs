@@ -50,6 +50,7 @@ mod memory;
 mod panics;
 mod publication;
 mod read;
+mod read_error;
 mod readers;
 mod topic_state;
 mod wanted;
@@ -74,9 +75,9 @@ pub use latest::{Latest, LatestQuery};
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
 pub use read::{
-    Block, BlockLimit, DiskUsage, Find, Followed, Follower, Picked, Read, ReadError, Span,
-    WaitingErasures,
+    Block, BlockLimit, DiskUsage, Find, Followed, Follower, Picked, Read, Span, WaitingErasures,
 };
+pub use read_error::ReadError;
 pub use readers::give_way;
 pub use topic_state::{TopicEnd, TopicState};
 

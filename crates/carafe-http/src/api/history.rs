@@ -25,7 +25,7 @@ use crate::api::heartbeat::duration;
 use crate::api::last_event_id;
 use crate::api::page_body::PageBody;
 use crate::api::query::Query;
-use crate::api::subscribe::refusal;
+use crate::api::refusal::refusal;
 use crate::observe::stream_record::log_refused;
 use crate::policy::revocations::bearer::revoked;
 use crate::policy::subscribers::Permit;

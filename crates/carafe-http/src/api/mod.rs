@@ -54,6 +54,8 @@ pub(crate) mod published;
 #[cfg(feature = "hub")]
 pub(crate) mod query;
 #[cfg(feature = "hub")]
+pub(crate) mod refusal;
+#[cfg(feature = "hub")]
 pub(crate) mod revocations;
 #[cfg(feature = "hub")]
 pub(crate) mod router;

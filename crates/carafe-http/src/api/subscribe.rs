@@ -11,7 +11,7 @@ use carafe_hub::{
     Client, Format, Heartbeat, OnGap, Start, Subscribe, SubscribeError, Subscription,
 };
 use carafe_log::ReadError;
-use carafe_protocol::{BadMatcher, BadPattern, Topic, TopicMatcher, TopicPattern};
+use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
 use http::header::{CACHE_CONTROL, CONNECTION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
@@ -30,7 +30,8 @@ use crate::api::last_event_id;
 use crate::api::life;
 use crate::api::options::Options;
 use crate::api::query::Query;
-use crate::api::topic::{bad_topic, topic, topic_in_path};
+use crate::api::refusal::{bad_pattern, refusal};
+use crate::api::topic::{topic, topic_in_path};
 use crate::api::topic_state;
 use crate::observe::metrics::{DeliveryPath, FallbackReason};
 use crate::observe::stream_record::{StreamRecord, log_refused};
@@ -290,10 +291,6 @@ async fn pattern(app: &App, client: Option<Client>, text: &str) -> Result<TopicP
     pattern.map_err(bad_pattern)
 }
 
-fn bad_pattern(error: BadPattern) -> Problem {
-    Problem::of(ProblemKind::BadPattern, error.to_string())
-}
-
 /// Where the stream or page starts. If the request does not say, a stream starts with new events,
 /// and a page with the oldest.
 fn start(headers: &HeaderMap, query: &Query, is_page: bool) -> Result<Start, Problem> {
@@ -341,66 +338,4 @@ fn on_gap(query: &Query) -> Result<OnGap, Problem> {
 
 fn bad(detail: &'static str) -> Problem {
     Problem::of(ProblemKind::BadParameter, detail)
-}
-
-pub(crate) fn refusal(caller: &Caller<'_>, error: &SubscribeError) -> Problem {
-    problem(error).unwrap_or_else(|| caller.refused(error.to_string()))
-}
-
-/// The problem document of a rejected subscription. `None` if the client lacks the right: whether
-/// it needs a token, or another one, depends on the protocol.
-pub(crate) fn problem(error: &SubscribeError) -> Option<Problem> {
-    let detail = error.to_string();
-    Some(match error {
-        SubscribeError::NotGranted(_) | SubscribeError::NothingGranted => return None,
-        SubscribeError::BadMatcher(BadMatcher::Topic(error)) => bad_topic(*error),
-        SubscribeError::BadMatcher(BadMatcher::Pattern(error)) => bad_pattern(*error),
-        SubscribeError::BadMatcher(_) => Problem::of(ProblemKind::BadPattern, detail),
-        SubscribeError::TooManyMatchers { .. } => {
-            Problem::of(ProblemKind::TooManyMatchers, detail).over(Limit::Matchers)
-        }
-        SubscribeError::TooComplex { .. } => {
-            Problem::of(ProblemKind::TooComplex, detail).over(Limit::ComplexPatternsPerClient)
-        }
-        SubscribeError::Read(error @ ReadError::TooMuchWork { .. }) => {
-            Problem::of(ProblemKind::TooMuchWork, error.to_string()).over(Limit::PatternTests)
-        }
-        SubscribeError::Read(error @ ReadError::TooManyLatest { .. }) => {
-            Problem::of(ProblemKind::TooManyLatest, error.to_string()).over(Limit::LatestEvents)
-        }
-        // Only what passes by itself: draining, and limits that other clients use up.
-        _ => Problem::try_again(detail),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use carafe_protocol::BadTopic;
-    use http::StatusCode;
-
-    use super::*;
-
-    #[track_caller]
-    fn check(error: impl Into<SubscribeError>, kind: ProblemKind, status: StatusCode) {
-        let problem = problem(&error.into()).expect("it is not about rights");
-        assert_eq!(serde_json::to_value(&problem).unwrap()["type"], kind.urn());
-        assert_eq!(problem.into_response().status(), status);
-    }
-
-    #[test]
-    fn a_request_that_is_wrong_is_rejected_for_good_and_another_one_for_now() {
-        let bad = StatusCode::BAD_REQUEST;
-        check(BadMatcher::Topic(BadTopic::Empty), ProblemKind::BadTopic, bad);
-        check(BadMatcher::Topic(BadTopic::TooLong(9999)), ProblemKind::BadTopic, bad);
-        check(BadMatcher::Pattern(BadPattern::Syntax), ProblemKind::BadPattern, bad);
-        check(SubscribeError::TooComplex { limit: 1 }, ProblemKind::TooComplex, bad);
-        let later = StatusCode::SERVICE_UNAVAILABLE;
-        check(SubscribeError::Draining, ProblemKind::Unavailable, later);
-    }
-
-    #[test]
-    fn a_right_that_is_missing_is_reported_by_the_protocol_of_the_request() {
-        assert!(problem(&SubscribeError::NothingGranted).is_none());
-        assert!(problem(&SubscribeError::NotGranted(Topic::new("a").unwrap())).is_none());
-    }
 }

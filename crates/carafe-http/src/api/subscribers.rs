@@ -13,7 +13,7 @@ use crate::answer::problem::Problem;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::query::Query;
-use crate::api::subscribe::refusal;
+use crate::api::refusal::refusal;
 use crate::api::topic::topic;
 use crate::observe::audience::{Audience, streams_of};
 use crate::policy::client::hub_client;

@@ -15,6 +15,7 @@ use crate::answer::problem_kind::ProblemKind;
 use crate::api::body::{BodyReader, Most};
 use crate::api::heartbeat;
 use crate::api::hub_body::HubBody;
+use crate::api::refusal::problem;
 use crate::api::subscribe::{self, Opened};
 use crate::mercure::cursor::Cursor;
 use crate::mercure::encoder;
@@ -190,7 +191,7 @@ fn spread(age: Duration) -> Duration {
 }
 
 fn refusal(adapter: &Adapter, caller: &MercureCaller, error: &SubscribeError) -> Refusal {
-    if let Some(problem) = subscribe::problem(error) {
+    if let Some(problem) = problem(error) {
         return problem.into();
     }
     let detail = match error {

@@ -701,6 +701,27 @@ async fn a_wait_for_the_rate_that_is_longer_than_the_body_timeout_is_refused() {
     assert_eq!(answer.body["line"], 3);
 }
 
+/// It may wait for hours, and other requests need memory meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_waits_for_the_rate_holds_memory_of_the_budget() {
+    let budget = BodyBudget::default();
+    let place = Place::with(|options| {
+        options.body_budget = budget.clone();
+        options.publish_rate = PublishRate::new("2/h".parse().ok());
+        options.body_timeout = 3600 * SECOND;
+    });
+    let request =
+        place.open_by(|body| from_one_client(request("/events/a?split=lines", TEXT, body)));
+    request.send(format!("{}\n", "x".repeat(20_000)).repeat(3));
+    // The time stands still for as long as this task is ready.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let _ = budget.take_peak();
+    assert!(budget.take_peak() >= 20_000, "what is held now is the least that the peak can be");
+    drop(request);
+}
+
 /// The body is far larger than the memory for all bodies.
 #[tokio::test(start_paused = true)]
 async fn an_endless_body_takes_a_bounded_amount_of_memory() {

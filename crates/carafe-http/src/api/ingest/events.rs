@@ -4,10 +4,20 @@ use carafe_log::Publication;
 
 use crate::answer::problem::Place;
 
+/// Memory of an event besides its publication: the allocator's overhead, and its place.
+const BESIDE: usize = 128;
+
 /// An event of a body.
 pub(crate) struct Decoded {
     pub(crate) place: Place,
     pub(crate) publication: Publication,
+}
+
+impl Decoded {
+    /// The memory that it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.publication.weight() + BESIDE
+    }
 }
 
 /// Events that are appended together.

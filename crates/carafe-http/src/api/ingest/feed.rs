@@ -95,7 +95,7 @@ impl Feed<'_> {
                 continue;
             }
             if need == Need::Memory && !self.store.is_appending() {
-                self.store.wait_for_room(self.unfinished()).await.map_err(End::Failed)?;
+                self.store.wait_for_room(self.next()).await.map_err(End::Failed)?;
                 continue;
             }
             if need == Need::Nothing && self.store.is_idle() {
@@ -145,7 +145,7 @@ impl Feed<'_> {
     async fn decode_on(&mut self) -> Result<Need, End> {
         let mut is_another = false;
         loop {
-            if !self.store.has_room(self.unfinished()).await {
+            if !self.store.has_room(self.next()).await {
                 return Ok(Need::Memory);
             }
             if self.store.is_full() {
@@ -159,6 +159,10 @@ impl Feed<'_> {
                     return Err(End::Failed(Problem::too_fast(time).at(event.place)));
                 }
                 self.early = Some(event);
+                // It may wait for long, so its memory has to be from the budget.
+                if !self.store.has_room(self.next()).await {
+                    return Ok(Need::Memory);
+                }
                 return Ok(Need::Allowance(Instant::now() + time));
             }
             self.push(event);
@@ -202,9 +206,10 @@ impl Feed<'_> {
         Ok(decoded)
     }
 
-    /// The memory of an unfinished event: as received, and decoded.
-    fn unfinished(&self) -> usize {
-        2 * self.decoder.buffered()
+    /// The memory of the next event: of an unfinished one as received, and decoded, and of one that
+    /// the publisher's rate does not allow yet.
+    fn next(&self) -> usize {
+        2 * self.decoder.buffered() + self.early.as_ref().map_or(0, Decoded::weight)
     }
 }
 

@@ -22,9 +22,6 @@ use crate::policy::body_budget::Held;
 const EVENTS: usize = 1000;
 const BYTES: usize = 256 << 10;
 
-/// Memory of an event besides its publication: the allocator's overhead, and its place.
-const BESIDE: usize = 128;
-
 /// How often an event is in memory while it is appended: an append that fails is repeated for a
 /// part of its batch.
 const COPIES: usize = 2;
@@ -83,7 +80,7 @@ impl Store {
     }
 
     pub(crate) fn push(&mut self, event: Decoded) {
-        self.waiting.weight += event.publication.weight() + BESIDE;
+        self.waiting.weight += event.weight();
         self.waiting.publications.push(event.publication);
         self.waiting.places.push(event.place);
     }
