@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use carafe_log::Outcome;
 use carafe_protocol::Position;
 #[cfg(feature = "mercure")]
 use http::Method;
@@ -159,9 +158,9 @@ impl Problem {
     }
 
     /// Says how the topic has ended.
-    pub(crate) fn with_end(mut self, outcome: Outcome, position: Option<Position>) -> Self {
+    pub(crate) fn with_end(mut self, outcome: &'static str, position: Option<Position>) -> Self {
         let members = self.members.get_or_insert_default();
-        members.outcome = Some(outcome.as_str());
+        members.outcome = Some(outcome);
         members.position = position.map(|position| position.to_string());
         self
     }

@@ -31,6 +31,7 @@ pub(crate) mod hub_body;
 #[cfg(feature = "hub")]
 pub(crate) mod ingest;
 pub(crate) mod last_event_id;
+#[cfg(feature = "hub")]
 pub(crate) mod life;
 #[cfg(feature = "hub")]
 pub(crate) mod line;
@@ -50,6 +51,7 @@ pub(crate) mod page_body;
 pub(crate) mod publication;
 #[cfg(feature = "hub")]
 pub(crate) mod publish;
+#[cfg(feature = "hub")]
 pub(crate) mod published;
 #[cfg(feature = "hub")]
 pub(crate) mod query;

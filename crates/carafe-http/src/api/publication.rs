@@ -72,7 +72,7 @@ pub(crate) fn not_stored(error: PublishError) -> Problem {
             Problem::of(ProblemKind::TooLarge, detail).over(Limit::HistoryBytes)
         }
         PublishError::Append(AppendError::Ended { outcome, position, .. }) => {
-            Problem::of(ProblemKind::TopicEnded, detail).with_end(outcome, position)
+            Problem::of(ProblemKind::TopicEnded, detail).with_end(outcome.as_str(), position)
         }
         PublishError::Append(AppendError::TooManyEnded { .. }) => {
             Problem::try_again(detail).over(Limit::EndedTopics)
