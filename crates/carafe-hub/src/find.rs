@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carafe_log::{Access, BlockLimit, Entry, ExternalId, ReadError};
+use carafe_log::{Access, BlockLimit, Entry, ExternalId, Kind, Publication, ReadError};
 use carafe_protocol::{EventId, Offset, Position, TopicMatcher};
 
 use crate::client::Client;
@@ -41,6 +41,10 @@ impl Hub {
     /// publishers used the ID several times. An event that `access` does not show is not found. The
     /// log is read when `client` gets a permit.
     ///
+    /// A position is found as long as its event is in the history, also when the event was erased
+    /// or compacted: its readers continue after it. An erasure also removes the external ID of the
+    /// event.
+    ///
     /// # Errors
     /// When the log cannot be read.
     pub async fn find_id(
@@ -57,12 +61,17 @@ impl Hub {
         }
         let Ok(position) = id.parse::<Position>() else { return Ok(None) };
         let entry = self.entry_at(position).await?;
-        // Checked against the access: an ID must not reveal that a private event exists.
-        let is_shown = |entry: &Arc<Entry>| access.shows(&entry.publication);
+        // Checked against the access: an ID must not reveal that a private event exists. What is
+        // left of an event that was removed has its topics and its privacy.
+        let is_shown = |entry: &Arc<Entry>| {
+            let publication = &entry.publication;
+            !matches!(publication.kind(), Kind::Erase(_)) && access.shows(publication)
+        };
         Ok(entry.filter(is_shown).map(|entry| entry.position))
     }
 
-    /// The entry at this position, whoever may see it; `None` if it is gone.
+    /// The entry at this position, whoever may see it, or what is left of it; `None` if that is
+    /// trimmed.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -90,11 +99,13 @@ impl Hub {
             // may have been trimmed meanwhile and the next one be another.
             self.inner.log.before_last(1, vec![TopicMatcher::any()], access.clone()).await?;
         let entry = self.first_after(before.offset).await?;
-        Ok(entry.filter(|entry| access.shows(&entry.publication)))
+        let is_shown =
+            |publication: &Publication| publication.is_shown() && access.shows(publication);
+        Ok(entry.filter(|entry| is_shown(&entry.publication)))
     }
 
     async fn first_after(&self, offset: Offset) -> Result<Option<Arc<Entry>>, ReadError> {
         let block = self.inner.log.read(offset, vec![TopicMatcher::any()], ONE_ENTRY).await?;
-        Ok(block.entries.into_iter().next().filter(|entry| entry.publication.is_shown()))
+        Ok(block.entries.into_iter().next())
     }
 }

@@ -148,7 +148,9 @@ fn has_content(publication: &Publication) -> bool {
                 || event.retry_time().is_some()
                 || publication.external_id().is_some()
         }
-        Kind::Erase(_) | Kind::Removed(_) => false,
+        // A compacted event has its ID.
+        Kind::Removed(_) => publication.external_id().is_some(),
+        Kind::Erase(_) => false,
     }
 }
 

@@ -29,7 +29,8 @@ pub enum Kind {
     Stop,
     /// The erasure of earlier events of the canonical topic.
     Erase(Erase),
-    /// What is left of an entry whose content is gone: its position, time, topics and privacy.
+    /// What is left of an entry whose content is gone: its position, time, topics and privacy, and
+    /// the external ID of a compacted event.
     Removed(Removed),
 }
 

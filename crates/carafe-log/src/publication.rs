@@ -152,9 +152,17 @@ impl Publication {
     pub(crate) fn erased(&self) -> Self {
         match self.kind() {
             Kind::Event => self.without_content(Kind::Removed(Removed::Erased)),
-            kind @ (Kind::End(_) | Kind::Stop) => self.without_content(kind),
-            Kind::Erase(_) | Kind::Removed(_) => self.clone(),
+            kind @ (Kind::End(_) | Kind::Stop | Kind::Removed(_)) => self.without_content(kind),
+            Kind::Erase(_) => self.clone(),
         }
+    }
+
+    /// What compaction leaves of the publication. Its ID stays, so that clients that know it
+    /// continue after it, but is no idempotency key any more.
+    #[cfg(feature = "disk")]
+    pub(crate) fn compacted(&self) -> Self {
+        let id = self.external_id().cloned().map(IdempotencyKey);
+        Self { id, ..self.without_content(Kind::Removed(Removed::Compacted)) }
     }
 
     /// The topics, the privacy and what they mean for the life of the topics, and no content.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use carafe_hub::{
-    EraseOne, Format, Gap, GapReason, HubLimits, Sink, Start, Subscribe, SubscriberId, Written,
+    Access, EraseOne, Format, Gap, GapReason, HubLimits, Sink, Start, Subscribe, SubscriberId,
+    Written,
 };
 use carafe_log::{Kind, MemoryLimits, Removed};
 use carafe_protocol::{Position, TopicMatcher};
@@ -124,7 +125,7 @@ fn private_events_that_were_erased_are_no_gap_for_those_who_may_not_see_them() {
         at_once(rig.hub.publish(publication("a", "secret").with_private(true))).unwrap();
         rig.publish("a", "public");
         rig.erase("b");
-        let private = Subscribe::to(exact("a")).with_access(carafe_hub::Access::public());
+        let private = Subscribe::to(exact("a")).with_access(Access::public());
         rig.erase("a");
         rig.publish("a", "new");
         let received = rig.listen(private.from(after(start))).receive();
@@ -136,7 +137,7 @@ fn private_events_that_were_erased_are_no_gap_for_those_who_may_not_see_them() {
         at_once(rig.hub.publish(publication("a", "secret").with_private(true))).unwrap();
         rig.erase("a");
         rig.publish("a", "new");
-        let private = Subscribe::to(exact("a")).with_access(carafe_hub::Access::public());
+        let private = Subscribe::to(exact("a")).with_access(Access::public());
         let received = rig.listen(private.from(after(start))).receive();
         assert_eq!((received.len(), data(&received)), (2, vec!["new"]));
     }
@@ -155,7 +156,24 @@ fn one_event_is_erased_by_its_position_and_any_of_its_topics() {
     assert_eq!(erase("a", event), EraseOne::ErasedBefore);
     assert_eq!(erase("a", erasure), EraseOne::NotFound, "an erasure is no event");
     assert!(data(&rig.listen(everything().from(Start::Earliest)).receive()).is_empty());
-    assert_eq!(at_once(rig.hub.find_id(&event.to_string(), &Default::default(), None)), Ok(None));
+}
+
+#[test]
+fn a_reader_continues_after_an_erased_event_that_it_may_have_seen() {
+    for rig in rigs() {
+        let event = rig.publish("a", "open");
+        let private = publication("a", "secret").with_private(true);
+        let private = at_once(rig.hub.publish(private)).unwrap().position;
+        let erasure = rig.erase("a");
+        let find = |position: Position, access: Access| {
+            at_once(rig.hub.find_id(&position.to_string(), &access, None)).unwrap()
+        };
+        assert_eq!(find(event, Access::public()), Some(event));
+        assert_eq!(find(private, Access::public()), None);
+        assert_eq!(find(private, Access::all()), Some(private));
+        assert_eq!(find(erasure, Access::all()), None, "an erasure is no event");
+        assert_eq!(at_once(rig.hub.newest(&Access::all(), None)), Ok(None));
+    }
 }
 
 /// A client that takes a number of bytes, and remembers how its stream has ended.

@@ -9,7 +9,8 @@ use carafe_log::contract::helpers::{
     try_read_all, wait,
 };
 use carafe_log::{
-    Access, Append, DiskLog, Entry, Find, Kind, LatestQuery, OfflineLog, Publication, Read, Removed,
+    Access, Append, DiskLog, Entry, Erase, ExternalId, Find, Kind, LatestQuery, OfflineLog,
+    Publication, Read, Removed,
 };
 use carafe_protocol::{Position, TopicMatcher};
 use rand::rngs::StdRng;
@@ -103,6 +104,24 @@ fn an_event_that_a_reader_still_needs_stays() {
     }
     let again = wait(log.append(vec![with_key])).unwrap();
     assert_eq!((again[0].position, again[0].repeated), (known, true));
+}
+
+#[test]
+fn a_compacted_event_is_found_by_its_id_until_it_is_erased() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments().with_erase_within(Duration::ZERO)).unwrap();
+    log.compact(vec![pattern("state/*")]);
+    let id = ExternalId::new("urn:first").unwrap();
+    let first = publication("state/0", "the first value").with_external_id(id.clone());
+    let first = append_one(&log, first);
+    update(&log, 60);
+    until_gone(&disk, &log, "the first value");
+    let search = || wait(log.find_external_id(id.clone(), Access::all()));
+    assert_eq!(search(), Ok(Some(first)));
+    append_one(&log, Publication::erase(topic("state/0"), Erase::Before));
+    assert_eq!(search(), Ok(None));
+    until_gone(&disk, &log, "urn:first");
+    assert_eq!(all(&log)[0].publication.kind(), Kind::Removed(Removed::Compacted));
 }
 
 /// Crash images that are looked at.

@@ -166,7 +166,9 @@ fn a_search_that_began_before_a_segment_was_written_again_finds_what_it_would_ha
 #[test]
 fn erasures_are_refused_while_too_many_wait() {
     let disk = SimDisk::default();
-    let log = open(&disk, later().with_erasures(2)).unwrap();
+    let log = with_sealed_secrets(&disk, later().with_erasures(2));
+    // No segment can be replaced, so the erasures wait.
+    disk.fail_all(Call::Rename, Fault::Error(Errno::Io));
     append(&log, vec![erasure("a"), erasure("b")]);
     let refused = Err(AppendError::TooManyErasures { limit: 2 });
     assert_eq!(wait(log.append(vec![publication("a", ""), erasure("c")])), refused);

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use crate::http::{Stream, header, request};
 use crate::mercure::fixture::{Hub, PATH, form, ids};
-use crate::process::Server;
+use crate::process::{Process, Server, carafe};
 
 #[test]
 fn a_repeated_id_is_another_update() {
@@ -54,6 +54,20 @@ fn an_update_without_an_id_is_resumed_after_by_its_position() {
     let mut stream = Stream::open(hub.address, &format!("{PATH}?topic=a&lastEventID={first}"), &[]);
     assert_eq!(header(&stream.head, "last-event-id"), Some(&*first));
     assert_eq!(ids(&mut stream, 1), [second]);
+}
+
+#[test]
+fn a_client_whose_last_update_was_erased_misses_nothing() {
+    let options = ["dev", "--mercure", "--log", "memory:", "--listen", "127.0.0.1:0"];
+    let hub = Server::of(Process::start(carafe().args(options)));
+    let last = crate::http::publish(hub.address, "/events/users/7", "secret");
+    assert_eq!(request(hub.address, "DELETE", "/events/users/7", &[], b"").status, 200);
+    let later =
+        ["/events/a", "/events/users/7"].map(|of| crate::http::publish(hub.address, of, ""));
+    let target = format!("{PATH}?topic=a&topic=users/7&lastEventID={last}");
+    let mut stream = Stream::open(hub.address, &target, &[]);
+    assert_eq!(header(&stream.head, "last-event-id"), Some(&*last));
+    assert_eq!(ids(&mut stream, 2), later);
 }
 
 #[test]

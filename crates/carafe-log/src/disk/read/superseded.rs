@@ -11,7 +11,7 @@ use crate::disk::read::part::SegmentReader;
 use crate::disk::read::pick::MatcherSet;
 use crate::disk::state::DiskShared;
 use crate::wanted::{Budget, Wanted};
-use crate::{Access, Entry, Kind, LatestQuery, ReadError, Removed};
+use crate::{Access, Entry, LatestQuery, ReadError};
 
 /// The maximum number of events that are kept as the newest of their topic. With more, nothing is
 /// compacted: their offsets take 8 bytes of memory each while a pass runs.
@@ -108,7 +108,7 @@ impl Superseded {
         if !is_superseded {
             return entry;
         }
-        let publication = publication.without_content(Kind::Removed(Removed::Compacted));
+        let publication = publication.compacted();
         Entry { publication, ..entry }
     }
 }
