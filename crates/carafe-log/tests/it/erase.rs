@@ -45,7 +45,7 @@ mod contract {
     carafe_log::contract::tests!(Rewriting);
 }
 
-fn at_once() -> DiskOptions {
+pub(crate) fn at_once() -> DiskOptions {
     small_segments().with_erase_within(Duration::ZERO)
 }
 
@@ -53,7 +53,7 @@ fn later() -> DiskOptions {
     small_segments()
 }
 
-fn erasure(of: &str) -> Publication {
+pub(crate) fn erasure(of: &str) -> Publication {
     Publication::erase(topic(of), Erase::Before)
 }
 
@@ -74,7 +74,7 @@ fn until(log: &DiskLog, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn until_carried_out(log: &DiskLog) {
+pub(crate) fn until_carried_out(log: &DiskLog) {
     until(log, || log.waiting_erasures().count == 0);
 }
 
@@ -89,7 +89,7 @@ fn with_secrets(disk: &SimDisk, options: DiskOptions) -> DiskLog {
 }
 
 /// The same, with all secrets in sealed segments whose indexes are written.
-fn with_sealed_secrets(disk: &SimDisk, options: DiskOptions) -> DiskLog {
+pub(crate) fn with_sealed_secrets(disk: &SimDisk, options: DiskOptions) -> DiskLog {
     let log = with_secrets(disk, options);
     for _ in 0..60 {
         append_one(&log, publication("b", &"z".repeat(100)));

@@ -17,6 +17,7 @@ mod keys;
 mod memory;
 mod panics;
 mod repair;
+mod replacing;
 mod sim;
 mod sizes;
 mod survival;

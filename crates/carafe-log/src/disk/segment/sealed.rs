@@ -237,10 +237,13 @@ impl Sealed {
             .map_err(unreadable)
     }
 
-    /// `None` if the index file is lost or damaged.
+    /// `None` if the index file is lost or damaged, or may be that of the segment that has replaced
+    /// this one: it has the same name, and its rows do not fit the open file. The segment gives way
+    /// before its index is removed, so to ask after the file is open is enough.
     fn open_index(&self, storage: &dyn Storage) -> Result<Option<SegmentIndex>, ReadError> {
         let index = derived::open_index(storage, &self.segment, &self.checked);
-        Ok(index.map_err(unreadable)?.map(SegmentIndex::File))
+        let index = index.map_err(unreadable)?.filter(|_| self.rewritten.get().is_none());
+        Ok(index.map(SegmentIndex::File))
     }
 
     fn is_gone(&self) -> bool {
