@@ -12,6 +12,7 @@ use carafe_protocol::Position;
 use crate::gap::Gap;
 use crate::hub::Hub;
 use crate::json_line::json_line;
+use crate::recent_erasures::ErasureStamp;
 use crate::subscription::registration::Registration;
 use crate::subscription::replay::ReadLog;
 use crate::subscription::stream::{Delivery, Subscription};
@@ -165,20 +166,26 @@ pub struct PageReader {
     page: Page,
     /// Whether something was delivered that belongs to the next page.
     is_cut: bool,
+    /// The position after which the first event was read.
+    before_events: Position,
+    /// Erasures after this may cover events of the page.
+    erasures: ErasureStamp,
 }
 
 impl PageReader {
     fn new(subscription: Subscription, limit: PageLimit) -> Self {
+        let before_events = subscription.last_sent;
+        let erasures = subscription.registration.hub.erasures.stamp();
         let page = Page {
             events: Vec::new(),
-            next: subscription.last_sent,
+            next: before_events,
             is_up_to_date: false,
             is_full: false,
             gap: None,
             ended: None,
             json: String::new(),
         };
-        Self { subscription, limit, page, is_cut: false }
+        Self { subscription, limit, page, is_cut: false, before_events, erasures }
     }
 
     /// Waits until the page has something to show: an event or a gap. Also completes when the hub
@@ -201,6 +208,7 @@ impl PageReader {
         if let Some(error) = self.subscription.failure() {
             return Err(error.clone());
         }
+        self.cut_erased();
         if self.page.is_up_to_date {
             let Registration { hub, cursor, .. } = &self.subscription.registration;
             self.page.ended = hub.end_before(&cursor.interest, self.page.next);
@@ -211,6 +219,11 @@ impl PageReader {
     /// Reads until the page is complete for now.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
         while !self.page.is_full && !self.is_cut {
+            if self.page.events.is_empty() {
+                // Before the poll: what it returns has the erasures up to here.
+                self.erasures = self.subscription.registration.hub.erasures.stamp();
+                self.before_events = self.page.next;
+            }
             match self.subscription.poll_item(cx, None, ReadLog::Allowed) {
                 Poll::Ready(Some((delivery, _))) => self.take(delivery),
                 // The hub drains: the stream has delivered everything.
@@ -252,6 +265,28 @@ impl PageReader {
             self.page.push(entry, &json);
         }
         self.page.is_full = !fits || self.page.events.len() >= self.limit.events;
+    }
+
+    /// Ends the page before the first event that was erased since it was read. The next page begins
+    /// there, and has the gap.
+    fn cut_erased(&mut self) {
+        let registration = &self.subscription.registration;
+        let recent = &registration.hub.erasures;
+        if self.erasures == recent.stamp() {
+            return;
+        }
+        let erasures = recent.since(self.erasures);
+        let is_erased = |event: &Arc<Entry>| erasures.as_ref().is_none_or(|it| it.covers(event));
+        let Some(first) = self.page.events.iter().position(is_erased) else { return };
+        let mut events = std::mem::take(&mut self.page.events);
+        events.truncate(first);
+        self.page.json.clear();
+        self.page.next = self.before_events;
+        (self.page.is_full, self.page.is_up_to_date) = (false, false);
+        for event in events {
+            let json = registration.envelope_json(&event);
+            self.page.push(event, &json);
+        }
     }
 
     fn catch_up(&mut self) {

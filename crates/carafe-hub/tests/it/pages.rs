@@ -232,6 +232,29 @@ fn a_drain_ends_the_wait_and_the_page_has_everything() {
 }
 
 #[test]
+fn a_page_ends_before_an_event_that_is_erased_while_it_is_read() {
+    for rig in [Rig::roomy(), Rig::new(MemoryLimits::default(), no_ring())] {
+        for kept in [1, 0] {
+            let before = rig.span().tail;
+            let last_kept = rig.count("b", kept).last().copied().unwrap_or(before);
+            rig.publish("a", "secret");
+            let of_both = everything().from(after(before));
+            let mut reader = at_once(rig.hub.read_page(of_both.clone(), limit(10))).unwrap();
+            assert_eq!(reader.wait().now_or_never(), Some(()));
+            at_once(rig.hub.erase(topic("a"))).unwrap();
+            rig.publish("b", "new");
+            let first = at_once(reader.finish()).unwrap();
+            assert_eq!((first.events.len(), first.next), (kept, last_kept));
+            assert!(!first.to_json().contains("secret"));
+            assert!(!first.is_full && !first.is_up_to_date && first.gap.is_none());
+            let rest = page(&rig.hub, of_both.from(after(first.next)), 10);
+            assert_eq!(rest.gap.as_ref().map(|gap| gap.reason), Some(GapReason::Erased));
+            assert_eq!((data(&rest), rest.is_up_to_date), (vec!["new"], true));
+        }
+    }
+}
+
+#[test]
 fn a_page_that_is_dropped_leaves_nothing() {
     let rig = Rig::roomy();
     let mut page = at_once(rig.hub.read_page(Subscribe::to(topic("a")), limit(10))).unwrap();
