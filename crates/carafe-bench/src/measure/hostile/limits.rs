@@ -15,6 +15,8 @@ const SEGMENT: u64 = 16 * MIB;
 const EVENT: u64 = 64 * KIB;
 const SUBSCRIBERS: u64 = 1500;
 const COMPLEX_PATTERNS: u64 = 200;
+const ENDED_TOPICS: u64 = 1000;
+const ERASURES: u64 = 100;
 
 /// Of an address: honest clients keep to it.
 const SUBSCRIBERS_OF_ADDRESS: u64 = 50;
@@ -30,6 +32,8 @@ pub(super) fn options() -> Vec<String> {
         format!("--subscribers={SUBSCRIBERS}"),
         format!("--subscribers-per-address={SUBSCRIBERS_OF_ADDRESS}"),
         format!("--complex-patterns={COMPLEX_PATTERNS}"),
+        format!("--ended-topics={ENDED_TOPICS}"),
+        format!("--erasures={ERASURES}"),
     ]
 }
 
@@ -73,6 +77,8 @@ fn value(option: &str) -> Option<u64> {
         "--header-bytes" => 16 * KIB,
         "--subscribers" => SUBSCRIBERS,
         "--complex-patterns" => COMPLEX_PATTERNS,
+        "--ended-topics" => ENDED_TOPICS,
+        "--erasures" => ERASURES,
         "--readers" => 4,
         "--replays" => 64,
         "--revocations" => 10_000,
