@@ -301,8 +301,10 @@ fn clients_that_do_not_read_take_one_record_each() {
         hub.publish(&data);
     }
     let more = hub.server.memory("RssAnon").saturating_sub(before);
-    // The events themselves are there once, in the history and in the ring.
-    let events = 3 * 40 * data.len();
+    // The events themselves are there once, in the history and in the ring. On a busy machine some
+    // are joined for a broadcast, which clients at different places hold. Records of all that they
+    // have not taken would be 50 MB for the first event alone.
+    let events = (3 * 40 + 20) * data.len();
     assert!(more < events + STREAMS * 64 * KIB, "{} KiB", more / KIB);
     drop(streams);
     hub.metrics.wait_for(&closed("left"), STREAMS as f64);
