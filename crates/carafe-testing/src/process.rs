@@ -1,9 +1,11 @@
 //! Programs under test as child processes, which end with the test.
 
+use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,6 +125,11 @@ impl Process {
     pub fn next_record(&self, wanted: impl FnMut(&str) -> bool) -> String {
         next_line(&self.stderr, wanted).unwrap_or_else(|reason| panic!("{reason}"))
     }
+}
+
+/// The value of an environment variable, which changes the size of a test.
+pub fn from_env<N: FromStr<Err: Debug>>(name: &str, otherwise: N) -> N {
+    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
 }
 
 /// The seed of a test's random numbers. It is printed, and `CARAFE_TEST_SEED` sets it to repeat a

@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ending_topics::{ENDING, FEWEST, SECRET, end_topics};
-use crate::process::Server;
+use crate::process::{Server, from_env};
 
 const PUBLISHERS: usize = 50;
-/// Of the subscribers, these want everything, these ask by patterns, and the others want one
-/// publisher's topic each.
 /// These end topics, and reopen some.
 const ENDERS: usize = 5;
+/// Of the subscribers, these want everything, these ask by patterns, and the others want one
+/// publisher's topic each.
 const SUBSCRIBERS: usize = 200;
 const OF_EVERYTHING: usize = 20;
 const BY_PATTERN: usize = 60;
@@ -40,10 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many events of each publisher there are. It names them 1, 2, 3 and so on.
 type Counts = HashMap<String, u64>;
-
-fn from_env(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {

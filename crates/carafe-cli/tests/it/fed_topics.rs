@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::process::Server;
+use crate::process::{Server, from_env};
 
 /// The size of the test, which `CARAFE_TEST_TOPICS`, `…_EVENTS` and `…_KILLS` change. The aim is
 /// 1,000 topics, 3,000 events of each, and two kills.
@@ -25,10 +25,6 @@ const RATE: u64 = 50;
 const OVERLAP: usize = 3;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn from_env(name: &str, otherwise: usize) -> usize {
-    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_text_is_complete_at_every_reader_though_the_hub_is_killed() {

@@ -5,9 +5,7 @@
 
 use std::time::Instant;
 
-use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use carafe_log::{Appended, Publication};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -18,6 +16,7 @@ use crate::api::allowance::UnpaidBatch;
 use crate::api::app::App;
 use crate::api::body::{BodyReader, bad_utf_8};
 use crate::api::caller::Caller;
+use crate::api::held_body::held_body;
 use crate::api::line_event::{LineEvent, bad_line, longest_line, too_long};
 use crate::api::lines::Lines;
 use crate::api::options::Options;
@@ -123,19 +122,7 @@ fn answer(appended: &[Appended], mut held: Held) -> Response {
     let fresh = appended.iter().any(|one| !one.repeated);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (status, json, Body::from(Bytes::from_owner(HeldBytes { body, _held: held }))).into_response()
-}
-
-/// Bytes, and their memory reservation.
-struct HeldBytes {
-    body: Vec<u8>,
-    _held: Held,
-}
-
-impl AsRef<[u8]> for HeldBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
+    (status, json, held_body(body, held)).into_response()
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use carafe_hub::{PageLimit, PageReader, Start, Subscribe, SubscribeError};
 use carafe_log::Access;
 use carafe_protocol::{Position, Topic, TopicMatcher};
@@ -22,8 +21,8 @@ use crate::api::accept::prefers_json;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::heartbeat::duration;
+use crate::api::held_body::held_body;
 use crate::api::last_event_id;
-use crate::api::page_body::PageBody;
 use crate::api::query::Query;
 use crate::api::refusal::refusal;
 use crate::observe::stream_record::log_refused;
@@ -207,7 +206,7 @@ fn answer(permit: Permit, json: String, caching: &Caching, asked: &HeaderMap) ->
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // With the permit: a client that does not read its page holds memory until it does.
-    *response.body_mut() = Body::new(PageBody::new(Bytes::from(json), permit));
+    *response.body_mut() = held_body(json.into_bytes(), permit);
     response
 }
 

@@ -25,6 +25,8 @@ pub(crate) mod health;
 #[cfg(feature = "hub")]
 pub(crate) mod heartbeat;
 #[cfg(feature = "hub")]
+pub(crate) mod held_body;
+#[cfg(feature = "hub")]
 pub(crate) mod history;
 #[cfg(feature = "hub")]
 pub(crate) mod hub_body;
@@ -45,8 +47,6 @@ pub(crate) mod metrics;
 pub(crate) mod options;
 #[cfg(feature = "hub")]
 pub(crate) mod page;
-#[cfg(feature = "hub")]
-pub(crate) mod page_body;
 #[cfg(feature = "hub")]
 pub(crate) mod publication;
 #[cfg(feature = "hub")]

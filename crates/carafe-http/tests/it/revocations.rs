@@ -1,7 +1,6 @@
 //! Revoked tokens and users: what is refused, and which streams end.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -315,8 +314,8 @@ async fn users_of_the_app_are_revoked_by_their_identity() {
 
 #[tokio::test]
 async fn a_revocation_that_another_node_has_stored_is_in_force_here() {
-    let log = Arc::new(MemoryLog::default());
-    let rig = Rig::on(Hub::new(Shared(Arc::clone(&log))), Options::default());
+    let log = MemoryLog::default();
+    let rig = Rig::on(Hub::new(log.clone()), Options::default());
     let ann = token(json!({"sub": "ann"}));
     let stream = rig.open("/events/a", &ann).await;
     let data = json!({"subject": "ann", "issued_before": now() + 1, "until": null, "changed": 1});
@@ -329,72 +328,6 @@ async fn a_revocation_that_another_node_has_stored_is_in_force_here() {
     ends_expired(stream).await;
     assert!(rig.refuses(&ann).await);
     assert_eq!(rig.revocations.list().await.unwrap()[0].position(), position);
-}
-
-/// A log that the test can use, too.
-struct Shared(Arc<MemoryLog>);
-
-mod shared {
-    use carafe_log::{
-        Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, ExternalId,
-        Find, Followed, Follower, Publication, Read, ReadError, Span,
-    };
-    use carafe_protocol::{Offset, Position, TopicMatcher};
-
-    use super::Shared;
-
-    impl Append for Shared {
-        fn append(
-            &self,
-            batch: Vec<Publication>,
-        ) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
-            self.0.append(batch)
-        }
-    }
-
-    impl Read for Shared {
-        fn clock(&self) -> Clock {
-            self.0.clock()
-        }
-
-        fn span(&self) -> Span {
-            self.0.span()
-        }
-
-        fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
-            self.0.find(position)
-        }
-
-        fn find_external_id(
-            &self,
-            id: ExternalId,
-            access: Access,
-        ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-            self.0.find_external_id(id, access)
-        }
-
-        fn read(
-            &self,
-            after: Offset,
-            wanted: Vec<TopicMatcher>,
-            limit: BlockLimit,
-        ) -> BoxFuture<'_, Result<Block, ReadError>> {
-            self.0.read(after, wanted, limit)
-        }
-
-        fn before_last(
-            &self,
-            count: usize,
-            wanted: Vec<TopicMatcher>,
-            access: Access,
-        ) -> BoxFuture<'_, Result<Position, ReadError>> {
-            self.0.before_last(count, wanted, access)
-        }
-
-        fn follow(&self, recent: usize, follower: Follower) -> Followed {
-            self.0.follow(recent, follower)
-        }
-    }
 }
 
 /// As after a restart, for a log that keeps its entries.

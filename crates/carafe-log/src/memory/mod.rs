@@ -27,7 +27,7 @@ use crate::{
 /// generation, so that clients learn of a restart.
 ///
 /// Appends and short reads complete immediately. Longer reads run on threads of the log, in turns,
-/// so that they delay neither publishers nor other readers.
+/// so that they delay neither publishers nor other readers. Clones are handles to the same log.
 ///
 /// ```
 /// use carafe_log::{Append, MemoryLimits, MemoryLog, Publication, Read};
@@ -40,6 +40,7 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
+#[derive(Clone)]
 pub struct MemoryLog {
     shared: Arc<MemoryShared>,
 }

@@ -147,15 +147,16 @@ impl Life {
     }
 }
 
-fn crashes() -> usize {
-    std::env::var("CARAFE_TEST_CRASHES").map_or(CRASHES, |number| number.parse().unwrap())
+/// How many crash images a test looks at.
+pub(crate) fn crashes(otherwise: usize) -> usize {
+    std::env::var("CARAFE_TEST_CRASHES").map_or(otherwise, |number| number.parse().unwrap())
 }
 
 #[test]
 fn after_any_crash_every_acknowledged_entry_is_there_and_none_is_invented() {
     println!("seed {SEED:#x}");
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let each = crashes().div_ceil(threads);
+    let each = crashes(CRASHES).div_ceil(threads);
     std::thread::scope(|scope| {
         for thread in 0..threads {
             scope.spawn(move || {

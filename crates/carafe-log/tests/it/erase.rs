@@ -16,6 +16,7 @@ use carafe_protocol::{Offset, TopicMatcher};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::crash::crashes;
 use crate::disk::{all, open, small_segments};
 use crate::sim::{Call, Errno, Fault, SimDisk, Sync};
 
@@ -317,15 +318,11 @@ impl Life {
     }
 }
 
-fn crashes() -> usize {
-    std::env::var("CARAFE_TEST_CRASHES").map_or(CRASHES, |number| number.parse().unwrap())
-}
-
 #[test]
 fn after_any_crash_during_a_rewrite_nothing_is_lost_and_nothing_erased_comes_back() {
     println!("seed {SEED:#x}");
     let mut life = Life::live(SimDisk::default(), SEED);
-    for _ in 0..crashes() {
+    for _ in 0..crashes(CRASHES) {
         let done = life.random.random_range(0..=life.disk.done());
         let image = life.disk.crash(done, &mut life.random);
         assert_eq!(life.survives(image, done), Ok(()), "after {done} operations");

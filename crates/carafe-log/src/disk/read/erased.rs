@@ -41,6 +41,11 @@ pub(crate) fn holds_erased(
 
 /// Whether the content of one of these entries is there, and erased.
 fn has_covered(part: &SegmentReader, rows: &[Row], erasures: &Erasures) -> Result<bool, ReadError> {
-    let found = part.segment.first_of(rows, |entry| erasures.covers(entry))?;
-    Ok(found.is_some())
+    let mut found = false;
+    // As they are stored: `part` would hide what is erased.
+    part.segment.entries(rows, |entry| {
+        found = erasures.covers(&entry);
+        !found
+    })?;
+    Ok(found)
 }

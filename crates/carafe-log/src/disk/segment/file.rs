@@ -195,20 +195,6 @@ impl Segment {
         found.ok_or_else(|| self.damaged(row))
     }
 
-    /// The first of these entries for which `is_it` returns `true`.
-    pub(crate) fn first_of(
-        &self,
-        rows: &[Row],
-        is_it: impl Fn(&Entry) -> bool,
-    ) -> Result<Option<Entry>, ReadError> {
-        let mut found = None;
-        self.entries(rows, |entry| {
-            found = Some(entry).filter(&is_it);
-            found.is_none()
-        })?;
-        Ok(found)
-    }
-
     fn damaged(&self, row: Row) -> ReadError {
         ReadError::Damaged(format!("entry {} in {} is not what was written", row.offset, self.name))
     }
