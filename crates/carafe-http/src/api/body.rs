@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +19,13 @@ use crate::policy::publish_rate::Publisher;
 
 /// How long, in all, a body may wait for memory.
 pub(crate) const WAIT: Duration = Duration::from_secs(5);
+
+/// Whether the content type is this, whatever its parameters are.
+pub(crate) fn is_of_type(headers: &HeaderMap, content_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(content_type)
+}
 
 /// A body that is being read. Memory is reserved before bytes are kept.
 pub(crate) struct BodyReader<'a> {

@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use carafe_hub::{EraseError, EraseOne};
 use carafe_protocol::{Position, Topic};
-use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 
 use crate::answer::problem::Problem;
@@ -13,6 +12,7 @@ use crate::api::allowance;
 use crate::api::app::App;
 use crate::api::caller::Caller;
 use crate::api::publication::not_stored;
+use crate::api::published::with_position;
 use crate::api::query::Query;
 use crate::api::topic::topic_in_path;
 use crate::policy::client::{hub_client, publisher};
@@ -32,7 +32,7 @@ pub(crate) async fn erase(app: &App, request: Request<Body>) -> Result<Response,
     check_nothing_else(parts.uri.query(), event.is_some())?;
     allowance::take(app, publisher(&app.options.proxies, caller.identity, &parts), 1)?;
     match event {
-        None => Ok(erased(app.hub.erase(topic).await.map_err(not_stored)?)),
+        None => Ok(with_position(StatusCode::OK, app.hub.erase(topic).await.map_err(not_stored)?)),
         Some(event) => {
             let client = hub_client(&app.options.proxies, caller.identity, &parts);
             one(&topic, app.hub.erase_one(&topic, event, client).await)
@@ -42,7 +42,7 @@ pub(crate) async fn erase(app: &App, request: Request<Body>) -> Result<Response,
 
 fn one(topic: &Topic, outcome: Result<EraseOne, EraseError>) -> Result<Response, Problem> {
     match outcome {
-        Ok(EraseOne::Erased(position)) => Ok(erased(position)),
+        Ok(EraseOne::Erased(position)) => Ok(with_position(StatusCode::OK, position)),
         Ok(EraseOne::ErasedBefore) => Ok(StatusCode::NO_CONTENT.into_response()),
         // The same for an event of another topic: nothing is said of events whose topics are not
         // granted.
@@ -72,11 +72,4 @@ fn position(text: &str) -> Result<Position, Problem> {
         let detail = "`id` is not the ID of an event: use the `id` that it was received with";
         Problem::of(ProblemKind::BadParameter, detail)
     })
-}
-
-/// The position of the erasure.
-fn erased(position: Position) -> Response {
-    // A position needs no escaping in JSON.
-    let json = format!("{{\"id\":\"{position}\"}}");
-    ([(CONTENT_TYPE, "application/json")], json).into_response()
 }

@@ -8,13 +8,12 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use carafe_hub::{PageLimit, PageReader, Start, Subscribe, SubscribeError};
 use carafe_log::Access;
-use carafe_protocol::{Position, Topic, TopicMatcher};
+use carafe_protocol::{Position, Topic};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::timeout;
 
-use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::accept::prefers_json;
@@ -24,7 +23,7 @@ use crate::api::heartbeat::duration;
 use crate::api::held_body::held_body;
 use crate::api::last_event_id;
 use crate::api::query::Query;
-use crate::api::refusal::refusal;
+use crate::api::refusal::{limit_met, refusal};
 use crate::observe::stream_record::log_refused;
 use crate::policy::revocations::bearer::revoked;
 use crate::policy::subscribers::Permit;
@@ -146,15 +145,7 @@ async fn wait_for(reader: &mut PageReader, wait: Duration, expires: Option<Syste
 }
 
 fn page_refusal(caller: &Caller<'_>, error: &SubscribeError) -> Problem {
-    let problem = refusal(caller, error);
-    match error {
-        SubscribeError::TooManyComplexPatterns(_) => problem.counts_for(Limit::ComplexPatterns),
-        SubscribeError::TooManyComplexPatternsOfClient { .. } => {
-            problem.counts_for(Limit::ComplexPatternsPerClient)
-        }
-        SubscribeError::TooManySnapshots => problem.counts_for(Limit::SnapshotBytes),
-        _ => problem,
-    }
+    limit_met(error).into_iter().fold(refusal(caller, error), Problem::counts_for)
 }
 
 /// Whether the answer may differ from that to other clients. An app or a proxy may look at cookies
@@ -234,14 +225,11 @@ fn matches(headers: &HeaderMap, tag: &[u8]) -> bool {
 }
 
 /// When a client wants nothing but a 204.
-#[derive(Default)]
 pub(crate) struct Unless {
     /// If there is no event in history, and nobody feeds a topic.
     pub(crate) absent: bool,
     /// If all topics have ended.
     pub(crate) ended: bool,
-    /// The topics by name.
-    pub(crate) topics: Vec<Topic>,
     /// Whether the client has a position: then it wants the rest, and the end, also of topics that
     /// have ended.
     pub(crate) resumes: bool,
@@ -249,27 +237,16 @@ pub(crate) struct Unless {
 
 impl Unless {
     /// Reads the parameters `absent` and `ended`.
-    pub(crate) fn parse(
-        headers: &HeaderMap,
-        query: &Query,
-        matchers: &[TopicMatcher],
-    ) -> Result<Self, Problem> {
+    pub(crate) fn parse(headers: &HeaderMap, query: &Query) -> Result<Self, Problem> {
         let is_asked = |name| match query.one(name)? {
             None => Ok(false),
             Some("204") => Ok(true),
             Some(_) => Err(bad("`absent` and `ended` have one value: use 204, or leave them out")),
         };
-        let topics = matchers.iter().filter_map(|matcher| match matcher {
-            TopicMatcher::Exact(topic) => Some(topic.clone()),
-            TopicMatcher::Pattern(_) => None,
-        });
-        let id = last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
-        Ok(Self {
-            absent: is_asked("absent")?,
-            ended: is_asked("ended")?,
-            topics: topics.collect(),
-            resumes: id.is_some(),
-        })
+        let (absent, ended) = (is_asked("absent")?, is_asked("ended")?);
+        let id = || last_event_id::requested(headers, query.all(last_event_id::PARAMETER));
+        // Most requests have neither parameter, and their ID does not matter here.
+        Ok(Self { absent, ended, resumes: (absent || ended) && id().is_some() })
     }
 }
 
@@ -280,7 +257,7 @@ pub(crate) async fn is_nothing(
     unless: &Unless,
     request: &Subscribe,
 ) -> Result<bool, SubscribeError> {
-    let Unless { absent, ended, topics, resumes } = unless;
+    let Unless { absent, ended, resumes } = unless;
     if !absent && !ended {
         return Ok(false);
     }
@@ -289,7 +266,7 @@ pub(crate) async fn is_nothing(
         return Ok(!resumes);
     }
     let is_fed = |topic: &Topic| app.feeding.is_fed(topic, access.covers_topic(topic));
-    if !absent || topics.iter().any(is_fed) {
+    if !absent || request.topics().any(is_fed) {
         return Ok(false);
     }
     let limit = PageLimit { events: 1, ..PageLimit::default() };

@@ -182,7 +182,7 @@ impl http_body::Body for HubBody {
 }
 
 /// The time by the monotonic clock; `None` if it is too far away to be represented.
-fn instant(time: SystemTime) -> Option<Instant> {
+pub(crate) fn instant(time: SystemTime) -> Option<Instant> {
     Instant::now().checked_add(time.duration_since(SystemTime::now()).unwrap_or_default())
 }
 

@@ -27,8 +27,8 @@ pub(crate) fn longest_line(options: &Options) -> usize {
 
 /// The event of a line.
 pub(crate) struct LineEvent<'a> {
-    pub(crate) data: String,
-    pub(crate) parameters: Parameters,
+    data: String,
+    parameters: Parameters,
     topic: Option<String>,
     alternates: Option<Alternates>,
     options: &'a Options,

@@ -13,10 +13,10 @@ use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::app::App;
-use crate::api::body::{BodyReader, Most};
+use crate::api::body::{BodyReader, Most, is_of_type};
 use crate::api::caller::Caller;
 use crate::api::ingest::handler::ingest;
-use crate::api::ingest::request::{Form, NDJSON, Template, is_of_type};
+use crate::api::ingest::request::{Form, NDJSON, Template};
 use crate::api::life::Life;
 use crate::api::publication::{Parameters, TOPICS, not_stored, too_many_topics};
 use crate::api::published::published;
@@ -111,7 +111,7 @@ async fn batch(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !is_of_type(parts, NDJSON) {
+    if !is_of_type(&parts.headers, NDJSON) {
         return Err(no_topic());
     }
     if !query.is_empty() {

@@ -15,6 +15,18 @@ pub(crate) fn refusal(caller: &Caller<'_>, error: &SubscribeError) -> Problem {
     problem(error).unwrap_or_else(|| caller.refused(error.to_string()))
 }
 
+/// The limit that the request meets now. It may be accepted later.
+pub(crate) fn limit_met(error: &SubscribeError) -> Option<Limit> {
+    match error {
+        SubscribeError::TooManyComplexPatterns(_) => Some(Limit::ComplexPatterns),
+        SubscribeError::TooManyComplexPatternsOfClient { .. } => {
+            Some(Limit::ComplexPatternsPerClient)
+        }
+        SubscribeError::TooManySnapshots => Some(Limit::SnapshotBytes),
+        _ => None,
+    }
+}
+
 /// The problem document of a rejected subscription. `None` if the client lacks the right: whether
 /// it needs a token, or another one, depends on the protocol.
 pub(crate) fn problem(error: &SubscribeError) -> Option<Problem> {

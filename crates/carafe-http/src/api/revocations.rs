@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::allowance;
 use crate::api::app::App;
-use crate::api::body::{BodyReader, Most};
+use crate::api::body::{BodyReader, Most, is_of_type};
 use crate::api::caller::Caller;
 use crate::api::publication::not_stored;
 use crate::api::query::Query;
@@ -122,9 +122,7 @@ fn revocation(wanted: Wanted) -> Result<Revocation, Problem> {
 
 /// A form of a foreign page cannot send JSON without asking first.
 fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if is_of_type(headers, "application/json") {
         return Ok(());
     }
     let detail = "a revocation is JSON: send it as application/json, such as {\"subject\":\"ann\"}";

@@ -12,9 +12,9 @@ use carafe_hub::{
 };
 use carafe_log::ReadError;
 use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
-use http::header::{CACHE_CONTROL, CONNECTION};
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use tracing::error;
 
 use crate::answer::headers::{POSITION, head_of_a_stream, stream_headers};
@@ -30,7 +30,7 @@ use crate::api::last_event_id;
 use crate::api::life;
 use crate::api::options::Options;
 use crate::api::query::Query;
-use crate::api::refusal::{bad_pattern, refusal};
+use crate::api::refusal::{bad_pattern, limit_met, refusal};
 use crate::api::topic::{topic, topic_in_path};
 use crate::api::topic_state;
 use crate::observe::metrics::{DeliveryPath, FallbackReason};
@@ -93,10 +93,7 @@ async fn open_stream(
     let Asked { request, format, heartbeat, described, .. } = asked;
     match open(app, parts, request).await {
         // `EventSource` stops reconnecting.
-        Ok(Opened::Stream(_, subscription)) if subscription.is_over() => {
-            let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            Ok((StatusCode::NO_CONTENT, no_store).into_response())
-        }
+        Ok(Opened::Stream(_, subscription)) if subscription.is_over() => Ok(history::nothing()),
         Ok(Opened::Stream(permit, subscription)) => {
             let frames = subscription.into_frames(format).with_heartbeat(heartbeat);
             let expires = caller.rights.expires;
@@ -133,32 +130,27 @@ pub(crate) async fn open(
             return Ok(over(options, parts.version, limit));
         }
     };
-    match app.hub.subscribe(request).await {
-        Ok(subscription) => Ok(Opened::Stream(permit, subscription)),
-        Err(SubscribeError::Draining) => {
+    let error = match app.hub.subscribe(request).await {
+        Ok(subscription) => return Ok(Opened::Stream(permit, subscription)),
+        Err(error) => error,
+    };
+    if let Some(limit) = limit_met(&error) {
+        return Ok(over(options, parts.version, limit));
+    }
+    match error {
+        SubscribeError::Draining => {
             Ok(Opened::Later(come_back(options, parts.version, "draining", options.retry)))
         }
-        Err(SubscribeError::TooManyComplexPatterns(_)) => {
-            Ok(over(options, parts.version, Limit::ComplexPatterns))
-        }
-        Err(SubscribeError::TooManyComplexPatternsOfClient { .. }) => {
-            Ok(over(options, parts.version, Limit::ComplexPatternsPerClient))
-        }
-        Err(SubscribeError::TooManySnapshots) => {
-            Ok(over(options, parts.version, Limit::SnapshotBytes))
-        }
         // The same request would fail again: the client gets a problem document.
-        Err(
-            error @ SubscribeError::Read(
-                ReadError::TooMuchWork { .. } | ReadError::TooManyLatest { .. },
-            ),
-        ) => Err(error),
-        Err(SubscribeError::Read(error)) => {
+        SubscribeError::Read(ReadError::TooMuchWork { .. } | ReadError::TooManyLatest { .. }) => {
+            Err(error)
+        }
+        SubscribeError::Read(error) => {
             error!(%error, "cannot open a stream: the history cannot be read");
             let retry = OVER_LIMIT * options.retry.max(SHORTEST);
             Ok(Opened::Later(come_back(options, parts.version, "unreadable", retry)))
         }
-        Err(error) => Err(error),
+        error => Err(error),
     }
 }
 
@@ -244,7 +236,7 @@ async fn parse(app: &App, caller: &Caller<'_>, parts: &Parts) -> Result<Asked, P
         [TopicMatcher::Exact(topic)] => Some(topic.clone()),
         _ => None,
     };
-    let unless = Unless::parse(&parts.headers, &query, &matchers)?;
+    let unless = Unless::parse(&parts.headers, &query)?;
     let request = match matchers.is_empty() {
         true => Subscribe::to_everything(),
         false => Subscribe::to_all(matchers),

@@ -1,12 +1,12 @@
 //! Parameters in the format of HTML forms, from a query or a body.
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
+use crate::api::body::is_of_type;
 use crate::api::query::bad_escapes;
 
 /// The most pairs of a form: a pair of two bytes takes far more memory when it is decoded.
@@ -62,9 +62,7 @@ impl FormData {
 
 /// Whether a body with these headers is a form.
 pub(crate) fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    is_of_type(headers, "application/x-www-form-urlencoded")
 }
 
 /// Decodes with one copy, whatever is escaped.

@@ -106,10 +106,7 @@ impl Feed<'_> {
                 biased;
                 interruption = interruptions.next() => return Err(End::Interrupted(interruption)),
                 appended = self.store.appended(), if is_appending => {
-                    if let Err(failed) = appended {
-                        self.store.discard();
-                        return Err(End::Failed(failed));
-                    }
+                    appended.map_err(End::Failed)?;
                     continue;
                 }
                 received = wait(&mut self.body, need) => received.map_err(End::Broken)?,

@@ -1,13 +1,13 @@
 //! What ends an ingest request while its body is open.
 
 use std::pin::Pin;
-use std::time::SystemTime;
 
 use carafe_hub::{Hub, TopicWatch};
 use carafe_protocol::{Position, Topic};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
 use crate::api::caller::Caller;
+use crate::api::hub_body::instant;
 use crate::api::ingest::request::Template;
 use crate::policy::revocations::bearer::{Bearer, Watched};
 
@@ -50,13 +50,9 @@ pub(crate) struct Interruptions {
 
 impl Interruptions {
     pub(crate) fn new(hub: &Hub, template: &Template, caller: &Caller<'_>) -> Self {
-        let (expires, revoked) = (caller.rights.expires, caller.bearer.as_ref().map(Bearer::watch));
+        let revoked = caller.bearer.as_ref().map(Bearer::watch);
         let watch = hub.watch(template.topics());
-        let expiry = expires.and_then(|expires| {
-            let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
-            // A time that cannot be reached is no end.
-            Instant::now().checked_add(left).map(|end| Box::pin(sleep_until(end)))
-        });
+        let expiry = caller.rights.expires.and_then(instant).map(|end| Box::pin(sleep_until(end)));
         let topics: Vec<_> = template.topics().cloned().collect();
         // A request that begins a new life of its topics is not stopped by what was asked of the
         // old one.

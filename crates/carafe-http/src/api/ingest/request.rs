@@ -2,11 +2,11 @@
 
 use carafe_log::{Outcome, Publication};
 use carafe_protocol::{EventType, Topic};
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
+use crate::api::body::is_of_type;
 use crate::api::caller::Caller;
 use crate::api::ingest::on_abort;
 use crate::api::life::Life;
@@ -35,9 +35,9 @@ impl Form {
         let splits = splits(query)?;
         let streams = query.flag("stream")?;
         let wants = streams || query.one(on_abort::PARAMETER)?.is_some();
-        let form = if is_of_type(parts, EVENT_STREAM) {
+        let form = if is_of_type(&parts.headers, EVENT_STREAM) {
             Self::EventStream
-        } else if is_of_type(parts, NDJSON) {
+        } else if is_of_type(&parts.headers, NDJSON) {
             match has_topic || streams {
                 true => Self::Ndjson,
                 false => return Ok(None),
@@ -73,13 +73,6 @@ fn splits(query: &Query) -> Result<bool, Problem> {
         Some("lines") => Ok(true),
         Some(_) => Err(bad("unknown split: use split=lines, or leave it out")),
     }
-}
-
-/// Whether the content type is this, whatever its parameters are.
-pub(crate) fn is_of_type(parts: &Parts, content_type: &str) -> bool {
-    let value = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case(content_type)
 }
 
 /// What holds for all events of a request.

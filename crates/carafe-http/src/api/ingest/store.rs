@@ -119,23 +119,23 @@ impl Store {
         true
     }
 
-    /// Waits for the batch that is being appended. It may be dropped and called again.
+    /// Waits for the batch that is being appended. It may be dropped and called again. After a
+    /// failure, what waits is dropped: nothing may follow a gap.
     pub(crate) async fn appended(&mut self) -> Result<(), Problem> {
         let Some(appending) = &mut self.appending else { return Ok(()) };
         let Appended { progress, failed } = appending.done.as_mut().await;
         self.appending = None;
         self.progress.join(progress);
-        failed.map_or(Ok(()), Err)
+        let Some(failed) = failed else { return Ok(()) };
+        self.waiting = Batch::default();
+        Err(failed)
     }
 
-    /// Stores everything. After a failure, the rest is dropped: nothing may follow a gap.
+    /// Stores everything.
     pub(crate) async fn flush(&mut self) -> Result<(), Problem> {
         while !self.is_idle() {
             self.begin();
-            if let Err(failed) = self.appended().await {
-                self.waiting = Batch::default();
-                return Err(failed);
-            }
+            self.appended().await?;
         }
         Ok(())
     }
@@ -159,11 +159,6 @@ impl Store {
 
     fn has_more_to_do(&self) -> bool {
         !self.is_idle() || self.on_abort.as_ref().is_some_and(OnAbort::ends_a_topic)
-    }
-
-    /// Drops what waits: an event before it was not stored.
-    pub(crate) fn discard(&mut self) {
-        self.waiting = Batch::default();
     }
 }
 

@@ -70,12 +70,12 @@ impl State {
 
     /// Whether one of these names is revoked now.
     pub(crate) fn revokes(&self, names: &Names) -> bool {
-        // Acquire, and Release below: who sees the flag sees the table.
-        self.is_used.load(Ordering::Acquire) && self.table().revokes(names, now())
+        self.is_used() && self.table().revokes(names, now())
     }
 
     /// Whether there is any revocation to keep.
     pub(super) fn is_used(&self) -> bool {
+        // Acquire, and Release below: who sees the flag sees the table.
         self.is_used.load(Ordering::Acquire)
     }
 
