@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use carafe_log::{Appended, Kind, Publication, Span};
+use carafe_log::{Appended, Publication, Span};
 use smallvec::SmallVec;
 
 use crate::subscription::replay_permits::ReplayPermits;
@@ -52,9 +52,7 @@ pub(crate) struct Counts {
 
 /// The bytes of data of each publication; `None` if it is no event.
 pub(crate) fn data_sizes(batch: &[Publication]) -> SmallVec<[Option<usize>; 1]> {
-    let size = |publication: &Publication| {
-        (publication.kind() == Kind::Event).then(|| publication.data().len())
-    };
+    let size = |publication: &Publication| publication.is_event().then(|| publication.data().len());
     batch.iter().map(size).collect()
 }
 

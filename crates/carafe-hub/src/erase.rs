@@ -1,10 +1,10 @@
 //! Erases events.
 
-use carafe_log::{AppendError, BlockLimit, Erase, Kind, Publication, ReadError, Removed};
-use carafe_protocol::{Position, Topic, TopicMatcher};
+use carafe_log::{Erase, Kind, Publication, ReadError, Removed};
+use carafe_protocol::{Position, Topic};
 
 use crate::client::Client;
-use crate::hub::{Hub, PublishError, reject_reserved};
+use crate::hub::{Hub, PublishError};
 
 /// The outcome of erasing one event.
 ///
@@ -73,7 +73,7 @@ impl Hub {
     /// # Errors
     /// When the hub is draining, or the log rejects the erasure.
     pub async fn erase(&self, topic: Topic) -> Result<Position, PublishError> {
-        self.append_erasure(Publication::erase(topic, Erase::Before)).await
+        Ok(self.publish(Publication::erase(topic, Erase::Before)).await?.position)
     }
 
     /// Erases one event of a topic. The log is read when `client` gets a permit.
@@ -86,9 +86,12 @@ impl Hub {
         event: Position,
         client: Option<Client>,
     ) -> Result<EraseOne, EraseError> {
-        let Some(publication) = self.publication_at(event, client).await? else {
-            return Ok(EraseOne::NotFound);
+        let entry = {
+            let _permit = self.inner.replay_permits.acquire(client).await;
+            self.entry_at(event).await?
         };
+        let Some(entry) = entry else { return Ok(EraseOne::NotFound) };
+        let publication = &entry.publication;
         if !publication.topics().any(|of| of == topic) {
             return Ok(EraseOne::NotFound);
         }
@@ -98,44 +101,10 @@ impl Hub {
                 // for any of its topics.
                 let one = Erase::One(event.offset);
                 let erasure = Publication::erase(publication.topic().clone(), one);
-                Ok(EraseOne::Erased(self.append_erasure(erasure).await?))
+                Ok(EraseOne::Erased(self.publish(erasure).await?.position))
             }
             Kind::Removed(Removed::Erased) => Ok(EraseOne::ErasedBefore),
             _ => Ok(EraseOne::NotFound),
         }
-    }
-
-    /// What the log has at a position.
-    async fn publication_at(
-        &self,
-        position: Position,
-        client: Option<Client>,
-    ) -> Result<Option<Publication>, ReadError> {
-        // Offset 0 is before the first entry, and is no event.
-        let Some(before) = position.offset.checked_sub(1) else { return Ok(None) };
-        let _permit = self.inner.replay_permits.acquire(client).await;
-        let limit = BlockLimit { entries: 1, bytes: usize::MAX };
-        let block = match self.inner.log.read(before, vec![TopicMatcher::any()], limit).await {
-            Err(ReadError::Trimmed { .. } | ReadError::Lost { .. }) => return Ok(None),
-            block => block?,
-        };
-        let entry = block.entries.into_iter().next().filter(|entry| entry.position == position);
-        Ok(entry.map(|entry| entry.publication.clone()))
-    }
-
-    async fn append_erasure(&self, erasure: Publication) -> Result<Position, PublishError> {
-        if self.is_draining() {
-            return Err(PublishError::Draining);
-        }
-        reject_reserved(&erasure)?;
-        let appended = self.inner.log.append(vec![erasure]).await?;
-        let missing = || PublishError::WrongCount { published: 1, returned: 0 };
-        appended.first().map(|appended| appended.position).ok_or_else(missing)
-    }
-}
-
-impl From<AppendError> for EraseError {
-    fn from(error: AppendError) -> Self {
-        Self::Publish(error.into())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carafe_log::{Access, BlockLimit, Entry, ExternalId, Kind, Publication, ReadError};
+use carafe_log::{Access, BlockLimit, Entry, ExternalId, Publication, ReadError};
 use carafe_protocol::{EventId, Offset, Position, TopicMatcher};
 
 use crate::client::Client;
@@ -65,7 +65,7 @@ impl Hub {
         // left of an event that was removed has its topics and its privacy.
         let is_shown = |entry: &Arc<Entry>| {
             let publication = &entry.publication;
-            !matches!(publication.kind(), Kind::Erase(_)) && access.shows(publication)
+            !publication.is_erasure() && access.shows(publication)
         };
         Ok(entry.filter(is_shown).map(|entry| entry.position))
     }

@@ -395,7 +395,7 @@ impl Hub {
     }
 }
 
-pub(crate) fn reject_reserved(publication: &Publication) -> Result<(), PublishError> {
+fn reject_reserved(publication: &Publication) -> Result<(), PublishError> {
     let reserved = publication.topics().find(|topic| topic.is_reserved());
     if let Some(topic) = reserved.filter(|_| !publication.is_of_hub()) {
         return Err(PublishError::ReservedTopic(topic.clone()));

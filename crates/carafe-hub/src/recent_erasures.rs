@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carafe_log::{Entry, Erasures, Kind, Publication};
+use carafe_log::{Entry, Erasures, Publication};
 
 /// Erasures that are remembered. What was read before more of them is read again.
 const REMEMBERED: usize = 1024;
@@ -23,23 +23,23 @@ pub(crate) struct ErasureStamp(u32);
 pub(crate) struct RecentErasures {
     number: AtomicU32,
     // A leaf in the lock order. Locked only after an erasure has come.
-    recent: Mutex<VecDeque<Arc<Entry>>>,
+    recent: Mutex<VecDeque<(TopicBits, Arc<Entry>)>>,
 }
 
 impl RecentErasures {
     /// Adds the erasures among entries. Completes before the log answers to who has erased.
     pub(crate) fn add(&self, entries: &[Arc<Entry>]) {
-        let is_erasure = |entry: &&Arc<Entry>| matches!(entry.publication.kind(), Kind::Erase(_));
+        let is_erasure = |entry: &&Arc<Entry>| entry.publication.is_erasure();
         let mut erasures = entries.iter().filter(is_erasure).peekable();
         if erasures.peek().is_none() {
             return;
         }
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.lock();
         for erasure in erasures {
             if recent.len() == REMEMBERED {
                 recent.pop_front();
             }
-            recent.push_back(Arc::clone(erasure));
+            recent.push_back((TopicBits::of(&erasure.publication), Arc::clone(erasure)));
             // Released after the erasure is in the list: who sees the number finds it there.
             self.number.fetch_add(1, Ordering::Release);
         }
@@ -50,21 +50,52 @@ impl RecentErasures {
         ErasureStamp(self.number.load(Ordering::Acquire))
     }
 
-    /// The erasures since a stamp, the oldest first; `None` if they are not all remembered.
-    fn entries_since(&self, stamp: ErasureStamp) -> Option<Vec<Arc<Entry>>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = self.stamp().0.wrapping_sub(stamp.0) as usize;
-        let first = recent.len().checked_sub(count)?;
-        Some(recent.range(first..).cloned().collect())
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(TopicBits, Arc<Entry>)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the erasures since a stamp begin; `None` if they are not all remembered. The list is
+    /// locked, so that no erasure comes in between.
+    fn first_since(
+        &self,
+        stamp: ErasureStamp,
+        recent: &VecDeque<(TopicBits, Arc<Entry>)>,
+    ) -> Option<usize> {
+        recent.len().checked_sub(self.stamp().0.wrapping_sub(stamp.0) as usize)
     }
 
     /// The erasures since a stamp; `None` if they are not all remembered.
     pub(crate) fn since(&self, stamp: ErasureStamp) -> Option<Erasures> {
+        let entries: Vec<_> = {
+            let recent = self.lock();
+            let first = self.first_since(stamp, &recent)?;
+            recent.range(first..).map(|(_, entry)| Arc::clone(entry)).collect()
+        };
         let mut erasures = Erasures::default();
-        for entry in self.entries_since(stamp)? {
+        for entry in entries {
             erasures.add(&entry);
         }
         Some(erasures)
+    }
+
+    /// Applies the erasures since a stamp to entries that were read by then, and moves the stamp.
+    /// If they are not all remembered, it returns `false`, and the entries have to be read again.
+    pub(crate) fn apply(
+        &self,
+        entries: &mut VecDeque<Arc<Entry>>,
+        stamp: &mut ErasureStamp,
+    ) -> bool {
+        // Before the list is read: an erasure that comes meanwhile is applied twice, not never.
+        let now = self.stamp();
+        if now == *stamp {
+            return true;
+        }
+        let Some(erasures) = self.since(*stamp) else { return false };
+        for entry in entries.iter_mut().filter(|entry| erasures.covers(entry)) {
+            *entry = Arc::new(entry.erased());
+        }
+        *stamp = now;
+        true
     }
 
     /// Whether an event of these topics may have been erased since the stamp.
@@ -72,8 +103,9 @@ impl RecentErasures {
         if stamp == self.stamp() || topics == TopicBits::default() {
             return false;
         }
-        let erases = |entry: &Arc<Entry>| topics.meet(TopicBits::of(&entry.publication));
-        self.entries_since(stamp).is_none_or(|entries| entries.iter().any(erases))
+        let recent = self.lock();
+        let first = self.first_since(stamp, &recent);
+        first.is_none_or(|first| recent.range(first..).any(|(bits, _)| topics.meet(*bits)))
     }
 }
 

@@ -64,5 +64,5 @@ pub(crate) fn is_end(entry: &Entry) -> bool {
 
 /// How many events the entry counts as in the statistics of what was delivered.
 pub(crate) fn events(entry: &Entry) -> u32 {
-    u32::from(entry.publication.kind() == Kind::Event)
+    u32::from(entry.publication.is_event())
 }

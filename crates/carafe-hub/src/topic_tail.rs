@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carafe_log::{Access, BlockLimit, Entry, IdempotencyKey, Kind, ReadError};
+use carafe_log::{Access, BlockLimit, Entry, IdempotencyKey, ReadError};
 use carafe_protocol::{Position, Topic, TopicMatcher};
 
 use crate::client::Client;
@@ -80,7 +80,7 @@ impl Hub {
                 block => block?,
             };
             let shown = |entry: &&Arc<Entry>| {
-                entry.publication.kind() == Kind::Event && access.shows(&entry.publication)
+                entry.publication.is_event() && access.shows(&entry.publication)
             };
             block.entries.iter().filter(shown).for_each(|entry| tail.move_to(entry, topic));
             after = block.up_to.offset;

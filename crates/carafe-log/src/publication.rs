@@ -166,7 +166,7 @@ impl Publication {
     }
 
     /// The topics, the privacy and what they mean for the life of the topics, and no content.
-    pub(crate) fn without_content(&self, kind: Kind) -> Self {
+    fn without_content(&self, kind: Kind) -> Self {
         Self {
             alternates: self.alternates.clone(),
             private: self.private,
@@ -180,6 +180,12 @@ impl Publication {
     #[must_use]
     pub fn is_event(&self) -> bool {
         self.kind() == Kind::Event
+    }
+
+    /// Whether it erases events.
+    #[must_use]
+    pub fn is_erasure(&self) -> bool {
+        matches!(self.kind(), Kind::Erase(_))
     }
 
     /// Whether readers are shown the entry. They are not shown erasures, nor removed entries.

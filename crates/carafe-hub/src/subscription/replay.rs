@@ -39,16 +39,7 @@ impl ReplayBlock {
     /// Applies the erasures that have come since the block was read. If there were too many, it
     /// returns `false`, and the block has to be read again.
     pub(crate) fn apply_erasures(&mut self, recent: &RecentErasures) -> bool {
-        let now = recent.stamp();
-        if now == self.erasures {
-            return true;
-        }
-        let Some(erasures) = recent.since(self.erasures) else { return false };
-        for entry in self.entries.iter_mut().filter(|entry| erasures.covers(entry)) {
-            *entry = Arc::new(entry.erased());
-        }
-        self.erasures = now;
-        true
+        recent.apply(&mut self.entries, &mut self.erasures)
     }
 }
 

@@ -108,19 +108,10 @@ impl Snapshot {
     /// Applies the erasures that have come since the block was read. After too many, what is left
     /// of it is read again.
     fn apply_erasures(&mut self, recent: &RecentErasures) {
-        let now = recent.stamp();
-        if self.block.is_empty() || now == self.erasures {
-            return;
-        }
-        let Some(erasures) = recent.since(self.erasures) else {
+        if !self.block.is_empty() && !recent.apply(&mut self.block, &mut self.erasures) {
             self.block.clear();
             self.passed = self.offsets.partition_point(|offset| *offset <= self.returned);
-            return;
-        };
-        for entry in self.block.iter_mut().filter(|entry| erasures.covers(entry)) {
-            *entry = Arc::new(entry.erased());
         }
-        self.erasures = now;
     }
 
     /// Adds entries that are to be delivered, too, unless the reader has them already.

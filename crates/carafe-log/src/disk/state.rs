@@ -22,7 +22,7 @@ use crate::disk::storage::Storage;
 use crate::disk::view::{Place, View};
 use crate::lifecycle::{Lifecycle, changes_life};
 use crate::wanted::Budget;
-use crate::{Clock, DiskUsage, Entry, Erasures, Follower, Kind, Publication, ReadError};
+use crate::{Clock, DiskUsage, Entry, Erasures, Follower, ReadError};
 
 /// The maximum number of bytes of selections that are held in memory.
 const SELECTIONS: usize = 32 << 20;
@@ -81,10 +81,6 @@ pub(crate) struct Opened {
     pub(crate) lifecycle: Lifecycle,
 }
 
-pub(crate) fn is_erasure(publication: &Publication) -> bool {
-    matches!(publication.kind(), Kind::Erase(_))
-}
-
 /// Bytes that a segment takes while it is written again.
 pub(crate) struct Rewriting<'a>(&'a AtomicU64);
 
@@ -131,7 +127,7 @@ impl State {
 
     /// Adds the erasures among entries.
     fn erase(&mut self, entries: &[Arc<Entry>]) {
-        let is_erasure = |entry: &&Arc<Entry>| is_erasure(&entry.publication);
+        let is_erasure = |entry: &&Arc<Entry>| entry.publication.is_erasure();
         for entry in entries.iter().filter(is_erasure) {
             Arc::make_mut(self.erasures.get_or_insert_default()).add(entry);
             self.erased_to = entry.offset();

@@ -9,14 +9,10 @@ use carafe_protocol::{Offset, Position};
 
 use super::shared::MemoryShared;
 use super::state::State;
-use crate::{Entry, Erasures, Kind, Publication};
+use crate::{Entry, Erasures};
 
 /// The number of entries that are looked at under one lock: some tens of microseconds.
 const ENTRIES: usize = 512;
-
-pub(super) fn is_erasure(publication: &Publication) -> bool {
-    matches!(publication.kind(), Kind::Erase(_))
-}
 
 /// Takes erased content out of all entries. Lets other tasks of the thread run in between.
 pub(super) async fn carry_out(log: &MemoryShared) {

@@ -104,7 +104,7 @@ impl MemoryLog {
 impl Append for MemoryLog {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
         Box::pin(async move {
-            let erases = batch.iter().any(erase::is_erasure);
+            let erases = batch.iter().any(Publication::is_erasure);
             let appended = self.state().append(batch)?;
             if erases {
                 erase::carry_out(&self.shared).await;
@@ -117,7 +117,7 @@ impl Append for MemoryLog {
 impl AppendAt for MemoryLog {
     fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>> {
         Box::pin(async move {
-            let erases = entries.iter().any(|entry| erase::is_erasure(&entry.publication));
+            let erases = entries.iter().any(|entry| entry.publication.is_erasure());
             self.state().append_at(entries)?;
             if erases {
                 erase::carry_out(&self.shared).await;

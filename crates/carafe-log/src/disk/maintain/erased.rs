@@ -41,7 +41,7 @@ impl OfflineLog {
         let segments = self.segments()?;
         let mut all = AllErasures::default();
         for segment in &segments {
-            segment.scan()?.control.iter().for_each(|entry| all.add(entry));
+            Content::new(&*segment.file, segment.header)?.scan(|entry, _| all.add(&entry))?;
         }
         let mut stored = StoredErased::default();
         for (done, segment) in segments.iter().enumerate() {

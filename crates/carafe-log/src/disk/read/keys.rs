@@ -79,7 +79,7 @@ impl DiskShared {
     }
 
     /// The time in milliseconds since 1970 after which stored keys are still remembered.
-    fn known_since(&self, now: SystemTime) -> Option<u64> {
+    pub(crate) fn known_since(&self, now: SystemTime) -> Option<u64> {
         let window = u64::try_from(self.key_window.as_millis()).unwrap_or(u64::MAX);
         milliseconds(now).checked_sub(window)
     }
@@ -183,7 +183,8 @@ impl KeyLookup {
     }
 }
 
-fn is_since(time: u64, since: Option<u64>) -> bool {
+/// Whether a key that was stored at this time is still remembered.
+pub(crate) fn is_since(time: u64, since: Option<u64>) -> bool {
     since.is_none_or(|since| time > since)
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use carafe_protocol::{Offset, TopicMatcher};
 
 use crate::disk::format::index::milliseconds;
+use crate::disk::read::keys::is_since;
 use crate::disk::read::latest::LatestSearch;
 use crate::disk::read::part::SegmentReader;
 use crate::disk::read::pick::MatcherSet;
@@ -32,7 +33,7 @@ pub(crate) struct Superseded {
     /// Events after this were not looked at.
     up_to: Offset,
     /// Keys of events after this time, in milliseconds since 1970, are still remembered.
-    keys_since: u64,
+    keys_since: Option<u64>,
 }
 
 impl Superseded {
@@ -58,8 +59,7 @@ impl Superseded {
             newest.extend(found.offsets);
         }
         let wanted = MatcherSet::new(Wanted::new(matchers.to_vec()), &shared.selections);
-        let window = u64::try_from(shared.key_window.as_millis()).unwrap_or(u64::MAX);
-        let keys_since = milliseconds(shared.clock.now()).saturating_sub(window);
+        let keys_since = shared.known_since(shared.clock.now());
         Ok(Some(Self { wanted, newest, up_to, keys_since }))
     }
 
@@ -94,7 +94,7 @@ impl Superseded {
     pub(crate) fn apply(&self, entry: Entry) -> Entry {
         let publication = &entry.publication;
         let is_known_by_key =
-            publication.key().is_some() && milliseconds(entry.time) > self.keys_since;
+            publication.key().is_some() && is_since(milliseconds(entry.time), self.keys_since);
         // An event with another topic, which is not compacted, stays.
         let is_compacted = |publication: &crate::Publication| {
             let mut budget = Budget::turn();

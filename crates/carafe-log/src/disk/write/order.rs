@@ -10,7 +10,7 @@ use carafe_protocol::Position;
 use crate::clock::Reading;
 use crate::disk::options::DiskOptions;
 use crate::disk::read::keys::{KeyLookup, Name, key_of};
-use crate::disk::state::{DiskShared, is_erasure};
+use crate::disk::state::DiskShared;
 use crate::disk::write::answers::{Answer, CommitAnswers};
 use crate::disk::write::queue::{Job, Work};
 use crate::lifecycle::{Changes, Decisions};
@@ -169,7 +169,7 @@ impl Ordered {
         batch: &Batch,
         shared: &DiskShared,
     ) -> Result<(), AppendError> {
-        if !is_erasure(publication) {
+        if !publication.is_erasure() {
             return Ok(());
         }
         let waiting = shared.view().erasures.as_ref().map_or(0, |erasures| erasures.len());

@@ -16,7 +16,7 @@ use crate::disk::format::index::milliseconds;
 use crate::disk::options::DiskOptions;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::sealed::Sealed;
-use crate::disk::state::{Active, DiskShared, State, is_erasure};
+use crate::disk::state::{Active, DiskShared, State};
 use crate::disk::storage::not_full;
 use crate::disk::write::ages::Ages;
 use crate::disk::write::answers::Outbox;
@@ -161,7 +161,7 @@ impl Writer {
             active.seen()
         });
         self.ages.take(seen, now);
-        if entries.iter().any(|entry| is_erasure(&entry.publication)) {
+        if entries.iter().any(|entry| entry.publication.is_erasure()) {
             self.rewriter.wake();
         }
         Ok(())
