@@ -74,8 +74,9 @@ impl Frames {
     /// that was sent.
     pub fn opening(&mut self) -> Bytes {
         let Self { subscription, format, .. } = self;
-        let frames =
-            std::iter::from_fn(|| subscription.next_opening(Some(*format)).map(|(_, bytes)| bytes));
+        let frames = std::iter::from_fn(|| {
+            subscription.next_opening(Some(*format)).map(|(_, frame)| frame.block())
+        });
         let mut frames: SmallVec<[Bytes; 2]> = frames.collect();
         if frames.len() > 1 { frames.concat().into() } else { frames.pop().unwrap_or_default() }
     }
@@ -121,7 +122,8 @@ impl Frames {
         };
         // Saturates: a caller need not ever ask for the number.
         *events = events.saturating_add(delivery.events());
-        topics.add(delivery.topics());
+        topics.add(first.topics());
+        let first = first.block();
         // One frame is not copied.
         let mut joined: Option<BytesMut> = None;
         // The last frame may exceed the limit: a frame is never split.
@@ -132,10 +134,12 @@ impl Frames {
                 break;
             };
             *events = events.saturating_add(delivery.events());
-            topics.add(delivery.topics());
+            topics.add(frame.topics());
             // The buffer is made for the second frame, so most streams, with one event at a time,
             // copy nothing.
-            joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&frame);
+            joined
+                .get_or_insert_with(|| BytesMut::from(&first[..]))
+                .extend_from_slice(&frame.block());
         }
         Poll::Ready(Some(joined.map_or(first, BytesMut::freeze)))
     }

@@ -18,7 +18,6 @@ use crate::format::Format;
 use crate::frame::Frame;
 use crate::gap::{Gap, GapReason};
 use crate::inner::Presence;
-use crate::recent_erasures::TopicBits;
 use crate::report::is_end;
 use crate::subscription::opening::Opening;
 use crate::subscription::origin::{self, Origin};
@@ -112,16 +111,6 @@ impl Delivery {
     pub(super) fn events(&self) -> u32 {
         u32::from(matches!(self, Self::Entry(_)))
     }
-
-    /// The topics of the entry, if it is one.
-    pub(super) fn topics(&self) -> TopicBits {
-        match self {
-            Self::Entry(entry) | Self::End(entry) | Self::Stop(entry) => {
-                TopicBits::of(&entry.publication)
-            }
-            Self::Position(_) | Self::Gap(_) => TopicBits::default(),
-        }
-    }
 }
 
 /// Where the next entry comes from.
@@ -141,8 +130,8 @@ enum Source {
     Over,
 }
 
-/// A delivery, and its bytes if a format was given.
-pub(super) type Item = (Delivery, Bytes);
+/// A delivery, and its frame; an empty one if no format was given.
+pub(super) type Item = (Delivery, Frame);
 
 /// The result of a look at the ring.
 enum RingPoll {
@@ -265,9 +254,9 @@ impl Subscription {
     pub(super) fn next_opening(&mut self, format: Option<Format>) -> Option<Item> {
         if let Some(gap) = self.opening.take_gap() {
             self.registration.hub.counts.add_gap();
-            let bytes = bytes_of(format, |format| format.gap(&gap));
+            let frame = frame_of(format, |format| format.gap(&gap));
             self.last_sent = gap.resume_after;
-            return Some((Delivery::Gap(*gap), bytes));
+            return Some((Delivery::Gap(*gap), frame));
         }
         self.opening.take_position_due().then(|| self.position_item(format))
     }
@@ -275,7 +264,7 @@ impl Subscription {
     fn position_item(&mut self, format: Option<Format>) -> Item {
         let position = self.registration.cursor.position;
         self.last_sent = position;
-        (Delivery::Position(position), bytes_of(format, |format| format.position(position)))
+        (Delivery::Position(position), frame_of(format, |format| format.position(position)))
     }
 
     /// The position, if it has moved since the subscriber was sent one.
@@ -283,7 +272,7 @@ impl Subscription {
         let has_moved = self.registration.cursor.position != self.last_sent;
         // A stream that is ahead must not state a position that the log does not have yet.
         let is_live = matches!(self.source, Source::Ring) && !self.opening.is_ahead();
-        (has_moved && is_live).then(|| self.position_item(Some(format)).1)
+        (has_moved && is_live).then(|| self.position_item(Some(format)).1.block())
     }
 
     /// The position that a client may resume after at any time; `None` if there is a gap to report,
@@ -318,7 +307,7 @@ impl Subscription {
         match state.core.step(&cursor.interest, &mut cursor.position, format) {
             Step::Entry(entry, frame) => {
                 drop(state);
-                Poll::Ready(self.take_entry(entry, &frame))
+                Poll::Ready(self.take_entry(entry, frame))
             }
             // Nothing that is shown follows, so the gap ends here.
             Step::CaughtUp if self.opening.is_growing_gap() => {
@@ -362,7 +351,7 @@ impl Subscription {
     }
 
     /// Delivers an entry from the ring, unless a gap has to be reported first.
-    fn take_entry(&mut self, entry: Arc<Entry>, frame: &Frame) -> RingPoll {
+    fn take_entry(&mut self, entry: Arc<Entry>, frame: Frame) -> RingPoll {
         match self.registration.hub.presence(&entry) {
             Presence::Shown => {}
             Presence::Skipped => return RingPoll::Again,
@@ -376,7 +365,7 @@ impl Subscription {
             self.finish_gap();
             return RingPoll::Again;
         }
-        RingPoll::Item((self.delivered(entry), frame.block()))
+        RingPoll::Item((self.delivered(entry), frame))
     }
 
     /// Records that an entry is delivered now.
@@ -439,8 +428,8 @@ impl Subscription {
                 if cursor.interest.shows(&entry)
                     && matches!(hub.presence(&entry), Presence::Shown) =>
             {
-                let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
-                return Poll::Ready(Some((self.delivered(entry), bytes)));
+                let frame = frame_of(format, |format| self.registration.encode(&entry, format));
+                return Poll::Ready(Some((self.delivered(entry), frame)));
             }
             Some(Ok(_)) => {}
             Some(Err(error)) => self.fail(error),
@@ -545,8 +534,8 @@ impl Subscription {
                 self.finish_gap();
                 return None;
             }
-            let bytes = bytes_of(format, |format| self.registration.encode(&entry, format));
-            return Some((self.delivered(entry), bytes));
+            let frame = frame_of(format, |format| self.registration.encode(&entry, format));
+            return Some((self.delivered(entry), frame));
         }
         None
     }
@@ -573,8 +562,8 @@ impl Subscription {
     }
 }
 
-fn bytes_of(format: Option<Format>, encode: impl FnOnce(Format) -> Frame) -> Bytes {
-    format.map_or_else(Bytes::new, |format| encode(format).block())
+fn frame_of(format: Option<Format>, encode: impl FnOnce(Format) -> Frame) -> Frame {
+    format.map_or_else(Frame::default, encode)
 }
 
 impl Stream for Subscription {
