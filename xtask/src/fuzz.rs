@@ -6,8 +6,17 @@ use crate::step::Step;
 use crate::tool::Tool;
 
 /// The fuzz targets.
-const TARGETS: [&str; 8] =
-    ["batch", "decoder", "form", "last-event-id", "query", "records", "template", "token"];
+const TARGETS: [&str; 9] = [
+    "batch",
+    "commit",
+    "decoder",
+    "form",
+    "last-event-id",
+    "query",
+    "records",
+    "template",
+    "token",
+];
 
 /// Inputs that the fuzzer finds. Those worth keeping are moved to `fuzz/corpus` by hand.
 const FOUND: &str = "fuzz/target/corpus";

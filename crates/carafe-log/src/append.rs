@@ -4,7 +4,7 @@ use std::future::ready;
 
 use carafe_protocol::{Offset, Position, Topic};
 
-use crate::{BoxFuture, DiskError, Entry, Outcome, Publication, ReadError};
+use crate::{BoxFuture, DiskError, Entry, OrderedCommit, Outcome, Publication, ReadError};
 
 /// Stores publications and returns their positions.
 ///
@@ -141,14 +141,25 @@ pub enum AppendError {
         /// The maximum number of erasures.
         limit: usize,
     },
+    /// What puts the events of several nodes in order does not answer. The batch may be stored or
+    /// not, and may be stored later.
+    #[error(
+        "it is not known whether the events are stored, since the cluster does not answer: publish \
+         them again in a moment, with the same idempotency keys"
+    )]
+    Unavailable,
     /// The disk failed. The batch may be stored or not. The log stores nothing more until it is
     /// opened again.
     #[error("the log stores nothing more: {0}")]
     Failed(#[source] DiskError),
 }
 
-/// Stores entries that another node has ordered, with the offsets that they have there. That node
-/// has decided over ends: they are applied, and nothing is refused for them.
+/// Stores what has been ordered elsewhere, with the offsets that it has there.
+///
+/// [`append_at`](Self::append_at) takes the entries of another node, which has decided over keys
+/// and ends: they are applied, and nothing is refused for them.
+/// [`append_ordered`](Self::append_ordered) takes commits that nobody has decided over: each node
+/// decides alike, since all see the same commits in the same order.
 ///
 /// ```
 /// use carafe_log::{AppendAt, Entry, MemoryLimits, MemoryLog, Publication, Read};
@@ -174,9 +185,51 @@ pub trait AppendAt: Send + Sync {
     /// # Errors
     /// When an offset is not larger than the one before it, or the log cannot store the entries.
     fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>>;
+
+    /// Decides over each batch as [`Append::append`] does, in order, and stores what is new, at the
+    /// offsets that the commits say. Returns an answer for each batch of each commit.
+    ///
+    /// A decision depends on what comes before in the log, and on the times of the commits alone:
+    /// not on the clock of this node, and not on how commits are divided into calls. Two refusals
+    /// of `append` are none here, since they depend on the node: no batch is [too
+    /// large](AppendError::TooLarge), and no erasure is [too many](AppendError::TooManyErasures).
+    ///
+    /// The entries of a commit appear to readers at once, and are durable at once. Several commits
+    /// of a call may share a sync.
+    ///
+    /// Call it again only after the answer to the last call: a commit that is overtaken by another
+    /// one is out of order.
+    ///
+    /// # Errors
+    /// When a commit does not follow the tail, or the one before it, with all offsets that its
+    /// publications may have; or when the log cannot store or decide now, whatever the commits are.
+    /// The first commits may be stored then: the tail says up to where.
+    fn append_ordered(
+        &self,
+        commits: Vec<OrderedCommit>,
+    ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>>;
 }
 
-/// The entries of another node were not stored.
+/// The answers to ordered commits: one for each batch of each commit.
+///
+/// ```
+/// use carafe_log::{AppendAt, Commit, MemoryLimits, MemoryLog, OrderedAnswers, OrderedCommit};
+/// use carafe_log::{Publication, Read};
+/// use carafe_protocol::{Generation, Topic};
+///
+/// # futures_executor::block_on(async {
+/// let log = MemoryLog::with_generation(MemoryLimits::default(), Generation::new(7));
+/// let batch = vec![Publication::new(Topic::new("orders")?, "espresso")];
+/// let commit = Commit { seed: 1, batches: vec![batch] };
+/// let ordered = OrderedCommit { commit, first: 42, time: log.clock().now() };
+/// let answers: OrderedAnswers = log.append_ordered(vec![ordered]).await?;
+/// assert_eq!(answers[0][0].as_ref().unwrap()[0].position.offset, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub type OrderedAnswers = Vec<Vec<Result<Vec<Appended>, AppendError>>>;
+
+/// What was ordered elsewhere was not stored.
 ///
 /// ```
 /// use carafe_log::{AppendAt, AppendAtError, Entry, MemoryLog, Publication, Read};
@@ -194,12 +247,20 @@ pub trait AppendAt: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendAtError {
-    /// The entries are not in order.
+    /// The entries or commits are not in order.
     #[error("entry {offset} does not follow {tail}: supply entries in order, each once")]
     OutOfOrder {
-        /// The offset of the entry.
+        /// The offset of the entry, or of the first one of a commit.
         offset: Offset,
         /// The offset before it.
+        tail: Offset,
+    },
+    /// A log that is not supplied takes no entry so far beyond its tail.
+    #[error("entry {offset} is 2^32 or more beyond {tail}: open the log as a supplied one")]
+    TooFar {
+        /// The offset of the entry.
+        offset: Offset,
+        /// The offset of the tail.
         tail: Offset,
     },
     /// The log cannot store them.

@@ -1,14 +1,12 @@
-//! The clock of a log: wall time that ignores jumps of the system clock. Any thread may read it.
+//! The clock of a log: wall time that ignores jumps of the system clock, or the time of what is
+//! supplied. Any thread may read it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The maximum difference between the wall clock and the log's time that does not count as a jump.
-pub(crate) const TOLERANCE: Duration = Duration::from_secs(60);
-
-/// The log's time follows a jump that lasts this long.
-const TRUST: Duration = Duration::from_secs(60 * 60);
+use crate::clock_reading::{Reading, TOLERANCE, TRUST, duration, nanos};
+use crate::supplied_time::SuppliedTime;
 
 /// To follow the wall clock, the log's time runs faster or slower by at most one part in `RATE`.
 const RATE: i64 = 10;
@@ -55,6 +53,9 @@ pub trait TimeSource: Send + Sync + 'static {
 /// starts with the wall clock, or with the time of its newest entry while the wall clock is behind
 /// that.
 ///
+/// The clock of a log that is supplied ([`AppendAt`](crate::AppendAt)) ignores the wall clock. Its
+/// time is that of the newest entry or commit, and what has passed since.
+///
 /// ```
 /// use carafe_log::Clock;
 ///
@@ -65,28 +66,14 @@ pub trait TimeSource: Send + Sync + 'static {
 pub struct Clock {
     source: Arc<dyn TimeSource>,
     // A leaf in the lock order: nothing is locked or called while it is held, except the source.
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Time>>,
 }
 
-/// The clock at one moment, in nanoseconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    /// On the monotonic clock.
-    pub(crate) steady: i64,
-    /// The log's time since 1970.
-    pub(crate) time: i64,
-    /// The part of the time since the newest entry at opening that only the wall clock vouches for:
-    /// no monotonic clock measured it.
-    pub(crate) doubt: i64,
-    /// Whether the wall clock agrees with the log's time.
-    pub(crate) agrees: bool,
-}
-
-impl Reading {
-    pub(crate) fn time(&self) -> SystemTime {
-        let since = duration(self.time).as_millis();
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(since).unwrap_or(u64::MAX))
-    }
+/// What the time follows.
+#[derive(Debug)]
+enum Time {
+    Wall(State),
+    Supplied(SuppliedTime),
 }
 
 impl Clock {
@@ -100,8 +87,24 @@ impl Clock {
     #[must_use]
     pub fn on(source: Arc<dyn TimeSource>) -> Self {
         let (wall, steady) = (since_1970(source.wall()), nanos(source.steady()));
-        let state = Arc::new(Mutex::new(State::starting_at(wall, steady)));
-        Self { source, state }
+        let state = Time::Wall(State::starting_at(wall, steady));
+        Self { source, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A clock on the same source that follows the times of what is supplied.
+    pub(crate) fn supplied(&self) -> Self {
+        let source = Arc::clone(&self.source);
+        let (wall, steady) = (since_1970(source.wall()), nanos(source.steady()));
+        let state = Time::Supplied(SuppliedTime::starting_at(wall, steady));
+        Self { source, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Takes the time of something that is supplied. A clock that follows the wall clock ignores
+    /// it.
+    pub(crate) fn supply(&self, time: SystemTime) {
+        if let Time::Supplied(state) = &mut *self.state() {
+            state.supply(since_1970(time), nanos(self.source.steady()));
+        }
     }
 
     /// The log's time, in the whole milliseconds that events carry.
@@ -111,25 +114,33 @@ impl Clock {
     }
 
     pub(crate) fn reading(&self) -> Reading {
-        let mut state = self.state();
+        let mut time = self.state();
         let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
+        let state = match &mut *time {
+            Time::Wall(state) => state,
+            Time::Supplied(state) => return state.reading(steady),
+        };
         let event = state.advance(wall, steady);
-        let (last, doubt) = (state.last, state.doubt);
-        let agrees = state.jump.is_none() && state.unset.is_none();
-        drop(state);
+        let reading = state.reading();
+        drop(time);
         // After the lock: logging may block.
         event.into_iter().for_each(Event::report);
-        Reading { steady: last.steady, time: last.time, doubt, agrees }
+        reading
     }
 
     /// Resumes after the time of the newest entry of a log that is opened.
     pub(crate) fn resume(&self, newest: SystemTime) {
-        let mut state = self.state();
+        let mut time = self.state();
         // Read under the lock: otherwise two threads could apply their readings in the wrong order.
         let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
-        *state = State::resuming(since_1970(newest), wall, steady);
+        let newest = since_1970(newest);
+        let state = match &mut *time {
+            Time::Wall(state) => state,
+            Time::Supplied(state) => return *state = SuppliedTime::resuming(newest, steady),
+        };
+        *state = State::resuming(newest, wall, steady);
         let behind = state.unset.map(|newest| newest - wall);
-        drop(state);
+        drop(time);
         if let Some(behind) = behind {
             tracing::warn!(
                 by = ?duration(behind),
@@ -139,7 +150,7 @@ impl Clock {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Time> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,6 +227,12 @@ impl State {
             jump: None,
             reported: None,
         }
+    }
+
+    fn reading(&self) -> Reading {
+        let agrees = self.jump.is_none() && self.unset.is_none();
+        let Self { last: Tick { steady, time }, doubt, .. } = *self;
+        Reading { steady, time, doubt, agrees }
     }
 
     fn advance(&mut self, wall: i64, steady: i64) -> Option<Event> {
@@ -313,14 +330,6 @@ impl TimeSource for System {
     fn steady(&self) -> Duration {
         self.start.get_or_init(std::time::Instant::now).elapsed()
     }
-}
-
-pub(crate) fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn duration(nanos: i64) -> Duration {
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
 fn since_1970(time: SystemTime) -> i64 {

@@ -1,7 +1,7 @@
 //! The log of a Carafe hub: it stores events in order, and the hub delivers what the log stores.
 //!
 //! A log implements small traits: [`Append`] stores publications and returns positions,
-//! [`AppendAt`] stores entries that another node has ordered, and [`Read`] finds, reads and follows
+//! [`AppendAt`] stores what has been ordered elsewhere, and [`Read`] finds, reads and follows
 //! entries. [`MemoryLog`] keeps a bounded history in memory, [`DiskLog`] on disk.
 //!
 //! ```
@@ -35,6 +35,9 @@ compile_error!(
 mod access;
 mod append;
 mod clock;
+mod clock_reading;
+mod codec;
+mod commit;
 #[cfg(feature = "contract")]
 pub mod contract;
 #[cfg(feature = "disk")]
@@ -48,10 +51,13 @@ mod latest;
 mod lifecycle;
 mod memory;
 mod panics;
+mod placement;
 mod publication;
+mod publication_record;
 mod read;
 mod read_error;
 mod readers;
+mod supplied_time;
 mod topic_state;
 mod wanted;
 
@@ -59,8 +65,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use access::Access;
-pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended};
+pub use append::{Append, AppendAt, AppendAtError, AppendError, Appended, OrderedAnswers};
 pub use clock::{Clock, TimeSource};
+pub use commit::{BadCommit, Commit, OrderedCommit};
 #[cfg(feature = "disk")]
 pub use disk::{
     DiskLog, DiskOptions, Finding, Loss, OfflineLog, OpenError, Progress, RepairPlan, Stat,

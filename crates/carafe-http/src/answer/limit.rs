@@ -7,6 +7,7 @@ pub(crate) enum Limit {
     BodyBytesInFlight,
     BodyTimeout,
     CatchUpBytes,
+    Cluster,
     ComplexPatterns,
     ComplexPatternsPerClient,
     ConnectionsPerAddress,
@@ -39,11 +40,12 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTimeout,
         Self::CatchUpBytes,
+        Self::Cluster,
         Self::ComplexPatterns,
         Self::ComplexPatternsPerClient,
         Self::ConnectionsPerAddress,
@@ -78,7 +80,8 @@ impl Limit {
     /// The option that sets it. The detail of a problem ends with "or raise --" and its name.
     pub(crate) fn option(self) -> Option<&'static str> {
         match self {
-            Self::Descriptors
+            Self::Cluster
+            | Self::Descriptors
             | Self::DiskFull
             | Self::FormFields
             | Self::Http2Frames
@@ -98,6 +101,7 @@ impl Limit {
             Self::BodyBytesInFlight => "body-bytes-in-flight",
             Self::BodyTimeout => "body-timeout",
             Self::CatchUpBytes => "catch-up-bytes",
+            Self::Cluster => "cluster",
             Self::ComplexPatterns => "complex-patterns",
             Self::ComplexPatternsPerClient => "complex-patterns-per-client",
             Self::ConnectionsPerAddress => "connections-per-address",

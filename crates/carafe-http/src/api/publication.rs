@@ -86,6 +86,9 @@ pub(crate) fn not_stored(error: PublishError) -> Problem {
         PublishError::Append(AppendError::TooManyErasures { .. }) => {
             Problem::try_again(detail).over(Limit::Erasures)
         }
+        PublishError::Append(AppendError::Unavailable) => {
+            Problem::try_again(detail).over(Limit::Cluster)
+        }
         PublishError::Append(AppendError::Busy) => {
             Problem::try_again(detail).over(Limit::WaitingBytes)
         }
@@ -103,6 +106,17 @@ mod tests {
     use http::header::RETRY_AFTER;
 
     use super::*;
+
+    #[test]
+    fn a_publisher_is_told_to_publish_again_while_the_cluster_does_not_answer() {
+        let problem = not_stored(AppendError::Unavailable.into());
+        let detail = problem.detail();
+        assert!(detail.contains("it is not known whether"), "{detail}");
+        assert!(detail.contains("with the same idempotency keys"), "{detail}");
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(RETRY_AFTER));
+    }
 
     #[test]
     fn a_publication_whose_key_cannot_be_looked_up_is_rejected_for_now() {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use carafe_log::contract::Factory;
 use carafe_log::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, Entry, ExternalId, Find, Followed, Follower, MemoryLimits, MemoryLog, Publication, Read,
-    ReadError, Span, TopicState,
+    Clock, Entry, ExternalId, Find, Followed, Follower, MemoryLimits, MemoryLog, OrderedAnswers,
+    OrderedCommit, Publication, Read, ReadError, Span, TopicState,
 };
 use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 
@@ -28,6 +28,13 @@ impl Append for Wrapper {
 impl AppendAt for Wrapper {
     fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>> {
         self.0.append_at(entries)
+    }
+
+    fn append_ordered(
+        &self,
+        commits: Vec<OrderedCommit>,
+    ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
+        self.0.append_ordered(commits)
     }
 }
 

@@ -58,6 +58,10 @@ pub mod latest;
 #[doc(hidden)]
 pub mod model;
 #[doc(hidden)]
+pub mod ordered;
+#[doc(hidden)]
+pub mod ordered_alike;
+#[doc(hidden)]
 pub mod patterns;
 #[doc(hidden)]
 pub mod positions;
@@ -143,6 +147,24 @@ macro_rules! __contract_tests {
             $crate::__tests_of!($factory, supplied: [
                 supplied_entries_keep_their_offsets,
                 supplied_entries_must_lie_beyond_the_tail,
+            ]);
+            $crate::__tests_of!($factory, ordered: [
+                a_commit_has_the_offsets_nonces_and_time_that_it_was_given,
+                what_is_not_stored_leaves_a_hole,
+                each_batch_of_a_commit_is_decided_in_its_order,
+                a_refused_batch_leaves_nothing_and_the_next_one_is_stored,
+                commits_must_lie_beyond_the_tail_and_each_other,
+                the_key_window_is_one_of_the_times_of_commits,
+                a_commit_that_has_stored_nothing_can_come_again,
+                an_erasure_frees_a_key_for_later_batches_and_commits,
+                a_follower_gets_each_commit_at_once,
+                commits_may_be_far_apart,
+                the_clock_of_a_supplied_log_follows_its_commits,
+                the_place_between_two_commits_is_found_in_a_supplied_log,
+            ]);
+            $crate::__tests_of!($factory, ordered_alike: [
+                batches_are_decided_alike_whether_appended_or_ordered,
+                commits_are_decided_alike_however_they_are_divided_into_calls,
             ]);
             $crate::__tests_of!($factory, erasing: [
                 an_erased_event_keeps_its_position_and_loses_its_content,

@@ -1,8 +1,8 @@
 //! Random use of a log, against a model that is a `Vec`.
 
 use crate::{
-    Access, AppendAt, AppendError, Appended, BlockLimit, Entry, Erase, Find, IdempotencyKey, Kind,
-    Log, Outcome, Publication, Read, ReadError, TopicState,
+    Access, AppendAt, AppendError, Appended, BlockLimit, Commit, Entry, Erase, Find,
+    IdempotencyKey, Kind, Log, OrderedCommit, Outcome, Publication, Read, ReadError, TopicState,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use proptest::prelude::*;
@@ -19,6 +19,8 @@ const TOPICS: [&str; 3] = ["a", "b", "c"];
 enum Step {
     Append(Vec<Draft>),
     AppendAt(Vec<(Offset, Draft)>),
+    /// A commit of several batches, so many offsets beyond the next one.
+    AppendOrdered(Offset, Vec<Vec<Draft>>),
     Find(Index, Offset, bool),
     Read(Index, usize, BlockLimit),
     BeforeLast(usize, usize),
@@ -26,7 +28,7 @@ enum Step {
 
 /// A publication to be: its topic, an alternate, a key, and what it is.
 #[derive(Clone, Debug)]
-struct Draft(usize, Option<usize>, Option<u8>, What);
+pub(super) struct Draft(usize, Option<usize>, Option<u8>, What);
 
 #[derive(Clone, Copy, Debug)]
 enum What {
@@ -39,7 +41,7 @@ enum What {
     EraseOne(Offset),
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+pub(super) fn draft() -> impl Strategy<Value = Draft> {
     let topic = || 0..TOPICS.len();
     let what = prop_oneof![
         20 => Just(What::Event),
@@ -53,6 +55,10 @@ fn draft() -> impl Strategy<Value = Draft> {
         .prop_map(|(t, a, k, w)| Draft(t, a, k, w))
 }
 
+fn batches() -> impl Strategy<Value = Vec<Vec<Draft>>> {
+    prop::collection::vec(prop::collection::vec(draft(), 0..3), 0..4)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let limit = (0..6_usize, prop_oneof![0..2000_usize, Just(usize::MAX)])
         .prop_map(|(entries, bytes)| BlockLimit { entries, bytes });
@@ -60,6 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => prop::collection::vec(draft(), 0..4).prop_map(Step::Append),
         2 => prop::collection::vec((0..5_u64, draft()), 0..3).prop_map(Step::AppendAt),
+        2 => (0..5_u64, batches()).prop_map(|(gap, batches)| Step::AppendOrdered(gap, batches)),
         2 => (any::<Index>(), 0..3_u64, any::<bool>()).prop_map(|(at, by, nonce)| Step::Find(at, by, nonce)),
         3 => (any::<Index>(), wanted.clone(), limit).prop_map(|(at, w, limit)| Step::Read(at, w, limit)),
         1 => (0..8_usize, wanted).prop_map(|(count, w)| Step::BeforeLast(count, w)),
@@ -97,6 +104,7 @@ impl Model {
         match step {
             Step::Append(drafts) => self.append(log, start, drafts),
             Step::AppendAt(drafts) => self.append_at(log, drafts),
+            Step::AppendOrdered(gap, drafts) => self.append_ordered(log, start, gap, drafts),
             Step::Find(at, by, wrong_nonce) => {
                 let known = self.position(at);
                 let nonce = known.nonce ^ u32::from(wrong_nonce);
@@ -143,33 +151,72 @@ impl Model {
     }
 
     fn append(&mut self, log: &impl Log, start: Position, drafts: Vec<Draft>) {
-        let publications: Vec<_> = drafts.into_iter().map(Draft::publication).collect();
-        let publications: Vec<_> = publications
-            .into_iter()
-            .map(|publication| with_offset(publication, self.tail().offset))
-            .collect();
-        let (kept, before) = (self.all.clone(), self.all.len());
+        let publications = self.publications(drafts);
         let answer = wait(log.append(publications.clone()));
         // The model takes the positions of the answer. Where the batch was refused, it has none,
         // and finds the refusal before it asks for one that matters.
         let given = answer.clone().unwrap_or_default();
+        let expected = self.decide_all(start, publications, |model, number| {
+            let next = Position { offset: model.tail().offset + 1, ..model.tail() };
+            given.get(number).map_or(next, |given| given.position)
+        });
+        assert_eq!(answer, expected);
+    }
+
+    /// Each batch is decided as if it were appended. Its place is that in the commit.
+    fn append_ordered(
+        &mut self,
+        log: &(impl Log + AppendAt),
+        start: Position,
+        gap: Offset,
+        drafts: Vec<Vec<Draft>>,
+    ) {
+        let first = self.tail().offset + 1 + gap;
+        let batches = drafts.into_iter().map(|drafts| self.publications(drafts)).collect();
+        let commit = Commit { seed: first as u32, batches };
+        let (mut expected, mut index) = (Vec::new(), 0);
+        for batch in commit.batches.clone() {
+            let size = batch.len();
+            expected.push(self.decide_all(start, batch, |model, number| {
+                let index = index + number;
+                let (offset, nonce) = (first + index as Offset, commit.nonce(index));
+                Position { offset, nonce, ..model.first }
+            }));
+            index += size;
+        }
+        let ordered = OrderedCommit { commit, first, time: log.clock().now() };
+        assert_eq!(wait(log.append_ordered(vec![ordered])), Ok(vec![expected]));
+    }
+
+    fn publications(&self, drafts: Vec<Draft>) -> Vec<Publication> {
+        let publications = drafts.into_iter().map(Draft::publication);
+        publications.map(|publication| with_offset(publication, self.tail().offset)).collect()
+    }
+
+    /// The answer to a batch, whose new entries get these positions.
+    fn decide_all(
+        &mut self,
+        start: Position,
+        publications: Vec<Publication>,
+        place: impl Fn(&Self, usize) -> Position,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let (kept, before) = (self.all.clone(), self.all.len());
         let mut appended = Vec::new();
         for (number, publication) in publications.into_iter().enumerate() {
             match self.decide(start, before, &publication) {
                 Err(refused) => {
                     self.all = kept;
-                    return assert_eq!(answer, Err(refused));
+                    return Err(refused);
                 }
                 Ok(Some(position)) => appended.push(Appended { position, repeated: true }),
                 Ok(None) => {
-                    let next = Position { offset: self.tail().offset + 1, ..self.tail() };
-                    let position = given.get(number).map_or(next, |given| given.position);
+                    let position = place(self, number);
                     appended.push(Appended { position, repeated: false });
                     self.push(Entry { position, time: std::time::UNIX_EPOCH, publication });
                 }
             }
         }
-        assert_eq!(answer, Ok(appended));
+        Ok(appended)
     }
 
     /// The position of the entry that a publication repeats. Entries from `before` on belong to the
@@ -338,7 +385,7 @@ impl Model {
 }
 
 impl Draft {
-    fn publication(self) -> Publication {
+    pub(super) fn publication(self) -> Publication {
         let Self(to, alternate, key, what) = self;
         let with_alternate = |publication: Publication| {
             publication.with_alternates(alternate.map(|at| topic(TOPICS[at])))

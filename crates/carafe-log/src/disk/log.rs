@@ -19,15 +19,17 @@ use crate::disk::state::{DiskShared, State};
 use crate::disk::storage::{Folder, FolderLock, Storage};
 use crate::disk::write::answers::{AnswerHelper, Outbox};
 use crate::disk::write::indexer::Indexer;
-use crate::disk::write::queue::{Admitted, Job, Queue, Work};
+use crate::disk::write::queue::{Admitted, Commits, Job, Queue, Work};
 use crate::disk::write::rewriter::Rewriter;
 use crate::disk::write::writer::Writer;
+use crate::placement::check_order;
 use crate::readers::{Readers, Turn, read_or_fail};
 use crate::wanted::Wanted;
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, DiskUsage, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery, Picked,
-    Publication, Read, ReadError, Span, TopicState, WaitingErasures,
+    Clock, DiskUsage, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery,
+    OrderedAnswers, OrderedCommit, Picked, Publication, Read, ReadError, Span, TopicState,
+    WaitingErasures,
 };
 
 /// A log on disk. Appended entries survive a crash of the process and of the machine.
@@ -98,6 +100,7 @@ impl DiskLog {
     ) -> Result<Self, OpenError> {
         // No thread runs before the log is opened: recovery changes files without a lock.
         let opened = open(&storage, &options)?;
+        let clock = if options.supplied.is_some() { clock.supplied() } else { clock };
         let room_to = fit(&opened.state, opened.room_to, &options)?;
         let shared = Arc::new(DiskShared::new(storage, opened, clock, &options));
         resume_clock(&shared);
@@ -191,20 +194,14 @@ impl DiskLog {
         AnswerHelper::new(Arc::clone(&self.outbox))
     }
 
-    /// Queues a batch. If necessary, the keys of the batch are looked up first, on another thread,
-    /// while the room in the queue is already reserved.
-    fn take(
-        &self,
-        batch: Vec<Publication>,
-        reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
-    ) {
-        let looked = self.shared.look_up(&batch);
-        let is_done = looked.is_done(&batch);
-        let job = Job::new(Work::Publications(batch, looked, reply));
-        if is_done {
+    /// Queues a job. If necessary, its keys are looked up first, on another thread, while the room
+    /// in the queue is already reserved.
+    fn take(&self, work: Work) {
+        let job = Job::new(work);
+        if job.is_looked_up() {
             return self.queue.push(job);
         }
-        match self.queue.admit(job.bytes()) {
+        match self.queue.admit(&job) {
             Ok(admitted) => self.key_readers.push(look_up(Arc::clone(&self.shared), job, admitted)),
             Err(error) => job.refuse(error),
         }
@@ -290,10 +287,9 @@ impl Append for DiskLog {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.take(batch, reply);
-            answer.await.unwrap_or_else(|_| {
-                Err(AppendError::Failed("the thread that writes has panicked".into()))
-            })
+            let looked = self.shared.look_up(&batch, self.shared.clock.now());
+            self.take(Work::Publications(batch, looked, reply));
+            answer.await.unwrap_or_else(|_| Err(panicked()))
         })
     }
 
@@ -320,10 +316,32 @@ impl AppendAt for DiskLog {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             self.queue.push(Job::new(Work::Entries(entries, reply)));
-            let gone = || AppendError::Failed("the thread that writes has panicked".into());
-            answer.await.unwrap_or_else(|_| Err(gone().into()))
+            answer.await.unwrap_or_else(|_| Err(panicked().into()))
         })
     }
+
+    fn append_ordered(
+        &self,
+        commits: Vec<OrderedCommit>,
+    ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
+        Box::pin(async move {
+            if commits.is_empty() {
+                return Ok(Vec::new());
+            }
+            // What is before them is known to the writer alone.
+            check_order(&commits, 0)?;
+            let generation = self.shared.view().segment.header.generation;
+            let commits = Commits::of(commits, generation);
+            let looked = self.shared.look_up(&commits.publications, commits.earliest());
+            let (reply, answer) = oneshot::channel();
+            self.take(Work::Ordered(commits, looked, reply));
+            answer.await.unwrap_or_else(|_| Err(panicked().into()))
+        })
+    }
+}
+
+fn panicked() -> AppendError {
+    AppendError::Failed("the thread that writes has panicked".into())
 }
 
 impl Read for DiskLog {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use carafe_protocol::{Generation, Offset};
+
 /// How much history a [`DiskLog`](crate::DiskLog) keeps, and how it works.
 ///
 /// The log trims whole segments. So it keeps somewhat more entries than `entries` and `age` ask
@@ -37,10 +39,15 @@ pub struct DiskOptions {
     pub waiting_bytes: usize,
     /// The number of threads that read history. 4 by default.
     pub readers: usize,
-    /// Whether another node supplies the entries with their offsets
-    /// ([`AppendAt`](crate::AppendAt)). If so, an entry beyond the tail may still arrive; if not,
-    /// a position beyond the tail means that the log has lost its tail. `false` by default.
-    pub supplied: bool,
+    /// The generation of a log that is supplied with what was ordered elsewhere
+    /// ([`AppendAt`](crate::AppendAt)). An entry beyond the tail may still arrive there; in another
+    /// log, a position beyond the tail means that the log has lost its tail. After a crash, the log
+    /// begins no generation: what it has lost is supplied again. Its time is that of what is
+    /// supplied. `None` by default.
+    pub supplied: Option<Generation>,
+    /// The offset before the first entry that is supplied to a new log. What is before is
+    /// [trimmed](crate::Find::Trimmed). 0 by default.
+    pub begins_after: Offset,
     /// How long the log remembers an idempotency key while it keeps the entry. Publishing again
     /// with a remembered key stores nothing. One day by default.
     pub key_window: Duration,
@@ -68,7 +75,8 @@ impl Default for DiskOptions {
             segment_bytes: None,
             waiting_bytes: 64 << 20,
             readers: 4,
-            supplied: false,
+            supplied: None,
+            begins_after: 0,
             key_window: crate::KEY_WINDOW,
             pattern_tests: crate::PATTERN_TESTS,
             ended_topics: crate::ENDED_TOPICS,
@@ -123,8 +131,15 @@ impl DiskOptions {
 
     /// Sets [`supplied`](Self::supplied).
     #[must_use]
-    pub fn with_supplied(mut self, supplied: bool) -> Self {
-        self.supplied = supplied;
+    pub fn with_supplied(mut self, generation: impl Into<Option<Generation>>) -> Self {
+        self.supplied = generation.into();
+        self
+    }
+
+    /// Sets [`begins_after`](Self::begins_after).
+    #[must_use]
+    pub fn beginning_after(mut self, offset: Offset) -> Self {
+        self.begins_after = offset;
         self
     }
 
@@ -204,7 +219,32 @@ pub enum OpenError {
         /// The version of its format.
         version: u32,
     },
+    /// The log is another one: supplied and not one of its own, or the other way round, or of
+    /// another generation. Nothing is changed.
+    #[error("the log in this folder is not the one that is asked for: {}", other_log(*expected, *found))]
+    OtherLog {
+        /// The generation that is supplied. `None` if the log is not to be supplied.
+        expected: Option<Generation>,
+        /// The generation of the log, if it is one that is supplied.
+        found: Option<Generation>,
+    },
     /// A file does not have the content that the log wrote.
     #[error("the log is damaged: {0}; see `carafe log verify` and `carafe log repair`")]
     Damaged(String),
+}
+
+fn other_log(expected: Option<Generation>, found: Option<Generation>) -> String {
+    match (expected, found) {
+        (_, None) => {
+            "it is a log of its own, and a cluster fills only logs that it has begun. Use \
+                      another folder"
+                .into()
+        }
+        (None, Some(_)) => "a cluster has filled it, and only a node of that cluster can go on \
+                            with it. Use another folder"
+            .into(),
+        (Some(expected), Some(found)) => {
+            format!("it has the generation {found}, and the cluster has {expected}")
+        }
+    }
 }

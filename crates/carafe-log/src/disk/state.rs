@@ -181,6 +181,7 @@ impl DiskShared {
         let view = ArcSwap::from_pointee(state.view());
         let selections = Selections::new(SELECTIONS);
         let DiskOptions { supplied, key_window, .. } = *options;
+        let supplied = supplied.is_some();
         let sealed =
             state.sealed.iter().map(|sealed| (sealed.segment.header, sealed.last_offset()));
         let holes = Holes::of(sealed.chain([(state.active.segment.header, state.tail.offset)]));

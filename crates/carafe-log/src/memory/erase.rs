@@ -50,8 +50,9 @@ impl State {
         if erasures.is_empty() {
             return false;
         }
-        let of_batch = batch.iter().find(|entry| entry.position == position);
-        let entry = of_batch.or_else(|| self.entry_at(position.offset));
+        let of_batch = batch.binary_search_by_key(&position.offset, |entry| entry.offset());
+        let entry = of_batch.ok().map(|at| &batch[at]);
+        let entry = entry.or_else(|| self.entry_at(position.offset));
         entry.is_some_and(|entry| erasures.covers(entry))
     }
 

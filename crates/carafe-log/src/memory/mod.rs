@@ -7,6 +7,7 @@ mod search;
 mod shared;
 mod state;
 
+use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::{Arc, MutexGuard};
 
@@ -16,11 +17,12 @@ pub use self::limits::MemoryLimits;
 use self::search::{BlockRead, ExternalIdSearch, LastSearch, LatestSearch};
 use self::shared::MemoryShared;
 use self::state::State;
+use crate::placement::check_order;
 use crate::wanted::{Budget, Wanted};
 use crate::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
-    Clock, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery, Picked, Publication,
-    Read, ReadError, Span, TopicState,
+    Clock, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery, OrderedAnswers,
+    OrderedCommit, Picked, Publication, Read, ReadError, Span, TopicState,
 };
 
 /// A log in memory. It keeps the newest entries, within [`MemoryLimits`]. Each log is a new
@@ -58,11 +60,20 @@ impl MemoryLog {
         Self::begin(limits, Generation::new(rand::random()), false)
     }
 
-    /// An empty log with a known generation, for entries that another node supplies with their
-    /// offsets. A position beyond its tail is [`Find::Ahead`].
+    /// An empty log with a known generation, for what is ordered elsewhere and supplied with its
+    /// offsets. A position beyond its tail is [`Find::Ahead`]. Its clock follows the times of what
+    /// is supplied, and not the clock of the system.
     #[must_use]
     pub fn with_generation(limits: MemoryLimits, generation: Generation) -> Self {
-        Self::begin(limits, generation, true)
+        Self::begin(limits, generation, true).with_clock(Clock::system())
+    }
+
+    /// Sets the offset before the first entry that is supplied to an empty log. What is before is
+    /// [trimmed](Find::Trimmed).
+    #[must_use]
+    pub fn beginning_after(self, offset: Offset) -> Self {
+        self.state().start.offset = offset;
+        self
     }
 
     fn begin(limits: MemoryLimits, generation: Generation, supplied: bool) -> Self {
@@ -74,7 +85,9 @@ impl MemoryLog {
     /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        self.state().clock = clock;
+        let mut state = self.state();
+        state.clock = if state.supplied { clock.supplied() } else { clock };
+        drop(state);
         self
     }
 
@@ -123,6 +136,26 @@ impl AppendAt for MemoryLog {
                 erase::carry_out(&self.shared).await;
             }
             Ok(())
+        })
+    }
+
+    fn append_ordered(
+        &self,
+        commits: Vec<OrderedCommit>,
+    ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
+        Box::pin(async move {
+            check_order(&commits, self.state().tail().offset)?;
+            let mut publications = commits.iter().flat_map(|ordered| &ordered.commit.batches);
+            let erases = publications.any(|batch| batch.iter().any(Publication::is_erasure));
+            let (mut commits, mut answers) = (VecDeque::from(commits), Vec::new());
+            // The lock is taken for each commit, so that readers get their turn.
+            while let Some(answer) = self.state().append_first(&mut commits)? {
+                answers.push(answer);
+            }
+            if erases {
+                erase::carry_out(&self.shared).await;
+            }
+            Ok(answers)
         })
     }
 }

@@ -9,10 +9,12 @@ use carafe_protocol::{Offset, Position, Topic};
 
 use super::limits::MemoryLimits;
 use crate::Erasures;
+use crate::commit::is_between_commits;
 use crate::lifecycle::{Changes, Decisions, Lifecycle};
+use crate::placement::{Placement, check_order};
 use crate::{
     AppendAtError, AppendError, Appended, Clock, Entry, ExternalId, Find, Followed, Follower,
-    IdempotencyKey, Publication,
+    IdempotencyKey, OrderedCommit, Publication,
 };
 
 /// The limits for events that the hub itself publishes.
@@ -142,20 +144,58 @@ impl State {
         if bytes > self.limits.bytes {
             return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
         }
-        let (fresh, appended) = self.ordered(batch)?;
+        let placement = Placement::behind(self.tail(), self.clock.now());
+        let (fresh, appended) = self.ordered(batch, placement)?;
         self.store(&fresh);
+        self.trim_and_hand_out(&fresh);
         Ok(appended)
+    }
+
+    /// Decides over a commit batch by batch. Nothing is trimmed in between, so that a batch is
+    /// decided by all that the commit has before it. Followers get its entries at once.
+    fn append_commit(&mut self, ordered: OrderedCommit) -> Vec<Result<Vec<Appended>, AppendError>> {
+        self.clock.supply(ordered.time);
+        let mut placement = Placement::of(&ordered, self.start.generation);
+        let (mut answers, mut all) = (Vec::new(), Vec::new());
+        for batch in ordered.commit.batches {
+            let next = placement.after(batch.len());
+            answers.push(self.ordered(batch, placement).map(|(fresh, appended)| {
+                self.store(&fresh);
+                all.extend(fresh);
+                appended
+            }));
+            placement = next;
+        }
+        self.trim_and_hand_out(&all);
+        answers
+    }
+
+    /// The first of these commits, if they follow the tail and each other.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub(super) fn append_first(
+        &mut self,
+        commits: &mut VecDeque<OrderedCommit>,
+    ) -> Result<Option<Vec<Result<Vec<Appended>, AppendError>>>, AppendAtError> {
+        let Some(ordered) = commits.front() else { return Ok(None) };
+        check_order(std::slice::from_ref(ordered), self.tail().offset)?;
+        Ok(commits.pop_front().map(|ordered| self.append_commit(ordered)))
     }
 
     /// Gives the publications their positions and answers. Changes nothing, so that a batch can be
     /// refused.
-    fn ordered(&self, batch: Vec<Publication>) -> Result<Ordered, AppendError> {
-        let (time, mut tail) = (self.clock.now(), self.tail());
-        let (mut fresh, mut appended) = (Vec::with_capacity(batch.len()), Vec::new());
+    fn ordered(
+        &self,
+        batch: Vec<Publication>,
+        placement: Placement,
+    ) -> Result<Ordered, AppendError> {
+        let time = placement.time;
+        let (mut fresh, mut appended) = (Vec::<Arc<Entry>>::new(), Vec::new());
         let nothing = Changes::default();
         let mut decisions = Decisions::new(&self.lifecycle, &nothing, self.limits.ended_topics);
         let (mut keys, mut erasures) = (HashMap::new(), Erasures::default());
-        for publication in batch {
+        for (number, publication) in batch.into_iter().enumerate() {
             let key = key_of(&publication);
             // A second event with the same key in the batch counts as repeated, too.
             let known = key
@@ -168,13 +208,13 @@ impl State {
                 appended.push(Appended { position, repeated: true });
                 continue;
             }
-            tail = Position { offset: tail.offset + 1, nonce: rand::random(), ..tail };
-            keys.extend(key.map(|key| (key, tail)));
-            let entry = Arc::new(Entry { position: tail, time, publication });
+            let position = placement.position(number, fresh.last().map(|entry| entry.position));
+            keys.extend(key.map(|key| (key, position)));
+            let entry = Arc::new(Entry { position, time, publication });
             decisions.record(&entry);
             erasures.add(&entry);
             fresh.push(entry);
-            appended.push(Appended { position: tail, repeated: false });
+            appended.push(Appended { position, repeated: false });
         }
         Ok((fresh, appended))
     }
@@ -187,8 +227,12 @@ impl State {
             }
             tail = entry.offset();
         }
+        if let Some(newest) = entries.last() {
+            self.clock.supply(newest.time);
+        }
         let entries: Vec<_> = entries.into_iter().map(Arc::new).collect();
         self.store(&entries);
+        self.trim_and_hand_out(&entries);
         Ok(())
     }
 
@@ -228,6 +272,9 @@ impl State {
                 if entry.publication.is_of_hub() { &mut self.of_hub } else { &mut self.published };
             kept.push(Arc::clone(entry));
         }
+    }
+
+    fn trim_and_hand_out(&mut self, entries: &[Arc<Entry>]) {
         self.trim();
         if !entries.is_empty() {
             self.followers.iter().for_each(|follower| follower(entries));
@@ -290,6 +337,8 @@ impl State {
             None if position.offset > self.start.offset && position.offset <= self.gone_of_hub => {
                 Find::Found
             }
+            // The history of another node begins there.
+            None if self.supplied && is_between_commits(position) => Find::Found,
             _ => Find::Foreign,
         }
     }

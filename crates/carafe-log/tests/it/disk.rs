@@ -11,7 +11,7 @@ use carafe_log::{
     Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog,
     OpenError, Publication, Read, Storage,
 };
-use carafe_protocol::{Position, Topic, TopicMatcher};
+use carafe_protocol::{Generation, Position, Topic, TopicMatcher};
 
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
@@ -25,7 +25,7 @@ impl Factory for Disk {
     }
 
     fn supplied() -> DiskLog {
-        open(&SimDisk::default(), small_segments().with_supplied(true)).unwrap()
+        open(&SimDisk::default(), small_segments().with_supplied(Generation::new(7))).unwrap()
     }
 
     fn tight() -> DiskLog {

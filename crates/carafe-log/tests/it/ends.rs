@@ -99,7 +99,7 @@ fn ends_are_known_although_indexes_are_lost_or_damaged_anywhere() {
 #[test]
 fn every_kind_of_entry_is_read_back_as_it_was_written() {
     let disk = SimDisk::default();
-    let log = open(&disk, small_segments().with_supplied(true)).unwrap();
+    let log = open(&disk, small_segments()).unwrap();
     let kinds = [
         // Before all that it would erase.
         Kind::Erase(Erase::Before),

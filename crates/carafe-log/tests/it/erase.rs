@@ -12,7 +12,7 @@ use carafe_log::contract::helpers::{
 use carafe_log::{
     Append, AppendError, DiskLog, DiskOptions, Entry, Erase, OfflineLog, Publication, Read,
 };
-use carafe_protocol::{Offset, TopicMatcher};
+use carafe_protocol::{Generation, Offset, TopicMatcher};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -31,7 +31,7 @@ impl Factory for Rewriting {
     }
 
     fn supplied() -> DiskLog {
-        open(&SimDisk::default(), at_once().with_supplied(true)).unwrap()
+        open(&SimDisk::default(), at_once().with_supplied(Generation::new(7))).unwrap()
     }
 
     fn tight() -> DiskLog {

@@ -213,7 +213,7 @@ fn a_log_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
     let before = content(copy.folder.path());
     let error = DiskLog::open(copy.folder.path(), small_segments()).err().unwrap();
     let expected = format!(
-        "{name} has version 9 of the log's format, and this program knows versions up to 4"
+        "{name} has version 9 of the log's format, and this program knows versions up to 6"
     );
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(error.to_string().contains("a newer version of carafe wrote it"), "{error}");

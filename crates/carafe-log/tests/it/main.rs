@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod answering;
+mod any_commit;
+mod commits;
 mod compact;
 mod concurrency;
 mod crash;
@@ -13,6 +15,7 @@ mod erase;
 mod faults;
 mod folder;
 mod formats;
+mod going_back;
 mod keys;
 mod memory;
 mod panics;
@@ -20,5 +23,7 @@ mod repair;
 mod replacing;
 mod sim;
 mod sizes;
+mod supplied;
+mod supplied_time;
 mod survival;
 mod time;

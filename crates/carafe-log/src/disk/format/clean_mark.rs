@@ -4,7 +4,7 @@ use std::io;
 
 use carafe_protocol::Position;
 
-use crate::disk::format::codec::{Put, Take};
+use crate::codec::{Put, Take};
 use crate::disk::format::commit::CommitEnd;
 use crate::disk::format::header::{put_position, take_position};
 use crate::disk::format::record::checksum;

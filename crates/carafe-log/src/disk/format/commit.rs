@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carafe_protocol::Offset;
 
 use crate::Entry;
-use crate::disk::format::codec::{Put, Take, length};
+use crate::codec::{Put, Take, length};
 use crate::disk::format::header::{HEADER, Header};
 use crate::disk::format::record::{self, checksum};
 

@@ -12,7 +12,7 @@
 use std::hint::black_box;
 use std::io;
 
-use crate::disk::format::codec::{Take, length};
+use crate::codec::{Take, length};
 use crate::disk::format::header::Header;
 use crate::disk::format::pieces::{Pieces, Sink};
 use crate::disk::format::record::checksum;

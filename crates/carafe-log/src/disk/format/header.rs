@@ -12,8 +12,10 @@
 //! | CRC32C of the header up to here | 4 |
 //!
 //! The version is 3, or 4 if a repair recorded that entries before this segment are lost. Segments
-//! of the versions 1 and 2, which older programs wrote, are the same, except that all their entries
-//! are plain events, and that their index has no table of control entries.
+//! of a log that is supplied have the versions 5 and 6 for the same: their generation and offsets
+//! come from elsewhere, so no other log may go on with them, and offsets may be far apart. Segments
+//! of the versions 1 and 2, which older programs wrote, are the same as 3 and 4, except that all
+//! their entries are plain events, and that their index has no table of control entries.
 //!
 //! Commits follow. Each has a head:
 //!
@@ -33,16 +35,18 @@
 
 use carafe_protocol::{Generation, Position};
 
-use crate::disk::format::codec::{Put, Take};
+use crate::codec::{Put, Take};
 use crate::disk::format::record::checksum;
 
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFELG";
 /// The highest version of the format that this program reads.
-pub(crate) const VERSION: u32 = AFTER_HOLE;
+pub(crate) const VERSION: u32 = SUPPLIED_AFTER_HOLE;
 const EVENTS: u32 = 1;
 const EVENTS_AFTER_HOLE: u32 = 2;
 const CONTIGUOUS: u32 = 3;
 const AFTER_HOLE: u32 = 4;
+const SUPPLIED: u32 = 5;
+const SUPPLIED_AFTER_HOLE: u32 = 6;
 pub(crate) const HEADER: usize = 48;
 
 /// The header of a segment.
@@ -57,6 +61,8 @@ pub(crate) struct Header {
     /// Whether the segment may have entries other than plain events. An older program wrote a
     /// segment that may not, and can still read it.
     pub(crate) kinds: bool,
+    /// Whether the log is supplied: its generation and offsets come from elsewhere.
+    pub(crate) supplied: bool,
 }
 
 /// The bytes are not a valid header.
@@ -75,15 +81,17 @@ impl Header {
 
     /// The header of a new segment.
     pub(crate) fn new(salt: u32, generation: Generation, previous: Position) -> Self {
-        Self { salt, generation, previous, after_hole: false, kinds: true }
+        Self { salt, generation, previous, after_hole: false, kinds: true, supplied: false }
     }
 
     fn version(&self) -> u32 {
-        match (self.kinds, self.after_hole) {
-            (false, false) => EVENTS,
-            (false, true) => EVENTS_AFTER_HOLE,
-            (true, false) => CONTIGUOUS,
-            (true, true) => AFTER_HOLE,
+        match (self.supplied, self.kinds, self.after_hole) {
+            (false, false, false) => EVENTS,
+            (false, false, true) => EVENTS_AFTER_HOLE,
+            (false, true, false) => CONTIGUOUS,
+            (false, true, true) => AFTER_HOLE,
+            (true, _, false) => SUPPLIED,
+            (true, _, true) => SUPPLIED_AFTER_HOLE,
         }
     }
 
@@ -105,17 +113,19 @@ impl Header {
         if take.bytes(MAGIC.len()) != Some(MAGIC) {
             return Err(damaged);
         }
-        let (kinds, after_hole) = match take.u32().ok_or(damaged)? {
-            EVENTS => (false, false),
-            EVENTS_AFTER_HOLE => (false, true),
-            CONTIGUOUS => (true, false),
-            AFTER_HOLE => (true, true),
+        let (supplied, kinds, after_hole) = match take.u32().ok_or(damaged)? {
+            EVENTS => (false, false, false),
+            EVENTS_AFTER_HOLE => (false, false, true),
+            CONTIGUOUS => (false, true, false),
+            AFTER_HOLE => (false, true, true),
+            SUPPLIED => (true, true, false),
+            SUPPLIED_AFTER_HOLE => (true, true, true),
             // A crash may have left only the first part of the header.
             0 => return Err(damaged),
             other => return Err(BadHeader::Version(other)),
         };
         let header = take_header(&mut take).ok_or(damaged)?;
-        let header = Self { kinds, after_hole, ..header };
+        let header = Self { supplied, kinds, after_hole, ..header };
         // In bounds: `take_header` has taken all fields before the checksum. Seeded with 0, because
         // the salt is part of what is checked.
         let sum = checksum(0, &bytes[..HEADER - 4]);

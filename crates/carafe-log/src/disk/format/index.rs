@@ -9,7 +9,8 @@
 //! The file ends with its CRC32C.
 //!
 //! That is version 2. The index of a segment of version 1 or 2 has version 1: without control
-//! entries, and without their size in the head.
+//! entries, and without their size in the head. That of a supplied log has version 3: the row has a
+//! fourth word, which has the higher 32 bits of the offset.
 
 use std::hash::Hasher;
 use std::time::SystemTime;
@@ -17,7 +18,7 @@ use std::time::SystemTime;
 use carafe_protocol::{Offset, Position};
 use siphasher::sip::SipHasher13;
 
-use crate::disk::format::codec::Take;
+use crate::codec::Take;
 use crate::disk::format::commit::Row;
 use crate::disk::format::header::{Header, take_position};
 use crate::disk::format::record::checksum;
@@ -38,10 +39,15 @@ pub(crate) struct Summary {
 pub(crate) const MAGIC: &[u8; 8] = b"CARAFEIX";
 const EVENTS: u32 = 1;
 const KINDS: u32 = 2;
+const WIDE: u32 = 3;
 
 /// The version of the index of a segment.
 pub(crate) fn version(header: &Header) -> u32 {
-    if header.kinds { KINDS } else { EVENTS }
+    match header {
+        Header { supplied: true, .. } => WIDE,
+        Header { kinds: true, .. } => KINDS,
+        _ => EVENTS,
+    }
 }
 
 /// The size of the head of version 1 in bytes.
@@ -71,15 +77,23 @@ pub(crate) fn row(offset: Offset, at: u32, marked: u32) -> Row {
 }
 
 pub(crate) const WORD: usize = 4;
-/// The numbers of words of a row, of a key or ID, and of a topic.
+/// The numbers of words of a row, of a wide row, of a key or ID, and of a topic.
 pub(crate) const ROW: usize = 3;
+pub(crate) const WIDE_ROW: usize = 4;
 pub(crate) const KEY: usize = 3;
 pub(crate) const TOPIC: usize = 4;
+
+/// The number of words of a row of a segment.
+pub(crate) fn row_words(header: &Header) -> usize {
+    if header.supplied { WIDE_ROW } else { ROW }
+}
 
 /// The head: the summary and the sizes of the tables.
 pub(crate) struct Counts {
     /// The size of the head in bytes.
     pub(crate) head: usize,
+    /// The number of words of a row.
+    pub(crate) row: usize,
     pub(crate) summary: Summary,
     pub(crate) topic_keys: usize,
     pub(crate) ids: usize,
@@ -102,6 +116,7 @@ impl Counts {
         let mut count = || Some(take.u32()? as usize);
         let counts = Self {
             head,
+            row: row_words(header),
             summary,
             topic_keys: count()?,
             ids: count()?,
@@ -133,7 +148,10 @@ impl Counts {
 
     /// The number of words before the names.
     fn words(&self) -> usize {
-        self.rows() * ROW + (self.topic_keys + self.ids) * KEY + self.topics * TOPIC + self.ordinals
+        self.rows() * self.row
+            + (self.topic_keys + self.ids) * KEY
+            + self.topics * TOPIC
+            + self.ordinals
     }
 }
 

@@ -2,7 +2,6 @@
 //! opens a file by its name or knows of threads.
 
 pub(crate) mod clean_mark;
-pub(crate) mod codec;
 pub(crate) mod commit;
 pub(crate) mod control;
 pub(crate) mod filter;

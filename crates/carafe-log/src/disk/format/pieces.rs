@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::disk::format::codec::Put;
+use crate::codec::Put;
 use crate::disk::format::record::checksum;
 use crate::disk::pace::Pace;
 

@@ -7,7 +7,7 @@ use carafe_protocol::{Offset, Position};
 use memchr::memmem;
 
 use crate::Entry;
-use crate::disk::format::codec::length;
+use crate::codec::length;
 use crate::disk::format::commit::{COMMIT, COMMIT_HEAD, CommitEnd, CommitHead, Row};
 use crate::disk::format::header::{HEADER, Header};
 use crate::disk::format::record::{self, checksum};

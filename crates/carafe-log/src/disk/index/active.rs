@@ -11,7 +11,7 @@ use crate::disk::format::control;
 use crate::disk::format::filter::{self, HashKind};
 use crate::disk::format::header::Header;
 use crate::disk::format::index::{
-    KEY, Ordinal, ROW, TOPIC, WORD, hash, head_size, marked_length, row,
+    KEY, Ordinal, TOPIC, WIDE_ROW, WORD, hash, head_size, marked_length, row, row_words,
 };
 use crate::disk::index::paged::Paged;
 use crate::disk::index::postings::{List, ListId, Postings};
@@ -31,7 +31,11 @@ const SEVERAL: u32 = 1 << 31;
 pub(crate) struct ActiveIndex {
     base: Offset,
     pub(crate) salt: u32,
+    /// The number of words that a row takes in the file.
+    row: usize,
     rows: Paged<PackedRow>,
+    /// The higher bits of the offsets, if rows are wide.
+    high: Paged<AtomicU32>,
     /// The topics of each entry with several topics: their number, then each.
     several: Paged<AtomicU32>,
     names: Paged<OnceLock<Topic>>,
@@ -64,7 +68,9 @@ impl ActiveIndex {
         Self {
             base: header.previous.offset,
             salt: header.salt,
+            row: row_words(header),
             rows: Paged::default(),
+            high: Paged::default(),
             several: Paged::default(),
             names: Paged::default(),
             topics: Postings::default(),
@@ -81,6 +87,7 @@ impl ActiveIndex {
     /// Drops the index without a long pause for others.
     pub(crate) fn drop_in_steps(self, pace: &Pace<'_>) {
         self.rows.drop_in_steps(pace);
+        self.high.drop_in_steps(pace);
         self.several.drop_in_steps(pace);
         self.names.drop_in_steps(pace);
         for postings in [self.topics, self.topic_keys, self.ids] {
@@ -111,7 +118,7 @@ impl ActiveIndex {
         }
         let keys = usize::from(entry.publication.key().is_some())
             + usize::from(entry.publication.external_id().is_some());
-        self.grow(ROW + topics.len() + keys * KEY, self.push_control(entry));
+        self.grow(self.row + topics.len() + keys * KEY, self.push_control(entry));
         self.push_row(ordinal, row, &topics);
         self.of_hub.fetch_add(u32::from(entry.publication.is_of_hub()), Ordering::Relaxed);
         self.entries.store(ordinal + 1, Ordering::Release);
@@ -130,10 +137,14 @@ impl ActiveIndex {
     }
 
     fn push_row(&self, ordinal: Ordinal, row: Row, topics: &[TopicId]) {
-        let offset = u32::try_from(row.offset - self.base);
-        let packed = self.rows.slot(ordinal as usize);
-        let offset = offset.expect("a segment is ended before its offsets span 2^32");
-        packed.offset.store(offset, Ordering::Relaxed);
+        let (within, packed) = (row.offset - self.base, self.rows.slot(ordinal as usize));
+        packed.offset.store(within as u32, Ordering::Relaxed);
+        if self.is_wide() {
+            let high = (within >> 32) as u32;
+            self.high.slot(ordinal as usize).store(high, Ordering::Relaxed);
+        } else {
+            assert!(within <= u64::from(u32::MAX), "the segment is ended before");
+        }
         packed.at.store(row.at, Ordering::Relaxed);
         packed.length.store(marked_length(&row), Ordering::Relaxed);
         let topics = if let [topic] = topics { *topic } else { self.push_several(topics) };
@@ -215,13 +226,24 @@ impl ActiveIndex {
         let load = |word: fn(&PackedRow) -> &AtomicU32| {
             self.rows.get(ordinal as usize).map_or(0, |row| word(row).load(Ordering::Relaxed))
         };
-        let offset = self.base + u64::from(load(|row| &row.offset));
+        let offset = self.base + self.offset_within(ordinal);
         row(offset, load(|row| &row.at), load(|row| &row.length))
     }
 
     /// The offset of an entry, counted from the position before the segment.
-    pub(crate) fn offset_within(&self, ordinal: Ordinal) -> u32 {
-        self.rows.get(ordinal as usize).map_or(0, |row| row.offset.load(Ordering::Relaxed))
+    pub(crate) fn offset_within(&self, ordinal: Ordinal) -> u64 {
+        let at = ordinal as usize;
+        let low = self.rows.get(at).map_or(0, |row| row.offset.load(Ordering::Relaxed));
+        if !self.is_wide() {
+            return u64::from(low);
+        }
+        let high = self.high.get(at).map_or(0, |high| high.load(Ordering::Relaxed));
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    /// Whether a row has room for offsets that span 2^32 and more.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.row == WIDE_ROW
     }
 
     /// The first entry after an offset, among the first `end` entries.

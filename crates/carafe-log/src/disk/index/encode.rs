@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::disk::format::codec::{Put, length};
+use crate::codec::{Put, length};
 use crate::disk::format::header::{Header, put_position};
 use crate::disk::format::index::{MAGIC, Ordinal, Summary, marked_length, version};
 use crate::disk::format::pieces::{Pieces, Sink};
@@ -118,8 +118,11 @@ fn put_rows(
 ) -> io::Result<()> {
     for ordinal in 0..entries {
         pace.step();
-        let row = index.row(ordinal);
-        out.put_words([index.offset_within(ordinal), row.at, marked_length(&row)])?;
+        let (row, within) = (index.row(ordinal), index.offset_within(ordinal));
+        out.put_words([within as u32, row.at, marked_length(&row)])?;
+        if index.is_wide() {
+            out.put_words([(within >> 32) as u32])?;
+        }
     }
     Ok(())
 }

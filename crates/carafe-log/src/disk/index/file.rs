@@ -87,7 +87,7 @@ impl IndexFile {
     }
 
     fn keys_at(&self) -> usize {
-        self.counts.head + self.counts.rows() * ROW * WORD
+        self.counts.head + self.counts.rows() * self.counts.row * WORD
     }
 
     fn topics_at(&self) -> usize {
@@ -115,11 +115,14 @@ impl IndexFile {
 
     /// The rows of a range of entries.
     pub(crate) fn run(&self, entries: Range<Ordinal>) -> io::Result<Vec<Row>> {
-        let at = self.counts.head + entries.start as usize * ROW * WORD;
-        let words = self.words(at, entries.len() * ROW)?;
-        let base = self.header.previous.offset;
-        let row = |[within, at, length]: &[u32; ROW]| row(base + u64::from(*within), *at, *length);
-        Ok(words.as_chunks().0.iter().map(row).collect())
+        let (base, size) = (self.header.previous.offset, self.counts.row);
+        let words = self
+            .words(self.counts.head + entries.start as usize * size * WORD, entries.len() * size)?;
+        let row = |words: &[u32]| {
+            let within = [words[0], words.get(ROW).copied().unwrap_or(0)].map(u64::from);
+            row(base + (within[0] | within[1] << 32), words[1], words[2])
+        };
+        Ok(words.chunks_exact(size).map(row).collect())
     }
 
     /// The rows of these entries, which are in order. Neighbours are read at once.

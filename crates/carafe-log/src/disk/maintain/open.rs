@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use carafe_protocol::{Generation, Position};
+use carafe_protocol::{Generation, Offset, Position};
 
+use crate::codec::length;
 use crate::disk::format::clean_mark::clean_mark;
-use crate::disk::format::codec::length;
 use crate::disk::format::commit::CommitEnd;
 use crate::disk::format::header::{HEADER, Header};
 use crate::disk::format::scan::Rest;
@@ -24,6 +24,7 @@ use crate::{Entry, Erasures};
 /// Opens an existing log or creates one.
 pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<Opened, OpenError> {
     let storage = &**storage;
+    check_owner(storage, options)?;
     let (lifecycle, erasures, (mut state, room_to)) = match Checked::read(storage)? {
         None => (Lifecycle::default(), Erasures::default(), begin(storage, options)?),
         Some(Checked { sealed, newest, scan, lifecycle, erasures }) => {
@@ -35,8 +36,23 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<
     Ok(Opened { state, room_to, lifecycle })
 }
 
+/// Checks that the log is the one that the options describe. Changes nothing.
+fn check_owner(storage: &dyn Storage, options: &DiskOptions) -> Result<(), OpenError> {
+    for name in files::segments(storage)?.into_iter().rev() {
+        // The newest may have been begun only.
+        let Some(Segment { header, .. }) = Segment::open(storage, name)? else { continue };
+        let (expected, found) = (options.supplied, header.supplied.then_some(header.generation));
+        return if expected == found {
+            Ok(())
+        } else {
+            Err(OpenError::OtherLog { expected, found })
+        };
+    }
+    Ok(())
+}
+
 /// Begins a new generation after the last entry, and returns its position. `None` if there is no
-/// log.
+/// log. A supplied log has the generation that it is supplied with, and keeps it.
 pub(crate) fn restore(storage: &dyn Storage) -> Result<Option<Position>, OpenError> {
     let Some(Checked { sealed, newest, scan, .. }) = Checked::read(storage)? else {
         return Ok(None);
@@ -44,12 +60,14 @@ pub(crate) fn restore(storage: &dyn Storage) -> Result<Option<Position>, OpenErr
     // The segment gets its full size when a hub opens the log.
     let options = DiskOptions { segment_bytes: Some(length(HEADER)), ..DiskOptions::default() };
     let last = scan.summary.last;
-    begin_generation(storage, &options, sealed, newest, scan)?;
+    if !newest.header.supplied {
+        begin_generation(storage, &options, sealed, newest, scan)?;
+    }
     Ok(Some(last))
 }
 
 /// An undamaged log. Remains of a crash are removed, except a torn end.
-struct Checked {
+pub(crate) struct Checked {
     sealed: VecDeque<Arc<Sealed>>,
     newest: Segment,
     scan: Scanned,
@@ -58,7 +76,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn read(storage: &dyn Storage) -> Result<Option<Self>, OpenError> {
+    pub(crate) fn read(storage: &dyn Storage) -> Result<Option<Self>, OpenError> {
         let mut segments = segments(storage)?;
         let Some(newest) = segments.pop_back() else { return Ok(None) };
         let mut sealed = VecDeque::new();
@@ -90,10 +108,18 @@ impl Checked {
     }
 }
 
+/// The segments in order, each with its last offset.
+pub(crate) fn segments_of(log: &Checked) -> Vec<(Segment, Offset)> {
+    let sealed = log.sealed.iter();
+    let sealed = sealed.map(|sealed| (sealed.segment.clone(), sealed.last_offset()));
+    sealed.chain([(log.newest.clone(), log.scan.summary.last.offset)]).collect()
+}
+
 fn begin(storage: &dyn Storage, options: &DiskOptions) -> io::Result<(State, u32)> {
-    let generation = Generation::new(rand::random());
-    let tail = Position { generation, offset: 0, nonce: 0 };
-    let header = Header::new(rand::random(), generation, tail);
+    let generation = options.supplied.unwrap_or_else(|| Generation::new(rand::random()));
+    let tail = Position { generation, offset: options.begins_after, nonce: 0 };
+    let supplied = options.supplied.is_some();
+    let header = Header { supplied, ..Header::new(rand::random(), generation, tail) };
     let segment = Segment::create(storage, header, options.segment_size())?;
     Ok((state(VecDeque::new(), Active::empty(segment), tail), options.segment_size()))
 }
@@ -197,16 +223,40 @@ fn open_newest(
             at,
             "removed a commit that was incomplete when the machine stopped"
         );
+        if segment.header.supplied {
+            return Ok(go_on_after_torn(options, sealed, segment, scan)?);
+        }
         return begin_generation(storage, options, sealed, segment, scan);
     }
     if !segment.header.kinds {
         return go_on_in_new_format(storage, options, sealed, segment, scan);
     }
     let room_to = u32::try_from(segment.file.size()?).unwrap_or(u32::MAX);
+    Ok((active(sealed, segment, scan), room_to))
+}
+
+/// Goes on in the newest segment.
+fn active(sealed: VecDeque<Arc<Sealed>>, segment: Segment, scan: Scanned) -> State {
     let Scanned { end, index, summary, .. } = scan;
     let first = (summary.entries > 0).then_some(summary.first);
     let active = Active { segment, index: Arc::new(index), first, end, newest: summary.newest };
-    Ok((state(sealed, active, summary.last), room_to))
+    state(sealed, active, summary.last)
+}
+
+/// Cuts off a torn commit, and goes on in the same segment and generation: what is lost is supplied
+/// again, with the positions that it had.
+fn go_on_after_torn(
+    options: &DiskOptions,
+    sealed: VecDeque<Arc<Sealed>>,
+    segment: Segment,
+    scan: Scanned,
+) -> io::Result<(State, u32)> {
+    let (end, size) = (scan.end.at, options.segment_size());
+    segment.file.truncate(u64::from(end))?;
+    let is_allocated = size > end && segment.file.allocate(u64::from(size)).is_ok();
+    // The torn bytes must not appear behind the next commit.
+    segment.file.sync()?;
+    Ok((active(sealed, segment, scan), if is_allocated { size } else { end }))
 }
 
 /// Begins a new generation. Positions that were assigned to lost entries after the cut must not
@@ -219,7 +269,8 @@ fn begin_generation(
     scan: Scanned,
 ) -> Result<(State, u32), OpenError> {
     let generation = Generation::new(rand::random());
-    let header = Header::new(rand::random(), generation, scan.summary.last);
+    let Header { supplied, .. } = segment.header;
+    let header = Header { supplied, ..Header::new(rand::random(), generation, scan.summary.last) };
     // The torn commit is removed: once another segment follows, it would count as damage.
     segment.file.truncate(u64::from(scan.end.at))?;
     segment.file.sync()?;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position};
 
+use crate::commit::is_between_commits;
 use crate::disk::read::part::SegmentReader;
 use crate::disk::read::pick::{self, MatcherSet};
 use crate::disk::segment::sealed::Sealed;
@@ -42,6 +43,13 @@ impl DiskShared {
             } else {
                 Find::Lost { common: view.tail }
             });
+        }
+        // The history of another node begins there.
+        if self.supplied
+            && is_between_commits(position)
+            && position.generation == view.segment.header.generation
+        {
+            return Some(Find::Found);
         }
         let common = view.end_of(position.generation)?;
         (position.offset > common.offset).then_some(Find::Lost { common })

@@ -38,6 +38,8 @@ fn hash_input((topic, key): (&Topic, &IdempotencyKey)) -> HashInput {
 pub(crate) struct KeyLookup {
     /// The entries that are searched. The writer searches the later ones.
     view: Arc<View>,
+    /// Keys that were stored before are forgotten.
+    since: Option<u64>,
     /// The number of publications whose keys the filters were tested with.
     tested: usize,
     /// Publications, by their index in the batch, and the segments that may have their keys. For
@@ -47,10 +49,17 @@ pub(crate) struct KeyLookup {
     found: HashMap<usize, StoredKey>,
 }
 
+/// The entry that has a key.
 #[derive(Clone, Copy)]
-struct StoredKey {
-    position: Position,
-    time: SystemTime,
+pub(crate) struct StoredKey {
+    pub(crate) position: Position,
+    pub(crate) time: SystemTime,
+}
+
+impl StoredKey {
+    pub(crate) fn of(entry: &Entry) -> Self {
+        Self { position: entry.position, time: entry.time }
+    }
 }
 
 /// The number of filters that are tested without another turn: some tens of microseconds.
@@ -63,17 +72,19 @@ const PROBES: usize = 32 << 10;
 const LOOKUPS: usize = 32;
 
 impl DiskShared {
-    /// Starts looking up the keys of a batch. If there are few, tests the filters.
-    pub(crate) fn look_up(&self, batch: &[Publication]) -> KeyLookup {
+    /// Starts looking up the keys of publications that are stored at this time at the earliest. If
+    /// there are few, tests the filters.
+    pub(crate) fn look_up(&self, batch: &[Publication], time: SystemTime) -> KeyLookup {
         let mut lookup = KeyLookup {
             view: self.view(),
+            since: self.known_since(time),
             tested: 0,
             candidates: VecDeque::new(),
             found: HashMap::new(),
         };
         let keys = batch.iter().filter(|publication| publication.key().is_some()).count();
         if keys * (lookup.view.sealed.len() + 1) <= AT_ONCE {
-            lookup.test_filters(batch, self.known_since(self.clock.now()));
+            lookup.test_filters(batch);
         }
         lookup
     }
@@ -107,16 +118,16 @@ impl DiskShared {
             return Ok(None);
         }
         for (_, place) in candidates(&view, vec![hash_input((topic, key))], beyond, since) {
-            if let Some(known) = self.first_in(&view, &place, (topic, key), beyond, since)? {
+            if let Some(known) = self.newest_in(&view, &place, (topic, key), beyond, since)? {
                 return Ok(Some(known.position));
             }
         }
         Ok(None)
     }
 
-    /// The first entry of a segment after an offset that has this key and was stored recently
-    /// enough.
-    fn first_in(
+    /// The newest entry of a segment after an offset that has this key and was stored recently
+    /// enough. An older one has the key only if its window had passed when the newer was stored.
+    fn newest_in(
         &self,
         view: &View,
         place: &Place,
@@ -137,8 +148,7 @@ impl DiskShared {
                 && is_since(milliseconds(known.time), since)
         };
         // An erased event has no key any more.
-        let first = part.first_of(&rows, is_it)?;
-        Ok(first.map(|Entry { position, time, .. }| StoredKey { position, time }))
+        Ok(part.last_of(&rows, is_it)?.as_ref().map(StoredKey::of))
     }
 }
 
@@ -154,16 +164,15 @@ impl KeyLookup {
         batch: &[Publication],
         shared: &DiskShared,
     ) -> Result<bool, ReadError> {
-        let since = shared.known_since(shared.clock.now());
         if self.candidates.is_empty() {
             let count = (PROBES / (self.view.sealed.len() + 1)).max(1);
-            self.test_filters(&batch[..batch.len().min(self.tested + count)], since);
+            self.test_filters(&batch[..batch.len().min(self.tested + count)]);
         }
         for _ in 0..LOOKUPS {
             let Some((number, place)) = self.candidates.pop_front() else { break };
             if let Some(name) = name_of(&batch[number])
                 && !self.found.contains_key(&number)
-                && let Some(known) = shared.first_in(&self.view, &place, name, 0, since)?
+                && let Some(known) = shared.newest_in(&self.view, &place, name, 0, self.since)?
             {
                 self.found.insert(number, known);
             }
@@ -173,11 +182,11 @@ impl KeyLookup {
 
     /// Tests the filters with the keys of the publications that come next, up to the end of
     /// `batch`.
-    fn test_filters(&mut self, batch: &[Publication], since: Option<u64>) {
+    fn test_filters(&mut self, batch: &[Publication]) {
         let keyed = |number: &usize| batch[*number].key().is_some();
         let numbers: Vec<_> = (self.tested..batch.len()).filter(keyed).collect();
         let names = numbers.iter().filter_map(|number| name_of(&batch[*number]));
-        let found = candidates(&self.view, names.map(hash_input).collect(), 0, since);
+        let found = candidates(&self.view, names.map(hash_input).collect(), 0, self.since);
         self.candidates.extend(found.into_iter().map(|(at, place)| (numbers[at], place)));
         self.tested = batch.len();
     }

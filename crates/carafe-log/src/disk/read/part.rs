@@ -123,6 +123,25 @@ impl SegmentReader {
         Ok(found)
     }
 
+    /// The last of these entries, as readers get them, for which `is_it` returns `true`.
+    pub(crate) fn last_of(
+        &self,
+        rows: &[Row],
+        is_it: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Entry>, ReadError> {
+        for rows in rows.rchunks(ROWS as usize) {
+            let mut found = None;
+            self.read(rows, |entry| {
+                found = if is_it(&entry) { Some(entry) } else { found.take() };
+                true
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether an erasure may cover an entry that is still stored with its content.
     pub(crate) fn may_be_erased(&self, row: &Row) -> bool {
         self.erasures.as_ref().is_some_and(|erasures| row.offset < erasures.newest())

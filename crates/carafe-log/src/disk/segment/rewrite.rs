@@ -7,6 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
+use carafe_protocol::Offset;
+
 use crate::Entry;
 use crate::disk::format::commit::{Commit, CommitEnd};
 use crate::disk::format::header::Header;
@@ -68,6 +70,24 @@ pub(crate) fn rewrite(
         // If this fails, the file is removed when the log is opened.
         let _ = storage.remove(&name);
     })
+}
+
+/// Writes and syncs a copy of a segment that ends with an offset. Returns whether it has an entry.
+///
+/// The copy is not found under the name of the segment until its file is renamed.
+pub(crate) fn copy_up_to(
+    storage: &dyn Storage,
+    old: &Segment,
+    to: Offset,
+) -> Result<bool, RewriteError> {
+    let mut copy = Copy::begin(storage.create(&unfinished_name(old))?, old)?;
+    // What follows the commits does not matter: it is not copied.
+    Content::new(&*old.file, old.header)?.commits(|entries| {
+        let kept = entries.into_iter().filter(|(entry, _)| entry.offset() <= to);
+        let kept: Vec<_> = kept.map(|(entry, _)| Arc::new(entry)).collect();
+        if kept.is_empty() { Ok(()) } else { copy.commit(&kept) }
+    })?;
+    Ok(copy.finish()?.summary.entries > 0)
 }
 
 /// A copy that is being written.

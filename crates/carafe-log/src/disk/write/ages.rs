@@ -1,12 +1,13 @@
 //! The ages of segments: by the steady clock for segments that were written since the log was
-//! opened, and by the times of their entries for older ones.
+//! opened, and by the times of their entries for older ones. In a log that is supplied, the times
+//! of entries count alone: another node may fill its log at another moment, and trims alike.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use carafe_protocol::Offset;
 
-use crate::clock::{Reading, TOLERANCE, duration, nanos};
+use crate::clock_reading::{Reading, TOLERANCE, duration, nanos};
 
 /// The minimum time between two removals of segments that are too old only by the wall clock.
 pub(crate) const CAREFUL: Duration = Duration::from_secs(60);
@@ -34,6 +35,7 @@ pub(crate) enum Verdict {
 /// The ages of the segments.
 pub(crate) struct Ages {
     limit: Option<i64>,
+    is_supplied: bool,
     opened: i64,
     /// The steady time of the newest entry of each segment that was written since the log was
     /// opened.
@@ -56,13 +58,17 @@ impl Age {
 }
 
 impl Ages {
-    pub(crate) fn new(limit: Option<Duration>, now: Reading) -> Self {
+    pub(crate) fn new(limit: Option<Duration>, is_supplied: bool, now: Reading) -> Self {
         let careful_until = now.steady.saturating_add(nanos(CAREFUL));
-        Self { limit: limit.map(nanos), opened: now.steady, taken: BTreeMap::new(), careful_until }
+        let (limit, opened, taken) = (limit.map(nanos), now.steady, BTreeMap::new());
+        Self { limit, is_supplied, opened, taken, careful_until }
     }
 
-    /// Records that a segment has stored entries. Supplied entries may be old already.
+    /// Records that a segment has stored entries. Entries of another node may be old already.
     pub(crate) fn take(&mut self, segment: Seen, now: Reading) {
+        if self.is_supplied {
+            return;
+        }
         // A time in the future counts as now.
         let old = now.time.saturating_sub(time_of(segment)).max(0);
         self.taken.insert(segment.previous, now.steady.saturating_sub(old));
@@ -112,8 +118,10 @@ impl Ages {
         (estimated >= -nanos(TOLERANCE)).then(|| age.at_least(self.uptime(now)))
     }
 
+    /// The minimum age of an entry that was stored before the log was opened, which is known only
+    /// of a log that stores entries when they arise.
     fn uptime(&self, now: Reading) -> i64 {
-        now.steady.saturating_sub(self.opened)
+        if self.is_supplied { 0 } else { now.steady.saturating_sub(self.opened) }
     }
 }
 

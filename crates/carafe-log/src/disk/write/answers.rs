@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_channel::oneshot;
 
-use crate::{AppendAtError, AppendError, Appended};
+use crate::{AppendAtError, AppendError, Appended, OrderedAnswers};
 
 /// The answer to one job, if its commit is stored.
 pub(crate) enum Answer {
@@ -18,6 +18,7 @@ pub(crate) enum Answer {
     /// Refused because of what comes before it in the commit.
     Refused(oneshot::Sender<Result<Vec<Appended>, AppendError>>, AppendError),
     Supplied(oneshot::Sender<Result<(), AppendAtError>>),
+    Ordered(oneshot::Sender<Result<OrderedAnswers, AppendAtError>>, OrderedAnswers),
 }
 
 /// The answers of one commit.
@@ -39,6 +40,9 @@ impl CommitAnswers {
                     drop(reply.send(stored.clone().and(Err(error))));
                 }
                 Answer::Supplied(reply) => drop(reply.send(stored.clone().map_err(Into::into))),
+                Answer::Ordered(reply, answers) => {
+                    drop(reply.send(stored.clone().map(|()| answers).map_err(Into::into)));
+                }
             }
         }
     }

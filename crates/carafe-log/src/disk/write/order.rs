@@ -1,20 +1,23 @@
-//! Orders a commit: assigns positions, checks idempotency keys, and decides over ended topics. Runs
-//! on the writer thread.
+//! Orders a commit: assigns positions or takes given ones, checks idempotency keys, and decides
+//! over ended topics. Runs on the writer thread.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use carafe_protocol::Position;
 
-use crate::clock::Reading;
+use crate::clock_reading::Reading;
+use crate::disk::format::index::milliseconds;
 use crate::disk::options::DiskOptions;
-use crate::disk::read::keys::{KeyLookup, Name, key_of};
+use crate::disk::read::keys::{KeyLookup, Name, StoredKey, is_since, key_of};
 use crate::disk::state::DiskShared;
 use crate::disk::write::answers::{Answer, CommitAnswers};
-use crate::disk::write::queue::{Job, Work};
+use crate::disk::write::queue::{CommitPlace, Commits, Job, Work};
 use crate::lifecycle::{Changes, Decisions};
-use crate::{AppendAtError, AppendError, Appended, Entry, Erasures, Publication, ReadError};
+use crate::placement::Placement;
+use crate::{
+    AppendAtError, AppendError, Appended, Entry, Erasures, OrderedAnswers, Publication, ReadError,
+};
 
 /// Ordered jobs: the entries to store, and the answers to send afterwards.
 pub(crate) struct Ordered {
@@ -28,9 +31,21 @@ pub(crate) struct Ordered {
     /// The maximum number of erasures that wait to be carried out.
     most_erasures: usize,
     answers: Vec<Answer>,
+    /// Why nothing of this commit is stored.
+    failed: Option<AppendError>,
 }
 
-type Keys = HashMap<Name, Position>;
+type Keys = HashMap<Name, StoredKey>;
+
+/// A batch that comes next.
+struct Next<'a> {
+    placement: Placement,
+    /// The lookup of its keys, and the number of its first publication there.
+    looked: &'a KeyLookup,
+    number: usize,
+    /// The maximum number of erasures that wait, if it counts.
+    most_erasures: Option<usize>,
+}
 
 impl Ordered {
     /// No jobs yet. Publications get the time of `now`.
@@ -44,16 +59,23 @@ impl Ordered {
             erasures: Erasures::default(),
             most_erasures: options.erasures,
             answers: Vec::new(),
+            failed: None,
         }
     }
 
     /// Orders a job after the ones before it. Rejects it immediately if it cannot be ordered.
     pub(crate) fn take(&mut self, job: Job, shared: &DiskShared) {
+        if let Some(error) = &self.failed {
+            return job.refuse(error.clone());
+        }
         // Jobs of one commit follow each other before any of them is in the state.
         let tail = self.entries.last().map_or_else(|| shared.state().tail, |entry| entry.position);
         match job.what {
             Work::Publications(batch, looked, reply) => {
-                match self.publications(batch, &looked, tail, shared) {
+                let placement = self.behind(tail, shared);
+                let most_erasures = Some(self.most_erasures);
+                let next = Next { placement, looked: &looked, number: 0, most_erasures };
+                match self.publications(batch, next, shared) {
                     Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
                     // The end may be of this commit: nobody may know of it before it is stored.
                     Err(error @ AppendError::Ended { .. }) => {
@@ -62,7 +84,7 @@ impl Ordered {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            Work::Entries(entries, reply) => match in_order(&entries, tail) {
+            Work::Entries(entries, reply) => match in_order(&entries, tail, shared) {
                 Ok(()) => {
                     self.supplied(&entries, shared);
                     self.entries.extend(entries.into_iter().map(Arc::new));
@@ -70,7 +92,19 @@ impl Ordered {
                 }
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Work::Ordered(commits, looked, reply) => {
+                match self.commits(commits, &looked, tail, shared) {
+                    Ok(answers) => self.answers.push(Answer::Ordered(reply, answers)),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
         }
+    }
+
+    fn behind(&self, tail: Position, shared: &DiskShared) -> Placement {
+        let generation = shared.state().active.segment.header.generation;
+        // The tail may be of an earlier generation, if this one has no entry yet.
+        Placement::behind(Position { generation, ..tail }, self.now.time())
     }
 
     /// What another node has decided holds for the jobs that follow.
@@ -82,7 +116,43 @@ impl Ordered {
         self.life.extend(changes);
         for entry in entries {
             self.erasures.add(entry);
+            self.keys.extend(key_of(&entry.publication).map(|name| (name, StoredKey::of(entry))));
         }
+        entries.last().into_iter().for_each(|newest| shared.clock.supply(newest.time));
+    }
+
+    /// Orders commits. If something cannot be read that decides, nothing of this commit of the log
+    /// is stored: another node would decide otherwise.
+    fn commits(
+        &mut self,
+        commits: Commits,
+        looked: &KeyLookup,
+        tail: Position,
+        shared: &DiskShared,
+    ) -> Result<OrderedAnswers, AppendAtError> {
+        let Commits { publications, first, places } = commits;
+        if first <= tail.offset {
+            return Err(AppendAtError::OutOfOrder { offset: first, tail: tail.offset });
+        }
+        let (mut publications, mut number) = (publications.into_iter(), 0);
+        let mut all = Vec::with_capacity(places.len());
+        for CommitPlace { mut placement, batches } in places {
+            let mut answers = Vec::with_capacity(batches.len());
+            shared.clock.supply(placement.time);
+            for size in batches {
+                let next = Next { placement, looked, number, most_erasures: None };
+                let batch = publications.by_ref().take(size).collect();
+                let answer = self.publications(batch, next, shared);
+                if let Err(error @ AppendError::Keys(_)) = answer {
+                    self.failed = Some(error.clone());
+                    return Err(error.into());
+                }
+                answers.push(answer);
+                (placement, number) = (placement.after(size), number + size);
+            }
+            all.push(answers);
+        }
+        Ok(all)
     }
 
     /// Orders a batch. If one of its keys cannot be looked up, or a topic has ended, nothing of the
@@ -90,26 +160,23 @@ impl Ordered {
     fn publications(
         &mut self,
         publications: Vec<Publication>,
-        looked: &KeyLookup,
-        tail: Position,
+        next: Next<'_>,
         shared: &DiskShared,
     ) -> Result<Vec<Appended>, AppendError> {
-        let generation = shared.state().active.segment.header.generation;
-        // The tail may be of an earlier generation, if this one has no entry yet.
-        let tail = Position { generation, ..tail };
-        let mut batch = Batch::after(tail, self.erasures.clone());
+        let mut batch = Batch::new(next.placement, self.erasures.clone());
         let lifecycle = shared.lifecycle();
         let mut decisions = Decisions::new(&lifecycle, &self.life, self.ended_topics);
-        let time = self.now.time();
-        for (number, publication) in publications.into_iter().enumerate() {
+        for (at, publication) in publications.into_iter().enumerate() {
             let known = match key_of(&publication) {
-                Some(name) => self.known(&name, &batch, number, looked, shared)?,
+                Some(name) => self.known(&name, &batch, &next, at, shared)?,
                 None => None,
             };
             // Known keys first: a producer may send its last events again after the end.
             let known = known.map_or_else(|| decisions.check(&publication), |key| Ok(Some(key)))?;
-            self.check_erasures(&publication, &batch, shared)?;
-            if let Some(entry) = batch.push(publication, known, time) {
+            if let Some(limit) = next.most_erasures.filter(|_| publication.is_erasure()) {
+                check_erasures(limit, &batch, shared)?;
+            }
+            if let Some(entry) = batch.push(at, publication, known) {
                 decisions.record(entry);
             }
         }
@@ -121,12 +188,13 @@ impl Ordered {
         Ok(batch.appended)
     }
 
+    /// The position of the entry that has a key.
     fn known(
         &self,
         name: &Name,
         batch: &Batch,
-        number: usize,
-        looked: &KeyLookup,
+        next: &Next<'_>,
+        at: usize,
         shared: &DiskShared,
     ) -> Result<Option<Position>, AppendError> {
         // Keys of this commit come first: they are in no index yet. `looked` knows the entries up
@@ -135,9 +203,13 @@ impl Ordered {
             tracing::warn!(%error, "idempotency keys cannot be looked up");
             AppendError::Keys(error)
         };
+        let time = next.placement.time;
         let known = match batch.keys.get(name).or_else(|| self.keys.get(name)) {
-            Some(position) => Some(*position),
-            None => shared.known(name, number, looked, self.now.time()).map_err(failed)?,
+            // Several commits of other times may be in this one.
+            Some(key) => {
+                is_since(milliseconds(key.time), shared.known_since(time)).then_some(key.position)
+            }
+            None => shared.known(name, next.number + at, next.looked, time).map_err(failed)?,
         };
         let Some(position) = known.filter(|_| !batch.erasures.is_empty()) else {
             return Ok(known);
@@ -154,28 +226,16 @@ impl Ordered {
         batch: &Batch,
         shared: &DiskShared,
     ) -> Result<bool, ReadError> {
-        let mut ordered = self.entries.iter().chain(&batch.entries);
-        if let Some(entry) = ordered.find(|entry| entry.position == position) {
+        if let Some(entry) = at(&self.entries, position).or_else(|| at(&batch.entries, position)) {
             return Ok(batch.erasures.covers(entry));
         }
         let entry = shared.entry_at(&shared.view(), position.offset)?;
         Ok(entry.is_some_and(|entry| batch.erasures.covers(&entry)))
     }
 
-    /// Bounds the erasures that wait to be carried out.
-    fn check_erasures(
-        &self,
-        publication: &Publication,
-        batch: &Batch,
-        shared: &DiskShared,
-    ) -> Result<(), AppendError> {
-        if !publication.is_erasure() {
-            return Ok(());
-        }
-        let waiting = shared.view().erasures.as_ref().map_or(0, |erasures| erasures.len());
-        let limit = self.most_erasures;
-        let is_full = waiting + batch.erasures.len() >= limit;
-        if is_full { Err(AppendError::TooManyErasures { limit }) } else { Ok(()) }
+    /// Why nothing of this commit may be stored.
+    pub(crate) fn failed(&self) -> Option<AppendError> {
+        self.failed.clone()
     }
 
     /// The answers, once it is known whether the entries are stored.
@@ -187,7 +247,7 @@ impl Ordered {
 /// The entries and keys of one batch. They are merged only after the whole batch is ordered, so
 /// that a rejected batch leaves nothing.
 struct Batch {
-    tail: Position,
+    placement: Placement,
     entries: Vec<Arc<Entry>>,
     keys: Keys,
     /// The erasures of the commit up to here.
@@ -196,29 +256,25 @@ struct Batch {
 }
 
 impl Batch {
-    fn after(tail: Position, erasures: Erasures) -> Self {
+    fn new(placement: Placement, erasures: Erasures) -> Self {
         let (entries, keys, appended) = (Vec::new(), Keys::new(), Vec::new());
-        Self { tail, entries, keys, erasures, appended }
+        Self { placement, entries, keys, erasures, appended }
     }
 
     /// Returns the entry of a publication that is not known yet.
     fn push(
         &mut self,
+        at: usize,
         publication: Publication,
         known: Option<Position>,
-        time: SystemTime,
     ) -> Option<&Entry> {
         if let Some(position) = known {
             self.appended.push(Appended { position, repeated: true });
             return None;
         }
-        // Does not overflow: at a million events per second, 2^64 offsets last for half a million
-        // years.
-        let position =
-            Position { offset: self.tail.offset + 1, nonce: rand::random(), ..self.tail };
-        self.tail = position;
-        self.keys.extend(key_of(&publication).map(|name| (name, position)));
-        let entry = Arc::new(Entry { position, time, publication });
+        let position = self.placement.position(at, self.entries.last().map(|last| last.position));
+        let entry = Arc::new(Entry { position, time: self.placement.time, publication });
+        self.keys.extend(key_of(&entry.publication).map(|name| (name, StoredKey::of(&entry))));
         self.erasures.add(&entry);
         self.entries.push(entry);
         self.appended.push(Appended { position, repeated: false });
@@ -226,10 +282,33 @@ impl Batch {
     }
 }
 
-fn in_order(entries: &[Entry], mut tail: Position) -> Result<(), AppendAtError> {
+/// Bounds the erasures that wait to be carried out.
+fn check_erasures(limit: usize, batch: &Batch, shared: &DiskShared) -> Result<(), AppendError> {
+    let waiting = shared.view().erasures.as_ref().map_or(0, |erasures| erasures.len());
+    let is_full = waiting + batch.erasures.len() >= limit;
+    if is_full { Err(AppendError::TooManyErasures { limit }) } else { Ok(()) }
+}
+
+/// The entry with a position, if it is one of these.
+fn at(entries: &[Arc<Entry>], position: Position) -> Option<&Entry> {
+    let at = entries.binary_search_by_key(&position.offset, |entry| entry.offset()).ok()?;
+    Some(&*entries[at])
+}
+
+fn in_order(
+    entries: &[Entry],
+    mut tail: Position,
+    shared: &DiskShared,
+) -> Result<(), AppendAtError> {
+    let stored = shared.state().tail.offset;
     for entry in entries {
-        if entry.offset() <= tail.offset {
-            return Err(AppendAtError::OutOfOrder { offset: entry.offset(), tail: tail.offset });
+        let offset = entry.offset();
+        if offset <= tail.offset {
+            return Err(AppendAtError::OutOfOrder { offset, tail: tail.offset });
+        }
+        // A segment can begin at what is stored, and has 32 bits for the offsets.
+        if !shared.supplied && offset - stored > u64::from(u32::MAX) {
+            return Err(AppendAtError::TooFar { offset, tail: stored });
         }
         tail = entry.position;
     }

@@ -3,14 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use carafe_protocol::{Generation, Offset};
 use futures_channel::oneshot;
 
 use crate::disk::options::DiskOptions;
 use crate::disk::read::keys::KeyLookup;
 use crate::disk::state::DiskShared;
-use crate::{AppendAtError, AppendError, Appended, Entry, Publication, ReadError};
+use crate::placement::Placement;
+use crate::{
+    AppendAtError, AppendError, Appended, Entry, OrderedAnswers, OrderedCommit, Publication,
+    ReadError,
+};
 
 /// The maximum size of a batch. A segment is shorter than 4 GiB.
 const BATCH: usize = 1 << 30;
@@ -88,6 +93,42 @@ pub(crate) struct Job {
 pub(crate) enum Work {
     Publications(Vec<Publication>, KeyLookup, oneshot::Sender<Result<Vec<Appended>, AppendError>>),
     Entries(Vec<Entry>, oneshot::Sender<Result<(), AppendAtError>>),
+    Ordered(Commits, KeyLookup, oneshot::Sender<Result<OrderedAnswers, AppendAtError>>),
+}
+
+/// Ordered commits. Their publications are in one list, so that their keys are looked up together.
+pub(crate) struct Commits {
+    pub(crate) publications: Vec<Publication>,
+    /// The offset of the first commit.
+    pub(crate) first: Offset,
+    pub(crate) places: Vec<CommitPlace>,
+}
+
+/// Where a commit goes, and the sizes of its batches.
+pub(crate) struct CommitPlace {
+    pub(crate) placement: Placement,
+    pub(crate) batches: Vec<usize>,
+}
+
+impl Commits {
+    /// Commits that follow each other.
+    pub(crate) fn of(commits: Vec<OrderedCommit>, generation: Generation) -> Self {
+        let first = commits.first().map_or(0, |ordered| ordered.first);
+        let (mut publications, mut places) = (Vec::new(), Vec::new());
+        for ordered in commits {
+            let placement = Placement::of(&ordered, generation);
+            let batches = ordered.commit.batches;
+            places.push(CommitPlace { placement, batches: batches.iter().map(Vec::len).collect() });
+            publications.extend(batches.into_iter().flatten());
+        }
+        Self { publications, first, places }
+    }
+
+    /// The earliest time of a commit.
+    pub(crate) fn earliest(&self) -> SystemTime {
+        let times = self.places.iter().map(|place| place.placement.time);
+        times.min().unwrap_or(SystemTime::UNIX_EPOCH)
+    }
 }
 
 impl Job {
@@ -95,12 +136,20 @@ impl Job {
         let bytes = match &what {
             Work::Publications(batch, ..) => batch.iter().map(Publication::weight).sum(),
             Work::Entries(entries, _) => entries.iter().map(Entry::weight).sum(),
+            Work::Ordered(commits, ..) => {
+                commits.publications.iter().map(Publication::weight).sum()
+            }
         };
         Self { what, bytes }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// Whether all keys are looked up.
+    pub(crate) fn is_looked_up(&self) -> bool {
+        match &self.what {
+            Work::Publications(batch, looked, _) => looked.is_done(batch),
+            Work::Entries(..) => true,
+            Work::Ordered(commits, looked, _) => looked.is_done(&commits.publications),
+        }
     }
 
     /// Runs one turn of looking up the keys. Returns whether all are looked up.
@@ -108,6 +157,7 @@ impl Job {
         match &mut self.what {
             Work::Publications(batch, looked, _) => looked.go_on(batch, shared),
             Work::Entries(..) => Ok(true),
+            Work::Ordered(commits, looked, _) => looked.go_on(&commits.publications, shared),
         }
     }
 
@@ -116,6 +166,7 @@ impl Job {
         match self.what {
             Work::Publications(.., reply) => drop(reply.send(Err(error))),
             Work::Entries(_, reply) => drop(reply.send(Err(error.into()))),
+            Work::Ordered(.., reply) => drop(reply.send(Err(error.into()))),
         }
     }
 }
@@ -137,19 +188,20 @@ impl Queue {
     }
 
     pub(crate) fn push(self: &Arc<Self>, job: Job) {
-        match self.admit(job.bytes) {
+        match self.admit(&job) {
             Ok(admitted) => admitted.push(job),
             Err(error) => job.refuse(error),
         }
     }
 
-    /// Reserves room for a job of this size.
+    /// Reserves room for a job.
     ///
     /// # Errors
     /// When the job is too large, too many bytes wait, or the queue is being closed.
-    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admitted, AppendError> {
-        if bytes > self.batch {
-            return Err(AppendError::TooLarge { bytes, limit: self.batch });
+    pub(crate) fn admit(self: &Arc<Self>, job: &Job) -> Result<Admitted, AppendError> {
+        let (bytes, limit) = (job.bytes, self.limit_of(job));
+        if bytes > limit {
+            return Err(AppendError::TooLarge { bytes, limit });
         }
         let mut waiting = self.waiting();
         if waiting.closing {
@@ -163,6 +215,12 @@ impl Queue {
         waiting.bytes += bytes;
         waiting.coming += 1;
         Ok(Admitted { queue: Arc::clone(self), bytes })
+    }
+
+    /// The maximum size of a job. What was ordered elsewhere is stored, however short the history
+    /// of this node is.
+    fn limit_of(&self, job: &Job) -> usize {
+        if matches!(job.what, Work::Ordered(..)) { BATCH } else { self.batch }
     }
 
     /// Closes the queue after all admitted jobs have been pushed.

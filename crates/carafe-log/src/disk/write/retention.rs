@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, MutexGuard};
 
-use crate::clock::{Reading, duration};
+use crate::clock_reading::{Reading, duration};
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::{Active, State};
 use crate::disk::storage::not_full;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use futures_channel::oneshot;
 use rustix::io::Errno;
 
-use crate::clock::Reading;
+use crate::clock_reading::Reading;
+use crate::codec::length;
 use crate::disk::format::clean_mark::write_clean_mark;
-use crate::disk::format::codec::length;
 use crate::disk::format::commit::{Commit, CommitEnd};
 use crate::disk::format::header::Header;
 use crate::disk::format::index::milliseconds;
@@ -55,7 +55,7 @@ impl Writer {
         outbox: Arc<Outbox>,
         failure: oneshot::Sender<String>,
     ) -> Self {
-        let ages = Ages::new(options.age, shared.clock.reading());
+        let ages = Ages::new(options.age, shared.supplied, shared.clock.reading());
         Self {
             shared,
             options,
@@ -136,8 +136,11 @@ impl Writer {
         for job in jobs {
             ordered.take(job, &self.shared);
         }
-        let stored =
-            if ordered.entries.is_empty() { Ok(()) } else { self.store(&ordered.entries, now) };
+        let stored = match ordered.failed() {
+            Some(error) => Err(error),
+            None if ordered.entries.is_empty() => Ok(()),
+            None => self.store(&ordered.entries, now),
+        };
         self.outbox.send(ordered.answers(stored));
     }
 
@@ -228,11 +231,12 @@ impl Writer {
         (state.active.segment.clone(), state.active.end)
     }
 
-    /// Whether the index can represent the offsets: it stores 32 bits relative to the first one.
+    /// Whether the index can represent the offsets: it stores 32 bits relative to the first one,
+    /// unless its rows are wide.
     fn spans(&self, header: &Header, entries: &[Arc<Entry>]) -> bool {
-        entries
-            .last()
-            .is_none_or(|last| last.offset() - header.previous.offset <= u64::from(u32::MAX))
+        let is_near =
+            |last: &Arc<Entry>| last.offset() - header.previous.offset <= u64::from(u32::MAX);
+        header.supplied || entries.last().is_none_or(is_near)
     }
 
     /// Seals the active segment and begins another with space for a commit of this size. An active
@@ -274,8 +278,8 @@ impl Writer {
 
     fn create_segment(&mut self, after: &Sealed, size: u32) -> io::Result<Segment> {
         let storage = &*self.shared.storage;
-        let Header { salt, generation, .. } = after.segment.header;
-        let header = Header::new(salt, generation, after.summary.last);
+        let Header { salt, generation, supplied, .. } = after.segment.header;
+        let header = Header { supplied, ..Header::new(salt, generation, after.summary.last) };
         let created = Segment::create(storage, header, size).inspect_err(|_| {
             let name = header.name();
             self.abandoned = storage.remove(&name).is_err().then_some(name);

@@ -1,4 +1,4 @@
-//! The encoding of numbers and texts in the files of the log: little-endian numbers, and each text
+//! The encoding of numbers and texts in files and commits: little-endian numbers, and each text
 //! after its length in bytes.
 
 /// Appends fields to a buffer.
@@ -61,7 +61,7 @@ impl<'a> Take<'a> {
     }
 }
 
-/// Converts a length. Segments are shorter than 4 GiB, and each length is within one segment.
+/// Converts a length. Segments and commits are shorter than 4 GiB, and each length is within one.
 pub(crate) fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a segment is shorter than 4 GiB")
 }

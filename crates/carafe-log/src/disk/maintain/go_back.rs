@@ -1,0 +1,95 @@
+//! Taking back the newest entries of a log that is supplied, or all of it: what ordered them has
+//! lost them, or begins later than the log ends. They are supplied again, or others in their place.
+
+use std::io;
+
+use carafe_protocol::Offset;
+
+use crate::disk::format::clean_mark::CLEAN;
+use crate::disk::maintain::check::OfflineLog;
+use crate::disk::maintain::open::{Checked, segments_of};
+use crate::disk::options::OpenError;
+use crate::disk::segment::derived;
+use crate::disk::segment::file::Segment;
+use crate::disk::segment::files;
+use crate::disk::segment::rewrite::{copy_up_to, unfinished_name};
+use crate::disk::storage::Storage;
+
+impl OfflineLog {
+    /// Removes all entries of a log that is supplied, whatever their state is. The next time, it
+    /// begins as a new log. If this is interrupted, the oldest entries may be left.
+    ///
+    /// # Errors
+    /// When the disk fails, or the log is not one that is supplied.
+    pub fn clear(&self) -> Result<(), OpenError> {
+        let storage = &*self.storage;
+        let names = files::segments(storage)?;
+        check_supplied(storage, &names)?;
+        remove_segments(storage, &names)?;
+        files::tidy(storage, |_| false)?;
+        Ok(())
+    }
+
+    /// Removes the entries after an offset from a log that is supplied. If this is interrupted,
+    /// some of them may be left. Content that was erased or compacted stays removed.
+    ///
+    /// # Errors
+    /// When the disk fails, or the log is damaged or not one that is supplied.
+    pub fn go_back(&self, to: Offset) -> Result<(), OpenError> {
+        let storage = &*self.storage;
+        check_supplied(storage, &files::segments(storage)?)?;
+        let Some(log) = Checked::read(storage)? else { return Ok(()) };
+        let mut kept = segments_of(&log);
+        let begins_before = |(segment, _): &(Segment, _)| segment.header.previous.offset < to;
+        let later = kept.split_off(kept.partition_point(begins_before));
+        let later: Vec<_> = later.into_iter().map(|(segment, _)| segment.name).collect();
+        remove_segments(storage, &later)?;
+        match kept.last() {
+            Some((newest, last)) if *last > to => cut(storage, newest, to),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks that segments belong to a log that is supplied: no other log can get its entries again.
+fn check_supplied(storage: &dyn Storage, names: &[String]) -> Result<(), OpenError> {
+    let mut damaged = None;
+    for name in names.iter().rev() {
+        match Segment::open(storage, name.clone()) {
+            Ok(Some(segment)) if segment.header.supplied => return Ok(()),
+            Ok(Some(_)) => return Err(OpenError::OtherLog { expected: None, found: None }),
+            Ok(None) => {}
+            Err(OpenError::Damaged(what)) => damaged = Some(OpenError::Damaged(what)),
+            Err(error) => return Err(error),
+        }
+    }
+    damaged.map_or(Ok(()), Err)
+}
+
+/// Removes segments, the newest first. So an undamaged log is left at any time.
+fn remove_segments(storage: &dyn Storage, names: &[String]) -> io::Result<()> {
+    // The mark would say that the last of them is missing.
+    if storage.list()?.iter().any(|name| name == CLEAN) {
+        storage.remove(CLEAN)?;
+        storage.sync()?;
+    }
+    names.iter().rev().try_for_each(|name| {
+        storage.remove(name)?;
+        storage.sync()
+    })
+}
+
+/// Removes the entries after an offset from the newest segment.
+fn cut(storage: &dyn Storage, segment: &Segment, to: Offset) -> Result<(), OpenError> {
+    let copied = copy_up_to(storage, segment, to).map_err(io::Error::other)?;
+    // Its index and filter describe the longer segment. A crash may bring them back: those of the
+    // newest segment are removed when the log is opened.
+    derived::remove(storage, segment)?;
+    if copied {
+        storage.rename(&unfinished_name(segment), &segment.name)?;
+    } else {
+        storage.remove(&segment.name)?;
+        storage.remove(&unfinished_name(segment))?;
+    }
+    Ok(storage.sync()?)
+}
