@@ -25,10 +25,12 @@ pub(crate) enum Client {
     Haproxy,
     /// Checks what Prometheus reads.
     Promtool,
+    /// The engine of a cluster.
+    Nats,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Curl,
         Self::Node,
         Self::Python,
@@ -41,6 +43,7 @@ impl Client {
         Self::Apache,
         Self::Haproxy,
         Self::Promtool,
+        Self::Nats,
     ];
 
     /// The name of the client in `CARAFE_TEST_WITHOUT`.
@@ -58,6 +61,7 @@ impl Client {
             Self::Apache => "apache",
             Self::Haproxy => "haproxy",
             Self::Promtool => "promtool",
+            Self::Nats => "nats",
         }
     }
 
@@ -78,7 +82,8 @@ impl Client {
                 let modules = ["tests/clients", JAVASCRIPT].map(Piece::NodeModules);
                 [Piece::Node].into_iter().chain(modules).collect()
             }
-            Self::Python => vec![Piece::Python, Piece::PythonModules],
+            // Its program is in a package of Python.
+            Self::Python | Self::Nats => vec![Piece::Python, Piece::PythonModules],
             Self::Go => vec![Piece::Go, Piece::Compiled(&GO)],
             Self::Java => vec![Piece::Java, Piece::Compiled(&JAVA)],
             Self::Browser => {

@@ -1,5 +1,5 @@
-//! What the integration tests of several crates share: raw HTTP, child processes, and the clients
-//! that users read streams with.
+//! What the integration tests of several crates share: raw HTTP, child processes, the clients that
+//! users read streams with, and servers of NATS.
 //!
 //! Tests only: helpers panic with a message when an expectation is not met.
 
@@ -8,4 +8,5 @@
 
 pub mod clients;
 pub mod http;
+pub mod nats;
 pub mod process;

@@ -5,7 +5,7 @@ use crate::tidy::imports::{imports, inline_paths};
 use crate::tidy::tree::File;
 
 /// Each crate, and the crates of the workspace that it may name.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("carafe-protocol", &[]),
     ("carafe-log", &["protocol"]),
     ("carafe-hub", &["protocol", "log"]),
@@ -13,8 +13,9 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("carafe-http", &["protocol", "log", "hub", "fanout"]),
     ("carafe-client", &["protocol"]),
     ("carafe", &["protocol", "log", "hub", "http", "client"]),
+    ("carafe-cluster", &["protocol", "log"]),
     ("carafe-bench", &["protocol", "log", "hub"]),
-    ("carafe-cli", &["protocol", "log", "hub", "http", "client", "bench"]),
+    ("carafe-cli", &["protocol", "log", "hub", "http", "client", "cluster", "bench"]),
     ("carafe-testing", &["protocol"]),
 ];
 

@@ -1,0 +1,134 @@
+//! What the server tells of a stream.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+/// The answer to `STREAM.INFO`, as far as it matters.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct StreamInfo {
+    pub(super) config: StreamConfig,
+    #[serde(deserialize_with = "rfc_3339")]
+    pub(super) created: SystemTime,
+    pub(super) state: StreamState,
+    /// `None`: a server that is alone.
+    pub(super) cluster: Option<ClusterInfo>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct StreamState {
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) messages: u64,
+}
+
+impl StreamState {
+    /// An empty stream has `0` before its first message, and the next sequence later.
+    pub(super) fn first(&self) -> u64 {
+        if self.messages == 0 { self.last_seq + 1 } else { self.first_seq }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ClusterInfo {
+    #[serde(default)]
+    pub(super) replicas: Vec<Peer>,
+}
+
+/// A replica that is not the leader.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Peer {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) current: bool,
+    #[serde(default)]
+    pub(super) offline: bool,
+}
+
+/// The settings of a stream. A limit that is 0 or negative is none.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct StreamConfig {
+    #[serde(default)]
+    pub(super) subjects: Vec<String>,
+    pub(super) retention: String,
+    #[serde(default)]
+    pub(super) max_msgs: i64,
+    #[serde(default)]
+    pub(super) max_msgs_per_subject: i64,
+    #[serde(default)]
+    pub(super) max_bytes: i64,
+    #[serde(default)]
+    pub(super) max_msg_size: i64,
+    #[serde(default, deserialize_with = "nanoseconds")]
+    pub(super) max_age: Option<Duration>,
+    #[serde(default, deserialize_with = "nanoseconds")]
+    pub(super) duplicate_window: Option<Duration>,
+    pub(super) discard: String,
+    pub(super) storage: String,
+    pub(super) num_replicas: usize,
+    #[serde(default)]
+    pub(super) no_ack: bool,
+    #[serde(default)]
+    pub(super) sealed: bool,
+    #[serde(default)]
+    pub(super) mirror: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    pub(super) sources: Option<Vec<serde::de::IgnoredAny>>,
+    #[serde(default)]
+    pub(super) persist_mode: Option<String>,
+}
+
+/// 0 is none.
+fn nanoseconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let nanoseconds = i64::deserialize(from)?;
+    Ok(u64::try_from(nanoseconds).ok().filter(|it| *it > 0).map(Duration::from_nanos))
+}
+
+pub(super) fn rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse::<Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const ANSWER: &str = r#"{
+        "type": "io.nats.jetstream.api.v1.stream_info_response", "total": 0,
+        "config": {
+            "name": "EVENTS", "subjects": ["carafe.EVENTS"], "retention": "limits",
+            "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_age": 3600000000000,
+            "max_msgs_per_subject": -1, "max_msg_size": -1, "discard": "old", "storage": "file",
+            "num_replicas": 3, "duplicate_window": 120000000000, "sealed": false
+        },
+        "created": "2026-11-29T10:00:00.123456789Z",
+        "state": {"messages": 0, "bytes": 0, "first_seq": 0, "last_seq": 0},
+        "cluster": {"leader": "n1", "replicas": [{"name": "n2", "current": true, "active": 5}]}
+    }"#;
+
+    #[test]
+    fn the_answer_of_a_server_is_read() {
+        let info: StreamInfo = serde_json::from_str(ANSWER).unwrap();
+        let since = info.created.duration_since(UNIX_EPOCH).unwrap();
+        assert_eq!(since, Duration::from_nanos(1_795_946_400_123_456_789));
+        assert_eq!(info.config.max_age, Some(Duration::from_secs(3600)));
+        assert_eq!(info.config.duplicate_window, Some(Duration::from_secs(120)));
+        assert_eq!((info.config.num_replicas, info.config.max_bytes), (3, -1));
+        assert!(info.config.mirror.is_none() && info.config.persist_mode.is_none());
+        let peers = info.cluster.unwrap().replicas;
+        assert!(peers[0].current && !peers[0].offline);
+    }
+
+    #[test]
+    fn an_empty_stream_begins_behind_its_last_sequence() {
+        let first =
+            |messages, first_seq, last_seq| StreamState { first_seq, last_seq, messages }.first();
+        assert_eq!(first(0, 0, 0), 1);
+        assert_eq!(first(0, 8, 7), 8);
+        assert_eq!(first(3, 5, 7), 5);
+    }
+}

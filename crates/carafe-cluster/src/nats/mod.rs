@@ -1,0 +1,203 @@
+//! NATS JetStream: one stream with one subject, which all nodes publish to and follow.
+
+mod api;
+mod checks;
+mod create;
+mod credentials;
+mod info;
+mod message;
+mod session;
+mod tail;
+mod url;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use carafe_log::BoxFuture;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use self::api::{ApiFailure, call, publish};
+pub use self::credentials::{BadCredentials, Credentials};
+use self::info::StreamInfo;
+use self::message::{Got, HEADER_BYTES, headers};
+use self::session::{Session, Sessions, unavailable};
+use self::tail::NatsTail;
+pub use self::url::{BadClusterUrl, ClusterUrl};
+use crate::{
+    ATTEMPT, Created, Engine, EngineError, Finding, Identity, Message, Requirements, Setup, State,
+    Stored, Tail,
+};
+
+/// Connects to the engine that a URL names.
+///
+/// # Errors
+/// When no server can be reached, or none accepts the credentials. Whether the stream exists is
+/// not looked at.
+pub async fn open(url: ClusterUrl) -> Result<Arc<dyn Setup>, EngineError> {
+    Ok(Arc::new(NatsEngine::connect(url).await?))
+}
+
+/// A stream of NATS JetStream as an engine.
+pub struct NatsEngine {
+    url: ClusterUrl,
+    sessions: Sessions,
+    /// As the stream was when it was last asked for.
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    subject: String,
+    payload: usize,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+struct GetMessage {
+    seq: u64,
+}
+
+impl NatsEngine {
+    /// Connects to one of the servers. A connection that is lost later is made again with the next
+    /// request.
+    ///
+    /// # Errors
+    /// When no server can be reached, or none accepts the credentials.
+    pub async fn connect(url: ClusterUrl) -> Result<Self, EngineError> {
+        let sessions = Sessions::new(url.clone());
+        sessions.get().await?;
+        Ok(Self { url, sessions, known: Mutex::new(None) })
+    }
+
+    /// The settings and the state of the stream, as its leader knows them.
+    async fn info(&self, session: &Session) -> Result<StreamInfo, EngineError> {
+        let subject = format!("$JS.API.STREAM.INFO.{}", self.url.stream);
+        let info: StreamInfo = call(&session.client, subject, &Empty {}, ATTEMPT).await?;
+        let known = known_of(session, &info);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        Ok(info)
+    }
+
+    async fn known(&self, session: &Session) -> Result<Known, EngineError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(known) => Ok(known),
+            None => Ok(known_of(session, &self.info(session).await?)),
+        }
+    }
+
+    async fn ask_state(&self) -> Result<State, EngineError> {
+        let session = self.sessions.get().await?;
+        let info = self.info(&session).await?;
+        Ok(State {
+            identity: Identity::new(&*self.url.stream, info.created),
+            first: info.state.first(),
+            last: info.state.last_seq,
+            payload: known_of(&session, &info).payload,
+        })
+    }
+
+    async fn store(&self, message: Message) -> Result<u64, EngineError> {
+        let session = self.sessions.get().await?;
+        let Known { subject, payload } = self.known(&session).await?;
+        if message.payload.len() > payload {
+            return Err(EngineError::Refused(format!("a message may have {payload} bytes")));
+        }
+        session.begin_append().await?;
+        let headers = headers(&message);
+        let stored = publish(&session.client, subject, headers, message.payload, ATTEMPT).await;
+        if !matches!(stored, Err(ApiFailure::Engine(_))) {
+            session.end_append();
+        }
+        Ok(stored?)
+    }
+
+    async fn read(&self, sequence: u64) -> Result<Option<Stored>, EngineError> {
+        let session = self.sessions.get().await?;
+        let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.url.stream);
+        let got = call(&session.client, subject, &GetMessage { seq: sequence }, ATTEMPT).await;
+        match got {
+            Ok(got) => Got::stored(got).map(Some),
+            Err(ApiFailure::Api(error)) if error.is_no_message() => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn follow(&self, from: u64) -> Result<Box<dyn Tail>, EngineError> {
+        let session = self.sessions.get().await?;
+        // A consumer would wait for its first message without a word.
+        let last = self.info(&session).await?.state.last_seq;
+        if from > last + 1 {
+            return Err(unavailable(format!("the stream ends at {last}, before {from}")));
+        }
+        Ok(Box::new(NatsTail::begin(session, &self.url.stream, from.max(1)).await?))
+    }
+}
+
+fn known_of(session: &Session, info: &StreamInfo) -> Known {
+    let of_server = session.client.max_payload();
+    let of_stream = usize::try_from(info.config.max_msg_size).ok().filter(|size| *size > 0);
+    let limit = of_stream.map_or(of_server, |of_stream| of_stream.min(of_server));
+    Known {
+        subject: info.config.subjects.first().cloned().unwrap_or_default(),
+        payload: limit.saturating_sub(HEADER_BYTES),
+    }
+}
+
+/// Gives up after [`ATTEMPT`], also while a connection is made.
+async fn within<T>(
+    request: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    let answer = timeout(ATTEMPT, request).await;
+    answer.unwrap_or_else(|_| Err(unavailable("no server answers in time")))
+}
+
+impl Engine for NatsEngine {
+    fn state(&self) -> BoxFuture<'_, Result<State, EngineError>> {
+        Box::pin(within(self.ask_state()))
+    }
+
+    fn append(&self, message: Message) -> BoxFuture<'_, Result<u64, EngineError>> {
+        Box::pin(within(self.store(message)))
+    }
+
+    fn get(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
+        Box::pin(within(self.read(sequence)))
+    }
+
+    fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {
+        Box::pin(within(self.follow(from)))
+    }
+}
+
+impl Setup for NatsEngine {
+    fn create(&self, requirements: Requirements) -> BoxFuture<'_, Result<Created, EngineError>> {
+        Box::pin(async move {
+            let session = self.sessions.get().await?;
+            match self.info(&session).await {
+                Ok(_) => Ok(Created::Existed),
+                Err(EngineError::Missing) => {
+                    create::create(&session.client, &self.url, requirements).await
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn check(
+        &self,
+        requirements: Requirements,
+    ) -> BoxFuture<'_, Result<Vec<Finding>, EngineError>> {
+        Box::pin(async move {
+            let session = within(self.sessions.get()).await?;
+            let info = self.info(&session).await?;
+            let server = checks::Server {
+                version: session.client.server_info().version,
+                payload: known_of(&session, &info).payload,
+            };
+            Ok(checks::check(&info, &server, self.url.replicas, requirements))
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! Connections to the servers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
+use futures_util::StreamExt;
+use rustls::crypto::CryptoProvider;
+use tokio::sync::watch;
+
+use super::url::ClusterUrl;
+use crate::EngineError;
+
+/// How long one server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How often a silent connection is asked whether it lives. Without an answer to two of these, it
+/// is lost.
+const PING: Duration = Duration::from_secs(1);
+
+/// How many messages may wait for the reader of a tail. The server sends at most 32 MiB that the
+/// reader has not confirmed, so these are more than come unless they are tiny.
+const WAITING_MESSAGES: usize = 1 << 18;
+
+/// One connection. It is never used again after it was lost.
+///
+/// The client would connect again by itself, and then send what had waited in it: perhaps so much
+/// later that the server does not recognize a commit that it has stored before. So the first loss
+/// ends a session. Its client is dropped, and its attempts to connect again are few.
+#[derive(Clone)]
+pub(super) struct Session {
+    pub(super) client: Client,
+    lost: watch::Receiver<bool>,
+    /// Whether a message was sent that has no answer yet.
+    unanswered: Arc<AtomicBool>,
+}
+
+impl Session {
+    async fn connect(url: &ClusterUrl) -> Result<Self, EngineError> {
+        let servers = url.addresses().map_err(|error| EngineError::Refused(error.to_string()))?;
+        let (sender, lost) = watch::channel(false);
+        let options = options(url, servers.len())?.event_callback(move |event| {
+            let sender = sender.clone();
+            async move {
+                tracing::debug!(%event, "NATS");
+                if matches!(event, Event::Disconnected | Event::Closed) {
+                    sender.send_replace(true);
+                }
+            }
+        });
+        let client = options.connect(servers).await.map_err(|error| connect_error(&error))?;
+        tracing::info!(server = client.server_info().server_name, "connected to NATS");
+        Ok(Self { client, lost, unanswered: Arc::default() })
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        *self.lost.borrow()
+    }
+
+    /// Completes when the connection was lost.
+    pub(super) async fn lost(&mut self) {
+        // The sender ends with the client.
+        let _ = self.lost.wait_for(|lost| *lost).await;
+    }
+
+    /// Marks that a message is about to be sent. If there is no answer to an earlier one, first
+    /// makes sure that the server takes what is sent. Else copies would wait in the connection to a
+    /// frozen server, until it no longer recognizes them.
+    pub(super) async fn begin_append(&self) -> Result<(), EngineError> {
+        if self.unanswered.swap(true, Ordering::Relaxed) {
+            self.echo().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_append(&self) {
+        self.unanswered.store(false, Ordering::Relaxed);
+    }
+
+    /// Sends a message to itself: the server handles what one connection sends in order.
+    async fn echo(&self) -> Result<(), EngineError> {
+        let inbox = self.client.new_inbox();
+        let mut echo = self.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
+        self.client.publish(inbox, "".into()).await.map_err(unavailable)?;
+        echo.next().await.map(drop).ok_or_else(|| unavailable("the connection was lost"))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the argument of map_err")]
+pub(super) fn unavailable(error: impl ToString) -> EngineError {
+    EngineError::Unavailable(error.to_string())
+}
+
+fn options(url: &ClusterUrl, servers: usize) -> Result<ConnectOptions, EngineError> {
+    let mut options = ConnectOptions::new()
+        .name("carafe")
+        .require_tls(url.tls || url.authorities.is_some() || url.certificate.is_some())
+        .connection_timeout(CONNECT)
+        .ping_interval(PING)
+        .subscription_capacity(WAITING_MESSAGES)
+        .max_reconnects(servers);
+    choose_cryptography();
+    if let Some(file) = &url.authorities {
+        options = options.add_root_certificates(file.clone());
+    }
+    if let Some((certificate, key)) = &url.certificate {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    url.credentials.iter().try_fold(options, |options, credentials| credentials.apply(options))
+}
+
+/// The client takes the default of the process. Where rustls is built with several, nobody may have
+/// chosen one.
+fn choose_cryptography() {
+    if CryptoProvider::get_default().is_none() {
+        // Another thread may be faster.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+}
+
+fn connect_error(error: &ConnectError) -> EngineError {
+    match error.kind() {
+        ConnectErrorKind::Authentication => {
+            EngineError::Refused("the credentials have no key that can sign".into())
+        }
+        ConnectErrorKind::AuthorizationViolation => {
+            EngineError::Refused("the server does not accept the credentials".into())
+        }
+        _ => EngineError::Unavailable(error.to_string()),
+    }
+}
+
+/// The session of the moment. All requests share it, and the attempt to get another.
+pub(super) struct Sessions {
+    url: Arc<ClusterUrl>,
+    current: Mutex<Attempt>,
+}
+
+/// `None` while it is under way.
+type Attempt = watch::Receiver<Option<Result<Session, EngineError>>>;
+
+impl Sessions {
+    pub(super) fn new(url: ClusterUrl) -> Self {
+        let none = Some(Err(unavailable("there is no connection yet")));
+        Self { url: Arc::new(url), current: Mutex::new(watch::channel(none).1) }
+    }
+
+    pub(super) async fn get(&self) -> Result<Session, EngineError> {
+        let mut attempt = self.attempt();
+        let outcome = attempt.wait_for(Option::is_some).await;
+        let outcome = outcome.ok().and_then(|outcome| outcome.clone());
+        outcome.unwrap_or_else(|| Err(unavailable("connecting was interrupted")))
+    }
+
+    /// The attempt runs by itself: whoever waits for it may give up.
+    fn attempt(&self) -> Attempt {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_usable = match &*current.borrow() {
+            // Without a sender, its runtime has ended.
+            None => current.has_changed().is_ok(),
+            Some(Ok(session)) => !session.is_lost(),
+            Some(Err(_)) => false,
+        };
+        if !is_usable {
+            let (sender, attempt) = watch::channel(None);
+            let url = Arc::clone(&self.url);
+            tokio::spawn(async move {
+                let session = Session::connect(&url).await;
+                sender.send_replace(Some(session));
+            });
+            *current = attempt;
+        }
+        current.clone()
+    }
+}

@@ -1,0 +1,167 @@
+//! An ordered consumer.
+
+use async_nats::{StatusCode, Subject, Subscriber};
+use carafe_log::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::api::call;
+use super::message::Delivered;
+use super::session::{Session, unavailable};
+use crate::{ATTEMPT, EngineError, HEARTBEAT, Stored, Tail};
+
+/// The maximum number of messages at once.
+const MESSAGES: usize = 256;
+
+/// The size at which no more messages are added to those at hand.
+const BYTES: usize = 4 << 20;
+
+/// How long the server keeps a consumer that nobody reads.
+const INACTIVE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A consumer that pushes the messages of a stream, numbers what it delivers, and sends heartbeats
+/// while there is nothing to deliver. It keeps no state that outlives it.
+pub(super) struct NatsTail {
+    session: Session,
+    messages: Subscriber,
+    from: u64,
+    /// The number of the last message that was delivered.
+    delivered: u64,
+    /// The server waits for a message to this subject before it sends more.
+    flow_control: Option<Subject>,
+    at_hand: Vec<Stored>,
+    bytes_at_hand: usize,
+}
+
+#[derive(Serialize)]
+struct CreateConsumer<'a> {
+    stream_name: &'a str,
+    config: ConsumerConfig<'a>,
+}
+
+#[derive(Serialize)]
+struct ConsumerConfig<'a> {
+    name: &'a str,
+    deliver_subject: &'a str,
+    deliver_policy: &'a str,
+    opt_start_seq: u64,
+    ack_policy: &'a str,
+    replay_policy: &'a str,
+    /// The server needs it for flow control.
+    idle_heartbeat: u128,
+    flow_control: bool,
+    inactive_threshold: u128,
+    mem_storage: bool,
+    num_replicas: usize,
+}
+
+#[derive(Deserialize)]
+struct Consumer {}
+
+impl NatsTail {
+    pub(super) async fn begin(
+        session: Session,
+        stream: &str,
+        from: u64,
+    ) -> Result<Self, EngineError> {
+        let inbox = session.client.new_inbox();
+        let messages = session.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
+        let name = format!("carafe_{:016x}", rand::random::<u64>());
+        let config = ConsumerConfig {
+            name: &name,
+            deliver_subject: &inbox,
+            deliver_policy: "by_start_sequence",
+            opt_start_seq: from,
+            ack_policy: "none",
+            replay_policy: "instant",
+            idle_heartbeat: HEARTBEAT.as_nanos(),
+            flow_control: true,
+            inactive_threshold: INACTIVE.as_nanos(),
+            mem_storage: true,
+            num_replicas: 1,
+        };
+        let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
+        let body = CreateConsumer { stream_name: stream, config };
+        let _: Consumer = call(&session.client, subject, &body, ATTEMPT).await?;
+        let (at_hand, flow_control) = (Vec::new(), None);
+        Ok(Self { session, messages, from, delivered: 0, flow_control, at_hand, bytes_at_hand: 0 })
+    }
+
+    /// Messages are taken between two waits, so a future that is dropped takes none along.
+    async fn next_messages(&mut self) -> Result<Vec<Stored>, EngineError> {
+        loop {
+            if let Some(subject) = &self.flow_control {
+                let confirmed = self.session.client.publish(subject.clone(), "".into()).await;
+                confirmed.map_err(unavailable)?;
+                self.flow_control = None;
+            }
+            let message = tokio::select! {
+                biased;
+                () = self.session.lost() => None,
+                message = self.messages.next() => message,
+            };
+            let message = message.ok_or_else(|| unavailable("the connection was lost"))?;
+            let is_heartbeat = self.take(message)?;
+            self.take_what_is_here()?;
+            if is_heartbeat || !self.at_hand.is_empty() {
+                self.bytes_at_hand = 0;
+                return Ok(std::mem::take(&mut self.at_hand));
+            }
+        }
+    }
+
+    fn take_what_is_here(&mut self) -> Result<(), EngineError> {
+        while self.at_hand.len() < MESSAGES
+            && self.bytes_at_hand < BYTES
+            && let Some(Some(message)) = self.messages.next().now_or_never()
+        {
+            self.take(message)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is a sign of life and nothing else.
+    fn take(&mut self, message: async_nats::Message) -> Result<bool, EngineError> {
+        if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
+            return self.take_status(message);
+        }
+        if let Some(status) = message.status {
+            return Err(unavailable(format!("the consumer ended with status {status}")));
+        }
+        let delivered =
+            Delivered::of(message).ok_or_else(|| unavailable("a message has no place"))?;
+        let is_next = delivered.delivery == self.delivered + 1;
+        if !is_next || delivered.stored.sequence < self.from {
+            return Err(unavailable("messages were lost on the way"));
+        }
+        self.delivered = delivered.delivery;
+        self.from = delivered.stored.sequence + 1;
+        self.bytes_at_hand += delivered.stored.payload.len();
+        self.at_hand.push(delivered.stored);
+        Ok(false)
+    }
+
+    /// A heartbeat, or a request to confirm what has come so far. A heartbeat repeats a request
+    /// that the server still waits for.
+    fn take_status(&mut self, message: async_nats::Message) -> Result<bool, EngineError> {
+        if message.reply.is_some() {
+            self.flow_control = message.reply;
+            return Ok(false);
+        }
+        let headers = message.headers.unwrap_or_default();
+        if let Some(subject) = headers.get("Nats-Consumer-Stalled") {
+            self.flow_control = Some(Subject::from(subject.as_str()));
+        }
+        let last = headers.get("Nats-Last-Consumer").and_then(|last| last.as_str().parse().ok());
+        if last.is_some_and(|last: u64| last != self.delivered) {
+            return Err(unavailable("messages were lost on the way"));
+        }
+        Ok(true)
+    }
+}
+
+impl Tail for NatsTail {
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<Stored>, EngineError>> {
+        Box::pin(self.next_messages())
+    }
+}

@@ -1,0 +1,161 @@
+//! Servers that die, freeze and come back.
+
+use std::sync::Arc;
+
+use carafe_cluster::{ClusterUrl, Created, EngineError, Message, Setup, Tail};
+use carafe_testing::nats::{self, NatsServers};
+use rustix::process::Signal;
+use tokio::time::timeout;
+
+use crate::servers::{
+    PATIENCE, append, connect, engine, eventually, read, requirements, start, tail, texts, with,
+};
+
+/// Whatever the tail has delivered before, it ends with an error.
+async fn ends(tail: &mut Box<dyn Tail>) -> EngineError {
+    let ended = async {
+        loop {
+            if let Err(error) = tail.next().await {
+                return error;
+            }
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("the tail ends within the time limit")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_is_unavailable_and_what_it_has_stored_comes_back_with_it() {
+    if !nats::is_here(
+        "a_server_that_is_gone_is_unavailable_and_what_it_has_stored_comes_back_with_it",
+    ) {
+        return;
+    }
+    let servers = start(1, "").await;
+    let engine = engine(&servers, "EVENTS").await;
+    append(&engine, "before").await;
+    let mut live = tail(&engine, 2).await;
+    let before = engine.state().await.unwrap();
+
+    with(&servers, |servers| servers.kill(0)).await;
+    let error = ends(&mut live).await;
+    assert!(matches!(error, EngineError::Unavailable(_)), "{error}");
+    let lost = engine.append(Message::new(1, "lost")).await;
+    assert!(matches!(lost, Err(EngineError::Unavailable(_))), "{lost:?}");
+
+    with(&servers, |servers| servers.start_again(0)).await;
+    append(&engine, "after").await;
+    assert_eq!(engine.state().await.unwrap().identity, before.identity);
+    assert_eq!(texts(&read(&engine, 1, 2).await), ["before", "after"]);
+}
+
+/// What the frozen server has received, it stores when it goes on: once, although the message was
+/// sent several times.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_is_unavailable_and_stores_what_was_sent_again_once() {
+    if !nats::is_here("a_frozen_server_is_unavailable_and_stores_what_was_sent_again_once") {
+        return;
+    }
+    let servers = start(1, "").await;
+    let engine = engine(&servers, "EVENTS").await;
+    append(&engine, "before").await;
+    let mut live = tail(&engine, 2).await;
+    servers.signal(0, Signal::STOP);
+    let message = Message::new(1, "sent again");
+    for _ in 0..3 {
+        let unknown = engine.append(message.clone()).await;
+        assert!(matches!(unknown, Err(EngineError::Unavailable(_))), "{unknown:?}");
+    }
+    // Its connection is lost, since pings have no answer.
+    ends(&mut live).await;
+    servers.signal(0, Signal::CONT);
+    let goes_on = || async { engine.append(message.clone()).await.ok() };
+    assert_eq!(eventually("the server goes on", goes_on).await, 2);
+    assert_eq!(append(&engine, "after").await, 3);
+    assert_eq!(texts(&read(&engine, 1, 3).await), ["before", "sent again", "after"]);
+}
+
+/// Nodes go on with the other servers, and nothing that was acknowledged is lost or doubled.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_servers_the_leader_may_die_while_events_are_published() {
+    const MESSAGES: usize = 60;
+    if !nats::is_here("of_three_servers_the_leader_may_die_while_events_are_published") {
+        return;
+    }
+    let (servers, engine) = cluster().await;
+    let reader = tokio::spawn({
+        let engine = connect(engine_url(&servers)).await;
+        async move { read(&engine, 1, MESSAGES).await }
+    });
+    let mut sequences = Vec::new();
+    for number in 0..MESSAGES {
+        if number == MESSAGES / 2 {
+            with(&servers, |servers| servers.kill(servers.leader("EVENTS"))).await;
+        }
+        sequences.push(append(&engine, number.to_string()).await);
+    }
+    let numbers: Vec<String> = (0..MESSAGES).map(|number| number.to_string()).collect();
+    let delivered = timeout(PATIENCE, reader).await.unwrap().unwrap();
+    assert_eq!(texts(&delivered), numbers);
+    let delivered: Vec<u64> = delivered.iter().map(|stored| stored.sequence).collect();
+    assert_eq!(delivered, sequences);
+}
+
+fn engine_url(servers: &NatsServers) -> ClusterUrl {
+    format!("{}/EVENTS?replicas=3", servers.url()).parse().unwrap()
+}
+
+/// Three servers, and a stream with a replica on each.
+async fn cluster() -> (Arc<NatsServers>, Arc<dyn Setup>) {
+    let servers = start(3, "").await;
+    let engine = connect(engine_url(&servers)).await;
+    let create = || async { engine.create(requirements()).await.ok() };
+    assert_eq!(eventually("the stream is created", create).await, Created::New);
+    (servers, engine)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_pass_the_checks_and_one_that_is_down_is_named() {
+    if !nats::is_here("three_servers_pass_the_checks_and_one_that_is_down_is_named") {
+        return;
+    }
+    let (servers, engine) = cluster().await;
+    let says = |text: String| {
+        let engine = Arc::clone(&engine);
+        let check = move || {
+            let (engine, text) = (Arc::clone(&engine), text.clone());
+            async move {
+                let findings = engine.check(requirements()).await.ok()?;
+                let servers = findings.into_iter().find(|finding| finding.setting == "servers")?;
+                servers.text.contains(&text).then_some(())
+            }
+        };
+        eventually("the servers are as they should be", check)
+    };
+    says("all replicas are up to date".into()).await;
+    let kill_follower = |servers: &NatsServers| {
+        let follower = (servers.leader("EVENTS") + 1) % 3;
+        servers.kill(follower);
+        follower
+    };
+    let follower = with(&servers, kill_follower).await;
+    says(format!("n{follower}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_leader_is_replaced_by_another() {
+    if !nats::is_here("a_frozen_leader_is_replaced_by_another") {
+        return;
+    }
+    let (servers, engine) = cluster().await;
+    append(&engine, "before").await;
+    let stop_leader = |servers: &NatsServers| {
+        let leader = servers.leader("EVENTS");
+        servers.signal(leader, Signal::STOP);
+        leader
+    };
+    let leader = with(&servers, stop_leader).await;
+    let sequence = append(&engine, "after").await;
+    assert_eq!(sequence, 2);
+    servers.signal(leader, Signal::CONT);
+    assert_eq!(texts(&read(&engine, 1, 2).await), ["before", "after"]);
+}
