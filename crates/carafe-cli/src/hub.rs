@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::{
-    BasePath, Metrics, Options, Page, Rights, Served, ServerOptions, Tls, metrics_router,
-};
+use carafe_http::{BasePath, Options, Page, Rights, Served, ServerOptions, Tls, metrics_router};
 use carafe_hub::Hub;
 use carafe_log::{DiskLog, MemoryLog};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -127,7 +125,7 @@ async fn run(
     // Before the log is opened, which may take long: a port in use is reported at once.
     let Sockets { listeners, places } = listen::open(options, &mut passed)?;
     let (hub, failure) = hub(options, closing)?;
-    let metrics = serve_metrics(options, &mut passed, hub.clone(), &access.metrics)?;
+    let metrics = serve_metrics(options, &mut passed, hub.clone(), &access)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
     let startup = Startup::of(options, &access);
     let revocations = access.revocations.clone();
@@ -176,7 +174,7 @@ fn serve_metrics(
     options: &HubOptions,
     passed: &mut PassedSockets,
     hub: Hub,
-    metrics: &Metrics,
+    access: &Options,
 ) -> Result<Option<Places>, Failure> {
     let Some(address) = &options.metrics_listen else { return Ok(None) };
     let Sockets { listeners, places } =
@@ -184,7 +182,7 @@ fn serve_metrics(
     let mut serving = ServerOptions::default();
     serving.header_timeout = options.header_timeout;
     serving.header_bytes = settings::bytes(options.header_bytes);
-    let router = metrics_router(metrics, hub);
+    let router = metrics_router(access, hub);
     tokio::spawn(carafe_http::serve_beside(listeners, router, serving)?);
     Ok(Some(places))
 }

@@ -56,6 +56,8 @@ pub use api::options::{Options, Page};
 #[cfg(feature = "hub")]
 pub use carafe_fanout::{CatchUp, ShardOptions};
 #[cfg(feature = "hub")]
+pub use observe::figures::Figure;
+#[cfg(feature = "hub")]
 pub use observe::metrics::Metrics;
 #[cfg(feature = "hub")]
 pub use policy::address::{Network, Proxies, ProxyHeader};
@@ -67,6 +69,8 @@ pub use policy::body_budget::BodyBudget;
 pub use policy::origins::{Origin, Origins};
 #[cfg(feature = "hub")]
 pub use policy::publish_rate::{PublishRate, Rate};
+#[cfg(feature = "hub")]
+pub use policy::readiness::Readiness;
 #[cfg(feature = "hub")]
 pub use policy::revocations::{
     BadRevocation, Revocation, RevocationLimits, Revocations, RevokeError, Revoked,

@@ -185,9 +185,10 @@ pub mod http {
     pub use carafe_http::Mercure;
     #[cfg(feature = "hub")]
     pub use carafe_http::{
-        BadRevocation, BasePath, BodyBudget, Metrics, Network, Options, Origin, Origins, Page,
-        Proxies, ProxyHeader, PublishRate, Rate, Revocation, RevocationLimits, Revocations,
-        RevokeError, Revoked, Rights, SubscriberLimits, Subscribers, metrics_router, router,
+        BadRevocation, BasePath, BodyBudget, Figure, Metrics, Network, Options, Origin, Origins,
+        Page, Proxies, ProxyHeader, PublishRate, Rate, Readiness, Revocation, RevocationLimits,
+        Revocations, RevokeError, Revoked, Rights, SubscriberLimits, Subscribers, metrics_router,
+        router,
     };
     pub use carafe_http::{Problem, StreamDrain};
 }

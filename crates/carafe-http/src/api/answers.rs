@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -14,25 +14,33 @@ use tower_http::cors::CorsLayer;
 use tracing::debug;
 
 use crate::answer::headers::secure;
-use crate::answer::problem::Refused;
+use crate::answer::problem::{Problem, Refused};
 use crate::api::options::Options;
-use crate::api::unread;
+use crate::api::{health, history, subscribe, unread};
 use crate::observe::endpoint;
 use crate::observe::metrics::Metrics;
 use crate::policy::loopback;
+use crate::policy::readiness::Readiness;
 use crate::server::conformance;
 
 /// The state of the layer.
 pub(crate) struct Answers {
     metrics: Metrics,
+    readiness: Readiness,
+    retry: Duration,
     cors: CorsLayer,
     loopback_only: bool,
 }
 
 impl Answers {
     pub(crate) fn new(options: &Options) -> Self {
-        let (metrics, loopback_only) = (options.metrics.clone(), options.loopback_only);
-        Self { metrics, cors: options.origins.cors(), loopback_only }
+        Self {
+            metrics: options.metrics.clone(),
+            readiness: options.readiness.clone(),
+            retry: options.retry,
+            cors: options.origins.cors(),
+            loopback_only: options.loopback_only,
+        }
     }
 
     /// The answer of an endpoint, with what this layer adds. The endpoint is called once at most.
@@ -42,6 +50,12 @@ impl Answers {
         endpoint: impl FnOnce(Request) -> F,
     ) -> Response {
         let version = request.version();
+        let endpoint = move |request| async move {
+            match self.closed(&request) {
+                Some(answer) => answer,
+                None => endpoint(request).await,
+            }
+        };
         let mut response = self.observe(unread::read_on(request), endpoint).await;
         secure(response.headers_mut());
         conformance::of_version(version, response)
@@ -63,6 +77,20 @@ impl Answers {
         let (status, path) = (response.status().as_u16(), uri.path());
         debug!(%method, path, status, time = ?start.elapsed(), "answered");
         response
+    }
+
+    /// The answer of a hub that serves no clients yet.
+    fn closed(&self, request: &Request) -> Option<Response> {
+        let reason = self.readiness.why_closed()?;
+        if health::is_check(request.uri()) {
+            return None;
+        }
+        let is_stream = endpoint::label(request.method(), request.uri()) == "subscribe"
+            && !history::is_page(request.headers(), request.uri().query());
+        Some(match is_stream {
+            true => subscribe::come_back(&self.metrics, request.version(), "starting", self.retry),
+            false => Problem::try_again(format!("{reason}: try again in a moment")).into_response(),
+        })
     }
 
     /// Rejects requests of pages that may not use the hub.

@@ -50,6 +50,12 @@ pub(crate) struct Asked {
     is_latest: bool,
 }
 
+/// Whether a request is for a page, before its query is checked.
+pub(crate) fn is_page(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let mut parts = query.unwrap_or_default().split('&');
+    parts.any(|part| part == "format=json") || prefers_json(headers)
+}
+
 /// What a client asks for, if it wants a page.
 pub(crate) fn asked(headers: &HeaderMap, query: &Query) -> Result<Option<Asked>, Problem> {
     let format = match query.one("format")? {

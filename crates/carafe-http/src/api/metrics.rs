@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::answer::problem::Problem;
 use crate::api::health;
-use crate::observe::metrics::Metrics;
+use crate::api::options::Options;
 use crate::observe::{hub_metrics, process_metrics};
 
 /// `/metrics` in the text format of Prometheus, with `/healthz` and `/readyz`.
@@ -28,12 +28,12 @@ use crate::observe::{hub_metrics, process_metrics};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 /// let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9090").await?;
-/// axum::serve(listener, metrics_router(&options.metrics, hub)).await
+/// axum::serve(listener, metrics_router(&options, hub)).await
 /// # }
 /// ```
-pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
+pub fn metrics_router(options: &Options, hub: Hub) -> Router {
     let mut registry = Registry::default();
-    metrics.register(&mut registry);
+    options.metrics.register(&mut registry);
     hub_metrics::register(&mut registry, hub.clone());
     process_metrics::register(&mut registry);
     let registry = Arc::new(registry);
@@ -43,7 +43,7 @@ pub fn metrics_router(metrics: &Metrics, hub: Hub) -> Router {
     };
     Router::new()
         .route("/metrics", get(scrape).fallback(async || Problem::wrong_method("GET, HEAD")))
-        .merge(health::routes(hub))
+        .merge(health::routes(hub, options.readiness.clone()))
         .fallback(async || Problem::no_metrics_here())
 }
 

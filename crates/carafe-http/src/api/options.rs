@@ -17,6 +17,7 @@ use crate::policy::base_path::BasePath;
 use crate::policy::body_budget::BodyBudget;
 use crate::policy::origins::Origins;
 use crate::policy::publish_rate::PublishRate;
+use crate::policy::readiness::Readiness;
 use crate::policy::revocations::Revocations;
 use crate::policy::rights::Rights;
 use crate::policy::subscribers::Subscribers;
@@ -58,6 +59,8 @@ pub struct Options {
     pub publish_rate: PublishRate,
     /// The revoked tokens and users.
     pub revocations: Revocations,
+    /// Whether the hub serves clients yet, and what `/readyz` says.
+    pub readiness: Readiness,
     /// The counters.
     pub metrics: Metrics,
     /// The Mercure protocol on `/.well-known/mercure`, if it is wanted.
@@ -209,6 +212,7 @@ impl Default for Options {
             subscribers: Subscribers::default(),
             publish_rate: PublishRate::default(),
             revocations: Revocations::default(),
+            readiness: Readiness::default(),
             metrics: Metrics::default(),
             #[cfg(feature = "mercure")]
             mercure: None,

@@ -24,7 +24,8 @@ use crate::policy::base_path::BasePath;
 /// The endpoints of this API and those of the adapters, within the layer around all answers.
 pub(crate) fn with_adapters(app: App, adapters: Router) -> Router {
     let answers = Arc::new(Answers::new(&app.options));
-    let (health, pages) = (health::routes(app.hub.clone()), pages(&app));
+    let (health, pages) =
+        (health::routes(app.hub.clone(), app.options.readiness.clone()), pages(&app));
     let base = app.options.base_path.clone();
     let layer = middleware::from_fn_with_state(Arc::clone(&answers), answers::answer);
     let revocations =

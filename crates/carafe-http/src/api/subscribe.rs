@@ -33,7 +33,7 @@ use crate::api::query::Query;
 use crate::api::refusal::{bad_pattern, limit_met, refusal};
 use crate::api::topic::{topic, topic_in_path};
 use crate::api::topic_state;
-use crate::observe::metrics::{DeliveryPath, FallbackReason};
+use crate::observe::metrics::{DeliveryPath, FallbackReason, Metrics};
 use crate::observe::stream_record::{StreamRecord, log_refused};
 use crate::observe::stream_request::StreamRequest;
 use crate::policy::client::hub_client;
@@ -139,7 +139,7 @@ pub(crate) async fn open(
     }
     match error {
         SubscribeError::Draining => {
-            Ok(Opened::Later(come_back(options, parts.version, "draining", options.retry)))
+            Ok(Opened::Later(come_back(&options.metrics, parts.version, "draining", options.retry)))
         }
         // The same request would fail again: the client gets a problem document.
         SubscribeError::Read(ReadError::TooMuchWork { .. } | ReadError::TooManyLatest { .. }) => {
@@ -148,7 +148,7 @@ pub(crate) async fn open(
         SubscribeError::Read(error) => {
             error!(%error, "cannot open a stream: the history cannot be read");
             let retry = OVER_LIMIT * options.retry.max(SHORTEST);
-            Ok(Opened::Later(come_back(options, parts.version, "unreadable", retry)))
+            Ok(Opened::Later(come_back(&options.metrics, parts.version, "unreadable", retry)))
         }
         error => Err(error),
     }
@@ -176,19 +176,19 @@ pub(crate) fn stream(
 fn over(options: &Options, version: Version, limit: Limit) -> Opened {
     options.metrics.limited(limit);
     let retry = OVER_LIMIT * options.retry.max(SHORTEST);
-    Opened::Later(come_back(options, version, limit.name(), retry))
+    Opened::Later(come_back(&options.metrics, version, limit.name(), retry))
 }
 
 /// A stream that only tells the client when to reconnect. `EventSource` never retries after 4xx and
 /// 5xx, but does after a stream that ends. The connection is closed meanwhile, so that waiting
 /// clients hold no descriptors.
-fn come_back(
-    options: &Options,
+pub(crate) fn come_back(
+    metrics: &Metrics,
     version: Version,
     reason: &'static str,
     retry: Duration,
 ) -> Response {
-    options.metrics.refused("subscribe", reason);
+    metrics.refused("subscribe", reason);
     let closes =
         (version != Version::HTTP_2).then_some((CONNECTION, HeaderValue::from_static("close")));
     (stream_headers(), AppendHeaders(closes), hub_body::come_back(retry)).into_response()

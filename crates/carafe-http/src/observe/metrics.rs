@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::answer::limit::Limit;
 use crate::observe::delivered::{self, Delivered};
+use crate::observe::figures::{Figure, Sources};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -32,7 +33,7 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 /// let hub = Hub::new(MemoryLog::default());
 /// let options = Options::default();
 /// // The router counts, and a listener of its own shows the counters.
-/// let metrics: axum::Router = metrics_router(&options.metrics, hub.clone());
+/// let metrics: axum::Router = metrics_router(&options, hub.clone());
 /// let app: axum::Router = router(hub, options);
 /// ```
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ struct Counters {
     ingests: Gauge,
     revocations: Gauge,
     delivered: Delivered,
+    added: Sources,
 }
 
 /// How a stream is delivered.
@@ -97,6 +99,7 @@ impl Default for Metrics {
             ingests: Gauge::default(),
             revocations: Gauge::default(),
             delivered: Delivered::default(),
+            added: Sources::default(),
         }));
         // All limits are exported from the start: an alert cannot see a rise from an absent series.
         Limit::ALL
@@ -107,6 +110,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Adds figures of the program, which are asked for at each scrape.
+    pub fn add_figures(&self, figures: impl Fn() -> Vec<Figure> + Send + Sync + 'static) {
+        self.0.added.add(figures);
+    }
+
     /// Counts that a limit was met.
     pub(crate) fn limited(&self, limit: Limit) {
         self.0.limited.get_or_create(&[("limit", limit.name())]).inc();
@@ -200,6 +208,7 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register_collector(Box::new(OfDeliveries(self.clone())));
+        counters.added.register(registry);
     }
 }
 

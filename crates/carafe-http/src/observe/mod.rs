@@ -5,6 +5,7 @@
 pub(crate) mod audience;
 pub(crate) mod delivered;
 pub(crate) mod endpoint;
+pub(crate) mod figures;
 pub(crate) mod hub_metrics;
 pub(crate) mod log_interval;
 pub(crate) mod metrics;

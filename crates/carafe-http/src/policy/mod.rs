@@ -10,6 +10,7 @@ pub(crate) mod cookies;
 pub(crate) mod loopback;
 pub(crate) mod origins;
 pub(crate) mod publish_rate;
+pub(crate) mod readiness;
 #[cfg(feature = "mercure")]
 pub(crate) mod reserved_topics;
 pub(crate) mod revocations;

@@ -82,7 +82,7 @@ pub async fn serve(
 /// # #[tokio::main] async fn main() -> std::io::Result<()> {
 /// let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9090").await?;
-/// let metrics = metrics_router(&options.metrics, hub);
+/// let metrics = metrics_router(&options, hub);
 /// tokio::spawn(serve_beside(listener, metrics, ServerOptions::default())?);
 /// # Ok(()) }
 /// ```

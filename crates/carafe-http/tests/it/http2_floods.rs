@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::Request;
-use carafe_http::{Metrics, Options, metrics_router, router, serve};
+use carafe_http::{Options, metrics_router, router, serve};
 use carafe_hub::Hub;
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -23,17 +23,17 @@ const GOAWAY: u8 = 7;
 const PING: u8 = 6;
 const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 0xb];
 
-async fn hub() -> (Hub, Metrics, SocketAddr) {
+async fn hub() -> (Hub, Options, SocketAddr) {
     let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
-    let (server, metrics) = (options.server(), options.metrics.clone());
-    let app = router(hub.clone(), options);
+    let server = options.server();
+    let app = router(hub.clone(), options.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = hub.clone();
     tokio::spawn(
         async move { serve(listener, app, &served, server, std::future::pending()).await },
     );
-    (hub, metrics, address)
+    (hub, options, address)
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -60,16 +60,16 @@ async fn frames_until_the_end(mut socket: impl AsyncReadExt + Unpin) -> Vec<(u8,
     frames
 }
 
-async fn limited(metrics: &Metrics, hub: &Hub) -> bool {
+async fn limited(options: &Options, hub: &Hub) -> bool {
     let request = Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
-    let answer = metrics_router(metrics, hub.clone()).oneshot(request).await.unwrap();
+    let answer = metrics_router(options, hub.clone()).oneshot(request).await.unwrap();
     let content = answer.into_body().collect().await.unwrap().to_bytes();
     str::from_utf8(&content).unwrap().contains("carafe_limited_total{limit=\"http2-frames\"} 1\n")
 }
 
 /// The frames of a flooded connection, which must end with GOAWAY.
 async fn flood(kind: u8, payload: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let (hub, metrics, address) = hub().await;
+    let (hub, options, address) = hub().await;
     let (read, mut write) = connect(address).await.into_split();
     let flood = frame(kind, 0, u32::from(kind == 2), payload).repeat(FRAMES);
     // The connection may end before the flood is sent completely.
@@ -80,7 +80,7 @@ async fn flood(kind: u8, payload: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let frames = timeout(PATIENCE, frames_until_the_end(read)).await.unwrap();
     let (last, content) = frames.last().expect("it was sent something");
     assert_eq!((*last, &content[4..8]), (GOAWAY, &ENHANCE_YOUR_CALM[..]), "{kind}");
-    assert!(limited(&metrics, &hub).await, "{kind}");
+    assert!(limited(&options, &hub).await, "{kind}");
     drop(timeout(PATIENCE, writing).await.unwrap());
     frames
 }
@@ -111,7 +111,7 @@ async fn floods_of_settings_priorities_window_updates_and_unknown_frames_end_the
 async fn a_client_with_many_streams_that_reads_and_pings_is_served_on() {
     const STREAMS: usize = 50;
     const EVENTS: usize = 100;
-    let (hub, metrics, address) = hub().await;
+    let (hub, options, address) = hub().await;
     let socket = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
     // Each event explains WINDOW_UPDATE frames.
@@ -151,5 +151,5 @@ async fn a_client_with_many_streams_that_reads_and_pings_is_served_on() {
     })
     .await
     .unwrap();
-    assert!(!limited(&metrics, &hub).await);
+    assert!(!limited(&options, &hub).await);
 }

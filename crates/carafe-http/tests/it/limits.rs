@@ -103,15 +103,13 @@ async fn limits_are_changed_while_streams_stay_open() {
 #[tokio::test(start_paused = true)]
 async fn metrics_are_counted_in_the_counters_of_the_app() {
     let (hub, metrics) = (Hub::new(MemoryLog::default()), Metrics::default());
-    let app = router(hub.clone(), {
-        let mut options = Options::default();
-        options.metrics = metrics.clone();
-        options
-    });
+    let mut options = Options::default();
+    options.metrics = metrics.clone();
+    let app = router(hub.clone(), options.clone());
     let _open = stream(&app, None).await.unwrap();
     assert_eq!(ask(&app, "POST", None).await.0, 403);
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let exported = metrics_router(&metrics, hub).oneshot(request).await.unwrap().into_body();
+    let exported = metrics_router(&options, hub).oneshot(request).await.unwrap().into_body();
     let exported = String::from_utf8(exported.collect().await.unwrap().to_bytes().into()).unwrap();
     for line in [
         "carafe_streams{path=\"hyper\",reason=\"elsewhere\"} 1\n",

@@ -24,6 +24,7 @@ mod limits;
 mod oracle;
 mod pages;
 mod random_records;
+mod readiness;
 mod revocations;
 mod router;
 mod slow_log;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Request;
-use carafe_http::{Metrics, Options, metrics_router, router, serve};
+use carafe_http::{Options, metrics_router, router, serve};
 use carafe_hub::Hub;
 use carafe_log::{MemoryLog, Publication};
 use carafe_protocol::Topic;
@@ -21,19 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves a hub with a short write timeout. hyper notices a stall when it has more to send: a
 /// heartbeat, at the latest.
-async fn hub() -> (Hub, Metrics, SocketAddr) {
+async fn hub() -> (Hub, Options, SocketAddr) {
     let (hub, mut options) = (Hub::new(MemoryLog::default()), Options::default());
     options.heartbeat = Duration::from_millis(50);
-    let (mut server, metrics) = (options.server(), options.metrics.clone());
+    let mut server = options.server();
     server.shards.write_timeout = Duration::from_millis(300);
-    let app = router(hub.clone(), options);
+    let app = router(hub.clone(), options.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = hub.clone();
     tokio::spawn(
         async move { serve(listener, app, &served, server, std::future::pending()).await },
     );
-    (hub, metrics, address)
+    (hub, options, address)
 }
 
 async fn publish(hub: &Hub, topic: &str, data: &str) {
@@ -66,9 +66,9 @@ async fn read_until(stream: &mut RecvStream, wanted: &str) {
     }
 }
 
-async fn exported(metrics: &Metrics, hub: &Hub) -> String {
+async fn exported(options: &Options, hub: &Hub) -> String {
     let request = Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
-    let answer = metrics_router(metrics, hub.clone()).oneshot(request).await.unwrap();
+    let answer = metrics_router(options, hub.clone()).oneshot(request).await.unwrap();
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
@@ -83,7 +83,7 @@ async fn wait_for_subscriptions(hub: &Hub, subscriptions: usize) {
 
 #[tokio::test]
 async fn a_stalled_http_2_stream_is_reset_and_others_on_its_connection_continue() {
-    let (hub, metrics, address) = hub().await;
+    let (hub, options, address) = hub().await;
     let mut client = connect(address).await;
     let (mut stalled, mut reading) =
         (open(&mut client, "/events/a").await, open(&mut client, "/events/b").await);
@@ -94,7 +94,7 @@ async fn a_stalled_http_2_stream_is_reset_and_others_on_its_connection_continue(
     }
     read_until(&mut reading, "data: last\n").await;
     wait_for_subscriptions(&hub, 1).await;
-    let exported = exported(&metrics, &hub).await;
+    let exported = exported(&options, &hub).await;
     for metric in [
         "carafe_streams{path=\"hyper\",reason=\"http2\"} 1\n",
         "carafe_streams_closed_total{path=\"hyper\",reason=\"stalled\"} 1\n",
@@ -119,7 +119,7 @@ async fn a_stalled_http_2_stream_is_reset_and_others_on_its_connection_continue(
 /// It does not read for longer than the write timeout, but nothing waits to be sent.
 #[tokio::test]
 async fn a_stream_that_has_room_for_all_that_is_sent_is_not_cut() {
-    let (hub, metrics, address) = hub().await;
+    let (hub, options, address) = hub().await;
     let mut client = connect(address).await;
     let mut quiet = open(&mut client, "/events/a").await;
     let mut stalled = open(&mut client, "/events/b").await;
@@ -134,6 +134,6 @@ async fn a_stream_that_has_room_for_all_that_is_sent_is_not_cut() {
     drop(stalled);
     publish(&hub, "a", "still here").await;
     read_until(&mut quiet, "data: still here\n").await;
-    let exported = exported(&metrics, &hub).await;
+    let exported = exported(&options, &hub).await;
     assert!(exported.contains("carafe_limited_total{limit=\"write-timeout\"} 3\n"), "{exported}");
 }
