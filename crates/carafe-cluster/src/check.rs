@@ -79,15 +79,26 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
-    pub(crate) fn right(setting: &'static str, text: impl Into<String>) -> Self {
+    /// The setting is right.
+    pub fn right(setting: &'static str, text: impl Into<String>) -> Self {
         Self { severity: Severity::Right, setting, text: text.into() }
     }
 
-    pub(crate) fn warning(setting: &'static str, text: impl Into<String>) -> Self {
+    /// The setting works, and another would be better.
+    pub fn warning(setting: &'static str, text: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, setting, text: text.into() }
     }
 
-    pub(crate) fn refusal(setting: &'static str, text: impl Into<String>) -> Self {
+    /// The setting must not be used.
+    ///
+    /// ```
+    /// use carafe_cluster::Finding;
+    ///
+    /// let finding = Finding::refusal("storage", "the stream is in memory: create it with `file`");
+    /// let shown = "refused: storage: the stream is in memory: create it with `file`";
+    /// assert_eq!(finding.to_string(), shown);
+    /// ```
+    pub fn refusal(setting: &'static str, text: impl Into<String>) -> Self {
         Self { severity: Severity::Refusal, setting, text: text.into() }
     }
 }

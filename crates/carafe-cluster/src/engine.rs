@@ -22,8 +22,8 @@ pub const ATTEMPT: Duration = Duration::from_secs(2);
 /// done is unknown, as after [`EngineError::Unavailable`]. Except for [`Tail::next`], each future
 /// completes within [`ATTEMPT`].
 pub trait Engine: Send + Sync + 'static {
-    /// Who the engine is, and what it has, at one moment. Never older than what was acknowledged
-    /// before the call.
+    /// Who the engine is, and what it has, at one moment. It has what this node was told to be
+    /// stored.
     fn state(&self) -> BoxFuture<'_, Result<State, EngineError>>;
 
     /// Stores a message as durably as the engine makes it, and returns its sequence.
@@ -32,8 +32,7 @@ pub trait Engine: Send + Sync + 'static {
     /// answer is the sequence of the first. So a message with an unknown outcome can be sent again.
     fn append(&self, message: Message) -> BoxFuture<'_, Result<u64, EngineError>>;
 
-    /// The message of a sequence. `None` if it was removed, or not stored yet. Never older than
-    /// what was acknowledged before the call.
+    /// The message of a sequence. `None` if it was removed, or not stored yet.
     fn get(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>>;
 
     /// Follows the messages from sequence `from` on: those that are stored, then those to come. If

@@ -34,13 +34,13 @@ pub(super) struct Controlled {
 /// How often an engine was asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls of [`Engine::state`].
+    /// Calls of [`Engine::state`](crate::Engine::state).
     pub states: u64,
-    /// Calls of [`Engine::append`].
+    /// Calls of [`Engine::append`](crate::Engine::append).
     pub appends: u64,
-    /// Calls of [`Engine::get`].
+    /// Calls of [`Engine::get`](crate::Engine::get).
     pub gets: u64,
-    /// Calls of [`Engine::tail`].
+    /// Calls of [`Engine::tail`](crate::Engine::tail).
     pub tails: u64,
 }
 

@@ -14,14 +14,17 @@ use crate::{EngineError, Message, Stored};
 
 /// The server recognizes a message that is sent again by it.
 const ID: &str = "Nats-Msg-Id";
+/// The server refuses a message whose subject leads to another stream.
+const STREAM: &str = "Nats-Expected-Stream";
 const FORMAT: &str = "Carafe-Format";
 const CHECKSUM: &str = "Carafe-Checksum";
 
 /// More than the headers of a message take, which count towards the server's limit.
 pub(super) const HEADER_BYTES: usize = 256;
 
-pub(super) fn headers(message: &Message) -> HeaderMap {
+pub(super) fn headers(message: &Message, stream: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    headers.insert(STREAM, stream);
     headers.insert(ID, message.id.to_string());
     headers.insert(FORMAT, message.format.to_string());
     headers.insert(CHECKSUM, format!("{:08x}", message.checksum));
@@ -126,6 +129,7 @@ fn unreadable(error: impl Display) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nats::url::STREAM_NAME;
 
     #[track_caller]
     fn place(subject: &str) -> (u64, u64, Duration) {
@@ -171,11 +175,11 @@ mod tests {
 
     #[test]
     fn the_headers_of_any_message_take_less_than_their_reserve() {
-        let message = Message { format: u32::MAX, ..Message::new(1, "") };
-        let lines = [(ID, 32), (FORMAT, u32::MAX.to_string().len()), (CHECKSUM, 8)];
+        let (id, format, sum) = (32, u32::MAX.to_string().len(), 8);
+        let lines = [(ID, id), (FORMAT, format), (CHECKSUM, sum), (STREAM, STREAM_NAME)];
         let text: usize =
             lines.iter().map(|(name, value)| name.len() + value + ": \r\n".len()).sum();
         assert!("NATS/1.0\r\n\r\n".len() + text < HEADER_BYTES);
-        assert_eq!(headers(&message).iter().count(), lines.len());
+        assert_eq!(headers(&Message::new(1, ""), "EVENTS").iter().count(), lines.len());
     }
 }

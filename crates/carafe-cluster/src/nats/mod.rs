@@ -10,7 +10,7 @@ mod session;
 mod tail;
 mod url;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carafe_log::BoxFuture;
 use serde::Serialize;
@@ -76,12 +76,16 @@ impl NatsEngine {
         let subject = format!("$JS.API.STREAM.INFO.{}", self.url.stream);
         let info: StreamInfo = call(&session.client, subject, &Empty {}, ATTEMPT).await?;
         let known = known_of(session, &info);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        *self.lock_known() = Some(known);
         Ok(info)
     }
 
+    fn lock_known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn known(&self, session: &Session) -> Result<Known, EngineError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.lock_known().clone();
         match known {
             Some(known) => Ok(known),
             None => Ok(known_of(session, &self.info(session).await?)),
@@ -106,10 +110,16 @@ impl NatsEngine {
             return Err(EngineError::Refused(format!("a message may have {payload} bytes")));
         }
         session.begin_append().await?;
-        let headers = headers(&message);
+        let headers = headers(&message, &self.url.stream);
         let stored = publish(&session.client, subject, headers, message.payload, ATTEMPT).await;
-        if !matches!(stored, Err(ApiFailure::Engine(_))) {
-            session.end_append();
+        match &stored {
+            Err(ApiFailure::Engine(_)) => {}
+            Ok(_) => session.end_append(),
+            Err(ApiFailure::Api(_)) => {
+                session.end_append();
+                // Perhaps the settings of the stream were changed.
+                *self.lock_known() = None;
+            }
         }
         Ok(stored?)
     }

@@ -43,9 +43,11 @@ impl Session {
         let options = options(url, servers.len())?.event_callback(move |event| {
             let sender = sender.clone();
             async move {
-                tracing::debug!(%event, "NATS");
-                if matches!(event, Event::Disconnected | Event::Closed) {
-                    sender.send_replace(true);
+                let is_lost = matches!(event, Event::Disconnected | Event::Closed);
+                if is_lost && !sender.send_replace(true) {
+                    tracing::warn!("the connection to NATS was lost");
+                } else {
+                    tracing::debug!(%event, "NATS");
                 }
             }
         });
@@ -99,6 +101,7 @@ fn options(url: &ClusterUrl, servers: usize) -> Result<ConnectOptions, EngineErr
         .connection_timeout(CONNECT)
         .ping_interval(PING)
         .subscription_capacity(WAITING_MESSAGES)
+        .ignore_discovered_servers()
         .max_reconnects(servers);
     choose_cryptography();
     if let Some(file) = &url.authorities {

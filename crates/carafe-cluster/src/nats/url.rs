@@ -13,7 +13,7 @@ use super::credentials::Credentials;
 const PORT: u16 = 4222;
 
 /// The maximum length of a stream's name. It is part of subjects and of file names.
-const STREAM: usize = 64;
+pub(super) const STREAM_NAME: usize = 64;
 
 /// What NATS allows at most.
 const REPLICAS: usize = 5;
@@ -150,7 +150,7 @@ fn server(text: &str) -> Result<String, BadClusterUrl> {
 
 fn stream_name(text: &str) -> Result<String, BadClusterUrl> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let is_name = (1..=STREAM).contains(&text.len()) && text.bytes().all(allowed);
+    let is_name = (1..=STREAM_NAME).contains(&text.len()) && text.bytes().all(allowed);
     if is_name { Ok(text.to_owned()) } else { Err(BadClusterUrl::Stream) }
 }
 

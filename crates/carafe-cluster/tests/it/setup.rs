@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use carafe_cluster::{Created, EngineError, Finding, Requirements, Severity};
+use carafe_cluster::{Created, EngineError, Finding, Message, Requirements, Severity};
 use carafe_testing::nats;
 use serde_json::json;
 
-use crate::servers::{append, connect, engine, requirements, start, url, with};
+use crate::servers::{append, connect, engine, read, requirements, start, url, with};
 
 /// The settings that are not right, with what follows.
 fn wrong(findings: &[Finding]) -> Vec<(Severity, &'static str)> {
@@ -82,7 +82,7 @@ async fn a_full_stream_that_keeps_its_oldest_messages_refuses_more() {
     with(&servers, move |servers| servers.create_stream(&settings)).await;
     let engine = connect(url(&servers, "EVENTS")).await;
     assert_eq!(append(&engine, vec![7; 2048]).await, 1);
-    let message = carafe_cluster::Message::new(1, vec![7; 2048]);
+    let message = Message::new(1, vec![7; 2048]);
     let refused = engine.append(message).await;
     assert!(matches!(&refused, Err(EngineError::Refused(text)) if text.contains("maximum bytes")));
     assert_eq!(engine.state().await.unwrap().last, 1);
@@ -108,4 +108,43 @@ async fn a_stream_that_was_deleted_and_created_again_is_another() {
     assert_ne!(after.identity.generation, before.generation);
     assert_eq!((after.first, after.last), (1, 0));
     assert_eq!(append(&engine, "first").await, 1);
+}
+
+/// Larger than what a server takes at once by default, and larger still in the server's answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_message_can_be_read_back() {
+    if !nats::is_here("the_largest_message_can_be_read_back") {
+        return;
+    }
+    let servers = start(1, "max_payload: 8MB").await;
+    let engine = engine(&servers, "EVENTS").await;
+    let payload = vec![7; engine.state().await.unwrap().payload];
+    assert_eq!(append(&engine, payload.clone()).await, 1);
+    assert_eq!(engine.get(1).await.unwrap().unwrap().payload, payload);
+    assert_eq!(read(&engine, 1, 1).await[0].payload, payload);
+}
+
+/// The subject of the stream may lead to another by mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_never_stored_in_another_stream() {
+    if !nats::is_here("a_message_is_never_stored_in_another_stream") {
+        return;
+    }
+    let servers = start(1, "").await;
+    let engine = engine(&servers, "EVENTS").await;
+    append(&engine, "first").await;
+    let other = json!({
+        "name": "OTHER", "subjects": ["carafe.>"], "retention": "limits", "storage": "file",
+        "num_replicas": 1,
+    });
+    with(&servers, move |servers| {
+        servers.delete_stream("EVENTS");
+        servers.create_stream(&other);
+    })
+    .await;
+    let refused = engine.append(Message::new(1, "astray")).await;
+    assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
+    assert_eq!(engine.append(Message::new(1, "astray")).await, Err(EngineError::Missing));
+    let others = connect(url(&servers, "OTHER")).await;
+    assert_eq!(others.state().await.unwrap().last, 0);
 }
