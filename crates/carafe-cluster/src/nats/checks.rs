@@ -1,6 +1,6 @@
 //! Compares the settings of a stream with what the nodes require.
 
-use std::time::Duration;
+mod history;
 
 use super::info::{Peer, StreamConfig, StreamInfo};
 use crate::{DUPLICATE_WINDOW, Finding, Requirements};
@@ -37,11 +37,12 @@ pub(super) fn check(
         acknowledgements(config),
         duplicates(config),
         payload(server.payload, requirements),
-        discard(config),
-        key_window(config, requirements),
-        age(config, requirements),
-        bytes(config, requirements),
-        limits(config),
+        history::discard(config),
+        history::key_window(config, requirements),
+        history::agreement(config, requirements),
+        history::age(config, requirements),
+        history::bytes(config, requirements),
+        history::limits(config),
     ]
 }
 
@@ -203,100 +204,6 @@ fn payload(payload: usize, requirements: Requirements) -> Finding {
             payload.saturating_sub(EVENT_OVERHEAD)
         ),
     )
-}
-
-fn discard(config: &StreamConfig) -> Finding {
-    let is_limited = config.max_bytes > 0 || config.max_msgs > 0;
-    if config.discard == "old" || !is_limited {
-        return Finding::right("discard", "the stream drops its oldest messages when it is full");
-    }
-    Finding::warning(
-        "discard",
-        format!(
-            "when the stream is full, it refuses what is published (discard `{}`): set discard \
-             `old`",
-            config.discard
-        ),
-    )
-}
-
-/// A node that starts empty knows only the keys that the stream still has.
-fn key_window(config: &StreamConfig, requirements: Requirements) -> Finding {
-    let window = requirements.key_window;
-    let kept = |age: Option<Duration>| age.is_none_or(|age| age >= window);
-    if !kept(config.max_age) {
-        let age = config.max_age.unwrap_or_default();
-        let text = format!(
-            "the stream keeps messages for {age:?}, and keys are known for {window:?}: raise its \
-             max_age, or lower --key-window"
-        );
-        return Finding::refusal("key window", text);
-    }
-    if !kept(requirements.history_age) {
-        let age = requirements.history_age.unwrap_or_default();
-        let text = format!(
-            "nodes keep entries for {age:?}, and keys are known for {window:?}: raise \
-             --history-age, or lower --key-window"
-        );
-        return Finding::refusal("key window", text);
-    }
-    Finding::right("key window", format!("keys are known for {window:?}"))
-}
-
-fn age(config: &StreamConfig, requirements: Requirements) -> Finding {
-    let (stream, node) = (config.max_age, requirements.history_age);
-    match (stream, node) {
-        (None, Some(node)) => Finding::warning(
-            "age",
-            format!("nodes keep entries for {node:?}, the stream without a limit: set its max_age"),
-        ),
-        (Some(stream), None) => Finding::warning(
-            "age",
-            format!(
-                "the stream keeps messages for {stream:?}, and a node that starts empty has no \
-                 older history than that: set --history-age to the same"
-            ),
-        ),
-        (Some(stream), Some(node)) if stream != node => Finding::warning(
-            "age",
-            format!(
-                "the stream keeps messages for {stream:?}, and nodes entries for {node:?}: set \
-                 --history-age and max_age to the same"
-            ),
-        ),
-        _ => Finding::right("age", "nodes keep entries as long as the stream keeps messages"),
-    }
-}
-
-/// By size, nodes and stream never drop the same at the same time.
-fn bytes(config: &StreamConfig, requirements: Requirements) -> Finding {
-    let stream = u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0);
-    match (stream, requirements.history_bytes) {
-        (stream, Some(node)) if stream.is_none_or(|stream| node < stream) => Finding::warning(
-            "bytes",
-            format!(
-                "nodes keep {node} bytes of history, less than the stream: a node may forget a key \
-                 that another still knows. Raise --history-bytes, or set the stream's max_bytes to \
-                 less"
-            ),
-        ),
-        (Some(stream), _) => Finding::right("bytes", format!("the stream keeps {stream} bytes")),
-        (None, _) => Finding::right("bytes", "no limit"),
-    }
-}
-
-fn limits(config: &StreamConfig) -> Finding {
-    if config.max_msgs > 0 || config.max_msgs_per_subject > 0 {
-        let text = "the stream keeps a limited number of messages, which are commits of any size: \
-                    limit it by max_age or max_bytes instead";
-        return Finding::warning("limits", text);
-    }
-    if config.max_age.is_none() && config.max_bytes <= 0 {
-        let text = "the stream has no limit, and grows until the disks are full: set max_age or \
-                    max_bytes";
-        return Finding::warning("limits", text);
-    }
-    Finding::right("limits", "the stream is limited")
 }
 
 #[cfg(test)]

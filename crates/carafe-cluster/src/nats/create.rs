@@ -1,12 +1,13 @@
 //! A new stream with the settings that a cluster needs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::Client;
 use serde::Serialize;
 
 use super::api::{ApiFailure, call};
-use super::info::StreamInfo;
+use super::info::{KEY_WINDOW, StreamInfo};
 use super::url::ClusterUrl;
 use crate::{Created, EngineError, Requirements};
 
@@ -33,6 +34,7 @@ struct NewStream<'a> {
     max_msg_size: i64,
     max_consumers: i64,
     duplicate_window: u128,
+    metadata: HashMap<&'a str, String>,
 }
 
 pub(super) async fn create(
@@ -50,9 +52,10 @@ pub(super) async fn create(
     }
 }
 
-/// The stream keeps what the nodes keep, and never less than they need to recognize a key.
+/// The stream keeps what the nodes keep, and at least two key windows: a node that starts empty
+/// decides as the others do about what comes a key window behind the oldest message.
 fn settings(url: &ClusterUrl, requirements: Requirements) -> NewStream<'_> {
-    let age = requirements.history_age.map(|age| age.max(requirements.key_window));
+    let age = requirements.history_age.map(|age| age.max(2 * requirements.key_window));
     let bytes = requirements.history_bytes.and_then(|bytes| i64::try_from(bytes).ok());
     NewStream {
         name: &url.stream,
@@ -69,6 +72,7 @@ fn settings(url: &ClusterUrl, requirements: Requirements) -> NewStream<'_> {
         max_msg_size: -1,
         max_consumers: -1,
         duplicate_window: duplicates(age).as_nanos(),
+        metadata: HashMap::from([(KEY_WINDOW, requirements.key_window.as_millis().to_string())]),
     }
 }
 
@@ -103,7 +107,8 @@ mod tests {
         assert_eq!(settings["duplicate_window"], 120_000_000_000_u64);
 
         let window = settings_of("nats://a/EVENTS", Some(60), None);
-        assert_eq!(window["max_age"], 3600 * 1_000_000_000_u64, "at least the key window");
+        assert_eq!(window["max_age"], 2 * 3600 * 1_000_000_000_u64, "two key windows");
+        assert_eq!(window["metadata"]["carafe-key-window-ms"], "3600000");
         assert_eq!((&window["max_bytes"], &window["num_replicas"]), (&(-1).into(), &1.into()));
         assert_eq!(settings_of("nats://a/EVENTS", None, None)["max_age"], 0);
     }

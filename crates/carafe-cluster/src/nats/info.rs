@@ -1,5 +1,6 @@
 //! What the server tells of a stream.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -78,6 +79,18 @@ pub(super) struct StreamConfig {
     pub(super) sources: Option<Vec<serde::de::IgnoredAny>>,
     #[serde(default)]
     pub(super) persist_mode: Option<String>,
+    #[serde(default)]
+    pub(super) metadata: HashMap<String, String>,
+}
+
+/// The key in the metadata of a stream for the key window of all nodes, in milliseconds.
+pub(super) const KEY_WINDOW: &str = "carafe-key-window-ms";
+
+impl StreamConfig {
+    pub(super) fn key_window(&self) -> Option<Duration> {
+        let milliseconds = self.metadata.get(KEY_WINDOW)?.parse().ok()?;
+        Some(Duration::from_millis(milliseconds))
+    }
 }
 
 /// 0 is none.

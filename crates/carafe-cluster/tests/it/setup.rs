@@ -34,6 +34,9 @@ async fn a_stream_is_created_once_with_settings_that_pass_the_checks() {
     let findings = engine.check(requirements).await.unwrap();
     let one_server = [(Severity::Warning, "durability"), (Severity::Warning, "replicas")];
     assert_eq!(wrong(&findings), one_server, "{findings:#?}");
+    let other = Requirements { key_window: Duration::from_secs(60), ..requirements };
+    let refused = (Severity::Refusal, "agreement");
+    assert!(wrong(&engine.check(other).await.unwrap()).contains(&refused));
     assert_eq!(append(&engine, "first").await, 1);
 }
 
@@ -62,6 +65,7 @@ async fn what_was_created_otherwise_is_checked_and_never_changed() {
         (Severity::Refusal, "duplicate window"),
         (Severity::Refusal, "message size"),
         (Severity::Warning, "discard"),
+        (Severity::Warning, "agreement"),
         (Severity::Warning, "limits"),
     ];
     assert_eq!(wrong(&findings), expected, "{findings:#?}");

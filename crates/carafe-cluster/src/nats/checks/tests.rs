@@ -1,5 +1,7 @@
 //! Each setting that is not as a cluster needs it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -22,6 +24,7 @@ fn config() -> Value {
         "max_msgs_per_subject": -1, "max_bytes": -1, "max_age": 48 * HOUR * 1_000_000_000,
         "max_msg_size": -1, "discard": "old", "storage": "file", "num_replicas": 3,
         "duplicate_window": 120_000_000_000_u64, "sealed": false,
+        "metadata": {"carafe-key-window-ms": "86400000"},
     })
 }
 
@@ -132,20 +135,28 @@ fn an_old_server_is_refused_and_an_unknown_version_is_not() {
 
 #[test]
 fn keys_have_to_be_kept_by_the_stream_and_the_nodes() {
-    let key_window = Duration::from_secs(72 * HOUR);
-    let longer = Requirements { key_window, ..requirements() };
-    check_requirements(longer, &[(Severity::Refusal, "key window")]);
+    for (hours, expected) in [(23, Severity::Refusal), (24, Severity::Warning)] {
+        let age = json!({"max_age": hours * HOUR * 1_000_000_000});
+        check_change(&age, &[(expected, "key window"), (Severity::Warning, "age")]);
+    }
     let history_age = Some(Duration::from_secs(HOUR));
     let shorter = Requirements { history_age, ..requirements() };
-    let expected = [(Severity::Refusal, "key window"), (Severity::Warning, "age")];
-    check_requirements(shorter, &expected);
+    check_requirements(shorter, &[(Severity::Refusal, "key window")]);
+}
+
+#[test]
+fn nodes_have_to_have_the_key_window_of_the_cluster() {
+    let key_window = Duration::from_secs(HOUR);
+    let other = Requirements { key_window, ..requirements() };
+    check_requirements(other, &[(Severity::Refusal, "agreement")]);
+    check_change(&json!({"metadata": {}}), &[(Severity::Warning, "agreement")]);
 }
 
 #[test]
 fn history_that_nodes_and_stream_keep_differently_is_warned_of() {
     let unlimited = Requirements { history_age: None, ..requirements() };
     check_requirements(unlimited, &[(Severity::Warning, "age")]);
-    check_change(&json!({"max_age": 0, "max_bytes": 1 << 30}), &[(Severity::Warning, "age")]);
+    check_change(&json!({"max_age": 0, "max_bytes": 1 << 30}), &[]);
     let small = Requirements { history_bytes: Some(1 << 20), ..requirements() };
     check_requirements(small, &[(Severity::Warning, "bytes")]);
 }
@@ -154,10 +165,7 @@ fn history_that_nodes_and_stream_keep_differently_is_warned_of() {
 fn limits_that_do_not_fit_a_log_are_warned_of() {
     check_change(&json!({"max_msgs": 1000}), &[(Severity::Warning, "limits")]);
     check_change(&json!({"max_msgs_per_subject": 1000}), &[(Severity::Warning, "limits")]);
-    check_change(
-        &json!({"max_age": 0}),
-        &[(Severity::Warning, "age"), (Severity::Warning, "limits")],
-    );
+    check_change(&json!({"max_age": 0}), &[(Severity::Warning, "limits")]);
     let full = json!({"max_bytes": 1 << 30, "discard": "new"});
     check_change(&full, &[(Severity::Warning, "discard")]);
 }
