@@ -37,10 +37,6 @@ pub struct Publication {
     reopens: bool,
 }
 
-/// What [reserved](Topic::is_reserved) topics begin with.
-#[cfg(feature = "disk")]
-pub(crate) const RESERVED: &str = "carafe/";
-
 impl Publication {
     /// A public event for one topic.
     pub fn new(topic: Topic, data: impl Into<String>) -> Self {
@@ -166,7 +162,7 @@ impl Publication {
     }
 
     /// The topics, the privacy and what they mean for the life of the topics, and no content.
-    fn without_content(&self, kind: Kind) -> Self {
+    pub(crate) fn without_content(&self, kind: Kind) -> Self {
         Self {
             alternates: self.alternates.clone(),
             private: self.private,

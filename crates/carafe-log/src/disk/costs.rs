@@ -14,8 +14,8 @@ use crate::disk::read::pick::MatcherSet;
 use crate::disk::storage::{Folder, Storage, StorageFile};
 use crate::wanted::Wanted;
 use crate::{
-    Access, Append, Appended, BlockLimit, ExternalId, IdempotencyKey, LatestQuery, Publication,
-    Read, ReadError,
+    Access, Append, Appended, BlockLimit, ExternalId, IdempotencyKey, LatestQuery, Outcome,
+    Publication, Read, ReadError,
 };
 
 const BLOCK: BlockLimit = BlockLimit { entries: 256, bytes: 64 << 10 };
@@ -242,6 +242,61 @@ fn the_newest_events_are_found_without_reading_events() {
     }
     let read = spy.bytes.load(Ordering::Relaxed) - found;
     assert!(read < 500 * 2000 * 3 / 2, "only the events of the result: {read} bytes");
+}
+
+/// Ends of so many topics, and an event of the topic `news` now and then.
+fn end_topics(log: &DiskLog, topics: usize) {
+    let end = |number: usize| Publication::end(publication(number).topic().clone(), Outcome::Done);
+    for from in (0..topics).step_by(2000) {
+        let news = Publication::new(news(), "some data");
+        wait(log.append((from..from + 2000).map(end).chain([news]).collect())).unwrap();
+    }
+}
+
+fn news() -> Topic {
+    Topic::new("news").unwrap()
+}
+
+#[test]
+fn finding_the_last_events_of_a_topic_costs_nothing_for_the_ends_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    end_topics(&open(&spy, options()), 12_000);
+    // Closed, so that the indexes are files.
+    let log = open(&spy, options());
+    let segments = log.shared.view().sealed.len();
+    assert!(segments > 4, "{segments}");
+    let bytes = |read: &dyn Fn()| {
+        let before = spy.bytes.load(Ordering::Relaxed);
+        read();
+        spy.bytes.load(Ordering::Relaxed) - before
+    };
+    let wanted = || vec![TopicMatcher::from(news())];
+    // More than there are, so that each segment is searched.
+    let last = bytes(&|| {
+        assert_eq!(wait(log.before_last(100, wanted(), Access::all())), Ok(log.span().start));
+    });
+    let latest = bytes(&|| {
+        let query = LatestQuery::of(wanted()).with_count(100);
+        assert_eq!(wait(log.latest(query)).unwrap().offsets.len(), 6);
+    });
+    // One segment has more than 100 KiB of control entries.
+    assert!(last.max(latest) < segments * (12 << 10), "{last} and {latest} bytes");
+}
+
+#[test]
+fn the_last_events_are_found_while_the_writer_adds_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let log = open(&spy, options());
+    end_topics(&log, 2000);
+    let view = log.shared.view();
+    // With this lock, the writer adds an end. A reader that takes it hangs here.
+    let _adding = view.index.lock_control();
+    let wanted = || vec![TopicMatcher::from(news())];
+    let before = wait(log.before_last(1, wanted(), Access::all())).unwrap();
+    assert_eq!(before.offset + 1, log.span().tail.offset);
+    assert_eq!(wait(log.latest(LatestQuery::of(wanted()))).unwrap().offsets.len(), 1);
 }
 
 #[test]

@@ -146,6 +146,26 @@ fn verify_compares_the_control_entries_of_an_index() {
 }
 
 #[test]
+fn the_reason_of_an_end_takes_no_room_in_an_index() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    let reason = "why ".repeat(10_000);
+    let end = Publication::end(topic("a"), Outcome::Failed).with_data(&reason);
+    let at = append_one(&log, end.with_private(true));
+    append_one(&log, Publication::stop(topic("b")).with_data(&reason));
+    append_one(&log, publication("c", "begins another segment"));
+    drop(log);
+    let is_index = |(name, bytes): (String, Vec<u8>)| name.ends_with(".index").then_some(bytes);
+    let indexes: Vec<_> = disk.content().into_iter().filter_map(is_index).collect();
+    assert!(indexes.len() >= 2 && indexes.iter().all(|bytes| bytes.len() < 1000));
+    let log = open(&disk, small_segments()).unwrap();
+    let end = log.topic_state(&topic("a")).end.unwrap();
+    assert_eq!((end.position, end.outcome, end.private), (at, Outcome::Failed, true));
+    assert!(log.topic_state(&topic("b")).stop.is_some());
+    assert!(all(&log)[..2].iter().all(|entry| entry.data() == reason), "readers get it");
+}
+
+#[test]
 fn the_log_remembers_as_many_ends_as_it_may_and_more_after_they_are_trimmed() {
     let disk = SimDisk::default();
     let bytes = 4 * u64::from(small_segments().segment_size());

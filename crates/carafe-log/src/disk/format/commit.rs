@@ -20,14 +20,16 @@ pub(crate) struct Row {
     pub(crate) length: u32,
     /// Only subscribers with access to private events may see the entry.
     pub(crate) private: bool,
-    /// Whether readers are shown the entry: it is no erasure, and not removed.
-    pub(crate) is_shown: bool,
+    /// Whether the entry [counts](crate::Publication::counts) as an event for readers.
+    pub(crate) counts: bool,
 }
 
 impl Row {
-    pub(crate) fn of(entry: &Entry, at: u32, length: u32) -> Self {
-        let (private, is_shown) = (entry.publication.is_private(), entry.publication.is_shown());
-        Self { offset: entry.offset(), at, length, private, is_shown }
+    pub(crate) fn of(entry: &Entry, header: &Header, at: u32, length: u32) -> Self {
+        let (private, counts) = (entry.publication.is_private(), entry.publication.counts());
+        // An older program has written events only, and knows no mark for others.
+        let counts = counts || !header.kinds;
+        Self { offset: entry.offset(), at, length, private, counts }
     }
 }
 
@@ -64,7 +66,7 @@ impl Commit {
             let start = bytes.len();
             record::encode(entry, header.salt, &mut bytes);
             let at = end.at + length(start);
-            rows.push(Row::of(entry, at, length(bytes.len() - start)));
+            rows.push(Row::of(entry, header, at, length(bytes.len() - start)));
         }
         // Drawn, not counted: no old commit in the file, and none that a publisher forges, can name
         // it.

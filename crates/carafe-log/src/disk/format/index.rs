@@ -2,15 +2,15 @@
 //!
 //! A head is followed by tables of 32-bit words. In this order: rows (offset from the position
 //! before the segment, place, and length, with the highest bit set for private entries and the next
-//! one for erasures and removed entries), topics with keys and then IDs (a hash in two words, and
-//! an ordinal), topics (place and length of the name, place and number of the ordinals), and
-//! ordinals. Then the names follow. Keys and IDs are sorted by hash and topics by name; the names
-//! have the order of their topics. Then the control entries follow ([`control`](super::control)).
-//! The file ends with its CRC32C.
+//! one for entries that do not count as events), topics with keys and then IDs (a hash in two
+//! words, and an ordinal), topics (place and length of the name, place and number of the ordinals),
+//! and ordinals. Then the names follow. Keys and IDs are sorted by hash and topics by name; the
+//! names have the order of their topics. Then the control entries follow
+//! ([`control`](super::control)). The file ends with its CRC32C.
 //!
-//! That is version 2. The index of a segment of version 1 or 2 has version 1: without control
-//! entries, and without their size in the head. That of a supplied log has version 3: the row has a
-//! fourth word, which has the higher 32 bits of the offset.
+//! That is version 2. The index of a segment of version 1 or 2 has version 1: all its entries are
+//! events, and it has neither control entries nor their size in the head. That of a supplied log
+//! has version 3: the row has a fourth word, which has the higher 32 bits of the offset.
 
 use std::hash::Hasher;
 use std::time::SystemTime;
@@ -61,19 +61,20 @@ pub(crate) fn head_size(header: &Header) -> usize {
 /// Marks a private entry in the length of its record. No record has 1 GiB.
 const PRIVATE: u32 = 1 << 31;
 
-/// Marks an erasure, and what is left of a removed entry.
-const HIDDEN: u32 = 1 << 30;
+/// Marks an entry that does not count as an event: an end, a stop, an erasure, what is left of a
+/// removed entry, or a note of the hub to itself.
+const UNCOUNTED: u32 = 1 << 30;
 
 /// The length of a record with its marks.
 pub(crate) fn marked_length(row: &Row) -> u32 {
     let mark = |mark, is_set| if is_set { mark } else { 0 };
-    row.length | mark(PRIVATE, row.private) | mark(HIDDEN, !row.is_shown)
+    row.length | mark(PRIVATE, row.private) | mark(UNCOUNTED, !row.counts)
 }
 
 /// A row with a length that may have marks.
 pub(crate) fn row(offset: Offset, at: u32, marked: u32) -> Row {
-    let (private, is_shown) = (marked & PRIVATE != 0, marked & HIDDEN == 0);
-    Row { offset, at, length: marked & !(PRIVATE | HIDDEN), private, is_shown }
+    let (private, counts) = (marked & PRIVATE != 0, marked & UNCOUNTED == 0);
+    Row { offset, at, length: marked & !(PRIVATE | UNCOUNTED), private, counts }
 }
 
 pub(crate) const WORD: usize = 4;

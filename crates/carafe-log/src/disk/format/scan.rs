@@ -244,7 +244,7 @@ fn entries(
             return None;
         }
         last = entry.offset();
-        let row = Row::of(&entry, at, length(record.len()));
+        let row = Row::of(&entry, header, at, length(record.len()));
         entries.push((entry, row));
         at += length(record.len());
         rest = next;

@@ -164,7 +164,7 @@ impl ActiveIndex {
         self.lock_control().clone()
     }
 
-    fn lock_control(&self) -> MutexGuard<'_, Vec<u8>> {
+    pub(crate) fn lock_control(&self) -> MutexGuard<'_, Vec<u8>> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -106,13 +106,6 @@ impl IndexFile {
         Ok(control::decode(&bytes, &self.header))
     }
 
-    /// The offsets of entries that are no events, in order. `None` if the table is damaged.
-    pub(crate) fn offsets_of_control(&self) -> io::Result<Option<Vec<Offset>>> {
-        let mut bytes = vec![0; self.counts.control];
-        self.file.read_at(self.counts.control_at() as u64, &mut bytes)?;
-        Ok(control::offsets(&bytes, &self.header))
-    }
-
     /// The rows of a range of entries.
     pub(crate) fn run(&self, entries: Range<Ordinal>) -> io::Result<Vec<Row>> {
         let (base, size) = (self.header.previous.offset, self.counts.row);
@@ -244,34 +237,6 @@ impl IndexFile {
     /// A range of the table of ordinals.
     pub(crate) fn ordinals(&self, range: Range<usize>) -> io::Result<Vec<Ordinal>> {
         self.words(self.ordinals_at() + range.start * WORD, range.len())
-    }
-
-    /// The entries of all topics whose names begin so, in order.
-    pub(crate) fn of_prefix(&self, prefix: &str) -> io::Result<Vec<Ordinal>> {
-        let name_of = |topic: usize| -> io::Result<(Vec<u8>, Range<usize>)> {
-            let places = self.topics(topic..topic + 1)?.pop();
-            let places = places.ok_or(io::ErrorKind::UnexpectedEof)?;
-            Ok((self.names(places.name)?, places.ordinals))
-        };
-        let (mut low, mut high) = (0, self.counts.topics);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if name_of(middle)?.0.as_slice() < prefix.as_bytes() {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        let mut ordinals = Vec::new();
-        for topic in low..self.counts.topics {
-            let (name, places) = name_of(topic)?;
-            if !name.starts_with(prefix.as_bytes()) {
-                break;
-            }
-            ordinals.extend(self.ordinals(places)?);
-        }
-        ordinals.sort_unstable();
-        Ok(ordinals)
     }
 
     /// The place of the entries of a topic. Empty if there are none.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use carafe_protocol::{Position, TopicMatcher};
 
 use crate::disk::format::index::Ordinal;
-use crate::disk::read::no_events::NoEvents;
 use crate::disk::read::part::SegmentReader;
 use crate::disk::read::pick::{MatcherSet, Shown};
 use crate::disk::state::DiskShared;
@@ -22,7 +21,7 @@ pub(crate) struct LastSearch {
     /// The segments that are still to be searched, the oldest first.
     places: Vec<Place>,
     /// The segment that is being searched, and the entry before which the search continues.
-    part: Option<(SegmentReader, NoEvents, Ordinal)>,
+    part: Option<(SegmentReader, Ordinal)>,
     /// The number of entries that are still to be found.
     left: usize,
     tests: u64,
@@ -80,7 +79,7 @@ impl LastSearch {
         budget: &mut Budget,
     ) -> Result<Option<Position>, ReadError> {
         while !budget.is_spent() {
-            let (part, no_events, end) = match self.part.take() {
+            let (part, end) = match self.part.take() {
                 Some(part) => part,
                 None => {
                     // Fewer entries match than were requested: the stream begins at the start of
@@ -93,15 +92,15 @@ impl LastSearch {
                         continue;
                     }
                     let part = shared.part(&self.view, &place)?;
-                    let (no_events, end) = (NoEvents::of(&part, budget)?, part.entries());
-                    (part, no_events, end)
+                    let end = part.entries();
+                    (part, end)
                 }
             };
-            let outcome = self.search_part((&part, &no_events), end, shared, budget)?;
+            let outcome = self.search_part(&part, end, shared, budget)?;
             match outcome {
                 Outcome::Found(at) => return Ok(Some(part.before(at)?)),
                 Outcome::DownTo(0) => {}
-                Outcome::DownTo(at) => self.part = Some((part, no_events, at)),
+                Outcome::DownTo(at) => self.part = Some((part, at)),
             }
         }
         Ok(None)
@@ -109,7 +108,7 @@ impl LastSearch {
 
     fn search_part(
         &mut self,
-        (part, no_events): (&SegmentReader, &NoEvents),
+        part: &SegmentReader,
         end: Ordinal,
         shared: &DiskShared,
         budget: &mut Budget,
@@ -123,8 +122,7 @@ impl LastSearch {
             return Ok(Outcome::DownTo(end));
         };
         let mut shown = Shown::new(self.public, granted);
-        let counted =
-            part.count_back(end, &mut finder, (&mut shown, no_events), self.left, budget)?;
+        let counted = part.count_back(end, &mut finder, &mut shown, self.left, budget)?;
         self.left -= counted.found;
         Ok(if self.left == 0 {
             Outcome::Found(counted.down_to)

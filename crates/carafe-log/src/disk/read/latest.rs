@@ -13,7 +13,6 @@ use carafe_protocol::{Offset, Topic};
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::active::{ActiveIndex, TopicId};
 use crate::disk::index::file::{IndexFile, SegmentIndex, unreadable};
-use crate::disk::read::no_events::NoEvents;
 use crate::disk::read::part::SegmentReader;
 use crate::disk::read::pick::{MatcherSet, Shown};
 use crate::disk::state::DiskShared;
@@ -61,7 +60,6 @@ struct Part {
     /// The number of its topics whose entries are among the candidates or were examined.
     topics: usize,
     candidates: BinaryHeap<Candidate>,
-    no_events: NoEvents,
 }
 
 /// An entry of a topic that may be the newest one. Compared by the entry.
@@ -165,8 +163,7 @@ impl LatestSearch {
                 }
             }
             let reader = shared.part(&self.view, &place)?;
-            let (no_events, candidates) = (NoEvents::of(&reader, budget)?, BinaryHeap::new());
-            return Ok(Some(Part { reader, topics: 0, candidates, no_events }));
+            return Ok(Some(Part { reader, topics: 0, candidates: BinaryHeap::new() }));
         }
         Ok(None)
     }
@@ -196,7 +193,7 @@ impl LatestSearch {
         shared: &DiskShared,
         budget: &mut Budget,
     ) -> Result<(), ReadError> {
-        let Part { reader, candidates, no_events, .. } = part;
+        let Part { reader, candidates, .. } = part;
         let reader = &*reader;
         let Some(granted) = reader.finder(&self.granted, &shared.selections, budget)? else {
             return Ok(());
@@ -211,9 +208,8 @@ impl LatestSearch {
             if offset <= self.after {
                 continue;
             }
-            let is_complete = reader.is_shown(candidate.ordinal, &mut shown, budget)?
+            let is_complete = reader.counts(candidate.ordinal, &mut shown, budget)?
                 && shown.shows(reader, candidate.ordinal, budget)?
-                && !no_events.has(reader, candidate.ordinal, || Ok(offset))?
                 && self.newest.add(candidate.topic, offset)?;
             if is_complete {
                 self.lacking = self.lacking.map(|lacking| lacking - 1);

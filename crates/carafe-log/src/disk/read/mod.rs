@@ -9,7 +9,6 @@ pub(crate) mod follow;
 pub(crate) mod keys;
 pub(crate) mod last;
 pub(crate) mod latest;
-pub(crate) mod no_events;
 pub(crate) mod part;
 pub(crate) mod pick;
 pub(crate) mod selection;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use carafe_protocol::{Offset, Position, Topic};
 
 use crate::disk::format::commit::Row;
-use crate::disk::format::control;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::segment::file::Segment;
@@ -38,18 +37,6 @@ impl SegmentReader {
             SegmentIndex::Memory(_, entries) => *entries,
             SegmentIndex::File(file) => file.entries(),
         }
-    }
-
-    /// The offsets of entries that are no events, in order.
-    pub(crate) fn offsets_of_control(&self) -> Result<Vec<Offset>, ReadError> {
-        let offsets = match &self.index {
-            SegmentIndex::Memory(index, _) => {
-                control::offsets(&index.control(), &self.segment.header)
-            }
-            SegmentIndex::File(file) => file.offsets_of_control().map_err(unreadable)?,
-        };
-        let damaged = || format!("the control entries of {} are damaged", self.segment.name);
-        offsets.ok_or_else(|| ReadError::Damaged(damaged()))
     }
 
     /// The first entry after an offset.

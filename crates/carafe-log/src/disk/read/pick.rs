@@ -6,7 +6,6 @@ use crate::disk::format::commit::Row;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::read::finder::{Cursor, Finder, Step, Tests};
-use crate::disk::read::no_events::NoEvents;
 use crate::disk::read::part::{ROWS, SegmentReader};
 use crate::disk::read::selection::Selections;
 use crate::wanted::{Budget, SetId, Wanted};
@@ -108,7 +107,7 @@ impl SegmentReader {
         &self,
         end: Ordinal,
         finder: &mut Finder<'_>,
-        (shown, no_events): (&mut Shown<'_>, &NoEvents),
+        shown: &mut Shown<'_>,
         count: usize,
         budget: &mut Budget,
     ) -> Result<Counted, ReadError> {
@@ -117,11 +116,7 @@ impl SegmentReader {
             budget.examine();
             let Step { at, found } = finder.next_back(0..counted.down_to, budget)?;
             counted.down_to = at;
-            if found
-                && self.is_shown(at, shown, budget)?
-                && shown.shows(self, at, budget)?
-                && !no_events.has(self, at, || shown.offset(self, at))?
-            {
+            if found && self.counts(at, shown, budget)? && shown.shows(self, at, budget)? {
                 counted.found += 1;
             }
         }
@@ -130,20 +125,16 @@ impl SegmentReader {
 }
 
 impl SegmentReader {
-    /// Whether readers are shown the entry: it is no erasure, and nobody has erased it.
-    pub(crate) fn is_shown(
+    /// Whether the entry counts as an event for readers, and nobody has erased it.
+    pub(crate) fn counts(
         &self,
         at: Ordinal,
         shown: &mut Shown<'_>,
         budget: &mut Budget,
     ) -> Result<bool, ReadError> {
-        // An older program has written events only.
-        if !self.segment.header.kinds && self.erasures.is_none() {
-            return Ok(true);
-        }
         let row = shown.row(self, at)?;
-        if !row.is_shown || !self.may_be_erased(&row) {
-            return Ok(row.is_shown);
+        if !row.counts || !self.may_be_erased(&row) {
+            return Ok(row.counts);
         }
         // Its topics decide. Such an entry is rewritten soon.
         budget.read(row.length as usize);

@@ -79,7 +79,7 @@ impl Superseded {
         while at < part.entries() {
             let picked = part.pick(at, &mut finder, PICKED, &mut Budget::turn())?;
             let rows = part.rows(&picked.ordinals)?;
-            let dropped = rows.iter().filter(|row| row.is_shown && self.is_old(row.offset));
+            let dropped = rows.iter().filter(|row| row.counts && self.is_old(row.offset));
             bytes += dropped.map(|row| u64::from(row.length)).sum::<u64>();
             at = picked.up_to;
         }

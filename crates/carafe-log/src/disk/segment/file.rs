@@ -1,6 +1,5 @@
 //! The file of one segment: creating, opening and reading it.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -108,7 +107,7 @@ impl Segment {
                 summary.entries += 1;
                 summary.newest = summary.newest.max(milliseconds(entry.time));
                 index.push(&entry, row);
-                control.extend(control::of(&entry).map(Cow::into_owned));
+                control.extend(control::of(&entry));
             })?;
         Ok(Scanned { end, last, rest, index, summary, control })
     }
