@@ -77,9 +77,8 @@ impl Erasures {
     }
 
     fn covers_at(&self, offset: Offset, publication: &Publication) -> bool {
-        let is_before = |erased: Erased| offset < erased.before;
-        self.ones.get(&offset).is_some_and(is_before)
-            || publication.topics().any(|topic| self.topics.get(topic).is_some_and(is_before))
+        let is_erased = |topic| self.before(topic).is_some_and(|before| offset < before);
+        self.erases_one(offset) || publication.topics().any(is_erased)
     }
 
     /// The entry as it may be read: without its content, if it is erased.
@@ -108,6 +107,16 @@ impl Erasures {
     pub(crate) fn since(&self) -> Option<SystemTime> {
         let topics = self.topics.iter().map(|(_, erased)| erased.since);
         topics.chain(self.ones.iter().map(|(_, erased)| erased.since)).min()
+    }
+
+    /// The offset before which all entries of a topic are erased.
+    pub(crate) fn before(&self, topic: &Topic) -> Option<Offset> {
+        self.topics.get(topic).map(|erased| erased.before)
+    }
+
+    /// Whether the event with this offset was erased alone.
+    pub(crate) fn erases_one(&self, offset: Offset) -> bool {
+        self.ones.get(&offset).is_some_and(|erased| offset < erased.before)
     }
 
     /// The erased topics.

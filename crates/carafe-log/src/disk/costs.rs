@@ -14,7 +14,7 @@ use crate::disk::read::pick::MatcherSet;
 use crate::disk::storage::{Folder, Storage, StorageFile};
 use crate::wanted::Wanted;
 use crate::{
-    Access, Append, Appended, BlockLimit, ExternalId, IdempotencyKey, LatestQuery, Outcome,
+    Access, Append, Appended, BlockLimit, Erase, ExternalId, IdempotencyKey, LatestQuery, Outcome,
     Publication, Read, ReadError,
 };
 
@@ -261,7 +261,7 @@ fn news() -> Topic {
 fn finding_the_last_events_of_a_topic_costs_nothing_for_the_ends_of_others() {
     let folder = tempfile::tempdir().unwrap();
     let spy = Spy::on(&folder);
-    end_topics(&open(&spy, options()), 12_000);
+    end_topics(&open(&spy, options()), 24_000);
     // Closed, so that the indexes are files.
     let log = open(&spy, options());
     let segments = log.shared.view().sealed.len();
@@ -273,12 +273,15 @@ fn finding_the_last_events_of_a_topic_costs_nothing_for_the_ends_of_others() {
     };
     let wanted = || vec![TopicMatcher::from(news())];
     // More than there are, so that each segment is searched.
-    let last = bytes(&|| {
+    let search = || {
         assert_eq!(wait(log.before_last(100, wanted(), Access::all())), Ok(log.span().start));
-    });
+    };
+    // The first search reads each index once, to check it.
+    search();
+    let last = bytes(&search);
     let latest = bytes(&|| {
         let query = LatestQuery::of(wanted()).with_count(100);
-        assert_eq!(wait(log.latest(query)).unwrap().offsets.len(), 6);
+        assert_eq!(wait(log.latest(query)).unwrap().offsets.len(), 12);
     });
     // One segment has more than 100 KiB of control entries.
     assert!(last.max(latest) < segments * (12 << 10), "{last} and {latest} bytes");
@@ -297,6 +300,58 @@ fn the_last_events_are_found_while_the_writer_adds_an_end() {
     let before = wait(log.before_last(1, wanted(), Access::all())).unwrap();
     assert_eq!(before.offset + 1, log.span().tail.offset);
     assert_eq!(wait(log.latest(LatestQuery::of(wanted()))).unwrap().offsets.len(), 1);
+}
+
+/// Four large events of each of 500 topics, and an erasure of one topic that waits. The indexes are
+/// files. Returns the number of segments, too.
+fn with_waiting_erasure(spy: &Arc<Spy>, erased: usize) -> (DiskLog, usize) {
+    let log = open(spy, options());
+    let data = "x".repeat(2000);
+    let event = |number: usize| publication(number % 500).with_data(&data);
+    for from in (0..4 * 500).step_by(50) {
+        wait(log.append((from..from + 50).map(event).collect())).unwrap();
+    }
+    let erasure = Publication::erase(publication(erased).topic().clone(), Erase::Before);
+    wait(log.append(vec![erasure])).unwrap();
+    drop(log);
+    let log = open(spy, options());
+    assert_eq!(log.waiting_erasures().count, 1);
+    let segments = log.shared.view().sealed.len();
+    assert!(segments > 4, "{segments}");
+    (log, segments)
+}
+
+#[test]
+fn while_an_erasure_waits_searches_read_no_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let spy = Spy::on(&folder);
+    let (log, segments) = with_waiting_erasure(&spy, 7);
+    let bytes = |read: &dyn Fn()| {
+        let before = spy.bytes.load(Ordering::Relaxed);
+        read();
+        spy.bytes.load(Ordering::Relaxed) - before
+    };
+    let latest = |wanted: TopicMatcher| {
+        let query = LatestQuery::of([wanted]).with_count(4);
+        wait(log.latest(query)).unwrap().offsets.len()
+    };
+    let last = |wanted: TopicMatcher, count| {
+        wait(log.before_last(count, vec![wanted], Access::all())).unwrap().offset
+    };
+    let (erased, other) = (publication(7).topic().clone(), publication(8).topic().clone());
+    let all = bytes(&|| assert_eq!(latest(TopicMatcher::any()), 499 * 4));
+    // The rows and the topics of 2000 entries.
+    assert!(all < 200 << 10, "{all} bytes");
+    let of_other = bytes(&|| {
+        assert_eq!((latest(other.clone().into()), last(other.clone().into(), 5)), (4, 0))
+    });
+    assert!(of_other < segments * (16 << 10), "{of_other} bytes");
+    let of_erased = bytes(&|| {
+        assert_eq!((latest(erased.clone().into()), last(erased.clone().into(), 1)), (0, 0))
+    });
+    assert!(of_erased < segments * (16 << 10), "{of_erased} bytes");
+    let any = bytes(&|| assert!(last(TopicMatcher::any(), 1000) > 900));
+    assert!(any < 200 << 10, "{any} bytes");
 }
 
 #[test]

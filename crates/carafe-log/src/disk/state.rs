@@ -282,7 +282,7 @@ impl DiskShared {
         }
     }
 
-    fn sealed_part(&self, view: &View, sealed: &Sealed) -> Result<SegmentReader, ReadError> {
+    fn sealed_part(&self, view: &View, sealed: &Arc<Sealed>) -> Result<SegmentReader, ReadError> {
         // A view may be older than a segment that was written again.
         if let Some(rewritten) = sealed.rewritten() {
             return self.sealed_part(view, &rewritten);

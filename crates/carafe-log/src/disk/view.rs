@@ -68,6 +68,7 @@ impl View {
             last: self.tail,
             index: SegmentIndex::Memory(Arc::clone(&self.index), self.entries),
             erasures: self.erasures.clone(),
+            sealed: None,
         }
     }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use carafe_log::contract::Factory;
 use carafe_log::contract::helpers::{
-    append, append_one, before_last, data, positions, publication, settle, topic, try_read_all,
-    wait,
+    append, append_one, before_last, data, pattern, positions, publication, settle, topic,
+    try_read_all, wait,
 };
+use carafe_log::contract::latest::agrees_with;
 use carafe_log::{
-    Append, AppendError, DiskLog, DiskOptions, Entry, Erase, OfflineLog, Publication, Read,
+    Access, Append, AppendError, DiskLog, DiskOptions, Entry, Erase, LatestQuery, OfflineLog,
+    Publication, Read,
 };
 use carafe_protocol::{Generation, Offset, TopicMatcher};
 use rand::rngs::StdRng;
@@ -158,10 +160,54 @@ fn a_search_that_began_before_a_segment_was_written_again_finds_what_it_would_ha
     let b = [topic("b").into()];
     let expected = before_last(&log, 100, &b);
     // Polled once, so that it has its view.
-    let mut search = log.before_last(100, b.to_vec(), carafe_log::Access::all());
+    let mut search = log.before_last(100, b.to_vec(), Access::all());
     append_one(&log, erasure("a"));
     until_carried_out(&log);
     assert_eq!(wait(search.as_mut()), Ok(expected));
+}
+
+#[test]
+fn searches_find_what_can_be_read_while_erasures_wait() {
+    let disk = SimDisk::default();
+    let log = open(&disk, later()).unwrap();
+    let of = |number: usize| topic(&format!("t/{number}"));
+    for number in 0..300 {
+        let event = publication("other", "").with_alternates([of(number % 100)]);
+        append_one(&log, if number % 3 == 0 { event } else { publication(of(number % 100).as_str(), "") });
+    }
+    drop(log);
+    // Opened again, so that the indexes are files.
+    let log = open(&disk, later()).unwrap();
+    let erase = |numbers: std::ops::Range<usize>| {
+        append(&log, numbers.map(|number| Publication::erase(of(number), Erase::Before)).collect());
+    };
+    erase(0..3);
+    searches_find_what_can_be_read(&log);
+    erase(10..90);
+    searches_find_what_can_be_read(&log);
+    append(&log, (0..100).map(|number| publication(of(number).as_str(), "later")).collect());
+    append_one(&log, Publication::erase(of(5), Erase::One(6)));
+    erase(80..85);
+    searches_find_what_can_be_read(&log);
+}
+
+fn searches_find_what_can_be_read(log: &DiskLog) {
+    assert!(log.waiting_erasures().count > 0);
+    let mut events = all(log);
+    events.retain(|entry| entry.publication.counts());
+    let topics = ["t/1", "t/5", "t/50", "t/83", "t/99", "other"].map(|of| vec![topic(of).into()]);
+    for wanted in [vec![TopicMatcher::any()], vec![pattern("t/:number")]].into_iter().chain(topics) {
+        let query = LatestQuery::of(wanted.clone()).with_access(Access::all());
+        agrees_with(log, &events, &query);
+        agrees_with(log, &events, &query.with_count(3));
+        let matches = |entry: &&Arc<Entry>| entry.publication.matches(&wanted);
+        let matching: Vec<_> = events.iter().filter(matches).map(|entry| entry.offset()).collect();
+        for count in [1, 2, 7, 400] {
+            let from = before_last(log, count, &wanted).offset;
+            let found = matching.iter().filter(|offset| **offset > from).count();
+            assert_eq!(found, count.min(matching.len()), "{wanted:?}");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carafe_protocol::{Position, TopicMatcher};
+use carafe_protocol::{Offset, Position, TopicMatcher};
 
 use crate::disk::format::index::Ordinal;
 use crate::disk::read::part::SegmentReader;
@@ -17,6 +17,8 @@ pub(crate) struct LastSearch {
     asked: MatcherSet,
     public: bool,
     granted: MatcherSet,
+    /// All entries of the wanted topics before this offset are erased.
+    erased_before: Offset,
     view: Arc<View>,
     /// The segments that are still to be searched, the oldest first.
     places: Vec<Place>,
@@ -39,8 +41,10 @@ impl LastSearch {
         let view = shared.view();
         let mut places: Vec<_> = view.places().collect();
         places.reverse();
+        let wanted = Wanted::new(wanted);
         Self {
-            asked: MatcherSet::new(Wanted::new(wanted), &shared.selections),
+            erased_before: erased_before(&view, &wanted),
+            asked: MatcherSet::new(wanted, &shared.selections),
             public: access.includes_public(),
             granted: MatcherSet::new(Wanted::new(access.grant().matchers()), &shared.selections),
             view,
@@ -86,10 +90,13 @@ impl LastSearch {
                     // history.
                     let Some(place) = self.places.pop() else { return Ok(Some(self.view.start())) };
                     budget.examine();
-                    if let Place::Sealed(sealed) = &place
-                        && !sealed.may_have_any_of(&self.asked.wanted)
-                    {
-                        continue;
+                    if let Place::Sealed(sealed) = &place {
+                        if sealed.last_offset() < self.erased_before {
+                            return Ok(Some(self.view.start()));
+                        }
+                        if !sealed.may_have_any_of(&self.asked.wanted) {
+                            continue;
+                        }
                     }
                     let part = shared.part(&self.view, &place)?;
                     let end = part.entries();
@@ -116,20 +123,26 @@ impl LastSearch {
         let Some(mut finder) = part.finder(&self.asked, &shared.selections, budget)? else {
             return Ok(Outcome::DownTo(end));
         };
-        // Both selections are made in turns. The first one is cached, so that the next turn
-        // finishes it at once.
-        let Some(granted) = part.finder(&self.granted, &shared.selections, budget)? else {
+        let granted = (self.public, &self.granted);
+        let Some(mut shown) = Shown::of(part, granted, &shared.selections, budget)? else {
             return Ok(Outcome::DownTo(end));
         };
-        let mut shown = Shown::new(self.public, granted);
-        let counted = part.count_back(end, &mut finder, &mut shown, self.left, budget)?;
+        let first = part.first_after(self.erased_before.saturating_sub(1))?;
+        let range = first.min(end)..end;
+        let counted = part.count_back(range, &mut finder, &mut shown, self.left, budget)?;
         self.left -= counted.found;
-        Ok(if self.left == 0 {
-            Outcome::Found(counted.down_to)
-        } else {
-            Outcome::DownTo(counted.down_to)
+        Ok(match counted.down_to {
+            at if self.left == 0 => Outcome::Found(at),
+            at if at <= first => Outcome::DownTo(0),
+            at => Outcome::DownTo(at),
         })
     }
+}
+
+/// The offset before which all entries of some topics are erased. 0 if that is not known.
+fn erased_before(view: &View, wanted: &Wanted) -> Offset {
+    let (Some(erasures), Some(topics)) = (&view.erasures, wanted.topics()) else { return 0 };
+    topics.map(|topic| erasures.before(topic).unwrap_or(0)).min().unwrap_or(0)
 }
 
 /// The result of searching a segment.

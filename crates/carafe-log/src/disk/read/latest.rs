@@ -19,7 +19,7 @@ use crate::disk::state::DiskShared;
 use crate::disk::view::{Place, View};
 use crate::latest::{Newest, TopicKey};
 use crate::wanted::{Budget, Wanted};
-use crate::{Latest, LatestQuery, ReadError};
+use crate::{Erasures, Latest, LatestQuery, ReadError};
 
 /// The number of topics whose entries are examined together. Their rows are read in the order of
 /// the entries, so the more topics, the fewer reads.
@@ -66,10 +66,18 @@ struct Part {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     ordinal: Ordinal,
-    topic: TopicKey,
+    topic: Lacking,
     list: List,
     /// How many older entries the list has.
     older: u32,
+}
+
+/// A topic that lacks entries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Lacking {
+    key: TopicKey,
+    /// All its entries before this offset are erased.
+    erased_before: Offset,
 }
 
 /// The entries of a topic.
@@ -173,7 +181,8 @@ impl LatestSearch {
     fn gather(&mut self, part: &mut Part, budget: &mut Budget) -> Result<bool, ReadError> {
         let Part { reader, topics, candidates, .. } = part;
         let Self { wanted, newest, .. } = self;
-        let mut gather = Gather { wanted, newest, candidates, budget };
+        let erasures = reader.erasures.as_deref();
+        let mut gather = Gather { wanted, newest, erasures, candidates, budget };
         match &reader.index {
             SegmentIndex::Memory(index, end) => gather.in_memory(index, *end, topics),
             SegmentIndex::File(file) => gather.in_file(file, topics).map_err(unreadable)?,
@@ -195,22 +204,21 @@ impl LatestSearch {
     ) -> Result<(), ReadError> {
         let Part { reader, candidates, .. } = part;
         let reader = &*reader;
-        let Some(granted) = reader.finder(&self.granted, &shared.selections, budget)? else {
+        let granted = (self.public, &self.granted);
+        let Some(mut shown) = Shown::of(reader, granted, &shared.selections, budget)? else {
             return Ok(());
         };
-        let mut shown = Shown::new(self.public, granted);
         while !budget.is_spent()
             && let Some(candidate) = candidates.pop()
         {
             budget.read(CANDIDATE);
             let offset = shown.offset(reader, candidate.ordinal)?;
             // The list is in order: all others of it are older.
-            if offset <= self.after {
+            if offset <= self.after || offset < candidate.topic.erased_before {
                 continue;
             }
-            let is_complete = reader.counts(candidate.ordinal, &mut shown, budget)?
-                && shown.shows(reader, candidate.ordinal, budget)?
-                && self.newest.add(candidate.topic, offset)?;
+            let is_complete = shown.counts(reader, candidate.ordinal, budget)?
+                && self.newest.add(candidate.topic.key, offset)?;
             if is_complete {
                 self.lacking = self.lacking.map(|lacking| lacking - 1);
             } else {
@@ -253,6 +261,7 @@ fn topics_of(reader: &SegmentReader) -> usize {
 struct Gather<'a, 'b> {
     wanted: &'a Wanted,
     newest: &'a Newest,
+    erasures: Option<&'a Erasures>,
     candidates: &'a mut BinaryHeap<Candidate>,
     budget: &'b mut Budget,
 }
@@ -262,20 +271,27 @@ impl Gather<'_, '_> {
         self.candidates.len() < TOGETHER && !self.budget.is_spent()
     }
 
-    /// The key of a topic that is wanted and lacks entries. A topic that lacks nothing is not
-    /// tested with the patterns.
-    fn lacks(&mut self, name: &str) -> Option<TopicKey> {
+    /// The topic, if it is wanted and lacks entries. One that lacks nothing is not tested with the
+    /// patterns.
+    fn lacks(&mut self, name: &str) -> Option<Lacking> {
         self.budget.examine();
         let key = self.newest.key(name);
         if self.newest.is_complete(key) {
             return None;
         }
-        let matches = self.wanted.any()
-            || Topic::new(name).is_ok_and(|topic| self.wanted.matches(&topic, self.budget));
-        matches.then_some(key)
+        if self.wanted.any() && self.erasures.is_none() {
+            return Some(Lacking { key, erased_before: 0 });
+        }
+        let topic = Topic::new(name).ok();
+        let matches = |topic| self.wanted.matches(topic, self.budget);
+        if !self.wanted.any() && !topic.as_ref().is_some_and(matches) {
+            return None;
+        }
+        let erased_before = topic.and_then(|topic| self.erasures?.before(&topic));
+        Some(Lacking { key, erased_before: erased_before.unwrap_or(0) })
     }
 
-    fn add(&mut self, topic: TopicKey, ordinal: Ordinal, list: List, older: u32) {
+    fn add(&mut self, topic: Lacking, ordinal: Ordinal, list: List, older: u32) {
         self.candidates.push(Candidate { ordinal, topic, list, older });
     }
 
@@ -312,8 +328,8 @@ impl Gather<'_, '_> {
         if let Some(wanted) = self.wanted.topics() {
             for topic in wanted.skip(*topics) {
                 *topics += 1;
-                if let Some(key) = self.lacks(topic.as_str()) {
-                    self.in_places(file, key, file.of_topic(topic)?)?;
+                if let Some(lacking) = self.lacks(topic.as_str()) {
+                    self.in_places(file, lacking, file.of_topic(topic)?)?;
                 }
             }
             return Ok(());
@@ -350,7 +366,7 @@ impl Gather<'_, '_> {
     fn in_places(
         &mut self,
         file: &IndexFile,
-        topic: TopicKey,
+        topic: Lacking,
         places: Range<usize>,
     ) -> io::Result<()> {
         let Some(older) = places.len().checked_sub(1) else { return Ok(()) };

@@ -6,6 +6,7 @@ pub(crate) mod erased;
 pub(crate) mod external_ids;
 pub(crate) mod finder;
 pub(crate) mod follow;
+pub(crate) mod hidden;
 pub(crate) mod keys;
 pub(crate) mod last;
 pub(crate) mod latest;

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use carafe_protocol::{Offset, Position, Topic};
 
 use crate::disk::format::commit::Row;
+use crate::disk::format::filter::HashKind;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
+use crate::disk::read::hidden::Hidden;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::sealed::Sealed;
+use crate::wanted::Budget;
 use crate::{Entry, Erasures, ReadError};
 
 /// One segment at the moment of a view. Entries that are appended later are not part of it.
@@ -20,6 +23,8 @@ pub(crate) struct SegmentReader {
     pub(crate) index: SegmentIndex,
     /// The erasures that are applied to what is read.
     pub(crate) erasures: Option<Arc<Erasures>>,
+    /// `None` for the active segment.
+    pub(crate) sealed: Option<Arc<Sealed>>,
 }
 
 /// The number of rows that are read at once to find private entries.
@@ -27,9 +32,9 @@ pub(crate) const ROWS: Ordinal = 340;
 
 impl SegmentReader {
     /// A reader of what a sealed segment has on the disk, with its index.
-    pub(crate) fn of(sealed: &Sealed, index: SegmentIndex) -> Self {
+    pub(crate) fn of(sealed: &Arc<Sealed>, index: SegmentIndex) -> Self {
         let (segment, last) = (sealed.segment.clone(), sealed.summary.last);
-        Self { segment, last, index, erasures: None }
+        Self { segment, last, index, erasures: None, sealed: Some(Arc::clone(sealed)) }
     }
 
     pub(crate) fn entries(&self) -> Ordinal {
@@ -129,9 +134,25 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// Whether an erasure may cover an entry that is still stored with its content.
-    pub(crate) fn may_be_erased(&self, row: &Row) -> bool {
-        self.erasures.as_ref().is_some_and(|erasures| row.offset < erasures.newest())
+    /// The entries that waiting erasures hide. `None` if the budget was spent before they are
+    /// found.
+    pub(crate) fn hidden(&self, budget: &mut Budget) -> Result<Option<Hidden<'_>>, ReadError> {
+        let is_before =
+            |erasures: &&Erasures| self.segment.header.previous.offset < erasures.newest();
+        let Some(erasures) = self.erasures.as_deref().filter(is_before) else {
+            return Ok(Some(Hidden::None));
+        };
+        let (file, sealed) = match (&self.index, &self.sealed) {
+            (SegmentIndex::File(file), Some(sealed)) => (file, sealed),
+            (SegmentIndex::Memory(index, _), _) => {
+                return Ok(Some(Hidden::ByTopic(index, erasures)));
+            }
+            // Only sealed segments have a file.
+            (SegmentIndex::File(_), None) => return Ok(Some(Hidden::None)),
+        };
+        let may_have = |topic: &Topic| sealed.may_have(HashKind::Topic, &[topic.as_str()]);
+        let found = sealed.erased.find(file, erasures, may_have, budget).map_err(unreadable)?;
+        Ok(found.map(|selection| Hidden::Selected(selection, erasures)))
     }
 
     /// The entries of a range.

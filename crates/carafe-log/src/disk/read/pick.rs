@@ -1,15 +1,18 @@
 //! Picks the matching entries of one segment.
 
+use std::ops::Range;
+
 use carafe_protocol::Offset;
 
+use crate::ReadError;
 use crate::disk::format::commit::Row;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::read::finder::{Cursor, Finder, Step, Tests};
+use crate::disk::read::hidden::Hidden;
 use crate::disk::read::part::{ROWS, SegmentReader};
 use crate::disk::read::selection::Selections;
 use crate::wanted::{Budget, SetId, Wanted};
-use crate::{Entry, ReadError};
 
 /// A set of matchers and its identity.
 pub(crate) struct MatcherSet {
@@ -101,22 +104,22 @@ impl SegmentReader {
         Ok(picked)
     }
 
-    /// Counts matching events before `end` that the reader may see, the newest first, up to
-    /// `count`. Counts fewer if the budget is spent.
+    /// Counts matching events of a range that the reader may see, the newest first, up to `count`.
+    /// Counts fewer if the budget is spent.
     pub(crate) fn count_back(
         &self,
-        end: Ordinal,
+        range: Range<Ordinal>,
         finder: &mut Finder<'_>,
         shown: &mut Shown<'_>,
         count: usize,
         budget: &mut Budget,
     ) -> Result<Counted, ReadError> {
-        let mut counted = Counted { found: 0, down_to: end };
-        while counted.found < count && counted.down_to > 0 && !budget.is_spent() {
+        let mut counted = Counted { found: 0, down_to: range.end };
+        while counted.found < count && counted.down_to > range.start && !budget.is_spent() {
             budget.examine();
-            let Step { at, found } = finder.next_back(0..counted.down_to, budget)?;
+            let Step { at, found } = finder.next_back(range.start..counted.down_to, budget)?;
             counted.down_to = at;
-            if found && self.counts(at, shown, budget)? && shown.shows(self, at, budget)? {
+            if found && shown.counts(self, at, budget)? {
                 counted.found += 1;
             }
         }
@@ -124,49 +127,45 @@ impl SegmentReader {
     }
 }
 
-impl SegmentReader {
-    /// Whether the entry counts as an event for readers, and nobody has erased it.
-    pub(crate) fn counts(
-        &self,
-        at: Ordinal,
-        shown: &mut Shown<'_>,
-        budget: &mut Budget,
-    ) -> Result<bool, ReadError> {
-        let row = shown.row(self, at)?;
-        if !row.counts || !self.may_be_erased(&row) {
-            return Ok(row.counts);
-        }
-        // Its topics decide. Such an entry is rewritten soon.
-        budget.read(row.length as usize);
-        let erased = |entry: &Entry| !entry.publication.is_shown();
-        Ok(self.first_of(&[row], erased)?.is_none())
-    }
-}
-
-/// The entries of a segment that a reader may see.
+/// The events of a segment that a reader may see.
 pub(crate) struct Shown<'a> {
     public: bool,
     granted: Finder<'a>,
+    hidden: Hidden<'a>,
     /// Rows that were read, starting with the entry `from`.
     rows: Vec<Row>,
     from: Ordinal,
 }
 
 impl<'a> Shown<'a> {
-    pub(crate) fn new(public: bool, granted: Finder<'a>) -> Self {
-        Self { public, granted, rows: Vec::new(), from: 0 }
+    /// The events of a segment for a reader with a grant, who may see public ones, too. `None` if
+    /// the budget was spent before that is known.
+    pub(crate) fn of(
+        part: &'a SegmentReader,
+        (public, granted): (bool, &'a MatcherSet),
+        selections: &Selections,
+        budget: &mut Budget,
+    ) -> Result<Option<Self>, ReadError> {
+        // Both are made in turns. What is made is cached, so that a later turn has it at once.
+        let Some(granted) = part.finder(granted, selections, budget)? else { return Ok(None) };
+        let Some(hidden) = part.hidden(budget)? else { return Ok(None) };
+        Ok(Some(Self { public, granted, hidden, rows: Vec::new(), from: 0 }))
     }
 
-    /// Whether the reader may see an entry. Entries are asked for from the newest to the oldest.
-    pub(crate) fn shows(
+    /// Whether an entry is such an event. Entries are asked for from the newest to the oldest.
+    pub(crate) fn counts(
         &mut self,
         part: &SegmentReader,
         at: Ordinal,
         budget: &mut Budget,
     ) -> Result<bool, ReadError> {
+        let row = self.row(part, at)?;
+        if !row.counts || self.hidden.has(at, row.offset) {
+            return Ok(false);
+        }
         // Whether an entry is private is in its row, so its topics need not be tested for public
         // ones.
-        if matches!(self.granted, Finder::All) || (self.public && !self.row(part, at)?.private) {
+        if matches!(self.granted, Finder::All) || (self.public && !row.private) {
             return Ok(true);
         }
         self.granted.contains(at, at..at + 1, budget)

@@ -55,7 +55,7 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
-    fn new(bits: Vec<u64>) -> Self {
+    pub(crate) fn new(bits: Vec<u64>) -> Self {
         let count: usize = bits.iter().map(|word| word.count_ones() as usize).sum();
         // A list has four bytes for each entry, a bitmap eight for each 64: the list is smaller
         // below two per word.
@@ -120,14 +120,20 @@ impl Selection {
 /// A selection that is being made in turns. Each reader that needs it continues it. The lock is
 /// held while a part of the index file is read, so that two readers do not do the same work.
 #[derive(Default)]
-pub(crate) struct Resolution(Mutex<Partial>);
+pub(crate) struct Resolution(Mutex<Progress>);
 
 #[derive(Default)]
-struct Partial {
+struct Progress {
+    partial: Partial,
+    made: Option<Arc<Selection>>,
+}
+
+/// The part of a selection that is made.
+#[derive(Default)]
+pub(crate) struct Partial {
     /// The number of topics that were tested.
     topics: usize,
-    bits: Vec<u64>,
-    made: Option<Arc<Selection>>,
+    pub(crate) bits: Vec<u64>,
 }
 
 /// The number of topics that are read at once.
@@ -150,53 +156,66 @@ impl Resolution {
         if let Some(made) = &progress.made {
             return Ok(Some(Arc::clone(made)));
         }
-        // The first turn allocates; later ones leave the bits as they are.
-        progress.bits.resize((file.entries() as usize).div_ceil(64), 0);
+        let partial = &mut progress.partial;
+        partial.begin(file.entries());
         if let Some(topics) = wanted.topics() {
-            progress.select_topics(file, topics)?;
-        } else if !progress.test_topics(file, wanted, budget)? {
-            return Ok(None);
+            for topic in topics {
+                partial.select(file, file.of_topic(topic)?, Ordinal::MAX)?;
+            }
+        } else {
+            let all = |topic: &Topic, budget: &mut Budget| {
+                Ok(wanted.matches(topic, budget).then_some(Ordinal::MAX))
+            };
+            if !partial.test_topics(file, budget, all)? {
+                return Ok(None);
+            }
         }
-        let made = Arc::new(Selection::new(std::mem::take(&mut progress.bits)));
+        let made = Arc::new(Selection::new(std::mem::take(&mut partial.bits)));
         progress.made = Some(Arc::clone(&made));
         Ok(Some(made))
     }
 }
 
 impl Partial {
-    fn select_topics<'a>(
-        &mut self,
-        file: &IndexFile,
-        topics: impl Iterator<Item = &'a Topic>,
-    ) -> io::Result<()> {
-        for topic in topics {
-            self.select(file, file.of_topic(topic)?)?;
-        }
-        Ok(())
+    /// Makes room for so many entries. Leaves what is selected.
+    pub(crate) fn begin(&mut self, entries: Ordinal) {
+        self.bits.resize((entries as usize).div_ceil(64), 0);
     }
 
-    fn select(&mut self, file: &IndexFile, places: std::ops::Range<usize>) -> io::Result<()> {
+    /// Selects the entries in these places of the table of ordinals that are before `end`.
+    pub(crate) fn select(
+        &mut self,
+        file: &IndexFile,
+        places: std::ops::Range<usize>,
+        end: Ordinal,
+    ) -> io::Result<()> {
         let mut at = places.start;
         while at < places.end {
             let ordinals = file.ordinals(at..places.end.min(at + ORDINALS))?;
             at += ordinals.len();
-            ordinals.into_iter().for_each(|ordinal| self.set(ordinal));
+            self.set_all(&ordinals, end);
         }
         Ok(())
     }
 
-    fn set(&mut self, ordinal: Ordinal) {
+    fn set_all(&mut self, ordinals: &[Ordinal], end: Ordinal) {
+        let before = ordinals.iter().take_while(|ordinal| **ordinal < end);
+        before.for_each(|ordinal| self.set(*ordinal));
+    }
+
+    pub(crate) fn set(&mut self, ordinal: Ordinal) {
         if let Some(word) = self.bits.get_mut(ordinal as usize / 64) {
             *word |= 1 << (ordinal % 64);
         }
     }
 
-    /// Tests topics while the budget lasts. Returns whether all topics are tested.
-    fn test_topics(
+    /// Tests topics while the budget lasts, and selects the entries of each before the one that
+    /// `end_of` returns. Returns whether all topics are tested.
+    pub(crate) fn test_topics(
         &mut self,
         file: &IndexFile,
-        wanted: &Wanted,
         budget: &mut Budget,
+        mut end_of: impl FnMut(&Topic, &mut Budget) -> io::Result<Option<Ordinal>>,
     ) -> io::Result<bool> {
         let all = file.counts().topics;
         while self.topics < all && !budget.is_spent() {
@@ -218,14 +237,14 @@ impl Partial {
                 let name =
                     &names[row.name.start - first.name.start..row.name.end - first.name.start];
                 let topic = std::str::from_utf8(name).ok().and_then(|name| Topic::new(name).ok());
-                if topic.is_some_and(|topic| wanted.matches(&topic, budget)) {
+                let end = topic.map(|topic| end_of(&topic, budget)).transpose()?.flatten();
+                if let Some(end) = end {
                     match &near {
                         Some(near) => {
                             let from = row.ordinals.start - ordinals.start;
-                            let near = &near[from..from + row.ordinals.len()];
-                            near.iter().for_each(|ordinal| self.set(*ordinal));
+                            self.set_all(&near[from..from + row.ordinals.len()], end);
                         }
-                        None => self.select(file, row.ordinals.clone())?,
+                        None => self.select(file, row.ordinals.clone(), end)?,
                     }
                 }
                 // Counted last: after an error, the next turn begins with this topic again.

@@ -14,6 +14,7 @@ use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::file::{IndexFile, SegmentIndex, unreadable};
 use crate::disk::options::OpenError;
 use crate::disk::pace::Pace;
+use crate::disk::read::hidden::ErasedEntries;
 use crate::disk::segment::derived;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::hashed_texts::HashedTexts;
@@ -34,6 +35,7 @@ pub(crate) struct Sealed {
     /// The index in memory, until it is written to a file.
     index: ArcSwapOption<ActiveIndex>,
     filter: OnceLock<Filter>,
+    pub(crate) erased: ErasedEntries,
     /// Whether the whole index file was read once and is valid.
     checked: AtomicBool,
     // Held while the index is made again, so that only one reader does this. A leaf in the lock
@@ -74,6 +76,7 @@ impl Sealed {
             bytes,
             index: ArcSwapOption::new(index),
             filter: OnceLock::new(),
+            erased: ErasedEntries::default(),
             checked: AtomicBool::new(false),
             again: Mutex::default(),
             gone: AtomicBool::new(false),

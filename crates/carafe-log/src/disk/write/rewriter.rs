@@ -230,7 +230,7 @@ impl Passes {
 
     /// A reader of a sealed segment that may be rewritten now; `None` if it was trimmed, or its
     /// index file is still being written, under the name that the new one will have.
-    fn reader(&self, sealed: &Sealed) -> Result<Option<SegmentReader>, RewriteError> {
+    fn reader(&self, sealed: &Arc<Sealed>) -> Result<Option<SegmentReader>, RewriteError> {
         if !self.signal.pause(Duration::ZERO) {
             return Err(RewriteError::Closed);
         }
