@@ -97,8 +97,10 @@ impl Sealed {
             let filter = self.filter.get_or_init(|| Filter::of(&index, pace));
             derived::write_filter(storage, &self.segment, filter, pace)?;
         }
-        self.index.store(None);
+        // Before the segment counts as settled: it may be written again from then on, and the files
+        // of that have the same names.
         self.leave_nothing(storage)?;
+        self.index.store(None);
         Ok(Some(index))
     }
 
@@ -288,7 +290,11 @@ fn unscannable(error: OpenError) -> ReadError {
 mod tests {
     use std::error::Error;
 
+    use carafe_protocol::{Generation, Position};
+
     use super::*;
+    use crate::disk::format::header::Header;
+    use crate::disk::storage::Folder;
 
     #[test]
     fn a_segment_that_cannot_be_read_for_its_index_keeps_the_error_of_the_operating_system() {
@@ -297,5 +303,63 @@ mod tests {
         let source = disk.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
         assert_eq!(source.kind(), io::ErrorKind::TimedOut);
         assert_eq!(unscannable(OpenError::Damaged("a".into())), ReadError::Damaged("a".into()));
+    }
+
+    /// A disk on which a segment is trimmed. It notes whether the segment was settled when one of
+    /// its files was removed.
+    struct Trimming {
+        folder: Folder,
+        sealed: OnceLock<Arc<Sealed>>,
+        was_settled: Mutex<Vec<bool>>,
+    }
+
+    impl Storage for Trimming {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.folder.list()
+        }
+
+        fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+            self.folder.create(name)
+        }
+
+        fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+            self.folder.open(name)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.folder.rename(from, to)?;
+            if to.ends_with(".filter") {
+                self.sealed.get().unwrap().gone.store(true, Ordering::Release);
+            }
+            Ok(())
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            let is_settled = self.sealed.get().unwrap().is_settled();
+            self.was_settled.lock().unwrap().push(is_settled);
+            self.folder.remove(name)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Else the rewriter could take it, and lose the files of what it has written.
+    #[test]
+    fn a_segment_is_not_settled_while_its_files_are_being_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, _lock) = Folder::lock(folder.path()).unwrap();
+        let disk = Trimming { folder, sealed: OnceLock::new(), was_settled: Mutex::default() };
+        let previous = Position { generation: Generation::new(7), offset: 0, nonce: 0 };
+        let header = Header::new(1, previous.generation, previous);
+        let segment = Segment::create(&disk, header, 4096).unwrap();
+        let summary = Summary { first: previous, last: previous, entries: 0, newest: 0 };
+        let index = Arc::new(ActiveIndex::new(&header));
+        let sealed = Arc::new(Sealed::freeze(segment, 48, index, summary).unwrap());
+        disk.sealed.set(Arc::clone(&sealed)).ok();
+        sealed.settle(&disk, &Pace::urgent()).unwrap();
+        assert_eq!(*disk.was_settled.lock().unwrap(), [false, false], "index and filter");
+        assert!(sealed.is_settled());
     }
 }
