@@ -1,9 +1,7 @@
 //! Erasures in memory. From the moment when one is stored, readers do not get what it erases. The
 //! content is then taken out of the entries, some at a time, so that the lock is not held for long.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use carafe_protocol::{Offset, Position};
 
@@ -14,17 +12,18 @@ use crate::{Entry, Erasures};
 /// The number of entries that are looked at under one lock: some tens of microseconds.
 const ENTRIES: usize = 512;
 
-/// Takes erased content out of all entries. Lets other tasks of the thread run in between.
-pub(super) async fn carry_out(log: &MemoryShared) {
-    poll_fn(|cx| {
-        // The guard is dropped before the poll returns.
-        if log.state().erase_some() {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+/// Takes erased content out of all entries, on a thread of the log if there are many: whoever waits
+/// for the erasure may leave.
+pub(super) fn carry_out(log: &Arc<MemoryShared>) {
+    let shared = Arc::clone(log);
+    let turn = move || shared.state().erase_some();
+    if turn() {
+        return;
+    }
+    match log.readers() {
+        Ok(readers) => readers.push(Box::new(turn)),
+        Err(_) => while !turn() {},
+    }
 }
 
 impl State {

@@ -95,6 +95,19 @@ impl MemoryLog {
         self.shared.state()
     }
 
+    /// Appends, and carries out what that erases.
+    fn change<T>(&self, append: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let was_erasing = !state.erasures.is_empty();
+        let appended = append(&mut state);
+        let begins = !was_erasing && !state.erasures.is_empty();
+        drop(state);
+        if begins {
+            erase::carry_out(&self.shared);
+        }
+        appended
+    }
+
     /// Runs one short turn on the calling thread. If that is not enough, runs further turns on a
     /// reader thread. The last argument of `turn` is whether it may return a partial result.
     fn run<T: Send + 'static>(
@@ -116,27 +129,13 @@ impl MemoryLog {
 
 impl Append for MemoryLog {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
-        Box::pin(async move {
-            let erases = batch.iter().any(Publication::is_erasure);
-            let appended = self.state().append(batch)?;
-            if erases {
-                erase::carry_out(&self.shared).await;
-            }
-            Ok(appended)
-        })
+        Box::pin(async move { self.change(|state| state.append(batch)) })
     }
 }
 
 impl AppendAt for MemoryLog {
     fn append_at(&self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), AppendAtError>> {
-        Box::pin(async move {
-            let erases = entries.iter().any(|entry| entry.publication.is_erasure());
-            self.state().append_at(entries)?;
-            if erases {
-                erase::carry_out(&self.shared).await;
-            }
-            Ok(())
-        })
+        Box::pin(async move { self.change(|state| state.append_at(entries)) })
     }
 
     fn append_ordered(

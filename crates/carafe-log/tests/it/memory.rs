@@ -1,8 +1,15 @@
 //! The log in memory: the contract, and what is its own.
 
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
 use carafe_log::contract::Factory;
-use carafe_log::contract::helpers::{append, append_one, positions, publication, read_all, wait};
-use carafe_log::{Access, Append, AppendError, Find, MemoryLimits, MemoryLog, Publication, Read};
+use carafe_log::contract::helpers::{
+    append, append_one, positions, publication, read_all, topic, wait,
+};
+use carafe_log::{
+    Access, Append, AppendError, Erase, Find, MemoryLimits, MemoryLog, Publication, Read,
+};
 use carafe_protocol::{Generation, TopicMatcher};
 
 struct Memory;
@@ -73,6 +80,24 @@ fn a_batch_is_taken_only_if_it_can_be_kept_whole() {
         "what is taken but cannot be kept would be a gap at once"
     );
     assert_eq!(log.span().oldest, Some(two[0]));
+}
+
+/// The test hangs if that never happens.
+#[test]
+fn erased_content_leaves_the_memory_although_the_publisher_does_not_wait() {
+    let log = MemoryLog::default();
+    append(&log, (0..5000).map(|number| publication("a", &number.to_string())).collect());
+    let entries = read_all(&log, 0, &[TopicMatcher::any()]);
+    let held: Vec<_> = entries.iter().map(Arc::downgrade).collect();
+    drop(entries);
+    assert!(held.iter().all(|entry| entry.strong_count() > 0));
+    let mut erasure = log.append(vec![Publication::erase(topic("a"), Erase::Before)]);
+    // As when the client of a request leaves.
+    let _ = erasure.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    drop(erasure);
+    while held.iter().any(|entry| entry.strong_count() > 0) {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
