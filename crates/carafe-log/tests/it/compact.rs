@@ -107,6 +107,38 @@ fn an_event_that_a_reader_still_needs_stays() {
 }
 
 #[test]
+fn a_private_event_of_two_topics_stays_for_those_who_may_see_one_of_them() {
+    let disk = SimDisk::default();
+    let log = compacting(&disk);
+    let private = |to: &str| publication(to, "a value").with_private(true);
+    let of_both = append_one(&log, private("state/0").with_alternates([topic("state/1")]));
+    append_one(&log, private("state/0"));
+    append_one(&log, private("state/1"));
+    // Superseded by the others of their topics.
+    update(&log, 60);
+    until_gone(&disk, &log, "value-0-0-");
+    let first = with_content(&log).into_iter().next().unwrap();
+    assert_eq!((first.position, first.data()), (of_both, "a value"));
+}
+
+#[test]
+fn an_erased_event_is_not_taken_for_a_superseded_one() {
+    let disk = SimDisk::default();
+    let log = open(&disk, small_segments()).unwrap();
+    update(&log, 60);
+    // It waits: compaction comes first.
+    let erasure = append_one(&log, Publication::erase(topic("state/0"), Erase::Before));
+    log.compact(vec![pattern("state/*")]);
+    until_gone(&disk, &log, "value-0-0-");
+    assert_eq!(log.waiting_erasures().count, 1);
+    let mut erased = all(&log);
+    erased.retain(|entry| entry.topic() == &topic("state/0") && entry.position != erasure);
+    assert_eq!(erased.len(), 60);
+    let is_erased = |entry: &Arc<Entry>| entry.publication.kind() == Kind::Removed(Removed::Erased);
+    assert!(erased.iter().all(is_erased), "its readers are told of it");
+}
+
+#[test]
 fn a_compacted_event_is_found_by_its_id_until_it_is_erased() {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments().with_erase_within(Duration::ZERO)).unwrap();

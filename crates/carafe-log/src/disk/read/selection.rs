@@ -203,6 +203,10 @@ impl Partial {
         before.for_each(|ordinal| self.set(*ordinal));
     }
 
+    pub(crate) fn has(&self, ordinal: Ordinal) -> bool {
+        self.bits.get(ordinal as usize / 64).is_some_and(|word| word & 1 << (ordinal % 64) != 0)
+    }
+
     pub(crate) fn set(&mut self, ordinal: Ordinal) {
         if let Some(word) = self.bits.get_mut(ordinal as usize / 64) {
             *word |= 1 << (ordinal % 64);

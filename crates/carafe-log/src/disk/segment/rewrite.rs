@@ -30,6 +30,12 @@ pub(crate) enum RewriteError {
     Damaged(String, u32),
     #[error(transparent)]
     Disk(#[from] io::Error),
+    /// The newest event of each compacted topic would have to be known.
+    #[error(
+        "the compacted topics are more than {limit}, which is as many as the log can compact: \
+         compact fewer topics"
+    )]
+    TooManyTopics { limit: usize },
     /// The log is being closed.
     #[error("the log is being closed")]
     Closed,
