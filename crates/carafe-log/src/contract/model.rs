@@ -1,8 +1,11 @@
 //! Random use of a log, against a model that is a `Vec`.
 
+use std::sync::Arc;
+
 use crate::{
     Access, AppendAt, AppendError, Appended, BlockLimit, Commit, Entry, Erase, Find,
-    IdempotencyKey, Kind, Log, OrderedCommit, Outcome, Publication, Read, ReadError, TopicState,
+    IdempotencyKey, Kind, LatestQuery, Log, OrderedCommit, Outcome, Publication, Read, ReadError,
+    TopicState,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use proptest::prelude::*;
@@ -11,6 +14,7 @@ use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::Factory;
 use super::helpers::{positions, publication, settle, supplied, topic, wait};
+use super::latest::agrees_with;
 
 const SEED: u64 = 0xCAFE;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -24,6 +28,7 @@ enum Step {
     Find(Index, Offset, bool),
     Read(Index, usize, BlockLimit),
     BeforeLast(usize, usize),
+    Latest(Index, usize, usize),
 }
 
 /// A publication to be: its topic, an alternate, a key, and what it is.
@@ -69,7 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..5_u64, batches()).prop_map(|(gap, batches)| Step::AppendOrdered(gap, batches)),
         2 => (any::<Index>(), 0..3_u64, any::<bool>()).prop_map(|(at, by, nonce)| Step::Find(at, by, nonce)),
         3 => (any::<Index>(), wanted.clone(), limit).prop_map(|(at, w, limit)| Step::Read(at, w, limit)),
-        1 => (0..8_usize, wanted).prop_map(|(count, w)| Step::BeforeLast(count, w)),
+        1 => (0..8_usize, wanted.clone()).prop_map(|(count, w)| Step::BeforeLast(count, w)),
+        1 => (any::<Index>(), 0..4_usize, wanted).prop_map(|(at, count, w)| Step::Latest(at, count, w)),
     ]
 }
 
@@ -120,6 +126,11 @@ impl Model {
                 let left = kept.iter().filter(|position| position.offset > from.offset).count();
                 assert_eq!(left, count.min(kept.len()));
                 assert_eq!(self.find(start, from), Find::Found);
+            }
+            Step::Latest(after, count, wanted) => {
+                let query = LatestQuery::of(matchers(wanted)).with_access(Access::all());
+                let query = query.with_after(self.position(after).offset).with_count(count);
+                agrees_with(log, &self.events(start), &query);
             }
         }
         settle(log);
@@ -370,6 +381,13 @@ impl Model {
         };
         counted.retain(counts);
         counted
+    }
+
+    /// What is kept after `start` and counts as an event.
+    fn events(&self, start: Position) -> Vec<Arc<Entry>> {
+        let counts =
+            |entry: &&Entry| entry.position.offset > start.offset && entry.publication.counts();
+        self.all.iter().filter(counts).cloned().map(Arc::new).collect()
     }
 
     /// Of what is kept after `start`, the entries of a topic, or all.

@@ -343,11 +343,11 @@ fn while_an_erasure_waits_searches_read_no_events() {
     // The rows and the topics of 2000 entries.
     assert!(all < 200 << 10, "{all} bytes");
     let of_other = bytes(&|| {
-        assert_eq!((latest(other.clone().into()), last(other.clone().into(), 5)), (4, 0))
+        assert_eq!((latest(other.clone().into()), last(other.clone().into(), 5)), (4, 0));
     });
     assert!(of_other < segments * (16 << 10), "{of_other} bytes");
     let of_erased = bytes(&|| {
-        assert_eq!((latest(erased.clone().into()), last(erased.clone().into(), 1)), (0, 0))
+        assert_eq!((latest(erased.clone().into()), last(erased.clone().into(), 1)), (0, 0));
     });
     assert!(of_erased < segments * (16 << 10), "{of_erased} bytes");
     let any = bytes(&|| assert!(last(TopicMatcher::any(), 1000) > 900));

@@ -144,7 +144,8 @@ impl DiskLog {
     /// matchers, nothing is dropped any more.
     ///
     /// An event stays while one of its topics is not matched, or while its idempotency key is
-    /// remembered.
+    /// remembered. So does a private event of several topics. If more than a million topics are
+    /// matched, nothing is dropped, and the log warns.
     pub fn compact(&self, matchers: Vec<TopicMatcher>) {
         self.shared.compacted.store(Arc::new(matchers));
     }

@@ -14,7 +14,7 @@ use crate::disk::format::index::Summary;
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::options::DiskOptions;
 use crate::disk::read::part::SegmentReader;
-use crate::disk::read::selection::Selections;
+use crate::disk::read::selections::Selections;
 use crate::disk::segment::file::Segment;
 use crate::disk::segment::holes::Holes;
 use crate::disk::segment::sealed::Sealed;

@@ -144,15 +144,10 @@ impl AppendAt for MemoryLog {
     ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
         Box::pin(async move {
             check_order(&commits, self.state().tail().offset)?;
-            let mut publications = commits.iter().flat_map(|ordered| &ordered.commit.batches);
-            let erases = publications.any(|batch| batch.iter().any(Publication::is_erasure));
             let (mut commits, mut answers) = (VecDeque::from(commits), Vec::new());
             // The lock is taken for each commit, so that readers get their turn.
-            while let Some(answer) = self.state().append_first(&mut commits)? {
+            while let Some(answer) = self.change(|state| state.append_first(&mut commits))? {
                 answers.push(answer);
-            }
-            if erases {
-                erase::carry_out(&self.shared).await;
             }
             Ok(answers)
         })

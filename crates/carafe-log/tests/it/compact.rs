@@ -8,11 +8,12 @@ use carafe_log::contract::helpers::{
     append_one, before_last, find, keyed, pattern, positions, publication, settle, topic,
     try_read_all, wait,
 };
+use carafe_log::contract::latest::agrees_with;
 use carafe_log::{
-    Access, Append, DiskLog, Entry, Erase, ExternalId, Find, Kind, LatestQuery, OfflineLog,
-    Publication, Read, Removed,
+    Access, Append, DiskLog, Entry, Erase, ExternalId, Find, Grant, IdempotencyKey, Kind,
+    LatestQuery, OfflineLog, Publication, Read, Removed,
 };
-use carafe_protocol::{Position, TopicMatcher};
+use carafe_protocol::{Position, Topic, TopicMatcher};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -154,6 +155,94 @@ fn a_compacted_event_is_found_by_its_id_until_it_is_erased() {
     assert_eq!(search(), Ok(None));
     until_gone(&disk, &log, "urn:first");
     assert_eq!(all(&log)[0].publication.kind(), Kind::Removed(Removed::Compacted));
+}
+
+/// An event of compacted topics, or of another one, that has something of everything.
+fn any_event(random: &mut StdRng) -> Publication {
+    let of = |random: &mut StdRng| topic(&format!("state/{}", random.random_range(0..4)));
+    let mut event = Publication::new(of(random), "x".repeat(random.random_range(0..200)));
+    match random.random_range(0..10) {
+        0..3 => event = event.with_alternates([of(random)]),
+        3 => event = event.with_alternates([topic("other")]),
+        4 => {
+            let key = random.random::<u32>().to_string();
+            event = event.with_key(IdempotencyKey::new(&key).unwrap());
+        }
+        _ => {}
+    }
+    event.with_private(random.random())
+}
+
+/// Whether newer events have superseded an event for everybody who may see it.
+fn is_superseded(entry: &Entry, events: &[Arc<Entry>]) -> bool {
+    let publication = &entry.publication;
+    let newest = |of: &Topic, public: bool| {
+        let is_of = |other: &&Arc<Entry>| {
+            other.publication.topics().any(|topic| topic == of)
+                && !(public && other.publication.is_private())
+        };
+        events.iter().rev().find(is_of).map(|entry| entry.offset())
+    };
+    let is_newest =
+        |of: &Topic| [newest(of, false), newest(of, true)].contains(&Some(entry.offset()));
+    publication.key().is_none()
+        && publication.topics().all(|of| of.as_str().starts_with("state/") && !is_newest(of))
+}
+
+/// What may be gone is gone, or as it was, and each reader gets the newest events that it may see.
+fn keeps_what_it_should(log: &DiskLog, before: &[Arc<Entry>]) {
+    let mut events = before.to_vec();
+    events.retain(|entry| entry.publication.counts());
+    let now = all(log);
+    assert_eq!(positions(&now), positions(before));
+    for (entry, was) in now.iter().zip(before) {
+        let is_compacted = entry.publication.kind() == Kind::Removed(Removed::Compacted);
+        assert!(entry == was || (is_compacted && is_superseded(was, &events)), "{was:?}");
+    }
+    let granted = Access::to(Grant::to([TopicMatcher::from(topic("state/1"))])).with_public(true);
+    for access in [Access::public(), Access::all(), granted] {
+        for of in 0..4 {
+            let wanted: TopicMatcher = topic(&format!("state/{of}")).into();
+            agrees_with(log, &events, &LatestQuery::of([wanted]).with_access(access.clone()));
+        }
+        let query = LatestQuery::of([pattern("state/*")]).with_access(access);
+        agrees_with(log, &events, &query);
+    }
+}
+
+#[test]
+fn what_is_dropped_at_random_was_superseded_for_each_reader() {
+    println!("seed {SEED:#x}");
+    let mut random = StdRng::seed_from_u64(SEED);
+    for _ in 0..6 {
+        let disk = SimDisk::default();
+        let log = open(&disk, small_segments()).unwrap();
+        for _ in 0..3 {
+            append_one(&log, publication("state/first", &format!("marker-{}", "x".repeat(600))));
+        }
+        for number in 0..200 {
+            append_one(&log, any_event(&mut random));
+            if number == 100 {
+                append_one(&log, Publication::erase(topic("state/2"), Erase::Before));
+            }
+        }
+        let before = all(&log);
+        log.compact(vec![pattern("state/*")]);
+        while find_twice(&disk, "marker-") {
+            settle(&log);
+            keeps_what_it_should(&log, &before);
+        }
+        keeps_what_it_should(&log, &before);
+        drop(log);
+        keeps_what_it_should(&open(&disk, small_segments()).unwrap(), &before);
+    }
+}
+
+/// Whether two records still have the text.
+fn find_twice(disk: &SimDisk, text: &str) -> bool {
+    let count =
+        |bytes: &Vec<u8>| bytes.windows(text.len()).filter(|at| *at == text.as_bytes()).count();
+    disk.content().values().map(count).sum::<usize>() > 1
 }
 
 /// Crash images that are looked at.

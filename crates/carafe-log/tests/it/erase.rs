@@ -12,7 +12,7 @@ use carafe_log::contract::helpers::{
 use carafe_log::contract::latest::agrees_with;
 use carafe_log::{
     Access, Append, AppendError, DiskLog, DiskOptions, Entry, Erase, LatestQuery, OfflineLog,
-    Publication, Read,
+    Outcome, Publication, Read, TopicState,
 };
 use carafe_protocol::{Generation, Offset, TopicMatcher};
 use rand::rngs::StdRng;
@@ -173,7 +173,10 @@ fn searches_find_what_can_be_read_while_erasures_wait() {
     let of = |number: usize| topic(&format!("t/{number}"));
     for number in 0..300 {
         let event = publication("other", "").with_alternates([of(number % 100)]);
-        append_one(&log, if number % 3 == 0 { event } else { publication(of(number % 100).as_str(), "") });
+        append_one(
+            &log,
+            if number % 3 == 0 { event } else { publication(of(number % 100).as_str(), "") },
+        );
     }
     drop(log);
     // Opened again, so that the indexes are files.
@@ -196,7 +199,8 @@ fn searches_find_what_can_be_read(log: &DiskLog) {
     let mut events = all(log);
     events.retain(|entry| entry.publication.counts());
     let topics = ["t/1", "t/5", "t/50", "t/83", "t/99", "other"].map(|of| vec![topic(of).into()]);
-    for wanted in [vec![TopicMatcher::any()], vec![pattern("t/:number")]].into_iter().chain(topics) {
+    for wanted in [vec![TopicMatcher::any()], vec![pattern("t/:number")]].into_iter().chain(topics)
+    {
         let query = LatestQuery::of(wanted.clone()).with_access(Access::all());
         agrees_with(log, &events, &query);
         agrees_with(log, &events, &query.with_count(3));
@@ -265,6 +269,28 @@ fn a_damaged_segment_is_left_as_it_is_and_others_are_rewritten() {
     assert_eq!(disk.content()[&name], bytes);
     assert_eq!(log.waiting_erasures().count, 1);
     append_one(&log, publication("b", "goes on"));
+}
+
+/// The index of the rewritten segment knows that the erased event has reopened the topic.
+#[test]
+fn a_topic_stays_open_although_the_event_that_has_reopened_it_was_erased() {
+    let disk = SimDisk::default();
+    let log = open(&disk, at_once()).unwrap();
+    append_one(&log, publication("a", "first"));
+    append_one(&log, Publication::end(topic("a"), Outcome::Done));
+    append_one(&log, publication("a", "secret of the second life").with_reopening(true));
+    append_one(&log, erasure("a"));
+    until_carried_out(&log);
+    assert!(!has(&disk.content(), "secret"));
+    append_one(&log, publication("a", "goes on"));
+    drop(log);
+    for has_indexes in [true, false] {
+        let mut content = disk.content();
+        content.retain(|name, _| has_indexes || !name.ends_with(".index"));
+        let log = open(&SimDisk::with(content), at_once()).unwrap();
+        assert_eq!(log.topic_state(&topic("a")), TopicState::default());
+        append_one(&log, publication("a", "goes on"));
+    }
 }
 
 /// Crash images that are looked at; `CARAFE_TEST_CRASHES` sets another number, as for the others.

@@ -13,4 +13,5 @@ pub(crate) mod latest;
 pub(crate) mod part;
 pub(crate) mod pick;
 pub(crate) mod selection;
+pub(crate) mod selections;
 pub(crate) mod superseded;

@@ -11,7 +11,7 @@ use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::read::finder::{Cursor, Finder, Step, Tests};
 use crate::disk::read::hidden::Hidden;
 use crate::disk::read::part::{ROWS, SegmentReader};
-use crate::disk::read::selection::Selections;
+use crate::disk::read::selections::Selections;
 use crate::wanted::{Budget, SetId, Wanted};
 
 /// A set of matchers and its identity.

@@ -75,8 +75,7 @@ impl Superseded {
         for from in (0..file.entries()).step_by(ROWS) {
             let rows = file.run(from..file.entries().min(from + ROWS as Ordinal));
             for (ordinal, row) in (from..).zip(rows.map_err(unreadable)?) {
-                let stays =
-                    staying.contains(ordinal) || (row.private && several.contains(ordinal));
+                let stays = staying.contains(ordinal) || (row.private && several.contains(ordinal));
                 if row.counts && self.is_old(row.offset) && !stays {
                     bytes += u64::from(row.length);
                 }

@@ -46,7 +46,8 @@ enum Pass {
 
 impl Passes {
     pub(crate) fn new(shared: Arc<DiskShared>, signal: Arc<Signal>, options: &DiskOptions) -> Self {
-        let tasks = [Task::Replace, Task::Erase, Task::Compact].map(|task| (task, Retry::default()));
+        let tasks =
+            [Task::Replace, Task::Erase, Task::Compact].map(|task| (task, Retry::default()));
         Self { shared, signal, limits: Limits::of(options), tasks, left: None, compacted: 0 }
     }
 
@@ -334,8 +335,7 @@ mod tests {
         let erasure = Publication::erase(topic("secret"), Erase::Before);
         let states = || (0..20).map(|_| event("state/a"));
         let secrets = (0..20).map(|_| event("secret"));
-        let mut log =
-            Log::of(states().chain(secrets).chain([erasure]).chain(states()).collect());
+        let mut log = Log::of(states().chain(secrets).chain([erasure]).chain(states()).collect());
         let first = log.folder.path().join(&log.segments()[0].segment.name);
         let mut bytes = fs::read(&first).unwrap();
         bytes[500] ^= 1;
