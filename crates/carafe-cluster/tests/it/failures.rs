@@ -1,14 +1,18 @@
 //! Servers that die, freeze and come back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use carafe_cluster::{ClusterUrl, Created, EngineError, Message, Setup, Tail};
 use carafe_testing::nats::{self, NatsServers};
+use carafe_testing::process::from_env;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
 use crate::servers::{
-    PATIENCE, append, connect, engine, eventually, read, requirements, start, tail, texts, with,
+    PATIENCE, append, connect, engine, eventually, read, requirements, start, tail, text, texts,
+    with,
 };
 
 /// Whatever the tail has delivered before, it ends with an error.
@@ -74,30 +78,57 @@ async fn a_frozen_server_is_unavailable_and_stores_what_was_sent_again_once() {
     assert_eq!(texts(&read(&engine, 1, 3).await), ["before", "sent again", "after"]);
 }
 
-/// Nodes go on with the other servers, and nothing that was acknowledged is lost or doubled.
+/// Nodes go on with the other servers, and nothing that was acknowledged is lost, doubled or out of
+/// order. `CARAFE_TEST_KILLS` repeats it.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_three_servers_the_leader_may_die_while_events_are_published() {
-    const MESSAGES: usize = 60;
-    if !nats::is_here("of_three_servers_the_leader_may_die_while_events_are_published") {
+async fn of_three_servers_the_leader_may_die_while_nodes_publish() {
+    const NODES: usize = 3;
+    if !nats::is_here("of_three_servers_the_leader_may_die_while_nodes_publish") {
         return;
     }
-    let (servers, engine) = cluster().await;
-    let reader = tokio::spawn({
-        let engine = connect(engine_url(&servers)).await;
-        async move { read(&engine, 1, MESSAGES).await }
-    });
-    let mut sequences = Vec::new();
-    for number in 0..MESSAGES {
-        if number == MESSAGES / 2 {
-            with(&servers, |servers| servers.kill(servers.leader("EVENTS"))).await;
-        }
-        sequences.push(append(&engine, number.to_string()).await);
+    let kills = from_env("CARAFE_TEST_KILLS", 1);
+    let (servers, _) = cluster().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut nodes = Vec::new();
+    for node in 0..NODES {
+        let (engine, stop) = (connect(engine_url(&servers)).await, Arc::clone(&stop));
+        nodes.push(tokio::spawn(async move { publish_until(&engine, node, &stop).await }));
     }
-    let numbers: Vec<String> = (0..MESSAGES).map(|number| number.to_string()).collect();
-    let delivered = timeout(PATIENCE, reader).await.unwrap().unwrap();
-    assert_eq!(texts(&delivered), numbers);
-    let delivered: Vec<u64> = delivered.iter().map(|stored| stored.sequence).collect();
-    assert_eq!(delivered, sequences);
+    for _ in 0..kills {
+        let kill = |servers: &NatsServers| {
+            let leader = servers.leader("EVENTS");
+            servers.kill(leader);
+            // Until another leads, nothing is stored.
+            servers.leader("EVENTS");
+            servers.start_again(leader);
+            servers.wait_until_healthy();
+        };
+        with(&servers, kill).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut expected = BTreeMap::new();
+    for node in nodes {
+        expected.extend(node.await.unwrap());
+    }
+    let engine = connect(engine_url(&servers)).await;
+    let delivered = read(&engine, 1, expected.len()).await;
+    let delivered: Vec<_> =
+        delivered.iter().map(|stored| (stored.sequence, text(stored))).collect();
+    assert_eq!(delivered, expected.into_iter().collect::<Vec<_>>());
+}
+
+/// What the node has published, by the sequences that it was told.
+async fn publish_until(
+    engine: &Arc<dyn Setup>,
+    node: usize,
+    stop: &AtomicBool,
+) -> Vec<(u64, String)> {
+    let mut published = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let text = format!("{node} {}", published.len());
+        published.push((append(engine, text.clone()).await, text));
+    }
+    published
 }
 
 fn engine_url(servers: &NatsServers) -> ClusterUrl {

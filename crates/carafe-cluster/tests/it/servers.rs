@@ -103,6 +103,10 @@ pub(crate) async fn read(engine: &Arc<dyn Setup>, from: u64, count: usize) -> Ve
     all
 }
 
-pub(crate) fn texts(messages: &[Stored]) -> Vec<&str> {
-    messages.iter().map(|stored| str::from_utf8(&stored.payload).unwrap()).collect()
+pub(crate) fn text(stored: &Stored) -> String {
+    String::from_utf8(stored.payload.to_vec()).unwrap()
+}
+
+pub(crate) fn texts(messages: &[Stored]) -> Vec<String> {
+    messages.iter().map(text).collect()
 }
