@@ -85,7 +85,8 @@ pub struct BadMessageId;
 pub struct Stored {
     /// Its place in the order.
     pub sequence: u64,
-    /// When the engine stored it, by the engine's clock.
+    /// When the engine stored it, by the engine's clock. It may be before the time of an earlier
+    /// message: the clocks of an engine's servers differ.
     pub time: SystemTime,
     /// The ID that its node gave it.
     pub id: Option<MessageId>,

@@ -107,6 +107,12 @@ impl MemoryEngine {
         self.shared.change(|state| (state.append_delay, state.tail_delay) = (append, tail));
     }
 
+    /// How much earlier than the true time messages are stored from now on: another server leads,
+    /// and its clock is behind.
+    pub fn clock_behind(&self, by: Duration) {
+        self.shared.change(|state| state.stream.behind = by);
+    }
+
     /// Loses the newest messages, as if they had never been synced. Their sequences are given out
     /// again. Tails end.
     pub fn lose_tail(&self, messages: u64) {

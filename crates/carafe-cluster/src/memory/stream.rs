@@ -38,6 +38,7 @@ pub(super) struct Stream {
     pub(super) exists: bool,
     pub(super) payload: usize,
     pub(super) window: Duration,
+    pub(super) behind: Duration,
     name: String,
     started: Instant,
     created: SystemTime,
@@ -60,6 +61,7 @@ impl Stream {
             exists: true,
             payload: PAYLOAD,
             window: WINDOW,
+            behind: Duration::ZERO,
             name: name.to_owned(),
             started: Instant::now(),
             created: UNIX_EPOCH + Duration::from_secs(ORIGIN),
@@ -108,7 +110,7 @@ impl Stream {
         self.last += 1;
         let stored = Stored {
             sequence: self.last,
-            time: self.now(),
+            time: self.now() - self.behind,
             id: message.map(|message| message.id),
             format: message.map(|message| message.format),
             checksum: message.map(|message| message.checksum),
@@ -177,7 +179,7 @@ impl Stream {
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
         let Snapshot { created, first, last, messages } = snapshot.clone();
         let ids = messages.values().filter_map(|kept| {
-            let age = self.now().duration_since(kept.stored.time);
+            let age = (self.now() - self.behind).duration_since(kept.stored.time);
             let stored = Instant::now().checked_sub(age.unwrap_or_default())?;
             Some((kept.stored.id?, (kept.stored.sequence, stored)))
         });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::*;
@@ -177,6 +178,18 @@ async fn a_slow_engine_takes_its_time_for_appends_and_deliveries() {
     assert_eq!(start.elapsed(), Duration::from_millis(800));
     engine.slow(2 * ATTEMPT, Duration::ZERO);
     is_unavailable(&engine.append(message("too slow")).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_may_go_back_when_another_server_leads() {
+    let engine = engine();
+    append(&engine, "first").await;
+    engine.clock_behind(Duration::from_secs(5));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    append(&engine, "second").await;
+    let times = [1, 2].map(|sequence| engine.get(sequence));
+    let [first, second] = times.map(|stored| stored.now_or_never().unwrap().unwrap().unwrap().time);
+    assert_eq!(first.duration_since(second).unwrap(), Duration::from_secs(3));
 }
 
 #[tokio::test(start_paused = true)]
