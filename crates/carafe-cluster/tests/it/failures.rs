@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use carafe_cluster::{ClusterUrl, Created, EngineError, Message, Setup, Tail};
 use carafe_testing::nats::{self, NatsServers};
-use carafe_testing::process::from_env;
+use carafe_testing::process::{free_address, from_env};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -76,6 +76,24 @@ async fn a_frozen_server_is_unavailable_and_stores_what_was_sent_again_once() {
     assert_eq!(eventually("the server goes on", goes_on).await, 2);
     assert_eq!(append(&engine, "after").await, 3);
     assert_eq!(texts(&read(&engine, 1, 3).await), ["before", "sent again", "after"]);
+}
+
+/// One of the servers that a URL names is enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_server_the_engine_is_unavailable_and_with_one_it_works() {
+    let nobody = free_address();
+    let url: ClusterUrl = format!("nats://{nobody}/EVENTS").parse().unwrap();
+    let refused = carafe_cluster::open(url).await.map(drop);
+    assert!(matches!(refused, Err(EngineError::Unavailable(_))), "{refused:?}");
+
+    if !nats::is_here("without_any_server_the_engine_is_unavailable_and_with_one_it_works") {
+        return;
+    }
+    let servers = start(1, "").await;
+    let (nobody, address) = (free_address(), servers.address(0));
+    let engine = connect(format!("nats://{nobody},{address}/EVENTS").parse().unwrap()).await;
+    assert_eq!(engine.create(requirements()).await, Ok(Created::New));
+    assert_eq!(append(&engine, "first").await, 1);
 }
 
 /// Nodes go on with the other servers, and nothing that was acknowledged is lost, doubled or out of
