@@ -1,0 +1,244 @@
+//! The log of a node: publishes to the engine, and reads from the local log, which the engine
+//! fills.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use carafe_log::{
+    Access, Append, AppendAt, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock,
+    DiskUsage, ExternalId, Find, Followed, Follower, Latest, LatestQuery, Picked, Publication,
+    Read, ReadError, Span, TopicState, WaitingErasures,
+};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::engine::Engine;
+use crate::node::Node;
+use crate::options::ClusterOptions;
+use crate::place::{Divergence, Place};
+use crate::plan::{Plan, PlanError, plan};
+use crate::publish::Publisher;
+use crate::replicate::Replicator;
+use crate::shared::Shared;
+
+/// The log of a node. Publications go to the engine, which gives them their order. The node reads
+/// them from there into its local log, as all nodes do, and reads from that.
+///
+/// Two tasks run until the log is closed or dropped: one sends what is published, one follows the
+/// engine.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use carafe_cluster::{ClusterLog, ClusterOptions, Engine, MemoryEngine};
+/// use carafe_log::{Append, MemoryLimits, MemoryLog, Publication, Read};
+/// use carafe_protocol::Topic;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = MemoryEngine::new("events");
+/// let generation = engine.state().await?.identity.generation;
+/// let local = MemoryLog::with_generation(MemoryLimits::default(), generation);
+/// let log = ClusterLog::start(Arc::new(engine), local, ClusterOptions::default()).await?;
+///
+/// let event = Publication::new(Topic::new("orders/7")?, "espresso");
+/// let appended = log.append(vec![event]).await?;
+/// assert_eq!(log.span().tail, appended[0].position);
+/// # Ok(()) }
+/// ```
+pub struct ClusterLog<L> {
+    local: Arc<L>,
+    shared: Arc<Shared>,
+    /// Emptied by `close`.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A node does not start.
+///
+/// ```
+/// use carafe_cluster::{Divergence, StartError};
+///
+/// let error = StartError::from(Divergence::LostTail { applied: 7, last: 5 });
+/// assert!(error.to_string().contains("plan"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The local log cannot be compared with the engine.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The local log is not a part of what the engine has.
+    #[error("the log has to be changed first, as `plan` says: {0}")]
+    Diverged(#[from] Divergence),
+}
+
+impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
+    /// Starts a node on a local log, which nothing else fills. Returns before the log is filled.
+    ///
+    /// # Errors
+    /// When the engine does not answer, or the [plan](crate::plan) is not to go on with this log.
+    pub async fn start(
+        engine: Arc<dyn Engine>,
+        local: L,
+        options: ClusterOptions,
+    ) -> Result<Self, StartError> {
+        match plan(&*engine, &local).await? {
+            Plan::GoOn => {}
+            Plan::GoBack { why, .. } | Plan::Clear { why, .. } => return Err(why.into()),
+        }
+        let payload = engine.state().await.map_err(PlanError::from)?.payload;
+        let place = Place::of(&local.span());
+        let local = Arc::new(local);
+        let shared = Arc::new(Shared::new(options, payload, place.applied));
+        let publisher = Publisher { engine: Arc::clone(&engine), shared: Arc::clone(&shared) };
+        let replicator = Replicator::new(engine, Arc::clone(&local), Arc::clone(&shared), place);
+        let tasks = vec![tokio::spawn(publisher.run()), tokio::spawn(replicator.run())];
+        Ok(Self { local, shared, tasks: Mutex::new(tasks) })
+    }
+
+    /// A handle that tells how the node is.
+    #[must_use]
+    pub fn node(&self) -> Node {
+        Node(Arc::clone(&self.shared))
+    }
+
+    /// The local log.
+    #[must_use]
+    pub fn local(&self) -> &Arc<L> {
+        &self.local
+    }
+}
+
+impl<L: Read> ClusterLog<L> {
+    /// Only here: an erasure that is in the engine is applied by every node.
+    fn check_erasures(&self, batch: &[Publication]) -> Result<(), AppendError> {
+        let erasures = batch.iter().filter(|publication| publication.is_erasure()).count();
+        if erasures == 0 {
+            return Ok(());
+        }
+        let limit = self.shared.options.erasures;
+        let is_full = self.local.waiting_erasures().count + erasures > limit;
+        if is_full { Err(AppendError::TooManyErasures { limit }) } else { Ok(()) }
+    }
+}
+
+impl<L> ClusterLog<L> {
+    fn abort(&self) -> Vec<JoinHandle<()>> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().for_each(JoinHandle::abort);
+        std::mem::take(&mut tasks)
+    }
+}
+
+impl<L> Drop for ClusterLog<L> {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+impl<L: Append + Read> Append for ClusterLog<L> {
+    fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
+        Box::pin(async move {
+            if batch.is_empty() {
+                return Ok(Vec::new());
+            }
+            self.check_erasures(&batch)?;
+            let now = Instant::now();
+            let deadline = now + self.shared.options.answer_within;
+            let answer = self.shared.outbox().push(batch, now, deadline)?;
+            self.shared.published.notify_one();
+            // The sender is dropped when the batch is not going to be answered.
+            if let Ok(Ok(answer)) = timeout_at(deadline, answer).await {
+                return answer;
+            }
+            self.shared.count(|counters| counters.unavailable += 1);
+            Err(AppendError::Unavailable)
+        })
+    }
+
+    /// Waits until each publisher is answered, which is not longer than the time within which it
+    /// is answered anyway.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.shared.outbox().close(AppendError::Closed);
+            let _ = timeout(self.shared.options.answer_within, self.shared.idle()).await;
+            for task in self.abort() {
+                // It was aborted, or has ended.
+                let _ = task.await;
+            }
+            self.local.close().await;
+        })
+    }
+}
+
+impl<L: Read> Read for ClusterLog<L> {
+    fn clock(&self) -> Clock {
+        self.local.clock()
+    }
+
+    fn span(&self) -> Span {
+        self.local.span()
+    }
+
+    fn disk_usage(&self) -> Option<DiskUsage> {
+        self.local.disk_usage()
+    }
+
+    fn waiting_erasures(&self) -> WaitingErasures {
+        self.local.waiting_erasures()
+    }
+
+    fn topic_state(&self, topic: &Topic) -> TopicState {
+        self.local.topic_state(topic)
+    }
+
+    fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
+        self.local.find(position)
+    }
+
+    fn find_external_id(
+        &self,
+        id: ExternalId,
+        access: Access,
+    ) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        self.local.find_external_id(id, access)
+    }
+
+    fn read(
+        &self,
+        after: Offset,
+        wanted: Vec<TopicMatcher>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Block, ReadError>> {
+        self.local.read(after, wanted, limit)
+    }
+
+    fn before_last(
+        &self,
+        count: usize,
+        wanted: Vec<TopicMatcher>,
+        access: Access,
+    ) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.local.before_last(count, wanted, access)
+    }
+
+    fn before(&self, offset: Offset) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.local.before(offset)
+    }
+
+    fn latest(&self, query: LatestQuery) -> BoxFuture<'_, Result<Latest, ReadError>> {
+        self.local.latest(query)
+    }
+
+    fn read_at(
+        &self,
+        offsets: Vec<Offset>,
+        limit: BlockLimit,
+    ) -> BoxFuture<'_, Result<Picked, ReadError>> {
+        self.local.read_at(offsets, limit)
+    }
+
+    fn follow(&self, recent: usize, follower: Follower) -> Followed {
+        self.local.follow(recent, follower)
+    }
+}

@@ -1,0 +1,128 @@
+//! Where a node stands in the engine's order, and whether the engine agrees. No I/O.
+
+use carafe_log::{Commit, Span};
+use carafe_protocol::{Generation, Position};
+
+use crate::engine::State;
+use crate::message::{NoCommit, Stored};
+use crate::offsets::{first_offset, sequence_of};
+
+/// How far a node has applied the engine's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) generation: Generation,
+    /// The sequence of the last message that was applied or skipped.
+    pub(crate) applied: u64,
+    /// The position of a publication of the last commit that was applied: its nonce tells the
+    /// commit from another that was given the same sequence. `None` before the first commit.
+    pub(crate) witness: Option<Position>,
+}
+
+/// Why the local log of a node is not a part of what the engine has.
+///
+/// ```
+/// use carafe_cluster::Divergence;
+///
+/// let why = Divergence::LostTail { applied: 7, last: 5 };
+/// assert!(why.to_string().contains("5"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Divergence {
+    /// The engine has removed messages that this node has not read.
+    #[error(
+        "the engine begins at message {first}, and this node has read up to {applied}: what is \
+         between them is gone"
+    )]
+    Overtaken {
+        /// The last message that the node has read.
+        applied: u64,
+        /// The first message that the engine has.
+        first: u64,
+    },
+    /// The engine has lost its newest messages.
+    #[error("the engine ends at message {last}, and this node has read up to {applied}")]
+    LostTail {
+        /// The last message that the node has read.
+        applied: u64,
+        /// The last message that the engine has.
+        last: u64,
+    },
+    /// The engine has another message where the node has read one.
+    #[error("the engine's message {sequence} is another one than this node has read")]
+    OtherMessage {
+        /// The sequence of the message.
+        sequence: u64,
+    },
+    /// The engine's stream was created anew, or is another one.
+    #[error("the engine's stream is another one ({found}) than this node has read ({expected})")]
+    OtherStream {
+        /// The generation of the node's log.
+        expected: Generation,
+        /// The generation of the stream.
+        found: Generation,
+    },
+}
+
+impl Place {
+    /// The place of a log that nothing else fills.
+    pub(crate) fn of(span: &Span) -> Self {
+        let tail = span.tail;
+        // A log that has had no entry starts at a position without a nonce.
+        let has_entry = span.oldest.is_some() || tail.nonce != 0;
+        Self {
+            generation: tail.generation,
+            applied: sequence_of(tail.offset),
+            witness: has_entry.then_some(tail),
+        }
+    }
+
+    /// Moves to where a log stands, if it has more. A log that refused an append may have stored a
+    /// part of it.
+    pub(crate) fn catch_up(&mut self, span: &Span) {
+        let of_log = Self::of(span);
+        if of_log.applied > self.applied {
+            *self = of_log;
+        }
+    }
+
+    /// The message to compare with the witness, if the engine still has it.
+    pub(crate) fn compared(&self, state: &State) -> Option<u64> {
+        let sequence = sequence_of(self.witness?.offset);
+        (state.first..=state.last).contains(&sequence).then_some(sequence)
+    }
+
+    /// Compares the place with the engine. `message` is the one of [`compared`](Self::compared).
+    pub(crate) fn judge(&self, state: &State, message: Option<&Stored>) -> Result<(), Divergence> {
+        let &Self { generation: expected, applied, witness } = self;
+        let State { ref identity, first, last, .. } = *state;
+        if identity.generation != expected {
+            return Err(Divergence::OtherStream { expected, found: identity.generation });
+        }
+        if last < applied {
+            return Err(Divergence::LostTail { applied, last });
+        }
+        if first > applied + 1 {
+            return Err(Divergence::Overtaken { applied, first });
+        }
+        match (witness, message) {
+            (Some(witness), Some(message)) if !is_of(witness, message) => {
+                Err(Divergence::OtherMessage { sequence: message.sequence })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a position is one of a message's commit.
+pub(crate) fn is_of(position: Position, message: &Stored) -> bool {
+    let payload = match message.commit(Commit::FORMAT) {
+        Ok(payload) => payload,
+        // Only a newer version can compare it. This one stops when it comes to such a message.
+        Err(NoCommit::Newer { .. }) => return true,
+        Err(_) => return false,
+    };
+    let Ok(commit) = Commit::decode(payload) else { return false };
+    let number = position.offset - first_offset(sequence_of(position.offset));
+    usize::try_from(number).is_ok_and(|number| commit.nonce(number) == position.nonce)
+}

@@ -1,0 +1,148 @@
+//! What a node does with its local log before it follows the engine.
+
+use carafe_log::{Read, ReadError};
+use carafe_protocol::{Generation, Offset, Position};
+
+use crate::engine::{Engine, EngineError, State};
+use crate::offsets::{first_offset, offset_before, sequence_of};
+use crate::place::{Divergence, Place, is_of};
+
+/// One of this many messages is left out at the start of a new log, if the engine removes messages.
+const SPARED: u64 = 16;
+
+/// What a node has to do with its local log before it follows the engine.
+///
+/// ```
+/// use carafe_cluster::{MemoryEngine, Plan, plan};
+/// use carafe_log::{MemoryLimits, MemoryLog};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let log = MemoryLog::default();
+/// let plan = plan(&MemoryEngine::new("events"), &log).await?;
+/// assert!(matches!(plan, Plan::Clear { after: 0, .. }), "the log is of another generation");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// The log is a part of what the engine has, and goes on behind its newest entry.
+    GoOn,
+    /// The engine does not have the entries behind a position: they have to be removed.
+    GoBack {
+        /// The last position that the log and the engine have in common.
+        to: Position,
+        /// Why.
+        why: Divergence,
+    },
+    /// The log has to be replaced by an empty one.
+    Clear {
+        /// The generation of the new log.
+        generation: Generation,
+        /// The offset behind which the new log begins.
+        after: Offset,
+        /// Why.
+        why: Divergence,
+    },
+}
+
+/// A node cannot compare its local log with the engine.
+///
+/// ```
+/// use carafe_cluster::{EngineError, PlanError};
+///
+/// let error = PlanError::from(EngineError::Missing);
+/// assert!(matches!(error, PlanError::Engine(EngineError::Missing)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The engine does not answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The local log cannot be read.
+    #[error("the log of this node cannot be read: {0}")]
+    Read(#[from] ReadError),
+}
+
+/// Compares a log with the engine. Nothing else may fill the log meanwhile.
+///
+/// # Errors
+/// When the engine does not answer, or the log cannot be read.
+pub async fn plan<R: Read + ?Sized>(engine: &dyn Engine, log: &R) -> Result<Plan, PlanError> {
+    let (state, place) = (engine.state().await?, Place::of(&log.span()));
+    let message = match place.compared(&state) {
+        Some(sequence) => engine.get(sequence).await?,
+        None => None,
+    };
+    let Err(why) = place.judge(&state, message.as_ref()) else { return Ok(Plan::GoOn) };
+    let to = match why {
+        Divergence::LostTail { .. } | Divergence::OtherMessage { .. } => {
+            last_common(engine, log, &state).await?
+        }
+        Divergence::Overtaken { .. } | Divergence::OtherStream { .. } => None,
+    };
+    let (generation, after) = (state.identity.generation, begin_after(&state));
+    Ok(to.map_or(Plan::Clear { generation, after, why }, |to| Plan::GoBack { to, why }))
+}
+
+/// The offset behind which a new log begins that an engine fills.
+///
+/// If the engine has removed messages before, it goes on to do so. Then the log begins somewhat
+/// behind the oldest one: otherwise that would be gone before the node has read it.
+///
+/// ```
+/// use carafe_cluster::{Engine, MemoryEngine, begin_after};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let state = MemoryEngine::new("events").state().await?;
+/// assert_eq!(begin_after(&state), 0);
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub fn begin_after(state: &State) -> Offset {
+    let State { first, last, .. } = *state;
+    let spared = if first > 1 { (last + 1).saturating_sub(first) / SPARED } else { 0 };
+    offset_before(first + spared)
+}
+
+/// The newest entry of the log that the engine has, too. `None` if it has none from which the log
+/// could go on.
+///
+/// What both have is one piece from the start, so its end is found in a few steps.
+async fn last_common<R: Read + ?Sized>(
+    engine: &dyn Engine,
+    log: &R,
+    state: &State,
+) -> Result<Option<Position>, PlanError> {
+    let span = log.span();
+    // Up to `common`, both have the same. Behind `other`, they do not.
+    let mut common = state.first.saturating_sub(1);
+    let mut other = state.last.min(sequence_of(span.tail.offset)) + 1;
+    while other.saturating_sub(common) > 1 {
+        let middle = common + (other - common) / 2;
+        let entry = log.before(first_offset(middle + 1)).await?;
+        if is_common(engine, state, entry).await? {
+            common = middle;
+        } else {
+            other = middle;
+        }
+    }
+    let to = log.before(first_offset(common + 1)).await?;
+    // Without an entry before `to`, there is nothing to keep.
+    let goes_on = to.offset > span.start.offset && sequence_of(to.offset) + 1 >= state.first;
+    Ok(goes_on.then_some(to))
+}
+
+async fn is_common(
+    engine: &dyn Engine,
+    state: &State,
+    entry: Position,
+) -> Result<bool, EngineError> {
+    let sequence = sequence_of(entry.offset);
+    // Older than what the engine keeps: nothing speaks against it.
+    if sequence < state.first {
+        return Ok(true);
+    }
+    Ok(engine.get(sequence).await?.is_some_and(|message| is_of(entry, &message)))
+}

@@ -1,0 +1,113 @@
+//! The task that sends the commits of a node to the engine.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use carafe_log::AppendError;
+use tokio::select;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+use super::outbox::Outgoing;
+use crate::engine::{ATTEMPT, Engine, EngineError};
+use crate::message::Message;
+use crate::replicate::Backoff;
+use crate::shared::{Shared, bounded};
+
+/// Sends one commit at a time, and the next one when the outcome of the last one is known or given
+/// up.
+pub(crate) struct Publisher {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What has become of a commit.
+enum Outcome {
+    /// The engine has acknowledged it with this sequence.
+    Stored(u64),
+    /// The tail has delivered it before it was acknowledged.
+    Delivered,
+    Refused(String),
+    /// Nobody knows, and it was tried for long enough.
+    Unknown(EngineError),
+}
+
+impl Publisher {
+    /// Runs until the node stops.
+    pub(crate) async fn run(self) {
+        // While the tail is away, no publisher could be answered: nothing is sent then.
+        while self.shared.is_open().await {
+            // What those are about to publish who were answered just now shares the commit.
+            yield_now().await;
+            let outgoing = self.shared.outbox().next(Instant::now());
+            match outgoing {
+                Some(outgoing) => self.send(outgoing).await,
+                None => self.shared.published.notified().await,
+            }
+        }
+    }
+
+    async fn send(&self, Outgoing { message, mut delivered }: Outgoing) {
+        let id = message.id;
+        match self.outcome(message, &mut delivered).await {
+            Outcome::Delivered => {}
+            Outcome::Stored(sequence) => {
+                self.shared.outbox().land(id);
+                self.shared.acknowledged(sequence);
+            }
+            Outcome::Refused(why) => {
+                tracing::error!(why, "the engine refuses what is published");
+                self.shared.count(|counters| counters.refused += 1);
+                self.shared.outbox().give_up(id, &AppendError::Unavailable);
+            }
+            Outcome::Unknown(error) => {
+                tracing::warn!(%error, "it stays unknown whether events are stored");
+                self.shared.count(|counters| counters.given_up += 1);
+                self.shared.outbox().give_up(id, &AppendError::Unavailable);
+            }
+        }
+        self.shared.notify_if_idle();
+    }
+
+    /// Sends a commit until its outcome is known, always with the same ID, so that the engine
+    /// stores it once.
+    async fn outcome(&self, message: Message, delivered: &mut oneshot::Receiver<()>) -> Outcome {
+        let give_up_at = Instant::now() + self.shared.options.give_up_after;
+        let mut backoff = Backoff::default();
+        loop {
+            let attempt = bounded(self.engine.append(message.clone()));
+            let Some(answer) = unless_delivered(delivered, attempt).await else {
+                return Outcome::Delivered;
+            };
+            let error = match answer {
+                Ok(sequence) => return Outcome::Stored(sequence),
+                // After an attempt without an answer, this says nothing about that attempt. But
+                // the engine would have recognised the ID of a message that it has.
+                Err(EngineError::Refused(why)) => return Outcome::Refused(why),
+                Err(error) => error,
+            };
+            let wait = backoff.next();
+            if Instant::now() + wait + ATTEMPT > give_up_at {
+                return Outcome::Unknown(error);
+            }
+            self.shared.count(|counters| counters.resent += 1);
+            if unless_delivered(delivered, sleep(wait)).await.is_none() {
+                return Outcome::Delivered;
+            }
+        }
+    }
+}
+
+/// The output of a future, unless the commit is delivered first.
+async fn unless_delivered<T>(
+    delivered: &mut oneshot::Receiver<()>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    select! {
+        biased;
+        // Nothing is ever sent; the sender is dropped.
+        _ = delivered => None,
+        output = future => Some(output),
+    }
+}

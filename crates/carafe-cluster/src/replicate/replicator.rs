@@ -1,0 +1,255 @@
+//! The task that follows the engine and fills the local log.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use carafe_log::{AppendAt, AppendAtError, AppendError, Read};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backoff::Backoff;
+use super::round::{Obstacle, Round};
+use crate::engine::{Engine, EngineError, HEARTBEAT, State, Tail};
+use crate::message::{MessageId, Stored};
+use crate::place::{Divergence, Place};
+use crate::progress::Stopped;
+use crate::publish::Answer;
+use crate::shared::{Shared, bounded};
+
+/// A tail that is silent for so long is replaced.
+const SILENCE: Duration = HEARTBEAT.saturating_mul(3);
+
+/// How often a node whose tail is idle compares itself with the engine: a tail may send heartbeats
+/// and deliver nothing.
+const COMPARISON: Duration = Duration::from_secs(10);
+
+/// The most messages whose removal is found out between two heartbeats.
+const REMOVED_AT_ONCE: usize = 64;
+
+/// Fills the local log of a node.
+pub(crate) struct Replicator<L> {
+    engine: Arc<dyn Engine>,
+    local: Arc<L>,
+    shared: Arc<Shared>,
+    place: Place,
+    /// What the last comparison has found. A node stops only when a second one finds the same kind
+    /// of difference.
+    suspicion: Option<Divergence>,
+    backoff: Backoff,
+    compared: Instant,
+    /// Since when the tail delivers nothing although there is more.
+    behind: Option<Instant>,
+}
+
+/// Why a tail is given up.
+enum Interruption {
+    /// It can be taken again.
+    Again(String),
+    Stop(Stopped),
+}
+
+impl From<EngineError> for Interruption {
+    fn from(error: EngineError) -> Self {
+        Self::Again(error.to_string())
+    }
+}
+
+impl<L: AppendAt + Read + 'static> Replicator<L> {
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        local: Arc<L>,
+        shared: Arc<Shared>,
+        place: Place,
+    ) -> Self {
+        let (backoff, compared) = (Backoff::default(), Instant::now());
+        Self { engine, local, shared, place, suspicion: None, backoff, compared, behind: None }
+    }
+
+    /// Runs until the node has to be started again.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.follow().await {
+                Err(Interruption::Again(why)) => self.shared.away(&why),
+                Err(Interruption::Stop(why)) => return self.shared.stop(why),
+            }
+            sleep(self.backoff.next()).await;
+        }
+    }
+
+    /// Follows one tail to its end.
+    async fn follow(&mut self) -> Result<Infallible, Interruption> {
+        // What was applied before the last tail ended, even if the log did not say so.
+        self.place.catch_up(&self.local.span());
+        self.shared.applied(self.place.applied);
+        let state = self.compare().await?;
+        let mut tail = bounded(self.engine.tail(self.place.applied + 1)).await?;
+        self.shared.following(state.last);
+        self.behind = None;
+        loop {
+            let messages = next(&mut *tail).await?;
+            self.backoff.reset();
+            if self.shared.take_doubt() {
+                self.compare().await?;
+            }
+            if messages.is_empty() {
+                self.rest().await?;
+            } else {
+                self.behind = None;
+                self.apply(messages).await?;
+            }
+        }
+    }
+
+    /// Compares the newest applied commit with the engine's.
+    async fn compare(&mut self) -> Result<State, Interruption> {
+        let state = bounded(self.engine.state()).await?;
+        let message = match self.place.compared(&state) {
+            Some(sequence) => bounded(self.engine.get(sequence)).await?,
+            None => None,
+        };
+        self.compared = Instant::now();
+        match (self.place.judge(&state, message.as_ref()), self.suspicion) {
+            (Ok(()), _) => self.suspicion = None,
+            (Err(why), Some(before)) if same_kind(why, before) => {
+                return Err(Interruption::Stop(why.into()));
+            }
+            (Err(why), _) => {
+                self.suspicion = Some(why);
+                return Err(Interruption::Again(format!("the engine is asked again, since {why}")));
+            }
+        }
+        self.shared.heard_of(state.last);
+        self.shared.outbox().set_payload(state.payload);
+        Ok(state)
+    }
+
+    /// Looks after the tail while nothing comes.
+    async fn rest(&mut self) -> Result<(), Interruption> {
+        if self.compared.elapsed() >= COMPARISON {
+            self.compare().await?;
+        }
+        if self.place.applied >= self.shared.last() {
+            self.behind = None;
+            return Ok(());
+        }
+        let since = *self.behind.get_or_insert_with(Instant::now);
+        if since.elapsed() >= SILENCE { self.find_out().await } else { Ok(()) }
+    }
+
+    /// The tail delivers nothing although there is more: it is broken, or the messages are gone.
+    async fn find_out(&mut self) -> Result<(), Interruption> {
+        // If retention has removed them, the node was overtaken.
+        let last = self.compare().await?.last;
+        for _ in 0..REMOVED_AT_ONCE {
+            let next = self.place.applied + 1;
+            if next > last {
+                return Ok(());
+            }
+            if bounded(self.engine.get(next)).await?.is_some() {
+                let why = format!("the tail does not deliver message {next}");
+                return Err(Interruption::Again(why));
+            }
+            self.removed(next);
+        }
+        Ok(())
+    }
+
+    /// Applies messages in order.
+    async fn apply(&mut self, messages: Vec<Stored>) -> Result<(), Interruption> {
+        let mut messages = VecDeque::from(messages);
+        while !messages.is_empty() {
+            let mut place = self.place;
+            let round = Round::take(&mut place, &mut messages);
+            let obstacle = round.obstacle;
+            self.store(round).await?;
+            self.place = place;
+            self.shared.applied(place.applied);
+            match obstacle {
+                None => {}
+                Some(Obstacle::Hole { next }) => {
+                    // If retention has made the hole, the node was overtaken.
+                    self.compare().await?;
+                    self.removed(next - 1);
+                }
+                Some(Obstacle::Repeated { sequence }) => {
+                    let why = format!("the tail delivers message {sequence} again");
+                    return Err(Interruption::Again(why));
+                }
+                Some(Obstacle::Newer { sequence, format }) => {
+                    return Err(Interruption::Stop(Stopped::Newer { sequence, format }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores commits, and answers those of this node.
+    async fn store(&self, round: Round) -> Result<(), Interruption> {
+        for (sequence, why) in &round.skipped {
+            tracing::error!(sequence, why, "a message of the engine is no commit, and is skipped");
+        }
+        self.shared.count(|counters| counters.skipped += count(&round.skipped));
+        if round.commits.is_empty() {
+            return Ok(());
+        }
+        let answers = self.local.append_ordered(round.commits).await;
+        self.answer(&round.ids, answers.map_err(|error| self.refused(error))?);
+        Ok(())
+    }
+
+    fn answer(&self, ids: &[Option<MessageId>], answers: Vec<Vec<Answer>>) {
+        let stored = answers.iter().flatten().flatten().flatten();
+        let entries = stored.filter(|appended| !appended.repeated).count();
+        let (mut commits, mut batches) = (0, 0);
+        let mut outbox = self.shared.outbox();
+        for (id, answers) in ids.iter().zip(answers) {
+            let Some(delivered) = id.and_then(|id| outbox.deliver(id, answers)) else { continue };
+            commits += 1;
+            batches += delivered as u64;
+        }
+        drop(outbox);
+        self.shared.count(|counters| {
+            counters.commits += commits;
+            counters.batches += batches;
+            counters.applied_commits += count(ids);
+            counters.applied_entries += entries as u64;
+        });
+        self.shared.notify_if_idle();
+    }
+
+    /// The local log does not store commits. They are read from the engine again.
+    fn refused(&self, error: AppendAtError) -> Interruption {
+        let is_final =
+            matches!(error, AppendAtError::Append(AppendError::Failed(_) | AppendError::Closed));
+        if is_final {
+            return Interruption::Stop(Stopped::Failed(error));
+        }
+        self.shared.count(|counters| counters.retries += 1);
+        Interruption::Again(error.to_string())
+    }
+
+    /// Messages up to `sequence` were removed from the engine one by one. Retention has not done
+    /// that: somebody has.
+    fn removed(&mut self, sequence: u64) {
+        let first = self.place.applied + 1;
+        tracing::error!(first, last = sequence, "messages were removed from the engine");
+        self.shared.count(|counters| counters.missing += sequence + 1 - first);
+        self.place.applied = sequence;
+        self.shared.applied(sequence);
+    }
+}
+
+/// The next messages of a tail that is not silent.
+async fn next(tail: &mut dyn Tail) -> Result<Vec<Stored>, Interruption> {
+    let silent = |_| Interruption::Again("the tail is silent".into());
+    Ok(timeout(SILENCE, tail.next()).await.map_err(silent)??)
+}
+
+fn same_kind(one: Divergence, other: Divergence) -> bool {
+    std::mem::discriminant(&one) == std::mem::discriminant(&other)
+}
+
+fn count<T>(items: &[T]) -> u64 {
+    items.len() as u64
+}

@@ -1,0 +1,239 @@
+//! What the tasks of a node and its handles share.
+
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use carafe_log::AppendError;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+
+use crate::engine::{ATTEMPT, EngineError, HEARTBEAT};
+use crate::options::ClusterOptions;
+use crate::progress::{Counters, Fill, Link, Progress, Stopped};
+use crate::publish::Outbox;
+
+/// What the tasks of a node and its handles share. Its locks are leaves, and are held for no I/O.
+pub(crate) struct Shared {
+    pub(crate) options: ClusterOptions,
+    outbox: Mutex<Outbox>,
+    counters: Mutex<Counters>,
+    status: watch::Sender<Status>,
+    /// Something was published.
+    pub(crate) published: Notify,
+    /// Nobody waits for an answer.
+    idle: Notify,
+}
+
+#[derive(Clone, Debug)]
+struct Status {
+    link: Link,
+    since: Instant,
+    trouble: Option<String>,
+    applied: u64,
+    last: u64,
+    fill: Option<Fill>,
+    is_filled: bool,
+    stopped: Option<Stopped>,
+    /// The engine has given an own commit a sequence that was applied before.
+    is_doubtful: bool,
+}
+
+impl Status {
+    /// Whether what is published now will come back soon.
+    fn is_open(&self) -> bool {
+        self.link == Link::Following && self.is_filled
+    }
+
+    fn link(&mut self, link: Link) {
+        if self.link != link {
+            (self.link, self.since) = (link, Instant::now());
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(options: ClusterOptions, payload: usize, applied: u64) -> Self {
+        let status = Status {
+            link: Link::Connecting,
+            since: Instant::now(),
+            trouble: None,
+            applied,
+            last: applied,
+            fill: None,
+            is_filled: false,
+            stopped: None,
+            is_doubtful: false,
+        };
+        Self {
+            options,
+            outbox: Mutex::new(Outbox::new(options.waiting_bytes, payload)),
+            counters: Mutex::default(),
+            status: watch::Sender::new(status),
+            published: Notify::new(),
+            idle: Notify::new(),
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Counters)) {
+        count(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        let status = self.status.borrow().clone();
+        Progress {
+            link: status.link,
+            link_age: status.since.elapsed(),
+            trouble: status.trouble,
+            applied: status.applied,
+            last: status.last,
+            fill: status.fill,
+            is_filled: status.is_filled,
+            stopped: status.stopped,
+            counters: *self.counters.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// The tail arrives, and the engine's newest message was `last` before.
+    pub(crate) fn following(&self, last: u64) {
+        let (mut applied, mut was_following) = (0, true);
+        self.status.send_modify(|status| {
+            (applied, was_following) = (status.applied, status.link == Link::Following);
+            status.link(Link::Following);
+            status.trouble = None;
+            let fill = Fill { from: status.applied + 1, to: last };
+            status.fill.get_or_insert(fill);
+        });
+        self.heard_of(last);
+        self.count(|counters| counters.tails += 1);
+        if !was_following {
+            tracing::info!(applied, last, "the node follows the engine");
+        }
+    }
+
+    /// The tail does not arrive, or cannot be stored.
+    pub(crate) fn away(&self, why: &str) {
+        let mut is_new = false;
+        self.status.send_modify(|status| {
+            is_new = status.trouble.is_none();
+            status.trouble = Some(why.to_owned());
+            if status.link == Link::Following {
+                status.link(Link::Away);
+            }
+        });
+        // Once for each time that it is away, not for each attempt.
+        if is_new {
+            tracing::warn!(why, "the node does not follow the engine");
+        }
+    }
+
+    /// The node has applied what came up to this message.
+    pub(crate) fn applied(&self, sequence: u64) {
+        self.moved(|status| {
+            status.applied = sequence;
+            status.last = status.last.max(sequence);
+        });
+    }
+
+    /// The engine's newest message is at least this one.
+    pub(crate) fn heard_of(&self, last: u64) {
+        self.moved(|status| status.last = status.last.max(last));
+    }
+
+    /// The engine has acknowledged an own commit.
+    pub(crate) fn acknowledged(&self, sequence: u64) {
+        self.moved(|status| {
+            status.is_doubtful |= sequence <= status.applied;
+            status.last = status.last.max(sequence);
+        });
+    }
+
+    /// Whether an acknowledgement does not fit to what was applied. Asking resets it.
+    pub(crate) fn take_doubt(&self) -> bool {
+        let mut doubt = false;
+        self.status.send_if_modified(|status| {
+            doubt = std::mem::take(&mut status.is_doubtful);
+            false
+        });
+        doubt
+    }
+
+    /// The newest message that the node has heard of.
+    pub(crate) fn last(&self) -> u64 {
+        self.status.borrow().last
+    }
+
+    /// Changes the status, and wakes those who wait for it only if they may go on: it changes with
+    /// each commit.
+    fn moved(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_if_modified(|status| {
+            change(status);
+            let is_filled = status.fill.is_some_and(|fill| status.applied >= fill.to);
+            let was_filled = status.is_filled;
+            status.is_filled |= is_filled;
+            was_filled != status.is_filled
+        });
+    }
+
+    /// Ends the node: it answers publishers that the engine is away.
+    pub(crate) fn stop(&self, why: Stopped) {
+        tracing::error!(%why, "the node has stopped to follow the engine");
+        // Before the publisher sees that it stops.
+        self.outbox().stop(AppendError::Unavailable);
+        self.status.send_modify(|status| {
+            status.link(Link::Away);
+            status.stopped = Some(why);
+        });
+        self.notify_if_idle();
+    }
+
+    /// Waits until what is published comes back soon. Returns `false` when the node has stopped.
+    pub(crate) async fn is_open(&self) -> bool {
+        let mut status = self.status.subscribe();
+        let found = status.wait_for(|status| status.stopped.is_some() || status.is_open()).await;
+        found.is_ok_and(|status| status.stopped.is_none())
+    }
+
+    pub(crate) async fn filled(&self) {
+        // Fails only when the sender is gone, which `self` has.
+        let _ = self.status.subscribe().wait_for(|status| status.is_filled).await;
+    }
+
+    pub(crate) async fn stopped(&self) -> Stopped {
+        let mut status = self.status.subscribe();
+        let found = status.wait_for(|status| status.stopped.is_some()).await;
+        match found.ok().and_then(|status| status.stopped.clone()) {
+            Some(stopped) => stopped,
+            // Not reached: `self` has the sender.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until nobody waits for an answer.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let notified = self.idle.notified();
+            if self.outbox().is_idle() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    pub(crate) fn notify_if_idle(&self) {
+        if self.outbox().is_idle() {
+            self.idle.notify_waiters();
+        }
+    }
+}
+
+/// The answer of an engine. An engine answers within [`ATTEMPT`]; if it does not, this does.
+pub(crate) async fn bounded<T>(
+    call: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    let answer = timeout(ATTEMPT + HEARTBEAT, call).await;
+    answer.unwrap_or_else(|_| Err(EngineError::Unavailable("the engine does not answer".into())))
+}

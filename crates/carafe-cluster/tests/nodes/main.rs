@@ -1,0 +1,14 @@
+//! Nodes on an engine in memory.
+
+// Makes helpers count as tests, which may unwrap.
+#![cfg(test)]
+
+mod cable;
+mod clocks;
+mod diverging;
+mod following;
+mod hubs;
+mod local;
+mod planning;
+mod publishing;
+mod world;

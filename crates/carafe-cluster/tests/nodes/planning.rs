@@ -1,0 +1,139 @@
+//! How far a log goes back.
+
+use std::sync::Arc;
+
+use carafe_cluster::{
+    ClusterLog, ClusterOptions, Divergence, Engine, MemoryEngine, Plan, begin_after, offset_before,
+    plan,
+};
+use carafe_log::{Append, DiskLog, DiskOptions, MemoryLimits, MemoryLog, OfflineLog, Read};
+use carafe_testing::process::seed;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::world::{Server, entries, event, nodes};
+
+#[tokio::test(start_paused = true)]
+async fn the_plan_goes_back_to_the_last_entry_that_both_have() {
+    let mut random = StdRng::seed_from_u64(seed());
+    for _ in 0..100 {
+        let engine = MemoryEngine::new("events");
+        let mut servers = nodes(&engine, 1).await;
+        for number in 0..random.random_range(1..40) {
+            servers[0].publish_one(event("a", &number.to_string())).await;
+            if random.random_ratio(1, 4) {
+                engine.insert_foreign("not a commit");
+            }
+        }
+        servers[0].settle().await;
+        let local = servers[0].local.clone();
+        let last = engine.state().await.unwrap().last;
+        engine.trim(random.random_range(1..=last));
+        engine.lose_tail(random.random_range(0..=last));
+        let common: Vec<_> = entries(&local, local.span().start).await;
+        let mut kept = None;
+        for entry in common {
+            let sequence = carafe_cluster::sequence_of(entry.offset());
+            let is_kept = sequence + 1 == engine.state().await.unwrap().first
+                || engine.get(sequence).await.unwrap().is_some();
+            kept = if is_kept { Some(entry.position) } else { kept };
+        }
+        // Other messages take the sequences of those that are lost.
+        let other = Server::start(&engine).await;
+        for _ in 0..random.random_range(0..3) {
+            other.publish_one(event("b", "other")).await;
+        }
+        let state = engine.state().await.unwrap();
+        let is_whole = kept == Some(local.span().tail);
+        match plan(&engine, &local).await.unwrap() {
+            Plan::GoOn => assert!(is_whole),
+            Plan::GoBack { to, .. } => assert_eq!(Some(to), kept),
+            Plan::Clear { generation, after, .. } => {
+                assert!(kept.is_none());
+                assert_eq!(generation, state.identity.generation);
+                assert_eq!(after, begin_after(&state));
+            }
+        }
+        servers.clear();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_another_generation_is_replaced() {
+    let engine = MemoryEngine::new("events");
+    let generation = engine.state().await.unwrap().identity.generation;
+    let log = MemoryLog::default();
+    let why = Divergence::OtherStream { expected: log.span().tail.generation, found: generation };
+    let found = plan(&engine, &log).await.unwrap();
+    assert_eq!(found, Plan::Clear { generation, after: 0, why });
+
+    let log = MemoryLog::with_generation(MemoryLimits::default(), generation);
+    assert_eq!(plan(&engine, &log).await.unwrap(), Plan::GoOn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_log_begins_where_the_engine_begins() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    for _ in 0..5 {
+        servers[0].publish_one(event("a", "")).await;
+    }
+    engine.trim(4);
+    let generation = engine.state().await.unwrap().identity.generation;
+    let log = MemoryLog::with_generation(MemoryLimits::default(), generation);
+    let why = Divergence::Overtaken { applied: 0, first: 4 };
+    let after = offset_before(4);
+    let found = plan(&engine, &log).await.unwrap();
+    assert_eq!(found, Plan::Clear { generation, after, why });
+    assert_eq!(plan(&engine, &log.beginning_after(after)).await.unwrap(), Plan::GoOn);
+}
+
+#[tokio::test]
+async fn a_log_on_disk_goes_back_and_is_filled_again() {
+    let engine = MemoryEngine::new("events");
+    let generation = engine.state().await.unwrap().identity.generation;
+    let (folder, options) = (tempfile::tempdir().unwrap(), DiskOptions::default());
+    let options = options.with_supplied(generation);
+    let open = || DiskLog::open(folder.path(), options).unwrap();
+    let start = async |disk| {
+        let engine = Arc::new(engine.clone());
+        ClusterLog::start(engine, disk, ClusterOptions::default()).await.unwrap()
+    };
+    let log = start(open()).await;
+    for number in 0..6 {
+        log.append(vec![event("a", &number.to_string())]).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    engine.lose_tail(2);
+
+    let disk = open();
+    let Plan::GoBack { to, .. } = plan(&engine, &disk).await.unwrap() else {
+        panic!("it is known")
+    };
+    drop(disk);
+    OfflineLog::lock(folder.path()).unwrap().go_back(to.offset).unwrap();
+    let log = start(open()).await;
+    log.append(vec![event("a", "new")]).await.unwrap();
+    let entries = entries(&log, log.span().start).await;
+    let data: Vec<_> = entries.iter().map(|entry| entry.data()).collect();
+    assert_eq!(data, ["0", "1", "2", "3", "new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_begins_while_the_engine_removes_messages_is_not_overtaken_at_once() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    for _ in 0..320 {
+        servers[0].publish_one(event("a", "")).await;
+    }
+    assert_eq!(begin_after(&engine.state().await.unwrap()), 0, "nothing was removed yet");
+    engine.trim(161);
+    let state = engine.state().await.unwrap();
+    let after = begin_after(&state);
+    assert_eq!(after, offset_before(171), "one of sixteen is left out");
+    let limits = MemoryLimits::default();
+    let log = MemoryLog::with_generation(limits, state.identity.generation).beginning_after(after);
+    engine.trim(171);
+    assert_eq!(plan(&engine, &log).await.unwrap(), Plan::GoOn);
+}
