@@ -24,9 +24,7 @@ const INACTIVE: std::time::Duration = std::time::Duration::from_secs(10);
 pub(super) struct NatsTail {
     session: Session,
     messages: Subscriber,
-    from: u64,
-    /// The number of the last message that was delivered.
-    delivered: u64,
+    order: Order,
     /// The server waits for a message to this subject before it sends more.
     flow_control: Option<Subject>,
     at_hand: Vec<Stored>,
@@ -83,8 +81,14 @@ impl NatsTail {
         let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
         let body = CreateConsumer { stream_name: stream, config };
         let _: Consumer = call(&session.client, subject, &body, ATTEMPT).await?;
-        let (at_hand, flow_control) = (Vec::new(), None);
-        Ok(Self { session, messages, from, delivered: 0, flow_control, at_hand, bytes_at_hand: 0 })
+        Ok(Self {
+            session,
+            messages,
+            order: Order { from, delivered: 0 },
+            flow_control: None,
+            at_hand: Vec::new(),
+            bytes_at_hand: 0,
+        })
     }
 
     /// Messages are taken between two waits, so a future that is dropped takes none along.
@@ -130,12 +134,7 @@ impl NatsTail {
         }
         let delivered =
             Delivered::of(message).ok_or_else(|| unavailable("a message has no place"))?;
-        let is_next = delivered.delivery == self.delivered + 1;
-        if !is_next || delivered.stored.sequence < self.from {
-            return Err(unavailable("messages were lost on the way"));
-        }
-        self.delivered = delivered.delivery;
-        self.from = delivered.stored.sequence + 1;
+        self.order.delivery(delivered.delivery, delivered.stored.sequence)?;
         self.bytes_at_hand += delivered.stored.payload.len();
         self.at_hand.push(delivered.stored);
         Ok(false)
@@ -153,15 +152,62 @@ impl NatsTail {
             self.flow_control = Some(Subject::from(subject.as_str()));
         }
         let last = headers.get("Nats-Last-Consumer").and_then(|last| last.as_str().parse().ok());
-        if last.is_some_and(|last: u64| last != self.delivered) {
+        self.order.heartbeat(last)?;
+        Ok(true)
+    }
+}
+
+/// Notices what was lost between the server and this node: servers drop messages when a connection
+/// between them breaks.
+struct Order {
+    /// The least sequence that the next message may have.
+    from: u64,
+    /// The number of the last message that was delivered.
+    delivered: u64,
+}
+
+impl Order {
+    /// Sequences may have holes, the numbers of deliveries may not.
+    fn delivery(&mut self, delivery: u64, sequence: u64) -> Result<(), EngineError> {
+        if delivery != self.delivered + 1 || sequence < self.from {
             return Err(unavailable("messages were lost on the way"));
         }
-        Ok(true)
+        *self = Self { from: sequence + 1, delivered: delivery };
+        Ok(())
+    }
+
+    /// A heartbeat says how many messages were sent before it.
+    fn heartbeat(&self, sent: Option<u64>) -> Result<(), EngineError> {
+        match sent {
+            Some(sent) if sent != self.delivered => {
+                Err(unavailable("messages were lost on the way"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Tail for NatsTail {
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Stored>, EngineError>> {
         Box::pin(self.next_messages())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_message_is_noticed_by_the_next_or_by_a_heartbeat() {
+        let mut order = Order { from: 5, delivered: 0 };
+        assert_eq!(order.heartbeat(Some(0)), Ok(()));
+        // Sequence 5 was removed.
+        assert_eq!(order.delivery(1, 6), Ok(()));
+        assert_eq!(order.delivery(2, 9), Ok(()));
+        assert_eq!(order.heartbeat(Some(2)), Ok(()));
+        assert!(order.heartbeat(Some(3)).is_err(), "one was sent that has not come");
+        assert!(order.delivery(4, 11).is_err(), "the third delivery has not come");
+        assert!(order.delivery(3, 9).is_err(), "the stream is another");
+        assert_eq!(order.delivery(3, 10), Ok(()));
     }
 }
