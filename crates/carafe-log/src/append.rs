@@ -190,9 +190,14 @@ pub trait AppendAt: Send + Sync {
     /// offsets that the commits say. Returns an answer for each batch of each commit.
     ///
     /// A decision depends on what comes before in the log, and on the times of the commits alone:
-    /// not on the clock of this node, and not on how commits are divided into calls. Two refusals
-    /// of `append` are none here, since they depend on the node: no batch is [too
-    /// large](AppendError::TooLarge), and no erasure is [too many](AppendError::TooManyErasures).
+    /// not on the clock of this node, and not on how commits are divided into calls. What decides
+    /// is less than the key window of the log older than the commit: not only keys, but also ends
+    /// and stops. So nodes decide alike that have trimmed older entries at different places. An
+    /// event of a topic with an older end is stored, and the topic is not ended from then on.
+    ///
+    /// Some refusals of `append` are none here, since they depend on the node: no batch is [too
+    /// large](AppendError::TooLarge), and neither [ends](AppendError::TooManyEnded) nor
+    /// [erasures](AppendError::TooManyErasures) are too many.
     ///
     /// The entries of a commit appear to readers at once, and are durable at once. Several commits
     /// of a call may share a sync.

@@ -171,7 +171,9 @@ fn take_commit(take: &mut Take<'_>) -> Option<Commit> {
 fn take_batch(take: &mut Take<'_>, room: &mut usize) -> Option<Vec<Publication>> {
     let count = take.u32()?;
     *room = room.checked_sub(count as usize)?;
-    (0..count).map(|_| Head::take(take)?.take_body(take)).collect()
+    // What a log has noted of its entry is no part of a commit: this log decides by itself.
+    let publication = |_| Some(Head::take(take)?.take_body(take)?.with_renewal(false));
+    (0..count).map(publication).collect()
 }
 
 /// Adds a multiple of an odd number, and mixes the bits by steps that lose none ("lowbias32"): the

@@ -2,6 +2,7 @@
 //! their order.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic};
 
@@ -9,33 +10,51 @@ use crate::{AppendError, Entry, Kind, Publication, TopicEnd, TopicState};
 
 /// Whether an entry changes the life of its topics.
 pub(crate) fn changes_life(publication: &Publication) -> bool {
-    publication.reopens() || matches!(publication.kind(), Kind::End(_) | Kind::Stop)
+    publication.reopens()
+        || publication.renews()
+        || matches!(publication.kind(), Kind::End(_) | Kind::Stop)
 }
 
-/// The state of a topic that has ended or was stopped, in less memory than a [`TopicState`].
-#[derive(Clone, Copy)]
+/// The state of a topic that has ended or was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     Ended(TopicEnd),
-    Stopped(Position),
+    Stopped(Position, SystemTime),
 }
 
 impl Known {
-    fn of(state: TopicState) -> Option<Self> {
-        state.end.map(Self::Ended).or(state.stop.map(Self::Stopped))
-    }
-
     fn state(self) -> TopicState {
         match self {
             Self::Ended(end) => TopicState { end: Some(end), stop: None },
-            Self::Stopped(position) => TopicState { end: None, stop: Some(position) },
+            Self::Stopped(position, _) => TopicState { end: None, stop: Some(position) },
         }
     }
 
-    /// The position of the entry that the state came from.
-    fn position(&self) -> Position {
+    /// The position and the time of the entry that the state came from.
+    fn origin(&self) -> (Position, SystemTime) {
         match self {
-            Self::Ended(end) => end.position,
-            Self::Stopped(position) => *position,
+            Self::Ended(end) => (end.position, end.time),
+            Self::Stopped(position, time) => (*position, *time),
+        }
+    }
+}
+
+/// What an entry does to the state of a topic.
+#[derive(Clone, Copy)]
+enum Change {
+    Set(Known),
+    /// A new life begins.
+    Forget,
+    /// The end does not count any more. A stop stays.
+    ForgetEnd,
+}
+
+impl Change {
+    fn of(self, known: Option<Known>) -> Option<Known> {
+        match self {
+            Self::Set(known) => Some(known),
+            Self::Forget => None,
+            Self::ForgetEnd => known.filter(|known| matches!(known, Known::Stopped(..))),
         }
     }
 }
@@ -51,21 +70,34 @@ pub(crate) struct Lifecycle {
 
 impl Lifecycle {
     pub(crate) fn state(&self, topic: &Topic) -> TopicState {
-        self.topics.get(topic).copied().map(Known::state).unwrap_or_default()
+        self.known(topic).map(Known::state).unwrap_or_default()
+    }
+
+    fn known(&self, topic: &Topic) -> Option<Known> {
+        self.topics.get(topic).copied()
+    }
+
+    /// The number of ended and stopped topics.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
     }
 
     /// Applies the next entry. Its offset is larger than those of all entries before it.
     pub(crate) fn apply(&mut self, entry: &Entry) {
-        for_each_change(entry, |topic, state| self.set(topic, state));
+        for_each_change(entry, |topic, change| self.change(topic, change));
     }
 
-    fn set(&mut self, topic: &Topic, state: TopicState) {
-        let Some(known) = Known::of(state) else {
+    fn change(&mut self, topic: &Topic, change: Change) {
+        let before = self.known(topic);
+        let Some(known) = change.of(before) else {
             self.topics.remove(topic);
             return;
         };
+        if before == Some(known) {
+            return;
+        }
         self.topics.insert(topic.clone(), known);
-        self.order.push_back((known.position().offset, topic.clone()));
+        self.order.push_back((known.origin().0.offset, topic.clone()));
         if self.order.len() > 2 * self.topics.len() + 64 {
             let topics = &self.topics;
             self.order.retain(|(offset, topic)| is_of(topics, topic, *offset));
@@ -87,32 +119,36 @@ impl Lifecycle {
 
 /// Whether the state of a topic came from the entry with this offset.
 fn is_of(topics: &HashMap<Topic, Known>, topic: &Topic, offset: Offset) -> bool {
-    topics.get(topic).is_some_and(|known| known.position().offset == offset)
+    topics.get(topic).is_some_and(|known| known.origin().0.offset == offset)
 }
 
-/// Calls `change` with each topic whose state the entry changes, and its new state.
-fn for_each_change(entry: &Entry, mut change: impl FnMut(&Topic, TopicState)) {
-    let (publication, position) = (&entry.publication, entry.position);
-    let state = match publication.kind() {
+/// Calls `change` with each topic whose state the entry changes.
+fn for_each_change(entry: &Entry, mut change: impl FnMut(&Topic, Change)) {
+    let (publication, position, time) = (&entry.publication, entry.position, entry.time);
+    let known = match publication.kind() {
         // An erased event has reopened its topics all the same.
-        Kind::Event | Kind::Removed(_) if publication.reopens() => {
-            return publication.topics().for_each(|topic| change(topic, TopicState::default()));
+        Kind::Event | Kind::Removed(_) => {
+            let of_all = match (publication.reopens(), publication.renews()) {
+                (true, _) => Change::Forget,
+                (false, true) => Change::ForgetEnd,
+                (false, false) => return,
+            };
+            return publication.topics().for_each(|topic| change(topic, of_all));
         }
         Kind::End(outcome) => {
             let private = publication.is_private();
-            let end = TopicEnd { outcome, position, time: entry.time, private };
-            TopicState { end: Some(end), stop: None }
+            Known::Ended(TopicEnd { outcome, position, time, private })
         }
-        Kind::Stop => TopicState { end: None, stop: Some(position) },
-        _ => return,
+        Kind::Stop => Known::Stopped(position, time),
+        Kind::Erase(_) => return,
     };
-    change(publication.topic(), state);
+    change(publication.topic(), Change::Set(known));
 }
 
 /// The changes of entries that are ordered and not stored yet.
 #[derive(Default)]
 pub(crate) struct Changes {
-    topics: HashMap<Topic, TopicState>,
+    topics: HashMap<Topic, Option<Known>>,
     /// By how many topics with a state there are more.
     growth: isize,
 }
@@ -125,23 +161,50 @@ impl Changes {
     }
 }
 
+/// What a decision depends on, beside the entries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounds {
+    /// The maximum number of ended and stopped topics.
+    pub(crate) ended_topics: Option<usize>,
+    /// Ends and stops up to this time do not count.
+    pub(crate) since: Option<SystemTime>,
+}
+
 /// Decides over the publications of one batch, one after the other: what is stored before them is
 /// in `stored`, what comes before them in the same commit in `commit`.
 pub(crate) struct Decisions<'a> {
     stored: &'a Lifecycle,
     commit: &'a Changes,
     batch: Changes,
-    limit: usize,
+    bounds: Bounds,
 }
 
 impl<'a> Decisions<'a> {
-    pub(crate) fn new(stored: &'a Lifecycle, commit: &'a Changes, limit: usize) -> Self {
-        Self { stored, commit, batch: Changes::default(), limit }
+    pub(crate) fn new(stored: &'a Lifecycle, commit: &'a Changes, bounds: Bounds) -> Self {
+        Self { stored, commit, batch: Changes::default(), bounds }
     }
 
-    fn state(&self, topic: &Topic) -> TopicState {
+    fn known(&self, topic: &Topic) -> Option<Known> {
         let changed = self.batch.topics.get(topic).or_else(|| self.commit.topics.get(topic));
-        changed.copied().unwrap_or_else(|| self.stored.state(topic))
+        changed.copied().unwrap_or_else(|| self.stored.known(topic))
+    }
+
+    /// The state of a topic, if it is new enough to count.
+    fn state(&self, topic: &Topic) -> TopicState {
+        let known = self.known(topic).filter(|known| self.counts(known));
+        known.map(Known::state).unwrap_or_default()
+    }
+
+    fn counts(&self, known: &Known) -> bool {
+        self.bounds.since.is_none_or(|since| known.origin().1 > since)
+    }
+
+    /// Whether an event comes after an end that does not count any more.
+    pub(crate) fn renews(&self, publication: &Publication) -> bool {
+        let is_old = |known: Known| matches!(known, Known::Ended(_)) && !self.counts(&known);
+        publication.is_event()
+            && !publication.reopens()
+            && publication.topics().any(|topic| self.known(topic).is_some_and(is_old))
     }
 
     /// The position of the entry that the publication would repeat; `None` if it is to be stored.
@@ -169,20 +232,19 @@ impl<'a> Decisions<'a> {
         if kind == Kind::Event {
             return Ok(None);
         }
-        let state = self.state(publication.topic());
-        if kind == Kind::Stop && state.stop.is_some() {
-            return Ok(state.stop);
+        let stop = self.state(publication.topic()).stop;
+        if kind == Kind::Stop && stop.is_some() {
+            return Ok(stop);
         }
-        if state.is_known() || self.has_room() { Ok(None) } else { Err(self.full()) }
+        let limit = self.bounds.ended_topics.filter(|limit| {
+            let known = self.known(publication.topic());
+            known.is_none() && self.ended_topics() >= *limit
+        });
+        limit.map_or(Ok(None), |limit| Err(AppendError::TooManyEnded { limit }))
     }
 
-    fn has_room(&self) -> bool {
-        let known = self.stored.topics.len();
-        known.saturating_add_signed(self.commit.growth + self.batch.growth) < self.limit
-    }
-
-    fn full(&self) -> AppendError {
-        AppendError::TooManyEnded { limit: self.limit }
+    fn ended_topics(&self) -> usize {
+        self.stored.len().saturating_add_signed(self.commit.growth + self.batch.growth)
     }
 
     fn ended(&self, topic: &Topic, end: TopicEnd) -> AppendError {
@@ -194,10 +256,11 @@ impl<'a> Decisions<'a> {
 
     /// Records an entry of the batch, which follows those before.
     pub(crate) fn record(&mut self, entry: &Entry) {
-        for_each_change(entry, |topic, state| {
-            let was = self.state(topic).is_known();
-            self.batch.growth += isize::from(state.is_known()) - isize::from(was);
-            self.batch.topics.insert(topic.clone(), state);
+        for_each_change(entry, |topic, change| {
+            let was = self.known(topic);
+            let is = change.of(was);
+            self.batch.growth += isize::from(is.is_some()) - isize::from(was.is_some());
+            self.batch.topics.insert(topic.clone(), is);
         });
     }
 
@@ -247,9 +310,9 @@ mod tests {
         (1..=1000).for_each(|offset| lifecycle.apply(&entry(offset, end(offset))));
         lifecycle.trim(400);
         assert_eq!((lifecycle.topics.len(), lifecycle.order.len()), (600, 600));
-        assert!(
-            !lifecycle.state(&topic(400)).is_known() && lifecycle.state(&topic(401)).is_known()
-        );
+        let known =
+            [400, 401].map(|number| lifecycle.state(&topic(number)) != TopicState::default());
+        assert_eq!(known, [false, true]);
         lifecycle.trim(1000);
         assert_eq!((lifecycle.topics.len(), lifecycle.order.len()), (0, 0));
     }
@@ -268,11 +331,12 @@ mod tests {
     fn the_limit_counts_topics_of_the_log_the_commit_and_the_batch() {
         let mut lifecycle = Lifecycle::default();
         lifecycle.apply(&entry(1, end(1)));
-        let none = Changes::default();
-        let mut decisions = Decisions::new(&lifecycle, &none, 3);
+        let (none, bounds) =
+            (Changes::default(), Bounds { ended_topics: Some(3), ..Bounds::default() });
+        let mut decisions = Decisions::new(&lifecycle, &none, bounds);
         decisions.record(&entry(2, end(2)));
         let commit = decisions.finish();
-        let mut decisions = Decisions::new(&lifecycle, &commit, 3);
+        let mut decisions = Decisions::new(&lifecycle, &commit, bounds);
         assert_eq!(decisions.check(&end(3)), Ok(None));
         decisions.record(&entry(3, end(3)));
         assert_eq!(decisions.check(&end(4)), Err(AppendError::TooManyEnded { limit: 3 }));
@@ -280,5 +344,26 @@ mod tests {
         assert_eq!(decisions.check(&end(2)).unwrap().unwrap().offset, 2, "it is known");
         decisions.record(&entry(4, Publication::new(topic(1), "").with_reopening(true)));
         assert_eq!(decisions.check(&end(4)), Ok(None), "a reopened topic makes room");
+    }
+
+    #[test]
+    fn an_old_end_does_not_count_and_what_comes_after_it_forgets_it_and_no_stop() {
+        let mut lifecycle = Lifecycle::default();
+        lifecycle.apply(&entry(1, end(1)));
+        lifecycle.apply(&entry(2, Publication::stop(topic(2))));
+        let none = Changes::default();
+        let of_both = Publication::new(topic(2), "").with_alternates([topic(1)]);
+        let at = |since| {
+            let bounds = Bounds { since: Some(since), ..Bounds::default() };
+            let decisions = Decisions::new(&lifecycle, &none, bounds);
+            (decisions.check(&of_both).is_ok(), decisions.renews(&of_both))
+        };
+        let moment = std::time::Duration::from_millis(1);
+        assert_eq!(at(UNIX_EPOCH - moment), (false, false));
+        assert_eq!(at(UNIX_EPOCH), (true, true));
+        lifecycle.apply(&entry(3, of_both.with_renewal(true)));
+        assert_eq!(lifecycle.state(&topic(1)), TopicState::default());
+        assert_eq!(lifecycle.state(&topic(2)).stop.unwrap().offset, 2);
+        assert_eq!(lifecycle.order.len(), 2, "nothing is noted twice");
     }
 }

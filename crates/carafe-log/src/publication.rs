@@ -35,7 +35,21 @@ pub struct Publication {
     of_hub: bool,
     tag: Tag,
     reopens: bool,
+    renews: Note,
 }
+
+/// Something that a log notes of its entry, which is no part of what was published.
+#[derive(Clone, Copy, Debug)]
+struct Note(bool);
+
+impl PartialEq for Note {
+    /// Equal: two logs that have the same entry may have noted different things.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Note {}
 
 impl Publication {
     /// A public event for one topic.
@@ -51,6 +65,7 @@ impl Publication {
             of_hub: false,
             tag: Tag::Event,
             reopens: false,
+            renews: Note(false),
         }
     }
 
@@ -92,6 +107,13 @@ impl Publication {
     /// with this event.
     pub fn with_reopening(mut self, reopens: bool) -> Self {
         self.reopens = reopens;
+        self
+    }
+
+    /// Notes whether the event comes after an end of one of its topics that does not count any
+    /// more.
+    pub(crate) fn with_renewal(mut self, renews: bool) -> Self {
+        self.renews = Note(renews);
         self
     }
 
@@ -168,6 +190,7 @@ impl Publication {
             private: self.private,
             of_hub: self.of_hub,
             reopens: self.reopens,
+            renews: self.renews,
             ..Self::new(self.topic.clone(), "").with_kind(kind)
         }
     }
@@ -247,6 +270,11 @@ impl Publication {
     #[must_use]
     pub fn reopens(&self) -> bool {
         self.reopens
+    }
+
+    /// Whether the event comes after an end of one of its topics that does not count any more.
+    pub(crate) fn renews(&self) -> bool {
+        self.renews.0
     }
 
     /// Whether the entry counts as an event for readers: it is neither of another kind, nor

@@ -15,7 +15,8 @@
 //! | topics, type if flagged, external ID if flagged, data: each after its length | 4 + n |
 //!
 //! Flags: 1 the entry is private, 2 it has a type, 4 a retry time, 8 an external ID, 16 that ID
-//! is no idempotency key, 32 the hub itself published the entry, 64 the event reopens its topics.
+//! is no idempotency key, 32 the hub itself published the entry, 64 the event reopens its topics,
+//! 128 it comes after an end of one of them that does not count any more (never in a commit).
 //!
 //! Details: an end is 1 done, 2 failed or 3 cancelled; an erasure 1 all before it, or 2 the event
 //! whose offset is its data, in decimal; a removed entry 1 erased or 2 compacted.
@@ -41,6 +42,7 @@ const REPEATABLE: u8 = 16;
 // Older versions of the program ignore this flag and treat the entry as any other event.
 const OF_HUB: u8 = 32;
 const REOPENS: u8 = 64;
+const RENEWS: u8 = 128;
 
 /// The head of a publication: what says how its body is read.
 #[derive(Clone, Copy)]
@@ -60,7 +62,8 @@ impl Head {
             | flag(ID, id.is_some())
             | flag(REPEATABLE, id.is_some() && publication.key().is_none())
             | flag(OF_HUB, publication.is_of_hub())
-            | flag(REOPENS, publication.reopens());
+            | flag(REOPENS, publication.reopens())
+            | flag(RENEWS, publication.renews());
         let (kind, _) = kind_bytes(publication.kind());
         Self { kind, flags, topics: length(publication.topics().count()) }
     }
@@ -93,6 +96,7 @@ impl Head {
         let mut publication = Publication::new(topic, data)
             .with_kind(kind_of(self.kind, detail, data)?)
             .with_reopening(self.has(REOPENS))
+            .with_renewal(self.has(RENEWS))
             .with_alternates(topics)
             .with_private(self.has(PRIVATE))
             .with_hub(self.has(OF_HUB));

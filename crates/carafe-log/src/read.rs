@@ -55,6 +55,11 @@ pub trait Read: Send + Sync {
         TopicState::default()
     }
 
+    /// The number of topics that the log knows to have ended or to be stopped.
+    fn ended_topics(&self) -> usize {
+        0
+    }
+
     /// Whether reading can resume after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 

@@ -50,10 +50,3 @@ pub struct TopicEnd {
     /// Whether only subscribers with access to private events of the topic may know of the end.
     pub private: bool,
 }
-
-impl TopicState {
-    /// Whether the topic has ended or was stopped.
-    pub(crate) fn is_known(&self) -> bool {
-        self != &Self::default()
-    }
-}

@@ -47,6 +47,10 @@ impl Read for Wrapper {
         self.0.span()
     }
 
+    fn ended_topics(&self) -> usize {
+        self.0.ended_topics()
+    }
+
     fn topic_state(&self, topic: &Topic) -> TopicState {
         self.0.topic_state(topic)
     }

@@ -155,6 +155,8 @@ macro_rules! __contract_tests {
                 a_refused_batch_leaves_nothing_and_the_next_one_is_stored,
                 commits_must_lie_beyond_the_tail_and_each_other,
                 the_key_window_is_one_of_the_times_of_commits,
+                ends_and_stops_hold_for_the_key_window,
+                an_event_after_an_old_end_begins_a_new_life_and_keeps_a_stop,
                 a_commit_that_has_stored_nothing_can_come_again,
                 an_erasure_frees_a_key_for_later_batches_and_commits,
                 a_follower_gets_each_commit_at_once,

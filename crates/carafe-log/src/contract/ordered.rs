@@ -180,6 +180,60 @@ pub fn the_key_window_is_one_of_the_times_of_commits<F: Factory>() {
     assert_eq!(stored, all(&one_by_one).iter().map(|known| known.offset).collect::<Vec<_>>());
 }
 
+pub fn ends_and_stops_hold_for_the_key_window<F: Factory>() {
+    let (log, trimmed) = (F::supplied(), F::supplied());
+    let ending = vec![vec![
+        publication("a", "last"),
+        Publication::end(topic("a"), Outcome::Done),
+        Publication::stop(topic("b")),
+    ]];
+    let ended = store(&log, vec![commit(1, Duration::ZERO, ending)])[0][0].clone().unwrap();
+    let late = |data| vec![publication("c", data).with_alternates([topic("a")])];
+    let just_before = WINDOW - Duration::from_millis(1);
+    let batches = vec![late("too early"), vec![Publication::stop(topic("b"))]];
+    let answers = store(&log, vec![commit(2, just_before, batches)]).remove(0);
+    let position = Some(ended[1].position);
+    let refused = AppendError::Ended { topic: topic("a"), outcome: Outcome::Done, position };
+    assert_eq!(answers[0], Err(refused));
+    assert_eq!(answers[1], Ok(vec![Appended { repeated: true, ..ended[2] }]));
+    let new_life = || {
+        let end = Publication::end(topic("a"), Outcome::Done);
+        let batches = vec![
+            vec![Publication::stop(topic("b"))],
+            late("new life"),
+            vec![publication("a", "goes on")],
+            vec![end.clone()],
+            vec![end],
+        ];
+        vec![commit(3, WINDOW, batches)]
+    };
+    let answers = store(&log, new_life());
+    assert_eq!(store(&trimmed, new_life()), answers, "also by a node that has no older entry");
+    assert!(!answers[0][0].as_ref().unwrap()[0].repeated);
+    let again = fresh(&answers[0][3])[0];
+    assert_eq!(answers[0][4], Ok(vec![Appended { position: again, repeated: true }]));
+    let after = ended[2].position.offset;
+    assert_eq!(read_all(&log, after, &any()), read_all(&trimmed, after, &any()));
+    for log in [&log, &trimmed] {
+        assert_eq!(log.topic_state(&topic("a")).end.map(|end| end.position), Some(again));
+        assert_eq!(log.ended_topics(), 2);
+    }
+}
+
+pub fn an_event_after_an_old_end_begins_a_new_life_and_keeps_a_stop<F: Factory>() {
+    let log = F::supplied();
+    let end = |of| Publication::end(topic(of), Outcome::Failed);
+    store(&log, vec![commit(1, Duration::ZERO, vec![vec![end("a"), end("c")]])]);
+    let stop = vec![Publication::stop(topic("b"))];
+    let event = vec![publication("b", "").with_alternates([topic("a")])];
+    let answers = store(&log, vec![commit(2, WINDOW, vec![stop, event])]).remove(0);
+    let stop = fresh(&answers[0])[0];
+    assert_eq!(log.topic_state(&topic("a")).end, None);
+    assert_eq!(log.topic_state(&topic("b")).stop, Some(stop));
+    assert!(log.topic_state(&topic("c")).end.is_some(), "readers know an old end all the same");
+    assert_eq!(log.ended_topics(), 2);
+}
+
 pub fn a_commit_that_has_stored_nothing_can_come_again<F: Factory>() {
     let log = F::supplied();
     store_one(&log, 1, vec![vec![keyed("a", "k")], vec![Publication::stop(topic("b"))]]);

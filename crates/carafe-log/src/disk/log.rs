@@ -364,6 +364,10 @@ impl Read for DiskLog {
         WaitingErasures { count: erasures.len(), since: erasures.since() }
     }
 
+    fn ended_topics(&self) -> usize {
+        self.shared.lifecycle().len()
+    }
+
     fn topic_state(&self, topic: &Topic) -> TopicState {
         self.shared.lifecycle().state(topic)
     }

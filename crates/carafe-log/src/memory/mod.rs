@@ -168,6 +168,10 @@ impl Read for MemoryLog {
         }
     }
 
+    fn ended_topics(&self) -> usize {
+        self.state().lifecycle.len()
+    }
+
     fn topic_state(&self, topic: &Topic) -> TopicState {
         self.state().lifecycle.state(topic)
     }

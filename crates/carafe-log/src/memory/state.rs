@@ -10,7 +10,7 @@ use carafe_protocol::{Offset, Position, Topic};
 use super::limits::MemoryLimits;
 use crate::Erasures;
 use crate::commit::is_between_commits;
-use crate::lifecycle::{Changes, Decisions, Lifecycle};
+use crate::lifecycle::{Bounds, Changes, Decisions, Lifecycle};
 use crate::placement::{Placement, check_order};
 use crate::{
     AppendAtError, AppendError, Appended, Clock, Entry, ExternalId, Find, Followed, Follower,
@@ -51,6 +51,9 @@ pub(super) struct State {
 
 /// An idempotency key, and the topic within which it is valid.
 type Key = (Topic, IdempotencyKey);
+
+/// The answer to each batch of a commit.
+type CommitAnswers = Vec<Result<Vec<Appended>, AppendError>>;
 
 /// The new entries of a batch, and the answers.
 type Ordered = (Vec<Arc<Entry>>, Vec<Appended>);
@@ -145,7 +148,8 @@ impl State {
             return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
         }
         let placement = Placement::behind(self.tail(), self.clock.now());
-        let (fresh, appended) = self.ordered(batch, placement)?;
+        let bounds = Bounds { ended_topics: Some(self.limits.ended_topics), since: None };
+        let (fresh, appended) = self.ordered(batch, placement, bounds)?;
         self.store(&fresh);
         self.trim_and_hand_out(&fresh);
         Ok(appended)
@@ -153,13 +157,15 @@ impl State {
 
     /// Decides over a commit batch by batch. Nothing is trimmed in between, so that a batch is
     /// decided by all that the commit has before it. Followers get its entries at once.
-    fn append_commit(&mut self, ordered: OrderedCommit) -> Vec<Result<Vec<Appended>, AppendError>> {
+    fn append_commit(&mut self, ordered: OrderedCommit) -> CommitAnswers {
         self.clock.supply(ordered.time);
         let mut placement = Placement::of(&ordered, self.start.generation);
+        let since = placement.time.checked_sub(self.limits.key_window);
+        let bounds = Bounds { ended_topics: None, since };
         let (mut answers, mut all) = (Vec::new(), Vec::new());
         for batch in ordered.commit.batches {
             let next = placement.after(batch.len());
-            answers.push(self.ordered(batch, placement).map(|(fresh, appended)| {
+            answers.push(self.ordered(batch, placement, bounds).map(|(fresh, appended)| {
                 self.store(&fresh);
                 all.extend(fresh);
                 appended
@@ -177,7 +183,7 @@ impl State {
     pub(super) fn append_first(
         &mut self,
         commits: &mut VecDeque<OrderedCommit>,
-    ) -> Result<Option<Vec<Result<Vec<Appended>, AppendError>>>, AppendAtError> {
+    ) -> Result<Option<CommitAnswers>, AppendAtError> {
         let Some(ordered) = commits.front() else { return Ok(None) };
         check_order(std::slice::from_ref(ordered), self.tail().offset)?;
         Ok(commits.pop_front().map(|ordered| self.append_commit(ordered)))
@@ -189,11 +195,12 @@ impl State {
         &self,
         batch: Vec<Publication>,
         placement: Placement,
+        bounds: Bounds,
     ) -> Result<Ordered, AppendError> {
         let time = placement.time;
         let (mut fresh, mut appended) = (Vec::<Arc<Entry>>::new(), Vec::new());
         let nothing = Changes::default();
-        let mut decisions = Decisions::new(&self.lifecycle, &nothing, self.limits.ended_topics);
+        let mut decisions = Decisions::new(&self.lifecycle, &nothing, bounds);
         let (mut keys, mut erasures) = (HashMap::new(), Erasures::default());
         for (number, publication) in batch.into_iter().enumerate() {
             let key = key_of(&publication);
@@ -210,6 +217,8 @@ impl State {
             }
             let position = placement.position(number, fresh.last().map(|entry| entry.position));
             keys.extend(key.map(|key| (key, position)));
+            let renews = decisions.renews(&publication);
+            let publication = publication.with_renewal(renews);
             let entry = Arc::new(Entry { position, time, publication });
             decisions.record(&entry);
             erasures.add(&entry);

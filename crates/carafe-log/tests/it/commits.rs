@@ -98,6 +98,15 @@ fn numbers_beyond_the_payload_allocate_nothing() {
     assert!(Commit::decode(&bytes).is_err());
 }
 
+#[test]
+fn what_a_log_notes_of_its_entry_is_not_taken_from_a_commit() {
+    let commit = Commit { seed: 0, batches: vec![vec![Publication::new(topic("a"), "")]] };
+    let bytes = commit.encode();
+    let mut noted = bytes.clone();
+    noted[Commit::HEADER + 5] |= 128;
+    assert_eq!(Commit::decode(&noted).unwrap().encode(), bytes);
+}
+
 fn publication() -> impl Strategy<Value = Publication> {
     let kind = prop::sample::select(vec![
         Kind::Event,

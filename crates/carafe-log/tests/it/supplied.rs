@@ -230,6 +230,38 @@ fn commits_far_apart_are_found_by_the_indexes_of_sealed_segments() {
 }
 
 #[test]
+fn a_topic_that_went_on_after_an_old_end_is_not_ended_when_the_log_is_opened_again() {
+    let disk = SimDisk::default();
+    let options =
+        options().with_key_window(Duration::from_secs(10)).with_erase_within(Duration::ZERO);
+    let log = open(&disk, options).unwrap();
+    let ends = ["a", "b"].map(|name| Publication::end(topic(name), Outcome::Done));
+    let goes_on = |data| vec![publication("a", data)];
+    let commits = vec![commit(1, vec![ends.into()]), commit(20, vec![goes_on("new life")])];
+    wait(log.append_ordered(commits)).unwrap();
+    let check = |disk: &SimDisk| {
+        let log = open(disk, options).unwrap();
+        assert_eq!(log.topic_state(&topic("a")).end, None);
+        assert!(log.topic_state(&topic("b")).end.is_some());
+        log
+    };
+    drop(log);
+    // From the newest segment, from the index of a sealed one, and from a segment that was written
+    // again without the content of the event.
+    let log = check(&disk);
+    (21..60).for_each(|at| drop(wait(log.append_ordered(vec![commit(at, vec![goes_on("more")])]))));
+    drop(log);
+    let log = check(&disk);
+    let erasure = vec![Publication::erase(topic("a"), Erase::Before)];
+    wait(log.append_ordered(vec![commit(60, vec![erasure])])).unwrap();
+    while log.waiting_erasures().count > 0 {
+        std::thread::yield_now();
+    }
+    drop(log);
+    check(&disk);
+}
+
+#[test]
 fn a_log_of_its_own_takes_no_entry_that_its_index_cannot_hold() {
     let disk = SimDisk::default();
     let log = open(&disk, small_segments()).unwrap();

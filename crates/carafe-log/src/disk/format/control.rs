@@ -17,7 +17,7 @@ pub(crate) fn of(entry: &Entry) -> Option<Entry> {
     let publication = &entry.publication;
     match publication.kind() {
         Kind::End(_) | Kind::Stop | Kind::Erase(_) => {}
-        Kind::Event | Kind::Removed(_) if publication.reopens() => {}
+        Kind::Event | Kind::Removed(_) if publication.reopens() || publication.renews() => {}
         Kind::Event | Kind::Removed(_) => return None,
     }
     // A reason or an event may be large. It is in the segment.

@@ -9,7 +9,8 @@
 //! | nonce | 4 |
 //! | body of the publication | n |
 //!
-//! Segments of the versions 1 and 2 have no other kinds than events, and not the flag 64.
+//! Segments of the versions 1 and 2 have no other kinds than events, and not the flag 64. Only
+//! segments of a supplied log have the flag 128.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -13,7 +13,7 @@ use crate::disk::read::keys::{KeyLookup, Name, StoredKey, is_since, key_of};
 use crate::disk::state::DiskShared;
 use crate::disk::write::answers::{Answer, CommitAnswers};
 use crate::disk::write::queue::{CommitPlace, Commits, Job, Work};
-use crate::lifecycle::{Changes, Decisions};
+use crate::lifecycle::{Bounds, Changes, Decisions};
 use crate::placement::Placement;
 use crate::{
     AppendAtError, AppendError, Appended, Entry, Erasures, OrderedAnswers, Publication, ReadError,
@@ -43,6 +43,7 @@ struct Next<'a> {
     /// The lookup of its keys, and the number of its first publication there.
     looked: &'a KeyLookup,
     number: usize,
+    bounds: Bounds,
     /// The maximum number of erasures that wait, if it counts.
     most_erasures: Option<usize>,
 }
@@ -73,9 +74,9 @@ impl Ordered {
         match job.what {
             Work::Publications(batch, looked, reply) => {
                 let placement = self.behind(tail, shared);
-                let most_erasures = Some(self.most_erasures);
-                let next = Next { placement, looked: &looked, number: 0, most_erasures };
-                match self.publications(batch, next, shared) {
+                let (bounds, most_erasures) = (self.bounds(), Some(self.most_erasures));
+                let next = Next { placement, looked: &looked, number: 0, bounds, most_erasures };
+                match self.publications(batch, &next, shared) {
                     Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
                     // The end may be of this commit: nobody may know of it before it is stored.
                     Err(error @ AppendError::Ended { .. }) => {
@@ -101,6 +102,11 @@ impl Ordered {
         }
     }
 
+    /// The bounds of what this log alone decides.
+    fn bounds(&self) -> Bounds {
+        Bounds { ended_topics: Some(self.ended_topics), since: None }
+    }
+
     fn behind(&self, tail: Position, shared: &DiskShared) -> Placement {
         let generation = shared.state().active.segment.header.generation;
         // The tail may be of an earlier generation, if this one has no entry yet.
@@ -110,7 +116,7 @@ impl Ordered {
     /// What another node has decided holds for the jobs that follow.
     fn supplied(&mut self, entries: &[Entry], shared: &DiskShared) {
         let lifecycle = shared.lifecycle();
-        let mut decisions = Decisions::new(&lifecycle, &self.life, self.ended_topics);
+        let mut decisions = Decisions::new(&lifecycle, &self.life, self.bounds());
         entries.iter().for_each(|entry| decisions.record(entry));
         let changes = decisions.finish();
         self.life.extend(changes);
@@ -139,10 +145,12 @@ impl Ordered {
         for CommitPlace { mut placement, batches } in places {
             let mut answers = Vec::with_capacity(batches.len());
             shared.clock.supply(placement.time);
+            let since = placement.time.checked_sub(shared.key_window);
+            let bounds = Bounds { ended_topics: None, since };
             for size in batches {
-                let next = Next { placement, looked, number, most_erasures: None };
+                let next = Next { placement, looked, number, bounds, most_erasures: None };
                 let batch = publications.by_ref().take(size).collect();
-                let answer = self.publications(batch, next, shared);
+                let answer = self.publications(batch, &next, shared);
                 if let Err(error @ AppendError::Keys(_)) = answer {
                     self.failed = Some(error.clone());
                     return Err(error.into());
@@ -160,15 +168,15 @@ impl Ordered {
     fn publications(
         &mut self,
         publications: Vec<Publication>,
-        next: Next<'_>,
+        next: &Next<'_>,
         shared: &DiskShared,
     ) -> Result<Vec<Appended>, AppendError> {
         let mut batch = Batch::new(next.placement, self.erasures.clone());
         let lifecycle = shared.lifecycle();
-        let mut decisions = Decisions::new(&lifecycle, &self.life, self.ended_topics);
+        let mut decisions = Decisions::new(&lifecycle, &self.life, next.bounds);
         for (at, publication) in publications.into_iter().enumerate() {
             let known = match key_of(&publication) {
-                Some(name) => self.known(&name, &batch, &next, at, shared)?,
+                Some(name) => self.known(&name, &batch, next, at, shared)?,
                 None => None,
             };
             // Known keys first: a producer may send its last events again after the end.
@@ -176,7 +184,8 @@ impl Ordered {
             if let Some(limit) = next.most_erasures.filter(|_| publication.is_erasure()) {
                 check_erasures(limit, &batch, shared)?;
             }
-            if let Some(entry) = batch.push(at, publication, known) {
+            let renews = decisions.renews(&publication);
+            if let Some(entry) = batch.push(at, publication.with_renewal(renews), known) {
                 decisions.record(entry);
             }
         }
