@@ -1,13 +1,13 @@
 //! The clients of a dispatcher's subscribers: each takes what it has room for, as a driver's
 //! sockets do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use carafe_hub::{Format, Sink, SubscriberId, Tick, Written};
-use carafe_protocol::{Decoder, HEARTBEAT, Position, Received, ReceivedEvent};
+use carafe_protocol::{Decoder, HEARTBEAT, Offset, Position, Received, ReceivedEvent};
 
 use crate::listener::Item;
 
@@ -21,6 +21,16 @@ pub(crate) enum Sent {
     End,
 }
 
+impl Sent {
+    /// The offset of an event.
+    fn event(&self) -> Option<Offset> {
+        match self {
+            Self::Item(Item::Event(said)) if !said.is_report() => Some(said.position.offset),
+            _ => None,
+        }
+    }
+}
+
 /// The connected clients.
 #[derive(Default)]
 pub(crate) struct Clients {
@@ -31,8 +41,11 @@ pub(crate) struct Clients {
     pub(crate) received_at: Tick,
     open: BTreeMap<SubscriberId, Client>,
     left: Vec<SubscriberId>,
-    /// Streams that ended because their history could not be read.
+    /// Streams that ended because their history could not be read, or was erased.
     pub(crate) failed: usize,
+    /// The events that were erased, and how often something was.
+    erased: BTreeSet<Offset>,
+    erasures: usize,
 }
 
 pub(crate) struct Client {
@@ -43,6 +56,10 @@ pub(crate) struct Client {
     pub(crate) is_gone: bool,
     /// Bytes that it was offered and has not taken.
     rest: Vec<u8>,
+    /// The events in the rest, and after how many of its bytes they are complete.
+    unfinished: Vec<(usize, Offset)>,
+    /// The erasures that had come when the rest was first offered.
+    erasures: usize,
     /// Events of the last write, which it has not taken completely.
     events_begun: u32,
     /// Since when it has not taken everything.
@@ -59,6 +76,8 @@ impl Clients {
             room,
             is_gone: false,
             rest: Vec::new(),
+            unfinished: Vec::new(),
+            erasures: 0,
             events_begun: 0,
             blocked_since: None,
             decoder: Decoder::new(),
@@ -72,6 +91,12 @@ impl Clients {
 
     pub(crate) fn leave(&mut self, subscriber: SubscriberId) {
         self.open.remove(&subscriber).unwrap();
+    }
+
+    /// These events, and no others, are erased now.
+    pub(crate) fn erase(&mut self, erased: BTreeSet<Offset>) {
+        self.erased = erased;
+        self.erasures += 1;
     }
 
     pub(crate) fn get(&self, subscriber: SubscriberId) -> &Client {
@@ -109,12 +134,18 @@ impl Sink for Clients {
             self.left.push(subscriber);
             return Written::Gone;
         }
+        let is_erased = |(_, offset): &(usize, Offset)| self.erased.contains(offset);
+        assert!(!client.unfinished.iter().any(is_erased), "the rest of an erased event is sent");
+        if client.rest.is_empty() {
+            client.erasures = self.erasures;
+        }
         Written::Bytes(client.take(bytes, events, self.now))
     }
 
     fn ended(&mut self, subscriber: SubscriberId, failed: bool) {
         let client = &self.open[&subscriber];
-        assert!(client.rest.is_empty(), "an end before all was taken");
+        let may_be_cut = failed && client.erasures < self.erasures;
+        assert!(client.rest.is_empty() || may_be_cut, "an end before all was taken");
         self.failed += usize::from(failed);
         self.left.push(subscriber);
     }
@@ -138,11 +169,13 @@ impl Client {
         assert!(!bytes.is_empty(), "nothing is written");
         let offered = bytes.strip_prefix(&self.rest[..]).expect("what was begun is finished first");
         let was_blocked = self.blocked_since.is_some();
-        self.receive(offered);
+        self.receive(offered, self.rest.len());
         assert_eq!(events, self.events_begun, "the events of a write are those it completes");
         let taken = bytes.len().min(self.room);
         self.room -= if self.room == usize::MAX { 0 } else { taken };
         self.rest = bytes[taken..].to_vec();
+        self.unfinished.retain(|(end, _)| *end > taken);
+        self.unfinished.iter_mut().for_each(|(end, _)| *end -= taken);
         if self.rest.is_empty() {
             self.events_begun = 0;
         }
@@ -154,8 +187,10 @@ impl Client {
         taken
     }
 
-    /// Decodes whole chunks, as strictly as the strictest client does.
-    fn receive(&mut self, mut chunks: &[u8]) {
+    /// Decodes whole chunks, as strictly as the strictest client does. So many bytes come before
+    /// them.
+    fn receive(&mut self, mut chunks: &[u8], before: usize) {
+        let all = before + chunks.len();
         while !chunks.is_empty() {
             assert_ne!(self.received.last(), Some(&Sent::End), "something after the end");
             let ends =
@@ -165,7 +200,10 @@ impl Client {
             assert_eq!(line, format!("{size:x}"));
             let (block, after) = chunks[ends + 2..].split_at(size);
             chunks = after.strip_prefix(b"\r\n").expect("a chunk ends with a line's end");
+            let known = self.received.len();
             self.receive_block(block);
+            let events = self.received[known..].iter().filter_map(Sent::event);
+            self.unfinished.extend(events.map(|offset| (all - chunks.len(), offset)));
         }
     }
 

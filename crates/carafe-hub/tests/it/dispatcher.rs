@@ -6,14 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carafe_hub::{Dispatcher, Drain, Format, Heartbeat, HubLimits, SubscriberId, Tick};
 use carafe_log::{Entry, MemoryLimits, Publication};
-use carafe_protocol::Position;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use crate::account::Account;
 use crate::client::{Clients, Sent, WakeCounter};
-use crate::fixture::{Rig, at_once, subscribe};
+use crate::fixture::{Rig, subscribe};
 use crate::listener::Item;
-use crate::model::{Account, Model, Wish};
+use crate::model::{Model, Wish, is_erased};
 use crate::script::{self, Ask, Draft, From};
 
 /// Far more turns than any script needs.
@@ -22,6 +22,7 @@ const TURNS: usize = 100_000;
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<Draft>),
+    EraseOne(Index),
     /// Adds subscribers with one of the requests of this script.
     Join(Index, From, Format, Room, usize),
     Turn(usize),
@@ -88,14 +89,20 @@ fn serving() -> impl Strategy<Value = Step> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![8 => drafts().prop_map(Step::Publish), 4 => join(), 28 => serving()]
+    prop_oneof![
+        8 => drafts().prop_map(Step::Publish),
+        1 => any::<Index>().prop_map(Step::EraseOne),
+        4 => join(),
+        28 => serving(),
+    ]
 }
 
 fn draining() -> impl Strategy<Value = Step> {
     prop_oneof![1 => prop_oneof![0..5_usize, Just(usize::MAX)].prop_map(Step::End), 3 => serving()]
 }
 
-/// For any interleaving of publishes, new subscribers, partial writes, heartbeats and ends.
+/// For any interleaving of publishes, erasures, new subscribers, partial writes, heartbeats and
+/// ends.
 #[test]
 fn every_subscriber_receives_each_event_once_in_order_or_a_gap() {
     let several = |step, most| prop::collection::vec(step, 0..most);
@@ -162,6 +169,10 @@ impl World {
     fn take(&mut self, step: Step) {
         match step {
             Step::Publish(drafts) => self.publish(&drafts),
+            Step::EraseOne(at) => {
+                let erasure = self.model.erase_one(&self.rig, at);
+                self.pass(erasure.as_slice());
+            }
             Step::Join(ask, from, format, room, count) => {
                 (0..count).for_each(|_| self.join(ask, from, format, room));
             }
@@ -183,16 +194,18 @@ impl World {
     }
 
     fn publish(&mut self, drafts: &[Draft]) {
-        let batch: Vec<_> = drafts.iter().map(|draft| self.publication(draft)).collect();
-        let appended = at_once(self.rig.hub.publish_all(batch.clone()));
-        let Some(appended) = self.model.appended(self.rig.span(), &batch, appended) else { return };
-        for (appended, publication) in
-            appended.iter().zip(batch).filter(|(appended, _)| !appended.repeated)
-        {
-            let subscribers = self.subscribers.values_mut();
-            subscribers.for_each(|subscriber| subscriber.pass(appended.position, &publication));
-            let time = std::time::UNIX_EPOCH;
-            self.model.push(Entry { position: appended.position, time, publication });
+        let batch = drafts.iter().map(|draft| self.publication(draft)).collect();
+        let stored = self.model.publish(&self.rig, batch);
+        self.pass(&stored);
+    }
+
+    fn pass(&mut self, stored: &[Entry]) {
+        for subscriber in self.subscribers.values_mut() {
+            stored.iter().for_each(|entry| subscriber.pass(entry));
+        }
+        if stored.iter().any(|entry| entry.publication.is_erasure()) {
+            let erased = self.model.entries().iter().filter(|entry| is_erased(entry));
+            self.clients.erase(erased.map(Entry::offset).collect());
         }
     }
 
@@ -396,10 +409,10 @@ impl World {
 
 impl Subscriber {
     /// Something was published, for this subscriber or for others.
-    fn pass(&mut self, position: Position, publication: &Publication) {
-        self.called |= self.account.wish().matches(publication);
+    fn pass(&mut self, entry: &Entry) {
+        self.called |= self.account.wish().matches(&entry.publication);
         if self.idle && !self.called {
-            self.account.wait_to(position);
+            self.account.wait_to(entry.position);
         }
     }
 }

@@ -7,15 +7,12 @@ use carafe_hub::{
 };
 use carafe_log::{Kind, MemoryLimits, Removed};
 use carafe_protocol::{Position, TopicMatcher};
-use proptest::prelude::*;
-use proptest::sample::Index;
 use std::task::Waker;
 
 use crate::fixture::{
     FORMATS, Rig, after, at_once, data, entry, exact, no_ring, publication, subscribe, topic,
 };
-use crate::listener::{Item, Listener, Polled};
-use crate::script;
+use crate::listener::{Item, Polled};
 
 /// Hubs that deliver from the ring, and from the log.
 fn rigs() -> [Rig; 2] {
@@ -262,134 +259,6 @@ fn compacted_events_are_skipped_without_a_gap() {
             assert_eq!(received[0], Item::Position(start));
             assert_eq!((received.len(), data(&received)), (2, vec!["newest"]));
             assert_eq!(received[1].position(), newest);
-        }
-    }
-}
-
-const TOPICS: [&str; 3] = ["a", "b", "c"];
-
-#[derive(Clone, Debug)]
-enum Act {
-    Publish(usize, Option<usize>),
-    Erase(usize),
-    EraseOne(Index),
-    /// With what it requests, or everything; from the tail, or after an event.
-    Join(Option<usize>, Option<Index>, usize),
-    Poll(Index),
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    let of = || 0..TOPICS.len();
-    prop_oneof![
-        8 => (of(), prop::option::weighted(0.2, of())).prop_map(|(to, alternate)| Act::Publish(to, alternate)),
-        1 => of().prop_map(Act::Erase),
-        1 => any::<Index>().prop_map(Act::EraseOne),
-        2 => (prop::option::of(of()), prop::option::of(any::<Index>()), 0..FORMATS.len())
-            .prop_map(|(of, after, format)| Act::Join(of, after, format)),
-        6 => any::<Index>().prop_map(Act::Poll),
-    ]
-}
-
-/// An event that was published.
-struct Known {
-    position: Position,
-    topics: Vec<&'static str>,
-    is_erased: bool,
-}
-
-/// A subscriber, and what it has to have received.
-struct Reader {
-    listener: Listener,
-    of: Option<usize>,
-    seen: Position,
-}
-
-impl Reader {
-    fn wants(&self, event: &Known) -> bool {
-        self.of.is_none_or(|of| event.topics.contains(&TOPICS[of]))
-    }
-
-    /// Each event comes once, in order. What is passed over is erased and in a gap.
-    fn take(&mut self, item: &Item, all: &[Known]) {
-        let (after, up_to) = (self.seen, item.position());
-        let mut passed =
-            all.iter().filter(|event| self.wants(event) && event.position.offset > after.offset);
-        match item {
-            Item::Position(_) => {}
-            Item::Event(said) => {
-                let next = passed.next().unwrap();
-                assert_eq!(said.position, next.position, "after {after}");
-                assert!(!next.is_erased, "{} was erased", next.position);
-            }
-            Item::Gap(gap) => {
-                assert_eq!(gap.reason, GapReason::Erased);
-                let mut within =
-                    passed.take_while(|event| event.position.offset <= up_to.offset).peekable();
-                assert!(within.peek().is_some(), "nothing is missing after {after}");
-                assert!(within.all(|event| event.is_erased), "not all was erased");
-            }
-        }
-        self.seen = up_to;
-    }
-}
-
-/// For any interleaving of publishing, erasing, and reading at different speeds.
-#[test]
-fn a_subscriber_receives_each_event_once_or_a_gap_if_it_was_erased_before() {
-    let script = (any::<bool>(), prop::collection::vec(act(), 1..80));
-    script::check(&script, |(ring, acts)| {
-        let rig =
-            Rig::new(MemoryLimits::default(), if ring { HubLimits::default() } else { no_ring() });
-        let (mut all, mut readers) = (Vec::<Known>::new(), Vec::<Reader>::new());
-        for act in acts {
-            take(&rig, &mut all, &mut readers, &act);
-        }
-        for reader in &mut readers {
-            for item in reader.listener.receive() {
-                reader.take(&item, &all);
-            }
-            let left = all.iter().filter(|it| it.position.offset > reader.seen.offset);
-            assert!(!left.into_iter().any(|event| reader.wants(event)), "something is missing");
-        }
-    });
-}
-
-fn take(rig: &Rig, all: &mut Vec<Known>, readers: &mut Vec<Reader>, act: &Act) {
-    match *act {
-        Act::Publish(to, alternate) => {
-            let alternates = alternate.map(|of| topic(TOPICS[of]));
-            let event = publication(TOPICS[to], "data").with_alternates(alternates);
-            let position = at_once(rig.hub.publish(event)).unwrap().position;
-            let topics = std::iter::once(to).chain(alternate).map(|of| TOPICS[of]).collect();
-            all.push(Known { position, topics, is_erased: false });
-        }
-        Act::Erase(of) => {
-            rig.erase(TOPICS[of]);
-            let erased = all.iter_mut().filter(|event| event.topics.contains(&TOPICS[of]));
-            erased.for_each(|event| event.is_erased = true);
-        }
-        Act::EraseOne(_) if all.is_empty() => {}
-        Act::EraseOne(ref at) => {
-            let event = at.get_mut(all);
-            let of = topic(event.topics[event.topics.len() - 1]);
-            let outcome = at_once(rig.hub.erase_one(&of, event.position, None)).unwrap();
-            assert_eq!(outcome == EraseOne::ErasedBefore, event.is_erased);
-            event.is_erased = true;
-        }
-        Act::Join(of, ref after, format) => {
-            let matcher = of.map_or(TopicMatcher::any(), |of| exact(TOPICS[of]));
-            let known = after.as_ref().filter(|_| !all.is_empty()).map(|at| at.get(all).position);
-            let start = known.map_or(Start::Tail, Start::After);
-            let seen = known.unwrap_or(rig.span().tail);
-            let listener = rig.listen_in(FORMATS[format], Subscribe::to(matcher).from(start));
-            readers.push(Reader { listener, of, seen });
-        }
-        Act::Poll(_) if readers.is_empty() => {}
-        Act::Poll(ref at) => {
-            let reader = at.get_mut(readers);
-            if let Polled::Items(items) = reader.listener.poll() {
-                items.iter().for_each(|item| reader.take(item, all));
-            }
         }
     }
 }

@@ -3,6 +3,7 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod account;
 mod client;
 mod contract;
 mod delivery;
@@ -19,6 +20,7 @@ mod limits;
 mod listener;
 mod model;
 mod oracle;
+mod page_histories;
 mod pages;
 mod positions;
 mod replay_permits;

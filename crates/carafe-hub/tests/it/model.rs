@@ -1,18 +1,19 @@
 //! What a hub has to deliver, according to a `Vec` of everything that was published.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use carafe_hub::{Format, Gap, GapReason, PublishError, Start, SubscribeError};
-use carafe_log::{AppendError, Appended, Entry, Find, Kind, Publication, Span};
+use carafe_hub::{EraseOne, PublishError, SubscribeError};
+use carafe_log::{AppendError, Appended, Entry, Erase, Find, Kind, Publication, Removed, Span};
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
+use proptest::sample::Index;
 
-use crate::listener::{EventFields, Item};
+use crate::fixture::{Rig, at_once, entry};
 
 pub(crate) struct Model {
     first: Position,
     /// Another node may still deliver what lies beyond the tail.
     supplied: bool,
-    /// Every entry that was published.
+    /// Every entry that was published; of those that were erased, what is left.
     all: Vec<Entry>,
 }
 
@@ -33,7 +34,23 @@ impl Model {
 
     pub(crate) fn push(&mut self, entry: Entry) {
         assert!(entry.offset() > self.tail().offset);
+        if let Kind::Erase(erase) = entry.publication.kind() {
+            let is_erased = |known: &&mut Entry| match erase {
+                Erase::Before => known.publication.topics().any(|of| of == entry.topic()),
+                Erase::One(offset) => known.offset() == offset,
+            };
+            self.all.iter_mut().filter(is_erased).for_each(|known| *known = known.erased());
+        }
         self.all.push(entry);
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.all
+    }
+
+    /// What is at a position now.
+    pub(crate) fn at(&self, position: Position) -> Option<&Entry> {
+        self.all.iter().find(|entry| entry.position == position)
     }
 
     pub(crate) fn tail(&self) -> Position {
@@ -45,7 +62,7 @@ impl Model {
         std::iter::once(self.first).chain(self.all.iter().map(|entry| entry.position)).collect()
     }
 
-    fn find(&self, span: Span, asked: Position) -> Find {
+    pub(crate) fn find(&self, span: Span, asked: Position) -> Find {
         match asked {
             _ if asked.generation != self.first.generation => Find::Foreign,
             _ if asked.offset > self.tail().offset && self.supplied => Find::Ahead,
@@ -56,7 +73,7 @@ impl Model {
         }
     }
 
-    fn before_last(&self, span: Span, count: usize, wish: &Wish) -> Position {
+    pub(crate) fn before_last(&self, span: Span, count: usize, wish: &Wish) -> Position {
         let kept = |at: &usize| {
             self.all[*at].offset() > span.start.offset
                 && wish.sees(&self.all[*at].publication)
@@ -70,8 +87,41 @@ impl Model {
         at.map_or(span.start, |at| self.positions()[at])
     }
 
+    /// Publishes a batch, and returns what was stored.
+    pub(crate) fn publish(&mut self, rig: &Rig, batch: Vec<Publication>) -> Vec<Entry> {
+        let answer = at_once(rig.hub.publish_all(batch.clone()));
+        let appended = self.appended(rig.span(), &batch, answer).unwrap_or_default();
+        let stored = appended.iter().zip(batch).filter(|(appended, _)| !appended.repeated);
+        let stored = stored.map(|(appended, publication)| entry(appended.position, publication));
+        let stored: Vec<_> = stored.collect();
+        stored.iter().for_each(|entry| self.push(entry.clone()));
+        stored
+    }
+
+    /// Erases an event, and returns the erasure if there was something to be erased.
+    pub(crate) fn erase_one(&mut self, rig: &Rig, at: Index) -> Option<Entry> {
+        let known = (!self.all.is_empty()).then(|| at.get(&self.all).clone())?;
+        let is_kept = known.offset() > rig.span().start.offset;
+        let topic = known.publication.topics().last()?;
+        let erased = at_once(rig.hub.erase_one(topic, known.position, None)).unwrap();
+        match known.publication.kind() {
+            Kind::Event if is_kept => {
+                let EraseOne::Erased(position) = erased else { panic!("{erased:?}") };
+                let one = Erase::One(known.offset());
+                let erasure = entry(position, Publication::erase(known.topic().clone(), one));
+                self.push(erasure.clone());
+                return Some(erasure);
+            }
+            Kind::Removed(Removed::Erased) if is_kept => {
+                assert_eq!(erased, EraseOne::ErasedBefore);
+            }
+            _ => assert_eq!(erased, EraseOne::NotFound),
+        }
+        None
+    }
+
     /// The answer to a batch. `None` if it was refused, because a topic has ended.
-    pub(crate) fn appended(
+    fn appended(
         &self,
         span: Span,
         batch: &[Publication],
@@ -108,19 +158,19 @@ impl Model {
         !ends(&self.all[..known], wish).is_empty()
     }
 
-    fn ends(&self, span: Span, wish: &Wish) -> Vec<&Entry> {
+    pub(crate) fn ends(&self, span: Span, wish: &Wish) -> Vec<&Entry> {
         let from = self.all.partition_point(|entry| entry.offset() <= span.start.offset);
         ends(&self.all[from..], wish)
     }
 
     /// The position before an entry.
-    fn before(&self, entry: &Entry) -> Position {
+    pub(crate) fn before(&self, entry: &Entry) -> Position {
         let at = self.all.iter().position(|one| one.position == entry.position).unwrap();
         self.positions()[at]
     }
 
     /// The newest events of each topic, in order.
-    fn latest(&self, span: Span, count: usize, wish: &Wish) -> Vec<&Entry> {
+    pub(crate) fn latest(&self, span: Span, count: usize, wish: &Wish) -> Vec<&Entry> {
         let kept = self.all.iter().filter(|entry| {
             entry.offset() > span.start.offset
                 && wish.sees(&entry.publication)
@@ -138,9 +188,9 @@ impl Model {
         found.into_values().collect()
     }
 
-    fn next_after(&self, offset: Offset, wish: &Wish) -> Option<&Entry> {
+    pub(crate) fn next_after(&self, offset: Offset, wish: &Wish) -> Option<&Entry> {
         let from = self.all.partition_point(|entry| entry.offset() <= offset);
-        self.all[from..].iter().find(|entry| wish.sees(&entry.publication))
+        self.all[from..].iter().find(|entry| wish.receives(&entry.publication))
     }
 }
 
@@ -150,20 +200,25 @@ impl Wish {
         among(publication, &self.matchers)
     }
 
+    /// Whether the entry is delivered, or a gap in its place.
+    fn receives(&self, publication: &Publication) -> bool {
+        self.sees(publication) && !publication.is_erasure()
+    }
+
     fn sees(&self, publication: &Publication) -> bool {
         let granted = among(publication, &self.granted);
         self.matches(publication) && (granted || (self.public && !publication.is_private()))
     }
 
     /// Whether several topics are requested, and no patterns.
-    fn has_several_topics(&self) -> bool {
+    pub(crate) fn has_several_topics(&self) -> bool {
         let topics: BTreeSet<_> = self.matchers.iter().map(ToString::to_string).collect();
         let is_topic = |matcher: &TopicMatcher| matches!(matcher, TopicMatcher::Exact(_));
         topics.len() > 1 && self.matchers.iter().all(is_topic)
     }
 
     /// The topics that an envelope names.
-    fn named(&self, publication: &Publication) -> Vec<String> {
+    pub(crate) fn named(&self, publication: &Publication) -> Vec<String> {
         let is_in = |matchers: &[TopicMatcher], topic: &Topic| {
             matchers.iter().any(|matcher| matcher.matches(topic))
         };
@@ -213,7 +268,10 @@ fn end_of<'a>(mut entries: impl Iterator<Item = &'a Entry>, topic: &Topic) -> Op
     let of_life = |entry: &&Entry| {
         let publication = &entry.publication;
         match publication.kind() {
-            Kind::Event => publication.reopens() && publication.topics().any(|of| of == topic),
+            Kind::Event | Kind::Removed(_) => {
+                publication.reopens() && publication.topics().any(|of| of == topic)
+            }
+            Kind::Erase(_) => false,
             _ => publication.topic() == topic,
         }
     };
@@ -224,288 +282,6 @@ fn among(publication: &Publication, matchers: &[TopicMatcher]) -> bool {
     publication.topics().any(|topic| matchers.iter().any(|matcher| matcher.matches(topic)))
 }
 
-/// What one subscriber has received, and has to receive next.
-pub(crate) struct Account {
-    wish: Wish,
-    format: Option<Format>,
-    /// What it has to receive before any event.
-    opening: VecDeque<Item>,
-    /// The last position that it received. Everything it still has to receive comes after.
-    seen: Position,
-    /// It resumed after a position that no entry has yet.
-    ahead: bool,
-    /// Heartbeats for which it has waited for that.
-    heartbeats: usize,
-    /// The position of the hub when the subscriber last had everything.
-    caught_up_at: Option<Position>,
-    /// The position up to which it had everything by waiting, however long ago it was polled.
-    waited_to: Offset,
-    ids: Vec<Position>,
-}
-
-impl Account {
-    pub(crate) fn open(
-        model: &Model,
-        span: Span,
-        wish: Wish,
-        format: Option<Format>,
-        start: &Start,
-    ) -> Self {
-        let mut account = Self {
-            wish,
-            format,
-            opening: VecDeque::new(),
-            seen: span.start,
-            ahead: false,
-            heartbeats: 0,
-            caught_up_at: None,
-            waited_to: 0,
-            ids: Vec::new(),
-        };
-        // Who does not say that it has the ends of its topics begins right before the first.
-        let or_end = |position: Position, wish: &Wish| {
-            let ends = model.ends(span, wish);
-            let is_over = ends.last().is_some_and(|end| end.offset() <= position.offset);
-            if is_over { model.before(ends[0]) } else { position }
-        };
-        match start {
-            Start::Tail => {
-                let position = or_end(model.tail(), &account.wish);
-                account.at(position)
-            }
-            Start::Earliest => account.at(span.start),
-            Start::Latest => account.with_snapshot(model, span, 1),
-            Start::Last(count) if account.wish.has_several_topics() => {
-                account.with_snapshot(model, span, *count)
-            }
-            Start::Last(count) => {
-                let position = model.before_last(span, *count, &account.wish);
-                let position = or_end(position, &account.wish);
-                account.at(position)
-            }
-            Start::After(position) => account.at_found(model, span, *position),
-            Start::AfterId(id) => match id.parse() {
-                Ok(position) => account.at_found(model, span, position),
-                Err(_) => {
-                    let mut gap = gap(span, id.clone(), GapReason::Foreign);
-                    gap.resume_after = or_end(model.tail(), &account.wish);
-                    let position = gap.resume_after;
-                    account.opening.push_back(Item::Gap(gap));
-                    account.at(position)
-                }
-            },
-            start => panic!("the model does not know {start:?}"),
-        }
-    }
-
-    fn at(mut self, position: Position) -> Self {
-        self.seen = position;
-        self.opening.push_back(Item::Position(position));
-        self
-    }
-
-    /// A snapshot, with the ends if all topics have ended, and then the position.
-    fn with_snapshot(mut self, model: &Model, span: Span, count: usize) -> Self {
-        let mut entries = model.latest(span, count, &self.wish);
-        entries.extend(model.ends(span, &self.wish));
-        entries.sort_by_key(|entry| entry.offset());
-        let events: Vec<_> =
-            entries.into_iter().map(|entry| Item::Event(self.fields(entry))).collect();
-        self.opening.extend(events);
-        self.opening.push_back(Item::Position(model.tail()));
-        self
-    }
-
-    fn at_found(mut self, model: &Model, span: Span, position: Position) -> Self {
-        match model.find(span, position) {
-            Find::Trimmed => self.beyond_gap(span, position.to_string(), GapReason::Trimmed),
-            Find::Foreign => self.beyond_gap(span, position.to_string(), GapReason::Foreign),
-            Find::Lost { common } => {
-                let gap = Gap::new(position.to_string(), GapReason::Lost, common);
-                self.opening.push_back(Item::Gap(gap.with_oldest(span.oldest)));
-                self.at(common)
-            }
-            found @ (Find::Found | Find::Ahead) => {
-                self.ahead = found == Find::Ahead;
-                self.at(position)
-            }
-        }
-    }
-
-    fn beyond_gap(mut self, span: Span, requested: String, reason: GapReason) -> Self {
-        self.opening.push_back(Item::Gap(gap(span, requested, reason)));
-        self.at(span.start)
-    }
-
-    pub(crate) fn wish(&self) -> &Wish {
-        &self.wish
-    }
-
-    /// Every ID after which the subscriber could resume, the latest last.
-    pub(crate) fn ids(&self) -> &[Position] {
-        &self.ids
-    }
-
-    /// The subscriber receives what the model says, next and in full.
-    pub(crate) fn receive(&mut self, model: &Model, span: Span, items: &Item) {
-        self.caught_up_at = None;
-        let mut expected = self.opening.pop_front();
-        // An event of a snapshot that was trimmed before it was read is left out.
-        while expected.as_ref().is_some_and(|it| it != items && is_trimmed(it, span)) {
-            expected = self.opening.pop_front();
-        }
-        match (expected, items) {
-            (Some(expected), items) => assert_eq!(*items, expected),
-            (None, Item::Gap(gap)) => self.check_gap(model, span, gap),
-            (None, Item::Event(said)) => self.check_event(model, said),
-            (None, Item::Position(_)) => {
-                panic!("the position is sent once, and then when it is requested")
-            }
-        }
-        self.see(items);
-    }
-
-    fn see(&mut self, items: &Item) {
-        self.seen = items.position();
-        self.ids.push(self.seen);
-    }
-
-    fn check_event(&self, model: &Model, said: &EventFields) {
-        assert!(!self.ahead, "what it has seen is not known yet");
-        let next = model.next_after(self.seen.offset, &self.wish);
-        let expected = next.map(|entry| self.fields(entry));
-        assert_eq!(Some(said), expected.as_ref(), "after {}", self.seen);
-    }
-
-    /// What it receives of an event.
-    fn fields(&self, entry: &Entry) -> EventFields {
-        let named = |_| self.wish.named(&entry.publication);
-        let said = EventFields::of(entry, self.format);
-        EventFields {
-            topics: if self.format.is_some() { said.topics.map(named) } else { said.topics },
-            ..said
-        }
-    }
-
-    fn check_gap(&mut self, model: &Model, span: Span, gap_sent: &Gap) {
-        let requested: Position = gap_sent.requested.parse().unwrap();
-        if std::mem::take(&mut self.ahead) {
-            assert_eq!(requested, self.seen);
-            if gap_sent.reason == GapReason::Lost {
-                return self.check_lost(model, gap_sent);
-            }
-            let trimmed = model.find(span, requested) == Find::Trimmed;
-            let reason = if trimmed { GapReason::Trimmed } else { GapReason::Foreign };
-            return assert_eq!(*gap_sent, gap(span, gap_sent.requested.clone(), reason));
-        }
-        assert_eq!(*gap_sent, gap(span, gap_sent.requested.clone(), GapReason::Trimmed));
-        assert!(requested.offset < span.start.offset, "nothing after it is gone");
-        assert!(requested.offset >= self.waited_to, "it had everything that is gone");
-        self.check_skipped(model, requested);
-    }
-
-    /// It has waited for the tail, which has not arrived.
-    fn check_lost(&self, model: &Model, gap_sent: &Gap) {
-        assert!(self.heartbeats > 2, "so soon");
-        assert!(model.positions().contains(&gap_sent.resume_after));
-        assert!(gap_sent.resume_after.offset < self.seen.offset, "the tail was there");
-    }
-
-    /// Nothing up to `position` is for this subscriber.
-    fn check_skipped(&self, model: &Model, position: Position) {
-        assert!(position.offset >= self.seen.offset && model.positions().contains(&position));
-        let next = model.next_after(self.seen.offset, &self.wish);
-        assert!(
-            next.is_none_or(|entry| entry.offset() > position.offset),
-            "{next:?} was passed over"
-        );
-    }
-
-    /// It has received everything.
-    pub(crate) fn check_caught_up(&mut self, model: &Model) {
-        assert!(self.opening.is_empty());
-        let known = self.seen.offset <= model.tail().offset;
-        assert_eq!(
-            self.ahead, !known,
-            "whether a position is known is reported when the tail gets there"
-        );
-        assert_eq!(model.next_after(self.seen.offset, &self.wish), None);
-        self.caught_up_at = Some(model.tail());
-        self.wait_to(model.tail());
-    }
-
-    /// While it waited, nothing for it came up to `position`. A stream that is ahead may still get
-    /// a gap.
-    pub(crate) fn wait_to(&mut self, position: Position) {
-        if !self.ahead {
-            self.waited_to = position.offset;
-        }
-    }
-
-    /// What it received while it was idle, if anything.
-    pub(crate) fn hear_idle(&mut self, model: &Model, span: Span, items: Option<&Item>) {
-        self.heartbeat();
-        if let Some(lost @ Item::Gap(_)) = items {
-            assert_eq!(lost.position(), model.tail(), "whatever there is now was there before");
-            return self.receive(model, span, lost);
-        }
-        if let Some(cursor) = self.caught_up_at {
-            let moved = cursor != self.seen && !self.ahead;
-            assert_eq!(items, moved.then_some(Item::Position(cursor)).as_ref());
-        }
-        let Some(items) = items else { return };
-        let Item::Position(position) = items else { panic!("{items:?}") };
-        self.hear_moved(model, *position);
-    }
-
-    /// A heartbeat was due.
-    pub(crate) fn heartbeat(&mut self) {
-        self.heartbeats += 1;
-    }
-
-    /// It received its position, since it was idle.
-    pub(crate) fn hear_moved(&mut self, model: &Model, position: Position) {
-        assert!(!self.ahead, "where it stands is not known yet");
-        assert_ne!(position, self.seen, "it has not moved");
-        self.check_skipped(model, position);
-        self.see(&Item::Position(position));
-    }
-
-    /// A heartbeat has stated a position: a client that resumes there receives all that it lacks,
-    /// and nothing twice.
-    pub(crate) fn hear_stated(&mut self, model: &Model, position: Position) {
-        assert!(!self.ahead, "where it stands is not known yet");
-        if position.offset > self.seen.offset {
-            return self.hear_moved(model, position);
-        }
-        let next = model.next_after(position.offset, &self.wish);
-        assert!(next.is_none_or(|entry| entry.offset() > self.seen.offset), "twice: {next:?}");
-    }
-
-    /// It received that its time is over, and where to resume: nothing that it lacks is before that
-    /// position.
-    pub(crate) fn hear_expired(&mut self, model: &Model, position: Position) {
-        if position != self.seen {
-            self.check_skipped(model, position);
-        }
-    }
-
-    /// The last position that it received.
-    pub(crate) fn seen(&self) -> Position {
-        self.seen
-    }
-
-    /// Whether it may still wait for the tail: nothing that it requested has arrived there yet.
-    pub(crate) fn is_ahead(&self, model: &Model) -> bool {
-        let there = model.all.iter().filter(|entry| entry.offset() >= self.seen.offset);
-        self.ahead && !there.into_iter().any(|entry| self.wish.matches(&entry.publication))
-    }
-}
-
-fn is_trimmed(item: &Item, span: Span) -> bool {
-    matches!(item, Item::Event(said) if said.position.offset <= span.start.offset)
-}
-
-fn gap(span: Span, requested: String, reason: GapReason) -> Gap {
-    Gap::new(requested, reason, span.start).with_oldest(span.oldest)
+pub(crate) fn is_erased(entry: &Entry) -> bool {
+    entry.publication.kind() == Kind::Removed(Removed::Erased)
 }

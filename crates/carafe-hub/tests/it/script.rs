@@ -3,17 +3,18 @@
 use carafe_hub::{
     Access, Format, Grant, HubLimits, PublishError, Start, Subscribe, SubscribeError,
 };
-use carafe_log::{Entry, IdempotencyKey, Kind, MemoryLimits, Outcome, Publication};
+use carafe_log::{Entry, Erase, IdempotencyKey, Kind, MemoryLimits, Outcome, Publication};
 use carafe_protocol::{Generation, Position, TopicMatcher};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{RngSeed, TestRunner};
 
+use crate::account::Account;
 use crate::fixture::{
     FORMATS, Rig, at_once, event_type, exact, no_ring, pattern, publication, subscribe, topic,
 };
 use crate::listener::{Listener, Polled};
-use crate::model::{Account, Model, Wish};
+use crate::model::{Model, Wish};
 
 const SEED: u64 = 0xCAFE;
 const CASES: u32 = 128;
@@ -25,6 +26,7 @@ const PATTERNS: [&str; 6] =
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<Draft>),
+    EraseOne(Index),
     Join(Ask),
     Poll(Index, usize),
     Idle(Index),
@@ -52,6 +54,8 @@ enum What {
     Reopening,
     End(Outcome),
     Stop,
+    /// Erases the topic.
+    Erase,
 }
 
 /// A subscription of a script.
@@ -115,6 +119,7 @@ fn what() -> impl Strategy<Value = What> {
         6 => Just(What::Reopening),
         4 => select(&Outcome::ALL[..]).prop_map(What::End),
         1 => Just(What::Stop),
+        2 => Just(What::Erase),
     ]
 }
 
@@ -153,6 +158,7 @@ pub(crate) fn from() -> impl Strategy<Value = From> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop::collection::vec(draft(), 1..4).prop_map(Step::Publish),
+        1 => any::<Index>().prop_map(Step::EraseOne),
         4 => ask().prop_map(Step::Join),
         8 => (any::<Index>(), 1..8_usize).prop_map(|(at, times)| Step::Poll(at, times)),
         2 => any::<Index>().prop_map(Step::Idle),
@@ -161,7 +167,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// For any interleaving of publishes, trims, new subscriptions, delays and resumes.
+/// For any interleaving of publishes, erasures, trims, new subscriptions, delays and resumes.
 #[test]
 fn every_subscription_delivers_each_event_once_in_order_or_a_gap() {
     let script = (limits(), prop::collection::vec(step(), 0..120));
@@ -216,7 +222,11 @@ impl World {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Publish(drafts) => self.publish(drafts),
+            Step::Publish(drafts) => self.publish(&drafts),
+            Step::EraseOne(at) => {
+                let erasure = self.model.erase_one(&self.rig, at);
+                self.pass(erasure.as_slice());
+            }
             Step::Join(ask) => self.join_as(&ask),
             Step::Poll(at, times) => {
                 self.with(at, |world, subscriber| world.poll(subscriber, times));
@@ -229,19 +239,17 @@ impl World {
         assert_eq!(self.rig.hub.subscriptions(), self.subscribers.len());
     }
 
-    fn publish(&mut self, drafts: Vec<Draft>) {
-        let batch: Vec<_> = drafts.into_iter().map(|draft| self.publication(&draft)).collect();
-        let appended = at_once(self.rig.hub.publish_all(batch.clone()));
-        let Some(appended) = self.model.appended(self.rig.span(), &batch, appended) else { return };
-        for (appended, publication) in
-            appended.iter().zip(batch).filter(|(appended, _)| !appended.repeated)
-        {
-            let subscribers = self.subscribers.iter_mut();
-            subscribers.for_each(|subscriber| subscriber.pass(appended.position, &publication));
-            let time = std::time::UNIX_EPOCH;
-            self.model.push(Entry { position: appended.position, time, publication });
+    fn publish(&mut self, drafts: &[Draft]) {
+        let batch = drafts.iter().map(|draft| self.publication(draft)).collect();
+        let stored = self.model.publish(&self.rig, batch);
+        self.pass(&stored);
+    }
+
+    fn pass(&mut self, stored: &[Entry]) {
+        for subscriber in &mut self.subscribers {
+            stored.iter().for_each(|entry| subscriber.pass(entry));
+            subscriber.check_wakes();
         }
-        self.subscribers.iter().for_each(Subscriber::check_wakes);
     }
 
     fn publication(&mut self, draft: &Draft) -> Publication {
@@ -374,6 +382,7 @@ impl Draft {
             What::Reopening => event().with_reopening(true),
             What::End(outcome) => Publication::end(topic(self.to), outcome).with_data(data),
             What::Stop => Publication::stop(topic(self.to)),
+            What::Erase => Publication::erase(topic(self.to), Erase::Before),
         };
         let publication = publication.with_private(self.private);
         let key = self.key.map(|key| IdempotencyKey::new(&key.to_string()).unwrap());
@@ -421,10 +430,10 @@ fn exact_or_pattern(text: &str) -> TopicMatcher {
 
 impl Subscriber {
     /// Something was published, for this subscriber or for others.
-    fn pass(&mut self, position: Position, publication: &Publication) {
-        self.called |= self.account.wish().matches(publication);
+    fn pass(&mut self, entry: &Entry) {
+        self.called |= self.account.wish().matches(&entry.publication);
         if self.wakes.is_some() && !self.called {
-            self.account.wait_to(position);
+            self.account.wait_to(entry.position);
         }
     }
 
