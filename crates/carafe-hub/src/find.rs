@@ -99,9 +99,10 @@ impl Hub {
             // may have been trimmed meanwhile and the next one be another.
             self.inner.log.before_last(1, vec![TopicMatcher::any()], access.clone()).await?;
         let entry = self.first_after(before.offset).await?;
-        let is_shown =
-            |publication: &Publication| publication.is_shown() && access.shows(publication);
-        Ok(entry.filter(|entry| is_shown(&entry.publication)))
+        // Neither an end nor a stop, which come first if the history has no event.
+        let is_event =
+            |publication: &Publication| publication.counts() && access.shows(publication);
+        Ok(entry.filter(|entry| is_event(&entry.publication)))
     }
 
     async fn first_after(&self, offset: Offset) -> Result<Option<Arc<Entry>>, ReadError> {

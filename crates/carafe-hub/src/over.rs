@@ -48,6 +48,8 @@ impl HubInner {
         };
         let mut ends = topics.map(end).collect::<Option<Vec<_>>>()?;
         ends.sort_unstable_by_key(|end| end.position.offset);
+        // A request may name a topic twice.
+        ends.dedup_by_key(|end| end.position.offset);
         (!ends.is_empty()).then_some(ends)
     }
 }

@@ -40,6 +40,11 @@ impl Opening {
         }
     }
 
+    /// A stream that begins with a snapshot, or with a gap and then a snapshot.
+    pub(super) fn before_snapshot(gap: Option<Box<Gap>>) -> Self {
+        gap.map_or(Self::Snapshot, |gap| Self::Gap { gap, position_due: false })
+    }
+
     /// A stream whose snapshot is complete.
     pub(super) fn after_snapshot() -> Self {
         Self::Live { position_due: true }

@@ -23,7 +23,7 @@ pub(crate) enum Origin {
     Ahead(Position),
     /// After a gap.
     Gap(Gap),
-    /// After a snapshot.
+    /// After a snapshot, before which there may be a gap.
     Snapshot(Box<Snapshot>),
 }
 
@@ -41,8 +41,14 @@ impl Origin {
     }
 }
 
+impl From<Snapshot> for Origin {
+    fn from(snapshot: Snapshot) -> Self {
+        Self::Snapshot(Box::new(snapshot))
+    }
+}
+
 /// Resolves the start of a request. The flag is set if all its topics have ended, and the stream
-/// begins after the ends or right before the last.
+/// begins after the ends, right before the only one, or with them.
 pub(crate) async fn resolve(
     hub: &HubInner,
     request: &Subscribe,
@@ -59,24 +65,32 @@ pub(crate) async fn resolve(
     let position = origin.position().unwrap_or_else(|| hub.state().core.tail());
     let is_over = !matches!(origin, Origin::Ahead(_))
         && ends.iter().all(|end| end.position.offset <= position.offset);
-    let origin = if is_over { tell_of_ends(hub, &ends, origin).await? } else { origin };
+    let origin = if is_over { tell_of_ends(hub, request, &ends, origin).await? } else { origin };
     Ok((origin, is_over))
 }
 
-/// Lets a client that does not say that it has the ends begin right before the first. It may
-/// receive events of other topics behind it, which it did not ask for, but no end is kept from it.
+/// Lets a client that does not say that it has the ends receive them: no end is kept from it. Of
+/// several topics, it receives the ends alone, and not the events between them, for which it did
+/// not ask.
 async fn tell_of_ends(
     hub: &HubInner,
+    request: &Subscribe,
     ends: &[TopicEnd],
     origin: Origin,
-) -> Result<Origin, ReadError> {
+) -> Result<Origin, SubscribeError> {
     let offsets = || ends.iter().map(|end| end.position.offset);
     let before = async || hub.log.before(offsets().next().unwrap_or_default()).await;
+    let only_ends = |gap| Snapshot::of_ends(hub, request.client, offsets(), gap).map(Origin::from);
     Ok(match origin {
         Origin::After(_) | Origin::Ahead(_) => origin,
         // It had received entries behind the end.
         Origin::Gap(Gap { reason: GapReason::Lost, .. }) => origin,
-        Origin::Gap(gap) => Origin::Gap(Gap { resume_after: before().await?, ..gap }),
+        Origin::Gap(gap) => {
+            // A client that is disconnected behind the gap resumes there, and receives the ends.
+            let gap = Gap { resume_after: before().await?, ..gap };
+            if ends.len() > 1 { only_ends(Some(gap))? } else { Origin::Gap(gap) }
+        }
+        Origin::Tail | Origin::History(_) if ends.len() > 1 => only_ends(None)?,
         Origin::Tail | Origin::History(_) => Origin::History(before().await?),
         // The ends are among the values, which would be repeated behind an earlier position.
         Origin::Snapshot(mut snapshot) => {
@@ -123,8 +137,7 @@ async fn taken(
     after: Offset,
     count: usize,
 ) -> Result<Origin, SubscribeError> {
-    let snapshot = snapshot::take(hub, request, after, count).await?;
-    Ok(Origin::Snapshot(Box::new(snapshot)))
+    Ok(snapshot::take(hub, request, after, count).await?.into())
 }
 
 /// The offset up to which a reader has the snapshot of this log. What it has of another log, or of

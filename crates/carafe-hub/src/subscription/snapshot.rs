@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use carafe_log::{Entry, LatestQuery, Picked, ReadError};
+use carafe_log::{Entry, Latest, LatestQuery, Picked, ReadError};
 use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
+use crate::gap::Gap;
 use crate::inner::HubInner;
 use crate::recent_erasures::{ErasureStamp, RecentErasures};
 use crate::subscription::replay::{BLOCK_LIMIT, Pending, ReadLog};
@@ -23,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(super) start: Position,
     /// The stream continues after this position.
     pub(super) up_to: Position,
+    /// What the stream reports before the snapshot.
+    pub(super) gap: Option<Box<Gap>>,
     /// The snapshot has nothing up to here: the reader has read that much of it.
     after: Offset,
     offsets: Vec<Offset>,
@@ -57,22 +60,42 @@ pub(crate) async fn take(
     drop(permit);
     let bytes = size_of_val(&*latest.offsets);
     let room = hub.snapshot_room.reserve(request.client, bytes);
-    Ok(Snapshot {
-        start,
-        up_to: latest.up_to,
-        after,
-        offsets: latest.offsets,
-        passed: 0,
-        block: VecDeque::new(),
-        erasures: hub.erasures.stamp(),
-        returned: 0,
-        reading: None,
-        failed: None,
-        _room: room.ok_or(SubscribeError::TooManySnapshots)?,
-    })
+    let room = room.ok_or(SubscribeError::TooManySnapshots)?;
+    Ok(Snapshot { after, ..Snapshot::new(hub, start, latest, room) })
 }
 
 impl Snapshot {
+    fn new(hub: &HubInner, start: Position, latest: Latest, room: Reservation) -> Self {
+        Self {
+            start,
+            up_to: latest.up_to,
+            gap: None,
+            after: 0,
+            offsets: latest.offsets,
+            passed: 0,
+            block: VecDeque::new(),
+            erasures: hub.erasures.stamp(),
+            returned: 0,
+            reading: None,
+            failed: None,
+            _room: room,
+        }
+    }
+
+    /// The ends of the topics of a request, in order, which are no more than its matchers.
+    pub(super) fn of_ends(
+        hub: &HubInner,
+        client: Option<Client>,
+        offsets: impl Iterator<Item = Offset>,
+        gap: Option<Gap>,
+    ) -> Result<Self, SubscribeError> {
+        let room = hub.snapshot_room.reserve(client, 0);
+        let room = room.ok_or(SubscribeError::TooManySnapshots)?;
+        let start = gap.as_ref().map_or_else(|| hub.log.span().start, |gap| gap.resume_after);
+        let latest = Latest { offsets: offsets.collect(), up_to: hub.state().core.tail() };
+        Ok(Self { gap: gap.map(Box::new), ..Self::new(hub, start, latest, room) })
+    }
+
     /// The next event; `None` after the last.
     pub(super) fn poll_next(
         &mut self,

@@ -151,8 +151,9 @@ impl Subscription {
             _ => Life::MayBeOver,
         };
         let (last_sent, opening, source) = match origin {
-            Origin::Snapshot(snapshot) => {
-                (snapshot.start, Opening::Snapshot, Source::Snapshot(snapshot))
+            Origin::Snapshot(mut snapshot) => {
+                let opening = Opening::before_snapshot(snapshot.gap.take());
+                (snapshot.start, opening, Source::Snapshot(snapshot))
             }
             origin => (registration.cursor.position, Opening::of(origin, true), Source::Ring),
         };

@@ -85,8 +85,8 @@ impl Account {
         }
     }
 
-    /// It has not said that it has the ends of its topics. If all have ended, it begins right before
-    /// the first.
+    /// It has not said that it has the ends of its topics. If all have ended, it receives the end,
+    /// or of several topics the ends, and nothing between them.
     fn at_tail(mut self, model: &Model, span: Span, gap: Option<Gap>) -> Self {
         let ends = model.ends(span, &self.wish);
         let position = ends.first().map_or(model.tail(), |first| model.before(first));
@@ -95,7 +95,7 @@ impl Account {
             gap.resume_after = position;
             Item::Gap(gap)
         }));
-        self.at(position)
+        if ends.len() > 1 { self.with_entries(model, ends) } else { self.at(position) }
     }
 
     fn at(mut self, position: Position) -> Self {

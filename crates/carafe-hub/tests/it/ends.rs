@@ -109,6 +109,30 @@ fn a_stream_of_several_topics_ends_after_the_last_of_their_ends() {
 }
 
 #[test]
+fn a_late_client_of_several_topics_receives_their_ends_and_nothing_between_them() {
+    for rig in rigs() {
+        let first = rig.end("a");
+        rig.count("b", 3);
+        let last = rig.end("b");
+        let tail = rig.publish("c", "of no interest");
+        for (format, start) in FORMATS.into_iter().zip([Start::Tail, Start::Last(0), Start::Tail]) {
+            let request = Subscribe::to_all([exact("a"), exact("b")]).from(start);
+            let received = rig.listen_in(format, request).hear_to_the_end();
+            assert_eq!(told(&received), ["carafe.end", "carafe.end"]);
+            let positions: Vec<_> = received.iter().map(Item::position).collect();
+            assert_eq!(positions, [first, last, tail]);
+        }
+        // Behind the gap, a client that is disconnected has none of the ends.
+        let request = Subscribe::to_all([exact("a"), exact("b")]);
+        let unknown = request.from(Start::AfterId("unknown".into()));
+        let received = rig.listen(unknown).hear_to_the_end();
+        assert!(matches!(&received[0], Item::Gap(gap) if gap.resume_after.offset < first.offset));
+        assert_eq!(told(&received), ["carafe.end", "carafe.end"]);
+        assert_eq!(received.len(), 4);
+    }
+}
+
+#[test]
 fn a_reopened_topic_goes_on_for_whoever_passes_its_old_end() {
     for rig in rigs() {
         let start = rig.span().tail;
@@ -139,6 +163,18 @@ fn who_may_not_see_a_private_end_waits_for_events() {
         assert_eq!(told(&rig.listen(of("other")).receive()), [""; 0]);
         assert_eq!(told(&rig.listen(of("a")).hear_to_the_end()), ["carafe.end"]);
     }
+}
+
+#[test]
+fn an_end_is_not_the_newest_event() {
+    let rig = Rig::roomy();
+    let newest = || at_once(rig.hub.newest(&Access::all(), None)).unwrap();
+    publish(&rig.hub, Publication::stop(topic("a")));
+    rig.end("a");
+    assert_eq!(newest(), None);
+    let event = rig.publish("b", "event");
+    rig.end("b");
+    assert_eq!(newest().map(|entry| entry.position), Some(event));
 }
 
 #[test]

@@ -260,6 +260,7 @@ fn ends<'a>(entries: &'a [Entry], wish: &Wish) -> Vec<&'a Entry> {
     let ends: Option<Vec<_>> = wish.matchers.iter().map(end).collect();
     let mut ends = ends.unwrap_or_default();
     ends.sort_by_key(|end| end.offset());
+    ends.dedup_by_key(|end| end.offset());
     ends
 }
 
