@@ -17,10 +17,10 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::oracle::{Fact, Oracle, Random, Reading, Tally, Wish, names, secrets};
+use crate::oracle::{Fact, Fate, Oracle, Random, Reading, Tally, What, Wish, names, secrets};
 
 const SEED: u64 = 0xCAFE;
-const HUBS: usize = 12;
+const HUBS: usize = 14;
 const STEPS: usize = 400;
 const CARAFE: &[u8] = b"a secret of more than thirty-two bytes";
 const MERCURE: &[u8] = b"another secret, of more than thirty-two bytes";
@@ -40,6 +40,7 @@ async fn nothing_is_revealed_over_http_without_access() {
     }
     println!("{tally:?}, {refused:?} requests refused: nothing leaked");
     assert!(tally.events > 3_000 && tally.gaps > 0 && refused.iter().all(|count| *count > 100));
+    assert!(tally.ends > 60);
 }
 
 /// One hub behind its router.
@@ -146,7 +147,8 @@ impl<'a> World<'a> {
         let texts = |matchers: &[usize]| {
             matchers.iter().map(|at| self.name(*at, mercure)).collect::<Vec<_>>()
         };
-        let claims = json!({"publish": texts(&publishes), "subscribe": texts(&granted)});
+        let claims = json!({"publish": texts(&publishes), "reopen": texts(&publishes),
+            "subscribe": texts(&granted)});
         let token = Some(token(mercure, claims));
         // In Mercure, the holder of a token to subscribe sees public events.
         granted.extend(&self.strangers.granted);
@@ -192,17 +194,21 @@ impl<'a> World<'a> {
         while_time_stands(answer).await.unwrap()
     }
 
-    /// An event is stored exactly if each of its topics is granted.
+    /// An event is stored exactly if each of its topics is granted, and none has ended.
     async fn publish(&mut self) {
         let asking = self.asking();
         let mut fact = self.oracle.draft(&mut self.random);
+        if asking.mercure {
+            // The protocol has neither.
+            fact.what = What::Event;
+        }
         let same = |event: &Fact| event.id == fact.id && event.topics[0] == fact.topics[0];
         if self.oracle.events.iter().any(same) {
             return;
         }
         let grant = Wish { granted: asking.publishes.clone(), ..Wish::default() };
         let granted = fact.topics.iter().all(|topic| self.oracle.is_granted(&grant, *topic));
-        let tail = self.hub.position();
+        let (tail, fate) = (self.hub.position(), self.oracle.fate(&fact, self.gone()));
         let response = self.send(&asking, &fact).await;
         let (status, text) = (response.status(), whole(response).await);
         if !granted {
@@ -213,12 +219,35 @@ impl<'a> World<'a> {
             );
             return assert_eq!(self.hub.position(), tail, "something was stored");
         }
-        // The same key under another topic is another key.
         let stored = if asking.mercure { StatusCode::OK } else { StatusCode::CREATED };
-        assert_eq!(status, stored, "{text}");
+        match fate {
+            Fate::Stored => assert_eq!(status, stored, "{text}"),
+            Fate::Repeated(position) => {
+                assert_eq!((status, self.hub.position()), (StatusCode::OK, tail), "{text}");
+                return assert!(text.contains(&position), "{text}");
+            }
+            Fate::Refused => {
+                assert_eq!((status, self.hub.position()), (StatusCode::CONFLICT, tail), "{text}");
+                return self.tells_own_topics_only(&fact, &text);
+            }
+        }
+        // The same key under another topic is another key.
         fact.position = self.hub.position().to_string();
         assert!(text.contains(if asking.mercure { &fact.id } else { &fact.position }), "{text}");
         self.oracle.publish(fact);
+    }
+
+    /// A publisher learns of the end of a topic that it has named, and of nothing else.
+    fn tells_own_topics_only(&self, fact: &Fact, text: &str) {
+        let own: Vec<_> = fact.topics.iter().map(|at| &self.oracle.topics[*at]).collect();
+        assert!(secrets(text).all(|secret| own.iter().any(|name| name.contains(secret))), "{text}");
+    }
+
+    /// How many events are trimmed, according to the log.
+    fn gone(&self) -> usize {
+        let start = self.hub.counts().span.start.to_string();
+        let at = self.oracle.events.iter().rposition(|event| event.position == start);
+        at.map_or(0, |at| at + 1)
     }
 
     async fn send(&mut self, asking: &Asking, fact: &Fact) -> Response {
@@ -231,7 +260,7 @@ impl<'a> World<'a> {
             form += if fact.private { "&private=on" } else { "" };
             return self.ask(asking, Method::POST, MERCURE_PATH, "", form).await;
         }
-        if self.random.one_in(2) {
+        if fact.what == What::Event && self.random.one_in(2) {
             let line = json!({"topic": names[0], "alternates": names[1..], "data": data, "id": id,
                 "event": kind, "private": fact.private});
             return self.ask(asking, Method::POST, "/events", "", line.to_string()).await;
@@ -240,6 +269,11 @@ impl<'a> World<'a> {
         names[1..].iter().for_each(|name| target += &format!("&topic={name}"));
         kind.into_iter().for_each(|kind| target += &format!("&event={kind}"));
         target += if fact.private { "&private" } else { "" };
+        target += if fact.what == What::Reopening { "&reopen" } else { "" };
+        if fact.what == What::End {
+            target += &format!("&end=done&reason={data}");
+            return self.ask(asking, Method::POST, &target, "", String::new()).await;
+        }
         self.ask(asking, Method::POST, &target, "", data.clone()).await
     }
 
@@ -286,6 +320,10 @@ impl<'a> World<'a> {
         if self.is_refused(&asking) {
             return self.refuses(&asking, &target, response).await;
         }
+        if response.status() == StatusCode::NO_CONTENT {
+            assert!(self.oracle.has_ended(&asking.wish, self.gone()), "{target}");
+            return assert!(!asking.mercure && !requested.is_empty(), "{target}");
+        }
         assert_eq!(response.status(), StatusCode::OK, "{target}");
         if asking.mercure && !requested.is_empty() {
             self.check_cursor(&asking.wish, &requested, response.headers());
@@ -300,13 +338,7 @@ impl<'a> World<'a> {
 
     /// Mercure reports whether the ID was found. That of an invisible event must not be.
     fn check_cursor(&self, wish: &Wish, requested: &str, headers: &HeaderMap) {
-        let start = self.hub.counts().span.start.to_string();
-        let gone = self
-            .oracle
-            .events
-            .iter()
-            .rposition(|event| event.position == start)
-            .map_or(0, |at| at + 1);
+        let gone = self.gone();
         let named = |event: &&Fact| event.id == requested || event.position == requested;
         let mut named = self.oracle.events[gone..].iter().filter(named);
         let found = named.any(|event| self.oracle.may_see(wish, event));
@@ -361,7 +393,8 @@ impl<'a> World<'a> {
         let may_know = |secret: &str| {
             self.oracle.events.iter().any(|event| {
                 let may_see = feeds || self.oracle.may_see(&asking.wish, event);
-                event.id == secret && Some(event.topics[0]) == topic && may_see
+                let is_key = event.id == secret && event.what != What::End;
+                is_key && Some(event.topics[0]) == topic && may_see
             })
         };
         assert!(

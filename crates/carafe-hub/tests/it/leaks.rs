@@ -6,16 +6,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use carafe_hub::{
-    Access, Delivery, Dispatcher, Format, Frames, Grant, Hub, Sink, Start, Subscribe, SubscriberId,
-    Subscription, Written,
+    Access, Delivery, Dispatcher, Format, Frames, Grant, Hub, PublishError, Sink, Start, Subscribe,
+    SubscriberId, Subscription, Written,
 };
-use carafe_log::{DiskLog, DiskOptions, ExternalId, IdempotencyKey, Log, MemoryLimits, MemoryLog};
+use carafe_log::{
+    AppendError, DiskLog, DiskOptions, ExternalId, IdempotencyKey, Log, MemoryLimits, MemoryLog,
+    Outcome, Publication,
+};
 use carafe_protocol::{TopicMatcher, TopicPattern};
 use futures_core::Stream;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::fixture::{EXTERNAL_IDS, event_type, exact, no_ring, publication, topic};
-use crate::oracle::{Oracle, Random, Reading, Tally, Wish, names};
+use crate::oracle::{Fact, Fate, Oracle, Random, Reading, Tally, What, Wish, names};
 
 /// Events that are judged; `CARAFE_TEST_DELIVERIES` sets another number.
 const DELIVERIES: usize = 1_000_000;
@@ -58,6 +61,7 @@ fn judge(seed: u64, deliveries: usize, mut hub: impl FnMut(&mut Random) -> Hub) 
     }
     println!("{tally:?} and {answers} answers of {hubs} hubs: nothing leaked");
     assert!(tally.events >= deliveries && tally.positions > 0 && tally.gaps > 0 && answers > 0);
+    assert!(tally.ends > deliveries / 100);
 }
 
 /// A hub with a small ring, so that much is read from the log.
@@ -85,6 +89,7 @@ struct World<'a> {
     /// The errors of requests for topics that are not granted.
     refusal: Option<String>,
     answers: usize,
+    drains: bool,
 }
 
 /// One reader, and its delivery path.
@@ -94,6 +99,9 @@ struct Reader {
     begins: Option<String>,
     path: Path,
     has_ended: bool,
+    /// All its topics had ended when it was last read: a stream that knows it ends, although they
+    /// are reopened.
+    was_over: bool,
 }
 
 enum Path {
@@ -121,6 +129,7 @@ impl<'a> World<'a> {
             readers: Vec::new(),
             refusal: None,
             answers: 0,
+            drains: false,
         }
     }
 
@@ -141,6 +150,7 @@ impl<'a> World<'a> {
     /// Reads until all streams have ended, and returns how many answers were judged.
     fn finish(mut self) -> usize {
         let drain = self.hub.drain();
+        self.drains = true;
         while drain.open() > 0 {
             drain.end(READERS);
             (0..self.readers.len()).for_each(|at| self.read(at, usize::MAX));
@@ -154,24 +164,38 @@ impl<'a> World<'a> {
     fn publish(&mut self) {
         for _ in 0..=self.random.below(4) {
             let mut fact = self.oracle.draft(&mut self.random);
-            let topics: Vec<_> =
-                fact.topics.iter().map(|at| topic(&self.oracle.topics[*at])).collect();
-            let id = &fact.id;
-            let mut publication = publication(topics[0].as_str(), &fact.data)
-                .with_alternates(topics[1..].iter().cloned())
-                .with_private(fact.private);
-            // Two events of one topic with one key would be one event.
-            publication = match self.oracle.events.iter().any(|event| event.id == fact.id) {
-                true => publication.with_external_id(ExternalId::new(id).unwrap()),
-                false => publication.with_key(IdempotencyKey::new(id).unwrap()),
-            };
-            if let Some(text) = &fact.event_type {
-                publication = publication.with_type(event_type(text));
+            let publication = self.publication(&fact);
+            let fate = self.oracle.fate(&fact, self.gone());
+            match (fate, self.runtime.block_on(self.hub.publish(publication))) {
+                (Fate::Stored, Ok(appended)) if !appended.repeated => {
+                    fact.position = appended.position.to_string();
+                    self.oracle.publish(fact);
+                }
+                (Fate::Repeated(position), Ok(appended)) if appended.repeated => {
+                    assert_eq!(appended.position.to_string(), position);
+                }
+                (Fate::Refused, Err(PublishError::Append(AppendError::Ended { .. }))) => {}
+                (fate, answer) => panic!("{fate:?}, not {answer:?}"),
             }
-            let appended = self.runtime.block_on(self.hub.publish(publication)).unwrap();
-            fact.position = appended.position.to_string();
-            self.oracle.publish(fact);
         }
+    }
+
+    fn publication(&self, fact: &Fact) -> Publication {
+        let topics: Vec<_> = fact.topics.iter().map(|at| topic(&self.oracle.topics[*at])).collect();
+        let publication = match fact.what {
+            What::End => Publication::end(topics[0].clone(), Outcome::Done).with_data(&*fact.data),
+            What::Event | What::Reopening => publication(topics[0].as_str(), &fact.data)
+                .with_alternates(topics[1..].iter().cloned())
+                .with_reopening(fact.what == What::Reopening),
+        };
+        let publication = publication.with_private(fact.private);
+        // Two events of one topic with one key would be one event.
+        let publication = match self.oracle.events.iter().any(|event| event.id == fact.id) {
+            true => publication.with_external_id(ExternalId::new(&fact.id).unwrap()),
+            false => publication.with_key(IdempotencyKey::new(&fact.id).unwrap()),
+        };
+        let kind = fact.event_type.iter().map(|text| event_type(text));
+        kind.fold(publication, Publication::with_type)
     }
 
     fn join(&mut self) {
@@ -211,6 +235,7 @@ impl<'a> World<'a> {
             begins: begins.filter(|_| !custom_format),
             path,
             has_ended: false,
+            was_over: false,
         });
     }
 
@@ -228,9 +253,11 @@ impl<'a> World<'a> {
             (0, _) => (Start::Earliest, None),
             (1 | 2, _) => {
                 let count = self.random.below(6);
-                // A stream of several topics begins with those of each, and no position.
-                let begins =
-                    (!self.has_several_topics(wish)).then(|| self.before_last(wish, count));
+                // A stream of several topics begins with those of each, and no position. One whose
+                // topic has ended begins before the end.
+                let is_known =
+                    !self.has_several_topics(wish) && !self.oracle.has_ended(wish, self.gone());
+                let begins = is_known.then(|| self.before_last(wish, count));
                 (Start::Last(count), begins)
             }
             (8, _) => (Start::Latest, None),
@@ -259,7 +286,8 @@ impl<'a> World<'a> {
 
     fn before_last(&self, wish: &Wish, count: usize) -> String {
         let events = &self.oracle.events;
-        let permitted = |at: &usize| self.oracle.may_have(wish, &events[*at]);
+        let permitted =
+            |at: &usize| events[*at].what != What::End && self.oracle.may_have(wish, &events[*at]);
         let before =
             |at: usize| at.checked_sub(1).map_or(&self.first, |at| &events[at].position).clone();
         match count.checked_sub(1) {
@@ -313,7 +341,9 @@ impl<'a> World<'a> {
                 .for_each(|subscriber| self.dispatcher.writable(subscriber));
             self.drive();
         }
+        let gone = self.gone();
         let reader = &mut self.readers[at];
+        let had_ended = reader.has_ended;
         let text = match &mut reader.path {
             Path::Entries(subscription) => {
                 let items = poll(subscription, times, &mut reader.has_ended);
@@ -334,6 +364,12 @@ impl<'a> World<'a> {
             );
         }
         self.oracle.judge(&reader.reading, &text, self.tally);
+        let is_over = self.oracle.has_ended(&reader.reading.wish, gone);
+        if reader.has_ended && !had_ended && !self.drains {
+            assert!(is_over || reader.was_over, "{:?}", reader.reading.wish);
+            assert!(!reader.reading.custom_format, "its clients do not learn of the end");
+        }
+        reader.was_over = is_over;
     }
 
     fn drive(&mut self) {
@@ -391,7 +427,7 @@ impl<'a> World<'a> {
         let wish = self.random.pick(&self.accesses).clone();
         let mut kept = self.oracle.events[self.gone()..].iter();
         let seen = kept
-            .rfind(|event| self.oracle.may_see(&wish, event))
+            .rfind(|event| event.what != What::End && self.oracle.may_see(&wish, event))
             .map(|event| event.position.clone());
         let newest =
             self.runtime.block_on(self.hub.newest(&access_of(&self.oracle, &wish), None)).unwrap();
@@ -460,6 +496,15 @@ fn as_text(delivery: &Delivery) -> String {
                 entry.publication.event().data().unwrap(),
                 entry.position
             )
+        }
+        Delivery::End(entry) => {
+            let json = serde_json::json!({
+                "topic": entry.topic().as_str(),
+                "outcome": "done",
+                "reason": entry.data(),
+                "position": entry.position.to_string(),
+            });
+            format!("event: carafe.end\ndata: {json}\nid: {}\n\n", entry.position)
         }
         other => panic!("{other:?}"),
     }

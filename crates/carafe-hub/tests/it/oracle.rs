@@ -1,5 +1,5 @@
-//! Decides which subscriber may see what, over plain texts. It shares no code with the hub, so that
-//! it does not share the hub's defects.
+//! Decides which subscriber may see what, and which topics have ended, over plain texts. It shares
+//! no code with the hub, so that it does not share the hub's defects.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -56,16 +56,37 @@ pub(crate) struct Oracle {
     positions: HashSet<String>,
 }
 
-/// An event as its publisher knows it.
+/// An event as its publisher knows it, or the end of a topic.
 pub(crate) struct Fact {
+    pub(crate) what: What,
     /// The numbers of its topics, the canonical one first.
     pub(crate) topics: Vec<usize>,
     pub(crate) private: bool,
+    /// The data of an event, or the reason of an end.
     pub(crate) data: String,
     /// The publisher's ID.
     pub(crate) id: String,
     pub(crate) event_type: Option<String>,
     pub(crate) position: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Event,
+    /// An event that begins a new life of its topics.
+    Reopening,
+    /// The end of its only topic, as done.
+    End,
+}
+
+/// What the hub has to answer to a publisher with the right to publish.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Stored,
+    /// The topic has ended in the same way at this position.
+    Repeated(String),
+    /// A topic has ended.
+    Refused,
 }
 
 /// What a secret belongs to.
@@ -102,6 +123,7 @@ pub(crate) struct Tally {
     pub(crate) events: usize,
     pub(crate) positions: usize,
     pub(crate) gaps: usize,
+    pub(crate) ends: usize,
 }
 
 impl Oracle {
@@ -118,20 +140,27 @@ impl Oracle {
 
     /// An event that is not published yet.
     pub(crate) fn draft(&self, random: &mut Random) -> Fact {
+        let what = match random.below(16) {
+            0 => What::End,
+            1..4 => What::Reopening,
+            _ => What::Event,
+        };
         // The last topics are never published to.
         let count = self.topics.len() - 4;
         let mut topics = vec![random.below(count)];
-        if random.one_in(3) {
+        if what != What::End && random.one_in(3) {
             topics.extend(random.some(2, count));
         }
-        let shared = random.one_in(8).then(|| random.below(self.events.len().max(1)));
+        let shares = what != What::End && random.one_in(8);
+        let shared = shares.then(|| random.below(self.events.len().max(1)));
         let shared = shared.and_then(|at| self.events.get(at)).map(|event| event.id.clone());
         Fact {
+            what,
             topics,
             private: random.one_in(2),
             data: random.secret(),
             id: shared.unwrap_or_else(|| random.secret()),
-            event_type: random.one_in(3).then(|| random.secret()),
+            event_type: (what != What::End && random.one_in(3)).then(|| random.secret()),
             position: String::new(),
         }
     }
@@ -146,6 +175,37 @@ impl Oracle {
         }
         self.positions.insert(fact.position.clone());
         self.events.push(fact);
+    }
+
+    /// What has to become of a draft. The first `gone` events are trimmed.
+    pub(crate) fn fate(&self, draft: &Fact, gone: usize) -> Fate {
+        let end = draft.topics.iter().find_map(|topic| self.end_of(*topic, gone));
+        match (draft.what, end) {
+            (What::Reopening, _) | (_, None) => Fate::Stored,
+            (What::Event, Some(_)) => Fate::Refused,
+            (What::End, Some(end)) => Fate::Repeated(end.position.clone()),
+        }
+    }
+
+    /// The end of a topic that was not reopened since.
+    fn end_of(&self, topic: usize, gone: usize) -> Option<&Fact> {
+        let changes = |fact: &&Fact| fact.what != What::Event && fact.topics.contains(&topic);
+        self.events[gone..].iter().rfind(changes).filter(|fact| fact.what == What::End)
+    }
+
+    /// Whether a reader asks for exact topics only, which have all ended, as far as it may know.
+    pub(crate) fn has_ended(&self, wish: &Wish, gone: usize) -> bool {
+        let asked = match &wish.asked[..] {
+            [] if wish.public => &[][..],
+            [] => &wish.granted,
+            asked => asked,
+        };
+        let end = |matcher: &usize| {
+            let name = &self.matchers[*matcher];
+            let topic = self.topics.iter().position(|topic| topic == name)?;
+            self.end_of(topic, gone).filter(|end| self.may_see(wish, end))
+        };
+        !asked.is_empty() && asked.iter().all(|matcher| end(matcher).is_some())
     }
 
     pub(crate) fn is_exact(&self, matcher: usize) -> bool {
@@ -212,7 +272,13 @@ impl Oracle {
             );
         }
         match (event, field("event")) {
+            (Some(event), "carafe.end") => {
+                assert_eq!((event.what, field("id")), (What::End, &*event.position), "{block}");
+                self.judge_end(event, field("data"));
+                tally.ends += 1;
+            }
             (Some(event), _) => {
+                assert_ne!(event.what, What::End, "{block}");
                 let id = if reading.custom_format { &event.id } else { &event.position };
                 assert_eq!(field("id"), id, "{block}");
                 tally.events += 1;
@@ -253,6 +319,18 @@ impl Oracle {
     /// The position is one that the hub has given out, of any event.
     fn judge_position(&self, reading: &Reading, position: &str) {
         assert!(position == reading.requested || self.positions.contains(position), "{position}");
+    }
+
+    /// The end says what its publisher has said, and nothing else.
+    fn judge_end(&self, end: &Fact, json: &str) {
+        let said: BTreeMap<String, String> = serde_json::from_str(json).unwrap();
+        let expected = [
+            ("outcome", "done"),
+            ("position", &end.position),
+            ("reason", &end.data),
+            ("topic", &self.topics[end.topics[0]]),
+        ];
+        assert!(said.iter().map(|(name, value)| (&**name, &**value)).eq(expected), "{json}");
     }
 
     /// What a custom format writes beside events, and nothing else.
