@@ -15,6 +15,7 @@ mod bodies;
 mod corpora;
 mod drain;
 mod event_stream;
+mod grant_table;
 mod http2_floods;
 mod ingest;
 mod keys;
