@@ -6,11 +6,12 @@ use crate::step::Step;
 use crate::tool::Tool;
 
 /// The fuzz targets.
-const TARGETS: [&str; 9] = [
+const TARGETS: [&str; 10] = [
     "batch",
     "commit",
     "decoder",
     "form",
+    "ingest",
     "last-event-id",
     "query",
     "records",

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::any_batch::any_batch_is_stored_whole_or_not_at_all;
 use crate::any_form::any_form_is_stored_or_refused;
+use crate::any_ingest::any_body_is_ingested_alike_however_it_is_split;
 use crate::any_position::{Came, any_last_event_id_is_found_or_reported};
 use crate::any_query::any_query_is_understood_or_refused;
 use crate::any_records::any_records_end_their_own_stream_only;
@@ -71,6 +72,18 @@ fn every_form_of_the_fuzz_corpus_is_stored_or_refused() {
     let stored = try_all("form", any_form_is_stored_or_refused);
     let whole = count(&stored, |stored| *stored);
     assert!(whole >= 8 && stored.len() - whole >= 10, "{whole} of {}", stored.len());
+}
+
+#[test]
+fn every_body_of_the_fuzz_corpus_is_ingested_alike_however_it_is_split() {
+    let judged = try_all("ingest", any_body_is_ingested_alike_however_it_is_split);
+    let ingested: Vec<_> = judged.iter().flatten().collect();
+    assert_eq!(judged.len() - ingested.len(), 1, "one input has no body");
+    let whole = count(&ingested, |one| one.status < 300 && one.stored > 0);
+    let part = count(&ingested, |one| one.status >= 400 && one.stored > 0);
+    let none = count(&ingested, |one| one.status >= 400 && one.stored == 0);
+    assert!(whole >= 15 && part >= 8 && none >= 8, "{whole}, {part} and {none}");
+    assert!(count(&ingested, |one| one.repeated > 0) >= 3);
 }
 
 #[test]

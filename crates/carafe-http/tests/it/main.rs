@@ -5,6 +5,7 @@
 
 mod any_batch;
 mod any_form;
+mod any_ingest;
 mod any_position;
 mod any_query;
 mod any_records;
