@@ -121,6 +121,7 @@ pub(crate) async fn page(
         }
     }
     let page = reader.finish().await.map_err(|error| refused(error.into()))?;
+    app.options.metrics.page();
     // The history before the page may be kept by then, so a page with a gap is not fixed.
     let caching = match page.is_full && page.gap.is_none() && !asked.is_latest {
         false => Caching::None,

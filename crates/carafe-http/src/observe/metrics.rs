@@ -48,6 +48,7 @@ struct Counters {
     refused: Family<Labels<2>, Counter>,
     stored: Histogram,
     ingests: Gauge,
+    pages: Counter,
     revocations: Gauge,
     delivered: Delivered,
     added: Sources,
@@ -97,6 +98,7 @@ impl Default for Metrics {
             refused: Family::default(),
             stored: Histogram::new(buckets),
             ingests: Gauge::default(),
+            pages: Counter::default(),
             revocations: Gauge::default(),
             delivered: Delivered::default(),
             added: Sources::default(),
@@ -134,6 +136,11 @@ impl Metrics {
     pub(crate) fn ingests(&self) -> OpenIngest {
         self.0.ingests.inc();
         OpenIngest(self.clone())
+    }
+
+    /// Counts a page of history that was read.
+    pub(crate) fn page(&self) {
+        self.0.pages.inc();
     }
 
     /// Shows how many revocations are in force.
@@ -196,6 +203,11 @@ impl Metrics {
             "carafe_ingests",
             "Open ingest requests: their events are stored as they arrive",
             counters.ingests.clone(),
+        );
+        registry.register(
+            "carafe_pages",
+            "Pages of history read, also by long polls and for clients that have them already",
+            counters.pages.clone(),
         );
         registry.register(
             "carafe_revocations",

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use carafe_http::{Options, router};
+use carafe_http::{Options, metrics_router, router};
 use carafe_hub::Hub;
 use carafe_log::{MemoryLog, Outcome, Publication};
 use carafe_protocol::Topic;
@@ -80,4 +80,23 @@ async fn an_app_has_to_allow_shared_caches() {
     hub.publish(Publication::new(topic(), "2")).await.unwrap();
     let target = format!("/events/chat/1?format=json&limit=1&last_event_id={first}");
     assert_eq!(get(&app, &target).await.1, "private, no-cache");
+}
+
+#[tokio::test]
+async fn pages_are_counted_also_for_clients_that_have_them() {
+    let (hub, options) = (Hub::new(MemoryLog::default()), Options::default());
+    let metrics = metrics_router(&options, hub.clone());
+    let app = router(hub.clone(), options);
+    let first = hub.publish(Publication::new(topic(), "1")).await.unwrap().position;
+    hub.publish(Publication::new(topic(), "2")).await.unwrap();
+    assert_eq!(get(&app, "/events/chat/1?format=json").await.0, StatusCode::OK);
+    let target = format!("/events/chat/1?format=json&limit=1&last_event_id={first}");
+    let known = Request::get(target).header("if-none-match", "*").body(Body::empty()).unwrap();
+    assert_eq!(app.clone().oneshot(known).await.unwrap().status(), StatusCode::NOT_MODIFIED);
+    let refused = get(&app, "/events/chat/1?format=json&limit=0").await.0;
+    assert_eq!(refused, StatusCode::BAD_REQUEST);
+    let scrape = Request::get("/metrics").body(Body::empty()).unwrap();
+    let scraped = metrics.oneshot(scrape).await.unwrap().into_body().collect().await.unwrap();
+    let text = String::from_utf8(scraped.to_bytes().to_vec()).unwrap();
+    assert!(text.contains("\ncarafe_pages_total 2\n"), "{text}");
 }
