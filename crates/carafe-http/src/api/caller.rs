@@ -122,10 +122,7 @@ impl<'a> Caller<'a> {
         &self,
         topics: impl IntoIterator<Item = &'t Topic>,
     ) -> Result<(), Problem> {
-        for topic in topics {
-            self.may_publish_to_one(topic)?;
-        }
-        Ok(())
+        self.may(|rights| &rights.publish, topics, "may be published to")
     }
 
     #[cfg(feature = "mercure")]
@@ -137,18 +134,6 @@ impl<'a> Caller<'a> {
             return Err(Problem::of(ProblemKind::Forbidden, detail));
         }
         Ok(())
-    }
-
-    fn may_publish_to_one(&self, topic: &Topic) -> Result<(), Problem> {
-        #[cfg(feature = "mercure")]
-        self.check_not_of_hub(topic)?;
-        match self.rights.publish.covers(topic) {
-            true => Ok(()),
-            false => Err(self.refused(format!(
-                "the topic `{topic}` is not among those that may be published to: use others, or \
-                 ask for a grant of it"
-            ))),
-        }
     }
 
     /// Rejects what a right over topics does not cover. `action` says what, as in "may be stopped".
@@ -164,7 +149,8 @@ impl<'a> Caller<'a> {
             self.check_not_of_hub(topic)?;
             if !granted.covers(topic) {
                 return Err(self.refused(format!(
-                    "the topic `{topic}` is not among those that {action}: ask for a grant of it"
+                    "the topic `{topic}` is not among those that {action}: use others, or ask for \
+                     a grant of it"
                 )));
             }
         }

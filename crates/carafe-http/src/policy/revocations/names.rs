@@ -55,7 +55,7 @@ impl Names {
         // Not a number: as if it were missing, which is the case that is refused.
         let issued = verified.claims.get("iat").and_then(serde_json::Value::as_f64);
         Self {
-            subject: text("sub").map(hash),
+            subject: verified.subject().map(hash),
             token_id: text("jti").map(hash),
             issuer: text("iss").map(hash),
             // Saturates; negative times are long past.
