@@ -33,7 +33,7 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     if let Some(token) = token::to_send(options.hub.token_file.as_deref())? {
         hub = match options.hub.token_file.clone() {
             // Read again for each request, because the token in it may have been replaced.
-            Some(file) => hub.with_bearer_from(move || ready(token::read_again(&file))),
+            Some(file) => hub.with_bearer_from(move |_| ready(token::read_again(&file))),
             None => hub.with_bearer(&token),
         };
     }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::ready;
 
-use carafe_client::{Error, EventSource, Lost, ReceivedEvent};
+use carafe_client::{Error, EventSource, Lost, ReceivedEvent, State};
 use carafe_protocol::TopicMatcher;
 use jiff::Timestamp;
 use url::Url;
@@ -52,7 +52,7 @@ impl Source<'_> {
         let (mut last, mut oldest) = (FIRST, String::new());
         loop {
             let mut events = self.open_at(Some(("last", last.to_string())))?;
-            let first = match first_event(&mut events).await {
+            let first = match events.next().await.transpose() {
                 // To find so many may take too many tests of patterns.
                 Err(Error::Refused { status: 400, .. }) if last > FIRST => {
                     return Ok((self.open_at(Some(("earliest", "true".into())))?, None));
@@ -73,10 +73,13 @@ impl Source<'_> {
             .last_event_id(self.after.as_str())
             .event_bytes(settings::bytes(self.options.event_bytes))
             .first_must_succeed()
-            .with_control_events()
-            .on_lost(move |lost| outage.report(lost, "reconnecting"));
+            .on_state(move |state| {
+                if let State::Waiting { reason, .. } = state {
+                    outage.report(reason, "reconnecting");
+                }
+            });
         Ok(match token(self.options)? {
-            Some(mut token) => source.bearer_from(move || ready(Ok::<_, Infallible>(token()))),
+            Some(mut token) => source.bearer_from(move |_| ready(Ok::<_, Infallible>(token()))),
             None => source,
         }
         .connect())
@@ -106,7 +109,7 @@ impl Source<'_> {
             Error::Unreachable(Lost::Unreachable(reason)) => {
                 Failure::failed(format!("cannot connect to {url}: {reason}; {START_A_HUB}"))
             }
-            Error::NotAnEventStream => {
+            Error::NotAnEventStream | Error::Unreachable(Lost::Html) => {
                 Failure::failed(format!("{url} is not the URL of a hub: {error}"))
             }
             Error::TooLarge(too_large) => Failure::failed(format!(
@@ -116,16 +119,6 @@ impl Source<'_> {
             error => Failure::failed(error),
         }
     }
-}
-
-/// The first event that is not the hub's own.
-async fn first_event(events: &mut EventSource) -> Result<Option<ReceivedEvent>, Error> {
-    while let Some(event) = events.next().await.transpose()? {
-        if !event.event_type.starts_with("carafe.") {
-            return Ok(Some(event));
-        }
-    }
-    Ok(None)
 }
 
 /// The query parameter for a topic or a pattern.

@@ -1,31 +1,33 @@
 //! The file in which `carafe subscribe --state` keeps its position between runs.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use carafe_client::FileStore;
 
 use crate::failure::Failure;
 
 /// The ID of the last event that was printed.
 pub(crate) struct StateFile {
     path: PathBuf,
+    store: FileStore,
     saved: String,
 }
 
 impl StateFile {
     /// Reads the file. If it does not exist, there is no position yet.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
-        let saved = match fs::read_to_string(path) {
-            Ok(text) => one_id(&text).ok_or_else(|| {
-                let path = path.display();
-                Failure::usage(format!("{path} is not a state file: choose another, or delete it"))
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                return Err(Failure::usage(format!("cannot read {}: {error}", path.display())));
+        let store = FileStore::new(path);
+        let saved = match store.read() {
+            // The IDs of a hub have no spaces: another file must not be overwritten.
+            Ok(Some(id)) if id.is_empty() || id.contains(char::is_whitespace) => {
+                Err(is_other(path))
             }
+            Ok(id) => Ok(id.unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(is_other(path)),
+            Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
         };
-        Ok(Self { path: path.into(), saved })
+        Ok(Self { path: path.into(), store, saved: saved? })
     }
 
     /// The position; empty if there is none yet.
@@ -37,7 +39,7 @@ impl StateFile {
         if id.is_empty() || id == self.saved {
             return Ok(());
         }
-        replace(&self.path, id).map_err(|error| {
+        self.store.write(id).map_err(|error| {
             Failure::failed(format!("cannot write {}: {error}", self.path.display()))
         })?;
         self.saved = id.into();
@@ -45,24 +47,15 @@ impl StateFile {
     }
 }
 
-/// Replaces the file at once: after a crash it has the old position or the new one.
-fn replace(path: &Path, id: &str) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let mut file = File::create(&new)?;
-    writeln!(file, "{id}")?;
-    // Before the rename, or a power failure could leave an empty file under the name.
-    file.sync_all()?;
-    fs::rename(new, path)
-}
-
-fn one_id(text: &str) -> Option<String> {
-    let id = text.strip_suffix('\n')?;
-    (!id.is_empty() && !id.contains(char::is_whitespace)).then(|| id.into())
+fn is_other(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::usage(format!("{path} is not a state file: choose another, or delete it"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,8 +4,7 @@ use std::fmt::Write;
 use std::future::ready;
 use std::time::{Duration, Instant};
 
-use carafe_client::{Error, EventSource, ReceivedEvent};
-use serde::Deserialize;
+use carafe_client::{Control, Error, EventSource, Gap, Item};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::SubscribeOptions;
@@ -43,7 +42,7 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
         left: options.count.unwrap_or(u64::MAX),
     };
     if let Some(first) = first {
-        subscriber.print(Ok(first))?;
+        subscriber.print(Ok(Item::Event(first)))?;
     }
     match state {
         None => subscriber.run().await,
@@ -65,9 +64,9 @@ struct Subscriber<'a> {
 impl Subscriber<'_> {
     async fn run(mut self) -> Result<(), Failure> {
         while self.left > 0
-            && let Some(event) = self.events.next().await
+            && let Some(item) = self.events.next_item().await
         {
-            self.print(event)?;
+            self.print(item)?;
         }
         Ok(())
     }
@@ -89,9 +88,9 @@ impl Subscriber<'_> {
                 biased;
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                event = self.events.next() => match event {
-                    Some(event) => {
-                        self.print(event)?;
+                item = self.events.next_item() => match item {
+                    Some(item) => {
+                        self.print(item)?;
                         false
                     }
                     None => return Ok(()),
@@ -106,35 +105,28 @@ impl Subscriber<'_> {
         Ok(())
     }
 
-    fn print(&mut self, event: Result<ReceivedEvent, Error>) -> Result<(), Failure> {
-        let event = event.map_err(|error| self.source.failure(error))?;
+    fn print(&mut self, item: Result<Item, Error>) -> Result<(), Failure> {
+        let item = item.map_err(|error| self.source.failure(error))?;
         self.source.outage.end("connected");
-        if event.event_type == "carafe.gap" {
-            eprintln!("carafe: {}", gap(&event));
-        } else if !event.event_type.starts_with("carafe.")
-            && let Some(line) = self.printer.line(&event)?
-        {
-            self.output.line(&line)?;
-            self.left = self.left.saturating_sub(1);
+        match item {
+            Item::Control(Control::Gap(gap)) => eprintln!("carafe: {}", words(&gap)),
+            Item::Control(_) => {}
+            Item::Event(event) => {
+                if let Some(line) = self.printer.line(&event)? {
+                    self.output.line(&line)?;
+                    self.left = self.left.saturating_sub(1);
+                }
+            }
         }
-        self.printed.clone_from(&event.last_event_id);
+        self.events.last_event_id().clone_into(&mut self.printed);
         Ok(())
     }
 }
 
-#[derive(Deserialize)]
-struct Gap {
-    requested: String,
-    oldest: Option<String>,
-}
-
-/// The message for a `carafe.gap` event.
-fn gap(event: &ReceivedEvent) -> String {
-    let Ok(gap) = serde_json::from_str::<Gap>(&event.data) else {
-        return "gap: some events are no longer stored".into();
-    };
+/// The message for a gap.
+fn words(gap: &Gap) -> String {
     let mut words = format!("gap: some events after {} are no longer stored", gap.requested);
-    match gap.oldest {
+    match &gap.oldest {
         Some(oldest) => write!(words, "; the oldest stored event is {oldest}"),
         None => write!(words, "; no events are stored"),
     }

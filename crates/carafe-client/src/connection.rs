@@ -3,12 +3,19 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Response, StatusCode};
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
+use reqwest::{Client, Method, Response, StatusCode};
 
-use crate::error::{Error, Lost, TransportError};
+use crate::cause::Cause;
+use crate::error::{Error, Lost};
 use crate::http::{is_temporary, parse, retry_after, words};
+use crate::redirect::{Outgoing, SendError};
 use crate::token::{NoToken, TokenFuture};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The outcome of a request.
 pub(crate) enum Answer {
@@ -18,75 +25,109 @@ pub(crate) enum Answer {
     NoContent,
     /// Another attempt may succeed.
     Lost(Lost),
+    /// The server refuses the token.
+    Unauthorized(Error),
     /// No attempt will succeed.
     Fatal(Error),
 }
 
-/// Requests the stream, with a token if there is one to fetch.
-pub(crate) async fn request(
-    client: Client,
-    url: String,
-    headers: HeaderMap,
-    token: Option<TokenFuture>,
-    time: Duration,
-) -> Answer {
-    let sent = async {
-        let headers = authorized(headers, token).await?;
-        Ok(send(client, url, headers).await)
-    };
-    // Covers the token, name resolution, the handshakes and the response head.
-    match tokio::time::timeout(time, sent).await {
-        Err(_) => Answer::Lost(Lost::Idle(time)),
-        Ok(Ok(answer)) => answer,
-        Ok(Err(NoToken::Failed(error))) => Answer::Lost(Lost::NoToken(error)),
-        Ok(Err(NoToken::Unsendable)) => Answer::Fatal(Error::UnsendableToken),
+/// A request for a stream.
+pub(crate) struct Request {
+    pub(crate) client: Client,
+    pub(crate) url: String,
+    pub(crate) method: Method,
+    /// The headers of the program.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) last_event_id: String,
+    pub(crate) token: Option<TokenFuture>,
+    /// The time for the token, name resolution, the handshakes and the response head.
+    pub(crate) time: Duration,
+}
+
+impl Request {
+    pub(crate) async fn answer(self) -> Answer {
+        let time = self.time;
+        match tokio::time::timeout(time, self.send()).await {
+            Ok(Ok(answer) | Err(answer)) => answer,
+            Err(_) => Answer::Lost(Lost::Silence(time)),
+        }
+    }
+
+    async fn send(self) -> Result<Answer, Answer> {
+        let headers = self.public_headers().map_err(Answer::Fatal)?;
+        let url = parse(&self.url)
+            .map_err(|reason| Answer::Fatal(Error::BadUrl { url: self.url.clone(), reason }))?;
+        let mut private = self.headers;
+        if let Some(token) = self.token {
+            private.insert(AUTHORIZATION, token.await?);
+        }
+        let (method, body) = (self.method, self.body);
+        // Each connection begins at this URL: a redirect may lead elsewhere the next time.
+        let request = Outgoing { method, url, headers, private, body, may_become_get: true };
+        let response = request.send(&self.client).await.map_err(|error| {
+            Answer::Lost(Lost::Unreachable(match error {
+                SendError::Http(error) => Cause::of(error),
+                SendError::Redirect(cause) => cause,
+            }))
+        })?;
+        Ok(judge(response).await)
+    }
+
+    /// The headers that `EventSource` of a browser sends (WHATWG HTML, 9.2.2, and Fetch, 4.5, for
+    /// its cache mode).
+    fn public_headers(&self) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if !self.last_event_id.is_empty() {
+            // UTF-8 as it is, as browsers send it. Resuming without an ID that cannot be sent would
+            // skip events silently.
+            let id = HeaderValue::from_bytes(self.last_event_id.as_bytes());
+            headers.insert(LAST_EVENT_ID, id.map_err(|_| Error::UnsendableId)?);
+        }
+        Ok(headers)
     }
 }
 
-async fn authorized(
-    mut headers: HeaderMap,
-    token: Option<TokenFuture>,
-) -> Result<HeaderMap, NoToken> {
-    if let Some(token) = token {
-        headers.insert(AUTHORIZATION, token.await?);
-    }
-    Ok(headers)
-}
-
-async fn send(client: Client, url: String, headers: HeaderMap) -> Answer {
-    let parsed = match parse(&url) {
-        Ok(parsed) => parsed,
-        Err(reason) => return Answer::Fatal(Error::BadUrl { url, reason }),
-    };
-    let request =
-        // The headers that `EventSource` of a browser sends (WHATWG HTML, 9.2.2).
-        client.get(parsed).header(ACCEPT, "text/event-stream").header(CACHE_CONTROL, "no-store");
-    let request = request.headers(headers);
-    match request.send().await {
-        Err(error) => Answer::Lost(Lost::Unreachable(TransportError::of(error))),
-        Ok(response) => judge(response).await,
+impl From<NoToken> for Answer {
+    fn from(missing: NoToken) -> Self {
+        match missing {
+            NoToken::Failed(cause) => Self::Lost(Lost::NoToken(cause)),
+            NoToken::Unsendable => Self::Fatal(Error::UnsendableToken),
+        }
     }
 }
 
 async fn judge(response: Response) -> Answer {
-    match response.status() {
-        StatusCode::OK if is_event_stream(&response) => Answer::Open(response),
-        // 9.2.3 fails the connection for good here, too.
-        StatusCode::OK => Answer::Fatal(Error::NotAnEventStream),
+    let status = response.status();
+    match status {
+        StatusCode::OK => match essence(&response).as_str() {
+            "text/event-stream" => Answer::Open(response),
+            // A captive portal, a proxy's maintenance page or a login page.
+            "text/html" | "application/xhtml+xml" => Answer::Lost(Lost::Html),
+            // 9.2.3 fails the connection for good here, too.
+            _ => Answer::Fatal(Error::NotAnEventStream),
+        },
         StatusCode::NO_CONTENT => Answer::NoContent,
-        status if is_temporary(status) => {
+        _ if is_temporary(status) => {
             let retry_after = retry_after(response.headers());
-            Answer::Lost(Lost::Refused { words: words(response).await, retry_after })
+            let words = words(response).await;
+            Answer::Lost(Lost::Refused { status: status.as_u16(), words, retry_after })
         }
-        status => {
-            Answer::Fatal(Error::Refused { status: status.as_u16(), words: words(response).await })
+        _ => {
+            let refused = Error::Refused { status: status.as_u16(), words: words(response).await };
+            match status {
+                StatusCode::UNAUTHORIZED => Answer::Unauthorized(refused),
+                _ => Answer::Fatal(refused),
+            }
         }
     }
 }
 
-fn is_event_stream(response: &Response) -> bool {
+/// The content type without its parameters: an event stream is always UTF-8.
+fn essence(response: &Response) -> String {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // Parameters such as `charset` are ignored: an event stream is always UTF-8.
     let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("text/event-stream")
+    essence.trim().to_ascii_lowercase()
 }

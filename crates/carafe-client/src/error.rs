@@ -1,20 +1,21 @@
 //! The errors of reading a stream, and the failures of one connection that lead to another.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use carafe_protocol::EventTooLarge;
 
+use crate::cause::Cause;
+
 /// The reason why one connection cannot be made or has ended. The event source connects again.
 ///
 /// ```
-/// use carafe_client::{EventSource, Lost};
+/// use carafe_client::{EventSource, Lost, State};
 ///
 /// let source = EventSource::options("http://127.0.0.1:3000/events/orders")
-///     .on_lost(|lost| match lost {
-///         Lost::Ended => println!("the server closed the stream"),
-///         lost => println!("{lost}"),
+///     .on_state(|state| match state {
+///         State::Waiting { reason: Lost::Closed, .. } => println!("the server closed the stream"),
+///         State::Waiting { reason, .. } => println!("{reason}"),
+///         _ => {}
 ///     })
 ///     .connect();
 /// # drop(source);
@@ -24,28 +25,33 @@ use carafe_protocol::EventTooLarge;
 pub enum Lost {
     /// The server cannot be reached.
     #[error("cannot connect: {0}")]
-    Unreachable(#[source] TransportError),
-    /// The server rejects the request for now.
+    Unreachable(#[source] Cause),
+    /// The server rejects the request for now: 408, 425, 429 or 5xx.
     #[error("the server rejects the request for now: {words}")]
     Refused {
+        /// The status of the response.
+        status: u16,
         /// The detail of the server's problem document, or its status.
         words: String,
         /// The time of the `Retry-After` header.
         retry_after: Option<Duration>,
     },
+    /// The response is a web page, such as of a login or of a proxy. It goes away after a while.
+    #[error("the response is a web page instead of an event stream")]
+    Html,
     /// There is no token for the connection: see
     /// [`EventSourceOptions::bearer_from`](crate::EventSourceOptions::bearer_from).
     #[error("cannot get a token: {0}")]
-    NoToken(#[source] TransportError),
+    NoToken(#[source] Cause),
     /// The connection broke.
     #[error("the connection broke: {0}")]
-    Broken(#[source] TransportError),
+    Broken(#[source] Cause),
     /// The server ended the stream.
     #[error("the server ended the stream")]
-    Ended,
-    /// No byte arrived within [`EventSourceOptions::idle`](crate::EventSourceOptions::idle).
-    #[error("no data arrived for {} s", .0.as_secs())]
-    Idle(Duration),
+    Closed,
+    /// No byte arrived within [`EventSourceOptions::silence`](crate::EventSourceOptions::silence).
+    #[error("no data arrived for {} s", .0.as_secs_f32())]
+    Silence(Duration),
 }
 
 /// The error that ended an event source.
@@ -74,7 +80,7 @@ pub enum Error {
         url: String,
         /// What is wrong with it.
         #[source]
-        reason: TransportError,
+        reason: Cause,
     },
     /// The server rejects the request, and another attempt would not help.
     #[error("the server rejects the request ({status}): {words}")]
@@ -84,7 +90,7 @@ pub enum Error {
         /// The detail of the server's problem document, or its status.
         words: String,
     },
-    /// The response has another content type than `text/event-stream`.
+    /// The response has another content type than `text/event-stream`, and is no web page.
     #[error("the response is not an event stream: check the URL")]
     NotAnEventStream,
     /// An event is larger than
@@ -102,68 +108,14 @@ pub enum Error {
     /// The token cannot be sent in a header.
     #[error("the token has control characters: use it as it was issued, on one line")]
     UnsendableToken,
+    /// This header, as [`EventSourceOptions::header`](crate::EventSourceOptions::header) has set
+    /// it, cannot be sent.
+    #[error("the header {0:?} cannot be sent: check the characters of its name and its value")]
+    UnsendableHeader(String),
+    /// The position cannot be loaded from the [`Store`](crate::Store), or saved in it.
+    #[error("cannot keep the position: {0}")]
+    Store(#[source] Cause),
 }
-
-/// A failure of the connection, a response that cannot be read, or a URL that cannot be parsed.
-///
-/// Its text is that of the innermost error, which a person can act on: `Connection refused`
-/// instead of `error sending request`. [`source`](std::error::Error::source) is the error of the
-/// HTTP client, if there is one. Two of these errors are equal if their texts are equal.
-///
-/// ```no_run
-/// use std::error::Error;
-///
-/// use carafe_client::{Publish, PublisherError, Publisher};
-///
-/// # async fn example() {
-/// let hub = Publisher::new("http://127.0.0.1:3000");
-/// if let Err(PublisherError::Unreachable { reason, .. }) = hub.publish(&Publish::to("a", "b")).await {
-///     println!("{reason}, because of {:?}", reason.source());
-/// }
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct TransportError {
-    text: String,
-    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
-}
-
-impl TransportError {
-    /// Keeps the error, and takes the text of its innermost source.
-    pub(crate) fn of(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        let mut innermost: &dyn std::error::Error = &error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        Self { text: innermost.to_string(), source: Some(Arc::new(error)) }
-    }
-}
-
-impl From<String> for TransportError {
-    fn from(text: String) -> Self {
-        Self { text, source: None }
-    }
-}
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for TransportError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
-
-impl PartialEq for TransportError {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for TransportError {}
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +128,7 @@ mod tests {
     fn a_lost_connection_has_the_text_and_the_source_of_its_cause() {
         let inner = io::Error::from(io::ErrorKind::ConnectionRefused);
         let text = inner.to_string();
-        let lost = Lost::Unreachable(TransportError::of(inner));
+        let lost = Lost::Unreachable(Cause::of(inner));
         assert_eq!(lost.to_string(), format!("cannot connect: {text}"));
         let source = lost.source().and_then(|transport| transport.source()).unwrap();
         assert!(source.is::<io::Error>());

@@ -2,21 +2,27 @@
 //! polls it, and starts no task of its own.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use carafe_protocol::{Decoder, Received, ReceivedEvent};
 use futures_core::Stream;
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Response};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::backoff::Backoff;
-use crate::connection::{Answer, request};
-use crate::error::{Error, Lost, TransportError};
-use crate::http::client;
-use crate::options::EventSourceOptions;
+use crate::body::Body;
+use crate::cause::Cause;
+use crate::connection::{Answer, Request};
+use crate::connections::Connections;
+use crate::control::Item;
+use crate::error::{Error, Lost};
+use crate::options::{Bearer, EventSourceOptions};
+use crate::saver::{Saver, Urgency};
+use crate::state::{Announced, EndReason, State, States};
+use crate::store::StoreFuture;
+use crate::token::TokenRequest;
 
 /// The events of a stream. It reconnects when the connection is lost.
 ///
@@ -24,8 +30,11 @@ use crate::options::EventSourceOptions;
 /// the last event ID, so that a server with a history resumes after that event. The stream ends
 /// after `204 No Content` and after an [`Error`].
 ///
-/// Events of the hub itself, such as `carafe.gap`, are hidden unless
-/// [`with_control_events`](EventSourceOptions::with_control_events) asks for them.
+/// What the hub itself reports, such as a gap, is not among the events: see
+/// [`next_item`](Self::next_item).
+///
+/// The source runs on the task that polls it, and reads no more than is asked for. Dropping it
+/// closes the connection.
 ///
 /// ```no_run
 /// use carafe_client::EventSource;
@@ -40,27 +49,25 @@ use crate::options::EventSourceOptions;
 /// ```
 pub struct EventSource {
     options: EventSourceOptions,
-    client: Client,
+    connections: Connections,
     decoder: Decoder,
     backoff: Backoff,
+    saver: Option<Saver>,
+    announced: Announced,
     was_open: bool,
+    /// The server has refused the last token.
+    is_refused: bool,
     phase: Phase,
 }
 
 enum Phase {
-    Waiting(Pin<Box<Sleep>>),
+    Begun,
+    Loading(StoreFuture<Option<String>>),
     Connecting(Pin<Box<dyn Future<Output = Answer> + Send>>),
-    Open(Box<Open>),
-    Closed,
-}
-
-/// An open connection.
-struct Open {
-    body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
-    /// Bytes that have arrived and are not decoded yet.
-    chunk: Bytes,
-    /// Elapses when the connection counts as dead; reset by each chunk.
-    dead: Pin<Box<Sleep>>,
+    Open(Box<Body>),
+    Waiting(Pin<Box<Sleep>>),
+    /// With the error, until it is returned.
+    Ended(Option<Error>),
 }
 
 impl EventSource {
@@ -75,26 +82,33 @@ impl EventSource {
         EventSourceOptions::new(url)
     }
 
-    fn with_options(options: EventSourceOptions) -> Self {
+    fn with_options(mut options: EventSourceOptions) -> Self {
         let decoder = Decoder::new()
             .with_limit(options.event_bytes)
             .with_last_event_id(options.last_event_id.as_str());
-        let mut source = Self {
-            client: client(),
+        let interval = options.save_interval;
+        Self {
+            connections: options.connections.take().unwrap_or_default(),
             decoder,
             backoff: Backoff::new(options.retry),
+            saver: options.store.take().map(|store| Saver::new(store, interval)),
+            announced: Announced::new(),
             was_open: false,
-            phase: Phase::Closed,
+            is_refused: false,
+            phase: Phase::Begun,
             options,
-        };
-        // Nothing is sent yet: the request is a future, which runs when the source is first polled.
-        source.phase = source.connecting();
-        source
+        }
     }
 
-    /// The next event; `None` once the source has ended.
+    /// The next event; `None` once the source has ended. It may be dropped and called again.
     pub async fn next(&mut self) -> Option<Result<ReceivedEvent, Error>> {
-        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// The next event or report of the hub; `None` once the source has ended. It may be dropped and
+    /// called again.
+    pub async fn next_item(&mut self) -> Option<Result<Item, Error>> {
+        poll_fn(|cx| self.poll_item(cx)).await
     }
 
     /// The ID of the event after which the stream resumes.
@@ -103,96 +117,259 @@ impl EventSource {
         self.decoder.last_event_id()
     }
 
-    fn connecting(&mut self) -> Phase {
-        let headers = match self.headers() {
-            Ok(headers) => headers,
-            Err(error) => return Phase::Connecting(Box::pin(async { Answer::Fatal(error) })),
-        };
-        let (client, url) = (self.client.clone(), self.options.url.clone());
-        // Fetched before each connection: the previous token may have expired.
-        let token = self.options.bearer.as_mut().map(|token| token());
-        Phase::Connecting(Box::pin(request(client, url, headers, token, self.options.idle)))
+    /// The present state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.announced.state()
     }
 
-    fn headers(&self) -> Result<HeaderMap, Error> {
-        let mut headers = HeaderMap::new();
-        let id = self.decoder.last_event_id();
-        if !id.is_empty() {
-            // UTF-8 as it is, as browsers send it. Resuming without an ID that cannot be sent would
-            // skip events silently.
-            let id = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| Error::UnsendableId)?;
-            headers.insert("last-event-id", id);
+    /// The changes of the state from now on. Each call returns all of them.
+    #[must_use]
+    pub fn states(&self) -> States {
+        self.announced.states()
+    }
+
+    /// Saves the position in the [store](EventSourceOptions::store), including the event that was
+    /// returned last. Call it before the program ends in order.
+    ///
+    /// # Errors
+    /// When the position cannot be saved.
+    pub async fn save(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_save(cx, Urgency::Last)).await.map_err(store_error)
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ReceivedEvent, Error>>> {
+        loop {
+            match ready!(self.poll_item(cx)) {
+                Some(Ok(Item::Control(_))) => {}
+                Some(Ok(Item::Event(event))) => return Poll::Ready(Some(Ok(event))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
         }
-        Ok(headers)
     }
 
-    /// Moves to the phase that follows the outcome of a request. An error ends the source.
-    fn answered(&mut self, answer: Answer) -> Result<(), Error> {
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
+        // The program asks for another item: it has handled the one before.
+        if !self.has_ended()
+            && let Err(error) = ready!(self.poll_save(cx, Urgency::Busy))
+        {
+            self.fail(store_error(error));
+        }
+        let polled = self.poll_source(cx);
+        if polled.is_pending()
+            && !self.has_ended()
+            && let Poll::Ready(Err(error)) = self.poll_save(cx, Urgency::Idle)
+        {
+            self.fail(store_error(error));
+            return self.poll_source(cx);
+        }
+        polled
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
+        loop {
+            match &mut self.phase {
+                Phase::Begun => self.begin(),
+                Phase::Loading(loading) => {
+                    let loaded = ready!(loading.as_mut().poll(cx));
+                    self.loaded(loaded);
+                }
+                Phase::Connecting(connecting) => {
+                    let answer = ready!(connecting.as_mut().poll(cx));
+                    self.answered(answer);
+                }
+                Phase::Open(body) if body.is_empty() => {
+                    if let Err(lost) = ready!(body.poll_chunk(cx)) {
+                        self.lost(lost);
+                    }
+                }
+                Phase::Open(_) => {
+                    if let Some(item) = self.decode() {
+                        return Poll::Ready(Some(Ok(item)));
+                    }
+                }
+                Phase::Waiting(sleep) => {
+                    ready!(sleep.as_mut().poll(cx));
+                    self.connect();
+                }
+                Phase::Ended(_) => return self.poll_ended(cx),
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    fn begin(&mut self) {
+        match &self.saver {
+            Some(saver) => self.phase = Phase::Loading(saver.load()),
+            None => self.connect(),
+        }
+    }
+
+    fn loaded(&mut self, loaded: io::Result<Option<String>>) {
+        match loaded {
+            Ok(position) => {
+                if let (Some(position), Some(saver)) = (position, &mut self.saver) {
+                    saver.loaded(&position);
+                    let decoder = std::mem::take(&mut self.decoder);
+                    self.decoder = decoder.with_last_event_id(position);
+                }
+                self.connect();
+            }
+            Err(error) => self.fail(store_error(error)),
+        }
+    }
+
+    fn connect(&mut self) {
+        if !matches!(self.announced.state(), State::Connecting) {
+            self.set_state(State::Connecting);
+        }
+        let options = &mut self.options;
+        if let Some(name) = options.unsendable_header.take() {
+            return self.fail(Error::UnsendableHeader(name));
+        }
+        let request = TokenRequest { refused: self.is_refused };
+        let request = Request {
+            client: self.connections.client.clone(),
+            url: options.url.clone(),
+            method: options.method.clone(),
+            headers: options.headers.clone(),
+            body: options.body.clone(),
+            last_event_id: self.decoder.last_event_id().into(),
+            // Fetched before each connection: the previous token may have expired.
+            token: options.bearer.as_mut().map(|bearer| bearer.fetch(request)),
+            time: options.silence,
+        };
+        self.phase = Phase::Connecting(Box::pin(request.answer()));
+    }
+
+    /// Moves to the phase that follows the outcome of a request.
+    fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::Open(response) => {
-                self.was_open = true;
-                self.phase = Phase::Open(Box::new(Open::new(response, &self.options)));
-                Ok(())
+                (self.was_open, self.is_refused) = (true, false);
+                let (head, body) = Body::of(response, self.options.silence);
+                self.phase = Phase::Open(Box::new(body));
+                self.set_state(State::Open(head));
             }
-            Answer::NoContent => {
-                self.phase = Phase::Closed;
-                Ok(())
-            }
+            Answer::NoContent => self.end(EndReason::Done),
             // Only until the first connection: later ones are always made again.
             Answer::Lost(lost) if self.options.first_must_succeed && !self.was_open => {
-                Err(Error::Unreachable(lost))
+                self.fail(Error::Unreachable(lost));
             }
-            Answer::Lost(lost) => {
-                self.lost(&lost);
-                Ok(())
+            Answer::Lost(lost) => self.lost(lost),
+            // The token may have expired on the way.
+            Answer::Unauthorized(_) if self.may_fetch_again() => {
+                self.is_refused = true;
+                self.connect();
             }
-            Answer::Fatal(error) => Err(error),
+            Answer::Unauthorized(error) | Answer::Fatal(error) => self.fail(error),
         }
     }
 
-    fn lost(&mut self, lost: &Lost) {
-        if let Some(on_lost) = &mut self.options.on_lost {
-            on_lost(lost);
+    fn may_fetch_again(&self) -> bool {
+        matches!(self.options.bearer, Some(Bearer::From(_))) && !self.is_refused
+    }
+
+    fn lost(&mut self, reason: Lost) {
+        if let Phase::Open(body) = &self.phase {
+            self.backoff.lasted(body.age());
         }
         // An event without its blank line is not delivered, and its ID does not count (9.2.6).
         self.decoder.next_stream();
-        let wait = match lost {
-            // `Retry-After` is a minimum. The backoff is counted all the same.
-            Lost::Refused { retry_after: Some(time), .. } => self.backoff.next().max(*time),
-            _ => self.backoff.next(),
+        let least = match &reason {
+            Lost::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
         };
+        let wait = self.backoff.next(least);
         self.phase = Phase::Waiting(Box::pin(sleep(wait)));
+        self.set_state(State::Waiting { until: Instant::now() + wait, reason });
     }
 
-    /// Decodes the received bytes up to the next event.
-    fn decode(&mut self) -> Result<Option<ReceivedEvent>, Error> {
-        let Phase::Open(open) = &mut self.phase else { return Ok(None) };
-        let mut input = &open.chunk[..];
-        let received = self.decoder.decode(&mut input);
-        // `input` is a part of the chunk, so `slice_ref` cannot panic. The rest waits until the
-        // next poll.
-        open.chunk = open.chunk.slice_ref(input);
-        match received? {
-            Some(Received::Event(event)) => Ok(Some(event)),
-            Some(Received::Retry(time)) => {
+    /// Decodes the received bytes up to the next item.
+    fn decode(&mut self) -> Option<Item> {
+        let Phase::Open(body) = &mut self.phase else { return None };
+        match body.decode(&mut self.decoder) {
+            Ok(Some(Received::Event(event))) => return Some(self.deliver(event)),
+            Ok(Some(Received::Retry(time))) => {
                 let (least, most) =
                     (self.options.retry_range.start(), self.options.retry_range.end());
                 self.backoff.set_base(time.min(*most).max(*least));
-                Ok(None)
             }
-            Some(Received::Comment(_)) | None => Ok(None),
+            Ok(Some(Received::Comment(_)) | None) => {}
+            // It will be too large again: another connection would not help.
+            Err(too_large) => self.fail(Error::TooLarge(too_large)),
+        }
+        None
+    }
+
+    fn deliver(&mut self, event: ReceivedEvent) -> Item {
+        let item = Item::of(event);
+        match &item {
+            // At an event, not when the connection is made: a server that accepts streams and ends
+            // them at once must not be asked again without a pause.
+            Item::Event(_) => self.backoff.succeeded(),
+            Item::Control(control) => {
+                if let Some(on_control) = &mut self.options.on_control {
+                    on_control(control);
+                }
+            }
+        }
+        item
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.end(EndReason::Failed(error));
+    }
+
+    fn end(&mut self, reason: EndReason) {
+        let error = match &reason {
+            EndReason::Failed(error) => Some(error.clone()),
+            EndReason::Done => None,
+        };
+        if let Some(Error::Store(_)) = error {
+            // It would fail again, and keep the error from being returned.
+            self.saver = None;
+        }
+        self.phase = Phase::Ended(error);
+        self.set_state(State::Ended(reason));
+    }
+
+    /// The last position is saved before the end is told.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
+        let saved = ready!(self.poll_save(cx, Urgency::Last));
+        let Phase::Ended(error) = &mut self.phase else { return Poll::Ready(None) };
+        let error = error.take();
+        if saved.is_err() {
+            self.saver = None;
+        }
+        Poll::Ready(error.or(saved.err().map(store_error)).map(Err))
+    }
+
+    fn poll_save(&mut self, cx: &mut Context<'_>, urgency: Urgency) -> Poll<io::Result<()>> {
+        // Nothing is known of the position before it was loaded.
+        if matches!(self.phase, Phase::Begun | Phase::Loading(_)) {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.saver {
+            Some(saver) => saver.poll(cx, self.decoder.last_event_id(), urgency),
+            None => Poll::Ready(Ok(())),
         }
     }
 
-    fn close(&mut self, error: Error) -> Poll<Option<Result<ReceivedEvent, Error>>> {
-        self.phase = Phase::Closed;
-        Poll::Ready(Some(Err(error)))
+    fn set_state(&mut self, state: State) {
+        self.announced.set(state);
+        if let Some(on_state) = &mut self.options.on_state {
+            on_state(self.announced.state());
+        }
     }
 }
 
-/// Whether the hub itself has sent the event: applications cannot publish these types.
-fn is_control(event: &ReceivedEvent) -> bool {
-    event.event_type.starts_with("carafe.")
+fn store_error(error: io::Error) -> Error {
+    Error::Store(Cause::of(error))
 }
 
 impl EventSourceOptions {
@@ -202,78 +379,10 @@ impl EventSourceOptions {
     }
 }
 
-impl Open {
-    fn new(response: Response, options: &EventSourceOptions) -> Self {
-        Self {
-            body: Box::pin(response.bytes_stream()),
-            chunk: Bytes::new(),
-            dead: Box::pin(sleep(options.idle)),
-        }
-    }
-
-    /// Waits for bytes. `Err` if the connection is lost.
-    fn poll_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-        options: &EventSourceOptions,
-    ) -> Poll<Result<(), Lost>> {
-        // The body first: bytes that have arrived in time win over a timer that has elapsed
-        // meanwhile.
-        let Poll::Ready(chunk) = self.body.as_mut().poll_next(cx) else {
-            return self.dead.as_mut().poll(cx).map(|()| Err(Lost::Idle(options.idle)));
-        };
-        // Any byte counts, so a heartbeat keeps a quiet stream alive.
-        self.dead.as_mut().reset(Instant::now() + options.idle);
-        Poll::Ready(match chunk {
-            Some(Ok(chunk)) => {
-                self.chunk = chunk;
-                Ok(())
-            }
-            Some(Err(error)) => Err(Lost::Broken(TransportError::of(error))),
-            None => Err(Lost::Ended),
-        })
-    }
-}
-
 impl Stream for EventSource {
     type Item = Result<ReceivedEvent, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        loop {
-            match &mut this.phase {
-                Phase::Waiting(sleep) => {
-                    ready!(sleep.as_mut().poll(cx));
-                    this.phase = this.connecting();
-                }
-                Phase::Connecting(connecting) => {
-                    let answer = ready!(connecting.as_mut().poll(cx));
-                    if let Err(error) = this.answered(answer) {
-                        return this.close(error);
-                    }
-                }
-                Phase::Open(open) if open.chunk.is_empty() => {
-                    match ready!(open.poll_chunk(cx, &this.options)) {
-                        Ok(()) => {}
-                        Err(lost) => this.lost(&lost),
-                    }
-                }
-                Phase::Open(_) => match this.decode() {
-                    Ok(None) => {}
-                    Ok(Some(event)) => {
-                        // At an event, not when the connection is made: a server that accepts
-                        // streams and ends them at once must not be asked again without a pause.
-                        this.backoff.succeeded();
-                        if this.options.control_events || !is_control(&event) {
-                            return Poll::Ready(Some(Ok(event)));
-                        }
-                    }
-                    // The event was too large, and will be so again: another connection would not
-                    // help.
-                    Err(error) => return this.close(error),
-                },
-                Phase::Closed => return Poll::Ready(None),
-            }
-        }
+        self.poll_event(cx)
     }
 }

@@ -1,18 +1,13 @@
-//! HTTP helpers that reading and publishing share, and the certificates that they trust.
+//! HTTP helpers that reading and publishing share.
 
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Response, StatusCode, Url};
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
-use crate::error::TransportError;
-
-/// The time limit for a TCP and TLS handshake.
-const CONNECT: Duration = Duration::from_secs(10);
+use crate::cause::Cause;
+use crate::http_date;
 
 /// The maximum number of bytes that are read of a rejection's body.
 const WORDS: usize = 64 << 10;
@@ -20,31 +15,15 @@ const WORDS: usize = 64 << 10;
 /// The time limit for reading a rejection's body.
 const WORDS_TIME: Duration = Duration::from_secs(5);
 
-/// Trusts the root certificates of the operating system. They are read once, and all clients share
-/// them. If there are none, as in an empty container, plain HTTP works, and HTTPS fails with an
-/// unknown issuer.
-static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider and rustls have TLS versions in common")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-});
-
-pub(crate) fn client() -> Client {
-    let client = Client::builder().connect_timeout(CONNECT).user_agent("carafe").tcp_nodelay(true);
-    // No time limit for a whole request: a stream has none. Publishing sets its own.
-    let client = client.tls_backend_preconfigured(TLS.clone()).build();
-    client.expect("a client with constant settings can always be built")
+/// Parses an HTTP or HTTPS URL. The error text says what is wrong with it.
+pub(crate) fn parse(url: &str) -> Result<Url, Cause> {
+    let url = Url::parse(url).map_err(Cause::of)?;
+    check_scheme(&url).map(|()| url)
 }
 
-/// Parses an HTTP or HTTPS URL. The error text says what is wrong with it.
-pub(crate) fn parse(url: &str) -> Result<Url, TransportError> {
-    let url = Url::parse(url).map_err(TransportError::of)?;
+pub(crate) fn check_scheme(url: &Url) -> Result<(), Cause> {
     match url.scheme() {
-        "http" | "https" => Ok(url),
+        "http" | "https" => Ok(()),
         scheme => {
             let text = format!("the scheme {scheme} is not supported, only http and https are");
             Err(text.into())
@@ -62,8 +41,10 @@ pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
 /// Whether a later attempt may succeed: the status does not say that the request is wrong.
 pub(crate) fn is_temporary(status: StatusCode) -> bool {
     status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::REQUEST_TIMEOUT
+        || matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY
+        )
 }
 
 /// Whether the connection failed because the server's certificate is not trusted, or because the
@@ -82,9 +63,16 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
         .or_else(|| error.source().and_then(tls_error))
 }
 
-/// The seconds of `Retry-After`. The other form of the header, a date, is ignored.
+/// The time of `Retry-After`: seconds, or until a date (RFC 9110, 10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get("retry-after")?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
+    let after = text(&RETRY_AFTER)?;
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // By the clock of the server, which wrote the date: that of this machine may be wrong.
+    let now = text(&DATE).and_then(http_date::parse).unwrap_or_else(SystemTime::now);
+    Some(http_date::parse(after)?.duration_since(now).unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -109,4 +97,27 @@ async fn read_some(mut response: Response) -> Vec<u8> {
         body.extend_from_slice(&chunk);
     }
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_retry_after(lines: &[(HeaderName, &str)], expected: Option<u64>) {
+        let headers =
+            lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{lines:?}");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_clock_of_the_server() {
+        let (now, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:07 GMT");
+        check_retry_after(&[(RETRY_AFTER, "120")], Some(120));
+        check_retry_after(&[(RETRY_AFTER, later), (DATE, now)], Some(30));
+        check_retry_after(&[(RETRY_AFTER, now), (DATE, later)], Some(0));
+        check_retry_after(&[(RETRY_AFTER, later)], Some(0));
+        check_retry_after(&[(RETRY_AFTER, "soon"), (DATE, now)], None);
+        check_retry_after(&[], None);
+    }
 }

@@ -27,27 +27,54 @@
 //!
 //! [`Revoker`] revokes tokens at a hub.
 //!
-//! All use HTTP or HTTPS. The operating system has to trust the certificate of the server. They
-//! send a token if they have one: [`EventSourceOptions::bearer`], [`Publisher::with_bearer`],
-//! [`Revoker::with_bearer`].
+//! All use HTTP or HTTPS. The operating system has to trust the certificate of the server, or
+//! [`Connections::with_roots`] names what else to trust. They send a token if they have one:
+//! [`EventSourceOptions::bearer`], [`Publisher::with_bearer`], [`Revoker::with_bearer`].
 
+mod attempts;
 mod backoff;
+mod body;
+mod cause;
 mod connection;
+mod connections;
+mod control;
 mod error;
 mod event_source;
+mod failed;
+mod feed;
 mod http;
+mod http_date;
 mod options;
 mod publish;
 mod publisher;
 mod publisher_error;
+mod publishing;
+mod random;
+mod redirect;
 mod revoker;
+mod saver;
+mod state;
+mod store;
 mod token;
+mod topic;
 
 pub use carafe_protocol::ReceivedEvent;
-pub use error::{Error, Lost, TransportError};
+pub use cause::Cause;
+pub use connections::Connections;
+pub use control::{Control, Gap, Item, Stop, TopicEnd};
+pub use error::{Error, Lost};
 pub use event_source::EventSource;
+pub use feed::Feed;
+pub use feed::event::FeedEvent;
+pub use feed::fed::{Fed, FeedError};
 pub use options::EventSourceOptions;
 pub use publish::Publish;
 pub use publisher::Publisher;
 pub use publisher_error::PublisherError;
+pub use reqwest::Method;
+pub use reqwest::header::HeaderMap;
 pub use revoker::{Revoke, Revoked, Revoker, RevokerError};
+pub use state::{EndReason, ResponseHead, State, States};
+pub use store::{FileStore, Store, StoreFuture};
+pub use token::TokenRequest;
+pub use topic::{Outcome, TopicState};

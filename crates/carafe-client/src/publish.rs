@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::random;
+
 /// An event to publish.
 ///
 /// ```
@@ -53,8 +55,8 @@ impl Publish {
 
     /// With a random key instead of none.
     fn repeatable(&self) -> Line<'_> {
-        let key = || Cow::from(format!("{:032x}", rand::random::<u128>()));
-        Line { id: Some(self.key.as_deref().map_or_else(key, Cow::from)), ..self.line() }
+        let key = self.key.as_deref().map_or_else(|| Cow::from(random::unique()), Cow::from);
+        Line { id: Some(key), ..self.line() }
     }
 
     fn line(&self) -> Line<'_> {

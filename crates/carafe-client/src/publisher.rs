@@ -1,39 +1,21 @@
-//! Publishing events to a hub. A request runs on the task that awaits it.
+//! The publisher: where it publishes, and how. A request runs on the task that awaits it.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
-use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, sleep, timeout};
+use reqwest::{Client, Url};
 
-use crate::backoff::Backoff;
-use crate::error::TransportError;
-use crate::http::{client, is_temporary, is_untrusted, parse, retry_after, words};
-use crate::publish::{Publish, batch, repeatable_batch};
+use crate::connections::Connections;
+use crate::http::parse;
 use crate::publisher_error::PublisherError;
-use crate::token::{NoToken, TokenFuture, fetch};
+use crate::token::{TokenFuture, TokenRequest, fetch, fixed};
+use crate::topic;
 
 /// The default time limits for one event, and for a batch.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The time limit for one attempt. It ends earlier when publishing as a whole times out, but not
-/// before `LAST_ATTEMPT`: an attempt that is cut off leaves its outcome unknown.
-const ATTEMPT: Duration = Duration::from_secs(60);
-const LAST_ATTEMPT: Duration = Duration::from_secs(1);
-
-/// The wait before the second attempt. It doubles with each further one, up to a limit that is
-/// short enough to notice soon that a hub is back.
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Publishes events to a hub.
 ///
@@ -41,6 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// now (429, 5xx) or does not respond, it sends the request again, after a growing pause or after
 /// the time in `Retry-After`, until its [timeout](Self::with_timeout). An event without an
 /// idempotency key gets a random one, so the hub stores it once, whatever happens.
+///
+/// Events stay in order if the next one is published when the one before is acknowledged.
 ///
 /// ```no_run
 /// use carafe_client::{Publish, Publisher};
@@ -53,6 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
+    /// Of `/events`.
     url: String,
     client: Client,
     bearer: Option<Bearer>,
@@ -61,7 +46,12 @@ pub struct Publisher {
     on_retry: Option<OnRetry>,
 }
 
-type Bearer = Arc<dyn Fn() -> TokenFuture + Send + Sync>;
+/// The token of a publisher.
+#[derive(Clone)]
+struct Bearer {
+    is_fixed: bool,
+    fetch: Arc<dyn Fn(TokenRequest) -> TokenFuture + Send + Sync>,
+}
 
 type OnRetry = Arc<dyn Fn(&PublisherError) + Send + Sync>;
 
@@ -72,7 +62,7 @@ impl Publisher {
         let url: String = url.into();
         Self {
             url: format!("{}/events", url.trim_end_matches('/')),
-            client: client(),
+            client: Connections::new().client,
             bearer: None,
             timeout: None,
             retries: true,
@@ -80,35 +70,53 @@ impl Publisher {
         }
     }
 
+    /// Uses these connections, together with others that do.
+    #[must_use]
+    pub fn with_connections(mut self, connections: &Connections) -> Self {
+        self.client = connections.client.clone();
+        self
+    }
+
     /// Sends this token with each request, as `Authorization: Bearer`.
     #[must_use]
     pub fn with_bearer(self, token: impl Into<String>) -> Self {
         let token = token.into();
-        self.with_bearer_from(move || ready(Ok::<_, Infallible>(token.clone())))
+        self.set_bearer(true, move |_| fixed(&token))
     }
 
-    /// Fetches a token before each request. An error counts as a hub that cannot be reached: the
-    /// request is repeated until the [timeout](Self::with_timeout).
+    /// Fetches a token before each request, and once more after a 401, with
+    /// [`TokenRequest::refused`]. An error counts as a hub that cannot be reached: the request is
+    /// repeated until the [timeout](Self::with_timeout).
     #[must_use]
-    pub fn with_bearer_from<F, T, E>(mut self, token: F) -> Self
+    pub fn with_bearer_from<F, T, E>(self, token: F) -> Self
     where
-        F: Fn() -> T + Send + Sync + 'static,
+        F: Fn(TokenRequest) -> T + Send + Sync + 'static,
         T: Future<Output = Result<String, E>> + Send + 'static,
         E: Error + Send + Sync + 'static,
     {
-        self.bearer = Some(Arc::new(move || fetch(token())));
+        self.set_bearer(false, move |request| fetch(token(request)))
+    }
+
+    fn set_bearer(
+        mut self,
+        is_fixed: bool,
+        fetch: impl Fn(TokenRequest) -> TokenFuture + Send + Sync + 'static,
+    ) -> Self {
+        self.bearer = Some(Bearer { is_fixed, fetch: Arc::new(fetch) });
         self
     }
 
     /// Sets the time limit for publishing an event or a batch, with all attempts and pauses. 10 s
     /// for an event and 60 s for a batch by default; [`Duration::MAX`] sets no limit.
+    ///
+    /// A [feed](Self::feed) fails when it has made no progress for this time, 60 s by default.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Makes one attempt only, and adds no idempotency keys.
+    /// Makes one attempt only, and adds no idempotency keys to events and batches.
     #[must_use]
     pub fn without_retry(mut self) -> Self {
         self.retries = false;
@@ -122,96 +130,51 @@ impl Publisher {
         self
     }
 
-    /// Publishes one event. Returns its position in the log.
-    ///
-    /// # Errors
-    /// As [`publish_all`](Self::publish_all).
-    pub async fn publish(&self, event: &Publish) -> Result<String, PublisherError> {
-        let timeout = self.timeout.unwrap_or(EVENT_TIMEOUT);
-        let mut ids = self.publish_within(std::slice::from_ref(event), timeout).await?;
-        ids.pop()
-            .ok_or_else(|| PublisherError::Unknown(String::from("the response has no ID").into()))
+    pub(crate) fn event_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(EVENT_TIMEOUT)
     }
 
-    /// Publishes a batch in order. The hub stores all events or none. Returns their positions.
-    ///
-    /// # Errors
-    /// When the hub rejects the request for good, or when the time is over.
-    pub async fn publish_all(&self, events: &[Publish]) -> Result<Vec<String>, PublisherError> {
-        self.publish_within(events, self.timeout.unwrap_or(BATCH_TIMEOUT)).await
+    pub(crate) fn batch_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(BATCH_TIMEOUT)
     }
 
-    async fn publish_within(
-        &self,
-        events: &[Publish],
-        timeout: Duration,
-    ) -> Result<Vec<String>, PublisherError> {
-        // Encoded once: all attempts send the same keys.
-        let body = if self.retries { repeatable_batch(events) } else { batch(events) };
-        let deadline = Deadline(Instant::now().checked_add(timeout));
-        let mut backoff = Backoff::new(PAUSE).with_longest(LONGEST_PAUSE);
-        let mut unknown = false;
-        loop {
-            let failed = match self.attempt(body.clone(), deadline.of_attempt()).await {
-                Ok(ids) => return Ok(ids),
-                Err(failed) => failed,
-            };
-            unknown |= matches!(failed.error, PublisherError::Unknown(_));
-            let Some(pause) = self.pause(&failed, deadline, &mut backoff) else {
-                return Err(failed.error.after_unknown(unknown));
-            };
-            self.on_retry.iter().for_each(|on_retry| on_retry(&failed.error));
-            sleep(pause).await;
-        }
+    /// The URL of `/events`.
+    pub(crate) fn parsed_url(&self) -> Result<Url, PublisherError> {
+        self.parsed("")
     }
 
-    /// The pause before the next attempt, if there is one.
-    fn pause(
-        &self,
-        failed: &Failed,
-        deadline: Deadline,
-        backoff: &mut Backoff,
-    ) -> Option<Duration> {
-        let left = deadline.left();
-        let may_retry = self.retries && failed.is_temporary && left > PAUSE;
-        (may_retry && failed.retry_after <= left)
-            .then(|| backoff.next().max(failed.retry_after).min(left))
+    pub(crate) fn topic_url(&self, topic: &str) -> Result<Url, PublisherError> {
+        self.parsed(&topic::path(topic))
     }
 
-    async fn attempt(&self, body: Bytes, time: Duration) -> Result<Vec<String>, Failed> {
-        let request = self.request()?.timeout(time).body(body);
-        let request = match &self.bearer {
-            Some(token) => request.header(AUTHORIZATION, timeout(time, token()).await??),
-            None => request,
-        };
-        let response = request.send().await.map_err(|error| self.failure(error))?;
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
-        }
-        let body = response.bytes().await.map_err(|error| self.failure(error))?;
-        let published: Published = serde_json::from_slice(&body)
-            .map_err(|error| PublisherError::Unknown(TransportError::of(error)))?;
-        Ok(published.ids)
+    fn parsed(&self, path: &str) -> Result<Url, PublisherError> {
+        parse(&format!("{}{path}", self.url))
+            .map_err(|reason| PublisherError::BadUrl { url: self.url.clone(), reason })
     }
 
-    fn request(&self) -> Result<RequestBuilder, PublisherError> {
-        let url = parse(&self.url)
-            .map_err(|reason| PublisherError::BadUrl { url: self.url.clone(), reason })?;
-        Ok(self.client.post(url).header(CONTENT_TYPE, "application/x-ndjson"))
+    pub(crate) fn events_url(&self) -> &str {
+        &self.url
     }
 
-    fn failure(&self, error: reqwest::Error) -> Failed {
-        // Before the connection is made, nothing was sent: the only failure after which surely
-        // nothing is stored.
-        let is_connect = error.is_connect();
-        let is_temporary = !is_untrusted(&error);
-        let reason = TransportError::of(error);
-        let error = if is_connect {
-            PublisherError::Unreachable { url: self.url.clone(), reason }
-        } else {
-            PublisherError::Unknown(reason)
-        };
-        Failed { error, is_temporary, retry_after: Duration::ZERO }
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn retries(&self) -> bool {
+        self.retries
+    }
+
+    pub(crate) fn token(&self, request: TokenRequest) -> Option<TokenFuture> {
+        self.bearer.as_ref().map(|bearer| (bearer.fetch)(request))
+    }
+
+    /// Whether another token may help after this one was refused.
+    pub(crate) fn may_fetch_again(&self, request: TokenRequest) -> bool {
+        !request.refused && self.bearer.as_ref().is_some_and(|bearer| !bearer.is_fixed)
+    }
+
+    pub(crate) fn tell_retry(&self, reason: &PublisherError) {
+        self.on_retry.iter().for_each(|on_retry| on_retry(reason));
     }
 }
 
@@ -223,78 +186,4 @@ impl fmt::Debug for Publisher {
             .field("retries", &self.retries)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Deserialize)]
-struct Published {
-    ids: Vec<String>,
-}
-
-/// When publishing times out; `None` for never.
-#[derive(Clone, Copy)]
-struct Deadline(Option<Instant>);
-
-impl Deadline {
-    fn left(self) -> Duration {
-        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-        self.0.map_or(Duration::MAX, left)
-    }
-
-    fn of_attempt(self) -> Duration {
-        self.left().clamp(LAST_ATTEMPT, ATTEMPT)
-    }
-}
-
-/// A failed attempt.
-struct Failed {
-    error: PublisherError,
-    /// Whether another attempt may succeed.
-    is_temporary: bool,
-    retry_after: Duration,
-}
-
-impl From<NoToken> for Failed {
-    fn from(missing: NoToken) -> Self {
-        match missing {
-            NoToken::Failed(error) => PublisherError::NoToken(error).into(),
-            NoToken::Unsendable => PublisherError::UnsendableToken.into(),
-        }
-    }
-}
-
-impl From<Elapsed> for Failed {
-    fn from(elapsed: Elapsed) -> Self {
-        PublisherError::NoToken(TransportError::of(elapsed)).into()
-    }
-}
-
-impl From<PublisherError> for Failed {
-    fn from(error: PublisherError) -> Self {
-        let is_temporary = matches!(error, PublisherError::Unknown(_) | PublisherError::NoToken(_));
-        Self { error, is_temporary, retry_after: Duration::ZERO }
-    }
-}
-
-/// Whether the hub itself rejects the request for now: then it has stored nothing. With another
-/// code, a proxy may have replaced a response of a hub that has stored the events.
-fn rejects_for_now(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::REQUEST_TIMEOUT
-            | StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::INSUFFICIENT_STORAGE
-    )
-}
-
-async fn refusal(response: Response) -> Failed {
-    let status = response.status();
-    let retry_after = retry_after(response.headers()).unwrap_or_default();
-    let words = words(response).await;
-    let error = if status.is_server_error() && !rejects_for_now(status) {
-        PublisherError::Unknown(words.into())
-    } else {
-        PublisherError::Refused { status: status.as_u16(), words }
-    };
-    Failed { error, is_temporary: is_temporary(status), retry_after }
 }

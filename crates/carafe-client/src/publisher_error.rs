@@ -1,6 +1,6 @@
 //! The errors of publishing.
 
-use crate::error::TransportError;
+use crate::cause::Cause;
 
 /// An error of publishing. Its variants say whether events were stored.
 ///
@@ -26,7 +26,7 @@ pub enum PublisherError {
         url: String,
         /// What is wrong with it.
         #[source]
-        reason: TransportError,
+        reason: Cause,
     },
     /// The hub cannot be reached. Nothing was stored.
     #[error("cannot connect to {url}: {reason}")]
@@ -35,12 +35,12 @@ pub enum PublisherError {
         url: String,
         /// The failure.
         #[source]
-        reason: TransportError,
+        reason: Cause,
     },
     /// There is no token for the request: see
     /// [`Publisher::with_bearer_from`](crate::Publisher::with_bearer_from). Nothing was sent.
     #[error("cannot get a token: {0}")]
-    NoToken(#[source] TransportError),
+    NoToken(#[source] Cause),
     /// The token cannot be sent in a header. Nothing was sent.
     #[error("the token has control characters: use it as it was issued, on one line")]
     UnsendableToken,
@@ -58,7 +58,7 @@ pub enum PublisherError {
         "it is unknown whether the hub has stored the events: {0}; with an idempotency key it is \
          safe to publish again"
     )]
-    Unknown(#[source] TransportError),
+    Unknown(#[source] Cause),
 }
 
 impl PublisherError {

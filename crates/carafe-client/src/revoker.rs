@@ -7,8 +7,9 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::TransportError;
-use crate::http::{bearer, client, parse, words};
+use crate::cause::Cause;
+use crate::connections::Connections;
+use crate::http::{bearer, parse, words};
 
 /// The time limit for a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -140,7 +141,7 @@ pub enum RevokerError {
         url: String,
         /// What is wrong with it.
         #[source]
-        reason: TransportError,
+        reason: Cause,
     },
     /// The token cannot be sent in a header.
     #[error("the token has control characters: use it as it was issued, on one line")]
@@ -152,7 +153,7 @@ pub enum RevokerError {
         url: String,
         /// The failure.
         #[source]
-        reason: TransportError,
+        reason: Cause,
     },
     /// The hub rejected the request.
     #[error("the hub rejects the request ({status}): {words}")]
@@ -164,7 +165,7 @@ pub enum RevokerError {
     },
     /// The response did not arrive, or is not a hub's.
     #[error("it is unknown whether the hub has done it: {0}; do it again")]
-    Unknown(#[source] TransportError),
+    Unknown(#[source] Cause),
 }
 
 impl Revoker {
@@ -173,7 +174,7 @@ impl Revoker {
     pub fn new(url: impl Into<String>) -> Self {
         let url: String = url.into();
         let url = format!("{}/revocations", url.trim_end_matches('/'));
-        Self { url, client: client(), token: None }
+        Self { url, client: Connections::new().client, token: None }
     }
 
     /// Sends this token with each request, as `Authorization: Bearer`.
@@ -247,10 +248,10 @@ impl Revoker {
     fn failure(&self, error: reqwest::Error) -> RevokerError {
         match error.is_connect() {
             true => {
-                let (url, reason) = (self.url.clone(), TransportError::of(error));
+                let (url, reason) = (self.url.clone(), Cause::of(error));
                 RevokerError::Unreachable { url, reason }
             }
-            false => RevokerError::Unknown(TransportError::of(error)),
+            false => RevokerError::Unknown(Cause::of(error)),
         }
     }
 }
@@ -258,6 +259,6 @@ impl Revoker {
 /// The content of a response.
 async fn content<T: DeserializeOwned>(response: Response) -> Result<T, RevokerError> {
     let unknown = RevokerError::Unknown;
-    let body = response.bytes().await.map_err(|error| unknown(TransportError::of(error)))?;
-    serde_json::from_slice(&body).map_err(|error| unknown(TransportError::of(error)))
+    let body = response.bytes().await.map_err(|error| unknown(Cause::of(error)))?;
+    serde_json::from_slice(&body).map_err(|error| unknown(Cause::of(error)))
 }

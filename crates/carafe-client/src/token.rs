@@ -5,8 +5,28 @@ use std::pin::Pin;
 
 use reqwest::header::HeaderValue;
 
-use crate::error::TransportError;
+use crate::cause::Cause;
 use crate::http::bearer;
+
+/// What a token is fetched for.
+///
+/// ```
+/// use carafe_client::EventSource;
+/// # async fn cached() -> std::io::Result<String> { Ok("a".into()) }
+/// # async fn new_token() -> std::io::Result<String> { Ok("b".into()) }
+///
+/// let source = EventSource::options("https://hub.example/events/orders")
+///     .bearer_from(async |request| if request.refused { new_token().await } else { cached().await })
+///     .connect();
+/// # drop(source);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenRequest {
+    /// The server has just refused the last token, by 401: it may have expired, so a cached one is
+    /// of no use.
+    pub refused: bool,
+}
 
 /// The token of one request.
 pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<HeaderValue, NoToken>> + Send>>;
@@ -14,7 +34,7 @@ pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<HeaderValue, No
 /// Why a request has no token.
 pub(crate) enum NoToken {
     /// The program could not get one. It may get one later.
-    Failed(TransportError),
+    Failed(Cause),
     /// It cannot be sent in a header.
     Unsendable,
 }
@@ -24,7 +44,12 @@ pub(crate) fn fetch<E: Error + Send + Sync + 'static>(
     token: impl Future<Output = Result<String, E>> + Send + 'static,
 ) -> TokenFuture {
     Box::pin(async move {
-        let token = token.await.map_err(|error| NoToken::Failed(TransportError::of(error)))?;
+        let token = token.await.map_err(|error| NoToken::Failed(Cause::of(error)))?;
         bearer(&token).ok_or(NoToken::Unsendable)
     })
+}
+
+/// Completes with this token.
+pub(crate) fn fixed(token: &str) -> TokenFuture {
+    Box::pin(std::future::ready(bearer(token).ok_or(NoToken::Unsendable)))
 }

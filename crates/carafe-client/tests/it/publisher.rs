@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carafe_client::{Publish, Publisher, PublisherError};
+use carafe_client::{Outcome, Publish, Publisher, PublisherError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -205,7 +205,7 @@ async fn a_token_that_cannot_be_had_now_is_fetched_again() {
     let script = Script::play(&[&created()]).await;
     let attempts = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&attempts);
-    let publisher = Publisher::new(script.url()).with_bearer_from(move || {
+    let publisher = Publisher::new(script.url()).with_bearer_from(move |_| {
         let attempt = counted.fetch_add(1, Ordering::Relaxed);
         ready(if attempt == 0 { Err(io::Error::other("down")) } else { Ok("token".into()) })
     });
@@ -217,9 +217,38 @@ async fn a_token_that_cannot_be_had_now_is_fetched_again() {
 #[tokio::test]
 async fn without_a_token_nothing_is_sent() {
     let script = Script::play(&[]).await;
-    let failing = || ready(Err::<String, _>(io::Error::other("down")));
+    let failing = |_| ready(Err::<String, _>(io::Error::other("down")));
     let publisher = Publisher::new(script.url()).with_bearer_from(failing).without_retry();
     let error = publisher.publish(&order()).await.unwrap_err();
     assert_eq!(error.to_string(), "cannot get a token: down");
     assert_eq!(script.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn after_a_401_a_token_is_fetched_once_more() {
+    let unauthorized = answer("401 Unauthorized", "", "");
+    let script = Script::play(&[&unauthorized, &created(), &unauthorized, &unauthorized]).await;
+    let publisher = Publisher::new(script.url()).with_bearer_from(|request| {
+        ready(Ok::<_, io::Error>(if request.refused { "new" } else { "old" }.to_owned()))
+    });
+    publisher.publish(&order()).await.unwrap();
+    let sent = [0, 1].map(|request| script.header(request, "authorization").unwrap());
+    assert_eq!(sent, ["Bearer old", "Bearer new"]);
+    assert_eq!(body(&script, 0), body(&script, 1), "the same key");
+    let error = publisher.publish(&order()).await.unwrap_err();
+    assert!(matches!(error, PublisherError::Refused { status: 401, .. }), "{error:?}");
+    let script = Script::play(&[&unauthorized]).await;
+    let fixed = Publisher::new(script.url()).with_bearer("a");
+    assert!(fixed.publish(&order()).await.is_err());
+    assert_eq!(script.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_topic_is_ended_with_a_reason() {
+    let created = answer("201 Created", JSON, r#"{"id":"1-2-3"}"#);
+    let script = Script::play(&["", &created]).await;
+    let hub = Publisher::new(script.url());
+    assert_eq!(hub.end("chat/7", Outcome::Failed, "no beans").await, Ok("1-2-3".into()));
+    let first = script.requests()[1].lines().next().unwrap().to_owned();
+    assert_eq!(first, "POST /events/chat/7?end=failed&reason=no+beans HTTP/1.1");
 }

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub(crate) struct Script {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    /// Has a permit for each connection that the client has closed.
+    closed: Arc<Semaphore>,
     playing: JoinHandle<()>,
 }
 
@@ -18,6 +21,8 @@ pub(crate) struct Script {
 pub(crate) enum Then {
     Close,
     Hang,
+    /// Waits until the client closes.
+    AwaitClose,
 }
 
 impl Script {
@@ -42,8 +47,10 @@ impl Script {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let answers: Vec<_> =
             answers.iter().map(|(answer, then)| ((*answer).to_owned(), *then)).collect();
-        let playing = tokio::spawn(play(listener, answers, Arc::clone(&requests)));
-        Self { address, requests, playing }
+        let closed = Arc::new(Semaphore::new(0));
+        let playing =
+            tokio::spawn(play(listener, answers, Arc::clone(&requests), Arc::clone(&closed)));
+        Self { address, requests, closed, playing }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -53,6 +60,11 @@ impl Script {
     /// The requests so far, heads and bodies.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// Waits until the client has closed a connection.
+    pub(crate) async fn closed(&self) {
+        self.closed.acquire().await.unwrap().forget();
     }
 
     /// The value of a header in the request of this number.
@@ -75,6 +87,7 @@ async fn play(
     listener: TcpListener,
     answers: Vec<(String, Then)>,
     requests: Arc<Mutex<Vec<String>>>,
+    closed: Arc<Semaphore>,
 ) {
     let mut hanging = Vec::new();
     for (answer, then) in answers {
@@ -82,8 +95,14 @@ async fn play(
         let request = request(&mut socket).await;
         requests.lock().unwrap().push(request);
         socket.write_all(answer.as_bytes()).await.unwrap();
-        if let Then::Hang = then {
-            hanging.push(socket);
+        match then {
+            Then::Close => {}
+            Then::Hang => hanging.push(socket),
+            Then::AwaitClose => {
+                // A reset is a close, too.
+                while socket.read_buf(&mut Vec::new()).await.is_ok_and(|read| read > 0) {}
+                closed.add_permits(1);
+            }
         }
     }
     drop(listener);

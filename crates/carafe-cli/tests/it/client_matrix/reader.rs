@@ -102,6 +102,11 @@ pub(super) fn readers(address: SocketAddr, count: usize, test: &str) -> Vec<Read
         read_program(client, Process::start(command.args([&url, &count.to_string()])))
     };
     let mut readers = vec![
+        Reader::new(
+            "carafe-client in Rust",
+            rust::read_with_carafe_client(url.clone(), count),
+            None,
+        ),
         Reader::new("eventsource-stream", rust::read(url.clone(), count), None),
         carafe_subscribe(address, count),
     ];

@@ -1,4 +1,5 @@
-//! The crate `eventsource-stream` decodes one response of reqwest: its caller reconnects.
+//! Clients in Rust: `carafe-client`, and the crate `eventsource-stream`, which decodes one response
+//! of reqwest: its caller reconnects.
 //!
 //! `reqwest-eventsource`, which wraps it, needs an older version of reqwest, and so a second HTTP
 //! client in the lock file.
@@ -7,11 +8,36 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use carafe_client::EventSource;
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
 use reqwest::Client;
 
 use crate::clients::Shown;
+
+/// Reads with `carafe-client` on a thread, which ends after `count` events.
+pub(super) fn read_with_carafe_client(url: String, count: usize) -> Receiver<Shown> {
+    let (sender, shown) = channel();
+    on_a_thread(async move {
+        let mut source = EventSource::new(url);
+        for _ in 0..count {
+            let event = source.next().await.expect("there is more").unwrap();
+            let (event_type, id) = (event.event_type, event.last_event_id);
+            // The test may have failed meanwhile.
+            if sender.send(Shown { event_type, id, data: event.data }).is_err() {
+                return;
+            }
+        }
+    });
+    shown
+}
+
+fn on_a_thread(read: impl Future<Output = ()> + Send + 'static) {
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(read);
+    });
+}
 
 /// Reads on a thread, which ends after `count` ordinary events.
 pub(super) fn read(url: String, count: usize) -> Receiver<Shown> {
@@ -19,10 +45,7 @@ pub(super) fn read(url: String, count: usize) -> Receiver<Shown> {
     // The workspace's reqwest leaves the choice to the program, and insists on one. Another test
     // may have made it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(read_all(&url, count, &sender));
-    });
+    on_a_thread(async move { read_all(&url, count, &sender).await });
     shown
 }
 

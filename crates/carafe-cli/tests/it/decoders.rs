@@ -1,0 +1,141 @@
+//! The decoders of both clients on the same streams, generated and cut at random.
+
+use std::io::Write;
+use std::thread;
+
+use carafe_protocol::{Decoder, Received};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::Deserialize;
+
+use crate::clients::{is_here, node};
+use crate::process::{Process, seed};
+
+const STREAMS: usize = 10_000;
+
+/// Whole parts of streams, and parts of characters.
+const PARTS: [&[u8]; 34] = [
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    b"\r\r",
+    b"\r\n\r\n",
+    b":",
+    b" ",
+    b"data",
+    b"data: a",
+    b"data:b",
+    b"data: ",
+    b"event",
+    b"event: c",
+    b"event:",
+    b"id",
+    b"id: 7",
+    b"id: 8\0",
+    b"id:",
+    b"retry",
+    b"retry: 5",
+    b"9",
+    b"foo",
+    b"foo: d",
+    b"\0",
+    b"\xEF\xBB\xBF",
+    "\u{e9}".as_bytes(),
+    "\u{1f600}".as_bytes(),
+    "\u{2028}".as_bytes(),
+    b"\xEF\xBB",
+    b"\xE2\x82",
+    b"\xAC",
+    b"\xFF",
+    b"\xF0\x9F",
+];
+
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+struct Decoded {
+    events: Vec<Event>,
+    id: String,
+    retry: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+struct Event {
+    #[serde(rename = "type")]
+    event_type: String,
+    data: String,
+    id: String,
+}
+
+#[test]
+fn the_decoders_of_rust_and_javascript_agree_on_generated_streams() {
+    if !is_here("node", "the_decoders_of_rust_and_javascript_agree_on_generated_streams") {
+        return;
+    }
+    let mut random = StdRng::seed_from_u64(seed());
+    let streams: Vec<_> = (0..STREAMS).map(|_| chunks(&mut random)).collect();
+    let (process, mut input) = Process::start_with_input(&mut node("tests/clients/decoder.mjs"));
+    let lines: Vec<_> = streams.iter().map(|chunks| line(chunks)).collect();
+    // Both ends would wait for each other.
+    let writing = thread::spawn(move || {
+        for line in lines {
+            writeln!(input, "{line}").unwrap();
+        }
+    });
+    for (number, chunks) in streams.iter().enumerate() {
+        let shown = process.next_line(|_| true);
+        let theirs: Decoded = serde_json::from_str(&shown).unwrap();
+        assert_eq!(decoded(chunks), theirs, "stream {number}: {chunks:?}");
+    }
+    writing.join().unwrap();
+}
+
+/// A stream of odd parts in any order, cut anywhere.
+fn chunks(random: &mut StdRng) -> Vec<Vec<u8>> {
+    let count = random.random_range(0..40);
+    let parts: Vec<&[u8]> =
+        (0..count).map(|_| PARTS[random.random_range(0..PARTS.len())]).collect();
+    let bytes = parts.concat();
+    let (mut rest, mut chunks) = (&bytes[..], Vec::new());
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(random.random_range(0..8).min(rest.len()));
+        chunks.push(chunk.to_vec());
+        rest = after;
+    }
+    chunks
+}
+
+fn line(chunks: &[Vec<u8>]) -> String {
+    let chunks: Vec<_> = chunks.iter().map(|chunk| base64(chunk)).collect();
+    serde_json::to_string(&chunks).unwrap()
+}
+
+fn decoded(chunks: &[Vec<u8>]) -> Decoded {
+    let mut decoder = Decoder::new().with_last_event_id("seed");
+    let (mut events, mut retry) = (Vec::new(), None);
+    for chunk in chunks {
+        let mut input = &chunk[..];
+        while let Some(received) = decoder.decode(&mut input).unwrap() {
+            match received {
+                Received::Event(event) => {
+                    let id = event.last_event_id;
+                    events.push(Event { event_type: event.event_type, data: event.data, id });
+                }
+                Received::Retry(time) => retry = u64::try_from(time.as_millis()).ok(),
+                Received::Comment(_) => {}
+            }
+        }
+    }
+    Decoded { events, id: decoder.last_event_id().into(), retry }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let number = three.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        let number = number << (8 * (3 - three.len()));
+        let digits = (0..=three.len()).map(|at| DIGITS[(number >> (18 - 6 * at)) as usize & 63]);
+        text.extend(digits.map(char::from));
+    }
+    text
+}
