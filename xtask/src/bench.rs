@@ -29,6 +29,10 @@ const EVENTS: [Piece; 4] = [
 /// Clients of event streams in Node, beside each other.
 const NODE_CLIENTS: &str = "bench/peers/clients";
 
+/// The same in Rust. Its peers are not in the lock file of the workspace.
+const RUST_CLIENTS: &str = "cargo run --quiet --release --target-dir target/rust-clients \
+     --manifest-path bench/peers/rust-clients/Cargo.toml --";
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest`, `ingest`,
@@ -67,8 +71,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 fn measure_clients(args: &[OsString]) -> Result<(), String> {
     let pieces = [Piece::Node, Piece::NodeModules(NODE_CLIENTS)];
     install(&pieces.into_iter().filter(|piece| !piece.is_here()).collect::<Vec<_>>())?;
-    let step = Step::new("bench", "node").arg(format!("{NODE_CLIENTS}/bench.mjs"));
-    args.iter().fold(step, Step::arg).run()
+    let node = Step::new("bench", "node").arg(format!("{NODE_CLIENTS}/bench.mjs"));
+    args.iter().fold(node, Step::arg).run()?;
+    let rust = Step::new("bench", RUST_CLIENTS);
+    args.iter().fold(rust, Step::arg).run()
 }
 
 /// The measurement names the servers that are missing.

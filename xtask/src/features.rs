@@ -10,11 +10,15 @@ const FEATURES: [&str; 6] = ["hub", "disk", "server", "auth", "mercure", "client
 /// The crates that `EventStream` alone may add to those of axum.
 const MOST_ADDED: usize = 10;
 
+/// The crates that the client may add to those of reqwest with the same features.
+const MOST_ADDED_BY_CLIENT: usize = 10;
+
 pub(crate) fn run() -> Result<(), String> {
     check("")?;
     FEATURES.into_iter().try_for_each(|feature| check(&format!("--features {feature}")))?;
     check("--all-features")?;
-    check_size()
+    check_size()?;
+    check_client_size()
 }
 
 fn check(features: &str) -> Result<(), String> {
@@ -39,11 +43,41 @@ fn check_size() -> Result<(), String> {
     Ok(())
 }
 
+/// reqwest has the features that the client asks for.
+fn check_client_size() -> Result<(), String> {
+    let tree = output(
+        "cargo",
+        &[
+            "tree",
+            "--package",
+            "carafe-client",
+            "--no-dedupe",
+            "--prefix",
+            "depth",
+            "--edges",
+            "normal",
+        ],
+    )
+    .ok_or("features: cargo tree failed")?;
+    let added = added_to(&below(&tree, "reqwest"), &tree);
+    let names = added.iter().copied().collect::<Vec<_>>().join(", ");
+    println!("features: carafe-client adds {} crates to those of reqwest: {names}", added.len());
+    if added.len() > MOST_ADDED_BY_CLIENT {
+        return Err(format!(
+            "features: carafe-client may add at most {MOST_ADDED_BY_CLIENT} crates"
+        ));
+    }
+    Ok(())
+}
+
 /// The crates of `tree` that are not below axum in `with_dev`, the tree with the dependencies of
 /// tests, which use axum with its default features.
 fn added_to_axum<'a>(tree: &'a str, with_dev: &str) -> BTreeSet<&'a str> {
-    let of_axum = below(with_dev, "axum");
-    lines(tree).map(|(_, name)| name).filter(|name| !of_axum.contains(name)).collect()
+    added_to(&below(with_dev, "axum"), tree)
+}
+
+fn added_to<'a>(known: &BTreeSet<&str>, tree: &'a str) -> BTreeSet<&'a str> {
+    lines(tree).map(|(_, name)| name).filter(|name| !known.contains(name)).collect()
 }
 
 /// A crate and its dependencies, in a tree whose lines begin with their depth.
