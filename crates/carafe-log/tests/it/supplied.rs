@@ -313,6 +313,42 @@ fn a_commit_that_finds_no_room_is_stored_later() {
     assert_eq!(all(&log).len(), 1);
 }
 
+/// Calls fail at random, the log is opened again after a failure, and is filled on from its tail.
+#[test]
+fn whatever_the_disk_refuses_a_log_gets_all_commits_once_and_whole() {
+    println!("seed {SEED:#x}");
+    let mut random = StdRng::seed_from_u64(SEED);
+    let (mut failed, mut later) = (0, 0);
+    for _ in 0..40 {
+        let commits = random_commits(60, &mut random);
+        let (disk, expected) = (SimDisk::default(), expected(&commits));
+        let mut log = open(&disk, options()).unwrap();
+        disk.fail_at_random(random.random(), 12, 60);
+        let mut applied = 0;
+        while applied < commits.len() {
+            let end = commits.len().min(applied + random.random_range(1..4));
+            match wait(log.append_ordered(commits[applied..end].to_vec())) {
+                Ok(_) => applied = end,
+                Err(AppendAtError::Append(AppendError::Failed(_))) => {
+                    failed += 1;
+                    drop(log);
+                    disk.heal();
+                    log = open(&disk, options()).unwrap();
+                    assert!(has_first_commits(&log, &expected));
+                    applied = sequence(log.span().tail) as usize;
+                    disk.fail_at_random(random.random(), 12, 60);
+                }
+                Err(AppendAtError::Append(_)) => later += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        drop(log);
+        disk.heal();
+        assert_eq!(entries(&open(&disk, options()).unwrap()), expected);
+    }
+    assert!(failed > 20 && later > 20, "{failed} failures, {later} refusals");
+}
+
 #[test]
 fn no_commit_is_too_large_and_no_erasure_is_one_too_many() {
     let large = || vec![publication("a", &"x".repeat(50_000))];
