@@ -1,4 +1,5 @@
-//! `cargo xtask crash`: kills the hub under load repeatedly.
+//! `cargo xtask crash`: kills the hub repeatedly while events are published, topics end, and others
+//! are erased.
 
 use crate::step::Step;
 

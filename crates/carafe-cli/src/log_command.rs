@@ -33,6 +33,7 @@ fn verify(folder: &LogFolder) -> Result<(), Failure> {
     let findings = log.verify(&mut progress())?;
     print(&findings)?;
     print_erased(&log.erased(&mut progress())?)?;
+    print_backups(&log.backups()?)?;
     if findings.is_empty() {
         return Ok(());
     }
@@ -56,6 +57,16 @@ fn print_erased(erased: &StoredErased) -> std::io::Result<()> {
     }
 }
 
+/// Reports what repairs have kept. That is no damage.
+fn print_backups(backups: &[String]) -> std::io::Result<()> {
+    let mut output = Output::new();
+    backups.iter().try_for_each(|backup| {
+        output.line(&format!(
+            "{backup}: a repair has kept it; it may have erased events, and no hub removes it"
+        ))
+    })
+}
+
 /// Reports which events are lost, and repairs the log after confirmation.
 fn repair(options: &RepairOptions) -> Result<(), Failure> {
     let log = OfflineLog::lock(&options.folder.path)?;
@@ -73,6 +84,10 @@ fn print_plan(plan: &RepairPlan, folder: &Path) -> std::io::Result<()> {
     let mut output = Output::new();
     for loss in plan.losses() {
         output.line(&line(loss))?;
+    }
+    if !plan.losses().is_empty() {
+        output
+            .line("an erasure among them does not hold any more: erase again what must be gone")?;
     }
     for backup in plan.backups() {
         output.line(&format!("the damaged file is kept as {}", folder.join(backup).display()))?;

@@ -18,11 +18,15 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ending_topics::{ENDING, FEWEST, SECRET, end_topics};
-use crate::process::{Server, from_env};
+use crate::erased_topics::{ERASED, ERASING, erase_topics};
+use crate::erasure::{has, verify};
+use crate::process::{Server, eventually, from_env};
 
 const PUBLISHERS: usize = 50;
 /// These end topics, and reopen some.
 const ENDERS: usize = 5;
+/// These erase topics, and end some before.
+const ERASERS: usize = 3;
 /// Of the subscribers, these want everything, these ask by patterns, and the others want one
 /// publisher's topic each.
 const SUBSCRIBERS: usize = 200;
@@ -64,6 +68,8 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
         .collect();
     let enders: JoinSet<_> =
         (0..ENDERS).map(|number| end_topics(address, number, Arc::clone(&stop))).collect();
+    let erasers: JoinSet<_> =
+        (0..ERASERS).map(|number| erase_topics(address, number, Arc::clone(&stop))).collect();
     let subscribers: JoinSet<_> = (0..SUBSCRIBERS)
         .map(|number| subscribe(address, number, finished.clone(), Arc::clone(&received)))
         .collect();
@@ -80,27 +86,47 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     for topic in &ending {
         topic.check(address).await;
     }
+    let erased: Vec<_> = erasers.join_all().await.into_iter().flatten().collect();
+    assert!(erased.len() >= ERASERS * FEWEST);
+    for topic in &erased {
+        topic.check(address).await;
+    }
     finish.send(Some(Arc::new(counts.clone()))).unwrap();
     let complete = timeout(PATIENCE, subscribers.join_all()).await;
     assert!(complete.is_ok(), "not all subscribers got all events within {PATIENCE:?}");
     println!(
         "{cycles} kills in {} s: {} events acknowledged, {} keys repeated, {} topics ended, {} \
-         events received by {SUBSCRIBERS} subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 \
+         erased, {} events received by {SUBSCRIBERS} subscribers, {BY_PATTERN} of them by patterns; 0 lost, 0 \
          doubled, 0 out of order",
         start_time.elapsed().as_secs(),
         counts.values().sum::<u64>(),
         repeated.load(Ordering::Relaxed),
         ending.len(),
+        erased.len(),
         received.load(Ordering::Relaxed),
     );
+    eventually("what was erased has left the disk", || !has(&log, ERASED));
+    hub.terminate();
+    assert!(hub.wait().success());
+    assert_eq!(verify(&log), "");
 }
 
 fn start(log: &Path, address: SocketAddr) -> Server {
     let secret = log.with_file_name("secret");
     std::fs::write(&secret, SECRET).unwrap();
     let secret = secret.to_str().unwrap();
-    // Small segments, so that there is a new one now and then.
-    let options = ["--segment-bytes", "256KiB", "--retry", "50ms", "--secret-file", secret];
+    // Small segments, so that there is a new one now and then, and most erasures are carried out
+    // after a start.
+    let options = [
+        "--segment-bytes",
+        "256KiB",
+        "--erase-within",
+        "1s",
+        "--retry",
+        "50ms",
+        "--secret-file",
+        secret,
+    ];
     Server::on_disk_at(address, log, &options)
 }
 
@@ -175,6 +201,11 @@ struct Ended {
 }
 
 #[derive(Deserialize)]
+struct Gap {
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Envelope {
     topic: String,
     data: String,
@@ -228,6 +259,12 @@ impl Oracle {
             assert!(self.ended.insert(end.topic), "a topic has ended twice: {}", event.data);
             return false;
         }
+        if event.event_type == "carafe.gap" {
+            let gap: Gap = serde_json::from_str(&event.data).unwrap();
+            let is_erased = gap.reason.as_deref() == Some("erased");
+            assert!(is_erased, "history is there: {}", event.data);
+            return false;
+        }
         assert_eq!(
             event.event_type, "message",
             "history is there, so no gap is reported: {}",
@@ -241,6 +278,9 @@ impl Oracle {
         );
         let envelope: Envelope = serde_json::from_str(&event.data).unwrap();
         assert!((wanted.matches)(&envelope.topic), "no subscriber requested {}", envelope.topic);
+        if envelope.topic.starts_with(ERASING) {
+            return false;
+        }
         if envelope.topic.starts_with(ENDING) {
             let was_ended = self.ended.remove(&envelope.topic);
             assert!(!was_ended || envelope.data == "again", "{} has ended", envelope.topic);

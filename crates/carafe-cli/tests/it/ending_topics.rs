@@ -21,9 +21,15 @@ pub(crate) const FEWEST: usize = 3;
 /// The secret of the hub.
 pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes";
 
-/// Clients without a token may not reopen a topic.
+/// Clients without a token may neither reopen nor erase a topic.
 static TOKEN: LazyLock<String> = LazyLock::new(|| {
-    let claims = json!({"exp": 4_000_000_000_u64, "publish": ["ending/*"], "reopen": ["ending/*"]});
+    let (ending, erasing) = ("ending/*", "erasing/*");
+    let claims = json!({
+        "exp": 4_000_000_000_u64,
+        "publish": [ending, erasing],
+        "reopen": [ending],
+        "erase": [erasing],
+    });
     Signer::secret(SECRET.as_bytes()).unwrap().sign(&claims).unwrap()
 });
 
@@ -33,9 +39,9 @@ pub(crate) struct EndingTopic {
     end: Option<String>,
 }
 
-struct Answered {
-    status: u16,
-    body: Value,
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
 }
 
 /// Feeds a topic, ends it, and reopens every third, each until that is acknowledged.
@@ -50,13 +56,13 @@ pub(crate) async fn end_topics(
         let target = format!("/events/{topic}");
         // Whether a request was stored before the program was killed is not known: keys keep its
         // events from being there twice, and an end is known by itself.
-        acknowledged(address, &format!("{target}?id=first"), "text").await;
-        let end = acknowledged(address, &format!("{target}?end=done"), "").await;
-        let again = acknowledged(address, &format!("{target}?end=done"), "").await;
+        acknowledged(address, "POST", &format!("{target}?id=first"), "text").await;
+        let end = acknowledged(address, "POST", &format!("{target}?end=done"), "").await;
+        let again = acknowledged(address, "POST", &format!("{target}?end=done"), "").await;
         assert_eq!(again, end, "an acknowledged end was forgotten");
         let mut end = Some(end);
         if topics.len() % 3 == 2 {
-            acknowledged(address, &format!("{target}?reopen&id=again"), "again").await;
+            acknowledged(address, "POST", &format!("{target}?reopen&id=again"), "again").await;
             end = None;
         }
         topics.push(EndingTopic { topic, end });
@@ -69,7 +75,7 @@ impl EndingTopic {
     /// An ended topic refuses events and names its end; a reopened one takes them.
     pub(crate) async fn check(&self, address: SocketAddr) {
         let target = format!("/events/{}", self.topic);
-        let answered = post(address, &target, "late").await.unwrap();
+        let answered = send(address, "POST", &target, "late").await.unwrap();
         match &self.end {
             Some(end) => {
                 assert_eq!((answered.status, &answered.body["position"]), (409, &end[..].into()));
@@ -80,10 +86,20 @@ impl EndingTopic {
 }
 
 /// Sends a request until it is stored, and answers its ID.
-async fn acknowledged(address: SocketAddr, target: &str, body: &str) -> String {
+pub(crate) async fn acknowledged(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> String {
+    answered(address, method, target, body).await["id"].as_str().unwrap().into()
+}
+
+/// Sends a request until it is answered while the program lives.
+pub(crate) async fn answered(address: SocketAddr, method: &str, target: &str, body: &str) -> Value {
     loop {
-        match post(address, target, body).await {
-            Ok(Answered { status: 200 | 201, body }) => return body["id"].as_str().unwrap().into(),
+        match send(address, method, target, body).await {
+            Ok(Answered { status: 200 | 201, body }) => return body,
             Ok(Answered { status, body }) => assert_eq!(status, 503, "{target}: {body}"),
             Err(_) => {}
         }
@@ -91,11 +107,16 @@ async fn acknowledged(address: SocketAddr, target: &str, body: &str) -> String {
     }
 }
 
-async fn post(address: SocketAddr, target: &str, body: &str) -> io::Result<Answered> {
+pub(crate) async fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> io::Result<Answered> {
     let mut socket = TcpStream::connect(address).await?;
     let (length, token) = (body.len(), &*TOKEN);
     let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          Authorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     socket.write_all(head.as_bytes()).await?;

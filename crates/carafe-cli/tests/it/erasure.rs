@@ -23,7 +23,7 @@ fn delete(address: SocketAddr, target: &str) -> Answer {
 }
 
 /// Whether a file of the log has the text.
-fn has(log: &Path, text: &str) -> bool {
+pub(crate) fn has(log: &Path, text: &str) -> bool {
     let files = fs::read_dir(log).unwrap().filter_map(|file| fs::read(file.unwrap().path()).ok());
     let has = |bytes: Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     files.into_iter().any(has)
@@ -36,7 +36,7 @@ fn publish_secrets(address: SocketAddr, count: usize) {
     }
 }
 
-fn verify(log: &Path) -> String {
+pub(crate) fn verify(log: &Path) -> String {
     let output = carafe().args(["log", "verify"]).arg(log).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()

@@ -25,6 +25,7 @@ mod descriptors;
 mod drain;
 mod durable;
 mod ending_topics;
+mod erased_topics;
 mod erasure;
 mod examples;
 mod fed_topics;

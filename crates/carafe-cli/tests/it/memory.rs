@@ -29,6 +29,7 @@ struct Limits {
     snapshot_bytes: usize,
     ended_topics: usize,
     erasures: usize,
+    compaction: usize,
     complex_patterns: usize,
     revocations: usize,
     /// Clients that are connected, those with streams too.
@@ -79,6 +80,7 @@ const TABLE: &[Row] = &[
     ("erasures, with the names of their topics", "`--erasures` × 1536 bytes", |limits| {
         limits.erasures * 1536
     }),
+    ("compaction, while it runs with `--compact`", "112 MiB", |limits| limits.compaction),
     ("complex patterns", "`--complex-patterns` × 2 MiB", |limits| {
         limits.complex_patterns * 2 * MIB
     }),
@@ -108,6 +110,7 @@ const LIMITS: Limits = Limits {
     snapshot_bytes: MIB,
     ended_topics: 100,
     erasures: 100,
+    compaction: 0,
     complex_patterns: 8,
     revocations: 8,
     connections: 0,

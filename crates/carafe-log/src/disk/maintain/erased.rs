@@ -55,6 +55,15 @@ impl OfflineLog {
         Ok(stored)
     }
 
+    /// The names of the files that repairs have kept. They may have erased entries, which nothing
+    /// removes from them.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn backups(&self) -> Result<Vec<String>, OpenError> {
+        Ok(files::backups(&*self.storage)?)
+    }
+
     /// The segments whose header is valid.
     fn segments(&self) -> Result<Vec<Segment>, OpenError> {
         let mut segments = Vec::new();

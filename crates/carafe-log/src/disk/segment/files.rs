@@ -86,6 +86,14 @@ pub(crate) fn backup(storage: &dyn Storage, segment: &str) -> io::Result<String>
     Ok(candidates.find(|name| !names.contains(name)).expect("there are fewer files than numbers"))
 }
 
+/// The names of all backups, in order.
+pub(crate) fn backups(storage: &dyn Storage) -> io::Result<Vec<String>> {
+    let mut names = storage.list()?;
+    names.retain(|name| kind(name) == Some(FileKind::Kept) && name.contains(DAMAGED));
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// The names of all segments, in order.
 pub(crate) fn segments(storage: &dyn Storage) -> io::Result<Vec<String>> {
     let mut names = storage.list()?;
