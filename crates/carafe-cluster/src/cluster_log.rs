@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use carafe_log::{
     Access, Append, AppendAt, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock,
-    DiskUsage, ExternalId, Find, Followed, Follower, Latest, LatestQuery, Picked, Publication,
-    Read, ReadError, Span, TopicState, WaitingErasures,
+    DiskUsage, ExternalId, Find, Followed, Follower, Kind, Latest, LatestQuery, Picked,
+    Publication, Read, ReadError, Span, TopicState, WaitingErasures,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::task::JoinHandle;
@@ -110,15 +110,26 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
 }
 
 impl<L: Read> ClusterLog<L> {
-    /// Only here: an erasure that is in the engine is applied by every node.
-    fn check_erasures(&self, batch: &[Publication]) -> Result<(), AppendError> {
+    /// Refuses what would take too much memory, by limits of this node. Only here: what the engine
+    /// has put in order is applied by every node.
+    fn check_limits(&self, batch: &[Publication]) -> Result<(), AppendError> {
         let erasures = batch.iter().filter(|publication| publication.is_erasure()).count();
-        if erasures == 0 {
-            return Ok(());
-        }
         let limit = self.shared.options.erasures;
-        let is_full = self.local.waiting_erasures().count + erasures > limit;
-        if is_full { Err(AppendError::TooManyErasures { limit }) } else { Ok(()) }
+        if erasures > 0 && self.local.waiting_erasures().count + erasures > limit {
+            return Err(AppendError::TooManyErasures { limit });
+        }
+        let ends = batch.iter().filter(|publication| self.is_new_end(publication)).count();
+        let limit = self.shared.options.ended_topics;
+        if ends > 0 && self.local.ended_topics() + ends > limit {
+            return Err(AppendError::TooManyEnded { limit });
+        }
+        Ok(())
+    }
+
+    /// Whether a publication makes the local log remember one more topic.
+    fn is_new_end(&self, publication: &Publication) -> bool {
+        matches!(publication.kind(), Kind::End(_) | Kind::Stop)
+            && self.local.topic_state(publication.topic()) == TopicState::default()
     }
 }
 
@@ -142,7 +153,7 @@ impl<L: Append + Read> Append for ClusterLog<L> {
             if batch.is_empty() {
                 return Ok(Vec::new());
             }
-            self.check_erasures(&batch)?;
+            self.check_limits(&batch)?;
             let now = Instant::now();
             let deadline = now + self.shared.options.answer_within;
             let answer = self.shared.outbox().push(batch, now, deadline)?;
@@ -190,6 +201,10 @@ impl<L: Read> Read for ClusterLog<L> {
 
     fn topic_state(&self, topic: &Topic) -> TopicState {
         self.local.topic_state(topic)
+    }
+
+    fn ended_topics(&self) -> usize {
+        self.local.ended_topics()
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

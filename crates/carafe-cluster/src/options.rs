@@ -28,6 +28,11 @@ pub struct ClusterOptions {
     /// [`AppendError::TooManyErasures`](carafe_log::AppendError::TooManyErasures). Erasures of other
     /// nodes are applied all the same. 100,000 by default.
     pub erasures: usize,
+    /// The maximum number of ended and stopped topics that the local log remembers; a further end
+    /// or stop that is published at this node fails with
+    /// [`AppendError::TooManyEnded`](carafe_log::AppendError::TooManyEnded). Those of other nodes
+    /// are applied all the same. A million by default.
+    pub ended_topics: usize,
 }
 
 impl Default for ClusterOptions {
@@ -37,6 +42,7 @@ impl Default for ClusterOptions {
             give_up_after: Duration::from_secs(10),
             waiting_bytes: 64 << 20,
             erasures: 100_000,
+            ended_topics: 1_000_000,
         }
     }
 }
@@ -67,6 +73,13 @@ impl ClusterOptions {
     #[must_use]
     pub fn with_erasures(mut self, erasures: usize) -> Self {
         self.erasures = erasures;
+        self
+    }
+
+    /// Sets [`ended_topics`](Self::ended_topics).
+    #[must_use]
+    pub fn with_ended_topics(mut self, topics: usize) -> Self {
+        self.ended_topics = topics;
         self
     }
 }

@@ -144,6 +144,19 @@ async fn a_node_that_retention_overtakes_while_it_is_filled_stops() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_retention_overtakes_while_its_tail_is_open_stops() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    engine.slow(Duration::ZERO, Duration::from_millis(500));
+    for number in 0..5 {
+        drop(servers[0].begin(vec![event("a", &number.to_string())]).await);
+        sleep(Duration::from_millis(10)).await;
+    }
+    engine.trim(4);
+    assert_eq!(servers[0].diverged().await, Divergence::Overtaken { applied: 0, first: 4 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn retention_behind_a_node_is_no_divergence() {
     let engine = MemoryEngine::new("events");
     let mut servers = nodes(&engine, 1).await;

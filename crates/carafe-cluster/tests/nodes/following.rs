@@ -128,6 +128,20 @@ async fn a_local_log_that_refuses_for_a_while_gets_everything_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_local_log_has_stored_is_not_stored_again_although_it_said_that_it_failed() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 2).await;
+    servers[1].local.lose_answers(3);
+    let expected: Vec<_> = (0..10).map(|number| number.to_string()).collect();
+    for data in &expected {
+        servers[0].publish_one(event("a", data)).await;
+        servers[1].settle().await;
+    }
+    assert_eq!(servers[1].data().await, expected);
+    assert_eq!(servers[1].progress().counters.retries, 3, "and not more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_starts_empty_reports_how_far_it_is_filled() {
     let engine = MemoryEngine::new("events");
     let servers = nodes(&engine, 1).await;

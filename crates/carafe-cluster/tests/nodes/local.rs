@@ -8,6 +8,7 @@ use carafe_log::{
     Access, Append, AppendAt, AppendAtError, AppendError, Appended, Block, BlockLimit, BoxFuture,
     Clock, Entry, ExternalId, Find, Followed, Follower, Latest, LatestQuery, MemoryLog,
     OrderedAnswers, OrderedCommit, Picked, Publication, Read, ReadError, Span, TopicState,
+    WaitingErasures,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
@@ -16,16 +17,29 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 pub(crate) struct Local {
     log: MemoryLog,
     refusals: Arc<AtomicUsize>,
+    lost_answers: Arc<AtomicUsize>,
+    waiting_erasures: Arc<AtomicUsize>,
 }
 
 impl Local {
     pub(crate) fn on(log: MemoryLog) -> Self {
-        Self { log, refusals: Arc::default() }
+        let [refusals, lost_answers, waiting_erasures] = [(); 3].map(|()| Arc::default());
+        Self { log, refusals, lost_answers, waiting_erasures }
     }
 
     /// Refuses so many of the next appends.
     pub(crate) fn refuse(&self, appends: usize) {
         self.refusals.store(appends, Ordering::Relaxed);
+    }
+
+    /// Stores so many of the next appends, and says that it did not.
+    pub(crate) fn lose_answers(&self, appends: usize) {
+        self.lost_answers.store(appends, Ordering::Relaxed);
+    }
+
+    /// Says that so many erasures are not carried out.
+    pub(crate) fn delay_erasures(&self, count: usize) {
+        self.waiting_erasures.store(count, Ordering::Relaxed);
     }
 }
 
@@ -44,12 +58,15 @@ impl AppendAt for Local {
         &self,
         commits: Vec<OrderedCommit>,
     ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
-        let left = self.refusals.load(Ordering::Relaxed);
-        if left > 0 {
-            self.refusals.store(left - 1, Ordering::Relaxed);
-            return Box::pin(ready(Err(AppendError::Full.into())));
+        let refused = || Err(AppendAtError::from(AppendError::Full));
+        if takes_one(&self.refusals) {
+            return Box::pin(ready(refused()));
         }
-        self.log.append_ordered(commits)
+        let is_lost = takes_one(&self.lost_answers);
+        Box::pin(async move {
+            let answers = self.log.append_ordered(commits).await;
+            if is_lost { refused() } else { answers }
+        })
     }
 }
 
@@ -64,6 +81,16 @@ impl Read for Local {
 
     fn topic_state(&self, topic: &Topic) -> TopicState {
         self.log.topic_state(topic)
+    }
+
+    fn ended_topics(&self) -> usize {
+        self.log.ended_topics()
+    }
+
+    fn waiting_erasures(&self) -> WaitingErasures {
+        let mut waiting = WaitingErasures::default();
+        waiting.count = self.waiting_erasures.load(Ordering::Relaxed);
+        waiting
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
@@ -115,4 +142,9 @@ impl Read for Local {
     fn follow(&self, recent: usize, follower: Follower) -> Followed {
         self.log.follow(recent, follower)
     }
+}
+
+/// Takes one from a number of things to come, if there is one.
+fn takes_one(left: &AtomicUsize) -> bool {
+    left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }

@@ -9,6 +9,8 @@ mod diverging;
 mod following;
 mod hubs;
 mod local;
+mod model;
 mod planning;
 mod publishing;
+mod reference;
 mod world;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use carafe_cluster::{ClusterOptions, Engine, Link, MemoryEngine, Outcome, first_offset};
-use carafe_log::{Append, AppendError, Commit, Outcome as End, Publication};
+use carafe_log::{Append, AppendError, Commit, Erase, Outcome as End, Publication};
 use tokio::time::{Instant, sleep};
 
 use crate::cable::Line;
@@ -291,4 +291,28 @@ async fn a_commit_that_the_engine_refuses_is_answered_at_once() {
     sleep(Duration::from_secs(15)).await;
     let answer = servers[0].publish(vec![event("a", &"x".repeat(200))]).await;
     assert!(matches!(answer, Err(AppendError::TooLarge { limit: 100, .. })), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_a_node_refuse_what_is_published_there_and_nothing_of_other_nodes() {
+    let engine = MemoryEngine::new("events");
+    let options = ClusterOptions::default().with_erasures(1).with_ended_topics(1);
+    let (narrow, wide) = (Server::start_as(&engine, options).await, Server::start(&engine).await);
+    let (erase, end) =
+        (Publication::erase(topic("a"), Erase::Before), Publication::end(topic("a"), End::Done));
+    narrow.local.delay_erasures(1);
+    let answer = narrow.publish(vec![event("b", ""), erase.clone()]).await;
+    assert_eq!(answer, Err(AppendError::TooManyErasures { limit: 1 }));
+    let two = vec![end.clone(), Publication::stop(topic("b"))];
+    let answer = narrow.publish(two.clone()).await;
+    assert_eq!(answer, Err(AppendError::TooManyEnded { limit: 1 }));
+
+    wide.publish_one(erase).await;
+    wide.publish(two).await.unwrap();
+    narrow.settle().await;
+    assert_eq!(narrow.entries().await.len(), 3);
+    let other = Publication::end(topic("c"), End::Done);
+    let answer = narrow.publish(vec![other]).await;
+    assert_eq!(answer, Err(AppendError::TooManyEnded { limit: 1 }));
+    assert!(narrow.publish_one(end).await.repeated, "that takes nothing more");
 }
