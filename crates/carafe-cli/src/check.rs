@@ -4,19 +4,29 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use bytesize::ByteSize;
+use carafe_http::Options;
 use carafe_log::{OfflineLog, OpenError};
 
 use crate::cli::{LogPlace, ServeOptions};
+use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::log_command::progress;
 use crate::output::Output;
 
 /// Prints what is valid. The options, the keys and the certificate have been loaded already: a bad
 /// one has ended the program.
-pub(crate) fn report(options: &ServeOptions) -> Result<(), Failure> {
+pub(crate) async fn report(
+    options: &ServeOptions,
+    cluster: Option<&Cluster>,
+    access: &mut Options,
+) -> Result<(), Failure> {
     // First, as it may fail: then nothing is printed on standard output.
     let log = match &options.hub.log {
         LogPlace::Memory => "in memory".into(),
+        // The copies of a node are in folders of their own, and are compared with the engine.
+        LogPlace::Disk(folder) if cluster.is_some() => {
+            format!("copies are in {}", folder.display())
+        }
         LogPlace::Disk(folder) => log(folder)?,
     };
     let path = |path: &Path| format!("{} is valid", path.display());
@@ -28,7 +38,11 @@ pub(crate) fn report(options: &ServeOptions) -> Result<(), Failure> {
     if let Some(certificate) = &options.tls_cert {
         line(&mut output, "certificate", &path(certificate))?;
     }
-    Ok(line(&mut output, "log", &log)?)
+    line(&mut output, "log", &log)?;
+    match cluster {
+        Some(cluster) => cluster.check(&options.hub, access).await,
+        None => Ok(()),
+    }
 }
 
 fn line(output: &mut Output, what: &str, state: &str) -> io::Result<()> {

@@ -1,6 +1,8 @@
-//! Delays the exit of the process until the log on disk is closed.
+//! What is left to do when the runtime has ended: wait until the log on disk is closed, and start
+//! again if that is wanted.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,19 +13,36 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 type Closed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Completes when the log is closed; set by the command, awaited by `main`.
+/// Set by the command, and read by `main`. Clones are handles to the same.
 #[derive(Clone, Default)]
-pub(crate) struct Closing(Arc<Mutex<Option<Closed>>>);
+pub(crate) struct Closing(Arc<Rest>);
+
+#[derive(Default)]
+struct Rest {
+    /// Completes when the log is closed.
+    closed: Mutex<Option<Closed>>,
+    is_restart: AtomicBool,
+}
 
 impl Closing {
     pub(crate) fn wait_for(&self, closed: impl Future<Output = ()> + Send + 'static) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(closed));
+        *self.0.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(closed));
+    }
+
+    /// Starts the program again after that.
+    pub(crate) fn start_again(&self) {
+        self.0.is_restart.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_restart(&self) -> bool {
+        self.0.is_restart.load(Ordering::Relaxed)
     }
 
     /// Blocks this thread until the log is closed or the timeout is over. The runtime of the
     /// command has ended by then, so this starts another one for the timer.
     pub(crate) fn wait(&self) {
-        let Some(closed) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(closed) = self.0.closed.lock().unwrap_or_else(PoisonError::into_inner).take()
+        else {
             return;
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

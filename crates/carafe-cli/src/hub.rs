@@ -1,21 +1,27 @@
 //! `carafe dev` and `carafe serve`: start a hub, serve it until SIGTERM or SIGINT, and drain it.
 
+use std::future::pending;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_http::{BasePath, Options, Page, Rights, Served, ServerOptions, Tls, metrics_router};
+use carafe_cluster::Node;
+use carafe_http::{
+    BasePath, Options, Page, Readiness, Revocations, Rights, Served, ServerOptions, Tls,
+    metrics_router,
+};
 use carafe_hub::Hub;
 use carafe_log::{DiskLog, MemoryLog};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::check;
 use crate::cli::{HubOptions, LogPlace, ServeOptions, Settings};
 use crate::closing::Closing;
+use crate::cluster::{self, Cluster, LogFailure, NodeEnd, Opened};
 use crate::demo::{self, Demo};
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
@@ -46,7 +52,9 @@ pub(crate) async fn dev(
     Adjustable::new(descriptors, &options, &[]).share_with(&mut access);
     settings::apply(&options, &mut access)?;
     let serving = settings::server_options(&options, descriptors, &access);
-    run(&options, access, serving, (passed, &closing), Some(Demo::start())).await
+    let (options, demo) = (&options, Some(Demo::start()));
+    let closing = &closing;
+    run(Start { options, cluster: None, access, serving, passed, closing, demo }).await
 }
 
 /// Runs a hub.
@@ -74,6 +82,7 @@ pub(crate) async fn serve(
     access.page = Page::Plain;
     access.revocations = settings::revocations(&options.hub, options.keys.token_life);
     let descriptors = Descriptors::raise(settings::log_files(&options.hub));
+    let cluster = Cluster::of(&options.cluster, in_use.clone());
     let adjustable = Adjustable::new(descriptors, &options.hub, &options.allow_origin);
     adjustable.reload_from(options.hub.config.as_ref(), in_use, &mut reloads);
     adjustable.share_with(&mut access);
@@ -82,12 +91,13 @@ pub(crate) async fn serve(
     serving.hsts = options.hsts;
     serving.tls = tls(options.tls_cert.clone(), options.tls_key.clone(), &mut reloads)?;
     if options.check {
-        return check::report(&options);
+        return check::report(&options, cluster.as_ref(), &mut access).await;
     }
     // After all have been added: SIGHUP is handled from here on, and would end the process before.
     reloads.start()?;
     tokio::spawn(keys::refresh_sets(keys));
-    run(&options.hub, access, serving, (passed, &closing), None).await
+    let (options, closing) = (&options.hub, &closing);
+    run(Start { options, cluster, access, serving, passed, closing, demo: None }).await
 }
 
 /// Loads the certificate, if one is configured.
@@ -113,52 +123,135 @@ fn tls(
     Ok(Some(tls))
 }
 
-async fn run(
-    options: &HubOptions,
+/// What a hub is started with.
+struct Start<'a> {
+    options: &'a HubOptions,
+    cluster: Option<Cluster>,
     access: Options,
     serving: ServerOptions,
-    (mut passed, closing): (PassedSockets, &Closing),
+    passed: PassedSockets,
+    closing: &'a Closing,
     demo: Option<Demo>,
-) -> Result<(), Failure> {
+}
+
+async fn run(start: Start<'_>) -> Result<(), Failure> {
+    let Start { options, cluster, mut access, serving, mut passed, closing, demo } = start;
     // First, so that a signal during the rest of the start drains the hub instead of killing it.
-    let signals = StopSignals::new()?;
+    let mut signals = StopSignals::new()?;
+    // Sockets that were passed cannot be opened again by a new start of the program.
+    let again = passed.is_empty().then(|| closing.clone());
     // Before the log is opened, which may take long: a port in use is reported at once.
-    let Sockets { listeners, places } = listen::open(options, &mut passed)?;
-    let (hub, failure) = hub(options, closing)?;
+    let sockets = listen::open(options, &mut passed)?;
+    let Opened { hub, node, failure } = match &cluster {
+        None => open_log(options, closing)?,
+        Some(cluster) => tokio::select! {
+            started = cluster.start(options, &mut access, closing) => started?,
+            // The engine may be away.
+            () = signals.next() => return Ok(()),
+        },
+    };
     let metrics = serve_metrics(options, &mut passed, hub.clone(), &access)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
-    let startup = Startup::of(options, &access);
-    let revocations = access.revocations.clone();
+    let startup = Startup::of(options, cluster.as_ref().map(|cluster| &cluster.url), &access);
+    let letting_in = let_in(node.clone(), access.revocations.clone(), access.readiness.clone());
     let mut app = carafe_http::router(hub.clone(), access);
     // Before the first request, and an error ends the program: the hub must not accept tokens that
-    // it cannot check.
-    revocations.load().await.map_err(Failure::failed)?;
+    // it cannot check. A node may take long, and rejects clients meanwhile.
+    let letting_in = ended_soon(letting_in, node.is_some()).await?;
     if let Some((hub, access)) = demo.as_ref().map(Demo::endpoint) {
         let path = format!("{}{}", options.base_path, demo::PATH);
         app = app.nest_service(&path, carafe_http::router(hub, access));
     }
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
+    let Sockets { listeners, places } = sockets;
+    announce(&startup, options, &places, metrics.as_ref(), scheme);
+    service_manager::is_ready(hub.clone());
+    let is_node = node.is_some();
+    let ending = ending(node, failure, letting_in, again);
+    let stop = first_of(signals.stop(hub.clone(), options.shutdown_delay), ending);
+    let (sender, stopped) = oneshot::channel();
+    let drain = begin_to_drain(stop, closing.clone(), demo, sender);
+    let Served { cut, .. } = carafe_http::serve(listeners, app, &hub, serving, drain).await?;
+    if cut > 0 {
+        warn!(cut, "the drain timeout is over; disconnected the remaining streams");
+    }
+    if is_node && timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
+        warn!("the engine of the cluster is away: what was not acknowledged may be stored or not");
+    }
+    stopped.await.unwrap_or(Ok(()))
+}
+
+fn announce(
+    startup: &Startup,
+    options: &HubOptions,
+    places: &Places,
+    metrics: Option<&Places>,
+    scheme: &str,
+) {
     let urls = places.addresses.iter().map(|address| url(scheme, address, &options.base_path));
     startup.announce(&urls.collect::<Vec<_>>());
     for address in metrics.iter().flat_map(|places| &places.addresses) {
         info!("metrics on {}/metrics", url("http", address, &BasePath::default()));
     }
-    service_manager::is_ready(hub.clone());
-    let stop = first_of(signals.stop(hub.clone(), options.shutdown_delay), failure);
-    let (sender, stopped) = oneshot::channel();
-    let Served { cut, .. } = carafe_http::serve(listeners, app, &hub, serving, async {
-        let reason = stop.await;
-        info!("draining");
-        service_manager::stops();
-        demo.iter().for_each(Demo::end);
-        // The receiver is read after serving; an error means that serving has failed.
-        let _ = sender.send(reason);
-    })
-    .await?;
-    if cut > 0 {
-        warn!(cut, "the drain timeout is over; disconnected the remaining streams");
+}
+
+/// Completes when the streams shall end. The reason is sent.
+async fn begin_to_drain(
+    stop: impl Future<Output = Result<(), Failure>>,
+    closing: Closing,
+    demo: Option<Demo>,
+    reason: oneshot::Sender<Result<(), Failure>>,
+) {
+    let stopped = stop.await;
+    info!("draining");
+    match closing.is_restart() {
+        true => service_manager::restarts(),
+        false => service_manager::stops(),
     }
-    stopped.await.unwrap_or(Ok(()))
+    demo.iter().for_each(Demo::end);
+    // It is read after serving; an error means that serving has failed.
+    let _ = reason.send(stopped);
+}
+
+/// How long a node waits for its last commits when it stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a node waits before it listens, to have filled by then.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// Lets clients in when the log has what the engine has, and the hub knows what is revoked.
+async fn let_in(
+    node: Option<Node>,
+    revocations: Revocations,
+    readiness: Readiness,
+) -> Result<(), Failure> {
+    if let Some(node) = &node {
+        node.filled().await;
+    }
+    revocations.load().await.map_err(Failure::failed)?;
+    readiness.open();
+    if node.is_some() {
+        info!("this node has what the engine has: clients are let in");
+    }
+    Ok(())
+}
+
+/// Waits for the end of something, which for a node may come later: then it is returned.
+async fn ended_soon(
+    letting_in: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    is_node: bool,
+) -> Result<Option<Ending>, Failure> {
+    let mut letting_in: Ending = Box::pin(letting_in);
+    if !is_node {
+        return letting_in.await.map(|()| None);
+    }
+    match timeout(SHORT, &mut letting_in).await {
+        Ok(done) => done.map(|()| None),
+        Err(_) => {
+            info!("this node is filling, and rejects clients until it has what the engine has");
+            Ok(Some(letting_in))
+        }
+    }
 }
 
 /// The URL of a socket, or the place of a Unix socket.
@@ -187,36 +280,74 @@ fn serve_metrics(
     Ok(Some(places))
 }
 
-/// Completes with the reason when the log on disk fails.
-type LogFailure = Pin<Box<dyn Future<Output = String> + Send>>;
-
-/// Opens the log and starts the hub.
-fn hub(options: &HubOptions, closing: &Closing) -> Result<(Hub, LogFailure), Failure> {
+/// Opens the log of a hub that is no node of a cluster, and starts the hub.
+fn open_log(options: &HubOptions, closing: &Closing) -> Result<Opened, Failure> {
     let limits = settings::hub_limits(options);
     match &options.log {
         LogPlace::Memory => {
             let log = MemoryLog::new(settings::memory_limits(options));
-            Ok((Hub::with_limits(log, limits), Box::pin(std::future::pending())))
+            let (hub, failure) = (Hub::with_limits(log, limits), Box::pin(pending()));
+            Ok(Opened { hub, node: None, failure })
         }
         LogPlace::Disk(path) => {
             let log =
                 DiskLog::open(path, settings::disk_options(options)).map_err(Failure::failed)?;
             log.compact(options.compact.clone());
-            let failure = log.failure();
+            let failure = Box::pin(log.failure());
             // The log closes when the last handle of the hub is dropped, which may be on another
             // thread. The program must not exit before the clean mark is written.
             closing.wait_for(log.closed());
             tokio::spawn(log.answering());
-            Ok((Hub::with_limits(log, limits), Box::pin(failure)))
+            Ok(Opened { hub: Hub::with_limits(log, limits), node: None, failure })
         }
     }
 }
 
-/// Waits for a signal to stop, or for a failure of the log, which is then a failure of the hub.
-async fn first_of(stop: impl Future<Output = ()>, failure: LogFailure) -> Result<(), Failure> {
+/// Completes when the hub must end: with `Ok` to start again.
+type Ending = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// What ends a hub that nobody stops: its log fails, or its node cannot go on. `again` is told if a
+/// new start is all it needs.
+async fn ending(
+    node: Option<Node>,
+    failure: LogFailure,
+    letting_in: Option<Ending>,
+    again: Option<Closing>,
+) -> Result<(), Failure> {
+    let node_ends = async {
+        match node {
+            Some(node) => cluster::end(node).await,
+            None => pending().await,
+        }
+    };
+    let not_let_in = async {
+        match letting_in {
+            Some(letting_in) => letting_in.await.err(),
+            None => None,
+        }
+    };
+    tokio::select! {
+        reason = failure => Err(Failure::failed(format!("the log failed: {reason}"))),
+        Some(failure) = not_let_in => Err(failure),
+        end = node_ends => match (end, again) {
+            (NodeEnd::StartAgain(_), Some(closing)) => {
+                closing.start_again();
+                Ok(())
+            }
+            (NodeEnd::StartAgain(why), None) => Err(Failure::failed(format!("{why}: start the hub again"))),
+            (NodeEnd::Failed(failure), _) => Err(failure),
+        },
+    }
+}
+
+/// Waits for a signal to stop, or for what ends the hub without one.
+async fn first_of(
+    stop: impl Future<Output = ()>,
+    ending: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
     tokio::select! {
         () = stop => Ok(()),
-        reason = failure => Err(Failure::failed(format!("the log failed: {reason}"))),
+        ended = ending => ended,
     }
 }
 

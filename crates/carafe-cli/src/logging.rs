@@ -32,7 +32,8 @@ pub(crate) fn start(format: LogFormat) {
 }
 
 const VARIABLE: &str = EnvFilter::DEFAULT_ENV;
-const LEVEL: &str = "info";
+/// The engine of a cluster is reported by its nodes, not by the library that reaches it.
+const LEVEL: &str = "info,async_nats=off";
 
 /// An empty variable counts as unset.
 fn level() -> Result<EnvFilter, ParseError> {

@@ -6,6 +6,7 @@ compile_error!("the program `carafe` needs Unix: use the library on this system"
 mod check;
 mod cli;
 mod closing;
+mod cluster;
 mod config;
 mod config_command;
 mod demo;
@@ -25,6 +26,7 @@ mod printer;
 mod publish;
 mod reload;
 mod reloadable;
+mod restart;
 mod returned;
 mod revoke;
 mod service_manager;
@@ -58,7 +60,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
     // The runtime has ended, and with it all tasks that held the hub. Threads may hold it a little
     // longer.
     closing.wait();
-    outcome
+    match outcome {
+        Ok(()) if closing.is_restart() => Err(restart::again()),
+        outcome => outcome,
+    }
 }
 
 /// How many tasks a worker polls before it looks which sockets are ready. With tokio's 61, a client
@@ -95,6 +100,7 @@ async fn command(cli: Cli, passed: PassedSockets, closing: Closing) -> Result<()
         Command::Bench(options) => carafe_bench::run(&options).map_err(Failure::from),
         Command::Healthcheck(options) => healthcheck::healthcheck(&options),
         Command::Log(command) => log_command::run(&command),
+        Command::Cluster(command) => cluster::run(command).await,
         Command::Config(_) => config_command::run(&cli.settings),
         Command::Completions(options) => documents::completions(&options),
         Command::Man(options) => documents::man(&options),

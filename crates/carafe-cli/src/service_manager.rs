@@ -40,6 +40,12 @@ pub(crate) fn retires() {
     notify(&[NotifyState::Status("Waiting for load balancers to send clients elsewhere")]);
 }
 
+/// The hub drains, and then starts again in the same process.
+pub(crate) fn restarts() {
+    reloads();
+    notify(&[NotifyState::Status("Ending all streams, to start again")]);
+}
+
 /// The hub drains, and then the program ends.
 pub(crate) fn stops() {
     notify(&[NotifyState::Stopping, NotifyState::Status("Ending all streams")]);

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use carafe_http::Options;
 use tracing::{info, warn};
 
-use crate::cli::{HubOptions, LogFormat, LogPlace};
+use crate::cli::{EngineUrl, HubOptions, LogFormat, LogPlace};
 
 /// A hub that has started.
 pub(crate) struct Startup {
@@ -29,10 +29,10 @@ enum Next {
 }
 
 impl Startup {
-    pub(crate) fn of(options: &HubOptions, access: &Options) -> Self {
+    pub(crate) fn of(options: &HubOptions, cluster: Option<&EngineUrl>, access: &Options) -> Self {
         Self {
             format: options.log_format,
-            data: data(&options.log),
+            data: data(&options.log, cluster),
             access: rules(access),
             dev: access.loopback_only,
             next: next(access),
@@ -111,10 +111,14 @@ fn rules(access: &Options) -> &'static str {
     }
 }
 
-fn data(log: &LogPlace) -> String {
-    match log {
-        LogPlace::Memory => "in memory: a restart forgets it".into(),
-        LogPlace::Disk(folder) => format!("{}, {} on disk", folder.display(), size(folder)),
+fn data(log: &LogPlace, cluster: Option<&EngineUrl>) -> String {
+    match (log, cluster) {
+        (LogPlace::Memory, None) => "in memory: a restart forgets it".into(),
+        (LogPlace::Disk(folder), None) => format!("{}, {} on disk", folder.display(), size(folder)),
+        (LogPlace::Memory, Some(engine)) => format!("{engine}, with a copy in memory"),
+        (LogPlace::Disk(folder), Some(engine)) => {
+            format!("{engine}, with a copy in {}", folder.display())
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::failure::Failure;
 
 /// Options that name files with secrets. A variable that is empty by mistake must not lead to a hub
 /// without keys, or to requests without a token.
-const SECRETS: &[&str] = &["secret-file", "keys", "private-key", "token-file"];
+const SECRETS: &[&str] =
+    &["secret-file", "keys", "private-key", "token-file", "cluster-credentials-file"];
 
 /// An empty variable counts as unset. Empty variables of secrets are errors, unless there is an
 /// option in their place.

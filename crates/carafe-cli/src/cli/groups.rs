@@ -8,7 +8,7 @@ pub(crate) struct Group {
 }
 
 /// Each option of `carafe serve` that a file may set is in one group.
-pub(crate) const GROUPS: [Group; 8] = [
+pub(crate) const GROUPS: [Group; 9] = [
     Group {
         heading: "Listening",
         options: &[
@@ -35,6 +35,17 @@ pub(crate) const GROUPS: [Group; 8] = [
             "compact",
             "erase-within",
             "segment-bytes",
+        ],
+    },
+    Group {
+        heading: "Cluster",
+        options: &[
+            "cluster",
+            "cluster-credentials-file",
+            "cluster-ca",
+            "cluster-cert",
+            "cluster-key",
+            "cluster-away",
         ],
     },
     Group {

@@ -64,7 +64,7 @@ fn examples(text: &str) -> String {
     format!("\u{1b}[1m\u{1b}[4mExamples:\u{1b}[0m\n{text}")
 }
 
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     (
         "dev",
         "  carafe dev                            A hub with its data in ./carafe-data
@@ -99,6 +99,12 @@ const EXAMPLES: [(&str, &str); 9] = [
         "token",
         "  carafe token --secret-file carafe.secret --publish 'orders/*' --ttl 1h
   export CARAFE_TOKEN=$(carafe token --secret-file carafe.secret --subscribe '*')",
+    ),
+    (
+        "cluster",
+        "  carafe cluster create 'nats://127.0.0.1:4222/carafe?replicas=3'
+  carafe cluster check 'nats://127.0.0.1:4222/carafe?replicas=3'
+  carafe serve --cluster 'nats://127.0.0.1:4222/carafe?replicas=3' --anonymous subscribe",
     ),
     (
         "config",

@@ -150,11 +150,12 @@ pub(crate) struct HubOptions {
         value_name = "N"
     )]
     pub(crate) complex_patterns_per_client: usize,
-    /// Maximum number of open streams; more are rejected with 503 and Retry-After [default: as many
-    /// as the limit on file descriptors allows]
+    /// Maximum number of open streams of this hub; more are rejected with 503 and Retry-After
+    /// [default: as many as the limit on file descriptors allows]
     #[arg(long, env = "CARAFE_SUBSCRIBERS", value_name = "N", value_parser = limit)]
     pub(crate) subscribers: Option<usize>,
-    /// Maximum number of open streams per client address (IPv6: per /64), or unlimited
+    /// Maximum number of open streams per client address (IPv6: per /64), or unlimited; in a
+    /// cluster, at each node
     #[arg(
         long,
         env = "CARAFE_SUBSCRIBERS_PER_ADDRESS",
@@ -180,7 +181,8 @@ pub(crate) struct HubOptions {
     /// Memory for snapshots that clients have not read yet, half of it for one client
     #[arg(long, env = "CARAFE_SNAPSHOT_BYTES", default_value = "64MiB", value_name = "SIZE")]
     pub(crate) snapshot_bytes: ByteSize,
-    /// Maximum rate of events per publisher, such as 100/s [default: unlimited]
+    /// Maximum rate of events per publisher, such as 100/s; in a cluster, at each node [default:
+    /// unlimited]
     #[arg(long, env = "CARAFE_PUBLISH_RATE", value_name = "N/TIME")]
     pub(crate) publish_rate: Option<Rate>,
     /// Maximum burst of events per publisher [default: the number in --publish-rate]

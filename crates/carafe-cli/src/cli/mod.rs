@@ -2,6 +2,7 @@
 //! of a TOML file.
 
 mod client_options;
+mod cluster_options;
 mod environment;
 mod groups;
 mod help;
@@ -20,6 +21,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use client_options::{PublishOptions, RevokeOptions, SubscribeOptions, TokenOptions};
+pub(crate) use cluster_options::{
+    ClusterCommand, ClusterOptions, EngineAccess, EngineOptions, EngineUrl,
+};
 pub(crate) use groups::GROUPS;
 pub(crate) use hub_options::{HubOptions, LogFormat, MercureOptions};
 pub(crate) use listen_address::ListenAddress;
@@ -64,6 +68,9 @@ pub(crate) enum Command {
     /// Inspect or repair a log on disk while no hub has it open
     #[command(subcommand)]
     Log(LogCommand),
+    /// Check or create the stream that the nodes of a cluster share
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Print the settings that carafe serve would use as a TOML file with comments
     Config(Box<ServeOptions>),
     /// Print the completions of a shell

@@ -6,12 +6,13 @@ use std::time::Duration;
 use carafe_http::{Network, Origin};
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::cluster_options::ClusterOptions;
 use super::hub_options::HubOptions;
 use super::values::{duration, positive_duration};
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
-    /// Check the settings, the keys, the certificate and the log, and exit
+    /// Check the settings, the keys, the certificate, the log and the engine of a cluster, and exit
     #[arg(long)]
     pub(crate) check: bool,
     /// What clients without a token may do. Required unless keys are configured
@@ -55,6 +56,8 @@ pub(crate) struct ServeOptions {
     pub(crate) keys: KeyOptions,
     #[command(flatten)]
     pub(crate) credentials: CredentialOptions,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
     #[command(flatten)]
     pub(crate) hub: HubOptions,
 }

@@ -1,6 +1,10 @@
 //! The settings of a hub as text, by their keys in the TOML file.
 
+use std::borrow::Cow;
+
 use clap::{Arg, ArgMatches, Command};
+
+use super::cluster_options::without_credentials;
 
 /// All options that a file may set, in the order of the help.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +72,8 @@ pub(crate) fn may_be_in_file(arg: &Arg) -> bool {
 impl Setting {
     fn of(arg: &Arg, matches: &ArgMatches) -> Self {
         let value = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
+        let value = value.map(|value| value.to_string_lossy());
+        let is_engine = arg.get_long() == Some("cluster");
         let default = arg.get_default_values().iter();
         let name = arg.get_value_names().and_then(|names| names.first());
         Self {
@@ -75,7 +81,11 @@ impl Setting {
             help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
             value_name: name.map(ToString::to_string).unwrap_or_default(),
             kind: Kind::of(arg),
-            value: value.map(|value| value.to_string_lossy().into_owned()).collect(),
+            // Settings are printed and logged.
+            value: match is_engine {
+                true => value.map(|url| without_credentials(&url)).collect(),
+                false => value.map(Cow::into_owned).collect(),
+            },
             default: default.map(|value| value.to_string_lossy().into_owned()).collect(),
         }
     }

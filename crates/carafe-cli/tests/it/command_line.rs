@@ -92,6 +92,7 @@ fn the_short_help_of_a_hub_fits_one_screen_and_the_long_one_is_in_groups() {
     let headings = [
         "Listening:",
         "Log and history:",
+        "Cluster:",
         "Access:",
         "Limits:",
         "Proxies and origins:",

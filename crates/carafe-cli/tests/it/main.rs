@@ -12,6 +12,7 @@ mod bodies;
 mod certificate;
 mod cli;
 mod client_matrix;
+mod cluster;
 mod command_line;
 mod conformance;
 mod connections;

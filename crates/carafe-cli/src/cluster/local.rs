@@ -1,0 +1,114 @@
+//! The node's own copy of the log, brought to where it can follow the engine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use carafe_cluster::{Engine, Plan, PlanError, State, begin_after, plan};
+use carafe_log::{DiskLog, MemoryLog, OfflineLog, Read};
+use carafe_protocol::{Generation, Offset};
+use tracing::warn;
+
+use crate::cli::HubOptions;
+use crate::cluster::engine::patiently;
+use crate::failure::Failure;
+use crate::settings;
+
+/// How often a node starts over because the engine has changed while it compared its log.
+const ATTEMPTS: usize = 5;
+
+/// Where a new log begins.
+#[derive(Clone, Copy)]
+pub(super) struct Begin {
+    generation: Generation,
+    after: Offset,
+}
+
+impl Begin {
+    /// At the first message that the engine has.
+    pub(super) fn of(state: &State) -> Self {
+        Self { generation: state.identity.generation, after: begin_after(state) }
+    }
+}
+
+/// A log in memory. It is empty, so that it always fits.
+pub(super) async fn memory(
+    engine: &dyn Engine,
+    options: &HubOptions,
+    mut begin: Begin,
+) -> Result<MemoryLog, Failure> {
+    for _ in 0..ATTEMPTS {
+        let log = MemoryLog::with_generation(settings::memory_limits(options), begin.generation)
+            .beginning_after(begin.after);
+        match compare(engine, &log).await? {
+            Plan::GoOn => return Ok(log),
+            Plan::Clear { generation, after, .. } => begin = Begin { generation, after },
+            Plan::GoBack { why, .. } => return Err(Failure::failed(why)),
+        }
+    }
+    Err(Failure::failed(RESTLESS))
+}
+
+/// A log on disk. What does not agree with the engine is removed from it.
+pub(super) async fn disk(
+    engine: &dyn Engine,
+    folder: &Path,
+    options: &HubOptions,
+    mut begin: Begin,
+) -> Result<DiskLog, Failure> {
+    for _ in 0..ATTEMPTS {
+        let folder = folder_of(folder, begin.generation);
+        let log = open(&folder, options, begin)?;
+        match compare(engine, &log).await? {
+            Plan::GoOn => return Ok(log),
+            Plan::GoBack { to, why } => {
+                warn!(%why, to = %to, "this node's log goes back to where the engine is");
+                close(log).await;
+                OfflineLog::lock(&folder)?.go_back(to.offset)?;
+            }
+            Plan::Clear { generation, after, why } => {
+                close(log).await;
+                if generation == begin.generation {
+                    warn!(%why, "this node's log is cleared, and filled again from the engine");
+                    fs::remove_dir_all(&folder).map_err(Failure::failed)?;
+                }
+                begin = Begin { generation, after };
+            }
+        }
+    }
+    Err(Failure::failed(RESTLESS))
+}
+
+/// What has to be done with a log before it can follow the engine.
+async fn compare(engine: &dyn Engine, log: &impl Read) -> Result<Plan, Failure> {
+    let compared = patiently(|| async {
+        match plan(engine, log).await {
+            Ok(plan) => Ok(Ok(plan)),
+            Err(PlanError::Engine(error)) => Err(error),
+            Err(error) => Ok(Err(error)),
+        }
+    });
+    compared.await?.map_err(Failure::failed)
+}
+
+const RESTLESS: &str = "the engine of the cluster has changed again and again while this node \
+    compared its log: start it again when the engine is stable";
+
+/// A folder for each stream: the copy of a stream that was deleted stays, and so does the log of a
+/// hub that was no node.
+fn folder_of(log: &Path, generation: Generation) -> PathBuf {
+    log.join(format!("cluster-{generation}"))
+}
+
+fn open(folder: &Path, options: &HubOptions, begin: Begin) -> Result<DiskLog, Failure> {
+    let options = settings::disk_options(options)
+        .with_supplied(begin.generation)
+        .beginning_after(begin.after);
+    DiskLog::open(folder, options).map_err(Failure::failed)
+}
+
+/// Waits until the log may be opened again.
+async fn close(log: DiskLog) {
+    let closed = log.closed();
+    drop(log);
+    closed.await;
+}

@@ -1,0 +1,131 @@
+//! Nodes and servers of the engine are killed, stopped and restarted under load: nothing that was
+//! acknowledged is lost, doubled or reordered.
+
+use std::time::Duration;
+
+use carafe_testing::nats::is_here;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use crate::process::{from_env, seed};
+
+use super::load::Load;
+use super::nodes::{Copy, Nodes};
+
+const COPIES: &[Copy] = &[Copy::Disk, Copy::Memory, Copy::Disk];
+
+/// Deliveries after each fault, to see that everything works again.
+const AFTER: u64 = 500;
+
+fn some(random: &mut StdRng) -> Duration {
+    Duration::from_millis(random.random_range(50..500))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_when_nodes_are_killed() {
+    if !is_here("nothing_is_lost_doubled_or_out_of_order_when_nodes_are_killed") {
+        return;
+    }
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut nodes = Nodes::start(1, COPIES, &[]);
+    let load = Load::start(&nodes, 8, 8, seed);
+    let kills = from_env("CARAFE_TEST_CLUSTER_KILLS", 5);
+    for _ in 0..kills {
+        sleep(some(&mut random)).await;
+        let node = random.random_range(0..nodes.count());
+        nodes.kill(node);
+        sleep(some(&mut random)).await;
+        nodes.start_node(node);
+        load.deliver(AFTER).await;
+    }
+    load.finish(&format!("{kills} kills of nodes")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_in_a_rolling_restart() {
+    if !is_here("nothing_is_lost_doubled_or_out_of_order_in_a_rolling_restart") {
+        return;
+    }
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut nodes = Nodes::start(1, COPIES, &[]);
+    let load = Load::start(&nodes, 8, 8, seed);
+    let rounds = from_env("CARAFE_TEST_CLUSTER_RESTARTS", 1);
+    for _ in 0..rounds {
+        for node in 0..nodes.count() {
+            sleep(some(&mut random)).await;
+            nodes.stop(node);
+            nodes.start_node(node);
+            load.deliver(AFTER).await;
+        }
+    }
+    load.finish(&format!("{rounds} rolling restarts")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_when_the_leader_of_the_engine_is_killed() {
+    if !is_here("nothing_is_lost_doubled_or_out_of_order_when_the_leader_of_the_engine_is_killed") {
+        return;
+    }
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let nodes = Nodes::start(3, COPIES, &[]);
+    let load = Load::start(&nodes, 4, 4, seed);
+    let kills = from_env("CARAFE_TEST_CLUSTER_LEADERS", 3);
+    for kill in 1..=kills {
+        load.deliver(AFTER).await;
+        sleep(some(&mut random)).await;
+        load.oracle.longest_pause();
+        let leader = nodes.nats.leader("carafe");
+        nodes.nats.kill(leader);
+        load.deliver(AFTER).await;
+        println!("leader {kill}: publishing works after {:?}", load.oracle.longest_pause());
+        nodes.nats.start_again(leader);
+    }
+    load.finish(&format!("{kills} kills of the engine's leader")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_when_the_engine_restarts() {
+    if !is_here("nothing_is_lost_doubled_or_out_of_order_when_the_engine_restarts") {
+        return;
+    }
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let nodes = Nodes::start(1, COPIES, &[]);
+    let load = Load::start(&nodes, 4, 4, seed);
+    let restarts = from_env("CARAFE_TEST_CLUSTER_ENGINES", 2);
+    for restart in 1..=restarts {
+        load.deliver(AFTER).await;
+        sleep(some(&mut random)).await;
+        load.oracle.longest_pause();
+        nodes.nats.kill(0);
+        sleep(some(&mut random)).await;
+        nodes.nats.start_again(0);
+        load.deliver(AFTER).await;
+        println!("restart {restart}: publishing works after {:?}", load.oracle.longest_pause());
+    }
+    load.finish(&format!("{restarts} restarts of the engine")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_when_the_engine_is_frozen() {
+    if !is_here("nothing_is_lost_doubled_or_out_of_order_when_the_engine_is_frozen") {
+        return;
+    }
+    let seed = seed();
+    let nodes = Nodes::start(1, COPIES, &[]);
+    let load = Load::start(&nodes, 4, 4, seed);
+    let seconds = from_env("CARAFE_TEST_CLUSTER_FROZEN", 5);
+    load.deliver(AFTER).await;
+    load.oracle.longest_pause();
+    nodes.nats.signal(0, Signal::STOP);
+    sleep(Duration::from_secs(seconds)).await;
+    nodes.nats.signal(0, Signal::CONT);
+    load.deliver(AFTER).await;
+    println!("publishing works after {:?}", load.oracle.longest_pause());
+    load.finish(&format!("{seconds} s of a frozen engine")).await;
+}

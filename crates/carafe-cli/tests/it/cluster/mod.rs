@@ -1,0 +1,12 @@
+//! Several nodes on servers of NATS: real processes, real clients, and one oracle that knows every
+//! event that was acknowledged.
+
+mod command;
+mod crashes;
+mod engine;
+mod entries;
+mod load;
+mod moving;
+mod nodes;
+mod oracle;
+mod starting;
