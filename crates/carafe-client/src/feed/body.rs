@@ -60,3 +60,56 @@ impl Stream for FeedBody {
         Poll::Ready(Some(Ok(Bytes::from_static(b"\n"))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::feed::event::FeedEvent;
+    use crate::feed::shared::State;
+
+    fn body() -> (Arc<Shared>, FeedBody) {
+        let shared = Arc::new(Shared::new(1000));
+        let number = shared.change(State::begin_request);
+        (Arc::clone(&shared), FeedBody::new(shared, number))
+    }
+
+    async fn next(body: &mut FeedBody) -> Option<String> {
+        Some(String::from_utf8(body.next().await?.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_by_empty_lines() {
+        let (shared, mut body) = body();
+        let begun = Instant::now();
+        for lines in 1..=3 {
+            assert_eq!(next(&mut body).await.unwrap(), "\n");
+            assert!(begun.elapsed() >= lines * KEEP_ALIVE);
+        }
+        tokio::time::advance(KEEP_ALIVE / 2).await;
+        shared.push(FeedEvent::new("x").with_key("k"));
+        assert_eq!(next(&mut body).await.unwrap(), "{\"id\":\"k\",\"data\":\"x\"}\n");
+        let sent = Instant::now();
+        assert_eq!(next(&mut body).await.unwrap(), "\n");
+        assert!(sent.elapsed() >= KEEP_ALIVE, "an event is no silence");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_behind_what_was_sent() {
+        let (shared, mut body) = body();
+        shared.push("a".into());
+        shared.want(Wanted::Finish);
+        assert!(next(&mut body).await.is_some());
+        assert!(next(&mut body).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_body_of_an_earlier_request_takes_no_events() {
+        let (shared, mut old) = body();
+        shared.push("a".into());
+        let number = shared.change(State::begin_request);
+        assert!(old.next().await.unwrap().is_err());
+        assert!(next(&mut FeedBody::new(shared, number)).await.is_some());
+    }
+}

@@ -110,13 +110,15 @@ impl Feeder {
 
     /// Sends what is kept, and what follows, until the request ends.
     async fn request(&mut self) -> Result<(), Failed> {
+        // What an earlier request has not stored says nothing of this one.
+        self.stalled_since = None;
         if self.has_sent {
             self.check().await?;
             if self.shared.lock().backlog.is_empty() {
                 return Ok(());
             }
         }
-        (self.has_sent, self.stalled_since) = (true, None);
+        self.has_sent = true;
         let number = self.shared.change(State::begin_request);
         let body = FeedBody::new(Arc::clone(&self.shared), number);
         let sent = send(self.publisher.clone(), self.topic.clone(), self.token, body);

@@ -61,6 +61,18 @@ async fn what_the_hub_has_is_found_by_key_although_somebody_else_has_published_s
     assert_eq!(hub.stored().repeated, 2);
 }
 
+/// Real time would be too long: the clock is set forward whenever all wait.
+#[tokio::test(start_paused = true)]
+async fn a_silent_producer_keeps_its_request() {
+    let hub = FakeHub::start(&[]).await;
+    let mut feed = Publisher::new(&*hub.url).with_timeout(Duration::MAX).feed("chat/7");
+    feed.send("0").await.unwrap();
+    hub.until(|stored| stored.was_kept_alive).await;
+    feed.send("1").await.unwrap();
+    assert_eq!(feed.finish().await.unwrap().events, 2);
+    assert_eq!(hub.data(), ["0", "1"]);
+}
+
 #[tokio::test]
 async fn a_feed_goes_on_after_a_flush() {
     let hub = FakeHub::start(&[]).await;
@@ -151,6 +163,17 @@ async fn a_token_is_fetched_once_more_after_a_401() {
     feed.send("0").await.unwrap();
     let error = feed.finish().await.unwrap_err();
     assert!(matches!(error, FeedError::Publisher(PublisherError::Refused { status: 401, .. })));
+}
+
+/// The clock is set forward whenever all wait, so nothing here depends on it but the end.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_silently_gone_is_noticed_and_the_feed_goes_on_with_another_request() {
+    let hub = FakeHub::start(&[Fate::Ignore]).await;
+    let mut feed = Publisher::new(&*hub.url).with_timeout(Duration::MAX).feed("chat/7");
+    feed.send("0").await.unwrap();
+    hub.until(|stored| stored.events.len() == 1).await;
+    assert_eq!(feed.finish().await.unwrap().events, 1);
+    assert_eq!(hub.data(), ["0"]);
 }
 
 #[tokio::test]
