@@ -119,9 +119,11 @@ impl Configuration<'_> {
         let site = self.filled("docs/proxies/apache.conf", &replacements);
         let main = format!(
             "ServerRoot {root}\nDefaultRuntimeDir {root}\nPidFile apache.pid\nListen {}\n\
-             ServerName localhost\nErrorLog /dev/stderr\nKeepAliveTimeout 1\n{}{}{site}",
+             ServerName localhost\nErrorLog /dev/stderr\nKeepAliveTimeout 1\n{}{}{}{site}",
             self.secure,
             load_apache_modules(),
+            // Debian: 10 s. Less, for a test with a slow body.
+            "RequestReadTimeout body=1,minrate=500\n",
             self.if_compressing("AddOutputFilterByType DEFLATE text/html text/event-stream\n"),
             root = self.folder.display(),
         );
@@ -151,7 +153,7 @@ impl Configuration<'_> {
 /// Those that Debian enables for every site, and those that the document names.
 fn load_apache_modules() -> String {
     let modules = "mpm_event authz_core alias env filter deflate \
-                   asis headers http2 proxy proxy_http socache_shmcb ssl";
+                   reqtimeout asis headers http2 proxy proxy_http socache_shmcb ssl";
     let unpacked = repository("target/proxies/usr/lib/apache2/modules");
     let folder = if unpacked.exists() { unpacked } else { "/usr/lib/apache2/modules".into() };
     let load = |name| format!("LoadModule {name}_module {}/mod_{name}.so\n", folder.display());
