@@ -1,6 +1,7 @@
 //! The log of a node: publishes to the engine, and reads from the local log, which the engine
 //! fills.
 
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use carafe_log::{
@@ -14,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::Engine;
 use crate::node::Node;
+use crate::offsets::{offset_before, sequence_of};
 use crate::options::ClusterOptions;
 use crate::place::{Divergence, Place};
 use crate::plan::{Plan, PlanError, plan};
@@ -90,7 +92,7 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
         let place = Place::of(&local.span());
         let local = Arc::new(local);
         let shared = Arc::new(Shared::new(options, payload, place.applied));
-        let publisher = Publisher { engine: Arc::clone(&engine), shared: Arc::clone(&shared) };
+        let publisher = Publisher::new(Arc::clone(&engine), Arc::clone(&shared));
         let replicator = Replicator::new(engine, Arc::clone(&local), Arc::clone(&shared), place);
         let tasks = vec![tokio::spawn(publisher.run()), tokio::spawn(replicator.run())];
         Ok(Self { local, shared, tasks: Mutex::new(tasks) })
@@ -208,7 +210,8 @@ impl<L: Read> Read for ClusterLog<L> {
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
-        self.local.find(position)
+        let is_before = is_before_the_beginning(position, &self.local.span());
+        if is_before { Box::pin(ready(Ok(Find::Trimmed))) } else { self.local.find(position) }
     }
 
     fn find_external_id(
@@ -256,4 +259,18 @@ impl<L: Read> Read for ClusterLog<L> {
     fn follow(&self, recent: usize, follower: Follower) -> Followed {
         self.local.follow(recent, follower)
     }
+}
+
+/// Whether a position is where a log has begun, and the engine has removed what followed before
+/// this node could read it.
+///
+/// Such a position has no entry, and so no nonce. If commits that stored nothing followed it, this
+/// reports a gap although nothing is missing.
+fn is_before_the_beginning(position: Position, span: &Span) -> bool {
+    let Some(oldest) = span.oldest else { return false };
+    let is_of_no_entry =
+        position.nonce == 0 && offset_before(sequence_of(position.offset) + 1) == position.offset;
+    is_of_no_entry
+        && position.generation == oldest.generation
+        && sequence_of(oldest.offset) > sequence_of(position.offset) + 1
 }

@@ -25,14 +25,21 @@ pub struct ClusterOptions {
     pub waiting_bytes: usize,
     /// The maximum number of erasures that the local log has not carried out; a further erasure
     /// that is published at this node fails with
-    /// [`AppendError::TooManyErasures`](carafe_log::AppendError::TooManyErasures). Erasures of other
-    /// nodes are applied all the same. 100,000 by default.
+    /// [`AppendError::TooManyErasures`](carafe_log::AppendError::TooManyErasures). Erasures of
+    /// other nodes are applied all the same. 100,000 by default.
     pub erasures: usize,
     /// The maximum number of ended and stopped topics that the local log remembers; a further end
     /// or stop that is published at this node fails with
     /// [`AppendError::TooManyEnded`](carafe_log::AppendError::TooManyEnded). Those of other nodes
     /// are applied all the same. A million by default.
     pub ended_topics: usize,
+    /// For how long the engine has to lack what this node has read, before the node stops. A server
+    /// that has lost its lead without noticing it may say so for some seconds. 15 seconds by
+    /// default.
+    pub believe_after: Duration,
+    /// The time for which all nodes remember idempotency keys and ends. With it, the node
+    /// [tells](crate::Progress::forgets_keys) if its log keeps less.
+    pub key_window: Option<Duration>,
 }
 
 impl Default for ClusterOptions {
@@ -43,6 +50,8 @@ impl Default for ClusterOptions {
             waiting_bytes: 64 << 20,
             erasures: 100_000,
             ended_topics: 1_000_000,
+            believe_after: Duration::from_secs(15),
+            key_window: None,
         }
     }
 }
@@ -80,6 +89,20 @@ impl ClusterOptions {
     #[must_use]
     pub fn with_ended_topics(mut self, topics: usize) -> Self {
         self.ended_topics = topics;
+        self
+    }
+
+    /// Sets [`believe_after`](Self::believe_after).
+    #[must_use]
+    pub fn with_believe_after(mut self, time: Duration) -> Self {
+        self.believe_after = time;
+        self
+    }
+
+    /// Sets [`key_window`](Self::key_window).
+    #[must_use]
+    pub fn with_key_window(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.key_window = window.into();
         self
     }
 }

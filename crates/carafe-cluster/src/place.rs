@@ -99,10 +99,12 @@ impl Place {
         if identity.generation != expected {
             return Err(Divergence::OtherStream { expected, found: identity.generation });
         }
-        if last < applied {
+        // Skipped messages behind the last commit do not count.
+        if last < witness.map_or(applied, |witness| sequence_of(witness.offset)) {
             return Err(Divergence::LostTail { applied, last });
         }
-        if first > applied + 1 {
+        // An empty log has nothing yet that a hole could tear apart.
+        if first > applied + 1 && witness.is_some() {
             return Err(Divergence::Overtaken { applied, first });
         }
         match (witness, message) {

@@ -7,9 +7,6 @@ use crate::engine::{Engine, EngineError, State};
 use crate::offsets::{first_offset, offset_before, sequence_of};
 use crate::place::{Divergence, Place, is_of};
 
-/// One of this many messages is left out at the start of a new log, if the engine removes messages.
-const SPARED: u64 = 16;
-
 /// What a node has to do with its local log before it follows the engine.
 ///
 /// ```
@@ -87,9 +84,6 @@ pub async fn plan<R: Read + ?Sized>(engine: &dyn Engine, log: &R) -> Result<Plan
 
 /// The offset behind which a new log begins that an engine fills.
 ///
-/// If the engine has removed messages before, it goes on to do so. Then the log begins somewhat
-/// behind the oldest one: otherwise that would be gone before the node has read it.
-///
 /// ```
 /// use carafe_cluster::{Engine, MemoryEngine, begin_after};
 ///
@@ -101,9 +95,7 @@ pub async fn plan<R: Read + ?Sized>(engine: &dyn Engine, log: &R) -> Result<Plan
 /// ```
 #[must_use]
 pub fn begin_after(state: &State) -> Offset {
-    let State { first, last, .. } = *state;
-    let spared = if first > 1 { (last + 1).saturating_sub(first) / SPARED } else { 0 };
-    offset_before(first + spared)
+    offset_before(state.first)
 }
 
 /// The newest entry of the log that the engine has, too. `None` if it has none from which the log

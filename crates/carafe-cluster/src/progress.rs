@@ -25,6 +25,13 @@ pub struct Progress {
     pub fill: Option<Fill>,
     /// Whether the node has applied what the engine had at the start.
     pub is_filled: bool,
+    /// Whether the node has applied what the engine had when the tail began to arrive. Until then,
+    /// it sends nothing that is published, and old events arrive as new ones.
+    pub is_caught_up: bool,
+    /// Whether the local log has trimmed entries that are younger than the
+    /// [key window](crate::ClusterOptions::key_window): then this node may decide otherwise than
+    /// the others over keys and ended topics.
+    pub forgets_keys: bool,
     /// Why the node has stopped.
     pub stopped: Option<Stopped>,
     /// Counters since the start.
@@ -95,6 +102,9 @@ pub enum Stopped {
         /// Its format.
         format: u32,
     },
+    /// A task of the node has panicked, which is a defect of this program.
+    #[error("the node has panicked: see the message before")]
+    Panicked,
     /// The local log has failed.
     #[error("the log of this node has failed: {0}")]
     Failed(#[source] AppendAtError),

@@ -1,7 +1,7 @@
 //! What the tasks of a node and its handles share.
 
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carafe_log::AppendError;
 use tokio::sync::{Notify, watch};
@@ -33,6 +33,9 @@ struct Status {
     last: u64,
     fill: Option<Fill>,
     is_filled: bool,
+    /// What the engine had when the tail began to arrive.
+    target: u64,
+    forgets_keys: bool,
     stopped: Option<Stopped>,
     /// The engine has given an own commit a sequence that was applied before.
     is_doubtful: bool,
@@ -41,7 +44,11 @@ struct Status {
 impl Status {
     /// Whether what is published now will come back soon.
     fn is_open(&self) -> bool {
-        self.link == Link::Following && self.is_filled
+        self.link == Link::Following && self.is_caught_up()
+    }
+
+    fn is_caught_up(&self) -> bool {
+        self.fill.is_some() && self.applied >= self.target
     }
 
     fn link(&mut self, link: Link) {
@@ -61,6 +68,8 @@ impl Shared {
             last: applied,
             fill: None,
             is_filled: false,
+            target: 0,
+            forgets_keys: false,
             stopped: None,
             is_doubtful: false,
         };
@@ -84,6 +93,7 @@ impl Shared {
 
     pub(crate) fn progress(&self) -> Progress {
         let status = self.status.borrow().clone();
+        let is_caught_up = status.is_caught_up();
         Progress {
             link: status.link,
             link_age: status.since.elapsed(),
@@ -92,6 +102,8 @@ impl Shared {
             last: status.last,
             fill: status.fill,
             is_filled: status.is_filled,
+            is_caught_up,
+            forgets_keys: status.forgets_keys,
             stopped: status.stopped,
             counters: *self.counters.lock().unwrap_or_else(PoisonError::into_inner),
         }
@@ -106,6 +118,7 @@ impl Shared {
             status.trouble = None;
             let fill = Fill { from: status.applied + 1, to: last };
             status.fill.get_or_insert(fill);
+            status.target = last;
         });
         self.heard_of(last);
         self.count(|counters| counters.tails += 1);
@@ -170,12 +183,17 @@ impl Shared {
     /// each commit.
     fn moved(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_if_modified(|status| {
+            let before = (status.is_open(), status.is_filled);
             change(status);
             let is_filled = status.fill.is_some_and(|fill| status.applied >= fill.to);
-            let was_filled = status.is_filled;
             status.is_filled |= is_filled;
-            was_filled != status.is_filled
+            let now = (status.is_open(), status.is_filled);
+            before != now
         });
+    }
+
+    pub(crate) fn forgets_keys(&self, forgets: bool) {
+        self.moved(|status| status.forgets_keys = forgets);
     }
 
     /// Ends the node: it answers publishers that the engine is away.
@@ -226,6 +244,17 @@ impl Shared {
     pub(crate) fn notify_if_idle(&self) {
         if self.outbox().is_idle() {
             self.idle.notify_waiters();
+        }
+    }
+}
+
+/// Stops the node when its task panics: else it would stand still and nobody would know.
+pub(crate) struct StopOnPanic(pub(crate) Arc<Shared>);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop(Stopped::Panicked);
         }
     }
 }

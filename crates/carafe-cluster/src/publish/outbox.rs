@@ -22,6 +22,8 @@ pub(crate) struct Outbox {
     waiting: VecDeque<Waiting>,
     sent: HashMap<MessageId, Sent>,
     in_flight: Option<MessageId>,
+    /// What was sent, in the order of deadlines. Some may be delivered since.
+    order: VecDeque<MessageId>,
     /// The weight of all batches in here, and how much it may be.
     bytes: usize,
     most_bytes: usize,
@@ -67,6 +69,7 @@ impl Outbox {
             waiting: VecDeque::new(),
             sent: HashMap::new(),
             in_flight: None,
+            order: VecDeque::new(),
             bytes: 0,
             most_bytes,
             payload,
@@ -121,6 +124,7 @@ impl Outbox {
         let commit = Commit { seed: rand::random(), batches };
         let message = Message::new(Commit::FORMAT, commit.encode());
         self.in_flight = Some(message.id);
+        self.order.push_back(message.id);
         self.sent.insert(message.id, sent);
         Some(Outgoing { message, delivered: receiver })
     }
@@ -181,15 +185,15 @@ impl Outbox {
         while let Some(next) = self.waiting.pop_front_if(|next| next.deadline <= now) {
             self.bytes -= next.weight;
         }
-        let in_flight = self.in_flight;
-        let bytes = &mut self.bytes;
-        self.sent.retain(|id, sent| {
-            let stays = sent.deadline > now || in_flight == Some(*id);
-            if !stays {
-                *bytes -= sent.weight;
+        while let Some(id) = self.order.front().copied() {
+            let is_over = self.sent.get(&id).is_none_or(|sent| sent.deadline <= now);
+            // The commit that is in flight is the last one.
+            if !is_over || self.in_flight == Some(id) {
+                break;
             }
-            stays
-        });
+            self.order.pop_front();
+            self.remove(id);
+        }
     }
 
     /// Refuses further batches with an error. Those in here go on.
@@ -202,6 +206,7 @@ impl Outbox {
         self.closed = Some(error);
         self.waiting.clear();
         self.sent.clear();
+        self.order.clear();
         self.in_flight = None;
         self.bytes = 0;
     }

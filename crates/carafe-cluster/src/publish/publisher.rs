@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use carafe_log::AppendError;
 use tokio::select;
@@ -13,13 +14,15 @@ use super::outbox::Outgoing;
 use crate::engine::{ATTEMPT, Engine, EngineError};
 use crate::message::Message;
 use crate::replicate::Backoff;
-use crate::shared::{Shared, bounded};
+use crate::shared::{Shared, StopOnPanic, bounded};
 
 /// Sends one commit at a time, and the next one when the outcome of the last one is known or given
 /// up.
 pub(crate) struct Publisher {
-    pub(crate) engine: Arc<dyn Engine>,
-    pub(crate) shared: Arc<Shared>,
+    engine: Arc<dyn Engine>,
+    shared: Arc<Shared>,
+    /// Whether the last commit was refused, which is logged once.
+    was_refused: AtomicBool,
 }
 
 /// What has become of a commit.
@@ -34,8 +37,13 @@ enum Outcome {
 }
 
 impl Publisher {
+    pub(crate) fn new(engine: Arc<dyn Engine>, shared: Arc<Shared>) -> Self {
+        Self { engine, shared, was_refused: AtomicBool::new(false) }
+    }
+
     /// Runs until the node stops.
     pub(crate) async fn run(self) {
+        let _guard = StopOnPanic(Arc::clone(&self.shared));
         // While the tail is away, no publisher could be answered: nothing is sent then.
         while self.shared.is_open().await {
             // What those are about to publish who were answered just now shares the commit.
@@ -51,13 +59,16 @@ impl Publisher {
     async fn send(&self, Outgoing { message, mut delivered }: Outgoing) {
         let id = message.id;
         match self.outcome(message, &mut delivered).await {
-            Outcome::Delivered => {}
+            Outcome::Delivered => self.was_refused.store(false, Ordering::Relaxed),
             Outcome::Stored(sequence) => {
+                self.was_refused.store(false, Ordering::Relaxed);
                 self.shared.outbox().land(id);
                 self.shared.acknowledged(sequence);
             }
             Outcome::Refused(why) => {
-                tracing::error!(why, "the engine refuses what is published");
+                if !self.was_refused.swap(true, Ordering::Relaxed) {
+                    tracing::error!(why, "the engine refuses what is published");
+                }
                 self.shared.count(|counters| counters.refused += 1);
                 self.shared.outbox().give_up(id, &AppendError::Unavailable);
             }

@@ -10,18 +10,21 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
 use super::round::{Obstacle, Round};
+use super::suspicion::Suspicion;
+use super::window::forgets_keys;
 use crate::engine::{Engine, EngineError, HEARTBEAT, State, Tail};
 use crate::message::{MessageId, Stored};
-use crate::place::{Divergence, Place};
+use crate::offsets::sequence_of;
+use crate::place::Place;
 use crate::progress::Stopped;
 use crate::publish::Answer;
-use crate::shared::{Shared, bounded};
+use crate::shared::{Shared, StopOnPanic, bounded};
 
 /// A tail that is silent for so long is replaced.
 const SILENCE: Duration = HEARTBEAT.saturating_mul(3);
 
-/// How often a node whose tail is idle compares itself with the engine: a tail may send heartbeats
-/// and deliver nothing.
+/// How often a node compares itself with the engine while its tail lasts: a tail may send
+/// heartbeats and deliver nothing.
 const COMPARISON: Duration = Duration::from_secs(10);
 
 /// The most messages whose removal is found out between two heartbeats.
@@ -33,9 +36,7 @@ pub(crate) struct Replicator<L> {
     local: Arc<L>,
     shared: Arc<Shared>,
     place: Place,
-    /// What the last comparison has found. A node stops only when a second one finds the same kind
-    /// of difference.
-    suspicion: Option<Divergence>,
+    suspicion: Suspicion,
     backoff: Backoff,
     compared: Instant,
     /// Since when the tail delivers nothing although there is more.
@@ -63,11 +64,21 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         place: Place,
     ) -> Self {
         let (backoff, compared) = (Backoff::default(), Instant::now());
-        Self { engine, local, shared, place, suspicion: None, backoff, compared, behind: None }
+        Self {
+            engine,
+            local,
+            shared,
+            place,
+            suspicion: Suspicion::default(),
+            backoff,
+            compared,
+            behind: None,
+        }
     }
 
     /// Runs until the node has to be started again.
     pub(crate) async fn run(mut self) {
+        let _guard = StopOnPanic(Arc::clone(&self.shared));
         loop {
             match self.follow().await {
                 Err(Interruption::Again(why)) => self.shared.away(&why),
@@ -83,13 +94,13 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         self.place.catch_up(&self.local.span());
         self.shared.applied(self.place.applied);
         let state = self.compare().await?;
+        self.go_back_to_witness(&state);
         let mut tail = bounded(self.engine.tail(self.place.applied + 1)).await?;
         self.shared.following(state.last);
         self.behind = None;
         loop {
             let messages = next(&mut *tail).await?;
-            self.backoff.reset();
-            if self.shared.take_doubt() {
+            if self.shared.take_doubt() || self.compared.elapsed() >= COMPARISON {
                 self.compare().await?;
             }
             if messages.is_empty() {
@@ -98,6 +109,8 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
                 self.behind = None;
                 self.apply(messages).await?;
             }
+            // Only now: a log that stores nothing must not take a tail after the other.
+            self.backoff.reset();
         }
     }
 
@@ -109,26 +122,38 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
             None => None,
         };
         self.compared = Instant::now();
-        match (self.place.judge(&state, message.as_ref()), self.suspicion) {
-            (Ok(()), _) => self.suspicion = None,
-            (Err(why), Some(before)) if same_kind(why, before) => {
-                return Err(Interruption::Stop(why.into()));
-            }
-            (Err(why), _) => {
-                self.suspicion = Some(why);
-                return Err(Interruption::Again(format!("the engine is asked again, since {why}")));
-            }
+        if let Err(why) = self.place.judge(&state, message.as_ref()) {
+            let is_certain = self.suspicion.confirm(why, self.shared.options.believe_after);
+            let again = || Interruption::Again(format!("the engine is asked again, since {why}"));
+            return Err(if is_certain { Interruption::Stop(why.into()) } else { again() });
         }
+        self.suspicion.clear();
+        // Only an empty log may begin later.
+        self.place.applied = self.place.applied.max(state.first.saturating_sub(1));
+        self.shared.applied(self.place.applied);
         self.shared.heard_of(state.last);
         self.shared.outbox().set_payload(state.payload);
+        self.check_window().await;
         Ok(state)
+    }
+
+    /// Messages behind the newest commit were skipped, and nothing compares them. If the engine has
+    /// lost them since, others have their sequences.
+    fn go_back_to_witness(&mut self, state: &State) {
+        let Some(witness) = self.place.witness else { return };
+        let kept = sequence_of(witness.offset).max(state.first.saturating_sub(1));
+        self.place.applied = self.place.applied.min(kept);
+    }
+
+    async fn check_window(&self) {
+        let Some(window) = self.shared.options.key_window else { return };
+        if let Some(forgets) = forgets_keys(&*self.local, window).await {
+            self.shared.forgets_keys(forgets);
+        }
     }
 
     /// Looks after the tail while nothing comes.
     async fn rest(&mut self) -> Result<(), Interruption> {
-        if self.compared.elapsed() >= COMPARISON {
-            self.compare().await?;
-        }
         if self.place.applied >= self.shared.last() {
             self.behind = None;
             return Ok(());
@@ -139,20 +164,31 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 
     /// The tail delivers nothing although there is more: it is broken, or the messages are gone.
     async fn find_out(&mut self) -> Result<(), Interruption> {
-        // If retention has removed them, the node was overtaken.
-        let last = self.compare().await?.last;
         for _ in 0..REMOVED_AT_ONCE {
-            let next = self.place.applied + 1;
-            if next > last {
-                return Ok(());
+            if self.place.applied >= self.shared.last() {
+                break;
             }
-            if bounded(self.engine.get(next)).await?.is_some() {
-                let why = format!("the tail does not deliver message {next}");
+            if let Some(message) = self.left_out().await? {
+                let why = format!("the tail does not deliver message {}", message.sequence);
                 return Err(Interruption::Again(why));
             }
-            self.removed(next);
         }
         Ok(())
+    }
+
+    /// The next message, which the tail has not delivered. If the engine does not have it any more,
+    /// the place moves behind it.
+    async fn left_out(&mut self) -> Result<Option<Stored>, Interruption> {
+        let next = self.place.applied + 1;
+        let message = bounded(self.engine.get(next)).await?;
+        if message.is_none() {
+            // If retention has removed it, the node was overtaken, or its empty log begins later.
+            self.compare().await?;
+            if self.place.applied < next {
+                self.removed(next);
+            }
+        }
+        Ok(message)
     }
 
     /// Applies messages in order.
@@ -167,10 +203,11 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
             self.shared.applied(place.applied);
             match obstacle {
                 None => {}
-                Some(Obstacle::Hole { next }) => {
-                    // If retention has made the hole, the node was overtaken.
-                    self.compare().await?;
-                    self.removed(next - 1);
+                Some(Obstacle::Hole { .. }) => {
+                    // The server that the tail comes from may lack what the leader has.
+                    if let Some(message) = self.left_out().await? {
+                        messages.push_front(message);
+                    }
                 }
                 Some(Obstacle::Repeated { sequence }) => {
                     let why = format!("the tail delivers message {sequence} again");
@@ -229,12 +266,10 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         Interruption::Again(error.to_string())
     }
 
-    /// Messages up to `sequence` were removed from the engine one by one. Retention has not done
-    /// that: somebody has.
+    /// A message was removed from the engine, and retention has not done that: somebody has.
     fn removed(&mut self, sequence: u64) {
-        let first = self.place.applied + 1;
-        tracing::error!(first, last = sequence, "messages were removed from the engine");
-        self.shared.count(|counters| counters.missing += sequence + 1 - first);
+        tracing::error!(sequence, "a message was removed from the engine");
+        self.shared.count(|counters| counters.missing += 1);
         self.place.applied = sequence;
         self.shared.applied(sequence);
     }
@@ -244,10 +279,6 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 async fn next(tail: &mut dyn Tail) -> Result<Vec<Stored>, Interruption> {
     let silent = |_| Interruption::Again("the tail is silent".into());
     Ok(timeout(SILENCE, tail.next()).await.map_err(silent)??)
-}
-
-fn same_kind(one: Divergence, other: Divergence) -> bool {
-    std::mem::discriminant(&one) == std::mem::discriminant(&other)
 }
 
 fn count<T>(items: &[T]) -> u64 {

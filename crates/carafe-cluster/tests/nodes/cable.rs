@@ -1,6 +1,7 @@
 //! The connection of one node to an engine, which a test can disturb.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use carafe_cluster::{ATTEMPT, Engine, EngineError, MemoryEngine, Message, State, Stored, Tail};
 use carafe_log::BoxFuture;
@@ -22,15 +23,23 @@ pub(crate) enum Line {
 pub(crate) struct Cable {
     engine: MemoryEngine,
     line: Arc<watch::Sender<Line>>,
+    /// A message that tails leave out.
+    left_out: Arc<AtomicU64>,
 }
 
 impl Cable {
     pub(crate) fn to(engine: &MemoryEngine) -> Self {
-        Self { engine: engine.clone(), line: Arc::new(watch::Sender::new(Line::Good)) }
+        let (engine, line) = (engine.clone(), Arc::new(watch::Sender::new(Line::Good)));
+        Self { engine, line, left_out: Arc::default() }
     }
 
     pub(crate) fn set(&self, line: Line) {
         self.line.send_replace(line);
+    }
+
+    /// Lets tails leave out a message, as one of a server that does not have it.
+    pub(crate) fn leave_out(&self, sequence: u64) {
+        self.left_out.store(sequence, Ordering::Relaxed);
     }
 
     async fn pass(&self) -> Result<(), EngineError> {
@@ -76,8 +85,8 @@ impl Engine for Cable {
         Box::pin(async move {
             self.pass().await?;
             let tail = self.engine.tail(from).await?;
-            let line = self.line.subscribe();
-            Ok(Box::new(CableTail { tail, line }) as Box<dyn Tail>)
+            let (line, left_out) = (self.line.subscribe(), Arc::clone(&self.left_out));
+            Ok(Box::new(CableTail { tail, line, left_out }) as Box<dyn Tail>)
         })
     }
 }
@@ -85,6 +94,7 @@ impl Engine for Cable {
 struct CableTail {
     tail: Box<dyn Tail>,
     line: watch::Receiver<Line>,
+    left_out: Arc<AtomicU64>,
 }
 
 impl Tail for CableTail {
@@ -99,7 +109,12 @@ impl Tail for CableTail {
                     Line::Good => tokio::select! {
                         biased;
                         _ = self.line.changed() => {}
-                        messages = self.tail.next() => return messages,
+                        messages = self.tail.next() => {
+                            let left_out = self.left_out.load(Ordering::Relaxed);
+                            let is_there = |message: &Stored| message.sequence != left_out;
+                            let messages = messages?.into_iter().filter(is_there);
+                            return Ok(messages.collect());
+                        }
                     },
                 }
             }

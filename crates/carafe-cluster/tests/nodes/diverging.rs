@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use carafe_cluster::{Divergence, Engine, MemoryEngine, Plan, StartError, plan};
-use carafe_log::{AppendError, Find};
+use carafe_log::{AppendError, Find, Read};
 use tokio::time::{Instant, sleep};
 
 use crate::cable::Line;
@@ -130,9 +130,10 @@ async fn a_node_that_retention_has_overtaken_stops_and_begins_behind_the_hole() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_retention_overtakes_while_it_is_filled_stops() {
+async fn a_node_without_an_entry_begins_where_the_engine_begins_by_then() {
     let engine = MemoryEngine::new("events");
     let servers = nodes(&engine, 1).await;
+    let start = servers[0].local.span().start;
     for number in 0..300 {
         servers[0].publish_one(event("a", &number.to_string())).await;
     }
@@ -140,20 +141,42 @@ async fn a_node_that_retention_overtakes_while_it_is_filled_stops() {
     late.local.refuse(usize::MAX);
     until(|| late.progress().counters.retries > 0).await;
     engine.trim(200);
-    assert_eq!(late.diverged().await, Divergence::Overtaken { applied: 0, first: 200 });
+    assert_eq!(late.find(start).await, Find::Found, "nothing is known to be missing yet");
+    late.local.refuse(0);
+    late.node().filled().await;
+    let entries = late.entries().await;
+    assert_eq!((entries.len(), entries[0].data()), (101, "199"));
+    assert_eq!(late.find(start).await, Find::Trimmed);
+    assert_eq!(late.progress().counters.missing, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_an_entry_is_filled_although_all_messages_are_removed() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    for number in 0..300 {
+        servers[0].publish_one(event("a", &number.to_string())).await;
+    }
+    let late = Server::start(&engine).await;
+    engine.trim(301);
+    late.node().filled().await;
+    assert_eq!((late.progress().applied, late.progress().counters.missing), (300, 0));
+    late.publish_one(event("a", "first")).await;
+    assert_eq!(late.data().await, ["first"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_retention_overtakes_while_its_tail_is_open_stops() {
     let engine = MemoryEngine::new("events");
     let servers = nodes(&engine, 1).await;
+    servers[0].publish_one(event("a", "applied")).await;
     engine.slow(Duration::ZERO, Duration::from_millis(500));
     for number in 0..5 {
         drop(servers[0].begin(vec![event("a", &number.to_string())]).await);
         sleep(Duration::from_millis(10)).await;
     }
-    engine.trim(4);
-    assert_eq!(servers[0].diverged().await, Divergence::Overtaken { applied: 0, first: 4 });
+    engine.trim(5);
+    assert_eq!(servers[0].diverged().await, Divergence::Overtaken { applied: 1, first: 5 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +191,45 @@ async fn retention_behind_a_node_is_no_divergence() {
     servers[0].restart().await;
     publish(&servers[0], &["4"]).await;
     assert_eq!(servers[0].data().await, ["1", "2", "3", "4"]);
+}
+
+/// A leader that is cut off from the others says so for some seconds.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_behind_for_some_seconds_stops_no_node() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    publish(&servers[0], &["1", "2"]).await;
+    let behind = engine.snapshot();
+    publish(&servers[0], &["3", "4"]).await;
+    let whole = engine.snapshot();
+    engine.restore(&behind);
+    sleep(Duration::from_secs(12)).await;
+    let trouble = servers[0].progress().trouble.unwrap();
+    assert!(trouble.contains("the engine is asked again"), "{trouble}");
+    engine.restore(&whole);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(servers[0].progress().stopped, None);
+    publish(&servers[0], &["5"]).await;
+    assert_eq!(servers[0].data().await, ["1", "2", "3", "4", "5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_that_take_the_place_of_skipped_messages_are_applied() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 2).await;
+    publish(&servers[0], &["1"]).await;
+    engine.insert_foreign("2");
+    engine.insert_foreign("3");
+    servers[1].settle().await;
+    servers[1].cable.set(Line::Cut);
+    engine.lose_tail(2);
+    for data in ["two", "three", "four"] {
+        servers[0].publish_in_the_end(event("a", data)).await;
+    }
+    servers[1].cable.set(Line::Good);
+    servers[1].settle().await;
+    assert_eq!(servers[1].data().await, servers[0].data().await);
+    assert_eq!(servers[1].data().await, ["1", "two", "three", "four"]);
 }
 
 #[tokio::test(start_paused = true)]

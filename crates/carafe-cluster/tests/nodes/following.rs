@@ -128,6 +128,22 @@ async fn a_local_log_that_refuses_for_a_while_gets_everything_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_whose_log_stores_nothing_asks_the_engine_once_per_second_at_most() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 2).await;
+    servers[1].local.refuse(usize::MAX);
+    servers[0].publish_one(event("a", "waits")).await;
+    let before = engine.counts();
+    sleep(Duration::from_secs(100)).await;
+    let tails = engine.counts().tails - before.tails;
+    assert!((90..=105).contains(&tails), "{tails} tails in 100 seconds");
+    assert_eq!(servers[1].progress().link, Link::Away);
+    servers[1].local.refuse(0);
+    servers[1].settle().await;
+    assert_eq!(servers[1].data().await, ["waits"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_local_log_has_stored_is_not_stored_again_although_it_said_that_it_failed() {
     let engine = MemoryEngine::new("events");
     let servers = nodes(&engine, 2).await;
@@ -208,6 +224,81 @@ async fn a_message_that_somebody_removed_is_a_hole_for_whoever_has_not_read_it()
     late.settle().await;
     assert_eq!(late.data().await, ["0", "1", "3", "4"]);
     assert_eq!(late.progress().counters.missing, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_only_the_tail_lacks_is_read_from_the_engine() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 2).await;
+    servers[1].cable.leave_out(3);
+    let expected: Vec<_> = (1..6).map(|number| number.to_string()).collect();
+    for data in &expected {
+        servers[0].publish_one(event("a", data)).await;
+    }
+    servers[1].settle().await;
+    assert_eq!(servers[1].data().await, expected);
+    assert_eq!(servers[1].progress().counters.missing, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_sends_nothing_before_it_has_applied_what_came_while_it_was_away() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 2).await;
+    servers[1].cable.set(Line::Cut);
+    until(|| servers[1].progress().link == Link::Away).await;
+    for number in 0..200 {
+        servers[0].publish_one(event("a", &number.to_string())).await;
+    }
+    // It stores one append of several messages, and then nothing for some time.
+    servers[1].local.refuse_after(1);
+    let appends = engine.counts().appends;
+    servers[1].cable.set(Line::Good);
+    until(|| servers[1].progress().applied >= 64).await;
+    assert!(!servers[1].progress().is_caught_up);
+    let answer = servers[1].publish(vec![event("a", "too early")]).await;
+    assert_eq!(answer, Err(carafe_log::AppendError::Unavailable));
+    assert_eq!(engine.counts().appends, appends, "nobody could be answered");
+    servers[1].local.refuse(0);
+    servers[1].settle().await;
+    assert!(servers[1].progress().is_caught_up);
+    servers[1].publish_one(event("a", "now")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_task_stops_the_node() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    servers[0].local.panic();
+    let answer = servers[0].publish(vec![event("a", "fatal")]).await;
+    assert_eq!(answer, Err(carafe_log::AppendError::Unavailable));
+    assert_eq!(servers[0].node().stopped().await, Stopped::Panicked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_tells_when_its_log_keeps_less_than_the_key_window() {
+    let engine = MemoryEngine::new("events");
+    let limits = MemoryLimits::default().with_entries(10);
+    let window = Duration::from_secs(100);
+    let mut server = Server::start_with(&engine, limits, None).await;
+    server.become_with(ClusterOptions::default().with_key_window(window)).await;
+    for _ in 0..10 {
+        server.publish_one(event("a", "")).await;
+    }
+    sleep(Duration::from_secs(15)).await;
+    assert!(!server.progress().forgets_keys, "nothing is trimmed");
+    server.publish_one(event("a", "")).await;
+    sleep(Duration::from_secs(15)).await;
+    assert!(server.progress().forgets_keys);
+    sleep(window).await;
+    for _ in 0..9 {
+        server.publish_one(event("a", "")).await;
+    }
+    sleep(window).await;
+    for _ in 0..2 {
+        server.publish_one(event("a", "")).await;
+    }
+    sleep(Duration::from_secs(15)).await;
+    assert!(!server.progress().forgets_keys, "the oldest entry is older than the window");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,15 +16,19 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 #[derive(Clone)]
 pub(crate) struct Local {
     log: MemoryLog,
+    /// Appends that succeed before any is refused.
+    granted: Arc<AtomicUsize>,
     refusals: Arc<AtomicUsize>,
     lost_answers: Arc<AtomicUsize>,
+    panics: Arc<AtomicUsize>,
     waiting_erasures: Arc<AtomicUsize>,
 }
 
 impl Local {
     pub(crate) fn on(log: MemoryLog) -> Self {
-        let [refusals, lost_answers, waiting_erasures] = [(); 3].map(|()| Arc::default());
-        Self { log, refusals, lost_answers, waiting_erasures }
+        let [granted, refusals, lost_answers, panics, waiting_erasures] =
+            [(); 5].map(|()| Arc::default());
+        Self { log, granted, refusals, lost_answers, panics, waiting_erasures }
     }
 
     /// Refuses so many of the next appends.
@@ -32,9 +36,20 @@ impl Local {
         self.refusals.store(appends, Ordering::Relaxed);
     }
 
+    /// Stores so many appends, and refuses those that follow.
+    pub(crate) fn refuse_after(&self, appends: usize) {
+        self.granted.store(appends, Ordering::Relaxed);
+        self.refuse(usize::MAX);
+    }
+
     /// Stores so many of the next appends, and says that it did not.
     pub(crate) fn lose_answers(&self, appends: usize) {
         self.lost_answers.store(appends, Ordering::Relaxed);
+    }
+
+    /// Panics at the next append.
+    pub(crate) fn panic(&self) {
+        self.panics.store(1, Ordering::Relaxed);
     }
 
     /// Says that so many erasures are not carried out.
@@ -58,8 +73,9 @@ impl AppendAt for Local {
         &self,
         commits: Vec<OrderedCommit>,
     ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
+        assert!(!takes_one(&self.panics), "a test has asked for this panic");
         let refused = || Err(AppendAtError::from(AppendError::Full));
-        if takes_one(&self.refusals) {
+        if !takes_one(&self.granted) && takes_one(&self.refusals) {
             return Box::pin(ready(refused()));
         }
         let is_lost = takes_one(&self.lost_answers);

@@ -5,6 +5,7 @@
 
 mod cable;
 mod clocks;
+mod disks;
 mod diverging;
 mod following;
 mod hubs;

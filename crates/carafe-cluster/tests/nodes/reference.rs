@@ -2,7 +2,7 @@
 //! down here once more, without anything of the logs.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_cluster::{Engine, MemoryEngine, first_offset};
 use carafe_log::{Commit, Entry, Kind, Publication};
@@ -51,7 +51,10 @@ impl Reference {
             let Some(message) = engine.get(sequence).await.unwrap() else { continue };
             let Ok(payload) = message.commit(Commit::FORMAT) else { continue };
             let commit = Commit::decode(payload).unwrap();
-            reference.apply(state.identity.generation, sequence, message.time, &commit, key_window);
+            // Entries have whole milliseconds.
+            let since = message.time.duration_since(UNIX_EPOCH).unwrap().as_millis();
+            let time = UNIX_EPOCH + Duration::from_millis(since as u64);
+            reference.apply(state.identity.generation, sequence, time, &commit, key_window);
         }
         reference
     }

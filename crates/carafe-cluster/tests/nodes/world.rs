@@ -64,9 +64,14 @@ impl Server {
     /// Starts a node with other options.
     pub(crate) async fn start_as(engine: &MemoryEngine, options: ClusterOptions) -> Self {
         let mut server = Self::start(engine).await;
-        server.options = options;
-        server.restart().await;
+        server.become_with(options).await;
         server
+    }
+
+    /// Starts the node again with other options.
+    pub(crate) async fn become_with(&mut self, options: ClusterOptions) {
+        self.options = options;
+        self.restart().await;
     }
 
     /// A handle that tells how the node is.
