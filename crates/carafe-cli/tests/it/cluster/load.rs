@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carafe_client::{Control, EventSource, Publish, Publisher};
 use rand::rngs::StdRng;
@@ -17,7 +17,7 @@ use super::oracle::{Oracle, Reading};
 /// How long a request may take before the client turns to another node.
 const REQUEST: Duration = Duration::from_secs(5);
 
-/// How long all readers may take to receive the last events.
+/// How long nothing may be delivered, and how long all readers may take to receive the last events.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every so many events, a publisher repeats the key of an event that was acknowledged.
@@ -62,14 +62,16 @@ impl Load {
 
     /// Waits until this many more events were delivered.
     pub(crate) async fn deliver(&self, events: u64) {
-        let until = self.oracle.deliveries() + events;
-        let delivered = async {
-            while self.oracle.deliveries() < until {
-                sleep(Duration::from_millis(10)).await;
+        let mut delivered = self.oracle.deliveries();
+        let (until, mut progress) = (delivered + events, Instant::now());
+        while delivered < until {
+            sleep(Duration::from_millis(10)).await;
+            let now = self.oracle.deliveries();
+            if std::mem::replace(&mut delivered, now) != now {
+                progress = Instant::now();
             }
-        };
-        let is_done = timeout(PATIENCE, delivered).await.is_ok();
-        assert!(is_done, "{} of {until} events were delivered", self.oracle.deliveries());
+            assert!(progress.elapsed() < PATIENCE, "{now} of {until} events were delivered");
+        }
     }
 
     /// Stops publishing, and waits until each reader has received every acknowledged event.
