@@ -26,6 +26,9 @@ const EVENTS: [Piece; 4] = [
     Piece::Peer("mercure"),
 ];
 
+/// What `cluster` needs: the server of NATS is in a package of Python.
+const CLUSTER: [Piece; 2] = [Piece::Python, Piece::PythonModules];
+
 /// Clients of event streams in Node, beside each other.
 const NODE_CLIENTS: &str = "bench/peers/clients";
 
@@ -36,7 +39,7 @@ const RUST_CLIENTS: &str = "cargo run --quiet --release --target-dir target/rust
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest`, `ingest`,
-    /// `catch-up` or `clients`, with its options; add `--help` to list them
+    /// `cluster`, `catch-up` or `clients`, with its options; add `--help` to list them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
@@ -57,6 +60,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             if !Piece::Unpacked(&NGINX).is_here() {
                 install(&[Piece::Unpacked(&NGINX)])?;
             }
+            build_carafe()?;
+        }
+        Some("cluster") => {
+            let missing: Vec<_> = CLUSTER.into_iter().filter(|piece| !piece.is_here()).collect();
+            install(&missing)?;
             build_carafe()?;
         }
         Some("million" | "storm" | "shape" | "ingest") => build_carafe()?,

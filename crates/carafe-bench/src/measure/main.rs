@@ -14,6 +14,7 @@ mod catch_up;
 mod certificate;
 mod child;
 mod churned;
+mod cluster;
 mod curves;
 mod deliveries;
 mod document;
@@ -83,6 +84,8 @@ enum Bench {
     Latest(latest::Options),
     /// Measure events of one ingest request, beside batches and beside single requests
     Ingest(ingest::Options),
+    /// Measure nodes of a cluster beside the engine that they share
+    Cluster(cluster::Options),
     /// Measure how fast clients catch up, directly and through nginx on the same host
     CatchUp(catch_up::Options),
     /// Load a server, as `carafe bench` does
@@ -147,6 +150,7 @@ fn main() -> ExitCode {
         Bench::Shape(options) => shape::measure(&options),
         Bench::Latest(options) => latest::measure(&options),
         Bench::Ingest(options) => ingest::measure(&options),
+        Bench::Cluster(options) => cluster::measure(&options),
         Bench::CatchUp(options) => catch_up::measure(&options),
         Bench::Load(options) => carafe_bench::run(&options).map_err(Into::into),
         Bench::BareLoop { bytes } => catch_up::serve_bare(bytes),
