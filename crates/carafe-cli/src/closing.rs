@@ -34,6 +34,11 @@ impl Closing {
         self.0.is_restart.store(true, Ordering::Relaxed);
     }
 
+    /// Does not start the program again.
+    pub(crate) fn end(&self) {
+        self.0.is_restart.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_restart(&self) -> bool {
         self.0.is_restart.load(Ordering::Relaxed)
     }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::check;
 use crate::cli::{HubOptions, LogPlace, ServeOptions, Settings};
 use crate::closing::Closing;
-use crate::cluster::{self, Cluster, LogFailure, NodeEnd, Opened};
+use crate::cluster::{self, Cluster, Gate, LogFailure, NodeEnd, Opened};
 use crate::demo::{self, Demo};
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
@@ -153,7 +153,9 @@ async fn run(start: Start<'_>) -> Result<(), Failure> {
     let metrics = serve_metrics(options, &mut passed, hub.clone(), &access)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
     let startup = Startup::of(options, cluster.as_ref().map(|cluster| &cluster.url), &access);
-    let letting_in = let_in(node.clone(), access.revocations.clone(), access.readiness.clone());
+    let (node, gate) = node.unzip();
+    let filling = node.clone().zip(gate);
+    let letting_in = let_in(filling, access.revocations.clone(), access.readiness.clone());
     let mut app = carafe_http::router(hub.clone(), access);
     // Before the first request, and an error ends the program: the hub must not accept tokens that
     // it cannot check. A node may take long, and rejects clients meanwhile.
@@ -204,13 +206,26 @@ async fn begin_to_drain(
 ) {
     let stopped = stop.await;
     info!("draining");
-    match closing.is_restart() {
-        true => service_manager::restarts(),
-        false => service_manager::stops(),
+    if closing.is_restart() {
+        service_manager::restarts();
+        tokio::spawn(stop_instead(closing));
+    } else {
+        service_manager::stops();
     }
     demo.iter().for_each(Demo::end);
     // It is read after serving; an error means that serving has failed.
     let _ = reason.send(stopped);
+}
+
+/// Lets a signal end the program although it was about to start again.
+async fn stop_instead(closing: Closing) {
+    match StopSignals::new() {
+        Ok(mut signals) => signals.next().await,
+        Err(error) => return warn!(%error, "signals are not handled until the hub has started"),
+    }
+    info!("stopping instead of starting again");
+    closing.end();
+    service_manager::stops();
 }
 
 /// How long a node waits for its last commits when it stops.
@@ -221,18 +236,18 @@ const SHORT: Duration = Duration::from_secs(2);
 
 /// Lets clients in when the log has what the engine has, and the hub knows what is revoked.
 async fn let_in(
-    node: Option<Node>,
+    filling: Option<(Node, Gate)>,
     revocations: Revocations,
     readiness: Readiness,
 ) -> Result<(), Failure> {
-    if let Some(node) = &node {
-        node.filled().await;
-    }
     revocations.load().await.map_err(Failure::failed)?;
-    readiness.open();
-    if node.is_some() {
+    // Only now: its log may trim a revocation soon after it was read from the engine.
+    if let Some((node, gate)) = filling {
+        gate.open();
+        node.filled().await;
         info!("this node has what the engine has: clients are let in");
     }
+    readiness.open();
     Ok(())
 }
 

@@ -72,6 +72,14 @@ pub(crate) fn disk_options(options: &HubOptions) -> DiskOptions {
         .with_ended_topics(options.ended_topics)
 }
 
+/// How much history the log keeps.
+pub(crate) fn history_bytes(options: &HubOptions) -> u64 {
+    match options.log {
+        LogPlace::Memory => memory_limits(options).bytes as u64,
+        LogPlace::Disk(_) => disk_options(options).bytes,
+    }
+}
+
 /// The most files that the log has open: its segments, and an index for each reader.
 pub(crate) fn log_files(options: &HubOptions) -> u64 {
     match options.log {

@@ -1,10 +1,9 @@
 //! The node's own copy of the log, brought to where it can follow the engine.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use carafe_cluster::{Engine, Plan, PlanError, State, begin_after, plan};
-use carafe_log::{DiskLog, MemoryLog, OfflineLog, Read};
+use carafe_log::{DiskLog, MemoryLog, OfflineLog, OpenError, Read};
 use carafe_protocol::{Generation, Offset};
 use tracing::warn;
 
@@ -63,13 +62,18 @@ pub(super) async fn disk(
             Plan::GoBack { to, why } => {
                 warn!(%why, to = %to, "this node's log goes back to where the engine is");
                 close(log).await;
-                OfflineLog::lock(&folder)?.go_back(to.offset)?;
+                let copy = OfflineLog::lock(&folder)?;
+                // What was lost may have made compaction remove an older event.
+                match options.compact.is_empty() {
+                    true => copy.go_back(to.offset)?,
+                    false => copy.clear()?,
+                }
             }
             Plan::Clear { generation, after, why } => {
                 close(log).await;
                 if generation == begin.generation {
                     warn!(%why, "this node's log is cleared, and filled again from the engine");
-                    fs::remove_dir_all(&folder).map_err(Failure::failed)?;
+                    OfflineLog::lock(&folder)?.clear()?;
                 }
                 begin = Begin { generation, after };
             }
@@ -103,7 +107,14 @@ fn open(folder: &Path, options: &HubOptions, begin: Begin) -> Result<DiskLog, Fa
     let options = settings::disk_options(options)
         .with_supplied(begin.generation)
         .beginning_after(begin.after);
-    DiskLog::open(folder, options).map_err(Failure::failed)
+    DiskLog::open(folder, options).map_err(|error| match error {
+        OpenError::Damaged(_) => Failure::failed(format!(
+            "{error}; this is a copy of what the engine has: remove the folder {}, and the node \
+             fills it again",
+            folder.display()
+        )),
+        error => Failure::failed(error),
+    })
 }
 
 /// Waits until the log may be opened again.

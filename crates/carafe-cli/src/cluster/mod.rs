@@ -7,27 +7,41 @@
 mod command;
 mod credentials;
 mod engine;
+mod gate;
 mod local;
 mod reports;
 
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytesize::ByteSize;
-use carafe_cluster::{ClusterLog, Engine, Node, Requirements, State, Stopped};
+use carafe_cluster::{ClusterLog, Engine, Node, Requirements, StartError, State, Stopped};
 use carafe_http::{Options, Readiness};
 use carafe_hub::Hub;
 use carafe_log::{Append, AppendAt, Read};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 pub(crate) use command::run;
+pub(crate) use gate::Gate;
 
 use crate::cli::{ClusterOptions, EngineUrl, HubOptions, LogPlace, Settings};
 use crate::closing::Closing;
+use crate::cluster::gate::Gated;
 use crate::cluster::local::Begin;
 use crate::failure::Failure;
 use crate::settings;
+
+/// How often a node starts over because the engine changes while it starts.
+const ATTEMPTS: usize = 5;
+
+/// The pause before that.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What a message of the engine has besides an event, at most: topics, keys and the like.
+const OVERHEAD: usize = 16 << 10;
 
 /// What a node is started with.
 pub(crate) struct Cluster {
@@ -43,7 +57,7 @@ pub(crate) type LogFailure = Pin<Box<dyn Future<Output = String> + Send>>;
 /// A hub with its log, and the node that it may be.
 pub(crate) struct Opened {
     pub(crate) hub: Hub,
-    pub(crate) node: Option<Node>,
+    pub(crate) node: Option<(Node, Gate)>,
     pub(crate) failure: LogFailure,
 }
 
@@ -65,28 +79,25 @@ impl Cluster {
         let engine: Arc<dyn Engine> = setup.clone();
         let state = engine::patiently(|| engine.state()).await?;
         self.fit(access, &state)?;
-        engine::check(&*setup, requirements(hub, access)).await?;
-        let begin = Begin::of(&state);
-        let (hub, node, failure): (_, _, LogFailure) = match &hub.log {
-            LogPlace::Memory => {
-                let log = local::memory(&*engine, hub, begin).await?;
-                let (hub, node) = start_on(log, engine, hub).await?;
-                (hub, node, Box::pin(pending()))
-            }
-            LogPlace::Disk(folder) => {
-                let log = local::disk(&*engine, folder, hub, begin).await?;
-                log.compact(hub.compact.clone());
-                closing.wait_for(log.closed());
-                tokio::spawn(log.answering());
-                let failure = Box::pin(log.failure());
-                let (hub, node) = start_on(log, engine, hub).await?;
-                (hub, node, failure)
+        engine::check(&*setup, effective(hub, access)).await?;
+        let mut attempts = 0;
+        let Opened { hub, node, failure } = loop {
+            match start_once(&engine, hub, &state, closing).await? {
+                Ok(opened) => break opened,
+                Err(error) if attempts < ATTEMPTS => {
+                    warn!(%error, "the engine has changed while the node started; trying again");
+                    attempts += 1;
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(Failure::failed(error)),
             }
         };
-        access.readiness = self.readiness(&node);
-        let counted = node.clone();
-        access.metrics.add_figures(move || reports::figures(&counted));
-        Ok(Opened { hub, node: Some(node), failure })
+        if let Some((node, _)) = &node {
+            access.readiness = self.readiness(node);
+            let node = node.clone();
+            access.metrics.add_figures(move || reports::figures(&node));
+        }
+        Ok(Opened { hub, node, failure })
     }
 
     /// `carafe serve --check`: reports what a node would find.
@@ -99,13 +110,12 @@ impl Cluster {
         let setup = carafe_cluster::open(engine).await.map_err(|error| engine::failed(&error))?;
         let state = setup.state().await.map_err(|error| engine::failed(&error))?;
         self.fit(access, &state)?;
-        command::report(&*setup, requirements(hub, access)).await
+        command::report(&*setup, effective(hub, access)).await
     }
 
     /// Lowers the default limits of events and batches to what a message of the engine holds.
     fn fit(&self, access: &mut Options, state: &State) -> Result<(), Failure> {
-        // Topics, keys and the like are in the message, too.
-        let most = state.payload - state.payload / 16;
+        let most = state.payload.saturating_sub(OVERHEAD.max(state.payload / 16));
         for (option, limit) in
             [("event-bytes", &mut access.event_bytes), ("batch-bytes", &mut access.batch_bytes)]
         {
@@ -152,6 +162,12 @@ pub(crate) async fn end(node: Node) -> NodeEnd {
     }
 }
 
+/// The same with the limits that are in force, which are not those of a new stream.
+fn effective(hub: &HubOptions, access: &Options) -> Requirements {
+    let history_bytes = Some(settings::history_bytes(hub));
+    Requirements { history_bytes, ..requirements(hub, access) }
+}
+
 fn requirements(hub: &HubOptions, access: &Options) -> Requirements {
     Requirements {
         event_bytes: access.event_bytes,
@@ -161,19 +177,51 @@ fn requirements(hub: &HubOptions, access: &Options) -> Requirements {
     }
 }
 
+/// Opens the node's log, and starts the node on it, unless the engine changes meanwhile.
+async fn start_once(
+    engine: &Arc<dyn Engine>,
+    hub: &HubOptions,
+    state: &State,
+    closing: &Closing,
+) -> Result<Result<Opened, StartError>, Failure> {
+    let begin = Begin::of(state);
+    match &hub.log {
+        LogPlace::Memory => {
+            let log = local::memory(&**engine, hub, begin).await?;
+            Ok(start_on(log, engine, hub, Box::pin(pending())).await)
+        }
+        LogPlace::Disk(folder) => {
+            let log = local::disk(&**engine, folder, hub, begin).await?;
+            log.compact(hub.compact.clone());
+            let (failure, closed) = (Box::pin(log.failure()), log.closed());
+            closing.wait_for(log.closed());
+            tokio::spawn(log.answering());
+            let started = start_on(log, engine, hub, failure).await;
+            if started.is_err() {
+                // It is opened again.
+                closed.await;
+            }
+            Ok(started)
+        }
+    }
+}
+
 /// Starts a node on its own log, and the hub on the node.
 async fn start_on<L>(
     log: L,
-    engine: Arc<dyn Engine>,
+    engine: &Arc<dyn Engine>,
     hub: &HubOptions,
-) -> Result<(Hub, Node), Failure>
+    failure: LogFailure,
+) -> Result<Opened, StartError>
 where
     L: Append + AppendAt + Read + 'static,
 {
     let mut options = carafe_cluster::ClusterOptions::default();
     options.waiting_bytes = settings::bytes(hub.waiting_bytes);
     options.erasures = hub.erasures;
-    let log = ClusterLog::start(engine, log, options).await.map_err(Failure::failed)?;
-    let node = log.node();
-    Ok((Hub::with_limits(log, settings::hub_limits(hub)), node))
+    options.ended_topics = hub.ended_topics;
+    let (engine, gate) = Gated::new(Arc::clone(engine));
+    let log = ClusterLog::start(Arc::new(engine), log, options).await?;
+    let node = Some((log.node(), gate));
+    Ok(Opened { hub: Hub::with_limits(log, settings::hub_limits(hub)), node, failure })
 }

@@ -4,10 +4,11 @@
 use std::io::Write;
 
 use carafe_http::auth::Signer;
-use carafe_testing::nats::is_here;
+use carafe_testing::nats::{NatsServers, is_here};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use crate::cli::run;
 use crate::http::{Stream, get, post, publish, request};
 use crate::process::eventually;
 
@@ -96,6 +97,39 @@ fn a_token_that_was_revoked_at_one_node_is_refused_at_the_other_and_after_a_rest
     nodes.start_node(0);
     eventually("the node has filled", || get(nodes.address(0), "/readyz").status == 200);
     assert_eq!(publish(&nodes, 0), 401);
+}
+
+#[test]
+fn a_revocation_that_a_copy_trims_while_it_fills_is_in_force() {
+    if !is_here("a_revocation_that_a_copy_trims_while_it_fills_is_in_force") {
+        return;
+    }
+    let mut secret = NamedTempFile::new().unwrap();
+    secret.write_all(SECRET.as_bytes()).unwrap();
+    let secret = secret.path().to_str().unwrap();
+    let small = ["--history-bytes", "128KiB", "--segment-bytes", "4KiB", "--secret-file", secret];
+    // The engine keeps more than the node.
+    let nats = NatsServers::start(1);
+    let url = format!("{}/carafe?replicas=1", nats.url());
+    assert!(run(&["cluster", "create", &url], "").status.success());
+    let mut nodes = Nodes::on(nats, url, &[Copy::Disk], &small);
+    let token = bearer(json!({"sub": "ann", "publish": ["*"]}));
+    let publish = |nodes: &Nodes| {
+        let headers = [&*token, "Content-Type: text/plain"];
+        request(nodes.address(0), "POST", "/events/a", &headers, b"x").status
+    };
+    assert_eq!(publish(&nodes), 201);
+    let headers = [&*bearer(json!({"revoke": true})), "Content-Type: application/json"];
+    let body = json!({"subject": "ann"}).to_string();
+    let revoked = request(nodes.address(0), "POST", "/revocations", &headers, body.as_bytes());
+    assert_eq!(revoked.status, 201, "{}", revoked.body);
+    let data = "x".repeat(4000);
+    (0..100).for_each(|_| drop(crate::http::publish(nodes.address(0), "/events/b", &data)));
+    nodes.kill(0);
+    std::fs::remove_dir_all(nodes.folder(0)).unwrap();
+    nodes.start_node(0);
+    eventually("the node has filled", || get(nodes.address(0), "/readyz").status == 200);
+    assert_eq!(publish(&nodes), 401);
 }
 
 #[test]

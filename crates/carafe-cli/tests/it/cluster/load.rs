@@ -12,12 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::nodes::Nodes;
-use super::oracle::{Oracle, Reading};
+use super::oracle::{Oracle, PLAIN, Reading};
 
 /// How long a request may take before the client turns to another node.
 const REQUEST: Duration = Duration::from_secs(5);
 
-/// How long nothing may be delivered, and how long all readers may take to receive the last events.
+/// How long nothing may be delivered, and how long all readers may take to receive the last
+/// events.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every so many events, a publisher repeats the key of an event that was acknowledged.
@@ -44,7 +45,11 @@ impl Load {
         let mut random = StdRng::seed_from_u64(seed);
         let publishers = (0..publishers).map(|number| {
             let publisher = Publishing {
-                topic: format!("publisher/{number}"),
+                // Keys hide what is stored twice: some publishers have none.
+                topic: match number % 4 {
+                    3 => format!("{PLAIN}{number}"),
+                    _ => format!("publisher/{number}"),
+                },
                 nodes: urls.iter().map(publisher).collect(),
                 oracle: Arc::clone(&oracle),
                 random: StdRng::seed_from_u64(random.random()),
@@ -95,7 +100,8 @@ fn publisher(url: &String) -> Publisher {
     Publisher::new(url).without_retry().with_timeout(REQUEST)
 }
 
-/// Publishes 1, 2, 3 and so on to its topic, each until it is acknowledged.
+/// Publishes 1, 2, 3 and so on to its topic: each until it is acknowledged, by a key, or if the
+/// topic is plain only once, without a key.
 struct Publishing {
     topic: String,
     nodes: Vec<Publisher>,
@@ -109,6 +115,10 @@ impl Publishing {
         let mut count = 0;
         while !stop.load(Ordering::Relaxed) {
             count += 1;
+            if self.topic.starts_with(PLAIN) {
+                self.publish_once(count).await;
+                continue;
+            }
             self.publish(count).await;
             if self.random.random_ratio(1, REPEATS) {
                 let again = self.random.random_range(1..=count);
@@ -116,6 +126,16 @@ impl Publishing {
             }
         }
         (self.topic, count)
+    }
+
+    /// What was not acknowledged may have been stored or not.
+    async fn publish_once(&mut self, number: u64) {
+        let event = Publish::to(&self.topic, number.to_string());
+        let node = self.random.random_range(0..self.nodes.len());
+        match timeout(REQUEST, self.nodes[node].publish(&event)).await {
+            Ok(Ok(id)) => self.oracle.acknowledged(&self.topic, number, &id),
+            _ => sleep(Duration::from_millis(20)).await,
+        }
     }
 
     /// At another node after each failure: the key keeps the event from being there twice.
@@ -150,7 +170,7 @@ async fn read(
         tokio::pin!(stay);
         loop {
             let counts = finished.borrow_and_update().clone();
-            if counts.is_some_and(|counts| reading.has_all(&counts)) {
+            if counts.is_some_and(|counts| oracle.is_complete(&reading, &counts)) {
                 return;
             }
             tokio::select! {

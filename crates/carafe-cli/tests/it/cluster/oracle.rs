@@ -1,7 +1,7 @@
 //! What is known of all events: each has one position, whoever tells it, and each reader receives
 //! each event once and in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,9 +13,15 @@ use serde::Deserialize;
 /// The topic of a publisher, and the number of an event in it, from 1 on.
 type Name = (String, u64);
 
+/// Begins the topics whose events have no keys, and are published once. The numbers of those that
+/// were not acknowledged may be missing, and may come late.
+pub(crate) const PLAIN: &str = "plain/";
+
 /// Knows every event that was acknowledged or delivered.
 pub(crate) struct Oracle {
     positions: Mutex<HashMap<Name, Position>>,
+    /// The events of plain topics that were acknowledged.
+    plain: Mutex<HashSet<Name>>,
     delivered: AtomicU64,
     pauses: Mutex<Pauses>,
 }
@@ -36,6 +42,7 @@ impl Oracle {
     pub(crate) fn new() -> Self {
         Self {
             positions: Mutex::default(),
+            plain: Mutex::default(),
             delivered: AtomicU64::new(0),
             pauses: Mutex::new(Pauses { last: Instant::now(), longest: Duration::ZERO }),
         }
@@ -47,6 +54,10 @@ impl Oracle {
         let mut pauses = self.pauses.lock().unwrap();
         pauses.longest = pauses.longest.max(pauses.last.elapsed());
         pauses.last = Instant::now();
+        drop(pauses);
+        if topic.starts_with(PLAIN) {
+            self.plain.lock().unwrap().insert((topic.to_owned(), number));
+        }
         self.tell(topic, number, id.parse().unwrap());
     }
 
@@ -61,10 +72,17 @@ impl Oracle {
             "out of order or doubled: {last:?}, and then {position:?}"
         );
         let Envelope { topic, data } = serde_json::from_str(&event.data).unwrap();
-        let count = reader.counts.entry(topic.clone()).or_default();
-        *count += 1;
-        assert_eq!(data, count.to_string(), "{topic}: lost, doubled or out of order");
-        self.tell(&topic, *count, position);
+        let number = if topic.starts_with(PLAIN) {
+            let number = data.parse().unwrap();
+            assert!(reader.plain.insert((topic.clone(), number)), "{topic}: {number} is doubled");
+            number
+        } else {
+            let count = reader.counts.entry(topic.clone()).or_default();
+            *count += 1;
+            assert_eq!(data, count.to_string(), "{topic}: lost, doubled or out of order");
+            *count
+        };
+        self.tell(&topic, number, position);
         self.delivered.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -75,6 +93,13 @@ impl Oracle {
         let known = *positions.entry((topic.to_owned(), number)).or_insert(position);
         drop(positions);
         assert_eq!(known, position, "event {number} of {topic} has two positions");
+    }
+
+    /// Whether a reader has all of what was acknowledged: that many events of each topic.
+    pub(crate) fn is_complete(&self, reader: &Reading, counts: &[(String, u64)]) -> bool {
+        let mut keyed = counts.iter().filter(|(topic, _)| !topic.starts_with(PLAIN));
+        keyed.all(|(topic, count)| reader.counts.get(topic).copied().unwrap_or(0) == *count)
+            && self.plain.lock().unwrap().is_subset(&reader.plain)
     }
 
     pub(crate) fn deliveries(&self) -> u64 {
@@ -94,16 +119,8 @@ impl Oracle {
 #[derive(Default)]
 pub(crate) struct Reading {
     counts: HashMap<String, u64>,
+    plain: HashSet<Name>,
     position: Option<Position>,
-}
-
-impl Reading {
-    /// Whether it has all of what was acknowledged: that many events of each topic.
-    pub(crate) fn has_all(&self, acknowledged: &[(String, u64)]) -> bool {
-        acknowledged
-            .iter()
-            .all(|(topic, count)| self.counts.get(topic).copied().unwrap_or(0) == *count)
-    }
 }
 
 #[test]
@@ -118,7 +135,7 @@ fn the_oracle_of_a_cluster_finds_lost_doubled_reordered_and_moved_events() {
         let check = std::panic::AssertUnwindSafe(|| {
             oracle.acknowledged("a", 1, &event(acknowledged, 1).last_event_id);
             events.iter().for_each(|event| oracle.delivered(&mut reading, event));
-            assert!(reading.has_all(&[("a".into(), events.len() as u64)]));
+            assert!(oracle.is_complete(&reading, &[("a".into(), events.len() as u64)]));
         });
         std::panic::catch_unwind(check).is_err()
     };
@@ -130,4 +147,16 @@ fn the_oracle_of_a_cluster_finds_lost_doubled_reordered_and_moved_events() {
     assert!(notices(1, &[event(2, 1), event(1, 2)]), "out of order");
     assert!(notices(1, &[event(2, 1)]), "not where it was acknowledged");
     assert!(notices(1, &[gap]), "a gap");
+    let plain = |offset, number| {
+        let mut plain = event(offset, number);
+        plain.data = plain.data.replace("\"a\"", "\"plain/1\"");
+        plain
+    };
+    let (oracle, mut reading) = (Oracle::new(), Reading::default());
+    oracle.acknowledged("plain/1", 2, &event(1, 0).last_event_id);
+    assert!(!oracle.is_complete(&reading, &[("plain/1".into(), 3)]), "lost");
+    oracle.delivered(&mut reading, &plain(1, 2));
+    assert!(oracle.is_complete(&reading, &[("plain/1".into(), 3)]), "1 and 3 failed");
+    let again = std::panic::AssertUnwindSafe(|| oracle.delivered(&mut reading, &plain(2, 2)));
+    assert!(std::panic::catch_unwind(again).is_err(), "stored twice");
 }
