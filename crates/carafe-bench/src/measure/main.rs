@@ -15,6 +15,7 @@ mod certificate;
 mod child;
 mod churned;
 mod cluster;
+mod contest;
 mod curves;
 mod deliveries;
 mod document;

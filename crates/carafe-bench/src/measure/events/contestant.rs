@@ -1,9 +1,11 @@
 //! A server in one configuration.
 
+use std::fmt;
 use std::fs;
 
 use tempfile::TempDir;
 
+use crate::contest;
 use crate::driver::Load;
 use crate::floor::Writes;
 use crate::outcome::Outcome;
@@ -53,18 +55,6 @@ impl Contestant {
         Self { tls: true, ..self }
     }
 
-    pub(super) fn name(self) -> String {
-        let Self { subject, durable, tls } = self;
-        let more = [(durable, ", durable"), (tls, ", TLS")];
-        let more = more.iter().filter(|(is, _)| *is).map(|(_, more)| *more);
-        std::iter::once(subject.name()).chain(more).collect()
-    }
-
-    /// Whether the measurement can do without it.
-    pub(super) fn is_optional(self) -> bool {
-        matches!(self.subject, Subject::Nchan | Subject::Mercure | Subject::Centrifugo)
-    }
-
     pub(super) fn start(self, setting: &Setting) -> Outcome<Running> {
         let folder = if self.durable { Some(folder()?) } else { None };
         let tls = self.tls.then_some(&setting.certificate);
@@ -79,6 +69,20 @@ impl Contestant {
         arguments.extend(trust);
         let url = server.url(self.subject.path());
         Ok(Running { server, url, arguments, _folder: folder })
+    }
+}
+
+impl contest::Contestant for Contestant {
+    fn is_optional(&self) -> bool {
+        matches!(self.subject, Subject::Nchan | Subject::Mercure | Subject::Centrifugo)
+    }
+}
+
+impl fmt::Display for Contestant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.subject.name())?;
+        let more = [(self.durable, ", durable"), (self.tls, ", TLS")];
+        more.iter().filter(|(is, _)| *is).try_for_each(|(_, more)| f.write_str(more))
     }
 }
 

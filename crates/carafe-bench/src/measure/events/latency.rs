@@ -5,9 +5,9 @@ use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::audience::Audience;
-use super::contest::Contest;
 use super::contestant::{AXUM, CARAFE, Contestant, FLOOR};
 use super::setting::Setting;
+use crate::contest::Contest;
 
 /// The maximum rate is that with so many events in flight.
 const WINDOW: usize = 256;
@@ -40,10 +40,8 @@ pub(super) fn measure(setting: &Setting, audience: Audience) -> Outcome<Section>
     let mut section = Section::new(title);
     contest.tabulate(&mut section, HEAD);
     section.note(format!(
-        "At shares of {maximum:.0} events a second: the lower of the maximum rates of {} and {}, \
-         with {WINDOW} events in flight.",
-        CARAFE.name(),
-        AXUM.name()
+        "At shares of {maximum:.0} events a second: the lower of the maximum rates of {CARAFE} and \
+         {AXUM}, with {WINDOW} events in flight."
     ));
     for (share, column) in SHARES.iter().zip((0..).step_by(2)) {
         for (quantile, column) in [("p50", column), ("p99.9", column + 1)] {
@@ -58,8 +56,7 @@ pub(super) fn measure(setting: &Setting, audience: Audience) -> Outcome<Section>
 /// A rate that both rivals keep up with.
 fn common_maximum(setting: &Setting, audience: Audience) -> Outcome<f64> {
     let maximum = |contestant: Contestant| {
-        let name = contestant.name();
-        maximum(setting, contestant, audience).map_err(|error| format!("{name}: {error}"))
+        maximum(setting, contestant, audience).map_err(|error| format!("{contestant}: {error}"))
     };
     Ok(maximum(CARAFE)?.min(maximum(AXUM)?))
 }

@@ -2,7 +2,6 @@
 //! and with other servers.
 
 mod audience;
-mod contest;
 mod contestant;
 mod latency;
 mod publish;

@@ -4,9 +4,9 @@ use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 
-use super::contest::Contest;
 use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NCHAN};
 use super::setting::Setting;
+use crate::contest::Contest;
 
 const PUBLISHERS: usize = 64;
 const WINDOW: usize = 256;

@@ -5,9 +5,9 @@ use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 
-use super::contest::Contest;
 use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NCHAN};
 use super::setting::Setting;
+use crate::contest::Contest;
 
 /// How long streams are reconnected, after the same time that warms the server up.
 const SECONDS: u64 = 2;

@@ -5,9 +5,9 @@ use crate::outcome::Outcome;
 use crate::section::Section;
 
 use super::audience::Audience;
-use super::contest::Contest;
 use super::contestant::{AXUM, CARAFE, CENTRIFUGO, Contestant, FLOOR, MERCURE, NCHAN};
 use super::setting::Setting;
+use crate::contest::Contest;
 
 /// Events per second.
 const RATE: u64 = 2_000;
@@ -27,11 +27,11 @@ pub(super) fn ten(setting: &Setting) -> Outcome<Section> {
     Ok(section(Audience::ten(setting), "a delivery", &contest, 1.25))
 }
 
-fn contest(setting: &Setting, audience: Audience) -> Outcome<Contest<4>> {
+fn contest(setting: &Setting, audience: Audience) -> Outcome<Contest<Contestant, 4>> {
     Contest::run(&setting.bench, &CONTESTANTS, |contestant| measure(setting, contestant, audience))
 }
 
-fn section(audience: Audience, unit: &str, contest: &Contest<4>, aim: f64) -> Section {
+fn section(audience: Audience, unit: &str, contest: &Contest<Contestant, 4>, aim: f64) -> Section {
     let title = format!("{}, {RATE} events a second", audience.name());
     let mut section = Section::new(title.as_str());
     let processor = format!("µs of processor {unit}");

@@ -5,9 +5,9 @@ use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 
-use super::contest::Contest;
 use super::contestant::{CARAFE, Contestant, MERCURE, NCHAN};
 use super::setting::Setting;
+use crate::contest::Contest;
 
 const STREAMS: usize = 2_000;
 
@@ -28,7 +28,7 @@ const HEAD: [&str; 5] = [
     "load's share of a core",
 ];
 
-type Found = Contest<5>;
+type Found = Contest<Contestant, 5>;
 
 pub(super) fn http1(setting: &Setting) -> Outcome<Section> {
     let streams = setting.bench.connections(STREAMS);

@@ -1,36 +1,44 @@
 //! Servers that are measured in turns, round after round.
 
+use std::fmt::Display;
+
 use crate::bench::Bench;
 use crate::figure::Limit;
 use crate::outcome::Outcome;
 use crate::section::Section;
 use crate::series::Series;
 
-use super::contestant::Contestant;
-
-/// `N` figures of each contestant in each round.
-pub(super) struct Contest<const N: usize> {
-    rows: Vec<Row<N>>,
+/// Something that is measured, with its name.
+pub(crate) trait Contestant: Copy + Display + PartialEq {
+    /// Whether the measurement can do without it.
+    fn is_optional(&self) -> bool {
+        false
+    }
 }
 
-struct Row<const N: usize> {
-    contestant: Contestant,
+/// `N` figures of each contestant in each round.
+pub(crate) struct Contest<C, const N: usize> {
+    rows: Vec<Row<C, N>>,
+}
+
+struct Row<C, const N: usize> {
+    contestant: C,
     columns: [Vec<f64>; N],
     /// Why it was not measured.
     skipped: Option<String>,
 }
 
-impl<const N: usize> Contest<N> {
+impl<C: Contestant, const N: usize> Contest<C, N> {
     /// A contestant that is optional and fails is left out from then on, and the reason is printed.
-    pub(super) fn run(
+    pub(crate) fn run(
         bench: &Bench,
-        contestants: &[Contestant],
-        measure: impl Fn(Contestant) -> Outcome<[f64; N]>,
+        contestants: &[C],
+        measure: impl Fn(C) -> Outcome<[f64; N]>,
     ) -> Outcome<Self> {
         let mut rows: Vec<_> = contestants.iter().copied().map(Row::new).collect();
         for _ in 0..bench.rounds {
             for row in rows.iter_mut().filter(|row| row.skipped.is_none()) {
-                let name = row.contestant.name();
+                let name = row.contestant;
                 row.add(
                     measure(row.contestant).map_err(|error| format!("{name}: {error}").into()),
                 )?;
@@ -40,7 +48,7 @@ impl<const N: usize> Contest<N> {
     }
 
     /// Adds the table: the median of each figure, with the least and the most.
-    pub(super) fn tabulate(&self, section: &mut Section, head: [&str; N]) {
+    pub(crate) fn tabulate(&self, section: &mut Section, head: [&str; N]) {
         section.head(&[&[""][..], &head].concat());
         for row in &self.rows {
             section.row(row.cells());
@@ -51,44 +59,44 @@ impl<const N: usize> Contest<N> {
     }
 
     /// Adds a demand on one contestant by the other, unless that one was not measured.
-    pub(super) fn demand(
+    pub(crate) fn demand(
         &self,
         section: &mut Section,
         (figure, column): (&str, usize),
-        (one, other): (Contestant, Contestant),
+        (one, other): (C, C),
         limit: Limit,
     ) {
-        let is_skipped = |row: &Row<N>| row.contestant == other && row.skipped.is_some();
+        let is_skipped = |row: &Row<C, N>| row.contestant == other && row.skipped.is_some();
         if !self.rows.iter().any(is_skipped) {
-            let name = format!("{figure}, {} / {}", one.name(), other.name());
+            let name = format!("{figure}, {one} / {other}");
             section.demand(name, self.ratio(one, other, column), limit);
         }
     }
 
     /// One contestant by the other, round by round.
-    pub(super) fn ratio(&self, one: Contestant, other: Contestant, column: usize) -> Series {
+    pub(crate) fn ratio(&self, one: C, other: C, column: usize) -> Series {
         Series::ratio(self.column(one, column), self.column(other, column))
     }
 
-    pub(super) fn series(&self, contestant: Contestant, column: usize) -> Series {
+    pub(crate) fn series(&self, contestant: C, column: usize) -> Series {
         Series::of(self.column(contestant, column).iter().copied())
     }
 
     /// The medians of a column, for the picture.
-    pub(super) fn bars(&self, column: usize) -> Vec<(String, f64)> {
+    pub(crate) fn bars(&self, column: usize) -> Vec<(String, f64)> {
         let measured = self.rows.iter().filter(|row| row.skipped.is_none());
-        let bar = |row: &Row<N>| (row.contestant.name(), row.series(column).median());
+        let bar = |row: &Row<C, N>| (row.contestant.to_string(), row.series(column).median());
         measured.map(bar).collect()
     }
 
-    fn column(&self, contestant: Contestant, column: usize) -> &[f64] {
+    fn column(&self, contestant: C, column: usize) -> &[f64] {
         let row = self.rows.iter().find(|row| row.contestant == contestant);
         row.map_or(&[], |row| &row.columns[column])
     }
 }
 
-impl<const N: usize> Row<N> {
-    fn new(contestant: Contestant) -> Self {
+impl<C: Contestant, const N: usize> Row<C, N> {
+    fn new(contestant: C) -> Self {
         Self { contestant, columns: std::array::from_fn(|_| Vec::new()), skipped: None }
     }
 
@@ -107,7 +115,7 @@ impl<const N: usize> Row<N> {
     }
 
     fn cells(&self) -> Vec<String> {
-        let name = self.contestant.name();
+        let name = self.contestant.to_string();
         match &self.skipped {
             Some(_) => vec![name, "not measured".into()],
             None => {
