@@ -26,7 +26,7 @@ const EVENTS: [Piece; 4] = [
     Piece::Peer("mercure"),
 ];
 
-/// What `cluster` needs: the server of NATS is in a package of Python.
+/// The engine of `cluster`, whose program is in a package of Python.
 const CLUSTER: [Piece; 2] = [Piece::Python, Piece::PythonModules];
 
 /// Clients of event streams in Node, beside each other.
@@ -39,7 +39,7 @@ const RUST_CLIENTS: &str = "cargo run --quiet --release --target-dir target/rust
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// `durable`, `replay`, `fanout`, `events`, `million`, `storm`, `shape`, `latest`, `ingest`,
-    /// `cluster`, `catch-up` or `clients`, with its options; add `--help` to list them
+    /// `catch-up`, `cluster` or `clients`, with its options; add `--help` to list them
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     measurement: Vec<OsString>,
 }
@@ -48,8 +48,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     match options.measurement.first().and_then(|name| name.to_str()) {
         Some("clients") => return measure_clients(&options.measurement[1..]),
         Some("fanout") => {
-            let missing: Vec<_> = FANOUT.into_iter().filter(|piece| !piece.is_here()).collect();
-            install(&missing)?;
+            install_missing(&FANOUT)?;
+            build_carafe()?;
+        }
+        Some("cluster") => {
+            install_missing(&CLUSTER)?;
             build_carafe()?;
         }
         Some("events") => {
@@ -57,14 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             build_carafe()?;
         }
         Some("catch-up") => {
-            if !Piece::Unpacked(&NGINX).is_here() {
-                install(&[Piece::Unpacked(&NGINX)])?;
-            }
-            build_carafe()?;
-        }
-        Some("cluster") => {
-            let missing: Vec<_> = CLUSTER.into_iter().filter(|piece| !piece.is_here()).collect();
-            install(&missing)?;
+            install_missing(&[Piece::Unpacked(&NGINX)])?;
             build_carafe()?;
         }
         Some("million" | "storm" | "shape" | "ingest") => build_carafe()?,
@@ -78,11 +74,16 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 /// Needs neither a hub nor carafe-bench.
 fn measure_clients(args: &[OsString]) -> Result<(), String> {
     let pieces = [Piece::Node, Piece::NodeModules(NODE_CLIENTS)];
-    install(&pieces.into_iter().filter(|piece| !piece.is_here()).collect::<Vec<_>>())?;
+    install_missing(&pieces)?;
     let node = Step::new("bench", "node").arg(format!("{NODE_CLIENTS}/bench.mjs"));
     args.iter().fold(node, Step::arg).run()?;
     let rust = Step::new("bench", RUST_CLIENTS);
     args.iter().fold(rust, Step::arg).run()
+}
+
+fn install_missing(pieces: &[Piece]) -> Result<(), String> {
+    let missing: Vec<_> = pieces.iter().copied().filter(|piece| !piece.is_here()).collect();
+    install(&missing)
 }
 
 /// The measurement names the servers that are missing.

@@ -16,6 +16,7 @@ pub(crate) enum Part {
     Shape,
     Latest,
     CatchUp,
+    Cluster,
 }
 
 impl Part {
@@ -26,6 +27,7 @@ impl Part {
             Self::Shape => "shape",
             Self::Latest => "latest",
             Self::CatchUp => "catch-up",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -37,6 +39,7 @@ impl Part {
             Self::Shape => "shape.svg",
             Self::Latest => "latest.svg",
             Self::CatchUp => "catch-up.svg",
+            Self::Cluster => "cluster.svg",
         }
     }
 
@@ -50,6 +53,7 @@ impl Part {
             Self::CatchUp => {
                 "Replay through nginx on the same host, as a share of what a bare loop reaches"
             }
+            Self::Cluster => "Nodes of a cluster, beside the engine alone",
         }
     }
 

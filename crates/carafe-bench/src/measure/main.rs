@@ -1,5 +1,6 @@
 //! The measurements of `cargo xtask bench`: `durable` and `replay` measure the log on disk,
-//! `fanout`, `events`, `million` and `storm` the hub, and `shape` cost against size.
+//! `fanout`, `events`, `million` and `storm` the hub, `cluster` several hubs, and `shape` cost
+//! against size.
 //!
 //! Each figure is a ratio of two things that are measured alternately, in one run on one disk:
 //! ratios vary less than absolute figures. A missed target is reported; it is a failure only with
@@ -85,13 +86,16 @@ enum Bench {
     Latest(latest::Options),
     /// Measure events of one ingest request, beside batches and beside single requests
     Ingest(ingest::Options),
-    /// Measure nodes of a cluster beside the engine that they share
+    /// Measure nodes of a cluster, beside the engine alone and beside a hub on one machine
     Cluster(cluster::Options),
     /// Measure how fast clients catch up, directly and through nginx on the same host
     CatchUp(catch_up::Options),
     /// Load a server, as `carafe bench` does
     #[command(hide = true)]
     Load(Box<carafe_bench::Options>),
+    /// Publish to the engine of a cluster, without a hub
+    #[command(hide = true)]
+    EngineLoad(cluster::LoadOptions),
     /// Serve a number of bytes to each connection
     #[command(hide = true)]
     BareLoop { bytes: usize },
@@ -152,6 +156,7 @@ fn main() -> ExitCode {
         Bench::Latest(options) => latest::measure(&options),
         Bench::Ingest(options) => ingest::measure(&options),
         Bench::Cluster(options) => cluster::measure(&options),
+        Bench::EngineLoad(options) => cluster::serve_load(&options),
         Bench::CatchUp(options) => catch_up::measure(&options),
         Bench::Load(options) => carafe_bench::run(&options).map_err(Into::into),
         Bench::BareLoop { bytes } => catch_up::serve_bare(bytes),

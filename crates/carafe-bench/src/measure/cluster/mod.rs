@@ -1,120 +1,84 @@
-//! Nodes of a cluster, beside the engine that they share: events per second, latency, processor
-//! time.
+//! Nodes of a cluster, compared with the engine alone and with a hub on one machine.
+//!
+//! The engine and all nodes share one core, and the load has the other.
 
 mod engine;
+mod fanout;
+mod latency;
+mod load;
+mod monitor;
+mod nodes;
+mod publish;
+mod servers;
+mod setup;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::driver::{Load, Report};
-use crate::figure::{Figure, Limit};
+use clap::ValueEnum;
+
+use crate::bench::Bench;
+use crate::child::raise_descriptor_limit;
+use crate::document;
+use crate::noise::noted;
 use crate::outcome::Outcome;
-use crate::server::{Server, carafe};
-use crate::turns::in_turns;
+use crate::results::Results;
+use crate::section::Section;
 
-use self::engine::{Client, Engine};
-
-/// Events, or messages of the engine, that are not acknowledged yet.
-const WINDOW: usize = 256;
-
-/// Connections of the publishers of all nodes.
-const PUBLISHERS: usize = 63;
-
-/// Bytes of an event's data.
-const DATA: usize = 128;
-
-/// How long a round publishes.
-const SECONDS: u64 = 3;
-
-/// Events of a round that are sent one after the other.
-const ALONE: usize = 300;
+pub(crate) use load::{Options as LoadOptions, serve as serve_load};
+use setup::Setup;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How often the two sides of a figure alternate
-    #[arg(long, default_value_t = 7)]
+    /// What to measure [default: everything]
+    parts: Vec<Part>,
+    /// Number of rounds in which the sides alternate
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// The program; otherwise the one that was built beside this
+    /// Measure briefly, with a fifth of the connections, as a smoke test
+    #[arg(long)]
+    quick: bool,
+    /// Fail if a target is missed
+    #[arg(long)]
+    check: bool,
+    /// Write the results to bench/RESULTS.md and bench/cluster.svg
+    #[arg(long)]
+    write: bool,
+    /// The program to measure
     #[arg(long)]
     carafe: Option<PathBuf>,
-    /// The server of NATS
-    #[arg(long, default_value = "target/clients-venv/bin/nats-server")]
-    nats: PathBuf,
-    /// Folder on the disk to measure; files are removed afterwards
-    #[arg(long, default_value = "target/bench")]
-    dir: PathBuf,
-    /// Sync each message to the disk, as `sync_interval: always` does
-    #[arg(long)]
-    sync: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// 256 events in flight, one server of the engine
+    Publish,
+    /// The same, with a server that syncs each message before it acknowledges it
+    PublishSynced,
+    /// The same, with three servers and three replicas
+    PublishReplicated,
+    /// Latency from publish at one node to delivery at another, one server of the engine
+    Latency,
+    /// The same, with three servers and three replicas
+    LatencyReplicated,
+    /// Processor time of a delivery to 5,000 subscribers, with a cluster and without
+    Fanout,
 }
 
 pub(crate) fn measure(options: &Options) -> Outcome {
-    std::fs::create_dir_all(&options.dir)?;
-    let program = carafe(options.carafe.as_deref())?;
-    let folder = tempfile::tempdir_in(&options.dir)?;
-    let engine = Engine::start(&options.nats, folder.path(), options.sync)?;
-    let nodes = (0..3).map(|_| node(&program, &engine)).collect::<Outcome<Vec<_>>>()?;
-    let mut client = engine.connect("bare")?;
-    for count in [1, 3] {
-        throughput(&nodes[..count], &mut client, options.rounds)?;
+    raise_descriptor_limit()?;
+    let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
+    let mut results = Results::new(bench.is_quick());
+    results.measure(&options.parts, |part| noted(|| part_of(&bench, *part)))?;
+    results.finish(options.write.then_some(document::Part::Cluster), options.check)
+}
+
+fn part_of(bench: &Bench, part: Part) -> Outcome<Section> {
+    match part {
+        Part::Publish => publish::measure(bench, Setup::ONE),
+        Part::PublishSynced => publish::measure(bench, Setup::SYNCED),
+        Part::PublishReplicated => publish::measure(bench, Setup::REPLICATED),
+        Part::Latency => latency::measure(bench, Setup::ONE),
+        Part::LatencyReplicated => latency::measure(bench, Setup::REPLICATED),
+        Part::Fanout => fanout::measure(bench),
     }
-    latency(&nodes, &mut client, options.rounds)
-}
-
-fn node(program: &Path, engine: &Engine) -> Outcome<Server> {
-    let url = engine.url();
-    Server::carafe(program, &["--cluster", &url, "--log", "memory:"], None)
-}
-
-fn throughput(nodes: &[Server], client: &mut Client, rounds: usize) -> Outcome {
-    let turns = in_turns(
-        rounds,
-        || events_per_second(nodes),
-        || client.messages_per_second(WINDOW, DATA, SECONDS),
-    )?;
-    let (count, nodes, engine) = (nodes.len(), turns.one.median(), turns.other.median());
-    println!(
-        "{count} nodes, {WINDOW} in flight: {nodes:.0} events/s; the engine alone: {engine:.0} \
-         messages/s"
-    );
-    let name = "nodes / engine, in events and messages a second";
-    println!("{}", Figure { name, value: turns.ratio(), limit: Limit::AtLeast(1.0) });
-    Ok(())
-}
-
-/// Publishes at all nodes at once, each to a topic of its own with one subscriber.
-fn events_per_second(nodes: &[Server]) -> Outcome<f64> {
-    let options = format!(
-        "-c 1 --publishers {} --window {} --payload {DATA} --duration {SECONDS}s",
-        PUBLISHERS / nodes.len(),
-        WINDOW / nodes.len()
-    );
-    let loads = nodes.iter().zip(1..).map(|(node, number): (_, u32)| {
-        Load::connected(&node.url(&format!("/events/bench/{number}")), &options, None)
-    });
-    let mut loads = loads.collect::<Outcome<Vec<_>>>()?;
-    loads.iter_mut().try_for_each(Load::go)?;
-    let reports = loads.iter().map(Load::report).collect::<Outcome<Vec<Report>>>()?;
-    Ok(reports.iter().map(|report| report.deliveries_per_second).sum())
-}
-
-/// One event after the other, from one node to a subscriber of another; and one message after the
-/// other, from one client of the engine to another.
-fn latency(nodes: &[Server], client: &mut Client, rounds: usize) -> Outcome {
-    let turns = in_turns(rounds, || across(&nodes[0], &nodes[1]), || client.delivery(ALONE, DATA))?;
-    println!(
-        "from one node to another: {:.0} µs; from one client of the engine to another: {:.0} µs",
-        turns.one.median(),
-        turns.other.median()
-    );
-    let name = "publish to deliver: across nodes / the engine alone";
-    println!("{}", Figure { name, value: turns.ratio(), limit: Limit::AtMost(2.0) });
-    Ok(())
-}
-
-/// Microseconds, in the middle.
-fn across(one: &Server, other: &Server) -> Outcome<f64> {
-    let publish = one.url("/events/bench/alone");
-    let options = format!("-c 1 --publish {publish} --window 1 --payload {DATA} -n {ALONE}");
-    let mut load = Load::connected(&other.url("/events/bench/alone"), &options, None)?;
-    Ok(load.round()?.latency.p50 as f64)
 }
