@@ -220,6 +220,7 @@ where
     options.waiting_bytes = settings::bytes(hub.waiting_bytes);
     options.erasures = hub.erasures;
     options.ended_topics = hub.ended_topics;
+    options.key_window = Some(hub.key_window);
     let (engine, gate) = Gated::new(Arc::clone(engine));
     let log = ClusterLog::start(Arc::new(engine), log, options).await?;
     let node = Some((log.node(), gate));

@@ -13,6 +13,12 @@ pub(super) fn why_not_ready(progress: &Progress, away: Duration) -> Option<Strin
     if !progress.is_filled {
         return Some(filling(progress));
     }
+    if progress.link == Link::Following && !progress.is_caught_up {
+        let behind = progress.lag();
+        return Some(format!(
+            "catching up with the engine of the cluster: {behind} messages behind"
+        ));
+    }
     let time = away_for(progress);
     let seconds = time.as_secs();
     (time > away).then(|| format!("the engine of the cluster has been away for {seconds} s"))
@@ -43,13 +49,13 @@ pub(super) fn figures(node: &Node) -> Vec<Figure> {
     [gauges(&progress).to_vec(), counters(&progress).to_vec()].concat()
 }
 
-fn gauges(progress: &Progress) -> [Figure; 5] {
+fn gauges(progress: &Progress) -> [Figure; 7] {
     let is_connected = progress.link == Link::Following;
     [
         Figure::gauge(
             "carafe_cluster_connected",
             "Whether the node follows the engine",
-            f64::from(u8::from(is_connected)),
+            flag(is_connected),
         ),
         Figure::gauge(
             "carafe_cluster_away_seconds",
@@ -59,7 +65,17 @@ fn gauges(progress: &Progress) -> [Figure; 5] {
         Figure::gauge(
             "carafe_cluster_filled",
             "Whether the node has caught up with what the engine had at the start",
-            f64::from(u8::from(progress.is_filled)),
+            flag(progress.is_filled),
+        ),
+        Figure::gauge(
+            "carafe_cluster_caught_up",
+            "Whether the node has what the engine had when it was last reached",
+            flag(progress.is_caught_up),
+        ),
+        Figure::gauge(
+            "carafe_cluster_forgets_keys",
+            "Whether the node's log keeps less than the key window",
+            flag(progress.forgets_keys),
         ),
         Figure::gauge(
             "carafe_cluster_applied_sequence",
@@ -134,6 +150,10 @@ fn counters(progress: &Progress) -> [Figure; 12] {
             counters.retries,
         ),
     ]
+}
+
+fn flag(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
 }
 
 /// Sequences do not come near the numbers that a float cannot tell apart.

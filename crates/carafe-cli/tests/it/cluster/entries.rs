@@ -44,6 +44,21 @@ fn a_topic_that_was_ended_at_one_node_has_ended_at_the_other() {
 }
 
 #[test]
+fn a_request_to_stop_at_one_node_reaches_the_producer_at_the_other() {
+    if !is_here("a_request_to_stop_at_one_node_reaches_the_producer_at_the_other") {
+        return;
+    }
+    let (nodes, _secret) = two_with_keys();
+    publish(nodes.address(0), "/events/jobs/7", "step");
+    let mut stream = Stream::open(nodes.address(1), "/events/jobs/7?earliest", &[]);
+    assert_eq!(stream.data(1), ["step"]);
+    let token = bearer(json!({"publish": ["jobs/*"], "stop": ["jobs/*"]}));
+    let stopped = request(nodes.address(0), "POST", "/events/jobs/7?stop", &[&token], b"");
+    assert!(matches!(stopped.status, 200 | 201), "{}", stopped.body);
+    assert!(stream.any(|event| event.event_type == "carafe.stop"));
+}
+
+#[test]
 fn an_idempotency_key_of_one_node_is_known_at_the_other() {
     if !is_here("an_idempotency_key_of_one_node_is_known_at_the_other") {
         return;
