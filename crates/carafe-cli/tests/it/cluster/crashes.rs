@@ -9,8 +9,10 @@ use rand::{RngExt, SeedableRng};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use crate::process::{from_env, seed};
+use crate::http::get;
+use crate::process::{eventually, from_env, seed};
 
+use super::cable::Cable;
 use super::load::Load;
 use super::nodes::{Copy, Nodes};
 
@@ -91,6 +93,32 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_leader_of_the_engine_i
         nodes.nats.start_again(leader);
     }
     load.finish(&format!("{kills} kills of the engine's leader")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_out_of_order_when_a_node_is_cut_off() {
+    if !is_here("nothing_is_lost_doubled_or_out_of_order_when_a_node_is_cut_off") {
+        return;
+    }
+    let seed = seed();
+    let mut nodes = Nodes::start(1, COPIES, &["--cluster-away", "1s"]);
+    let cable = Cable::to(nodes.nats.address(0));
+    nodes.restart_on(1, &cable);
+    let (load, address) = (Load::start(&nodes, 8, 8, seed), nodes.address(1));
+    let cuts = from_env("CARAFE_TEST_CLUSTER_CUTS", 2);
+    for _ in 0..cuts {
+        load.deliver(AFTER).await;
+        cable.cut();
+        // Long enough for the node to notice, or not.
+        sleep(Duration::from_millis(StdRng::seed_from_u64(seed).random_range(500..2000))).await;
+        load.deliver(AFTER).await;
+        let not_ready = || get(address, "/readyz").body.contains("the engine of the cluster has");
+        eventually("the node says that it is cut off", not_ready);
+        cable.heal();
+        eventually("the node is ready again", || get(address, "/readyz").status == 200);
+        load.deliver(AFTER).await;
+    }
+    load.finish(&format!("{cuts} cuts of a node from the engine")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

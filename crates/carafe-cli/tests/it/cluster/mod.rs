@@ -1,6 +1,7 @@
 //! Several nodes on servers of NATS: real processes, real clients, and one oracle that knows every
 //! event that was acknowledged.
 
+mod cable;
 mod command;
 mod crashes;
 mod engine;

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use crate::metrics::Metrics;
 use crate::process::{Process, Server, carafe};
 
+use super::cable::Cable;
+
 /// Where a node keeps its copy of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Copy {
@@ -30,6 +32,8 @@ pub(crate) struct Nodes {
 struct Node {
     address: SocketAddr,
     copy: Copy,
+    /// The engine as it is given to this node.
+    engine: String,
     server: Option<Server>,
 }
 
@@ -49,10 +53,11 @@ impl Nodes {
             // An address of its own: nothing else takes the port while the node is away.
             let any = SocketAddr::from(([127, host[0].max(1), host[1], number], 0));
             let address = TcpListener::bind(any).unwrap().local_addr().unwrap();
-            Node { address, copy: *copy, server: None }
+            Node { address, copy: *copy, engine: url.clone(), server: None }
         });
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut all = Self { nats, url, options, nodes: nodes.collect(), folder };
+        let nodes = nodes.collect();
+        let mut all = Self { nats, url, options, nodes, folder };
         (0..all.nodes.len()).for_each(|node| all.start_node(node));
         all
     }
@@ -66,10 +71,17 @@ impl Nodes {
     pub(crate) fn process(&self, number: usize) -> Process {
         let node = &self.nodes[number];
         let mut command = carafe();
-        command.args(["serve", "--anonymous", "subscribe,publish", "--cluster", &self.url]);
+        command.args(["serve", "--anonymous", "subscribe,publish", "--cluster", &node.engine]);
         command.args(["--listen", &node.address.to_string(), "--retry", "50ms"]);
         command.args(["--log", &self.log(number), "--drain-timeout", "2s"]);
         Process::start(command.args(&self.options))
+    }
+
+    /// Restarts a node, whose way to the engine is a cable from then on.
+    pub(crate) fn restart_on(&mut self, number: usize, cable: &Cable) {
+        self.stop(number);
+        self.nodes[number].engine = format!("nats://{}/carafe", cable.address);
+        self.start_node(number);
     }
 
     fn log(&self, number: usize) -> String {
