@@ -156,29 +156,34 @@ fn known_of(session: &Session, info: &StreamInfo) -> Known {
     }
 }
 
-/// Gives up after [`ATTEMPT`], also while a connection is made.
-async fn within<T>(
-    request: impl Future<Output = Result<T, EngineError>>,
-) -> Result<T, EngineError> {
-    let answer = timeout(ATTEMPT, request).await;
-    answer.unwrap_or_else(|_| Err(unavailable("no server answers in time")))
+impl NatsEngine {
+    /// Gives up after [`ATTEMPT`], also while a connection is made.
+    async fn within<T>(
+        &self,
+        request: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let answer = timeout(ATTEMPT, request).await;
+        let answer = answer.unwrap_or_else(|_| Err(unavailable("no server answers in time")));
+        self.sessions.note(!matches!(answer, Err(EngineError::Unavailable(_))));
+        answer
+    }
 }
 
 impl Engine for NatsEngine {
     fn state(&self) -> BoxFuture<'_, Result<State, EngineError>> {
-        Box::pin(within(self.ask_state()))
+        Box::pin(self.within(self.ask_state()))
     }
 
     fn append(&self, message: Message) -> BoxFuture<'_, Result<u64, EngineError>> {
-        Box::pin(within(self.store(message)))
+        Box::pin(self.within(self.store(message)))
     }
 
     fn get(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
-        Box::pin(within(self.read(sequence)))
+        Box::pin(self.within(self.read(sequence)))
     }
 
     fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {
-        Box::pin(within(self.follow(from)))
+        Box::pin(self.within(self.follow(from)))
     }
 }
 
@@ -201,7 +206,7 @@ impl Setup for NatsEngine {
         requirements: Requirements,
     ) -> BoxFuture<'_, Result<Vec<Finding>, EngineError>> {
         Box::pin(async move {
-            let session = within(self.sessions.get()).await?;
+            let session = self.within(self.sessions.get()).await?;
             let info = self.info(&session).await?;
             let server = checks::Server {
                 version: session.client.server_info().version,

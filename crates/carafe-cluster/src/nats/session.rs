@@ -1,6 +1,5 @@
 //! Connections to the servers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use futures_util::StreamExt;
 use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use super::url::ClusterUrl;
 use crate::EngineError;
@@ -18,6 +18,12 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How often a silent connection is asked whether it lives. Without an answer to two of these, it
 /// is lost.
 const PING: Duration = Duration::from_secs(1);
+
+/// How long the answer to a message may take after the message itself has come back.
+const LATE_ANSWER: Duration = Duration::from_millis(20);
+
+/// A connection on which nothing is answered for so long, although something is asked, is given up.
+const NO_ANSWER: Duration = Duration::from_secs(3);
 
 /// How many messages may wait for the reader of a tail. The server sends at most 32 MiB that the
 /// reader has not confirmed, so these are more than come unless they are tiny.
@@ -31,17 +37,18 @@ const WAITING_MESSAGES: usize = 1 << 18;
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) client: Client,
-    lost: watch::Receiver<bool>,
+    lost: Arc<watch::Sender<bool>>,
     /// Whether a message was sent that has no answer yet.
-    unanswered: Arc<AtomicBool>,
+    unanswered: Arc<watch::Sender<bool>>,
 }
 
 impl Session {
     async fn connect(url: &ClusterUrl) -> Result<Self, EngineError> {
         let servers = url.addresses().map_err(|error| EngineError::Refused(error.to_string()))?;
-        let (sender, lost) = watch::channel(false);
+        let lost = Arc::new(watch::Sender::new(false));
+        let sender = Arc::clone(&lost);
         let options = options(url, servers.len())?.event_callback(move |event| {
-            let sender = sender.clone();
+            let sender = Arc::clone(&sender);
             async move {
                 let is_lost = matches!(event, Event::Disconnected | Event::Closed);
                 if is_lost && !sender.send_replace(true) {
@@ -53,7 +60,7 @@ impl Session {
         });
         let client = options.connect(servers).await.map_err(|error| connect_error(&error))?;
         tracing::info!(server = client.server_info().server_name, "connected to NATS");
-        Ok(Self { client, lost, unanswered: Arc::default() })
+        Ok(Self { client, lost, unanswered: Arc::new(watch::Sender::new(false)) })
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -61,23 +68,34 @@ impl Session {
     }
 
     /// Completes when the connection was lost.
-    pub(super) async fn lost(&mut self) {
-        // The sender ends with the client.
-        let _ = self.lost.wait_for(|lost| *lost).await;
+    pub(super) async fn lost(&self) {
+        // The sender is part of `self`.
+        let _ = self.lost.subscribe().wait_for(|lost| *lost).await;
+    }
+
+    /// Gives the connection up, although it lives.
+    fn give_up(&self) {
+        if !self.lost.send_replace(true) {
+            tracing::warn!("the server of NATS answers nothing: another one is tried");
+        }
     }
 
     /// Marks that a message is about to be sent. If there is no answer to an earlier one, first
     /// makes sure that the server takes what is sent. Else copies would wait in the connection to a
     /// frozen server, until it no longer recognizes them.
     pub(super) async fn begin_append(&self) -> Result<(), EngineError> {
-        if self.unanswered.swap(true, Ordering::Relaxed) {
+        let mut unanswered = self.unanswered.subscribe();
+        // The tail may have been faster than an answer that is about to come.
+        let answered = unanswered.wait_for(|unanswered| !*unanswered);
+        if timeout(LATE_ANSWER, answered).await.is_err() {
             self.echo().await?;
         }
+        self.unanswered.send_replace(true);
         Ok(())
     }
 
     pub(super) fn end_append(&self) {
-        self.unanswered.store(false, Ordering::Relaxed);
+        self.unanswered.send_replace(false);
     }
 
     /// Sends a message to itself: the server handles what one connection sends in order.
@@ -138,6 +156,8 @@ fn connect_error(error: &ConnectError) -> EngineError {
 pub(super) struct Sessions {
     url: Arc<ClusterUrl>,
     current: Mutex<Attempt>,
+    /// Since when nothing was answered.
+    failing: Mutex<Option<Instant>>,
 }
 
 /// `None` while it is under way.
@@ -146,7 +166,8 @@ type Attempt = watch::Receiver<Option<Result<Session, EngineError>>>;
 impl Sessions {
     pub(super) fn new(url: ClusterUrl) -> Self {
         let none = Some(Err(unavailable("there is no connection yet")));
-        Self { url: Arc::new(url), current: Mutex::new(watch::channel(none).1) }
+        let current = Mutex::new(watch::channel(none).1);
+        Self { url: Arc::new(url), current, failing: Mutex::default() }
     }
 
     pub(super) async fn get(&self) -> Result<Session, EngineError> {
@@ -154,6 +175,21 @@ impl Sessions {
         let outcome = attempt.wait_for(Option::is_some).await;
         let outcome = outcome.ok().and_then(|outcome| outcome.clone());
         outcome.unwrap_or_else(|| Err(unavailable("connecting was interrupted")))
+    }
+
+    /// A request has an answer, or none. A server may live and be of no use: it is cut off from the
+    /// others, or has no JetStream.
+    pub(super) fn note(&self, is_answered: bool) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_answered {
+            *failing = None;
+        } else if failing.get_or_insert_with(Instant::now).elapsed() >= NO_ANSWER {
+            *failing = None;
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Ok(session)) = &*current.borrow() {
+                session.give_up();
+            }
+        }
     }
 
     /// The attempt runs by itself: whoever waits for it may give up.

@@ -87,11 +87,15 @@ impl Publisher {
         let give_up_at = Instant::now() + self.shared.options.give_up_after;
         let mut backoff = Backoff::default();
         loop {
-            let attempt = bounded(self.engine.append(message.clone()));
+            // A task: when the tail delivers the commit first, the answer is on its way, and the
+            // engine takes notice of it for the next commit.
+            let (engine, sent) = (Arc::clone(&self.engine), message.clone());
+            let attempt = tokio::spawn(async move { bounded(engine.append(sent)).await });
             let Some(answer) = unless_delivered(delivered, attempt).await else {
                 return Outcome::Delivered;
             };
-            let error = match answer {
+            let interrupted = |_| Err(EngineError::Unavailable("the attempt has panicked".into()));
+            let error = match answer.unwrap_or_else(interrupted) {
                 Ok(sequence) => return Outcome::Stored(sequence),
                 // After an attempt without an answer, this says nothing about that attempt. But
                 // the engine would have recognised the ID of a message that it has.

@@ -208,3 +208,24 @@ async fn a_frozen_leader_is_replaced_by_another() {
     servers.signal(leader, Signal::CONT);
     assert_eq!(texts(&read(&engine, 1, 2).await), ["before", "after"]);
 }
+
+/// It answers pings, and has no quorum.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lives_and_answers_nothing_is_left_for_another() {
+    if !nats::is_here("a_server_that_lives_and_answers_nothing_is_left_for_another") {
+        return;
+    }
+    let (useless, useful) = (start(3, "").await, start(1, "").await);
+    let _ = engine(&useful, "EVENTS").await;
+    for server in [1, 2] {
+        with(&useless, move |servers| servers.kill(server)).await;
+    }
+    let (one, other) = (useless.address(0), useful.address(0));
+    // Each takes one of the two servers first, by chance.
+    for _ in 0..6 {
+        let url: ClusterUrl = format!("nats://{one},{other}/EVENTS").parse().unwrap();
+        let engine = connect(url).await;
+        let state = || async { engine.state().await.ok() };
+        assert_eq!(eventually("the other server is asked", state).await.last, 0);
+    }
+}
