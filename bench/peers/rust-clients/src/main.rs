@@ -20,6 +20,8 @@ const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/server.mjs
 
 fn main() {
     let rounds = std::env::args().nth(1).map_or(5, |rounds| rounds.parse().expect("a number"));
+    // reqwest insists on one, also without TLS.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().expect("it is the first");
     let mut server = Command::new("node");
     server.arg(SERVER).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut server = server.spawn().expect("node is installed");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use carafe_client::{FeedError, FeedEvent, Outcome, Publisher, PublisherError};
 
 use crate::fake_hub::{FakeHub, Fate};
+use crate::script::{Script, Then};
 
 fn numbers(count: usize) -> Vec<String> {
     (0..count).map(|number| number.to_string()).collect()
@@ -192,6 +193,18 @@ async fn a_feed_that_sends_nothing_asks_for_nothing() {
     let fed = feed.finish().await.unwrap();
     assert_eq!((fed.events, fed.position), (0, None));
     assert_eq!(targets(&hub), [""; 0]);
+}
+
+#[tokio::test]
+async fn dropping_a_feed_closes_its_request() {
+    let script = Script::play_then(&[("", Then::AwaitClose)]).await;
+    let mut feed = Publisher::new(script.url()).feed("chat/7");
+    feed.send("0").await.unwrap();
+    while script.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(feed);
+    script.closed().await;
 }
 
 #[tokio::test]
