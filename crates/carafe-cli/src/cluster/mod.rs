@@ -194,12 +194,12 @@ async fn start_once(
             let log = local::disk(&**engine, folder, hub, begin).await?;
             log.compact(hub.compact.clone());
             let (failure, closed) = (Box::pin(log.failure()), log.closed());
-            closing.wait_for(log.closed());
             tokio::spawn(log.answering());
             let started = start_on(log, engine, hub, failure).await;
-            if started.is_err() {
+            match &started {
+                Ok(_) => closing.wait_for(closed),
                 // It is opened again.
-                closed.await;
+                Err(_) => closed.await,
             }
             Ok(started)
         }
