@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use carafe_log::{
     Access, Append, AppendAt, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock,
     DiskUsage, ExternalId, Find, Followed, Follower, Kind, Latest, LatestQuery, Picked,
-    Publication, Read, ReadError, Span, TopicState, WaitingErasures,
+    Publication, Read, ReadError, Refill, Span, TopicState, WaitingErasures,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::task::JoinHandle;
@@ -88,10 +88,11 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
             Plan::GoOn => {}
             Plan::GoBack { why, .. } | Plan::Clear { why, .. } => return Err(why.into()),
         }
-        let payload = engine.state().await.map_err(PlanError::from)?.payload;
+        let state = engine.state().await.map_err(PlanError::from)?;
         let place = Place::of(&local.span());
         let local = Arc::new(local);
-        let shared = Arc::new(Shared::new(options, payload, place.applied));
+        let shared = Arc::new(Shared::new(options, state.payload, place.applied));
+        shared.keeps(&state);
         let publisher = Publisher::new(Arc::clone(&engine), Arc::clone(&shared));
         let replicator = Replicator::new(engine, Arc::clone(&local), Arc::clone(&shared), place);
         let tasks = vec![tokio::spawn(publisher.run()), tokio::spawn(replicator.run())];
@@ -195,6 +196,11 @@ impl<L: Read> Read for ClusterLog<L> {
 
     fn disk_usage(&self) -> Option<DiskUsage> {
         self.local.disk_usage()
+    }
+
+    fn refill(&self) -> Option<Refill> {
+        // Whatever it is: this log is filled again when it is lost.
+        Some(self.shared.refill().unwrap_or(Refill { after: 0, age: None }))
     }
 
     fn waiting_erasures(&self) -> WaitingErasures {

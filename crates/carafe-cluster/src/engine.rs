@@ -70,6 +70,8 @@ pub struct State {
     pub last: u64,
     /// The maximum size of a message's payload, in bytes.
     pub payload: usize,
+    /// How long messages are kept. `None` if there is no such limit.
+    pub age: Option<Duration>,
 }
 
 /// Tells one life of an engine from another: an engine that was deleted and created again has

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carafe_log::AppendError;
+use carafe_log::{AppendError, Refill};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::engine::{ATTEMPT, EngineError, HEARTBEAT};
+use crate::engine::{ATTEMPT, EngineError, HEARTBEAT, State};
+use crate::offsets::offset_before;
 use crate::options::ClusterOptions;
 use crate::progress::{Counters, Fill, Link, Progress, Stopped};
 use crate::publish::Outbox;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     outbox: Mutex<Outbox>,
     counters: Mutex<Counters>,
     status: watch::Sender<Status>,
+    /// What the engine keeps, as it was when the node compared itself with it.
+    refill: Mutex<Option<Refill>>,
     /// Something was published.
     pub(crate) published: Notify,
     /// Nobody waits for an answer.
@@ -78,6 +81,7 @@ impl Shared {
             outbox: Mutex::new(Outbox::new(options.waiting_bytes, payload)),
             counters: Mutex::default(),
             status: watch::Sender::new(status),
+            refill: Mutex::default(),
             published: Notify::new(),
             idle: Notify::new(),
         }
@@ -89,6 +93,16 @@ impl Shared {
 
     pub(crate) fn count(&self, count: impl FnOnce(&mut Counters)) {
         count(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The engine keeps this.
+    pub(crate) fn keeps(&self, state: &State) {
+        let refill = Refill { after: offset_before(state.first), age: state.age };
+        *self.refill.lock().unwrap_or_else(PoisonError::into_inner) = Some(refill);
+    }
+
+    pub(crate) fn refill(&self) -> Option<Refill> {
+        *self.refill.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn progress(&self) -> Progress {

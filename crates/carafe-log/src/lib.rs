@@ -82,7 +82,8 @@ pub use latest::{Latest, LatestQuery};
 pub use memory::{MemoryLimits, MemoryLog};
 pub use publication::{BadExternalId, BadIdempotencyKey, ExternalId, IdempotencyKey, Publication};
 pub use read::{
-    Block, BlockLimit, DiskUsage, Find, Followed, Follower, Picked, Read, Span, WaitingErasures,
+    Block, BlockLimit, DiskUsage, Find, Followed, Follower, Picked, Read, Refill, Span,
+    WaitingErasures,
 };
 pub use read_error::ReadError;
 pub use readers::give_way;

@@ -1,7 +1,7 @@
 //! The trait of a log that finds, reads and follows entries.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 
@@ -39,6 +39,11 @@ pub trait Read: Send + Sync {
 
     /// What the log takes on disk; `None` for a log that is not there.
     fn disk_usage(&self) -> Option<DiskUsage> {
+        None
+    }
+
+    /// What this log could be filled with again from elsewhere. `None` for a log that nothing fills.
+    fn refill(&self) -> Option<Refill> {
         None
     }
 
@@ -125,6 +130,22 @@ pub trait Read: Send + Sync {
     /// The log calls the follower while it holds the lock that orders entries. So the follower must
     /// be quick and must not call the log.
     fn follow(&self, recent: usize, follower: Follower) -> Followed;
+}
+
+/// What is kept elsewhere of the entries of a log that is [filled](crate::AppendAt): another one that
+/// starts empty has no older entry.
+///
+/// ```
+/// use carafe_log::{MemoryLog, Read};
+///
+/// assert_eq!(MemoryLog::default().refill(), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refill {
+    /// Entries up to this offset are not kept there any more.
+    pub after: Offset,
+    /// How long entries are kept there. `None` if there is no such limit.
+    pub age: Option<Duration>,
 }
 
 /// What a log takes on disk.

@@ -74,7 +74,7 @@ impl Stream {
 
     pub(super) fn state(&self) -> State {
         let identity = Identity::new(&*self.name, self.created);
-        State { identity, first: self.first, last: self.last, payload: self.payload }
+        State { identity, first: self.first, last: self.last, payload: self.payload, age: None }
     }
 
     fn now(&self) -> SystemTime {

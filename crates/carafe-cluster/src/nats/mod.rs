@@ -100,6 +100,7 @@ impl NatsEngine {
             first: info.state.first(),
             last: info.state.last_seq,
             payload: known_of(&session, &info).payload,
+            age: info.config.max_age,
         })
     }
 

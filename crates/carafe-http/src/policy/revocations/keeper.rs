@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use carafe_hub::Hub;
+use carafe_log::{Refill, Span};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::warn;
@@ -59,10 +60,10 @@ pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
 }
 
 /// Stores revocations again that would be trimmed with their entries; `false` if more are due. Only
-/// a log on disk is read again after a restart.
+/// a log on disk is read again after a restart, and one that is filled from elsewhere.
 async fn store_again(state: &State) -> bool {
     let Some(Attached { hub, .. }) = state.attached.get() else { return true };
-    if hub.disk_usage().is_none() {
+    if hub.disk_usage().is_none() && hub.log().refill().is_none() {
         return true;
     }
     for _ in 0..IN_A_LOOK / BATCH {
@@ -79,7 +80,39 @@ async fn store_again(state: &State) -> bool {
 }
 
 fn due(state: &State, hub: &Hub) -> Option<Vec<Record>> {
-    let (span, now) = (hub.log().span(), hub.log().clock().now());
-    let due = state.table().to_store_again(&span, now, state.limits.history_age, BATCH);
+    let (log, now) = (hub.log(), hub.log().clock().now());
+    let (span, age) = kept(log.span(), state.limits.history_age, log.refill());
+    let due = state.table().to_store_again(&span, now, age, BATCH);
     (!due.is_empty()).then_some(due)
+}
+
+/// The range of entries that every log has that starts with nothing, and how long they are kept: as
+/// this log keeps them, or for a shorter time as what it is filled from.
+fn kept(mut span: Span, age: Option<Duration>, refill: Option<Refill>) -> (Span, Option<Duration>) {
+    let Some(Refill { after, age: elsewhere }) = refill else { return (span, age) };
+    span.start.offset = span.start.offset.max(after.min(span.tail.offset));
+    (span, age.into_iter().chain(elsewhere).min())
+}
+
+#[cfg(test)]
+mod tests {
+    use carafe_protocol::{Generation, Position};
+
+    use super::*;
+
+    #[test]
+    fn what_fills_a_log_counts_where_it_keeps_less() {
+        let at = |offset| Position { generation: Generation::new(1), offset, nonce: 0 };
+        let span = Span { start: at(10), oldest: None, tail: at(100) };
+        let [hour, day] = [3600, 86_400].map(Duration::from_secs);
+        let check = |age, refill, start, kept_for| {
+            let (span, age) = kept(span, age, refill);
+            assert_eq!((span.start.offset, span.tail, age), (start, at(100), kept_for));
+        };
+        check(Some(hour), None, 10, Some(hour));
+        check(None, Some(Refill { after: 60, age: Some(day) }), 60, Some(day));
+        check(Some(hour), Some(Refill { after: 5, age: Some(day) }), 10, Some(hour));
+        check(Some(day), Some(Refill { after: 200, age: Some(hour) }), 100, Some(hour));
+        check(None, Some(Refill { after: 0, age: None }), 10, None);
+    }
 }
