@@ -107,6 +107,14 @@ impl Clock {
         }
     }
 
+    /// The time that was supplied last. `None` if the clock follows the wall clock.
+    pub(crate) fn last_supplied(&self) -> Option<SystemTime> {
+        match &*self.state() {
+            Time::Wall(_) => None,
+            Time::Supplied(state) => Some(UNIX_EPOCH + duration(state.last())),
+        }
+    }
+
     /// The log's time, in the whole milliseconds that events carry.
     #[must_use]
     pub fn now(&self) -> SystemTime {

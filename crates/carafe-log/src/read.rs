@@ -42,7 +42,8 @@ pub trait Read: Send + Sync {
         None
     }
 
-    /// What this log could be filled with again from elsewhere. `None` for a log that nothing fills.
+    /// What this log could be filled with again from elsewhere. `None` for a log that nothing
+    /// fills.
     fn refill(&self) -> Option<Refill> {
         None
     }
@@ -132,8 +133,8 @@ pub trait Read: Send + Sync {
     fn follow(&self, recent: usize, follower: Follower) -> Followed;
 }
 
-/// What is kept elsewhere of the entries of a log that is [filled](crate::AppendAt): another one that
-/// starts empty has no older entry.
+/// What is kept elsewhere of the entries of a log that is [filled](crate::AppendAt): another one
+/// that starts empty has no older entry.
 ///
 /// ```
 /// use carafe_log::{MemoryLog, Read};

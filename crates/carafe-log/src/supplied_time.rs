@@ -11,6 +11,8 @@ pub(crate) struct SuppliedTime {
     /// The supplied time that counts, in nanoseconds since 1970, and when it came.
     time: i64,
     steady: i64,
+    /// What was supplied last.
+    last: i64,
     /// Whether it was supplied. Before that, it is the wall clock's.
     is_known: bool,
     /// By how much the time has jumped ahead, while it is not sure that it stays there.
@@ -20,7 +22,8 @@ pub(crate) struct SuppliedTime {
 
 impl SuppliedTime {
     pub(crate) fn starting_at(wall: i64, steady: i64) -> Self {
-        Self { time: wall, steady, is_known: false, doubt: 0, doubted_until: steady }
+        let (time, last) = (wall, wall);
+        Self { time, steady, last, is_known: false, doubt: 0, doubted_until: steady }
     }
 
     /// The time of a log whose newest entry has this time. What has passed since is not known.
@@ -32,6 +35,11 @@ impl SuppliedTime {
         let passed = steady.saturating_sub(self.steady).max(0);
         let doubt = if steady < self.doubted_until { self.doubt } else { 0 };
         Reading { steady, time: self.time.saturating_add(passed), doubt, agrees: true }
+    }
+
+    /// What was supplied last, in nanoseconds since 1970.
+    pub(crate) fn last(&self) -> i64 {
+        self.last
     }
 
     /// Takes the time of a commit.
@@ -52,6 +60,7 @@ impl SuppliedTime {
                 self.doubted_until = steady.saturating_add(nanos(TRUST));
             }
         }
+        self.last = time;
     }
 }
 
@@ -82,6 +91,18 @@ mod tests {
         time.supply(NOW + 10 * SECOND, 10 * SECOND);
         time.supply(NOW + 11 * SECOND, 40 * SECOND);
         assert_eq!(at(&time, 40 * SECOND), (NOW + 40 * SECOND, 0));
+    }
+
+    #[test]
+    fn what_was_supplied_last_is_known_also_if_it_is_always_a_little_late() {
+        let mut time = SuppliedTime::starting_at(0, 0);
+        time.supply(NOW, 0);
+        for second in 1..=3 * 3600 {
+            time.supply(NOW + second * SECOND - SECOND / 100, second * SECOND);
+        }
+        assert_eq!(time.last(), NOW + 3 * HOUR - SECOND / 100);
+        assert_eq!(at(&time, 3 * HOUR).0, NOW + 3 * HOUR);
+        assert_eq!(SuppliedTime::resuming(NOW, 5).last(), NOW);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The log in memory. Appending and short reads run on the calling thread, longer reads on reader
 //! threads.
 
+mod dropped;
 mod erase;
 mod limits;
 mod search;

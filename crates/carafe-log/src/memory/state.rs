@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic};
 
+use super::dropped::Dropped;
 use super::limits::MemoryLimits;
 use crate::Erasures;
 use crate::commit::is_between_commits;
@@ -38,6 +39,8 @@ pub(super) struct State {
     /// The offset of the newest dropped event of the hub. Positions up to here may belong to
     /// dropped events.
     pub(super) gone_of_hub: Offset,
+    /// The same, one by one, if the log is supplied.
+    dropped_of_hub: Dropped,
     pub(super) keys: HashMap<Key, Position>,
     /// The positions of all entries with an external ID, of any topic.
     pub(super) by_external_id: HashMap<ExternalId, VecDeque<Position>>,
@@ -111,6 +114,7 @@ impl State {
             published: Kept::default(),
             of_hub: Kept::default(),
             gone_of_hub: 0,
+            dropped_of_hub: Dropped::default(),
             keys: HashMap::new(),
             by_external_id: HashMap::new(),
             lifecycle: Lifecycle::default(),
@@ -303,8 +307,12 @@ impl State {
         {
             let Some(entry) = self.of_hub.pop() else { return };
             self.gone_of_hub = entry.offset();
+            if self.supplied {
+                self.dropped_of_hub.push(entry.position);
+            }
             self.forget_key(&entry);
         }
+        self.dropped_of_hub.trim(self.start.offset);
     }
 
     pub(super) fn forget_key(&mut self, entry: &Entry) {
@@ -342,12 +350,16 @@ impl State {
         match self.entry_at(position.offset) {
             _ if position == self.start => Find::Found,
             Some(entry) if entry.position == position => Find::Found,
-            // A dropped event of the hub: all publications after it are stored.
+            // The history of another node begins there, or it is a dropped event of the hub: all
+            // publications after it are stored.
+            None if self.supplied => {
+                let is_known = is_between_commits(position) || self.dropped_of_hub.has(position);
+                if is_known { Find::Found } else { Find::Foreign }
+            }
+            // A dropped event of the hub.
             None if position.offset > self.start.offset && position.offset <= self.gone_of_hub => {
                 Find::Found
             }
-            // The history of another node begins there.
-            None if self.supplied && is_between_commits(position) => Find::Found,
             _ => Find::Foreign,
         }
     }

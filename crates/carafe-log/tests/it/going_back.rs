@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use carafe_log::contract::helpers::{append_one, publication};
-use carafe_log::{Commit, Entry, OfflineLog, OpenError, OrderedCommit, Read};
+use carafe_log::contract::helpers::{append_one, publication, topic, wait};
+use carafe_log::{
+    AppendAt, Commit, Entry, Erase, OfflineLog, OpenError, OrderedCommit, Publication, Read,
+};
 use carafe_protocol::Offset;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::{all, open, small_segments};
 use crate::sim::SimDisk;
-use crate::supplied::{entries, expected, fill, has_first_commits, options, random_commits};
+use crate::supplied::{
+    commit, entries, expected, fill, has_first_commits, options, random_commits,
+};
 
 const SEED: u64 = 0xBAC;
 const COMMITS: u64 = 60;
@@ -53,6 +57,26 @@ fn a_log_that_goes_back_has_the_first_commits_and_is_filled_again() {
             assert_eq!(entries(&log), expected, "{sequence}");
         }
     }
+}
+
+#[test]
+fn a_log_that_goes_back_before_an_erasure_gets_what_was_erased_again() {
+    let event = |sequence| commit(sequence, vec![vec![publication("a", "content")]]);
+    let erasure = Publication::erase(topic("a"), Erase::Before);
+    let mut commits: Vec<_> = (1..10).map(event).collect();
+    let disk = SimDisk::default();
+    let log = open(&disk, options()).unwrap();
+    fill(&log, &commits);
+    wait(log.append_ordered(vec![commit(10, vec![vec![erasure]])])).unwrap();
+    drop(log);
+    offline(&disk).go_back(end_of(10)).unwrap();
+    assert!(entries(&open(&disk, options()).unwrap())[0].data().is_empty());
+    offline(&disk).go_back(end_of(5)).unwrap();
+    let log = open(&disk, options()).unwrap();
+    assert_eq!(all(&log), [], "it begins anew");
+    commits.extend((10..13).map(event));
+    fill(&log, &commits);
+    assert_eq!(entries(&log), expected(&commits));
 }
 
 #[test]

@@ -197,6 +197,25 @@ fn what_was_there_before_an_empty_log_begins_is_trimmed() {
 }
 
 #[test]
+fn a_position_of_a_lost_event_is_not_taken_for_a_dropped_event_of_the_hub() {
+    let log = MemoryLog::with_generation(MemoryLimits::default(), GENERATION);
+    let of_hub = || vec![publication("presence", "").with_hub(true)];
+    for at in 1..2000 {
+        wait(log.append_ordered(vec![commit(at, vec![of_hub()])])).unwrap();
+    }
+    let dropped = |at: u64| {
+        let ordered = commit(at, vec![of_hub()]);
+        let (offset, nonce) = (ordered.first, ordered.commit.nonce(0));
+        Position { generation: GENERATION, offset, nonce }
+    };
+    assert_eq!(log.span().oldest.map(sequence), Some(1000), "those before are dropped");
+    assert_eq!(find(&log, dropped(5)), Find::Found);
+    let lost = Position { nonce: dropped(5).nonce ^ 1, ..dropped(5) };
+    assert_eq!(find(&log, lost), Find::Foreign);
+    assert_eq!(find(&log, Position { offset: lost.offset + 3, ..lost }), Find::Foreign);
+}
+
+#[test]
 fn commits_far_apart_are_found_by_the_indexes_of_sealed_segments() {
     let disk = SimDisk::default();
     let log = open(&disk, options()).unwrap();

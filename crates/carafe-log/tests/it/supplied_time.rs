@@ -83,6 +83,23 @@ fn a_node_that_fills_at_once_trims_as_one_that_followed() {
     assert_ne!(filled.log.span().start.offset, 0);
 }
 
+/// A node that is cut off for long has to decide over what it has missed.
+#[test]
+fn what_decides_over_late_commits_is_not_trimmed_by_the_time_that_passes_meanwhile() {
+    let node = Node::new(Wall::Right);
+    let keyed = |number, time| OrderedCommit {
+        time: at(time),
+        ..commit(number, vec![vec![keyed("a", "k")]])
+    };
+    node.store(vec![keyed(1, 0)]);
+    (2..100).for_each(|number| node.store(vec![event(number)]));
+    node.pass(3 * 24 * 60);
+    settle(&node.log);
+    let late = DAY.as_secs() - 1;
+    let answers = wait(node.log.append_ordered(vec![keyed(100, late)])).unwrap();
+    assert!(answers[0][0].as_ref().unwrap()[0].repeated);
+}
+
 #[test]
 fn a_key_is_known_by_the_times_of_commits_whatever_a_clock_says() {
     for wall in [Wall::Right, Wall::Ahead(10 * DAY), Wall::Behind(10 * DAY)] {

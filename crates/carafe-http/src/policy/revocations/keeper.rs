@@ -7,7 +7,7 @@ use std::time::Duration;
 use carafe_hub::Hub;
 use carafe_log::{Refill, Span};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::policy::revocations::record::Record;
@@ -27,9 +27,13 @@ const IN_A_LOOK: usize = 10 * BATCH;
 /// revocations.
 const TOO_MANY_LOOKS: u32 = 60;
 
+/// Nodes that are filled with the same find the same due at the same moment. Each waits for some
+/// time, up to this, and then stores what no other has stored.
+const TURN: Duration = Duration::from_secs(10);
+
 /// Runs until the state is dropped.
 pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
-    let (mut reviewed, mut unfinished) = (0, 0_u32);
+    let (mut reviewed, mut unfinished, mut turn) = (0, 0_u32, None);
     loop {
         let Some(state) = state.upgrade() else { return };
         // Read first: a change during the review leads to another one.
@@ -40,7 +44,7 @@ pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
         let is_used = state.is_used();
         if is_used {
             state.sweep();
-            let is_done = store_again(&state).await;
+            let is_done = store_again(&state, &mut turn).await;
             unfinished = if is_done { 0 } else { unfinished.saturating_add(1) };
             if unfinished == TOO_MANY_LOOKS {
                 warn!(
@@ -61,10 +65,20 @@ pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
 
 /// Stores revocations again that would be trimmed with their entries; `false` if more are due. Only
 /// a log on disk is read again after a restart, and one that is filled from elsewhere.
-async fn store_again(state: &State) -> bool {
+async fn store_again(state: &State, turn: &mut Option<Instant>) -> bool {
     let Some(Attached { hub, .. }) = state.attached.get() else { return true };
     if hub.disk_usage().is_none() && hub.log().refill().is_none() {
         return true;
+    }
+    if due(state, hub).is_none() {
+        *turn = None;
+        return true;
+    }
+    if hub.log().refill().is_some() {
+        let begin = || Instant::now() + TURN.mul_f64(rand::random());
+        if Instant::now() < *turn.get_or_insert_with(begin) {
+            return true;
+        }
     }
     for _ in 0..IN_A_LOOK / BATCH {
         let Some(due) = due(state, hub) else { return true };
@@ -81,16 +95,25 @@ async fn store_again(state: &State) -> bool {
 
 fn due(state: &State, hub: &Hub) -> Option<Vec<Record>> {
     let (log, now) = (hub.log(), hub.log().clock().now());
-    let (span, age) = kept(log.span(), state.limits.history_age, log.refill());
+    let is_on_disk = hub.disk_usage().is_some();
+    let (span, age) = kept(log.span(), is_on_disk, state.limits.history_age, log.refill());
     let due = state.table().to_store_again(&span, now, age, BATCH);
     (!due.is_empty()).then_some(due)
 }
 
-/// The range of entries that every log has that starts with nothing, and how long they are kept: as
-/// this log keeps them, or for a shorter time as what it is filled from.
-fn kept(mut span: Span, age: Option<Duration>, refill: Option<Refill>) -> (Span, Option<Duration>) {
+/// The range of entries that a log has that starts again, and how long they are kept: as this log
+/// keeps them, or for a shorter time as what it is filled from. A log in memory starts with
+/// nothing, and is filled with all.
+fn kept(
+    mut span: Span,
+    is_on_disk: bool,
+    age: Option<Duration>,
+    refill: Option<Refill>,
+) -> (Span, Option<Duration>) {
     let Some(Refill { after, age: elsewhere }) = refill else { return (span, age) };
-    span.start.offset = span.start.offset.max(after.min(span.tail.offset));
+    let after = after.min(span.tail.offset);
+    span.start.offset = if is_on_disk { span.start.offset.max(after) } else { after };
+    let age = age.filter(|_| is_on_disk);
     (span, age.into_iter().chain(elsewhere).min())
 }
 
@@ -105,14 +128,16 @@ mod tests {
         let at = |offset| Position { generation: Generation::new(1), offset, nonce: 0 };
         let span = Span { start: at(10), oldest: None, tail: at(100) };
         let [hour, day] = [3600, 86_400].map(Duration::from_secs);
-        let check = |age, refill, start, kept_for| {
-            let (span, age) = kept(span, age, refill);
+        let check_as = |is_on_disk, age, refill, start, kept_for| {
+            let (span, age) = kept(span, is_on_disk, age, refill);
             assert_eq!((span.start.offset, span.tail, age), (start, at(100), kept_for));
         };
+        let check = |age, refill, start, kept_for| check_as(true, age, refill, start, kept_for);
         check(Some(hour), None, 10, Some(hour));
         check(None, Some(Refill { after: 60, age: Some(day) }), 60, Some(day));
         check(Some(hour), Some(Refill { after: 5, age: Some(day) }), 10, Some(hour));
         check(Some(day), Some(Refill { after: 200, age: Some(hour) }), 100, Some(hour));
         check(None, Some(Refill { after: 0, age: None }), 10, None);
+        check_as(false, Some(hour), Some(Refill { after: 5, age: Some(day) }), 5, Some(day));
     }
 }

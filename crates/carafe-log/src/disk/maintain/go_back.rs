@@ -7,7 +7,7 @@ use carafe_protocol::Offset;
 
 use crate::disk::format::clean_mark::CLEAN;
 use crate::disk::maintain::check::OfflineLog;
-use crate::disk::maintain::open::{Checked, segments_of};
+use crate::disk::maintain::open::{Checked, erases_after, segments_of};
 use crate::disk::options::OpenError;
 use crate::disk::segment::derived;
 use crate::disk::segment::file::Segment;
@@ -31,7 +31,10 @@ impl OfflineLog {
     }
 
     /// Removes the entries after an offset from a log that is supplied. If this is interrupted,
-    /// some of them may be left. Content that was erased or compacted stays removed.
+    /// some of them may be left.
+    ///
+    /// All entries are removed if an erasure is one of them: what it has erased has to be supplied
+    /// again, too. A log that compacts topics has to be [cleared](Self::clear) for the same reason.
     ///
     /// # Errors
     /// When the disk fails, or the log is damaged or not one that is supplied.
@@ -39,6 +42,9 @@ impl OfflineLog {
         let storage = &*self.storage;
         check_supplied(storage, &files::segments(storage)?)?;
         let Some(log) = Checked::read(storage)? else { return Ok(()) };
+        if erases_after(&log, to) {
+            return self.clear();
+        }
         let mut kept = segments_of(&log);
         let begins_before = |(segment, _): &(Segment, _)| segment.header.previous.offset < to;
         let later = kept.split_off(kept.partition_point(begins_before));

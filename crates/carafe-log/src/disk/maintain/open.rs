@@ -108,6 +108,11 @@ impl Checked {
     }
 }
 
+/// Whether an entry after an offset is an erasure.
+pub(crate) fn erases_after(log: &Checked, to: Offset) -> bool {
+    log.erasures.newest() > to
+}
+
 /// The segments in order, each with its last offset.
 pub(crate) fn segments_of(log: &Checked) -> Vec<(Segment, Offset)> {
     let sealed = log.sealed.iter();

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_protocol::{Offset, Position, Topic};
 
@@ -62,6 +62,9 @@ impl StoredKey {
     }
 }
 
+/// By how much the time of a commit may be behind that of one before it.
+const LATE: Duration = Duration::from_secs(60 * 60);
+
 /// The number of filters that are tested without another turn: some tens of microseconds.
 const AT_ONCE: usize = 2 << 10;
 
@@ -93,6 +96,15 @@ impl DiskShared {
     pub(crate) fn known_since(&self, now: SystemTime) -> Option<u64> {
         let window = u64::try_from(self.key_window.as_millis()).unwrap_or(u64::MAX);
         milliseconds(now).checked_sub(window)
+    }
+
+    /// The time in milliseconds since 1970 after which stored keys have to be kept. The commits
+    /// that are supplied next may be older than the clock says: they may come late, and their times
+    /// may go back.
+    pub(crate) fn keeps_keys_since(&self) -> Option<u64> {
+        let last = self.clock.last_supplied();
+        let last = last.map(|last| last.checked_sub(LATE).unwrap_or(UNIX_EPOCH));
+        self.known_since(last.unwrap_or_else(|| self.clock.now()))
     }
 
     /// The position of the entry that a publication of a batch repeats.

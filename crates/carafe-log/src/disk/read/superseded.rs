@@ -60,7 +60,7 @@ impl Superseded {
         }
         newest.sort_unstable();
         newest.dedup();
-        let keys_since = shared.known_since(shared.clock.now());
+        let keys_since = shared.keeps_keys_since();
         Ok(Some(Self { compacted: Wanted::new(matchers.to_vec()), newest, up_to, keys_since }))
     }
 

@@ -74,11 +74,21 @@ impl Ages {
         self.taken.insert(segment.previous, now.steady.saturating_sub(old));
     }
 
-    /// Judges the first of these segments. The others follow it in order, up to the newest.
-    pub(crate) fn judge(&self, mut segments: impl Iterator<Item = Seen>, now: Reading) -> Verdict {
+    /// Judges the first of these segments. The others follow it in order, up to the newest. In a
+    /// log that is supplied, what is newer than `keeps_since` (in milliseconds) may still decide
+    /// over commits that come late.
+    pub(crate) fn judge(
+        &self,
+        mut segments: impl Iterator<Item = Seen>,
+        now: Reading,
+        keeps_since: u64,
+    ) -> Verdict {
         let (Some(limit), Some(first)) = (self.limit, segments.next()) else {
             return Verdict::Kept;
         };
+        if self.is_supplied && first.newest > keeps_since {
+            return Verdict::Kept;
+        }
         let age = self.age_of(first, now).unwrap_or_else(|| {
             // Its time is in the future, so its age is unknown. It is at least that of a later
             // segment.

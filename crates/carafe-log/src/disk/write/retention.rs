@@ -91,6 +91,12 @@ impl Writer {
         sealed + more > self.options.bytes
     }
 
+    /// The time after which entries decide over what is supplied next, in milliseconds since 1970.
+    fn keeps_since(&self) -> u64 {
+        // Without a time, all do.
+        self.shared.keeps_keys_since().unwrap_or(0)
+    }
+
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
         let state = self.shared.state();
         let oldest = state.sealed.front()?;
@@ -100,7 +106,11 @@ impl Writer {
         let left = sealed - u64::from(oldest.published) + state.active.published();
         let is_over = self.takes_too_much(&state, self.active_bytes(state.active.end.at))
             || left >= self.options.entries;
-        let verdict = if is_over { Verdict::Aged } else { self.ages.judge(state.seen(), now) };
+        let verdict = if is_over {
+            Verdict::Aged
+        } else {
+            self.ages.judge(state.seen(), now, self.keeps_since())
+        };
         (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
     }
 
@@ -114,7 +124,8 @@ impl Writer {
     fn end_aged_segment(&mut self, now: Reading) -> io::Result<()> {
         let aged = {
             let state = self.shared.state();
-            let verdict = || self.ages.judge([state.active.seen()].into_iter(), now);
+            let verdict =
+                || self.ages.judge([state.active.seen()].into_iter(), now, self.keeps_since());
             state.active.index.entries() > 0 && verdict() != Verdict::Kept
         };
         if !aged {
