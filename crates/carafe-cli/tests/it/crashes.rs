@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use carafe_client::{EventSource, Publish, Publisher, ReceivedEvent};
+use carafe_client::{Control, EventSource, Item, Publish, Publisher, ReceivedEvent};
 use carafe_protocol::Position;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -196,16 +197,6 @@ impl Wanted {
 }
 
 #[derive(Deserialize)]
-struct Ended {
-    topic: String,
-}
-
-#[derive(Deserialize)]
-struct Gap {
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Envelope {
     topic: String,
     data: String,
@@ -228,9 +219,9 @@ async fn subscribe(
             return;
         }
         tokio::select! {
-            event = events.next() => {
-                let event = event.expect("the hub never says that there is nothing more").unwrap();
-                if oracle.check(&event, &wanted) {
+            item = events.next_item() => {
+                let item = item.expect("the hub never says that there is nothing more").unwrap();
+                if oracle.check(&item, &wanted) {
                     received.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -249,27 +240,22 @@ struct Oracle {
 }
 
 impl Oracle {
-    /// Takes an event in, and answers whether a publisher sent it.
-    fn check(&mut self, event: &ReceivedEvent, wanted: &Wanted) -> bool {
-        if event.event_type == "carafe.position" {
-            return false;
-        }
-        if event.event_type == "carafe.end" {
-            let end: Ended = serde_json::from_str(&event.data).unwrap();
-            assert!(self.ended.insert(end.topic), "a topic has ended twice: {}", event.data);
-            return false;
-        }
-        if event.event_type == "carafe.gap" {
-            let gap: Gap = serde_json::from_str(&event.data).unwrap();
-            let is_erased = gap.reason.as_deref() == Some("erased");
-            assert!(is_erased, "history is there: {}", event.data);
-            return false;
-        }
-        assert_eq!(
-            event.event_type, "message",
-            "history is there, so no gap is reported: {}",
-            event.data
-        );
+    /// Takes an item in, and answers whether a publisher sent it.
+    fn check(&mut self, item: &Item, wanted: &Wanted) -> bool {
+        let event = match item {
+            Item::Event(event) => event,
+            Item::Control(Control::Position(_)) => return false,
+            Item::Control(Control::End(end)) => {
+                assert!(self.ended.insert(end.topic.clone()), "a topic has ended twice: {end:?}");
+                return false;
+            }
+            Item::Control(Control::Gap(gap)) => {
+                assert_eq!(gap.reason, "erased", "history is there: {gap:?}");
+                return false;
+            }
+            Item::Control(other) => panic!("the hub reports {other:?}"),
+        };
+        assert_eq!(event.event_type, "message");
         let position: Position = event.last_event_id.parse().unwrap();
         let last = self.position.replace(position);
         assert!(
@@ -300,23 +286,30 @@ impl Oracle {
 
 #[test]
 fn the_oracle_finds_lost_repeated_reordered_and_missing_events() {
-    let event = |event_type: &str, offset: u64, count: u64| ReceivedEvent {
-        event_type: event_type.into(),
-        data: format!("{{\"topic\":\"a\",\"data\":\"{count}\"}}"),
-        last_event_id: format!("000000000001-{offset}-00000000"),
+    let event = |offset: u64, count: u64| {
+        Item::Event(ReceivedEvent {
+            event_type: "message".into(),
+            data: format!("{{\"topic\":\"a\",\"data\":\"{count}\"}}"),
+            last_event_id: format!("000000000001-{offset}-00000000"),
+        })
     };
-    let notices = |events: &[ReceivedEvent]| {
+    let gap = |reason: &str| {
+        let gap = json!({ "requested": "a", "oldest": null, "reason": reason });
+        Item::Control(Control::Gap(serde_json::from_value(gap).unwrap()))
+    };
+    let notices = |items: &[Item]| {
         let mut oracle = Oracle::default();
         std::panic::catch_unwind(move || {
-            events.iter().filter(|event| oracle.check(event, &Wanted::of(0))).count()
+            items.iter().filter(|item| oracle.check(item, &Wanted::of(0))).count()
         })
         .is_err()
     };
-    let (first, second) = (event("message", 1, 1), event("message", 2, 2));
-    assert!(!notices(&[first.clone(), second.clone(), event("carafe.position", 3, 0)]));
+    let (first, second) = (event(1, 1), event(2, 2));
+    let position = Item::Control(Control::Position("a".into()));
+    assert!(!notices(&[first.clone(), second.clone(), position, gap("erased")]));
     assert!(notices(std::slice::from_ref(&second)), "lost");
     assert!(notices(&[first.clone(), first.clone()]), "doubled");
-    assert!(notices(&[first.clone(), event("message", 2, 1)]), "stored twice");
-    assert!(notices(&[first.clone(), event("message", 1, 2)]), "out of order");
-    assert!(notices(&[first, event("carafe.gap", 1, 0)]), "gone");
+    assert!(notices(&[first.clone(), event(2, 1)]), "stored twice");
+    assert!(notices(&[first.clone(), event(1, 2)]), "out of order");
+    assert!(notices(&[first, gap("trimmed")]), "gone");
 }
