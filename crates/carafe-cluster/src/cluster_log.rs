@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::Engine;
 use crate::node::Node;
-use crate::offsets::{offset_before, sequence_of};
+use crate::offsets::sequence_of;
 use crate::options::ClusterOptions;
 use crate::place::{Divergence, Place};
 use crate::plan::{Plan, PlanError, plan};
@@ -267,16 +267,16 @@ impl<L: Read> Read for ClusterLog<L> {
     }
 }
 
-/// Whether a position is where a log has begun, and the engine has removed what followed before
-/// this node could read it.
+/// Whether the engine has removed what followed a position before this node could read it: the
+/// beginning of an empty log moves with the engine's, and the log itself does not know that.
 ///
-/// Such a position has no entry, and so no nonce. If commits that stored nothing followed it, this
-/// reports a gap although nothing is missing.
+/// The start of such a log is no entry, and has no nonce. If its first commits have stored nothing,
+/// this reports a gap although nothing is missing.
 fn is_before_the_beginning(position: Position, span: &Span) -> bool {
-    let Some(oldest) = span.oldest else { return false };
-    let is_of_no_entry =
-        position.nonce == 0 && offset_before(sequence_of(position.offset) + 1) == position.offset;
-    is_of_no_entry
-        && position.generation == oldest.generation
-        && sequence_of(oldest.offset) > sequence_of(position.offset) + 1
+    let (start, Some(oldest)) = (span.start, span.oldest) else { return false };
+    let beginning = sequence_of(oldest.offset);
+    start.nonce == 0
+        && position.generation == start.generation
+        && position.offset >= start.offset
+        && sequence_of(position.offset) + 1 < beginning
 }

@@ -39,6 +39,10 @@ pub(crate) struct Replicator<L> {
     suspicion: Suspicion,
     backoff: Backoff,
     compared: Instant,
+    /// The end of the hole that the last comparison was made for.
+    hole: u64,
+    /// The newest message that was skipped. After another tail, some come again.
+    skipped: u64,
     /// Since when the tail delivers nothing although there is more.
     behind: Option<Instant>,
 }
@@ -72,6 +76,8 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
             suspicion: Suspicion::default(),
             backoff,
             compared,
+            hole: 0,
+            skipped: 0,
             behind: None,
         }
     }
@@ -169,7 +175,8 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
             if self.place.applied >= self.shared.last() {
                 break;
             }
-            if let Some(message) = self.left_out().await? {
+            let hole = self.shared.last() + 1;
+            if let Some(message) = self.left_out(hole).await? {
                 let why = format!("the tail does not deliver message {}", message.sequence);
                 return Err(Interruption::Again(why));
             }
@@ -178,13 +185,16 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
     }
 
     /// The next message, which the tail has not delivered. If the engine does not have it any more,
-    /// the place moves behind it.
-    async fn left_out(&mut self) -> Result<Option<Stored>, Interruption> {
+    /// the place moves behind it. `hole` is where the messages that are missing end.
+    async fn left_out(&mut self, hole: u64) -> Result<Option<Stored>, Interruption> {
         let next = self.place.applied + 1;
         let message = bounded(self.engine.get(next)).await?;
         if message.is_none() {
             // If retention has removed it, the node was overtaken, or its empty log begins later.
-            self.compare().await?;
+            if self.hole != hole {
+                self.compare().await?;
+                self.hole = hole;
+            }
             if self.place.applied < next {
                 self.removed(next);
             }
@@ -204,9 +214,9 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
             self.shared.applied(place.applied);
             match obstacle {
                 None => {}
-                Some(Obstacle::Hole { .. }) => {
+                Some(Obstacle::Hole { next }) => {
                     // The server that the tail comes from may lack what the leader has.
-                    if let Some(message) = self.left_out().await? {
+                    if let Some(message) = self.left_out(next).await? {
                         messages.push_front(message);
                     }
                 }
@@ -223,11 +233,18 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
     }
 
     /// Stores commits, and answers those of this node.
-    async fn store(&self, round: Round) -> Result<(), Interruption> {
+    async fn store(&mut self, round: Round) -> Result<(), Interruption> {
         for (sequence, why) in &round.skipped {
-            tracing::error!(sequence, why, "a message of the engine is no commit, and is skipped");
+            if *sequence > self.skipped {
+                self.skipped = *sequence;
+                self.shared.count(|counters| counters.skipped += 1);
+                tracing::error!(
+                    sequence,
+                    why,
+                    "a message of the engine is no commit, and is skipped"
+                );
+            }
         }
-        self.shared.count(|counters| counters.skipped += count(&round.skipped));
         if round.commits.is_empty() {
             return Ok(());
         }

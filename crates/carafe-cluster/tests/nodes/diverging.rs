@@ -137,6 +137,7 @@ async fn a_node_without_an_entry_begins_where_the_engine_begins_by_then() {
     for number in 0..300 {
         servers[0].publish_one(event("a", &number.to_string())).await;
     }
+    let removed = servers[0].entries().await[100].position;
     let late = Server::start(&engine).await;
     late.local.refuse(usize::MAX);
     until(|| late.progress().counters.retries > 0).await;
@@ -147,6 +148,8 @@ async fn a_node_without_an_entry_begins_where_the_engine_begins_by_then() {
     let entries = late.entries().await;
     assert_eq!((entries.len(), entries[0].data()), (101, "199"));
     assert_eq!(late.find(start).await, Find::Trimmed);
+    assert_eq!(late.find(removed).await, Find::Trimmed);
+    assert_eq!(late.find(entries[0].position).await, Find::Found);
     assert_eq!(late.progress().counters.missing, 0);
 }
 

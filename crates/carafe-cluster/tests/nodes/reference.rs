@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_cluster::{Engine, MemoryEngine, first_offset};
-use carafe_log::{Commit, Entry, Kind, Publication};
+use carafe_log::{Commit, Entry, IdempotencyKey, Kind, Publication};
 use carafe_protocol::{Generation, Offset, Position};
 
 /// The entries that a node has.
@@ -38,6 +38,16 @@ impl Expected {
             kind: if is_removed { Kind::Event } else { kind },
             key: entry.publication.key().map(|key| key.external_id().as_str().to_owned()),
         }
+    }
+}
+
+impl Expected {
+    /// Whether a publication is not stored because of this entry.
+    pub(crate) fn is_repeated_by(&self, publication: &Publication) -> bool {
+        let has_key =
+            |key: &IdempotencyKey| Some(key.external_id().as_str()) == self.key.as_deref();
+        let is_end = matches!(self.kind, Kind::End(_)) && self.kind == publication.kind();
+        publication.key().map_or(is_end, has_key)
     }
 }
 
