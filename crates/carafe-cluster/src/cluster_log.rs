@@ -1,7 +1,6 @@
 //! The log of a node: publishes to the engine, and reads from the local log, which the engine
 //! fills.
 
-use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use carafe_log::{
@@ -216,8 +215,14 @@ impl<L: Read> Read for ClusterLog<L> {
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
-        let is_before = is_before_the_beginning(position, &self.local.span());
-        if is_before { Box::pin(ready(Ok(Find::Trimmed))) } else { self.local.find(position) }
+        Box::pin(async move {
+            let found = self.local.find(position).await?;
+            let span = self.local.span();
+            // The log knows the positions of all entries that it had. Its start is no entry.
+            let is_unknown = found == Find::Foreign || position == span.start;
+            let is_trimmed = is_unknown && is_before_the_beginning(position, &span);
+            Ok(if is_trimmed { Find::Trimmed } else { found })
+        })
     }
 
     fn find_external_id(

@@ -110,14 +110,14 @@ impl NatsEngine {
         if message.payload.len() > payload {
             return Err(EngineError::Refused(format!("a message may have {payload} bytes")));
         }
-        session.begin_append().await?;
+        let number = session.begin_append().await?;
         let headers = headers(&message, &self.url.stream);
         let stored = publish(&session.client, subject, headers, message.payload, ATTEMPT).await;
         match &stored {
             Err(ApiFailure::Engine(_)) => {}
-            Ok(_) => session.end_append(),
+            Ok(_) => session.end_append(number),
             Err(ApiFailure::Api(_)) => {
-                session.end_append();
+                session.end_append(number);
                 // Perhaps the settings of the stream were changed.
                 *self.lock_known() = None;
             }

@@ -1,5 +1,6 @@
 //! Connections to the servers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ const WAITING_MESSAGES: usize = 1 << 18;
 pub(super) struct Session {
     pub(super) client: Client,
     lost: Arc<watch::Sender<bool>>,
-    /// Whether a message was sent that has no answer yet.
-    unanswered: Arc<watch::Sender<bool>>,
+    /// How many messages were sent, and the number of the last one that has an answer.
+    sent: Arc<AtomicU64>,
+    answered: Arc<watch::Sender<u64>>,
 }
 
 impl Session {
@@ -60,7 +62,8 @@ impl Session {
         });
         let client = options.connect(servers).await.map_err(|error| connect_error(&error))?;
         tracing::info!(server = client.server_info().server_name, "connected to NATS");
-        Ok(Self { client, lost, unanswered: Arc::new(watch::Sender::new(false)) })
+        let (sent, answered) = (Arc::default(), Arc::new(watch::Sender::new(0)));
+        Ok(Self { client, lost, sent, answered })
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -83,19 +86,22 @@ impl Session {
     /// Marks that a message is about to be sent. If there is no answer to an earlier one, first
     /// makes sure that the server takes what is sent. Else copies would wait in the connection to a
     /// frozen server, until it no longer recognizes them.
-    pub(super) async fn begin_append(&self) -> Result<(), EngineError> {
-        let mut unanswered = self.unanswered.subscribe();
+    ///
+    /// Returns the number of the message on this connection.
+    pub(super) async fn begin_append(&self) -> Result<u64, EngineError> {
+        let (sent, mut answered) = (self.sent.load(Ordering::Relaxed), self.answered.subscribe());
         // The tail may have been faster than an answer that is about to come.
-        let answered = unanswered.wait_for(|unanswered| !*unanswered);
-        if timeout(LATE_ANSWER, answered).await.is_err() {
+        let all_answered = answered.wait_for(|answered| *answered >= sent);
+        if timeout(LATE_ANSWER, all_answered).await.is_err() {
             self.echo().await?;
+            self.end_append(sent);
         }
-        self.unanswered.send_replace(true);
-        Ok(())
+        Ok(self.sent.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    pub(super) fn end_append(&self) {
-        self.unanswered.send_replace(false);
+    /// The message of this number has an answer: the server has handled it, and those before it.
+    pub(super) fn end_append(&self, number: u64) {
+        self.answered.send_modify(|answered| *answered = number.max(*answered));
     }
 
     /// Sends a message to itself: the server handles what one connection sends in order.
