@@ -12,7 +12,7 @@ use tokio::time::interval;
 use crate::outcome::Outcome;
 
 use super::super::engine::{STREAM, SUBJECT};
-use super::publisher::{check, connect};
+use super::publisher::{check, connect, wait_until_stored};
 
 /// How long the server keeps a consumer that nobody reads.
 const INACTIVE: Duration = Duration::from_secs(30);
@@ -39,8 +39,10 @@ struct Reader {
 
 impl Consumer {
     pub(super) async fn connect(url: &str) -> Outcome<Self> {
-        let reader = Reader::begin(connect(url).await?).await?;
         let client = connect(url).await?;
+        // Before the consumer, which would read it.
+        wait_until_stored(&client).await?;
+        let reader = Reader::begin(connect(url).await?).await?;
         let reply = Subject::from(client.new_inbox());
         let acknowledgements = client.subscribe(reply.clone()).await?;
         client.flush().await?;

@@ -1,15 +1,21 @@
 //! Publishing to a stream, with many messages in flight.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use futures_util::{FutureExt, StreamExt};
+use tokio::time::sleep;
 
 use crate::outcome::Outcome;
 
 use super::super::engine::SUBJECT;
+
+/// How long servers may take until they know the subject of a new stream.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One publisher on each connection.
 pub(super) struct Publishers(Vec<Publisher>);
@@ -43,6 +49,7 @@ impl Publishers {
 impl Publisher {
     async fn connect(url: &str, window: usize) -> Outcome<Self> {
         let client = connect(url).await?;
+        wait_until_stored(&client).await?;
         let reply = Subject::from(client.new_inbox());
         let acknowledgements = client.subscribe(reply.clone()).await?;
         client.flush().await?;
@@ -87,6 +94,22 @@ impl Publisher {
 pub(super) async fn connect(url: &str) -> Outcome<Client> {
     let servers: Vec<_> = url.trim_start_matches("nats://").split(',').collect();
     Ok(async_nats::connect(servers).await?)
+}
+
+/// Publishes an empty message until it is stored: the server of this connection may not know yet
+/// that another has the stream.
+pub(super) async fn wait_until_stored(client: &Client) -> Outcome {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let stored = match client.request(SUBJECT, Bytes::new()).await {
+            Ok(answer) => check(&answer),
+            Err(error) => Err(error.into()),
+        };
+        if stored.is_ok() || Instant::now() >= deadline {
+            return stored;
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Such as `{"stream":"bench","seq":1}`, or with `error` instead.
