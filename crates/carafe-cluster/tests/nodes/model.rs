@@ -106,7 +106,8 @@ fn each_history(histories: u64, faults: Faults) {
         Faults::Passing => [acknowledged / 20, repeated, refused, unavailable, trimmed],
         Faults::Losing => [acknowledged / 20, repeated, refused, unavailable, stopped],
     };
-    assert!(often.iter().all(|count| *count as u64 >= histories), "everything happens often");
+    // Of the rarest, a history has three on average.
+    assert!(often.iter().all(|count| 4 * *count as u64 >= histories), "everything happens often");
 }
 
 impl History {
