@@ -48,12 +48,13 @@ impl Session {
     async fn connect(url: &ClusterUrl) -> Result<Self, EngineError> {
         let servers = url.addresses().map_err(|error| EngineError::Refused(error.to_string()))?;
         let lost = Arc::new(watch::Sender::new(false));
-        let sender = Arc::clone(&lost);
+        // A connection that nobody uses any more is closed, and not lost.
+        let used = Arc::downgrade(&lost);
         let options = options(url, servers.len())?.event_callback(move |event| {
-            let sender = Arc::clone(&sender);
+            let used = used.upgrade();
             async move {
-                let is_lost = matches!(event, Event::Disconnected | Event::Closed);
-                if is_lost && !sender.send_replace(true) {
+                let ends = matches!(event, Event::Disconnected | Event::Closed);
+                if ends && used.is_some_and(|lost| !lost.send_replace(true)) {
                     tracing::warn!("the connection to NATS was lost");
                 } else {
                     tracing::debug!(%event, "NATS");
