@@ -9,10 +9,9 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, Response, StatusCode};
 
-use crate::cause::Cause;
 use crate::error::{Error, Lost};
 use crate::http::{is_temporary, parse, retry_after, words};
-use crate::redirect::{Outgoing, SendError};
+use crate::redirect::Outgoing;
 use crate::token::{NoToken, TokenFuture};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -65,13 +64,10 @@ impl Request {
         let (method, body) = (self.method, self.body);
         // Each connection begins at this URL: a redirect may lead elsewhere the next time.
         let request = Outgoing { method, url, headers, private, body, may_become_get: true };
-        let response = request.send(&self.client).await.map_err(|error| {
-            Answer::Lost(Lost::Unreachable(match error {
-                SendError::Http(error) => Cause::of(error),
-                SendError::Redirect(cause) => cause,
-            }))
-        })?;
-        Ok(judge(response).await)
+        match request.send(&self.client).await {
+            Ok(response) => Ok(judge(response).await),
+            Err(error) => Err(Answer::Lost(Lost::Unreachable(error.into()))),
+        }
     }
 
     /// The headers that `EventSource` of a browser sends (WHATWG HTML, 9.2.2, and Fetch, 4.5, for

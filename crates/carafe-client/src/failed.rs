@@ -22,23 +22,12 @@ pub(crate) struct Failed {
 impl Failed {
     /// No response has arrived.
     pub(crate) fn sending(error: SendError, url: &str) -> Self {
-        let url = url.to_owned();
-        let error = match error {
-            SendError::Http(error) => error,
-            SendError::Redirect(reason) => {
-                let error = PublisherError::Unreachable { url, reason };
-                return Self { error, is_temporary: true, retry_after: Duration::ZERO };
-            }
-        };
-        // Before the connection is made, nothing was sent: the only failure after which surely
-        // nothing is stored.
-        let is_connect = error.is_connect();
-        let is_temporary = !is_untrusted(&error);
-        let reason = Cause::of(error);
-        let error = if is_connect {
-            PublisherError::Unreachable { url, reason }
+        let is_temporary = !matches!(&error, SendError::Http(error) if is_untrusted(error));
+        // Only if nothing was sent, surely nothing is stored.
+        let error = if error.was_sent() {
+            PublisherError::Unknown(error.into())
         } else {
-            PublisherError::Unknown(reason)
+            PublisherError::Unreachable { url: url.to_owned(), reason: error.into() }
         };
         Self { error, is_temporary, retry_after: Duration::ZERO }
     }

@@ -33,6 +33,23 @@ pub(crate) enum SendError {
     Redirect(Cause),
 }
 
+impl SendError {
+    /// Whether a server may have handled the request. Before the connection is made, nothing was
+    /// sent. A server that redirects does not handle the request.
+    pub(crate) fn was_sent(&self) -> bool {
+        matches!(self, Self::Http(error) if !error.is_connect())
+    }
+}
+
+impl From<SendError> for Cause {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Http(error) => Self::of(error),
+            SendError::Redirect(reason) => reason,
+        }
+    }
+}
+
 impl Outgoing {
     /// A request without headers and body, of which a redirect does not change the method.
     pub(crate) fn to(method: Method, url: Url) -> Self {
@@ -64,12 +81,9 @@ impl Outgoing {
 
     /// Where the response leads.
     fn target(&self, response: &Response) -> Option<Result<Url, Cause>> {
-        let keeps_method = match response.status().as_u16() {
-            301..=303 => false,
-            307 | 308 => true,
-            _ => return None,
-        };
-        if !keeps_method && !self.may_become_get {
+        let status = response.status();
+        let is_redirect = matches!(status.as_u16(), 301..=303 | 307 | 308);
+        if !is_redirect || (self.becomes_get(status) && !self.may_become_get) {
             return None;
         }
         // UTF-8 as it is, as browsers read it.
@@ -81,13 +95,16 @@ impl Outgoing {
         }))
     }
 
-    fn follow(&mut self, status: StatusCode, target: Url) {
-        let becomes_get = match status.as_u16() {
+    fn becomes_get(&self, status: StatusCode) -> bool {
+        match status.as_u16() {
             301 | 302 => self.method == Method::POST,
             303 => self.method != Method::GET && self.method != Method::HEAD,
             _ => false,
-        };
-        if becomes_get {
+        }
+    }
+
+    fn follow(&mut self, status: StatusCode, target: Url) {
+        if self.becomes_get(status) {
             self.method = Method::GET;
             self.body = None;
             for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE] {

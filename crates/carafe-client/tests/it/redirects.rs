@@ -122,3 +122,12 @@ async fn an_event_is_published_through_a_redirect_that_keeps_the_method_only() {
         assert_eq!(script.requests().len(), 1);
     }
 }
+
+#[tokio::test]
+async fn what_a_topic_has_is_asked_through_any_redirect() {
+    for status in [301, 302, 303, 307, 308] {
+        let script = Script::play(&[&redirect(status, "/b"), &no_content()]).await;
+        Publisher::new(script.url()).topic_state("a").await.unwrap();
+        assert_eq!(targets(&script), ["HEAD /events/a", "HEAD /b"], "{status}");
+    }
+}
