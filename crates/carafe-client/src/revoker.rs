@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::cause::Cause;
 use crate::connections::Connections;
 use crate::http::{bearer, parse, words};
+use crate::redirect::{Outgoing, SendError};
 
 /// The time limit for a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -190,8 +193,10 @@ impl Revoker {
     /// When the hub rejects the request, or its response does not arrive.
     pub async fn revoke(&self, revoke: &Revoke) -> Result<Revoked, RevokerError> {
         let body = serde_json::to_vec(revoke).expect("an object of texts is always JSON");
-        let request = self.client.post(self.url()?).header(CONTENT_TYPE, "application/json");
-        content(self.send(request.body(body)).await?).await
+        let mut request = Outgoing::to(Method::POST, self.url()?);
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.body = Some(body.into());
+        content(&self.send(request).await?)
     }
 
     /// Lifts a revocation: tokens that it has refused are accepted again. `false` if there is none.
@@ -207,7 +212,7 @@ impl Revoker {
         ];
         let names = names.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
         url.query_pairs_mut().extend_pairs(names);
-        match self.send(self.client.delete(url)).await {
+        match self.send(Outgoing::to(Method::DELETE, url)).await {
             Ok(_) => Ok(true),
             Err(RevokerError::Refused { status: 404, .. }) => Ok(false),
             Err(error) => Err(error),
@@ -219,20 +224,26 @@ impl Revoker {
     /// # Errors
     /// As [`revoke`](Self::revoke).
     pub async fn list(&self) -> Result<Vec<Revoked>, RevokerError> {
-        let response = self.send(self.client.get(self.url()?)).await?;
-        let List { revocations } = content(response).await?;
+        let body = self.send(Outgoing::to(Method::GET, self.url()?)).await?;
+        let List { revocations } = content(&body)?;
         Ok(revocations)
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, RevokerError> {
-        let mut request = request.timeout(TIMEOUT);
+    /// Completes with the body of the response.
+    async fn send(&self, mut request: Outgoing) -> Result<Bytes, RevokerError> {
         if let Some(token) = &self.token {
             let value = bearer(token).ok_or(RevokerError::UnsendableToken)?;
-            request = request.header(AUTHORIZATION, value);
+            request.private.insert(AUTHORIZATION, value);
         }
-        let response = request.send().await.map_err(|error| self.failure(error))?;
+        timeout(TIMEOUT, self.answer(request)).await.unwrap_or_else(|late| Err(unknown(late)))
+    }
+
+    async fn answer(&self, request: Outgoing) -> Result<Bytes, RevokerError> {
+        let response = request.send(&self.client).await.map_err(|error| self.failure(error))?;
         match response.status() {
-            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(response),
+            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => {
+                response.bytes().await.map_err(unknown)
+            }
             status => {
                 let status = status.as_u16();
                 Err(RevokerError::Refused { status, words: words(response).await })
@@ -245,20 +256,19 @@ impl Revoker {
         parse(&self.url).map_err(bad)
     }
 
-    fn failure(&self, error: reqwest::Error) -> RevokerError {
-        match error.is_connect() {
-            true => {
-                let (url, reason) = (self.url.clone(), Cause::of(error));
-                RevokerError::Unreachable { url, reason }
-            }
-            false => RevokerError::Unknown(Cause::of(error)),
+    fn failure(&self, error: SendError) -> RevokerError {
+        match error.was_sent() {
+            true => RevokerError::Unknown(error.into()),
+            false => RevokerError::Unreachable { url: self.url.clone(), reason: error.into() },
         }
     }
 }
 
 /// The content of a response.
-async fn content<T: DeserializeOwned>(response: Response) -> Result<T, RevokerError> {
-    let unknown = RevokerError::Unknown;
-    let body = response.bytes().await.map_err(|error| unknown(Cause::of(error)))?;
-    serde_json::from_slice(&body).map_err(|error| unknown(Cause::of(error)))
+fn content<T: DeserializeOwned>(body: &[u8]) -> Result<T, RevokerError> {
+    serde_json::from_slice(body).map_err(unknown)
+}
+
+fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> RevokerError {
+    RevokerError::Unknown(Cause::of(error))
 }

@@ -1,6 +1,9 @@
 //! Redirects.
 
-use carafe_client::{Error, EventSource, Lost, Method, Publish, Publisher, PublisherError, State};
+use carafe_client::{
+    Error, EventSource, Lost, Method, Publish, Publisher, PublisherError, Revoke, Revoker,
+    RevokerError, State,
+};
 
 use crate::script::{Script, answer, stream};
 use crate::source::{all, losses, source};
@@ -130,4 +133,42 @@ async fn what_a_topic_has_is_asked_through_any_redirect() {
         Publisher::new(script.url()).topic_state("a").await.unwrap();
         assert_eq!(targets(&script), ["HEAD /events/a", "HEAD /b"], "{status}");
     }
+}
+
+#[tokio::test]
+async fn revocations_are_stored_lifted_and_listed_through_redirects_that_keep_the_method() {
+    let revoked = r#"{"subject":"ann","issued_before":1,"until":null,"position":"1-1-1"}"#;
+    for status in [307, 308] {
+        let script = Script::play(&[&redirect(status, "/b"), &answer("200 OK", "", revoked)]).await;
+        let hub = Revoker::new(script.url()).with_bearer("a.b.c");
+        assert_eq!(hub.revoke(&Revoke::subject("ann")).await.unwrap().position, "1-1-1");
+        assert_eq!(targets(&script), ["POST /revocations", "POST /b"]);
+        assert!(script.requests()[1].ends_with(r#"{"subject":"ann"}"#), "{status}");
+        assert_eq!(script.header(1, "content-type").unwrap(), "application/json");
+        assert_eq!(script.header(1, "authorization").unwrap(), "Bearer a.b.c");
+    }
+    for status in [301, 302, 307, 308] {
+        let script = Script::play(&[&redirect(status, "/b?x"), &no_content()]).await;
+        assert!(Revoker::new(script.url()).lift(&Revoke::subject("ann")).await.unwrap());
+        assert_eq!(targets(&script), ["DELETE /revocations?subject=ann", "DELETE /b?x"]);
+    }
+    for status in [301, 302, 303, 307, 308] {
+        let none = answer("200 OK", "", r#"{"revocations":[]}"#);
+        let script = Script::play(&[&redirect(status, "/b"), &none]).await;
+        assert!(Revoker::new(script.url()).list().await.unwrap().is_empty());
+        assert_eq!(targets(&script), ["GET /revocations", "GET /b"], "{status}");
+    }
+    let script = Script::play(&[&redirect(303, "/b")]).await;
+    let error = Revoker::new(script.url()).revoke(&Revoke::subject("ann")).await.unwrap_err();
+    assert!(matches!(error, RevokerError::Refused { status: 303, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn another_origin_gets_no_token_of_a_revoker() {
+    let other = Script::play(&[&no_content()]).await;
+    let script = Script::play(&[&redirect(307, &other.url())]).await;
+    let hub = Revoker::new(script.url()).with_bearer("a.b.c");
+    assert!(hub.lift(&Revoke::subject("ann")).await.unwrap());
+    assert!(script.header(0, "authorization").is_some());
+    assert_eq!(other.header(0, "authorization"), None);
 }
