@@ -1,7 +1,6 @@
 //! Topics in requests of a publisher, and what a hub says of one.
 
-use std::fmt::Write;
-
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::header::HeaderMap;
 use serde::Serialize;
 
@@ -47,49 +46,27 @@ impl TopicState {
         Self {
             position: text("carafe-position").map(String::from),
             last_position: text("carafe-last-position").map(String::from),
-            last_key: text("carafe-last-key").map(percent_decoded),
+            last_key: text("carafe-last-key").map(key),
             stop: text("carafe-stop").map(String::from),
         }
     }
 }
 
+/// What is encoded in a part of a path: all but what RFC 3986 calls unreserved.
+const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const PATH: &AsciiSet = &PART.remove(b'/');
+
 /// The path of a topic below `/events`. Slashes stay, unless the URL parser would take a part
 /// between them for a step up.
 pub(crate) fn path(topic: &str) -> String {
     let is_step = |part: &str| matches!(part, "" | "." | "..");
-    let keeps_slashes = !topic.split('/').any(is_step);
-    let mut path = String::with_capacity(topic.len() + 1);
-    path.push('/');
-    for byte in topic.bytes() {
-        match byte {
-            b'/' if keeps_slashes => path.push('/'),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                path.push(char::from(byte));
-            }
-            byte => write!(path, "%{byte:02X}").expect("writing to a String does not fail"),
-        }
-    }
-    path
+    let encoded = if topic.split('/').any(is_step) { PART } else { PATH };
+    format!("/{}", utf8_percent_encode(topic, encoded))
 }
 
 /// A key as the hub writes it into a header.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn key(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -116,7 +93,7 @@ mod tests {
         for (text, expected) in
             [("a-1", "a-1"), ("a%20b%25", "a b%"), ("%C3%A9", "\u{e9}"), ("%", "%"), ("%zz", "%zz")]
         {
-            assert_eq!(percent_decoded(text), expected);
+            assert_eq!(key(text), expected);
         }
     }
 }
