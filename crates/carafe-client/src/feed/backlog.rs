@@ -16,7 +16,7 @@ const BESIDE: usize = 128;
 const CHUNK: usize = 64 << 10;
 
 /// Events in their order: first those that were sent in the present request, then the others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Backlog {
     events: VecDeque<Kept>,
     weight: usize,
@@ -68,21 +68,7 @@ impl Kept {
 
 impl Backlog {
     pub(crate) fn new(limit: usize) -> Self {
-        let prefix = random::unique();
-        let (events, weight, sent, unchecked) = (VecDeque::new(), 0, 0, 0);
-        let (released, stored, number, last_stored) = (0, 0, 0, None);
-        Self {
-            events,
-            weight,
-            limit,
-            sent,
-            unchecked,
-            released,
-            stored,
-            last_stored,
-            prefix,
-            number,
-        }
+        Self { limit, prefix: random::unique(), ..Self::default() }
     }
 
     pub(crate) fn set_limit(&mut self, limit: usize) {
@@ -171,7 +157,8 @@ impl Backlog {
         self.release(usize::try_from(more).unwrap_or(usize::MAX).min(self.sent));
     }
 
-    fn release(&mut self, count: usize) {
+    /// The first events are stored.
+    pub(crate) fn release(&mut self, count: usize) {
         for event in self.events.drain(..count) {
             self.weight -= event.weight();
             self.last_stored = Some(event.key);
@@ -192,11 +179,6 @@ impl Backlog {
             }
         });
         publish.collect()
-    }
-
-    /// The first events are stored by a batch.
-    pub(crate) fn release_first(&mut self, count: usize) {
-        self.release(count);
     }
 }
 

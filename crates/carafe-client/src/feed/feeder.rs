@@ -238,7 +238,7 @@ impl Feeder {
             }
             match self.publisher.publish_all(&batch).await {
                 Ok(ids) => self.shared.change(|state| {
-                    state.backlog.release_first(batch.len());
+                    state.backlog.release(batch.len());
                     state.position = ids.into_iter().next_back();
                 }),
                 // The hub may take smaller batches.
