@@ -54,9 +54,8 @@ pub struct EventSource {
     backoff: Backoff,
     saver: Option<Saver>,
     announced: Announced,
-    was_open: bool,
-    /// The server has refused the last token.
-    is_refused: bool,
+    /// For the next connection.
+    token: TokenRequest,
     phase: Phase,
 }
 
@@ -93,8 +92,7 @@ impl EventSource {
             backoff: Backoff::new(options.retry),
             saver: options.store.take().map(|store| Saver::new(store, interval)),
             announced: Announced::new(),
-            was_open: false,
-            is_refused: false,
+            token: TokenRequest::default(),
             phase: Phase::Begun,
             options,
         }
@@ -231,7 +229,6 @@ impl EventSource {
         if let Some(name) = options.unsendable_header.take() {
             return self.fail(Error::UnsendableHeader(name));
         }
-        let request = TokenRequest { refused: self.is_refused };
         let request = Request {
             client: self.connections.client.clone(),
             url: options.url.clone(),
@@ -240,7 +237,7 @@ impl EventSource {
             body: options.body.clone(),
             last_event_id: self.decoder.last_event_id().into(),
             // Fetched before each connection: the previous token may have expired.
-            token: options.bearer.as_mut().map(|bearer| bearer.fetch(request)),
+            token: options.bearer.as_mut().map(|bearer| bearer.fetch(self.token)),
             time: options.silence,
         };
         self.phase = Phase::Connecting(Box::pin(request.answer()));
@@ -250,20 +247,21 @@ impl EventSource {
     fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::Open(response) => {
-                (self.was_open, self.is_refused) = (true, false);
+                self.token = TokenRequest::default();
+                // Only until the first connection: later ones are always made again.
+                self.options.first_must_succeed = false;
                 let (head, body) = Body::of(response, self.options.silence);
                 self.phase = Phase::Open(Box::new(body));
                 self.set_state(State::Open(head));
             }
             Answer::NoContent => self.end(EndReason::Done),
-            // Only until the first connection: later ones are always made again.
-            Answer::Lost(lost) if self.options.first_must_succeed && !self.was_open => {
+            Answer::Lost(lost) if self.options.first_must_succeed => {
                 self.fail(Error::Unreachable(lost));
             }
             Answer::Lost(lost) => self.lost(lost),
             // The token may have expired on the way.
             Answer::Unauthorized(_) if self.may_fetch_again() => {
-                self.is_refused = true;
+                self.token.refused = true;
                 self.connect();
             }
             Answer::Unauthorized(error) | Answer::Fatal(error) => self.fail(error),
@@ -271,7 +269,7 @@ impl EventSource {
     }
 
     fn may_fetch_again(&self) -> bool {
-        matches!(self.options.bearer, Some(Bearer::From(_))) && !self.is_refused
+        matches!(self.options.bearer, Some(Bearer::From(_))) && !self.token.refused
     }
 
     fn lost(&mut self, reason: Lost) {
