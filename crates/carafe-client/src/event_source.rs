@@ -149,14 +149,11 @@ impl EventSource {
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
         // The program asks for another item: it has handled the one before.
-        if !self.has_ended()
-            && let Err(error) = ready!(self.poll_save(cx, Urgency::Busy))
-        {
+        if let Err(error) = ready!(self.poll_save(cx, Urgency::Busy)) {
             self.fail(store_error(error));
         }
         let polled = self.poll_source(cx);
         if polled.is_pending()
-            && !self.has_ended()
             && let Poll::Ready(Err(error)) = self.poll_save(cx, Urgency::Idle)
         {
             self.fail(store_error(error));
@@ -194,10 +191,6 @@ impl EventSource {
                 Phase::Ended(_) => return self.poll_ended(cx),
             }
         }
-    }
-
-    fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended(_))
     }
 
     fn begin(&mut self) {
@@ -348,13 +341,15 @@ impl EventSource {
     }
 
     fn poll_save(&mut self, cx: &mut Context<'_>, urgency: Urgency) -> Poll<io::Result<()>> {
-        // Nothing is known of the position before it was loaded.
-        if matches!(self.phase, Phase::Begun | Phase::Loading(_)) {
-            return Poll::Ready(Ok(()));
-        }
+        let is_wanted = match self.phase {
+            // Nothing is known of the position before it was loaded.
+            Phase::Begun | Phase::Loading(_) => false,
+            Phase::Ended(_) => urgency == Urgency::Last,
+            Phase::Connecting(_) | Phase::Open(_) | Phase::Waiting(_) => true,
+        };
         match &mut self.saver {
-            Some(saver) => saver.poll(cx, self.decoder.last_event_id(), urgency),
-            None => Poll::Ready(Ok(())),
+            Some(saver) if is_wanted => saver.poll(cx, self.decoder.last_event_id(), urgency),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
