@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::script::answer;
+
 /// What becomes of a request that feeds a topic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
@@ -214,11 +216,8 @@ impl Connection {
     }
 
     async fn answer(&mut self, status: u16, headers: &str, body: &str) {
-        let length = body.len();
-        let answer = format!(
-            "HTTP/1.1 {status} X\r\n{headers}Content-Type: application/json\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
+        let headers = format!("{headers}Content-Type: application/json\r\n");
+        let answer = answer(&format!("{status} X"), &headers, body);
         // The client may be gone.
         let _ = self.socket.write_all(answer.as_bytes()).await;
     }
