@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use carafe_http::auth::{Algorithm, Signer};
 use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
@@ -243,7 +245,7 @@ fn a_key_id_is_no_path_and_one_at_two_issuers_is_two_keys() {
     let folder = Folder::new();
     let pairs = ["one", "two"].map(|issuer| {
         let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let x = base64url(pair.public_key_raw());
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key_raw());
         let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x}]});
         folder.write(&format!("{issuer}.json"), &set.to_string());
         Signer::pem(pair.serialize_pem().as_bytes()).unwrap()
@@ -262,16 +264,6 @@ fn a_key_id_is_no_path_and_one_at_two_issuers_is_two_keys() {
             is_refused_by(hub.address, &named(signer, path, issuer), "not signed by a key");
         }
     }
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let letters = bytes.chunks(3).flat_map(|chunk| {
-        let bits =
-            (0..3).fold(0, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
-        (0..=chunk.len()).map(move |at| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]))
-    });
-    letters.collect()
 }
 
 #[test]
@@ -897,7 +889,7 @@ fn becomes(hub: &Server, token: &str, status: u16) {
 fn an_issuer_that_changes_its_keys_under_a_url_is_followed_while_a_stream_stays_open() {
     let pairs = [(); 2].map(|()| KeyPair::generate_for(&PKCS_ED25519).unwrap());
     let key = |number: usize| {
-        let x = base64url(pairs[number].public_key_raw());
+        let x = URL_SAFE_NO_PAD.encode(pairs[number].public_key_raw());
         json!({"kty": "OKP", "crv": "Ed25519", "kid": format!("k{number}"), "x": x})
     };
     let [old, new] = [0, 1].map(|number| {

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::thread;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use carafe_protocol::{Decoder, Received};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -105,7 +107,7 @@ fn chunks(random: &mut StdRng) -> Vec<Vec<u8>> {
 }
 
 fn line(chunks: &[Vec<u8>]) -> String {
-    let chunks: Vec<_> = chunks.iter().map(|chunk| base64(chunk)).collect();
+    let chunks: Vec<_> = chunks.iter().map(|chunk| STANDARD.encode(chunk)).collect();
     serde_json::to_string(&chunks).unwrap()
 }
 
@@ -126,16 +128,4 @@ fn decoded(chunks: &[Vec<u8>]) -> Decoded {
         }
     }
     Decoded { events, id: decoder.last_event_id().into(), retry }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let number = three.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
-        let number = number << (8 * (3 - three.len()));
-        let digits = (0..=three.len()).map(|at| DIGITS[(number >> (18 - 6 * at)) as usize & 63]);
-        text.extend(digits.map(char::from));
-    }
-    text
 }
