@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::client_matrix::rust::client;
 use crate::clients::skip;
 use crate::process::free_address;
 
@@ -126,7 +127,7 @@ async fn close(State(Service(streams)): State<Service>, Path(number): Path<usize
 /// Tells the suite what a source reads, until the suite closes the stream.
 async fn read(mut stream: Parameters, mut restarts: UnboundedReceiver<()>) {
     let (report, mut lost) = unbounded_channel();
-    let (client, mut count) = (reqwest_client(), 0);
+    let (client, mut count) = (client(), 0);
     let connect = |stream: &Parameters| {
         let report = report.clone();
         let options = stream.options().on_state(move |state| {
@@ -163,9 +164,4 @@ async fn read(mut stream: Parameters, mut restarts: UnboundedReceiver<()>) {
         // The suite may have closed the stream.
         let _ = client.post(url).body(message.to_string()).send().await;
     }
-}
-
-fn reqwest_client() -> reqwest::Client {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::new()
 }

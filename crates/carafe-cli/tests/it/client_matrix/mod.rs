@@ -2,7 +2,7 @@
 //! order. What each needs for that is in docs/CLIENTS.md.
 
 mod reader;
-mod rust;
+pub(crate) mod rust;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};

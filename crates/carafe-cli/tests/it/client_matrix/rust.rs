@@ -42,15 +42,20 @@ fn on_a_thread(read: impl Future<Output = ()> + Send + 'static) {
 /// Reads on a thread, which ends after `count` ordinary events.
 pub(super) fn read(url: String, count: usize) -> Receiver<Shown> {
     let (sender, shown) = channel();
-    // The workspace's reqwest leaves the choice to the program, and insists on one. Another test
-    // may have made it.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     on_a_thread(async move { read_all(&url, count, &sender).await });
     shown
 }
 
+/// An HTTP client.
+pub(crate) fn client() -> Client {
+    // The workspace's reqwest leaves the choice of a TLS provider to the program, and insists on
+    // one. Another test may have made it.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Client::new()
+}
+
 async fn read_all(url: &str, mut left: usize, sender: &Sender<Shown>) {
-    let (client, mut last_id) = (Client::new(), String::new());
+    let (client, mut last_id) = (client(), String::new());
     while left > 0 {
         let request = client.get(url).header("last-event-id", &last_id);
         if let Ok(answer) = request.send().await {
