@@ -76,17 +76,17 @@ impl Ages {
 
     /// Judges the first of these segments. The others follow it in order, up to the newest. In a
     /// log that is supplied, what is newer than `keeps_since` (in milliseconds) may still decide
-    /// over commits that come late.
+    /// over commits that come late. No other log asks for it.
     pub(crate) fn judge(
         &self,
         mut segments: impl Iterator<Item = Seen>,
         now: Reading,
-        keeps_since: u64,
+        keeps_since: impl FnOnce() -> u64,
     ) -> Verdict {
         let (Some(limit), Some(first)) = (self.limit, segments.next()) else {
             return Verdict::Kept;
         };
-        if self.is_supplied && first.newest > keeps_since {
+        if self.is_supplied && first.newest > keeps_since() {
             return Verdict::Kept;
         }
         let age = self.age_of(first, now).unwrap_or_else(|| {

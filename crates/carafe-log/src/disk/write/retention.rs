@@ -109,7 +109,7 @@ impl Writer {
         let verdict = if is_over {
             Verdict::Aged
         } else {
-            self.ages.judge(state.seen(), now, self.keeps_since())
+            self.ages.judge(state.seen(), now, || self.keeps_since())
         };
         (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
     }
@@ -124,8 +124,8 @@ impl Writer {
     fn end_aged_segment(&mut self, now: Reading) -> io::Result<()> {
         let aged = {
             let state = self.shared.state();
-            let verdict =
-                || self.ages.judge([state.active.seen()].into_iter(), now, self.keeps_since());
+            let active = [state.active.seen()].into_iter();
+            let verdict = || self.ages.judge(active, now, || self.keeps_since());
             state.active.index.entries() > 0 && verdict() != Verdict::Kept
         };
         if !aged {
