@@ -264,8 +264,8 @@ fn go_on_after_torn(
     Ok((active(sealed, segment, scan), if is_allocated { size } else { end }))
 }
 
-/// Begins a new generation. Positions that were assigned to lost entries after the cut must not
-/// equal those of new entries.
+/// Begins a new generation of a log that is not supplied. Positions that were assigned to lost
+/// entries after the cut must not equal those of new entries.
 fn begin_generation(
     storage: &dyn Storage,
     options: &DiskOptions,
@@ -274,8 +274,7 @@ fn begin_generation(
     scan: Scanned,
 ) -> Result<(State, u32), OpenError> {
     let generation = Generation::new(rand::random());
-    let Header { supplied, .. } = segment.header;
-    let header = Header { supplied, ..Header::new(rand::random(), generation, scan.summary.last) };
+    let header = Header::new(rand::random(), generation, scan.summary.last);
     // The torn commit is removed: once another segment follows, it would count as damage.
     segment.file.truncate(u64::from(scan.end.at))?;
     segment.file.sync()?;
