@@ -2,7 +2,7 @@
 //! their order.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use carafe_protocol::{Offset, Position, Topic};
 
@@ -170,6 +170,19 @@ pub(crate) struct Bounds {
     pub(crate) since: Option<SystemTime>,
 }
 
+impl Bounds {
+    /// The bounds of what a log alone decides.
+    pub(crate) fn of_own(ended_topics: usize) -> Self {
+        Self { ended_topics: Some(ended_topics), since: None }
+    }
+
+    /// The bounds of a commit that several nodes decide over, of this time: what is as old as the
+    /// key window is not there on each of them.
+    pub(crate) fn of_commit(time: SystemTime, key_window: Duration) -> Self {
+        Self { ended_topics: None, since: time.checked_sub(key_window) }
+    }
+}
+
 /// Decides over the publications of one batch, one after the other: what is stored before them is
 /// in `stored`, what comes before them in the same commit in `commit`.
 pub(crate) struct Decisions<'a> {
@@ -331,8 +344,7 @@ mod tests {
     fn the_limit_counts_topics_of_the_log_the_commit_and_the_batch() {
         let mut lifecycle = Lifecycle::default();
         lifecycle.apply(&entry(1, end(1)));
-        let (none, bounds) =
-            (Changes::default(), Bounds { ended_topics: Some(3), ..Bounds::default() });
+        let (none, bounds) = (Changes::default(), Bounds::of_own(3));
         let mut decisions = Decisions::new(&lifecycle, &none, bounds);
         decisions.record(&entry(2, end(2)));
         let commit = decisions.finish();
@@ -358,7 +370,7 @@ mod tests {
             let decisions = Decisions::new(&lifecycle, &none, bounds);
             (decisions.check(&of_both).is_ok(), decisions.renews(&of_both))
         };
-        let moment = std::time::Duration::from_millis(1);
+        let moment = Duration::from_millis(1);
         assert_eq!(at(UNIX_EPOCH - moment), (false, false));
         assert_eq!(at(UNIX_EPOCH), (true, true));
         lifecycle.apply(&entry(3, of_both.with_renewal(true)));

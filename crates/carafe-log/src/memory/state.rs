@@ -152,7 +152,7 @@ impl State {
             return Err(AppendError::TooLarge { bytes, limit: self.limits.bytes });
         }
         let placement = Placement::behind(self.tail(), self.clock.now());
-        let bounds = Bounds { ended_topics: Some(self.limits.ended_topics), since: None };
+        let bounds = Bounds::of_own(self.limits.ended_topics);
         let (fresh, appended) = self.ordered(batch, placement, bounds)?;
         self.store(&fresh);
         self.trim_and_hand_out(&fresh);
@@ -164,8 +164,7 @@ impl State {
     fn append_commit(&mut self, ordered: OrderedCommit) -> CommitAnswers {
         self.clock.supply(ordered.time);
         let mut placement = Placement::of(&ordered, self.start.generation);
-        let since = placement.time.checked_sub(self.limits.key_window);
-        let bounds = Bounds { ended_topics: None, since };
+        let bounds = Bounds::of_commit(placement.time, self.limits.key_window);
         let (mut answers, mut all) = (Vec::new(), Vec::new());
         for batch in ordered.commit.batches {
             let next = placement.after(batch.len());

@@ -25,7 +25,8 @@ pub(crate) struct Ordered {
     pub(crate) entries: Vec<Arc<Entry>>,
     keys: Keys,
     life: Changes,
-    ended_topics: usize,
+    /// The bounds of what this log alone decides.
+    bounds: Bounds,
     /// The erasures of this commit.
     erasures: Erasures,
     /// The maximum number of erasures that wait to be carried out.
@@ -56,7 +57,7 @@ impl Ordered {
             entries: Vec::new(),
             keys: Keys::new(),
             life: Changes::default(),
-            ended_topics: options.ended_topics,
+            bounds: Bounds::of_own(options.ended_topics),
             erasures: Erasures::default(),
             most_erasures: options.erasures,
             answers: Vec::new(),
@@ -74,7 +75,7 @@ impl Ordered {
         match job.what {
             Work::Publications(batch, looked, reply) => {
                 let placement = self.behind(tail, shared);
-                let (bounds, most_erasures) = (self.bounds(), Some(self.most_erasures));
+                let (bounds, most_erasures) = (self.bounds, Some(self.most_erasures));
                 let next = Next { placement, looked: &looked, number: 0, bounds, most_erasures };
                 match self.publications(batch, &next, shared) {
                     Ok(appended) => self.answers.push(Answer::Appended(reply, appended)),
@@ -102,11 +103,6 @@ impl Ordered {
         }
     }
 
-    /// The bounds of what this log alone decides.
-    fn bounds(&self) -> Bounds {
-        Bounds { ended_topics: Some(self.ended_topics), since: None }
-    }
-
     fn behind(&self, tail: Position, shared: &DiskShared) -> Placement {
         let generation = shared.state().active.segment.header.generation;
         // The tail may be of an earlier generation, if this one has no entry yet.
@@ -116,7 +112,7 @@ impl Ordered {
     /// What another node has decided holds for the jobs that follow.
     fn supplied(&mut self, entries: &[Entry], shared: &DiskShared) {
         let lifecycle = shared.lifecycle();
-        let mut decisions = Decisions::new(&lifecycle, &self.life, self.bounds());
+        let mut decisions = Decisions::new(&lifecycle, &self.life, self.bounds);
         entries.iter().for_each(|entry| decisions.record(entry));
         let changes = decisions.finish();
         self.life.extend(changes);
@@ -145,8 +141,7 @@ impl Ordered {
         for CommitPlace { mut placement, batches } in places {
             let mut answers = Vec::with_capacity(batches.len());
             shared.clock.supply(placement.time);
-            let since = placement.time.checked_sub(shared.key_window);
-            let bounds = Bounds { ended_topics: None, since };
+            let bounds = Bounds::of_commit(placement.time, shared.key_window);
             for size in batches {
                 let next = Next { placement, looked, number, bounds, most_erasures: None };
                 let batch = publications.by_ref().take(size).collect();
