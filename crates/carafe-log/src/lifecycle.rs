@@ -215,7 +215,9 @@ impl<'a> Decisions<'a> {
     /// Whether an event comes after an end that does not count any more.
     pub(crate) fn renews(&self, publication: &Publication) -> bool {
         let is_old = |known: Known| matches!(known, Known::Ended(_)) && !self.counts(&known);
-        publication.is_event()
+        // Otherwise each end counts, and no topic has to be looked up.
+        self.bounds.since.is_some()
+            && publication.is_event()
             && !publication.reopens()
             && publication.topics().any(|topic| self.known(topic).is_some_and(is_old))
     }
