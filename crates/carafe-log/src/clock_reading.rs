@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::codec::milliseconds;
+
 /// The maximum difference between the wall clock and the log's time that does not count as a jump.
 pub(crate) const TOLERANCE: Duration = Duration::from_secs(60);
 
@@ -24,8 +26,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     pub(crate) fn time(&self) -> SystemTime {
-        let since = duration(self.time).as_millis();
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(since).unwrap_or(u64::MAX))
+        UNIX_EPOCH + Duration::from_millis(milliseconds(duration(self.time)))
     }
 }
 

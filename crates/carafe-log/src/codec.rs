@@ -1,6 +1,8 @@
 //! The encoding of numbers and texts in files and commits: little-endian numbers, and each text
 //! after its length in bytes.
 
+use std::time::Duration;
+
 /// Appends fields to a buffer.
 pub(crate) trait Put {
     fn put_u8(&mut self, value: u8);
@@ -64,4 +66,9 @@ impl<'a> Take<'a> {
 /// Converts a length. Segments and commits are shorter than 4 GiB, and each length is within one.
 pub(crate) fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a segment is shorter than 4 GiB")
+}
+
+/// A time in whole milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use carafe_protocol::{EventType, Topic};
 
-use crate::codec::{Put, Take, length};
+use crate::codec::{Put, Take, length, milliseconds};
 use crate::{Erase, ExternalId, IdempotencyKey, Kind, Outcome, Publication, Removed};
 
 const EVENT: u8 = 1;
@@ -182,8 +182,4 @@ fn kind_of(kind: u8, detail: u8, data: &str) -> Option<Kind> {
         (REMOVED, 2) => Kind::Removed(Removed::Compacted),
         _ => return None,
     })
-}
-
-pub(crate) fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

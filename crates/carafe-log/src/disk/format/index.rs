@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use carafe_protocol::{Offset, Position};
 use siphasher::sip::SipHasher13;
 
-use crate::codec::Take;
+use crate::codec::{self, Take};
 use crate::disk::format::commit::Row;
 use crate::disk::format::header::{Header, take_position};
 use crate::disk::format::record::checksum;
@@ -184,9 +184,10 @@ impl HashInput {
     }
 }
 
+/// A time in whole milliseconds since 1970.
 pub(crate) fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    codec::milliseconds(since)
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use carafe_protocol::{Generation, Position};
 
 use crate::Entry;
-use crate::codec::{Put, Take, length};
-use crate::publication_record::{Head, milliseconds, put_body, put_head};
+use crate::codec::{Put, Take, length, milliseconds};
+use crate::publication_record::{Head, put_body, put_head};
 
 /// The size of the length and the checksum.
 pub(crate) const HEAD: usize = 8;

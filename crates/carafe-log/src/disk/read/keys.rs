@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_protocol::{Offset, Position, Topic};
 
+use crate::codec;
 use crate::disk::format::filter::HashKind;
 use crate::disk::format::index::{HashInput, Ordinal, hash, milliseconds};
 use crate::disk::index::file::{SegmentIndex, unreadable};
@@ -94,8 +95,7 @@ impl DiskShared {
 
     /// The time in milliseconds since 1970 after which stored keys are still remembered.
     pub(crate) fn known_since(&self, now: SystemTime) -> Option<u64> {
-        let window = u64::try_from(self.key_window.as_millis()).unwrap_or(u64::MAX);
-        milliseconds(now).checked_sub(window)
+        milliseconds(now).checked_sub(codec::milliseconds(self.key_window))
     }
 
     /// The time in milliseconds since 1970 after which stored keys have to be kept. The commits
