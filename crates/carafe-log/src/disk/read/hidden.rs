@@ -157,11 +157,7 @@ impl Known {
     }
 
     fn finish(&mut self, mut partial: Partial, up_to: Offset) {
-        let mut next = self.selection.next_from(0);
-        while let Some(ordinal) = next {
-            partial.set(ordinal);
-            next = self.selection.next_from(ordinal + 1);
-        }
+        self.selection.all().for_each(|ordinal| partial.set(ordinal));
         self.selection = Arc::new(Selection::new(partial.bits));
         self.up_to = up_to;
     }

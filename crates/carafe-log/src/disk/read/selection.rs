@@ -60,14 +60,14 @@ impl Selection {
         if count >= 2 * bits.len() {
             return Self::Many(bits.into());
         }
-        let many = Self::Many(bits.into());
         let mut few = Vec::with_capacity(count);
-        let mut next = many.next_from(0);
-        while let Some(ordinal) = next {
-            few.push(ordinal);
-            next = many.next_from(ordinal + 1);
-        }
+        few.extend(Self::Many(bits.into()).all());
         Self::Few(few.into())
+    }
+
+    /// All selected entries.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Ordinal> {
+        std::iter::successors(self.next_from(0), |ordinal| self.next_from(ordinal + 1))
     }
 
     /// The first selected entry from `first` on.
