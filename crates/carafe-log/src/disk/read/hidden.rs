@@ -97,10 +97,11 @@ impl Known {
         may_have: impl Fn(&Topic) -> bool,
         budget: &mut Budget,
     ) -> io::Result<bool> {
-        if self.search.is_none() && self.begin(file, erasures, may_have, budget)? {
-            return Ok(true);
-        }
-        let Some(mut search) = self.search.take() else { return Ok(true) };
+        let begun = match self.search.take() {
+            None => self.begin(file, erasures, may_have, budget)?,
+            search => search,
+        };
+        let Some(mut search) = begun else { return Ok(true) };
         let Search { erasures: searched, partial } = &mut search;
         let is_done = partial.test_topics(file, budget, |topic, _| {
             searched.before(topic).map(|before| end_of(file, before)).transpose()
@@ -114,31 +115,29 @@ impl Known {
         Ok(self.up_to >= erasures.newest())
     }
 
-    /// Finds the entries of a few topics, or begins a search for those of many. Returns whether
-    /// they are found.
+    /// Finds the entries of a few topics, or begins a search for those of many and returns it.
     fn begin(
         &mut self,
         file: &IndexFile,
         erasures: &Erasures,
         may_have: impl Fn(&Topic) -> bool,
         budget: &mut Budget,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<Search>> {
         let further = self.further(erasures, may_have, budget);
         if further.is_empty() {
             self.up_to = erasures.newest();
-            return Ok(true);
+            return Ok(None);
         }
         let mut partial = Partial::default();
         partial.begin(file.entries());
         if further.len() > FEW {
-            self.search = Some(Search { erasures: erasures.clone(), partial });
-            return Ok(false);
+            return Ok(Some(Search { erasures: erasures.clone(), partial }));
         }
         for (topic, before) in further {
             partial.select(file, file.of_topic(topic)?, end_of(file, before)?)?;
         }
         self.finish(partial, erasures.newest());
-        Ok(true)
+        Ok(None)
     }
 
     /// The topics of the segment that were erased since, and the offset before which they were.
