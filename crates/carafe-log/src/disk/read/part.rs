@@ -6,7 +6,6 @@ use std::sync::Arc;
 use carafe_protocol::{Offset, Position, Topic};
 
 use crate::disk::format::commit::Row;
-use crate::disk::format::filter::HashKind;
 use crate::disk::format::index::Ordinal;
 use crate::disk::index::file::{SegmentIndex, unreadable};
 use crate::disk::read::hidden::Hidden;
@@ -150,7 +149,7 @@ impl SegmentReader {
             // Only sealed segments have a file.
             (SegmentIndex::File(_), None) => return Ok(Some(Hidden::None)),
         };
-        let may_have = |topic: &Topic| sealed.may_have(HashKind::Topic, &[topic.as_str()]);
+        let may_have = |topic: &Topic| sealed.may_have_topic(topic);
         let found = sealed.erased.find(file, erasures, may_have, budget).map_err(unreadable)?;
         Ok(found.map(|selection| Hidden::Selected(selection, erasures)))
     }

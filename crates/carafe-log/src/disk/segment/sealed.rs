@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use carafe_protocol::Offset;
+use carafe_protocol::{Offset, Topic};
 
 use crate::disk::format::filter::{Filter, HashKind, Probe};
 use crate::disk::format::index::{Counts, Summary, hash, head_size};
@@ -188,9 +188,11 @@ impl Sealed {
     /// Whether an entry may have one of these topics. Patterns may always match.
     pub(crate) fn may_have_any_of(&self, wanted: &Wanted) -> bool {
         let mut topics = wanted.topics();
-        topics.as_mut().is_none_or(|topics| {
-            topics.any(|topic| self.may_have(HashKind::Topic, &[topic.as_str()]))
-        })
+        topics.as_mut().is_none_or(|topics| topics.any(|topic| self.may_have_topic(topic)))
+    }
+
+    pub(crate) fn may_have_topic(&self, topic: &Topic) -> bool {
+        self.may_have(HashKind::Topic, &[topic.as_str()])
     }
 
     /// The index, in memory or in a file. If the file is lost or damaged, it is made again once,

@@ -5,9 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carafe_protocol::{Offset, Topic};
+use carafe_protocol::Offset;
 
-use crate::disk::format::filter::HashKind;
 use crate::disk::options::DiskOptions;
 use crate::disk::pace::Pace;
 use crate::disk::read::erased::holds_erased;
@@ -198,8 +197,7 @@ impl Passes {
             return Ok(Pass::Done);
         }
         let Some(part) = self.reader(sealed)? else { return Ok(Pass::Waiting) };
-        let may_have = |topic: &Topic| sealed.may_have(HashKind::Topic, &[topic.as_str()]);
-        if !holds_erased(&part, erasures, may_have).map_err(of_read)? {
+        if !holds_erased(&part, erasures, |topic| sealed.may_have_topic(topic)).map_err(of_read)? {
             return Ok(Pass::Done);
         }
         self.replace(sealed, |entry| erasures.apply(entry))?;
@@ -238,7 +236,7 @@ fn of_read(error: ReadError) -> RewriteError {
 mod tests {
     use std::fs;
 
-    use carafe_protocol::{TopicMatcher, TopicPattern};
+    use carafe_protocol::{Topic, TopicMatcher, TopicPattern};
     use futures_executor::block_on as wait;
 
     use super::*;
