@@ -41,8 +41,21 @@ pub(crate) fn write_clean_mark(
     storage.sync()
 }
 
+/// Removes the mark durably, if there is one.
+pub(crate) fn remove_clean_mark(storage: &dyn Storage) -> io::Result<()> {
+    if is_marked(storage)? {
+        storage.remove(CLEAN)?;
+        storage.sync()?;
+    }
+    Ok(())
+}
+
+fn is_marked(storage: &dyn Storage) -> io::Result<bool> {
+    Ok(storage.list()?.iter().any(|name| name == CLEAN))
+}
+
 pub(crate) fn clean_mark(storage: &dyn Storage) -> io::Result<Option<(Position, CommitEnd)>> {
-    if !storage.list()?.iter().any(|name| name == CLEAN) {
+    if !is_marked(storage)? {
         return Ok(None);
     }
     let mark = decode_mark(&read_whole(&*storage.open(CLEAN)?)?);

@@ -5,7 +5,7 @@ use std::io;
 
 use carafe_protocol::Offset;
 
-use crate::disk::format::clean_mark::CLEAN;
+use crate::disk::format::clean_mark::remove_clean_mark;
 use crate::disk::maintain::check::OfflineLog;
 use crate::disk::maintain::open::{Checked, erases_after, segments_of};
 use crate::disk::options::OpenError;
@@ -75,10 +75,7 @@ fn check_supplied(storage: &dyn Storage, names: &[String]) -> Result<(), OpenErr
 /// Removes segments, the newest first. So an undamaged log is left at any time.
 fn remove_segments(storage: &dyn Storage, names: &[String]) -> io::Result<()> {
     // The mark would say that the last of them is missing.
-    if storage.list()?.iter().any(|name| name == CLEAN) {
-        storage.remove(CLEAN)?;
-        storage.sync()?;
-    }
+    remove_clean_mark(storage)?;
     names.iter().rev().try_for_each(|name| {
         storage.remove(name)?;
         storage.sync()

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use carafe_protocol::{Offset, Position};
 
 use crate::Entry;
-use crate::disk::format::clean_mark::{CLEAN, clean_mark};
+use crate::disk::format::clean_mark::{clean_mark, remove_clean_mark};
 use crate::disk::format::commit::{Commit, CommitEnd};
 use crate::disk::format::header::{HEADER, Header};
 use crate::disk::format::scan::{Content, Rest, Run};
@@ -288,11 +288,7 @@ impl Step {
                 segment.file.write_at(0, &header.encode())?;
                 segment.file.sync()
             }
-            Self::RemoveMark if storage.list()?.iter().any(|name| name == CLEAN) => {
-                storage.remove(CLEAN)?;
-                storage.sync()
-            }
-            Self::RemoveMark => Ok(()),
+            Self::RemoveMark => remove_clean_mark(storage),
         }
     }
 }

@@ -88,16 +88,18 @@ pub(crate) fn backup(storage: &dyn Storage, segment: &str) -> io::Result<String>
 
 /// The names of all backups, in order.
 pub(crate) fn backups(storage: &dyn Storage) -> io::Result<Vec<String>> {
-    let mut names = storage.list()?;
-    names.retain(|name| kind(name) == Some(FileKind::Kept) && name.contains(DAMAGED));
-    names.sort_unstable();
-    Ok(names)
+    names(storage, |name| kind(name) == Some(FileKind::Kept) && name.contains(DAMAGED))
 }
 
 /// The names of all segments, in order.
 pub(crate) fn segments(storage: &dyn Storage) -> io::Result<Vec<String>> {
+    names(storage, |name| kind(name) == Some(FileKind::Segment))
+}
+
+/// The names of some files, in order.
+fn names(storage: &dyn Storage, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
     let mut names = storage.list()?;
-    names.retain(|name| kind(name) == Some(FileKind::Segment));
+    names.retain(|name| wanted(name));
     names.sort_unstable();
     Ok(names)
 }
