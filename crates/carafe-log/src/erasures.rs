@@ -77,8 +77,7 @@ impl Erasures {
     }
 
     fn covers_at(&self, offset: Offset, publication: &Publication) -> bool {
-        let is_erased = |topic| self.before(topic).is_some_and(|before| offset < before);
-        self.erases_one(offset) || publication.topics().any(is_erased)
+        self.erases_one(offset) || publication.topics().any(|topic| self.erases_in(topic, offset))
     }
 
     /// The entry as it may be read: without its content, if it is erased.
@@ -112,6 +111,11 @@ impl Erasures {
     /// The offset before which all entries of a topic are erased.
     pub(crate) fn before(&self, topic: &Topic) -> Option<Offset> {
         self.topics.get(topic).map(|erased| erased.before)
+    }
+
+    /// Whether an event of a topic is erased with all that were before an offset.
+    pub(crate) fn erases_in(&self, topic: &Topic, offset: Offset) -> bool {
+        self.before(topic).is_some_and(|before| offset < before)
     }
 
     /// Whether the event with this offset was erased alone.

@@ -30,7 +30,7 @@ impl Hidden<'_> {
         match self {
             Self::None => false,
             Self::ByTopic(index, erasures) => {
-                let is_erased = |topic| erasures.before(topic).is_some_and(|end| offset < end);
+                let is_erased = |topic| erasures.erases_in(topic, offset);
                 offset < erasures.newest()
                     && (erasures.erases_one(offset)
                         || index.any_topic(at, |topic| index.name(topic).is_some_and(is_erased)))
