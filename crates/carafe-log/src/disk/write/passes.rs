@@ -102,8 +102,7 @@ impl Passes {
             return Ok(());
         }
         let newest = newest.segment.header.previous.offset;
-        let signal = Arc::clone(&self.signal);
-        let go_on = || signal.is_open();
+        let go_on = || self.signal.is_open();
         let found = match Superseded::find(&self.shared, &matchers, self.limits.topics, go_on) {
             Err(ReadError::TooManyLatest { limit }) => {
                 // To try again would find as many, until there are other segments.
@@ -211,8 +210,7 @@ impl Passes {
     ) -> Result<(), RewriteError> {
         let shared = Arc::clone(&self.shared);
         let _room = shared.rewriting(old.bytes);
-        let signal = Arc::clone(&self.signal);
-        let pause = |written: u32| signal.pause(Duration::from_secs(1) * written / RATE);
+        let pause = |written: u32| self.signal.pause(Duration::from_secs(1) * written / RATE);
         let new = rewrite(&*shared.storage, &old.segment, change, pause)?;
         self.finish(Replacement::new(Arc::clone(old), new))
     }
