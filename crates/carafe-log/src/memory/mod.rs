@@ -8,7 +8,6 @@ mod search;
 mod shared;
 mod state;
 
-use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::{Arc, MutexGuard};
 
@@ -145,12 +144,9 @@ impl AppendAt for MemoryLog {
     ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
         Box::pin(async move {
             check_order(&commits, self.state().tail().offset)?;
-            let (mut commits, mut answers) = (VecDeque::from(commits), Vec::new());
             // The lock is taken for each commit, so that readers get their turn.
-            while let Some(answer) = self.change(|state| state.append_first(&mut commits))? {
-                answers.push(answer);
-            }
-            Ok(answers)
+            let append = |ordered| self.change(|state| state.append_ordered(ordered));
+            commits.into_iter().map(append).collect()
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::slice;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -161,7 +162,14 @@ impl State {
 
     /// Decides over a commit batch by batch. Nothing is trimmed in between, so that a batch is
     /// decided by all that the commit has before it. Followers get its entries at once.
-    fn append_commit(&mut self, ordered: OrderedCommit) -> CommitAnswers {
+    ///
+    /// # Errors
+    /// When the commit does not follow the tail.
+    pub(super) fn append_ordered(
+        &mut self,
+        ordered: OrderedCommit,
+    ) -> Result<CommitAnswers, AppendAtError> {
+        check_order(slice::from_ref(&ordered), self.tail().offset)?;
         self.clock.supply(ordered.time);
         let mut placement = Placement::of(&ordered, self.start.generation);
         let bounds = Bounds::of_commit(placement.time, self.limits.key_window);
@@ -176,20 +184,7 @@ impl State {
             placement = next;
         }
         self.trim_and_hand_out(&all);
-        answers
-    }
-
-    /// The first of these commits, if they follow the tail and each other.
-    ///
-    /// # Errors
-    /// When they do not.
-    pub(super) fn append_first(
-        &mut self,
-        commits: &mut VecDeque<OrderedCommit>,
-    ) -> Result<Option<CommitAnswers>, AppendAtError> {
-        let Some(ordered) = commits.front() else { return Ok(None) };
-        check_order(std::slice::from_ref(ordered), self.tail().offset)?;
-        Ok(commits.pop_front().map(|ordered| self.append_commit(ordered)))
+        Ok(answers)
     }
 
     /// Gives the publications their positions and answers. Changes nothing, so that a batch can be
