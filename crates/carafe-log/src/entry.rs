@@ -1,5 +1,6 @@
 //! An entry of a log.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic};
@@ -79,4 +80,10 @@ impl Entry {
     pub(crate) fn weight_of(publication: &Publication) -> usize {
         size_of::<Self>() - size_of::<Publication>() + publication.weight()
     }
+}
+
+/// The entry with an offset, if it is one of these, which are in order.
+pub(crate) fn entry_at(entries: &[Arc<Entry>], offset: Offset) -> Option<&Arc<Entry>> {
+    let at = entries.binary_search_by_key(&offset, |entry| entry.offset()).ok()?;
+    entries.get(at)
 }

@@ -7,6 +7,7 @@ use carafe_protocol::{Offset, Position};
 
 use super::shared::MemoryShared;
 use super::state::State;
+use crate::entry::entry_at;
 use crate::{Entry, Erasures};
 
 /// The number of entries that are looked at under one lock: some tens of microseconds.
@@ -49,9 +50,8 @@ impl State {
         if erasures.is_empty() {
             return false;
         }
-        let of_batch = batch.binary_search_by_key(&position.offset, |entry| entry.offset());
-        let entry = of_batch.ok().map(|at| &batch[at]);
-        let entry = entry.or_else(|| self.entry_at(position.offset));
+        let offset = position.offset;
+        let entry = entry_at(batch, offset).or_else(|| self.entry_at(offset));
         entry.is_some_and(|entry| erasures.covers(entry))
     }
 

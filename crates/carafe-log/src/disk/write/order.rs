@@ -13,6 +13,7 @@ use crate::disk::read::keys::{KeyLookup, Name, StoredKey, is_since, key_of};
 use crate::disk::state::DiskShared;
 use crate::disk::write::answers::{Answer, CommitAnswers};
 use crate::disk::write::queue::{CommitPlace, Commits, Job, Work};
+use crate::entry::entry_at;
 use crate::lifecycle::{Bounds, Changes, Decisions};
 use crate::placement::Placement;
 use crate::{
@@ -230,7 +231,8 @@ impl Ordered {
         batch: &Batch,
         shared: &DiskShared,
     ) -> Result<bool, ReadError> {
-        if let Some(entry) = at(&self.entries, position).or_else(|| at(&batch.entries, position)) {
+        let of_commit = [&self.entries, &batch.entries];
+        if let Some(entry) = of_commit.into_iter().find_map(|all| entry_at(all, position.offset)) {
             return Ok(batch.erasures.covers(entry));
         }
         let entry = shared.entry_at(&shared.view(), position.offset)?;
@@ -291,12 +293,6 @@ fn check_erasures(limit: usize, batch: &Batch, shared: &DiskShared) -> Result<()
     let waiting = shared.view().erasures.as_ref().map_or(0, |erasures| erasures.len());
     let is_full = waiting + batch.erasures.len() >= limit;
     if is_full { Err(AppendError::TooManyErasures { limit }) } else { Ok(()) }
-}
-
-/// The entry with a position, if it is one of these.
-fn at(entries: &[Arc<Entry>], position: Position) -> Option<&Entry> {
-    let at = entries.binary_search_by_key(&position.offset, |entry| entry.offset()).ok()?;
-    Some(&*entries[at])
 }
 
 fn in_order(
