@@ -86,7 +86,7 @@ impl Clock {
     /// A clock on another source of time.
     #[must_use]
     pub fn on(source: Arc<dyn TimeSource>) -> Self {
-        let (wall, steady) = (since_1970(source.wall()), nanos(source.steady()));
+        let (wall, steady) = now_of(&*source);
         let state = Time::Wall(State::starting_at(wall, steady));
         Self { source, state: Arc::new(Mutex::new(state)) }
     }
@@ -94,7 +94,7 @@ impl Clock {
     /// A clock on the same source that follows the times of what is supplied.
     pub(crate) fn supplied(&self) -> Self {
         let source = Arc::clone(&self.source);
-        let (wall, steady) = (since_1970(source.wall()), nanos(source.steady()));
+        let (wall, steady) = now_of(&*source);
         let state = Time::Supplied(SuppliedTime::starting_at(wall, steady));
         Self { source, state: Arc::new(Mutex::new(state)) }
     }
@@ -123,7 +123,7 @@ impl Clock {
 
     pub(crate) fn reading(&self) -> Reading {
         let mut time = self.state();
-        let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
+        let (wall, steady) = now_of(&*self.source);
         let state = match &mut *time {
             Time::Wall(state) => state,
             Time::Supplied(state) => return state.reading(steady),
@@ -140,7 +140,7 @@ impl Clock {
     pub(crate) fn resume(&self, newest: SystemTime) {
         let mut time = self.state();
         // Read under the lock: otherwise two threads could apply their readings in the wrong order.
-        let (wall, steady) = (since_1970(self.source.wall()), nanos(self.source.steady()));
+        let (wall, steady) = now_of(&*self.source);
         let newest = since_1970(newest);
         let state = match &mut *time {
             Time::Wall(state) => state,
@@ -338,6 +338,11 @@ impl TimeSource for System {
     fn steady(&self) -> Duration {
         self.start.get_or_init(std::time::Instant::now).elapsed()
     }
+}
+
+/// The wall clock and the monotonic clock.
+fn now_of(source: &dyn TimeSource) -> (i64, i64) {
+    (since_1970(source.wall()), nanos(source.steady()))
 }
 
 fn since_1970(time: SystemTime) -> i64 {
