@@ -13,6 +13,7 @@
 //! has version 3: the row has a fourth word, which has the higher 32 bits of the offset.
 
 use std::hash::Hasher;
+use std::ops::Range;
 use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position};
@@ -182,6 +183,12 @@ impl HashInput {
     pub(crate) fn hash(&self, salt: u32) -> u64 {
         SipHasher13::new_with_keys(u64::from(salt), 0).hash(&self.0)
     }
+}
+
+/// The parts of a table that are read one after the other, of at most so many rows each.
+pub(crate) fn parts(table: Range<usize>, rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = table.end;
+    table.step_by(rows).map(move |from| from..end.min(from + rows))
 }
 
 /// A time in whole milliseconds since 1970.

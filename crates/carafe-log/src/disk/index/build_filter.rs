@@ -3,13 +3,13 @@
 use std::io;
 
 use crate::disk::format::filter::{Filter, HashKind};
-use crate::disk::format::index::hash;
+use crate::disk::format::index::{hash, parts};
 use crate::disk::index::active::ActiveIndex;
 use crate::disk::index::file::IndexFile;
 use crate::disk::pace::Pace;
 
-/// The number of topics that are read at once.
-const TOPICS: usize = 4096;
+/// The number of keys or topics that are read at once.
+const ROWS: usize = 4096;
 
 impl Filter {
     /// Builds the filter from an index in memory.
@@ -31,13 +31,13 @@ impl Filter {
         let mut filter = Self::with_room_for(counts.topic_keys + counts.ids + counts.topics);
         let (keys, ids) = (0..counts.topic_keys, counts.topic_keys..counts.topic_keys + counts.ids);
         for (kind, table) in [(HashKind::Key, keys), (HashKind::Id, ids)] {
-            for from in table.clone().step_by(TOPICS) {
-                let keys = file.keys(from..table.end.min(from + TOPICS))?;
+            for part in parts(table, ROWS) {
+                let keys = file.keys(part)?;
                 keys.into_iter().for_each(|(hash, _)| filter.add(kind, hash));
             }
         }
-        for from in (0..counts.topics).step_by(TOPICS) {
-            let topics = file.topics(from..counts.topics.min(from + TOPICS))?;
+        for part in parts(0..counts.topics, ROWS) {
+            let topics = file.topics(part)?;
             let (Some(first), Some(last)) = (topics.first(), topics.last()) else { continue };
             let (start, names) = (first.name.start, file.names(first.name.start..last.name.end)?);
             for topic in &topics {

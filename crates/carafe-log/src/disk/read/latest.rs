@@ -179,7 +179,7 @@ impl LatestSearch {
     /// Adds the newest entries of further topics to the candidates. Returns whether there is no
     /// further topic.
     fn gather(&mut self, part: &mut Part, budget: &mut Budget) -> Result<bool, ReadError> {
-        let Part { reader, topics, candidates, .. } = part;
+        let Part { reader, topics, candidates } = part;
         let Self { wanted, newest, .. } = self;
         let erasures = reader.erasures.as_deref();
         let mut gather = Gather { wanted, newest, erasures, candidates, budget };

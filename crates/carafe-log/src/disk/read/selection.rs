@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use carafe_protocol::Topic;
 
-use crate::disk::format::index::Ordinal;
+use crate::disk::format::index::{Ordinal, parts};
 use crate::disk::index::active::TopicId;
 use crate::disk::index::file::IndexFile;
 use crate::disk::index::paged::Paged;
@@ -187,11 +187,8 @@ impl Partial {
         places: std::ops::Range<usize>,
         end: Ordinal,
     ) -> io::Result<()> {
-        let mut at = places.start;
-        while at < places.end {
-            let ordinals = file.ordinals(at..places.end.min(at + ORDINALS))?;
-            at += ordinals.len();
-            self.set_all(&ordinals, end);
+        for part in parts(places, ORDINALS) {
+            self.set_all(&file.ordinals(part)?, end);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use carafe_protocol::{Offset, Topic, TopicMatcher};
 
-use crate::disk::format::index::{Ordinal, milliseconds};
+use crate::disk::format::index::{Ordinal, milliseconds, parts};
 use crate::disk::index::file::{IndexFile, SegmentIndex, unreadable};
 use crate::disk::read::keys::is_since;
 use crate::disk::read::latest::LatestSearch;
@@ -72,9 +72,10 @@ impl Superseded {
         let Some(staying) = self.staying(file).map_err(unreadable)? else { return Ok(0) };
         let several = with_several_topics(file).map_err(unreadable)?;
         let mut bytes = 0;
-        for from in (0..file.entries()).step_by(ROWS) {
-            let rows = file.run(from..file.entries().min(from + ROWS as Ordinal));
-            for (ordinal, row) in (from..).zip(rows.map_err(unreadable)?) {
+        for part in parts(0..file.entries() as usize, ROWS) {
+            let part = part.start as Ordinal..part.end as Ordinal;
+            let rows = file.run(part.clone()).map_err(unreadable)?;
+            for (ordinal, row) in part.zip(rows) {
                 let stays = staying.contains(ordinal) || (row.private && several.contains(ordinal));
                 if row.counts && self.is_old(row.offset) && !stays {
                     bytes += u64::from(row.length);
@@ -100,10 +101,9 @@ impl Superseded {
         if !has_compacted {
             return Ok(None);
         }
-        let keys = file.counts().topic_keys;
         if is_since(file.counts().summary.newest, self.keys_since) {
-            for from in (0..keys).step_by(ROWS) {
-                let keys = file.keys(from..keys.min(from + ROWS))?;
+            for part in parts(0..file.counts().topic_keys, ROWS) {
+                let keys = file.keys(part)?;
                 keys.into_iter().for_each(|(_, ordinal)| staying.set(ordinal));
             }
         }
@@ -146,8 +146,8 @@ fn with_several_topics(file: &IndexFile) -> std::io::Result<Selection> {
     if ordinals > file.counts().rows() {
         seen.begin(file.entries());
         several.begin(file.entries());
-        for from in (0..ordinals).step_by(ROWS) {
-            for ordinal in file.ordinals(from..ordinals.min(from + ROWS))? {
+        for part in parts(0..ordinals, ROWS) {
+            for ordinal in file.ordinals(part)? {
                 if seen.has(ordinal) { several.set(ordinal) } else { seen.set(ordinal) }
             }
         }
