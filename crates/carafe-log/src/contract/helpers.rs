@@ -1,9 +1,12 @@
 //! Short names for what the tests do with a log.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher, TopicPattern};
 pub use futures_executor::block_on as wait;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::{
     Access, Block, BlockLimit, Entry, ExternalId, Find, IdempotencyKey, Log, Publication, Read,
@@ -12,6 +15,26 @@ use crate::{
 
 /// As much in one block as the log is willing to give.
 pub const NO_LIMIT: BlockLimit = BlockLimit { entries: usize::MAX, bytes: usize::MAX };
+
+/// Runs a test with random inputs. The same seed gives the same inputs.
+pub fn check_random<Input: Debug>(
+    seed: u64,
+    cases: u32,
+    input: &impl Strategy<Value = Input>,
+    test: impl Fn(Input),
+) {
+    println!("seed {seed:#x}");
+    let config = ProptestConfig {
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    };
+    let run = |input| {
+        test(input);
+        Ok(())
+    };
+    TestRunner::new(config).run(input, run).unwrap_or_else(|error| panic!("{error}"));
+}
 
 pub fn topic(text: &str) -> Topic {
     Topic::new(text).unwrap()

@@ -10,10 +10,9 @@ use crate::{
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::Factory;
-use super::helpers::{positions, publication, settle, supplied, topic, wait};
+use super::helpers::{check_random, positions, publication, settle, supplied, topic, wait};
 use super::latest::agrees_with;
 
 const SEED: u64 = 0xCAFE;
@@ -81,20 +80,12 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Any log does what appending to a `Vec` and cutting off its front would.
 pub fn random_use_agrees_with_a_vec<F: Factory>() {
-    println!("seed {SEED:#x}");
-    let config = ProptestConfig {
-        rng_seed: RngSeed::Fixed(SEED),
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(256)
-    };
     let steps = (any::<bool>(), prop::collection::vec(step(), 0..60));
-    let run = |(tight, steps): (bool, Vec<Step>)| {
+    check_random(SEED, 256, &steps, |(tight, steps)| {
         let log = if tight { F::tight() } else { F::roomy() };
         let mut model = Model { all: Vec::new(), first: log.span().start };
         steps.into_iter().for_each(|step| model.check(&log, step));
-        Ok(())
-    };
-    TestRunner::new(config).run(&steps, run).unwrap_or_else(|error| panic!("{error}"));
+    });
 }
 
 struct Model {

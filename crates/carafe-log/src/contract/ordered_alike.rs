@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::Factory;
-use super::helpers::{any, read_all, wait};
+use super::helpers::{any, check_random, read_all, wait};
 use super::model::{Draft, draft};
 use super::ordered::commit;
 use crate::{
-    Append, AppendAt, AppendError, Appended, Entry, Erase, Kind, OrderedCommit, Publication, Read,
+    Append, AppendAt, AppendError, Appended, Entry, Erase, Kind, OrderedAnswers, OrderedCommit,
+    Publication, Read,
 };
 
 const SEED: u64 = 0xA11CE;
+const CASES: u32 = 128;
 
 /// The answer to a batch, with the numbers of entries in the history in place of their positions.
 type Answer = Result<Vec<(usize, bool)>, Refused>;
@@ -22,20 +23,6 @@ type Answer = Result<Vec<(usize, bool)>, Refused>;
 enum Refused {
     Ended(Option<usize>),
     Other(AppendError),
-}
-
-fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, test: impl Fn(T)) {
-    println!("seed {SEED:#x}");
-    let config = ProptestConfig {
-        rng_seed: RngSeed::Fixed(SEED),
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(128)
-    };
-    let run = |value: T| {
-        test(value);
-        Ok(())
-    };
-    TestRunner::new(config).run(&strategy, run).unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn batches() -> impl Strategy<Value = Vec<Vec<Publication>>> {
@@ -69,7 +56,7 @@ fn numbered(log: &impl Read, answer: Result<Vec<Appended>, AppendError>) -> Answ
 /// What a node stores and answers does not depend on how batches reach it: appended, as commits of
 /// their own, or together in one commit.
 pub fn batches_are_decided_alike_whether_appended_or_ordered<F: Factory>() {
-    check(batches(), |batches| {
+    check_random(SEED, CASES, &batches(), |batches| {
         let (appended, each, together) = (F::supplied(), F::supplied(), F::supplied());
         let of_appended: Vec<_> =
             batches.iter().map(|batch| wait(appended.append(batch.clone()))).collect();
@@ -96,7 +83,7 @@ pub fn commits_are_decided_alike_however_they_are_divided_into_calls<F: Factory>
     // Hours between commits: some keys are forgotten, some are not.
     let commits = prop::collection::vec((0..20_u64, batches()), 0..6);
     let divisions = prop::collection::vec(1..4_usize, 6);
-    check((commits, divisions), |(commits, divisions)| {
+    check_random(SEED, CASES, &(commits, divisions), |(commits, divisions)| {
         let mut hours = 0;
         let commits = (1..).zip(commits).map(|(sequence, (passed, batches))| {
             hours += passed;
@@ -109,7 +96,7 @@ pub fn commits_are_decided_alike_however_they_are_divided_into_calls<F: Factory>
     });
 }
 
-type Stored = (Vec<Vec<Result<Vec<Appended>, AppendError>>>, Vec<Entry>);
+type Stored = (OrderedAnswers, Vec<Entry>);
 
 /// The answers and the history after calls with so many commits each.
 fn stored<F: Factory>(mut commits: Vec<OrderedCommit>, divisions: &[usize]) -> Stored {

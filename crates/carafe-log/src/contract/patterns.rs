@@ -7,10 +7,9 @@ use std::thread;
 use crate::{Access, AppendAt, BlockLimit, Entry, Grant, LatestQuery, Log, Publication, Read};
 use carafe_protocol::{Position, TopicMatcher};
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::helpers::{
-    NO_LIMIT, append, data, pattern, publication, read, settle, supplied, topic, wait,
+    NO_LIMIT, append, check_random, data, pattern, publication, read, settle, supplied, topic, wait,
 };
 use super::{Factory, latest};
 
@@ -68,23 +67,11 @@ fn question() -> impl Strategy<Value = Question> {
     )
 }
 
-fn check<Input: std::fmt::Debug>(input: &impl Strategy<Value = Input>, test: impl Fn(Input)) {
-    println!("seed {SEED:#x}");
-    let config = ProptestConfig {
-        rng_seed: RngSeed::Fixed(SEED),
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(128)
-    };
-    let run = |input| {
-        test(input);
-        Ok(())
-    };
-    TestRunner::new(config).run(input, run).unwrap_or_else(|error| panic!("{error}"));
-}
-
 pub fn reading_agrees_with_a_test_of_each_entry<F: Factory>() {
     let batches = prop::collection::vec(prop::collection::vec(event(), 1..5), 1..40);
-    check(
+    check_random(
+        SEED,
+        128,
         &(batches, prop::collection::vec(question(), 1..6), any::<bool>()),
         |(batches, questions, tight)| {
             let log = if tight { F::tight() } else { F::roomy() };

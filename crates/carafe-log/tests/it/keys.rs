@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use carafe_log::contract::helpers::{append, keyed, publication, read_all, settle, wait};
+use carafe_log::contract::helpers::{
+    append, check_random, keyed, publication, read_all, settle, wait,
+};
 use carafe_log::{
     Append, Appended, DiskLog, Entry, Log, MemoryLimits, MemoryLog, Publication, Read,
 };
 use carafe_protocol::Position;
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::disk::small_segments;
 use crate::sim::SimDisk;
@@ -181,13 +182,8 @@ fn event(key: u8) -> Publication {
 
 #[test]
 fn each_key_is_stored_once_in_each_window_with_concurrent_publishers() {
-    println!("seed {SEED:#x}");
-    let config = ProptestConfig {
-        rng_seed: RngSeed::Fixed(SEED),
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(100)
-    };
-    let run = |steps: Vec<Step>| {
+    let steps = prop::collection::vec(step(), 1..20);
+    check_random(SEED, 100, &steps, |steps| {
         let (disk, machine, mut answers) = (SimDisk::default(), Machine::new(), Answers::default());
         let mut log = disk_log(&disk, &machine);
         let (in_memory, mut told_in_memory) = (memory_log(&machine), Answers::default());
@@ -208,8 +204,5 @@ fn each_key_is_stored_once_in_each_window_with_concurrent_publishers() {
         let any = [carafe_protocol::TopicMatcher::any()];
         answers.check(&read_all(&log, 0, &any));
         told_in_memory.check(&read_all(&in_memory, 0, &any));
-        Ok(())
-    };
-    let steps = prop::collection::vec(step(), 1..20);
-    TestRunner::new(config).run(&steps, run).unwrap_or_else(|error| panic!("{error}"));
+    });
 }

@@ -1,9 +1,8 @@
 //! How much of the disk the log takes, and how much history it keeps within that.
 
-use carafe_log::contract::helpers::{append, append_one, keyed, publication, wait};
+use carafe_log::contract::helpers::{append, append_one, check_random, keyed, publication, wait};
 use carafe_log::{Append, AppendError, DiskLog, DiskOptions, Log, Publication, Read};
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -91,14 +90,8 @@ fn a_limit_of_bytes_is_used_and_never_exceeded() {
 
 #[test]
 fn events_of_all_sizes_in_batches_keep_within_the_limit() {
-    let (seed, limit) = (0xCAFE, MIB);
-    println!("seed {seed:#x}");
-    let config = ProptestConfig {
-        rng_seed: RngSeed::Fixed(seed),
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(8)
-    };
-    let run = |seed: u64| {
+    let limit = MIB;
+    check_random(0xCAFE, 8, &any::<u64>(), |seed| {
         let (mut random, mut rig) = (StdRng::seed_from_u64(seed), Rig::new(keeping(limit)));
         while rig.published.iter().sum::<u64>() < 3 * limit {
             let count = random.random_range(1..10);
@@ -106,9 +99,7 @@ fn events_of_all_sizes_in_batches_keep_within_the_limit() {
             rig.publish(batch.collect());
             rig.check(0.9);
         }
-        Ok(())
-    };
-    TestRunner::new(config).run(&any::<u64>(), run).unwrap_or_else(|failure| panic!("{failure}"));
+    });
 }
 
 #[test]

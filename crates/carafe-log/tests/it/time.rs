@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use carafe_log::contract::helpers::{append_one, publication, read_all};
+use carafe_log::contract::helpers::{append_one, check_random, publication, read_all};
 use carafe_log::{Clock, DiskLog, Entry, MemoryLimits, MemoryLog, Read, TimeSource};
 use carafe_protocol::{Offset, TopicMatcher};
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::disk::small_segments;
 use crate::sim::SimDisk;
@@ -383,14 +382,8 @@ impl Rig {
 /// gone.
 #[test]
 fn history_ages_by_true_time_even_if_the_wall_clock_jumps() {
-    let seed = 0xCAFE;
-    println!("seed {seed:#x}");
-    let config = ProptestConfig {
-        rng_seed: RngSeed::Fixed(seed),
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(64)
-    };
-    let run = |steps: Vec<Step>| {
+    let steps = prop::collection::vec(step(), 1..12);
+    check_random(0xCAFE, 64, &steps, |steps| {
         let mut rig = Rig::new();
         // A clock that is behind at the very first start cannot be distinguished from one that
         // jumps ahead
@@ -406,8 +399,5 @@ fn history_ages_by_true_time_even_if_the_wall_clock_jumps() {
         }
         let kept = rig.gone_up_to();
         assert!(kept + 30 >= old as u64, "{kept} of {old} are gone");
-        Ok(())
-    };
-    let steps = prop::collection::vec(step(), 1..12);
-    TestRunner::new(config).run(&steps, run).unwrap_or_else(|failure| panic!("{failure}"));
+    });
 }
