@@ -52,6 +52,13 @@ impl Spy {
         })
     }
 
+    /// How many bytes something reads.
+    fn bytes_of(&self, read: impl FnOnce()) -> usize {
+        let before = self.bytes.load(Ordering::Relaxed);
+        read();
+        self.bytes.load(Ordering::Relaxed) - before
+    }
+
     fn file(&self, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
         Arc::new(SpyFile {
             file,
@@ -266,11 +273,6 @@ fn finding_the_last_events_of_a_topic_costs_nothing_for_the_ends_of_others() {
     let log = open(&spy, options());
     let segments = log.shared.view().sealed.len();
     assert!(segments > 4, "{segments}");
-    let bytes = |read: &dyn Fn()| {
-        let before = spy.bytes.load(Ordering::Relaxed);
-        read();
-        spy.bytes.load(Ordering::Relaxed) - before
-    };
     let wanted = || vec![TopicMatcher::from(news())];
     // More than there are, so that each segment is searched.
     let search = || {
@@ -278,8 +280,8 @@ fn finding_the_last_events_of_a_topic_costs_nothing_for_the_ends_of_others() {
     };
     // The first search reads each index once, to check it.
     search();
-    let last = bytes(&search);
-    let latest = bytes(&|| {
+    let last = spy.bytes_of(search);
+    let latest = spy.bytes_of(|| {
         let query = LatestQuery::of(wanted()).with_count(100);
         assert_eq!(wait(log.latest(query)).unwrap().offsets.len(), 12);
     });
@@ -326,11 +328,6 @@ fn while_an_erasure_waits_searches_read_no_events() {
     let folder = tempfile::tempdir().unwrap();
     let spy = Spy::on(&folder);
     let (log, segments) = with_waiting_erasure(&spy, 7);
-    let bytes = |read: &dyn Fn()| {
-        let before = spy.bytes.load(Ordering::Relaxed);
-        read();
-        spy.bytes.load(Ordering::Relaxed) - before
-    };
     let latest = |wanted: TopicMatcher| {
         let query = LatestQuery::of([wanted]).with_count(4);
         wait(log.latest(query)).unwrap().offsets.len()
@@ -339,18 +336,18 @@ fn while_an_erasure_waits_searches_read_no_events() {
         wait(log.before_last(count, vec![wanted], Access::all())).unwrap().offset
     };
     let (erased, other) = (publication(7).topic().clone(), publication(8).topic().clone());
-    let all = bytes(&|| assert_eq!(latest(TopicMatcher::any()), 499 * 4));
+    let all = spy.bytes_of(|| assert_eq!(latest(TopicMatcher::any()), 499 * 4));
     // The rows and the topics of 2000 entries.
     assert!(all < 200 << 10, "{all} bytes");
-    let of_other = bytes(&|| {
+    let of_other = spy.bytes_of(|| {
         assert_eq!((latest(other.clone().into()), last(other.clone().into(), 5)), (4, 0));
     });
     assert!(of_other < segments * (16 << 10), "{of_other} bytes");
-    let of_erased = bytes(&|| {
+    let of_erased = spy.bytes_of(|| {
         assert_eq!((latest(erased.clone().into()), last(erased.clone().into(), 1)), (0, 0));
     });
     assert!(of_erased < segments * (16 << 10), "{of_erased} bytes");
-    let any = bytes(&|| assert!(last(TopicMatcher::any(), 1000) > 900));
+    let any = spy.bytes_of(|| assert!(last(TopicMatcher::any(), 1000) > 900));
     assert!(any < 200 << 10, "{any} bytes");
 }
 
