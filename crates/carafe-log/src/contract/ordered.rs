@@ -18,22 +18,18 @@ use crate::{
 const WINDOW: Duration = crate::KEY_WINDOW;
 
 /// A commit with this sequence, at this time.
-pub(super) fn commit(
-    sequence: u64,
-    time: Duration,
-    batches: Vec<Vec<Publication>>,
-) -> OrderedCommit {
+pub fn commit(sequence: u64, time: Duration, batches: Vec<Vec<Publication>>) -> OrderedCommit {
     let first = sequence << Commit::OFFSET_BITS;
     let commit = Commit { seed: sequence as u32 ^ 0xC0FFEE, batches };
     OrderedCommit { commit, first, time: at(time) }
 }
 
 /// A time, on a clock that has nothing to do with that of the machine.
-fn at(time: Duration) -> SystemTime {
+pub fn at(time: Duration) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_000_000_000) + time
 }
 
-fn store(log: &impl AppendAt, commits: Vec<OrderedCommit>) -> OrderedAnswers {
+pub fn store(log: &impl AppendAt, commits: Vec<OrderedCommit>) -> OrderedAnswers {
     wait(log.append_ordered(commits)).unwrap()
 }
 

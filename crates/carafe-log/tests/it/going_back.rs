@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use carafe_log::contract::helpers::{append_one, publication, topic, wait};
-use carafe_log::{
-    AppendAt, Commit, Entry, Erase, OfflineLog, OpenError, OrderedCommit, Publication, Read,
-};
+use carafe_log::contract::helpers::{append_one, publication, topic};
+use carafe_log::contract::ordered::store;
+use carafe_log::{Commit, Entry, Erase, OfflineLog, OpenError, OrderedCommit, Publication, Read};
 use carafe_protocol::Offset;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -67,7 +66,7 @@ fn a_log_that_goes_back_before_an_erasure_gets_what_was_erased_again() {
     let disk = SimDisk::default();
     let log = open(&disk, options()).unwrap();
     fill(&log, &commits);
-    wait(log.append_ordered(vec![commit(10, vec![vec![erasure]])])).unwrap();
+    store(&log, vec![commit(10, vec![vec![erasure]])]);
     drop(log);
     offline(&disk).go_back(end_of(10)).unwrap();
     assert!(entries(&open(&disk, options()).unwrap())[0].data().is_empty());

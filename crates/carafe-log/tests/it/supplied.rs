@@ -1,9 +1,10 @@
 //! Logs that are supplied with what was ordered elsewhere.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use carafe_log::contract::helpers::{append_one, find, keyed, publication, topic, wait};
+use carafe_log::contract::ordered::{self, store};
 use carafe_log::{
     AppendAt, AppendAtError, AppendError, Appended, Commit, DiskLog, DiskOptions, Entry, Erase,
     Find, MemoryLimits, MemoryLog, OfflineLog, OpenError, OrderedCommit, Outcome, Publication,
@@ -15,6 +16,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::crash::crashes;
 use crate::disk::{all, open, small_segments};
+use crate::erase::until_carried_out;
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
 const SEED: u64 = 0x5EED;
@@ -27,12 +29,16 @@ pub(crate) fn options() -> DiskOptions {
 
 /// A commit with this sequence, which is also its time in seconds.
 pub(crate) fn commit(sequence: u64, batches: Vec<Vec<Publication>>) -> OrderedCommit {
-    let first = sequence << Commit::OFFSET_BITS;
-    OrderedCommit { commit: Commit { seed: sequence as u32, batches }, first, time: at(sequence) }
+    commit_at(sequence, sequence, batches)
 }
 
-pub(crate) fn at(seconds: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
+/// A commit with this sequence, at this time in seconds.
+pub(crate) fn commit_at(
+    sequence: u64,
+    seconds: u64,
+    batches: Vec<Vec<Publication>>,
+) -> OrderedCommit {
+    ordered::commit(sequence, Duration::from_secs(seconds), batches)
 }
 
 pub(crate) fn sequence(position: Position) -> u64 {
@@ -59,7 +65,7 @@ pub(crate) fn random_commits(count: u64, random: &mut StdRng) -> Vec<OrderedComm
 pub(crate) fn fill(log: &DiskLog, commits: &[OrderedCommit]) {
     let applied = sequence(log.span().tail) as usize;
     for some in commits[applied..].chunks(3) {
-        wait(log.append_ordered(some.to_vec())).unwrap();
+        store(log, some.to_vec());
     }
 }
 
@@ -91,7 +97,7 @@ fn after_any_crash_a_log_has_whole_commits_and_is_filled_again_with_the_same_pos
     for some in commits.chunks(20) {
         let log = open(&disk, options()).unwrap();
         for one in some.chunks(2) {
-            wait(log.append_ordered(one.to_vec())).unwrap();
+            store(&log, one.to_vec());
             acknowledged.push((disk.done(), log.span().tail));
         }
     }
@@ -113,7 +119,7 @@ fn after_any_crash_a_log_has_whole_commits_and_is_filled_again_with_the_same_pos
 fn a_torn_end_begins_no_generation_and_no_segment() {
     let disk = SimDisk::default();
     let log = open(&disk, options()).unwrap();
-    wait(log.append_ordered(vec![commit(1, vec![vec![publication("a", "kept")]])])).unwrap();
+    store(&log, vec![commit(1, vec![vec![publication("a", "kept")]])]);
     drop(log);
     let mut content = disk.content();
     content.remove("clean");
@@ -122,7 +128,7 @@ fn a_torn_end_begins_no_generation_and_no_segment() {
     segment[end + 10..end + 20].copy_from_slice(b"torn bytes");
     let disk = SimDisk::with(content);
     let log = open(&disk, options()).unwrap();
-    wait(log.append_ordered(vec![commit(2, vec![vec![publication("a", "again")]])])).unwrap();
+    store(&log, vec![commit(2, vec![vec![publication("a", "again")]])]);
     assert!(all(&log).iter().all(|entry| entry.position.generation == GENERATION));
     drop(log);
     let segments = disk.content().into_keys().filter(|name| name.ends_with(".segment"));
@@ -137,7 +143,7 @@ fn a_log_is_opened_only_as_what_it_is() {
     append_one(&log, publication("a", "the user's"));
     drop(log);
     let log = open(&supplied, options()).unwrap();
-    wait(log.append_ordered(vec![commit(1, vec![vec![publication("a", "")]])])).unwrap();
+    store(&log, vec![commit(1, vec![vec![publication("a", "")]])]);
     drop(log);
     let other = Generation::new(8);
     let cases = [
@@ -159,7 +165,7 @@ fn a_log_is_opened_only_as_what_it_is() {
 fn a_supplied_log_that_is_restored_keeps_its_generation() {
     let disk = SimDisk::default();
     let log = open(&disk, options()).unwrap();
-    wait(log.append_ordered(vec![commit(1, vec![vec![publication("a", "")]])])).unwrap();
+    store(&log, vec![commit(1, vec![vec![publication("a", "")]])]);
     let tail = log.span().tail;
     drop(log);
     assert_eq!(OfflineLog::on(Arc::new(disk.clone())).restore().unwrap(), tail);
@@ -187,11 +193,11 @@ fn what_was_there_before_an_empty_log_begins_is_trimmed() {
     let memory = MemoryLog::with_generation(MemoryLimits::default(), GENERATION);
     let memory = memory.beginning_after(begin);
     check(&memory);
-    wait(memory.append_ordered(vec![commit(5, vec![vec![publication("a", "")]])])).unwrap();
+    store(&memory, vec![commit(5, vec![vec![publication("a", "")]])]);
     check(&memory);
     let log = open(&disk, options().beginning_after(begin)).unwrap();
     check(&log);
-    wait(log.append_ordered(vec![commit(5, vec![vec![publication("a", "")]])])).unwrap();
+    store(&log, vec![commit(5, vec![vec![publication("a", "")]])]);
     drop(log);
     check(&open(&disk, options().beginning_after(1)).unwrap());
 }
@@ -201,7 +207,7 @@ fn a_position_of_a_lost_event_is_not_taken_for_a_dropped_event_of_the_hub() {
     let log = MemoryLog::with_generation(MemoryLimits::default(), GENERATION);
     let of_hub = || vec![publication("presence", "").with_hub(true)];
     for at in 1..2000 {
-        wait(log.append_ordered(vec![commit(at, vec![of_hub()])])).unwrap();
+        store(&log, vec![commit(at, vec![of_hub()])]);
     }
     let dropped = |at: u64| {
         let ordered = commit(at, vec![of_hub()]);
@@ -222,8 +228,7 @@ fn commits_far_apart_are_found_by_the_indexes_of_sealed_segments() {
     let sequences: Vec<u64> = (1..60).map(|number| number << (number / 2)).collect();
     for at in &sequences {
         let batch = vec![keyed("a", &at.to_string()), publication("b", "twenty bytes of data")];
-        let ordered = OrderedCommit { time: self::at(0), ..commit(*at, vec![batch]) };
-        wait(log.append_ordered(vec![ordered])).unwrap();
+        store(&log, vec![commit_at(*at, 0, vec![batch])]);
     }
     let written = entries(&log);
     drop(log);
@@ -237,8 +242,7 @@ fn commits_far_apart_are_found_by_the_indexes_of_sealed_segments() {
         let of_b = carafe_log::contract::helpers::read_all(&log, 0, &[topic("b").into()]);
         assert!(of_b.iter().map(|entry| &**entry).eq(written.iter().skip(1).step_by(2)));
         let again = sequences.iter().map(|at| keyed("a", &at.to_string())).collect();
-        let next = OrderedCommit { time: at(1), ..commit(u64::MAX >> 20, vec![again]) };
-        let answers = wait(log.append_ordered(vec![next])).unwrap();
+        let answers = store(&log, vec![commit_at(u64::MAX >> 20, 1, vec![again])]);
         let known = written.iter().step_by(2).map(|entry| entry.position);
         let known = known.map(|position| Appended { position, repeated: true });
         assert_eq!(answers[0][0], Ok(known.collect()));
@@ -257,7 +261,7 @@ fn a_topic_that_went_on_after_an_old_end_is_not_ended_when_the_log_is_opened_aga
     let ends = ["a", "b"].map(|name| Publication::end(topic(name), Outcome::Done));
     let goes_on = |data| vec![publication("a", data)];
     let commits = vec![commit(1, vec![ends.into()]), commit(20, vec![goes_on("new life")])];
-    wait(log.append_ordered(commits)).unwrap();
+    store(&log, commits);
     let check = |disk: &SimDisk| {
         let log = open(disk, options).unwrap();
         assert_eq!(log.topic_state(&topic("a")).end, None);
@@ -268,14 +272,12 @@ fn a_topic_that_went_on_after_an_old_end_is_not_ended_when_the_log_is_opened_aga
     // From the newest segment, from the index of a sealed one, and from a segment that was written
     // again without the content of the event.
     let log = check(&disk);
-    (21..60).for_each(|at| drop(wait(log.append_ordered(vec![commit(at, vec![goes_on("more")])]))));
+    (21..60).for_each(|at| drop(store(&log, vec![commit(at, vec![goes_on("more")])])));
     drop(log);
     let log = check(&disk);
     let erasure = vec![Publication::erase(topic("a"), Erase::Before)];
-    wait(log.append_ordered(vec![commit(60, vec![erasure])])).unwrap();
-    while log.waiting_erasures().count > 0 {
-        std::thread::yield_now();
-    }
+    store(&log, vec![commit(60, vec![erasure])]);
+    until_carried_out(&log);
     drop(log);
     check(&disk);
 }
@@ -303,7 +305,7 @@ fn a_commit_is_not_decided_while_its_keys_cannot_be_read() {
     let log = open(&disk, options()).unwrap();
     for number in 1..100 {
         let batch = vec![keyed("a", &number.to_string())];
-        wait(log.append_ordered(vec![commit(number, vec![batch])])).unwrap();
+        store(&log, vec![commit(number, vec![batch])]);
     }
     // Its index is in a file then.
     drop(log);
@@ -315,7 +317,7 @@ fn a_commit_is_not_decided_while_its_keys_cannot_be_read() {
     assert!(matches!(error, AppendAtError::Append(AppendError::Keys(_))), "{error}");
     assert_eq!(log.span(), before, "not even the batch that has no key");
     disk.heal();
-    let answers = wait(log.append_ordered(vec![commit(100, batches)])).unwrap();
+    let answers = store(&log, vec![commit(100, batches)]);
     assert!(answers[0][1].as_ref().unwrap()[0].repeated);
 }
 
@@ -327,7 +329,7 @@ fn a_commit_that_finds_no_room_is_stored_later() {
     disk.fail_once(Call::Write, 0, Fault::Short(10, Errno::NoSpace));
     let full = Err(AppendAtError::Append(AppendError::Full));
     assert_eq!(wait(log.append_ordered(commits())), full);
-    let answers = wait(log.append_ordered(commits())).unwrap();
+    let answers = store(&log, commits());
     assert!(!answers[0][0].as_ref().unwrap()[0].repeated, "nothing of the first attempt is known");
     assert_eq!(all(&log).len(), 1);
 }
@@ -373,14 +375,14 @@ fn no_commit_is_too_large_and_no_erasure_is_one_too_many() {
     let large = || vec![publication("a", &"x".repeat(50_000))];
     let small = MemoryLimits::default().with_bytes(1000);
     let memory = MemoryLog::with_generation(small, GENERATION);
-    let answers = wait(memory.append_ordered(vec![commit(1, vec![large()])])).unwrap();
+    let answers = store(&memory, vec![commit(1, vec![large()])]);
     assert!(answers[0][0].is_ok());
     assert_eq!(memory.span().tail.offset, 1 << Commit::OFFSET_BITS, "and trimmed at once");
     let disk = SimDisk::default();
     let log = open(&disk, options().with_bytes(9000).with_erasures(1)).unwrap();
     let erasures = ["a", "b", "c"].map(|name| Publication::erase(topic(name), Erase::Before));
     let batches = vec![large(), erasures.to_vec(), large()];
-    let answers = wait(log.append_ordered(vec![commit(1, batches)])).unwrap();
+    let answers = store(&log, vec![commit(1, batches)]);
     assert!(answers[0].iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(log.span().tail.offset, (1 << Commit::OFFSET_BITS) + 4);
 }

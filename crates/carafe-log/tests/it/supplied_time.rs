@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carafe_log::contract::helpers::{keyed, publication, settle, wait};
-use carafe_log::{AppendAt, Appended, DiskLog, OrderedCommit, Read};
+use carafe_log::contract::helpers::{keyed, publication, settle};
+use carafe_log::contract::ordered::store;
+use carafe_log::{Appended, DiskLog, OrderedCommit, Read};
 
 use crate::sim::SimDisk;
-use crate::supplied::{at, commit, options};
+use crate::supplied::{commit_at, options, sequence};
 use crate::time::{HOUR, Machine, Wall};
 
 const MINUTE: u64 = 60;
@@ -33,7 +34,7 @@ impl Node {
     }
 
     fn store(&self, commits: Vec<OrderedCommit>) {
-        wait(self.log.append_ordered(commits)).unwrap();
+        store(&self.log, commits);
         settle(&self.log);
     }
 }
@@ -41,7 +42,12 @@ impl Node {
 /// One event each ten minutes.
 fn event(number: u64) -> OrderedCommit {
     let batch = vec![publication("a", "twenty bytes of data")];
-    OrderedCommit { time: at(number * 10 * MINUTE), ..commit(number, vec![batch]) }
+    commit_at(number, number * 10 * MINUTE, vec![batch])
+}
+
+/// An event with a key, which is always the same, at this time in seconds.
+fn with_key(number: u64, seconds: u64) -> OrderedCommit {
+    commit_at(number, seconds, vec![vec![keyed("a", "k")]])
 }
 
 #[test]
@@ -58,7 +64,7 @@ fn nodes_with_wrong_clocks_trim_alike() {
         }
         let starts = starts(&nodes);
         assert!(starts.iter().all(|start| *start == starts[0]), "{number}: {starts:?}");
-        let oldest = nodes[0].log.span().start.offset >> carafe_log::Commit::OFFSET_BITS;
+        let oldest = sequence(nodes[0].log.span().start);
         assert!(number.saturating_sub(oldest) >= 144.min(number), "a day is kept");
     }
     assert_ne!(starts(&nodes)[0].offset, 0, "more than a day is not");
@@ -87,16 +93,12 @@ fn a_node_that_fills_at_once_trims_as_one_that_followed() {
 #[test]
 fn what_decides_over_late_commits_is_not_trimmed_by_the_time_that_passes_meanwhile() {
     let node = Node::new(Wall::Right);
-    let keyed = |number, time| OrderedCommit {
-        time: at(time),
-        ..commit(number, vec![vec![keyed("a", "k")]])
-    };
-    node.store(vec![keyed(1, 0)]);
+    node.store(vec![with_key(1, 0)]);
     (2..100).for_each(|number| node.store(vec![event(number)]));
     node.pass(3 * 24 * 60);
     settle(&node.log);
     let late = DAY.as_secs() - 1;
-    let answers = wait(node.log.append_ordered(vec![keyed(100, late)])).unwrap();
+    let answers = store(&node.log, vec![with_key(100, late)]);
     assert!(answers[0][0].as_ref().unwrap()[0].repeated);
 }
 
@@ -104,17 +106,13 @@ fn what_decides_over_late_commits_is_not_trimmed_by_the_time_that_passes_meanwhi
 fn a_key_is_known_by_the_times_of_commits_whatever_a_clock_says() {
     for wall in [Wall::Right, Wall::Ahead(10 * DAY), Wall::Behind(10 * DAY)] {
         let node = Node::new(wall);
-        let keyed = |number, time| OrderedCommit {
-            time: at(time),
-            ..commit(number, vec![vec![keyed("a", "k")]])
-        };
         let day = DAY.as_secs();
-        let commits = vec![keyed(1, 0), keyed(2, day - 1), keyed(3, day)];
+        let commits = vec![with_key(1, 0), with_key(2, day - 1), with_key(3, day)];
         let mut repeated = Vec::new();
         for one in commits {
             // A day of this machine is none of the commits.
             node.pass(24 * 60);
-            let answers = wait(node.log.append_ordered(vec![one])).unwrap();
+            let answers = store(&node.log, vec![one]);
             repeated.extend(answers[0][0].iter().flatten().map(|one: &Appended| one.repeated));
         }
         assert_eq!(repeated, [false, true, false], "{wall:?}");
