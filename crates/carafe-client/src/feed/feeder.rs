@@ -47,8 +47,6 @@ pub(crate) struct Feeder {
     shared: Arc<Shared>,
     backoff: Backoff,
     token: TokenRequest,
-    /// A request was made before, so the hub may have some of what is kept.
-    has_sent: bool,
     /// Since when the hub is known to have stored nothing of what it was sent.
     stalled_since: Option<Instant>,
     failing_since: Option<Instant>,
@@ -69,7 +67,6 @@ impl Feeder {
             shared,
             backoff: backoff(),
             token: TokenRequest::default(),
-            has_sent: false,
             stalled_since: None,
             failing_since: None,
         }
@@ -112,13 +109,13 @@ impl Feeder {
     async fn request(&mut self) -> Result<(), Failed> {
         // What an earlier request has not stored says nothing of this one.
         self.stalled_since = None;
-        if self.has_sent {
+        // The hub may have some of what is kept.
+        if self.shared.lock().request > 0 {
             self.check().await?;
             if self.shared.lock().backlog.is_empty() {
                 return Ok(());
             }
         }
-        self.has_sent = true;
         let number = self.shared.change(State::begin_request);
         let body = FeedBody::new(Arc::clone(&self.shared), number);
         let sent = send(self.publisher.clone(), self.topic.clone(), self.token, body);
