@@ -102,6 +102,13 @@ pub fn free_address() -> SocketAddr {
     addresses.find(|address| TcpListener::bind(address).is_ok()).expect("some port is free")
 }
 
+/// An address of its own for a program that starts again at the same, with any port: nothing else
+/// takes the port while the program is away.
+pub fn own_address() -> SocketAddr {
+    let [a, b, c]: [u8; 3] = rand::random();
+    SocketAddr::from(([127, a.max(1), b, c.max(1)], 0))
+}
+
 pub fn address_in(line: &str) -> SocketAddr {
     let (_, address) = line.split_once("://").unwrap();
     // A base path may follow, and in JSON more.

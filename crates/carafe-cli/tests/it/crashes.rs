@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use crate::ending_topics::{ENDING, FEWEST, SECRET, end_topics};
 use crate::erased_topics::{ERASED, ERASING, erase_topics};
 use crate::erasure::{has, verify};
-use crate::process::{Server, eventually, from_env};
+use crate::process::{Server, eventually, from_env, own_address};
 
 const PUBLISHERS: usize = 50;
 /// These end topics, and reopen some.
@@ -54,9 +54,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_program_is_killed() {
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    // An address of its own: nothing else takes the port while the program is away.
-    let host: [u8; 2] = random.random();
-    let mut hub = start(&log, format!("127.{}.{}.2:0", host[0].max(1), host[1]).parse().unwrap());
+    let mut hub = start(&log, own_address());
     let address = hub.address;
 
     let start_time = Instant::now();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 pub(crate) use carafe_testing::process::{
-    PATIENCE, Process, eventually, free_address, from_env, repository, seed,
+    PATIENCE, Process, eventually, free_address, from_env, own_address, repository, seed,
 };
 use carafe_testing::process::{READY, address_in};
 use rustix::process::Signal;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::cli::{fails, run};
 use crate::http::{Stream, publish};
-use crate::process::{Server, carafe};
+use crate::process::{Server, carafe, own_address};
 
 const RESTARTS: usize = 10;
 const LINES: usize = 200;
@@ -65,10 +65,7 @@ fn a_pipe_loses_and_duplicates_no_line_while_the_hub_is_killed_ten_times() {
     let (path, data) = (folder.path().join("app.log"), folder.path().join("data"));
     let file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
     let mut log = AppLog { file, lines: Vec::new() };
-    // An address of its own: nothing else takes the port while the hub is away.
-    let host: [u8; 2] = rand::random();
-    let own = format!("127.{}.{}.3:0", host[0].max(1), host[1]).parse().unwrap();
-    let hub = Server::on_disk_at(own, &data, &[]);
+    let hub = Server::on_disk_at(own_address(), &data, &[]);
     let at = hub.address;
     hub.kill();
     let pipe = Pipe::start(&path, &format!("http://{at}"));

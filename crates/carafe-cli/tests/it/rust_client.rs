@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::certificate::Certificate;
-use crate::process::{PATIENCE, Server, from_env};
+use crate::process::{PATIENCE, Server, from_env, own_address};
 
 /// The size of the test, which `CARAFE_TEST_KILLS`, `…_PUBLISHERS` and `…_READERS` change. The aim
 /// is 100 kills, 50 publishers and 50 readers.
@@ -36,9 +36,7 @@ async fn nothing_is_lost_or_doubled_while_the_hub_is_killed_under_publishers_and
     let start = |address| {
         Server::on_disk_at(address, &log, &["--retry", "50ms", "--segment-bytes", "256KiB"])
     };
-    // An address of its own: nothing else takes the port while the hub is away.
-    let host: [u8; 2] = rand::random();
-    let mut hub = start(format!("127.{}.{}.5:0", host[0].max(1), host[1]).parse().unwrap());
+    let mut hub = start(own_address());
     let (address, begun) = (hub.address, Instant::now());
     let stop = Arc::new(AtomicBool::new(false));
     // About 400 events a second, of however many publishers.

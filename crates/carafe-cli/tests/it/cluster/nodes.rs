@@ -4,11 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use carafe_testing::nats::NatsServers;
-use rand::RngExt;
 use tempfile::TempDir;
 
 use crate::metrics::Metrics;
-use crate::process::{Process, Server, carafe};
+use crate::process::{Process, Server, carafe, own_address};
 
 use super::cable::Cable;
 
@@ -48,11 +47,8 @@ impl Nodes {
     /// Starts nodes on servers that run, with the engine as nodes are given it.
     pub(crate) fn on(nats: NatsServers, url: String, copies: &[Copy], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let host: [u8; 2] = rand::rng().random();
-        let nodes = copies.iter().zip(2..).map(|(copy, number): (_, u8)| {
-            // An address of its own: nothing else takes the port while the node is away.
-            let any = SocketAddr::from(([127, host[0].max(1), host[1], number], 0));
-            let address = TcpListener::bind(any).unwrap().local_addr().unwrap();
+        let nodes = copies.iter().map(|copy| {
+            let address = TcpListener::bind(own_address()).unwrap().local_addr().unwrap();
             Node { address, copy: *copy, engine: url.clone(), server: None }
         });
         let options = options.iter().map(|option| (*option).to_owned()).collect();
