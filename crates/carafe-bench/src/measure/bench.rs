@@ -39,8 +39,4 @@ impl Bench {
     pub(crate) fn seconds(&self, seconds: u64) -> u64 {
         if self.quick { seconds.div_ceil(5) } else { seconds }
     }
-
-    pub(crate) fn is_quick(&self) -> bool {
-        self.quick
-    }
 }

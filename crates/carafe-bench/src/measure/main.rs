@@ -40,6 +40,7 @@ mod noise;
 mod one_publisher;
 mod one_topic;
 mod outcome;
+mod parts;
 mod plot;
 mod results;
 mod section;
@@ -73,8 +74,14 @@ enum Bench {
     /// Measure how fast history is read, and the cost of a long history
     Replay(ReplayOptions),
     /// Measure delivery to many subscribers, compared with plain writes and with other servers
+    #[command(mut_arg("write", |arg| {
+        arg.help("Write the results to bench/RESULTS.md and bench/results.svg")
+    }))]
     Fanout(fanout::Options),
     /// Measure the price of one event, with few subscribers and many publishers
+    #[command(mut_arg("write", |arg| {
+        arg.help("Write the results to bench/RESULTS.md and bench/events.svg")
+    }))]
     Events(events::Options),
     /// Deliver three events to 1,000,000 subscribers on this machine
     Million(million::Options),
@@ -87,6 +94,12 @@ enum Bench {
     /// Measure events of one ingest request, beside batches and beside single requests
     Ingest(ingest::Options),
     /// Measure nodes of a cluster, beside the engine alone and beside a hub on one machine
+    #[command(mut_arg("rounds", |arg| {
+        arg.help("Number of rounds in which the sides alternate").default_value("5")
+    }))]
+    #[command(mut_arg("write", |arg| {
+        arg.help("Write the results to bench/RESULTS.md and bench/cluster.svg")
+    }))]
     Cluster(cluster::Options),
     /// Measure how fast clients catch up, directly and through nginx on the same host
     CatchUp(catch_up::Options),

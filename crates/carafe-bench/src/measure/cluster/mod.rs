@@ -12,41 +12,18 @@ mod publish;
 mod servers;
 mod setup;
 
-use std::path::PathBuf;
-
 use clap::ValueEnum;
 
 use crate::bench::Bench;
-use crate::child::raise_descriptor_limit;
 use crate::document;
-use crate::noise::noted;
 use crate::outcome::Outcome;
-use crate::results::Results;
+use crate::parts;
 use crate::section::Section;
 
 pub(crate) use load::{Options as LoadOptions, serve as serve_load};
 use setup::Setup;
 
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// What to measure [default: everything]
-    parts: Vec<Part>,
-    /// Number of rounds in which the sides alternate
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Measure briefly, with a fifth of the connections, as a smoke test
-    #[arg(long)]
-    quick: bool,
-    /// Fail if a target is missed
-    #[arg(long)]
-    check: bool,
-    /// Write the results to bench/RESULTS.md and bench/cluster.svg
-    #[arg(long)]
-    write: bool,
-    /// The program to measure
-    #[arg(long)]
-    carafe: Option<PathBuf>,
-}
+pub(crate) type Options = parts::Options<Part>;
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -65,11 +42,8 @@ pub(crate) enum Part {
 }
 
 pub(crate) fn measure(options: &Options) -> Outcome {
-    raise_descriptor_limit()?;
-    let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
-    let mut results = Results::new(bench.is_quick());
-    results.measure(&options.parts, |part| noted(|| part_of(&bench, *part)))?;
-    results.finish(options.write.then_some(document::Part::Cluster), options.check)
+    let bench = options.bench()?;
+    options.measure(document::Part::Cluster, |part| part_of(&bench, part))
 }
 
 fn part_of(bench: &Bench, part: Part) -> Outcome<Section> {

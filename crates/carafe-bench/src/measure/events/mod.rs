@@ -11,41 +11,17 @@ mod small;
 mod storm_tls;
 mod tls;
 
-use std::path::PathBuf;
-
 use clap::ValueEnum;
 
-use crate::bench::Bench;
-use crate::child::raise_descriptor_limit;
 use crate::document;
-use crate::noise::noted;
 use crate::outcome::Outcome;
-use crate::results::Results;
+use crate::parts;
 use crate::section::Section;
 
 use audience::Audience;
 use setting::Setting;
 
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// What to measure [default: everything]
-    parts: Vec<Part>,
-    /// Number of rounds in which the servers alternate
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Measure briefly, with a fifth of the connections, as a smoke test
-    #[arg(long)]
-    quick: bool,
-    /// Fail if a target is missed
-    #[arg(long)]
-    check: bool,
-    /// Write the results to bench/RESULTS.md and bench/events.svg
-    #[arg(long)]
-    write: bool,
-    /// The program to measure
-    #[arg(long)]
-    carafe: Option<PathBuf>,
-}
+pub(crate) type Options = parts::Options<Part>;
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -72,12 +48,8 @@ pub(crate) enum Part {
 }
 
 pub(crate) fn measure(options: &Options) -> Outcome {
-    raise_descriptor_limit()?;
-    let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
-    let mut results = Results::new(bench.is_quick());
-    let setting = Setting::new(bench)?;
-    results.measure(&options.parts, |part| noted(|| part_of(&setting, *part)))?;
-    results.finish(options.write.then_some(document::Part::Events), options.check)
+    let setting = Setting::new(options.bench()?)?;
+    options.measure(document::Part::Events, |part| part_of(&setting, part))
 }
 
 fn part_of(setting: &Setting, part: Part) -> Outcome<Section> {

@@ -9,38 +9,15 @@ mod stalled;
 mod topics;
 mod writes;
 
-use std::path::PathBuf;
-
 use clap::ValueEnum;
 
 use crate::bench::Bench;
-use crate::child::raise_descriptor_limit;
 use crate::document;
-use crate::noise::noted;
 use crate::outcome::Outcome;
-use crate::results::Results;
+use crate::parts;
 use crate::section::Section;
 
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// What to measure [default: everything]
-    parts: Vec<Part>,
-    /// Number of rounds in which the servers alternate
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Measure briefly, with a fifth of the connections, as a smoke test
-    #[arg(long)]
-    quick: bool,
-    /// Fail if a target is missed
-    #[arg(long)]
-    check: bool,
-    /// Write the results to bench/RESULTS.md and bench/results.svg
-    #[arg(long)]
-    write: bool,
-    /// The program to measure
-    #[arg(long)]
-    carafe: Option<PathBuf>,
-}
+pub(crate) type Options = parts::Options<Part>;
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -63,11 +40,8 @@ pub(crate) enum Part {
 }
 
 pub(crate) fn measure(options: &Options) -> Outcome {
-    raise_descriptor_limit()?;
-    let bench = Bench::new(options.carafe.as_deref(), options.rounds, options.quick)?;
-    let mut results = Results::new(bench.is_quick());
-    results.measure(&options.parts, |part| noted(|| part_of(&bench, *part)))?;
-    results.finish(options.write.then_some(document::Part::Fanout), options.check)
+    let bench = options.bench()?;
+    options.measure(document::Part::Fanout, |part| part_of(&bench, part))
 }
 
 fn part_of(bench: &Bench, part: Part) -> Outcome<Section> {
