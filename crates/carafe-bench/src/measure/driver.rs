@@ -1,15 +1,14 @@
 //! The load, `carafe bench`, driven in stages. It is this program, so that servers of different
 //! versions have the same load.
 
-use std::env;
 use std::io::Write;
-use std::process::Command;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::child::Program;
 use crate::outcome::Outcome;
+use crate::server::this_program;
 
 /// A stage may take this long.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -87,7 +86,7 @@ impl Load {
         arguments: &[String],
         core: Option<usize>,
     ) -> Outcome<Self> {
-        let mut command = Command::new(env::current_exe()?);
+        let mut command = this_program()?;
         command.args(["load", url, "--stages"]).args(options.split_whitespace());
         command.args(arguments);
         Ok(Self(Program::start(&command, core)?))

@@ -69,6 +69,16 @@ fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: hub.test\r\n{headers}\r\n")
 }
 
+/// Whether a GET on a connection of its own is answered with 200.
+pub(crate) fn is_well(from: Ipv4Addr, to: SocketAddr, target: &str, patience: Duration) -> bool {
+    let ask = || {
+        let mut stream = connect(from, to, patience)?;
+        stream.write_all(get(target, &[("Connection", "close")]).as_bytes())?;
+        answer(&mut stream)
+    };
+    ask().is_ok_and(|answer| answer.status == 200)
+}
+
 /// Sends a request with a body, and reads the answer.
 pub(crate) fn post(
     stream: &mut TcpStream,

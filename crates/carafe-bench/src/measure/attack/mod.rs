@@ -20,7 +20,6 @@ mod stalled;
 use std::collections::BTreeMap;
 use std::env;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::child::{Program, raise_descriptor_limit};
 use crate::outcome::Outcome;
+use crate::server::this_program;
 
 use attacker::{Attacker, Tally};
 
@@ -143,7 +143,7 @@ impl Attacking {
         token: &str,
         core: Option<usize>,
     ) -> Outcome<Self> {
-        let mut command = Command::new(env::current_exe()?);
+        let mut command = this_program()?;
         command.args(["attack", &hub.to_string(), &time.as_secs_f64().to_string()]);
         command.args(attacks.iter().map(|attack| attack.name())).env(TOKEN, token);
         let program = Program::start(&command, core)?;

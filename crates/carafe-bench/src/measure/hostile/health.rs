@@ -1,6 +1,5 @@
 //! A client that checks the health of the hub.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::outcome::Outcome;
 use crate::wire;
+
+/// The address of the client.
+const FROM: Ipv4Addr = Ipv4Addr::new(127, 34, 0, 1);
 
 /// How often it is looked, on a connection of its own each time.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -50,7 +52,7 @@ impl Health {
     fn look(&mut self, hub: SocketAddr) {
         let start = Instant::now();
         self.looks += 1;
-        if !is_well(hub) {
+        if !wire::is_well(FROM, hub, "/healthz", PATIENCE) {
             self.failed += 1;
         }
         self.longest = self.longest.max(start.elapsed());
@@ -62,13 +64,4 @@ impl Watching {
         self.stopped.store(true, Ordering::Relaxed);
         Ok(self.thread.join().map_err(|_| "the health check panicked")?)
     }
-}
-
-fn is_well(hub: SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = wire::connect(Ipv4Addr::new(127, 34, 0, 1), hub, PATIENCE)?;
-        stream.write_all(wire::get("/healthz", &[("Connection", "close")]).as_bytes())?;
-        wire::answer(&mut stream)
-    };
-    ask().is_ok_and(|answer| answer.status == 200)
 }

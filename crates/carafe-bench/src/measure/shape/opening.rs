@@ -1,10 +1,8 @@
 //! How long it takes to open a log, by its size.
 
-use std::env;
 use std::fs;
 use std::io::{Write, stdin};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use carafe_log::{DiskLog, DiskOptions, IdempotencyKey, Publication, Read};
@@ -18,6 +16,7 @@ use crate::outcome::Outcome;
 use crate::section::{Curve, Section};
 use crate::segment;
 use crate::series::Series;
+use crate::server::this_program;
 use crate::workload::topics;
 
 use super::bench::{Bench, amount};
@@ -125,7 +124,7 @@ struct Opened {
 
 impl Opened {
     fn start(folder: &Path) -> Outcome<Self> {
-        let mut command = Command::new(env::current_exe()?);
+        let mut command = this_program()?;
         command.arg("opened").arg(folder);
         let program = Program::start(&command, None)?;
         let seconds = program.next_line(PATIENCE)?.parse()?;

@@ -3,9 +3,7 @@
 mod consumer;
 mod publisher;
 
-use std::env;
 use std::io::Write;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::Bench;
 use crate::child::Program;
 use crate::outcome::Outcome;
+use crate::server::this_program;
 use crate::usage;
 
 use super::engine::Engine;
@@ -64,7 +63,7 @@ pub(crate) struct Options {
 impl EngineLoad {
     /// Starts it; `options` as a person types them.
     pub(crate) fn connected(bench: &Bench, engine: &Engine, options: &str) -> Outcome<Self> {
-        let mut command = Command::new(env::current_exe()?);
+        let mut command = this_program()?;
         command.args(["engine-load", &engine.servers()]).args(options.split_whitespace());
         let load = Self(Program::start(&command, bench.load)?);
         match load.line()?.as_str() {
