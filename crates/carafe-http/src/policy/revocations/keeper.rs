@@ -67,30 +67,34 @@ pub(super) async fn keep(state: Weak<State>, work: Arc<Notify>) {
 /// a log on disk is read again after a restart, and one that is filled from elsewhere.
 async fn store_again(state: &State, turn: &mut Option<Instant>) -> bool {
     let Some(Attached { hub, .. }) = state.attached.get() else { return true };
-    if hub.disk_usage().is_none() && hub.log().refill().is_none() {
+    let is_filled_again = hub.log().refill().is_some();
+    if hub.disk_usage().is_none() && !is_filled_again {
         return true;
     }
-    if due(state, hub).is_none() {
+    let Some(mut next) = due(state, hub) else {
         *turn = None;
         return true;
-    }
-    if hub.log().refill().is_some() {
+    };
+    if is_filled_again {
         let begin = || Instant::now() + TURN.mul_f64(rand::random());
         if Instant::now() < *turn.get_or_insert_with(begin) {
             return true;
         }
     }
     for _ in 0..IN_A_LOOK / BATCH {
-        let Some(due) = due(state, hub) else { return true };
-        let batch = due.iter().map(Record::publication).collect();
+        let batch = next.iter().map(Record::publication).collect();
         if let Err(error) = hub.publish_all(batch).await {
             if !hub.is_draining() {
                 warn!(%error, "cannot store revocations again; trying again in a second");
             }
             return true;
         }
+        match due(state, hub) {
+            Some(rest) => next = rest,
+            None => return true,
+        }
     }
-    due(state, hub).is_none()
+    false
 }
 
 fn due(state: &State, hub: &Hub) -> Option<Vec<Record>> {
