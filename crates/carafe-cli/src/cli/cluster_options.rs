@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
+use super::hub_options::KEY_WINDOW;
 use super::values::positive_duration;
 
 /// The log that this hub shares with others.
@@ -84,7 +85,7 @@ pub(crate) struct EngineOptions {
     #[arg(
         long,
         env = "CARAFE_KEY_WINDOW",
-        default_value = "24h",
+        default_value = KEY_WINDOW,
         value_name = "DURATION",
         value_parser = positive_duration
     )]

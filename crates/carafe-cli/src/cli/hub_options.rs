@@ -18,6 +18,9 @@ use super::values::{
     positive_duration, public_url, retention, segment_bytes,
 };
 
+/// The default of `--key-window`, which all nodes of a cluster and their engine have to share.
+pub(super) const KEY_WINDOW: &str = "24h";
+
 #[derive(Args, Debug)]
 pub(crate) struct HubOptions {
     /// Address to listen on, such as localhost:3000, :3000 for all addresses,
@@ -70,7 +73,7 @@ pub(crate) struct HubOptions {
     #[arg(
         long,
         env = "CARAFE_KEY_WINDOW",
-        default_value = "24h",
+        default_value = KEY_WINDOW,
         value_name = "DURATION",
         value_parser = positive_duration
     )]
