@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carafe_cluster::{Link, Node, Progress};
+use carafe_cluster::{Counters, Link, Node, Progress};
 use carafe_http::Figure;
 
 /// Why load balancers should send clients to another node.
@@ -46,7 +46,8 @@ fn filling(progress: &Progress) -> String {
 /// The metrics of a node.
 pub(super) fn figures(node: &Node) -> Vec<Figure> {
     let progress = node.progress();
-    [gauges(&progress).to_vec(), counters(&progress).to_vec()].concat()
+    let counters = &progress.counters;
+    [&gauges(&progress)[..], &publishing(counters), &reading(counters)].concat()
 }
 
 fn gauges(progress: &Progress) -> [Figure; 7] {
@@ -90,8 +91,8 @@ fn gauges(progress: &Progress) -> [Figure; 7] {
     ]
 }
 
-fn counters(progress: &Progress) -> [Figure; 12] {
-    let counters = &progress.counters;
+/// What became of the commits of this node.
+fn publishing(counters: &Counters) -> [Figure; 6] {
     [
         Figure::counter(
             "carafe_cluster_commits",
@@ -119,6 +120,12 @@ fn counters(progress: &Progress) -> [Figure; 12] {
             "Commits that the engine has refused",
             counters.refused,
         ),
+    ]
+}
+
+/// What the node has read from the engine, of all nodes.
+fn reading(counters: &Counters) -> [Figure; 6] {
+    [
         Figure::counter(
             "carafe_cluster_applied_commits",
             "Commits of all nodes that were read from the engine",
