@@ -46,9 +46,9 @@ const OVERHEAD: usize = 16 << 10;
 /// What a node is started with.
 pub(crate) struct Cluster {
     pub(crate) url: EngineUrl,
-    pub(crate) options: ClusterOptions,
+    options: ClusterOptions,
     /// The options as they were given: defaults give way to the engine's limits.
-    pub(crate) given: Settings,
+    given: Settings,
 }
 
 /// Completes with the reason when the log on disk fails.
@@ -81,7 +81,7 @@ impl Cluster {
         self.fit(access, &state)?;
         engine::check(&*setup, effective(hub, access)).await?;
         let mut attempts = 0;
-        let Opened { hub, node, failure } = loop {
+        let opened = loop {
             match start_once(&engine, hub, &state, closing).await? {
                 Ok(opened) => break opened,
                 Err(error) if attempts < ATTEMPTS => {
@@ -92,12 +92,12 @@ impl Cluster {
                 Err(error) => return Err(Failure::failed(error)),
             }
         };
-        if let Some((node, _)) = &node {
+        if let Some((node, _)) = &opened.node {
             access.readiness = self.readiness(node);
             let node = node.clone();
             access.metrics.add_figures(move || reports::figures(&node));
         }
-        Ok(Opened { hub, node, failure })
+        Ok(opened)
     }
 
     /// `carafe serve --check`: reports what a node would find.
