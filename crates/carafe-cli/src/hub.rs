@@ -1,31 +1,26 @@
 //! `carafe dev` and `carafe serve`: start a hub, serve it until SIGTERM or SIGINT, and drain it.
 
 use std::future::pending;
-use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::time::Duration;
 
-use carafe_cluster::Node;
-use carafe_http::{
-    BasePath, Options, Page, Readiness, Revocations, Rights, Served, ServerOptions, Tls,
-    metrics_router,
-};
+use carafe_http::{BasePath, Options, Page, Rights, Served, ServerOptions, Tls, metrics_router};
 use carafe_hub::Hub;
 use carafe_log::{DiskLog, MemoryLog};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::check;
 use crate::cli::{HubOptions, LogPlace, ServeOptions, Settings};
 use crate::closing::Closing;
-use crate::cluster::{self, Cluster, Gate, LogFailure, NodeEnd, Opened};
+use crate::cluster::{Cluster, Opened};
 use crate::demo::{self, Demo};
 use crate::descriptors::Descriptors;
+use crate::ending::ending;
 use crate::failure::Failure;
 use crate::keys;
+use crate::letting_in::{ended_soon, let_in};
 use crate::listen::{self, Places, Sockets};
 use crate::logging;
 use crate::passed_sockets::PassedSockets;
@@ -35,6 +30,7 @@ use crate::returned;
 use crate::service_manager;
 use crate::settings;
 use crate::startup::Startup;
+use crate::stop_signals::StopSignals;
 
 /// Runs a hub for development, open to programs and pages of this machine.
 pub(crate) async fn dev(
@@ -142,7 +138,7 @@ async fn run(start: Start<'_>) -> Result<(), Failure> {
     let again = passed.is_empty().then(|| closing.clone());
     // Before the log is opened, which may take long: a port in use is reported at once.
     let sockets = listen::open(options, &mut passed)?;
-    let Opened { hub, node, failure } = match &cluster {
+    let Opened { hub, node: filling, failure } = match &cluster {
         None => open_log(options, closing)?,
         Some(cluster) => tokio::select! {
             started = cluster.start(options, &mut access, closing) => started?,
@@ -153,13 +149,13 @@ async fn run(start: Start<'_>) -> Result<(), Failure> {
     let metrics = serve_metrics(options, &mut passed, hub.clone(), &access)?;
     tokio::spawn(returned::give_back(access.body_budget.clone()));
     let startup = Startup::of(options, cluster.as_ref().map(|cluster| &cluster.url), &access);
-    let (node, gate) = node.unzip();
-    let filling = node.clone().zip(gate);
+    let node = filling.as_ref().map(|(node, _)| node.clone());
+    let is_node = node.is_some();
     let letting_in = let_in(filling, access.revocations.clone(), access.readiness.clone());
     let mut app = carafe_http::router(hub.clone(), access);
     // Before the first request, and an error ends the program: the hub must not accept tokens that
     // it cannot check. A node may take long, and rejects clients meanwhile.
-    let letting_in = ended_soon(letting_in, node.is_some()).await?;
+    let letting_in = ended_soon(letting_in, is_node).await?;
     if let Some((hub, access)) = demo.as_ref().map(Demo::endpoint) {
         let path = format!("{}{}", options.base_path, demo::PATH);
         app = app.nest_service(&path, carafe_http::router(hub, access));
@@ -168,7 +164,6 @@ async fn run(start: Start<'_>) -> Result<(), Failure> {
     let Sockets { listeners, places } = sockets;
     announce(&startup, options, &places, metrics.as_ref(), scheme);
     service_manager::is_ready(hub.clone());
-    let is_node = node.is_some();
     let ending = ending(node, failure, letting_in, again);
     let stop = first_of(signals.stop(hub.clone(), options.shutdown_delay), ending);
     let (sender, stopped) = oneshot::channel();
@@ -231,44 +226,6 @@ async fn stop_instead(closing: Closing) {
 /// How long a node waits for its last commits when it stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a node waits before it listens, to have filled by then.
-const SHORT: Duration = Duration::from_secs(2);
-
-/// Lets clients in when the log has what the engine has, and the hub knows what is revoked.
-async fn let_in(
-    filling: Option<(Node, Gate)>,
-    revocations: Revocations,
-    readiness: Readiness,
-) -> Result<(), Failure> {
-    revocations.load().await.map_err(Failure::failed)?;
-    // Only now: its log may trim a revocation soon after it was read from the engine.
-    if let Some((node, gate)) = filling {
-        gate.open();
-        node.filled().await;
-        info!("this node has what the engine has: clients are let in");
-    }
-    readiness.open();
-    Ok(())
-}
-
-/// Waits for the end of something, which for a node may come later: then it is returned.
-async fn ended_soon(
-    letting_in: impl Future<Output = Result<(), Failure>> + Send + 'static,
-    is_node: bool,
-) -> Result<Option<Ending>, Failure> {
-    let mut letting_in: Ending = Box::pin(letting_in);
-    if !is_node {
-        return letting_in.await.map(|()| None);
-    }
-    match timeout(SHORT, &mut letting_in).await {
-        Ok(done) => done.map(|()| None),
-        Err(_) => {
-            info!("this node is filling, and rejects clients until it has what the engine has");
-            Ok(Some(letting_in))
-        }
-    }
-}
-
 /// The URL of a socket, or the place of a Unix socket.
 fn url(scheme: &str, address: &str, base_path: &BasePath) -> String {
     match address.starts_with("unix:") {
@@ -318,43 +275,6 @@ fn open_log(options: &HubOptions, closing: &Closing) -> Result<Opened, Failure> 
     }
 }
 
-/// Completes when the hub must end: with `Ok` to start again.
-type Ending = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
-
-/// What ends a hub that nobody stops: its log fails, or its node cannot go on. `again` is told if a
-/// new start is all it needs.
-async fn ending(
-    node: Option<Node>,
-    failure: LogFailure,
-    letting_in: Option<Ending>,
-    again: Option<Closing>,
-) -> Result<(), Failure> {
-    let node_ends = async {
-        match node {
-            Some(node) => cluster::end(node).await,
-            None => pending().await,
-        }
-    };
-    let not_let_in = async {
-        match letting_in {
-            Some(letting_in) => letting_in.await.err(),
-            None => None,
-        }
-    };
-    tokio::select! {
-        reason = failure => Err(Failure::failed(format!("the log failed: {reason}"))),
-        Some(failure) = not_let_in => Err(failure),
-        end = node_ends => match (end, again) {
-            (NodeEnd::StartAgain(_), Some(closing)) => {
-                closing.start_again();
-                Ok(())
-            }
-            (NodeEnd::StartAgain(why), None) => Err(Failure::failed(format!("{why}: start the hub again"))),
-            (NodeEnd::Failed(failure), _) => Err(failure),
-        },
-    }
-}
-
 /// Waits for a signal to stop, or for what ends the hub without one.
 async fn first_of(
     stop: impl Future<Output = ()>,
@@ -363,41 +283,5 @@ async fn first_of(
     tokio::select! {
         () = stop => Ok(()),
         ended = ending => ended,
-    }
-}
-
-/// SIGTERM, from service managers, and SIGINT, from the keyboard.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Completes when the hub shall drain: with a signal, or as much later as load balancers need
-    /// to learn that the hub retires. A second signal ends the wait.
-    async fn stop(mut self, hub: Hub, delay: Duration) {
-        self.next().await;
-        if delay.is_zero() {
-            return;
-        }
-        hub.retire();
-        service_manager::retires();
-        info!(?delay, "/readyz returns 503; serving until the shutdown delay is over");
-        tokio::select! {
-            () = sleep(delay) => {}
-            () = self.next() => {}
-        }
     }
 }
