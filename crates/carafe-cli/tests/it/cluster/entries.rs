@@ -80,12 +80,30 @@ fn bearer(mut claims: Value) -> String {
     format!("Authorization: Bearer {}", Signer::secret(SECRET).unwrap().sign(&claims).unwrap())
 }
 
-/// Nodes that know tokens.
-fn two_with_keys() -> (Nodes, NamedTempFile) {
+fn secret_file() -> NamedTempFile {
     let mut secret = NamedTempFile::new().unwrap();
     secret.write_all(SECRET.as_bytes()).unwrap();
+    secret
+}
+
+/// Nodes that know tokens.
+fn two_with_keys() -> (Nodes, NamedTempFile) {
+    let secret = secret_file();
     let nodes = two(&["--secret-file", secret.path().to_str().unwrap()]);
     (nodes, secret)
+}
+
+/// The status of a publish with this token.
+fn publish_with(token: &str, nodes: &Nodes, node: usize) -> u16 {
+    let headers = [token, "Content-Type: text/plain"];
+    request(nodes.address(node), "POST", "/events/a", &headers, b"x").status
+}
+
+fn revoke_ann(nodes: &Nodes) {
+    let headers = [&*bearer(json!({"revoke": true})), "Content-Type: application/json"];
+    let body = json!({"subject": "ann"}).to_string();
+    let revoked = request(nodes.address(0), "POST", "/revocations", &headers, body.as_bytes());
+    assert_eq!(revoked.status, 201, "{}", revoked.body);
 }
 
 #[test]
@@ -95,16 +113,10 @@ fn a_token_that_was_revoked_at_one_node_is_refused_at_the_other_and_after_a_rest
     }
     let (mut nodes, _secret) = two_with_keys();
     let token = bearer(json!({"sub": "ann", "publish": ["*"], "subscribe": ["*"]}));
-    let publish = |nodes: &Nodes, node: usize| {
-        let headers = [&*token, "Content-Type: text/plain"];
-        request(nodes.address(node), "POST", "/events/a", &headers, b"x").status
-    };
+    let publish = |nodes: &Nodes, node| publish_with(&token, nodes, node);
     let mut stream = Stream::open(nodes.address(1), "/events/a", &[&token]);
     assert_eq!((publish(&nodes, 0), publish(&nodes, 1)), (201, 201));
-    let headers = [&*bearer(json!({"revoke": true})), "Content-Type: application/json"];
-    let body = json!({"subject": "ann"}).to_string();
-    let revoked = request(nodes.address(0), "POST", "/revocations", &headers, body.as_bytes());
-    assert_eq!(revoked.status, 201, "{}", revoked.body);
+    revoke_ann(&nodes);
     eventually("the other node refuses the token", || publish(&nodes, 1) == 401);
     assert_ne!(stream.by_ref().last().unwrap().event_type, "message", "its stream has ended");
     // The copy in memory is filled again before the node serves anybody.
@@ -119,8 +131,7 @@ fn a_revocation_that_a_copy_trims_while_it_fills_is_in_force() {
     if !is_here("a_revocation_that_a_copy_trims_while_it_fills_is_in_force") {
         return;
     }
-    let mut secret = NamedTempFile::new().unwrap();
-    secret.write_all(SECRET.as_bytes()).unwrap();
+    let secret = secret_file();
     let secret = secret.path().to_str().unwrap();
     let small = ["--history-bytes", "128KiB", "--segment-bytes", "4KiB", "--secret-file", secret];
     // The engine keeps more than the node.
@@ -129,22 +140,15 @@ fn a_revocation_that_a_copy_trims_while_it_fills_is_in_force() {
     assert!(run(&["cluster", "create", &url], "").status.success());
     let mut nodes = Nodes::on(nats, url, &[Copy::Disk], &small);
     let token = bearer(json!({"sub": "ann", "publish": ["*"]}));
-    let publish = |nodes: &Nodes| {
-        let headers = [&*token, "Content-Type: text/plain"];
-        request(nodes.address(0), "POST", "/events/a", &headers, b"x").status
-    };
-    assert_eq!(publish(&nodes), 201);
-    let headers = [&*bearer(json!({"revoke": true})), "Content-Type: application/json"];
-    let body = json!({"subject": "ann"}).to_string();
-    let revoked = request(nodes.address(0), "POST", "/revocations", &headers, body.as_bytes());
-    assert_eq!(revoked.status, 201, "{}", revoked.body);
+    assert_eq!(publish_with(&token, &nodes, 0), 201);
+    revoke_ann(&nodes);
     let data = "x".repeat(4000);
-    (0..100).for_each(|_| drop(crate::http::publish(nodes.address(0), "/events/b", &data)));
+    (0..100).for_each(|_| drop(publish(nodes.address(0), "/events/b", &data)));
     nodes.kill(0);
     std::fs::remove_dir_all(nodes.folder(0)).unwrap();
     nodes.start_node(0);
     eventually("the node has filled", || get(nodes.address(0), "/readyz").status == 200);
-    assert_eq!(publish(&nodes), 401);
+    assert_eq!(publish_with(&token, &nodes, 0), 401);
 }
 
 #[test]

@@ -131,23 +131,24 @@ impl Publishing {
     /// What was not acknowledged may have been stored or not.
     async fn publish_once(&mut self, number: u64) {
         let event = Publish::to(&self.topic, number.to_string());
-        let node = self.random.random_range(0..self.nodes.len());
-        match timeout(REQUEST, self.nodes[node].publish(&event)).await {
-            Ok(Ok(id)) => self.oracle.acknowledged(&self.topic, number, &id),
-            _ => sleep(Duration::from_millis(20)).await,
-        }
+        self.attempt(number, &event).await;
     }
 
     /// At another node after each failure: the key keeps the event from being there twice.
     async fn publish(&mut self, number: u64) {
         let event = Publish::to(&self.topic, number.to_string()).with_key(number.to_string());
-        loop {
-            let node = self.random.random_range(0..self.nodes.len());
-            match timeout(REQUEST, self.nodes[node].publish(&event)).await {
-                Ok(Ok(id)) => return self.oracle.acknowledged(&self.topic, number, &id),
-                _ => sleep(Duration::from_millis(20)).await,
-            }
-        }
+        while !self.attempt(number, &event).await {}
+    }
+
+    /// Publishes at any node, and answers whether that was acknowledged.
+    async fn attempt(&mut self, number: u64, event: &Publish) -> bool {
+        let node = self.random.random_range(0..self.nodes.len());
+        let Ok(Ok(id)) = timeout(REQUEST, self.nodes[node].publish(event)).await else {
+            sleep(Duration::from_millis(20)).await;
+            return false;
+        };
+        self.oracle.acknowledged(&self.topic, number, &id);
+        true
     }
 }
 
