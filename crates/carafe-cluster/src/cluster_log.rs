@@ -12,12 +12,13 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::comparison::compare;
 use crate::engine::Engine;
 use crate::node::Node;
 use crate::offsets::sequence_of;
 use crate::options::ClusterOptions;
 use crate::place::{Divergence, Place};
-use crate::plan::{Plan, PlanError, plan};
+use crate::plan::PlanError;
 use crate::publish::Publisher;
 use crate::replicate::Replicator;
 use crate::shared::Shared;
@@ -83,12 +84,9 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
         local: L,
         options: ClusterOptions,
     ) -> Result<Self, StartError> {
-        match plan(&*engine, &local).await? {
-            Plan::GoOn => {}
-            Plan::GoBack { why, .. } | Plan::Clear { why, .. } => return Err(why.into()),
-        }
-        let state = engine.state().await.map_err(PlanError::from)?;
         let place = Place::of(&local.span());
+        let (state, judgement) = compare(&*engine, &place).await.map_err(PlanError::from)?;
+        judgement?;
         let local = Arc::new(local);
         let shared = Arc::new(Shared::new(options, state.payload, place.applied));
         shared.keeps(&state);

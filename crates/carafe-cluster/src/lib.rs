@@ -11,6 +11,7 @@
 
 mod check;
 mod cluster_log;
+mod comparison;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod engine;

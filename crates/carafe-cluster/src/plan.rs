@@ -3,6 +3,7 @@
 use carafe_log::{Read, ReadError};
 use carafe_protocol::{Generation, Offset, Position};
 
+use crate::comparison::compare;
 use crate::engine::{Engine, EngineError, State};
 use crate::offsets::{first_offset, offset_before, sequence_of};
 use crate::place::{Divergence, Place, is_of};
@@ -66,12 +67,8 @@ pub enum PlanError {
 /// # Errors
 /// When the engine does not answer, or the log cannot be read.
 pub async fn plan<R: Read + ?Sized>(engine: &dyn Engine, log: &R) -> Result<Plan, PlanError> {
-    let (state, place) = (engine.state().await?, Place::of(&log.span()));
-    let message = match place.compared(&state) {
-        Some(sequence) => engine.get(sequence).await?,
-        None => None,
-    };
-    let Err(why) = place.judge(&state, message.as_ref()) else { return Ok(Plan::GoOn) };
+    let (state, judgement) = compare(engine, &Place::of(&log.span())).await?;
+    let Err(why) = judgement else { return Ok(Plan::GoOn) };
     let to = match why {
         Divergence::LostTail { .. } | Divergence::OtherMessage { .. } => {
             last_common(engine, log, &state).await?

@@ -12,6 +12,7 @@ use super::backoff::Backoff;
 use super::round::{Obstacle, Round};
 use super::suspicion::Suspicion;
 use super::window::forgets_keys;
+use crate::comparison::compare;
 use crate::engine::{Engine, EngineError, HEARTBEAT, State, Tail};
 use crate::message::{MessageId, Stored};
 use crate::offsets::sequence_of;
@@ -122,13 +123,9 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 
     /// Compares the newest applied commit with the engine's.
     async fn compare(&mut self) -> Result<State, Interruption> {
-        let state = bounded(self.engine.state()).await?;
-        let message = match self.place.compared(&state) {
-            Some(sequence) => bounded(self.engine.get(sequence)).await?,
-            None => None,
-        };
+        let (state, judgement) = compare(&*self.engine, &self.place).await?;
         self.compared = Instant::now();
-        if let Err(why) = self.place.judge(&state, message.as_ref()) {
+        if let Err(why) = judgement {
             let is_certain = self.suspicion.confirm(why, self.shared.options.believe_after);
             let again = || Interruption::Again(format!("the engine is asked again, since {why}"));
             return Err(if is_certain { Interruption::Stop(why.into()) } else { again() });
