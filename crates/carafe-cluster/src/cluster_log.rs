@@ -88,8 +88,7 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
         let (state, judgement) = compare(&*engine, &place).await.map_err(PlanError::from)?;
         judgement?;
         let local = Arc::new(local);
-        let shared = Arc::new(Shared::new(options, state.payload, place.applied));
-        shared.keeps(&state);
+        let shared = Arc::new(Shared::new(options, &state, place.applied));
         let publisher = Publisher::new(Arc::clone(&engine), Arc::clone(&shared));
         let replicator = Replicator::new(engine, Arc::clone(&local), Arc::clone(&shared), place);
         let tasks = vec![tokio::spawn(publisher.run()), tokio::spawn(replicator.run())];
@@ -196,8 +195,7 @@ impl<L: Read> Read for ClusterLog<L> {
     }
 
     fn refill(&self) -> Option<Refill> {
-        // Whatever it is: this log is filled again when it is lost.
-        Some(self.shared.refill().unwrap_or(Refill { after: 0, age: None }))
+        Some(self.shared.refill())
     }
 
     fn waiting_erasures(&self) -> WaitingErasures {

@@ -19,8 +19,6 @@ pub(crate) struct Shared {
     outbox: Mutex<Outbox>,
     counters: Mutex<Counters>,
     status: watch::Sender<Status>,
-    /// What the engine keeps, as it was when the node compared itself with it.
-    refill: Mutex<Option<Refill>>,
     /// Something was published.
     pub(crate) published: Notify,
     /// Nobody waits for an answer.
@@ -34,10 +32,12 @@ struct Status {
     trouble: Option<String>,
     applied: u64,
     last: u64,
+    /// What the engine keeps, as it was when the node compared itself with it.
+    refill: Refill,
     fill: Option<Fill>,
     is_filled: bool,
-    /// What the engine had when the tail began to arrive.
-    target: u64,
+    /// What the engine had when the tail began to arrive. `None` until one does.
+    target: Option<u64>,
     forgets_keys: bool,
     stopped: Option<Stopped>,
     /// The engine has given an own commit a sequence that was applied before.
@@ -51,7 +51,12 @@ impl Status {
     }
 
     fn is_caught_up(&self) -> bool {
-        self.fill.is_some() && self.applied >= self.target
+        self.target.is_some_and(|target| self.applied >= target)
+    }
+
+    /// The engine's newest message is at least this one.
+    fn heard_of(&mut self, last: u64) {
+        self.last = self.last.max(last);
     }
 
     fn link(&mut self, link: Link) {
@@ -61,27 +66,32 @@ impl Status {
     }
 }
 
+/// What a log is filled with again that was lost.
+fn refill(state: &State) -> Refill {
+    Refill { after: offset_before(state.first), age: state.age }
+}
+
 impl Shared {
-    pub(crate) fn new(options: ClusterOptions, payload: usize, applied: u64) -> Self {
+    pub(crate) fn new(options: ClusterOptions, state: &State, applied: u64) -> Self {
         let status = Status {
             link: Link::Connecting,
             since: Instant::now(),
             trouble: None,
             applied,
             last: applied,
+            refill: refill(state),
             fill: None,
             is_filled: false,
-            target: 0,
+            target: None,
             forgets_keys: false,
             stopped: None,
             is_doubtful: false,
         };
         Self {
             options,
-            outbox: Mutex::new(Outbox::new(options.waiting_bytes, payload)),
+            outbox: Mutex::new(Outbox::new(options.waiting_bytes, state.payload)),
             counters: Mutex::default(),
             status: watch::Sender::new(status),
-            refill: Mutex::default(),
             published: Notify::new(),
             idle: Notify::new(),
         }
@@ -95,14 +105,17 @@ impl Shared {
         count(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The engine keeps this.
-    pub(crate) fn keeps(&self, state: &State) {
-        let refill = Refill { after: offset_before(state.first), age: state.age };
-        *self.refill.lock().unwrap_or_else(PoisonError::into_inner) = Some(refill);
+    /// The node has compared itself with the engine, which has this.
+    pub(crate) fn compared(&self, state: &State) {
+        self.moved(|status| {
+            status.heard_of(state.last);
+            status.refill = refill(state);
+        });
+        self.outbox().set_payload(state.payload);
     }
 
-    pub(crate) fn refill(&self) -> Option<Refill> {
-        *self.refill.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn refill(&self) -> Refill {
+        self.status.borrow().refill
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -126,15 +139,15 @@ impl Shared {
     /// The tail arrives, and the engine's newest message was `last` before.
     pub(crate) fn following(&self, last: u64) {
         let (mut applied, mut was_following) = (0, true);
-        self.status.send_modify(|status| {
+        self.moved(|status| {
             (applied, was_following) = (status.applied, status.link == Link::Following);
             status.link(Link::Following);
             status.trouble = None;
             let fill = Fill { from: status.applied + 1, to: last };
             status.fill.get_or_insert(fill);
-            status.target = last;
+            status.target = Some(last);
+            status.heard_of(last);
         });
-        self.heard_of(last);
         self.count(|counters| counters.tails += 1);
         if !was_following {
             tracing::info!(applied, last, "the node follows the engine");
@@ -161,20 +174,15 @@ impl Shared {
     pub(crate) fn applied(&self, sequence: u64) {
         self.moved(|status| {
             status.applied = sequence;
-            status.last = status.last.max(sequence);
+            status.heard_of(sequence);
         });
-    }
-
-    /// The engine's newest message is at least this one.
-    pub(crate) fn heard_of(&self, last: u64) {
-        self.moved(|status| status.last = status.last.max(last));
     }
 
     /// The engine has acknowledged an own commit.
     pub(crate) fn acknowledged(&self, sequence: u64) {
         self.moved(|status| {
             status.is_doubtful |= sequence <= status.applied;
-            status.last = status.last.max(sequence);
+            status.heard_of(sequence);
         });
     }
 

@@ -134,9 +134,7 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         // Only an empty log may begin later.
         self.place.applied = self.place.applied.max(state.first.saturating_sub(1));
         self.shared.applied(self.place.applied);
-        self.shared.heard_of(state.last);
-        self.shared.keeps(&state);
-        self.shared.outbox().set_payload(state.payload);
+        self.shared.compared(&state);
         self.check_window().await;
         Ok(state)
     }
