@@ -1,8 +1,8 @@
 //! The task that sends the commits of a node to the engine.
 
 use std::future::Future;
+use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use carafe_log::AppendError;
 use tokio::select;
@@ -22,7 +22,7 @@ pub(crate) struct Publisher {
     engine: Arc<dyn Engine>,
     shared: Arc<Shared>,
     /// Whether the last commit was refused, which is logged once.
-    was_refused: AtomicBool,
+    was_refused: bool,
 }
 
 /// What has become of a commit.
@@ -38,11 +38,11 @@ enum Outcome {
 
 impl Publisher {
     pub(crate) fn new(engine: Arc<dyn Engine>, shared: Arc<Shared>) -> Self {
-        Self { engine, shared, was_refused: AtomicBool::new(false) }
+        Self { engine, shared, was_refused: false }
     }
 
     /// Runs until the node stops.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let _guard = StopOnPanic(Arc::clone(&self.shared));
         // While the tail is away, no publisher could be answered: nothing is sent then.
         while self.shared.is_open().await {
@@ -56,17 +56,17 @@ impl Publisher {
         }
     }
 
-    async fn send(&self, Outgoing { message, mut delivered }: Outgoing) {
+    async fn send(&mut self, Outgoing { message, mut delivered }: Outgoing) {
         let id = message.id;
         match self.outcome(message, &mut delivered).await {
-            Outcome::Delivered => self.was_refused.store(false, Ordering::Relaxed),
+            Outcome::Delivered => self.was_refused = false,
             Outcome::Stored(sequence) => {
-                self.was_refused.store(false, Ordering::Relaxed);
+                self.was_refused = false;
                 self.shared.outbox().land(id);
                 self.shared.acknowledged(sequence);
             }
             Outcome::Refused(why) => {
-                if !self.was_refused.swap(true, Ordering::Relaxed) {
+                if !mem::replace(&mut self.was_refused, true) {
                     tracing::error!(why, "the engine refuses what is published");
                 }
                 self.shared.count(|counters| counters.refused += 1);

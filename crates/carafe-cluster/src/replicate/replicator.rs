@@ -262,7 +262,7 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         self.shared.count(|counters| {
             counters.commits += commits;
             counters.batches += batches;
-            counters.applied_commits += count(ids);
+            counters.applied_commits += ids.len() as u64;
             counters.applied_entries += entries as u64;
         });
         self.shared.notify_if_idle();
@@ -292,8 +292,4 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 async fn next(tail: &mut dyn Tail) -> Result<Vec<Stored>, Interruption> {
     let silent = |_| Interruption::Again("the tail is silent".into());
     Ok(timeout(SILENCE, tail.next()).await.map_err(silent)??)
-}
-
-fn count<T>(items: &[T]) -> u64 {
-    items.len() as u64
 }
