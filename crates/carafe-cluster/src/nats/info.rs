@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use serde::de::Error;
+use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 /// The answer to `STREAM.INFO`, as far as it matters.
@@ -74,9 +74,9 @@ pub(super) struct StreamConfig {
     #[serde(default)]
     pub(super) sealed: bool,
     #[serde(default)]
-    pub(super) mirror: Option<serde::de::IgnoredAny>,
+    pub(super) mirror: Option<IgnoredAny>,
     #[serde(default)]
-    pub(super) sources: Option<Vec<serde::de::IgnoredAny>>,
+    pub(super) sources: Option<Vec<IgnoredAny>>,
     #[serde(default)]
     pub(super) persist_mode: Option<String>,
     #[serde(default)]

@@ -1,9 +1,12 @@
 //! An ordered consumer.
 
+use std::time::Duration;
+
 use async_nats::{StatusCode, Subject, Subscriber};
 use carafe_log::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::IgnoredAny;
 
 use super::api::call;
 use super::message::Delivered;
@@ -17,7 +20,7 @@ const MESSAGES: usize = 256;
 const BYTES: usize = 4 << 20;
 
 /// How long the server keeps a consumer that nobody reads.
-const INACTIVE: std::time::Duration = std::time::Duration::from_secs(10);
+const INACTIVE: Duration = Duration::from_secs(10);
 
 /// A consumer that pushes the messages of a stream, numbers what it delivers, and sends heartbeats
 /// while there is nothing to deliver. It keeps no state that outlives it.
@@ -53,9 +56,6 @@ struct ConsumerConfig<'a> {
     num_replicas: usize,
 }
 
-#[derive(Deserialize)]
-struct Consumer {}
-
 impl NatsTail {
     pub(super) async fn begin(
         session: Session,
@@ -80,7 +80,7 @@ impl NatsTail {
         };
         let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
         let body = CreateConsumer { stream_name: stream, config };
-        let _: Consumer = call(&session.client, subject, &body, ATTEMPT).await?;
+        let _: IgnoredAny = call(&session.client, subject, &body, ATTEMPT).await?;
         Ok(Self {
             session,
             messages,

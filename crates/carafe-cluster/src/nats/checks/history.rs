@@ -24,10 +24,9 @@ pub(super) fn discard(config: &StreamConfig) -> Finding {
 pub(super) fn key_window(config: &StreamConfig, requirements: Requirements) -> Finding {
     let window = requirements.key_window;
     let known = format!("keys are known for {window:?}");
-    let kept = |age: Option<Duration>, least: Duration| age.is_none_or(|age| age >= least);
+    let shorter = |age: Option<Duration>, least: Duration| age.filter(|age| *age < least);
     let (stream, nodes) = (config.max_age, requirements.history_age);
-    if !kept(stream, window) {
-        let age = stream.unwrap_or_default();
+    if let Some(age) = shorter(stream, window) {
         let text = format!(
             "the stream keeps messages for {age:?}, and {known}: raise its max_age to {:?}, or \
              lower --key-window",
@@ -35,16 +34,14 @@ pub(super) fn key_window(config: &StreamConfig, requirements: Requirements) -> F
         );
         return Finding::refusal("key window", text);
     }
-    if !kept(nodes, window) {
-        let age = nodes.unwrap_or_default();
+    if let Some(age) = shorter(nodes, window) {
         let text = format!(
             "nodes keep entries for {age:?}, and {known}: raise --history-age, or lower \
              --key-window"
         );
         return Finding::refusal("key window", text);
     }
-    if !kept(stream, 2 * window) {
-        let age = stream.unwrap_or_default();
+    if let Some(age) = shorter(stream, 2 * window) {
         let text = format!(
             "the stream keeps messages for {age:?}, and {known}: a node that starts empty may \
              decide otherwise than the others about what is repeated in its first {window:?}. \
