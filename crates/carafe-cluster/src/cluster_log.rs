@@ -100,12 +100,6 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
     pub fn node(&self) -> Node {
         Node(Arc::clone(&self.shared))
     }
-
-    /// The local log.
-    #[must_use]
-    pub fn local(&self) -> &Arc<L> {
-        &self.local
-    }
 }
 
 impl<L: Read> ClusterLog<L> {

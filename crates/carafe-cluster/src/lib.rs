@@ -2,7 +2,7 @@
 //! them.
 //!
 //! An [`Engine`] stores [`Message`]s, numbers them, and lets each node follow them by a [`Tail`].
-//! `NatsEngine` is NATS JetStream. [`ClusterUrl`] names an engine, and [`open`] connects to it.
+//! [`ClusterUrl`] names one on NATS JetStream, and [`open`] connects to it.
 //!
 //! [`ClusterLog`] is the log of one node, for its hub. [`plan`] says what has to be done with the
 //! log that a node has, before it starts.
@@ -37,7 +37,7 @@ pub use engine::{ATTEMPT, Engine, EngineError, HEARTBEAT, Identity, State, Tail}
 pub use memory::{Counts, MemoryEngine, Outcome, Snapshot};
 pub use message::{BadMessageId, Message, MessageId, NoCommit, Stored};
 #[cfg(feature = "nats")]
-pub use nats::{BadClusterUrl, BadCredentials, ClusterUrl, Credentials, NatsEngine, open};
+pub use nats::{BadClusterUrl, BadCredentials, ClusterUrl, Credentials, open};
 pub use node::Node;
 pub use offsets::{first_offset, offset_before, sequence_of};
 pub use options::ClusterOptions;

@@ -38,7 +38,7 @@ pub async fn open(url: ClusterUrl) -> Result<Arc<dyn Setup>, EngineError> {
 }
 
 /// A stream of NATS JetStream as an engine.
-pub struct NatsEngine {
+struct NatsEngine {
     url: ClusterUrl,
     sessions: Sessions,
     /// As the stream was when it was last asked for.
@@ -62,10 +62,7 @@ struct GetMessage {
 impl NatsEngine {
     /// Connects to one of the servers. A connection that is lost later is made again with the next
     /// request.
-    ///
-    /// # Errors
-    /// When no server can be reached, or none accepts the credentials.
-    pub async fn connect(url: ClusterUrl) -> Result<Self, EngineError> {
+    async fn connect(url: ClusterUrl) -> Result<Self, EngineError> {
         let sessions = Sessions::new(url.clone());
         sessions.get().await?;
         Ok(Self { url, sessions, known: Mutex::new(None) })

@@ -61,12 +61,6 @@ impl ClusterUrl {
         Self { certificate: Some((certificate, key)), ..self }
     }
 
-    /// The name of the stream.
-    #[must_use]
-    pub fn stream(&self) -> &str {
-        &self.stream
-    }
-
     pub(super) fn addresses(&self) -> Result<Vec<ServerAddr>, BadClusterUrl> {
         let scheme = if self.tls { "tls" } else { "nats" };
         let parsed = self.servers.iter().map(|server| format!("{scheme}://{server}").parse());
@@ -186,7 +180,7 @@ mod tests {
     fn a_url_names_servers_stream_and_replicas() {
         let url = parse("nats://a,b:4223,[::1],[::1]:4224,127.0.0.1:1/my-Events_2?replicas=5");
         assert_eq!(url.servers, ["a:4222", "b:4223", "[::1]:4222", "[::1]:4224", "127.0.0.1:1"]);
-        assert_eq!((url.stream(), url.replicas, url.tls), ("my-Events_2", Some(5), false));
+        assert_eq!((&*url.stream, url.replicas, url.tls), ("my-Events_2", Some(5), false));
         assert!(url.credentials.is_none());
         assert!(url.addresses().unwrap().iter().all(|address| !address.tls_required()));
 
