@@ -55,16 +55,10 @@ pub trait Read: Send + Sync {
 
     /// Whether a topic has ended, and whether its producer was asked to stop. Answers from memory.
     /// The state is at least as new as the newest entry that a reader or follower has.
-    ///
-    /// By default no topic ends.
-    fn topic_state(&self, _topic: &Topic) -> TopicState {
-        TopicState::default()
-    }
+    fn topic_state(&self, topic: &Topic) -> TopicState;
 
     /// The number of topics that the log knows to have ended or to be stopped.
-    fn ended_topics(&self) -> usize {
-        0
-    }
+    fn ended_topics(&self) -> usize;
 
     /// Whether reading can resume after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;

@@ -76,6 +76,10 @@ impl Read for SlowLog {
         self.0.log.topic_state(topic)
     }
 
+    fn ended_topics(&self) -> usize {
+        self.0.log.ended_topics()
+    }
+
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
         self.0.log.find(position)
     }

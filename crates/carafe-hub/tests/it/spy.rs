@@ -131,6 +131,10 @@ impl Read for Spy {
         self.log().topic_state(topic)
     }
 
+    fn ended_topics(&self) -> usize {
+        self.log().ended_topics()
+    }
+
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
         self.log().find(position)
     }
