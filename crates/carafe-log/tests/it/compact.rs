@@ -11,13 +11,13 @@ use carafe_log::contract::helpers::{
 use carafe_log::contract::latest::agrees_with;
 use carafe_log::{
     Access, Append, DiskLog, Entry, Erase, ExternalId, Find, Grant, IdempotencyKey, Kind,
-    LatestQuery, OfflineLog, Publication, Read, Removed,
+    LatestQuery, Publication, Read, Removed,
 };
 use carafe_protocol::{Position, Topic, TopicMatcher};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::disk::{all, open, small_segments};
+use crate::disk::{all, open, small_segments, verify};
 use crate::sim::SimDisk;
 
 fn compacting(disk: &SimDisk) -> DiskLog {
@@ -79,7 +79,7 @@ fn superseded_events_are_dropped_and_all_positions_stay_valid() {
     let first_of_all = [TopicMatcher::any()];
     assert_eq!(before_last(&log, kept.len(), &first_of_all), log.span().start);
     drop(log);
-    assert_eq!(OfflineLog::on(Arc::new(disk)).verify(&mut |_, _| {}).unwrap(), []);
+    assert_eq!(verify(&disk), []);
 }
 
 #[test]
@@ -284,6 +284,6 @@ fn after_any_crash_during_a_compaction_the_newest_events_are_there() {
             assert!(newest.is_none_or(|newest| newest.publication.is_event()), "{done}");
         }
         drop(log);
-        assert_eq!(OfflineLog::on(Arc::new(image)).verify(&mut |_, _| {}).unwrap(), []);
+        assert_eq!(verify(&image), []);
     }
 }

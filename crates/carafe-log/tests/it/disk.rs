@@ -8,8 +8,8 @@ use carafe_log::contract::helpers::{
     append, append_one, data, keyed, positions, publication, read_all, topic, wait,
 };
 use carafe_log::{
-    Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, OfflineLog,
-    OpenError, Publication, Read, Storage,
+    Append, AppendError, Appended, BlockLimit, DiskLog, DiskOptions, Entry, Find, Finding,
+    OfflineLog, OpenError, Publication, Read, Storage,
 };
 use carafe_protocol::{Generation, Position, Topic, TopicMatcher};
 
@@ -42,6 +42,20 @@ pub(crate) fn small_segments() -> DiskOptions {
 
 pub(crate) fn open(disk: &SimDisk, options: DiskOptions) -> Result<DiskLog, OpenError> {
     DiskLog::open_on(Arc::new(disk.clone()), options)
+}
+
+/// The log of a disk that no hub has open.
+pub(crate) fn offline(disk: &SimDisk) -> OfflineLog {
+    OfflineLog::on(Arc::new(disk.clone()))
+}
+
+pub(crate) fn verify(disk: &SimDisk) -> Vec<Finding> {
+    offline(disk).verify(&mut |_, _| {}).unwrap()
+}
+
+/// The names of the files that hold entries.
+pub(crate) fn segments(disk: &SimDisk) -> Vec<String> {
+    disk.content().into_keys().filter(|name| name.ends_with(".segment")).collect()
 }
 
 pub(crate) fn all(log: &DiskLog) -> Vec<Arc<Entry>> {
@@ -195,7 +209,7 @@ fn a_full_disk_refuses_publishers_serves_readers_and_recovers_by_itself() {
     assert_eq!(fill(&mut acknowledged), None);
     assert_eq!(positions(&all(&log)), acknowledged);
     drop(log);
-    assert_eq!(OfflineLog::on(Arc::new(disk.clone())).verify(&mut |_, _| {}).unwrap(), []);
+    assert_eq!(verify(&disk), []);
     assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), acknowledged);
 }
 
@@ -294,7 +308,7 @@ fn a_flipped_bit_is_noticed_and_never_served() {
 /// written.
 fn notices(content: BTreeMap<String, Vec<u8>>, good: &[Arc<Entry>]) -> bool {
     let disk = SimDisk::with(content);
-    let offline = OfflineLog::on(Arc::new(disk.clone()));
+    let offline = offline(&disk);
     let verified = offline.verify(&mut |_, _| {});
     let damaged =
         verified.is_err() || verified.unwrap().iter().any(|finding| finding.loses_entries);

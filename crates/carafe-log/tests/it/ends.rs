@@ -6,13 +6,13 @@ use carafe_log::contract::helpers::{
     append, append_one, positions, publication, supplied, topic, wait,
 };
 use carafe_log::{
-    Append, AppendAt, AppendError, DiskLog, Erase, Kind, OfflineLog, Outcome, Publication, Read,
-    Removed, TopicState,
+    Append, AppendAt, AppendError, DiskLog, Erase, Kind, Outcome, Publication, Read, Removed,
+    TopicState,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::disk::{all, open, small_segments};
+use crate::disk::{all, open, segments, small_segments, verify};
 use crate::faults::append_together;
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
@@ -43,10 +43,6 @@ fn eventful(disk: &SimDisk) -> Vec<TopicState> {
         };
     }
     states(&log)
-}
-
-fn segments(disk: &SimDisk) -> Vec<String> {
-    disk.content().into_keys().filter(|name| name.ends_with(".segment")).collect()
 }
 
 #[test]
@@ -127,21 +123,19 @@ fn every_kind_of_entry_is_read_back_as_it_was_written() {
     assert_eq!(read(&log), written);
     drop(log);
     assert_eq!(read(&open(&disk, small_segments()).unwrap()), written);
-    assert_eq!(OfflineLog::on(std::sync::Arc::new(disk)).verify(&mut |_, _| {}).unwrap(), []);
+    assert_eq!(verify(&disk), []);
 }
 
 #[test]
 fn verify_compares_the_control_entries_of_an_index() {
     let disk = SimDisk::default();
     eventful(&disk);
-    let offline = OfflineLog::on(std::sync::Arc::new(disk.clone()));
-    assert_eq!(offline.verify(&mut |_, _| {}).unwrap(), []);
+    assert_eq!(verify(&disk), []);
     let mut content = disk.content();
     let (name, bytes) = content.iter_mut().find(|(name, _)| name.ends_with(".index")).unwrap();
     let (name, last_of_control) = (name.clone(), bytes.len() - 5);
     bytes[last_of_control] ^= 1;
-    let offline = OfflineLog::on(std::sync::Arc::new(SimDisk::with(content)));
-    let findings = offline.verify(&mut |_, _| {}).unwrap();
+    let findings = verify(&SimDisk::with(content));
     assert_eq!(findings.iter().map(|finding| &finding.file).collect::<Vec<_>>(), [&name]);
 }
 
@@ -267,8 +261,7 @@ fn a_log_of_version_1_continues_in_a_segment_that_older_programs_refuse() {
         assert_eq!(positions(&all(&log)), [before, vec![end]].concat());
         assert_eq!(log.topic_state(&topic("a")).end.unwrap().position, end);
         drop(log);
-        let offline = OfflineLog::on(std::sync::Arc::new(disk));
-        assert_eq!(offline.verify(&mut |_, _| {}).unwrap(), []);
+        assert_eq!(verify(&disk), []);
     }
 }
 

@@ -11,15 +11,15 @@ use carafe_log::contract::helpers::{
 };
 use carafe_log::contract::latest::agrees_with;
 use carafe_log::{
-    Access, Append, AppendError, DiskLog, DiskOptions, Entry, Erase, LatestQuery, OfflineLog,
-    Outcome, Publication, Read, TopicState,
+    Access, Append, AppendError, DiskLog, DiskOptions, Entry, Erase, LatestQuery, Outcome,
+    Publication, Read, TopicState,
 };
 use carafe_protocol::{Generation, Offset, TopicMatcher};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::crash::crashes;
-use crate::disk::{all, open, small_segments};
+use crate::disk::{all, open, small_segments, verify};
 use crate::sim::{Call, Errno, Fault, SimDisk, Sync};
 
 /// A log that carries erasures out at once.
@@ -119,7 +119,7 @@ fn erased_events_leave_the_disk_and_all_others_stay() {
     assert_eq!(others(&log), 40);
     assert_eq!(positions(&all(&log)), [before, vec![erasure]].concat());
     drop(log);
-    assert_eq!(OfflineLog::on(Arc::new(disk.clone())).verify(&mut |_, _| {}).unwrap(), []);
+    assert_eq!(verify(&disk), []);
     assert_eq!(others(&open(&disk, later()).unwrap()), 40);
 }
 
@@ -244,7 +244,7 @@ fn a_rewrite_that_fails_is_tried_again_and_loses_nothing() {
         assert_eq!(others(&log), 40, "{call:?}");
         append_one(&log, publication("b", "goes on"));
         drop(log);
-        let verified = OfflineLog::on(Arc::new(disk)).verify(&mut |_, _| {}).unwrap();
+        let verified = verify(&disk);
         assert_eq!(verified, [], "{call:?}");
     }
 }
@@ -365,7 +365,7 @@ impl Life {
             }
         }
         drop(log);
-        let findings = OfflineLog::on(Arc::new(disk)).verify(&mut |_, _| {}).unwrap();
+        let findings = verify(&disk);
         if findings.is_empty() { Ok(()) } else { Err(format!("{findings:?}")) }
     }
 

@@ -1,18 +1,17 @@
 //! A disk that fails: nothing acknowledged is lost, nothing discarded is acknowledged.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use carafe_log::contract::helpers::{
     NO_LIMIT, append, append_one, keyed, pattern, positions, publication, read, topic, wait,
 };
 use carafe_log::{
-    Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, OfflineLog, Publication, Read,
+    Append, AppendError, Appended, BlockLimit, BoxFuture, DiskLog, Publication, Read,
 };
 use futures_util::future::{MaybeDone, maybe_done};
 
-use crate::disk::{all, open, small_segments};
+use crate::disk::{all, open, small_segments, verify};
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
@@ -136,7 +135,7 @@ fn a_log_opens_after_a_short_write_and_an_orderly_stop() {
             stored
                 .extend((0..published_after).map(|_| append_one(&log, publication("a", "after"))));
             drop(log);
-            assert_eq!(OfflineLog::on(Arc::new(disk.clone())).verify(&mut |_, _| {}).unwrap(), []);
+            assert_eq!(verify(&disk), []);
             assert_eq!(positions(&all(&open(&disk, small_segments()).unwrap())), stored);
         }
     }

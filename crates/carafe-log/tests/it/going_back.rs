@@ -1,15 +1,13 @@
 //! Taking back the newest entries of a supplied log, or all.
 
-use std::sync::Arc;
-
 use carafe_log::contract::helpers::{append_one, publication, topic};
 use carafe_log::contract::ordered::store;
-use carafe_log::{Commit, Entry, Erase, OfflineLog, OpenError, OrderedCommit, Publication, Read};
+use carafe_log::{Commit, Entry, Erase, OpenError, OrderedCommit, Publication, Read};
 use carafe_protocol::Offset;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::disk::{all, open, small_segments};
+use crate::disk::{all, offline, open, small_segments, verify};
 use crate::sim::SimDisk;
 use crate::supplied::{
     commit, entries, expected, fill, has_first_commits, options, random_commits,
@@ -24,10 +22,6 @@ fn filled(random: &mut StdRng) -> (SimDisk, Vec<OrderedCommit>, Vec<Entry>) {
     fill(&open(&disk, options()).unwrap(), &commits);
     let expected = expected(&commits);
     (disk, commits, expected)
-}
-
-fn offline(disk: &SimDisk) -> OfflineLog {
-    OfflineLog::on(Arc::new(disk.clone()))
 }
 
 /// The last offset that a commit with this sequence may have.
@@ -48,7 +42,7 @@ fn a_log_that_goes_back_has_the_first_commits_and_is_filled_again() {
             }
             let disk = SimDisk::with(content);
             offline(&disk).go_back(end_of(sequence)).unwrap();
-            assert_eq!(offline(&disk).verify(&mut |_, _| {}).unwrap(), [], "{sequence}");
+            assert_eq!(verify(&disk), [], "{sequence}");
             let log = open(&disk, options()).unwrap();
             let kept = expected.iter().filter(|entry| entry.offset() <= end_of(sequence));
             assert!(entries(&log).iter().eq(kept), "{sequence}");

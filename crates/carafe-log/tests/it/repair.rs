@@ -1,16 +1,12 @@
 //! Repairing gives up what is damaged, and nothing else.
 
-use std::sync::Arc;
-
 use carafe_log::contract::helpers::{
     NO_LIMIT, append_one, keyed, positions, publication, topic, wait,
 };
-use carafe_log::{
-    Append, Appended, DiskLog, Find, Finding, OfflineLog, Read, ReadError, RepairPlan, Storage,
-};
+use carafe_log::{Append, Appended, DiskLog, Find, Read, ReadError, RepairPlan, Storage};
 use carafe_protocol::{Position, TopicMatcher};
 
-use crate::disk::{flip, open, small_segments};
+use crate::disk::{flip, offline, open, segments, small_segments, verify};
 use crate::sim::SimDisk;
 
 /// Bytes of a segment's header, and of each entry's commit below.
@@ -25,20 +21,8 @@ fn filled(count: usize) -> (SimDisk, Vec<Position>) {
     (disk, stored_at)
 }
 
-fn segments(disk: &SimDisk) -> Vec<String> {
-    disk.content().into_keys().filter(|name| name.ends_with(".segment")).collect()
-}
-
-fn offline(disk: &SimDisk) -> OfflineLog {
-    OfflineLog::on(Arc::new(disk.clone()))
-}
-
 fn plan(disk: &SimDisk) -> RepairPlan {
     offline(disk).plan_repair(&mut |_, _| {}).unwrap()
-}
-
-fn verify(disk: &SimDisk) -> Vec<Finding> {
-    offline(disk).verify(&mut |_, _| {}).unwrap()
 }
 
 /// Where the commit of the entry with this number in its segment stands.

@@ -1,21 +1,19 @@
 //! Logs that are supplied with what was ordered elsewhere.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use carafe_log::contract::helpers::{append_one, find, keyed, publication, topic, wait};
 use carafe_log::contract::ordered::{self, store};
 use carafe_log::{
     AppendAt, AppendAtError, AppendError, Appended, Commit, DiskLog, DiskOptions, Entry, Erase,
-    Find, MemoryLimits, MemoryLog, OfflineLog, OpenError, OrderedCommit, Outcome, Publication,
-    Read, ReadError,
+    Find, MemoryLimits, MemoryLog, OpenError, OrderedCommit, Outcome, Publication, Read, ReadError,
 };
 use carafe_protocol::{Generation, Position};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::crash::crashes;
-use crate::disk::{all, open, small_segments};
+use crate::disk::{all, offline, open, segments, small_segments, verify};
 use crate::erase::until_carried_out;
 use crate::sim::{Call, Errno, Fault, SimDisk};
 
@@ -131,8 +129,7 @@ fn a_torn_end_begins_no_generation_and_no_segment() {
     store(&log, vec![commit(2, vec![vec![publication("a", "again")]])]);
     assert!(all(&log).iter().all(|entry| entry.position.generation == GENERATION));
     drop(log);
-    let segments = disk.content().into_keys().filter(|name| name.ends_with(".segment"));
-    assert_eq!(segments.count(), 1);
+    assert_eq!(segments(&disk).len(), 1);
     assert_eq!(all(&open(&disk, options()).unwrap()).len(), 2);
 }
 
@@ -168,7 +165,7 @@ fn a_supplied_log_that_is_restored_keeps_its_generation() {
     store(&log, vec![commit(1, vec![vec![publication("a", "")]])]);
     let tail = log.span().tail;
     drop(log);
-    assert_eq!(OfflineLog::on(Arc::new(disk.clone())).restore().unwrap(), tail);
+    assert_eq!(offline(&disk).restore().unwrap(), tail);
     assert_eq!(open(&disk, options()).unwrap().span().tail, tail);
 }
 
@@ -247,8 +244,7 @@ fn commits_far_apart_are_found_by_the_indexes_of_sealed_segments() {
         let known = known.map(|position| Appended { position, repeated: true });
         assert_eq!(answers[0][0], Ok(known.collect()));
         drop(log);
-        let offline = OfflineLog::on(Arc::new(disk));
-        assert_eq!(offline.verify(&mut |_, _| {}).unwrap(), []);
+        assert_eq!(verify(&disk), []);
     }
 }
 

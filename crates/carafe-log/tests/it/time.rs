@@ -8,7 +8,7 @@ use carafe_log::{Clock, DiskLog, Entry, MemoryLimits, MemoryLog, Read, TimeSourc
 use carafe_protocol::{Offset, TopicMatcher};
 use proptest::prelude::*;
 
-use crate::disk::small_segments;
+use crate::disk::{segments, small_segments};
 use crate::sim::SimDisk;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -171,7 +171,7 @@ impl Rig {
 
     /// Files that hold entries.
     fn segments(&self) -> usize {
-        self.disk.content().into_keys().filter(|name| name.ends_with(".segment")).count()
+        segments(&self.disk).len()
     }
 }
 
