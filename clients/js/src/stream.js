@@ -38,6 +38,7 @@ export class Stream {
   #isBusy = false;
   #silence;
   #ticker;
+  #firstByte;
   #fallbackIsOff = false;
   #member;
   #heardAt;
@@ -49,7 +50,10 @@ export class Stream {
   #pollUntil = 0;
   #pollingTime = POLLING_TIME;
 
-  /** `deliver` takes each batch of events, and may return a promise: nothing is read until it resolves. */
+  /**
+   * `deliver` takes what has arrived: the events, if any, and the last event ID. It may return a promise: nothing is read
+   * until it resolves.
+   */
   constructor(url, options, deliver, onState) {
     this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     const { heartbeat, silence = heartbeat * 3 || 45_000, retry = 2000, signal } = options;
@@ -105,51 +109,48 @@ export class Stream {
       return error.reason ? error : { reason: "network", error };
     } finally {
       clearInterval(this.#ticker);
+      clearTimeout(this.#firstByte);
     }
   }
 
   async #stream(signal) {
     if (this.#mayFallBack && !this.position.id) {
       // Without a position, events would be lost between a stream that is buffered and the first page.
-      const failure = await this.#page(signal, 0);
+      const failure = await this.#page(signal);
       if (failure) return failure;
     }
     const response = await this.#request(signal, this.url, EVENT_STREAM);
     const failure = failureOf(response, EVENT_STREAM);
     if (failure) return this.#refused(failure);
     this.#open(response, "stream");
-    const fallback = this.#watchForBuffering();
     const decoder = new Decoder(this.position.id);
     const reader = response.body.getReader();
-    try {
-      for (;;) {
-        const { done, value } = await reader.read();
-        clearTimeout(fallback);
-        if (done) return { reason: "closed" };
-        this.#pollingTime = POLLING_TIME;
-        // A shared connection is decoded once, by its leader.
-        const events = value.events ?? decoder.push(value);
-        this.#retry = decoder.retry ?? this.#retry;
-        await this.#take(events, value.id ?? decoder.id);
-      }
-    } finally {
-      clearTimeout(fallback);
+    for (;;) {
+      const { done, value } = await reader.read();
+      clearTimeout(this.#firstByte);
+      if (done) return { reason: "closed" };
+      this.#pollingTime = POLLING_TIME;
+      // A shared connection is decoded once, by its leader.
+      const events = value.events ?? decoder.push(value);
+      this.#retry = decoder.retry ?? this.#retry;
+      await this.#take(events, value.id ?? decoder.id);
     }
   }
 
-  /** Long polling, until it is time to try a stream again. */
+  /** Long polling, until it is time to try a stream again. The first page does not wait: it shows that there are pages. */
   async #poll(signal) {
-    for (let left; (left = this.#pollUntil - Date.now()) > 0;) {
-      const failure = await this.#page(signal, Math.min(left, POLL_WAIT, this.#silence / 2));
+    for (let wait = 0, left; (left = this.#pollUntil - Date.now()) > 0; wait = POLL_WAIT) {
+      const failure = await this.#page(signal, Math.min(left, wait, this.#silence / 2) | 0);
       if (failure) return failure;
     }
     return NOW;
   }
 
-  /** Reads one page of the hub, or all of a snapshot. Returns why there are no more. */
+  /** Reads one page of the hub, or all of a snapshot. Returns why there are no more. `wait` is missing before a stream. */
   async #page(signal, wait, continues) {
     const { readPage } = await import("./pages.js");
     const request = (url, accept) => this.#request(signal, url, accept);
+    const askedAt = Date.now();
     const { failure, response, events, id, ended, more } =
       await readPage(this.url, this.position.id, wait, request, failureOf, continues);
     if (failure?.final && failure.status) {
@@ -159,12 +160,12 @@ export class Stream {
       return NOW;
     }
     if (failure) return failure;
-    if (wait && this.state.name !== "open") this.#open(response, "poll");
+    if (wait >= 0 && this.state.name !== "open") this.#open(response, "poll");
     await this.#take(events, id);
     if (ended) return { final: true, reason: "done" };
     if (more) return this.#page(signal, wait, more);
     // A server that does not wait is asked no more often than others that end their answer.
-    if (wait && !events.length) await sleep(this.#retry, signal);
+    if (wait && !events.length) await sleep(askedAt + this.#retry - Date.now(), signal);
   }
 
   async #request(signal, url, accept) {
@@ -179,10 +180,13 @@ export class Stream {
       throw { reason: "token", error };
     }
     init.headers.set("accept", accept);
-    if (accept === EVENT_STREAM && this.position.id) init.headers.set("last-event-id", asBytes(this.position.id));
+    if (accept === EVENT_STREAM) {
+      if (this.position.id) init.headers.set("last-event-id", asBytes(this.position.id));
+      this.#watchForBuffering();
+    }
     if (!share || !globalThis.navigator?.locks) return fetch(url, init);
     const { Member } = await import("./share/member.js");
-    this.#member ??= new Member(url, this.#options, { Stream, Decoder, failureOf, asBytes });
+    this.#member ??= new Member(url, this.#options, Stream);
     return this.#member.connect(init, this.position.id);
   }
 
@@ -204,11 +208,11 @@ export class Stream {
     if (events.length) {
       this.lastEventTime = this.#heardAt;
       if (events.some(({ type }) => !type.startsWith("carafe."))) this.#failures = 0;
-      this.#isBusy = true;
-      await this.#deliver(events);
-      this.#isBusy = false;
-      this.#heardAt = Date.now();
     }
+    this.#isBusy = true;
+    await this.#deliver(events, id);
+    this.#isBusy = false;
+    this.#heardAt = Date.now();
     if (!this.#hasEnded) this.position.commit(id);
   }
 
@@ -224,11 +228,10 @@ export class Stream {
     return this.#options.fallback && !this.#options.share && !this.#fallbackIsOff;
   }
 
-  /** If nothing arrives after the head of the response, something on the way buffers it. */
+  /** Something on the way buffers a stream of which nothing arrives: some proxies hold back its head, too. */
   #watchForBuffering() {
     const { fallback } = this.#options;
-    if (!this.#mayFallBack) return;
-    return setTimeout(() => {
+    if (this.#mayFallBack) this.#firstByte = setTimeout(() => {
       this.#pollUntil = Date.now() + this.#pollingTime;
       this.#pollingTime *= 2;
       this.#abort.abort({ reason: "buffered", ...NOW });

@@ -29,7 +29,7 @@ class Subscription {
 
   constructor(url, options) {
     this.#options = options;
-    this.#stream = new Stream(url, options, (events) => new Promise((resolve) => {
+    this.#stream = new Stream(url, options, (events) => events.length && new Promise((resolve) => {
       [this.#batch, this.#at, this.#delivered] = [events, 0, resolve];
       this.#changed();
     }), (state) => {

@@ -3,24 +3,26 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isOpen, numbers, openPage, seenBy, skip, startBrowser, until } from "./support/chromium.js";
 import { startHub } from "./support/hub.js";
+import { NETWORKS } from "./support/networks.js";
 import { read } from "./support/read.js";
 import { startSite } from "./support/site.js";
 import { secretFile, tokenOf } from "./support/token.js";
 
 const IS_LONG = !!process.env.LONG;
 const URL_PATH = "/events/orders";
+const [plain] = NETWORKS;
 
-/** A hub, and tabs that share a stream of it. `publish` waits until all tabs have seen all events once and in order. */
-async function setUp(t, tabs) {
-  const hub = await startHub(t);
-  const site = await startSite(t, hub);
+/** A network, and tabs that share a stream over it. `check` waits until all tabs have seen all events once and in order. */
+async function setUp(t, tabs, { start } = plain) {
+  const network = await start(t);
+  const { hub } = network;
   const context = await startBrowser(t);
-  const shared = { hub, site, context, pages: [], published: 0, open, publish, check };
+  const shared = { ...network, context, pages: [], published: 0, open, publish, check };
   for (let tab = 0; tab < tabs; tab++) await open();
   return shared;
 
   async function open(options = {}) {
-    const page = await openPage(context, site, URL_PATH, { share: true, ...options });
+    const page = await openPage(context, network, network.url, { share: true, ...network.options, ...options });
     await isOpen(page);
     shared.pages.push(page);
     page.from = shared.published;
@@ -37,7 +39,7 @@ async function setUp(t, tabs) {
       const count = shared.published - page.from;
       assert.deepEqual(await seenBy(page, count), numbers(count, page.from), `tab ${shared.pages.indexOf(page)}`);
     }
-    await until("one connection", () => site.streams.size === 1);
+    await until("one connection", async () => (await network.streams()) === 1);
   }
 }
 
@@ -54,12 +56,18 @@ async function leads() {
   return (await navigator.locks.query()).held.some(({ name, clientId }) => name.startsWith("carafe:") && clientId === own);
 }
 
-test("10 tabs have one connection, and each event once and in order while leaders close", { skip }, async (t) => {
-  const shared = await setUp(t, 10);
+for (const network of NETWORKS) {
+  const over = (what, run) => test(`${what}, over ${network.name}`, { skip: skip || network.skip }, (t) => run(t, network));
+  over("10 tabs have one connection, and each event once and in order while leaders close", survivesClosing);
+  over("another tab leads when the leader is frozen, and the frozen tab catches up", survivesFreezing);
+  over("tabs that share survive a cut network and a killed hub", survivesFailures);
+}
+
+async function survivesClosing(t, network) {
+  const shared = await setUp(t, 10, network);
   await shared.publish(50);
   await shared.check();
-  assert.equal(shared.site.most, 1, "connections at once");
-  for (let round = 0; round < (IS_LONG ? 20 : 3); round++) {
+  for (let round = 0; round < (IS_LONG ? 20 : 2); round++) {
     const leader = await leaderOf(shared.pages);
     const publishing = shared.publish(200);
     await leader.close();
@@ -69,10 +77,10 @@ test("10 tabs have one connection, and each event once and in order while leader
     await shared.check();
     await shared.open();
   }
-});
+}
 
-test("another tab leads when the leader is frozen, and the frozen tab catches up", { skip }, async (t) => {
-  const shared = await setUp(t, 3);
+async function survivesFreezing(t, network) {
+  const shared = await setUp(t, 3, network);
   for (let round = 0; round < (IS_LONG ? 10 : 2); round++) {
     const leader = await leaderOf(shared.pages);
     const session = await shared.context.newCDPSession(leader);
@@ -83,7 +91,22 @@ test("another tab leads when the leader is frozen, and the frozen tab catches up
     await session.send("Page.setWebLifecycleState", { state: "active" });
     await shared.check();
   }
-});
+}
+
+async function survivesFailures(t, network) {
+  const shared = await setUp(t, 3, network);
+  for (let round = 0; round < (IS_LONG ? 10 : 1); round++) {
+    await shared.publish(10);
+    await shared.check();
+    shared.cut();
+    await shared.publish(10);
+    await shared.check();
+    await shared.hub.kill();
+    await shared.hub.start();
+    await shared.publish(10);
+    await shared.check();
+  }
+}
 
 test("another tab leads when the leader hangs or crashes", { skip }, async (t) => {
   const shared = await setUp(t, 3);
@@ -111,28 +134,13 @@ test("another tab leads when the leader hangs or crashes", { skip }, async (t) =
   await shared.check();
 });
 
-test("tabs that share survive a cut network and a killed hub", { skip }, async (t) => {
-  const shared = await setUp(t, 3);
-  for (let round = 0; round < (IS_LONG ? 10 : 2); round++) {
-    await shared.publish(10);
-    await shared.check();
-    shared.site.cut();
-    await shared.publish(10);
-    await shared.check();
-    await shared.hub.kill();
-    await shared.hub.start();
-    await shared.publish(10);
-    await shared.check();
-  }
-});
-
 test("a tab with an old position catches up by itself, and then shares", { skip }, async (t) => {
   const shared = await setUp(t, 1);
   await until("a position", () => shared.pages[0].evaluate(() => window.subscription.lastEventId));
   const old = await shared.pages[0].evaluate(() => window.subscription.lastEventId);
   await shared.publish(5000);
   await shared.check();
-  const page = await openPage(shared.context, shared.site, URL_PATH, { share: true, lastEventId: old });
+  const page = await openPage(shared.context, shared, URL_PATH, { share: true, lastEventId: old });
   page.from = 0;
   shared.pages.push(page);
   await shared.check();

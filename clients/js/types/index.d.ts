@@ -34,8 +34,8 @@ export interface StreamOptions {
   /** Whether a hidden page keeps its connection. Default: `keep`. */
   background?: "keep" | "pause";
   /**
-   * Polls when nothing arrives after the head of a response: something on the way buffers streams. A number is the time
-   * to wait for the first byte, in milliseconds; `true` is 5000.
+   * Polls when no byte of a stream arrives: something on the way buffers streams. A number is the time to wait for the
+   * first byte after the request, in milliseconds; `true` is 5000.
    */
   fallback?: boolean | number;
   /**

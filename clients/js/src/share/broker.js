@@ -3,6 +3,12 @@ import { isStartOpen } from "../start.js";
 
 /** A tab may know more than a new leader, which then receives it in a moment: so long it is not sent away. */
 const PATIENCE = 2000;
+
+/** Options of a connection that is not shared itself, and begins after this ID. */
+export const asUnshared = (options, lastEventId) => ({
+  ...options, lastEventId, share: false, resume: undefined, background: "keep", signal: undefined,
+});
+
 export class Broker {
   #channel;
   #recent;
@@ -20,8 +26,8 @@ export class Broker {
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     this.#recent = recent;
     this.#beginsAtTail = isStartOpen(url.searchParams);
-    const own = { ...options, share: false, resume: undefined, lastEventId: recent.id, background: "keep", signal: undefined };
-    this.#stream = new Stream(url, own, (events) => this.#publish(events), (state) => this.#change(state));
+    const own = asUnshared(options, recent.id);
+    this.#stream = new Stream(url, own, (events, id) => this.#publish(events, id), (state) => this.#change(state));
     this.#say({ leads: true });
   }
 
@@ -41,8 +47,8 @@ export class Broker {
     this.#say({ to: join, ask, ...answer });
   }
 
-  #publish(events) {
-    const { id } = events.at(-1);
+  /** Also without events: members learn that the connection is alive. */
+  #publish(events, id) {
     this.#recent.push(events, id);
     this.#say({ events, id });
     for (const member of this.#waiting) this.#admit(member);

@@ -1,5 +1,5 @@
 // What each tab has in the place of a connection: a share of the one that the leader has.
-import { Broker } from "./broker.js";
+import { Broker, asUnshared } from "./broker.js";
 import { Recent } from "./recent.js";
 
 const EVENT_STREAM = "text/event-stream";
@@ -7,7 +7,7 @@ const EVENT_STREAM = "text/event-stream";
 const QUIET = 5000;
 
 export class Member {
-  #client;
+  #Stream;
   #url;
   #options;
   #group;
@@ -25,13 +25,14 @@ export class Member {
   #isAsking = false;
   #answered = () => {};
   #isDirect = false;
+  #direct;
   #heardAt;
   #askedAt;
   #ticker;
 
-  /** `client` has what this module needs of the client, which loads it only to share a stream. */
-  constructor(url, options, client) {
-    this.#client = client;
+  /** The client loads this module only to share a stream, and passes its class. */
+  constructor(url, options, Stream) {
+    this.#Stream = Stream;
     this.#url = url;
     this.#options = options;
     // Tabs of another name have an own connection: their rights may be others.
@@ -81,7 +82,7 @@ export class Member {
     try {
       await navigator.locks.request(this.#group, how, () => !hasLeft() && new Promise((release) => {
         this.#release = release;
-        this.#broker = new Broker(this.#client.Stream, this.#url, this.#options, this.#group, this.#recent.copy());
+        this.#broker = new Broker(this.#Stream, this.#url, this.#options, this.#group, this.#recent.copy());
       }));
     } catch (error) {
       if (hasLeft()) return;
@@ -104,10 +105,11 @@ export class Member {
     if (leads) return this.#hearOfLeader();
     const isAnswer = to === this.#name && ask === this.#ask && this.#isAsking;
     if (to ? !isAnswer : from !== this.#leader) return;
-    if (down) return this.#isDirect || this.#fail(down);
-    if (isAnswer) this.#answer(from, unknown);
+    if (down && !this.#isDirect) return this.#fail(down);
+    const isAdmitted = !unknown && !down;
+    if (isAnswer) this.#answer(from, isAdmitted);
     // Also without events: they show that the connection is alive.
-    if (!unknown) this.#take(events ?? [], id ?? this.#recent.id);
+    if (isAdmitted) this.#take(events ?? [], id ?? this.#recent.id);
   }
 
   /** A member that reads by itself asks at its next event. */
@@ -115,41 +117,28 @@ export class Member {
     if (this.#connection && (!this.#isDirect || this.#isAsking)) this.#join();
   }
 
-  #answer(from, unknown) {
+  #answer(from, isAdmitted) {
     this.#isAsking = false;
-    this.#answered(!unknown);
-    if (!unknown) {
+    this.#answered(isAdmitted);
+    if (isAdmitted) {
       this.#leader = from;
       this.#isDirect = false;
       this.#open({ status: 200, url: this.#url.href, headers: new Headers({ "content-type": EVENT_STREAM }) });
-    } else if (!this.#isDirect) {
-      const connection = this.#connection;
-      const isOver = () => this.#connection !== connection;
-      this.#catchUp(connection, isOver).catch((error) => isOver() || this.#fail({ reason: "network", error }));
-    }
+    } else if (!this.#isDirect) this.#catchUp();
   }
 
   /** The leader cannot help with an old position: this tab reads by itself until the leader knows it. */
-  async #catchUp({ init, resolve }, isOver) {
+  #catchUp() {
     this.#isDirect = true;
-    const { Decoder, failureOf, asBytes } = this.#client;
-    const abort = new AbortController();
-    init.signal.addEventListener("abort", () => abort.abort());
-    if (this.#recent.id) init.headers.set("last-event-id", asBytes(this.#recent.id));
-    const { fetch = globalThis.fetch } = this.#options;
-    const response = await fetch(this.#url, { ...init, signal: abort.signal });
-    if (failureOf(response, EVENT_STREAM)) return resolve(response);
-    this.#open(response);
-    const decoder = new Decoder(this.#recent.id);
-    const reader = response.body.getReader();
-    // Nothing is read while the leader is asked, so no event arrives twice.
-    for (let isShared = false; !isShared && !isOver(); isShared = await this.#asks()) {
-      const { done, value } = await reader.read();
-      if (isOver()) break;
-      if (done) return this.#fail({ reason: "closed" });
-      this.#take(decoder.push(value), decoder.id);
-    }
-    abort.abort();
+    const direct = new this.#Stream(this.#url, asUnshared(this.#options, this.#recent.id), async (events, id) => {
+      this.#take(events, id);
+      // Nothing is read while the leader is asked, so no event arrives twice.
+      if (await this.#asks()) direct.close();
+    }, ({ name, reason, status, until, response }) => {
+      if (name === "open") this.#open(response);
+      else if (reason !== "aborted" && name !== "connecting") this.#fail({ reason, status, until, response, final: name === "ended" });
+    });
+    this.#direct = direct;
   }
 
   #asks() {
@@ -175,6 +164,7 @@ export class Member {
   #fail(failure) {
     const { body, reject } = this.#connection ?? {};
     this.#connection = this.#leader = undefined;
+    this.#direct?.close();
     if (body) body.error(failure);
     else reject?.(failure);
   }

@@ -25,6 +25,7 @@ export class Recent {
     this.#events.push(...events);
     for (const { data } of events) this.#data += data.length;
     this.id = id;
+    if (!this.#events.length) this.#base = id;
     // By halves, so that it is seldom.
     if (this.#events.length > MOST_EVENTS || this.#data > MOST_DATA) this.#forget(this.#events.length >> 1);
   }

@@ -57,11 +57,11 @@ async function endpointOf(program) {
   throw new Error("Chromium has ended");
 }
 
-/** Opens a page that streams `url` with these options. */
-export async function openPage(context, site, url, options = {}) {
+/** Opens a page of a network or a site that streams `url` with these options. */
+export async function openPage(context, { base }, url, options = {}) {
   const page = await context.newPage();
   page.on("pageerror", (error) => console.error(`page: ${error.message}`));
-  await page.goto(`${site.base}/#${encodeURIComponent(JSON.stringify({ url, ...options }))}`);
+  await page.goto(`${base}/#${encodeURIComponent(JSON.stringify({ url, ...options }))}`);
   return page;
 }
 

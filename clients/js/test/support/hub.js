@@ -2,6 +2,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { access, mkdtemp, rm } from "node:fs/promises";
+import { request as overHttp } from "node:http";
+import { request as overTls } from "node:https";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,8 +17,9 @@ export const hasHub = await access(PROGRAM).then(() => true, () => false);
 export async function startHub(t, ...args) {
   const folder = await mkdtemp(join(tmpdir(), "carafe-client-"));
   const port = await freePort();
+  const metrics = await freePort();
   const scheme = args.includes("--tls-cert") ? "https" : "http";
-  const hub = { base: `${scheme}://127.0.0.1:${port}`, start, kill, publish };
+  const hub = { base: `${scheme}://127.0.0.1:${port}`, start, kill, publish, streams };
   let child;
   t.after(async () => {
     await kill();
@@ -26,7 +29,7 @@ export async function startHub(t, ...args) {
   return hub;
 
   async function start() {
-    child = spawn(PROGRAM, [...(args.length ? args : ["dev"]), "--listen", `127.0.0.1:${port}`, "--log", `disk:${join(folder, "log")}`, "--retry", "50ms"], {
+    child = spawn(PROGRAM, [...(args.length ? args : ["dev"]), "--listen", `127.0.0.1:${port}`, "--log", `disk:${join(folder, "log")}`, "--retry", "50ms", "--metrics-listen", `127.0.0.1:${metrics}`], {
       stdio: "ignore",
     });
     child.once("error", (error) => { throw error; });
@@ -46,22 +49,36 @@ export async function startHub(t, ...args) {
   async function publish(topic, from, count, headers = {}) {
     for (let at = from; at < from + count; at += 1000) {
       const lines = Array.from({ length: Math.min(1000, from + count - at) }, (_, index) => JSON.stringify({ topic, data: String(at + index) }));
-      const response = await fetch(`${hub.base}/events`, {
-        method: "POST", body: lines.join("\n"), headers: { "content-type": "application/x-ndjson", ...headers },
-      });
-      if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+      const { status, text } = await post(`${hub.base}/events`, lines.join("\n"), { "content-type": "application/x-ndjson", ...headers });
+      if (status !== 201) throw new Error(`${status} ${text}`);
     }
+  }
+
+  /** The number of streams that clients have open. */
+  async function streams() {
+    const text = await (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text();
+    return [...text.matchAll(/^carafe_streams\{.*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
   }
 }
 
-function accepts(port) {
+/** As `fetch`, which does not accept the certificate of a test. */
+async function post(url, body, headers) {
+  const send = url.startsWith("https") ? overTls : overHttp;
+  const request = send(url, { method: "POST", headers, rejectUnauthorized: false }).end(body);
+  const [response] = await once(request, "response");
+  let text = "";
+  for await (const chunk of response) text += chunk;
+  return { status: response.statusCode, text };
+}
+
+export function accepts(port) {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1", () => { socket.destroy(); resolve(true); });
     socket.on("error", () => resolve(false));
   });
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address();

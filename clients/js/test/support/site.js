@@ -9,7 +9,7 @@ const PAGE = new URL("page.js", import.meta.url);
 /** `routes` maps further paths to steps as in `serve`. */
 export async function startSite(t, hub, routes = {}) {
   const streams = new Set();
-  const site = { most: 0, isCut: false, buffers: false, streams, cut };
+  const site = { most: 0, buffers: false, acceleration: undefined, accepted: [], streams, cut };
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://site");
     const route = Object.keys(routes).find((name) => pathname.startsWith(name));
@@ -35,9 +35,14 @@ export async function startSite(t, hub, routes = {}) {
   }
 
   function forward(request, response) {
-    if (site.isCut) return request.destroy();
     const { method, headers, url } = request;
+    site.accepted.push(headers.accept);
     const upstream = send(new URL(url, hub.base), { method, headers }, (answer) => {
+      // nginx forwards chunks at once, and does not ask for them: the hub sends none to its HTTP/1.0.
+      delete answer.headers["transfer-encoding"];
+      delete answer.headers.connection;
+      // Whether an nginx before this site buffers the response.
+      if (site.acceleration) answer.headers["x-accel-buffering"] = site.acceleration;
       response.writeHead(answer.statusCode, answer.headers);
       // As some proxies do: the head at once, and the rest at the end.
       if (site.buffers && answer.headers["content-type"] === "text/event-stream") {
