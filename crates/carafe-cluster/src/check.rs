@@ -8,7 +8,8 @@ use carafe_log::BoxFuture;
 use crate::{Engine, EngineError};
 
 /// The least time for which an engine has to recognize a message that is sent again: three times
-/// as long as a node sends a commit with an unknown outcome.
+/// as long as a node sends a commit with an unknown outcome. What is stored after a longer time is
+/// [late](crate::LATE), and nobody applies it.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(30);
 
 /// An engine that can be set up and checked.

@@ -85,10 +85,10 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
         options: ClusterOptions,
     ) -> Result<Self, StartError> {
         let place = Place::of(&local.span());
-        let (state, judgement) = compare(&*engine, &place).await.map_err(PlanError::from)?;
-        judgement?;
+        let found = compare(&*engine, &place).await.map_err(PlanError::from)?;
+        found.judgement?;
         let local = Arc::new(local);
-        let shared = Arc::new(Shared::new(options, &state, place.applied));
+        let shared = Arc::new(Shared::new(options, &found.state, found.time, place.applied));
         let publisher = Publisher::new(Arc::clone(&engine), Arc::clone(&shared));
         let replicator = Replicator::new(engine, Arc::clone(&local), Arc::clone(&shared), place);
         let tasks = vec![tokio::spawn(publisher.run()), tokio::spawn(replicator.run())];

@@ -68,6 +68,9 @@ pub struct State {
     pub first: u64,
     /// The last sequence that was given out; 0 at first.
     pub last: u64,
+    /// What the clock shows that gives messages their time. A clock of another server may differ,
+    /// and lead later.
+    pub now: SystemTime,
     /// The maximum size of a message's payload, in bytes.
     pub payload: usize,
     /// How long messages are kept. `None` if there is no such limit.

@@ -15,6 +15,7 @@ mod comparison;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod engine;
+mod engine_time;
 #[cfg(feature = "contract")]
 mod memory;
 mod message;
@@ -35,7 +36,7 @@ pub use cluster_log::{ClusterLog, StartError};
 pub use engine::{ATTEMPT, Engine, EngineError, HEARTBEAT, Identity, State, Tail};
 #[cfg(feature = "contract")]
 pub use memory::{Counts, MemoryEngine, Outcome, Snapshot};
-pub use message::{BadMessageId, Message, MessageId, NoCommit, Stored};
+pub use message::{BadMessageId, LATE, Message, MessageId, NoCommit, Stored};
 #[cfg(feature = "nats")]
 pub use nats::{BadClusterUrl, BadCredentials, ClusterUrl, Credentials, open};
 pub use node::Node;

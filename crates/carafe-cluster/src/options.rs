@@ -17,8 +17,8 @@ pub struct ClusterOptions {
     /// [`AppendError::Unavailable`](carafe_log::AppendError::Unavailable). 2 seconds by default.
     pub answer_within: Duration,
     /// The time after which a commit is given up whose outcome is unknown. Until then it is sent
-    /// again, with the same ID. The duplicate window of the engine has to be longer. 10 seconds by
-    /// default.
+    /// again, with the same ID. At most half of the time after which it is [late](crate::LATE),
+    /// which is 10 seconds, and the default.
     pub give_up_after: Duration,
     /// The maximum number of bytes of events that wait for an answer; a further append fails with
     /// [`AppendError::Busy`](carafe_log::AppendError::Busy). 64 MiB by default.

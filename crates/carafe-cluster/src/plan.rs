@@ -3,7 +3,7 @@
 use carafe_log::{Read, ReadError};
 use carafe_protocol::{Generation, Offset, Position};
 
-use crate::comparison::compare;
+use crate::comparison::{Comparison, compare};
 use crate::engine::{Engine, EngineError, State};
 use crate::offsets::{first_offset, offset_before, sequence_of};
 use crate::place::{Divergence, Place, is_of};
@@ -67,7 +67,7 @@ pub enum PlanError {
 /// # Errors
 /// When the engine does not answer, or the log cannot be read.
 pub async fn plan<R: Read + ?Sized>(engine: &dyn Engine, log: &R) -> Result<Plan, PlanError> {
-    let (state, judgement) = compare(engine, &Place::of(&log.span())).await?;
+    let Comparison { state, judgement, .. } = compare(engine, &Place::of(&log.span())).await?;
     let Err(why) = judgement else { return Ok(Plan::GoOn) };
     let to = match why {
         Divergence::LostTail { .. } | Divergence::OtherMessage { .. } => {

@@ -132,6 +132,8 @@ pub struct Counters {
     pub applied_entries: u64,
     /// Messages that are no commits.
     pub skipped: u64,
+    /// Commits that were stored [late](crate::LATE), and were skipped.
+    pub late: u64,
     /// Messages that were removed from the engine before the node read them.
     pub missing: u64,
     /// Tails that were taken, the first one included.

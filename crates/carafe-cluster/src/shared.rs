@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use carafe_log::{AppendError, Refill};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::engine::{ATTEMPT, EngineError, HEARTBEAT, State};
+use crate::engine_time::EngineTime;
 use crate::offsets::offset_before;
 use crate::options::ClusterOptions;
 use crate::progress::{Counters, Fill, Link, Progress, Stopped};
@@ -19,6 +21,7 @@ pub(crate) struct Shared {
     outbox: Mutex<Outbox>,
     counters: Mutex<Counters>,
     status: watch::Sender<Status>,
+    time: Mutex<EngineTime>,
     /// Something was published.
     pub(crate) published: Notify,
     /// Nobody waits for an answer.
@@ -72,7 +75,12 @@ fn refill(state: &State) -> Refill {
 }
 
 impl Shared {
-    pub(crate) fn new(options: ClusterOptions, state: &State, applied: u64) -> Self {
+    pub(crate) fn new(
+        options: ClusterOptions,
+        state: &State,
+        time: EngineTime,
+        applied: u64,
+    ) -> Self {
         let status = Status {
             link: Link::Connecting,
             since: Instant::now(),
@@ -92,6 +100,7 @@ impl Shared {
             outbox: Mutex::new(Outbox::new(options.waiting_bytes, state.payload)),
             counters: Mutex::default(),
             status: watch::Sender::new(status),
+            time: Mutex::new(time),
             published: Notify::new(),
             idle: Notify::new(),
         }
@@ -116,6 +125,25 @@ impl Shared {
 
     pub(crate) fn refill(&self) -> Refill {
         self.status.borrow().refill
+    }
+
+    fn time(&self) -> MutexGuard<'_, EngineTime> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine has answered what its time is.
+    pub(crate) fn told_time(&self, time: EngineTime) {
+        *self.time() = time;
+    }
+
+    /// The engine has stored a message at this time.
+    pub(crate) fn stored_at(&self, time: SystemTime) {
+        self.time().stored(time);
+    }
+
+    /// The engine's time, as far as this node knows it.
+    pub(crate) fn engine_time(&self) -> SystemTime {
+        self.time().now()
     }
 
     pub(crate) fn progress(&self) -> Progress {

@@ -1,6 +1,6 @@
 //! Commits: what several nodes that share a log put in order at once.
 //!
-//! The payload of format 1, with little-endian numbers:
+//! The payload of formats 1 and 2, with little-endian numbers:
 //!
 //! | field | bytes |
 //! | --- | --- |
@@ -8,6 +8,8 @@
 //! | number of batches | 4 |
 //! | for each batch: number of publications | 4 |
 //! | and each publication: its head and its body, as records on disk have them | n |
+//!
+//! A message of format 2 also says when it was sent. It is not applied if it was stored much later.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,7 +52,7 @@ pub struct Commit {
 /// use carafe_log::Commit;
 ///
 /// let error = Commit::decode(b"espresso").unwrap_err();
-/// assert!(error.to_string().starts_with("the bytes are no commit of format 1"));
+/// assert!(error.to_string().starts_with("the bytes are no commit of format 2"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -64,7 +66,7 @@ pub struct BadCommit {
 
 impl Commit {
     /// The format of a payload. Another format has a higher number.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// The size of a payload without batches, in bytes.
     pub const HEADER: usize = 8;

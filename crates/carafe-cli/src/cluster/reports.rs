@@ -124,7 +124,7 @@ fn publishing(counters: &Counters) -> [Figure; 6] {
 }
 
 /// What the node has read from the engine, of all nodes.
-fn reading(counters: &Counters) -> [Figure; 6] {
+fn reading(counters: &Counters) -> [Figure; 7] {
     [
         Figure::counter(
             "carafe_cluster_applied_commits",
@@ -140,6 +140,11 @@ fn reading(counters: &Counters) -> [Figure; 6] {
             "carafe_cluster_skipped",
             "Messages of the engine that no node has written, and that were skipped",
             counters.skipped,
+        ),
+        Figure::counter(
+            "carafe_cluster_late",
+            "Commits that the engine has stored long after they were sent, and that were skipped",
+            counters.late,
         ),
         Figure::counter(
             "carafe_cluster_missing",

@@ -1,7 +1,7 @@
 //! Short names for what the tests do with an engine.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
@@ -11,7 +11,11 @@ use crate::{Engine, EngineError, Message, Setup, Stored, Tail};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn append(engine: &Arc<dyn Setup>, payload: impl Into<bytes::Bytes>) -> u64 {
-    append_message(engine, &Message::new(1, payload)).await
+    append_message(engine, &message(1, payload)).await
+}
+
+pub(super) fn message(format: u32, payload: impl Into<bytes::Bytes>) -> Message {
+    Message::new(format, UNIX_EPOCH + Duration::from_millis(1_764_410_400_123), payload)
 }
 
 /// Sends the message again as long as its outcome is unknown.

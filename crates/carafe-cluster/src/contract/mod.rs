@@ -87,6 +87,7 @@ macro_rules! __engine_contract {
                 an_empty_engine_has_nothing,
                 messages_are_numbered_in_order_from_one,
                 a_message_is_read_back_as_it_was_sent,
+                the_time_of_messages_is_that_of_the_engine,
                 the_same_id_is_stored_once,
                 a_payload_beyond_the_limit_is_refused_and_not_stored,
                 appends_at_once_get_a_sequence_each,

@@ -28,11 +28,13 @@ use crate::{
 /// Its clock is that of tokio: with paused time, tests are deterministic.
 ///
 /// ```
+/// use std::time::SystemTime;
+///
 /// use carafe_cluster::{Engine, MemoryEngine, Message};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let engine = MemoryEngine::new("CARAFE");
-/// let message = Message::new(1, "commit");
+/// let message = Message::new(1, SystemTime::now(), "commit");
 /// assert_eq!(engine.append(message.clone()).await?, 1);
 /// assert_eq!(engine.append(message).await?, 1, "it is stored once");
 /// assert_eq!(engine.state().await?.last, 1);
@@ -102,6 +104,18 @@ impl MemoryEngine {
         self.shared.change(|state| state.outcomes.extend(outcomes));
     }
 
+    /// One of its servers freezes, and has a copy of each of the next messages, whatever becomes of
+    /// them.
+    pub fn copy_next_appends(&self, count: usize) {
+        self.shared.change(|state| state.next_copies = count);
+    }
+
+    /// The frozen server goes on, and forwards its copies. They are stored unless the engine
+    /// recognizes them.
+    pub fn forward_copies(&self) {
+        self.shared.change(Controlled::forward_copies);
+    }
+
     /// How long each append takes, and each message on its way to a tail.
     pub fn slow(&self, append: Duration, tail: Duration) {
         self.shared.change(|state| (state.append_delay, state.tail_delay) = (append, tail));
@@ -110,7 +124,12 @@ impl MemoryEngine {
     /// How much earlier than the true time messages are stored from now on: another server leads,
     /// and its clock is behind.
     pub fn clock_behind(&self, by: Duration) {
-        self.shared.change(|state| state.stream.behind = by);
+        self.shared.change(|state| state.stream.clock_behind(by));
+    }
+
+    /// How much later than the true time messages are stored from now on.
+    pub fn clock_ahead(&self, by: Duration) {
+        self.shared.change(|state| state.stream.clock_ahead(by));
     }
 
     /// Loses the newest messages, as if they had never been synced. Their sequences are given out

@@ -24,6 +24,9 @@ pub(super) struct Controlled {
     pub(super) append_delay: Duration,
     pub(super) tail_delay: Duration,
     pub(super) outcomes: VecDeque<Outcome>,
+    /// Of how many of the next messages a server that is about to freeze has a copy.
+    pub(super) next_copies: usize,
+    copies: Vec<Message>,
     /// What was received and not carried out.
     received: Vec<(Message, oneshot::Sender<Result<u64, EngineError>>)>,
     /// Tails of an earlier number are over.
@@ -54,6 +57,8 @@ impl Shared {
             append_delay: Duration::ZERO,
             tail_delay: Duration::ZERO,
             outcomes: VecDeque::new(),
+            next_copies: 0,
+            copies: Vec::new(),
             received: Vec::new(),
             tail_epoch: 0,
             counts: Counts::default(),
@@ -95,6 +100,10 @@ impl Controlled {
             let _ = sender.send(Err(refused_connection()));
             return;
         }
+        if self.next_copies > 0 {
+            self.next_copies -= 1;
+            self.copies.push(message.clone());
+        }
         match self.outcomes.pop_front().unwrap_or(Outcome::Stored) {
             Outcome::LostRequest => drop(sender),
             Outcome::LostAnswer => self.received.push((message, oneshot::channel().0)),
@@ -109,6 +118,14 @@ impl Controlled {
         for (message, sender) in std::mem::take(&mut self.received) {
             let visible = Instant::now() + self.tail_delay;
             let _ = sender.send(self.stream.append(&message, visible));
+        }
+    }
+
+    pub(super) fn forward_copies(&mut self) {
+        let visible = Instant::now() + self.tail_delay;
+        for message in std::mem::take(&mut self.copies) {
+            // Nobody waits for the answer.
+            let _ = self.stream.append(&message, visible);
         }
     }
 

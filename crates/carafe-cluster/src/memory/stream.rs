@@ -38,7 +38,9 @@ pub(super) struct Stream {
     pub(super) exists: bool,
     pub(super) payload: usize,
     pub(super) window: Duration,
-    pub(super) behind: Duration,
+    /// By how much its clock is behind the true time, and ahead of it.
+    behind: Duration,
+    ahead: Duration,
     name: String,
     started: Instant,
     created: SystemTime,
@@ -62,6 +64,7 @@ impl Stream {
             payload: PAYLOAD,
             window: WINDOW,
             behind: Duration::ZERO,
+            ahead: Duration::ZERO,
             name: name.to_owned(),
             started: Instant::now(),
             created: UNIX_EPOCH + Duration::from_secs(ORIGIN),
@@ -74,11 +77,25 @@ impl Stream {
 
     pub(super) fn state(&self) -> State {
         let identity = Identity::new(&*self.name, self.created);
-        State { identity, first: self.first, last: self.last, payload: self.payload, age: None }
+        let Self { first, last, payload, .. } = *self;
+        State { identity, first, last, now: self.clock(), payload, age: None }
     }
 
     fn now(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(ORIGIN) + self.started.elapsed()
+    }
+
+    /// What gives messages their time.
+    fn clock(&self) -> SystemTime {
+        self.now() + self.ahead - self.behind
+    }
+
+    pub(super) fn clock_behind(&mut self, by: Duration) {
+        (self.behind, self.ahead) = (by, Duration::ZERO);
+    }
+
+    pub(super) fn clock_ahead(&mut self, by: Duration) {
+        (self.behind, self.ahead) = (Duration::ZERO, by);
     }
 
     pub(super) fn append(
@@ -110,9 +127,10 @@ impl Stream {
         self.last += 1;
         let stored = Stored {
             sequence: self.last,
-            time: self.now() - self.behind,
+            time: self.clock(),
             id: message.map(|message| message.id),
             format: message.map(|message| message.format),
+            sent: message.map(|message| message.sent),
             checksum: message.map(|message| message.checksum),
             payload,
         };
@@ -179,7 +197,7 @@ impl Stream {
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
         let Snapshot { created, first, last, messages } = snapshot.clone();
         let ids = messages.values().filter_map(|kept| {
-            let age = (self.now() - self.behind).duration_since(kept.stored.time);
+            let age = self.clock().duration_since(kept.stored.time);
             let stored = Instant::now().checked_sub(age.unwrap_or_default())?;
             Some((kept.stored.id?, (kept.stored.sequence, stored)))
         });

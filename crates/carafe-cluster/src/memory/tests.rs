@@ -1,6 +1,6 @@
 //! The contract, and the faults.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ fn engine() -> MemoryEngine {
 }
 
 fn message(text: &'static str) -> Message {
-    Message::new(1, text)
+    Message::new(1, UNIX_EPOCH, text)
 }
 
 async fn append(engine: &MemoryEngine, text: &'static str) -> u64 {
@@ -68,6 +68,18 @@ async fn a_message_is_not_recognized_after_the_window() {
     assert_eq!(engine.append(again.clone()).await, Ok(1));
     tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(engine.append(again).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_stored_again_only_after_the_window() {
+    let engine = engine().with_window(Duration::from_secs(30));
+    for (wait, last) in [(29, 1), (31, 3)] {
+        engine.copy_next_appends(1);
+        append(&engine, "copied").await;
+        tokio::time::advance(Duration::from_secs(wait)).await;
+        engine.forward_copies();
+        assert_eq!(engine.state().await.unwrap().last, last);
+    }
 }
 
 #[tokio::test(start_paused = true)]

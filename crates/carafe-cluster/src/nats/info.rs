@@ -13,6 +13,10 @@ pub(super) struct StreamInfo {
     pub(super) config: StreamConfig,
     #[serde(deserialize_with = "rfc_3339")]
     pub(super) created: SystemTime,
+    /// The time of the server that leads the stream, and gives messages their time. Servers before
+    /// 2.10 do not tell it.
+    #[serde(rename = "ts", default, deserialize_with = "some_rfc_3339")]
+    pub(super) now: Option<SystemTime>,
     pub(super) state: StreamState,
     /// `None`: a server that is alone.
     pub(super) cluster: Option<ClusterInfo>,
@@ -99,6 +103,10 @@ fn nanoseconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D
     Ok(u64::try_from(nanoseconds).ok().filter(|it| *it > 0).map(Duration::from_nanos))
 }
 
+fn some_rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
+    rfc_3339(from).map(Some)
+}
+
 pub(super) fn rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
     let text = String::deserialize(from)?;
     text.parse::<Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
@@ -120,7 +128,8 @@ mod tests {
         },
         "created": "2026-11-29T10:00:00.123456789Z",
         "state": {"messages": 0, "bytes": 0, "first_seq": 0, "last_seq": 0},
-        "cluster": {"leader": "n1", "replicas": [{"name": "n2", "current": true, "active": 5}]}
+        "cluster": {"leader": "n1", "replicas": [{"name": "n2", "current": true, "active": 5}]},
+        "ts": "2026-11-29T10:00:01.5Z"
     }"#;
 
     #[test]
@@ -128,6 +137,8 @@ mod tests {
         let info: StreamInfo = serde_json::from_str(ANSWER).unwrap();
         let since = info.created.duration_since(UNIX_EPOCH).unwrap();
         assert_eq!(since, Duration::from_nanos(1_795_946_400_123_456_789));
+        let since_created = info.now.unwrap().duration_since(info.created).unwrap();
+        assert_eq!(since_created, Duration::from_nanos(1_376_543_211));
         assert_eq!(info.config.max_age, Some(Duration::from_secs(3600)));
         assert_eq!(info.config.duplicate_window, Some(Duration::from_secs(120)));
         assert_eq!((info.config.num_replicas, info.config.max_bytes), (3, -1));

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::info::rfc_3339;
+use crate::message::{from_milliseconds, to_milliseconds};
 use crate::{EngineError, Message, Stored};
 
 /// The server recognizes a message that is sent again by it.
@@ -17,6 +18,8 @@ const ID: &str = "Nats-Msg-Id";
 /// The server refuses a message whose subject leads to another stream.
 const STREAM: &str = "Nats-Expected-Stream";
 const FORMAT: &str = "Carafe-Format";
+/// In milliseconds since 1970.
+const SENT: &str = "Carafe-Sent";
 const CHECKSUM: &str = "Carafe-Checksum";
 
 /// More than the headers of a message take, which count towards the server's limit.
@@ -27,6 +30,7 @@ pub(super) fn headers(message: &Message, stream: &str) -> HeaderMap {
     headers.insert(STREAM, stream);
     headers.insert(ID, message.id.to_string());
     headers.insert(FORMAT, message.format.to_string());
+    headers.insert(SENT, to_milliseconds(message.sent).to_string());
     headers.insert(CHECKSUM, format!("{:08x}", message.checksum));
     headers
 }
@@ -43,6 +47,7 @@ fn stored<'a>(
         time,
         id: header(ID).and_then(|id| id.parse().ok()),
         format: header(FORMAT).and_then(|format| format.parse().ok()),
+        sent: header(SENT).and_then(|sent| sent.parse().ok()).map(from_milliseconds),
         checksum: header(CHECKSUM).and_then(|sum| u32::from_str_radix(sum, 16).ok()),
         payload,
     }
@@ -156,9 +161,9 @@ mod tests {
 
     #[test]
     fn a_message_that_was_got_is_the_one_that_was_sent() {
-        let message = Message::new(3, "commit");
+        let message = Message::new(3, UNIX_EPOCH + Duration::from_millis(987), "commit");
         let text = format!(
-            "NATS/1.0\r\n{ID}: {}\r\n{FORMAT}: 3\r\n{CHECKSUM}: {:08x}\r\n\r\n",
+            "NATS/1.0\r\n{ID}: {}\r\n{FORMAT}: 3\r\n{SENT}: 987\r\n{CHECKSUM}: {:08x}\r\n\r\n",
             message.id, message.checksum
         );
         let (hdrs, data) = (STANDARD.encode(text), STANDARD.encode("commit"));
@@ -170,16 +175,19 @@ mod tests {
         let stored = got.stored().unwrap();
         assert_eq!((stored.sequence, stored.id), (9, Some(message.id)));
         assert_eq!(stored.time, UNIX_EPOCH + Duration::from_nanos(1_000_000_002));
-        assert_eq!(stored.commit(3), Ok(&message.payload));
+        assert_eq!((stored.sent, stored.commit(3)), (Some(message.sent), Ok(&message.payload)));
     }
 
     #[test]
     fn the_headers_of_any_message_take_less_than_their_reserve() {
         let (id, format, sum) = (32, u32::MAX.to_string().len(), 8);
-        let lines = [(ID, id), (FORMAT, format), (CHECKSUM, sum), (STREAM, STREAM_NAME)];
+        let sent = u64::MAX.to_string().len();
+        let lines =
+            [(ID, id), (FORMAT, format), (SENT, sent), (CHECKSUM, sum), (STREAM, STREAM_NAME)];
         let text: usize =
             lines.iter().map(|(name, value)| name.len() + value + ": \r\n".len()).sum();
         assert!("NATS/1.0\r\n\r\n".len() + text < HEADER_BYTES);
-        assert_eq!(headers(&Message::new(1, ""), "EVENTS").iter().count(), lines.len());
+        let message = Message::new(1, UNIX_EPOCH, "");
+        assert_eq!(headers(&message, "EVENTS").iter().count(), lines.len());
     }
 }

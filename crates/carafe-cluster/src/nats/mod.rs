@@ -96,6 +96,7 @@ impl NatsEngine {
             identity: Identity::new(&*self.url.stream, info.created),
             first: info.state.first(),
             last: info.state.last_seq,
+            now: info.now.ok_or_else(too_old)?,
             payload: known_of(&session, &info).payload,
             age: info.config.max_age,
         })
@@ -142,6 +143,10 @@ impl NatsEngine {
         }
         Ok(Box::new(NatsTail::begin(session, &self.url.stream, from.max(1)).await?))
     }
+}
+
+fn too_old() -> EngineError {
+    EngineError::Refused("the server does not tell its time: update it to 2.10 or later".into())
 }
 
 fn known_of(session: &Session, info: &StreamInfo) -> Known {

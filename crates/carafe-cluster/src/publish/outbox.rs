@@ -2,6 +2,7 @@
 //! the caller.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::SystemTime;
 
 use carafe_log::{AppendError, Appended, Commit, Publication};
 use tokio::sync::oneshot;
@@ -113,19 +114,20 @@ impl Outbox {
         Ok(answer)
     }
 
-    /// The next commit, of as much of what waits as fits into it. `None` if nothing waits.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Outgoing> {
+    /// The next commit, of as much of what waits as fits into it, which is sent at this time of the
+    /// engine. `None` if nothing waits.
+    pub(crate) fn next(&mut self, now: Instant, sent: SystemTime) -> Option<Outgoing> {
         debug_assert!(self.in_flight.is_none(), "one commit at a time");
         self.expire(now);
         let deadline = self.waiting.front()?.deadline;
         let (delivered, receiver) = oneshot::channel();
-        let mut sent = Sent { replies: Vec::new(), weight: 0, deadline, _delivered: delivered };
-        let batches = self.fill(&mut sent);
+        let mut waits = Sent { replies: Vec::new(), weight: 0, deadline, _delivered: delivered };
+        let batches = self.fill(&mut waits);
         let commit = Commit { seed: rand::random(), batches };
-        let message = Message::new(Commit::FORMAT, commit.encode());
+        let message = Message::new(Commit::FORMAT, sent, commit.encode());
         self.in_flight = Some(message.id);
         self.order.push_back(message.id);
-        self.sent.insert(message.id, sent);
+        self.sent.insert(message.id, waits);
         Some(Outgoing { message, delivered: receiver })
     }
 
@@ -225,7 +227,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use carafe_protocol::Topic;
     use carafe_testing::process::seed;
@@ -285,7 +287,7 @@ mod tests {
             if self.in_flight.is_some() {
                 return;
             }
-            let Some(outgoing) = self.outbox.next(self.now) else { return };
+            let Some(outgoing) = self.outbox.next(self.now, UNIX_EPOCH) else { return };
             assert!(outgoing.message.payload.len() <= PAYLOAD);
             let numbers = numbers(&outgoing.message);
             assert!(!numbers.is_empty());
@@ -371,7 +373,7 @@ mod tests {
         outbox.close(AppendError::Closed);
         let refused = outbox.push(batch(2, 0), now, now + PATIENCE);
         assert_eq!(refused.unwrap_err(), AppendError::Closed);
-        let outgoing = outbox.next(now).unwrap();
+        let outgoing = outbox.next(now, UNIX_EPOCH).unwrap();
         assert_eq!(outbox.deliver(outgoing.message.id, vec![Ok(Vec::new())]), Some(1));
         assert_eq!(answer.try_recv(), Ok(Ok(Vec::new())));
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::outbox::Outgoing;
 use crate::engine::{ATTEMPT, Engine, EngineError};
-use crate::message::Message;
+use crate::message::{LATE, Message};
 use crate::replicate::Backoff;
 use crate::shared::{Shared, StopOnPanic, bounded};
 
@@ -48,7 +48,8 @@ impl Publisher {
         while self.shared.is_open().await {
             // What those are about to publish who were answered just now shares the commit.
             yield_now().await;
-            let outgoing = self.shared.outbox().next(Instant::now());
+            let sent = self.shared.engine_time();
+            let outgoing = self.shared.outbox().next(Instant::now(), sent);
             match outgoing {
                 Some(outgoing) => self.send(outgoing).await,
                 None => self.shared.published.notified().await,
@@ -84,7 +85,7 @@ impl Publisher {
     /// Sends a commit until its outcome is known, always with the same ID, so that the engine
     /// stores it once.
     async fn outcome(&self, message: Message, delivered: &mut oneshot::Receiver<()>) -> Outcome {
-        let give_up_at = Instant::now() + self.shared.options.give_up_after;
+        let give_up_at = Instant::now() + self.shared.options.give_up_after.min(LATE / 2);
         let mut backoff = Backoff::default();
         loop {
             // A task: when the tail delivers the commit first, the answer is on its way, and the

@@ -9,10 +9,10 @@ use carafe_log::{AppendAt, AppendAtError, AppendError, Read};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::round::{Obstacle, Round};
+use super::round::{Obstacle, Round, Skipped};
 use super::suspicion::Suspicion;
 use super::window::forgets_keys;
-use crate::comparison::compare;
+use crate::comparison::{Comparison, compare};
 use crate::engine::{Engine, EngineError, HEARTBEAT, State, Tail};
 use crate::message::{MessageId, Stored};
 use crate::offsets::sequence_of;
@@ -123,7 +123,8 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 
     /// Compares the newest applied commit with the engine's.
     async fn compare(&mut self) -> Result<State, Interruption> {
-        let (state, judgement) = compare(&*self.engine, &self.place).await?;
+        let Comparison { state, time, judgement } = compare(&*self.engine, &self.place).await?;
+        self.shared.told_time(time);
         self.compared = Instant::now();
         if let Err(why) = judgement {
             let is_certain = self.suspicion.confirm(why, self.shared.options.believe_after);
@@ -199,6 +200,7 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 
     /// Applies messages in order.
     async fn apply(&mut self, messages: Vec<Stored>) -> Result<(), Interruption> {
+        messages.iter().for_each(|message| self.shared.stored_at(message.time));
         let mut messages = VecDeque::from(messages);
         while !messages.is_empty() {
             let mut place = self.place;
@@ -229,23 +231,34 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 
     /// Stores commits, and answers those of this node.
     async fn store(&mut self, round: Round) -> Result<(), Interruption> {
-        for (sequence, why) in &round.skipped {
-            if *sequence > self.skipped {
-                self.skipped = *sequence;
-                self.shared.count(|counters| counters.skipped += 1);
-                tracing::error!(
-                    sequence,
-                    why,
-                    "a message of the engine is no commit, and is skipped"
-                );
-            }
-        }
+        round.skipped.iter().for_each(|skipped| self.skip(skipped));
         if round.commits.is_empty() {
             return Ok(());
         }
         let answers = self.local.append_ordered(round.commits).await;
         self.answer(&round.ids, answers.map_err(|error| self.refused(error))?);
         Ok(())
+    }
+
+    fn skip(&mut self, skipped: &Skipped) {
+        let late = skipped.late();
+        // An own commit that comes late has not come before, and does not count if it comes again.
+        if let Some(id) = late {
+            self.shared.outbox().give_up(id, &AppendError::Unavailable);
+            self.shared.notify_if_idle();
+        }
+        let Skipped { sequence, why, .. } = skipped;
+        if *sequence <= self.skipped {
+            return;
+        }
+        self.skipped = *sequence;
+        if late.is_some() {
+            self.shared.count(|counters| counters.late += 1);
+            tracing::warn!(sequence, %why, "a commit is skipped");
+        } else {
+            self.shared.count(|counters| counters.skipped += 1);
+            tracing::error!(sequence, %why, "a message of the engine is skipped");
+        }
     }
 
     fn answer(&self, ids: &[Option<MessageId>], answers: Vec<Vec<Answer>>) {

@@ -16,10 +16,25 @@ pub(crate) struct Round {
     /// The commits to apply, in order, and the ID of each.
     pub(crate) commits: Vec<OrderedCommit>,
     pub(crate) ids: Vec<Option<MessageId>>,
-    /// The messages that are no commits, and why.
-    pub(crate) skipped: Vec<(u64, String)>,
+    /// The messages that no node applies.
+    pub(crate) skipped: Vec<Skipped>,
     /// What stands in the way of the message that is next.
     pub(crate) obstacle: Option<Obstacle>,
+}
+
+/// A message that no node applies.
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(crate) sequence: u64,
+    pub(crate) id: Option<MessageId>,
+    pub(crate) why: NoCommit,
+}
+
+impl Skipped {
+    /// The commit of a node that came too late, if it is one.
+    pub(crate) fn late(&self) -> Option<MessageId> {
+        self.id.filter(|_| matches!(self.why, NoCommit::Late { .. }))
+    }
 }
 
 /// Why a message cannot be applied now.
@@ -59,7 +74,7 @@ impl Round {
                 self.commits.push(OrderedCommit { commit, first, time: message.time });
                 self.ids.push(message.id);
             }
-            Err(why) => self.skipped.push((sequence, why)),
+            Err(why) => self.skipped.push(Skipped { sequence, id: message.id, why }),
         }
     }
 }
@@ -78,15 +93,15 @@ fn obstacle(place: &Place, message: &Stored) -> Option<Obstacle> {
     }
 }
 
-fn commit_of(message: &Stored) -> Result<Commit, String> {
-    let payload = message.commit(Commit::FORMAT).map_err(|why| why.to_string())?;
-    Commit::decode(payload).map_err(|why| why.to_string())
+fn commit_of(message: &Stored) -> Result<Commit, NoCommit> {
+    Ok(Commit::decode(message.commit(Commit::FORMAT)?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use bytes::Bytes;
     use carafe_log::Publication;
     use carafe_protocol::{Generation, Topic};
     use carafe_testing::process::seed;
@@ -94,7 +109,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::message::Message;
+    use crate::message::{LATE, Message};
 
     fn start() -> Place {
         Place { generation: Generation::new(7), applied: 0, witness: None }
@@ -102,18 +117,27 @@ mod tests {
 
     fn commit(data: &str) -> Message {
         let batches = vec![vec![Publication::new(Topic::new("a").unwrap(), data)]];
-        Message::new(Commit::FORMAT, Commit { seed: 7, batches }.encode())
+        message(Commit::FORMAT, Commit { seed: 7, batches }.encode())
+    }
+
+    fn message(format: u32, payload: impl Into<Bytes>) -> Message {
+        Message::new(format, UNIX_EPOCH, payload)
     }
 
     fn stored(sequence: u64, message: Message) -> Stored {
-        let Message { id, format, checksum, payload } = message;
+        let Message { id, format, checksum, payload, .. } = message;
         let (id, format, checksum) = (Some(id), Some(format), Some(checksum));
         let time = UNIX_EPOCH + Duration::from_secs(sequence);
-        Stored { sequence, time, id, format, checksum, payload }
+        Stored { sequence, time, id, format, sent: Some(time), checksum, payload }
     }
 
     fn foreign(sequence: u64) -> Stored {
         Stored { format: None, ..stored(sequence, commit("foreign")) }
+    }
+
+    fn late(sequence: u64) -> Stored {
+        let on_time = stored(sequence, commit("late"));
+        Stored { time: on_time.time + 2 * LATE, ..on_time }
     }
 
     fn take(place: &mut Place, messages: &[Stored]) -> (Round, usize) {
@@ -135,7 +159,7 @@ mod tests {
             places,
             [(first_offset(1), messages[0].time), (first_offset(3), messages[2].time)]
         );
-        let skipped: Vec<_> = round.skipped.iter().map(|(sequence, _)| *sequence).collect();
+        let skipped: Vec<_> = round.skipped.iter().map(|skipped| skipped.sequence).collect();
         assert_eq!(skipped, [2]);
         assert_eq!(place.applied, 3);
         assert_eq!(place.witness.unwrap().offset, first_offset(3));
@@ -144,7 +168,7 @@ mod tests {
     #[test]
     fn a_round_ends_before_what_cannot_be_applied() {
         let one = || stored(1, commit("one"));
-        let newer = stored(2, Message::new(Commit::FORMAT + 1, "newer"));
+        let newer = stored(2, message(Commit::FORMAT + 1, "newer"));
         let format = Commit::FORMAT + 1;
         for (second, obstacle) in [
             (stored(3, commit("three")), Obstacle::Hole { next: 3 }),
@@ -159,10 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_that_comes_late_is_skipped_and_its_node_can_be_told() {
+        let mut place = start();
+        let messages = [stored(1, commit("one")), late(2), foreign(3)];
+        let (round, _) = take(&mut place, &messages);
+        assert_eq!((round.commits.len(), place.applied), (1, 3));
+        assert_eq!(place.witness.unwrap().offset, first_offset(1));
+        let late: Vec<_> = round.skipped.iter().map(Skipped::late).collect();
+        assert_eq!(late, [messages[1].id, None]);
+    }
+
+    #[test]
     fn damaged_commits_are_skipped() {
         for payload in ["", "short", "long enough to be something"] {
             let mut place = start();
-            let (round, _) = take(&mut place, &[stored(1, Message::new(Commit::FORMAT, payload))]);
+            let (round, _) = take(&mut place, &[stored(1, message(Commit::FORMAT, payload))]);
             assert_eq!((round.commits.len(), round.skipped.len()), (0, 1));
             assert_eq!((place.applied, place.witness), (1, None));
         }
@@ -174,9 +209,10 @@ mod tests {
         let mut random = StdRng::seed_from_u64(seed());
         for _ in 0..200 {
             let messages: Vec<_> = (1..random.random_range(2..40))
-                .map(|sequence| match random.random_range(0..4) {
+                .map(|sequence| match random.random_range(0..5) {
                     0 => foreign(sequence),
-                    1 => stored(sequence, Message::new(Commit::FORMAT, "damaged")),
+                    2 => late(sequence),
+                    1 => stored(sequence, message(Commit::FORMAT, "damaged")),
                     _ => stored(sequence, commit(&sequence.to_string())),
                 })
                 .collect();

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use carafe_cluster::{ClusterUrl, Created, EngineError, Message, Setup, Tail};
+use carafe_cluster::{ClusterUrl, Created, EngineError, Setup, Tail};
 use carafe_testing::nats::{self, NatsServers};
 use carafe_testing::process::{free_address, from_env};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
 use crate::servers::{
-    PATIENCE, append, connect, engine, eventually, read, requirements, start, tail, text, texts,
-    with,
+    PATIENCE, append, connect, engine, eventually, message, read, requirements, start, tail, text,
+    texts, with,
 };
 
 /// Whatever the tail has delivered before, it ends with an error.
@@ -43,7 +43,7 @@ async fn a_server_that_is_gone_is_unavailable_and_what_it_has_stored_comes_back_
     with(&servers, |servers| servers.kill(0)).await;
     let error = ends(&mut live).await;
     assert!(matches!(error, EngineError::Unavailable(_)), "{error}");
-    let lost = engine.append(Message::new(1, "lost")).await;
+    let lost = engine.append(message("lost")).await;
     assert!(matches!(lost, Err(EngineError::Unavailable(_))), "{lost:?}");
 
     with(&servers, |servers| servers.start_again(0)).await;
@@ -64,15 +64,15 @@ async fn a_frozen_server_is_unavailable_and_stores_what_was_sent_again_once() {
     append(&engine, "before").await;
     let mut live = tail(&engine, 2).await;
     servers.signal(0, Signal::STOP);
-    let message = Message::new(1, "sent again");
+    let again = message("sent again");
     for _ in 0..3 {
-        let unknown = engine.append(message.clone()).await;
+        let unknown = engine.append(again.clone()).await;
         assert!(matches!(unknown, Err(EngineError::Unavailable(_))), "{unknown:?}");
     }
     // Its connection is lost, since pings have no answer.
     ends(&mut live).await;
     servers.signal(0, Signal::CONT);
-    let goes_on = || async { engine.append(message.clone()).await.ok() };
+    let goes_on = || async { engine.append(again.clone()).await.ok() };
     assert_eq!(eventually("the server goes on", goes_on).await, 2);
     assert_eq!(append(&engine, "after").await, 3);
     assert_eq!(texts(&read(&engine, 1, 3).await), ["before", "sent again", "after"]);

@@ -4,6 +4,7 @@
 
 mod contract;
 mod failures;
+mod late;
 mod servers;
 mod setup;
 mod signing_in;

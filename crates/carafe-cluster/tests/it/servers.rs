@@ -1,7 +1,7 @@
 //! What the tests do with servers and engines.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use carafe_cluster::{
     ClusterUrl, Created, EngineError, Message, Requirements, Setup, Stored, Tail,
@@ -54,9 +54,16 @@ pub(crate) fn requirements() -> Requirements {
     }
 }
 
+pub(crate) fn message(payload: impl Into<bytes::Bytes>) -> Message {
+    Message::new(1, SystemTime::now(), payload)
+}
+
 /// Sends a message until its outcome is known, as a node does.
 pub(crate) async fn append(engine: &Arc<dyn Setup>, text: impl Into<bytes::Bytes>) -> u64 {
-    let message = &Message::new(1, text);
+    append_message(engine, &message(text)).await
+}
+
+pub(crate) async fn append_message(engine: &Arc<dyn Setup>, message: &Message) -> u64 {
     eventually("the engine stores a message", || async {
         match engine.append(message.clone()).await {
             Ok(sequence) => Some(sequence),

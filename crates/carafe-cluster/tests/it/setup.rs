@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use carafe_cluster::{Created, EngineError, Finding, Message, Requirements, Severity};
+use carafe_cluster::{Created, EngineError, Finding, Requirements, Severity};
 use carafe_testing::nats;
 use serde_json::json;
 
-use crate::servers::{append, connect, engine, read, requirements, start, url, with};
+use crate::servers::{append, connect, engine, message, read, requirements, start, url, with};
 
 /// The settings that are not right, with what follows.
 fn wrong(findings: &[Finding]) -> Vec<(Severity, &'static str)> {
@@ -86,8 +86,7 @@ async fn a_full_stream_that_keeps_its_oldest_messages_refuses_more() {
     with(&servers, move |servers| servers.create_stream(&settings)).await;
     let engine = connect(url(&servers, "EVENTS")).await;
     assert_eq!(append(&engine, vec![7; 2048]).await, 1);
-    let message = Message::new(1, vec![7; 2048]);
-    let refused = engine.append(message).await;
+    let refused = engine.append(message(vec![7; 2048])).await;
     assert!(matches!(&refused, Err(EngineError::Refused(text)) if text.contains("maximum bytes")));
     assert_eq!(engine.state().await.unwrap().last, 1);
 }
@@ -146,9 +145,9 @@ async fn a_message_is_never_stored_in_another_stream() {
         servers.create_stream(&other);
     })
     .await;
-    let refused = engine.append(Message::new(1, "astray")).await;
+    let refused = engine.append(message("astray")).await;
     assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
-    assert_eq!(engine.append(Message::new(1, "astray")).await, Err(EngineError::Missing));
+    assert_eq!(engine.append(message("astray")).await, Err(EngineError::Missing));
     let others = connect(url(&servers, "OTHER")).await;
     assert_eq!(others.state().await.unwrap().last, 0);
 }

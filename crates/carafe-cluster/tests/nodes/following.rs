@@ -73,7 +73,8 @@ async fn a_message_that_is_no_commit_is_skipped_by_every_node() {
     let servers = nodes(&engine, 2).await;
     servers[0].publish_one(event("a", "before")).await;
     engine.insert_foreign("hello");
-    engine.append(Message::new(Commit::FORMAT, "not a commit either")).await.unwrap();
+    let now = engine.state().await.unwrap().now;
+    engine.append(Message::new(Commit::FORMAT, now, "not a commit either")).await.unwrap();
     let after = servers[1].publish_one(event("a", "after")).await;
     assert_eq!(after.position.offset, first_offset(4));
     for server in &servers {
@@ -102,7 +103,8 @@ async fn a_commit_in_a_newer_format_stops_the_node_behind_what_it_knows() {
     let servers = nodes(&engine, 1).await;
     servers[0].publish_one(event("a", "known")).await;
     let (format, sequence) = (Commit::FORMAT + 1, 2);
-    engine.append(Message::new(format, "?")).await.unwrap();
+    let now = engine.state().await.unwrap().now;
+    engine.append(Message::new(format, now, "?")).await.unwrap();
     let stopped = servers[0].node().stopped().await;
     assert_eq!(stopped, Stopped::Newer { sequence, format });
     assert!(stopped.to_string().contains("upgrade this node"));

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use carafe_cluster::{Engine, MemoryEngine, Outcome, sequence_of};
+use carafe_cluster::{DUPLICATE_WINDOW, Engine, MemoryEngine, NoCommit, Outcome, sequence_of};
 use carafe_log::{
-    AppendError, Appended, Erase, Find, MemoryLimits, Outcome as End, Publication, Read,
+    AppendError, Appended, Commit, Erase, Find, MemoryLimits, Outcome as End, Publication, Read,
 };
 use carafe_testing::process::{from_env, seed};
 use rand::rngs::StdRng;
@@ -51,6 +51,7 @@ struct Summary {
     unavailable: usize,
     stopped: usize,
     trimmed: usize,
+    late: usize,
 }
 
 /// Something that was published.
@@ -101,11 +102,12 @@ fn each_history(histories: u64, faults: Faults) {
         });
     }
     println!("{histories} histories: {summary:?}");
-    let Summary { acknowledged, repeated, refused, unavailable, stopped, trimmed } = summary;
-    let often = match faults {
-        Faults::Passing => [acknowledged / 20, repeated, refused, unavailable, trimmed],
-        Faults::Losing => [acknowledged / 20, repeated, refused, unavailable, stopped],
+    let Summary { acknowledged, repeated, refused, unavailable, stopped, trimmed, late } = summary;
+    let rare = match faults {
+        Faults::Passing => trimmed,
+        Faults::Losing => stopped,
     };
+    let often = [acknowledged / 20, repeated, refused, unavailable, late, rare];
     // Of the rarest, a history has three on average.
     assert!(often.iter().all(|count| 4 * *count as u64 >= histories), "everything happens often");
 }
@@ -113,7 +115,7 @@ fn each_history(histories: u64, faults: Faults) {
 impl History {
     async fn begin(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let engine = MemoryEngine::new("events");
+        let engine = MemoryEngine::new("events").with_window(DUPLICATE_WINDOW);
         let mut servers = Vec::new();
         for _ in 0..random.random_range(1..=3) {
             let limits = MemoryLimits::default().with_key_window(KEY_WINDOW);
@@ -132,6 +134,7 @@ impl History {
             80..93 => self.heal(),
             93..96 => self.restart().await,
             96..98 => self.resume().await,
+            98 => self.thaw().await,
             _ if faults == Faults::Losing => self.lose().await,
             _ => {}
         }
@@ -173,7 +176,7 @@ impl History {
     fn disturb(&mut self) {
         let (random, engine) = (&mut self.random, &self.engine);
         let server = &self.servers[random.random_range(0..self.servers.len())];
-        match random.random_range(0..12) {
+        match random.random_range(0..13) {
             0 => engine.away(true),
             1 => engine.frozen(true),
             2 => engine.muted(true),
@@ -184,7 +187,8 @@ impl History {
             7 => server.local.refuse(random.random_range(1..4)),
             8 => engine.clock_behind(Duration::from_millis(random.random_range(0..5000))),
             9 => server.local.lose_answers(1),
-            10 => {
+            10 => engine.copy_next_appends(random.random_range(1..9)),
+            11 => {
                 let delays = [0, 1, 40, 900].map(Duration::from_millis);
                 let mut delay = || delays[random.random_range(0..4)];
                 engine.slow(delay(), delay());
@@ -194,6 +198,13 @@ impl History {
                 engine.next_appends((0..3).map(|_| outcomes[random.random_range(0..3)]));
             }
         }
+    }
+
+    /// A frozen server goes on, and forwards what it has, soon or late.
+    async fn thaw(&mut self) {
+        let longest = 2 * DUPLICATE_WINDOW.as_millis() as u64;
+        sleep(Duration::from_millis(self.random.random_range(0..longest))).await;
+        self.engine.forward_copies();
     }
 
     fn heal(&self) {
@@ -292,6 +303,7 @@ impl History {
             server.settle().await;
         }
         self.collect(false, None).await;
+        summary.late += self.late().await;
         let reference = Reference::of(&self.engine, KEY_WINDOW).await;
         for server in &self.servers {
             let stored: Vec<_> =
@@ -311,6 +323,17 @@ impl History {
         self.check_order();
         self.check_positions(&reference).await;
         self.summarize(summary);
+    }
+
+    /// How many messages of the engine came late.
+    async fn late(&self) -> usize {
+        let mut late = 0;
+        for sequence in 1..=self.engine.state().await.unwrap().last {
+            let Some(message) = self.engine.get(sequence).await.unwrap() else { continue };
+            late +=
+                usize::from(matches!(message.commit(Commit::FORMAT), Err(NoCommit::Late { .. })));
+        }
+        late
     }
 
     fn summarize(&self, summary: &mut Summary) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use carafe_cluster::{ClusterOptions, Engine, Link, MemoryEngine, Outcome, first_offset};
+use carafe_cluster::{
+    ClusterOptions, DUPLICATE_WINDOW, Engine, LATE, Link, MemoryEngine, Outcome, first_offset,
+};
 use carafe_log::{Append, AppendError, Commit, Erase, Outcome as End, Publication};
 use tokio::time::{Instant, sleep};
 
@@ -191,6 +193,64 @@ async fn a_commit_is_given_up_after_ten_seconds_and_never_sent_later() {
     assert!(attempts >= 4, "{attempts}");
     sleep(Duration::from_secs(60)).await;
     assert_eq!(engine.counts().appends, attempts);
+}
+
+/// A server that was frozen has a copy, and the engine no longer recognizes it.
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_a_commit_that_comes_after_the_duplicate_window_is_skipped_by_every_node() {
+    let engine = MemoryEngine::new("events").with_window(DUPLICATE_WINDOW);
+    let servers = nodes(&engine, 2).await;
+    engine.copy_next_appends(1);
+    servers[0].publish_one(event("a", "once")).await;
+    sleep(DUPLICATE_WINDOW + TICK).await;
+    engine.forward_copies();
+    assert_eq!(engine.state().await.unwrap().last, 2, "the engine has it twice");
+    servers[1].publish_one(event("a", "after")).await;
+    for server in &servers {
+        server.settle().await;
+        assert_eq!(server.data().await, ["once", "after"]);
+        let counters = server.progress().counters;
+        assert_eq!((counters.late, counters.skipped), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_given_up_is_not_stored_when_it_comes_late() {
+    let engine = MemoryEngine::new("events");
+    let mut servers = nodes(&engine, 2).await;
+    engine.copy_next_appends(1);
+    engine.next_appends([Outcome::LostRequest; 100]);
+    let answer = servers[0].publish(vec![event("a", "given up")]).await;
+    assert_eq!(answer, Err(AppendError::Unavailable));
+    until(|| servers[0].progress().counters.given_up == 1).await;
+    sleep(LATE).await;
+    engine.forward_copies();
+    servers[0].settle().await;
+    // What is read again is decided in the same way.
+    servers[1].restart_empty().await;
+    for server in &servers {
+        server.settle().await;
+        assert_eq!(server.progress().counters.late, 1);
+        assert_eq!(server.entries().await, []);
+    }
+}
+
+/// Its clock is far ahead: commits seem late, until nodes know its time.
+#[tokio::test(start_paused = true)]
+async fn when_a_server_leads_whose_clock_is_ahead_publishers_are_told_and_soon_publish_again() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 2).await;
+    servers[0].publish_one(event("a", "before")).await;
+    engine.clock_ahead(2 * LATE);
+    let start = Instant::now();
+    let answer = servers[0].publish(vec![event("a", "late")]).await;
+    assert_eq!(answer, Err(AppendError::Unavailable));
+    assert!(start.elapsed() < TICK, "its node knows that it is not stored");
+    for server in &servers {
+        server.publish_one(event("a", "after")).await;
+        server.settle().await;
+    }
+    assert_eq!(servers[0].data().await, ["before", "after", "after"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,9 +45,9 @@ fn one_of_each_kind() -> Commit {
 }
 
 #[test]
-fn the_bytes_of_format_1_are_those_of_its_description() {
+fn the_bytes_of_formats_1_and_2_are_those_of_their_description() {
     let bytes = fs::read(folder("tests/fixtures/commit/1")).unwrap();
-    assert_eq!(Commit::FORMAT, 1, "a new format has a fixture of its own");
+    assert_eq!(Commit::FORMAT, 2, "a new format has a fixture of its own");
     assert_eq!(Commit::decode(&bytes), Ok(one_of_each_kind()));
     assert_eq!(one_of_each_kind().encode(), bytes);
 }
@@ -69,7 +69,7 @@ fn a_commit_has_as_many_publications_as_there_are_offsets_for() {
     assert_eq!(Commit::decode(&full.encode()), Ok(full.clone()));
     let over = Commit { seed: 0, batches: vec![half.clone(), half, vec![publication]] };
     let error = Commit::decode(&over.encode()).unwrap_err();
-    assert!(error.to_string().starts_with("the bytes are no commit of format 1"), "{error}");
+    assert!(error.to_string().starts_with("the bytes are no commit of format 2"), "{error}");
 }
 
 #[test]
