@@ -66,8 +66,7 @@ export class EventSource extends EventTarget {
           return this.#handlers[type] ?? null;
         },
         set(handler) {
-          const before = this.#handlers[type];
-          if (before) this.removeEventListener(type, before);
+          this.removeEventListener(type, this.#handlers[type]);
           this.#handlers[type] = typeof handler === "function" ? handler : null;
           if (this.#handlers[type]) this.addEventListener(type, handler);
         },

@@ -5,7 +5,7 @@ const TYPE = "application/json";
 
 /**
  * Reads the page after `id`, which waits so many milliseconds for an event. `request` sends for a URL and a type.
- * Returns `failure`, or the `events` as a stream has them. `more` says that a snapshot continues after this page.
+ * Returns `failure`, and whether the server may have no pages, or the `events` as a stream has them. `more` says that a snapshot continues after this page.
  */
 export async function readPage(url, id, wait, request, failureOf, continues) {
   const address = new URL(url);
@@ -19,7 +19,7 @@ export async function readPage(url, id, wait, request, failureOf, continues) {
   else if (isStartOpen(query)) query.set("last", 0);
   const response = await request(address, TYPE);
   const failure = failureOf(response, TYPE);
-  if (failure) return { failure };
+  if (failure) return { failure, isMissing: failure.final && failure.status && failure.status !== 401 };
   const { events, next, gap, ended, up_to_date } = await response.json();
   const asOnStream = (event) => ({
     type: event.type ?? "message", data: query.has("envelope") ? JSON.stringify(event) : event.data, id: event.id,

@@ -3,23 +3,18 @@ import { Decoder } from "./decoder.js";
 import { watchPage } from "./page.js";
 import { Position } from "./position.js";
 import { failureOf } from "./response.js";
+import {
+  FALLBACK_AFTER, LEAST_BACKOFF, LONGEST_BACKOFF, LONGEST_RETRY, LONGEST_TIMER, POLLING_TIME, POLL_WAIT,
+} from "./times.js";
 
 const EVENT_STREAM = "text/event-stream";
-const LONGEST_BACKOFF = 30_000;
-const LEAST_BACKOFF = 100;
-/** Timers take 31 bits. */
-const LONGEST_TIMER = 1e9;
-const POLL_WAIT = 25_000;
-const FALLBACK_AFTER = 5_000;
-/** Time of long polling before the next attempt to stream. It doubles with each that fails. */
-const POLLING_TIME = 60_000;
 const HIDDEN = { reason: "hidden" };
+/** In the place of what is read at the end. */
+const CLOSED = { failure: { reason: "closed" } };
 /** The next attempt follows without a wait. */
 const NOW = { now: true };
 
 const valueOf = (option, argument) => (typeof option === "function" ? option(argument) : option);
-/** Header values are bytes, and IDs are UTF-8. */
-const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
 const sleep = (time, signal) => new Promise((resolve) => {
   const timer = setTimeout(resolve, time);
@@ -39,7 +34,9 @@ export class Stream {
   #silence;
   #ticker;
   #firstByte;
-  #fallbackIsOff = false;
+  /** Milliseconds without a byte of a stream, after which it is replaced by pages; 0 for never. */
+  #fallback;
+  #hasPages = false;
   #member;
   #heardAt;
   #retry;
@@ -56,16 +53,18 @@ export class Stream {
    */
   constructor(url, options, deliver, onState) {
     this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
-    const { heartbeat, silence = heartbeat * 3 || 45_000, retry = 2000, signal } = options;
+    const { heartbeat, silence = heartbeat * 3 || 45_000, retry = 2000, signal, fallback, share } = options;
     if (heartbeat) this.url.searchParams.set("heartbeat", `${heartbeat}ms`);
     this.position = new Position(options);
     this.#options = options;
     this.#silence = silence || LONGEST_TIMER;
+    // The leader of a shared stream polls for all.
+    this.#fallback = !share && (fallback === true ? FALLBACK_AFTER : fallback);
     this.#deliver = deliver;
     this.#onState = onState;
     this.#retry = retry;
     const close = () => this.close();
-    const unwatch = watchPage(options.background, () => this.#hide(), (reason) => this.#wake(reason));
+    const unwatch = watchPage(options.background, () => this.#hide(), (reason) => this.wake(reason));
     this.#unwatch = () => {
       unwatch();
       signal?.removeEventListener("abort", close);
@@ -101,6 +100,8 @@ export class Stream {
     const { signal } = (this.#abort = new AbortController());
     this.#set({ name: "connecting", reason });
     this.#heardAt = Date.now();
+    // An error of a handler has ended the connection before.
+    this.#isBusy = false;
     this.#ticker = setInterval(() => this.#listen(), this.#silence / 3);
     try {
       return await (Date.now() < this.#pollUntil ? this.#poll(signal) : this.#stream(signal));
@@ -114,7 +115,7 @@ export class Stream {
   }
 
   async #stream(signal) {
-    if (this.#mayFallBack && !this.position.id) {
+    if (this.#fallback && !this.position.id) {
       // Without a position, events would be lost between a stream that is buffered and the first page.
       const failure = await this.#page(signal);
       if (failure) return failure;
@@ -126,13 +127,13 @@ export class Stream {
     const decoder = new Decoder(this.position.id);
     const reader = response.body.getReader();
     for (;;) {
-      const { done, value } = await reader.read();
+      const { value = CLOSED } = await reader.read();
       clearTimeout(this.#firstByte);
-      if (done) return { reason: "closed" };
+      if (value.failure) return value.failure;
       this.#pollingTime = POLLING_TIME;
       // A shared connection is decoded once, by its leader.
       const events = value.events ?? decoder.push(value);
-      this.#retry = decoder.retry ?? this.#retry;
+      this.#retry = Math.min(decoder.retry ?? this.#retry, LONGEST_RETRY);
       await this.#take(events, value.id ?? decoder.id);
     }
   }
@@ -151,15 +152,15 @@ export class Stream {
     const { readPage } = await import("./pages.js");
     const request = (url, accept) => this.#request(signal, url, accept);
     const askedAt = Date.now();
-    const { failure, response, events, id, ended, more } =
+    const { failure, isMissing, response, events, id, ended, more } =
       await readPage(this.url, this.position.id, wait, request, failureOf, continues);
-    if (failure?.final && failure.status) {
+    if (isMissing && !this.#hasPages) {
       // The server has no pages, or the stream is told the same.
-      this.#fallbackIsOff = true;
-      this.#pollUntil = 0;
+      this.#fallback = this.#pollUntil = 0;
       return NOW;
     }
-    if (failure) return failure;
+    if (failure) return this.#refused(failure);
+    this.#hasPages = true;
     if (wait >= 0 && this.state.name !== "open") this.#open(response, "poll");
     await this.#take(events, id);
     if (ended) return { final: true, reason: "done" };
@@ -180,14 +181,16 @@ export class Stream {
       throw { reason: "token", error };
     }
     init.headers.set("accept", accept);
-    if (accept === EVENT_STREAM) {
-      if (this.position.id) init.headers.set("last-event-id", asBytes(this.position.id));
-      this.#watchForBuffering();
+    if (accept === EVENT_STREAM && this.position.id) {
+      // Header values are bytes, and IDs are UTF-8.
+      init.headers.set("last-event-id", String.fromCharCode(...new TextEncoder().encode(this.position.id)));
     }
-    if (!share || !globalThis.navigator?.locks) return fetch(url, init);
-    const { Member } = await import("./share/member.js");
-    this.#member ??= new Member(url, this.#options, Stream);
-    return this.#member.connect(init, this.position.id);
+    const { Member } = share && globalThis.navigator?.locks ? await import("./share/member.js") : {};
+    // The stream may have ended, or the page may have been hidden, meanwhile.
+    signal.throwIfAborted();
+    if (accept === EVENT_STREAM && this.#fallback) this.#firstByte = setTimeout(() => this.#fallBack("buffered"), this.#fallback);
+    if (!Member) return fetch(url, init);
+    return (this.#member ??= new Member(url, this.#options, Stream)).connect(init, this.position.id);
   }
 
   /** A token that is refused may have expired on the way: the function is called once more. */
@@ -204,9 +207,8 @@ export class Stream {
   }
 
   async #take(events, id) {
-    this.#heardAt = Date.now();
     if (events.length) {
-      this.lastEventTime = this.#heardAt;
+      this.lastEventTime = Date.now();
       if (events.some(({ type }) => !type.startsWith("carafe."))) this.#failures = 0;
     }
     this.#isBusy = true;
@@ -221,21 +223,19 @@ export class Stream {
     const quiet = Date.now() - this.#heardAt;
     // The clock may have been set back.
     if (this.#isBusy || quiet < 0) this.#heardAt = Date.now();
-    else if (quiet >= this.#silence) this.#abort.abort({ reason: "silence", ...NOW });
+    else if (quiet >= this.#silence) this.#fallBack("silence");
   }
 
-  get #mayFallBack() {
-    return this.#options.fallback && !this.#options.share && !this.#fallbackIsOff;
-  }
-
-  /** Something on the way buffers a stream of which nothing arrives: some proxies hold back its head, too. */
-  #watchForBuffering() {
-    const { fallback } = this.#options;
-    if (this.#mayFallBack) this.#firstByte = setTimeout(() => {
+  /**
+   * Something on the way buffers a stream of which nothing arrives: some proxies hold back its head, too. Others let
+   * through what fills their buffers, and the heartbeats do not.
+   */
+  #fallBack(reason) {
+    if (this.#fallback) {
       this.#pollUntil = Date.now() + this.#pollingTime;
       this.#pollingTime *= 2;
-      this.#abort.abort({ reason: "buffered", ...NOW });
-    }, fallback === true ? FALLBACK_AFTER : fallback);
+    }
+    this.#reconnect(reason);
   }
 
   async #wait(why, lasted) {
@@ -261,23 +261,28 @@ export class Stream {
 
   #hide() {
     this.#isHidden = true;
+    // A page that runs no code leads nobody.
+    this.#member?.leave();
     if (this.state.name === "waiting") this.#set({ ...this.state, until: (this.#until = Infinity) });
     else this.#abort.abort(HIDDEN);
   }
 
   /** A server that has asked for a pause gets it: `#earliest`. */
-  #wake(reason) {
+  wake(reason) {
     const wasHidden = this.#isHidden;
     this.#isHidden = false;
     if (this.state.name === "waiting") {
       this.#until = Math.min(this.#until, this.#earliest);
       this.#wakeUp();
-    } else if (reason === "online" || wasHidden) this.#abort.abort({ reason, ...NOW });
+    } else if (reason === "online" || wasHidden) this.#reconnect(reason);
     else this.#listen();
   }
 
+  #reconnect(reason) {
+    this.#abort.abort({ reason, ...NOW });
+  }
+
   #end(why) {
-    if (this.#hasEnded) return;
     this.#unwatch();
     clearInterval(this.#ticker);
     this.#member?.leave();
@@ -286,7 +291,9 @@ export class Stream {
     this.#wakeUp();
   }
 
+  /** Nothing follows the end. */
   #set(state) {
+    if (this.#hasEnded) return;
     this.state = { ...state, lastEventTime: this.lastEventTime };
     try {
       this.#onState?.(this.state);

@@ -62,12 +62,12 @@ class Subscription {
       const { name, reason } = this.state;
       if (this.#at < this.#batch.length && reason !== "aborted") {
         const event = (this.#current = this.#batch[this.#at++]);
-        if (!event.type.startsWith("carafe.")) return { value: event, done: false };
+        if (!event.type.startsWith("carafe.")) return { value: event };
         const value = this.#report(event);
-        if (this.#options.controls) return { value, done: false };
+        if (this.#options.controls) return { value };
       } else if (name === "ended") {
         if (reason !== "done" && reason !== "aborted") throw new StreamError(this.state);
-        return { value: undefined, done: true };
+        return { done: true };
       } else {
         const change = new Promise((resolve) => { this.#changed = resolve; });
         this.#delivered();
@@ -91,7 +91,7 @@ class Subscription {
   async return() {
     this.#commit();
     this.close();
-    return { value: undefined, done: true };
+    return { done: true };
   }
 
   /** The loop asks for the next event, or ends: it has handled the one before. */

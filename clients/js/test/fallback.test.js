@@ -96,3 +96,27 @@ test("a server that has waited is asked again at once", async (t) => {
   const { data } = await read(url, { fallback: FALLBACK, retry: 20_000, silence: 0 });
   assert.deepEqual(data, ["a"]);
 });
+
+test("a token that expires while polling is replaced, and polling goes on", async (t) => {
+  const { url, requests } = await serve(
+    t, first, buffered, page([], "0"), page([event("1", "a")], "1"), status(401), page([], "1"), page([event("2", "b")], "2", { ended: END }),
+  );
+  let tokens = 0;
+  const { data, states } = await read(url, { fallback: FALLBACK, token: () => String(tokens++) });
+  assert.deepEqual([data, states.at(-1).reason], [["a", "b"], "done"]);
+  assert.equal(requests.filter(({ headers }) => headers.accept === "text/event-stream").length, 1);
+});
+
+test("a page waits for whole milliseconds", async (t) => {
+  const { url, requests } = await serve(t, first, buffered, page([], "0"), page([event("1", "a")], "1", { ended: END }));
+  await read(url, { fallback: FALLBACK, silence: 3001 });
+  assert.match(requests[3].url, /&wait=1500ms&/);
+});
+
+test("a stream of which only a burst arrives is replaced by pages when it is silent", async (t) => {
+  const { url, requests } = await serve(t, first, stream("id: 1\ndata: a\n\n"), page([], "1"), page([event("2", "b")], "2", { ended: END }));
+  const { data, states } = await read(url, { fallback: 60_000, silence: 300 });
+  assert.deepEqual(data, ["a", "b"]);
+  assert.deepEqual(namesOf(states), ["connecting", "open", "connecting silence", "open", "ended done"]);
+  assert.equal(requests[2].headers.accept, "application/json");
+});

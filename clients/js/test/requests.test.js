@@ -72,3 +72,9 @@ test("a storage that is full does not end the stream", async (t) => {
   assert.deepEqual((await read(url, { resume: "key", storage }, 2)).data, ["a", "b"]);
   assert.equal(warnings.mock.callCount(), 1);
 });
+
+test("a storage that is forbidden does not prevent the stream", async (t) => {
+  const { url } = await serve(t, stream("id: 1\ndata: a\n\n"));
+  const storage = { getItem() { throw new Error("SecurityError"); }, setItem() {} };
+  assert.deepEqual((await read(url, { resume: "key", storage }, 1)).data, ["a"]);
+});

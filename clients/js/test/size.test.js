@@ -5,7 +5,7 @@ import { minify } from "../build.js";
 
 const LIMITS = [
   ["index.js", "the client", 4096],
-  ["share/member.js", "sharing, which is loaded on demand,", 2100],
+  ["share/member.js", "sharing, which is loaded on demand,", 2200],
   ["pages.js", "polling, which is loaded on demand,", 550],
 ];
 

@@ -206,3 +206,17 @@ test("a clock that is set back does not prolong the wait", async (t) => {
   const onState = ({ name }) => { if (name === "waiting") setImmediate(setBack); };
   assert.equal((await read(url, { onState, retry: 100 })).states.at(-1).reason, "done");
 });
+
+test("a server can ask for five minutes by retry, and for no more", async (t) => {
+  const { url } = await serve(t, stream("retry: 99999999999999999999\n\n", true));
+  let wait;
+  const subscription = subscribe(url, {
+    onState({ name, until }) {
+      if (name !== "waiting") return;
+      wait = until - Date.now();
+      setImmediate(() => subscription.close());
+    },
+  });
+  for await (const _ of subscription);
+  assert.ok(wait > 299_000 && wait <= 330_000, `${wait} ms`);
+});

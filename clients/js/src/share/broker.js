@@ -15,6 +15,7 @@ export class Broker {
   #stream;
   #beginsAtTail;
   #waiting = new Set();
+  #saidAt = 0;
   #isOpen = false;
   /** What members are told while the connection waits or has ended. */
   #down;
@@ -31,10 +32,11 @@ export class Broker {
     this.#say({ leads: true });
   }
 
-  close() {
+  /** Where nobody leads yet, members ask who does now. */
+  close(isReplaced) {
+    this.#waiting.clear();
     this.#stream.close();
-    // Members ask who leads now.
-    this.#say({ leads: true });
+    if (!isReplaced) this.#say({ leads: true });
     this.#channel.close();
   }
 
@@ -49,6 +51,9 @@ export class Broker {
 
   /** Also without events: members learn that the connection is alive. */
   #publish(events, id) {
+    const now = Date.now();
+    if (!events.length && id === this.#recent.id && now - this.#saidAt < 1000) return;
+    this.#saidAt = now;
     this.#recent.push(events, id);
     this.#say({ events, id });
     for (const member of this.#waiting) this.#admit(member);
@@ -57,15 +62,18 @@ export class Broker {
   #hear(message) {
     if (message.ping) this.#say({});
     if (!message.join) return;
-    if (this.#down) this.#reply(message, { down: this.#down });
-    else if (!this.#isOpen) this.#waiting.add(message);
-    else this.#receive(message);
+    if (this.#isOpen) return this.#receive(message);
+    if (this.#down && (this.#down.final || this.#down.until > Date.now())) return this.#reply(message, { down: this.#down });
+    // The timers of a hidden tab are late, and those of the member are not.
+    if (this.#down) this.#stream.wake("online");
+    this.#waiting.add(message);
   }
 
   #receive(member) {
     if (this.#admit(member)) return;
-    if (member.isDirect) this.#reply(member, { unknown: true });
-    else this.#keepWaiting(member);
+    if (!member.isDirect) return this.#keepWaiting(member);
+    this.#waiting.delete(member);
+    this.#reply(member, { unknown: true });
   }
 
   /** Gives a member what it has missed. From now on, it receives what all do. */
@@ -88,7 +96,8 @@ export class Broker {
 
   /** Members see a failure as their own. They come back when the connection does. */
   #change({ name, reason, status, until }) {
-    if (reason === "aborted") return;
+    // A page that is hidden for the browser leaves at once.
+    if (reason === "aborted" || reason === "hidden") return;
     this.#isOpen = name === "open";
     this.#down = name === "waiting" || name === "ended" ? { reason, status, until, final: name === "ended" } : undefined;
     if (this.#isOpen) for (const member of this.#waiting) this.#receive(member);

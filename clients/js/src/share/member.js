@@ -5,6 +5,10 @@ import { Recent } from "./recent.js";
 const EVENT_STREAM = "text/event-stream";
 /** A leader that says nothing for so long is asked. One that does not answer within as long again is replaced. */
 const QUIET = 5000;
+/** What waits for a slow page: about the number of its characters. */
+const MOST_UNREAD = 4_000_000;
+
+const sizeOf = ({ events = [] }) => events.reduce((sum, { data }) => sum + data.length + 500, 1);
 
 export class Member {
   #Stream;
@@ -26,6 +30,7 @@ export class Member {
   #answered = () => {};
   #isDirect = false;
   #direct;
+  #resume = () => {};
   #heardAt;
   #askedAt;
   #ticker;
@@ -44,14 +49,9 @@ export class Member {
     return new Promise((resolve, reject) => {
       if (id !== this.#recent.id) this.#recent = new Recent(id);
       this.#connection = { init, resolve, reject };
-      this.#leader = undefined;
       this.#isDirect = false;
       const { signal } = init;
-      signal.addEventListener("abort", () => {
-        this.#fail(signal.reason);
-        // A page that runs no code leads nobody.
-        if (signal.reason?.reason === "hidden") this.leave();
-      });
+      signal.addEventListener("abort", () => this.#fail(signal.reason));
       if (!this.#channel) this.#enter();
       this.#join();
     });
@@ -86,7 +86,7 @@ export class Member {
       }));
     } catch (error) {
       if (hasLeft()) return;
-      this.#broker?.close();
+      this.#broker?.close(true);
       this.#broker = undefined;
       // Another tab has heard nothing of this one for too long, and leads now.
       if (error.name === "AbortError") this.#lead();
@@ -94,8 +94,10 @@ export class Member {
     }
   }
 
+  /** What the leader of before still says is also in the answer. */
   #join() {
     this.#isAsking = true;
+    this.#leader = undefined;
     this.#channel.postMessage({ join: this.#name, ask: ++this.#ask, id: this.#recent.id, isDirect: this.#isDirect });
   }
 
@@ -105,7 +107,8 @@ export class Member {
     if (leads) return this.#hearOfLeader();
     const isAnswer = to === this.#name && ask === this.#ask && this.#isAsking;
     if (to ? !isAnswer : from !== this.#leader) return;
-    if (down && !this.#isDirect) return this.#fail(down);
+    // The clock or the timers of the leader may be late: then this tab waits as it does by itself.
+    if (down && !this.#isDirect) return this.#fail(down.until > Date.now() ? down : { ...down, until: undefined });
     const isAdmitted = !unknown && !down;
     if (isAnswer) this.#answer(from, isAdmitted);
     // Also without events: they show that the connection is alive.
@@ -132,6 +135,7 @@ export class Member {
     this.#isDirect = true;
     const direct = new this.#Stream(this.#url, asUnshared(this.#options, this.#recent.id), async (events, id) => {
       this.#take(events, id);
+      while (this.#connection?.body?.desiredSize <= 0) await new Promise((resume) => { this.#resume = resume; });
       // Nothing is read while the leader is asked, so no event arrives twice.
       if (await this.#asks()) direct.close();
     }, ({ name, reason, status, until, response }) => {
@@ -150,29 +154,36 @@ export class Member {
 
   #open({ status, url, headers }) {
     if (!this.#connection || this.#connection.body) return;
-    const stream = new ReadableStream({ start: (controller) => { this.#connection.body = controller; } });
+    const stream = new ReadableStream({
+      start: (controller) => { this.#connection.body = controller; },
+      pull: () => this.#resume(),
+    }, { highWaterMark: MOST_UNREAD, size: sizeOf });
     this.#connection.resolve({ status, url, headers, body: stream });
   }
 
   #take(events, id) {
-    if (!this.#connection?.body) return;
+    const { body } = this.#connection ?? {};
+    if (!body) return;
+    // The page is slow. It asks for the rest when it has handled what is there.
+    if (body.desiredSize <= 0) return this.#fail({ reason: "closed", now: true });
     this.#recent.push(events, id);
-    this.#connection.body.enqueue({ events, id });
+    body.enqueue({ events, id });
   }
 
-  /** What the stream has not read yet, it receives from the next connection. */
+  /** What the stream has not read yet, it receives from the next connection, if there is one. */
   #fail(failure) {
     const { body, reject } = this.#connection ?? {};
     this.#connection = this.#leader = undefined;
     this.#direct?.close();
-    if (body) body.error(failure);
+    if (body && failure.final) body.enqueue({ failure });
+    else if (body) body.error(failure);
     else reject?.(failure);
   }
 
   #listen() {
     const now = Date.now();
     if (now - this.#heardAt < QUIET || this.#broker) return;
-    if (now - this.#askedAt > 2.5 * QUIET) {
+    if (this.#heardAt >= this.#askedAt || now - this.#askedAt > 2.5 * QUIET) {
       // The timers of this tab may have slept as well: it asks first.
       this.#askedAt = now;
       this.#channel.postMessage({ ping: true });

@@ -22,8 +22,10 @@ export class Recent {
   }
 
   push(events, id) {
-    this.#events.push(...events);
-    for (const { data } of events) this.#data += data.length;
+    for (const event of events) {
+      this.#events.push(event);
+      this.#data += event.data.length;
+    }
     this.id = id;
     if (!this.#events.length) this.#base = id;
     // By halves, so that it is seldom.

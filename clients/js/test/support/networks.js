@@ -33,11 +33,11 @@ async function startSecure(t, args = OPEN, routes) {
   return { hub, base: site.base, url: wire.base + PATH, options: {}, cut: wire.cut, streams: hub.streams };
 }
 
-/** nginx holds back the head of a stream as well, until it ends. */
+/** nginx holds back the head of a stream as well, until its buffer is full. So without heartbeats, a burst comes in part. */
 async function startBuffering(t, args = OPEN, routes) {
   const hub = await startHub(t, ...args);
   const site = await startSite(t, hub, routes);
   site.acceleration = "yes";
   const base = await startNginx(t, site.base);
-  return { hub, site, base, url: PATH, options: { fallback: 300 }, cut: site.cut, streams: () => site.streams.size };
+  return { hub, site, base, url: PATH, options: { fallback: 300, heartbeat: 1000 }, cut: site.cut, streams: () => site.streams.size };
 }
