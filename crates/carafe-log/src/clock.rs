@@ -99,9 +99,24 @@ impl Clock {
         Self { source, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Takes the time of something that is supplied. A clock that follows the wall clock ignores
-    /// it.
-    pub(crate) fn supply(&self, time: SystemTime) {
+    /// Takes the time of something that is supplied, or the present time of who supplies it. A
+    /// clock that follows the wall clock ignores it.
+    ///
+    /// While nothing is supplied, a log does not know how much time has passed since it was opened
+    /// last. Whoever supplies it can say so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use carafe_log::{MemoryLimits, MemoryLog, Read};
+    /// use carafe_protocol::Generation;
+    ///
+    /// let log = MemoryLog::with_generation(MemoryLimits::default(), Generation::new(7));
+    /// let later = log.clock().now() + Duration::from_secs(3600);
+    /// log.clock().supply(later);
+    /// assert!(log.clock().now() >= later);
+    /// ```
+    pub fn supply(&self, time: SystemTime) {
         if let Time::Supplied(state) = &mut *self.state() {
             state.supply(since_1970(time), nanos(self.source.steady()));
         }

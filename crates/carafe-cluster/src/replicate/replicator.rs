@@ -103,6 +103,9 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         let state = self.compare().await?;
         self.go_back_to_witness(&state);
         let mut tail = bounded(self.engine.tail(self.place.applied + 1)).await?;
+        if self.place.applied >= state.last {
+            self.supply_time();
+        }
         self.shared.following(state.last);
         self.behind = None;
         loop {
@@ -159,10 +162,17 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
     async fn rest(&mut self) -> Result<(), Interruption> {
         if self.place.applied >= self.shared.last() {
             self.behind = None;
+            self.supply_time();
             return Ok(());
         }
         let since = *self.behind.get_or_insert_with(Instant::now);
         if since.elapsed() >= SILENCE { self.find_out().await } else { Ok(()) }
+    }
+
+    /// The log has all that the engine has: the time passes for it, too, although nothing comes.
+    /// While it reads what is older, its time is that of what it reads.
+    fn supply_time(&self) {
+        self.local.clock().supply(self.shared.engine_time());
     }
 
     /// The tail delivers nothing although there is more: it is broken, or the messages are gone.
@@ -208,6 +218,10 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
             let obstacle = round.obstacle;
             self.store(round).await?;
             self.place = place;
+            if place.applied >= self.shared.last() {
+                // Before anybody is told that the log is filled.
+                self.supply_time();
+            }
             self.shared.applied(place.applied);
             match obstacle {
                 None => {}

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use carafe_cluster::MemoryEngine;
-use carafe_log::{Clock, MemoryLimits, TimeSource};
+use carafe_cluster::{Engine, MemoryEngine};
+use carafe_log::{Clock, MemoryLimits, Read, TimeSource};
 use tokio::time::{Instant, sleep};
 
 use crate::world::{Server, keyed};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A clock that runs with the paused time, and is wrong.
 struct Wrong {
@@ -61,4 +63,25 @@ async fn nodes_whose_clocks_differ_by_hours_agree_on_times_and_on_the_age_of_key
         all.push(entries.iter().map(|entry| entry.time).collect::<Vec<_>>());
     }
     assert!(all.iter().all(|times| *times == all[0]), "times are the engine's");
+}
+
+/// Whether the time of a node's log is that of the engine, as near as an answer takes.
+async fn has_the_time(engine: &MemoryEngine, server: &Server) -> bool {
+    let (engine, node) = (engine.state().await.unwrap().now, server.log().clock().now());
+    let second = Duration::from_secs(1);
+    node <= engine && engine <= node + second
+}
+
+/// `retain` and the age of history count by it.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_while_nothing_is_published_has_the_time_of_the_engine_when_it_is_filled()
+ {
+    let engine = MemoryEngine::new("events");
+    let mut server = Server::start(&engine).await;
+    server.node().filled().await;
+    server.publish_one(keyed("a", "old", "key")).await;
+    sleep(9 * HOUR).await;
+    server.restart_empty().await;
+    server.node().filled().await;
+    assert!(has_the_time(&engine, &server).await);
 }

@@ -62,6 +62,13 @@ impl DiskNode {
         self.log = Some(log);
     }
 
+    /// The node is down for some time.
+    async fn restart_after(&mut self, time: Duration) {
+        self.log.take().unwrap().close().await;
+        sleep(time).await;
+        self.restart().await;
+    }
+
     async fn open(&self) -> DiskLog {
         let state = self.engine.state().await.unwrap();
         let options = DiskOptions::default()
@@ -168,4 +175,17 @@ async fn logs_on_disk_come_to_what_the_engine_has_whatever_it_loses() {
     }
     println!("logs went back {went_back} times, and were cleared {cleared} times");
     assert!(went_back > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_on_disk_that_is_opened_again_while_nothing_is_published_has_the_time_of_the_engine()
+{
+    let engine = MemoryEngine::new("events");
+    let mut node = DiskNode::start(&engine).await;
+    let mut number = 0;
+    publish(std::slice::from_ref(&node), &mut StdRng::seed_from_u64(seed()), &mut number).await;
+    eventually(|| node.log().node().progress().applied > 0).await;
+    let (old, day) = (node.log().clock().now(), Duration::from_secs(24 * 3600));
+    node.restart_after(day).await;
+    assert!(node.log().clock().now() >= old + day);
 }

@@ -103,6 +103,18 @@ fn what_decides_over_late_commits_is_not_trimmed_by_the_time_that_passes_meanwhi
 }
 
 #[test]
+fn history_ages_while_nothing_is_supplied_if_the_log_is_told_the_time() {
+    let node = Node::new(Wall::Right);
+    (1..100).for_each(|number| node.store(vec![event(number)]));
+    node.pass(3 * 24 * 60);
+    settle(&node.log);
+    assert_eq!(node.log.span().start.offset, 0);
+    node.log.clock().supply(node.log.clock().now());
+    settle(&node.log);
+    assert_ne!(node.log.span().start.offset, 0);
+}
+
+#[test]
 fn a_key_is_known_by_the_times_of_commits_whatever_a_clock_says() {
     for wall in [Wall::Right, Wall::Ahead(10 * DAY), Wall::Behind(10 * DAY)] {
         let node = Node::new(wall);
