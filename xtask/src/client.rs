@@ -79,7 +79,8 @@ impl Client {
         match self {
             Self::Curl => vec![Piece::Curl],
             Self::Node => {
-                let modules = ["tests/clients", JAVASCRIPT].map(Piece::NodeModules);
+                let folders = ["tests/clients", "tests/runtimes", JAVASCRIPT];
+                let modules = folders.map(Piece::NodeModules);
                 [Piece::Node].into_iter().chain(modules).collect()
             }
             // Its program is in a package of Python.

@@ -1,6 +1,6 @@
 // The event-stream format: WHATWG HTML, "Server-sent events", "Interpreting an event stream".
 
-const [LF, SPACE, COLON, D, E, I, R] = [10, 32, 58, 100, 101, 105, 114];
+import { COLON, D, E, I, LF, R, SPACE } from "./characters.js";
 
 /** Decodes one stream. The ID is the last event ID of the stream before, if there was one. */
 export class Decoder {
@@ -8,10 +8,11 @@ export class Decoder {
   id;
   /** The server's reconnection time in milliseconds, once it has sent one. */
   retry;
-  #utf8 = new TextDecoder();
+  #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   /** The part of a line that has arrived. */
   #line = "";
-  #endsWithCr = false;
+  /** What is no part of the text if it comes next: a byte order mark at the very start, and an LF after a CR. */
+  #skipped = "\ufeff";
   /** The block that has not ended. */
   #data;
   #type = "";
@@ -23,13 +24,12 @@ export class Decoder {
 
   /** Returns the events that `bytes` complete. */
   push(bytes) {
-    // One byte order mark at the start of the stream is removed here, even if it arrives in parts.
     let text = this.#utf8.decode(bytes, { stream: true });
     const events = [];
     // A CR ends its line at once. An LF that follows it, in this chunk or the next, is part of it.
     if (text) {
-      if (this.#endsWithCr && text.charCodeAt(0) === LF) text = text.slice(1);
-      this.#endsWithCr = text.endsWith("\r");
+      if (text[0] === this.#skipped) text = text.slice(1);
+      this.#skipped = text.endsWith("\r") ? "\n" : "";
     }
     if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n");
     const first = text.indexOf("\n") + 1;

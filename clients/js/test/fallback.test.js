@@ -5,7 +5,7 @@ import { namesOf, read } from "./support/read.js";
 import { serve, status, stream } from "./support/server.js";
 
 /** Long enough for a request on a slow machine, as it is counted from the request on. */
-const FALLBACK = 500;
+const FALLBACK = 300;
 
 const page = (events, next, more) => (response) => {
   response.writeHead(200, { "content-type": "application/json" });

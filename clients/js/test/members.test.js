@@ -80,6 +80,7 @@ test("what a former leader says while a new one is asked is not taken", async (t
 
 test("a leader that answers keeps the lock of a quiet stream", async (t) => {
   t.mock.timers.enable({ apis: ["Date", "setInterval"], now: 1e12 });
+  t.after(() => t.mock.timers.reset());
   const held = pretendLocks(t);
   const leader = playLeader(t, NOWHERE, admit);
   const [lock] = held.values();
@@ -167,6 +168,7 @@ test("the last events of a shared stream precede its end", async (t) => {
 
 test("a leader that closes answers no one later", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
+  t.after(() => t.mock.timers.reset());
   pretendLocks(t);
   const { url } = await serve(t, stream("id: 5\ndata: 5\n\n"));
   const turn = () => new Promise((resolve) => setImmediate(resolve));

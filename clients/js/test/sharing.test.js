@@ -185,17 +185,20 @@ test("tabs of different names have different connections, and receive what their
 test("tabs of the browser learn the end of a shared stream", { skip }, async (t) => {
   const hub = await startHub(t);
   let requests = 0;
+  let end;
   const site = await startSite(t, hub, {
     "/ends": (response) => {
       if (requests++) return response.writeHead(204).end();
       response.writeHead(200, { "content-type": "text/event-stream" });
       response.write("retry: 1\n\nid: 1\ndata: a\n\n");
-      setTimeout(() => response.end(), 1000);
+      end = () => response.end();
     },
   });
   const context = await startBrowser(t);
   const pages = [];
   for (let tab = 0; tab < 2; tab++) pages.push(await openPage(context, site, "/ends?last=1", { share: true, retry: 1 }));
+  for (const page of pages) await seenBy(page, 1);
+  end();
   for (const page of pages) {
     await until("the end", () => page.evaluate(() => window.states.at(-1) === "ended done"));
     assert.deepEqual(await page.evaluate(() => window.seen), ["a"]);

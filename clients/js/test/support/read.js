@@ -1,6 +1,8 @@
 // Helpers of tests that read streams.
 import { subscribe } from "../../src/index.js";
 
+export const skipUncaught = globalThis.Bun ? "skipped: in Bun, an uncaught error fails the test that listens for it" : false;
+
 /** Reads until the stream ends or `count` events are there. Returns the data, the states and the controls. */
 export async function read(url, options = {}, count = Infinity) {
   const seen = { data: [], ids: [], states: [], controls: [], error: undefined };
