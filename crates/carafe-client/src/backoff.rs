@@ -10,6 +10,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The least that is added to a wait, at random: a server may ask for no wait at all.
 const LEAST: Duration = Duration::from_millis(100);
 
+/// Longer than any program waits. Adding the longest `Duration` to a time panics.
+pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+
 /// Computes the wait before the next attempt: a lower bound, and a random time of which the maximum
 /// doubles for each failure in a row. So the clients of a server do not all reconnect at once.
 pub(crate) struct Backoff {
@@ -49,9 +52,8 @@ impl Backoff {
     pub(crate) fn next(&mut self, least: Duration) -> Duration {
         let added = self.most_added().mul_f64(random::fraction());
         self.failures = self.failures.saturating_add(1);
-        // A server may send any number of milliseconds, and a timer panics beyond some hundred
-        // years.
-        self.base.max(least).min(Duration::from_secs(365 * 86_400)) + added
+        // A server may send any number of milliseconds.
+        self.base.max(least).min(FOREVER) + added
     }
 
     fn most_added(&self) -> Duration {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::backoff::FOREVER;
 use crate::connections::Connections;
 use crate::control::Control;
 use crate::state::State;
@@ -172,10 +173,10 @@ impl EventSourceOptions {
     }
 
     /// Sets the time without a byte after which the connection counts as dead. 45 s by default,
-    /// which is three heartbeats of a hub. Time in which the program handles an event does not
-    /// count.
+    /// which is three heartbeats of a hub; [`Duration::MAX`] for never. Time in which the program
+    /// handles an event does not count.
     pub fn silence(mut self, time: Duration) -> Self {
-        self.silence = time;
+        self.silence = time.min(FOREVER);
         self
     }
 

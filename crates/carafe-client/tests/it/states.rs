@@ -111,6 +111,14 @@ async fn a_listener_that_is_waiting_is_woken() {
     assert!(matches!(told.await.unwrap(), Some(State::Ended(EndReason::Done))));
 }
 
+#[tokio::test]
+async fn a_source_may_wait_for_ever() {
+    let script = Script::play_then(&[(&stream("data: a\n\n"), Then::Hang)]).await;
+    let mut source = source(&script).silence(Duration::MAX).connect();
+    assert_eq!(source.next().await.unwrap().unwrap().data, "a");
+    assert!(futures_util::poll!(std::pin::pin!(source.next())).is_pending());
+}
+
 #[test]
 fn the_reasons_are_texts() {
     assert_eq!(Lost::Silence(Duration::from_millis(1500)).to_string(), "no data arrived for 1.5 s");
