@@ -9,13 +9,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::failed::Failed;
+use crate::http::content;
 use crate::publisher::Publisher;
 use crate::publisher_error::PublisherError;
 use crate::redirect::Outgoing;
 use crate::token::TokenRequest;
 
-/// The time limit for one attempt. It ends earlier when publishing as a whole times out, but not
-/// before `LAST_ATTEMPT`: an attempt that is cut off leaves its outcome unknown.
+/// The time limit for one attempt. It takes at most half of the time that is left for publishing,
+/// because a hub that has not responded may respond to the next one, over another connection. But
+/// it has `LAST_ATTEMPT`: an attempt that is cut off leaves its outcome unknown.
 const ATTEMPT: Duration = Duration::from_secs(60);
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -48,7 +50,9 @@ impl Publisher {
         let mut backoff = backoff();
         let (mut unknown, mut token) = (false, TokenRequest::default());
         loop {
-            let answered = self.attempt(request.clone(), deadline.of_attempt(), token).await;
+            let time = if self.retries() { deadline.left() / 2 } else { deadline.left() };
+            let time = time.clamp(LAST_ATTEMPT, ATTEMPT);
+            let answered = self.attempt(request.clone(), time, token).await;
             let failed = match answered.and_then(|answered| read(&answered)) {
                 Ok(result) => return Ok(result),
                 Err(failed) => failed,
@@ -115,7 +119,7 @@ async fn answered(response: Response) -> Result<Answered, Failed> {
         return Err(Failed::by(response).await);
     }
     let headers = response.headers().clone();
-    let body = response.bytes().await.map_err(Failed::reading)?;
+    let body = content(response).await.map_err(Failed::reading)?;
     Ok(Answered { headers, body })
 }
 
@@ -127,9 +131,5 @@ impl Deadline {
     fn left(self) -> Duration {
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         self.0.map_or(Duration::MAX, left)
-    }
-
-    fn of_attempt(self) -> Duration {
-        self.left().clamp(LAST_ATTEMPT, ATTEMPT)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
@@ -14,6 +15,14 @@ const WORDS: usize = 64 << 10;
 
 /// The time limit for reading a rejection's body.
 const WORDS_TIME: Duration = Duration::from_secs(5);
+
+/// The maximum number of bytes of a response that is kept whole: more than a hub answers to the
+/// largest batch.
+const CONTENT: usize = 64 << 20;
+
+/// The longest `Retry-After` that counts: a mistake in the configuration of a proxy must not stop a
+/// program for ever.
+const LONGEST_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Parses an HTTP or HTTPS URL. The error text says what is wrong with it.
 pub(crate) fn parse(url: &str) -> Result<Url, Cause> {
@@ -63,8 +72,12 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
         .or_else(|| error.source().and_then(tls_error))
 }
 
-/// The time of `Retry-After`: seconds, or until a date (RFC 9110, 10.2.3).
+/// The time of `Retry-After`: seconds, or until a date (RFC 9110, 10.2.3). A day at most.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    requested_wait(headers).map(|time| time.min(LONGEST_AFTER))
+}
+
+fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
     let after = text(&RETRY_AFTER)?;
     if let Ok(seconds) = after.parse() {
@@ -73,6 +86,22 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     // By the clock of the server, which wrote the date: that of this machine may be wrong.
     let now = text(&DATE).and_then(http_date::parse).unwrap_or_else(SystemTime::now);
     Some(http_date::parse(after)?.duration_since(now).unwrap_or_default())
+}
+
+/// Reads the body of a response that is kept whole.
+pub(crate) async fn content(mut response: Response) -> Result<Bytes, Cause> {
+    let too_large = || Cause::from(format!("the response has more than {} MiB", CONTENT >> 20));
+    if response.content_length().is_some_and(|length| length > CONTENT as u64) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(Cause::of)? {
+        if body.len() + chunk.len() > CONTENT {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
 }
 
 #[derive(Deserialize)]
@@ -119,5 +148,13 @@ mod tests {
         check_retry_after(&[(RETRY_AFTER, later)], Some(0));
         check_retry_after(&[(RETRY_AFTER, "soon"), (DATE, now)], None);
         check_retry_after(&[], None);
+    }
+
+    #[test]
+    fn retry_after_is_a_day_at_most() {
+        let (now, next_year) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 06 Nov 1995 08:49:37 GMT");
+        check_retry_after(&[(RETRY_AFTER, "86399")], Some(86_399));
+        check_retry_after(&[(RETRY_AFTER, "18446744073709551615")], Some(86_400));
+        check_retry_after(&[(RETRY_AFTER, next_year), (DATE, now)], Some(86_400));
     }
 }

@@ -1,5 +1,6 @@
 //! Revoking tokens at a hub.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::cause::Cause;
 use crate::connections::Connections;
-use crate::http::{bearer, parse, words};
+use crate::http::{bearer, content, parse, words};
 use crate::redirect::{Outgoing, SendError};
 
 /// The time limit for a request.
@@ -30,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// println!("stored at {}", revoked.position);
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Revoker {
     url: String,
     client: Client,
@@ -196,7 +197,7 @@ impl Revoker {
         let mut request = Outgoing::to(Method::POST, self.url()?);
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.body = Some(body.into());
-        content(&self.send(request).await?)
+        parsed(&self.send(request).await?)
     }
 
     /// Lifts a revocation: tokens that it has refused are accepted again. `false` if there is none.
@@ -225,7 +226,7 @@ impl Revoker {
     /// As [`revoke`](Self::revoke).
     pub async fn list(&self) -> Result<Vec<Revoked>, RevokerError> {
         let body = self.send(Outgoing::to(Method::GET, self.url()?)).await?;
-        let List { revocations } = content(&body)?;
+        let List { revocations } = parsed(&body)?;
         Ok(revocations)
     }
 
@@ -242,7 +243,7 @@ impl Revoker {
         let response = request.send(&self.client).await.map_err(|error| self.failure(error))?;
         match response.status() {
             StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => {
-                response.bytes().await.map_err(unknown)
+                content(response).await.map_err(RevokerError::Unknown)
             }
             status => {
                 let status = status.as_u16();
@@ -264,11 +265,28 @@ impl Revoker {
     }
 }
 
+impl fmt::Debug for Revoker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revoker").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
 /// The content of a response.
-fn content<T: DeserializeOwned>(body: &[u8]) -> Result<T, RevokerError> {
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, RevokerError> {
     serde_json::from_slice(body).map_err(unknown)
 }
 
 fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> RevokerError {
     RevokerError::Unknown(Cause::of(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_not_shown() {
+        let shown = format!("{:?}", Revoker::new("http://hub").with_bearer("a.b.c"));
+        assert!(shown.contains("http://hub") && !shown.contains("a.b.c"), "{shown}");
+    }
 }

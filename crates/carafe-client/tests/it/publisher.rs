@@ -10,7 +10,7 @@ use carafe_client::{Outcome, Publish, Publisher, PublisherError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::script::{Script, answer};
+use crate::script::{Script, Then, answer};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -122,6 +122,27 @@ async fn a_hub_that_is_not_there_yet_is_waited_for() {
     let script = Script::play_on(starts.await.unwrap(), &[&created()]);
     assert_eq!(publishing.await.unwrap(), Ok("1-1-1".into()));
     assert_eq!(script.requests().len(), 1);
+}
+
+/// The clock is set forward whenever all wait.
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_does_not_respond_is_asked_again_within_the_time() {
+    for timeout in [Duration::from_secs(2), Duration::from_secs(10)] {
+        let script = Script::play_then(&[("", Then::Hang), (&created(), Then::Close)]).await;
+        let publisher = Publisher::new(script.url()).with_timeout(timeout);
+        assert_eq!(publisher.publish(&order()).await, Ok("1-1-1".into()));
+        assert_eq!(body(&script, 0), body(&script, 1), "the same key");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_large_is_not_read() {
+    let large = "HTTP/1.1 201 Created\r\nContent-Length: 100000000\r\n\r\n";
+    let script = Script::play_then(&[(large, Then::Hang)]).await;
+    let error = Publisher::new(script.url()).without_retry().publish(&order()).await.unwrap_err();
+    assert!(
+        matches!(&error, PublisherError::Unknown(reason) if reason.to_string().contains("64 MiB"))
+    );
 }
 
 #[tokio::test]
