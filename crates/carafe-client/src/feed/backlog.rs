@@ -75,8 +75,9 @@ impl Backlog {
         self.limit = limit;
     }
 
+    /// An event that is larger than the limit is kept alone.
     pub(crate) fn has_room(&self) -> bool {
-        self.weight < self.limit
+        self.events.is_empty() || self.weight < self.limit
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Body, Method, Response};
-use tokio::time::{Instant, sleep, sleep_until};
+use reqwest::{Method, Response};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::attempts::backoff;
 use crate::backoff::Backoff;
@@ -16,16 +15,15 @@ use crate::failed::Failed;
 use crate::feed::backlog::Newest;
 use crate::feed::body::FeedBody;
 use crate::feed::report::Report;
+use crate::feed::request::{ASK, refusal, send};
 use crate::feed::shared::{Shared, State, Wanted};
-use crate::http::retry_after;
+use crate::feed::task::Task;
+use crate::http::{content, retry_after};
 use crate::publisher::Publisher;
 use crate::publisher_error::PublisherError;
-use crate::redirect::{Outgoing, SendError};
+use crate::redirect::Outgoing;
 use crate::token::TokenRequest;
 use crate::topic::TopicState;
-
-/// The time limit for a request that asks what is stored.
-const ASK: Duration = Duration::from_secs(10);
 
 /// How often the hub is asked, while something is sent that is not known to be stored: a peer that
 /// is silently gone accepts events for minutes.
@@ -74,16 +72,19 @@ impl Feeder {
 
     /// Sends until the feed is finished, or has failed.
     pub(crate) async fn run(mut self) {
+        let task = Task::begun(&self.shared);
+        task.ended(self.feed().await);
+    }
+
+    async fn feed(&mut self) -> Result<(), PublisherError> {
         while self.wait_for_events().await {
             let ended = self.request().await;
             self.shared.change(|state| state.is_open = false);
-            if let Err(failed) = ended
-                && let Err(error) = self.pause(failed).await
-            {
-                self.shared.change(|state| state.failure = Some(error));
-                return;
+            if let Err(failed) = ended {
+                self.pause(failed).await?;
             }
         }
+        Ok(())
     }
 
     /// Waits for something to send. `false` if nothing follows.
@@ -127,12 +128,20 @@ impl Feeder {
                 Woken::Work if !self.needs_check() => {
                     next_check = next_check.min(self.next_check());
                 }
+                // Only the response is missing. Its server may be gone.
+                Woken::Time if self.is_complete() => return Ok(()),
                 Woken::Work | Woken::Time => {
                     self.check_if_sent().await?;
                     next_check = self.next_check();
                 }
             }
         }
+    }
+
+    /// Whether all is stored, and no event follows in this request.
+    fn is_complete(&self) -> bool {
+        let state = self.shared.lock();
+        state.backlog.is_empty() && state.wanted != Wanted::Sending
     }
 
     fn needs_check(&self) -> bool {
@@ -198,8 +207,9 @@ impl Feeder {
     /// The request has ended.
     async fn answered(&mut self, response: Response) -> Result<(), Failed> {
         let (status, after) = (response.status(), retry_after(response.headers()));
-        let body = response.bytes().await.map_err(Failed::reading)?;
-        let report = Report::of(&body);
+        let words = refusal(&response);
+        let body = timeout(ASK, content(response)).await.map_err(Failed::reading)?;
+        let report = Report::of(&body.map_err(Failed::reading)?);
         let Report { stop, last, detail, .. } = &report;
         self.shared.change(|state| {
             state.backlog.release_of_request(report.events());
@@ -211,8 +221,7 @@ impl Feeder {
             self.has_progress();
         }
         if !status.is_success() {
-            let words = detail.clone().unwrap_or_else(|| status.to_string());
-            return Err(Failed::by_status(status, after, words));
+            return Err(Failed::by_status(status, after, detail.clone().unwrap_or(words)));
         }
         if self.shared.lock().stop.is_some() {
             return self.store_the_rest().await;
@@ -267,7 +276,8 @@ impl Feeder {
             return Ok(());
         }
         let failing = self.failing_since.get_or_insert_with(Instant::now).elapsed();
-        let is_over = failing >= self.publisher.batch_timeout();
+        let left = self.publisher.batch_timeout().saturating_sub(failing);
+        let is_over = left.is_zero() || failed.retry_after > left;
         if is_over || !failed.is_temporary || !self.publisher.retries() {
             return Err(failed.error);
         }
@@ -275,24 +285,4 @@ impl Feeder {
         sleep(self.backoff.next(failed.retry_after)).await;
         Ok(())
     }
-}
-
-/// Opens a request, and waits for its response.
-async fn send(
-    publisher: Publisher,
-    topic: String,
-    token: TokenRequest,
-    body: FeedBody,
-) -> Result<Response, Failed> {
-    let url = publisher.topic_url(&topic)?;
-    let mut request = publisher
-        .client()
-        .post(url)
-        .header(CONTENT_TYPE, "application/x-ndjson")
-        .body(Body::wrap_stream(body));
-    if let Some(token) = publisher.authorization(ASK, token).await? {
-        request = request.header(AUTHORIZATION, token);
-    }
-    let response = request.send().await;
-    response.map_err(|error| Failed::sending(SendError::Http(error), publisher.events_url()))
 }

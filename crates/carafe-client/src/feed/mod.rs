@@ -6,7 +6,9 @@ pub(crate) mod event;
 pub(crate) mod fed;
 pub(crate) mod feeder;
 pub(crate) mod report;
+pub(crate) mod request;
 pub(crate) mod shared;
+pub(crate) mod task;
 
 use std::sync::Arc;
 

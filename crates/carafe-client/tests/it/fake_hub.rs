@@ -24,6 +24,14 @@ pub(crate) enum Fate {
     StopAfter(usize),
     /// Nothing is read.
     Ignore,
+    /// All its events are stored, and there is no response.
+    KeepSilent,
+    /// All its events are stored, and the response is only a head.
+    SendHead,
+    /// The request is rejected for so many seconds.
+    RefuseFor(u64),
+    /// The request is redirected.
+    Redirect,
 }
 
 #[derive(Default)]
@@ -137,8 +145,15 @@ impl Connection {
         if let Fate::Refuse(status) = fate {
             return self.answer(status, "", r#"{"detail":"refused","stored":0}"#).await;
         }
-        if let Fate::Ignore = fate {
-            return std::future::pending().await;
+        match fate {
+            Fate::Ignore => return std::future::pending().await,
+            Fate::RefuseFor(seconds) => {
+                return self.answer(503, &format!("Retry-After: {seconds}\r\n"), "").await;
+            }
+            Fate::Redirect => {
+                return self.answer(307, "Location: https://elsewhere/events\r\n", "").await;
+            }
+            _ => {}
         }
         let (mut lines, mut count) = (String::new(), 0);
         while let Some(chunk) = self.chunk().await {
@@ -153,6 +168,15 @@ impl Connection {
                     _ => {}
                 }
             }
+        }
+        match fate {
+            Fate::KeepSilent => return std::future::pending().await,
+            Fate::SendHead => {
+                let head = b"HTTP/1.1 201 X\r\nContent-Length: 9\r\n\r\n";
+                self.socket.write_all(head).await.unwrap();
+                return std::future::pending().await;
+            }
+            _ => {}
         }
         let body = json!({"stored": count, "repeated": 0, "last": "1-9-9"}).to_string();
         self.answer(201, "", &body).await;

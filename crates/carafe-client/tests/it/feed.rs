@@ -9,6 +9,9 @@ use carafe_client::{FeedError, FeedEvent, Outcome, Publisher, PublisherError};
 use crate::fake_hub::{FakeHub, Fate};
 use crate::script::{Script, Then};
 
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn numbers(count: usize) -> Vec<String> {
     (0..count).map(|number| number.to_string()).collect()
 }
@@ -175,6 +178,65 @@ async fn a_peer_that_is_silently_gone_is_noticed_and_the_feed_goes_on_with_anoth
     hub.until(|stored| stored.events.len() == 1).await;
     assert_eq!(feed.finish().await.unwrap().events, 1);
     assert_eq!(hub.data(), ["0"]);
+}
+
+/// The clock is set forward whenever all wait.
+#[tokio::test(start_paused = true)]
+async fn a_feed_ends_when_all_is_stored_although_the_response_does_not_arrive() {
+    for fate in [Fate::KeepSilent, Fate::SendHead] {
+        let hub = FakeHub::start(&[fate]).await;
+        let mut feed = Publisher::new(&*hub.url).with_timeout(Duration::MAX).feed("chat/7");
+        for number in numbers(3) {
+            feed.send(number).await.unwrap();
+        }
+        let finished = tokio::time::timeout(Duration::from_secs(600), feed.finish()).await;
+        assert_eq!(finished.unwrap().unwrap().events, 3, "{fate:?}");
+        assert_eq!(hub.data(), numbers(3));
+        assert_eq!(hub.stored().repeated, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_beyond_the_time_limit_of_a_feed_is_not_begun() {
+    let hub = FakeHub::start(&[Fate::RefuseFor(3600)]).await;
+    let mut feed = Publisher::new(&*hub.url).feed("chat/7");
+    feed.send("0").await.unwrap();
+    let error = feed.finish().await.unwrap_err();
+    let FeedError::Publisher(PublisherError::Refused { status, .. }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(status, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_function_of_the_program_fails_the_feed() {
+    let hub = FakeHub::start(&[]).await;
+    let panics = |_| -> std::future::Ready<Result<String, Infallible>> { panic!("no token") };
+    let mut feed = Publisher::new(&*hub.url).with_bearer_from(panics).feed("chat/7");
+    feed.send("0").await.unwrap();
+    let finished = tokio::time::timeout(Duration::from_secs(600), feed.finish()).await;
+    let error = finished.unwrap().unwrap_err();
+    assert!(error.to_string().contains("has panicked"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_of_a_feed_says_where_it_leads() {
+    let hub = FakeHub::start(&[Fate::Redirect]).await;
+    let mut feed = Publisher::new(&*hub.url).feed("chat/7");
+    feed.send("0").await.unwrap();
+    let error = feed.finish().await.unwrap_err();
+    assert!(error.to_string().contains("https://elsewhere/events"), "{error}");
+}
+
+#[tokio::test]
+async fn a_feed_without_a_backlog_sends_one_event_after_the_other() {
+    let hub = FakeHub::start(&[]).await;
+    let mut feed = Publisher::new(&*hub.url).feed("chat/7").with_backlog(0);
+    for number in numbers(3) {
+        tokio::time::timeout(PATIENCE, feed.send(number)).await.unwrap().unwrap();
+    }
+    assert_eq!(feed.finish().await.unwrap().events, 3);
+    assert_eq!(hub.data(), numbers(3));
 }
 
 #[tokio::test]
