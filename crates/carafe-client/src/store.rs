@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a [`Store`] does.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
@@ -14,6 +14,9 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 /// A position is saved after its event was handled: when the program asks for the next one. So
 /// after a crash, no event is lost, and those since the last save arrive again. Each source needs a
 /// store of its own.
+///
+/// Adapters of streams that read ahead, such as `ready_chunks` and `buffered`, ask for the next
+/// event before the program has handled the one before: then a crash can lose it.
 ///
 /// [`FileStore`] keeps the position in a file. A program that writes to a database can save the
 /// [`id`](crate::ReceivedEvent::id) of each event in the same transaction instead, and begin with
@@ -70,6 +73,9 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct FileStore {
     path: Arc<Path>,
+    /// Clones take turns: a source that is dropped while it saves still writes, and the next one
+    /// may be reading already.
+    turn: Arc<Mutex<()>>,
 }
 
 impl FileStore {
@@ -77,7 +83,7 @@ impl FileStore {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path: PathBuf = path.into();
-        Self { path: path.into() }
+        Self { path: path.into(), turn: Arc::default() }
     }
 
     /// Reads the position; `None` if there is no file.
@@ -85,6 +91,7 @@ impl FileStore {
     /// # Errors
     /// When the file cannot be read, or when it has anything but one line.
     pub fn read(&self) -> io::Result<Option<String>> {
+        let _turn = self.turn();
         match fs::read_to_string(&self.path) {
             Ok(text) => only_line(&text).map(|id| Some(id.into())).ok_or_else(|| {
                 let text = "this is not a file with a position: choose another, or delete it";
@@ -100,6 +107,7 @@ impl FileStore {
     /// # Errors
     /// When the file cannot be written or renamed. It has the position before then.
     pub fn write(&self, position: &str) -> io::Result<()> {
+        let _turn = self.turn();
         let mut new = self.path.as_os_str().to_owned();
         new.push(".new");
         let mut file = File::create(&new)?;
@@ -108,6 +116,10 @@ impl FileStore {
         file.sync_all()?;
         fs::rename(new, &self.path)?;
         self.sync_folder()
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the new name durable. Only Unix lets programs sync folders.
@@ -166,6 +178,20 @@ mod tests {
             fs::write(&path, text).unwrap();
             assert_eq!(store.read().unwrap_err().kind(), io::ErrorKind::InvalidData, "{text:?}");
         }
+    }
+
+    #[test]
+    fn clones_that_write_at_the_same_time_leave_a_whole_position() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::new(folder.path().join("position"));
+        let positions = ["1".to_owned(), "2".repeat(10_000)];
+        let write = |position: &str| (0..50).try_for_each(|_| store.clone().write(position));
+        std::thread::scope(|scope| {
+            for writing in positions.each_ref().map(|position| scope.spawn(|| write(position))) {
+                writing.join().unwrap().unwrap();
+            }
+        });
+        assert!(positions.contains(&store.read().unwrap().unwrap()));
     }
 
     #[test]
