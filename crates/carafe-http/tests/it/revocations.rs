@@ -1,6 +1,7 @@
 //! Revoked tokens and users: what is refused, and which streams end.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -11,7 +12,7 @@ use carafe_http::{
     Mercure, Options, Revocation, RevocationLimits, Revocations, RevokeError, Rights, router,
 };
 use carafe_hub::{Grant, Hub};
-use carafe_log::{AppendAt, Entry, MemoryLog, Publication, Read};
+use carafe_log::{AppendAt, Clock, Entry, MemoryLog, Publication, Read, TimeSource};
 use carafe_protocol::{Position, Topic};
 use futures_util::FutureExt;
 use futures_util::stream::poll_fn;
@@ -398,6 +399,31 @@ async fn tokens_that_live_longer_than_any_may_are_rejected() {
     let (_, revoked) = rig.revocations.revoke(&subject("ann")).await.unwrap();
     let until = revoked.until().unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!((now() + 3600..now() + 3620).contains(&until), "{until}");
+}
+
+/// As a node does whose clock is behind that of the cluster.
+#[tokio::test]
+async fn a_revocation_has_the_time_of_the_log_if_the_clock_of_the_machine_is_behind_it() {
+    struct Ahead(SystemTime);
+
+    impl TimeSource for Ahead {
+        fn wall(&self) -> SystemTime {
+            self.0
+        }
+
+        fn steady(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    let hour = Duration::from_secs(3600);
+    let clock = Clock::on(Arc::new(Ahead(SystemTime::now() + hour)));
+    let rig = Rig::on(Hub::new(MemoryLog::default().with_clock(clock)), Options::default());
+    let revocation = subject("ann").lasting(hour);
+    let (_, revoked) = rig.revocations.revoke(&revocation).await.unwrap();
+    assert!(revoked.issued_before() > SystemTime::now() + hour / 2);
+    assert!(revoked.until().unwrap() > SystemTime::now() + hour + hour / 2);
+    assert!(rig.refuses(&token(json!({"sub": "ann", "iat": now() + 1800}))).await);
 }
 
 fn admin() -> String {

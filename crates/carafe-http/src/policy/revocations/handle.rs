@@ -20,7 +20,7 @@ use crate::policy::revocations::bearer::Bearer;
 use crate::policy::revocations::names::{Names, milliseconds};
 use crate::policy::revocations::record::{Record, Revoked, Who};
 use crate::policy::revocations::revocation::{Revocation, RevocationLimits, RevokeError};
-use crate::policy::revocations::state::{Attached, State, now};
+use crate::policy::revocations::state::{Attached, State};
 use crate::policy::revocations::{history, keeper};
 
 /// How far the clock of a token's issuer may be ahead, in milliseconds.
@@ -79,13 +79,13 @@ impl Revocations {
         revocation.check()?;
         let hub = self.loaded().await?;
         let _turn = self.0.changing.lock().await;
-        let mut record = revocation.record(SystemTime::now(), self.0.limits.token_life);
+        let mut record = revocation.record(self.0.time_of_change(), self.0.limits.token_life);
         if let Some(known) = self.plan(&mut record)? {
             return Ok((false, known));
         }
         self.store(hub, &record).await?;
         log_revoked(&record);
-        let revoked = self.0.table().get(&record, now()).map(|(_, revoked)| revoked);
+        let revoked = self.0.table().get(&record, self.0.now()).map(|(_, revoked)| revoked);
         revoked.map(|revoked| (true, revoked)).ok_or(RevokeError::Over)
     }
 
@@ -94,7 +94,7 @@ impl Revocations {
         let (table, limit) = (self.0.table(), self.0.limits.most);
         // A clock that was set back must not make the record older than the one before.
         record.changed = record.changed.max(table.changed(record) + 1);
-        match table.get(record, now()) {
+        match table.get(record, self.0.now()) {
             Some((known, revoked)) if known.includes(record) => Ok(Some(revoked)),
             Some((known, _)) => {
                 // Neither an earlier end nor an earlier time of issue takes anything back.
@@ -117,10 +117,10 @@ impl Revocations {
         revocation.check()?;
         let hub = self.loaded().await?;
         let _turn = self.0.changing.lock().await;
-        let wanted = revocation.record(SystemTime::now(), None);
-        let known = self.0.table().get(&wanted, now()).map(|(known, _)| known.clone());
+        let wanted = revocation.record(self.0.time_of_change(), None);
+        let known = self.0.table().get(&wanted, self.0.now()).map(|(known, _)| known.clone());
         let Some(known) = known else { return Ok(false) };
-        let changed = milliseconds(SystemTime::now()).max(known.changed + 1);
+        let changed = milliseconds(self.0.time_of_change()).max(known.changed + 1);
         let record = Record { lifted: true, changed, ..known };
         self.store(hub, &record).await?;
         info!(whom = %Named(&record), "lifted a revocation");
@@ -133,7 +133,7 @@ impl Revocations {
     /// When the log cannot be read.
     pub async fn list(&self) -> Result<Vec<Revoked>, RevokeError> {
         self.loaded().await?;
-        Ok(self.0.table().list(now()))
+        Ok(self.0.table().list(self.0.now()))
     }
 
     /// Reads the revocations in the log of the router's hub, and follows it. Requests wait for this
@@ -190,7 +190,7 @@ impl Revocations {
     /// Says whose revocations these are, and where their number is shown. Only the first call
     /// counts.
     pub(crate) fn attach(&self, hub: &Hub, gauge: Gauge) {
-        self.0.attached.get_or_init(|| Attached { hub: hub.clone(), gauge });
+        self.0.attached.get_or_init(|| Attached::new(hub, gauge));
     }
 
     /// Changes with each revocation.

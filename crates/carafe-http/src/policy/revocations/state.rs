@@ -6,7 +6,7 @@ use std::sync::{Arc, Once, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLoc
 use std::time::SystemTime;
 
 use carafe_hub::Hub;
-use carafe_log::Entry;
+use carafe_log::{Clock, Entry};
 use carafe_protocol::Offset;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Mutex, Notify, OnceCell, watch};
@@ -46,8 +46,16 @@ pub(crate) struct State {
 /// The hub whose revocations these are.
 pub(crate) struct Attached {
     pub(super) hub: Hub,
+    /// The clock of the hub's log.
+    clock: Clock,
     /// Shows how many revocations are in force.
     pub(super) gauge: Gauge,
+}
+
+impl Attached {
+    pub(super) fn new(hub: &Hub, gauge: Gauge) -> Self {
+        Self { hub: hub.clone(), clock: hub.log().clock(), gauge }
+    }
 }
 
 impl State {
@@ -70,7 +78,7 @@ impl State {
 
     /// Whether one of these names is revoked now.
     pub(crate) fn revokes(&self, names: &Names) -> bool {
-        self.is_used() && self.table().revokes(names, now())
+        self.is_used() && self.table().revokes(names, self.now())
     }
 
     /// Whether there is any revocation to keep.
@@ -114,14 +122,34 @@ impl State {
 
     /// Removes what has ended.
     pub(super) fn sweep(&self) {
+        let now = self.now();
         let mut table = self.table_mut();
-        table.sweep(now());
+        table.sweep(now);
         // Under the lock of the table: an entry that comes now sets the flag again.
         if table.len() == 0 {
             self.is_used.store(false, Ordering::Release);
         }
         drop(table);
         self.show();
+    }
+
+    /// The seconds since 1970 that end revocations, by the clock that is behind: that of this
+    /// machine, or that of the log, which several nodes share. One that jumps ahead ends none.
+    pub(super) fn now(&self) -> u64 {
+        let (machine, log) = self.clocks();
+        milliseconds(machine.min(log)) / 1000
+    }
+
+    /// The time of what is revoked now, by the clock that is ahead. If one is behind, it refuses
+    /// the tokens of the meantime all the same, and does not end before its time.
+    pub(super) fn time_of_change(&self) -> SystemTime {
+        let (machine, log) = self.clocks();
+        machine.max(log)
+    }
+
+    fn clocks(&self) -> (SystemTime, SystemTime) {
+        let machine = SystemTime::now();
+        (machine, self.attached.get().map_or(machine, |attached| attached.clock.now()))
     }
 
     fn show(&self) {
@@ -152,7 +180,50 @@ impl fmt::Debug for State {
     }
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    milliseconds(SystemTime::now()) / 1000
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use carafe_log::{MemoryLog, TimeSource};
+    use carafe_protocol::{Generation, Position};
+
+    use super::*;
+    use crate::policy::revocations::record::{Target, Who};
+
+    struct Stopped(SystemTime);
+
+    impl TimeSource for Stopped {
+        fn wall(&self) -> SystemTime {
+            self.0
+        }
+
+        fn steady(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    /// The state of a hub whose log has this time.
+    fn at(seconds: u64) -> State {
+        let clock = Clock::on(Arc::new(Stopped(UNIX_EPOCH + Duration::from_secs(seconds))));
+        let hub = Hub::new(MemoryLog::default().with_clock(clock));
+        let state = State::new(RevocationLimits::default());
+        assert!(state.attached.set(Attached::new(&hub, Gauge::default())).is_ok());
+        state
+    }
+
+    #[test]
+    fn a_revocation_ends_and_is_forgotten_when_it_has_ended_by_both_clocks() {
+        for (seconds, is_in_force) in [(999, true), (1000, false)] {
+            let state = at(seconds);
+            let target = Target { who: Who::Subject("ann".into()), issuer: None };
+            let record =
+                Record { target, issued_before: 100, until: Some(1000), changed: 1, lifted: false };
+            let publication = record.publication();
+            let position = Position { generation: Generation::new(1), offset: 1, nonce: 1 };
+            state.apply(&[Arc::new(Entry { position, time: UNIX_EPOCH, publication })]);
+            assert_eq!(state.revokes(&Names::of_user("ann", None)), is_in_force);
+            state.sweep();
+            assert_eq!(state.table().len(), usize::from(is_in_force));
+        }
+    }
 }
