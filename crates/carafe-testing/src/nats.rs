@@ -1,8 +1,10 @@
 //! Servers of NATS with JetStream, alone or as a cluster, which end with the test.
 
+mod connection;
+mod snapshot;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,7 +17,10 @@ use tempfile::TempDir;
 
 use crate::clients;
 use crate::http;
+use crate::nats::connection::Connection;
 use crate::process::{PATIENCE, Process, eventually, free_address, repository};
+
+pub use snapshot::Snapshot;
 
 /// Where `cargo xtask install` puts the server.
 const PROGRAM: &str = "target/clients-venv/bin/nats-server";
@@ -42,11 +47,36 @@ pub struct NatsServers {
 }
 
 struct Server {
-    client: SocketAddr,
-    monitor: SocketAddr,
-    cluster: SocketAddr,
+    place: Place,
     /// `None`: it was killed or stopped.
     process: Mutex<Option<Process>>,
+}
+
+/// Where a server listens, and how it is started.
+#[derive(Clone)]
+pub struct Place {
+    pub client: SocketAddr,
+    pub monitor: SocketAddr,
+    pub cluster: SocketAddr,
+    /// A program that runs the server's, such as `env`, and its arguments.
+    pub runner: Vec<String>,
+}
+
+impl Place {
+    fn free() -> Self {
+        let (client, monitor, cluster) = (free_address(), free_address(), free_address());
+        Self { client, monitor, cluster, runner: Vec::new() }
+    }
+
+    fn program(&self) -> Command {
+        let program = repository(PROGRAM);
+        let Some((runner, arguments)) = self.runner.split_first() else {
+            return Command::new(program);
+        };
+        let mut command = Command::new(runner);
+        command.args(arguments).arg(program);
+        command
+    }
 }
 
 impl NatsServers {
@@ -57,18 +87,21 @@ impl NatsServers {
 
     /// The same, with more in the configuration of each.
     pub fn configured(count: usize, configuration: &str) -> Self {
-        let started = (0..STARTS).find_map(|_| Self::try_start(count, configuration));
+        let places = || (0..count).map(|_| Place::free()).collect();
+        let started = (0..STARTS).find_map(|_| Self::try_start(places(), configuration));
         started.unwrap_or_else(|| panic!("nats-server has ended {STARTS} times: {configuration}"))
     }
 
+    /// The same at these places.
+    pub fn at(places: Vec<Place>) -> Self {
+        Self::try_start(places, "").expect("nats-server runs")
+    }
+
     /// `None` if a server ends, since a port is taken.
-    fn try_start(count: usize, configuration: &str) -> Option<Self> {
+    fn try_start(places: Vec<Place>, configuration: &str) -> Option<Self> {
         let folder = TempDir::new().unwrap();
-        let addresses = || (free_address(), free_address(), free_address());
-        let servers = (0..count).map(|_| {
-            let (client, monitor, cluster) = addresses();
-            Server { client, monitor, cluster, process: Mutex::new(None) }
-        });
+        let count = places.len();
+        let servers = places.into_iter().map(|place| Server { place, process: Mutex::new(None) });
         let all = Self { folder, servers: servers.collect() };
         for index in 0..count {
             fs::write(all.file(index), all.configuration(index, configuration)).unwrap();
@@ -86,7 +119,7 @@ impl NatsServers {
     }
 
     fn configuration(&self, index: usize, more: &str) -> String {
-        let Server { client, monitor, cluster, .. } = &self.servers[index];
+        let Place { client, monitor, cluster, .. } = &self.servers[index].place;
         let store = self.store(index);
         let mut text = format!(
             "server_name: n{index}\nlisten: \"{client}\"\nhttp: \"{monitor}\"\n\
@@ -94,7 +127,8 @@ impl NatsServers {
             store.display()
         );
         if self.servers.len() > 1 {
-            let routes = self.servers.iter().map(|it| format!("\"nats-route://{}\"", it.cluster));
+            let routes =
+                self.servers.iter().map(|it| format!("\"nats-route://{}\"", it.place.cluster));
             let routes = routes.collect::<Vec<_>>().join(", ");
             writeln!(text, "cluster {{ name: test, listen: \"{cluster}\", routes: [{routes}] }}")
                 .unwrap();
@@ -112,25 +146,25 @@ impl NatsServers {
     }
 
     fn run(&self, index: usize) {
-        let mut command = Command::new(repository(PROGRAM));
+        let mut command = self.servers[index].place.program();
         let process = Process::start(command.arg("--config").arg(self.file(index)));
         assert!(self.servers[index].process().replace(process).is_none(), "it does not run twice");
     }
 
     fn is_healthy(&self, index: usize) -> bool {
-        let monitor = self.servers[index].monitor;
+        let monitor = self.servers[index].place.monitor;
         TcpStream::connect(monitor).is_ok() && http::get(monitor, "/healthz").status == 200
     }
 
     /// `nats://` and the addresses of all servers.
     pub fn url(&self) -> String {
-        let addresses = self.servers.iter().map(|server| server.client.to_string());
+        let addresses = self.servers.iter().map(|server| server.place.client.to_string());
         format!("nats://{}", addresses.collect::<Vec<_>>().join(","))
     }
 
     /// The address of one server.
     pub fn address(&self, index: usize) -> SocketAddr {
-        self.servers[index].client
+        self.servers[index].place.client
     }
 
     /// Whether the server was not killed or stopped.
@@ -158,7 +192,7 @@ impl NatsServers {
     /// Starts a server again, with its ports and its files, and returns when it accepts clients.
     pub fn start_again(&self, index: usize) {
         self.run(index);
-        let address = self.servers[index].client;
+        let address = self.servers[index].place.client;
         eventually("the server accepts clients", || Connection::open(address).is_some());
     }
 
@@ -229,7 +263,7 @@ impl NatsServers {
 
     fn try_request(&self, subject: &str, body: &Value) -> Option<Value> {
         let running = self.servers.iter().filter(|server| server.process().is_some());
-        let mut connections = running.filter_map(|server| Connection::open(server.client));
+        let mut connections = running.filter_map(|server| Connection::open(server.place.client));
         connections.find_map(|connection| connection.request(subject, &body.to_string()))
     }
 
@@ -237,7 +271,7 @@ impl NatsServers {
     /// sequence.
     #[track_caller]
     pub fn publish(&self, subject: &str, text: &str) -> u64 {
-        let connection = Connection::open(self.servers[0].client).unwrap();
+        let connection = Connection::open(self.servers[0].place.client).unwrap();
         let stored = connection.request(subject, text).expect("the stream acknowledges it");
         stored["seq"].as_u64().unwrap_or_else(|| panic!("{stored}"))
     }
@@ -245,7 +279,9 @@ impl NatsServers {
     /// How many messages the servers have sent to clients and to each other.
     pub fn messages_sent(&self) -> u64 {
         let running = self.servers.iter().filter(|server| server.process().is_some());
-        running.map(|it| http::get(it.monitor, "/varz").json()["out_msgs"].as_u64().unwrap()).sum()
+        running
+            .map(|it| http::get(it.place.monitor, "/varz").json()["out_msgs"].as_u64().unwrap())
+            .sum()
     }
 }
 
@@ -256,54 +292,5 @@ impl Server {
 
     fn has_ended(&self) -> bool {
         self.process().as_mut().is_some_and(Process::has_ended)
-    }
-}
-
-/// A client that sends one request.
-struct Connection {
-    reader: BufReader<TcpStream>,
-    inbox: String,
-}
-
-/// A server that is about to become the leader does not answer: the next attempt may ask another.
-const ANSWER: Duration = Duration::from_secs(2);
-
-impl Connection {
-    /// `None` if the server does not greet.
-    fn open(address: SocketAddr) -> Option<Self> {
-        let mut socket = TcpStream::connect_timeout(&address, ANSWER).ok()?;
-        socket.set_read_timeout(Some(ANSWER)).ok()?;
-        let inbox = format!("_INBOX.{}", rand::random::<u64>());
-        let options = json!({ "verbose": false, "headers": true, "no_responders": true });
-        write!(socket, "CONNECT {options}\r\nSUB {inbox} 1\r\n").ok()?;
-        let mut connection = Self { reader: BufReader::new(socket), inbox };
-        connection.line().filter(|line| line.starts_with("INFO ")).map(|_| connection)
-    }
-
-    /// `None` if nobody answers, or with anything but JSON.
-    fn request(mut self, subject: &str, body: &str) -> Option<Value> {
-        let request = format!("PUB {subject} {} {}\r\n{body}\r\n", self.inbox, body.len());
-        self.reader.get_mut().write_all(request.as_bytes()).ok()?;
-        loop {
-            let line = self.line()?;
-            let mut words = line.split(' ');
-            match words.next()? {
-                "MSG" => {
-                    let mut answer = vec![0; words.next_back()?.parse().ok()?];
-                    self.reader.read_exact(&mut answer).ok()?;
-                    return serde_json::from_slice(&answer).ok();
-                }
-                "PING" => self.reader.get_mut().write_all(b"PONG\r\n").ok()?,
-                // The headers say that nobody serves the subject.
-                "HMSG" | "-ERR" => return None,
-                _ => {}
-            }
-        }
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let read = self.reader.read_line(&mut line).ok()?;
-        (read > 0).then(|| line.trim_end().to_owned())
     }
 }

@@ -1,10 +1,11 @@
 //! Publishers that publish at any node, and readers that move between the nodes.
 
-use std::sync::Arc;
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use carafe_client::{Control, EventSource, Publish, Publisher};
+use carafe_client::{Control, EventSource, Publish, Publisher, State};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
@@ -33,15 +34,37 @@ pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     publishers: JoinSet<(String, u64)>,
     readers: JoinSet<()>,
+    lost: Vec<LostConnections>,
     finish: watch::Sender<Option<Counts>>,
 }
 
+/// Why a reader had to connect again, each time.
+type LostConnections = Arc<Mutex<Vec<String>>>;
+
 impl Load {
-    /// Starts this many publishers and readers, with random numbers from the seed.
+    /// Starts this many publishers and readers, with random numbers from the seed. The readers move
+    /// between the nodes.
     pub(crate) fn start(nodes: &Nodes, publishers: usize, readers: usize, seed: u64) -> Self {
+        let stay = Some(Duration::from_secs(1));
+        Self::on(nodes.urls(), stay, publishers, readers, seed)
+    }
+
+    /// The same through a load balancer: readers move only when they lose their connection.
+    pub(crate) fn through(url: String, publishers: usize, readers: usize, seed: u64) -> Self {
+        Self::on(vec![url], None, publishers, readers, seed)
+    }
+
+    fn on(
+        urls: Vec<String>,
+        stay: Option<Duration>,
+        publishers: usize,
+        readers: usize,
+        seed: u64,
+    ) -> Self {
         let (oracle, stop) = (Arc::new(Oracle::new()), Arc::new(AtomicBool::new(false)));
         let (finish, finished) = watch::channel(None);
-        let urls: Arc<[String]> = nodes.urls().into();
+        let urls: Arc<[String]> = urls.into();
+        let lost: Vec<_> = (0..readers).map(|_| LostConnections::default()).collect();
         let mut random = StdRng::seed_from_u64(seed);
         let publishers = (0..publishers).map(|number| {
             let publisher = Publishing {
@@ -57,25 +80,44 @@ impl Load {
             publisher.run(Arc::clone(&stop))
         });
         let publishers = publishers.collect();
-        let readers = (0..readers).map(|_| {
+        let readers = lost.iter().map(|lost| {
             let random = StdRng::seed_from_u64(random.random());
-            read(Arc::clone(&urls), Arc::clone(&oracle), finished.clone(), random)
+            let (urls, oracle, lost) = (Arc::clone(&urls), Arc::clone(&oracle), Arc::clone(lost));
+            Reader { urls, oracle, lost, stay, random }.run(finished.clone())
         });
         let readers = readers.collect();
-        Self { oracle, stop, publishers, readers, finish }
+        Self { oracle, stop, publishers, readers, lost, finish }
+    }
+
+    /// Why each reader has lost its connections since the last call.
+    pub(crate) fn lost_connections(&self) -> Vec<Vec<String>> {
+        self.lost.iter().map(|lost| std::mem::take(&mut *lost.lock().unwrap())).collect()
     }
 
     /// Waits until this many more events were delivered.
     pub(crate) async fn deliver(&self, events: u64) {
-        let mut delivered = self.oracle.deliveries();
-        let (until, mut progress) = (delivered + events, Instant::now());
-        while delivered < until {
+        self.wait("delivered", events, Oracle::deliveries).await;
+    }
+
+    /// The longest time in which no publisher got an answer since the last call, once publishing
+    /// works.
+    pub(crate) async fn outage(&self) -> Duration {
+        // More than the answers that were on their way when the fault came.
+        self.wait("acknowledged", 50, Oracle::acknowledgements).await;
+        self.oracle.longest_pause()
+    }
+
+    /// Waits until a count has grown by so much.
+    async fn wait(&self, what: &str, events: u64, count: impl Fn(&Oracle) -> u64) {
+        let mut counted = count(&self.oracle);
+        let (until, mut progress) = (counted + events, Instant::now());
+        while counted < until {
             sleep(Duration::from_millis(10)).await;
-            let now = self.oracle.deliveries();
-            if std::mem::replace(&mut delivered, now) != now {
+            let now = count(&self.oracle);
+            if std::mem::replace(&mut counted, now) != now {
                 progress = Instant::now();
             }
-            assert!(progress.elapsed() < PATIENCE, "{now} of {until} events were delivered");
+            assert!(progress.elapsed() < PATIENCE, "{now} of {until} events were {what}");
         }
     }
 
@@ -152,34 +194,62 @@ impl Publishing {
     }
 }
 
-/// Reads everything, for a while from each node, until it has what was acknowledged.
-async fn read(
+/// Reads everything until it has what was acknowledged.
+struct Reader {
     urls: Arc<[String]>,
     oracle: Arc<Oracle>,
-    mut finished: watch::Receiver<Option<Counts>>,
-    mut random: StdRng,
-) {
-    let (mut reading, mut id) = (Reading::default(), String::from("earliest"));
-    loop {
-        let url = format!("{}/events?envelope=json", urls[random.random_range(0..urls.len())]);
-        let options = EventSource::options(url).last_event_id(&*id);
-        let options = options.retry(Duration::from_millis(50)).on_control(|control| {
+    lost: LostConnections,
+    /// How long it reads from one node at most.
+    stay: Option<Duration>,
+    random: StdRng,
+}
+
+impl Reader {
+    async fn run(mut self, mut finished: watch::Receiver<Option<Counts>>) {
+        let (mut reading, mut id) = (Reading::default(), String::from("earliest"));
+        loop {
+            let mut events = self.connect(&id);
+            let stay = self.stay();
+            tokio::pin!(stay);
+            loop {
+                let counts = finished.borrow_and_update().clone();
+                if counts.is_some_and(|counts| self.oracle.is_complete(&reading, &counts)) {
+                    return;
+                }
+                tokio::select! {
+                    Some(Ok(event)) = events.next() => self.oracle.delivered(&mut reading, &event),
+                    () = &mut stay => break,
+                    Ok(()) = finished.changed() => {}
+                }
+            }
+            events.last_event_id().clone_into(&mut id);
+        }
+    }
+
+    /// To any node.
+    fn connect(&mut self, id: &str) -> EventSource {
+        let node = &self.urls[self.random.random_range(0..self.urls.len())];
+        let lost = Arc::clone(&self.lost);
+        let options = EventSource::options(format!("{node}/events?envelope=json"));
+        let options = options.last_event_id(id).retry(Duration::from_millis(50));
+        let options = options.on_control(|control| {
             assert!(!matches!(control, Control::Gap(_)), "nothing is missing: {control:?}");
         });
-        let mut events = options.connect();
-        let stay = sleep(Duration::from_millis(random.random_range(20..1000)));
-        tokio::pin!(stay);
-        loop {
-            let counts = finished.borrow_and_update().clone();
-            if counts.is_some_and(|counts| oracle.is_complete(&reading, &counts)) {
-                return;
+        let options = options.on_state(move |state| {
+            if let State::Waiting { reason, .. } = state {
+                lost.lock().unwrap().push(reason.to_string());
             }
-            tokio::select! {
-                Some(Ok(event)) = events.next() => oracle.delivered(&mut reading, &event),
-                () = &mut stay => break,
-                Ok(()) = finished.changed() => {}
+        });
+        options.connect()
+    }
+
+    fn stay(&mut self) -> impl Future<Output = ()> + use<> {
+        let time = self.stay.map(|most| most.mul_f64(self.random.random_range(0.02..1.0)));
+        async move {
+            match time {
+                Some(time) => sleep(time).await,
+                None => pending().await,
             }
         }
-        events.last_event_id().clone_into(&mut id);
     }
 }

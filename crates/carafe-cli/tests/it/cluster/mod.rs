@@ -10,4 +10,5 @@ mod load;
 mod moving;
 mod nodes;
 mod oracle;
+mod outages;
 mod starting;

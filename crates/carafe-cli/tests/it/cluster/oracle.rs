@@ -23,6 +23,7 @@ pub(crate) struct Oracle {
     /// The events of plain topics that were acknowledged.
     plain: Mutex<HashSet<Name>>,
     delivered: AtomicU64,
+    acknowledged: AtomicU64,
     pauses: Mutex<Pauses>,
 }
 
@@ -44,6 +45,7 @@ impl Oracle {
             positions: Mutex::default(),
             plain: Mutex::default(),
             delivered: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
             pauses: Mutex::new(Pauses { last: Instant::now(), longest: Duration::ZERO }),
         }
     }
@@ -59,6 +61,7 @@ impl Oracle {
             self.plain.lock().unwrap().insert((topic.to_owned(), number));
         }
         self.tell(topic, number, id.parse().unwrap());
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A node has delivered an event to this reader.
@@ -104,6 +107,10 @@ impl Oracle {
 
     pub(crate) fn deliveries(&self) -> u64 {
         self.delivered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn acknowledgements(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
     /// The longest time in which no publisher got an answer, since the last call.
