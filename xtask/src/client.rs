@@ -2,7 +2,7 @@
 
 use crate::compiled_clients::{GO, JAVA};
 use crate::install::Piece;
-use crate::unpack::{APACHE, CADDY, HAPROXY, NGINX, PROMETHEUS};
+use crate::unpack::{APACHE, CADDY, FAKETIME, HAPROXY, NGINX, PROMETHEUS};
 
 /// The folder of the client for JavaScript.
 pub(crate) const JAVASCRIPT: &str = "clients/js";
@@ -18,6 +18,8 @@ pub(crate) enum Client {
     Browser,
     /// Makes system calls fail.
     Strace,
+    /// Lets programs have a clock that is wrong.
+    Faketime,
     /// A proxy in front of a hub.
     Nginx,
     Caddy,
@@ -30,7 +32,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Curl,
         Self::Node,
         Self::Python,
@@ -38,6 +40,7 @@ impl Client {
         Self::Java,
         Self::Browser,
         Self::Strace,
+        Self::Faketime,
         Self::Nginx,
         Self::Caddy,
         Self::Apache,
@@ -56,6 +59,7 @@ impl Client {
             Self::Java => "java",
             Self::Browser => "browser",
             Self::Strace => "strace",
+            Self::Faketime => "faketime",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
             Self::Apache => "apache",
@@ -93,6 +97,7 @@ impl Client {
                 [Piece::Chromium, Piece::Node].into_iter().chain(modules).collect()
             }
             Self::Strace => vec![Piece::Strace],
+            Self::Faketime => vec![Piece::Unpacked(&FAKETIME)],
             Self::Nginx => vec![Piece::Unpacked(&NGINX)],
             Self::Caddy => vec![Piece::Unpacked(&CADDY)],
             Self::Apache => vec![Piece::Unpacked(&APACHE)],

@@ -23,6 +23,16 @@ pub(crate) const NCHAN: Package = Package {
     file: "usr/lib/nginx/modules/ngx_nchan_module.so",
     version: None,
 };
+/// Gives a program another time. Tests preload it.
+pub(crate) const FAKETIME: Package = Package {
+    name: "libfaketime",
+    file: if cfg!(target_arch = "aarch64") {
+        "usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"
+    } else {
+        "usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+    },
+    version: None,
+};
 
 pub(crate) const APACHE: Package =
     Package { name: "apache2-bin", file: "usr/sbin/apache2", version: Some("-v") };

@@ -73,10 +73,16 @@ fn an_idempotency_key_of_one_node_is_known_at_the_other() {
     assert_eq!(history(&nodes, 0, "a", 2), ["once", "end"]);
 }
 
-const SECRET: &str = "a secret of more than thirty-two bytes";
+pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes";
 
-fn bearer(mut claims: Value) -> String {
-    claims["exp"] = json!(4_000_000_000_u64);
+/// The header with a token that expires in a far future.
+pub(crate) fn bearer(claims: Value) -> String {
+    bearer_until(claims, 4_000_000_000)
+}
+
+/// The same with another time, in seconds since 1970.
+pub(crate) fn bearer_until(mut claims: Value, expires: u64) -> String {
+    claims["exp"] = json!(expires);
     format!("Authorization: Bearer {}", Signer::secret(SECRET).unwrap().sign(&claims).unwrap())
 }
 

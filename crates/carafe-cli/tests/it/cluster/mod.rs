@@ -2,6 +2,7 @@
 //! event that was acknowledged.
 
 mod cable;
+mod clocks;
 mod command;
 mod crashes;
 mod engine;
@@ -12,3 +13,4 @@ mod nodes;
 mod oracle;
 mod outages;
 mod starting;
+mod wrong_clock;
