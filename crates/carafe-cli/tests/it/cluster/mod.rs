@@ -1,6 +1,7 @@
 //! Several nodes on servers of NATS: real processes, real clients, and one oracle that knows every
 //! event that was acknowledged.
 
+mod balancer;
 mod cable;
 mod clocks;
 mod command;
@@ -14,5 +15,6 @@ mod nodes;
 mod oracle;
 mod outages;
 mod partitions;
+mod rolling;
 mod starting;
 mod wrong_clock;
