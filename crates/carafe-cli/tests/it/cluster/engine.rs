@@ -60,12 +60,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn stream_of(address: SocketAddr, target: &str) -> Stream {
+pub(crate) fn stream_of(address: SocketAddr, target: &str) -> Stream {
     Stream::open(address, target, &[])
 }
 
 /// The reason of the gap that a stream begins with.
-fn gap(stream: &mut Stream) -> String {
+pub(crate) fn gap(stream: &mut Stream) -> String {
     let event = std::iter::from_fn(|| stream.next()).find(|event| event.event_type == "carafe.gap");
     let data: Value = serde_json::from_str(&event.unwrap().data).unwrap();
     data["reason"].as_str().unwrap().into()
