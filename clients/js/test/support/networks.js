@@ -6,7 +6,7 @@ import { makeCertificate, skipCertificate } from "./certificate.js";
 import { startWire } from "./wire.js";
 
 const PATH = "/events/orders";
-const OPEN = ["serve", "--anonymous", "publish", "--anonymous", "subscribe"];
+export const OPEN = ["serve", "--anonymous", "publish", "--anonymous", "subscribe"];
 
 /**
  * `start(t, args, routes)` starts a hub and a site whose pages reach it. `url` is that of the stream, for pages of `base`,
@@ -21,7 +21,7 @@ export const NETWORKS = [
 async function startPlain(t, args = OPEN, routes) {
   const hub = await startHub(t, ...args);
   const site = await startSite(t, hub, routes);
-  return { hub, base: site.base, url: PATH, options: {}, cut: site.cut, streams: () => site.streams.size };
+  return { hub, site, base: site.base, url: PATH, options: {}, cut: site.cut, streams: () => site.streams.size };
 }
 
 /** The hub itself speaks TLS. Its origin is not that of the page. */
