@@ -1,18 +1,23 @@
 // A composable for Vue: copy it into your app.
-import { onScopeDispose, ref, shallowRef, toValue, watch } from "vue";
+import { onScopeDispose, shallowRef, toValue, watch } from "vue";
 import { subscribe } from "carafe-client";
 
-/** The newest `limit` events of a stream, its state, and why it has failed. `url` may be a ref. */
+/**
+ * The newest `limit` events of a stream, its state, and why it has failed.
+ *
+ * @param {import("vue").MaybeRefOrGetter<string>} url
+ * @param {import("carafe-client").SubscribeOptions & { limit?: number }} [options]
+ */
 export function useStream(url, { limit = 100, ...options } = {}) {
-  const events = ref([]);
-  const state = shallowRef({ name: "connecting" });
-  const error = shallowRef();
+  const events = shallowRef(/** @type {import("carafe-client").StreamEvent[]} */ ([]));
+  const state = shallowRef(/** @type {import("carafe-client").StreamState} */ ({ name: "connecting" }));
+  const error = shallowRef(/** @type {unknown} */ (undefined));
+  /** @type {import("carafe-client").Subscription | undefined} */
   let subscription;
 
+  /** @param {string} address */
   async function open(address) {
-    const before = subscription;
-    subscription = undefined;
-    before?.close();
+    close();
     events.value = [];
     error.value = undefined;
     const own = (subscription = subscribe(address, {
@@ -27,7 +32,13 @@ export function useStream(url, { limit = 100, ...options } = {}) {
     }
   }
 
+  function close() {
+    const before = subscription;
+    subscription = undefined;
+    before?.close();
+  }
+
   watch(() => toValue(url), open, { immediate: true });
-  onScopeDispose(() => subscription.close());
+  onScopeDispose(close);
   return { events, state, error };
 }
