@@ -6,15 +6,15 @@ import { startHub } from "./support/hub.js";
 import { NETWORKS } from "./support/networks.js";
 import { read } from "./support/read.js";
 import { startSite } from "./support/site.js";
-import { secretFile, tokenOf } from "./support/token.js";
+import { expiresIn, secretFile, tokenOf } from "./support/token.js";
 
 const IS_LONG = !!process.env.LONG;
 const URL_PATH = "/events/orders";
 const [plain] = NETWORKS;
 
 /** A network, and tabs that share a stream over it. `check` waits until all tabs have seen all events once and in order. */
-async function setUp(t, tabs, { start } = plain) {
-  const network = await start(t);
+async function setUp(t, tabs, { start } = plain, all = {}, ...startArgs) {
+  const network = await start(t, ...startArgs);
   const { hub } = network;
   const context = await startBrowser(t);
   const shared = { ...network, context, pages: [], published: 0, open, publish, check };
@@ -22,15 +22,15 @@ async function setUp(t, tabs, { start } = plain) {
   return shared;
 
   async function open(options = {}) {
-    const page = await openPage(context, network, network.url, { share: true, ...network.options, ...options });
+    const page = await openPage(context, network, network.url, { share: true, ...network.options, ...all, ...options });
     await isOpen(page);
     shared.pages.push(page);
     page.from = shared.published;
     return page;
   }
 
-  async function publish(count) {
-    await hub.publish("orders", shared.published, count);
+  async function publish(count, headers) {
+    await hub.publish("orders", shared.published, count, headers);
     shared.published += count;
   }
 
@@ -61,6 +61,8 @@ for (const network of NETWORKS) {
   over("10 tabs have one connection, and each event once and in order while leaders close", survivesClosing);
   over("another tab leads when the leader is frozen, and the frozen tab catches up", survivesFreezing);
   over("tabs that share survive a cut network and a killed hub", survivesFailures);
+  over("another tab leads while the leader is in the back-forward cache, and it catches up", survivesCaching);
+  over("tabs that share replace tokens that expire", survivesExpiry);
 }
 
 async function survivesClosing(t, network) {
@@ -106,6 +108,38 @@ async function survivesFailures(t, network) {
     await shared.publish(10);
     await shared.check();
   }
+}
+
+async function survivesCaching(t, network) {
+  const shared = await setUp(t, 3, network);
+  for (let round = 0; round < (IS_LONG ? 10 : 1); round++) {
+    await shared.publish(10);
+    await shared.check();
+    const leader = await leaderOf(shared.pages);
+    const others = shared.pages.filter((page) => page !== leader);
+    await leader.goto(`${shared.base}/elsewhere`);
+    await shared.publish(10);
+    for (const page of others) assert.deepEqual(await seenBy(page, shared.published), numbers(shared.published));
+    await leader.goBack({ waitUntil: "commit" });
+    await shared.publish(10);
+    await shared.check();
+    assert.equal(await leader.evaluate(() => window.persisted), true, "the page was not in the cache");
+  }
+}
+
+async function survivesExpiry(t, network) {
+  const [lifetime, wanted] = IS_LONG ? [5, 12] : [2, 3];
+  let tokens = 0;
+  const giveToken = (response) => { tokens++; response.end(expiresIn(lifetime)); };
+  const args = ["serve", "--secret-file", await secretFile(t)];
+  const shared = await setUp(t, 3, network, { tokens: true }, args, { "/token": giveToken });
+  const headers = { authorization: `Bearer ${expiresIn(600)}` };
+  const end = Date.now() + lifetime * 1000 * (wanted - 1);
+  while (tokens < wanted || Date.now() < end) {
+    await shared.publish(5, headers);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  await shared.check();
 }
 
 test("another tab leads when the leader hangs or crashes", { skip }, async (t) => {
