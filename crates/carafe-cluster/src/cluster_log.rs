@@ -12,10 +12,11 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::catch_up;
 use crate::comparison::compare;
 use crate::engine::Engine;
 use crate::node::Node;
-use crate::offsets::sequence_of;
+use crate::offsets::{offset_before, sequence_of};
 use crate::options::ClusterOptions;
 use crate::place::{Divergence, Place};
 use crate::plan::PlanError;
@@ -26,8 +27,8 @@ use crate::shared::Shared;
 /// The log of a node. Publications go to the engine, which gives them their order. The node reads
 /// them from there into its local log, as all nodes do, and reads from that.
 ///
-/// Two tasks run until the log is closed or dropped: one sends what is published, one follows the
-/// engine.
+/// Three tasks run until the log is closed or dropped: one sends what is published, one follows the
+/// engine, and one asks it on behalf of readers whether the node has everything.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -90,8 +91,13 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
         let local = Arc::new(local);
         let shared = Arc::new(Shared::new(options, &found.state, found.time, place.applied));
         let publisher = Publisher::new(Arc::clone(&engine), Arc::clone(&shared));
+        let questions = catch_up::run(Arc::clone(&engine), Arc::clone(&shared), place.generation);
         let replicator = Replicator::new(engine, Arc::clone(&local), Arc::clone(&shared), place);
-        let tasks = vec![tokio::spawn(publisher.run()), tokio::spawn(replicator.run())];
+        let tasks = vec![
+            tokio::spawn(publisher.run()),
+            tokio::spawn(replicator.run()),
+            tokio::spawn(questions),
+        ];
         Ok(Self { local, shared, tasks: Mutex::new(tasks) })
     }
 
@@ -117,6 +123,15 @@ impl<L: Read> ClusterLog<L> {
             return Err(AppendError::TooManyEnded { limit });
         }
         Ok(())
+    }
+
+    /// Whether the log of another node begins at a position, and nothing is missing here up to it:
+    /// the messages before it have stored nothing, or are gone.
+    fn is_beginning_here(&self, position: Position) -> bool {
+        let sequence = sequence_of(position.offset);
+        position.nonce == 0
+            && position.offset == offset_before(sequence + 1)
+            && sequence <= self.shared.applied_sequence()
     }
 
     /// Whether a publication makes the local log remember one more topic.
@@ -204,9 +219,20 @@ impl<L: Read> Read for ClusterLog<L> {
         self.local.ended_topics()
     }
 
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(async move {
+            let caught_up = async { while !self.shared.questions.ask().await {} };
+            let within = self.shared.options.answer_within;
+            timeout(within, caught_up).await.map_err(|_| ReadError::Behind)
+        })
+    }
+
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {
         Box::pin(async move {
             let found = self.local.find(position).await?;
+            if found == Find::Ahead && self.is_beginning_here(position) {
+                return Ok(Find::Found);
+            }
             let span = self.local.span();
             // The log knows the positions of all entries that it had. Its start is no entry.
             let is_unknown = found == Find::Foreign || position == span.start;

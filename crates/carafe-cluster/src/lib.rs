@@ -9,6 +9,7 @@
 //!
 //! Another engine can be tested with the tests of the feature `contract`.
 
+mod catch_up;
 mod check;
 mod cluster_log;
 mod comparison;
@@ -28,6 +29,7 @@ mod place;
 mod plan;
 mod progress;
 mod publish;
+mod questions;
 mod replicate;
 mod shared;
 

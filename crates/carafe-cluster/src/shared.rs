@@ -14,6 +14,7 @@ use crate::offsets::offset_before;
 use crate::options::ClusterOptions;
 use crate::progress::{Counters, Fill, Link, Progress, Stopped};
 use crate::publish::Outbox;
+use crate::questions::Questions;
 
 /// What the tasks of a node and its handles share. Its locks are leaves, and are held for no I/O.
 pub(crate) struct Shared {
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     counters: Mutex<Counters>,
     status: watch::Sender<Status>,
     time: Mutex<EngineTime>,
+    /// What readers ask.
+    pub(crate) questions: Questions,
     /// Something was published.
     pub(crate) published: Notify,
     /// Nobody waits for an answer.
@@ -41,6 +44,8 @@ struct Status {
     is_filled: bool,
     /// What the engine had when the tail began to arrive. `None` until one does.
     target: Option<u64>,
+    /// A reader waits until this was applied.
+    awaited: u64,
     forgets_keys: bool,
     stopped: Option<Stopped>,
     /// The engine has given an own commit a sequence that was applied before.
@@ -91,6 +96,7 @@ impl Shared {
             fill: None,
             is_filled: false,
             target: None,
+            awaited: 0,
             forgets_keys: false,
             stopped: None,
             is_doubtful: false,
@@ -101,6 +107,7 @@ impl Shared {
             counters: Mutex::default(),
             status: watch::Sender::new(status),
             time: Mutex::new(time),
+            questions: Questions::default(),
             published: Notify::new(),
             idle: Notify::new(),
         }
@@ -224,6 +231,11 @@ impl Shared {
         doubt
     }
 
+    /// The newest message that the node has applied.
+    pub(crate) fn applied_sequence(&self) -> u64 {
+        self.status.borrow().applied
+    }
+
     /// The newest message that the node has heard of.
     pub(crate) fn last(&self) -> u64 {
         self.status.borrow().last
@@ -233,12 +245,14 @@ impl Shared {
     /// each commit.
     fn moved(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_if_modified(|status| {
-            let before = (status.is_open(), status.is_filled);
+            let may_go_on = |status: &Status| {
+                (status.is_open(), status.is_filled, status.applied >= status.awaited)
+            };
+            let before = may_go_on(status);
             change(status);
             let is_filled = status.fill.is_some_and(|fill| status.applied >= fill.to);
             status.is_filled |= is_filled;
-            let now = (status.is_open(), status.is_filled);
-            before != now
+            before != may_go_on(status)
         });
     }
 
@@ -263,6 +277,19 @@ impl Shared {
         let mut status = self.status.subscribe();
         let found = status.wait_for(|status| status.stopped.is_some() || status.is_open()).await;
         found.is_ok_and(|status| status.stopped.is_none())
+    }
+
+    /// Waits until the node has applied this message. Returns `false` when the node has stopped
+    /// before. Only one may wait at a time.
+    pub(crate) async fn reached(&self, sequence: u64) -> bool {
+        let mut status = self.status.subscribe();
+        self.status.send_if_modified(|status| {
+            status.awaited = sequence;
+            false
+        });
+        let has_reached = |status: &Status| status.applied >= sequence;
+        let found = status.wait_for(|it| it.stopped.is_some() || has_reached(it)).await;
+        found.is_ok_and(|status| has_reached(&status))
     }
 
     pub(crate) async fn filled(&self) {

@@ -1,6 +1,6 @@
 //! Erases events.
 
-use carafe_log::{Erase, Kind, Publication, ReadError, Removed};
+use carafe_log::{Erase, Find, Kind, Publication, ReadError, Removed};
 use carafe_protocol::{Position, Topic};
 
 use crate::client::Client;
@@ -79,13 +79,18 @@ impl Hub {
     /// Erases one event of a topic. The log is read when `client` gets a permit.
     ///
     /// # Errors
-    /// When the hub is draining, the log cannot be read, or it rejects the erasure.
+    /// When the hub is draining, the log cannot be read or may lack the event, or it rejects the
+    /// erasure.
     pub async fn erase_one(
         &self,
         topic: &Topic,
         event: Position,
         client: Option<Client>,
     ) -> Result<EraseOne, EraseError> {
+        // Waits for an event that only other nodes have read.
+        if self.inner.find(event, client).await? != Find::Found {
+            return Ok(EraseOne::NotFound);
+        }
         let entry = {
             let _permit = self.inner.replay_permits.acquire(client).await;
             self.entry_at(event).await?

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use carafe_log::{Access, BlockLimit, Entry, ExternalId, Publication, ReadError};
+use carafe_log::{Access, BlockLimit, Entry, ExternalId, Find, Publication, ReadError};
 use carafe_protocol::{EventId, Offset, Position, TopicMatcher};
 
 use crate::client::Client;
 use crate::hub::Hub;
+use crate::inner::HubInner;
 
 const ONE_ENTRY: BlockLimit = BlockLimit { entries: 1, bytes: usize::MAX };
 
@@ -36,6 +37,35 @@ pub fn event_id(entry: &Entry) -> EventId {
     EventId::new(text).expect("neither has a control character")
 }
 
+impl HubInner {
+    /// Finds a position, which another node may have given out that is before this one. The log is
+    /// read when `client` gets a permit.
+    ///
+    /// A position that is still ahead when the log has caught up is lost: no node has it.
+    pub(crate) async fn find(
+        &self,
+        position: Position,
+        client: Option<Client>,
+    ) -> Result<Find, ReadError> {
+        let find = async || {
+            let _permit = self.replay_permits.acquire(client).await;
+            self.log.find(position).await
+        };
+        match find().await? {
+            Find::Ahead => {}
+            found => return Ok(found),
+        }
+        // Without the permit, which others need meanwhile.
+        self.log.catch_up().await?;
+        // Before the position is searched: what comes then is not before it.
+        let common = self.log.span().tail;
+        Ok(match find().await? {
+            Find::Ahead => Find::Lost { common },
+            found => found,
+        })
+    }
+}
+
 impl Hub {
     /// The position of the event with this ID, as [`event_id`] returns it: the earliest, if
     /// publishers used the ID several times. An event that `access` does not show is not found. The
@@ -43,11 +73,34 @@ impl Hub {
     ///
     /// A position is found as long as its event is in the history, also when the event was erased
     /// or compacted: its readers continue after it. An erasure also removes the external ID of the
-    /// event.
+    /// event. An event that another node may have is searched again when this one has
+    /// [caught up](Self::catch_up).
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// When the log cannot be read, or may lack the event.
     pub async fn find_id(
+        &self,
+        id: &str,
+        access: &Access,
+        client: Option<Client>,
+    ) -> Result<Option<Position>, ReadError> {
+        let tail = self.inner.log.span().tail;
+        let found = self.search_id(id, access, client).await?;
+        // A position up to the tail is no position of another node that this one has to wait for.
+        let is_known = |position: Position| {
+            position.generation != tail.generation || position.offset <= tail.offset
+        };
+        if found.is_some() || id.parse().is_ok_and(is_known) {
+            return Ok(found);
+        }
+        self.inner.log.catch_up().await?;
+        match self.inner.log.span().tail == tail {
+            true => Ok(None),
+            false => self.search_id(id, access, client).await,
+        }
+    }
+
+    async fn search_id(
         &self,
         id: &str,
         access: &Access,
@@ -68,6 +121,14 @@ impl Hub {
             !publication.is_erasure() && access.shows(publication)
         };
         Ok(entry.filter(is_shown).map(|entry| entry.position))
+    }
+
+    /// Waits until the log has what was published by now at other nodes, if there are some.
+    ///
+    /// # Errors
+    /// When the log does not come so far in time.
+    pub async fn catch_up(&self) -> Result<(), ReadError> {
+        self.inner.log.catch_up().await
     }
 
     /// The entry at this position, whoever may see it, or what is left of it; `None` if that is

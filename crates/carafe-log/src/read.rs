@@ -1,5 +1,6 @@
 //! The trait of a log that finds, reads and follows entries.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -59,6 +60,15 @@ pub trait Read: Send + Sync {
 
     /// The number of topics that the log knows to have ended or to be stopped.
     fn ended_topics(&self) -> usize;
+
+    /// Waits until the log has everything that was published before this call, at whatever node.
+    /// By default it has.
+    ///
+    /// # Errors
+    /// [`ReadError::Behind`] if that takes too long, or cannot be found out.
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(ready(Ok(())))
+    }
 
     /// Whether reading can resume after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
@@ -256,7 +266,8 @@ pub enum Find {
         common: Position,
     },
     /// The position is beyond the tail, and another node may still supply the entries up to it.
-    /// Only a log that is supplied with entries ([`AppendAt`](crate::AppendAt)) returns this.
+    /// If it is still so after the log has [caught up](Read::catch_up), the entries are lost. Only
+    /// a log that is supplied with entries ([`AppendAt`](crate::AppendAt)) returns this.
     Ahead,
 }
 

@@ -57,6 +57,13 @@ pub enum ReadError {
         /// The position after which entries can be read.
         up_to: Position,
     },
+    /// The log may lack what other nodes have published, and the engine that they share does not
+    /// answer, or this node does not keep up with it.
+    #[error(
+        "this node may not have read yet what other nodes have published: try again in a moment, \
+         or at another node"
+    )]
+    Behind,
     /// A file does not have the content that the log wrote.
     #[error("the log is damaged: {0}; stop the hub and run `carafe log verify`")]
     Damaged(String),

@@ -3,6 +3,7 @@
 // Makes helpers count as tests, which may unwrap.
 #![cfg(test)]
 
+mod behind;
 mod cable;
 mod clocks;
 mod disks;

@@ -257,18 +257,35 @@ impl Unless {
     }
 }
 
-/// Whether there is nothing that the client wants.
+/// Whether there is nothing that the client wants, at whatever node: a client that is told so does
+/// not come back.
 pub(crate) async fn is_nothing(
     app: &App,
     access: &Access,
     unless: &Unless,
     request: &Subscribe,
 ) -> Result<bool, SubscribeError> {
-    let Unless { absent, ended, resumes } = unless;
-    if !absent && !ended {
+    if !unless.absent && !unless.ended {
         return Ok(false);
     }
     request.check()?;
+    // Before the look: what comes after it is news.
+    let position = app.hub.position();
+    if !is_nothing_here(app, access, unless, request).await? {
+        return Ok(false);
+    }
+    app.hub.catch_up().await?;
+    let has_more = app.hub.position() != position;
+    Ok(!has_more || is_nothing_here(app, access, unless, request).await?)
+}
+
+/// The same, as far as this node knows.
+async fn is_nothing_here(
+    app: &App,
+    access: &Access,
+    Unless { absent, ended, resumes }: &Unless,
+    request: &Subscribe,
+) -> Result<bool, SubscribeError> {
     if app.hub.has_ended(request) && (*ended || *resumes) {
         return Ok(!resumes);
     }

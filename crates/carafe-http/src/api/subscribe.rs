@@ -92,9 +92,11 @@ async fn open_stream(
 ) -> Result<Response, Problem> {
     let Asked { request, format, heartbeat, described, .. } = asked;
     match open(app, parts, request).await {
-        // `EventSource` stops reconnecting.
-        Ok(Opened::Stream(_, subscription)) if subscription.is_over() => Ok(history::nothing()),
-        Ok(Opened::Stream(permit, subscription)) => {
+        Ok(Opened::Stream(permit, mut subscription)) => {
+            // `EventSource` stops reconnecting.
+            if subscription.is_over_everywhere().await {
+                return Ok(history::nothing());
+            }
             let frames = subscription.into_frames(format).with_heartbeat(heartbeat);
             let expires = caller.rights.expires;
             let (options, handoff) = (&app.options, Handoff::choose(parts, &frames));
@@ -141,6 +143,9 @@ pub(crate) async fn open(
         SubscribeError::Draining => {
             Ok(Opened::Later(come_back(&options.metrics, parts.version, "draining", options.retry)))
         }
+        SubscribeError::Read(ReadError::Behind) => {
+            Ok(Opened::Later(behind(options, parts.version)))
+        }
         // The same request would fail again: the client gets a problem document.
         SubscribeError::Read(ReadError::TooMuchWork { .. } | ReadError::TooManyLatest { .. }) => {
             Err(error)
@@ -171,6 +176,11 @@ pub(crate) fn stream(
     let mut response = Response::new(Body::new(body(handoff.ok(), record)));
     response.headers_mut().reserve(HEADERS);
     (stream_headers(), AppendHeaders(closes), response).into_response()
+}
+
+/// The answer to a client that knows more than this node, which does not come so far in time.
+pub(crate) fn behind(options: &Options, version: Version) -> Response {
+    come_back(&options.metrics, version, "behind", options.retry)
 }
 
 fn over(options: &Options, version: Version, limit: Limit) -> Opened {

@@ -1,11 +1,11 @@
 //! The update after which a subscription resumes.
 
 use carafe_hub::{Access, Client, Start};
+use carafe_log::ReadError;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 use crate::answer::headers::{LAST_EVENT_ID, MERCURE_LAST_EVENT_ID};
-use crate::answer::problem::Problem;
 use crate::api::last_event_id::{self, is_parameter};
 use crate::mercure::form_data::FormData;
 use crate::mercure::state::Adapter;
@@ -22,9 +22,9 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// Looks the requested ID up. If it is not in the history, or this subscriber may not see
-    /// its update, nothing is replayed, and the header says `earliest`: then the client knows that
-    /// updates may be missing.
+    /// Looks the requested ID up, also if this node has to read its update first. If it is not in
+    /// the history, or this subscriber may not see its update, nothing is replayed, and the header
+    /// says `earliest`: then the client knows that updates may be missing.
     pub(crate) async fn find(
         adapter: &Adapter,
         version: Version,
@@ -32,7 +32,7 @@ impl Cursor {
         parts: &Parts,
         access: &Access,
         client: Option<Client>,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, ReadError> {
         let Some(id) = requested(parameters, parts) else {
             // Of 1.0, an empty cursor is one: the stream begins with new updates, and says so.
             let says = version == Version::One && has_cursor(parameters, parts);
@@ -42,10 +42,7 @@ impl Cursor {
         let (start, stated) = if id == EARLIEST {
             (Start::Earliest, EARLIEST)
         } else {
-            let found = adapter.app.hub.find_id(&id, access, client).await;
-            let unreadable =
-                |error| Problem::try_again(format!("the history cannot be read: {error}"));
-            match found.map_err(unreadable)? {
+            match adapter.app.hub.find_id(&id, access, client).await? {
                 Some(position) => (Start::After(position), &*id),
                 None => (Start::Tail, EARLIEST),
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use axum::response::Response;
 use carafe_hub::{Client, Format, Heartbeat, Subscribe, SubscribeError};
+use carafe_log::ReadError;
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 
@@ -47,12 +48,17 @@ pub(crate) async fn subscribe(
     let client = hub_client(&adapter.app.options.proxies, caller.identity, &parts);
     let asked = asked(adapter, version, &parameters, client).await?;
     let access = caller.rights.subscribe.clone();
-    let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await?;
     let identity = caller.rights.identity.as_deref();
     let described = StreamRequest::if_used(adapter.app.audience.as_ref(), &asked, identity);
-    let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).with_access(access);
-    let request = request.from(cursor.start).by(client);
+    let request = Subscribe::to_all(asked).with_limit(selector::SELECTORS).by(client);
+    let request = request.with_access(access.clone());
     request.check().map_err(|error| refusal(adapter, &caller, &error))?;
+    let cursor = Cursor::find(adapter, version, &parameters, &parts, &access, client).await;
+    let cursor = match cursor {
+        Ok(cursor) => cursor,
+        Err(error) => return unreadable(adapter, &parts, &error),
+    };
+    let request = request.from(cursor.start);
     let mut response = match parts.method {
         Method::HEAD => head_of_a_stream(),
         _ => {
@@ -62,6 +68,18 @@ pub(crate) async fn subscribe(
     };
     response.headers_mut().extend(cursor.header);
     Ok(response)
+}
+
+/// The requested ID cannot be looked up.
+fn unreadable(adapter: &Adapter, parts: &Parts, error: &ReadError) -> Result<Response, Refusal> {
+    match error {
+        // `EventSource` would not come back after an error.
+        ReadError::Behind => Ok(subscribe::behind(&adapter.app.options, parts.version)),
+        error => {
+            let detail = format!("the history cannot be read: {error}");
+            Err(Problem::try_again(detail).into())
+        }
+    }
 }
 
 /// The parameters of the URL, and those of the body of a `QUERY` (RFC 10008). The last cursor

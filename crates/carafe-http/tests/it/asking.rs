@@ -12,7 +12,7 @@ use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, Request};
 use carafe_http::{Mercure, Options, Rights, router};
 use carafe_hub::{Access, Delivery, Hub, Start, Subscribe};
-use carafe_log::{Entry, MemoryLog};
+use carafe_log::{Entry, Log, MemoryLog};
 use futures_util::Stream;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
@@ -45,7 +45,11 @@ pub(crate) struct Answer {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let hub = Hub::new(MemoryLog::default());
+        Self::on(MemoryLog::default())
+    }
+
+    pub(crate) fn on(log: impl Log + 'static) -> Self {
+        let hub = Hub::new(log);
         let mut options = Options::default();
         options.anonymous = Rights::all();
         options.mercure = Some(Mercure::default());

@@ -12,6 +12,7 @@ mod any_records;
 mod any_token;
 mod app_rights;
 mod asking;
+mod behind;
 mod bodies;
 mod corpora;
 mod drain;

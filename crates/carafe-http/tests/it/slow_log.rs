@@ -1,12 +1,14 @@
-//! A log whose appends a test lets go one by one, as a slow disk does.
+//! A log whose appends a test lets go one by one, as a slow disk does, and which may be behind
+//! those of other nodes.
 
 use std::sync::{Arc, Mutex};
 
 use carafe_log::{
-    Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, ExternalId, Find,
-    Followed, Follower, MemoryLog, Publication, Read, ReadError, Span, TopicState,
+    Access, Append, AppendAt, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry,
+    ExternalId, Find, Followed, Follower, MemoryLimits, MemoryLog, Publication, Read, ReadError,
+    Span, TopicState,
 };
-use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
+use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 use tokio::sync::Semaphore;
 
 #[derive(Clone)]
@@ -18,15 +20,29 @@ struct Held {
     /// How many events each batch has, in the order of the appends.
     batches: Mutex<Vec<usize>>,
     busy: Mutex<usize>,
+    /// What other nodes have; `None` if the log does not catch up with them.
+    elsewhere: Mutex<Option<Vec<Entry>>>,
 }
 
 impl SlowLog {
     pub(crate) fn new() -> Self {
+        Self::on(MemoryLog::default())
+    }
+
+    /// The log of a node, and what it gets when it catches up with others.
+    pub(crate) fn behind(generation: Generation, elsewhere: Option<Vec<Entry>>) -> Self {
+        let log = Self::on(MemoryLog::with_generation(MemoryLimits::default(), generation));
+        *log.0.elsewhere.lock().unwrap() = elsewhere;
+        log
+    }
+
+    fn on(log: MemoryLog) -> Self {
         Self(Arc::new(Held {
-            log: MemoryLog::default(),
+            log,
             may_append: Semaphore::new(0),
             batches: Mutex::default(),
             busy: Mutex::default(),
+            elsewhere: Mutex::new(Some(Vec::new())),
         }))
     }
 
@@ -78,6 +94,15 @@ impl Read for SlowLog {
 
     fn ended_topics(&self) -> usize {
         self.0.log.ended_topics()
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(async {
+            let elsewhere = self.0.elsewhere.lock().unwrap().as_mut().map(std::mem::take);
+            let entries = elsewhere.ok_or(ReadError::Behind)?;
+            self.0.log.append_at(entries).await.unwrap();
+            Ok(())
+        })
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

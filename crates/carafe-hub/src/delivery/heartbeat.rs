@@ -69,11 +69,6 @@ pub(super) fn send(
     if silence_of(roster, id).is_none_or(|silent| silent < silence) {
         return;
     }
-    if let Some(replaying) = roster.members.replaying(id)
-        && replaying.frames.subscription.gives_up_waiting()
-    {
-        return replaying.waker.wake_by_ref();
-    }
     let stated = stated(roster, id);
     let bytes = frames.chunk(stated);
     match sink.write(id, &bytes, 0) {

@@ -82,20 +82,13 @@ impl Frames {
     }
 
     /// What to send in place of a heartbeat on a stream that was idle: the position, if it has
-    /// moved since the client was sent one; or a gap, if the stream has waited for its tail for too
-    /// long.
+    /// moved since the client was sent one.
     pub fn instead_of_heartbeat(&mut self) -> Option<Bytes> {
-        if self.subscription.gives_up_waiting() {
-            return Some(self.opening());
-        }
         self.subscription.moved_position(self.format)
     }
 
     /// What to send on a stream that was idle for the interval of its heartbeat.
     pub fn heartbeat_block(&mut self) -> Bytes {
-        if self.subscription.gives_up_waiting() {
-            return self.opening();
-        }
         // Also for an event, which states the position that this moves to.
         let moved = self.subscription.moved_position(self.format);
         if self.heartbeat.is_event()

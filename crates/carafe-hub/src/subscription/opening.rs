@@ -5,10 +5,6 @@ use carafe_protocol::Position;
 use crate::gap::Gap;
 use crate::subscription::origin::Origin;
 
-/// Heartbeats for which a stream waits for a tail that another node may still deliver. After them,
-/// the tail counts as lost.
-const MAX_HEARTBEATS_AHEAD: u8 = 2;
-
 /// What a stream reports before its next event. `position_due` is set until the stream has reported
 /// its position.
 #[derive(Debug)]
@@ -18,8 +14,6 @@ pub(super) enum Opening {
     /// The stream has delivered no event yet, and begins with what there is of history. Entries
     /// that are no longer shown are no gap.
     FromHistory { position_due: bool },
-    /// The position is beyond the tail. When the tail gets there, the position is searched again.
-    Ahead { position_due: bool, heartbeats: u8 },
     /// The stream delivers a snapshot. Its position comes after it: a client that loses its
     /// connection before has no ID, and asks for the snapshot again.
     Snapshot,
@@ -34,7 +28,6 @@ impl Opening {
         match origin {
             Origin::Tail | Origin::After(_) => Self::Live { position_due },
             Origin::History(_) => Self::FromHistory { position_due },
-            Origin::Ahead(_) => Self::Ahead { position_due, heartbeats: 0 },
             Origin::Gap(gap) => Self::Gap { gap: Box::new(gap), position_due },
             Origin::Snapshot(_) => Self::Snapshot,
         }
@@ -63,10 +56,6 @@ impl Opening {
         )
     }
 
-    pub(super) fn is_ahead(&self) -> bool {
-        matches!(self, Self::Ahead { .. })
-    }
-
     pub(super) fn is_snapshot(&self) -> bool {
         matches!(self, Self::Snapshot)
     }
@@ -91,9 +80,9 @@ impl Opening {
     /// Whether the position has to be reported now.
     pub(super) fn take_position_due(&mut self) -> bool {
         match self {
-            Self::Live { position_due }
-            | Self::FromHistory { position_due }
-            | Self::Ahead { position_due, .. } => std::mem::take(position_due),
+            Self::Live { position_due } | Self::FromHistory { position_due } => {
+                std::mem::take(position_due)
+            }
             Self::Snapshot | Self::Gap { .. } | Self::GrowingGap(_) => false,
         }
     }
@@ -114,7 +103,7 @@ impl Opening {
             history @ Self::FromHistory { .. } => return *self = history,
             // Not reported yet: both gaps become one, which begins where the first did.
             Self::Gap { gap, .. } | Self::GrowingGap(gap) => gap,
-            Self::Live { .. } | Self::Ahead { .. } | Self::Snapshot => Box::new(new_gap()),
+            Self::Live { .. } | Self::Snapshot => Box::new(new_gap()),
         };
         gap.resume_after = resume_after;
         *self = Self::GrowingGap(gap);
@@ -141,17 +130,6 @@ impl Opening {
         match self {
             Self::GrowingGap(gap) => Some(&gap.requested),
             _ => None,
-        }
-    }
-
-    /// Counts a heartbeat; whether the stream has waited for its tail for too long.
-    pub(super) fn gives_up_waiting(&mut self) -> bool {
-        match self {
-            Self::Ahead { heartbeats, .. } => {
-                *heartbeats = heartbeats.saturating_add(1);
-                *heartbeats > MAX_HEARTBEATS_AHEAD
-            }
-            _ => false,
         }
     }
 }

@@ -18,9 +18,6 @@ pub(crate) enum Origin {
     History(Position),
     /// After a position that the client knows, and that the log has.
     After(Position),
-    /// After a position that the client knows, beyond the tail. Another node may still deliver the
-    /// entries up to there.
-    Ahead(Position),
     /// After a gap.
     Gap(Gap),
     /// After a snapshot, before which there may be a gap.
@@ -32,9 +29,7 @@ impl Origin {
     pub(crate) fn position(&self) -> Option<Position> {
         match self {
             Self::Tail => None,
-            Self::History(position) | Self::After(position) | Self::Ahead(position) => {
-                Some(*position)
-            }
+            Self::History(position) | Self::After(position) => Some(*position),
             Self::Gap(gap) => Some(gap.resume_after),
             Self::Snapshot(snapshot) => Some(snapshot.up_to),
         }
@@ -63,8 +58,7 @@ pub(crate) async fn resolve(
     };
     let Some(ends) = hub.ends_of(request) else { return Ok((origin, false)) };
     let position = origin.position().unwrap_or_else(|| hub.state().core.tail());
-    let is_over = !matches!(origin, Origin::Ahead(_))
-        && ends.iter().all(|end| end.position.offset <= position.offset);
+    let is_over = ends.iter().all(|end| end.position.offset <= position.offset);
     let origin = if is_over { tell_of_ends(hub, request, &ends, origin).await? } else { origin };
     Ok((origin, is_over))
 }
@@ -82,7 +76,7 @@ async fn tell_of_ends(
     let before = async || hub.log.before(offsets().next().unwrap_or_default()).await;
     let only_ends = |gap| Snapshot::of_ends(hub, request.client, offsets(), gap).map(Origin::from);
     Ok(match origin {
-        Origin::After(_) | Origin::Ahead(_) => origin,
+        Origin::After(_) => origin,
         // It had received entries behind the end.
         Origin::Gap(Gap { reason: GapReason::Lost, .. }) => origin,
         Origin::Gap(gap) => {
@@ -164,14 +158,13 @@ pub(crate) async fn resume(
     if position.offset >= hub.log.span().start.offset && hub.state().core.contains(position) {
         return Ok(Origin::After(position));
     }
-    let _permit = hub.replay_permits.acquire(client).await;
     let to_oldest = |reason| Origin::Gap(gap_to_oldest(hub, position.to_string(), reason));
-    Ok(match hub.log.find(position).await? {
+    Ok(match hub.find(position, client).await? {
         Find::Found => Origin::After(position),
-        Find::Ahead => Origin::Ahead(position),
         Find::Lost { common } => Origin::Gap(gap_lost(hub, position, common)),
         Find::Trimmed => to_oldest(GapReason::Trimmed),
-        Find::Foreign => to_oldest(GapReason::Foreign),
+        // It is never ahead: the search has waited for that.
+        Find::Foreign | Find::Ahead => to_oldest(GapReason::Foreign),
     })
 }
 

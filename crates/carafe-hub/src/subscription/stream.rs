@@ -122,8 +122,6 @@ enum Source {
     Block(Box<ReplayBlock>),
     /// The snapshot with which the stream begins.
     Snapshot(Box<Snapshot>),
-    /// The tail has reached the position of the stream: the log is searching it.
-    FindingPosition(Pending<Result<Origin, ReadError>>),
     /// The log cannot be read. The stream ends, and its client reconnects.
     Failed(Box<ReadError>),
     /// All topics have ended.
@@ -174,6 +172,16 @@ impl Subscription {
         self.life == Life::KnownToBeOver
     }
 
+    /// Whether it [is over](Self::is_over) at all nodes: none has reopened a topic. A client that
+    /// is told so does not come back.
+    // A subscription is no `Sync`, so a future with a shared reference could not be sent.
+    pub async fn is_over_everywhere(&mut self) -> bool {
+        let Registration { hub, cursor, .. } = &self.registration;
+        self.is_over()
+            && hub.log.catch_up().await.is_ok()
+            && hub.is_over(&cursor.interest, cursor.position)
+    }
+
     /// An end was delivered: the stream ends when it has caught up, if all its topics have ended.
     pub(crate) fn may_be_over(&mut self) {
         self.life = Life::MayBeOver;
@@ -193,10 +201,6 @@ impl Subscription {
                 self.take_block(read);
             }
             Source::Snapshot(snapshot) => ready!(snapshot.poll_log(cx)),
-            Source::FindingPosition(finding) => {
-                let found = ready!(finding.as_mut().poll(cx));
-                self.restart(found);
-            }
             Source::Ring | Source::Block(_) | Source::Failed(_) | Source::Over => {}
         }
         Poll::Ready(())
@@ -234,7 +238,7 @@ impl Subscription {
                     RingPoll::End => return Poll::Ready(None),
                     RingPoll::Again => {}
                 },
-                Source::ReadingLog(_) | Source::FindingPosition(_) => ready!(self.poll_log(cx)),
+                Source::ReadingLog(_) => ready!(self.poll_log(cx)),
                 Source::Snapshot(_) => {
                     if let Some(item) = ready!(self.poll_snapshot(cx, format, read_log)) {
                         return Poll::Ready(Some(item));
@@ -271,16 +275,14 @@ impl Subscription {
     /// The position, if it has moved since the subscriber was sent one.
     pub(super) fn moved_position(&mut self, format: Format) -> Option<Bytes> {
         let has_moved = self.registration.cursor.position != self.last_sent;
-        // A stream that is ahead must not state a position that the log does not have yet.
-        let is_live = matches!(self.source, Source::Ring) && !self.opening.is_ahead();
+        let is_live = matches!(self.source, Source::Ring);
         (has_moved && is_live).then(|| self.position_item(Some(format)).1.block())
     }
 
-    /// The position that a client may resume after at any time; `None` if there is a gap to report,
-    /// or if the log does not have the position yet.
+    /// The position that a client may resume after at any time; `None` if there is a gap to report.
     pub(crate) fn resumes_after(&self) -> Option<Position> {
         let Self { opening, .. } = self;
-        let may_state = !opening.has_gap() && !opening.is_ahead() && !opening.is_snapshot();
+        let may_state = !opening.has_gap() && !opening.is_snapshot();
         may_state.then_some(self.last_sent)
     }
 
@@ -299,11 +301,6 @@ impl Subscription {
         // of the log.
         let tail = state.core.tail();
         (waited_to, _waiter) = state.wakeups.stop_waiting(*id, tail);
-        // Before the cursor moves: a stream that is ahead searches the position it was given.
-        if self.opening.is_ahead() && tail.offset >= cursor.position.offset {
-            drop(state);
-            return self.poll_reached(read_log);
-        }
         waited_to.into_iter().for_each(|position| cursor.advance(position));
         match state.core.step(&cursor.interest, &mut cursor.position, format) {
             Step::Entry(entry, frame) => {
@@ -379,42 +376,6 @@ impl Subscription {
         Delivery::of(entry)
     }
 
-    /// The tail has reached the position of a stream that was ahead: the position is searched
-    /// again, since other entries may have taken its place.
-    fn poll_reached(&mut self, read_log: ReadLog) -> Poll<RingPoll> {
-        if read_log == ReadLog::NotNow {
-            return Poll::Pending;
-        }
-        let Registration { hub, cursor, .. } = &self.registration;
-        let (hub, position, client) = (Arc::clone(hub), cursor.position, self.client);
-        let finding = Box::pin(async move { origin::resume(&hub, position, client).await });
-        self.source = Source::FindingPosition(finding);
-        Poll::Ready(RingPoll::Again)
-    }
-
-    /// Counts a heartbeat; whether the stream has waited for its tail for too long, and has a gap
-    /// to report instead.
-    pub(crate) fn gives_up_waiting(&mut self) -> bool {
-        // A stream that searches its position already does not wait for the tail.
-        if !matches!(self.source, Source::Ring) {
-            return false;
-        }
-        let is_late = self.opening.gives_up_waiting();
-        let Registration { hub, cursor, .. } = &mut self.registration;
-        if !is_late {
-            return false;
-        }
-        let tail = hub.state().core.tail();
-        if tail.offset >= cursor.position.offset {
-            return false;
-        }
-        let gap = origin::gap_lost(hub, cursor.position, tail);
-        cursor.position = tail;
-        self.opening = Opening::of(Origin::Gap(gap), false);
-        self.may_be_over();
-        true
-    }
-
     /// The next event of the snapshot; `None` if it is skipped, or the snapshot is complete.
     fn poll_snapshot(
         &mut self,
@@ -448,27 +409,21 @@ impl Subscription {
             Ok(block) => self.source = Source::Block(Box::new(block)),
             Err(ReadError::Trimmed { .. }) => {
                 let gap = origin::gap_to_oldest(hub, self.missed_after(), GapReason::Trimmed);
-                self.restart(Ok(Origin::Gap(gap)));
+                self.restart(gap);
             }
             Err(ReadError::Lost { up_to, .. }) => {
                 let gap = origin::gap_damaged(hub, self.missed_after(), up_to);
-                self.restart(Ok(Origin::Gap(gap)));
+                self.restart(gap);
             }
             Err(error) => self.fail(error),
         }
     }
 
-    /// Continues from another origin.
-    fn restart(&mut self, found: Result<Origin, ReadError>) {
-        let origin = match found {
-            Ok(origin) => origin,
-            Err(error) => return self.fail(error),
-        };
-        let cursor = &mut self.registration.cursor;
-        cursor.position = origin.position().unwrap_or(cursor.position);
-        self.opening = Opening::of(origin, false);
+    /// Continues after a gap.
+    fn restart(&mut self, gap: Gap) {
+        self.registration.cursor.position = gap.resume_after;
+        self.opening = Opening::of(Origin::Gap(gap), false);
         self.source = Source::Ring;
-        // An end may be before the new position, which was beyond the tail until now.
         self.may_be_over();
     }
 
@@ -491,10 +446,7 @@ impl Subscription {
 
     /// Whether the log has a question that it has not answered.
     pub(super) fn asks_log(&self) -> bool {
-        matches!(
-            self.source,
-            Source::ReadingLog(_) | Source::FindingPosition(_) | Source::Snapshot(_)
-        )
+        matches!(self.source, Source::ReadingLog(_) | Source::Snapshot(_))
     }
 
     pub(super) fn has_gap(&self) -> bool {

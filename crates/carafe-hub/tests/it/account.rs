@@ -25,10 +25,6 @@ pub(crate) struct Account {
     passed: Offset,
     /// It reads pages, which have neither ends nor stops.
     pages: bool,
-    /// It resumed after a position that no entry has yet.
-    ahead: bool,
-    /// Heartbeats for which it has waited for that.
-    heartbeats: usize,
     /// The position of the hub when the subscriber last had everything.
     caught_up_at: Option<Position>,
     /// The position up to which it had everything by waiting, however long ago it was polled.
@@ -53,8 +49,6 @@ impl Account {
             began_at: model.tail().offset,
             passed: 0,
             pages: false,
-            ahead: false,
-            heartbeats: 0,
             caught_up_at: None,
             waited_to: 0,
             ids: Vec::new(),
@@ -134,10 +128,8 @@ impl Account {
                 self.opening.push_back(Item::Gap(gap.with_oldest(span.oldest)));
                 self.at(common)
             }
-            found @ (Find::Found | Find::Ahead) => {
-                self.ahead = found == Find::Ahead;
-                self.at(position)
-            }
+            Find::Found => self.at(position),
+            Find::Ahead => panic!("{position} is lost: no other node has it"),
         }
     }
 
@@ -215,7 +207,6 @@ impl Account {
     }
 
     fn check_event(&self, model: &Model, said: &EventFields) {
-        assert!(!self.ahead, "what it has seen is not known yet");
         let next = self.next(model, self.seen.offset);
         assert!(next.is_none_or(|entry| !is_erased(entry)), "{next:?} was erased");
         let expected = next.map(|entry| self.fields(entry));
@@ -252,15 +243,6 @@ impl Account {
 
     fn check_gap(&mut self, model: &Model, span: Span, gap_sent: &Gap) {
         let requested: Position = gap_sent.requested.parse().unwrap();
-        if std::mem::take(&mut self.ahead) {
-            assert_eq!(requested, self.seen);
-            if gap_sent.reason == GapReason::Lost {
-                return self.check_lost(model, gap_sent);
-            }
-            let trimmed = model.find(span, requested) == Find::Trimmed;
-            let reason = if trimmed { GapReason::Trimmed } else { GapReason::Foreign };
-            return assert_eq!(*gap_sent, gap(span, gap_sent.requested.clone(), reason));
-        }
         if gap_sent.reason == GapReason::Erased {
             self.check_skipped(model, requested);
             return self.check_erased(model, span, requested, gap_sent);
@@ -288,13 +270,6 @@ impl Account {
         assert_eq!(gap.oldest, span.oldest);
     }
 
-    /// It has waited for the tail, which has not arrived.
-    fn check_lost(&self, model: &Model, gap_sent: &Gap) {
-        assert!(self.heartbeats > 2, "so soon");
-        assert!(model.positions().contains(&gap_sent.resume_after));
-        assert!(gap_sent.resume_after.offset < self.seen.offset, "the tail was there");
-    }
-
     /// Nothing up to `position` is for this subscriber.
     fn check_skipped(&self, model: &Model, position: Position) {
         assert!(position.offset >= self.seen.offset && model.positions().contains(&position));
@@ -308,11 +283,7 @@ impl Account {
     /// It has received everything.
     pub(crate) fn check_caught_up(&mut self, model: &Model) {
         assert!(self.opening.is_empty());
-        let known = self.seen.offset <= model.tail().offset;
-        assert_eq!(
-            self.ahead, !known,
-            "whether a position is known is reported when the tail gets there"
-        );
+        assert!(self.seen.offset <= model.tail().offset);
         assert_eq!(self.next(model, self.seen.offset), None);
         if std::mem::take(&mut self.from_history) {
             self.passed = model.tail().offset;
@@ -321,23 +292,15 @@ impl Account {
         self.wait_to(model.tail());
     }
 
-    /// While it waited, nothing for it came up to `position`. A stream that is ahead may still get
-    /// a gap.
+    /// While it waited, nothing for it came up to `position`.
     pub(crate) fn wait_to(&mut self, position: Position) {
-        if !self.ahead {
-            self.waited_to = position.offset;
-        }
+        self.waited_to = position.offset;
     }
 
     /// What it received while it was idle, if anything.
-    pub(crate) fn hear_idle(&mut self, model: &Model, span: Span, items: Option<&Item>) {
-        self.heartbeat();
-        if let Some(lost @ Item::Gap(_)) = items {
-            assert_eq!(lost.position(), model.tail(), "whatever there is now was there before");
-            return self.receive(model, span, lost);
-        }
+    pub(crate) fn hear_idle(&mut self, model: &Model, items: Option<&Item>) {
         if let Some(cursor) = self.caught_up_at {
-            let moved = cursor != self.seen && !self.ahead;
+            let moved = cursor != self.seen;
             assert_eq!(items, moved.then_some(Item::Position(cursor)).as_ref());
         }
         let Some(items) = items else { return };
@@ -345,14 +308,8 @@ impl Account {
         self.hear_moved(model, *position);
     }
 
-    /// A heartbeat was due.
-    pub(crate) fn heartbeat(&mut self) {
-        self.heartbeats += 1;
-    }
-
     /// It received its position, since it was idle.
     pub(crate) fn hear_moved(&mut self, model: &Model, position: Position) {
-        assert!(!self.ahead, "where it stands is not known yet");
         assert_ne!(position, self.seen, "it has not moved");
         self.check_skipped(model, position);
         self.see(&Item::Position(position));
@@ -361,7 +318,6 @@ impl Account {
     /// A heartbeat has stated a position: a client that resumes there receives all that it lacks,
     /// and nothing twice.
     pub(crate) fn hear_stated(&mut self, model: &Model, position: Position) {
-        assert!(!self.ahead, "where it stands is not known yet");
         if position.offset > self.seen.offset {
             return self.hear_moved(model, position);
         }
@@ -380,12 +336,6 @@ impl Account {
     /// The last position that it received.
     pub(crate) fn seen(&self) -> Position {
         self.seen
-    }
-
-    /// Whether it may still wait for the tail: nothing that it requested has arrived there yet.
-    pub(crate) fn is_ahead(&self, model: &Model) -> bool {
-        let there = model.entries().iter().filter(|entry| entry.offset() >= self.seen.offset);
-        self.ahead && !there.into_iter().any(|entry| self.wish.matches(&entry.publication))
     }
 }
 

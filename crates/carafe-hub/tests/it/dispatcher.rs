@@ -152,7 +152,7 @@ impl World {
         let (wakes, waker) = WakeCounter::new();
         let wishes = asks.iter().map(Ask::wish).filter(|wish| wish.refusal().is_none()).collect();
         Self {
-            model: Model::new(rig.span().start, supplied),
+            model: Model::new(rig.span().start),
             dispatcher: rig.hub.dispatcher(waker),
             rig,
             wakes,
@@ -270,12 +270,10 @@ impl World {
     fn check_served(&mut self) {
         let taking = |id: &SubscriberId| self.clients.get(*id).blocked_since().is_none();
         for (_, subscriber) in self.subscribers.iter_mut().filter(|(id, _)| taking(id)) {
-            if !subscriber.account.is_ahead(&self.model) {
-                let is_over = self.model.is_over(self.rig.span(), subscriber.account.wish());
-                assert!(!is_over, "it has received the ends of all its topics, and waits");
-                subscriber.account.check_caught_up(&self.model);
-                (subscriber.idle, subscriber.called) = (true, false);
-            }
+            let is_over = self.model.is_over(self.rig.span(), subscriber.account.wish());
+            assert!(!is_over, "it has received the ends of all its topics, and waits");
+            subscriber.account.check_caught_up(&self.model);
+            (subscriber.idle, subscriber.called) = (true, false);
         }
     }
 
@@ -309,7 +307,6 @@ impl World {
         let received =
             self.clients.take_received().pop().map(|(_, received)| received).unwrap_or_default();
         let subscriber = self.subscribers.get_mut(&id).unwrap();
-        subscriber.account.heartbeat();
         assert!(!blocked || received.is_empty(), "in the middle of a chunk");
         let has_all = subscriber.idle && !subscriber.called && !blocked && !gone;
         if has_all && silent_for >= silence {

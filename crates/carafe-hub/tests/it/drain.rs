@@ -1,8 +1,7 @@
 //! The orderly end of all streams.
 
-use carafe_hub::{HubLimits, PublishError, Start, Subscribe, SubscribeError};
-use carafe_log::MemoryLimits;
-use carafe_protocol::{Position, TopicMatcher};
+use carafe_hub::{PublishError, Start, Subscribe, SubscribeError};
+use carafe_protocol::TopicMatcher;
 
 use crate::fixture::{FORMATS, Rig, after, at_once, data, publication, subscribe};
 use crate::listener::{Item, Listener, Polled};
@@ -102,15 +101,4 @@ fn draining_twice_is_one_drain() {
     let _listeners = waiting(&rig, 3);
     assert_eq!(rig.hub.drain().end(2), 2);
     assert_eq!(rig.hub.clone().drain().end(2), 1);
-}
-
-#[test]
-fn a_stream_that_waits_for_the_tail_ends_too() {
-    let rig = Rig::supplied(MemoryLimits::default(), HubLimits::default());
-    let tail = rig.publish("a", "");
-    let ahead = Position { offset: tail.offset + 5, ..tail };
-    let mut listener = rig.listen(everything().from(after(ahead)));
-    assert_eq!(listener.receive(), [Item::Position(ahead)]);
-    rig.hub.drain().end(1);
-    assert_eq!(listener.hear_to_the_end(), []);
 }

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod account;
+mod behind;
 mod client;
 mod contract;
 mod delivery;

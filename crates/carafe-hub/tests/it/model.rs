@@ -11,8 +11,6 @@ use crate::fixture::{Rig, at_once, entry};
 
 pub(crate) struct Model {
     first: Position,
-    /// Another node may still deliver what lies beyond the tail.
-    supplied: bool,
     /// Every entry that was published; of those that were erased, what is left.
     all: Vec<Entry>,
 }
@@ -28,8 +26,8 @@ pub(crate) struct Wish {
 }
 
 impl Model {
-    pub(crate) fn new(first: Position, supplied: bool) -> Self {
-        Self { first, supplied, all: Vec::new() }
+    pub(crate) fn new(first: Position) -> Self {
+        Self { first, all: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -65,7 +63,6 @@ impl Model {
     pub(crate) fn find(&self, span: Span, asked: Position) -> Find {
         match asked {
             _ if asked.generation != self.first.generation => Find::Foreign,
-            _ if asked.offset > self.tail().offset && self.supplied => Find::Ahead,
             _ if asked.offset > self.tail().offset => Find::Lost { common: self.tail() },
             _ if asked.offset < span.start.offset => Find::Trimmed,
             _ if self.positions().contains(&asked) => Find::Found,

@@ -4,8 +4,8 @@ use carafe_hub::{Format, GapReason, HubLimits, Start, Subscribe};
 use carafe_log::MemoryLimits;
 use carafe_protocol::{Position, TopicMatcher};
 
-use crate::fixture::{FORMATS, Rig, after, data, entry, no_ring, publication, publish, topic};
-use crate::listener::{Item, Listener};
+use crate::fixture::{FORMATS, Rig, after, data, no_ring, publication, publish, topic};
+use crate::listener::Item;
 
 fn everything() -> Subscribe {
     Subscribe::to(TopicMatcher::any())
@@ -92,98 +92,6 @@ fn a_client_that_reconnects_soon_to_a_new_hub_is_served_from_memory() {
     assert_eq!(again.log.reads(), 0);
 }
 
-fn supplied() -> Rig {
-    Rig::supplied(MemoryLimits::default(), HubLimits::default())
-}
-
-/// Two nodes: the test decides when the entries of one arrive at the other.
-fn nodes() -> (Rig, Rig) {
-    (supplied(), supplied())
-}
-
-#[test]
-fn an_id_ahead_of_this_node_waits_until_the_tail_arrives() {
-    for format in FORMATS {
-        let (ahead, behind) = nodes();
-        let all: Vec<_> = ["0", "1", "2", "3"].map(|data| publication("a", data)).into();
-        let all: Vec<_> =
-            all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
-        behind.supply(all[..1].to_vec());
-
-        let mut listener = behind.listen_in(format, everything().from(after(all[2].position)));
-        assert_eq!(
-            listener.receive(),
-            [Item::Position(all[2].position)],
-            "it stands where the client does"
-        );
-        behind.supply(all[1..2].to_vec());
-        assert_eq!(listener.receive(), [], "the client has had this one");
-        behind.supply(all[2..3].to_vec());
-        assert_eq!(listener.receive(), [], "and this one");
-        behind.supply(all[3..].to_vec());
-        let received = listener.receive();
-        assert_eq!((data(&received), received.len()), (vec!["3"], 1));
-    }
-}
-
-#[test]
-fn an_id_ahead_that_the_tail_jumps_over_with_what_follows_misses_nothing() {
-    let (ahead, behind) = nodes();
-    let all: Vec<_> = ["0", "1", "2"].map(|data| publication("a", data)).into();
-    let all: Vec<_> =
-        all.into_iter().map(|one| entry(publish(&ahead.hub, one.clone()), one)).collect();
-    let mut listener = behind.listen(everything().from(after(all[1].position)));
-    listener.receive();
-    behind.supply(all);
-    let received = listener.receive();
-    assert_eq!((data(&received), received.len()), (vec!["2"], 1));
-}
-
-/// Subscribes ahead of the tail with an ID of which only the offset will exist.
-fn ahead_with_a_lost_id(rig: &Rig) -> (Position, Listener) {
-    let tail = rig.publish("a", "0");
-    let lost = Position { offset: tail.offset + 2, ..tail };
-    let mut listener = rig.listen(everything().from(after(lost)));
-    assert_eq!(listener.receive(), [Item::Position(lost)]);
-    (lost, listener)
-}
-
-#[test]
-fn an_id_ahead_that_turns_out_to_be_foreign_is_a_gap() {
-    let rig = supplied();
-    let (lost, mut listener) = ahead_with_a_lost_id(&rig);
-    rig.publish("a", "1");
-    assert_eq!(listener.receive(), []);
-    let published = rig.publish("a", "2");
-    assert_eq!(published.offset, lost.offset);
-    let received = listener.receive();
-    assert_eq!(received[0], rig.gap(&lost, GapReason::Foreign));
-    assert_eq!(data(&received[1..]), ["0", "1", "2"], "what there is of this generation");
-}
-
-#[test]
-fn an_id_ahead_whose_offset_is_trimmed_meanwhile_is_a_gap() {
-    let rig = Rig::supplied(MemoryLimits::default().with_entries(2), no_ring());
-    let (lost, mut listener) = ahead_with_a_lost_id(&rig);
-    rig.count("a", 8);
-    let received = listener.receive();
-    assert_eq!(received[0], rig.gap(&lost, GapReason::Trimmed));
-    assert_eq!(data(&received[1..]), ["6", "7"]);
-}
-
-#[test]
-fn an_id_ahead_between_sparse_offsets_is_foreign_when_the_tail_has_passed() {
-    let (rig, _) = nodes();
-    let at = |offset| Position { offset, nonce: 1, ..rig.span().start };
-    rig.supply([entry(at(5), publication("a", "5"))]);
-    let mut listener = rig.listen(everything().from(after(at(15))));
-    listener.receive();
-    rig.supply([entry(at(10), publication("a", "10")), entry(at(20), publication("a", "20"))]);
-    let received = listener.receive();
-    assert_eq!(received[0], rig.gap(&at(15), GapReason::Foreign));
-    assert_eq!(data(&received[1..]), ["5", "10", "20"]);
-}
-
 #[test]
 fn a_stream_on_a_quiet_topic_states_once_that_its_position_has_moved() {
     for format in [Format::Plain, Format::Enveloped] {
@@ -233,18 +141,6 @@ fn a_private_event_that_is_skipped_moves_the_position() {
 }
 
 #[test]
-fn a_stream_that_is_ahead_states_no_position_before_its_own() {
-    let rig = supplied();
-    let tail = rig.publish("a", "");
-    let ahead = Position { offset: tail.offset + 10, ..tail };
-    let mut listener = rig.listen_in(Some(Format::Plain), everything().from(after(ahead)));
-    listener.receive();
-    rig.count("a", 3);
-    assert_eq!(listener.receive(), []);
-    assert_eq!(listener.position_if_moved(), None);
-}
-
-#[test]
 fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_continues() {
     for format in FORMATS {
         let rig = Rig::roomy();
@@ -257,22 +153,5 @@ fn an_id_beyond_the_tail_of_a_single_writer_is_a_gap_at_once_and_the_stream_cont
             rig.publish("a", "next");
             assert_eq!(data(&listener.receive()), ["next"]);
         }
-    }
-}
-
-#[test]
-fn a_tail_that_does_not_arrive_is_lost_after_some_heartbeats() {
-    for format in [Format::Plain, Format::Enveloped] {
-        let rig = supplied();
-        let tail = rig.publish("a", "0");
-        let lost = Position { offset: tail.offset + 10, ..tail };
-        let mut listener = rig.listen_in(Some(format), everything().from(after(lost)));
-        listener.receive();
-        assert_eq!([listener.position_if_moved(), listener.position_if_moved()], [None, None]);
-        let tail = rig.publish("a", "1");
-        assert_eq!(listener.position_if_moved(), Some(rig.lost(lost, tail)));
-        assert_eq!(listener.position_if_moved(), None, "it has been sent");
-        rig.publish("a", "2");
-        assert_eq!(data(&listener.receive()), ["2"]);
     }
 }

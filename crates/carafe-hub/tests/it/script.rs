@@ -216,7 +216,7 @@ struct Subscriber {
 impl World {
     fn new(kept: MemoryLimits, supplied: bool, limits: HubLimits) -> Self {
         let rig = if supplied { Rig::supplied(kept, limits) } else { Rig::new(kept, limits) };
-        let model = Model::new(rig.span().start, supplied);
+        let model = Model::new(rig.span().start);
         Self { rig, model, subscribers: Vec::new(), published: 0, draining: false }
     }
 
@@ -331,7 +331,7 @@ impl World {
     fn idle(&self, subscriber: &mut Subscriber) {
         if subscriber.listener.format().is_some() && !subscriber.ended {
             let items = subscriber.listener.position_if_moved();
-            subscriber.account.hear_idle(&self.model, self.rig.span(), items.as_ref());
+            subscriber.account.hear_idle(&self.model, items.as_ref());
         }
     }
 

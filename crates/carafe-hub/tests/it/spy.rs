@@ -1,5 +1,7 @@
 //! A log that counts its reads while a hub uses it, and can be made to fail.
 
+use std::future::ready;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carafe_log::{
@@ -25,7 +27,12 @@ struct Watched {
     /// Each read needs a permit while reads are held.
     may_read: Semaphore,
     held: AtomicBool,
+    /// How the log catches up with other nodes.
+    catch_up: Mutex<CatchUp>,
+    catch_ups: AtomicUsize,
 }
+
+type CatchUp = Box<dyn Fn() -> BoxFuture<'static, Result<(), ReadError>> + Send>;
 
 impl Spy {
     pub(crate) fn on(log: MemoryLog) -> Self {
@@ -39,6 +46,8 @@ impl Spy {
             most_reading: none(),
             may_read: Semaphore::new(0),
             held: AtomicBool::new(false),
+            catch_up: Mutex::new(Box::new(|| Box::pin(ready(Ok(()))))),
+            catch_ups: none(),
         };
         Self(watched.into())
     }
@@ -65,6 +74,19 @@ impl Spy {
     /// Releases this many of the reads that are held.
     pub(crate) fn let_reads_go(&self, count: usize) {
         self.0.may_read.add_permits(count);
+    }
+
+    /// Sets how the log catches up with other nodes.
+    pub(crate) fn on_catch_up(
+        &self,
+        catch_up: impl Fn() -> BoxFuture<'static, Result<(), ReadError>> + Send + 'static,
+    ) {
+        *self.0.catch_up.lock().unwrap() = Box::new(catch_up);
+    }
+
+    /// How often the log was asked to catch up.
+    pub(crate) fn catch_ups(&self) -> usize {
+        self.0.catch_ups.load(Ordering::SeqCst)
     }
 
     /// Makes the next read fail, once.
@@ -133,6 +155,11 @@ impl Read for Spy {
 
     fn ended_topics(&self) -> usize {
         self.log().ended_topics()
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        self.0.catch_ups.fetch_add(1, Ordering::SeqCst);
+        (self.0.catch_up.lock().unwrap())()
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

@@ -16,6 +16,7 @@ mod nodes;
 mod oracle;
 mod outages;
 mod partitions;
+mod reading;
 mod rolling;
 mod snapshots;
 mod starting;
